@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The architectures: every module of this package but `record` holds one record named ARCH. The listing is the registry."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from lab.arch.record import Arch
+from lab.errors import unknown
+
+__all__ = ["ARCHES", "Arch", "find"]
+
+
+def _load() -> Mapping[str, Arch]:
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "record")
+    records = [importlib.import_module(f"{__name__}.{name}").ARCH for name in names]
+    return MappingProxyType({record.name: record for record in records})
+
+
+ARCHES: Mapping[str, Arch] = _load()
+
+
+def find(word: str) -> Arch:
+    """The architecture called `word` in any accepted spelling; UsageError with the choices otherwise."""
+    for arch in ARCHES.values():
+        if word in (arch.name, arch.uname, arch.libvirt_arch, *arch.aliases):
+            return arch
+    raise unknown("arch", word, ARCHES)

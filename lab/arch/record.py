@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the lab knows about an architecture: one frozen record, every field with its meaning.
+
+A quirk of an architecture is a field here with its evidence, never a test of the architecture's name elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+def _none() -> Mapping[int, tuple[str, ...]]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arch:
+    """One architecture. Sizes are in bytes, times in seconds."""
+
+    # Names.
+    name: str
+    """The lab's name; topologies and results use it."""
+    aliases: tuple[str, ...] = ()
+    """Other spellings that are accepted (kernel ARCH=, QEMU's, Debian's)."""
+    uname: str
+    """What `uname -m` says in a guest; verified."""
+    bits: Literal[32, 64]
+    byteorder: Literal["little", "big"]
+
+    # Kernel and compiler.
+    kernel_arch: str
+    """ARCH= of the kernel's Makefile."""
+    cross: str
+    """Prefix of the cross compiler, e.g. `aarch64-linux-gnu-`."""
+    packages: tuple[str, ...]
+    """Debian packages that compile for and emulate this architecture (on a host of another architecture)."""
+    native_packages: tuple[str, ...] = ()
+    """The same on a host of this architecture."""
+    image_target: str
+    """make target of the bootable image."""
+    image: str
+    """Where that image lies below the build directory."""
+    page_sizes: Mapping[int, str]
+    """Page size -> config fragment in images/config (without .config) that selects it, '' when there is no choice."""
+    hugepages: Mapping[int, tuple[int, ...]]
+    """Base page size -> hugetlb page sizes that exist with it."""
+
+    # Machine.
+    qemu: str
+    """Name of the emulator's binary."""
+    libvirt_arch: str
+    """<type arch=...> of the domain XML."""
+    machine: str
+    """<type machine=...>: QEMU's machine."""
+    cpu: str
+    """CPU model under TCG."""
+    console: str
+    """console= on the kernel's command line."""
+    console_target: Literal["serial", "sclp"] = "serial"
+    """<target type=...> of the libvirt console device."""
+    net_device: str = "virtio-net-pci"
+    """QEMU's -device for the guest's network."""
+    net_options: str = ""
+    """Further properties of that device, e.g. `romfile=`."""
+    cmdline: tuple[str, ...] = ()
+    """Kernel arguments that every guest of this architecture needs."""
+    features: tuple[str, ...] = ()
+    """Elements of the domain XML's <features>, e.g. `acpi`."""
+    max_vcpus: int = 64
+    min_memory: int = 64 * MIB
+    """Less does not boot."""
+    no_numa: str = ""
+    """Why this architecture or its emulator cannot have several nodes; empty when it can."""
+    tcg_slowdown: float = 10.0
+    """How much longer than on hardware a deadline must be under TCG; generous, since hosts are busy."""
+    notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Limits that users should know, name -> reason; shown by `lab list arches`."""
+
+    def __post_init__(self) -> None:
+        if not self.page_sizes or any(size & (size - 1) for size in self.page_sizes):
+            raise ValueError(f"arch {self.name}: page sizes must be powers of two")
+        if set(self.hugepages) - set(self.page_sizes):
+            raise ValueError(f"arch {self.name}: hugepages named for a page size it does not have")
+
+    @property
+    def config_fragment(self) -> str:
+        """The fragment in images/config (without .config) that every kernel of this architecture merges."""
+        return f"arch-{self.name}"

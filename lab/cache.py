@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The content-addressed cache: an entry exists whole or not at all.
+
+Layout below the root (`$PAGELAB_CACHE`, else `$XDG_CACHE_HOME/pagelab`, else ~/.cache/pagelab):
+
+    <kind>/<key>/        a finished entry, never changed afterwards
+    locks/<kind>-<key>   flock()ed while somebody makes the entry; the kernel drops the lock when its holder dies
+    tmp/                 entries being made; what a killed lab leaves there is removed by the next one
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import InfraError
+
+KEY_LENGTH = 20
+
+
+def default_root() -> Path:
+    """Where the cache lies for this user."""
+    if own := os.environ.get("PAGELAB_CACHE"):
+        return Path(own).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base).absolute() / "pagelab"
+
+
+def digest(*parts: str | bytes) -> str:
+    """A key made of all parts; their boundaries count."""
+    state = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        state.update(len(raw).to_bytes(8, "little") + raw)
+    return state.hexdigest()[:KEY_LENGTH]
+
+
+def file_digest(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def explain_os_error(error: OSError, what: str) -> InfraError:
+    """An OSError as the one line a user needs; a full disk says so."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = error.filename or what
+        return InfraError(f"disk full while writing {place}", hint="free some room, or `lab clean`; the cache is sound")
+    return InfraError(f"{what}: {error.strerror or error}: {error.filename or ''}".rstrip(": "))
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A directory of finished entries, safe against two labs at once and against a kill at any moment."""
+
+    root: Path
+
+    def path(self, kind: str, key: str) -> Path:
+        """Where the entry is, or would be."""
+        return self.root / kind / key
+
+    def has(self, kind: str, key: str) -> bool:
+        return self.path(kind, key).is_dir()
+
+    def entry(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
+        """The entry's directory; `make(empty_directory)` fills it first when there is none.
+
+        Whatever `make` raises leaves nothing behind. An entry appears by one rename, with its data on disk.
+        """
+        final = self.path(kind, key)
+        if final.is_dir():
+            return final
+        with self.lock(f"{kind}-{key}"):
+            if not final.is_dir():
+                self._make(final, make)
+        return final
+
+    def _make(self, final: Path, make: Callable[[Path], None]) -> None:
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            with self.scratch(final.parent.name) as scratch:
+                inside = scratch / "entry"
+                inside.mkdir()
+                make(inside)
+                _sync(inside)
+                inside.rename(final)
+        except OSError as error:
+            raise explain_os_error(error, str(final)) from error
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a named lock against every other thread and process that uses this cache."""
+        directory = self.root / "locks"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            file = (directory / name.replace("/", "-")).open("a")
+        except OSError as error:
+            raise explain_os_error(error, str(directory)) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def scratch(self, label: str) -> Iterator[Path]:
+        """A private directory on the cache's file system, gone afterwards; stale ones of dead labs go too."""
+        base = self.root / "tmp"
+        base.mkdir(parents=True, exist_ok=True)
+        self._sweep(base)
+        directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-{label}-", dir=base))
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    @staticmethod
+    def _sweep(base: Path) -> None:
+        """Remove what labs that are no more left behind: the name begins with the maker's process id."""
+        for stale in base.iterdir():
+            pid = stale.name.partition("-")[0]
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(stale, ignore_errors=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace a file in one step: readers see the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise explain_os_error(error, str(path)) from error
+
+
+def _sync(directory: Path) -> None:
+    """Bring an entry's files to the disk before it gets its final name."""
+    for found in [*directory.rglob("*"), directory]:
+        if found.is_symlink() or not (found.is_file() or found.is_dir()):
+            continue
+        handle = os.open(found, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

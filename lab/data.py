@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the lab's own data (images/, guest_tests/, topologies/) lies: in a checkout or inside an installed wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def data_root() -> Path:
+    """The directory that holds images/, guest_tests/ and topologies/."""
+    package = Path(__file__).resolve().parent
+    bundled = package / "_data"
+    return bundled if bundled.is_dir() else package.parent
+
+
+def images() -> Path:
+    return data_root() / "images"
+
+
+def guest_tests() -> Path:
+    return data_root() / "guest_tests"
+
+
+def topologies() -> Path:
+    return data_root() / "topologies"

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The errors the lab raises on purpose, sorted by whose fault they are.
+
+Everything here derives from `LabError`; `lab/cli.py` is the one place that catches it, prints it and picks the
+exit code. Anything else that escapes is a defect of the lab and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class LabError(Exception):
+    """Something went wrong that the lab can name.
+
+    `message` says what happened, `hint` what to do about it (a command to type, where there is one).
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(LabError):
+    """The user's arguments or files are wrong: nothing was built, started or deleted."""
+
+    exit_code = 64
+
+
+class InputError(UsageError):
+    """A file of the user's is wrong at a known place.
+
+    Prints as `FILE:LINE: KEY: what was expected; did you mean 'X'?`, one line.
+    """
+
+    def __init__(
+        self, path: Path | str, line: int | None, key: str | None, expected: str, *, nearest: str | None = None
+    ) -> None:
+        place = f"{path}:{line}" if line else str(path)
+        text = ": ".join(part for part in (place, key, expected) if part)
+        super().__init__(f"{text}; did you mean {nearest!r}?" if nearest else text)
+        self.path, self.line, self.key, self.expected, self.nearest = str(path), line, key, expected, nearest
+
+
+class InfraError(LabError):
+    """The lab or its host failed: says nothing about the kernel under test."""
+
+
+class BuildError(LabError):
+    """A kernel, a guest test or the userland did not build; `excerpt` holds the compiler's own words."""
+
+    def __init__(self, message: str, *, hint: str | None = None, excerpt: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.excerpt = excerpt
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n{self.excerpt}" if self.excerpt else super().__str__()
+
+
+class BootError(LabError):
+    """The kernel under test did not reach the guest's ready line; `excerpt` is the end of its console."""
+
+    def __init__(self, message: str, *, hint: str | None = None, excerpt: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.excerpt = excerpt
+
+
+class GuestLost(LabError):
+    """A guest that had booted stopped answering (connection lost, QEMU dead, kernel panicked)."""
+
+
+class DeadlineExceeded(LabError):
+    """A deadline passed; the message names what was waited for and for how long."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice most like `word`, or None when nothing is like it."""
+    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def unknown(kind: str, word: str, choices: Iterable[str]) -> UsageError:
+    """The error for a name that is not in a registry: says the choices and the nearest one."""
+    listed = sorted(choices)
+    near = nearest(word, listed)
+    meant = f"; did you mean {near!r}?" if near else ""
+    return UsageError(f"unknown {kind} {word!r}{meant}", hint=f"choices: {', '.join(listed) or 'none'}")

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What users write in YAML, as strict frozen models; a value that constructs is a value that makes sense by itself.
+
+Reading the files, and pointing at the line where one is wrong, is `lab/load.py`'s job.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from lab import arch as arches
+from lab.arch import Arch
+from lab.errors import LabError
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+MAX_NODES = 64
+
+
+def parse_size(value: object) -> int:
+    """Bytes from `64K`, `2M`, `1G`, `512MiB` or a plain number of bytes; ValueError otherwise."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not found:
+        raise ValueError(f"expected a size such as 64K, 512M or 2G, got {value!r}")
+    return int(found[1]) * _UNITS[found[2].upper()]
+
+
+def format_size(size: int) -> str:
+    """The shortest exact spelling of a number of bytes: 65536 -> `64K`."""
+    for unit in ("T", "G", "M", "K"):
+        if size and size % _UNITS[unit] == 0:
+            return f"{size // _UNITS[unit]}{unit}"
+    return str(size)
+
+
+def parse_cpus(value: object) -> tuple[int, ...]:
+    """CPU numbers, sorted, from `0-1,4` (or a single number, or nothing); ValueError otherwise."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"expected CPU numbers such as 0-1,4, got {value!r}")
+    cpus: set[int] = set()
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if not found or int(found[2] or found[1]) < int(found[1]) or int(found[2] or 0) > 4096:
+            raise ValueError(f"expected CPU numbers such as 0-1,4, got {part!r}")
+        cpus.update(range(int(found[1]), int(found[2] or found[1]) + 1))
+    return tuple(sorted(cpus))
+
+
+def _power_of_two(size: int) -> int:
+    if size <= 0 or size & (size - 1):
+        raise ValueError(f"expected a power of two, got {size}")
+    return size
+
+
+def _positive(size: int) -> int:
+    if size <= 0:
+        raise ValueError(f"expected a size above zero, got {size}")
+    return size
+
+
+def _known_arch(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected the name of an architecture, got {value!r}")
+    try:
+        return arches.find(value).name
+    except LabError as error:
+        raise ValueError(str(error)) from None
+
+
+def _words(value: object) -> Any:
+    """A string of words, or a list of them."""
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
+Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_positive)]
+PageSize = Annotated[int, BeforeValidator(parse_size), AfterValidator(_power_of_two)]
+Cpus = Annotated[tuple[int, ...], BeforeValidator(parse_cpus)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+
+
+class Spec(BaseModel):
+    """A YAML file: unknown keys refused, values never coerced silently, frozen once made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NumaCell(Spec):
+    """One NUMA node. Without `cpus` it is a memory-only node."""
+
+    cpus: Cpus = ()
+    memory: Size
+
+
+class Topology(Spec):
+    """One emulated machine. `name` is the file's stem. Sizes are bytes."""
+
+    name: str
+    description: str = ""
+    arch: Annotated[str, BeforeValidator(_known_arch)]
+    page_size: PageSize
+    vcpus: Annotated[int, Field(ge=1, strict=True)] = 1
+    cpu: str | None = None
+    machine: str | None = None
+    memory: Size | None = None
+    numa: tuple[NumaCell, ...] = ()
+    distances: tuple[tuple[Annotated[int, Field(ge=10, le=254, strict=True)], ...], ...] = ()
+    hugepages: dict[PageSize, Annotated[int, Field(ge=0, strict=True)]] = Field(default_factory=dict)
+    cmdline: Words = ()
+    kernel_config: Words = ()
+    qemu_args: Words = ()
+
+    @property
+    def record(self) -> Arch:
+        """The architecture's record."""
+        return arches.ARCHES[self.arch]
+
+    @property
+    def total_memory(self) -> int:
+        """Bytes of RAM, over all nodes."""
+        return sum(cell.memory for cell in self.numa) if self.numa else (self.memory or 0)
+
+    @property
+    def fragments(self) -> tuple[str, ...]:
+        """Names of the kernel config fragments this machine asks for, general first."""
+        page = self.record.page_sizes[self.page_size]
+        return ("base", self.record.config_fragment, *((page,) if page else ()), *self.kernel_config)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Topology:
+        """Refuse pairs that no machine can be. The key at fault comes first in the message, as `key: ...`."""
+        for check in (self._check_arch, self._check_memory, self._check_nodes, self._check_distances):
+            check()
+        return self
+
+    def _check_arch(self) -> None:
+        record = self.record
+        if self.page_size not in record.page_sizes:
+            have = ", ".join(format_size(size) for size in sorted(record.page_sizes))
+            raise ValueError(f"page_size: {record.name} has pages of {have}, not {format_size(self.page_size)}")
+        for size in self.hugepages:
+            if size not in record.hugepages.get(self.page_size, ()):
+                have = ", ".join(format_size(huge) for huge in record.hugepages.get(self.page_size, ())) or "none"
+                raise ValueError(
+                    f"hugepages: {record.name} with {format_size(self.page_size)} pages has {have}, "
+                    f"not {format_size(size)}"
+                )
+        if self.vcpus > record.max_vcpus:
+            raise ValueError(f"vcpus: at most {record.max_vcpus} on {record.name}, got {self.vcpus}")
+
+    def _check_memory(self) -> None:
+        if bool(self.numa) == (self.memory is not None):
+            raise ValueError("memory: expected either memory or numa cells that carry it, exactly one of the two")
+        if self.total_memory < self.record.min_memory:
+            raise ValueError(
+                f"memory: at least {format_size(self.record.min_memory)} on {self.arch}, "
+                f"got {format_size(self.total_memory)}"
+            )
+        reserved = sum(size * count for size, count in self.hugepages.items())
+        if reserved >= self.total_memory:
+            raise ValueError(
+                f"hugepages: {format_size(reserved)} reserved of {format_size(self.total_memory)} of memory"
+            )
+
+    def _check_nodes(self) -> None:
+        if not self.numa:
+            return
+        if self.record.no_numa and len(self.numa) > 1:
+            raise ValueError(f"numa: {self.arch} cannot have several nodes: {self.record.no_numa}")
+        if len(self.numa) > MAX_NODES:
+            raise ValueError(f"numa: at most {MAX_NODES} nodes, got {len(self.numa)}")
+        placed = sorted(cpu for cell in self.numa for cpu in cell.cpus)
+        if placed != list(range(self.vcpus)):
+            raise ValueError(f"numa: the cells' cpus must be 0-{self.vcpus - 1}, each once; got {placed}")
+
+    def _check_distances(self) -> None:
+        if not self.distances:
+            return
+        count = len(self.numa)
+        if len(self.distances) != count or any(len(row) != count for row in self.distances):
+            raise ValueError(f"distances: expected a {count}x{count} matrix, one row per numa cell")
+        for node, row in enumerate(self.distances):
+            if row[node] != 10 or any(value == 10 for other, value in enumerate(row) if other != node):
+                raise ValueError(f"distances: row {node}: a node is 10 from itself and more from every other")
+
+
+SOURCE_KINDS = ("debian", "path", "git", "tarball")
+
+
+def _known_source(value: object) -> str:
+    kind, _, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind not in SOURCE_KINDS or not rest:
+        raise ValueError(f"expected one of debian:PACKAGE, path:DIR, git:PATH@REV, tarball:FILE, got {value!r}")
+    if kind == "git" and "@" not in rest:
+        raise ValueError(f"expected git:PATH@REV, got {value!r}")
+    return str(value)
+
+
+class Kernel(Spec):
+    """A source tree, a series of patches (or none), and the features that the series adds."""
+
+    name: str
+    description: str = ""
+    source: Annotated[str, BeforeValidator(_known_source)]
+    series: str | None = None
+    provides: frozenset[str] = frozenset()
+    config: Words = ()
+    """Extra config fragments (debug presets), merged last."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Kernel:
+        if self.provides and not self.series:
+            raise ValueError("provides: features come from a series, and this kernel has none")
+        return self
+
+
+class CampaignSpec(Spec):
+    """Topologies × kernels × scenarios, as names or globs. `isolation`: a fresh guest per scenario, or one shared."""
+
+    name: str
+    description: str = ""
+    topologies: Annotated[tuple[str, ...], Field(min_length=1)]
+    kernels: Annotated[tuple[str, ...], Field(min_length=1)]
+    scenarios: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    isolation: Literal["fresh", "shared"] = "fresh"

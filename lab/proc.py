@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one door for processes: explicit environment, stdin closed, always reaped, dead when the lab dies.
+
+A failure prints a command that can be pasted into a shell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import InfraError
+
+KEEP_LINES = 400
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "XDG_CACHE_HOME", "http_proxy", "https_proxy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A process that ended. `output` is stdout and stderr as they came, the last KEEP_LINES lines unless `whole`."""
+
+    argv: tuple[str, ...]
+    status: int
+    output: str
+
+
+class ProcError(InfraError):
+    """A process that could not be started, failed, or outlived its time; `output` is what it had said."""
+
+    def __init__(self, argv: Sequence[str], why: str, *, cwd: Path | None = None, output: str = "") -> None:
+        super().__init__(f"{argv[0]}: {why}", hint=f"run: {pasteable(argv, cwd)}")
+        self.output = output
+
+
+def pasteable(argv: Sequence[str], cwd: Path | None = None) -> str:
+    """The command as a user would type it."""
+    command = shlex.join(argv)
+    return f"cd {shlex.quote(str(cwd))} && {command}" if cwd else command
+
+
+def which(name: str) -> str | None:
+    """Full path of a program, looking in sbin too, which an ordinary user's PATH lacks."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a child sees: a few inherited names, English messages, and `extra`."""
+    kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {**kept, "LC_ALL": "C.UTF-8", **(extra or {})}
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    input: bytes | None = None,
+    timeout_s: float = 600.0,
+    check: bool = True,
+    on_line: Callable[[str], None] | None = None,
+    whole: bool = False,
+) -> Completed:
+    """Run a command to its end; ProcError when it cannot start, exceeds `timeout_s`, or fails (with `check`).
+
+    `env` is added to a small clean environment. `on_line` sees every line of output as it comes (its exceptions end the
+    process). The child and its children are killed when the lab dies, however it dies.
+    """
+    kept: deque[str] = deque(maxlen=None if whole else KEEP_LINES)
+    timed_out = threading.Event()
+    process = _start(argv, cwd=cwd, env=env, piped_input=input is not None)
+
+    def give_up() -> None:
+        timed_out.set()
+        _kill(process)
+
+    timer = threading.Timer(timeout_s, give_up)
+    timer.start()
+    try:
+        if input is not None:
+            _feed(process, input)
+        assert process.stdout is not None
+        for raw in process.stdout:
+            line = raw.decode("utf-8", "replace").rstrip("\n")
+            kept.append(line)
+            if on_line:
+                on_line(line)
+        status = process.wait()
+    finally:
+        timer.cancel()
+        _kill(process)
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+    output = "\n".join(kept)
+    if timed_out.is_set():
+        raise ProcError(argv, f"not done within {timeout_s:.0f} s", cwd=cwd, output=output)
+    if check and status:
+        raise ProcError(argv, _ended(status, output), cwd=cwd, output=output)
+    return Completed(argv=tuple(argv), status=status, output=output)
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdout: int | None = None,
+    pass_fds: Sequence[int] = (),
+    outlive: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a process that the caller reaps. With `outlive` it survives the lab (the reaper's case)."""
+    return _popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stdout, pass_fds=pass_fds, outlive=outlive)
+
+
+def _start(
+    argv: Sequence[str], *, cwd: Path | None, env: Mapping[str, str] | None, piped_input: bool
+) -> subprocess.Popen[bytes]:
+    stdin = subprocess.PIPE if piped_input else subprocess.DEVNULL
+    return _popen(argv, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, pass_fds=(), outlive=False)
+
+
+def _popen(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    stdin: int,
+    stdout: int | None,
+    pass_fds: Sequence[int],
+    outlive: bool,
+) -> subprocess.Popen[bytes]:
+    program = which(argv[0])
+    if program is None:
+        raise ProcError(argv, "no such program", cwd=cwd)
+    # setpriv (util-linux, always there) sets the parent-death signal without running Python code between fork and exec.
+    guarded = [] if outlive else ["setpriv", "--pdeathsig", "KILL", "--"]
+    try:
+        return subprocess.Popen(
+            [*guarded, program, *argv[1:]],
+            cwd=cwd,
+            env=environment(env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.STDOUT if stdout == subprocess.PIPE else None,
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+        )
+    except OSError as error:
+        raise ProcError(argv, f"cannot start: {error.strerror}", cwd=cwd) from error
+
+
+def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
+    """Write the child's input from a thread, so that neither side waits for the other's full pipe."""
+    pipe = process.stdin
+    assert pipe is not None
+
+    def write() -> None:
+        try:
+            pipe.write(data)
+            pipe.close()
+        except OSError:
+            pass  # the child ended without reading all of it; its status says whether that matters
+
+    threading.Thread(target=write, daemon=True).start()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the whole session that the child leads; nothing happens when it has ended."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _ended(status: int, output: str) -> str:
+    said = output.strip().rpartition("\n")[2][:300]
+    how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    return f"{how}: {said}" if said else how
