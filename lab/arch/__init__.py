@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The architectures: every module of this package but `record` holds one record named ARCH. The listing is the registry."""
+"""The architectures: every module here but `record` holds one record named ARCH. The listing is the registry."""
 
 from __future__ import annotations
 
