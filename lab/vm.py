@@ -27,8 +27,8 @@ from lab.errors import InfraError
 
 # Read when the library is loaded. What matters comes as exceptions; the log is about dmidecode, cgroups and taints.
 os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
-import libvirt  # noqa: E402
-import libvirt_qemu  # noqa: E402
+import libvirt
+import libvirt_qemu
 
 EMBED = "embed"
 # QEMU opens the console's file itself (no virtlogd), and runs as whoever runs the lab: an unprivileged user of
