@@ -117,6 +117,10 @@ class Guest:
                 )
         return ended
 
+    def describe(self) -> tuple[str, tuple[str, ...]]:
+        """The domain's XML as libvirt completed it, and the emulator's command line."""
+        return self.domain.xml(), self.domain.qemu_args()
+
     def _wait_for_last_words(self) -> None:
         """Until the emulator has ended or the console has been quiet for a while."""
         before = -1
