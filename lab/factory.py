@@ -19,7 +19,7 @@ from lab.errors import InfraError
 from lab.guest import Boot, Guest
 from lab.guestbuild import GuestTests
 from lab.kernel import BuiltKernel
-from lab.model import Topology
+from lab.model import Kernel, Topology
 from lab.outcome import Case, Mismatch
 from lab.plan import Cell
 from lab.progress import Progress
@@ -29,30 +29,57 @@ AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Products:
+    """What the guests of one cell boot from and run."""
+
+    kernel: BuiltKernel
+    rootfs: Rootfs
+    tests: GuestTests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """Builds, or finds in the cache, what cells need. Starts no guest."""
+
+    cache: Cache
+
+    def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Products:
+        """Guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
+        record = topology.record
+        return Products(
+            tests=guestbuild.build(record, cache=self.cache, progress=progress),
+            rootfs=rootfs.build(record, cache=self.cache, progress=progress),
+            kernel=kernel.build(wanted, topology, cache=self.cache, progress=progress),
+        )
+
+    def cases(self) -> Mapping[str, tuple[Case, ...]]:
+        """The cases that each scenario program declares."""
+        return guestbuild.cases(data.guest_tests(), self.cache)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
     """One cell with everything that its guests boot from and run."""
 
     name: str
     topology: Topology
-    kernel: BuiltKernel
-    rootfs: Rootfs
-    tests: GuestTests
+    products: Products
     factory: Factory
 
     @property
     def programs(self) -> Mapping[str, Path]:
         """Scenario name -> static program for the guest."""
-        return self.tests.programs
+        return self.products.tests.programs
 
     @property
     def config(self) -> bytes:
         """The kernel's final .config."""
-        return self.kernel.config.read_bytes()
+        return self.products.kernel.config.read_bytes()
 
     @property
     def provenance(self) -> Mapping[str, object]:
         """What the kernel was made of, for metadata.json."""
-        return self.kernel.provenance()
+        return self.products.kernel.provenance()
 
     def boot(self, console: Path) -> Guest:
         """Boot one guest with the best accelerator that works and log in. See `guest.boot` for errors."""
@@ -60,14 +87,14 @@ class Ready:
 
     def verify(self, facts: str) -> tuple[Mismatch, ...]:
         """In what the guest differs from the machine that was asked for."""
-        return verify.verify(self.topology, self.kernel, facts)
+        return verify.verify(self.topology, self.products.kernel, facts)
 
 
 @dataclass(slots=True, kw_only=True)
 class Factory:
-    """One lab's cache, libvirt connection and key pair. Methods may be called from any thread."""
+    """A workshop with libvirt open and a key pair for this run. Methods may be called from any thread."""
 
-    cache: Cache
+    workshop: Workshop
     hypervisor: vm.Hypervisor
     scratch: Path
     """Files of this run that guests boot from; removed with the lab."""
@@ -77,23 +104,13 @@ class Factory:
     _initrds: dict[str, Path] = field(default_factory=dict)
 
     def prepare(self, cell: Cell, progress: Progress) -> Ready:
-        """Kernel, userland and guest tests for one cell; from the cache where it has them."""
-        record = cell.topology.record
-        tests = guestbuild.build(record, cache=self.cache, progress=progress)
-        userland = rootfs.build(record, cache=self.cache, progress=progress)
-        built = kernel.build(cell.kernel, cell.topology, cache=self.cache, progress=progress)
-        return Ready(
-            name=cell.name.replace("/", "-"),
-            topology=cell.topology,
-            kernel=built,
-            rootfs=userland,
-            tests=tests,
-            factory=self,
-        )
+        """All that a cell of a plan needs."""
+        return self.ready(cell.topology, cell.kernel, progress)
 
-    def cases(self) -> Mapping[str, tuple[Case, ...]]:
-        """The cases that each scenario program declares."""
-        return guestbuild.cases(data.guest_tests(), self.cache)
+    def ready(self, topology: Topology, wanted: Kernel, progress: Progress) -> Ready:
+        """All that guests of this machine with this kernel need."""
+        products = self.workshop.make(topology, wanted, progress)
+        return Ready(name=f"{topology.name}-{wanted.name}", topology=topology, products=products, factory=self)
 
     def boot_of(self, ready: Ready, console: Path) -> Boot:
         """What it takes to boot a guest of a prepared cell."""
@@ -109,11 +126,11 @@ class Factory:
             topology=topology,
             accelerator=chosen.name,
             emulator=Path(emulator),
-            image=ready.kernel.image,
-            initrd=self._initrd(record, ready.rootfs),
+            image=ready.products.kernel.image,
+            initrd=self._initrd(record, ready.products.rootfs),
             console=console.absolute(),
         )
-        return Boot(machine=machine, accelerator=chosen, host_key=ready.rootfs.host_key, key=self.key)
+        return Boot(machine=machine, accelerator=chosen, host_key=ready.products.rootfs.host_key, key=self.key)
 
     def _initrd(self, record: Arch, userland: Rootfs) -> Path:
         """The userland with this run's public key appended to it: the kernel unpacks one archive after the other."""
@@ -139,7 +156,7 @@ class Factory:
 
         known = self._accelerators.get(record.name)
         if known is None:
-            known = accel.choose(record, cache=self.cache, try_kvm=try_kvm)
+            known = accel.choose(record, cache=self.workshop.cache, try_kvm=try_kvm)
             self._accelerators[record.name] = known
         return known
 
@@ -148,4 +165,4 @@ class Factory:
 def open_factory(cache: Cache, *, uri: str | None = None) -> Iterator[Factory]:
     """A factory with libvirt open; everything it started is gone afterwards."""
     with cache.scratch("run") as scratch, vm.hypervisor(cache, uri=uri) as hypervisor:
-        yield Factory(cache=cache, hypervisor=hypervisor, scratch=scratch)
+        yield Factory(workshop=Workshop(cache=cache), hypervisor=hypervisor, scratch=scratch)

@@ -91,6 +91,7 @@ class Guest:
         deadline: Deadline,
         silence_s: float | None = None,
         limit: int = ssh.MAX_OUTPUT,
+        keep: bool = True,
         on_stdout: Callable[[bytes], None] | None = None,
         on_stderr: Callable[[bytes], None] | None = None,
     ) -> ssh.Ended:
@@ -100,6 +101,7 @@ class Guest:
             deadline=deadline,
             silence_s=silence_s,
             limit=limit,
+            keep=keep,
             watch=self.watch,
             on_stdout=on_stdout,
             on_stderr=on_stderr,
