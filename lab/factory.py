@@ -6,10 +6,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lab import accel, data, guest, guestbuild, kernel, proc, rootfs, ssh, verify, vm
+from lab import accel, data, guest, guestbuild, kernel, proc, reproduce, rootfs, ssh, verify, vm
 from lab.accel import Accelerator
 from lab.arch import Arch
 from lab.cache import Cache, explain_os_error
@@ -130,7 +130,14 @@ class Factory:
             initrd=self._initrd(record, ready.products.rootfs),
             console=console.absolute(),
         )
-        return Boot(machine=machine, accelerator=chosen, host_key=ready.products.rootfs.host_key, key=self.key)
+        return Boot(
+            machine=machine,
+            accelerator=chosen,
+            host_key=ready.products.rootfs.host_key,
+            key=self.key,
+            # Without this run's key, which goes with the run: the initrd that stays in the cache.
+            reproduce=reproduce.script(replace(machine, initrd=ready.products.rootfs.initrd)),
+        )
 
     def _initrd(self, record: Arch, userland: Rootfs) -> Path:
         """The userland with this run's public key appended to it: the kernel unpacks one archive after the other."""

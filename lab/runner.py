@@ -20,7 +20,7 @@ from lab.console import Console
 from lab.deadline import Deadline
 from lab.errors import BootError, BuildError, GuestLost, LabError
 from lab.evidence import CellDir, RunDir
-from lab.guest import DIRECTORY
+from lab.guest import DIRECTORY, Description
 from lab.outcome import Case, CellStatus, End, Mismatch, Run
 from lab.plan import Cell, Plan, Selection
 from lab.progress import Progress
@@ -46,7 +46,7 @@ class GuestLike(Protocol):
     def facts(self) -> str: ...
     def push(self, programs: Mapping[str, Path]) -> None: ...
     def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended: ...
-    def describe(self) -> tuple[str, tuple[str, ...]]: ...
+    def describe(self) -> Description: ...
     def close(self) -> None: ...
 
 
@@ -251,14 +251,15 @@ class _CellWork:
                 if attempt == BOOT_ATTEMPTS:
                     raise
                 continue
-            xml, arguments = guest.describe()
+            described = guest.describe()
             self.evidence.boot(
                 accelerator=guest.accelerator.name,
                 boot_s=guest.boot_s,
                 attempt=self.boots,
                 facts=facts,
-                domain_xml=xml,
-                qemu_args=arguments,
+                domain_xml=described.domain_xml,
+                qemu_args=described.qemu_args,
+                reproduce=described.reproduce,
                 config=self.built.config,
             )
             return guest, facts

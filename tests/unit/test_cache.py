@@ -20,6 +20,10 @@ from lab.errors import InfraError
 ROOT = Path(__file__).parents[2]
 
 
+def one_file(directory: Path) -> None:
+    (directory / "whole").write_text("x" * 10_000)
+
+
 def test_an_entry_is_made_once(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     made: list[int] = []
@@ -102,14 +106,14 @@ Cache(Path({str(tmp_path)!r})).entry("kind", "key", make)
     maker.stdout.close()
     cache = Cache(tmp_path)
     assert not cache.has("kind", "key")
-    entry = cache.entry("kind", "key", lambda directory: (directory / "whole").write_text("y") and None)
+    entry = cache.entry("kind", "key", one_file)
     assert [path.name for path in entry.iterdir()] == ["whole"]
     assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_clean_keeps_entries_and_clean_all_does_not(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
-    cache.entry("kind", "key", lambda directory: (directory / "a").write_text("x" * 10_000) and None)
+    cache.entry("kind", "key", one_file)
     (cache.root / "tmp" / "999999999-dead").mkdir()
     cache.clean(everything=False)
     assert not (cache.root / "tmp" / "999999999-dead").exists()

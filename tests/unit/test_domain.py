@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,12 +14,12 @@ from lab.domain import QEMU_NS, Machine, command_line, domain_xml
 from lab.model import Topology
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "domain"
-TWO_NODES = {
+TWO_NODES: dict[str, Any] = {
     "vcpus": 4,
     "numa": [{"cpus": "0-1", "memory": "512M"}, {"cpus": "2-3", "memory": "512M"}],
     "distances": [[10, 20], [20, 10]],
 }
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "x86_64-2node": {"arch": "x86_64", "page_size": "4K", "hugepages": {"2M": 16}, **TWO_NODES},
     "arm64-64k-2node": {"arch": "arm64", "page_size": "64K", **TWO_NODES},
     "memory-only-node": {

@@ -103,7 +103,9 @@ except InfraError as error:
     print("refused" if "interrupted" in str(error) else error)
 """
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=20, check=True
+    )
     assert done.stdout.split() == ["ended", "refused"]
 
 
