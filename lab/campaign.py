@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -25,12 +25,16 @@ GUEST_OVERHEAD = 256 << 20
 """What an emulator takes beyond its guest's RAM (translated code, devices), bytes; measured 100-200 MB."""
 
 
+RESULTS = Path("results")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
-    """A plan with the directory that its evidence goes to."""
+    """A plan with the directory that its evidence goes to; metadata.json is in it."""
 
     plan: Plan
     run_dir: RunDir
+    metadata: Mapping[str, object]
     cases: Mapping[str, tuple[Case, ...]]
 
     @property
@@ -38,14 +42,14 @@ class OpenRun:
         return self.run_dir.path
 
 
-@contextmanager
-def open_run(plan: Plan, cache: Cache, output: Path | None) -> Iterator[OpenRun]:
-    """Make the run's directory, with metadata.json in it before anything is built."""
+def open_run(plan: Plan, cache: Cache, output: Path | None) -> OpenRun:
+    """Make the run's directory, before anything is built. Evidence comes first, so its place does too."""
     cases = Workshop(cache=cache).cases()
     selected = {each.scenario for cell in plan.cells for each in cell.scenarios}
-    declared = {name: each for name, each in cases.items() if name in selected}
-    run_dir = RunDir.create(plan, declared, host=host_facts(), version=__version__, path=output)
-    yield OpenRun(plan=plan, run_dir=run_dir, cases=declared)
+    declared = {name: cases[name] for name in sorted(selected)}
+    metadata = describe(plan, declared)
+    run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
+    return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared)
 
 
 def execute(opened: OpenRun, cache: Cache, *, console: Console, jobs: int | None, uri: str | None) -> None:
@@ -56,10 +60,36 @@ def execute(opened: OpenRun, cache: Cache, *, console: Console, jobs: int | None
             plan=plan,
             shop=factory,
             run_dir=opened.run_dir,
+            metadata={**opened.metadata, "libvirt": f"{factory.hypervisor.uri} {factory.hypervisor.version()}"},
             cases=opened.cases,
             screen=shown,
             jobs=jobs or jobs_for(plan, cpus=os.cpu_count() or 1, memory=available_memory()),
         ).run()
+
+
+def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> dict[str, object]:
+    """metadata.json, as far as it is known before anything is built."""
+    return {
+        "pagelab": __version__,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "campaign": plan.spec.model_dump(mode="json"),
+        "host": host_facts(),
+        "topologies": {cell.topology.name: cell.topology.model_dump(mode="json") for cell in plan.cells},
+        "kernels": {cell.kernel.name: cell.kernel.model_dump(mode="json") for cell in plan.cells},
+        "cells": [{"topology": cell.topology.name, "kernel": cell.kernel.name} for cell in plan.cells],
+        "cases": {
+            name: [
+                {
+                    "name": case.name,
+                    "requires": sorted(case.requires),
+                    "description": case.description,
+                    "timeout_s": case.timeout_s,
+                }
+                for case in declared
+            ]
+            for name, declared in cases.items()
+        },
+    }
 
 
 def jobs_for(plan: Plan, *, cpus: int, memory: int) -> int:

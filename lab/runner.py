@@ -6,11 +6,13 @@ Nothing is judged here. What happened is written to the run's directory; `lab/ju
 
 from __future__ import annotations
 
+import json
 import shlex
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
@@ -83,9 +85,12 @@ class Runner:
     plan: Plan
     shop: Shop
     run_dir: RunDir
+    metadata: Mapping[str, object]
+    """What metadata.json holds so far; the builds are added as they are made."""
     cases: Mapping[str, tuple[Case, ...]]
     screen: Screen
     jobs: int
+    builds: dict[str, Mapping[str, object]] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -115,7 +120,8 @@ class Runner:
             except LabError as error:
                 self._broken(cell, _build_failure(error))
                 continue
-            self.run_dir.add_build(cell.name, built.provenance)
+            self.builds[cell.name] = built.provenance
+            self.run_dir.write_metadata({**self.metadata, "builds": self.builds})
             futures.append(pool.submit(self._cell, cell, built))
 
     def _building(self, cell: Cell) -> Progress:
@@ -126,7 +132,7 @@ class Runner:
 
     def _broken(self, cell: Cell, reason: str) -> None:
         evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name)
-        evidence.status(CellStatus.BROKEN, reason=reason)
+        evidence.finish(CellStatus.BROKEN, reason)
         self.screen.cell(cell, "BROKEN")
 
     def _cell(self, cell: Cell, built: BuiltCell) -> None:
@@ -192,7 +198,7 @@ class _CellWork:
         """The cell's status is settled once: by its first boot, or by what kept that from happening."""
         if self.status is None:
             self.status = status
-            self.evidence.status(status, reason=reason, mismatches=mismatches)
+            self.evidence.finish(status, reason, mismatches)
             self.screen.cell(self.cell, status.value)
 
     def _scenarios(self) -> None:
@@ -219,7 +225,7 @@ class _CellWork:
         except LabError as error:
             if self.status is not CellStatus.OK:
                 raise
-            self.evidence.run(Run(scenario=scenario, end=End.NOT_RUN, note=f"no guest: {error}"), 0, 0)
+            self.evidence.run(Run(scenario=scenario, end=End.NOT_RUN, note=f"no guest: {error}"))
             return False
 
     def _boot_and_verify(self) -> bool:
@@ -251,25 +257,26 @@ class _CellWork:
                 if attempt == BOOT_ATTEMPTS:
                     raise
                 continue
-            described = guest.describe()
-            self.evidence.boot(
-                accelerator=guest.accelerator.name,
-                boot_s=guest.boot_s,
-                attempt=self.boots,
-                facts=facts,
-                domain_xml=described.domain_xml,
-                qemu_args=described.qemu_args,
-                reproduce=described.reproduce,
-                config=self.built.config,
-            )
+            self._write_down(guest, facts)
             return guest, facts
         raise AssertionError("unreachable")
+
+    def _write_down(self, guest: GuestLike, facts: str) -> None:
+        """The guest that came up, as files, before anything is judged by them."""
+        described = guest.describe()
+        self.evidence.write("facts.json", json.dumps({"facts": facts.splitlines()}, indent=1))
+        self.evidence.write("domain.xml", described.domain_xml)
+        self.evidence.write("qemu.args", "\n".join(described.qemu_args) + "\n")
+        self.evidence.write("reproduce.sh", described.reproduce)
+        self.evidence.write("config", self.built.config)
+        self.evidence.boot(accelerator=guest.accelerator.name, boot_s=round(guest.boot_s, 3), attempt=self.boots)
 
     def _run_scenario(self, guest: GuestLike, selection: Selection) -> bool:
         """Run one program; whether the guest may be used again."""
         name = selection.scenario
         scale = guest.accelerator.slowdown
-        timeouts = [case.timeout_s for case in self.cases.get(name, ())] or [SCENARIO_MARGIN_S]
+        asked = _asked(self.cases.get(name, ()), selection.cases)
+        timeouts = [case.timeout_s for case in asked] or [SCENARIO_MARGIN_S]
         start = guest.console.size()
         ended = guest.run(
             self._command(selection, guest.accelerator),
@@ -279,7 +286,6 @@ class _CellWork:
         end = guest.console.size()
         run = Run(
             scenario=name,
-            attempt=1,
             end=ended.end,
             status=ended.status,
             duration_s=round(ended.duration_s, 3),
@@ -287,8 +293,9 @@ class _CellWork:
             stderr=ended.stderr[:MAX_STDERR].decode("utf-8", "replace"),
             console=guest.console.text(start, end),
             note=ended.note,
+            cases=tuple(case.name for case in asked) if selection.cases else (),
         )
-        self.evidence.run(run, start, end)
+        self.evidence.run(run, console_from=start, console_to=end)
         return _reusable(run)
 
     def _command(self, selection: Selection, accelerator: Accelerator) -> str:
@@ -305,6 +312,11 @@ class _CellWork:
         if self.guest is not None:
             self.guest.close()
             self.guest = None
+
+
+def _asked(declared: Sequence[Case], patterns: Sequence[str]) -> list[Case]:
+    """The declared cases that a selection's globs mean; all of them without globs."""
+    return [case for case in declared if not patterns or any(fnmatchcase(case.name, each) for each in patterns)]
 
 
 def _reusable(run: Run) -> bool:
