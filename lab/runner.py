@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
-from lab import oops
+from lab import ktap, oops
 from lab.accel import Accelerator
 from lab.console import Console
 from lab.deadline import Deadline
@@ -32,6 +32,10 @@ SCENARIO_MARGIN_S = 10.0
 """On real hardware: what a scenario program may take beyond its cases' own time-outs."""
 SILENCE_MARGIN_S = 5.0
 MAX_STDERR = 16 << 10
+SCENARIO_ATTEMPTS = 6
+"""Each costs a boot; more crashes and hangs than this in one scenario need no further proof."""
+KILLED = 128
+"""Exit statuses from here on are the shell's words for a signal."""
 BOOT_ATTEMPTS = 2
 """A guest whose kernel came up but whose SSH did not is tried again: that is the lab's trouble, not the kernel's."""
 
@@ -203,20 +207,31 @@ class _CellWork:
 
     def _scenarios(self) -> None:
         scenarios = self.cell.scenarios
-        for index, scenario in enumerate(scenarios):
-            self.screen.cell(self.cell, scenario.scenario, done=index, total=len(scenarios))
-            if self.stopping.is_set():
-                raise LabError("interrupted")
-            if not self._ready_guest(scenario.scenario):
-                if self.status is CellStatus.INVALID:
-                    return
-                continue
-            assert self.guest is not None
-            if not self._run_scenario(self.guest, scenario) or self.fresh:
-                self._drop_guest()
+        for index, selection in enumerate(scenarios):
+            self.screen.cell(self.cell, selection.scenario, done=index, total=len(scenarios))
+            self._scenario(selection)
+            if self.status is not CellStatus.OK:
+                return
         self.screen.cell(self.cell, "done", done=len(scenarios), total=len(scenarios))
 
-    def _ready_guest(self, scenario: str) -> bool:
+    def _scenario(self, selection: Selection) -> None:
+        """Run a scenario; cases that a crash or a hang kept from being reached run again in the next guest."""
+        asked = _asked(self.cases.get(selection.scenario, ()), selection.cases)
+        explicit = bool(selection.cases)
+        for attempt in range(1, SCENARIO_ATTEMPTS + 1):
+            if self.stopping.is_set():
+                raise LabError("interrupted")
+            if not self._ready_guest(selection.scenario, attempt):
+                return
+            assert self.guest is not None
+            run = self._run(self.guest, selection.scenario, asked, attempt, explicit=explicit)
+            if self.fresh or not _reusable(run):
+                self._drop_guest()
+            asked, explicit = _not_reached(run, asked), True
+            if not asked:
+                return
+
+    def _ready_guest(self, scenario: str, attempt: int) -> bool:
         """Have a verified guest; False when this scenario cannot be run, with the reason in the evidence."""
         if self.guest is not None:
             return True
@@ -225,7 +240,7 @@ class _CellWork:
         except LabError as error:
             if self.status is not CellStatus.OK:
                 raise
-            self.evidence.run(Run(scenario=scenario, end=End.NOT_RUN, note=f"no guest: {error}"))
+            self.evidence.run(Run(scenario=scenario, attempt=attempt, end=End.NOT_RUN, note=f"no guest: {error}"))
             return False
 
     def _boot_and_verify(self) -> bool:
@@ -271,21 +286,21 @@ class _CellWork:
         self.evidence.write("config", self.built.config)
         self.evidence.boot(accelerator=guest.accelerator.name, boot_s=round(guest.boot_s, 3), attempt=self.boots)
 
-    def _run_scenario(self, guest: GuestLike, selection: Selection) -> bool:
-        """Run one program; whether the guest may be used again."""
-        name = selection.scenario
+    def _run(self, guest: GuestLike, name: str, asked: Sequence[Case], attempt: int, *, explicit: bool) -> Run:
+        """Run one program and write down what came of it."""
         scale = guest.accelerator.slowdown
-        asked = _asked(self.cases.get(name, ()), selection.cases)
         timeouts = [case.timeout_s for case in asked] or [SCENARIO_MARGIN_S]
+        names = tuple(case.name for case in asked) if explicit else ()
         start = guest.console.size()
         ended = guest.run(
-            self._command(selection, guest.accelerator),
+            self._command(name, names, guest.accelerator),
             deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, name, scale=scale),
             silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
         )
         end = guest.console.size()
         run = Run(
             scenario=name,
+            attempt=attempt,
             end=ended.end,
             status=ended.status,
             duration_s=round(ended.duration_s, 3),
@@ -293,12 +308,12 @@ class _CellWork:
             stderr=ended.stderr[:MAX_STDERR].decode("utf-8", "replace"),
             console=guest.console.text(start, end),
             note=ended.note,
-            cases=tuple(case.name for case in asked) if selection.cases else (),
+            cases=names,
         )
         self.evidence.run(run, console_from=start, console_to=end)
-        return _reusable(run)
+        return run
 
-    def _command(self, selection: Selection, accelerator: Accelerator) -> str:
+    def _command(self, name: str, cases: Sequence[str], accelerator: Accelerator) -> str:
         """The shell command that runs a scenario program as its contract wants it."""
         environment = {
             "LAB_FEATURES": " ".join(sorted(self.cell.kernel.provides)),
@@ -306,7 +321,7 @@ class _CellWork:
             "LAB_LOAD": f"{1 if accelerator.name == 'tcg' else 4}",
         }
         assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
-        return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{selection.scenario}', *selection.cases])}"
+        return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"
 
     def _drop_guest(self) -> None:
         if self.guest is not None:
@@ -317,6 +332,14 @@ class _CellWork:
 def _asked(declared: Sequence[Case], patterns: Sequence[str]) -> list[Case]:
     """The declared cases that a selection's globs mean; all of them without globs."""
     return [case for case in declared if not patterns or any(fnmatchcase(case.name, each) for each in patterns)]
+
+
+def _not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
+    """The cases behind the one that ended a run badly; none where the program ended by itself or only flooded."""
+    if run.end in (End.FLOODED, End.NOT_RUN) or (run.end is End.EXITED and (run.status or 0) < KILLED):
+        return []
+    told = {result.name for result in ktap.parse(run.ktap).results}
+    return [case for case in asked if case.name not in told][1:]
 
 
 def _reusable(run: Run) -> bool:
