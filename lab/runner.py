@@ -344,4 +344,5 @@ def _not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
 
 def _reusable(run: Run) -> bool:
     """A guest is used again only when its program ended by itself, nothing hung and the kernel did not complain."""
-    return run.end is End.EXITED and "# TIMEOUT" not in run.ktap and not oops.scan(run.console)
+    complaints = [finding for finding in oops.scan(run.console) if not finding.kind.provoked]
+    return run.end is End.EXITED and "# TIMEOUT" not in run.ktap and not complaints
