@@ -36,7 +36,7 @@ CONSOLE = "console"
 MAX_UNDECLARED = 20
 MAX_EXCERPT_LINES = 60
 
-_ORDINARY_FLAWS = frozenset({Flaw.NO_PLAN, Flaw.PLAN_REPEATED, Flaw.VERSION_REPEATED, Flaw.OVERFLOW, Flaw.ORPHANS})
+_GRAVE = frozenset({Flaw.NO_PLAN, Flaw.PLAN_REPEATED, Flaw.VERSION_REPEATED, Flaw.OVERFLOW, Flaw.ORPHANS})
 """Flaws that put the whole run in doubt; the others are only worth a line, or have words of their own."""
 
 
@@ -107,7 +107,7 @@ def _decisive(attempts: Sequence[Record]) -> Record:
 
 def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[str]) -> list[Record]:
     """Records of a scenario that was never started in this cell."""
-    found = _Finding(outcome=Outcome.BROKEN, reason=_why_never(cell), evidence=_cell_evidence(cell))
+    found = _Finding(outcome=Outcome.BROKEN, reason=_why_never(cell), evidence=cell_evidence(cell))
     return [
         _record(
             found,
@@ -133,7 +133,7 @@ def _why_never(cell: CellResult) -> str:
     return f"not run: {words}: {why}" if why else f"not run: {words}"
 
 
-def _cell_evidence(cell: CellResult) -> tuple[str, ...]:
+def cell_evidence(cell: CellResult) -> tuple[str, ...]:
     """For a cell that is not OK: reports on the end of its console, or else its last lines."""
     if not cell.console:
         return ()
@@ -177,6 +177,8 @@ class _Judgement:
         self.document = ktap.parse(run.ktap)
         self.reports = tuple(report for report in oops.scan(run.console) if not report.kind.provoked)
         self.found: dict[str, _Finding] = {}
+        self.blamed = False
+        """A case carries the blame for the kernel's death."""
 
     def findings(self) -> dict[str, _Finding]:
         """Declared cases in their order, then undeclared ones, then RUN and CONSOLE where there is need."""
@@ -239,6 +241,7 @@ class _Judgement:
         culprit, *others = [*missing, *([] if missing else [RUN])]
         outcome, words = self._end(culprit)
         self.found[culprit] = _Finding(outcome=outcome, reason=words, evidence=self._last_words())
+        self.blamed = outcome is Outcome.CRASH and self._deadly() is not None
         for name in others:
             reason = f"not reached: {culprit}: {words}"
             self.found[name] = _Finding(outcome=Outcome.BROKEN, reason=reason)
@@ -292,13 +295,13 @@ class _Judgement:
         """RUN, BROKEN, when the stream contradicts itself, its exit status or what was declared."""
         if RUN in self.found:
             return {}
-        wrong = [str(defect) for defect in self.document.defects if defect.flaw in _ORDINARY_FLAWS]
+        wrong = [str(defect) for defect in self.document.defects if defect.flaw in _GRAVE]
         wrong += self._wrong_plan()
         if self.run.end is End.EXITED and not missing:
             wrong += self._wrong_status()
         if not wrong:
             return {}
-        others = [str(defect) for defect in self.document.defects if defect.flaw not in _ORDINARY_FLAWS]
+        others = [str(defect) for defect in self.document.defects if defect.flaw not in _GRAVE]
         found = _Finding(outcome=Outcome.BROKEN, reason=wrong[0], evidence=(*wrong[1:], *others))
         return {RUN: found}
 
@@ -318,8 +321,7 @@ class _Judgement:
 
     def _console(self) -> dict[str, _Finding]:
         """CONSOLE, CRASH, when the kernel complained and no case carries the blame."""
-        blamed = any(found.outcome is Outcome.CRASH for found in self.found.values()) and self._deadly()
-        if not self.reports or blamed:
+        if not self.reports or self.blamed:
             return {}
         reason = f"the kernel complained during {self.run.scenario}: {self.reports[0]}"
         if len(self.reports) > 1:

@@ -64,7 +64,8 @@ class Finding:
 
     def __str__(self) -> str:
         times = f" ({self.count} times)" if self.count > 1 else ""
-        return self.title + times if self.title.startswith(self.kind) else f"{self.kind}: {self.title}{times}"
+        told = self.kind.lower() in self.title.lower()
+        return self.title + times if told else f"{self.kind}: {self.title}{times}"
 
 
 # Matched at the start of a message; the first that fits decides.
