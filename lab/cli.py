@@ -244,22 +244,24 @@ def run(
 
 def _campaign(planned: Plan, output: Path | None, jobs: int | None, uri: str | None) -> int:
     """Run a plan and report on it, also when it was interrupted."""
-    from lab import campaign, report
+    from lab import campaign, evidence, report
+    from lab.compare import conclude
 
     out = console()
     cache = _cache()
     interrupted = False
-    with campaign.open_run(planned, cache, output) as opened:
-        try:
-            with _builds_end_with_us():
-                campaign.execute(opened, cache, console=out, jobs=jobs, uri=uri)
-        except KeyboardInterrupt:
-            interrupted = True
-            print("lab: interrupted; what was found is kept", file=sys.stderr)
-    evidence = report.write_all(opened.path)
-    out.print(report.render(evidence, "text"), markup=False)
-    out.print(f"\nresults: {opened.path}", markup=False)
-    return EXIT_INTERRUPTED if interrupted else report.exit_code(evidence)
+    opened = campaign.open_run(planned, cache, output)
+    try:
+        with _builds_end_with_us():
+            campaign.execute(opened, cache, console=out, jobs=jobs, uri=uri)
+    except KeyboardInterrupt:
+        interrupted = True
+        print("lab: interrupted; what was found is kept", file=sys.stderr)
+    summary = conclude(evidence.load(opened.path))
+    opened.run_dir.write_reports(summary)
+    out.print(report.render(summary, "text"), markup=False)
+    out.print(f"results: {opened.path}", markup=False)
+    return EXIT_INTERRUPTED if interrupted else summary.exit_code
 
 
 @contextmanager
@@ -351,11 +353,13 @@ def report(directory: Path, form: str) -> int:
     lab report
     lab report results/latest --format json
     """
+    from lab import evidence
     from lab import report as reports
+    from lab.compare import conclude
 
-    evidence = reports.load(directory)
-    print(reports.render(evidence, form))
-    return reports.exit_code(evidence)
+    summary = conclude(evidence.load(directory))
+    print(reports.render(summary, form), end="")
+    return summary.exit_code
 
 
 @main.command()

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lab import report
 from lab.cache import explain_os_error, write_atomic
+from lab.compare import Summary
 from lab.errors import InfraError, InputError, UsageError
 from lab.outcome import CellResult, CellStatus, End, Evidence, Mismatch, Run
 from lab.untrusted import one_line
@@ -169,10 +170,10 @@ class RunDir:
             raise explain_os_error(error, str(path)) from error
         return CellDir(path)
 
-    def write_reports(self, evidence: Evidence) -> tuple[Path, ...]:
+    def write_reports(self, summary: Summary) -> tuple[Path, ...]:
         """Write every report that has a file, each in one step."""
         written = []
-        for name, text in report.files(evidence).items():
+        for name, text in report.files(summary).items():
             write_atomic(self.path / name, text.encode("utf-8", "replace"))
             written.append(self.path / name)
         return tuple(written)

@@ -14,7 +14,7 @@ from lab.accel import Accelerator
 from lab.arch import Arch
 from lab.cache import Cache, explain_os_error
 from lab.deadline import Deadline
-from lab.domain import Machine
+from lab.domain import Machine, command_line
 from lab.errors import InfraError
 from lab.guest import Boot, Guest
 from lab.guestbuild import GuestTests
@@ -24,6 +24,7 @@ from lab.outcome import Case, Mismatch
 from lab.plan import Cell
 from lab.progress import Progress
 from lab.rootfs import Rootfs
+from lab.verify import Asked
 
 AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
 
@@ -87,7 +88,13 @@ class Ready:
 
     def verify(self, facts: str) -> tuple[Mismatch, ...]:
         """In what the guest differs from the machine that was asked for."""
-        return verify.verify(self.topology, self.products.kernel, facts)
+        asked = Asked(
+            topology=self.topology,
+            build_id=self.products.kernel.build_id,
+            release=self.products.kernel.release,
+            cmdline=command_line(self.topology),
+        )
+        return verify.verify(asked, verify.parse_facts(facts))
 
 
 @dataclass(slots=True, kw_only=True)

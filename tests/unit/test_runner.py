@@ -35,7 +35,7 @@ CASES = {
         Case(scenario="demo", name="last"),
     )
 }
-PANIC = "[    3.1] Kernel panic - not syncing: Fatal exception\n[    3.2] ---[ end Kernel panic ]---\n"
+PANIC = "[    3.100000] Kernel panic - not syncing: Fatal exception\n[    3.200000] ---[ end Kernel panic ]---\n"
 
 
 def ktap(*results: str, count: int = 3) -> bytes:
@@ -298,9 +298,9 @@ def test_a_case_that_nobody_declared(play: Play) -> None:
 
 def test_a_kernel_warning_under_a_green_run_is_not_green(play: Play) -> None:
     warning = (
-        "[    5.0] ------------[ cut here ]------------\n"
-        "[    5.0] WARNING: CPU: 1 PID: 77 at mm/shmem.c:1234 shmem_grow+0x10/0x20\n"
-        "[    5.0] ---[ end trace 0000000000000000 ]---\n"
+        "[    5.000000] ------------[ cut here ]------------\n"
+        "[    5.000000] WARNING: CPU: 1 PID: 77 at mm/shmem.c:1234 shmem_grow+0x10/0x20\n"
+        "[    5.000000] ---[ end trace 0000000000000000 ]---\n"
     )
     summary = play(patched=[Behaviour(runs=[ended(GOOD)], console=[warning])])
     assert outcomes(summary, "patched")["console"] is Outcome.CRASH
