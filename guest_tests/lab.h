@@ -33,6 +33,9 @@
 #ifndef LAB_H
 #define LAB_H
 
+#if defined(_FEATURES_H) && !defined(_GNU_SOURCE)
+#error "lab.h must be the first header that a scenario includes"
+#endif
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -891,7 +894,7 @@ LAB_FN pid_t lab_fork(void)
 	return LAB_SETUP(fork());
 }
 
-/* Wait for a child to leave; when it failed, so has the case, by its own words. */
+/* Wait for a child (-1: any) to leave; when it failed, so has the case, by its own words. */
 LAB_FN void lab_join(pid_t pid)
 {
 	int status;
