@@ -653,6 +653,11 @@ LAB_FN void lab_check_fault(const char *file, int line, const char *what, const 
 			lab_signal(signo), got.addr, addr);
 }
 
+LAB_FN void lab_check_write(const char *file, int line, const char *place, void *addr, unsigned char value)
+{
+	lab_check_fault(file, line, "writing", place, addr, lab_write(addr, value), 0, 0);
+}
+
 LAB_FN void lab_check_value(const char *file, int line, const char *place, void *addr, unsigned char wanted)
 {
 	unsigned char value = 0;
@@ -669,8 +674,7 @@ LAB_FN void lab_check_signal(const char *file, int line, const char *place, void
 }
 
 /* `addr` can be written; `addr` can be read and holds `value`. */
-#define LAB_WRITES(addr, value) \
-	lab_check_fault(__FILE__, __LINE__, "writing", #addr, addr, lab_write(addr, value), 0, 0)
+#define LAB_WRITES(addr, value) lab_check_write(__FILE__, __LINE__, #addr, addr, value)
 #define LAB_READS(addr, value) lab_check_value(__FILE__, __LINE__, #addr, addr, value)
 /* `addr` can be neither read nor written: beyond the object (SIGBUS), or nothing is mapped there (SIGSEGV). */
 #define LAB_SIGBUS(addr) lab_check_signal(__FILE__, __LINE__, #addr, addr, SIGBUS, BUS_ADRERR)

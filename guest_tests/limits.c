@@ -346,7 +346,7 @@ static void c17_memcg_kill(void)
 /* The next mapping that this process makes is one too many. */
 static void exhaust_map_count(void)
 {
-	static char maps[1 << 16];
+	static char maps[1 << 17];
 	char text[32], *line;
 	int count = 0;
 

@@ -243,7 +243,7 @@ static void e14_numa_maps(void)
 {
 	struct nodes nodes = two_nodes();
 	char *p = LAB_GROW(lab_shared(1), 1, 8), start[32], count[32];
-	static char text[1 << 16];
+	static char text[1 << 17];
 	char *line;
 
 	lie_on(p, 0, 8, nodes.near);
