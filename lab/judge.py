@@ -351,13 +351,16 @@ def _verdict(result: ktap.Result) -> tuple[Outcome, str]:
         return outcome, f"{words}: {reason}" if reason else words
     if result.ok:
         return Outcome.PASS, "ok"
-    return Outcome.FAIL, next((line for line in result.diagnostics if _ASSERTION.search(line)), "") or (
-        result.diagnostics[-1] if result.diagnostics else "not ok"
-    )
+    return Outcome.FAIL, _assertion(result.diagnostics) or "not ok"
 
 
-# A diagnostic that carries `file.c:line:` is an assertion's own words.
-_ASSERTION = re.compile(r"\w\.[ch]:\d+")
+def _assertion(diagnostics: Sequence[str]) -> str:
+    """The line that says what failed: the first with a source line's number, else the last of the harness's own."""
+    own = [line for line in diagnostics if not line.startswith("|")]  # `| ` is what the case itself printed
+    return next((line for line in own if _SOURCE_LINE.search(line)), own[-1] if own else "")
+
+
+_SOURCE_LINE = re.compile(r"\w\.[ch]:\d+")
 
 
 def _as_said(result: ktap.Result) -> str:
