@@ -67,6 +67,6 @@ class Watcher:
             return None
         self._offset += len(fresh)
         text = self._carry + fresh
-        self._carry = text[-max(len(word) for word in self._words) :]
         found = [(text.find(word), word) for word in self._words if word in text]
+        self._carry = b"" if found else text[-max(len(word) for word in self._words) :]
         return min(found)[1] if found else None

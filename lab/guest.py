@@ -41,20 +41,40 @@ class Boot:
     host_key: str
     """The pinned host key, `ssh-ed25519 AAAA...`."""
     key: ssh.KeyPair
+    reproduce: str
+    """A script that boots the same machine with plain QEMU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """A running guest on paper."""
+
+    domain_xml: str
+    """As libvirt completed it."""
+    qemu_args: tuple[str, ...]
+    """The emulator's own command line."""
+    reproduce: str
 
 
 @dataclass(slots=True, kw_only=True)
 class Guest:
     """A guest that has said its ready line. `close` ends it; nothing here survives that."""
 
-    name: str
-    accelerator: Accelerator
+    wanted: Boot
     console: Console
     boot_s: float
     domain: Domain
     connection: ssh.Connection
     _panic: Watcher = field(repr=False)
     _gone: End | None = None
+
+    @property
+    def name(self) -> str:
+        return self.wanted.machine.name
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return self.wanted.accelerator
 
     def watch(self) -> End | None:
         """What has happened to the guest, None while it is well. Once gone it stays gone."""
@@ -91,6 +111,7 @@ class Guest:
         deadline: Deadline,
         silence_s: float | None = None,
         limit: int = ssh.MAX_OUTPUT,
+        keep: bool = True,
         on_stdout: Callable[[bytes], None] | None = None,
         on_stderr: Callable[[bytes], None] | None = None,
     ) -> ssh.Ended:
@@ -100,6 +121,7 @@ class Guest:
             deadline=deadline,
             silence_s=silence_s,
             limit=limit,
+            keep=keep,
             watch=self.watch,
             on_stdout=on_stdout,
             on_stderr=on_stderr,
@@ -116,6 +138,12 @@ class Guest:
                     note=ended.note,
                 )
         return ended
+
+    def describe(self) -> Description:
+        """What is run, for the evidence."""
+        return Description(
+            domain_xml=self.domain.xml(), qemu_args=self.domain.qemu_args(), reproduce=self.wanted.reproduce
+        )
 
     def _wait_for_last_words(self) -> None:
         """Until the emulator has ended or the console has been quiet for a while."""
@@ -157,8 +185,7 @@ def boot(hypervisor: Hypervisor, wanted: Boot) -> Guest:
         running.destroy()
         raise
     return Guest(
-        name=machine.name,
-        accelerator=wanted.accelerator,
+        wanted=wanted,
         console=console,
         boot_s=boot_s,
         domain=running,

@@ -78,15 +78,17 @@ class _Output:
     """stdout and stderr of one command, bounded together; told on as they come."""
 
     limit: int
+    keep: bool = True
     on_stdout: Callable[[bytes], None] | None = None
     on_stderr: Callable[[bytes], None] | None = None
     stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
+    seen: int = 0
     last: float = field(default_factory=time.monotonic)
 
     @property
     def full(self) -> bool:
-        return len(self.stdout) + len(self.stderr) >= self.limit
+        return self.seen >= self.limit
 
     def take(self, channel: paramiko.Channel) -> bool:
         """Move what has arrived; False when there was nothing."""
@@ -98,11 +100,13 @@ class _Output:
         return self.last != before
 
     def _add(self, kept: bytearray, data: bytes, told: Callable[[bytes], None] | None) -> None:
-        room = self.limit - len(self.stdout) - len(self.stderr)
-        kept += data[:room]
+        data = data[: self.limit - self.seen]
+        self.seen += len(data)
         self.last = time.monotonic()
+        if self.keep:
+            kept += data
         if told:
-            told(data[:room])
+            told(data)
 
 
 @dataclass(slots=True)
@@ -118,6 +122,7 @@ class Connection:
         deadline: Deadline,
         silence_s: float | None = None,
         limit: int = MAX_OUTPUT,
+        keep: bool = True,
         stdin: bytes = b"",
         watch: Watch = _well,
         on_stdout: Callable[[bytes], None] | None = None,
@@ -126,10 +131,10 @@ class Connection:
         """Run a shell command to its end, whatever that is; raises nothing that a guest can cause.
 
         Ends early at the deadline, after `silence_s` without a byte, when `limit` bytes have come, or when `watch` says
-        that the guest is gone.
+        that the guest is gone. Without `keep` the output is only told on, not kept in memory.
         """
         started = time.monotonic()
-        output = _Output(limit, on_stdout, on_stderr)
+        output = _Output(limit, keep, on_stdout, on_stderr)
         try:
             # The trailing exit keeps the shell from exec()ing the command, so a signal shows as status 128+N.
             channel = self.transport.open_session(timeout=max(1.0, deadline.remaining))
