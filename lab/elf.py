@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ _GNU_BUILD_ID = 3
 _NOBITS = 8
 
 
-def section(data: bytes, name: str) -> bytes:
+def section(data: bytes | mmap.mmap, name: str) -> bytes:
     """The bytes of the section called `name`; ValueError when `data` is no ELF file or has no such section."""
     if data[:4] != b"\x7fELF" or data[4] not in (1, 2) or data[5] not in (1, 2):
         raise ValueError("not an ELF file")
@@ -27,7 +28,7 @@ def section(data: bytes, name: str) -> bytes:
     raise ValueError(f"no section {name}")
 
 
-def _headers(data: bytes, order: str, wide: bool) -> Iterator[tuple[int, int, int, int]]:
+def _headers(data: bytes | mmap.mmap, order: str, wide: bool) -> Iterator[tuple[int, int, int, int]]:
     """Of every section header: offset of its name, type, offset in the file, size."""
     (table_at,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", data, 40 if wide else 32)
     entry_size, count = struct.unpack_from(f"{order}HH", data, 58 if wide else 46)

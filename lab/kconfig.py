@@ -14,7 +14,9 @@ _SET = re.compile(r"CONFIG_(\w+)=(.*)")
 _UNSET = re.compile(r"#\s*CONFIG_(\w+) is not set")
 _VALUE = re.compile(r'[ymn]|-?\d+|0[xX][0-9a-fA-F]+|"(?:[^"\\]|\\.)*"')
 _ENTRY = re.compile(r"\s*(?:menu)?config\s+(\w+)\s*")
-_BLOCK_END = re.compile(r"\s*(?:menu|endmenu|choice|endchoice|if|endif|source|comment|mainmenu)\b")
+_OPEN = re.compile(r"\s*(if|menu|choice)\b(.*)")
+_OTHER = re.compile(r"\s*(?:comment|source|mainmenu)\b")
+_CLOSE = re.compile(r"\s*(?:endif|endmenu|endchoice)\b")
 _DEPENDS = re.compile(r"\s*depends\s+on\s+(.+)")
 
 
@@ -119,20 +121,31 @@ def _same(asked: str, got: str) -> bool:
 
 
 def depends_on(kconfig: str, symbol: str) -> tuple[str, ...] | None:
-    """The `depends on` expressions of a symbol in one Kconfig file's text; None when the file does not define it."""
-    inside = False
-    found: tuple[str, ...] | None = None
-    for line in _joined(kconfig):
-        if entry := _ENTRY.fullmatch(line):
-            inside = entry[1] == symbol
-            found = (found or ()) if inside else found
-        elif _BLOCK_END.match(line):
-            inside = False
-        elif inside and (match := _DEPENDS.fullmatch(line)):
-            found = (*(found or ()), " ".join(match[1].split()))
-    return found
+    """What a symbol depends on by one Kconfig file's text: its own `depends on`, and of the blocks around it.
+
+    None when the file does not define the symbol.
+    """
+    blocks: list[list[str]] = [[]]
+    found: list[str] | None = None
+    target: list[str] = []
+    for line in kconfig.replace("\\\n", " ").splitlines():
+        if match := _DEPENDS.fullmatch(line):
+            target.append(" ".join(match[1].split()))
+        elif match := _OPEN.match(line):
+            target = [match[2].strip()] if match[1] == "if" else []
+            blocks.append(target)
+        elif _CLOSE.match(line) and len(blocks) > 1:
+            blocks.pop()
+            target = []
+        elif _OTHER.match(line):
+            target = []
+        elif match := _ENTRY.fullmatch(line):
+            target = [each for block in blocks for each in block] if match[1] == symbol else []
+            if match[1] == symbol:
+                found = target = [*(found or []), *target]
+    return None if found is None else tuple(dict.fromkeys(found))
 
 
-def _joined(text: str) -> list[str]:
-    """Lines with their backslash continuations joined."""
-    return text.replace("\\\n", " ").splitlines()
+def symbols_in(expressions: Iterable[str]) -> tuple[str, ...]:
+    """The symbols that dependency expressions name, each once, in order."""
+    return tuple(dict.fromkeys(word for each in expressions for word in re.findall(r"\b[A-Z][A-Z0-9_]*\b", each)))

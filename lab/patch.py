@@ -12,7 +12,7 @@ Grammar of what is understood; anything before the first header, between files a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -66,8 +66,8 @@ class Content:
     executable: bool = False
 
 
-State = Mapping[str, Content | None]
-"""Files by their path in the tree; None where there is no file."""
+Lookup = Callable[[str], Content | None]
+"""Gives a tree's file by its path; None where there is no file."""
 
 
 def _lines(data: bytes) -> list[bytes]:
@@ -248,11 +248,11 @@ class DoesNotApply(UsageError):
 class Tree:
     """Files as patches change them, over a lookup that gives their content before; nothing is written anywhere."""
 
-    pristine: State
+    pristine: Lookup
     changed: dict[str, Content | None] = field(default_factory=dict)
 
     def get(self, name: str) -> Content | None:
-        return self.changed[name] if name in self.changed else self.pristine.get(name)
+        return self.changed[name] if name in self.changed else self.pristine(name)
 
     def apply(self, change: FileChange, patch: str) -> None:
         """Apply one file's change; DoesNotApply leaves this tree as it was."""

@@ -112,7 +112,7 @@ def _read(path: Path) -> Patch:
     return Patch(name=path.name, path=path, sha256=digest, changes=patch.parse(data, str(path)))
 
 
-def changed_files(patches: Iterable[Patch], pristine: patch.State) -> dict[str, patch.Content | None]:
+def changed_files(patches: Iterable[Patch], pristine: patch.Lookup) -> dict[str, patch.Content | None]:
     """What the patches, one upon the other, make of a tree: every touched path -> its content, None when removed.
 
     DoesNotApply names the patch, the file and the hunk. Nothing is written.
