@@ -146,8 +146,10 @@ def build(
     apply, a symbol that got lost), BuildError with the compiler's own words when it does not compile, InfraError when
     the host cannot build (tools missing, disk full).
     """
-    found = source.resolve(kernel.source, cache=cache, progress=progress)
-    recipe = _recipe(kernel, topology, found, images or data.images())
+    recipe = recipe_of(kernel, topology, cache=cache, images=images)
+    if recipe is None or not cache.has(ENTRY, recipe.key):
+        found = source.resolve(kernel.source, cache=cache, progress=progress)
+        recipe = _recipe(kernel, topology, found, images or data.images())
     entry = cache.entry(ENTRY, recipe.key, lambda into: _Build(recipe, cache, progress).run(into))
     return _load(entry, recipe)
 

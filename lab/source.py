@@ -6,7 +6,7 @@
     git:PATH@REV     a commit of a repository
     tarball:FILE     any tar; its single top directory, when it has one, is stripped
 
-A cache entry `source/<key>` holds the tree in `tree/` and what is known of it in `source.json`.
+A cache entry `source/<key>` holds the tree in `tree/`; memo/source-*.json is what was found out about specs.
 """
 
 from __future__ import annotations
@@ -79,11 +79,10 @@ def identify(spec: str, cache: Cache) -> Source | None:
     found = _recall(spec, cache) if kind == "debian" else _LOCAL[kind](rest, cache)
     if found is None:
         return None
-    if cache.has(ENTRY, found.key):
-        return _described(spec, found, cache)
-    if found.makefile is None:
+    seen = _read_memo(_memo(cache, "version", found.key))
+    if not seen and not found.makefile:
         return None
-    version = kernel_version(found.makefile(), spec)
+    version = seen["version"] if seen else kernel_version(found.makefile() if found.makefile else "", spec)
     return Source(spec=spec, key=found.key, version=version, sha256=found.sha256, origin=found.origin)
 
 
@@ -93,8 +92,7 @@ def resolve(spec: str, *, cache: Cache, progress: Progress = silent) -> Source:
     if kind == "debian":
         return _resolve_debian(spec, rest, cache, progress)
     found = _LOCAL[kind](rest, cache)
-    _ensure(found, spec, cache, progress)
-    return _described(spec, found, cache)
+    return _ensure(found, spec, cache, progress)
 
 
 def kernel_version(makefile: str, where: str) -> str:
@@ -117,23 +115,19 @@ def _split(spec: str) -> tuple[str, str]:
     return kind, rest
 
 
-def _ensure(found: _Found, spec: str, cache: Cache, progress: Progress) -> None:
-    """Make the cache entry unless it is there."""
+def _ensure(found: _Found, spec: str, cache: Cache, progress: Progress) -> Source:
+    """The source, its cache entry made unless it is there; its version is remembered for when the entry is gone."""
 
     def make(entry: Path) -> None:
         unpacked = entry / "tree"
         unpacked.mkdir()
         found.unpack(unpacked, progress)
-        version = kernel_version(_read_makefile(unpacked, spec), spec)
-        facts = {"version": version, "sha256": found.sha256}
-        (entry / "source.json").write_text(json.dumps(facts, indent=1) + "\n")
+        kernel_version(_read_makefile(unpacked, spec), spec)
 
-    cache.entry(ENTRY, found.key, make)
-
-
-def _described(spec: str, found: _Found, cache: Cache) -> Source:
-    facts = json.loads((cache.path(ENTRY, found.key) / "source.json").read_text())
-    return Source(spec=spec, key=found.key, version=facts["version"], sha256=found.sha256, origin=found.origin)
+    entry = cache.entry(ENTRY, found.key, make)
+    version = kernel_version(_read_makefile(entry / "tree", spec), spec)
+    write_atomic(_memo(cache, "version", found.key), json.dumps({"version": version}).encode())
+    return Source(spec=spec, key=found.key, version=version, sha256=found.sha256, origin=found.origin)
 
 
 def _read_makefile(directory: Path, spec: str) -> str:
@@ -150,19 +144,19 @@ def _read_makefile(directory: Path, spec: str) -> str:
 
 def _resolve_debian(spec: str, package: str, cache: Cache, progress: Progress) -> Source:
     """One version of a package stays the meaning of its name until the cache is cleaned: results must be comparable."""
-    if known := identify(spec, cache):
+    if (known := identify(spec, cache)) and cache.has(ENTRY, known.key):
         return known
     with cache.lock(f"source-{digest(spec)}", waiting=lambda: progress(f"waiting for another lab to fetch {package}")):
-        if known := identify(spec, cache):
+        if (known := identify(spec, cache)) and cache.has(ENTRY, known.key):
             return known
         with cache.scratch("deb") as scratch:
             tarball = _source_tarball(package, scratch, cache, progress)
             version = debian.find_binary(package, cache).version
             found = _of_tarball(tarball, file_digest(tarball), f"{package} {version}")
-            _ensure(found, spec, cache, progress)
+            made = _ensure(found, spec, cache, progress)
         memo = {"sha256": found.sha256, "origin": found.origin}
         write_atomic(_memo(cache, spec), json.dumps(memo).encode())
-    return _described(spec, found, cache)
+    return made
 
 
 def _source_tarball(package: str, scratch: Path, cache: Cache, progress: Progress) -> Path:
