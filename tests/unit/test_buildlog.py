@@ -102,11 +102,13 @@ CASES = {
         "a.S: Assembler messages:\na.S:3: Error: no such instruction: `frob %eax'",
     ),
     "clang": (
-        "mm/shmem.c:9:2: error: use of undeclared identifier 'foo'\n    9 |         foo();\n      |         ^\n1 error generated.\n",
+        "mm/shmem.c:9:2: error: use of undeclared identifier 'foo'\n    9 |         foo();\n      |         ^\n"
+        "1 error generated.\n",
         "mm/shmem.c:9:2: error: use of undeclared identifier 'foo'\n    9 |         foo();\n      |         ^",
     ),
     "lld": (
-        "ld.lld: error: undefined symbol: grow\n>>> referenced by shmem.c\n>>>               vmlinux.o:(f)\nmake: *** x\n",
+        "ld.lld: error: undefined symbol: grow\n>>> referenced by shmem.c\n>>>               vmlinux.o:(f)\n"
+        "make: *** x\n",
         "ld.lld: error: undefined symbol: grow\n>>> referenced by shmem.c\n>>>               vmlinux.o:(f)",
     ),
     "modpost": (
