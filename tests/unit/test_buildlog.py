@@ -102,11 +102,13 @@ CASES = {
         "a.S: Assembler messages:\na.S:3: Error: no such instruction: `frob %eax'",
     ),
     "clang": (
-        "mm/shmem.c:9:2: error: use of undeclared identifier 'foo'\n    9 |         foo();\n      |         ^\n1 error generated.\n",
+        "mm/shmem.c:9:2: error: use of undeclared identifier 'foo'\n    9 |         foo();\n      |         ^\n"
+        "1 error generated.\n",
         "mm/shmem.c:9:2: error: use of undeclared identifier 'foo'\n    9 |         foo();\n      |         ^",
     ),
     "lld": (
-        "ld.lld: error: undefined symbol: grow\n>>> referenced by shmem.c\n>>>               vmlinux.o:(f)\nmake: *** x\n",
+        "ld.lld: error: undefined symbol: grow\n>>> referenced by shmem.c\n>>>               vmlinux.o:(f)\n"
+        "make: *** x\n",
         "ld.lld: error: undefined symbol: grow\n>>> referenced by shmem.c\n>>>               vmlinux.o:(f)",
     ),
     "modpost": (
@@ -142,7 +144,10 @@ def test_excerpt_is_bounded() -> None:
         ("fatal error: error writing to /tmp/x.s: No space left on device", "disk full"),
         ("gcc: fatal error: Killed signal terminated program cc1", "the compiler ran out of memory"),
         ("../tools/objtool/elf.h:1:1: fatal error: gelf.h: No such file or directory", "the host has no gelf.h"),
-        ("scripts/sign-file.c:1:1: fatal error: openssl/bio.h: No such file or directory", "the host has no openssl/bio.h"),
+        (
+            "scripts/sign-file.c:1:1: fatal error: openssl/bio.h: No such file or directory",
+            "the host has no openssl/bio.h",
+        ),
         ("/bin/sh: 1: bc: not found", "the host has no bc"),
     ],
 )

@@ -30,7 +30,9 @@ def file(order: str, wide: bool, sections: dict[str, bytes]) -> bytes:
         contents += content
     count, size = len(sections) + 1, len(table) // (len(sections) + 1)
     ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if order == "<" else 2, 1]) + b"\0" * 9
-    head = struct.pack(f"{order}HHI{word * 3}IHHHHHH", 2, 62, 1, 0, 0, header_size + len(contents), 0, 0, 0, 0, size, count, count - 1)
+    head = struct.pack(
+        f"{order}HHI{word * 3}IHHHHHH", 2, 62, 1, 0, 0, header_size + len(contents), 0, 0, 0, 0, size, count, count - 1
+    )
     return ident + head + contents + table
 
 

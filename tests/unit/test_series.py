@@ -47,7 +47,9 @@ def test_exact_version_comes_first(root: Path) -> None:
 
 
 def test_version_without_patches_lists_what_there_is(root: Path) -> None:
-    with pytest.raises(UsageError, match=r"series grow has no patches for kernel 6\.18\.2 \(there are patches for: 6\.1,"):
+    with pytest.raises(
+        UsageError, match=r"series grow has no patches for kernel 6\.18\.2 \(there are patches for: 6\.1,"
+    ):
         series.load("grow", "6.18.2", root=root)
 
 
@@ -68,7 +70,9 @@ def test_user_paths(root: Path) -> None:
 def test_hash_follows_content_and_order(root: Path) -> None:
     before = series.load("grow", "6.12", root=root).sha256
     (root / "grow/6.12/0002-b.patch").write_text(one("1", "2"))
-    assert len({before, series.load("grow", "6.12", root=root).sha256, series.load("grow", "6.1", root=root).sha256}) == 3
+    assert (
+        len({before, series.load("grow", "6.12", root=root).sha256, series.load("grow", "6.1", root=root).sha256}) == 3
+    )
 
 
 def test_malformed_patch_is_named(root: Path) -> None:
