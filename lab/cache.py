@@ -131,6 +131,17 @@ class Cache:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
+    def clean(self, *, everything: bool) -> int:
+        """Remove what dead labs left, or all there is; returns the bytes freed. Refuses while a lab is at work."""
+        before = _used(self.root)
+        if (self.root / "tmp").is_dir():
+            self._sweep(self.root / "tmp")
+            if everything and any((self.root / "tmp").iterdir()):
+                raise InfraError(f"another lab is using {self.root}", hint="wait for it, then `lab clean --all` again")
+        if everything:
+            shutil.rmtree(self.root, ignore_errors=True)
+        return before - _used(self.root)
+
     @staticmethod
     def _sweep(base: Path) -> None:
         """Remove what labs that are no more left behind: the name begins with the maker's process id."""
@@ -138,6 +149,12 @@ class Cache:
             pid = stale.name.partition("-")[0]
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
                 shutil.rmtree(stale, ignore_errors=True)
+
+
+def _used(directory: Path) -> int:
+    """Bytes that the files below a directory occupy; hard links count once."""
+    seen = {(info.st_dev, info.st_ino): info.st_blocks * 512 for path in directory.rglob("*") if (info := path.lstat())}
+    return sum(seen.values())
 
 
 def write_atomic(path: Path, data: bytes) -> None:

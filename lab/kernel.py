@@ -191,6 +191,7 @@ def _fragment(name: str, directory: Path) -> tuple[Request, ...]:
 
 
 def _recipe(kernel: Kernel, topology: Topology, found: Source, images: Path) -> Recipe:
+    toolchain.require_kernel_tools()
     return Recipe(
         name=kernel.name,
         arch=topology.record,
@@ -327,18 +328,22 @@ class _Build:
             "O": str(tree.build_dir(self.recipe.build_name)),
             "ARCH": self.recipe.arch.kernel_arch,
             "CROSS_COMPILE": chosen.prefix,
-            "CC": chosen.cc,
+            "CC": " ".join(chosen.cached_cc),
             **FIXED,
         }
-        jobs = len(os.sched_getaffinity(0))
         # --output-sync keeps the lines of one command together, so that errors of two do not mix.
-        options = ["--directory", str(tree.src), f"--jobs={jobs}", "--output-sync=target", "--no-print-directory"]
+        options = [
+            "--directory",
+            str(tree.src),
+            f"--jobs={toolchain.jobs()}",
+            "--output-sync=target",
+            "--no-print-directory",
+        ]
         return ["make", *options, *(f"{name}={value}" for name, value in variables.items()), target]
 
     def _environment(self, tree: WorkTree) -> dict[str, str]:
         """Plain quotes in messages; a ccache that does not mind where the cache lies."""
-        own = {name: value for name, value in os.environ.items() if name in ("CCACHE_DIR", "CCACHE_DISABLE")}
-        return {"LC_ALL": "C", "CCACHE_BASEDIR": str(tree.src), "CCACHE_NOHASHDIR": "1", **own}
+        return {"LC_ALL": "C", **toolchain.ccache_environment(tree.src)}
 
     def _failure(self, tree: WorkTree, target: str, log: Path, status: int) -> BuildError | InfraError:
         """What a failed make comes to. Unless the host is at fault, make ended by itself and its work is whole."""

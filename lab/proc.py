@@ -21,6 +21,8 @@ from pathlib import Path
 from lab.errors import InfraError
 
 KEEP_LINES = 400
+_running: set[subprocess.Popen[bytes]] = set()
+_aborted = threading.Event()
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "XDG_CACHE_HOME", "http_proxy", "https_proxy")
 
 
@@ -79,6 +81,7 @@ def run(
     kept: deque[str] = deque(maxlen=None if whole else KEEP_LINES)
     timed_out = threading.Event()
     process = _start(argv, cwd=cwd, env=env, piped_input=input is not None, pass_fds=pass_fds)
+    _running.add(process)
 
     def give_up() -> None:
         timed_out.set()
@@ -100,6 +103,7 @@ def run(
         timer.cancel()
         _kill(process)
         process.wait()
+        _running.discard(process)
         if process.stdout:
             process.stdout.close()
     output = "\n".join(kept)
@@ -108,6 +112,13 @@ def run(
     if check and status:
         raise ProcError(argv, _ended(status, output), cwd=cwd, output=output)
     return Completed(argv=tuple(argv), status=status, output=output)
+
+
+def abort() -> None:
+    """End every process under way and start no more: the lab is being interrupted."""
+    _aborted.set()
+    for process in tuple(_running):
+        _kill(process)
 
 
 def start(
@@ -145,6 +156,8 @@ def _popen(
     pass_fds: Sequence[int],
     outlive: bool,
 ) -> subprocess.Popen[bytes]:
+    if _aborted.is_set():
+        raise ProcError(argv, "not started: the lab was interrupted", cwd=cwd)
     program = which(argv[0])
     if program is None:
         raise ProcError(argv, "no such program", cwd=cwd)
