@@ -120,8 +120,9 @@ def _plain_change(reader: Reader) -> FileChange:
     hunks = tuple(_hunks(reader))
     if not hunks:
         raise reader.malformed("expected a hunk (@@ -1,2 +1,2 @@)")
-    # The two names of one file may differ when no git made the patch: `--- a/mm/shmem.c.orig`.
-    return FileChange(old=old and (new or old), new=new, hunks=hunks)
+    # Without git the two names of one file may differ (`--- a/mm/shmem.c.orig`), and a new file may have two names.
+    is_new = old is None or (hunks[0].start == 0 and not hunks[0].old)
+    return FileChange(old=None if is_new else new or old, new=new, hunks=hunks)
 
 
 def _git_change(reader: Reader) -> FileChange:

@@ -7,8 +7,8 @@
 
 Rules that keep a kernel from being built wrongly, whatever dies when:
 
-* A file of a series is replaced whole (rename), never written in place, and gets a time that is later than everything
-  that was ever built here, even when the clock was set back: make then rebuilds what depends on it.
+* A file of a series is replaced whole (rename), never written in place, and is newer than everything that was built
+  here: make then rebuilds what depends on it. A clock that was set back breaks that, so it means a new work tree.
 * Before files change, the state names all that may; the next switch derives every one of them anew.
 * Before make starts, the state says so; only its end takes that back. What a make that was killed had begun is removed
   by the next one, since half an object file looks finished to make.
@@ -27,7 +27,7 @@ from pathlib import Path
 
 from lab import proc, source
 from lab.cache import Cache, write_atomic
-from lab.errors import UsageError
+from lab.errors import InfraError, UsageError
 from lab.patch import Content
 from lab.progress import Progress
 from lab.source import Source
@@ -36,6 +36,8 @@ KIND = "work"
 LINK_S = 1200.0
 SLACK_NS = 1_000_000_000
 """Times of files come from a coarser clock than the lab's own."""
+STEP_S = 2.0
+"""A clock that was set back by less than this is waited for."""
 FEW_FILES = 500
 """Up to this many, syncing file by file is cheaper than syncing everything."""
 
@@ -50,7 +52,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What is on disk. `touched`: files that may differ from the pristine tree. `stamp_ns`: no product is newer."""
+    """What is on disk. `touched`: files that may differ from the pristine tree. `stamp_ns`: nothing is newer."""
 
     touched: tuple[str, ...] = ()
     stamp_ns: int = 0
@@ -90,7 +92,7 @@ class WorkTree:
         names = sorted({*self.state.touched, *wanted})
         if not names:
             return
-        stamp = max(time.time_ns(), self.state.stamp_ns + 1_000_000)
+        stamp = time.time_ns()  # a finer clock than the file system's own, so that make never sees a tie
         self._save(replace(self.state, touched=tuple(names)))
         for name in names:
             self._bring(name, wanted[name] if name in wanted else self.original(name), stamp)
@@ -131,14 +133,19 @@ class WorkTree:
 
     def settle(self, build: str) -> None:
         """make ended by itself with success: bring what it wrote to the disk, then say that all is well."""
-        _sync_since(self.build_dir(build), self.state.running[build].started_ns)
+        started_ns = self.state.running[build].started_ns
+        if time.time_ns() < started_ns:
+            self._save(replace(self.state, stamp_ns=started_ns))
+            raise InfraError(
+                "the clock was set back during a build: what make did cannot be trusted", hint="run it again"
+            )
+        _sync_since(self.build_dir(build), started_ns)
         self.give_up(build)
 
     def give_up(self, build: str) -> None:
         """make ended by itself: what it did is whole, if not all there is to do."""
         running = {name: mark for name, mark in self.state.running.items() if name != build}
-        stamp = max(time.time_ns(), self.state.stamp_ns)
-        self._save(replace(self.state, running=running, stamp_ns=stamp))
+        self._save(replace(self.state, running=running, stamp_ns=time.time_ns()))
 
     def _save(self, state: State) -> None:
         write_atomic(self.root / "state.json", json.dumps(asdict(state), indent=1).encode())
@@ -177,11 +184,15 @@ def read_file(root: Path, name: str) -> Content | None:
 
 
 def _load(root: Path) -> State | None:
-    """The state on disk; None when there is no work tree, or one whose state cannot be trusted."""
+    """The state on disk; None when there is no work tree, or one that cannot be trusted."""
     try:
-        return State.parse((root / "state.json").read_text())
+        state = State.parse((root / "state.json").read_text())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    ahead_s = (state.stamp_ns - time.time_ns()) / 1e9
+    if 0 < ahead_s < STEP_S:
+        time.sleep(ahead_s)
+    return state if ahead_s < STEP_S else None
 
 
 def _create(root: Path, pristine: Path, cache: Cache) -> State:
