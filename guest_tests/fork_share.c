@@ -206,9 +206,9 @@ static void b10_committed_outlives_child(void)
 	pid_t pid = lab_fork();
 
 	if (!pid) {
+		before = lab_committed();	/* with this process's own private memory */
 		p = LAB_GROW(p, 1, pages);
-		if (lab_provides("expand-enomem"))
-			LAB_COMMITTED(before, pages);
+		LAB_COMMITTED(before, lab_provides("expand-enomem") ? pages : 0);
 		LAB_WRITES(lab_at(p, 1), 1);
 		LAB_COMMITTED(before, pages);
 		_exit(0);

@@ -685,6 +685,8 @@ LAB_FN void lab_check_signal(const char *file, int line, const char *place, void
 /* MREMAP_FIXED and duplicates must agree with the object's offset modulo SHMLBA where caches alias; 4 MiB is the
  * largest there is (parisc). */
 #define LAB_COLOUR ((uintptr_t)4 << 20)
+/* Left free on both sides of a hole, so that what is mapped next (a thread's stack, say) does not land in it. */
+#define LAB_SLACK ((uintptr_t)64 << 20)
 
 LAB_FN char *lab_map(long pages, int prot, int flags)
 {
@@ -700,11 +702,11 @@ LAB_FN char *lab_shared(long pages)
 /* Addresses of `pages` pages with nothing mapped there, `colour_page` pages past a multiple of LAB_COLOUR. */
 LAB_FN char *lab_hole(long pages, long colour_page)
 {
-	size_t room = (size_t)(pages + colour_page) * lab_page() + LAB_COLOUR;
+	size_t room = (size_t)(pages + colour_page) * lab_page() + LAB_COLOUR + 2 * LAB_SLACK;
 	char *p = LAB_SETUP(mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 
 	LAB_SETUP(munmap(p, room));
-	return lab_at((void *)(((uintptr_t)p + LAB_COLOUR - 1) & ~(LAB_COLOUR - 1)), colour_page);
+	return lab_at((void *)(((uintptr_t)p + LAB_SLACK + LAB_COLOUR - 1) & ~(LAB_COLOUR - 1)), colour_page);
 }
 
 /* A fresh shared anonymous mapping of `pages` at the start of `room` pages of otherwise unused addresses. */

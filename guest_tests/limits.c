@@ -321,19 +321,19 @@ static void make_memcg(const char *path, const char *bytes)
 
 static void c17_memcg_kill(void)
 {
-	long pages = lab_pages(32ULL << 20), i;
+	long pages = lab_pages(16ULL << 20), i;
 	char *p = lab_shared(1);
 	int status;
 	pid_t pid;
 
-	make_memcg(CGROUP "/lab-c17", "16M");
+	make_memcg(CGROUP "/lab-c17", "8M");
 	pid = lab_fork();
 	if (!pid) {
 		LAB_SETUP(lab_write_file(CGROUP "/lab-c17/cgroup.procs", "0"));
 		p = LAB_GROW(p, 1, pages);
 		for (i = 1; i < pages; i++)
 			LAB_WRITES(lab_at(p, i), 1);
-		LAB_FAIL("touched 32 MiB in a cgroup of 16 MiB");
+		LAB_FAIL("touched 16 MiB in a cgroup of 8 MiB");
 	}
 	LAB_SETUP(waitpid(pid, &status, 0));
 	if (WIFEXITED(status))

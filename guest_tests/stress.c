@@ -2,22 +2,24 @@
 /* Group H: races.  Bounded, scaled by LAB_LOAD; what cannot show that it did race says so and proves nothing. */
 #include "lab.h"
 
+#include <linux/futex.h>
 #include <pthread.h>
 
 #define EXPAND .requires = "shm-expand"
 
 #define MOST_WORKERS 8
-#define MOST_ROUNDS 256
+#define MOST_ROUNDS 64
+#define TOGETHER 8	/* objects that are raced for in one round */
 #define STEP 64	/* pages between two workers' sizes: one leaked growth is well above what a few rounds hide */
 
 /* Where workers meet, in memory that all of them share. */
 struct arena {
 	int workers;
-	int arrived[2 * MOST_ROUNDS];	/* at the start and the end of each round */
+	int arrived[3 * MOST_ROUNDS];
 	int done;
 	struct span {
 		long long from, to;
-	} spans[MOST_ROUNDS][MOST_WORKERS];
+	} spans[MOST_ROUNDS * TOGETHER][MOST_WORKERS];
 };
 
 static struct arena *make_arena(int workers)
@@ -28,14 +30,25 @@ static struct arena *make_arena(int workers)
 	return arena;
 }
 
-/* Meet all others at a numbered place.  Whoever fails ends the case, so nobody waits here for ever. */
+/* Meet all others at a numbered place, asleep.  Whoever fails ends the case, so nobody waits here for ever. */
 static void meet(struct arena *arena, int place)
+{
+	int *arrived = &arena->arrived[place], now;
+
+	if (__atomic_add_fetch(arrived, 1, __ATOMIC_SEQ_CST) == arena->workers)
+		syscall(SYS_futex, arrived, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	while ((now = __atomic_load_n(arrived, __ATOMIC_SEQ_CST)) < arena->workers)
+		syscall(SYS_futex, arrived, FUTEX_WAIT, now, NULL, NULL, 0);
+}
+
+/* Meet awake, so that all leave at the same moment; short, because those who are awake take CPUs from the others. */
+static void meet_awake(struct arena *arena, int place)
 {
 	int spins = 0;
 
 	__atomic_add_fetch(&arena->arrived[place], 1, __ATOMIC_SEQ_CST);
 	while (__atomic_load_n(&arena->arrived[place], __ATOMIC_SEQ_CST) < arena->workers)
-		if (++spins % 64 == 0)
+		if (++spins % 1024 == 0)
 			sched_yield();
 }
 
@@ -54,31 +67,51 @@ static void join_all(int count)
 
 /* ---- H01: many grow one object to different sizes at the same moment ---- */
 
-static long size_in_round(int worker, int round, int workers)
+static long size_of(const struct arena *arena, int worker, int object)
 {
-	return 1 + STEP * (1 + (worker + round) % workers);
+	return 1 + STEP * (1 + (worker + object) % arena->workers);
 }
 
-static void grow_in_round(struct arena *arena, char *p, int worker, int round)
+/* Touch the last page of a round's grown mappings; half of the workers in the other order, so that they must cross. */
+static void touch_together(struct arena *arena, char **grown, int worker, int first)
 {
-	long size = size_in_round(worker, round, arena->workers);
-	struct span *span = &arena->spans[round][worker];
+	int i;
 
-	p = LAB_GROW(p, 1, size);
-	meet(arena, 2 * round);
-	span->from = lab_now_ns();
-	LAB_WRITES(lab_at(p, size - 1), (unsigned char)(worker + 1));
-	span->to = lab_now_ns();
-	meet(arena, 2 * round + 1);
-	LAB_READS(lab_at(p, size - 1), (unsigned char)(worker + 1));
-	LAB_WRITES(lab_at(p, size - 2), 1);
-	lab_unmap(p, size);
+	for (i = 0; i < TOGETHER; i++) {
+		int mine = worker % 2 ? TOGETHER - 1 - i : i;
+		struct span *span = &arena->spans[first + mine][worker];
+		char *last = lab_at(grown[mine], size_of(arena, worker, first + mine) - 1);
+
+		span->from = lab_now_ns();
+		LAB_WRITES(last, (unsigned char)(worker + 1));
+		span->to = lab_now_ns();
+	}
 }
 
-/* Did two workers touch at the same time? */
-static bool raced(const struct arena *arena, int round)
+static void grow_in_round(struct arena *arena, char **objects, int worker, int round)
 {
-	const struct span *spans = arena->spans[round];
+	char *grown[TOGETHER];
+	int first = round * TOGETHER, i;
+
+	for (i = 0; i < TOGETHER; i++)
+		grown[i] = LAB_GROW(objects[first + i], 1, size_of(arena, worker, first + i));
+	meet(arena, 3 * round);
+	meet_awake(arena, 3 * round + 1);
+	touch_together(arena, grown, worker, first);
+	meet(arena, 3 * round + 2);
+	for (i = 0; i < TOGETHER; i++) {
+		long size = size_of(arena, worker, first + i);
+
+		LAB_READS(lab_at(grown[i], size - 1), (unsigned char)(worker + 1));
+		LAB_WRITES(lab_at(grown[i], size - 2), 1);
+		lab_unmap(grown[i], size);
+	}
+}
+
+/* Did two workers touch the object at the same time? */
+static bool raced(const struct arena *arena, int object)
+{
+	const struct span *spans = arena->spans[object];
 	int a, b;
 
 	for (a = 0; a < arena->workers; a++)
@@ -88,29 +121,29 @@ static bool raced(const struct arena *arena, int round)
 	return false;
 }
 
-/* One object per round, made before the workers are; how many rounds raced. */
-static int race_rounds(int rounds)
+/* All objects are made before the workers are; how many of them were raced for. */
+static int race(int rounds)
 {
-	int workers = worker_count(), worker, round, hits = 0;
+	int workers = worker_count(), objects_count = rounds * TOGETHER, worker, i, hits = 0;
 	struct arena *arena = make_arena(workers);
 	long largest = 1 + STEP * workers, before = lab_committed();
-	char *objects[MOST_ROUNDS];
+	static char *objects[MOST_ROUNDS * TOGETHER];
 
-	for (round = 0; round < rounds; round++)
-		objects[round] = lab_shared(1);
+	for (i = 0; i < objects_count; i++)
+		objects[i] = lab_shared(1);
 	for (worker = 0; worker < workers; worker++) {
 		if (lab_fork())
 			continue;
-		for (round = 0; round < rounds; round++)
-			grow_in_round(arena, objects[round], worker, round);
+		for (i = 0; i < rounds; i++)
+			grow_in_round(arena, objects, worker, i);
 		_exit(0);
 	}
 	join_all(workers);
-	LAB_COMMITTED(before, rounds * largest);
-	for (round = 0; round < rounds; round++) {
-		hits += raced(arena, round);
-		LAB_OBJECT(objects[round], largest);
-		lab_unmap(objects[round], 1);
+	LAB_COMMITTED(before, objects_count * largest);
+	for (i = 0; i < objects_count; i++) {
+		hits += raced(arena, i);
+		LAB_OBJECT(objects[i], largest);
+		lab_unmap(objects[i], 1);
 	}
 	LAB_COMMITTED(before, 0);
 	lab_unmap(arena, lab_pages(sizeof(*arena)));
@@ -119,12 +152,14 @@ static int race_rounds(int rounds)
 
 static void h01_grow_together(void)
 {
-	int rounds = lab_load(24), batches = 0, hits = 0;
+	long long until = lab_now_ms() + lab_scaled(8000);
+	int rounds = lab_load(4), hits = 0;
 
 	rounds = rounds > MOST_ROUNDS ? MOST_ROUNDS : rounds;
-	while (hits < 3 && batches++ < 10)
-		hits += race_rounds(rounds);
-	printf("%d of %d rounds raced\n", hits, rounds * (batches > 10 ? 10 : batches));
+	do
+		hits += race(rounds);
+	while (hits < 4 && lab_now_ms() < until);
+	printf("%d objects were raced for\n", hits);
 	if (!hits && lab_cpus() > 1)
 		LAB_ERROR("no two processes touched at the same time");
 }
