@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from lab import cpio, data, debian, proc, toolchain
+from lab import buildlog, cpio, data, debian, proc, toolchain
 from lab.arch import Arch
 from lab.cache import Cache, digest, file_digest
 from lab.errors import BuildError
@@ -186,5 +186,5 @@ def _run(argv: list[str], tree: Path, what: str, progress: Progress, answers: by
             whole=True,
         )
     except proc.ProcError as error:
-        words = toolchain.excerpt(error.output) or error.message
+        words = buildlog.excerpt(error.output.splitlines()) or error.message
         raise BuildError(f"{what} did not build", excerpt=words) from error

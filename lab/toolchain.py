@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The C compiler of an architecture: which one it is, what identifies it, and what it said when it failed."""
+"""The host's tools that compile for an architecture: found, identified by their versions, or asked for by package."""
 
 from __future__ import annotations
 
 import os
 import platform
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,21 +15,29 @@ from lab.arch import Arch
 from lab.cache import digest, file_digest
 from lab.errors import InfraError
 
-EXCERPT_LINES = 30
-_TROUBLE = re.compile(
-    r"\berror\b|undefined reference|\*\*\*|cannot find|No such file|multiple definition", re.IGNORECASE
-)
+KERNEL_TOOLS: Mapping[str, str] = {
+    "make": "make",
+    "gcc": "gcc",
+    "ld": "binutils",
+    "flex": "flex",
+    "bison": "bison",
+    "bc": "bc",
+    "tar": "tar",
+    "xz": "xz-utils",
+}
+"""What every kernel build runs on the host -> the Debian package that has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
-    """A C compiler with a static C library. `key` changes when either does."""
+    """A C compiler with its linker and a static C library."""
 
     prefix: str
-    """What stands before gcc, ar and so on: `aarch64-linux-gnu-`, nothing on a host of the architecture."""
+    """CROSS_COMPILE=, what stands before gcc, ld and so on; empty on a host of the architecture."""
     version: str
-    """The compiler's own first line."""
+    """First lines of `gcc --version` and `ld --version`: part of every kernel's key."""
     key: str
+    """Changes when the compiler, the linker or the C library does: part of every program's key."""
 
     @property
     def cc(self) -> str:
@@ -53,45 +60,52 @@ def is_native(arch: Arch) -> bool:
 
 
 def find(arch: Arch) -> Toolchain:
-    """The compiler for an architecture; InfraError with the packages to install when there is none."""
-    native = is_native(arch)
-    prefix = "" if native else arch.cross
-    compiler = proc.which(f"{prefix}gcc")
-    packages = [name for name in (arch.native_packages if native else arch.packages) if not name.startswith("qemu")]
-    hint = f"apt install {' '.join(packages)}"
-    if compiler is None:
-        raise InfraError(f"no C compiler for {arch.name} ({prefix}gcc)", hint=hint)
-    version, libc = _identity(compiler, Path(compiler).stat().st_mtime)
+    """The tool chain of an architecture; InfraError with the packages to install when a part is missing."""
+    prefix = "" if is_native(arch) else arch.cross
+    hint = _install(packages(arch))
+    compiler, linker = (proc.which(f"{prefix}{name}") for name in ("gcc", "ld"))
+    if compiler is None or linker is None:
+        lacking = f"{prefix}{'ld' if compiler else 'gcc'}"
+        raise InfraError(f"cannot compile for {arch.name}: no {lacking}", hint=hint)
+    version, libc = _identity(compiler, linker, Path(compiler).stat().st_mtime, Path(linker).stat().st_mtime)
     if not Path(libc).is_file():
-        raise InfraError(f"no static C library for {arch.name} ({prefix}gcc knows no libc.a)", hint=hint)
+        raise InfraError(f"cannot compile for {arch.name}: {prefix}gcc knows no static C library (libc.a)", hint=hint)
     return Toolchain(prefix=prefix, version=version, key=digest(version, file_digest(Path(libc))))
 
 
+def packages(arch: Arch) -> tuple[str, ...]:
+    """The Debian packages that compile for an architecture on this host."""
+    wanted = arch.native_packages if is_native(arch) else arch.packages
+    return tuple(name for name in wanted if not name.startswith("qemu"))
+
+
+def require_kernel_tools() -> None:
+    """InfraError with the packages to install when a program that every kernel build runs is missing."""
+    missing = {program: package for program, package in KERNEL_TOOLS.items() if not proc.which(program)}
+    if missing:
+        raise InfraError(f"cannot build kernels: no {', '.join(missing)}", hint=_install(tuple(missing.values())))
+
+
 @lru_cache
-def _identity(compiler: str, mtime: float) -> tuple[str, str]:  # noqa: ARG001 (a new compiler asks anew)
-    version = proc.run([compiler, "--version"], timeout_s=30).output.partition("\n")[0]
-    return version, proc.run([compiler, "-print-file-name=libc.a"], timeout_s=30).output.strip()
+def _identity(compiler: str, linker: str, *changed: float) -> tuple[str, str]:  # noqa: ARG001 (a new one asks anew)
+    version = ", ".join(_first_line(program) for program in (compiler, linker))
+    return version, proc.run([compiler, "-print-file-name=libc.a"], timeout_s=60).output.strip()
+
+
+def _first_line(program: str) -> str:
+    return proc.run([program, "--version"], timeout_s=60).output.partition("\n")[0]
+
+
+def _install(names: Sequence[str]) -> str:
+    return f"sudo apt-get install {' '.join(dict.fromkeys(names))}"
 
 
 def ccache_environment(base: Path) -> Mapping[str, str]:
-    """What lets ccache find an earlier result although the build lies in another scratch directory."""
-    return {"CCACHE_BASEDIR": str(base), "CCACHE_NOHASHDIR": "1"}
+    """What lets ccache find an earlier result although the build lies in another directory; the user's own settings."""
+    own = {name: os.environ[name] for name in ("CCACHE_DIR", "CCACHE_DISABLE") if name in os.environ}
+    return {"CCACHE_BASEDIR": str(base), "CCACHE_NOHASHDIR": "1", **own}
 
 
 def jobs() -> int:
     """How many compilers may run at once."""
     return max(1, len(os.sched_getaffinity(0)))
-
-
-def excerpt(output: str) -> str:
-    """The lines of a build's output in which something is wrong, each with the two after it, else its last lines."""
-    lines = output.splitlines()
-    return "\n".join(list(_troubled(lines))[:EXCERPT_LINES] or lines[-EXCERPT_LINES:])
-
-
-def _troubled(lines: Sequence[str]) -> Iterator[str]:
-    shown = 0
-    for line in lines:
-        shown = 3 if _TROUBLE.search(line) else shown - 1
-        if shown > 0:
-            yield line
