@@ -24,6 +24,8 @@ from pathlib import Path
 from lab.errors import InfraError
 
 KEY_LENGTH = 20
+MANY_FILES = 2000
+"""Beyond this, syncing everything costs less than syncing file by file."""
 
 
 def default_root() -> Path:
@@ -96,8 +98,12 @@ class Cache:
             raise explain_os_error(error, str(final)) from error
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold a named lock against every other thread and process that uses this cache."""
+    def lock(self, name: str, *, waiting: Callable[[], None] | None = None) -> Iterator[int]:
+        """Hold a named lock against every other thread and process that uses this cache.
+
+        `waiting` is called once when somebody else has it. Gives the file descriptor that holds the lock: a child that
+        inherits it keeps the lock for as long as it lives.
+        """
         directory = self.root / "locks"
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -105,8 +111,13 @@ class Cache:
         except OSError as error:
             raise explain_os_error(error, str(directory)) from error
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waiting:
+                    waiting()
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield file.fileno()
 
     @contextmanager
     def scratch(self, label: str) -> Iterator[Path]:
@@ -120,6 +131,17 @@ class Cache:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
+    def clean(self, *, everything: bool) -> int:
+        """Remove what dead labs left, or all there is; returns the bytes freed. Refuses while a lab is at work."""
+        before = _used(self.root)
+        if (self.root / "tmp").is_dir():
+            self._sweep(self.root / "tmp")
+            if everything and any((self.root / "tmp").iterdir()):
+                raise InfraError(f"another lab is using {self.root}", hint="wait for it, then `lab clean --all` again")
+        if everything:
+            shutil.rmtree(self.root, ignore_errors=True)
+        return before - _used(self.root)
+
     @staticmethod
     def _sweep(base: Path) -> None:
         """Remove what labs that are no more left behind: the name begins with the maker's process id."""
@@ -127,6 +149,12 @@ class Cache:
             pid = stale.name.partition("-")[0]
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
                 shutil.rmtree(stale, ignore_errors=True)
+
+
+def _used(directory: Path) -> int:
+    """Bytes that the files below a directory occupy; hard links count once."""
+    seen = {(info.st_dev, info.st_ino): info.st_blocks * 512 for path in directory.rglob("*") if (info := path.lstat())}
+    return sum(seen.values())
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -146,7 +174,11 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def _sync(directory: Path) -> None:
     """Bring an entry's files to the disk before it gets its final name."""
-    for found in [*directory.rglob("*"), directory]:
+    files = [*directory.rglob("*"), directory]
+    if len(files) > MANY_FILES:
+        os.sync()
+        return
+    for found in files:
         if found.is_symlink() or not (found.is_file() or found.is_dir()):
             continue
         handle = os.open(found, os.O_RDONLY)

@@ -7,6 +7,7 @@ Reading the files, and pointing at the line where one is wrong, is `lab/load.py`
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -16,8 +17,11 @@ from lab.arch import Arch
 from lab.errors import LabError
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_CPUS = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")
+MIB = 1 << 20
 MAX_NODES = 64
+MAX_MEMORY = 1 << 44
 
 
 def parse_size(value: object) -> int:
@@ -26,8 +30,14 @@ def parse_size(value: object) -> int:
         return value
     found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if not found:
-        raise ValueError(f"expected a size such as 64K, 512M or 2G, got {value!r}")
+        raise ValueError(f"expected a size such as 64K, 512M or 2G, got {_short(value)}")
     return int(found[1]) * _UNITS[found[2].upper()]
+
+
+def _short(value: object) -> str:
+    """A value as a message shows it, however long it is."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def format_size(size: int) -> str:
@@ -39,30 +49,62 @@ def format_size(size: int) -> str:
 
 
 def parse_cpus(value: object) -> tuple[int, ...]:
-    """CPU numbers, sorted, from `0-1,4` (or a single number, or nothing); ValueError otherwise."""
+    """CPU numbers, sorted, from `0-1,4` (or one number, a list of numbers, or nothing); ValueError otherwise."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
+    if isinstance(value, list | tuple):
+        value = ",".join(map(str, value))
     if not isinstance(value, str):
-        raise ValueError(f"expected CPU numbers such as 0-1,4, got {value!r}")
-    cpus: set[int] = set()
+        raise ValueError(f"expected CPU numbers such as 0-1,4, got {_short(value)}")
+    cpus: list[int] = []
     for part in filter(None, (part.strip() for part in value.split(","))):
-        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if not found or int(found[2] or found[1]) < int(found[1]) or int(found[2] or 0) > 4096:
-            raise ValueError(f"expected CPU numbers such as 0-1,4, got {part!r}")
-        cpus.update(range(int(found[1]), int(found[2] or found[1]) + 1))
+        found = _CPUS.fullmatch(part)
+        if not found or int(found[2] or found[1]) < int(found[1]):
+            raise ValueError(f"expected CPU numbers such as 0-1,4, got {_short(part)}")
+        cpus.extend(range(int(found[1]), int(found[2] or found[1]) + 1))
+    if len(set(cpus)) != len(cpus):
+        raise ValueError(f"expected every CPU once, got {_short(value)}")
     return tuple(sorted(cpus))
+
+
+def format_cpus(cpus: Iterable[int]) -> str:
+    """The kernel's spelling of a set of CPU numbers: 0, 1, 4 -> `0-1,4`; `none` for an empty set."""
+    runs: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if runs and runs[-1][-1] == cpu - 1:
+            runs[-1][1:] = [cpu]
+        else:
+            runs.append([cpu])
+    return ",".join("-".join(map(str, run)) for run in runs) or "none"
 
 
 def _power_of_two(size: int) -> int:
     if size <= 0 or size & (size - 1):
-        raise ValueError(f"expected a power of two, got {size}")
+        raise ValueError(f"expected a power of two, got {format_size(size)}")
     return size
 
 
-def _positive(size: int) -> int:
-    if size <= 0:
-        raise ValueError(f"expected a size above zero, got {size}")
+def _memory(size: int) -> int:
+    """Memory comes in whole mebibytes: libvirt would silently round anything else up."""
+    if not 0 < size <= MAX_MEMORY or size % MIB:
+        raise ValueError(f"expected whole mebibytes, 1M to {format_size(MAX_MEMORY)}, got {format_size(size)}")
     return size
+
+
+def _one_line(text: str) -> str:
+    """Text that may go into a command line or XML: no control characters, not empty."""
+    if not text.isprintable() or not text.strip():
+        raise ValueError(f"expected printable text on one line, got {_short(text)}")
+    return text
+
+
+def _hugepages(value: object) -> object:
+    """The pairs of a mapping size -> count, refusing one size in two spellings."""
+    if isinstance(value, dict):
+        sizes = [parse_size(key) for key in value]
+        if len(set(sizes)) != len(sizes):
+            raise ValueError(f"expected every size once, got {', '.join(map(str, value))}")
+    return value
 
 
 def _known_arch(value: object) -> str:
@@ -79,10 +121,15 @@ def _words(value: object) -> Any:
     return tuple(value.split()) if isinstance(value, str) else value
 
 
-Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_positive)]
+Memory = Annotated[int, BeforeValidator(parse_size), AfterValidator(_memory)]
 PageSize = Annotated[int, BeforeValidator(parse_size), AfterValidator(_power_of_two)]
 Cpus = Annotated[tuple[int, ...], BeforeValidator(parse_cpus)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Word = Annotated[str, AfterValidator(_one_line)]
+Words = Annotated[tuple[Word, ...], BeforeValidator(_words)]
+Option = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,+=-]*$")]
+"""A CPU model or machine of QEMU's, with its properties."""
+Feature = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+"""One word: guests get the features of their kernel separated by spaces."""
 
 
 class Spec(BaseModel):
@@ -95,7 +142,7 @@ class NumaCell(Spec):
     """One NUMA node. Without `cpus` it is a memory-only node."""
 
     cpus: Cpus = ()
-    memory: Size
+    memory: Memory
 
 
 class Topology(Spec):
@@ -106,12 +153,14 @@ class Topology(Spec):
     arch: Annotated[str, BeforeValidator(_known_arch)]
     page_size: PageSize
     vcpus: Annotated[int, Field(ge=1, strict=True)] = 1
-    cpu: str | None = None
-    machine: str | None = None
-    memory: Size | None = None
+    cpu: Option | None = None
+    machine: Option | None = None
+    memory: Memory | None = None
     numa: tuple[NumaCell, ...] = ()
     distances: tuple[tuple[Annotated[int, Field(ge=10, le=254, strict=True)], ...], ...] = ()
-    hugepages: dict[PageSize, Annotated[int, Field(ge=0, strict=True)]] = Field(default_factory=dict)
+    hugepages: Annotated[dict[PageSize, Annotated[int, Field(ge=0, strict=True)]], BeforeValidator(_hugepages)] = Field(
+        default_factory=dict
+    )
     cmdline: Words = ()
     kernel_config: Words = ()
     qemu_args: Words = ()
@@ -162,6 +211,10 @@ class Topology(Spec):
                 f"memory: at least {format_size(self.record.min_memory)} on {self.arch}, "
                 f"got {format_size(self.total_memory)}"
             )
+        largest = max((cell.memory for cell in self.numa), default=self.total_memory)
+        for size, count in self.hugepages.items():
+            if count and size >= largest:
+                raise ValueError(f"hugepages: a page of {format_size(size)} does not fit in {format_size(largest)}")
         reserved = sum(size * count for size, count in self.hugepages.items())
         if reserved >= self.total_memory:
             raise ValueError(
@@ -177,17 +230,24 @@ class Topology(Spec):
             raise ValueError(f"numa: at most {MAX_NODES} nodes, got {len(self.numa)}")
         placed = sorted(cpu for cell in self.numa for cpu in cell.cpus)
         if placed != list(range(self.vcpus)):
-            raise ValueError(f"numa: the cells' cpus must be 0-{self.vcpus - 1}, each once; got {placed}")
+            raise ValueError(
+                f"numa: the cells' cpus must be {format_cpus(range(self.vcpus))} together, each CPU once, "
+                f"since vcpus is {self.vcpus}; got {', '.join(format_cpus(cell.cpus) for cell in self.numa)}"
+            )
 
     def _check_distances(self) -> None:
         if not self.distances:
             return
         count = len(self.numa)
-        if len(self.distances) != count or any(len(row) != count for row in self.distances):
-            raise ValueError(f"distances: expected a {count}x{count} matrix, one row per numa cell")
+        if not count:
+            raise ValueError("distances: expected numa cells to be distant from each other, got none")
+        if len(self.distances) != count:
+            raise ValueError(f"distances: expected {count} rows, one per numa cell, got {len(self.distances)}")
         for node, row in enumerate(self.distances):
+            if len(row) != count:
+                raise ValueError(f"distances[{node}]: expected {count} numbers, one per numa cell, got {len(row)}")
             if row[node] != 10 or any(value == 10 for other, value in enumerate(row) if other != node):
-                raise ValueError(f"distances: row {node}: a node is 10 from itself and more from every other")
+                raise ValueError(f"distances[{node}]: expected 10 to itself and 11-254 to others, got {list(row)}")
 
 
 SOURCE_KINDS = ("debian", "path", "git", "tarball")
@@ -195,11 +255,13 @@ SOURCE_KINDS = ("debian", "path", "git", "tarball")
 
 def _known_source(value: object) -> str:
     kind, _, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if kind not in SOURCE_KINDS or not rest:
-        raise ValueError(f"expected one of debian:PACKAGE, path:DIR, git:PATH@REV, tarball:FILE, got {value!r}")
-    if kind == "git" and "@" not in rest:
-        raise ValueError(f"expected git:PATH@REV, got {value!r}")
-    return str(value)
+    if kind not in SOURCE_KINDS or not rest.strip():
+        raise ValueError(f"expected one of debian:PACKAGE, path:DIR, git:PATH@REV, tarball:FILE, got {_short(value)}")
+    if kind == "git" and not all(rest.rpartition("@")):
+        raise ValueError(f"expected git:PATH@REV, got {_short(value)}")
+    if kind == "debian" and not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", rest):
+        raise ValueError(f"expected the name of a source package such as debian:linux-source-6.12, got {_short(value)}")
+    return _one_line(str(value))
 
 
 class Kernel(Spec):
@@ -208,10 +270,15 @@ class Kernel(Spec):
     name: str
     description: str = ""
     source: Annotated[str, BeforeValidator(_known_source)]
-    series: str | None = None
-    provides: frozenset[str] = frozenset()
+    series: Word | None = None
+    provides: frozenset[Feature] = frozenset()
     config: Words = ()
     """Extra config fragments (debug presets), merged last."""
+
+    @property
+    def baseline(self) -> bool:
+        """Whether this is a tree as it is, which a patched kernel of the same source is compared with."""
+        return self.series is None
 
     @model_validator(mode="after")
     def _sensible(self) -> Kernel:
@@ -225,7 +292,7 @@ class CampaignSpec(Spec):
 
     name: str
     description: str = ""
-    topologies: Annotated[tuple[str, ...], Field(min_length=1)]
-    kernels: Annotated[tuple[str, ...], Field(min_length=1)]
-    scenarios: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    topologies: Annotated[tuple[Word, ...], Field(min_length=1)]
+    kernels: Annotated[tuple[Word, ...], Field(min_length=1)]
+    scenarios: Annotated[tuple[Word, ...], Field(min_length=1)] = ("*",)
     isolation: Literal["fresh", "shared"] = "fresh"

@@ -6,8 +6,10 @@ Pessimism is the rule: a case is BROKEN until evidence says otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Outcome(StrEnum):
@@ -79,7 +81,8 @@ class Run:
     """One execution of a scenario program in a guest: the evidence a verdict is computed from.
 
     `ktap` and `stderr` are what the guest said (bounded, undecodable bytes replaced); `console` is what the console
-    said from the start of the program until shortly after its end. `attempt` counts from 1.
+    said from the start of the program until shortly after its end. `attempt` counts from 1. `cases` are the names that
+    were asked for, empty for all of them: after a crash the cases that were not reached can be run on their own.
     """
 
     scenario: str
@@ -92,6 +95,7 @@ class Run:
     stderr: str = ""
     console: str = ""
     note: str = ""
+    cases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +112,10 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One line of results.json: one case on one cell. `met` is None when there is no verdict (SKIP)."""
+    """One line of results.json: one case on one cell. `met` is None when there is no verdict (SKIP).
+
+    The first line of `excerpt` says in words why the outcome is what it is (`reason`); evidence follows. Printable.
+    """
 
     topology: str
     kernel: str
@@ -121,10 +128,18 @@ class Record:
     attempt: int = 1
     excerpt: str = ""
 
+    @property
+    def reason(self) -> str:
+        return self.excerpt.partition("\n")[0]
+
+    @property
+    def label(self) -> str:
+        return f"{self.scenario}.{self.case}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
-    """One guest: what became of it and, where it is OK, the runs in it."""
+    """One guest: what became of it and the runs in it. `console` is the end of its console where it is not OK."""
 
     topology: str
     kernel: str
@@ -134,6 +149,22 @@ class CellResult:
     reason: str = ""
     mismatches: tuple[Mismatch, ...] = ()
     runs: tuple[Run, ...] = field(default_factory=tuple)
+    console: str = ""
+
+    @property
+    def why(self) -> str:
+        """The first line of `reason`; what follows it is an excerpt (a compiler's words, a console's end)."""
+        return self.reason.partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that a run left on disk, before any verdict: metadata.json as it is, and every cell of the campaign."""
+
+    metadata: Mapping[str, Any]
+    cells: tuple[CellResult, ...]
+    source: str = ""
+    """The run's directory, for messages and links."""
 
 
 def met(outcome: Outcome, expected: Expected) -> bool | None:

@@ -21,6 +21,8 @@ from pathlib import Path
 from lab.errors import InfraError
 
 KEEP_LINES = 400
+_running: set[subprocess.Popen[bytes]] = set()
+_aborted = threading.Event()
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "XDG_CACHE_HOME", "http_proxy", "https_proxy")
 
 
@@ -68,15 +70,18 @@ def run(
     check: bool = True,
     on_line: Callable[[str], None] | None = None,
     whole: bool = False,
+    pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run a command to its end; ProcError when it cannot start, exceeds `timeout_s`, or fails (with `check`).
 
     `env` is added to a small clean environment. `on_line` sees every line of output as it comes (its exceptions end the
-    process). The child and its children are killed when the lab dies, however it dies.
+    process). The child is killed when the lab dies, however it dies, and inherits `pass_fds` (a lock that is to live as
+    long as it).
     """
     kept: deque[str] = deque(maxlen=None if whole else KEEP_LINES)
     timed_out = threading.Event()
-    process = _start(argv, cwd=cwd, env=env, piped_input=input is not None)
+    process = _start(argv, cwd=cwd, env=env, piped_input=input is not None, pass_fds=pass_fds)
+    _running.add(process)
 
     def give_up() -> None:
         timed_out.set()
@@ -98,6 +103,7 @@ def run(
         timer.cancel()
         _kill(process)
         process.wait()
+        _running.discard(process)
         if process.stdout:
             process.stdout.close()
     output = "\n".join(kept)
@@ -106,6 +112,13 @@ def run(
     if check and status:
         raise ProcError(argv, _ended(status, output), cwd=cwd, output=output)
     return Completed(argv=tuple(argv), status=status, output=output)
+
+
+def abort() -> None:
+    """End every process under way and start no more: the lab is being interrupted."""
+    _aborted.set()
+    for process in tuple(_running):
+        _kill(process)
 
 
 def start(
@@ -122,10 +135,15 @@ def start(
 
 
 def _start(
-    argv: Sequence[str], *, cwd: Path | None, env: Mapping[str, str] | None, piped_input: bool
+    argv: Sequence[str],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    piped_input: bool,
+    pass_fds: Sequence[int],
 ) -> subprocess.Popen[bytes]:
     stdin = subprocess.PIPE if piped_input else subprocess.DEVNULL
-    return _popen(argv, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, pass_fds=(), outlive=False)
+    return _popen(argv, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, pass_fds=pass_fds, outlive=False)
 
 
 def _popen(
@@ -138,6 +156,8 @@ def _popen(
     pass_fds: Sequence[int],
     outlive: bool,
 ) -> subprocess.Popen[bytes]:
+    if _aborted.is_set():
+        raise ProcError(argv, "not started: the lab was interrupted", cwd=cwd)
     program = which(argv[0])
     if program is None:
         raise ProcError(argv, "no such program", cwd=cwd)

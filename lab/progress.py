@@ -13,5 +13,5 @@ class Progress(Protocol):
         """`detail` is a short phrase (the directory being compiled, say); `done` a fraction 0..1 where it is known."""
 
 
-def silent(detail: str, *, done: float | None = None) -> None:  # noqa: ARG001
+def silent(detail: str, *, done: float | None = None) -> None:
     """For callers that nobody watches."""

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The two commands of the lab, `make run` and `make test`, and their helpers. Each sets up what is missing first.
+
+CAMPAIGN = quick
+ARGS =
+
+PYTHON = .venv/bin/python
+LAB = .venv/bin/lab
+
+.PHONY: help setup run test unit bench lint doctor clean
+
+help:
+	@echo "make run     run a campaign: CAMPAIGN=quick, further arguments of lab run in ARGS="
+	@echo "make test    all tests, those with real guests too (further arguments of pytest in ARGS=)"
+	@echo "make unit    the tests that need no guest"
+	@echo "make bench   the benchmarks, as ratios"
+	@echo "make lint    ruff and mypy"
+	@echo "make doctor  what this host can do, and what is missing"
+	@echo "make setup   install what is missing (Debian packages, .venv); part of all the others"
+	@echo "make clean   remove .venv and what tools left behind; results/ and the cache stay (lab clean)"
+
+setup:
+	@sh lab/bootstrap.sh $(CAMPAIGN)
+
+run: setup
+	@$(LAB) run $(CAMPAIGN) $(ARGS)
+
+test: setup
+	@$(PYTHON) -m pytest $(ARGS)
+
+unit: setup
+	@$(PYTHON) -m pytest tests/unit $(ARGS)
+
+bench: setup
+	@$(PYTHON) -m tests.benchmarks $(ARGS)
+
+lint: setup
+	@$(PYTHON) -m ruff check lab tests
+	@$(PYTHON) -m ruff format --check lab tests
+	@$(PYTHON) -m mypy
+
+doctor: setup
+	@$(LAB) doctor
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis guest_tests/build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command `lab`: verbs, progress, and the one place that catches LabError and picks an exit code.
+
+Each verb imports what it needs when it runs, so that `lab exec` does not wait for reports and `lab list` not for
+libvirt.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from lab import __version__
+from lab.errors import LabError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from lab.cache import Cache
+    from lab.factory import Factory, Ready
+    from lab.library import Library
+    from lab.plan import Filters, Plan
+
+EXIT_USAGE = 64
+EXIT_LAB_FAILED = 125
+"""`lab exec`: the lab's own failure, apart from the program's status (as env(1) and timeout(1) have it)."""
+EXIT_INTERRUPTED = 130
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where text goes. Plain without a terminal; rich honours NO_COLOR by itself."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def say_error(error: LabError) -> None:
+    """One line (a compiler's own words may follow), and what to do about it."""
+    print(f"lab: {error}", file=sys.stderr)
+
+
+class Verbs(click.Group):
+    """The group of verbs, with errors sorted into exit codes."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGHUP, _terminated)
+        try:
+            kwargs["standalone_mode"] = False
+            sys.exit(super().main(*args, **kwargs) or 0)
+        except click.exceptions.Abort:
+            sys.exit(EXIT_INTERRUPTED)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(EXIT_USAGE)
+        except KeyboardInterrupt:
+            print("lab: interrupted", file=sys.stderr)
+            sys.exit(EXIT_INTERRUPTED)
+        except LabError as error:
+            say_error(error)
+            sys.exit(error.exit_code)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """SIGTERM and SIGHUP end a run as Ctrl-C does: what was found is kept, nothing is left running."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lab")
+def main() -> None:
+    """An emulated-hardware kernel lab: a patch, two kernels, many machines, one verdict.
+
+    \b
+    lab doctor                       what this host can do, and what to install
+    lab plan quick                   what would run; builds nothing
+    lab run quick                    build, boot, test, compare
+    lab exec -t arm64-64k-2node -k baseline -- ./prog args
+    """
+
+
+def filtered(command: Command) -> Command:
+    """The options that narrow a campaign; the same on plan, build and run."""
+    for option in (
+        click.option("--test", "tests", multiple=True, metavar="GLOB", help="Only these scenarios or scenario.case."),
+        click.option("--kernel", "-k", "kernels", multiple=True, metavar="K", help="Only these kernels (or a file)."),
+        click.option("--topology", "-t", "topologies", multiple=True, metavar="T", help="Only these machines."),
+    ):
+        command = option(command)
+    return command
+
+
+def on_guest(command: Command) -> Command:
+    """The options that choose one cell."""
+    for option in (
+        click.option("--connect", metavar="URI", help="libvirt connection instead of the embedded driver."),
+        click.option("--kernel", "-k", "kernel_word", required=True, metavar="K", help="Name or YAML file."),
+        click.option("--topology", "-t", "topology_word", required=True, metavar="T", help="Name or YAML file."),
+    ):
+        command = option(command)
+    return command
+
+
+def _filters(topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str]) -> Filters:
+    from lab.plan import Filters
+
+    return Filters(topologies=tuple(topologies), kernels=tuple(kernels), tests=tuple(tests))
+
+
+def _library() -> Library:
+    from lab.library import Library
+
+    return Library.shipped()
+
+
+def _cache() -> Cache:
+    from lab.cache import Cache, default_root
+
+    return Cache(default_root())
+
+
+@main.command()
+@click.argument("campaign", default="quick")
+@click.option("--install", is_flag=True, help="Install the packages that the campaign's machines need (apt).")
+def doctor(campaign: str, install: bool) -> int:
+    """What this host can do, what is missing, and the command that fixes it.
+
+    \b
+    lab doctor
+    lab doctor all-arches
+    """
+    from lab import host
+
+    arches = _library().plan(campaign).arches
+    if install:
+        return host.install(arches)
+    out = console()
+    checks = host.checks(arches, cache_root=_cache().root)
+    for check in checks:
+        out.print(check.line(), markup=False)
+    return 0 if all(check.ok for check in checks) else 2
+
+
+LISTS = ("topologies", "kernels", "scenarios", "campaigns", "arches")
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(LISTS))
+def list_(what: str) -> None:
+    """What there is to choose from.
+
+    \b
+    lab list topologies
+    lab list scenarios
+    """
+    from lab import listing
+
+    out = console()
+    for line in listing.lines(what, _library(), _cache()):
+        out.print(line, markup=False)
+
+
+@main.command()
+@click.argument("campaign")
+@filtered
+def plan(campaign: str, topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str]) -> None:
+    """What would run, what is skipped and why; builds nothing.
+
+    \b
+    lab plan quick
+    lab plan quick --topology 'arm64-*' --test 'limits.*'
+    """
+    from lab.plan import describe
+
+    planned = _library().plan(campaign, _filters(topologies, kernels, tests))
+    console().print(describe(planned), markup=False)
+
+
+@main.command()
+@click.argument("campaign")
+@filtered
+def build(campaign: str, topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str]) -> None:
+    """Build kernels, userland and guest tests of a campaign; boots nothing.
+
+    \b
+    lab build quick
+    """
+    from lab.factory import Workshop
+    from lab.screen import screen
+
+    planned = _library().plan(campaign, _filters(topologies, kernels, tests))
+    workshop = Workshop(cache=_cache())
+    with screen(console(), planned.cells) as shown, _builds_end_with_us():
+        for cell in planned.cells:
+            shown.cell(cell, "building")
+            workshop.make(
+                cell.topology, cell.kernel, lambda detail, *, done=None, c=cell: shown.building(c, detail, done)
+            )
+            shown.cell(cell, "built")
+
+
+@main.command()
+@click.argument("campaign")
+@filtered
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Directory of the run [results/TIME-CAMPAIGN].")
+@click.option("--jobs", "-j", type=click.IntRange(1, 64), help="Guests at once [as CPUs and memory allow].")
+@click.option("--connect", metavar="URI", help="libvirt connection instead of the embedded driver.")
+def run(
+    campaign: str,
+    topologies: Sequence[str],
+    kernels: Sequence[str],
+    tests: Sequence[str],
+    output: Path | None,
+    jobs: int | None,
+    connect: str | None,
+) -> int:
+    """Build what is missing, boot every machine with every kernel, run the scenarios, compare.
+
+    Exit status: 0 every expectation met, 1 one was not, 2 the lab or its host failed, 64 bad input, 130 interrupted.
+
+    \b
+    lab run quick
+    lab run quick -t arm64-64k-2node --test 'expand.a0*'
+    lab run quick -k baseline -k ./my-kernel.yaml
+    """
+    planned = _library().plan(campaign, _filters(topologies, kernels, tests))
+    if not planned.cells:
+        raise UsageError(f"campaign {campaign}: nothing is left to run", hint="`lab plan` says why")
+    return _campaign(planned, output, jobs, connect)
+
+
+def _campaign(planned: Plan, output: Path | None, jobs: int | None, uri: str | None) -> int:
+    """Run a plan and report on it, also when it was interrupted."""
+    from lab import campaign, evidence, report
+    from lab.compare import conclude
+
+    out = console()
+    cache = _cache()
+    interrupted = False
+    opened = campaign.open_run(planned, cache, output)
+    try:
+        with _builds_end_with_us():
+            campaign.execute(opened, cache, console=out, jobs=jobs, uri=uri)
+    except KeyboardInterrupt:
+        interrupted = True
+        print("lab: interrupted; what was found is kept", file=sys.stderr)
+    summary = conclude(evidence.load(opened.path))
+    opened.run_dir.write_reports(summary)
+    out.print(report.render(summary, "text"), markup=False)
+    out.print(f"results: {opened.path}", markup=False)
+    return EXIT_INTERRUPTED if interrupted else summary.exit_code
+
+
+@contextmanager
+def _builds_end_with_us() -> Iterator[None]:
+    """On the way out of an interrupt, end the compilers too."""
+    from lab import proc
+
+    try:
+        yield
+    except BaseException:
+        proc.abort()
+        raise
+
+
+@main.command("exec", context_settings={"ignore_unknown_options": True})
+@on_guest
+@click.argument("program")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, help="Seconds on real hardware [60].")
+def exec_(
+    topology_word: str, kernel_word: str, connect: str | None, program: str, args: Sequence[str], timeout: float
+) -> int:
+    """Push a program into a guest, run it there, and exit with its status (125: the lab itself failed).
+
+    A path of a file here is pushed; anything else is a command of the guest.
+
+    \b
+    lab exec -t arm64-64k-2node -k baseline -- ./prog args
+    lab exec -t x86_64-4k-2node -k expand-fault -- cat /proc/cmdline
+    """
+    from lab import oneshot
+
+    try:
+        with _one_guest(topology_word, kernel_word, connect) as (factory, ready):
+            return oneshot.execute(factory, ready, program, args, timeout_s=timeout)
+    except UsageError:
+        raise
+    except LabError as error:
+        say_error(error)
+        return EXIT_LAB_FAILED
+
+
+@main.command()
+@on_guest
+def shell(topology_word: str, kernel_word: str, connect: str | None) -> int:
+    """An interactive shell in a fresh guest; `exit` ends both.
+
+    \b
+    lab shell -t arm64-64k-2node -k expand-fault
+    """
+    from lab import oneshot
+
+    with _one_guest(topology_word, kernel_word, connect) as (factory, ready):
+        return oneshot.shell(factory, ready)
+
+
+@contextmanager
+def _one_guest(topology_word: str, kernel_word: str, uri: str | None) -> Iterator[tuple[Factory, Ready]]:
+    """Everything for one cell, built where it is missing (said on stderr)."""
+    from lab.factory import open_factory
+
+    library = _library()
+    topology, kernel = library.topology(topology_word), library.kernel(kernel_word)
+    with _builds_end_with_us(), open_factory(_cache(), uri=uri) as factory:
+        yield factory, factory.ready(topology, kernel, _tell_on_stderr())
+
+
+def _tell_on_stderr() -> Callable[..., None]:
+    """Progress of a build in one line that replaces itself on a terminal; nothing in a pipe."""
+    if not sys.stderr.isatty():
+        from lab.progress import silent
+
+        return silent
+
+    def tell(detail: str, *, done: float | None = None) -> None:
+        share = f"{done:4.0%} " if done is not None else ""
+        print(f"\r\x1b[Kbuilding {share}{detail[:60]}", end="", file=sys.stderr, flush=True)
+
+    return tell
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path), default=Path("results/latest"))
+@click.option("--format", "form", default="text", help="text, html, json, junit or mail [text].")
+def report(directory: Path, form: str) -> int:
+    """Derive the verdicts of a run again from its evidence and print them; starts no guest.
+
+    \b
+    lab report
+    lab report results/latest --format json
+    """
+    from lab import evidence
+    from lab import report as reports
+    from lab.compare import conclude
+
+    summary = conclude(evidence.load(directory))
+    print(reports.render(summary, form), end="")
+    return summary.exit_code
+
+
+@main.command()
+@click.option("--all", "everything", is_flag=True, help="Kernels and work trees too, not only leftovers.")
+def clean(everything: bool) -> None:
+    """Remove leftovers of killed labs from the cache, or (--all) the whole cache. Results are never touched.
+
+    \b
+    lab clean
+    lab clean --all
+    """
+    freed = _cache().clean(everything=everything)
+    console().print(f"freed {freed / (1 << 20):.0f} MB below {_cache().root}", markup=False)

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the verdicts mean together: deltas between kernels, the proof of the pair, the exit code; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.judge import CONSOLE, judge_cell
+from lab.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
+
+EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
+
+_SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.HANG: 2, Outcome.CRASH: 3}
+"""How bad a verdict is; SKIP and BROKEN are none."""
+
+SAME_BUILD = {"source": "source", "config_sha256": "configuration", "compiler": "compiler"}
+"""What two builds of a pair must agree on: key of a build in metadata.json -> its name in a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseDelta:
+    """One case on the campaign's first kernel and on another one; an outcome is None where there is no record."""
+
+    topology: str
+    scenario: str
+    case: str
+    baseline: str
+    kernel: str
+    before: Outcome | None
+    after: Outcome | None
+    delta: Delta
+
+    @property
+    def label(self) -> str:
+        return f"{self.scenario}.{self.case}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """Whether two kernels differ in the series alone. `differences` is empty and `sound` true when they do."""
+
+    baseline: str
+    kernel: str
+    sound: bool
+    sentence: str
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Everything a report shows, computed once from the evidence."""
+
+    evidence: Evidence
+    records: tuple[Record, ...]
+    deltas: tuple[CaseDelta, ...]
+    proofs: tuple[Proof, ...]
+    exit_code: int
+    sentence: str
+    """The exit code in words."""
+
+    @property
+    def topologies(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cell.topology for cell in self.evidence.cells))
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cell.kernel for cell in self.evidence.cells))
+
+    @property
+    def no_power(self) -> tuple[Record, ...]:
+        """Cases that had to fail and passed: they cannot tell the kernels apart."""
+        return tuple(record for record in self.records if _no_power(record))
+
+    @property
+    def not_met(self) -> tuple[Record, ...]:
+        """Unmet expectations that are findings about a kernel, those without power apart."""
+        return tuple(record for record in self.records if _is_finding(record) and not _no_power(record))
+
+    @property
+    def broken(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.outcome is Outcome.BROKEN)
+
+    @property
+    def skipped(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.outcome is Outcome.SKIP)
+
+    @property
+    def skipped_everywhere(self) -> tuple[str, ...]:
+        """Labels of cases that every cell skipped."""
+        outcomes: dict[str, set[Outcome]] = {}
+        for record in self.records:
+            outcomes.setdefault(record.label, set()).add(record.outcome)
+        return tuple(label for label, seen in outcomes.items() if seen == {Outcome.SKIP})
+
+    def delta(self, kind: Delta) -> tuple[CaseDelta, ...]:
+        return tuple(delta for delta in self.deltas if delta.delta is kind)
+
+    def of_cell(self, topology: str, kernel: str) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if (record.topology, record.kernel) == (topology, kernel))
+
+    def counts(self) -> dict[str, int]:
+        """Totals: every outcome, met and not met, every delta, every state of a cell."""
+        outcomes = Counter(record.outcome.value for record in self.records)
+        expectations = Counter(record.met for record in self.records)
+        deltas = Counter(delta.delta.value for delta in self.deltas)
+        cells = Counter(cell.status.value for cell in self.evidence.cells)
+        return {
+            "records": len(self.records),
+            **{outcome.value: outcomes[outcome.value] for outcome in Outcome},
+            "met": expectations[True],
+            "not met": expectations[False],
+            "no power": len(self.no_power),
+            **{delta.value: deltas[delta.value] for delta in Delta},
+            **{f"cells {status.value}": cells[status.value] for status in CellStatus},
+        }
+
+
+def conclude(evidence: Evidence) -> Summary:
+    """Judge every cell and compare the kernels. The one way from evidence to anything that is shown."""
+    cases = declared_cases(evidence.metadata)
+    records = tuple(
+        record
+        for cell in evidence.cells
+        for record in judge_cell(cell, cases, provides(evidence.metadata, cell.kernel))
+    )
+    proofs = prove(evidence.metadata)
+    exit_code, sentence = verdict(records, evidence.cells, proofs)
+    order = tuple(dict.fromkeys(cell.kernel for cell in evidence.cells))
+    return Summary(
+        evidence=evidence,
+        records=records,
+        deltas=deltas(records, order),
+        proofs=proofs,
+        exit_code=exit_code,
+        sentence=sentence,
+    )
+
+
+def declared_cases(metadata: Mapping[str, Any]) -> dict[str, tuple[Case, ...]]:
+    """scenario -> its declared cases, from metadata.json."""
+    return {
+        scenario: tuple(
+            Case(
+                scenario=scenario,
+                name=case["name"],
+                requires=frozenset(case.get("requires", ())),
+                description=case.get("description", ""),
+                timeout_s=case.get("timeout_s", 10.0),
+            )
+            for case in cases
+        )
+        for scenario, cases in metadata.get("cases", {}).items()
+    }
+
+
+def provides(metadata: Mapping[str, Any], kernel: str) -> frozenset[str]:
+    """The features of a kernel of the run."""
+    return frozenset(metadata.get("kernels", {}).get(kernel, {}).get("provides", ()))
+
+
+# Deltas.
+
+
+def deltas(records: Iterable[Record], kernels: Sequence[str]) -> tuple[CaseDelta, ...]:
+    """Every case of every topology on the first of `kernels` against the same case on each other one."""
+    table: dict[tuple[str, str, str], dict[str, Outcome]] = {}
+    for record in records:
+        table.setdefault((record.topology, record.scenario, record.case), {})[record.kernel] = record.outcome
+    if not kernels:
+        return ()
+    baseline, *others = kernels
+    _fill_clean_consoles(table, kernels)
+    return tuple(
+        CaseDelta(
+            topology=topology,
+            scenario=scenario,
+            case=case,
+            baseline=baseline,
+            kernel=kernel,
+            before=seen.get(baseline),
+            after=seen.get(kernel),
+            delta=delta_of(seen.get(baseline), seen.get(kernel)),
+        )
+        for (topology, scenario, case), seen in table.items()
+        for kernel in others
+        if baseline in seen or kernel in seen
+    )
+
+
+def delta_of(before: Outcome | None, after: Outcome | None) -> Delta:
+    """What changed between two outcomes. Less bad but still bad is no fix: `same`."""
+    if before not in _SEVERITY or after not in _SEVERITY:
+        return Delta.NO_VERDICT
+    if after is before:
+        return Delta.SAME
+    if after is Outcome.PASS:
+        return Delta.FIXED
+    return Delta.REGRESSED if _SEVERITY[after] > _SEVERITY[before] else Delta.SAME
+
+
+def _fill_clean_consoles(table: dict[tuple[str, str, str], dict[str, Outcome]], kernels: Sequence[str]) -> None:
+    """A console has a record only when something is wrong: with a verdict beside it, its absence was a PASS."""
+    ran = {
+        (topology, scenario, kernel)
+        for (topology, scenario, _), seen in table.items()
+        for kernel, outcome in seen.items()
+        if outcome in _SEVERITY
+    }
+    for (topology, scenario, case), seen in table.items():
+        if case == CONSOLE:
+            clean = (kernel for kernel in kernels if (topology, scenario, kernel) in ran)
+            seen |= {kernel: Outcome.PASS for kernel in clean if kernel not in seen}
+
+
+# The exit code.
+
+
+def verdict(records: Sequence[Record], cells: Sequence[CellResult], proofs: Sequence[Proof]) -> tuple[int, str]:
+    """The run's exit code and a sentence that explains it. What is not met weighs more than what is missing."""
+    findings = sum(_is_finding(record) for record in records)
+    no_boot = sum(cell.status is CellStatus.NO_BOOT for cell in cells)
+    missing = _missing(records, cells, proofs)
+    if findings or no_boot:
+        parts = [f"{findings} of {len(records)} expectations not met"] if findings else []
+        parts += [f"{_count(no_boot, 'kernel')} did not boot"] if no_boot else []
+        return EXIT_NOT_MET, "; ".join([*parts, *missing])
+    if missing:
+        return EXIT_INCOMPLETE, "incomplete: " + "; ".join(missing)
+    skipped = sum(record.outcome is Outcome.SKIP for record in records)
+    aside = f", {skipped} skipped" if skipped else ""
+    return EXIT_MET, f"all {len(records) - skipped} expectations met{aside}"
+
+
+def _missing(records: Sequence[Record], cells: Sequence[CellResult], proofs: Sequence[Proof]) -> list[str]:
+    """Why the run's answer is not the whole answer."""
+    broken = sum(record.outcome is Outcome.BROKEN for record in records)
+    invalid = sum(cell.status is CellStatus.INVALID for cell in cells)
+    failed = sum(cell.status is CellStatus.BROKEN for cell in cells)
+    unsound = [proof for proof in proofs if not proof.sound]
+    skipped = all(record.outcome is Outcome.SKIP for record in records)
+    parts = ["every case was skipped" if records else "there is no record at all"] if skipped else []
+    parts += [f"{_count(invalid, 'guest')} not the machine asked for"] if invalid else []
+    parts += [f"{_count(failed, 'cell')} failed in the lab"] if failed else []
+    parts += [f"{_count(broken, 'case')} without evidence"] if broken else []
+    parts += [f"{_count(len(unsound), 'pair')} of kernels not proven to differ in the series alone"] if unsound else []
+    return parts
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _is_finding(record: Record) -> bool:
+    """Whether a record is evidence against a kernel (or a test), rather than against the lab."""
+    return record.met is False and record.outcome is not Outcome.BROKEN
+
+
+def _no_power(record: Record) -> bool:
+    return record.expected is Expected.FAIL and record.outcome is Outcome.PASS
+
+
+# The proof.
+
+
+def prove(metadata: Mapping[str, Any]) -> tuple[Proof, ...]:
+    """For each kernel after the first: that its builds differ from the first one's in the series and in nothing else.
+
+    Reads metadata["builds"], "<topology>/<kernel>" -> {source, config_sha256, compiler, series_sha256, build_id, ...}.
+    Kernels whose YAML asks for another source or configuration are no pair, and nothing is claimed of them.
+    """
+    kernels = metadata.get("kernels", {})
+    order = list(dict.fromkeys(cell["kernel"] for cell in metadata.get("cells", ())))
+    if len(order) < 2:
+        return ()
+    baseline, *others = order
+    return tuple(
+        _prove_pair(metadata, baseline, kernel)
+        for kernel in others
+        if _comparable(kernels.get(baseline, {}), kernels.get(kernel, {}))
+    )
+
+
+def _comparable(baseline: Mapping[str, Any], kernel: Mapping[str, Any]) -> bool:
+    return all((baseline.get(key) or None) == (kernel.get(key) or None) for key in ("source", "config"))
+
+
+def _prove_pair(metadata: Mapping[str, Any], baseline: str, kernel: str) -> Proof:
+    builds = metadata.get("builds", {})
+    cells = {(cell["topology"], cell["kernel"]) for cell in metadata.get("cells", ())}
+    pairs = [
+        t
+        for t in dict.fromkeys(cell["topology"] for cell in metadata["cells"])
+        if {(t, baseline), (t, kernel)} <= cells
+    ]
+    wrong = [
+        f"{topology}: {difference}"
+        for topology in pairs
+        for difference in _differences(builds.get(f"{topology}/{baseline}"), builds.get(f"{topology}/{kernel}"))
+    ]
+    names = f"{baseline} and {kernel}"
+    if wrong:
+        sentence = f"{names} are not proven to differ in the series alone: {'; '.join(wrong)}"
+        return Proof(baseline=baseline, kernel=kernel, sound=False, sentence=sentence, differences=tuple(wrong))
+    series = metadata.get("kernels", {}).get(kernel, {}).get("series")
+    return Proof(baseline=baseline, kernel=kernel, sound=True, sentence=_sentence(names, series, len(pairs)))
+
+
+def _sentence(names: str, series: str | None, topologies: int) -> str:
+    where = {1: "on the one topology", 2: "on both topologies"}.get(topologies, f"on all {topologies} topologies")
+    what = f"in the series {series}" if series else "in their series"
+    return f"{names} differ {what} and in nothing else: same source, configuration and compiler {where}."
+
+
+def _differences(baseline: Mapping[str, Any] | None, kernel: Mapping[str, Any] | None) -> list[str]:
+    """What speaks against the pair; empty when it is sound."""
+    if not baseline or not kernel:
+        return ["there is no record of the " + ("first" if not baseline else "second") + " build"]
+    found = [
+        f"{name}: {baseline.get(key) or 'unknown'} and {kernel.get(key) or 'unknown'}"
+        for key, name in SAME_BUILD.items()
+        if not baseline.get(key) or baseline.get(key) != kernel.get(key)
+    ]
+    other_series = baseline.get("series_sha256") != kernel.get("series_sha256")
+    if other_series and baseline.get("build_id") and baseline.get("build_id") == kernel.get("build_id"):
+        found.append(f"both are the same kernel, build id {baseline['build_id']}")
+    return found

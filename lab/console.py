@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest's console as a growing file: read by offset, bounded, never trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_SLICE = 1 << 20
+MAX_LOG = 64 << 20
+"""A guest whose console has said more than this is stopped: it is flooding the host's disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The file that the emulator appends the guest's console to."""
+
+    path: Path
+
+    def size(self) -> int:
+        """Bytes written so far."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def text(self, start: int, end: int | None = None) -> str:
+        """What was said between two offsets; of more than MAX_SLICE bytes the first and last halves."""
+        stop = self.size() if end is None else end
+        try:
+            with self.path.open("rb") as file:
+                if stop - start <= MAX_SLICE:
+                    return _decode(_read(file, start, stop))
+                half = MAX_SLICE // 2
+                cut = f"\n[pagelab: {stop - start - MAX_SLICE} bytes left out]\n"
+                return _decode(_read(file, start, start + half)) + cut + _decode(_read(file, stop - half, stop))
+        except FileNotFoundError:
+            return ""
+
+
+def _read(file: BinaryIO, start: int, stop: int) -> bytes:
+    file.seek(start)
+    return file.read(max(0, stop - start))
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace").replace("\r\n", "\n").replace("\0", "�")
+
+
+class Watcher:
+    """Looks for words in what a console says from a given offset on, reading each byte once."""
+
+    def __init__(self, console: Console, *words: bytes, start: int = 0) -> None:
+        self._console = console
+        self._words = words
+        self._offset = start
+        self._carry = b""
+
+    def seen(self) -> bytes | None:
+        """The first of the words to have appeared since the last call, if any."""
+        try:
+            with self._console.path.open("rb") as file:
+                file.seek(self._offset)
+                fresh = file.read(MAX_SLICE)
+        except FileNotFoundError:
+            return None
+        self._offset += len(fresh)
+        text = self._carry + fresh
+        found = [(text.find(word), word) for word in self._words if word in text]
+        self._carry = b"" if found else text[-max(len(word) for word in self._words) :]
+        return min(found)[1] if found else None

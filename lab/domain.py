@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A topology as libvirt domain XML. Pure: no libvirt, no disk; the XML is built as a tree, never by formatting text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from lab.model import Topology
+
+QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
+NETDEV = "lab0"
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One guest to start: the machine that was asked for and the files it boots from."""
+
+    name: str
+    topology: Topology
+    accelerator: str
+    """`tcg` or `kvm`."""
+    emulator: Path
+    image: Path
+    initrd: Path
+    console: Path
+    """Where the console's output goes; QEMU appends."""
+
+
+def command_line(topology: Topology) -> tuple[str, ...]:
+    """The kernel's arguments for a machine, in order.
+
+    A panic reboots at once and a reboot ends the emulator, so that nobody waits for a dead guest.
+    """
+    record = topology.record
+    huge = [f"hugepagesz={size} hugepages={count}" for size, count in sorted(topology.hugepages.items())]
+    words = [f"console={record.console}", "panic=-1", "random.trust_cpu=on", *record.cmdline, *huge, *topology.cmdline]
+    return tuple(word for part in words for word in part.split())
+
+
+def domain_xml(machine: Machine) -> str:
+    """The domain's XML, indented, ready for virDomainCreateXML."""
+    ET.register_namespace("qemu", QEMU_NS)
+    topology = machine.topology
+    root = ET.Element("domain", type="kvm" if machine.accelerator == "kvm" else "qemu")
+    _text(root, "name", machine.name)
+    _text(root, "memory", str(topology.total_memory // KIB), unit="KiB")
+    _text(root, "vcpu", str(topology.vcpus))
+    _os(root, machine)
+    _features(root, topology)
+    _cpu(root, machine)
+    ET.SubElement(root, "clock", offset="utc")
+    for event in ("on_poweroff", "on_reboot", "on_crash"):
+        _text(root, event, "destroy")
+    _devices(root, machine)
+    _qemu_arguments(root, topology)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Element:
+    element = ET.SubElement(parent, tag, attributes)
+    element.text = text
+    return element
+
+
+def _os(root: ET.Element, machine: Machine) -> None:
+    record = machine.topology.record
+    os = ET.SubElement(root, "os")
+    _text(os, "type", "hvm", arch=record.libvirt_arch, machine=machine.topology.machine or record.machine)
+    _text(os, "kernel", str(machine.image))
+    _text(os, "initrd", str(machine.initrd))
+    _text(os, "cmdline", " ".join(command_line(machine.topology)))
+
+
+def _features(root: ET.Element, topology: Topology) -> None:
+    if topology.record.features:
+        features = ET.SubElement(root, "features")
+        for name in topology.record.features:
+            ET.SubElement(features, name)
+
+
+def _cpu(root: ET.Element, machine: Machine) -> None:
+    topology = machine.topology
+    model = topology.cpu or ("host" if machine.accelerator == "kvm" else topology.record.cpu)
+    if model == "host":
+        cpu = ET.SubElement(root, "cpu", mode="host-passthrough")
+    elif model == "max":
+        cpu = ET.SubElement(root, "cpu", mode="maximum")
+    else:
+        cpu = ET.SubElement(root, "cpu", mode="custom", match="exact", check="none")
+        _text(cpu, "model", model, fallback="forbid")
+    if topology.numa:
+        _numa(cpu, topology)
+
+
+def _numa(cpu: ET.Element, topology: Topology) -> None:
+    numa = ET.SubElement(cpu, "numa")
+    for node, cell in enumerate(topology.numa):
+        attributes = {"id": str(node), "memory": str(cell.memory // KIB), "unit": "KiB"}
+        if cell.cpus:
+            attributes["cpus"] = ",".join(str(number) for number in cell.cpus)
+        element = ET.SubElement(numa, "cell", attributes)
+        if topology.distances:
+            distances = ET.SubElement(element, "distances")
+            for other, value in enumerate(topology.distances[node]):
+                ET.SubElement(distances, "sibling", id=str(other), value=str(value))
+
+
+def _devices(root: ET.Element, machine: Machine) -> None:
+    devices = ET.SubElement(root, "devices")
+    _text(devices, "emulator", str(machine.emulator))
+    ET.SubElement(devices, "controller", type="usb", model="none")
+    target = machine.topology.record.console_target
+    console = ET.SubElement(devices, "serial" if target == "serial" else "console", type="file")
+    ET.SubElement(console, "source", path=str(machine.console), append="on")
+    ET.SubElement(console, "target", {"port": "0"} if target == "serial" else {"type": target, "port": "0"})
+    ET.SubElement(devices, "memballoon", model="none")
+
+
+def _qemu_arguments(root: ET.Element, topology: Topology) -> None:
+    """The network goes past libvirt: only QEMU's own option lets it pick the free port on 127.0.0.1 by itself."""
+    record = topology.record
+    device = ",".join(part for part in (record.net_device, f"netdev={NETDEV}", record.net_options) if part)
+    arguments = (
+        *("-netdev", f"user,id={NETDEV},restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
+        *("-device", device),
+        *topology.qemu_args,
+    )
+    command = ET.SubElement(root, f"{{{QEMU_NS}}}commandline")
+    for argument in arguments:
+        ET.SubElement(command, f"{{{QEMU_NS}}}arg", value=argument)

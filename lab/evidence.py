@@ -1,0 +1,422 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The files of a run: written as things happen, read back as `Evidence`. The one place that knows where they lie.
+
+    results/<UTC>-<campaign>/   and results/latest -> it
+      metadata.json             written first, and again when the kernels are built
+      results.json junit.xml report.txt report.html
+      cells/<topology>/<kernel>/
+        events.jsonl            the journal: one JSON object per line, appended and synced
+        <scenario>.ktap         of the first attempt, <scenario>.2.ktap of the second, ...
+        console.log facts.json domain.xml config qemu.args reproduce.sh
+
+Nothing here judges. A run that was killed at any moment can be read: a torn last line of a journal is ignored, a cell
+whose journal does not end is BROKEN.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from lab import report
+from lab.cache import explain_os_error, write_atomic
+from lab.compare import Summary
+from lab.errors import InfraError, InputError, UsageError
+from lab.outcome import CellResult, CellStatus, End, Evidence, Mismatch, Run
+from lab.untrusted import one_line
+
+MAX_KTAP = 4 << 20
+MAX_STDERR = 16 << 10
+MAX_CONSOLE = 1 << 20
+"""Bytes of a run's console slice that are read: its first and its last half."""
+MAX_TAIL = 32 << 10
+"""Bytes of the end of a console that are read for a cell that is not OK."""
+MAX_JOURNAL = 64 << 20
+LATEST = "latest"
+NOT_DONE = "the lab ended before this cell was done"
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}$")]
+"""A name that is safe as a directory's or file's."""
+_NAME = TypeAdapter(Name)
+
+
+# Writing.
+
+
+@dataclass(frozen=True, slots=True)
+class CellDir:
+    """One cell's directory. Safe to use from one thread per cell."""
+
+    path: Path
+
+    @property
+    def console(self) -> Path:
+        """Where the console goes; nothing is there before the guest starts."""
+        return self.path / "console.log"
+
+    def write(self, name: str, data: bytes | str) -> Path:
+        """Write one of the cell's files (facts.json, domain.xml, config, qemu.args, reproduce.sh) in one step."""
+        target = self.path / _safe(name)
+        write_atomic(target, data.encode("utf-8", "replace") if isinstance(data, str) else data)
+        if target.suffix == ".sh":
+            target.chmod(0o755)
+        return target
+
+    def boot(self, *, accelerator: str, boot_s: float | None, attempt: int = 1) -> None:
+        """A guest was started (and took `boot_s` to its ready line)."""
+        self._append({"event": "boot", "accelerator": accelerator, "boot_s": boot_s, "attempt": attempt})
+
+    def finish(self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = ()) -> None:
+        """What became of the cell. The last word counts; without one the cell is BROKEN."""
+        listed = [{"fact": one.fact, "asked": one.asked, "got": one.got} for one in mismatches]
+        self._append({"event": "cell", "status": status.value, "reason": reason, "mismatches": listed})
+
+    def run(self, run: Run, *, console_from: int = 0, console_to: int | None = None) -> None:
+        """One execution of a scenario: its KTAP to a file first, then the event.
+
+        `console_from` and `console_to` are byte offsets into console.log (None: its end); `run.console` is not kept.
+        """
+        ktap = f"{_safe(run.scenario)}{'' if run.attempt == 1 else f'.{run.attempt}'}.ktap"
+        write_atomic(self.path / ktap, run.ktap.encode("utf-8", "replace")[:MAX_KTAP])
+        self._append(
+            {
+                "event": "run",
+                "scenario": run.scenario,
+                "attempt": run.attempt,
+                "end": run.end.value,
+                "status": run.status,
+                "signal": run.signal,
+                "duration_s": run.duration_s,
+                "ktap": ktap,
+                "stderr": run.stderr[-MAX_STDERR:],
+                "console_from": console_from,
+                "console_to": self.console_size() if console_to is None else console_to,
+                "note": run.note,
+                "cases": list(run.cases),
+            }
+        )
+
+    def console_size(self) -> int:
+        """How many bytes the console has so far: an offset for `run`."""
+        try:
+            return self.console.stat().st_size
+        except OSError:
+            return 0
+
+    def _append(self, event: Mapping[str, object]) -> None:
+        """Add a line to the journal and bring it to the disk; a torn line of a killed lab is closed off first."""
+        journal = self.path / "events.jsonl"
+        line = (json.dumps(event) + "\n").encode()
+        try:
+            with journal.open("ab+") as file:
+                if file.tell() and not _ends_line(file.fileno(), file.tell()):
+                    line = b"\n" + line
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise explain_os_error(error, str(journal)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """A run's directory."""
+
+    path: Path
+
+    @classmethod
+    def create(
+        cls,
+        results: Path,
+        campaign: str,
+        metadata: Mapping[str, Any],
+        *,
+        output: Path | None = None,
+        now: datetime | None = None,
+    ) -> RunDir:
+        """Make the run's directory with its metadata.json, and point `latest` beside it at it.
+
+        `output` is a directory of the user's own choice instead of results/<UTC>-<campaign>: UsageError when there is
+        something in it.
+        """
+        try:
+            path = _chosen(output) if output else _fresh(results, _safe(campaign), now or datetime.now(UTC))
+        except OSError as error:
+            raise explain_os_error(error, str(output or results)) from error
+        run = cls(path)
+        run.write_metadata(metadata)
+        if not output:
+            _point(path.parent / LATEST, path.name)
+        return run
+
+    def write_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Write or replace metadata.json in one step."""
+        data = json.dumps({"schema": 1, **metadata}, indent=2, default=_jsonable) + "\n"
+        write_atomic(self.path / "metadata.json", data.encode())
+
+    def cell(self, topology: str, kernel: str) -> CellDir:
+        """The directory of a cell; made when it is not there."""
+        path = self.path / "cells" / _safe(topology) / _safe(kernel)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explain_os_error(error, str(path)) from error
+        return CellDir(path)
+
+    def write_reports(self, summary: Summary) -> tuple[Path, ...]:
+        """Write every report that has a file, each in one step."""
+        written = []
+        for name, text in report.files(summary).items():
+            write_atomic(self.path / name, text.encode("utf-8", "replace"))
+            written.append(self.path / name)
+        return tuple(written)
+
+
+def _safe(name: str) -> str:
+    """A name as it may stand in a path; InfraError otherwise, since names were checked long before."""
+    try:
+        return _NAME.validate_python(name)
+    except ValidationError:
+        raise InfraError(f"no name for a file: {one_line(name, 80)!r}") from None
+
+
+def _ends_line(handle: int, size: int) -> bool:
+    return os.pread(handle, 1, size - 1) == b"\n"
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"cannot write {type(value).__name__} to metadata.json")
+
+
+def _chosen(path: Path) -> Path:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} is there already and not empty", hint="choose another directory for -o")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _fresh(results: Path, campaign: str, now: datetime) -> Path:
+    """A new directory: two runs in one second get different ones."""
+    results.mkdir(parents=True, exist_ok=True)
+    stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{campaign}"
+    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+        path = results / f"{stem}{suffix}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise InfraError(f"{results / stem}: a thousand runs in one second")
+
+
+def _point(link: Path, target: str) -> None:
+    """Let `link` point at `target` in one step. What is there and no link is the user's: left alone."""
+    if link.exists() and not link.is_symlink():
+        return
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target, target_is_directory=True)
+        temporary.replace(link)
+    except OSError as error:
+        raise explain_os_error(error, str(link)) from error
+
+
+# Reading.
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class _CellName(_Strict):
+    topology: Name
+    kernel: Name
+
+
+class _CaseSpec(_Strict):
+    name: str
+    requires: tuple[str, ...] = ()
+    description: str = ""
+    timeout_s: float = 10.0
+
+
+class _KernelSpec(_Strict):
+    source: str = ""
+    series: str | None = None
+    provides: tuple[str, ...] = ()
+
+
+class _Metadata(_Strict):
+    """What a reader relies on in metadata.json; everything else is passed on as it is."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    campaign: dict[str, Any] = {}
+    topologies: dict[str, dict[str, Any]] = {}
+    kernels: dict[str, _KernelSpec] = {}
+    cells: tuple[_CellName, ...]
+    cases: dict[Name, tuple[_CaseSpec, ...]] = {}
+    builds: dict[str, dict[str, Any]] = {}
+    host: dict[str, Any] = {}
+
+
+class _Boot(_Strict):
+    event: Literal["boot"]
+    accelerator: str = ""
+    boot_s: float | None = None
+
+
+class _Mismatch(_Strict):
+    fact: str
+    asked: str
+    got: str
+
+
+class _Cell(_Strict):
+    event: Literal["cell"]
+    status: CellStatus
+    reason: str = ""
+    mismatches: tuple[_Mismatch, ...] = ()
+
+
+class _Run(_Strict):
+    event: Literal["run"]
+    scenario: str
+    attempt: Annotated[int, Field(ge=1)] = 1
+    end: End
+    status: int | None = None
+    signal: str | None = None
+    duration_s: float = 0.0
+    ktap: Name
+    stderr: str = ""
+    console_from: Annotated[int, Field(ge=0)] = 0
+    console_to: Annotated[int, Field(ge=0)] = 0
+    note: str = ""
+    cases: tuple[str, ...] = ()
+
+
+_Event = Annotated[_Boot | _Cell | _Run, Field(discriminator="event")]
+_EVENT: TypeAdapter[_Boot | _Cell | _Run] = TypeAdapter(_Event)
+
+
+def load(directory: Path) -> Evidence:
+    """Everything a run left, from its directory alone; InputError when that is no run's."""
+    metadata, cells = _metadata(directory / "metadata.json")
+    return Evidence(
+        metadata=metadata,
+        cells=tuple(_cell(directory, cell.topology, cell.kernel) for cell in cells),
+        source=str(directory),
+    )
+
+
+def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...]]:
+    try:
+        raw = json.loads(path.read_bytes())
+        checked = _Metadata.model_validate(raw)
+    except FileNotFoundError:
+        raise InputError(path, None, None, "no such file: expected the directory of a run of the lab") from None
+    except OSError as error:
+        raise InputError(path, None, None, f"cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise InputError(path, line, None, "expected JSON") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(path, None, key or None, one_line(first["msg"])) from None
+    return raw, checked.cells
+
+
+def _cell(directory: Path, topology: str, kernel: str) -> CellResult:
+    """One cell from its journal: the last boot and the last verdict count, and every run."""
+    path = directory / "cells" / topology / kernel
+    events, damaged = _journal(path / "events.jsonl")
+    boot = next((event for event in reversed(events) if isinstance(event, _Boot)), _Boot(event="boot"))
+    unfinished = _Cell(event="cell", status=CellStatus.BROKEN, reason=NOT_DONE)
+    verdict = next((event for event in reversed(events) if isinstance(event, _Cell)), unfinished)
+    aside = f" ({damaged} unreadable lines in its journal)" if damaged else ""
+    return CellResult(
+        topology=topology,
+        kernel=kernel,
+        status=verdict.status,
+        accelerator=boot.accelerator,
+        boot_s=boot.boot_s,
+        reason=verdict.reason + aside,
+        mismatches=tuple(Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches),
+        runs=tuple(_run(path, event) for event in events if isinstance(event, _Run)),
+        console="" if verdict.status is CellStatus.OK else _console_tail(path / "console.log"),
+    )
+
+
+def _journal(path: Path) -> tuple[list[_Boot | _Cell | _Run], int]:
+    """Events of a journal and how many of its lines are damaged; the torn last line of a killed lab is not counted."""
+    raw = _slice(path, 0, MAX_JOURNAL)
+    *lines, _ = raw.split(b"\n")
+    events: list[_Boot | _Cell | _Run] = []
+    damaged = 0
+    for line in lines:
+        try:
+            events.append(_EVENT.validate_json(line))
+        except ValidationError:
+            damaged += bool(line.strip())
+    return events, damaged
+
+
+def _run(path: Path, event: _Run) -> Run:
+    return Run(
+        scenario=event.scenario,
+        attempt=event.attempt,
+        end=event.end,
+        status=event.status,
+        signal=event.signal,
+        duration_s=event.duration_s,
+        ktap=_text(_slice(path / event.ktap, 0, MAX_KTAP)),
+        stderr=event.stderr,
+        console=_console(path / "console.log", event.console_from, event.console_to),
+        note=event.note,
+        cases=event.cases,
+    )
+
+
+def _console(path: Path, start: int, end: int) -> str:
+    """A slice of the console. Of one above MAX_CONSOLE the middle is left out: reports begin it, a panic ends it."""
+    if end - start <= MAX_CONSOLE:
+        return _text(_slice(path, start, end))
+    half = MAX_CONSOLE // 2
+    left_out = f"\n... {end - start - 2 * half} bytes left out ...\n"
+    return _text(_slice(path, start, start + half)) + left_out + _text(_slice(path, end - half, end))
+
+
+def _console_tail(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return ""
+    return _text(_slice(path, max(0, size - MAX_TAIL), size))
+
+
+def _slice(path: Path, start: int, end: int) -> bytes:
+    """Bytes of a file; none where there is none. A file that cannot be read is the lab's trouble: InfraError."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(max(0, end - start))
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise explain_os_error(error, str(path)) from error
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")

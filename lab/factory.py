@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Everything a cell needs, made or found in the cache, and guests booted from it. The runner's only way outside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lab import accel, data, guest, guestbuild, kernel, proc, reproduce, rootfs, ssh, verify, vm
+from lab.accel import Accelerator
+from lab.arch import Arch
+from lab.cache import Cache, explain_os_error
+from lab.deadline import Deadline
+from lab.domain import Machine, command_line
+from lab.errors import InfraError
+from lab.guest import Boot, Guest
+from lab.guestbuild import GuestTests
+from lab.kernel import BuiltKernel
+from lab.model import Kernel, Topology
+from lab.outcome import Case, Mismatch
+from lab.plan import Cell
+from lab.progress import Progress
+from lab.rootfs import Rootfs
+from lab.verify import Asked
+
+AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Products:
+    """What the guests of one cell boot from and run."""
+
+    kernel: BuiltKernel
+    rootfs: Rootfs
+    tests: GuestTests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """Builds, or finds in the cache, what cells need. Starts no guest."""
+
+    cache: Cache
+
+    def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Products:
+        """Guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
+        record = topology.record
+        return Products(
+            tests=guestbuild.build(record, cache=self.cache, progress=progress),
+            rootfs=rootfs.build(record, cache=self.cache, progress=progress),
+            kernel=kernel.build(wanted, topology, cache=self.cache, progress=progress),
+        )
+
+    def cases(self) -> Mapping[str, tuple[Case, ...]]:
+        """The cases that each scenario program declares."""
+        return guestbuild.cases(data.guest_tests(), self.cache)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """One cell with everything that its guests boot from and run."""
+
+    name: str
+    topology: Topology
+    products: Products
+    factory: Factory
+
+    @property
+    def programs(self) -> Mapping[str, Path]:
+        """Scenario name -> static program for the guest."""
+        return self.products.tests.programs
+
+    @property
+    def config(self) -> bytes:
+        """The kernel's final .config."""
+        return self.products.kernel.config.read_bytes()
+
+    @property
+    def provenance(self) -> Mapping[str, object]:
+        """What the kernel was made of, for metadata.json."""
+        return self.products.kernel.provenance()
+
+    def boot(self, console: Path) -> Guest:
+        """Boot one guest with the best accelerator that works and log in. See `guest.boot` for errors."""
+        return guest.boot(self.factory.hypervisor, self.factory.boot_of(self, console))
+
+    def verify(self, facts: str) -> tuple[Mismatch, ...]:
+        """In what the guest differs from the machine that was asked for."""
+        asked = Asked(
+            topology=self.topology,
+            build_id=self.products.kernel.build_id,
+            release=self.products.kernel.release,
+            cmdline=command_line(self.topology),
+        )
+        return verify.verify(asked, verify.parse_facts(facts))
+
+
+@dataclass(slots=True, kw_only=True)
+class Factory:
+    """A workshop with libvirt open and a key pair for this run. Methods may be called from any thread."""
+
+    workshop: Workshop
+    hypervisor: vm.Hypervisor
+    scratch: Path
+    """Files of this run that guests boot from; removed with the lab."""
+    key: ssh.KeyPair = field(default_factory=ssh.KeyPair.generate)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _accelerators: dict[str, Accelerator] = field(default_factory=dict)
+    _initrds: dict[str, Path] = field(default_factory=dict)
+
+    def prepare(self, cell: Cell, progress: Progress) -> Ready:
+        """All that a cell of a plan needs."""
+        return self.ready(cell.topology, cell.kernel, progress)
+
+    def ready(self, topology: Topology, wanted: Kernel, progress: Progress) -> Ready:
+        """All that guests of this machine with this kernel need."""
+        products = self.workshop.make(topology, wanted, progress)
+        return Ready(name=f"{topology.name}-{wanted.name}", topology=topology, products=products, factory=self)
+
+    def boot_of(self, ready: Ready, console: Path) -> Boot:
+        """What it takes to boot a guest of a prepared cell."""
+        return self._boot(ready, ready.topology, console, self._accelerator(ready))
+
+    def _boot(self, ready: Ready, topology: Topology, console: Path, chosen: Accelerator) -> Boot:
+        record = topology.record
+        emulator = proc.which(record.qemu)
+        if emulator is None:
+            raise InfraError(f"no {record.qemu}", hint=f"apt-get install {' '.join(record.packages)}")
+        machine = Machine(
+            name=ready.name,
+            topology=topology,
+            accelerator=chosen.name,
+            emulator=Path(emulator),
+            image=ready.products.kernel.image,
+            initrd=self._initrd(record, ready.products.rootfs),
+            console=console.absolute(),
+        )
+        return Boot(
+            machine=machine,
+            accelerator=chosen,
+            host_key=ready.products.rootfs.host_key,
+            key=self.key,
+            # Without this run's key, which goes with the run: the initrd that stays in the cache.
+            reproduce=reproduce.script(replace(machine, initrd=ready.products.rootfs.initrd)),
+        )
+
+    def _initrd(self, record: Arch, userland: Rootfs) -> Path:
+        """The userland with this run's public key appended to it: the kernel unpacks one archive after the other."""
+        with self._lock:
+            if record.name not in self._initrds:
+                keys = rootfs.overlay({AUTHORIZED_KEYS: (0o600, f"{self.key.public}\n".encode())})
+                path = self.scratch / f"initrd-{record.name}"
+                try:
+                    path.write_bytes(userland.initrd.read_bytes() + keys)
+                except OSError as error:
+                    raise explain_os_error(error, str(path)) from error
+                self._initrds[record.name] = path
+            return self._initrds[record.name]
+
+    def _accelerator(self, ready: Ready) -> Accelerator:
+        record = ready.topology.record
+
+        def try_kvm(candidate: Accelerator) -> None:
+            topology = Topology(name="probe", arch=record.name, page_size=min(record.page_sizes), memory=256 << 20)
+            wanted = self._boot(ready, topology, self.scratch / f"probe-{record.name}.log", candidate)
+            deadline = Deadline.after(accel.PROBE_S, f"a guest under KVM on {record.name}")
+            guest.power_on(self.hypervisor, wanted, deadline).destroy()
+
+        known = self._accelerators.get(record.name)
+        if known is None:
+            known = accel.choose(record, cache=self.workshop.cache, try_kvm=try_kvm)
+            self._accelerators[record.name] = known
+        return known
+
+
+@contextmanager
+def open_factory(cache: Cache, *, uri: str | None = None) -> Iterator[Factory]:
+    """A factory with libvirt open; everything it started is gone afterwards."""
+    with cache.scratch("run") as scratch, vm.hypervisor(cache, uri=uri) as hypervisor:
+        yield Factory(workshop=Workshop(cache=cache), hypervisor=hypervisor, scratch=scratch)

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One booted guest: libvirt's domain, its console and the SSH connection into it, as one thing with one life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab import domain, ssh
+from lab.accel import Accelerator
+from lab.console import MAX_LOG, Console, Watcher
+from lab.deadline import Deadline
+from lab.errors import BootError, DeadlineExceeded, GuestLost, LabError
+from lab.outcome import End
+from lab.vm import Domain, Hypervisor
+
+READY = b"pagelab: ready"
+"""What the guest's init says on the console once sshd accepts."""
+PANIC = b"Kernel panic - not syncing"
+BOOT_S = 9.0
+"""On real hardware, from power-on to the ready line; scaled by the accelerator."""
+CONNECT_S = 3.0
+FACTS_S = 3.0
+PUSH_S = 6.0
+LATE_CONSOLE_S = 0.3
+"""How long to wait for the console's last words after a connection died: the oops arrives after the connection ends."""
+DIRECTORY = "/lab"
+MAX_FACTS = 256 << 10
+POLL_S = 0.01
+EXCERPT_LINES = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """What it takes to start a guest: the machine, and the key that opens it."""
+
+    machine: domain.Machine
+    accelerator: Accelerator
+    host_key: str
+    """The pinned host key, `ssh-ed25519 AAAA...`."""
+    key: ssh.KeyPair
+    reproduce: str
+    """A script that boots the same machine with plain QEMU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """A running guest on paper."""
+
+    domain_xml: str
+    """As libvirt completed it."""
+    qemu_args: tuple[str, ...]
+    """The emulator's own command line."""
+    reproduce: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Guest:
+    """A guest that has said its ready line. `close` ends it; nothing here survives that."""
+
+    wanted: Boot
+    console: Console
+    boot_s: float
+    domain: Domain
+    connection: ssh.Connection
+    _panic: Watcher = field(repr=False)
+    _gone: End | None = None
+
+    @property
+    def name(self) -> str:
+        return self.wanted.machine.name
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return self.wanted.accelerator
+
+    def watch(self) -> End | None:
+        """What has happened to the guest, None while it is well. Once gone it stays gone."""
+        if self._gone is None:
+            if self._panic.seen():
+                self._gone = End.PANIC
+            elif not self.domain.alive():
+                self._gone = End.PANIC if self._panic.seen() else End.QEMU_DEAD
+            elif self.console.size() > MAX_LOG:
+                self._gone = End.FLOODED
+        return self._gone
+
+    def facts(self) -> str:
+        """What the guest says it is, as its init wrote it; GuestLost when it does not answer."""
+        ended = self.connection.run(
+            "cat /run/facts",
+            deadline=self._deadline(FACTS_S, "reading the guest's facts"),
+            limit=MAX_FACTS,
+            watch=self.watch,
+        )
+        if ended.end is not End.EXITED or ended.status:
+            raise GuestLost(f"{self.name}: the guest does not tell its facts: {ended.end} {ended.note}".rstrip())
+        return ended.stdout.decode("utf-8", "replace")
+
+    def push(self, programs: Mapping[str, Path]) -> None:
+        """Put programs into the guest's /lab; GuestLost when that fails."""
+        content = {name: path.read_bytes() for name, path in programs.items()}
+        self.connection.push(content, DIRECTORY, deadline=self._deadline(PUSH_S + len(content), "pushing programs"))
+
+    def run(
+        self,
+        command: str,
+        *,
+        deadline: Deadline,
+        silence_s: float | None = None,
+        limit: int = ssh.MAX_OUTPUT,
+        keep: bool = True,
+        on_stdout: Callable[[bytes], None] | None = None,
+        on_stderr: Callable[[bytes], None] | None = None,
+    ) -> ssh.Ended:
+        """Run a shell command; a guest that dies under it is waited for, so that its last words are on the console."""
+        ended = self.connection.run(
+            command,
+            deadline=deadline,
+            silence_s=silence_s,
+            limit=limit,
+            keep=keep,
+            watch=self.watch,
+            on_stdout=on_stdout,
+            on_stderr=on_stderr,
+        )
+        if ended.end in (End.LOST, End.PANIC, End.QEMU_DEAD):
+            self._wait_for_last_words()
+            if ended.end is End.LOST and (gone := self.watch()):
+                return ssh.Ended(
+                    end=gone,
+                    status=None,
+                    stdout=ended.stdout,
+                    stderr=ended.stderr,
+                    duration_s=ended.duration_s,
+                    note=ended.note,
+                )
+        return ended
+
+    def describe(self) -> Description:
+        """What is run, for the evidence."""
+        return Description(
+            domain_xml=self.domain.xml(), qemu_args=self.domain.qemu_args(), reproduce=self.wanted.reproduce
+        )
+
+    def _wait_for_last_words(self) -> None:
+        """Until the emulator has ended or the console has been quiet for a while."""
+        before = -1
+        for _ in range(20):
+            if not self.domain.alive() or self.console.size() == before:
+                return
+            before = self.console.size()
+            with suppress(DeadlineExceeded):
+                self._deadline(LATE_CONSOLE_S / self.accelerator.slowdown, "").wait_for(lambda: False)
+
+    def _deadline(self, seconds: float, what: str) -> Deadline:
+        return Deadline.after(seconds, f"{self.name}: {what}", scale=self.accelerator.slowdown)
+
+    def close(self) -> None:
+        """End the guest at once."""
+        self.domain.destroy()
+        self.connection.close()
+
+
+def boot(hypervisor: Hypervisor, wanted: Boot) -> Guest:
+    """Start a guest and log in.
+
+    BootError: the kernel did not reach the ready line. InfraError: libvirt refused. GuestLost: no SSH.
+    """
+    machine = wanted.machine
+    console = Console(machine.console)
+    deadline = Deadline.after(BOOT_S, f"{machine.name}: booting", scale=wanted.accelerator.slowdown)
+    running = power_on(hypervisor, wanted, deadline)
+    boot_s = deadline.budget_s - deadline.remaining
+    try:
+        connection = ssh.connect(
+            running.ssh_port(),
+            host_key=wanted.host_key,
+            key=wanted.key,
+            deadline=Deadline.after(CONNECT_S, f"{machine.name}: SSH", scale=wanted.accelerator.slowdown),
+        )
+    except LabError:
+        running.destroy()
+        raise
+    return Guest(
+        wanted=wanted,
+        console=console,
+        boot_s=boot_s,
+        domain=running,
+        connection=connection,
+        _panic=Watcher(console, PANIC, start=console.size()),
+    )
+
+
+def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain:
+    """Start the machine and wait for its ready line; BootError with the end of its console when that never comes."""
+    machine = wanted.machine
+    console = Console(machine.console)
+    machine.console.touch()
+    start = console.size()
+    running = hypervisor.start(domain.domain_xml(machine))
+    ready, panic = Watcher(console, READY, start=start), Watcher(console, PANIC, start=start)
+
+    def is_ready() -> bool:
+        if ready.seen():
+            return True
+        if not running.alive() or panic.seen():
+            if ready.seen():  # it may have come between the two looks
+                return True
+            raise _boot_error(machine, console, start, "the kernel died before it was ready")
+        return False
+
+    try:
+        deadline.wait_for(is_ready, interval_s=POLL_S)
+    except DeadlineExceeded as error:
+        running.destroy()
+        raise _boot_error(machine, console, start, f"no ready line within {deadline.budget_s:.0f} s") from error
+    except BaseException:
+        running.destroy()
+        raise
+    return running
+
+
+def _boot_error(machine: domain.Machine, console: Console, start: int, why: str) -> BootError:
+    lines = console.text(start).strip().splitlines()
+    said = "\n".join(lines[-EXCERPT_LINES:]) or "(the console stayed silent)"
+    return BootError(f"{machine.name}: {why}", hint=f"console: {machine.console}", excerpt=said)

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What this host can do: the checks behind `lab doctor`, as data, each problem with the command that fixes it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import pwd
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from lab import proc
+from lab.arch import ARCHES, Arch
+from lab.arch.record import GIB, MIB
+from lab.cache import default_root
+from lab.errors import UsageError
+from lab.library import Library
+from lab.model import format_size
+
+PACKAGES = Path(__file__).with_name("packages.txt")
+PYTHON = (3, 11)
+DISK, DISK_LEAST = 8 * GIB, 3 * GIB
+"""Two unpacked kernel trees with their objects, per architecture about 1.5 GiB; below the second nothing builds."""
+MEMORY, MEMORY_LEAST = 4 * GIB, 2 * GIB
+TMP_LEAST = 64 * MIB
+LIBVIRT_USER = "libvirt-qemu"
+PROGRAMS = ("make", "gcc", "flex", "bison", "bc", "patch", "xz", "git", "dpkg-source", "apt-get")
+HEADERS = ("gelf.h", "openssl/ssl.h", "libvirt/libvirt.h")
+MODULES = ("libvirt", "paramiko", "yaml", "pydantic", "click", "rich", "jinja2", "junitparser")
+
+
+class Status(StrEnum):
+    """`warn`: works, with a limit that the detail names. `fail`: something the lab does will not work."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing looked at. `fix` is a command to paste, where there is one."""
+
+    name: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the lab works as far as this goes."""
+        return self.status is not Status.FAIL
+
+    def line(self) -> str:
+        """The check as `lab doctor` shows it; the fix on a line of its own, ready to paste."""
+        shown = f"{self.status:<5}{self.name}: {self.detail}"
+        return f"{shown}\n     fix: {self.fix}" if self.fix else shown
+
+
+def _installed(packages: Sequence[str]) -> frozenset[str] | None:
+    """Which of the packages are installed; None where there is no dpkg to ask."""
+    if proc.which("dpkg-query") is None:
+        return None
+    query = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\\n", *packages]
+    lines = proc.run(query, check=False, whole=True, timeout_s=60).output.splitlines()
+    return frozenset(name for name, _, state in (line.partition(" ") for line in lines) if state == "installed")
+
+
+def _has_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _free(path: Path) -> int:
+    """Bytes an ordinary process can still write where `path` is, or would be."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The machine the lab runs on, as far as it is asked about; tests put other answers in."""
+
+    root: Path = Path("/")
+    machine: str = field(default_factory=platform.machine)
+    uid: int = field(default_factory=os.getuid)
+    python: tuple[int, ...] = sys.version_info[:3]
+    which: Callable[[str], str | None] = proc.which
+    installed: Callable[[Sequence[str]], frozenset[str] | None] = _installed
+    has_user: Callable[[str], bool] = _has_user
+    has_module: Callable[[str], bool] = lambda name: importlib.util.find_spec(name) is not None
+    free: Callable[[Path], int] = _free
+    accessible: Callable[[Path, int], bool] = os.access
+
+    def packages_of(self, arch: Arch) -> tuple[str, ...]:
+        """The Debian packages that build for and emulate an architecture here."""
+        return arch.native_packages if arch.uname == self.machine else arch.packages
+
+    def as_root(self, command: Sequence[str]) -> str:
+        """A command that needs root, as this user types it."""
+        return shlex.join(command if self.uid == 0 else ["sudo", *command])
+
+    def install_command(self, packages: Iterable[str]) -> str:
+        """The command that installs packages."""
+        return self.as_root(["apt-get", "install", "--no-install-recommends", *packages])
+
+
+def base_packages() -> tuple[str, ...]:
+    """What every host needs: the list that lab/bootstrap.sh reads."""
+    lines = (line.partition("#")[0].strip() for line in PACKAGES.read_text("utf-8").splitlines())
+    return tuple(line for line in lines if line)
+
+
+def arch_packages(campaigns: Iterable[str], host: Host | None = None) -> tuple[str, ...]:
+    """What the architectures of some campaigns need beside the base; UsageError for a campaign that is none."""
+    host, library = host or Host(), Library.shipped()
+    names = dict.fromkeys(name for word in campaigns for name in library.plan(word).arches)
+    return tuple(dict.fromkeys(package for name in names for package in host.packages_of(ARCHES[name])))
+
+
+def missing_packages(arches: Iterable[str], host: Host | None = None) -> list[str]:
+    """The packages that building for and emulating these architectures needs and this host lacks."""
+    host = host or Host()
+    wanted = [*base_packages(), *(package for name in arches for package in host.packages_of(ARCHES[name]))]
+    present = host.installed(wanted)
+    return [] if present is None else [name for name in dict.fromkeys(wanted) if name not in present]
+
+
+def install(arches: Iterable[str], host: Host | None = None) -> int:
+    """Install what is missing for these architectures; apt talks to the terminal, its exit status is returned.
+
+    Cannot ask for a password: where sudo wants one, UsageError says what to type instead.
+    """
+    host = host or Host()
+    missing = missing_packages(arches, host)
+    if not missing:
+        return 0
+    prefix = [] if host.uid == 0 else ["sudo", "--non-interactive"]
+    if prefix and (host.which("sudo") is None or proc.run([*prefix, "true"], check=False, timeout_s=30).status):
+        raise UsageError("packages are installed by root", hint=f"run: {host.install_command(missing)}")
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+    return proc.start([*prefix, "env", "DEBIAN_FRONTEND=noninteractive", *install]).wait()
+
+
+def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host | None = None) -> list[Check]:
+    """Everything about this host that the lab depends on, for the architectures (by name) that are wanted."""
+    host = host or Host()
+    per_arch = [look(host, ARCHES[name]) for name in arches for look in (_compiler, _emulator)]
+    return [
+        _python(host),
+        _packages(host),
+        _programs(host),
+        _headers(host),
+        _modules(host),
+        *per_arch,
+        _libvirt_driver(host),
+        *([_libvirt_user(host)] if host.uid == 0 else []),
+        _ccache(host),
+        _kvm(host),
+        _disk(host, cache_root or default_root()),
+        _memory(host),
+        _tmp(host),
+        _apt_sources(host),
+    ]
+
+
+def _check(name: str, good: bool, detail: str, problem: str, fix: str = "", *, bad: Status = Status.FAIL) -> Check:
+    """A check that is ok, or has a problem and its fix."""
+    return Check(
+        name=name, status=Status.OK if good else bad, detail=detail if good else problem, fix="" if good else fix
+    )
+
+
+def _python(host: Host) -> Check:
+    version, least = ".".join(map(str, host.python)), ".".join(map(str, PYTHON))
+    fix = "rm -rf .venv && make setup"
+    return _check("python", host.python >= PYTHON, version, f"{version} is older than {least}", fix)
+
+
+def _packages(host: Host) -> Check:
+    if host.installed(["dpkg"]) is None:
+        return Check(
+            name="packages", status=Status.WARN, detail="no dpkg: not a Debian, programs are looked for instead"
+        )
+    missing = missing_packages([], host)
+    return _check("packages", not missing, "all there", f"missing: {' '.join(missing)}", host.install_command(missing))
+
+
+def _programs(host: Host) -> Check:
+    missing = [name for name in PROGRAMS if host.which(name) is None]
+    return _check("programs", not missing, " ".join(PROGRAMS), f"missing: {' '.join(missing)}", _fix_base(host))
+
+
+def _headers(host: Host) -> Check:
+    missing = [name for name in HEADERS if not _any(host, f"usr/include/{name}", f"usr/include/*/{name}")]
+    return _check("headers", not missing, " ".join(HEADERS), f"missing: {' '.join(missing)}", _fix_base(host))
+
+
+def _modules(host: Host) -> Check:
+    missing = [name for name in MODULES if not host.has_module(name)]
+    return _check("libraries", not missing, " ".join(MODULES), f"missing: {' '.join(missing)}", "make setup")
+
+
+def _compiler(host: Host, arch: Arch) -> Check:
+    name = f"{arch.cross}gcc"
+    found = host.which(name)
+    fix = host.install_command(host.packages_of(arch))
+    return _check(f"{arch.name} compiler", found is not None, found or "", f"no {name}", fix)
+
+
+def _emulator(host: Host, arch: Arch) -> Check:
+    found = host.which(arch.qemu)
+    fix = host.install_command(host.packages_of(arch))
+    return _check(f"{arch.name} emulator", found is not None, found or "", f"no {arch.qemu}", fix)
+
+
+def _libvirt_driver(host: Host) -> Check:
+    driver = "libvirt/connection-driver/libvirt_driver_qemu.so"
+    found = _any(host, f"usr/lib/*/{driver}", f"usr/lib/{driver}", f"usr/lib64/{driver}")
+    fix = host.install_command(["libvirt-daemon", "libvirt-daemon-driver-qemu"])
+    return _check("libvirt", found is not None, str(found), "its QEMU driver is not installed", fix)
+
+
+def _libvirt_user(host: Host) -> Check:
+    """As root libvirt's driver refuses to start without this user, whatever its configuration says."""
+    fix = host.as_root(["useradd", "--system", "--user-group", "--no-create-home", LIBVIRT_USER])
+    return _check("libvirt user", host.has_user(LIBVIRT_USER), LIBVIRT_USER, f"no user {LIBVIRT_USER}", fix)
+
+
+def _ccache(host: Host) -> Check:
+    found = host.which("ccache")
+    problem = "not there: kernels that were built before are compiled anew"
+    return _check("ccache", found is not None, found or "", problem, host.install_command(["ccache"]), bad=Status.WARN)
+
+
+def _kvm(host: Host) -> Check:
+    """Whether KVM can be tried; whether it works, only a guest can tell."""
+    device = host.root / "dev/kvm"
+    if not device.exists():
+        return Check(name="kvm", status=Status.WARN, detail="no /dev/kvm: guests are emulated, which is slower")
+    good = host.accessible(device, os.R_OK | os.W_OK)
+    fix = host.as_root(["adduser", pwd.getpwuid(os.getuid()).pw_name, "kvm"]) + "  # and log in again"
+    return _check(
+        "kvm",
+        good,
+        "/dev/kvm opens; a guest will tell whether it works",
+        "no permission for /dev/kvm",
+        fix,
+        bad=Status.WARN,
+    )
+
+
+def _disk(host: Host, cache: Path) -> Check:
+    free = host.free(cache)
+    detail = f"{free / GIB:.0f} GiB free for {cache}"
+    problem = f"{detail}; kernels of two architectures need {format_size(DISK)}"
+    bad = Status.FAIL if free < DISK_LEAST else Status.WARN
+    fix = "lab clean, or PAGELAB_CACHE=/on/a/larger/disk"
+    return _check("disk", free >= DISK, detail, problem, fix, bad=bad)
+
+
+def _memory(host: Host) -> Check:
+    total = _total_memory(host)
+    detail = f"{total / GIB:.1f} GiB"
+    problem = f"{detail}; guests and compilers together want {format_size(MEMORY)}"
+    bad = Status.FAIL if total < MEMORY_LEAST else Status.WARN
+    return _check("memory", total >= MEMORY, detail, problem, "lab run -j 1", bad=bad)
+
+
+def _tmp(host: Host) -> Check:
+    """libvirt's directory lies below /tmp, since the names of its sockets must be short."""
+    tmp = host.root / "tmp"
+    good = tmp.is_dir() and host.accessible(tmp, os.W_OK | os.X_OK) and host.free(tmp) >= TMP_LEAST
+    problem = f"not writable, or less than {format_size(TMP_LEAST)} free"
+    return _check("/tmp", good, "writable", problem, host.as_root(["chmod", "1777", "/tmp"]))
+
+
+def _apt_sources(host: Host) -> Check:
+    """Kernels and the guests' userland come as source packages, through whatever mirror this host uses."""
+    apt = host.root / "etc/apt"
+    files = [
+        apt / "sources.list",
+        *sorted((apt / "sources.list.d").glob("*.list")),
+        *sorted((apt / "sources.list.d").glob("*.sources")),
+    ]
+    good = any(_names_archive(path) for path in files if path.is_file())
+    return _check("apt sources", good, str(apt), "no Debian archive configured: kernels need `source: path:` or `git:`")
+
+
+def _names_archive(path: Path) -> bool:
+    """Whether a file of apt's configuration has an entry that is not commented out."""
+    words = ("deb ", "deb\t", "deb-src ", "types:")
+    return any(line.strip().lower().startswith(words) for line in path.read_text("utf-8", "replace").splitlines())
+
+
+def _total_memory(host: Host) -> int:
+    """Bytes of RAM; 0 when the kernel does not say."""
+    try:
+        lines = (host.root / "proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")), 0)
+
+
+def _fix_base(host: Host) -> str:
+    return host.install_command(missing_packages([], host) or base_packages())
+
+
+def _any(host: Host, *patterns: str) -> Path | None:
+    """The first file below the root that one of the patterns names."""
+    return next((path for pattern in patterns for path in sorted(host.root.glob(pattern))), None)

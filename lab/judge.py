@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From what a program and its console said to a verdict per case; pure.
+
+Every declared case starts as BROKEN, "no result line". Only a complete result line, or a named end of the program,
+changes that:
+
+    end of the program              the case that was running         the cases after it
+    exited without all results      BROKEN no result line             BROKEN not reached
+    killed by a signal              CRASH                             BROKEN not reached
+    deadline                        HANG                              BROKEN not reached
+    panic or reboot on the console  CRASH                             BROKEN not reached
+    flood, connection lost, QEMU    BROKEN                            BROKEN not reached
+    not run                         BROKEN                            BROKEN
+
+The case that was running is the first declared one without a result line. When there is none (everything was reported
+and then the program came to a bad end) the verdict goes to a case of its own, `<scenario>.run`, and so does every
+contradiction of the run as a whole: no plan, a plan for another number of cases, an exit status that does not fit.
+What the kernel said on the console during the run, where no case can be blamed for it, is `<scenario>.console`. These
+two exist only when something is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lab import ktap, oops
+from lab.ktap import Flaw
+from lab.outcome import Case, CellResult, CellStatus, End, Expected, Outcome, Record, Run, met
+from lab.untrusted import excerpt, one_line
+
+RUN = "run"
+CONSOLE = "console"
+MAX_UNDECLARED = 20
+MAX_EXCERPT_LINES = 60
+
+_GRAVE = frozenset({Flaw.NO_PLAN, Flaw.PLAN_REPEATED, Flaw.VERSION_REPEATED, Flaw.OVERFLOW, Flaw.ORPHANS})
+"""Flaws that put the whole run in doubt; the others are only worth a line, or have words of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finding:
+    """What became of one case: the outcome, why in words, and the evidence."""
+
+    outcome: Outcome
+    reason: str
+    evidence: tuple[str, ...] = ()
+    duration_s: float | None = None
+
+
+def judge_cell(cell: CellResult, cases: Mapping[str, Sequence[Case]], provides: frozenset[str]) -> tuple[Record, ...]:
+    """One record per declared case of a cell (and the synthetic ones), settled over attempts, in declared order.
+
+    `cases` maps a scenario to its declared cases. On a guest that is INVALID or did not boot nothing counts; on a
+    BROKEN cell what ran before it broke still does.
+    """
+    records: list[Record] = []
+    runs = cell.runs if cell.status in (CellStatus.OK, CellStatus.BROKEN) else ()
+    for scenario, declared in cases.items():
+        mine = [run for run in runs if run.scenario == scenario]
+        if not mine:
+            records += _never_ran(cell, declared, provides)
+        for run in mine:
+            records += judge_run(cell.topology, cell.kernel, run, declared, provides)
+    return settle(records)
+
+
+def judge_run(
+    topology: str, kernel: str, run: Run, declared: Sequence[Case], provides: frozenset[str]
+) -> tuple[Record, ...]:
+    """Records of one execution: one per case that was asked for, then what else there is to say about the run."""
+    asked = [case for case in declared if not run.cases or case.name in run.cases]
+    judged = _Judgement(run, asked).findings()
+    expected = {case.name: case.expected(provides) for case in asked}
+    return tuple(
+        _record(
+            found,
+            topology=topology,
+            kernel=kernel,
+            scenario=run.scenario,
+            case=name,
+            expected=expected.get(name, Expected.PASS),
+            attempt=run.attempt,
+        )
+        for name, found in judged.items()
+    )
+
+
+def settle(records: Iterable[Record]) -> tuple[Record, ...]:
+    """One record per case: of several attempts the first with a verdict that is not met, else the last with any.
+
+    An attempt without evidence (BROKEN) gives way to one with some; a crash that did not come again stays a crash.
+    """
+    attempts: dict[tuple[str, str, str, str], list[Record]] = {}
+    for record in records:
+        attempts.setdefault((record.topology, record.kernel, record.scenario, record.case), []).append(record)
+    return tuple(_decisive(same) for same in attempts.values())
+
+
+def _decisive(attempts: Sequence[Record]) -> Record:
+    told = [record for record in attempts if record.outcome is not Outcome.BROKEN]
+    bad = [record for record in told if record.met is False]
+    return (bad or told[-1:] or attempts)[0]
+
+
+def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[str]) -> list[Record]:
+    """Records of a scenario that was never started in this cell."""
+    found = _Finding(outcome=Outcome.BROKEN, reason=_why_never(cell), evidence=cell_evidence(cell))
+    return [
+        _record(
+            found,
+            topology=cell.topology,
+            kernel=cell.kernel,
+            scenario=case.scenario,
+            case=case.name,
+            expected=case.expected(provides),
+            attempt=1,
+        )
+        for case in declared
+    ]
+
+
+def _why_never(cell: CellResult) -> str:
+    why = "; ".join(str(mismatch) for mismatch in cell.mismatches) or cell.why
+    words = {
+        CellStatus.OK: "never started in this guest",
+        CellStatus.INVALID: "not the machine that was asked for",
+        CellStatus.NO_BOOT: "the kernel did not boot",
+        CellStatus.BROKEN: "the lab failed",
+    }[cell.status]
+    return f"not run: {words}: {why}" if why else f"not run: {words}"
+
+
+def cell_evidence(cell: CellResult) -> tuple[str, ...]:
+    """For a cell that is not OK: reports on its console, else what its reason goes on to say, else its last lines."""
+    if reports := _reports(oops.scan(cell.console, boots=1)):
+        return reports
+    said = tuple(line for line in cell.reason.split("\n")[1:] if line.strip())
+    tail = () if said or not cell.console.strip() else ("console ended with:", *oops.tail(cell.console))
+    return said[:MAX_EXCERPT_LINES] + tail
+
+
+def _record(
+    found: _Finding, *, topology: str, kernel: str, scenario: str, case: str, expected: Expected, attempt: int
+) -> Record:
+    reason = one_line(found.reason, 400)
+    evidence = [line for line in found.evidence if line.strip() and line.strip() != reason]
+    return Record(
+        topology=topology,
+        kernel=kernel,
+        scenario=scenario,
+        case=case,
+        outcome=found.outcome,
+        expected=expected,
+        met=met(found.outcome, expected),
+        duration_s=found.duration_s,
+        attempt=attempt,
+        excerpt=excerpt([reason, *evidence], max_lines=MAX_EXCERPT_LINES),
+    )
+
+
+_ENDS = {
+    End.DEADLINE: (Outcome.HANG, "deadline: the program still ran {when} ({duration:.1f} s)"),
+    End.SIGNALLED: (Outcome.CRASH, "the program was killed by SIG{signal} {when}"),
+    End.FLOODED: (Outcome.BROKEN, "flood: the program wrote more than the lab keeps {when}"),
+    End.LOST: (Outcome.BROKEN, "the SSH connection was lost {when}"),
+    End.QEMU_DEAD: (Outcome.BROKEN, "the emulator's process ended {when}"),
+}
+
+
+# Signals of one number on every architecture; the others go by their number.
+_SIGNALS = {1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 5: "TRAP", 6: "ABRT", 8: "FPE", 9: "KILL", 11: "SEGV", 15: "TERM"}
+
+
+def _as_signalled(run: Run) -> Run:
+    """A shell between SSH and the program turns death by signal N into exit status 128 + N: turn it back."""
+    number = (run.status or 0) - 128
+    if run.end is not End.EXITED or not 0 < number <= 64:
+        return run
+    return replace(run, end=End.SIGNALLED, status=None, signal=_SIGNALS.get(number, f"NAL {number}"))
+
+
+class _Judgement:
+    """One run against its declared cases."""
+
+    def __init__(self, run: Run, declared: Sequence[Case]) -> None:
+        self.run = run = _as_signalled(run)
+        self.declared = [case.name for case in declared]
+        self.document = ktap.parse(run.ktap)
+        self.reports = tuple(report for report in oops.scan(run.console) if not report.kind.provoked)
+        self.found: dict[str, _Finding] = {}
+        self.blamed = False
+        """A case carries the blame for the kernel's death."""
+
+    def findings(self) -> dict[str, _Finding]:
+        """Declared cases in their order, then undeclared ones, then RUN and CONSOLE where there is need."""
+        if self.run.end is End.NOT_RUN:
+            why = f"not run: {self.run.note or 'no reason given'}"
+            return {name: _Finding(outcome=Outcome.BROKEN, reason=why) for name in self.declared}
+        results: dict[str, list[ktap.Result]] = {}
+        for result in self.document.results:
+            results.setdefault(result.name, []).append(result)
+        missing = [name for name in self.declared if name not in results]
+        self._missing(missing)
+        told = {name: self._told(results[name]) for name in self.declared if name in results}
+        ordered = {name: told.get(name) or self.found.pop(name) for name in self.declared}
+        ordered |= self._undeclared({name: results[name] for name in results if name not in ordered})
+        ordered |= self.found | self._contradictions(missing) | self._console()
+        return ordered
+
+    # Result lines.
+
+    def _told(self, results: Sequence[ktap.Result]) -> _Finding:
+        """The verdict of a case from its result line."""
+        first = results[0]
+        if len(results) > 1:
+            said = ", then ".join(_as_said(result) for result in results[:4])
+            return _Finding(outcome=Outcome.BROKEN, reason=f"{len(results)} result lines for one case: {said}")
+        outcome, reason = _verdict(first)
+        evidence = first.diagnostics
+        if outcome in (Outcome.CRASH, Outcome.HANG):
+            evidence = (*evidence, *_reports(self.reports))
+        duration = None if first.duration_ms is None else first.duration_ms / 1000
+        return _Finding(outcome=outcome, reason=reason, evidence=evidence, duration_s=duration)
+
+    def _undeclared(self, results: Mapping[str, Sequence[ktap.Result]]) -> dict[str, _Finding]:
+        """Results of cases that nobody declared: somebody else is talking, or the program is another one."""
+        kept = list(results.items())[:MAX_UNDECLARED]
+        found = {
+            one_line(name, 80) or "(no name)": _Finding(
+                outcome=Outcome.BROKEN,
+                reason=f"not declared: the program reports a case that its --list does not have: {_as_said(said[0])}",
+                evidence=said[0].diagnostics,
+            )
+            for name, said in kept
+        }
+        if len(results) > len(kept):
+            more = f"{len(results) - len(kept)} more results of cases that were not declared"
+            found["(more)"] = _Finding(outcome=Outcome.BROKEN, reason=more)
+        return found
+
+    # Missing result lines.
+
+    def _missing(self, missing: Sequence[str]) -> None:
+        """Give every declared case without a result its verdict, or the run one when it ended badly after them all."""
+        plan = self.document.plan
+        if missing and plan and plan.skip is not None and plan.count == 0 and self._ended_well():
+            skip = _Finding(outcome=Outcome.SKIP, reason=plan.skip or "the program skipped all of its cases")
+            self.found.update(dict.fromkeys(missing, skip))
+            return
+        if not missing and self._ended_well():
+            return
+        culprit, *others = [*missing, *([] if missing else [RUN])]
+        outcome, words = self._end(culprit)
+        self.found[culprit] = _Finding(outcome=outcome, reason=words, evidence=self._last_words())
+        self.blamed = outcome is Outcome.CRASH and self._deadly() is not None
+        for name in others:
+            reason = f"not reached: {culprit}: {words}"
+            self.found[name] = _Finding(outcome=Outcome.BROKEN, reason=reason)
+
+    def _ended_well(self) -> bool:
+        return self.run.end is End.EXITED and self.run.status in (0, 1) and not self._deadly()
+
+    def _deadly(self) -> oops.Finding | None:
+        return next((report for report in self.reports if report.kind.deadly), None)
+
+    def _end(self, culprit: str) -> tuple[Outcome, str]:
+        """How the run ended, as an outcome and words for the case that was running."""
+        run, dead = self.run, self._deadly()
+        when = "after its last result" if culprit == RUN else self._while()
+        note = f"; {run.note}" if run.note else ""
+        if dead or run.end is End.PANIC:
+            return Outcome.CRASH, f"the kernel died {when}: {dead or 'panic'}{note}"
+        if run.end is End.EXITED:
+            return Outcome.BROKEN, f"{self._exit_words(culprit)}{note}"
+        outcome, words = _ENDS[run.end]
+        return outcome, f"{words.format(when=when, signal=run.signal or '?', duration=run.duration_s)}{note}"
+
+    def _while(self) -> str:
+        return "while this case ran" if self.document.plan else "before its plan line"
+
+    def _exit_words(self, culprit: str) -> str:
+        """Words for a program that exited without all results, or with all of them and an impossible status."""
+        document, status = self.document, self.run.status
+        ended = "ended without an exit status" if status is None else f"exited with status {status}"
+        if culprit == RUN:
+            return f"every case has a result, but the program {ended}"
+        if document.bail_out:
+            return f"no result line: the program gave up: {document.bail_out.reason or 'no reason given'}"
+        if not document.plan:
+            return f"no result line: the program {ended} and printed no plan line"
+        if document.has(Flaw.TRUNCATED):
+            return f"no result line: the output breaks off in the middle of a line, and the program {ended}"
+        return f"no result line: the program {ended} after {len(document.results)} of {document.plan.count} results"
+
+    def _last_words(self) -> tuple[str, ...]:
+        """Evidence for a bad end: what the case, stderr and the kernel said last."""
+        stderr = [f"stderr: {line}" for line in self.run.stderr.splitlines()[-6:]]
+        console = _reports(self.reports)
+        if not console and self.run.end is not End.EXITED and self.run.console.strip():
+            console = ("console ended with:", *oops.tail(self.run.console))
+        return (*self.document.trailing[-10:], *stderr, *console)
+
+    # The run as a whole.
+
+    def _contradictions(self, missing: Sequence[str]) -> dict[str, _Finding]:
+        """RUN, BROKEN, when the stream contradicts itself, its exit status or what was declared."""
+        if RUN in self.found:
+            return {}
+        wrong = [str(defect) for defect in self.document.defects if defect.flaw in _GRAVE]
+        wrong += self._wrong_plan()
+        if self.run.end is End.EXITED and not missing:
+            wrong += self._wrong_status()
+        if not wrong:
+            return {}
+        others = [str(defect) for defect in self.document.defects if defect.flaw not in _GRAVE]
+        found = _Finding(outcome=Outcome.BROKEN, reason=wrong[0], evidence=(*wrong[1:], *others))
+        return {RUN: found}
+
+    def _wrong_plan(self) -> list[str]:
+        plan, count = self.document.plan, len(self.declared)
+        if not plan or plan.count == count or plan.skip is not None:
+            return []
+        return [f"the plan is for {plan.count} cases, {count} were {'asked for' if self.run.cases else 'declared'}"]
+
+    def _wrong_status(self) -> list[str]:
+        """An exit status that does not fit result lines that are all there."""
+        failed = sum(not result.ok and result.directive not in _NO_VERDICT for result in self.document.results)
+        status = self.run.status
+        if status == (1 if failed else 0) or not self._ended_well():
+            return []  # a bad end without missing results is RUN's already
+        return [f"exit status {status} does not fit the results: {failed} not ok"]
+
+    def _console(self) -> dict[str, _Finding]:
+        """CONSOLE, CRASH, when the kernel complained and no case carries the blame."""
+        if not self.reports or self.blamed:
+            return {}
+        reason = f"the kernel complained during {self.run.scenario}: {self.reports[0]}"
+        if len(self.reports) > 1:
+            kinds = Counter(str(report.kind) for report in self.reports)
+            reason += f" (in all: {', '.join(f'{count} {kind}' for kind, count in kinds.items())})"
+        return {CONSOLE: _Finding(outcome=Outcome.CRASH, reason=reason, evidence=_reports(self.reports))}
+
+
+_NO_VERDICT = ("SKIP", "TODO", "XFAIL")
+_NO_RESULT = {
+    "TIMEOUT": (Outcome.HANG, "time-out of the case"),
+    "CRASH": (Outcome.CRASH, "killed"),
+    "ERROR": (Outcome.BROKEN, "set-up failed"),
+}
+
+
+def _verdict(result: ktap.Result) -> tuple[Outcome, str]:
+    """Outcome and words of one result line."""
+    directive, reason = result.directive, result.reason
+    if directive == "SKIP":
+        return Outcome.SKIP, reason or "no reason given"
+    if directive in _NO_VERDICT:
+        return Outcome.SKIP, f"{directive}: {reason}" if reason else directive
+    if directive in _NO_RESULT:
+        outcome, words = _NO_RESULT[directive]
+        if result.ok:
+            return Outcome.BROKEN, f"contradiction: {_as_said(result)}"
+        return outcome, f"{words}: {reason}" if reason else words
+    if result.ok:
+        return Outcome.PASS, "ok"
+    return Outcome.FAIL, _assertion(result.diagnostics) or "not ok"
+
+
+def _assertion(diagnostics: Sequence[str]) -> str:
+    """The line that says what failed: the first with a source line's number, else the last of the harness's own."""
+    own = [line for line in diagnostics if not line.startswith("|")]  # `| ` is what the case itself printed
+    return next((line for line in own if _SOURCE_LINE.search(line)), own[-1] if own else "")
+
+
+_SOURCE_LINE = re.compile(r"\w\.[ch]:\d+")
+
+
+def _as_said(result: ktap.Result) -> str:
+    """The result line in short, as it stood."""
+    said = f"{'ok' if result.ok else 'not ok'} {one_line(result.name, 60)}"
+    return f"{said} # {result.directive} {one_line(result.reason, 60)}".rstrip() if result.directive else said
+
+
+def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:
+    """The console's relevant lines, under a heading per report."""
+    return tuple(
+        line for report in list(reports)[:4] for line in (f"console, {report.kind}:", *(f"  {x}" for x in report.lines))
+    )

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reads KTAP, whatever state it is in: a pure, lazy, bounded parser that names damage instead of raising.
+
+The grammar that is accepted (indentation or a `# ` before every line of a nested document, to any sane depth):
+
+    document   = [version] [plan] { line } [plan]
+    version    = "KTAP version " N | "TAP version " N
+    plan       = "1.." N [ "# SKIP " reason ]
+    line       = result | diagnostic | bail-out | nested document | junk
+    result     = ("ok" | "not ok") [" " N] [" -"] [" " name] [ "# " directive [" " reason] ]
+    directive  = "SKIP" | "TODO" | "XFAIL" | "TIMEOUT" | "ERROR" | "CRASH"      (the last is the lab's own)
+    diagnostic = "# " text                    belongs to the next result line of its level
+    duration   = "# duration_ms=" number      a diagnostic that is understood
+    bail-out   = "Bail out!" [" " reason]
+    nested document: opens with an indented (or `# `-prefixed) version line or "# Subtest: " line, and ends with the
+                     result line of the level above, which is its parent
+
+A line counts only when its newline came: the end of a truncated name may be the difference between two cases.
+Junk (anything else) is kept with the diagnostics, since that is where a C library's last words end up. What is kept is
+never more than what came in, and per result never more than KEEP_FIRST + KEEP_LAST lines of MAX_LINE characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+MAX_LINE = 4096
+MAX_RESULTS = 20_000
+MAX_DEFECTS = 100
+MAX_DEPTH = 8
+KEEP_FIRST, KEEP_LAST = 30, 30
+
+_VERSION = re.compile(r"K?TAP version \d{1,9}\s*")
+_PLAN = re.compile(r"1\.\.(\d{1,9})\s*(?:#\s*SKIP\b:?\s*(.*))?", re.IGNORECASE)
+_RESULT = re.compile(r"(ok|not ok)(?:\s+(\d{1,9}))?(?=\s|$)(?:\s+-(?=\s|$))?\s*(.*)")
+_DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|TODO|XFAIL|TIMEOUT|ERROR|CRASH)\b:?\s*(.*)$", re.IGNORECASE)
+_BAIL_OUT = re.compile(r"Bail out!\s*(.*)", re.IGNORECASE)
+_SUBTEST = re.compile(r"# Subtest:? ?(.*)")
+_NESTED = re.compile(r"( {1,8}|\t|# )(?:K?TAP version \d{1,9}\s*|# Subtest:? ?.*)")
+_DURATION = re.compile(r"#\s*duration_ms=(\d{1,12}(?:\.\d{1,6})?)\s*")
+
+
+class Flaw(StrEnum):
+    """What can be wrong with a KTAP stream."""
+
+    EMPTY = "nothing was printed"
+    NO_VERSION = "no version line"
+    VERSION_REPEATED = "version line repeated"
+    NO_PLAN = "no plan line"
+    LATE_PLAN = "plan line after the first result"
+    PLAN_REPEATED = "plan line repeated"
+    TOO_FEW = "fewer results than planned"
+    TOO_MANY = "more results than planned"
+    NUMBER_REPEATED = "result number repeated"
+    NUMBER_ODD = "result number missing or out of order"
+    NAME_REPEATED = "two results of one name"
+    UNKNOWN_LINE = "line that is no KTAP"
+    BAD_BYTES = "bytes that are no text"
+    LONG_LINE = "line too long"
+    TRUNCATED = "last line without an end"
+    ORPHANS = "nested results without a parent's result"
+    BAIL_OUT = "the program gave up"
+    OVERFLOW = "more results than the parser keeps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A version line at the top level."""
+
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A plan line at the top level. `skip` is the reason of `1..0 # SKIP reason`, None without one."""
+
+    line: int
+    count: int
+    skip: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One result line with what was said for it. `line` counts from 1; `children` are the results nested below it."""
+
+    line: int
+    ok: bool
+    number: int | None
+    name: str
+    directive: str = ""
+    reason: str = ""
+    diagnostics: tuple[str, ...] = ()
+    duration_ms: float | None = None
+    children: tuple[Result, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BailOut:
+    """The program said that it gives up."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defect:
+    """One thing wrong with the stream, at a line (counted from 1; the last one for what is missing at the end)."""
+
+    flaw: Flaw
+    line: int
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.flaw}" + (f": {self.detail}" if self.detail else "")
+
+
+Event = Version | Plan | Result | BailOut | Defect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A whole stream. `trailing` was said after the last result, so by the case that was running."""
+
+    plan: Plan | None = None
+    results: tuple[Result, ...] = ()
+    trailing: tuple[str, ...] = ()
+    bail_out: BailOut | None = None
+    defects: tuple[Defect, ...] = ()
+
+    def has(self, flaw: Flaw) -> bool:
+        return any(defect.flaw is flaw for defect in self.defects)
+
+
+def parse(text: str) -> Document:
+    """A stream that is all there. Never raises; what is kept is bounded whatever comes in."""
+    parser = _Parser()
+    plan: Plan | None = None
+    bail_out: BailOut | None = None
+    results: list[Result] = []
+    defects: list[Defect] = []
+    for event in parser.events(lines_of(text)):
+        match event:
+            case Plan():
+                plan = plan or event
+            case BailOut():
+                bail_out = bail_out or event
+            case Result():
+                results.append(event)
+            case Defect() if len(defects) < MAX_DEFECTS:
+                defects.append(event)
+    return Document(
+        plan=plan,
+        results=tuple(results),
+        trailing=parser.trailing,
+        bail_out=bail_out,
+        defects=tuple(defects),
+    )
+
+
+def events(lines: Iterable[str]) -> Iterator[Event]:
+    """Events of a stream as they come, from lines that still have their newline (as a file gives them)."""
+    return _Parser().events(lines)
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """The text's lines with their newlines. Only a newline ends a line: str.splitlines would split at more."""
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start : end + 1]
+        start = end + 1
+    if start < len(text):
+        yield text[start:]
+
+
+@dataclass(slots=True)
+class _Said:
+    """The first and the last lines of something that may be endless."""
+
+    first: list[str] = field(default_factory=list)
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=KEEP_LAST))
+    dropped: int = 0
+
+    def add(self, line: str) -> None:
+        if len(self.first) < KEEP_FIRST:
+            self.first.append(line)
+            return
+        self.dropped += len(self.last) == KEEP_LAST
+        self.last.append(line)
+
+    def take(self) -> tuple[str, ...]:
+        """All that is kept; empty afterwards."""
+        gap = [f"... {self.dropped} lines left out ..."] if self.dropped else []
+        kept = (*self.first, *gap, *self.last)
+        self.first.clear()
+        self.last.clear()
+        self.dropped = 0
+        return kept
+
+
+@dataclass(slots=True, kw_only=True)
+class _Level:
+    """One document that is being read: the top one has no prefix."""
+
+    prefix: str = ""
+    versions: int = 0
+    plan: int | None = None
+    results: int = 0
+    last_number: int = 0
+    numbers: set[int] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+    said: _Said = field(default_factory=_Said)
+    duration_ms: float | None = None
+    finished: list[Result] = field(default_factory=list)
+    """Results of this level that wait for their parent; unused at the top."""
+
+
+class _Parser:
+    """The state between lines: a stack of open documents, outermost first."""
+
+    def __init__(self) -> None:
+        self.levels = [_Level()]
+        self.line = 0
+        self.kept = 0
+        self.trailing: tuple[str, ...] = ()
+
+    def events(self, lines: Iterable[str]) -> Iterator[Event]:
+        for raw in lines:
+            self.line += 1
+            yield from self._line(raw)
+        yield from self._end()
+
+    def _line(self, raw: str) -> Iterator[Event]:
+        text = raw.removesuffix("\n").removesuffix("\r")
+        if len(text) > MAX_LINE:
+            yield self._defect(Flaw.LONG_LINE, f"{len(text)} characters")
+            text = text[:MAX_LINE]
+        if "\ufffd" in text or not text.replace("\t", " ").isprintable():
+            yield self._defect(Flaw.BAD_BYTES)
+        if not raw.endswith("\n"):
+            yield self._defect(Flaw.TRUNCATED)
+            self.levels[-1].said.add(text)
+            return
+        depth, rest = self._place(text)
+        if opened := _NESTED.fullmatch(rest):
+            yield from self._open(depth, opened[1])
+            depth, rest = self._place(text)
+        yield from self._classify(depth, rest)
+
+    def _place(self, text: str) -> tuple[int, str]:
+        """The innermost open document that the line belongs to, and the line without that one's prefix."""
+        for depth in range(len(self.levels) - 1, 0, -1):
+            if text.startswith(self.levels[depth].prefix):
+                return depth, text[len(self.levels[depth].prefix) :]
+        return 0, text
+
+    def _open(self, depth: int, prefix: str) -> Iterator[Event]:
+        yield from self._close_below(depth)
+        if depth + 1 < MAX_DEPTH:
+            self.levels.append(_Level(prefix=self.levels[depth].prefix + prefix))
+
+    def _close_below(self, depth: int) -> Iterator[Event]:
+        """Documents that are deeper than `depth` have ended without their parent's result."""
+        while len(self.levels) > depth + 1:
+            lost = self.levels.pop()
+            if lost.finished:
+                yield self._defect(Flaw.ORPHANS, ", ".join(child.name for child in lost.finished[:3]))
+            for line in lost.said.take():
+                self.levels[-1].said.add(line)
+
+    def _classify(self, depth: int, text: str) -> Iterator[Event]:
+        level = self.levels[depth]
+        if _VERSION.fullmatch(text):
+            yield from self._version(level, top=depth == 0)
+        elif found := _PLAN.fullmatch(text):
+            yield from self._plan(level, found, top=depth == 0)
+        elif found := _RESULT.fullmatch(text):
+            yield from self._result(depth, found)
+        elif depth == 0 and (found := _BAIL_OUT.fullmatch(text)):
+            yield BailOut(line=self.line, reason=found[1])
+            yield self._defect(Flaw.BAIL_OUT, found[1])
+        elif text.startswith("#"):
+            self._diagnostic(level, text)
+        elif text.strip():
+            level.said.add(text)
+            yield self._defect(Flaw.UNKNOWN_LINE, text[:80])
+
+    def _version(self, level: _Level, *, top: bool) -> Iterator[Event]:
+        level.versions += 1
+        if level.versions > 1:
+            yield self._defect(Flaw.VERSION_REPEATED)
+        elif top:
+            yield Version(line=self.line)
+
+    def _plan(self, level: _Level, found: re.Match[str], *, top: bool) -> Iterator[Event]:
+        if level.plan is not None:
+            yield self._defect(Flaw.PLAN_REPEATED, f"{level.plan}, then {found[1]}")
+            return
+        level.plan = int(found[1])
+        if level.results:
+            yield self._defect(Flaw.LATE_PLAN)
+        if top:
+            yield Plan(line=self.line, count=level.plan, skip=found[2])
+
+    def _diagnostic(self, level: _Level, text: str) -> None:
+        if found := _DURATION.fullmatch(text):
+            level.duration_ms = float(found[1])
+        elif not _SUBTEST.fullmatch(text):
+            level.said.add(text.removeprefix("#").removeprefix(" "))
+
+    def _result(self, depth: int, found: re.Match[str]) -> Iterator[Event]:
+        children: tuple[Result, ...] = ()
+        if len(self.levels) > depth + 1:
+            yield from self._close_below(depth + 1)
+            nested = self.levels.pop()
+            children = tuple(nested.finished)
+            yield from self._check_count(nested)
+            for line in nested.said.take():
+                self.levels[depth].said.add(line)
+        level = self.levels[depth]
+        level.results += 1
+        self.kept += 1
+        if self.kept > MAX_RESULTS:
+            if self.kept == MAX_RESULTS + 1:
+                yield self._defect(Flaw.OVERFLOW)
+            return
+        result = self._build(level, found, children)
+        yield from self._check_result(level, result)
+        if depth:
+            level.finished.append(result)
+        else:
+            yield result
+
+    def _build(self, level: _Level, found: re.Match[str], children: tuple[Result, ...]) -> Result:
+        rest = found[3]
+        directive = _DIRECTIVE.search(rest)
+        name = rest[: directive.start()] if directive else rest
+        duration, level.duration_ms = level.duration_ms, None
+        return Result(
+            line=self.line,
+            ok=found[1] == "ok",
+            number=int(found[2]) if found[2] else None,
+            name=name.strip(),
+            directive=directive[1].upper() if directive else "",
+            reason=directive[2].strip() if directive else "",
+            diagnostics=level.said.take(),
+            duration_ms=duration,
+            children=children,
+        )
+
+    def _check_result(self, level: _Level, result: Result) -> Iterator[Event]:
+        if result.number in level.numbers:
+            yield self._defect(Flaw.NUMBER_REPEATED, str(result.number))
+        elif result.number != level.last_number + 1:
+            yield self._defect(Flaw.NUMBER_ODD, f"{result.number} after {level.last_number}")
+        if result.number is not None:
+            level.numbers.add(result.number)
+            level.last_number = result.number
+        if result.name and result.name in level.names:
+            yield self._defect(Flaw.NAME_REPEATED, result.name)
+        level.names.add(result.name)
+
+    def _check_count(self, level: _Level) -> Iterator[Event]:
+        if level.plan is None:
+            yield self._defect(Flaw.NO_PLAN)
+        elif level.results != level.plan:
+            flaw = Flaw.TOO_FEW if level.results < level.plan else Flaw.TOO_MANY
+            yield self._defect(flaw, f"{level.results} of {level.plan}")
+
+    def _end(self) -> Iterator[Event]:
+        yield from self._close_below(0)
+        top = self.levels[0]
+        if not self.line:
+            yield self._defect(Flaw.EMPTY)
+        elif not top.versions:
+            yield self._defect(Flaw.NO_VERSION)
+        yield from self._check_count(top)
+        self.trailing = top.said.take()
+
+    def _defect(self, flaw: Flaw, detail: str = "") -> Defect:
+        return Defect(flaw=flaw, line=self.line, detail=detail[:200])

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Names -> files: what there is to choose from, by directory listing, and what a campaign's words mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lab import data
+from lab.errors import InputError, UsageError, nearest, unknown
+from lab.load import Document, read
+from lab.model import CampaignSpec, Kernel, Spec, Topology
+from lab.plan import Filters, Plan, Selection, is_path, matches, narrow_tests, plan
+
+Named = TypeVar("Named", Topology, Kernel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """A campaign with everything that its words, and those of the command line, mean."""
+
+    spec: CampaignSpec
+    topologies: tuple[Topology, ...]
+    kernels: tuple[Kernel, ...]
+    scenarios: tuple[Selection, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """Directories to choose from, in order; where two have a file of one name, the first one's counts."""
+
+    topology_dirs: tuple[Path, ...]
+    campaign_dirs: tuple[Path, ...]
+    kernel_dirs: tuple[Path, ...]
+    scenario_dirs: tuple[Path, ...]
+    config_dirs: tuple[Path, ...]
+    series_dirs: tuple[Path, ...]
+
+    @classmethod
+    def shipped(cls) -> Library:
+        """What comes with the lab."""
+        return cls(
+            topology_dirs=(data.topologies(),),
+            campaign_dirs=(data.topologies() / "campaigns",),
+            kernel_dirs=(data.images() / "kernels",),
+            scenario_dirs=(data.guest_tests(),),
+            config_dirs=(data.images() / "config",),
+            series_dirs=(data.images() / "series",),
+        )
+
+    # What there is: name -> file.
+
+    def topologies(self) -> Mapping[str, Path]:
+        return _listing(self.topology_dirs, ".yaml")
+
+    def campaigns(self) -> Mapping[str, Path]:
+        return _listing(self.campaign_dirs, ".yaml")
+
+    def kernels(self) -> Mapping[str, Path]:
+        return _listing(self.kernel_dirs, ".yaml")
+
+    def scenarios(self) -> Mapping[str, Path]:
+        return _listing(self.scenario_dirs, ".c")
+
+    def configs(self) -> Mapping[str, Path]:
+        return _listing(self.config_dirs, ".config")
+
+    def series(self) -> Mapping[str, Path]:
+        """Name -> directory, which holds one directory of patches per kernel version."""
+        return _listing(self.series_dirs, "")
+
+    # One of them, by name or path.
+
+    def topology(self, word: str) -> Topology:
+        """The topology of a name or of a YAML file anywhere."""
+        return self._topology(_one("topology", word, self.topologies()))
+
+    def kernel(self, word: str) -> Kernel:
+        """The kernel of a name or of a YAML file anywhere."""
+        return self._kernel(_one("kernel", word, self.kernels()))
+
+    def scenario(self, word: str) -> Path:
+        """The C source of a scenario's name."""
+        return _one("scenario", word, self.scenarios())
+
+    # Several of them, by names, globs and paths.
+
+    def select_topologies(self, words: Iterable[str]) -> tuple[Topology, ...]:
+        """Every topology that the words mean, each once, in their order."""
+        return self._several("topology", words, self.topologies(), self._topology)
+
+    def select_kernels(self, words: Iterable[str]) -> tuple[Kernel, ...]:
+        """Every kernel that the words mean, each once, in their order."""
+        return self._several("kernel", words, self.kernels(), self._kernel)
+
+    def select_scenarios(self, words: Iterable[str]) -> tuple[Selection, ...]:
+        """The scenarios that the words (`scenario`, `scenario.case`, globs of both) mean."""
+        everything = [Selection(scenario=name) for name in self.scenarios()]
+        return narrow_tests(tuple(words), everything)
+
+    # Campaigns.
+
+    def plan(self, word: str, filters: Filters | None = None) -> Plan:
+        """The plan of a campaign (a name or a path), narrowed by the command line's filters."""
+        filters = filters or Filters()
+        campaign = self.campaign(word, filters)
+        return plan(campaign.spec, campaign.topologies, campaign.kernels, campaign.scenarios, filters)
+
+    def campaign(self, word: str, filters: Filters | None = None) -> Campaign:
+        """A campaign and all it names. A filter that means nothing in it adds what it means in the library."""
+        filters = filters or Filters()
+        document = read(_one("campaign", word, self.campaigns()))
+        spec = document.build(CampaignSpec)
+        topologies = _each(document, "topologies", spec.topologies, self.select_topologies)
+        kernels = _each(document, "kernels", spec.kernels, self.select_kernels)
+        scenarios = _each(document, "scenarios", spec.scenarios, self.select_scenarios)
+        names = [each.scenario for each in scenarios]
+        new_tests = [test for test in filters.tests if not any(_scenario_of(test, name) for name in names)]
+        return Campaign(
+            spec=spec,
+            topologies=_unique(
+                "topology", [*topologies, *self.select_topologies(_new(filters.topologies, topologies))]
+            ),
+            kernels=_unique("kernel", [*kernels, *self.select_kernels(_new(filters.kernels, kernels))]),
+            scenarios=tuple(_merged([*scenarios, *(self.select_scenarios(new_tests) if new_tests else ())])),
+        )
+
+    def _topology(self, path: Path) -> Topology:
+        document = read(path)
+        topology = document.build(Topology)
+        fragments = self._fragments(document, "kernel_config", topology.kernel_config)
+        return topology.model_copy(update={"kernel_config": fragments})
+
+    def _kernel(self, path: Path) -> Kernel:
+        """A kernel whose paths are absolute; relative ones are relative to the kernel's own file."""
+        document = read(path)
+        kernel = document.build(Kernel)
+        found: dict[str, Any] = {
+            "source": _source(document, kernel.source),
+            "config": self._fragments(document, "config", kernel.config),
+        }
+        if kernel.series is not None:
+            found["series"] = self._series(document, kernel.series)
+        return kernel.model_copy(update=found)
+
+    def _fragments(self, document: Document, key: str, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Config fragments: the library's names stay names, files become absolute paths."""
+        known = self.configs()
+        listed = isinstance(document.data.get(key), list)
+        found = []
+        for index, word in enumerate(words):
+            where = (key, index) if listed else (key,)
+            if word in known:
+                found.append(word)
+            elif "/" in word or word.endswith(".config"):
+                found.append(str(_existing(document, where, word, "a file of config symbols", Path.is_file)))
+            else:
+                choices = f"{', '.join(known) or 'none'}, or a path of a .config file"
+                raise document.error(
+                    where, f"no config fragment {word!r}, expected one of {choices}", nearest=nearest(word, known)
+                )
+        return tuple(found)
+
+    def _series(self, document: Document, word: str) -> str:
+        """A series: the library's name stays a name; a patch, mailbox or directory of them an absolute path."""
+        known = self.series()
+        beside = document.path.parent / word
+        if word in known and not beside.exists():
+            return word
+        if "/" in word or word.endswith((".patch", ".diff", ".mbox")) or beside.exists():
+            return str(_existing(document, ("series",), word, "a patch or a directory of patches", Path.exists))
+        choices = f"{', '.join(known) or 'none'}, or a path"
+        raise document.error(
+            ("series",), f"no series {word!r}, expected one of {choices}", nearest=nearest(word, known)
+        )
+
+    @staticmethod
+    def _several(
+        kind: str, words: Iterable[str], known: Mapping[str, Path], load: Callable[[Path], Named]
+    ) -> tuple[Named, ...]:
+        paths = dict.fromkeys(path for word in words for path in _files(kind, word, known))
+        return _unique(kind, [load(path) for path in paths])
+
+
+def _listing(directories: Sequence[Path], suffix: str) -> Mapping[str, Path]:
+    """Name -> path of everything in the directories with this suffix; with no suffix: the directories in them."""
+    found: dict[str, Path] = {}
+    for directory in directories:
+        entries = sorted(directory.iterdir()) if directory.is_dir() else []
+        for path in entries:
+            fits = path.suffix == suffix and path.is_file() if suffix else path.is_dir()
+            if fits and not path.name.startswith((".", "_")):
+                found.setdefault(path.stem if suffix else path.name, path)
+    return dict(sorted(found.items()))
+
+
+def _one(kind: str, word: str, known: Mapping[str, Path]) -> Path:
+    """The file of an exact name or a path."""
+    if is_path(word):
+        return Path(word).expanduser()
+    if word not in known:
+        raise unknown(kind, word, known)
+    return known[word]
+
+
+def _files(kind: str, word: str, known: Mapping[str, Path]) -> list[Path]:
+    """The files of a name, a glob or a path; UsageError when there are none."""
+    if is_path(word) or word in known:
+        return [_one(kind, word, known)]
+    hits = [path for name, path in known.items() if fnmatchcase(name, word)]
+    if not hits:
+        raise unknown(kind, word, known)
+    return hits
+
+
+def _each(
+    document: Document, key: str, words: tuple[str, ...], select: Callable[[Iterable[str]], tuple[Any, ...]]
+) -> list[Any]:
+    """What a campaign's words mean; one that means nothing is an error of that line of the campaign's file."""
+    found: list[Any] = []
+    for index, word in enumerate(words):
+        meant = str(_existing(document, (key, index), word, "a YAML file", Path.is_file)) if is_path(word) else word
+        try:
+            found += select([meant])
+        except InputError:
+            raise
+        except UsageError as error:
+            raise document.error((key, index), str(error)) from None
+    return found
+
+
+def _distinct(found: Iterable[Named]) -> list[Named]:
+    """Equal ones once (models with dictionaries cannot be hashed)."""
+    kept: list[Named] = []
+    for each in found:
+        if each not in kept:
+            kept.append(each)
+    return kept
+
+
+def _unique(kind: str, found: Sequence[Named]) -> tuple[Named, ...]:
+    """The same, each once; UsageError when two different ones have one name, since results are filed by name."""
+    kept = _distinct(found)
+    names = [each.name for each in kept]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two different {kind} files are called {name!r}", hint="rename one of them")
+    return tuple(kept)
+
+
+def _new(words: Sequence[str], present: Sequence[Spec]) -> list[str]:
+    """The words that mean nothing among what is present. Paths are always looked at."""
+    names = [str(getattr(each, "name", "")) for each in present]
+    return [word for word in words if is_path(word) or not any(matches(word, name) for name in names)]
+
+
+def _scenario_of(test: str, name: str) -> bool:
+    return fnmatchcase(name, test.partition(".")[0])
+
+
+def _merged(selections: Iterable[Selection]) -> list[Selection]:
+    """One selection per scenario: all its cases where one of them means all."""
+    kept: dict[str, tuple[str, ...]] = {}
+    for each in selections:
+        before = kept.get(each.scenario)
+        both = each.cases if before is None else (*before, *each.cases) if before and each.cases else ()
+        kept[each.scenario] = tuple(dict.fromkeys(both))
+    return [Selection(scenario=name, cases=cases) for name, cases in kept.items()]
+
+
+def _source(document: Document, source: str) -> str:
+    """A kernel's source with its path made absolute; what is not there is an error now, not after a long build."""
+    kind, _, rest = source.partition(":")
+    where = ("source",)
+    if kind == "path":
+        return f"path:{_existing(document, where, rest, 'a directory with a kernel tree', Path.is_dir)}"
+    if kind == "tarball":
+        return f"tarball:{_existing(document, where, rest, 'a tarball', Path.is_file)}"
+    if kind == "git":
+        path, _, rev = rest.rpartition("@")
+        return f"git:{_existing(document, where, path, 'a git repository', Path.is_dir)}@{rev}"
+    return source
+
+
+def _existing(
+    document: Document, where: tuple[str | int, ...], word: str, what: str, fits: Callable[[Path], bool]
+) -> Path:
+    """The absolute path of something that a file names relative to itself."""
+    path = (document.path.parent / Path(word).expanduser()).resolve()
+    if not fits(path):
+        near = nearest(path.name, [each.name for each in path.parent.iterdir()]) if path.parent.is_dir() else None
+        got = "something else" if path.exists() else "nothing there"
+        raise document.error(where, f"expected {what}, got {got}: {path}", nearest=near)
+    return path

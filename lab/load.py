@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""YAML files -> models: the one reader of YAML. Whatever is wrong in a file is said as file, line, key, expectation.
+
+The YAML accepted is the plain part of the language: mappings with unique keys, lists, and scalars as YAML 1.2 reads
+them (`on`, `no`, `010` and `1:30` are text). Tags, anchors and aliases are refused, so that no file can make the
+reader build an object or grow beyond its own size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from lab.errors import InputError, nearest
+from lab.model import Spec
+
+MAX_BYTES = 256 << 10
+MAX_DEPTH = 16
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}")
+"""What a topology, kernel or campaign may be called: it becomes a directory's name and a word on a command line."""
+
+Place = tuple[str | int, ...]
+"""Where a value is in its file: ("numa", 1, "memory")."""
+
+Model = TypeVar("Model", bound=Spec)
+
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)?(?:\.[0-9]+(?:[eE][-+]?[0-9]{1,3})?|[eE][-+]?[0-9]{1,3})")
+_WORDS: Mapping[str, bool | None] = {
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A YAML file that was read: its top mapping, and the line (from 1) on which every value's key stands."""
+
+    path: Path
+    data: Mapping[str, Any]
+    lines: Mapping[Place, int]
+
+    def line(self, where: Place) -> int | None:
+        """The line of a value, or of the closest value around it that is in the file."""
+        while where not in self.lines and where:
+            where = where[:-1]
+        return self.lines.get(where)
+
+    def error(self, where: Place, expected: str, *, nearest: str | None = None) -> InputError:
+        """The error for one value of this file."""
+        return InputError(self.path, self.line(where), spell(where), expected, nearest=nearest)
+
+    def build(self, model: type[Model]) -> Model:
+        """The model this file describes; InputError for the first thing that is wrong with it."""
+        if "name" in self.data:
+            raise self.error(("name",), f"not a key: the file's own name is the name ({self.path.stem})")
+        try:
+            return model.model_validate({**self.data, "name": _name(self.path)})
+        except ValidationError as error:
+            raise self._first(error, model) from None
+
+    def _first(self, error: ValidationError, model: type[BaseModel]) -> InputError:
+        """The error nearest to the top of the file; a key that is missing comes last, as a typo is its usual cause."""
+        found = error.errors(include_url=False)
+        worst = min(found, key=lambda each: (each["type"] == "missing", self.line(_where(each)) or 0))
+        where, expected, near = explain(worst, model)
+        return self.error(where, expected, nearest=near)
+
+
+def read(path: Path) -> Document:
+    """Read one YAML file, whose top must be a mapping with something in it."""
+    text = _text(path)
+    lines: dict[Place, int] = {}
+    try:
+        data = _Reader(path, lines).document(yaml.parse(text, Loader=yaml.SafeLoader))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InputError(path, line, None, f"expected text, got the character {error.character:#x}") from None
+    except yaml.MarkedYAMLError as error:
+        raise _not_yaml(path, error) from None
+    return Document(path=path, data=data, lines=lines)
+
+
+def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> InputError:
+    """A mistake of syntax, at the line where reading stopped, with the line where what was being read began."""
+    mark, began = error.problem_mark or error.context_mark, error.context_mark
+    why = " ".join(part for part in (error.problem, error.context) if part)
+    if mark and began and began.line < mark.line:
+        why += f" that began on line {began.line + 1}"
+    return InputError(path, mark.line + 1 if mark else None, None, f"not YAML: {why}")
+
+
+def spell(where: Place) -> str:
+    """A value's place as users write it: ("numa", 1, "memory") -> `numa[1].memory`. Always one line."""
+    words = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
+    return "".join(word if word.isprintable() else repr(word[1:]) for word in words).removeprefix(".")
+
+
+def _name(path: Path) -> str:
+    if not NAME.fullmatch(path.stem):
+        raise InputError(
+            path, None, None, "expected a file name of letters, digits and . _ + - (at most 63), since it is the name"
+        )
+    return path.stem
+
+
+def _text(path: Path) -> str:
+    """A file's text; InputError for anything that is no small UTF-8 file."""
+    try:
+        if not path.is_file():
+            got = "a directory" if path.is_dir() else "something else" if path.exists() else "no such file"
+            raise InputError(path, None, None, f"expected a YAML file, got {got}")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(path, None, None, f"cannot be read: {why}") from None
+    if len(raw) > MAX_BYTES:
+        raise InputError(path, None, None, f"expected at most {MAX_BYTES >> 10} KiB of YAML")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(path, line, None, f"expected UTF-8 text, got the byte {raw[error.start]:#04x}") from None
+
+
+class _Reader:
+    """Builds plain values from YAML events, noting lines. Works on events, so depth is bounded before it is reached."""
+
+    def __init__(self, path: Path, lines: dict[Place, int]) -> None:
+        self.path = path
+        self.lines = lines
+
+    def document(self, events: Iterator[yaml.Event]) -> Mapping[str, Any]:
+        """The one document of a file."""
+        first: yaml.Event = yaml.StreamStartEvent()
+        while isinstance(first, yaml.StreamStartEvent | yaml.DocumentStartEvent):
+            first = next(events)
+        if isinstance(first, yaml.StreamEndEvent) or (isinstance(first, yaml.ScalarEvent) and not first.value):
+            raise InputError(self.path, None, None, "expected keys and values, got an empty file")
+        self.lines[()] = _line(first)
+        data = self._value(first, events, ())
+        next(events)  # the document's end
+        after = next(events)
+        if not isinstance(after, yaml.StreamEndEvent):
+            raise self._error(after, (), "expected one YAML document in the file, got a second")
+        if not isinstance(data, dict):
+            raise self._error(first, (), f"expected `key: value` lines, got {got(data)}")
+        return data
+
+    def _value(self, event: yaml.Event, events: Iterator[yaml.Event], where: Place) -> Any:
+        """The value that begins with `event`; takes its events."""
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise self._error(event, where, "anchors and aliases (&x, *x) are not accepted: write the value out")
+        if tag := getattr(event, "tag", None):
+            raise self._error(event, where, f"tags are not accepted, got {tag!r}")
+        if len(where) >= MAX_DEPTH:
+            raise self._error(event, where[:3], f"nested more than {MAX_DEPTH} deep")
+        if isinstance(event, yaml.ScalarEvent):
+            return _scalar(event.value) if event.implicit[0] else event.value
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._list(events, where)
+        return self._mapping(events, where)
+
+    def _list(self, events: Iterator[yaml.Event], where: Place) -> list[Any]:
+        values: list[Any] = []
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            here = (*where, len(values))
+            self.lines[here] = _line(event)
+            values.append(self._value(event, events, here))
+        return values
+
+    def _mapping(self, events: Iterator[yaml.Event], where: Place) -> dict[str, Any]:
+        """Keys are the text as it stands in the file, whatever it looks like: `2: x` has the key "2"."""
+        values: dict[str, Any] = {}
+        while not isinstance(event := next(events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent) or getattr(event, "tag", None) or getattr(event, "anchor", None):
+                raise self._error(event, where, "expected a plain word as the key")
+            here = (*where, event.value)
+            if event.value in values:
+                raise self._error(event, here, f"the key is there twice, first on line {self.lines[here]}")
+            self.lines[here] = _line(event)
+            values[event.value] = self._value(next(events), events, here)
+        return values
+
+    def _error(self, event: yaml.Event, where: Place, expected: str) -> InputError:
+        return InputError(self.path, _line(event), spell(where), expected)
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
+
+
+def _scalar(text: str) -> str | int | float | bool | None:
+    """An unquoted scalar by YAML 1.2's core rules, in decimal only."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+# From pydantic's errors to words. Types without an entry keep pydantic's own message.
+_TYPES: Mapping[str, str] = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "frozen_set_type": "a list",
+    "set_type": "a list",
+    "dict_type": "`key: value` pairs",
+    "model_type": "`key: value` pairs",
+}
+_LIMITS: Mapping[str, tuple[str, str]] = {
+    "greater_than_equal": ("at least", "ge"),
+    "less_than_equal": ("at most", "le"),
+    "greater_than": ("more than", "gt"),
+    "less_than": ("less than", "lt"),
+}
+
+
+def explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[Place, str, str | None]:
+    """One of pydantic's errors as (place, what was expected and got, nearest known word)."""
+    where = _where(error)
+    match error["type"]:
+        case "extra_forbidden":
+            known = _keys(model, where[:-1])
+            return where, f"unknown key, expected one of {', '.join(known)}", nearest(str(where[-1]), known)
+        case "missing":
+            return where, "is required, and missing", None
+        case "value_error":
+            return _validator(str(error.get("ctx", {}).get("error", error["msg"])), where, model)
+        case "literal_error":
+            near = nearest(str(error["input"]), re.findall(r"'([^']*)'", error["ctx"]["expected"]))
+        case _:
+            near = None
+    return where, f"{_expected(error)}, got {got(error['input'])}", near
+
+
+def _expected(error: ErrorDetails) -> str:
+    """What should have been there, for an error about one value."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _TYPES:
+        quote = " in quotes" if kind == "string_type" and isinstance(error["input"], int | float) else ""
+        return f"expected {_TYPES[kind]}{quote}"
+    if kind in _LIMITS:
+        words, limit = _LIMITS[kind]
+        return f"expected {words} {context[limit]}"
+    if kind == "string_pattern_mismatch":
+        return f"expected a word ({context['pattern'].strip('^$')})"
+    if kind == "too_short":
+        return f"expected at least {context['min_length']} entry"
+    return f"expected {context['expected']}" if "expected" in context else error["msg"]
+
+
+def got(value: object) -> str:
+    """A value as an error line shows it: short, on one line, in YAML's words."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict | list | tuple):
+        return "`key: value` pairs" if isinstance(value, dict) else "a list" if value else "an empty list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:56]}...'"
+
+
+def _where(error: ErrorDetails) -> Place:
+    """pydantic's location without its marker for keys of a dictionary."""
+    return tuple(part for part in error["loc"] if part != "[key]")
+
+
+def _validator(message: str, where: Place, model: type[BaseModel]) -> tuple[Place, str, str | None]:
+    """A model's own ValueError. One about a pair of keys begins with the place at fault: `distances[1]: ...`."""
+    found = re.match(r"([a-z_]+)((?:\[\d+\]|\.\w+)*): (.*)", message, re.DOTALL)
+    if not found or found[1] not in _keys(model, where):
+        return where, message, None
+    rest = (int(part) if part.isdigit() else part for part in re.findall(r"\w+", found[2]))
+    return (*where, found[1], *rest), found[3], None
+
+
+def _keys(model: type[BaseModel], where: Place) -> list[str]:
+    """The keys that may stand at a place of a model, in the order in which the model has them."""
+    for part in where:
+        if isinstance(part, str):
+            field = model.model_fields.get(part)
+            inner = _model_in(field.annotation) if field else None
+            if inner is None:
+                return []
+            model = inner
+    return [name for name in model.model_fields if name != "name"]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model inside a field's type: `tuple[NumaCell, ...]` -> NumaCell."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The report formats: every module here without a leading underscore is one. The listing is the registry.
+
+A format has `render(summary) -> str` and FILE, the name of its file in a run's directory, or None when it has none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from lab.compare import Summary, conclude
+from lab.errors import unknown
+from lab.outcome import Evidence
+
+
+def formats() -> tuple[str, ...]:
+    """Names of all formats."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
+
+
+def render(evidence: Evidence | Summary, format: str) -> str:
+    """The report in one format, newline at its end; UsageError with the choices for an unknown format."""
+    return str(_module(format).render(_concluded(evidence)))
+
+
+def files(evidence: Evidence | Summary) -> dict[str, str]:
+    """File name -> content of every report that has a place in a run's directory."""
+    summary = _concluded(evidence)
+    modules = [_module(name) for name in formats()]
+    return {module.FILE: module.render(summary) for module in modules if module.FILE}
+
+
+def _concluded(evidence: Evidence | Summary) -> Summary:
+    return evidence if isinstance(evidence, Summary) else conclude(evidence)
+
+
+def _module(name: str) -> ModuleType:
+    if name not in formats():
+        raise unknown("report format", name, formats())
+    return importlib.import_module(f"{__name__}.{name}")

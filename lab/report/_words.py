@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Words that several reports share: names of sets of machines, counts, groups of cases, titles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lab.compare import CaseDelta, Summary
+from lab.outcome import CellResult, CellStatus, Delta, Outcome, Record
+from lab.untrusted import one_line
+
+CELL_WORDS = {
+    CellStatus.OK: "OK",
+    CellStatus.INVALID: "INVALID",
+    CellStatus.NO_BOOT: "NO BOOT",
+    CellStatus.BROKEN: "BROKEN",
+}
+
+
+def count(number: int, word: str) -> str:
+    """`1 case`, `2 cases`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def places(some: Iterable[str], every: Sequence[str]) -> str:
+    """`on both topologies`, `on all 5 topologies`, or the names."""
+    wanted = set(some)
+    names = [name for name in every if name in wanted]
+    if len(every) > 1 and names == list(every):
+        return "on both topologies" if len(every) == 2 else f"on all {len(every)} topologies"
+    return f"on {', '.join(names)}"
+
+
+def tally(records: Sequence[Record]) -> list[str]:
+    """A cell's counts, most usual first: `40 pass`, `31 must-fail` (failed as it must), `2 skip`, `1 NOT MET`, ..."""
+    passed = sum(record.outcome is Outcome.PASS and record.met is True for record in records)
+    failed = sum(record.outcome is Outcome.FAIL and record.met is True for record in records)
+    skipped = sum(record.outcome is Outcome.SKIP for record in records)
+    broken = sum(record.outcome is Outcome.BROKEN for record in records)
+    unmet = sum(record.met is False for record in records) - broken
+    parts = {"pass": passed, "must-fail": failed, "skip": skipped, "NOT MET": unmet, "BROKEN": broken}
+    return [f"{number} {word}" for word, number in parts.items() if number] or ["nothing"]
+
+
+def cell_text(summary: Summary, cell: CellResult) -> list[str]:
+    """What the matrix says of a cell, as short parts."""
+    if cell.status in (CellStatus.OK, CellStatus.BROKEN) and cell.runs:
+        state = [CELL_WORDS[cell.status]] if cell.status is CellStatus.BROKEN else []
+        return [*state, *tally(summary.of_cell(cell.topology, cell.kernel))]
+    return [CELL_WORDS[cell.status]] if cell.status is not CellStatus.OK else ["nothing ran"]
+
+
+def by_places(deltas: Iterable[CaseDelta], every: Sequence[str]) -> dict[tuple[str, str], list[CaseDelta]]:
+    """(kernel, where) -> deltas of the cases that are so on exactly those topologies, one delta per case."""
+    seen: dict[tuple[str, str], list[CaseDelta]] = {}
+    for delta in deltas:
+        seen.setdefault((delta.kernel, delta.label), []).append(delta)
+    grouped: dict[tuple[str, str], list[CaseDelta]] = {}
+    for (kernel, _), same in seen.items():
+        grouped.setdefault((kernel, places((delta.topology for delta in same), every)), []).append(same[0])
+    return grouped
+
+
+def by_scenario(labels: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """scenario -> its cases, of (scenario, case) pairs."""
+    grouped: dict[str, list[str]] = {}
+    for scenario, case in labels:
+        cases = grouped.setdefault(scenario, [])
+        if case not in cases:
+            cases.append(case)
+    return grouped
+
+
+def campaign(summary: Summary) -> str:
+    return one_line(str(summary.evidence.metadata.get("campaign", {}).get("name", "campaign")), 80)
+
+
+def headline(summary: Summary) -> str:
+    """The whole verdict on one line."""
+    unmet = len(summary.not_met) + len(summary.no_power)
+    parts = [f"{_distinct(summary, Delta.FIXED)} fixed", f"{_distinct(summary, Delta.REGRESSED)} regressed"]
+    parts = parts if len(summary.kernels) > 1 else []
+    parts += [f"{unmet} not met"]
+    bad = [cell for cell in summary.evidence.cells if cell.status is not CellStatus.OK]
+    parts += [f"{len(bad)} of {count(len(summary.evidence.cells), 'cell')} without a verdict"] if bad else []
+    parts += [f"{len(summary.broken)} broken"] if summary.broken and not bad else []
+    return f"{campaign(summary)}: {', '.join(parts)}"
+
+
+def _distinct(summary: Summary, kind: Delta) -> int:
+    """How many cases have a delta, on however many topologies."""
+    return len({(delta.kernel, delta.label) for delta in summary.delta(kind)})
+
+
+def flat(values: Any) -> str:
+    """The scalars of a mapping of metadata.json on one line: `qemu 7.2.0, cores 2`."""
+    if not isinstance(values, dict):
+        return ""
+    pairs = [(key, value) for key, value in values.items() if isinstance(value, str | int | float) and value != ""]
+    return ", ".join(f"{one_line(str(key), 40)} {one_line(str(value), 120)}" for key, value in pairs)
+
+
+def builds_of(summary: Summary, topology: str) -> list[str]:
+    """`baseline 6.12.95, gcc ...` for each kernel built for a topology, with the compiler once."""
+    builds = summary.evidence.metadata.get("builds", {})
+    mine = {kernel: builds[f"{topology}/{kernel}"] for kernel in summary.kernels if f"{topology}/{kernel}" in builds}
+    releases = dict.fromkeys(str(build.get("release") or "?") for build in mine.values())
+    compilers = dict.fromkeys(str(build.get("compiler") or "?") for build in mine.values())
+    return [one_line(", ".join(words), 160) for words in (releases, compilers) if words]

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""results.json: every record, for programs to read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from lab.compare import Summary
+from lab.outcome import CellResult
+
+FILE = "results.json"
+SCHEMA = 1
+
+
+def render(summary: Summary) -> str:
+    """The document that the README describes as schema 1."""
+    metadata = summary.evidence.metadata
+    document = {
+        "schema": SCHEMA,
+        "pagelab": metadata.get("pagelab"),
+        "started": metadata.get("started"),
+        "campaign": metadata.get("campaign"),
+        "exit_code": summary.exit_code,
+        "sentence": summary.sentence,
+        "counts": summary.counts(),
+        "cells": [_cell(cell) for cell in summary.evidence.cells],
+        "records": [asdict(record) for record in summary.records],
+        "deltas": [asdict(delta) for delta in summary.deltas],
+        "proofs": [asdict(proof) for proof in summary.proofs],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
+
+
+def _cell(cell: CellResult) -> dict[str, Any]:
+    return {
+        "topology": cell.topology,
+        "kernel": cell.kernel,
+        "status": cell.status,
+        "accelerator": cell.accelerator,
+        "boot_s": cell.boot_s,
+        "reason": cell.reason,
+        "mismatches": [asdict(mismatch) for mismatch in cell.mismatches],
+        "runs": [
+            {
+                "scenario": run.scenario,
+                "attempt": run.attempt,
+                "end": run.end,
+                "status": run.status,
+                "signal": run.signal,
+                "duration_s": run.duration_s,
+                "note": run.note,
+            }
+            for run in cell.runs
+        ],
+    }

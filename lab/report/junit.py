@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""junit.xml: a suite per cell, for CI systems to show. Red is what is not met; a failure that must be is green."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+from lab.compare import Summary
+from lab.judge import cell_evidence
+from lab.outcome import CellResult, CellStatus, Outcome, Record
+from lab.report import _words as words
+from lab.untrusted import printable
+
+FILE = "junit.xml"
+_DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
+
+
+def render(summary: Summary) -> str:
+    """The document; guests' words in it are printable, so no character in it is illegal in XML."""
+    document: Any = JUnitXml(words.campaign(summary))
+    for cell in summary.evidence.cells:
+        suite = TestSuite(f"{cell.topology}/{cell.kernel}")
+        suite.add_property("accelerator", printable(cell.accelerator))
+        if cell.status is not CellStatus.OK:
+            suite.add_testcase(_cell(cell))
+        for record in summary.of_cell(cell.topology, cell.kernel):
+            suite.add_testcase(_case(record))
+        document.add_testsuite(suite)
+    document.update_statistics()
+    text: str = document.tostring().decode()
+    return f"{_DECLARATION}\n{text.removeprefix(_DECLARATION).strip()}\n"
+
+
+def _cell(cell: CellResult) -> TestCase:
+    """A cell that is not OK is an entry of its own, so that it is red even when no case is declared."""
+    case = TestCase("(the guest)", classname=f"{cell.topology}.{cell.kernel}")
+    why = "; ".join([cell.why, *(str(mismatch) for mismatch in cell.mismatches)]).strip("; ")
+    kind = Failure if cell.status is CellStatus.NO_BOOT else Error
+    entry = kind(printable(f"{words.CELL_WORDS[cell.status]}: {why}"), cell.status.value)
+    entry.text = printable("\n".join(cell_evidence(cell)))
+    case.result = [entry]
+    return case
+
+
+def _case(record: Record) -> TestCase:
+    name = f"{record.topology}.{record.kernel}.{record.scenario}"
+    case = TestCase(printable(record.case), classname=name, time=record.duration_s)
+    message = printable(f"{record.outcome}, expected {record.expected}: {record.reason}")
+    if record.outcome is Outcome.SKIP:
+        case.result = [Skipped(printable(record.reason))]
+    elif record.met is False:
+        kind = Error if record.outcome is Outcome.BROKEN else Failure
+        entry = kind(message, record.outcome.value)
+        entry.text = printable(record.excerpt)
+        case.result = [entry]
+    elif record.outcome is Outcome.FAIL:
+        case.system_out = printable(f"failed, as it must on this kernel\n{record.excerpt}")
+    return case

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""report.txt: the matrix, then only what matters, in at most 100 columns and without a need for colour."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from lab.compare import Summary
+from lab.judge import cell_evidence
+from lab.outcome import CellResult, CellStatus, Delta, Record
+from lab.report import _words as words
+from lab.untrusted import one_line, printable
+
+FILE = "report.txt"
+WIDTH = 100
+MAX_ENTRIES = 40
+"""Of one kind; the rest is in results.json."""
+MAX_EVIDENCE = 8
+NARROWEST = 18
+"""A column of the matrix that would be narrower makes it a list."""
+
+
+def render(summary: Summary, width: int = WIDTH) -> str:
+    """The report as plain printable text."""
+    sections = [
+        _head(summary, width),
+        _matrix(summary, width),
+        _not_met(summary, width),
+        _changed(summary, Delta.REGRESSED, width),
+        _bad_cells(summary, width),
+        _broken(summary, width),
+        _no_power(summary, width),
+        _changed(summary, Delta.FIXED, width),
+        _skipped(summary, width),
+        _versions(summary, width),
+        _proofs(summary, width),
+        _wrap(f"exit {summary.exit_code}: {summary.sentence}", width),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def _head(summary: Summary, width: int) -> list[str]:
+    started = one_line(str(summary.evidence.metadata.get("started", "")), 40)
+    return [*_wrap(words.headline(summary), width), *(_wrap(f"started {started}", width) if started else [])]
+
+
+# The matrix.
+
+
+def _matrix(summary: Summary, width: int) -> list[str]:
+    kernels, first = summary.kernels, max((len(name) for name in summary.topologies), default=0)
+    room = (width - first - 2 * len(kernels)) // max(1, len(kernels))
+    cells = {(cell.topology, cell.kernel): cell for cell in summary.evidence.cells}
+    if room < NARROWEST:
+        lines = [line for cell in cells.values() for line in _listed(summary, cell, width)]
+    else:
+        room = min(room, max(len(name) for name in (*kernels, *(_line(summary, cell) for cell in cells.values()))))
+        lines = _row("", [[name] for name in kernels], first, room)
+        for topology in summary.topologies:
+            texts = [_column(summary, cells.get((topology, kernel)), room) for kernel in kernels]
+            lines += _row(topology, texts, first, room)
+    legend = "must-fail: failed, as it must on a kernel that does not provide what the case requires"
+    return [*lines, *_wrap(legend, width)] if any("must-fail" in line for line in lines) else lines
+
+
+def _line(summary: Summary, cell: CellResult) -> str:
+    return ", ".join(words.cell_text(summary, cell))
+
+
+def _listed(summary: Summary, cell: CellResult, width: int) -> list[str]:
+    return _wrap(f"{cell.topology} / {cell.kernel}: {_line(summary, cell)}", width)
+
+
+def _column(summary: Summary, cell: CellResult | None, room: int) -> list[str]:
+    """The cell's parts, broken between parts only."""
+    if not cell:
+        return ["-"]
+    whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in words.cell_text(summary, cell))
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(whole, room)]
+
+
+def _row(title: str, columns: Sequence[Sequence[str]], first: int, room: int) -> list[str]:
+    height = max(len(column) for column in columns)
+    rows = [[column[i] if i < len(column) else "" for column in columns] for i in range(height)]
+    return [
+        (f"{title if i == 0 else '':<{first}}" + "".join(f"  {text:<{room}.{room}}" for text in row)).rstrip()
+        for i, row in enumerate(rows)
+    ]
+
+
+# What matters.
+
+
+def _not_met(summary: Summary, width: int) -> list[str]:
+    return _findings("NOT MET", summary.not_met, summary, width)
+
+
+def _no_power(summary: Summary, width: int) -> list[str]:
+    records = summary.no_power
+    if not records:
+        return []
+    about = "these must fail where they passed, so they cannot tell the kernels apart"
+    lines = _wrap(f"NO POWER: {words.count(len(records), 'record')}: {about}", width)
+    return lines + _grouped(records, summary, width)
+
+
+def _grouped(records: Iterable[Record], summary: Summary, width: int) -> list[str]:
+    """Cases by kernel and places, without their evidence."""
+    seen: dict[tuple[str, str, str], list[str]] = {}
+    for record in records:
+        seen.setdefault((record.kernel, record.scenario, record.case), []).append(record.topology)
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for (kernel, scenario, case), topologies in seen.items():
+        where = f"{kernel} {words.places(topologies, summary.topologies)}"
+        groups.setdefault(where, []).append((scenario, case))
+    return [line for where, cases in groups.items() for line in _cases(where, cases, width)]
+
+
+def _cases(title: str, cases: Sequence[tuple[str, str]], width: int, indent: str = "  ") -> list[str]:
+    """`title: N cases`, then a paragraph per scenario."""
+    lines = _wrap(f"{title}: {words.count(len(cases), 'case')}", width, indent)
+    for scenario, names in words.by_scenario(cases).items():
+        lines += _wrap(f"{scenario}: {' '.join(names)}", width, f"{indent}  ")
+    return lines
+
+
+def _findings(title: str, records: Sequence[Record], summary: Summary, width: int) -> list[str]:
+    """Records with their evidence; the same words on several topologies once."""
+    groups: dict[tuple[str, str, str, str, str], list[Record]] = {}
+    for record in records:
+        key = (record.kernel, record.label, record.outcome.value, record.expected.value, record.reason)
+        groups.setdefault(key, []).append(record)
+    if not groups:
+        return []
+    lines = _wrap(f"{title}: {words.count(len(records), 'record')}", width)
+    for (kernel, label, outcome, expected, _), same in list(groups.items())[:MAX_ENTRIES]:
+        where = words.places((record.topology for record in same), summary.topologies)
+        lines += _wrap(f"{label}: {outcome}, expected {expected}: {kernel} {where}", width, "  ")
+        lines += _evidence(same[0].excerpt, width)
+    return lines + _more(len(groups), width)
+
+
+def _evidence(excerpt: str, width: int) -> list[str]:
+    said = printable(excerpt).split("\n")
+    shown = [_clip(line, width - 6) for line in said[:MAX_EVIDENCE] if line.strip()]
+    rest = [f"({len(said) - MAX_EVIDENCE} more lines in results.json)"] if len(said) > MAX_EVIDENCE else []
+    return [f"      {line}" for line in (*shown, *rest)]
+
+
+def _more(number: int, width: int) -> list[str]:
+    return _wrap(f"and {number - MAX_ENTRIES} more in results.json", width, "  ") if number > MAX_ENTRIES else []
+
+
+def _changed(summary: Summary, kind: Delta, width: int) -> list[str]:
+    """`FIXED by expand-fault on both topologies: 31 cases`, and their names."""
+    lines: list[str] = []
+    for (kernel, where), group in words.by_places(summary.delta(kind), summary.topologies).items():
+        title = f"{kind.value.upper()} {'by' if kind is Delta.FIXED else 'with'} {kernel} {where}"
+        lines += _cases(title, [(delta.scenario, delta.case) for delta in group], width, "")
+    return lines
+
+
+def _bad_cells(summary: Summary, width: int) -> list[str]:
+    """Cells that are INVALID, did not boot or broke, the values side by side."""
+    lines: list[str] = []
+    for cell in summary.evidence.cells:
+        if cell.status is CellStatus.OK:
+            continue
+        why = f": {cell.why}" if cell.why else ""
+        lines += _wrap(f"{words.CELL_WORDS[cell.status]}: {cell.topology} / {cell.kernel}{why}", width)
+        for mismatch in cell.mismatches:
+            lines += _wrap(f"{mismatch.fact}: asked {mismatch.asked}, got {mismatch.got}", width, "  ")
+        lines += _evidence("\n".join(cell_evidence(cell)), width)
+    return lines
+
+
+def _broken(summary: Summary, width: int) -> list[str]:
+    """Cases without evidence, by cell and reason; those of cells that are bad as a whole were told above."""
+    told = {(cell.topology, cell.kernel) for cell in summary.evidence.cells if not cell.runs}
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in summary.broken:
+        if (record.topology, record.kernel) not in told:
+            groups.setdefault((record.topology, record.kernel, record.reason), []).append(record)
+    if not groups:
+        return []
+    lines = _wrap(f"BROKEN: {words.count(sum(map(len, groups.values())), 'record')} without evidence", width)
+    for (topology, kernel, _), same in list(groups.items())[:MAX_ENTRIES]:
+        lines += _cases(f"{topology} / {kernel}", [(record.scenario, record.case) for record in same], width)
+        lines += _evidence(same[0].excerpt, width)
+    return lines + _more(len(groups), width)
+
+
+def _skipped(summary: Summary, width: int) -> list[str]:
+    """Skips by reason, then the cases that no cell ran."""
+    reasons: dict[str, list[Record]] = {}
+    for record in summary.skipped:
+        reasons.setdefault(record.reason, []).append(record)
+    if not reasons:
+        return []
+    lines = _wrap(f"SKIPPED: {words.count(len(summary.skipped), 'record')}", width)
+    for reason, same in list(reasons.items())[:MAX_ENTRIES]:
+        cases = dict.fromkeys(record.label for record in same)
+        lines += _wrap(f"{len(same)}x {reason}: {' '.join(cases)}", width, "  ")
+    everywhere = summary.skipped_everywhere
+    if everywhere:
+        lines += _wrap(f"skipped everywhere, so not tested at all: {' '.join(everywhere)}", width, "  ")
+    return lines + _more(len(reasons), width)
+
+
+# What it was run with.
+
+
+def _versions(summary: Summary, width: int) -> list[str]:
+    metadata = summary.evidence.metadata
+    lines: list[str] = []
+    for topology in summary.topologies:
+        cells = [cell for cell in summary.evidence.cells if cell.topology == topology]
+        accelerators = dict.fromkeys(cell.accelerator or "never started" for cell in cells)
+        boots = [f"{cell.boot_s:.1f}" for cell in cells if cell.boot_s is not None]
+        parts = [", ".join(accelerators), *([f"booted in {'/'.join(boots)} s"] if boots else [])]
+        lines += _wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology)])}", width)
+    host = words.flat(metadata.get("host"))
+    version = one_line(str(metadata.get("pagelab", "?")), 40)
+    return [*lines, *_wrap(f"pagelab {version}" + (f"; {host}" if host else ""), width)]
+
+
+def _proofs(summary: Summary, width: int) -> list[str]:
+    return [line for proof in summary.proofs for line in _wrap(proof.sentence, width)]
+
+
+def _wrap(text: str, width: int, indent: str = "") -> list[str]:
+    """Printable lines of at most `width`, continued two columns further in; a word that is too long is cut."""
+    flat = " ".join(printable(text).split())
+    return textwrap.wrap(flat, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+
+
+def _clip(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 1] + "…"

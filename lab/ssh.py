@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""SSH to a guest, and the only module that imports paramiko: pinned host key, one connection, bounded commands.
+
+What comes through here was written by a guest and is never trusted: it is bytes, and there is a limit to how many.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import select
+import shlex
+import socket
+import sys
+import tarfile
+import termios
+import time
+import tty
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import paramiko
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from lab.deadline import Deadline
+from lab.errors import GuestLost, InfraError
+from lab.outcome import End
+
+MAX_OUTPUT = 4 << 20
+"""Bytes of stdout and stderr together after which a command is cut off."""
+_CHUNK = 64 << 10
+_POLL_S = 0.1
+# Emulated CPUs pay dearly for large-number arithmetic; these are the cheapest choices that dropbear has and trusts.
+_KEX = ("curve25519-sha256@libssh.org",)
+_CIPHERS = ("aes128-ctr",)
+_MACS = ("hmac-sha2-256",)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A key for one run; it exists in the lab's memory only."""
+
+    private: paramiko.PKey
+    public: str
+    """`ssh-ed25519 AAAA...`, a line for authorized_keys."""
+
+    @classmethod
+    def generate(cls) -> KeyPair:
+        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        key = paramiko.Ed25519Key.from_private_key(io.StringIO(pem.decode()))
+        return cls(key, f"{key.get_name()} {key.get_base64()}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command ended. `status` is its exit status where `end` is EXITED (128+N: killed by signal N)."""
+
+    end: End
+    status: int | None
+    stdout: bytes
+    stderr: bytes
+    duration_s: float
+    note: str = ""
+
+
+Watch = Callable[[], End | None]
+"""Asked a few times a second: what has happened to the guest, None while it is well."""
+
+
+def _well() -> End | None:
+    return None
+
+
+@dataclass(slots=True)
+class _Output:
+    """stdout and stderr of one command, bounded together; told on as they come."""
+
+    limit: int
+    keep: bool = True
+    on_stdout: Callable[[bytes], None] | None = None
+    on_stderr: Callable[[bytes], None] | None = None
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+    seen: int = 0
+    last: float = field(default_factory=time.monotonic)
+
+    @property
+    def full(self) -> bool:
+        return self.seen >= self.limit
+
+    def take(self, channel: paramiko.Channel) -> bool:
+        """Move what has arrived; False when there was nothing."""
+        before = self.last
+        while channel.recv_ready() and not self.full:
+            self._add(self.stdout, channel.recv(_CHUNK), self.on_stdout)
+        while channel.recv_stderr_ready() and not self.full:
+            self._add(self.stderr, channel.recv_stderr(_CHUNK), self.on_stderr)
+        return self.last != before
+
+    def _add(self, kept: bytearray, data: bytes, told: Callable[[bytes], None] | None) -> None:
+        data = data[: self.limit - self.seen]
+        self.seen += len(data)
+        self.last = time.monotonic()
+        if self.keep:
+            kept += data
+        if told:
+            told(data)
+
+
+@dataclass(slots=True)
+class Connection:
+    """One authenticated connection to a guest."""
+
+    transport: paramiko.Transport
+
+    def run(
+        self,
+        command: str,
+        *,
+        deadline: Deadline,
+        silence_s: float | None = None,
+        limit: int = MAX_OUTPUT,
+        keep: bool = True,
+        stdin: bytes = b"",
+        watch: Watch = _well,
+        on_stdout: Callable[[bytes], None] | None = None,
+        on_stderr: Callable[[bytes], None] | None = None,
+    ) -> Ended:
+        """Run a shell command to its end, whatever that is; raises nothing that a guest can cause.
+
+        Ends early at the deadline, after `silence_s` without a byte, when `limit` bytes have come, or when `watch` says
+        that the guest is gone. Without `keep` the output is only told on, not kept in memory.
+        """
+        started = time.monotonic()
+        output = _Output(limit, keep, on_stdout, on_stderr)
+        try:
+            # The trailing exit keeps the shell from exec()ing the command, so a signal shows as status 128+N.
+            channel = self.transport.open_session(timeout=max(1.0, deadline.remaining))
+            channel.exec_command(f"{command}; exit $?")
+            self._send(channel, stdin, deadline)
+            end, note = _follow(channel, output, deadline, silence_s, watch)
+            status = channel.recv_exit_status() if end is End.EXITED else None
+            channel.close()
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            end, status, note = watch() or End.LOST, None, f"{type(error).__name__}: {error}"
+        return Ended(
+            end=end,
+            status=status,
+            stdout=bytes(output.stdout),
+            stderr=bytes(output.stderr),
+            duration_s=time.monotonic() - started,
+            note=note,
+        )
+
+    @staticmethod
+    def _send(channel: paramiko.Channel, data: bytes, deadline: Deadline) -> None:
+        channel.settimeout(max(1.0, deadline.remaining))
+        if data:
+            channel.sendall(data)
+        channel.shutdown_write()
+
+    def push(self, files: Mapping[str, bytes], directory: str, *, deadline: Deadline) -> None:
+        """Put executable files into a directory of the guest; GuestLost when that fails."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1, format=tarfile.USTAR_FORMAT) as tar:
+            for name, content in sorted(files.items()):
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(content), 0o755
+                tar.addfile(member, io.BytesIO(content))
+        place = shlex.quote(directory)
+        ended = self.run(
+            f"mkdir -p {place} && gunzip -c | tar -x -f - -C {place}", deadline=deadline, stdin=archive.getvalue()
+        )
+        if ended.end is not End.EXITED or ended.status:
+            said = ended.stderr.decode("utf-8", "replace").strip()
+            raise GuestLost(f"pushing {', '.join(files)} into the guest failed: {said or ended.note or ended.end}")
+
+    def shell(self) -> int:
+        """An interactive login shell on our terminal; returns its exit status."""
+        channel = self.transport.open_session()
+        size = _terminal_size()
+        channel.get_pty("linux", *size)
+        channel.invoke_shell()
+        return _interact(channel)
+
+    def close(self) -> None:
+        with suppress(Exception):  # whatever a dying guest does to its connection, we are done with it
+            self.transport.close()
+
+
+def connect(port: int, *, host_key: str, key: KeyPair, deadline: Deadline) -> Connection:
+    """Connect to 127.0.0.1:`port`; InfraError when the guest is not the one whose host key is pinned."""
+    transport = None
+    try:
+        sock = socket.create_connection(("127.0.0.1", port), timeout=max(1.0, deadline.remaining))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport = paramiko.Transport(sock)
+        options = transport.get_security_options()
+        options.kex, options.ciphers, options.digests = _KEX, _CIPHERS, _MACS
+        options.key_types = ("ssh-ed25519",)
+        transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = max(1.0, deadline.remaining)
+        transport.start_client(timeout=max(1.0, deadline.remaining))
+        _check_host_key(transport, host_key)
+        transport.auth_publickey("root", key.private)
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        if transport:
+            transport.close()
+        raise GuestLost(f"SSH to the guest failed: {type(error).__name__}: {error}") from error
+    return Connection(transport)
+
+
+def _check_host_key(transport: paramiko.Transport, pinned: str) -> None:
+    offered = transport.get_remote_server_key()
+    if offered.asbytes() != base64.b64decode(pinned.split()[1]):
+        transport.close()
+        raise InfraError(f"SSH: host key {offered.get_base64()} is not the pinned {pinned.split()[1]}")
+
+
+def _follow(
+    channel: paramiko.Channel, output: _Output, deadline: Deadline, silence_s: float | None, watch: Watch
+) -> tuple[End, str]:
+    """Read until the command has ended or has to be given up; says which."""
+    while True:
+        select.select([channel], [], [], min(_POLL_S, deadline.remaining))
+        moved = output.take(channel)
+        if output.full:
+            return End.FLOODED, f"cut off after {output.limit} bytes"
+        if not moved and channel.exit_status_ready() and (channel.eof_received or channel.closed):
+            return _last_word(channel, watch)
+        if gone := watch():
+            output.take(channel)
+            return gone, ""
+        if deadline.expired:
+            return End.DEADLINE, f"not done within {deadline.budget_s:.0f} s"
+        if silence_s is not None and time.monotonic() - output.last > silence_s:
+            return End.DEADLINE, f"silent for {silence_s:.0f} s"
+
+
+def _last_word(channel: paramiko.Channel, watch: Watch) -> tuple[End, str]:
+    if channel.exit_status >= 0:
+        return End.EXITED, ""
+    return watch() or End.LOST, "the connection ended without an exit status"
+
+
+def _terminal_size() -> tuple[int, int]:
+    try:
+        return termios.tcgetwinsize(sys.stdin.fileno())[::-1]
+    except (termios.error, OSError):
+        return 80, 24
+
+
+def _interact(channel: paramiko.Channel) -> int:
+    """Copy between our terminal and the channel until the shell ends."""
+    stdin = sys.stdin.fileno()
+    saved = termios.tcgetattr(stdin) if sys.stdin.isatty() else None
+    try:
+        if saved:
+            tty.setraw(stdin)
+        _copy(channel, stdin)
+    finally:
+        if saved:
+            termios.tcsetattr(stdin, termios.TCSADRAIN, saved)
+    return max(0, channel.recv_exit_status())
+
+
+def _copy(channel: paramiko.Channel, stdin: int) -> None:
+    sources: list[paramiko.Channel | int] = [channel, stdin]
+    while True:
+        ready, _, _ = select.select(sources, [], [])
+        if channel in ready:
+            data = channel.recv(_CHUNK)
+            if not data:
+                return
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        if stdin in ready:
+            typed = io.FileIO(stdin, closefd=False).read(_CHUNK)
+            if typed:
+                channel.sendall(typed)
+            else:
+                channel.shutdown_write()
+                sources.remove(stdin)

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whether a guest is the machine that was asked for: the facts it states against its topology and kernel; pure.
+
+Facts are text that the guest's init writes, `key=value` per line:
+
+    machine=aarch64  release=6.12.117  notes=<hex of /sys/kernel/notes>  page_size=65536  cpus=0-3  mem_total=1012345856
+    node.N.cpus=0-1  node.N.mem_total=512345088  node.N.distance=10 20  node.N.hugepages.SIZE=8
+    hugepages.SIZE=16  cmdline=...  byteorder=little  uptime=0.91
+
+A fact that is missing, unreadable or stated twice is a mismatch of its own: absence is never agreement.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from lab.model import MAX_NODES, Topology, format_size, parse_cpus
+from lab.outcome import Mismatch
+from lab.untrusted import one_line
+
+MAX_TEXT = 1 << 20
+MAX_FLAWS = 20
+MAX_NOTES = 64 << 10
+GNU_BUILD_ID = 3
+"""NT_GNU_BUILD_ID: the type of the note, among those of the owner GNU, that holds the build id (elf.h)."""
+MIB = 1 << 20
+LOCAL, REMOTE = 10, 20
+"""Distances where the topology states none: ACPI's and Linux's own defaults."""
+
+_NODE = re.compile(r"node\.(\d{1,4})\.(cpus|mem_total|distance|hugepages\.(\d{1,15}))")
+_HUGEPAGES = re.compile(r"hugepages\.(\d{1,15})")
+_NUMBER = re.compile(r"\d{1,18}")
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
+_DISTANCES = re.compile(r"\d{1,3}( +\d{1,3})*")
+_NOTES = re.compile(r"([0-9a-fA-F]{2})*")
+_PLAIN = frozenset({"machine", "release", "notes", "page_size", "cpus", "mem_total", "cmdline", "byteorder", "uptime"})
+
+Byteorder = Literal["little", "big"]
+Sizes = Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """One NUMA node as the guest sees it; None where it did not say. Bytes; hugepages by size."""
+
+    cpus: tuple[int, ...] | None = None
+    mem_total: int | None = None
+    distance: tuple[int, ...] | None = None
+    hugepages: Sizes = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a guest says about itself; None where it did not say. `flaws` are lines that make no sense."""
+
+    machine: str | None = None
+    release: str | None = None
+    notes: bytes | None = None
+    page_size: int | None = None
+    cpus: tuple[int, ...] | None = None
+    mem_total: int | None = None
+    nodes: Mapping[int, NodeFacts] = field(default_factory=lambda: MappingProxyType({}))
+    hugepages: Sizes = field(default_factory=lambda: MappingProxyType({}))
+    cmdline: str | None = None
+    byteorder: str | None = None
+    uptime: float | None = None
+    flaws: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the guest must be. `build_id` is hex; `cmdline` the kernel arguments in their order."""
+
+    topology: Topology
+    build_id: str
+    release: str | None = None
+    cmdline: tuple[str, ...] = ()
+
+
+# Reading.
+
+
+def parse_facts(text: str) -> Facts:
+    """Facts from what the guest wrote. Never raises; what cannot be read ends up in `flaws`, at most MAX_FLAWS."""
+    flaws: list[str] = []
+    values = _lines(text, flaws)
+    plain = {key: value for key, value in values.items() if key in _PLAIN}
+    return Facts(
+        machine=plain.get("machine"),
+        release=plain.get("release"),
+        notes=_notes(plain.get("notes"), flaws),
+        page_size=_number("page_size", plain, flaws),
+        cpus=_cpus("cpus", plain, flaws),
+        mem_total=_number("mem_total", plain, flaws),
+        nodes=_nodes(values, flaws),
+        hugepages=_by_size(values, flaws),
+        cmdline=plain.get("cmdline"),
+        byteorder=plain.get("byteorder"),
+        uptime=_uptime(plain.get("uptime"), flaws),
+        flaws=tuple(flaws[:MAX_FLAWS]),
+    )
+
+
+def _lines(text: str, flaws: list[str]) -> dict[str, str]:
+    if len(text) > MAX_TEXT:
+        flaws.append(f"{len(text)} characters of facts, at most {MAX_TEXT} are read")
+    values: dict[str, str] = {}
+    for line in text[:MAX_TEXT].split("\n"):
+        key, equals, value = line.strip("\r").partition("=")
+        if not line.strip():
+            continue
+        if not equals or not (key in _PLAIN or _NODE.fullmatch(key) or _HUGEPAGES.fullmatch(key)):
+            flaws.append(f"no fact: {one_line(line, 60)}")
+        elif key in values:
+            flaws.append(f"stated twice: {key}")
+        else:
+            values[key] = value.strip()
+    return values
+
+
+def _number(key: str, values: Mapping[str, str], flaws: list[str]) -> int | None:
+    value = values.get(key)
+    if value is None or _NUMBER.fullmatch(value):
+        return None if value is None else int(value)
+    flaws.append(f"{key}: no number: {one_line(value, 40)}")
+    return None
+
+
+def _cpus(key: str, values: Mapping[str, str], flaws: list[str]) -> tuple[int, ...] | None:
+    try:
+        return parse_cpus(values[key][:4096]) if key in values else None
+    except ValueError:
+        flaws.append(f"{key}: no list of CPUs: {one_line(values[key], 40)}")
+        return None
+
+
+def _notes(value: str | None, flaws: list[str]) -> bytes | None:
+    if value is None:
+        return None
+    if len(value) > 2 * MAX_NOTES or not _NOTES.fullmatch(value):
+        flaws.append(f"notes: no hexadecimal, or too long: {one_line(value, 40)}")
+        return None
+    return bytes.fromhex(value)
+
+
+def _uptime(value: str | None, flaws: list[str]) -> float | None:
+    if value is None or _SECONDS.fullmatch(value):
+        return None if value is None else float(value)
+    flaws.append(f"uptime: no seconds: {one_line(value, 40)}")
+    return None
+
+
+def _by_size(values: Mapping[str, str], flaws: list[str], prefix: str = "") -> Sizes:
+    """Hugepage counts by size from the keys `<prefix>hugepages.SIZE`."""
+    found: dict[int, int] = {}
+    for key in values:
+        match = _HUGEPAGES.fullmatch(key.removeprefix(prefix)) if key.startswith(prefix) else None
+        count = _number(key, values, flaws) if match else None
+        if match and count is not None:
+            found[int(match[1])] = count
+    return MappingProxyType(found)
+
+
+def _nodes(values: Mapping[str, str], flaws: list[str]) -> Mapping[int, NodeFacts]:
+    numbers = sorted({int(match[1]) for key in values if (match := _NODE.fullmatch(key))})
+    if len(numbers) > MAX_NODES:
+        flaws.append(f"{len(numbers)} nodes, at most {MAX_NODES} are read")
+    return MappingProxyType({number: _node(number, values, flaws) for number in numbers[:MAX_NODES]})
+
+
+def _node(number: int, values: Mapping[str, str], flaws: list[str]) -> NodeFacts:
+    prefix = f"node.{number}."
+    distance = values.get(f"{prefix}distance")
+    if distance is not None and not _DISTANCES.fullmatch(distance):
+        flaws.append(f"{prefix}distance: no distances: {one_line(distance, 40)}")
+        distance = None
+    return NodeFacts(
+        cpus=_cpus(f"{prefix}cpus", values, flaws),
+        mem_total=_number(f"{prefix}mem_total", values, flaws),
+        distance=None if distance is None else tuple(int(word) for word in distance.split()),
+        hugepages=_by_size(values, flaws, prefix),
+    )
+
+
+def build_id(notes: bytes, byteorder: Byteorder) -> str:
+    """Hex of the GNU build id in a blob of ELF notes (/sys/kernel/notes, or the section .notes of a vmlinux).
+
+    A note is namesz, descsz, type (32 bits each, in the machine's byte order), then name and descriptor, each padded
+    to 4 bytes. ValueError when there is no such note.
+    """
+    at = 0
+    while at + 12 <= len(notes):
+        name_size, size, kind = (int.from_bytes(notes[at + i : at + i + 4], byteorder) for i in (0, 4, 8))
+        name_at = at + 12
+        body_at = name_at + _padded(name_size)
+        at = body_at + _padded(size)
+        owner, body = notes[name_at : name_at + name_size], notes[body_at : body_at + size]
+        if kind == GNU_BUILD_ID and owner == b"GNU\0" and size and len(body) == size:
+            return body.hex()
+    raise ValueError(f"no GNU build id in {len(notes)} bytes of notes")
+
+
+def _padded(size: int) -> int:
+    return (size + 3) & ~3
+
+
+# Comparing.
+
+
+def verify(asked: Asked, facts: Facts) -> tuple[Mismatch, ...]:
+    """Every way in which the guest is not what was asked for; empty when it is."""
+    checks = (_flaws, _identity, _page_size, _all_cpus, _memory, _all_nodes, _distances, _all_hugepages, _cmdline)
+    return tuple(mismatch for check in checks for mismatch in check(asked, facts))
+
+
+def memory_floor(size: int) -> int:
+    """The least MemTotal (bytes) that a machine or node of `size` bytes may show.
+
+    MemTotal lacks what the kernel takes before it counts: 64 bytes of struct page per page (1/64 with 4 KiB pages),
+    its own image, per-CPU data and early hash tables (some 20 to 40 MiB, all of it perhaps on one node), and firmware
+    tables. 1/32 and 48 MiB cover that on every machine seen; a module of memory that is missing is far more.
+    """
+    return size - size // 32 - 48 * MIB
+
+
+def _differs(fact: str, asked: object, got: object) -> list[Mismatch]:
+    if got is not None and got == asked:
+        return []
+    return [Mismatch(fact=fact, asked=_shown(asked), got=_shown(got))]
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, tuple):
+        return one_line(" ".join(str(part) for part in value), 200) or "none"
+    return one_line(str(value), 200)
+
+
+def _flaws(asked: Asked, facts: Facts) -> Iterable[Mismatch]:  # noqa: ARG001
+    return [Mismatch(fact="facts", asked="every line readable, once", got=one_line(flaw)) for flaw in facts.flaws]
+
+
+def _identity(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    record = asked.topology.record
+    yield from _differs("arch", record.uname, facts.machine)
+    if facts.byteorder is not None:
+        yield from _differs("byte order", record.byteorder, facts.byteorder)
+    try:
+        got = None if facts.notes is None else build_id(facts.notes, record.byteorder)
+    except ValueError as error:
+        got = str(error)
+    yield from _differs("kernel build id", asked.build_id.lower(), got)
+    if asked.release is not None:
+        yield from _differs("kernel release", asked.release, facts.release)
+
+
+def _page_size(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    got = None if facts.page_size is None else format_size(facts.page_size)
+    return _differs("page size", format_size(asked.topology.page_size), got)
+
+
+def _all_cpus(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    return _differs("CPUs", tuple(range(asked.topology.vcpus)), facts.cpus)
+
+
+def _memory(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    yield from _memory_of("memory", asked.topology.total_memory, facts.mem_total)
+    sizes = _node_sizes(asked.topology)
+    for number, size in enumerate(sizes):
+        if number in facts.nodes or len(sizes) > 1:
+            yield from _memory_of(f"memory of node {number}", size, facts.nodes.get(number, NodeFacts()).mem_total)
+
+
+def _memory_of(fact: str, size: int, got: int | None) -> Iterable[Mismatch]:
+    if got is None or not memory_floor(size) <= got <= size:
+        asked = f"{format_size(size)} (shown as {max(0, memory_floor(size)) // MIB} to {size // MIB} MiB)"
+        return [Mismatch(fact=fact, asked=asked, got="nothing" if got is None else f"{got // MIB} MiB")]
+    return []
+
+
+def _node_sizes(topology: Topology) -> Sequence[int]:
+    return tuple(cell.memory for cell in topology.numa) or (topology.total_memory,)
+
+
+def _all_nodes(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    topology = asked.topology
+    cpus = [cell.cpus for cell in topology.numa] or [tuple(range(topology.vcpus))]
+    if len(cpus) == 1 and not facts.nodes:
+        return  # a kernel without NUMA has no nodes to show
+    yield from _differs("nodes", tuple(range(len(cpus))), tuple(sorted(facts.nodes)))
+    for number, wanted in enumerate(cpus):
+        if number in facts.nodes:
+            yield from _differs(f"CPUs of node {number}", wanted, facts.nodes[number].cpus)
+
+
+def _distances(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    count = len(_node_sizes(asked.topology))
+    default = tuple(tuple(LOCAL if row == col else REMOTE for col in range(count)) for row in range(count))
+    for number, wanted in enumerate(asked.topology.distances or default):
+        if number in facts.nodes:
+            yield from _differs(f"distances of node {number}", wanted, facts.nodes[number].distance)
+
+
+def _all_hugepages(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    wanted = asked.topology.hugepages
+    for size in sorted({*wanted, *facts.hugepages}):
+        name = f"hugepages of {format_size(size)}"
+        yield from _differs(name, wanted.get(size, 0), facts.hugepages.get(size, None if wanted.get(size) else 0))
+        on_nodes = [node.hugepages[size] for node in facts.nodes.values() if size in node.hugepages]
+        if on_nodes and size in facts.hugepages:
+            yield from _differs(f"{name}, sum over nodes", facts.hugepages[size], sum(on_nodes))
+
+
+def _cmdline(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    """Every argument asked for is there, in the order asked for; others may stand between."""
+    if facts.cmdline is None:
+        return _differs("command line", asked.cmdline, None) if asked.cmdline else []
+    there = iter(facts.cmdline.split())
+    lost = next((argument for argument in asked.cmdline if argument not in there), None)
+    return [Mismatch(fact="command line", asked=one_line(lost), got=one_line(facts.cmdline))] if lost else []

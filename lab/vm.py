@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""libvirt, and the only module that imports it: start a domain, find its SSH port, see it die, end it.
+
+The default is the embedded driver: no daemon, no root needed, nothing of the user's other machines is touched. Each lab
+has a root directory of its own below /tmp (socket names limit its length) and a reaper that ends its emulators when
+the lab is killed; with a daemon (`qemu:///session`, `qemu:///system`) libvirt's autodestroy does that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from lab import proc, reaper
+from lab.cache import Cache
+from lab.errors import InfraError
+
+# Read when the library is loaded. What matters comes as exceptions; the log is about dmidecode, cgroups and taints.
+os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
+import libvirt
+import libvirt_qemu
+
+EMBED = "embed"
+# QEMU opens the console's file itself (no virtlogd), and runs as whoever runs the lab: an unprivileged user of
+# libvirt's could not reach kernels and consoles below a home directory.
+_QEMU_CONF = """\
+stdio_handler = "file"
+seccomp_sandbox = 1
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+namespaces = []
+cgroup_controllers = []
+"""
+_ROOT_CONF = 'user = "root"\ngroup = "root"\n'
+_HOST_FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
+_events_started = threading.Lock()
+_events_running = False
+
+
+def _start_events() -> None:
+    """libvirt wants an event loop before the first connection is opened; it runs until the process ends."""
+    global _events_running  # noqa: PLW0603
+    with _events_started:
+        if _events_running:
+            return
+        libvirt.virEventRegisterDefaultImpl()
+        libvirt.registerErrorHandler(lambda *_: None, None)  # errors reach us as exceptions; keep stderr clean
+
+        def loop() -> None:
+            while True:
+                libvirt.virEventRunDefaultImpl()
+
+        threading.Thread(target=loop, name="libvirt-events", daemon=True).start()
+        _events_running = True
+
+
+@dataclass(slots=True, kw_only=True)
+class Domain:
+    """A running guest. Not reusable after `destroy`."""
+
+    name: str
+    handle: libvirt.virDomain
+    pid: int | None
+    """Process id of the emulator, where it runs on this host and can be told."""
+    _gone: bool = field(default=False)
+
+    def alive(self) -> bool:
+        """Whether the emulator still runs (a stopped vCPU counts as dead)."""
+        if self._gone:
+            return False
+        try:
+            state, _ = self.handle.state()
+        except libvirt.libvirtError:
+            return False
+        return bool(state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED))
+
+    def ssh_port(self) -> int:
+        """The port on 127.0.0.1 that leads to the guest's port 22."""
+        try:
+            said = libvirt_qemu.qemuMonitorCommand(
+                self.handle, "info usernet", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+            )
+        except libvirt.libvirtError as error:
+            raise InfraError(f"{self.name}: QEMU does not tell the forwarded port: {error}") from error
+        found = _HOST_FORWARD.search(said)
+        if not found:
+            raise InfraError(f"{self.name}: no forwarded port in QEMU's answer: {said.strip()!r}")
+        return int(found[1])
+
+    def xml(self) -> str:
+        """The domain as libvirt completed it."""
+        try:
+            return str(self.handle.XMLDesc())
+        except libvirt.libvirtError as error:
+            raise InfraError(f"{self.name}: libvirt does not give its XML: {error}") from error
+
+    def qemu_args(self) -> tuple[str, ...]:
+        """The emulator's own command line, empty where it cannot be read."""
+        if self.pid is None:
+            return ()
+        try:
+            raw = Path(f"/proc/{self.pid}/cmdline").read_bytes()
+        except OSError:
+            return ()
+        return tuple(part.decode("utf-8", "replace") for part in raw.rstrip(b"\0").split(b"\0"))
+
+    def memory(self) -> int | None:
+        """Resident bytes of the emulator, None where it cannot be read."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return None
+        found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+        return int(found[1]) * 1024 if found else None
+
+    def destroy(self) -> None:
+        """End the guest at once; fine when it has ended by itself.
+
+        Where we know the emulator's process it is simply killed: nothing in a guest is worth the 1-2 s that libvirt's
+        orderly end takes, and libvirt forgets a transient domain by itself when its monitor closes.
+        """
+        self._gone = True
+        if self.pid is not None and self._is_emulator():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            return
+        with suppress(libvirt.libvirtError):
+            self.handle.destroyFlags(0)
+
+    def _is_emulator(self) -> bool:
+        """Whether the process id still is our emulator: it carries the domain's name."""
+        return any(part.startswith(f"guest={self.name},") for part in self.qemu_args())
+
+
+@dataclass(slots=True, kw_only=True)
+class Hypervisor:
+    """An open connection to libvirt."""
+
+    connection: libvirt.virConnect
+    uri: str
+    root: Path | None
+    """The embedded driver's directory, None with a daemon."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self, xml: str) -> Domain:
+        """Create a transient domain; InfraError with libvirt's words when it refuses."""
+        name = ET.fromstring(xml).findtext("name") or ""
+        flags = 0 if self.root else libvirt.VIR_DOMAIN_START_AUTODESTROY
+        try:
+            handle = self.connection.createXML(xml, flags)
+        except libvirt.libvirtError as error:
+            raise InfraError(f"libvirt cannot start {name}: {error}", hint="`lab doctor` checks the host") from error
+        return Domain(name=name, handle=handle, pid=self._pid(name))
+
+    def _pid(self, name: str) -> int | None:
+        if self.root is None:
+            return None
+        for base in (self.root / "run" / "qemu", self.root / "run"):
+            with suppress(OSError, ValueError):
+                return int((base / f"{name}.pid").read_text())
+        return None
+
+    def version(self) -> str:
+        """libvirt's version, `9.0.0`."""
+        number = int(self.connection.getLibVersion())
+        return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+@contextmanager
+def hypervisor(cache: Cache, *, uri: str | None = None) -> Iterator[Hypervisor]:
+    """Open libvirt: the embedded driver, or `uri` where the user names a daemon."""
+    _start_events()
+    if uri and not uri.startswith(f"qemu:///{EMBED}"):
+        with _connection(uri) as connection:
+            yield Hypervisor(connection=connection, uri=uri, root=None)
+        return
+    with _embedded_root(cache) as root, _connection(f"qemu:///{EMBED}?root={root}") as connection:
+        yield Hypervisor(connection=connection, uri=f"qemu:///{EMBED}", root=root)
+
+
+@contextmanager
+def _connection(uri: str) -> Iterator[libvirt.virConnect]:
+    try:
+        connection = libvirt.open(uri)
+    except libvirt.libvirtError as error:
+        raise InfraError(f"libvirt cannot open {uri}: {error}", hint="`lab doctor` checks the host") from error
+    try:
+        yield connection
+    finally:
+        with suppress(libvirt.libvirtError):
+            for domain in connection.listAllDomains() if uri.startswith(f"qemu:///{EMBED}") else ():
+                domain.destroy()
+        with suppress(libvirt.libvirtError):
+            connection.close()
+
+
+@contextmanager
+def _embedded_root(cache: Cache) -> Iterator[Path]:
+    """A private root for the embedded driver, watched by a reaper that removes it when we are gone."""
+    root = Path(tempfile.mkdtemp(prefix="pagelab-", dir="/tmp"))
+    read_end, write_end = os.pipe()
+    watcher = proc.start(
+        [sys.executable, "-I", "-S", str(Path(reaper.__file__)), str(root), str(read_end)],
+        pass_fds=(read_end,),
+        outlive=True,
+    )
+    os.close(read_end)
+    try:
+        (root / "etc").mkdir()
+        (root / "etc" / "qemu.conf").write_text(_QEMU_CONF + (_ROOT_CONF if os.geteuid() == 0 else ""))
+        _reuse_capabilities(cache, root)
+        yield root
+        _keep_capabilities(cache, root)
+    finally:
+        os.close(write_end)
+        watcher.wait()
+
+
+# libvirt asks every emulator for its capabilities once per root, 1-2 s each. It checks by itself whether a stored
+# answer still fits (emulator's ctime, libvirt's version), so answers may be carried from one root to the next.
+_CAPABILITIES = Path("cache/qemu/capabilities")
+
+
+def _reuse_capabilities(cache: Cache, root: Path) -> None:
+    kept = cache.root / "libvirt-capabilities"
+    with suppress(OSError):
+        shutil.copytree(kept, root / _CAPABILITIES)
+
+
+def _keep_capabilities(cache: Cache, root: Path) -> None:
+    kept = cache.root / "libvirt-capabilities"
+    with suppress(OSError):
+        kept.mkdir(parents=True, exist_ok=True)
+        for file in (root / _CAPABILITIES).glob("*.xml"):
+            temporary = kept / f".{file.name}.{os.getpid()}"
+            shutil.copyfile(file, temporary)
+            temporary.replace(kept / file.name)

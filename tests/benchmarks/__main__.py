@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`make bench`: the lab against raw QEMU, ratios within one run. Prints a table; asserts nothing.
+
+Everything is measured in turn (A B A B ...), since hosts are noisy, and medians are compared.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import reproduce
+from lab.cache import Cache, default_root
+from lab.deadline import Deadline
+from lab.factory import Factory, Ready, open_factory
+from lab.library import Library
+from lab.progress import silent
+
+ROOT = Path(__file__).parents[2]
+MACHINES = ("x86_64-4k-2node", "arm64-64k-2node")
+KERNEL = "baseline"
+ROUNDS = 5
+READY = b"pagelab: ready"
+LAB = [sys.executable, "-m", "lab"]
+
+
+def main() -> None:
+    subprocess.run([*LAB, "build", "quick"], cwd=ROOT, check=True)
+    rows: list[tuple[str, ...]] = [("machine", "what", "median", "min", "max", "ratio")]
+    with ExitStack() as stack:
+        factory = stack.enter_context(open_factory(Cache(default_root())))
+        for machine in MACHINES:
+            rows += cold_cell(factory, machine)
+    rows += incremental_build()
+    rows += memory_of_four_guests()
+    print_table(rows)
+
+
+# A cold cell against raw QEMU.
+
+
+@dataclass(slots=True)
+class Times:
+    """Seconds of one thing, measured several times."""
+
+    values: list[float]
+
+    def row(self, machine: str, what: str, ratio: str = "") -> tuple[str, ...]:
+        shown = (statistics.median(self.values), min(self.values), max(self.values))
+        return (machine, what, *(f"{value:.2f} s" for value in shown), ratio)
+
+
+def cold_cell(factory: Factory, machine: str) -> list[tuple[str, ...]]:
+    """`lab exec ... true` from a cold guest, over QEMU by itself up to the guest's ready line."""
+    library = Library.shipped()
+    ready = factory.ready(library.topology(machine), library.kernel(KERNEL), silent)
+    command = [*LAB, "exec", "-t", machine, "-k", KERNEL, "--", "true"]
+    raw, whole, handshake = Times([]), Times([]), Times([])
+    for number in range(ROUNDS + 1):
+        measured = (raw_boot(factory, ready), wall(command), ssh_handshake(factory, ready))
+        if number:  # the first round warms the page cache
+            for times, value in zip((raw, whole, handshake), measured, strict=True):
+                times.values.append(value)
+    base = statistics.median(raw.values)
+    over = statistics.median(whole.values) / base
+    less = (statistics.median(whole.values) - statistics.median(handshake.values)) / base
+    return [
+        raw.row(machine, "raw QEMU to the ready line"),
+        whole.row(machine, "lab exec -- true, whole process", f"{over:.2f}"),
+        handshake.row(machine, "of it: SSH handshake and login", f"{less:.2f} without"),
+    ]
+
+
+def raw_boot(factory: Factory, ready: Ready) -> float:
+    """Seconds from exec of QEMU to the ready line on its console."""
+    wanted = factory.boot_of(ready, factory.scratch / "bench.log")
+    started = time.monotonic()
+    process = subprocess.Popen(
+        reproduce.qemu_command(wanted.machine),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        assert process.stdout
+        if not any(READY in line for line in process.stdout):
+            raise SystemExit("raw QEMU ended without a ready line")
+        return time.monotonic() - started
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def ssh_handshake(factory: Factory, ready: Ready) -> float:
+    """Seconds from the ready line to an authenticated connection."""
+    from lab import guest, ssh
+
+    wanted = factory.boot_of(ready, factory.scratch / "bench-ssh.log")
+    running = guest.power_on(factory.hypervisor, wanted, Deadline.after(120, "boot"))
+    try:
+        started = time.monotonic()
+        connection = ssh.connect(
+            running.ssh_port(), host_key=wanted.host_key, key=wanted.key, deadline=Deadline.after(60, "SSH")
+        )
+        spent = time.monotonic() - started
+        connection.close()
+        return spent
+    finally:
+        running.destroy()
+
+
+def wall(command: Sequence[str]) -> float:
+    """Seconds that a command takes as a whole process."""
+    started = time.monotonic()
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - started
+
+
+# Builds and memory.
+
+
+def incremental_build() -> list[tuple[str, ...]]:
+    """The second kernel of a pair over the first, both built now, without ccache, in a cache of their own."""
+    library = Library.shipped()
+    topology = library.topology(MACHINES[0])
+    with tempfile.TemporaryDirectory(prefix="pagelab-bench-", dir=default_root()) as place:
+        cache = Cache(Path(place))
+        for kind in ("source", "debian"):
+            share(default_root() / kind, cache.root / kind)
+        os.environ["CCACHE_DISABLE"] = "1"
+        first = build_seconds(lambda: build(library, "baseline", topology.name, cache))
+        second = build_seconds(lambda: build(library, "expand-fault", topology.name, cache))
+        del os.environ["CCACHE_DISABLE"]
+    name = topology.name
+    return [
+        (name, "first kernel of a pair, no ccache", f"{first:.0f} s", "", "", ""),
+        (name, "second kernel of the pair", f"{second:.0f} s", "", "", f"{second / first:.3f}"),
+    ]
+
+
+def share(kept: Path, place: Path) -> None:
+    """Let another cache use what this one has fetched."""
+    if kept.exists():
+        place.symlink_to(kept)
+
+
+def build(library: Library, kernel_name: str, topology_name: str, cache: Cache) -> None:
+    from lab import kernel
+
+    kernel.build(library.kernel(kernel_name), library.topology(topology_name), cache=cache, progress=silent)
+
+
+def build_seconds(work: Callable[[], None]) -> float:
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started
+
+
+def memory_of_four_guests() -> list[tuple[str, ...]]:
+    """Peak resident memory of `lab run quick -j 4` itself; its emulators are not its children."""
+    with tempfile.TemporaryDirectory() as place:
+        command = [*LAB, "run", "quick", "-j", "4", "-o", f"{place}/run", "--test", "guards"]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"lab run failed with status {process.returncode}")
+    return [("four guests", "lab's own peak memory", f"{usage.ru_maxrss / 1024:.0f} MB", "", "", "")]
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+if __name__ == "__main__":
+    main()

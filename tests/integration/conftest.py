@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Real guests: the command `lab` as a user runs it, with the user's own cache, so that kernels are built once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MACHINES = ("x86_64-4k-2node", "arm64-64k-2node")
+BUILD_TIMEOUT_S = 3600
+"""Kernels may have to be built first; pytest's own time-out for a test that boots is set beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished `lab`."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def lab_command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "lab", *args]
+
+
+def lab(*args: str, timeout_s: float = 300, cwd: Path = ROOT) -> Done:
+    """Run `lab ARGS` to its end."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    done = subprocess.run(
+        lab_command(*args), cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def emulators(since: set[int]) -> set[int]:
+    """Process ids of QEMU processes that a lab started and that were not there before."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                arguments = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"qemu-system" in arguments.split(b"\0")[0] and b"/tmp/pagelab-" in arguments:
+                found.add(int(entry.name))
+    return found - since
+
+
+@pytest.fixture
+def no_emulator_left() -> Iterator[set[int]]:
+    """Fails the test when a QEMU of the lab outlives it; yields those that were there before."""
+    before = emulators(set())
+    yield before
+    until = time.monotonic() + 5
+    while emulators(before) and time.monotonic() < until:
+        time.sleep(0.1)
+    left = emulators(before)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, f"QEMU processes left behind: {left}"
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A finished `lab run` and what it left."""
+
+    done: Done
+    path: Path
+    results: dict[str, Any]
+
+    def outcomes(self, topology: str, kernel: str) -> dict[str, str]:
+        """`scenario.case` -> outcome on one cell."""
+        return {
+            f"{each['scenario']}.{each['case']}": each["outcome"]
+            for each in self.results["records"]
+            if (each["topology"], each["kernel"]) == (topology, kernel)
+        }
+
+
+def run_campaign(path: Path, *args: str, timeout_s: float = 600) -> Campaign:
+    """`lab run ARGS -o PATH` and its results."""
+    done = lab("run", *args, "-o", str(path), timeout_s=timeout_s)
+    results = path / "results.json"
+    return Campaign(done, path, json.loads(results.read_text()) if results.exists() else {})
+
+
+@pytest.fixture(scope="session")
+def built() -> None:
+    """Everything of the campaign quick is in the cache (minutes where it was not)."""
+    done = lab("build", "quick", timeout_s=BUILD_TIMEOUT_S)
+    assert done.status == 0, done.stderr[-4000:] + done.stdout[-4000:]
+
+
+@pytest.fixture(scope="session")
+def quick(built: None, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    """The campaign quick, run once for all tests."""
+    return run_campaign(tmp_path_factory.mktemp("quick") / "run", "quick", timeout_s=900)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here boots guests, and the first test may build kernels."""
+    for item in items:
+        if Path(item.path).parent.name == "integration":
+            item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.timeout(BUILD_TIMEOUT_S))

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What outlives the lab (nothing), what does not fit (INVALID), and programs run by hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import MACHINES, ROOT, Campaign, emulators, lab, lab_command, run_campaign
+
+KERNEL = ("-k", "baseline")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_exec_returns_output_and_status(built: None, no_emulator_left: set[int], machine: str) -> None:
+    done = lab("exec", "-t", machine, *KERNEL, "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (done.status, done.stdout, done.stderr) == (7, "out\n", "err\n")
+
+
+def test_exec_pushes_a_file_of_ours(built: None, tmp_path: Path) -> None:
+    program = tmp_path / "hello"
+    program.write_text('#!/bin/sh\necho "$1" from $(uname -m)\n')
+    program.chmod(0o755)
+    done = lab("exec", "-t", MACHINES[1], *KERNEL, "--", str(program), "a b")
+    assert (done.status, done.stdout) == (0, "a b from aarch64\n")
+
+
+def test_exec_says_125_when_the_lab_failed(built: None) -> None:
+    done = lab("exec", "-t", MACHINES[0], *KERNEL, "--timeout", "0.1", "--", "sleep", "100")
+    assert done.status == 125
+    assert "deadline" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_emulator_survives_and_results_are_readable(
+    built: None, tmp_path: Path, no_emulator_left: set[int], number: signal.Signals
+) -> None:
+    output = tmp_path / "run"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    running = subprocess.Popen(
+        lab_command("run", "quick", "-o", str(output)),
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 120
+    while not list(output.glob("cells/*/*/*.ktap")) and time.monotonic() < until and running.poll() is None:
+        time.sleep(0.05)
+    assert emulators(no_emulator_left)
+    running.send_signal(number)
+    status = running.wait(timeout=30)
+    until = time.monotonic() + 5
+    while emulators(no_emulator_left) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not emulators(no_emulator_left)
+    if number != signal.SIGKILL:
+        assert status == 130
+    report = lab("report", str(output))
+    assert report.status in (1, 2), report.stderr
+    assert "PASS" in report.stdout or "pass" in report.stdout
+    assert not list(Path("/tmp").glob("pagelab-*"))
+
+
+def test_a_guest_that_is_another_machine_is_invalid(built: None, tmp_path: Path) -> None:
+    text = (ROOT / "topologies" / f"{MACHINES[1]}.yaml").read_text()
+    topology = tmp_path / "liar.yaml"
+    topology.write_text(text + 'qemu_args: ["-smp", "2,maxcpus=4"]\n')
+    run = run_campaign(tmp_path / "run", "quick", "-t", str(topology), *KERNEL, "--test", "guards")
+    assert run.done.status == 2
+    (cell,) = run.results["cells"]
+    assert cell["status"] == "INVALID"
+    assert any("cpus" in each["fact"] for each in cell["mismatches"])
+    assert not list((run.path / "cells").glob("*/*/*.ktap"))
+    assert {each["outcome"] for each in run.results["records"]} == {"BROKEN"}
+
+
+def test_a_second_run_builds_nothing(quick: Campaign, tmp_path: Path) -> None:
+    started = time.monotonic()
+    run = run_campaign(tmp_path / "run", "quick")
+    assert run.done.status == 0
+    assert time.monotonic() - started < 60
+    assert run.results["counts"] == quick.results["counts"]

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Domain XML against golden files; `PAGELAB_UPDATE_GOLDEN=1` writes them anew for a look at the difference."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from lab.domain import QEMU_NS, Machine, command_line, domain_xml
+from lab.model import Topology
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "domain"
+TWO_NODES: dict[str, Any] = {
+    "vcpus": 4,
+    "numa": [{"cpus": "0-1", "memory": "512M"}, {"cpus": "2-3", "memory": "512M"}],
+    "distances": [[10, 20], [20, 10]],
+}
+CASES: dict[str, dict[str, Any]] = {
+    "x86_64-2node": {"arch": "x86_64", "page_size": "4K", "hugepages": {"2M": 16}, **TWO_NODES},
+    "arm64-64k-2node": {"arch": "arm64", "page_size": "64K", **TWO_NODES},
+    "memory-only-node": {
+        "arch": "x86_64",
+        "page_size": "4K",
+        "vcpus": 2,
+        "numa": [{"cpus": "0-1", "memory": "256M"}, {"memory": "256M"}],
+    },
+    "one-node-options": {
+        "arch": "arm64",
+        "page_size": "4K",
+        "memory": "256M",
+        "cpu": "cortex-a57",
+        "machine": "virt-7.2",
+        "cmdline": "quiet nokaslr",
+        "qemu_args": ["-device", "virtio-rng-pci"],
+    },
+}
+
+
+def machine(name: str, accelerator: str = "tcg") -> Machine:
+    return Machine(
+        name=f"{name}-baseline",
+        topology=Topology.model_validate({"name": name, **CASES[name]}),
+        accelerator=accelerator,
+        emulator=Path("/emulator"),
+        image=Path("/kernel"),
+        initrd=Path("/initrd"),
+        console=Path("/console.log"),
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden(name: str) -> None:
+    got = domain_xml(machine(name))
+    golden = GOLDEN / f"{name}.xml"
+    if os.environ.get("PAGELAB_UPDATE_GOLDEN"):
+        golden.write_text(got)
+    assert got == golden.read_text()
+
+
+def test_names_are_escaped_not_pasted() -> None:
+    topology = Topology.model_validate(
+        {"name": "x", "arch": "arm64", "page_size": "4K", "memory": "256M", "cmdline": ["a=<&\"'>"]}
+    )
+    plain = machine("one-node-options")
+    root = ET.fromstring(
+        domain_xml(
+            Machine(
+                name="a<b",
+                topology=topology,
+                accelerator="tcg",
+                emulator=plain.emulator,
+                image=plain.image,
+                initrd=plain.initrd,
+                console=plain.console,
+            )
+        )
+    )
+    assert root.findtext("name") == "a<b"
+    assert (root.findtext("os/cmdline") or "").endswith("a=<&\"'>")
+
+
+def test_kvm_is_the_domains_type_and_passes_the_cpu_through() -> None:
+    root = ET.fromstring(domain_xml(machine("x86_64-2node", "kvm")))
+    assert root.get("type") == "kvm"
+    cpu = root.find("cpu")
+    assert cpu is not None
+    assert cpu.get("mode") == "host-passthrough"
+
+
+def test_the_guest_cannot_reach_out_and_only_loopback_reaches_it() -> None:
+    root = ET.fromstring(domain_xml(machine("x86_64-2node")))
+    arguments = [each.get("value") or "" for each in root.iter(f"{{{QEMU_NS}}}arg")]
+    network = arguments[arguments.index("-netdev") + 1]
+    assert "restrict=on" in network
+    assert "hostfwd=tcp:127.0.0.1:0-:22" in network
+    assert not list(root.iter("filesystem"))
+    assert not list(root.iter("interface"))
+
+
+def test_command_line_ends_a_panicking_guest_and_reserves_hugepages_in_order_of_size() -> None:
+    topology = Topology.model_validate(
+        {"name": "x", "arch": "x86_64", "page_size": "4K", "memory": "4G", "hugepages": {"1G": 1, "2M": 8}}
+    )
+    words = command_line(topology)
+    assert "panic=-1" in words
+    assert [word for word in words if "huge" in word] == [
+        f"hugepagesz={2 << 20}",
+        "hugepages=8",
+        f"hugepagesz={1 << 30}",
+        "hugepages=1",
+    ]

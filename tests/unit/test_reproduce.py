@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The plain QEMU command of a machine, and the script that runs it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from lab.domain import command_line
+from lab.reproduce import qemu_command, script
+from tests.unit.test_domain import machine
+
+
+def test_the_command_names_every_node_and_distance() -> None:
+    command = qemu_command(machine("x86_64-2node"))
+    text = " ".join(command)
+    assert "-numa node,nodeid=0,memdev=ram0,cpus=0,cpus=1" in text
+    assert "-numa node,nodeid=1,memdev=ram1,cpus=2,cpus=3" in text
+    assert "-numa dist,src=0,dst=1,val=20" in text
+    assert "-numa dist,src=1,dst=0,val=20" in text
+    assert command[command.index("-append") + 1] == " ".join(command_line(machine("x86_64-2node").topology))
+
+
+def test_the_script_runs_the_emulator_with_files_of_ones_choice(tmp_path: Path) -> None:
+    emulator = tmp_path / "emulator"
+    emulator.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    emulator.chmod(0o755)
+    path = tmp_path / "reproduce.sh"
+    path.write_text(script(machine("one-node-options")))
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "KERNEL": "/my kernel"}
+    done = subprocess.run(["sh", str(path)], env=environment, capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()
+    assert said[said.index("-kernel") + 1] == "/my kernel"
+    assert said[said.index("-initrd") + 1] == "/initrd"
+    assert said[said.index("-M") + 1] == "virt-7.2"
+    assert said[-2:] == ["-device", "virtio-rng-pci"]

@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The runner over a fake guest: how each way of ending, being lost or being another machine becomes a verdict.
+
+The fake stands at the seam (`Shop`, `BuiltCell`, `GuestLike`); evidence, judge and compare are the real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from lab import campaign
+from lab.accel import Accelerator
+from lab.compare import Summary, conclude
+from lab.console import Console
+from lab.deadline import Deadline
+from lab.errors import BootError, BuildError, GuestLost, InfraError, LabError
+from lab.evidence import RunDir, load
+from lab.guest import Description
+from lab.model import CampaignSpec, Kernel, Topology
+from lab.outcome import Case, End, Mismatch, Outcome
+from lab.plan import Cell, Plan, Selection, plan
+from lab.progress import Progress
+from lab.runner import Runner
+from lab.ssh import Ended
+
+CASES = {
+    "demo": (
+        Case(scenario="demo", name="guard"),
+        Case(scenario="demo", name="grow", requires=frozenset({"shm-expand"})),
+        Case(scenario="demo", name="last"),
+    )
+}
+PANIC = "[    3.100000] Kernel panic - not syncing: Fatal exception\n[    3.200000] ---[ end Kernel panic ]---\n"
+
+
+def ktap(*results: str, count: int = 3) -> bytes:
+    """A KTAP stream of result lines."""
+    return "".join(f"{line}\n" for line in ("KTAP version 1", f"1..{count}", *results)).encode()
+
+
+GOOD = ktap("ok 1 guard", "ok 2 grow", "ok 3 last")
+BASE = ktap("ok 1 guard", "# touch: SIGBUS", "not ok 2 grow", "ok 3 last")
+
+
+def ended(stdout: bytes, end: End = End.EXITED, status: int | None = 0, note: str = "") -> Ended:
+    return Ended(end=end, status=status, stdout=stdout, stderr=b"", duration_s=0.1, note=note)
+
+
+@dataclass
+class Behaviour:
+    """What one guest (of several, boot by boot) does."""
+
+    runs: Sequence[Ended | LabError] = ()
+    console: Sequence[str] = ()
+    boot_error: LabError | None = None
+    facts_error: LabError | None = None
+    mismatches: tuple[Mismatch, ...] = ()
+
+
+@dataclass
+class FakeGuest:
+    behaviour: Behaviour
+    console: Console
+    commands: list[str]
+    boot_s: float = 0.5
+    accelerator: Accelerator = field(default_factory=lambda: Accelerator(name="tcg", slowdown=1.0, why="fake"))
+    closed: bool = False
+    count: int = 0
+
+    def facts(self) -> str:
+        if self.behaviour.facts_error:
+            raise self.behaviour.facts_error
+        return "machine=fake\n"
+
+    def push(self, programs: Mapping[str, Path]) -> None:
+        assert not self.closed
+
+    def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended:
+        assert not self.closed
+        self.commands.append(command)
+        said = self.behaviour.console[self.count] if self.count < len(self.behaviour.console) else ""
+        with self.console.path.open("a") as file:
+            file.write(said)
+        result = self.behaviour.runs[self.count]
+        self.count += 1
+        if isinstance(result, LabError):
+            raise result
+        return result
+
+    def describe(self) -> Description:
+        return Description(domain_xml="<domain/>", qemu_args=("qemu",), reproduce="#!/bin/sh\n")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class FakeBuilt:
+    behaviours: list[Behaviour]
+    guests: list[FakeGuest] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    mismatches: tuple[Mismatch, ...] = ()
+    programs: Mapping[str, Path] = field(default_factory=lambda: {"demo": Path("/demo")})
+    config: bytes = b"CONFIG_X=y\n"
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+    def boot(self, console: Path) -> FakeGuest:
+        behaviour = self.behaviours.pop(0)
+        self.mismatches = behaviour.mismatches
+        with console.open("a") as file:
+            file.write("booting\npagelab: ready\n")
+        if behaviour.boot_error:
+            raise behaviour.boot_error
+        guest = FakeGuest(behaviour, Console(console), self.commands)
+        self.guests.append(guest)
+        return guest
+
+    def verify(self, facts: str) -> tuple[Mismatch, ...]:
+        return self.mismatches
+
+
+@dataclass
+class FakeShop:
+    built: Mapping[str, FakeBuilt | LabError]
+
+    def prepare(self, cell: Cell, progress: Progress) -> FakeBuilt:
+        progress("mm", done=0.5)
+        made = self.built[cell.kernel.name]
+        if isinstance(made, LabError):
+            raise made
+        return made
+
+
+class NoScreen:
+    def building(self, cell: Cell, detail: str, done: float | None) -> None:
+        pass
+
+    def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None:
+        pass
+
+
+BUILD = {
+    "source": "tarball:x",
+    "source_sha256": "s",
+    "config_sha256": "c",
+    "compiler": "gcc",
+    "release": "6.12.0",
+    "series_sha256": "",
+    "build_id": "b",
+}
+
+
+def a_plan(kernels: Sequence[str], isolation: Literal["fresh", "shared"] = "shared") -> Plan:
+    machine = Topology.model_validate({"name": "machine", "arch": "x86_64", "page_size": "4K", "memory": "256M"})
+    known = {
+        "baseline": Kernel(name="baseline", source="tarball:x"),
+        "patched": Kernel(name="patched", source="tarball:x", series="s", provides=frozenset({"shm-expand"})),
+    }
+    spec = CampaignSpec(name="test", topologies=("machine",), kernels=tuple(kernels), isolation=isolation)
+    return plan(spec, [machine], [known[name] for name in kernels], [Selection(scenario="demo")])
+
+
+Play = Callable[..., Summary]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """Run a campaign over scripted guests and give its summary, as `lab report` would."""
+
+    def go(isolation: Literal["fresh", "shared"] = "shared", **behaviours: list[Behaviour] | LabError) -> Summary:
+        planned = a_plan(list(behaviours), isolation)
+        built: dict[str, FakeBuilt | LabError] = {}
+        for name, each in behaviours.items():
+            provenance = {**BUILD, "series_sha256": name, "build_id": name}
+            built[name] = each if isinstance(each, LabError) else FakeBuilt(each, provenance=provenance)
+        metadata = campaign.describe(planned, CASES)
+        run_dir = RunDir.create(tmp_path, "test", metadata, output=tmp_path / "run")
+        runner = Runner(
+            plan=planned,
+            shop=FakeShop(built),
+            run_dir=run_dir,
+            metadata=metadata,
+            cases=CASES,
+            screen=NoScreen(),
+            jobs=2,
+        )
+        runner.run()
+        for made in built.values():
+            if isinstance(made, FakeBuilt):
+                assert all(guest.closed for guest in made.guests)
+        return conclude(load(run_dir.path))
+
+    return go
+
+
+def outcomes(summary: Summary, kernel: str) -> dict[str, Outcome]:
+    return {record.case: record.outcome for record in summary.records if record.kernel == kernel}
+
+
+def reason(summary: Summary, case: str) -> str:
+    return next(record.excerpt for record in summary.records if record.case == case)
+
+
+GOOD_GUEST = [Behaviour(runs=[ended(GOOD)])]
+BASE_GUEST = [Behaviour(runs=[ended(BASE, status=1)])]
+
+
+def test_fixed(play: Play) -> None:
+    summary = play(baseline=list(BASE_GUEST), patched=list(GOOD_GUEST))
+    assert outcomes(summary, "baseline") == {"guard": Outcome.PASS, "grow": Outcome.FAIL, "last": Outcome.PASS}
+    assert outcomes(summary, "patched") == dict.fromkeys(("guard", "grow", "last"), Outcome.PASS)
+    assert summary.exit_code == 0
+
+
+def test_a_case_without_power_fails_the_campaign(play: Play) -> None:
+    summary = play(baseline=list(GOOD_GUEST), patched=list(GOOD_GUEST))
+    assert summary.exit_code == 1
+    assert [record.case for record in summary.no_power] == ["grow"]
+
+
+def test_regression(play: Play) -> None:
+    worse = ktap("not ok 1 guard", "ok 2 grow", "ok 3 last")
+    summary = play(baseline=list(BASE_GUEST), patched=[Behaviour(runs=[ended(worse, status=1)])])
+    assert summary.exit_code == 1
+    assert [record.case for record in summary.not_met] == ["guard"]
+
+
+def test_panic_in_the_middle_is_a_crash_and_the_rest_runs_in_the_next_guest(play: Play) -> None:
+    first = Behaviour(runs=[ended(ktap("ok 1 guard"), End.PANIC, None)], console=[PANIC])
+    second = Behaviour(runs=[ended(ktap("ok 1 last", count=1))])
+    summary = play(patched=[first, second])
+    assert outcomes(summary, "patched") == {"guard": Outcome.PASS, "grow": Outcome.CRASH, "last": Outcome.PASS}
+    assert "panic" in reason(summary, "grow").lower()
+    assert "Fatal exception" in reason(summary, "grow")
+    assert summary.exit_code == 1
+
+
+def test_lost_connection_is_the_labs_trouble(play: Play) -> None:
+    first = Behaviour(runs=[ended(ktap("ok 1 guard"), End.LOST, None, "EOFError")])
+    summary = play(patched=[first, Behaviour(runs=[ended(ktap("ok 1 last", count=1))])])
+    assert outcomes(summary, "patched")["grow"] is Outcome.BROKEN
+    assert "SSH connection" in reason(summary, "grow")
+    assert summary.exit_code == 2
+
+
+def test_dead_emulator(play: Play) -> None:
+    first = Behaviour(runs=[ended(ktap("ok 1 guard"), End.QEMU_DEAD, None)])
+    summary = play(patched=[first, Behaviour(runs=[ended(ktap("ok 1 last", count=1))])])
+    assert outcomes(summary, "patched")["grow"] is Outcome.BROKEN
+    assert "emulator" in reason(summary, "grow")
+
+
+def test_deadline_is_a_hang_of_the_case_that_ran(play: Play) -> None:
+    first = Behaviour(runs=[ended(ktap("ok 1 guard"), End.DEADLINE, None, "silent for 15 s")])
+    summary = play(patched=[first, Behaviour(runs=[ended(ktap("ok 1 last", count=1))])])
+    assert outcomes(summary, "patched") == {"guard": Outcome.PASS, "grow": Outcome.HANG, "last": Outcome.PASS}
+    assert "silent" in reason(summary, "grow")
+    assert summary.exit_code == 1
+
+
+def test_flood_is_cut_off(play: Play) -> None:
+    summary = play(patched=[Behaviour(runs=[ended(ktap("ok 1 guard") + b"x" * 10000, End.FLOODED, None)])])
+    assert outcomes(summary, "patched")["grow"] is Outcome.BROKEN
+    assert "flood" in reason(summary, "grow")
+
+
+def test_killed_by_a_signal(play: Play) -> None:
+    first = Behaviour(runs=[ended(ktap("ok 1 guard"), status=139), ended(ktap("ok 1 last", count=1))])
+    summary = play(patched=[first])
+    assert outcomes(summary, "patched")["grow"] in (Outcome.CRASH, Outcome.BROKEN)
+    assert summary.exit_code != 0
+
+
+def test_missing_plan(play: Play) -> None:
+    summary = play(patched=[Behaviour(runs=[ended(b"sh: not found\n", status=127)])])
+    assert set(outcomes(summary, "patched").values()) == {Outcome.BROKEN}
+    assert "no plan line" in reason(summary, "guard")
+    assert summary.exit_code == 2
+
+
+def test_plan_with_too_few_lines(play: Play) -> None:
+    summary = play(patched=[Behaviour(runs=[ended(ktap("ok 1 guard", "ok 2 grow"))])])
+    assert outcomes(summary, "patched")["last"] is Outcome.BROKEN
+    assert "2 of 3" in reason(summary, "last")
+
+
+def test_a_case_that_nobody_declared(play: Play) -> None:
+    forged = ktap("ok 1 guard", "ok 2 grow", "ok 3 last", "ok 4 forged", count=4)
+    summary = play(patched=[Behaviour(runs=[ended(forged)])])
+    assert outcomes(summary, "patched")["forged"] is Outcome.BROKEN
+    assert summary.exit_code == 2
+
+
+def test_a_kernel_warning_under_a_green_run_is_not_green(play: Play) -> None:
+    warning = (
+        "[    5.000000] ------------[ cut here ]------------\n"
+        "[    5.000000] WARNING: CPU: 1 PID: 77 at mm/shmem.c:1234 shmem_grow+0x10/0x20\n"
+        "[    5.000000] ---[ end trace 0000000000000000 ]---\n"
+    )
+    summary = play(patched=[Behaviour(runs=[ended(GOOD)], console=[warning])])
+    assert outcomes(summary, "patched")["console"] is Outcome.CRASH
+    assert summary.exit_code == 1
+
+
+def test_another_machine_is_invalid_and_nothing_runs(play: Play) -> None:
+    liar = Behaviour(mismatches=(Mismatch(fact="page_size", asked="64K", got="4K"),))
+    summary = play(baseline=list(BASE_GUEST), patched=[liar])
+    assert set(outcomes(summary, "patched").values()) == {Outcome.BROKEN}
+    assert "asked 64K, got 4K" in reason_of(summary, "patched", "grow")
+    assert summary.exit_code == 2
+
+
+def reason_of(summary: Summary, kernel: str, case: str) -> str:
+    return next(each.excerpt for each in summary.records if (each.kernel, each.case) == (kernel, case))
+
+
+def test_a_kernel_that_does_not_boot_is_a_finding(play: Play) -> None:
+    dead = Behaviour(boot_error=BootError("machine: the kernel died", excerpt="VFS: unable to mount root"))
+    summary = play(baseline=list(BASE_GUEST), patched=[dead])
+    assert set(outcomes(summary, "patched").values()) == {Outcome.BROKEN}
+    assert "unable to mount root" in reason_of(summary, "patched", "grow")
+    assert summary.exit_code == 1
+
+
+def test_ssh_that_fails_once_is_tried_again(play: Play) -> None:
+    deaf = Behaviour(facts_error=GuestLost("no answer"))
+    summary = play(patched=[deaf, *GOOD_GUEST])
+    assert outcomes(summary, "patched")["grow"] is Outcome.PASS
+    assert summary.exit_code == 0
+
+
+def test_ssh_that_fails_always_is_broken(play: Play) -> None:
+    summary = play(patched=[Behaviour(facts_error=GuestLost("no answer")) for _ in range(2)])
+    assert set(outcomes(summary, "patched").values()) == {Outcome.BROKEN}
+    assert "no answer" in reason(summary, "grow")
+    assert summary.exit_code == 2
+
+
+def test_libvirt_that_refuses_is_broken(play: Play) -> None:
+    summary = play(patched=[Behaviour(boot_error=InfraError("libvirt cannot start machine"))])
+    assert summary.exit_code == 2
+    assert "libvirt" in reason(summary, "grow")
+
+
+def test_a_build_that_fails_breaks_its_cells_only(play: Play) -> None:
+    failed = BuildError("make failed", excerpt="mm/shmem.c:7:1: error: expected ';'")
+    summary = play(baseline=list(BASE_GUEST), patched=failed)
+    assert outcomes(summary, "baseline")["grow"] is Outcome.FAIL
+    assert set(outcomes(summary, "patched").values()) == {Outcome.BROKEN}
+    assert "expected ';'" in reason_of(summary, "patched", "grow")
+    assert summary.exit_code == 2
+
+
+def test_setup_errors_and_skips_are_no_failures_of_the_kernel(play: Play) -> None:
+    said = ktap("ok 1 guard # SKIP needs 2 nodes, has 1", "not ok 2 grow # ERROR mmap: ENOMEM", "ok 3 last")
+    summary = play(patched=[Behaviour(runs=[ended(said, status=1)])])
+    assert outcomes(summary, "patched") == {"guard": Outcome.SKIP, "grow": Outcome.BROKEN, "last": Outcome.PASS}
+    assert summary.exit_code == 2
+
+
+def test_a_crash_on_the_baseline_is_no_expected_failure(play: Play) -> None:
+    said = ktap("ok 1 guard", "not ok 2 grow # CRASH signal=7 (SIGBUS)", "ok 3 last")
+    summary = play(baseline=[Behaviour(runs=[ended(said, status=1)])], patched=list(GOOD_GUEST))
+    assert outcomes(summary, "baseline")["grow"] is Outcome.CRASH
+    assert summary.exit_code == 1
+
+
+def test_a_hung_task_costs_the_guest(play: Play) -> None:
+    stuck = ktap("ok 1 guard", "not ok 2 grow # TIMEOUT state=D after 5000 ms", "ok 3 last")
+    summary = play("shared", patched=[Behaviour(runs=[ended(stuck, status=1)])])
+    assert outcomes(summary, "patched")["grow"] is Outcome.HANG
+
+
+def test_a_defect_of_the_lab_is_broken_and_is_raised(play: Play, tmp_path: Path) -> None:
+    with pytest.raises(IndexError):
+        play(patched=[Behaviour(runs=[])])
+    summary = conclude(load(tmp_path / "run"))
+    assert summary.exit_code == 2
+
+
+def test_environment_of_the_program(play: Play, tmp_path: Path) -> None:
+    built = FakeBuilt(list(GOOD_GUEST), provenance=BUILD)
+    planned = a_plan(["patched"])
+    metadata = campaign.describe(planned, CASES)
+    run_dir = RunDir.create(tmp_path, "test", metadata, output=tmp_path / "run")
+    Runner(
+        plan=planned,
+        shop=FakeShop({"patched": built}),
+        run_dir=run_dir,
+        metadata=metadata,
+        cases=CASES,
+        screen=NoScreen(),
+        jobs=1,
+    ).run()
+    (command,) = built.commands
+    assert "LAB_FEATURES=shm-expand" in command
+    assert "LAB_TIMEOUT_SCALE=1" in command
+    assert command.endswith("/lab/demo")
