@@ -32,7 +32,7 @@ unit: setup
 	@$(PYTHON) -m pytest tests/unit $(ARGS)
 
 bench: setup
-	@$(PYTHON) -m pytest -q -s tests/benchmarks $(ARGS)
+	@$(PYTHON) -m tests.benchmarks $(ARGS)
 
 lint: setup
 	@$(PYTHON) -m ruff check lab tests

@@ -44,7 +44,7 @@ $package installed
 install_packages() {
     for_what=$1
     shift
-    say "$for_what needs $# Debian packages that are not installed:"
+    say "$for_what needs Debian packages that are not installed ($#):"
     printf '%s ' "$@" | fold -s -w 100 | sed 's/^/    /; s/ *$//'
     printf '\n'
     if [ "$(id -u)" -ne 0 ]; then

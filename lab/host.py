@@ -19,6 +19,7 @@ from lab import proc
 from lab.arch import ARCHES, Arch
 from lab.arch.record import GIB, MIB
 from lab.cache import default_root
+from lab.errors import UsageError
 from lab.library import Library
 from lab.model import format_size
 
@@ -50,6 +51,16 @@ class Check:
     status: Status
     detail: str
     fix: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the lab works as far as this goes."""
+        return self.status is not Status.FAIL
+
+    def line(self) -> str:
+        """The check as `lab doctor` shows it; the fix on a line of its own, ready to paste."""
+        shown = f"{self.status:<5}{self.name}: {self.detail}"
+        return f"{shown}\n     fix: {self.fix}" if self.fix else shown
 
 
 def _installed(packages: Sequence[str]) -> frozenset[str] | None:
@@ -99,7 +110,7 @@ class Host:
         """A command that needs root, as this user types it."""
         return shlex.join(command if self.uid == 0 else ["sudo", *command])
 
-    def install(self, packages: Iterable[str]) -> str:
+    def install_command(self, packages: Iterable[str]) -> str:
         """The command that installs packages."""
         return self.as_root(["apt-get", "install", "--no-install-recommends", *packages])
 
@@ -117,29 +128,46 @@ def arch_packages(campaigns: Iterable[str], host: Host | None = None) -> tuple[s
     return tuple(dict.fromkeys(package for name in names for package in host.packages_of(ARCHES[name])))
 
 
-def missing_packages(arches: Iterable[Arch], host: Host | None = None) -> list[str]:
+def missing_packages(arches: Iterable[str], host: Host | None = None) -> list[str]:
     """The packages that building for and emulating these architectures needs and this host lacks."""
     host = host or Host()
-    wanted = [*base_packages(), *(package for arch in arches for package in host.packages_of(arch))]
+    wanted = [*base_packages(), *(package for name in arches for package in host.packages_of(ARCHES[name]))]
     present = host.installed(wanted)
     return [] if present is None else [name for name in dict.fromkeys(wanted) if name not in present]
 
 
-def checks(arches: Sequence[Arch], *, cache: Path | None = None, host: Host | None = None) -> list[Check]:
-    """Everything about this host that the lab depends on, for the architectures that are wanted."""
+def install(arches: Iterable[str], host: Host | None = None) -> int:
+    """Install what is missing for these architectures; apt talks to the terminal, its exit status is returned.
+
+    Cannot ask for a password: where sudo wants one, UsageError says what to type instead.
+    """
     host = host or Host()
+    missing = missing_packages(arches, host)
+    if not missing:
+        return 0
+    prefix = [] if host.uid == 0 else ["sudo", "--non-interactive"]
+    if prefix and (host.which("sudo") is None or proc.run([*prefix, "true"], check=False, timeout_s=30).status):
+        raise UsageError("packages are installed by root", hint=f"run: {host.install_command(missing)}")
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+    return proc.start([*prefix, "env", "DEBIAN_FRONTEND=noninteractive", *install]).wait()
+
+
+def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host | None = None) -> list[Check]:
+    """Everything about this host that the lab depends on, for the architectures (by name) that are wanted."""
+    host = host or Host()
+    per_arch = [look(host, ARCHES[name]) for name in arches for look in (_compiler, _emulator)]
     return [
         _python(host),
         _packages(host),
         _programs(host),
         _headers(host),
         _modules(host),
-        *(check for arch in arches for check in (_compiler(host, arch), _emulator(host, arch))),
+        *per_arch,
         _libvirt_driver(host),
         *([_libvirt_user(host)] if host.uid == 0 else []),
         _ccache(host),
         _kvm(host),
-        _disk(host, cache or default_root()),
+        _disk(host, cache_root or default_root()),
         _memory(host),
         _tmp(host),
         _apt_sources(host),
@@ -165,7 +193,7 @@ def _packages(host: Host) -> Check:
             name="packages", status=Status.WARN, detail="no dpkg: not a Debian, programs are looked for instead"
         )
     missing = missing_packages([], host)
-    return _check("packages", not missing, "all there", f"missing: {' '.join(missing)}", host.install(missing))
+    return _check("packages", not missing, "all there", f"missing: {' '.join(missing)}", host.install_command(missing))
 
 
 def _programs(host: Host) -> Check:
@@ -186,20 +214,20 @@ def _modules(host: Host) -> Check:
 def _compiler(host: Host, arch: Arch) -> Check:
     name = f"{arch.cross}gcc"
     found = host.which(name)
-    fix = host.install(host.packages_of(arch))
+    fix = host.install_command(host.packages_of(arch))
     return _check(f"{arch.name} compiler", found is not None, found or "", f"no {name}", fix)
 
 
 def _emulator(host: Host, arch: Arch) -> Check:
     found = host.which(arch.qemu)
-    fix = host.install(host.packages_of(arch))
+    fix = host.install_command(host.packages_of(arch))
     return _check(f"{arch.name} emulator", found is not None, found or "", f"no {arch.qemu}", fix)
 
 
 def _libvirt_driver(host: Host) -> Check:
     driver = "libvirt/connection-driver/libvirt_driver_qemu.so"
     found = _any(host, f"usr/lib/*/{driver}", f"usr/lib/{driver}", f"usr/lib64/{driver}")
-    fix = host.install(["libvirt-daemon", "libvirt-daemon-driver-qemu"])
+    fix = host.install_command(["libvirt-daemon", "libvirt-daemon-driver-qemu"])
     return _check("libvirt", found is not None, str(found), "its QEMU driver is not installed", fix)
 
 
@@ -212,7 +240,7 @@ def _libvirt_user(host: Host) -> Check:
 def _ccache(host: Host) -> Check:
     found = host.which("ccache")
     problem = "not there: kernels that were built before are compiled anew"
-    return _check("ccache", found is not None, found or "", problem, host.install(["ccache"]), bad=Status.WARN)
+    return _check("ccache", found is not None, found or "", problem, host.install_command(["ccache"]), bad=Status.WARN)
 
 
 def _kvm(host: Host) -> Check:
@@ -285,7 +313,7 @@ def _total_memory(host: Host) -> int:
 
 
 def _fix_base(host: Host) -> str:
-    return host.install(missing_packages([], host) or base_packages())
+    return host.install_command(missing_packages([], host) or base_packages())
 
 
 def _any(host: Host, *patterns: str) -> Path | None:

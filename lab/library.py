@@ -222,9 +222,9 @@ def _each(
     """What a campaign's words mean; one that means nothing is an error of that line of the campaign's file."""
     found: list[Any] = []
     for index, word in enumerate(words):
-        beside = str(document.path.parent / Path(word).expanduser()) if is_path(word) else word
+        meant = str(_existing(document, (key, index), word, "a YAML file", Path.is_file)) if is_path(word) else word
         try:
-            found += select([beside])
+            found += select([meant])
         except InputError:
             raise
         except UsageError as error:

@@ -32,7 +32,7 @@ Place = tuple[str | int, ...]
 Model = TypeVar("Model", bound=Spec)
 
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
+_FLOAT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)?(?:\.[0-9]+(?:[eE][-+]?[0-9]{1,3})?|[eE][-+]?[0-9]{1,3})")
 _WORDS: Mapping[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -85,10 +85,17 @@ def read(path: Path) -> Document:
         line = text.count("\n", 0, error.position) + 1
         raise InputError(path, line, None, f"expected text, got the character {error.character:#x}") from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        why = " ".join(part for part in (error.problem, error.context) if part)
-        raise InputError(path, mark.line + 1 if mark else None, None, f"not YAML: {why}") from None
+        raise _not_yaml(path, error) from None
     return Document(path=path, data=data, lines=lines)
+
+
+def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> InputError:
+    """A mistake of syntax, at the line where reading stopped, with the line where what was being read began."""
+    mark, began = error.problem_mark or error.context_mark, error.context_mark
+    why = " ".join(part for part in (error.problem, error.context) if part)
+    if mark and began and began.line < mark.line:
+        why += f" that began on line {began.line + 1}"
+    return InputError(path, mark.line + 1 if mark else None, None, f"not YAML: {why}")
 
 
 def spell(where: Place) -> str:

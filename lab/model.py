@@ -49,9 +49,11 @@ def format_size(size: int) -> str:
 
 
 def parse_cpus(value: object) -> tuple[int, ...]:
-    """CPU numbers, sorted, from `0-1,4` (or a single number, or nothing); ValueError otherwise."""
+    """CPU numbers, sorted, from `0-1,4` (or one number, a list of numbers, or nothing); ValueError otherwise."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
+    if isinstance(value, list | tuple):
+        value = ",".join(map(str, value))
     if not isinstance(value, str):
         raise ValueError(f"expected CPU numbers such as 0-1,4, got {_short(value)}")
     cpus: list[int] = []

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/arch: every record is whole, and every spelling means one architecture."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from lab import data
+from lab.arch import ARCHES, Arch, find
+from lab.errors import UsageError
+
+RECORDS = [pytest.param(record, id=name) for name, record in ARCHES.items()]
+
+
+@pytest.mark.parametrize("arch", RECORDS)
+def test_every_spelling_finds_it(arch: Arch) -> None:
+    for word in (arch.name, arch.uname, arch.libvirt_arch, *arch.aliases):
+        assert find(word) is arch
+
+
+@pytest.mark.parametrize("arch", RECORDS)
+def test_a_record_is_whole(arch: Arch) -> None:
+    assert arch.packages
+    assert arch.qemu.startswith("qemu-system-")
+    assert arch.cross.endswith("-")
+    assert set(arch.hugepages) == set(arch.page_sizes), "say which hugepages go with every page size, if none then ()"
+    for base, sizes in arch.hugepages.items():
+        assert all(size > base and not size & (size - 1) for size in sizes)
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", package) for package in (*arch.packages, *arch.native_packages))
+
+
+@pytest.mark.parametrize("arch", RECORDS)
+def test_its_config_fragments_are_there(arch: Arch) -> None:
+    names = ["base", arch.config_fragment, *filter(None, arch.page_sizes.values())]
+    missing = [name for name in names if not (data.images() / "config" / f"{name}.config").is_file()]
+    assert not missing, f"images/config lacks {missing}"
+
+
+def test_an_unknown_one_says_the_choices() -> None:
+    with pytest.raises(UsageError, match=r"unknown arch 'arm46'; did you mean 'arm64'\?") as caught:
+        find("arm46")
+    assert all(name in str(caught.value) for name in ARCHES)
+
+
+def test_nonsense_records_are_refused() -> None:
+    arch = next(iter(ARCHES.values()))
+    with pytest.raises(ValueError, match="powers of two"):
+        dataclasses.replace(arch, page_sizes={3000: ""}, hugepages={})
+    with pytest.raises(ValueError, match="page size it does not have"):
+        dataclasses.replace(arch, hugepages={1: ()})

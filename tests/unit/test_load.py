@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/load.py and lab/library.py: what is wrong in a file is one line with file, line, key, expectation, nearest match.
+
+tests/golden/load holds wrong files, by what they should describe; messages.txt beside them has the line each one
+gives. After adding a file: `PAGELAB_REGENERATE=1 pytest tests/unit/test_load.py`, then read the difference.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.errors import InputError, UsageError
+from lab.library import Library
+from lab.load import MAX_BYTES, read, spell
+from lab.model import Topology
+from lab.plan import Filters, Selection
+
+GOLDEN = Path(__file__).parents[1] / "golden/load"
+WRONG = sorted(path.relative_to(GOLDEN) for path in GOLDEN.glob("*/*.yaml"))
+NODES = """\
+arch: x86_64
+page_size: 4K
+vcpus: 2
+numa: [{cpus: 0, memory: 256M}, {cpus: 1, memory: 256M}]
+"""
+PLAIN = "arch: arm64\npage_size: 64K\nmemory: 512M\n"
+CAMPAIGN = "topologies: [two-nodes, one-node]\nkernels: [plain, patched]\n"
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    """A small library of its own, so that what is shipped can change."""
+    files = {
+        "topologies/two-nodes.yaml": NODES,
+        "topologies/one-node.yaml": PLAIN,
+        "topologies/other-node.yaml": PLAIN,
+        "campaigns/pair.yaml": CAMPAIGN,
+        "kernels/plain.yaml": "source: debian:linux-source-6.12\n",
+        "kernels/patched.yaml": "source: debian:linux-source-6.12\nseries: expand-fault\nprovides: [shm-expand]\n",
+        "scenarios/expand.c": "",
+        "scenarios/fork.c": "",
+        "scenarios/lab.h": "",
+        "config/debug-vm.config": "CONFIG_DEBUG_VM=y\n",
+        "series/expand-fault/6.12/0001-x.patch": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return library_in(tmp_path)
+
+
+def library_in(root: Path) -> Library:
+    return Library(
+        topology_dirs=(root / "topologies",),
+        campaign_dirs=(root / "campaigns",),
+        kernel_dirs=(root / "kernels",),
+        scenario_dirs=(root / "scenarios",),
+        config_dirs=(root / "config",),
+        series_dirs=(root / "series",),
+    )
+
+
+def failure(work: Callable[[], object]) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        work()
+    return caught.value
+
+
+def golden_messages(library: Library) -> str:
+    """A line for every wrong file, as `lab` would print it, with paths relative to the golden directory."""
+    loaders: dict[str, Callable[[str], object]] = {
+        "topology": library.topology,
+        "kernel": library.kernel,
+        "campaign": library.campaign,
+    }
+    lines = []
+    for name in WRONG:
+        error = failure(partial(loaders[name.parts[0]], str(GOLDEN / name)))
+        assert isinstance(error, InputError), f"{name}: {error}"
+        lines.append(str(error).replace(f"{GOLDEN}/", ""))
+    return "\n".join(lines) + "\n"
+
+
+def test_every_wrong_file_has_its_line(library: Library) -> None:
+    messages = golden_messages(library)
+    expected = GOLDEN / "messages.txt"
+    if os.environ.get("PAGELAB_REGENERATE"):
+        expected.write_text(messages)
+    assert messages.splitlines() == expected.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"arch: x86_64\nmemory: \xff", ":2: expected UTF-8 text, got the byte 0xff"),
+        (b"arch: x86_64\n\nmemory: \x00", ":3: expected text, got the character 0x0"),
+        (b"# " + b"x" * MAX_BYTES, "expected at most 256 KiB"),
+        (b"[" * 100_000, "nested more than 16 deep"),
+        (b"a: " + b"9" * 10_000, "unknown key"),
+        (b"a: " * 1000, "not YAML: mapping values are not allowed here"),
+        (b"arch: '" + b"x" * 9000 + b"'", "unknown arch"),
+        (b"\xef\xbb\xbfarch: amd64\nmemory: 1G", "page_size: is required"),
+    ],
+)
+def test_bytes_that_are_no_topology(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_bytes(content)
+    error = failure(lambda: read(path).build(Topology))
+    assert words in str(error)
+    assert "\n" not in str(error)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo.yaml"
+    os.mkfifo(fifo)
+    assert "no such file" in str(failure(lambda: read(tmp_path / "none.yaml")))
+    assert "a directory" in str(failure(lambda: read(tmp_path)))
+    assert "something else" in str(failure(lambda: read(fifo)))
+    assert "expected a YAML file" in str(failure(lambda: read(Path("nul\0.yaml"))))
+
+
+def test_a_file_name_that_is_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "two words.yaml"
+    path.write_text(NODES)
+    assert "expected a file name of letters" in str(failure(lambda: read(path).build(Topology)))
+
+
+@given(st.text(max_size=300))
+def test_no_text_is_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    try:
+        read(path).build(Topology)
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1, error
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(Topology.model_fields)),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+            max_leaves=6,
+        ),
+        max_size=6,
+    )
+)
+def test_no_value_is_a_traceback(tmp_path_factory: pytest.TempPathFactory, data: dict[str, object]) -> None:
+    import json
+
+    path = tmp_path_factory.getbasetemp() / "value.yaml"
+    path.write_text(json.dumps(data))  # JSON is YAML
+    try:
+        read(path).build(Topology)
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1, error
+
+
+def test_scalars_are_read_by_yaml_1_2(tmp_path: Path) -> None:
+    path = tmp_path / "scalars.yaml"
+    path.write_text("a: [on, no, 010, 1:30, 0x10, 2026-01-01, 7, -1, 1.5, 1e3, true, ~, '7', 0-1]\n")
+    expected = ["on", "no", "010", "1:30", "0x10", "2026-01-01", 7, -1, 1.5, 1000.0, True, None, "7", "0-1"]
+    assert read(path).data["a"] == expected
+
+
+def test_places_are_spelled_as_users_write_them() -> None:
+    assert spell(("numa", 1, "memory")) == "numa[1].memory"
+    assert spell(()) == ""
+    assert "\n" not in spell(("a\nb",))
+
+
+# The library.
+
+
+def test_names_globs_and_paths(library: Library, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere/mine.yaml"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text(NODES)
+    names = [each.name for each in library.select_topologies(["*-node", "two-nodes", str(elsewhere), "one*"])]
+    assert names == ["one-node", "other-node", "two-nodes", "mine"]
+
+
+def test_an_unknown_name_says_the_choices_and_the_nearest(library: Library) -> None:
+    error = failure(lambda: library.topology("two-node"))
+    assert "did you mean 'two-nodes'" in str(error)
+    assert "one-node, other-node, two-nodes" in str(error)
+    assert "unknown kernel 'nothing*'" in str(failure(lambda: library.select_kernels(["nothing*"])))
+    assert "unknown campaign" in str(failure(lambda: library.campaign("quik")))
+    assert "unknown scenario" in str(failure(lambda: library.scenario("lab")))
+
+
+def test_one_name_for_two_files(library: Library, tmp_path: Path) -> None:
+    other = tmp_path / "x/two-nodes.yaml"
+    other.parent.mkdir()
+    other.write_text(PLAIN)
+    error = failure(lambda: library.select_topologies(["two-nodes", str(other)]))
+    assert "two different topology files are called 'two-nodes'" in str(error)
+
+
+def test_a_kernel_s_paths_are_relative_to_its_file(library: Library, tmp_path: Path) -> None:
+    place = tmp_path / "mine"
+    (place / "linux").mkdir(parents=True)
+    (place / "fix.patch").touch()
+    (place / "extra.config").touch()
+    (place / "kernel.yaml").write_text(
+        "source: path:linux\nseries: fix.patch\nconfig: [debug-vm, ./extra.config]\nprovides: [shm-expand]\n"
+    )
+    kernel = library.kernel(str(place / "kernel.yaml"))
+    assert kernel.source == f"path:{place}/linux"
+    assert kernel.series == f"{place}/fix.patch"
+    assert kernel.config == ("debug-vm", f"{place}/extra.config")
+
+
+def test_a_git_source_keeps_its_revision(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "a@b").mkdir()
+    (tmp_path / "k.yaml").write_text("source: git:a@b@v6.12\n")
+    assert library.kernel(str(tmp_path / "k.yaml")).source == f"git:{tmp_path}/a@b@v6.12"
+
+
+def test_a_series_of_the_library_stays_a_name(library: Library) -> None:
+    assert library.kernel("patched").series == "expand-fault"
+
+
+def test_scenarios_with_cases(library: Library) -> None:
+    everything = (Selection(scenario="expand"), Selection(scenario="fork"))
+    assert library.select_scenarios(["*"]) == everything
+    assert library.select_scenarios(["fork", "expand"]) == everything
+    assert library.select_scenarios(["expand.grow_*", "expand.b"]) == (
+        Selection(scenario="expand", cases=("grow_*", "b")),
+    )
+    assert library.select_scenarios(["expand.b", "expand"]) == (Selection(scenario="expand"),)
+
+
+def test_a_filter_adds_what_the_campaign_lacks(library: Library) -> None:
+    planned = library.plan("pair", Filters(topologies=("other-node",), kernels=("plain",), tests=("expand.a",)))
+    assert [cell.name for cell in planned.cells] == ["other-node/plain"]
+    assert planned.cells[0].scenarios == (Selection(scenario="expand", cases=("a",)),)
+
+
+def test_a_filter_narrows_what_the_campaign_has(library: Library) -> None:
+    planned = library.plan("pair", Filters(topologies=("*-node",)))
+    assert [cell.name for cell in planned.cells] == ["one-node/plain", "one-node/patched"]
+
+
+def test_a_filter_by_path(library: Library, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("source: debian:linux-source-6.1\n")
+    planned = library.plan("pair", Filters(topologies=("two-nodes",), kernels=("plain", str(mine))))
+    assert [cell.name for cell in planned.cells] == ["two-nodes/plain", "two-nodes/mine"]
+
+
+def test_a_filter_that_means_nothing(library: Library) -> None:
+    assert "did you mean 'two-nodes'" in str(failure(lambda: library.plan("pair", Filters(topologies=("two-nods",)))))
+    assert "unknown scenario" in str(failure(lambda: library.plan("pair", Filters(tests=("nope.x",)))))
+
+
+def test_a_campaign_s_paths_are_relative_to_its_file(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "near.yaml").write_text(NODES)
+    (tmp_path / "mine.yaml").write_text("topologies: [./near.yaml]\nkernels: [plain]\n")
+    assert [each.name for each in library.campaign(str(tmp_path / "mine.yaml")).topologies] == ["near"]
+
+
+# What is shipped.
+
+SHIPPED = Library.shipped()
+
+
+@pytest.mark.parametrize("name", SHIPPED.topologies())
+def test_shipped_topology(name: str) -> None:
+    topology = SHIPPED.topology(name)
+    assert topology.name == name
+    assert topology.description
+
+
+@pytest.mark.parametrize("name", SHIPPED.kernels())
+def test_shipped_kernel(name: str) -> None:
+    assert SHIPPED.kernel(name).description
+
+
+@pytest.mark.parametrize("name", SHIPPED.campaigns())
+def test_shipped_campaign(name: str) -> None:
+    planned = SHIPPED.plan(name)
+    assert planned.spec.description
+    assert planned.cells

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/model.py: sizes, CPU lists, and what makes a machine possible. Wrong files are in tests/golden/load."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from lab.arch import ARCHES
+from lab.model import Kernel, NumaCell, Topology, format_cpus, format_size, parse_cpus, parse_size
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("64K", 65536), ("64k", 65536), ("64KiB", 65536), ("512 M", 512 * MIB), ("1G", 1 << 30), ("0", 0), (4096, 4096)],
+)
+def test_sizes(text: object, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "K", "1.5G", "-1M", "1Q", "1 0", None, True, [], 1.0, "9" * 5000])
+def test_no_sizes(text: object) -> None:
+    with pytest.raises(ValueError, match="expected a size") as caught:
+        parse_size(text)
+    assert len(str(caught.value)) < 150
+
+
+@given(st.integers(min_value=0, max_value=1 << 44))
+def test_sizes_survive_being_printed(size: int) -> None:
+    assert parse_size(format_size(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [("0", (0,)), (3, (3,)), ("0-2", (0, 1, 2)), ("4,0-1", (0, 1, 4)), ("", ()), ("1-1", (1,)), ([0, 2], (0, 2))],
+)
+def test_cpus(text: object, cpus: tuple[int, ...]) -> None:
+    assert parse_cpus(text) == cpus
+
+
+@pytest.mark.parametrize("text", ["a", "1-", "-1", "2-1", "0-99999", "1,1", "0-2,1", None, [0, "x"], [True], True, 1.5])
+def test_no_cpus(text: object) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_cpus(text)
+
+
+@given(st.sets(st.integers(min_value=0, max_value=200)))
+def test_cpus_survive_being_printed(cpus: set[int]) -> None:
+    text = format_cpus(cpus)
+    assert text == "none" if not cpus else parse_cpus(text) == tuple(sorted(cpus))
+
+
+def test_a_model_is_frozen_and_reads_its_own_dump() -> None:
+    topology = Topology(
+        name="x", arch="arm64", page_size=65536, numa=(NumaCell(cpus=(0,), memory=512 * MIB),), hugepages={2 * MIB: 4}
+    )
+    with pytest.raises(ValidationError, match="frozen"):
+        topology.name = "y"
+    assert Topology.model_validate(topology.model_dump(mode="python")) == topology
+    assert Topology.model_validate(topology.model_dump(mode="json")) == topology
+
+
+def test_a_memory_only_node() -> None:
+    cells = ({"cpus": "0-1", "memory": "512M"}, {"memory": "512M"})
+    topology = Topology.model_validate({"name": "x", "arch": "x86_64", "page_size": "4K", "vcpus": 2, "numa": cells})
+    assert topology.numa[1].cpus == ()
+    assert topology.total_memory == 1 << 30
+
+
+@pytest.mark.parametrize("word", ["arm64", "aarch64"])
+def test_an_architecture_has_many_names(word: str) -> None:
+    topology = Topology.model_validate({"name": "x", "arch": word, "page_size": "4K", "memory": "512M"})
+    assert topology.arch == "arm64"
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_every_page_size_of_every_architecture_makes_a_machine(arch: str) -> None:
+    record = ARCHES[arch]
+    for page_size in record.page_sizes:
+        topology = Topology(name="x", arch=arch, page_size=page_size, memory=max(record.min_memory, 512 * MIB))
+        assert topology.fragments[:2] == ("base", record.config_fragment)
+
+
+def test_a_kernel_without_series_is_a_baseline() -> None:
+    assert Kernel(name="x", source="path:/src/linux").baseline
+    assert not Kernel(name="x", source="path:/src/linux", series="fix").baseline
