@@ -240,7 +240,8 @@ def _missing(records: Sequence[Record], cells: Sequence[CellResult], proofs: Seq
     invalid = sum(cell.status is CellStatus.INVALID for cell in cells)
     failed = sum(cell.status is CellStatus.BROKEN for cell in cells)
     unsound = [proof for proof in proofs if not proof.sound]
-    parts = [] if records else ["there is no record at all"]
+    skipped = all(record.outcome is Outcome.SKIP for record in records)
+    parts = ["every case was skipped" if records else "there is no record at all"] if skipped else []
     parts += [f"{_count(invalid, 'guest')} not the machine asked for"] if invalid else []
     parts += [f"{_count(failed, 'cell')} failed in the lab"] if failed else []
     parts += [f"{_count(broken, 'case')} without evidence"] if broken else []

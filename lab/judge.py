@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lab import ktap, oops
 from lab.ktap import Flaw
@@ -123,7 +123,7 @@ def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[s
 
 
 def _why_never(cell: CellResult) -> str:
-    why = "; ".join(str(mismatch) for mismatch in cell.mismatches) or cell.reason
+    why = "; ".join(str(mismatch) for mismatch in cell.mismatches) or cell.why
     words = {
         CellStatus.OK: "never started in this guest",
         CellStatus.INVALID: "not the machine that was asked for",
@@ -134,10 +134,12 @@ def _why_never(cell: CellResult) -> str:
 
 
 def cell_evidence(cell: CellResult) -> tuple[str, ...]:
-    """For a cell that is not OK: reports on the end of its console, or else its last lines."""
-    if not cell.console:
-        return ()
-    return _reports(oops.scan(cell.console, boots=1)) or ("console ended with:", *oops.tail(cell.console))
+    """For a cell that is not OK: reports on its console, else what its reason goes on to say, else its last lines."""
+    if reports := _reports(oops.scan(cell.console, boots=1)):
+        return reports
+    said = tuple(line for line in cell.reason.split("\n")[1:] if line.strip())
+    tail = () if said or not cell.console.strip() else ("console ended with:", *oops.tail(cell.console))
+    return said[:MAX_EXCERPT_LINES] + tail
 
 
 def _record(
@@ -168,11 +170,23 @@ _ENDS = {
 }
 
 
+# Signals of one number on every architecture; the others go by their number.
+_SIGNALS = {1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 5: "TRAP", 6: "ABRT", 8: "FPE", 9: "KILL", 11: "SEGV", 15: "TERM"}
+
+
+def _as_signalled(run: Run) -> Run:
+    """A shell between SSH and the program turns death by signal N into exit status 128 + N: turn it back."""
+    number = (run.status or 0) - 128
+    if run.end is not End.EXITED or not 0 < number <= 64:
+        return run
+    return replace(run, end=End.SIGNALLED, status=None, signal=_SIGNALS.get(number, f"NAL {number}"))
+
+
 class _Judgement:
     """One run against its declared cases."""
 
     def __init__(self, run: Run, declared: Sequence[Case]) -> None:
-        self.run = run
+        self.run = run = _as_signalled(run)
         self.declared = [case.name for case in declared]
         self.document = ktap.parse(run.ktap)
         self.reports = tuple(report for report in oops.scan(run.console) if not report.kind.provoked)
@@ -313,7 +327,7 @@ class _Judgement:
 
     def _wrong_status(self) -> list[str]:
         """An exit status that does not fit result lines that are all there."""
-        failed = sum(not result.ok and result.directive != "SKIP" for result in self.document.results)
+        failed = sum(not result.ok and result.directive not in _NO_VERDICT for result in self.document.results)
         status = self.run.status
         if status == (1 if failed else 0) or not self._ended_well():
             return []  # a bad end without missing results is RUN's already
@@ -330,7 +344,8 @@ class _Judgement:
         return {CONSOLE: _Finding(outcome=Outcome.CRASH, reason=reason, evidence=_reports(self.reports))}
 
 
-_SETUP = {
+_NO_VERDICT = ("SKIP", "TODO", "XFAIL")
+_NO_RESULT = {
     "TIMEOUT": (Outcome.HANG, "time-out of the case"),
     "CRASH": (Outcome.CRASH, "killed"),
     "ERROR": (Outcome.BROKEN, "set-up failed"),
@@ -342,22 +357,25 @@ def _verdict(result: ktap.Result) -> tuple[Outcome, str]:
     directive, reason = result.directive, result.reason
     if directive == "SKIP":
         return Outcome.SKIP, reason or "no reason given"
-    if directive in ("TODO", "XFAIL"):
+    if directive in _NO_VERDICT:
         return Outcome.SKIP, f"{directive}: {reason}" if reason else directive
-    if directive in _SETUP:
-        outcome, words = _SETUP[directive]
+    if directive in _NO_RESULT:
+        outcome, words = _NO_RESULT[directive]
         if result.ok:
             return Outcome.BROKEN, f"contradiction: {_as_said(result)}"
         return outcome, f"{words}: {reason}" if reason else words
     if result.ok:
         return Outcome.PASS, "ok"
-    return Outcome.FAIL, next((line for line in result.diagnostics if _ASSERTION.search(line)), "") or (
-        result.diagnostics[-1] if result.diagnostics else "not ok"
-    )
+    return Outcome.FAIL, _assertion(result.diagnostics) or "not ok"
 
 
-# A diagnostic that carries `file.c:line:` is an assertion's own words.
-_ASSERTION = re.compile(r"\w\.[ch]:\d+")
+def _assertion(diagnostics: Sequence[str]) -> str:
+    """The line that says what failed: the first with a source line's number, else the last of the harness's own."""
+    own = [line for line in diagnostics if not line.startswith("|")]  # `| ` is what the case itself printed
+    return next((line for line in own if _SOURCE_LINE.search(line)), own[-1] if own else "")
+
+
+_SOURCE_LINE = re.compile(r"\w\.[ch]:\d+")
 
 
 def _as_said(result: ktap.Result) -> str:

@@ -279,7 +279,7 @@ class _Parser:
             yield from self._plan(level, found, top=depth == 0)
         elif found := _RESULT.fullmatch(text):
             yield from self._result(depth, found)
-        elif found := _BAIL_OUT.fullmatch(text):
+        elif depth == 0 and (found := _BAIL_OUT.fullmatch(text)):
             yield BailOut(line=self.line, reason=found[1])
             yield self._defect(Flaw.BAIL_OUT, found[1])
         elif text.startswith("#"):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from lab.untrusted import one_line
+from lab.untrusted import one_line, printable
 
 MAX_FINDINGS = 40
 MAX_LINES = 60
@@ -112,9 +112,11 @@ _END = re.compile(r"---\[ end ")
 _CUT_HERE = re.compile(r"-{4,}\[ cut here \]")
 _OOM_START = re.compile(r".{1,40} invoked oom-killer: ")
 _CONTAINED = re.compile(r"oom-kill:constraint=CONSTRAINT_(?:MEMCG|CPUSET|MEMORY_POLICY)")
-# Kinds whose titles follow one another in a single report: `BUG: ...`, then `Oops: 0002 [#1]`, and so on.
-_ONE_DEATH = frozenset({Kind.OOPS, Kind.BUG})
-_SAME_REPORT_LINES = 8
+# Titles that belong to the report before them: `BUG: unable to handle ...`, arm64's memory abort information in a dozen
+# lines, then `Oops: 0002 [#1]` or `Internal error: ...`.
+_MORE = re.compile(r"Oops|Internal error: |invalid opcode|rcu: .{0,40}kthread")
+_HAS_MORE = {Kind.OOPS: {Kind.OOPS, Kind.BUG}, Kind.RCU_STALL: {Kind.RCU_STALL}}
+_SAME_REPORT_LINES = 20
 
 
 def scan(console: str, *, boots: int = 0) -> tuple[Finding, ...]:
@@ -128,13 +130,18 @@ def scan(console: str, *, boots: int = 0) -> tuple[Finding, ...]:
 def tail(console: str, lines: int = 12) -> tuple[str, ...]:
     """The last lines with something on them, without time stamps: what to show when nothing was found."""
     last = [message(line) for line in console[-lines * SCAN_LINE :].split("\n")]
-    return tuple(one_line(line, MAX_LINE) for line in last if line.strip())[-lines:]
+    return tuple(_shown(line) for line in last if line.strip())[-lines:]
 
 
 def message(line: str) -> str:
     """What the kernel said, without the time stamp, and without what a program had left on the line before it."""
     starts = [stamp.end() for stamp in _STAMP.finditer(line[:SCAN_LINE])]
     return line[starts[-1] if starts else 0 : SCAN_LINE]
+
+
+def _shown(said: str) -> str:
+    """A line as an excerpt has it: printable, its indentation kept, not too long."""
+    return printable(said[: MAX_LINE * 2]).rstrip()[:MAX_LINE]
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -168,7 +175,7 @@ class _Scanner:
     def line(self, number: int, raw: str) -> None:
         said = message(raw)
         kind = self._kind(said) if _HINT.search(said) else None
-        if kind and not self._continues(kind, number):
+        if kind and not self._continues(kind, said, number):
             self._close()
             self.open = _Open(kind=kind, title=one_line(said, MAX_LINE), line=number, lines=self.prelude)
             self._expect(0)
@@ -202,20 +209,20 @@ class _Scanner:
             self._close()
         self.prelude, self.prelude_room = [], lines
 
-    def _continues(self, kind: Kind, number: int) -> bool:
+    def _continues(self, kind: Kind, said: str, number: int) -> bool:
         """Whether a title belongs to the report that is open already."""
         report = self.open
         if report is None or number - report.line > _SAME_REPORT_LINES:
             return False
-        return kind is report.kind or (kind in _ONE_DEATH and report.kind in _ONE_DEATH)
+        return report.kind in _HAS_MORE.get(kind, ()) and _MORE.match(said) is not None
 
     def _keep(self, said: str) -> None:
         if self.open is None:
             if self.prelude_room:
-                self.prelude.append(one_line(said, MAX_LINE))
+                self.prelude.append(_shown(said))
                 self.prelude_room -= 1
             return
-        self.open.lines.append(one_line(said, MAX_LINE))
+        self.open.lines.append(_shown(said))
         if _END.match(said) or len(self.open.lines) >= MAX_LINES or self.open.kind in _SHORT:
             self._close()
 

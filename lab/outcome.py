@@ -151,6 +151,11 @@ class CellResult:
     runs: tuple[Run, ...] = field(default_factory=tuple)
     console: str = ""
 
+    @property
+    def why(self) -> str:
+        """The first line of `reason`; what follows it is an excerpt (a compiler's words, a console's end)."""
+        return self.reason.partition("\n")[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:

@@ -70,15 +70,17 @@ def run(
     check: bool = True,
     on_line: Callable[[str], None] | None = None,
     whole: bool = False,
+    pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run a command to its end; ProcError when it cannot start, exceeds `timeout_s`, or fails (with `check`).
 
     `env` is added to a small clean environment. `on_line` sees every line of output as it comes (its exceptions end the
-    process). The child and its children are killed when the lab dies, however it dies.
+    process). The child is killed when the lab dies, however it dies, and inherits `pass_fds` (a lock that is to live as
+    long as it).
     """
     kept: deque[str] = deque(maxlen=None if whole else KEEP_LINES)
     timed_out = threading.Event()
-    process = _start(argv, cwd=cwd, env=env, piped_input=input is not None)
+    process = _start(argv, cwd=cwd, env=env, piped_input=input is not None, pass_fds=pass_fds)
     _running.add(process)
 
     def give_up() -> None:
@@ -133,10 +135,15 @@ def start(
 
 
 def _start(
-    argv: Sequence[str], *, cwd: Path | None, env: Mapping[str, str] | None, piped_input: bool
+    argv: Sequence[str],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    piped_input: bool,
+    pass_fds: Sequence[int],
 ) -> subprocess.Popen[bytes]:
     stdin = subprocess.PIPE if piped_input else subprocess.DEVNULL
-    return _popen(argv, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, pass_fds=(), outlive=False)
+    return _popen(argv, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, pass_fds=pass_fds, outlive=False)
 
 
 def _popen(

@@ -8,6 +8,7 @@ from typing import Any
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from lab.compare import Summary
+from lab.judge import cell_evidence
 from lab.outcome import CellResult, CellStatus, Outcome, Record
 from lab.report import _words as words
 from lab.untrusted import printable
@@ -35,9 +36,11 @@ def render(summary: Summary) -> str:
 def _cell(cell: CellResult) -> TestCase:
     """A cell that is not OK is an entry of its own, so that it is red even when no case is declared."""
     case = TestCase("(the guest)", classname=f"{cell.topology}.{cell.kernel}")
-    why = "; ".join([cell.reason, *(str(mismatch) for mismatch in cell.mismatches)]).strip("; ")
+    why = "; ".join([cell.why, *(str(mismatch) for mismatch in cell.mismatches)]).strip("; ")
     kind = Failure if cell.status is CellStatus.NO_BOOT else Error
-    case.result = [kind(printable(f"{words.CELL_WORDS[cell.status]}: {why}"), cell.status.value)]
+    entry = kind(printable(f"{words.CELL_WORDS[cell.status]}: {why}"), cell.status.value)
+    entry.text = printable("\n".join(cell_evidence(cell)))
+    case.result = [entry]
     return case
 
 

@@ -167,7 +167,7 @@ def _bad_cells(summary: Summary, width: int) -> list[str]:
     for cell in summary.evidence.cells:
         if cell.status is CellStatus.OK:
             continue
-        why = f": {cell.reason}" if cell.reason else ""
+        why = f": {cell.why}" if cell.why else ""
         lines += _wrap(f"{words.CELL_WORDS[cell.status]}: {cell.topology} / {cell.kernel}{why}", width)
         for mismatch in cell.mismatches:
             lines += _wrap(f"{mismatch.fact}: asked {mismatch.asked}, got {mismatch.got}", width, "  ")

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Group I: what is not a shared anonymous mapping must behave as it always did, with or without the patch. */
+#include "lab.h"
+
+#include <linux/memfd.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <sys/vfs.h>
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+
+#define TMPFS_MAGIC 0x01021994	/* linux/magic.h */
+
+static off_t size_of(int fd)
+{
+	struct stat about;
+
+	LAB_SETUP(fstat(fd, &about));
+	return about.st_size;
+}
+
+static int memfd(unsigned int flags)
+{
+	return (int)LAB_SETUP_OR_SKIP(syscall(SYS_memfd_create, "lab", MFD_CLOEXEC | flags));
+}
+
+/* Make the file one page long and map it, shared. */
+static char *map_a_page(int fd)
+{
+	LAB_SETUP(ftruncate(fd, (off_t)lab_page()));
+	return LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+}
+
+/* The mapping of a page of a file grows; the file does not. */
+static char *file_stays(int fd, char *p)
+{
+	LAB_WRITES(p, 1);
+	p = LAB_GROW(p, 1, 8);
+	LAB_READS(p, 1);
+	LAB_SIGBUS(lab_at(p, 1));
+	LAB_SIGBUS(lab_at(p, 7));
+	LAB_EXPECT_EQ(size_of(fd), lab_page());
+	return p;
+}
+
+static void i01_memfd(void)
+{
+	int fd = memfd(0);
+
+	file_stays(fd, map_a_page(fd));
+}
+
+static void i02_memfd_truncated_up(void)
+{
+	int fd = memfd(0);
+	char *p = file_stays(fd, map_a_page(fd));
+
+	LAB_SETUP(ftruncate(fd, 8 * (off_t)lab_page()));
+	LAB_WRITES(lab_at(p, 1), 1);
+	LAB_WRITES(lab_at(p, 7), 7);
+}
+
+static void i03_sysv(void)
+{
+	int id = LAB_SETUP_OR_SKIP(shmget(IPC_PRIVATE, lab_page(), IPC_CREAT | 0600));
+	char *p = shmat(id, NULL, 0);
+	struct shmid_ds about;
+
+	LAB_SETUP(shmctl(id, IPC_RMID, NULL));
+	LAB_SETUP(p);
+	LAB_WRITES(p, 1);
+	p = LAB_GROW(p, 1, 8);
+	LAB_READS(p, 1);
+	LAB_SIGBUS(lab_at(p, 1));
+	LAB_SIGBUS(lab_at(p, 7));
+	LAB_SETUP(shmctl(id, IPC_STAT, &about));
+	LAB_EXPECT_EQ(about.shm_segsz, lab_page());
+}
+
+/* A directory of a tmpfs. */
+static const char *tmpfs(void)
+{
+	static const char *const places[] = { "/dev/shm", "/tmp", "/run" };
+	struct statfs about;
+	size_t i;
+
+	for (i = 0; i < sizeof(places) / sizeof(*places); i++)
+		if (!statfs(places[i], &about) && about.f_type == TMPFS_MAGIC && !access(places[i], W_OK))
+			return places[i];
+	LAB_SKIP("no tmpfs to write to");
+}
+
+static int tmpfs_file(char *path, size_t size)
+{
+	snprintf(path, size, "%s/lab-XXXXXX", tmpfs());
+	return LAB_SETUP(mkostemp(path, O_CLOEXEC));
+}
+
+static void i04_tmpfs_linked(void)
+{
+	char path[LAB_PATH];
+	int fd = tmpfs_file(path, sizeof(path));
+	char *p = map_a_page(fd);
+
+	p = LAB_GROW(p, 1, 8);
+	LAB_SETUP(unlink(path));	/* only now: it had a name when it was mapped and grown */
+	LAB_SIGBUS(lab_at(p, 1));
+	LAB_EXPECT_EQ(size_of(fd), lab_page());
+}
+
+static void i04_tmpfs_unlinked(void)
+{
+	char path[LAB_PATH];
+	int fd = tmpfs_file(path, sizeof(path));
+
+	LAB_SETUP(unlink(path));
+	file_stays(fd, map_a_page(fd));
+}
+
+static void i04_tmpfs_nameless(void)
+{
+	int fd = LAB_SETUP_OR_SKIP(open(tmpfs(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+
+	file_stays(fd, map_a_page(fd));
+}
+
+static void i05_shm_open_shrunk(void)
+{
+	char name[32], *p;
+	int fd;
+
+	snprintf(name, sizeof(name), "/lab-%ld", (long)getpid());
+	fd = LAB_SETUP_OR_SKIP(shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+	LAB_SETUP(shm_unlink(name));
+	LAB_SETUP(ftruncate(fd, 4 * (off_t)lab_page()));
+	p = LAB_SETUP(mmap(NULL, 4 * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	LAB_WRITES(lab_at(p, 3), 3);
+	LAB_SETUP(ftruncate(fd, (off_t)lab_page()));
+	LAB_WRITES(p, 1);
+	LAB_SIGBUS(lab_at(p, 1));
+	LAB_SIGBUS(lab_at(p, 3));
+	LAB_EXPECT_EQ(size_of(fd), lab_page());
+}
+
+/* A real file, the program itself: mapped whole, grown by two pages. */
+static void i06_file_beyond_its_end(void)
+{
+	int fd = LAB_SETUP(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+	long pages = lab_pages((unsigned long long)size_of(fd));
+	char *p = LAB_SETUP(mmap(NULL, (size_t)pages * lab_page(), PROT_READ, MAP_SHARED, fd, 0));
+	struct lab_fault fault;
+
+	p = LAB_GROW(p, pages, pages + 2);
+	LAB_READS(p, 0x7f);
+	fault = lab_read(lab_at(p, pages));
+	LAB_EXPECT_EQ(fault.signo, SIGBUS);
+	LAB_EXPECT_EQ(fault.code, BUS_ADRERR);
+	LAB_EXPECT(lab_same_page(fault.addr, lab_at(p, pages)));
+}
+
+static void i07_private_anonymous(void)
+{
+	char *p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+	long before = lab_committed();
+
+	LAB_WRITES(p, 1);
+	p = LAB_GROW(p, 1, 1024);
+	LAB_COMMITTED(before, 1023);
+	LAB_READS(p, 1);
+	LAB_WRITES(lab_at(p, 1023), 1);
+	LAB_READS(lab_at(p, 512), 0);
+}
+
+static void i07_dev_zero_private(void)
+{
+	int fd = LAB_SETUP_OR_SKIP(open("/dev/zero", O_RDWR | O_CLOEXEC));
+	char *p = LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+	pid_t pid;
+
+	p = LAB_GROW(p, 1, 8);
+	LAB_WRITES(lab_at(p, 7), 7);
+	pid = lab_fork();
+	if (!pid) {
+		LAB_WRITES(lab_at(p, 7), 8);
+		_exit(0);
+	}
+	lab_join(pid);
+	LAB_READS(lab_at(p, 7), 7);
+}
+
+/* A size of huge page of which two are free, in bytes. */
+static size_t free_huge_size(void)
+{
+	struct lab_books books = lab_read_books();
+	int i;
+
+	for (i = 0; i < books.sizes; i++)
+		if (books.huge[i].free - books.huge[i].reserved >= 2)
+			return (size_t)books.huge[i].kb << 10;
+	LAB_SKIP("no free huge pages");
+}
+
+static void hugetlb(int sharing)
+{
+	size_t size = free_huge_size();
+	int order = __builtin_ctzll((unsigned long long)size), flags = MAP_ANONYMOUS | MAP_HUGETLB;
+	char *p = LAB_SETUP(mmap(NULL, size, PROT_READ | PROT_WRITE, sharing | flags | order << MAP_HUGE_SHIFT, -1, 0));
+
+	LAB_WRITES(p, 1);
+	LAB_EXPECT_ERRNO(syscall(SYS_mremap, p, size, 2 * size, MREMAP_MAYMOVE, NULL), EINVAL);
+	LAB_READS(p, 1);
+	LAB_WRITES(p + size - 1, 1);
+}
+
+static void i07_hugetlb_shared(void)
+{
+	hugetlb(MAP_SHARED);
+}
+
+static void i07_hugetlb_private(void)
+{
+	hugetlb(MAP_PRIVATE);
+}
+
+static void i08_sealed_memfd(void)
+{
+	int fd = memfd(MFD_ALLOW_SEALING);
+	char *p = map_a_page(fd);
+
+	LAB_SETUP(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
+	file_stays(fd, p);
+	LAB_EXPECT_ERRNO(ftruncate(fd, 8 * (off_t)lab_page()), EPERM);
+}
+
+LAB_CASES(
+	{ LAB_CASE(i01_memfd), .about = "memfd mapping grown: SIGBUS beyond, st_size unchanged" },
+	{ LAB_CASE(i02_memfd_truncated_up), .about = "memfd mapping grown, then truncated up: usable" },
+	{ LAB_CASE(i03_sysv), .about = "SysV shared memory grown: SIGBUS beyond, size unchanged" },
+	{ LAB_CASE(i04_tmpfs_linked), .about = "tmpfs file with a name: SIGBUS beyond" },
+	{ LAB_CASE(i04_tmpfs_unlinked), .about = "tmpfs file unlinked before mmap: SIGBUS beyond" },
+	{ LAB_CASE(i04_tmpfs_nameless), .about = "tmpfs O_TMPFILE: SIGBUS beyond" },
+	{ LAB_CASE(i05_shm_open_shrunk), .about = "shm_open, truncated down: SIGBUS beyond" },
+	{ LAB_CASE(i06_file_beyond_its_end), .about = "a file mapping grown beyond its end: SIGBUS" },
+	{ LAB_CASE(i07_private_anonymous), .about = "private anonymous memory grows and is paid for at mremap" },
+	{ LAB_CASE(i07_dev_zero_private), .about = "/dev/zero mapped private grows, and stays private" },
+	{ LAB_CASE(i07_hugetlb_shared), .about = "shared hugetlb growth is EINVAL" },
+	{ LAB_CASE(i07_hugetlb_private), .about = "private hugetlb growth is EINVAL" },
+	{ LAB_CASE(i08_sealed_memfd), .about = "memfd sealed against growth: SIGBUS beyond, EPERM on truncate" },
+)

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Group G: the grown part as the rest of the kernel sees it, through system calls and /proc. */
+#include "lab.h"
+
+#include <linux/futex.h>
+#include <linux/io_uring.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
+#endif
+
+#define EXPAND .requires = "shm-expand"
+
+/* One page grown to eight, where the object has one page on a kernel that does not expand. */
+static char *grown(void)
+{
+	char *p = lab_shared(1);
+
+	LAB_WRITES(p, 9);
+	return LAB_GROW(p, 1, 8);
+}
+
+/* ---- data in and out of the grown part ---- */
+
+static void g01_read_into(void)
+{
+	char *p = grown();
+	int ends[2];
+
+	LAB_SETUP(pipe(ends));
+	LAB_SETUP(write(ends[1], "hello", 5));
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(read(ends[0], lab_at(p, 5), 5)), 5);
+	LAB_READS(lab_at(p, 5), 'h');
+	LAB_READS(lab_at(p, 5) + 4, 'o');
+}
+
+static void g02_read_across_the_end(void)
+{
+	int zero = LAB_SETUP_OR_SKIP(open("/dev/zero", O_RDONLY | O_CLOEXEC));
+	char *p = grown();
+
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(read(zero, lab_at(p, 1) - 4, 8)), 8);
+}
+
+static void g03_write_from(void)
+{
+	char *p = grown(), text[5] = "?????";
+	int ends[2];
+
+	LAB_SETUP(pipe(ends));
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(write(ends[1], lab_at(p, 5), 5)), 5);
+	LAB_EXPECT_EQ(LAB_SETUP(read(ends[0], text, 5)), 5);
+	LAB_EXPECT(!memcmp(text, "\0\0\0\0\0", 5));
+}
+
+static void g04_process_vm_writev(void)
+{
+	char *p = grown(), text[] = "hello";
+	struct iovec from = { text, 5 }, to = { lab_at(p, 5), 5 }, old = { p, 5 };
+
+	LAB_SETUP_OR_SKIP(process_vm_writev(getpid(), &from, 1, &old, 1, 0));
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(process_vm_writev(getpid(), &from, 1, &to, 1, 0)), 5);
+	LAB_READS(lab_at(p, 5), 'h');
+}
+
+static void g05_proc_mem_write(void)
+{
+	char *p = grown();
+	int mem = LAB_SETUP_OR_SKIP(open("/proc/self/mem", O_RDWR | O_CLOEXEC));
+
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(mem, "hello", 5, (off_t)(uintptr_t)lab_at(p, 5))), 5);
+	LAB_READS(lab_at(p, 5), 'h');
+}
+
+static void g06_ptrace_poke(void)
+{
+	char *p = grown();
+	pid_t pid = lab_fork();
+	int status;
+
+	if (!pid) {
+		LAB_SETUP(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	LAB_SETUP(waitpid(pid, &status, 0));
+	if (!WIFSTOPPED(status))
+		LAB_SKIP("ptrace is not allowed here");
+	LAB_EXPECT_OK(ptrace(PTRACE_POKEDATA, pid, lab_at(p, 5), (void *)-1L));
+	LAB_READS(lab_at(p, 5), 0xff);
+}
+
+static void populate(int advice)
+{
+	char *p = lab_shared(1);
+
+	if (madvise(p, lab_page(), advice))
+		LAB_SKIP("madvise %d: %s", advice, lab_errno(errno));
+	p = LAB_GROW(p, 1, 8);
+	LAB_EXPECT_OK(madvise(p, 8 * lab_page(), advice));
+	LAB_WRITES(lab_at(p, 7), 1);
+}
+
+static void g07_populate_read(void)
+{
+	populate(MADV_POPULATE_READ);
+}
+
+static void g07_populate_write(void)
+{
+	populate(MADV_POPULATE_WRITE);
+}
+
+/* ---- locking ---- */
+
+static void g08_mlock(void)
+{
+	char *p = grown();
+
+	LAB_EXPECT_OK(mlock(p, 8 * lab_page()));
+	LAB_WRITES(lab_at(p, 7), 1);
+}
+
+/* Growth of what is locked is there at once. */
+static void g09_locked_growth_populated(void)
+{
+	char *p = lab_shared(1);
+	unsigned char there[8];
+	int i;
+
+	LAB_SETUP(mlock(p, lab_page()));
+	p = LAB_GROW(p, 1, 8);
+	LAB_SETUP(mincore(p, 8 * lab_page(), there));
+	for (i = 0; i < 8; i++)
+		LAB_EXPECT_EQ(there[i] & 1, 1);
+	LAB_WRITES(lab_at(p, 7), 1);
+}
+
+static void g10_mlock_on_fault(void)
+{
+	char *p = grown();
+
+	LAB_SETUP_OR_SKIP(syscall(SYS_mlock2, p, 8 * lab_page(), 1U));
+	LAB_OBJECT(p, lab_provides("expand-enomem") ? 8 : 1);
+	LAB_WRITES(lab_at(p, 7), 1);
+}
+
+/* ---- advice and queries ---- */
+
+static void g11_mincore(void)
+{
+	char *p = grown();
+	unsigned char there[8];
+
+	LAB_EXPECT_OK(mincore(p, 8 * lab_page(), there));
+	LAB_EXPECT_EQ(there[0] & 1, 1);
+	LAB_EXPECT_EQ(there[5] & 1, 0);
+	LAB_OBJECT(p, lab_provides("expand-enomem") ? 8 : 1);
+	LAB_WRITES(lab_at(p, 5), 1);
+	LAB_EXPECT_OK(mincore(p, 8 * lab_page(), there));
+	LAB_EXPECT_EQ(there[5] & 1, 1);
+	LAB_EXPECT_EQ(there[6] & 1, 0);
+}
+
+static void g12_sync_and_advise(void)
+{
+	char *p = grown();
+
+	LAB_EXPECT_OK(msync(p, 8 * lab_page(), MS_SYNC));
+	LAB_EXPECT_OK(madvise(lab_at(p, 1), 7 * lab_page(), MADV_DONTNEED));
+	LAB_EXPECT_OK(madvise(lab_at(p, 1), 7 * lab_page(), MADV_REMOVE));
+	LAB_WRITES(lab_at(p, 5), 5);
+	LAB_WRITES(lab_at(p, 6), 6);
+	LAB_EXPECT_OK(madvise(lab_at(p, 5), lab_page(), MADV_DONTNEED));
+	LAB_READS(lab_at(p, 5), 5);
+	LAB_EXPECT_OK(madvise(lab_at(p, 5), lab_page(), MADV_REMOVE));
+	LAB_READS(lab_at(p, 5), 0);
+	LAB_READS(lab_at(p, 6), 6);
+}
+
+static void g13_futex(void)
+{
+	char *p = grown();
+
+	LAB_EXPECT_ERRNO(syscall(SYS_futex, lab_at(p, 5), FUTEX_WAIT, 1, NULL, NULL, 0), EAGAIN);
+}
+
+/* ---- what /proc shows ---- */
+
+static void g14_smaps(void)
+{
+	char *p = lab_shared(1);
+	struct lab_vma vma;
+	long kb = (long)(lab_page() >> 10);
+
+	p = LAB_GROW(p, 1, 16);
+	LAB_WRITES(p, 1);
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Size"), 16 * kb);
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), 1 * kb);
+	LAB_WRITES(lab_at(p, 5), 1);
+	LAB_WRITES(lab_at(p, 15), 1);
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Size"), 16 * kb);
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), 3 * kb);
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Pss"), 3 * kb);
+}
+
+static void g15_maps(void)
+{
+	char *p = lab_shared_in_hole(1, 9);
+	struct lab_vma vma;
+
+	LAB_GROW_IN_PLACE(p, 1, 8);
+	LAB_EXPECT(lab_find_vma("/proc/self/maps", p, &vma));
+	LAB_EXPECT_EQ(vma.end - vma.start, 8 * lab_page());
+	LAB_EXPECT_EQ(vma.offset, 0);
+	if (strcmp(vma.name, "/dev/zero (deleted)"))
+		LAB_FAIL("maps calls it '%s'", vma.name);
+}
+
+static void g16_meminfo_shmem(void)
+{
+	long before = lab_shmem(), i;
+	char *p = LAB_GROW(lab_shared(1), 1, 1024);
+
+	for (i = 1; i <= 256; i++)
+		LAB_WRITES(lab_at(p, i), 1);
+	LAB_SHMEM(before, 256);
+	lab_unmap(p, 1024);
+	LAB_SHMEM(before, 0);
+}
+
+/* ---- userfaultfd ---- */
+
+/* A userfaultfd that watches for missing pages of the mapping; the case is skipped where that is not to be had. */
+static int watch_missing(char *p, long pages)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = (int)LAB_SETUP_OR_SKIP(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY));
+
+	LAB_SETUP(ioctl(fd, UFFDIO_API, &api));
+	reg.range.start = (uintptr_t)p;
+	reg.range.len = (uint64_t)pages * lab_page();
+	LAB_EXPECT_OK(ioctl(fd, UFFDIO_REGISTER, &reg));
+	return fd;
+}
+
+/* Fill the page at `p` with bytes of 42: 0, or what the kernel says. */
+static int fill(int fd, char *p)
+{
+	char *page = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+	struct uffdio_copy copy = { .dst = (uintptr_t)p, .src = (uintptr_t)page, .len = lab_page() };
+
+	memset(page, 42, lab_page());
+	return ioctl(fd, UFFDIO_COPY, &copy) ? errno : 0;
+}
+
+struct toucher {
+	char *addr;
+	unsigned char value;
+	struct lab_fault fault;
+	volatile sig_atomic_t done;
+};
+
+static void *touch_in_thread(void *argument)
+{
+	struct toucher *toucher = argument;
+
+	toucher->fault = lab_touch(toucher->addr, false, &toucher->value);
+	toucher->done = 1;
+	return NULL;
+}
+
+static void g17_uffd_event(void)
+{
+	struct toucher toucher = { .addr = NULL };
+	char *p = grown();
+	int fd = watch_missing(p, 8);
+	struct pollfd event = { .fd = fd, .events = POLLIN };
+	struct uffd_msg msg;
+	pthread_t thread;
+
+	toucher.addr = lab_at(p, 5);
+	if (pthread_create(&thread, NULL, touch_in_thread, &toucher))
+		LAB_ERROR("cannot start a thread");
+	while (!toucher.done && poll(&event, 1, 10) == 0)
+		;
+	if (toucher.done)
+		LAB_FAIL("no event: the touch ended with %s", lab_signal(toucher.fault.signo));
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(read(fd, &msg, sizeof(msg))), sizeof(msg));
+	LAB_EXPECT_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
+	LAB_EXPECT_EQ(fill(fd, toucher.addr), 0);
+	pthread_join(thread, NULL);
+	LAB_EXPECT_EQ(toucher.value, 42);
+}
+
+/* Before any fault: the object is still short where faults extend it. */
+static void g18_uffd_copy_first(void)
+{
+	char *p = grown();
+	int fd = watch_missing(p, 8), error = fill(fd, lab_at(p, 5));
+
+	if (lab_provides("expand-enomem"))
+		LAB_EXPECT_EQ(error, 0);
+	else if (error != EFAULT && error != ENOMEM)
+		LAB_FAIL("UFFDIO_COPY beyond the object: got %s, expected EFAULT or ENOMEM", lab_errno(error));
+}
+
+static void g19_uffd_register(void)
+{
+	char *p = lab_shared(2);
+	int fd = watch_missing(p, 2);
+
+	LAB_EXPECT_EQ(fill(fd, lab_at(p, 1)), 0);
+	LAB_READS(lab_at(p, 1), 42);
+}
+
+/* ---- others that must still recognise shared anonymous memory ---- */
+
+static void g20_anon_name(void)
+{
+	char *private = LAB_SETUP(lab_map(1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS)), *p = lab_shared(2);
+	struct lab_vma vma;
+
+	if (prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, private, lab_page(), "lab"))
+		LAB_SKIP("no names for anonymous memory: %s", lab_errno(errno));
+	if (lab_kernel_before(6, 2)) {
+		LAB_EXPECT_ERRNO(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, 2 * lab_page(), "lab"), EBADF);
+		return;
+	}
+	LAB_EXPECT_OK(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, 2 * lab_page(), "lab"));
+	LAB_EXPECT(lab_find_vma("/proc/self/maps", p, &vma));
+	if (strcmp(vma.name, "[anon_shmem:lab]"))
+		LAB_FAIL("maps calls it '%s'", vma.name);
+}
+
+static void g21_io_uring_buffer(void)
+{
+	struct io_uring_params params;
+	struct iovec buffer = { lab_shared(2), 2 * lab_page() };
+	int ring;
+
+	memset(&params, 0, sizeof(params));
+	ring = (int)LAB_SETUP_OR_SKIP(syscall(SYS_io_uring_setup, 1, &params));
+	LAB_EXPECT_OK(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &buffer, 1));
+}
+
+/* ---- map_files: the object itself ---- */
+
+static int open_object(char *p)
+{
+	char path[LAB_PATH];
+
+	LAB_EXPECT(lab_map_files(p, path, sizeof(path)));
+	return LAB_SETUP_OR_SKIP(open(path, O_RDWR | O_CLOEXEC));
+}
+
+static void g22_object_size(void)
+{
+	char *p = grown();
+
+	close(open_object(p));
+	LAB_EXPECT_EQ(lab_object_pages(p), lab_provides("expand-enomem") ? 8 : 1);
+	LAB_WRITES(lab_at(p, 3), 1);
+	LAB_EXPECT_EQ(lab_object_pages(p), 8);
+}
+
+/* What somebody truncates is gone; only a fault that extends brings the room back. */
+static void g23_truncate(void)
+{
+	char *p = lab_shared(4);
+	int fd = open_object(p);
+
+	LAB_WRITES(lab_at(p, 3), 3);
+	LAB_SETUP(ftruncate(fd, (off_t)lab_page()));
+	if (lab_provides("shm-expand") && !lab_provides("expand-enomem")) {
+		LAB_READS(lab_at(p, 3), 0);
+		LAB_WRITES(lab_at(p, 3), 4);
+	} else {
+		LAB_SIGBUS(lab_at(p, 3));
+	}
+	LAB_SETUP(ftruncate(fd, 4 * (off_t)lab_page()));
+	LAB_WRITES(lab_at(p, 3), 4);
+	LAB_READS(p, 0);
+}
+
+static void g24_second_view(void)
+{
+	char *p = lab_shared(2), *view;
+	int fd = open_object(p);
+
+	view = LAB_EXPECT_OK(mmap(NULL, 2 * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	LAB_WRITES(lab_at(p, 1), 5);
+	LAB_READS(lab_at(view, 1), 5);
+}
+
+/* The write holds the inode's lock while it faults the grown part in. */
+static void g25_pwrite_from_grown_part(void)
+{
+	char *p = grown();
+	int fd = open_object(p);
+
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(fd, lab_at(p, 5), 8, 0)), 8);
+	LAB_READS(p, 0);
+	LAB_WRITES(lab_at(p, 7), 1);
+}
+
+static void g26_pwrite_memfd_to_itself(void)
+{
+	int fd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U));
+	char *p;
+
+	LAB_SETUP(ftruncate(fd, (off_t)lab_page()));
+	p = LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	p = LAB_GROW(p, 1, 8);
+	LAB_EXPECT_ERRNO(pwrite(fd, lab_at(p, 5), 8, 0), EFAULT);
+}
+
+static void g29_vmsplice(void)
+{
+	char *p = grown();
+	struct iovec part = { lab_at(p, 5), 8 };
+	int ends[2];
+
+	LAB_SETUP(pipe(ends));
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(vmsplice(ends[1], &part, 1, 0)), 8);
+}
+
+LAB_CASES(
+	{ LAB_CASE(g01_read_into), .about = "read() of a pipe into the grown part", EXPAND },
+	{ LAB_CASE(g02_read_across_the_end), .about = "read() across the old end is whole", EXPAND },
+	{ LAB_CASE(g03_write_from), .about = "write() from the grown part writes zeros", EXPAND },
+	{ LAB_CASE(g04_process_vm_writev), .about = "process_vm_writev into the grown part", EXPAND,
+	  .needs_config = "CROSS_MEMORY_ATTACH" },
+	{ LAB_CASE(g05_proc_mem_write), .about = "/proc/PID/mem writes into the grown part", EXPAND },
+	{ LAB_CASE(g06_ptrace_poke), .about = "PTRACE_POKEDATA into the grown part", EXPAND },
+	{ LAB_CASE(g07_populate_read), .about = "MADV_POPULATE_READ of the grown part", EXPAND },
+	{ LAB_CASE(g07_populate_write), .about = "MADV_POPULATE_WRITE of the grown part", EXPAND },
+	{ LAB_CASE(g08_mlock), .about = "mlock of the whole", EXPAND },
+	{ LAB_CASE(g09_locked_growth_populated), .about = "growth of a locked mapping is populated", EXPAND },
+	{ LAB_CASE(g10_mlock_on_fault), .about = "MLOCK_ONFAULT, then a touch", EXPAND },
+	{ LAB_CASE(g11_mincore), .about = "mincore tells touched from untouched and extends nothing", EXPAND },
+	{ LAB_CASE(g12_sync_and_advise), .about = "msync, MADV_DONTNEED, MADV_REMOVE on the grown part", EXPAND },
+	{ LAB_CASE(g13_futex), .about = "a futex in the grown part", EXPAND },
+	{ LAB_CASE(g14_smaps), .about = "smaps: Size is all, Rss and Pss what was touched", EXPAND },
+	{ LAB_CASE(g15_maps), .about = "maps: one mapping, its name and offset as ever" },
+	{ LAB_CASE(g16_meminfo_shmem), .about = "Shmem in meminfo counts touched grown pages", EXPAND },
+	{ LAB_CASE(g17_uffd_event), .about = "userfaultfd reports a missing grown page and fills it", EXPAND,
+	  .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g18_uffd_copy_first), .about = "UFFDIO_COPY beyond the object before any fault",
+	  .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g19_uffd_register), .about = "userfaultfd still takes shared anonymous memory",
+	  .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g20_anon_name), .about = "shared anonymous memory can still be named",
+	  .needs_config = "ANON_VMA_NAME" },
+	{ LAB_CASE(g21_io_uring_buffer), .about = "shared anonymous memory is still an io_uring buffer",
+	  .needs_config = "IO_URING" },
+	{ LAB_CASE(g22_object_size), .about = "map_files: size of the object after growth", EXPAND, .needs_root = true },
+	{ LAB_CASE(g23_truncate), .about = "map_files: truncated down and up", .needs_root = true },
+	{ LAB_CASE(g24_second_view), .about = "map_files: a second mapping sees the data", .needs_root = true },
+	{ LAB_CASE(g25_pwrite_from_grown_part), .about = "pwrite to the object from its own grown part does not hang",
+	  EXPAND, .needs_root = true },
+	{ LAB_CASE(g26_pwrite_memfd_to_itself), .about = "pwrite to a memfd from its own grown alias is EFAULT" },
+	{ LAB_CASE(g29_vmsplice), .about = "vmsplice of the grown part", EXPAND },
+)

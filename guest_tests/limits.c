@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Group C: exact boundaries, resource limits, overcommit, and what a refused growth leaves behind. */
+#include "lab.h"
+
+#define EXPAND .requires = "shm-expand"
+#define ENOMEM_BY_MREMAP .requires = "expand-enomem"
+
+#define OVERCOMMIT "/proc/sys/vm/overcommit_memory"
+#define OVERCOMMIT_KB "/proc/sys/vm/overcommit_kbytes"
+#define OVERCOMMIT_RATIO "/proc/sys/vm/overcommit_ratio"
+#define MAX_MAP_COUNT "/proc/sys/vm/max_map_count"
+#define CGROUP "/sys/fs/cgroup"
+
+/* ---- boundaries and signals ---- */
+
+static void c01_last_byte(void)
+{
+	char *p = lab_shared_in_hole(4, 9);
+
+	LAB_GROW_IN_PLACE(p, 4, 8);
+	LAB_WRITES(lab_at(p, 4) - 1, 1);
+	LAB_WRITES(lab_at(p, 4), 2);
+	LAB_WRITES(lab_at(p, 4) + 1, 3);
+	LAB_WRITES(lab_at(p, 5) - 1, 4);
+	LAB_WRITES(lab_at(p, 8) - 1, 5);
+	LAB_SIGSEGV(lab_at(p, 8));
+}
+
+/* Whatever cannot be granted at the touch is SIGBUS, BUS_ADRERR, in the page that was touched. */
+static void c02_siginfo(void)
+{
+	long more = lab_meminfo_pages("MemTotal") + lab_meminfo_pages("SwapTotal") + 1;
+	char *p = lab_shared(1);
+
+	if (lab_provides("expand-enomem")) {
+		LAB_EXPECT_ERRNO(lab_mremap(p, 1, 1 + more, MREMAP_MAYMOVE, NULL), ENOMEM);
+		return;
+	}
+	p = LAB_GROW(p, 1, 1 + more);
+	LAB_SIGBUS(lab_at(p, 1));
+	LAB_SIGBUS(lab_at(p, 2) + 1);
+	LAB_SIGBUS(lab_at(p, 1 + more) - 1);
+}
+
+static void c03_after_the_mapping(void)
+{
+	char *p = lab_shared_in_hole(1, 5);
+
+	LAB_GROW_IN_PLACE(p, 1, 4);
+	LAB_SIGSEGV(lab_at(p, 4));
+	LAB_WRITES(p, 1);
+}
+
+/* ---- resource limits ---- */
+
+static volatile sig_atomic_t file_size_signals;
+
+static void on_file_size(int signo)
+{
+	(void)signo;
+	file_size_signals++;
+}
+
+static void c04_rlimit_fsize(void)
+{
+	char *p;
+
+	signal(SIGXFSZ, on_file_size);
+	lab_limit(RLIMIT_FSIZE, lab_page());
+	p = LAB_GROW(lab_shared(1), 1, 16);
+	LAB_WRITES(lab_at(p, 15), 1);
+	LAB_EXPECT_EQ(file_size_signals, 0);
+}
+
+/* Allow this process `pages` more of address space than it has. */
+static void limit_address_space(long pages)
+{
+	char text[BUFSIZ];
+
+	LAB_SETUP(lab_slurp("/proc/self/statm", text, sizeof(text)));
+	lab_limit(RLIMIT_AS, (unsigned long long)(strtol(text, NULL, 10) + pages) * lab_page());
+}
+
+static void c05_rlimit_as(void)
+{
+	char *p = lab_shared(1);
+
+	LAB_WRITES(p, 7);
+	limit_address_space(8);
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
+	LAB_OBJECT(p, 1);
+	LAB_READS(p, 7);
+}
+
+static void c06_childs_rlimit_as(void)
+{
+	char *p = lab_shared(1);
+	pid_t pid = lab_fork();
+
+	if (!pid) {
+		limit_address_space(8);
+		LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
+		_exit(0);
+	}
+	lab_join(pid);
+	p = LAB_GROW(p, 1, 512);
+	LAB_WRITES(lab_at(p, 511), 1);
+}
+
+static void c07_rlimit_memlock(void)
+{
+	char *p = lab_shared(1);
+
+	lab_limit(RLIMIT_MEMLOCK, 2 * lab_page());
+	lab_drop_root();
+	LAB_SETUP(mlock(p, lab_page()));
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), EAGAIN);
+	LAB_WRITES(p, 1);
+}
+
+static void c08_rlimit_data(void)
+{
+	char *p = lab_shared(1);
+
+	lab_limit(RLIMIT_DATA, lab_page());
+	p = LAB_GROW(p, 1, 64);
+	if (lab_provides("shm-expand"))
+		LAB_WRITES(lab_at(p, 63), 1);
+}
+
+/* ---- strict overcommit ---- */
+
+/*
+ * Strict overcommit for this case, with room for an eighth of the memory beyond what is committed now: enough for the
+ * rest of the system.  Returns a growth, in pages, that exceeds it however the kernel batches its counter.
+ */
+static long strict_overcommit(void)
+{
+	long limit = lab_meminfo("Committed_AS") + lab_meminfo("MemTotal") / 8;
+	char text[32];
+
+	if (lab_setting(OVERCOMMIT_KB, text, sizeof(text)) < 0)
+		LAB_SKIP("no " OVERCOMMIT_KB);
+	if (!strcmp(text, "0") && lab_owned()) {	/* setting kbytes clears the ratio: have it put back, too */
+		LAB_SETUP(lab_setting(OVERCOMMIT_RATIO, text, sizeof(text)));
+		lab_send(LAB_TO_RESTORE, OVERCOMMIT_RATIO, text);
+	}
+	snprintf(text, sizeof(text), "%ld", limit);
+	LAB_SET(OVERCOMMIT_KB, text);
+	LAB_SET(OVERCOMMIT, "2");
+	return 2 * lab_pages((unsigned long long)limit << 10);
+}
+
+/* Growth over the limit: either mremap says ENOMEM and changes nothing, or a touch says SIGBUS; the mapping of now. */
+static char *refused_growth(char *p, long pages, long more)
+{
+	long before = lab_committed();
+
+	if (lab_provides("expand-enomem")) {
+		LAB_EXPECT_ERRNO(lab_mremap(p, pages, pages + more, MREMAP_MAYMOVE, NULL), ENOMEM);
+	} else {
+		p = LAB_GROW(p, pages, pages + more);
+		LAB_SIGBUS(lab_at(p, pages));
+		LAB_SIGBUS(lab_at(p, pages + more - 1));
+	}
+	LAB_COMMITTED(before, 0);
+	LAB_OBJECT(p, pages);
+	return p;
+}
+
+static void c09_strict_overcommit(void)
+{
+	long more = strict_overcommit();
+	long long start = lab_now_ms();
+
+	refused_growth(lab_shared(1), 1, more);
+	LAB_EXPECT(lab_now_ms() - start < lab_scaled(2000));
+}
+
+static void c09_enomem_by_mremap(void)
+{
+	long more = strict_overcommit();
+	char *p = lab_shared(1);
+
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 1 + more, MREMAP_MAYMOVE, NULL), ENOMEM);
+}
+
+/* Pages that are inside the object work before and after, though nobody had touched them. */
+static void c10_old_pages_still_work(void)
+{
+	long more = strict_overcommit();
+	char *p = lab_shared(4);
+
+	LAB_WRITES(p, 1);
+	p = refused_growth(p, 4, more);
+	LAB_READS(p, 1);
+	LAB_WRITES(lab_at(p, 1), 2);
+	LAB_READS(lab_at(p, 2), 0);
+	LAB_WRITES(lab_at(p, 3), 3);
+}
+
+static void c11_no_fault_oom(void)
+{
+	long more = strict_overcommit();
+	int log = LAB_SETUP_OR_SKIP(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+	char record[BUFSIZ];
+	ssize_t got;
+
+	LAB_SETUP(lseek(log, 0, SEEK_END));
+	refused_growth(lab_shared(1), 1, more);
+	while ((got = read(log, record, sizeof(record) - 1)) > 0 || (got < 0 && errno == EPIPE)) {
+		record[got > 0 ? got : 0] = 0;
+		if (strstr(record, "VM_FAULT_OOM"))
+			LAB_FAIL("the kernel says: %.200s", record);
+	}
+}
+
+static void c12_fixed_growth_refused(void)
+{
+	long more = strict_overcommit();
+	char *p = lab_shared(1), *target = lab_hole(1 + more, 0);
+
+	LAB_WRITES(p, 7);
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 1 + more, MREMAP_MAYMOVE | MREMAP_FIXED, target), ENOMEM);
+	LAB_READS(p, 7);
+	LAB_OBJECT(p, 1);
+}
+
+/* ---- what growth costs, and when ---- */
+
+static void c13_committed(void)
+{
+	long before = lab_committed();
+	char *p = lab_shared(512);
+
+	LAB_COMMITTED(before, 512);
+	p = LAB_GROW(p, 512, 1024);
+	LAB_COMMITTED(before, lab_provides("expand-enomem") ? 1024 : 512);
+	LAB_WRITES(lab_at(p, 600), 1);
+	LAB_COMMITTED(before, 1024);
+	LAB_WRITES(lab_at(p, 1023), 1);
+	LAB_COMMITTED(before, 1024);
+	lab_unmap(p, 1024);
+	LAB_COMMITTED(before, 0);
+}
+
+static void c14_noreserve(void)
+{
+	int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
+	long before = lab_committed(), i;
+	char *p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, flags));
+
+	p = LAB_GROW(p, 1, 1024);
+	LAB_COMMITTED(before, 0);
+	LAB_WRITES(lab_at(p, 1023), 1);
+	LAB_COMMITTED(before, 1);
+	for (i = 256; i < 512; i++)
+		LAB_WRITES(lab_at(p, i), 1);
+	LAB_COMMITTED(before, 257);
+}
+
+static void grow_to_a_tebibyte(int flags)
+{
+	long pages = lab_pages(1ULL << 40);
+	char *p;
+
+	LAB_SET(OVERCOMMIT, "1");
+	p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | flags));
+	p = LAB_GROW(p, 1, pages);
+	LAB_WRITES(lab_at(p, 1), 1);
+	LAB_WRITES(lab_at(p, pages / 2), 2);
+	LAB_WRITES(lab_at(p, pages - 1), 3);
+	LAB_READS(lab_at(p, pages / 2 + 1), 0);
+}
+
+static void c15_tebibyte(void)
+{
+	grow_to_a_tebibyte(0);
+}
+
+static void c15_tebibyte_noreserve(void)
+{
+	grow_to_a_tebibyte(MAP_NORESERVE);
+}
+
+static long more_than_memory(void)
+{
+	return lab_meminfo_pages("MemTotal") + lab_meminfo_pages("SwapTotal") + 64;
+}
+
+static void c16_more_than_memory(void)
+{
+	refused_growth(lab_shared(1), 1, more_than_memory());
+}
+
+static void c16_enomem_by_mremap(void)
+{
+	char *p = lab_shared(1);
+
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, more_than_memory(), MREMAP_MAYMOVE, NULL), ENOMEM);
+}
+
+/* ---- memory cgroup ---- */
+
+/* A cgroup of this case's own with so much memory; the parent removes it. */
+static void make_memcg(const char *path, const char *bytes)
+{
+	char file[LAB_PATH];
+
+	if (!lab_owned())
+		LAB_SKIP("would make a cgroup, and this machine is no guest of the lab");
+	if (lab_write_file(CGROUP "/cgroup.subtree_control", "+memory"))
+		LAB_SKIP("no memory controller in " CGROUP);
+	LAB_SETUP(mkdir(path, 0755));
+	lab_send(LAB_TO_RMDIR, path, "");
+	snprintf(file, sizeof(file), "%s/memory.max", path);
+	LAB_SETUP(lab_write_file(file, bytes));
+	snprintf(file, sizeof(file), "%s/memory.swap.max", path);
+	lab_write_file(file, "0");
+}
+
+static void c17_memcg_kill(void)
+{
+	long pages = lab_pages(16ULL << 20), i;
+	char *p = lab_shared(1);
+	int status;
+	pid_t pid;
+
+	make_memcg(CGROUP "/lab-c17", "8M");
+	pid = lab_fork();
+	if (!pid) {
+		LAB_SETUP(lab_write_file(CGROUP "/lab-c17/cgroup.procs", "0"));
+		p = LAB_GROW(p, 1, pages);
+		for (i = 1; i < pages; i++)
+			LAB_WRITES(lab_at(p, i), 1);
+		LAB_FAIL("touched 16 MiB in a cgroup of 8 MiB");
+	}
+	LAB_SETUP(waitpid(pid, &status, 0));
+	if (WIFEXITED(status))
+		_exit(WEXITSTATUS(status));
+	LAB_EXPECT_EQ(WTERMSIG(status), SIGKILL);
+}
+
+/* ---- failures leave nothing behind ---- */
+
+/* The next mapping that this process makes is one too many. */
+static void exhaust_map_count(void)
+{
+	static char maps[1 << 17];
+	char text[32], *line;
+	int count = 0;
+
+	LAB_SETUP(lab_slurp("/proc/self/maps", maps, sizeof(maps)));
+	for (line = maps; (line = strchr(line, '\n')); line++)
+		count++;
+	snprintf(text, sizeof(text), "%d", count);
+	LAB_SET(MAX_MAP_COUNT, text);
+}
+
+static void c18_map_count(void)
+{
+	char *p = lab_shared_blocked(1);
+	long before = lab_committed();
+
+	exhaust_map_count();
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
+	LAB_COMMITTED(before, 0);
+	LAB_OBJECT(p, 1);
+	LAB_WRITES(p, 1);
+}
+
+/* A growth of 511 pages that fails with `wanted` neither costs nor changes anything. */
+#define FAILS_FREE(p, call, wanted)				\
+	do {							\
+		long before_ = lab_committed();			\
+		LAB_EXPECT_ERRNO(call, wanted);			\
+		LAB_COMMITTED(before_, 0);			\
+		LAB_OBJECT(p, 1);				\
+		LAB_WRITES(p, 1);				\
+	} while (0)
+
+static void c19_no_room(void)
+{
+	char *p = lab_shared_blocked(1);
+
+	FAILS_FREE(p, lab_mremap(p, 1, 512, 0, NULL), ENOMEM);
+}
+
+static void c19_rlimit_as(void)
+{
+	char *p = lab_shared(1);
+
+	limit_address_space(8);
+	FAILS_FREE(p, lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
+}
+
+static void c19_rlimit_memlock(void)
+{
+	char *p = lab_shared(1);
+
+	lab_limit(RLIMIT_MEMLOCK, 2 * lab_page());
+	lab_drop_root();
+	LAB_SETUP(mlock(p, lab_page()));
+	FAILS_FREE(p, lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), EAGAIN);
+}
+
+static void c19_bad_target(void)
+{
+	char *p = lab_shared(1), *hole = lab_hole(513, 0);
+	int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+
+	FAILS_FREE(p, lab_mremap(p, 1, 512, flags, hole + 1), EINVAL);
+	FAILS_FREE(p, lab_mremap(p, 1, 512, flags, lab_at(p, -8)), EINVAL);
+	FAILS_FREE(p, lab_mremap(p, 1, 512, 1 << 30, NULL), EINVAL);
+}
+
+static void c19_two_mappings(void)
+{
+	char *p = lab_shared_in_hole(1, 2);
+
+	LAB_SETUP(mmap(lab_at(p, 1), lab_page(), PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	FAILS_FREE(p, lab_mremap(p, 2, 512, MREMAP_MAYMOVE, NULL), EFAULT);
+}
+
+LAB_CASES(
+	{ LAB_CASE(c01_last_byte), .about = "usable to the last byte of the mapping, not one further", EXPAND },
+	{ LAB_CASE(c02_siginfo), .about = "what is refused at the touch is SIGBUS, BUS_ADRERR, in that page",
+	  .needs_64bit = true },
+	{ LAB_CASE(c03_after_the_mapping), .about = "the first page after the mapping is SIGSEGV" },
+	{ LAB_CASE(c04_rlimit_fsize), .about = "RLIMIT_FSIZE plays no part, no SIGXFSZ", EXPAND },
+	{ LAB_CASE(c05_rlimit_as), .about = "RLIMIT_AS bounds growth: ENOMEM, object unchanged" },
+	{ LAB_CASE(c06_childs_rlimit_as), .about = "RLIMIT_AS of a child does not bound the parent", EXPAND },
+	{ LAB_CASE(c07_rlimit_memlock), .about = "growth of a locked mapping over RLIMIT_MEMLOCK is EAGAIN" },
+	{ LAB_CASE(c08_rlimit_data), .about = "RLIMIT_DATA plays no part" },
+	{ LAB_CASE(c09_strict_overcommit), .about = "growth over CommitLimit is refused within 2 s, nothing hangs",
+	  .needs_root = true, .needs_64bit = true },
+	{ LAB_CASE(c09_enomem_by_mremap), .about = "growth over CommitLimit is refused by mremap itself",
+	  ENOMEM_BY_MREMAP, .needs_root = true, .needs_64bit = true },
+	{ LAB_CASE(c10_old_pages_still_work), .about = "a refused growth leaves untouched old pages usable",
+	  .needs_root = true, .needs_64bit = true },
+	{ LAB_CASE(c11_no_fault_oom), .about = "a refused growth does not leak VM_FAULT_OOM into the log",
+	  .needs_root = true, .needs_64bit = true },
+	{ LAB_CASE(c12_fixed_growth_refused), .about = "a refused MREMAP_FIXED growth leaves the source intact",
+	  ENOMEM_BY_MREMAP, .needs_root = true, .needs_64bit = true },
+	{ LAB_CASE(c13_committed), .about = "Committed_AS moves once, by the growth", EXPAND },
+	{ LAB_CASE(c14_noreserve), .about = "MAP_NORESERVE growth is paid for page by page", EXPAND },
+	{ LAB_CASE(c15_tebibyte), .about = "overcommit 1: grown to 1 TiB, a few pages touched", EXPAND,
+	  .needs_root = true, .needs_64bit = true },
+	{ LAB_CASE(c15_tebibyte_noreserve), .about = "overcommit 1, MAP_NORESERVE: likewise", EXPAND,
+	  .needs_root = true, .needs_64bit = true },
+	{ LAB_CASE(c16_more_than_memory), .about = "overcommit 0: growth over memory and swap is refused",
+	  .needs_64bit = true },
+	{ LAB_CASE(c16_enomem_by_mremap), .about = "overcommit 0: mremap itself refuses it", ENOMEM_BY_MREMAP,
+	  .needs_64bit = true },
+	{ LAB_CASE(c17_memcg_kill), .about = "over the memory cgroup's limit: killed, no livelock", EXPAND,
+	  .needs_root = true, .needs_config = "MEMCG" },
+	{ LAB_CASE(c18_map_count), .about = "too many mappings: ENOMEM, nothing changed", .needs_root = true },
+	{ LAB_CASE(c19_no_room), .about = "failed growth costs nothing: no room" },
+	{ LAB_CASE(c19_rlimit_as), .about = "failed growth costs nothing: RLIMIT_AS" },
+	{ LAB_CASE(c19_rlimit_memlock), .about = "failed growth costs nothing: RLIMIT_MEMLOCK" },
+	{ LAB_CASE(c19_bad_target), .about = "failed growth costs nothing: bad target, bad flags" },
+	{ LAB_CASE(c19_two_mappings), .about = "failed growth costs nothing: range over two mappings" },
+)

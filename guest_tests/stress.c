@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Group H: races.  Bounded, scaled by LAB_LOAD; what cannot show that it did race says so and proves nothing. */
+#include "lab.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+
+#define EXPAND .requires = "shm-expand"
+
+#define MOST_WORKERS 8
+#define MOST_ROUNDS 64
+#define TOGETHER 8	/* objects that are raced for in one round */
+#define STEP 64	/* pages between two workers' sizes: one leaked growth is well above what a few rounds hide */
+
+/* Where workers meet, in memory that all of them share. */
+struct arena {
+	int workers;
+	int arrived[3 * MOST_ROUNDS];
+	int done;
+	struct span {
+		long long from, to;
+	} spans[MOST_ROUNDS * TOGETHER][MOST_WORKERS];
+};
+
+static struct arena *make_arena(int workers)
+{
+	struct arena *arena = (void *)lab_shared(lab_pages(sizeof(*arena)));
+
+	arena->workers = workers;
+	return arena;
+}
+
+/* Meet all others at a numbered place, asleep.  Whoever fails ends the case, so nobody waits here for ever. */
+static void meet(struct arena *arena, int place)
+{
+	int *arrived = &arena->arrived[place], now;
+
+	if (__atomic_add_fetch(arrived, 1, __ATOMIC_SEQ_CST) == arena->workers)
+		syscall(SYS_futex, arrived, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	while ((now = __atomic_load_n(arrived, __ATOMIC_SEQ_CST)) < arena->workers)
+		syscall(SYS_futex, arrived, FUTEX_WAIT, now, NULL, NULL, 0);
+}
+
+/* Meet awake, so that all leave at the same moment; short, because those who are awake take CPUs from the others. */
+static void meet_awake(struct arena *arena, int place)
+{
+	int spins = 0;
+
+	__atomic_add_fetch(&arena->arrived[place], 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&arena->arrived[place], __ATOMIC_SEQ_CST) < arena->workers)
+		if (++spins % 1024 == 0)
+			sched_yield();
+}
+
+static int worker_count(void)
+{
+	int cpus = lab_cpus();
+
+	return cpus < 3 ? 3 : cpus > MOST_WORKERS ? MOST_WORKERS : cpus;
+}
+
+static void join_all(int count)
+{
+	while (count--)
+		lab_join(-1);
+}
+
+/* ---- H01: many grow one object to different sizes at the same moment ---- */
+
+static long size_of(const struct arena *arena, int worker, int object)
+{
+	return 1 + STEP * (1 + (worker + object) % arena->workers);
+}
+
+/* Touch the last page of a round's grown mappings; half of the workers in the other order, so that they must cross. */
+static void touch_together(struct arena *arena, char **grown, int worker, int first)
+{
+	int i;
+
+	for (i = 0; i < TOGETHER; i++) {
+		int mine = worker % 2 ? TOGETHER - 1 - i : i;
+		struct span *span = &arena->spans[first + mine][worker];
+		char *last = lab_at(grown[mine], size_of(arena, worker, first + mine) - 1);
+
+		span->from = lab_now_ns();
+		LAB_WRITES(last, (unsigned char)(worker + 1));
+		span->to = lab_now_ns();
+	}
+}
+
+static void grow_in_round(struct arena *arena, char **objects, int worker, int round)
+{
+	char *grown[TOGETHER];
+	int first = round * TOGETHER, i;
+
+	for (i = 0; i < TOGETHER; i++)
+		grown[i] = LAB_GROW(objects[first + i], 1, size_of(arena, worker, first + i));
+	meet(arena, 3 * round);
+	meet_awake(arena, 3 * round + 1);
+	touch_together(arena, grown, worker, first);
+	meet(arena, 3 * round + 2);
+	for (i = 0; i < TOGETHER; i++) {
+		long size = size_of(arena, worker, first + i);
+
+		LAB_READS(lab_at(grown[i], size - 1), (unsigned char)(worker + 1));
+		LAB_WRITES(lab_at(grown[i], size - 2), 1);
+		lab_unmap(grown[i], size);
+	}
+}
+
+/* Did two workers touch the object at the same time? */
+static bool raced(const struct arena *arena, int object)
+{
+	const struct span *spans = arena->spans[object];
+	int a, b;
+
+	for (a = 0; a < arena->workers; a++)
+		for (b = 0; b < a; b++)
+			if (spans[a].from < spans[b].to && spans[b].from < spans[a].to)
+				return true;
+	return false;
+}
+
+/* All objects are made before the workers are; how many of them were raced for. */
+static int race(int rounds)
+{
+	int workers = worker_count(), objects_count = rounds * TOGETHER, worker, i, hits = 0;
+	struct arena *arena = make_arena(workers);
+	long largest = 1 + STEP * workers, before = lab_committed();
+	static char *objects[MOST_ROUNDS * TOGETHER];
+
+	for (i = 0; i < objects_count; i++)
+		objects[i] = lab_shared(1);
+	for (worker = 0; worker < workers; worker++) {
+		if (lab_fork())
+			continue;
+		for (i = 0; i < rounds; i++)
+			grow_in_round(arena, objects, worker, i);
+		_exit(0);
+	}
+	join_all(workers);
+	LAB_COMMITTED(before, objects_count * largest);
+	for (i = 0; i < objects_count; i++) {
+		hits += raced(arena, i);
+		LAB_OBJECT(objects[i], largest);
+		lab_unmap(objects[i], 1);
+	}
+	LAB_COMMITTED(before, 0);
+	lab_unmap(arena, lab_pages(sizeof(*arena)));
+	return hits;
+}
+
+static void h01_grow_together(void)
+{
+	long long until = lab_now_ms() + lab_scaled(8000);
+	int rounds = lab_load(4), hits = 0;
+
+	rounds = rounds > MOST_ROUNDS ? MOST_ROUNDS : rounds;
+	do
+		hits += race(rounds);
+	while (hits < 4 && lab_now_ms() < until);
+	printf("%d objects were raced for\n", hits);
+	if (!hits && lab_cpus() > 1)
+		LAB_ERROR("no two processes touched at the same time");
+}
+
+/* ---- H02: the object's size as somebody outside sees it ---- */
+
+static void grow_stepwise(struct arena *arena, char *p, int worker, int steps)
+{
+	long size = 1, i;
+
+	meet(arena, 0);
+	for (i = 1; i <= steps; i++) {
+		long next = 1 + i * arena->workers + worker;
+
+		p = LAB_GROW(p, size, next);
+		LAB_WRITES(lab_at(p, next - 1), 1);
+		size = next;
+	}
+}
+
+/* Read the object's size until the workers are done. */
+static void watch_size(struct arena *arena, int fd)
+{
+	struct stat about = { .st_size = 0 };
+	off_t last = (off_t)lab_page();
+	int readings = 0;
+
+	meet(arena, 0);
+	while (!__atomic_load_n(&arena->done, __ATOMIC_SEQ_CST)) {
+		LAB_SETUP(fstat(fd, &about));
+		LAB_EXPECT(about.st_size >= last);
+		last = about.st_size;
+		readings++;
+	}
+	printf("%d readings\n", readings);
+}
+
+static void h02_size_never_shrinks(void)
+{
+	int workers = worker_count(), steps = lab_load(32), worker, fd;
+	struct arena *arena = make_arena(workers + 1);
+	char *p = lab_shared(1), path[LAB_PATH];
+	pid_t watcher;
+
+	LAB_EXPECT(lab_map_files(p, path, sizeof(path)));
+	fd = LAB_SETUP_OR_SKIP(open(path, O_RDONLY | O_CLOEXEC));
+	watcher = lab_fork();
+	if (!watcher) {
+		watch_size(arena, fd);
+		_exit(0);
+	}
+	for (worker = 0; worker < workers; worker++) {
+		if (lab_fork())
+			continue;
+		grow_stepwise(arena, p, worker, steps);
+		_exit(0);
+	}
+	join_all(workers);
+	__atomic_store_n(&arena->done, 1, __ATOMIC_SEQ_CST);
+	lab_join(watcher);
+	LAB_OBJECT(p, (steps + 1) * (workers + 1) - 1);
+}
+
+/* ---- H03: growth in one thread, touches in others ---- */
+
+#define ROOM 256
+
+struct duel {
+	char *p;
+	volatile int over;
+	int good, beyond;	/* touches of grown pages that worked; that were not mapped yet */
+};
+
+static void *touch_all_over(void *argument)
+{
+	struct duel *duel = argument;
+	unsigned int i = 0;
+
+	while (!duel->over) {
+		struct lab_fault fault = lab_write(lab_at(duel->p, 1 + i++ * 37 % (ROOM - 1)), 1);
+
+		if (fault.signo && fault.signo != SIGSEGV)
+			LAB_FAIL("touch during growth: got %s, expected SIGSEGV or nothing", lab_signal(fault.signo));
+		if (fault.signo)
+			duel->beyond++;
+		else
+			duel->good++;
+	}
+	return NULL;
+}
+
+static void h03_grow_while_touched(void)
+{
+	struct duel duels[2];
+	pthread_t threads[2];
+	char *p;
+	int i;
+
+	lab_catch_faults();
+	memset(duels, 0, sizeof(duels));
+	p = lab_shared_in_hole(1, ROOM);
+	for (i = 0; i < 2; i++) {
+		duels[i].p = p;
+		if (pthread_create(&threads[i], NULL, touch_all_over, &duels[i]))
+			LAB_ERROR("cannot start a thread");
+	}
+	lab_sleep_ms(5);
+	for (i = 1; i < ROOM; i++) {
+		LAB_GROW_IN_PLACE(p, i, i + 1);
+		if (i % 16 == 0)
+			lab_sleep_ms(1);
+	}
+	lab_sleep_ms(5);
+	for (i = 0; i < 2; i++) {
+		duels[i].over = 1;
+		pthread_join(threads[i], NULL);
+	}
+	printf("%d touches worked, %d were too early\n", duels[0].good + duels[1].good,
+	       duels[0].beyond + duels[1].beyond);
+	if (!(duels[0].good + duels[1].good) || !(duels[0].beyond + duels[1].beyond))
+		LAB_ERROR("growth and touches did not overlap");
+	for (i = 0; i < ROOM; i++)
+		LAB_WRITES(lab_at(p, i), 1);
+}
+
+/* ---- H04: everything at once, again and again ---- */
+
+static void live_a_little(char *p, int seed)
+{
+	long size = 1;
+	int i;
+
+	srand((unsigned int)seed);
+	for (i = 0; i < 8; i++) {
+		long next = 1 + rand() % 128;
+
+		p = LAB_EXPECT_OK(lab_mremap(p, size, next, MREMAP_MAYMOVE, NULL));
+		size = next;
+		LAB_WRITES(lab_at(p, rand() % size), 1);
+	}
+}
+
+static void h04_grow_shrink_fork_exit(void)
+{
+	long committed = lab_committed(), shmem = lab_shmem();
+	int rounds = lab_load(6), round, child;
+
+	for (round = 0; round < rounds; round++) {
+		char *p = lab_shared(1);
+
+		for (child = 0; child < 6; child++) {
+			if (lab_fork())
+				continue;
+			if (!fork())	/* a grandchild that nobody waits for */
+				live_a_little(p, 100 * round + 50 + child);
+			else
+				live_a_little(p, 100 * round + child);
+			_exit(0);
+		}
+		join_all(6);
+		lab_unmap(p, 1);
+	}
+	LAB_COMMITTED(committed, 0);
+	LAB_SHMEM(shmem, 0);
+}
+
+/* ---- growth against those who take pages away ---- */
+
+/* `nuisance` in a child, again and again, while this process grows an object and uses it; no hang, no lost data. */
+static void grow_against(void (*nuisance)(char *p))
+{
+	struct arena *arena = make_arena(2);
+	char *p = lab_shared(64);
+	int rounds = lab_load(64), i;
+	pid_t pid = lab_fork();
+	long size = 64;
+
+	if (!pid) {
+		meet(arena, 0);
+		while (!__atomic_load_n(&arena->done, __ATOMIC_SEQ_CST))
+			nuisance(p);
+		_exit(0);
+	}
+	meet(arena, 0);
+	for (i = 0; i < rounds; i++) {
+		p = LAB_GROW(p, size, size + 4);
+		LAB_WRITES(lab_at(p, size), (unsigned char)i);
+		LAB_WRITES(lab_at(p, size + 3), (unsigned char)i);
+		lab_read(lab_at(p, i % 64));
+		size += 4;
+	}
+	__atomic_store_n(&arena->done, 1, __ATOMIC_SEQ_CST);
+	lab_join(pid);
+	for (i = 0; i < rounds; i++)
+		LAB_READS(lab_at(p, 64 + 4 * i), (unsigned char)i);
+}
+
+static void punch(char *p)
+{
+	LAB_SETUP(madvise(p, 64 * lab_page(), MADV_REMOVE));
+}
+
+static void h05_grow_while_punched(void)
+{
+	grow_against(punch);
+}
+
+static void drop_caches(char *p)
+{
+	(void)p;
+	LAB_SETUP(lab_write_file("/proc/sys/vm/drop_caches", "3"));
+}
+
+static void h07_grow_while_caches_drop(void)
+{
+	if (!lab_owned())
+		LAB_SKIP("would drop the caches, and this machine is no guest of the lab");
+	grow_against(drop_caches);
+}
+
+/* Somebody truncates the object while it grows: whatever a touch does, nothing hangs and nothing leaks. */
+static void h06_grow_while_truncated(void)
+{
+	long before = lab_committed();
+	struct arena *arena = make_arena(2);
+	char *p = lab_shared(1), path[LAB_PATH];
+	int rounds = lab_load(64), fd, i;
+	pid_t pid;
+
+	LAB_EXPECT(lab_map_files(p, path, sizeof(path)));
+	fd = LAB_SETUP_OR_SKIP(open(path, O_RDWR | O_CLOEXEC));
+	pid = lab_fork();
+	if (!pid) {
+		meet(arena, 0);
+		for (i = 0; i < rounds; i++)
+			LAB_SETUP(ftruncate(fd, (off_t)(1 + i % 3 * STEP) * (off_t)lab_page()));
+		_exit(0);
+	}
+	meet(arena, 0);
+	for (i = 0; i < rounds; i++) {
+		p = LAB_GROW(p, 1 + i, 2 + i);
+		lab_write(lab_at(p, 1 + i), 1);
+	}
+	lab_join(pid);
+	lab_unmap(p, 1 + rounds);
+	close(fd);
+	lab_unmap(arena, lab_pages(sizeof(*arena)));
+	LAB_COMMITTED(before, 0);
+}
+
+/* ---- H10: the header's own rule ---- */
+
+static void see_state(pid_t pid, char wanted)
+{
+	long long until = lab_now_ms() + lab_scaled(2000);
+	int status;
+
+	while (lab_state_of(pid) != wanted && lab_now_ms() < until)
+		lab_sleep_ms(1);
+	LAB_EXPECT_EQ(lab_state_of(pid), wanted);
+	LAB_SETUP(kill(pid, SIGKILL));
+	LAB_SETUP(waitpid(pid, &status, 0));
+	LAB_EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* An unfinished child is told apart, asleep or running, and can be killed while a touch of a grown page is under way. */
+static void h10_watchdog(void)
+{
+	char *p = LAB_GROW(lab_shared(1), 1, 8);
+	pid_t pid = lab_fork();
+
+	if (!pid)
+		while (1)
+			pause();
+	see_state(pid, 'S');
+	pid = lab_fork();
+	if (!pid)
+		while (1)
+			lab_write(lab_at(p, 7), 1);
+	see_state(pid, 'R');
+}
+
+LAB_CASES(
+	{ LAB_CASE(h01_grow_together), .about = "many grow one object at once: no SIGBUS, no shrinking, no drift", EXPAND,
+	  .timeout_s = 30 },
+	{ LAB_CASE(h02_size_never_shrinks), .about = "the object's size, watched from outside, never decreases", EXPAND,
+	  .needs_root = true, .timeout_s = 20 },
+	{ LAB_CASE(h03_grow_while_touched), .about = "growth in one thread, touches in others: never SIGBUS", EXPAND,
+	  .timeout_s = 20 },
+	{ LAB_CASE(h04_grow_shrink_fork_exit), .about = "grow, shrink, fork, exit: nothing leaks", EXPAND,
+	  .timeout_s = 30 },
+	{ LAB_CASE(h05_grow_while_punched), .about = "growth against MADV_REMOVE: no hang, data intact", EXPAND,
+	  .timeout_s = 20 },
+	{ LAB_CASE(h06_grow_while_truncated), .about = "growth against ftruncate: no hang, no leak",
+	  .needs_root = true, .timeout_s = 20 },
+	{ LAB_CASE(h07_grow_while_caches_drop), .about = "growth against drop_caches: data intact", EXPAND,
+	  .needs_root = true, .timeout_s = 20 },
+	{ LAB_CASE(h10_watchdog), .about = "an unfinished child is looked at, told apart and killed" },
+)

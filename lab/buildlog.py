@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a kernel build's output says: the step it is at, and on failure the words of whoever failed. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_ERRORS = 8
+MAX_LINES = 40
+CONTEXT = 6
+
+# `  CC      mm/shmem.o`, `  LD [M]  net/x.ko`, `  HOSTCC  scripts/basic/fixdep`: kbuild's short form of a command.
+_STEP = re.compile(r"  ([A-Z][A-Z0-9_+.-]*)(?: \[M\])?\s+(\S+)")
+
+# Whoever fails first says it in one of these ways:
+#   mm/shmem.c:12:5: error: 'x' undeclared       gcc, clang (also `fatal error:`)
+#   mm/x.S:3: Error: no such instruction          gas
+#   shmem.c:(.text+0x1c): undefined reference to  ld
+#   x-ld: cannot find mm/y.o                      ld;  ld.lld: error: ...
+#   make[3]: *** No rule to make target 'mm/y.o'  make, for a file that is not there
+#   Makefile:12: *** missing separator.  Stop.    make, for a Makefile it cannot read
+#   ERROR: modpost: "x" [y.ko] undefined!         modpost
+#   mm/Kconfig:12: syntax error                   kconfig (also `recursive dependency detected!`)
+#   /bin/sh: 1: bc: not found                     the shell
+_ERROR = re.compile(
+    r"(?:\b(?:fatal )?error: )|(?:: Error: )|undefined reference to|multiple definition of|(?:^ERROR: )"
+    r"|(?:\*\*\* No rule to make target)|(?:^[^ ]*:\d+: \*\*\* )|syntax error|recursive dependency detected"
+    r"|(?:\bld(?:\.\w+)?: (?!warning))|(?:sh: \d+: .*: not found)|(?:command not found)|internal compiler error"
+)
+# `ld: file.o: in function 'f':` opens an error, and `collect2: error: ld returned 1` only repeats that there was one.
+_NOT_AN_ERROR = re.compile(r"ld returned \d+ exit status|: in function `|warning: |: in function '")
+_BEFORE = re.compile(
+    r"In file included from |\s+from |.*: In function |.*: At top level:|.*: Assembler messages:"
+    r"|.*ld[\w.]*: .*in function "
+)
+_AFTER = re.compile(r"\s+\d* ?\||.*: note: |\s*>>> |\s+\^|compilation terminated")
+_MAKE_GAVE_UP = re.compile(r"make(?:\[\d+\])?: \*\*\* ")
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_KILLED = re.compile(r"Killed signal terminated program|internal compiler error: Killed|Cannot allocate memory")
+_HOST_HEADER = re.compile(r"fatal error: ((?:gelf|libelf|openssl/\w+|gnu/libc-version)\.h): No such file")
+_HOST_PACKAGES = {"gelf": "libelf-dev", "libelf": "libelf-dev", "openssl": "libssl-dev", "gnu": "libc6-dev"}
+_NOT_FOUND = re.compile(r"(?:sh: \d+: |/)([\w.+-]+): (?:command )?not found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One command of the build: what it is (`CC`) and what it makes (`mm/shmem.o`)."""
+
+    tool: str
+    target: str
+
+    @property
+    def directory(self) -> str:
+        """Where the build is at, `.` for the top."""
+        return self.target.rpartition("/")[0] or "."
+
+
+def parse_step(line: str) -> Step | None:
+    """The step that a line of the output announces, or None."""
+    match = _STEP.match(line)
+    return Step(tool=match[1], target=match[2]) if match else None
+
+
+def excerpt(lines: Sequence[str]) -> str:
+    """The errors in a failed build's output, first ones first, each with its context; bounded.
+
+    When nobody said anything that is known as an error: the lines before make gave up, else the last lines.
+    """
+    spans: list[range] = []
+    for number, line in enumerate(lines):
+        if is_error(line) and not (spans and number in spans[-1]):
+            spans.append(_span(lines, number))
+        if len(spans) == MAX_ERRORS:
+            break
+    picked = sorted({number for span in spans for number in span}) or list(_before_make_gave_up(lines))
+    return "\n".join(lines[number] for number in picked[:MAX_LINES])
+
+
+def is_error(line: str) -> bool:
+    """Whether a line is somebody's error message."""
+    return bool(_ERROR.search(line)) and not _NOT_AN_ERROR.search(line)
+
+
+def _span(lines: Sequence[str], at: int) -> range:
+    """An error's line with what the compiler says before and after it."""
+    first, last = at, at + 1
+    while first > 0 and _BEFORE.match(lines[first - 1]):
+        first -= 1
+    while last < len(lines) and _AFTER.match(lines[last]) and not is_error(lines[last]):
+        last += 1
+    return range(first, last)
+
+
+def _before_make_gave_up(lines: Sequence[str]) -> range:
+    for number, line in enumerate(lines):
+        if _MAKE_GAVE_UP.match(line):
+            return range(max(0, number - CONTEXT), number + 1)
+    return range(max(0, len(lines) - CONTEXT), len(lines))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFault:
+    """A build failure that says nothing about the kernel: `what` happened, `hint` what to do."""
+
+    what: str
+    hint: str
+
+
+def host_fault(lines: Sequence[str]) -> HostFault | None:
+    """The host's own fault that a build's output tells of, or None: full disk, memory gone, a package missing."""
+    for line in lines:
+        if _DISK_FULL.search(line):
+            return HostFault(what="disk full", hint="free some room, or `lab clean`; the cache is sound")
+        if _KILLED.search(line):
+            return HostFault(what="the compiler ran out of memory", hint="build with fewer jobs or free some memory")
+        if match := _HOST_HEADER.search(line):
+            package = _HOST_PACKAGES[re.split(r"[/.]", match[1])[0]]
+            return HostFault(what=f"the host has no {match[1]}", hint=f"sudo apt-get install {package}")
+        if match := _NOT_FOUND.search(line):
+            return HostFault(what=f"the host has no {match[1]}", hint=f"install the package that has {match[1]}")
+    return None

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Write newc cpio archives, the format of an initramfs: the same nodes always give the same bytes."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+MAGIC = b"070701"
+TRAILER = "TRAILER!!!"
+BLOCK = 512
+"""Archives are padded to this, so that another may follow: the kernel looks for one at multiples of four."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One file of an archive. `mode` holds type and permissions, as in stat; the owner is always root."""
+
+    name: str
+    mode: int
+    data: bytes = b""
+    device: tuple[int, int] = (0, 0)
+    """Major and minor number of a device node."""
+
+
+def file(name: str, data: bytes, permissions: int = 0o644) -> Node:
+    return Node(name=name, mode=stat.S_IFREG | permissions, data=data)
+
+
+def directory(name: str, permissions: int = 0o755) -> Node:
+    return Node(name=name, mode=stat.S_IFDIR | permissions)
+
+
+def symlink(name: str, target: str) -> Node:
+    return Node(name=name, mode=stat.S_IFLNK | 0o777, data=target.encode())
+
+
+def character_device(name: str, major: int, minor: int, permissions: int = 0o600) -> Node:
+    return Node(name=name, mode=stat.S_IFCHR | permissions, device=(major, minor))
+
+
+def archive(nodes: Iterable[Node]) -> bytes:
+    """The archive of `nodes`, sorted, with the directories that they need (mode 755 unless given), padded to BLOCK.
+
+    ValueError for a name that is absolute, not in its plain form, or given twice.
+    """
+    by_name: dict[str, Node] = {}
+    for node in nodes:
+        if node.name in by_name:
+            raise ValueError(f"{node.name!r} twice in one archive")
+        by_name[_checked(node.name)] = node
+    for name in _parents(by_name):
+        by_name.setdefault(name, directory(name))
+    members = [_member(number, by_name[name]) for number, name in enumerate(sorted(by_name), start=1)]
+    members.append(_member(0, Node(name=TRAILER, mode=0)))
+    return _padded(b"".join(members), BLOCK)
+
+
+def _checked(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or str(path) != name or name in ("", ".", TRAILER):
+        raise ValueError(f"{name!r} cannot be a name in an archive: expected a plain relative path")
+    return name
+
+
+def _parents(by_name: Mapping[str, Node]) -> set[str]:
+    return {str(parent) for name in by_name for parent in PurePosixPath(name).parents} - {"."}
+
+
+def _member(number: int, node: Node) -> bytes:
+    """Header of thirteen 8-digit hex fields, name with its NUL, data; each padded to four bytes."""
+    name = node.name.encode() + b"\0"
+    fields = (
+        number,  # inode: nodes with the same number and nlink > 1 would be hard links
+        node.mode,
+        0,  # owner
+        0,  # group
+        2 if stat.S_ISDIR(node.mode) else 1,  # nlink
+        0,  # mtime: the archive must not depend on when it was made
+        len(node.data),
+        0,  # device that held the file
+        0,
+        *node.device,
+        len(name),
+        0,  # checksum: only in the other magic's format
+    )
+    header = MAGIC + b"".join(b"%08X" % field for field in fields)
+    return _padded(header + name, 4) + _padded(node.data, 4)
+
+
+def _padded(data: bytes, multiple: int) -> bytes:
+    return data + b"\0" * (-len(data) % multiple)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reads what the lab needs of an ELF file: one section's bytes, and the GNU build id among its notes. Pure."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+
+_GNU_BUILD_ID = 3
+_NOBITS = 8
+
+
+def section(data: bytes | mmap.mmap, name: str) -> bytes:
+    """The bytes of the section called `name`; ValueError when `data` is no ELF file or has no such section."""
+    if data[:4] != b"\x7fELF" or data[4] not in (1, 2) or data[5] not in (1, 2):
+        raise ValueError("not an ELF file")
+    order, wide = "<" if data[5] == 1 else ">", data[4] == 2
+    try:
+        table = list(_headers(data, order, wide))
+        names_at, names_size = table[struct.unpack_from(f"{order}H", data, 62 if wide else 50)[0]][2:]
+        names = data[names_at : names_at + names_size]
+        for name_at, kind, start, size in table:
+            if names[name_at : names.index(b"\0", name_at)] == name.encode():
+                return b"" if kind == _NOBITS else data[start : start + size]
+    except (struct.error, IndexError, ValueError) as error:
+        raise ValueError(f"damaged ELF file: {error}") from error
+    raise ValueError(f"no section {name}")
+
+
+def _headers(data: bytes | mmap.mmap, order: str, wide: bool) -> Iterator[tuple[int, int, int, int]]:
+    """Of every section header: offset of its name, type, offset in the file, size."""
+    (table_at,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", data, 40 if wide else 32)
+    entry_size, count = struct.unpack_from(f"{order}HH", data, 58 if wide else 46)
+    shape = struct.Struct(f"{order}II{'QQQQ' if wide else 'IIII'}")
+    for index in range(count):
+        name_at, kind, _flags, _address, start, size = shape.unpack_from(data, table_at + index * entry_size)
+        yield name_at, kind, start, size
+
+
+def build_id(notes: bytes, byteorder: str) -> str:
+    """The GNU build id in a section of notes, as hex; ValueError when it holds none.
+
+    A note is: name size, content size, type (32 bits each), then name and content, each padded to four bytes.
+    """
+    order, at = "<" if byteorder == "little" else ">", 0
+    while at + 12 <= len(notes):
+        name_size, size, kind = struct.unpack_from(f"{order}III", notes, at)
+        content_at = at + 12 + (name_size + 3) // 4 * 4
+        if kind == _GNU_BUILD_ID and notes[at + 12 : at + 12 + name_size] == b"GNU\0":
+            return notes[content_at : content_at + size].hex()
+        at = content_at + (size + 3) // 4 * 4
+    raise ValueError("no GNU build id among the notes")

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kconfig fragments and .config files as values: parse, merge, and tell which requested symbols got lost. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import InputError
+
+_SET = re.compile(r"CONFIG_(\w+)=(.*)")
+_UNSET = re.compile(r"#\s*CONFIG_(\w+) is not set")
+_VALUE = re.compile(r'[ymn]|-?\d+|0[xX][0-9a-fA-F]+|"(?:[^"\\]|\\.)*"')
+_ENTRY = re.compile(r"\s*(?:menu)?config\s+(\w+)\s*")
+_OPEN = re.compile(r"\s*(if|menu|choice)\b(.*)")
+_OTHER = re.compile(r"\s*(?:comment|source|mainmenu)\b")
+_CLOSE = re.compile(r"\s*(?:endif|endmenu|endchoice)\b")
+_DEPENDS = re.compile(r"\s*depends\s+on\s+(.+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One line of a fragment. `value` is as in a .config, `n` for `is not set`; `path` and `line` say who asked."""
+
+    symbol: str
+    value: str
+    path: str
+    line: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}:{self.line}"
+
+    def __str__(self) -> str:
+        return f"# CONFIG_{self.symbol} is not set" if self.value == "n" else f"CONFIG_{self.symbol}={self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A request that the final .config does not grant; `got` is what is there, `n` when nothing is."""
+
+    request: Request
+    got: str
+
+    def __str__(self) -> str:
+        asked = self.request
+        return f"CONFIG_{asked.symbol}: asked for {asked.value} at {asked.place}, got {self.got}"
+
+
+def parse_fragment(text: str, path: Path | str) -> tuple[Request, ...]:
+    """The requests of a fragment, in order.
+
+    A line is `CONFIG_X=value`, `# CONFIG_X is not set`, another comment, or blank; InputError names any other.
+    """
+    found = (_parse_line(line, path, number) for number, line in enumerate(text.splitlines(), start=1))
+    return tuple(request for request in found if request)
+
+
+def _parse_line(line: str, path: Path | str, number: int) -> Request | None:
+    stripped = line.strip()
+    if match := _UNSET.fullmatch(stripped):
+        return Request(symbol=match[1], value="n", path=str(path), line=number)
+    if not stripped or stripped.startswith("#"):
+        return None
+    match = _SET.fullmatch(stripped)
+    if not match:
+        expected = f"expected CONFIG_NAME=value or '# CONFIG_NAME is not set', got {stripped!r}"
+        raise InputError(path, number, None, expected)
+    if not _VALUE.fullmatch(match[2]):
+        expected = f'expected y, m, n, a number or a "string", got {match[2]!r}'
+        raise InputError(path, number, f"CONFIG_{match[1]}", expected)
+    return Request(symbol=match[1], value=match[2], path=str(path), line=number)
+
+
+def merge(fragments: Iterable[Sequence[Request]]) -> tuple[Request, ...]:
+    """All requests, one per symbol, the later one winning; sorted by symbol, so that equal requests look equal."""
+    by_symbol = {request.symbol: request for fragment in fragments for request in fragment}
+    return tuple(by_symbol[symbol] for symbol in sorted(by_symbol))
+
+
+def render(requests: Iterable[Request]) -> str:
+    """The requests as .config lines, without where they come from: the text that a cache key is made of."""
+    return "".join(f"{request}\n" for request in requests)
+
+
+def parse_config(text: str) -> Mapping[str, str]:
+    """Symbol -> value of a .config, `n` for `is not set`."""
+    values: dict[str, str] = {}
+    for line in text.splitlines():
+        if match := _SET.fullmatch(line):
+            values[match[1]] = match[2]
+        elif match := _UNSET.fullmatch(line):
+            values[match[1]] = "n"
+    return values
+
+
+def override(config: str, requests: Sequence[Request]) -> str:
+    """A .config's text with the requests in place of its own lines for their symbols."""
+    asked = {request.symbol for request in requests}
+    kept = [line for line in config.splitlines() if not asked & set(parse_config(line))]
+    return "\n".join([*kept, render(requests)])
+
+
+def lost(requests: Iterable[Request], config: Mapping[str, str]) -> tuple[Lost, ...]:
+    """The requests that the final .config does not grant. A symbol that is absent there counts as `n`."""
+    pairs = ((request, config.get(request.symbol, "n")) for request in requests)
+    return tuple(Lost(request=request, got=got) for request, got in pairs if not _same(request.value, got))
+
+
+def differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    """`CONFIG_X: n -> y` for every symbol whose value differs; absent counts as `n`."""
+    symbols = sorted({*before, *after})
+    pairs = ((symbol, before.get(symbol, "n"), after.get(symbol, "n")) for symbol in symbols)
+    return tuple(f"CONFIG_{symbol}: {old} -> {new}" for symbol, old, new in pairs if not _same(old, new))
+
+
+def _same(asked: str, got: str) -> bool:
+    return asked == got or (asked[:2].lower() == "0x" == got[:2].lower() and int(asked, 16) == int(got, 16))
+
+
+def depends_on(kconfig: str, symbol: str) -> tuple[str, ...] | None:
+    """What a symbol depends on by one Kconfig file's text: its own `depends on`, and of the blocks around it.
+
+    None when the file does not define the symbol.
+    """
+    blocks: list[list[str]] = [[]]
+    found: list[str] | None = None
+    target: list[str] = []
+    for line in kconfig.replace("\\\n", " ").splitlines():
+        if match := _DEPENDS.fullmatch(line):
+            target.append(" ".join(match[1].split()))
+        elif match := _OPEN.match(line):
+            target = [match[2].strip()] if match[1] == "if" else []
+            blocks.append(target)
+        elif _CLOSE.match(line) and len(blocks) > 1:
+            blocks.pop()
+            target = []
+        elif _OTHER.match(line):
+            target = []
+        elif match := _ENTRY.fullmatch(line):
+            target = [each for block in blocks for each in block] if match[1] == symbol else []
+            if match[1] == symbol:
+                found = target = [*(found or []), *target]
+    return None if found is None else tuple(dict.fromkeys(found))
+
+
+def symbols_in(expressions: Iterable[str]) -> tuple[str, ...]:
+    """The symbols that dependency expressions name, each once, in order."""
+    return tuple(dict.fromkeys(word for each in expressions for word in re.findall(r"\b[A-Z][A-Z0-9_]*\b", each)))

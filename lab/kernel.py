@@ -1,0 +1,457 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Builds kernels: source + series + configuration + compiler -> an image in the cache, keyed by just these.
+
+A `Recipe` is everything that decides what comes out; constructing one validates, `build` acts. A cache entry
+`kernel/<key>` holds the image, config, notes, System.map, build.log and build.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from lab import buildlog, data, elf, kconfig, proc, series, source, toolchain, worktree
+from lab.arch import Arch
+from lab.cache import Cache, digest, write_atomic
+from lab.errors import BuildError, InfraError, InputError, unknown
+from lab.kconfig import Lost, Request
+from lab.model import Kernel, Topology
+from lab.patch import Content
+from lab.progress import Progress, silent
+from lab.series import Series
+from lab.source import Source
+from lab.toolchain import Toolchain
+from lab.worktree import WorkTree
+
+ENTRY = "kernel"
+CONFIG_ENTRY = "kconfig"
+BUILD_S = 4 * 3600.0
+CONFIGURE_S = 900.0
+
+# What the kernel would otherwise take from the clock and the host, and print in its banner.
+FIXED = {
+    "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 2026",
+    "KBUILD_BUILD_USER": "pagelab",
+    "KBUILD_BUILD_HOST": "pagelab",
+    "KBUILD_BUILD_VERSION": "1",
+    "LOCALVERSION": "",
+}
+# How many steps kbuild announces when nobody has counted yet: 6.12, tinyconfig + images/config, x86_64.
+TYPICAL_STEPS = {True: 1400, False: 60}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltKernel:
+    """A kernel in the cache. Paths are absolute; hashes and the build id are hex; times are seconds."""
+
+    image: Path
+    config: Path
+    notes: Path
+    """The raw .notes section of vmlinux, which a guest shows as /sys/kernel/notes."""
+    system_map: Path
+    log: Path
+    key: str
+    build_id: str
+    release: str
+    """As `uname -r` will say it."""
+    source: str
+    source_version: str
+    source_sha256: str
+    source_origin: str
+    series: str | None
+    series_sha256: str
+    """Empty without a series."""
+    patches: tuple[tuple[str, str], ...]
+    """Of every patch its file's name and hash, in order."""
+    config_sha256: str
+    config_changes: tuple[str, ...]
+    """`CONFIG_X: n -> y`: in what the series alone makes the final .config differ from the unpatched kernel's."""
+    compiler: str
+    build_s: float
+    full_build: bool
+    """Whether everything was compiled, rather than what a series touches."""
+
+    def provenance(self) -> dict[str, object]:
+        """What the kernel is made of, for metadata.json."""
+        names = (name for name in _FACTS if name not in ("patches", "config_changes"))
+        return {
+            **{name: getattr(self, name) for name in names},
+            "patches": [{"name": name, "sha256": sha256} for name, sha256 in self.patches],
+            "config_changes": list(self.config_changes),
+        }
+
+
+_PATHS = ("image", "config", "notes", "system_map", "log")
+_FACTS = tuple(name for name in BuiltKernel.__dataclass_fields__ if name not in _PATHS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a build gives."""
+
+    name: str
+    arch: Arch
+    source: Source
+    series: Series
+    requests: tuple[Request, ...]
+    toolchain: Toolchain
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """What two kernels have in common that differ in their series alone."""
+        arch = self.arch
+        facts = (arch.kernel_arch, arch.image_target, arch.image)
+        return (*facts, self.toolchain.prefix, self.toolchain.version, kconfig.render(self.requests))
+
+    @property
+    def key(self) -> str:
+        fixed = json.dumps(FIXED, sort_keys=True)
+        return digest("kernel-1", fixed, self.source.sha256, self.series.sha256, *self.common)
+
+    @property
+    def build_name(self) -> str:
+        """Names the O= directory, which the kernels of a pair share."""
+        return f"{self.arch.name}-{digest(*self.common)[:12]}"
+
+    def provenance(self) -> dict[str, Any]:
+        """The part of BuiltKernel that is known before anything is built."""
+        return {
+            "key": self.key,
+            "source": self.source.spec,
+            "source_version": self.source.version,
+            "source_sha256": self.source.sha256,
+            "source_origin": self.source.origin,
+            "series": self.series.name,
+            "series_sha256": self.series.sha256,
+            "patches": tuple((each.name, each.sha256) for each in self.series.patches),
+            "compiler": self.toolchain.version,
+        }
+
+
+def build(
+    kernel: Kernel, topology: Topology, *, cache: Cache, progress: Progress = silent, images: Path | None = None
+) -> BuiltKernel:
+    """The kernel for a machine, built unless the cache has it.
+
+    UsageError or InputError for what the user's files say wrongly (a source that is not there, a series that does not
+    apply, a symbol that got lost), BuildError with the compiler's own words when it does not compile, InfraError when
+    the host cannot build (tools missing, disk full).
+    """
+    recipe = recipe_of(kernel, topology, cache=cache, images=images)
+    if recipe is None or not cache.has(ENTRY, recipe.key):
+        found = source.resolve(kernel.source, cache=cache, progress=progress)
+        recipe = _recipe(kernel, topology, found, images or data.images())
+    entry = cache.entry(ENTRY, recipe.key, lambda into: _Build(recipe, cache, progress).run(into))
+    return _load(entry, recipe)
+
+
+def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> Recipe | None:
+    """What `build` would build, without network; None when the source must be fetched first. Errors as in `build`."""
+    found = source.identify(kernel.source, cache)
+    return _recipe(kernel, topology, found, images or data.images()) if found else None
+
+
+def key_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> str | None:
+    """The cache key of what `build` would build; None when the source must be fetched first."""
+    recipe = recipe_of(kernel, topology, cache=cache, images=images)
+    return recipe.key if recipe else None
+
+
+def is_built(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> bool:
+    """Whether `build` would find it in the cache."""
+    key = key_of(kernel, topology, cache=cache, images=images)
+    return key is not None and cache.has(ENTRY, key)
+
+
+def fragments(topology: Topology, kernel: Kernel, directory: Path) -> tuple[tuple[Request, ...], ...]:
+    """The config fragments that a machine and a kernel ask for, general first; a name with a slash is a path."""
+    return tuple(_fragment(name, directory) for name in (*topology.fragments, *kernel.config))
+
+
+def _fragment(name: str, directory: Path) -> tuple[Request, ...]:
+    path = Path(name).expanduser() if "/" in name else directory / f"{name}.config"
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        if "/" in name:
+            raise InputError(path, None, None, "no such config fragment") from None
+        raise unknown("config fragment", name, (each.stem for each in directory.glob("*.config"))) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, None, None, f"cannot read the config fragment: {error}") from error
+    return kconfig.parse_fragment(text, path)
+
+
+def _recipe(kernel: Kernel, topology: Topology, found: Source, images: Path) -> Recipe:
+    toolchain.require_kernel_tools()
+    return Recipe(
+        name=kernel.name,
+        arch=topology.record,
+        source=found,
+        series=series.load(kernel.series, found.version, root=images / "series"),
+        requests=kconfig.merge(fragments(topology, kernel, images / "config")),
+        toolchain=toolchain.find(topology.record),
+    )
+
+
+def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
+    """A finished entry. What only names things comes from the recipe: the same content may have other names today."""
+    facts = json.loads((entry / "build.json").read_text())
+    made = {name: facts[name] for name in ("build_id", "release", "config_sha256", "build_s", "full_build")}
+    return BuiltKernel(
+        image=entry / facts["image"],
+        config=entry / "config",
+        notes=entry / "notes",
+        system_map=entry / "System.map",
+        log=entry / "build.log",
+        config_changes=tuple(facts["config_changes"]),
+        **made,
+        **recipe.provenance(),
+    )
+
+
+@dataclass(slots=True)
+class _Build:
+    """One build: its recipe, and whom to tell how it goes."""
+
+    recipe: Recipe
+    cache: Cache
+    progress: Progress
+
+    def run(self, into: Path) -> None:
+        """Fill an empty cache entry."""
+        with worktree.opened(self.recipe.source, cache=self.cache, progress=self.progress) as tree:
+            wanted = series.changed_files(self.recipe.series.patches, tree.original)
+            started = time.monotonic()
+            config, changes = self._configured(tree, wanted)
+            full = self._compiled(tree, wanted, config)
+            facts = {
+                "build_s": round(time.monotonic() - started, 3),
+                "full_build": full,
+                "config_changes": changes,
+            }
+            self._collect(tree, into, facts)
+
+    # ---- Configuration ----------------------------------------------------------------------------------------------
+
+    def _configured(self, tree: WorkTree, wanted: Mapping[str, Content | None]) -> tuple[str, tuple[str, ...]]:
+        """The final .config, and in what it differs from that of the kernel without the series."""
+        text = self._config(tree, wanted)
+        if _decides_config(wanted):
+            plain = self._config(tree, {})
+            return text, kconfig.differences(kconfig.parse_config(plain), kconfig.parse_config(text))
+        return text, ()
+
+    def _config(self, tree: WorkTree, wanted: Mapping[str, Content | None]) -> str:
+        """The final .config for a state of the source. Remembered, since it only depends on what decides it."""
+        key = digest("kconfig-1", self.recipe.source.sha256, *self.recipe.common, *_decides_config(wanted))
+
+        def make(into: Path) -> None:
+            tree.switch(wanted)
+            (into / "config").write_text(self._make_config(tree))
+
+        return (self.cache.entry(CONFIG_ENTRY, key, make) / "config").read_text()
+
+    def _make_config(self, tree: WorkTree) -> str:
+        recipe = self.recipe
+        directory = tree.begin(recipe.build_name)
+        self.progress("configuring")
+        self._make(tree, "tinyconfig", timeout_s=CONFIGURE_S)
+        config = directory / ".config"
+        config.write_text(kconfig.override(config.read_text(), recipe.requests))
+        self._make(tree, "olddefconfig", timeout_s=CONFIGURE_S)
+        tree.settle(recipe.build_name)
+        text = config.read_text()
+        if lost := kconfig.lost(recipe.requests, kconfig.parse_config(text)):
+            raise _lost_error(lost, tree.src, recipe, text)
+        return text
+
+    # ---- Compilation ------------------------------------------------------------------------------------------------
+
+    def _compiled(self, tree: WorkTree, wanted: Mapping[str, Content | None], config: str) -> bool:
+        """Run make for the image; whether that was a build from nothing."""
+        recipe = self.recipe
+        tree.switch(wanted)
+        directory = tree.begin(recipe.build_name)
+        full = not (directory / "vmlinux").exists()
+        in_place = directory / ".config"
+        if not in_place.exists() or in_place.read_text() != config:
+            in_place.write_text(config)
+        steps = self._make(tree, recipe.arch.image_target, timeout_s=BUILD_S, expected=self._expected(full))
+        tree.settle(recipe.build_name)
+        if in_place.read_text() != config:
+            raise InfraError(f"make {recipe.arch.image_target} changed the configuration it was given: {in_place}")
+        write_atomic(self._counter(full), str(steps).encode())
+        return full
+
+    def _counter(self, full: bool) -> Path:
+        """Where the number of steps of the last such build is kept, whatever the source's version."""
+        kind = "full" if full else f"series-{digest(self.recipe.series.sha256)[:8]}"
+        return self.cache.root / "steps" / f"{self.recipe.build_name}-{kind}"
+
+    def _expected(self, full: bool) -> int:
+        try:
+            return max(int(self._counter(full).read_text()), 1)
+        except (OSError, ValueError):
+            return TYPICAL_STEPS[full]
+
+    def _make(self, tree: WorkTree, target: str, *, timeout_s: float, expected: int = 0) -> int:
+        """Run make to its end and return how many steps it announced."""
+        log_path = tree.root / "logs" / f"{self.recipe.build_name}-{target}.log"
+        log_path.parent.mkdir(exist_ok=True)
+        with log_path.open("w") as log:
+            meter = _Meter(self.progress if expected else silent, expected, log)
+            argv = self._argv(tree, target)
+            done = proc.run(
+                argv,
+                env=self._environment(tree),
+                check=False,
+                timeout_s=timeout_s,
+                on_line=meter,
+                pass_fds=[tree.lock],
+            )
+        if done.status:
+            raise self._failure(tree, target, log_path, done.status)
+        return meter.steps
+
+    def _argv(self, tree: WorkTree, target: str) -> list[str]:
+        chosen = self.recipe.toolchain
+        variables = {
+            "O": str(tree.build_dir(self.recipe.build_name)),
+            "ARCH": self.recipe.arch.kernel_arch,
+            "CROSS_COMPILE": chosen.prefix,
+            "CC": " ".join(chosen.cached_cc),
+            **FIXED,
+        }
+        # --output-sync keeps the lines of one command together, so that errors of two do not mix.
+        options = [
+            "--directory",
+            str(tree.src),
+            f"--jobs={toolchain.jobs()}",
+            "--output-sync=target",
+            "--no-print-directory",
+        ]
+        return ["make", *options, *(f"{name}={value}" for name, value in variables.items()), target]
+
+    def _environment(self, tree: WorkTree) -> dict[str, str]:
+        """Plain quotes in messages; a ccache that does not mind where the cache lies."""
+        return {"LC_ALL": "C", **toolchain.ccache_environment(tree.src)}
+
+    def _failure(self, tree: WorkTree, target: str, log: Path, status: int) -> BuildError | InfraError:
+        """What a failed make comes to. Unless the host is at fault, make ended by itself and its work is whole."""
+        lines = log.read_text(errors="replace").splitlines()
+        hint = f"full log: {log}"
+        what = f"kernel {self.recipe.name} for {self.recipe.arch.name}"
+        if fault := buildlog.host_fault(lines):
+            return InfraError(f"{what}: {fault.what} during make {target}", hint=f"{fault.hint}; {hint}")
+        if status < 0:
+            return InfraError(f"{what}: make {target} was killed by signal {-status}", hint=hint)
+        tree.give_up(self.recipe.build_name)
+        return BuildError(f"{what}: make {target} failed", hint=hint, excerpt=buildlog.excerpt(lines))
+
+    # ---- Products ---------------------------------------------------------------------------------------------------
+
+    def _collect(self, tree: WorkTree, into: Path, facts: Mapping[str, object]) -> None:
+        recipe, directory = self.recipe, tree.build_dir(self.recipe.build_name)
+        image = Path(recipe.arch.image).name
+        log = tree.root / "logs" / f"{recipe.build_name}-{recipe.arch.image_target}.log"
+        products = {
+            image: directory / recipe.arch.image,
+            "config": directory / ".config",
+            "System.map": directory / "System.map",
+            "build.log": log,
+        }
+        for name, origin in products.items():
+            if not origin.is_file():
+                raise InfraError(f"make {recipe.arch.image_target} succeeded without making {origin}")
+            shutil.copyfile(origin, into / name)
+        notes = _notes(directory / "vmlinux")
+        (into / "notes").write_bytes(notes)
+        all_facts = {
+            **recipe.provenance(),
+            **facts,
+            "image": image,
+            "build_id": elf.build_id(notes, recipe.arch.byteorder),
+            "release": (directory / "include/config/kernel.release").read_text().strip(),
+            "config_sha256": hashlib.sha256((into / "config").read_bytes()).hexdigest(),
+        }
+        (into / "build.json").write_text(json.dumps(all_facts, indent=1) + "\n")
+
+
+@dataclass(slots=True)
+class _Meter:
+    """Sees every line of make's output: keeps it in the log, counts steps, tells the directory they are in."""
+
+    progress: Progress
+    expected: int
+    log: TextIO
+    steps: int = 0
+
+    def __call__(self, line: str) -> None:
+        self.log.write(f"{line}\n")
+        if step := buildlog.parse_step(line):
+            self.steps += 1
+            self.progress(step.directory, done=min(self.steps / self.expected, 0.99) if self.expected else None)
+
+
+# Files of a tree that decide what `make tinyconfig` and `make olddefconfig` give: menus, presets, and what probes the
+# compiler.
+_CONFIG_FILES = re.compile(
+    r"(?:.*/)?Kconfig[^/]*|Makefile|arch/[^/]+/Makefile[^/]*|scripts/.*|(?:arch/[^/]+|kernel)/configs/.*"
+)
+
+
+def _decides_config(wanted: Mapping[str, Content | None]) -> tuple[str, ...]:
+    """Name and hash of every changed file that the configuration may depend on; empty for most series."""
+    chosen = ((name, content) for name, content in sorted(wanted.items()) if _CONFIG_FILES.fullmatch(name))
+    return tuple(f"{name} {digest(content.data) if content else 'gone'}" for name, content in chosen)
+
+
+def _lost_error(lost: Sequence[Lost], tree: Path, recipe: Recipe, config: str) -> InputError:
+    """The error for requests that the final .config does not grant, with what the first one depends on."""
+    first, values = lost[0], kconfig.parse_config(config)
+    depends = _dependencies(tree, recipe.arch, first.request.symbol)
+    if depends is None:
+        why = f"kernel {recipe.source.version} has no such symbol on {recipe.arch.name}"
+    elif depends:
+        states = (f"{name}={values.get(name, 'n')}" for name in kconfig.symbols_in(depends))
+        why = f"it depends on {' && '.join(depends)} ({', '.join(states)})"
+    else:
+        why = "it depends on nothing; another symbol selects it, or it has no prompt or another type"
+    expected = f"asked for {first.request.value}, got {first.got} in the final .config: {why}"
+    others = "".join(f"; also lost: {each}" for each in lost[1:])
+    return InputError(first.request.path, first.request.line, f"CONFIG_{first.request.symbol}", expected + others)
+
+
+def _dependencies(tree: Path, arch: Arch, symbol: str) -> tuple[str, ...] | None:
+    """What a symbol depends on, over all Kconfig files that this architecture may read; None when none defines it."""
+    found: list[str] | None = None
+    for path in _kconfig_files(tree, arch.kernel_arch):
+        depends = kconfig.depends_on(path.read_text(errors="replace"), symbol)
+        if depends is not None:
+            found = [*(found or []), *depends]
+    return None if found is None else tuple(dict.fromkeys(found))
+
+
+def _kconfig_files(tree: Path, kernel_arch: str) -> Iterator[Path]:
+    for place, directories, names in os.walk(tree):
+        path = Path(place)
+        if path == tree:
+            directories[:] = [name for name in directories if not name.startswith("build-")]
+        elif path == tree / "arch":
+            directories[:] = [kernel_arch] if kernel_arch in directories else []
+        yield from (path / name for name in names if name.startswith("Kconfig"))
+
+
+def _notes(vmlinux: Path) -> bytes:
+    """The .notes section of a kernel; the file may be large, so it is mapped."""
+    with vmlinux.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return elf.section(mapped, ".notes")

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Unified diffs as git and diff write them: parsed strictly, applied to content with every context line checked. Pure.
+
+Grammar of what is understood; anything before the first header, between files and after the last hunk is prose:
+
+    file   := [`diff --git ...` git-line*] `--- ` name  `+++ ` name  hunk+
+            | `diff --git a/X b/X` git-line+                      (rename, mode change, empty file)
+    hunk   := `@@ -start[,count] +start[,count] @@` line+         (counts must come out exactly)
+    line   := ` ` kept | `-` removed | `+` added | `\\ No newline at end of file`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from lab.errors import InputError, UsageError
+
+_HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_GIT = re.compile(rb"diff --git (?:a/)?(.+) (?:b/)?(.+)")
+_GIT_LINE = re.compile(
+    rb"(old mode|new mode|deleted file mode|new file mode|copy from|copy to|rename from|rename to"
+    rb"|similarity index|dissimilarity index|index|GIT binary patch|Binary files)\b ?(.*)"
+)
+_MODES = {b"100644": 0o644, b"100755": 0o755}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hunk:
+    """One `@@` of a patch: `old` lines at line `start` (from 1) become `new`. Lines keep their newline, if any.
+
+    `trail` counts the context lines after the last change; `number` and `line` say where in the patch the hunk is.
+    """
+
+    start: int
+    old: tuple[bytes, ...]
+    new: tuple[bytes, ...]
+    trail: int
+    number: int
+    header: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """What a patch does to one file. `old` is None for a new file, `new` for a removed one; they differ in a rename."""
+
+    old: str | None
+    new: str | None
+    copied: bool = False
+    mode: int | None = None
+    hunks: tuple[Hunk, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.new or self.old or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file of a tree: its bytes and whether it is executable."""
+
+    data: bytes
+    executable: bool = False
+
+
+Lookup = Callable[[str], Content | None]
+"""Gives a tree's file by its path; None where there is no file."""
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Lines ended by newline alone, as patches count them (bytes.splitlines also breaks at a lone carriage return)."""
+    parts = data.split(b"\n")
+    return [part + b"\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+class Reader:
+    """The lines of a patch with a position, so that an error can name its line."""
+
+    def __init__(self, data: bytes, path: str) -> None:
+        self.lines, self.path, self.at = _lines(data), path, 0
+
+    def peek(self, ahead: int = 0) -> bytes:
+        """The line that comes next, without its newline; empty at the end."""
+        at = self.at + ahead
+        return self.lines[at].rstrip(b"\r\n") if at < len(self.lines) else b""
+
+    @property
+    def ended(self) -> bool:
+        return self.at >= len(self.lines)
+
+    def malformed(self, why: str) -> InputError:
+        return InputError(self.path, self.at + 1, None, f"malformed patch: {why}")
+
+
+def parse(data: bytes, path: str) -> tuple[FileChange, ...]:
+    """Every file change of a patch, in order; InputError (with file and line) when it is malformed or has none.
+
+    A change that touches a path outside the tree, or is binary, is refused.
+    """
+    reader, changes = Reader(data, path), []
+    while not reader.ended:
+        if reader.peek().startswith(b"diff --git "):
+            changes.append(_git_change(reader))
+        elif reader.peek().startswith(b"--- ") and reader.peek(1).startswith(b"+++ "):
+            changes.append(_plain_change(reader))
+        elif _HUNK.match(reader.peek()):
+            raise reader.malformed("a hunk without the names of its files before it")
+        else:
+            reader.at += 1
+    if not changes:
+        raise InputError(path, None, None, "expected a patch, found no diff in it")
+    return tuple(changes)
+
+
+def _plain_change(reader: Reader) -> FileChange:
+    old, new = _names(reader)
+    hunks = tuple(_hunks(reader))
+    if not hunks:
+        raise reader.malformed("expected a hunk (@@ -1,2 +1,2 @@)")
+    # Without git the two names of one file may differ (`--- a/mm/shmem.c.orig`), and a new file may have two names.
+    is_new = old is None or (hunks[0].start == 0 and not hunks[0].old)
+    return FileChange(old=None if is_new else new or old, new=new, hunks=hunks)
+
+
+def _git_change(reader: Reader) -> FileChange:
+    match = _GIT.fullmatch(reader.peek())
+    if not match:
+        raise reader.malformed("expected diff --git a/FILE b/FILE")
+    reader.at += 1
+    extra: dict[bytes, bytes] = {}
+    while line := _GIT_LINE.fullmatch(reader.peek()):
+        if line[1] in (b"GIT binary patch", b"Binary files"):
+            raise reader.malformed("binary changes are not supported")
+        extra[line[1]] = line[2]
+        reader.at += 1
+    old = _inside(extra.get(b"rename from", extra.get(b"copy from", match[1])), reader)
+    new = _inside(extra.get(b"rename to", extra.get(b"copy to", match[2])), reader)
+    hunks: tuple[Hunk, ...] = ()
+    if reader.peek().startswith(b"--- ") and reader.peek(1).startswith(b"+++ "):
+        if any(name not in (None, git) for name, git in zip(_names(reader), (old, new), strict=True)):
+            raise reader.malformed("the names in diff --git are not those after --- and +++ (made with --no-prefix?)")
+        hunks = tuple(_hunks(reader))
+    if not hunks and not set(extra) - {b"index", b"similarity index", b"dissimilarity index"}:
+        raise reader.malformed("a file header with neither a hunk nor a change of mode or name")
+    return FileChange(
+        old=None if b"new file mode" in extra else old,
+        new=None if b"deleted file mode" in extra else new,
+        copied=b"copy from" in extra,
+        mode=_mode(extra, reader),
+        hunks=hunks,
+    )
+
+
+def _mode(extra: Mapping[bytes, bytes], reader: Reader) -> int | None:
+    asked = extra.get(b"new file mode", extra.get(b"new mode"))
+    if asked is None:
+        return None
+    if asked not in _MODES:
+        raise reader.malformed(f"expected mode 100644 or 100755, got {asked.decode('ascii', 'replace')}")
+    return _MODES[asked]
+
+
+def _names(reader: Reader) -> tuple[str | None, str | None]:
+    """The files of `--- a/X` and `+++ b/X`, their first component stripped; None for /dev/null."""
+    old, new = (_stripped(reader.peek(ahead)[4:], reader) for ahead in (0, 1))
+    if old is None and new is None:
+        raise reader.malformed("both names are /dev/null")
+    reader.at += 2
+    return old, new
+
+
+def _stripped(field: bytes, reader: Reader) -> str | None:
+    name = field.split(b"\t")[0].strip()
+    if name == b"/dev/null":
+        return None
+    if name.startswith(b"/"):
+        raise reader.malformed(f"touches a path outside the tree: {name.decode('utf-8', 'replace')}")
+    first, slash, rest = name.partition(b"/")
+    if not slash or not rest:
+        raise reader.malformed(f"expected a name like a/mm/file.c, got {first.decode('utf-8', 'replace')!r}")
+    return _inside(rest, reader)
+
+
+def _inside(name: bytes, reader: Reader) -> str:
+    """The name as text, once it is known to stay inside the tree."""
+    text = name.decode("utf-8", "surrogateescape")
+    parts = PurePosixPath(text).parts
+    if text.startswith('"'):
+        raise reader.malformed(f"quoted file names are not supported: {text}")
+    if not parts or text.startswith("/") or ".." in parts or ".git" in parts or "\0" in text:
+        raise reader.malformed(f"touches a path outside the tree: {text}")
+    return str(PurePosixPath(text))
+
+
+def _hunks(reader: Reader) -> Iterator[Hunk]:
+    number = 0
+    while match := _HUNK.match(reader.peek()):
+        number += 1
+        yield _hunk(reader, match, number)
+        if reader.peek()[:1] in (b"+", b"-") and not reader.peek().startswith(b"--"):
+            raise reader.malformed("the hunk before this line holds more lines than it says")
+
+
+def _hunk(reader: Reader, match: re.Match[bytes], number: int) -> Hunk:
+    line, header = reader.at + 1, reader.peek().decode("utf-8", "replace")
+    reader.at += 1
+    left_old, left_new = (int(count) if count else 1 for count in (match[2], match[4]))
+    lines: list[tuple[bytes, bytes]] = []
+    while left_old > 0 or left_new > 0 or reader.peek().startswith(b"\\"):
+        kind = _hunk_line(reader, lines)
+        left_old, left_new = left_old - (kind in b" -"), left_new - (kind in b" +")
+        if left_old < 0 or left_new < 0:
+            raise reader.malformed(f"hunk {header} holds more lines than it says")
+    old, new = (tuple(text for kind, text in lines if kind in kinds) for kinds in (b" -", b" +"))
+    changes = [index for index, (kind, _) in enumerate(lines) if kind != b" "]
+    if not changes:
+        raise reader.malformed(f"hunk {header} changes nothing")
+    trail = len(lines) - 1 - changes[-1]
+    return Hunk(start=int(match[1]), old=old, new=new, trail=trail, number=number, header=header, line=line)
+
+
+def _hunk_line(reader: Reader, lines: list[tuple[bytes, bytes]]) -> bytes:
+    """Add the next line of a hunk, its kind and its text; return the kind.
+
+    A blank line is a kept one whose space an editor ate.
+    """
+    if reader.ended:
+        raise reader.malformed("the patch ends in the middle of a hunk")
+    raw = reader.lines[reader.at]
+    kind, text = (raw[:1], raw[1:]) if raw.strip(b"\r\n") else (b" ", raw)
+    if kind == b"\\" and lines:  # `\ No newline at end of file` speaks of the line before it
+        lines[-1] = (lines[-1][0], lines[-1][1].rstrip(b"\r\n"))
+    elif kind in (b" ", b"-", b"+"):
+        lines.append((kind, text))
+    else:
+        raise reader.malformed(f"expected a line of a hunk, got {raw[:40].decode('utf-8', 'replace').rstrip()!r}")
+    reader.at += 1
+    return kind
+
+
+class DoesNotApply(UsageError):
+    """A patch that does not fit the tree; the message names the patch, the file and the hunk."""
+
+
+@dataclass(slots=True)
+class Tree:
+    """Files as patches change them, over a lookup that gives their content before; nothing is written anywhere."""
+
+    pristine: Lookup
+    changed: dict[str, Content | None] = field(default_factory=dict)
+
+    def get(self, name: str) -> Content | None:
+        return self.changed[name] if name in self.changed else self.pristine(name)
+
+    def apply(self, change: FileChange, patch: str) -> None:
+        """Apply one file's change; DoesNotApply leaves this tree as it was."""
+        before = self._before(change, patch)
+        if change.new is None:
+            self._write(change, before, patch, remove=True)
+        else:
+            self._write(change, before, patch)
+
+    def _before(self, change: FileChange, patch: str) -> Content:
+        if change.old is None:
+            if self.get(change.name) is not None:
+                raise DoesNotApply(f"{patch}: {change.name}: is there already, the patch makes it new")
+            return Content(b"")
+        before = self.get(change.old)
+        if before is None:
+            raise DoesNotApply(f"{patch}: {change.old}: no such file in the tree")
+        if change.new not in (None, change.old) and self.get(change.name) is not None:
+            raise DoesNotApply(f"{patch}: {change.name}: is there already, the patch renames or copies to it")
+        return before
+
+    def _write(self, change: FileChange, before: Content, patch: str, *, remove: bool = False) -> None:
+        lines = _lines(before.data)
+        offset = 0
+        for hunk in change.hunks:
+            at = _find(lines, hunk, offset)
+            if at is None:
+                raise DoesNotApply(
+                    f"{patch}: {change.name}: hunk {hunk.number} does not apply: {hunk.header}",
+                    hint=_mismatch(lines, hunk, offset),
+                )
+            lines[at : at + len(hunk.old)] = hunk.new
+            offset = at - _expected(hunk) + len(hunk.new) - len(hunk.old)
+        if remove and lines:
+            raise DoesNotApply(f"{patch}: {change.name}: the patch removes the file but not all of its lines")
+        if change.old and change.old != change.new and not change.copied:
+            self.changed[change.old] = None
+        if change.new:
+            executable = before.executable if change.mode is None else change.mode == 0o755
+            self.changed[change.new] = Content(b"".join(lines), executable)
+
+
+def _expected(hunk: Hunk) -> int:
+    """Index of the hunk's first old line; a hunk without old lines (`-7,0`) comes after the line it names."""
+    return hunk.start - 1 if hunk.old else hunk.start
+
+
+def _find(lines: list[bytes], hunk: Hunk, offset: int) -> int | None:
+    """Where the hunk's old lines are, whole and exact: at their place, else at the nearest one.
+
+    As git has it, a hunk that begins at line 1 is tied to the start of the file, and one without context after its
+    last change to the end: its context was cut there by the file that it was made from.
+    """
+    last = len(lines) - len(hunk.old)
+    wanted = min(max(_expected(hunk) + offset, 0), max(last, 0))
+    places = sorted(range(last + 1), key=lambda place: abs(place - wanted))
+    if hunk.start <= 1:
+        places = places and [0]
+    if hunk.trail == 0:
+        places = [place for place in places if place == last]
+    old = list(hunk.old)
+    return next((place for place in places if lines[place : place + len(old)] == old), None)
+
+
+def _mismatch(lines: list[bytes], hunk: Hunk, offset: int) -> str:
+    """The first line at the hunk's place that is not what the patch expects."""
+    place = max(_expected(hunk) + offset, 0)
+    for index, wanted in enumerate(hunk.old):
+        got = lines[place + index] if place + index < len(lines) else None
+        if got != wanted:
+            said = "the end of the file" if got is None else repr(got.decode("utf-8", "replace").strip())
+            return f"line {place + index + 1}: expected {wanted.decode('utf-8', 'replace').strip()!r}, found {said}"
+    return "the lines are there, but not where this hunk must be (start or end of the file)"

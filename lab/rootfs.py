@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's userland: busybox and dropbear, built static from the distribution's source packages, in an initramfs.
+
+The recipe is `images/rootfs`: `init`, `etc/`, `busybox.config`, and `localoptions.h`, dropbear's options.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from lab import buildlog, cpio, data, debian, proc, toolchain
+from lab.arch import Arch
+from lab.cache import Cache, digest, file_digest
+from lab.errors import BuildError
+from lab.progress import Progress, silent
+from lab.toolchain import Toolchain
+
+SOURCES = ("busybox", "dropbear")
+BUILD_S = 900.0
+"""Seconds for the build of one program; a minute where both cores are free."""
+CODE = (Path(__file__), Path(cpio.__file__))
+"""The modules whose text is a part of the recipe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rootfs:
+    """A built userland. `host_key` is its sshd's public key, as in `ssh-ed25519 AAAA...`."""
+
+    initrd: Path
+    host_key: str
+    key: str
+
+
+def build(arch: Arch, *, cache: Cache, progress: Progress = silent, recipe: Path | None = None) -> Rootfs:
+    """The userland of an architecture, from the cache or built in a minute; BuildError with the compiler's words."""
+    recipe = recipe or data.images() / "rootfs"
+    chain = toolchain.find(arch)
+    found = [debian.find_source(name, cache, progress=progress) for name in SOURCES]
+    versions = [f"{one.package} {one.version}" for one in found]
+    key = digest(arch.name, chain.key, *versions, *_recipe_parts(recipe))
+
+    def make(entry: Path) -> None:
+        progress(f"userland of {arch.name}")
+        with cache.scratch("rootfs") as scratch:
+            programs = _compile(chain, recipe, scratch, cache, progress)
+        private, public = make_host_key()
+        (entry / "initrd").write_bytes(cpio.archive(_nodes(recipe, programs, private)))
+        (entry / "host_key.pub").write_text(public + "\n")
+        (entry / "versions").write_text("\n".join([*versions, chain.version]) + "\n")
+
+    entry = cache.entry("rootfs", key, make)
+    return Rootfs(initrd=entry / "initrd", host_key=(entry / "host_key.pub").read_text().strip(), key=key)
+
+
+def overlay(files: Mapping[str, tuple[int, bytes]]) -> bytes:
+    """An archive to append to an initrd: path in the guest (relative) -> permissions and content. Owner is root."""
+    return cpio.archive(cpio.file(name, content, permissions) for name, (permissions, content) in files.items())
+
+
+def make_host_key() -> tuple[bytes, str]:
+    """A new Ed25519 key: the private one in dropbear's file format, the public one in OpenSSH's.
+
+    dropbear's file is two SSH strings: the type, then 32 bytes of seed and 32 bytes of public key.
+    """
+    key = Ed25519PrivateKey.generate()
+    seed = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    file = b"".join(len(part).to_bytes(4, "big") + part for part in (b"ssh-ed25519", seed + public))
+    return file, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def _recipe_parts(recipe: Path) -> list[str]:
+    """Name and hash of everything that the recipe is made of."""
+    files = sorted(path for path in recipe.rglob("*") if path.is_file())
+    named = [(str(path.relative_to(recipe)), path) for path in files] + [(path.name, path) for path in CODE]
+    return [f"{name} {file_digest(path)}" for name, path in named]
+
+
+def _nodes(recipe: Path, programs: Mapping[str, bytes], host_key: bytes) -> list[cpio.Node]:
+    """The whole userland. busybox tells its applets' names itself: `programs["links"]` has a path per line."""
+    links = [line.lstrip("/") for line in programs["links"].decode().split()]
+    return [
+        cpio.file("init", (recipe / "init").read_bytes(), 0o755),
+        *(cpio.file(f"etc/{path.name}", path.read_bytes()) for path in sorted((recipe / "etc").iterdir())),
+        cpio.file("etc/dropbear/host_key", host_key, 0o600),
+        cpio.file("bin/busybox", programs["busybox"], 0o755),
+        cpio.file("sbin/dropbear", programs["dropbear"], 0o755),
+        *(cpio.symlink(link, "/bin/busybox") for link in links if link != "bin/busybox"),
+        *(cpio.directory(name) for name in ("dev", "lab", "mnt", "proc", "run", "sys")),
+        cpio.directory("root", 0o700),
+        cpio.directory("tmp", 0o1777),
+        # The kernel opens it for init before anybody can mount devtmpfs.
+        cpio.character_device("dev/console", 5, 1),
+        cpio.character_device("dev/null", 1, 3, 0o666),
+    ]
+
+
+# ---- Compiling ------------------------------------------------------------------------------------------------------
+
+
+def _compile(chain: Toolchain, recipe: Path, scratch: Path, cache: Cache, progress: Progress) -> Mapping[str, bytes]:
+    """The contents of `busybox`, `dropbear` and `links`. The two are built side by side: configure uses one core."""
+    trees = {name: debian.fetch_source(name, scratch, cache=cache, progress=progress) for name in SOURCES}
+    with ThreadPoolExecutor(2) as pool:
+        busybox = pool.submit(_busybox, chain, recipe, trees["busybox"], progress)
+        dropbear = pool.submit(_dropbear, chain, recipe, trees["dropbear"], progress)
+        busybox.result(), dropbear.result()
+    return {
+        "busybox": (trees["busybox"] / "busybox").read_bytes(),
+        "links": (trees["busybox"] / "busybox.links").read_bytes(),
+        "dropbear": (trees["dropbear"] / "dropbear").read_bytes(),
+    }
+
+
+def _busybox(chain: Toolchain, recipe: Path, tree: Path, progress: Progress) -> None:
+    wanted = read_config((recipe / "busybox.config").read_text())
+    config = tree / ".config"
+    make = ["make", f"CROSS_COMPILE={chain.prefix}", f"CC={' '.join(chain.cached_cc)}"]
+    _run([*make, "allnoconfig"], tree, "busybox", progress)
+    kept = [line for line in config.read_text().splitlines() if _symbol(line) not in wanted]
+    config.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in wanted.items())]) + "\n")
+    # What became visible is asked for: take the defaults.
+    _run([*make, "oldconfig"], tree, "busybox", progress, answers=b"\n" * 10000)
+    final = read_config(config.read_text())
+    if lost := [name for name, value in wanted.items() if final.get(name) != value]:
+        raise BuildError(f"busybox has no such options: {', '.join(lost)}", hint=f"see {recipe / 'busybox.config'}")
+    _run([*make, f"-j{toolchain.jobs()}", "busybox", "busybox.links"], tree, "busybox", progress)
+
+
+def read_config(text: str) -> Mapping[str, str]:
+    """CONFIG_X -> value of every line that sets one."""
+    pairs = (line.partition("=") for line in text.splitlines() if line.startswith("CONFIG_"))
+    return {name: value for name, _, value in pairs}
+
+
+def _symbol(line: str) -> str:
+    found = re.match(r"(?:# )?(CONFIG_\w+)", line)
+    return found[1] if found else ""
+
+
+def _dropbear(chain: Toolchain, recipe: Path, tree: Path, progress: Progress) -> None:
+    (tree / "localoptions.h").write_bytes((recipe / "localoptions.h").read_bytes())
+    configure = [
+        "sh",
+        "configure",
+        *([f"--host={chain.target}"] if chain.target else []),
+        f"CC={' '.join(chain.cached_cc)}",
+        # Not -Os, dropbear's default: the arithmetic of its key exchange is what a login waits for.
+        "CFLAGS=-O2 -ffunction-sections -fdata-sections",
+        "LDFLAGS=-Wl,--gc-sections",
+        "--enable-static",
+        "--enable-bundled-libtom",
+        # PIE, stack protector and retpolines: relocations and detours that an emulator pays for, in a throw-away guest.
+        "--disable-harden",
+        *(f"--disable-{name}" for name in ("zlib", "syslog", "shadow", "lastlog", "utmp", "utmpx", "wtmp", "wtmpx")),
+        *(f"--disable-{name}" for name in ("loginfunc", "pututline", "pututxline")),
+    ]
+    _run(configure, tree, "dropbear", progress)
+    _run(["make", f"-j{toolchain.jobs()}", "PROGRAMS=dropbear"], tree, "dropbear", progress)
+    _run([f"{chain.prefix}strip", "dropbear"], tree, "dropbear", progress)
+
+
+def _run(argv: list[str], tree: Path, what: str, progress: Progress, answers: bytes | None = None) -> None:
+    """One step of a build; BuildError with the lines that say what went wrong."""
+
+    def tell(line: str) -> None:
+        if line.startswith("  "):  # kbuild's short form: `  CC      libbb/appletlib.o`
+            progress(f"{what}: {line.rsplit(maxsplit=1)[-1]}")
+
+    progress(f"{what}: {argv[0]}")
+    try:
+        proc.run(
+            argv,
+            cwd=tree,
+            env=toolchain.ccache_environment(tree),
+            input=answers,
+            timeout_s=BUILD_S,
+            on_line=tell,
+            whole=True,
+        )
+    except proc.ProcError as error:
+        words = buildlog.excerpt(error.output.splitlines()) or error.message
+        raise BuildError(f"{what} did not build", excerpt=words) from error

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Series of patches: finds the one for a kernel's version, reads it, and computes the files that it makes of a tree.
+
+images/series/<series>/<kernel version>/NNNN-*.patch, or a directory or a single patch of the user's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import patch
+from lab.errors import InputError, UsageError, unknown
+
+_VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")
+_SUFFIXES = (".patch", ".diff")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """One patch of a series: its file's name, hex SHA-256 of its content, and what it changes."""
+
+    name: str
+    path: Path
+    sha256: str
+    changes: tuple[patch.FileChange, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Patches in the order they are applied; none for a kernel as it is (`name` is None then)."""
+
+    name: str | None
+    patches: tuple[Patch, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Hex SHA-256 over the patches' hashes, in order; empty for no series."""
+        if not self.patches:
+            return ""
+        return hashlib.sha256("".join(each.sha256 for each in self.patches).encode()).hexdigest()
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """Every path in the tree that a patch makes, changes or removes."""
+        changes = (change for each in self.patches for change in each.changes)
+        return frozenset(name for change in changes for name in (change.old, change.new) if name)
+
+
+NONE = Series(name=None)
+
+
+def load(name: str | None, version: str, *, root: Path) -> Series:
+    """The series called `name` for a tree of this kernel version; `root` is images/series.
+
+    `name` may also be a path (with a slash, or ending in .patch): of a directory of patches, of a directory with one
+    directory per version like those below `root`, or of one patch. UsageError when there is none, InputError when a
+    patch is malformed.
+    """
+    if name is None:
+        return NONE
+    found = _user_path(name) if _is_path(name) else _named(name, root)
+    if found.is_dir() and not _patches_in(found):
+        found = _for_version(found, name, version)
+    files = _patches_in(found) if found.is_dir() else [found]
+    return Series(name=name, patches=tuple(_read(file) for file in files))
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.startswith(("~", ".")) or name.endswith(_SUFFIXES)
+
+
+def _user_path(name: str) -> Path:
+    path = Path(name).expanduser().absolute()
+    if not path.exists():
+        raise UsageError(f"series {name}: no such file or directory: {path}")
+    return path
+
+
+def _named(name: str, root: Path) -> Path:
+    choices = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    if name not in choices:
+        raise unknown("series", name, choices)
+    return root / name
+
+
+def _for_version(directory: Path, name: str, version: str) -> Path:
+    """The subdirectory for a kernel version: the exact one (6.12.117), else major.minor (6.12)."""
+    choices = sorted(path.name for path in directory.iterdir() if path.is_dir() and _patches_in(path))
+    match = _VERSION.match(version)
+    for candidate in (version, match[1] if match else version):
+        if candidate in choices:
+            return directory / candidate
+    have = ", ".join(choices) or "none"
+    hint = f"there are patches for: {have}; add {directory / (match[1] if match else version)}/0001-*.patch"
+    raise UsageError(f"series {name} has no patches for kernel {version}", hint=hint)
+
+
+def _patches_in(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+
+
+def _read(path: Path) -> Patch:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(path, None, None, f"cannot read the patch: {error.strerror}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    return Patch(name=path.name, path=path, sha256=digest, changes=patch.parse(data, str(path)))
+
+
+def changed_files(patches: Iterable[Patch], pristine: patch.Lookup) -> dict[str, patch.Content | None]:
+    """What the patches, one upon the other, make of a tree: every touched path -> its content, None when removed.
+
+    DoesNotApply names the patch, the file and the hunk. Nothing is written.
+    """
+    tree = patch.Tree(pristine)
+    for each in patches:
+        for change in each.changes:
+            tree.apply(change, each.name)
+    return tree.changed

@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kernel sources: from what a user writes to a pristine tree in the cache, keyed by content. The user's is only read.
+
+    debian:PACKAGE   the tarball in a binary package such as linux-source-6.12
+    path:DIR         the directory as it is now: of a git work tree what git tracks or would add, else every source file
+    git:PATH@REV     a commit of a repository
+    tarball:FILE     any tar; its single top directory, when it has one, is stripped
+
+A cache entry `source/<key>` holds the tree in `tree/`; memo/source-*.json is what was found out about specs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import buildlog, debian, proc
+from lab.cache import Cache, digest, file_digest, write_atomic
+from lab.errors import InfraError, InputError, UsageError, nearest
+from lab.progress import Progress, silent
+
+ENTRY = "source"
+UNPACK_S = 3600.0
+TYPICAL_FILES = 86_000
+"""How many files and directories a kernel tree of 2024 has: makes a bar of an unpacking whose end is not known."""
+
+_VERSION_PART = r"^{}[ \t]*=[ \t]*(\S*)[ \t]*$"
+# What a build in the source tree leaves there. kbuild refuses to build elsewhere from a tree that has some of it.
+_BUILT_NAMES = frozenset({".git", ".config", ".config.old", "vmlinux", "System.map", "Module.symvers", ".version"})
+_BUILT_SUFFIXES = (".o", ".a", ".ko", ".cmd", ".mod", ".mod.c", ".order", ".orig", ".rej")
+_BUILT_DIRS = re.compile(r"(?:include/(?:config|generated)|arch/[^/]+/include/generated)(?:/|$)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A source tree by its content. `origin` says more than `spec`: package version, commit, or the resolved path."""
+
+    spec: str
+    key: str
+    version: str
+    """As `make kernelversion` has it: 6.12.117."""
+    sha256: str
+    """Identity of the content: of the tarball, of the git tree's id, or of all files."""
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """Content that was identified, and how to bring it into an empty directory."""
+
+    sha256: str
+    origin: str
+    unpack: Callable[[Path, Progress], None]
+    makefile: Callable[[], str] | None = None
+    """Reads the top Makefile without unpacking, where that is cheap."""
+
+    @property
+    def key(self) -> str:
+        return digest("source-1", self.sha256)
+
+
+def tree(source: Source, cache: Cache) -> Path:
+    """The pristine tree; `resolve` made it. Nobody ever writes there."""
+    return cache.path(ENTRY, source.key) / "tree"
+
+
+def identify(spec: str, cache: Cache) -> Source | None:
+    """What `spec` means now, cheaply and without network; None when it must be fetched or unpacked to be known.
+
+    UsageError or InputError when it names something that is not there.
+    """
+    kind, rest = _split(spec)
+    found = _recall(spec, cache) if kind == "debian" else _LOCAL[kind](rest, cache)
+    if found is None:
+        return None
+    seen = _read_memo(_memo(cache, "version", found.key))
+    if not seen and not found.makefile:
+        return None
+    version = seen["version"] if seen else kernel_version(found.makefile() if found.makefile else "", spec)
+    return Source(spec=spec, key=found.key, version=version, sha256=found.sha256, origin=found.origin)
+
+
+def resolve(spec: str, *, cache: Cache, progress: Progress = silent) -> Source:
+    """The source with its pristine tree in the cache. Errors as in `identify`; InfraError when it cannot be fetched."""
+    kind, rest = _split(spec)
+    if kind == "debian":
+        return _resolve_debian(spec, rest, cache, progress)
+    found = _LOCAL[kind](rest, cache)
+    return _ensure(found, spec, cache, progress)
+
+
+def kernel_version(makefile: str, where: str) -> str:
+    """The version that a kernel's top Makefile states; InputError when it is no kernel's."""
+    parts = {}
+    for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL", "EXTRAVERSION"):
+        match = re.search(_VERSION_PART.format(name), makefile, re.MULTILINE)
+        parts[name] = match[1] if match else ""
+    if not parts["VERSION"].isdigit() or not parts["PATCHLEVEL"].isdigit():
+        raise InputError(where, None, None, "expected a kernel tree: its Makefile states no VERSION and PATCHLEVEL")
+    sublevel = f".{parts['SUBLEVEL']}" if parts["SUBLEVEL"] else ""
+    return f"{parts['VERSION']}.{parts['PATCHLEVEL']}{sublevel}{parts['EXTRAVERSION']}"
+
+
+def _split(spec: str) -> tuple[str, str]:
+    kind, _, rest = spec.partition(":")
+    if kind not in ("debian", *_LOCAL) or not rest:
+        expected = "expected debian:PACKAGE, path:DIR, git:PATH@REV or tarball:FILE"
+        raise UsageError(f"source {spec!r}: {expected}")
+    return kind, rest
+
+
+def _ensure(found: _Found, spec: str, cache: Cache, progress: Progress) -> Source:
+    """The source, its cache entry made unless it is there; its version is remembered for when the entry is gone."""
+
+    def make(entry: Path) -> None:
+        unpacked = entry / "tree"
+        unpacked.mkdir()
+        found.unpack(unpacked, progress)
+        kernel_version(_read_makefile(unpacked, spec), spec)
+
+    entry = cache.entry(ENTRY, found.key, make)
+    version = kernel_version(_read_makefile(entry / "tree", spec), spec)
+    write_atomic(_memo(cache, "version", found.key), json.dumps({"version": version}).encode())
+    return Source(spec=spec, key=found.key, version=version, sha256=found.sha256, origin=found.origin)
+
+
+def _read_makefile(directory: Path, spec: str) -> str:
+    try:
+        return (directory / "Makefile").read_text(errors="replace")
+    except OSError as error:
+        raise InputError(
+            spec, None, None, f"expected a kernel tree: no Makefile at its top ({error.strerror})"
+        ) from None
+
+
+# ---- debian: --------------------------------------------------------------------------------------------------------
+
+
+def _resolve_debian(spec: str, package: str, cache: Cache, progress: Progress) -> Source:
+    """One version of a package stays the meaning of its name until the cache is cleaned: results must be comparable."""
+    if (known := identify(spec, cache)) and cache.has(ENTRY, known.key):
+        return known
+    with cache.lock(f"source-{digest(spec)}", waiting=lambda: progress(f"waiting for another lab to fetch {package}")):
+        if (known := identify(spec, cache)) and cache.has(ENTRY, known.key):
+            return known
+        with cache.scratch("deb") as scratch:
+            tarball = _source_tarball(package, scratch, cache, progress)
+            version = debian.find_binary(package, cache).version
+            found = _of_tarball(tarball, file_digest(tarball), f"{package} {version}")
+            made = _ensure(found, spec, cache, progress)
+        memo = {"sha256": found.sha256, "origin": found.origin}
+        write_atomic(_memo(cache, spec), json.dumps(memo).encode())
+    return made
+
+
+def _source_tarball(package: str, scratch: Path, cache: Cache, progress: Progress) -> Path:
+    debian.fetch_binary(package, scratch, cache=cache, progress=progress)
+    tarballs = sorted(scratch.glob(f"usr/src/{package}.tar*"))
+    if not tarballs:
+        raise UsageError(
+            f"source debian:{package}: this package has no usr/src/{package}.tar.*, it is no kernel source"
+        )
+    return tarballs[0]
+
+
+def _recall(spec: str, cache: Cache) -> _Found | None:
+    """What the name was found to mean before."""
+    memo = _read_memo(_memo(cache, spec))
+    if memo is None:
+        return None
+
+    def unpack(_: Path, __: Progress) -> None:
+        raise AssertionError("an entry that was recalled is there")
+
+    return _Found(sha256=memo["sha256"], origin=memo["origin"], unpack=unpack)
+
+
+def _memo(cache: Cache, *parts: str) -> Path:
+    return cache.root / "memo" / f"source-{digest(*parts)}.json"
+
+
+def _read_memo(path: Path) -> dict[str, str] | None:
+    try:
+        memo = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return memo if isinstance(memo, dict) else None
+
+
+# ---- tarball: -------------------------------------------------------------------------------------------------------
+
+
+def _tarball(rest: str, cache: Cache) -> _Found:
+    path = Path(rest).expanduser().absolute()
+    if not path.is_file():
+        near = nearest(path.name, _siblings(path))
+        raise InputError(path, None, "source", "no such tarball", nearest=near)
+    stat = path.stat()
+    signature = (str(path), str(stat.st_size), str(stat.st_mtime_ns), str(stat.st_ino))
+    sha256 = _remember(_memo(cache, *signature), lambda: file_digest(path))
+    return _of_tarball(path, sha256, str(path))
+
+
+def _siblings(path: Path) -> list[str]:
+    return [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+
+
+def _remember(memo: Path, compute: Callable[[], str]) -> str:
+    """A content hash that is remembered under what it costs nothing to look at."""
+    known = _read_memo(memo)
+    if known and "sha256" in known:
+        return known["sha256"]
+    sha256 = compute()
+    write_atomic(memo, json.dumps({"sha256": sha256}).encode())
+    return sha256
+
+
+def _of_tarball(path: Path, sha256: str, origin: str) -> _Found:
+    return _Found(sha256=sha256, origin=origin, unpack=lambda into, progress: _untar(path, into, progress))
+
+
+def _untar(path: Path, into: Path, progress: Progress) -> None:
+    """Unpack, and strip the top directory when there is just one."""
+    seen = 0
+
+    def on_line(_: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen % 500 == 0:
+            progress(f"unpacking {path.name}", done=min(seen / TYPICAL_FILES, 0.99))
+
+    progress(f"unpacking {path.name}", done=0.0)
+    argv = ["tar", "--extract", "--verbose", "--no-same-owner", "--file", str(path), "--directory", str(into)]
+    try:
+        proc.run(argv, timeout_s=UNPACK_S, on_line=on_line)
+    except proc.ProcError as error:
+        if fault := buildlog.host_fault(error.output.splitlines()):
+            raise InfraError(f"{fault.what} while unpacking {path.name}", hint=fault.hint) from error
+        raise InputError(path, None, None, f"expected an archive that tar can unpack: {error.message}") from error
+    inside = list(into.iterdir())
+    if len(inside) == 1 and inside[0].is_dir() and not inside[0].is_symlink():
+        _hoist(inside[0], into)
+
+
+def _hoist(top: Path, into: Path) -> None:
+    """Move a directory's content one level up. The directory may hold something of its own name."""
+    top = top.rename(into / ".hoisted-by-pagelab")
+    for each in list(top.iterdir()):
+        each.rename(into / each.name)
+    top.rmdir()
+
+
+# ---- git: -----------------------------------------------------------------------------------------------------------
+
+
+def _git(rest: str, cache: Cache) -> _Found:  # noqa: ARG001
+    repository, revision = _repository(rest)
+    commit = _resolve_revision(repository, revision)
+    tree_id = _run_git(repository, "rev-parse", f"{commit}^{{tree}}").strip()
+    return _Found(
+        sha256=hashlib.sha256(f"git tree {tree_id}".encode()).hexdigest(),
+        origin=commit,
+        unpack=lambda into, progress: _archive(repository, commit, into, progress),
+        makefile=lambda: _run_git(repository, "show", "--no-textconv", f"{commit}:Makefile"),
+    )
+
+
+def _repository(rest: str) -> tuple[Path, str]:
+    """PATH@REV apart; either may have an @ of its own, so the first split whose left side is a directory is taken."""
+    parts = rest.split("@")
+    for count in range(1, len(parts)):
+        path = Path("@".join(parts[:count])).expanduser().absolute()
+        if path.is_dir():
+            return path, "@".join(parts[count:])
+    raise UsageError(f"source git:{rest}: no such directory: {Path(parts[0]).expanduser().absolute()}")
+
+
+def _resolve_revision(repository: Path, revision: str) -> str:
+    if revision and not revision.startswith("-"):
+        done = _start_git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
+        if done.status == 0:
+            return done.output.strip()
+    if _start_git(repository, "rev-parse", "--git-dir", check=False).status:
+        raise UsageError(f"source git:{repository}@{revision}: {repository} is no git repository")
+    refs = _run_git(repository, "for-each-ref", "--format=%(refname:short)").split()
+    near = nearest(revision, refs)
+    meant = f"; did you mean {near!r}?" if near else ""
+    raise UsageError(f"source git:{repository}@{revision}: no such revision{meant}")
+
+
+def _archive(repository: Path, commit: str, into: Path, progress: Progress) -> None:
+    tarball = into.parent / f"{commit}.tar"
+    progress(f"reading {commit[:12]} of {repository.name}", done=0.0)
+    _run_git(repository, "archive", "--format=tar", f"--prefix=linux-{commit[:12]}/", f"--output={tarball}", commit)
+    _untar(tarball, into, progress)
+    tarball.unlink()
+
+
+def _run_git(repository: Path, *words: str) -> str:
+    return _start_git(repository, *words).output
+
+
+def _start_git(repository: Path, *words: str, check: bool = True) -> proc.Completed:
+    """Read from a repository of the user's: no index refresh, no hook, no program that its configuration names."""
+    safe = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+    argv = ["git", *safe, "-C", str(repository), *words]
+    return proc.run(argv, env={"GIT_OPTIONAL_LOCKS": "0"}, whole=True, check=check)
+
+
+# ---- path: ----------------------------------------------------------------------------------------------------------
+
+
+def _path(rest: str, cache: Cache) -> _Found:
+    directory = Path(rest).expanduser().absolute()
+    if not directory.is_dir():
+        near = nearest(directory.name, _siblings(directory))
+        raise InputError(directory, None, "source", "no such directory", nearest=near)
+    _read_makefile(directory, f"path:{rest}")
+    sha256, files = _look(directory, cache)
+
+    def unpack(into: Path, progress: Progress) -> None:
+        _copy(directory, files, into, progress)
+        if _look(directory, cache)[0] != sha256:
+            raise InfraError(f"{directory} changed while it was being copied", hint="run the same command again")
+
+    return _Found(
+        sha256=sha256,
+        origin=str(directory),
+        unpack=unpack,
+        makefile=lambda: _read_makefile(directory, f"path:{rest}"),
+    )
+
+
+def _look(directory: Path, cache: Cache) -> tuple[str, list[str]]:
+    """The content's identity and the names of the files it consists of."""
+    git_files = _git_files(directory) if (directory / ".git").exists() else None
+    if git_files is not None:
+        head, dirty, files = git_files
+        return _hash_files(directory, dirty, f"git tree {head}"), files
+    files = sorted(_walk(directory))
+    state = digest(str(directory), *(_signature(directory / name, name) for name in files))
+    return _remember(_memo(cache, state), lambda: _hash_files(directory, files, "")), files
+
+
+def _git_files(directory: Path) -> tuple[str, list[str], list[str]] | None:
+    """HEAD's tree, the files that differ from it, and all files; None when there is no commit to start from."""
+    done = _start_git(directory, "rev-parse", "--verify", "--quiet", "HEAD^{tree}", check=False)
+    if done.status:
+        return None
+    differ = _names(_run_git(directory, "diff", "HEAD", "--name-only", "-z", "--no-ext-diff", "--no-textconv"))
+    new = _names(_run_git(directory, "ls-files", "--others", "--exclude-standard", "-z"))
+    tracked = _names(_run_git(directory, "ls-files", "--cached", "-z"))
+    return done.output.strip(), sorted(differ | new), sorted(tracked | new)
+
+
+def _names(output: str) -> set[str]:
+    return set(filter(None, output.split("\0")))
+
+
+def _walk(directory: Path) -> Iterator[str]:
+    """Every file below a directory that is no git work tree, without what a build in it has left."""
+    for place, directories, files in os.walk(directory):
+        inside = os.path.relpath(place, directory)
+        prefix = "" if inside == "." else f"{inside}/"
+        directories[:] = [name for name in directories if not _is_built(prefix + name, name)]
+        links = [name for name in directories if Path(place, name).is_symlink()]
+        yield from (prefix + name for name in (*files, *links) if not _is_built(prefix + name, name))
+
+
+def _is_built(path: str, name: str) -> bool:
+    return name in _BUILT_NAMES or name.endswith(_BUILT_SUFFIXES) or bool(_BUILT_DIRS.match(path))
+
+
+def _signature(path: Path, name: str) -> str:
+    stat = path.lstat()
+    return f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}\0{stat.st_mode}"
+
+
+def _hash_files(directory: Path, names: Iterable[str], head: str) -> str:
+    """Hex SHA-256 over a starting point and the name, kind and content of files; one that is gone counts as gone."""
+    state = hashlib.sha256(head.encode())
+    for name in names:
+        path = directory / name
+        if path.is_symlink():
+            fact = f"link {path.readlink()}"
+        elif path.is_file():
+            fact = f"{'exec' if os.access(path, os.X_OK) else 'file'} {file_digest(path)}"
+        else:
+            fact = "gone"
+        state.update(f"\0{name}\0{fact}".encode("utf-8", "surrogateescape"))
+    return state.hexdigest()
+
+
+def _copy(directory: Path, files: list[str], into: Path, progress: Progress) -> None:
+    """Copy files with their modes and times; symbolic links as they are."""
+    made: set[Path] = set()
+    for number, name in enumerate(files):
+        if number % 500 == 0:
+            progress(f"copying {directory.name}", done=number / max(len(files), 1))
+        origin, target = directory / name, into / name
+        if target.parent not in made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.add(target.parent)
+        if origin.is_symlink() or origin.is_file():
+            shutil.copy2(origin, target, follow_symlinks=False)
+
+
+_LOCAL: dict[str, Callable[[str, Cache], _Found]] = {"path": _path, "git": _git, "tarball": _tarball}

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The host's tools that compile for an architecture: found, identified by their versions, or asked for by package."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from lab import proc
+from lab.arch import Arch
+from lab.cache import digest, file_digest
+from lab.errors import InfraError
+
+KERNEL_TOOLS: Mapping[str, str] = {
+    "make": "make",
+    "gcc": "gcc",
+    "ld": "binutils",
+    "flex": "flex",
+    "bison": "bison",
+    "bc": "bc",
+    "tar": "tar",
+    "xz": "xz-utils",
+}
+"""What every kernel build runs on the host -> the Debian package that has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """A C compiler with its linker and a static C library."""
+
+    prefix: str
+    """CROSS_COMPILE=, what stands before gcc, ld and so on; empty on a host of the architecture."""
+    version: str
+    """First lines of `gcc --version` and `ld --version`: part of every kernel's key."""
+    key: str
+    """Changes when the compiler, the linker or the C library does: part of every program's key."""
+
+    @property
+    def cc(self) -> str:
+        return f"{self.prefix}gcc"
+
+    @property
+    def cached_cc(self) -> tuple[str, ...]:
+        """The compiler, through ccache where there is one."""
+        return ("ccache", self.cc) if proc.which("ccache") else (self.cc,)
+
+    @property
+    def target(self) -> str:
+        """The GNU name of what it compiles for, as configure scripts want it; empty on a host of the architecture."""
+        return self.prefix.removesuffix("-")
+
+
+def is_native(arch: Arch) -> bool:
+    """Whether this host runs programs of the architecture itself."""
+    return platform.machine() == arch.uname
+
+
+def find(arch: Arch) -> Toolchain:
+    """The tool chain of an architecture; InfraError with the packages to install when a part is missing."""
+    prefix = "" if is_native(arch) else arch.cross
+    hint = _install(packages(arch))
+    compiler, linker = (proc.which(f"{prefix}{name}") for name in ("gcc", "ld"))
+    if compiler is None or linker is None:
+        lacking = f"{prefix}{'ld' if compiler else 'gcc'}"
+        raise InfraError(f"cannot compile for {arch.name}: no {lacking}", hint=hint)
+    version, libc = _identity(compiler, linker, Path(compiler).stat().st_mtime, Path(linker).stat().st_mtime)
+    if not Path(libc).is_file():
+        raise InfraError(f"cannot compile for {arch.name}: {prefix}gcc knows no static C library (libc.a)", hint=hint)
+    return Toolchain(prefix=prefix, version=version, key=digest(version, file_digest(Path(libc))))
+
+
+def packages(arch: Arch) -> tuple[str, ...]:
+    """The Debian packages that compile for an architecture on this host."""
+    wanted = arch.native_packages if is_native(arch) else arch.packages
+    return tuple(name for name in wanted if not name.startswith("qemu"))
+
+
+def require_kernel_tools() -> None:
+    """InfraError with the packages to install when a program that every kernel build runs is missing."""
+    missing = {program: package for program, package in KERNEL_TOOLS.items() if not proc.which(program)}
+    if missing:
+        raise InfraError(f"cannot build kernels: no {', '.join(missing)}", hint=_install(tuple(missing.values())))
+
+
+@lru_cache
+def _identity(compiler: str, linker: str, *changed: float) -> tuple[str, str]:  # noqa: ARG001 (a new one asks anew)
+    version = ", ".join(_first_line(program) for program in (compiler, linker))
+    return version, proc.run([compiler, "-print-file-name=libc.a"], timeout_s=60).output.strip()
+
+
+def _first_line(program: str) -> str:
+    return proc.run([program, "--version"], timeout_s=60).output.partition("\n")[0]
+
+
+def _install(names: Sequence[str]) -> str:
+    return f"sudo apt-get install {' '.join(dict.fromkeys(names))}"
+
+
+def ccache_environment(base: Path) -> Mapping[str, str]:
+    """What lets ccache find an earlier result although the build lies in another directory; the user's own settings."""
+    own = {name: os.environ[name] for name in ("CCACHE_DIR", "CCACHE_DISABLE") if name in os.environ}
+    return {"CCACHE_BASEDIR": str(base), "CCACHE_NOHASHDIR": "1", **own}
+
+
+def jobs() -> int:
+    """How many compilers may run at once."""
+    return max(1, len(os.sched_getaffinity(0)))

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One work tree per source, in which every series of it is built, so that the second kernel costs a few files.
+
+    work/<source key>/src/            the source, hard links to the pristine tree; files of a series are their own
+    work/<source key>/src/build-*/    make's O= directories, one per architecture and configuration
+    work/<source key>/state.json      what a killed lab would have left unfinished; see State
+
+Rules that keep a kernel from being built wrongly, whatever dies when:
+
+* A file of a series is replaced whole (rename), never written in place, and is newer than everything that was built
+  here: make then rebuilds what depends on it. A clock that was set back breaks that, so it means a new work tree.
+* Before files change, the state names all that may; the next switch derives every one of them anew.
+* Before make starts, the state says so; only its end takes that back. What a make that was killed had begun is removed
+  by the next one, since half an object file looks finished to make.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from lab import proc, source
+from lab.cache import Cache, write_atomic
+from lab.errors import InfraError, UsageError
+from lab.patch import Content
+from lab.progress import Progress
+from lab.source import Source
+
+KIND = "work"
+LINK_S = 1200.0
+SLACK_NS = 1_000_000_000
+"""Times of files come from a coarser clock than the lab's own."""
+STEP_S = 2.0
+"""A clock that was set back by less than this is waited for."""
+FEW_FILES = 500
+"""Up to this many, syncing file by file is cheaper than syncing everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A make that was started and has not been seen to end."""
+
+    started_ns: int
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What is on disk. `touched`: files that may differ from the pristine tree. `stamp_ns`: nothing is newer."""
+
+    touched: tuple[str, ...] = ()
+    stamp_ns: int = 0
+    running: Mapping[str, Running] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> State:
+        """From its JSON; ValueError, KeyError or TypeError when it is damaged."""
+        raw = json.loads(text)
+        running = {name: Running(**each) for name, each in raw["running"].items()}
+        return cls(touched=tuple(raw["touched"]), stamp_ns=int(raw["stamp_ns"]), running=running)
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkTree:
+    """A work tree that is locked for us. `lock` is a descriptor that keeps the lock in whatever inherits it."""
+
+    root: Path
+    pristine: Path
+    lock: int
+    state: State
+
+    @property
+    def src(self) -> Path:
+        return self.root / "src"
+
+    def build_dir(self, name: str) -> Path:
+        """An O= directory. Directly below the source, so that kbuild refers to the source as `..`."""
+        return self.src / f"build-{name}"
+
+    def original(self, name: str) -> Content | None:
+        """A file of the pristine tree."""
+        return read_file(self.pristine, name)
+
+    def switch(self, wanted: Mapping[str, Content | None]) -> None:
+        """Make the source the pristine tree with `wanted` files in place (None: removed), and nothing else."""
+        names = sorted({*self.state.touched, *wanted})
+        if not names:
+            return
+        stamp = time.time_ns()  # a finer clock than the file system's own, so that make never sees a tie
+        self._save(replace(self.state, touched=tuple(names)))
+        for name in names:
+            self._bring(name, wanted[name] if name in wanted else self.original(name), stamp)
+        self._save(replace(self.state, touched=tuple(sorted(wanted)), stamp_ns=stamp))
+
+    def _bring(self, name: str, content: Content | None, stamp_ns: int) -> None:
+        if read_file(self.src, name) == content:
+            return
+        path = self.src / name
+        if content is None:
+            path.unlink()
+            self._prune(path.parent)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.pagelab")
+        temporary.unlink(missing_ok=True)
+        temporary.write_bytes(content.data)
+        temporary.chmod(0o755 if content.executable else 0o644)
+        os.utime(temporary, ns=(stamp_ns, stamp_ns))
+        temporary.replace(path)
+
+    def _prune(self, directory: Path) -> None:
+        """Remove directories that only the series had."""
+        while directory != self.src and not (self.pristine / directory.relative_to(self.src)).is_dir():
+            with suppress(OSError):
+                directory.rmdir()
+            directory = directory.parent
+
+    def begin(self, build: str) -> Path:
+        """Make an O= directory sound and say that make runs in it. `settle` or `give_up` takes that back."""
+        directory = self.build_dir(build)
+        if left := self.state.running.get(build):
+            _remove_unfinished(directory, left)
+        directory.mkdir(exist_ok=True)
+        mark = Running(started_ns=time.time_ns(), boot_id=_boot_id())
+        self._save(replace(self.state, running={**self.state.running, build: mark}))
+        return directory
+
+    def settle(self, build: str) -> None:
+        """make ended by itself with success: bring what it wrote to the disk, then say that all is well."""
+        started_ns = self.state.running[build].started_ns
+        if time.time_ns() < started_ns:
+            self._save(replace(self.state, stamp_ns=started_ns))
+            raise InfraError(
+                "the clock was set back during a build: what make did cannot be trusted", hint="run it again"
+            )
+        _sync_since(self.build_dir(build), started_ns)
+        self.give_up(build)
+
+    def give_up(self, build: str) -> None:
+        """make ended by itself: what it did is whole, if not all there is to do."""
+        running = {name: mark for name, mark in self.state.running.items() if name != build}
+        self._save(replace(self.state, running=running, stamp_ns=time.time_ns()))
+
+    def _save(self, state: State) -> None:
+        write_atomic(self.root / "state.json", json.dumps(asdict(state), indent=1).encode())
+        self.state = state
+
+
+@contextmanager
+def opened(wanted: Source, *, cache: Cache, progress: Progress) -> Iterator[WorkTree]:
+    """The source's work tree, made when there is none, locked against every other lab and against an orphan's make."""
+
+    def waiting() -> None:
+        progress("waiting for another build of this source")
+
+    with cache.lock(f"{KIND}-{wanted.key}", waiting=waiting) as lock:
+        root, pristine = cache.path(KIND, wanted.key), source.tree(wanted, cache)
+        state = _load(root)
+        if state is None:
+            progress("making a work tree")
+            state = _create(root, pristine, cache)
+        yield WorkTree(root=root, pristine=pristine, lock=lock, state=state)
+
+
+def read_file(root: Path, name: str) -> Content | None:
+    """A file of a tree; None when there is none. A symbolic link on the way is refused: it may lead out of the tree."""
+    path = root
+    for part in Path(name).parts:
+        path /= part
+        if path.is_symlink():
+            raise UsageError(f"{name}: the series changes a symbolic link, or a file behind one")
+    if path.is_dir():
+        raise UsageError(f"{name}: the series changes a file, the tree has a directory there")
+    try:
+        return Content(path.read_bytes(), os.access(path, os.X_OK) and bool(path.stat().st_mode & 0o100))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _load(root: Path) -> State | None:
+    """The state on disk; None when there is no work tree, or one that cannot be trusted."""
+    try:
+        state = State.parse((root / "state.json").read_text())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    ahead_s = (state.stamp_ns - time.time_ns()) / 1e9
+    if 0 < ahead_s < STEP_S:
+        time.sleep(ahead_s)
+    return state if ahead_s < STEP_S else None
+
+
+def _create(root: Path, pristine: Path, cache: Cache) -> State:
+    """Link the pristine tree. It appears whole, by one rename."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with cache.scratch(KIND) as scratch:
+        if root.exists():
+            root.rename(scratch / "damaged")
+        fresh = scratch / "fresh"
+        fresh.mkdir()
+        proc.run(["cp", "--archive", "--link", str(pristine), str(fresh / "src")], timeout_s=LINK_S)
+        state = State()
+        write_atomic(fresh / "state.json", json.dumps(asdict(state)).encode())
+        fresh.rename(root)
+    return state
+
+
+def _remove_unfinished(directory: Path, left: Running) -> None:
+    """Remove what a make that did not come to its end may have left half done, and all of it after a reboot."""
+    if left.boot_id != _boot_id() or time.time_ns() < left.started_ns:
+        shutil.rmtree(directory, ignore_errors=True)
+        return
+    for path in _written_since(directory, left.started_ns - SLACK_NS):
+        path.unlink()
+
+
+def _sync_since(directory: Path, since_ns: int) -> None:
+    files = [path for path in _written_since(directory, since_ns - SLACK_NS) if not path.is_symlink()]
+    if len(files) > FEW_FILES:
+        os.sync()
+        return
+    for path in files:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _written_since(directory: Path, since_ns: int) -> list[Path]:
+    """Files and links below a directory with a time not before `since_ns`."""
+    found = []
+    for place, _, names in os.walk(directory):
+        found += [path for path in (Path(place, name) for name in names) if path.lstat().st_mtime_ns >= since_ns]
+    return found
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

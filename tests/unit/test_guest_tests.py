@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The scenario programs, run natively: the header's samples against golden output, the scenarios on this very kernel.
+
+This host's kernel is a baseline: what needs the patch must fail here, plainly, and all else must hold.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from lab import proc
+
+ROOT = Path(__file__).resolve().parents[2]
+GUEST_TESTS = ROOT / "guest_tests"
+GOLDEN = ROOT / "tests" / "golden" / "guest_tests"
+SCENARIOS = sorted(path.stem for path in GUEST_TESTS.glob("*.c"))
+SAMPLES = {"pass": 0, "skip": 0, "fail": 1, "setup_error": 1, "crash": 1, "hang": 1, "flood": 1, "forge": 1}
+NOBODY = 65534
+
+# The rows that the scenario table marks as core; group by group.
+CORE = re.findall(
+    r"\S+",
+    """
+    A01 A02 A03 A04 A05 A06 A07 A08 A09 A10 A12 A14 A15 A16 A17 A19 A20 A23
+    B01 B02 B03 B04 B05 B06 B08 B09
+    C01 C02 C03 C04 C05 C09 C10 C13 C19
+    E01 E02 E03 E04 E05 E09
+    G01 G04 G08 G14 G16
+    H01 H10
+    I01 I02 I03 I04 I07
+    """,
+)
+
+FEATURES = {"shm-expand", "expand-enomem", "dontexpand-dup"}
+
+# Page and huge page sizes, and ways to write them. A size that is none of these may be written (1 MiB of output).
+LITERAL_SIZE = re.compile(
+    r"""\b(4096|8192|16384|32768|65536|2097152|33554432|1073741824
+        |0x1000|0x2000|0x4000|0x10000|0x200000|0x2000000
+        |(4|8|16|64)\s*\*\s*1024|(4|8|16|64)\s*<<\s*10
+        |2\s*(\*\s*1024\s*\*\s*1024|<<\s*20)|1\s*<<\s*(12|13|14|16|21)|PAGE_SIZE|HPAGE_SIZE|HUGE_SIZE)\b""",
+    re.VERBOSE,
+)
+
+
+@pytest.fixture(scope="session")
+def build() -> Iterator[Path]:
+    """Every scenario and sample, built by the Makefile a user would use, where any user may run them."""
+    if not proc.which("gcc") or not proc.which("make"):
+        pytest.skip("needs gcc and make")
+    out = Path(tempfile.mkdtemp(prefix="guest-tests-"))
+    out.chmod(0o755)
+    proc.run(["make", "-C", str(GUEST_TESTS), "-j2", f"OUT={out}"])
+    yield out
+    shutil.rmtree(out)
+
+
+def normalise(ktap: str) -> str:
+    """Replace what differs from run to run and machine to machine."""
+    ktap = re.sub(r"duration_ms=\d+", "duration_ms=_", ktap)
+    ktap = re.sub(r"wchan=\S*", "wchan=_", ktap)
+    return re.sub(r"nodes, has \d+", "nodes, has _", ktap)
+
+
+def run(program: Path, *args: str, env: Mapping[str, str] | None = None, user: int | None = None) -> proc.Completed:
+    """Run a program in /tmp, as another user if asked."""
+    become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] if user else []
+    return proc.run([*become, str(program), *args], cwd=Path("/tmp"), env=env, check=False, timeout_s=120, whole=True)
+
+
+def listed(build: Path, scenario: str) -> list[dict[str, object]]:
+    """What a scenario says of its cases."""
+    return [json.loads(line) for line in run(build / scenario, "--list").output.splitlines()]
+
+
+def results(ktap: str) -> dict[str, tuple[bool, str]]:
+    """Of each result line: whether it says ok, and the directive behind `#`; plan and numbering are checked."""
+    lines = ktap.splitlines()
+    assert lines[0] == "KTAP version 1"
+    planned = re.fullmatch(r"1\.\.(\d+)", lines[1])
+    assert planned
+    found = [match for line in lines[2:] if (match := re.fullmatch(r"(not )?ok (\d+) (\w+)(?: # (.*))?", line))]
+    assert all(line.startswith(("# ", "ok ", "not ok ")) for line in lines[2:])
+    assert [int(match[2]) for match in found] == list(range(1, int(planned[1]) + 1))
+    return {match[3]: (not match[1], match[4] or "") for match in found}
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_sample_prints_what_is_golden(build: Path, sample: str) -> None:
+    done = run(build / "samples" / sample)
+    golden = GOLDEN / f"{sample}.ktap"
+    if "UPDATE_GOLDEN" in os.environ:
+        golden.write_text(normalise(done.output) + "\n")
+    assert normalise(done.output) + "\n" == golden.read_text()
+    assert done.status == SAMPLES[sample]
+    results(done.output)
+
+
+def test_program_that_dies_before_its_plan_says_nothing(build: Path) -> None:
+    done = run(build / "samples" / "no_plan")
+    assert done.output == ""
+    assert done.status in (-9, 137)
+
+
+def test_every_sample_is_tested() -> None:
+    assert {path.stem for path in GUEST_TESTS.glob("samples/*.c")} == {*SAMPLES, "no_plan"}
+    assert {path.stem for path in GOLDEN.glob("*.ktap")} == set(SAMPLES)
+
+
+def test_cases_are_chosen_by_glob(build: Path) -> None:
+    done = run(build / "samples" / "fail", "cond*", "values")
+    assert list(results(done.output)) == ["condition", "values"]
+    assert done.status == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "env"), [(["nothing*"], {}), ([], {"LAB_TIMEOUT_SCALE": "0"}), ([], {"LAB_LOAD": "many"})]
+)
+def test_usage_errors_run_nothing(build: Path, args: list[str], env: dict[str, str]) -> None:
+    done = run(build / "samples" / "pass", *args, env=env)
+    assert done.status == 2
+    assert "KTAP" not in done.output
+    assert len(done.output.splitlines()) == 1
+
+
+def test_time_outs_are_scaled(build: Path) -> None:
+    done = run(build / "samples" / "hang", "asleep", env={"LAB_TIMEOUT_SCALE": "0.2"})
+    assert results(done.output) == {"asleep": (False, "TIMEOUT state=S after 200 ms")}
+
+
+def test_every_core_row_has_a_case(build: Path) -> None:
+    covered = {case.get("id") for scenario in SCENARIOS for case in listed(build, scenario)}
+    assert [row for row in CORE if row not in covered] == []
+
+
+def test_names_are_unique_and_carry_their_row(build: Path) -> None:
+    cases = [case for scenario in SCENARIOS for case in listed(build, scenario)]
+    names = [str(case["name"]) for case in cases]
+    assert len(names) == len(set(names))
+    for case in cases:
+        assert re.fullmatch(r"[a-z]\d\d_[a-z0-9_]+", str(case["name"])), case
+        assert case["id"] == str(case["name"])[:3].upper()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_list_is_complete(build: Path, scenario: str) -> None:
+    known = {"name", "id", "description", "requires", "needs_config", "needs_nodes", "needs_root", "needs_64bit"}
+    for case in listed(build, scenario):
+        assert set(case) <= {*known, "timeout_s"}
+        assert case["description"]
+        assert set(case.get("requires", [])) <= FEATURES  # type: ignore[call-overload]
+        assert 0 < int(str(case["timeout_s"])) <= 30
+
+
+def users() -> list[int | None]:
+    """Whom the scenarios run as: root and nobody where that is ours to choose, else ourselves."""
+    return [None, NOBODY] if os.geteuid() == 0 else [None]
+
+
+@pytest.mark.parametrize("user", users())
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_scenario_on_this_baseline_kernel(build: Path, scenario: str, user: int | None) -> None:
+    requires = {str(case["name"]): case.get("requires", []) for case in listed(build, scenario)}
+    done = run(build / scenario, env={"LAB_TIMEOUT_SCALE": "5"}, user=user)
+    seen = results(done.output)
+    assert list(seen) == list(requires)
+    for name, (ok, directive) in seen.items():
+        skipped = re.fullmatch(r"SKIP \S.*", directive)
+        assert skipped or (ok, directive) == (not requires[name], ""), f"{name}\n{done.output}"
+    assert done.status == int(any(not ok for ok, _ in seen.values()))
+
+
+@pytest.mark.parametrize("compiler", ["aarch64-linux-gnu-gcc"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_scenario_cross_compiles(tmp_path: Path, scenario: str, compiler: str) -> None:
+    if not proc.which(compiler):
+        pytest.skip(f"needs {compiler}")
+    strict = ["-O2", "-static", "-Wall", "-Wextra", "-Werror"]
+    proc.run([compiler, *strict, "-o", str(tmp_path / scenario), str(GUEST_TESTS / f"{scenario}.c")])
+
+
+@pytest.mark.parametrize("path", sorted(GUEST_TESTS.rglob("*.[ch]")), ids=lambda path: path.name)
+def test_sizes_come_from_the_running_kernel(path: Path) -> None:
+    found = [line for line in path.read_text().splitlines() if LITERAL_SIZE.search(line)]
+    assert found == []

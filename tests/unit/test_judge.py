@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Verdicts: each kind of end has an outcome and words of its own, and absence is never success."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.judge import CONSOLE, RUN, judge_cell, judge_run, settle
+from lab.outcome import Case, CellResult, CellStatus, End, Expected, Mismatch, Outcome, Record, Run, met
+from tests.unit.fixtures.evidence import ktap
+
+CONSOLES = Path(__file__).parents[1] / "golden" / "console"
+NEEDS = frozenset({"shm-expand"})
+CASES = (
+    Case(scenario="expand", name="a", requires=NEEDS),
+    Case(scenario="expand", name="b"),
+    Case(scenario="expand", name="c", requires=NEEDS),
+)
+FULL = ktap(["ok a", "ok b", "ok c"])
+FIRST = "KTAP version 1\n1..3\nok 1 a\n"
+
+
+def console(name: str) -> str:
+    return (CONSOLES / f"{name}.log").read_text()
+
+
+def run(**fields: object) -> Run:
+    given_: dict[str, object] = {"scenario": "expand", "end": End.EXITED, "status": 0, "ktap": FULL, **fields}
+    return Run(**given_)  # type: ignore[arg-type]
+
+
+def judged(what: Run, cases: Sequence[Case] = CASES, provides: frozenset[str] = NEEDS) -> dict[str, Record]:
+    return {record.case: record for record in judge_run("x86_64-4k-2node", "expand-fault", what, cases, provides)}
+
+
+def outcomes(what: Run) -> dict[str, str]:
+    return {name: record.outcome.value for name, record in judged(what).items()}
+
+
+def test_all_is_well() -> None:
+    records = judged(run())
+    assert {name: record.outcome for name, record in records.items()} == dict.fromkeys("abc", Outcome.PASS)
+    assert all(record.met for record in records.values())
+
+
+def test_a_case_must_fail_where_its_feature_is_missing() -> None:
+    records = judged(run(status=1, ktap=ktap(["not ok a", "ok b", "ok c"])), provides=frozenset())
+    assert (records["a"].expected, records["a"].met) == (Expected.FAIL, True)
+    assert (records["b"].expected, records["b"].met) == (Expected.PASS, True)
+    assert (records["c"].expected, records["c"].met) == (Expected.FAIL, False), "it passed: no power"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CRASH, Outcome.HANG, Outcome.BROKEN, Outcome.PASS])
+def test_only_a_plain_fail_meets_an_expected_fail(outcome: Outcome) -> None:
+    assert met(outcome, Expected.FAIL) is False
+
+
+@pytest.mark.parametrize(
+    ("line", "outcome", "reason"),
+    [
+        ("not ok a", Outcome.FAIL, "not ok"),
+        ("ok a # SKIP needs 2 nodes, has 1", Outcome.SKIP, "needs 2 nodes, has 1"),
+        ("ok a # SKIP", Outcome.SKIP, "no reason given"),
+        ("not ok a # TODO later", Outcome.SKIP, "TODO: later"),
+        ("not ok a # TIMEOUT state=D after 5000 ms", Outcome.HANG, "time-out of the case: state=D after 5000 ms"),
+        ("not ok a # CRASH signal=11 (SIGSEGV)", Outcome.CRASH, "killed: signal=11 (SIGSEGV)"),
+        ("not ok a # ERROR mmap: ENOMEM", Outcome.BROKEN, "set-up failed: mmap: ENOMEM"),
+        ("ok a # TIMEOUT state=D", Outcome.BROKEN, "contradiction: ok a # TIMEOUT state=D"),
+    ],
+)
+def test_result_lines(line: str, outcome: Outcome, reason: str) -> None:
+    status = 1 if line.startswith("not") and "TODO" not in line else 0
+    record = judged(run(status=status, ktap=ktap([line, "ok b", "ok c"])))["a"]
+    assert (record.outcome, record.reason) == (outcome, reason)
+
+
+def test_the_assertion_is_the_reason_and_all_that_was_said_the_evidence() -> None:
+    said = [
+        "# | expand.c:1: printed by the case",
+        "# before",
+        "# expand.c:31: expected 0, got SIGBUS",
+        "# duration_ms=1500",
+    ]
+    record = judged(run(status=1, ktap=ktap([*said, "not ok a", "ok b", "ok c"])))["a"]
+    assert record.reason == "expand.c:31: expected 0, got SIGBUS"
+    assert "before" in record.excerpt
+    assert record.duration_s == 1.5
+
+
+# Bad ends: (run, outcome of the case that was running, words in its reason).
+BAD_ENDS: dict[str, tuple[Run, Outcome, str]] = {
+    "no result": (run(ktap=FIRST), Outcome.BROKEN, "no result line: the program exited with status 0 after 1 of 3"),
+    "harness failed": (run(ktap=FIRST, status=2), Outcome.BROKEN, "exited with status 2"),
+    "no exit status": (run(ktap=FIRST, status=None), Outcome.BROKEN, "ended without an exit status"),
+    "signal": (
+        run(ktap=FIRST, end=End.SIGNALLED, signal="SEGV"),
+        Outcome.CRASH,
+        "killed by SIGSEGV while this case ran",
+    ),
+    "signal by way of a shell": (run(ktap=FIRST, status=137), Outcome.CRASH, "killed by SIGKILL while this case ran"),
+    "deadline": (run(ktap=FIRST, end=End.DEADLINE, duration_s=60.0), Outcome.HANG, "deadline: the program still ran"),
+    "panic": (
+        run(ktap=FIRST, end=End.PANIC, console=console("x86_64-panic")),
+        Outcome.CRASH,
+        "the kernel died while this case ran: Kernel panic - not syncing: sysrq triggered crash",
+    ),
+    "panic seen late": (
+        run(ktap=FIRST, end=End.LOST, console=console("x86_64-oops-panic")),
+        Outcome.CRASH,
+        "the kernel died while this case ran: Kernel panic - not syncing: Fatal exception",
+    ),
+    "panic without a word": (run(ktap=FIRST, end=End.PANIC), Outcome.CRASH, "the kernel died while this case ran"),
+    "reboot": (
+        run(ktap=FIRST, end=End.LOST, console=console("x86_64-reboot")),
+        Outcome.CRASH,
+        "unexpected reboot",
+    ),
+    "lost": (run(ktap=FIRST, end=End.LOST), Outcome.BROKEN, "the SSH connection was lost while this case ran"),
+    "emulator": (
+        run(ktap=FIRST, end=End.QEMU_DEAD, note="killed by SIGKILL"),
+        Outcome.BROKEN,
+        "emulator's process ended",
+    ),
+    "flood": (run(ktap=FIRST, end=End.FLOODED), Outcome.BROKEN, "flood: the program wrote more than the lab keeps"),
+    "bail out": (run(ktap=FIRST + "Bail out! no cgroup2\n", status=2), Outcome.BROKEN, "gave up: no cgroup2"),
+    "torn": (run(ktap=FIRST + "ok 2 "), Outcome.BROKEN, "the output breaks off in the middle of a line"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ENDS)
+def test_a_bad_end_is_the_running_cases(name: str) -> None:
+    what, outcome, words = BAD_ENDS[name]
+    records = judged(what)
+    assert records["a"].outcome is Outcome.PASS, "a complete result line stands"
+    assert records["b"].outcome is outcome
+    assert words in records["b"].reason
+    assert records["c"].outcome is Outcome.BROKEN
+    assert records["c"].reason.startswith("not reached: b: ")
+    assert set(records) == {"a", "b", "c"}, "one finding is told once"
+
+
+def test_every_bad_end_has_words_of_its_own() -> None:
+    assert len({judged(what)["b"].reason for what, _, _ in BAD_ENDS.values()}) == len(BAD_ENDS)
+
+
+def test_the_same_ends_before_the_plan() -> None:
+    assert judged(run(ktap="", status=0))["a"].reason == (
+        "no result line: the program exited with status 0 and printed no plan line"
+    )
+    assert "before its plan line" in judged(run(ktap="", end=End.SIGNALLED, signal="SEGV"))["a"].reason
+
+
+def test_evidence_of_a_bad_end() -> None:
+    what = run(
+        ktap=FIRST + "# b: about to touch\n",
+        end=End.PANIC,
+        stderr="expand: oh dear\n",
+        console=console("x86_64-panic"),
+        note="seen on the console",
+    )
+    record = judged(what)["b"]
+    for words in ("about to touch", "stderr: expand: oh dear", "sysrq_handle_crash", "; seen on the console"):
+        assert words in record.excerpt
+
+
+def test_the_consoles_last_words_when_nothing_was_found() -> None:
+    record = judged(run(ktap=FIRST, end=End.LOST, console="[    1.000000] virtio_net: link down\n"))["b"]
+    assert "virtio_net: link down" in record.excerpt
+
+
+# Ends that are bad although every case has a result.
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome", "words"),
+    [
+        (run(end=End.DEADLINE), Outcome.HANG, "after its last result"),
+        (run(end=End.SIGNALLED, signal="ABRT"), Outcome.CRASH, "killed by SIGABRT after its last result"),
+        (run(end=End.LOST), Outcome.BROKEN, "SSH connection was lost after its last result"),
+        (run(end=End.PANIC, console=console("x86_64-panic")), Outcome.CRASH, "the kernel died after its last result"),
+        (run(console=console("x86_64-panic")), Outcome.CRASH, "the kernel died after its last result"),
+        (run(status=2), Outcome.BROKEN, "every case has a result, but the program exited with status 2"),
+        (run(status=None), Outcome.BROKEN, "every case has a result, but the program ended without an exit status"),
+        (run(status=1), Outcome.BROKEN, "exit status 1 does not fit the results: 0 not ok"),
+        (
+            run(ktap=ktap(["not ok a", "ok b", "ok c"])),
+            Outcome.BROKEN,
+            "exit status 0 does not fit the results: 1 not ok",
+        ),
+        (run(ktap="KTAP version 1\nok 1 a\nok 2 b\nok 3 c\n"), Outcome.BROKEN, "no plan line"),
+        (run(ktap="KTAP version 1\n1..4\nok 1 a\nok 2 b\nok 3 c\n"), Outcome.BROKEN, "the plan is for 4 cases, 3 were"),
+    ],
+)
+def test_a_bad_end_after_all_results_is_the_runs(what: Run, outcome: Outcome, words: str) -> None:
+    record = judged(what)[RUN]
+    assert record.outcome is outcome
+    assert words in record.reason
+    assert record.met is False
+
+
+def test_two_results_for_one_case_are_none() -> None:
+    record = judged(run(status=1, ktap=ktap(["not ok a", "ok a", "ok b", "ok c"])))["a"]
+    assert record.outcome is Outcome.BROKEN
+    assert record.reason == "2 result lines for one case: not ok a, then ok a"
+
+
+def test_a_case_that_nobody_declared() -> None:
+    record = judged(run(ktap=ktap(["ok a", "ok b", "ok c", "ok \x1b[31mz"])))["\\x1b[31mz"]
+    assert record.outcome is Outcome.BROKEN
+    assert record.reason.startswith("not declared")
+
+
+def test_a_crowd_of_undeclared_cases_is_bounded() -> None:
+    assert len(judged(run(ktap=ktap(f"ok case{number}" for number in range(1000))))) < 40
+
+
+def test_a_program_that_skips_itself() -> None:
+    records = judged(run(ktap="KTAP version 1\n1..0 # SKIP no NUMA here\n"))
+    assert {(record.outcome, record.reason) for record in records.values()} == {(Outcome.SKIP, "no NUMA here")}
+
+
+def test_not_run() -> None:
+    records = judged(run(end=End.NOT_RUN, ktap="", note="no guest: libvirt is gone"))
+    assert {(record.outcome, record.reason) for record in records.values()} == {
+        (Outcome.BROKEN, "not run: no guest: libvirt is gone")
+    }
+
+
+# The console.
+
+
+@pytest.mark.parametrize("name", ["x86_64-warning", "x86_64-kasan", "x86_64-lockdep", "x86_64-fault-oom", "x86_64-oom"])
+def test_a_green_run_with_a_kernel_report_is_not_green(name: str) -> None:
+    records = judged(run(console=console(name)))
+    assert {records[case].outcome for case in "abc"} == {Outcome.PASS}
+    assert (records[CONSOLE].outcome, records[CONSOLE].expected) == (Outcome.CRASH, Expected.PASS)
+    assert records[CONSOLE].met is False
+    assert records[CONSOLE].excerpt.count("\n") > 0
+
+
+def test_a_kill_that_a_test_provokes_is_no_finding() -> None:
+    assert CONSOLE not in judged(run(console=console("x86_64-oom-memcg")))
+
+
+def test_a_crashed_case_shows_the_kernels_words() -> None:
+    what = run(status=1, ktap=ktap(["ok a", "not ok b # CRASH signal=9", "ok c"]), console=console("x86_64-oops-null"))
+    records = judged(what)
+    assert "RIP: 0010:shmem_fault+0x4e/0x1f0" in records["b"].excerpt
+    assert records[CONSOLE].outcome is Outcome.CRASH
+
+
+# Attempts.
+
+
+def test_only_the_cases_asked_for_are_judged() -> None:
+    assert set(judged(run(ktap=ktap(["ok c"]), cases=("c",)))) == {"c"}
+
+
+def cell(**fields: object) -> CellResult:
+    given_: dict[str, object] = {"topology": "t", "kernel": "k", "status": CellStatus.OK, **fields}
+    return CellResult(**given_)  # type: ignore[arg-type]
+
+
+def test_what_was_not_reached_is_settled_by_the_next_attempt() -> None:
+    runs = (
+        run(ktap=FIRST, end=End.PANIC, console=console("x86_64-panic")),
+        run(ktap=ktap(["ok c"]), cases=("c",), attempt=2),
+    )
+    records = {record.case: record for record in judge_cell(cell(runs=runs), {"expand": CASES}, NEEDS)}
+    assert [records[name].outcome for name in "abc"] == [Outcome.PASS, Outcome.CRASH, Outcome.PASS]
+    assert records["c"].attempt == 2
+
+
+def test_a_crash_that_does_not_come_again_stays() -> None:
+    runs = (run(ktap=FIRST, end=End.PANIC), run(attempt=2))
+    records = {record.case: record for record in judge_cell(cell(runs=runs), {"expand": CASES}, NEEDS)}
+    assert (records["b"].outcome, records["b"].attempt) == (Outcome.CRASH, 1)
+
+
+def test_settling_one_attempt_changes_nothing() -> None:
+    records = tuple(judged(run(ktap=FIRST, end=End.LOST)).values())
+    assert settle(records) == records
+
+
+# Cells.
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (
+            cell(status=CellStatus.INVALID, mismatches=(Mismatch(fact="page size", asked="64K", got="4K"),)),
+            "not run: not the machine that was asked for: page size: asked 64K, got 4K",
+        ),
+        (
+            cell(status=CellStatus.NO_BOOT, reason="no ready line within 60 s\nexcerpt"),
+            "did not boot: no ready line within 60 s",
+        ),
+        (cell(status=CellStatus.BROKEN, reason="libvirt is gone"), "not run: the lab failed: libvirt is gone"),
+        (cell(), "not run: never started in this guest"),
+    ],
+)
+def test_cells_without_runs(broken: CellResult, words: str) -> None:
+    records = judge_cell(broken, {"expand": CASES}, NEEDS)
+    assert [record.case for record in records] == ["a", "b", "c"]
+    assert {record.outcome for record in records} == {Outcome.BROKEN}
+    assert all(record.reason.endswith(words) for record in records)
+
+
+def test_nothing_counts_on_a_machine_that_is_another() -> None:
+    records = judge_cell(cell(status=CellStatus.INVALID, runs=(run(),)), {"expand": CASES}, NEEDS)
+    assert {record.outcome for record in records} == {Outcome.BROKEN}
+
+
+def test_what_ran_before_the_lab_failed_counts() -> None:
+    other = (Case(scenario="guard", name="g"),)
+    records = judge_cell(cell(status=CellStatus.BROKEN, runs=(run(),)), {"expand": CASES, "guard": other}, NEEDS)
+    assert [record.outcome.value for record in records] == ["PASS", "PASS", "PASS", "BROKEN"]
+
+
+def test_a_kernel_that_does_not_boot_shows_its_console() -> None:
+    dead = cell(status=CellStatus.NO_BOOT, reason="panic at boot", console=console("arm64-init-killed"))
+    assert "Attempted to kill init" in judge_cell(dead, {"expand": CASES}, NEEDS)[0].excerpt
+
+
+@given(
+    st.text(max_size=200),
+    st.sampled_from(End),
+    st.one_of(st.none(), st.integers(0, 255)),
+    st.sampled_from([*(console(name) for name in ("x86_64-warning", "arm64-bug")), "", "\x00\x1b"]),
+)
+def test_never_raises_and_every_declared_case_has_a_record(text: str, end: End, status: int | None, said: str) -> None:
+    records = judged(run(ktap=text, end=end, status=status, console=said))
+    assert list(records)[:3] == ["a", "b", "c"]
+    assert all(record.excerpt.replace("\n", "").isprintable() for record in records.values())
+
+
+@given(st.integers(0, len(FULL) - 1), st.sampled_from(End), st.sampled_from([0, 1, 2, None]))
+def test_a_torn_stream_is_never_green(cut: int, end: End, status: int | None) -> None:
+    assert any(record.met is False for record in judged(run(ktap=FULL[:cut], end=end, status=status)).values())

@@ -1,0 +1,464 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab.kernel and lab.worktree on the toy tree: pairs, faults of every owner, and deaths at bad moments."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import kernel, patch, proc, toolchain, worktree
+from lab.arch import ARCHES
+from lab.errors import BuildError, InfraError, InputError, UsageError
+from lab.kernel import BuiltKernel
+from lab.patch import Content
+from tests.unit.toy import GROW, Toy, topology
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    made = Toy.make(tmp_path / "here")
+    made.series("grow", GROW)
+    return made
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Callable[..., bytes]:
+    """The image that a fresh cache at another place gives: what every other way to it must give, too."""
+
+    def image(series: str | None = None, *config: str, changes: dict[str, tuple[str, str]] | None = None) -> bytes:
+        fresh = Toy.make(tmp_path / f"fresh-{series}-{len(list(tmp_path.iterdir()))}")
+        if series:
+            fresh.series(series, changes or GROW)
+        return build(fresh, series, *config).image.read_bytes()
+
+    return image
+
+
+def build(toy: Toy, series: str | None = None, *config: str) -> BuiltKernel:
+    return kernel.build(toy.kernel(series), topology("x86_64", "4K", *config), cache=toy.cache, images=toy.images)
+
+
+def forget(toy: Toy) -> None:
+    """Drop the finished kernels, so that the next build is one in the work tree as it was left."""
+    for entry in toy.cache.path(kernel.ENTRY, "").glob("*"):
+        entry.rename(toy.root / f"forgotten-{len(list(toy.root.iterdir()))}")
+
+
+def steps(built: BuiltKernel) -> list[str]:
+    lines = built.log.read_text().splitlines()
+    return [line.split()[1] for line in lines if line.startswith("  CC ")]
+
+
+# ---- Pairs ----------------------------------------------------------------------------------------------------------
+
+
+def test_pair_differs_in_the_series_alone_and_the_second_is_incremental(toy: Toy) -> None:
+    plain, grown = build(toy), build(toy, "grow")
+    assert (plain.full_build, grown.full_build) == (True, False)
+    assert steps(grown) == ["mm/shmem.o"]
+    assert plain.image.read_bytes() != grown.image.read_bytes()
+    assert plain.config.read_bytes() == grown.config.read_bytes()
+    assert plain.build_id != grown.build_id
+    one, other = plain.provenance(), grown.provenance()
+    differ = {name for name in one if one[name] != other[name]}
+    assert differ == {"key", "build_id", "series", "series_sha256", "patches", "build_s", "full_build"}
+    json.dumps(other)
+
+
+def test_products(toy: Toy) -> None:
+    built = build(toy)
+    config = built.config.read_text().splitlines()
+    assert {"CONFIG_SMP=y", "CONFIG_NR_CPUS=8", "CONFIG_64BIT=y"} <= set(config)
+    assert built.release == "6.12.7"
+    assert bytes.fromhex(built.build_id) in built.notes.read_bytes()
+    assert b"6.12.7 pagelab@pagelab 1 Thu Jan  1" in built.image.read_bytes()
+    assert "start_kernel" in built.system_map.read_text()
+    assert built.source_origin == str(toy.tree)
+
+
+def test_there_and_back_gives_the_same_image(toy: Toy, reference: Callable[..., bytes]) -> None:
+    plain, grown = build(toy).image.read_bytes(), build(toy, "grow").image.read_bytes()
+    for _ in range(2):
+        forget(toy)
+        assert build(toy).image.read_bytes() == plain
+        assert build(toy, "grow").image.read_bytes() == grown
+    assert (reference(), reference("grow")) == (plain, grown)
+
+
+def test_series_of_headers_new_files_and_makefiles(toy: Toy, reference: Callable[..., bytes]) -> None:
+    changes = {
+        "include/linux/mm.h": ("NR_PAGES 7", "NR_PAGES 8"),
+        "Makefile": ("mm/shmem.o ", "mm/shmem.o mm/grow.o "),
+        "mm/grow.c": ("", "int grow;\n"),
+    }
+    toy.series("new", changes)
+    plain, new = build(toy).image.read_bytes(), build(toy, "new")
+    assert sorted(steps(new)) == ["kernel/fork.o", "mm/grow.o", "mm/mmap.o", "mm/shmem.o"]
+    assert new.config_changes == ()
+    forget(toy)
+    assert build(toy).image.read_bytes() == plain
+    assert not list(toy.root.glob("cache/work/*/src/mm/grow.c"))
+    assert reference("new", changes=changes) == build(toy, "new").image.read_bytes()
+
+
+def test_pristine_tree_and_users_tree_stay_as_they_are(toy: Toy) -> None:
+    before = {path: path.read_bytes() for path in toy.tree.rglob("*") if path.is_file()}
+    build(toy)
+    build(toy, "grow")
+    assert {path: path.read_bytes() for path in toy.tree.rglob("*") if path.is_file()} == before
+    (pristine,) = toy.root.glob("cache/source/*/tree")
+    assert {pristine / path.relative_to(toy.tree): raw for path, raw in before.items()} == {
+        path: path.read_bytes() for path in pristine.rglob("*") if path.is_file()
+    }
+
+
+def test_second_call_is_a_hit_that_needs_nothing_but_the_entry(toy: Toy) -> None:
+    first = build(toy, "grow")
+    for other in ("source", "work", "kconfig"):
+        (toy.root / "cache" / other).rename(toy.root / f"moved-{other}")
+    started = time.monotonic()
+    assert build(toy, "grow") == first
+    assert time.monotonic() - started < 0.5
+
+
+def test_key_is_known_before_anything_is_built(toy: Toy) -> None:
+    machine = topology()
+    key = kernel.key_of(toy.kernel("grow"), machine, cache=toy.cache, images=toy.images)
+    assert key and not kernel.is_built(toy.kernel("grow"), machine, cache=toy.cache, images=toy.images)
+    assert not toy.root.joinpath("cache/work").exists()
+    assert build(toy, "grow").key == key
+    assert kernel.is_built(toy.kernel("grow"), machine, cache=toy.cache, images=toy.images)
+
+
+def test_key_follows_everything_that_decides(toy: Toy) -> None:
+    def key(series: str | None = "grow", *config: str) -> str | None:
+        return kernel.key_of(toy.kernel(series), topology("x86_64", "4K", *config), cache=toy.cache, images=toy.images)
+
+    keys = [key(), key(None), key("grow", "slow")]
+    toy.series("grow", {"mm/shmem.c": ("return -1;", "return 1;")})
+    keys.append(key())
+    toy.fragment("base", "CONFIG_SMP=y\n")
+    keys.append(key())
+    (toy.tree / "mm/mmap.c").write_text("int mmap;\n")
+    keys.append(key())
+    assert None not in keys and len(set(keys)) == len(keys)
+    toy.fragment("base", "# words do not count\nCONFIG_SMP=y\n")
+    assert key() == keys[-1]
+
+
+def test_tarball_that_was_never_unpacked_has_no_key_yet(toy: Toy) -> None:
+    tarball = toy.root / "x.tar"
+    proc.run(["tar", "-cf", str(tarball), "-C", str(toy.root), "linux"])
+    wanted = toy.kernel("grow", source=f"tarball:{tarball}")
+    assert kernel.key_of(wanted, topology(), cache=toy.cache, images=toy.images) is None
+    assert not kernel.is_built(wanted, topology(), cache=toy.cache, images=toy.images)
+    kernel.build(wanted, topology(), cache=toy.cache, images=toy.images)
+    assert kernel.is_built(wanted, topology(), cache=toy.cache, images=toy.images)
+
+
+@pytest.mark.skipif(not proc.which(f"{toolchain.prefix(ARCHES['arm64'])}gcc"), reason="no compiler for arm64")
+def test_other_architecture_in_the_same_work_tree(toy: Toy) -> None:
+    machine = topology("arm64", "64K")
+    plain = kernel.build(toy.kernel(), machine, cache=toy.cache, images=toy.images)
+    build(toy, "grow")
+    grown = kernel.build(toy.kernel("grow"), machine, cache=toy.cache, images=toy.images)
+    assert (plain.image.name, plain.full_build, grown.full_build) == ("Image", True, False)
+    assert "CONFIG_ARM64_64K_PAGES=y" in plain.config.read_text()
+    assert steps(grown) == ["mm/shmem.o"]
+
+
+def test_progress_moves_and_learns_how_long_a_build_is(toy: Toy) -> None:
+    seen: list[tuple[str, float]] = []
+
+    def progress(detail: str, *, done: float | None = None) -> None:
+        if done is not None:
+            seen.append((detail, done))
+
+    def run() -> list[float]:
+        seen.clear()
+        kernel.build(toy.kernel(), topology(), cache=toy.cache, images=toy.images, progress=progress)
+        return [done for detail, done in seen if detail in (".", "mm", "init", "kernel", "arch/x86/boot")]
+
+    run()
+    forget(toy)
+    for directory in toy.root.glob("cache/work/*/src/build-*"):
+        directory.rename(toy.root / "old-build")
+    fractions = run()
+    assert fractions == sorted(fractions) and fractions[-1] > 0.9
+    assert "mm" in {detail for detail, _ in seen}
+
+
+# ---- Whose fault it is ----------------------------------------------------------------------------------------------
+
+
+def test_series_that_does_not_apply(toy: Toy) -> None:
+    text = "--- a/mm/shmem.c\n+++ b/mm/shmem.c\n@@ -5,2 +5,2 @@\n if (page > size)\n-\treturn -1;\n+\treturn 0;\n }\n"
+    toy.raw_series("bad", text.replace("-5,2 +5,2", "-5,3 +5,3"))
+    with pytest.raises(
+        patch.DoesNotApply, match=r"^0001-change\.patch: mm/shmem\.c: hunk 1 does not apply: @@ -5,3 \+5,3"
+    ):
+        build(toy, "bad")
+    assert build(toy).full_build
+
+
+def test_compiler_error_is_the_message_and_the_next_build_is_sound(toy: Toy, reference: Callable[..., bytes]) -> None:
+    toy.series("broken", {"mm/shmem.c": ("return -1;", "return nonsense;")})
+    build(toy)
+    with pytest.raises(BuildError) as caught:
+        build(toy, "broken")
+    assert "mm/shmem.c:7:24: error: 'nonsense' undeclared" in caught.value.excerpt
+    assert "make: ***" not in caught.value.excerpt
+    assert "kernel broken for x86_64" in caught.value.message
+    log = Path(str(caught.value.hint).removeprefix("full log: "))
+    assert "nonsense" in log.read_text()
+    grown = build(toy, "grow")
+    assert steps(grown) == ["mm/shmem.o"]
+    assert grown.image.read_bytes() == reference("grow")
+
+
+def test_missing_rule(toy: Toy) -> None:
+    toy.series("norule", {"Makefile": ("mm/shmem.o", "mm/shmem.o mm/none.o")})
+    with pytest.raises(BuildError, match=r"No rule to make target .*mm/none\.o"):
+        build(toy, "norule")
+
+
+def test_lost_symbol(toy: Toy) -> None:
+    toy.fragment("lossy", "CONFIG_NUMA=y\nCONFIG_SLOW=y\nCONFIG_NONE=y\n")
+    with pytest.raises(InputError) as caught:
+        build(toy, None, "lossy")
+    path = toy.images / "config/lossy.config"
+    assert str(caught.value) == (
+        f"{path}:3: CONFIG_NONE: asked for y, got n in the final .config: kernel 6.12.7 has no such symbol on x86_64"
+        f"; also lost: CONFIG_NUMA: asked for y at {path}:1, got n"
+    )
+    toy.fragment("lossy", "CONFIG_NUMA=y\nCONFIG_SLOW=y\n")
+    with pytest.raises(InputError, match=r"it depends on SMP && !SLOW \(SMP=y, SLOW=y\)$"):
+        build(toy, None, "lossy")
+
+
+def test_unknown_fragment(toy: Toy) -> None:
+    with pytest.raises(UsageError, match=r"unknown config fragment 'slo'; did you mean 'slow'\?"):
+        build(toy, None, "slo")
+
+
+def test_series_that_adds_a_symbol_says_so(toy: Toy) -> None:
+    changes = {"Kconfig": ("config SLOW\n", 'config GROW\n\tbool "Grow"\n\tdefault y\n\nconfig SLOW\n')}
+    toy.series("symbol", changes)
+    assert build(toy, "symbol").config_changes == ("CONFIG_GROW: n -> y",)
+    assert build(toy).config_changes == ()
+
+
+def test_missing_tools_name_their_package(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = proc.which
+    monkeypatch.setattr(proc, "which", lambda name: None if name in ("flex", "bc") else real(name))
+    with pytest.raises(InfraError, match=r"no flex, bc \(sudo apt-get install flex bc\)"):
+        build(toy)
+    foreign = dataclasses.replace(ARCHES["arm64"], cross="none-linux-gnu-", uname="none")
+    monkeypatch.setattr(proc, "which", real)
+    with pytest.raises(InfraError, match=r"no none-linux-gnu-gcc \(sudo apt-get install gcc-aarch64-linux-gnu"):
+        toolchain.find(foreign)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(place)]
+    if os.geteuid() or proc.run(argv, check=False).status:
+        pytest.skip("a full disk takes a small file system, which only root can mount")
+    yield place
+    proc.run(["umount", "--lazy", str(place)])
+
+
+def test_disk_full_is_said_and_leaves_the_cache_sound(tiny_disk: Path, reference: Callable[..., bytes]) -> None:
+    toy = Toy.make(tiny_disk / "x")
+    toy.series("grow", GROW)
+    ballast = tiny_disk / "ballast"
+    for free_kib in (0, 60, 150, 250, 300, 350):
+        ballast.write_bytes(b"")
+        room = os.statvfs(tiny_disk)
+        ballast.write_bytes(b"\0" * max(room.f_bavail * room.f_bsize - (free_kib << 10), 0))
+        try:
+            build(toy, "grow")
+        except InfraError as error:
+            assert "disk full" in str(error)
+        else:
+            break
+    ballast.unlink()
+    forget(toy)
+    assert build(toy, "grow").image.read_bytes() == reference("grow")
+    assert build(toy).image.read_bytes() == reference()
+
+
+# ---- Death at bad moments -------------------------------------------------------------------------------------------
+
+
+def start(toy: Toy, series: str | None, *config: str) -> subprocess.Popen[bytes]:
+    """Build in another process, which says `step` for every step of make."""
+    code = """
+import sys
+from pathlib import Path
+from lab import kernel
+from tests.unit.toy import Toy, topology
+toy = Toy(root=Path(sys.argv[1]))
+progress = lambda detail, done=None: print(detail, flush=True)
+built = kernel.build(toy.kernel(sys.argv[2] or None), topology("x86_64", "4K", *sys.argv[3:]), cache=toy.cache,
+                     images=toy.images, progress=progress)
+print("done", built.full_build, flush=True)
+"""
+    argv = [sys.executable, "-c", code, str(toy.root), series or "", *config]
+    return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE)
+
+
+def wait_for(child: subprocess.Popen[bytes], word: bytes) -> None:
+    assert child.stdout
+    for line in child.stdout:
+        if line.strip() == word:
+            return
+    raise AssertionError(f"the builder never said {word!r}")
+
+
+def users(directory: Path) -> list[str]:
+    """Command lines of the processes that build below a directory."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = path.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(directory) in text and "-c \nimport sys" not in text:
+            found.append(text)
+    return found
+
+
+@pytest.mark.parametrize("series", [None, "grow"])
+@pytest.mark.parametrize("word", [b"mm", b"configuring"])
+def test_sigkill_in_the_middle_of_make(
+    toy: Toy, reference: Callable[..., bytes], series: str | None, word: bytes
+) -> None:
+    if series and word == b"mm":
+        build(toy, None, "slow")  # then the patched one, an incremental build, is killed
+    child = start(toy, series, "slow")
+    wait_for(child, word)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not kernel.is_built(toy.kernel(series), topology("x86_64", "4K", "slow"), cache=toy.cache, images=toy.images)
+    for path in toy.root.glob("cache/work/*/src/build-*/mm/shmem.o"):
+        path.write_bytes(path.read_bytes()[:100])  # what a compiler that died in the middle would have left
+    assert build(toy, series, "slow").image.read_bytes() == reference(series, "slow")
+    assert build(toy, None, "slow").image.read_bytes() == reference(None, "slow")
+    assert not list(toy.root.glob("cache/tmp/*"))
+
+
+def test_orphaned_make_keeps_the_lock(toy: Toy) -> None:
+    child = start(toy, None, "slow")
+    wait_for(child, b"mm")
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    (lock,) = toy.root.glob("cache/locks/work-*")
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert users(toy.root / "cache/work") == []
+
+
+def test_death_in_the_middle_of_a_switch(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, reference: Callable[..., bytes]
+) -> None:
+    class Died(BaseException):
+        pass
+
+    changes = {**GROW, "mm/mmap.c": ("+ more", "- more"), "kernel/fork.c": ("+ NR", "- NR")}
+    toy.series("three", changes)
+    build(toy)
+    real, count = worktree.WorkTree._bring, 0
+
+    def bring(self: worktree.WorkTree, name: str, content: Content | None, stamp_ns: int) -> None:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise Died
+        real(self, name, content, stamp_ns)
+
+    for series in ("three", None):
+        forget(toy)
+        count = 0
+        monkeypatch.setattr(worktree.WorkTree, "_bring", bring)
+        with pytest.raises(Died):
+            build(toy, series)
+        monkeypatch.setattr(worktree.WorkTree, "_bring", real)
+        assert build(toy, "grow").image.read_bytes() == reference("grow")
+        assert build(toy).image.read_bytes() == reference()
+        assert build(toy, "three").image.read_bytes() == reference("three", changes=changes)
+
+
+def edit_state(toy: Toy, **changes: object) -> None:
+    (path,) = toy.root.glob("cache/work/*/state.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_clock_that_was_set_back(toy: Toy, reference: Callable[..., bytes]) -> None:
+    """Products from the future: a file of the series must still be newer than they are."""
+    build(toy)
+    future = time.time_ns() + 3600 * 10**9
+    for path in toy.root.glob("cache/work/*/src/build-*/**/*"):
+        os.utime(path, ns=(future, future))
+    edit_state(toy, stamp_ns=future)
+    assert build(toy, "grow").image.read_bytes() == reference("grow")
+    forget(toy)
+    assert build(toy).image.read_bytes() == reference()
+
+
+def test_make_that_was_running_at_a_reboot_starts_anew(toy: Toy) -> None:
+    build(toy)
+    (directory,) = toy.root.glob("cache/work/*/src/build-*")
+    name = directory.name.removeprefix("build-")
+    edit_state(toy, running={name: {"started_ns": time.time_ns(), "boot_id": "another"}})
+    assert build(toy, "grow").full_build
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"touched": 1}'])
+def test_damaged_state_means_a_new_work_tree(toy: Toy, damage: str) -> None:
+    build(toy)
+    (path,) = toy.root.glob("cache/work/*/state.json")
+    path.write_text(damage)
+    assert build(toy, "grow").full_build
+    assert not list(toy.root.glob("cache/tmp/*"))
+
+
+def test_two_builders_of_the_same_kernel_build_it_once(toy: Toy) -> None:
+    children = [start(toy, None, "slow") for _ in range(2)]
+    said = [child.communicate()[0].decode().splitlines() for child in children]
+    assert [lines[-1] for lines in said] == ["done True"] * 2
+    assert sum("mm" in lines for lines in said) == 1
+
+
+def test_two_builders_of_a_pair_take_turns(toy: Toy, reference: Callable[..., bytes]) -> None:
+    children = [start(toy, series) for series in (None, "grow", None, "grow")]
+    for child in children:
+        child.communicate()
+        assert child.returncode == 0
+    assert build(toy).image.read_bytes() == reference()
+    assert build(toy, "grow").image.read_bytes() == reference("grow")
+
+
+def test_symbolic_links_are_not_followed_out_of_the_tree(toy: Toy) -> None:
+    outside = toy.root / "outside"
+    outside.mkdir()
+    (outside / "shmem.c").write_text(toy.read("mm/shmem.c"))
+    (toy.tree / "evil").symlink_to(outside)
+    text = "--- a/evil/shmem.c\n+++ b/evil/shmem.c\n@@ -2 +2 @@\n-#include <linux/mm.h>\n+x\n"
+    toy.raw_series("evil", text)
+    with pytest.raises(UsageError, match=r"evil/shmem\.c: the series changes a symbolic link"):
+        build(toy, "evil")

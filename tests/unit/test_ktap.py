@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KTAP: golden logs of real damage, and whatever hypothesis can think of."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab import ktap
+from lab.ktap import Flaw, Result
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "ktap"
+LOGS = sorted(GOLDEN.glob("*.ktap"))
+
+
+def read(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.stem)
+def test_golden(log: Path) -> None:
+    """PAGELAB_UPDATE_GOLDEN=1 rewrites the expectations; read the difference before you commit it."""
+    got = json.dumps(asdict(ktap.parse(read(log))), indent=1) + "\n"
+    expected = log.with_suffix(".json")
+    if os.environ.get("PAGELAB_UPDATE_GOLDEN"):
+        expected.write_text(got)
+    assert got == expected.read_text()
+
+
+def flaws(name: str) -> set[Flaw]:
+    return {defect.flaw for defect in ktap.parse(read(GOLDEN / f"{name}.ktap")).defects}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("good", set()),
+        ("directives", set()),
+        ("carriage_returns", set()),
+        ("no_version", {Flaw.NO_VERSION}),
+        ("no_plan", {Flaw.NO_PLAN}),
+        ("plan_too_long", {Flaw.TOO_FEW}),
+        ("plan_too_short", {Flaw.TOO_MANY}),
+        ("plan_repeated", {Flaw.PLAN_REPEATED}),
+        ("plan_last", {Flaw.LATE_PLAN}),
+        ("repeated", {Flaw.NUMBER_REPEATED, Flaw.NAME_REPEATED, Flaw.NUMBER_ODD}),
+        ("truncated", {Flaw.TRUNCATED, Flaw.TOO_FEW}),
+        ("bad_bytes", {Flaw.BAD_BYTES, Flaw.UNKNOWN_LINE}),
+        ("empty", {Flaw.EMPTY, Flaw.NO_PLAN}),
+        ("skip_all", set()),
+        ("bail_out", {Flaw.BAIL_OUT, Flaw.TOO_FEW}),
+        (
+            "forged",
+            {Flaw.VERSION_REPEATED, Flaw.PLAN_REPEATED, Flaw.NUMBER_REPEATED, Flaw.NAME_REPEATED, Flaw.TOO_MANY},
+        ),
+    ],
+)
+def test_every_damage_has_its_name(name: str, expected: set[Flaw]) -> None:
+    assert flaws(name) - {Flaw.NUMBER_ODD} == expected - {Flaw.NUMBER_ODD}
+
+
+def results(text: str) -> tuple[Result, ...]:
+    return ktap.parse(text).results
+
+
+def test_diagnostics_belong_to_the_next_result() -> None:
+    first, second = results("# a\nok 1 x\n# b\n# duration_ms=12.5\nnot ok 2 y\n")
+    assert first.diagnostics == ("a",)
+    assert first.duration_ms is None
+    assert second.diagnostics == ("b",)
+    assert second.duration_ms == 12.5
+
+
+def test_what_follows_the_last_result_is_of_the_case_that_was_running() -> None:
+    assert ktap.parse("1..2\nok 1 a\n# touching page 3\n").trailing == ("touching page 3",)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "directive", "reason"),
+    [
+        ("ok 1 a", "a", "", ""),
+        ("ok 1 - a b", "a b", "", ""),
+        ("ok a", "a", "", ""),
+        ("ok 1", "", "", ""),
+        ("ok 1 # SKIP all of it", "", "SKIP", "all of it"),
+        ("ok 1 a # SKIP", "a", "SKIP", ""),
+        ("ok 1 a # skip: why", "a", "SKIP", "why"),
+        ("ok 1 a#b # TODO x", "a#b", "TODO", "x"),
+        ("ok 1 a # SKIPPING is no directive", "a # SKIPPING is no directive", "", ""),
+        ("not ok 1 a # CRASH signal=11 # core", "a", "CRASH", "signal=11 # core"),
+    ],
+)
+def test_result_lines(line: str, name: str, directive: str, reason: str) -> None:
+    (result,) = results(f"{line}\n")
+    assert (result.name, result.directive, result.reason) == (name, directive, reason)
+
+
+def test_a_result_without_its_newline_is_none() -> None:
+    document = ktap.parse("1..1\nok 1 grow")
+    assert document.results == ()
+    assert document.has(Flaw.TRUNCATED)
+
+
+def test_only_a_newline_ends_a_line() -> None:
+    """str.splitlines would let a case print a vertical tab and forge a result of another one."""
+    document = ktap.parse("1..1\n# said\x0bok 1 forged\x85ok 1 forged\u2028ok 1 forged\nok 1 a\n")
+    assert [result.name for result in document.results] == ["a"]
+
+
+def test_events_come_one_by_one() -> None:
+    """The stream of a running program can be followed."""
+    consumed: list[str] = []
+
+    def source() -> Iterator[str]:
+        for line in ("1..2\n", "ok 1 a\n", "ok 2 b\n"):
+            consumed.append(line)
+            yield line
+
+    stream = ktap.events(source())
+    assert isinstance(next(stream), ktap.Plan)
+    assert consumed == ["1..2\n"]
+    assert isinstance(next(stream), Result)
+    assert consumed == ["1..2\n", "ok 1 a\n"]
+
+
+def test_nested_results_are_children_of_their_parent() -> None:
+    first, second = results(read(GOLDEN / "kunit.ktap"))
+    assert [child.name for child in first.children] == ["list_test_add", "list_test_del"]
+    assert [child.name for child in first.children[1].children] == ["one", "two"]
+    assert [child.name for child in second.children] == ["other"]
+
+
+def test_endless_talk_is_bounded() -> None:
+    talk = "".join(f"# line {number}\n" for number in range(5000))
+    (result,) = results(f"{talk}ok 1 a\n")
+    assert len(result.diagnostics) == ktap.KEEP_FIRST + ktap.KEEP_LAST + 1
+    assert result.diagnostics[0] == "line 0"
+    assert result.diagnostics[-1] == "line 4999"
+
+
+def test_endless_results_are_bounded() -> None:
+    document = ktap.parse("".join(f"ok {number} c{number}\n" for number in range(1, ktap.MAX_RESULTS + 500)))
+    assert len(document.results) == ktap.MAX_RESULTS
+    assert document.has(Flaw.OVERFLOW)
+
+
+def test_a_very_long_line_is_cut() -> None:
+    (result,) = results("ok 1 " + "x" * 10_000_000 + "\n")
+    assert len(result.name) < ktap.MAX_LINE
+
+
+def test_depth_is_bounded() -> None:
+    text = "".join("  " * depth + "KTAP version 1\n" for depth in range(200))
+    assert ktap.parse(text + "ok 1 a\n").results[0].name == "a"
+
+
+LINE = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(
+        [
+            *("KTAP version 1", "TAP version 13", "1..3", "1..0 # SKIP none", "ok", "not ok", "ok 99999999999 z"),
+            *("ok 1 a", "not ok 2 b # TIMEOUT x", "ok 3 c # SKIP y", "# talk", "# duration_ms=4", "# Subtest: s"),
+            "Bail out! no",
+        ]
+    ),
+)
+PREFIX = st.sampled_from(["", "  ", "    ", "# ", "# # ", "\t"])
+STREAM = st.lists(st.tuples(PREFIX, LINE).map("".join), max_size=60).map("\n".join)
+
+
+def depth_of(result: Result) -> int:
+    return 1 + max(map(depth_of, result.children), default=0)
+
+
+@given(st.one_of(STREAM, STREAM.map("{}\n".format), st.text()))
+def test_never_raises_and_keeps_no_more_than_came(text: str) -> None:
+    document = ktap.parse(text)
+    assert len(document.results) <= text.count("ok")
+    assert len(document.defects) <= ktap.MAX_DEFECTS
+    assert all(depth_of(result) <= ktap.MAX_DEPTH for result in document.results)
+    assert all(1 <= result.line <= text.count("\n") for result in document.results)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(raw: bytes) -> None:
+    ktap.parse(raw.decode("utf-8", "replace"))
+
+
+@given(STREAM, st.integers(min_value=0))
+def test_a_cut_never_makes_a_result_up(text: str, cut: int) -> None:
+    """What a torn stream reports at the top level is the beginning of what the whole one reports."""
+    whole = [(result.name, result.ok) for result in ktap.parse(text).results]
+    torn = [(result.name, result.ok) for result in ktap.parse(text[: cut % (len(text) + 1)]).results]
+    assert torn == whole[: len(torn)]

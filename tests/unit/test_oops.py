@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The console scan: golden consoles of two architectures, and whatever hypothesis can think of."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab import oops
+from lab.oops import Finding, Kind
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "console"
+
+# Console -> every report on it, worst first, as kind and the words that must be in its title.
+EXPECTED: dict[str, list[tuple[Kind, str]]] = {
+    "x86_64-clean": [],
+    "x86_64-panic": [(Kind.PANIC, "sysrq triggered crash")],
+    "x86_64-oops-null": [(Kind.OOPS, "kernel NULL pointer dereference, address: 0000000000000018")],
+    "x86_64-oops-panic": [
+        (Kind.PANIC, "Fatal exception"),
+        (Kind.OOPS, "unable to handle page fault for address: ffffea0010000008"),
+    ],
+    "x86_64-gpf": [(Kind.OOPS, "general protection fault")],
+    "x86_64-bug": [(Kind.BUG, "kernel BUG at mm/shmem.c:1312!")],
+    "x86_64-bad-page": [(Kind.BUG, "Bad rss-counter state")],
+    "x86_64-sleeping": [(Kind.BUG, "sleeping function called from invalid context")],
+    "x86_64-warning": [(Kind.WARNING, "mm/shmem.c:245 shmem_unacct_size")],
+    "x86_64-kasan": [(Kind.KASAN, "slab-use-after-free in shmem_fault")],
+    "x86_64-ubsan": [(Kind.UBSAN, "shift-out-of-bounds in mm/shmem.c:2411:19")],
+    "x86_64-lockdep": [(Kind.LOCKDEP, "possible circular locking dependency detected")],
+    "x86_64-soft-lockup": [(Kind.SOFT_LOCKUP, "CPU#1 stuck for 22s! [expand:93]")],
+    "x86_64-hard-lockup": [(Kind.HARD_LOCKUP, "hard LOCKUP on cpu 2")],
+    "x86_64-rcu-stall": [(Kind.RCU_STALL, "rcu_preempt detected stalls")],
+    "x86_64-hung-task": [(Kind.HUNG_TASK, "task expand:93 blocked for more than 120 seconds")],
+    "x86_64-oom": [(Kind.OOM_KILL, "Killed process 93 (limits)")],
+    "x86_64-oom-memcg": [(Kind.CONTAINED_OOM, "Killed process 93 (limits)")],
+    "x86_64-oom-mempolicy": [(Kind.CONTAINED_OOM, "Killed process 99 (numa_policy)")],
+    "x86_64-fault-oom": [(Kind.FAULT_OOM, "VM_FAULT_OOM leaked out")],
+    "x86_64-reboot": [(Kind.REBOOT, "SeaBIOS"), (Kind.REBOOT, "Linux version 6.12.95")],
+    "arm64-oops-null": [(Kind.OOPS, "NULL pointer dereference at virtual address 0000000000000018")],
+    "arm64-bug": [(Kind.PANIC, "Oops - BUG: Fatal exception"), (Kind.BUG, "kernel BUG at mm/shmem.c:1312!")],
+    "arm64-init-killed": [(Kind.PANIC, "Attempted to kill init!")],
+    "arm64-warning-7": [(Kind.WARNING, "mm/shmem.c:245 at shmem_unacct_size")],
+    "arm64-rcu-stall": [(Kind.RCU_STALL, "rcu_sched self-detected stall on CPU")],
+    "arm64-suspicious-rcu": [(Kind.LOCKDEP, "suspicious RCU usage")],
+    "arm64-glued": [(Kind.WARNING, "mm/shmem.c:245")],
+    "arm64-poweroff": [(Kind.REBOOT, "Power down")],
+}
+
+
+def scan(name: str) -> tuple[Finding, ...]:
+    # A whole boot has one banner; the other consoles are slices of a run, where a banner means a reboot.
+    return oops.scan((GOLDEN / f"{name}.log").read_text(), boots=1 if name.endswith("clean") else 0)
+
+
+def test_every_golden_console_has_an_expectation() -> None:
+    assert sorted(EXPECTED) == sorted(path.stem for path in GOLDEN.glob("*.log"))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_golden(name: str) -> None:
+    found = scan(name)
+    assert [finding.kind for finding in found] == [kind for kind, _ in EXPECTED[name]]
+    for finding, (_, words) in zip(found, EXPECTED[name], strict=True):
+        assert words in finding.title
+        assert words in "\n".join(finding.lines)
+        assert not any(re.match(r"\[ *\d+\.\d{6}\]", line) for line in finding.lines), "time stamps are taken off"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("x86_64-oops-null", "RIP: 0010:shmem_fault+0x4e/0x1f0"),
+        ("x86_64-warning", "shmem: accounting underflow"),
+        ("x86_64-kasan", "Read of size 8 at addr ffff888005c3a0e8 by task expand/93"),
+        ("x86_64-oom", "dropbear invoked oom-killer: gfp_mask"),
+        ("x86_64-hung-task", "rwsem_down_write_slowpath+0x1f2/0x5a0"),
+        ("arm64-oops-null", "pc : shmem_fault+0x38/0x1c0"),
+        ("arm64-bug", "SMP: stopping secondary CPUs"),
+    ],
+)
+def test_excerpts_hold_what_a_reader_needs(name: str, line: str) -> None:
+    assert line in "\n".join(scan(name)[0].lines)
+
+
+def test_an_excerpt_ends_where_the_kernel_says() -> None:
+    assert "an ordinary line long after" not in "\n".join(scan("x86_64-oops-null")[0].lines)
+
+
+@pytest.mark.parametrize(("name", "times"), [("x86_64-fault-oom", 500), ("x86_64-bad-page", 2), ("x86_64-warning", 2)])
+def test_the_same_report_again_is_counted(name: str, times: int) -> None:
+    (finding,) = scan(name)
+    assert finding.count == times
+    assert f"({times} times)" in str(finding)
+
+
+def test_a_banner_is_a_reboot_only_where_no_boot_is_due() -> None:
+    banner = "[    0.000000] Linux version 6.12.95 (x)\n"
+    assert oops.scan(banner, boots=1) == ()
+    assert [finding.kind for finding in oops.scan(banner * 2, boots=1)] == [Kind.REBOOT]
+    assert oops.scan(banner)[0].kind.deadly
+
+
+def test_what_a_program_says_is_not_the_kernel() -> None:
+    """A title counts at the start of a message only."""
+    assert oops.scan("expand: I saw a BUG: in my soup\n[    1.000000] expand: Kernel panic - not syncing\n") == ()
+
+
+def test_lines_are_printable_and_short() -> None:
+    (finding,) = oops.scan("[    1.000000] WARNING: \x1b[2J\x00" + "A" * 100_000 + "\n")
+    assert "\x1b" not in finding.title
+    assert "\\x1b[2J" in finding.title
+    assert len(finding.title) <= oops.MAX_LINE
+
+
+def test_tail_is_the_last_words() -> None:
+    console = "[    1.000000] first\n" + "[    2.000000] more\n" * 50 + "\n\n[    3.000000] last\n"
+    assert oops.tail(console)[-1] == "last"
+    assert len(oops.tail(console, 5)) == 5
+
+
+TITLES = st.sampled_from([line for path in sorted(GOLDEN.glob("*.log")) for line in path.read_text().split("\n")[:40]])
+
+
+@given(st.lists(st.one_of(TITLES, st.text(max_size=60)), max_size=80).map("\n".join))
+def test_never_raises_and_is_bounded(console: str) -> None:
+    found = oops.scan(console)
+    assert len(found) <= oops.MAX_FINDINGS
+    assert all(len(finding.lines) <= oops.MAX_LINES for finding in found)
+    assert all(len(line) <= oops.MAX_LINE and line.isprintable() for finding in found for line in finding.lines)
+
+
+def test_many_reports_are_bounded() -> None:
+    console = "".join(f"[    1.000000] BUG: thing {chr(97 + n % 26) * (n % 40 + 1)}\n---[ end x\n" for n in range(5000))
+    assert len(oops.scan(console)) == oops.MAX_FINDINGS
+
+
+def test_a_flood_is_scanned_in_a_moment() -> None:
+    """Ten megabytes in one line, and as many short lines that look almost like something."""
+    assert oops.scan("x" * 10_000_000) == ()
+    assert oops.scan("rcu: [#] fault INFO: almost\n" * 100_000) == ()

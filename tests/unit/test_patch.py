@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab.patch: strict parsing, and application with every context line checked, compared with `git apply`."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from lab import patch, proc
+from lab.errors import InputError
+from lab.patch import Content
+
+OLD = "".join(f"line {number}\n" for number in range(1, 31))
+
+PATCH = """\
+From 1234 Mon Sep 17 00:00:00 2001
+Subject: [PATCH] one line
+
+--- is not a header here
+---
+ f.c | 2 +-
+
+diff --git a/f.c b/f.c
+index 111..222 100644
+--- a/f.c
++++ b/f.c
+@@ -9,7 +9,7 @@ int f(void)
+ line 9
+ line 10
+ line 11
+-line 12
++LINE 12
+ line 13
+ line 14
+ line 15
+-- \n2.39.2
+"""
+
+
+def applied(text: str, files: dict[str, str], name: str = "0001-x.patch") -> dict[str, str | None]:
+    tree = patch.Tree(lambda path: Content(files[path].encode()) if path in files else None)
+    for change in patch.parse(text.encode(), name):
+        tree.apply(change, name)
+    return {path: content.data.decode() if content else None for path, content in tree.changed.items()}
+
+
+def test_applies_amid_mail() -> None:
+    assert applied(PATCH, {"f.c": OLD}) == {"f.c": OLD.replace("line 12", "LINE 12")}
+
+
+def test_hunk_found_at_an_offset_but_never_with_other_context() -> None:
+    moved = "new\n" * 7 + OLD
+    assert applied(PATCH, {"f.c": moved}) == {"f.c": moved.replace("line 12", "LINE 12")}
+    with pytest.raises(patch.DoesNotApply) as caught:
+        applied(PATCH, {"f.c": OLD.replace("line 15", "line fifteen")})
+    assert str(caught.value) == (
+        "0001-x.patch: f.c: hunk 1 does not apply: @@ -9,7 +9,7 @@ int f(void) "
+        "(line 15: expected 'line 15', found 'line fifteen')"
+    )
+
+
+def test_file_that_is_not_there() -> None:
+    with pytest.raises(patch.DoesNotApply, match=r"0001-x\.patch: f\.c: no such file in the tree"):
+        applied(PATCH, {})
+
+
+NEW_FILE = "--- /dev/null\n+++ b/mm/new.c\n@@ -0,0 +1,2 @@\n+one\n+two\n\\ No newline at end of file\n"
+GONE = "diff --git a/x b/x\ndeleted file mode 100644\n--- a/x\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-one\n-two\n"
+RENAMED = """\
+diff --git a/old.c b/new.c
+similarity index 90%
+rename from old.c
+rename to new.c
+--- a/old.c
++++ b/new.c
+@@ -1,2 +1,2 @@
+ one
+-two
++TWO
+"""
+MODE = "diff --git a/s.sh b/s.sh\nold mode 100644\nnew mode 100755\n"
+
+
+def test_new_removed_and_renamed_files() -> None:
+    assert applied(NEW_FILE, {}) == {"mm/new.c": "one\ntwo"}
+    assert applied(GONE, {"x": "one\ntwo\n"}) == {"x": None}
+    assert applied(RENAMED, {"old.c": "one\ntwo\n"}) == {"old.c": None, "new.c": "one\nTWO\n"}
+    with pytest.raises(patch.DoesNotApply, match="is there already"):
+        applied(NEW_FILE, {"mm/new.c": ""})
+    with pytest.raises(patch.DoesNotApply, match="hunk 1 does not apply"):
+        applied(GONE, {"x": "one\ntwo\nthree\n"})
+
+
+def test_change_of_mode() -> None:
+    (change,) = patch.parse(MODE.encode(), "p")
+    tree = patch.Tree(lambda _: Content(b"echo\n"))
+    tree.apply(change, "p")
+    assert tree.changed == {"s.sh": Content(b"echo\n", executable=True)}
+
+
+def test_patches_made_without_git_may_name_the_old_file_differently() -> None:
+    text = "--- linux/f.c.orig\t2026-01-01\n+++ linux/f.c\t2026-01-02\n@@ -1 +1 @@\n-a\n+b\n"
+    assert applied(text, {"f.c": "a\n"}) == {"f.c": "b\n"}
+
+
+HEAD = "--- a/f.c\n+++ b/f.c\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "why"),
+    [
+        ("just prose\n", "p", "found no diff"),
+        (HEAD, "p:3", "expected a hunk"),
+        (HEAD + "@@ -1,2 +1,2 @@\n a\n-b\n", "p:6", "ends in the middle"),
+        (HEAD + "@@ -1,2 +1,2 @@\n a\n-b\n-c\n+d\n", "p:7", "more lines than it says"),
+        (HEAD + "@@ -1,1 +1,1 @@\n-a\n+b\n+c\n", "p:6", "more lines than it says"),
+        (HEAD + "@@ -1,2 +1,2 @@\n a\n?b\n", "p:5", "expected a line of a hunk"),
+        (HEAD + "@@ -1,2 +1,2 @@\n a\n b\n", "p:6", "changes nothing"),
+        ("@@ -1 +1 @@\n-a\n+b\n", "p:1", "without the names"),
+        ("--- a/../etc/passwd\n+++ b/../etc/passwd\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "outside the tree: ../etc/passwd"),
+        ("--- a/f\n+++ b/x/../../f\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "outside the tree"),
+        ("--- /etc/passwd\n+++ /etc/passwd\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "outside the tree: /etc/passwd"),
+        ("--- a/.git/config\n+++ b/.git/config\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "outside the tree"),
+        ("--- f.c\n+++ f.c\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "expected a name like a/mm/file.c"),
+        ("diff --git a/x b/x\nnew file mode 120000\n", "p:3", "expected mode 100644 or 100755"),
+        ("diff --git a/x b/x\nindex 1..2\nGIT binary patch\n", "p:3", "binary"),
+        ("diff --git a/x b/x\nindex 1..2 100644\n", "p:3", "neither a hunk nor"),
+        ("diff --git mm/f.c mm/f.c\n--- mm/f.c\n+++ mm/f.c\n@@ -1 +1 @@\n-a\n+b\n", "p:4", "--no-prefix"),
+    ],
+)
+def test_malformed_patches_are_refused_with_their_line(text: str, place: str, why: str) -> None:
+    with pytest.raises(InputError) as caught:
+        patch.parse(text.encode(), "p")
+    assert str(caught.value).startswith(f"{place}: ")
+    assert why in str(caught.value)
+
+
+LINES = st.lists(st.sampled_from(["a", "b", "c", "", "x y", "\tz"]), max_size=25)
+
+
+@settings(deadline=None, max_examples=60)
+@given(LINES, LINES, st.booleans(), st.integers(0, 4))
+def test_what_difflib_makes_of_two_files_brings_one_to_the_other(
+    old: list[str], new: list[str], ended: bool, context: int
+) -> None:
+    before, after = "\n".join(old) + "\n", "\n".join(new) + "\n" * ended
+    assume(before != after and context > 0)
+    assert applied(git_diff(before, after, context), {"f.c": before}) == {"f.c": after}
+
+
+@settings(deadline=None, max_examples=40)
+@given(LINES, LINES, LINES)
+def test_git_agrees_on_whether_and_how_a_patch_applies(old: list[str], new: list[str], other: list[str]) -> None:
+    before, after, there = ("\n".join(each) + "\n" for each in (old, new, other + old))
+    assume(before != after)
+    text = git_diff(before, after, 3)
+    assert ours(text, there) == gits(text, there)
+
+
+def git_diff(before: str, after: str, context: int) -> str:
+    """difflib's hunks, with the mark for a missing last newline that it does not know."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), "a/f.c", "b/f.c", n=context
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def ours(text: str, there: str) -> str | None:
+    try:
+        return applied(text, {"f.c": there})["f.c"]
+    except patch.DoesNotApply:
+        return None
+
+
+def gits(text: str, there: str) -> str | None:
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "f.c").write_text(there)
+        argv = ["git", "apply", "--whitespace=nowarn", "-"]
+        done = proc.run(argv, cwd=Path(name), env={"GIT_CEILING_DIRECTORIES": name}, input=text.encode(), check=False)
+        return (Path(name) / "f.c").read_text() if done.status == 0 else None

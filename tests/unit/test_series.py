@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab.series: the right patches for a version, in order, on top of each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab import patch, series
+from lab.errors import InputError, UsageError
+from lab.patch import Content
+
+
+def one(old: str, new: str, name: str = "mm/f.c") -> str:
+    return f"--- a/{name}\n+++ b/{name}\n@@ -1,2 +1,2 @@\n-{old}\n+{new}\n end\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for version, names in {"6.12": ("0002-b", "0001-a"), "6.1": ("0001-a",), "7.2": ("0001-a",)}.items():
+        directory = tmp_path / "grow" / version
+        directory.mkdir(parents=True)
+        (directory / "notes.txt").write_text("no patch")
+        for name in names:
+            (directory / f"{name}.patch").write_text(one("0" if name.endswith("a") else "1", name[-6:]))
+    return tmp_path
+
+
+def test_no_series_is_no_patches(root: Path) -> None:
+    nothing = series.load(None, "6.12.1", root=root)
+    assert (nothing.patches, nothing.sha256, nothing.touched) == ((), "", frozenset())
+
+
+@pytest.mark.parametrize(("version", "directory"), [("6.12.117", "6.12"), ("6.1", "6.1"), ("7.2.0-rc3", "7.2")])
+def test_directory_for_a_version(root: Path, version: str, directory: str) -> None:
+    found = series.load("grow", version, root=root)
+    assert {each.path.parent.name for each in found.patches} == {directory}
+    assert [each.name for each in found.patches] == sorted(each.name for each in found.patches)
+    assert found.touched == {"mm/f.c"}
+
+
+def test_exact_version_comes_first(root: Path) -> None:
+    (root / "grow/6.12.117").mkdir()
+    (root / "grow/6.12.117/0001-only.patch").write_text(one("0", "1"))
+    assert [each.name for each in series.load("grow", "6.12.117", root=root).patches] == ["0001-only.patch"]
+
+
+def test_version_without_patches_lists_what_there_is(root: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"series grow has no patches for kernel 6\.18\.2 \(there are patches for: 6\.1,"
+    ):
+        series.load("grow", "6.18.2", root=root)
+
+
+def test_unknown_series_names_the_nearest(root: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown series 'grwo'; did you mean 'grow'\?"):
+        series.load("grwo", "6.12", root=root)
+
+
+def test_user_paths(root: Path) -> None:
+    single = root / "grow/6.12/0001-a.patch"
+    assert [each.name for each in series.load(str(single), "9.9", root=Path("/none")).patches] == ["0001-a.patch"]
+    assert len(series.load(str(single.parent), "9.9", root=Path("/none")).patches) == 2
+    assert len(series.load(str(root / "grow"), "6.1.4", root=Path("/none")).patches) == 1
+    with pytest.raises(UsageError, match="no such file or directory"):
+        series.load("./none.patch", "6.12", root=root)
+
+
+def test_hash_follows_content_and_order(root: Path) -> None:
+    before = series.load("grow", "6.12", root=root).sha256
+    (root / "grow/6.12/0002-b.patch").write_text(one("1", "2"))
+    assert (
+        len({before, series.load("grow", "6.12", root=root).sha256, series.load("grow", "6.1", root=root).sha256}) == 3
+    )
+
+
+def test_malformed_patch_is_named(root: Path) -> None:
+    (root / "grow/6.12/0003-c.patch").write_text("--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\n")
+    with pytest.raises(InputError, match=r"0003-c\.patch:5: malformed patch"):
+        series.load("grow", "6.12", root=root)
+
+
+def test_patches_apply_upon_each_other(root: Path) -> None:
+    directory = root / "stack"
+    directory.mkdir()
+    (directory / "0001-x.patch").write_text(one("0", "1"))
+    (directory / "0002-y.patch").write_text(one("1", "2"))
+    patches = series.load(str(directory), "6.12", root=root).patches
+
+    def pristine(_: str) -> Content:
+        return Content(b"0\nend\n")
+
+    assert series.changed_files(patches, pristine) == {"mm/f.c": Content(b"2\nend\n")}
+    with pytest.raises(patch.DoesNotApply, match=r"^0002-y\.patch: mm/f\.c: hunk 1 does not apply: @@ -1,2 \+1,2 @@"):
+        series.changed_files(patches[1:], pristine)
