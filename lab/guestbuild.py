@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Compile the scenario programs for a guest, and ask them which cases they have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from lab import buildlog, data, proc, toolchain
+from lab.arch import ARCHES, Arch
+from lab.cache import Cache, digest
+from lab.errors import BuildError, InfraError
+from lab.outcome import Case
+from lab.progress import Progress, silent
+from lab.toolchain import Toolchain
+
+CFLAGS = (
+    "-std=gnu11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    # ppc64le, s390x and mips64 have u64 = unsigned long in the kernel's headers without it, and %llu then warns.
+    "-D__SANE_USERSPACE_TYPES__",
+)
+LDFLAGS = ("-static", "-s", "-lm")
+COMPILE_S = 300.0
+LIST_S = 30.0
+DEFAULT_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestTests:
+    """Scenario name -> static program, for one architecture."""
+
+    programs: Mapping[str, Path]
+    key: str
+
+
+def build(arch: Arch, *, cache: Cache, progress: Progress = silent, sources: Path | None = None) -> GuestTests:
+    """Every `*.c` in `sources` (the lab's own guest_tests) as a program; BuildError with the compiler's words."""
+    directory = sources or data.guest_tests()
+    chain = toolchain.find(arch)
+    files = _scenarios(directory)
+    key = _set_key(chain, directory)
+
+    def make(entry: Path) -> None:
+        with ThreadPoolExecutor(toolchain.jobs()) as pool:
+            for name in pool.map(lambda file: _compile(chain, file, (directory,), entry), files):
+                progress(f"guest tests of {arch.name}: {name}")
+
+    entry = cache.entry("guest-tests", key, make)
+    return GuestTests(programs=MappingProxyType({file.stem: entry / file.stem for file in files}), key=key)
+
+
+def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
+    """A user's own C file as a static program; it may include `lab.h` and headers beside it."""
+    chain = toolchain.find(arch)
+    includes = (source.resolve().parent, data.guest_tests())
+    # What it includes is unknown: the preprocessor's output is what the program depends on.
+    whole = _gcc([chain.cc, *CFLAGS, *_include(includes), "-E", "-P", source.name], source)
+    key = digest(chain.key, *CFLAGS, *LDFLAGS, whole)
+
+    def make(entry: Path) -> None:
+        _compile(chain, source, includes, entry)
+
+    return cache.entry("program", key, make) / source.stem
+
+
+def cases(sources: Path, cache: Cache) -> Mapping[str, tuple[Case, ...]]:
+    """Scenario name -> the cases that its program declares (`--list`, run natively); BuildError when one misbehaves."""
+    host = _host_arch()
+    tests = build(host, cache=cache, sources=sources)
+
+    def make(entry: Path) -> None:
+        for name, program in tests.programs.items():
+            (entry / name).write_text(_listing(name, program))
+
+    entry = cache.entry("cases", tests.key, make)
+    return MappingProxyType({name: parse_cases(name, (entry / name).read_text()) for name in tests.programs})
+
+
+def parse_cases(scenario: str, listing: str) -> tuple[Case, ...]:
+    """What a program said to `--list`: a JSON object per line. Keys that the lab does not know are left alone.
+
+    BuildError, naming the program, for a line that is no such object, a name given twice, or no case at all.
+    """
+    found = [_parse_case(scenario, line) for line in listing.splitlines() if line.strip()]
+    names = [case.name for case in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise BuildError(f"{scenario} --list: cases named twice: {', '.join(twice)}")
+    if not found:
+        raise BuildError(f"{scenario} --list: no cases")
+    return tuple(found)
+
+
+def _parse_case(scenario: str, line: str) -> Case:
+    def wrong(why: str) -> BuildError:
+        return BuildError(f"{scenario} --list: {why}", excerpt=line[:500])
+
+    try:
+        said = json.loads(line)
+    except ValueError as error:
+        raise wrong(f"not JSON: {error}") from error
+    if not isinstance(said, dict):
+        raise wrong("expected a JSON object per line")
+    name, requires = said.get("name"), said.get("requires", [])
+    description, timeout_s = said.get("description", ""), said.get("timeout_s", DEFAULT_TIMEOUT_S)
+    if not isinstance(name, str) or not name or any(letter.isspace() for letter in name):
+        raise wrong("name: expected a word")
+    if not isinstance(requires, list) or not all(isinstance(word, str) and word for word in requires):
+        raise wrong("requires: expected a list of features")
+    if not isinstance(description, str):
+        raise wrong("description: expected a string")
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0:
+        raise wrong("timeout_s: expected seconds above zero")
+    return Case(
+        scenario=scenario,
+        name=name,
+        requires=frozenset(requires),
+        description=description,
+        timeout_s=float(timeout_s),
+    )
+
+
+def _listing(name: str, program: Path) -> str:
+    try:
+        return proc.run([str(program), "--list"], timeout_s=LIST_S, whole=True).output
+    except proc.ProcError as error:
+        raise BuildError(f"{name} --list: {error.message}", excerpt=error.output[-2000:]) from error
+
+
+def _scenarios(directory: Path) -> list[Path]:
+    if files := sorted(directory.glob("*.c")):
+        return files
+    raise InfraError(f"no scenario (*.c) in {directory}")
+
+
+def _set_key(chain: Toolchain, directory: Path) -> str:
+    """Sources and headers, by name and content, compiler and flags."""
+    files = sorted([*directory.glob("*.c"), *directory.glob("*.h")])
+    contents = [part for path in files for part in (path.name, path.read_bytes())]
+    return digest(chain.prefix, chain.key, " ".join((*CFLAGS, *LDFLAGS)), *contents)
+
+
+def _host_arch() -> Arch:
+    for arch in ARCHES.values():
+        if toolchain.is_native(arch):
+            return arch
+    raise InfraError("the lab does not know this host's own architecture", hint="it wants a file in lab/arch")
+
+
+def _compile(chain: Toolchain, source: Path, includes: Sequence[Path], to: Path) -> str:
+    """Compile and link one file into `to / stem`, whose name is returned; in two steps: ccache knows the first."""
+    program = to / source.stem
+    object_file = program.with_suffix(".o")
+    _gcc([*chain.cached_cc, *CFLAGS, *_include(includes), "-c", "-o", str(object_file), source.name], source)
+    _gcc([chain.cc, "-o", str(program), str(object_file), *LDFLAGS], source)
+    object_file.unlink()
+    return source.stem
+
+
+def _include(directories: Sequence[Path]) -> list[str]:
+    return [f"-I{directory.resolve()}" for directory in directories]
+
+
+def _gcc(argv: Sequence[str], source: Path) -> str:
+    """Run the compiler where the source lies, so that its messages name the file shortly; its output."""
+    try:
+        return proc.run(
+            argv,
+            cwd=source.resolve().parent,
+            env=toolchain.ccache_environment(source.resolve().parent),
+            timeout_s=COMPILE_S,
+            whole=True,
+        ).output
+    except proc.ProcError as error:
+        words = buildlog.excerpt(error.output.splitlines()) or error.message
+        raise BuildError(f"{source.name} did not compile", hint=error.hint, excerpt=words) from error

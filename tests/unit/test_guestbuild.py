@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/guestbuild.py: programs are static and cached, errors carry the compiler's words, listings are read strictly."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lab import guestbuild, proc, toolchain
+from lab.arch import ARCHES, Arch
+from lab.cache import Cache
+from lab.errors import BuildError, InfraError
+from lab.outcome import Case
+
+HEADER = (
+    '#include <stdio.h>\n#include <string.h>\n#define FIRST "{\\"name\\": \\"grow\\", \\"requires\\": [\\"shm\\"]}"\n'
+)
+PROGRAM = """\
+#include "little.h"
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "--list"))
+		puts(FIRST);
+	return 0;
+}
+"""
+NATIVE = next((arch for arch in ARCHES.values() if toolchain.is_native(arch)), None)
+
+needs_gcc = pytest.mark.skipif(NATIVE is None or not shutil.which("gcc"), reason="no native compiler the lab knows")
+
+
+@pytest.fixture
+def native() -> Arch:
+    assert NATIVE is not None
+    return NATIVE
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    directory = tmp_path / "guest_tests"
+    (directory / "samples").mkdir(parents=True)
+    (directory / "little.h").write_text(HEADER)
+    (directory / "one.c").write_text(PROGRAM)
+    (directory / "two.c").write_text(PROGRAM)
+    (directory / "samples" / "no_scenario.c").write_text("does not compile\n")
+    return directory
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+# ---- Building -------------------------------------------------------------------------------------------------------
+
+
+@needs_gcc
+def test_every_file_becomes_a_static_program(native: Arch, sources: Path, cache: Cache) -> None:
+    built = guestbuild.build(native, cache=cache, sources=sources)
+    assert sorted(built.programs) == ["one", "two"]
+    assert sorted(path.name for path in built.programs["one"].parent.iterdir()) == ["one", "two"]
+    assert "INTERP" not in proc.run(["readelf", "--program-headers", str(built.programs["one"])]).output
+    assert proc.run([str(built.programs["one"])]).status == 0
+
+
+@needs_gcc
+def test_the_same_sources_are_compiled_once(
+    native: Arch, sources: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = guestbuild.build(native, cache=cache, sources=sources)
+    monkeypatch.setattr(guestbuild, "_gcc", lambda *_: pytest.fail("compiled again"))
+    assert guestbuild.build(native, cache=cache, sources=sources) == first
+
+
+@needs_gcc
+def test_the_header_is_a_part_of_the_key(native: Arch, sources: Path, cache: Cache) -> None:
+    first = guestbuild.build(native, cache=cache, sources=sources)
+    (sources / "little.h").write_text(HEADER + "/* changed */\n")
+    assert guestbuild.build(native, cache=cache, sources=sources).key != first.key
+
+
+@needs_gcc
+def test_a_compile_error_names_file_and_line_and_leaves_nothing(native: Arch, sources: Path, cache: Cache) -> None:
+    (sources / "two.c").write_text("int main(void)\n{\n\treturn missing;\n}\n")
+    with pytest.raises(BuildError) as caught:
+        guestbuild.build(native, cache=cache, sources=sources)
+    assert caught.value.message == "two.c did not compile"
+    assert "two.c:3:" in caught.value.excerpt
+    assert "missing" in caught.value.excerpt
+    assert not list((cache.root / "guest-tests").iterdir())
+
+
+def test_no_scenarios_is_an_error(tmp_path: Path, cache: Cache) -> None:
+    with pytest.raises(InfraError, match="no scenario"):
+        guestbuild._scenarios(tmp_path)
+
+
+@needs_gcc
+def test_a_program_of_the_user_may_have_headers_beside_it(native: Arch, tmp_path: Path, cache: Cache) -> None:
+    (tmp_path / "own.h").write_text("#define STATUS 7\n")
+    (tmp_path / "own.c").write_text('#include "own.h"\nint main(void) { return STATUS; }\n')
+    first = guestbuild.compile_one(native, tmp_path / "own.c", cache)
+    assert proc.run([str(first)], check=False).status == 7
+    (tmp_path / "own.h").write_text("#define STATUS 8\n")
+    second = guestbuild.compile_one(native, tmp_path / "own.c", cache)
+    assert proc.run([str(second)], check=False).status == 8
+
+
+@needs_gcc
+def test_a_header_that_is_missing_is_named(native: Arch, tmp_path: Path, cache: Cache) -> None:
+    (tmp_path / "own.c").write_text('#include "gone.h"\n')
+    with pytest.raises(BuildError, match=r"gone\.h: No such file"):
+        guestbuild.compile_one(native, tmp_path / "own.c", cache)
+
+
+# ---- Listing --------------------------------------------------------------------------------------------------------
+
+
+@needs_gcc
+def test_cases_come_from_the_programs_and_are_remembered(
+    sources: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = {name: (Case(scenario=name, name="grow", requires=frozenset({"shm"})),) for name in ("one", "two")}
+    assert dict(guestbuild.cases(sources, cache)) == expected
+    monkeypatch.setattr(guestbuild, "_listing", lambda *_: pytest.fail("asked again"))
+    assert dict(guestbuild.cases(sources, cache)) == expected
+
+
+@needs_gcc
+def test_a_program_that_cannot_list_is_named(sources: Path, cache: Cache) -> None:
+    (sources / "two.c").write_text('#include <stdio.h>\nint main(void) { fputs("no idea\\n", stderr); return 2; }\n')
+    with pytest.raises(BuildError, match=r"two --list: .*exit status 2: no idea"):
+        guestbuild.cases(sources, cache)
+
+
+def test_a_full_line() -> None:
+    line = (
+        '{"name": "grow_move", "requires": ["a", "b"], "description": "moves \\u00e9", "timeout_s": 2.5, '
+        '"needs_nodes": 2, "needs_root": true, "id": "A01", "of_tomorrow": {}}'
+    )
+    assert guestbuild.parse_cases("expand", line + "\n") == (
+        Case(
+            scenario="expand",
+            name="grow_move",
+            requires=frozenset({"a", "b"}),
+            description="moves é",
+            timeout_s=2.5,
+        ),
+    )
+
+
+def test_what_is_absent_has_its_default() -> None:
+    assert guestbuild.parse_cases("expand", '{"name": "a"}') == (Case(scenario="expand", name="a"),)
+
+
+@pytest.mark.parametrize(
+    ("listing", "says"),
+    [
+        ("", "no cases"),
+        ("KTAP version 1", "not JSON"),
+        ("[]", "a JSON object per line"),
+        ("{}", "name: expected a word"),
+        ('{"name": "two words"}', "name: expected a word"),
+        ('{"name": 3}', "name: expected a word"),
+        ('{"name": "a", "requires": "shm"}', "requires: expected a list"),
+        ('{"name": "a", "requires": [""]}', "requires: expected a list"),
+        ('{"name": "a", "description": null}', "description: expected a string"),
+        ('{"name": "a", "timeout_s": 0}', "timeout_s: expected seconds"),
+        ('{"name": "a", "timeout_s": true}', "timeout_s: expected seconds"),
+        ('{"name": "a", "timeout_s": "5"}', "timeout_s: expected seconds"),
+        ('{"name": "a"}\n{"name": "a"}', "named twice: a"),
+    ],
+)
+def test_bad_listings_are_refused(listing: str, says: str) -> None:
+    with pytest.raises(BuildError, match=f"expand --list: .*{says}|expand --list: {says}"):
+        guestbuild.parse_cases("expand", listing)
