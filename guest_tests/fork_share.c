@@ -237,10 +237,10 @@ static void b11_thread_grows(void)
 	LAB_WRITES(lab_at(p, 7), 7);
 }
 
-/* Two children and the parent use 16 MiB of one object; when all have unmapped it, the memory is back. */
+/* Two children and the parent use 8 MiB of one object; when all have unmapped it, the memory is back. */
 static void b13_memory_freed(void)
 {
-	long before = lab_shmem(), pages = lab_pages(BYTES(16)), i;
+	long before = lab_shmem(), pages = lab_pages(BYTES(8)), i;
 	char *p = lab_shared(pages / 2);
 	pid_t pids[2];
 	int child;

@@ -872,7 +872,7 @@ LAB_FN void lab_limit(int resource, unsigned long long value)
 {
 	struct rlimit limit = { .rlim_cur = (rlim_t)value, .rlim_max = (rlim_t)value };
 
-	LAB_SETUP(setrlimit((__rlimit_resource_t)resource, &limit));
+	LAB_SETUP(setrlimit(resource, &limit));
 }
 
 /* Run on the CPUs of this node from now on. */
@@ -1543,7 +1543,7 @@ LAB_FN int lab_run_all(const struct lab_case *cases, int count, int argc, char *
 	bool clean = true;
 	int number = 0, bad = 0, i;
 
-	for (i = 0; i < count && !lab_interrupted; i++) {
+	for (i = 0; i < count && !lab_interrupted && !ferror(stdout); i++) {	/* nobody listens: stop */
 		struct lab_run run = { 0 };
 		long long start = lab_now_ms();
 

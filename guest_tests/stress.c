@@ -150,14 +150,82 @@ static int race(int rounds)
 	return hits;
 }
 
+static int bounded(int count, int limit)
+{
+	return count > limit ? limit : count;
+}
+
 static void h01_grow_together(void)
 {
 	long long until = lab_now_ms() + lab_scaled(8000);
-	int rounds = lab_load(4), hits = 0;
+	int rounds = bounded(lab_load(4), MOST_ROUNDS), hits = 0;
 
-	rounds = rounds > MOST_ROUNDS ? MOST_ROUNDS : rounds;
 	do
 		hits += race(rounds);
+	while (hits < 4 && lab_now_ms() < until);
+	printf("%d objects were raced for\n", hits);
+	if (!hits && lab_cpus() > 1)
+		LAB_ERROR("no two processes touched at the same time");
+}
+
+/*
+ * Two in lockstep, object by object, one growing to less than the other: the narrowest race there is, between looking
+ * at the object's size and changing it.  Nobody touches a second time, so what a loser does to the size stays done.
+ */
+static void duel(struct arena *arena, char **objects, int count, int me)
+{
+	volatile int delay;
+	int i;
+
+	for (i = 0; i < count; i++) {
+		struct span *span = &arena->spans[i][me];
+		long size = 1 + STEP * (1 + (i + me) % 2);
+		char *p = LAB_GROW(objects[i], 1, size);
+
+		meet_awake(arena, i);
+		for (delay = me ? i % 16 * 4 : 30; delay; delay--)	/* now the one is first, now the other */
+			;
+		span->from = lab_now_ns();
+		LAB_WRITES(lab_at(p, size - 1), 1);
+		span->to = lab_now_ns();
+		lab_unmap(p, size);
+	}
+}
+
+static int duels(int count)
+{
+	struct arena *arena = make_arena(2);
+	long before = lab_committed(), largest = 1 + 2 * STEP;
+	static char *objects[MOST_ROUNDS * TOGETHER];
+	int me, i, hits = 0;
+
+	for (i = 0; i < count; i++)
+		objects[i] = lab_shared(1);
+	for (me = 0; me < 2; me++) {
+		if (lab_fork())
+			continue;
+		duel(arena, objects, count, me);
+		_exit(0);
+	}
+	join_all(2);
+	LAB_COMMITTED(before, count * largest);
+	for (i = 0; i < count; i++) {
+		hits += raced(arena, i);
+		LAB_OBJECT(objects[i], largest);
+		lab_unmap(objects[i], 1);
+	}
+	LAB_COMMITTED(before, 0);
+	lab_unmap(arena, lab_pages(sizeof(*arena)));
+	return hits;
+}
+
+static void h01_duel(void)
+{
+	long long until = lab_now_ms() + lab_scaled(8000);
+	int count = bounded(lab_load(96), 3 * MOST_ROUNDS), hits = 0;
+
+	do
+		hits += duels(count);
 	while (hits < 4 && lab_now_ms() < until);
 	printf("%d objects were raced for\n", hits);
 	if (!hits && lab_cpus() > 1)
@@ -444,6 +512,8 @@ static void h10_watchdog(void)
 
 LAB_CASES(
 	{ LAB_CASE(h01_grow_together), .about = "many grow one object at once: no SIGBUS, no shrinking, no drift", EXPAND,
+	  .timeout_s = 30 },
+	{ LAB_CASE(h01_duel), .about = "two in lockstep grow many objects to two sizes: the larger wins, no drift", EXPAND,
 	  .timeout_s = 30 },
 	{ LAB_CASE(h02_size_never_shrinks), .about = "the object's size, watched from outside, never decreases", EXPAND,
 	  .needs_root = true, .timeout_s = 20 },

@@ -60,6 +60,8 @@ class Summary:
     exit_code: int
     sentence: str
     """The exit code in words."""
+    by_cell: Mapping[tuple[str, str], tuple[Record, ...]]
+    """(topology, kernel) -> that cell's records."""
 
     @property
     def topologies(self) -> tuple[str, ...]:
@@ -99,7 +101,7 @@ class Summary:
         return tuple(delta for delta in self.deltas if delta.delta is kind)
 
     def of_cell(self, topology: str, kernel: str) -> tuple[Record, ...]:
-        return tuple(record for record in self.records if (record.topology, record.kernel) == (topology, kernel))
+        return self.by_cell.get((topology, kernel), ())
 
     def counts(self) -> dict[str, int]:
         """Totals: every outcome, met and not met, every delta, every state of a cell."""
@@ -121,11 +123,11 @@ class Summary:
 def conclude(evidence: Evidence) -> Summary:
     """Judge every cell and compare the kernels. The one way from evidence to anything that is shown."""
     cases = declared_cases(evidence.metadata)
-    records = tuple(
-        record
+    by_cell = {
+        (cell.topology, cell.kernel): judge_cell(cell, cases, provides(evidence.metadata, cell.kernel))
         for cell in evidence.cells
-        for record in judge_cell(cell, cases, provides(evidence.metadata, cell.kernel))
-    )
+    }
+    records = tuple(record for judged in by_cell.values() for record in judged)
     proofs = prove(evidence.metadata)
     exit_code, sentence = verdict(records, evidence.cells, proofs)
     order = tuple(dict.fromkeys(cell.kernel for cell in evidence.cells))
@@ -136,6 +138,7 @@ def conclude(evidence: Evidence) -> Summary:
         proofs=proofs,
         exit_code=exit_code,
         sentence=sentence,
+        by_cell=by_cell,
     )
 
 

@@ -46,3 +46,8 @@ class Deadline:
         while not condition():
             self.check()
             time.sleep(min(interval_s, self.remaining))
+
+
+def pause(seconds: float) -> None:
+    """Let a short time pass that is known beforehand and that nothing tells the end of, such as a clock's step."""
+    time.sleep(max(0.0, seconds))

@@ -113,7 +113,7 @@ class CellDir:
     def _append(self, event: Mapping[str, object]) -> None:
         """Add a line to the journal and bring it to the disk; a torn line of a killed lab is closed off first."""
         journal = self.path / "events.jsonl"
-        line = (json.dumps(event) + "\n").encode()
+        line = (json.dumps(event, ensure_ascii=False) + "\n").encode("utf-8", "replace")
         try:
             with journal.open("ab+") as file:
                 if file.tell() and not _ends_line(file.fileno(), file.tell()):
@@ -345,14 +345,14 @@ def _cell(directory: Path, topology: str, kernel: str) -> CellResult:
     boot = next((event for event in reversed(events) if isinstance(event, _Boot)), _Boot(event="boot"))
     unfinished = _Cell(event="cell", status=CellStatus.BROKEN, reason=NOT_DONE)
     verdict = next((event for event in reversed(events) if isinstance(event, _Cell)), unfinished)
-    aside = f" ({damaged} unreadable lines in its journal)" if damaged else ""
+    aside = f"{damaged} unreadable lines in its journal" if damaged else ""
     return CellResult(
         topology=topology,
         kernel=kernel,
         status=verdict.status,
         accelerator=boot.accelerator,
         boot_s=boot.boot_s,
-        reason=verdict.reason + aside,
+        reason="; ".join(filter(None, (aside, verdict.reason))),
         mismatches=tuple(Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches),
         runs=tuple(_run(path, event) for event in events if isinstance(event, _Run)),
         console="" if verdict.status is CellStatus.OK else _console_tail(path / "console.log"),

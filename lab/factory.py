@@ -114,6 +114,11 @@ class Factory:
         """All that a cell of a plan needs."""
         return self.ready(cell.topology, cell.kernel, progress)
 
+    def abort(self) -> None:
+        """End every guest and every compiler at once: the lab is being interrupted."""
+        proc.abort()
+        self.hypervisor.abort()
+
     def ready(self, topology: Topology, wanted: Kernel, progress: Progress) -> Ready:
         """All that guests of this machine with this kernel need."""
         products = self.workshop.make(topology, wanted, progress)

@@ -272,11 +272,16 @@ class _Judgement:
         when = "after its last result" if culprit == RUN else self._while()
         note = f"; {run.note}" if run.note else ""
         if dead or run.end is End.PANIC:
-            return Outcome.CRASH, f"the kernel died {when}: {dead or 'panic'}{note}"
+            return Outcome.CRASH, f"the kernel died {when}: {dead or 'panic'}{self._cause(dead)}{note}"
         if run.end is End.EXITED:
             return Outcome.BROKEN, f"{self._exit_words(culprit)}{note}"
         outcome, words = _ENDS[run.end]
         return outcome, f"{words.format(when=when, signal=run.signal or '?', duration=run.duration_s)}{note}"
+
+    def _cause(self, dead: oops.Finding | None) -> str:
+        """The first thing that the kernel complained about before it died, in words."""
+        before = [report for report in self.reports if dead and report.line < dead.line]
+        return f", after {min(before, key=lambda report: report.line)}" if before else ""
 
     def _while(self) -> str:
         return "while this case ran" if self.document.plan else "before its plan line"
@@ -385,7 +390,6 @@ def _as_said(result: ktap.Result) -> str:
 
 
 def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:
-    """The console's relevant lines, under a heading per report."""
-    return tuple(
-        line for report in list(reports)[:4] for line in (f"console, {report.kind}:", *(f"  {x}" for x in report.lines))
-    )
+    """The console's relevant lines, under a heading per report, in the order they came: the first is the cause."""
+    first = sorted(reports, key=lambda report: report.line)[:4]
+    return tuple(line for report in first for line in (f"console, {report.kind}:", *(f"  {x}" for x in report.lines)))

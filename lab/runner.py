@@ -20,7 +20,7 @@ from lab import ktap, oops
 from lab.accel import Accelerator
 from lab.console import Console
 from lab.deadline import Deadline
-from lab.errors import BootError, BuildError, GuestLost, LabError
+from lab.errors import BootError, GuestLost, LabError
 from lab.evidence import CellDir, RunDir
 from lab.guest import DIRECTORY, Description
 from lab.outcome import Case, CellStatus, End, Mismatch, Run
@@ -28,6 +28,7 @@ from lab.plan import Cell, Plan, Selection
 from lab.progress import Progress
 from lab.ssh import Ended
 
+INTERRUPTED = "the run was interrupted"
 SCENARIO_MARGIN_S = 10.0
 """On real hardware: what a scenario program may take beyond its cases' own time-outs."""
 SILENCE_MARGIN_S = 5.0
@@ -73,6 +74,7 @@ class Shop(Protocol):
     """Builds what cells need; `lab.factory.Factory` is the real one."""
 
     def prepare(self, cell: Cell, progress: Progress) -> BuiltCell: ...
+    def abort(self) -> None: ...
 
 
 class Screen(Protocol):
@@ -107,6 +109,7 @@ class Runner:
                 _join(builder, futures)
             except BaseException:
                 self.stopping.set()
+                self.shop.abort()
                 raise
             finally:
                 builder.join()
@@ -122,7 +125,7 @@ class Runner:
             try:
                 built = self.shop.prepare(cell, self._building(cell))
             except LabError as error:
-                self._broken(cell, _build_failure(error))
+                self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error))
                 continue
             self.builds[cell.name] = built.provenance
             self.run_dir.write_metadata({**self.metadata, "builds": self.builds})
@@ -165,10 +168,6 @@ def _join(builder: threading.Thread, futures: Sequence[Future[None]]) -> None:
             return
 
 
-def _build_failure(error: LabError) -> str:
-    return f"build failed: {error}" if isinstance(error, BuildError) else str(error)
-
-
 @dataclass(slots=True, kw_only=True)
 class _CellWork:
     """One cell: its guest (or, after a crash, its next one) and the scenarios that run in it."""
@@ -189,9 +188,12 @@ class _CellWork:
         try:
             self._scenarios()
         except BootError as error:
-            self._settle(CellStatus.NO_BOOT, f"{error.message}\n{error.excerpt}")
+            if self.stopping.is_set():
+                self._settle(CellStatus.BROKEN, INTERRUPTED)
+            else:
+                self._settle(CellStatus.NO_BOOT, f"{error.message}\n{error.excerpt}")
         except LabError as error:
-            self._settle(CellStatus.BROKEN, str(error))
+            self._settle(CellStatus.BROKEN, INTERRUPTED if self.stopping.is_set() else str(error))
         except Exception as error:
             self._settle(CellStatus.BROKEN, f"defect of the lab: {type(error).__name__}: {error}")
             raise
@@ -220,7 +222,7 @@ class _CellWork:
         explicit = bool(selection.cases)
         for attempt in range(1, SCENARIO_ATTEMPTS + 1):
             if self.stopping.is_set():
-                raise LabError("interrupted")
+                raise LabError(INTERRUPTED)
             if not self._ready_guest(selection.scenario, attempt):
                 return
             assert self.guest is not None
@@ -297,6 +299,8 @@ class _CellWork:
             deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, name, scale=scale),
             silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
         )
+        if self.stopping.is_set():
+            raise LabError(INTERRUPTED)  # whatever just ended, we ended it: no evidence against anybody
         end = guest.console.size()
         run = Run(
             scenario=name,

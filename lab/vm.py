@@ -151,11 +151,30 @@ class Hypervisor:
     uri: str
     root: Path | None
     """The embedded driver's directory, None with a daemon."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _started: list[Domain] = field(default_factory=list)
+    _aborted: bool = False
 
     def start(self, xml: str) -> Domain:
         """Create a transient domain; InfraError with libvirt's words when it refuses."""
         name = ET.fromstring(xml).findtext("name") or ""
+        domain = self._create(name, xml)
+        with self._lock:
+            self._started.append(domain)
+            aborted = self._aborted
+        if aborted:
+            domain.destroy()
+        return domain
+
+    def abort(self) -> None:
+        """End every guest, also those that are being started: whoever waits for one learns that it is dead."""
+        with self._lock:
+            self._aborted = True
+            started = tuple(self._started)
+        for domain in started:
+            domain.destroy()
+
+    def _create(self, name: str, xml: str) -> Domain:
         flags = 0 if self.root else libvirt.VIR_DOMAIN_START_AUTODESTROY
         try:
             handle = self.connection.createXML(xml, flags)
@@ -207,24 +226,24 @@ def _connection(uri: str) -> Iterator[libvirt.virConnect]:
 
 @contextmanager
 def _embedded_root(cache: Cache) -> Iterator[Path]:
-    """A private root for the embedded driver, watched by a reaper that removes it when we are gone."""
+    """A private root for the embedded driver, watched by a reaper that removes it when we are gone.
+
+    The pipe to the reaper is closed by our process's end and not before: libvirt's threads still write below the root
+    while they take leave of guests, and what comes back behind the reaper would stay.
+    """
     root = Path(tempfile.mkdtemp(prefix="pagelab-", dir="/tmp"))
-    read_end, write_end = os.pipe()
-    watcher = proc.start(
+    read_end, _ = os.pipe()
+    proc.start(
         [sys.executable, "-I", "-S", str(Path(reaper.__file__)), str(root), str(read_end)],
         pass_fds=(read_end,),
         outlive=True,
     )
     os.close(read_end)
-    try:
-        (root / "etc").mkdir()
-        (root / "etc" / "qemu.conf").write_text(_QEMU_CONF + (_ROOT_CONF if os.geteuid() == 0 else ""))
-        _reuse_capabilities(cache, root)
-        yield root
-        _keep_capabilities(cache, root)
-    finally:
-        os.close(write_end)
-        watcher.wait()
+    (root / "etc").mkdir()
+    (root / "etc" / "qemu.conf").write_text(_QEMU_CONF + (_ROOT_CONF if os.geteuid() == 0 else ""))
+    _reuse_capabilities(cache, root)
+    yield root
+    _keep_capabilities(cache, root)
 
 
 # libvirt asks every emulator for its capabilities once per root, 1-2 s each. It checks by itself whether a stored

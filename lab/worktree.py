@@ -27,6 +27,7 @@ from pathlib import Path
 
 from lab import proc, source
 from lab.cache import Cache, write_atomic
+from lab.deadline import pause
 from lab.errors import InfraError, UsageError
 from lab.patch import Content
 from lab.progress import Progress
@@ -191,7 +192,7 @@ def _load(root: Path) -> State | None:
         return None
     ahead_s = (state.stamp_ns - time.time_ns()) / 1e9
     if 0 < ahead_s < STEP_S:
-        time.sleep(ahead_s)
+        pause(ahead_s)
     return state if ahead_s < STEP_S else None
 
 

@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Hosts are shared and slow at times: an example that takes long is no defect.
+settings.register_profile("lab", deadline=None)
+settings.load_profile("lab")
 
 HERE = Path(__file__).parent
 

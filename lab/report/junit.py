@@ -23,10 +23,8 @@ def render(summary: Summary) -> str:
     for cell in summary.evidence.cells:
         suite = TestSuite(f"{cell.topology}/{cell.kernel}")
         suite.add_property("accelerator", printable(cell.accelerator))
-        if cell.status is not CellStatus.OK:
-            suite.add_testcase(_cell(cell))
-        for record in summary.of_cell(cell.topology, cell.kernel):
-            suite.add_testcase(_case(record))
+        guest = [_cell(cell)] if cell.status is not CellStatus.OK else []
+        suite.add_testcases([*guest, *map(_case, summary.of_cell(cell.topology, cell.kernel))])
         document.add_testsuite(suite)
     document.update_statistics()
     text: str = document.tostring().decode()

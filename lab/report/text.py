@@ -142,10 +142,11 @@ def _findings(title: str, records: Sequence[Record], summary: Summary, width: in
 
 
 def _evidence(excerpt: str, width: int) -> list[str]:
-    said = printable(excerpt).split("\n")
+    """The reason whole, the lines behind it cut to the width, and how many more there are."""
+    reason, *said = printable(excerpt).split("\n")
     shown = [_clip(line, width - 6) for line in said[:MAX_EVIDENCE] if line.strip()]
     rest = [f"({len(said) - MAX_EVIDENCE} more lines in results.json)"] if len(said) > MAX_EVIDENCE else []
-    return [f"      {line}" for line in (*shown, *rest)]
+    return [*_wrap(reason, width, "      "), *(f"      {line}" for line in (*shown, *rest))]
 
 
 def _more(number: int, width: int) -> list[str]:

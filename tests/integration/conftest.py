@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,6 +57,13 @@ def emulators(since: set[int]) -> set[int]:
             if b"qemu-system" in arguments.split(b"\0")[0] and b"/tmp/pagelab-" in arguments:
                 found.add(int(entry.name))
     return found - since
+
+
+def root_of(pid: int) -> Path:
+    """The private directory below /tmp that an emulator's lab made for itself."""
+    found = re.search(rb"/tmp/pagelab-[^/]+", (Path("/proc") / str(pid) / "cmdline").read_bytes())
+    assert found
+    return Path(found[0].decode())
 
 
 @pytest.fixture

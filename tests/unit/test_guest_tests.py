@@ -6,11 +6,13 @@ This host's kernel is a baseline: what needs the patch must fail here, plainly, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -93,6 +95,16 @@ def results(ktap: str) -> dict[str, tuple[bool, str]]:
     return {match[3]: (not match[1], match[4] or "") for match in found}
 
 
+def processes(program: Path) -> list[int]:
+    """Ids of the processes that run this very file."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/exe"):
+        with contextlib.suppress(OSError):
+            if link.readlink() == program:
+                found.append(int(link.parent.name))
+    return found
+
+
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_sample_prints_what_is_golden(build: Path, sample: str) -> None:
     done = run(build / "samples" / sample)
@@ -134,6 +146,25 @@ def test_usage_errors_run_nothing(build: Path, args: list[str], env: dict[str, s
 def test_time_outs_are_scaled(build: Path) -> None:
     done = run(build / "samples" / "hang", "asleep", env={"LAB_TIMEOUT_SCALE": "0.2"})
     assert results(done.output) == {"asleep": (False, "TIMEOUT state=S after 200 ms")}
+
+
+def test_interrupted_program_leaves_nobody_behind(build: Path) -> None:
+    program = build / "samples" / "hang"
+    with tempfile.TemporaryFile() as out:
+        running = proc.start([str(program), "child_asleep"], stdout=out.fileno())
+        try:
+            until = time.monotonic() + 30
+            while len(processes(program)) < 3 and time.monotonic() < until:
+                time.sleep(0.01)
+            assert len(processes(program)) == 3
+            running.terminate()
+            assert running.wait(timeout=30) == 2
+        finally:
+            running.kill()
+            running.wait()
+        out.seek(0)
+        assert out.read() == b"KTAP version 1\n1..1\n"
+    assert processes(program) == []
 
 
 def test_every_core_row_has_a_case(build: Path) -> None:

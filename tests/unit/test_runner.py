@@ -135,6 +135,9 @@ class FakeShop:
             raise made
         return made
 
+    def abort(self) -> None:
+        pass
+
 
 class NoScreen:
     def building(self, cell: Cell, detail: str, done: float | None) -> None:

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Deltas, the exit code and the proof of the pair."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, conclude, delta_of, deltas, prove
+from lab.outcome import CellResult, CellStatus, Delta, End, Evidence, Expected, Mismatch, Outcome, Record, Run, met
+from tests.unit.fixtures.evidence import cell, evidence, good_runs, ktap, metadata
+
+P, F, S, C, H, B = (
+    Outcome.PASS,
+    Outcome.FAIL,
+    Outcome.SKIP,
+    Outcome.CRASH,
+    Outcome.HANG,
+    Outcome.BROKEN,
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "delta"),
+    [
+        *((bad, P, Delta.FIXED) for bad in (F, C, H)),
+        *((P, bad, Delta.REGRESSED) for bad in (F, C, H)),
+        (F, H, Delta.REGRESSED),
+        (F, C, Delta.REGRESSED),
+        (H, C, Delta.REGRESSED),
+        (C, F, Delta.SAME),
+        *((same, same, Delta.SAME) for same in (P, F, C, H)),
+        *((nothing, P, Delta.NO_VERDICT) for nothing in (S, B, None)),
+        *((P, nothing, Delta.NO_VERDICT) for nothing in (S, B, None)),
+        (B, B, Delta.NO_VERDICT),
+    ],
+)
+def test_delta(before: Outcome | None, after: Outcome | None, delta: Delta) -> None:
+    assert delta_of(before, after) is delta
+
+
+def record(kernel: str, outcome: Outcome, case: str = "a") -> Record:
+    return Record(
+        topology="t",
+        kernel=kernel,
+        scenario="s",
+        case=case,
+        outcome=outcome,
+        expected=Expected.PASS,
+        met=met(outcome, Expected.PASS),
+    )
+
+
+def test_every_kernel_is_compared_with_the_first_and_with_no_other() -> None:
+    found = deltas([record("base", F), record("one", P), record("two", H)], ["base", "one", "two"])
+    assert [(delta.baseline, delta.kernel, delta.delta) for delta in found] == [
+        ("base", "one", Delta.FIXED),
+        ("base", "two", Delta.REGRESSED),
+    ]
+
+
+def test_a_missing_record_is_no_verdict() -> None:
+    (found,) = deltas([record("one", P)], ["base", "one"])
+    assert (found.before, found.after, found.delta) == (None, P, Delta.NO_VERDICT)
+
+
+def test_a_kernel_report_on_one_kernel_alone_is_a_change() -> None:
+    """`console` has a record only when something was wrong; the other kernel ran the scenario and said nothing."""
+    records = [record("base", P), record("one", P), record("one", C, "console")]
+    assert [delta.delta for delta in deltas(records, ["base", "one"])] == [Delta.SAME, Delta.REGRESSED]
+    silent = [record("base", B), record("one", P), record("one", C, "console")]
+    assert [delta.delta for delta in deltas(silent, ["base", "one"])] == [Delta.NO_VERDICT, Delta.NO_VERDICT]
+
+
+# The exit code.
+
+
+def test_all_is_well() -> None:
+    summary = conclude(evidence())
+    assert summary.exit_code == EXIT_MET
+    assert summary.sentence == "all 20 expectations met, 4 skipped"
+    assert len(summary.delta(Delta.FIXED)) == 4
+    assert summary.skipped_everywhere == ("expand.pmd_thp",)
+    assert summary.not_met == summary.no_power == summary.broken == ()
+    assert summary.counts()["fixed"] == 4
+
+
+def exit_of(what: Evidence) -> tuple[int, str]:
+    summary = conclude(what)
+    return summary.exit_code, summary.sentence
+
+
+def bent(kernel: str, **lines: str) -> CellResult:
+    """A cell of the first topology whose scenario `guard` says something else."""
+    expand, _ = good_runs(kernel)
+    said = ktap([lines.get("memfd", "ok memfd"), lines.get("sysv", "ok sysv")])
+    status = 1 if "not ok" in said else 0
+    return cell(kernel=kernel, runs=(expand, Run(scenario="guard", end=End.EXITED, status=status, ktap=said)))
+
+
+@pytest.mark.parametrize("line", ["not ok memfd", "not ok memfd # CRASH signal=11", "not ok memfd # TIMEOUT state=D"])
+def test_what_is_not_met_is_1(line: str) -> None:
+    code, sentence = exit_of(evidence(bent("expand-fault", memfd=line)))
+    assert code == EXIT_NOT_MET
+    assert sentence == "1 of 24 expectations not met"
+
+
+@pytest.mark.parametrize(
+    "line", ["ok grow_move", "not ok grow_move # CRASH signal=7", "not ok grow_move # TIMEOUT 5 s"]
+)
+def test_a_baseline_that_does_not_plainly_fail_is_1(line: str) -> None:
+    _, guard = good_runs("baseline")
+    said = ktap([line, "not ok grow_zero", "ok keep_content", "ok pmd_thp # SKIP"])
+    run = Run(scenario="expand", end=End.EXITED, status=1, ktap=said)
+    summary = conclude(evidence(cell(kernel="baseline", runs=(run, guard))))
+    assert summary.exit_code == EXIT_NOT_MET
+    assert [one.label for one in summary.no_power] == (["expand.grow_move"] if line.startswith("ok") else [])
+    assert [one.label for one in summary.not_met] == ([] if line.startswith("ok") else ["expand.grow_move"])
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (bent("expand-fault", memfd="not ok memfd # ERROR no memfd"), "1 case without evidence"),
+        (cell(status=CellStatus.BROKEN, runs=(), reason="libvirt is gone"), "1 cell failed in the lab"),
+        (
+            cell(status=CellStatus.INVALID, runs=(), mismatches=(Mismatch(fact="page size", asked="64K", got="4K"),)),
+            "1 guest not the machine asked for",
+        ),
+    ],
+)
+def test_what_is_missing_is_2(broken: CellResult, words: str) -> None:
+    code, sentence = exit_of(evidence(broken))
+    assert code == EXIT_INCOMPLETE
+    assert words in sentence
+
+
+def test_a_finding_weighs_more_than_what_is_missing() -> None:
+    broken = cell("arm64-64k-2node", status=CellStatus.BROKEN, runs=(), reason="disk full")
+    code, sentence = exit_of(evidence(bent("expand-fault", memfd="not ok memfd"), broken))
+    assert code == EXIT_NOT_MET
+    assert "disk full" not in sentence
+    assert "1 cell failed in the lab" in sentence
+
+
+def test_a_kernel_that_does_not_boot_is_a_finding() -> None:
+    code, sentence = exit_of(evidence(cell(status=CellStatus.NO_BOOT, runs=(), reason="panic")))
+    assert code == EXIT_NOT_MET
+    assert sentence.startswith("1 kernel did not boot")
+
+
+def test_nothing_at_all_is_incomplete() -> None:
+    assert exit_of(Evidence(metadata=metadata(), cells=())) == (
+        EXIT_INCOMPLETE,
+        "incomplete: there is no record at all",
+    )
+
+
+def test_a_campaign_that_skipped_everything_tested_nothing() -> None:
+    skipped = ktap(f"ok {name} # SKIP no" for name in ("grow_move", "grow_zero", "keep_content", "pmd_thp"))
+    guard = ktap(["ok memfd # SKIP no", "ok sysv # SKIP no"])
+    runs = tuple(
+        Run(scenario=name, end=End.EXITED, status=0, ktap=said)
+        for name, said in (("expand", skipped), ("guard", guard))
+    )
+    cells = tuple(cell(one.topology, one.kernel, runs=runs) for one in evidence().cells)
+    assert exit_of(evidence(*cells)) == (EXIT_INCOMPLETE, "incomplete: every case was skipped")
+
+
+# The proof.
+
+
+def test_the_proof() -> None:
+    (proof,) = prove(metadata())
+    assert proof.sound
+    assert proof.sentence == (
+        "baseline and expand-fault differ in the series expand-fault and in nothing else: "
+        "same source, configuration and compiler on both topologies."
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("config_sha256", "other", "arm64-64k-2node: configuration: config-arm64-64k-2node and other"),
+        ("compiler", "gcc 13", "compiler: gcc 12.2.0 and gcc 13"),
+        ("source", "elsewhere", "source: debian:linux-source-6.12 6.12.95-1 and elsewhere"),
+        ("config_sha256", None, "configuration: config-arm64-64k-2node and unknown"),
+        ("build_id", "id-arm64-64k-2node-baseline", "both are the same kernel"),
+    ],
+)
+def test_a_pair_that_differs_in_more_is_not_proven(key: str, value: str | None, words: str) -> None:
+    changed = metadata()
+    changed["builds"]["arm64-64k-2node/expand-fault"][key] = value
+    (proof,) = prove(changed)
+    assert not proof.sound
+    assert len(proof.differences) == 1
+    assert words in proof.sentence
+    code, sentence = exit_of(evidence(builds=changed["builds"]))
+    assert code == EXIT_INCOMPLETE
+    assert "1 pair of kernels not proven" in sentence
+
+
+def test_a_build_without_a_record_is_not_proven() -> None:
+    changed = metadata()
+    del changed["builds"]["x86_64-4k-2node/expand-fault"]
+    (proof,) = prove(changed)
+    assert proof.differences == ("x86_64-4k-2node: there is no record of the second build",)
+
+
+def test_kernels_that_were_asked_to_differ_are_no_pair() -> None:
+    changed = metadata()
+    changed["kernels"]["expand-fault"]["source"] = "debian:linux-source-6.1"
+    assert prove(changed) == ()
+
+
+def test_one_kernel_has_nothing_to_prove() -> None:
+    assert prove(metadata(kernels=("baseline",))) == ()

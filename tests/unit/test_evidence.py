@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The files of a run: written and read back the same, readable after any kill, never mistaken for something else."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.compare import conclude
+from lab.errors import InfraError, InputError, UsageError
+from lab.evidence import MAX_CONSOLE, NOT_DONE, CellDir, RunDir, load
+from lab.outcome import CellStatus, End, Mismatch, Run
+from tests.unit.fixtures.evidence import cell, evidence, metadata, write
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> CellDir:
+    """An empty cell of a run in tmp_path/results/latest."""
+    return RunDir.create(tmp_path / "results", "quick", metadata()).cell("x86_64-4k-2node", "baseline")
+
+
+def first(tmp_path: Path) -> Any:
+    return load(tmp_path / "results" / "latest").cells[0]
+
+
+def test_written_and_read_back_the_same(tmp_path: Path) -> None:
+    bad = cell(
+        "arm64-64k-2node",
+        status=CellStatus.INVALID,
+        runs=(),
+        reason="no",
+        mismatches=(Mismatch(fact="page size", asked="64K", got="4K"),),
+        console="Linux version 6.12.95\npagelab: ready\n",
+    )
+    died = Run(
+        scenario="expand", end=End.SIGNALLED, signal="SEGV", stderr="oh", console="[ 1.0] x\n", note="n", cases=("a",)
+    )
+    again = Run(scenario="expand", attempt=2, end=End.EXITED, status=1, ktap="1..0\n", duration_s=0.25)
+    wrote = evidence(bad, cell(runs=(died, again)))
+    read = load(write(tmp_path / "results", wrote).path)
+    assert read.cells == wrote.cells
+    assert read.metadata == wrote.metadata
+    assert conclude(read).records == conclude(wrote).records
+
+
+def test_the_directory_is_named_by_time_and_campaign_and_latest_points_at_it(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    runs = [RunDir.create(results, "quick", {"cells": []}, now=NOW) for _ in range(2)]
+    assert [run.path.name for run in runs] == ["20260102T030405Z-quick", "20260102T030405Z-quick-2"]
+    assert (results / "latest").readlink() == Path("20260102T030405Z-quick-2")
+    assert sorted(path.name for path in results.iterdir()) == [*(run.path.name for run in runs), "latest"]
+
+
+def test_a_latest_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    RunDir.create(tmp_path, "quick", {"cells": []}, now=NOW)
+    assert not (tmp_path / "latest").is_symlink()
+
+
+def test_a_directory_of_the_users_choice_must_be_empty(tmp_path: Path) -> None:
+    assert RunDir.create(tmp_path / "results", "quick", {}, output=tmp_path / "mine").path == tmp_path / "mine"
+    assert not (tmp_path / "results").exists()
+    with pytest.raises(UsageError, match="not empty"):
+        RunDir.create(tmp_path / "results", "quick", {}, output=tmp_path / "mine")
+
+
+def test_reports_are_written_and_say_the_same_after_reading(tmp_path: Path) -> None:
+    run = write(tmp_path / "results", evidence())
+    names = [path.name for path in run.write_reports(conclude(load(run.path)))]
+    assert sorted(names) == ["junit.xml", "report.html", "report.txt", "results.json"]
+    before = {name: (run.path / name).read_bytes() for name in names}
+    run.write_reports(conclude(load(run.path)))
+    assert {name: (run.path / name).read_bytes() for name in names} == before
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "/etc", "a\0b", ".hidden", "x" * 200, "a\nb"])
+def test_names_that_are_no_names_never_become_paths(tmp_path: Path, name: str) -> None:
+    run = RunDir.create(tmp_path, "quick", metadata(), now=NOW)
+    with pytest.raises(InfraError, match="no name for a file"):
+        run.cell(name, "baseline")
+    with pytest.raises(InfraError, match="no name for a file"):
+        run.cell("t", "k").run(Run(scenario=name, end=End.EXITED))
+
+
+def test_a_script_can_be_run(place: CellDir) -> None:
+    assert os.access(place.write("reproduce.sh", "#!/bin/sh\n"), os.X_OK)
+    assert not os.access(place.write("domain.xml", b"<domain/>"), os.X_OK)
+
+
+# Runs that were killed.
+
+
+def test_a_cell_that_never_began_is_broken(tmp_path: Path, place: CellDir) -> None:
+    found = first(tmp_path)
+    assert (found.status, found.reason, found.runs) == (CellStatus.BROKEN, NOT_DONE, ())
+
+
+def test_a_cell_that_did_not_end_keeps_its_runs(tmp_path: Path, place: CellDir) -> None:
+    place.boot(accelerator="tcg", boot_s=1.5)
+    place.run(Run(scenario="guard", end=End.EXITED, status=0, ktap="KTAP version 1\n1..2\nok 1 memfd\nok 2 sysv\n"))
+    found = first(tmp_path)
+    assert (found.status, found.reason, found.accelerator) == (CellStatus.BROKEN, NOT_DONE, "tcg")
+    outcomes = {
+        record.label: record.outcome.value for record in conclude(load(tmp_path / "results/latest")).records[:6]
+    }
+    assert outcomes["guard.memfd"] == "PASS"
+    assert outcomes["expand.grow_move"] == "BROKEN"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A finished run and the journal of its first cell, whole."""
+    run = write(tmp_path_factory.mktemp("run"), evidence())
+    return run.path, (run.path / "cells/x86_64-4k-2node/baseline/events.jsonl").read_bytes()
+
+
+@given(st.integers(min_value=0))
+def test_a_journal_torn_anywhere_can_be_read(finished: tuple[Path, bytes], cut: int) -> None:
+    """What is read from a torn journal is the beginning of what was written."""
+    path, whole = finished
+    torn = whole[: cut % (len(whole) + 1)]
+    (path / "cells/x86_64-4k-2node/baseline/events.jsonl").write_bytes(torn)
+    found = load(path).cells[0]
+    assert found.runs == cell(kernel="baseline").runs[: len(found.runs)]
+    assert found.status is (CellStatus.OK if torn == whole else CellStatus.BROKEN)
+
+
+def test_writing_goes_on_behind_a_torn_line(tmp_path: Path, place: CellDir) -> None:
+    place.boot(accelerator="tcg", boot_s=1.5)
+    with (place.path / "events.jsonl").open("ab") as journal:
+        journal.write(b'{"event": "cell", "status": "O')
+    place.finish(CellStatus.OK)
+    found = first(tmp_path)
+    assert found.status is CellStatus.OK
+    assert found.reason == "1 unreadable lines in its journal"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xff\xfe",
+        b"[]",
+        b'{"event": "surprise"}',
+        b'{"event": "cell", "status": "GREAT"}',
+        b'{"event": "run", "scenario": "x", "end": "exited", "ktap": "../../../../etc/passwd"}',
+        b'{"event": "run", "scenario": "x", "end": "exited", "ktap": "x.ktap", "console_from": -5}',
+        b"[" * 100_000,
+    ],
+)
+def test_lines_that_are_no_events_are_counted_and_left_out(tmp_path: Path, place: CellDir, line: bytes) -> None:
+    (place.path / "events.jsonl").write_bytes(line + b"\n")
+    found = first(tmp_path)
+    assert found.runs == ()
+    assert "1 unreadable" in found.reason
+
+
+def test_a_ktap_file_that_is_gone_is_no_evidence(tmp_path: Path, place: CellDir) -> None:
+    place.run(Run(scenario="guard", end=End.EXITED, status=0, ktap="1..1\nok 1 memfd\n"))
+    (place.path / "guard.ktap").unlink()
+    assert first(tmp_path).runs[0].ktap == ""
+
+
+def test_guests_bytes_survive(tmp_path: Path, place: CellDir) -> None:
+    place.console.write_bytes(b"\xff\x00\x1b[31m\n")
+    place.run(Run(scenario="guard", end=End.EXITED, ktap="\ud800\x00\ufffd", stderr="\x1b\ud800"))
+    (run,) = first(tmp_path).runs
+    assert run.ktap == "?\x00\ufffd"
+
+
+def test_a_huge_console_is_read_from_both_ends(tmp_path: Path, place: CellDir) -> None:
+    place.console.write_bytes(b"BEGIN" + b"x" * (MAX_CONSOLE * 2) + b"END")
+    place.run(Run(scenario="guard", end=End.EXITED), console_to=MAX_CONSOLE * 2 + 8)
+    console = first(tmp_path).runs[0].console
+    assert console.startswith("BEGIN")
+    assert console.endswith("END")
+    assert len(console) < MAX_CONSOLE + 100
+
+
+# Directories that are no runs.
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no such file: expected the directory of a run of the lab"),
+        ("", "metadata.json:1: expected JSON"),
+        ('{"schema": 1,\n oops}', "metadata.json:2: expected JSON"),
+        ("[]", "metadata.json: "),
+        ('{"schema": 2, "cells": []}', "schema: "),
+        ('{"schema": 1}', "cells: "),
+        ('{"schema": 1, "cells": [{"topology": "../x", "kernel": "k"}]}', "cells.0.topology: "),
+        ('{"schema": 1, "cells": [], "kernels": {"k": {"provides": 5}}}', "kernels.k.provides: "),
+        ('{"schema": 1, "cells": [], "cases": {"s": [{}]}}', "cases.s.0.name: "),
+    ],
+)
+def test_what_is_no_run_is_said_in_one_line(tmp_path: Path, content: str | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / "metadata.json").write_text(content)
+    with pytest.raises(InputError) as caught:
+        load(tmp_path)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 64
+
+
+# A full disk.
+
+
+def test_a_full_disk_is_named(place: CellDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for act in (
+        lambda: place.boot(accelerator="tcg", boot_s=1.0),
+        lambda: place.write("config", b"x"),
+        lambda: place.run(Run(scenario="guard", end=End.EXITED)),
+    ):
+        with pytest.raises(InfraError, match="disk full while writing"):
+            act()
+
+
+def test_metadata_takes_what_the_lab_has(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "quick", {"cells": [], "provides": frozenset({"b", "a"}), "at": Path("/x")}, now=NOW)
+    written = json.loads((run.path / "metadata.json").read_text())
+    assert (written["schema"], written["provides"], written["at"]) == (1, ["a", "b"], "/x")

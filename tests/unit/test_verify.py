@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest against its topology: every fact by itself, and facts that are lies or noise."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.model import NumaCell, Topology
+from lab.verify import Asked, Facts, build_id, memory_floor, parse_facts, verify
+
+MIB = 1 << 20
+ID = "0123456789abcdef0123456789abcdef01234567"
+
+
+def note(owner: bytes, kind: int, body: bytes, byteorder: str = "little") -> bytes:
+    """An ELF note as the kernel has it."""
+
+    def padded(raw: bytes) -> bytes:
+        return raw + bytes(-len(raw) % 4)
+
+    head = b"".join(value.to_bytes(4, byteorder) for value in (len(owner), len(body), kind))  # type: ignore[arg-type]
+    return head + padded(owner) + padded(body)
+
+
+NOTES = note(b"Xen\0", 6, b"linux\0") + note(b"GNU\0", 3, bytes.fromhex(ID)) + note(b"Linux\0", 0x100, b"\0\0\0\0")
+
+
+def node(cpus: str) -> NumaCell:
+    return NumaCell.model_validate({"cpus": cpus, "memory": "512M"})
+
+
+TWO_NODES = Topology(
+    name="arm64-64k-2node",
+    arch="arm64",
+    page_size=65536,
+    vcpus=4,
+    numa=(node("0-1"), node("2-3")),
+    distances=((10, 20), (20, 10)),
+    hugepages={2 * MIB: 16},
+)
+ONE_NODE = Topology(name="plain", arch="x86_64", page_size=4096, vcpus=2, memory=512 * MIB)
+
+GOOD = {
+    "machine": "aarch64",
+    "release": "6.12.95",
+    "notes": NOTES.hex(),
+    "page_size": "65536",
+    "cpus": "0-3",
+    "mem_total": str(1000 * MIB),
+    "node.0.cpus": "0-1",
+    "node.0.mem_total": str(490 * MIB),
+    "node.0.distance": "10 20",
+    "node.0.hugepages.2097152": "8",
+    "node.1.cpus": "2-3",
+    "node.1.mem_total": str(510 * MIB),
+    "node.1.distance": "20 10",
+    "node.1.hugepages.2097152": "8",
+    "hugepages.2097152": "16",
+    "hugepages.536870912": "0",
+    "cmdline": "console=ttyAMA0 extra panic=-1 hugepages=16",
+    "byteorder": "little",
+    "uptime": "0.91",
+}
+PLAIN = {
+    **{key: value for key, value in GOOD.items() if not key.startswith(("node.", "hugepages."))},
+    "machine": "x86_64",
+    "page_size": "4096",
+    "cpus": "0-1",
+    "mem_total": str(480 * MIB),
+}
+ARGUMENTS = ("console=ttyAMA0", "panic=-1")
+
+
+def text(values: dict[str, str]) -> str:
+    return "".join(f"{key}={value}\n" for key, value in values.items())
+
+
+def wrong(values: dict[str, str], topology: Topology = TWO_NODES, **asked: Any) -> dict[str, tuple[str, str]]:
+    """fact -> (asked, got) of every mismatch."""
+    wanted = Asked(topology=topology, build_id=ID, release="6.12.95", cmdline=ARGUMENTS)
+    if asked:
+        wanted = Asked(topology=topology, **{"build_id": ID, "release": "6.12.95", "cmdline": ARGUMENTS, **asked})
+    return {found.fact: (found.asked, found.got) for found in verify(wanted, parse_facts(text(values)))}
+
+
+def test_a_guest_as_it_was_asked_for() -> None:
+    assert wrong(GOOD) == {}
+    assert wrong(PLAIN, ONE_NODE) == {}
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "mismatch"),
+    [
+        ("machine", "x86_64", {"arch": ("aarch64", "x86_64")}),
+        ("byteorder", "big", {"byte order": ("little", "big")}),
+        ("release", "6.1.0", {"kernel release": ("6.12.95", "6.1.0")}),
+        ("page_size", "4096", {"page size": ("64K", "4K")}),
+        ("cpus", "0-2", {"CPUs": ("0 1 2 3", "0 1 2")}),
+        ("node.0.cpus", "0-2", {"CPUs of node 0": ("0 1", "0 1 2")}),
+        ("node.1.cpus", "", {"CPUs of node 1": ("2 3", "none")}),
+        ("node.1.distance", "30 10", {"distances of node 1": ("20 10", "30 10")}),
+        ("hugepages.2097152", "15", {"hugepages of 2M": ("16", "15"), "hugepages of 2M, sum over nodes": ("15", "16")}),
+        ("hugepages.536870912", "1", {"hugepages of 512M": ("0", "1")}),
+        ("node.1.hugepages.2097152", "7", {"hugepages of 2M, sum over nodes": ("16", "15")}),
+        ("notes", note(b"GNU\0", 3, b"\xaa" * 20).hex(), {"kernel build id": (ID, "aa" * 20)}),
+        ("notes", "", {"kernel build id": (ID, "no GNU build id in 0 bytes of notes")}),
+    ],
+)
+def test_one_fact_that_differs(fact: str, value: str, mismatch: dict[str, tuple[str, str]]) -> None:
+    assert wrong({**GOOD, fact: value}) == mismatch
+
+
+@pytest.mark.parametrize("fact", [key for key in GOOD if key not in ("byteorder", "uptime", "hugepages.536870912")])
+def test_a_fact_that_is_missing_is_no_agreement(fact: str) -> None:
+    values = {key: value for key, value in GOOD.items() if key != fact}
+    assert wrong(values), fact
+
+
+def test_nothing_at_all() -> None:
+    found = wrong({})
+    assert found["page size"] == ("64K", "nothing")
+    assert found["nodes"] == ("0 1", "none")
+
+
+def test_memory_lacks_what_the_kernel_takes_and_never_more() -> None:
+    asked = 512 * MIB
+    for got, fits in ((asked + 1, False), (asked, True), (memory_floor(asked), True), (memory_floor(asked) - 1, False)):
+        assert (wrong({**PLAIN, "mem_total": str(got)}, ONE_NODE) == {}) is fits, got
+    assert wrong({**GOOD, "node.1.mem_total": str(256 * MIB)})["memory of node 1"] == (
+        "512M (shown as 448 to 512 MiB)",
+        "256 MiB",
+    )
+
+
+def test_a_node_too_many() -> None:
+    assert wrong({**GOOD, "node.2.cpus": "", "node.2.distance": "20 20 10"})["nodes"] == ("0 1", "0 1 2")
+
+
+def test_one_node_without_numa_is_node_0() -> None:
+    shown = {"node.0.cpus": "0-1", "node.0.mem_total": str(480 * MIB), "node.0.distance": "10"}
+    assert wrong({**PLAIN, **shown}, ONE_NODE) == {}
+    assert wrong({**PLAIN, **shown, "node.1.cpus": ""}, ONE_NODE)["nodes"] == ("0", "0 1")
+    assert "memory of node 0" in wrong({**PLAIN, **shown, "node.0.mem_total": "1"}, ONE_NODE)
+
+
+def test_a_node_of_memory_alone() -> None:
+    cells = (node("0-3"), node(""))
+    topology = TWO_NODES.model_copy(update={"numa": cells})
+    assert wrong({**GOOD, "node.0.cpus": "0-3", "node.1.cpus": ""}, topology) == {}
+
+
+def test_distances_that_nobody_stated_are_the_defaults() -> None:
+    topology = TWO_NODES.model_copy(update={"distances": ()})
+    assert wrong(GOOD, topology) == {}
+    assert wrong({**GOOD, "node.0.distance": "10 21"}, topology) == {"distances of node 0": ("10 20", "10 21")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lost"),
+    [
+        ((), None),
+        (("console=ttyAMA0", "panic=-1", "hugepages=16"), None),
+        (("panic=-1", "console=ttyAMA0"), "console=ttyAMA0"),
+        (("panic=-", "hugepages=16"), "panic=-"),
+        (("quiet",), "quiet"),
+    ],
+)
+def test_command_line_in_order(arguments: tuple[str, ...], lost: str | None) -> None:
+    found = wrong(GOOD, cmdline=arguments)
+    assert found == ({"command line": (lost, GOOD["cmdline"])} if lost else {})
+
+
+# The build id.
+
+
+@pytest.mark.parametrize("byteorder", ["little", "big"])
+def test_build_id_among_other_notes(byteorder: Any) -> None:
+    blob = note(b"Xen\0", 3, b"no", byteorder) + note(b"GNU\0", 1, b"abi!", byteorder)
+    blob += note(b"GNU\0", 3, bytes.fromhex(ID), byteorder) + note(b"Linux\0", 257, b"", byteorder)
+    assert build_id(blob, byteorder) == ID
+
+
+@pytest.mark.parametrize("blob", [b"", b"\0" * 11, NOTES[:30], note(b"GNU\0", 3, b""), b"\xff" * 64])
+def test_no_build_id_is_an_error(blob: bytes) -> None:
+    with pytest.raises(ValueError, match="no GNU build id"):
+        build_id(blob, "little")
+
+
+@given(st.binary(max_size=200), st.sampled_from(["little", "big"]))
+def test_any_notes(blob: bytes, byteorder: Any) -> None:
+    with contextlib.suppress(ValueError):
+        assert build_id(blob, byteorder)
+
+
+# Reading.
+
+
+def test_reading() -> None:
+    facts = parse_facts(text(GOOD))
+    assert facts.flaws == ()
+    assert (facts.page_size, facts.cpus, facts.uptime) == (65536, (0, 1, 2, 3), 0.91)
+    assert facts.nodes[1].distance == (20, 10)
+    assert facts.nodes[0].hugepages == {2 * MIB: 8}
+    assert facts.cmdline == GOOD["cmdline"], "a value may hold an equals sign"
+
+
+@pytest.mark.parametrize(
+    ("line", "flaw"),
+    [
+        ("page_size=4096", "stated twice: page_size"),
+        ("colour=blue", "no fact: colour=blue"),
+        ("\x1b[2Jno equals sign", "no fact: \\x1b[2Jno equals sign"),
+        ("node.99999.cpus=0", "no fact: node.99999.cpus=0"),
+        ("node.2.mem_total=much", "node.2.mem_total: no number: much"),
+        ("node.2.cpus=3-1", "node.2.cpus: no list of CPUs: 3-1"),
+        ("node.2.distance=near", "node.2.distance: no distances: near"),
+        ("hugepages.4096=-1", "hugepages.4096: no number: -1"),
+    ],
+)
+def test_lines_that_make_no_sense_are_mismatches(line: str, flaw: str) -> None:
+    assert parse_facts(f"{text(GOOD)}{line}\n").flaws == (flaw,)
+    wanted = Asked(topology=TWO_NODES, build_id=ID)
+    assert flaw in [found.got for found in verify(wanted, parse_facts(f"{text(GOOD)}{line}\n"))]
+
+
+def test_a_flood_of_facts_is_bounded() -> None:
+    facts = parse_facts("node.1.cpus=0-4096\n" + "x=y\n" * 1_000_000)
+    assert len(facts.flaws) <= 20
+    many = parse_facts("".join(f"node.{number}.cpus=0\n" for number in range(5000)))
+    assert len(many.nodes) <= 64
+
+
+KEYS = st.one_of(st.sampled_from([*GOOD, "node.63.cpus", "node.1.hugepages.99"]), st.text(max_size=12))
+LINES = st.tuples(KEYS, st.one_of(st.text(max_size=30), st.sampled_from(list(GOOD.values())))).map("=".join)
+
+
+@given(st.lists(LINES, max_size=40).map("\n".join))
+def test_never_raises_and_mismatches_are_printable(facts: str) -> None:
+    parsed = parse_facts(facts)
+    assert isinstance(parsed, Facts)
+    for found in verify(Asked(topology=TWO_NODES, build_id=ID, cmdline=ARGUMENTS), parsed):
+        assert found.got.isprintable()
