@@ -7,7 +7,7 @@ The recipe is `images/rootfs`: `init`, `etc/`, `busybox.config`, and `localoptio
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,24 @@ from lab.toolchain import Toolchain
 SOURCES = ("busybox", "dropbear")
 BUILD_S = 900.0
 """Seconds for the build of one program; a minute where both cores are free."""
-CODE = (Path(__file__), Path(cpio.__file__))
-"""The modules whose text is a part of the recipe."""
+COMPILED = ("busybox.config", "localoptions.h")
+"""Files of the recipe that the programs are compiled from; the others are only packed."""
+STEPS = "1"
+"""To be raised when `_busybox` or `_dropbear` do something else: their text is not a part of the key."""
+PACKING = (Path(__file__), Path(cpio.__file__))
+"""Modules whose text decides what the archive looks like."""
+CONFIGURE = (
+    # Not -Os, dropbear's default: the arithmetic of its key exchange is what a login waits for.
+    "CFLAGS=-O2 -ffunction-sections -fdata-sections",
+    "LDFLAGS=-Wl,--gc-sections",
+    "--enable-static",
+    "--enable-bundled-libtom",
+    # PIE, stack protector and retpolines: relocations and detours that an emulator pays for, in a throw-away guest.
+    "--disable-harden",
+    *(f"--disable-{name}" for name in ("zlib", "syslog", "shadow", "lastlog", "utmp", "utmpx", "wtmp", "wtmpx")),
+    *(f"--disable-{name}" for name in ("loginfunc", "pututline", "pututxline")),
+)
+"""What dropbear is configured with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +53,31 @@ class Rootfs:
 
 
 def build(arch: Arch, *, cache: Cache, progress: Progress = silent, recipe: Path | None = None) -> Rootfs:
-    """The userland of an architecture, from the cache or built in a minute; BuildError with the compiler's words."""
+    """The userland of an architecture, from the cache or built in a minute; BuildError with the compiler's words.
+
+    Programs and archive are cached apart: a change of `init` compiles nothing.
+    """
     recipe = recipe or data.images() / "rootfs"
     chain = toolchain.find(arch)
     found = [debian.find_source(name, cache, progress=progress) for name in SOURCES]
     versions = [f"{one.package} {one.version}" for one in found]
-    key = digest(arch.name, chain.key, *versions, *_recipe_parts(recipe))
+    compiled = digest(arch.name, chain.key, *versions, STEPS, *CONFIGURE, *_hashes(recipe / name for name in COMPILED))
+    key = digest(compiled, *_hashes(_files(recipe)), *_hashes(PACKING))
 
-    def make(entry: Path) -> None:
+    def compile_programs(entry: Path) -> None:
         progress(f"userland of {arch.name}")
-        with cache.scratch("rootfs") as scratch:
-            programs = _compile(chain, recipe, scratch, cache, progress)
+        with cache.scratch("userland") as scratch:
+            for name, content in _compile(chain, recipe, scratch, cache, progress).items():
+                (entry / name).write_bytes(content)
+        (entry / "versions").write_text("\n".join([*versions, chain.version]) + "\n")
+
+    def pack(entry: Path) -> None:
+        programs = cache.entry("userland", compiled, compile_programs)
         private, public = dropbear_host_key()
         (entry / "initrd").write_bytes(cpio.archive(_nodes(recipe, programs, private)))
         (entry / "host_key.pub").write_text(public + "\n")
-        (entry / "versions").write_text("\n".join([*versions, chain.version]) + "\n")
 
-    entry = cache.entry("rootfs", key, make)
+    entry = cache.entry("rootfs", key, pack)
     return Rootfs(initrd=entry / "initrd", host_key=(entry / "host_key.pub").read_text().strip(), key=key)
 
 
@@ -62,22 +86,24 @@ def overlay(files: Mapping[str, tuple[int, bytes]]) -> bytes:
     return cpio.archive(cpio.file(name, content, permissions) for name, (permissions, content) in files.items())
 
 
-def _recipe_parts(recipe: Path) -> list[str]:
-    """Name and hash of everything that the recipe is made of."""
-    files = sorted(path for path in recipe.rglob("*") if path.is_file())
-    named = [(str(path.relative_to(recipe)), path) for path in files] + [(path.name, path) for path in CODE]
-    return [f"{name} {file_digest(path)}" for name, path in named]
+def _files(recipe: Path) -> list[Path]:
+    return sorted(path for path in recipe.rglob("*") if path.is_file())
 
 
-def _nodes(recipe: Path, programs: Mapping[str, bytes], host_key: bytes) -> list[cpio.Node]:
-    """The whole userland. busybox tells its applets' names itself: `programs["links"]` has a path per line."""
-    links = [line.lstrip("/") for line in programs["links"].decode().split()]
+def _hashes(paths: Iterable[Path]) -> list[str]:
+    """Name and hash of each file."""
+    return [f"{path.name} {file_digest(path)}" for path in paths]
+
+
+def _nodes(recipe: Path, programs: Path, host_key: bytes) -> list[cpio.Node]:
+    """The whole userland. busybox tells its applets' names itself: `links` has a path per line."""
+    links = [line.lstrip("/") for line in (programs / "links").read_text().split()]
     return [
         cpio.file("init", (recipe / "init").read_bytes(), 0o755),
-        *(cpio.file(f"etc/{path.name}", path.read_bytes()) for path in sorted((recipe / "etc").iterdir())),
+        *(cpio.file(f"etc/{path.name}", path.read_bytes()) for path in _files(recipe / "etc")),
         cpio.file("etc/dropbear/host_key", host_key, 0o600),
-        cpio.file("bin/busybox", programs["busybox"], 0o755),
-        cpio.file("sbin/dropbear", programs["dropbear"], 0o755),
+        cpio.file("bin/busybox", (programs / "busybox").read_bytes(), 0o755),
+        cpio.file("sbin/dropbear", (programs / "dropbear").read_bytes(), 0o755),
         *(cpio.symlink(link, "/bin/busybox") for link in links if link != "bin/busybox"),
         *(cpio.directory(name) for name in ("dev", "lab", "mnt", "proc", "run", "sys")),
         cpio.directory("root", 0o700),
@@ -138,15 +164,7 @@ def _dropbear(chain: Toolchain, recipe: Path, tree: Path, progress: Progress) ->
         "configure",
         *([f"--host={chain.target}"] if chain.target else []),
         f"CC={' '.join(chain.cached_cc)}",
-        # Not -Os, dropbear's default: the arithmetic of its key exchange is what a login waits for.
-        "CFLAGS=-O2 -ffunction-sections -fdata-sections",
-        "LDFLAGS=-Wl,--gc-sections",
-        "--enable-static",
-        "--enable-bundled-libtom",
-        # PIE, stack protector and retpolines: relocations and detours that an emulator pays for, in a throw-away guest.
-        "--disable-harden",
-        *(f"--disable-{name}" for name in ("zlib", "syslog", "shadow", "lastlog", "utmp", "utmpx", "wtmp", "wtmpx")),
-        *(f"--disable-{name}" for name in ("loginfunc", "pututline", "pututxline")),
+        *CONFIGURE,
     ]
     _run(configure, tree, "dropbear", progress)
     _run(["make", f"-j{toolchain.jobs()}", "PROGRAMS=dropbear"], tree, "dropbear", progress)
