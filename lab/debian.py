@@ -454,7 +454,7 @@ def _missing(kind: Kind, package: str, states: Sequence[State], failures: Mappin
 
 def _names(states: Sequence[State], package: str) -> set[str]:
     """Packages whose names begin like this one's."""
-    output = [state.apt("apt-cache", "pkgnames", package[:5]).output for state in states]
+    output = [state.apt("apt-cache", "pkgnames", package[:3]).output for state in states]
     return {name for names in output for name in names.split()}
 
 

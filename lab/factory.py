@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lab import accel, data, guest, guestbuild, kernel, proc, reproduce, rootfs, ssh, verify, vm
+from lab import accel, data, guest, guestbuild, kernel, proc, reproduce, rootfs, verify, vm
 from lab.accel import Accelerator
 from lab.arch import Arch
 from lab.cache import Cache, explain_os_error
@@ -19,6 +19,7 @@ from lab.errors import InfraError
 from lab.guest import Boot, Guest
 from lab.guestbuild import GuestTests
 from lab.kernel import BuiltKernel
+from lab.keys import KeyPair
 from lab.model import Kernel, Topology
 from lab.outcome import Case, Mismatch
 from lab.plan import Cell
@@ -105,7 +106,7 @@ class Factory:
     hypervisor: vm.Hypervisor
     scratch: Path
     """Files of this run that guests boot from; removed with the lab."""
-    key: ssh.KeyPair = field(default_factory=ssh.KeyPair.generate)
+    key: KeyPair = field(default_factory=KeyPair.generate)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _accelerators: dict[str, Accelerator] = field(default_factory=dict)
     _initrds: dict[str, Path] = field(default_factory=dict)

@@ -3,18 +3,25 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lab import domain, ssh
+from lab import domain
 from lab.accel import Accelerator
 from lab.console import MAX_LOG, Console, Watcher
 from lab.deadline import Deadline
 from lab.errors import BootError, DeadlineExceeded, GuestLost, LabError
-from lab.outcome import End
+from lab.keys import KeyPair
+from lab.outcome import End, Ended
 from lab.vm import Domain, Hypervisor
+
+if TYPE_CHECKING:
+    from lab.ssh import Connection
 
 READY = b"pagelab: ready"
 """What the guest's init says on the console once sshd accepts."""
@@ -28,6 +35,8 @@ LATE_CONSOLE_S = 0.3
 """How long to wait for the console's last words after a connection died: the oops arrives after the connection ends."""
 DIRECTORY = "/lab"
 MAX_FACTS = 256 << 10
+MAX_OUTPUT = 4 << 20
+"""Bytes of stdout and stderr together after which a command is cut off."""
 POLL_S = 0.01
 EXCERPT_LINES = 25
 
@@ -40,7 +49,7 @@ class Boot:
     accelerator: Accelerator
     host_key: str
     """The pinned host key, `ssh-ed25519 AAAA...`."""
-    key: ssh.KeyPair
+    key: KeyPair
     reproduce: str
     """A script that boots the same machine with plain QEMU."""
 
@@ -64,7 +73,7 @@ class Guest:
     console: Console
     boot_s: float
     domain: Domain
-    connection: ssh.Connection
+    connection: Connection
     _panic: Watcher = field(repr=False)
     _gone: End | None = None
 
@@ -110,11 +119,11 @@ class Guest:
         *,
         deadline: Deadline,
         silence_s: float | None = None,
-        limit: int = ssh.MAX_OUTPUT,
+        limit: int = MAX_OUTPUT,
         keep: bool = True,
         on_stdout: Callable[[bytes], None] | None = None,
         on_stderr: Callable[[bytes], None] | None = None,
-    ) -> ssh.Ended:
+    ) -> Ended:
         """Run a shell command; a guest that dies under it is waited for, so that its last words are on the console."""
         ended = self.connection.run(
             command,
@@ -129,7 +138,7 @@ class Guest:
         if ended.end in (End.LOST, End.PANIC, End.QEMU_DEAD):
             self._wait_for_last_words()
             if ended.end is End.LOST and (gone := self.watch()):
-                return ssh.Ended(
+                return Ended(
                     end=gone,
                     status=None,
                     stdout=ended.stdout,
@@ -175,6 +184,8 @@ def boot(hypervisor: Hypervisor, wanted: Boot) -> Guest:
     running = power_on(hypervisor, wanted, deadline)
     boot_s = deadline.budget_s - deadline.remaining
     try:
+        from lab import ssh  # by now the thread below has it
+
         connection = ssh.connect(
             running.ssh_port(),
             host_key=wanted.host_key,
@@ -195,12 +206,16 @@ def boot(hypervisor: Hypervisor, wanted: Boot) -> Guest:
 
 
 def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain:
-    """Start the machine and wait for its ready line; BootError with the end of its console when that never comes."""
+    """Start the machine and wait for its ready line; BootError with the end of its console when that never comes.
+
+    The SSH library takes a fifth of a second to load: that is done while the guest boots.
+    """
     machine = wanted.machine
     console = Console(machine.console)
     machine.console.touch()
     start = console.size()
     running = hypervisor.start(domain.domain_xml(machine))
+    threading.Thread(target=importlib.import_module, args=("lab.ssh",), daemon=True).start()
     ready, panic = Watcher(console, READY, start=start), Watcher(console, PANIC, start=start)
 
     def is_ready() -> bool:

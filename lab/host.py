@@ -249,7 +249,10 @@ def _kvm(host: Host) -> Check:
     if not device.exists():
         return Check(name="kvm", status=Status.WARN, detail="no /dev/kvm: guests are emulated, which is slower")
     good = host.accessible(device, os.R_OK | os.W_OK)
-    fix = host.as_root(["adduser", pwd.getpwuid(os.getuid()).pw_name, "kvm"]) + "  # and log in again"
+    fix = (
+        host.as_root(["usermod", "--append", "--groups", "kvm", pwd.getpwuid(os.getuid()).pw_name])
+        + "  # and log in again"
+    )
     return _check(
         "kvm",
         good,

@@ -6,7 +6,7 @@ Pessimism is the rule: a case is BROKEN until evidence says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -50,6 +50,22 @@ class End(StrEnum):
     PANIC = "panic"  # the console showed the kernel dying
     QEMU_DEAD = "qemu-dead"  # the emulator's process ended
     NOT_RUN = "not-run"  # never started; `note` says why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command in a guest ended. `status` is its exit status where `end` is EXITED (128+N: killed by signal N)."""
+
+    end: End
+    status: int | None
+    stdout: bytes
+    stderr: bytes
+    duration_s: float
+    note: str = ""
+
+
+Watch = Callable[[], End | None]
+"""Asked a few times a second: what has happened to the guest, None while it is well."""
 
 
 class CellStatus(StrEnum):

@@ -12,13 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-
 from lab import buildlog, cpio, data, debian, proc, toolchain
 from lab.arch import Arch
 from lab.cache import Cache, digest, file_digest
 from lab.errors import BuildError
+from lab.keys import dropbear_host_key
 from lab.progress import Progress, silent
 from lab.toolchain import Toolchain
 
@@ -50,7 +48,7 @@ def build(arch: Arch, *, cache: Cache, progress: Progress = silent, recipe: Path
         progress(f"userland of {arch.name}")
         with cache.scratch("rootfs") as scratch:
             programs = _compile(chain, recipe, scratch, cache, progress)
-        private, public = make_host_key()
+        private, public = dropbear_host_key()
         (entry / "initrd").write_bytes(cpio.archive(_nodes(recipe, programs, private)))
         (entry / "host_key.pub").write_text(public + "\n")
         (entry / "versions").write_text("\n".join([*versions, chain.version]) + "\n")
@@ -62,18 +60,6 @@ def build(arch: Arch, *, cache: Cache, progress: Progress = silent, recipe: Path
 def overlay(files: Mapping[str, tuple[int, bytes]]) -> bytes:
     """An archive to append to an initrd: path in the guest (relative) -> permissions and content. Owner is root."""
     return cpio.archive(cpio.file(name, content, permissions) for name, (permissions, content) in files.items())
-
-
-def make_host_key() -> tuple[bytes, str]:
-    """A new Ed25519 key: the private one in dropbear's file format, the public one in OpenSSH's.
-
-    dropbear's file is two SSH strings: the type, then 32 bytes of seed and 32 bytes of public key.
-    """
-    key = Ed25519PrivateKey.generate()
-    seed = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    file = b"".join(len(part).to_bytes(4, "big") + part for part in (b"ssh-ed25519", seed + public))
-    return file, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
 def _recipe_parts(recipe: Path) -> list[str]:

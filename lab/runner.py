@@ -23,10 +23,9 @@ from lab.deadline import Deadline
 from lab.errors import BootError, GuestLost, LabError
 from lab.evidence import CellDir, RunDir
 from lab.guest import DIRECTORY, Description
-from lab.outcome import Case, CellStatus, End, Mismatch, Run
+from lab.outcome import Case, CellStatus, End, Ended, Mismatch, Run
 from lab.plan import Cell, Plan, Selection
 from lab.progress import Progress
-from lab.ssh import Ended
 
 INTERRUPTED = "the run was interrupted"
 SCENARIO_MARGIN_S = 10.0

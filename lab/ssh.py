@@ -21,52 +21,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import paramiko
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lab.deadline import Deadline
 from lab.errors import GuestLost, InfraError
-from lab.outcome import End
+from lab.keys import KeyPair
+from lab.outcome import End, Ended, Watch
 
-MAX_OUTPUT = 4 << 20
-"""Bytes of stdout and stderr together after which a command is cut off."""
 _CHUNK = 64 << 10
 _POLL_S = 0.1
 # Emulated CPUs pay dearly for large-number arithmetic; these are the cheapest choices that dropbear has and trusts.
 _KEX = ("curve25519-sha256@libssh.org",)
 _CIPHERS = ("aes128-ctr",)
 _MACS = ("hmac-sha2-256",)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """A key for one run; it exists in the lab's memory only."""
-
-    private: paramiko.PKey
-    public: str
-    """`ssh-ed25519 AAAA...`, a line for authorized_keys."""
-
-    @classmethod
-    def generate(cls) -> KeyPair:
-        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-        key = paramiko.Ed25519Key.from_private_key(io.StringIO(pem.decode()))
-        return cls(key, f"{key.get_name()} {key.get_base64()}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a command ended. `status` is its exit status where `end` is EXITED (128+N: killed by signal N)."""
-
-    end: End
-    status: int | None
-    stdout: bytes
-    stderr: bytes
-    duration_s: float
-    note: str = ""
-
-
-Watch = Callable[[], End | None]
-"""Asked a few times a second: what has happened to the guest, None while it is well."""
 
 
 def _well() -> End | None:
@@ -121,7 +87,7 @@ class Connection:
         *,
         deadline: Deadline,
         silence_s: float | None = None,
-        limit: int = MAX_OUTPUT,
+        limit: int,
         keep: bool = True,
         stdin: bytes = b"",
         watch: Watch = _well,
@@ -171,7 +137,10 @@ class Connection:
                 tar.addfile(member, io.BytesIO(content))
         place = shlex.quote(directory)
         ended = self.run(
-            f"mkdir -p {place} && gunzip -c | tar -x -f - -C {place}", deadline=deadline, stdin=archive.getvalue()
+            f"mkdir -p {place} && gunzip -c | tar -x -f - -C {place}",
+            deadline=deadline,
+            limit=_CHUNK,
+            stdin=archive.getvalue(),
         )
         if ended.end is not End.EXITED or ended.status:
             said = ended.stderr.decode("utf-8", "replace").strip()
@@ -203,7 +172,7 @@ def connect(port: int, *, host_key: str, key: KeyPair, deadline: Deadline) -> Co
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = max(1.0, deadline.remaining)
         transport.start_client(timeout=max(1.0, deadline.remaining))
         _check_host_key(transport, host_key)
-        transport.auth_publickey("root", key.private)
+        transport.auth_publickey("root", paramiko.Ed25519Key.from_private_key(io.StringIO(key.private)))
     except (paramiko.SSHException, OSError, EOFError) as error:
         if transport:
             transport.close()

@@ -202,10 +202,18 @@ def hypervisor(cache: Cache, *, uri: str | None = None) -> Iterator[Hypervisor]:
     _start_events()
     if uri and not uri.startswith(f"qemu:///{EMBED}"):
         with _connection(uri) as connection:
-            yield Hypervisor(connection=connection, uri=uri, root=None)
+            yield from _opened(Hypervisor(connection=connection, uri=uri, root=None))
         return
     with _embedded_root(cache) as root, _connection(f"qemu:///{EMBED}?root={root}") as connection:
-        yield Hypervisor(connection=connection, uri=f"qemu:///{EMBED}", root=root)
+        yield from _opened(Hypervisor(connection=connection, uri=f"qemu:///{EMBED}", root=root))
+
+
+def _opened(opened: Hypervisor) -> Iterator[Hypervisor]:
+    """End whatever still runs, on the way out."""
+    try:
+        yield opened
+    finally:
+        opened.abort()
 
 
 @contextmanager
@@ -217,9 +225,6 @@ def _connection(uri: str) -> Iterator[libvirt.virConnect]:
     try:
         yield connection
     finally:
-        with suppress(libvirt.libvirtError):
-            for domain in connection.listAllDomains() if uri.startswith(f"qemu:///{EMBED}") else ():
-                domain.destroy()
         with suppress(libvirt.libvirtError):
             connection.close()
 

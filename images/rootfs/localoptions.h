@@ -8,20 +8,25 @@
 #define DROPBEAR_SVR_PASSWORD_AUTH 0
 #define DROPBEAR_SVR_PUBKEY_AUTH 1
 
-#define DROPBEAR_ED25519 1
-#define DROPBEAR_ECDSA 1
-#define DROPBEAR_RSA 1
-#define DROPBEAR_RSA_SHA1 0
-#define DROPBEAR_SK_KEYS 0
+/*
+ * Measured under TCG on x86_64 (CPU time of QEMU, key exchange + authentication): curve25519 with Ed25519 keys 110 + 35
+ * ms; nistp256 for either, or RSA, no less. paramiko has no chacha20-poly1305; HMAC-SHA1 is no faster than SHA-256.
+ */
 #define DROPBEAR_CURVE25519 1
-#define DROPBEAR_ECDH 1
+#define DROPBEAR_ED25519 1
+#define DROPBEAR_AES128 1
+#define DROPBEAR_SHA2_256_HMAC 1
+#define DROPBEAR_ECDH 0
+#define DROPBEAR_ECDSA 0
+#define DROPBEAR_SK_KEYS 0
 #define DROPBEAR_DH_GROUP14_SHA1 0
 #define DROPBEAR_DH_GROUP14_SHA256 0
-#define DROPBEAR_AES128 1
 #define DROPBEAR_AES256 0
-#define DROPBEAR_CHACHA20POLY1305 1
-#define DROPBEAR_SHA1_HMAC 1
-#define DROPBEAR_SHA2_256_HMAC 1
+#define DROPBEAR_CHACHA20POLY1305 0
+#define DROPBEAR_SHA1_HMAC 0
+/* Without RSA 2022.83 does not compile (signkey_type_from_signature); init makes no such host key. */
+#define DROPBEAR_RSA 1
+#define DROPBEAR_RSA_SHA1 0
 
 /* Speed before size: the tables of AES and unrolled SHA. */
 #define DROPBEAR_SMALL_CODE 0

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -190,32 +195,184 @@ def test_bad_names_never_reach_apt(tmp_path: Path) -> None:
 
 # ---- The real apt, on a mirror made here ----------------------------------------------------------------------------
 
-PACKAGE = "Package: abc\nVersion: 1\nArchitecture: all\nMaintainer: n\nFilename: p/abc.deb\nSize: 0\nDescription: n\n\n"
+RELEASE = """\
+Origin: Debian
+Suite: stable
+Codename: bookworm
+Components: main
+Architectures: {arch}
+Date: {date}
+SHA256:
+"""
+CONTROL = "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: nobody\nDescription: a test\n"
+
+
+@dataclass(kw_only=True)
+class Mirror:
+    """A mirror with one suite, `bookworm`, whose Release file is signed with a key made here, or not at all."""
+
+    root: Path
+    home: Path
+    """gpg's directory, with the mirror's key."""
+    arch: str
+
+    @property
+    def keyring(self) -> Path:
+        return self.home / "debian-test.gpg"
+
+    def add(self, name: str, version: str) -> None:
+        """A package with one file, usr/share/NAME, that holds its version."""
+        tree = self.root / "build"
+        (tree / "DEBIAN").mkdir(parents=True, exist_ok=True)
+        (tree / "usr/share").mkdir(parents=True, exist_ok=True)
+        control = CONTROL.format(name=name, version=version)
+        (tree / "DEBIAN/control").write_text(control)
+        (tree / "usr/share" / name).write_text(version)
+        package = self.root / "pool" / f"{name}_{version}_all.deb"
+        package.parent.mkdir(exist_ok=True)
+        proc.run(["dpkg-deb", "--build", "--root-owner-group", str(tree), str(package)])
+        raw = package.read_bytes()
+        fields = f"Filename: pool/{package.name}\nSize: {len(raw)}\nSHA256: {hashlib.sha256(raw).hexdigest()}\n\n"
+        index = self.root / f"dists/bookworm/main/binary-{self.arch}/Packages"
+        index.parent.mkdir(parents=True, exist_ok=True)
+        with index.open("a") as file:
+            file.write(control + fields)
+        shutil.rmtree(tree)
+
+    def release(self, *, sign: bool = True) -> None:
+        suite = self.root / "dists/bookworm"
+        path = f"main/binary-{self.arch}/Packages"
+        raw = (suite / path).read_bytes()
+        head = RELEASE.format(arch=self.arch, date=formatdate(usegmt=True))
+        (suite / "Release").write_text(f"{head} {hashlib.sha256(raw).hexdigest()} {len(raw)} {path}\n")
+        if sign:
+            gpg(self.home, "--clearsign", "--output", str(suite / "InRelease"), str(suite / "Release"))
+
+
+def gpg(home: Path, *words: str) -> None:
+    proc.run(["gpg", "--homedir", str(home), "--batch", "--yes", "--passphrase", "", "--quiet", *words])
+
+
+@pytest.fixture(scope="session")
+def gnupg() -> Iterator[Path]:
+    """A directory with a new key; a short path, since gpg's agent has a socket in it."""
+    if missing := [name for name in ("apt-get", "apt-config", "dpkg-deb", "gpg", "gpgconf") if not proc.which(name)]:
+        pytest.skip(f"no {', '.join(missing)} here")
+    with tempfile.TemporaryDirectory(prefix="lab-gpg-") as home:
+        gpg(Path(home), "--quick-generate-key", "lab test", "ed25519", "sign")
+        gpg(Path(home), "--output", f"{home}/debian-test.gpg", "--export")
+        yield Path(home)
+        proc.run(["gpgconf", "--homedir", home, "--kill", "all"])
 
 
 @pytest.fixture
-def unsigned_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A mirror whose bookworm is not signed, as the only entry of the host."""
-    if not proc.which("apt-get"):
-        pytest.skip("no apt here")
-    mirror = tmp_path / "mirror"
-    lists = mirror / "dists/bookworm/main/binary-amd64"
-    lists.mkdir(parents=True)
-    (lists / "Packages").write_text(PACKAGE)
-    (mirror / "dists/bookworm/Release").write_text(
-        "Origin: Debian\nSuite: stable\nCodename: bookworm\nComponents: main\n"
-    )
-    entries = tuple(parse_one_line(f"deb [trusted=yes] file://{mirror} bookworm main"))
-    here = debian.Host(architecture="amd64", entries=entries, keyrings=())
-    monkeypatch.setattr(debian, "host", lambda: here)
-    yield mirror
+def mirror(gnupg: Path, tmp_path: Path) -> Mirror:
+    (tmp_path / "mirror").mkdir()
+    made = Mirror(root=tmp_path / "mirror", home=gnupg, arch=proc.run(["dpkg", "--print-architecture"]).output.strip())
+    made.add("abc", "1.9")
+    made.add("abc", "1.10")
+    return made
 
 
-def test_an_unsigned_mirror_is_refused_with_the_reason(unsigned_mirror: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def sources(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Call with the options of the host's only sources entry, which leads to the mirror."""
+
+    def entry(options: str) -> None:
+        entries = tuple(parse_one_line(f"deb {options} file://{mirror.root} bookworm main"))
+        here = debian.Host(architecture=mirror.arch, entries=entries, keyrings=())
+        monkeypatch.setattr(debian, "host", lambda: here)
+
+    return entry
+
+
+def test_a_package_is_found_verified_and_unpacked(
+    mirror: Mirror, sources: Callable[[str], None], tmp_path: Path
+) -> None:
+    mirror.release()
+    sources(f"[signed-by={mirror.keyring}]")
+    cache = Cache(tmp_path / "cache")
+    assert debian.find_binary("abc", cache) == Found(package="abc", version="1.10", suite="bookworm")
+    assert debian.fetch_binary("abc", tmp_path / "tree", cache=cache) == tmp_path / "tree"
+    assert (tmp_path / "tree/usr/share/abc").read_text() == "1.10"
+    assert not list((cache.root / "tmp").iterdir())
+
+
+def test_a_package_that_left_the_mirror_is_looked_up_again(
+    mirror: Mirror, sources: Callable[[str], None], tmp_path: Path
+) -> None:
+    mirror.release()
+    sources(f"[signed-by={mirror.keyring}]")
+    cache = Cache(tmp_path / "cache")
+    debian.find_binary("abc", cache)
+    (mirror.root / "pool/abc_1.10_all.deb").unlink()
+    with pytest.raises(InfraError, match=r"abc 1\.10 \(bookworm\) did not arrive"):
+        debian.fetch_binary("abc", tmp_path / "tree", cache=cache)
+    assert not list((cache.root / "debian").iterdir())
+    assert not (tmp_path / "tree").exists()
+
+
+def test_a_changed_package_is_refused(mirror: Mirror, sources: Callable[[str], None], tmp_path: Path) -> None:
+    mirror.release()
+    sources(f"[signed-by={mirror.keyring}]")
+    package = mirror.root / "pool/abc_1.10_all.deb"
+    raw = bytearray(package.read_bytes())
+    raw[-1] ^= 1
+    package.write_bytes(raw)
+    with pytest.raises(InfraError, match="did not arrive"):
+        debian.fetch_binary("abc", tmp_path / "tree", cache=Cache(tmp_path / "cache"))
+
+
+def test_a_wrong_name_gets_the_nearest(mirror: Mirror, sources: Callable[[str], None], tmp_path: Path) -> None:
+    mirror.release()
+    sources(f"[signed-by={mirror.keyring}]")
     with pytest.raises(InfraError) as caught:
-        debian.find_binary("abc", Cache(tmp_path / "cache"))
-    assert "no package abc" in caught.value.message
-    assert "tried: none" in caught.value.message
-    assert "bookworm left out: not signed" in caught.value.message
+        debian.find_binary("abcd", Cache(tmp_path / "cache"))
+    assert "no package abcd" in caught.value.message
+    assert "tried: bookworm;" in caught.value.message
     assert "sid left out: not on the host's mirror" in caught.value.message
+    assert caught.value.hint == "did you mean 'abc'?"
+
+
+def test_an_unsigned_mirror_is_refused_though_the_host_trusts_it(
+    mirror: Mirror, sources: Callable[[str], None], tmp_path: Path
+) -> None:
+    mirror.release(sign=False)
+    sources("[trusted=yes]")
+    with pytest.raises(InfraError, match=r"tried: none; bookworm left out: not signed"):
+        debian.find_binary("abc", Cache(tmp_path / "cache"))
     assert not list((tmp_path / "cache").glob("debian/*"))
+
+
+def test_a_key_that_the_host_lacks_is_named_as_the_reason(
+    mirror: Mirror, sources: Callable[[str], None], tmp_path: Path
+) -> None:
+    mirror.release()
+    sources("")
+    with pytest.raises(InfraError, match="bookworm left out: signed with a key that the host's keyring lacks"):
+        debian.find_binary("abc", Cache(tmp_path / "cache"))
+
+
+def test_a_mirror_that_is_not_debians_is_left_out(
+    mirror: Mirror, sources: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "RELEASE", RELEASE.replace("Origin: Debian", "Origin: Docker"))
+    mirror.release()
+    sources(f"[signed-by={mirror.keyring}]")
+    with pytest.raises(InfraError, match="bookworm left out: a repository of Docker, not of Debian"):
+        debian.find_binary("abc", Cache(tmp_path / "cache"))
+
+
+def test_the_private_state_is_all_that_apt_writes(
+    mirror: Mirror, sources: Callable[[str], None], tmp_path: Path
+) -> None:
+    mirror.release()
+    sources(f"[signed-by={mirror.keyring}]")
+    cache = Cache(tmp_path / "cache")
+    debian.find_binary("abc", cache)
+    config = next((cache.root / "apt").glob("bookworm-deb-*/apt.conf"))
+    output = proc.run(["apt-config", "--config-file", str(config), "dump"], whole=True).output
+    for line in output.splitlines():
+        if line.startswith(('Dir::State "', 'Dir::State::lists "', 'Dir::Cache "', 'Dir::Cache::archives "')):
+            assert str(cache.root) in line
+        assert not line.startswith("APT::Update::Post-Invoke-Success::")

@@ -48,7 +48,7 @@ EXPECTED: dict[str, list[tuple[Kind, str]]] = {
     "arm64-rcu-stall": [(Kind.RCU_STALL, "rcu_sched self-detected stall on CPU")],
     "arm64-suspicious-rcu": [(Kind.LOCKDEP, "suspicious RCU usage")],
     "arm64-glued": [(Kind.WARNING, "mm/shmem.c:245")],
-    # From real guests: the console of a cell of the campaign `quick`, where a case has its cgroup run out of memory.
+    # The whole console of a cell of the campaign `quick`, where a case has its cgroup run out of memory.
     "x86_64-real-run": [(Kind.CONTAINED_OOM, "Memory cgroup out of memory: Killed process")],
     "arm64-real-run": [(Kind.CONTAINED_OOM, "Memory cgroup out of memory: Killed process")],
     "arm64-poweroff": [(Kind.REBOOT, "Power down")],

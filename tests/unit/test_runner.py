@@ -22,11 +22,10 @@ from lab.errors import BootError, BuildError, GuestLost, InfraError, LabError
 from lab.evidence import RunDir, load
 from lab.guest import Description
 from lab.model import CampaignSpec, Kernel, Topology
-from lab.outcome import Case, End, Mismatch, Outcome
+from lab.outcome import Case, End, Ended, Mismatch, Outcome
 from lab.plan import Cell, Plan, Selection, plan
 from lab.progress import Progress
 from lab.runner import Runner
-from lab.ssh import Ended
 
 CASES = {
     "demo": (
