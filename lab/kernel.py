@@ -152,7 +152,12 @@ def build(
     if recipe is None or not cache.has(ENTRY, recipe.key):
         found = source.resolve(kernel.source, cache=cache, progress=progress)
         recipe = _recipe(kernel, topology, found, images or data.images())
-    entry = cache.entry(ENTRY, recipe.key, lambda into: _Build(recipe, cache, progress).run(into))
+    entry = cache.entry(
+        ENTRY,
+        recipe.key,
+        lambda into: _Build(recipe, cache, progress).run(into),
+        waiting=lambda: progress("waiting for another lab that builds this kernel"),
+    )
     return _load(entry, recipe)
 
 

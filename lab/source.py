@@ -133,7 +133,7 @@ def _ensure(found: _Found, spec: str, cache: Cache, progress: Progress) -> Sourc
         found.unpack(unpacked, progress)
         kernel_version(_read_makefile(unpacked, spec), spec)
 
-    entry = cache.entry(ENTRY, found.key, make)
+    entry = cache.entry(ENTRY, found.key, make, waiting=lambda: progress("waiting for another lab that unpacks this"))
     version = kernel_version(_read_makefile(entry / "tree", spec), spec)
     write_atomic(_memo(cache, "version", found.key), json.dumps({"version": version}).encode())
     if found.lineage:

@@ -497,6 +497,7 @@ def test_two_builders_of_the_same_kernel_build_it_once(toy: Toy) -> None:
     said = [child.communicate()[0].decode().splitlines() for child in children]
     assert [lines[-1] for lines in said] == ["done True"] * 2
     assert sum("mm" in lines for lines in said) == 1
+    assert sum("waiting for another lab that builds this kernel" in lines for lines in said) == 1
 
 
 def test_two_builders_of_a_pair_take_turns(toy: Toy, reference: Callable[..., bytes]) -> None:
