@@ -72,15 +72,18 @@ class Cache:
     def has(self, kind: str, key: str) -> bool:
         return self.path(kind, key).is_dir()
 
-    def entry(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
+    def entry(
+        self, kind: str, key: str, make: Callable[[Path], None], *, waiting: Callable[[], None] | None = None
+    ) -> Path:
         """The entry's directory; `make(empty_directory)` fills it first when there is none.
 
-        Whatever `make` raises leaves nothing behind. An entry appears by one rename, with its data on disk.
+        Whatever `make` raises leaves nothing behind. An entry appears by one rename, with its data on disk. `waiting`
+        is called once when somebody else is making it.
         """
         final = self.path(kind, key)
         if final.is_dir():
             return final
-        with self.lock(f"{kind}-{key}"):
+        with self.lock(f"{kind}-{key}", waiting=waiting):
             if not final.is_dir():
                 self._make(final, make)
         return final

@@ -45,6 +45,8 @@ FIXED = {
     "KBUILD_BUILD_VERSION": "1",
     "LOCALVERSION": "",
 }
+# How kbuild and the compiler name files of the source, seen from an O= directory in it.
+_UP = re.compile(r"^(|.* from )\.\./", re.MULTILINE)
 # How many steps kbuild announces when nobody has counted yet: 6.12, tinyconfig + images/config, x86_64.
 TYPICAL_STEPS = {True: 1400, False: 60}
 
@@ -150,7 +152,12 @@ def build(
     if recipe is None or not cache.has(ENTRY, recipe.key):
         found = source.resolve(kernel.source, cache=cache, progress=progress)
         recipe = _recipe(kernel, topology, found, images or data.images())
-    entry = cache.entry(ENTRY, recipe.key, lambda into: _Build(recipe, cache, progress).run(into))
+    entry = cache.entry(
+        ENTRY,
+        recipe.key,
+        lambda into: _Build(recipe, cache, progress).run(into),
+        waiting=lambda: progress("waiting for another lab that builds this kernel"),
+    )
     return _load(entry, recipe)
 
 
@@ -343,7 +350,8 @@ class _Build:
 
     def _environment(self, tree: WorkTree) -> dict[str, str]:
         """Plain quotes in messages; a ccache that does not mind where the cache lies."""
-        return {"LC_ALL": "C", **toolchain.ccache_environment(tree.src)}
+        # kbuild drops LC_ALL from the environment.
+        return {"LC_ALL": "C", "LANG": "C", **toolchain.ccache_environment(tree.src)}
 
     def _failure(self, tree: WorkTree, target: str, log: Path, status: int) -> BuildError | InfraError:
         """What a failed make comes to. Unless the host is at fault, make ended by itself and its work is whole."""
@@ -355,7 +363,7 @@ class _Build:
         if status < 0:
             return InfraError(f"{what}: make {target} was killed by signal {-status}", hint=hint)
         tree.give_up(self.recipe.build_name)
-        return BuildError(f"{what}: make {target} failed", hint=hint, excerpt=buildlog.excerpt(lines))
+        return BuildError(f"{what}: make {target} failed", hint=hint, excerpt=_UP.sub(r"\1", buildlog.excerpt(lines)))
 
     # ---- Products ---------------------------------------------------------------------------------------------------
 

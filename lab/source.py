@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IFDIR, S_IFMT, S_ISREG
 
 from lab import buildlog, debian, proc
 from lab.cache import Cache, digest, file_digest, write_atomic
@@ -48,6 +49,8 @@ class Source:
     sha256: str
     """Identity of the content: of the tarball, of the git tree's id, or of all files."""
     origin: str
+    lineage: str
+    """Sources of one lineage are versions of one thing and share a work tree: what differs is all that is rebuilt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +62,21 @@ class _Found:
     unpack: Callable[[Path, Progress], None]
     makefile: Callable[[], str] | None = None
     """Reads the top Makefile without unpacking, where that is cheap."""
+    lineage: str = ""
+    """Of what else than itself this content is a version."""
 
     @property
     def key(self) -> str:
         return digest("source-1", self.sha256)
 
+    def described(self, spec: str, version: str) -> Source:
+        lineage = self.lineage or self.key
+        return Source(spec=spec, key=self.key, version=version, sha256=self.sha256, origin=self.origin, lineage=lineage)
 
-def tree(source: Source, cache: Cache) -> Path:
-    """The pristine tree; `resolve` made it. Nobody ever writes there."""
-    return cache.path(ENTRY, source.key) / "tree"
+
+def tree(key: str, cache: Cache) -> Path:
+    """The pristine tree of a source's key; `resolve` made it. Nobody ever writes there."""
+    return cache.path(ENTRY, key) / "tree"
 
 
 def identify(spec: str, cache: Cache) -> Source | None:
@@ -83,7 +92,7 @@ def identify(spec: str, cache: Cache) -> Source | None:
     if not seen and not found.makefile:
         return None
     version = seen["version"] if seen else kernel_version(found.makefile() if found.makefile else "", spec)
-    return Source(spec=spec, key=found.key, version=version, sha256=found.sha256, origin=found.origin)
+    return found.described(spec, version)
 
 
 def resolve(spec: str, *, cache: Cache, progress: Progress = silent) -> Source:
@@ -124,10 +133,12 @@ def _ensure(found: _Found, spec: str, cache: Cache, progress: Progress) -> Sourc
         found.unpack(unpacked, progress)
         kernel_version(_read_makefile(unpacked, spec), spec)
 
-    entry = cache.entry(ENTRY, found.key, make)
+    entry = cache.entry(ENTRY, found.key, make, waiting=lambda: progress("waiting for another lab that unpacks this"))
     version = kernel_version(_read_makefile(entry / "tree", spec), spec)
     write_atomic(_memo(cache, "version", found.key), json.dumps({"version": version}).encode())
-    return Source(spec=spec, key=found.key, version=version, sha256=found.sha256, origin=found.origin)
+    if found.lineage:
+        write_atomic(_memo(cache, "latest", found.lineage), json.dumps({"key": found.key}).encode())
+    return found.described(spec, version)
 
 
 def _read_makefile(directory: Path, spec: str) -> str:
@@ -323,9 +334,11 @@ def _path(rest: str, cache: Cache) -> _Found:
         raise InputError(directory, None, "source", "no such directory", nearest=near)
     _read_makefile(directory, f"path:{rest}")
     sha256, files = _look(directory, cache)
+    lineage = digest("path", str(directory))
 
     def unpack(into: Path, progress: Progress) -> None:
-        _copy(directory, files, into, progress)
+        latest = _read_memo(_memo(cache, "latest", lineage))
+        _copy(directory, files, into, progress, like=tree(latest["key"], cache) if latest else None)
         if _look(directory, cache)[0] != sha256:
             raise InfraError(f"{directory} changed while it was being copied", hint="run the same command again")
 
@@ -334,6 +347,7 @@ def _path(rest: str, cache: Cache) -> _Found:
         origin=str(directory),
         unpack=unpack,
         makefile=lambda: _read_makefile(directory, f"path:{rest}"),
+        lineage=lineage,
     )
 
 
@@ -397,8 +411,11 @@ def _hash_files(directory: Path, names: Iterable[str], head: str) -> str:
     return state.hexdigest()
 
 
-def _copy(directory: Path, files: list[str], into: Path, progress: Progress) -> None:
-    """Copy files with their modes and times; symbolic links as they are."""
+def _copy(directory: Path, files: list[str], into: Path, progress: Progress, *, like: Path | None) -> None:
+    """Copy files with their modes and times, symbolic links as they are.
+
+    What looks the same in `like`, an earlier copy, is linked from there: it costs no room, and tells what changed.
+    """
     made: set[Path] = set()
     for number, name in enumerate(files):
         if number % 500 == 0:
@@ -407,8 +424,43 @@ def _copy(directory: Path, files: list[str], into: Path, progress: Progress) -> 
         if target.parent not in made:
             target.parent.mkdir(parents=True, exist_ok=True)
             made.add(target.parent)
-        if origin.is_symlink() or origin.is_file():
+        if like and _looks_same(origin, like / name):
+            os.link(like / name, target)
+        elif origin.is_symlink() or origin.is_file():
             shutil.copy2(origin, target, follow_symlinks=False)
+
+
+def _looks_same(one: Path, other: Path) -> bool:
+    """Whether two regular files agree in size, time and mode."""
+    try:
+        first, second = one.lstat(), other.lstat()
+    except OSError:
+        return False
+    facts = [(stat.st_size, stat.st_mtime_ns, stat.st_mode) for stat in (first, second)]
+    return facts[0] == facts[1] and S_ISREG(first.st_mode)
+
+
+def changed(old: Path, new: Path) -> set[str] | None:
+    """Names of the files that may differ between two copies of one lineage; None when more than files changed."""
+    try:
+        return set(_changed(old, new, ""))
+    except NotADirectoryError:
+        return None
+
+
+def _changed(old: Path, new: Path, prefix: str) -> Iterator[str]:
+    """Walk two directories, either of which may be missing; NotADirectoryError when a name changed its kind."""
+    entries = [{each.name: each for each in os.scandir(side)} if side.is_dir() else {} for side in (old, new)]
+    for name in sorted({*entries[0], *entries[1]}):
+        sides = [side[name] for side in entries if name in side]
+        kinds = {S_IFMT(each.stat(follow_symlinks=False).st_mode) for each in sides}
+        links = {str(Path(each).readlink()) for each in sides if each.is_symlink()}
+        if len(kinds) > 1 or len(links) > 1 or (links and len(sides) == 1):
+            raise NotADirectoryError(name)
+        if S_IFDIR in kinds:
+            yield from _changed(old / name, new / name, f"{prefix}{name}/")
+        elif not links and (len(sides) == 1 or sides[0].inode() != sides[1].inode()):
+            yield prefix + name
 
 
 _LOCAL: dict[str, Callable[[str, Cache], _Found]] = {"path": _path, "git": _git, "tarball": _tarball}

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One work tree per source, in which every series of it is built, so that the second kernel costs a few files.
 
-    work/<source key>/src/            the source, hard links to the pristine tree; files of a series are their own
-    work/<source key>/src/build-*/    make's O= directories, one per architecture and configuration
-    work/<source key>/state.json      what a killed lab would have left unfinished; see State
+    work/<lineage>/src/            the source, hard links to the pristine tree; files of a series are their own
+    work/<lineage>/src/build-*/    make's O= directories, one per architecture and configuration
+    work/<lineage>/state.json      what a killed lab would have left unfinished; see State
+
+A directory of the user's (`path:`) keeps its work tree when it changes: what make then compiles is what changed.
 
 Rules that keep a kernel from being built wrongly, whatever dies when:
 
@@ -53,8 +55,13 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What is on disk. `touched`: files that may differ from the pristine tree. `stamp_ns`: nothing is newer."""
+    """What is on disk.
 
+    `source`: key of the source that the files are from. `touched`: those that may differ from its pristine tree.
+    `stamp_ns`: nothing is newer.
+    """
+
+    source: str
     touched: tuple[str, ...] = ()
     stamp_ns: int = 0
     running: Mapping[str, Running] = field(default_factory=dict)
@@ -64,7 +71,8 @@ class State:
         """From its JSON; ValueError, KeyError or TypeError when it is damaged."""
         raw = json.loads(text)
         running = {name: Running(**each) for name, each in raw["running"].items()}
-        return cls(touched=tuple(raw["touched"]), stamp_ns=int(raw["stamp_ns"]), running=running)
+        touched = tuple(raw["touched"])
+        return cls(source=raw["source"], touched=touched, stamp_ns=int(raw["stamp_ns"]), running=running)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,12 +168,14 @@ def opened(wanted: Source, *, cache: Cache, progress: Progress) -> Iterator[Work
     def waiting() -> None:
         progress("waiting for another build of this source")
 
-    with cache.lock(f"{KIND}-{wanted.key}", waiting=waiting) as lock:
-        root, pristine = cache.path(KIND, wanted.key), source.tree(wanted, cache)
+    with cache.lock(f"{KIND}-{wanted.lineage}", waiting=waiting) as lock:
+        root, pristine = cache.path(KIND, wanted.lineage), source.tree(wanted.key, cache)
         state = _load(root)
+        if state and state.source != wanted.key:
+            state = _moved(root, state, wanted, cache)
         if state is None:
             progress("making a work tree")
-            state = _create(root, pristine, cache)
+            state = _create(root, wanted, cache)
         yield WorkTree(root=root, pristine=pristine, lock=lock, state=state)
 
 
@@ -196,7 +206,18 @@ def _load(root: Path) -> State | None:
     return state if ahead_s < STEP_S else None
 
 
-def _create(root: Path, pristine: Path, cache: Cache) -> State:
+def _moved(root: Path, state: State, wanted: Source, cache: Cache) -> State | None:
+    """The state of a tree that is to follow its source's change: what changed is derived anew by the next switch."""
+    old, new = source.tree(state.source, cache), source.tree(wanted.key, cache)
+    names = source.changed(old, new) if old.is_dir() else None
+    if names is None:
+        return None
+    moved = replace(state, source=wanted.key, touched=tuple(sorted({*state.touched, *names})))
+    write_atomic(root / "state.json", json.dumps(asdict(moved), indent=1).encode())
+    return moved
+
+
+def _create(root: Path, wanted: Source, cache: Cache) -> State:
     """Link the pristine tree. It appears whole, by one rename."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with cache.scratch(KIND) as scratch:
@@ -204,8 +225,10 @@ def _create(root: Path, pristine: Path, cache: Cache) -> State:
             root.rename(scratch / "damaged")
         fresh = scratch / "fresh"
         fresh.mkdir()
-        proc.run(["cp", "--archive", "--link", str(pristine), str(fresh / "src")], timeout_s=LINK_S)
-        state = State()
+        proc.run(
+            ["cp", "--archive", "--link", str(source.tree(wanted.key, cache)), str(fresh / "src")], timeout_s=LINK_S
+        )
+        state = State(source=wanted.key)
         write_atomic(fresh / "state.json", json.dumps(asdict(state)).encode())
         fresh.rename(root)
     return state

@@ -18,6 +18,7 @@ import pytest
 
 from lab import kernel, patch, proc, toolchain, worktree
 from lab.arch import ARCHES
+from lab.cache import Cache
 from lab.errors import BuildError, InfraError, InputError, UsageError
 from lab.kernel import BuiltKernel
 from lab.patch import Content
@@ -123,6 +124,48 @@ def test_series_of_headers_new_files_and_makefiles(toy: Toy, reference: Callable
     assert build(toy).image.read_bytes() == plain
     assert not list(toy.root.glob("cache/work/*/src/mm/grow.c"))
     assert reference("new", changes=changes) == build(toy, "new").image.read_bytes()
+
+
+def edited(toy: Toy, name: str, old: str, new: str) -> None:
+    path = toy.tree / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_users_tree_that_changes_costs_what_changed(toy: Toy) -> None:
+    plain, grown = build(toy).image.read_bytes(), build(toy, "grow").image.read_bytes()
+    edited(toy, "mm/mmap.c", "+ more", "- more")
+    (toy.tree / "mm/extra.c").write_text("int extra;\n")
+    edited(toy, "Makefile", "mm/shmem.o ", "mm/shmem.o mm/extra.o ")
+    changed = build(toy, "grow")
+    assert sorted(steps(changed)) == ["mm/extra.o", "mm/mmap.o"]
+    fresh = Toy(root=toy.root)
+    assert (
+        kernel.build(
+            fresh.kernel("grow"), topology(), cache=Cache(toy.root / "elsewhere"), images=toy.images
+        ).image.read_bytes()
+        == changed.image.read_bytes()
+    )
+    edited(toy, "Makefile", "mm/extra.o ", "")
+    (toy.tree / "mm/extra.c").unlink()
+    edited(toy, "mm/mmap.c", "- more", "+ more")
+    forget(toy)
+    back = build(toy)
+    assert (back.full_build, sorted(steps(back))) == (False, ["mm/mmap.o", "mm/shmem.o"])
+    assert (back.image.read_bytes(), build(toy, "grow").image.read_bytes()) == (plain, grown)
+    assert len(list(toy.root.glob("cache/work/*"))) == 1
+
+
+def test_users_tree_whose_earlier_copy_is_gone_or_changed_its_kind(toy: Toy) -> None:
+    (toy.tree / "link").symlink_to("mm")
+    build(toy)
+    (toy.tree / "link").unlink()
+    (toy.tree / "link").symlink_to("kernel")
+    assert build(toy).full_build
+    for entry in toy.root.glob("cache/source/*"):
+        entry.rename(toy.root / f"gone-{entry.name}")
+    edited(toy, "mm/mmap.c", "+ more", "- more")
+    assert build(toy).full_build
 
 
 def test_pristine_tree_and_users_tree_stay_as_they_are(toy: Toy) -> None:
@@ -454,6 +497,7 @@ def test_two_builders_of_the_same_kernel_build_it_once(toy: Toy) -> None:
     said = [child.communicate()[0].decode().splitlines() for child in children]
     assert [lines[-1] for lines in said] == ["done True"] * 2
     assert sum("mm" in lines for lines in said) == 1
+    assert sum("waiting for another lab that builds this kernel" in lines for lines in said) == 1
 
 
 def test_two_builders_of_a_pair_take_turns(toy: Toy, reference: Callable[..., bytes]) -> None:

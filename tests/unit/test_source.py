@@ -42,7 +42,7 @@ def content(directory: Path) -> dict[str, str]:
 def resolved(spec: str, toy: Toy) -> tuple[source.Source, Path]:
     found = source.resolve(spec, cache=toy.cache)
     assert source.identify(spec, toy.cache) == found
-    return found, source.tree(found, toy.cache)
+    return found, source.tree(found.key, toy.cache)
 
 
 def test_version_of_makefiles() -> None:
@@ -75,6 +75,33 @@ def test_path_changes_its_key_with_its_content(toy: Toy) -> None:
     assert (tree / "mm/shmem.c").read_text() == "changed\n"
     (toy.tree / "mm/shmem.c").write_text((FAKELINUX / "mm/shmem.c").read_text())
     assert resolved(spec, toy)[0].sha256 == first.sha256
+
+
+def test_later_copy_of_a_path_shares_what_did_not_change(toy: Toy) -> None:
+    _, old = resolved(f"path:{toy.tree}", toy)
+    (toy.tree / "mm/shmem.c").write_text("changed\n")
+    (toy.tree / "mm/swap.c").unlink()
+    (toy.tree / "lib").mkdir()
+    (toy.tree / "lib/new.c").write_text("new\n")
+    (toy.tree / "scripts/conf.py").chmod(0o755)
+    _, new = resolved(f"path:{toy.tree}", toy)
+    assert content(new) == content(toy.tree)
+    assert (new / "Makefile").samefile(old / "Makefile")
+    assert source.changed(old, new) == {"mm/shmem.c", "mm/swap.c", "lib/new.c", "scripts/conf.py"}
+    assert source.changed(old, old) == set()
+
+
+@pytest.mark.parametrize("target", ["mm", "kernel"])
+def test_change_of_more_than_files_is_told(toy: Toy, target: str) -> None:
+    (toy.tree / "link").symlink_to("mm")
+    _, old = resolved(f"path:{toy.tree}", toy)
+    (toy.tree / "link").unlink()
+    if target == "mm":
+        (toy.tree / "link").write_text("a file now")
+    else:
+        (toy.tree / "link").symlink_to(target)
+    _, new = resolved(f"path:{toy.tree}", toy)
+    assert source.changed(old, new) is None
 
 
 def test_path_of_a_git_work_tree_takes_what_is_not_committed(repository: Toy) -> None:
