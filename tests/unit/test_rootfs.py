@@ -16,7 +16,6 @@ from lab import data, debian, keys, proc, rootfs, toolchain
 from lab.arch import ARCHES
 from lab.cache import Cache
 from lab.errors import BuildError
-from lab.keys import dropbear_host_key
 from lab.progress import silent
 from lab.toolchain import Toolchain
 
