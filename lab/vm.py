@@ -131,13 +131,15 @@ class Domain:
         Where we know the emulator's process it is simply killed: nothing in a guest is worth the 1-2 s that libvirt's
         orderly end takes, and libvirt forgets a transient domain by itself when its monitor closes.
         """
+        if self._gone:
+            return
         self._gone = True
-        if self.pid is not None and self._is_emulator():
+        if self.pid is None:
+            with suppress(libvirt.libvirtError):
+                self.handle.destroyFlags(0)
+        elif self._is_emulator():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-            return
-        with suppress(libvirt.libvirtError):
-            self.handle.destroyFlags(0)
 
     def _is_emulator(self) -> bool:
         """Whether the process id still is our emulator: it carries the domain's name."""
