@@ -55,23 +55,34 @@ class Verbs(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminated)
         signal.signal(signal.SIGHUP, _terminated)
+        kwargs["standalone_mode"] = False
+        _leave(self._status(*args, **kwargs))
+
+    def _status(self, *args: Any, **kwargs: Any) -> int:
+        """Run a verb; its exit status, or that of the error which ended it."""
         try:
-            kwargs["standalone_mode"] = False
-            sys.exit(super().main(*args, **kwargs) or 0)
-        except click.exceptions.Abort:
-            sys.exit(EXIT_INTERRUPTED)
+            return super().main(*args, **kwargs) or 0
+        except (click.exceptions.Abort, KeyboardInterrupt):
+            print("lab: interrupted", file=sys.stderr)
+            return EXIT_INTERRUPTED
         except click.ClickException as error:
             error.show()
-            sys.exit(EXIT_USAGE)
-        except KeyboardInterrupt:
-            print("lab: interrupted", file=sys.stderr)
-            sys.exit(EXIT_INTERRUPTED)
+            return EXIT_USAGE
         except LabError as error:
             say_error(error)
-            sys.exit(error.exit_code)
+            return error.exit_code
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
+            return 0
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process. Where libvirt was open, without its good-byes: it waits seconds for guests that are dead."""
+    if "lab.vm" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _terminated(number: int, _frame: object) -> None:

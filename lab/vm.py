@@ -46,6 +46,7 @@ _ROOT_CONF = 'user = "root"\ngroup = "root"\n'
 _HOST_FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
 _events_started = threading.Lock()
 _events_running = False
+_never_closed: list[libvirt.virConnect] = []
 
 
 def _start_events() -> None:
@@ -204,7 +205,7 @@ def hypervisor(cache: Cache, *, uri: str | None = None) -> Iterator[Hypervisor]:
         with _connection(uri) as connection:
             yield from _opened(Hypervisor(connection=connection, uri=uri, root=None))
         return
-    with _embedded_root(cache) as root, _connection(f"qemu:///{EMBED}?root={root}") as connection:
+    with _embedded_root(cache) as root, _connection(f"qemu:///{EMBED}?root={root}", embedded=True) as connection:
         yield from _opened(Hypervisor(connection=connection, uri=f"qemu:///{EMBED}", root=root))
 
 
@@ -217,7 +218,7 @@ def _opened(opened: Hypervisor) -> Iterator[Hypervisor]:
 
 
 @contextmanager
-def _connection(uri: str) -> Iterator[libvirt.virConnect]:
+def _connection(uri: str, *, embedded: bool = False) -> Iterator[libvirt.virConnect]:
     try:
         connection = libvirt.open(uri)
     except libvirt.libvirtError as error:
@@ -225,8 +226,12 @@ def _connection(uri: str) -> Iterator[libvirt.virConnect]:
     try:
         yield connection
     finally:
-        with suppress(libvirt.libvirtError):
-            connection.close()
+        if embedded:
+            # Closing waits 1-2 s for threads that take leave of guests which are dead already.
+            _never_closed.append(connection)
+        else:
+            with suppress(libvirt.libvirtError):
+                connection.close()
 
 
 @contextmanager

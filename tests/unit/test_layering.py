@@ -21,7 +21,7 @@ LAYERS = (
     # translators: what was written or found -> what it means
     "load library plan domain verify judge compare report reproduce",
     # adapters: one outside thing each
-    "proc cache reaper accel vm ssh guest evidence host"
+    "proc cache keys reaper accel vm ssh guest evidence host"
     " debian source series worktree toolchain kernel guestbuild rootfs",
     # stages: a campaign from its plan to its evidence
     "screen factory runner campaign oneshot listing",
