@@ -327,7 +327,7 @@ Acquire::AllowInsecureRepositories "false";
 Acquire::AllowWeakRepositories "false";
 Acquire::AllowDowngradeToInsecureRepositories "false";
 Acquire::Languages "none";
-Acquire::Retries "2";
+Acquire::Retries "1";
 """
 
 
@@ -346,6 +346,8 @@ def _update(state: State, progress: Progress) -> None:
     state.updated.touch()
 
 
+NO_NETWORK = "no network"
+"""How the reasons begin after which no other suite is asked."""
 # What apt says (LC_ALL is C.UTF-8) -> what it means. Its exit status is 100 whatever happened.
 REASONS = (
     ("NO_PUBKEY", "signed with a key that the host's keyring lacks (a newer debian-archive-keyring may have it)"),
@@ -353,7 +355,12 @@ REASONS = (
     ("does not have a Release file", "not on the host's mirror"),
     ("is not valid yet", "from the future by the host's clock"),
     ("Release file is expired", "expired: the mirror is stale, or the host's clock is wrong"),
-    ("Could not resolve", "no network: the mirror's name does not resolve"),
+    ("Could not resolve", f"{NO_NETWORK}: the mirror's name does not resolve"),
+    ("Temporary failure resolving", f"{NO_NETWORK}: the mirror's name does not resolve"),
+    ("Could not connect", f"{NO_NETWORK}: the mirror does not answer"),
+    ("Unable to connect", f"{NO_NETWORK}: the mirror does not answer"),
+    ("Connection failed", f"{NO_NETWORK}: the mirror does not answer"),
+    ("Connection timed out", f"{NO_NETWORK}: the mirror does not answer"),
 )
 
 
@@ -425,11 +432,14 @@ def _recall(kind: Kind, package: str, cache: Cache) -> Found | None:
 def _look(
     group: Sequence[State], package: str, max_age_s: float, failures: dict[str, str], progress: Progress
 ) -> Found | None:
-    """The newest version in a group of suites. One that cannot be read is left out, with the reason in `failures`."""
+    """The newest version in a group of suites. One that cannot be read is left out, with the reason in `failures`.
+
+    A suite is asked once; none is asked when another has shown that there is no network.
+    """
     found = []
     for state in group:
-        if state.age_s() > max_age_s:
-            failures.pop(state.suite.name, None)
+        offline = any(reason.startswith(NO_NETWORK) for reason in failures.values())
+        if state.age_s() > max_age_s and state.suite.name not in failures and not offline:
             try:
                 _update(state, progress)
             except InfraError as error:

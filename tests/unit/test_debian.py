@@ -353,6 +353,33 @@ def test_a_key_that_the_host_lacks_is_named_as_the_reason(
         debian.find_binary("abc", Cache(tmp_path / "cache"))
 
 
+def test_without_network_one_suite_is_asked(
+    mirror: Mirror, sources: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = tuple(parse_one_line("deb http://127.0.0.1:1/debian bookworm main"))
+    here = debian.Host(architecture="amd64", entries=entries, keyrings=())
+    monkeypatch.setattr(debian, "host", lambda: here)
+    asked: list[str] = []
+
+    def note(detail: str, *, done: float | None = None) -> None:
+        asked.append(detail)
+
+    with pytest.raises(InfraError, match=r"tried: none; bookworm left out: no network: the mirror does not answer$"):
+        debian.find_binary("abc", Cache(tmp_path / "cache"), progress=note)
+    assert asked == ["package list of bookworm"]
+
+
+def test_old_lists_answer_when_the_mirror_is_gone(
+    mirror: Mirror, sources: Callable[[str], None], tmp_path: Path
+) -> None:
+    mirror.release()
+    sources(f"[signed-by={mirror.keyring}]")
+    cache = Cache(tmp_path / "cache")
+    found = debian.find_binary("abc", cache)
+    shutil.rmtree(mirror.root / "dists")
+    assert debian.find_binary("abc", cache, refresh=True) == found
+
+
 def test_a_mirror_that_is_not_debians_is_left_out(
     mirror: Mirror, sources: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

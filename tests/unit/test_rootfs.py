@@ -12,10 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from lab import data, debian, keys, proc, rootfs, toolchain
+from lab import data, debian, proc, rootfs, toolchain
 from lab.arch import ARCHES
 from lab.cache import Cache
 from lab.errors import BuildError
+from lab.keys import dropbear_host_key
 from lab.progress import silent
 from lab.toolchain import Toolchain
 
@@ -47,7 +48,7 @@ def listing(archive: bytes) -> list[tuple[str, str]]:
 
 
 def test_the_two_halves_of_the_host_key_belong_together() -> None:
-    private, public = keys.dropbear_host_key()
+    private, public = dropbear_host_key()
     kind, pair = ssh_strings(private)
     assert (kind, len(pair)) == (b"ssh-ed25519", 64)
     key = Ed25519PrivateKey.from_private_bytes(pair[:32]).public_key()
@@ -58,7 +59,7 @@ def test_the_two_halves_of_the_host_key_belong_together() -> None:
 
 
 def test_every_userland_has_its_own_key() -> None:
-    assert keys.dropbear_host_key() != keys.dropbear_host_key()
+    assert dropbear_host_key() != dropbear_host_key()
 
 
 def test_overlay_makes_the_directories_it_needs() -> None:
