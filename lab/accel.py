@@ -65,11 +65,8 @@ def _remembered(arch: Arch, cache: Cache, try_kvm: Callable[[Accelerator], None]
     """The probe's answer, asked once per host boot."""
     path = remembered_at(arch, cache)
     with cache.lock(f"accelerator-{arch.name}"):
-        try:
-            known = json.loads(path.read_text())
-            return bool(known["works"]), str(known["why"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # not asked yet, or torn: ask
+        if answer := known(arch, cache):
+            return answer
         try:
             try_kvm(_kvm("being probed"))
             works, why = True, "a guest booted under KVM"
@@ -77,6 +74,15 @@ def _remembered(arch: Arch, cache: Cache, try_kvm: Callable[[Accelerator], None]
             works, why = False, f"KVM opens but does not work here: {error.message}"
         write_atomic(path, json.dumps({"works": works, "why": why}).encode())
     return works, why
+
+
+def known(arch: Arch, cache: Cache) -> tuple[bool, str] | None:
+    """What the probe of this boot of the host found: whether KVM works, and why; None when it was not asked yet."""
+    try:
+        answer = json.loads(remembered_at(arch, cache).read_text())
+        return bool(answer["works"]), str(answer["why"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def remembered_at(arch: Arch, cache: Cache) -> Path:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -133,7 +134,9 @@ class Factory:
         record = topology.record
         emulator = proc.which(record.qemu)
         if emulator is None:
-            raise InfraError(f"no {record.qemu}", hint=f"apt-get install {' '.join(record.packages)}")
+            raise InfraError(
+                f"no {record.qemu}", hint=f"sudo apt-get install {' '.join(record.packages_on(platform.machine()))}"
+            )
         machine = Machine(
             name=ready.name,
             topology=topology,

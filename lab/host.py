@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from lab import proc
+from lab import accel, proc
 from lab.arch import ARCHES, Arch
 from lab.arch.record import GIB, MIB
-from lab.cache import default_root
+from lab.cache import Cache, default_root
 from lab.errors import UsageError
 from lab.library import Library
 from lab.model import format_size
@@ -104,7 +104,7 @@ class Host:
 
     def packages_of(self, arch: Arch) -> tuple[str, ...]:
         """The Debian packages that build for and emulate an architecture here."""
-        return arch.native_packages if arch.uname == self.machine else arch.packages
+        return arch.packages_on(self.machine)
 
     def as_root(self, command: Sequence[str]) -> str:
         """A command that needs root, as this user types it."""
@@ -155,7 +155,9 @@ def install(arches: Iterable[str], host: Host | None = None) -> int:
 def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host | None = None) -> list[Check]:
     """Everything about this host that the lab depends on, for the architectures (by name) that are wanted."""
     host = host or Host()
-    per_arch = [look(host, ARCHES[name]) for name in arches for look in (_compiler, _emulator)]
+    wanted = [ARCHES[name] for name in arches]
+    cache = cache_root or default_root()
+    per_arch = [look(host, arch) for arch in wanted for look in (_compiler, _emulator)]
     return [
         _python(host),
         _packages(host),
@@ -166,8 +168,8 @@ def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host 
         _libvirt_driver(host),
         *([_libvirt_user(host)] if host.uid == 0 else []),
         _ccache(host),
-        _kvm(host),
-        _disk(host, cache_root or default_root()),
+        _kvm(host, wanted, cache),
+        _disk(host, cache),
         _memory(host),
         _tmp(host),
         _apt_sources(host),
@@ -243,24 +245,18 @@ def _ccache(host: Host) -> Check:
     return _check("ccache", found is not None, found or "", problem, host.install_command(["ccache"]), bad=Status.WARN)
 
 
-def _kvm(host: Host) -> Check:
-    """Whether KVM can be tried; whether it works, only a guest can tell."""
+def _kvm(host: Host, arches: Sequence[Arch], cache: Path) -> Check:
+    """Whether KVM can be tried and, where a guest was booted with it since the host's boot, whether it works."""
     device = host.root / "dev/kvm"
     if not device.exists():
         return Check(name="kvm", status=Status.WARN, detail="no /dev/kvm: guests are emulated, which is slower")
-    good = host.accessible(device, os.R_OK | os.W_OK)
-    fix = (
-        host.as_root(["usermod", "--append", "--groups", "kvm", pwd.getpwuid(os.getuid()).pw_name])
-        + "  # and log in again"
-    )
-    return _check(
-        "kvm",
-        good,
-        "/dev/kvm opens; a guest will tell whether it works",
-        "no permission for /dev/kvm",
-        fix,
-        bad=Status.WARN,
-    )
+    if not host.accessible(device, os.R_OK | os.W_OK):
+        user = pwd.getpwuid(os.getuid()).pw_name
+        fix = f"{host.as_root(['usermod', '--append', '--groups', 'kvm', user])}  # and log in again"
+        return Check(name="kvm", status=Status.WARN, detail="no permission for /dev/kvm", fix=fix)
+    tried = [found for arch in arches if (found := accel.known(arch, Cache(cache)))]
+    works, detail = tried[0] if tried else (True, "/dev/kvm opens; the first guest will tell whether it works")
+    return Check(name="kvm", status=Status.OK if works else Status.WARN, detail=detail)
 
 
 def _disk(host: Host, cache: Path) -> Check:

@@ -75,8 +75,7 @@ def find(arch: Arch) -> Toolchain:
 
 def packages(arch: Arch) -> tuple[str, ...]:
     """The Debian packages that compile for an architecture on this host."""
-    wanted = arch.native_packages if is_native(arch) else arch.packages
-    return tuple(name for name in wanted if not name.startswith("qemu"))
+    return tuple(name for name in arch.packages_on(platform.machine()) if not name.startswith("qemu"))
 
 
 def require_kernel_tools() -> None:

@@ -182,7 +182,8 @@ class Hypervisor:
         try:
             handle = self.connection.createXML(xml, flags)
         except libvirt.libvirtError as error:
-            raise InfraError(f"libvirt cannot start {name}: {error}", hint="`lab doctor` checks the host") from error
+            words = " ".join(str(error).split())  # QEMU's own come on several lines
+            raise InfraError(f"libvirt cannot start {name}: {words}", hint="`lab doctor` checks the host") from error
         return Domain(name=name, handle=handle, pid=self._pid(name))
 
     def _pid(self, name: str) -> int | None:

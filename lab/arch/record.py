@@ -87,6 +87,10 @@ class Arch:
         if set(self.hugepages) - set(self.page_sizes):
             raise ValueError(f"arch {self.name}: hugepages named for a page size it does not have")
 
+    def packages_on(self, machine: str) -> tuple[str, ...]:
+        """Debian packages that compile for and emulate this architecture on a host whose `uname -m` is `machine`."""
+        return self.native_packages if machine == self.uname else self.packages
+
     @property
     def config_fragment(self) -> str:
         """The fragment in images/config (without .config) that every kernel of this architecture merges."""
