@@ -128,6 +128,7 @@ class Runner:
                 continue
             self.builds[cell.name] = built.provenance
             self.run_dir.write_metadata({**self.metadata, "builds": self.builds})
+            self.screen.cell(cell, "built")
             futures.append(pool.submit(self._cell, cell, built))
 
     def _building(self, cell: Cell) -> Progress:
