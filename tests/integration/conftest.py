@@ -118,8 +118,7 @@ def quick(built: None, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here boots guests, and the first test may build kernels."""
+    """Whichever test of a guest comes first may have to build kernels."""
     for item in items:
         if Path(item.path).parent.name == "integration":
-            item.add_marker(pytest.mark.integration)
             item.add_marker(pytest.mark.timeout(BUILD_TIMEOUT_S))

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command as a user runs it: exit codes, one-line errors, and nothing built, started or deleted by bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.fixtures import evidence
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A cache that must stay as it is: not there."""
+    return tmp_path / "cache"
+
+
+def environment(cache: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PAGELAB_CACHE": str(cache), "COLUMNS": "200"}
+
+
+def lab(cache: Path, *args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lab", *args]
+    return subprocess.run(
+        command, cwd=cwd, env=environment(cache), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def yaml(directory: Path, text: str) -> str:
+    path = directory / "mine.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+GOOD_MACHINE = "arch: arm64\npage_size: 64K\nmemory: 1G\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("plan", "quik"), "unknown campaign 'quik'; did you mean 'quick'?"),
+        (
+            ("run", "quick", "-t", "arm64-64k-2nod"),
+            "unknown topology 'arm64-64k-2nod'; did you mean 'arm64-64k-2node'?",
+        ),
+        (("run", "quick", "-t", "sparc*"), "unknown topology 'sparc*'"),
+        (("run", "quick", "-k", "base"), "unknown kernel 'base'; did you mean 'baseline'?"),
+        (("run", "quick", "--test", "expnd.a01*"), "unknown scenario 'expnd'; did you mean 'expand'?"),
+        (("exec", "-t", "nowhere.yaml", "-k", "baseline", "--", "true"), "nowhere.yaml"),
+        (("report", "."), "metadata.json: no such file"),
+        (("list", "kernel"), "'kernel' is not one of"),
+        (("frobnicate",), "No such command 'frobnicate'"),
+        (("run",), "Missing argument"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_touches_nothing(
+    cache: Path, tmp_path: Path, args: tuple[str, ...], said: str
+) -> None:
+    done = lab(cache, *args, cwd=tmp_path)
+    assert done.returncode == 64, done.stdout + done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not cache.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD_MACHINE.replace("page_size", "page_sise"), "mine.yaml:2: page_sise: unknown key"),
+        (GOOD_MACHINE.replace("64K", "[64]"), "mine.yaml:2: page_size"),
+        (GOOD_MACHINE.replace("arm64", "x86_64"), "mine.yaml:2: page_size: x86_64 has pages of 4K, not 64K"),
+        (GOOD_MACHINE + "distances: [[10, 20]]\n", "mine.yaml:4: distances"),
+        (GOOD_MACHINE + "kernel_config: [no-such-preset]\n", "mine.yaml:4: kernel_config"),
+    ],
+)
+def test_a_bad_topology_names_file_line_and_key(cache: Path, tmp_path: Path, text: str, said: str) -> None:
+    done = lab(cache, "run", "quick", "-t", yaml(tmp_path, text))
+    assert done.returncode == 64
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not cache.exists()
+
+
+def test_plan_builds_nothing_and_narrows(cache: Path) -> None:
+    done = lab(cache, "plan", "quick", "-t", "arm64-*-2node", "-k", "baseline", "--test", "guards")
+    assert done.returncode == 0
+    assert "arm64-64k-2node" in done.stdout
+    assert "scenarios, one guest for all of them: guards" in done.stdout
+    assert "x86_64-4k-2node/baseline" in done.stdout.partition("skipped")[2]
+    assert not cache.exists()
+
+
+def test_report_derives_the_verdict_again(cache: Path, tmp_path: Path) -> None:
+    run = evidence.write(tmp_path, evidence.evidence())
+    done = lab(cache, "report", str(run.path), "--format", "json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["schema"] == 1
+    assert lab(cache, "report", str(run.path), "--format", "jsn").returncode == 64
+
+
+def test_a_closed_pipe_is_no_error(cache: Path) -> None:
+    command = f"{sys.executable} -m lab list arches | head -n 0"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, env=environment(cache), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_build_leaves_no_process_and_exits_130(
+    tmp_path: Path, cache: Path, number: signal.Signals
+) -> None:
+    """A kernel whose build never ends, in a toy tree: the interrupt ends make too."""
+    tree = tmp_path / "linux"
+    tree.mkdir()
+    (tree / "Makefile").write_text(
+        "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 0\n%config: ; @echo started > $(CURDIR)/started; sleep 60\n"
+    )
+    kernel = tmp_path / "toy.yaml"
+    kernel.write_text("source: path:./linux\n")
+    topology = yaml(tmp_path, "arch: x86_64\npage_size: 4K\nmemory: 256M\n")
+    code = f"""
+import click
+from pathlib import Path
+from lab import kernel
+from lab.cache import Cache
+from lab.cli import _builds_end_with_us, main
+from lab.library import Library
+
+@main.command("kernel-only")
+def kernel_only():
+    library = Library.shipped()
+    with _builds_end_with_us():
+        kernel.build(library.kernel({str(kernel)!r}), library.topology({topology!r}), cache=Cache(Path({str(cache)!r})))
+
+main(["kernel-only"])
+"""
+    running = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(cache), stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while not list(cache.glob("work/*/src/started")) and time.monotonic() < until and running.poll() is None:
+        time.sleep(0.05)
+    assert list(cache.glob("work/*/src/started")), running.stderr and running.stderr.read()
+    running.send_signal(number)
+    _, stderr = running.communicate(timeout=20)
+    assert running.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    until = time.monotonic() + 5
+    while _mentions(str(cache)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not _mentions(str(cache))
+
+
+def _mentions(word: str) -> list[int]:
+    """Processes other than zombies that work in or name a directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if word.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
