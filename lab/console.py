@@ -26,7 +26,8 @@ class Console:
             return 0
 
     def text(self, start: int, end: int | None = None) -> str:
-        """What was said between two offsets; of more than MAX_SLICE bytes the first and last halves."""
+        """What was said between two offsets. Of more than MAX_SLICE bytes the middle is left out: an oops begins it, a
+        panic ends it."""
         stop = self.size() if end is None else end
         try:
             with self.path.open("rb") as file:

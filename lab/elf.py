@@ -6,6 +6,9 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Iterator
+from typing import Literal
+
+Byteorder = Literal["little", "big"]
 
 _GNU_BUILD_ID = 3
 _NOBITS = 8
@@ -38,16 +41,22 @@ def _headers(data: bytes | mmap.mmap, order: str, wide: bool) -> Iterator[tuple[
         yield name_at, kind, start, size
 
 
-def build_id(notes: bytes, byteorder: str) -> str:
-    """The GNU build id in a section of notes, as hex; ValueError when it holds none.
+def build_id(notes: bytes, byteorder: Byteorder) -> str:
+    """Hex of the GNU build id in a blob of ELF notes (/sys/kernel/notes, or the section .notes of a vmlinux).
 
-    A note is: name size, content size, type (32 bits each), then name and content, each padded to four bytes.
+    A note is: name size, content size, type (32 bits each, in the machine's byte order), then name and content, each
+    padded to 4 bytes. ValueError when there is no such note, or only a part of one.
     """
     order, at = "<" if byteorder == "little" else ">", 0
     while at + 12 <= len(notes):
         name_size, size, kind = struct.unpack_from(f"{order}III", notes, at)
-        content_at = at + 12 + (name_size + 3) // 4 * 4
-        if kind == _GNU_BUILD_ID and notes[at + 12 : at + 12 + name_size] == b"GNU\0":
-            return notes[content_at : content_at + size].hex()
-        at = content_at + (size + 3) // 4 * 4
-    raise ValueError("no GNU build id among the notes")
+        content_at = at + 12 + _padded(name_size)
+        owner, content = notes[at + 12 : at + 12 + name_size], notes[content_at : content_at + size]
+        if kind == _GNU_BUILD_ID and owner == b"GNU\0" and size and len(content) == size:
+            return content.hex()
+        at = content_at + _padded(size)
+    raise ValueError(f"no GNU build id in {len(notes)} bytes of notes")
+
+
+def _padded(size: int) -> int:
+    return (size + 3) & ~3

@@ -28,14 +28,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from lab import report
 from lab.cache import explain_os_error, write_atomic
 from lab.compare import Summary
+from lab.console import Console
 from lab.errors import InfraError, InputError, UsageError
 from lab.outcome import CellResult, CellStatus, End, Evidence, Mismatch, Run
 from lab.untrusted import one_line
 
 MAX_KTAP = 4 << 20
 MAX_STDERR = 16 << 10
-MAX_CONSOLE = 1 << 20
-"""Bytes of a run's console slice that are read: its first and its last half."""
 MAX_TAIL = 32 << 10
 """Bytes of the end of a console that are read for a cell that is not OK."""
 MAX_JOURNAL = 64 << 20
@@ -383,19 +382,10 @@ def _run(path: Path, event: _Run) -> Run:
         duration_s=event.duration_s,
         ktap=_text(_slice(path / event.ktap, 0, MAX_KTAP)),
         stderr=event.stderr,
-        console=_console(path / "console.log", event.console_from, event.console_to),
+        console=Console(path / "console.log").text(event.console_from, event.console_to),
         note=event.note,
         cases=event.cases,
     )
-
-
-def _console(path: Path, start: int, end: int) -> str:
-    """A slice of the console. Of one above MAX_CONSOLE the middle is left out: reports begin it, a panic ends it."""
-    if end - start <= MAX_CONSOLE:
-        return _text(_slice(path, start, end))
-    half = MAX_CONSOLE // 2
-    left_out = f"\n... {end - start - 2 * half} bytes left out ...\n"
-    return _text(_slice(path, start, start + half)) + left_out + _text(_slice(path, end - half, end))
 
 
 def _console_tail(path: Path) -> str:

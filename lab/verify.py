@@ -16,8 +16,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
 
+from lab.elf import build_id
 from lab.model import MAX_NODES, Topology, format_size, parse_cpus
 from lab.outcome import Mismatch
 from lab.untrusted import one_line
@@ -25,8 +25,6 @@ from lab.untrusted import one_line
 MAX_TEXT = 1 << 20
 MAX_FLAWS = 20
 MAX_NOTES = 64 << 10
-GNU_BUILD_ID = 3
-"""NT_GNU_BUILD_ID: the type of the note, among those of the owner GNU, that holds the build id (elf.h)."""
 MIB = 1 << 20
 LOCAL, REMOTE = 10, 20
 """Distances where the topology states none: ACPI's and Linux's own defaults."""
@@ -39,7 +37,6 @@ _DISTANCES = re.compile(r"\d{1,3}( +\d{1,3})*")
 _NOTES = re.compile(r"([0-9a-fA-F]{2})*")
 _PLAIN = frozenset({"machine", "release", "notes", "page_size", "cpus", "mem_total", "cmdline", "byteorder", "uptime"})
 
-Byteorder = Literal["little", "big"]
 Sizes = Mapping[int, int]
 
 
@@ -184,28 +181,6 @@ def _node(number: int, values: Mapping[str, str], flaws: list[str]) -> NodeFacts
         distance=None if distance is None else tuple(int(word) for word in distance.split()),
         hugepages=_by_size(values, flaws, prefix),
     )
-
-
-def build_id(notes: bytes, byteorder: Byteorder) -> str:
-    """Hex of the GNU build id in a blob of ELF notes (/sys/kernel/notes, or the section .notes of a vmlinux).
-
-    A note is namesz, descsz, type (32 bits each, in the machine's byte order), then name and descriptor, each padded
-    to 4 bytes. ValueError when there is no such note.
-    """
-    at = 0
-    while at + 12 <= len(notes):
-        name_size, size, kind = (int.from_bytes(notes[at + i : at + i + 4], byteorder) for i in (0, 4, 8))
-        name_at = at + 12
-        body_at = name_at + _padded(name_size)
-        at = body_at + _padded(size)
-        owner, body = notes[name_at : name_at + name_size], notes[body_at : body_at + size]
-        if kind == GNU_BUILD_ID and owner == b"GNU\0" and size and len(body) == size:
-            return body.hex()
-    raise ValueError(f"no GNU build id in {len(notes)} bytes of notes")
-
-
-def _padded(size: int) -> int:
-    return (size + 3) & ~3
 
 
 # Comparing.

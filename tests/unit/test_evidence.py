@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.compare import conclude
+from lab.console import MAX_SLICE
 from lab.errors import InfraError, InputError, UsageError
-from lab.evidence import MAX_CONSOLE, NOT_DONE, CellDir, RunDir, load
+from lab.evidence import NOT_DONE, CellDir, RunDir, load
 from lab.outcome import CellStatus, End, Mismatch, Run
 from tests.unit.fixtures.evidence import cell, evidence, metadata, write
 
@@ -178,12 +179,12 @@ def test_guests_bytes_survive(tmp_path: Path, place: CellDir) -> None:
 
 
 def test_a_huge_console_is_read_from_both_ends(tmp_path: Path, place: CellDir) -> None:
-    place.console.write_bytes(b"BEGIN" + b"x" * (MAX_CONSOLE * 2) + b"END")
-    place.run(Run(scenario="guard", end=End.EXITED), console_to=MAX_CONSOLE * 2 + 8)
+    place.console.write_bytes(b"BEGIN" + b"x" * (MAX_SLICE * 2) + b"END")
+    place.run(Run(scenario="guard", end=End.EXITED), console_to=MAX_SLICE * 2 + 8)
     console = first(tmp_path).runs[0].console
     assert console.startswith("BEGIN")
     assert console.endswith("END")
-    assert len(console) < MAX_CONSOLE + 100
+    assert len(console) < MAX_SLICE + 100
 
 
 # Directories that are no runs.

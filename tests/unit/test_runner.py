@@ -385,6 +385,20 @@ def test_a_defect_of_the_lab_is_broken_and_is_raised(play: Play, tmp_path: Path)
     assert summary.exit_code == 2
 
 
+def test_a_shared_guest_serves_several_runs(play: Play) -> None:
+    lost = ended(ktap("ok 1 guard"), status=139)
+    rest = ended(ktap("ok 1 last", count=1))
+    shared = play("shared", patched=[Behaviour(runs=[lost, rest])])
+    assert outcomes(shared, "patched")["last"] is Outcome.PASS
+
+
+def test_a_fresh_guest_for_every_run(play: Play) -> None:
+    lost = ended(ktap("ok 1 guard"), status=139)
+    rest = ended(ktap("ok 1 last", count=1))
+    fresh = play("fresh", patched=[Behaviour(runs=[lost]), Behaviour(runs=[rest])])
+    assert outcomes(fresh, "patched")["last"] is Outcome.PASS
+
+
 def test_environment_of_the_program(play: Play, tmp_path: Path) -> None:
     built = FakeBuilt(list(GOOD_GUEST), provenance=BUILD)
     planned = a_plan(["patched"])

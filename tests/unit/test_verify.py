@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.elf import build_id
 from lab.model import NumaCell, Topology
-from lab.verify import Asked, Facts, build_id, memory_floor, parse_facts, verify
+from lab.verify import Asked, Facts, memory_floor, parse_facts, verify
 
 MIB = 1 << 20
 ID = "0123456789abcdef0123456789abcdef01234567"
