@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from lab.domain import NETDEV, Machine, command_line
+from lab.domain import NETDEV, Machine, command_line, sockets_and_cores
 from lab.model import Topology
 
 MIB = 1 << 20
@@ -17,11 +17,17 @@ def qemu_command(machine: Machine) -> tuple[str, ...]:
     topology = machine.topology
     record = topology.record
     device = ",".join(part for part in (record.net_device, f"netdev={NETDEV}", record.net_options) if part)
+    sockets, cores = sockets_and_cores(topology)
     cpu = topology.cpu or ("host" if machine.accelerator == "kvm" else record.cpu)
     return (
         str(machine.emulator),
         *("-M", topology.machine or record.machine, "-accel", machine.accelerator, "-cpu", cpu),
-        *("-smp", str(topology.vcpus), "-m", f"{topology.total_memory // MIB}M"),
+        *(
+            "-smp",
+            f"{topology.vcpus},sockets={sockets},cores={cores},threads=1",
+            "-m",
+            f"{topology.total_memory // MIB}M",
+        ),
         *_numa(topology),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
         *("-kernel", str(machine.image), "-initrd", str(machine.initrd)),

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from lab.domain import QEMU_NS, Machine, command_line, domain_xml
+from lab.domain import QEMU_NS, Machine, command_line, domain_xml, sockets_and_cores
 from lab.model import Topology
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "domain"
@@ -113,3 +113,18 @@ def test_command_line_ends_a_panicking_guest_and_reserves_hugepages_in_order_of_
         f"hugepagesz={1 << 30}",
         "hugepages=1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "packaged"),
+    [
+        (["0-1", "2-3"], (2, 2)),
+        (["0", "1", "2", "3"], (4, 1)),
+        (["0-3", ""], (1, 4)),
+        (["0-2", "3"], (4, 1)),
+    ],
+)
+def test_a_node_is_a_socket(nodes: list[str], packaged: tuple[int, int]) -> None:
+    cells = [{"cpus": cpus, "memory": "256M"} for cpus in nodes]
+    topology = Topology.model_validate({"name": "x", "arch": "x86_64", "page_size": "4K", "vcpus": 4, "numa": cells})
+    assert sockets_and_cores(topology) == packaged
