@@ -100,19 +100,16 @@ class Runner:
 
     def run(self) -> None:
         """Run every cell of the plan. On an interrupt the cells under way are ended and what they gave is kept."""
-        with ThreadPoolExecutor(self.jobs, thread_name_prefix="cell") as pool:
-            futures: list[Future[None]] = []
-            builder = threading.Thread(target=self._build_all, args=(pool, futures), name="builder")
-            builder.start()
+        futures: list[Future[None]] = []
+        with ThreadPoolExecutor(self.jobs, "cell") as pool, ThreadPoolExecutor(1, "builder") as builder:
+            building = builder.submit(self._build_all, pool, futures)
             try:
-                _join(builder, futures)
+                _join(building, futures)
             except BaseException:
                 self.stopping.set()
                 self.shop.abort()
                 raise
-            finally:
-                builder.join()
-        for future in futures:
+        for future in (building, *futures):
             future.result()
 
     def _build_all(self, pool: ThreadPoolExecutor, futures: list[Future[None]]) -> None:
@@ -158,14 +155,12 @@ class Runner:
         work.run()
 
 
-def _join(builder: threading.Thread, futures: Sequence[Future[None]]) -> None:
-    """Wait for the builder and for all cells, waking up for signals."""
-    while builder.is_alive():
-        builder.join(timeout=0.2)
-    while True:
-        _, left = wait(list(futures), timeout=0.2)
-        if not left:
-            return
+def _join(building: Future[None], cells: Sequence[Future[None]]) -> None:
+    """Wait for the builds, while which `cells` grows, then for all cells; waking up for signals."""
+    while wait([building], timeout=0.2).not_done:
+        pass
+    while wait(cells, timeout=0.2).not_done:
+        pass
 
 
 @dataclass(slots=True, kw_only=True)
@@ -189,13 +184,13 @@ class _CellWork:
             self._scenarios()
         except BootError as error:
             if self.stopping.is_set():
-                self._settle(CellStatus.BROKEN, INTERRUPTED)
+                self._give_up(INTERRUPTED)
             else:
                 self._settle(CellStatus.NO_BOOT, f"{error.message}\n{error.excerpt}")
         except LabError as error:
-            self._settle(CellStatus.BROKEN, INTERRUPTED if self.stopping.is_set() else str(error))
+            self._give_up(INTERRUPTED if self.stopping.is_set() else str(error))
         except Exception as error:
-            self._settle(CellStatus.BROKEN, f"defect of the lab: {type(error).__name__}: {error}")
+            self._give_up(f"defect of the lab: {type(error).__name__}: {error}")
             raise
         finally:
             self._drop_guest()
@@ -206,6 +201,12 @@ class _CellWork:
             self.status = status
             self.evidence.finish(status, reason, mismatches)
             self.screen.cell(self.cell, status.value)
+
+    def _give_up(self, reason: str) -> None:
+        """The last word on a cell whose rest cannot be run; what ran before still counts."""
+        self.status = CellStatus.BROKEN
+        self.evidence.finish(CellStatus.BROKEN, reason)
+        self.screen.cell(self.cell, CellStatus.BROKEN.value)
 
     def _scenarios(self) -> None:
         scenarios = self.cell.scenarios
