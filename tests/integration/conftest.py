@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from lab.cache import default_root
+
 ROOT = Path(__file__).parents[2]
 MACHINES = ("x86_64-4k-2node", "arm64-64k-2node")
 BUILD_TIMEOUT_S = 3600
@@ -46,7 +48,8 @@ def lab(*args: str, timeout_s: float = 300, cwd: Path = ROOT) -> Done:
 
 
 def emulators(since: set[int]) -> set[int]:
-    """Process ids of QEMU processes that a lab started and that were not there before."""
+    """Process ids of QEMU processes that a lab with our cache started and that were not there before."""
+    ours = os.fsencode(default_root())
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -54,7 +57,7 @@ def emulators(since: set[int]) -> set[int]:
                 arguments = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if b"qemu-system" in arguments.split(b"\0")[0] and b"/tmp/pagelab-" in arguments:
+            if b"qemu-system" in arguments.split(b"\0")[0] and b"/tmp/pagelab-" in arguments and ours in arguments:
                 found.add(int(entry.name))
     return found - since
 
