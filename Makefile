@@ -13,7 +13,7 @@ help:
 	@echo "make run     run a campaign: CAMPAIGN=quick, further arguments of lab run in ARGS="
 	@echo "make test    all tests, those with real guests too (further arguments of pytest in ARGS=)"
 	@echo "make unit    the tests that need no guest"
-	@echo "make bench   the benchmarks, as ratios"
+	@echo "make bench   the benchmarks, as ratios (some of them: ARGS=cold|memory|pair)"
 	@echo "make lint    ruff and mypy"
 	@echo "make doctor  what this host can do, and what is missing"
 	@echo "make setup   install what is missing (Debian packages, .venv); part of all the others"

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,16 +31,25 @@ READY = b"pagelab: ready"
 LAB = [sys.executable, "-m", "lab"]
 
 
-def main() -> None:
-    subprocess.run([*LAB, "build", "quick"], cwd=ROOT, check=True)
-    rows: list[tuple[str, ...]] = [("machine", "what", "median", "min", "max", "ratio")]
-    with ExitStack() as stack:
-        factory = stack.enter_context(open_factory(Cache(default_root())))
-        for machine in MACHINES:
-            rows += cold_cell(factory, machine)
-    rows += incremental_build()
-    rows += memory_of_four_guests()
-    print_table(rows)
+HEADINGS = ("machine", "what", "median", "min", "max", "ratio")
+Row = tuple[str, ...]
+
+
+def main(wanted: Sequence[str]) -> None:
+    """Measure what is asked for (all without a word) and print it as it comes."""
+    sections = {"cold": cold_cells, "memory": memory_of_four_guests, "pair": incremental_build}
+    if unknown := set(wanted) - sections.keys():
+        raise SystemExit(f"unknown benchmark {', '.join(unknown)}; there are {', '.join(sections)}")
+    subprocess.run([*LAB, "build", "quick"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    for name, measure in sections.items():
+        if not wanted or name in wanted:
+            print_table([HEADINGS, *measure()])
+
+
+def cold_cells() -> list[Row]:
+    """Both machines of the campaign quick."""
+    with open_factory(Cache(default_root())) as factory:
+        return [row for machine in MACHINES for row in cold_cell(factory, machine)]
 
 
 # A cold cell against raw QEMU.
@@ -53,12 +61,12 @@ class Times:
 
     values: list[float]
 
-    def row(self, machine: str, what: str, ratio: str = "") -> tuple[str, ...]:
+    def row(self, machine: str, what: str, ratio: str = "") -> Row:
         shown = (statistics.median(self.values), min(self.values), max(self.values))
         return (machine, what, *(f"{value:.2f} s" for value in shown), ratio)
 
 
-def cold_cell(factory: Factory, machine: str) -> list[tuple[str, ...]]:
+def cold_cell(factory: Factory, machine: str) -> list[Row]:
     """`lab exec ... true` from a cold guest, over QEMU by itself up to the guest's ready line."""
     library = Library.shipped()
     ready = factory.ready(library.topology(machine), library.kernel(KERNEL), silent)
@@ -129,13 +137,13 @@ def wall(command: Sequence[str]) -> float:
 # Builds and memory.
 
 
-def incremental_build() -> list[tuple[str, ...]]:
+def incremental_build() -> list[Row]:
     """The second kernel of a pair over the first, both built now, without ccache, in a cache of their own."""
     library = Library.shipped()
     topology = library.topology(MACHINES[0])
     with tempfile.TemporaryDirectory(prefix="pagelab-bench-", dir=default_root()) as place:
         cache = Cache(Path(place))
-        for kind in ("source", "debian"):
+        for kind in ("source", "sources", "debian", "memo"):
             share(default_root() / kind, cache.root / kind)
         os.environ["CCACHE_DISABLE"] = "1"
         first = build_seconds(lambda: build(library, "baseline", topology.name, cache))
@@ -166,7 +174,7 @@ def build_seconds(work: Callable[[], None]) -> float:
     return time.monotonic() - started
 
 
-def memory_of_four_guests() -> list[tuple[str, ...]]:
+def memory_of_four_guests() -> list[Row]:
     """Peak resident memory of `lab run quick -j 4` itself; its emulators are not its children."""
     with tempfile.TemporaryDirectory() as place:
         command = [*LAB, "run", "quick", "-j", "4", "-o", f"{place}/run", "--test", "guards"]
@@ -181,8 +189,9 @@ def memory_of_four_guests() -> list[tuple[str, ...]]:
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+        print("  ".join(map(str.ljust, row, widths)).rstrip(), flush=True)
+    print(flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
