@@ -42,8 +42,9 @@ def test_no_emulator_survives_and_results_are_readable(
 ) -> None:
     output = tmp_path / "run"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # A shell's background jobs, CI's perhaps, ignore SIGINT and hand that down.
     running = subprocess.Popen(
-        lab_command("run", "quick", "-o", str(output)),
+        ["env", "--default-signal=INT", *lab_command("run", "quick", "-o", str(output))],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.DEVNULL,

@@ -145,8 +145,13 @@ def kernel_only():
 
 main(["kernel-only"])
 """
+    # A shell's background jobs, CI's perhaps, ignore SIGINT and hand that down.
     running = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment(cache), stderr=subprocess.PIPE, text=True
+        ["env", "--default-signal=INT", sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment(cache),
+        stderr=subprocess.PIPE,
+        text=True,
     )
     until = time.monotonic() + 60
     while not list(cache.glob("work/*/src/started")) and time.monotonic() < until and running.poll() is None:
