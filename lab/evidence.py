@@ -389,11 +389,9 @@ def _run(path: Path, event: _Run) -> Run:
 
 
 def _console_tail(path: Path) -> str:
-    try:
-        size = path.stat().st_size
-    except OSError:
-        return ""
-    return _text(_slice(path, max(0, size - MAX_TAIL), size))
+    console = Console(path)
+    size = console.size()
+    return console.text(max(0, size - MAX_TAIL), size)
 
 
 def _slice(path: Path, start: int, end: int) -> bytes:
