@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lab import __version__
+from lab import __version__, proc
+from lab.arch import ARCHES
 from lab.cache import Cache
 from lab.evidence import RunDir
 from lab.factory import Workshop, open_factory
@@ -60,7 +61,11 @@ def execute(opened: OpenRun, cache: Cache, *, console: Console, jobs: int | None
             plan=plan,
             shop=factory,
             run_dir=opened.run_dir,
-            metadata={**opened.metadata, "libvirt": f"{factory.hypervisor.uri} {factory.hypervisor.version()}"},
+            metadata={
+                **opened.metadata,
+                "host": {**host_facts(), **emulators(plan), "libvirt": factory.hypervisor.version()},
+                "connection": factory.hypervisor.uri,
+            },
             cases=opened.cases,
             screen=shown,
             jobs=jobs or jobs_for(plan, cpus=os.cpu_count() or 1, memory=available_memory()),
@@ -115,6 +120,16 @@ def host_facts() -> dict[str, object]:
         "cpus": os.cpu_count(),
         "memory": available_memory(),
     }
+
+
+def emulators(plan: Plan) -> dict[str, str]:
+    """Emulator -> its version, for every architecture of a plan; what is not there is left to whoever starts it."""
+    found = {}
+    for name in dict.fromkeys(ARCHES[arch].qemu for arch in plan.arches):
+        if proc.which(name):
+            said = proc.run([name, "--version"], timeout_s=60).output
+            found[name] = said.partition("\n")[0].removeprefix("QEMU emulator version ")
+    return found
 
 
 def _pretty_name() -> str:
