@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import select
 import shlex
 import socket
@@ -26,6 +27,10 @@ from lab.deadline import Deadline
 from lab.errors import GuestLost, InfraError
 from lab.keys import KeyPair
 from lab.outcome import End, Ended, Watch
+
+# What goes wrong on a connection reaches us as exceptions; paramiko's log would write into the user's terminal.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
 
 _CHUNK = 64 << 10
 _POLL_S = 0.1
