@@ -54,8 +54,8 @@ class InfraError(LabError):
     """The lab or its host failed: says nothing about the kernel under test."""
 
 
-class BuildError(LabError):
-    """A kernel, a guest test or the userland did not build; `excerpt` holds the compiler's own words."""
+class _WithExcerpt(LabError):
+    """An error with the evidence for it: `excerpt`, some lines of what somebody else said."""
 
     def __init__(self, message: str, *, hint: str | None = None, excerpt: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -65,12 +65,12 @@ class BuildError(LabError):
         return f"{super().__str__()}\n{self.excerpt}" if self.excerpt else super().__str__()
 
 
-class BootError(LabError):
-    """The kernel under test did not reach the guest's ready line; `excerpt` is the end of its console."""
+class BuildError(_WithExcerpt):
+    """A kernel, a guest test or the userland did not build; the excerpt holds the compiler's own words."""
 
-    def __init__(self, message: str, *, hint: str | None = None, excerpt: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.excerpt = excerpt
+
+class BootError(_WithExcerpt):
+    """The kernel under test did not reach the guest's ready line; the excerpt is the end of its console."""
 
 
 class GuestLost(LabError):

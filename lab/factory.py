@@ -15,9 +15,9 @@ from lab.accel import Accelerator
 from lab.arch import Arch
 from lab.cache import Cache, explain_os_error
 from lab.deadline import Deadline
-from lab.domain import Machine, command_line
+from lab.domain import Machine, command_line, domain_xml
 from lab.errors import InfraError
-from lab.guest import Boot, Guest
+from lab.guest import Boot, Description, Guest
 from lab.guestbuild import GuestTests
 from lab.kernel import BuiltKernel
 from lab.keys import KeyPair
@@ -83,6 +83,11 @@ class Ready:
     def provenance(self) -> Mapping[str, object]:
         """What the kernel was made of, for metadata.json."""
         return self.products.kernel.provenance()
+
+    def planned(self, console: Path) -> Description:
+        """The machine as it is going to be started."""
+        wanted = self.factory.boot_of(self, console)
+        return Description(domain_xml=domain_xml(wanted.machine), qemu_args=(), reproduce=wanted.reproduce)
 
     def boot(self, console: Path) -> Guest:
         """Boot one guest with the best accelerator that works and log in. See `guest.boot` for errors."""

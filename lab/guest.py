@@ -33,6 +33,8 @@ FACTS_S = 3.0
 PUSH_S = 6.0
 LATE_CONSOLE_S = 0.3
 """How long to wait for the console's last words after a connection died: the oops arrives after the connection ends."""
+LAST_WORDS_S = 2.0
+"""How long a machine whose kernel panicked may take to end."""
 DIRECTORY = "/lab"
 MAX_FACTS = 256 << 10
 MAX_OUTPUT = 4 << 20
@@ -56,12 +58,12 @@ class Boot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """A running guest on paper."""
+    """A guest on paper."""
 
     domain_xml: str
-    """As libvirt completed it."""
+    """As it was asked for, or as libvirt completed it once it runs."""
     qemu_args: tuple[str, ...]
-    """The emulator's own command line."""
+    """The emulator's own command line, once it runs."""
     reproduce: str
 
 
@@ -224,6 +226,8 @@ def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain
         if not running.alive() or panic.seen():
             if ready.seen():  # it may have come between the two looks
                 return True
+            with suppress(DeadlineExceeded):  # a panic reboots, which ends the machine, once all of it is said
+                Deadline.after(LAST_WORDS_S, "").wait_for(lambda: not running.alive())
             raise _boot_error(machine, console, start, "the kernel died before it was ready")
         return False
 

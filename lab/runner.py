@@ -65,6 +65,7 @@ class BuiltCell(Protocol):
     def config(self) -> bytes: ...
     @property
     def provenance(self) -> Mapping[str, object]: ...
+    def planned(self, console: Path) -> Description: ...
     def boot(self, console: Path) -> GuestLike: ...
     def verify(self, facts: str) -> tuple[Mismatch, ...]: ...
 
@@ -264,6 +265,7 @@ class _CellWork:
     def _boot(self) -> tuple[GuestLike, str]:
         """Boot, log in, read the facts; once more when the kernel came up but could not be talked to."""
         for attempt in range(1, BOOT_ATTEMPTS + 1):
+            self._write_down(self.built.planned(self.evidence.console))
             self.boots += 1
             guest = None
             try:
@@ -275,19 +277,18 @@ class _CellWork:
                 if attempt == BOOT_ATTEMPTS:
                     raise
                 continue
-            self._write_down(guest, facts)
+            self._write_down(guest.describe())
+            self.evidence.write("facts.json", json.dumps({"facts": facts.splitlines()}, indent=1))
+            self.evidence.boot(accelerator=guest.accelerator.name, boot_s=round(guest.boot_s, 3), attempt=self.boots)
             return guest, facts
         raise AssertionError("unreachable")
 
-    def _write_down(self, guest: GuestLike, facts: str) -> None:
-        """The guest that came up, as files, before anything is judged by them."""
-        described = guest.describe()
-        self.evidence.write("facts.json", json.dumps({"facts": facts.splitlines()}, indent=1))
+    def _write_down(self, described: Description) -> None:
+        """The machine on paper: as planned before it starts (it may never come up), as it is once it runs."""
         self.evidence.write("domain.xml", described.domain_xml)
-        self.evidence.write("qemu.args", "\n".join(described.qemu_args) + "\n")
+        self.evidence.write("qemu.args", "".join(f"{word}\n" for word in described.qemu_args))
         self.evidence.write("reproduce.sh", described.reproduce)
         self.evidence.write("config", self.built.config)
-        self.evidence.boot(accelerator=guest.accelerator.name, boot_s=round(guest.boot_s, 3), attempt=self.boots)
 
     def _run(self, guest: GuestLike, name: str, asked: Sequence[Case], attempt: int, *, explicit: bool) -> Run:
         """Run one program and write down what came of it."""

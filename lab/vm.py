@@ -77,7 +77,7 @@ class Domain:
     _gone: bool = field(default=False)
 
     def alive(self) -> bool:
-        """Whether the emulator still runs (a stopped vCPU counts as dead)."""
+        """Whether libvirt has the guest running, or still about to."""
         if self._gone:
             return False
         try:
@@ -115,15 +115,6 @@ class Domain:
         except OSError:
             return ()
         return tuple(part.decode("utf-8", "replace") for part in raw.rstrip(b"\0").split(b"\0"))
-
-    def memory(self) -> int | None:
-        """Resident bytes of the emulator, None where it cannot be read."""
-        try:
-            status = Path(f"/proc/{self.pid}/status").read_text()
-        except OSError:
-            return None
-        found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
-        return int(found[1]) * 1024 if found else None
 
     def destroy(self) -> None:
         """End the guest at once; fine when it has ended by itself.

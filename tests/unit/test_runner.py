@@ -108,6 +108,9 @@ class FakeBuilt:
     config: bytes = b"CONFIG_X=y\n"
     provenance: Mapping[str, object] = field(default_factory=dict)
 
+    def planned(self, console: Path) -> Description:
+        return Description(domain_xml="<domain/>", qemu_args=(), reproduce="#!/bin/sh\n")
+
     def boot(self, console: Path) -> FakeGuest:
         behaviour = self.behaviours.pop(0)
         self.mismatches = behaviour.mismatches
@@ -327,6 +330,8 @@ def test_a_kernel_that_does_not_boot_is_a_finding(play: Play) -> None:
     assert set(outcomes(summary, "patched").values()) == {Outcome.BROKEN}
     assert "unable to mount root" in reason_of(summary, "patched", "grow")
     assert summary.exit_code == 1
+    cell = Path(summary.evidence.source) / "cells" / "machine" / "patched"
+    assert all((cell / name).exists() for name in ("domain.xml", "reproduce.sh", "config", "console.log"))
 
 
 def test_ssh_that_fails_once_is_tried_again(play: Play) -> None:
