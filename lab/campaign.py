@@ -18,7 +18,7 @@ from lab.cache import Cache
 from lab.evidence import RunDir
 from lab.factory import Workshop, open_factory
 from lab.outcome import Case
-from lab.plan import Plan
+from lab.plan import Plan, resolve_cases
 from lab.runner import Runner
 from lab.screen import screen
 
@@ -44,8 +44,12 @@ class OpenRun:
 
 
 def open_run(plan: Plan, cache: Cache, output: Path | None) -> OpenRun:
-    """Make the run's directory, before anything is built. Evidence comes first, so its place does too."""
+    """Make the run's directory, before anything is built. Evidence comes first, so its place does too.
+
+    UsageError for a case in --test or the campaign that no scenario has.
+    """
     cases = Workshop(cache=cache).cases()
+    plan = resolve_cases(plan, {name: [case.name for case in declared] for name, declared in cases.items()})
     selected = {each.scenario for cell in plan.cells for each in cell.scenarios}
     declared = {name: cases[name] for name in sorted(selected)}
     metadata = describe(plan, declared)

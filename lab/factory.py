@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import platform
 import threading
 from collections.abc import Iterator, Mapping
@@ -114,6 +116,7 @@ class Factory:
     """Files of this run that guests boot from; removed with the lab."""
     key: KeyPair = field(default_factory=KeyPair.generate)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _starts: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _accelerators: dict[str, Accelerator] = field(default_factory=dict)
     _initrds: dict[str, Path] = field(default_factory=dict)
 
@@ -143,7 +146,9 @@ class Factory:
                 f"no {record.qemu}", hint=f"sudo apt-get install {' '.join(record.packages_on(platform.machine()))}"
             )
         machine = Machine(
-            name=ready.name,
+            # A name of its own for every start: libvirt takes a while to forget a guest that was ended, and with a
+            # daemon several labs share one list of names.
+            name=f"{ready.name}-{os.getpid()}-{next(self._starts)}",
             topology=topology,
             accelerator=chosen.name,
             emulator=Path(emulator),

@@ -8,8 +8,8 @@ their kernels become ready, so that guests run while the next kernel is built.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePath
 
@@ -155,6 +155,30 @@ def _union(before: tuple[str, ...] | None, cases: tuple[str, ...]) -> tuple[str,
     if before is None:
         return cases
     return tuple(dict.fromkeys((*before, *cases))) if before and cases else ()
+
+
+def resolve_cases(planned: Plan, declared: Mapping[str, Collection[str]]) -> Plan:
+    """The plan with every glob of cases replaced by the names it means; scenarios that are left with none go.
+
+    `declared` has the names of the cases of every scenario. UsageError for a glob that means none in any scenario.
+    """
+    selections = planned.cells[0].scenarios if planned.cells else ()
+    globs = dict.fromkeys(glob for each in selections for glob in each.cases)
+    for glob in globs:
+        names = [name for each in selections if glob in each.cases for name in declared[each.scenario]]
+        if not any(fnmatchcase(name, glob) for name in names):
+            raise unknown("case", glob, names)
+    resolved = tuple(kept for each in selections if (kept := _resolved(each, declared[each.scenario])))
+    cells = tuple(replace(cell, scenarios=resolved) for cell in planned.cells)
+    return replace(planned, cells=cells)
+
+
+def _resolved(selection: Selection, names: Iterable[str]) -> Selection | None:
+    """A selection by names; None when its globs mean none of them."""
+    if not selection.cases:
+        return selection
+    wanted = tuple(name for name in names if any(fnmatchcase(name, glob) for glob in selection.cases))
+    return replace(selection, cases=wanted) if wanted else None
 
 
 def matches(word: str, name: str) -> bool:

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
@@ -335,9 +334,9 @@ class _CellWork:
             self.guest = None
 
 
-def _asked(declared: Sequence[Case], patterns: Sequence[str]) -> list[Case]:
-    """The declared cases that a selection's globs mean; all of them without globs."""
-    return [case for case in declared if not patterns or any(fnmatchcase(case.name, each) for each in patterns)]
+def _asked(declared: Sequence[Case], names: Sequence[str]) -> list[Case]:
+    """The declared cases that a selection names; all of them when it names none."""
+    return [case for case in declared if not names or case.name in names]
 
 
 def _not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:

@@ -88,3 +88,22 @@ def test_a_second_run_builds_nothing(quick: Campaign, tmp_path: Path) -> None:
     assert run.done.status == 0
     assert time.monotonic() - started < 60
     assert run.results["counts"] == quick.results["counts"]
+
+
+def test_a_fresh_guest_for_every_scenario(built: None, tmp_path: Path) -> None:
+    campaign = tmp_path / "apart.yaml"
+    campaign.write_text(
+        f"topologies: [{MACHINES[1]}]\nkernels: [expand-fault]\nscenarios: [guards, expand.a0*, limits.c0*]\n"
+        "isolation: fresh\n"
+    )
+    run = run_campaign(tmp_path / "run", str(campaign))
+    assert run.done.status == 0, run.done.stdout[-3000:] + run.done.stderr[-2000:]
+    (journal,) = run.path.glob("cells/*/*/events.jsonl")
+    assert journal.read_text().count('"event": "boot"') == 3
+
+
+def test_a_case_that_nobody_has_is_refused(built: None, tmp_path: Path) -> None:
+    done = lab("run", "quick", "--test", "expand.a01_grow_tuoch", "-o", str(tmp_path / "run"))
+    assert done.status == 64
+    assert "did you mean 'a01_grow_touch'?" in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -12,7 +12,7 @@ import pytest
 
 from lab.errors import UsageError
 from lab.model import CampaignSpec, Kernel, NumaCell, Topology
-from lab.plan import Filters, Plan, Selection, describe, matches, plan
+from lab.plan import Filters, Plan, Selection, describe, matches, plan, resolve_cases
 
 SOURCE = "debian:linux-source-6.12"
 MIB = 1 << 20
@@ -170,3 +170,21 @@ def test_a_plan_as_text() -> None:
         "  pc/fixed  not selected by --topology",
         "  pc/plain  not selected by --topology",
     ]
+
+
+def test_globs_of_cases_become_names_and_a_typo_is_refused() -> None:
+    machine = Topology.model_validate({"name": "m", "arch": "x86_64", "page_size": "4K", "memory": "256M"})
+    spec = CampaignSpec(name="c", topologies=("m",), kernels=("k",))
+    kernels = [Kernel(name="k", source="tarball:x")]
+    declared = {"expand": ["a01_grow", "a02_place"], "guards": ["i01_memfd"]}
+
+    def resolved(*selections: Selection) -> tuple[Selection, ...]:
+        return resolve_cases(plan(spec, [machine], kernels, selections), declared).cells[0].scenarios
+
+    everything = Selection(scenario="guards")
+    some = Selection(scenario="expand", cases=("a01*",))
+    assert resolved(everything, some) == (everything, Selection(scenario="expand", cases=("a01_grow",)))
+    elsewhere = Selection(scenario="guards", cases=("a01*",))
+    assert resolved(some, elsewhere) == (Selection(scenario="expand", cases=("a01_grow",)),)
+    with pytest.raises(UsageError, match="unknown case 'a01_grwo'; did you mean 'a01_grow'"):
+        resolved(Selection(scenario="expand", cases=("a01_grwo",)))
