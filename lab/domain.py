@@ -52,6 +52,18 @@ def sockets_and_cores(topology: Topology) -> tuple[int, int]:
     return topology.vcpus, 1
 
 
+def cpu_model(machine: Machine) -> str:
+    """QEMU's name of the CPU: what the topology says, else the host's under KVM and the architecture's under TCG."""
+    return machine.topology.cpu or ("host" if machine.accelerator == "kvm" else machine.topology.record.cpu)
+
+
+def network(topology: Topology) -> tuple[str, ...]:
+    """QEMU's arguments for the guest's network: cut off, but for a port of QEMU's choice on 127.0.0.1."""
+    record = topology.record
+    device = ",".join(part for part in (record.net_device, f"netdev={NETDEV}", record.net_options) if part)
+    return ("-netdev", f"user,id={NETDEV},restrict=on,hostfwd=tcp:127.0.0.1:0-:22", "-device", device)
+
+
 def domain_xml(machine: Machine) -> str:
     """The domain's XML, indented, ready for virDomainCreateXML."""
     ET.register_namespace("qemu", QEMU_NS)
@@ -96,7 +108,7 @@ def _features(root: ET.Element, topology: Topology) -> None:
 
 def _cpu(root: ET.Element, machine: Machine) -> None:
     topology = machine.topology
-    model = topology.cpu or ("host" if machine.accelerator == "kvm" else topology.record.cpu)
+    model = cpu_model(machine)
     if model == "host":
         cpu = ET.SubElement(root, "cpu", mode="host-passthrough")
     elif model == "max":
@@ -136,13 +148,6 @@ def _devices(root: ET.Element, machine: Machine) -> None:
 
 def _qemu_arguments(root: ET.Element, topology: Topology) -> None:
     """The network goes past libvirt: only QEMU's own option lets it pick the free port on 127.0.0.1 by itself."""
-    record = topology.record
-    device = ",".join(part for part in (record.net_device, f"netdev={NETDEV}", record.net_options) if part)
-    arguments = (
-        *("-netdev", f"user,id={NETDEV},restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
-        *("-device", device),
-        *topology.qemu_args,
-    )
     command = ET.SubElement(root, f"{{{QEMU_NS}}}commandline")
-    for argument in arguments:
+    for argument in (*network(topology), *topology.qemu_args):
         ET.SubElement(command, f"{{{QEMU_NS}}}arg", value=argument)

@@ -7,14 +7,14 @@ import importlib
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import domain
 from lab.accel import Accelerator
 from lab.console import MAX_LOG, Console, Watcher
-from lab.deadline import Deadline
+from lab.deadline import Deadline, pause
 from lab.errors import BootError, DeadlineExceeded, GuestLost, LabError
 from lab.keys import KeyPair
 from lab.outcome import End, Ended
@@ -140,14 +140,7 @@ class Guest:
         if ended.end in (End.LOST, End.PANIC, End.QEMU_DEAD):
             self._wait_for_last_words()
             if ended.end is End.LOST and (gone := self.watch()):
-                return Ended(
-                    end=gone,
-                    status=None,
-                    stdout=ended.stdout,
-                    stderr=ended.stderr,
-                    duration_s=ended.duration_s,
-                    note=ended.note,
-                )
+                return replace(ended, end=gone)
         return ended
 
     def describe(self) -> Description:
@@ -163,8 +156,7 @@ class Guest:
             if not self.domain.alive() or self.console.size() == before:
                 return
             before = self.console.size()
-            with suppress(DeadlineExceeded):
-                self._deadline(LATE_CONSOLE_S / self.accelerator.slowdown, "").wait_for(lambda: False)
+            pause(LATE_CONSOLE_S)
 
     def _deadline(self, seconds: float, what: str) -> Deadline:
         return Deadline.after(seconds, f"{self.name}: {what}", scale=self.accelerator.slowdown)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from lab import data, guestbuild
 from lab.arch import ARCHES
 from lab.cache import Cache
-from lab.factory import Workshop
 from lab.library import Library
 from lab.model import format_size
 from lab.outcome import Case
@@ -18,7 +18,7 @@ def lines(what: str, library: Library, cache: Cache) -> list[str]:
     listings: Mapping[str, Callable[[], list[str]]] = {
         "topologies": lambda: _topologies(library),
         "kernels": lambda: _kernels(library),
-        "scenarios": lambda: _scenarios(library, Workshop(cache=cache).cases()),
+        "scenarios": lambda: _scenarios(library, guestbuild.cases(data.guest_tests(), cache)),
         "campaigns": lambda: _campaigns(library),
         "arches": _arches,
     }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from lab.domain import NETDEV, Machine, command_line, sockets_and_cores
+from lab.domain import Machine, command_line, cpu_model, network, sockets_and_cores
 from lab.model import Topology
 
 MIB = 1 << 20
@@ -16,12 +16,10 @@ def qemu_command(machine: Machine) -> tuple[str, ...]:
     """The emulator's arguments: the same machine, kernel, initrd and kernel arguments; console on stdout."""
     topology = machine.topology
     record = topology.record
-    device = ",".join(part for part in (record.net_device, f"netdev={NETDEV}", record.net_options) if part)
     sockets, cores = sockets_and_cores(topology)
-    cpu = topology.cpu or ("host" if machine.accelerator == "kvm" else record.cpu)
     return (
         str(machine.emulator),
-        *("-M", topology.machine or record.machine, "-accel", machine.accelerator, "-cpu", cpu),
+        *("-M", topology.machine or record.machine, "-accel", machine.accelerator, "-cpu", cpu_model(machine)),
         *(
             "-smp",
             f"{topology.vcpus},sockets={sockets},cores={cores},threads=1",
@@ -32,7 +30,7 @@ def qemu_command(machine: Machine) -> tuple[str, ...]:
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
         *("-kernel", str(machine.image), "-initrd", str(machine.initrd)),
         *("-append", " ".join(command_line(topology))),
-        *("-netdev", f"user,id={NETDEV},restrict=on,hostfwd=tcp:127.0.0.1:0-:22", "-device", device),
+        *network(topology),
         *topology.qemu_args,
     )
 
