@@ -180,12 +180,17 @@ def is_built(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path |
 
 
 def fragments(topology: Topology, kernel: Kernel, directory: Path) -> tuple[tuple[Request, ...], ...]:
-    """The config fragments that a machine and a kernel ask for, general first; a name with a slash is a path."""
-    return tuple(_fragment(name, directory) for name in (*topology.fragments, *kernel.config))
+    """The config fragments that a machine and a kernel ask for, general first.
+
+    A name with a slash is a path. The architecture's record has its own, unless `directory` has a file of that name.
+    """
+    return tuple(_fragment(name, topology.record, directory) for name in (*topology.fragments, *kernel.config))
 
 
-def _fragment(name: str, directory: Path) -> tuple[Request, ...]:
+def _fragment(name: str, arch: Arch, directory: Path) -> tuple[Request, ...]:
     path = Path(name).expanduser() if "/" in name else directory / f"{name}.config"
+    if name in arch.fragments and not path.exists():
+        return kconfig.parse_fragment(arch.fragments[name], f"{name} in lab/arch/{arch.name}.py")
     try:
         text = path.read_text()
     except FileNotFoundError:
