@@ -21,6 +21,10 @@ CONFIG_PPC_PSERIES=y
 CONFIG_ALTIVEC=y
 CONFIG_VSX=y
 CONFIG_PPC_RADIX_MMU=y
+CONFIG_PPC_RADIX_MMU_DEFAULT=y
+CONFIG_PPC_64S_HASH_MMU=y
+# Firmware is asked through Open Firmware's client interface; without this the first thing a kernel does is a trap.
+CONFIG_PPC_OF_BOOT_TRAMPOLINE=y
 CONFIG_HVC_CONSOLE=y
 CONFIG_NR_CPUS=64
 CONFIG_HZ_100=y
