@@ -9,6 +9,11 @@ from pathlib import Path
 from lab.domain import Machine, command_line, network, numa, processors
 
 MIB = 1 << 20
+CONSOLES = {
+    "serial": ("-serial", "stdio"),
+    "sclplm": ("-chardev", "stdio,id=console", "-device", "sclplmconsole,chardev=console"),
+}
+"""What QEMU calls libvirt's consoles, with the terminal behind them."""
 
 
 def qemu_command(machine: Machine) -> tuple[str, ...]:
@@ -20,7 +25,7 @@ def qemu_command(machine: Machine) -> tuple[str, ...]:
         *("-M", topology.machine or record.machine, "-accel", machine.accelerator, *processors(machine)),
         *("-m", f"{topology.total_memory // MIB}M"),
         *numa(topology),
-        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *CONSOLES[record.console_target]),
         *("-kernel", str(machine.image), "-initrd", str(machine.initrd)),
         *("-append", " ".join(command_line(topology))),
         *network(topology),

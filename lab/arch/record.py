@@ -89,7 +89,7 @@ class Arch:
     CPU driver") the domain has no <cpu>, and QEMU is told directly the model and the nodes, which are within it."""
     console: str
     """console= on the kernel's command line."""
-    console_target: Literal["serial", "sclp"] = "serial"
+    console_target: Literal["serial", "sclplm"] = "serial"
     """<target type=...> of the libvirt console device."""
     net_device: str = "virtio-net-pci"
     """QEMU's -device for the guest's network."""

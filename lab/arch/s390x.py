@@ -45,8 +45,9 @@ ARCH = Arch(
     libvirt_arch="s390x",
     machine="s390-ccw-virtio",
     cpu="max",
-    console="ttysclp0",
-    console_target="sclp",
+    # The kernel's SCLP_CONSOLE is the line-mode one; libvirt's plain `sclp` is another driver's (SCLP_VT220_CONSOLE).
+    console="ttyS0",
+    console_target="sclplm",
     net_device="virtio-net-ccw",
     max_vcpus=8,
     no_numa="QEMU refuses -numa for s390-ccw-virtio",
