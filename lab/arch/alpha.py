@@ -20,6 +20,18 @@ CONFIG_NR_CPUS=4
 """,
 }
 
+FIXES = {
+    # Seen with 6.12.117.
+    "arch/alpha/mm/fault.c calls a function that the architecture does not have": """\
+--- a/arch/alpha/mm/fault.c
++++ b/arch/alpha/mm/fault.c
+@@ -241,3 +241,2 @@
+ 		lsb = hstate_index_to_shift(VM_FAULT_GET_HINDEX(fault));
+-	show_signal_msg(regs, address, SIGBUS, "hardware memory error");
+ 	force_sig_mceerr(BUS_MCEERR_AR, (void __user *) address, lsb);
+""",
+}
+
 ARCH = Arch(
     name="alpha",
     uname="alpha",
@@ -31,6 +43,7 @@ ARCH = Arch(
     image_target="vmlinux",
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),
+    fixes=MappingProxyType(FIXES),
     page_sizes=MappingProxyType({8 * KIB: ""}),
     hugepages=MappingProxyType({8 * KIB: ()}),
     qemu="qemu-system-alpha",

@@ -68,6 +68,9 @@ class Arch:
     architecture, the others are chosen by page size and MMU mode."""
     page_sizes: Mapping[int, str]
     """Page size -> which of `fragments` selects it, '' when there is no choice."""
+    fixes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Why -> unified diff: what some trees need to compile for this architecture at all. Applied to every tree that it
+    applies to, for baseline and patched kernel alike; the build's provenance names those that were."""
     mmus: Mapping[str, Mmu] = field(default_factory=lambda: MappingProxyType({"": PLAIN}))
     """Name -> way of translating addresses; the first is what a topology gets that names none."""
     presets: tuple[str, ...] = ()

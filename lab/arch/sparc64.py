@@ -19,6 +19,26 @@ CONFIG_NR_CPUS=4
 """,
 }
 
+FIXES = {
+    # Seen with 6.12.117: fs/fcntl.c stops the build (BUILD_BUG_ON in fcntl_init), since 1 << 25 is __O_TMPFILE here.
+    "FMODE_NONOTIFY has the bit of sparc's O_TMPFILE": """\
+--- a/include/linux/fs.h
++++ b/include/linux/fs.h
+@@ -180,9 +180,9 @@
+  */
+-#define FMODE_NONOTIFY		((__force fmode_t)(1 << 25))
++#define FMODE_NONOTIFY		((__force fmode_t)(1 << 26))
+ 
+ /*
+  * Together with FMODE_NONOTIFY defines which fsnotify events shouldn't be
+  * generated (see below)
+  */
+-#define FMODE_NONOTIFY_PERM	((__force fmode_t)(1 << 26))
++#define FMODE_NONOTIFY_PERM	((__force fmode_t)(1 << 25))
+ 
+""",  # noqa: W293 (a context line that is empty)
+}
+
 ARCH = Arch(
     name="sparc64",
     aliases=("sun4u",),
@@ -31,6 +51,7 @@ ARCH = Arch(
     image_target="vmlinux",
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),
+    fixes=MappingProxyType(FIXES),
     page_sizes=MappingProxyType({8 * KIB: ""}),
     hugepages=MappingProxyType({8 * KIB: (64 * KIB, 8 * MIB, 256 * MIB)}),
     qemu="qemu-system-sparc64",
