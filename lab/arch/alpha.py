@@ -29,7 +29,7 @@ FIXES = {
  		lsb = hstate_index_to_shift(VM_FAULT_GET_HINDEX(fault));
 -	show_signal_msg(regs, address, SIGBUS, "hardware memory error");
  	force_sig_mceerr(BUS_MCEERR_AR, (void __user *) address, lsb);
-""",
+""",  # noqa: E101 (kernel text: tabs)
 }
 
 ARCH = Arch(
