@@ -87,6 +87,9 @@ class Arch:
     """<type machine=...>: QEMU's machine."""
     cpu: str
     """CPU model under TCG."""
+    libvirt_cpus: bool = True
+    """Whether libvirt has a CPU driver for the architecture. Where it has none (9.0: "architecture is not supported by
+    CPU driver") the domain has no <cpu>, and QEMU is told directly the model and the nodes, which are within it."""
     console: str
     """console= on the kernel's command line."""
     console_target: Literal["serial", "sclp"] = "serial"
@@ -97,6 +100,8 @@ class Arch:
     """Further properties of that device, e.g. `romfile=`."""
     cmdline: tuple[str, ...] = ()
     """Kernel arguments that every guest of this architecture needs."""
+    qemu_args: tuple[str, ...] = ()
+    """Arguments of QEMU's for every machine of this architecture, for what libvirt has no words."""
     features: tuple[str, ...] = ()
     """Elements of the domain XML's <features>, e.g. `acpi`."""
     max_vcpus: int = 64
