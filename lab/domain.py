@@ -82,12 +82,13 @@ def domain_xml(machine: Machine) -> str:
     _text(root, "vcpu", str(topology.vcpus))
     _os(root, machine)
     _features(root, topology)
-    _cpu(root, machine)
+    if topology.record.libvirt_cpus:
+        _cpu(root, machine)
     ET.SubElement(root, "clock", offset="utc")
     for event in ("on_poweroff", "on_reboot", "on_crash"):
         _text(root, event, "destroy")
     _devices(root, machine)
-    _qemu_arguments(root, topology)
+    _qemu_arguments(root, machine)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
 
@@ -154,8 +155,10 @@ def _devices(root: ET.Element, machine: Machine) -> None:
     ET.SubElement(devices, "memballoon", model="none")
 
 
-def _qemu_arguments(root: ET.Element, topology: Topology) -> None:
+def _qemu_arguments(root: ET.Element, machine: Machine) -> None:
     """The network goes past libvirt: only QEMU's own option lets it pick the free port on 127.0.0.1 by itself."""
+    topology = machine.topology
     command = ET.SubElement(root, f"{{{QEMU_NS}}}commandline")
-    for argument in (*network(topology), *topology.qemu_args):
+    cpu = () if topology.record.libvirt_cpus else ("-cpu", cpu_model(machine))
+    for argument in (*cpu, *network(topology), *topology.qemu_args):
         ET.SubElement(command, f"{{{QEMU_NS}}}arg", value=argument)

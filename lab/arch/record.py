@@ -57,6 +57,8 @@ class Arch:
     """Prefix of the cross compiler, e.g. `aarch64-linux-gnu-`."""
     packages: tuple[str, ...]
     """Debian packages that compile for and emulate this architecture (on a host of another architecture)."""
+    ldflags: tuple[str, ...] = ()
+    """Arguments for the compiler when it links programs for guests."""
     native_packages: tuple[str, ...] = ()
     """The same on a host of this architecture."""
     image_target: str
@@ -84,6 +86,9 @@ class Arch:
     """<type machine=...>: QEMU's machine."""
     cpu: str
     """CPU model under TCG."""
+    libvirt_cpus: bool = True
+    """Whether libvirt has a CPU driver for the architecture. Where it has none (9.0: "architecture is not supported by
+    CPU driver") the domain names no CPU, and QEMU is told its model directly."""
     console: str
     """console= on the kernel's command line."""
     console_target: Literal["serial", "sclp"] = "serial"

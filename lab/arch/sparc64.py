@@ -37,8 +37,9 @@ ARCH = Arch(
     libvirt_arch="sparc64",
     machine="sun4u",
     cpu="TI-UltraSparc-IIi",
+    libvirt_cpus=False,
     console="ttyS0",
-    net_options="romfile=",
+    net_options="bus=pciB,romfile=",
     max_vcpus=1,
     no_numa="QEMU's sun4u has one CPU and refuses -numa",
 )
