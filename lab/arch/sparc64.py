@@ -32,7 +32,8 @@ ARCH = Arch(
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({8 * KIB: ""}),
-    hugepages=MappingProxyType({8 * KIB: (64 * KIB, 8 * MIB, 256 * MIB)}),
+    # 256M and more only with the pages of a sun4v.
+    hugepages=MappingProxyType({8 * KIB: (64 * KIB, 8 * MIB)}),
     qemu="qemu-system-sparc64",
     libvirt_arch="sparc64",
     machine="sun4u",
