@@ -9,8 +9,6 @@ FRAGMENTS = {
     "arch-alpha": """\
 CONFIG_ALPHA_DP264=y
 CONFIG_ALPHA_EV67=y
-# Clocks and idling by the PALcode of the emulator.
-CONFIG_ALPHA_QEMU=y
 CONFIG_SERIAL_8250=y
 CONFIG_SERIAL_8250_CONSOLE=y
 CONFIG_NR_CPUS=4
