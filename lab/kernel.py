@@ -117,7 +117,8 @@ class Recipe:
     def common(self) -> tuple[str, ...]:
         """What two kernels have in common that differ in their series alone."""
         arch = self.arch
-        facts = (arch.kernel_arch, arch.image_target, arch.image)
+        variables = (f"{name}={value}" for name, value in arch.make_variables.items())
+        facts = (arch.kernel_arch, arch.image_target, arch.image, *variables)
         fixes = (each.sha256 for each in self.fixes)
         return (*facts, self.toolchain.prefix, self.toolchain.version, kconfig.render(self.requests), *fixes)
 
@@ -363,6 +364,7 @@ class _Build:
             "ARCH": self.recipe.arch.kernel_arch,
             "CROSS_COMPILE": chosen.prefix,
             "CC": " ".join(chosen.cached_cc),
+            **self.recipe.arch.make_variables,
             **FIXED,
         }
         # --output-sync keeps the lines of one command together, so that errors of two do not mix.

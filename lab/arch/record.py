@@ -57,12 +57,16 @@ class Arch:
     """Prefix of the cross compiler, e.g. `aarch64-linux-gnu-`."""
     packages: tuple[str, ...]
     """Debian packages that compile for and emulate this architecture (on a host of another architecture)."""
+    ldflags: tuple[str, ...] = ()
+    """Arguments for the compiler when it links programs for guests."""
     native_packages: tuple[str, ...] = ()
     """The same on a host of this architecture."""
     image_target: str
     """make target of the bootable image."""
     image: str
     """Where that image lies below the build directory."""
+    make_variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Further variables for the kernel's make, where its source does not compile without."""
     fragments: Mapping[str, str]
     """Kconfig text by name, merged over images/config/base.config: `arch-<name>` is in every kernel of this
     architecture, the others are chosen by page size and MMU mode."""
