@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import PurePath
 
-from lab.errors import unknown
+from lab.arch import lacking_preset
+from lab.errors import UsageError, unknown
 from lab.model import CampaignSpec, Kernel, Topology, format_size
 
 
@@ -30,11 +32,13 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """What the command line narrows a campaign to. Names, globs and paths; `tests` also `scenario.case` globs."""
+    """What the command line makes of a campaign. Names, globs and paths; `tests` also `scenario.case` globs."""
 
     topologies: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
+    config: tuple[str, ...] = ()
+    """Config fragments (presets, files) for every kernel, merged last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +68,12 @@ class Cell:
     @property
     def name(self) -> str:
         """`topology/kernel`, also the cell's directory below cells/ of a run."""
-        return f"{self.topology.name}/{self.kernel.name}"
+        return cell_name(self.topology, self.kernel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A cell (`topology/kernel`) or a scenario that the campaign has and this plan leaves out."""
+    """A machine, a cell (`topology/kernel`) or a scenario that the campaign has and this plan leaves out."""
 
     what: str
     reason: str
@@ -101,30 +105,63 @@ def plan(
     kernels: Sequence[Kernel],
     scenarios: Sequence[Selection],
     filters: Filters | None = None,
+    *,
+    named: Collection[str] = (),
+    left_out: Sequence[Skipped] = (),
 ) -> Plan:
-    """The plan for everything that is given, narrowed by `filters`; UsageError for a filter that nothing matches."""
+    """The plan for everything that is given, narrowed by `filters`; UsageError for a filter that nothing matches.
+
+    `named` are the topologies that were asked for by name: one that cannot have a kernel's preset is a UsageError,
+    where a topology that a glob meant is left out. `left_out` is what was left out before.
+    """
     filters = filters or Filters()
     wanted_topologies = _narrow("topology", filters.topologies, [each.name for each in topologies])
     wanted_kernels = _narrow("kernel", filters.kernels, [each.name for each in kernels])
     selections = narrow_tests(filters.tests, scenarios)
     chosen = [each for each in topologies if each.name in wanted_topologies]
     variants = [each for each in kernels if each.name in wanted_kernels]
-    builds = _builds(chosen, variants)
+    impossible = _impossible(chosen, variants, named)
+    builds = _builds([pair for pair in product(chosen, variants) if cell_name(*pair) not in impossible])
     cells = [
         Cell(topology=topology, kernel=build.kernel, build=build, scenarios=selections)
         for build in builds
         for topology in chosen
-        if build == build_of(topology, build.kernel)
+        if build == build_of(topology, build.kernel) and cell_name(topology, build.kernel) not in impossible
     ]
     return Plan(
         spec=spec,
         builds=builds,
         cells=tuple(cells),
         skipped=(
+            *left_out,
             *_skipped(topologies, kernels, wanted_topologies, wanted_kernels),
+            *(Skipped(what=what, reason=why) for what, why in impossible.items()),
             *_unselected(scenarios, selections),
         ),
     )
+
+
+def cell_name(topology: Topology, kernel: Kernel) -> str:
+    """`topology/kernel`."""
+    return f"{topology.name}/{kernel.name}"
+
+
+def node_count(topology: Topology) -> int:
+    """How many NUMA nodes a machine has; one where it says nothing about them."""
+    return max(1, len(topology.numa))
+
+
+def _impossible(
+    topologies: Sequence[Topology], kernels: Sequence[Kernel], named: Collection[str]
+) -> Mapping[str, str]:
+    """Cell -> why its kernel cannot be built for its machine; UsageError where the machine was asked for by name."""
+    found: dict[str, str] = {}
+    for topology, kernel in product(topologies, kernels):
+        if why := lacking_preset(topology.record, kernel.config):
+            if topology.name in named:
+                raise UsageError(f"{cell_name(topology, kernel)}: {why}")
+            found[cell_name(topology, kernel)] = why
+    return found
 
 
 def build_of(topology: Topology, kernel: Kernel) -> Build:
@@ -202,9 +239,9 @@ def _narrow(kind: str, words: Iterable[str], names: Sequence[str]) -> set[str]:
     return wanted or set(names)
 
 
-def _builds(topologies: Sequence[Topology], kernels: Sequence[Kernel]) -> tuple[Build, ...]:
+def _builds(pairs: Iterable[tuple[Topology, Kernel]]) -> tuple[Build, ...]:
     """Every image once: trees in the order in which the campaign first asks for them, unpatched kernels first."""
-    asked = list(dict.fromkeys(build_of(topology, kernel) for topology in topologies for kernel in kernels))
+    asked = list(dict.fromkeys(build_of(topology, kernel) for topology, kernel in pairs))
     trees = list(dict.fromkeys(build.tree for build in asked))
     return tuple(sorted(asked, key=lambda build: (trees.index(build.tree), not build.kernel.baseline)))
 
@@ -218,7 +255,7 @@ def _skipped(
         for kernel in kernels:
             why = "--topology" if topology.name not in chosen else "--kernel" if kernel.name not in variants else ""
             if why:
-                left.append(Skipped(what=f"{topology.name}/{kernel.name}", reason=f"not selected by {why}"))
+                left.append(Skipped(what=cell_name(topology, kernel), reason=f"not selected by {why}"))
     return left
 
 
