@@ -17,6 +17,7 @@ from lab.arch import ARCHES
 from lab.cache import Cache
 from lab.evidence import RunDir
 from lab.factory import Workshop, open_factory
+from lab.host import available_memory
 from lab.outcome import Case
 from lab.plan import Plan, resolve_cases
 from lab.runner import Runner
@@ -105,14 +106,6 @@ def jobs_for(plan: Plan, *, cpus: int, memory: int) -> int:
     """How many guests at once: as many as there are CPUs, while the largest of them fit into memory (bytes)."""
     largest = max(cell.topology.total_memory for cell in plan.cells) + GUEST_OVERHEAD
     return max(1, min(cpus, len(plan.cells), memory // largest))
-
-
-def available_memory() -> int:
-    """Bytes that the host can give without swapping."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def host_facts() -> dict[str, object]:

@@ -103,9 +103,34 @@ def main() -> None:
     """
 
 
+class _Size(click.ParamType[int]):
+    """A size such as 8G, in bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from lab.model import parse_size
+
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+SIZE = _Size()
+
+
+def configured(command: Command) -> Command:
+    """The option that adds to the configuration of kernels."""
+    return click.option("--config", multiple=True, metavar="PRESET", help="Into every kernel: kasan, FILE.config, ...")(
+        command
+    )
+
+
 def filtered(command: Command) -> Command:
-    """The options that narrow a campaign; the same on plan, build and run."""
+    """The options that narrow a campaign, or add to its kernels; the same on plan, build and run."""
     for option in (
+        configured,
         click.option("--test", "tests", multiple=True, metavar="GLOB", help="Only these scenarios or scenario.case."),
         click.option("--kernel", "-k", "kernels", multiple=True, metavar="K", help="Only these kernels (or a file)."),
         click.option("--topology", "-t", "topologies", multiple=True, metavar="T", help="Only these machines."),
@@ -117,6 +142,7 @@ def filtered(command: Command) -> Command:
 def on_guest(command: Command) -> Command:
     """The options that choose one cell."""
     for option in (
+        configured,
         click.option("--connect", metavar="URI", help="libvirt connection instead of the embedded driver."),
         click.option("--kernel", "-k", "kernel_word", required=True, metavar="K", help="Name or YAML file."),
         click.option("--topology", "-t", "topology_word", required=True, metavar="T", help="Name or YAML file."),
@@ -125,10 +151,10 @@ def on_guest(command: Command) -> Command:
     return command
 
 
-def _filters(topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str]) -> Filters:
+def _filters(topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str], config: Sequence[str]) -> Filters:
     from lab.plan import Filters
 
-    return Filters(topologies=tuple(topologies), kernels=tuple(kernels), tests=tuple(tests))
+    return Filters(topologies=tuple(topologies), kernels=tuple(kernels), tests=tuple(tests), config=tuple(config))
 
 
 def _library() -> Library:
@@ -184,36 +210,65 @@ def list_(what: str) -> None:
         out.print(line, markup=False)
 
 
+def packed(command: Command) -> Command:
+    """The options that say what may run at once."""
+    for option in (
+        click.option("--memory", type=SIZE, metavar="SIZE", help="For guests and compilers [what is available]."),
+        click.option("--jobs", "-j", type=click.IntRange(1, 64), help="Guests at once [as CPUs and memory allow]."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("campaign")
 @filtered
-def plan(campaign: str, topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str]) -> None:
-    """What would run, what is skipped and why; builds nothing.
+@packed
+def plan(
+    campaign: str,
+    topologies: Sequence[str],
+    kernels: Sequence[str],
+    tests: Sequence[str],
+    config: Sequence[str],
+    jobs: int | None,
+    memory: int | None,
+) -> None:
+    """What would run, what of it is built, how long it will take, what is skipped and why; builds nothing.
 
     \b
     lab plan quick
     lab plan quick --topology 'arm64-*' --test 'limits.*'
+    lab plan all-arches --config debug-vm
     """
+    from lab import outlook
     from lab.plan import describe
 
-    planned = _library().plan(campaign, _filters(topologies, kernels, tests))
-    console().print(describe(planned), markup=False)
+    cache = _cache()
+    given = outlook.packing(cache, jobs=jobs, memory=memory)
+    planned = outlook.here(_library().plan(campaign, _filters(topologies, kernels, tests, config)), given)
+    console().print(describe(*outlook.look(planned, given, cache)), markup=False)
 
 
 @main.command()
 @click.argument("campaign")
 @filtered
-def build(campaign: str, topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str]) -> None:
+def build(
+    campaign: str, topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str], config: Sequence[str]
+) -> None:
     """Build kernels, userland and guest tests of a campaign; boots nothing.
 
     \b
     lab build quick
+    lab build quick --config kasan
     """
+    from lab import outlook
     from lab.factory import Workshop
     from lab.screen import screen
 
-    planned = _library().plan(campaign, _filters(topologies, kernels, tests))
-    workshop = Workshop(cache=_cache())
+    cache = _cache()
+    filters = _filters(topologies, kernels, tests, config)
+    planned = outlook.here(_library().plan(campaign, filters), outlook.packing(cache))
+    workshop = Workshop(cache=cache)
     with screen(console(), planned.cells) as shown, _builds_end_with_us():
         for cell in planned.cells:
             shown.cell(cell, "building")
@@ -234,6 +289,7 @@ def run(
     topologies: Sequence[str],
     kernels: Sequence[str],
     tests: Sequence[str],
+    config: Sequence[str],
     output: Path | None,
     jobs: int | None,
     connect: str | None,
@@ -247,7 +303,7 @@ def run(
     lab run quick -t arm64-64k-2node --test 'expand.a0*'
     lab run quick -k baseline -k ./my-kernel.yaml
     """
-    planned = _library().plan(campaign, _filters(topologies, kernels, tests))
+    planned = _library().plan(campaign, _filters(topologies, kernels, tests, config))
     if not planned.cells:
         raise UsageError(f"campaign {campaign}: nothing is left to run", hint="`lab plan` says why")
     return _campaign(planned, output, jobs, connect)
@@ -293,7 +349,13 @@ def _builds_end_with_us() -> Iterator[None]:
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, help="Seconds on real hardware [60].")
 def exec_(
-    topology_word: str, kernel_word: str, connect: str | None, program: str, args: Sequence[str], timeout: float
+    topology_word: str,
+    kernel_word: str,
+    config: Sequence[str],
+    connect: str | None,
+    program: str,
+    args: Sequence[str],
+    timeout: float,
 ) -> int:
     """Push a program into a guest, run it there, and exit with its status (125: the lab itself failed).
 
@@ -306,7 +368,7 @@ def exec_(
     from lab import oneshot
 
     try:
-        with _one_guest(topology_word, kernel_word, connect) as (factory, ready):
+        with _one_guest(topology_word, kernel_word, config, connect) as (factory, ready):
             return oneshot.execute(factory, ready, program, args, timeout_s=timeout)
     except UsageError:
         raise
@@ -317,7 +379,7 @@ def exec_(
 
 @main.command()
 @on_guest
-def shell(topology_word: str, kernel_word: str, connect: str | None) -> int:
+def shell(topology_word: str, kernel_word: str, config: Sequence[str], connect: str | None) -> int:
     """An interactive shell in a fresh guest; `exit` ends both.
 
     \b
@@ -325,17 +387,23 @@ def shell(topology_word: str, kernel_word: str, connect: str | None) -> int:
     """
     from lab import oneshot
 
-    with _one_guest(topology_word, kernel_word, connect) as (factory, ready):
+    with _one_guest(topology_word, kernel_word, config, connect) as (factory, ready):
         return oneshot.shell(factory, ready)
 
 
 @contextmanager
-def _one_guest(topology_word: str, kernel_word: str, uri: str | None) -> Iterator[tuple[Factory, Ready]]:
+def _one_guest(
+    topology_word: str, kernel_word: str, config: Sequence[str], uri: str | None
+) -> Iterator[tuple[Factory, Ready]]:
     """Everything for one cell, built where it is missing (said on stderr)."""
+    from lab import arch
     from lab.factory import open_factory
 
     library = _library()
-    topology, kernel = library.topology(topology_word), library.kernel(kernel_word)
+    topology = library.topology(topology_word)
+    kernel = library.with_config(library.kernel(kernel_word), config)
+    if why := arch.lacking_preset(topology.record, kernel.config):
+        raise UsageError(f"{topology.name}/{kernel.name}: {why}")
     with _builds_end_with_us(), open_factory(_cache(), uri=uri) as factory:
         yield factory, factory.ready(topology, kernel, _tell_on_stderr())
 

@@ -179,6 +179,25 @@ def is_built(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path |
     return key is not None and cache.has(ENTRY, key)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A build of a kernel that is in the cache: what for, from nothing or not, and the seconds it took."""
+
+    arch: str
+    full: bool
+    seconds: float
+
+
+def past_builds(cache: Cache) -> tuple[Past, ...]:
+    """The builds whose kernels are in the cache, oldest first."""
+    found = sorted((cache.root / ENTRY).glob("*/build.json"), key=lambda path: path.stat().st_mtime)
+    told = (json.loads(path.read_text()) for path in found)
+    return tuple(
+        Past(arch=str(facts.get("arch", "")), full=bool(facts["full_build"]), seconds=float(facts["build_s"]))
+        for facts in told
+    )
+
+
 def fragments(topology: Topology, kernel: Kernel, directory: Path) -> tuple[tuple[Request, ...], ...]:
     """The config fragments that a machine and a kernel ask for, general first.
 
@@ -389,6 +408,7 @@ class _Build:
         notes = _notes(directory / "vmlinux")
         (into / "notes").write_bytes(notes)
         all_facts = {
+            "arch": recipe.arch.name,
             **recipe.provenance(),
             **facts,
             "image": image,
