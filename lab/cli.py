@@ -7,6 +7,7 @@ libvirt.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -103,21 +104,14 @@ def main() -> None:
     """
 
 
-class _Size(click.ParamType[int]):
+def _size(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
     """A size such as 8G, in bytes."""
+    from lab.model import parse_size
 
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from lab.model import parse_size
-
-        try:
-            return parse_size(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-SIZE = _Size()
+    try:
+        return None if value is None else parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def configured(command: Command) -> Command:
@@ -196,15 +190,20 @@ LISTS = ("topologies", "kernels", "scenarios", "campaigns", "arches")
 
 @main.command("list")
 @click.argument("what", type=click.Choice(LISTS))
-def list_(what: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs, with all there is to say.")
+def list_(what: str, *, as_json: bool) -> None:
     """What there is to choose from.
 
     \b
     lab list topologies
     lab list scenarios
+    lab list arches --json
     """
     from lab import listing
 
+    if as_json:
+        print(json.dumps(listing.entries(what, _library(), _cache()), indent=2))
+        return
     out = console()
     for line in listing.lines(what, _library(), _cache()):
         out.print(line, markup=False)
@@ -213,7 +212,7 @@ def list_(what: str) -> None:
 def packed(command: Command) -> Command:
     """The options that say what may run at once."""
     for option in (
-        click.option("--memory", type=SIZE, metavar="SIZE", help="For guests and compilers [what is available]."),
+        click.option("--memory", callback=_size, metavar="SIZE", help="For guests and compilers [what is available]."),
         click.option("--jobs", "-j", type=click.IntRange(1, 64), help="Guests at once [as CPUs and memory allow]."),
     ):
         command = option(command)
