@@ -51,7 +51,7 @@ class Task:
 
 @dataclass(slots=True)
 class Schedule:
-    """Tasks that wait and tasks that run. The caller adds them, asks which to start now, and says when one has ended."""
+    """Tasks that wait and tasks that run. The caller adds them, asks which to start, and says when one has ended."""
 
     budget: Budget
     _waiting: list[Task] = field(default_factory=list)
