@@ -21,7 +21,7 @@ from lab.deadline import Deadline
 from lab.errors import BootError, GuestLost, LabError
 from lab.evidence import CellDir
 from lab.guest import DIRECTORY, Description
-from lab.outcome import Case, CellStatus, End, Ended, Mismatch, Run
+from lab.outcome import Case, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.plan import Cell, Selection
 
 INTERRUPTED = "the run was interrupted"
@@ -50,6 +50,7 @@ class GuestLike(Protocol):
     def push(self, programs: Mapping[str, Path]) -> None: ...
     def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended: ...
     def describe(self) -> Description: ...
+    def usage(self) -> Usage | None: ...
     def close(self) -> None: ...
 
 
@@ -241,6 +242,8 @@ class CellWork:
 
     def _drop_guest(self) -> None:
         if self.guest is not None:
+            if usage := self.guest.usage():
+                self.evidence.usage(usage)
             self.guest.close()
             self.guest = None
 

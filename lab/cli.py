@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lab.cache import Cache
     from lab.factory import Factory, Ready
     from lab.library import Library
+    from lab.outlook import Packing
     from lab.plan import Filters, Plan
 
 EXIT_USAGE = 64
@@ -281,7 +282,7 @@ def build(
 @click.argument("campaign")
 @filtered
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Directory of the run [results/TIME-CAMPAIGN].")
-@click.option("--jobs", "-j", type=click.IntRange(1, 64), help="Guests at once [as CPUs and memory allow].")
+@packed
 @click.option("--connect", metavar="URI", help="libvirt connection instead of the embedded driver.")
 def run(
     campaign: str,
@@ -291,6 +292,7 @@ def run(
     config: Sequence[str],
     output: Path | None,
     jobs: int | None,
+    memory: int | None,
     connect: str | None,
 ) -> int:
     """Build what is missing, boot every machine with every kernel, run the scenarios, compare.
@@ -302,15 +304,18 @@ def run(
     lab run quick -t arm64-64k-2node --test 'expand.a0*'
     lab run quick -k baseline -k ./my-kernel.yaml
     """
-    planned = _library().plan(campaign, _filters(topologies, kernels, tests, config))
+    from lab import outlook
+
+    given = outlook.packing(_cache(), jobs=jobs, memory=memory)
+    planned = outlook.here(_library().plan(campaign, _filters(topologies, kernels, tests, config)), given)
     if not planned.cells:
         raise UsageError(f"campaign {campaign}: nothing is left to run", hint="`lab plan` says why")
-    return _campaign(planned, output, jobs, connect)
+    return _campaign(planned, output, given, connect)
 
 
-def _campaign(planned: Plan, output: Path | None, jobs: int | None, uri: str | None) -> int:
+def _campaign(planned: Plan, output: Path | None, given: Packing, uri: str | None) -> int:
     """Run a plan and report on it, also when it was interrupted."""
-    from lab import campaign, evidence, report
+    from lab import campaign, evidence, history, report
     from lab.compare import conclude
 
     out = console()
@@ -319,11 +324,12 @@ def _campaign(planned: Plan, output: Path | None, jobs: int | None, uri: str | N
     opened = campaign.open_run(planned, cache, output)
     try:
         with _builds_end_with_us():
-            campaign.execute(opened, cache, console=out, jobs=jobs, uri=uri)
+            campaign.execute(opened, cache, console=out, packing=given, uri=uri)
     except KeyboardInterrupt:
         interrupted = True
         print("lab: interrupted; what was found is kept", file=sys.stderr)
     summary = conclude(evidence.load(opened.path))
+    history.record(cache, summary.evidence)
     opened.run_dir.write_reports(summary)
     out.print(report.render(summary, "text"), markup=False)
     out.print(f"results: {opened.path}", markup=False)

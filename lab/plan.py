@@ -80,6 +80,8 @@ class Skipped:
 
     what: str
     reason: str
+    by_host: bool = False
+    """Left out because it cannot be built or run here, not because it is not wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +143,7 @@ def plan(
         skipped=(
             *left_out,
             *_skipped(topologies, kernels, wanted_topologies, wanted_kernels),
-            *(Skipped(what=what, reason=why) for what, why in impossible.items()),
+            *(Skipped(what=what, reason=why, by_host=True) for what, why in impossible.items()),
             *_unselected(scenarios, selections),
         ),
     )
@@ -290,7 +292,7 @@ def possible(planned: Plan, lacking: Mapping[str, str]) -> Plan:
         planned,
         cells=cells,
         builds=tuple(build for build in planned.builds if build in left),
-        skipped=(*planned.skipped, *(Skipped(what=what, reason=reason) for what, reason in gone.items())),
+        skipped=(*planned.skipped, *(Skipped(what=what, reason=reason, by_host=True) for what, reason in gone.items())),
     )
 
 

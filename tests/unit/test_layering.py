@@ -24,7 +24,7 @@ LAYERS = (
     "proc cache keys reaper accel vm ssh guest evidence host"
     " debian source series worktree toolchain kernel guestbuild rootfs history",
     # stages: a campaign from its plan to its evidence
-    "screen factory cellwork runner campaign oneshot listing outlook",
+    "screen outlook factory cellwork runner campaign oneshot listing",
     # the command line
     "cli __main__",
 )
