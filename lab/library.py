@@ -281,7 +281,7 @@ def _unwanted(spec: CampaignSpec, topology: Topology, chosen: Sequence[Topology]
     """Why a campaign that selects by property leaves a machine out; empty when it does not."""
     nodes = node_count(topology)
     if spec.nodes and not spec.nodes[0] <= nodes <= spec.nodes[1]:
-        return f"nodes: {format_range(spec.nodes)}"
+        return f"the campaign wants nodes: {format_range(spec.nodes)}"
     for other in chosen if spec.one_per else ():
         if all(getattr(other, name) == getattr(topology, name) for name in spec.one_per):
             return f"one_per: {' '.join(spec.one_per)}, and there is {other.name}"

@@ -328,6 +328,7 @@ def describe(plan: Plan, outlook: Outlook | None = None) -> str:
     """The plan as `lab plan` shows it."""
     lines = _wrap(f"campaign {plan.name}" + (f": {plan.spec.description}" if plan.spec.description else ""))
     lines += _section(_kernels_title(plan, outlook), _build_rows(plan.builds, outlook))
+    lines += _section("sources", _sources(plan.builds))
     lines += _section("guests", [_cell_row(cell, outlook) for cell in plan.cells])
     if plan.cells:
         how = "a fresh guest for each" if plan.spec.isolation == "fresh" else "one guest for all of them"
@@ -363,6 +364,12 @@ def _build_rows(builds: Sequence[Build], outlook: Outlook | None) -> list[tuple[
             cost = "built" if build in outlook.built else f"{cost}, {format_time(outlook.build_s[build])}"
         rows.append((build.arch, kernel.name, cost, " ".join(each for each in build.fragments if each != "base")))
     return rows
+
+
+def _sources(builds: Sequence[Build]) -> list[tuple[str, ...]]:
+    """What each kernel is made of."""
+    kernels = {build.kernel.name: build.kernel for build in builds}
+    return [(name, " + ".join(filter(None, (each.source, each.series)))) for name, each in kernels.items()]
 
 
 def _cell_row(cell: Cell, outlook: Outlook | None) -> tuple[str, ...]:

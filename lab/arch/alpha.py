@@ -32,6 +32,7 @@ ARCH = Arch(
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({8 * KIB: ""}),
+    presets=("debug-vm",),
     hugepages=MappingProxyType({8 * KIB: ()}),
     qemu="qemu-system-alpha",
     libvirt_arch="alpha",

@@ -32,6 +32,7 @@ ARCH = Arch(
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({8 * KIB: ""}),
+    presets=("debug-vm", "lockdep"),
     hugepages=MappingProxyType({8 * KIB: (64 * KIB, 8 * MIB, 256 * MIB)}),
     qemu="qemu-system-sparc64",
     libvirt_arch="sparc64",
