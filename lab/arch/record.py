@@ -78,7 +78,9 @@ class Arch:
     mmus: Mapping[str, Mmu] = field(default_factory=lambda: MappingProxyType({"": PLAIN}))
     """Name -> way of translating addresses; the first is what a topology gets that names none."""
     presets: tuple[str, ...] = ()
-    """Debug presets (fragments in images/config) that its kernels can have."""
+    """Debug presets (fragments in images/config) that its kernels can have, by Kconfig of 6.12: kasan needs
+    HAVE_ARCH_KASAN (on powerpc with the radix MMU alone), ubsan ARCH_HAS_UBSAN, lockdep LOCKDEP_SUPPORT and a kernel
+    that can be preempted."""
     hugepages: Mapping[int, tuple[int, ...]]
     """Base page size -> hugetlb page sizes that exist with it."""
 
