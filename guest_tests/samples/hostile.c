@@ -69,7 +69,7 @@ static void forever(void)
 /* Sends a signal to every process whose command begins with `name`, ourselves left out. */
 static void signal_all(const char *name, int number)
 {
-	for (int pid = 2; pid < 4096; pid++) {
+	for (int pid = 2; pid < 10000; pid++) {
 		char path[32], command[32] = "";
 		FILE *file;
 
@@ -87,7 +87,7 @@ static void signal_all(const char *name, int number)
 
 static void flood(int file)
 {
-	static char water[65536];
+	static char water[64 * 1000];
 
 	for (size_t i = 0; i < sizeof(water); i++)
 		water[i] = i % 64 == 63 ? '\n' : 'w';
