@@ -71,7 +71,7 @@ def damaged(kind: str, name: str, damage: Callable[[Path], None]) -> Callable[[P
     """Every file of a name in one kind of cache entry is damaged."""
 
     def inject(place: Place) -> Done:
-        found = [path for path in place.private(kind).glob(f"*/{name}") if path.is_file()]
+        found = place.private(kind, name)
         if not found:
             raise NotInjected(f"the cache has no {kind}/*/{name}")
         for path in found:
@@ -117,7 +117,7 @@ def may_not_write(directory: Callable[[Place], Path]) -> Callable[[Place], Done]
 
 def may_not_read(kind: str, name: str) -> Callable[[Place], Done]:
     def inject(place: Place) -> Done:
-        for path in place.private(kind).glob(f"*/{name}"):
+        for path in place.private(kind, name):
             path.chmod(0)
         return place.campaign(prefix=BOUND)
 

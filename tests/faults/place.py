@@ -140,14 +140,20 @@ class Place:
         """The fault comes now: what has a verdict by now must have it in the end."""
         self.finished |= {each.label: each.outcome for each in self.verdicts().records if _stands(each.outcome)}
 
-    def private(self, kind: str) -> Path:
-        """A copy of one kind of the cache's entries, to be hurt."""
+    def private(self, kind: str, name: str) -> list[Path]:
+        """The files of one name in one kind of cache entry, as copies to be hurt; all else there is shared still."""
+
+        def copy(source: str, target: str) -> None:
+            if Path(source).name == name:
+                shutil.copy2(source, target)
+            else:
+                os.link(source, target)
+
         place = self.cache / kind
-        if place.is_symlink():
-            shared = place.resolve()
-            place.unlink()
-            shutil.copytree(shared, place)
-        return place
+        shared = place.resolve()
+        place.unlink()
+        shutil.copytree(shared, place, copy_function=copy)
+        return [path for path in place.glob(f"*/{name}") if path.is_file()]
 
     def emulators(self) -> list[int]:
         """Process ids of QEMUs that boot from this place's cache."""
