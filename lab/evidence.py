@@ -15,12 +15,16 @@ whose journal does not end is BROKEN.
 
 from __future__ import annotations
 
+import errno
 import json
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
+from stat import S_ISREG
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -30,7 +34,7 @@ from lab.cache import explain_os_error, write_atomic
 from lab.compare import Summary
 from lab.console import Console
 from lab.errors import InfraError, InputError, UsageError
-from lab.outcome import CellResult, CellStatus, End, Evidence, Mismatch, Run
+from lab.outcome import CellResult, CellStatus, End, Evidence, Mismatch, Run, Usage
 from lab.untrusted import one_line
 
 MAX_KTAP = 4 << 20
@@ -38,6 +42,7 @@ MAX_STDERR = 16 << 10
 MAX_TAIL = 32 << 10
 """Bytes of the end of a console that are read for a cell that is not OK."""
 MAX_JOURNAL = 64 << 20
+MAX_METADATA = 64 << 20
 LATEST = "latest"
 NOT_DONE = "the lab ended before this cell was done"
 
@@ -71,6 +76,11 @@ class CellDir:
     def boot(self, *, accelerator: str, boot_s: float | None, attempt: int = 1) -> None:
         """A guest was started (and took `boot_s` to its ready line)."""
         self._append({"event": "boot", "accelerator": accelerator, "boot_s": boot_s, "attempt": attempt})
+
+    def usage(self, usage: Usage) -> None:
+        """A guest ended; what its emulator took."""
+        told = {"peak": usage.peak, "cpu_s": round(usage.cpu_s, 2), "life_s": round(usage.life_s, 2)}
+        self._append({"event": "usage", **told})
 
     def finish(self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = ()) -> None:
         """What became of the cell. The last word counts; without one the cell is BROKEN."""
@@ -276,6 +286,13 @@ class _Boot(_Strict):
     boot_s: float | None = None
 
 
+class _Usage(_Strict):
+    event: Literal["usage"]
+    peak: Annotated[int, Field(ge=0)]
+    cpu_s: Annotated[float, Field(ge=0)]
+    life_s: Annotated[float, Field(ge=0)]
+
+
 class _Mismatch(_Strict):
     fact: str
     asked: str
@@ -305,8 +322,8 @@ class _Run(_Strict):
     cases: tuple[str, ...] = ()
 
 
-_Event = Annotated[_Boot | _Cell | _Run, Field(discriminator="event")]
-_EVENT: TypeAdapter[_Boot | _Cell | _Run] = TypeAdapter(_Event)
+_Event = Annotated[_Boot | _Usage | _Cell | _Run, Field(discriminator="event")]
+_EVENT: TypeAdapter[_Boot | _Usage | _Cell | _Run] = TypeAdapter(_Event)
 
 
 def load(directory: Path) -> Evidence:
@@ -321,23 +338,35 @@ def load(directory: Path) -> Evidence:
 
 def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...]]:
     try:
-        raw = json.loads(path.read_bytes())
+        data = _regular(path, 0, MAX_METADATA + 1)
+        if len(data) > MAX_METADATA:
+            raise InputError(path, None, None, f"expected at most {MAX_METADATA >> 20} MiB")
+        raw = json.loads(data)
         checked = _Metadata.model_validate(raw)
     except FileNotFoundError:
         raise InputError(path, None, None, "no such file: expected the directory of a run of the lab") from None
     except OSError as error:
         raise InputError(path, None, None, f"cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise InputError(path, line, None, "expected JSON") from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(path, None, key or None, one_line(first["msg"])) from None
+    except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number of thousands of digits
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise InputError(path, line, None, "expected JSON") from None
     return raw, checked.cells
 
 
 def _cell(directory: Path, topology: str, kernel: str) -> CellResult:
+    """One cell as its files have it. Where one of them cannot be read the cell is BROKEN, and the others stand."""
+    try:
+        return _told(directory, topology, kernel)
+    except InfraError as error:
+        reason = f"its files cannot be read: {error}"
+        return CellResult(topology=topology, kernel=kernel, status=CellStatus.BROKEN, reason=reason)
+
+
+def _told(directory: Path, topology: str, kernel: str) -> CellResult:
     """One cell from its journal: the last boot and the last verdict count, and every run."""
     path = directory / "cells" / topology / kernel
     events, damaged = _journal(path / "events.jsonl")
@@ -355,14 +384,21 @@ def _cell(directory: Path, topology: str, kernel: str) -> CellResult:
         mismatches=tuple(Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches),
         runs=tuple(_run(path, event) for event in events if isinstance(event, _Run)),
         console="" if verdict.status is CellStatus.OK else _console_tail(path / "console.log"),
+        usage=_total([event for event in events if isinstance(event, _Usage)]),
     )
 
 
-def _journal(path: Path) -> tuple[list[_Boot | _Cell | _Run], int]:
+def _total(events: Sequence[_Usage]) -> Usage | None:
+    """What the emulators of a cell took together; None when nobody could tell."""
+    each = [Usage(peak=event.peak, cpu_s=event.cpu_s, life_s=event.life_s) for event in events]
+    return reduce(operator.add, each) if each else None
+
+
+def _journal(path: Path) -> tuple[list[_Boot | _Usage | _Cell | _Run], int]:
     """Events of a journal and how many of its lines are damaged; the torn last line of a killed lab is not counted."""
     raw = _slice(path, 0, MAX_JOURNAL)
     *lines, _ = raw.split(b"\n")
-    events: list[_Boot | _Cell | _Run] = []
+    events: list[_Boot | _Usage | _Cell | _Run] = []
     damaged = 0
     for line in lines:
         try:
@@ -397,13 +433,24 @@ def _console_tail(path: Path) -> str:
 def _slice(path: Path, start: int, end: int) -> bytes:
     """Bytes of a file; none where there is none. A file that cannot be read is the lab's trouble: InfraError."""
     try:
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(max(0, end - start))
+        return _regular(path, start, end)
     except FileNotFoundError:
         return b""
     except OSError as error:
         raise explain_os_error(error, str(path)) from error
+
+
+def _regular(path: Path, start: int, end: int) -> bytes:
+    """Bytes of a file; OSError where it is none.
+
+    A directory of results may come from anywhere: pipes and devices are not waited for, links not followed out of it.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    with os.fdopen(handle, "rb") as file:
+        if not S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        file.seek(start)
+        return file.read(max(0, min(end, os.fstat(handle).st_size) - start))  # read() makes room for what it is told
 
 
 def _text(raw: bytes) -> str:

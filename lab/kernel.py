@@ -37,6 +37,8 @@ ENTRY = "kernel"
 CONFIG_ENTRY = "kconfig"
 BUILD_S = 4 * 3600.0
 CONFIGURE_S = 900.0
+NICE = 10
+"""Compilers give way to guests, whose tests have deadlines, and take all they leave."""
 
 # What the kernel would otherwise take from the clock and the host, and print in its banner.
 FIXED = {
@@ -98,6 +100,8 @@ class BuiltKernel:
         }
 
 
+PARALLEL = 0.85
+"""How much of all CPUs a build keeps busy: configuration and linking are one process."""
 _PATHS = ("image", "config", "notes", "system_map", "log")
 _FACTS = tuple(name for name in BuiltKernel.__dataclass_fields__ if name not in _PATHS)
 
@@ -190,6 +194,31 @@ def is_built(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path |
     """Whether `build` would find it in the cache."""
     key = key_of(kernel, topology, cache=cache, images=images)
     return key is not None and cache.has(ENTRY, key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A build of a kernel that is in the cache: what for, from nothing or not, and the seconds it took, or would have
+    taken on a free host."""
+
+    arch: str
+    full: bool
+    seconds: float
+
+
+def past_builds(cache: Cache) -> tuple[Past, ...]:
+    """The builds whose kernels are in the cache, oldest first."""
+    found = sorted((cache.root / ENTRY).glob("*/build.json"), key=lambda path: path.stat().st_mtime)
+    told = (json.loads(path.read_text()) for path in found)
+    return tuple(
+        Past(arch=facts.get("arch", ""), full=facts["full_build"], seconds=_free_host_s(facts)) for facts in told
+    )
+
+
+def _free_host_s(facts: Mapping[str, Any]) -> float:
+    """How long a build takes with all CPUs to itself; where nobody counted CPU seconds, how long it took."""
+    spent, cpu_s = float(facts["build_s"]), facts.get("cpu_s")
+    return min(spent, cpu_s / toolchain.jobs() / PARALLEL) if cpu_s else spent
 
 
 def fragments(topology: Topology, kernel: Kernel, directory: Path) -> tuple[tuple[Request, ...], ...]:
@@ -352,6 +381,7 @@ class _Build:
                 timeout_s=timeout_s,
                 on_line=meter,
                 pass_fds=[tree.lock],
+                nice=NICE,
             )
         if done.status:
             raise self._failure(tree, target, log_path, done.status)
@@ -413,6 +443,7 @@ class _Build:
         notes = _notes(directory / "vmlinux")
         (into / "notes").write_bytes(notes)
         all_facts = {
+            "arch": recipe.arch.name,
             **recipe.provenance(),
             **facts,
             "image": image,

@@ -48,6 +48,7 @@ ARCH = Arch(
     fragments=MappingProxyType(FRAGMENTS),
     fixes=MappingProxyType(FIXES),
     page_sizes=MappingProxyType({8 * KIB: ""}),
+    presets=("debug-vm",),
     hugepages=MappingProxyType({8 * KIB: ()}),
     qemu="qemu-system-alpha",
     libvirt_arch="alpha",

@@ -85,6 +85,7 @@ ARCH = Arch(
             ),
         }
     ),
+    presets=("debug-vm", "lockdep", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: (4 * MIB,)}),
     qemu="qemu-system-i386",
     libvirt_arch="i686",

@@ -44,6 +44,7 @@ ARCH = Arch(
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({4 * KIB: ""}),
+    presets=("debug-vm",),
     hugepages=MappingProxyType({4 * KIB: ()}),
     qemu="qemu-system-m68k",
     libvirt_arch="m68k",

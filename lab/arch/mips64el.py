@@ -64,6 +64,7 @@ ARCH = Arch(
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({4 * KIB: "mips64el-4k", 16 * KIB: "mips64el-16k", 64 * KIB: "mips64el-64k"}),
+    presets=("debug-vm", "lockdep", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: (2 * MIB,), 16 * KIB: (32 * MIB,), 64 * KIB: (512 * MIB,)}),
     qemu="qemu-system-mips64el",
     libvirt_arch="mips64el",

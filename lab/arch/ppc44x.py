@@ -44,6 +44,7 @@ ARCH = Arch(
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({256 * KIB: "ppc44x-256k"}),
+    presets=("debug-vm", "lockdep", "ubsan"),
     hugepages=MappingProxyType({256 * KIB: ()}),
     qemu="qemu-system-ppc",
     libvirt_arch="ppc",

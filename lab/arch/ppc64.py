@@ -67,6 +67,7 @@ ARCH = Arch(
             ),
         }
     ),
+    presets=("debug-vm", "kasan", "lockdep", "ubsan"),
     hugepages=MappingProxyType({64 * KIB: (2 * MIB, GIB)}),
     qemu="qemu-system-ppc64",
     libvirt_arch="ppc64",

@@ -68,6 +68,7 @@ ARCH = Arch(
             ),
         }
     ),
+    presets=("debug-vm", "kasan", "lockdep", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: (2 * MIB, GIB), 64 * KIB: (2 * MIB, GIB)}),
     qemu="qemu-system-ppc64",
     libvirt_arch="ppc64le",

@@ -78,7 +78,9 @@ class Arch:
     mmus: Mapping[str, Mmu] = field(default_factory=lambda: MappingProxyType({"": PLAIN}))
     """Name -> way of translating addresses; the first is what a topology gets that names none."""
     presets: tuple[str, ...] = ()
-    """Debug presets (fragments in images/config) that its kernels can have."""
+    """Debug presets (fragments in images/config) that its kernels can have, by Kconfig of 6.12: kasan needs
+    HAVE_ARCH_KASAN (on powerpc with the radix MMU alone), ubsan ARCH_HAS_UBSAN, lockdep LOCKDEP_SUPPORT and a kernel
+    that can be preempted."""
     hugepages: Mapping[int, tuple[int, ...]]
     """Base page size -> hugetlb page sizes that exist with it."""
 
@@ -91,6 +93,8 @@ class Arch:
     """<type machine=...>: QEMU's machine."""
     cpu: str
     """CPU model under TCG."""
+    cpu_without: tuple[str, ...] = ()
+    """Features of that model that are switched off, because the emulator gets them wrong."""
     libvirt_cpus: bool = True
     """Whether libvirt has a CPU driver for the architecture. Where it has none (9.0: "architecture is not supported by
     CPU driver") the domain has no <cpu>, and QEMU is told directly the model and the nodes, which are within it."""

@@ -58,6 +58,7 @@ ARCH = Arch(
             "sv57": Mmu(description="5 levels of page tables", cpuinfo=("mmu", "sv57")),
         }
     ),
+    presets=("debug-vm", "kasan", "lockdep", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: (2 * MIB, GIB)}),
     qemu="qemu-system-riscv64",
     libvirt_arch="riscv64",

@@ -57,6 +57,7 @@ ARCH = Arch(
     fragments=MappingProxyType(FRAGMENTS),
     fixes=MappingProxyType(FIXES),
     page_sizes=MappingProxyType({8 * KIB: ""}),
+    presets=("debug-vm", "lockdep"),
     # 256M and more only with the pages of a sun4v.
     hugepages=MappingProxyType({8 * KIB: (64 * KIB, 8 * MIB)}),
     qemu="qemu-system-sparc64",

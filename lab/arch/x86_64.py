@@ -90,7 +90,7 @@ ARCH = Arch(
             "la57": Mmu(description="5 levels of page tables", cpuinfo=("flags", "la57")),
         }
     ),
-    presets=("debug-vm", "debug-lockdep"),
+    presets=("debug-vm", "kasan", "lockdep", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: (2 * MIB, GIB)}),
     qemu="qemu-system-x86_64",
     libvirt_arch="x86_64",
