@@ -33,6 +33,7 @@ def render(summary: Summary, width: int = WIDTH) -> str:
         _no_power(summary, width),
         _changed(summary, Delta.FIXED, width),
         _skipped(summary, width),
+        _left_out(summary, width),
         _versions(summary, width),
         _proofs(summary, width),
         _wrap(f"exit {summary.exit_code}: {summary.sentence}", width),
@@ -41,8 +42,13 @@ def render(summary: Summary, width: int = WIDTH) -> str:
 
 
 def _head(summary: Summary, width: int) -> list[str]:
-    started = one_line(str(summary.evidence.metadata.get("started", "")), 40)
-    return [*_wrap(words.headline(summary), width), *(_wrap(f"started {started}", width) if started else [])]
+    metadata = summary.evidence.metadata
+    started = one_line(str(metadata.get("started", "")), 40)
+    lines = [*_wrap(words.headline(summary), width), *(_wrap(f"started {started}", width) if started else [])]
+    for kernel, spec in metadata.get("kernels", {}).items():
+        if config := spec.get("config"):
+            lines += _wrap(f"{kernel} with {' '.join(map(str, config))}", width)
+    return lines
 
 
 # The matrix.
@@ -209,6 +215,17 @@ def _skipped(summary: Summary, width: int) -> list[str]:
     return lines + _more(len(reasons), width)
 
 
+def _left_out(summary: Summary, width: int) -> list[str]:
+    """Machines of the campaign that this host could not build or start: no verdict is about them."""
+    reasons: dict[str, list[str]] = {}
+    for each in summary.evidence.metadata.get("skipped", ()):
+        reasons.setdefault(str(each.get("reason", "")), []).append(str(each.get("what", "")))
+    lines = _wrap(f"NOT ON THIS HOST: {words.count(sum(map(len, reasons.values())), 'machine')}", width)
+    for reason, names in reasons.items():
+        lines += _wrap(f"{reason}: {' '.join(names)}", width, "  ")
+    return lines if reasons else []
+
+
 # What it was run with.
 
 
@@ -220,6 +237,8 @@ def _versions(summary: Summary, width: int) -> list[str]:
         accelerators = dict.fromkeys(cell.accelerator or "never started" for cell in cells)
         boots = [f"{cell.boot_s:.1f}" for cell in cells if cell.boot_s is not None]
         parts = [", ".join(accelerators), *([f"booted in {'/'.join(boots)} s"] if boots else [])]
+        peaks = [cell.usage.peak for cell in cells if cell.usage]
+        parts += [f"QEMU took {max(peaks) >> 20} MiB"] if peaks else []
         lines += _wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology)])}", width)
     host = words.flat(metadata.get("host"))
     version = one_line(str(metadata.get("pagelab", "?")), 40)
