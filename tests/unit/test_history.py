@@ -14,6 +14,7 @@ from lab.history import DEFAULT_BOOT_S, DEFAULT_CASE_S, DEFAULT_CASES, FILE
 from lab.model import CampaignSpec, Kernel, Topology
 from lab.outcome import CellResult, CellStatus, End, Evidence, Run, Usage
 from lab.plan import Cell, Selection, plan
+from lab.vm import usage_of
 
 MACHINE = Topology(name="pc", arch="x86_64", page_size=4096, memory=256 << 20)
 KTAP = "KTAP version 1\n1..4\nok 1 a1\nok 2 a2\nok 3 b1\nnot ok 4 b2\n"
@@ -99,3 +100,12 @@ def test_it_is_bounded(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         history.record(cache, evidence(replace(RESULT, topology=f"pc-{number}")))
     assert set(history.load(cache).machines) == {"pc-2", "pc-3", "pc-4"}
+
+
+def test_what_a_process_took() -> None:
+    own = usage_of(Path("/proc/self"))
+    assert own
+    assert own.peak > 1 << 20
+    assert own.life_s >= 0
+    assert own.cpus >= 0
+    assert usage_of(Path("/proc/0")) is None
