@@ -15,6 +15,7 @@ whose journal does not end is BROKEN.
 
 from __future__ import annotations
 
+import errno
 import json
 import operator
 import os
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
+from stat import S_ISREG
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -40,6 +42,7 @@ MAX_STDERR = 16 << 10
 MAX_TAIL = 32 << 10
 """Bytes of the end of a console that are read for a cell that is not OK."""
 MAX_JOURNAL = 64 << 20
+MAX_METADATA = 64 << 20
 LATEST = "latest"
 NOT_DONE = "the lab ended before this cell was done"
 
@@ -76,8 +79,9 @@ class CellDir:
 
     def usage(self, usage: Usage) -> None:
         """A guest ended; what its emulator took."""
-        told = {"peak": usage.peak, "cpu_s": round(usage.cpu_s, 2), "life_s": round(usage.life_s, 2)}
-        self._append({"event": "usage", **told})
+        seconds = {"cpu_s": usage.cpu_s, "wait_s": usage.wait_s, "life_s": usage.life_s}
+        told = {name: round(value, 2) for name, value in seconds.items()}
+        self._append({"event": "usage", "peak": usage.peak, **told})
 
     def finish(self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = ()) -> None:
         """What became of the cell. The last word counts; without one the cell is BROKEN."""
@@ -287,6 +291,7 @@ class _Usage(_Strict):
     event: Literal["usage"]
     peak: Annotated[int, Field(ge=0)]
     cpu_s: Annotated[float, Field(ge=0)]
+    wait_s: Annotated[float, Field(ge=0)]
     life_s: Annotated[float, Field(ge=0)]
 
 
@@ -335,23 +340,35 @@ def load(directory: Path) -> Evidence:
 
 def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...]]:
     try:
-        raw = json.loads(path.read_bytes())
+        data = _regular(path, 0, MAX_METADATA + 1)
+        if len(data) > MAX_METADATA:
+            raise InputError(path, None, None, f"expected at most {MAX_METADATA >> 20} MiB")
+        raw = json.loads(data)
         checked = _Metadata.model_validate(raw)
     except FileNotFoundError:
         raise InputError(path, None, None, "no such file: expected the directory of a run of the lab") from None
     except OSError as error:
         raise InputError(path, None, None, f"cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise InputError(path, line, None, "expected JSON") from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(path, None, key or None, one_line(first["msg"])) from None
+    except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number of thousands of digits
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise InputError(path, line, None, "expected JSON") from None
     return raw, checked.cells
 
 
 def _cell(directory: Path, topology: str, kernel: str) -> CellResult:
+    """One cell as its files have it. Where one of them cannot be read the cell is BROKEN, and the others stand."""
+    try:
+        return _told(directory, topology, kernel)
+    except InfraError as error:
+        reason = f"its files cannot be read: {error}"
+        return CellResult(topology=topology, kernel=kernel, status=CellStatus.BROKEN, reason=reason)
+
+
+def _told(directory: Path, topology: str, kernel: str) -> CellResult:
     """One cell from its journal: the last boot and the last verdict count, and every run."""
     path = directory / "cells" / topology / kernel
     events, damaged = _journal(path / "events.jsonl")
@@ -375,7 +392,7 @@ def _cell(directory: Path, topology: str, kernel: str) -> CellResult:
 
 def _total(events: Sequence[_Usage]) -> Usage | None:
     """What the emulators of a cell took together; None when nobody could tell."""
-    each = [Usage(peak=event.peak, cpu_s=event.cpu_s, life_s=event.life_s) for event in events]
+    each = [Usage(peak=one.peak, cpu_s=one.cpu_s, wait_s=one.wait_s, life_s=one.life_s) for one in events]
     return reduce(operator.add, each) if each else None
 
 
@@ -418,13 +435,24 @@ def _console_tail(path: Path) -> str:
 def _slice(path: Path, start: int, end: int) -> bytes:
     """Bytes of a file; none where there is none. A file that cannot be read is the lab's trouble: InfraError."""
     try:
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(max(0, end - start))
+        return _regular(path, start, end)
     except FileNotFoundError:
         return b""
     except OSError as error:
         raise explain_os_error(error, str(path)) from error
+
+
+def _regular(path: Path, start: int, end: int) -> bytes:
+    """Bytes of a file; OSError where it is none.
+
+    A directory of results may come from anywhere: pipes and devices are not waited for, links not followed out of it.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    with os.fdopen(handle, "rb") as file:
+        if not S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        file.seek(start)
+        return file.read(max(0, min(end, os.fstat(handle).st_size) - start))  # read() makes room for what it is told
 
 
 def _text(raw: bytes) -> str:

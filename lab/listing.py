@@ -57,7 +57,7 @@ def _topology(topology: Topology) -> Entry:
 
 
 def _scenarios(library: Library, cache: Cache) -> list[Entry]:
-    declared = guestbuild.cases(data.guest_tests(), cache)
+    declared = guestbuild.cases(data.scenarios(), cache)
     return [
         {
             "name": name,

@@ -155,20 +155,29 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What an emulator took of the host: most memory it had (bytes), CPU time, and how long it lived (seconds)."""
+    """What an emulator took of the host: most memory it had (bytes), CPU time, and how long it lived (seconds).
+
+    `wait_s` is for how long its threads could have run and did not, since others had the CPUs.
+    """
 
     peak: int
     cpu_s: float
+    wait_s: float
     life_s: float
 
     @property
     def cpus(self) -> float:
-        """How many CPUs it kept busy, on the average."""
-        return self.cpu_s / self.life_s if self.life_s > 0 else 0.0
+        """How many CPUs it would have kept busy, on the average, had it had them to itself."""
+        return (self.cpu_s + self.wait_s) / self.life_s if self.life_s > 0 else 0.0
 
     def __add__(self, other: Usage) -> Usage:
         """Both, one after the other."""
-        return Usage(peak=max(self.peak, other.peak), cpu_s=self.cpu_s + other.cpu_s, life_s=self.life_s + other.life_s)
+        return Usage(
+            peak=max(self.peak, other.peak),
+            cpu_s=self.cpu_s + other.cpu_s,
+            wait_s=self.wait_s + other.wait_s,
+            life_s=self.life_s + other.life_s,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

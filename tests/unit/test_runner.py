@@ -98,7 +98,7 @@ class FakeGuest:
         return Description(domain_xml="<domain/>", qemu_args=("qemu",), reproduce="#!/bin/sh\n")
 
     def usage(self) -> Usage | None:
-        return Usage(peak=1 << 20, cpu_s=1.0, life_s=2.0)
+        return Usage(peak=1 << 20, cpu_s=1.0, wait_s=0.0, life_s=2.0)
 
     def close(self) -> None:
         self.closed = True
