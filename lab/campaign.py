@@ -17,14 +17,12 @@ from lab.arch import ARCHES
 from lab.cache import Cache
 from lab.evidence import RunDir
 from lab.factory import Workshop, open_factory
+from lab.host import available_memory
 from lab.outcome import Case
+from lab.outlook import Packing, look
 from lab.plan import Plan, resolve_cases
 from lab.runner import Runner
 from lab.screen import screen
-
-GUEST_OVERHEAD = 256 << 20
-"""What an emulator takes beyond its guest's RAM (translated code, devices), bytes; measured 100-200 MB."""
-
 
 RESULTS = Path("results")
 
@@ -57,9 +55,9 @@ def open_run(plan: Plan, cache: Cache, output: Path | None) -> OpenRun:
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared)
 
 
-def execute(opened: OpenRun, cache: Cache, *, console: Console, jobs: int | None, uri: str | None) -> None:
+def execute(opened: OpenRun, cache: Cache, *, console: Console, packing: Packing, uri: str | None) -> None:
     """Run all cells; what happened is in the run's directory afterwards, also when this is interrupted."""
-    plan = opened.plan
+    plan, expected = look(opened.plan, packing, cache)
     with open_factory(cache, uri=uri) as factory, screen(console, plan.cells) as shown:
         Runner(
             plan=plan,
@@ -72,7 +70,8 @@ def execute(opened: OpenRun, cache: Cache, *, console: Console, jobs: int | None
             },
             cases=opened.cases,
             screen=shown,
-            jobs=jobs or jobs_for(plan, cpus=os.cpu_count() or 1, memory=available_memory()),
+            packing=packing,
+            to_build=expected.build_s.keys(),
         ).run()
 
 
@@ -86,6 +85,7 @@ def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> dict[str, objec
         "topologies": {cell.topology.name: cell.topology.model_dump(mode="json") for cell in plan.cells},
         "kernels": {cell.kernel.name: cell.kernel.model_dump(mode="json") for cell in plan.cells},
         "cells": [{"topology": cell.topology.name, "kernel": cell.kernel.name} for cell in plan.cells],
+        "skipped": [{"what": each.what, "reason": each.reason} for each in plan.skipped if each.by_host],
         "cases": {
             name: [
                 {
@@ -99,20 +99,6 @@ def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> dict[str, objec
             for name, declared in cases.items()
         },
     }
-
-
-def jobs_for(plan: Plan, *, cpus: int, memory: int) -> int:
-    """How many guests at once: as many as there are CPUs, while the largest of them fit into memory (bytes)."""
-    largest = max(cell.topology.total_memory for cell in plan.cells) + GUEST_OVERHEAD
-    return max(1, min(cpus, len(plan.cells), memory // largest))
-
-
-def available_memory() -> int:
-    """Bytes that the host can give without swapping."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def host_facts() -> dict[str, object]:

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import errno
 import json
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from stat import S_ISREG
 from typing import Annotated, Any, Literal
@@ -32,7 +34,7 @@ from lab.cache import explain_os_error, write_atomic
 from lab.compare import Summary
 from lab.console import Console
 from lab.errors import InfraError, InputError, UsageError
-from lab.outcome import CellResult, CellStatus, End, Evidence, Mismatch, Run
+from lab.outcome import CellResult, CellStatus, End, Evidence, Mismatch, Run, Usage
 from lab.untrusted import one_line
 
 MAX_KTAP = 4 << 20
@@ -74,6 +76,11 @@ class CellDir:
     def boot(self, *, accelerator: str, boot_s: float | None, attempt: int = 1) -> None:
         """A guest was started (and took `boot_s` to its ready line)."""
         self._append({"event": "boot", "accelerator": accelerator, "boot_s": boot_s, "attempt": attempt})
+
+    def usage(self, usage: Usage) -> None:
+        """A guest ended; what its emulator took."""
+        told = {"peak": usage.peak, "cpu_s": round(usage.cpu_s, 2), "life_s": round(usage.life_s, 2)}
+        self._append({"event": "usage", **told})
 
     def finish(self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = ()) -> None:
         """What became of the cell. The last word counts; without one the cell is BROKEN."""
@@ -279,6 +286,13 @@ class _Boot(_Strict):
     boot_s: float | None = None
 
 
+class _Usage(_Strict):
+    event: Literal["usage"]
+    peak: Annotated[int, Field(ge=0)]
+    cpu_s: Annotated[float, Field(ge=0)]
+    life_s: Annotated[float, Field(ge=0)]
+
+
 class _Mismatch(_Strict):
     fact: str
     asked: str
@@ -308,8 +322,8 @@ class _Run(_Strict):
     cases: tuple[str, ...] = ()
 
 
-_Event = Annotated[_Boot | _Cell | _Run, Field(discriminator="event")]
-_EVENT: TypeAdapter[_Boot | _Cell | _Run] = TypeAdapter(_Event)
+_Event = Annotated[_Boot | _Usage | _Cell | _Run, Field(discriminator="event")]
+_EVENT: TypeAdapter[_Boot | _Usage | _Cell | _Run] = TypeAdapter(_Event)
 
 
 def load(directory: Path) -> Evidence:
@@ -370,14 +384,21 @@ def _told(directory: Path, topology: str, kernel: str) -> CellResult:
         mismatches=tuple(Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches),
         runs=tuple(_run(path, event) for event in events if isinstance(event, _Run)),
         console="" if verdict.status is CellStatus.OK else _console_tail(path / "console.log"),
+        usage=_total([event for event in events if isinstance(event, _Usage)]),
     )
 
 
-def _journal(path: Path) -> tuple[list[_Boot | _Cell | _Run], int]:
+def _total(events: Sequence[_Usage]) -> Usage | None:
+    """What the emulators of a cell took together; None when nobody could tell."""
+    each = [Usage(peak=event.peak, cpu_s=event.cpu_s, life_s=event.life_s) for event in events]
+    return reduce(operator.add, each) if each else None
+
+
+def _journal(path: Path) -> tuple[list[_Boot | _Usage | _Cell | _Run], int]:
     """Events of a journal and how many of its lines are damaged; the torn last line of a killed lab is not counted."""
     raw = _slice(path, 0, MAX_JOURNAL)
     *lines, _ = raw.split(b"\n")
-    events: list[_Boot | _Cell | _Run] = []
+    events: list[_Boot | _Usage | _Cell | _Run] = []
     damaged = 0
     for line in lines:
         try:

@@ -1,72 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs a plan: builds in one thread, guests of finished builds in others, every exception turned into evidence.
 
+Builds and guests share one budget of memory, CPUs and guests at once (`lab/schedule.py`): what is ready starts as soon
+as there is room for it.
+
 Nothing is judged here. What happened is written to the run's directory; `lab/judge.py` reads it from there.
 """
 
 from __future__ import annotations
 
-import json
-import shlex
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Protocol
 
-from lab import ktap, oops
-from lab.accel import Accelerator
-from lab.console import Console
-from lab.deadline import Deadline
-from lab.errors import BootError, GuestLost, LabError
-from lab.evidence import CellDir, RunDir
-from lab.guest import DIRECTORY, Description
-from lab.outcome import Case, CellStatus, End, Ended, Mismatch, Run
-from lab.plan import Cell, Plan, Selection
+from lab.cellwork import INTERRUPTED, BuiltCell, CellWork, Screen
+from lab.errors import LabError
+from lab.evidence import RunDir
+from lab.outcome import Case, CellStatus
+from lab.outlook import Packing
+from lab.plan import Build, Cell, Plan
 from lab.progress import Progress
+from lab.schedule import Schedule, Task
 
-INTERRUPTED = "the run was interrupted"
-SCENARIO_MARGIN_S = 10.0
-"""On real hardware: what a scenario program may take beyond its cases' own time-outs."""
-SILENCE_MARGIN_S = 5.0
-MAX_STDERR = 16 << 10
-SCENARIO_ATTEMPTS = 6
-"""Each costs a boot; more crashes and hangs than this in one scenario need no further proof."""
-KILLED = 128
-"""Exit statuses from here on are the shell's words for a signal."""
-BOOT_ATTEMPTS = 2
-"""A guest whose kernel came up but whose SSH did not is tried again: that is the lab's trouble, not the kernel's."""
-
-
-class GuestLike(Protocol):
-    """A booted guest, as far as the runner knows; `lab.guest.Guest` is the real one."""
-
-    @property
-    def boot_s(self) -> float: ...
-    @property
-    def accelerator(self) -> Accelerator: ...
-    @property
-    def console(self) -> Console: ...
-    def facts(self) -> str: ...
-    def push(self, programs: Mapping[str, Path]) -> None: ...
-    def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended: ...
-    def describe(self) -> Description: ...
-    def close(self) -> None: ...
-
-
-class BuiltCell(Protocol):
-    """A cell with all that it boots from; `lab.factory.Ready` is the real one."""
-
-    @property
-    def programs(self) -> Mapping[str, Path]: ...
-    @property
-    def config(self) -> bytes: ...
-    @property
-    def provenance(self) -> Mapping[str, object]: ...
-    def planned(self, console: Path) -> Description: ...
-    def boot(self, console: Path) -> GuestLike: ...
-    def verify(self, facts: str) -> tuple[Mismatch, ...]: ...
+WAKE_S = 0.2
+"""How long to be deaf to signals."""
 
 
 class Shop(Protocol):
@@ -74,13 +35,6 @@ class Shop(Protocol):
 
     def prepare(self, cell: Cell, progress: Progress) -> BuiltCell: ...
     def abort(self) -> None: ...
-
-
-class Screen(Protocol):
-    """Where progress goes. Called from any thread."""
-
-    def building(self, cell: Cell, detail: str, done: float | None) -> None: ...
-    def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,39 +48,55 @@ class Runner:
     """What metadata.json holds so far; the builds are added as they are made."""
     cases: Mapping[str, tuple[Case, ...]]
     screen: Screen
-    jobs: int
+    packing: Packing
+    to_build: Collection[Build] = ()
+    """The kernels that the cache lacks: what builds takes its place in the budget."""
     builds: dict[str, Mapping[str, object]] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         """Run every cell of the plan. On an interrupt the cells under way are ended and what they gave is kept."""
-        futures: list[Future[None]] = []
-        with ThreadPoolExecutor(self.jobs, "cell") as pool, ThreadPoolExecutor(1, "builder") as builder:
-            building = builder.submit(self._build_all, pool, futures)
+        at_once = max(1, min(self.packing.budget.guests, len(self.plan.cells)))
+        with ThreadPoolExecutor(at_once, "cell") as pool, ThreadPoolExecutor(1, "builder") as builder:
+            gate = Gate(Schedule(self.packing.budget), pool)
+            building = builder.submit(self._build_all, gate)
             try:
-                _join(building, futures)
+                while wait([building], timeout=WAKE_S).not_done:
+                    pass
+                while not gate.wait_until_idle(WAKE_S):
+                    pass
             except BaseException:
                 self.stopping.set()
+                gate.close()
                 self.shop.abort()
                 raise
-        for future in (building, *futures):
+        for future in (building, *gate.futures):
             future.result()
 
-    def _build_all(self, pool: ThreadPoolExecutor, futures: list[Future[None]]) -> None:
-        """Build cell by cell in the plan's order; a cell starts as soon as what it needs is there."""
+    def _build_all(self, gate: Gate) -> None:
+        """Build cell by cell in the plan's order; a cell starts when what it needs is there and it has room."""
         for cell in self.plan.cells:
             if self.stopping.is_set():
                 return
+            task = self.packing.task(cell)
+            if self.packing.budget.never(task.demand):
+                self._broken(cell, "the machine does not fit into the memory that there is")
+            elif built := self._built(cell, gate):
+                gate.add(task, partial(self._cell, cell, built))
+
+    def _built(self, cell: Cell, gate: Gate) -> BuiltCell | None:
+        """All that a cell needs; None when it cannot be had, which is on record then."""
+        with gate.turn(self.packing.build(f"build of {cell.name}")) if cell.build in self.to_build else nullcontext():
             self.screen.cell(cell, "building")
             try:
                 built = self.shop.prepare(cell, self._building(cell))
             except LabError as error:
                 self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error))
-                continue
-            self.builds[cell.name] = built.provenance
-            self.run_dir.write_metadata({**self.metadata, "builds": self.builds})
-            self.screen.cell(cell, "built")
-            futures.append(pool.submit(self._cell, cell, built))
+                return None
+        self.builds[cell.name] = built.provenance
+        self.run_dir.write_metadata({**self.metadata, "builds": self.builds})
+        self.screen.cell(cell, "built")
+        return built
 
     def _building(self, cell: Cell) -> Progress:
         def tell(detail: str, *, done: float | None = None) -> None:
@@ -143,7 +113,7 @@ class Runner:
         if self.stopping.is_set():
             return
         evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name)
-        work = _CellWork(
+        work = CellWork(
             cell=cell,
             fresh=self.plan.spec.isolation == "fresh",
             built=built,
@@ -155,199 +125,67 @@ class Runner:
         work.run()
 
 
-def _join(building: Future[None], cells: Sequence[Future[None]]) -> None:
-    """Wait for the builds, while which `cells` grows, then for all cells; waking up for signals."""
-    while wait([building], timeout=0.2).not_done:
-        pass
-    while wait(cells, timeout=0.2).not_done:
-        pass
+@dataclass(slots=True)
+class Gate:
+    """Lets through what the schedule lets start. Its methods may be called from any thread."""
 
+    schedule: Schedule
+    pool: ThreadPoolExecutor
+    futures: list[Future[None]] = field(default_factory=list)
+    _starts: dict[str, Callable[[], object]] = field(default_factory=dict)
+    _busy: int = 0
+    _closed: bool = False
+    _changed: threading.Condition = field(default_factory=threading.Condition)
 
-@dataclass(slots=True, kw_only=True)
-class _CellWork:
-    """One cell: its guest (or, after a crash, its next one) and the scenarios that run in it."""
+    def add(self, task: Task, work: Callable[[], None]) -> None:
+        """Have `work` done in a thread of the pool as soon as there is room for the task."""
 
-    cell: Cell
-    fresh: bool
-    built: BuiltCell
-    evidence: CellDir
-    cases: Mapping[str, tuple[Case, ...]]
-    screen: Screen
-    stopping: threading.Event
-    guest: GuestLike | None = None
-    boots: int = 0
-    status: CellStatus | None = None
-
-    def run(self) -> None:
-        """Boot, verify, run; whatever goes wrong ends as a status of the cell."""
-        try:
-            self._scenarios()
-        except BootError as error:
-            if self.stopping.is_set():
-                self._give_up(INTERRUPTED)
-            else:
-                self._settle(CellStatus.NO_BOOT, f"{error.message}\n{error.excerpt}")
-        except LabError as error:
-            self._give_up(INTERRUPTED if self.stopping.is_set() else str(error))
-        except Exception as error:
-            self._give_up(f"defect of the lab: {type(error).__name__}: {error}")
-            raise
-        finally:
-            self._drop_guest()
-
-    def _settle(self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = ()) -> None:
-        """The cell's status is settled once: by its first boot, or by what kept that from happening."""
-        if self.status is None:
-            self.status = status
-            self.evidence.finish(status, reason, mismatches)
-            self.screen.cell(self.cell, status.value)
-
-    def _give_up(self, reason: str) -> None:
-        """The last word on a cell whose rest cannot be run; what ran before still counts."""
-        self.status = CellStatus.BROKEN
-        self.evidence.finish(CellStatus.BROKEN, reason)
-        self.screen.cell(self.cell, CellStatus.BROKEN.value)
-
-    def _scenarios(self) -> None:
-        scenarios = self.cell.scenarios
-        for index, selection in enumerate(scenarios):
-            self.screen.cell(self.cell, selection.scenario, done=index, total=len(scenarios))
-            self._scenario(selection)
-            if self.status is not CellStatus.OK:
-                return
-        self.screen.cell(self.cell, "done", done=len(scenarios), total=len(scenarios))
-
-    def _scenario(self, selection: Selection) -> None:
-        """Run a scenario; cases that a crash or a hang kept from being reached run again in the next guest."""
-        asked = _asked(self.cases.get(selection.scenario, ()), selection.cases)
-        explicit = bool(selection.cases)
-        for attempt in range(1, SCENARIO_ATTEMPTS + 1):
-            if self.stopping.is_set():
-                raise LabError(INTERRUPTED)
-            if not self._ready_guest(selection.scenario, attempt):
-                return
-            assert self.guest is not None
-            run = self._run(self.guest, selection.scenario, asked, attempt, explicit=explicit)
-            if self.fresh or not _reusable(run):
-                self._drop_guest()
-            asked, explicit = _not_reached(run, asked), True
-            if not asked:
-                return
-
-    def _ready_guest(self, scenario: str, attempt: int) -> bool:
-        """Have a verified guest; False when this scenario cannot be run, with the reason in the evidence."""
-        if self.guest is not None:
-            return True
-        try:
-            return self._boot_and_verify()
-        except LabError as error:
-            if self.status is not CellStatus.OK:
-                raise
-            self.evidence.run(Run(scenario=scenario, attempt=attempt, end=End.NOT_RUN, note=f"no guest: {error}"))
-            return False
-
-    def _boot_and_verify(self) -> bool:
-        if self.status is None:
-            self.screen.cell(self.cell, "booting")
-        guest, facts = self._boot()
-        self.guest = guest
-        mismatches = self.built.verify(facts)
-        if mismatches and self.status is CellStatus.OK:
-            raise GuestLost(f"the next guest is another machine: {'; '.join(map(str, mismatches))}")
-        if mismatches:
-            self._settle(CellStatus.INVALID, "the guest is not the machine that was asked for", mismatches)
-            return False
-        guest.push({scenario.scenario: self.built.programs[scenario.scenario] for scenario in self.cell.scenarios})
-        self._settle(CellStatus.OK)
-        return True
-
-    def _boot(self) -> tuple[GuestLike, str]:
-        """Boot, log in, read the facts; once more when the kernel came up but could not be talked to."""
-        for attempt in range(1, BOOT_ATTEMPTS + 1):
-            self._write_down(self.built.planned(self.evidence.console))
-            self.boots += 1
-            guest = None
+        def in_pool() -> None:
             try:
-                guest = self.built.boot(self.evidence.console)
-                facts = guest.facts()
-            except GuestLost:
-                if guest is not None:
-                    guest.close()
-                if attempt == BOOT_ATTEMPTS:
-                    raise
-                continue
-            self._write_down(guest.describe())
-            self.evidence.write("facts.json", json.dumps({"facts": facts.splitlines()}, indent=1))
-            self.evidence.boot(accelerator=guest.accelerator.name, boot_s=round(guest.boot_s, 3), attempt=self.boots)
-            return guest, facts
-        raise AssertionError("unreachable")
+                work()
+            finally:
+                self._done(task)
 
-    def _write_down(self, described: Description) -> None:
-        """The machine on paper: as planned before it starts (it may never come up), as it is once it runs."""
-        self.evidence.write("domain.xml", described.domain_xml)
-        self.evidence.write("qemu.args", "".join(f"{word}\n" for word in described.qemu_args))
-        self.evidence.write("reproduce.sh", described.reproduce)
-        self.evidence.write("config", self.built.config)
+        self._add(task, lambda: self.futures.append(self.pool.submit(in_pool)))
 
-    def _run(self, guest: GuestLike, name: str, asked: Sequence[Case], attempt: int, *, explicit: bool) -> Run:
-        """Run one program and write down what came of it."""
-        scale = guest.accelerator.slowdown
-        timeouts = [case.timeout_s for case in asked] or [SCENARIO_MARGIN_S]
-        names = tuple(case.name for case in asked) if explicit else ()
-        start = guest.console.size()
-        ended = guest.run(
-            self._command(name, names, guest.accelerator),
-            deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, name, scale=scale),
-            silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
-        )
-        if self.stopping.is_set():
-            raise LabError(INTERRUPTED)  # whatever just ended, we ended it: no evidence against anybody
-        end = guest.console.size()
-        run = Run(
-            scenario=name,
-            attempt=attempt,
-            end=ended.end,
-            status=ended.status,
-            duration_s=round(ended.duration_s, 3),
-            ktap=ended.stdout.decode("utf-8", "replace"),
-            stderr=ended.stderr[:MAX_STDERR].decode("utf-8", "replace"),
-            console=guest.console.text(start, end),
-            note=ended.note,
-            cases=names,
-        )
-        self.evidence.run(run, console_from=start, console_to=end)
-        return run
+    @contextmanager
+    def turn(self, task: Task) -> Iterator[None]:
+        """Wait in this thread until there is room for the task, and hold it; after `close` there is no waiting."""
+        mine = threading.Event()
+        self._add(task, mine.set)
+        with self._changed:
+            self._changed.wait_for(lambda: mine.is_set() or self._closed)
+        try:
+            yield
+        finally:
+            if mine.is_set():
+                self._done(task)
 
-    def _command(self, name: str, cases: Sequence[str], accelerator: Accelerator) -> str:
-        """The shell command that runs a scenario program as its contract wants it."""
-        environment = {
-            "LAB_FEATURES": " ".join(sorted(self.cell.kernel.provides)),
-            "LAB_TIMEOUT_SCALE": f"{accelerator.slowdown:g}",
-            "LAB_LOAD": f"{1 if accelerator.name == 'tcg' else 4}",
-        }
-        assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
-        return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Whether nothing waits and nothing runs, after at most that many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._busy, timeout_s)
 
-    def _drop_guest(self) -> None:
-        if self.guest is not None:
-            self.guest.close()
-            self.guest = None
+    def close(self) -> None:
+        """Start nothing more: the lab is being interrupted."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
+    def _add(self, task: Task, start: Callable[[], object]) -> None:
+        with self._changed:
+            self._starts[task.name] = start
+            self._busy += 1
+            self.schedule.add(task)
+            self._start()
 
-def _asked(declared: Sequence[Case], names: Sequence[str]) -> list[Case]:
-    """The declared cases that a selection names; all of them when it names none."""
-    return [case for case in declared if not names or case.name in names]
+    def _done(self, task: Task) -> None:
+        with self._changed:
+            self._busy -= 1
+            self.schedule.done(task.name)
+            self._start()
 
-
-def _not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
-    """The cases behind the one that ended a run badly; none where the program ended by itself or only flooded."""
-    if run.end in (End.FLOODED, End.NOT_RUN) or (run.end is End.EXITED and (run.status or 0) < KILLED):
-        return []
-    told = {result.name for result in ktap.parse(run.ktap).results}
-    return [case for case in asked if case.name not in told][1:]
-
-
-def _reusable(run: Run) -> bool:
-    """A guest is used again only when its program ended by itself, nothing hung and the kernel did not complain."""
-    complaints = [finding for finding in oops.scan(run.console) if not finding.kind.provoked]
-    return run.end is End.EXITED and "# TIMEOUT" not in run.ktap and not complaints
+    def _start(self) -> None:
+        for task in () if self._closed else self.schedule.start():
+            self._starts.pop(task.name)()
+        self._changed.notify_all()

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The work on one cell: a verified guest, the scenarios in it, the next guest after a crash; all of it as evidence.
+
+Nothing is judged here. What happened is written to the cell's directory; `lab/judge.py` reads it from there.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lab import ktap, oops
+from lab.accel import Accelerator
+from lab.console import Console
+from lab.deadline import Deadline
+from lab.errors import BootError, GuestLost, LabError
+from lab.evidence import CellDir
+from lab.guest import DIRECTORY, Description
+from lab.outcome import Case, CellStatus, End, Ended, Mismatch, Run, Usage
+from lab.plan import Cell, Selection
+
+INTERRUPTED = "the run was interrupted"
+SCENARIO_MARGIN_S = 10.0
+"""On real hardware: what a scenario program may take beyond its cases' own time-outs."""
+SILENCE_MARGIN_S = 5.0
+MAX_STDERR = 16 << 10
+SCENARIO_ATTEMPTS = 6
+"""Each costs a boot; more crashes and hangs than this in one scenario need no further proof."""
+KILLED = 128
+"""Exit statuses from here on are the shell's words for a signal."""
+BOOT_ATTEMPTS = 2
+"""A guest whose kernel came up but whose SSH did not is tried again: that is the lab's trouble, not the kernel's."""
+
+
+class GuestLike(Protocol):
+    """A booted guest, as far as the runner knows; `lab.guest.Guest` is the real one."""
+
+    @property
+    def boot_s(self) -> float: ...
+    @property
+    def accelerator(self) -> Accelerator: ...
+    @property
+    def console(self) -> Console: ...
+    def facts(self) -> str: ...
+    def push(self, programs: Mapping[str, Path]) -> None: ...
+    def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended: ...
+    def describe(self) -> Description: ...
+    def usage(self) -> Usage | None: ...
+    def close(self) -> None: ...
+
+
+class BuiltCell(Protocol):
+    """A cell with all that it boots from; `lab.factory.Ready` is the real one."""
+
+    @property
+    def programs(self) -> Mapping[str, Path]: ...
+    @property
+    def config(self) -> bytes: ...
+    @property
+    def provenance(self) -> Mapping[str, object]: ...
+    def planned(self, console: Path) -> Description: ...
+    def boot(self, console: Path) -> GuestLike: ...
+    def verify(self, facts: str) -> tuple[Mismatch, ...]: ...
+
+
+class Screen(Protocol):
+    """Where progress goes. Called from any thread."""
+
+    def building(self, cell: Cell, detail: str, done: float | None) -> None: ...
+    def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class CellWork:
+    """One cell: its guest (or, after a crash, its next one) and the scenarios that run in it."""
+
+    cell: Cell
+    fresh: bool
+    built: BuiltCell
+    evidence: CellDir
+    cases: Mapping[str, tuple[Case, ...]]
+    screen: Screen
+    stopping: threading.Event
+    guest: GuestLike | None = None
+    boots: int = 0
+    status: CellStatus | None = None
+
+    def run(self) -> None:
+        """Boot, verify, run; whatever goes wrong ends as a status of the cell."""
+        try:
+            self._scenarios()
+        except BootError as error:
+            if self.stopping.is_set():
+                self._give_up(INTERRUPTED)
+            else:
+                self._settle(CellStatus.NO_BOOT, f"{error.message}\n{error.excerpt}")
+        except LabError as error:
+            self._give_up(INTERRUPTED if self.stopping.is_set() else str(error))
+        except Exception as error:
+            self._give_up(f"defect of the lab: {type(error).__name__}: {error}")
+            raise
+        finally:
+            self._drop_guest()
+
+    def _settle(self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = ()) -> None:
+        """The cell's status is settled once: by its first boot, or by what kept that from happening."""
+        if self.status is None:
+            self.status = status
+            self.evidence.finish(status, reason, mismatches)
+            self.screen.cell(self.cell, status.value)
+
+    def _give_up(self, reason: str) -> None:
+        """The last word on a cell whose rest cannot be run; what ran before still counts."""
+        self.status = CellStatus.BROKEN
+        self.evidence.finish(CellStatus.BROKEN, reason)
+        self.screen.cell(self.cell, CellStatus.BROKEN.value)
+
+    def _scenarios(self) -> None:
+        scenarios = self.cell.scenarios
+        for index, selection in enumerate(scenarios):
+            self.screen.cell(self.cell, selection.scenario, done=index, total=len(scenarios))
+            self._scenario(selection)
+            if self.status is not CellStatus.OK:
+                return
+        self.screen.cell(self.cell, "done", done=len(scenarios), total=len(scenarios))
+
+    def _scenario(self, selection: Selection) -> None:
+        """Run a scenario; cases that a crash or a hang kept from being reached run again in the next guest."""
+        asked = _asked(self.cases.get(selection.scenario, ()), selection.cases)
+        explicit = bool(selection.cases)
+        for attempt in range(1, SCENARIO_ATTEMPTS + 1):
+            if self.stopping.is_set():
+                raise LabError(INTERRUPTED)
+            if not self._ready_guest(selection.scenario, attempt):
+                return
+            assert self.guest is not None
+            run = self._run(self.guest, selection.scenario, asked, attempt, explicit=explicit)
+            if self.fresh or not _reusable(run):
+                self._drop_guest()
+            asked, explicit = _not_reached(run, asked), True
+            if not asked:
+                return
+
+    def _ready_guest(self, scenario: str, attempt: int) -> bool:
+        """Have a verified guest; False when this scenario cannot be run, with the reason in the evidence."""
+        if self.guest is not None:
+            return True
+        try:
+            return self._boot_and_verify()
+        except LabError as error:
+            if self.status is not CellStatus.OK:
+                raise
+            self.evidence.run(Run(scenario=scenario, attempt=attempt, end=End.NOT_RUN, note=f"no guest: {error}"))
+            return False
+
+    def _boot_and_verify(self) -> bool:
+        if self.status is None:
+            self.screen.cell(self.cell, "booting")
+        guest, facts = self._boot()
+        self.guest = guest
+        mismatches = self.built.verify(facts)
+        if mismatches and self.status is CellStatus.OK:
+            raise GuestLost(f"the next guest is another machine: {'; '.join(map(str, mismatches))}")
+        if mismatches:
+            self._settle(CellStatus.INVALID, "the guest is not the machine that was asked for", mismatches)
+            return False
+        guest.push({scenario.scenario: self.built.programs[scenario.scenario] for scenario in self.cell.scenarios})
+        self._settle(CellStatus.OK)
+        return True
+
+    def _boot(self) -> tuple[GuestLike, str]:
+        """Boot, log in, read the facts; once more when the kernel came up but could not be talked to."""
+        for attempt in range(1, BOOT_ATTEMPTS + 1):
+            self._write_down(self.built.planned(self.evidence.console))
+            self.boots += 1
+            guest = None
+            try:
+                guest = self.built.boot(self.evidence.console)
+                facts = guest.facts()
+            except GuestLost:
+                if guest is not None:
+                    guest.close()
+                if attempt == BOOT_ATTEMPTS:
+                    raise
+                continue
+            self._write_down(guest.describe())
+            self.evidence.write("facts.json", json.dumps({"facts": facts.splitlines()}, indent=1))
+            self.evidence.boot(accelerator=guest.accelerator.name, boot_s=round(guest.boot_s, 3), attempt=self.boots)
+            return guest, facts
+        raise AssertionError("unreachable")
+
+    def _write_down(self, described: Description) -> None:
+        """The machine on paper: as planned before it starts (it may never come up), as it is once it runs."""
+        self.evidence.write("domain.xml", described.domain_xml)
+        self.evidence.write("qemu.args", "".join(f"{word}\n" for word in described.qemu_args))
+        self.evidence.write("reproduce.sh", described.reproduce)
+        self.evidence.write("config", self.built.config)
+
+    def _run(self, guest: GuestLike, name: str, asked: Sequence[Case], attempt: int, *, explicit: bool) -> Run:
+        """Run one program and write down what came of it."""
+        scale = guest.accelerator.slowdown
+        timeouts = [case.timeout_s for case in asked] or [SCENARIO_MARGIN_S]
+        names = tuple(case.name for case in asked) if explicit else ()
+        start = guest.console.size()
+        ended = guest.run(
+            self._command(name, names, guest.accelerator),
+            deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, name, scale=scale),
+            silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
+        )
+        if self.stopping.is_set():
+            raise LabError(INTERRUPTED)  # whatever just ended, we ended it: no evidence against anybody
+        end = guest.console.size()
+        run = Run(
+            scenario=name,
+            attempt=attempt,
+            end=ended.end,
+            status=ended.status,
+            duration_s=round(ended.duration_s, 3),
+            ktap=ended.stdout.decode("utf-8", "replace"),
+            stderr=ended.stderr[:MAX_STDERR].decode("utf-8", "replace"),
+            console=guest.console.text(start, end),
+            note=ended.note,
+            cases=names,
+        )
+        self.evidence.run(run, console_from=start, console_to=end)
+        return run
+
+    def _command(self, name: str, cases: Sequence[str], accelerator: Accelerator) -> str:
+        """The shell command that runs a scenario program as its contract wants it."""
+        environment = {
+            "LAB_FEATURES": " ".join(sorted(self.cell.kernel.provides)),
+            "LAB_TIMEOUT_SCALE": f"{accelerator.slowdown:g}",
+            "LAB_LOAD": f"{1 if accelerator.name == 'tcg' else 4}",
+        }
+        assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
+        return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"
+
+    def _drop_guest(self) -> None:
+        if self.guest is not None:
+            if usage := self.guest.usage():
+                self.evidence.usage(usage)
+            self.guest.close()
+            self.guest = None
+
+
+def _asked(declared: Sequence[Case], names: Sequence[str]) -> list[Case]:
+    """The declared cases that a selection names; all of them when it names none."""
+    return [case for case in declared if not names or case.name in names]
+
+
+def _not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
+    """The cases behind the one that ended a run badly; none where the program ended by itself or only flooded."""
+    if run.end in (End.FLOODED, End.NOT_RUN) or (run.end is End.EXITED and (run.status or 0) < KILLED):
+        return []
+    told = {result.name for result in ktap.parse(run.ktap).results}
+    return [case for case in asked if case.name not in told][1:]
+
+
+def _reusable(run: Run) -> bool:
+    """A guest is used again only when its program ended by itself, nothing hung and the kernel did not complain."""
+    complaints = [finding for finding in oops.scan(run.console) if not finding.kind.provoked]
+    return run.end is End.EXITED and "# TIMEOUT" not in run.ktap and not complaints
