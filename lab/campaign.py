@@ -103,7 +103,7 @@ def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> dict[str, objec
 
 def jobs_for(plan: Plan, *, cpus: int, memory: int) -> int:
     """How many guests at once: as many as there are CPUs, while the largest of them fit into memory (bytes)."""
-    largest = max(cell.topology.total_memory for cell in plan.cells) + GUEST_OVERHEAD
+    largest = max(cell.topology.footprint for cell in plan.cells) + GUEST_OVERHEAD
     return max(1, min(cpus, len(plan.cells), memory // largest))
 
 

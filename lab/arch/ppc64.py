@@ -67,6 +67,7 @@ ARCH = Arch(
     qemu="qemu-system-ppc64",
     libvirt_arch="ppc64",
     machine="pseries",
+    cpu_only_machine="pseries-5.0",
     cpu="power9",
     console="hvc0",
     net_options="romfile=",
