@@ -208,7 +208,7 @@ class Topology(Spec):
     """Transparent huge pages for private memory, where not as the kernel was built."""
     shmem_thp: Literal["always", "within_size", "advise", "never", "deny", "force"] | None = None
     """Transparent huge pages for shared memory: what shmem_enabled says from boot on."""
-    sparse: bool = False
+    sparse: Annotated[bool, Field(strict=True)] = False
     """Memory that is promised and not set aside: the guest may be larger than the host while it touches little."""
     cmdline: Words = ()
     kernel_config: Words = ()
