@@ -12,7 +12,7 @@ from lab.model import Topology
 
 QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
 NETDEV = "lab0"
-KIB = 1024
+KIB, MIB = 1 << 10, 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +93,32 @@ def network(topology: Topology) -> tuple[str, ...]:
     return ("-netdev", f"user,id={NETDEV},restrict=on,hostfwd=tcp:127.0.0.1:0-:22", "-device", device)
 
 
+def processors(machine: Machine) -> tuple[str, ...]:
+    """QEMU's arguments for the CPUs: model, number, packages."""
+    sockets, cores = sockets_and_cores(machine.topology)
+    packages = f"{machine.topology.vcpus},sockets={sockets},cores={cores},threads=1"
+    return ("-cpu", cpu_model(machine), "-smp", packages)
+
+
+def numa(topology: Topology, *, backends: bool = True) -> tuple[str, ...]:
+    """QEMU's -numa for every node: its memory (a backend called ramN), its CPUs, its distances.
+
+    Without `backends` a node's memory is a part of the machine's own, which is how QEMU wants it when -machine names a
+    backend for that, as libvirt's command line does.
+    """
+    arguments: list[str] = []
+    for node, cell in enumerate(topology.numa):
+        size = cell.memory or 0
+        memory = f",mem={size // MIB}M" if not backends else f",memdev=ram{node}" if size else ""
+        cpus = "".join(f",cpus={cpu}" for cpu in cell.cpus)
+        initiator = f",initiator={topology.nearest_initiator(node)}" if topology.hmat else ""
+        arguments += ["-numa", f"node,nodeid={node}{memory}{cpus}{initiator}"]
+    for node, row in enumerate(topology.distances):
+        for other in (other for other in range(len(row)) if other != node):
+            arguments += ["-numa", f"dist,src={node},dst={other},val={row[other]}"]
+    return tuple(arguments)
+
+
 def domain_xml(machine: Machine) -> str:
     """The domain's XML, indented, ready for virDomainCreateXML."""
     ET.register_namespace("qemu", QEMU_NS)
@@ -105,12 +131,13 @@ def domain_xml(machine: Machine) -> str:
     _text(root, "vcpu", str(topology.vcpus))
     _os(root, machine)
     _features(root, topology)
-    _cpu(root, machine)
+    if topology.record.libvirt_cpus:
+        _cpu(root, machine)
     ET.SubElement(root, "clock", offset="utc")
     for event in ("on_poweroff", "on_reboot", "on_crash"):
         _text(root, event, "destroy")
     _devices(root, machine)
-    _qemu_arguments(root, topology)
+    _qemu_arguments(root, machine)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
 
@@ -246,13 +273,15 @@ def _devices(root: ET.Element, machine: Machine) -> None:
     ET.SubElement(devices, "memballoon", model="none")
 
 
-def _qemu_arguments(root: ET.Element, topology: Topology) -> None:
+def _qemu_arguments(root: ET.Element, machine: Machine) -> None:
     """What libvirt cannot say.
 
     The network: only QEMU's own option lets it pick the free port on 127.0.0.1 by itself. Of HMAT's links those back
     from B to A: libvirt 9.0 takes them for the one from A to B ("Link already defined"), and QEMU does not.
     """
+    topology = machine.topology
     command = ET.SubElement(root, f"{{{QEMU_NS}}}commandline")
+    cpu = () if topology.record.libvirt_cpus else (*processors(machine), *numa(topology, backends=False))
     back = [word for link in links(topology) if link.backwards for word in link.qemu]
-    for argument in (*network(topology), *back, *topology.qemu_args):
+    for argument in (*cpu, *network(topology), *back, *topology.record.qemu_args, *topology.qemu_args):
         ET.SubElement(command, f"{{{QEMU_NS}}}arg", value=argument)

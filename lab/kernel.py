@@ -12,6 +12,7 @@ import json
 import mmap
 import os
 import re
+import resource
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from lab.kconfig import Lost, Request
 from lab.model import Kernel, Topology
 from lab.patch import Content
 from lab.progress import Progress, silent
-from lab.series import Series
+from lab.series import Patch, Series
 from lab.source import Source
 from lab.toolchain import Toolchain
 from lab.worktree import WorkTree
@@ -74,21 +75,26 @@ class BuiltKernel:
     """Empty without a series."""
     patches: tuple[tuple[str, str], ...]
     """Of every patch its file's name and hash, in order."""
+    fixes: tuple[str, ...]
+    """Why each change was made that the tree needed to compile for the architecture; the same for both of a pair."""
     config_sha256: str
     config_changes: tuple[str, ...]
     """`CONFIG_X: n -> y`: in what the series alone makes the final .config differ from the unpatched kernel's."""
     compiler: str
     build_s: float
+    cpu_s: float | None
+    """CPU seconds of make and all it ran, ccache included; None when whoever built it did not count."""
     full_build: bool
     """Whether everything was compiled, rather than what a series touches."""
 
     def provenance(self) -> dict[str, object]:
         """What the kernel is made of, for metadata.json."""
-        names = (name for name in _FACTS if name not in ("patches", "config_changes"))
+        names = (name for name in _FACTS if name not in ("patches", "config_changes", "fixes"))
         return {
             **{name: getattr(self, name) for name in names},
             "patches": [{"name": name, "sha256": sha256} for name, sha256 in self.patches],
             "config_changes": list(self.config_changes),
+            "fixes": list(self.fixes),
         }
 
 
@@ -111,8 +117,15 @@ class Recipe:
     def common(self) -> tuple[str, ...]:
         """What two kernels have in common that differ in their series alone."""
         arch = self.arch
-        facts = (arch.kernel_arch, arch.image_target, arch.image)
-        return (*facts, self.toolchain.prefix, self.toolchain.version, kconfig.render(self.requests))
+        variables = (f"{name}={value}" for name, value in arch.make_variables.items())
+        facts = (arch.kernel_arch, arch.image_target, arch.image, *variables)
+        fixes = (each.sha256 for each in self.fixes)
+        return (*facts, self.toolchain.prefix, self.toolchain.version, kconfig.render(self.requests), *fixes)
+
+    @property
+    def fixes(self) -> tuple[Patch, ...]:
+        """What the architecture's record has for trees that do not compile for it."""
+        return tuple(series.fix(why, text, f"lab/arch/{self.arch.name}.py") for why, text in self.arch.fixes.items())
 
     @property
     def key(self) -> str:
@@ -218,6 +231,7 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
     """A finished entry. What only names things comes from the recipe: the same content may have other names today."""
     facts = json.loads((entry / "build.json").read_text())
     made = {name: facts[name] for name in ("build_id", "release", "config_sha256", "build_s", "full_build")}
+    made |= {"cpu_s": facts.get("cpu_s"), "fixes": tuple(facts.get("fixes", ()))}
     return BuiltKernel(
         image=entry / facts["image"],
         config=entry / "config",
@@ -228,6 +242,12 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
         **made,
         **recipe.provenance(),
     )
+
+
+def _children_cpu_s() -> float:
+    """CPU seconds of all processes that this one has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @dataclass(slots=True)
@@ -241,14 +261,17 @@ class _Build:
     def run(self, into: Path) -> None:
         """Fill an empty cache entry."""
         with worktree.opened(self.recipe.source, cache=self.cache, progress=self.progress) as tree:
-            wanted = series.changed_files(self.recipe.series.patches, tree.original)
-            started = time.monotonic()
+            fixes = series.applicable(self.recipe.fixes, tree.original)
+            wanted = series.changed_files((*fixes, *self.recipe.series.patches), tree.original)
+            started, cpu = time.monotonic(), _children_cpu_s()
             config, changes = self._configured(tree, wanted)
             full = self._compiled(tree, wanted, config)
             facts = {
                 "build_s": round(time.monotonic() - started, 3),
+                "cpu_s": round(_children_cpu_s() - cpu, 3),
                 "full_build": full,
                 "config_changes": changes,
+                "fixes": [each.name for each in fixes],
             }
             self._collect(tree, into, facts)
 
@@ -341,6 +364,7 @@ class _Build:
             "ARCH": self.recipe.arch.kernel_arch,
             "CROSS_COMPILE": chosen.prefix,
             "CC": " ".join(chosen.cached_cc),
+            **self.recipe.arch.make_variables,
             **FIXED,
         }
         # --output-sync keeps the lines of one command together, so that errors of two do not mix.

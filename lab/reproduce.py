@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from lab.domain import Machine, command_line, cpu_model, links, machine_type, network, sockets_and_cores
+from lab.domain import Machine, command_line, links, machine_type, network, numa, processors
 from lab.model import Topology
 
 MIB = 1 << 20
@@ -15,22 +15,18 @@ MIB = 1 << 20
 def qemu_command(machine: Machine) -> tuple[str, ...]:
     """The emulator's arguments: the same machine, kernel, initrd and kernel arguments; console on stdout."""
     topology = machine.topology
-    sockets, cores = sockets_and_cores(topology)
     return (
         str(machine.emulator),
-        *("-M", _machine(topology), "-accel", machine.accelerator, "-cpu", cpu_model(machine)),
-        *(
-            "-smp",
-            f"{topology.vcpus},sockets={sockets},cores={cores},threads=1",
-            "-m",
-            f"{topology.total_memory // MIB}M",
-        ),
+        *("-M", _machine(topology), "-accel", machine.accelerator, *processors(machine)),
+        *("-m", f"{topology.total_memory // MIB}M"),
         *_memory(topology),
-        *_numa(topology),
+        *numa(topology),
+        *(word for link in links(topology) for word in link.qemu),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
         *("-kernel", str(machine.image), "-initrd", str(machine.initrd)),
         *("-append", " ".join(command_line(topology))),
         *network(topology),
+        *topology.record.qemu_args,
         *topology.qemu_args,
     )
 
@@ -49,25 +45,6 @@ def _memory(topology: Topology) -> list[str]:
     kind = "memory-backend-memfd,share=on" if topology.sparse else "memory-backend-ram"
     sizes = [(node, size) for node, size in enumerate(topology.node_memory) if size]
     return [word for node, size in sizes for word in ("-object", f"{kind},id=ram{node},size={size // MIB}M")]
-
-
-def _numa(topology: Topology) -> list[str]:
-    """-numa for every node: its memory, its CPUs, its distances; then the latencies and bandwidths between them."""
-    arguments: list[str] = []
-    for node, cell in enumerate(topology.numa):
-        cpus = "".join(f",cpus={cpu}" for cpu in cell.cpus)
-        memory = f",memdev=ram{node}" if cell.memory else ""
-        initiator = f",initiator={topology.nearest_initiator(node)}" if topology.hmat else ""
-        arguments += ["-numa", f"node,nodeid={node}{memory}{cpus}{initiator}"]
-    for node, row in enumerate(topology.distances):
-        arguments += [
-            word
-            for other, value in enumerate(row)
-            if other != node
-            for word in ("-numa", f"dist,src={node},dst={other},val={value}")
-        ]
-    arguments += [word for link in links(topology) for word in link.qemu]
-    return arguments
 
 
 def script(machine: Machine) -> str:

@@ -93,6 +93,6 @@ ARCH = Arch(
     console="ttyS0",
     net_options="romfile=",
     features=("acpi", "apic"),
-    cmdline=("lpj=26000000",),  # as on x86_64
+    cmdline=("lpj=26000000", "no_timer_check"),  # as on x86_64
     max_vcpus=8,
 )

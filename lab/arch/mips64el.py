@@ -69,6 +69,7 @@ ARCH = Arch(
     libvirt_arch="mips64el",
     machine="malta",
     cpu="MIPS64R2-generic",
+    libvirt_cpus=False,
     console="ttyS0",
     net_options="romfile=",
     max_vcpus=1,

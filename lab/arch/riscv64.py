@@ -63,6 +63,7 @@ ARCH = Arch(
     libvirt_arch="riscv64",
     machine="virt",
     cpu="rv64",
+    libvirt_cpus=False,
     console="ttyS0",
     net_options="romfile=",
     max_vcpus=8,
