@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lab.cache import Cache
+    from lab.campaign import OpenRun
     from lab.factory import Factory, Ready
     from lab.library import Library
-    from lab.plan import Filters, Plan
+    from lab.plan import Filters
 
 EXIT_USAGE = 64
 EXIT_LAB_FAILED = 125
@@ -224,21 +225,28 @@ def build(campaign: str, topologies: Sequence[str], kernels: Sequence[str], test
 
 
 @main.command()
-@click.argument("campaign")
+@click.argument("campaign", required=False)
 @filtered
+@click.option("--repeat", type=click.IntRange(1, 10_000), metavar="N", help="Every cell N times, each in a new guest.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a run that was stopped.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Directory of the run [results/TIME-CAMPAIGN].")
 @click.option("--jobs", "-j", type=click.IntRange(1, 64), help="Guests at once [as CPUs and memory allow].")
 @click.option("--connect", metavar="URI", help="libvirt connection instead of the embedded driver.")
 def run(
-    campaign: str,
+    campaign: str | None,
     topologies: Sequence[str],
     kernels: Sequence[str],
     tests: Sequence[str],
+    repeat: int | None,
+    resume: Path | None,
     output: Path | None,
     jobs: int | None,
     connect: str | None,
 ) -> int:
     """Build what is missing, boot every machine with every kernel, run the scenarios, compare.
+
+    With --repeat a case whose repeats do not agree is FLAKY: an expectation that is not met. --resume takes everything
+    else from the run's directory: what is finished there is kept, what is not is run.
 
     Exit status: 0 every expectation met, 1 one was not, 2 the lab or its host failed, 64 bad input, 130 interrupted.
 
@@ -246,22 +254,29 @@ def run(
     lab run quick
     lab run quick -t arm64-64k-2node --test 'expand.a0*'
     lab run quick -k baseline -k ./my-kernel.yaml
+    lab run quick --repeat 20 --test stress
+    lab run --resume results/latest
     """
-    planned = _library().plan(campaign, _filters(topologies, kernels, tests))
-    if not planned.cells:
-        raise UsageError(f"campaign {campaign}: nothing is left to run", hint="`lab plan` says why")
-    return _campaign(planned, output, jobs, connect)
+    from lab.campaign import Request, open_run, reopen_run
+
+    if resume:
+        if campaign or topologies or kernels or tests or repeat or output:
+            raise UsageError("--resume takes the campaign, its filters and its directory from the run: leave them away")
+        return _campaign(reopen_run(resume, _library(), _cache()), jobs, connect)
+    if not campaign:
+        raise UsageError("run what? expected a campaign, or --resume DIR", hint="`lab list campaigns`")
+    wanted = Request(campaign=campaign, filters=_filters(topologies, kernels, tests), repeat=repeat or 1)
+    return _campaign(open_run(wanted, _library(), _cache(), output), jobs, connect)
 
 
-def _campaign(planned: Plan, output: Path | None, jobs: int | None, uri: str | None) -> int:
-    """Run a plan and report on it, also when it was interrupted."""
+def _campaign(opened: OpenRun, jobs: int | None, uri: str | None) -> int:
+    """Run what is to be run and report on it, also when it was interrupted."""
     from lab import campaign, evidence, report
     from lab.compare import conclude
 
     out = console()
     cache = _cache()
     interrupted = False
-    opened = campaign.open_run(planned, cache, output)
     try:
         with _builds_end_with_us():
             campaign.execute(opened, cache, console=out, jobs=jobs, uri=uri)

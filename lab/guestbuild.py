@@ -56,6 +56,11 @@ def build(arch: Arch, *, cache: Cache, progress: Progress = silent, sources: Pat
     return GuestTests(programs=MappingProxyType({file.stem: entry / file.stem for file in files}), key=key)
 
 
+def key_of(arch: Arch, *, sources: Path | None = None) -> str:
+    """What the programs of `build` would be filed under: their sources, the compiler and its flags."""
+    return _set_key(toolchain.find(arch), sources or data.guest_tests())
+
+
 def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
     """A user's own C file as a static program; it may include `lab.h` and headers beside it."""
     chain = toolchain.find(arch)

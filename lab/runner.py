@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lab.cellwork import INTERRUPTED, BuiltCell, CellWork, Screen
-from lab.errors import LabError
+from lab.errors import LabError, UsageError
 from lab.evidence import RunDir
-from lab.outcome import Case, CellStatus
+from lab.outcome import Case, Cause, CellStatus, Run
 from lab.plan import Cell, Plan
 from lab.progress import Progress
 
@@ -40,6 +40,9 @@ class Runner:
     screen: Screen
     jobs: int
     builds: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    """`topology/kernel` -> what its kernel was made of; a resumed run begins with what it recorded."""
+    kept: Mapping[str, Sequence[Run]] = field(default_factory=dict)
+    """Cell's name -> the runs of a killed lab that count."""
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -65,12 +68,20 @@ class Runner:
             try:
                 built = self.shop.prepare(cell, self._building(cell))
             except LabError as error:
-                self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error))
+                self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error), error.cause)
                 continue
-            self.builds[cell.name] = built.provenance
-            self.run_dir.write_metadata({**self.metadata, "builds": self.builds})
+            self._remember(cell, built)
             self.screen.cell(cell, "built")
             futures.append(pool.submit(self._cell, cell, built))
+
+    def _remember(self, cell: Cell, built: BuiltCell) -> None:
+        """Put a build on record. What is on record stays: a run goes on with the kernels that it began with, or not."""
+        before, now = self.builds.get(cell.place), built.provenance
+        if before is None:
+            self.builds[cell.place] = now
+            self.run_dir.write_metadata({**self.metadata, "builds": self.builds})
+        elif before.get("key") != now.get("key"):
+            raise UsageError(f"{cell.place}: another kernel: recorded {before.get('key')}, now {now.get('key')}")
 
     def _building(self, cell: Cell) -> Progress:
         def tell(detail: str, *, done: float | None = None) -> None:
@@ -78,15 +89,15 @@ class Runner:
 
         return tell
 
-    def _broken(self, cell: Cell, reason: str) -> None:
-        evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name)
-        evidence.finish(CellStatus.BROKEN, reason)
+    def _broken(self, cell: Cell, reason: str, cause: Cause) -> None:
+        evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat)
+        evidence.finish(CellStatus.BROKEN, reason, cause=Cause.INTERRUPTED if self.stopping.is_set() else cause)
         self.screen.cell(cell, "BROKEN")
 
     def _cell(self, cell: Cell, built: BuiltCell) -> None:
         if self.stopping.is_set():
             return
-        evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name)
+        evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat)
         work = CellWork(
             cell=cell,
             fresh=self.plan.spec.isolation == "fresh",
@@ -95,6 +106,7 @@ class Runner:
             cases=self.cases,
             screen=self.screen,
             stopping=self.stopping,
+            kept=self.kept.get(cell.name, ()),
         )
         work.run()
 

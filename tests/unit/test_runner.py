@@ -421,4 +421,4 @@ def test_environment_of_the_program(play: Play, tmp_path: Path) -> None:
     (command,) = built.commands
     assert "LAB_FEATURES=shm-expand" in command
     assert "LAB_TIMEOUT_SCALE=1" in command
-    assert command.endswith("/lab/demo")
+    assert " /lab/demo; " in command
