@@ -92,6 +92,10 @@ class Summary:
         return tuple(record for record in self.records if record.outcome is Outcome.FLAKY)
 
     @property
+    def leaks(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.outcome is Outcome.LEAK)
+
+    @property
     def skipped(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.outcome is Outcome.SKIP)
 

@@ -168,7 +168,7 @@ def _flaky(like: Record, counts: tuple[tuple[Outcome, int], ...], found: Sequenc
 
 def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[str]) -> list[Record]:
     """Records of a scenario that was never started in this cell."""
-    reason, cause = _why_never(cell), _cause_of(cell)
+    reason, cause = _why_never(cell), cause_of(cell)
     found = _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason, evidence=cell_evidence(cell))
     return [
         _record(
@@ -184,7 +184,7 @@ def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[s
     ]
 
 
-def _cause_of(cell: CellResult) -> Cause:
+def cause_of(cell: CellResult) -> Cause:
     """Why cases of a cell could not be run."""
     known = {CellStatus.INVALID: Cause.INVALID, CellStatus.NO_BOOT: Cause.NO_BOOT, CellStatus.OK: Cause.INTERRUPTED}
     return known.get(cell.status, cell.cause)

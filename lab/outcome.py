@@ -220,6 +220,12 @@ class Record:
     def label(self) -> str:
         return f"{self.scenario}.{self.case}"
 
+    @property
+    def verdict(self) -> str:
+        """The outcome, with its cause where that says more: `CRASH (panic)`."""
+        told = self.outcome in (Outcome.CRASH, Outcome.HANG, Outcome.BROKEN)
+        return f"{self.outcome} ({self.cause})" if told else self.outcome.value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
@@ -239,6 +245,12 @@ class CellResult:
     mismatches: tuple[Mismatch, ...] = ()
     runs: tuple[Run, ...] = field(default_factory=tuple)
     console: str = ""
+
+    @property
+    def name(self) -> str:
+        """`topology / kernel`, with its number from the second repeat on."""
+        again = f" (repeat {self.repeat})" if self.repeat > 1 else ""
+        return f"{self.topology} / {self.kernel}{again}"
 
     @property
     def why(self) -> str:

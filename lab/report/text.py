@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from lab.compare import Summary
 from lab.judge import cell_evidence
-from lab.outcome import CellResult, CellStatus, Delta, Record
+from lab.outcome import CellStatus, Delta, Record
 from lab.report import _words as words
 from lab.untrusted import one_line, printable
 
@@ -42,7 +42,10 @@ def render(summary: Summary, width: int = WIDTH) -> str:
 
 def _head(summary: Summary, width: int) -> list[str]:
     started = one_line(str(summary.evidence.metadata.get("started", "")), 40)
-    return [*_wrap(words.headline(summary), width), *(_wrap(f"started {started}", width) if started else [])]
+    again = words.repeats(summary)
+    said = [f"started {started}"] if started else []
+    said += [f"every cell {again} times"] if again > 1 else []
+    return [*_wrap(words.headline(summary), width), *_wrap(", ".join(said), width)]
 
 
 # The matrix.
@@ -51,32 +54,28 @@ def _head(summary: Summary, width: int) -> list[str]:
 def _matrix(summary: Summary, width: int) -> list[str]:
     kernels, first = summary.kernels, max((len(name) for name in summary.topologies), default=0)
     room = (width - first - 2 * len(kernels)) // max(1, len(kernels))
-    cells = {(cell.topology, cell.kernel): cell for cell in summary.evidence.cells}
+    cells = {place: words.cell_text(summary, place) for place in summary.repeats}
     if room < NARROWEST:
-        lines = [line for cell in cells.values() for line in _listed(summary, cell, width)]
+        lines = [
+            line for (topology, kernel), parts in cells.items() for line in _listed(topology, kernel, parts, width)
+        ]
     else:
-        room = min(room, max(len(name) for name in (*kernels, *(_line(summary, cell) for cell in cells.values()))))
+        room = min(room, max(len(name) for name in (*kernels, *map(", ".join, cells.values()))))
         lines = _row("", [[name] for name in kernels], first, room)
         for topology in summary.topologies:
-            texts = [_column(summary, cells.get((topology, kernel)), room) for kernel in kernels]
+            texts = [_column(cells.get((topology, kernel), ["-"]), room) for kernel in kernels]
             lines += _row(topology, texts, first, room)
     legend = "must-fail: failed, as it must on a kernel that does not provide what the case requires"
     return [*lines, *_wrap(legend, width)] if any("must-fail" in line for line in lines) else lines
 
 
-def _line(summary: Summary, cell: CellResult) -> str:
-    return ", ".join(words.cell_text(summary, cell))
+def _listed(topology: str, kernel: str, parts: Sequence[str], width: int) -> list[str]:
+    return _wrap(f"{topology} / {kernel}: {', '.join(parts)}", width)
 
 
-def _listed(summary: Summary, cell: CellResult, width: int) -> list[str]:
-    return _wrap(f"{cell.topology} / {cell.kernel}: {_line(summary, cell)}", width)
-
-
-def _column(summary: Summary, cell: CellResult | None, room: int) -> list[str]:
-    """The cell's parts, broken between parts only."""
-    if not cell:
-        return ["-"]
-    whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in words.cell_text(summary, cell))
+def _column(parts: Sequence[str], room: int) -> list[str]:
+    """A cell's parts, broken between parts only."""
+    whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(whole, room)]
 
 
@@ -129,14 +128,14 @@ def _findings(title: str, records: Sequence[Record], summary: Summary, width: in
     """Records with their evidence; the same words on several topologies once."""
     groups: dict[tuple[str, str, str, str, str], list[Record]] = {}
     for record in records:
-        key = (record.kernel, record.label, record.outcome.value, record.expected.value, record.reason)
+        key = (record.kernel, record.label, record.verdict, record.expected.value, record.reason)
         groups.setdefault(key, []).append(record)
     if not groups:
         return []
     lines = _wrap(f"{title}: {words.count(len(records), 'record')}", width)
-    for (kernel, label, outcome, expected, _), same in list(groups.items())[:MAX_ENTRIES]:
+    for (kernel, label, verdict, expected, _), same in list(groups.items())[:MAX_ENTRIES]:
         where = words.places((record.topology for record in same), summary.topologies)
-        lines += _wrap(f"{label}: {outcome}, expected {expected}: {kernel} {where}", width, "  ")
+        lines += _wrap(f"{label}: {verdict}, expected {expected}: {kernel} {where}", width, "  ")
         lines += _evidence(same[0].excerpt, width)
     return lines + _more(len(groups), width)
 
@@ -169,7 +168,7 @@ def _bad_cells(summary: Summary, width: int) -> list[str]:
         if cell.status is CellStatus.OK:
             continue
         why = f": {cell.why}" if cell.why else ""
-        lines += _wrap(f"{words.CELL_WORDS[cell.status]}: {cell.topology} / {cell.kernel}{why}", width)
+        lines += _wrap(f"{words.CELL_WORDS[cell.status]}: {cell.name}{why}", width)
         for mismatch in cell.mismatches:
             lines += _wrap(f"{mismatch.fact}: asked {mismatch.asked}, got {mismatch.got}", width, "  ")
         lines += _evidence("\n".join(cell_evidence(cell)), width)
@@ -178,16 +177,16 @@ def _bad_cells(summary: Summary, width: int) -> list[str]:
 
 def _broken(summary: Summary, width: int) -> list[str]:
     """Cases without evidence, by cell and reason; those of cells that are bad as a whole were told above."""
-    told = {(cell.topology, cell.kernel) for cell in summary.evidence.cells if not cell.runs}
-    groups: dict[tuple[str, str, str], list[Record]] = {}
+    told = {place for place, guests in summary.repeats.items() if not any(guest.runs for guest in guests)}
+    groups: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in summary.broken:
         if (record.topology, record.kernel) not in told:
-            groups.setdefault((record.topology, record.kernel, record.reason), []).append(record)
+            groups.setdefault((record.topology, record.kernel, record.cause, record.reason), []).append(record)
     if not groups:
         return []
     lines = _wrap(f"BROKEN: {words.count(sum(map(len, groups.values())), 'record')} without evidence", width)
-    for (topology, kernel, _), same in list(groups.items())[:MAX_ENTRIES]:
-        lines += _cases(f"{topology} / {kernel}", [(record.scenario, record.case) for record in same], width)
+    for (topology, kernel, cause, _), same in list(groups.items())[:MAX_ENTRIES]:
+        lines += _cases(f"{topology} / {kernel}: {cause}", [(record.scenario, record.case) for record in same], width)
         lines += _evidence(same[0].excerpt, width)
     return lines + _more(len(groups), width)
 
@@ -218,8 +217,8 @@ def _versions(summary: Summary, width: int) -> list[str]:
     for topology in summary.topologies:
         cells = [cell for cell in summary.evidence.cells if cell.topology == topology]
         accelerators = dict.fromkeys(cell.accelerator or "never started" for cell in cells)
-        boots = [f"{cell.boot_s:.1f}" for cell in cells if cell.boot_s is not None]
-        parts = [", ".join(accelerators), *([f"booted in {'/'.join(boots)} s"] if boots else [])]
+        boots = [cell.boot_s for cell in cells if cell.boot_s is not None]
+        parts = [", ".join(accelerators), *([f"booted in {words.seconds(boots)} s"] if boots else [])]
         lines += _wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology)])}", width)
     host = words.flat(metadata.get("host"))
     version = one_line(str(metadata.get("pagelab", "?")), 40)
