@@ -15,9 +15,11 @@ from pathlib import Path
 
 from lab.arch import Arch
 from lab.cache import Cache, digest, write_atomic
-from lab.errors import BootError, InfraError
+from lab.errors import BootError, InfraError, UsageError
 
 KVM_DEVICE = Path("/dev/kvm")
+KVM_SLOWDOWN = 2.0
+MIN_PATIENCE = 0.01
 PROBE_S = 8.0
 """How long a guest under KVM may take to its ready line before KVM counts as not working; it takes about one."""
 
@@ -33,8 +35,22 @@ class Accelerator:
     why: str
 
 
+def patience() -> float:
+    """By what deadlines in guests are stretched besides: $PAGELAB_PATIENCE, above 1 for a host that is very busy."""
+    said = os.environ.get("PAGELAB_PATIENCE", "1")
+    try:
+        factor = float(said)
+    except ValueError:
+        factor = 0.0
+    if not MIN_PATIENCE <= factor <= 1 / MIN_PATIENCE:
+        raise UsageError(
+            f"PAGELAB_PATIENCE: expected a number from {MIN_PATIENCE} to {1 / MIN_PATIENCE:g}, got {said!r}"
+        )
+    return factor
+
+
 def tcg(arch: Arch, why: str) -> Accelerator:
-    return Accelerator(name="tcg", slowdown=arch.tcg_slowdown, why=why)
+    return Accelerator(name="tcg", slowdown=arch.tcg_slowdown * patience(), why=why)
 
 
 def choose(arch: Arch, *, cache: Cache, try_kvm: Callable[[Accelerator], None]) -> Accelerator:
@@ -58,7 +74,7 @@ def kvm_impossible(arch: Arch) -> str:
 
 
 def _kvm(why: str) -> Accelerator:
-    return Accelerator(name="kvm", slowdown=2.0, why=why)
+    return Accelerator(name="kvm", slowdown=KVM_SLOWDOWN * patience(), why=why)
 
 
 def _remembered(arch: Arch, cache: Cache, try_kvm: Callable[[Accelerator], None]) -> tuple[bool, str]:

@@ -312,7 +312,8 @@ def exec_(
 ) -> int:
     """Push a program into a guest, run it there, and exit with its status (125: the lab itself failed).
 
-    A path of a file here is pushed; anything else is a command of the guest.
+    A path of a file here is pushed, a C file (it may include lab.h) compiled for the guest first; anything else is a
+    command of the guest.
 
     \b
     lab exec -t arm64-64k-2node -k baseline -- ./prog args

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -19,6 +20,12 @@ def images() -> Path:
 
 def guest_tests() -> Path:
     return data_root() / "guest_tests"
+
+
+def scenarios() -> tuple[Path, ...]:
+    """Directories of scenario programs: the lab's own, then the user's (PAGELAB_SCENARIOS, colons between them)."""
+    own = os.environ.get("PAGELAB_SCENARIOS", "").split(os.pathsep)
+    return (guest_tests(), *(Path(word).expanduser().absolute() for word in own if word))
 
 
 def topologies() -> Path:

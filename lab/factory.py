@@ -59,7 +59,7 @@ class Workshop:
 
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
         """The cases that each scenario program declares."""
-        return guestbuild.cases(data.guest_tests(), self.cache)
+        return guestbuild.cases(data.scenarios(), self.cache)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from lab import buildlog, data, proc, toolchain
 from lab.arch import ARCHES, Arch
 from lab.cache import Cache, digest
-from lab.errors import BuildError, InfraError
+from lab.errors import BuildError, InfraError, UsageError
 from lab.outcome import Case
 from lab.progress import Progress, silent
 from lab.toolchain import Toolchain
@@ -40,31 +40,51 @@ class GuestTests:
     key: str
 
 
-def build(arch: Arch, *, cache: Cache, progress: Progress = silent, sources: Path | None = None) -> GuestTests:
-    """Every `*.c` in `sources` (the lab's own guest_tests) as a program; BuildError with the compiler's words."""
-    directory = sources or data.guest_tests()
-    chain = toolchain.find(arch)
+def build(
+    arch: Arch, *, cache: Cache, progress: Progress = silent, sources: Sequence[Path] | None = None
+) -> GuestTests:
+    """Every `*.c` in the directories of `sources` (the lab's own and the user's) as a program.
+
+    Where two have a file of one name, the first one's counts. BuildError with the compiler's words.
+    """
+    chain, directories = toolchain.find(arch), _directories(sources)
+    sets = [_build_set(chain, each, cache, progress) for each in directories]
+    programs = {name: path for each in reversed(sets) for name, path in each.programs.items()}
+    return GuestTests(programs=MappingProxyType(programs), key=_key(chain, directories))
+
+
+def key_of(arch: Arch, *, sources: Sequence[Path] | None = None) -> str:
+    """The key of what `build` gives, without building it."""
+    return _key(toolchain.find(arch), _directories(sources))
+
+
+def _directories(sources: Sequence[Path] | None) -> Sequence[Path]:
+    return data.scenarios() if sources is None else sources
+
+
+def _key(chain: Toolchain, directories: Sequence[Path]) -> str:
+    keys = [_set_key(chain, each) for each in directories]
+    return keys[0] if len(keys) == 1 else digest(*keys)
+
+
+def _build_set(chain: Toolchain, directory: Path, cache: Cache, progress: Progress) -> GuestTests:
+    """The programs of one directory, an entry of the cache."""
     files = _scenarios(directory)
     key = _set_key(chain, directory)
 
     def make(entry: Path) -> None:
         with ThreadPoolExecutor(toolchain.jobs()) as pool:
-            for name in pool.map(lambda file: _compile(chain, file, (directory,), entry), files):
-                progress(f"guest tests of {arch.name}: {name}")
+            for name in pool.map(lambda file: _compile(chain, file, _includes(directory), entry), files):
+                progress(f"guest tests: {name}")
 
     entry = cache.entry("guest-tests", key, make)
     return GuestTests(programs=MappingProxyType({file.stem: entry / file.stem for file in files}), key=key)
 
 
-def key_of(arch: Arch, *, sources: Path | None = None) -> str:
-    """What the programs of `build` would be filed under: their sources, the compiler and its flags."""
-    return _set_key(toolchain.find(arch), sources or data.guest_tests())
-
-
 def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
     """A user's own C file as a static program; it may include `lab.h` and headers beside it."""
     chain = toolchain.find(arch)
-    includes = (source.resolve().parent, data.guest_tests())
+    includes = _includes(source.resolve().parent)
     # What it includes is unknown: the preprocessor's output is what the program depends on.
     whole = _gcc([chain.cc, *CFLAGS, *_include(includes), "-E", "-P", source.name], source)
     key = digest(chain.key, *CFLAGS, *LDFLAGS, whole)
@@ -75,7 +95,7 @@ def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
     return cache.entry("program", key, make) / source.stem
 
 
-def cases(sources: Path, cache: Cache) -> Mapping[str, tuple[Case, ...]]:
+def cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[Case, ...]]:
     """Scenario name -> the cases that its program declares (`--list`, run natively); BuildError when one misbehaves."""
     host = _host_arch()
     tests = build(host, cache=cache, sources=sources)
@@ -141,12 +161,13 @@ def _listing(name: str, program: Path) -> str:
 def _scenarios(directory: Path) -> list[Path]:
     if files := sorted(directory.glob("*.c")):
         return files
-    raise InfraError(f"no scenario (*.c) in {directory}")
+    raise UsageError(f"no scenario (*.c) in {directory}", hint="PAGELAB_SCENARIOS names directories of C files")
 
 
 def _set_key(chain: Toolchain, directory: Path) -> str:
     """Sources and headers, by name and content, compiler and flags."""
     files = sorted([*directory.glob("*.c"), *directory.glob("*.h")])
+    files += [] if directory == data.guest_tests() else sorted(data.guest_tests().glob("*.h"))
     contents = [part for path in files for part in (path.name, path.read_bytes())]
     return digest(chain.prefix, chain.key, " ".join((*CFLAGS, *LDFLAGS)), *contents)
 

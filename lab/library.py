@@ -46,7 +46,7 @@ class Library:
             topology_dirs=(data.topologies(),),
             campaign_dirs=(data.topologies() / "campaigns",),
             kernel_dirs=(data.images() / "kernels",),
-            scenario_dirs=(data.guest_tests(),),
+            scenario_dirs=data.scenarios(),
             config_dirs=(data.images() / "config",),
             series_dirs=(data.images() / "series",),
         )

@@ -18,7 +18,7 @@ def lines(what: str, library: Library, cache: Cache) -> list[str]:
     listings: Mapping[str, Callable[[], list[str]]] = {
         "topologies": lambda: _topologies(library),
         "kernels": lambda: _kernels(library),
-        "scenarios": lambda: _scenarios(library, guestbuild.cases(data.guest_tests(), cache)),
+        "scenarios": lambda: _scenarios(library, guestbuild.cases(data.scenarios(), cache)),
         "campaigns": lambda: _campaigns(library),
         "arches": _arches,
     }

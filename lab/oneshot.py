@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from lab import guestbuild
 from lab.deadline import Deadline
 from lab.errors import GuestLost, InfraError
 from lab.factory import Factory, Ready
@@ -22,10 +23,12 @@ MAX_OUTPUT = 1 << 30
 def execute(factory: Factory, ready: Ready, program: str, args: Sequence[str], *, timeout_s: float) -> int:
     """Run a program in a fresh guest, its output to ours as it comes; its exit status (128+N: killed by signal N).
 
-    A file of that name here is pushed and run; anything else is a command of the guest. GuestLost when the program did
-    not end by itself.
+    A file of that name here is pushed and run, a C file compiled for the guest first; anything else is a command of the
+    guest. GuestLost when the program did not end by itself.
     """
     local = Path(program)
+    if local.suffix == ".c" and local.is_file():
+        local = guestbuild.compile_one(ready.topology.record, local, factory.workshop.cache)
     with _guest(factory, ready) as guest:
         if local.is_file():
             guest.push({local.name: local})

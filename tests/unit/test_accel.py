@@ -11,7 +11,7 @@ import pytest
 from lab import accel, arch
 from lab.accel import Accelerator
 from lab.cache import Cache
-from lab.errors import BootError
+from lab.errors import BootError, UsageError
 
 FOREIGN = next(each for each in arch.ARCHES.values() if each.uname != platform.machine())
 
@@ -61,3 +61,15 @@ def test_a_torn_memory_is_asked_again(native: arch.Arch, tmp_path: Path) -> None
     path.parent.mkdir(parents=True)
     path.write_text('{"works": tr')
     assert accel.choose(native, cache=cache, try_kvm=lambda _: None).name == "kvm"
+
+
+def test_patience_stretches_every_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGELAB_PATIENCE", "0.5")
+    assert accel.choose(FOREIGN, cache=Cache(tmp_path), try_kvm=_hangs).slowdown == FOREIGN.tcg_slowdown / 2
+
+
+@pytest.mark.parametrize("said", ["", "much", "nan", "0", "-1", "inf", "1e9"])
+def test_patience_that_is_none_is_refused(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGELAB_PATIENCE", said)
+    with pytest.raises(UsageError, match="PAGELAB_PATIENCE: expected a number from 0.01 to 100"):
+        accel.patience()

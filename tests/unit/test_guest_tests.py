@@ -122,8 +122,18 @@ def test_program_that_dies_before_its_plan_says_nothing(build: Path) -> None:
     assert done.status in (-9, 137)
 
 
+def test_the_hostile_program_does_nothing_outside_a_guest(build: Path) -> None:
+    listed = run(build / "samples" / "hostile", "--list")
+    ways = [json.loads(line)["name"] for line in listed.output.splitlines()]
+    assert listed.status == 0
+    assert len(ways) == len(set(ways)) > 40
+    done = run(build / "samples" / "hostile", "stays")
+    assert done.status == 2
+    assert "in a guest of the lab only" in done.output
+
+
 def test_every_sample_is_tested() -> None:
-    assert {path.stem for path in GUEST_TESTS.glob("samples/*.c")} == {*SAMPLES, "no_plan"}
+    assert {path.stem for path in GUEST_TESTS.glob("samples/*.c")} == {*SAMPLES, "no_plan", "hostile"}
     assert {path.stem for path in GOLDEN.glob("*.ktap")} == set(SAMPLES)
 
 

@@ -11,7 +11,7 @@ import pytest
 from lab import guestbuild, proc, toolchain
 from lab.arch import ARCHES, Arch
 from lab.cache import Cache
-from lab.errors import BuildError, InfraError
+from lab.errors import BuildError, UsageError
 from lab.outcome import Case
 
 HEADER = (
@@ -58,7 +58,7 @@ def cache(tmp_path: Path) -> Cache:
 
 @needs_gcc
 def test_every_file_becomes_a_static_program(native: Arch, sources: Path, cache: Cache) -> None:
-    built = guestbuild.build(native, cache=cache, sources=sources)
+    built = guestbuild.build(native, cache=cache, sources=[sources])
     assert sorted(built.programs) == ["one", "two"]
     assert sorted(path.name for path in built.programs["one"].parent.iterdir()) == ["one", "two"]
     assert "INTERP" not in proc.run(["readelf", "--program-headers", str(built.programs["one"])]).output
@@ -69,23 +69,23 @@ def test_every_file_becomes_a_static_program(native: Arch, sources: Path, cache:
 def test_the_same_sources_are_compiled_once(
     native: Arch, sources: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = guestbuild.build(native, cache=cache, sources=sources)
+    first = guestbuild.build(native, cache=cache, sources=[sources])
     monkeypatch.setattr(guestbuild, "_gcc", lambda *_: pytest.fail("compiled again"))
-    assert guestbuild.build(native, cache=cache, sources=sources) == first
+    assert guestbuild.build(native, cache=cache, sources=[sources]) == first
 
 
 @needs_gcc
 def test_the_header_is_a_part_of_the_key(native: Arch, sources: Path, cache: Cache) -> None:
-    first = guestbuild.build(native, cache=cache, sources=sources)
+    first = guestbuild.build(native, cache=cache, sources=[sources])
     (sources / "little.h").write_text(HEADER + "/* changed */\n")
-    assert guestbuild.build(native, cache=cache, sources=sources).key != first.key
+    assert guestbuild.build(native, cache=cache, sources=[sources]).key != first.key
 
 
 @needs_gcc
 def test_a_compile_error_names_file_and_line_and_leaves_nothing(native: Arch, sources: Path, cache: Cache) -> None:
     (sources / "two.c").write_text("int main(void)\n{\n\treturn missing;\n}\n")
     with pytest.raises(BuildError) as caught:
-        guestbuild.build(native, cache=cache, sources=sources)
+        guestbuild.build(native, cache=cache, sources=[sources])
     assert caught.value.message == "two.c did not compile"
     assert "two.c:3:" in caught.value.excerpt
     assert "missing" in caught.value.excerpt
@@ -93,7 +93,7 @@ def test_a_compile_error_names_file_and_line_and_leaves_nothing(native: Arch, so
 
 
 def test_no_scenarios_is_an_error(tmp_path: Path, cache: Cache) -> None:
-    with pytest.raises(InfraError, match="no scenario"):
+    with pytest.raises(UsageError, match="no scenario"):
         guestbuild._scenarios(tmp_path)
 
 
@@ -123,16 +123,16 @@ def test_cases_come_from_the_programs_and_are_remembered(
     sources: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = {name: (Case(scenario=name, name="grow", requires=frozenset({"shm"})),) for name in ("one", "two")}
-    assert dict(guestbuild.cases(sources, cache)) == expected
+    assert dict(guestbuild.cases([sources], cache)) == expected
     monkeypatch.setattr(guestbuild, "_listing", lambda *_: pytest.fail("asked again"))
-    assert dict(guestbuild.cases(sources, cache)) == expected
+    assert dict(guestbuild.cases([sources], cache)) == expected
 
 
 @needs_gcc
 def test_a_program_that_cannot_list_is_named(sources: Path, cache: Cache) -> None:
     (sources / "two.c").write_text('#include <stdio.h>\nint main(void) { fputs("no idea\\n", stderr); return 2; }\n')
     with pytest.raises(BuildError, match=r"two --list: .*exit status 2: no idea"):
-        guestbuild.cases(sources, cache)
+        guestbuild.cases([sources], cache)
 
 
 def test_a_full_line() -> None:
