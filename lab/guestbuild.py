@@ -81,6 +81,11 @@ def _build_set(chain: Toolchain, directory: Path, cache: Cache, progress: Progre
     return GuestTests(programs=MappingProxyType({file.stem: entry / file.stem for file in files}), key=key)
 
 
+def _includes(directory: Path) -> tuple[Path, ...]:
+    """Where a program's headers are looked for: beside it, then lab.h."""
+    return tuple(dict.fromkeys((directory.resolve(), data.guest_tests())))
+
+
 def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
     """A user's own C file as a static program; it may include `lab.h` and headers beside it."""
     chain = toolchain.find(arch)

@@ -101,7 +101,8 @@ def judge_run(
 def settle(records: Iterable[Record]) -> tuple[Record, ...]:
     """One record per case: of several attempts the first with a verdict that is not met, else the last with any.
 
-    An attempt without evidence (BROKEN) gives way to one with some; a crash that did not come again stays a crash.
+    An attempt without evidence (BROKEN) gives way to one with some, and one that was not reached to one that was; a
+    crash that did not come again stays a crash.
     """
     attempts: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in records:
@@ -112,7 +113,8 @@ def settle(records: Iterable[Record]) -> tuple[Record, ...]:
 def _decisive(attempts: Sequence[Record]) -> Record:
     told = [record for record in attempts if record.outcome is not Outcome.BROKEN]
     bad = [record for record in told if record.met is False]
-    return (bad or told[-1:] or attempts)[0]
+    reached = [record for record in attempts if record.cause is not Cause.NOT_REACHED]
+    return (bad or told[-1:] or reached or attempts)[0]
 
 
 def agree(repeats: Sequence[Sequence[Record]]) -> tuple[Record, ...]:
@@ -271,6 +273,8 @@ class _Judgement:
         self.victims = tuple(report for report in every if report.kind in _OOM_KILLS)
         self.reports = tuple(report for report in every if not report.kind.provoked)
         self.found: dict[str, _Finding] = {}
+        self.told: set[oops.Finding] = set()
+        """Reports that a case carries the blame for."""
         self.blamed = False
         """A case carries the blame for the kernel's death."""
 
@@ -305,10 +309,10 @@ class _Judgement:
             return _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=why)
         outcome, cause, reason = _verdict(first)
         evidence = first.diagnostics
-        if outcome in (Outcome.CRASH, Outcome.HANG):
-            evidence = (*evidence, *_reports(self.reports))
         if cause is Cause.SIGNAL:
             cause = self._killer(reason)
+        if outcome in (Outcome.CRASH, Outcome.HANG):
+            evidence = (*evidence, *_reports(self._beside(cause)))
         duration = None if first.duration_ms is None else first.duration_ms / 1000
         return _Finding(outcome=outcome, cause=cause, reason=reason, evidence=evidence, duration_s=duration)
 
@@ -318,7 +322,16 @@ class _Judgement:
         if fault:
             return Cause[fault.kind.name]
         mine = [report for report in self.victims if f"({self.run.scenario[:15]})" in report.title]
-        return Cause[mine[0].kind.name] if mine and "signal=9 " in reason else Cause.SIGNAL
+        if not mine or "signal=9 " not in reason:
+            return Cause.SIGNAL
+        self.told.update(mine)
+        return Cause[mine[0].kind.name]
+
+    def _beside(self, cause: Cause) -> list[oops.Finding]:
+        """The kernel's reports that belong to a case: not other processes' ends by the OOM killer."""
+        if cause in (Cause.OOM_KILL, Cause.CONTAINED_OOM):
+            return list(self.victims)
+        return [report for report in self.reports if report.kind not in _OOM_KILLS]
 
     def _undeclared(self, results: Mapping[str, Sequence[ktap.Result]]) -> dict[str, _Finding]:
         """Results of cases that nobody declared: somebody else is talking, or the program is another one."""
@@ -403,8 +416,9 @@ class _Judgement:
         """Evidence for a bad end: what the case, stderr and the kernel said last."""
         stderr = [f"stderr: {line}" for line in self.run.stderr.splitlines()[-6:]]
         console = _reports(self.reports)
-        if not console and self.run.end is not End.EXITED and self.run.console.strip():
-            console = ("console ended with:", *oops.tail(self.run.console))
+        late = self.run.end in (End.DEADLINE, End.UNRESPONSIVE)  # what is blocked was shown last
+        if (late or not console) and self.run.end is not End.EXITED and self.run.console.strip():
+            console = (*console, "console ended with:", *oops.tail(self.run.console))
         return (*self.document.trailing[-10:], *stderr, *console)
 
     # The run as a whole.
@@ -440,18 +454,19 @@ class _Judgement:
     def _console(self) -> dict[str, _Finding]:
         """CONSOLE, CRASH, when the kernel complained (or tainted itself silently) and no case carries the blame."""
         taint = books.taint(self.run.before, self.run.after)
-        if self.blamed or not (self.reports or taint):
+        reports = tuple(report for report in self.reports if report not in self.told)
+        if self.blamed or not (reports or taint):
             return {}
-        if not self.reports:
+        if not reports:
             reason = f"the kernel was tainted during {self.run.scenario} ({taint}), without a word on the console"
             found = _Finding(outcome=Outcome.CRASH, cause=Cause.TAINT, reason=reason, evidence=self._tainted())
             return {CONSOLE: found}
-        first = self.reports[0]
+        first = reports[0]
         reason = f"the kernel complained during {self.run.scenario}: {first}"
-        if len(self.reports) > 1:
-            kinds = Counter(str(report.kind) for report in self.reports)
+        if len(reports) > 1:
+            kinds = Counter(str(report.kind) for report in reports)
             reason += f" (in all: {', '.join(f'{count} {kind}' for kind, count in kinds.items())})"
-        evidence = (*self._tainted(), *_reports(self.reports))
+        evidence = (*self._tainted(), *_reports(reports))
         return {
             CONSOLE: _Finding(outcome=Outcome.CRASH, cause=Cause[first.kind.name], reason=reason, evidence=evidence)
         }
