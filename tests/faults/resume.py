@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`python -m tests.faults.resume [--kills N] [CAMPAIGN ARGS...]`: kill -9 campaigns at random moments, resume each time.
+"""`python -m tests.faults.resume [--kills N] [CAMPAIGN ...]`: kill -9 campaigns at random moments, resume each time.
 
 What a campaign that was killed again and again comes to must be what one comes to that was never killed, but for times
 and counts of memory.
@@ -59,7 +59,7 @@ def torment(arguments: Sequence[str], directory: Path, *, kills: int, chance: ra
         last = _to_its_end(arguments, output, found, kills=kills, span=span, chance=chance, say=say)
         wrong = list(_differences(reference, output)) + ([f"exit {last}, not {status}"] if last != status else [])
         found.wrong += [f"{output.name}: {each}" for each in wrong]
-        say(f"campaign {found.campaigns}: exit {last}, {'as if it had never been killed' if not wrong else wrong}")
+        say(f"campaign {found.campaigns}: exit {last}, {'; '.join(wrong) or 'as if it had never been killed'}")
     return found
 
 
