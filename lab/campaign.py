@@ -130,9 +130,9 @@ def _prepared(
     request: Request, library: Library, cache: Cache
 ) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object]]:
     """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
+    wanted = request.plan(library)
     cases = Workshop(cache=cache).cases()
-    names = {name: [case.name for case in declared] for name, declared in cases.items()}
-    plan = resolve_cases(request.plan(library), names)
+    plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
     selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
     chosen = {name: tuple(resume.asked_for(selections[name], cases[name])) for name in sorted(selections)}
     metadata = {

@@ -336,7 +336,7 @@ class _Metadata(_Strict):
 
 class _Boot(_Strict):
     event: Literal["boot"]
-    seq: int | None = None
+    seq: int
     accelerator: str = ""
     boot_s: float | None = None
 
@@ -349,7 +349,7 @@ class _Mismatch(_Strict):
 
 class _Cell(_Strict):
     event: Literal["cell"]
-    seq: int | None = None
+    seq: int
     status: CellStatus
     reason: str = ""
     cause: Cause = Cause.LAB
@@ -358,7 +358,7 @@ class _Cell(_Strict):
 
 class _Run(_Strict):
     event: Literal["run"]
-    seq: int | None = None
+    seq: int
     scenario: str
     attempt: Annotated[int, Field(ge=1)] = 1
     end: End
@@ -419,8 +419,8 @@ def _cell(directory: Path, topology: str, kernel: str, repeat: int) -> CellResul
     """
     path = directory / cell_path(topology, kernel, repeat)
     events, damage = _journal(path / JOURNAL)
-    boot = next((event for event in reversed(events) if isinstance(event, _Boot)), _Boot(event="boot"))
-    unfinished = _Cell(event="cell", status=CellStatus.BROKEN, reason=NOT_DONE, cause=Cause.INTERRUPTED)
+    boot = next((event for event in reversed(events) if isinstance(event, _Boot)), _Boot(event="boot", seq=0))
+    unfinished = _Cell(event="cell", seq=0, status=CellStatus.BROKEN, reason=NOT_DONE, cause=Cause.INTERRUPTED)
     verdict = next((event for event in reversed(events) if isinstance(event, _Cell)), unfinished)
     status = CellStatus.BROKEN if damage else verdict.status
     return CellResult(
@@ -448,23 +448,21 @@ def _journal(path: Path) -> tuple[list[_Boot | _Cell | _Run], str]:
     unreadable = missing = 0
     for number, line in enumerate(lines, start=1):
         try:
-            if _broken_seal(line):
-                raise ValueError(line)
-            event = _EVENT.validate_json(line)
+            event = _EVENT.validate_json(line if _sound(line) else b"")
         except ValueError:
             unreadable += bool(line.strip())
             continue
         events.append(event)
-        missing = max(missing, (event.seq or number) - number)
+        missing = max(missing, event.seq - number)
     parts = [f"{unreadable} unreadable lines in its journal"] if unreadable else []
     parts += [f"{missing} lines missing from its journal"] if missing else []
     return events, "; ".join(parts)
 
 
-def _broken_seal(line: bytes) -> bool:
-    """Whether a line is not what its check sum was made of. Lines without one are of older labs."""
+def _sound(line: bytes) -> bool:
+    """Whether a line is what its check sum was made of."""
     sealed = _SEAL.fullmatch(line)
-    return sealed is not None and zlib.crc32(sealed[1]) != int(sealed[2], 16)
+    return sealed is not None and zlib.crc32(sealed[1]) == int(sealed[2], 16)
 
 
 def _run(path: Path, event: _Run) -> Run:
