@@ -36,7 +36,7 @@ READ = (
 TAINTED = "tainted"
 PAGE, CPUS = "page_kB", "cpus"
 """What the lab adds to the books: bounds depend on the machine."""
-PER_CPU = "count"
+PER_CPU = "per_cpu_pages"
 _LINE = re.compile(rb"(\S+:)?\s*(\d{1,18})")
 _PLACE = re.compile(r"/sys/(?:kernel/mm|devices/system/node/(node\d+))/hugepages/hugepages-(\d+)kB/(\w+)_hugepages")
 MAX_LINES = 4096
@@ -81,7 +81,7 @@ def _name(said: str) -> str:
     if place := _PLACE.fullmatch(said):
         node, size, what = place.groups()
         return f"{f'{node}.' if node else ''}{what}.{size}kB"
-    return said.rpartition("/")[2]
+    return {"count": PER_CPU}.get(said, said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
