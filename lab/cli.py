@@ -390,6 +390,26 @@ def report(directory: Path, form: str) -> int:
 
 
 @main.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+def compare(first: Path, second: Path) -> int:
+    """What two runs found differently, case by case; starts no guest.
+
+    Exit status: 0 nothing, 1 something, 64 they cannot be compared.
+
+    \b
+    lab compare results/20260102T030405Z-quick results/latest
+    """
+    from lab import evidence, versus
+    from lab import report as reports
+    from lab.compare import conclude
+
+    compared = versus.compare(*(conclude(evidence.load(directory)) for directory in (first, second)))
+    print(reports.versus(compared), end="")
+    return compared.exit_code
+
+
+@main.command()
 @click.option("--all", "everything", is_flag=True, help="Kernels and work trees too, not only leftovers.")
 def clean(everything: bool) -> None:
     """Remove leftovers of killed labs from the cache, or (--all) the whole cache. Results are never touched.

@@ -74,9 +74,14 @@ _MUST_AGREE = ("campaign", "topologies", "kernels", "cells", "repeat", "cases", 
 
 def difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first thing in which a campaign is not what a run recorded, `what: recorded X, now Y`; empty when it is."""
-    for key in _MUST_AGREE:
-        for place, was, is_now in _differences(key, recorded.get(key), now.get(key)):
-            return f"{place}: recorded {_short(was)}, now {_short(is_now)}"
+    found = (first_difference(key, recorded.get(key), now.get(key)) for key in _MUST_AGREE)
+    return next(filter(None, found), "")
+
+
+def first_difference(name: str, was: object, now: object) -> str:
+    """Where two JSON values differ first, `name.key: recorded X, now Y`; empty when they do not."""
+    for place, one, other in _differences(name, was, now):
+        return f"{place}: recorded {_short(one)}, now {_short(other)}"
     return ""
 
 

@@ -35,7 +35,7 @@ def render(summary: Summary, width: int = WIDTH) -> str:
         _skipped(summary, width),
         _versions(summary, width),
         _proofs(summary, width),
-        _wrap(f"exit {summary.exit_code}: {summary.sentence}", width),
+        wrap(f"exit {summary.exit_code}: {summary.sentence}", width),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
@@ -45,7 +45,7 @@ def _head(summary: Summary, width: int) -> list[str]:
     again = words.repeats(summary)
     said = [f"started {started}"] if started else []
     said += [f"every cell {again} times"] if again > 1 else []
-    return [*_wrap(words.headline(summary), width), *_wrap(", ".join(said), width)]
+    return [*wrap(words.headline(summary), width), *wrap(", ".join(said), width)]
 
 
 # The matrix.
@@ -66,11 +66,11 @@ def _matrix(summary: Summary, width: int) -> list[str]:
             texts = [_column(cells.get((topology, kernel), ["-"]), room) for kernel in kernels]
             lines += _row(topology, texts, first, room)
     legend = "must-fail: failed, as it must on a kernel that does not provide what the case requires"
-    return [*lines, *_wrap(legend, width)] if any("must-fail" in line for line in lines) else lines
+    return [*lines, *wrap(legend, width)] if any("must-fail" in line for line in lines) else lines
 
 
 def _listed(topology: str, kernel: str, parts: Sequence[str], width: int) -> list[str]:
-    return _wrap(f"{topology} / {kernel}: {', '.join(parts)}", width)
+    return wrap(f"{topology} / {kernel}: {', '.join(parts)}", width)
 
 
 def _column(parts: Sequence[str], room: int) -> list[str]:
@@ -100,7 +100,7 @@ def _no_power(summary: Summary, width: int) -> list[str]:
     if not records:
         return []
     about = "these must fail where they passed, so they cannot tell the kernels apart"
-    lines = _wrap(f"NO POWER: {words.count(len(records), 'record')}: {about}", width)
+    lines = wrap(f"NO POWER: {words.count(len(records), 'record')}: {about}", width)
     return lines + _grouped(records, summary, width)
 
 
@@ -113,14 +113,14 @@ def _grouped(records: Iterable[Record], summary: Summary, width: int) -> list[st
     for (kernel, scenario, case), topologies in seen.items():
         where = f"{kernel} {words.places(topologies, summary.topologies)}"
         groups.setdefault(where, []).append((scenario, case))
-    return [line for where, cases in groups.items() for line in _cases(where, cases, width)]
+    return [line for where, found in groups.items() for line in cases(where, found, width)]
 
 
-def _cases(title: str, cases: Sequence[tuple[str, str]], width: int, indent: str = "  ") -> list[str]:
+def cases(title: str, found: Sequence[tuple[str, str]], width: int, indent: str = "  ") -> list[str]:
     """`title: N cases`, then a paragraph per scenario."""
-    lines = _wrap(f"{title}: {words.count(len(cases), 'case')}", width, indent)
-    for scenario, names in words.by_scenario(cases).items():
-        lines += _wrap(f"{scenario}: {' '.join(names)}", width, f"{indent}  ")
+    lines = wrap(f"{title}: {words.count(len(found), 'case')}", width, indent)
+    for scenario, names in words.by_scenario(found).items():
+        lines += wrap(f"{scenario}: {' '.join(names)}", width, f"{indent}  ")
     return lines
 
 
@@ -132,10 +132,10 @@ def _findings(title: str, records: Sequence[Record], summary: Summary, width: in
         groups.setdefault(key, []).append(record)
     if not groups:
         return []
-    lines = _wrap(f"{title}: {words.count(len(records), 'record')}", width)
+    lines = wrap(f"{title}: {words.count(len(records), 'record')}", width)
     for (kernel, label, verdict, expected, _), same in list(groups.items())[:MAX_ENTRIES]:
         where = words.places((record.topology for record in same), summary.topologies)
-        lines += _wrap(f"{label}: {verdict}, expected {expected}: {kernel} {where}", width, "  ")
+        lines += wrap(f"{label}: {verdict}, expected {expected}: {kernel} {where}", width, "  ")
         lines += _evidence(same[0].excerpt, width)
     return lines + _more(len(groups), width)
 
@@ -145,11 +145,11 @@ def _evidence(excerpt: str, width: int) -> list[str]:
     reason, *said = printable(excerpt).split("\n")
     shown = [_clip(line, width - 6) for line in said[:MAX_EVIDENCE] if line.strip()]
     rest = [f"({len(said) - MAX_EVIDENCE} more lines in results.json)"] if len(said) > MAX_EVIDENCE else []
-    return [*_wrap(reason, width, "      "), *(f"      {line}" for line in (*shown, *rest))]
+    return [*wrap(reason, width, "      "), *(f"      {line}" for line in (*shown, *rest))]
 
 
 def _more(number: int, width: int) -> list[str]:
-    return _wrap(f"and {number - MAX_ENTRIES} more in results.json", width, "  ") if number > MAX_ENTRIES else []
+    return wrap(f"and {number - MAX_ENTRIES} more in results.json", width, "  ") if number > MAX_ENTRIES else []
 
 
 def _changed(summary: Summary, kind: Delta, width: int) -> list[str]:
@@ -157,7 +157,7 @@ def _changed(summary: Summary, kind: Delta, width: int) -> list[str]:
     lines: list[str] = []
     for (kernel, where), group in words.by_places(summary.delta(kind), summary.topologies).items():
         title = f"{kind.value.upper()} {'by' if kind is Delta.FIXED else 'with'} {kernel} {where}"
-        lines += _cases(title, [(delta.scenario, delta.case) for delta in group], width, "")
+        lines += cases(title, [(delta.scenario, delta.case) for delta in group], width, "")
     return lines
 
 
@@ -168,9 +168,9 @@ def _bad_cells(summary: Summary, width: int) -> list[str]:
         if cell.status is CellStatus.OK:
             continue
         why = f": {cell.why}" if cell.why else ""
-        lines += _wrap(f"{words.CELL_WORDS[cell.status]}: {cell.name}{why}", width)
+        lines += wrap(f"{words.CELL_WORDS[cell.status]}: {cell.name}{why}", width)
         for mismatch in cell.mismatches:
-            lines += _wrap(f"{mismatch.fact}: asked {mismatch.asked}, got {mismatch.got}", width, "  ")
+            lines += wrap(f"{mismatch.fact}: asked {mismatch.asked}, got {mismatch.got}", width, "  ")
         lines += _evidence("\n".join(cell_evidence(cell)), width)
     return lines
 
@@ -184,9 +184,9 @@ def _broken(summary: Summary, width: int) -> list[str]:
             groups.setdefault((record.topology, record.kernel, record.cause, record.reason), []).append(record)
     if not groups:
         return []
-    lines = _wrap(f"BROKEN: {words.count(sum(map(len, groups.values())), 'record')} without evidence", width)
+    lines = wrap(f"BROKEN: {words.count(sum(map(len, groups.values())), 'record')} without evidence", width)
     for (topology, kernel, cause, _), same in list(groups.items())[:MAX_ENTRIES]:
-        lines += _cases(f"{topology} / {kernel}: {cause}", [(record.scenario, record.case) for record in same], width)
+        lines += cases(f"{topology} / {kernel}: {cause}", [(record.scenario, record.case) for record in same], width)
         lines += _evidence(same[0].excerpt, width)
     return lines + _more(len(groups), width)
 
@@ -198,13 +198,13 @@ def _skipped(summary: Summary, width: int) -> list[str]:
         reasons.setdefault(record.reason, []).append(record)
     if not reasons:
         return []
-    lines = _wrap(f"SKIPPED: {words.count(len(summary.skipped), 'record')}", width)
+    lines = wrap(f"SKIPPED: {words.count(len(summary.skipped), 'record')}", width)
     for reason, same in list(reasons.items())[:MAX_ENTRIES]:
         cases = dict.fromkeys(record.label for record in same)
-        lines += _wrap(f"{len(same)}x {reason}: {' '.join(cases)}", width, "  ")
+        lines += wrap(f"{len(same)}x {reason}: {' '.join(cases)}", width, "  ")
     everywhere = summary.skipped_everywhere
     if everywhere:
-        lines += _wrap(f"skipped everywhere, so not tested at all: {' '.join(everywhere)}", width, "  ")
+        lines += wrap(f"skipped everywhere, so not tested at all: {' '.join(everywhere)}", width, "  ")
     return lines + _more(len(reasons), width)
 
 
@@ -219,17 +219,17 @@ def _versions(summary: Summary, width: int) -> list[str]:
         accelerators = dict.fromkeys(cell.accelerator or "never started" for cell in cells)
         boots = [cell.boot_s for cell in cells if cell.boot_s is not None]
         parts = [", ".join(accelerators), *([f"booted in {words.seconds(boots)} s"] if boots else [])]
-        lines += _wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology)])}", width)
+        lines += wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology)])}", width)
     host = words.flat(metadata.get("host"))
     version = one_line(str(metadata.get("pagelab", "?")), 40)
-    return [*lines, *_wrap(f"pagelab {version}" + (f"; {host}" if host else ""), width)]
+    return [*lines, *wrap(f"pagelab {version}" + (f"; {host}" if host else ""), width)]
 
 
 def _proofs(summary: Summary, width: int) -> list[str]:
-    return [line for proof in summary.proofs for line in _wrap(proof.sentence, width)]
+    return [line for proof in summary.proofs for line in wrap(proof.sentence, width)]
 
 
-def _wrap(text: str, width: int, indent: str = "") -> list[str]:
+def wrap(text: str, width: int, indent: str = "") -> list[str]:
     """Printable lines of at most `width`, continued two columns further in; a word that is too long is cut."""
     flat = " ".join(printable(text).split())
     return textwrap.wrap(flat, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
