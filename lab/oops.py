@@ -73,7 +73,11 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(pattern))
     for kind, pattern in (
         (Kind.PANIC, r"Kernel panic - not syncing"),
-        (Kind.REBOOT, r"Linux version \d|reboot: (?:Restarting system|Power down|System halted)|SeaBIOS \(version"),
+        (
+            Kind.REBOOT,
+            r"Linux version \d|reboot: (?:Restarting system|Power down|System halted)|SeaBIOS \(version"
+            r"|sysrq: (?:Resetting|Power Off)",
+        ),
         (Kind.KASAN, r"BUG: (?:KASAN|KFENCE|KMSAN|KCSAN): "),
         (Kind.UBSAN, r"UBSAN: "),
         (Kind.SOFT_LOCKUP, r"(?:watchdog: )?BUG: soft lockup"),
@@ -104,7 +108,7 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
 )
 # Any title holds one of these, so that other lines cost one cheap search.
 _HINT = re.compile(
-    r"panic|PANIC|cut here|Linux version|reboot:|SeaBIOS|BUG|UBSAN|LOCKUP|WARNING|INFO:|rcu:|Unable|Internal error"
+    r"panic|PANIC|cut here|Linux version|reboot:|sysrq:|SeaBIOS|BUG|UBSAN|LOCKUP|WARNING|INFO:|rcu:|Unable|Internal error"
     r"|Oops|fault|\[#|Insufficient|Unhandled|Bad mode|tried to|VM_FAULT_OOM|ut of memory|oom-kill"
 )
 _STAMP = re.compile(r"\[\s*\d{1,8}\.\d{6}\](?:\[\s*[TC]\d{1,8}\])? ?")

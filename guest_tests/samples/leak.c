@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Sample: cases that pass, and leave memory behind.  Only in a guest of the lab; elsewhere every case is skipped. */
+/* Sample: cases that pass, and leave something behind.  Only in a guest of the lab; elsewhere every case is skipped. */
 #include "lab.h"
 #include <sys/ipc.h>
 #include <sys/shm.h>
@@ -75,6 +75,13 @@ static void file_left_in_tmp(void)
 		LAB_SETUP(write(fd, page, sizeof(page)));
 }
 
+/* TAINT_USER: a taint with no report on the console. */
+static void taint(void)
+{
+	guest_only();
+	LAB_SETUP(lab_write_file("/proc/sys/kernel/tainted", "64"));
+}
+
 LAB_CASES(
 	{ LAB_CASE(nothing) },
 	{ LAB_CASE(sysv_shm) },
@@ -82,4 +89,5 @@ LAB_CASES(
 	{ LAB_CASE(hugepages_reserved) },
 	{ LAB_CASE(hugepages_used) },
 	{ LAB_CASE(file_left_in_tmp) },
+	{ LAB_CASE(taint) },
 )

@@ -52,6 +52,15 @@ EXPECTED: dict[str, list[tuple[Kind, str]]] = {
     "x86_64-real-run": [(Kind.CONTAINED_OOM, "Memory cgroup out of memory: Killed process")],
     "arm64-real-run": [(Kind.CONTAINED_OOM, "Memory cgroup out of memory: Killed process")],
     "arm64-poweroff": [(Kind.REBOOT, "Power down")],
+    # What the sample `faults` makes of guests of the lab, from the start of the program until its end was known.
+    "x86_64-real-panic": [(Kind.PANIC, "sysrq triggered crash")],
+    "arm64-real-panic": [(Kind.PANIC, "sysrq triggered crash")],
+    "x86_64-real-reset": [(Kind.REBOOT, "sysrq: Resetting")],
+    "arm64-real-reset": [(Kind.REBOOT, "sysrq: Resetting")],
+    "x86_64-real-power-off": [(Kind.REBOOT, "reboot: Power down")],
+    "arm64-real-power-off": [(Kind.REBOOT, "reboot: Power down")],
+    "arm64-real-oom-kill": [(Kind.OOM_KILL, "Killed process 80 (faults)")],
+    "x86_64-real-blocked": [],  # asked what hangs: a show of states and stacks, no complaint
 }
 
 
