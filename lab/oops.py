@@ -108,8 +108,8 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
 )
 # Any title holds one of these, so that other lines cost one cheap search.
 _HINT = re.compile(
-    r"panic|PANIC|cut here|Linux version|reboot:|sysrq:|SeaBIOS|BUG|UBSAN|LOCKUP|WARNING|INFO:|rcu:|Unable|Internal error"
-    r"|Oops|fault|\[#|Insufficient|Unhandled|Bad mode|tried to|VM_FAULT_OOM|ut of memory|oom-kill"
+    r"panic|PANIC|cut here|Linux version|reboot:|sysrq:|SeaBIOS|BUG|UBSAN|LOCKUP|WARNING|INFO:|rcu:|Unable"
+    r"|Internal error|Oops|fault|\[#|Insufficient|Unhandled|Bad mode|tried to|VM_FAULT_OOM|ut of memory|oom-kill"
 )
 _STAMP = re.compile(r"\[\s*\d{1,8}\.\d{6}\](?:\[\s*[TC]\d{1,8}\])? ?")
 _END = re.compile(r"---\[ end ")

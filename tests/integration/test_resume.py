@@ -60,7 +60,7 @@ def test_damaged_evidence_is_seen_and_made_again(twice: Campaign, tmp_path: Path
     ktap, journal = cells / "baseline/repeat-2/guards.ktap", cells / "expand-fault/events.jsonl"
     ktap.write_bytes(ktap.read_bytes()[:-20])
     lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text("".join(lines[:2] + [lines[2][:80] + "\n"] + lines[3:]))
+    journal.write_text("".join([*lines[:2], lines[2][:80] + "\n", *lines[3:]]))
     broken = lab("report", str(run), "--format", "json")
     assert broken.status == 2
     found = json.loads(broken.stdout)
