@@ -36,7 +36,15 @@ def command_line(topology: Topology) -> tuple[str, ...]:
     """
     record = topology.record
     huge = [f"hugepagesz={size} hugepages={count}" for size, count in sorted(topology.hugepages.items())]
-    words = [f"console={record.console}", "panic=-1", "random.trust_cpu=on", *record.cmdline, *huge, *topology.cmdline]
+    words = [
+        f"console={record.console}",
+        "panic=-1",
+        "random.trust_cpu=on",
+        *record.cmdline,
+        *topology.mode.cmdline,
+        *huge,
+        *topology.cmdline,
+    ]
     return tuple(word for part in words for word in part.split())
 
 

@@ -12,6 +12,7 @@ import json
 import mmap
 import os
 import re
+import resource
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,6 +80,8 @@ class BuiltKernel:
     """`CONFIG_X: n -> y`: in what the series alone makes the final .config differ from the unpatched kernel's."""
     compiler: str
     build_s: float
+    cpu_s: float | None
+    """CPU seconds of make and all it ran, ccache included; None when whoever built it did not count."""
     full_build: bool
     """Whether everything was compiled, rather than what a series touches."""
 
@@ -180,12 +183,17 @@ def is_built(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path |
 
 
 def fragments(topology: Topology, kernel: Kernel, directory: Path) -> tuple[tuple[Request, ...], ...]:
-    """The config fragments that a machine and a kernel ask for, general first; a name with a slash is a path."""
-    return tuple(_fragment(name, directory) for name in (*topology.fragments, *kernel.config))
+    """The config fragments that a machine and a kernel ask for, general first.
+
+    A name with a slash is a path. The architecture's record has its own, unless `directory` has a file of that name.
+    """
+    return tuple(_fragment(name, topology.record, directory) for name in (*topology.fragments, *kernel.config))
 
 
-def _fragment(name: str, directory: Path) -> tuple[Request, ...]:
+def _fragment(name: str, arch: Arch, directory: Path) -> tuple[Request, ...]:
     path = Path(name).expanduser() if "/" in name else directory / f"{name}.config"
+    if name in arch.fragments and not path.exists():
+        return kconfig.parse_fragment(arch.fragments[name], f"{name} in lab/arch/{arch.name}.py")
     try:
         text = path.read_text()
     except FileNotFoundError:
@@ -213,6 +221,7 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
     """A finished entry. What only names things comes from the recipe: the same content may have other names today."""
     facts = json.loads((entry / "build.json").read_text())
     made = {name: facts[name] for name in ("build_id", "release", "config_sha256", "build_s", "full_build")}
+    made["cpu_s"] = facts.get("cpu_s")
     return BuiltKernel(
         image=entry / facts["image"],
         config=entry / "config",
@@ -223,6 +232,12 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
         **made,
         **recipe.provenance(),
     )
+
+
+def _children_cpu_s() -> float:
+    """CPU seconds of all processes that this one has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @dataclass(slots=True)
@@ -237,11 +252,12 @@ class _Build:
         """Fill an empty cache entry."""
         with worktree.opened(self.recipe.source, cache=self.cache, progress=self.progress) as tree:
             wanted = series.changed_files(self.recipe.series.patches, tree.original)
-            started = time.monotonic()
+            started, cpu = time.monotonic(), _children_cpu_s()
             config, changes = self._configured(tree, wanted)
             full = self._compiled(tree, wanted, config)
             facts = {
                 "build_s": round(time.monotonic() - started, 3),
+                "cpu_s": round(_children_cpu_s() - cpu, 3),
                 "full_build": full,
                 "config_changes": changes,
             }

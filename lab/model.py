@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lab import arch as arches
-from lab.arch import Arch
+from lab.arch import Arch, Mmu
 from lab.errors import LabError
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -152,6 +152,7 @@ class Topology(Spec):
     description: str = ""
     arch: Annotated[str, BeforeValidator(_known_arch)]
     page_size: PageSize
+    mmu: Option | None = None
     vcpus: Annotated[int, Field(ge=1, strict=True)] = 1
     cpu: Option | None = None
     machine: Option | None = None
@@ -176,10 +177,21 @@ class Topology(Spec):
         return sum(cell.memory for cell in self.numa) if self.numa else (self.memory or 0)
 
     @property
+    def mode(self) -> Mmu:
+        """How the machine translates addresses: the mode asked for, else the architecture's first."""
+        modes = self.record.mmus
+        return modes[self.mmu] if self.mmu else next(iter(modes.values()))
+
+    @property
+    def possible_hugepages(self) -> tuple[int, ...]:
+        """The hugetlb page sizes, in bytes, that this machine can have."""
+        return (self.mode.hugepages or self.record.hugepages).get(self.page_size, ())
+
+    @property
     def fragments(self) -> tuple[str, ...]:
         """Names of the kernel config fragments this machine asks for, general first."""
-        page = self.record.page_sizes[self.page_size]
-        return ("base", self.record.config_fragment, *((page,) if page else ()), *self.kernel_config)
+        own = (self.record.config_fragment, self.record.page_sizes[self.page_size], self.mode.fragment)
+        return ("base", *filter(None, own), *self.kernel_config)
 
     @model_validator(mode="after")
     def _possible(self) -> Topology:
@@ -193,9 +205,13 @@ class Topology(Spec):
         if self.page_size not in record.page_sizes:
             have = ", ".join(format_size(size) for size in sorted(record.page_sizes))
             raise ValueError(f"page_size: {record.name} has pages of {have}, not {format_size(self.page_size)}")
+        if self.mmu and self.mmu not in record.mmus:
+            raise ValueError(
+                f"mmu: {record.name} has {', '.join(filter(None, record.mmus)) or 'no choice'}, not {self.mmu}"
+            )
         for size in self.hugepages:
-            if size not in record.hugepages.get(self.page_size, ()):
-                have = ", ".join(format_size(huge) for huge in record.hugepages.get(self.page_size, ())) or "none"
+            if size not in self.possible_hugepages:
+                have = ", ".join(map(format_size, self.possible_hugepages)) or "none"
                 raise ValueError(
                     f"hugepages: {record.name} with {format_size(self.page_size)} pages has {have}, "
                     f"not {format_size(size)}"
@@ -224,8 +240,8 @@ class Topology(Spec):
     def _check_nodes(self) -> None:
         if not self.numa:
             return
-        if self.record.no_numa and len(self.numa) > 1:
-            raise ValueError(f"numa: {self.arch} cannot have several nodes: {self.record.no_numa}")
+        if (why := self.record.no_numa or self.mode.no_numa) and len(self.numa) > 1:
+            raise ValueError(f"numa: {self.arch} cannot have several nodes: {why}")
         if len(self.numa) > MAX_NODES:
             raise ValueError(f"numa: at most {MAX_NODES} nodes, got {len(self.numa)}")
         placed = sorted(cpu for cell in self.numa for cpu in cell.cpus)

@@ -102,7 +102,8 @@ def _install(names: Sequence[str]) -> str:
 def ccache_environment(base: Path) -> Mapping[str, str]:
     """What lets ccache find an earlier result although the build lies in another directory; the user's own settings."""
     own = {name: os.environ[name] for name in ("CCACHE_DIR", "CCACHE_DISABLE") if name in os.environ}
-    return {"CCACHE_BASEDIR": str(base), "CCACHE_NOHASHDIR": "1", **own}
+    # Keys from the compiler's own dependency files: a miss does not run the preprocessor a second time.
+    return {"CCACHE_BASEDIR": str(base), "CCACHE_NOHASHDIR": "1", "CCACHE_DEPEND": "1", **own}
 
 
 def jobs() -> int:

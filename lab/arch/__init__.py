@@ -8,10 +8,10 @@ import pkgutil
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from lab.arch.record import Arch
+from lab.arch.record import Arch, Mmu
 from lab.errors import unknown
 
-__all__ = ["ARCHES", "Arch", "find"]
+__all__ = ["ARCHES", "Arch", "Mmu", "find"]
 
 
 def _load() -> Mapping[str, Arch]:
@@ -24,8 +24,14 @@ ARCHES: Mapping[str, Arch] = _load()
 
 
 def find(word: str) -> Arch:
-    """The architecture called `word` in any accepted spelling; UsageError with the choices otherwise."""
-    for arch in ARCHES.values():
-        if word in (arch.name, arch.uname, arch.libvirt_arch, *arch.aliases):
+    """The architecture called `word` in any accepted spelling; UsageError with the choices otherwise.
+
+    Both byte orders of MIPS call themselves `mips64` in uname: a name of the lab's comes before that.
+    """
+    spellings = [({arch.name, arch.libvirt_arch, *arch.aliases}, arch) for arch in ARCHES.values()] + [
+        ({arch.uname}, arch) for arch in ARCHES.values()
+    ]
+    for words, arch in spellings:
+        if word in words:
             return arch
     raise unknown("arch", word, ARCHES)

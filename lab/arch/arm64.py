@@ -5,6 +5,54 @@ from types import MappingProxyType
 
 from lab.arch.record import GIB, KIB, MIB, Arch
 
+FRAGMENTS = {
+    "arch-arm64": """\
+# arm64 on QEMU virt, booted from its device tree. The page size is in a fragment of its own.
+CONFIG_SERIAL_AMBA_PL011=y
+CONFIG_SERIAL_AMBA_PL011_CONSOLE=y
+CONFIG_PCI_HOST_GENERIC=y
+CONFIG_NR_CPUS=64
+CONFIG_HZ_100=y
+
+# Nodes and distances come from the device tree.
+CONFIG_NUMA=y
+
+CONFIG_TRANSPARENT_HUGEPAGE=y
+CONFIG_TRANSPARENT_HUGEPAGE_MADVISE=y
+
+# Left out because it costs build or boot time under emulation and tests nothing here.
+# CONFIG_RANDOMIZE_BASE is not set
+# CONFIG_EFI is not set
+# CONFIG_CAVIUM_ERRATUM_23144 is not set
+# CONFIG_HW_RANDOM_ARM_SMCCC_TRNG is not set
+# CONFIG_ARM64_SVE is not set
+# CONFIG_ARM64_PTR_AUTH is not set
+# The PFN-mapping guards want to map physical memory.
+# CONFIG_STRICT_DEVMEM is not set
+""",
+    "arm64-4k": """\
+# 4 KiB pages.
+CONFIG_ARM64_4K_PAGES=y
+# The same address space for every page size; the default of 4K (39 bits) would not hold a mapping of 1 TiB.
+CONFIG_ARM64_VA_BITS_48=y
+CONFIG_ARM64_PA_BITS_48=y
+""",
+    "arm64-16k": """\
+# 16 KiB pages.
+CONFIG_ARM64_16K_PAGES=y
+# The same address space for every page size; the default of 4K (39 bits) would not hold a mapping of 1 TiB.
+CONFIG_ARM64_VA_BITS_48=y
+CONFIG_ARM64_PA_BITS_48=y
+""",
+    "arm64-64k": """\
+# 64 KiB pages.
+CONFIG_ARM64_64K_PAGES=y
+# The same address space for every page size; the default of 4K (39 bits) would not hold a mapping of 1 TiB.
+CONFIG_ARM64_VA_BITS_48=y
+CONFIG_ARM64_PA_BITS_48=y
+""",
+}
+
 ARCH = Arch(
     name="arm64",
     aliases=("aarch64",),
@@ -17,7 +65,9 @@ ARCH = Arch(
     native_packages=("gcc", "libc6-dev", "qemu-system-arm"),
     image_target="Image",
     image="arch/arm64/boot/Image",
+    fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({4 * KIB: "arm64-4k", 16 * KIB: "arm64-16k", 64 * KIB: "arm64-64k"}),
+    presets=("debug-vm", "debug-lockdep"),
     hugepages=MappingProxyType(
         {
             4 * KIB: (64 * KIB, 2 * MIB, 32 * MIB, GIB),

@@ -14,8 +14,26 @@ from typing import Literal
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
-def _none() -> Mapping[int, tuple[str, ...]]:
-    return MappingProxyType({})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mmu:
+    """One way in which kernels of an architecture translate addresses: levels of page tables, radix or hash, PAE."""
+
+    description: str
+    fragment: str = ""
+    """Of the record's `fragments` the one that builds it into the kernel; empty when every kernel has it."""
+    cmdline: tuple[str, ...] = ()
+    """Kernel arguments that choose it."""
+    cpuinfo: tuple[str, str] | None = None
+    """A key of /proc/cpuinfo and a word that its value has when this mode is on; verified in the guest."""
+    cpuinfo_without: tuple[str, str] | None = None
+    """A key of /proc/cpuinfo and a word that its value must not have."""
+    hugepages: Mapping[int, tuple[int, ...]] | None = None
+    """As in the record, where this mode has others."""
+    no_numa: str = ""
+    """Why a kernel in this mode cannot have several nodes, where the architecture can."""
+
+
+PLAIN = Mmu(description="the only one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +63,15 @@ class Arch:
     """make target of the bootable image."""
     image: str
     """Where that image lies below the build directory."""
+    fragments: Mapping[str, str]
+    """Kconfig text by name, merged over images/config/base.config: `arch-<name>` is in every kernel of this
+    architecture, the others are chosen by page size and MMU mode."""
     page_sizes: Mapping[int, str]
-    """Page size -> config fragment in images/config (without .config) that selects it, '' when there is no choice."""
+    """Page size -> which of `fragments` selects it, '' when there is no choice."""
+    mmus: Mapping[str, Mmu] = field(default_factory=lambda: MappingProxyType({"": PLAIN}))
+    """Name -> way of translating addresses; the first is what a topology gets that names none."""
+    presets: tuple[str, ...] = ()
+    """Debug presets (fragments in images/config) that its kernels can have."""
     hugepages: Mapping[int, tuple[int, ...]]
     """Base page size -> hugetlb page sizes that exist with it."""
 
@@ -86,6 +111,9 @@ class Arch:
             raise ValueError(f"arch {self.name}: page sizes must be powers of two")
         if set(self.hugepages) - set(self.page_sizes):
             raise ValueError(f"arch {self.name}: hugepages named for a page size it does not have")
+        named = {self.config_fragment, *self.page_sizes.values(), *(mmu.fragment for mmu in self.mmus.values())} - {""}
+        if lacking := named ^ set(self.fragments):
+            raise ValueError(f"arch {self.name}: fragments without text, or text that nothing names: {lacking}")
 
     def packages_on(self, machine: str) -> tuple[str, ...]:
         """Debian packages that compile for and emulate this architecture on a host whose `uname -m` is `machine`."""
@@ -93,5 +121,5 @@ class Arch:
 
     @property
     def config_fragment(self) -> str:
-        """The fragment in images/config (without .config) that every kernel of this architecture merges."""
+        """The fragment that every kernel of this architecture merges."""
         return f"arch-{self.name}"

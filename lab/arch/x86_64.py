@@ -3,7 +3,70 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import GIB, KIB, MIB, Arch
+from lab.arch.record import GIB, KIB, MIB, Arch, Mmu
+
+FRAGMENTS = {
+    "arch-x86_64": """\
+# x86_64 on QEMU q35, with TCG or KVM.
+CONFIG_64BIT=y
+# Machines choose on the command line: both depths of page tables from one kernel.
+CONFIG_X86_5LEVEL=y
+CONFIG_SERIAL_8250=y
+CONFIG_SERIAL_8250_CONSOLE=y
+CONFIG_NR_CPUS=64
+CONFIG_HZ_100=y
+
+# Nodes and distances come from ACPI's SRAT, SLIT and HMAT.
+CONFIG_ACPI=y
+CONFIG_NUMA=y
+CONFIG_ACPI_NUMA=y
+CONFIG_X86_64_ACPI_NUMA=y
+CONFIG_ACPI_HMAT=y
+
+CONFIG_TRANSPARENT_HUGEPAGE=y
+CONFIG_TRANSPARENT_HUGEPAGE_MADVISE=y
+
+# PVH lets QEMU start vmlinux without firmware; the rest is a stable clock when KVM works.
+CONFIG_HYPERVISOR_GUEST=y
+CONFIG_PARAVIRT=y
+CONFIG_KVM_GUEST=y
+CONFIG_PVH=y
+
+# Left out because it costs build or boot time under emulation and tests nothing here.
+# CONFIG_CPU_MITIGATIONS is not set
+# CONFIG_X86_MCE is not set
+# CONFIG_X86_MPPARSE is not set
+# CONFIG_X86_VSYSCALL_EMULATION is not set
+# CONFIG_AMD_NUMA is not set
+# CONFIG_PERF_EVENTS_INTEL_UNCORE is not set
+# CONFIG_PERF_EVENTS_INTEL_RAPL is not set
+# CONFIG_PERF_EVENTS_INTEL_CSTATE is not set
+# This one selects CPU_FREQ, and that ACPI's processor, thermal and idle drivers.
+# CONFIG_SCHED_MC_PRIO is not set
+# CONFIG_CPU_FREQ is not set
+# CONFIG_CPU_IDLE is not set
+# CONFIG_ACPI_AC is not set
+# CONFIG_ACPI_BATTERY is not set
+# CONFIG_ACPI_PROCESSOR is not set
+# CONFIG_ACPI_TABLE_UPGRADE is not set
+# CONFIG_INTEL_MEI is not set
+# CONFIG_THERMAL is not set
+# CONFIG_HW_RANDOM_INTEL is not set
+# CONFIG_HW_RANDOM_AMD is not set
+# CONFIG_HW_RANDOM_VIA is not set
+# CONFIG_SERIAL_8250_PCI is not set
+# CONFIG_SERIAL_8250_EXAR is not set
+# CONFIG_SERIAL_8250_PERICOM is not set
+# CONFIG_SERIAL_8250_LPSS is not set
+# CONFIG_SERIAL_8250_MID is not set
+# CONFIG_X86_KERNEL_IBT is not set
+# tinyconfig's xz is slow to unpack under emulation. Frame pointers make the stacks of an oops reliable.
+CONFIG_KERNEL_GZIP=y
+CONFIG_UNWINDER_FRAME_POINTER=y
+# The PFN-mapping guards want to map physical memory.
+# CONFIG_STRICT_DEVMEM is not set
+""",
+}
 
 ARCH = Arch(
     name="x86_64",
@@ -17,7 +80,17 @@ ARCH = Arch(
     native_packages=("gcc", "libc6-dev", "qemu-system-x86"),
     image_target="bzImage",
     image="arch/x86/boot/bzImage",
+    fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({4 * KIB: ""}),
+    mmus=MappingProxyType(
+        {
+            "4level": Mmu(
+                description="4 levels of page tables", cmdline=("no5lvl",), cpuinfo_without=("flags", "la57")
+            ),
+            "la57": Mmu(description="5 levels of page tables", cpuinfo=("flags", "la57")),
+        }
+    ),
+    presets=("debug-vm", "debug-lockdep"),
     hugepages=MappingProxyType({4 * KIB: (2 * MIB, GIB)}),
     qemu="qemu-system-x86_64",
     libvirt_arch="x86_64",

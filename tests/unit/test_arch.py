@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from lab import data
+from lab import data, kconfig
 from lab.arch import ARCHES, Arch, find
 from lab.errors import UsageError
 
@@ -17,8 +17,9 @@ RECORDS = [pytest.param(record, id=name) for name, record in ARCHES.items()]
 
 @pytest.mark.parametrize("arch", RECORDS)
 def test_every_spelling_finds_it(arch: Arch) -> None:
-    for word in (arch.name, arch.uname, arch.libvirt_arch, *arch.aliases):
+    for word in (arch.name, arch.libvirt_arch, *arch.aliases):
         assert find(word) is arch
+    assert find(arch.uname).uname == arch.uname
 
 
 @pytest.mark.parametrize("arch", RECORDS)
@@ -33,10 +34,25 @@ def test_a_record_is_whole(arch: Arch) -> None:
 
 
 @pytest.mark.parametrize("arch", RECORDS)
-def test_its_config_fragments_are_there(arch: Arch) -> None:
-    names = ["base", arch.config_fragment, *filter(None, arch.page_sizes.values())]
-    missing = [name for name in names if not (data.images() / "config" / f"{name}.config").is_file()]
-    assert not missing, f"images/config lacks {missing}"
+def test_its_config_fragments_can_be_read_and_belong_to_it_alone(arch: Arch) -> None:
+    for name, text in arch.fragments.items():
+        assert kconfig.parse_fragment(text, name), f"{name} asks for nothing"
+        assert arch.name in name
+        assert not (data.images() / "config" / f"{name}.config").exists(), "a file of that name would win"
+
+
+@pytest.mark.parametrize("arch", RECORDS)
+def test_its_presets_are_there(arch: Arch) -> None:
+    have = {path.stem for path in (data.images() / "config").glob("*.config")}
+    assert set(arch.presets) <= have - {"base"}
+
+
+def test_fragments_and_their_names_must_agree() -> None:
+    arch = next(iter(ARCHES.values()))
+    with pytest.raises(ValueError, match="fragments without text"):
+        dataclasses.replace(arch, fragments={})
+    with pytest.raises(ValueError, match="text that nothing names"):
+        dataclasses.replace(arch, fragments={**arch.fragments, "stray": ""})
 
 
 def test_an_unknown_one_says_the_choices() -> None:

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ppc64: big-endian POWER9 on QEMU pseries, with 64K pages and the radix or the hash MMU."""
+
+from types import MappingProxyType
+
+from lab.arch.record import GIB, KIB, MIB, Arch, Mmu
+
+FRAGMENTS = {
+    "arch-ppc64": """\
+CONFIG_PPC64=y
+CONFIG_PPC_BOOK3S_64=y
+CONFIG_CPU_BIG_ENDIAN=y
+CONFIG_PPC_PSERIES=y
+# CONFIG_PPC_POWERNV is not set
+# CONFIG_PPC_MAPLE is not set
+# CONFIG_PPC_PASEMI is not set
+# CONFIG_PPC_PS3 is not set
+# CONFIG_PPC_CELL is not set
+# CONFIG_PPC_IBM_CELL_BLADE is not set
+# CONFIG_PPC_PMAC is not set
+CONFIG_ALTIVEC=y
+CONFIG_VSX=y
+CONFIG_PPC_RADIX_MMU=y
+CONFIG_HVC_CONSOLE=y
+CONFIG_NR_CPUS=64
+CONFIG_HZ_100=y
+# gcc 12 warns of a stack frame in mm/book3s64/slice.c with 64K pages.
+CONFIG_PPC_DISABLE_WERROR=y
+
+# Nodes and distances come from the device tree.
+CONFIG_NUMA=y
+
+CONFIG_TRANSPARENT_HUGEPAGE=y
+CONFIG_TRANSPARENT_HUGEPAGE_MADVISE=y
+
+# The PFN-mapping guards want to map physical memory.
+# CONFIG_STRICT_DEVMEM is not set
+""",
+    "ppc64-64k": "CONFIG_PPC_64K_PAGES=y\n",
+}
+
+ARCH = Arch(
+    name="ppc64",
+    aliases=("powerpc64",),
+    uname="ppc64",
+    bits=64,
+    byteorder="big",
+    kernel_arch="powerpc",
+    cross="powerpc64-linux-gnu-",
+    packages=("gcc-powerpc64-linux-gnu", "libc6-dev-ppc64-cross", "qemu-system-ppc"),
+    image_target="vmlinux",
+    image="vmlinux",
+    fragments=MappingProxyType(FRAGMENTS),
+    page_sizes=MappingProxyType({64 * KIB: "ppc64-64k"}),
+    mmus=MappingProxyType(
+        {
+            "radix": Mmu(description="radix page tables (ISA 3.0)", cpuinfo=("MMU", "Radix")),
+            "hash": Mmu(
+                description="hashed page tables",
+                cmdline=("disable_radix",),
+                cpuinfo=("MMU", "Hash"),
+                hugepages=MappingProxyType({64 * KIB: (16 * MIB, 16 * GIB)}),
+            ),
+        }
+    ),
+    hugepages=MappingProxyType({64 * KIB: (2 * MIB, GIB)}),
+    qemu="qemu-system-ppc64",
+    libvirt_arch="ppc64",
+    machine="pseries",
+    cpu="power9",
+    console="hvc0",
+    net_options="romfile=",
+    min_memory=256 * MIB,
+)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""riscv64: QEMU virt, booted through OpenSBI, with 3, 4 or 5 levels of page tables from one kernel."""
+
+from types import MappingProxyType
+
+from lab.arch.record import GIB, KIB, MIB, Arch, Mmu
+
+FRAGMENTS = {
+    "arch-riscv64": """\
+CONFIG_64BIT=y
+CONFIG_ARCH_RV64I=y
+CONFIG_ARCH_VIRT=y
+CONFIG_FPU=y
+CONFIG_RISCV_SBI=y
+# QEMU 7.2's device tree has no riscv,isa-base: without the fallback 6.12 finds no hart and hangs without a word.
+CONFIG_RISCV_ISA_FALLBACK=y
+CONFIG_SERIAL_8250=y
+CONFIG_SERIAL_8250_CONSOLE=y
+CONFIG_SERIAL_OF_PLATFORM=y
+CONFIG_PCI_HOST_GENERIC=y
+CONFIG_NR_CPUS=64
+CONFIG_HZ_100=y
+
+# Nodes and distances come from the device tree.
+CONFIG_NUMA=y
+
+CONFIG_TRANSPARENT_HUGEPAGE=y
+CONFIG_TRANSPARENT_HUGEPAGE_MADVISE=y
+
+# Left out because it costs build or boot time under emulation and tests nothing here.
+# Off needs this on.
+CONFIG_NONPORTABLE=y
+# CONFIG_EFI is not set
+# CONFIG_RISCV_ISA_V is not set
+# CONFIG_RANDOMIZE_BASE is not set
+# The PFN-mapping guards want to map physical memory.
+# CONFIG_STRICT_DEVMEM is not set
+""",
+}
+
+ARCH = Arch(
+    name="riscv64",
+    aliases=("riscv",),
+    uname="riscv64",
+    bits=64,
+    byteorder="little",
+    kernel_arch="riscv",
+    cross="riscv64-linux-gnu-",
+    packages=("gcc-riscv64-linux-gnu", "libc6-dev-riscv64-cross", "qemu-system-misc", "opensbi"),
+    image_target="Image",
+    image="arch/riscv/boot/Image",
+    fragments=MappingProxyType(FRAGMENTS),
+    page_sizes=MappingProxyType({4 * KIB: ""}),
+    mmus=MappingProxyType(
+        {
+            "sv39": Mmu(description="3 levels of page tables", cmdline=("no4lvl", "no5lvl"), cpuinfo=("mmu", "sv39")),
+            "sv48": Mmu(description="4 levels of page tables", cmdline=("no5lvl",), cpuinfo=("mmu", "sv48")),
+            "sv57": Mmu(description="5 levels of page tables", cpuinfo=("mmu", "sv57")),
+        }
+    ),
+    hugepages=MappingProxyType({4 * KIB: (2 * MIB, GIB)}),
+    qemu="qemu-system-riscv64",
+    libvirt_arch="riscv64",
+    machine="virt",
+    cpu="rv64",
+    console="ttyS0",
+    net_options="romfile=",
+    max_vcpus=8,
+)
