@@ -541,4 +541,10 @@ def _as_said(result: ktap.Result) -> str:
 def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:
     """The console's relevant lines, under a heading per report, in the order they came: the first is the cause."""
     first = sorted(reports, key=lambda report: report.line)[:4]
-    return tuple(line for report in first for line in (f"console, {report.kind}:", *(f"  {x}" for x in report.lines)))
+    return tuple(line for report in first for line in _told(report))
+
+
+def _told(report: oops.Finding) -> tuple[str, ...]:
+    """One report. Its stack is told by functions: the lab keeps no vmlinux that could tell their lines."""
+    stack = (f"  stack: {' < '.join(report.stack)} (not decoded: no vmlinux)",) if report.stack else ()
+    return (f"console, {report.kind}:", *stack, *(f"  {line}" for line in report.lines))

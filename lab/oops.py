@@ -18,6 +18,7 @@ from lab.untrusted import one_line, printable
 MAX_FINDINGS = 40
 MAX_LINES = 60
 MAX_LINE = 240
+MAX_FRAMES = 12
 SCAN_LINE = 1024
 """Only so much of a line is looked at."""
 
@@ -67,6 +68,23 @@ class Finding:
         told = self.kind.lower() in self.title.lower()
         return self.title + times if told else f"{self.kind}: {self.title}{times}"
 
+    @property
+    def stack(self) -> tuple[str, ...]:
+        """The functions of the first stack in it, innermost first, without those that only print it."""
+        frames: list[str] = []
+        for line in self.lines:
+            frame = _FRAME.match(line)
+            if frame and frame[1] not in _PRINTERS and frame[1] not in frames[-1:]:
+                frames.append(frame[1])
+            if frames and _STACK_ENDS.match(line):
+                break
+        return tuple(frames[:MAX_FRAMES])
+
+
+# x86 names the innermost function behind RIP, arm64 behind pc; guesses of the unwinder (`? `) are left out.
+_FRAME = re.compile(r"\s*(?:RIP: [0-9a-f]{4}:|pc : |NIP \[[0-9a-f]+\] )?([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
+_STACK_ENDS = re.compile(r"\s*</TASK>|Code: |Mem-Info:|Freed by task|Allocated by task")
+_PRINTERS = frozenset({"dump_backtrace", "show_stack", "dump_stack_lvl", "dump_stack", "show_regs"})
 
 # Matched at the start of a message; the first that fits decides.
 _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(

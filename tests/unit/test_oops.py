@@ -99,6 +99,23 @@ def test_excerpts_hold_what_a_reader_needs(name: str, line: str) -> None:
     assert line in "\n".join(scan(name)[0].lines)
 
 
+@pytest.mark.parametrize(
+    ("name", "stack"),
+    [
+        ("x86_64-real-panic", "panic < sysrq_handle_crash < __handle_sysrq < write_sysrq_trigger < proc_reg_write"),
+        # A return address behind a call that never returns belongs to whatever comes next.
+        ("arm64-real-panic", "panic < send_sig_all < __handle_sysrq < write_sysrq_trigger < proc_reg_write"),
+        ("x86_64-oops-null", "shmem_fault"),
+        ("arm64-oops-null", "shmem_fault < __do_fault"),
+        ("x86_64-oom-memcg", ""),
+    ],
+)
+def test_the_first_stack_is_told_by_its_functions(name: str, stack: str) -> None:
+    found = " < ".join(scan(name)[0].stack)
+    assert found.startswith(stack)
+    assert bool(found) == bool(stack)
+
+
 def test_an_excerpt_ends_where_the_kernel_says() -> None:
     assert "an ordinary line long after" not in "\n".join(scan("x86_64-oops-null")[0].lines)
 
