@@ -546,5 +546,6 @@ def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:
 
 def _told(report: oops.Finding) -> tuple[str, ...]:
     """One report. Its stack is told by functions: the lab keeps no vmlinux that could tell their lines."""
-    stack = (f"  stack: {' < '.join(report.stack)} (not decoded: no vmlinux)",) if report.stack else ()
+    shown = report.stack if report.kind not in _OOM_KILLS else ()  # always the same way into the OOM killer
+    stack = (f"  stack: {' < '.join(shown)} (not decoded: no vmlinux)",) if len(shown) > 1 else ()
     return (f"console, {report.kind}:", *stack, *(f"  {line}" for line in report.lines))
