@@ -7,13 +7,15 @@ ARGS =
 PYTHON = .venv/bin/python
 LAB = .venv/bin/lab
 
-.PHONY: help setup run test unit bench lint doctor clean
+.PHONY: help setup run test unit bench faults fuzz lint doctor clean
 
 help:
 	@echo "make run     run a campaign: CAMPAIGN=quick, further arguments of lab run in ARGS="
 	@echo "make test    all tests, those with real guests too (further arguments of pytest in ARGS=)"
 	@echo "make unit    the tests that need no guest"
 	@echo "make bench   the benchmarks, as ratios (some of them: ARGS=cold|memory|pair)"
+	@echo "make faults  inject faults into host, QEMU, guests and input (some of them: ARGS=NAME, ARGS=--list)"
+	@echo "make fuzz    fuzz all that reads what others wrote (ARGS='SECONDS [TARGET...]', 60 seconds)"
 	@echo "make lint    ruff and mypy"
 	@echo "make doctor  what this host can do, and what is missing"
 	@echo "make setup   install what is missing (Debian packages, .venv); part of all the others"
@@ -33,6 +35,12 @@ unit: setup
 
 bench: setup
 	@$(PYTHON) -m tests.benchmarks $(ARGS)
+
+faults: setup
+	@$(PYTHON) -m tests.faults $(ARGS)
+
+fuzz: setup
+	@$(PYTHON) -m tests.fuzz $(ARGS)
 
 lint: setup
 	@$(PYTHON) -m ruff check lab tests

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lab.arch import Arch
 from lab.cache import Cache, digest, write_atomic
-from lab.errors import BootError, InfraError, UsageError
+from lab.errors import BootError, GuestLost, InfraError, UsageError
 
 KVM_DEVICE = Path("/dev/kvm")
 KVM_SLOWDOWN = 2.0
@@ -56,7 +56,7 @@ def tcg(arch: Arch, why: str) -> Accelerator:
 def choose(arch: Arch, *, cache: Cache, try_kvm: Callable[[Accelerator], None]) -> Accelerator:
     """KVM when the host can and `try_kvm`, which boots a guest with it, returns; TCG otherwise.
 
-    `try_kvm` raises BootError or InfraError when the guest does not come up.
+    `try_kvm` raises BootError, GuestLost or InfraError when the guest does not come up.
     """
     if reason := kvm_impossible(arch):
         return tcg(arch, reason)
@@ -86,7 +86,7 @@ def _remembered(arch: Arch, cache: Cache, try_kvm: Callable[[Accelerator], None]
         try:
             try_kvm(_kvm("being probed"))
             works, why = True, "a guest booted under KVM"
-        except (BootError, InfraError) as error:
+        except (BootError, GuestLost, InfraError) as error:
             works, why = False, f"KVM opens but does not work here: {error.message}"
         write_atomic(path, json.dumps({"works": works, "why": why}).encode())
     return works, why

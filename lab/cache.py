@@ -6,6 +6,7 @@ Layout below the root (`$PAGELAB_CACHE`, else `$XDG_CACHE_HOME/pagelab`, else ~/
     <kind>/<key>/        a finished entry, never changed afterwards
     locks/<kind>-<key>   flock()ed while somebody makes the entry; the kernel drops the lock when its holder dies
     tmp/                 entries being made; what a killed lab leaves there is removed by the next one
+    sums/<kind>-<key>    check sums of the entry's files, where they are few: it is compared with them once per process
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +30,9 @@ from lab.errors import DiskFull, InfraError
 KEY_LENGTH = 20
 MANY_FILES = 2000
 """Beyond this, syncing everything costs less than syncing file by file."""
+FEW_FILES = 100
+MAX_CHECKED = 128 << 20
+"""Bytes of an entry that are read to see whether it is whole: some milliseconds for a kernel or a userland."""
 
 
 def default_root() -> Path:
@@ -81,12 +88,25 @@ class Cache:
         is called once when somebody else is making it.
         """
         final = self.path(kind, key)
-        if final.is_dir():
-            return final
-        with self.lock(f"{kind}-{key}", waiting=waiting):
-            if not final.is_dir():
-                self._make(final, make)
+        if not final.is_dir():
+            with self.lock(f"{kind}-{key}", waiting=waiting):
+                if not final.is_dir():
+                    self._make(final, make)
+        self._check(final)
         return final
+
+    def _check(self, final: Path) -> None:
+        """InfraError for an entry that is not what it was when it was made (or first seen): disks and people do err."""
+        with _checking:
+            if final in _checked:
+                return
+            sums = _sums(final)
+            kept = self.root / "sums" / f"{final.parent.name}-{final.name}"
+            if sums is not None and not _known(kept, sums):
+                raise InfraError(
+                    f"the cache is damaged: {final} is not what was put there", hint=f"rm -r {final} {kept}; run again"
+                )
+            _checked.add(final)
 
     def _make(self, final: Path, make: Callable[[Path], None]) -> None:
         try:
@@ -126,9 +146,12 @@ class Cache:
     def scratch(self, label: str) -> Iterator[Path]:
         """A private directory on the cache's file system, gone afterwards; stale ones of dead labs go too."""
         base = self.root / "tmp"
-        base.mkdir(parents=True, exist_ok=True)
-        self._sweep(base)
-        directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-{label}-", dir=base))
+        try:
+            base.mkdir(parents=True, exist_ok=True)
+            self._sweep(base)
+            directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-{label}-", dir=base))
+        except OSError as error:
+            raise explain_os_error(error, str(base)) from error
         try:
             yield directory
         finally:
@@ -152,6 +175,34 @@ class Cache:
             pid = stale.name.partition("-")[0]
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
                 shutil.rmtree(stale, ignore_errors=True)
+
+
+_checking = threading.Lock()
+_checked: set[Path] = set()
+
+
+def _sums(entry: Path) -> dict[str, int] | None:
+    """CRC-32 of every file of an entry by its name; None for entries that are large, or are trees."""
+    try:
+        files = list(entry.iterdir())
+        if len(files) > FEW_FILES or not all(file.is_file() for file in files):
+            return None
+        if sum(file.stat().st_size for file in files) > MAX_CHECKED:
+            return None
+        return {file.name: zlib.crc32(file.read_bytes()) for file in sorted(files)}
+    except OSError as error:
+        raise explain_os_error(error, str(entry)) from error
+
+
+def _known(kept: Path, sums: Mapping[str, int]) -> bool:
+    """Whether these are the check sums that were kept; what is seen for the first time is believed."""
+    try:
+        return bool(json.loads(kept.read_text()) == sums)
+    except FileNotFoundError:
+        write_atomic(kept, json.dumps(sums).encode())
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def _used(directory: Path) -> int:

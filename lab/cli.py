@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
 import click
 
@@ -35,6 +35,7 @@ EXIT_USAGE = 64
 EXIT_LAB_FAILED = 125
 """`lab exec`: the lab's own failure, apart from the program's status (as env(1) and timeout(1) have it)."""
 EXIT_INTERRUPTED = 130
+EXIT_OUTPUT_FAILED = 2
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -46,8 +47,50 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say_error(error: LabError) -> None:
-    """One line (a compiler's own words may follow), and what to do about it."""
-    print(f"lab: {error}", file=sys.stderr)
+    """One line (a compiler's own words may follow), and what to do about it. Others' words in it cannot do anything."""
+    from lab.untrusted import printable
+
+    print(f"lab: {printable(str(error))}", file=sys.stderr)
+
+
+class Output:
+    """stdout that is written to for as long as it takes it: a campaign is not lost because nobody reads on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        self._unless_broken(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._unless_broken(self._stream.flush)
+
+    def _unless_broken(self, act: Callable[[], object]) -> None:
+        if self.error is None:
+            try:
+                act()
+            except OSError as error:
+                self.error = error
+                # What is left in the buffer goes where it does no harm when the interpreter ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def output_that_may_break() -> Iterator[Output]:
+    """sys.stdout as an Output."""
+    before = sys.stdout
+    output = Output(before)
+    sys.stdout = cast(TextIO, output)
+    try:
+        yield output
+    finally:
+        output.flush()
+        sys.stdout = before
 
 
 class Verbs(click.Group):
@@ -57,7 +100,12 @@ class Verbs(click.Group):
         signal.signal(signal.SIGTERM, _terminated)
         signal.signal(signal.SIGHUP, _terminated)
         kwargs["standalone_mode"] = False
-        _leave(self._status(*args, **kwargs))
+        with output_that_may_break() as output:
+            status = self._status(*args, **kwargs)
+        if output.error and not isinstance(output.error, BrokenPipeError):
+            print(f"lab: stdout: {output.error.strerror}", file=sys.stderr)
+            status = status or EXIT_OUTPUT_FAILED
+        _leave(status)
 
     def _status(self, *args: Any, **kwargs: Any) -> int:
         """Run a verb; its exit status, or that of the error which ended it."""
@@ -72,7 +120,7 @@ class Verbs(click.Group):
         except LabError as error:
             say_error(error)
             return error.exit_code
-        except BrokenPipeError:
+        except BrokenPipeError:  # of what is passed on as bytes
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
 

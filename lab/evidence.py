@@ -17,6 +17,7 @@ and hash of its KTAP: what is torn in the middle, lost or changed is seen, and i
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -27,6 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -44,6 +46,7 @@ MAX_STDERR = 16 << 10
 MAX_TAIL = 32 << 10
 """Bytes of the end of a console that are read for a cell that is not OK."""
 MAX_JOURNAL = 64 << 20
+MAX_METADATA = 64 << 20
 MAX_REPEATS = 10_000
 LATEST = "latest"
 JOURNAL = "events.jsonl"
@@ -396,23 +399,41 @@ def load(directory: Path) -> Evidence:
 def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...], int]:
     """metadata.json as it is, and of what is in it: the cells, and how often each was to run."""
     try:
-        raw = json.loads(path.read_bytes())
+        data = _regular(path, 0, MAX_METADATA + 1)
+        if len(data) > MAX_METADATA:
+            raise InputError(path, None, None, f"expected at most {MAX_METADATA >> 20} MiB")
+        raw = json.loads(data)
         checked = _Metadata.model_validate(raw)
     except FileNotFoundError:
         raise InputError(path, None, None, "no such file: expected the directory of a run of the lab") from None
     except OSError as error:
         raise InputError(path, None, None, f"cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise InputError(path, line, None, "expected JSON") from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(path, None, key or None, one_line(first["msg"])) from None
+    except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number of thousands of digits
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise InputError(path, line, None, "expected JSON") from None
     return raw, checked.cells, checked.repeat
 
 
 def _cell(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
+    """One guest as its files have it. Where one of them cannot be read the cell is BROKEN, and the others stand."""
+    try:
+        return _told(directory, topology, kernel, repeat)
+    except InfraError as error:
+        return CellResult(
+            topology=topology,
+            kernel=kernel,
+            repeat=repeat,
+            status=CellStatus.BROKEN,
+            cause=Cause.DAMAGED,
+            reason=f"its files cannot be read: {error}",
+        )
+
+
+def _told(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
     """One guest from its journal: the last boot and the last verdict count, and every run.
 
     With a damaged journal the cell is BROKEN, whatever it says: nobody knows what else it said.
@@ -508,13 +529,24 @@ def _console_tail(path: Path) -> str:
 def _slice(path: Path, start: int, end: int) -> bytes:
     """Bytes of a file; none where there is none. A file that cannot be read is the lab's trouble: InfraError."""
     try:
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(max(0, end - start))
+        return _regular(path, start, end)
     except FileNotFoundError:
         return b""
     except OSError as error:
         raise explain_os_error(error, str(path)) from error
+
+
+def _regular(path: Path, start: int, end: int) -> bytes:
+    """Bytes of a file; OSError where it is none.
+
+    A directory of results may come from anywhere: pipes and devices are not waited for, links not followed out of it.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    with os.fdopen(handle, "rb") as file:
+        if not S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        file.seek(start)
+        return file.read(max(0, min(end, os.fstat(handle).st_size) - start))  # read() makes room for what it is told
 
 
 def _text(raw: bytes) -> str:

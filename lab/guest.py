@@ -35,6 +35,8 @@ ANSWER_S = 3.0
 PUSH_S = 6.0
 LATE_CONSOLE_S = 0.3
 """How long to wait for the console's last words after a connection died: the oops arrives after the connection ends."""
+FAILED_S = 0.3
+"""How much later than the end of an emulator's process libvirt's word for its cause may come."""
 LAST_WORDS_S = 2.0
 """How long a machine whose kernel panicked may take to end."""
 DIRECTORY = "/lab"
@@ -139,6 +141,8 @@ class Guest:
             on_stdout=on_stdout,
             on_stderr=on_stderr,
         )
+        if ended.end is End.DEADLINE and self.domain.stopped():
+            return replace(ended, end=End.QEMU_DEAD, note=f"{ended.note}: it was stopped by a signal")
         if ended.end is End.DEADLINE and not self._answers():
             ended = replace(ended, end=self.watch() or End.UNRESPONSIVE)
         if ended.end in (End.LOST, End.PANIC, End.QEMU_DEAD):
@@ -216,6 +220,8 @@ def boot(hypervisor: Hypervisor, wanted: Boot) -> Guest:
 def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain:
     """Start the machine and wait for its ready line; BootError with the end of its console when that never comes.
 
+    GuestLost when the emulator was killed or stopped meanwhile: that is no word about the kernel.
+
     The SSH library takes a fifth of a second to load: that is done while the guest boots.
     """
     machine = wanted.machine
@@ -234,13 +240,23 @@ def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain
                 return True
             with suppress(DeadlineExceeded):  # a panic reboots, which ends the machine, once all of it is said
                 Deadline.after(LAST_WORDS_S, "").wait_for(lambda: not running.alive())
+            with suppress(DeadlineExceeded):  # libvirt says so a moment later
+                Deadline.after(FAILED_S, "").wait_for(running.emulator_died)
+                raise GuestLost(f"{machine.name}: the emulator's process ended while the kernel booted")
             raise _boot_error(machine, console, start, "the kernel died before it was ready")
+        if console.size() - start > MAX_LOG:
+            raise _boot_error(
+                machine, console, start, f"more than {MAX_LOG >> 20} MiB on the console before it was ready"
+            )
         return False
 
     try:
         deadline.wait_for(is_ready, interval_s=POLL_S)
     except DeadlineExceeded as error:
+        stopped = running.stopped()
         running.destroy()
+        if stopped:
+            raise GuestLost(f"{machine.name}: the emulator's process was stopped by a signal") from error
         raise _boot_error(machine, console, start, f"no ready line within {deadline.budget_s:.0f} s") from error
     except BaseException:
         running.destroy()

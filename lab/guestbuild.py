@@ -133,7 +133,7 @@ def _parse_case(scenario: str, line: str) -> Case:
 
     try:
         said = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise wrong(f"not JSON: {error}") from error
     if not isinstance(said, dict):
         raise wrong("expected a JSON object per line")

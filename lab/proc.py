@@ -21,6 +21,7 @@ from pathlib import Path
 from lab.errors import InfraError
 
 KEEP_LINES = 400
+Process = subprocess.Popen[bytes]
 _running: set[subprocess.Popen[bytes]] = set()
 _aborted = threading.Event()
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "XDG_CACHE_HOME", "http_proxy", "https_proxy")

@@ -17,6 +17,8 @@ from lab.errors import InputError, UsageError, unknown
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")
 _SUFFIXES = (".patch", ".diff")
+MAX_PATCH = 64 << 20
+"""Bytes; the largest patch between two releases of a kernel has some 50 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,12 @@ def _patches_in(directory: Path) -> list[Path]:
 
 def _read(path: Path) -> Patch:
     try:
-        data = path.read_bytes()
+        if not path.is_file():
+            raise InputError(path, None, None, "expected a file with a patch")
+        with path.open("rb") as file:
+            data = file.read(MAX_PATCH + 1)
+        if len(data) > MAX_PATCH:
+            raise InputError(path, None, None, f"expected a patch of at most {MAX_PATCH >> 20} MiB")
     except OSError as error:
         raise InputError(path, None, None, f"cannot read the patch: {error.strerror}") from error
     digest = hashlib.sha256(data).hexdigest()

@@ -15,10 +15,11 @@ import socket
 import sys
 import tarfile
 import termios
+import threading
 import time
 import tty
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import paramiko
@@ -109,13 +110,15 @@ class Connection:
         try:
             # The trailing exit keeps the shell from exec()ing the command, so a signal shows as status 128+N.
             channel = self.transport.open_session(timeout=max(1.0, deadline.remaining))
-            channel.exec_command(f"{command}; exit $?")
+            with self._not_for_ever(deadline):
+                channel.exec_command(f"{command}; exit $?")
             self._send(channel, stdin, deadline)
             end, note = _follow(channel, output, deadline, silence_s, watch)
             status = channel.recv_exit_status() if end is End.EXITED else None
             channel.close()
         except (paramiko.SSHException, OSError, EOFError) as error:
-            end, status, note = watch() or End.LOST, None, f"{type(error).__name__}: {error}"
+            late = End.DEADLINE if deadline.expired else End.LOST
+            end, status, note = watch() or late, None, f"{type(error).__name__}: {error}"
         return Ended(
             end=end,
             status=status,
@@ -124,6 +127,16 @@ class Connection:
             duration_s=time.monotonic() - started,
             note=note,
         )
+
+    @contextmanager
+    def _not_for_ever(self, deadline: Deadline) -> Iterator[None]:
+        """Give up the connection at the deadline: paramiko waits without end for a guest's answer to a request."""
+        timer = threading.Timer(max(1.0, deadline.remaining), self.transport.close)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     @staticmethod
     def _send(channel: paramiko.Channel, data: bytes, deadline: Deadline) -> None:

@@ -31,6 +31,8 @@ import libvirt
 import libvirt_qemu
 
 EMBED = "embed"
+START_S = 30.0
+"""How long libvirt may take to start an emulator, which takes a fraction of a second."""
 # QEMU opens the console's file itself (no virtlogd), and runs as whoever runs the lab: an unprivileged user of
 # libvirt's could not reach kernels and consoles below a home directory.
 _QEMU_CONF = """\
@@ -75,16 +77,39 @@ class Domain:
     pid: int | None
     """Process id of the emulator, where it runs on this host and can be told."""
     _gone: bool = field(default=False)
+    _failed: set[str] = field(default_factory=set, repr=False)
+    """Names of domains whose emulators died, filled by libvirt's events."""
 
     def alive(self) -> bool:
         """Whether libvirt has the guest running, or still about to."""
-        if self._gone:
+        if self._gone or (self.pid is not None and not self._is_emulator()):
             return False
+        return self._runs()
+
+    def _runs(self) -> bool:
+        """What libvirt thinks, which takes a second or more to see that an emulator was killed."""
         try:
             state, _ = self.handle.state()
         except libvirt.libvirtError:
             return False
         return bool(state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED))
+
+    def emulator_died(self) -> bool:
+        """Whether the guest ended because its emulator was killed or crashed, and not by its own doing.
+
+        A guest that ends itself has QEMU tell libvirt before the process is gone. libvirt's word for a process that is
+        just gone comes a second later, as an event.
+        """
+        if self.name in self._failed:
+            return True
+        return self.pid is not None and not self._is_emulator() and self._runs()
+
+    def stopped(self) -> bool:
+        """Whether somebody has stopped the emulator's process (SIGSTOP): its guest cannot do anything then."""
+        try:
+            return self.pid is not None and "\nState:\tT" in Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return False
 
     def ssh_port(self) -> int:
         """The port on 127.0.0.1 that leads to the guest's port 22."""
@@ -147,7 +172,15 @@ class Hypervisor:
     """The embedded driver's directory, None with a daemon."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _started: list[Domain] = field(default_factory=list)
+    _failed: set[str] = field(default_factory=set)
     _aborted: bool = False
+
+    def __post_init__(self) -> None:
+        def ended(_connection: object, domain: libvirt.virDomain, event: int, detail: int, _opaque: object) -> None:
+            if event == libvirt.VIR_DOMAIN_EVENT_STOPPED and detail == libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED:
+                self._failed.add(domain.name())
+
+        self.connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, ended, None)
 
     def start(self, xml: str) -> Domain:
         """Create a transient domain; InfraError with libvirt's words when it refuses."""
@@ -167,15 +200,34 @@ class Hypervisor:
             started = tuple(self._started)
         for domain in started:
             domain.destroy()
+        self._kill("guest=")  # and those that libvirt still waits for
 
     def _create(self, name: str, xml: str) -> Domain:
         flags = 0 if self.root else libvirt.VIR_DOMAIN_START_AUTODESTROY
         try:
-            handle = self.connection.createXML(xml, flags)
+            with self._not_for_ever(name):
+                handle = self.connection.createXML(xml, flags)
         except libvirt.libvirtError as error:
             words = " ".join(str(error).split())  # QEMU's own come on several lines
             raise LibvirtError(f"libvirt cannot start {name}: {words}", hint="`lab doctor` checks the host") from error
-        return Domain(name=name, handle=handle, pid=self._pid(name))
+        return Domain(name=name, handle=handle, pid=self._pid(name), _failed=self._failed)
+
+    @contextmanager
+    def _not_for_ever(self, name: str) -> Iterator[None]:
+        """End an emulator that does not talk to libvirt (somebody stopped it?): libvirt itself waits without end."""
+        timer = threading.Timer(START_S, self._kill, args=(f"guest={name},",))
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _kill(self, word: str) -> None:
+        """End the emulators below our root that have a word on their command lines."""
+        for pid in reaper.emulators(str(self.root)) if self.root else ():
+            with suppress(OSError):
+                if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
 
     def _pid(self, name: str) -> int | None:
         if self.root is None:
@@ -236,18 +288,26 @@ def _embedded_root(cache: Cache) -> Iterator[Path]:
     while they take leave of guests, and what comes back behind the reaper would stay.
     """
     root = Path(tempfile.mkdtemp(prefix="pagelab-", dir="/tmp"))
-    read_end, _ = os.pipe()
-    proc.start(
-        [sys.executable, "-I", "-S", str(Path(reaper.__file__)), str(root), str(read_end)],
-        pass_fds=(read_end,),
-        outlive=True,
-    )
-    os.close(read_end)
+    guard = _start_reaper(root)
     (root / "etc").mkdir()
     (root / "etc" / "qemu.conf").write_text(_QEMU_CONF + (_ROOT_CONF if os.geteuid() == 0 else ""))
     _reuse_capabilities(cache, root)
     yield root
     _keep_capabilities(cache, root)
+    if guard.poll() is not None:  # somebody killed the reaper
+        _start_reaper(root)
+
+
+def _start_reaper(root: Path) -> proc.Process:
+    """A process that reaps `root` once we are gone."""
+    read_end, _ = os.pipe()
+    guard = proc.start(
+        [sys.executable, "-I", "-S", str(Path(reaper.__file__)), str(root), str(read_end)],
+        pass_fds=(read_end,),
+        outlive=True,
+    )
+    os.close(read_end)
+    return guard
 
 
 # libvirt asks every emulator for its capabilities once per root, 1-2 s each. It checks by itself whether a stored

@@ -71,5 +71,5 @@ def test_patience_stretches_every_deadline(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("said", ["", "much", "nan", "0", "-1", "inf", "1e9"])
 def test_patience_that_is_none_is_refused(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAGELAB_PATIENCE", said)
-    with pytest.raises(UsageError, match="PAGELAB_PATIENCE: expected a number from 0.01 to 100"):
+    with pytest.raises(UsageError, match="PAGELAB_PATIENCE: expected a number"):
         accel.patience()

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lab import cache as cache_module
 from lab.cache import Cache, default_root, digest, explain_os_error, write_atomic
 from lab.errors import InfraError
 
@@ -154,3 +156,57 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_os_errors_become_one_line() -> None:
     said = str(explain_os_error(OSError(errno.EACCES, "Permission denied", "/x"), "writing"))
     assert said == "writing: Permission denied: /x"
+
+
+# Entries that are not what was put there.
+
+
+def again(root: Path) -> Path:
+    """The entry as another process would get it."""
+    return cache_module.Cache(root).entry("kind", "key", one_file)
+
+
+@pytest.fixture
+def new_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Forget what this process has checked."""
+    return lambda: monkeypatch.setattr(cache_module, "_checked", set())
+
+
+@pytest.mark.parametrize("damage", [lambda path: os.truncate(path, 10), Path.unlink, lambda path: path.write_text("y")])
+def test_a_damaged_entry_is_an_error(
+    tmp_path: Path, new_process: Callable[[], None], damage: Callable[[Path], object]
+) -> None:
+    entry = again(tmp_path)
+    damage(entry / "whole")
+    new_process()
+    with pytest.raises(InfraError, match="is damaged") as caught:
+        again(tmp_path)
+    subprocess.run(["sh", "-c", str(caught.value.hint).partition(";")[0]], check=True)
+    assert (again(tmp_path) / "whole").stat().st_size == 10_000
+
+
+def test_an_entry_from_before_there_were_check_sums_is_believed_once(
+    tmp_path: Path, new_process: Callable[[], None]
+) -> None:
+    (tmp_path / "kind" / "key").mkdir(parents=True)
+    one_file(tmp_path / "kind" / "key")
+    entry = again(tmp_path)
+    new_process()
+    assert again(tmp_path) == entry
+    (entry / "more").touch()
+    new_process()
+    with pytest.raises(InfraError, match="is damaged"):
+        again(tmp_path)
+
+
+def test_trees_are_not_checked(tmp_path: Path, new_process: Callable[[], None]) -> None:
+    entry = Cache(tmp_path).entry("kind", "tree", lambda into: (into / "src").mkdir())
+    (entry / "src" / "new").touch()
+    new_process()
+    assert Cache(tmp_path).entry("kind", "tree", one_file) == entry
+
+
+def test_a_directory_that_may_not_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "tmp").touch()
+    with pytest.raises(InfraError, match="tmp"), Cache(tmp_path).scratch("x"):
+        pass

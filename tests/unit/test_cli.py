@@ -181,3 +181,38 @@ def _mentions(word: str) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+# Where the output goes.
+
+
+def redirected(cache: Path, redirection: str, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        "bash",
+        "-c",
+        f'"$@" {redirection}; exit "${{PIPESTATUS[0]}}"',
+        "bash",
+        sys.executable,
+        "-m",
+        "lab",
+        *args,
+    ]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment(cache), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_nobody_has_to_read_to_the_end(cache: Path) -> None:
+    done = redirected(cache, "| true", "plan", "quick")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_output_that_cannot_be_written_is_said(cache: Path) -> None:
+    done = redirected(cache, "> /dev/full", "plan", "quick")
+    assert (done.returncode, done.stderr) == (2, "lab: stdout: No space left on device\n")
+
+
+def test_what_others_said_does_nothing_on_the_terminal(cache: Path, tmp_path: Path) -> None:
+    done = lab(cache, "report", str(tmp_path / "\x1b[2Jnowhere"))
+    assert done.returncode == 64
+    assert "\x1b" not in done.stderr

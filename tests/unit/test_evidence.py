@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lab.compare import conclude
 from lab.console import MAX_SLICE
 from lab.errors import InfraError, InputError, UsageError
-from lab.evidence import NOT_DONE, CellDir, RunDir, load
+from lab.evidence import MAX_METADATA, NOT_DONE, CellDir, RunDir, load
 from lab.outcome import Cause, CellStatus, End, Mismatch, Outcome, Run
 from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, metadata, write
 
@@ -308,6 +308,44 @@ def test_what_is_no_run_is_said_in_one_line(tmp_path: Path, content: str | None,
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 64
+
+
+@pytest.mark.parametrize("content", ['{"schema": 1, "cells": [], "x": ' + "9" * 5000 + "}", "[" * 100_000])
+def test_json_that_python_cannot_take_is_no_json(tmp_path: Path, content: str) -> None:
+    (tmp_path / "metadata.json").write_text(content)
+    with pytest.raises(InputError, match="expected JSON"):
+        load(tmp_path)
+
+
+def test_metadata_has_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "metadata.json").touch()
+    os.truncate(tmp_path / "metadata.json", MAX_METADATA + 1)
+    with pytest.raises(InputError, match="expected at most 64 MiB"):
+        load(tmp_path)
+
+
+# Files that are none.
+
+
+def instead(name: str, make: Callable[[Path], object]) -> Callable[[CellDir], None]:
+    def damage(place: CellDir) -> None:
+        (place.path / name).unlink(missing_ok=True)
+        make(place.path / name)
+
+    return damage
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "expand.ktap"])
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_one_cell_that_cannot_be_read_does_not_take_the_others_along(
+    tmp_path: Path, name: str, make: Callable[[Path], object]
+) -> None:
+    run = write(tmp_path, evidence())
+    instead(name, make)(run.cell("x86_64-4k-2node", "baseline"))
+    first_cell, *others = load(run.path).cells
+    assert first_cell.status is CellStatus.BROKEN
+    assert "cannot be read" in first_cell.reason
+    assert all(each.status is CellStatus.OK for each in others)
 
 
 # A full disk.

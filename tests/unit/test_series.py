@@ -94,3 +94,12 @@ def test_patches_apply_upon_each_other(root: Path) -> None:
     assert series.changed_files(patches, pristine) == {"mm/f.c": Content(b"2\nend\n")}
     with pytest.raises(patch.DoesNotApply, match=r"^0002-y\.patch: mm/f\.c: hunk 1 does not apply: @@ -1,2 \+1,2 @@"):
         series.changed_files(patches[1:], pristine)
+
+
+def test_a_patch_without_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="expected a file with a patch"):
+        series.load("/dev/zero", "6.12", root=tmp_path)
+    monkeypatch.setattr(series, "MAX_PATCH", 1 << 20)
+    (tmp_path / "large.patch").write_bytes(b"x" * ((1 << 20) + 1))
+    with pytest.raises(InputError, match="at most 1 MiB"):
+        series.load(str(tmp_path / "large.patch"), "6.12", root=tmp_path)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every reader of what others wrote: a second of fuzzing each, what fuzzing has found, and time that grows linearly."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from lab.errors import InputError
+from tests.fuzz.engine import Fuzzer, cost, peak, smaller
+from tests.fuzz.targets import COMMON, TARGETS, Target, directory
+
+SECONDS = 0.4
+LINEAR = 10.0
+"""Times what the fourfold may cost: 4 where time is linear, 16 where it is quadratic."""
+NOTICEABLE_S = 0.03
+MEMORY, FACTOR = 2 << 20, 200
+"""Bytes of memory at the peak: for any input, and for a byte of it."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leave_nothing() -> Iterator[None]:
+    yield
+    shutil.rmtree(directory(), ignore_errors=True)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_a_moment_of_fuzzing(target: Target) -> None:
+    fuzzer = Fuzzer(target=target)
+    fuzzer.run(seconds=SECONDS)
+    assert not [(each.why, each.data[:200]) for each in fuzzer.crashes.values()]
+    assert fuzzer.corpus
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_time_grows_with_the_input(target: Target) -> None:
+    for unit in (*COMMON, *target.words, *target.units):
+        small, large = (unit * (size // len(unit)) for size in (target.large // 4, target.large))
+        if cost(target, large) > NOTICEABLE_S:
+            before, spent = cost(target, small, times=3), cost(target, large, times=3)
+            assert spent < LINEAR * before, f"{unit!r}: {before:.3f} s, and {spent:.3f} s for four times as much"
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_memory_is_bounded(target: Target) -> None:
+    units = (*COMMON, *target.words, *target.units)
+    data = b"".join(unit * (target.large // len(units) // len(unit)) for unit in units)
+    assert peak(target, data) < MEMORY + FACTOR * len(data)
+
+
+FOUND: tuple[tuple[str, bytes], ...] = (
+    ("listing", b"[" * 100_000),
+    ("patch", b"--- a/mm/a\x1b[2Jc\n+++ b/../x\n"),
+)
+"""What fuzzing has found, as small as it could be made."""
+
+
+@pytest.mark.parametrize(("name", "data"), FOUND)
+def test_what_was_found_stays_mended(name: str, data: bytes) -> None:
+    TARGETS[name].run(data)
+
+
+# The fuzzer itself.
+
+
+def fragile(data: bytes) -> None:
+    """Breaks on a word that no seed holds, behind two steps that the lines reached tell apart."""
+    if b"x" in data:
+        raise InputError("my.file", 1, None, "no x")
+    assert not data.startswith(b"bu" + b"g")
+
+
+def test_the_fuzzer_finds_a_defect_and_makes_it_small() -> None:
+    target = Target(name="fragile", read=fragile, seeds=lambda: [b"hello"], words=(b"bug",))
+    fuzzer = Fuzzer(target=target)
+    fuzzer.run(seconds=20, runs=3000)
+    (crash,) = fuzzer.crashes.values()
+    assert "AssertionError" in crash.why
+    assert smaller(crash, target).data == b"bug"
+
+
+def test_errors_of_the_house_are_no_defects() -> None:
+    target = Target(name="fragile", read=fragile, seeds=lambda: [b"x"])
+    target.run(b"x")

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/vm.py: whether a guest ended by its own doing or its emulator was killed, seen at once; no libvirt needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+libvirt = pytest.importorskip("libvirt")
+
+from lab.vm import Domain  # noqa: E402
+
+
+class Handle:
+    """libvirt's idea of a domain, which lags behind."""
+
+    def __init__(self) -> None:
+        self.said = libvirt.VIR_DOMAIN_RUNNING
+
+    def state(self) -> tuple[int, int]:
+        return self.said, 0
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """Something with a domain's name on its command line."""
+    with subprocess.Popen(["sh", "-c", "sleep 60; exit", "guest=toy,debug=on"], start_new_session=True) as running:
+        yield running
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+def domain(process: subprocess.Popen[bytes], **changes: Any) -> Domain:
+    return Domain(name="toy", handle=Handle(), pid=process.pid, **changes)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def test_an_emulator_that_was_killed_is_seen_before_libvirt_sees_it(process: subprocess.Popen[bytes]) -> None:
+    guest = domain(process)
+    assert guest.alive()
+    assert not guest.emulator_died()
+    kill(process)
+    assert not guest.alive()
+    assert guest.emulator_died()
+
+
+def test_a_guest_that_ended_itself_is_no_dead_emulator(process: subprocess.Popen[bytes]) -> None:
+    guest = domain(process)
+    guest.handle.said = libvirt.VIR_DOMAIN_SHUTDOWN
+    kill(process)
+    assert not guest.alive()
+    assert not guest.emulator_died()
+
+
+def test_libvirts_word_counts_where_there_is_no_process_to_see() -> None:
+    failed: set[str] = set()
+    guest = Domain(name="toy", handle=Handle(), pid=None, _failed=failed)
+    assert not guest.emulator_died()
+    failed.add("toy")
+    assert guest.emulator_died()
+
+
+def test_a_stopped_emulator_is_known(process: subprocess.Popen[bytes]) -> None:
+    guest = domain(process)
+    assert not guest.stopped()
+    process.send_signal(signal.SIGSTOP)
+    until = time.monotonic() + 10
+    while not guest.stopped() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert guest.stopped()
+    assert guest.alive()
