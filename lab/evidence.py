@@ -487,7 +487,10 @@ def _sound(line: bytes) -> bool:
 
 
 def _run(path: Path, event: _Run) -> Run:
-    said = _slice(path / event.ktap, 0, MAX_KTAP + 1)
+    try:
+        said, damage = _slice(path / event.ktap, 0, MAX_KTAP + 1), ""
+    except InfraError as error:
+        said, damage = b"", str(error)
     return Run(
         scenario=event.scenario,
         attempt=event.attempt,
@@ -502,7 +505,7 @@ def _run(path: Path, event: _Run) -> Run:
         cases=event.cases,
         before=event.before,
         after=event.after,
-        damage=_damage(path, event, said),
+        damage=damage or _damage(path, event, said),
     )
 
 

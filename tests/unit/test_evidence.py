@@ -335,13 +335,25 @@ def instead(name: str, make: Callable[[Path], object]) -> Callable[[CellDir], No
     return damage
 
 
-@pytest.mark.parametrize("name", ["events.jsonl", "expand.ktap"])
-@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+STRANGE = [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")]
+
+
+@pytest.mark.parametrize("make", STRANGE)
+def test_results_that_cannot_be_read_are_none_and_the_cell_stands(
+    tmp_path: Path, full: Path, make: Callable[[Path], object]
+) -> None:
+    instead("guard.ktap", make)(CellDir(full))
+    found = first(tmp_path)
+    assert found.status is CellStatus.OK
+    assert [bool(run.damage) for run in found.runs] == [False, True]
+
+
+@pytest.mark.parametrize("make", STRANGE)
 def test_one_cell_that_cannot_be_read_does_not_take_the_others_along(
-    tmp_path: Path, name: str, make: Callable[[Path], object]
+    tmp_path: Path, make: Callable[[Path], object]
 ) -> None:
     run = write(tmp_path, evidence())
-    instead(name, make)(run.cell("x86_64-4k-2node", "baseline"))
+    instead("events.jsonl", make)(run.cell("x86_64-4k-2node", "baseline"))
     first_cell, *others = load(run.path).cells
     assert first_cell.status is CellStatus.BROKEN
     assert "cannot be read" in first_cell.reason
