@@ -280,7 +280,12 @@ static void a23_dev_zero_at_offset(void)
 static void at_far_offset(long long offset)
 {
 	long before = lab_committed();
-	char *p = dev_zero(4, offset & ~((long long)lab_page() - 1));
+	char *p;
+
+	/* A character device has as many bytes as a kernel's unsigned long counts (6.12, file_mmap_size_max). */
+	if ((unsigned long long)offset > ULONG_MAX)
+		LAB_SKIP("a device of this kernel has no such offset");
+	p = dev_zero(4, offset & ~((long long)lab_page() - 1));
 
 	if (p == MAP_FAILED) {
 		LAB_EXPECT_EQ(errno, ENOMEM);
@@ -290,6 +295,11 @@ static void at_far_offset(long long offset)
 	LAB_WRITES(p, 1);
 	LAB_WRITES(lab_at(p, 3), 1);
 	LAB_COMMITTED(before, 4);
+}
+
+static void a24_dev_zero_3g(void)
+{
+	at_far_offset(3LL << 30);
 }
 
 static void a24_dev_zero_4g(void)
@@ -383,6 +393,20 @@ static void a29_absurd_length(void)
 	LAB_OBJECT(p, 1);
 }
 
+/* About as large as a mapping can be where addresses have 32 bits. */
+static void a30_two_gibibytes(void)
+{
+	long pages = lab_pages((2ULL << 30) - (1 << 20));
+	char *p;
+
+	lab_need_room(pages);
+	p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE));
+	p = LAB_GROW(p, 1, pages);
+	LAB_WRITES(lab_at(p, pages - 1), 1);
+	LAB_READS(lab_at(p, pages / 2), 0);
+	LAB_OBJECT(p, pages);
+}
+
 LAB_CASES(
 	{ LAB_CASE(a01_grow_touch), .about = "1 page grown to 200, pages 195 and 197 touched", EXPAND },
 	{ LAB_CASE(a02_grow_in_place), .about = "grown where it is, 1 page to 4, without MAYMOVE", EXPAND },
@@ -407,6 +431,7 @@ LAB_CASES(
 	{ LAB_CASE(a20_private_grows), .about = "private anonymous growth works as ever" },
 	{ LAB_CASE(a22_dev_zero_grows), .about = "/dev/zero mapped shared, grown", EXPAND },
 	{ LAB_CASE(a23_dev_zero_at_offset), .about = "/dev/zero at an offset: every page of a fresh mapping", EXPAND },
+	{ LAB_CASE(a24_dev_zero_3g), .about = "/dev/zero at 3 GiB: usable or ENOMEM, never a hang", EXPAND },
 	{ LAB_CASE(a24_dev_zero_4g), .about = "/dev/zero at 4 GiB: usable or ENOMEM, never a hang", EXPAND },
 	{ LAB_CASE(a24_dev_zero_1t), .about = "/dev/zero at 1 TiB: usable or ENOMEM, never a hang", EXPAND },
 	{ LAB_CASE(a24_dev_zero_last), .about = "/dev/zero near the last offset: usable or ENOMEM", EXPAND },
@@ -416,4 +441,5 @@ LAB_CASES(
 	{ LAB_CASE(a28_read_only_then_write), .about = "PROT_READ mapping grown, then made writable", EXPAND },
 	{ LAB_CASE(a28_no_access_then_write), .about = "PROT_NONE mapping grown, then made accessible", EXPAND },
 	{ LAB_CASE(a29_absurd_length), .about = "a quarter of all addresses is refused", .needs_64bit = true },
+	{ LAB_CASE(a30_two_gibibytes), .about = "grown to almost 2 GiB, the last page touched", EXPAND },
 )

@@ -710,6 +710,19 @@ LAB_FN char *lab_hole(long pages, long colour_page)
 	return lab_at((void *)(((uintptr_t)p + LAB_SLACK + LAB_COLOUR - 1) & ~(LAB_COLOUR - 1)), colour_page);
 }
 
+/* The case is skipped where the address space has no room for so many pages in one piece. */
+LAB_FN void lab_need_room(long pages)
+{
+	unsigned long long bytes = (unsigned long long)pages * lab_page();
+	char *p = MAP_FAILED;
+
+	if (bytes <= PTRDIFF_MAX)
+		p = mmap(NULL, (size_t)bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		LAB_SKIP("the address space has no room for %llu MiB", bytes >> 20);
+	LAB_SETUP(munmap(p, (size_t)bytes));
+}
+
 /* A fresh shared anonymous mapping of `pages` at the start of `room` pages of otherwise unused addresses. */
 LAB_FN char *lab_shared_in_hole(long pages, long room)
 {

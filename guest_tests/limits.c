@@ -26,10 +26,19 @@ static void c01_last_byte(void)
 	LAB_SIGSEGV(lab_at(p, 8));
 }
 
+/* Pages that no kernel grants without being told to overcommit. */
+static long more_than_memory(void)
+{
+	long more = lab_meminfo_pages("MemTotal") + lab_meminfo_pages("SwapTotal") + 64;
+
+	lab_need_room(1 + more);
+	return more;
+}
+
 /* Whatever cannot be granted at the touch is SIGBUS, BUS_ADRERR, in the page that was touched. */
 static void c02_siginfo(void)
 {
-	long more = lab_meminfo_pages("MemTotal") + lab_meminfo_pages("SwapTotal") + 1;
+	long more = more_than_memory();
 	char *p = lab_shared(1);
 
 	if (lab_provides("expand-enomem")) {
@@ -148,6 +157,7 @@ static long strict_overcommit(void)
 	snprintf(text, sizeof(text), "%ld", limit);
 	LAB_SET(OVERCOMMIT_KB, text);
 	LAB_SET(OVERCOMMIT, "2");
+	lab_need_room(1 + 2 * lab_pages((unsigned long long)limit << 10));
 	return 2 * lab_pages((unsigned long long)limit << 10);
 }
 
@@ -264,6 +274,7 @@ static void grow_to_a_tebibyte(int flags)
 	long pages = lab_pages(1ULL << 40);
 	char *p;
 
+	lab_need_room(pages);
 	LAB_SET(OVERCOMMIT, "1");
 	p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | flags));
 	p = LAB_GROW(p, 1, pages);
@@ -281,11 +292,6 @@ static void c15_tebibyte(void)
 static void c15_tebibyte_noreserve(void)
 {
 	grow_to_a_tebibyte(MAP_NORESERVE);
-}
-
-static long more_than_memory(void)
-{
-	return lab_meminfo_pages("MemTotal") + lab_meminfo_pages("SwapTotal") + 64;
 }
 
 static void c16_more_than_memory(void)
@@ -424,8 +430,7 @@ static void c19_two_mappings(void)
 
 LAB_CASES(
 	{ LAB_CASE(c01_last_byte), .about = "usable to the last byte of the mapping, not one further", EXPAND },
-	{ LAB_CASE(c02_siginfo), .about = "what is refused at the touch is SIGBUS, BUS_ADRERR, in that page",
-	  .needs_64bit = true },
+	{ LAB_CASE(c02_siginfo), .about = "what is refused at the touch is SIGBUS, BUS_ADRERR, in that page" },
 	{ LAB_CASE(c03_after_the_mapping), .about = "the first page after the mapping is SIGSEGV" },
 	{ LAB_CASE(c04_rlimit_fsize), .about = "RLIMIT_FSIZE plays no part, no SIGXFSZ", EXPAND },
 	{ LAB_CASE(c05_rlimit_as), .about = "RLIMIT_AS bounds growth: ENOMEM, object unchanged" },
@@ -433,25 +438,23 @@ LAB_CASES(
 	{ LAB_CASE(c07_rlimit_memlock), .about = "growth of a locked mapping over RLIMIT_MEMLOCK is EAGAIN" },
 	{ LAB_CASE(c08_rlimit_data), .about = "RLIMIT_DATA plays no part" },
 	{ LAB_CASE(c09_strict_overcommit), .about = "growth over CommitLimit is refused within 2 s, nothing hangs",
-	  .needs_root = true, .needs_64bit = true },
+	  .needs_root = true },
 	{ LAB_CASE(c09_enomem_by_mremap), .about = "growth over CommitLimit is refused by mremap itself",
-	  ENOMEM_BY_MREMAP, .needs_root = true, .needs_64bit = true },
+	  ENOMEM_BY_MREMAP, .needs_root = true },
 	{ LAB_CASE(c10_old_pages_still_work), .about = "a refused growth leaves untouched old pages usable",
-	  .needs_root = true, .needs_64bit = true },
+	  .needs_root = true },
 	{ LAB_CASE(c11_no_fault_oom), .about = "a refused growth does not leak VM_FAULT_OOM into the log",
-	  .needs_root = true, .needs_64bit = true },
+	  .needs_root = true },
 	{ LAB_CASE(c12_fixed_growth_refused), .about = "a refused MREMAP_FIXED growth leaves the source intact",
-	  ENOMEM_BY_MREMAP, .needs_root = true, .needs_64bit = true },
+	  ENOMEM_BY_MREMAP, .needs_root = true },
 	{ LAB_CASE(c13_committed), .about = "Committed_AS moves once, by the growth", EXPAND },
 	{ LAB_CASE(c14_noreserve), .about = "MAP_NORESERVE growth is paid for page by page", EXPAND },
 	{ LAB_CASE(c15_tebibyte), .about = "overcommit 1: grown to 1 TiB, a few pages touched", EXPAND,
-	  .needs_root = true, .needs_64bit = true },
+	  .needs_root = true },
 	{ LAB_CASE(c15_tebibyte_noreserve), .about = "overcommit 1, MAP_NORESERVE: likewise", EXPAND,
-	  .needs_root = true, .needs_64bit = true },
-	{ LAB_CASE(c16_more_than_memory), .about = "overcommit 0: growth over memory and swap is refused",
-	  .needs_64bit = true },
-	{ LAB_CASE(c16_enomem_by_mremap), .about = "overcommit 0: mremap itself refuses it", ENOMEM_BY_MREMAP,
-	  .needs_64bit = true },
+	  .needs_root = true },
+	{ LAB_CASE(c16_more_than_memory), .about = "overcommit 0: growth over memory and swap is refused" },
+	{ LAB_CASE(c16_enomem_by_mremap), .about = "overcommit 0: mremap itself refuses it", ENOMEM_BY_MREMAP },
 	{ LAB_CASE(c17_memcg_kill), .about = "over the memory cgroup's limit: killed, no livelock", EXPAND,
 	  .needs_root = true, .needs_config = "MEMCG" },
 	{ LAB_CASE(c18_map_count), .about = "too many mappings: ENOMEM, nothing changed", .needs_root = true },

@@ -20,16 +20,14 @@ from lab.cache import Cache
 from lab.errors import LabError, UsageError
 from lab.evidence import RunDir
 from lab.factory import Workshop, open_factory
+from lab.host import available_memory
 from lab.library import Library
 from lab.outcome import Case, Run
+from lab.outlook import Packing, here, look
 from lab.plan import Filters, Plan, is_path, repeated, resolve_cases
 from lab.runner import Runner
 from lab.screen import screen
 from lab.vm import Hypervisor
-
-GUEST_OVERHEAD = 256 << 20
-"""What an emulator takes beyond its guest's RAM (translated code, devices), bytes; measured 100-200 MB."""
-
 
 RESULTS = Path("results")
 
@@ -62,9 +60,9 @@ class Request:
     filters: Filters = field(default_factory=Filters)
     repeat: int = 1
 
-    def plan(self, library: Library) -> Plan:
-        """The plan that the words mean today; UsageError when nothing is left of it."""
-        planned = library.plan(self.campaign, self.filters)
+    def plan(self, library: Library, packing: Packing) -> Plan:
+        """The plan that the words mean here and today; UsageError when nothing is left of it."""
+        planned = here(library.plan(self.campaign, self.filters), packing)
         if not planned.cells:
             raise UsageError(f"campaign {self.campaign}: nothing is left to run", hint="`lab plan` says why")
         return planned
@@ -84,24 +82,24 @@ class Request:
         raise UsageError(f"{directory}: its metadata.json does not say what was asked for, so it cannot be resumed")
 
 
-def open_run(request: Request, library: Library, cache: Cache, output: Path | None) -> OpenRun:
+def open_run(request: Request, library: Library, cache: Cache, packing: Packing, output: Path | None) -> OpenRun:
     """Make the run's directory, before anything is built. Evidence comes first, so its place does too.
 
     UsageError for a case in --test or the campaign that no scenario has.
     """
-    plan, declared, metadata = _prepared(request, library, cache)
+    plan, declared, metadata = _prepared(request, library, cache, packing)
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared)
 
 
-def reopen_run(directory: Path, library: Library, cache: Cache) -> OpenRun:
+def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing) -> OpenRun:
     """Go on with a run that was killed: its plan without the cells that are finished, and what is left of the others.
 
     UsageError when what would be run now is not what it recorded, or when another lab is still at it.
     """
     found = evidence.load(directory)
     recorded, run_dir = found.metadata, RunDir(directory)
-    plan, declared, now = _prepared(Request.recorded(recorded, directory), library, cache)
+    plan, declared, now = _prepared(Request.recorded(recorded, directory), library, cache, packing)
     if other := resume.difference(recorded, json.loads(json.dumps(now, default=evidence.jsonable))):
         raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="run it anew")
     _same_kernels(plan, recorded, directory, cache)
@@ -127,10 +125,10 @@ def reopen_run(directory: Path, library: Library, cache: Cache) -> OpenRun:
 
 
 def _prepared(
-    request: Request, library: Library, cache: Cache
+    request: Request, library: Library, cache: Cache, packing: Packing
 ) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object]]:
     """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
-    wanted = request.plan(library)
+    wanted = request.plan(library, packing)
     cases = Workshop(cache=cache).cases()
     plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
     selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
@@ -172,11 +170,11 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def execute(opened: OpenRun, cache: Cache, *, console: Console, jobs: int | None, uri: str | None) -> None:
+def execute(opened: OpenRun, cache: Cache, *, console: Console, packing: Packing, uri: str | None) -> None:
     """Run all cells; what happened is in the run's directory afterwards, also when this is interrupted."""
-    plan = opened.plan
-    if not plan.cells:
+    if not opened.plan.cells:
         return
+    plan, expected = look(opened.plan, packing, cache)
     with open_factory(cache, uri=uri) as factory, screen(console, plan.cells) as shown:
         Runner(
             plan=plan,
@@ -187,7 +185,8 @@ def execute(opened: OpenRun, cache: Cache, *, console: Console, jobs: int | None
             builds=dict(opened.metadata.get("builds", {})),
             kept=opened.kept,
             screen=shown,
-            jobs=jobs or jobs_for(plan, cpus=os.cpu_count() or 1, memory=available_memory()),
+            packing=packing,
+            to_build=expected.build_s.keys(),
         ).run()
 
 
@@ -210,6 +209,7 @@ def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> dict[str, objec
         "cells": [
             {"topology": cell.topology.name, "kernel": cell.kernel.name} for cell in plan.cells if cell.repeat == 1
         ],
+        "skipped": [{"what": each.what, "reason": each.reason} for each in plan.skipped if each.by_host],
         "cases": {
             name: [
                 {
@@ -223,20 +223,6 @@ def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> dict[str, objec
             for name, declared in cases.items()
         },
     }
-
-
-def jobs_for(plan: Plan, *, cpus: int, memory: int) -> int:
-    """How many guests at once: as many as there are CPUs, while the largest of them fit into memory (bytes)."""
-    largest = max(cell.topology.total_memory for cell in plan.cells) + GUEST_OVERHEAD
-    return max(1, min(cpus, len(plan.cells), memory // largest))
-
-
-def available_memory() -> int:
-    """Bytes that the host can give without swapping."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def host_facts() -> dict[str, object]:

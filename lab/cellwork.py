@@ -22,7 +22,7 @@ from lab.deadline import Deadline, pause
 from lab.errors import BootError, GuestLost, LabError
 from lab.evidence import CellDir
 from lab.guest import DIRECTORY, Description
-from lab.outcome import Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run
+from lab.outcome import Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.plan import Cell, Selection
 from lab.resume import SCENARIO_ATTEMPTS, left, not_reached
 
@@ -52,6 +52,7 @@ class GuestLike(Protocol):
     def push(self, programs: Mapping[str, Path]) -> None: ...
     def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended: ...
     def describe(self) -> Description: ...
+    def usage(self) -> Usage | None: ...
     def close(self) -> None: ...
 
 
@@ -274,6 +275,8 @@ class CellWork:
 
     def _drop_guest(self) -> None:
         if self.guest is not None:
+            if usage := self.guest.usage():
+                self.evidence.usage(usage)
             self.guest.close()
             self.guest = None
 

@@ -7,6 +7,7 @@ libvirt.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lab.campaign import OpenRun
     from lab.factory import Factory, Ready
     from lab.library import Library
+    from lab.outlook import Packing
     from lab.plan import Filters
 
 EXIT_USAGE = 64
@@ -152,9 +154,27 @@ def main() -> None:
     """
 
 
+def _size(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    """A size such as 8G, in bytes."""
+    from lab.model import parse_size
+
+    try:
+        return None if value is None else parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def configured(command: Command) -> Command:
+    """The option that adds to the configuration of kernels."""
+    return click.option("--config", multiple=True, metavar="PRESET", help="Into every kernel: kasan, FILE.config, ...")(
+        command
+    )
+
+
 def filtered(command: Command) -> Command:
-    """The options that narrow a campaign; the same on plan, build and run."""
+    """The options that narrow a campaign, or add to its kernels; the same on plan, build and run."""
     for option in (
+        configured,
         click.option("--test", "tests", multiple=True, metavar="GLOB", help="Only these scenarios or scenario.case."),
         click.option("--kernel", "-k", "kernels", multiple=True, metavar="K", help="Only these kernels (or a file)."),
         click.option("--topology", "-t", "topologies", multiple=True, metavar="T", help="Only these machines."),
@@ -166,6 +186,7 @@ def filtered(command: Command) -> Command:
 def on_guest(command: Command) -> Command:
     """The options that choose one cell."""
     for option in (
+        configured,
         click.option("--connect", metavar="URI", help="libvirt connection instead of the embedded driver."),
         click.option("--kernel", "-k", "kernel_word", required=True, metavar="K", help="Name or YAML file."),
         click.option("--topology", "-t", "topology_word", required=True, metavar="T", help="Name or YAML file."),
@@ -174,10 +195,10 @@ def on_guest(command: Command) -> Command:
     return command
 
 
-def _filters(topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str]) -> Filters:
+def _filters(topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str], config: Sequence[str]) -> Filters:
     from lab.plan import Filters
 
-    return Filters(topologies=tuple(topologies), kernels=tuple(kernels), tests=tuple(tests))
+    return Filters(topologies=tuple(topologies), kernels=tuple(kernels), tests=tuple(tests), config=tuple(config))
 
 
 def _library() -> Library:
@@ -219,50 +240,84 @@ LISTS = ("topologies", "kernels", "scenarios", "campaigns", "arches")
 
 @main.command("list")
 @click.argument("what", type=click.Choice(LISTS))
-def list_(what: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs, with all there is to say.")
+def list_(what: str, *, as_json: bool) -> None:
     """What there is to choose from.
 
     \b
     lab list topologies
     lab list scenarios
+    lab list arches --json
     """
     from lab import listing
 
+    if as_json:
+        print(json.dumps(listing.entries(what, _library(), _cache()), indent=2))
+        return
     out = console()
     for line in listing.lines(what, _library(), _cache()):
         out.print(line, markup=False)
 
 
+def packed(command: Command) -> Command:
+    """The options that say what may run at once."""
+    for option in (
+        click.option("--memory", callback=_size, metavar="SIZE", help="For guests and compilers [what is available]."),
+        click.option("--jobs", "-j", type=click.IntRange(1, 64), help="Guests at once [as CPUs and memory allow]."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("campaign")
 @filtered
-def plan(campaign: str, topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str]) -> None:
-    """What would run, what is skipped and why; builds nothing.
+@packed
+def plan(
+    campaign: str,
+    topologies: Sequence[str],
+    kernels: Sequence[str],
+    tests: Sequence[str],
+    config: Sequence[str],
+    jobs: int | None,
+    memory: int | None,
+) -> None:
+    """What would run, what of it is built, how long it will take, what is skipped and why; builds nothing.
 
     \b
     lab plan quick
     lab plan quick --topology 'arm64-*' --test 'limits.*'
+    lab plan all-arches --config debug-vm
     """
+    from lab import outlook
     from lab.plan import describe
 
-    planned = _library().plan(campaign, _filters(topologies, kernels, tests))
-    console().print(describe(planned), markup=False)
+    cache = _cache()
+    given = outlook.packing(cache, jobs=jobs, memory=memory)
+    planned = outlook.here(_library().plan(campaign, _filters(topologies, kernels, tests, config)), given)
+    console().print(describe(*outlook.look(planned, given, cache)), markup=False)
 
 
 @main.command()
 @click.argument("campaign")
 @filtered
-def build(campaign: str, topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str]) -> None:
+def build(
+    campaign: str, topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str], config: Sequence[str]
+) -> None:
     """Build kernels, userland and guest tests of a campaign; boots nothing.
 
     \b
     lab build quick
+    lab build quick --config kasan
     """
+    from lab import outlook
     from lab.factory import Workshop
     from lab.screen import screen
 
-    planned = _library().plan(campaign, _filters(topologies, kernels, tests))
-    workshop = Workshop(cache=_cache())
+    cache = _cache()
+    filters = _filters(topologies, kernels, tests, config)
+    planned = outlook.here(_library().plan(campaign, filters), outlook.packing(cache))
+    workshop = Workshop(cache=cache)
     with screen(console(), planned.cells) as shown, _builds_end_with_us():
         for cell in planned.cells:
             shown.cell(cell, "building")
@@ -278,17 +333,19 @@ def build(campaign: str, topologies: Sequence[str], kernels: Sequence[str], test
 @click.option("--repeat", type=click.IntRange(1, 10_000), metavar="N", help="Every cell N times, each in a new guest.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a run that was stopped.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Directory of the run [results/TIME-CAMPAIGN].")
-@click.option("--jobs", "-j", type=click.IntRange(1, 64), help="Guests at once [as CPUs and memory allow].")
+@packed
 @click.option("--connect", metavar="URI", help="libvirt connection instead of the embedded driver.")
 def run(
     campaign: str | None,
     topologies: Sequence[str],
     kernels: Sequence[str],
     tests: Sequence[str],
+    config: Sequence[str],
     repeat: int | None,
     resume: Path | None,
     output: Path | None,
     jobs: int | None,
+    memory: int | None,
     connect: str | None,
 ) -> int:
     """Build what is missing, boot every machine with every kernel, run the scenarios, compare.
@@ -305,21 +362,25 @@ def run(
     lab run quick --repeat 20 --test stress
     lab run --resume results/latest
     """
+    from lab import outlook
     from lab.campaign import Request, open_run, reopen_run
 
+    cache, library = _cache(), _library()
+    given = outlook.packing(cache, jobs=jobs, memory=memory)
     if resume:
-        if campaign or topologies or kernels or tests or repeat or output:
+        if campaign or topologies or kernels or tests or config or repeat or output:
             raise UsageError("--resume takes the campaign, its filters and its directory from the run: leave them away")
-        return _campaign(reopen_run(resume, _library(), _cache()), jobs, connect)
+        return _campaign(reopen_run(resume, library, cache, given), given, connect)
     if not campaign:
         raise UsageError("run what? expected a campaign, or --resume DIR", hint="`lab list campaigns`")
-    wanted = Request(campaign=campaign, filters=_filters(topologies, kernels, tests), repeat=repeat or 1)
-    return _campaign(open_run(wanted, _library(), _cache(), output), jobs, connect)
+    filters = _filters(topologies, kernels, tests, config)
+    wanted = Request(campaign=campaign, filters=filters, repeat=repeat or 1)
+    return _campaign(open_run(wanted, library, cache, given, output), given, connect)
 
 
-def _campaign(opened: OpenRun, jobs: int | None, uri: str | None) -> int:
+def _campaign(opened: OpenRun, given: Packing, uri: str | None) -> int:
     """Run what is to be run and report on it, also when it was interrupted."""
-    from lab import campaign, evidence, report
+    from lab import campaign, evidence, history, report
     from lab.compare import conclude
 
     out = console()
@@ -327,11 +388,12 @@ def _campaign(opened: OpenRun, jobs: int | None, uri: str | None) -> int:
     interrupted = False
     try:
         with _builds_end_with_us():
-            campaign.execute(opened, cache, console=out, jobs=jobs, uri=uri)
+            campaign.execute(opened, cache, console=out, packing=given, uri=uri)
     except KeyboardInterrupt:
         interrupted = True
         print("lab: interrupted; what was found is kept", file=sys.stderr)
     summary = conclude(evidence.load(opened.path))
+    history.record(cache, summary.evidence)
     opened.run_dir.write_reports(summary)
     out.print(report.render(summary, "text"), markup=False)
     out.print(f"results: {opened.path}", markup=False)
@@ -356,7 +418,13 @@ def _builds_end_with_us() -> Iterator[None]:
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, help="Seconds on real hardware [60].")
 def exec_(
-    topology_word: str, kernel_word: str, connect: str | None, program: str, args: Sequence[str], timeout: float
+    topology_word: str,
+    kernel_word: str,
+    config: Sequence[str],
+    connect: str | None,
+    program: str,
+    args: Sequence[str],
+    timeout: float,
 ) -> int:
     """Push a program into a guest, run it there, and exit with its status (125: the lab itself failed).
 
@@ -370,7 +438,7 @@ def exec_(
     from lab import oneshot
 
     try:
-        with _one_guest(topology_word, kernel_word, connect) as (factory, ready):
+        with _one_guest(topology_word, kernel_word, config, connect) as (factory, ready):
             return oneshot.execute(factory, ready, program, args, timeout_s=timeout)
     except UsageError:
         raise
@@ -381,7 +449,7 @@ def exec_(
 
 @main.command()
 @on_guest
-def shell(topology_word: str, kernel_word: str, connect: str | None) -> int:
+def shell(topology_word: str, kernel_word: str, config: Sequence[str], connect: str | None) -> int:
     """An interactive shell in a fresh guest; `exit` ends both.
 
     \b
@@ -389,17 +457,23 @@ def shell(topology_word: str, kernel_word: str, connect: str | None) -> int:
     """
     from lab import oneshot
 
-    with _one_guest(topology_word, kernel_word, connect) as (factory, ready):
+    with _one_guest(topology_word, kernel_word, config, connect) as (factory, ready):
         return oneshot.shell(factory, ready)
 
 
 @contextmanager
-def _one_guest(topology_word: str, kernel_word: str, uri: str | None) -> Iterator[tuple[Factory, Ready]]:
+def _one_guest(
+    topology_word: str, kernel_word: str, config: Sequence[str], uri: str | None
+) -> Iterator[tuple[Factory, Ready]]:
     """Everything for one cell, built where it is missing (said on stderr)."""
+    from lab import arch
     from lab.factory import open_factory
 
     library = _library()
-    topology, kernel = library.topology(topology_word), library.kernel(kernel_word)
+    topology = library.topology(topology_word)
+    kernel = library.with_config(library.kernel(kernel_word), config)
+    if why := arch.lacking_preset(topology.record, kernel.config):
+        raise UsageError(f"{topology.name}/{kernel.name}: {why}")
     with _builds_end_with_us(), open_factory(_cache(), uri=uri) as factory:
         yield factory, factory.ready(topology, kernel, _tell_on_stderr())
 

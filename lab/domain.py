@@ -11,7 +11,7 @@ from lab.model import Topology
 
 QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
 NETDEV = "lab0"
-KIB = 1024
+KIB, MIB = 1 << 10, 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,33 @@ def network(topology: Topology) -> tuple[str, ...]:
     return ("-netdev", f"user,id={NETDEV},restrict=on,hostfwd=tcp:127.0.0.1:0-:22", "-device", device)
 
 
+def processors(machine: Machine) -> tuple[str, ...]:
+    """QEMU's arguments for the CPUs: model, number, packages."""
+    sockets, cores = sockets_and_cores(machine.topology)
+    packages = f"{machine.topology.vcpus},sockets={sockets},cores={cores},threads=1"
+    return ("-cpu", cpu_model(machine), "-smp", packages)
+
+
+def numa(topology: Topology, *, backends: bool = True) -> tuple[str, ...]:
+    """QEMU's -numa for every node: its memory, its CPUs, its distances.
+
+    Without `backends` a node's memory is a part of the machine's own, which is how QEMU wants it when -machine names a
+    backend for that, as libvirt's command line does.
+    """
+    arguments: list[str] = []
+    for node, cell in enumerate(topology.numa):
+        size = f"{cell.memory // MIB}M"
+        if backends:
+            arguments += ["-object", f"memory-backend-ram,id=ram{node},size={size}"]
+        memory = f"memdev=ram{node}" if backends else f"mem={size}"
+        cpus = "".join(f",cpus={cpu}" for cpu in cell.cpus)
+        arguments += ["-numa", f"node,nodeid={node},{memory}{cpus}"]
+    for node, row in enumerate(topology.distances):
+        for other in (other for other in range(len(row)) if other != node):
+            arguments += ["-numa", f"dist,src={node},dst={other},val={row[other]}"]
+    return tuple(arguments)
+
+
 def domain_xml(machine: Machine) -> str:
     """The domain's XML, indented, ready for virDomainCreateXML."""
     ET.register_namespace("qemu", QEMU_NS)
@@ -82,12 +109,13 @@ def domain_xml(machine: Machine) -> str:
     _text(root, "vcpu", str(topology.vcpus))
     _os(root, machine)
     _features(root, topology)
-    _cpu(root, machine)
+    if topology.record.libvirt_cpus:
+        _cpu(root, machine)
     ET.SubElement(root, "clock", offset="utc")
     for event in ("on_poweroff", "on_reboot", "on_crash"):
         _text(root, event, "destroy")
     _devices(root, machine)
-    _qemu_arguments(root, topology)
+    _qemu_arguments(root, machine)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
 
@@ -154,8 +182,10 @@ def _devices(root: ET.Element, machine: Machine) -> None:
     ET.SubElement(devices, "memballoon", model="none")
 
 
-def _qemu_arguments(root: ET.Element, topology: Topology) -> None:
+def _qemu_arguments(root: ET.Element, machine: Machine) -> None:
     """The network goes past libvirt: only QEMU's own option lets it pick the free port on 127.0.0.1 by itself."""
+    topology = machine.topology
     command = ET.SubElement(root, f"{{{QEMU_NS}}}commandline")
-    for argument in (*network(topology), *topology.qemu_args):
+    cpu = () if topology.record.libvirt_cpus else (*processors(machine), *numa(topology, backends=False))
+    for argument in (*cpu, *network(topology), *topology.record.qemu_args, *topology.qemu_args):
         ET.SubElement(command, f"{{{QEMU_NS}}}arg", value=argument)

@@ -21,12 +21,14 @@ import errno
 import fcntl
 import hashlib
 import json
+import operator
 import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from stat import S_ISREG
 from typing import Annotated, Any, Literal
@@ -38,7 +40,7 @@ from lab.cache import explain_os_error, write_atomic
 from lab.compare import Summary
 from lab.console import Console
 from lab.errors import InfraError, InputError, UsageError
-from lab.outcome import Cause, CellResult, CellStatus, End, Evidence, Mismatch, Run
+from lab.outcome import Cause, CellResult, CellStatus, End, Evidence, Mismatch, Run, Usage
 from lab.untrusted import one_line
 
 MAX_KTAP = 4 << 20
@@ -83,6 +85,11 @@ class CellDir:
     def boot(self, *, accelerator: str, boot_s: float | None, attempt: int = 1) -> None:
         """A guest was started (and took `boot_s` to its ready line)."""
         self._append({"event": "boot", "accelerator": accelerator, "boot_s": boot_s, "attempt": attempt})
+
+    def usage(self, usage: Usage) -> None:
+        """A guest ended; what its emulator took."""
+        told = {"peak": usage.peak, "cpu_s": round(usage.cpu_s, 2), "life_s": round(usage.life_s, 2)}
+        self._append({"event": "usage", **told})
 
     def finish(
         self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = (), *, cause: Cause = Cause.LAB
@@ -243,8 +250,8 @@ def _sealed(event: Mapping[str, object], number: int) -> bytes:
     return open_end + b', "crc": "%08x"}\n' % zlib.crc32(open_end)
 
 
-def _stays(event: _Boot | _Cell | _Run, runs: set[tuple[str, int]]) -> bool:
-    return isinstance(event, _Boot) or (isinstance(event, _Run) and (event.scenario, event.attempt) in runs)
+def _stays(event: _Event, runs: set[tuple[str, int]]) -> bool:
+    return isinstance(event, _Boot | _Usage) or (isinstance(event, _Run) and (event.scenario, event.attempt) in runs)
 
 
 def _safe(name: str) -> str:
@@ -344,6 +351,14 @@ class _Boot(_Strict):
     boot_s: float | None = None
 
 
+class _Usage(_Strict):
+    event: Literal["usage"]
+    seq: int
+    peak: Annotated[int, Field(ge=0)]
+    cpu_s: Annotated[float, Field(ge=0)]
+    life_s: Annotated[float, Field(ge=0)]
+
+
 class _Mismatch(_Strict):
     fact: str
     asked: str
@@ -380,8 +395,8 @@ class _Run(_Strict):
     after: dict[str, int] | None = None
 
 
-_Event = Annotated[_Boot | _Cell | _Run, Field(discriminator="event")]
-_EVENT: TypeAdapter[_Boot | _Cell | _Run] = TypeAdapter(_Event)
+_Event = _Boot | _Usage | _Cell | _Run
+_EVENT: TypeAdapter[_Event] = TypeAdapter(Annotated[_Event, Field(discriminator="event")])
 
 
 def load(directory: Path) -> Evidence:
@@ -456,16 +471,23 @@ def _told(directory: Path, topology: str, kernel: str, repeat: int) -> CellResul
         mismatches=tuple(Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches),
         runs=tuple(_run(path, event) for event in events if isinstance(event, _Run)),
         console="" if status is CellStatus.OK else _console_tail(path / "console.log"),
+        usage=_total([event for event in events if isinstance(event, _Usage)]),
     )
 
 
-def _journal(path: Path) -> tuple[list[_Boot | _Cell | _Run], str]:
+def _total(events: Sequence[_Usage]) -> Usage | None:
+    """What the emulators of a cell took together; None when nobody could tell."""
+    each = [Usage(peak=event.peak, cpu_s=event.cpu_s, life_s=event.life_s) for event in events]
+    return reduce(operator.add, each) if each else None
+
+
+def _journal(path: Path) -> tuple[list[_Event], str]:
     """Events of a journal, and in what it is damaged (empty: it is whole).
 
     The torn last line of a killed lab is no damage: whatever it was to say had not happened yet for anybody else.
     """
     *lines, _ = _slice(path, 0, MAX_JOURNAL).split(b"\n")
-    events: list[_Boot | _Cell | _Run] = []
+    events: list[_Event] = []
     unreadable = missing = 0
     for number, line in enumerate(lines, start=1):
         try:

@@ -17,7 +17,7 @@ from lab.console import MAX_LOG, Console, Watcher
 from lab.deadline import Deadline, pause
 from lab.errors import BootError, DeadlineExceeded, GuestLost, LabError
 from lab.keys import KeyPair
-from lab.outcome import End, Ended
+from lab.outcome import End, Ended, Usage
 from lab.vm import Domain, Hypervisor
 
 if TYPE_CHECKING:
@@ -178,6 +178,10 @@ class Guest:
 
     def _deadline(self, seconds: float, what: str) -> Deadline:
         return Deadline.after(seconds, f"{self.name}: {what}", scale=self.accelerator.slowdown)
+
+    def usage(self) -> Usage | None:
+        """What its emulator has taken so far; None where it cannot be told."""
+        return self.domain.usage()
 
     def close(self) -> None:
         """End the guest at once."""

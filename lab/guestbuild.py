@@ -189,7 +189,7 @@ def _compile(chain: Toolchain, source: Path, includes: Sequence[Path], to: Path)
     program = to / source.stem
     object_file = program.with_suffix(".o")
     _gcc([*chain.cached_cc, *CFLAGS, *_include(includes), "-c", "-o", str(object_file), source.name], source)
-    _gcc([chain.cc, "-o", str(program), str(object_file), *LDFLAGS], source)
+    _gcc([chain.cc, "-o", str(program), str(object_file), *LDFLAGS, *chain.ldflags], source)
     object_file.unlink()
     return source.stem
 

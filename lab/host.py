@@ -128,6 +128,24 @@ def arch_packages(campaigns: Iterable[str], host: Host | None = None) -> tuple[s
     return tuple(dict.fromkeys(package for name in names for package in host.packages_of(ARCHES[name])))
 
 
+def lacking(arch: Arch, host: Host | None = None) -> str:
+    """Which program is missing to build for and emulate an architecture, and what to install; empty when none is."""
+    host = host or Host()
+    native = host.machine == arch.uname
+    programs = (f"{'' if native else arch.cross}gcc", arch.qemu)
+    if missing := [name for name in programs if host.which(name) is None]:
+        return f"no {', no '.join(missing)} ({host.install_command(host.packages_of(arch))})"
+    return ""
+
+
+def available_memory() -> int:
+    """Bytes that the host can give without swapping."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def missing_packages(arches: Iterable[str], host: Host | None = None) -> list[str]:
     """The packages that building for and emulating these architectures needs and this host lacks."""
     host = host or Host()

@@ -28,7 +28,7 @@ from lab.kconfig import Lost, Request
 from lab.model import Kernel, Topology
 from lab.patch import Content
 from lab.progress import Progress, silent
-from lab.series import Series
+from lab.series import Patch, Series
 from lab.source import Source
 from lab.toolchain import Toolchain
 from lab.worktree import WorkTree
@@ -37,6 +37,8 @@ ENTRY = "kernel"
 CONFIG_ENTRY = "kconfig"
 BUILD_S = 4 * 3600.0
 CONFIGURE_S = 900.0
+NICE = 10
+"""Compilers give way to guests, whose tests have deadlines, and take all they leave."""
 
 # What the kernel would otherwise take from the clock and the host, and print in its banner.
 FIXED = {
@@ -75,6 +77,8 @@ class BuiltKernel:
     """Empty without a series."""
     patches: tuple[tuple[str, str], ...]
     """Of every patch its file's name and hash, in order."""
+    fixes: tuple[str, ...]
+    """Why each change was made that the tree needed to compile for the architecture; the same for both of a pair."""
     config_sha256: str
     config_changes: tuple[str, ...]
     """`CONFIG_X: n -> y`: in what the series alone makes the final .config differ from the unpatched kernel's."""
@@ -87,14 +91,17 @@ class BuiltKernel:
 
     def provenance(self) -> dict[str, object]:
         """What the kernel is made of, for metadata.json."""
-        names = (name for name in _FACTS if name not in ("patches", "config_changes"))
+        names = (name for name in _FACTS if name not in ("patches", "config_changes", "fixes"))
         return {
             **{name: getattr(self, name) for name in names},
             "patches": [{"name": name, "sha256": sha256} for name, sha256 in self.patches],
             "config_changes": list(self.config_changes),
+            "fixes": list(self.fixes),
         }
 
 
+PARALLEL = 0.85
+"""How much of all CPUs a build keeps busy: configuration and linking are one process."""
 _PATHS = ("image", "config", "notes", "system_map", "log")
 _FACTS = tuple(name for name in BuiltKernel.__dataclass_fields__ if name not in _PATHS)
 
@@ -114,8 +121,15 @@ class Recipe:
     def common(self) -> tuple[str, ...]:
         """What two kernels have in common that differ in their series alone."""
         arch = self.arch
-        facts = (arch.kernel_arch, arch.image_target, arch.image)
-        return (*facts, self.toolchain.prefix, self.toolchain.version, kconfig.render(self.requests))
+        variables = (f"{name}={value}" for name, value in arch.make_variables.items())
+        facts = (arch.kernel_arch, arch.image_target, arch.image, *variables)
+        fixes = (each.sha256 for each in self.fixes)
+        return (*facts, self.toolchain.prefix, self.toolchain.version, kconfig.render(self.requests), *fixes)
+
+    @property
+    def fixes(self) -> tuple[Patch, ...]:
+        """What the architecture's record has for trees that do not compile for it."""
+        return tuple(series.fix(why, text, f"lab/arch/{self.arch.name}.py") for why, text in self.arch.fixes.items())
 
     @property
     def key(self) -> str:
@@ -182,6 +196,31 @@ def is_built(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path |
     return key is not None and cache.has(ENTRY, key)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A build of a kernel that is in the cache: what for, from nothing or not, and the seconds it took, or would have
+    taken on a free host."""
+
+    arch: str
+    full: bool
+    seconds: float
+
+
+def past_builds(cache: Cache) -> tuple[Past, ...]:
+    """The builds whose kernels are in the cache, oldest first."""
+    found = sorted((cache.root / ENTRY).glob("*/build.json"), key=lambda path: path.stat().st_mtime)
+    told = (json.loads(path.read_text()) for path in found)
+    return tuple(
+        Past(arch=facts.get("arch", ""), full=facts["full_build"], seconds=_free_host_s(facts)) for facts in told
+    )
+
+
+def _free_host_s(facts: Mapping[str, Any]) -> float:
+    """How long a build takes with all CPUs to itself; where nobody counted CPU seconds, how long it took."""
+    spent, cpu_s = float(facts["build_s"]), facts.get("cpu_s")
+    return min(spent, cpu_s / toolchain.jobs() / PARALLEL) if cpu_s else spent
+
+
 def fragments(topology: Topology, kernel: Kernel, directory: Path) -> tuple[tuple[Request, ...], ...]:
     """The config fragments that a machine and a kernel ask for, general first.
 
@@ -221,7 +260,7 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
     """A finished entry. What only names things comes from the recipe: the same content may have other names today."""
     facts = json.loads((entry / "build.json").read_text())
     made = {name: facts[name] for name in ("build_id", "release", "config_sha256", "build_s", "full_build")}
-    made["cpu_s"] = facts.get("cpu_s")
+    made |= {"cpu_s": facts.get("cpu_s"), "fixes": tuple(facts.get("fixes", ()))}
     return BuiltKernel(
         image=entry / facts["image"],
         config=entry / "config",
@@ -251,7 +290,8 @@ class _Build:
     def run(self, into: Path) -> None:
         """Fill an empty cache entry."""
         with worktree.opened(self.recipe.source, cache=self.cache, progress=self.progress) as tree:
-            wanted = series.changed_files(self.recipe.series.patches, tree.original)
+            fixes = series.applicable(self.recipe.fixes, tree.original)
+            wanted = series.changed_files((*fixes, *self.recipe.series.patches), tree.original)
             started, cpu = time.monotonic(), _children_cpu_s()
             config, changes = self._configured(tree, wanted)
             full = self._compiled(tree, wanted, config)
@@ -260,6 +300,7 @@ class _Build:
                 "cpu_s": round(_children_cpu_s() - cpu, 3),
                 "full_build": full,
                 "config_changes": changes,
+                "fixes": [each.name for each in fixes],
             }
             self._collect(tree, into, facts)
 
@@ -340,6 +381,7 @@ class _Build:
                 timeout_s=timeout_s,
                 on_line=meter,
                 pass_fds=[tree.lock],
+                nice=NICE,
             )
         if done.status:
             raise self._failure(tree, target, log_path, done.status)
@@ -352,6 +394,7 @@ class _Build:
             "ARCH": self.recipe.arch.kernel_arch,
             "CROSS_COMPILE": chosen.prefix,
             "CC": " ".join(chosen.cached_cc),
+            **self.recipe.arch.make_variables,
             **FIXED,
         }
         # --output-sync keeps the lines of one command together, so that errors of two do not mix.
@@ -400,6 +443,7 @@ class _Build:
         notes = _notes(directory / "vmlinux")
         (into / "notes").write_bytes(notes)
         all_facts = {
+            "arch": recipe.arch.name,
             **recipe.provenance(),
             **facts,
             "image": image,

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from lab import data
 from lab.errors import InputError, UsageError, nearest, unknown
 from lab.load import Document, read
-from lab.model import CampaignSpec, Kernel, Spec, Topology
-from lab.plan import Filters, Plan, Selection, is_path, matches, narrow_tests, plan
+from lab.model import CampaignSpec, Kernel, Spec, Topology, format_range
+from lab.plan import Filters, Plan, Selection, Skipped, is_path, matches, narrow_tests, node_count, plan
 
 Named = TypeVar("Named", Topology, Kernel)
 
@@ -26,6 +26,10 @@ class Campaign:
     topologies: tuple[Topology, ...]
     kernels: tuple[Kernel, ...]
     scenarios: tuple[Selection, ...]
+    named: frozenset[str] = frozenset()
+    """The topologies that were asked for by name or path, not by a glob."""
+    left_out: tuple[Skipped, ...] = ()
+    """Topologies that a glob means and the campaign's `nodes` or `one_per` leaves out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,26 +111,63 @@ class Library:
         """The plan of a campaign (a name or a path), narrowed by the command line's filters."""
         filters = filters or Filters()
         campaign = self.campaign(word, filters)
-        return plan(campaign.spec, campaign.topologies, campaign.kernels, campaign.scenarios, filters)
+        return plan(
+            campaign.spec,
+            campaign.topologies,
+            [self.with_config(kernel, filters.config) for kernel in campaign.kernels],
+            campaign.scenarios,
+            filters,
+            named=campaign.named,
+            left_out=campaign.left_out,
+        )
+
+    def with_config(self, kernel: Kernel, words: Sequence[str]) -> Kernel:
+        """A kernel with further config fragments, by name or path, merged last; UsageError for one that is none."""
+        known = self.configs()
+        for word in words:
+            if word not in known and not _is_config(word):
+                raise unknown("config fragment", word, known)
+            if word not in known and not Path(word).expanduser().is_file():
+                raise UsageError(f"--config: expected a file of config symbols, got nothing: {word}")
+        found = (word if word in known else str(Path(word).expanduser().absolute()) for word in words)
+        return kernel.model_copy(update={"config": tuple(dict.fromkeys((*kernel.config, *found)))})
 
     def campaign(self, word: str, filters: Filters | None = None) -> Campaign:
         """A campaign and all it names. A filter that means nothing in it adds what it means in the library."""
         filters = filters or Filters()
         document = read(_one("campaign", word, self.campaigns()))
         spec = document.build(CampaignSpec)
-        topologies = _each(document, "topologies", spec.topologies, self.select_topologies)
-        kernels = _each(document, "kernels", spec.kernels, self.select_kernels)
-        scenarios = _each(document, "scenarios", spec.scenarios, self.select_scenarios)
+        topologies, left_out = self._machines(document, spec)
+        kernels = _all(document, "kernels", spec.kernels, self.select_kernels)
+        scenarios = _all(document, "scenarios", spec.scenarios, self.select_scenarios)
         names = [each.scenario for each in scenarios]
         new_tests = [test for test in filters.tests if not any(_scenario_of(test, name) for name in names)]
+        added = self.select_topologies(_new(filters.topologies, topologies))
+        words = (*spec.topologies, *filters.topologies)
         return Campaign(
             spec=spec,
-            topologies=_unique(
-                "topology", [*topologies, *self.select_topologies(_new(filters.topologies, topologies))]
-            ),
+            topologies=_unique("topology", [*topologies, *added]),
+            named=frozenset(Path(word).stem if is_path(word) else word for word in words),
+            left_out=tuple(each for each in left_out if each.what not in {one.name for one in added}),
             kernels=_unique("kernel", [*kernels, *self.select_kernels(_new(filters.kernels, kernels))]),
             scenarios=tuple(_merged([*scenarios, *(self.select_scenarios(new_tests) if new_tests else ())])),
         )
+
+    def _machines(self, document: Document, spec: CampaignSpec) -> tuple[list[Topology], list[Skipped]]:
+        """The topologies of a campaign, and those that its `nodes` and `one_per` leave out of what its globs mean."""
+        chosen: list[Topology] = []
+        left: list[Skipped] = []
+        for index, word in enumerate(spec.topologies):
+            exact = is_path(word) or word in self.topologies()
+            for topology in _each(document, ("topologies", index), word, self.select_topologies):
+                why = "" if topology in chosen else _unwanted(spec, topology, chosen)
+                if why and exact:
+                    raise document.error(("topologies", index), f"{topology.name} cannot be in this campaign: {why}")
+                if why:
+                    left.append(Skipped(what=topology.name, reason=why))
+                elif topology not in chosen:
+                    chosen.append(topology)
+        return chosen, list(dict.fromkeys(left))
 
     def _topology(self, path: Path) -> Topology:
         document = read(path)
@@ -155,7 +196,7 @@ class Library:
             where = (key, index) if listed else (key,)
             if word in known:
                 found.append(word)
-            elif "/" in word or word.endswith(".config"):
+            elif _is_config(word):
                 found.append(str(_existing(document, where, word, "a file of config symbols", Path.is_file)))
             else:
                 choices = f"{', '.join(known) or 'none'}, or a path of a .config file"
@@ -216,20 +257,35 @@ def _files(kind: str, word: str, known: Mapping[str, Path]) -> list[Path]:
     return hits
 
 
-def _each(
+def _all(
     document: Document, key: str, words: tuple[str, ...], select: Callable[[Iterable[str]], tuple[Any, ...]]
 ) -> list[Any]:
-    """What a campaign's words mean; one that means nothing is an error of that line of the campaign's file."""
-    found: list[Any] = []
-    for index, word in enumerate(words):
-        meant = str(_existing(document, (key, index), word, "a YAML file", Path.is_file)) if is_path(word) else word
-        try:
-            found += select([meant])
-        except InputError:
-            raise
-        except UsageError as error:
-            raise document.error((key, index), str(error)) from None
-    return found
+    """What a campaign's words mean."""
+    return [each for index, word in enumerate(words) for each in _each(document, (key, index), word, select)]
+
+
+def _each(
+    document: Document, where: tuple[str, int], word: str, select: Callable[[Iterable[str]], tuple[Any, ...]]
+) -> tuple[Any, ...]:
+    """What one of a campaign's words means; one that means nothing is an error of that line of the campaign's file."""
+    meant = str(_existing(document, where, word, "a YAML file", Path.is_file)) if is_path(word) else word
+    try:
+        return select([meant])
+    except InputError:
+        raise
+    except UsageError as error:
+        raise document.error(where, str(error)) from None
+
+
+def _unwanted(spec: CampaignSpec, topology: Topology, chosen: Sequence[Topology]) -> str:
+    """Why a campaign that selects by property leaves a machine out; empty when it does not."""
+    nodes = node_count(topology)
+    if spec.nodes and not spec.nodes[0] <= nodes <= spec.nodes[1]:
+        return f"the campaign wants nodes: {format_range(spec.nodes)}"
+    for other in chosen if spec.one_per else ():
+        if all(getattr(other, name) == getattr(topology, name) for name in spec.one_per):
+            return f"one_per: {' '.join(spec.one_per)}, and there is {other.name}"
+    return ""
 
 
 def _distinct(found: Iterable[Named]) -> list[Named]:
@@ -255,6 +311,11 @@ def _new(words: Sequence[str], present: Sequence[Spec]) -> list[str]:
     """The words that mean nothing among what is present. Paths are always looked at."""
     names = [str(getattr(each, "name", "")) for each in present]
     return [word for word in words if is_path(word) or not any(matches(word, name) for name in names)]
+
+
+def _is_config(word: str) -> bool:
+    """Whether a word is the path of a file of config symbols and not a name."""
+    return "/" in word or word.endswith(".config")
 
 
 def _scenario_of(test: str, name: str) -> bool:

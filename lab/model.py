@@ -19,6 +19,7 @@ from lab.errors import LabError
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"([0-9]{1,15})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _CPUS = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")
+_RANGE = re.compile(r"([0-9]{1,4})(-([0-9]{1,4})?)?")
 MIB = 1 << 20
 MAX_NODES = 64
 MAX_MEMORY = 1 << 44
@@ -216,6 +217,8 @@ class Topology(Spec):
                     f"hugepages: {record.name} with {format_size(self.page_size)} pages has {have}, "
                     f"not {format_size(size)}"
                 )
+        if why := arches.lacking_preset(record, self.kernel_config):
+            raise ValueError(f"kernel_config: {why}")
         if self.vcpus > record.max_vcpus:
             raise ValueError(f"vcpus: at most {record.max_vcpus} on {record.name}, got {self.vcpus}")
 
@@ -303,12 +306,41 @@ class Kernel(Spec):
         return self
 
 
+def parse_range(value: object) -> tuple[int, int]:
+    """Lowest and highest number of nodes from `1`, `2-4` or `2-` (no upper end); ValueError otherwise."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    found = _RANGE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not found:
+        raise ValueError(f"expected a number of nodes such as 1, 2-4 or 2-, got {_short(value)}")
+    low = int(found[1])
+    high = low if found[2] is None else int(found[3] or MAX_NODES)
+    if not 1 <= low <= high <= MAX_NODES:
+        raise ValueError(f"expected a number of nodes from 1 to {MAX_NODES}, lowest first, got {_short(value)}")
+    return low, high
+
+
+def format_range(bounds: tuple[int, int]) -> str:
+    """The spelling of a range of numbers of nodes: (1, 1) -> `1`, (2, MAX_NODES) -> `2-`."""
+    low, high = bounds
+    return str(low) if low == high else f"{low}-{high if high < MAX_NODES else ''}"
+
+
+Nodes = Annotated[tuple[int, int], BeforeValidator(parse_range)]
+Properties = Annotated[tuple[Literal["arch", "page_size"], ...], BeforeValidator(_words)]
+"""In what machines can be alike."""
+
+
 class CampaignSpec(Spec):
     """Topologies × kernels × scenarios, as names or globs. `isolation`: a fresh guest per scenario, or one shared."""
 
     name: str
     description: str = ""
     topologies: Annotated[tuple[Word, ...], Field(min_length=1)]
+    nodes: Nodes | None = None
+    """Only machines with so many NUMA nodes, lowest and highest."""
+    one_per: Properties = ()
+    """Of machines that are alike in these properties only the first, in the order of `topologies`."""
     kernels: Annotated[tuple[Word, ...], Field(min_length=1)]
     scenarios: Annotated[tuple[Word, ...], Field(min_length=1)] = ("*",)
+    """Scenarios, and `scenario.case`, names or globs: as --test has them."""
     isolation: Literal["fresh", "shared"] = "fresh"

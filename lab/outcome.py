@@ -228,6 +228,24 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What an emulator took of the host: most memory it had (bytes), CPU time, and how long it lived (seconds)."""
+
+    peak: int
+    cpu_s: float
+    life_s: float
+
+    @property
+    def cpus(self) -> float:
+        """How many CPUs it kept busy, on the average."""
+        return self.cpu_s / self.life_s if self.life_s > 0 else 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both, one after the other."""
+        return Usage(peak=max(self.peak, other.peak), cpu_s=self.cpu_s + other.cpu_s, life_s=self.life_s + other.life_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
     """One guest: what became of it and the runs in it. `console` is the end of its console where it is not OK.
 
@@ -245,6 +263,8 @@ class CellResult:
     mismatches: tuple[Mismatch, ...] = ()
     runs: tuple[Run, ...] = field(default_factory=tuple)
     console: str = ""
+    usage: Usage | None = None
+    """Of all its emulators together; None when nobody could tell."""
 
     @property
     def name(self) -> str:

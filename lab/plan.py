@@ -8,13 +8,18 @@ their kernels become ready, so that guests run while the next kernel is built.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import PurePath
 
-from lab.errors import unknown
+from lab.arch import lacking_preset
+from lab.errors import InfraError, UsageError, unknown
 from lab.model import CampaignSpec, Kernel, Topology, format_size
+
+WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +35,13 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """What the command line narrows a campaign to. Names, globs and paths; `tests` also `scenario.case` globs."""
+    """What the command line makes of a campaign. Names, globs and paths; `tests` also `scenario.case` globs."""
 
     topologies: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
+    config: tuple[str, ...] = ()
+    """Config fragments (presets, files) for every kernel, merged last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +73,7 @@ class Cell:
     @property
     def place(self) -> str:
         """`topology/kernel`."""
-        return f"{self.topology.name}/{self.kernel.name}"
+        return cell_name(self.topology, self.kernel)
 
     @property
     def name(self) -> str:
@@ -76,10 +83,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A cell (`topology/kernel`) or a scenario that the campaign has and this plan leaves out."""
+    """A machine, a cell (`topology/kernel`) or a scenario that the campaign has and this plan leaves out."""
 
     what: str
     reason: str
+    by_host: bool = False
+    """Left out because it cannot be built or run here, not because it is not wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +99,8 @@ class Plan:
     builds: tuple[Build, ...]
     cells: tuple[Cell, ...]
     skipped: tuple[Skipped, ...] = ()
+    named: frozenset[str] = frozenset()
+    """The topologies that were asked for by name, not by a glob."""
 
     @property
     def name(self) -> str:
@@ -108,30 +119,62 @@ def plan(
     kernels: Sequence[Kernel],
     scenarios: Sequence[Selection],
     filters: Filters | None = None,
+    *,
+    named: Collection[str] = (),
+    left_out: Sequence[Skipped] = (),
 ) -> Plan:
-    """The plan for everything that is given, narrowed by `filters`; UsageError for a filter that nothing matches."""
+    """The plan for everything that is given, narrowed by `filters`; UsageError for a filter that nothing matches.
+
+    `named` are the topologies that were asked for by name: one that cannot have a kernel's preset is a UsageError,
+    where a topology that a glob meant is left out. `left_out` is what was left out before.
+    """
     filters = filters or Filters()
     wanted_topologies = _narrow("topology", filters.topologies, [each.name for each in topologies])
     wanted_kernels = _narrow("kernel", filters.kernels, [each.name for each in kernels])
     selections = narrow_tests(filters.tests, scenarios)
     chosen = [each for each in topologies if each.name in wanted_topologies]
     variants = [each for each in kernels if each.name in wanted_kernels]
-    builds = _builds(chosen, variants)
+    impossible = _impossible(chosen, variants, named)
+    builds = _builds([pair for pair in product(chosen, variants) if cell_name(*pair) not in impossible])
     cells = [
         Cell(topology=topology, kernel=build.kernel, build=build, scenarios=selections)
         for build in builds
         for topology in chosen
-        if build == build_of(topology, build.kernel)
+        if build == build_of(topology, build.kernel) and cell_name(topology, build.kernel) not in impossible
     ]
     return Plan(
         spec=spec,
         builds=builds,
         cells=tuple(cells),
+        named=frozenset(named),
         skipped=(
+            *left_out,
             *_skipped(topologies, kernels, wanted_topologies, wanted_kernels),
+            *(Skipped(what=what, reason=why, by_host=True) for what, why in impossible.items()),
             *_unselected(scenarios, selections),
         ),
     )
+
+
+def cell_name(topology: Topology, kernel: Kernel) -> str:
+    """`topology/kernel`."""
+    return f"{topology.name}/{kernel.name}"
+
+
+def node_count(topology: Topology) -> int:
+    """How many NUMA nodes a machine has; one where it says nothing about them."""
+    return max(1, len(topology.numa))
+
+
+def _impossible(topologies: Sequence[Topology], kernels: Sequence[Kernel], named: Collection[str]) -> Mapping[str, str]:
+    """Cell -> why its kernel cannot be built for its machine; UsageError where the machine was asked for by name."""
+    found: dict[str, str] = {}
+    for topology, kernel in product(topologies, kernels):
+        if why := lacking_preset(topology.record, kernel.config):
+            if topology.name in named:
+                raise UsageError(f"{cell_name(topology, kernel)}: {why}")
+            found[cell_name(topology, kernel)] = why
+    return found
 
 
 def build_of(topology: Topology, kernel: Kernel) -> Build:
@@ -215,9 +258,9 @@ def _narrow(kind: str, words: Iterable[str], names: Sequence[str]) -> set[str]:
     return wanted or set(names)
 
 
-def _builds(topologies: Sequence[Topology], kernels: Sequence[Kernel]) -> tuple[Build, ...]:
+def _builds(pairs: Iterable[tuple[Topology, Kernel]]) -> tuple[Build, ...]:
     """Every image once: trees in the order in which the campaign first asks for them, unpatched kernels first."""
-    asked = list(dict.fromkeys(build_of(topology, kernel) for topology in topologies for kernel in kernels))
+    asked = list(dict.fromkeys(build_of(topology, kernel) for topology, kernel in pairs))
     trees = list(dict.fromkeys(build.tree for build in asked))
     return tuple(sorted(asked, key=lambda build: (trees.index(build.tree), not build.kernel.baseline)))
 
@@ -231,7 +274,7 @@ def _skipped(
         for kernel in kernels:
             why = "--topology" if topology.name not in chosen else "--kernel" if kernel.name not in variants else ""
             if why:
-                left.append(Skipped(what=f"{topology.name}/{kernel.name}", reason=f"not selected by {why}"))
+                left.append(Skipped(what=cell_name(topology, kernel), reason=f"not selected by {why}"))
     return left
 
 
@@ -242,33 +285,109 @@ def _unselected(scenarios: Sequence[Selection], selections: Sequence[Selection])
     ]
 
 
-def describe(plan: Plan) -> str:
+def possible(planned: Plan, lacking: Mapping[str, str]) -> Plan:
+    """The plan without the cells that this host cannot build or start.
+
+    `lacking` says what for which architecture, or for which topology. InfraError where the machine was asked for by
+    name: who says its name wants it, who says `*` wants what there is.
+    """
+
+    def why(cell: Cell) -> str:
+        return lacking.get(cell.topology.name) or lacking.get(cell.build.arch, "")
+
+    for cell in planned.cells:
+        if why(cell) and cell.topology.name in planned.named:
+            raise InfraError(f"{cell.topology.name}: {why(cell)}")
+    cells = tuple(cell for cell in planned.cells if not why(cell))
+    gone = {cell.topology.name: why(cell) for cell in planned.cells if why(cell)}
+    left = {cell.build for cell in cells}
+    return replace(
+        planned,
+        cells=cells,
+        builds=tuple(build for build in planned.builds if build in left),
+        skipped=(*planned.skipped, *(Skipped(what=what, reason=reason, by_host=True) for what, reason in gone.items())),
+    )
+
+
+def in_order(planned: Plan, built: Collection[Build], seconds: Mapping[str, float]) -> Plan:
+    """The plan with what can start at once first, and of that the longest: kernels are built while guests run.
+
+    `seconds` has how long each cell is going to take, by name.
+    """
+    builds = tuple(sorted(planned.builds, key=lambda build: build not in built))
+    place = {build: 0 if build in built else number for number, build in enumerate(builds, start=1)}
+    cells = sorted(planned.cells, key=lambda cell: (place[cell.build], -seconds.get(cell.name, 0.0)))
+    return replace(planned, builds=builds, cells=tuple(cells))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What is known of a plan beforehand. Seconds are what earlier runs on this host took, or a guess."""
+
+    built: frozenset[Build] = frozenset()
+    """Kernels that the cache has."""
+    build_s: Mapping[Build, float]
+    """Of the others."""
+    cell_s: Mapping[str, float]
+    """Cell's name -> seconds."""
+    total_s: float
+    jobs: int
+    """How many guests run at once, at most."""
+    guessed: int = 0
+    """How many cells are of machines that never ran here."""
+
+
+def describe(plan: Plan, outlook: Outlook | None = None) -> str:
     """The plan as `lab plan` shows it."""
-    lines = [f"campaign {plan.name}" + (f": {plan.spec.description}" if plan.spec.description else "")]
-    lines += _section("kernels to build", _build_rows(plan.builds))
-    lines += _section("guests", [_cell_row(cell) for cell in plan.cells])
+    lines = _wrap(f"campaign {plan.name}" + (f": {plan.spec.description}" if plan.spec.description else ""))
+    lines += _section(_kernels_title(plan, outlook), _build_rows(plan.builds, outlook))
+    lines += _section("sources", _sources(plan.builds))
+    lines += _section("guests", [_cell_row(cell, outlook) for cell in plan.cells])
     if plan.cells:
         how = "a fresh guest for each" if plan.spec.isolation == "fresh" else "one guest for all of them"
-        lines += ["", f"scenarios, {how}: {', '.join(map(str, plan.cells[0].scenarios)) or 'none'}"]
-    lines += _section("skipped", [(each.what, each.reason) for each in plan.skipped]) if plan.skipped else []
+        chosen = ", ".join(map(str, plan.cells[0].scenarios)) or "none"
+        lines += ["", *_wrap(f"scenarios, {how}: {chosen}")]
+    lines += _skips(plan.skipped)
+    lines += ["", *_wrap(_time(plan, outlook))] if outlook and plan.cells else []
     return "\n".join(lines)
 
 
-def _build_rows(builds: Sequence[Build]) -> list[tuple[str, ...]]:
+def format_time(seconds: float) -> str:
+    """A duration to read: `45 s`, `12 min`, `2 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _kernels_title(plan: Plan, outlook: Outlook | None) -> str:
+    if outlook is None:
+        return "kernels to build"
+    return f"kernels, {sum(build not in outlook.built for build in plan.builds)} of them to build"
+
+
+def _build_rows(builds: Sequence[Build], outlook: Outlook | None) -> list[tuple[str, ...]]:
     seen: set[object] = set()
     rows: list[tuple[str, ...]] = []
     for build in builds:
         kernel = build.kernel
-        what = f"{kernel.source} + {kernel.series}" if kernel.series else kernel.source
         cost = "incremental" if build.tree in seen else "full"
-        rows.append((build.arch, kernel.name, what, cost, " ".join(build.fragments)))
         seen.add(build.tree)
+        if outlook:
+            cost = "built" if build in outlook.built else f"{cost}, {format_time(outlook.build_s[build])}"
+        rows.append((build.arch, kernel.name, cost, " ".join(each for each in build.fragments if each != "base")))
     return rows
 
 
-def _cell_row(cell: Cell) -> tuple[str, ...]:
+def _sources(builds: Sequence[Build]) -> list[tuple[str, ...]]:
+    """What each kernel is made of."""
+    kernels = {build.kernel.name: build.kernel for build in builds}
+    return [(name, " + ".join(filter(None, (each.source, each.series)))) for name, each in kernels.items()]
+
+
+def _cell_row(cell: Cell, outlook: Outlook | None) -> tuple[str, ...]:
     machine = cell.topology
-    nodes = max(1, len(machine.numa))
+    nodes = node_count(machine)
     return (
         machine.name,
         cell.kernel.name,
@@ -276,11 +395,44 @@ def _cell_row(cell: Cell) -> tuple[str, ...]:
         f"{machine.vcpus} CPU{'s' * (machine.vcpus > 1)}",
         f"{nodes} node{'s' * (nodes > 1)}",
         format_size(machine.total_memory),
+        *([format_time(outlook.cell_s[cell.name])] if outlook else []),
     )
 
 
+def _skips(skipped: Sequence[Skipped]) -> list[str]:
+    """What is skipped, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for each in skipped:
+        reasons.setdefault(each.reason, []).append(each.what)
+    lines = ["", f"skipped ({len(skipped)}):"] if skipped else []
+    for reason, names in reasons.items():
+        lines += [*_wrap(f"{reason}:", "  "), *_wrap(" ".join(names), "    ", hanging="    ")]
+    return lines
+
+
+def _time(plan: Plan, outlook: Outlook) -> str:
+    guests = f"{outlook.jobs} guest{'s' * (outlook.jobs > 1)} at once"
+    text = f"estimated time: {format_time(outlook.total_s)}, {guests}, from what earlier runs took on this host"
+    unknown_ones = f"{outlook.guessed} of {len(plan.cells)} guests are of machines that never ran here"
+    return f"{text}; {unknown_ones}" if outlook.guessed else text
+
+
 def _section(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """A headed table of plain text."""
+    """A headed table of plain text; nothing where there are no rows."""
+    if not rows:
+        return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return ["", f"{title} ({len(rows)}):", *table]
+
+
+def _wrap(text: str, indent: str = "", hanging: str | None = None) -> list[str]:
+    """A paragraph in the width of a terminal; long words (paths) stay whole."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  " if hanging is None else hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -72,16 +72,17 @@ def run(
     on_line: Callable[[str], None] | None = None,
     whole: bool = False,
     pass_fds: Sequence[int] = (),
+    nice: int = 0,
 ) -> Completed:
     """Run a command to its end; ProcError when it cannot start, exceeds `timeout_s`, or fails (with `check`).
 
     `env` is added to a small clean environment. `on_line` sees every line of output as it comes (its exceptions end the
     process). The child is killed when the lab dies, however it dies, and inherits `pass_fds` (a lock that is to live as
-    long as it).
+    long as it). `nice` is how far it gives way to others.
     """
     kept: deque[str] = deque(maxlen=None if whole else KEEP_LINES)
     timed_out = threading.Event()
-    process = _start(argv, cwd=cwd, env=env, piped_input=input is not None, pass_fds=pass_fds)
+    process = _start(argv, cwd=cwd, env=env, piped_input=input is not None, pass_fds=pass_fds, nice=nice)
     _running.add(process)
 
     def give_up() -> None:
@@ -142,9 +143,10 @@ def _start(
     env: Mapping[str, str] | None,
     piped_input: bool,
     pass_fds: Sequence[int],
+    nice: int,
 ) -> subprocess.Popen[bytes]:
     stdin = subprocess.PIPE if piped_input else subprocess.DEVNULL
-    return _popen(argv, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, pass_fds=pass_fds, outlive=False)
+    return _popen(argv, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, pass_fds=pass_fds, nice=nice)
 
 
 def _popen(
@@ -155,7 +157,8 @@ def _popen(
     stdin: int,
     stdout: int | None,
     pass_fds: Sequence[int],
-    outlive: bool,
+    outlive: bool = False,
+    nice: int = 0,
 ) -> subprocess.Popen[bytes]:
     if _aborted.is_set():
         raise ProcError(argv, "not started: the lab was interrupted", cwd=cwd)
@@ -164,6 +167,7 @@ def _popen(
         raise ProcError(argv, "no such program", cwd=cwd)
     # setpriv (util-linux, always there) sets the parent-death signal without running Python code between fork and exec.
     guarded = [] if outlive else ["setpriv", "--pdeathsig", "KILL", "--"]
+    guarded += ["nice", f"--adjustment={nice}"] if nice else []
     try:
         return subprocess.Popen(
             [*guarded, program, *argv[1:]],

@@ -134,7 +134,7 @@ def _compile(chain: Toolchain, recipe: Path, scratch: Path, cache: Cache, progre
 def _busybox(chain: Toolchain, recipe: Path, tree: Path, progress: Progress) -> None:
     wanted = read_config((recipe / "busybox.config").read_text())
     config = tree / ".config"
-    make = ["make", f"CROSS_COMPILE={chain.prefix}", f"CC={' '.join(chain.cached_cc)}"]
+    make = ["make", f"CROSS_COMPILE={chain.prefix}", f"CC={chain.program_cc}"]
     _run([*make, "allnoconfig"], tree, "busybox", progress)
     kept = [line for line in config.read_text().splitlines() if _symbol(line) not in wanted]
     config.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in wanted.items())]) + "\n")
@@ -163,7 +163,7 @@ def _dropbear(chain: Toolchain, recipe: Path, tree: Path, progress: Progress) ->
         "sh",
         "configure",
         *([f"--host={chain.target}"] if chain.target else []),
-        f"CC={' '.join(chain.cached_cc)}",
+        f"CC={chain.program_cc}",
         *CONFIGURE,
     ]
     _run(configure, tree, "dropbear", progress)

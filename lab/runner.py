@@ -1,23 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs a plan: builds in one thread, guests of finished builds in others, every exception turned into evidence.
 
+Builds and guests share one budget of memory, CPUs and guests at once (`lab/schedule.py`): what is ready starts as soon
+as there is room for it.
+
 Nothing is judged here. What happened is written to the run's directory; `lab/judge.py` reads it from there.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from lab.cellwork import INTERRUPTED, BuiltCell, CellWork, Screen
 from lab.errors import LabError, UsageError
 from lab.evidence import RunDir
 from lab.outcome import Case, Cause, CellStatus, Run
-from lab.plan import Cell, Plan
+from lab.outlook import Packing
+from lab.plan import Build, Cell, Plan
 from lab.progress import Progress
+from lab.schedule import Schedule, Task
+
+WAKE_S = 0.2
+"""How long to be deaf to signals."""
 
 
 class Shop(Protocol):
@@ -38,7 +48,9 @@ class Runner:
     """What metadata.json holds so far; the builds are added as they are made."""
     cases: Mapping[str, tuple[Case, ...]]
     screen: Screen
-    jobs: int
+    packing: Packing
+    to_build: Collection[Build] = ()
+    """The kernels that the cache lacks: what builds takes its place in the budget."""
     builds: dict[str, Mapping[str, object]] = field(default_factory=dict)
     """`topology/kernel` -> what its kernel was made of; a resumed run begins with what it recorded."""
     kept: Mapping[str, Sequence[Run]] = field(default_factory=dict)
@@ -47,32 +59,46 @@ class Runner:
 
     def run(self) -> None:
         """Run every cell of the plan. On an interrupt the cells under way are ended and what they gave is kept."""
-        futures: list[Future[None]] = []
-        with ThreadPoolExecutor(self.jobs, "cell") as pool, ThreadPoolExecutor(1, "builder") as builder:
-            building = builder.submit(self._build_all, pool, futures)
+        at_once = max(1, min(self.packing.budget.guests, len(self.plan.cells)))
+        with ThreadPoolExecutor(at_once, "cell") as pool, ThreadPoolExecutor(1, "builder") as builder:
+            gate = Gate(Schedule(self.packing.budget), pool)
+            building = builder.submit(self._build_all, gate)
             try:
-                _join(building, futures)
+                while wait([building], timeout=WAKE_S).not_done:
+                    pass
+                while not gate.wait_until_idle(WAKE_S):
+                    pass
             except BaseException:
                 self.stopping.set()
+                gate.close()
                 self.shop.abort()
                 raise
-        for future in (building, *futures):
+        for future in (building, *gate.futures):
             future.result()
 
-    def _build_all(self, pool: ThreadPoolExecutor, futures: list[Future[None]]) -> None:
-        """Build cell by cell in the plan's order; a cell starts as soon as what it needs is there."""
+    def _build_all(self, gate: Gate) -> None:
+        """Build cell by cell in the plan's order; a cell starts when what it needs is there and it has room."""
         for cell in self.plan.cells:
             if self.stopping.is_set():
                 return
+            task = self.packing.task(cell)
+            if self.packing.budget.never(task.demand):
+                self._broken(cell, "the machine does not fit into the memory that there is", Cause.LAB)
+            elif built := self._built(cell, gate):
+                gate.add(task, partial(self._cell, cell, built))
+
+    def _built(self, cell: Cell, gate: Gate) -> BuiltCell | None:
+        """All that a cell needs; None when it cannot be had, which is on record then."""
+        with gate.turn(self.packing.build(f"build of {cell.name}")) if cell.build in self.to_build else nullcontext():
             self.screen.cell(cell, "building")
             try:
                 built = self.shop.prepare(cell, self._building(cell))
             except LabError as error:
                 self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error), error.cause)
-                continue
-            self._remember(cell, built)
-            self.screen.cell(cell, "built")
-            futures.append(pool.submit(self._cell, cell, built))
+                return None
+        self._remember(cell, built)
+        self.screen.cell(cell, "built")
+        return built
 
     def _remember(self, cell: Cell, built: BuiltCell) -> None:
         """Put a build on record. What is on record stays: a run goes on with the kernels that it began with, or not."""
@@ -111,9 +137,67 @@ class Runner:
         work.run()
 
 
-def _join(building: Future[None], cells: Sequence[Future[None]]) -> None:
-    """Wait for the builds, while which `cells` grows, then for all cells; waking up for signals."""
-    while wait([building], timeout=0.2).not_done:
-        pass
-    while wait(cells, timeout=0.2).not_done:
-        pass
+@dataclass(slots=True)
+class Gate:
+    """Lets through what the schedule lets start. Its methods may be called from any thread."""
+
+    schedule: Schedule
+    pool: ThreadPoolExecutor
+    futures: list[Future[None]] = field(default_factory=list)
+    _starts: dict[str, Callable[[], object]] = field(default_factory=dict)
+    _busy: int = 0
+    _closed: bool = False
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def add(self, task: Task, work: Callable[[], None]) -> None:
+        """Have `work` done in a thread of the pool as soon as there is room for the task."""
+
+        def in_pool() -> None:
+            try:
+                work()
+            finally:
+                self._done(task)
+
+        self._add(task, lambda: self.futures.append(self.pool.submit(in_pool)))
+
+    @contextmanager
+    def turn(self, task: Task) -> Iterator[None]:
+        """Wait in this thread until there is room for the task, and hold it; after `close` there is no waiting."""
+        mine = threading.Event()
+        self._add(task, mine.set)
+        with self._changed:
+            self._changed.wait_for(lambda: mine.is_set() or self._closed)
+        try:
+            yield
+        finally:
+            if mine.is_set():
+                self._done(task)
+
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Whether nothing waits and nothing runs, after at most that many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._busy, timeout_s)
+
+    def close(self) -> None:
+        """Start nothing more: the lab is being interrupted."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _add(self, task: Task, start: Callable[[], object]) -> None:
+        with self._changed:
+            self._starts[task.name] = start
+            self._busy += 1
+            self.schedule.add(task)
+            self._start()
+
+    def _done(self, task: Task) -> None:
+        with self._changed:
+            self._busy -= 1
+            self.schedule.done(task.name)
+            self._start()
+
+    def _start(self) -> None:
+        for task in () if self._closed else self.schedule.start():
+            self._starts.pop(task.name)()
+        self._changed.notify_all()

@@ -105,6 +105,25 @@ def _patches_in(directory: Path) -> list[Path]:
     return sorted(path for path in directory.iterdir() if path.suffix in _SUFFIXES and path.is_file())
 
 
+def fix(name: str, text: str, where: str) -> Patch:
+    """A patch that the lab itself carries, from its text; `where` says in messages which file that is in."""
+    data = text.encode()
+    return Patch(name=name, path=Path(where), sha256=hashlib.sha256(data).hexdigest(), changes=patch.parse(data, where))
+
+
+def applicable(patches: Iterable[Patch], pristine: patch.Lookup) -> tuple[Patch, ...]:
+    """Those of independent patches that apply to a tree as it is."""
+    return tuple(each for each in patches if _applies(each, pristine))
+
+
+def _applies(candidate: Patch, pristine: patch.Lookup) -> bool:
+    try:
+        changed_files([candidate], pristine)
+    except patch.DoesNotApply:
+        return False
+    return True
+
+
 def _read(path: Path) -> Patch:
     try:
         if not path.is_file():

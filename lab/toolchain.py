@@ -38,6 +38,8 @@ class Toolchain:
     """First lines of `gcc --version` and `ld --version`: part of every kernel's key."""
     key: str
     """Changes when the compiler, the linker or the C library does: part of every program's key."""
+    ldflags: tuple[str, ...] = ()
+    """What the architecture wants of the linker in programs for guests."""
 
     @property
     def cc(self) -> str:
@@ -47,6 +49,11 @@ class Toolchain:
     def cached_cc(self) -> tuple[str, ...]:
         """The compiler, through ccache where there is one."""
         return ("ccache", self.cc) if proc.which("ccache") else (self.cc,)
+
+    @property
+    def program_cc(self) -> str:
+        """CC= for the build systems of programs for guests, which use it to compile and to link."""
+        return " ".join((*self.cached_cc, *self.ldflags))
 
     @property
     def target(self) -> str:
@@ -70,7 +77,12 @@ def find(arch: Arch) -> Toolchain:
     version, libc = _identity(compiler, linker, Path(compiler).stat().st_mtime, Path(linker).stat().st_mtime)
     if not Path(libc).is_file():
         raise InfraError(f"cannot compile for {arch.name}: {prefix}gcc knows no static C library (libc.a)", hint=hint)
-    return Toolchain(prefix=prefix, version=version, key=digest(version, file_digest(Path(libc))))
+    return Toolchain(
+        prefix=prefix,
+        version=version,
+        key=digest(version, file_digest(Path(libc)), *arch.ldflags),
+        ldflags=arch.ldflags,
+    )
 
 
 def packages(arch: Arch) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ Facts are text that the guest's init writes, `key=value` per line:
 
     machine=aarch64  release=6.12.117  notes=<hex of /sys/kernel/notes>  page_size=65536  cpus=0-3  mem_total=1012345856
     node.N.cpus=0-1  node.N.mem_total=512345088  node.N.distance=10 20  node.N.hugepages.SIZE=8
-    hugepages.SIZE=16  cmdline=...  byteorder=little  uptime=0.91
+    hugepages.SIZE=16  cpuinfo.KEY=<value of a line in /proc/cpuinfo>  cmdline=...  byteorder=little  uptime=0.91
 
 A fact that is missing, unreadable or stated twice is a mismatch of its own: absence is never agreement.
 """
@@ -31,6 +31,7 @@ LOCAL, REMOTE = 10, 20
 
 _NODE = re.compile(r"node\.(\d{1,4})\.(cpus|mem_total|distance|hugepages\.(\d{1,15}))")
 _HUGEPAGES = re.compile(r"hugepages\.(\d{1,15})")
+_CPUINFO = re.compile(r"cpuinfo\.(MMU|mmu|flags)")
 _NUMBER = re.compile(r"\d{1,18}")
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _DISTANCES = re.compile(r"\d{1,3}( +\d{1,3})*")
@@ -62,6 +63,8 @@ class Facts:
     mem_total: int | None = None
     nodes: Mapping[int, NodeFacts] = field(default_factory=lambda: MappingProxyType({}))
     hugepages: Sizes = field(default_factory=lambda: MappingProxyType({}))
+    cpuinfo: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Value by key of /proc/cpuinfo, of the keys that tell the MMU's mode."""
     cmdline: str | None = None
     byteorder: str | None = None
     uptime: float | None = None
@@ -95,6 +98,7 @@ def parse_facts(text: str) -> Facts:
         mem_total=_number("mem_total", plain, flaws),
         nodes=_nodes(values, flaws),
         hugepages=_by_size(values, flaws),
+        cpuinfo=MappingProxyType({found[1]: values[key] for key in values if (found := _CPUINFO.fullmatch(key))}),
         cmdline=plain.get("cmdline"),
         byteorder=plain.get("byteorder"),
         uptime=_uptime(plain.get("uptime"), flaws),
@@ -110,7 +114,7 @@ def _lines(text: str, flaws: list[str]) -> dict[str, str]:
         key, equals, value = line.strip("\r").partition("=")
         if not line.strip():
             continue
-        if not equals or not (key in _PLAIN or _NODE.fullmatch(key) or _HUGEPAGES.fullmatch(key)):
+        if not equals or not (key in _PLAIN or any(keyed.fullmatch(key) for keyed in (_NODE, _HUGEPAGES, _CPUINFO))):
             flaws.append(f"no fact: {one_line(line, 60)}")
         elif key in values:
             flaws.append(f"stated twice: {key}")
@@ -188,7 +192,7 @@ def _node(number: int, values: Mapping[str, str], flaws: list[str]) -> NodeFacts
 
 def verify(asked: Asked, facts: Facts) -> tuple[Mismatch, ...]:
     """Every way in which the guest is not what was asked for; empty when it is."""
-    checks = (_flaws, _identity, _page_size, _all_cpus, _memory, _all_nodes, _distances, _all_hugepages, _cmdline)
+    checks = (_flaws, _identity, _page_size, _mmu, _all_cpus, _memory, _all_nodes, _distances, _all_hugepages, _cmdline)
     return tuple(mismatch for check in checks for mismatch in check(asked, facts))
 
 
@@ -238,6 +242,19 @@ def _identity(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
 def _page_size(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
     got = None if facts.page_size is None else format_size(facts.page_size)
     return _differs("page size", format_size(asked.topology.page_size), got)
+
+
+def _mmu(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    """The mode's word is there, the word that it must not have is not; a line that is missing is neither."""
+    mode = asked.topology.mode
+    for wanted, there in ((mode.cpuinfo, True), (mode.cpuinfo_without, False)):
+        if wanted is None:
+            continue
+        key, word = wanted
+        got = facts.cpuinfo.get(key)
+        if got is None or (word in got.split()) is not there:
+            fact = f"MMU, by {key} in /proc/cpuinfo"
+            yield Mismatch(fact=fact, asked=word if there else f"no {word}", got=_shown(got))
 
 
 def _all_cpus(asked: Asked, facts: Facts) -> Iterable[Mismatch]:

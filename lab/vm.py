@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from xml.etree import ElementTree as ET
 from lab import proc, reaper
 from lab.cache import Cache
 from lab.errors import InfraError, LibvirtError
+from lab.outcome import Usage
 
 # Read when the library is loaded. What matters comes as exceptions; the log is about dmidecode, cgroups and taints.
 os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
@@ -140,6 +142,24 @@ class Domain:
         except OSError:
             return ()
         return tuple(part.decode("utf-8", "replace") for part in raw.rstrip(b"\0").split(b"\0"))
+
+    def usage(self) -> Usage | None:
+        """What the emulator has taken so far; None where it cannot be told."""
+        if self.pid is None:
+            return None
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+            # The second field may hold anything, in parentheses; those behind it are numbers: proc(5).
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        peak = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+        if not peak:
+            return None  # ended, and not yet waited for
+        ticks = os.sysconf("SC_CLK_TCK")
+        user, system, started = (int(fields[number]) / ticks for number in (11, 12, 19))
+        life = time.clock_gettime(time.CLOCK_BOOTTIME) - started
+        return Usage(peak=int(peak[1]) * 1024, cpu_s=user + system, life_s=max(life, 0.0))
 
     def destroy(self) -> None:
         """End the guest at once; fine when it has ended by itself.

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from lab.arch.record import Arch, Mmu
 from lab.errors import unknown
 
-__all__ = ["ARCHES", "Arch", "Mmu", "find"]
+__all__ = ["ARCHES", "PRESETS", "Arch", "Mmu", "find", "lacking_preset"]
 
 
 def _load() -> Mapping[str, Arch]:
@@ -21,6 +21,14 @@ def _load() -> Mapping[str, Arch]:
 
 
 ARCHES: Mapping[str, Arch] = _load()
+PRESETS = frozenset(name for arch in ARCHES.values() for name in arch.presets)
+"""The debug presets that some architecture has."""
+
+
+def lacking_preset(arch: Arch, fragments: Iterable[str]) -> str:
+    """Which of the config fragments are presets that the architecture lacks, and which it has; empty when none is."""
+    lacking = [name for name in fragments if name in PRESETS and name not in arch.presets]
+    return f"{arch.name} has {', '.join(arch.presets) or 'none'}, not {', '.join(lacking)}" if lacking else ""
 
 
 def find(word: str) -> Arch:

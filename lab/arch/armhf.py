@@ -62,6 +62,7 @@ ARCH = Arch(
             ),
         }
     ),
+    presets=("debug-vm", "kasan", "lockdep", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: ()}),
     qemu="qemu-system-arm",
     libvirt_arch="armv7l",

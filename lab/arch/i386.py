@@ -85,6 +85,7 @@ ARCH = Arch(
             ),
         }
     ),
+    presets=("debug-vm", "lockdep", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: (4 * MIB,)}),
     qemu="qemu-system-i386",
     libvirt_arch="i686",
@@ -93,6 +94,6 @@ ARCH = Arch(
     console="ttyS0",
     net_options="romfile=",
     features=("acpi", "apic"),
-    cmdline=("lpj=26000000",),  # as on x86_64
+    cmdline=("lpj=26000000", "no_timer_check"),  # as on x86_64
     max_vcpus=8,
 )

@@ -21,6 +21,10 @@ CONFIG_PPC_PSERIES=y
 CONFIG_ALTIVEC=y
 CONFIG_VSX=y
 CONFIG_PPC_RADIX_MMU=y
+CONFIG_PPC_RADIX_MMU_DEFAULT=y
+CONFIG_PPC_64S_HASH_MMU=y
+# Firmware is asked through Open Firmware's client interface; without this the first thing a kernel does is a trap.
+CONFIG_PPC_OF_BOOT_TRAMPOLINE=y
 CONFIG_HVC_CONSOLE=y
 CONFIG_NR_CPUS=64
 CONFIG_HZ_100=y
@@ -64,11 +68,14 @@ ARCH = Arch(
             ),
         }
     ),
+    presets=("debug-vm", "kasan", "lockdep", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: (2 * MIB, GIB), 64 * KIB: (2 * MIB, GIB)}),
     qemu="qemu-system-ppc64",
     libvirt_arch="ppc64le",
     machine="pseries",
-    cpu="power9",
+    cpu="POWER9",
+    # KVM's mitigations, which TCG does not have: the machine refuses to start with their defaults.
+    qemu_args=("-machine", "cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken"),
     console="hvc0",
     net_options="romfile=",
     min_memory=256 * MIB,

@@ -57,21 +57,30 @@ class Arch:
     """Prefix of the cross compiler, e.g. `aarch64-linux-gnu-`."""
     packages: tuple[str, ...]
     """Debian packages that compile for and emulate this architecture (on a host of another architecture)."""
+    ldflags: tuple[str, ...] = ()
+    """Arguments for the compiler when it links programs for guests."""
     native_packages: tuple[str, ...] = ()
     """The same on a host of this architecture."""
     image_target: str
     """make target of the bootable image."""
     image: str
     """Where that image lies below the build directory."""
+    make_variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Further variables for the kernel's make, where its source does not compile without."""
     fragments: Mapping[str, str]
     """Kconfig text by name, merged over images/config/base.config: `arch-<name>` is in every kernel of this
     architecture, the others are chosen by page size and MMU mode."""
     page_sizes: Mapping[int, str]
     """Page size -> which of `fragments` selects it, '' when there is no choice."""
+    fixes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Why -> unified diff: what some trees need to compile for this architecture at all. Applied to every tree that it
+    applies to, for baseline and patched kernel alike; the build's provenance names those that were."""
     mmus: Mapping[str, Mmu] = field(default_factory=lambda: MappingProxyType({"": PLAIN}))
     """Name -> way of translating addresses; the first is what a topology gets that names none."""
     presets: tuple[str, ...] = ()
-    """Debug presets (fragments in images/config) that its kernels can have."""
+    """Debug presets (fragments in images/config) that its kernels can have, by Kconfig of 6.12: kasan needs
+    HAVE_ARCH_KASAN (on powerpc with the radix MMU alone), ubsan ARCH_HAS_UBSAN, lockdep LOCKDEP_SUPPORT and a kernel
+    that can be preempted."""
     hugepages: Mapping[int, tuple[int, ...]]
     """Base page size -> hugetlb page sizes that exist with it."""
 
@@ -84,6 +93,9 @@ class Arch:
     """<type machine=...>: QEMU's machine."""
     cpu: str
     """CPU model under TCG."""
+    libvirt_cpus: bool = True
+    """Whether libvirt has a CPU driver for the architecture. Where it has none (9.0: "architecture is not supported by
+    CPU driver") the domain has no <cpu>, and QEMU is told directly the model and the nodes, which are within it."""
     console: str
     """console= on the kernel's command line."""
     console_target: Literal["serial", "sclp"] = "serial"
@@ -94,6 +106,8 @@ class Arch:
     """Further properties of that device, e.g. `romfile=`."""
     cmdline: tuple[str, ...] = ()
     """Kernel arguments that every guest of this architecture needs."""
+    qemu_args: tuple[str, ...] = ()
+    """Arguments of QEMU's for every machine of this architecture, for what libvirt has no words."""
     features: tuple[str, ...] = ()
     """Elements of the domain XML's <features>, e.g. `acpi`."""
     max_vcpus: int = 64

@@ -58,11 +58,13 @@ ARCH = Arch(
             "sv57": Mmu(description="5 levels of page tables", cpuinfo=("mmu", "sv57")),
         }
     ),
+    presets=("debug-vm", "kasan", "lockdep", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: (2 * MIB, GIB)}),
     qemu="qemu-system-riscv64",
     libvirt_arch="riscv64",
     machine="virt",
     cpu="rv64",
+    libvirt_cpus=False,
     console="ttyS0",
     net_options="romfile=",
     max_vcpus=8,

@@ -40,6 +40,7 @@ ARCH = Arch(
     image="arch/s390/boot/bzImage",
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({4 * KIB: ""}),
+    presets=("debug-vm", "kasan", "lockdep", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: (MIB, 2 * GIB)}),
     qemu="qemu-system-s390x",
     libvirt_arch="s390x",

@@ -47,7 +47,7 @@ def fault(
 
 
 FLOOD = "flood: the program wrote more"
-SILENT = "deadline: the program still ran"
+SILENT = "deadline: the (program still ran|guest did not answer)"
 
 FAULTS = (
     fault("flood_stdout", "writes to stdout without end", "BROKEN", FLOOD, quick=True),

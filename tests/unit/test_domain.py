@@ -28,6 +28,9 @@ CASES: dict[str, dict[str, Any]] = {
         "vcpus": 2,
         "numa": [{"cpus": "0-1", "memory": "256M"}, {"memory": "256M"}],
     },
+    "riscv64-2node": {"arch": "riscv64", "page_size": "4K", **TWO_NODES},
+    "ppc64le-64k": {"arch": "ppc64le", "page_size": "64K", "mmu": "hash", "vcpus": 2, "memory": "512M"},
+    "s390x-4k": {"arch": "s390x", "page_size": "4K", "vcpus": 2, "memory": "512M"},
     "one-node-options": {
         "arch": "arm64",
         "page_size": "4K",

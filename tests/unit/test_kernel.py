@@ -22,7 +22,7 @@ from lab.cache import Cache
 from lab.errors import BuildError, InfraError, InputError, UsageError
 from lab.kernel import BuiltKernel
 from lab.patch import Content
-from tests.unit.toy import GROW, Toy, topology
+from tests.unit.toy import GROW, Toy, diff, topology
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -88,6 +88,22 @@ def test_pair_differs_in_the_series_alone_and_the_second_is_incremental(toy: Toy
     differ = {name for name in one if one[name] != other[name]}
     assert differ == {"key", "build_id", "series", "series_sha256", "patches", "build_s", "cpu_s", "full_build"}
     json.dumps(other)
+
+
+def test_what_an_architecture_needs_to_compile_is_in_both_and_named(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = toy.read("mm/mmap.c")
+    diffs = {
+        "a comment is missing": diff("mm/mmap.c", before, f"{before}/* mended */\n"),
+        "of another tree": diff("mm/mmap.c", f"{before}one\ntwo\n", f"{before}one\nthree\n"),
+    }
+    record = dataclasses.replace(ARCHES["x86_64"], fixes=diffs)
+    monkeypatch.setattr("lab.arch.ARCHES", {**ARCHES, "x86_64": record})
+    plain, grown = build(toy), build(toy, "grow")
+    assert plain.fixes == grown.fixes == ("a comment is missing",)
+    assert plain.provenance()["fixes"] == ["a comment is missing"]
+    assert steps(grown) == ["mm/shmem.o"]
+    monkeypatch.undo()
+    assert build(toy).key != plain.key
 
 
 def test_products(toy: Toy) -> None:

@@ -20,12 +20,12 @@ LAYERS = (
     "errors outcome progress data arch model deadline kconfig ktap oops books untrusted patch elf buildlog cpio"
     " console",
     # translators: what was written or found -> what it means
-    "load library plan domain verify judge compare report reproduce resume versus",
+    "load library plan schedule domain verify judge compare report reproduce resume versus",
     # adapters: one outside thing each
     "proc cache keys reaper accel vm ssh guest evidence host"
-    " debian source series worktree toolchain kernel guestbuild rootfs",
+    " debian source series worktree toolchain kernel guestbuild rootfs history",
     # stages: a campaign from its plan to its evidence
-    "screen factory cellwork runner campaign oneshot listing",
+    "screen outlook factory cellwork runner campaign oneshot listing",
     # the command line
     "cli __main__",
 )

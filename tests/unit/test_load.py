@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import InputError, UsageError
-from lab.library import Library
+from lab.library import Campaign, Library
 from lab.load import MAX_BYTES, read, spell
 from lab.model import Topology
 from lab.plan import Filters, Selection
@@ -261,6 +261,51 @@ def test_a_filter_by_path(library: Library, tmp_path: Path) -> None:
 def test_a_filter_that_means_nothing(library: Library) -> None:
     assert "did you mean 'two-nodes'" in str(failure(lambda: library.plan("pair", Filters(topologies=("two-nods",)))))
     assert "unknown scenario" in str(failure(lambda: library.plan("pair", Filters(tests=("nope.x",)))))
+
+
+def by_property(library: Library, tmp_path: Path, keys: str) -> Campaign:
+    path = tmp_path / "campaigns/mine.yaml"
+    path.write_text(f"kernels: [plain]\n{keys}")
+    return library.campaign("mine")
+
+
+def test_a_campaign_by_number_of_nodes(library: Library, tmp_path: Path) -> None:
+    several = by_property(library, tmp_path, 'topologies: ["*"]\nnodes: 2-\n')
+    assert [each.name for each in several.topologies] == ["two-nodes"]
+    assert {(each.what, each.reason) for each in several.left_out} == {
+        ("one-node", "the campaign wants nodes: 2-"),
+        ("other-node", "the campaign wants nodes: 2-"),
+    }
+    one = by_property(library, tmp_path, 'topologies: ["*"]\nnodes: 1\n')
+    assert [each.name for each in one.topologies] == ["one-node", "other-node"]
+    assert one.named == frozenset({"*"})
+
+
+def test_a_new_file_is_in_the_right_campaign_by_itself(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "topologies/fourth.yaml").write_text(NODES)
+    several = by_property(library, tmp_path, 'topologies: ["*"]\nnodes: 2-\n')
+    assert [each.name for each in several.topologies] == ["fourth", "two-nodes"]
+
+
+def test_a_campaign_with_one_machine_of_each_kind(library: Library, tmp_path: Path) -> None:
+    chosen = by_property(library, tmp_path, 'topologies: [other-node, "*"]\none_per: page_size\n')
+    assert [each.name for each in chosen.topologies] == ["other-node", "two-nodes"], "the first in the words' order"
+    assert [(each.what, each.reason) for each in chosen.left_out] == [
+        ("one-node", "one_per: page_size, and there is other-node")
+    ]
+    planned = library.plan("mine", Filters(topologies=("one-node",)))
+    assert [cell.topology.name for cell in planned.cells] == ["one-node"], "who names it gets it"
+    assert "one-node" not in {each.what for each in planned.skipped}
+
+
+def test_config_on_the_command_line_is_merged_last(library: Library, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.config"
+    mine.write_text("CONFIG_X=y\n")
+    planned = library.plan("pair", Filters(config=("debug-vm", str(mine))))
+    assert {build.fragments[-2:] for build in planned.builds} == {("debug-vm", str(mine))}
+    said = str(failure(lambda: library.plan("pair", Filters(config=("debug-wm",)))))
+    assert "unknown config fragment 'debug-wm'; did you mean 'debug-vm'?" in said
+    assert "nothing.config" in str(failure(lambda: library.plan("pair", Filters(config=("nothing.config",)))))
 
 
 def test_a_campaign_s_paths_are_relative_to_its_file(library: Library, tmp_path: Path) -> None:

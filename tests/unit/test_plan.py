@@ -10,9 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import UsageError
+from lab.errors import InfraError, UsageError
 from lab.model import CampaignSpec, Kernel, NumaCell, Topology
-from lab.plan import Filters, Plan, Selection, describe, matches, plan, resolve_cases
+from lab.plan import (
+    Filters,
+    Outlook,
+    Plan,
+    Selection,
+    Skipped,
+    describe,
+    in_order,
+    matches,
+    plan,
+    possible,
+    resolve_cases,
+)
 
 SOURCE = "debian:linux-source-6.12"
 MIB = 1 << 20
@@ -157,8 +169,12 @@ def test_a_plan_as_text() -> None:
         "campaign some: a few cells",
         "",
         "kernels to build (2):",
-        "  arm64  plain  debian:linux-source-6.12                 full         base arch-arm64 arm64-64k",
-        "  arm64  fixed  debian:linux-source-6.12 + expand-fault  incremental  base arch-arm64 arm64-64k",
+        "  arm64  plain  full         arch-arm64 arm64-64k",
+        "  arm64  fixed  incremental  arch-arm64 arm64-64k",
+        "",
+        "sources (2):",
+        "  plain  debian:linux-source-6.12",
+        "  fixed  debian:linux-source-6.12 + expand-fault",
         "",
         "guests (2):",
         "  arm  plain  64K pages  2 CPUs  2 nodes  512M",
@@ -167,9 +183,64 @@ def test_a_plan_as_text() -> None:
         "scenarios, a fresh guest for each: expand, fork",
         "",
         "skipped (2):",
-        "  pc/fixed  not selected by --topology",
-        "  pc/plain  not selected by --topology",
+        "  not selected by --topology:",
+        "    pc/fixed pc/plain",
     ]
+
+
+def test_a_plan_says_what_is_built_and_how_long_the_rest_takes() -> None:
+    made = planned((PC, ARM))
+    outlook = Outlook(
+        built=frozenset(made.builds[:1]),
+        build_s=dict.fromkeys(made.builds[1:], 130.0),
+        cell_s={cell.name: 7.4 for cell in made.cells},
+        total_s=7500.0,
+        jobs=2,
+        guessed=3,
+    )
+    said = describe(made, outlook)
+    assert "kernels, 3 of them to build (4):" in said
+    assert "  x86_64  plain  built" in said
+    assert "  x86_64  fixed  incremental, 2 min" in said
+    assert "1 node  512M  7 s" in said
+    assert "estimated time: 2 h 05 min, 2 guests at once" in said
+    assert "3 of 4 guests" in said
+    assert all(len(line) <= 80 for line in said.splitlines())
+
+
+def test_what_can_start_at_once_comes_first_and_of_that_the_longest() -> None:
+    made = planned((PC, ARM, PC_TWIN))
+    built = [build for build in made.builds if build.arch == "arm64"]
+    ordered = in_order(made, built, {"arm/fixed": 9.0, "arm/plain": 5.0})
+    assert names(ordered)[:2] == ["arm/fixed", "arm/plain"]
+    assert [(build.arch, build.kernel.name) for build in ordered.builds][2:] == [
+        ("x86_64", "plain"),
+        ("x86_64", "fixed"),
+    ]
+    assert sorted(names(ordered)) == sorted(names(made))
+    assert [cell.kernel.name for cell in ordered.cells[2:]] == ["plain", "plain", "fixed", "fixed"]
+
+
+def test_what_a_host_lacks_is_left_out_unless_it_was_asked_for_by_name() -> None:
+    made = plan(SPEC, (PC, ARM), (PLAIN,), TESTS, named=("pc",))
+    left = possible(made, {"arm64": "no gcc (install it)"})
+    assert names(left) == ["pc/plain"]
+    assert [build.arch for build in left.builds] == ["x86_64"]
+    assert left.skipped == (Skipped(what="arm", reason="no gcc (install it)", by_host=True),)
+    with pytest.raises(InfraError, match=r"^pc: no gcc \(install it\)$"):
+        possible(made, {"x86_64": "no gcc (install it)"})
+    assert names(possible(made, {"arm": "too large"})) == ["pc/plain"], "a machine by name"
+
+
+def test_a_preset_that_an_arch_lacks() -> None:
+    alpha = machine("axp", "alpha", 8192)
+    debug = kernel("debug", config=("kasan",))
+    made = plan(SPEC, (PC, alpha), (PLAIN, debug), TESTS)
+    assert names(made) == ["pc/plain", "pc/debug", "axp/plain"]
+    assert [(each.what, each.reason) for each in made.skipped] == [("axp/debug", "alpha has debug-vm, not kasan")]
+    assert all(build.arch == "x86_64" for build in made.builds if build.kernel is debug)
+    with pytest.raises(UsageError, match=r"^axp/debug: alpha has debug-vm, not kasan$"):
+        plan(SPEC, (PC, alpha), (PLAIN, debug), TESTS, named=("axp",))
 
 
 def test_globs_of_cases_become_names_and_a_typo_is_refused() -> None:

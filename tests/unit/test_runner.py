@@ -23,11 +23,14 @@ from lab.deadline import Deadline
 from lab.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
 from lab.evidence import RunDir, load
 from lab.guest import Description
+from lab.history import History
 from lab.model import CampaignSpec, Kernel, Topology
-from lab.outcome import Case, End, Ended, Mismatch, Outcome, Run
+from lab.outcome import Case, End, Ended, Mismatch, Outcome, Run, Usage
+from lab.outlook import Packing
 from lab.plan import Cell, Plan, Selection, plan, repeated
 from lab.progress import Progress
 from lab.runner import Runner
+from lab.schedule import Budget
 
 CASES = {
     "demo": (
@@ -105,6 +108,9 @@ class FakeGuest:
     def describe(self) -> Description:
         return Description(domain_xml="<domain/>", qemu_args=("qemu",), reproduce="#!/bin/sh\n")
 
+    def usage(self) -> Usage | None:
+        return Usage(peak=1 << 20, cpu_s=1.0, life_s=2.0)
+
     def close(self) -> None:
         self.closed = True
 
@@ -181,6 +187,7 @@ def a_plan(kernels: Sequence[str], isolation: Literal["fresh", "shared"] = "shar
     return plan(spec, [machine], [known[name] for name in kernels], [Selection(scenario="demo")])
 
 
+PACKING = Packing(budget=Budget(memory=8 << 30, cpus=2.0, guests=2), history=History())
 Play = Callable[..., Summary]
 
 
@@ -214,7 +221,7 @@ def play(tmp_path: Path) -> Play:
             metadata=metadata,
             cases=CASES,
             screen=NoScreen(),
-            jobs=2,
+            packing=PACKING,
             kept=kept or {},
             builds=dict(builds or {}),
         )
@@ -507,7 +514,7 @@ def test_environment_of_the_program(play: Play, tmp_path: Path) -> None:
         metadata=metadata,
         cases=CASES,
         screen=NoScreen(),
-        jobs=1,
+        packing=PACKING,
     ).run()
     (command,) = built.commands
     assert "LAB_FEATURES=shm-expand" in command

@@ -73,6 +73,7 @@ PLAIN = {
     "page_size": "4096",
     "cpus": "0-1",
     "mem_total": str(480 * MIB),
+    "cpuinfo.flags": "fpu pae nx",
 }
 ARGUMENTS = ("console=ttyAMA0", "panic=-1")
 
@@ -126,6 +127,31 @@ def test_nothing_at_all() -> None:
     found = wrong({})
     assert found["page size"] == ("64K", "nothing")
     assert found["nodes"] == ("0 1", "none")
+
+
+@pytest.mark.parametrize(
+    ("arch", "mmu", "key", "value", "asked"),
+    [
+        ("x86_64", "4level", "flags", "fpu nx", None),
+        ("x86_64", "4level", "flags", "fpu la57 nx", "no la57"),
+        ("x86_64", "4level", "flags", None, "no la57"),
+        ("x86_64", "la57", "flags", "fpu la57 nx", None),
+        ("x86_64", "la57", "flags", "fpu la57x nx", "la57"),
+        ("x86_64", "la57", "flags", None, "la57"),
+        ("riscv64", "sv48", "mmu", "sv48", None),
+        ("riscv64", "sv48", "mmu", "sv57", "sv48"),
+        ("ppc64le", "hash", "MMU", "Hash", None),
+        ("ppc64le", "hash", "MMU", "Radix", "Hash"),
+        ("ppc64le", "hash", "mmu", "Hash", "Hash"),
+        ("arm64", None, "MMU", None, None),
+    ],
+)
+def test_the_mode_of_the_mmu(arch: str, mmu: str | None, key: str, value: str | None, asked: str | None) -> None:
+    topology = Topology(name="x", arch=arch, page_size=4096, mmu=mmu, vcpus=2, memory=512 * MIB)
+    values = {name: fact for name, fact in PLAIN.items() if not name.startswith("cpuinfo.")}
+    values = {**values, "machine": topology.record.uname, **({f"cpuinfo.{key}": value} if value else {})}
+    found = [words for fact, words in wrong(values, topology).items() if fact.startswith("MMU")]
+    assert [words[0] for words in found] == ([asked] if asked else [])
 
 
 def test_memory_lacks_what_the_kernel_takes_and_never_more() -> None:
@@ -220,6 +246,7 @@ def test_reading() -> None:
         ("node.2.mem_total=much", "node.2.mem_total: no number: much"),
         ("node.2.cpus=3-1", "node.2.cpus: no list of CPUs: 3-1"),
         ("node.2.distance=near", "node.2.distance: no distances: near"),
+        ("cpuinfo.model=x", "no fact: cpuinfo.model=x"),
         ("hugepages.4096=-1", "hugepages.4096: no number: -1"),
     ],
 )

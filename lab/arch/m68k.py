@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""m68k: big-endian 32-bit 68040 on QEMU virt, whose devices are virtio-mmio and Goldfish."""
+
+from types import MappingProxyType
+
+from lab.arch.record import KIB, Arch
+
+FRAGMENTS = {
+    "arch-m68k": """\
+CONFIG_MMU=y
+CONFIG_M68KCLASSIC=y
+CONFIG_M68040=y
+CONFIG_VIRT=y
+CONFIG_GOLDFISH_TTY=y
+CONFIG_VIRTIO_MMIO=y
+# One processor, and no PCI.
+# CONFIG_SMP is not set
+# CONFIG_CPUSETS is not set
+# CONFIG_RCU_CPU_STALL_TIMEOUT is not set
+# CONFIG_PCI is not set
+# CONFIG_PCI_MSI is not set
+# CONFIG_PCIEASPM is not set
+# CONFIG_VGA_ARB is not set
+# CONFIG_VIRTIO_PCI is not set
+# The architecture has none of these.
+# CONFIG_HUGETLBFS is not set
+# CONFIG_PERF_EVENTS is not set
+# CONFIG_RSEQ is not set
+# The PFN-mapping guards want to map physical memory.
+# CONFIG_STRICT_DEVMEM is not set
+""",
+}
+
+ARCH = Arch(
+    name="m68k",
+    aliases=("68k",),
+    uname="m68k",
+    bits=32,
+    byteorder="big",
+    kernel_arch="m68k",
+    cross="m68k-linux-gnu-",
+    packages=("gcc-m68k-linux-gnu", "libc6-dev-m68k-cross", "qemu-system-misc"),
+    image_target="vmlinux",
+    image="vmlinux",
+    fragments=MappingProxyType(FRAGMENTS),
+    page_sizes=MappingProxyType({4 * KIB: ""}),
+    presets=("debug-vm",),
+    hugepages=MappingProxyType({4 * KIB: ()}),
+    qemu="qemu-system-m68k",
+    libvirt_arch="m68k",
+    machine="virt",
+    cpu="m68040",
+    libvirt_cpus=False,
+    console="ttyGF0",
+    net_device="virtio-net-device",
+    max_vcpus=1,
+    no_numa="QEMU's machines for m68k have one CPU",
+)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ppc44x: big-endian 32-bit PowerPC 440EP on QEMU bamboo, with pages of 256K."""
+
+from types import MappingProxyType
+
+from lab.arch.record import KIB, Arch
+
+FRAGMENTS = {
+    "arch-ppc44x": """\
+CONFIG_44x=y
+CONFIG_BAMBOO=y
+# CONFIG_EBONY is not set
+CONFIG_SERIAL_8250=y
+CONFIG_SERIAL_8250_CONSOLE=y
+CONFIG_SERIAL_OF_PLATFORM=y
+CONFIG_HZ_100=y
+# One processor.
+# CONFIG_SMP is not set
+# CONFIG_CPUSETS is not set
+# CONFIG_RCU_CPU_STALL_TIMEOUT is not set
+# CONFIG_HUGETLBFS is not set
+# CONFIG_SERIAL_8250_PCI is not set
+# CONFIG_SERIAL_8250_EXAR is not set
+# The PFN-mapping guards want to map physical memory.
+# CONFIG_STRICT_DEVMEM is not set
+""",
+    "ppc44x-256k": """\
+CONFIG_PPC_256K_PAGES=y
+""",
+}
+
+ARCH = Arch(
+    name="ppc44x",
+    aliases=("ppc440", "bamboo"),
+    uname="ppc",
+    bits=32,
+    byteorder="big",
+    kernel_arch="powerpc",
+    cross="powerpc-linux-gnu-",
+    # A page must not hold the end of one segment and the start of the next; the linker's default is for 64K.
+    ldflags=("-Wl,-z,max-page-size=0x40000",),
+    packages=("gcc-powerpc-linux-gnu", "libc6-dev-powerpc-cross", "qemu-system-ppc"),
+    image_target="vmlinux",
+    image="vmlinux",
+    fragments=MappingProxyType(FRAGMENTS),
+    page_sizes=MappingProxyType({256 * KIB: "ppc44x-256k"}),
+    presets=("debug-vm", "lockdep", "ubsan"),
+    hugepages=MappingProxyType({256 * KIB: ()}),
+    qemu="qemu-system-ppc",
+    libvirt_arch="ppc",
+    machine="bamboo",
+    cpu="440epb",
+    libvirt_cpus=False,
+    console="ttyS0",
+    net_options="romfile=",
+    max_vcpus=1,
+    no_numa="QEMU's bamboo has one CPU",
+)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What machines and scenarios took on this host in earlier runs: seconds, memory, CPU. A small file in the cache.
+
+    history.json  {"schema": 1, "machines": {"x86_64-4k": {"boot_s", "peak", "cpus", "case_s": {scenario: s}, "seen"}},
+                   "cases": {scenario: [name, ...]}}
+
+A machine whose kernel has further config fragments is another one, `x86_64-4k+kasan`. Nothing here is trusted: a file
+that is no such thing counts as none. It is bounded: the machines that were seen last stay.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lab import ktap
+from lab.cache import Cache, write_atomic
+from lab.model import Kernel, Topology
+from lab.outcome import CellResult, CellStatus, End, Evidence
+from lab.plan import Cell, Selection
+
+FILE = "history.json"
+MAX_BYTES = 4 << 20
+MAX_MACHINES = 500
+MAX_SCENARIOS = 100
+MAX_CASES = 500
+NEWER = 0.5
+"""What the newest measurement weighs against all before it."""
+DEFAULT_BOOT_S = 6.0
+DEFAULT_CASE_S = 0.2
+DEFAULT_CASES = 12
+"""For what this host has never run: emulated guests on two cores, typically."""
+
+Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class Machine(_Kept):
+    """What guests of one machine took. `peak`: most memory its emulator had, bytes; `cpus`: host CPUs it kept busy."""
+
+    boot_s: Seconds = DEFAULT_BOOT_S
+    peak: Annotated[int, Field(ge=0)] = 0
+    cpus: Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False)] = 0.0
+    case_s: Annotated[dict[str, Seconds], Field(max_length=MAX_SCENARIOS)] = {}
+    """Scenario -> seconds per case."""
+    seen: float = 0.0
+    """When, in seconds since the epoch."""
+
+
+class _File(_Kept):
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    machines: dict[str, Machine] = {}
+    cases: dict[str, list[str]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What is known of earlier runs."""
+
+    machines: Mapping[str, Machine] = field(default_factory=dict)
+    cases: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def machine(self, cell: Cell) -> Machine | None:
+        """What guests of a cell's machine took; None when there was none."""
+        return self.machines.get(key(cell.topology, cell.kernel))
+
+    def seconds(self, cell: Cell) -> float:
+        """How long a cell is going to take, about."""
+        known = self.machine(cell) or Machine()
+        return known.boot_s + sum(
+            known.case_s.get(each.scenario, DEFAULT_CASE_S) * self._count(each) for each in cell.scenarios
+        )
+
+    def _count(self, selection: Selection) -> int:
+        """How many cases a selection means, as far as its scenario was seen."""
+        names = self.cases.get(selection.scenario)
+        if names is None:
+            return DEFAULT_CASES
+        return sum(any(fnmatchcase(name, glob) for glob in selection.cases or ("*",)) for name in names)
+
+
+def key(topology: Topology, kernel: Kernel) -> str:
+    """The name of a machine in the history."""
+    return "+".join((topology.name, *kernel.config))
+
+
+def load(cache: Cache) -> History:
+    """What the cache has; an empty history where it has none."""
+    kept = _read(cache)
+    return History(machines=kept.machines, cases=kept.cases)
+
+
+def record(cache: Cache, evidence: Evidence) -> None:
+    """Add what a run has measured. Two labs may do so at once."""
+    measured = [cell for cell in evidence.cells if cell.status is CellStatus.OK and cell.boot_s is not None]
+    if not measured:
+        return
+    with cache.lock("history"):
+        kept = _read(cache)
+        for cell in measured:
+            name = "+".join((cell.topology, *_config(evidence, cell.kernel)))
+            kept.machines[name] = _updated(kept.machines.get(name), cell)
+        for scenario, declared in evidence.metadata.get("cases", {}).items():
+            names = (*kept.cases.get(scenario, ()), *(case["name"] for case in declared))
+            kept.cases[scenario] = list(dict.fromkeys(names))[-MAX_CASES:]
+        kept.machines = dict(sorted(kept.machines.items(), key=lambda each: each[1].seen)[-MAX_MACHINES:])
+        kept.cases = dict(list(kept.cases.items())[-MAX_SCENARIOS:])
+        write_atomic(cache.root / FILE, kept.model_dump_json(by_alias=True).encode())
+
+
+def _read(cache: Cache) -> _File:
+    path = cache.root / FILE
+    try:
+        if path.stat().st_size <= MAX_BYTES:
+            return _File.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        pass
+    return _File()
+
+
+def _config(evidence: Evidence, kernel: str) -> list[str]:
+    kernels: Mapping[str, Any] = evidence.metadata.get("kernels", {})
+    return list(kernels.get(kernel, {}).get("config", ()))
+
+
+def _updated(before: Machine | None, cell: CellResult) -> Machine:
+    case_s = dict(before.case_s) if before else {}
+    for run in cell.runs:
+        if run.end is End.EXITED and (count := len(ktap.parse(run.ktap).results)):
+            case_s[run.scenario] = _mixed(case_s.get(run.scenario), run.duration_s / count)
+    return Machine(
+        boot_s=_mixed(before.boot_s if before else None, cell.boot_s or 0.0),
+        peak=max(before.peak if before else 0, cell.usage.peak if cell.usage else 0),
+        # The most there was: guests that had to share a CPU seem to need less of it.
+        cpus=max(before.cpus if before else 0.0, cell.usage.cpus if cell.usage else 0.0),
+        case_s=dict(list(case_s.items())[-MAX_SCENARIOS:]),
+        seen=time.time(),
+    )
+
+
+def _mixed(before: float | None, now: float) -> float:
+    return round(now if before is None else before + NEWER * (now - before), 4)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/outlook.py: what guests need of this host, what does not fit, what builds and all of it will take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab import host, kernel
+from lab.cache import Cache
+from lab.errors import InfraError
+from lab.history import History, Machine
+from lab.kernel import Past
+from lab.model import MIB, CampaignSpec, Kernel, Topology
+from lab.outlook import GUEST_OVERHEAD, Packing, here, look, packing
+from lab.plan import Plan, Selection, plan
+from lab.schedule import Budget
+
+SPEC = CampaignSpec(name="c", topologies=("*",), kernels=("*",))
+BUDGET = Budget(memory=2048 * MIB, cpus=2.0, guests=8)
+PACKING = Packing(budget=BUDGET, history=History())
+
+
+def machine(name: str, memory: int, arch: str = "x86_64") -> Topology:
+    return Topology(name=name, arch=arch, page_size=4096, memory=memory * MIB)
+
+
+def planned(*machines: Topology, named: tuple[str, ...] = ()) -> Plan:
+    kernels = [Kernel(name="plain", source="tarball:x"), Kernel(name="fixed", source="tarball:x", series="s")]
+    return plan(SPEC, machines, kernels, [Selection(scenario="expand")], named=named)
+
+
+@pytest.fixture(autouse=True)
+def everything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "lacking", lambda _arch: "")
+
+
+def known(**facts: float) -> Packing:
+    return replace(PACKING, history=History(machines={"pc": Machine.model_validate(facts)}))
+
+
+def test_a_guest_needs_its_memory_and_the_emulator_s() -> None:
+    (cell, _) = planned(machine("pc", 512)).cells
+    assert PACKING.demand(cell).memory == 512 * MIB + GUEST_OVERHEAD
+    assert known(peak=300 * MIB).demand(cell).memory == 512 * MIB + GUEST_OVERHEAD, "it may touch all of it next time"
+    assert known(peak=900 * MIB).demand(cell).memory == 900 * MIB
+
+
+def test_a_guest_needs_the_cpu_that_it_was_seen_to_need_in_halves() -> None:
+    (cell, _) = planned(machine("pc", 512)).cells
+    assert PACKING.demand(cell).cpus == 1.0
+    assert known(cpus=1.1).demand(cell).cpus == 1.0
+    assert known(cpus=1.4).demand(cell).cpus == 1.5
+    assert known(cpus=0.1).demand(cell).cpus == 0.5
+    assert replace(known(cpus=1.4), counted=True).demand(cell).cpus == 0.0, "with -j guests are counted"
+
+
+def test_what_the_user_says_overrides_what_there_is(tmp_path: Path) -> None:
+    given = packing(Cache(tmp_path), jobs=3, memory=5 * MIB)
+    assert (given.budget.guests, given.budget.memory, given.counted) == (3, 5 * MIB, True)
+    own = packing(Cache(tmp_path))
+    assert own.budget.memory > 0
+    assert not own.counted
+
+
+def test_a_machine_that_never_fits_is_refused_beforehand() -> None:
+    small, large = machine("pc", 512), machine("big", 4096)
+    left = here(planned(small, large), PACKING)
+    assert {cell.topology.name for cell in left.cells} == {"pc"}
+    assert left.skipped[-1].what == "big"
+    assert left.skipped[-1].reason == "needs 4352 MiB of memory, there are 2048 MiB (--memory)"
+    with pytest.raises(InfraError, match=r"^big: needs 4352 MiB"):
+        here(planned(small, large, named=("big",)), PACKING)
+
+
+def test_a_missing_tool_chain_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    nothing = host.Host(which=lambda _name: None, machine="x86_64", uid=0)
+    said = host.lacking(machine("arm", 512, "arm64").record, nothing)
+    assert said.startswith("no aarch64-linux-gnu-gcc, no qemu-system-aarch64 (apt-get install")
+    assert "gcc-aarch64-linux-gnu" in said
+    assert host.lacking(machine("arm", 512, "arm64").record, replace(nothing, which=lambda name: f"/bin/{name}")) == ""
+
+
+def test_what_is_built_comes_first_and_what_is_not_takes_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = planned(machine("pc", 512), machine("arm", 512, "arm64"))
+    monkeypatch.setattr(kernel, "is_built", lambda _kernel, topology, *, cache: topology.arch == "arm64")
+    past = (Past(arch="x86_64", full=True, seconds=100.0), Past(arch="arm64", full=False, seconds=20.0))
+    monkeypatch.setattr(kernel, "past_builds", lambda _cache: past)
+    ordered, seen = look(made, PACKING, Cache(tmp_path))
+    assert [cell.topology.name for cell in ordered.cells] == ["arm", "arm", "pc", "pc"]
+    assert {build.arch for build in seen.built} == {"arm64"}
+    assert sorted(seen.build_s.values()) == [20.0, 100.0], "the other architecture's where there is no own"
+    assert seen.total_s > 120
+    assert seen.jobs == 2
+    assert seen.guessed == 4
+
+
+def test_past_builds_are_read_from_the_cache(tmp_path: Path) -> None:
+    assert kernel.past_builds(Cache(tmp_path)) == ()
+    entry = tmp_path / "kernel/0123"
+    entry.mkdir(parents=True)
+    (entry / "build.json").write_text('{"arch": "alpha", "full_build": true, "build_s": 50.0}')
+    assert kernel.past_builds(Cache(tmp_path)) == (Past(arch="alpha", full=True, seconds=50.0),)

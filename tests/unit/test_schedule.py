@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/schedule.py: never above the budget, everything runs, nothing large starves, the longest goes first."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.schedule import PATIENCE, Budget, Demand, Schedule, Stage, Task, makespan
+
+BUDGET = Budget(memory=1000, cpus=2.0, guests=4)
+
+
+def task(name: str, memory: int = 100, cpus: float = 1.0, seconds: float = 1.0, *, first: bool = False) -> Task:
+    return Task(name=name, demand=Demand(memory=memory, cpus=cpus), seconds=seconds, first=first)
+
+
+def names(started: tuple[Task, ...]) -> list[str]:
+    return [each.name for each in started]
+
+
+TASKS = st.lists(
+    st.builds(
+        lambda memory, halves, guests, seconds, first: Task(
+            name="", demand=Demand(memory=memory, cpus=halves / 2, guests=guests), seconds=seconds, first=first
+        ),
+        st.integers(0, 1000),
+        st.integers(0, 9),
+        st.integers(0, 1),
+        st.integers(0, 100).map(float),
+        st.booleans(),
+    ),
+    max_size=30,
+)
+
+
+@given(TASKS, st.data())
+def test_never_above_the_budget_and_all_done(tasks: list[Task], data: st.DataObject) -> None:
+    """Tasks come and end in any order."""
+    schedule = Schedule(BUDGET)
+    coming = [Task(name=str(n), demand=t.demand, seconds=t.seconds, first=t.first) for n, t in enumerate(tasks)]
+    running: list[str] = []
+    ran: list[str] = []
+    while coming or running:
+        if coming and (not running or data.draw(st.booleans())):
+            schedule.add(coming.pop())
+        else:
+            name = running.pop(data.draw(st.integers(0, len(running) - 1)))
+            schedule.done(name)
+        started = names(schedule.start())
+        running += started
+        ran += started
+        used = schedule.used
+        assert used.memory <= BUDGET.memory
+        assert used.cpus <= BUDGET.cpus + 1e-6
+        assert used.guests <= BUDGET.guests
+    assert sorted(ran) == sorted(str(number) for number in range(len(tasks)))
+
+
+@given(st.integers(0, 50))
+def test_a_large_task_does_not_starve(small: int) -> None:
+    """Small ones keep coming, each ending only when the next has started; the large one still gets the host."""
+    schedule = Schedule(BUDGET)
+    schedule.add(task("before", memory=600))
+    assert names(schedule.start()) == ["before"]
+    schedule.add(task("large", memory=1000, seconds=100))
+    running, passed = ["before"], 0
+    for number in range(small):
+        schedule.add(task(f"small-{number}"))
+        started = names(schedule.start())
+        passed += len(started)
+        running += started
+        if len(running) > 1:
+            schedule.done(running.pop(0))
+    assert passed <= PATIENCE
+    for name in running:
+        schedule.done(name)
+        started = names(schedule.start())
+        if started:
+            break
+    assert "large" in started
+
+
+def test_the_longest_first_and_smaller_ones_fill_up() -> None:
+    schedule = Schedule(BUDGET)
+    for each in (task("short", seconds=1), task("long", 700, seconds=9), task("middle", 700, seconds=5)):
+        schedule.add(each)
+    assert names(schedule.start()) == ["long", "short"]
+    schedule.done("long")
+    assert names(schedule.start()) == ["middle"]
+
+
+def test_a_build_goes_first() -> None:
+    schedule = Schedule(Budget(memory=1000, cpus=1, guests=1))
+    schedule.add(task("guest", 900, seconds=100))
+    schedule.add(Task(name="build", demand=Demand(memory=500, cpus=0, guests=0), first=True))
+    assert names(schedule.start()) == ["build"]
+
+
+def test_more_cpus_than_there_are_is_slow_and_more_memory_is_an_error() -> None:
+    schedule = Schedule(BUDGET)
+    schedule.add(task("wide", cpus=64))
+    assert names(schedule.start()) == ["wide"]
+    assert schedule.used.cpus == BUDGET.cpus
+    with pytest.raises(ValueError, match="more than there is"):
+        schedule.add(task("huge", memory=1001))
+    with pytest.raises(ValueError, match="there already"):
+        schedule.add(task("wide"))
+
+
+def test_makespan() -> None:
+    pair = tuple(task(name, seconds=10) for name in "ab")
+    assert makespan(BUDGET, []) == 0
+    assert makespan(BUDGET, [Stage(build_s=0, tasks=pair)]) == 10
+    assert makespan(BUDGET, [Stage(build_s=100, tasks=pair)]) == 110
+    idle = tuple(task(name, seconds=10, cpus=0) for name in "ab")
+    assert makespan(BUDGET, [Stage(build_s=100, tasks=idle), Stage(build_s=50, tasks=())]) == 150
+
+
+@given(TASKS, st.lists(st.integers(0, 100), min_size=1, max_size=5))
+def test_a_makespan_is_at_least_all_builds_and_at_most_everything_in_turn(tasks: list[Task], builds: list[int]) -> None:
+    named = [Task(name=str(n), demand=t.demand, seconds=t.seconds, first=t.first) for n, t in enumerate(tasks)]
+    stages = [Stage(build_s=s, tasks=tuple(named) if n == 0 else ()) for n, s in enumerate(builds)]
+    spent = makespan(BUDGET, stages)
+    one_by_one = sum(builds) + sum(each.seconds for each in named)
+    busy = sum(builds) + sum(each.seconds * each.demand.cpus for each in named) / BUDGET.cpus
+    assert sum(builds) <= spent <= max(one_by_one, busy) + 1e-6
