@@ -7,13 +7,14 @@ ARGS =
 PYTHON = .venv/bin/python
 LAB = .venv/bin/lab
 
-.PHONY: help setup run test unit bench faults fuzz lint doctor clean
+.PHONY: help setup run matrix test unit bench faults fuzz lint doctor clean
 
 help:
 	@echo "make run     run a campaign: CAMPAIGN=quick, further arguments of lab run in ARGS="
+	@echo "make matrix  every machine: all-arches, then numa; installs every compiler and emulator (ARGS= as for run)"
 	@echo "make test    all tests, those with real guests too (further arguments of pytest in ARGS=)"
 	@echo "make unit    the tests that need no guest"
-	@echo "make bench   the benchmarks, as ratios (some of them: ARGS=cold|memory|pair)"
+	@echo "make bench   the benchmarks, as ratios (some of them: ARGS=cold|memory|pair), tables: ARGS=matrix|builds"
 	@echo "make faults  inject faults into host, QEMU, guests and input (some of them: ARGS=NAME, ARGS=--list)"
 	@echo "make fuzz    fuzz all that reads what others wrote (ARGS='SECONDS [TARGET...]', 60 seconds)"
 	@echo "make lint    ruff and mypy"
@@ -26,6 +27,10 @@ setup:
 
 run: setup
 	@$(LAB) run $(CAMPAIGN) $(ARGS)
+
+matrix:
+	@sh lab/bootstrap.sh all-arches numa
+	@status=0; for each in all-arches numa; do $(LAB) run $$each $(ARGS) || status=$$?; done; exit $$status
 
 test: setup
 	@$(PYTHON) -m pytest $(ARGS)

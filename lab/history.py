@@ -44,7 +44,7 @@ class _Kept(BaseModel):
 
 
 class Machine(_Kept):
-    """What guests of one machine took. `peak`: most memory its emulator had, bytes; `cpus`: host CPUs it kept busy."""
+    """What guests of one machine took. `peak`: most memory its emulator had, bytes; `cpus`: host CPUs it wanted."""
 
     boot_s: Seconds = DEFAULT_BOOT_S
     peak: Annotated[int, Field(ge=0)] = 0
@@ -139,8 +139,7 @@ def _updated(before: Machine | None, cell: CellResult) -> Machine:
     return Machine(
         boot_s=_mixed(before.boot_s if before else None, cell.boot_s or 0.0),
         peak=max(before.peak if before else 0, cell.usage.peak if cell.usage else 0),
-        # The most there was: guests that had to share a CPU seem to need less of it.
-        cpus=max(before.cpus if before else 0.0, cell.usage.cpus if cell.usage else 0.0),
+        cpus=_mixed(before.cpus if before and before.cpus else None, cell.usage.cpus) if cell.usage else 0.0,
         case_s=dict(list(case_s.items())[-MAX_SCENARIOS:]),
         seen=time.time(),
     )

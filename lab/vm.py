@@ -24,7 +24,7 @@ from xml.etree import ElementTree as ET
 
 from lab import proc, reaper
 from lab.cache import Cache
-from lab.errors import InfraError
+from lab.errors import InfraError, LibvirtError
 from lab.outcome import Usage
 
 # Read when the library is loaded. What matters comes as exceptions; the log is about dmidecode, cgroups and taints.
@@ -120,7 +120,7 @@ class Domain:
                 self.handle, "info usernet", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
             )
         except libvirt.libvirtError as error:
-            raise InfraError(f"{self.name}: QEMU does not tell the forwarded port: {error}") from error
+            raise LibvirtError(f"{self.name}: QEMU does not tell the forwarded port: {error}") from error
         found = _HOST_FORWARD.search(said)
         if not found:
             raise InfraError(f"{self.name}: no forwarded port in QEMU's answer: {said.strip()!r}")
@@ -131,7 +131,7 @@ class Domain:
         try:
             return str(self.handle.XMLDesc())
         except libvirt.libvirtError as error:
-            raise InfraError(f"{self.name}: libvirt does not give its XML: {error}") from error
+            raise LibvirtError(f"{self.name}: libvirt does not give its XML: {error}") from error
 
     def qemu_args(self) -> tuple[str, ...]:
         """The emulator's own command line, empty where it cannot be read."""
@@ -147,19 +147,7 @@ class Domain:
         """What the emulator has taken so far; None where it cannot be told."""
         if self.pid is None:
             return None
-        try:
-            status = Path(f"/proc/{self.pid}/status").read_text()
-            # The second field may hold anything, in parentheses; those behind it are numbers: proc(5).
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        peak = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
-        if not peak:
-            return None  # ended, and not yet waited for
-        ticks = os.sysconf("SC_CLK_TCK")
-        user, system, started = (int(fields[number]) / ticks for number in (11, 12, 19))
-        life = time.clock_gettime(time.CLOCK_BOOTTIME) - started
-        return Usage(peak=int(peak[1]) * 1024, cpu_s=user + system, life_s=max(life, 0.0))
+        return usage_of(Path(f"/proc/{self.pid}"))
 
     def destroy(self) -> None:
         """End the guest at once; fine when it has ended by itself.
@@ -180,6 +168,25 @@ class Domain:
     def _is_emulator(self) -> bool:
         """Whether the process id still is our emulator: it carries the domain's name."""
         return any(part.startswith(f"guest={self.name},") for part in self.qemu_args())
+
+
+def usage_of(process: Path) -> Usage | None:
+    """What a process (its directory in /proc) has taken so far; None when it has ended."""
+    try:
+        status = (process / "status").read_text()
+        # The second field may hold anything, in parentheses; those behind it are numbers: proc(5).
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        # Of every thread: nanoseconds that it ran, and that it waited for a CPU. Threads that ended are not counted.
+        waits = [int(path.read_text().split()[1]) for path in process.glob("task/*/schedstat")]
+    except OSError:
+        return None
+    peak = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+    if not peak:
+        return None  # ended, and not yet waited for
+    ticks = os.sysconf("SC_CLK_TCK")
+    user, system, started = (int(fields[number]) / ticks for number in (11, 12, 19))
+    life = time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    return Usage(peak=int(peak[1]) * 1024, cpu_s=user + system, wait_s=sum(waits) / 1e9, life_s=max(life, 0.0))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -229,7 +236,7 @@ class Hypervisor:
                 handle = self.connection.createXML(xml, flags)
         except libvirt.libvirtError as error:
             words = " ".join(str(error).split())  # QEMU's own come on several lines
-            raise InfraError(f"libvirt cannot start {name}: {words}", hint="`lab doctor` checks the host") from error
+            raise LibvirtError(f"libvirt cannot start {name}: {words}", hint="`lab doctor` checks the host") from error
         return Domain(name=name, handle=handle, pid=self._pid(name), _failed=self._failed)
 
     @contextmanager
@@ -288,7 +295,7 @@ def _connection(uri: str, *, embedded: bool = False) -> Iterator[libvirt.virConn
     try:
         connection = libvirt.open(uri)
     except libvirt.libvirtError as error:
-        raise InfraError(f"libvirt cannot open {uri}: {error}", hint="`lab doctor` checks the host") from error
+        raise LibvirtError(f"libvirt cannot open {uri}: {error}", hint="`lab doctor` checks the host") from error
     try:
         yield connection
     finally:

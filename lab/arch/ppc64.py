@@ -72,6 +72,7 @@ ARCH = Arch(
     qemu="qemu-system-ppc64",
     libvirt_arch="ppc64",
     machine="pseries",
+    cpu_only_machine="pseries-5.0",
     cpu="POWER9",
     # The mitigations are KVM's: with their defaults TCG's machine refuses to start. VOF, QEMU's own minimal Open Firmware,
     # starts the kernel at once; SLOF is emulated code that takes three quarters of the time to the ready line (40 and

@@ -14,6 +14,7 @@ from lab.history import DEFAULT_BOOT_S, DEFAULT_CASE_S, DEFAULT_CASES, FILE
 from lab.model import CampaignSpec, Kernel, Topology
 from lab.outcome import CellResult, CellStatus, End, Evidence, Run, Usage
 from lab.plan import Cell, Selection, plan
+from lab.vm import usage_of
 
 MACHINE = Topology(name="pc", arch="x86_64", page_size=4096, memory=256 << 20)
 KTAP = "KTAP version 1\n1..4\nok 1 a1\nok 2 a2\nok 3 b1\nnot ok 4 b2\n"
@@ -24,7 +25,7 @@ RESULT = CellResult(
     status=CellStatus.OK,
     boot_s=3.0,
     runs=(RUN,),
-    usage=Usage(peak=200 << 20, cpu_s=9.0, life_s=10.0),
+    usage=Usage(peak=200 << 20, cpu_s=6.0, wait_s=3.0, life_s=10.0),
 )
 METADATA = {"kernels": {"debug": {"config": ["kasan"]}}, "cases": {"expand": [{"name": n} for n in ("a1", "a2", "b1")]}}
 
@@ -68,13 +69,13 @@ def test_a_debug_kernel_is_another_machine(cache: Cache) -> None:
     assert known.seconds(cell(config=("kasan",))) > 30
 
 
-def test_times_are_mixed_and_needs_are_the_most_there_was(cache: Cache) -> None:
+def test_times_are_mixed_and_memory_is_the_most_there_was(cache: Cache) -> None:
     history.record(cache, evidence(RESULT))
-    less = Usage(peak=100 << 20, cpu_s=1.0, life_s=10.0)
+    less = Usage(peak=100 << 20, cpu_s=7.0, wait_s=0.0, life_s=10.0)
     history.record(cache, evidence(replace(RESULT, boot_s=5.0, usage=less)))
     machine = history.load(cache).machine(cell())
     assert machine
-    assert (machine.boot_s, machine.peak, machine.cpus) == (4.0, 200 << 20, 0.9)
+    assert (machine.boot_s, machine.peak, machine.cpus) == (4.0, 200 << 20, 0.8)
 
 
 def test_what_went_wrong_is_no_measurement(cache: Cache) -> None:
@@ -99,3 +100,12 @@ def test_it_is_bounded(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         history.record(cache, evidence(replace(RESULT, topology=f"pc-{number}")))
     assert set(history.load(cache).machines) == {"pc-2", "pc-3", "pc-4"}
+
+
+def test_what_a_process_took() -> None:
+    own = usage_of(Path("/proc/self"))
+    assert own
+    assert own.peak > 1 << 20
+    assert own.life_s >= 0
+    assert own.cpus >= 0
+    assert usage_of(Path("/proc/0")) is None
