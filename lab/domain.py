@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -35,7 +36,10 @@ def command_line(topology: Topology) -> tuple[str, ...]:
     A panic reboots at once and a reboot ends the emulator, so that nobody waits for a dead guest.
     """
     record = topology.record
-    huge = [f"hugepagesz={size} hugepages={count}" for size, count in sorted(topology.hugepages.items())]
+    huge = [f"hugepagesz={size} hugepages={_reservation(topology, size)}" for size in topology.reserved_hugepages]
+    thp = [f"transparent_hugepage={topology.thp}"] if topology.thp else []
+    # 6.12 has no argument for it (6.14 has): the guest's init does it. The kernel passes arguments with a dot by.
+    shmem_thp = [f"pagelab.shmem_thp={topology.shmem_thp}"] if topology.shmem_thp else []
     words = [
         f"console={record.console}",
         "panic=-1",
@@ -43,9 +47,26 @@ def command_line(topology: Topology) -> tuple[str, ...]:
         *record.cmdline,
         *topology.mode.cmdline,
         *huge,
+        *thp,
+        *shmem_thp,
         *topology.cmdline,
     ]
     return tuple(word for part in words for word in part.split())
+
+
+def _reservation(topology: Topology, size: int) -> str:
+    """The value of `hugepages=` for one size: a number, or a number per node."""
+    if size in topology.hugepages:
+        return str(topology.hugepages[size])
+    return ",".join(
+        f"{node}:{cell.hugepages[size]}" for node, cell in enumerate(topology.numa) if size in cell.hugepages
+    )
+
+
+def machine_type(topology: Topology) -> str:
+    """QEMU's machine: what the topology says, else the architecture's."""
+    record = topology.record
+    return topology.machine or (record.cpu_only_machine if topology.cpu_only else record.machine)
 
 
 def sockets_and_cores(topology: Topology) -> tuple[int, int]:
@@ -80,19 +101,18 @@ def processors(machine: Machine) -> tuple[str, ...]:
 
 
 def numa(topology: Topology, *, backends: bool = True) -> tuple[str, ...]:
-    """QEMU's -numa for every node: its memory, its CPUs, its distances.
+    """QEMU's -numa for every node: its memory (a backend called ramN), its CPUs, its distances.
 
     Without `backends` a node's memory is a part of the machine's own, which is how QEMU wants it when -machine names a
     backend for that, as libvirt's command line does.
     """
     arguments: list[str] = []
     for node, cell in enumerate(topology.numa):
-        size = f"{cell.memory // MIB}M"
-        if backends:
-            arguments += ["-object", f"memory-backend-ram,id=ram{node},size={size}"]
-        memory = f"memdev=ram{node}" if backends else f"mem={size}"
+        size = cell.memory or 0
+        memory = f",mem={size // MIB}M" if not backends else f",memdev=ram{node}" if size else ""
         cpus = "".join(f",cpus={cpu}" for cpu in cell.cpus)
-        arguments += ["-numa", f"node,nodeid={node},{memory}{cpus}"]
+        initiator = f",initiator={topology.nearest_initiator(node)}" if topology.hmat else ""
+        arguments += ["-numa", f"node,nodeid={node}{memory}{cpus}{initiator}"]
     for node, row in enumerate(topology.distances):
         for other in (other for other in range(len(row)) if other != node):
             arguments += ["-numa", f"dist,src={node},dst={other},val={row[other]}"]
@@ -106,6 +126,8 @@ def domain_xml(machine: Machine) -> str:
     root = ET.Element("domain", type="kvm" if machine.accelerator == "kvm" else "qemu")
     _text(root, "name", machine.name)
     _text(root, "memory", str(topology.total_memory // KIB), unit="KiB")
+    if topology.sparse:
+        _memory_backing(root)
     _text(root, "vcpu", str(topology.vcpus))
     _os(root, machine)
     _features(root, topology)
@@ -126,10 +148,21 @@ def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Elem
     return element
 
 
+def _memory_backing(root: ET.Element) -> None:
+    """A file without a name, shared: what the host sets aside for it is what is touched, whatever its overcommit mode.
+
+    Memory of the emulator's own would be refused where it is larger than the host's (overcommit_memory 0, the default),
+    and `reserve=off`, which would allow it, is nothing that libvirt 9.0 can say.
+    """
+    backing = ET.SubElement(root, "memoryBacking")
+    ET.SubElement(backing, "source", type="memfd")
+    ET.SubElement(backing, "access", mode="shared")
+
+
 def _os(root: ET.Element, machine: Machine) -> None:
     record = machine.topology.record
     os = ET.SubElement(root, "os")
-    _text(os, "type", "hvm", arch=record.libvirt_arch, machine=machine.topology.machine or record.machine)
+    _text(os, "type", "hvm", arch=record.libvirt_arch, machine=machine_type(machine.topology))
     _text(os, "kernel", str(machine.image))
     _text(os, "initrd", str(machine.initrd))
     _text(os, "cmdline", " ".join(command_line(machine.topology)))
@@ -161,7 +194,7 @@ def _cpu(root: ET.Element, machine: Machine) -> None:
 def _numa(cpu: ET.Element, topology: Topology) -> None:
     numa = ET.SubElement(cpu, "numa")
     for node, cell in enumerate(topology.numa):
-        attributes = {"id": str(node), "memory": str(cell.memory // KIB), "unit": "KiB"}
+        attributes = {"id": str(node), "memory": str((cell.memory or 0) // KIB), "unit": "KiB"}
         if cell.cpus:
             attributes["cpus"] = ",".join(str(number) for number in cell.cpus)
         element = ET.SubElement(numa, "cell", attributes)
@@ -169,6 +202,64 @@ def _numa(cpu: ET.Element, topology: Topology) -> None:
             distances = ET.SubElement(element, "distances")
             for other, value in enumerate(topology.distances[node]):
                 ET.SubElement(distances, "sibling", id=str(other), value=str(value))
+    if topology.hmat:
+        interconnects = ET.SubElement(numa, "interconnects")
+        for link in links(topology):
+            if not link.backwards:
+                _interconnect(interconnects, link)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One entry of HMAT: how fast a node with CPUs reaches a node with memory."""
+
+    initiator: int
+    target: int
+    access: str
+    """`read` or `write`."""
+    quantity: str
+    """`latency` (nanoseconds) or `bandwidth` (MB/s)."""
+    value: int
+    backwards: bool
+    """The same two nodes as an earlier link of this kind, the other way round."""
+
+    @property
+    def qemu(self) -> tuple[str, str]:
+        """QEMU's arguments for it."""
+        value = f"{self.value}M" if self.quantity == "bandwidth" else self.value
+        return (
+            "-numa",
+            f"hmat-lb,initiator={self.initiator},target={self.target},hierarchy=memory,"
+            f"data-type={self.access}-{self.quantity},{self.quantity}={value}",
+        )
+
+
+def links(topology: Topology) -> Iterator[Link]:
+    """Every entry of a topology's HMAT."""
+    for name, matrix in topology.hmat.matrices.items() if topology.hmat else ():
+        access, quantity = name.split("_")
+        for initiator, row in zip(topology.initiators, matrix, strict=True):
+            for target, value in enumerate(row):
+                backwards = target < initiator and target in topology.initiators
+                yield Link(
+                    initiator=initiator,
+                    target=target,
+                    access=access,
+                    quantity=quantity,
+                    value=value,
+                    backwards=backwards,
+                )
+
+
+def _interconnect(parent: ET.Element, link: Link) -> None:
+    attributes = {
+        "initiator": str(link.initiator),
+        "target": str(link.target),
+        "type": link.access,
+        "value": str(link.value),
+        **({"unit": "MiB"} if link.quantity == "bandwidth" else {}),
+    }
+    ET.SubElement(parent, link.quantity, attributes)
 
 
 def _devices(root: ET.Element, machine: Machine) -> None:
@@ -183,9 +274,14 @@ def _devices(root: ET.Element, machine: Machine) -> None:
 
 
 def _qemu_arguments(root: ET.Element, machine: Machine) -> None:
-    """The network goes past libvirt: only QEMU's own option lets it pick the free port on 127.0.0.1 by itself."""
+    """What libvirt cannot say.
+
+    The network: only QEMU's own option lets it pick the free port on 127.0.0.1 by itself. Of HMAT's links those back
+    from B to A: libvirt 9.0 takes them for the one from A to B ("Link already defined"), and QEMU does not.
+    """
     topology = machine.topology
     command = ET.SubElement(root, f"{{{QEMU_NS}}}commandline")
     cpu = () if topology.record.libvirt_cpus else (*processors(machine), *numa(topology, backends=False))
-    for argument in (*cpu, *network(topology), *topology.record.qemu_args, *topology.qemu_args):
+    back = [word for link in links(topology) if link.backwards for word in link.qemu]
+    for argument in (*cpu, *network(topology), *back, *topology.record.qemu_args, *topology.qemu_args):
         ET.SubElement(command, f"{{{QEMU_NS}}}arg", value=argument)

@@ -7,7 +7,10 @@ Reading the files, and pointing at the line where one is wrong, is `lab/load.py`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -23,6 +26,11 @@ _RANGE = re.compile(r"([0-9]{1,4})(-([0-9]{1,4})?)?")
 MIB = 1 << 20
 MAX_NODES = 64
 MAX_MEMORY = 1 << 44
+MAX_ENTRY = 0xFFFE
+"""The largest entry of HMAT's 16 bits; 0xFFFF means that there is no way."""
+SPARSE_ROOM = 1 << 30
+MIN_THP = 640 << 20
+"""Bytes: Linux turns transparent huge pages off where less than 512M is left of memory (6.12, hugepage_init)."""
 
 
 def parse_size(value: object) -> int:
@@ -108,6 +116,10 @@ def _hugepages(value: object) -> object:
     return value
 
 
+def _bytes(hugepages: Mapping[int, int]) -> int:
+    return sum(size * count for size, count in hugepages.items())
+
+
 def _known_arch(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected the name of an architecture, got {value!r}")
@@ -139,11 +151,41 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Hugepages = Annotated[dict[PageSize, Annotated[int, Field(ge=0, strict=True)]], BeforeValidator(_hugepages)]
+"""Size in bytes -> how many pages of that size are reserved at boot."""
+Matrix = tuple[tuple[Annotated[int, Field(ge=1, strict=True)], ...], ...]
+"""A row per initiator (cell with CPUs), in it a number per target (cell)."""
+
+
 class NumaCell(Spec):
-    """One NUMA node. Without `cpus` it is a memory-only node."""
+    """One NUMA node. Without `cpus` it is a memory-only node, without `memory` a CPU-only node."""
 
     cpus: Cpus = ()
-    memory: Memory
+    memory: Memory | None = None
+    hugepages: Hugepages = Field(default_factory=dict)
+    """Reserved on this node, where the topology does not leave it to the kernel where they lie."""
+
+    @model_validator(mode="after")
+    def _something(self) -> NumaCell:
+        if not self.cpus and self.memory is None:
+            raise ValueError("memory: a cell needs cpus, memory or both, and this one has neither")
+        return self
+
+
+class Hmat(Spec):
+    """ACPI's heterogeneous memory attributes: how fast each cell with CPUs reaches the memory of each cell."""
+
+    read_latency: Matrix
+    """Nanoseconds."""
+    write_latency: Matrix
+    read_bandwidth: Matrix
+    """MB/s, as Linux shows them; QEMU means mebibytes."""
+    write_bandwidth: Matrix
+
+    @property
+    def matrices(self) -> Mapping[str, Matrix]:
+        """Attribute, as sysfs and the YAML call it -> its matrix."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
 
 
 class Topology(Spec):
@@ -160,9 +202,15 @@ class Topology(Spec):
     memory: Memory | None = None
     numa: tuple[NumaCell, ...] = ()
     distances: tuple[tuple[Annotated[int, Field(ge=10, le=254, strict=True)], ...], ...] = ()
-    hugepages: Annotated[dict[PageSize, Annotated[int, Field(ge=0, strict=True)]], BeforeValidator(_hugepages)] = Field(
-        default_factory=dict
-    )
+    hmat: Hmat | None = None
+    hugepages: Hugepages = Field(default_factory=dict)
+    """Reserved wherever the kernel puts them; a cell's own `hugepages` say on which node."""
+    thp: Literal["always", "madvise", "never"] | None = None
+    """Transparent huge pages for private memory, where not as the kernel was built."""
+    shmem_thp: Literal["always", "within_size", "advise", "never", "deny", "force"] | None = None
+    """Transparent huge pages for shared memory: what shmem_enabled says from boot on."""
+    sparse: Annotated[bool, Field(strict=True)] = False
+    """Memory that is promised and not set aside: the guest may be larger than the host while it touches little."""
     cmdline: Words = ()
     kernel_config: Words = ()
     qemu_args: Words = ()
@@ -175,7 +223,57 @@ class Topology(Spec):
     @property
     def total_memory(self) -> int:
         """Bytes of RAM, over all nodes."""
-        return sum(cell.memory for cell in self.numa) if self.numa else (self.memory or 0)
+        return sum(self.node_memory)
+
+    @property
+    def node_memory(self) -> tuple[int, ...]:
+        """Bytes of RAM of every node; a machine without `numa` is one node."""
+        return tuple(cell.memory or 0 for cell in self.numa) or (self.memory or 0,)
+
+    @property
+    def node_cpus(self) -> tuple[tuple[int, ...], ...]:
+        """CPUs of every node; a machine without `numa` is one node."""
+        return tuple(cell.cpus for cell in self.numa) or (tuple(range(self.vcpus)),)
+
+    @property
+    def initiators(self) -> tuple[int, ...]:
+        """The nodes that have CPUs: whoever can ask for memory."""
+        return tuple(node for node, cpus in enumerate(self.node_cpus) if cpus)
+
+    def nearest_initiator(self, target: int) -> int:
+        """With HMAT: the node with CPUs whose access to this node's memory takes least, as libvirt picks it."""
+        if not self.hmat:
+            raise ValueError("no hmat")
+        values = [
+            (matrix[row][target], node)
+            for matrix in (self.hmat.read_latency, self.hmat.write_latency)
+            for row, node in enumerate(self.initiators)
+        ]
+        return min(values, key=lambda value: value[0])[1]
+
+    @property
+    def cpu_only(self) -> tuple[int, ...]:
+        """The nodes that have no memory."""
+        return tuple(node for node, memory in enumerate(self.node_memory) if not memory)
+
+    @property
+    def footprint(self) -> int:
+        """Bytes of the host that the guest may come to use.
+
+        Of a sparse guest that is what its kernel keeps per page (struct page: 64 bytes, on 64-bit kernels), and room
+        for what scenarios touch.
+        """
+        if not self.sparse:
+            return self.total_memory
+        return min(self.total_memory, self.total_memory // self.page_size * 64 + SPARSE_ROOM)
+
+    @property
+    def reserved_hugepages(self) -> Mapping[int, int]:
+        """Hugepage size -> how many are reserved, over all nodes."""
+        counts = Counter(self.hugepages)
+        for cell in self.numa:
+            counts.update(cell.hugepages)
+        return dict(sorted(counts.items()))
 
     @property
     def mode(self) -> Mmu:
@@ -189,6 +287,12 @@ class Topology(Spec):
         return (self.mode.hugepages or self.record.hugepages).get(self.page_size, ())
 
     @property
+    def has_thp(self) -> bool:
+        """Whether its kernels have transparent huge pages: its own fragments turn them on."""
+        texts = (self.record.fragments.get(name, "") for name in self.fragments)
+        return any("CONFIG_TRANSPARENT_HUGEPAGE=y\n" in text for text in texts)
+
+    @property
     def fragments(self) -> tuple[str, ...]:
         """Names of the kernel config fragments this machine asks for, general first."""
         own = (self.record.config_fragment, self.record.page_sizes[self.page_size], self.mode.fragment)
@@ -197,7 +301,15 @@ class Topology(Spec):
     @model_validator(mode="after")
     def _possible(self) -> Topology:
         """Refuse pairs that no machine can be. The key at fault comes first in the message, as `key: ...`."""
-        for check in (self._check_arch, self._check_memory, self._check_nodes, self._check_distances):
+        for check in (
+            self._check_arch,
+            self._check_memory,
+            self._check_nodes,
+            self._check_cpu_only,
+            self._check_hugepages,
+            self._check_distances,
+            self._check_hmat,
+        ):
             check()
         return self
 
@@ -210,15 +322,13 @@ class Topology(Spec):
             raise ValueError(
                 f"mmu: {record.name} has {', '.join(filter(None, record.mmus)) or 'no choice'}, not {self.mmu}"
             )
-        for size in self.hugepages:
-            if size not in self.possible_hugepages:
-                have = ", ".join(map(format_size, self.possible_hugepages)) or "none"
-                raise ValueError(
-                    f"hugepages: {record.name} with {format_size(self.page_size)} pages has {have}, "
-                    f"not {format_size(size)}"
-                )
         if why := arches.lacking_preset(record, self.kernel_config):
             raise ValueError(f"kernel_config: {why}")
+        if (self.thp or self.shmem_thp) and not self.has_thp:
+            key = "thp" if self.thp else "shmem_thp"
+            raise ValueError(f"{key}: kernels of {record.name} have no transparent huge pages")
+        if self.thp in ("always", "madvise") and self.total_memory < MIN_THP:
+            raise ValueError(f"thp: Linux has none on a machine of less than {format_size(MIN_THP)}")
         if self.vcpus > record.max_vcpus:
             raise ValueError(f"vcpus: at most {record.max_vcpus} on {record.name}, got {self.vcpus}")
 
@@ -229,15 +339,6 @@ class Topology(Spec):
             raise ValueError(
                 f"memory: at least {format_size(self.record.min_memory)} on {self.arch}, "
                 f"got {format_size(self.total_memory)}"
-            )
-        largest = max((cell.memory for cell in self.numa), default=self.total_memory)
-        for size, count in self.hugepages.items():
-            if count and size >= largest:
-                raise ValueError(f"hugepages: a page of {format_size(size)} does not fit in {format_size(largest)}")
-        reserved = sum(size * count for size, count in self.hugepages.items())
-        if reserved >= self.total_memory:
-            raise ValueError(
-                f"hugepages: {format_size(reserved)} reserved of {format_size(self.total_memory)} of memory"
             )
 
     def _check_nodes(self) -> None:
@@ -254,6 +355,46 @@ class Topology(Spec):
                 f"since vcpus is {self.vcpus}; got {', '.join(format_cpus(cell.cpus) for cell in self.numa)}"
             )
 
+    def _check_cpu_only(self) -> None:
+        """Cells without memory: libvirt states them for some machines alone, and only without memory backends."""
+        if not self.cpu_only:
+            return
+        place = f"numa[{self.cpu_only[0]}]"
+        if not self.record.cpu_only_machine:
+            raise ValueError(f"{place}: a cell without memory cannot be had on {self.arch}")
+        if self.sparse or self.hmat:
+            key = "sparse" if self.sparse else "hmat"
+            raise ValueError(f"{place}: a cell without memory cannot be had together with {key}")
+
+    def _check_hugepages(self) -> None:
+        for place, size, count, room in self._hugepage_requests():
+            if size not in self.possible_hugepages:
+                have = ", ".join(map(format_size, self.possible_hugepages)) or "none"
+                raise ValueError(
+                    f"{place}: {self.arch} with {format_size(self.page_size)} pages has {have}, not {format_size(size)}"
+                )
+            if place != "hugepages" and size in self.hugepages:
+                raise ValueError(f"{place}: {format_size(size)} is in the topology's own hugepages, too")
+            if count and size >= room:
+                raise ValueError(f"{place}: a page of {format_size(size)} does not fit in {format_size(room)}")
+        for place, reserved, room in (
+            *(
+                (f"numa[{node}].hugepages", _bytes(cell.hugepages), cell.memory or 0)
+                for node, cell in enumerate(self.numa)
+            ),
+            ("hugepages", _bytes(self.reserved_hugepages), self.total_memory),
+        ):
+            if reserved and reserved >= room:
+                raise ValueError(f"{place}: {format_size(reserved)} reserved of {format_size(room)} of memory")
+
+    def _hugepage_requests(self) -> Iterator[tuple[str, int, int, int]]:
+        """Where it stands, size, count, and the memory (bytes) of the largest node that it may come from."""
+        for size, count in self.hugepages.items():
+            yield "hugepages", size, count, max(self.node_memory)
+        for node, cell in enumerate(self.numa):
+            for size, count in cell.hugepages.items():
+                yield f"numa[{node}].hugepages", size, count, cell.memory or 0
+
     def _check_distances(self) -> None:
         if not self.distances:
             return
@@ -267,6 +408,45 @@ class Topology(Spec):
                 raise ValueError(f"distances[{node}]: expected {count} numbers, one per numa cell, got {len(row)}")
             if row[node] != 10 or any(value == 10 for other, value in enumerate(row) if other != node):
                 raise ValueError(f"distances[{node}]: expected 10 to itself and 11-254 to others, got {list(row)}")
+
+    def _check_hmat(self) -> None:
+        if not self.hmat:
+            return
+        if self.record.no_hmat:
+            raise ValueError(f"hmat: {self.arch} has none: {self.record.no_hmat}")
+        if not self.numa:
+            raise ValueError("hmat: expected numa cells with memory to be reached, got none")
+        for name, matrix in self.hmat.matrices.items():
+            self._check_shape(f"hmat.{name}", matrix)
+            self._check_range(f"hmat.{name}", matrix)
+            self._check_own_memory(f"hmat.{name}", matrix, nearest=min if name.endswith("latency") else max)
+
+    def _check_shape(self, place: str, matrix: Matrix) -> None:
+        rows, columns = len(self.initiators), len(self.numa)
+        if len(matrix) != rows:
+            raise ValueError(f"{place}: expected {rows} rows, one per numa cell with cpus, got {len(matrix)}")
+        for number, row in enumerate(matrix):
+            if len(row) != columns:
+                raise ValueError(f"{place}[{number}]: expected {columns} numbers, one per numa cell, got {len(row)}")
+
+    def _check_range(self, place: str, matrix: Matrix) -> None:
+        """HMAT has 16 bits for a value, times one unit for the whole matrix.
+
+        The unit of bandwidths is QEMU's choice, a power of two that divides them all (hmat_lb in its hw/core/numa.c);
+        latencies are in nanoseconds times a power of ten.
+        """
+        if place.endswith("latency") and (far := max(map(max, matrix))) > MAX_ENTRY:
+            raise ValueError(f"{place}: expected at most {MAX_ENTRY} ns, got {far}")
+        bits = reduce(or_, (value for row in matrix for value in row))
+        if place.endswith("bandwidth") and bits // (bits & -bits) > MAX_ENTRY:
+            raise ValueError(f"{place}: expected numbers of at most 16 bits times a common power of two")
+
+    def _check_own_memory(self, place: str, matrix: Matrix, nearest: Callable[[Iterable[int]], int]) -> None:
+        """libvirt takes the nearest initiator of a node for its own, and QEMU wants a node's CPUs to be that."""
+        for row, node in enumerate(self.initiators):
+            column = [each[node] for each in matrix]
+            if column.count(nearest(column)) > 1 or column[row] != nearest(column):
+                raise ValueError(f"{place}[{row}][{node}]: expected a cell's own CPUs to be nearest to its memory")
 
 
 SOURCE_KINDS = ("debian", "path", "git", "tarball")

@@ -54,7 +54,7 @@ class Packing:
         """
         known = self.history.machine(cell)
         cpus = max(0.5, round(known.cpus * 2) / 2) if known and known.cpus else GUEST_CPUS
-        memory = max(cell.topology.total_memory + GUEST_OVERHEAD, known.peak if known else 0)
+        memory = max(cell.topology.footprint + GUEST_OVERHEAD, known.peak if known else 0)
         return Demand(memory=memory, cpus=0.0 if self.counted else cpus)
 
     def build(self, name: str) -> Task:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from lab.domain import Machine, command_line, network, numa, processors
+from lab.domain import Machine, command_line, links, machine_type, network, numa, processors
+from lab.model import Topology
 
 MIB = 1 << 20
 
@@ -14,19 +15,36 @@ MIB = 1 << 20
 def qemu_command(machine: Machine) -> tuple[str, ...]:
     """The emulator's arguments: the same machine, kernel, initrd and kernel arguments; console on stdout."""
     topology = machine.topology
-    record = topology.record
     return (
         str(machine.emulator),
-        *("-M", topology.machine or record.machine, "-accel", machine.accelerator, *processors(machine)),
+        *("-M", _machine(topology), "-accel", machine.accelerator, *processors(machine)),
         *("-m", f"{topology.total_memory // MIB}M"),
+        *_memory(topology),
         *numa(topology),
+        *(word for link in links(topology) for word in link.qemu),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
         *("-kernel", str(machine.image), "-initrd", str(machine.initrd)),
         *("-append", " ".join(command_line(topology))),
         *network(topology),
-        *record.qemu_args,
+        *topology.record.qemu_args,
         *topology.qemu_args,
     )
+
+
+def _machine(topology: Topology) -> str:
+    """QEMU's machine and its properties."""
+    hmat = ",hmat=on" if topology.hmat else ""
+    backend = ",memory-backend=ram0" if topology.sparse and not topology.numa else ""
+    return f"{machine_type(topology)}{hmat}{backend}"
+
+
+def _memory(topology: Topology) -> list[str]:
+    """A backend for every node's memory, where the machine does not make its own."""
+    if not topology.numa and not topology.sparse:
+        return []
+    kind = "memory-backend-memfd,share=on" if topology.sparse else "memory-backend-ram"
+    sizes = [(node, size) for node, size in enumerate(topology.node_memory) if size]
+    return [word for node, size in sizes for word in ("-object", f"{kind},id=ram{node},size={size // MIB}M")]
 
 
 def script(machine: Machine) -> str:

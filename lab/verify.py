@@ -5,6 +5,8 @@ Facts are text that the guest's init writes, `key=value` per line:
 
     machine=aarch64  release=6.12.117  notes=<hex of /sys/kernel/notes>  page_size=65536  cpus=0-3  mem_total=1012345856
     node.N.cpus=0-1  node.N.mem_total=512345088  node.N.distance=10 20  node.N.hugepages.SIZE=8
+    node.N.access0.initiators=0  node.N.access0.read_latency=80  (write_latency, read_bandwidth, write_bandwidth)
+    hmat=<hex of ACPI's table>  thp=madvise  shmem_thp=never
     hugepages.SIZE=16  cpuinfo.KEY=<value of a line in /proc/cpuinfo>  cmdline=...  byteorder=little  uptime=0.91
 
 A fact that is missing, unreadable or stated twice is a mismatch of its own: absence is never agreement.
@@ -13,30 +15,35 @@ A fact that is missing, unreadable or stated twice is a mismatch of its own: abs
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from lab import hmat
 from lab.elf import build_id
-from lab.model import MAX_NODES, Topology, format_size, parse_cpus
+from lab.model import MAX_NODES, Hmat, Topology, format_size, parse_cpus
 from lab.outcome import Mismatch
 from lab.untrusted import one_line
 
 MAX_TEXT = 1 << 20
 MAX_FLAWS = 20
-MAX_NOTES = 64 << 10
+MAX_HEX = 64 << 10
+"""Bytes of notes or of a table."""
 MIB = 1 << 20
 LOCAL, REMOTE = 10, 20
 """Distances where the topology states none: ACPI's and Linux's own defaults."""
 
-_NODE = re.compile(r"node\.(\d{1,4})\.(cpus|mem_total|distance|hugepages\.(\d{1,15}))")
+_NODE = re.compile(
+    r"node\.(\d{1,4})\.(cpus|mem_total|distance|hugepages\.(\d{1,15})|access0\.(initiators|(read|write)_(latency|bandwidth)))"
+)
 _HUGEPAGES = re.compile(r"hugepages\.(\d{1,15})")
 _CPUINFO = re.compile(r"cpuinfo\.(MMU|mmu|flags)")
 _NUMBER = re.compile(r"\d{1,18}")
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _DISTANCES = re.compile(r"\d{1,3}( +\d{1,3})*")
-_NOTES = re.compile(r"([0-9a-fA-F]{2})*")
-_PLAIN = frozenset({"machine", "release", "notes", "page_size", "cpus", "mem_total", "cmdline", "byteorder", "uptime"})
+_HEX = re.compile(r"([0-9a-fA-F]{2})*")
+_TEXTS = ("machine", "release", "cmdline", "byteorder", "thp", "shmem_thp")
+_PLAIN = frozenset({*_TEXTS, "notes", "hmat", "page_size", "cpus", "mem_total", "uptime"})
 
 Sizes = Mapping[int, int]
 
@@ -49,6 +56,10 @@ class NodeFacts:
     mem_total: int | None = None
     distance: tuple[int, ...] | None = None
     hugepages: Sizes = field(default_factory=lambda: MappingProxyType({}))
+    initiators: tuple[int, ...] | None = None
+    """The nodes whose CPUs reach this node's memory fastest."""
+    access: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """How fast they do: `read_latency` and so on, in nanoseconds and MB/s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +78,9 @@ class Facts:
     """Value by key of /proc/cpuinfo, of the keys that tell the MMU's mode."""
     cmdline: str | None = None
     byteorder: str | None = None
+    hmat: bytes | None = None
+    thp: str | None = None
+    shmem_thp: str | None = None
     uptime: float | None = None
     flaws: tuple[str, ...] = ()
 
@@ -90,17 +104,15 @@ def parse_facts(text: str) -> Facts:
     values = _lines(text, flaws)
     plain = {key: value for key, value in values.items() if key in _PLAIN}
     return Facts(
-        machine=plain.get("machine"),
-        release=plain.get("release"),
-        notes=_notes(plain.get("notes"), flaws),
+        **{key: plain.get(key) for key in _TEXTS},
+        notes=_bytes("notes", plain, flaws),
+        hmat=_bytes("hmat", plain, flaws),
         page_size=_number("page_size", plain, flaws),
         cpus=_cpus("cpus", plain, flaws),
         mem_total=_number("mem_total", plain, flaws),
         nodes=_nodes(values, flaws),
         hugepages=_by_size(values, flaws),
         cpuinfo=MappingProxyType({found[1]: values[key] for key in values if (found := _CPUINFO.fullmatch(key))}),
-        cmdline=plain.get("cmdline"),
-        byteorder=plain.get("byteorder"),
         uptime=_uptime(plain.get("uptime"), flaws),
         flaws=tuple(flaws[:MAX_FLAWS]),
     )
@@ -139,11 +151,12 @@ def _cpus(key: str, values: Mapping[str, str], flaws: list[str]) -> tuple[int, .
         return None
 
 
-def _notes(value: str | None, flaws: list[str]) -> bytes | None:
+def _bytes(key: str, values: Mapping[str, str], flaws: list[str]) -> bytes | None:
+    value = values.get(key)
     if value is None:
         return None
-    if len(value) > 2 * MAX_NOTES or not _NOTES.fullmatch(value):
-        flaws.append(f"notes: no hexadecimal, or too long: {one_line(value, 40)}")
+    if len(value) > 2 * MAX_HEX or not _HEX.fullmatch(value):
+        flaws.append(f"{key}: no hexadecimal, or too long: {one_line(value, 40)}")
         return None
     return bytes.fromhex(value)
 
@@ -184,7 +197,14 @@ def _node(number: int, values: Mapping[str, str], flaws: list[str]) -> NodeFacts
         mem_total=_number(f"{prefix}mem_total", values, flaws),
         distance=None if distance is None else tuple(int(word) for word in distance.split()),
         hugepages=_by_size(values, flaws, prefix),
+        initiators=_cpus(f"{prefix}access0.initiators", values, flaws),
+        access=_access(f"{prefix}access0.", values, flaws),
     )
+
+
+def _access(prefix: str, values: Mapping[str, str], flaws: list[str]) -> Mapping[str, int]:
+    numbers = {name: _number(f"{prefix}{name}", values, flaws) for name in Hmat.model_fields}
+    return MappingProxyType({name: number for name, number in numbers.items() if number is not None})
 
 
 # Comparing.
@@ -192,7 +212,10 @@ def _node(number: int, values: Mapping[str, str], flaws: list[str]) -> NodeFacts
 
 def verify(asked: Asked, facts: Facts) -> tuple[Mismatch, ...]:
     """Every way in which the guest is not what was asked for; empty when it is."""
-    checks = (_flaws, _identity, _page_size, _mmu, _all_cpus, _memory, _all_nodes, _distances, _all_hugepages, _cmdline)
+    checks = (
+        *(_flaws, _identity, _page_size, _mmu, _all_cpus, _memory, _all_nodes, _distances, _nearest, _hmat),
+        *(_all_hugepages, _huge_on_nodes, _thp, _cmdline),
+    )
     return tuple(mismatch for check in checks for mismatch in check(asked, facts))
 
 
@@ -263,7 +286,7 @@ def _all_cpus(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
 
 def _memory(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
     yield from _memory_of("memory", asked.topology.total_memory, facts.mem_total)
-    sizes = _node_sizes(asked.topology)
+    sizes = asked.topology.node_memory
     for number, size in enumerate(sizes):
         if number in facts.nodes or len(sizes) > 1:
             yield from _memory_of(f"memory of node {number}", size, facts.nodes.get(number, NodeFacts()).mem_total)
@@ -276,13 +299,8 @@ def _memory_of(fact: str, size: int, got: int | None) -> Iterable[Mismatch]:
     return []
 
 
-def _node_sizes(topology: Topology) -> Sequence[int]:
-    return tuple(cell.memory for cell in topology.numa) or (topology.total_memory,)
-
-
 def _all_nodes(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
-    topology = asked.topology
-    cpus = [cell.cpus for cell in topology.numa] or [tuple(range(topology.vcpus))]
+    cpus = asked.topology.node_cpus
     if len(cpus) == 1 and not facts.nodes:
         return  # a kernel without NUMA has no nodes to show
     yield from _differs("nodes", tuple(range(len(cpus))), tuple(sorted(facts.nodes)))
@@ -292,21 +310,69 @@ def _all_nodes(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
 
 
 def _distances(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
-    count = len(_node_sizes(asked.topology))
+    count = len(asked.topology.node_memory)
     default = tuple(tuple(LOCAL if row == col else REMOTE for col in range(count)) for row in range(count))
     for number, wanted in enumerate(asked.topology.distances or default):
         if number in facts.nodes:
             yield from _differs(f"distances of node {number}", wanted, facts.nodes[number].distance)
 
 
+def _nearest(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    """What Linux made of HMAT: for every node who reaches it fastest, and how fast."""
+    topology = asked.topology
+    for node in range(len(topology.numa)) if topology.hmat else ():
+        got = facts.nodes.get(node, NodeFacts())
+        nearest = topology.nearest_initiator(node)
+        yield from _differs(f"nearest CPUs to node {node}", (nearest,), got.initiators)
+        for name, matrix in topology.hmat.matrices.items() if topology.hmat else ():
+            wanted = matrix[topology.initiators.index(nearest)][node]
+            yield from _differs(f"{name} of node {node}", wanted, got.access.get(name))
+
+
+def _hmat(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    """Every link, from the table itself: Linux shows those of the nearest CPUs alone."""
+    topology = asked.topology
+    if not topology.hmat:
+        return [] if facts.hmat is None else [Mismatch(fact="HMAT", asked="none", got=f"{len(facts.hmat)} bytes")]
+    try:
+        table = hmat.decode(facts.hmat) if facts.hmat is not None else {}
+    except ValueError as error:
+        return [Mismatch(fact="HMAT", asked="a table", got=one_line(str(error)))]
+    return [
+        mismatch
+        for name, matrix in topology.hmat.matrices.items()
+        for initiator, row in zip(topology.initiators, matrix, strict=True)
+        for target, wanted in enumerate(row)
+        for mismatch in _differs(
+            f"{name} from node {initiator} to node {target}", wanted, table.get(name, {}).get((initiator, target))
+        )
+    ]
+
+
 def _all_hugepages(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
-    wanted = asked.topology.hugepages
+    wanted = asked.topology.reserved_hugepages
     for size in sorted({*wanted, *facts.hugepages}):
         name = f"hugepages of {format_size(size)}"
         yield from _differs(name, wanted.get(size, 0), facts.hugepages.get(size, None if wanted.get(size) else 0))
         on_nodes = [node.hugepages[size] for node in facts.nodes.values() if size in node.hugepages]
         if on_nodes and size in facts.hugepages:
             yield from _differs(f"{name}, sum over nodes", facts.hugepages[size], sum(on_nodes))
+
+
+def _huge_on_nodes(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    """Reservations that the topology makes on one node."""
+    cells = asked.topology.numa
+    for size in sorted({size for cell in cells for size in cell.hugepages}):
+        for number, cell in enumerate(cells):
+            got = facts.nodes.get(number, NodeFacts()).hugepages.get(size)
+            yield from _differs(f"hugepages of {format_size(size)} on node {number}", cell.hugepages.get(size, 0), got)
+
+
+def _thp(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    """Modes that the topology names; others are as the kernel was built, or off on a machine of little memory."""
+    topology = asked.topology
+    for fact, mode, got in (("thp", topology.thp, facts.thp), ("shmem_thp", topology.shmem_thp, facts.shmem_thp)):
+        yield from _differs(fact, mode, got) if mode else ()
 
 
 def _cmdline(asked: Asked, facts: Facts) -> Iterable[Mismatch]:

@@ -78,6 +78,7 @@ ARCH = Arch(
     qemu="qemu-system-aarch64",
     libvirt_arch="aarch64",
     machine="virt",
+    cpu_only_machine="virt-5.0",
     cpu="max",
     console="ttyAMA0",
     net_options="romfile=",

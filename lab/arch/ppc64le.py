@@ -73,6 +73,7 @@ ARCH = Arch(
     qemu="qemu-system-ppc64",
     libvirt_arch="ppc64le",
     machine="pseries",
+    cpu_only_machine="pseries-5.0",
     cpu="POWER9",
     # KVM's mitigations, which TCG does not have: the machine refuses to start with their defaults.
     qemu_args=("-machine", "cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken"),

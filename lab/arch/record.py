@@ -115,6 +115,14 @@ class Arch:
     """Less does not boot."""
     no_numa: str = ""
     """Why this architecture or its emulator cannot have several nodes; empty when it can."""
+    cpu_only_machine: str = ""
+    """The machine that a topology with a node without memory gets; empty: there is none.
+
+    libvirt 9.0 gives every node a memory backend, also one of size 0, which QEMU refuses. For versions of a machine
+    that still know `-numa node,mem=` (5.0 was the last) it uses that instead, and 0 is fine there.
+    """
+    no_hmat: str = "no ACPI tables reach its kernels"
+    """Why guests cannot be told latencies and bandwidths of memory (ACPI's HMAT); empty when they can."""
     tcg_slowdown: float = 10.0
     """How much longer than on hardware a deadline must be under TCG; generous, since hosts are busy."""
     notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -95,6 +95,8 @@ ARCH = Arch(
     qemu="qemu-system-x86_64",
     libvirt_arch="x86_64",
     machine="q35",
+    cpu_only_machine="pc-q35-5.0",
+    no_hmat="",
     cpu="max",
     console="ttyS0",
     # The firmware would otherwise load and run an iPXE option ROM for the card: under TCG that is boot time.

@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     options = argparse.ArgumentParser(prog="make faults")
     options.add_argument("names", nargs="*", metavar="NAME", help="faults or globs of them; a side: host, qemu, ...")
     options.add_argument("--quick", action="store_true", help="only those that CI runs")
-    options.add_argument("--jobs", "-j", type=int, default=2, help="faults at a time [2]")
+    options.add_argument("--jobs", "-j", type=int, default=3, help="faults at a time [3]")
     options.add_argument("--list", action="store_true", help="say what there is, and inject nothing")
     asked = options.parse_args(argv)
     chosen = [each for each in everything() if _wanted(each, asked.names) and (each[1].quick or not asked.quick)]

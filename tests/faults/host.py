@@ -259,7 +259,7 @@ FAULTS = (
         name="disk-full-journal",
         what="the results' disk fills up while a scenario runs",
         inject=results_fill_up,
-        expect=Expect(status=2, cell="OK", cases=CUT, says="disk full while writing"),
+        expect=Expect(status=2, cell="OK", cases=CUT, says="disk full while writing", memory=256),
     ),
     refused(
         "disk-full-scratch",

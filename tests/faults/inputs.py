@@ -312,7 +312,7 @@ FAULTS = (
     ),
     still_read("ktap-gone", "results that are gone", ktap_gone, first="OK", says="no plan line"),
     still_read("ktap-huge", "results of a gigabyte", ktap_huge, first="OK", says="", status=0),
-    still_read("ktap-endless", "a device for results", ktap_elsewhere, first="OK", says="without evidence"),
-    still_read("ktap-pipe", "a pipe for results", ktap_pipe, first="OK", says="without evidence"),
+    still_read("ktap-endless", "a device for results", ktap_elsewhere, first="BROKEN", says="cannot be read"),
+    still_read("ktap-pipe", "a pipe for results", ktap_pipe, first="BROKEN", says="cannot be read"),
     still_read("console-gone", "a console that is gone", console_gone, first="OK", says="", status=0),
 )

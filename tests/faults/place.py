@@ -28,7 +28,9 @@ MACHINE = "arm64-64k"
 KERNEL = "baseline"
 BEFORE, AFTER = "guards.i01_memfd", "limits.c02_siginfo"
 """Cases that pass on any kernel, before the hostile scenario and behind it."""
-PATIENCE = f"{0.3 * float(os.environ.get('PAGELAB_PATIENCE', '1')):g}"
+SLACK = float(os.environ.get("PAGELAB_PATIENCE", "1"))
+"""A busy host wants patience here too."""
+PATIENCE = f"{0.3 * SLACK:g}"
 """Deadlines are a third of what users get: a hang is known after fifteen seconds, a boot without end after thirty."""
 NO_GUEST = ("plan", "report", "build")
 BOUNDED = ("prlimit", f"--as={4 << 30}")
@@ -115,7 +117,7 @@ class Place:
             with self._watched(process.pid), _ended(process):
                 if during:
                     during(Running(self, process))
-                status = process.wait(timeout_s)
+                status = process.wait(timeout_s * SLACK)
             done = Done(status=status, stdout=_text(stdout), stderr=_text(stderr))
         self.said.append(done)
         return done
@@ -161,7 +163,7 @@ class Place:
 
     def left_behind(self) -> list[str]:
         """Emulators and private directories that are still there; ends and removes them."""
-        until = time.monotonic() + SETTLE_S
+        until = time.monotonic() + SETTLE_S * SLACK
         while (self.emulators() or any(map(Path.exists, self.roots))) and time.monotonic() < until:
             time.sleep(0.05)
         left = [f"QEMU {pid}" for pid in self.emulators()]
@@ -210,7 +212,7 @@ class Running:
 
     def until(self, condition: Callable[[], object], timeout_s: float = 90) -> None:
         """Wait until something is the case; the lab's early end is a failure of the fault."""
-        end = time.monotonic() + timeout_s
+        end = time.monotonic() + timeout_s * SLACK
         while not condition():
             if self.process.poll() is not None:
                 raise NotInjected("the lab ended before the fault could be injected")

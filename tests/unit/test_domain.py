@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from lab.domain import QEMU_NS, Machine, command_line, domain_xml, sockets_and_cores
+from lab.domain import QEMU_NS, Machine, command_line, domain_xml, links, sockets_and_cores
 from lab.model import Topology
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "domain"
@@ -40,6 +40,27 @@ CASES: dict[str, dict[str, Any]] = {
         "cmdline": "quiet nokaslr",
         "qemu_args": ["-device", "virtio-rng-pci"],
     },
+    "cpu-only-node": {
+        "arch": "arm64",
+        "page_size": "64K",
+        "vcpus": 4,
+        "numa": [{"cpus": "0-1", "memory": "512M", "hugepages": {"2M": 4}}, {"cpus": "2-3"}],
+        "thp": "never",
+        "shmem_thp": "within_size",
+    },
+    "hmat": {
+        "arch": "x86_64",
+        "page_size": "4K",
+        "vcpus": 2,
+        "numa": [{"memory": "128M"}, {"cpus": 0, "memory": "256M"}, {"cpus": 1, "memory": "256M"}],
+        "hmat": {
+            "read_latency": [[90, 10, 21], [91, 22, 11]],
+            "write_latency": [[95, 12, 23], [94, 24, 13]],
+            "read_bandwidth": [[50, 200, 100], [51, 101, 201]],
+            "write_bandwidth": [[40, 190, 95], [41, 96, 191]],
+        },
+    },
+    "sparse": {"arch": "arm64", "page_size": "64K", "memory": "1T", "sparse": True},
 }
 
 
@@ -116,6 +137,33 @@ def test_command_line_ends_a_panicking_guest_and_reserves_hugepages_in_order_of_
         f"hugepagesz={1 << 30}",
         "hugepages=1",
     ]
+
+
+def test_hugepages_of_nodes_are_reserved_on_them() -> None:
+    words = command_line(machine("cpu-only-node").topology)
+    assert words[words.index(f"hugepagesz={2 << 20}") + 1] == "hugepages=0:4"
+    assert {"transparent_hugepage=never", "pagelab.shmem_thp=within_size"} <= set(words)
+
+
+def test_every_link_is_stated_once_and_those_back_go_past_libvirt() -> None:
+    """libvirt 9.0 refuses A to B beside B to A."""
+    root = ET.fromstring(domain_xml(machine("hmat")))
+    stated = {
+        (each.get("type"), each.tag, int(each.get("initiator") or -1), int(each.get("target") or -1))
+        for kind in ("latency", "bandwidth")
+        for each in root.iter(kind)
+    }
+    assert len(stated) == 4 * 5
+    assert (
+        not {(access, kind, target, initiator) for access, kind, initiator, target in stated if initiator != target}
+        & stated
+    )
+    past = [
+        each.get("value") or "" for each in root.iter(f"{{{QEMU_NS}}}arg") if "hmat-lb" in (each.get("value") or "")
+    ]
+    assert len(past) == 4
+    assert all("initiator=2,target=1" in each for each in past)
+    assert {link.value for link in links(machine("hmat").topology)} >= {90, 22, 201, 41}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 # From bottom to top. A module imports from its own layer and from those below, and never in a circle.
 LAYERS = (
     # vocabulary: records, parsers, errors; no outside thing is touched
-    "errors outcome progress data arch model deadline kconfig ktap oops untrusted patch elf buildlog cpio console",
+    "errors outcome progress data arch model deadline kconfig ktap oops untrusted patch elf hmat buildlog cpio console",
     # translators: what was written or found -> what it means
     "load library plan schedule domain verify judge compare report reproduce",
     # adapters: one outside thing each

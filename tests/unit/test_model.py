@@ -71,6 +71,53 @@ def test_a_memory_only_node() -> None:
     assert topology.total_memory == 1 << 30
 
 
+def topology(**keys: object) -> Topology:
+    return Topology.model_validate({"name": "x", "arch": "x86_64", "page_size": "4K", **keys})
+
+
+def test_a_cpu_only_node() -> None:
+    made = topology(vcpus=4, numa=[{"cpus": "0-1", "memory": "512M"}, {"cpus": "2-3"}])
+    assert made.node_memory == (512 * MIB, 0)
+    assert made.cpu_only == (1,)
+    assert made.initiators == (0, 1)
+    assert made.total_memory == 512 * MIB
+
+
+def test_hugepages_of_nodes_add_up() -> None:
+    cells = [{"cpus": "0", "memory": "256M", "hugepages": {"2M": 3}}, {"memory": "256M", "hugepages": {"2M": 4}}]
+    assert topology(numa=cells).reserved_hugepages == {2 * MIB: 7}
+
+
+@pytest.mark.parametrize(
+    ("read", "write", "nearest"), [((20, 10), (20, 30), 1), ((20, 30), (9, 30), 0), ((20, 30), (19, 19), 0)]
+)
+def test_the_nearest_cpus_to_a_node_of_memory(read: tuple[int, int], write: tuple[int, int], nearest: int) -> None:
+    """The least of all latencies, the first of equals: as libvirt picks a node's initiator."""
+
+    def matrix(far: tuple[int, int]) -> list[list[int]]:
+        return [[1, 5, far[0]], [5, 1, far[1]]]
+
+    fast = [[9, 2, 1], [2, 9, 1]]
+    made = topology(
+        vcpus=2,
+        numa=[{"cpus": "0", "memory": "256M"}, {"cpus": "1", "memory": "256M"}, {"memory": "256M"}],
+        hmat={
+            "read_latency": matrix(read),
+            "write_latency": matrix(write),
+            "read_bandwidth": fast,
+            "write_bandwidth": fast,
+        },
+    )
+    assert [made.nearest_initiator(node) for node in range(3)] == [0, 1, nearest]
+
+
+def test_a_sparse_machine_needs_little_of_the_host() -> None:
+    huge = Topology.model_validate({"name": "x", "arch": "arm64", "page_size": "64K", "memory": "1T", "sparse": True})
+    assert huge.total_memory == 1 << 40
+    assert 1 << 30 < huge.footprint < 4 << 30
+    assert topology(memory="512M").footprint == 512 * MIB
+
+
 @pytest.mark.parametrize("word", ["arm64", "aarch64"])
 def test_an_architecture_has_many_names(word: str) -> None:
     topology = Topology.model_validate({"name": "x", "arch": word, "page_size": "4K", "memory": "512M"})

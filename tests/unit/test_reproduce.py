@@ -21,6 +21,23 @@ def test_the_command_names_every_node_and_distance() -> None:
     assert command[command.index("-append") + 1] == " ".join(command_line(machine("x86_64-2node").topology))
 
 
+def test_the_command_has_links_and_nodes_without_memory() -> None:
+    text = " ".join(qemu_command(machine("hmat")))
+    assert "-M q35,hmat=on" in text
+    assert "-numa node,nodeid=0,memdev=ram0,initiator=1" in text
+    assert text.count("hmat-lb") == 24
+    text = " ".join(qemu_command(machine("cpu-only-node")))
+    assert "-M virt-5.0 " in text
+    assert "-numa node,nodeid=1,cpus=2,cpus=3 " in text
+    assert "ram1" not in text
+
+
+def test_sparse_memory_is_a_shared_file_without_a_name() -> None:
+    command = qemu_command(machine("sparse"))
+    assert "memory-backend-memfd,share=on,id=ram0,size=1048576M" in command
+    assert command[command.index("-M") + 1] == "virt,memory-backend=ram0"
+
+
 def test_the_script_runs_the_emulator_with_files_of_ones_choice(tmp_path: Path) -> None:
     emulator = tmp_path / "emulator"
     emulator.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')

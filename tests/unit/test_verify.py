@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.domain import command_line
 from lab.elf import build_id
-from lab.model import NumaCell, Topology
+from lab.model import Hmat, NumaCell, Topology
 from lab.verify import Asked, Facts, memory_floor, parse_facts, verify
+from tests.unit.test_hmat import matrix, table
 
 MIB = 1 << 20
 ID = "0123456789abcdef0123456789abcdef01234567"
@@ -202,6 +204,185 @@ def test_command_line_in_order(arguments: tuple[str, ...], lost: str | None) -> 
     assert found == ({"command line": (lost, GOOD["cmdline"])} if lost else {})
 
 
+# HMAT, hugepages on nodes, transparent huge pages.
+
+
+def attributes(*offsets: int) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """An Hmat of two nodes, numbers all different."""
+    names = ("read_latency", "write_latency", "read_bandwidth", "write_bandwidth")
+    return {
+        name: ((200 + at, 100 + at), (101 + at, 201 + at))
+        if "band" in name
+        else ((10 + at, 20 + at), (21 + at, 11 + at))
+        for name, at in zip(names, offsets, strict=True)
+    }
+
+
+X86 = Topology(
+    name="x86_64-4k-hmat",
+    arch="x86_64",
+    page_size=4096,
+    vcpus=4,
+    numa=(node("0-1"), node("2-3")),
+    hmat=Hmat.model_validate(attributes(0, 2, 4, 6)),
+)
+
+
+def hmat_table(**changed: int) -> str:
+    """The table of X86 in hexadecimal; `read_latency=5` puts 5 ns between node 1 and node 0."""
+    assert X86.hmat
+    kinds = {"read_latency": 1, "write_latency": 2, "read_bandwidth": 4, "write_bandwidth": 5}
+    structures = []
+    for name, rows in X86.hmat.matrices.items():
+        entries = [*rows[0], changed.get(name, rows[1][0]), rows[1][1]]
+        structures.append(matrix(kinds[name], 1000 if "latency" in name else 1, [0, 1], [0, 1], entries))
+    return table(*structures).hex()
+
+
+def access(number: int) -> dict[str, str]:
+    """What sysfs shows of a node of X86."""
+    assert X86.hmat
+    rows = {f"node.{number}.access0.{name}": str(rows[number][number]) for name, rows in X86.hmat.matrices.items()}
+    return {**rows, f"node.{number}.access0.initiators": str(number)}
+
+
+X86_GOOD = {
+    **{key: value for key, value in GOOD.items() if "huge" not in key},
+    "machine": "x86_64",
+    "page_size": "4096",
+    "cpuinfo.flags": "fpu pae nx",
+    "hmat": hmat_table(),
+    **access(0),
+    **access(1),
+}
+
+
+def test_latencies_and_bandwidths_as_asked() -> None:
+    assert wrong(X86_GOOD, X86) == {}
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "mismatch"),
+    [
+        ("node.1.access0.initiators", "0", {"nearest CPUs to node 1": ("1", "0")}),
+        ("node.1.access0.initiators", "0,1", {"nearest CPUs to node 1": ("1", "0 1")}),
+        ("node.0.access0.write_latency", "13", {"write_latency of node 0": ("12", "13")}),
+        ("node.1.access0.read_bandwidth", "0", {"read_bandwidth of node 1": ("205", "0")}),
+        ("hmat", hmat_table(read_latency=5), {"read_latency from node 1 to node 0": ("21", "5")}),
+        ("hmat", hmat_table(write_bandwidth=0xFFFF), {"write_bandwidth from node 1 to node 0": ("107", "nothing")}),
+        ("hmat", "00", {"HMAT": ("a table", "no HMAT in 1 bytes")}),
+    ],
+)
+def test_one_link_that_differs(fact: str, value: str, mismatch: dict[str, tuple[str, str]]) -> None:
+    assert wrong({**X86_GOOD, fact: value}, X86) == mismatch
+
+
+@pytest.mark.parametrize("fact", sorted({*access(0), *access(1), "hmat"}))
+def test_a_link_that_is_not_stated_is_no_agreement(fact: str) -> None:
+    assert wrong({key: value for key, value in X86_GOOD.items() if key != fact}, X86)
+
+
+def test_a_table_that_nobody_asked_for() -> None:
+    assert "HMAT" in wrong(X86_GOOD, X86.model_copy(update={"hmat": None}))
+
+
+def test_hugepages_on_the_node_that_was_named() -> None:
+    cells = (
+        TWO_NODES.numa[0].model_copy(update={"hugepages": {2 * MIB: 9}}),
+        TWO_NODES.numa[1].model_copy(update={"hugepages": {2 * MIB: 7}}),
+    )
+    topology = TWO_NODES.model_copy(update={"numa": cells, "hugepages": {}})
+    assert wrong(GOOD, topology) == {
+        "hugepages of 2M on node 0": ("9", "8"),
+        "hugepages of 2M on node 1": ("7", "8"),
+    }
+    assert wrong({**GOOD, "node.0.hugepages.2097152": "9", "node.1.hugepages.2097152": "7"}, topology) == {}
+
+
+def test_a_node_of_cpus_alone_has_no_memory() -> None:
+    cells = (TWO_NODES.numa[0], NumaCell.model_validate({"cpus": "2-3"}))
+    topology = TWO_NODES.model_copy(update={"numa": cells})
+    facts = {**GOOD, "mem_total": str(490 * MIB), "node.1.mem_total": "0"}
+    assert wrong(facts, topology) == {}
+    assert "memory of node 1" in wrong({**facts, "node.1.mem_total": "4096"}, topology)
+
+
+def test_modes_of_transparent_huge_pages() -> None:
+    topology = TWO_NODES.model_copy(update={"thp": "always", "shmem_thp": "deny"})
+    assert wrong({**GOOD, "thp": "always", "shmem_thp": "deny"}, topology) == {}
+    assert wrong({**GOOD, "thp": "madvise"}, topology) == {
+        "thp": ("always", "madvise"),
+        "shmem_thp": ("deny", "nothing"),
+    }
+
+
+# Every field of a topology.
+
+OTHER: dict[str, tuple[dict[str, Any], str]] = {
+    "arch": ({"arch": "arm64"}, "arch"),
+    "page_size": ({"page_size": 65536}, "page size"),
+    "mmu": ({"mmu": "la57"}, "MMU, by flags in /proc/cpuinfo"),
+    "vcpus": ({"vcpus": 3}, "CPUs"),
+    "memory": ({"numa": (), "hmat": None, "memory": 1200 * MIB}, "memory"),
+    "numa": ({"numa": (node("0-2"), node("3"))}, "CPUs of node 1"),
+    "numa.cpus": ({"numa": (node("2-3"), node("0-1"))}, "CPUs of node 0"),
+    "numa.memory": (
+        {"numa": (node("0-1"), NumaCell.model_validate({"cpus": "2-3", "memory": "640M"}))},
+        "memory of node 1",
+    ),
+    "numa.hugepages": (
+        {"numa": (node("0-1"), node("2-3").model_copy(update={"hugepages": {2 * MIB: 1}}))},
+        "hugepages of 2M on node 1",
+    ),
+    "distances": ({"distances": ((10, 20), (21, 10))}, "distances of node 1"),
+    "hmat": ({"hmat": None}, "HMAT"),
+    "hmat.read_latency": ({"hmat": Hmat.model_validate(attributes(1, 2, 4, 6))}, "read_latency from node 0 to node 1"),
+    "hmat.write_latency": ({"hmat": Hmat.model_validate(attributes(0, 3, 4, 6))}, "write_latency of node 0"),
+    "hmat.read_bandwidth": (
+        {"hmat": Hmat.model_validate(attributes(0, 2, 5, 6))},
+        "read_bandwidth from node 1 to node 0",
+    ),
+    "hmat.write_bandwidth": ({"hmat": Hmat.model_validate(attributes(0, 2, 4, 7))}, "write_bandwidth of node 1"),
+    "hugepages": ({"hugepages": {2 * MIB: 1}}, "hugepages of 2M"),
+    "thp": ({"thp": "always"}, "thp"),
+    "shmem_thp": ({"shmem_thp": "force"}, "shmem_thp"),
+    "cmdline": ({"cmdline": ("quiet",)}, "command line"),
+}
+"""Field -> a change of X86, and the fact in which its guest must be seen to differ from it."""
+NOT_VERIFIED = {
+    "name": "a label",
+    "description": "a label",
+    "cpu": "no guest is told QEMU's name of its model; QEMU refuses a name that it does not know",
+    "machine": "likewise",
+    "kernel_config": "lab/kernel.py looks for every symbol in the final .config, and the build id is verified",
+    "qemu_args": "the escape hatch: anything at all",
+    "sparse": "where the host takes memory from, which the guest cannot see",
+}
+
+
+def fields() -> set[str]:
+    """Every field of a topology, those of its parts too."""
+    parts = {f"numa.{name}" for name in NumaCell.model_fields} | {f"hmat.{name}" for name in Hmat.model_fields}
+    return {*Topology.model_fields, *parts}
+
+
+def test_every_field_is_verified_or_says_why_not() -> None:
+    assert fields() == {*OTHER, *NOT_VERIFIED}
+    assert not set(OTHER) & set(NOT_VERIFIED)
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_no_field_can_differ_unseen(field: str) -> None:
+    change, fact = OTHER[field]
+    other = X86.model_copy(update=change)
+    facts = {**X86_GOOD, "hugepages.2097152": "0", "thp": "madvise", "shmem_thp": "never"}
+    asked = Asked(topology=X86, build_id=ID, cmdline=command_line(X86))
+    facts["cmdline"] = " ".join(asked.cmdline)
+    assert verify(asked, parse_facts(text(facts))) == ()
+    found = verify(Asked(topology=other, build_id=ID, cmdline=command_line(other)), parse_facts(text(facts)))
+    assert fact in [each.fact for each in found]
+
+
 # The build id.
 
 
@@ -248,6 +429,9 @@ def test_reading() -> None:
         ("node.2.distance=near", "node.2.distance: no distances: near"),
         ("cpuinfo.model=x", "no fact: cpuinfo.model=x"),
         ("hugepages.4096=-1", "hugepages.4096: no number: -1"),
+        ("hmat=4", "hmat: no hexadecimal, or too long: 4"),
+        ("node.1.access0.read_latency=fast", "node.1.access0.read_latency: no number: fast"),
+        ("node.1.access1.read_latency=1", "no fact: node.1.access1.read_latency=1"),
     ],
 )
 def test_lines_that_make_no_sense_are_mismatches(line: str, flaw: str) -> None:
