@@ -357,7 +357,7 @@ class _Usage(_Strict):
     seq: int
     peak: Annotated[int, Field(ge=0)]
     cpu_s: Annotated[float, Field(ge=0)]
-    wait_s: Annotated[float, Field(ge=0)]
+    wait_s: Annotated[float, Field(ge=0)] = 0.0
     life_s: Annotated[float, Field(ge=0)]
 
 

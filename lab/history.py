@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lab import ktap
 from lab.cache import Cache, write_atomic
 from lab.model import Kernel, Topology
-from lab.outcome import CellResult, CellStatus, End, Evidence
+from lab.outcome import CellResult, CellStatus, End, Evidence, Usage
 from lab.plan import Cell, Selection
 
 FILE = "history.json"
@@ -140,10 +140,15 @@ def _updated(before: Machine | None, cell: CellResult) -> Machine:
     return Machine(
         boot_s=_mixed(before.boot_s if before else None, cell.boot_s or 0.0),
         peak=max(before.peak if before else 0, cell.usage.peak if cell.usage else 0),
-        cpus=_mixed(wanted, cell.usage.cpus) if cell.usage else wanted or 0.0,
+        cpus=_mixed(wanted, cell.usage.cpus) if cell.usage and _telling(cell.usage) else wanted or 0.0,
         case_s=dict(list(case_s.items())[-MAX_SCENARIOS:]),
         seen=time.time(),
     )
+
+
+def _telling(usage: Usage) -> bool:
+    """Whether the host had CPU to give: where threads wait longer than they run, nobody knows what they would want."""
+    return usage.wait_s <= usage.cpu_s
 
 
 def _mixed(before: float | None, now: float) -> float:
