@@ -73,9 +73,22 @@ class CellDir:
             target.chmod(0o755)
         return target
 
-    def boot(self, *, accelerator: str, boot_s: float | None, attempt: int = 1) -> None:
-        """A guest was started (and took `boot_s` to its ready line)."""
-        self._append({"event": "boot", "accelerator": accelerator, "boot_s": boot_s, "attempt": attempt})
+    def boot(
+        self,
+        *,
+        accelerator: str,
+        boot_s: float | None,
+        attempt: int = 1,
+        how: Literal["boot", "restore"] = "boot",
+        login_s: float | None = None,
+    ) -> None:
+        """A guest was started: `boot_s` to its ready line (or until it was restored), then `login_s` to an answer."""
+        told = {"how": how, "accelerator": accelerator, "boot_s": boot_s, "login_s": login_s, "attempt": attempt}
+        self._append({"event": "boot", **told})
+
+    def saved(self, *, save_s: float | None = None, size: int = 0, note: str = "") -> None:
+        """A guest was saved, `size` bytes; or, with a `note` that says why, guests of this cell are not."""
+        self._append({"event": "save", "save_s": save_s, "bytes": size, "note": note})
 
     def usage(self, usage: Usage) -> None:
         """A guest ended; what its emulator took."""
@@ -283,8 +296,15 @@ class _Metadata(_Strict):
 
 class _Boot(_Strict):
     event: Literal["boot"]
+    how: Literal["boot", "restore"] = "boot"
     accelerator: str = ""
     boot_s: float | None = None
+    login_s: float | None = None
+
+
+class _Save(_Strict):
+    event: Literal["save"]
+    note: str = ""
 
 
 class _Usage(_Strict):
@@ -324,8 +344,8 @@ class _Run(_Strict):
     cases: tuple[str, ...] = ()
 
 
-_Event = Annotated[_Boot | _Usage | _Cell | _Run, Field(discriminator="event")]
-_EVENT: TypeAdapter[_Boot | _Usage | _Cell | _Run] = TypeAdapter(_Event)
+_Event = Annotated[_Boot | _Save | _Usage | _Cell | _Run, Field(discriminator="event")]
+_EVENT: TypeAdapter[_Boot | _Save | _Usage | _Cell | _Run] = TypeAdapter(_Event)
 
 
 def load(directory: Path) -> Evidence:
@@ -372,7 +392,8 @@ def _told(directory: Path, topology: str, kernel: str) -> CellResult:
     """One cell from its journal: the last boot and the last verdict count, and every run."""
     path = directory / "cells" / topology / kernel
     events, damaged = _journal(path / "events.jsonl")
-    boot = next((event for event in reversed(events) if isinstance(event, _Boot)), _Boot(event="boot"))
+    starts = [event for event in events if isinstance(event, _Boot)]
+    boot = next((start for start in reversed(starts) if start.how == "boot"), _Boot(event="boot"))
     unfinished = _Cell(event="cell", status=CellStatus.BROKEN, reason=NOT_DONE)
     verdict = next((event for event in reversed(events) if isinstance(event, _Cell)), unfinished)
     aside = f"{damaged} unreadable lines in its journal" if damaged else ""
@@ -382,6 +403,7 @@ def _told(directory: Path, topology: str, kernel: str) -> CellResult:
         status=verdict.status,
         accelerator=boot.accelerator,
         boot_s=boot.boot_s,
+        restores_s=tuple((start.boot_s or 0) + (start.login_s or 0) for start in starts if start.how == "restore"),
         reason="; ".join(filter(None, (aside, verdict.reason))),
         mismatches=tuple(Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches),
         runs=tuple(_run(path, event) for event in events if isinstance(event, _Run)),
@@ -396,11 +418,11 @@ def _total(events: Sequence[_Usage]) -> Usage | None:
     return reduce(operator.add, each) if each else None
 
 
-def _journal(path: Path) -> tuple[list[_Boot | _Usage | _Cell | _Run], int]:
+def _journal(path: Path) -> tuple[list[_Boot | _Save | _Usage | _Cell | _Run], int]:
     """Events of a journal and how many of its lines are damaged; the torn last line of a killed lab is not counted."""
     raw = _slice(path, 0, MAX_JOURNAL)
     *lines, _ = raw.split(b"\n")
-    events: list[_Boot | _Usage | _Cell | _Run] = []
+    events: list[_Boot | _Save | _Usage | _Cell | _Run] = []
     damaged = 0
     for line in lines:
         try:
