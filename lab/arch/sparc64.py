@@ -69,4 +69,5 @@ ARCH = Arch(
     net_options="bus=pciB,romfile=",
     max_vcpus=1,
     no_numa="QEMU's sun4u has one CPU and refuses -numa",
+    no_save="QEMU 7.2's sun4u dies while it is being saved",
 )
