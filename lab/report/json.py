@@ -9,7 +9,8 @@ from statistics import median
 from typing import Any
 
 from lab.compare import CaseDelta, Proof, Summary
-from lab.outcome import CellResult, Mismatch, Record
+from lab.judge import cause_of
+from lab.outcome import CellResult, CellStatus, Mismatch, Record
 
 FILE = "results.json"
 SCHEMA = 1
@@ -26,8 +27,9 @@ def render(summary: Summary) -> str:
         "exit_code": summary.exit_code,
         "sentence": summary.sentence,
         "counts": summary.counts(),
+        "repeat": metadata.get("repeat", 1),
         "cells": [_cell(cell) for cell in summary.evidence.cells],
-        "records": [_flat(record) for record in summary.records],
+        "records": [{**_flat(record), "counts": dict(record.counts)} for record in summary.records],
         "deltas": [_flat(delta) for delta in summary.deltas],
         "proofs": [_flat(proof) for proof in summary.proofs],
     }
@@ -43,7 +45,9 @@ def _cell(cell: CellResult) -> dict[str, Any]:
     return {
         "topology": cell.topology,
         "kernel": cell.kernel,
+        "repeat": cell.repeat,
         "status": cell.status,
+        "cause": None if cell.status is CellStatus.OK else cause_of(cell),
         "accelerator": cell.accelerator,
         "boot_s": cell.boot_s,
         "restores": len(cell.restores_s),
@@ -59,6 +63,8 @@ def _cell(cell: CellResult) -> dict[str, Any]:
                 "signal": run.signal,
                 "duration_s": run.duration_s,
                 "note": run.note,
+                "before": run.before,
+                "after": run.after,
             }
             for run in cell.runs
         ],
