@@ -114,6 +114,8 @@ class Guest:
     """From then until the first command was answered."""
     boot_id: str = ""
     """Which boot of which kernel this is, from the kernel itself."""
+    since: int = 0
+    """Where on the console, which all guests of a cell append to, this one's words begin."""
     _panic: Watcher = field(repr=False)
     _gone: End | None = None
 
@@ -132,7 +134,7 @@ class Guest:
                 self._gone = End.PANIC
             elif not self.domain.alive():
                 self._gone = End.PANIC if self._panic.seen() else End.QEMU_DEAD
-            elif self.console.size() > MAX_LOG:
+            elif self.console.size() - self.since > MAX_LOG:
                 self._gone = End.FLOODED
         return self._gone
 
@@ -346,6 +348,7 @@ def _log_in(
     console = Console(wanted.machine.console)
     deadline = Deadline.after(CONNECT_S, f"{running.name}: SSH", scale=wanted.accelerator.slowdown)
     connection = ssh.connect(port, host_key=wanted.host_key, key=wanted.key, deadline=deadline)
+    since = console.size() if said is None else said
     guest = Guest(
         wanted=wanted,
         hypervisor=hypervisor,
@@ -355,7 +358,8 @@ def _log_in(
         domain=running,
         connection=connection,
         login_s=time.monotonic() - started,
-        _panic=Watcher(console, PANIC, start=console.size() if said is None else said),
+        since=since,
+        _panic=Watcher(console, PANIC, start=since),
     )
     try:
         guest.wake()

@@ -108,6 +108,7 @@ def test_after_a_panic_the_next_guest_comes_from_the_snapshot_and_hears_only_its
     guest = saved.restore()
     try:
         assert guest.watch() is None
+        assert guest.since >= start
         ask(guest, "echo pagelab-was-here > /dev/console")
         said = guest.console.text(start)
         assert "pagelab-was-here" in said
