@@ -427,6 +427,7 @@ enum lab_kind {
 	LAB_IS_ERROR,
 	LAB_IS_CRASH,
 	LAB_IS_TIMEOUT,
+	LAB_IS_LEAK,
 	LAB_TO_RESTORE,	/* at the end of the case write `text` to the file `path` */
 	LAB_TO_RMDIR,	/* at the end of the case remove the directory `path` */
 };
@@ -956,7 +957,7 @@ LAB_FN void lab_pass_gate(struct lab_gate *gate)
 }
 
 /* The state letter of a process: the telling one of its threads (D before R before the rest); 0 when it is gone. */
-LAB_FN char lab_task_state(const char *path, char *name, size_t size, long *session)
+LAB_FN char lab_task_state(const char *path, char *name, size_t size, long *parent, long *session)
 {
 	char text[BUFSIZ], *after;
 
@@ -964,8 +965,8 @@ LAB_FN char lab_task_state(const char *path, char *name, size_t size, long *sess
 		return 0;
 	*after = 0;
 	snprintf(name, size, "%s", strchr(text, '(') ? strchr(text, '(') + 1 : "?");
-	*session = -1;
-	sscanf(after + 4, "%*d %*d %ld", session);
+	*parent = *session = -1;
+	sscanf(after + 4, "%ld %*d %ld", parent, session);
 	return after[2];
 }
 
@@ -980,14 +981,14 @@ LAB_FN char lab_state_of(pid_t pid)
 {
 	char path[LAB_PATH], name[32], worst = 0, state;
 	struct dirent *entry;
-	long session;
+	long parent, session;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%ld/task", (long)pid);
 	dir = opendir(path);
 	while (dir && (entry = readdir(dir))) {
 		snprintf(path, sizeof(path), "/proc/%ld/task/%.20s/stat", (long)pid, entry->d_name);
-		state = lab_task_state(path, name, sizeof(name), &session);
+		state = lab_task_state(path, name, sizeof(name), &parent, &session);
 		worst = lab_rank(state) > lab_rank(worst) ? state : worst;
 	}
 	if (dir)
@@ -1190,8 +1191,9 @@ LAB_FN void lab_watch(struct lab_run *run, long long until)
 }
 
 /*
- * Look at every process of the case's session: the most telling state of them all (0: none is left), one line for
- * each when `told`, and with `signo` that signal to each.
+ * Look at every process of the case's session, and at daemons, which left it and became our children when theirs had
+ * ended: the most telling state of them all (0: none is left), one line for each when `told`, and with `signo` that
+ * signal to each.
  */
 LAB_FN char lab_look(const struct lab_run *run, bool told, int signo)
 {
@@ -1199,13 +1201,14 @@ LAB_FN char lab_look(const struct lab_run *run, bool told, int signo)
 	DIR *dir = opendir("/proc");
 	struct dirent *entry;
 	int shown = 0;
-	long session;
+	long parent, session;
 
 	while (dir && (entry = readdir(dir))) {
 		pid_t pid = (pid_t)atol(entry->d_name);
 
 		snprintf(path, sizeof(path), "/proc/%.20s/stat", entry->d_name);
-		if (pid <= 0 || !lab_task_state(path, name, sizeof(name), &session) || session != run->pid)
+		if (pid <= 0 || !lab_task_state(path, name, sizeof(name), &parent, &session) ||
+		    (session != run->pid && parent != getpid()))
 			continue;
 		state = lab_state_of(pid);
 		worst = lab_rank(state) > lab_rank(worst) ? state : worst;
@@ -1275,7 +1278,7 @@ LAB_FN void lab_judge_end(struct lab_run *run, bool in_time, char state, bool go
 	}
 }
 
-/* A case that says it passed must leave the system's books as they were; lazy freeing gets a little time. */
+/* A case must leave the system's books as they were, whatever else it did; lazy freeing gets a little time. */
 LAB_FN void lab_judge_books(struct lab_run *run, const struct lab_books *before)
 {
 	long long until = lab_now_ms() + lab_scaled(LAB_SETTLE_MS);
@@ -1291,10 +1294,22 @@ LAB_FN void lab_judge_books(struct lab_run *run, const struct lab_books *before)
 			break;
 		lab_sleep_ms(10);
 	}
-	if (run->verdict.kind == LAB_IS_PASS)
-		lab_decide(run, LAB_IS_FAIL, "after the case: %s", leak);
+	if (run->verdict.kind == LAB_IS_FAIL)
+		lab_say("# %s", run->verdict.text);
+	if (run->verdict.kind == LAB_IS_PASS || run->verdict.kind == LAB_IS_FAIL)
+		lab_decide(run, LAB_IS_LEAK, "after the case: %s", leak);
 	else
 		lab_say("# after the case: %s", leak);
+}
+
+/* The kernel's taints; 0 where it is not the lab's own kernel. */
+LAB_FN unsigned long lab_taint(void)
+{
+	char text[32];
+
+	if (!lab_owned() || lab_slurp("/proc/sys/kernel/tainted", text, sizeof(text)) < 0)
+		return 0;
+	return strtoul(text, NULL, 10);
 }
 
 /* Diagnostics, then the result line. */
@@ -1302,6 +1317,7 @@ LAB_FN void lab_report(const struct lab_run *run, int number, const char *name, 
 {
 	static const char *const words[] = {
 		[LAB_IS_SKIP] = "SKIP", [LAB_IS_ERROR] = "ERROR", [LAB_IS_CRASH] = "CRASH", [LAB_IS_TIMEOUT] = "TIMEOUT",
+		[LAB_IS_LEAK] = "LEAK",
 	};
 	const struct lab_note *verdict = &run->verdict;
 	const char *ok = verdict->kind == LAB_IS_PASS || verdict->kind == LAB_IS_SKIP ? "ok" : "not ok";
@@ -1321,6 +1337,7 @@ LAB_FN bool lab_run_case(struct lab_run *run, const struct lab_case *c)
 	long timeout_ms = lab_scaled((c->timeout_s ? c->timeout_s : LAB_TIMEOUT_S) * 1000L);
 	bool judged = lab_owned() && !c->leaves, in_time, gone;
 	struct lab_books before = { 0 };
+	unsigned long taint = lab_taint();
 	const char *stuck;
 	char state = 0;
 	int mark = lab_undos;
@@ -1348,6 +1365,8 @@ LAB_FN bool lab_run_case(struct lab_run *run, const struct lab_case *c)
 		lab_decide(run, LAB_IS_ERROR, "cannot put back %s", stuck);
 	if (judged && gone)
 		lab_judge_books(run, &before);
+	if (lab_taint() & ~taint)
+		lab_say("# taint: %lu, was %lu", lab_taint(), taint);
 	return gone;
 }
 

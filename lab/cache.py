@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import InfraError
+from lab.errors import DiskFull, InfraError
 
 KEY_LENGTH = 20
 MANY_FILES = 2000
@@ -62,7 +62,7 @@ def explain_os_error(error: OSError, what: str) -> InfraError:
     """An OSError as the one line a user needs; a full disk says so."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = error.filename or what
-        return InfraError(f"disk full while writing {place}", hint="free some room, or `lab clean`; the cache is sound")
+        return DiskFull(f"disk full while writing {place}", hint="free some room, or `lab clean`; the cache is sound")
     return InfraError(f"{what}: {error.strerror or error}: {error.filename or ''}".rstrip(": "))
 
 

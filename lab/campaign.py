@@ -3,26 +3,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from lab import __version__, proc
+from lab import __version__, evidence, guestbuild, kernel, proc, resume
 from lab.arch import ARCHES
 from lab.cache import Cache
+from lab.errors import LabError, UsageError
 from lab.evidence import RunDir
 from lab.factory import Workshop, open_factory
 from lab.host import available_memory
-from lab.outcome import Case
-from lab.outlook import Packing, look
-from lab.plan import Plan, resolve_cases
+from lab.library import Library
+from lab.outcome import Case, Run
+from lab.outlook import Packing, here, look
+from lab.plan import Filters, Plan, is_path, repeated, resolve_cases
 from lab.runner import Runner
 from lab.screen import screen
+from lab.vm import Hypervisor
 
 RESULTS = Path("results")
 
@@ -33,58 +38,177 @@ class OpenRun:
 
     plan: Plan
     run_dir: RunDir
-    metadata: Mapping[str, object]
+    metadata: Mapping[str, Any]
     cases: Mapping[str, tuple[Case, ...]]
+    kept: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
+    """Cell's name -> what a lab that was killed has left of it."""
 
     @property
     def path(self) -> Path:
         return self.run_dir.path
 
+    @property
+    def resumed(self) -> bool:
+        return "connection" in self.metadata
 
-def open_run(plan: Plan, cache: Cache, output: Path | None) -> OpenRun:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a user asked for: the words of the command line, so that a run that was killed can be asked for again."""
+
+    campaign: str
+    filters: Filters = field(default_factory=Filters)
+    repeat: int = 1
+
+    def plan(self, library: Library, packing: Packing) -> Plan:
+        """The plan that the words mean here and today; UsageError when nothing is left of it."""
+        planned = here(library.plan(self.campaign, self.filters), packing)
+        if not planned.cells:
+            raise UsageError(f"campaign {self.campaign}: nothing is left to run", hint="`lab plan` says why")
+        return planned
+
+    def words(self) -> dict[str, object]:
+        """As metadata.json has them; paths are made absolute."""
+        narrowed = {name: [_absolute(word) for word in words] for name, words in asdict(self.filters).items()}
+        return {"campaign": _absolute(self.campaign), **narrowed}
+
+    @classmethod
+    def recorded(cls, metadata: Mapping[str, Any], directory: Path) -> Request:
+        """The request that a run recorded; UsageError when it recorded none."""
+        asked = metadata.get("asked")
+        if isinstance(asked, dict) and set(asked) == {"campaign", *(each.name for each in fields(Filters))}:
+            words = {each.name: tuple(map(str, asked[each.name])) for each in fields(Filters)}
+            return cls(campaign=str(asked["campaign"]), filters=Filters(**words), repeat=int(metadata["repeat"]))
+        raise UsageError(f"{directory}: its metadata.json does not say what was asked for, so it cannot be resumed")
+
+
+def open_run(request: Request, library: Library, cache: Cache, packing: Packing, output: Path | None) -> OpenRun:
     """Make the run's directory, before anything is built. Evidence comes first, so its place does too.
 
     UsageError for a case in --test or the campaign that no scenario has.
     """
-    cases = Workshop(cache=cache).cases()
-    plan = resolve_cases(plan, {name: [case.name for case in declared] for name, declared in cases.items()})
-    selected = {each.scenario for cell in plan.cells for each in cell.scenarios}
-    declared = {name: cases[name] for name in sorted(selected)}
-    metadata = describe(plan, declared)
+    plan, declared, metadata = _prepared(request, library, cache, packing)
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared)
 
 
+def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing) -> OpenRun:
+    """Go on with a run that was killed: its plan without the cells that are finished, and what is left of the others.
+
+    UsageError when what would be run now is not what it recorded, or when another lab is still at it.
+    """
+    found = evidence.load(directory)
+    recorded, run_dir = found.metadata, RunDir(directory)
+    plan, declared, now = _prepared(Request.recorded(recorded, directory), library, cache, packing)
+    if other := resume.difference(recorded, json.loads(json.dumps(now, default=evidence.jsonable))):
+        raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="run it anew")
+    _same_kernels(plan, recorded, directory, cache)
+    run_dir.lock()
+    found = evidence.load(directory)  # again, now that nobody else can be writing
+    results = {(cell.topology, cell.kernel, cell.repeat): cell for cell in found.cells}
+    kept: dict[str, tuple[Run, ...]] = {}
+    unfinished = []
+    for cell in plan.cells:
+        result = results[cell.topology.name, cell.kernel.name, cell.repeat]
+        if not resume.finished(result, cell.scenarios, declared):
+            unfinished.append(cell)
+            kept[cell.name] = resume.kept(result)
+            run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat).rewind(kept[cell.name])
+    times = [*recorded.get("resumed", ()), _now()]
+    return OpenRun(
+        plan=replace(plan, cells=tuple(unfinished)),
+        run_dir=run_dir,
+        metadata={**recorded, "resumed": times},
+        cases=declared,
+        kept=kept,
+    )
+
+
+def _prepared(
+    request: Request, library: Library, cache: Cache, packing: Packing
+) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object]]:
+    """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
+    wanted = request.plan(library, packing)
+    cases = Workshop(cache=cache).cases()
+    plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
+    selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
+    chosen = {name: tuple(resume.asked_for(selections[name], cases[name])) for name in sorted(selections)}
+    metadata = {
+        **describe(plan, chosen),
+        "asked": request.words(),
+        "repeat": request.repeat,
+        "tests": {arch: _tests_key(arch) for arch in plan.arches},
+    }
+    return repeated(plan, request.repeat), chosen, metadata
+
+
+def _tests_key(arch: str) -> str | None:
+    """None where the compiler is missing: that is told when the programs are to be built."""
+    try:
+        return guestbuild.key_of(ARCHES[arch])
+    except LabError:
+        return None
+
+
+def _same_kernels(plan: Plan, recorded: Mapping[str, Any], directory: Path, cache: Cache) -> None:
+    """Refuse to go on where a kernel would be another one now. What needs the network is looked at when it is built."""
+    for cell in plan.cells:
+        build = recorded.get("builds", {}).get(cell.place)
+        now = kernel.key_of(cell.kernel, cell.topology, cache=cache) if build and cell.repeat == 1 else None
+        if build and now and build.get("key") != now:
+            raise UsageError(
+                f"{directory}: not the same kernel any more: {cell.place}: recorded {build.get('key')}, now {now}",
+                hint="run it anew",
+            )
+
+
+def _absolute(word: str) -> str:
+    return str(Path(word).expanduser().absolute()) if is_path(word) else word
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def execute(opened: OpenRun, cache: Cache, *, console: Console, packing: Packing, uri: str | None) -> None:
     """Run all cells; what happened is in the run's directory afterwards, also when this is interrupted."""
+    if not opened.plan.cells:
+        return
     plan, expected = look(opened.plan, packing, cache)
     with open_factory(cache, uri=uri) as factory, screen(console, plan.cells) as shown:
         Runner(
             plan=plan,
             shop=factory,
             run_dir=opened.run_dir,
-            metadata={
-                **opened.metadata,
-                "host": {**host_facts(), **emulators(plan), "libvirt": factory.hypervisor.version()},
-                "connection": factory.hypervisor.uri,
-            },
+            metadata=_with_host(opened, factory.hypervisor),
             cases=opened.cases,
+            builds=dict(opened.metadata.get("builds", {})),
+            kept=opened.kept,
             screen=shown,
             packing=packing,
             to_build=expected.build_s.keys(),
         ).run()
 
 
+def _with_host(opened: OpenRun, hypervisor: Hypervisor) -> dict[str, Any]:
+    """The metadata with what is known once libvirt is open. A run that is resumed keeps what it began with."""
+    host = {**host_facts(), **emulators(opened.plan), "libvirt": hypervisor.version()}
+    known = {"host": host, "connection": hypervisor.uri}
+    return {**opened.metadata, **known, **{key: opened.metadata[key] for key in known if opened.resumed}}
+
+
 def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> dict[str, object]:
     """metadata.json, as far as it is known before anything is built."""
     return {
         "pagelab": __version__,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": _now(),
         "campaign": plan.spec.model_dump(mode="json"),
         "host": host_facts(),
         "topologies": {cell.topology.name: cell.topology.model_dump(mode="json") for cell in plan.cells},
         "kernels": {cell.kernel.name: cell.kernel.model_dump(mode="json") for cell in plan.cells},
-        "cells": [{"topology": cell.topology.name, "kernel": cell.kernel.name} for cell in plan.cells],
+        "cells": [
+            {"topology": cell.topology.name, "kernel": cell.kernel.name} for cell in plan.cells if cell.repeat == 1
+        ],
         "skipped": [{"what": each.what, "reason": each.reason} for each in plan.skipped if each.by_host],
         "cases": {
             name: [

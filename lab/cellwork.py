@@ -7,6 +7,7 @@ Nothing is judged here. What happened is written to the cell's directory; `lab/j
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,25 +15,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from lab import ktap, oops
+from lab import books, oops
 from lab.accel import Accelerator
 from lab.console import Console
-from lab.deadline import Deadline
+from lab.deadline import Deadline, pause
 from lab.errors import BootError, GuestLost, LabError
 from lab.evidence import CellDir
 from lab.guest import DIRECTORY, Description
-from lab.outcome import Case, CellStatus, End, Ended, Mismatch, Run, Usage
+from lab.outcome import Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.plan import Cell, Selection
+from lab.resume import SCENARIO_ATTEMPTS, left, not_reached
 
 INTERRUPTED = "the run was interrupted"
 SCENARIO_MARGIN_S = 10.0
 """On real hardware: what a scenario program may take beyond its cases' own time-outs."""
 SILENCE_MARGIN_S = 5.0
 MAX_STDERR = 16 << 10
-SCENARIO_ATTEMPTS = 6
-"""Each costs a boot; more crashes and hangs than this in one scenario need no further proof."""
-KILLED = 128
-"""Exit statuses from here on are the shell's words for a signal."""
+LEAK_LOOKS = 3
+LEAK_PAUSE_S = 0.2
+"""On real hardware: what seems to have leaked may only be waiting for RCU or a work queue, so it is looked at again."""
+BOOKS_S = 30.0
 BOOT_ATTEMPTS = 2
 """A guest whose kernel came up but whose SSH did not is tried again: that is the lab's trouble, not the kernel's."""
 
@@ -86,6 +88,8 @@ class CellWork:
     cases: Mapping[str, tuple[Case, ...]]
     screen: Screen
     stopping: threading.Event
+    kept: Sequence[Run] = ()
+    """What a lab that was killed has left: it counts, and is not run again."""
     guest: GuestLike | None = None
     boots: int = 0
     status: CellStatus | None = None
@@ -100,7 +104,7 @@ class CellWork:
             else:
                 self._settle(CellStatus.NO_BOOT, f"{error.message}\n{error.excerpt}")
         except LabError as error:
-            self._give_up(INTERRUPTED if self.stopping.is_set() else str(error))
+            self._give_up(INTERRUPTED if self.stopping.is_set() else str(error), error.cause)
         except Exception as error:
             self._give_up(f"defect of the lab: {type(error).__name__}: {error}")
             raise
@@ -114,16 +118,18 @@ class CellWork:
             self.evidence.finish(status, reason, mismatches)
             self.screen.cell(self.cell, status.value)
 
-    def _give_up(self, reason: str) -> None:
+    def _give_up(self, reason: str, cause: Cause = Cause.LAB) -> None:
         """The last word on a cell whose rest cannot be run; what ran before still counts."""
         self.status = CellStatus.BROKEN
-        self.evidence.finish(CellStatus.BROKEN, reason)
+        self.evidence.finish(CellStatus.BROKEN, reason, cause=Cause.INTERRUPTED if self.stopping.is_set() else cause)
         self.screen.cell(self.cell, CellStatus.BROKEN.value)
 
     def _scenarios(self) -> None:
         scenarios = self.cell.scenarios
         for index, selection in enumerate(scenarios):
             self.screen.cell(self.cell, selection.scenario, done=index, total=len(scenarios))
+            if not left(self._kept_of(selection), selection, self.cases[selection.scenario]):
+                continue
             self._scenario(selection)
             if self.status is not CellStatus.OK:
                 return
@@ -131,9 +137,10 @@ class CellWork:
 
     def _scenario(self, selection: Selection) -> None:
         """Run a scenario; cases that a crash or a hang kept from being reached run again in the next guest."""
-        asked = _asked(self.cases.get(selection.scenario, ()), selection.cases)
-        explicit = bool(selection.cases)
-        for attempt in range(1, SCENARIO_ATTEMPTS + 1):
+        before = self._kept_of(selection)
+        asked = left(before, selection, self.cases[selection.scenario])
+        explicit = bool(selection.cases or before)
+        for attempt in range(len(before) + 1, SCENARIO_ATTEMPTS + 1):
             if self.stopping.is_set():
                 raise LabError(INTERRUPTED)
             if not self._ready_guest(selection.scenario, attempt):
@@ -142,9 +149,13 @@ class CellWork:
             run = self._run(self.guest, selection.scenario, asked, attempt, explicit=explicit)
             if self.fresh or not _reusable(run):
                 self._drop_guest()
-            asked, explicit = _not_reached(run, asked), True
+            asked, explicit = not_reached(run, asked), True
             if not asked:
                 return
+
+    def _kept_of(self, selection: Selection) -> list[Run]:
+        """The runs of a scenario that a lab before us made, and that count."""
+        return [run for run in self.kept if run.scenario == selection.scenario]
 
     def _ready_guest(self, scenario: str, attempt: int) -> bool:
         """Have a verified guest; False when this scenario cannot be run, with the reason in the evidence."""
@@ -207,13 +218,15 @@ class CellWork:
         timeouts = [case.timeout_s for case in asked] or [SCENARIO_MARGIN_S]
         names = tuple(case.name for case in asked) if explicit else ()
         start = guest.console.size()
+        mark = f"books-{secrets.token_hex(8)}"
         ended = guest.run(
-            self._command(name, names, guest.accelerator),
+            books.wrap(self._command(name, names, guest.accelerator), mark),
             deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, name, scale=scale),
             silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
         )
         if self.stopping.is_set():
             raise LabError(INTERRUPTED)  # whatever just ended, we ended it: no evidence against anybody
+        stdout, before, after = self._books(guest, *books.split(ended.stdout, mark))
         end = guest.console.size()
         run = Run(
             scenario=name,
@@ -221,14 +234,34 @@ class CellWork:
             end=ended.end,
             status=ended.status,
             duration_s=round(ended.duration_s, 3),
-            ktap=ended.stdout.decode("utf-8", "replace"),
+            ktap=stdout.decode("utf-8", "replace"),
             stderr=ended.stderr[:MAX_STDERR].decode("utf-8", "replace"),
             console=guest.console.text(start, end),
             note=ended.note,
             cases=names,
+            before=before,
+            after=after,
         )
         self.evidence.run(run, console_from=start, console_to=end)
         return run
+
+    def _books(
+        self, guest: GuestLike, stdout: bytes, before: Books | None, after: Books | None
+    ) -> tuple[bytes, Books | None, Books | None]:
+        """The books round a program with the machine's measures added; what is freed lazily gets time to come back."""
+        before, after = self._measured(before), self._measured(after)
+        for _ in range(LEAK_LOOKS):
+            if before is None or after is None or not books.leaks(before, after):
+                break
+            pause(LEAK_PAUSE_S * guest.accelerator.slowdown)
+            again = guest.run(f"{{ {books.READ}; }}", deadline=Deadline.after(BOOKS_S, "reading the guest's books"))
+            if again.end is End.EXITED:
+                after = self._measured(books.parse(again.stdout))
+        return stdout, before, after
+
+    def _measured(self, read: Books | None) -> Books | None:
+        machine = self.cell.topology
+        return None if read is None else {**read, books.PAGE: machine.page_size >> 10, books.CPUS: machine.vcpus}
 
     def _command(self, name: str, cases: Sequence[str], accelerator: Accelerator) -> str:
         """The shell command that runs a scenario program as its contract wants it."""
@@ -248,20 +281,8 @@ class CellWork:
             self.guest = None
 
 
-def _asked(declared: Sequence[Case], names: Sequence[str]) -> list[Case]:
-    """The declared cases that a selection names; all of them when it names none."""
-    return [case for case in declared if not names or case.name in names]
-
-
-def _not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
-    """The cases behind the one that ended a run badly; none where the program ended by itself or only flooded."""
-    if run.end in (End.FLOODED, End.NOT_RUN) or (run.end is End.EXITED and (run.status or 0) < KILLED):
-        return []
-    told = {result.name for result in ktap.parse(run.ktap).results}
-    return [case for case in asked if case.name not in told][1:]
-
-
 def _reusable(run: Run) -> bool:
     """A guest is used again only when its program ended by itself, nothing hung and the kernel did not complain."""
     complaints = [finding for finding in oops.scan(run.console) if not finding.kind.provoked]
-    return run.end is End.EXITED and "# TIMEOUT" not in run.ktap and not complaints
+    leaky = run.before is not None and run.after is not None and books.leaks(run.before, run.after)
+    return run.end is End.EXITED and "# TIMEOUT" not in run.ktap and not complaints and not leaky

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lab.cache import Cache
+    from lab.campaign import OpenRun
     from lab.factory import Factory, Ready
     from lab.library import Library
     from lab.outlook import Packing
-    from lab.plan import Filters, Plan
+    from lab.plan import Filters
 
 EXIT_USAGE = 64
 EXIT_LAB_FAILED = 125
@@ -327,17 +328,21 @@ def build(
 
 
 @main.command()
-@click.argument("campaign")
+@click.argument("campaign", required=False)
 @filtered
+@click.option("--repeat", type=click.IntRange(1, 10_000), metavar="N", help="Every cell N times, each in a new guest.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a run that was stopped.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Directory of the run [results/TIME-CAMPAIGN].")
 @packed
 @click.option("--connect", metavar="URI", help="libvirt connection instead of the embedded driver.")
 def run(
-    campaign: str,
+    campaign: str | None,
     topologies: Sequence[str],
     kernels: Sequence[str],
     tests: Sequence[str],
     config: Sequence[str],
+    repeat: int | None,
+    resume: Path | None,
     output: Path | None,
     jobs: int | None,
     memory: int | None,
@@ -345,31 +350,42 @@ def run(
 ) -> int:
     """Build what is missing, boot every machine with every kernel, run the scenarios, compare.
 
+    With --repeat a case whose repeats do not agree is FLAKY: an expectation that is not met. --resume takes everything
+    else from the run's directory: what is finished there is kept, what is not is run.
+
     Exit status: 0 every expectation met, 1 one was not, 2 the lab or its host failed, 64 bad input, 130 interrupted.
 
     \b
     lab run quick
     lab run quick -t arm64-64k-2node --test 'expand.a0*'
     lab run quick -k baseline -k ./my-kernel.yaml
+    lab run quick --repeat 20 --test stress
+    lab run --resume results/latest
     """
     from lab import outlook
+    from lab.campaign import Request, open_run, reopen_run
 
-    given = outlook.packing(_cache(), jobs=jobs, memory=memory)
-    planned = outlook.here(_library().plan(campaign, _filters(topologies, kernels, tests, config)), given)
-    if not planned.cells:
-        raise UsageError(f"campaign {campaign}: nothing is left to run", hint="`lab plan` says why")
-    return _campaign(planned, output, given, connect)
+    cache, library = _cache(), _library()
+    given = outlook.packing(cache, jobs=jobs, memory=memory)
+    if resume:
+        if campaign or topologies or kernels or tests or config or repeat or output:
+            raise UsageError("--resume takes the campaign, its filters and its directory from the run: leave them away")
+        return _campaign(reopen_run(resume, library, cache, given), given, connect)
+    if not campaign:
+        raise UsageError("run what? expected a campaign, or --resume DIR", hint="`lab list campaigns`")
+    filters = _filters(topologies, kernels, tests, config)
+    wanted = Request(campaign=campaign, filters=filters, repeat=repeat or 1)
+    return _campaign(open_run(wanted, library, cache, given, output), given, connect)
 
 
-def _campaign(planned: Plan, output: Path | None, given: Packing, uri: str | None) -> int:
-    """Run a plan and report on it, also when it was interrupted."""
+def _campaign(opened: OpenRun, given: Packing, uri: str | None) -> int:
+    """Run what is to be run and report on it, also when it was interrupted."""
     from lab import campaign, evidence, history, report
     from lab.compare import conclude
 
     out = console()
     cache = _cache()
     interrupted = False
-    opened = campaign.open_run(planned, cache, output)
     try:
         with _builds_end_with_us():
             campaign.execute(opened, cache, console=out, packing=given, uri=uri)
@@ -493,6 +509,26 @@ def report(directory: Path, form: str) -> int:
     summary = conclude(evidence.load(directory))
     print(reports.render(summary, form), end="")
     return summary.exit_code
+
+
+@main.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+def compare(first: Path, second: Path) -> int:
+    """What two runs found differently, case by case; starts no guest.
+
+    Exit status: 0 nothing, 1 something, 64 they cannot be compared.
+
+    \b
+    lab compare results/20260102T030405Z-quick results/latest
+    """
+    from lab import evidence, versus
+    from lab import report as reports
+    from lab.compare import conclude
+
+    compared = versus.compare(*(conclude(evidence.load(directory)) for directory in (first, second)))
+    print(reports.versus(compared), end="")
+    return compared.exit_code
 
 
 @main.command()

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.judge import CONSOLE, judge_cell
+from lab.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
 
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
 
-_SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.HANG: 2, Outcome.CRASH: 3}
-"""How bad a verdict is; SKIP and BROKEN are none."""
+_SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3, Outcome.CRASH: 4}
+"""How bad a verdict is; SKIP, FLAKY and BROKEN are none."""
 
 SAME_BUILD = {"source": "source", "config_sha256": "configuration", "compiler": "compiler"}
 """What two builds of a pair must agree on: key of a build in metadata.json -> its name in a sentence."""
@@ -61,7 +61,9 @@ class Summary:
     sentence: str
     """The exit code in words."""
     by_cell: Mapping[tuple[str, str], tuple[Record, ...]]
-    """(topology, kernel) -> that cell's records."""
+    """(topology, kernel) -> that cell's records, its repeats taken together."""
+    repeats: Mapping[tuple[str, str], tuple[CellResult, ...]]
+    """(topology, kernel) -> its guests, one for each repeat."""
 
     @property
     def topologies(self) -> tuple[str, ...]:
@@ -84,6 +86,14 @@ class Summary:
     @property
     def broken(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.outcome is Outcome.BROKEN)
+
+    @property
+    def flaky(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.outcome is Outcome.FLAKY)
+
+    @property
+    def leaks(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.outcome is Outcome.LEAK)
 
     @property
     def skipped(self) -> tuple[Record, ...]:
@@ -123,10 +133,8 @@ class Summary:
 def conclude(evidence: Evidence) -> Summary:
     """Judge every cell and compare the kernels. The one way from evidence to anything that is shown."""
     cases = declared_cases(evidence.metadata)
-    by_cell = {
-        (cell.topology, cell.kernel): judge_cell(cell, cases, provides(evidence.metadata, cell.kernel))
-        for cell in evidence.cells
-    }
+    repeats = places(evidence.cells)
+    by_cell = {place: _judged(cells, cases, provides(evidence.metadata, place[1])) for place, cells in repeats.items()}
     records = tuple(record for judged in by_cell.values() for record in judged)
     proofs = prove(evidence.metadata)
     exit_code, sentence = verdict(records, evidence.cells, proofs)
@@ -139,7 +147,23 @@ def conclude(evidence: Evidence) -> Summary:
         exit_code=exit_code,
         sentence=sentence,
         by_cell=by_cell,
+        repeats=repeats,
     )
+
+
+def places(cells: Iterable[CellResult]) -> dict[tuple[str, str], tuple[CellResult, ...]]:
+    """(topology, kernel) -> the guests of that cell, one for each repeat."""
+    found: dict[tuple[str, str], list[CellResult]] = {}
+    for cell in cells:
+        found.setdefault((cell.topology, cell.kernel), []).append(cell)
+    return {place: tuple(same) for place, same in found.items()}
+
+
+def _judged(
+    cells: Sequence[CellResult], cases: Mapping[str, Sequence[Case]], provided: frozenset[str]
+) -> tuple[Record, ...]:
+    judged = [judge_cell(cell, cases, provided) for cell in cells]
+    return agree(judged) if len(judged) > 1 else judged[0]
 
 
 def declared_cases(metadata: Mapping[str, Any]) -> dict[str, tuple[Case, ...]]:
@@ -205,7 +229,7 @@ def delta_of(before: Outcome | None, after: Outcome | None) -> Delta:
 
 
 def _fill_clean_consoles(table: dict[tuple[str, str, str], dict[str, Outcome]], kernels: Sequence[str]) -> None:
-    """A console has a record only when something is wrong: with a verdict beside it, its absence was a PASS."""
+    """Consoles and leaks have a record only when something is wrong: beside a verdict their absence was a PASS."""
     ran = {
         (topology, scenario, kernel)
         for (topology, scenario, _), seen in table.items()
@@ -213,7 +237,7 @@ def _fill_clean_consoles(table: dict[tuple[str, str, str], dict[str, Outcome]], 
         if outcome in _SEVERITY
     }
     for (topology, scenario, case), seen in table.items():
-        if case == CONSOLE:
+        if case in (CONSOLE, LEAK):
             clean = (kernel for kernel in kernels if (topology, scenario, kernel) in ran)
             seen |= {kernel: Outcome.PASS for kernel in clean if kernel not in seen}
 

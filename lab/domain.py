@@ -86,6 +86,11 @@ def cpu_model(machine: Machine) -> str:
     return machine.topology.cpu or ("host" if machine.accelerator == "kvm" else machine.topology.record.cpu)
 
 
+def cpu_without(machine: Machine) -> tuple[str, ...]:
+    """Features of the CPU that are switched off; only of the architecture's own model."""
+    return () if machine.topology.cpu or machine.accelerator == "kvm" else machine.topology.record.cpu_without
+
+
 def network(topology: Topology) -> tuple[str, ...]:
     """QEMU's arguments for the guest's network: cut off, but for a port of QEMU's choice on 127.0.0.1."""
     record = topology.record
@@ -97,7 +102,8 @@ def processors(machine: Machine) -> tuple[str, ...]:
     """QEMU's arguments for the CPUs: model, number, packages."""
     sockets, cores = sockets_and_cores(machine.topology)
     packages = f"{machine.topology.vcpus},sockets={sockets},cores={cores},threads=1"
-    return ("-cpu", cpu_model(machine), "-smp", packages)
+    model = ",".join((cpu_model(machine), *(f"{name}=off" for name in cpu_without(machine))))
+    return ("-cpu", model, "-smp", packages)
 
 
 def numa(topology: Topology, *, backends: bool = True) -> tuple[str, ...]:
@@ -187,6 +193,8 @@ def _cpu(root: ET.Element, machine: Machine) -> None:
         _text(cpu, "model", model, fallback="forbid")
     sockets, cores = sockets_and_cores(topology)
     ET.SubElement(cpu, "topology", sockets=str(sockets), cores=str(cores), threads="1")
+    for name in cpu_without(machine):
+        ET.SubElement(cpu, "feature", policy="disable", name=name)
     if topology.numa:
         _numa(cpu, topology)
 

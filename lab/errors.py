@@ -10,15 +10,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
+
+from lab.outcome import Cause
 
 
 class LabError(Exception):
     """Something went wrong that the lab can name.
 
-    `message` says what happened, `hint` what to do about it (a command to type, where there is one).
+    `message` says what happened, `hint` what to do about it (a command to type, where there is one). `cause` is what
+    the records of cases say that could not be run because of it.
     """
 
     exit_code = 2
+    cause: ClassVar[Cause] = Cause.LAB
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -54,6 +59,18 @@ class InfraError(LabError):
     """The lab or its host failed: says nothing about the kernel under test."""
 
 
+class DiskFull(InfraError):
+    """There is no room left on one of the host's disks."""
+
+    cause = Cause.DISK_FULL
+
+
+class LibvirtError(InfraError):
+    """libvirt refuses, or is gone."""
+
+    cause = Cause.LIBVIRT
+
+
 class _WithExcerpt(LabError):
     """An error with the evidence for it: `excerpt`, some lines of what somebody else said."""
 
@@ -68,13 +85,19 @@ class _WithExcerpt(LabError):
 class BuildError(_WithExcerpt):
     """A kernel, a guest test or the userland did not build; the excerpt holds the compiler's own words."""
 
+    cause = Cause.BUILD
+
 
 class BootError(_WithExcerpt):
     """The kernel under test did not reach the guest's ready line; the excerpt is the end of its console."""
 
+    cause = Cause.NO_BOOT
+
 
 class GuestLost(LabError):
     """A guest that had booted stopped answering (connection lost, QEMU dead, kernel panicked)."""
+
+    cause = Cause.SSH_LOST
 
 
 class DeadlineExceeded(LabError):

@@ -8,17 +8,23 @@
         events.jsonl            the journal: one JSON object per line, appended and synced
         <scenario>.ktap         of the first attempt, <scenario>.2.ktap of the second, ...
         console.log facts.json domain.xml config qemu.args reproduce.sh
+        repeat-2/ ...           the same of the second guest of this cell, where it was to run several times
 
 Nothing here judges. A run that was killed at any moment can be read: a torn last line of a journal is ignored, a cell
-whose journal does not end is BROKEN.
+whose journal does not end is BROKEN. Every line of a journal carries its number and a check sum, every `run` the size
+and hash of its KTAP: what is torn in the middle, lost or changed is seen, and is no evidence.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import hashlib
 import json
 import operator
 import os
+import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,7 +40,7 @@ from lab.cache import explain_os_error, write_atomic
 from lab.compare import Summary
 from lab.console import Console
 from lab.errors import InfraError, InputError, UsageError
-from lab.outcome import CellResult, CellStatus, End, Evidence, Mismatch, Run, Usage
+from lab.outcome import Cause, CellResult, CellStatus, End, Evidence, Mismatch, Run, Usage
 from lab.untrusted import one_line
 
 MAX_KTAP = 4 << 20
@@ -43,7 +49,10 @@ MAX_TAIL = 32 << 10
 """Bytes of the end of a console that are read for a cell that is not OK."""
 MAX_JOURNAL = 64 << 20
 MAX_METADATA = 64 << 20
+MAX_REPEATS = 10_000
 LATEST = "latest"
+JOURNAL = "events.jsonl"
+LOCK = ".lock"
 NOT_DONE = "the lab ended before this cell was done"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}$")]
@@ -83,10 +92,13 @@ class CellDir:
         told = {name: round(value, 2) for name, value in seconds.items()}
         self._append({"event": "usage", "peak": usage.peak, **told})
 
-    def finish(self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = ()) -> None:
-        """What became of the cell. The last word counts; without one the cell is BROKEN."""
+    def finish(
+        self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = (), *, cause: Cause = Cause.LAB
+    ) -> None:
+        """What became of the cell. The last word counts; without one the cell is BROKEN. `cause` is that of BROKEN."""
         listed = [{"fact": one.fact, "asked": one.asked, "got": one.got} for one in mismatches]
-        self._append({"event": "cell", "status": status.value, "reason": reason, "mismatches": listed})
+        why = {"cause": cause.value} if status is CellStatus.BROKEN else {}
+        self._append({"event": "cell", "status": status.value, "reason": reason, "mismatches": listed, **why})
 
     def run(self, run: Run, *, console_from: int = 0, console_to: int | None = None) -> None:
         """One execution of a scenario: its KTAP to a file first, then the event.
@@ -94,7 +106,8 @@ class CellDir:
         `console_from` and `console_to` are byte offsets into console.log (None: its end); `run.console` is not kept.
         """
         ktap = f"{_safe(run.scenario)}{'' if run.attempt == 1 else f'.{run.attempt}'}.ktap"
-        write_atomic(self.path / ktap, run.ktap.encode("utf-8", "replace")[:MAX_KTAP])
+        said = run.ktap.encode("utf-8", "replace")[:MAX_KTAP]
+        write_atomic(self.path / ktap, said)
         self._append(
             {
                 "event": "run",
@@ -105,13 +118,30 @@ class CellDir:
                 "signal": run.signal,
                 "duration_s": run.duration_s,
                 "ktap": ktap,
+                "ktap_size": len(said),
+                "ktap_sha256": hashlib.sha256(said).hexdigest(),
                 "stderr": run.stderr[-MAX_STDERR:],
                 "console_from": console_from,
                 "console_to": self.console_size() if console_to is None else console_to,
                 "note": run.note,
                 "cases": list(run.cases),
+                "before": run.before,
+                "after": run.after,
             }
         )
+
+    def rewind(self, runs: Sequence[Run]) -> None:
+        """Begin the journal anew with just these runs, and the boots before them; what follows them is to be repeated.
+
+        The runs are those that `load` gave; their KTAP and console stay where they are.
+        """
+        events, _ = _journal(self.path / JOURNAL)
+        kept = {(run.scenario, run.attempt) for run in runs}
+        lines = [
+            _sealed(event.model_dump(mode="json", exclude={"seq", "crc"}), number)
+            for number, event in enumerate((each for each in events if _stays(each, kept)), start=1)
+        ]
+        write_atomic(self.path / JOURNAL, b"".join(lines))
 
     def console_size(self) -> int:
         """How many bytes the console has so far: an offset for `run`."""
@@ -122,13 +152,13 @@ class CellDir:
 
     def _append(self, event: Mapping[str, object]) -> None:
         """Add a line to the journal and bring it to the disk; a torn line of a killed lab is closed off first."""
-        journal = self.path / "events.jsonl"
-        line = (json.dumps(event, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+        journal = self.path / JOURNAL
         try:
             with journal.open("ab+") as file:
-                if file.tell() and not _ends_line(file.fileno(), file.tell()):
-                    line = b"\n" + line
-                file.write(line)
+                file.seek(0)
+                before = file.read(MAX_JOURNAL)
+                torn = b"\n" if before and not before.endswith(b"\n") else b""
+                file.write(torn + _sealed(event, before.count(b"\n") + len(torn) + 1))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -161,6 +191,7 @@ class RunDir:
         except OSError as error:
             raise explain_os_error(error, str(output or results)) from error
         run = cls(path)
+        run.lock()
         run.write_metadata(metadata)
         if not output:
             _point(path.parent / LATEST, path.name)
@@ -168,12 +199,27 @@ class RunDir:
 
     def write_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Write or replace metadata.json in one step."""
-        data = json.dumps({"schema": 1, **metadata}, indent=2, default=_jsonable) + "\n"
+        data = json.dumps({"schema": 1, **metadata}, indent=2, default=jsonable) + "\n"
         write_atomic(self.path / "metadata.json", data.encode())
 
-    def cell(self, topology: str, kernel: str) -> CellDir:
-        """The directory of a cell; made when it is not there."""
-        path = self.path / "cells" / _safe(topology) / _safe(kernel)
+    def lock(self) -> int:
+        """Be the only lab that writes here, until this process ends; UsageError when another one is at it.
+
+        The open file is the lock: its number is returned for who wants to give it back earlier.
+        """
+        try:
+            handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise UsageError(f"another lab is still writing to {self.path}") from None
+        except OSError as error:
+            raise explain_os_error(error, str(self.path)) from error
+        return handle
+
+    def cell(self, topology: str, kernel: str, repeat: int = 1) -> CellDir:
+        """The directory of a cell's guest; made when it is not there."""
+        path = self.path / cell_path(_safe(topology), _safe(kernel), repeat)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -189,6 +235,26 @@ class RunDir:
         return tuple(written)
 
 
+def cell_path(topology: str, kernel: str, repeat: int) -> Path:
+    """Where the evidence of a guest lies, below the run's directory."""
+    path = Path("cells", topology, kernel)
+    return path if repeat == 1 else path / f"repeat-{repeat}"
+
+
+# `{..., "seq": 3, "crc": "0123abcd"}`: the check sum is that of all that stands before it.
+_SEAL = re.compile(rb'(.*), "crc": "([0-9a-f]{8})"\}', re.DOTALL)
+
+
+def _sealed(event: Mapping[str, object], number: int) -> bytes:
+    """A journal's line: the event, its number, and the check sum of both."""
+    open_end = json.dumps({**event, "seq": number}, ensure_ascii=False).encode("utf-8", "replace")[:-1]
+    return open_end + b', "crc": "%08x"}\n' % zlib.crc32(open_end)
+
+
+def _stays(event: _Event, runs: set[tuple[str, int]]) -> bool:
+    return isinstance(event, _Boot | _Usage) or (isinstance(event, _Run) and (event.scenario, event.attempt) in runs)
+
+
 def _safe(name: str) -> str:
     """A name as it may stand in a path; InfraError otherwise, since names were checked long before."""
     try:
@@ -197,11 +263,8 @@ def _safe(name: str) -> str:
         raise InfraError(f"no name for a file: {one_line(name, 80)!r}") from None
 
 
-def _ends_line(handle: int, size: int) -> bool:
-    return os.pread(handle, 1, size - 1) == b"\n"
-
-
-def _jsonable(value: object) -> object:
+def jsonable(value: object) -> object:
+    """What metadata.json has for a value that JSON does not know; TypeError for one that does not belong there."""
     if isinstance(value, frozenset | set):
         return sorted(value)
     if isinstance(value, Path):
@@ -273,6 +336,7 @@ class _Metadata(_Strict):
 
     schema_: Literal[1] = Field(alias="schema")
     campaign: dict[str, Any] = {}
+    repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS)] = 1
     topologies: dict[str, dict[str, Any]] = {}
     kernels: dict[str, _KernelSpec] = {}
     cells: tuple[_CellName, ...]
@@ -283,12 +347,14 @@ class _Metadata(_Strict):
 
 class _Boot(_Strict):
     event: Literal["boot"]
+    seq: int
     accelerator: str = ""
     boot_s: float | None = None
 
 
 class _Usage(_Strict):
     event: Literal["usage"]
+    seq: int
     peak: Annotated[int, Field(ge=0)]
     cpu_s: Annotated[float, Field(ge=0)]
     wait_s: Annotated[float, Field(ge=0)]
@@ -303,13 +369,16 @@ class _Mismatch(_Strict):
 
 class _Cell(_Strict):
     event: Literal["cell"]
+    seq: int
     status: CellStatus
     reason: str = ""
+    cause: Cause = Cause.LAB
     mismatches: tuple[_Mismatch, ...] = ()
 
 
 class _Run(_Strict):
     event: Literal["run"]
+    seq: int
     scenario: str
     attempt: Annotated[int, Field(ge=1)] = 1
     end: End
@@ -317,28 +386,35 @@ class _Run(_Strict):
     signal: str | None = None
     duration_s: float = 0.0
     ktap: Name
+    ktap_size: int | None = None
+    ktap_sha256: str = ""
     stderr: str = ""
     console_from: Annotated[int, Field(ge=0)] = 0
     console_to: Annotated[int, Field(ge=0)] = 0
     note: str = ""
     cases: tuple[str, ...] = ()
+    before: dict[str, int] | None = None
+    after: dict[str, int] | None = None
 
 
-_Event = Annotated[_Boot | _Usage | _Cell | _Run, Field(discriminator="event")]
-_EVENT: TypeAdapter[_Boot | _Usage | _Cell | _Run] = TypeAdapter(_Event)
+_Event = _Boot | _Usage | _Cell | _Run
+_EVENT: TypeAdapter[_Event] = TypeAdapter(Annotated[_Event, Field(discriminator="event")])
 
 
 def load(directory: Path) -> Evidence:
     """Everything a run left, from its directory alone; InputError when that is no run's."""
-    metadata, cells = _metadata(directory / "metadata.json")
+    metadata, cells, repeats = _metadata(directory / "metadata.json")
     return Evidence(
         metadata=metadata,
-        cells=tuple(_cell(directory, cell.topology, cell.kernel) for cell in cells),
+        cells=tuple(
+            _cell(directory, cell.topology, cell.kernel, repeat) for cell in cells for repeat in range(1, repeats + 1)
+        ),
         source=str(directory),
     )
 
 
-def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...]]:
+def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...], int]:
+    """metadata.json as it is, and of what is in it: the cells, and how often each was to run."""
     try:
         data = _regular(path, 0, MAX_METADATA + 1)
         if len(data) > MAX_METADATA:
@@ -356,36 +432,47 @@ def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...]]:
     except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number of thousands of digits
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise InputError(path, line, None, "expected JSON") from None
-    return raw, checked.cells
+    return raw, checked.cells, checked.repeat
 
 
-def _cell(directory: Path, topology: str, kernel: str) -> CellResult:
-    """One cell as its files have it. Where one of them cannot be read the cell is BROKEN, and the others stand."""
+def _cell(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
+    """One guest as its files have it. Where one of them cannot be read the cell is BROKEN, and the others stand."""
     try:
-        return _told(directory, topology, kernel)
+        return _told(directory, topology, kernel, repeat)
     except InfraError as error:
-        reason = f"its files cannot be read: {error}"
-        return CellResult(topology=topology, kernel=kernel, status=CellStatus.BROKEN, reason=reason)
+        return CellResult(
+            topology=topology,
+            kernel=kernel,
+            repeat=repeat,
+            status=CellStatus.BROKEN,
+            cause=Cause.DAMAGED,
+            reason=f"its files cannot be read: {error}",
+        )
 
 
-def _told(directory: Path, topology: str, kernel: str) -> CellResult:
-    """One cell from its journal: the last boot and the last verdict count, and every run."""
-    path = directory / "cells" / topology / kernel
-    events, damaged = _journal(path / "events.jsonl")
-    boot = next((event for event in reversed(events) if isinstance(event, _Boot)), _Boot(event="boot"))
-    unfinished = _Cell(event="cell", status=CellStatus.BROKEN, reason=NOT_DONE)
+def _told(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
+    """One guest from its journal: the last boot and the last verdict count, and every run.
+
+    With a damaged journal the cell is BROKEN, whatever it says: nobody knows what else it said.
+    """
+    path = directory / cell_path(topology, kernel, repeat)
+    events, damage = _journal(path / JOURNAL)
+    boot = next((event for event in reversed(events) if isinstance(event, _Boot)), _Boot(event="boot", seq=0))
+    unfinished = _Cell(event="cell", seq=0, status=CellStatus.BROKEN, reason=NOT_DONE, cause=Cause.INTERRUPTED)
     verdict = next((event for event in reversed(events) if isinstance(event, _Cell)), unfinished)
-    aside = f"{damaged} unreadable lines in its journal" if damaged else ""
+    status = CellStatus.BROKEN if damage else verdict.status
     return CellResult(
         topology=topology,
         kernel=kernel,
-        status=verdict.status,
+        repeat=repeat,
+        status=status,
+        cause=Cause.DAMAGED if damage else verdict.cause,
         accelerator=boot.accelerator,
         boot_s=boot.boot_s,
-        reason="; ".join(filter(None, (aside, verdict.reason))),
+        reason="; ".join(filter(None, (damage, verdict.reason))),
         mismatches=tuple(Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches),
         runs=tuple(_run(path, event) for event in events if isinstance(event, _Run)),
-        console="" if verdict.status is CellStatus.OK else _console_tail(path / "console.log"),
+        console="" if status is CellStatus.OK else _console_tail(path / "console.log"),
         usage=_total([event for event in events if isinstance(event, _Usage)]),
     )
 
@@ -396,21 +483,38 @@ def _total(events: Sequence[_Usage]) -> Usage | None:
     return reduce(operator.add, each) if each else None
 
 
-def _journal(path: Path) -> tuple[list[_Boot | _Usage | _Cell | _Run], int]:
-    """Events of a journal and how many of its lines are damaged; the torn last line of a killed lab is not counted."""
-    raw = _slice(path, 0, MAX_JOURNAL)
-    *lines, _ = raw.split(b"\n")
-    events: list[_Boot | _Usage | _Cell | _Run] = []
-    damaged = 0
-    for line in lines:
+def _journal(path: Path) -> tuple[list[_Event], str]:
+    """Events of a journal, and in what it is damaged (empty: it is whole).
+
+    The torn last line of a killed lab is no damage: whatever it was to say had not happened yet for anybody else.
+    """
+    *lines, _ = _slice(path, 0, MAX_JOURNAL).split(b"\n")
+    events: list[_Event] = []
+    unreadable = missing = 0
+    for number, line in enumerate(lines, start=1):
         try:
-            events.append(_EVENT.validate_json(line))
-        except ValidationError:
-            damaged += bool(line.strip())
-    return events, damaged
+            event = _EVENT.validate_json(line if _sound(line) else b"")
+        except ValueError:
+            unreadable += bool(line.strip())
+            continue
+        events.append(event)
+        missing = max(missing, event.seq - number)
+    parts = [f"{unreadable} unreadable lines in its journal"] if unreadable else []
+    parts += [f"{missing} lines missing from its journal"] if missing else []
+    return events, "; ".join(parts)
+
+
+def _sound(line: bytes) -> bool:
+    """Whether a line is what its check sum was made of."""
+    sealed = _SEAL.fullmatch(line)
+    return sealed is not None and zlib.crc32(sealed[1]) == int(sealed[2], 16)
 
 
 def _run(path: Path, event: _Run) -> Run:
+    try:
+        said, damage = _slice(path / event.ktap, 0, MAX_KTAP + 1), ""
+    except InfraError as error:
+        said, damage = b"", str(error)
     return Run(
         scenario=event.scenario,
         attempt=event.attempt,
@@ -418,12 +522,29 @@ def _run(path: Path, event: _Run) -> Run:
         status=event.status,
         signal=event.signal,
         duration_s=event.duration_s,
-        ktap=_text(_slice(path / event.ktap, 0, MAX_KTAP)),
+        ktap=_text(said[:MAX_KTAP]),
         stderr=event.stderr,
         console=Console(path / "console.log").text(event.console_from, event.console_to),
         note=event.note,
         cases=event.cases,
+        before=event.before,
+        after=event.after,
+        damage=damage or _damage(path, event, said),
     )
+
+
+def _damage(path: Path, event: _Run, said: bytes) -> str:
+    """In what the files of a run are not what was written; empty when they are whole, or nobody knows."""
+    if event.ktap_size is None:
+        return ""
+    if len(said) != event.ktap_size:
+        return f"{event.ktap} has {len(said)} bytes, {event.ktap_size} were written"
+    if hashlib.sha256(said).hexdigest() != event.ktap_sha256:
+        return f"{event.ktap} is not what was written"
+    size = Console(path / "console.log").size()
+    if size < event.console_to:
+        return f"console.log has {size} bytes, {event.console_to} were written"
+    return ""
 
 
 def _console_tail(path: Path) -> str:

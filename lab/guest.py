@@ -30,6 +30,8 @@ BOOT_S = 9.0
 """On real hardware, from power-on to the ready line; scaled by the accelerator."""
 CONNECT_S = 3.0
 FACTS_S = 3.0
+ANSWER_S = 3.0
+"""How long a guest in which a deadline passed may take to answer before it counts as hung itself."""
 PUSH_S = 6.0
 LATE_CONSOLE_S = 0.3
 """How long to wait for the console's last words after a connection died: the oops arrives after the connection ends."""
@@ -141,11 +143,23 @@ class Guest:
         )
         if ended.end is End.DEADLINE and self.domain.stopped():
             return replace(ended, end=End.QEMU_DEAD, note=f"{ended.note}: it was stopped by a signal")
+        if ended.end is End.DEADLINE and not self._answers():
+            ended = replace(ended, end=self.watch() or End.UNRESPONSIVE)
         if ended.end in (End.LOST, End.PANIC, End.QEMU_DEAD):
             self._wait_for_last_words()
             if ended.end is End.LOST and (gone := self.watch()):
                 return replace(ended, end=gone)
         return ended
+
+    def _answers(self) -> bool:
+        """Whether the guest still does what it is told: to show on its console what is blocked and what is running."""
+        ended = self.connection.run(
+            "for key in w l; do echo $key > /proc/sysrq-trigger; done",
+            deadline=self._deadline(ANSWER_S, "a sign of life"),
+            limit=MAX_FACTS,
+            watch=self.watch,
+        )
+        return ended.end is End.EXITED
 
     def describe(self) -> Description:
         """What is run, for the evidence."""

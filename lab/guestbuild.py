@@ -47,11 +47,24 @@ def build(
 
     Where two have a file of one name, the first one's counts. BuildError with the compiler's words.
     """
-    chain = toolchain.find(arch)
-    sets = [_build_set(chain, each, cache, progress) for each in (data.scenarios() if sources is None else sources)]
+    chain, directories = toolchain.find(arch), _directories(sources)
+    sets = [_build_set(chain, each, cache, progress) for each in directories]
     programs = {name: path for each in reversed(sets) for name, path in each.programs.items()}
-    key = sets[0].key if len(sets) == 1 else digest(*(each.key for each in sets))
-    return GuestTests(programs=MappingProxyType(programs), key=key)
+    return GuestTests(programs=MappingProxyType(programs), key=_key(chain, directories))
+
+
+def key_of(arch: Arch, *, sources: Sequence[Path] | None = None) -> str:
+    """The key of what `build` gives, without building it."""
+    return _key(toolchain.find(arch), _directories(sources))
+
+
+def _directories(sources: Sequence[Path] | None) -> Sequence[Path]:
+    return data.scenarios() if sources is None else sources
+
+
+def _key(chain: Toolchain, directories: Sequence[Path]) -> str:
+    keys = [_set_key(chain, each) for each in directories]
+    return keys[0] if len(keys) == 1 else digest(*keys)
 
 
 def _build_set(chain: Toolchain, directory: Path, cache: Cache, progress: Progress) -> GuestTests:

@@ -7,16 +7,18 @@ changes that:
     end of the program              the case that was running         the cases after it
     exited without all results      BROKEN no result line             BROKEN not reached
     killed by a signal              CRASH                             BROKEN not reached
-    deadline                        HANG                              BROKEN not reached
+    deadline, guest answers or not  HANG                              BROKEN not reached
     panic or reboot on the console  CRASH                             BROKEN not reached
     flood, connection lost, QEMU    BROKEN                            BROKEN not reached
     not run                         BROKEN                            BROKEN
+    files damaged since             BROKEN                            BROKEN
 
 The case that was running is the first declared one without a result line. When there is none (everything was reported
 and then the program came to a bad end) the verdict goes to a case of its own, `<scenario>.run`, and so does every
 contradiction of the run as a whole: no plan, a plan for another number of cases, an exit status that does not fit.
-What the kernel said on the console during the run, where no case can be blamed for it, is `<scenario>.console`. These
-two exist only when something is wrong.
+What the kernel said on the console during the run, where no case can be blamed for it, is `<scenario>.console`; memory
+that did not come back, where no case says that it kept it, is `<scenario>.leak`. These three exist only when something
+is wrong.
 """
 
 from __future__ import annotations
@@ -26,13 +28,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lab import ktap, oops
+from lab import books, ktap, oops
 from lab.ktap import Flaw
-from lab.outcome import Case, CellResult, CellStatus, End, Expected, Outcome, Record, Run, met
+from lab.outcome import Case, Cause, CellResult, CellStatus, End, Expected, Outcome, Record, Run, met
 from lab.untrusted import excerpt, one_line
 
 RUN = "run"
 CONSOLE = "console"
+LEAK = "leak"
+SYNTHETIC = frozenset({RUN, CONSOLE, LEAK})
+"""Cases that exist only where something is wrong."""
 MAX_UNDECLARED = 20
 MAX_EXCERPT_LINES = 60
 
@@ -45,6 +50,7 @@ class _Finding:
     """What became of one case: the outcome, why in words, and the evidence."""
 
     outcome: Outcome
+    cause: Cause
     reason: str
     evidence: tuple[str, ...] = ()
     duration_s: float | None = None
@@ -62,8 +68,12 @@ def judge_cell(cell: CellResult, cases: Mapping[str, Sequence[Case]], provides: 
         mine = [run for run in runs if run.scenario == scenario]
         if not mine:
             records += _never_ran(cell, declared, provides)
+        told: list[Record] = []
         for run in mine:
-            records += judge_run(cell.topology, cell.kernel, run, declared, provides)
+            told += judge_run(cell.topology, cell.kernel, run, declared, provides)
+        records += told
+        lost = {case.name for case in declared} - {record.case for record in told}
+        records += _never_ran(cell, [case for case in declared if mine and case.name in lost], provides)
     return settle(records)
 
 
@@ -91,7 +101,8 @@ def judge_run(
 def settle(records: Iterable[Record]) -> tuple[Record, ...]:
     """One record per case: of several attempts the first with a verdict that is not met, else the last with any.
 
-    An attempt without evidence (BROKEN) gives way to one with some; a crash that did not come again stays a crash.
+    An attempt without evidence (BROKEN) gives way to one with some, and one that was not reached to one that was; a
+    crash that did not come again stays a crash.
     """
     attempts: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in records:
@@ -102,12 +113,65 @@ def settle(records: Iterable[Record]) -> tuple[Record, ...]:
 def _decisive(attempts: Sequence[Record]) -> Record:
     told = [record for record in attempts if record.outcome is not Outcome.BROKEN]
     bad = [record for record in told if record.met is False]
-    return (bad or told[-1:] or attempts)[0]
+    reached = [record for record in attempts if record.cause is not Cause.NOT_REACHED]
+    return (bad or told[-1:] or reached or attempts)[0]
+
+
+def agree(repeats: Sequence[Sequence[Record]]) -> tuple[Record, ...]:
+    """One record per case of a cell that was run several times: FLAKY where its repeats do not agree.
+
+    What the lab failed to find out in one repeat (BROKEN) is no disagreement: it stays BROKEN, unless the other repeats
+    agree on a verdict that is not met.
+    """
+    tables = [{(record.scenario, record.case): record for record in records} for records in repeats]
+    scenarios = {name: place for place, name in enumerate(dict.fromkeys(name for table in tables for name, _ in table))}
+    labels = dict.fromkeys(label for table in tables for label in table)
+    ran = [{record.scenario for record in records if record.outcome is not Outcome.BROKEN} for records in repeats]
+    ordered = sorted(labels, key=lambda label: scenarios[label[0]])
+    return tuple(_agreed(label, tables, ran) for label in ordered)
+
+
+def _agreed(
+    label: tuple[str, str], tables: Sequence[Mapping[tuple[str, str], Record]], ran: Sequence[frozenset[str] | set[str]]
+) -> Record:
+    """The record of one case over all repeats. A synthetic case that is not there was well, where its scenario ran."""
+    there = [(number, table[label]) for number, table in enumerate(tables, start=1) if label in table]
+    counts = Counter(record.outcome for _, record in there)
+    if label[1] in SYNTHETIC:
+        counts[Outcome.PASS] += sum(
+            label not in table and label[0] in known for table, known in zip(tables, ran, strict=True)
+        )
+    counts += Counter()  # without zeros
+    first = {outcome: next((each for each in there if each[1].outcome is outcome), None) for outcome in counts}
+    verdicts = [outcome for outcome in counts if outcome is not Outcome.BROKEN]
+    listed = tuple(sorted(counts.items(), key=lambda item: -item[1]))
+    if len(verdicts) > 1:
+        return _flaky(there[0][1], listed, [found for found in first.values() if found])
+    told = first.get(verdicts[0]) if verdicts else None
+    broken = first.get(Outcome.BROKEN)
+    _, chosen = told if told and (told[1].met is False or not broken) else broken or there[0]
+    return replace(chosen, counts=listed)
+
+
+def _flaky(like: Record, counts: tuple[tuple[Outcome, int], ...], found: Sequence[tuple[int, Record]]) -> Record:
+    said = ", ".join(f"{number} {outcome}" for outcome, number in counts)
+    lines = [f"repeats do not agree: {said}"]
+    for number, record in found:
+        lines += [f"{record.outcome} in repeat {number}: {record.reason}", *record.excerpt.split("\n")[1:20]]
+    return replace(
+        like,
+        outcome=Outcome.FLAKY,
+        cause=Cause.FLAKY,
+        met=False,
+        counts=counts,
+        excerpt=excerpt(lines, max_lines=MAX_EXCERPT_LINES),
+    )
 
 
 def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[str]) -> list[Record]:
     """Records of a scenario that was never started in this cell."""
-    found = _Finding(outcome=Outcome.BROKEN, reason=_why_never(cell), evidence=cell_evidence(cell))
+    reason, cause = _why_never(cell), cause_of(cell)
+    found = _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason, evidence=cell_evidence(cell))
     return [
         _record(
             found,
@@ -120,6 +184,12 @@ def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[s
         )
         for case in declared
     ]
+
+
+def cause_of(cell: CellResult) -> Cause:
+    """Why cases of a cell could not be run."""
+    known = {CellStatus.INVALID: Cause.INVALID, CellStatus.NO_BOOT: Cause.NO_BOOT, CellStatus.OK: Cause.INTERRUPTED}
+    return known.get(cell.status, cell.cause)
 
 
 def _why_never(cell: CellResult) -> str:
@@ -157,16 +227,26 @@ def _record(
         met=met(found.outcome, expected),
         duration_s=found.duration_s,
         attempt=attempt,
+        cause=found.cause,
         excerpt=excerpt([reason, *evidence], max_lines=MAX_EXCERPT_LINES),
     )
 
 
 _ENDS = {
-    End.DEADLINE: (Outcome.HANG, "deadline: the program still ran {when} ({duration:.1f} s)"),
-    End.SIGNALLED: (Outcome.CRASH, "the program was killed by SIG{signal} {when}"),
-    End.FLOODED: (Outcome.BROKEN, "flood: the program wrote more than the lab keeps {when}"),
-    End.LOST: (Outcome.BROKEN, "the SSH connection was lost {when}"),
-    End.QEMU_DEAD: (Outcome.BROKEN, "the emulator's process ended {when}"),
+    End.DEADLINE: (
+        Outcome.HANG,
+        Cause.TEST_HANG,
+        "deadline: the program still ran {when} ({duration:.1f} s), in a guest that still answered",
+    ),
+    End.UNRESPONSIVE: (
+        Outcome.HANG,
+        Cause.KERNEL_HANG,
+        "deadline: the guest did not answer any more {when} ({duration:.1f} s)",
+    ),
+    End.SIGNALLED: (Outcome.CRASH, Cause.SIGNAL, "the program was killed by SIG{signal} {when}"),
+    End.FLOODED: (Outcome.BROKEN, Cause.FLOOD, "flood: the program wrote more than the lab keeps {when}"),
+    End.LOST: (Outcome.BROKEN, Cause.SSH_LOST, "the SSH connection was lost {when}"),
+    End.QEMU_DEAD: (Outcome.BROKEN, Cause.QEMU_DEAD, "the emulator's process ended {when}"),
 }
 
 
@@ -189,16 +269,21 @@ class _Judgement:
         self.run = run = _as_signalled(run)
         self.declared = [case.name for case in declared]
         self.document = ktap.parse(run.ktap)
-        self.reports = tuple(report for report in oops.scan(run.console) if not report.kind.provoked)
+        every = oops.scan(run.console)
+        self.victims = tuple(report for report in every if report.kind in _OOM_KILLS)
+        self.reports = tuple(report for report in every if not report.kind.provoked)
         self.found: dict[str, _Finding] = {}
+        self.told: set[oops.Finding] = set()
+        """Reports that a case carries the blame for."""
         self.blamed = False
         """A case carries the blame for the kernel's death."""
 
     def findings(self) -> dict[str, _Finding]:
         """Declared cases in their order, then undeclared ones, then RUN and CONSOLE where there is need."""
+        if self.run.damage:
+            return self._all_broken(Cause.DAMAGED, f"the evidence is damaged: {self.run.damage}")
         if self.run.end is End.NOT_RUN:
-            why = f"not run: {self.run.note or 'no reason given'}"
-            return {name: _Finding(outcome=Outcome.BROKEN, reason=why) for name in self.declared}
+            return self._all_broken(Cause.NO_GUEST, f"not run: {self.run.note or 'no reason given'}")
         results: dict[str, list[ktap.Result]] = {}
         for result in self.document.results:
             results.setdefault(result.name, []).append(result)
@@ -207,8 +292,11 @@ class _Judgement:
         told = {name: self._told(results[name]) for name in self.declared if name in results}
         ordered = {name: told.get(name) or self.found.pop(name) for name in self.declared}
         ordered |= self._undeclared({name: results[name] for name in results if name not in ordered})
-        ordered |= self.found | self._contradictions(missing) | self._console()
+        ordered |= self.found | self._contradictions(missing) | self._console() | self._leak(ordered)
         return ordered
+
+    def _all_broken(self, cause: Cause, reason: str) -> dict[str, _Finding]:
+        return {name: _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason) for name in self.declared}
 
     # Result lines.
 
@@ -217,13 +305,33 @@ class _Judgement:
         first = results[0]
         if len(results) > 1:
             said = ", then ".join(_as_said(result) for result in results[:4])
-            return _Finding(outcome=Outcome.BROKEN, reason=f"{len(results)} result lines for one case: {said}")
-        outcome, reason = _verdict(first)
+            why = f"{len(results)} result lines for one case: {said}"
+            return _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=why)
+        outcome, cause, reason = _verdict(first)
         evidence = first.diagnostics
+        if cause is Cause.SIGNAL:
+            cause = self._killer(reason)
         if outcome in (Outcome.CRASH, Outcome.HANG):
-            evidence = (*evidence, *_reports(self.reports))
+            evidence = (*evidence, *_reports(self._beside(cause)))
         duration = None if first.duration_ms is None else first.duration_ms / 1000
-        return _Finding(outcome=outcome, reason=reason, evidence=evidence, duration_s=duration)
+        return _Finding(outcome=outcome, cause=cause, reason=reason, evidence=evidence, duration_s=duration)
+
+    def _killer(self, reason: str) -> Cause:
+        """What a deadly signal came from: the kernel's own fault, the OOM killer, or somebody who sent it."""
+        fault = next((report for report in self.reports if report.kind in _KILL_TASKS), None)
+        if fault:
+            return Cause[fault.kind.name]
+        mine = [report for report in self.victims if f"({self.run.scenario[:15]})" in report.title]
+        if not mine or "signal=9 " not in reason:
+            return Cause.SIGNAL
+        self.told.update(mine)
+        return Cause[mine[0].kind.name]
+
+    def _beside(self, cause: Cause) -> list[oops.Finding]:
+        """The kernel's reports that belong to a case: not other processes' ends by the OOM killer."""
+        if cause in (Cause.OOM_KILL, Cause.CONTAINED_OOM):
+            return list(self.victims)
+        return [report for report in self.reports if report.kind not in _OOM_KILLS]
 
     def _undeclared(self, results: Mapping[str, Sequence[ktap.Result]]) -> dict[str, _Finding]:
         """Results of cases that nobody declared: somebody else is talking, or the program is another one."""
@@ -231,6 +339,7 @@ class _Judgement:
         found = {
             one_line(name, 80) or "(no name)": _Finding(
                 outcome=Outcome.BROKEN,
+                cause=Cause.CONTRADICTION,
                 reason=f"not declared: the program reports a case that its --list does not have: {_as_said(said[0])}",
                 evidence=said[0].diagnostics,
             )
@@ -238,7 +347,7 @@ class _Judgement:
         }
         if len(results) > len(kept):
             more = f"{len(results) - len(kept)} more results of cases that were not declared"
-            found["(more)"] = _Finding(outcome=Outcome.BROKEN, reason=more)
+            found["(more)"] = _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=more)
         return found
 
     # Missing result lines.
@@ -247,18 +356,19 @@ class _Judgement:
         """Give every declared case without a result its verdict, or the run one when it ended badly after them all."""
         plan = self.document.plan
         if missing and plan and plan.skip is not None and plan.count == 0 and self._ended_well():
-            skip = _Finding(outcome=Outcome.SKIP, reason=plan.skip or "the program skipped all of its cases")
+            why = plan.skip or "the program skipped all of its cases"
+            skip = _Finding(outcome=Outcome.SKIP, cause=Cause.SKIPPED, reason=why)
             self.found.update(dict.fromkeys(missing, skip))
             return
         if not missing and self._ended_well():
             return
         culprit, *others = [*missing, *([] if missing else [RUN])]
-        outcome, words = self._end(culprit)
-        self.found[culprit] = _Finding(outcome=outcome, reason=words, evidence=self._last_words())
+        outcome, cause, words = self._end(culprit)
+        self.found[culprit] = _Finding(outcome=outcome, cause=cause, reason=words, evidence=self._last_words())
         self.blamed = outcome is Outcome.CRASH and self._deadly() is not None
         for name in others:
             reason = f"not reached: {culprit}: {words}"
-            self.found[name] = _Finding(outcome=Outcome.BROKEN, reason=reason)
+            self.found[name] = _Finding(outcome=Outcome.BROKEN, cause=Cause.NOT_REACHED, reason=reason)
 
     def _ended_well(self) -> bool:
         return self.run.end is End.EXITED and self.run.status in (0, 1) and not self._deadly()
@@ -266,19 +376,21 @@ class _Judgement:
     def _deadly(self) -> oops.Finding | None:
         return next((report for report in self.reports if report.kind.deadly), None)
 
-    def _end(self, culprit: str) -> tuple[Outcome, str]:
-        """How the run ended, as an outcome and words for the case that was running."""
+    def _end(self, culprit: str) -> tuple[Outcome, Cause, str]:
+        """How the run ended, as an outcome, its cause and words for the case that was running."""
         run, dead = self.run, self._deadly()
         when = "after its last result" if culprit == RUN else self._while()
         note = f"; {run.note}" if run.note else ""
         if dead or run.end is End.PANIC:
-            return Outcome.CRASH, f"the kernel died {when}: {dead or 'panic'}{self._cause(dead)}{note}"
+            words = f"the kernel died {when}: {dead or 'panic'}{self._before(dead)}{note}"
+            return Outcome.CRASH, Cause[dead.kind.name] if dead else Cause.PANIC, words
         if run.end is End.EXITED:
-            return Outcome.BROKEN, f"{self._exit_words(culprit)}{note}"
-        outcome, words = _ENDS[run.end]
-        return outcome, f"{words.format(when=when, signal=run.signal or '?', duration=run.duration_s)}{note}"
+            return Outcome.BROKEN, Cause.NO_RESULT, f"{self._exit_words(culprit)}{note}"
+        outcome, cause, words = _ENDS[run.end]
+        words = words.format(when=when, signal=run.signal or "?", duration=run.duration_s)
+        return outcome, self._killer("signal=9 ") if run.signal == "KILL" else cause, f"{words}{note}"
 
-    def _cause(self, dead: oops.Finding | None) -> str:
+    def _before(self, dead: oops.Finding | None) -> str:
         """The first thing that the kernel complained about before it died, in words."""
         before = [report for report in self.reports if dead and report.line < dead.line]
         return f", after {min(before, key=lambda report: report.line)}" if before else ""
@@ -304,8 +416,9 @@ class _Judgement:
         """Evidence for a bad end: what the case, stderr and the kernel said last."""
         stderr = [f"stderr: {line}" for line in self.run.stderr.splitlines()[-6:]]
         console = _reports(self.reports)
-        if not console and self.run.end is not End.EXITED and self.run.console.strip():
-            console = ("console ended with:", *oops.tail(self.run.console))
+        late = self.run.end in (End.DEADLINE, End.UNRESPONSIVE)  # what is blocked was shown last
+        if (late or not console) and self.run.end is not End.EXITED and self.run.console.strip():
+            console = (*console, "console ended with:", *oops.tail(self.run.console))
         return (*self.document.trailing[-10:], *stderr, *console)
 
     # The run as a whole.
@@ -321,8 +434,8 @@ class _Judgement:
         if not wrong:
             return {}
         others = [str(defect) for defect in self.document.defects if defect.flaw not in _GRAVE]
-        found = _Finding(outcome=Outcome.BROKEN, reason=wrong[0], evidence=(*wrong[1:], *others))
-        return {RUN: found}
+        evidence = (*wrong[1:], *others)
+        return {RUN: _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=wrong[0], evidence=evidence)}
 
     def _wrong_plan(self) -> list[str]:
         plan, count = self.document.plan, len(self.declared)
@@ -339,39 +452,75 @@ class _Judgement:
         return [f"exit status {status} does not fit the results: {failed} not ok"]
 
     def _console(self) -> dict[str, _Finding]:
-        """CONSOLE, CRASH, when the kernel complained and no case carries the blame."""
-        if not self.reports or self.blamed:
+        """CONSOLE, CRASH, when the kernel complained (or tainted itself silently) and no case carries the blame."""
+        taint = books.taint(self.run.before, self.run.after)
+        reports = tuple(report for report in self.reports if report not in self.told)
+        if self.blamed or not (reports or taint):
             return {}
-        reason = f"the kernel complained during {self.run.scenario}: {self.reports[0]}"
-        if len(self.reports) > 1:
-            kinds = Counter(str(report.kind) for report in self.reports)
+        if not reports:
+            reason = f"the kernel was tainted during {self.run.scenario} ({taint}), without a word on the console"
+            found = _Finding(outcome=Outcome.CRASH, cause=Cause.TAINT, reason=reason, evidence=self._tainted())
+            return {CONSOLE: found}
+        first = reports[0]
+        reason = f"the kernel complained during {self.run.scenario}: {first}"
+        if len(reports) > 1:
+            kinds = Counter(str(report.kind) for report in reports)
             reason += f" (in all: {', '.join(f'{count} {kind}' for kind, count in kinds.items())})"
-        return {CONSOLE: _Finding(outcome=Outcome.CRASH, reason=reason, evidence=_reports(self.reports))}
+        evidence = (*self._tainted(), *_reports(reports))
+        return {
+            CONSOLE: _Finding(outcome=Outcome.CRASH, cause=Cause[first.kind.name], reason=reason, evidence=evidence)
+        }
+
+    def _tainted(self) -> tuple[str, ...]:
+        """Which cases say that the kernel became tainted under them."""
+        said = ((result.name, line) for result in self.document.results for line in result.diagnostics)
+        return tuple(f"{one_line(name, 80)}: {line}" for name, line in said if line.startswith("taint:"))
+
+    def _leak(self, told: Mapping[str, _Finding]) -> dict[str, _Finding]:
+        """LEAK, when memory did not come back and no case says that it was its own."""
+        if self.run.before is None or self.run.after is None:
+            return {}
+        lost = books.leaks(self.run.before, self.run.after)
+        if not lost or any(found.outcome is Outcome.LEAK for found in told.values()):
+            return {}
+        reason = f"left behind by {self.run.scenario}: {'; '.join(lost)}"
+        moved = [f"{name}: {was} -> {self.run.after.get(name)}" for name, was in self.run.before.items()]
+        return {LEAK: _Finding(outcome=Outcome.LEAK, cause=Cause.LEAK, reason=reason, evidence=tuple(moved))}
 
 
+_OOM_KILLS = (oops.Kind.OOM_KILL, oops.Kind.CONTAINED_OOM)
+_KILL_TASKS = (oops.Kind.KASAN, oops.Kind.OOPS, oops.Kind.BUG)
+"""Reports after which the kernel ends the task that ran into them."""
 _NO_VERDICT = ("SKIP", "TODO", "XFAIL")
 _NO_RESULT = {
-    "TIMEOUT": (Outcome.HANG, "time-out of the case"),
-    "CRASH": (Outcome.CRASH, "killed"),
-    "ERROR": (Outcome.BROKEN, "set-up failed"),
+    "TIMEOUT": (Outcome.HANG, Cause.TEST_HANG, "time-out of the case"),
+    "CRASH": (Outcome.CRASH, Cause.SIGNAL, "killed"),
+    "ERROR": (Outcome.BROKEN, Cause.SET_UP, "set-up failed"),
+    "LEAK": (Outcome.LEAK, Cause.LEAK, "left behind"),
 }
 
 
-def _verdict(result: ktap.Result) -> tuple[Outcome, str]:
-    """Outcome and words of one result line."""
+def _verdict(result: ktap.Result) -> tuple[Outcome, Cause, str]:
+    """Outcome, cause and words of one result line."""
     directive, reason = result.directive, result.reason
     if directive == "SKIP":
-        return Outcome.SKIP, reason or "no reason given"
+        return Outcome.SKIP, Cause.SKIPPED, reason or "no reason given"
     if directive in _NO_VERDICT:
-        return Outcome.SKIP, f"{directive}: {reason}" if reason else directive
+        return Outcome.SKIP, Cause.SKIPPED, f"{directive}: {reason}" if reason else directive
     if directive in _NO_RESULT:
-        outcome, words = _NO_RESULT[directive]
+        outcome, cause, words = _NO_RESULT[directive]
         if result.ok:
-            return Outcome.BROKEN, f"contradiction: {_as_said(result)}"
-        return outcome, f"{words}: {reason}" if reason else words
+            return Outcome.BROKEN, Cause.CONTRADICTION, f"contradiction: {_as_said(result)}"
+        if directive == "TIMEOUT" and _UNKILLABLE.search(reason):
+            cause = Cause.UNKILLABLE
+        return outcome, cause, f"{words}: {reason}" if reason else words
     if result.ok:
-        return Outcome.PASS, "ok"
-    return Outcome.FAIL, _assertion(result.diagnostics) or "not ok"
+        return Outcome.PASS, Cause.PASSED, "ok"
+    return Outcome.FAIL, Cause.FAILED, _assertion(result.diagnostics) or "not ok"
+
+
+_UNKILLABLE = re.compile(r"state=\S* unkillable\b")
+"""lab.h's words for a process that its SIGKILL did not end."""
 
 
 def _assertion(diagnostics: Sequence[str]) -> str:
@@ -392,4 +541,11 @@ def _as_said(result: ktap.Result) -> str:
 def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:
     """The console's relevant lines, under a heading per report, in the order they came: the first is the cause."""
     first = sorted(reports, key=lambda report: report.line)[:4]
-    return tuple(line for report in first for line in (f"console, {report.kind}:", *(f"  {x}" for x in report.lines)))
+    return tuple(line for report in first for line in _told(report))
+
+
+def _told(report: oops.Finding) -> tuple[str, ...]:
+    """One report. Its stack is told by functions: the lab keeps no vmlinux that could tell their lines."""
+    shown = report.stack if report.kind not in _OOM_KILLS else ()  # always the same way into the OOM killer
+    stack = (f"  stack: {' < '.join(shown)} (not decoded: no vmlinux)",) if len(shown) > 1 else ()
+    return (f"console, {report.kind}:", *stack, *(f"  {line}" for line in report.lines))

@@ -8,7 +8,7 @@ The grammar that is accepted (indentation or a `# ` before every line of a neste
     plan       = "1.." N [ "# SKIP " reason ]
     line       = result | diagnostic | bail-out | nested document | junk
     result     = ("ok" | "not ok") [" " N] [" -"] [" " name] [ "# " directive [" " reason] ]
-    directive  = "SKIP" | "TODO" | "XFAIL" | "TIMEOUT" | "ERROR" | "CRASH"      (the last is the lab's own)
+    directive  = "SKIP" | "TODO" | "XFAIL" | "TIMEOUT" | "ERROR" | "CRASH" | "LEAK"   (the last two: the lab's own)
     diagnostic = "# " text                    belongs to the next result line of its level
     duration   = "# duration_ms=" number      a diagnostic that is understood
     bail-out   = "Bail out!" [" " reason]
@@ -37,7 +37,7 @@ KEEP_FIRST, KEEP_LAST = 30, 30
 _VERSION = re.compile(r"K?TAP version \d{1,9}\s*")
 _PLAN = re.compile(r"1\.\.(\d{1,9})\s*(?:#\s*SKIP\b:?\s*(.*))?", re.IGNORECASE)
 _RESULT = re.compile(r"(ok|not ok)(?:\s+(\d{1,9}))?(?=\s|$)(?:\s+-(?=\s|$))?\s*(.*)")
-_DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|TODO|XFAIL|TIMEOUT|ERROR|CRASH)\b:?\s*(.*)$", re.IGNORECASE)
+_DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|TODO|XFAIL|TIMEOUT|ERROR|CRASH|LEAK)\b:?\s*(.*)$", re.IGNORECASE)
 _BAIL_OUT = re.compile(r"Bail out!\s*(.*)", re.IGNORECASE)
 _SUBTEST = re.compile(r"# Subtest:? ?(.*)")
 _NESTED = re.compile(r"( {1,8}|\t|# )(?:K?TAP version \d{1,9}\s*|# Subtest:? ?.*)")

@@ -18,6 +18,7 @@ from lab.untrusted import one_line, printable
 MAX_FINDINGS = 40
 MAX_LINES = 60
 MAX_LINE = 240
+MAX_FRAMES = 12
 SCAN_LINE = 1024
 """Only so much of a line is looked at."""
 
@@ -67,13 +68,34 @@ class Finding:
         told = self.kind.lower() in self.title.lower()
         return self.title + times if told else f"{self.kind}: {self.title}{times}"
 
+    @property
+    def stack(self) -> tuple[str, ...]:
+        """The functions of the first stack in it, innermost first, without those that only print it."""
+        frames: list[str] = []
+        for line in self.lines:
+            frame = _FRAME.match(line)
+            if frame and frame[1] not in _PRINTERS and frame[1] not in frames[-1:]:
+                frames.append(frame[1])
+            if frames and _STACK_ENDS.match(line):
+                break
+        return tuple(frames[:MAX_FRAMES])
+
+
+# x86 names the innermost function behind RIP, arm64 behind pc; guesses of the unwinder (`? `) are left out.
+_FRAME = re.compile(r"\s*(?:RIP: [0-9a-f]{4}:|pc : |NIP \[[0-9a-f]+\] )?([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
+_STACK_ENDS = re.compile(r"\s*</TASK>|Code: |Mem-Info:|Freed by task|Allocated by task")
+_PRINTERS = frozenset({"dump_backtrace", "show_stack", "dump_stack_lvl", "dump_stack", "show_regs"})
 
 # Matched at the start of a message; the first that fits decides.
 _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(pattern))
     for kind, pattern in (
         (Kind.PANIC, r"Kernel panic - not syncing"),
-        (Kind.REBOOT, r"Linux version \d|reboot: (?:Restarting system|Power down|System halted)|SeaBIOS \(version"),
+        (
+            Kind.REBOOT,
+            r"Linux version \d|reboot: (?:Restarting system|Power down|System halted)|SeaBIOS \(version"
+            r"|sysrq: (?:Resetting|Power Off)",
+        ),
         (Kind.KASAN, r"BUG: (?:KASAN|KFENCE|KMSAN|KCSAN): "),
         (Kind.UBSAN, r"UBSAN: "),
         (Kind.SOFT_LOCKUP, r"(?:watchdog: )?BUG: soft lockup"),
@@ -104,8 +126,8 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
 )
 # Any title holds one of these, so that other lines cost one cheap search.
 _HINT = re.compile(
-    r"panic|PANIC|cut here|Linux version|reboot:|SeaBIOS|BUG|UBSAN|LOCKUP|WARNING|INFO:|rcu:|Unable|Internal error"
-    r"|Oops|fault|\[#|Insufficient|Unhandled|Bad mode|tried to|VM_FAULT_OOM|ut of memory|oom-kill"
+    r"panic|PANIC|cut here|Linux version|reboot:|sysrq:|SeaBIOS|BUG|UBSAN|LOCKUP|WARNING|INFO:|rcu:|Unable"
+    r"|Internal error|Oops|fault|\[#|Insufficient|Unhandled|Bad mode|tried to|VM_FAULT_OOM|ut of memory|oom-kill"
 )
 _STAMP = re.compile(r"\[\s*\d{1,8}\.\d{6}\](?:\[\s*[TC]\d{1,8}\])? ?")
 _END = re.compile(r"---\[ end ")

@@ -20,7 +20,64 @@ class Outcome(StrEnum):
     SKIP = "SKIP"
     CRASH = "CRASH"  # killed by a signal it did not expect, or the kernel oopsed or panicked under it
     HANG = "HANG"  # did not end by its deadline
+    LEAK = "LEAK"  # ended, but memory it had taken did not come back
+    FLAKY = "FLAKY"  # repeats of the same case do not agree
     BROKEN = "BROKEN"  # the lab's own fault, or no evidence at all
+
+
+class Cause(StrEnum):
+    """Why an outcome is what it is: a closed vocabulary for programs; `Record.reason` says it in words."""
+
+    PASSED = "passed"
+    FAILED = "failed"  # an assertion of the case did not hold
+    SKIPPED = "skipped"
+
+    # CRASH: of the program, or of the kernel under it (the names of lab/oops.py's kinds).
+    SIGNAL = "signal"  # killed by a signal it did not expect; the reason names it
+    PANIC = "panic"
+    REBOOT = "reboot"  # the guest restarted or switched itself off
+    OOPS = "oops"
+    BUG = "bug"
+    KASAN = "kasan"
+    UBSAN = "ubsan"
+    LOCKDEP = "lockdep"
+    HARD_LOCKUP = "hard-lockup"
+    SOFT_LOCKUP = "soft-lockup"
+    RCU_STALL = "rcu-stall"
+    HUNG_TASK = "hung-task"
+    WARNING = "warning"
+    FAULT_OOM = "fault-oom"  # VM_FAULT_OOM leaked out to the page fault handler
+    OOM_KILL = "oom-kill"  # a victim of the OOM killer
+    CONTAINED_OOM = "contained-oom"  # of the OOM killer of a cgroup, cpuset or memory policy
+    TAINT = "taint"  # the kernel tainted itself without a word on the console
+
+    # HANG.
+    TEST_HANG = "test-hang"  # did not end in time; the guest still answered
+    UNKILLABLE = "unkillable"  # did not end in time, and could not be killed either
+    KERNEL_HANG = "kernel-hang"  # did not end in time, and the guest did not answer any more
+
+    LEAK = "leak"
+    FLAKY = "flaky"
+
+    # BROKEN: of the test.
+    SET_UP = "set-up"  # the case could not even try
+    NO_RESULT = "no-result"  # the program ended without a result line for the case
+    CONTRADICTION = "contradiction"  # its words contradict each other, its exit status or its declaration
+    NOT_REACHED = "not-reached"  # something before the case ended the run
+    FLOOD = "flood"  # wrote more than the lab keeps
+    # BROKEN: of the guest or its way to us.
+    INVALID = "invalid"  # the guest is not the machine that was asked for
+    NO_BOOT = "no-boot"
+    SSH_LOST = "ssh-lost"
+    QEMU_DEAD = "qemu-dead"  # the emulator's process ended or was killed
+    # BROKEN: of the lab and its host.
+    LIBVIRT = "libvirt"
+    DISK_FULL = "disk-full"
+    BUILD = "build"
+    INTERRUPTED = "interrupted"  # the lab was stopped or killed before it came to this
+    DAMAGED = "damaged"  # evidence on disk is torn or not what was written
+    NO_GUEST = "no-guest"  # the next guest could not be had
+    LAB = "lab"  # anything else that went wrong in the lab
 
 
 class Expected(StrEnum):
@@ -44,7 +101,8 @@ class End(StrEnum):
 
     EXITED = "exited"  # `status` is its exit status
     SIGNALLED = "signalled"  # `signal` is the signal's name without SIG, as SSH reports it
-    DEADLINE = "deadline"  # still running when its deadline passed
+    DEADLINE = "deadline"  # still running when its deadline passed, in a guest that still answers
+    UNRESPONSIVE = "unresponsive"  # still running when its deadline passed, and the guest did not answer either
     FLOODED = "flooded"  # wrote more than the bound and was cut off
     LOST = "lost"  # the SSH connection ended without an exit status
     PANIC = "panic"  # the console showed the kernel dying
@@ -64,6 +122,8 @@ class Ended:
     note: str = ""
 
 
+Books = Mapping[str, int]
+"""Counters of a guest's memory by name (see lab/books.py)."""
 Watch = Callable[[], End | None]
 """Asked a few times a second: what has happened to the guest, None while it is well."""
 
@@ -99,6 +159,8 @@ class Run:
     `ktap` and `stderr` are what the guest said (bounded, undecodable bytes replaced); `console` is what the console
     said from the start of the program until shortly after its end. `attempt` counts from 1. `cases` are the names that
     were asked for, empty for all of them: after a crash the cases that were not reached can be run on their own.
+    `before` and `after` are the guest's books round the program, None where they could not be taken. `damage` says in
+    what its files are not what was written, empty when they are whole.
     """
 
     scenario: str
@@ -112,6 +174,9 @@ class Run:
     console: str = ""
     note: str = ""
     cases: tuple[str, ...] = ()
+    before: Books | None = None
+    after: Books | None = None
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +196,7 @@ class Record:
     """One line of results.json: one case on one cell. `met` is None when there is no verdict (SKIP).
 
     The first line of `excerpt` says in words why the outcome is what it is (`reason`); evidence follows. Printable.
+    `counts` has how often each outcome came, where the cell was run more than once.
     """
 
     topology: str
@@ -142,6 +208,8 @@ class Record:
     met: bool | None
     duration_s: float | None = None
     attempt: int = 1
+    cause: Cause = Cause.LAB
+    counts: tuple[tuple[Outcome, int], ...] = ()
     excerpt: str = ""
 
     @property
@@ -151,6 +219,12 @@ class Record:
     @property
     def label(self) -> str:
         return f"{self.scenario}.{self.case}"
+
+    @property
+    def verdict(self) -> str:
+        """The outcome, with its cause where that says more: `CRASH (panic)`."""
+        told = self.outcome in (Outcome.CRASH, Outcome.HANG, Outcome.BROKEN)
+        return f"{self.outcome} ({self.cause})" if told else self.outcome.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,11 +256,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
-    """One guest: what became of it and the runs in it. `console` is the end of its console where it is not OK."""
+    """One guest: what became of it and the runs in it. `console` is the end of its console where it is not OK.
+
+    `repeat` counts from 1; `cause` is that of a status that is not OK.
+    """
 
     topology: str
     kernel: str
+    repeat: int = 1
     status: CellStatus
+    cause: Cause = Cause.LAB
     accelerator: str = ""
     boot_s: float | None = None
     reason: str = ""
@@ -195,6 +274,12 @@ class CellResult:
     console: str = ""
     usage: Usage | None = None
     """Of all its emulators together; None when nobody could tell."""
+
+    @property
+    def name(self) -> str:
+        """`topology / kernel`, with its number from the second repeat on."""
+        again = f" (repeat {self.repeat})" if self.repeat > 1 else ""
+        return f"{self.topology} / {self.kernel}{again}"
 
     @property
     def why(self) -> str:

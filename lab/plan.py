@@ -67,11 +67,18 @@ class Cell:
     kernel: Kernel
     build: Build
     scenarios: tuple[Selection, ...]
+    repeat: int = 1
+    """Which of several guests of the same cell this is."""
+
+    @property
+    def place(self) -> str:
+        """`topology/kernel`."""
+        return cell_name(self.topology, self.kernel)
 
     @property
     def name(self) -> str:
-        """`topology/kernel`, also the cell's directory below cells/ of a run."""
-        return cell_name(self.topology, self.kernel)
+        """`topology/kernel`, or `topology/kernel/repeat-2`; also the guest's directory below cells/ of a run."""
+        return self.place if self.repeat == 1 else f"{self.place}/repeat-{self.repeat}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +221,12 @@ def resolve_cases(planned: Plan, declared: Mapping[str, Collection[str]]) -> Pla
     resolved = tuple(kept for each in selections if (kept := _resolved(each, declared[each.scenario])))
     cells = tuple(replace(cell, scenarios=resolved) for cell in planned.cells)
     return replace(planned, cells=cells)
+
+
+def repeated(planned: Plan, times: int) -> Plan:
+    """The plan with every cell so many times; all cells once, then all of them again."""
+    numbers = range(1, times + 1)
+    return replace(planned, cells=tuple(replace(cell, repeat=repeat) for repeat in numbers for cell in planned.cells))
 
 
 def _resolved(selection: Selection, names: Iterable[str]) -> Selection | None:

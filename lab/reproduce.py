@@ -10,6 +10,11 @@ from lab.domain import Machine, command_line, links, machine_type, network, numa
 from lab.model import Topology
 
 MIB = 1 << 20
+CONSOLES = {
+    "serial": ("-serial", "stdio"),
+    "sclplm": ("-chardev", "stdio,id=console", "-device", "sclplmconsole,chardev=console"),
+}
+"""What QEMU calls libvirt's consoles, with the terminal behind them."""
 
 
 def qemu_command(machine: Machine) -> tuple[str, ...]:
@@ -22,7 +27,14 @@ def qemu_command(machine: Machine) -> tuple[str, ...]:
         *_memory(topology),
         *numa(topology),
         *(word for link in links(topology) for word in link.qemu),
-        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
+        *(
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+            *CONSOLES[topology.record.console_target],
+        ),
         *("-kernel", str(machine.image), "-initrd", str(machine.initrd)),
         *("-append", " ".join(command_line(topology))),
         *network(topology),

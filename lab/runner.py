@@ -10,7 +10,7 @@ Nothing is judged here. What happened is written to the run's directory; `lab/ju
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ from functools import partial
 from typing import Protocol
 
 from lab.cellwork import INTERRUPTED, BuiltCell, CellWork, Screen
-from lab.errors import LabError
+from lab.errors import LabError, UsageError
 from lab.evidence import RunDir
-from lab.outcome import Case, CellStatus
+from lab.outcome import Case, Cause, CellStatus, Run
 from lab.outlook import Packing
 from lab.plan import Build, Cell, Plan
 from lab.progress import Progress
@@ -52,6 +52,9 @@ class Runner:
     to_build: Collection[Build] = ()
     """The kernels that the cache lacks: what builds takes its place in the budget."""
     builds: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    """`topology/kernel` -> what its kernel was made of; a resumed run begins with what it recorded."""
+    kept: Mapping[str, Sequence[Run]] = field(default_factory=dict)
+    """Cell's name -> the runs of a killed lab that count."""
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -80,7 +83,7 @@ class Runner:
                 return
             task = self.packing.task(cell)
             if self.packing.budget.never(task.demand):
-                self._broken(cell, "the machine does not fit into the memory that there is")
+                self._broken(cell, "the machine does not fit into the memory that there is", Cause.LAB)
             elif built := self._built(cell, gate):
                 gate.add(task, partial(self._cell, cell, built))
 
@@ -91,12 +94,20 @@ class Runner:
             try:
                 built = self.shop.prepare(cell, self._building(cell))
             except LabError as error:
-                self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error))
+                self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error), error.cause)
                 return None
-        self.builds[cell.name] = built.provenance
-        self.run_dir.write_metadata({**self.metadata, "builds": self.builds})
+        self._remember(cell, built)
         self.screen.cell(cell, "built")
         return built
+
+    def _remember(self, cell: Cell, built: BuiltCell) -> None:
+        """Put a build on record. What is on record stays: a run goes on with the kernels that it began with, or not."""
+        before, now = self.builds.get(cell.place), built.provenance
+        if before is None:
+            self.builds[cell.place] = now
+            self.run_dir.write_metadata({**self.metadata, "builds": self.builds})
+        elif before.get("key") != now.get("key"):
+            raise UsageError(f"{cell.place}: another kernel: recorded {before.get('key')}, now {now.get('key')}")
 
     def _building(self, cell: Cell) -> Progress:
         def tell(detail: str, *, done: float | None = None) -> None:
@@ -104,15 +115,15 @@ class Runner:
 
         return tell
 
-    def _broken(self, cell: Cell, reason: str) -> None:
-        evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name)
-        evidence.finish(CellStatus.BROKEN, reason)
+    def _broken(self, cell: Cell, reason: str, cause: Cause) -> None:
+        evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat)
+        evidence.finish(CellStatus.BROKEN, reason, cause=Cause.INTERRUPTED if self.stopping.is_set() else cause)
         self.screen.cell(cell, "BROKEN")
 
     def _cell(self, cell: Cell, built: BuiltCell) -> None:
         if self.stopping.is_set():
             return
-        evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name)
+        evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat)
         work = CellWork(
             cell=cell,
             fresh=self.plan.spec.isolation == "fresh",
@@ -121,6 +132,7 @@ class Runner:
             cases=self.cases,
             screen=self.screen,
             stopping=self.stopping,
+            kept=self.kept.get(cell.name, ()),
         )
         work.run()
 

@@ -68,7 +68,7 @@ class LiveScreen:
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self._lock = threading.Lock()
-        self._rows = {cell.name: _Row() for cell in cells}
+        self._rows = {cell.place: _Row() for cell in cells}
         self._build: tuple[str, str, float | None, float] | None = None
         self._started = time.monotonic()
 
@@ -79,7 +79,8 @@ class LiveScreen:
 
     def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None:
         with self._lock:
-            row = self._rows[cell.name]
+            row = self._rows[cell.place]
+            state = state if cell.repeat == 1 else f"{cell.repeat}: {state}"
             if state != row.state:
                 row.since = time.monotonic()
             row.state, row.done, row.total = state, done, total

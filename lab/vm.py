@@ -24,7 +24,7 @@ from xml.etree import ElementTree as ET
 
 from lab import proc, reaper
 from lab.cache import Cache
-from lab.errors import InfraError
+from lab.errors import InfraError, LibvirtError
 from lab.outcome import Usage
 
 # Read when the library is loaded. What matters comes as exceptions; the log is about dmidecode, cgroups and taints.
@@ -120,7 +120,7 @@ class Domain:
                 self.handle, "info usernet", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
             )
         except libvirt.libvirtError as error:
-            raise InfraError(f"{self.name}: QEMU does not tell the forwarded port: {error}") from error
+            raise LibvirtError(f"{self.name}: QEMU does not tell the forwarded port: {error}") from error
         found = _HOST_FORWARD.search(said)
         if not found:
             raise InfraError(f"{self.name}: no forwarded port in QEMU's answer: {said.strip()!r}")
@@ -131,7 +131,7 @@ class Domain:
         try:
             return str(self.handle.XMLDesc())
         except libvirt.libvirtError as error:
-            raise InfraError(f"{self.name}: libvirt does not give its XML: {error}") from error
+            raise LibvirtError(f"{self.name}: libvirt does not give its XML: {error}") from error
 
     def qemu_args(self) -> tuple[str, ...]:
         """The emulator's own command line, empty where it cannot be read."""
@@ -236,7 +236,7 @@ class Hypervisor:
                 handle = self.connection.createXML(xml, flags)
         except libvirt.libvirtError as error:
             words = " ".join(str(error).split())  # QEMU's own come on several lines
-            raise InfraError(f"libvirt cannot start {name}: {words}", hint="`lab doctor` checks the host") from error
+            raise LibvirtError(f"libvirt cannot start {name}: {words}", hint="`lab doctor` checks the host") from error
         return Domain(name=name, handle=handle, pid=self._pid(name), _failed=self._failed)
 
     @contextmanager
@@ -295,7 +295,7 @@ def _connection(uri: str, *, embedded: bool = False) -> Iterator[libvirt.virConn
     try:
         connection = libvirt.open(uri)
     except libvirt.libvirtError as error:
-        raise InfraError(f"libvirt cannot open {uri}: {error}", hint="`lab doctor` checks the host") from error
+        raise LibvirtError(f"libvirt cannot open {uri}: {error}", hint="`lab doctor` checks the host") from error
     try:
         yield connection
     finally:

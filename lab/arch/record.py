@@ -93,12 +93,14 @@ class Arch:
     """<type machine=...>: QEMU's machine."""
     cpu: str
     """CPU model under TCG."""
+    cpu_without: tuple[str, ...] = ()
+    """Features of that model that are switched off, because the emulator gets them wrong."""
     libvirt_cpus: bool = True
     """Whether libvirt has a CPU driver for the architecture. Where it has none (9.0: "architecture is not supported by
     CPU driver") the domain has no <cpu>, and QEMU is told directly the model and the nodes, which are within it."""
     console: str
     """console= on the kernel's command line."""
-    console_target: Literal["serial", "sclp"] = "serial"
+    console_target: Literal["serial", "sclplm"] = "serial"
     """<target type=...> of the libvirt console device."""
     net_device: str = "virtio-net-pci"
     """QEMU's -device for the guest's network."""

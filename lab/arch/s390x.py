@@ -3,11 +3,12 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import GIB, KIB, MIB, Arch
+from lab.arch.record import KIB, Arch
 
 FRAGMENTS = {
     "arch-s390x": """\
-CONFIG_MARCH_Z13=y
+# Not z13: such a kernel wants the vector facility, see cpu_without.
+CONFIG_MARCH_ZEC12=y
 CONFIG_S390_GUEST=y
 CONFIG_SCLP_TTY=y
 CONFIG_SCLP_CONSOLE=y
@@ -22,6 +23,17 @@ CONFIG_HZ_100=y
 CONFIG_TRANSPARENT_HUGEPAGE=y
 CONFIG_TRANSPARENT_HUGEPAGE_MADVISE=y
 CONFIG_KERNEL_GZIP=y
+# On by default, for what a virtio machine does not have.
+# CONFIG_KVM is not set
+# CONFIG_DASD is not set
+# CONFIG_CTCM is not set
+# CONFIG_NETIUCV is not set
+# CONFIG_SMSGIUCV is not set
+# CONFIG_HVC_IUCV is not set
+# CONFIG_VMLOGRDR is not set
+# CONFIG_MONREADER is not set
+# CONFIG_AFIUCV is not set
+# CONFIG_IUCV is not set
 # The PFN-mapping guards want to map physical memory.
 # CONFIG_STRICT_DEVMEM is not set
 """,
@@ -41,14 +53,24 @@ ARCH = Arch(
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({4 * KIB: ""}),
     presets=("debug-vm", "kasan", "lockdep", "ubsan"),
-    hugepages=MappingProxyType({4 * KIB: (MIB, 2 * GIB)}),
+    hugepages=MappingProxyType({4 * KIB: ()}),
     qemu="qemu-system-s390x",
     libvirt_arch="s390x",
     machine="s390-ccw-virtio",
     cpu="max",
-    console="ttysclp0",
-    console_target="sclp",
+    # 6.12 sums packets with vector instructions, and QEMU 7.2's TCG gets the sum wrong: every TCP segment is dropped
+    # (InCsumErrors). Without the facility the kernel uses CKSM.
+    cpu_without=("vx", "vxeh", "vxeh2"),
+    # The kernel's SCLP_CONSOLE is the line-mode one; libvirt's plain `sclp` is another driver's (SCLP_VT220_CONSOLE).
+    console="ttyS0",
+    console_target="sclplm",
     net_device="virtio-net-ccw",
     max_vcpus=8,
     no_numa="QEMU refuses -numa for s390-ccw-virtio",
+    notes=MappingProxyType(
+        {
+            "vector facility": "switched off: QEMU 7.2's TCG computes wrong checksums with it",
+            "huge pages": "none, hugetlb or transparent: they need EDAT, which QEMU 7.2's TCG does not have",
+        }
+    ),
 )

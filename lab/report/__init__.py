@@ -13,6 +13,7 @@ from types import ModuleType
 from lab.compare import Summary, conclude
 from lab.errors import unknown
 from lab.outcome import Evidence
+from lab.versus import Comparison
 
 
 def formats() -> tuple[str, ...]:
@@ -23,6 +24,11 @@ def formats() -> tuple[str, ...]:
 def render(evidence: Evidence | Summary, format: str) -> str:
     """The report in one format, newline at its end; UsageError with the choices for an unknown format."""
     return str(_module(format).render(_concluded(evidence)))
+
+
+def versus(comparison: Comparison) -> str:
+    """Two runs against each other, as text."""
+    return str(importlib.import_module(f"{__name__}._versus").render(comparison))
 
 
 def files(evidence: Evidence | Summary) -> dict[str, str]:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lab.compare import CaseDelta, Summary
-from lab.outcome import CellResult, CellStatus, Delta, Outcome, Record
+from lab.outcome import CellStatus, Delta, Outcome, Record
 from lab.untrusted import one_line
 
 CELL_WORDS = {
@@ -16,6 +17,7 @@ CELL_WORDS = {
     CellStatus.NO_BOOT: "NO BOOT",
     CellStatus.BROKEN: "BROKEN",
 }
+MAX_TIMES = 4
 
 
 def count(number: int, word: str) -> str:
@@ -37,18 +39,38 @@ def tally(records: Sequence[Record]) -> list[str]:
     passed = sum(record.outcome is Outcome.PASS and record.met is True for record in records)
     failed = sum(record.outcome is Outcome.FAIL and record.met is True for record in records)
     skipped = sum(record.outcome is Outcome.SKIP for record in records)
-    broken = sum(record.outcome is Outcome.BROKEN for record in records)
-    unmet = sum(record.met is False for record in records) - broken
-    parts = {"pass": passed, "must-fail": failed, "skip": skipped, "NOT MET": unmet, "BROKEN": broken}
+    named = {
+        outcome.value: sum(record.outcome is outcome for record in records)
+        for outcome in (Outcome.LEAK, Outcome.FLAKY, Outcome.BROKEN)
+    }
+    unmet = sum(record.met is False for record in records) - sum(named.values())
+    parts = {"pass": passed, "must-fail": failed, "skip": skipped, "NOT MET": unmet, **named}
     return [f"{number} {word}" for word, number in parts.items() if number] or ["nothing"]
 
 
-def cell_text(summary: Summary, cell: CellResult) -> list[str]:
-    """What the matrix says of a cell, as short parts."""
-    if cell.status in (CellStatus.OK, CellStatus.BROKEN) and cell.runs:
-        state = [CELL_WORDS[cell.status]] if cell.status is CellStatus.BROKEN else []
-        return [*state, *tally(summary.of_cell(cell.topology, cell.kernel))]
-    return [CELL_WORDS[cell.status]] if cell.status is not CellStatus.OK else ["nothing ran"]
+def cell_text(summary: Summary, place: tuple[str, str]) -> list[str]:
+    """What the matrix says of a cell and its repeats, as short parts."""
+    guests = summary.repeats[place]
+    bad = Counter(guest.status for guest in guests if guest.status is not CellStatus.OK)
+    if len(guests) == 1:
+        states = [CELL_WORDS[status] for status in bad]
+    else:
+        states = [f"{number} of {len(guests)} {CELL_WORDS[status]}" for status, number in bad.items()]
+    if any(guest.runs and guest.status in (CellStatus.OK, CellStatus.BROKEN) for guest in guests):
+        return [*states, *tally(summary.of_cell(*place))]
+    return states or ["nothing ran"]
+
+
+def repeats(summary: Summary) -> int:
+    """How often every cell was run."""
+    return max(map(len, summary.repeats.values()), default=1)
+
+
+def seconds(values: Sequence[float]) -> str:
+    """`1.9/2.3` of a few times, `1.9-4.0` of many."""
+    if len(values) > MAX_TIMES:
+        return f"{min(values):.1f}-{max(values):.1f}"
+    return "/".join(f"{value:.1f}" for value in values)
 
 
 def by_places(deltas: Iterable[CaseDelta], every: Sequence[str]) -> dict[tuple[str, str], list[CaseDelta]]:
@@ -82,8 +104,11 @@ def headline(summary: Summary) -> str:
     parts = [f"{_distinct(summary, Delta.FIXED)} fixed", f"{_distinct(summary, Delta.REGRESSED)} regressed"]
     parts = parts if len(summary.kernels) > 1 else []
     parts += [f"{unmet} not met"]
+    parts += [f"{len(summary.flaky)} flaky"] if summary.flaky else []
+    parts += [count(len(summary.leaks), "leak")] if summary.leaks else []
     bad = [cell for cell in summary.evidence.cells if cell.status is not CellStatus.OK]
-    parts += [f"{len(bad)} of {count(len(summary.evidence.cells), 'cell')} without a verdict"] if bad else []
+    what = "cell" if repeats(summary) == 1 else "guest"
+    parts += [f"{len(bad)} of {count(len(summary.evidence.cells), what)} without a verdict"] if bad else []
     parts += [f"{len(summary.broken)} broken"] if summary.broken and not bad else []
     return f"{campaign(summary)}: {', '.join(parts)}"
 

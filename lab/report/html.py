@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from lab.compare import Summary
 from lab.judge import cell_evidence
-from lab.outcome import CellResult, CellStatus, Delta, Record
+from lab.outcome import CellResult, CellStatus, Delta, Outcome, Record
 from lab.report import _words as words
 from lab.untrusted import printable
 
@@ -18,48 +19,67 @@ FILE = "report.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _CellView:
-    """A cell as the template shows it."""
+class _GuestView:
+    """One guest of a cell as the template shows it."""
 
-    cell: CellResult
+    guest: CellResult
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CellView:
+    """A cell, with all its repeats, as the template shows it."""
+
+    topology: str
+    kernel: str
     anchor: str
     text: str
     colour: str
+    how: str
+    bad: tuple[_GuestView, ...]
     records: tuple[Record, ...]
-    evidence: str
 
 
 def render(summary: Summary) -> str:
     """The page. Jinja escapes everything; control characters were spelled out before."""
-    cells = {(cell.topology, cell.kernel): _view(summary, cell) for cell in summary.evidence.cells}
     every = summary.topologies
     return _template().render(
         summary=summary,
         title=words.headline(summary),
         started=printable(str(summary.evidence.metadata.get("started", ""))),
+        repeats=words.repeats(summary),
         host=words.flat(summary.evidence.metadata.get("host")),
-        cells=cells,
+        cells={place: _view(summary, place, guests) for place, guests in summary.repeats.items()},
         fixed=words.by_places(summary.delta(Delta.FIXED), every),
         regressed=words.by_places(summary.delta(Delta.REGRESSED), every),
     )
 
 
-def _view(summary: Summary, cell: CellResult) -> _CellView:
-    records = summary.of_cell(cell.topology, cell.kernel)
+def _view(summary: Summary, place: tuple[str, str], guests: Sequence[CellResult]) -> _CellView:
+    records = summary.of_cell(*place)
+    boots = [guest.boot_s for guest in guests if guest.boot_s is not None]
+    accelerators = ", ".join(dict.fromkeys(guest.accelerator or "never started" for guest in guests))
     return _CellView(
-        cell=cell,
-        anchor=f"{cell.topology}--{cell.kernel}",
-        text=", ".join(words.cell_text(summary, cell)),
-        colour=_colour(cell, records),
+        topology=place[0],
+        kernel=place[1],
+        anchor="--".join(place),
+        text=", ".join(words.cell_text(summary, place)),
+        colour=_colour(guests, records),
+        how=accelerators + (f", booted in {words.seconds(boots)} s" if boots else ""),
+        bad=tuple(
+            _GuestView(guest=guest, evidence=printable("\n".join(cell_evidence(guest))))
+            for guest in guests
+            if guest.status is not CellStatus.OK
+        ),
         records=records,
-        evidence=printable("\n".join(cell_evidence(cell))),
     )
 
 
-def _colour(cell: CellResult, records: tuple[Record, ...]) -> str:
-    if cell.status is not CellStatus.OK:
-        return "bad" if cell.status is CellStatus.NO_BOOT else "broken"
-    if any(record.met is False and record.outcome.value != "BROKEN" for record in records):
+def _colour(guests: Sequence[CellResult], records: Sequence[Record]) -> str:
+    states = {guest.status for guest in guests}
+    if states != {CellStatus.OK}:
+        return "bad" if CellStatus.NO_BOOT in states else "broken"
+    if any(record.met is False and record.outcome is not Outcome.BROKEN for record in records):
         return "bad"
     return "broken" if any(record.met is False for record in records) or not records else "good"
 

@@ -8,7 +8,8 @@ from dataclasses import fields
 from typing import Any
 
 from lab.compare import CaseDelta, Proof, Summary
-from lab.outcome import CellResult, Mismatch, Record
+from lab.judge import cause_of
+from lab.outcome import CellResult, CellStatus, Mismatch, Record
 
 FILE = "results.json"
 SCHEMA = 1
@@ -25,8 +26,9 @@ def render(summary: Summary) -> str:
         "exit_code": summary.exit_code,
         "sentence": summary.sentence,
         "counts": summary.counts(),
+        "repeat": metadata.get("repeat", 1),
         "cells": [_cell(cell) for cell in summary.evidence.cells],
-        "records": [_flat(record) for record in summary.records],
+        "records": [{**_flat(record), "counts": dict(record.counts)} for record in summary.records],
         "deltas": [_flat(delta) for delta in summary.deltas],
         "proofs": [_flat(proof) for proof in summary.proofs],
     }
@@ -42,7 +44,9 @@ def _cell(cell: CellResult) -> dict[str, Any]:
     return {
         "topology": cell.topology,
         "kernel": cell.kernel,
+        "repeat": cell.repeat,
         "status": cell.status,
+        "cause": None if cell.status is CellStatus.OK else cause_of(cell),
         "accelerator": cell.accelerator,
         "boot_s": cell.boot_s,
         "reason": cell.reason,
@@ -56,6 +60,8 @@ def _cell(cell: CellResult) -> dict[str, Any]:
                 "signal": run.signal,
                 "duration_s": run.duration_s,
                 "note": run.note,
+                "before": run.before,
+                "after": run.after,
             }
             for run in cell.runs
         ],

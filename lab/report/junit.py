@@ -20,11 +20,12 @@ _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 def render(summary: Summary) -> str:
     """The document; guests' words in it are printable, so no character in it is illegal in XML."""
     document: Any = JUnitXml(words.campaign(summary))
-    for cell in summary.evidence.cells:
-        suite = TestSuite(f"{cell.topology}/{cell.kernel}")
-        suite.add_property("accelerator", printable(cell.accelerator))
-        guest = [_cell(cell)] if cell.status is not CellStatus.OK else []
-        suite.add_testcases([*guest, *map(_case, summary.of_cell(cell.topology, cell.kernel))])
+    for (topology, kernel), guests in summary.repeats.items():
+        suite = TestSuite(f"{topology}/{kernel}")
+        accelerators = dict.fromkeys(guest.accelerator for guest in guests)
+        suite.add_property("accelerator", printable(", ".join(accelerators)))
+        bad = [_cell(guest) for guest in guests if guest.status is not CellStatus.OK]
+        suite.add_testcases([*bad, *map(_case, summary.of_cell(topology, kernel))])
         document.add_testsuite(suite)
     document.update_statistics()
     text: str = document.tostring().decode()
@@ -33,7 +34,8 @@ def render(summary: Summary) -> str:
 
 def _cell(cell: CellResult) -> TestCase:
     """A cell that is not OK is an entry of its own, so that it is red even when no case is declared."""
-    case = TestCase("(the guest)", classname=f"{cell.topology}.{cell.kernel}")
+    again = f", repeat {cell.repeat}" if cell.repeat > 1 else ""
+    case = TestCase(f"(the guest{again})", classname=f"{cell.topology}.{cell.kernel}")
     why = "; ".join([cell.why, *(str(mismatch) for mismatch in cell.mismatches)]).strip("; ")
     kind = Failure if cell.status is CellStatus.NO_BOOT else Error
     entry = kind(printable(f"{words.CELL_WORDS[cell.status]}: {why}"), cell.status.value)
@@ -45,7 +47,7 @@ def _cell(cell: CellResult) -> TestCase:
 def _case(record: Record) -> TestCase:
     name = f"{record.topology}.{record.kernel}.{record.scenario}"
     case = TestCase(printable(record.case), classname=name, time=record.duration_s)
-    message = printable(f"{record.outcome}, expected {record.expected}: {record.reason}")
+    message = printable(f"{record.verdict}, expected {record.expected}: {record.reason}")
     if record.outcome is Outcome.SKIP:
         case.result = [Skipped(printable(record.reason))]
     elif record.met is False:

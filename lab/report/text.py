@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from lab.compare import Summary
 from lab.judge import cell_evidence
-from lab.outcome import CellResult, CellStatus, Delta, Record
+from lab.outcome import CellStatus, Delta, Record
 from lab.report import _words as words
 from lab.untrusted import one_line, printable
 
@@ -36,7 +36,7 @@ def render(summary: Summary, width: int = WIDTH) -> str:
         _left_out(summary, width),
         _versions(summary, width),
         _proofs(summary, width),
-        _wrap(f"exit {summary.exit_code}: {summary.sentence}", width),
+        wrap(f"exit {summary.exit_code}: {summary.sentence}", width),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
@@ -44,10 +44,13 @@ def render(summary: Summary, width: int = WIDTH) -> str:
 def _head(summary: Summary, width: int) -> list[str]:
     metadata = summary.evidence.metadata
     started = one_line(str(metadata.get("started", "")), 40)
-    lines = [*_wrap(words.headline(summary), width), *(_wrap(f"started {started}", width) if started else [])]
+    again = words.repeats(summary)
+    said = [f"started {started}"] if started else []
+    said += [f"every cell {again} times"] if again > 1 else []
+    lines = [*wrap(words.headline(summary), width), *wrap(", ".join(said), width)]
     for kernel, spec in metadata.get("kernels", {}).items():
         if config := spec.get("config"):
-            lines += _wrap(f"{kernel} with {' '.join(map(str, config))}", width)
+            lines += wrap(f"{kernel} with {' '.join(map(str, config))}", width)
     return lines
 
 
@@ -57,32 +60,28 @@ def _head(summary: Summary, width: int) -> list[str]:
 def _matrix(summary: Summary, width: int) -> list[str]:
     kernels, first = summary.kernels, max((len(name) for name in summary.topologies), default=0)
     room = (width - first - 2 * len(kernels)) // max(1, len(kernels))
-    cells = {(cell.topology, cell.kernel): cell for cell in summary.evidence.cells}
+    cells = {place: words.cell_text(summary, place) for place in summary.repeats}
     if room < NARROWEST:
-        lines = [line for cell in cells.values() for line in _listed(summary, cell, width)]
+        lines = [
+            line for (topology, kernel), parts in cells.items() for line in _listed(topology, kernel, parts, width)
+        ]
     else:
-        room = min(room, max(len(name) for name in (*kernels, *(_line(summary, cell) for cell in cells.values()))))
+        room = min(room, max(len(name) for name in (*kernels, *map(", ".join, cells.values()))))
         lines = _row("", [[name] for name in kernels], first, room)
         for topology in summary.topologies:
-            texts = [_column(summary, cells.get((topology, kernel)), room) for kernel in kernels]
+            texts = [_column(cells.get((topology, kernel), ["-"]), room) for kernel in kernels]
             lines += _row(topology, texts, first, room)
     legend = "must-fail: failed, as it must on a kernel that does not provide what the case requires"
-    return [*lines, *_wrap(legend, width)] if any("must-fail" in line for line in lines) else lines
+    return [*lines, *wrap(legend, width)] if any("must-fail" in line for line in lines) else lines
 
 
-def _line(summary: Summary, cell: CellResult) -> str:
-    return ", ".join(words.cell_text(summary, cell))
+def _listed(topology: str, kernel: str, parts: Sequence[str], width: int) -> list[str]:
+    return wrap(f"{topology} / {kernel}: {', '.join(parts)}", width)
 
 
-def _listed(summary: Summary, cell: CellResult, width: int) -> list[str]:
-    return _wrap(f"{cell.topology} / {cell.kernel}: {_line(summary, cell)}", width)
-
-
-def _column(summary: Summary, cell: CellResult | None, room: int) -> list[str]:
-    """The cell's parts, broken between parts only."""
-    if not cell:
-        return ["-"]
-    whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in words.cell_text(summary, cell))
+def _column(parts: Sequence[str], room: int) -> list[str]:
+    """A cell's parts, broken between parts only."""
+    whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(whole, room)]
 
 
@@ -107,7 +106,7 @@ def _no_power(summary: Summary, width: int) -> list[str]:
     if not records:
         return []
     about = "these must fail where they passed, so they cannot tell the kernels apart"
-    lines = _wrap(f"NO POWER: {words.count(len(records), 'record')}: {about}", width)
+    lines = wrap(f"NO POWER: {words.count(len(records), 'record')}: {about}", width)
     return lines + _grouped(records, summary, width)
 
 
@@ -120,14 +119,14 @@ def _grouped(records: Iterable[Record], summary: Summary, width: int) -> list[st
     for (kernel, scenario, case), topologies in seen.items():
         where = f"{kernel} {words.places(topologies, summary.topologies)}"
         groups.setdefault(where, []).append((scenario, case))
-    return [line for where, cases in groups.items() for line in _cases(where, cases, width)]
+    return [line for where, found in groups.items() for line in cases(where, found, width)]
 
 
-def _cases(title: str, cases: Sequence[tuple[str, str]], width: int, indent: str = "  ") -> list[str]:
+def cases(title: str, found: Sequence[tuple[str, str]], width: int, indent: str = "  ") -> list[str]:
     """`title: N cases`, then a paragraph per scenario."""
-    lines = _wrap(f"{title}: {words.count(len(cases), 'case')}", width, indent)
-    for scenario, names in words.by_scenario(cases).items():
-        lines += _wrap(f"{scenario}: {' '.join(names)}", width, f"{indent}  ")
+    lines = wrap(f"{title}: {words.count(len(found), 'case')}", width, indent)
+    for scenario, names in words.by_scenario(found).items():
+        lines += wrap(f"{scenario}: {' '.join(names)}", width, f"{indent}  ")
     return lines
 
 
@@ -135,14 +134,14 @@ def _findings(title: str, records: Sequence[Record], summary: Summary, width: in
     """Records with their evidence; the same words on several topologies once."""
     groups: dict[tuple[str, str, str, str, str], list[Record]] = {}
     for record in records:
-        key = (record.kernel, record.label, record.outcome.value, record.expected.value, record.reason)
+        key = (record.kernel, record.label, record.verdict, record.expected.value, record.reason)
         groups.setdefault(key, []).append(record)
     if not groups:
         return []
-    lines = _wrap(f"{title}: {words.count(len(records), 'record')}", width)
-    for (kernel, label, outcome, expected, _), same in list(groups.items())[:MAX_ENTRIES]:
+    lines = wrap(f"{title}: {words.count(len(records), 'record')}", width)
+    for (kernel, label, verdict, expected, _), same in list(groups.items())[:MAX_ENTRIES]:
         where = words.places((record.topology for record in same), summary.topologies)
-        lines += _wrap(f"{label}: {outcome}, expected {expected}: {kernel} {where}", width, "  ")
+        lines += wrap(f"{label}: {verdict}, expected {expected}: {kernel} {where}", width, "  ")
         lines += _evidence(same[0].excerpt, width)
     return lines + _more(len(groups), width)
 
@@ -152,11 +151,11 @@ def _evidence(excerpt: str, width: int) -> list[str]:
     reason, *said = printable(excerpt).split("\n")
     shown = [_clip(line, width - 6) for line in said[:MAX_EVIDENCE] if line.strip()]
     rest = [f"({len(said) - MAX_EVIDENCE} more lines in results.json)"] if len(said) > MAX_EVIDENCE else []
-    return [*_wrap(reason, width, "      "), *(f"      {line}" for line in (*shown, *rest))]
+    return [*wrap(reason, width, "      "), *(f"      {line}" for line in (*shown, *rest))]
 
 
 def _more(number: int, width: int) -> list[str]:
-    return _wrap(f"and {number - MAX_ENTRIES} more in results.json", width, "  ") if number > MAX_ENTRIES else []
+    return wrap(f"and {number - MAX_ENTRIES} more in results.json", width, "  ") if number > MAX_ENTRIES else []
 
 
 def _changed(summary: Summary, kind: Delta, width: int) -> list[str]:
@@ -164,7 +163,7 @@ def _changed(summary: Summary, kind: Delta, width: int) -> list[str]:
     lines: list[str] = []
     for (kernel, where), group in words.by_places(summary.delta(kind), summary.topologies).items():
         title = f"{kind.value.upper()} {'by' if kind is Delta.FIXED else 'with'} {kernel} {where}"
-        lines += _cases(title, [(delta.scenario, delta.case) for delta in group], width, "")
+        lines += cases(title, [(delta.scenario, delta.case) for delta in group], width, "")
     return lines
 
 
@@ -175,25 +174,25 @@ def _bad_cells(summary: Summary, width: int) -> list[str]:
         if cell.status is CellStatus.OK:
             continue
         why = f": {cell.why}" if cell.why else ""
-        lines += _wrap(f"{words.CELL_WORDS[cell.status]}: {cell.topology} / {cell.kernel}{why}", width)
+        lines += wrap(f"{words.CELL_WORDS[cell.status]}: {cell.name}{why}", width)
         for mismatch in cell.mismatches:
-            lines += _wrap(f"{mismatch.fact}: asked {mismatch.asked}, got {mismatch.got}", width, "  ")
+            lines += wrap(f"{mismatch.fact}: asked {mismatch.asked}, got {mismatch.got}", width, "  ")
         lines += _evidence("\n".join(cell_evidence(cell)), width)
     return lines
 
 
 def _broken(summary: Summary, width: int) -> list[str]:
     """Cases without evidence, by cell and reason; those of cells that are bad as a whole were told above."""
-    told = {(cell.topology, cell.kernel) for cell in summary.evidence.cells if not cell.runs}
-    groups: dict[tuple[str, str, str], list[Record]] = {}
+    told = {place for place, guests in summary.repeats.items() if not any(guest.runs for guest in guests)}
+    groups: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in summary.broken:
         if (record.topology, record.kernel) not in told:
-            groups.setdefault((record.topology, record.kernel, record.reason), []).append(record)
+            groups.setdefault((record.topology, record.kernel, record.cause, record.reason), []).append(record)
     if not groups:
         return []
-    lines = _wrap(f"BROKEN: {words.count(sum(map(len, groups.values())), 'record')} without evidence", width)
-    for (topology, kernel, _), same in list(groups.items())[:MAX_ENTRIES]:
-        lines += _cases(f"{topology} / {kernel}", [(record.scenario, record.case) for record in same], width)
+    lines = wrap(f"BROKEN: {words.count(sum(map(len, groups.values())), 'record')} without evidence", width)
+    for (topology, kernel, cause, _), same in list(groups.items())[:MAX_ENTRIES]:
+        lines += cases(f"{topology} / {kernel}: {cause}", [(record.scenario, record.case) for record in same], width)
         lines += _evidence(same[0].excerpt, width)
     return lines + _more(len(groups), width)
 
@@ -205,13 +204,13 @@ def _skipped(summary: Summary, width: int) -> list[str]:
         reasons.setdefault(record.reason, []).append(record)
     if not reasons:
         return []
-    lines = _wrap(f"SKIPPED: {words.count(len(summary.skipped), 'record')}", width)
+    lines = wrap(f"SKIPPED: {words.count(len(summary.skipped), 'record')}", width)
     for reason, same in list(reasons.items())[:MAX_ENTRIES]:
         cases = dict.fromkeys(record.label for record in same)
-        lines += _wrap(f"{len(same)}x {reason}: {' '.join(cases)}", width, "  ")
+        lines += wrap(f"{len(same)}x {reason}: {' '.join(cases)}", width, "  ")
     everywhere = summary.skipped_everywhere
     if everywhere:
-        lines += _wrap(f"skipped everywhere, so not tested at all: {' '.join(everywhere)}", width, "  ")
+        lines += wrap(f"skipped everywhere, so not tested at all: {' '.join(everywhere)}", width, "  ")
     return lines + _more(len(reasons), width)
 
 
@@ -220,9 +219,9 @@ def _left_out(summary: Summary, width: int) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for each in summary.evidence.metadata.get("skipped", ()):
         reasons.setdefault(str(each.get("reason", "")), []).append(str(each.get("what", "")))
-    lines = _wrap(f"NOT ON THIS HOST: {words.count(sum(map(len, reasons.values())), 'machine')}", width)
+    lines = wrap(f"NOT ON THIS HOST: {words.count(sum(map(len, reasons.values())), 'machine')}", width)
     for reason, names in reasons.items():
-        lines += _wrap(f"{reason}: {' '.join(names)}", width, "  ")
+        lines += wrap(f"{reason}: {' '.join(names)}", width, "  ")
     return lines if reasons else []
 
 
@@ -235,21 +234,21 @@ def _versions(summary: Summary, width: int) -> list[str]:
     for topology in summary.topologies:
         cells = [cell for cell in summary.evidence.cells if cell.topology == topology]
         accelerators = dict.fromkeys(cell.accelerator or "never started" for cell in cells)
-        boots = [f"{cell.boot_s:.1f}" for cell in cells if cell.boot_s is not None]
-        parts = [", ".join(accelerators), *([f"booted in {'/'.join(boots)} s"] if boots else [])]
+        boots = [cell.boot_s for cell in cells if cell.boot_s is not None]
+        parts = [", ".join(accelerators), *([f"booted in {words.seconds(boots)} s"] if boots else [])]
         peaks = [cell.usage.peak for cell in cells if cell.usage]
         parts += [f"QEMU took {max(peaks) >> 20} MiB"] if peaks else []
-        lines += _wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology)])}", width)
+        lines += wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology)])}", width)
     host = words.flat(metadata.get("host"))
     version = one_line(str(metadata.get("pagelab", "?")), 40)
-    return [*lines, *_wrap(f"pagelab {version}" + (f"; {host}" if host else ""), width)]
+    return [*lines, *wrap(f"pagelab {version}" + (f"; {host}" if host else ""), width)]
 
 
 def _proofs(summary: Summary, width: int) -> list[str]:
-    return [line for proof in summary.proofs for line in _wrap(proof.sentence, width)]
+    return [line for proof in summary.proofs for line in wrap(proof.sentence, width)]
 
 
-def _wrap(text: str, width: int, indent: str = "") -> list[str]:
+def wrap(text: str, width: int, indent: str = "") -> list[str]:
     """Printable lines of at most `width`, continued two columns further in; a word that is too long is cut."""
     flat = " ".join(printable(text).split())
     return textwrap.wrap(flat, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)

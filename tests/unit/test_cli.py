@@ -59,7 +59,10 @@ GOOD_MACHINE = "arch: arm64\npage_size: 64K\nmemory: 1G\n"
         (("report", "."), "metadata.json: no such file"),
         (("list", "kernel"), "'kernel' is not one of"),
         (("frobnicate",), "No such command 'frobnicate'"),
-        (("run",), "Missing argument"),
+        (("run",), "run what? expected a campaign, or --resume DIR"),
+        (("run", "quick", "--resume", "."), "--resume takes the campaign, its filters and its directory from the run"),
+        (("run", "--resume", "."), "metadata.json: no such file"),
+        (("run", "quick", "--repeat", "0"), "0 is not in the range"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_touches_nothing(

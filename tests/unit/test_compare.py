@@ -9,12 +9,14 @@ from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, conclude, delta
 from lab.outcome import CellResult, CellStatus, Delta, End, Evidence, Expected, Mismatch, Outcome, Record, Run, met
 from tests.unit.fixtures.evidence import cell, evidence, good_runs, ktap, metadata
 
-P, F, S, C, H, B = (
+P, F, S, C, H, L, Y, B = (
     Outcome.PASS,
     Outcome.FAIL,
     Outcome.SKIP,
     Outcome.CRASH,
     Outcome.HANG,
+    Outcome.LEAK,
+    Outcome.FLAKY,
     Outcome.BROKEN,
 )
 
@@ -22,15 +24,16 @@ P, F, S, C, H, B = (
 @pytest.mark.parametrize(
     ("before", "after", "delta"),
     [
-        *((bad, P, Delta.FIXED) for bad in (F, C, H)),
-        *((P, bad, Delta.REGRESSED) for bad in (F, C, H)),
+        *((bad, P, Delta.FIXED) for bad in (F, C, H, L)),
+        *((P, bad, Delta.REGRESSED) for bad in (F, C, H, L)),
+        (F, L, Delta.REGRESSED),
         (F, H, Delta.REGRESSED),
         (F, C, Delta.REGRESSED),
         (H, C, Delta.REGRESSED),
         (C, F, Delta.SAME),
-        *((same, same, Delta.SAME) for same in (P, F, C, H)),
-        *((nothing, P, Delta.NO_VERDICT) for nothing in (S, B, None)),
-        *((P, nothing, Delta.NO_VERDICT) for nothing in (S, B, None)),
+        *((same, same, Delta.SAME) for same in (P, F, C, H, L)),
+        *((nothing, P, Delta.NO_VERDICT) for nothing in (S, B, Y, None)),
+        *((P, nothing, Delta.NO_VERDICT) for nothing in (S, B, Y, None)),
         (B, B, Delta.NO_VERDICT),
     ],
 )

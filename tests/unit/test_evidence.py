@@ -19,8 +19,8 @@ from lab.compare import conclude
 from lab.console import MAX_SLICE
 from lab.errors import InfraError, InputError, UsageError
 from lab.evidence import MAX_METADATA, NOT_DONE, CellDir, RunDir, load
-from lab.outcome import CellStatus, End, Mismatch, Run
-from tests.unit.fixtures.evidence import cell, evidence, metadata, write
+from lab.outcome import Cause, CellStatus, End, Mismatch, Outcome, Run
+from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, metadata, write
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -137,13 +137,13 @@ def test_a_journal_torn_anywhere_can_be_read(finished: tuple[Path, bytes], cut: 
     assert found.status is (CellStatus.OK if torn == whole else CellStatus.BROKEN)
 
 
-def test_writing_goes_on_behind_a_torn_line(tmp_path: Path, place: CellDir) -> None:
+def test_writing_goes_on_behind_a_torn_line_and_nobody_trusts_the_cell(tmp_path: Path, place: CellDir) -> None:
     place.boot(accelerator="tcg", boot_s=1.5)
     with (place.path / "events.jsonl").open("ab") as journal:
         journal.write(b'{"event": "cell", "status": "O')
     place.finish(CellStatus.OK)
     found = first(tmp_path)
-    assert found.status is CellStatus.OK
+    assert (found.status, found.cause) == (CellStatus.BROKEN, Cause.DAMAGED)
     assert found.reason == "1 unreadable lines in its journal"
 
 
@@ -186,6 +186,101 @@ def test_a_huge_console_is_read_from_both_ends(tmp_path: Path, place: CellDir) -
     assert console.startswith("BEGIN")
     assert console.endswith("END")
     assert len(console) < MAX_SLICE + 100
+
+
+# Files that are not what was written.
+
+
+def spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(change(path.read_bytes()))
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    """The first cell of a finished run in tmp_path/results/latest."""
+    return write(tmp_path / "results", evidence()).path / "cells/x86_64-4k-2node/baseline"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda raw: raw.replace(b'"status": 1', b'"status": 0'), "1 unreadable lines"),
+        (lambda raw: raw.replace(b'"seq": 2', b'"seq": 3'), "1 unreadable lines"),
+        (lambda raw: raw[:200] + bytes(50) + raw[250:], "1 unreadable lines"),
+        (lambda raw: b"".join(raw.splitlines(keepends=True)[::2]), "1 lines missing"),
+        (lambda raw: b"".join(raw.splitlines(keepends=True)[2:]), "2 lines missing"),
+    ],
+    ids=["a value", "a number", "zeros", "a line in the middle", "the beginning"],
+)
+def test_a_journal_that_is_damaged_breaks_its_cell(
+    tmp_path: Path, full: Path, change: Callable[[bytes], bytes], words: str
+) -> None:
+    spoil(full / "events.jsonl", change)
+    found = first(tmp_path)
+    assert (found.status, found.cause) == (CellStatus.BROKEN, Cause.DAMAGED)
+    assert words in found.reason
+    assert conclude(load(tmp_path / "results/latest")).exit_code != 0
+
+
+@given(st.data())
+def test_no_flipped_bit_of_a_journal_goes_unseen(finished: tuple[Path, bytes], data: st.DataObject) -> None:
+    """Whatever byte of a whole line is changed: the cell is not believed."""
+    path, whole = finished
+    place = data.draw(st.integers(0, len(whole) - 2))
+    bent = bytearray(whole)
+    bent[place] ^= 1 << data.draw(st.integers(0, 7))
+    (path / "cells/x86_64-4k-2node/baseline/events.jsonl").write_bytes(bent)
+    assert load(path).cells[0].status is CellStatus.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("guard.ktap", lambda raw: raw[:-9], "guard.ktap has 48 bytes, 57 were written"),
+        ("guard.ktap", lambda raw: raw.replace(b"memfd", b"dfmem"), "guard.ktap is not what was written"),
+        ("guard.ktap", lambda raw: raw + b"ok 3 more\n", "guard.ktap has 67 bytes, 57 were written"),
+        ("console.log", lambda raw: raw[:-1], "console.log has 36 bytes, 37 were written"),
+    ],
+)
+def test_files_of_a_run_that_are_damaged_are_no_evidence(
+    tmp_path: Path, full: Path, name: str, change: Callable[[bytes], bytes], words: str
+) -> None:
+    spoil(full / name, change)
+    run = next(run for run in first(tmp_path).runs if run.scenario == "guard")
+    assert run.damage == words
+    records = [each for each in conclude(load(tmp_path / "results/latest")).records if each.kernel == "baseline"]
+    guard = [each for each in records if each.topology == TOPOLOGIES[0] and each.scenario == "guard"]
+    assert {(each.outcome, each.cause) for each in guard} == {(Outcome.BROKEN, Cause.DAMAGED)}
+    assert all(words in each.reason for each in guard)
+
+
+def test_a_journal_is_rewound_to_the_runs_that_count(tmp_path: Path, full: Path) -> None:
+    before = first(tmp_path)
+    with (full / "events.jsonl").open("ab") as journal:
+        journal.write(b'{"event": "run", "scen')
+    CellDir(full).rewind(before.runs[:1])
+    found = first(tmp_path)
+    assert (found.status, found.reason, found.boot_s) == (CellStatus.BROKEN, NOT_DONE, before.boot_s)
+    assert found.runs == before.runs[:1]
+    CellDir(full).run(before.runs[1], console_from=0, console_to=3)
+    CellDir(full).finish(CellStatus.OK)
+    assert [run.ktap for run in first(tmp_path).runs] == [run.ktap for run in before.runs]
+    assert first(tmp_path).status is CellStatus.OK
+
+
+def test_repeats_have_directories_of_their_own(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "results", "quick", {**metadata(), "repeat": 2})
+    run.cell("x86_64-4k-2node", "baseline", 2).finish(CellStatus.OK)
+    assert (run.path / "cells/x86_64-4k-2node/baseline/repeat-2/events.jsonl").exists()
+    found = load(run.path).cells
+    assert [(cell.repeat, cell.status) for cell in found[:2]] == [(1, CellStatus.BROKEN), (2, CellStatus.OK)]
+    assert len(found) == 8
+
+
+def test_one_lab_writes_at_a_time(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "results", "quick", metadata())
+    with pytest.raises(UsageError, match="another lab is still writing to"):
+        RunDir(run.path).lock()
 
 
 # Directories that are no runs.
@@ -240,13 +335,25 @@ def instead(name: str, make: Callable[[Path], object]) -> Callable[[CellDir], No
     return damage
 
 
-@pytest.mark.parametrize("name", ["events.jsonl", "expand.ktap"])
-@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+STRANGE = [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")]
+
+
+@pytest.mark.parametrize("make", STRANGE)
+def test_results_that_cannot_be_read_are_none_and_the_cell_stands(
+    tmp_path: Path, full: Path, make: Callable[[Path], object]
+) -> None:
+    instead("guard.ktap", make)(CellDir(full))
+    found = first(tmp_path)
+    assert found.status is CellStatus.OK
+    assert [bool(run.damage) for run in found.runs] == [False, True]
+
+
+@pytest.mark.parametrize("make", STRANGE)
 def test_one_cell_that_cannot_be_read_does_not_take_the_others_along(
-    tmp_path: Path, name: str, make: Callable[[Path], object]
+    tmp_path: Path, make: Callable[[Path], object]
 ) -> None:
     run = write(tmp_path, evidence())
-    instead(name, make)(run.cell("x86_64-4k-2node", "baseline"))
+    instead("events.jsonl", make)(run.cell("x86_64-4k-2node", "baseline"))
     first_cell, *others = load(run.path).cells
     assert first_cell.status is CellStatus.BROKEN
     assert "cannot be read" in first_cell.reason

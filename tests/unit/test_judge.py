@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.judge import CONSOLE, RUN, judge_cell, judge_run, settle
-from lab.outcome import Case, CellResult, CellStatus, End, Expected, Mismatch, Outcome, Record, Run, met
+from lab.judge import CONSOLE, LEAK, RUN, agree, judge_cell, judge_run, settle
+from lab.oops import Kind
+from lab.outcome import Case, Cause, CellResult, CellStatus, End, Expected, Mismatch, Outcome, Record, Run, met
 from tests.unit.fixtures.evidence import ktap
 
 CONSOLES = Path(__file__).parents[1] / "golden" / "console"
@@ -61,22 +62,34 @@ def test_only_a_plain_fail_meets_an_expected_fail(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "outcome", "reason"),
+    ("line", "outcome", "cause", "reason"),
     [
-        ("not ok a", Outcome.FAIL, "not ok"),
-        ("ok a # SKIP needs 2 nodes, has 1", Outcome.SKIP, "needs 2 nodes, has 1"),
-        ("ok a # SKIP", Outcome.SKIP, "no reason given"),
-        ("not ok a # TODO later", Outcome.SKIP, "TODO: later"),
-        ("not ok a # TIMEOUT state=D after 5000 ms", Outcome.HANG, "time-out of the case: state=D after 5000 ms"),
-        ("not ok a # CRASH signal=11 (SIGSEGV)", Outcome.CRASH, "killed: signal=11 (SIGSEGV)"),
-        ("not ok a # ERROR mmap: ENOMEM", Outcome.BROKEN, "set-up failed: mmap: ENOMEM"),
-        ("ok a # TIMEOUT state=D", Outcome.BROKEN, "contradiction: ok a # TIMEOUT state=D"),
+        ("not ok a", Outcome.FAIL, Cause.FAILED, "not ok"),
+        ("ok a # SKIP needs 2 nodes, has 1", Outcome.SKIP, Cause.SKIPPED, "needs 2 nodes, has 1"),
+        ("ok a # SKIP", Outcome.SKIP, Cause.SKIPPED, "no reason given"),
+        ("not ok a # TODO later", Outcome.SKIP, Cause.SKIPPED, "TODO: later"),
+        (
+            "not ok a # TIMEOUT state=D after 5000 ms",
+            Outcome.HANG,
+            Cause.TEST_HANG,
+            "time-out of the case: state=D after 5000 ms",
+        ),
+        (
+            "not ok a # TIMEOUT state=D unkillable after 5000 ms",
+            Outcome.HANG,
+            Cause.UNKILLABLE,
+            "time-out of the case: state=D unkillable after 5000 ms",
+        ),
+        ("not ok a # LEAK Shmem moved", Outcome.LEAK, Cause.LEAK, "left behind: Shmem moved"),
+        ("not ok a # CRASH signal=11 (SIGSEGV)", Outcome.CRASH, Cause.SIGNAL, "killed: signal=11 (SIGSEGV)"),
+        ("not ok a # ERROR mmap: ENOMEM", Outcome.BROKEN, Cause.SET_UP, "set-up failed: mmap: ENOMEM"),
+        ("ok a # TIMEOUT state=D", Outcome.BROKEN, Cause.CONTRADICTION, "contradiction: ok a # TIMEOUT state=D"),
     ],
 )
-def test_result_lines(line: str, outcome: Outcome, reason: str) -> None:
+def test_result_lines(line: str, outcome: Outcome, cause: Cause, reason: str) -> None:
     status = 1 if line.startswith("not") and "TODO" not in line else 0
     record = judged(run(status=status, ktap=ktap([line, "ok b", "ok c"])))["a"]
-    assert (record.outcome, record.reason) == (outcome, reason)
+    assert (record.outcome, record.cause, record.reason) == (outcome, cause, reason)
 
 
 def test_the_assertion_is_the_reason_and_all_that_was_said_the_evidence() -> None:
@@ -92,7 +105,7 @@ def test_the_assertion_is_the_reason_and_all_that_was_said_the_evidence() -> Non
     assert record.duration_s == 1.5
 
 
-# Bad ends: (run, outcome of the case that was running, words in its reason).
+# Bad ends: (run, outcome of the case that was running, words in its reason). Their causes follow.
 BAD_ENDS: dict[str, tuple[Run, Outcome, str]] = {
     "no result": (run(ktap=FIRST), Outcome.BROKEN, "no result line: the program exited with status 0 after 1 of 3"),
     "harness failed": (run(ktap=FIRST, status=2), Outcome.BROKEN, "exited with status 2"),
@@ -120,6 +133,11 @@ BAD_ENDS: dict[str, tuple[Run, Outcome, str]] = {
         Outcome.CRASH,
         "unexpected reboot",
     ),
+    "guest silent": (
+        run(ktap=FIRST, end=End.UNRESPONSIVE, duration_s=60.0),
+        Outcome.HANG,
+        "deadline: the guest did not answer any more while this case ran",
+    ),
     "lost": (run(ktap=FIRST, end=End.LOST), Outcome.BROKEN, "the SSH connection was lost while this case ran"),
     "emulator": (
         run(ktap=FIRST, end=End.QEMU_DEAD, note="killed by SIGKILL"),
@@ -132,12 +150,33 @@ BAD_ENDS: dict[str, tuple[Run, Outcome, str]] = {
 }
 
 
+CAUSES = {
+    "no result": Cause.NO_RESULT,
+    "harness failed": Cause.NO_RESULT,
+    "no exit status": Cause.NO_RESULT,
+    "signal": Cause.SIGNAL,
+    "signal by way of a shell": Cause.SIGNAL,
+    "deadline": Cause.TEST_HANG,
+    "panic": Cause.PANIC,
+    "panic seen late": Cause.PANIC,
+    "panic without a word": Cause.PANIC,
+    "reboot": Cause.REBOOT,
+    "guest silent": Cause.KERNEL_HANG,
+    "lost": Cause.SSH_LOST,
+    "emulator": Cause.QEMU_DEAD,
+    "flood": Cause.FLOOD,
+    "bail out": Cause.NO_RESULT,
+    "torn": Cause.NO_RESULT,
+}
+
+
 @pytest.mark.parametrize("name", BAD_ENDS)
 def test_a_bad_end_is_the_running_cases(name: str) -> None:
     what, outcome, words = BAD_ENDS[name]
     records = judged(what)
     assert records["a"].outcome is Outcome.PASS, "a complete result line stands"
-    assert records["b"].outcome is outcome
+    assert (records["b"].outcome, records["b"].cause) == (outcome, CAUSES[name])
+    assert records["c"].cause is Cause.NOT_REACHED
     assert words in records["b"].reason
     assert records["c"].outcome is Outcome.BROKEN
     assert records["c"].reason.startswith("not reached: b: ")
@@ -252,6 +291,141 @@ def test_a_crashed_case_shows_the_kernels_words() -> None:
     records = judged(what)
     assert "RIP: 0010:shmem_fault+0x4e/0x1f0" in records["b"].excerpt
     assert records[CONSOLE].outcome is Outcome.CRASH
+
+
+def test_every_report_of_the_kernel_is_a_cause() -> None:
+    assert [Cause[kind.name] for kind in Kind]
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [("x86_64-warning", Cause.WARNING), ("x86_64-kasan", Cause.KASAN), ("x86_64-lockdep", Cause.LOCKDEP)],
+)
+def test_the_cause_of_a_complaint_is_its_kind(name: str, cause: Cause) -> None:
+    assert judged(run(console=console(name)))[CONSOLE].cause is cause
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "cause"),
+    [
+        ("not ok b # CRASH signal=9 (SIGKILL)", "x86_64-oom", Cause.OOM_KILL),
+        ("not ok b # CRASH signal=9 (SIGKILL)", "x86_64-oom-memcg", Cause.CONTAINED_OOM),
+        ("not ok b # CRASH signal=11 (SIGSEGV)", "x86_64-oom", Cause.SIGNAL),
+        ("not ok b # CRASH signal=9 (SIGKILL)", "x86_64-oops-null", Cause.OOPS),
+        ("not ok b # CRASH signal=9 (SIGKILL)", "x86_64-clean", Cause.SIGNAL),
+    ],
+)
+def test_who_killed_a_case(line: str, name: str, cause: Cause) -> None:
+    said = console(name).replace("(limits)", "(expand)")
+    records = judged(run(status=1, ktap=ktap(["ok a", line, "ok c"]), console=said))
+    assert (records["b"].outcome, records["b"].cause) == (Outcome.CRASH, cause)
+    shown = "invoked oom-killer" in records["b"].excerpt
+    assert shown == (cause in (Cause.OOM_KILL, Cause.CONTAINED_OOM)), "another process's end is no evidence"
+    if shown:
+        assert CONSOLE not in records, "one finding is told once"
+
+
+# Memory and taints.
+
+BOOKS = {"Shmem": 1000, "Committed_AS": 1000, "tainted": 0, "page_kB": 4, "cpus": 4}
+
+
+def test_memory_that_did_not_come_back_is_a_leak_of_the_scenario() -> None:
+    record = judged(run(before=BOOKS, after={**BOOKS, "Shmem": 1100}))[LEAK]
+    assert (record.outcome, record.cause, record.met) == (Outcome.LEAK, Cause.LEAK, False)
+    assert record.reason == "left behind by expand: Shmem +100 kB (allowed: 16 kB)"
+    assert "Shmem: 1000 -> 1100" in record.excerpt
+
+
+def test_a_leak_that_a_case_owns_up_to_is_told_once() -> None:
+    said = ktap(["ok a", "not ok b # LEAK Shmem moved", "ok c"])
+    records = judged(run(status=1, ktap=said, before=BOOKS, after={**BOOKS, "Shmem": 1100}))
+    assert records["b"].outcome is Outcome.LEAK
+    assert LEAK not in records
+
+
+@pytest.mark.parametrize("books", [{}, {"before": BOOKS}, {"before": BOOKS, "after": {**BOOKS, "Shmem": 10}}])
+def test_no_leak_without_books_and_none_of_what_shrank(books: dict[str, object]) -> None:
+    assert LEAK not in judged(run(**books))
+
+
+def test_a_leak_is_no_expected_failure() -> None:
+    assert met(Outcome.LEAK, Expected.FAIL) is False
+    assert met(Outcome.FLAKY, Expected.FAIL) is False
+
+
+def test_a_silent_taint_is_a_finding_and_says_whose_it_is() -> None:
+    said = ktap(["ok a", "# taint: 64, was 0", "ok b", "ok c"])
+    record = judged(run(ktap=said, before=BOOKS, after={**BOOKS, "tainted": 64}))[CONSOLE]
+    assert (record.outcome, record.cause) == (Outcome.CRASH, Cause.TAINT)
+    assert "tainted during expand (U)" in record.reason
+    assert "b: taint: 64, was 0" in record.excerpt
+
+
+def test_a_taint_with_a_report_is_the_reports() -> None:
+    tainted = {**BOOKS, "tainted": 512}
+    assert judged(run(console=console("x86_64-warning"), before=BOOKS, after=tainted))[CONSOLE].cause is Cause.WARNING
+
+
+# Damage.
+
+
+def test_damaged_evidence_is_none() -> None:
+    records = judged(run(damage="expand.ktap is not what was written"))
+    assert {(record.outcome, record.cause) for record in records.values()} == {(Outcome.BROKEN, Cause.DAMAGED)}
+
+
+def test_a_case_that_no_run_tells_of_is_broken() -> None:
+    """The run that had it is lost; the next attempt asked for others only."""
+    records = judge_cell(cell(runs=(run(ktap=ktap(["ok c"]), cases=("c",), attempt=2),)), {"expand": CASES}, NEEDS)
+    assert {record.case: record.outcome.value for record in records} == {"a": "BROKEN", "b": "BROKEN", "c": "PASS"}
+
+
+# Repeats.
+
+
+def repeats(*lines: str, synthetic: int = 0) -> dict[str, Record]:
+    """Cells whose case `a` said these lines one after the other; in the first `synthetic` of them memory leaked."""
+    judged_ = []
+    for number, line in enumerate(lines):
+        leaky = {"before": BOOKS, "after": {**BOOKS, "Shmem": 5000}} if number < synthetic else {}
+        bad = line.startswith("not")
+        what = run(status=int(bad), ktap=ktap([line, "ok b", "ok c"]), **leaky) if line else run(ktap="", end=End.LOST)
+        judged_.append(judge_cell(cell(runs=(what,)), {"expand": CASES}, NEEDS))
+    return {record.case: record for record in agree(judged_)}
+
+
+@pytest.mark.parametrize(
+    ("lines", "outcome", "counts"),
+    [
+        (["ok a"] * 3, Outcome.PASS, "3 PASS"),
+        (["not ok a"] * 3, Outcome.FAIL, "3 FAIL"),
+        (["ok a", "not ok a", "ok a"], Outcome.FLAKY, "2 PASS, 1 FAIL"),
+        (["ok a", "ok a # SKIP no", "ok a"], Outcome.FLAKY, "2 PASS, 1 SKIP"),
+        (["ok a", "not ok a # CRASH signal=7", "not ok a"], Outcome.FLAKY, "1 PASS, 1 CRASH, 1 FAIL"),
+        (["ok a", "", "ok a"], Outcome.BROKEN, "2 PASS, 1 BROKEN"),
+        (["not ok a", "", "not ok a"], Outcome.FAIL, "2 FAIL, 1 BROKEN"),
+        (["not ok a", "", "ok a"], Outcome.FLAKY, "1 FAIL, 1 BROKEN, 1 PASS"),
+    ],
+)
+def test_repeats(lines: list[str], outcome: Outcome, counts: str) -> None:
+    record = repeats(*lines)["a"]
+    assert record.outcome is outcome
+    assert ", ".join(f"{number} {what}" for what, number in record.counts) == counts
+    if outcome is Outcome.FLAKY:
+        assert (record.cause, record.met) == (Cause.FLAKY, False)
+        assert record.reason == f"repeats do not agree: {counts}"
+        assert "PASS in repeat" in record.excerpt
+
+
+def test_a_leak_in_some_repeats_is_flaky_and_in_all_of_them_a_leak() -> None:
+    assert repeats("ok a", "ok a", synthetic=1)[LEAK].outcome is Outcome.FLAKY
+    assert repeats("ok a", "ok a", synthetic=2)[LEAK].outcome is Outcome.LEAK
+
+
+def test_a_repeat_in_which_nothing_ran_does_not_disagree_about_a_leak() -> None:
+    record = repeats("ok a", "", synthetic=1)[LEAK]
+    assert (record.outcome, record.counts) == (Outcome.LEAK, ((Outcome.LEAK, 1),))
 
 
 # Attempts.

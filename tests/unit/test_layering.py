@@ -17,9 +17,10 @@ ROOT = Path(__file__).parents[2]
 # From bottom to top. A module imports from its own layer and from those below, and never in a circle.
 LAYERS = (
     # vocabulary: records, parsers, errors; no outside thing is touched
-    "errors outcome progress data arch model deadline kconfig ktap oops untrusted patch elf hmat buildlog cpio console",
+    "errors outcome progress data arch model deadline kconfig ktap oops books untrusted patch elf hmat buildlog cpio"
+    " console",
     # translators: what was written or found -> what it means
-    "load library plan schedule domain verify judge compare report reproduce",
+    "load library plan schedule domain verify judge compare report reproduce resume versus",
     # adapters: one outside thing each
     "proc cache keys reaper accel vm ssh guest evidence host"
     " debian source series worktree toolchain kernel guestbuild rootfs history",

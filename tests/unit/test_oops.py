@@ -52,6 +52,15 @@ EXPECTED: dict[str, list[tuple[Kind, str]]] = {
     "x86_64-real-run": [(Kind.CONTAINED_OOM, "Memory cgroup out of memory: Killed process")],
     "arm64-real-run": [(Kind.CONTAINED_OOM, "Memory cgroup out of memory: Killed process")],
     "arm64-poweroff": [(Kind.REBOOT, "Power down")],
+    # What the sample `faults` makes of guests of the lab, from the start of the program until its end was known.
+    "x86_64-real-panic": [(Kind.PANIC, "sysrq triggered crash")],
+    "arm64-real-panic": [(Kind.PANIC, "sysrq triggered crash")],
+    "x86_64-real-reset": [(Kind.REBOOT, "sysrq: Resetting")],
+    "arm64-real-reset": [(Kind.REBOOT, "sysrq: Resetting")],
+    "x86_64-real-power-off": [(Kind.REBOOT, "reboot: Power down")],
+    "arm64-real-power-off": [(Kind.REBOOT, "reboot: Power down")],
+    "arm64-real-oom-kill": [(Kind.OOM_KILL, "Killed process 80 (faults)")],
+    "x86_64-real-blocked": [],  # asked what hangs: a show of states and stacks, no complaint
 }
 
 
@@ -88,6 +97,23 @@ def test_golden(name: str) -> None:
 )
 def test_excerpts_hold_what_a_reader_needs(name: str, line: str) -> None:
     assert line in "\n".join(scan(name)[0].lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "stack"),
+    [
+        ("x86_64-real-panic", "panic < sysrq_handle_crash < __handle_sysrq < write_sysrq_trigger < proc_reg_write"),
+        # A return address behind a call that never returns belongs to whatever comes next.
+        ("arm64-real-panic", "panic < send_sig_all < __handle_sysrq < write_sysrq_trigger < proc_reg_write"),
+        ("x86_64-oops-null", "shmem_fault"),
+        ("arm64-oops-null", "shmem_fault < __do_fault"),
+        ("x86_64-oom-memcg", ""),
+    ],
+)
+def test_the_first_stack_is_told_by_its_functions(name: str, stack: str) -> None:
+    found = " < ".join(scan(name)[0].stack)
+    assert found.startswith(stack)
+    assert bool(found) == bool(stack)
 
 
 def test_an_excerpt_ends_where_the_kernel_says() -> None:

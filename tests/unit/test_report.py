@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,29 @@ def everything_wrong() -> Evidence:
     )
 
 
-RUNS = {"good": evidence, "not-met": not_met, "everything-wrong": everything_wrong}
+def unsteady() -> Evidence:
+    """Every cell three times: a case that fails in one of them, a leak, a kernel that came up in two of three."""
+    expand, _ = good_runs("expand-fault")
+    once = Run(
+        scenario="guard", end=End.EXITED, status=1, ktap=ktap(["# guard.c:12: got 1", "not ok memfd", "ok sysv"])
+    )
+    held = dict.fromkeys(("Committed_AS", "Shmem"), 4000) | {"page_kB": 4, "cpus": 4}
+    leaky = replace(good_runs("baseline")[1], before=held, after=held | {"Shmem": 8000})
+    dead = (CONSOLES / "arm64-init-killed.log").read_text()
+    cells = []
+    for repeat in (1, 2, 3):
+        cells += [replace(each, repeat=repeat) for each in evidence().cells]
+    cells[5] = cell(repeat=2, runs=(expand, once))
+    cells[2] = cell(TOPOLOGIES[1], kernel="baseline", runs=(good_runs("baseline")[0], leaky))
+    cells[6] = replace(cells[2], repeat=2)
+    cells[10] = replace(cells[2], repeat=3)
+    cells[11] = cell(
+        TOPOLOGIES[1], repeat=3, status=CellStatus.NO_BOOT, runs=(), boot_s=None, reason="it panicked", console=dead
+    )
+    return Evidence(metadata={**metadata(), "repeat": 3}, cells=tuple(cells))
+
+
+RUNS = {"good": evidence, "not-met": not_met, "everything-wrong": everything_wrong, "unsteady": unsteady}
 
 
 @pytest.mark.parametrize("form", SUFFIX)
@@ -119,7 +142,7 @@ def test_results_are_schema_1() -> None:
     assert set(document) >= {"records", "cells", "deltas", "counts", "exit_code", "proofs"}
     assert set(document["records"][0]) == {
         *("topology", "kernel", "scenario", "case", "outcome", "expected"),
-        *("met", "duration_s", "attempt", "excerpt"),
+        *("met", "duration_s", "attempt", "excerpt", "cause", "counts"),
     }
     assert {record["met"] for record in document["records"]} == {True, False, None}
     assert document["counts"]["records"] == len(document["records"])

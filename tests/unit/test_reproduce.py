@@ -38,6 +38,18 @@ def test_sparse_memory_is_a_shared_file_without_a_name() -> None:
     assert command[command.index("-M") + 1] == "virt,memory-backend=ram0"
 
 
+def test_the_console_is_the_one_that_the_kernel_is_told_to_use() -> None:
+    assert "-serial stdio" in " ".join(qemu_command(machine("riscv64-2node")))
+    command = " ".join(qemu_command(machine("s390x-4k")))
+    assert "-chardev stdio,id=console -device sclplmconsole,chardev=console" in command
+    assert "-serial" not in command
+
+
+def test_what_every_machine_of_an_architecture_needs_comes_along() -> None:
+    command = qemu_command(machine("ppc64le-64k"))
+    assert "cap-cfpc=broken" in command[command.index("-machine") + 1]
+
+
 def test_the_script_runs_the_emulator_with_files_of_ones_choice(tmp_path: Path) -> None:
     emulator = tmp_path / "emulator"
     emulator.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')

@@ -6,8 +6,9 @@ The fake stands at the seam (`Shop`, `BuiltCell`, `GuestLike`); evidence, judge 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,17 +16,18 @@ import pytest
 
 from lab import campaign
 from lab.accel import Accelerator
+from lab.cellwork import _reusable
 from lab.compare import Summary, conclude
 from lab.console import Console
 from lab.deadline import Deadline
-from lab.errors import BootError, BuildError, GuestLost, InfraError, LabError
+from lab.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
 from lab.evidence import RunDir, load
 from lab.guest import Description
 from lab.history import History
 from lab.model import CampaignSpec, Kernel, Topology
-from lab.outcome import Case, End, Ended, Mismatch, Outcome, Usage
+from lab.outcome import Case, End, Ended, Mismatch, Outcome, Run, Usage
 from lab.outlook import Packing
-from lab.plan import Cell, Plan, Selection, plan
+from lab.plan import Cell, Plan, Selection, plan, repeated
 from lab.progress import Progress
 from lab.runner import Runner
 from lab.schedule import Budget
@@ -62,6 +64,8 @@ class Behaviour:
     boot_error: LabError | None = None
     facts_error: LabError | None = None
     mismatches: tuple[Mismatch, ...] = ()
+    books: Sequence[int] = ()
+    """Shmem before the first program, after it, and each time that is asked for it then."""
 
 
 @dataclass
@@ -73,6 +77,7 @@ class FakeGuest:
     accelerator: Accelerator = field(default_factory=lambda: Accelerator(name="tcg", slowdown=1.0, why="fake"))
     closed: bool = False
     count: int = 0
+    asked: int = 0
 
     def facts(self) -> str:
         if self.behaviour.facts_error:
@@ -88,10 +93,16 @@ class FakeGuest:
         said = self.behaviour.console[self.count] if self.count < len(self.behaviour.console) else ""
         with self.console.path.open("a") as file:
             file.write(said)
+        if not (mark := re.search("books-[0-9a-f]{16}", command)):
+            self.asked += 1
+            return ended(f"Shmem: {self.behaviour.books[1 + self.asked]}\n".encode())
         result = self.behaviour.runs[self.count]
         self.count += 1
         if isinstance(result, LabError):
             raise result
+        if self.behaviour.books:
+            before, after = (f"\n{mark[0]}\nShmem: {each}\n{mark[0]}\n".encode() for each in self.behaviour.books[:2])
+            return replace(result, stdout=before + result.stdout + after)
         return result
 
     def describe(self) -> Description:
@@ -184,22 +195,35 @@ Play = Callable[..., Summary]
 def play(tmp_path: Path) -> Play:
     """Run a campaign over scripted guests and give its summary, as `lab report` would."""
 
-    def go(isolation: Literal["fresh", "shared"] = "shared", **behaviours: list[Behaviour] | LabError) -> Summary:
+    def go(
+        isolation: Literal["fresh", "shared"] = "shared",
+        repeat: int = 1,
+        kept: Mapping[str, Sequence[Run]] | None = None,
+        builds: Mapping[str, Mapping[str, object]] | None = None,
+        output: str = "run",
+        **behaviours: list[Behaviour] | LabError,
+    ) -> Summary:
         planned = a_plan(list(behaviours), isolation)
         built: dict[str, FakeBuilt | LabError] = {}
         for name, each in behaviours.items():
             provenance = {**BUILD, "series_sha256": name, "build_id": name}
             built[name] = each if isinstance(each, LabError) else FakeBuilt(each, provenance=provenance)
-        metadata = campaign.describe(planned, CASES)
-        run_dir = RunDir.create(tmp_path, "test", metadata, output=tmp_path / "run")
+        metadata = {**campaign.describe(planned, CASES), "repeat": repeat}
+        run_dir = RunDir.create(tmp_path, "test", metadata, output=tmp_path / output)
+        for name, runs in (kept or {}).items():
+            for run in runs:
+                topology, _, kernel = name.partition("/")
+                run_dir.cell(topology, kernel).run(run)
         runner = Runner(
-            plan=planned,
+            plan=repeated(planned, repeat),
             shop=FakeShop(built),
             run_dir=run_dir,
             metadata=metadata,
             cases=CASES,
             screen=NoScreen(),
             packing=PACKING,
+            kept=kept or {},
+            builds=dict(builds or {}),
         )
         runner.run()
         for made in built.values():
@@ -411,6 +435,73 @@ def test_a_fresh_guest_for_every_run(play: Play) -> None:
     assert outcomes(fresh, "patched")["last"] is Outcome.PASS
 
 
+# Memory.
+
+
+def test_what_comes_back_a_little_later_is_no_leak(play: Play) -> None:
+    summary = play(patched=[Behaviour(runs=[ended(GOOD)], books=[1000, 9000, 9000, 1000])])
+    assert summary.exit_code == 0
+    (run,) = summary.evidence.cells[0].runs
+    assert (run.before, run.after) == (
+        {"Shmem": 1000, "page_kB": 4, "cpus": 1},
+        {"Shmem": 1000, "page_kB": 4, "cpus": 1},
+    )
+
+
+def test_what_does_not_come_back_is_a_leak_and_costs_the_guest(play: Play) -> None:
+    summary = play(patched=[Behaviour(runs=[ended(GOOD)], books=[1000, 9000, 9000, 9000, 9000])])
+    assert outcomes(summary, "patched")["leak"] is Outcome.LEAK
+    assert "Shmem +8000 kB" in reason(summary, "leak")
+    assert summary.exit_code == 1
+    assert not _reusable(summary.evidence.cells[0].runs[0])
+
+
+# Repeats, and runs that were killed.
+
+
+def test_every_repeat_has_a_guest_of_its_own(play: Play) -> None:
+    worse = ktap("ok 1 guard", "not ok 2 grow", "ok 3 last")
+    guests = [Behaviour(runs=[ended(said, status=status)]) for said, status in ((GOOD, 0), (worse, 1), (GOOD, 0))]
+    summary = play(repeat=3, patched=guests)
+    assert outcomes(summary, "patched") == {"guard": Outcome.PASS, "grow": Outcome.FLAKY, "last": Outcome.PASS}
+    assert "repeats do not agree: 2 PASS, 1 FAIL" in reason(summary, "grow")
+    assert summary.exit_code == 1
+    assert [cell.repeat for cell in summary.evidence.cells] == [1, 2, 3]
+
+
+def test_a_case_that_is_flaky_on_one_kernel_is_not_fixed(play: Play) -> None:
+    worse = ktap("ok 1 guard", "not ok 2 grow", "ok 3 last")
+    patched = [Behaviour(runs=[ended(said, status=status)]) for said, status in ((GOOD, 0), (worse, 1))]
+    summary = play(repeat=2, baseline=[*BASE_GUEST, *BASE_GUEST], patched=patched)
+    assert {delta.case: delta.delta.value for delta in summary.deltas}["grow"] == "no verdict"
+
+
+def test_a_killed_run_goes_on_behind_what_counts(play: Play) -> None:
+    """The lab died after the kernel had: the case that killed it is not run again, the one behind it is."""
+    before = Run(scenario="demo", end=End.PANIC, ktap=ktap("ok 1 guard").decode(), console=PANIC)
+    guest = Behaviour(runs=[ended(ktap("ok 1 last", count=1))])
+    summary = play(kept={"machine/patched": [before]}, patched=[guest])
+    assert outcomes(summary, "patched") == {"guard": Outcome.PASS, "grow": Outcome.CRASH, "last": Outcome.PASS}
+    assert [run.cases for run in summary.evidence.cells[0].runs] == [(), ("last",)]
+
+
+def test_another_kernel_than_the_one_on_record_is_refused(play: Play) -> None:
+    with pytest.raises(UsageError, match="machine/patched: another kernel: recorded old, now None"):
+        play(builds={"machine/patched": {"key": "old"}}, patched=list(GOOD_GUEST))
+
+
+def test_a_failure_of_the_lab_has_its_cause(play: Play) -> None:
+    causes = {
+        "disk-full": DiskFull("disk full while writing x"),
+        "libvirt": LibvirtError("libvirt is gone"),
+        "build": BuildError("make failed"),
+    }
+    for number, (cause, error) in enumerate(causes.items()):
+        broken: LabError | list[Behaviour] = error if cause == "build" else [Behaviour(boot_error=error)]
+        summary = play(output=f"run-{number}", patched=broken)
+        assert {record.cause.value for record in summary.records} == {cause}
+
+
 def test_environment_of_the_program(play: Play, tmp_path: Path) -> None:
     built = FakeBuilt(list(GOOD_GUEST), provenance=BUILD)
     planned = a_plan(["patched"])
@@ -428,4 +519,4 @@ def test_environment_of_the_program(play: Play, tmp_path: Path) -> None:
     (command,) = built.commands
     assert "LAB_FEATURES=shm-expand" in command
     assert "LAB_TIMEOUT_SCALE=1" in command
-    assert command.endswith("/lab/demo")
+    assert " /lab/demo; " in command

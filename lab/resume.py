@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is left to do of a scenario, a cell, a campaign; and whether it is still the same campaign. Pure.
+
+A cell is finished when its kernel did not boot, when it was another machine, or when every one of its scenarios has
+come to its end. Runs that say nothing (never started, or damaged since) are done again, with all that came after them
+in their scenario.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lab import ktap
+from lab.outcome import Case, CellResult, CellStatus, End, Run
+from lab.plan import Selection
+
+SCENARIO_ATTEMPTS = 6
+"""Each costs a boot; more crashes and hangs than this in one scenario need no further proof."""
+KILLED = 128
+"""Exit statuses from here on are the shell's words for a signal."""
+
+
+def asked_for(selection: Selection, declared: Sequence[Case]) -> list[Case]:
+    """The declared cases that a selection names; all of them when it names none."""
+    return [case for case in declared if not selection.cases or case.name in selection.cases]
+
+
+def not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
+    """The cases behind the one that ended a run badly; none where the program ended by itself or only flooded."""
+    if run.end in (End.FLOODED, End.NOT_RUN) or (run.end is End.EXITED and (run.status or 0) < KILLED):
+        return []
+    told = {result.name for result in ktap.parse(run.ktap).results}
+    return [case for case in asked if case.name not in told][1:]
+
+
+def left(runs: Sequence[Run], selection: Selection, declared: Sequence[Case]) -> list[Case]:
+    """The cases of a scenario that still have to be run after its `runs`, in their order; all of them after none."""
+    asked = asked_for(selection, declared)
+    for run in runs:
+        asked = not_reached(run, asked)
+    return asked if len(runs) < SCENARIO_ATTEMPTS else []
+
+
+def kept(cell: CellResult) -> tuple[Run, ...]:
+    """The runs of a cell that count: of every scenario the first attempts that are whole."""
+    found: dict[str, list[Run]] = {}
+    spoilt: set[str] = set()
+    for run in cell.runs if cell.status in (CellStatus.OK, CellStatus.BROKEN) else ():
+        attempts = found.setdefault(run.scenario, [])
+        if run.damage or run.end is End.NOT_RUN or run.attempt != len(attempts) + 1:
+            spoilt.add(run.scenario)
+        if run.scenario not in spoilt:
+            attempts.append(run)
+    return tuple(run for attempts in found.values() for run in attempts)
+
+
+def finished(cell: CellResult, selections: Sequence[Selection], cases: Mapping[str, Sequence[Case]]) -> bool:
+    """Whether there is nothing left to do for a cell."""
+    if cell.status is not CellStatus.OK:
+        return cell.status is not CellStatus.BROKEN
+    runs = kept(cell)
+    return all(
+        not left([run for run in runs if run.scenario == each.scenario], each, cases[each.scenario])
+        for each in selections
+    )
+
+
+# Whether it is the same campaign still.
+
+_MUST_AGREE = ("campaign", "topologies", "kernels", "cells", "repeat", "cases", "tests")
+"""Of metadata.json: what decides what is run."""
+
+
+def difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first thing in which a campaign is not what a run recorded, `what: recorded X, now Y`; empty when it is."""
+    found = (first_difference(key, recorded.get(key), now.get(key)) for key in _MUST_AGREE)
+    return next(filter(None, found), "")
+
+
+def first_difference(name: str, was: object, now: object) -> str:
+    """Where two JSON values differ first, `name.key: recorded X, now Y`; empty when they do not."""
+    for place, one, other in _differences(name, was, now):
+        return f"{place}: recorded {_short(one)}, now {_short(other)}"
+    return ""
+
+
+def _differences(place: str, was: object, now: object) -> Iterator[tuple[str, object, object]]:
+    """Where two JSON values differ, as deep as it goes."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys((*was, *now)):
+            yield from _differences(f"{place}.{key}", was.get(key), now.get(key))
+    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        for index, (one, other) in enumerate(zip(was, now, strict=True)):
+            yield from _differences(f"{place}[{index}]", one, other)
+    elif was != now:
+        yield place, was, now
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two runs of the lab against each other: the same case on the same machine with the kernel of the same name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.compare import SAME_BUILD, CaseDelta, Summary, delta_of
+from lab.errors import UsageError
+from lab.judge import SYNTHETIC
+from lab.outcome import Outcome
+from lab.resume import first_difference
+
+Place = tuple[str, str]
+"""Topology and kernel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What differs between two runs, and what the difference may come from."""
+
+    first: Summary
+    second: Summary
+    common: tuple[Place, ...]
+    deltas: tuple[CaseDelta, ...]
+    """Every case that both runs have; `baseline` and `kernel` both name the kernel."""
+    notes: tuple[str, ...]
+    """What else differs, in words: cells and cases that only one run has, kernels, tests, accelerators."""
+
+    @property
+    def changed(self) -> tuple[CaseDelta, ...]:
+        """Cases whose outcomes differ, also where that is neither better nor worse."""
+        return tuple(delta for delta in self.deltas if delta.before is not delta.after)
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.changed else 0
+
+
+def compare(first: Summary, second: Summary) -> Comparison:
+    """Compare two runs; UsageError when they have no case in common, or machines of one name that are not the same."""
+    common = tuple(place for place in first.repeats if place in second.repeats)
+    if not common:
+        raise UsageError(
+            f"{first.evidence.source} and {second.evidence.source} have no cell in common",
+            hint="a cell is a topology and a kernel, by name",
+        )
+    _same_machines(first, second, common)
+    every = [delta for place in common for delta in _deltas(place, first, second)]
+    if not (both := tuple(delta for delta in every if delta.before and delta.after)):
+        raise UsageError(f"{first.evidence.source} and {second.evidence.source} have no case in common")
+    return Comparison(
+        first=first,
+        second=second,
+        common=common,
+        deltas=both,
+        notes=(*_lonely(every, first, second), *_notes(first, second, common)),
+    )
+
+
+def _same_machines(first: Summary, second: Summary, common: tuple[Place, ...]) -> None:
+    was, now = (summary.evidence.metadata.get("topologies", {}) for summary in (first, second))
+    for topology in dict.fromkeys(topology for topology, _ in common):
+        if other := first_difference(f"topology {topology}", was.get(topology), now.get(topology)):
+            raise UsageError(f"the runs are not of the same machine: {other}")
+
+
+def _deltas(place: Place, first: Summary, second: Summary) -> Iterator[CaseDelta]:
+    """Every case of a cell that either run knows."""
+    was, now = _outcomes(first, place), _outcomes(second, place)
+    for label in dict.fromkeys((*was, *now)):
+        before, after = (_known(label, known) for known in (was, now))
+        yield CaseDelta(
+            topology=place[0],
+            scenario=label[0],
+            case=label[1],
+            baseline=place[1],
+            kernel=place[1],
+            before=before,
+            after=after,
+            delta=delta_of(before, after),
+        )
+
+
+def _outcomes(summary: Summary, place: Place) -> dict[tuple[str, str], Outcome]:
+    return {(record.scenario, record.case): record.outcome for record in summary.of_cell(*place)}
+
+
+def _known(label: tuple[str, str], known: Mapping[tuple[str, str], Outcome]) -> Outcome | None:
+    """A case's outcome. Synthetic ones exist only where something is wrong; if anything ran elsewhere, all was well."""
+    if label in known or label[1] not in SYNTHETIC:
+        return known.get(label)
+    ran = any(scenario == label[0] and outcome is not Outcome.BROKEN for (scenario, _), outcome in known.items())
+    return Outcome.PASS if ran else None
+
+
+def _lonely(deltas: Sequence[CaseDelta], first: Summary, second: Summary) -> Iterator[str]:
+    """Cases that only one of the runs has."""
+    for summary, only in (
+        (first, [delta.label for delta in deltas if delta.after is None]),
+        (second, [delta.label for delta in deltas if delta.before is None]),
+    ):
+        if only:
+            yield f"only in {summary.evidence.source}: {len(only)} outcomes of {' '.join(dict.fromkeys(only))}"
+
+
+def _notes(first: Summary, second: Summary, common: tuple[Place, ...]) -> Iterator[str]:
+    for summary in (first, second):
+        for topology, kernel in summary.repeats:
+            if (topology, kernel) not in common:
+                yield f"only in {summary.evidence.source}: {topology} / {kernel}"
+    was, now = (summary.evidence.metadata for summary in (first, second))
+    for place in common:
+        yield from _other_build("/".join(place), was.get("builds", {}), now.get("builds", {}))
+    if other := first_difference("tests", was.get("tests"), now.get("tests")):
+        yield f"a case may have changed its meaning: {other}"
+    if other := first_difference("repeat", was.get("repeat", 1), now.get("repeat", 1)):
+        yield other
+    for place in common:
+        one, two = (", ".join(sorted({guest.accelerator for guest in run.repeats[place]})) for run in (first, second))
+        if one != two:
+            yield f"{'/'.join(place)}: accelerator: {one or 'none'} and {two or 'none'}"
+
+
+def _other_build(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """In what a cell's kernel is not the same."""
+    one, two = was.get(name, {}), now.get(name, {})
+    names = {**SAME_BUILD, "series_sha256": "series", "release": "release"}
+    found = [word for key, word in names.items() if one.get(key) != two.get(key)]
+    if found:
+        yield f"{name}: another kernel: its {', '.join(found)} differ{'s' if len(found) == 1 else ''}"

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest's books: what the shell says is read, what a program says is not, and what is gone for good is told."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab import books
+
+MARK = "books-0123456789abcdef"
+# Of an x86_64 guest with 4K pages, two nodes and four CPUs.
+SAID = b"""\
+MemAvailable: 894296
+AnonPages: 424
+Shmem: 2664
+SReclaimable: 416
+SUnreclaim: 4492
+Committed_AS: 4624
+/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages: 16
+/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages: 0
+/sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages: 8
+/sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages: 8
+              count: 804
+              count: 479
+0
+"""
+READ = {
+    "MemAvailable": 894296,
+    "AnonPages": 424,
+    "Shmem": 2664,
+    "SReclaimable": 416,
+    "SUnreclaim": 4492,
+    "Committed_AS": 4624,
+    "free.2048kB": 16,
+    "resv.2048kB": 0,
+    "node0.free.2048kB": 8,
+    "node1.free.2048kB": 8,
+    "per_cpu_pages": 1283,
+    "tainted": 0,
+}
+SMALL = {**READ, books.PAGE: 4, books.CPUS: 4}
+LARGE = {**READ, books.PAGE: 64, books.CPUS: 4}
+
+
+def marked(said: bytes) -> bytes:
+    return b"\n%s\n%s%s\n" % (MARK.encode(), said, MARK.encode())
+
+
+def test_the_books_of_a_real_guest() -> None:
+    assert books.parse(SAID) == READ
+
+
+def test_the_shell_command_runs_here_too_and_keeps_the_status(tmp_path: Path) -> None:
+    command = books.wrap("printf 'ok 1'; exit_with() { return 7; }; exit_with", MARK)
+    harmless = command.replace("/proc/sys/vm", str(tmp_path))
+    done = subprocess.run(["sh", "-c", harmless], capture_output=True, check=False)
+    said, before, after = books.split(done.stdout, MARK)
+    assert (said, done.returncode) == (b"ok 1", 7)
+    assert before is not None
+    assert after is not None
+    assert before.keys() >= {"Committed_AS", "Shmem", "AnonPages", "MemAvailable", "SUnreclaim", "tainted"}
+    assert (tmp_path / "drop_caches").read_text() == "3\n"
+
+
+@pytest.mark.parametrize("own", [b"", b"KTAP version 1\n", b"no newline", b"\n", b"%s\n" % MARK.encode(), marked(SAID)])
+def test_what_a_program_says_is_its_own(own: bytes) -> None:
+    """Also when it knows the mark: a run's first and last books are the shell's."""
+    assert books.split(marked(SAID) + own + marked(SAID), MARK) == (own, READ, READ)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, 60, 400])
+def test_books_that_are_not_whole_are_none(cut: int) -> None:
+    whole = marked(SAID) + b"KTAP version 1\n"
+    said, before, after = books.split(whole + marked(SAID)[: -cut - 1], MARK)
+    assert (before, after) == (READ, None)
+    assert said.startswith(b"KTAP version 1\n")
+    assert books.split(whole[:cut], MARK)[1:] == (None, None)
+
+
+@given(st.binary(max_size=300))
+def test_nothing_is_lost_or_raised(said: bytes) -> None:
+    assert books.split(marked(SAID) + said + marked(SAID), MARK) == (said, READ, READ)
+    books.split(said, MARK)
+    books.parse(said)
+
+
+# What did not come back.
+
+
+def changed(before: Mapping[str, int], **moved: int) -> dict[str, int]:
+    return {name: value + moved.get(name, 0) for name, value in before.items()}
+
+
+@pytest.mark.parametrize("name", ["Committed_AS", "Shmem", "AnonPages", "SReclaimable", "SUnreclaim"])
+@pytest.mark.parametrize("before", [SMALL, LARGE], ids=["4K", "64K"])
+def test_a_counter_may_move_to_its_bound_and_no_further(before: Mapping[str, int], name: str) -> None:
+    bound = books.BOUNDS[name].of(before)
+    assert books.leaks(before, changed(before, **{name: bound})) == ()
+    assert books.leaks(before, changed(before, **{name: -bound * 100})) == ()
+    assert books.leaks(before, changed(before, **{name: bound + 1})) == (
+        f"{name} {bound + 1:+} kB (allowed: {bound} kB)",
+    )
+
+
+def test_free_memory_is_what_is_available_and_what_the_cpus_keep() -> None:
+    """25 MB that are only on the CPUs' lists are no leak; 25 MB that are nowhere are one."""
+    kept = changed(SMALL, MemAvailable=-25600, per_cpu_pages=6400)
+    assert books.leaks(SMALL, kept) == ()
+    gone = changed(SMALL, MemAvailable=-25600)
+    assert books.leaks(SMALL, gone) == ("free memory -25600 kB (allowed: 2304 kB)",)
+
+
+@pytest.mark.parametrize(
+    ("moved", "words"),
+    [
+        ({"free.2048kB": -1, "node0.free.2048kB": -1}, "huge pages of 2048kB: free 15, was 16"),
+        ({"free.2048kB": -1, "node1.free.2048kB": -1}, "huge pages of 2048kB on node1: free 7, was 8"),
+        ({"resv.2048kB": 1}, "huge pages of 2048kB: reserved 1, was 0"),
+    ],
+)
+def test_huge_pages_are_counted_one_by_one(moved: Mapping[str, int], words: str) -> None:
+    assert words in books.leaks(SMALL, changed(SMALL, **moved))
+
+
+def test_books_without_a_counter_say_nothing_about_it() -> None:
+    assert books.leaks({}, SMALL) == ()
+    assert books.leaks(SMALL, {}) == ()
+
+
+@pytest.mark.parametrize(("was", "now", "letters"), [(0, 0, ""), (0, 512, "W"), (512, 512, ""), (1, 64 | 128, "UD")])
+def test_taints(was: int, now: int, letters: str) -> None:
+    assert books.taint({"tainted": was}, {"tainted": now}) == letters
+    assert books.taint(None, {"tainted": now}) == ""
