@@ -133,13 +133,14 @@ def _config(evidence: Evidence, kernel: str) -> list[str]:
 
 def _updated(before: Machine | None, cell: CellResult) -> Machine:
     case_s = dict(before.case_s) if before else {}
+    wanted = before.cpus or None if before else None
     for run in cell.runs:
         if run.end is End.EXITED and (count := len(ktap.parse(run.ktap).results)):
             case_s[run.scenario] = _mixed(case_s.get(run.scenario), run.duration_s / count)
     return Machine(
         boot_s=_mixed(before.boot_s if before else None, cell.boot_s or 0.0),
         peak=max(before.peak if before else 0, cell.usage.peak if cell.usage else 0),
-        cpus=_mixed(before.cpus if before and before.cpus else None, cell.usage.cpus) if cell.usage else 0.0,
+        cpus=_mixed(wanted, cell.usage.cpus) if cell.usage else wanted or 0.0,
         case_s=dict(list(case_s.items())[-MAX_SCENARIOS:]),
         seen=time.time(),
     )

@@ -75,4 +75,5 @@ ARCH = Arch(
             "colours": "MAP_FIXED and MREMAP_FIXED of shared mappings agree with the object modulo 16K, else EINVAL",
         }
     ),
+    no_save="QEMU 7.2's sun4u dies while it is being saved",
 )
