@@ -184,6 +184,7 @@ FAULTS = (
         "aliases of aliases of aliases",
         planned(billion_laughs()),
         "anchors and aliases .* are not accepted",
+        quick=False,
     ),
     bad(
         "yaml-cyclic",
@@ -210,6 +211,7 @@ FAULTS = (
         "escape sequences in a name",
         planned('topologies: ["\\e[2J\\e[31mx"]\n'),
         "expected printable text on one line",
+        quick=False,
     ),
     bad("yaml-pipe", "a pipe that nobody writes to", planned_path(os.mkfifo), "expected a YAML file"),
     bad(
@@ -223,12 +225,14 @@ FAULTS = (
         "a number of ten thousand digits",
         planned_on(f"arch: arm64\npage_size: 64K\nvcpus: {'9' * 10_000}\n"),
         "vcpus: expected a whole number",
+        quick=False,
     ),
     bad(
         "yaml-outside",
         "a machine in another directory that is not there",
         planned("topologies: [../../../etc/shadow]\nkernels: [baseline]\nscenarios: [guards]\n"),
         "expected a YAML file",
+        quick=False,
     ),
     bad(
         "machine-too-large",
@@ -247,6 +251,7 @@ FAULTS = (
         "a patch of a file outside the tree",
         built(patch=diff("../../../../tmp/x", "a", "b")),
         "touches a path outside the tree",
+        quick=False,
     ),
     bad("patch-torn", "a patch that ends in a hunk", built(patch=diff("mm/mmap.c", "a", "b")[:60]), "my.patch"),
     bad("patch-binary", "a patch of random bytes", built(patch="\x00\x01\x02" * 3000), "my.patch"),
@@ -256,6 +261,9 @@ FAULTS = (
         "a hunk of a number of lines that nobody has",
         built(patch=diff("mm/mmap.c", "a", "b").replace("-1,1", "-1,99999999999")),
         "my.patch",
+        quick=False,
+        quick=False,
+        quick=False,
     ),
     bad(
         "fragment-lost",
@@ -269,6 +277,8 @@ FAULTS = (
         "a source that is not there",
         built(source="path:./nowhere"),
         "expected a directory with a kernel tree",
+        quick=False,
+        quick=False,
     ),
     bad("source-other", "a source that is no kernel", built(source="path:."), "expected a kernel tree"),
     bad("results-future", "results of a later version", reported(metadata(schema=2)), "schema"),
@@ -279,6 +289,7 @@ FAULTS = (
         "cells that lie outside the directory",
         reported(metadata(cells=[{"topology": "../..", "kernel": "etc"}])),
         "cells.0.topology",
+        quick=False,
     ),
     bad("results-huge", "metadata of a gigabyte", reported(huge_metadata), "metadata.json"),
     bad(
