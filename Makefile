@@ -14,7 +14,7 @@ help:
 	@echo "make matrix  every machine: all-arches, then numa; installs every compiler and emulator (ARGS= as for run)"
 	@echo "make test    all tests, those with real guests too (further arguments of pytest in ARGS=)"
 	@echo "make unit    the tests that need no guest"
-	@echo "make bench   the benchmarks, as ratios (some of them: ARGS=cold|memory|pair), tables: ARGS=matrix|builds"
+	@echo "make bench   the benchmarks, as ratios (some of them: ARGS=cold|restore|memory|pair), tables: ARGS=matrix|builds"
 	@echo "make faults  inject faults into host, QEMU, guests and input (some of them: ARGS=NAME, ARGS=--list)"
 	@echo "make fuzz    fuzz all that reads what others wrote (ARGS='SECONDS [TARGET...]', 60 seconds)"
 	@echo "make lint    ruff and mypy"

@@ -102,8 +102,8 @@ class Bound:
 #
 # Committed_AS and Shmem are exact once the per-CPU differences are folded in. The rest is the ssh daemon, whose heap
 # grows by 128 KiB at a time, and the shell that reads the books.
-# Slab: what a kernel cache keeps per CPU and node once it was used, and its last, half empty pages (+2304 kB by `stress`
-# on ppc64le with 64K pages, hash MMU, two CPUs).
+# Slab: what a kernel cache keeps per CPU and node once it was used, and its last, half empty pages (+2304 kB by
+# `stress` on ppc64le with 64K pages, hash MMU, two CPUs).
 # Free memory is judged as MemAvailable with the per-CPU lists added: alone it moves by 25 MB for no reason.
 BOUNDS = {
     "Committed_AS": Bound(kb=256, pages=16),

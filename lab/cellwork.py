@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from lab import books, oops
 from lab.accel import Accelerator
@@ -45,6 +45,8 @@ class GuestLike(Protocol):
     @property
     def boot_s(self) -> float: ...
     @property
+    def login_s(self) -> float: ...
+    @property
     def accelerator(self) -> Accelerator: ...
     @property
     def console(self) -> Console: ...
@@ -52,8 +54,21 @@ class GuestLike(Protocol):
     def push(self, programs: Mapping[str, Path]) -> None: ...
     def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended: ...
     def describe(self) -> Description: ...
+    def save(self) -> SnapshotLike: ...
     def usage(self) -> Usage | None: ...
     def close(self) -> None: ...
+
+
+class SnapshotLike(Protocol):
+    """A saved guest, as far as the runner knows; `lab.guest.Snapshot` is the real one."""
+
+    @property
+    def save_s(self) -> float: ...
+    @property
+    def size(self) -> int: ...
+    def prepare(self) -> None: ...
+    def restore(self) -> GuestLike: ...
+    def discard(self) -> None: ...
 
 
 class BuiltCell(Protocol):
@@ -65,6 +80,8 @@ class BuiltCell(Protocol):
     def config(self) -> bytes: ...
     @property
     def provenance(self) -> Mapping[str, object]: ...
+    @property
+    def no_save(self) -> str: ...
     def planned(self, console: Path) -> Description: ...
     def boot(self, console: Path) -> GuestLike: ...
     def verify(self, facts: str) -> tuple[Mismatch, ...]: ...
@@ -79,7 +96,12 @@ class Screen(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class CellWork:
-    """One cell: its guest (or, after a crash, its next one) and the scenarios that run in it."""
+    """One cell: its guest (or, after a crash, its next one) and the scenarios that run in it.
+
+    The next guest is restored from the state in which the first one was saved, where that pays: saving costs a tenth of
+    a boot, restoring a fifth. A guest is saved where a next one is certain (a fresh one for every scenario), or likely:
+    not the first guest of a shared cell, which most often is the only one, but the one that follows a crash.
+    """
 
     cell: Cell
     fresh: bool
@@ -91,7 +113,10 @@ class CellWork:
     kept: Sequence[Run] = ()
     """What a lab that was killed has left: it counts, and is not run again."""
     guest: GuestLike | None = None
-    boots: int = 0
+    snapshot: SnapshotLike | None = None
+    no_save: str = ""
+    """Why guests of this cell are not saved (any more)."""
+    starts: int = 0
     status: CellStatus | None = None
 
     def run(self) -> None:
@@ -110,6 +135,7 @@ class CellWork:
             raise
         finally:
             self._drop_guest()
+            self._drop_snapshot()
 
     def _settle(self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = ()) -> None:
         """The cell's status is settled once: by its first boot, or by what kept that from happening."""
@@ -130,13 +156,16 @@ class CellWork:
             self.screen.cell(self.cell, selection.scenario, done=index, total=len(scenarios))
             if not left(self._kept_of(selection), selection, self.cases[selection.scenario]):
                 continue
-            self._scenario(selection)
+            self._scenario(selection, last=selection is scenarios[-1])
             if self.status is not CellStatus.OK:
                 return
         self.screen.cell(self.cell, "done", done=len(scenarios), total=len(scenarios))
 
-    def _scenario(self, selection: Selection) -> None:
-        """Run a scenario; cases that a crash or a hang kept from being reached run again in the next guest."""
+    def _scenario(self, selection: Selection, *, last: bool) -> None:
+        """Run a scenario; cases that a crash or a hang kept from being reached run again in the next guest.
+
+        Where another guest is certain to be wanted, it is restored in the background while this one works.
+        """
         before = self._kept_of(selection)
         asked = left(before, selection, self.cases[selection.scenario])
         explicit = bool(selection.cases or before)
@@ -146,6 +175,8 @@ class CellWork:
             if not self._ready_guest(selection.scenario, attempt):
                 return
             assert self.guest is not None
+            if self.snapshot and self.fresh and not last:
+                self.snapshot.prepare()
             run = self._run(self.guest, selection.scenario, asked, attempt, explicit=explicit)
             if self.fresh or not _reusable(run):
                 self._drop_guest()
@@ -162,7 +193,7 @@ class CellWork:
         if self.guest is not None:
             return True
         try:
-            return self._boot_and_verify()
+            return self._restore() or self._boot_and_verify()
         except LabError as error:
             if self.status is not CellStatus.OK:
                 raise
@@ -182,13 +213,63 @@ class CellWork:
             return False
         guest.push({scenario.scenario: self.built.programs[scenario.scenario] for scenario in self.cell.scenarios})
         self._settle(CellStatus.OK)
+        return self._saved(guest) or self._boot_and_verify()
+
+    def _restore(self) -> bool:
+        """Have the next guest from the saved state; False when there is none or it does not come to life."""
+        if self.snapshot is None:
+            return False
+        try:
+            guest = self.snapshot.restore()
+        except LabError as error:
+            if self.stopping.is_set():
+                raise
+            self._never_save(f"not restored: {error}")
+            return False
+        self.guest = guest
+        self.starts += 1
+        self._started(guest, "restore")
         return True
+
+    def _saved(self, guest: GuestLike) -> bool:
+        """Save a verified guest if that pays; False when it cannot be, after which it is not to be trusted."""
+        again = len(self.cell.scenarios) > 1 if self.fresh else self.starts > 1
+        if not again or self.no_save:
+            return True
+        if self.built.no_save:
+            self._never_save(self.built.no_save)
+            return True
+        try:
+            self.snapshot = guest.save()
+        except LabError as error:
+            if self.stopping.is_set():
+                raise
+            self._never_save(f"not saved: {error}")
+            self._drop_guest()
+            return False
+        self.evidence.saved(save_s=round(self.snapshot.save_s, 3), size=self.snapshot.size)
+        return True
+
+    def _never_save(self, why: str) -> None:
+        """From now on every guest of this cell boots. That is no verdict on anything, but it is on record."""
+        self.no_save = why
+        self._drop_snapshot()
+        self.evidence.saved(note=why)
+
+    def _started(self, guest: GuestLike, how: Literal["boot", "restore"]) -> None:
+        self.evidence.boot(
+            how=how,
+            accelerator=guest.accelerator.name,
+            boot_s=round(guest.boot_s, 3),
+            login_s=round(guest.login_s, 3),
+            attempt=self.starts,
+        )
 
     def _boot(self) -> tuple[GuestLike, str]:
         """Boot, log in, read the facts; once more when the kernel came up but could not be talked to."""
         for attempt in range(1, BOOT_ATTEMPTS + 1):
             self._write_down(self.built.planned(self.evidence.console))
-            self.boots += 1
+            self.starts += 1
             guest = None
             try:
                 guest = self.built.boot(self.evidence.console)
@@ -201,7 +282,7 @@ class CellWork:
                 continue
             self._write_down(guest.describe())
             self.evidence.write("facts.json", json.dumps({"facts": facts.splitlines()}, indent=1))
-            self.evidence.boot(accelerator=guest.accelerator.name, boot_s=round(guest.boot_s, 3), attempt=self.boots)
+            self._started(guest, "boot")
             return guest, facts
         raise AssertionError("unreachable")
 
@@ -279,6 +360,11 @@ class CellWork:
                 self.evidence.usage(usage)
             self.guest.close()
             self.guest = None
+
+    def _drop_snapshot(self) -> None:
+        if self.snapshot is not None:
+            self.snapshot.discard()
+            self.snapshot = None
 
 
 def _reusable(run: Run) -> bool:

@@ -82,9 +82,22 @@ class CellDir:
             target.chmod(0o755)
         return target
 
-    def boot(self, *, accelerator: str, boot_s: float | None, attempt: int = 1) -> None:
-        """A guest was started (and took `boot_s` to its ready line)."""
-        self._append({"event": "boot", "accelerator": accelerator, "boot_s": boot_s, "attempt": attempt})
+    def boot(
+        self,
+        *,
+        accelerator: str,
+        boot_s: float | None,
+        attempt: int = 1,
+        how: Literal["boot", "restore"] = "boot",
+        login_s: float | None = None,
+    ) -> None:
+        """A guest was started: `boot_s` to its ready line (or until it was restored), then `login_s` to an answer."""
+        told = {"how": how, "accelerator": accelerator, "boot_s": boot_s, "login_s": login_s, "attempt": attempt}
+        self._append({"event": "boot", **told})
+
+    def saved(self, *, save_s: float | None = None, size: int = 0, note: str = "") -> None:
+        """A guest was saved, `size` bytes; or, with a `note` that says why, guests of this cell are not."""
+        self._append({"event": "save", "save_s": save_s, "bytes": size, "note": note})
 
     def usage(self, usage: Usage) -> None:
         """A guest ended; what its emulator took."""
@@ -348,8 +361,16 @@ class _Metadata(_Strict):
 class _Boot(_Strict):
     event: Literal["boot"]
     seq: int
+    how: Literal["boot", "restore"] = "boot"
     accelerator: str = ""
     boot_s: float | None = None
+    login_s: float | None = None
+
+
+class _Save(_Strict):
+    event: Literal["save"]
+    seq: int
+    note: str = ""
 
 
 class _Usage(_Strict):
@@ -357,7 +378,7 @@ class _Usage(_Strict):
     seq: int
     peak: Annotated[int, Field(ge=0)]
     cpu_s: Annotated[float, Field(ge=0)]
-    wait_s: Annotated[float, Field(ge=0)]
+    wait_s: Annotated[float, Field(ge=0)] = 0.0
     life_s: Annotated[float, Field(ge=0)]
 
 
@@ -397,7 +418,7 @@ class _Run(_Strict):
     after: dict[str, int] | None = None
 
 
-_Event = _Boot | _Usage | _Cell | _Run
+_Event = _Boot | _Save | _Usage | _Cell | _Run
 _EVENT: TypeAdapter[_Event] = TypeAdapter(Annotated[_Event, Field(discriminator="event")])
 
 
@@ -457,7 +478,8 @@ def _told(directory: Path, topology: str, kernel: str, repeat: int) -> CellResul
     """
     path = directory / cell_path(topology, kernel, repeat)
     events, damage = _journal(path / JOURNAL)
-    boot = next((event for event in reversed(events) if isinstance(event, _Boot)), _Boot(event="boot", seq=0))
+    starts = [event for event in events if isinstance(event, _Boot)]
+    boot = next((start for start in reversed(starts) if start.how == "boot"), _Boot(event="boot", seq=0))
     unfinished = _Cell(event="cell", seq=0, status=CellStatus.BROKEN, reason=NOT_DONE, cause=Cause.INTERRUPTED)
     verdict = next((event for event in reversed(events) if isinstance(event, _Cell)), unfinished)
     status = CellStatus.BROKEN if damage else verdict.status
@@ -469,6 +491,7 @@ def _told(directory: Path, topology: str, kernel: str, repeat: int) -> CellResul
         cause=Cause.DAMAGED if damage else verdict.cause,
         accelerator=boot.accelerator,
         boot_s=boot.boot_s,
+        restores_s=tuple((start.boot_s or 0) + (start.login_s or 0) for start in starts if start.how == "restore"),
         reason="; ".join(filter(None, (damage, verdict.reason))),
         mismatches=tuple(Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches),
         runs=tuple(_run(path, event) for event in events if isinstance(event, _Run)),

@@ -86,6 +86,11 @@ class Ready:
         """What the kernel was made of, for metadata.json."""
         return self.products.kernel.provenance()
 
+    @property
+    def no_save(self) -> str:
+        """Why guests of this cell cannot be saved, empty when they can."""
+        return self.topology.record.no_save
+
     def planned(self, console: Path) -> Description:
         """The machine as it is going to be started."""
         wanted = self.factory.boot_of(self, console)
@@ -145,10 +150,9 @@ class Factory:
             raise InfraError(
                 f"no {record.qemu}", hint=f"sudo apt-get install {' '.join(record.packages_on(platform.machine()))}"
             )
+        name = self._name(ready)
         machine = Machine(
-            # A name of its own for every start: libvirt takes a while to forget a guest that was ended, and with a
-            # daemon several labs share one list of names.
-            name=f"{ready.name}-{os.getpid()}-{next(self._starts)}",
+            name=name,
             topology=topology,
             accelerator=chosen.name,
             emulator=Path(emulator),
@@ -163,7 +167,14 @@ class Factory:
             key=self.key,
             # Without this run's key, which goes with the run: the initrd that stays in the cache.
             reproduce=reproduce.script(replace(machine, initrd=ready.products.rootfs.initrd)),
+            state=self.scratch / f"{name}.state",
+            rename=lambda: self._name(ready),
         )
+
+    def _name(self, ready: Ready) -> str:
+        """A name of its own for every start: libvirt takes a while to forget a guest that was ended, and with a daemon
+        several labs share one list of names. Names of one cell are equally long (see `vm.Hypervisor.restore`)."""
+        return f"{ready.name}-{os.getpid()}-{next(self._starts):06}"
 
     def _initrd(self, record: Arch, userland: Rootfs) -> Path:
         """The userland with this run's public key appended to it: the kernel unpacks one archive after the other."""
@@ -197,5 +208,5 @@ class Factory:
 @contextmanager
 def open_factory(cache: Cache, *, uri: str | None = None) -> Iterator[Factory]:
     """A factory with libvirt open; everything it started is gone afterwards."""
-    with cache.scratch("run") as scratch, vm.hypervisor(cache, uri=uri) as hypervisor:
+    with cache.scratch("run") as scratch, vm.hypervisor(cache, scratch, uri=uri) as hypervisor:
         yield Factory(workshop=Workshop(cache=cache), hypervisor=hypervisor, scratch=scratch)

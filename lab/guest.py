@@ -1,11 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One booted guest: libvirt's domain, its console and the SSH connection into it, as one thing with one life."""
+"""One guest: libvirt's domain, its console and the SSH connection into it, as one thing with one life.
+
+It begins with a boot, or with a restore of the state in which an earlier guest was saved after it had booted, been
+verified and got its programs.
+
+**Twins.** All guests restored from one state would give the same random numbers and live in the past. So the first
+command in every guest (booted ones too) is `wake`: it sets CLOCK_REALTIME to the host's, credits 64 of the host's
+random bytes to the kernel's pool and has its generator seeded from it (RNDRESEEDCRNG), which also makes the generators
+of each CPU and of the vDSO start anew. From then on getrandom(), /dev/urandom, AT_RANDOM, the addresses that ASLR gives
+and UUIDs differ from twin to twin. What stays equal: what the kernel drew once at boot (its own addresses, the keys of
+its hash tables and of TCP's sequence numbers, boot_id), the next process id, and CLOCK_MONOTONIC, which goes on from
+where it was saved. No test can tell twins apart by these, since it sees but one. sshd's ephemeral key of the first
+connection is made before `wake`; the session keys still differ, for the lab's half of the exchange is new every time.
+
+**Still the verified machine.** A restored guest is not verified again: libvirt starts the very XML that was saved, QEMU
+refuses a stream that does not fit the machine (sizes of memory, devices, CPUs), and the kernel with its nodes and huge
+pages is in the memory that was saved while it was verified. That it is that kernel, its boot_id proves.
+"""
 
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +36,7 @@ from lab import domain
 from lab.accel import Accelerator
 from lab.console import MAX_LOG, Console, Watcher
 from lab.deadline import Deadline, pause
-from lab.errors import BootError, DeadlineExceeded, GuestLost, LabError
+from lab.errors import BootError, DeadlineExceeded, GuestLost, InfraError, LabError
 from lab.keys import KeyPair
 from lab.outcome import End, Ended, Usage
 from lab.vm import Domain, Hypervisor
@@ -29,6 +50,8 @@ PANIC = b"Kernel panic - not syncing"
 BOOT_S = 9.0
 """On real hardware, from power-on to the ready line; scaled by the accelerator."""
 CONNECT_S = 3.0
+WAKE_S = 3.0
+SEED_BYTES = 64
 FACTS_S = 3.0
 ANSWER_S = 3.0
 """How long a guest in which a deadline passed may take to answer before it counts as hung itself."""
@@ -58,6 +81,10 @@ class Boot:
     key: KeyPair
     reproduce: str
     """A script that boots the same machine with plain QEMU."""
+    state: Path
+    """Where the guest's state goes when it is saved."""
+    rename: Callable[[], str]
+    """Gives names for guests that are restored from that state, each as long as the machine's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,19 +100,28 @@ class Description:
 
 @dataclass(slots=True, kw_only=True)
 class Guest:
-    """A guest that has said its ready line. `close` ends it; nothing here survives that."""
+    """A guest that answers. `close` ends it; nothing here survives that."""
 
     wanted: Boot
+    hypervisor: Hypervisor
     console: Console
     boot_s: float
+    """From power-on to the ready line; of a restored guest, what was waited for until it ran."""
+    restored: bool
     domain: Domain
     connection: Connection
+    login_s: float = 0.0
+    """From then until the first command was answered."""
+    boot_id: str = ""
+    """Which boot of which kernel this is, from the kernel itself."""
+    since: int = 0
+    """Where on the console, which all guests of a cell append to, this one's words begin."""
     _panic: Watcher = field(repr=False)
     _gone: End | None = None
 
     @property
     def name(self) -> str:
-        return self.wanted.machine.name
+        return self.domain.name
 
     @property
     def accelerator(self) -> Accelerator:
@@ -98,21 +134,54 @@ class Guest:
                 self._gone = End.PANIC
             elif not self.domain.alive():
                 self._gone = End.PANIC if self._panic.seen() else End.QEMU_DEAD
-            elif self.console.size() > MAX_LOG:
+            elif self.console.size() - self.since > MAX_LOG:
                 self._gone = End.FLOODED
         return self._gone
 
     def facts(self) -> str:
         """What the guest says it is, as its init wrote it; GuestLost when it does not answer."""
-        ended = self.connection.run(
-            "cat /run/facts",
-            deadline=self._deadline(FACTS_S, "reading the guest's facts"),
-            limit=MAX_FACTS,
-            watch=self.watch,
-        )
+        return self._ask("cat /run/facts", self._deadline(FACTS_S, "reading the guest's facts"))
+
+    def _ask(self, command: str, deadline: Deadline, stdin: bytes = b"") -> str:
+        """What a command of the lab's own says; GuestLost when it fails."""
+        ended = self.connection.run(command, deadline=deadline, limit=MAX_FACTS, stdin=stdin, watch=self.watch)
         if ended.end is not End.EXITED or ended.status:
-            raise GuestLost(f"{self.name}: the guest does not tell its facts: {ended.end} {ended.note}".rstrip())
+            said = ended.stderr.decode("utf-8", "replace").strip()[:200]
+            raise GuestLost(f"{deadline.what}: {' '.join(filter(None, (ended.end, ended.note, said)))}")
         return ended.stdout.decode("utf-8", "replace")
+
+    def wake(self) -> None:
+        """The first command in a guest: the time, random bytes, and who it is; GuestLost when it does not answer.
+
+        A restored guest still has the process that served the connection of the guest it was saved from; it waits for
+        packets that cannot come, and is ended.
+        """
+        started = time.monotonic()
+        seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+        said = self._ask(
+            "{ read old < /run/session && kill -9 $old; } 2> /dev/null; echo $PPID > /run/session;"
+            f" wake {seconds} {nanoseconds} && read id < /proc/sys/kernel/random/boot_id && echo $id",
+            self._deadline(WAKE_S, "the guest's first command"),
+            os.urandom(SEED_BYTES),
+        )
+        self.boot_id = said.strip()
+        self.login_s += time.monotonic() - started
+
+    def save(self) -> Snapshot:
+        """Save the guest, which goes on; InfraError when it cannot be, after which it may be dead."""
+        state = self.wanted.state
+        needed, free = self.wanted.machine.topology.total_memory, shutil.disk_usage(state.parent).free
+        if free < needed:
+            raise InfraError(f"{state.parent}: {free >> 20} MiB free, a saved guest may take {needed >> 20}")
+        started = time.monotonic()
+        self.domain.save(state)
+        return Snapshot(
+            wanted=self.wanted,
+            hypervisor=self.hypervisor,
+            boot_id=self.boot_id,
+            save_s=time.monotonic() - started,
+            size=state.stat().st_size,
+        )
 
     def push(self, programs: Mapping[str, Path]) -> None:
         """Put programs into the guest's /lab; GuestLost when that fails."""
@@ -189,36 +258,115 @@ class Guest:
         self.connection.close()
 
 
+@dataclass(slots=True, kw_only=True)
+class Snapshot:
+    """A guest on disk, in the state in which every guest that is restored from it begins.
+
+    For one thread; any number of guests that were restored from it may run at a time.
+    """
+
+    wanted: Boot
+    hypervisor: Hypervisor
+    boot_id: str
+    save_s: float
+    size: int
+    """Bytes of the file: the pages that are not zero, at most the guest's memory."""
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "restore"))
+    _prepared: Future[tuple[Domain, int]] | None = None
+
+    def prepare(self) -> None:
+        """Restore the next guest in the background, up to the moment before it runs; to be called when one is certain.
+
+        A fifth of a second of the emulator's start and of loading memory is so off the path of whoever waits for
+        `restore`. Until it runs, the guest costs the memory that was saved and some 60 MB for the emulator, and says
+        nothing on the console, which is still the last guest's; where these cannot be shared nothing is prepared.
+        """
+        if self._prepared is None and self.hypervisor.shares_consoles:
+            self._prepared = self._thread.submit(self._start)
+
+    def _start(self) -> tuple[Domain, int]:
+        """The guest that does not run yet, and the port that leads to it, which QEMU chose anew."""
+        running = self.hypervisor.restore(self.wanted.state, self.wanted.rename())
+        try:
+            return running, running.ssh_port()
+        except LabError:
+            running.destroy()
+            raise
+
+    def restore(self) -> Guest:
+        """A guest restored and logged in to; InfraError or GuestLost when it does not come to life."""
+        started = time.monotonic()
+        prepared, self._prepared = self._prepared, None
+        running, port = prepared.result() if prepared else self._start()
+        try:
+            # From here on the console's words are this guest's: it does not run yet.
+            said = Console(self.wanted.machine.console).size()
+            running.resume()
+            guest = _log_in(self.hypervisor, self.wanted, running, port, boot_s=time.monotonic() - started, said=said)
+        except LabError:
+            running.destroy()
+            raise
+        if guest.boot_id != self.boot_id:
+            guest.close()
+            raise GuestLost(f"{guest.name}: restored, but not the guest that was saved: boot id {guest.boot_id!r}")
+        return guest
+
+    def discard(self) -> None:
+        """Remove the file, and the guest that was prepared for nobody. Guests that run go on."""
+        if self._prepared is not None:
+            with suppress(LabError):
+                running, _ = self._prepared.result()
+                running.destroy()
+            self._prepared = None
+        self._thread.shutdown()
+        self.wanted.state.unlink(missing_ok=True)
+
+
 def boot(hypervisor: Hypervisor, wanted: Boot) -> Guest:
     """Start a guest and log in.
 
     BootError: the kernel did not reach the ready line. InfraError: libvirt refused. GuestLost: no SSH.
     """
     machine = wanted.machine
-    console = Console(machine.console)
     deadline = Deadline.after(BOOT_S, f"{machine.name}: booting", scale=wanted.accelerator.slowdown)
     running = power_on(hypervisor, wanted, deadline)
     boot_s = deadline.budget_s - deadline.remaining
     try:
-        from lab import ssh  # by now the thread below has it
-
-        connection = ssh.connect(
-            running.ssh_port(),
-            host_key=wanted.host_key,
-            key=wanted.key,
-            deadline=Deadline.after(CONNECT_S, f"{machine.name}: SSH", scale=wanted.accelerator.slowdown),
-        )
+        return _log_in(hypervisor, wanted, running, running.ssh_port(), boot_s=boot_s)
     except LabError:
         running.destroy()
         raise
-    return Guest(
+
+
+def _log_in(
+    hypervisor: Hypervisor, wanted: Boot, running: Domain, port: int, *, boot_s: float, said: int | None = None
+) -> Guest:
+    """The guest that runs, once it answers. `said` is the size of its console when it was restored, else None."""
+    from lab import ssh  # by now power_on's thread has it
+
+    started = time.monotonic()
+    console = Console(wanted.machine.console)
+    deadline = Deadline.after(CONNECT_S, f"{running.name}: SSH", scale=wanted.accelerator.slowdown)
+    connection = ssh.connect(port, host_key=wanted.host_key, key=wanted.key, deadline=deadline)
+    since = console.size() if said is None else said
+    guest = Guest(
         wanted=wanted,
+        hypervisor=hypervisor,
         console=console,
         boot_s=boot_s,
+        restored=said is not None,
         domain=running,
         connection=connection,
-        _panic=Watcher(console, PANIC, start=console.size()),
+        login_s=time.monotonic() - started,
+        since=since,
+        _panic=Watcher(console, PANIC, start=since),
     )
+    try:
+        guest.wake()
+    except LabError:
+        connection.close()
+        raise
+    return guest
 
 
 def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lab import ktap
 from lab.cache import Cache, write_atomic
 from lab.model import Kernel, Topology
-from lab.outcome import CellResult, CellStatus, End, Evidence
+from lab.outcome import CellResult, CellStatus, End, Evidence, Usage
 from lab.plan import Cell, Selection
 
 FILE = "history.json"
@@ -133,16 +133,22 @@ def _config(evidence: Evidence, kernel: str) -> list[str]:
 
 def _updated(before: Machine | None, cell: CellResult) -> Machine:
     case_s = dict(before.case_s) if before else {}
+    wanted = before.cpus or None if before else None
     for run in cell.runs:
         if run.end is End.EXITED and (count := len(ktap.parse(run.ktap).results)):
             case_s[run.scenario] = _mixed(case_s.get(run.scenario), run.duration_s / count)
     return Machine(
         boot_s=_mixed(before.boot_s if before else None, cell.boot_s or 0.0),
         peak=max(before.peak if before else 0, cell.usage.peak if cell.usage else 0),
-        cpus=_mixed(before.cpus if before and before.cpus else None, cell.usage.cpus) if cell.usage else 0.0,
+        cpus=_mixed(wanted, cell.usage.cpus) if cell.usage and _telling(cell.usage) else wanted or 0.0,
         case_s=dict(list(case_s.items())[-MAX_SCENARIOS:]),
         seen=time.time(),
     )
+
+
+def _telling(usage: Usage) -> bool:
+    """Whether the host had CPU to give: where threads wait longer than they run, nobody knows what they would want."""
+    return usage.wait_s <= usage.cpu_s
 
 
 def _mixed(before: float | None, now: float) -> float:

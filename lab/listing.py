@@ -80,6 +80,7 @@ def _campaign(name: str, library: Library) -> Entry:
 def _arch(arch: Arch) -> Entry:
     """A record, as far as users choose by it; what it cannot do under `limits`, each with the reason."""
     limits = {"no NUMA": arch.no_numa, **{f"no NUMA with {name}": mmu.no_numa for name, mmu in arch.mmus.items()}}
+    limits["no snapshots"] = arch.no_save
     return {
         "name": arch.name,
         "aliases": list(arch.aliases),

@@ -268,6 +268,8 @@ class CellResult:
     cause: Cause = Cause.LAB
     accelerator: str = ""
     boot_s: float | None = None
+    restores_s: tuple[float, ...] = ()
+    """For every guest that was restored instead: seconds until it answered."""
     reason: str = ""
     mismatches: tuple[Mismatch, ...] = ()
     runs: tuple[Run, ...] = field(default_factory=tuple)

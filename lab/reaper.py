@@ -3,7 +3,8 @@
 
 libvirt's embedded driver has no autodestroy: a QEMU process outlives the lab that was killed. So every lab starts this
 program first and holds the write end of a pipe to it; the kernel closes that end when the lab is gone. Then every
-process whose command line names the lab's private root directory is killed and the directory is removed.
+process whose command line names the lab's private root directory is killed and the directory is removed. With a daemon
+the directory is the one that the lab's guests boot from.
 
 Runs as a script of its own (`python -I -S reaper.py ROOT FD`): standard library only, nothing of the lab imported.
 """
@@ -48,6 +49,8 @@ def reap(root: str) -> None:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+            except PermissionError:  # a system daemon's, which ends it itself
+                return
         if not alive and (not Path(root, "starting").exists() or time.monotonic() > until):
             break
         time.sleep(0.05 if seen else 0.1)

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""libvirt, and the only module that imports it: start a domain, find its SSH port, see it die, end it.
+"""libvirt, and the only module that imports it: start a domain, find its SSH port, save it, see it die, end it.
 
 The default is the embedded driver: no daemon, no root needed, nothing of the user's other machines is touched. Each lab
 has a root directory of its own below /tmp (socket names limit its length) and a reaper that ends its emulators when
-the lab is killed; with a daemon (`qemu:///session`, `qemu:///system`) libvirt's autodestroy does that.
+the lab is killed. With a daemon (`qemu:///session`, `qemu:///system`) libvirt's autodestroy does that for guests that
+boot; for restored ones, which it does not cover, a reaper does again, so a daemon whose emulators are another user's
+restores none.
+
+A saved domain is a file of libvirt's: the domain's XML, then QEMU's migration stream. It is written as a snapshot of
+memory alone (`virDomainSnapshotCreateXML`): 0.1-0.2 s, after which the guest goes on; `virDomainSave` takes 1.4-2 s and
+ends it. `virDomainRestoreFlags` starts it again.
 """
 
 from __future__ import annotations
@@ -16,7 +22,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +31,7 @@ from xml.etree import ElementTree as ET
 
 from lab import proc, reaper
 from lab.cache import Cache
+from lab.deadline import Deadline, pause
 from lab.errors import InfraError, LibvirtError
 from lab.outcome import Usage
 
@@ -33,10 +41,13 @@ import libvirt
 import libvirt_qemu
 
 EMBED = "embed"
+LOGD_S = 3.0
+"""How long virtlogd may take to let go of the console of a guest that has ended."""
 START_S = 30.0
 """How long libvirt may take to start an emulator, which takes a fraction of a second."""
 # QEMU opens the console's file itself (no virtlogd), and runs as whoever runs the lab: an unprivileged user of
-# libvirt's could not reach kernels and consoles below a home directory.
+# libvirt's could not reach kernels and consoles below a home directory. The capability is filtered because libvirt 9.0
+# with it asks an x86 guest for each property of its CPU, 400 questions and 0.2-0.3 s for every start; without, for two.
 _QEMU_CONF = """\
 stdio_handler = "file"
 seccomp_sandbox = 1
@@ -45,6 +56,7 @@ remember_owner = 0
 security_driver = "none"
 namespaces = []
 cgroup_controllers = []
+capability_filters = ["cpu-unavailable-features"]
 """
 _ROOT_CONF = 'user = "root"\ngroup = "root"\n'
 _HOST_FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
@@ -135,13 +147,24 @@ class Domain:
 
     def qemu_args(self) -> tuple[str, ...]:
         """The emulator's own command line, empty where it cannot be read."""
-        if self.pid is None:
-            return ()
+        return () if self.pid is None else _arguments(self.pid)
+
+    def save(self, image: Path) -> None:
+        """Write the guest's state to a file; the guest stands still meanwhile (0.1-0.2 s), then goes on."""
+        root = ET.Element("domainsnapshot")
+        ET.SubElement(root, "memory", snapshot="external", file=str(image))
+        flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
         try:
-            raw = Path(f"/proc/{self.pid}/cmdline").read_bytes()
-        except OSError:
-            return ()
-        return tuple(part.decode("utf-8", "replace") for part in raw.rstrip(b"\0").split(b"\0"))
+            self.handle.snapshotCreateXML(ET.tostring(root, encoding="unicode"), flags)
+        except libvirt.libvirtError as error:
+            raise InfraError(f"{self.name} cannot be saved: {_words(error)}") from error
+
+    def resume(self) -> None:
+        """Let a restored guest run."""
+        try:
+            self.handle.resume()
+        except libvirt.libvirtError as error:
+            raise InfraError(f"{self.name} does not run on: {_words(error)}") from error
 
     def usage(self) -> Usage | None:
         """What the emulator has taken so far; None where it cannot be told."""
@@ -166,8 +189,8 @@ class Domain:
                 os.kill(self.pid, signal.SIGKILL)
 
     def _is_emulator(self) -> bool:
-        """Whether the process id still is our emulator: it carries the domain's name."""
-        return any(part.startswith(f"guest={self.name},") for part in self.qemu_args())
+        """Whether the process id still is our emulator."""
+        return _carries(self.name, self.qemu_args())
 
 
 def usage_of(process: Path) -> Usage | None:
@@ -212,7 +235,39 @@ class Hypervisor:
     def start(self, xml: str) -> Domain:
         """Create a transient domain; InfraError with libvirt's words when it refuses."""
         name = ET.fromstring(xml).findtext("name") or ""
-        domain = self._create(name, xml)
+        return self._enlist(self._create(name, xml))
+
+    def restore(self, image: Path, name: str) -> Domain:
+        """Start a saved guest, paused, under a name of its own that is as long as the one it was saved under.
+
+        InfraError when libvirt refuses. Not for two threads at once with one image, which is given the new name.
+        """
+        _rename(image, name)
+        # Without a daemon nothing has to be waited for, and the first refusal is the last.
+        deadline = Deadline.after(0.0 if self.shares_consoles else LOGD_S, f"restoring {name}")
+        while True:
+            try:
+                with self._not_for_ever(name):
+                    self.connection.restoreFlags(str(image), None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
+                domain = self._enlist(self._domain(name, self.connection.lookupByName(name)))
+                break
+            except libvirt.libvirtError as error:
+                if deadline.expired:
+                    raise InfraError(f"libvirt cannot restore {name}: {_words(error)}") from error
+                pause(LOGD_S / 10)
+        if domain.pid is None:
+            domain.destroy()
+            raise InfraError(f"{name} must not be restored: its emulator is another user's and would outlive the lab")
+        return domain
+
+    @property
+    def shares_consoles(self) -> bool:
+        """Whether two guests may have one console's file at a time. A daemon's virtlogd gives it to one, and lets go a
+        moment after that one has ended."""
+        return self.root is not None
+
+    def _enlist(self, domain: Domain) -> Domain:
+        """Remember a domain, so that `abort` ends it; end it at once when that was before."""
         with self._lock:
             self._started.append(domain)
             aborted = self._aborted
@@ -235,8 +290,12 @@ class Hypervisor:
             with self._not_for_ever(name):
                 handle = self.connection.createXML(xml, flags)
         except libvirt.libvirtError as error:
-            words = " ".join(str(error).split())  # QEMU's own come on several lines
-            raise LibvirtError(f"libvirt cannot start {name}: {words}", hint="`lab doctor` checks the host") from error
+            raise LibvirtError(
+                f"libvirt cannot start {name}: {_words(error)}", hint="`lab doctor` checks the host"
+            ) from error
+        return self._domain(name, handle)
+
+    def _domain(self, name: str, handle: libvirt.virDomain) -> Domain:
         return Domain(name=name, handle=handle, pid=self._pid(name), _failed=self._failed)
 
     @contextmanager
@@ -257,8 +316,9 @@ class Hypervisor:
                     os.kill(pid, signal.SIGKILL)
 
     def _pid(self, name: str) -> int | None:
+        """The emulator's process, None where it is not ours to end."""
         if self.root is None:
-            return None
+            return _own_emulator(name)
         for base in (self.root / "run" / "qemu", self.root / "run"):
             with suppress(OSError, ValueError):
                 return int((base / f"{name}.pid").read_text())
@@ -270,12 +330,70 @@ class Hypervisor:
         return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
 
+def _carries(name: str, arguments: Sequence[str]) -> bool:
+    """Whether a command line is that of the emulator which runs the domain of this name."""
+    return any(part.startswith(f"guest={name},") for part in arguments)
+
+
+def _arguments(pid: int | str) -> tuple[str, ...]:
+    """A process's command line; empty where it cannot be read."""
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ()
+    return tuple(part.decode("utf-8", "replace") for part in raw.rstrip(b"\0").split(b"\0"))
+
+
+def _own_emulator(name: str) -> int | None:
+    """The process that runs a daemon's domain, where we may end it."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _carries(name, _arguments(entry.name)):
+            with suppress(OSError):
+                return int(entry.name) if os.geteuid() in (0, entry.stat().st_uid) else None
+    return None
+
+
+def _words(error: libvirt.libvirtError) -> str:
+    """libvirt's message in one line; QEMU's own, within it, come on several."""
+    return " ".join(str(error).split())
+
+
+_IMAGE_MAGIC = b"LibvirtQemudSave"
+_IMAGE_HEAD = 64 << 10
+"""More bytes than the head of an image with the domain's XML has before the XML's name and UUID."""
+
+
+def _rename(image: Path, name: str) -> None:
+    """Give a saved guest another name and another UUID, in the XML at the head of its image.
+
+    libvirt starts a saved guest under its old name and UUID only (its check that the machine is the same one covers
+    them), and these are free a second or more after the last guest that had them was killed. The guest does not see
+    them: what the firmware was told of the UUID is in its memory. InfraError when the image looks otherwise.
+    """
+    try:
+        with image.open("r+b") as file:
+            head = file.read(_IMAGE_HEAD)
+            for tag, new in ((b"name", name.encode()), (b"uuid", str(uuid.uuid4()).encode())):
+                found = re.search(b"<%b>([^<]*)</%b>" % (tag, tag), head)
+                if not head.startswith(_IMAGE_MAGIC) or not found or len(found[1]) != len(new):
+                    raise InfraError(f"{image}: not a saved guest that can be called {name}")
+                file.seek(found.start(1))
+                file.write(new)
+    except OSError as error:
+        raise InfraError(f"{image}: {error.strerror}") from error
+
+
 @contextmanager
-def hypervisor(cache: Cache, *, uri: str | None = None) -> Iterator[Hypervisor]:
-    """Open libvirt: the embedded driver, or `uri` where the user names a daemon."""
+def hypervisor(cache: Cache, scratch: Path, *, uri: str | None = None) -> Iterator[Hypervisor]:
+    """Open libvirt: the embedded driver, or `uri` where the user names a daemon.
+
+    `scratch` is the directory of this lab's that its guests boot from. With a daemon they are known by it, when the lab
+    was killed; it goes with them.
+    """
     _start_events()
     if uri and not uri.startswith(f"qemu:///{EMBED}"):
         with _connection(uri) as connection:
+            _start_reaper(scratch)
             yield from _opened(Hypervisor(connection=connection, uri=uri, root=None))
         return
     with _embedded_root(cache) as root, _connection(f"qemu:///{EMBED}?root={root}", embedded=True) as connection:
@@ -309,11 +427,7 @@ def _connection(uri: str, *, embedded: bool = False) -> Iterator[libvirt.virConn
 
 @contextmanager
 def _embedded_root(cache: Cache) -> Iterator[Path]:
-    """A private root for the embedded driver, watched by a reaper that removes it when we are gone.
-
-    The pipe to the reaper is closed by our process's end and not before: libvirt's threads still write below the root
-    while they take leave of guests, and what comes back behind the reaper would stay.
-    """
+    """A private root for the embedded driver, watched by a reaper that removes it when we are gone."""
     root = Path(tempfile.mkdtemp(prefix="pagelab-", dir="/tmp"))
     guard = _start_reaper(root)
     (root / "etc").mkdir()
@@ -325,11 +439,15 @@ def _embedded_root(cache: Cache) -> Iterator[Path]:
         _start_reaper(root)
 
 
-def _start_reaper(root: Path) -> proc.Process:
-    """A process that reaps `root` once we are gone."""
+def _start_reaper(directory: Path) -> proc.Process:
+    """A process that, once we are gone, ends the emulators that name a directory, and removes it.
+
+    The pipe to it is closed by our process's end and not before: libvirt's threads still write below the root while
+    they take leave of guests, and what comes back behind the reaper would stay.
+    """
     read_end, _ = os.pipe()
     guard = proc.start(
-        [sys.executable, "-I", "-S", str(Path(reaper.__file__)), str(root), str(read_end)],
+        [sys.executable, "-I", "-S", str(Path(reaper.__file__)), str(directory), str(read_end)],
         pass_fds=(read_end,),
         outlive=True,
     )

@@ -75,11 +75,11 @@ ARCH = Arch(
     machine="pseries",
     cpu_only_machine="pseries-5.0",
     cpu="POWER9",
-    # The mitigations are KVM's: with their defaults TCG's machine refuses to start. VOF, QEMU's own minimal Open Firmware,
+    # The mitigations are KVM's: with their defaults TCG's machine refuses to start. VOF, QEMU's own small firmware,
     # starts the kernel at once; SLOF is emulated code that takes three quarters of the time to the ready line (40 and
     # 56 s against 12 and 14 s, hash and radix, on a host with 50 processes for 2 cores).
-    # Huge pages of the hash MMU are 16M, which the machine does not offer by default. An environment makes QEMU format the
-    # NVRAM, as SLOF would: "WARNING: nvram corruption detected" otherwise.
+    # Huge pages of the hash MMU are 16M, which the machine does not offer by default. An environment makes QEMU format
+    # the NVRAM, as SLOF would: "WARNING: nvram corruption detected" otherwise.
     qemu_args=(
         *("-machine", "cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-hpt-max-page-size=16M,x-vof=on"),
         *("-prom-env", "pagelab=1"),

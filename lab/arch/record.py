@@ -117,6 +117,8 @@ class Arch:
     """Less does not boot."""
     no_numa: str = ""
     """Why this architecture or its emulator cannot have several nodes; empty when it can."""
+    no_save: str = ""
+    """Why the emulator cannot save a guest and restore it; empty when it can. Every guest then has to boot."""
     cpu_only_machine: str = ""
     """The machine that a topology with a node without memory gets; empty: there is none.
 

@@ -58,7 +58,7 @@ ARCH = Arch(
     fixes=MappingProxyType(FIXES),
     page_sizes=MappingProxyType({8 * KIB: ""}),
     presets=("debug-vm", "lockdep"),
-    # 256M and more only with the pages of a sun4v.
+    # The kernel lists 256M and 2G too, which this CPU's MMU does not have.
     hugepages=MappingProxyType({8 * KIB: (64 * KIB, 8 * MIB)}),
     qemu="qemu-system-sparc64",
     libvirt_arch="sparc64",
@@ -69,4 +69,11 @@ ARCH = Arch(
     net_options="bus=pciB,romfile=",
     max_vcpus=1,
     no_numa="QEMU's sun4u has one CPU and refuses -numa",
+    notes=MappingProxyType(
+        {
+            "sigbus": "a system call that meets the end of an object fails with EFAULT and sends SIGBUS too (6.12)",
+            "colours": "MAP_FIXED and MREMAP_FIXED of shared mappings agree with the object modulo 16K, else EINVAL",
+        }
+    ),
+    no_save="QEMU 7.2's sun4u dies while it is being saved",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from statistics import median
 from typing import Any
 
 from lab.compare import CaseDelta, Proof, Summary
@@ -49,6 +50,8 @@ def _cell(cell: CellResult) -> dict[str, Any]:
         "cause": None if cell.status is CellStatus.OK else cause_of(cell),
         "accelerator": cell.accelerator,
         "boot_s": cell.boot_s,
+        "restores": len(cell.restores_s),
+        "restore_s": round(median(cell.restores_s), 3) if cell.restores_s else None,
         "reason": cell.reason,
         "mismatches": [_flat(mismatch) for mismatch in cell.mismatches],
         "runs": [

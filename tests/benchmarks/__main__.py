@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 MACHINES = ("x86_64-4k-2node", "arm64-64k-2node")
 KERNEL = "baseline"
 ROUNDS = 5
+PREPARED_S = 2.0
+"""Long enough for a guest to be restored in the background, as it is while a scenario runs."""
 READY = b"pagelab: ready"
 LAB = [sys.executable, "-m", "lab"]
 
@@ -41,7 +43,12 @@ def main(wanted: Sequence[str]) -> None:
     if wanted and wanted[0] in TABLES:
         TABLES[wanted[0]](wanted[1:])
         return
-    sections = {"cold": cold_cells, "memory": memory_of_four_guests, "pair": incremental_build}
+    sections = {
+        "cold": cold_cells,
+        "restore": restored_guests,
+        "memory": memory_of_four_guests,
+        "pair": incremental_build,
+    }
     if unknown := set(wanted) - sections.keys():
         raise SystemExit(f"unknown benchmark {', '.join(unknown)}; there are {', '.join((*sections, *TABLES))}")
     subprocess.run([*LAB, "build", "quick"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -64,6 +71,10 @@ class Times:
     """Seconds of one thing, measured several times."""
 
     values: list[float]
+
+    def over(self, other: Times) -> float:
+        """Ratio of the medians."""
+        return statistics.median(self.values) / statistics.median(other.values)
 
     def row(self, machine: str, what: str, ratio: str = "") -> Row:
         shown = (statistics.median(self.values), min(self.values), max(self.values))
@@ -136,6 +147,60 @@ def wall(command: Sequence[str]) -> float:
     started = time.monotonic()
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - started
+
+
+# A restored guest against a cold one.
+
+
+def restored_guests() -> list[Row]:
+    """Both machines of the campaign quick."""
+    with open_factory(Cache(default_root())) as factory:
+        return [row for machine in MACHINES for row in restored_guest(factory, machine)]
+
+
+def restored_guest(factory: Factory, machine: str) -> list[Row]:
+    """From nothing to the answer to the first command: a boot, over a restore of what that boot left."""
+    library = Library.shipped()
+    ready = factory.ready(library.topology(machine), library.kernel(KERNEL), silent)
+    rounds = [boot_and_restore(ready, factory.scratch / "bench-restore.log") for _ in range(ROUNDS + 1)]
+    cold, save, restored, prepared, login, cold_cpu, cpu = (  # the first round warms the page cache
+        Times(list(column)) for column in zip(*rounds[1:], strict=True)
+    )
+    return [
+        cold.row(machine, "cold boot to the first command"),
+        restored.row(machine, "restore to the first command", f"{restored.over(cold):.3f}"),
+        prepared.row(machine, "the same, begun while another guest worked", f"{prepared.over(cold):.3f}"),
+        login.row(machine, "of both: SSH and the command, in new code caches"),
+        save.row(machine, "save, while the guest stands still", f"{save.over(cold):.3f}"),
+        cold_cpu.row(machine, "cold boot, CPU time of QEMU"),
+        cpu.row(machine, "restore, CPU time of QEMU", f"{cpu.over(cold_cpu):.3f}"),
+    ]
+
+
+def boot_and_restore(ready: Ready, console: Path) -> tuple[float, ...]:
+    """Seconds of one round: cold, save, restored, prepared, login of the latter two, CPU of cold and of restored."""
+    first = ready.boot(console)
+    cold_cpu = cpu_seconds(first.domain.pid)
+    first.push(ready.programs)
+    snapshot = first.save()
+    first.close()
+    second = snapshot.restore()
+    restored_cpu = cpu_seconds(second.domain.pid)
+    snapshot.prepare()
+    time.sleep(PREPARED_S)
+    second.close()
+    third = snapshot.restore()
+    third.close()
+    snapshot.discard()
+    cold, restored, prepared = (guest.boot_s + guest.login_s for guest in (first, second, third))
+    login = (second.login_s + third.login_s) / 2
+    return cold, snapshot.save_s, restored, prepared, login, cold_cpu, restored_cpu
+
+
+def cpu_seconds(pid: int | None) -> float:
+    """CPU time that a process has used, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # Builds and memory.

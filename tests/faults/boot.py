@@ -97,7 +97,6 @@ FAULTS = (
         "another release",
         edited("s#fact release.*#echo release=6.6.6#"),
         "kernel release: asked .*, got 6.6.6",
-        quick=True,
     ),
     lies(
         "other-page-size",

@@ -46,6 +46,8 @@ def fault(
     )
 
 
+LEAK = {"hostile.leak": "LEAK"}
+"""A process or a file that is left behind is memory that did not come back."""
 FLOOD = "flood: the program wrote more"
 SILENT = "deadline: the (program still ran|guest did not answer)"
 
@@ -54,7 +56,7 @@ FAULTS = (
     fault("flood_stderr", "writes to stderr without end", "BROKEN", FLOOD),
     fault("flood_console", "writes to the console without end", "HANG|BROKEN", "deadline|flood", status=1, disk=80),
     fault("flood_kmsg", "writes to the kernel's log without end", "HANG|BROKEN", "deadline|flood", status=1, disk=80),
-    fault("flood_quietly", "leaves a child that floods the console", "PASS", "", status=0, disk=80),
+    fault("flood_quietly", "leaves a child that floods the console", "PASS", "", status=1, also=LEAK, disk=80),
     fault("long_line", "a line of three megabytes", "PASS", "", status=0),
     fault("ten_megabyte_line", "a line of ten megabytes", "BROKEN", FLOOD),
     fault("drip", "says something every now and then, for ever", "HANG", "not done within", status=1),
@@ -92,14 +94,14 @@ FAULTS = (
         "stays_after_its_result", "never ends after its result", "PASS", SILENT, status=1, also={"hostile.run": "HANG"}
     ),
     fault("ignores_signals", "never ends, ignores every signal", "HANG", SILENT, status=1),
-    fault("keeps_the_channel", "leaves a child that keeps stdout open", "PASS", "", status=0),
-    fault("daemon_talks_on", "leaves a daemon that prints results", "BROKEN", "2 result lines for one case"),
-    fault("segfault", "dies of SIGSEGV", "CRASH", "SIGSEGV", status=1, quick=True),
+    fault("keeps_the_channel", "leaves a child that keeps stdout open", "PASS", "", status=1, also=LEAK),
+    fault("daemon_talks_on", "leaves a daemon that prints results", "BROKEN", "result lines for one case"),
+    fault("segfault", "dies of SIGSEGV", "CRASH", "SIGSEGV", status=1),
     fault("stops_itself", "stops itself", "HANG", SILENT, status=1),
     fault("fork_bomb", "forks without end", "HANG|CRASH", "", status=1),
     fault("fills_memory", "fills the memory", "CRASH", "SIGKILL|OOM", status=1),
     fault("fills_memory_unkillable", "fills the memory, spared by the OOM killer", "CRASH|HANG", "", status=1),
-    fault("fills_disk", "fills /tmp", "PASS", "", status=0),
+    fault("fills_disk", "fills /tmp", "PASS", "", status=1, also=LEAK),
     fault("eats_descriptors", "opens files without end", "PASS", "", status=0),
     fault("panics", "makes the kernel panic", "CRASH", "Kernel panic", status=1, quick=True),
     fault("forged_panic", "prints a panic on the console", "CRASH", "Kernel panic", status=1),

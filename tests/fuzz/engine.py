@@ -52,7 +52,7 @@ class Fuzzer:
         until = time.monotonic() + seconds
         seeds = [b"", *self.target.seeds()]
         chance.shuffle(seeds)
-        while seeds and time.monotonic() < until:
+        while seeds and (time.monotonic() < until or not self.runs):
             self.feed(seeds.pop())
         while time.monotonic() < until and (runs is None or self.runs < runs):
             self.feed(bend(chance, self.corpus, (*COMMON, *self.target.words)), traced=not chance.randrange(TRACED))

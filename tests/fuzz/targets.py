@@ -16,7 +16,21 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lab import buildlog, elf, evidence, guestbuild, kconfig, ktap, oops, patch, report, source, untrusted, verify
+from lab import (
+    books,
+    buildlog,
+    elf,
+    evidence,
+    guestbuild,
+    kconfig,
+    ktap,
+    oops,
+    patch,
+    report,
+    source,
+    untrusted,
+    verify,
+)
 from lab.compare import conclude
 from lab.errors import LabError
 from lab.library import Library
@@ -126,6 +140,14 @@ def judged_and_reported(data: bytes) -> None:
         assert untrusted.printable(shown).replace("        ", "\t") == shown.replace("        ", "\t"), form
         assert len(shown) < 400_000
     ET.fromstring(report.render(summary, "junit"))
+
+
+def read_books(data: bytes) -> None:
+    said, before, after = books.split(b"\nmark\n" + data + b"\nmark\n", "mark")
+    assert len(said) <= len(data) + len(b"\nmark\n") * 2
+    if before is not None and after is not None:
+        for lost in books.leaks(before, after):
+            assert untrusted.printable(lost) == lost
 
 
 def cleaned(data: bytes) -> None:
@@ -366,6 +388,12 @@ TARGETS: Mapping[str, Target] = {
             large=16 << 10,
             seeds=lambda: [each + b"\f" + b"BUG: x\n" for each in files("tests/golden/ktap/*.ktap")()],
             words=(*KTAP_WORDS, b"\f", b"<script>", b"]]>", b"&amp;", b"{{ x }}", b"[bold]"),
+        ),
+        Target(
+            name="books",
+            read=read_books,
+            seeds=lambda: [b"Shmem: 4\nmark\nok 1 a\n\nmark\nShmem: 9999\n"],
+            words=(b"mark\n", b"\nmark\n", b"MemAvailable: 5\n", b"count: 9\n", b"free.2048kB: 3\n"),
         ),
         Target(
             name="untrusted",

@@ -52,7 +52,7 @@ GOOD_MACHINE = "arch: arm64\npage_size: 64K\nmemory: 1G\n"
             ("run", "quick", "-t", "arm64-64k-2nod"),
             "unknown topology 'arm64-64k-2nod'; did you mean 'arm64-64k-2node'?",
         ),
-        (("run", "quick", "-t", "sparc*"), "unknown topology 'sparc*'"),
+        (("run", "quick", "-t", "vax*"), "unknown topology 'vax*'"),
         (("run", "quick", "-k", "base"), "unknown kernel 'base'; did you mean 'baseline'?"),
         (("run", "quick", "--test", "expnd.a01*"), "unknown scenario 'expnd'; did you mean 'expand'?"),
         (("exec", "-t", "nowhere.yaml", "-k", "baseline", "--", "true"), "nowhere.yaml"),

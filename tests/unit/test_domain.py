@@ -31,6 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
     "riscv64-2node": {"arch": "riscv64", "page_size": "4K", **TWO_NODES},
     "ppc64le-64k": {"arch": "ppc64le", "page_size": "64K", "mmu": "hash", "vcpus": 2, "memory": "512M"},
     "s390x-4k": {"arch": "s390x", "page_size": "4K", "vcpus": 2, "memory": "512M"},
+    "sparc64-8k": {"arch": "sparc64", "page_size": "8K", "memory": "512M", "hugepages": {"8M": 4}},
     "one-node-options": {
         "arch": "arm64",
         "page_size": "4K",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,15 @@ def test_the_same_sources_are_compiled_once(
     first = guestbuild.build(native, cache=cache, sources=[sources])
     monkeypatch.setattr(guestbuild, "_gcc", lambda *_: pytest.fail("compiled again"))
     assert guestbuild.build(native, cache=cache, sources=[sources]) == first
+
+
+@needs_gcc
+def test_an_architecture_tells_the_linker(native: Arch, sources: Path, cache: Cache) -> None:
+    plain = guestbuild.build(native, cache=cache, sources=[sources])
+    arch = replace(native, ldflags=("-Wl,--build-id=0x0123456789abcdef",))
+    told = guestbuild.build(arch, cache=cache, sources=[sources])
+    assert told.key != plain.key
+    assert bytes.fromhex("0123456789abcdef") in told.programs["one"].read_bytes()
 
 
 @needs_gcc

@@ -78,6 +78,19 @@ def test_times_are_mixed_and_memory_is_the_most_there_was(cache: Cache) -> None:
     assert (machine.boot_s, machine.peak, machine.cpus) == (4.0, 200 << 20, 0.8)
 
 
+def test_what_an_overloaded_host_gave_says_nothing_about_cpus(cache: Cache) -> None:
+    starved = Usage(peak=300 << 20, cpu_s=1.0, wait_s=19.0, life_s=10.0)
+    history.record(cache, evidence(replace(RESULT, usage=starved)))
+    machine = history.load(cache).machine(cell())
+    assert machine
+    assert (machine.peak, machine.cpus) == (300 << 20, 0.0)
+    history.record(cache, evidence(RESULT))
+    history.record(cache, evidence(replace(RESULT, usage=starved)))
+    machine = history.load(cache).machine(cell())
+    assert machine
+    assert machine.cpus == 0.9
+
+
 def test_what_went_wrong_is_no_measurement(cache: Cache) -> None:
     history.record(cache, evidence(replace(RESULT, status=CellStatus.BROKEN), replace(RESULT, boot_s=None)))
     assert not (cache.root / FILE).exists()

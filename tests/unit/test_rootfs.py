@@ -138,7 +138,7 @@ def test_it_is_built_once(builds: list[str], tmp_path: Path) -> None:
     assert len(builds) == 1
 
 
-@pytest.mark.parametrize("name", ["init", "etc/fstab", "busybox.config", "localoptions.h"])
+@pytest.mark.parametrize("name", ["init", "etc/fstab", "busybox.config", "localoptions.h", "wake.c"])
 def test_every_file_of_the_recipe_counts(builds: list[str], tmp_path: Path, name: str) -> None:
     recipe = tmp_path / "recipe"
     shutil.copytree(RECIPE, recipe)
@@ -178,8 +178,9 @@ busybox busybox.links:
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
     """A source tree that answers busybox's make targets, and whose configuration loses CONFIG_GONE."""
-    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/miscutils").mkdir(parents=True)
     (tmp_path / "tree/Makefile").write_text(TOY_BUSYBOX)
+    (tmp_path / "wake.c").write_text("//applet:\n")
     return tmp_path
 
 

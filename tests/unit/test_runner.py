@@ -66,14 +66,18 @@ class Behaviour:
     mismatches: tuple[Mismatch, ...] = ()
     books: Sequence[int] = ()
     """Shmem before the first program, after it, and each time that is asked for it then."""
+    save_error: LabError | None = None
+    restore_error: Exception | None = None
+    """Of the guest that is to be restored with this behaviour."""
 
 
 @dataclass
 class FakeGuest:
     behaviour: Behaviour
     console: Console
-    commands: list[str]
+    built: FakeBuilt
     boot_s: float = 0.5
+    login_s: float = 0.1
     accelerator: Accelerator = field(default_factory=lambda: Accelerator(name="tcg", slowdown=1.0, why="fake"))
     closed: bool = False
     count: int = 0
@@ -89,7 +93,7 @@ class FakeGuest:
 
     def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended:
         assert not self.closed
-        self.commands.append(command)
+        self.built.commands.append(command)
         said = self.behaviour.console[self.count] if self.count < len(self.behaviour.console) else ""
         with self.console.path.open("a") as file:
             file.write(said)
@@ -108,6 +112,14 @@ class FakeGuest:
     def describe(self) -> Description:
         return Description(domain_xml="<domain/>", qemu_args=("qemu",), reproduce="#!/bin/sh\n")
 
+    def save(self) -> FakeSnapshot:
+        assert not self.closed
+        if self.behaviour.save_error:
+            raise self.behaviour.save_error
+        snapshot = FakeSnapshot(self)
+        self.built.snapshots.append(snapshot)
+        return snapshot
+
     def usage(self) -> Usage | None:
         return Usage(peak=1 << 20, cpu_s=1.0, wait_s=0.0, life_s=2.0)
 
@@ -116,9 +128,36 @@ class FakeGuest:
 
 
 @dataclass
+class FakeSnapshot:
+    origin: FakeGuest
+    save_s: float = 0.1
+    size: int = 1 << 20
+    discarded: bool = False
+    prepared: int = 0
+
+    def prepare(self) -> None:
+        assert not self.discarded
+        self.prepared += 1
+
+    def restore(self) -> FakeGuest:
+        assert not self.discarded
+        behaviour = self.origin.built.behaviours.pop(0)
+        if behaviour.restore_error:
+            raise behaviour.restore_error
+        guest = FakeGuest(behaviour, self.origin.console, self.origin.built)
+        self.origin.built.guests.append(guest)
+        return guest
+
+    def discard(self) -> None:
+        self.discarded = True
+
+
+@dataclass
 class FakeBuilt:
     behaviours: list[Behaviour]
+    no_save: str = ""
     guests: list[FakeGuest] = field(default_factory=list)
+    snapshots: list[FakeSnapshot] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     mismatches: tuple[Mismatch, ...] = ()
     programs: Mapping[str, Path] = field(default_factory=lambda: {"demo": Path("/demo")})
@@ -135,7 +174,7 @@ class FakeBuilt:
             file.write("booting\npagelab: ready\n")
         if behaviour.boot_error:
             raise behaviour.boot_error
-        guest = FakeGuest(behaviour, Console(console), self.commands)
+        guest = FakeGuest(behaviour, Console(console), self)
         self.guests.append(guest)
         return guest
 
@@ -177,14 +216,16 @@ BUILD = {
 }
 
 
-def a_plan(kernels: Sequence[str], isolation: Literal["fresh", "shared"] = "shared") -> Plan:
+def a_plan(
+    kernels: Sequence[str], isolation: Literal["fresh", "shared"] = "shared", scenarios: Sequence[str] = ("demo",)
+) -> Plan:
     machine = Topology.model_validate({"name": "machine", "arch": "x86_64", "page_size": "4K", "memory": "256M"})
     known = {
         "baseline": Kernel(name="baseline", source="tarball:x"),
         "patched": Kernel(name="patched", source="tarball:x", series="s", provides=frozenset({"shm-expand"})),
     }
     spec = CampaignSpec(name="test", topologies=("machine",), kernels=tuple(kernels), isolation=isolation)
-    return plan(spec, [machine], [known[name] for name in kernels], [Selection(scenario="demo")])
+    return plan(spec, [machine], [known[name] for name in kernels], [Selection(scenario=name) for name in scenarios])
 
 
 PACKING = Packing(budget=Budget(memory=8 << 30, cpus=2.0, guests=2), history=History())
@@ -229,6 +270,7 @@ def play(tmp_path: Path) -> Play:
         for made in built.values():
             if isinstance(made, FakeBuilt):
                 assert all(guest.closed for guest in made.guests)
+                assert all(snapshot.discarded for snapshot in made.snapshots)
         return conclude(load(run_dir.path))
 
     return go

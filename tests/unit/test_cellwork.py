@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which guest a scenario gets: a booted one or a restored one, and what happens when saving or restoring fails."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from lab.cellwork import CellWork
+from lab.errors import GuestLost, InfraError
+from lab.evidence import CellDir, RunDir, load
+from lab.outcome import Case, CellResult, CellStatus, End
+from tests.unit.test_runner import BUILD, Behaviour, FakeBuilt, NoScreen, a_plan, ended, ktap
+
+ONE = {name: (Case(scenario=name, name="only"),) for name in ("demo", "other", "third")}
+PROGRAMS = {name: Path(f"/{name}") for name in ONE}
+OK = ended(ktap("ok 1 only", count=1))
+PANIC = ended(ktap(count=1), End.PANIC, None)
+
+
+def good(**more: Any) -> Behaviour:
+    return Behaviour(runs=[OK, OK, OK], **more)
+
+
+class Worked:
+    """A cell that has been worked on, and what it left."""
+
+    def __init__(self, place: Path, isolation: Literal["fresh", "shared"], built: FakeBuilt) -> None:
+        planned = a_plan(["patched"], isolation, tuple(ONE))
+        (cell,) = planned.cells
+        run = RunDir.create(
+            place, "test", {"cells": [{"topology": "machine", "kernel": "patched"}]}, output=place / "r"
+        )
+        evidence: CellDir = run.cell("machine", "patched")
+        CellWork(
+            cell=cell,
+            fresh=isolation == "fresh",
+            built=built,
+            evidence=evidence,
+            cases=ONE,
+            screen=NoScreen(),
+            stopping=threading.Event(),
+        ).run()
+        lines = (evidence.path / "events.jsonl").read_text().splitlines()
+        self.events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        self.result: CellResult = load(run.path).cells[0]
+        self.prepared = sum(snapshot.prepared for snapshot in built.snapshots)
+        assert all(guest.closed for guest in built.guests)
+        assert all(snapshot.discarded for snapshot in built.snapshots)
+
+    @property
+    def story(self) -> list[str]:
+        """What happened, an event a word: boot, restore, save, no-save, or the name of the scenario that ran."""
+        words: dict[str, Callable[[dict[str, Any]], str]] = {
+            "boot": lambda event: event["how"],
+            "save": lambda event: "no-save" if event["note"] else "save",
+            "run": lambda event: event["scenario"],
+        }
+        return [words[event["event"]](event) for event in self.events if event["event"] in words]
+
+    @property
+    def notes(self) -> str:
+        return " ".join(event["note"] for event in self.events if event["event"] == "save")
+
+
+Work = Callable[..., Worked]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    def go(isolation: Literal["fresh", "shared"], *behaviours: Behaviour, no_save: str = "") -> Worked:
+        built = FakeBuilt(list(behaviours), provenance=BUILD, programs=PROGRAMS, no_save=no_save)
+        worked = Worked(tmp_path, isolation, built)
+        assert not built.behaviours, "a guest that was expected never came"
+        return worked
+
+    return go
+
+
+def test_fresh_boots_once_and_restores_for_every_further_scenario(work: Work) -> None:
+    done = work("fresh", good(), good(), good())
+    assert done.story == ["boot", "save", "demo", "restore", "other", "restore", "third"]
+    assert done.result.status is CellStatus.OK
+    assert done.result.boot_s == 0.5
+    assert done.result.restores_s == (0.6, 0.6)
+    assert done.prepared == 2, "the next guest is prepared while one works, but not behind the last scenario"
+
+
+def test_shared_saves_nothing_while_all_is_well(work: Work) -> None:
+    assert work("shared", good()).story == ["boot", "demo", "other", "third"]
+
+
+def test_shared_saves_the_guest_that_follows_a_crash(work: Work) -> None:
+    crash = Behaviour(runs=[PANIC])
+    done = work("shared", crash, crash, good())
+    assert done.story == ["boot", "demo", "boot", "save", "other", "restore", "third"]
+    assert done.prepared == 0, "whether another guest is wanted nobody knows"
+
+
+def test_after_a_panic_a_fresh_cell_goes_on_in_a_restored_guest(work: Work) -> None:
+    done = work("fresh", Behaviour(runs=[PANIC]), good(), good())
+    assert done.story == ["boot", "save", "demo", "restore", "other", "restore", "third"]
+    assert [run.end for run in done.result.runs] == [End.PANIC, End.EXITED, End.EXITED]
+
+
+def test_an_emulator_that_cannot_save_boots_every_time(work: Work) -> None:
+    done = work("fresh", good(), good(), good(), no_save="it dies")
+    assert done.story == ["boot", "no-save", "demo", "boot", "other", "boot", "third"]
+    assert done.notes == "it dies"
+    assert done.result.status is CellStatus.OK
+
+
+def test_a_guest_whose_saving_failed_is_not_used(work: Work) -> None:
+    done = work("fresh", good(save_error=InfraError("disk full")), good(), good(), good())
+    assert done.story == ["boot", "no-save", "boot", "demo", "boot", "other", "boot", "third"]
+    assert "disk full" in done.notes
+    assert done.result.status is CellStatus.OK
+
+
+@pytest.mark.parametrize("error", [InfraError("libvirt refuses"), GuestLost("no answer")])
+def test_a_guest_that_cannot_be_restored_is_booted_and_that_is_no_verdict(work: Work, error: Exception) -> None:
+    done = work("fresh", good(), Behaviour(restore_error=error), good(), good())
+    assert done.story == ["boot", "save", "demo", "no-save", "boot", "other", "boot", "third"]
+    assert str(error) in done.notes
+    assert done.result.status is CellStatus.OK
+    assert {run.end for run in done.result.runs} == {End.EXITED}
+
+
+def test_the_paper_of_a_cell_is_that_of_the_boot(work: Work, tmp_path: Path) -> None:
+    work("fresh", good(), good(), good())
+    assert (tmp_path / "r/cells/machine/patched/qemu.args").read_text() == "qemu\n"
