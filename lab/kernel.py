@@ -209,10 +209,16 @@ class Past:
 def past_builds(cache: Cache) -> tuple[Past, ...]:
     """The builds whose kernels are in the cache, oldest first."""
     found = sorted((cache.root / ENTRY).glob("*/build.json"), key=lambda path: path.stat().st_mtime)
-    told = (json.loads(path.read_text()) for path in found)
-    return tuple(
-        Past(arch=facts.get("arch", ""), full=facts["full_build"], seconds=_free_host_s(facts)) for facts in told
-    )
+    return tuple(past for path in found if (past := _past(path)))
+
+
+def _past(path: Path) -> Past | None:
+    """What one build was like; None where its facts are damaged: an estimate does without, whoever boots it is told."""
+    try:
+        facts = json.loads(path.read_text())
+        return Past(arch=facts.get("arch", ""), full=facts["full_build"], seconds=_free_host_s(facts))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _free_host_s(facts: Mapping[str, Any]) -> float:

@@ -351,7 +351,11 @@ def _existing(
 ) -> Path:
     """The absolute path of something that a file names relative to itself."""
     path = (document.path.parent / Path(word).expanduser()).resolve()
-    if not fits(path):
+    try:
+        there = fits(path)
+    except OSError as error:  # a name that is too long, say
+        raise document.error(where, f"expected {what}: {error.strerror}") from None
+    if not there:
         near = nearest(path.name, [each.name for each in path.parent.iterdir()]) if path.parent.is_dir() else None
         got = "something else" if path.exists() else "nothing there"
         raise document.error(where, f"expected {what}, got {got}: {path}", nearest=near)

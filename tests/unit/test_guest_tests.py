@@ -132,8 +132,21 @@ def test_the_hostile_program_does_nothing_outside_a_guest(build: Path) -> None:
     assert "in a guest of the lab only" in done.output
 
 
+HARMFUL = ("daemon", "faults", "leak")
+
+
+@pytest.mark.parametrize("sample", HARMFUL)
+def test_a_harmful_sample_does_nothing_outside_a_guest(build: Path, sample: str) -> None:
+    done = run(build / "samples" / sample)
+    results = [line for line in done.output.splitlines() if line.startswith(("ok", "not ok"))]
+    harmless = {"nothing", "unhurt"}
+    assert done.status == 0
+    assert results
+    assert all(line.split()[2] in harmless or "# SKIP for a guest of the lab only" in line for line in results)
+
+
 def test_every_sample_is_tested() -> None:
-    assert {path.stem for path in GUEST_TESTS.glob("samples/*.c")} == {*SAMPLES, "no_plan", "hostile"}
+    assert {path.stem for path in GUEST_TESTS.glob("samples/*.c")} == {*SAMPLES, *HARMFUL, "no_plan", "hostile"}
     assert {path.stem for path in GOLDEN.glob("*.ktap")} == set(SAMPLES)
 
 

@@ -104,3 +104,11 @@ def test_past_builds_are_read_from_the_cache(tmp_path: Path) -> None:
     entry.mkdir(parents=True)
     (entry / "build.json").write_text('{"arch": "alpha", "full_build": true, "build_s": 50.0}')
     assert kernel.past_builds(Cache(tmp_path)) == (Past(arch="alpha", full=True, seconds=50.0),)
+
+
+@pytest.mark.parametrize("torn", ['{"full_build": tr', "[]", "{}", '{"full_build": true, "build_s": "long"}'])
+def test_a_past_build_whose_facts_are_damaged_is_left_out(tmp_path: Path, torn: str) -> None:
+    entry = tmp_path / "kernel" / "torn"
+    entry.mkdir(parents=True)
+    (entry / "build.json").write_text(torn)
+    assert kernel.past_builds(Cache(tmp_path)) == ()

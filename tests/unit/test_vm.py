@@ -8,6 +8,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,8 +33,13 @@ class Handle:
 def process() -> Iterator[subprocess.Popen[bytes]]:
     """Something with a domain's name on its command line."""
     with subprocess.Popen(["sh", "-c", "sleep 60; exit", "guest=toy,debug=on"], start_new_session=True) as running:
+        # exec closes the pipe that Popen waits for a moment before the new command line can be read.
+        until = time.monotonic() + 10
+        while not Path(f"/proc/{running.pid}/cmdline").read_bytes() and time.monotonic() < until:
+            time.sleep(0.001)
         yield running
-        os.killpg(running.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
 
 
 def domain(process: subprocess.Popen[bytes], **changes: Any) -> Domain:
