@@ -114,8 +114,9 @@ def _install(names: Sequence[str]) -> str:
 def ccache_environment(base: Path) -> Mapping[str, str]:
     """What lets ccache find an earlier result although the build lies in another directory; the user's own settings."""
     own = {name: os.environ[name] for name in ("CCACHE_DIR", "CCACHE_DISABLE") if name in os.environ}
-    # Keys from the compiler's own dependency files: a miss does not run the preprocessor a second time.
-    return {"CCACHE_BASEDIR": str(base), "CCACHE_NOHASHDIR": "1", "CCACHE_DEPEND": "1", **own}
+    # No depend mode: it does not see `.incbin`, by which the kernel wraps its compressed image (arch/arm, arch/x86),
+    # vdso and configuration, and gives yesterday's file. The namespace leaves behind what was kept that way.
+    return {"CCACHE_BASEDIR": str(base), "CCACHE_NOHASHDIR": "1", "CCACHE_NAMESPACE": "pagelab-2", **own}
 
 
 def jobs() -> int:
