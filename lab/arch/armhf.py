@@ -17,6 +17,8 @@ CONFIG_HIGHMEM=y
 CONFIG_SERIAL_AMBA_PL011=y
 CONFIG_SERIAL_AMBA_PL011_CONSOLE=y
 CONFIG_NR_CPUS=8
+# System calls with 32 bits of time, futex among them: what a C library of 32 bits still calls first.
+CONFIG_COMPAT_32BIT_TIME=y
 CONFIG_HZ_100=y
 # The card is on virtio-mmio: without LPAE a kernel does not reach the PCI window above 4 GiB.
 CONFIG_VIRTIO_MMIO=y

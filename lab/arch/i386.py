@@ -12,6 +12,8 @@ CONFIG_M686=y
 CONFIG_SERIAL_8250=y
 CONFIG_SERIAL_8250_CONSOLE=y
 CONFIG_NR_CPUS=8
+# System calls with 32 bits of time, futex among them: what a C library of 32 bits still calls first.
+CONFIG_COMPAT_32BIT_TIME=y
 CONFIG_HZ_100=y
 CONFIG_ACPI=y
 CONFIG_X86_LOCAL_APIC=y
