@@ -34,7 +34,7 @@ WORDS = {
     "oom_victim": ["signal=9 (SIGKILL)", "Out of memory: Killed process"],
     "segv": ["signal=11 (SIGSEGV)"],
     "asleep": ["state=S"],
-    "harness_stops": ["in a guest that still answered", "Show backtrace of all active CPUs"],
+    "harness_stops": ["in a guest that still answered", "NMI backtrace for cpu"],
     "silent_halt": ["the guest did not answer any more"],
     "sshd_killed": ["the SSH connection was lost"],
 }
