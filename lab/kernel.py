@@ -121,8 +121,7 @@ class Recipe:
     def common(self) -> tuple[str, ...]:
         """What two kernels have in common that differ in their series alone."""
         arch = self.arch
-        variables = (f"{name}={value}" for name, value in arch.make_variables.items())
-        facts = (arch.kernel_arch, arch.image_target, arch.image, *variables)
+        facts = (arch.kernel_arch, arch.image_target, arch.image)
         fixes = (each.sha256 for each in self.fixes)
         return (*facts, self.toolchain.prefix, self.toolchain.version, kconfig.render(self.requests), *fixes)
 
@@ -216,7 +215,7 @@ def _past(path: Path) -> Past | None:
     """What one build was like; None where its facts are damaged: an estimate does without, whoever boots it is told."""
     try:
         facts = json.loads(path.read_text())
-        return Past(arch=facts.get("arch", ""), full=facts["full_build"], seconds=_free_host_s(facts))
+        return Past(arch=facts["arch"], full=facts["full_build"], seconds=_free_host_s(facts))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -400,7 +399,6 @@ class _Build:
             "ARCH": self.recipe.arch.kernel_arch,
             "CROSS_COMPILE": chosen.prefix,
             "CC": " ".join(chosen.cached_cc),
-            **self.recipe.arch.make_variables,
             **FIXED,
         }
         # --output-sync keeps the lines of one command together, so that errors of two do not mix.

@@ -26,6 +26,8 @@ CONFIG_VIRTIO_MMIO=y
 # CONFIG_HUGETLBFS is not set
 # CONFIG_PERF_EVENTS is not set
 # CONFIG_RSEQ is not set
+# What a userland with 32 bits of time_t calls.
+CONFIG_COMPAT_32BIT_TIME=y
 # The PFN-mapping guards want to map physical memory.
 # CONFIG_STRICT_DEVMEM is not set
 """,

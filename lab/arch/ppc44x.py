@@ -21,6 +21,8 @@ CONFIG_HZ_100=y
 # CONFIG_HUGETLBFS is not set
 # CONFIG_SERIAL_8250_PCI is not set
 # CONFIG_SERIAL_8250_EXAR is not set
+# What a userland with 32 bits of time_t calls.
+CONFIG_COMPAT_32BIT_TIME=y
 # The PFN-mapping guards want to map physical memory.
 # CONFIG_STRICT_DEVMEM is not set
 """,

@@ -65,8 +65,6 @@ class Arch:
     """make target of the bootable image."""
     image: str
     """Where that image lies below the build directory."""
-    make_variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Further variables for the kernel's make, where its source does not compile without."""
     fragments: Mapping[str, str]
     """Kconfig text by name, merged over images/config/base.config: `arch-<name>` is in every kernel of this
     architecture, the others are chosen by page size and MMU mode."""

@@ -50,10 +50,6 @@ ARCH = Arch(
     packages=("gcc-sparc64-linux-gnu", "libc6-dev-sparc64-cross", "qemu-system-sparc"),
     image_target="vmlinux",
     image="vmlinux",
-    # Since stable moved FMODE_NONOTIFY to bit 25 (seen in 6.12.117), which is sparc's __O_TMPFILE, fs/fcntl.c refuses
-    # to compile: its BUILD_BUG_ON() counts one bit less. Without optimization the check is void; the rest of that file
-    # does not mind. What the collision does: files opened with O_TMPFILE have no fsnotify events.
-    make_variables=MappingProxyType({"CFLAGS_fcntl.o": "-U__OPTIMIZE__"}),
     fragments=MappingProxyType(FRAGMENTS),
     fixes=MappingProxyType(FIXES),
     page_sizes=MappingProxyType({8 * KIB: ""}),
