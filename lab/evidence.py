@@ -37,7 +37,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lab import report
 from lab.cache import explain_os_error, write_atomic
-from lab.compare import Summary
+from lab.compare import Summary, conclude_cells
 from lab.console import Console
 from lab.errors import InfraError, InputError, UsageError
 from lab.outcome import Cause, CellResult, CellStatus, End, Evidence, Mismatch, Run, Usage
@@ -445,18 +445,18 @@ _EVENT: TypeAdapter[_Event] = TypeAdapter(Annotated[_Event, Field(discriminator=
 
 def load(directory: Path) -> Evidence:
     """Everything a run left, from its directory alone; InputError when that is no run's."""
-    metadata, cells, repeats = _metadata(directory / "metadata.json")
-    return Evidence(
-        metadata=metadata,
-        cells=tuple(
-            _cell(directory, cell.topology, cell.kernel, repeat) for cell in cells for repeat in range(1, repeats + 1)
-        ),
-        source=str(directory),
-    )
+    metadata, names = _metadata(directory / "metadata.json")
+    return Evidence(metadata=metadata, cells=tuple(_cell(directory, *name) for name in names), source=str(directory))
 
 
-def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...], int]:
-    """metadata.json as it is, and of what is in it: the cells, and how often each was to run."""
+def conclude(directory: Path) -> Summary:
+    """What everything that a run left comes to; with the memory for one cell's evidence at a time."""
+    metadata, names = _metadata(directory / "metadata.json")
+    return conclude_cells(metadata, (_cell(directory, *name) for name in names), str(directory))
+
+
+def _metadata(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
+    """metadata.json as it is, and topology, kernel and repeat of every guest that was to run."""
     try:
         data = _regular(path, 0, MAX_METADATA + 1)
         if len(data) > MAX_METADATA:
@@ -474,7 +474,8 @@ def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...], int]:
     except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number of thousands of digits
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise InputError(path, line, None, "expected JSON") from None
-    return raw, checked.cells, checked.repeat
+    repeats = range(1, checked.repeat + 1)
+    return raw, [(cell.topology, cell.kernel, repeat) for cell in checked.cells for repeat in repeats]
 
 
 def _cell(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lab.compare import CaseDelta, Summary
-from lab.outcome import CellStatus, Delta, Outcome, Record
+from lab.outcome import CellResult, CellStatus, Delta, Outcome, Record
 from lab.untrusted import one_line
 
 CELL_WORDS = {
@@ -36,14 +36,16 @@ def places(some: Iterable[str], every: Sequence[str]) -> str:
 
 def tally(records: Sequence[Record]) -> list[str]:
     """A cell's counts, most usual first: `40 pass`, `31 must-fail` (failed as it must), `2 skip`, `1 NOT MET`, ..."""
-    passed = sum(record.outcome is Outcome.PASS and record.met is True for record in records)
-    failed = sum(record.outcome is Outcome.FAIL and record.met is True for record in records)
-    skipped = sum(record.outcome is Outcome.SKIP for record in records)
+    odd = [record for record in records if record.met is not True]
+    passed = sum(record.outcome is Outcome.PASS for record in records)
+    passed -= sum(record.outcome is Outcome.PASS for record in odd)
+    failed = len(records) - len(odd) - passed
+    skipped = sum(record.outcome is Outcome.SKIP for record in odd)
     named = {
-        outcome.value: sum(record.outcome is outcome for record in records)
+        outcome.value: sum(record.outcome is outcome for record in odd)
         for outcome in (Outcome.LEAK, Outcome.FLAKY, Outcome.BROKEN)
     }
-    unmet = sum(record.met is False for record in records) - sum(named.values())
+    unmet = len(odd) - skipped - sum(named.values())
     parts = {"pass": passed, "must-fail": failed, "skip": skipped, "NOT MET": unmet, **named}
     return [f"{number} {word}" for word, number in parts.items() if number] or ["nothing"]
 
@@ -59,6 +61,14 @@ def cell_text(summary: Summary, place: tuple[str, str]) -> list[str]:
     if any(guest.runs and guest.status in (CellStatus.OK, CellStatus.BROKEN) for guest in guests):
         return [*states, *tally(summary.of_cell(*place))]
     return states or ["nothing ran"]
+
+
+def by_topology(summary: Summary) -> dict[str, list[CellResult]]:
+    """topology -> all of its guests."""
+    grouped: dict[str, list[CellResult]] = {}
+    for cell in summary.evidence.cells:
+        grouped.setdefault(cell.topology, []).append(cell)
+    return grouped
 
 
 def repeats(summary: Summary) -> int:

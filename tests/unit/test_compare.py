@@ -54,7 +54,7 @@ def record(kernel: str, outcome: Outcome, case: str = "a") -> Record:
 
 
 def test_every_kernel_is_compared_with_the_first_and_with_no_other() -> None:
-    found = deltas([record("base", F), record("one", P), record("two", H)], ["base", "one", "two"])
+    found = list(deltas([record("base", F), record("one", P), record("two", H)], ["base", "one", "two"]))
     assert [(delta.baseline, delta.kernel, delta.delta) for delta in found] == [
         ("base", "one", Delta.FIXED),
         ("base", "two", Delta.REGRESSED),
