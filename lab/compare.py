@@ -160,10 +160,19 @@ def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], sou
         records = judge_cell(cell, cases, provides(metadata, cell.kernel))
         told.setdefault((cell.topology, cell.kernel), []).append(records)
         judged.append(_quiet(cell))
-    return _summary(
-        Evidence(metadata=metadata, cells=tuple(judged), source=source),
-        {place: agree(repeats) if len(repeats) > 1 else repeats[0] for place, repeats in told.items()},
-    )
+    guests = places(judged)
+    by_cell = {place: _agreed(guests[place], repeats) for place, repeats in told.items()}
+    return _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
+
+
+def _agreed(guests: Sequence[CellResult], repeats: Sequence[tuple[Record, ...]]) -> tuple[Record, ...]:
+    """The records of a cell from those of its guests, one for each repeat."""
+    if len(repeats) == 1:
+        return repeats[0]
+    lost = [
+        number for number, guest in enumerate(guests, start=1) if guest.status is not CellStatus.OK and not guest.runs
+    ]
+    return agree(repeats, lost)
 
 
 def _quiet(cell: CellResult) -> CellResult:
@@ -171,7 +180,11 @@ def _quiet(cell: CellResult) -> CellResult:
     return replace(cell, runs=tuple(replace(run, ktap="", stderr="", console="") for run in cell.runs))
 
 
-def _summary(evidence: Evidence, by_cell: Mapping[Place, tuple[Record, ...]]) -> Summary:
+def _summary(
+    evidence: Evidence,
+    by_cell: Mapping[Place, tuple[Record, ...]],
+    guests: Mapping[Place, tuple[CellResult, ...]],
+) -> Summary:
     records = tuple(chain.from_iterable(by_cell.values()))
     proofs = prove(evidence.metadata)
     exit_code, sentence = verdict(records, evidence.cells, proofs)
@@ -184,7 +197,7 @@ def _summary(evidence: Evidence, by_cell: Mapping[Place, tuple[Record, ...]]) ->
         exit_code=exit_code,
         sentence=sentence,
         by_cell=by_cell,
-        repeats=places(evidence.cells),
+        repeats=guests,
         odd=tuple(record for record in records if record.met is not True),
     )
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -121,12 +121,15 @@ def _decisive(attempts: Sequence[Record]) -> Record:
     return (bad or told[-1:] or reached or attempts)[0]
 
 
-def agree(repeats: Sequence[Sequence[Record]]) -> tuple[Record, ...]:
+def agree(repeats: Sequence[Sequence[Record]], lost: Collection[int] = ()) -> tuple[Record, ...]:
     """One record per case of a cell that was run several times: FLAKY where its repeats do not agree.
 
     What the lab failed to find out in one repeat (BROKEN) is no disagreement: it stays BROKEN, unless the other repeats
-    agree on a verdict that is not met.
+    agree on a verdict that is not met. `lost` are the numbers of the repeats whose guest never came to run anything.
+    Their guests' states say so, and the run's exit code; of the cases the others tell, where there are any.
     """
+    known = [() if number in lost else records for number, records in enumerate(repeats, start=1)]
+    repeats = known if any(known) else repeats
     tables = [{(record.scenario, record.case): record for record in records} for records in repeats]
     scenarios = {name: place for place, name in enumerate(dict.fromkeys(name for table in tables for name, _ in table))}
     labels = dict.fromkeys(label for table in tables for label in table)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from statistics import median
 
 from lab.compare import Summary
 from lab.judge import cell_evidence
@@ -235,11 +234,7 @@ def _versions(summary: Summary, width: int) -> list[str]:
     metadata = summary.evidence.metadata
     lines: list[str] = []
     for topology, cells in words.by_topology(summary).items():
-        accelerators = dict.fromkeys(cell.accelerator or "never started" for cell in cells)
-        boots = [cell.boot_s for cell in cells if cell.boot_s is not None]
-        parts = [", ".join(accelerators), *([f"booted in {words.seconds(boots)} s"] if boots else [])]
-        restores = [seconds for cell in cells for seconds in cell.restores_s]
-        parts += [f"{len(restores)} guests restored in {median(restores):.1f} s each"] if restores else []
+        parts = words.started(cells)
         peaks = [cell.usage.peak for cell in cells if cell.usage]
         parts += [f"QEMU took {max(peaks) >> 20} MiB"] if peaks else []
         lines += wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology)])}", width)
