@@ -580,7 +580,11 @@ def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:
 
 
 def _told(report: oops.Finding) -> tuple[str, ...]:
-    """One report. Its stack is told by functions: the lab keeps no vmlinux that could tell their lines."""
+    """One report, and first its stack by the functions that the guest's kernel names.
+
+    Their lines in the source would take debug information, with which no kernel here is built; System.map knows no more
+    than the guest did, which has all of its symbols (KALLSYMS).
+    """
     shown = report.stack if report.kind not in _OOM_KILLS else ()  # always the same way into the OOM killer
-    stack = (f"  stack: {' < '.join(shown)} (not decoded: no vmlinux)",) if len(shown) > 1 else ()
+    stack = (f"  stack: {' < '.join(shown)}",) if len(shown) > 1 else ()
     return (f"console, {report.kind}:", *stack, *(f"  {line}" for line in report.lines))
