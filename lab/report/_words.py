@@ -149,10 +149,10 @@ def flat(values: Any) -> str:
     return ", ".join(f"{one_line(str(key), 40)} {one_line(str(value), 120)}" for key, value in pairs)
 
 
-def builds_of(summary: Summary, topology: str) -> list[str]:
-    """`baseline 6.12.95, gcc ...` for each kernel built for a topology, with the compiler once."""
+def builds_of(summary: Summary, topology: str, kernels: Iterable[str]) -> list[str]:
+    """`6.12.95`, `gcc ...`: what the kernels built for a topology are, and their compilers; each once."""
     builds = summary.evidence.metadata.get("builds", {})
-    mine = {kernel: builds[f"{topology}/{kernel}"] for kernel in summary.kernels if f"{topology}/{kernel}" in builds}
+    mine = {kernel: builds[f"{topology}/{kernel}"] for kernel in kernels if f"{topology}/{kernel}" in builds}
     releases = dict.fromkeys(str(build.get("release") or "?") for build in mine.values())
     compilers = dict.fromkeys(str(build.get("compiler") or "?") for build in mine.values())
     return [one_line(", ".join(words), 160) for words in (releases, compilers) if words]

@@ -233,11 +233,12 @@ def _left_out(summary: Summary, width: int) -> list[str]:
 def _versions(summary: Summary, width: int) -> list[str]:
     metadata = summary.evidence.metadata
     lines: list[str] = []
+    kernels = summary.kernels
     for topology, cells in words.by_topology(summary).items():
         parts = words.started(cells)
         peaks = [cell.usage.peak for cell in cells if cell.usage]
         parts += [f"QEMU took {max(peaks) >> 20} MiB"] if peaks else []
-        lines += wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology)])}", width)
+        lines += wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology, kernels)])}", width)
     host = words.flat(metadata.get("host"))
     version = one_line(str(metadata.get("pagelab", "?")), 40)
     return [*lines, *wrap(f"pagelab {version}" + (f"; {host}" if host else ""), width)]
