@@ -34,8 +34,8 @@ CONFIG_PPC_256K_PAGES=y
 }
 
 FIXES = {
-    # Seen with 6.12.117: the first instruction of init misses the TLB for ever. Hardware ignores the bits below the page
-    # size in an entry's effective page number, QEMU 7.2 compares them, and the handler clears 16 of the 18.
+    # Seen with 6.12.117: the first instruction of init misses the TLB for ever. Hardware ignores the bits below the
+    # page size in an entry's effective page number, QEMU 7.2 compares them, and the handler clears 16 of the 18.
     "effective page number of a 256K TLB entry is not clean": """\
 --- a/arch/powerpc/kernel/head_44x.S
 +++ b/arch/powerpc/kernel/head_44x.S
@@ -46,7 +46,7 @@ FIXES = {
 -	rlwimi	r10,r11,0,PPC44x_PTE_ADD_MASK_BIT,31
 +	rlwimi	r10,r11,0,32-PAGE_SHIFT,31
  	tlbwe	r10,r13,PPC44x_TLB_PAGEID	/* Write PAGEID */
-""",
+""",  # noqa: E101 (the kernel's tabs)
 }
 
 ARCH = Arch(
