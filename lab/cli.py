@@ -382,6 +382,7 @@ def run(
 def _campaign(opened: OpenRun, given: Packing, uri: str | None) -> int:
     """Run what is to be run and report on it, also when it was interrupted."""
     from lab import campaign, evidence, history, report
+    from lab.compare import conclude
 
     out = console()
     cache = _cache()
@@ -392,8 +393,9 @@ def _campaign(opened: OpenRun, given: Packing, uri: str | None) -> int:
     except KeyboardInterrupt:
         interrupted = True
         print("lab: interrupted; what was found is kept", file=sys.stderr)
-    summary = evidence.conclude(opened.path)
-    history.record(cache, summary.evidence)
+    found = evidence.load(opened.path)
+    summary = conclude(found)
+    history.record(cache, found)
     opened.run_dir.write_reports(summary)
     out.print(report.render(summary, "text"), markup=False)
     out.print(f"results: {opened.path}", markup=False)

@@ -151,7 +151,8 @@ def conclude(evidence: Evidence) -> Summary:
 def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], source: str = "") -> Summary:
     """The same, of cells as they come: once a cell is judged, what its guest said is let go.
 
-    What matters of it is in the records' excerpts; all of it, of ten thousand cells, would fill the memory.
+    What matters of it is in the records' excerpts; all of it, of ten thousand cells, would fill the memory. So the
+    summary's own evidence is for reports, and for nobody who reads what guests said.
     """
     cases = declared_cases(metadata)
     told: dict[Place, list[tuple[Record, ...]]] = {}
