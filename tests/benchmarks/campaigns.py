@@ -108,13 +108,15 @@ def own_cpu(name: str, ran: Ran) -> Row:
 
 
 def repeats(args: Sequence[str]) -> list[Row]:
-    """`repeats [N]`: two cells N times over (200), and how many of all the verdicts are not what the others were."""
+    """`repeats [N [CAMPAIGN [MACHINE]]]`: two cells N times over (200), and how many of all the verdicts are not what the
+    others were."""
     times = int(args[0]) if args else REPEATS
-    ran = run("quick", "--topology", MACHINES[0], "--repeat", str(times))
+    campaign, machine = (*args[1:], *("quick", MACHINES[0])[len(args[1:]) :])
+    ran = run(campaign, "--topology", machine, "--repeat", str(times))
     counts = [[number for _, number in record.counts] for record in ran.summary.records]
     verdicts = sum(map(sum, counts))
     differ = verdicts - sum(max(each, default=0) for each in counts)
-    name = f"2 cells x {times}"
+    name = f"{campaign}, {machine}, 2 cells x {times}"
     return [
         (name, "wall time", f"{ran.wall_s:.0f} s", "", "", ""),
         (name, f"verdicts that differ, of {verdicts}", str(differ), "", "", ""),
