@@ -108,8 +108,8 @@ def own_cpu(name: str, ran: Ran) -> Row:
 
 
 def repeats(args: Sequence[str]) -> list[Row]:
-    """`repeats [N [CAMPAIGN [MACHINE]]]`: two cells N times over (200), and how many of all the verdicts are not what the
-    others were."""
+    """`repeats [N [CAMPAIGN [MACHINE]]]`: two cells N times over (200), and how many of their verdicts are not what the
+    others are."""
     times = int(args[0]) if args else REPEATS
     campaign, machine = (*args[1:], *("quick", MACHINES[0])[len(args[1:]) :])
     ran = run(campaign, "--topology", machine, "--repeat", str(times))
