@@ -110,9 +110,11 @@ def own_cpu(name: str, ran: Ran) -> Row:
 def repeats(args: Sequence[str]) -> list[Row]:
     """`repeats [N [CAMPAIGN [MACHINE]]]`: two cells N times over (200), and how many of their verdicts are not what the
     others are."""
-    times = int(args[0]) if args else REPEATS
-    campaign, machine = (*args[1:], *("quick", MACHINES[0])[len(args[1:]) :])
-    ran = run(campaign, "--topology", machine, options=("--repeat", str(times)))
+    defaults = (str(REPEATS), "quick", MACHINES[0])
+    times, campaign, machine = (*args, *defaults[len(args) :])[: len(defaults)]
+    if len(args) > len(defaults) or not times.isdecimal():
+        raise SystemExit(f"repeats [N [CAMPAIGN [MACHINE]]]: got {' '.join(args)}")
+    ran = run(campaign, "--topology", machine, options=("--repeat", times))
     counts = [[number for _, number in record.counts] for record in ran.summary.records]
     verdicts = sum(map(sum, counts))
     differ = verdicts - sum(max(each, default=0) for each in counts)
