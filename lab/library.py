@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from lab import data
 from lab.errors import InputError, UsageError, nearest, unknown
 from lab.load import Document, read
-from lab.model import CampaignSpec, Kernel, Spec, Topology, format_range
+from lab.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
 from lab.plan import Filters, Plan, Selection, Skipped, is_path, matches, narrow_tests, node_count, plan
 
 Named = TypeVar("Named", Topology, Kernel)
@@ -184,7 +184,7 @@ class Library:
             "config": self._fragments(document, "config", kernel.config),
         }
         if kernel.series is not None:
-            found["series"] = self._series(document, kernel.series)
+            found["series"] = self._stack(document, kernel.series)
         return kernel.model_copy(update=found)
 
     def _fragments(self, document: Document, key: str, words: tuple[str, ...]) -> tuple[str, ...]:
@@ -205,18 +205,24 @@ class Library:
                 )
         return tuple(found)
 
-    def _series(self, document: Document, word: str) -> str:
+    def _stack(self, document: Document, words: str) -> str:
+        """One series or several."""
+        listed = isinstance(document.data.get("series"), list)
+        names = enumerate(words.split(JOINT))
+        return JOINT.join(
+            self._series(document, ("series", number) if listed else ("series",), name) for number, name in names
+        )
+
+    def _series(self, document: Document, where: tuple[str | int, ...], word: str) -> str:
         """A series: the library's name stays a name; a patch, mailbox or directory of them an absolute path."""
         known = self.series()
         beside = document.path.parent / word
         if word in known and not beside.exists():
             return word
         if "/" in word or word.endswith((".patch", ".diff", ".mbox")) or beside.exists():
-            return str(_existing(document, ("series",), word, "a patch or a directory of patches", Path.exists))
+            return str(_existing(document, where, word, "a patch or a directory of patches", Path.exists))
         choices = f"{', '.join(known) or 'none'}, or a path"
-        raise document.error(
-            ("series",), f"no series {word!r}, expected one of {choices}", nearest=nearest(word, known)
-        )
+        raise document.error(where, f"no series {word!r}, expected one of {choices}", nearest=nearest(word, known))
 
     @staticmethod
     def _several(

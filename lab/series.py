@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import patch
 from lab.errors import InputError, UsageError, unknown
+from lab.model import JOINT
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")
 _SUFFIXES = (".patch", ".diff")
@@ -59,16 +60,20 @@ def load(name: str | None, version: str, *, root: Path) -> Series:
     """The series called `name` for a tree of this kernel version; `root` is images/series.
 
     `name` may also be a path (with a slash, or ending in .patch): of a directory of patches, of a directory with one
-    directory per version like those below `root`, or of one patch. UsageError when there is none, InputError when a
-    patch is malformed.
+    directory per version like those below `root`, or of one patch. Or it is several of all these with JOINT between
+    them, whose patches follow each other. UsageError when there is none, InputError when a patch is malformed.
     """
     if name is None:
         return NONE
+    patches = (each for part in name.split(JOINT) for each in _patches(part, version, root))
+    return Series(name=name, patches=tuple(patches))
+
+
+def _patches(name: str, version: str, root: Path) -> Iterator[Patch]:
     found = _user_path(name) if _is_path(name) else _named(name, root)
     if found.is_dir() and not _patches_in(found):
         found = _for_version(found, name, version)
-    files = _patches_in(found) if found.is_dir() else [found]
-    return Series(name=name, patches=tuple(_read(file) for file in files))
+    yield from map(_read, _patches_in(found) if found.is_dir() else [found])
 
 
 def _is_path(name: str) -> bool:

@@ -220,6 +220,14 @@ def test_a_kernel_s_paths_are_relative_to_its_file(library: Library, tmp_path: P
     assert kernel.config == ("debug-vm", f"{place}/extra.config")
 
 
+def test_several_series_are_each_found_and_joined(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "fix.patch").touch()
+    (tmp_path / "k.yaml").write_text("source: debian:x1\nseries: [expand-fault, fix.patch]\n")
+    kernel = library.kernel(str(tmp_path / "k.yaml"))
+    assert kernel.series == f"expand-fault + {tmp_path}/fix.patch"
+    assert not kernel.baseline
+
+
 def test_a_git_source_keeps_its_revision(library: Library, tmp_path: Path) -> None:
     (tmp_path / "a@b").mkdir()
     (tmp_path / "k.yaml").write_text("source: git:a@b@v6.12\n")
