@@ -9,7 +9,6 @@
 #define OVERCOMMIT_KB "/proc/sys/vm/overcommit_kbytes"
 #define OVERCOMMIT_RATIO "/proc/sys/vm/overcommit_ratio"
 #define MAX_MAP_COUNT "/proc/sys/vm/max_map_count"
-#define CGROUP "/sys/fs/cgroup"
 
 /* ---- boundaries and signals ---- */
 
@@ -308,34 +307,29 @@ static void c16_enomem_by_mremap(void)
 
 /* ---- memory cgroup ---- */
 
-/* A cgroup of this case's own with so much memory; the parent removes it. */
-static void make_memcg(const char *path, const char *bytes)
+/* A cgroup of this case's own with so much memory, and no swap. */
+static const char *memcg(const char *bytes)
 {
-	char file[LAB_PATH];
+	const char *group = lab_cgroup("lab-c17", "memory");
+	char path[LAB_PATH];
 
-	if (!lab_owned())
-		LAB_SKIP("would make a cgroup, and this machine is no guest of the lab");
-	if (lab_write_file(CGROUP "/cgroup.subtree_control", "+memory"))
-		LAB_SKIP("no memory controller in " CGROUP);
-	LAB_SETUP(mkdir(path, 0755));
-	lab_send(LAB_TO_RMDIR, path, "");
-	snprintf(file, sizeof(file), "%s/memory.max", path);
-	LAB_SETUP(lab_write_file(file, bytes));
-	snprintf(file, sizeof(file), "%s/memory.swap.max", path);
-	lab_write_file(file, "0");
+	lab_cgroup_set(group, "memory.max", bytes);
+	snprintf(path, sizeof(path), "%s/memory.swap.max", group);
+	lab_write_file(path, "0");
+	return group;
 }
 
 static void c17_memcg_kill(void)
 {
 	long pages = lab_pages(16ULL << 20), i;
+	const char *group = memcg("8M");
 	char *p = lab_shared(1);
 	int status;
 	pid_t pid;
 
-	make_memcg(CGROUP "/lab-c17", "8M");
 	pid = lab_fork();
 	if (!pid) {
-		LAB_SETUP(lab_write_file(CGROUP "/lab-c17/cgroup.procs", "0"));
+		lab_join_cgroup(group);
 		p = LAB_GROW(p, 1, pages);
 		for (i = 1; i < pages; i++)
 			LAB_WRITES(lab_at(p, i), 1);
