@@ -1101,26 +1101,27 @@ LAB_FN void lab_remember(const struct lab_note *note)
 		lab_undo[lab_undos++] = *note;
 }
 
-LAB_FN int lab_rmdir(const char *path)
-{
-	long long until = lab_now_ms() + lab_scaled(LAB_GRACE_MS);
-	int failed;
-
-	while ((failed = rmdir(path)) && errno == EBUSY && lab_now_ms() < until)
-		lab_sleep_ms(10);
-	return failed;
-}
-
 LAB_FN bool lab_undo_one(const struct lab_note *note)
 {
 	switch (note->kind) {
 	case LAB_TO_RMDIR:
-		return !lab_rmdir(note->path);
+		return !rmdir(note->path);
 	case LAB_TO_SWAPOFF:	/* which the case may have done itself */
 		return !swapoff(note->path) || errno == EINVAL;
 	default:
 		return !lab_write_file(note->path, note->text);
 	}
+}
+
+/* The same, with patience: what dead processes held is let go of a little later. */
+LAB_FN bool lab_undo_in_time(const struct lab_note *note)
+{
+	long long until = lab_now_ms() + lab_scaled(LAB_GRACE_MS);
+	bool done;
+
+	while (!(done = lab_undo_one(note)) && errno == EBUSY && lab_now_ms() < until)
+		lab_sleep_ms(10);
+	return done;
 }
 
 /* Undo, last first, down to `mark`; the path that could not be put back, or NULL. */
@@ -1131,7 +1132,7 @@ LAB_FN const char *lab_put_back(int mark)
 	while (lab_undos > mark) {
 		const struct lab_note *note = &lab_undo[--lab_undos];
 
-		stuck = lab_undo_one(note) ? stuck : note->path;
+		stuck = lab_undo_in_time(note) ? stuck : note->path;
 	}
 	return stuck;
 }
@@ -1150,7 +1151,7 @@ struct lab_run {
 /* In the child: a session of its own, nothing of the parent's but two pipes. */
 LAB_FN __attribute__((noreturn)) void lab_child(const struct lab_case *c, int out, int notes)
 {
-	struct rlimit no_core = { 0, 0 };
+	struct rlimit no_core;
 	int null = open("/dev/null", O_RDONLY);
 
 	setsid();
@@ -1160,6 +1161,8 @@ LAB_FN __attribute__((noreturn)) void lab_child(const struct lab_case *c, int ou
 	close(null);
 	close(out);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	getrlimit(RLIMIT_CORE, &no_core);
+	no_core.rlim_cur = 0;
 	setrlimit(RLIMIT_CORE, &no_core);
 	signal(SIGPIPE, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
