@@ -75,6 +75,13 @@
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
+#ifndef MAP_SHARED_VALIDATE
+#define MAP_SHARED_VALIDATE 3
+#endif
+/* The flag of the series expand-optin: with MAP_SHARED_VALIDATE | MAP_ANONYMOUS, mremap may extend the memory. */
+#ifndef MAP_EXPANDABLE
+#define MAP_EXPANDABLE 0x400000
+#endif
 
 /* Messages are bounded on purpose; clang does not know the warning. */
 #if defined(__GNUC__) && !defined(__clang__)

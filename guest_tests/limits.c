@@ -519,32 +519,35 @@ static void c19_two_mappings(void)
 
 /* ---- the last page that a file can have ---- */
 
-/*
- * Four pages of `p`'s object, far behind its end: `room` pages before the page that no file can have, since a file's
- * bytes are counted in 63 bits and its pages in an unsigned long.  Only remap_file_pages leads there.
- */
-static char *near_the_last_page(long *room)
+/* The first page that no file can have: bytes of files are counted in 63 bits, and their pages in an unsigned long. */
+static unsigned long long first_impossible_page(void)
 {
-	unsigned long long none = sizeof(long) < 8 ? 1ULL << 32 : (unsigned long long)LLONG_MAX / lab_page() + 1;
+	return sizeof(long) < 8 ? 1ULL << 32 : (unsigned long long)LLONG_MAX / lab_page() + 1;
+}
+
+/* Four pages of a new object, far behind its end: `room` pages before page `end`.  Only remap_file_pages leads there. */
+static char *pages_before(unsigned long long end, long *room)
+{
 	char *hole = lab_hole(4, 0), *p;
 
 	p = LAB_SETUP(mmap(hole, 4 * lab_page(), PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0));
 	*room = (long)(LAB_COLOUR / lab_page());
 #ifdef SYS_remap_file_pages
-	LAB_SETUP_OR_SKIP(syscall(SYS_remap_file_pages, p, 4 * lab_page(), 0UL, (unsigned long)(none - (unsigned long)*room),
+	LAB_SETUP_OR_SKIP(syscall(SYS_remap_file_pages, p, 4 * lab_page(), 0UL, (unsigned long)(end - (unsigned long)*room),
 				  (unsigned long)MAP_NONBLOCK));
 #else
-	(void)none;
+	(void)end;
 	LAB_SKIP("no remap_file_pages");
 #endif
 	return p;
 }
 
+/* Where pages are counted in 32 bits, only half of them: what is accounted for is counted in a long. */
 static void c20_up_to_the_last_page(void)
 {
 	long room;
-	char *p = near_the_last_page(&room);
+	char *p = pages_before(sizeof(long) < 8 ? 1ULL << 31 : first_impossible_page(), &room);
 
 	p = LAB_GROW(p, 4, room - 1);
 	LAB_WRITES(lab_at(p, room - 2), 1);
@@ -556,7 +559,7 @@ static void c20_up_to_the_last_page(void)
 static void c20_past_the_last_page(void)
 {
 	long room;
-	char *p = near_the_last_page(&room), *q = lab_mremap(p, 4, room, MREMAP_MAYMOVE, NULL);
+	char *p = pages_before(first_impossible_page(), &room), *q = lab_mremap(p, 4, room, MREMAP_MAYMOVE, NULL);
 	int error = q == MAP_FAILED ? errno : 0;
 
 	if (sizeof(long) < 8)

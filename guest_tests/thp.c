@@ -470,6 +470,61 @@ static void d10_huge_in_swap(void)
 	data_is_there(p, huge);
 }
 
+/* ---- khugepaged ---- */
+
+static long khugepaged(const char *file)
+{
+	char path[LAB_PATH], text[32];
+
+	snprintf(path, sizeof(path), THP "/khugepaged/%s", file);
+	LAB_SETUP_OR_SKIP(lab_slurp(path, text, sizeof(text)));
+	return strtol(text, NULL, 10);
+}
+
+/* Without pause it collects what it finds into huge pages. */
+static void hasten_khugepaged(void)
+{
+	allow_huge("always");
+	LAB_SET(THP "/enabled", "always");
+	LAB_SET(THP "/khugepaged/defrag", "1");
+	LAB_SET(THP "/khugepaged/scan_sleep_millisecs", "0");
+	LAB_SET(THP "/khugepaged/alloc_sleep_millisecs", "0");
+}
+
+/* Step by step to four huge pages while khugepaged is at it all the time; what it collects must be what was written. */
+static void h08_grow_under_khugepaged(void)
+{
+	long huge = huge_pages(), size = 1, scans, collapsed, i;
+	long long until = lab_now_ms() + lab_scaled(6000);
+	char *p;
+
+	hasten_khugepaged();
+	scans = khugepaged("full_scans");
+	collapsed = khugepaged("pages_collapsed");
+	p = aligned(1, 4 * huge);
+	madvise(p, lab_page(), MADV_HUGEPAGE);
+	for (; size < 4 * huge; size += i) {
+		i = 4 * huge - size < 16 ? 4 * huge - size : 16;
+		LAB_GROW_IN_PLACE(p, size, size + i);
+		LAB_WRITES(lab_at(p, size + i - 1), (unsigned char)(1 + size % 251));
+		if (size % 128 == 1)
+			lab_sleep_ms(1);
+	}
+	while ((khugepaged("full_scans") < scans + 2 || khugepaged("pages_collapsed") == collapsed) && lab_now_ms() < until)
+		lab_sleep_ms(10);
+	printf("%ld scans, %ld pages collapsed\n", khugepaged("full_scans") - scans,
+	       khugepaged("pages_collapsed") - collapsed);
+	for (size = 1; size < 4 * huge; size += i) {
+		i = 4 * huge - size < 16 ? 4 * huge - size : 16;
+		LAB_READS(lab_at(p, size + i - 1), (unsigned char)(1 + size % 251));
+		if (i > 1)
+			LAB_READS(lab_at(p, size), 0);
+	}
+	LAB_OBJECT(p, 4 * huge);
+	if (khugepaged("full_scans") == scans)
+		LAB_ERROR("khugepaged did not scan");
+}
+
 /* ---- huge pages of the pool ---- */
 
 static bool hugetlb_of(size_t size)
@@ -526,6 +581,8 @@ LAB_CASES(
 	  .requires = "shm-expand", .needs_root = true, .needs_config = "SWAP ZRAM", .timeout_s = 20 },
 	{ LAB_CASE(d10_huge_in_swap), .about = "huge pages over a grown object's old end, swapped out and in",
 	  .requires = "shm-expand", .needs_root = true, .needs_config = "TRANSPARENT_HUGEPAGE SWAP ZRAM",
+	  .timeout_s = 20 },
+	{ LAB_CASE(h08_grow_under_khugepaged), .about = "growth under a khugepaged that never rests: data intact", EXPAND,
 	  .timeout_s = 20 },
 	{ LAB_CASE(d11_hugetlb), .about = "hugetlb of any size: growth and duplication are EINVAL" },
 )
