@@ -241,7 +241,7 @@ static void b11_thread_grows(void)
 static void b12_exec_leaves_it_behind(void)
 {
 	char *const argv[] = { "cat", "/proc/self/maps", NULL };
-	static char maps[1 << 16];
+	static char maps[1 << 17];
 	size_t used = 0;
 	ssize_t got;
 	char *p = lab_shared(1);
