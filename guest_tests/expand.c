@@ -447,28 +447,30 @@ static void a30_two_gibibytes(void)
 }
 
 /*
- * Where addresses have 32 bits, an object larger than they can count: a piece that begins just below 2 GiB grows by
- * more than that.  Pages must be counted until the very end.
+ * An object larger than addresses of 32 bits can count, and than they can map: gone through in five pieces of almost
+ * 1 GiB, each grown from a duplicate of the last page of the one before.  Pages must be counted until the very end.
  */
 static void a30_past_four_gibibytes(void)
 {
-	long most = lab_pages((2ULL << 30) - (1 << 20)), more = most + lab_pages(4 << 20);
-	char *p, *tail, *view;
+	long piece = lab_pages((1ULL << 30) - (1 << 20));
+	char *p, *first, *last;
+	int i;
 
-	lab_need_room(more);
+	lab_need_room(piece + lab_pages(1 << 20));
 	p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE));
 	LAB_WRITES(p, 1);
-	p = LAB_GROW(p, 1, most);
-	tail = LAB_EXPECT_OK(lab_mremap(lab_at(p, most - 1), 0, 1, MREMAP_MAYMOVE, NULL));
-	view = LAB_EXPECT_OK(lab_mremap(p, 0, 1, MREMAP_MAYMOVE, NULL));
-	lab_unmap(p, most);
-	tail = LAB_GROW(tail, 1, more);
-	LAB_WRITES(lab_at(tail, more - 1), 3);
-	LAB_READS(lab_at(tail, more / 2), 0);
-	LAB_OBJECT(tail, most - 1 + more);
-	LAB_READS(view, 1);
-	p = LAB_EXPECT_OK(lab_mremap(lab_at(tail, more - 1), 0, 1, MREMAP_MAYMOVE, NULL));
-	LAB_READS(p, 3);
+	first = LAB_EXPECT_OK(lab_mremap(p, 0, 1, MREMAP_MAYMOVE, NULL));
+	for (i = 1; i <= 5; i++) {
+		p = LAB_GROW(p, 1, piece);
+		LAB_WRITES(lab_at(p, piece - 1), (unsigned char)(i + 1));
+		LAB_READS(lab_at(p, piece / 2), 0);
+		last = LAB_EXPECT_OK(lab_mremap(lab_at(p, piece - 1), 0, 1, MREMAP_MAYMOVE, NULL));
+		lab_unmap(p, piece);
+		p = last;
+	}
+	LAB_READS(p, 6);
+	LAB_READS(first, 1);
+	LAB_OBJECT(p, 5 * (piece - 1) + 1);
 }
 
 LAB_CASES(
@@ -507,5 +509,5 @@ LAB_CASES(
 	{ LAB_CASE(a28_no_access_then_write), .about = "PROT_NONE mapping grown, then made accessible", EXPAND },
 	{ LAB_CASE(a29_absurd_length), .about = "a quarter of all addresses is refused", .needs_64bit = true },
 	{ LAB_CASE(a30_two_gibibytes), .about = "grown to almost 2 GiB, the last page touched", EXPAND },
-	{ LAB_CASE(a30_past_four_gibibytes), .about = "an object of more than 4 GiB, grown through a small piece", EXPAND },
+	{ LAB_CASE(a30_past_four_gibibytes), .about = "an object of more than 4 GiB, grown piece by piece", EXPAND },
 )

@@ -225,6 +225,15 @@ LAB_FN bool lab_kernel_before(int major, int minor)
 	return have_major < major || (have_major == major && have_minor < minor);
 }
 
+/* Does a program of 32 bits run on a kernel of 64, which counts further than it can? */
+LAB_FN bool lab_compat(void)
+{
+	struct utsname name;
+
+	uname(&name);
+	return sizeof(long) < 8 && (strstr(name.machine, "64") || !strcmp(name.machine, "s390x"));
+}
+
 /* The whole of a small file, as a string; its length, or -1 with errno.  No malloc: it may be called under limits. */
 LAB_FN ssize_t lab_slurp(const char *path, char *text, size_t size)
 {
