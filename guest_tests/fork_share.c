@@ -150,6 +150,19 @@ static void b07_untouched_growth(void)
 	LAB_OBJECT(p, lab_provides("expand-enomem") ? 16 : 4);
 }
 
+/* What is touched inside the object, for the first time, is no reason to extend it. */
+static void b07_touched_inside(void)
+{
+	long before = lab_committed();
+	char *p = LAB_GROW(lab_shared(512), 512, 1024);
+	long object = lab_provides("expand-enomem") ? 1024 : 512;
+
+	LAB_WRITES(lab_at(p, 2), 2);
+	LAB_READS(lab_at(p, 511), 0);
+	LAB_OBJECT(p, object);
+	LAB_COMMITTED(before, object);
+}
+
 /* Four siblings grow to four sizes and touch their last pages together: the object is as large as the largest. */
 static void b08_siblings(void)
 {
@@ -313,6 +326,7 @@ LAB_CASES(
 	{ LAB_CASE(b05_grandchild_grows), .about = "grandchild grows, grandparent reaches it by mremap", EXPAND },
 	{ LAB_CASE(b06_own_vma_still_bounds), .about = "beyond one's own mapping is SIGSEGV, not SIGBUS" },
 	{ LAB_CASE(b07_untouched_growth), .about = "growth that nobody touches", EXPAND },
+	{ LAB_CASE(b07_touched_inside), .about = "growth of which only the old part is touched" },
 	{ LAB_CASE(b08_siblings), .about = "four siblings, four sizes, touched together", EXPAND },
 	{ LAB_CASE(b09_committed_returns), .about = "Committed_AS is back when all have let go" },
 	{ LAB_CASE(b10_committed_outlives_child), .about = "what a child grew is paid for until the parent unmaps", EXPAND },

@@ -412,6 +412,23 @@ static void g24_second_view(void)
 	LAB_READS(lab_at(view, 1), 5);
 }
 
+/* A private mapping of the object may be of any length, and grow: that is no wish for the others to have more. */
+static void g24_private_view(void)
+{
+	char *p = lab_shared(1), *view;
+	int fd = open_object(p);
+
+	LAB_WRITES(p, 5);
+	view = LAB_EXPECT_OK(mmap(NULL, 4 * lab_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+	LAB_READS(view, 5);
+	LAB_SIGBUS(lab_at(view, 1));
+	view = LAB_GROW(view, 4, 8);
+	LAB_SIGBUS(lab_at(view, 7));
+	LAB_WRITES(view, 6);
+	LAB_READS(p, 5);
+	LAB_OBJECT(p, 1);
+}
+
 /* The write holds the inode's lock while it faults the grown part in. */
 static void g25_pwrite_from_grown_part(void)
 {
@@ -606,6 +623,7 @@ LAB_CASES(
 	{ LAB_CASE(g22_object_size), .about = "map_files: size of the object after growth", EXPAND, .needs_root = true },
 	{ LAB_CASE(g23_truncate), .about = "map_files: truncated down and up", .needs_root = true },
 	{ LAB_CASE(g24_second_view), .about = "map_files: a second mapping sees the data", .needs_root = true },
+	{ LAB_CASE(g24_private_view), .about = "map_files: a private mapping does not extend the object", .needs_root = true },
 	{ LAB_CASE(g25_pwrite_from_grown_part), .about = "pwrite to the object from its own grown part does not hang",
 	  EXPAND, .needs_root = true },
 	{ LAB_CASE(g26_pwrite_memfd_to_itself), .about = "pwrite to a memfd from its own grown alias is EFAULT" },

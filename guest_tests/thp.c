@@ -258,6 +258,26 @@ static void d05_around_a_multiple(void)
 	}
 }
 
+/* A grown part that ends with a huge page has one, as a mapping of that length from the start has. */
+static void d05_huge_where_it_fits(void)
+{
+	long huge = huge_pages(), kb = huge * (long)(lab_page() >> 10);
+	char *whole, *p;
+
+	allow_huge("always");
+	whole = aligned(2 * huge, 2 * huge);
+	LAB_WRITES(whole, 1);
+	LAB_WRITES(lab_at(whole, huge), 1);
+	if (mapped_huge_kb(whole) != 2 * kb)
+		LAB_SKIP("%ld kB of two huge pages are mapped as such anyway", mapped_huge_kb(whole));
+	lab_unmap(whole, 2 * huge);
+	p = aligned(1, 2 * huge);
+	LAB_GROW_IN_PLACE(p, 1, 2 * huge);
+	LAB_WRITES(lab_at(p, 2 * huge - 1), 1);
+	LAB_WRITES(p, 1);
+	LAB_EXPECT_EQ(mapped_huge_kb(p), 2 * kb);
+}
+
 /* Grow from half a huge page to two of them under a mode of shmem_enabled; every 16th page is written and lasts. */
 static void under_mode(const char *mode)
 {
@@ -525,6 +545,35 @@ static void h08_grow_under_khugepaged(void)
 		LAB_ERROR("khugepaged did not scan");
 }
 
+/* Nobody touches the grown part of this one, so a fault would extend it yet: khugepaged must not reach over its end. */
+static void h08_khugepaged_at_the_end(void)
+{
+	long huge = huge_pages(), scans, i;
+	long long until = lab_now_ms() + lab_scaled(6000);
+	char *p;
+
+	hasten_khugepaged();
+	p = aligned(huge / 2, huge);
+	LAB_GROW_IN_PLACE(p, huge / 2, huge);
+	madvise(p, (size_t)huge * lab_page(), MADV_HUGEPAGE);
+	for (i = 0; i < huge / 2; i++)
+		LAB_WRITES(lab_at(p, i), (unsigned char)(1 + i % 251));
+	scans = khugepaged("full_scans");
+	while (khugepaged("full_scans") < scans + 3 && lab_now_ms() < until)
+		lab_sleep_ms(5);
+	if (khugepaged("full_scans") < scans + 3)
+		LAB_ERROR("khugepaged did not scan");
+	LAB_READS(p, 1);
+	LAB_WRITES(lab_at(p, huge / 2), 2);
+	LAB_WRITES(lab_at(p, huge - 1), 3);
+	drop_slab();
+	for (i = 0; i < huge / 2; i++)
+		LAB_READS(lab_at(p, i), (unsigned char)(1 + i % 251));
+	LAB_READS(lab_at(p, huge / 2), 2);
+	LAB_READS(lab_at(p, huge - 1), 3);
+	LAB_OBJECT(p, huge);
+}
+
 /* ---- huge pages of the pool ---- */
 
 static bool hugetlb_of(size_t size)
@@ -566,6 +615,7 @@ LAB_CASES(
 	{ LAB_CASE(d03_collapse_after_touch), .about = "MADV_COLLAPSE of what has grown and is touched", EXPAND },
 	{ LAB_CASE(d04_read_before_written), .about = "read through a huge page first, then written beyond", EXPAND },
 	{ LAB_CASE(d05_around_a_multiple), .about = "grown to, past and short of a multiple of the huge page", EXPAND },
+	{ LAB_CASE(d05_huge_where_it_fits), .about = "grown to two huge pages exactly: two huge pages are mapped", EXPAND },
 	{ LAB_CASE(d06_within_size), .about = "shmem_enabled within_size", EXPAND },
 	{ LAB_CASE(d06_advise), .about = "shmem_enabled advise, with MADV_HUGEPAGE", EXPAND },
 	{ LAB_CASE(d06_force), .about = "shmem_enabled force", EXPAND },
@@ -583,6 +633,8 @@ LAB_CASES(
 	  .requires = "shm-expand", .needs_root = true, .needs_config = "TRANSPARENT_HUGEPAGE SWAP ZRAM",
 	  .timeout_s = 20 },
 	{ LAB_CASE(h08_grow_under_khugepaged), .about = "growth under a khugepaged that never rests: data intact", EXPAND,
+	  .timeout_s = 20 },
+	{ LAB_CASE(h08_khugepaged_at_the_end), .about = "khugepaged at an object shorter than its mapping: data lasts", EXPAND,
 	  .timeout_s = 20 },
 	{ LAB_CASE(d11_hugetlb), .about = "hugetlb of any size: growth and duplication are EINVAL" },
 )
