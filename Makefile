@@ -7,7 +7,7 @@ ARGS =
 PYTHON = .venv/bin/python
 LAB = .venv/bin/lab
 
-.PHONY: help setup run matrix test unit bench faults fuzz lint doctor clean
+.PHONY: help setup run matrix test unit bench faults mutants fuzz lint doctor clean
 
 help:
 	@echo "make run     run a campaign: CAMPAIGN=quick, further arguments of lab run in ARGS="
@@ -16,6 +16,7 @@ help:
 	@echo "make unit    the tests that need no guest"
 	@echo "make bench   the benchmarks, as ratios (some of them: ARGS=cold|restore|memory|pair), tables: ARGS=matrix|builds"
 	@echo "make faults  inject faults into host, QEMU, guests and input (some of them: ARGS=NAME, ARGS=--list)"
+	@echo "make mutants break the series in 50 ways and see who notices (some: ARGS=NAME, a series; ARGS=--list; ARGS='-o DIR')"
 	@echo "make fuzz    fuzz all that reads what others wrote (ARGS='SECONDS [TARGET...]', 60 seconds)"
 	@echo "make lint    ruff and mypy"
 	@echo "make doctor  what this host can do, and what is missing"
@@ -43,6 +44,9 @@ bench: setup
 
 faults: setup
 	@$(PYTHON) -m tests.faults $(ARGS)
+
+mutants: setup
+	@$(PYTHON) -m tests.mutants $(ARGS)
 
 fuzz: setup
 	@$(PYTHON) -m tests.fuzz $(ARGS)
