@@ -410,6 +410,14 @@ static void d09_mapped_around(void)
 
 /* ---- swap ---- */
 
+/* Pages to swap: some, and a small part of a small memory. */
+static long some_pages(void)
+{
+	long most = lab_meminfo_pages("MemTotal") / 16;
+
+	return most < 128 ? most : 128;
+}
+
 /* Grown pages, each with a value of its own; the object had one page. */
 static char *grown_with_data(long pages)
 {
@@ -445,7 +453,7 @@ static void swap_out(char *p, long pages)
 
 static void d10_swapped_out_and_in(void)
 {
-	long pages = 128;
+	long pages = some_pages();
 	char *p;
 
 	lab_swap(2 * pages);
@@ -458,7 +466,7 @@ static void d10_swapped_out_and_in(void)
 /* Growth goes on while what there was is in swap; then swap is taken away. */
 static void d10_grown_while_in_swap(void)
 {
-	long pages = 128;
+	long pages = some_pages();
 	char *p;
 
 	lab_swap(2 * pages);
