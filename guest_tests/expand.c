@@ -420,11 +420,14 @@ static void a28_no_access_then_write(void)
 	grow_then_allow(PROT_NONE);
 }
 
-/* ENOMEM up to 6.16, EINVAL since. */
+/*
+ * Almost all addresses: s390x, whose programs have nearly 2^64 of them, does map a quarter. ENOMEM up to 6.16, EINVAL
+ * since.
+ */
 static void a29_absurd_length(void)
 {
 	char *p = lab_shared(1);
-	long value = syscall(SYS_mremap, p, lab_page(), (size_t)1 << (sizeof(size_t) * 8 - 2), MREMAP_MAYMOVE, NULL);
+	long value = syscall(SYS_mremap, p, lab_page(), -16 * lab_page(), MREMAP_MAYMOVE, NULL);
 
 	LAB_EXPECT_EQ(value, -1);
 	LAB_EXPECT(errno == ENOMEM || errno == EINVAL);
@@ -507,7 +510,7 @@ LAB_CASES(
 	{ LAB_CASE(a27_move_several), .about = "a move of several mappings does what this version does" },
 	{ LAB_CASE(a28_read_only_then_write), .about = "PROT_READ mapping grown, then made writable", EXPAND },
 	{ LAB_CASE(a28_no_access_then_write), .about = "PROT_NONE mapping grown, then made accessible", EXPAND },
-	{ LAB_CASE(a29_absurd_length), .about = "a quarter of all addresses is refused", .needs_64bit = true },
+	{ LAB_CASE(a29_absurd_length), .about = "a length of almost all addresses is refused", .needs_64bit = true },
 	{ LAB_CASE(a30_two_gibibytes), .about = "grown to almost 2 GiB, the last page touched", EXPAND },
 	{ LAB_CASE(a30_past_four_gibibytes), .about = "an object of more than 4 GiB, grown piece by piece", EXPAND },
 )
