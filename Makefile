@@ -17,7 +17,7 @@ help:
 	@echo "make bench   the benchmarks, as ratios (some: ARGS='cold restore memory pair efficiency case campaign report')"
 	@echo "             by themselves: ARGS='repeats N' (two cells N times, 200), tables: ARGS=matrix|builds"
 	@echo "make faults  inject faults into host, QEMU, guests and input (some of them: ARGS=NAME, ARGS=--list)"
-	@echo "make mutants break the series in 50 ways and see who notices (some: ARGS=NAME, a series; ARGS=--list; ARGS='-o DIR')"
+	@echo "make mutants break the series in 50 ways and see which case notices (some of them: ARGS=NAME, ARGS=--list)"
 	@echo "make fuzz    fuzz all that reads what others wrote (ARGS='SECONDS [TARGET...]', 60 seconds)"
 	@echo "make lint    ruff and mypy"
 	@echo "make doctor  what this host can do, and what is missing"

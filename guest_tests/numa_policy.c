@@ -63,6 +63,25 @@ static void e03_mbind_after_growth(void)
 	lie_by(p, 0, 16, &far);
 }
 
+/* The same of what the patch has nothing to do with: private memory, and a memfd. */
+static void e03_other_mappings(void)
+{
+	struct lab_policy far = bind_to(lab_two_nodes().far), all = lab_policy_of(MPOL_INTERLEAVE, lab_mask_of_all());
+	int fd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U)), i;
+	char *maps[2];
+
+	LAB_SETUP(ftruncate(fd, 16 * (off_t)lab_page()));
+	maps[0] = LAB_SETUP(lab_map(16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+	maps[1] = LAB_SETUP(mmap(NULL, 16 * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	for (i = 0; i < 2; i++) {
+		madvise(maps[i], 16 * lab_page(), MADV_NOHUGEPAGE);
+		LAB_EXPECT_OK(lab_mbind(maps[i], 8, &far));
+		LAB_EXPECT_OK(lab_mbind(lab_at(maps[i], 8), 8, &all));
+		lie_by(maps[i], 0, 8, &far);
+		lie_by(maps[i], 8, 16, &all);
+	}
+}
+
 /* The policy belongs to the object: what the child says of the grown part holds for the parent's touch. */
 static void e04_childs_mbind(void)
 {
@@ -479,6 +498,8 @@ LAB_CASES(
 	  TWO_NODES },
 	{ LAB_CASE(e02_new_part_has_no_policy), .about = "get_mempolicy of the grown part is MPOL_DEFAULT", TWO_NODES },
 	{ LAB_CASE(e03_mbind_after_growth), .about = "mbind of the whole after growth holds for the whole", EXPAND,
+	  TWO_NODES },
+	{ LAB_CASE(e03_other_mappings), .about = "mbind of private memory and of a memfd: each page where it should lie",
 	  TWO_NODES },
 	{ LAB_CASE(e04_childs_mbind), .about = "a child's mbind of the grown part holds for the parent", EXPAND,
 	  TWO_NODES },
