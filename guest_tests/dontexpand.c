@@ -12,8 +12,10 @@
 #define RING_PAGES (1 + DATA_PAGES)
 
 #ifndef SYS_mseal
-#ifdef __alpha__
+#if defined(__alpha__)
 #define SYS_mseal 572
+#elif defined(__NR_Linux)	/* mips: each of its interfaces counts from a number of its own */
+#define SYS_mseal (__NR_Linux + 462)
 #else
 #define SYS_mseal 462
 #endif
