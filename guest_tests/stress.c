@@ -481,7 +481,7 @@ static void grow_against(void (*nuisance)(char *p), bool keeps)
 
 	do
 		hits += struggle(nuisance, rounds, keeps);
-	while (hits < 4 && lab_now_ms() < until);
+	while (hits < 4 && lab_cpus() > 1 && lab_now_ms() < until);
 	printf("%d rounds of growth were overlapped\n", hits);
 	if (!hits && lab_cpus() > 1)
 		LAB_ERROR("nothing happened while the object grew");
@@ -612,7 +612,7 @@ static void h06_grow_while_truncated(void)
 
 	do
 		hits += grow_while_truncated(lab_load(64));
-	while (hits < 4 && lab_now_ms() < until);
+	while (hits < 4 && lab_cpus() > 1 && lab_now_ms() < until);
 	LAB_COMMITTED(before, 0);
 	printf("%d rounds of growth were overlapped\n", hits);
 	if (!hits && lab_cpus() > 1)
