@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,14 @@ LDFLAGS = ("-static", "-s", "-lm")
 COMPILE_S = 300.0
 LIST_S = 30.0
 DEFAULT_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoCase:
+    """A row of the scenario table of which a program can have no case, or not all of it, and why."""
+
+    row: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +110,18 @@ def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
 
 def cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[Case, ...]]:
     """Scenario name -> the cases that its program declares (`--list`, run natively); BuildError when one misbehaves."""
+    listings = _listings(sources, cache)
+    return MappingProxyType({name: parse_cases(name, listing) for name, listing in listings.items()})
+
+
+def no_cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[NoCase, ...]]:
+    """Scenario name -> the rows that its program says it has no case of; as `cases`."""
+    listings = _listings(sources, cache)
+    return MappingProxyType({name: parse_no_cases(name, listing) for name, listing in listings.items()})
+
+
+def _listings(sources: Sequence[Path], cache: Cache) -> Mapping[str, str]:
+    """Scenario name -> what its program says to `--list`."""
     host = _host_arch()
     tests = build(host, cache=cache, sources=sources)
 
@@ -110,7 +130,7 @@ def cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[Case, ...
             (entry / name).write_text(_listing(name, program))
 
     entry = cache.entry("cases", tests.key, make)
-    return MappingProxyType({name: parse_cases(name, (entry / name).read_text()) for name in tests.programs})
+    return {name: (entry / name).read_text() for name in tests.programs}
 
 
 def parse_cases(scenario: str, listing: str) -> tuple[Case, ...]:
@@ -118,7 +138,7 @@ def parse_cases(scenario: str, listing: str) -> tuple[Case, ...]:
 
     BuildError, naming the program, for a line that is no such object, a name given twice, or no case at all.
     """
-    found = [_parse_case(scenario, line) for line in listing.splitlines() if line.strip()]
+    found = [_parse_case(scenario, said) for said in _objects(scenario, listing) if "no_case" not in said]
     names = [case.name for case in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise BuildError(f"{scenario} --list: cases named twice: {', '.join(twice)}")
@@ -127,26 +147,45 @@ def parse_cases(scenario: str, listing: str) -> tuple[Case, ...]:
     return tuple(found)
 
 
-def _parse_case(scenario: str, line: str) -> Case:
-    def wrong(why: str) -> BuildError:
-        return BuildError(f"{scenario} --list: {why}", excerpt=line[:500])
+def parse_no_cases(scenario: str, listing: str) -> tuple[NoCase, ...]:
+    """The other lines of `--list`: `{"no_case": ROW, "description": WHY}`."""
+    found = []
+    for said in _objects(scenario, listing):
+        if "no_case" not in said:
+            continue
+        row, reason = said["no_case"], said.get("description")
+        if not isinstance(row, str) or not row or not isinstance(reason, str) or not reason:
+            raise _wrong(scenario, "no_case: expected a row, and a description of why", said)
+        found.append(NoCase(row=row, reason=reason))
+    return tuple(found)
 
-    try:
-        said = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise wrong(f"not JSON: {error}") from error
-    if not isinstance(said, dict):
-        raise wrong("expected a JSON object per line")
+
+def _wrong(scenario: str, why: str, said: object) -> BuildError:
+    return BuildError(f"{scenario} --list: {why}", excerpt=(said if isinstance(said, str) else json.dumps(said))[:500])
+
+
+def _objects(scenario: str, listing: str) -> Iterator[Mapping[str, object]]:
+    for line in filter(str.strip, listing.splitlines()):
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise _wrong(scenario, f"not JSON: {error}", line) from error
+        if not isinstance(said, dict):
+            raise _wrong(scenario, "expected a JSON object per line", line)
+        yield said
+
+
+def _parse_case(scenario: str, said: Mapping[str, object]) -> Case:
     name, requires = said.get("name"), said.get("requires", [])
     description, timeout_s = said.get("description", ""), said.get("timeout_s", DEFAULT_TIMEOUT_S)
     if not isinstance(name, str) or not name or any(letter.isspace() for letter in name):
-        raise wrong("name: expected a word")
+        raise _wrong(scenario, "name: expected a word", said)
     if not isinstance(requires, list) or not all(isinstance(word, str) and word for word in requires):
-        raise wrong("requires: expected a list of features")
+        raise _wrong(scenario, "requires: expected a list of features", said)
     if not isinstance(description, str):
-        raise wrong("description: expected a string")
+        raise _wrong(scenario, "description: expected a string", said)
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0:
-        raise wrong("timeout_s: expected seconds above zero")
+        raise _wrong(scenario, "timeout_s: expected seconds above zero", said)
     return Case(
         scenario=scenario,
         name=name,

@@ -58,6 +58,7 @@ def _topology(topology: Topology) -> Entry:
 
 def _scenarios(library: Library, cache: Cache) -> list[Entry]:
     declared = guestbuild.cases(data.scenarios(), cache)
+    missing = guestbuild.no_cases(data.scenarios(), cache)
     return [
         {
             "name": name,
@@ -65,6 +66,7 @@ def _scenarios(library: Library, cache: Cache) -> list[Entry]:
                 {"name": case.name, "requires": sorted(case.requires), "description": case.description}
                 for case in declared.get(name, ())
             ],
+            "no_cases": [{"row": each.row, "reason": each.reason} for each in missing.get(name, ())],
         }
         for name in library.scenarios()
     ]
@@ -152,6 +154,7 @@ def _scenario_lines(found: list[Entry]) -> list[str]:
         shown += table(
             (f"  {case['name']}", " ".join(case["requires"]) or "-", case["description"]) for case in each["cases"]
         )
+        shown += table((f"  {absent['row']} has no case", absent["reason"]) for absent in each["no_cases"])
     return shown
 
 

@@ -438,7 +438,7 @@ TARGETS: Mapping[str, Target] = {
         Target(
             name="patch",
             read=read_patch,
-            seeds=lambda: [PATCH, RENAME, *files("images/series/*/*/*.patch", "tests/integration/mutants/*.patch")()],
+            seeds=lambda: [PATCH, RENAME, *files("images/series/*/*/*.patch")()],
             words=PATCH_WORDS,
             units=(b" b/", b"a b/c "),
         ),

@@ -186,3 +186,17 @@ def test_what_is_absent_has_its_default() -> None:
 def test_bad_listings_are_refused(listing: str, says: str) -> None:
     with pytest.raises(BuildError, match=f"expand --list: .*{says}|expand --list: {says}"):
         guestbuild.parse_cases("expand", listing)
+
+
+def test_rows_without_a_case_are_told_apart_from_cases() -> None:
+    listing = '{"name": "a"}\n{"no_case": "H09", "description": "a campaign\'s"}\n'
+    assert [case.name for case in guestbuild.parse_cases("stress", listing)] == ["a"]
+    assert guestbuild.parse_no_cases("stress", listing) == (guestbuild.NoCase(row="H09", reason="a campaign's"),)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"no_case": "H09"}', '{"no_case": 9, "description": "x"}', '{"no_case": "", "description": "x"}']
+)
+def test_a_row_without_a_case_gives_a_reason(line: str) -> None:
+    with pytest.raises(BuildError, match="stress --list: no_case: expected a row, and a description of why"):
+        guestbuild.parse_no_cases("stress", line)
