@@ -574,6 +574,22 @@ static void c20_past_the_last_page(void)
 		LAB_SIGBUS(lab_at(q, room - 1));
 }
 
+/* What is accounted for is counted in a long: more pages than that would be given back where they should be paid for. */
+static void c20_past_what_accounting_counts(void)
+{
+	long room;
+	char *p, *q;
+
+	if (sizeof(long) >= 8)
+		LAB_SKIP("accounting counts further than a file can reach");
+	p = pages_before(1ULL << 31, &room);
+	q = lab_mremap(p, 4, room, MREMAP_MAYMOVE, NULL);
+	if (lab_provides("expand-enomem"))
+		LAB_EXPECT(q == MAP_FAILED);
+	if (q != MAP_FAILED)
+		LAB_SIGBUS(lab_at(q, room - 1));
+}
+
 /* ---- a program that helps itself ---- */
 
 static struct {
@@ -666,6 +682,7 @@ LAB_CASES(
 	{ LAB_CASE(c19_two_mappings), .about = "failed growth costs nothing: range over two mappings" },
 	{ LAB_CASE(c20_up_to_the_last_page), .about = "grown to the very last page that a file can have", EXPAND },
 	{ LAB_CASE(c20_past_the_last_page), .about = "grown a page further: SIGBUS there, or refused by mremap" },
+	{ LAB_CASE(c20_past_what_accounting_counts), .about = "grown to more pages than a long counts: likewise" },
 	{ LAB_CASE(c21_handler_mends_it), .about = "a handler of SIGBUS maps what is missing, and the write goes on" },
 	{ LAB_CASE(c21_handler_mends_a_memfd), .about = "a handler of SIGBUS extends a memfd, and the write goes on" },
 )

@@ -19,7 +19,10 @@ FAULT = """\
 \t\tshmem_expand(vmf->vma);
 """
 WHOSE = "\tif (!vma_is_anon_shmem(vma) || !(vma->vm_flags & VM_SHARED))\n\t\treturn;\n"
-LIMIT = "\tif (!shmem_expandable(inode) || end > MAX_LFS_FILESIZE >> PAGE_SHIFT)\n\t\treturn;\n"
+LIMIT = (
+    "\tif (!shmem_expandable(inode) ||\n"
+    "\t    end > min_t(u64, MAX_LFS_FILESIZE >> PAGE_SHIFT, LONG_MAX))\n\t\treturn;\n"
+)
 END = "\tpgoff_t end = vma->vm_pgoff + vma_pages(vma);\n\tstruct shmem_inode_info *info;\n"
 
 
@@ -194,10 +197,7 @@ FAULT_DESIGN = (
         breaks="an end beyond what a file can have is not refused",
         edits=_shmem(LIMIT, "\tif (!shmem_expandable(inode))\n\t\treturn;\n"),
         kills=("limits.c20_*",),
-        equal="Such an end shifted to bytes has its sign bit set and nothing above it: offsets are below "
-        "MAX_LFS_FILESIZE, and no address space has enough pages to come from there to where the sum wraps. So the "
-        "new size is negative, never above i_size, and the touch is SIGBUS as before. With pages counted in 32 bits "
-        "mremap refuses the wrap, and no end below it is too large.",
+        machine="i386-4k-pae",
     ),
     # Whose.
     Mutant(
