@@ -34,7 +34,7 @@ FAULTS: dict[str, tuple[Kind, tuple[str, str]]] = {
     "array_bounds": (Kind.UBSAN, ("PASS", "passed")),
     "lock_kept": (Kind.LOCKDEP, ("CRASH", "bug")),
 }
-# What the report says of the kernel where it is not the kind's name: the kept lock leaves the task atomic, so that the next
+# What the report says of the kernel where it is not the kind's name: a task that keeps a lock is atomic, and the next
 # thing it does is a worse report still.
 WORSE = {"lock_kept": "bug"}
 # Of a CPU that is stuck there are reports for as long as the guest lives.
