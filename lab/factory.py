@@ -107,6 +107,7 @@ class Ready:
             build_id=self.products.kernel.build_id,
             release=self.products.kernel.release,
             cmdline=command_line(self.topology),
+            shadow=verify.shadow_of(self.config, self.topology.total_memory),
         )
         return verify.verify(asked, verify.parse_facts(facts))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lab.domain import command_line
 from lab.elf import build_id
 from lab.model import Hmat, NumaCell, Topology
-from lab.verify import Asked, Facts, memory_floor, parse_facts, verify
+from lab.verify import Asked, Facts, memory_floor, parse_facts, shadow_of, verify
 from tests.unit.test_hmat import matrix, table
 
 MIB = 1 << 20
@@ -187,6 +187,26 @@ def test_one_node_without_numa_is_node_0() -> None:
     assert wrong({**PLAIN, **shown}, ONE_NODE) == {}
     assert wrong({**PLAIN, **shown, "node.1.cpus": ""}, ONE_NODE)["nodes"] == ("0", "0 1")
     assert "memory of node 0" in wrong({**PLAIN, **shown, "node.0.mem_total": "1"}, ONE_NODE)
+
+
+@pytest.mark.parametrize(
+    ("config", "eighths"),
+    [
+        (b"CONFIG_MMU=y\nCONFIG_KASAN=y\nCONFIG_KASAN_GENERIC=y\nCONFIG_NUMA=y\n", 1),
+        (b"CONFIG_MMU=y\n# CONFIG_KASAN is not set\n", 0),
+        (b"CONFIG_KASAN=y\nCONFIG_KASAN_HW_TAGS=y\n# CONFIG_KASAN_GENERIC is not set\n", 0),
+    ],
+)
+def test_the_shadow_of_an_address_sanitizer(config: bytes, eighths: int) -> None:
+    assert shadow_of(config, 1024 * MIB) == eighths * 128 * MIB
+
+
+def test_memory_may_lack_the_shadow_on_any_node_and_no_more() -> None:
+    shadow = 128 * MIB
+    for number in (0, 1):
+        for taken, fits in ((shadow, True), (shadow + 1, False)):
+            values = {**GOOD, f"node.{number}.mem_total": str(memory_floor(512 * MIB) - taken)}
+            assert (wrong(values, shadow=shadow) == {}) is fits
 
 
 def test_a_node_of_memory_alone() -> None:
