@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the page's script works with: verdicts as small numbers, and the evidence behind them as text. Pure.
 
-    {"kernels": [...], "topologies": [...], "cases": [[scenario, case, description, [required feature...]]...],
+    {"kernels": [...], "topologies": [...], "cases": [[scenario, case, description, [feature it requires...]]...],
      "states": [...], "causes": [...], "deltas": [...], "words": [text...],
      "records": [[topology, kernel, case, state, cause, delta, ms or -1, words, attempt]...],
-     "guests": [{"t", "k", "repeat", "status", "why", "how", "papers": {name: text}, "marks": {name: [[line, lines,
-     kind]...]}, "runs": [[scenario, attempt, end, seconds, KTAP's name]...]}...], "lab": {"run": [word...], "machines": {name: path}, "kernels": [word...]}}
+     "guests": [{"t", "k", "repeat", "status", "why", "how", "papers": {name: text},
+                 "marks": {name: [[line, lines, kind]...]}}...],
+     "lab": {"run": [word...], "machines": {name: path}, "kernels": [word...]}}
 
 Everything but names is an index into the lists beside it; `papers` are indexes into a second list, which is parsed when
 the first of them is opened. Of both lists there is only so much: the rest is in the files.

@@ -94,7 +94,7 @@ def machine(topology: Topology) -> Markup:
 def _node(topology: Topology, node: int, x: float, y: float) -> Iterable[Markup]:
     """One box: name, a square per CPU, a bar of memory as long as the node is large among its fellows."""
     cpus, memory = topology.node_cpus[node], topology.node_memory[node]
-    title = f"node {node}" if topology.numa else "no nodes"
+    title = f"node {node}" if topology.numa else "no NUMA"
     told = f"{title}: CPUs {format_cpus(cpus) or 'none'}, memory {format_size(memory) if memory else 'none'}"
     yield _rect(x + 0.5, y + 0.5, NODE_W - 1, NODE_H - 1, tag("title", told), class_="box", rx=4)
     yield _text(x + 8, y + 16, title)

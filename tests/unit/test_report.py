@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -21,7 +23,7 @@ from lab import report
 from lab.compare import conclude
 from lab.errors import UsageError
 from lab.outcome import CellStatus, End, Evidence, Mismatch, Run
-from lab.report import mail, text
+from lab.report import _data, mail, text
 from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report"
@@ -102,11 +104,17 @@ def unsteady() -> Evidence:
 RUNS = {"good": evidence, "not-met": not_met, "everything-wrong": everything_wrong, "unsteady": unsteady}
 
 
+def without_assets(page: str) -> str:
+    """A page without what is the same in every one: its style, its script and the script's hash."""
+    page = re.sub(r"(?s)(<style>|<script>).*?(?=</style>|</script>)", r"\1", page)
+    return re.sub(r"'sha256-[^']*'", "'sha256-'", page)
+
+
 @pytest.mark.parametrize("form", SUFFIX)
 @pytest.mark.parametrize("name", RUNS)
 def test_golden(name: str, form: str) -> None:
     """PAGELAB_UPDATE_GOLDEN=1 rewrites the documents; read the difference before you commit it."""
-    got = report.render(RUNS[name](), form)
+    got = without_assets(report.render(RUNS[name](), form))
     golden = GOLDEN / f"{name}.{SUFFIX[form]}"
     if os.environ.get("PAGELAB_UPDATE_GOLDEN"):
         golden.write_text(got)
@@ -190,23 +198,106 @@ def test_json_is_plain_ascii() -> None:
 
 
 class _Tags(HTMLParser):
+    """Elements of a page, what they refer to, and the text in its scripts by their type."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.seen: set[str] = set()
+        self.seen: list[str] = []
         self.references: list[str] = []
+        self.handlers: list[str] = []
+        self.scripts: list[tuple[str, str]] = []
+        self._script: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.add(tag)
-        self.references += [str(value) for name, value in attrs if name in ("href", "src")]
+        self.seen.append(tag)
+        self.references += [str(value) for name, value in attrs if name in ("href", "src", "action", "srcset", "data")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        if tag == "script":
+            self._script = dict(attrs).get("type") or ""
+            self.scripts.append((self._script, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = None if tag == "script" else self._script
+
+    def handle_data(self, data: str) -> None:
+        if self._script is not None:
+            self.scripts[-1] = (self._script, self.scripts[-1][1] + data)
+
+
+def tags(page: str) -> _Tags:
+    found = _Tags()
+    found.feed(page)
+    return found
 
 
 def test_the_page_is_self_contained_and_has_no_tags_of_a_guests() -> None:
-    page = _Tags()
     said = report.render(hostile(), "html")
-    page.feed(said)
-    assert "script" not in page.seen
-    assert all(reference.startswith("#") for reference in page.references)
+    page = tags(said)
+    assert page.references == []
+    assert page.handlers == []
+    assert not {"a", "img", "iframe", "object", "embed", "link", "base"} & set(page.seen)
+    assert [kind for kind, _ in page.scripts] == ["application/json", "application/json", ""]
     assert "{{ 7*7 }}" in said, "a guest's words are no template"
+    assert "url(" not in said
+
+
+def test_the_page_runs_its_own_script_and_no_other() -> None:
+    said = report.render(hostile(), "html")
+    script = tags(said).scripts[-1][1]
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', said)
+    assert policy
+    rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == f"'sha256-{digest}'"
+
+
+def test_a_guests_words_in_the_pages_data_are_printable_and_end_no_script() -> None:
+    data, papers = (json.loads(text) for kind, text in tags(report.render(hostile(), "html")).scripts if kind)
+    texts = [*data["words"], *papers, *(word for case in data["cases"] for word in case[:3])]
+    assert any("owned" in text for text in papers)
+    assert any("owned" in text for text in data["words"])
+    assert all(text.replace("\n", "").isprintable() for text in texts)
+
+
+def test_the_page_carries_the_evidence_of_every_guest() -> None:
+    data, papers = (json.loads(text) for kind, text in tags(report.render(everything_wrong(), "html")).scripts if kind)
+    died = next(guest for guest in data["guests"] if (guest["t"], guest["k"]) == (0, 1))
+    assert "ok 1 grow_move" in papers[died["papers"]["expand.ktap"]]
+    console = papers[died["papers"]["expand.console"]].split("\n")
+    line, count, kind = died["marks"]["expand.console"][-1]
+    assert kind == "panic"
+    assert "Kernel panic" in "".join(console[line - 1 : line - 1 + count])
+
+
+def test_there_is_only_so_much_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guests in which something is wrong have their evidence in the page before others."""
+    whole = json.loads(tags(report.render(not_met(), "html")).scripts[1][1])
+    monkeypatch.setattr(_data, "MAX_PAPERS", sum(map(len, whole[1:])) - 1)
+    data, papers = (json.loads(text) for kind, text in tags(report.render(not_met(), "html")).scripts if kind)
+    left_out = [(guest["t"], guest["k"]) for guest in data["guests"] if 0 in guest["papers"].values()]
+    assert left_out == [(1, 0)], "the only guest in which all is well"
+    assert papers[0] == _data.LEFT_OUT
+
+
+def test_words_of_many_records_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_data, "MAX_RECORDS", 3)
+    data = json.loads(tags(report.render(not_met(), "html")).scripts[0][1])
+    summary = conclude(not_met())
+    assert len(data["records"]) == sum(record.met is not True for record in summary.records)
+
+
+def test_machines_are_drawn() -> None:
+    """A node per cell, a square per CPU, a number per distance; what makes no sense is not drawn, and breaks nothing."""
+    numa = [{"cpus": "0-1", "memory": "256M"}, {"cpus": "2", "memory": "256M"}, {"memory": "128M"}]
+    good = {"name": TOPOLOGIES[0], "arch": "x86_64", "page_size": "4K", "vcpus": 3, "numa": numa}
+    good["distances"] = [[10, 20, 30], [20, 10, 40], [30, 40, 10]]
+    page = report.render(evidence(topologies={TOPOLOGIES[0]: good, TOPOLOGIES[1]: {"name": "<b>", "numa": 7}}), "html")
+    assert page.count('class="cpu"') == 3
+    assert page.count('class="heat"') == 9
+    assert "from node 1 to node 2: 40" in page
+    assert "no CPUs" in page
+    assert page.count("<figure") == 1
 
 
 def test_junit_is_xml_and_counts() -> None:
