@@ -7,12 +7,12 @@ screenshot.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -105,6 +105,12 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def until(self, condition: str) -> None:
+        """Wait for an expression of JavaScript to become true."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.run(f"new Promise((done) => requestAnimationFrame(() => done(Boolean({condition}))))"):
+            assert time.monotonic() < deadline, f"never true: {condition}"
+
     def press(self, *keys: str) -> None:
         """Keys one after the other, by name or character."""
         for key in keys:
@@ -168,22 +174,22 @@ def browser(program: str) -> Iterator[Page]:
         yield page
 
 
-def _start(program: str, profile: str, hears: int, speaks: int) -> subprocess.Popen[bytes]:
-    """The browser hears on descriptor 3 and speaks on 4: a shell puts the pipes there."""
+def _start(program: str, profile: str, hears: int, speaks: int) -> int:
+    """The browser's process id. It hears on descriptor 3 and speaks on 4, whatever they are here."""
+    high = [fcntl.fcntl(pipe, fcntl.F_DUPFD_CLOEXEC, 10) for pipe in (hears, speaks)]
+    nothing = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+    places = [(os.POSIX_SPAWN_DUP2, pipe, place) for place, pipe in enumerate(high, start=3)]
     words = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-    return subprocess.Popen(
-        ["/bin/sh", "-c", f'exec "$@" 3<&{hears} 4>&{speaks}', "sh", *words],
-        pass_fds=(hears, speaks),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    try:
+        return os.posix_spawn(program, words, os.environ, file_actions=[*nothing, *places], setsid=True)
+    finally:
+        for pipe in high:
+            os.close(pipe)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _end(process: int) -> None:
+    os.killpg(process, signal.SIGKILL)
+    os.waitpid(process, 0)
 
 
 def main(words: list[str]) -> None:

@@ -3,7 +3,7 @@
 
     {"kernels": [...], "topologies": [...], "cases": [[scenario, case, description, [feature it requires...]]...],
      "states": [...], "causes": [...], "deltas": [...], "words": [text...],
-     "records": [[topology, kernel, case, state, cause, delta, ms or -1, words, attempt]...],
+     "records": [[topology, kernel, case, state, cause, delta, ms or -1, words, attempt, must pass]...],
      "guests": [{"t", "k", "repeat", "status", "why", "how", "papers": {name: text},
                  "marks": {name: [[line, lines, kind]...]}}...],
      "lab": {"run": [word...], "machines": {name: path}, "kernels": [word...]}}
@@ -139,6 +139,7 @@ def _records(summary: Summary, cases: Mapping[tuple[str, str], int], said: Pool)
             -1 if each.duration_s is None else round(each.duration_s * 1000),
             said.add(each.excerpt),
             each.attempt,
+            int(each.expected is Expected.PASS),
         ]
         for each in shown
     ]

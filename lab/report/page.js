@@ -5,7 +5,7 @@
   const by = (id) => document.getElementById(id);
   const data = JSON.parse(by("data").textContent);
   const { kernels, topologies, cases, states, causes, deltas, words } = data;
-  const [T, K, C, STATE, CAUSE, DELTA, MS, WORDS, ATTEMPT] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+  const [T, K, C, STATE, CAUSE, DELTA, MS, WORDS, ATTEMPT, MUST] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
   const FIRST_UNMET = states.indexOf("fail"), BROKEN = states.indexOf("broken");
   const OUTCOMES = ["PASS", "FAIL", "SKIP", "FAIL", "PASS", "CRASH", "HANG", "LEAK", "FLAKY", "BROKEN"];
   const scenarios = [...new Set(cases.map((each) => each[0]))];
@@ -34,6 +34,8 @@
     const cause = causes[record[CAUSE]], outcome = OUTCOMES[record[STATE]];
     return ["CRASH", "HANG", "BROKEN"].includes(outcome) ? `${outcome} (${cause})` : outcome;
   };
+  const badness = (record) => (record[STATE] === BROKEN ? FIRST_UNMET - 0.5 : record[STATE]);
+  const worstOf = (records) => (records ?? []).filter(Boolean).sort((a, b) => badness(b) - badness(a))[0];
   const reason = (record) => words[record[WORDS]].split("\n", 1)[0];
   const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
@@ -237,7 +239,7 @@
   }
   function card(kernel, record) {
     if (!record) return null;
-    const state = states[record[STATE]], must = state === "must-fail" || state === "no power" ? "FAIL" : "PASS";
+    const state = states[record[STATE]], must = record[MUST] ? "PASS" : "FAIL";
     const box = make("div", { class: "verdict" });
     box.style.borderLeftColor = `var(--s-${slug(state)})`;
     const told = [state === "skip" ? "no verdict" : `expected ${must}`];
@@ -269,7 +271,7 @@
     cases.forEach(([mine, name], c) => {
       const records = table[t][c];
       if (mine !== s || !records) return;
-      const worst = [...records].filter(Boolean).sort((a, b) => b[STATE] - a[STATE])[0];
+      const worst = worstOf(records);
       body.append(make("tr", {},
         make("td", {}, make("button", { type: "button", class: "case", onclick: () => go(address(t, label(c))) }, name)),
         ...kernels.map((_, k) => make("td", { class: "state" }, ...(records[k] ? [swatch(records[k][STATE]), verdict(records[k])] : ["-"]))),
@@ -323,8 +325,7 @@
   function evidence(t, s, c) {
     const guests = guestsOf(t).filter((guest) => papersOf(guest).length);
     if (!guests.length) return [];
-    const records = c === undefined ? [] : table[t][c] ?? [];
-    const worst = records.filter(Boolean).sort((a, b) => b[STATE] - a[STATE])[0];
+    const worst = worstOf(c === undefined ? [] : table[t][c]);
     const wanted = worst && worst[STATE] >= FIRST_UNMET ? worst[K] : kernels.length - 1;
     const state = { guest: guests.findLast((guest) => guest.k === wanted) ?? guests[0] };
     const ends = ["crash", "hang"].map((name) => states.indexOf(name));

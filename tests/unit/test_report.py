@@ -288,7 +288,7 @@ def test_words_of_many_records_are_bounded_too(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_machines_are_drawn() -> None:
-    """A node per cell, a square per CPU, a number per distance; what makes no sense is not drawn, and breaks nothing."""
+    """A node per cell, a square per CPU, a number per distance; what makes no sense is not drawn."""
     numa = [{"cpus": "0-1", "memory": "256M"}, {"cpus": "2", "memory": "256M"}, {"memory": "128M"}]
     good = {"name": TOPOLOGIES[0], "arch": "x86_64", "page_size": "4K", "vcpus": 3, "numa": numa}
     good["distances"] = [[10, 20, 30], [20, 10, 40], [30, 40, 10]]
