@@ -10,7 +10,9 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
+from enum import StrEnum
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,17 +20,28 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from kcidb_io import schema as kcidb
 
+from lab import ktap as ktap_parser
 from lab import report
 from lab.compare import conclude
 from lab.errors import UsageError
-from lab.outcome import CellStatus, End, Evidence, Mismatch, Run
+from lab.outcome import Cause, CellStatus, End, Evidence, Mismatch, Outcome, Run
 from lab.report import _data, mail, text
-from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
+from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report"
 CONSOLES = Path(__file__).parents[1] / "golden" / "console"
-SUFFIX = {"text": "txt", "mail": "mail", "json": "json", "junit": "xml", "html": "html"}
+SUFFIX = {
+    "kcidb": "kcidb",
+    "ktap": "ktap",
+    "text": "txt",
+    "mail": "mail",
+    "json": "json",
+    "junit": "xml",
+    "html": "html",
+}
 HOSTILE = "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>]]>&amp;\x00\x85\u202e\u2028\ud800{{ 7*7 }}"
 
 
@@ -122,12 +135,12 @@ def test_golden(name: str, form: str) -> None:
 
 
 def test_the_listing_is_the_registry() -> None:
-    assert report.formats() == ("html", "json", "junit", "mail", "text")
+    assert report.formats() == ("html", "json", "junit", "kcidb", "ktap", "mail", "text")
     with pytest.raises(UsageError, match="unknown report format 'jsno'; did you mean 'json'"):
         report.render(evidence(), "jsno")
 
 
-def test_every_report_but_the_mail_has_a_file() -> None:
+def test_what_is_wanted_of_every_run_has_a_file() -> None:
     assert sorted(report.files(evidence())) == ["junit.xml", "report.html", "report.txt", "results.json"]
 
 
@@ -154,6 +167,92 @@ def test_results_are_schema_1() -> None:
     }
     assert {record["met"] for record in document["records"]} == {True, False, None}
     assert document["counts"]["records"] == len(document["records"])
+
+
+SCHEMA = json.loads(files("lab.report").joinpath("results.schema.json").read_text())
+
+
+@pytest.mark.parametrize("name", [*RUNS, "hostile"])
+def test_results_are_what_their_schema_says(name: str) -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    document = json.loads(report.render({**RUNS, "hostile": hostile}[name](), "json"))
+    assert [error.message for error in Draft202012Validator(SCHEMA).iter_errors(document)] == []
+
+
+@pytest.mark.parametrize(
+    ("what", "words"), [("outcome", Outcome), ("cause", Cause), ("run.end", End), ("cell.status", CellStatus)]
+)
+def test_the_schema_knows_every_word(what: str, words: type[StrEnum]) -> None:
+    name, _, key = what.partition(".")
+    found = SCHEMA["$defs"][name]["properties"][key] if key else SCHEMA["$defs"][name]
+    assert found["enum"] == [word.value for word in words]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 2},
+        {"exit_code": 3},
+        {"more": 1},
+        {"records": [{"topology": "a"}]},
+        {"cells": [{"topology": "a", "kernel": "b", "status": "FINE"}]},
+        {"counts": {}},
+    ],
+)
+def test_the_schema_refuses_what_is_none(change: dict[str, Any]) -> None:
+    document = json.loads(report.render(evidence(), "json"))
+    assert not Draft202012Validator(SCHEMA).is_valid({**document, **change})
+
+
+# KCIDB.
+
+
+@pytest.mark.parametrize("name", [*RUNS, "hostile"])
+def test_kcidb_takes_it(name: str) -> None:
+    document = json.loads(report.render({**RUNS, "hostile": hostile}[name](), "kcidb"))
+    kcidb.V5_0.validate(document)
+    kcidb.LATEST.validate(kcidb.LATEST.upgrade(document))
+    checkouts, builds, tests = (document[kind] for kind in ("checkouts", "builds", "tests"))
+    for objects in (checkouts, builds, tests):
+        assert len({each["id"] for each in objects}) == len(objects)
+    assert {each["checkout_id"] for each in builds} <= {each["id"] for each in checkouts}
+    assert {each["build_id"] for each in tests} <= {each["id"] for each in builds}
+
+
+def test_kcidb_says_what_the_kernel_did() -> None:
+    document = json.loads(report.render(everything_wrong(), "kcidb"))
+    statuses = {each["id"].split("/", 1)[1]: each["status"] for each in document["tests"]}
+    place = f"expand-fault/{TOPOLOGIES[0]}"
+    assert statuses[f"{place}/expand/grow_move"] == "PASS"
+    assert statuses[f"{place}/expand/grow_zero"] == "FAIL", "a panic"
+    assert statuses[f"{place}/expand/pmd_thp"] == "MISS", "not reached"
+    assert statuses[f"expand-fault/{TOPOLOGIES[1]}/boot/1"] == "FAIL"
+    assert statuses[f"baseline/{TOPOLOGIES[1]}/boot/1"] == "MISS", "another machine"
+    must_fail = json.loads(report.render(evidence(), "kcidb"))["tests"]
+    told = next(each for each in must_fail if each["id"].endswith(f"baseline/{TOPOLOGIES[0]}/expand/grow_move"))
+    assert (told["status"], told["misc"]["expected"], told["misc"]["met"]) == ("FAIL", "FAIL", True)
+
+
+# KTAP as it came.
+
+
+def test_ktap_has_every_program_as_it_came() -> None:
+    said = report.render(evidence(), "ktap").split("\n")
+    for run in (run for kernel in KERNELS for run in good_runs(kernel)):
+        lines = [f"    {line}" for line in run.ktap.rstrip("\n").split("\n")]
+        assert any(said[place : place + len(lines)] == lines for place in range(len(said)))
+    whole = ktap_parser.parse("\n".join(said))
+    assert [result.ok for result in whole.results] == [False, True, False, True], "a baseline's programs exit with 1"
+    assert whole.plan
+    assert whole.plan.count == 4
+
+
+def test_no_guest_says_a_cells_result() -> None:
+    forged = Run(scenario="guard", end=End.EXITED, status=1, ktap="ok 1 x\n\rok 1 y\n\x0bok 1 z\n\u2028ok 1 w\nok 1")
+    said = report.render(evidence(cell(runs=(forged,))), "ktap")
+    mine = [line for line in said.split("\n") if line.startswith(("ok", "not ok"))]
+    assert len(mine) == 4
+    assert mine[1].startswith("not ok 2 ")
 
 
 # Guests that write in reports.
@@ -183,7 +282,7 @@ def hostile() -> Evidence:
     )
 
 
-@pytest.mark.parametrize("form", ["text", "mail", "html", "junit"])
+@pytest.mark.parametrize("form", ["text", "mail", "html", "junit", "ktap", "kcidb"])
 def test_no_character_reaches_a_reader_that_does_something(form: str) -> None:
     said = report.render(hostile(), form)
     assert said.replace("\n", "").isprintable()
