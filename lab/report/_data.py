@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any
 
 from markupsafe import Markup
@@ -25,7 +24,7 @@ from lab import oops
 from lab.compare import Summary, declared_cases
 from lab.judge import SYNTHETIC
 from lab.outcome import Cause, CellResult, CellStatus, Delta, Expected, Outcome, Record
-from lab.report import _words as words
+from lab.report._asked import asked
 from lab.untrusted import one_line, printable
 
 MAX_WORDS = 8 << 20
@@ -81,7 +80,7 @@ def embed(value: object) -> Markup:
 def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
     """What the script is given, and the papers that it is given later."""
     said, papers = Pool(MAX_WORDS), Pool(MAX_PAPERS)
-    cases = _cases(summary)
+    cases, given = _cases(summary), asked(summary)
     places = {label: number for number, label in enumerate(cases)}
     data = {
         "kernels": summary.kernels,
@@ -93,7 +92,7 @@ def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
         "records": _records(summary, places, said),
         "guests": _guests(summary, papers),
         "words": said.texts,
-        "lab": _asked(summary),
+        "lab": {"run": given.run, "machines": given.paths, "kernels": given.kernels},
     }
     return data, papers.texts
 
@@ -198,18 +197,3 @@ def _marks(name: str, text: str) -> list[tuple[int, int, str]]:
     """The kernel's reports on a console: line (from 1), how many lines, kind."""
     found = oops.scan(text, boots=1 if name == "console.log" else 0)
     return sorted((each.line, max(1, len(each.lines)), each.kind.value) for each in found)
-
-
-def _asked(summary: Summary) -> dict[str, object]:
-    """The words that `lab run` was given: what a machine or kernel was called, which may be the path of its YAML."""
-    told = summary.evidence.metadata.get("asked")
-    asked = told if isinstance(told, Mapping) else {}
-    run = ["lab", "run", one_line(str(asked.get("campaign") or words.campaign(summary)), 200)]
-    for preset in _list(asked.get("config")):
-        run += ["--config", preset]
-    paths = {PurePath(word).stem: word for word in _list(asked.get("topologies")) if "/" in word}
-    return {"run": run, "machines": paths, "kernels": _list(asked.get("kernels"))}
-
-
-def _list(value: object) -> list[str]:
-    return [one_line(str(each), 200) for each in value] if isinstance(value, list | tuple) else []

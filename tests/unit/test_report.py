@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
@@ -253,6 +254,28 @@ def test_no_guest_says_a_cells_result() -> None:
     mine = [line for line in said.split("\n") if line.startswith(("ok", "not ok"))]
     assert len(mine) == 4
     assert mine[1].startswith("not ok 2 ")
+
+
+# The mail.
+
+
+def test_the_mail_says_how_to_run_it_again_and_can_be_pasted() -> None:
+    tests = [f"expand.a{number:02}*" for number in range(9)]
+    asked = {"campaign": "./my campaign.yaml", "topologies": ["arm64-*"], "kernels": ["./a.yaml"], "tests": tests}
+    said = report.render(evidence(asked=asked), "mail")
+    pasted = said.partition("To reproduce:\n")[2].partition("\n\n")[0].replace("\\\n", "")
+    words = ["-t", "arm64-*", "-k", "./a.yaml", *(word for test in tests for word in ("--test", test))]
+    assert shlex.split(pasted) == ["lab", "run", "./my campaign.yaml", *words]
+
+
+def test_the_mail_has_a_line_per_machine_with_its_pages_and_nodes() -> None:
+    numa = [{"cpus": "0-1", "memory": "256M"}, {"cpus": "2-3", "memory": "256M"}]
+    machine = {"name": TOPOLOGIES[1], "arch": "arm64", "page_size": "64K", "vcpus": 4, "numa": numa}
+    machine["distances"] = [[10, 20], [20, 10]]
+    lines = report.render(evidence(topologies={TOPOLOGIES[1]: machine}), "mail").split("\n")
+    assert [line.split() for line in lines if line.startswith(TOPOLOGIES[1])] == [
+        [TOPOLOGIES[1], "64K", "2", "3/5", "5/5", "2", "0"]
+    ]
 
 
 # Guests that write in reports.
