@@ -107,7 +107,10 @@ def _patches_in(directory: Path) -> list[Path]:
 
 def fix(name: str, text: str, where: str) -> Patch:
     """A patch that the lab itself carries, from its text; `where` says in messages which file that is in."""
-    data = text.encode()
+    return _parsed(name, text.encode(), where)
+
+
+def _parsed(name: str, data: bytes, where: str) -> Patch:
     return Patch(name=name, path=Path(where), sha256=hashlib.sha256(data).hexdigest(), changes=patch.parse(data, where))
 
 
@@ -134,8 +137,7 @@ def _read(path: Path) -> Patch:
             raise InputError(path, None, None, f"expected a patch of at most {MAX_PATCH >> 20} MiB")
     except OSError as error:
         raise InputError(path, None, None, f"cannot read the patch: {error.strerror}") from error
-    digest = hashlib.sha256(data).hexdigest()
-    return Patch(name=path.name, path=path, sha256=digest, changes=patch.parse(data, str(path)))
+    return _parsed(path.name, data, str(path))
 
 
 def changed_files(patches: Iterable[Patch], pristine: patch.Lookup) -> dict[str, patch.Content | None]:

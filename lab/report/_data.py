@@ -24,12 +24,15 @@ from lab import oops
 from lab.compare import Summary, declared_cases
 from lab.judge import SYNTHETIC
 from lab.outcome import Cause, CellResult, CellStatus, Delta, Expected, Outcome, Record
+from lab.report import _words as words
 from lab.report._asked import asked
 from lab.untrusted import one_line, printable
 
 MAX_WORDS = 8 << 20
 MAX_PAPERS = 24 << 20
 """Characters of excerpts and of files that are embedded; guests in which something is wrong come first."""
+MAX_REFUSED = 100
+"""Texts there was no room for, after which no guest's files are read any more."""
 MAX_RECORDS = 100_000
 """Of more, those that met their expectation are left out."""
 
@@ -56,12 +59,19 @@ class Pool:
         self.texts: list[str] = [LEFT_OUT]
         self._places: dict[str, int] = {}
         self._left = limit
+        self._refused = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it is no use to bring more."""
+        return self._refused > MAX_REFUSED
 
     def add(self, text: str) -> int:
         """The text's index; that of LEFT_OUT when there is no room for it."""
         if text not in self._places:
             shown = printable(text)
             if len(shown) > self._left:
+                self._refused += 1
                 return 0
             self._left -= len(shown)
             self._places[text] = len(self.texts)
@@ -149,27 +159,24 @@ def _records(summary: Summary, cases: Mapping[tuple[str, str], int], said: Pool)
 
 def _guests(summary: Summary, papers: Pool) -> list[dict[str, Any]]:
     """Every guest with its files, in the order of the cells; those with something wrong come first to the room."""
-    kernels, topologies = list(summary.kernels), list(summary.topologies)
+    kernels = {name: number for number, name in enumerate(summary.kernels)}
+    topologies = {name: number for number, name in enumerate(summary.topologies)}
     wrong = {(record.topology, record.kernel) for record in summary.records if record.met is False}
     cells = summary.evidence.cells
     order = sorted(cells, key=lambda cell: cell.status is CellStatus.OK and (cell.topology, cell.kernel) not in wrong)
     found = {id(cell): _guest(cell, papers) for cell in order}
-    return [
-        {"t": topologies.index(cell.topology), "k": kernels.index(cell.kernel), **found[id(cell)]} for cell in cells
-    ]
+    return [{"t": topologies[cell.topology], "k": kernels[cell.kernel], **found[id(cell)]} for cell in cells]
 
 
 def _guest(cell: CellResult, papers: Pool) -> dict[str, Any]:
-    files = dict(cell.papers())
-    boots = [f"booted in {cell.boot_s:.1f} s"] if cell.boot_s is not None else []
-    boots += [f"{len(cell.restores_s)} restored"] if cell.restores_s else []
-    boots += [f"QEMU took {cell.usage.peak >> 20} MiB"] if cell.usage else []
+    files = {} if papers.full else cell.papers()
+    taken = [f"QEMU took {cell.usage.peak >> 20} MiB"] if cell.usage else []
     marks = {name: _marks(name, text) for name, text in files.items() if name.endswith((".console", "console.log"))}
     return {
         "repeat": cell.repeat,
         "status": cell.status.value,
         "why": one_line("; ".join(filter(None, (cell.why, *map(str, cell.mismatches)))), 2000),
-        "how": one_line("; ".join([cell.accelerator or "never started", *boots]), 200),
+        "how": one_line("; ".join([*words.started([cell]), *taken]), 200),
         "papers": {name: papers.add(_readable(name, text)) for name, text in files.items()},
         "marks": {name: found for name, found in marks.items() if found},
     }

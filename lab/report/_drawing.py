@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -50,15 +50,16 @@ def _rect(x: float, y: float, width: float, height: float, *inside: Markup, **at
 # Machines.
 
 
-def topologies(summary: Summary) -> dict[str, Topology]:
-    """The machines of a run that metadata.json describes; one that makes no sense is left out."""
+def topologies(summary: Summary, names: Iterable[str]) -> dict[str, Topology]:
+    """Those of the machines of a run that metadata.json describes; one that makes no sense is left out."""
     found: dict[str, Topology] = {}
-    for name, told in summary.evidence.metadata.get("topologies", {}).items():
+    told = summary.evidence.metadata.get("topologies", {})
+    for name in names:
         try:
-            found[name] = Topology.model_validate(told)
+            found[name] = Topology.model_validate(told.get(name))
         except ValidationError:
             continue
-    return {name: found[name] for name in summary.topologies if name in found}
+    return found
 
 
 def about(topology: Topology) -> str:
@@ -142,12 +143,13 @@ def heat(title: str, rows: Sequence[Sequence[int]]) -> Markup:
 # Plots.
 
 
-def boots(summary: Summary) -> Markup:
+def boots(summary: Summary, names: Collection[str]) -> Markup:
     """How long each machine took to its ready line: a dot per guest, a colour per kernel."""
     times: dict[str, list[tuple[int, float]]] = {}
+    kernels = summary.kernels
     for cell in summary.evidence.cells:
-        if cell.boot_s is not None:
-            times.setdefault(cell.topology, []).append((summary.kernels.index(cell.kernel), cell.boot_s))
+        if cell.boot_s is not None and cell.topology in names:
+            times.setdefault(cell.topology, []).append((kernels.index(cell.kernel), cell.boot_s))
     most = max((seconds for some in times.values() for _, seconds in some), default=0.0)
     lines: list[Markup] = []
     for number, (topology, some) in enumerate(times.items()):
@@ -155,17 +157,19 @@ def boots(summary: Summary) -> Markup:
         ends = [LABEL + PLOT * seconds / (most or 1) for _, seconds in some]
         lines.append(tag("line", x1=f"{min(ends):g}", x2=f"{max(ends):g}", y1=y, y2=y, class_="span"))
         for (kernel, seconds), x in zip(some, ends, strict=True):
-            told = tag("title", f"{topology} / {summary.kernels[kernel]}: {seconds:.1f} s")
+            told = tag("title", f"{topology} / {kernels[kernel]}: {seconds:.1f} s")
             lines.append(tag("circle", told, cx=f"{x:g}", cy=y, r=4, class_=f"k{kernel % 6}"))
     return _plot("seconds until the guest was ready", list(times), most, lines)
 
 
-def durations(summary: Summary) -> tuple[Markup, tuple[str, ...]]:
+def durations(summary: Summary, names: Collection[str]) -> tuple[Markup, tuple[str, ...]]:
     """How long the scenarios took on each machine, a bar per kernel; the scenarios in the order of their colours."""
-    scenarios = tuple(dict.fromkeys(run.scenario for cell in summary.evidence.cells for run in cell.runs))
+    cells = [cell for cell in summary.evidence.cells if cell.topology in names]
+    scenarios = tuple(dict.fromkeys(run.scenario for cell in cells for run in cell.runs))
+    kernels = summary.kernels
     spent: dict[str, dict[int, dict[str, float]]] = {}
-    for cell in summary.evidence.cells:
-        mine = spent.setdefault(cell.topology, {}).setdefault(summary.kernels.index(cell.kernel), {})
+    for cell in cells:
+        mine = spent.setdefault(cell.topology, {}).setdefault(kernels.index(cell.kernel), {})
         for run in cell.runs:
             mine[run.scenario] = mine.get(run.scenario, 0.0) + run.duration_s
     most = max((sum(times.values()) for some in spent.values() for times in some.values()), default=0.0)
@@ -174,7 +178,7 @@ def durations(summary: Summary) -> tuple[Markup, tuple[str, ...]]:
         high = min(6.0, (LINE - 4) / max(1, len(some)))
         for place, (kernel, times) in enumerate(some.items()):
             y = number * LINE + 2 + place * (high + 1)
-            lines += _stack(f"{topology} / {summary.kernels[kernel]}", times, most, y, high, scenarios)
+            lines += _stack(f"{topology} / {kernels[kernel]}", times, most, y, high, scenarios)
     return _plot("seconds in the scenarios", list(spent), most, lines), scenarios
 
 

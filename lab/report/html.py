@@ -28,6 +28,8 @@ from lab.untrusted import one_line, printable
 FILE = "report.html"
 MAX_ENTRIES = 100
 """Of one kind in the document; the script has them all."""
+MAX_DRAWN = 400
+"""Machines that are drawn, and whose times are."""
 _WORST = ("broken", "flaky", "leak", "hang", "crash", "no power", "fail")
 
 
@@ -63,8 +65,9 @@ def render(summary: Summary) -> str:
     """The page. Jinja escapes everything; control characters were spelled out before."""
     data, papers = _data.document(summary)
     script = Markup(_asset("page.js"))
-    times, scenarios = _drawing.durations(summary)
-    machines = _drawing.topologies(summary)
+    drawn = summary.topologies[:MAX_DRAWN]
+    times, scenarios = _drawing.durations(summary, drawn)
+    machines = _drawing.topologies(summary, drawn)
     return _template().render(
         **_verdict(summary),
         **_findings(summary),
@@ -72,7 +75,8 @@ def render(summary: Summary) -> str:
         scenarios=_scenarios(summary),
         rows=_rows(summary),
         machines=[(machine, _drawing.about(machine), _drawing.machine(machine)) for machine in machines.values()],
-        boots=_drawing.boots(summary),
+        drawn=MAX_DRAWN,
+        boots=_drawing.boots(summary, drawn),
         durations=times,
         timed=scenarios,
         style=Markup(_asset("page.css")),
@@ -93,7 +97,7 @@ def _verdict(summary: Summary) -> dict[str, object]:
         "repeats": words.repeats(summary),
         "host": words.flat(metadata.get("host")),
         "version": one_line(str(metadata.get("pagelab", "?")), 40),
-        "builds": {topology: words.builds_of(summary, topology) for topology in summary.topologies},
+        "builds": {topology: words.builds_of(summary, topology, summary.kernels) for topology in summary.topologies},
         "left_out": [
             (one_line(str(each.get("what", ""))), one_line(str(each.get("reason", ""))))
             for each in metadata.get("skipped", ())
@@ -151,6 +155,7 @@ def _rows(summary: Summary) -> list[tuple[str, list[tuple[str, str]], list[_Tile
     changes = Counter(
         (delta.topology, delta.scenario, delta.delta) for delta in summary.deltas if delta.delta is not Delta.SAME
     )
+    guests = words.by_topology(summary)
     rows = []
     for number, topology in enumerate(summary.topologies):
         tiles = [
@@ -164,12 +169,11 @@ def _rows(summary: Summary) -> list[tuple[str, list[tuple[str, str]], list[_Tile
             )
             for place, scenario in enumerate(scenarios)
         ]
-        rows.append((topology, _badges(summary, topology), tiles))
+        rows.append((topology, _badges(guests[topology]), tiles))
     return rows
 
 
-def _badges(summary: Summary, topology: str) -> list[tuple[str, str]]:
-    guests = [guest for guest in summary.evidence.cells if guest.topology == topology]
+def _badges(guests: Iterable[CellResult]) -> list[tuple[str, str]]:
     bad = Counter((guest.kernel, guest.status) for guest in guests if guest.status is not CellStatus.OK)
     return [
         (kernel, words.CELL_WORDS[status] + (f" ×{times}" if times > 1 else ""))

@@ -67,7 +67,7 @@ def _named(names: Sequence[str]) -> str:
 
 def _table(summary: Summary) -> list[str]:
     """Machine, page size and nodes, then per kernel `pass/all`, then fixed and regressed."""
-    machines = _drawing.topologies(summary)
+    machines = _drawing.topologies(summary, summary.topologies)
     changes = len(summary.kernels) > 1
     head = ["", "pages", "nodes", *_heads(summary.kernels), *(["fixed", "regr."] if changes else [])]
     rows = [head]

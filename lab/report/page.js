@@ -55,8 +55,9 @@
     return looks.get(key);
   }
 
-  const rows = [];
+  const rows = [], MOST = 400;
   function drawMap() {
+    if (topologies.length > MOST) return;
     const head = make("tr", {}, make("th"), ...topologies.map((name) => make("th", {}, make("span", {}, name))));
     const columns = make("colgroup", {}, make("col", { style: `width:${Math.min(34, Math.max(...cases.map(([, name]) => name.length)) + 2)}ch` }));
     topologies.forEach(() => columns.append(make("col", { style: "width:20px" })));
@@ -127,7 +128,7 @@
       tiles.add(`${record[T]} ${scenarios.indexOf(cases[record[C]][0])}`);
     }
     const heads = by("map").querySelectorAll("thead th");
-    topologies.forEach((_, t) => { heads[t + 1].hidden = found && !inColumn.has(t); });
+    if (rows.length) topologies.forEach((_, t) => { heads[t + 1].hidden = found && !inColumn.has(t); });
     by("map").querySelectorAll("col").forEach((column, t) => { column.hidden = t && found && !inColumn.has(t - 1); });
     const open = new Set();
     for (const { row, title, c } of rows) {
@@ -219,7 +220,7 @@
 
   /* What comes before and after: cases of the scenario on this machine, scenarios of it, or machines. */
   function stepsFrom({ t, c, s }) {
-    if (c !== undefined) return rows.filter((each) => !each.row.hidden && table[t][each.c]).map((each) => address(t, label(each.c)));
+    if (c !== undefined) return cases.map((_, other) => other).filter((other) => !rows[other]?.row.hidden && table[t][other]).map((other) => address(t, label(other)));
     return s ? scenarios.map((name) => address(t, name)) : topologies.map((_, other) => address(other));
   }
   function step(by_) {
