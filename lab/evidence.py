@@ -535,7 +535,9 @@ def _place(event: _Run) -> tuple[str, int, int]:
 
 def _papers(path: Path, runs: Sequence[tuple[str, int, int]]) -> dict[str, str]:
     """The files of a guest that are there, name -> text. What cannot be read says so instead."""
-    wanted = {name: (name, 0, None) for name in (*PAPERS, *(ktap for ktap, _, _ in runs))}
+    wanted: dict[str, tuple[str, int, int | None]] = {
+        name: (name, 0, None) for name in (*PAPERS, *(ktap for ktap, _, _ in runs))
+    }
     wanted |= {f"{ktap.removesuffix('.ktap')}.console": ("console.log", start, end) for ktap, start, end in runs}
     found = {name: _paper(path / file, start, end) for name, (file, start, end) in wanted.items()}
     return {name: text for name, text in found.items() if text}

@@ -34,6 +34,24 @@ _STYLES = {"done": "green", "INVALID": "bold red", "NO_BOOT": "bold red", "BROKE
 _WORDS = {"NO_BOOT": "NO BOOT", "waiting": "·"}
 
 
+_PAINT = {
+    r"(?m)^(REGRESSED|NOT MET|NO POWER|NO BOOT)\b.*$": "bold red",
+    r"(?m)^(INVALID|BROKEN)\b.*$": "bold yellow",
+    r"(?m)^FIXED\b.*$": "bold green",
+    r"(?m)^exit 0:.*$": "bold green",
+    r"(?m)^exit 1:.*$": "bold red",
+    r"(?m)^exit 2:.*$": "bold yellow",
+}
+
+
+def painted(report: str) -> Text:
+    """A text report with its headings in colour, where there is some."""
+    text = Text(report)
+    for pattern, style in _PAINT.items():
+        text.highlight_regex(pattern, style)
+    return text
+
+
 def clean(text: str, width: int = 80) -> str:
     """One printable line of what may come from a compiler or a guest."""
     return "".join(char if char.isprintable() else " " for char in text)[:width]

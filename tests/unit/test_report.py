@@ -149,7 +149,7 @@ def test_what_matters_comes_in_its_order() -> None:
     said = report.render(not_met(), "text") + report.render(everything_wrong(), "text")
     headings = re.findall(r"^([A-Z]{2}[A-Z ]+[A-Z])\b", said, flags=re.MULTILINE)
     assert headings == [
-        *("NOT MET", "REGRESSED", "NO POWER", "FIXED", "FIXED", "SKIPPED"),
+        *("REGRESSED", "FIXED", "FIXED", "NOT MET", "NO POWER", "SKIPPED"),
         *("NOT MET", "BROKEN", "INVALID", "NO BOOT", "BROKEN"),
     ]
 
@@ -441,6 +441,14 @@ def test_junit_is_xml_and_counts() -> None:
 def test_lines_are_not_too_long(name: str, form: str, width: int) -> None:
     built: Mapping[str, Any] = {**RUNS, "hostile": hostile, "many": many_kernels}
     assert max(map(len, report.render(built[name](), form).split("\n"))) <= width
+
+
+@pytest.mark.parametrize("width", [20, 80, 1000])
+@pytest.mark.parametrize("name", [*RUNS, "hostile", "many"])
+def test_a_terminals_report_is_as_wide_as_the_terminal(name: str, width: int) -> None:
+    built: Mapping[str, Any] = {**RUNS, "hostile": hostile, "many": many_kernels}
+    widest = max(map(len, report.for_terminal(conclude(built[name]()), width).split("\n")))
+    assert widest <= max(report.NARROWEST, min(width, text.WIDTH))
 
 
 def many_kernels() -> Evidence:
