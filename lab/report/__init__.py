@@ -30,7 +30,7 @@ def render(evidence: Evidence | Summary, format: str) -> str:
 
 
 def for_terminal(summary: Summary, width: int) -> str:
-    """The text report for a terminal of so many columns, without the versions, which report.txt has; no wider than that."""
+    """The text report for a terminal of so many columns, without the versions that report.txt has."""
     text = _module("text")
     return str(text.render(summary, max(NARROWEST, min(width, text.WIDTH)), brief=True))
 

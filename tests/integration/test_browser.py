@@ -12,7 +12,7 @@ from lab import report
 from lab.outcome import CellResult, End, Evidence, Run
 from tests import browser
 from tests.browser import Page
-from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, ktap, metadata
+from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, ktap, metadata
 from tests.unit.test_report import everything_wrong, hostile, not_met
 
 PROGRAM = browser.find()
@@ -137,6 +137,15 @@ def test_keys_are_enough(page: Page, tmp_path: Path) -> None:
     page.press("ArrowRight", "ArrowDown", "Enter")
     opened(page, TOPOLOGIES[1], "guard")
     assert page.complaints == []
+
+
+def test_pages_on_nodes_are_drawn_as_a_case_saw_them(page: Page, tmp_path: Path) -> None:
+    placed = ["# placement of the new part: node0=8 node1=24", "# placement: nodeX=1", "ok memfd", "ok sysv"]
+    run = Run(scenario="guard", end=End.EXITED, status=0, ktap=ktap(placed))
+    show(page, tmp_path, evidence(cell(runs=(run,))), f"#/{TOPOLOGIES[0]}/guard.memfd")
+    assert visible(page, ".place i") == ["0: 8", "1: 24"]
+    widths = page.run("[...document.querySelectorAll('.place i')].map((e) => e.offsetWidth)")
+    assert widths[1] > 2 * widths[0]
 
 
 @pytest.mark.parametrize("place", ["#/nowhere", "#/%ff/%ff", "#//", "#", f"#/{TOPOLOGIES[0]}/no.such"])
