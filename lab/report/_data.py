@@ -4,6 +4,7 @@
     {"kernels": [...], "topologies": [...], "cases": [[scenario, case, description, [feature it requires...]]...],
      "states": [...], "causes": [...], "deltas": [...], "words": [text...],
      "records": [[topology, kernel, case, state, cause, delta, ms or -1, words, attempt, must pass]...],
+     "all": how many records there are,
      "guests": [{"t", "k", "repeat", "status", "why", "how", "papers": {name: text},
                  "marks": {name: [[line, lines, kind]...]}}...],
      "lab": {"run": [word...], "machines": {name: path}, "kernels": [word...]}}
@@ -100,6 +101,7 @@ def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
         "causes": [cause.value for cause in Cause],
         "deltas": [delta.value for delta in Delta],
         "records": _records(summary, places, said),
+        "all": len(summary.records),
         "guests": _guests(summary, papers),
         "words": said.texts,
         "lab": {"run": given.run, "machines": given.paths, "kernels": given.kernels},

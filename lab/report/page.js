@@ -105,7 +105,8 @@
     ["pass", (record) => states[record[STATE]] === "pass", "s-pass"],
     ["skip", (record) => states[record[STATE]] === "skip", "s-skip"],
   ];
-  const pressed = new Set();
+  const pressed = new Set(), few = data.records.length < data.all;
+  const counted = `${data.records.length} records${few ? `, without those that met what was expected, of ${data.all} in all` : ""}`;
   let hay = null;
   const haystack = () => (hay ??= data.records.map((record) =>
     `${topologies[record[T]]}/${kernels[record[K]]} ${label(record[C])} ${cases[record[C]][2]} ${verdict(record)} ${reason(record)}`.toLowerCase()));
@@ -146,7 +147,7 @@
       tile.classList.toggle("faint", Boolean(found) && !tiles.has(`${tile.dataset.t} ${tile.dataset.s}`));
     }
     for (const row of document.querySelectorAll("#matrix tbody tr")) row.hidden = found && !inColumn.has(Number(row.dataset.row));
-    by("shown").textContent = found ? `${found.length} of ${data.records.length} records` : `${data.records.length} records`;
+    by("shown").textContent = found ? `${found.length} of ${data.records.length} records` : counted;
     const reachable = by("map").querySelector("td[tabindex='0']");
     if (!reachable || !reachable.offsetParent) rove(by("map"), [...by("map").querySelectorAll("td:not(.none)")].find((cell) => cell.offsetParent));
   }
@@ -469,7 +470,7 @@
   by("filter").hidden = false;
   const buttons = [...by("matrix").querySelectorAll("tbody button")];
   buttons.forEach((each, number) => { each.tabIndex = number ? -1 : 0; });
-  by("shown").textContent = `${data.records.length} records`;
+  by("shown").textContent = counted;
   if (location.hash) show();
   document.documentElement.dataset.ready = Math.round(performance.now());
 })();

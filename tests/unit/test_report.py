@@ -407,6 +407,7 @@ def test_words_of_many_records_are_bounded_too(monkeypatch: pytest.MonkeyPatch) 
     data = json.loads(tags(report.render(not_met(), "html")).scripts[0][1])
     summary = conclude(not_met())
     assert len(data["records"]) == sum(record.met is not True for record in summary.records)
+    assert data["all"] == len(summary.records)
 
 
 def test_machines_are_drawn() -> None:
