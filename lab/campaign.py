@@ -175,7 +175,7 @@ def execute(opened: OpenRun, cache: Cache, *, console: Console, packing: Packing
     if not opened.plan.cells:
         return
     plan, expected = look(opened.plan, packing, cache)
-    with open_factory(cache, uri=uri) as factory, screen(console, plan.cells) as shown:
+    with open_factory(cache, uri=uri) as factory, screen(console, plan.cells, expected) as shown:
         Runner(
             plan=plan,
             shop=factory,

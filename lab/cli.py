@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from lab.cache import Cache
     from lab.campaign import OpenRun
+    from lab.compare import Summary
     from lab.factory import Factory, Ready
     from lab.library import Library
     from lab.outlook import Packing
@@ -381,7 +382,7 @@ def run(
 
 def _campaign(opened: OpenRun, given: Packing, uri: str | None) -> int:
     """Run what is to be run and report on it, also when it was interrupted."""
-    from lab import campaign, evidence, history, report
+    from lab import campaign, evidence, history
     from lab.compare import conclude
 
     out = console()
@@ -397,9 +398,20 @@ def _campaign(opened: OpenRun, given: Packing, uri: str | None) -> int:
     summary = conclude(found)
     history.record(cache, found)
     opened.run_dir.write_reports(summary)
-    out.print(report.render(summary, "text"), markup=False)
+    _show(summary, out)
     out.print(f"results: {opened.path}", markup=False)
     return EXIT_INTERRUPTED if interrupted else summary.exit_code
+
+
+def _show(summary: Summary, out: Console) -> None:
+    """The text report: as wide as the terminal and in its colours, or as it is in report.txt."""
+    from lab import report
+    from lab.screen import painted
+
+    if out.is_terminal:
+        out.print(painted(report.for_terminal(summary, out.width)), end="")
+    else:
+        out.print(report.render(summary, "text"), markup=False, end="")
 
 
 @contextmanager
@@ -496,7 +508,7 @@ def _tell_on_stderr() -> Callable[..., None]:
 
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=Path("results/latest"))
-@click.option("--format", "form", default="text", help="text, html, json, junit or mail [text].")
+@click.option("--format", "form", default="text", help="text, html, mail, json, junit, ktap or kcidb [text].")
 def report(directory: Path, form: str) -> int:
     """Derive the verdicts of a run again from its evidence and print them; starts no guest.
 
@@ -509,7 +521,10 @@ def report(directory: Path, form: str) -> int:
 
     gc.disable()  # all that is made here is kept to the end: to look for garbage in it takes a fifth of the time
     summary = evidence.conclude(directory)
-    print(reports.render(summary, form), end="")
+    if form == "text":
+        _show(summary, console())
+    else:
+        print(reports.render(summary, form), end="")
     return summary.exit_code
 
 
