@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,14 +70,16 @@ class Request:
     def words(self) -> dict[str, object]:
         """As metadata.json has them; paths are made absolute."""
         narrowed = {name: [_absolute(word) for word in words] for name, words in asdict(self.filters).items()}
+        narrowed["programs"] = [str(Path(word).expanduser().absolute()) for word in self.filters.programs]
         return {"campaign": _absolute(self.campaign), **narrowed}
 
     @classmethod
     def recorded(cls, metadata: Mapping[str, Any], directory: Path) -> Request:
         """The request that a run recorded; UsageError when it recorded none."""
         asked = metadata.get("asked")
-        if isinstance(asked, dict) and set(asked) == {"campaign", *(each.name for each in fields(Filters))}:
-            words = {each.name: tuple(map(str, asked[each.name])) for each in fields(Filters)}
+        known = {"campaign", *(each.name for each in fields(Filters))}
+        if isinstance(asked, dict) and {"campaign"} <= set(asked) <= known:
+            words = {name: tuple(map(str, said)) for name, said in asked.items() if name != "campaign"}
             return cls(campaign=str(asked["campaign"]), filters=Filters(**words), repeat=int(metadata["repeat"]))
         raise UsageError(f"{directory}: its metadata.json does not say what was asked for, so it cannot be resumed")
 
@@ -129,7 +131,7 @@ def _prepared(
 ) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object]]:
     """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
     wanted = request.plan(library, packing)
-    cases = Workshop(cache=cache).cases()
+    cases = Workshop(cache=cache, sources=wanted.sources).cases()
     plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
     selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
     chosen = {name: tuple(resume.asked_for(selections[name], cases[name])) for name in sorted(selections)}
@@ -137,17 +139,21 @@ def _prepared(
         **describe(plan, chosen),
         "asked": request.words(),
         "repeat": request.repeat,
-        "tests": {arch: _tests_key(arch) for arch in plan.arches},
+        "tests": {arch: test_keys(arch, plan.sources, selections) for arch in plan.arches},
     }
     return repeated(plan, request.repeat), chosen, metadata
 
 
-def _tests_key(arch: str) -> str | None:
-    """None where the compiler is missing: that is told when the programs are to be built."""
+def test_keys(arch: str, sources: Sequence[Path], names: Iterable[str]) -> dict[str, str] | None:
+    """Of each scenario the key of its program, which changes when the program does.
+
+    None where the compiler is missing: that is told when the programs are to be built.
+    """
     try:
-        return guestbuild.key_of(ARCHES[arch])
+        keys = guestbuild.keys_of(ARCHES[arch], sources)
     except LabError:
         return None
+    return {name: keys[name] for name in names}
 
 
 def _same_kernels(plan: Plan, recorded: Mapping[str, Any], directory: Path, cache: Cache) -> None:
@@ -175,7 +181,7 @@ def execute(opened: OpenRun, cache: Cache, *, console: Console, packing: Packing
     if not opened.plan.cells:
         return
     plan, expected = look(opened.plan, packing, cache)
-    with open_factory(cache, uri=uri) as factory, screen(console, plan.cells) as shown:
+    with open_factory(cache, uri=uri, sources=plan.sources) as factory, screen(console, plan.cells) as shown:
         Runner(
             plan=plan,
             shop=factory,

@@ -7,7 +7,7 @@ import itertools
 import os
 import platform
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,19 +47,21 @@ class Workshop:
     """Builds, or finds in the cache, what cells need. Starts no guest."""
 
     cache: Cache
+    sources: tuple[Path, ...] = field(default_factory=data.scenarios)
+    """Where the scenario programs are: directories, and single C files."""
 
     def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Products:
         """Guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
         record = topology.record
         return Products(
-            tests=guestbuild.build(record, cache=self.cache, progress=progress),
+            tests=guestbuild.build(record, cache=self.cache, progress=progress, sources=self.sources),
             rootfs=rootfs.build(record, cache=self.cache, progress=progress),
             kernel=kernel.build(wanted, topology, cache=self.cache, progress=progress),
         )
 
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
         """The cases that each scenario program declares."""
-        return guestbuild.cases(data.scenarios(), self.cache)
+        return guestbuild.cases(self.sources, self.cache)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +208,8 @@ class Factory:
 
 
 @contextmanager
-def open_factory(cache: Cache, *, uri: str | None = None) -> Iterator[Factory]:
+def open_factory(cache: Cache, *, uri: str | None = None, sources: Sequence[Path] | None = None) -> Iterator[Factory]:
     """A factory with libvirt open; everything it started is gone afterwards."""
     with cache.scratch("run") as scratch, vm.hypervisor(cache, scratch, uri=uri) as hypervisor:
-        yield Factory(workshop=Workshop(cache=cache), hypervisor=hypervisor, scratch=scratch)
+        workshop = Workshop(cache=cache, sources=tuple(sources)) if sources else Workshop(cache=cache)
+        yield Factory(workshop=workshop, hypervisor=hypervisor, scratch=scratch)

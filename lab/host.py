@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from lab import accel, proc
+from lab import accel, environ, proc
 from lab.arch import ARCHES, Arch
 from lab.arch.record import GIB, MIB
 from lab.cache import Cache, default_root
@@ -191,6 +191,7 @@ def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host 
         _memory(host),
         _tmp(host),
         _apt_sources(host),
+        *(Check(name="environment", status=Status.OK, detail=remark) for remark in environ.remarks()),
     ]
 
 

@@ -257,7 +257,7 @@ def _recipe(kernel: Kernel, topology: Topology, found: Source, images: Path) -> 
         source=found,
         series=series.load(kernel.series, found.version, root=images / "series"),
         requests=kconfig.merge(fragments(topology, kernel, images / "config")),
-        toolchain=toolchain.find(topology.record),
+        toolchain=toolchain.for_kernels(topology.record),
     )
 
 
@@ -398,6 +398,7 @@ class _Build:
             "O": str(tree.build_dir(self.recipe.build_name)),
             "ARCH": self.recipe.arch.kernel_arch,
             "CROSS_COMPILE": chosen.prefix,
+            **({"LLVM": chosen.llvm} if chosen.llvm else {}),
             "CC": " ".join(chosen.cached_cc),
             **FIXED,
         }
