@@ -138,6 +138,14 @@ def lacking(arch: Arch, host: Host | None = None) -> str:
     return ""
 
 
+CAPTURE_SCRIPT = Path(__file__).with_name("capture.sh")
+
+
+def description() -> str:
+    """This machine in the words of the script that reporters run."""
+    return proc.run(["sh", str(CAPTURE_SCRIPT)], timeout_s=60, whole=True).output
+
+
 def available_memory() -> int:
     """Bytes that the host can give without swapping."""
     for line in Path("/proc/meminfo").read_text().splitlines():
