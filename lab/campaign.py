@@ -21,6 +21,7 @@ from lab.errors import LabError, UsageError
 from lab.evidence import RunDir
 from lab.factory import Workshop, open_factory
 from lab.host import available_memory
+from lab.kernel import BuiltKernel
 from lab.library import Library
 from lab.outcome import Case, Run
 from lab.outlook import Packing, here, look
@@ -42,6 +43,8 @@ class OpenRun:
     cases: Mapping[str, tuple[Case, ...]]
     kept: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
     """Cell's name -> what a lab that was killed has left of it."""
+    kernels: Mapping[str, BuiltKernel] = field(default_factory=dict)
+    """`topology/kernel` -> the kernel of an earlier run, to be used as it is."""
 
     @property
     def path(self) -> Path:
@@ -181,7 +184,8 @@ def execute(opened: OpenRun, cache: Cache, *, console: Console, packing: Packing
     if not opened.plan.cells:
         return
     plan, expected = look(opened.plan, packing, cache)
-    with open_factory(cache, uri=uri, sources=plan.sources) as factory, screen(console, plan.cells) as shown:
+    workshop = Workshop(cache=cache, sources=plan.sources, kernels=opened.kernels)
+    with open_factory(workshop, uri=uri) as factory, screen(console, plan.cells) as shown:
         Runner(
             plan=plan,
             shop=factory,

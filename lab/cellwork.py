@@ -10,7 +10,7 @@ import json
 import secrets
 import shlex
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -301,7 +301,7 @@ class CellWork:
         start = guest.console.size()
         mark = f"books-{secrets.token_hex(8)}"
         ended = guest.run(
-            books.wrap(self._command(name, names, guest.accelerator), mark),
+            books.wrap(command(name, names, self.cell.kernel.provides, guest.accelerator), mark),
             deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, name, scale=scale),
             silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
         )
@@ -344,16 +344,6 @@ class CellWork:
         machine = self.cell.topology
         return None if read is None else {**read, books.PAGE: machine.page_size >> 10, books.CPUS: machine.vcpus}
 
-    def _command(self, name: str, cases: Sequence[str], accelerator: Accelerator) -> str:
-        """The shell command that runs a scenario program as its contract wants it."""
-        environment = {
-            "LAB_FEATURES": " ".join(sorted(self.cell.kernel.provides)),
-            "LAB_TIMEOUT_SCALE": f"{accelerator.slowdown:g}",
-            "LAB_LOAD": f"{1 if accelerator.name == 'tcg' else 4}",
-        }
-        assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
-        return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"
-
     def _drop_guest(self) -> None:
         if self.guest is not None:
             if usage := self.guest.usage():
@@ -365,6 +355,17 @@ class CellWork:
         if self.snapshot is not None:
             self.snapshot.discard()
             self.snapshot = None
+
+
+def command(name: str, cases: Sequence[str], provides: Iterable[str], accelerator: Accelerator) -> str:
+    """The shell command that runs a scenario program in a guest as its contract wants it."""
+    environment = {
+        "LAB_FEATURES": " ".join(sorted(provides)),
+        "LAB_TIMEOUT_SCALE": f"{accelerator.slowdown:g}",
+        "LAB_LOAD": f"{1 if accelerator.name == 'tcg' else 4}",
+    }
+    assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
+    return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"
 
 
 def _reusable(run: Run) -> bool:

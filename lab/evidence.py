@@ -48,6 +48,7 @@ MAX_STDERR = 16 << 10
 MAX_TAIL = 32 << 10
 """Bytes of the end of a console that are read for a cell that is not OK."""
 MAX_JOURNAL = 64 << 20
+MAX_FILE = 64 << 20
 MAX_METADATA = 64 << 20
 MAX_REPEATS = 10_000
 LATEST = "latest"
@@ -432,6 +433,11 @@ def load(directory: Path) -> Evidence:
         ),
         source=str(directory),
     )
+
+
+def file_of(source: str, cell: CellResult, name: str) -> bytes:
+    """One of a cell's files as it is, at most MAX_FILE bytes of it; nothing where there is none."""
+    return _slice(Path(source) / cell_path(cell.topology, cell.kernel, cell.repeat) / _safe(name), 0, MAX_FILE)
 
 
 def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...], int]:

@@ -7,7 +7,7 @@ import itertools
 import os
 import platform
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from lab.kernel import BuiltKernel
 from lab.keys import KeyPair
 from lab.model import Kernel, Topology
 from lab.outcome import Case, Mismatch
-from lab.plan import Cell
+from lab.plan import Cell, cell_name
 from lab.progress import Progress
 from lab.rootfs import Rootfs
 from lab.verify import Asked
@@ -49,6 +49,8 @@ class Workshop:
     cache: Cache
     sources: tuple[Path, ...] = field(default_factory=data.scenarios)
     """Where the scenario programs are: directories, and single C files."""
+    kernels: Mapping[str, BuiltKernel] = field(default_factory=dict)
+    """`topology/kernel` -> the kernel of an earlier run, to be used as it is."""
 
     def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Products:
         """Guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
@@ -56,7 +58,8 @@ class Workshop:
         return Products(
             tests=guestbuild.build(record, cache=self.cache, progress=progress, sources=self.sources),
             rootfs=rootfs.build(record, cache=self.cache, progress=progress),
-            kernel=kernel.build(wanted, topology, cache=self.cache, progress=progress),
+            kernel=self.kernels.get(cell_name(topology, wanted))
+            or kernel.build(wanted, topology, cache=self.cache, progress=progress),
         )
 
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
@@ -85,8 +88,8 @@ class Ready:
 
     @property
     def provenance(self) -> Mapping[str, object]:
-        """What the kernel was made of, for metadata.json."""
-        return self.products.kernel.provenance()
+        """What the kernel was made of, and which userland it starts, for metadata.json."""
+        return {**self.products.kernel.provenance(), "userland": self.products.rootfs.key}
 
     @property
     def no_save(self) -> str:
@@ -208,8 +211,8 @@ class Factory:
 
 
 @contextmanager
-def open_factory(cache: Cache, *, uri: str | None = None, sources: Sequence[Path] | None = None) -> Iterator[Factory]:
+def open_factory(workshop: Workshop, *, uri: str | None = None) -> Iterator[Factory]:
     """A factory with libvirt open; everything it started is gone afterwards."""
+    cache = workshop.cache
     with cache.scratch("run") as scratch, vm.hypervisor(cache, scratch, uri=uri) as hypervisor:
-        workshop = Workshop(cache=cache, sources=tuple(sources)) if sources else Workshop(cache=cache)
         yield Factory(workshop=workshop, hypervisor=hypervisor, scratch=scratch)

@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from lab import buildlog, data, elf, kconfig, proc, series, source, toolchain, worktree
 from lab.arch import Arch
 from lab.cache import Cache, digest, write_atomic
-from lab.errors import BuildError, InfraError, InputError, unknown
+from lab.errors import BuildError, InfraError, InputError, UsageError, unknown
 from lab.kconfig import Lost, Request
 from lab.model import Kernel, Topology
 from lab.patch import Content
@@ -226,6 +226,42 @@ def _free_host_s(facts: Mapping[str, Any]) -> float:
     return min(spent, cpu_s / toolchain.jobs() / PARALLEL) if cpu_s else spent
 
 
+def recorded(facts: Mapping[str, Any], cache: Cache) -> BuiltKernel | None:
+    """The very kernel whose provenance a run recorded; None where the cache does not have it any more.
+
+    UsageError when the record is not one of this lab's.
+    """
+    key = str(facts.get("key", ""))
+    if not key.isalnum() or not cache.has(ENTRY, key):
+        return None
+    try:
+        made = {name: facts[name] for name in _FACTS}
+        made["patches"] = tuple((str(each["name"]), str(each["sha256"])) for each in facts["patches"])
+        made |= {name: tuple(facts[name]) for name in ("config_changes", "fixes")}
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"the record of kernel {key} lacks {error}", hint="recorded by another version of the lab?"
+        ) from None
+    entry = cache.entry(ENTRY, key, _never)
+    return BuiltKernel(**_files(entry), **made)
+
+
+def _never(_: Path) -> None:
+    raise AssertionError("an entry that is there is not made")
+
+
+def _files(entry: Path) -> dict[str, Any]:
+    """Where the files of a finished entry are."""
+    image = json.loads((entry / "build.json").read_text())["image"]
+    return {
+        "image": entry / image,
+        "config": entry / "config",
+        "notes": entry / "notes",
+        "system_map": entry / "System.map",
+        "log": entry / "build.log",
+    }
+
+
 def fragments(topology: Topology, kernel: Kernel, directory: Path) -> tuple[tuple[Request, ...], ...]:
     """The config fragments that a machine and a kernel ask for, general first.
 
@@ -267,11 +303,7 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
     made = {name: facts[name] for name in ("build_id", "release", "config_sha256", "build_s", "full_build")}
     made |= {"cpu_s": facts.get("cpu_s"), "fixes": tuple(facts.get("fixes", ()))}
     return BuiltKernel(
-        image=entry / facts["image"],
-        config=entry / "config",
-        notes=entry / "notes",
-        system_map=entry / "System.map",
-        log=entry / "build.log",
+        **_files(entry),
         config_changes=tuple(facts["config_changes"]),
         **made,
         **recipe.provenance(),

@@ -16,6 +16,7 @@ from lab.verbs.places import open_cache, open_library
 
 if TYPE_CHECKING:
     from lab.campaign import OpenRun
+    from lab.compare import Summary
     from lab.outlook import Packing
     from lab.plan import Filters
 
@@ -94,7 +95,12 @@ def run(
 
 
 def carry_out(opened: OpenRun, given: Packing, uri: str | None) -> int:
-    """Run what is to be run and report on it, also when it was interrupted."""
+    """Run what is to be run and report on it; the exit status."""
+    return finish(opened, given, uri).exit_code
+
+
+def finish(opened: OpenRun, given: Packing, uri: str | None) -> Summary:
+    """Run what is to be run and report on it; when it was interrupted that is the end of the verb, after the report."""
     from lab import campaign, evidence, history, report
     from lab.compare import conclude
 
@@ -112,4 +118,6 @@ def carry_out(opened: OpenRun, given: Packing, uri: str | None) -> int:
     opened.run_dir.write_reports(summary)
     out.print(report.render(summary, "text"), markup=False)
     out.print(f"results: {opened.path}", markup=False)
-    return EXIT_INTERRUPTED if interrupted else summary.exit_code
+    if interrupted:
+        raise click.exceptions.Exit(EXIT_INTERRUPTED)
+    return summary

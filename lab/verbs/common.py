@@ -211,7 +211,7 @@ def builds_end_with_us() -> Iterator[None]:
 def one_guest(wanted: Wanted) -> Iterator[tuple[Factory, Ready]]:
     """Everything for one cell, built where it is missing (said on stderr)."""
     from lab import arch
-    from lab.factory import open_factory
+    from lab.factory import Workshop, open_factory
 
     library = open_library()
     topology = library.topology(wanted.topology)
@@ -220,7 +220,7 @@ def one_guest(wanted: Wanted) -> Iterator[tuple[Factory, Ready]]:
         raise UsageError(f"{topology.name}/{kernel.name}: {why}")
     with (
         builds_end_with_us(),
-        open_factory(open_cache(), uri=wanted.connect, sources=library.scenario_sources) as factory,
+        open_factory(Workshop(cache=open_cache(), sources=library.scenario_sources), uri=wanted.connect) as factory,
     ):
         yield factory, factory.ready(topology, kernel, tell_on_stderr())
 
