@@ -142,9 +142,31 @@ def _prepared(
         **describe(plan, chosen),
         "asked": request.words(),
         "repeat": request.repeat,
-        "tests": {arch: test_keys(arch, plan.sources, selections) for arch in plan.arches},
+        "tests": _tests(plan, selections),
     }
     return repeated(plan, request.repeat), chosen, metadata
+
+
+def open_plan(
+    plan: Plan,
+    cases: Mapping[str, tuple[Case, ...]],
+    output: Path | None,
+    *,
+    kernels: Mapping[str, BuiltKernel] | None = None,
+    told: Mapping[str, object] | None = None,
+) -> OpenRun:
+    """Make the directory of a run that is no campaign of the library's: one that cannot be resumed.
+
+    `told` is what its metadata.json has besides.
+    """
+    metadata = {**describe(plan, cases), "repeat": 1, "tests": _tests(plan, cases), **(told or {})}
+    run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
+    return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=cases, kernels=kernels or {})
+
+
+def _tests(plan: Plan, names: Iterable[str]) -> dict[str, dict[str, str] | None]:
+    """Architecture -> of each scenario the key of its program."""
+    return {arch: test_keys(arch, plan.sources, names) for arch in plan.arches}
 
 
 def test_keys(arch: str, sources: Sequence[Path], names: Iterable[str]) -> dict[str, str] | None:

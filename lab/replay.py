@@ -10,10 +10,9 @@ from pathlib import Path
 from lab import campaign, kernel
 from lab.arch import ARCHES
 from lab.cache import Cache
-from lab.campaign import RESULTS, OpenRun
+from lab.campaign import OpenRun
 from lab.compare import Summary
 from lab.errors import UsageError
-from lab.evidence import RunDir
 from lab.factory import Workshop
 from lab.kernel import BuiltKernel
 from lab.library import Library
@@ -93,14 +92,8 @@ def open_replay(again: Again, cache: Cache, packing: Packing, output: Path | Non
         if gone := [name for name in names if name not in known]:
             raise UsageError(f"{scenario} has no case {', '.join(gone)} any more")
         chosen[scenario] = tuple(known[name] for name in names)
-    metadata = {**campaign.describe(planned, chosen), "repeat": 1, "replay": again.spot.name}
-    return OpenRun(
-        plan=planned,
-        run_dir=RunDir.create(RESULTS, "replay", metadata, output=output),
-        metadata=metadata,
-        cases=chosen,
-        kernels=again.kernels,
-    )
+    planned = replace(planned, spec=planned.spec.model_copy(update={"name": "replay"}))
+    return campaign.open_plan(planned, chosen, output, kernels=again.kernels, told={"replay": again.spot.name})
 
 
 def compared(then: Sequence[Record], now: Summary) -> tuple[list[str], bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import patch
@@ -124,6 +124,11 @@ def _applies(candidate: Patch, pristine: patch.Lookup) -> bool:
     return True
 
 
+def from_text(name: str, data: bytes) -> Patch:
+    """A patch from its text; InputError, with its line, when it is malformed."""
+    return Patch(name=name, path=Path(name), sha256=hashlib.sha256(data).hexdigest(), changes=patch.parse(data, name))
+
+
 def _read(path: Path) -> Patch:
     try:
         if not path.is_file():
@@ -134,8 +139,7 @@ def _read(path: Path) -> Patch:
             raise InputError(path, None, None, f"expected a patch of at most {MAX_PATCH >> 20} MiB")
     except OSError as error:
         raise InputError(path, None, None, f"cannot read the patch: {error.strerror}") from error
-    digest = hashlib.sha256(data).hexdigest()
-    return Patch(name=path.name, path=path, sha256=digest, changes=patch.parse(data, str(path)))
+    return replace(from_text(str(path), data), name=path.name)
 
 
 def changed_files(patches: Iterable[Patch], pristine: patch.Lookup) -> dict[str, patch.Content | None]:
