@@ -29,6 +29,8 @@ from lab.outcome import Cause, Outcome, Record
 from lab.recorded import Spot
 
 FIRST = "lab/first"
+SHELL = "pagelab.shell"
+"""The kernel argument that asks for a shell instead of the test."""
 BOOT_S = 60.0
 """What a guest may take to be ready, beside its test."""
 KERNEL_COMPLAINS = "Kernel panic|Oops|BUG:|WARNING:|UBSAN:|Internal error|Unable to handle|lockup|stall|out of memory"
@@ -47,14 +49,14 @@ class Trial:
 def first(test: Trial) -> bytes:
     """The guest's first process: starts init, and beside it what waits until all is ready and runs the test."""
     return f"""#!/bin/sh
-# The first process of a bundle's guest. `pagelab.shell` among the kernel's arguments gives a shell instead.
+# The first process of a bundle's guest. `{SHELL}` among the kernel's arguments gives a shell instead.
 export PATH=/bin:/sbin HOME=/root
 {{
 	until {{ grep -q ^uptime= /run/facts; }} 2> /dev/null; do usleep 100000; done
 	usleep 300000
 	read -r arguments < /proc/cmdline
 	case " $arguments " in
-	*" pagelab.shell "*) cd /tmp && sh -il < /dev/console > /dev/console 2>&1 ;;
+	*" {SHELL} "*) cd /tmp && sh -il < /dev/console > /dev/console 2>&1 ;;
 	*) ( {test.command or "true"} ); echo "pagelab: exit status $?" ;;
 	esac
 	reboot -f

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,15 +17,17 @@ from rich.console import Console
 from lab import __version__, evidence, guestbuild, kernel, proc, resume
 from lab.arch import ARCHES
 from lab.cache import Cache
+from lab.cellwork import Screen
 from lab.errors import LabError, UsageError
 from lab.evidence import RunDir
-from lab.factory import Workshop, open_factory
+from lab.factory import Factory, Workshop, open_factory
 from lab.host import available_memory
+from lab.keeper import Keeper, Kept
 from lab.kernel import BuiltKernel
 from lab.library import Library
 from lab.outcome import Case, Run
 from lab.outlook import Packing, here, look
-from lab.plan import Filters, Plan, is_path, repeated, resolve_cases
+from lab.plan import Build, Filters, Plan, is_path, repeated, resolve_cases
 from lab.runner import Runner
 from lab.screen import screen
 from lab.vm import Hypervisor
@@ -201,25 +203,60 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def execute(opened: OpenRun, cache: Cache, *, console: Console, packing: Packing, uri: str | None) -> None:
-    """Run all cells; what happened is in the run's directory afterwards, also when this is interrupted."""
+Afterwards = Callable[[Factory, Kept], None]
+"""What is done with the guest that was kept, while it is there."""
+
+
+def execute(
+    opened: OpenRun,
+    cache: Cache,
+    *,
+    console: Console,
+    packing: Packing,
+    uri: str | None,
+    afterwards: Afterwards | None = None,
+) -> None:
+    """Run all cells; what happened is in the run's directory afterwards, also when this is interrupted.
+
+    With `afterwards` the guest in which an expectation is not met first is kept for it; nobody is called without one.
+    """
+    keeper = Keeper() if afterwards else None
     if not opened.plan.cells:
         return
     plan, expected = look(opened.plan, packing, cache)
     workshop = Workshop(cache=cache, sources=plan.sources, kernels=opened.kernels)
-    with open_factory(workshop, uri=uri) as factory, screen(console, plan.cells) as shown:
-        Runner(
-            plan=plan,
-            shop=factory,
-            run_dir=opened.run_dir,
-            metadata=_with_host(opened, factory.hypervisor),
-            cases=opened.cases,
-            builds=dict(opened.metadata.get("builds", {})),
-            kept=opened.kept,
-            screen=shown,
-            packing=packing,
-            to_build=expected.build_s.keys(),
-        ).run()
+    with open_factory(workshop, uri=uri) as factory:
+        with screen(console, plan.cells) as shown:
+            _runner(opened, plan, factory, shown, packing, expected.build_s.keys(), keeper).run()
+        if afterwards and keeper and keeper.kept:
+            try:
+                afterwards(factory, keeper.kept)
+            finally:
+                keeper.kept.guest.close()
+
+
+def _runner(
+    opened: OpenRun,
+    plan: Plan,
+    factory: Factory,
+    shown: Screen,
+    packing: Packing,
+    to_build: Collection[Build],
+    keeper: Keeper | None,
+) -> Runner:
+    return Runner(
+        plan=plan,
+        shop=factory,
+        run_dir=opened.run_dir,
+        metadata=_with_host(opened, factory.hypervisor),
+        cases=opened.cases,
+        builds=dict(opened.metadata.get("builds", {})),
+        kept=opened.kept,
+        screen=shown,
+        packing=packing,
+        to_build=to_build,
+        keeper=keeper,
+    )
 
 
 def _with_host(opened: OpenRun, hypervisor: Hypervisor) -> dict[str, Any]:

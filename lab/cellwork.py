@@ -53,6 +53,7 @@ class GuestLike(Protocol):
     def facts(self) -> str: ...
     def push(self, programs: Mapping[str, Path]) -> None: ...
     def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended: ...
+    def watch(self) -> End | None: ...
     def describe(self) -> Description: ...
     def save(self) -> SnapshotLike: ...
     def usage(self) -> Usage | None: ...
@@ -87,6 +88,12 @@ class BuiltCell(Protocol):
     def verify(self, facts: str) -> tuple[Mismatch, ...]: ...
 
 
+class Keep(Protocol):
+    """Who may want a guest for itself; `lab.keeper.Keeper` is the real one."""
+
+    def takes(self, cell: Cell, guest: GuestLike, run: Run, declared: Sequence[Case]) -> bool: ...
+
+
 class Screen(Protocol):
     """Where progress goes. Called from any thread."""
 
@@ -112,6 +119,7 @@ class CellWork:
     stopping: threading.Event
     kept: Sequence[Run] = ()
     """What a lab that was killed has left: it counts, and is not run again."""
+    keeper: Keep | None = None
     guest: GuestLike | None = None
     snapshot: SnapshotLike | None = None
     no_save: str = ""
@@ -178,7 +186,9 @@ class CellWork:
             if self.snapshot and self.fresh and not last:
                 self.snapshot.prepare()
             run = self._run(self.guest, selection.scenario, asked, attempt, explicit=explicit)
-            if self.fresh or not _reusable(run):
+            if self.keeper and self.keeper.takes(self.cell, self.guest, run, self.cases[selection.scenario]):
+                self._leave_guest()
+            elif self.fresh or not _reusable(run):
                 self._drop_guest()
             asked, explicit = not_reached(run, asked), True
             if not asked:
@@ -345,11 +355,15 @@ class CellWork:
         return None if read is None else {**read, books.PAGE: machine.page_size >> 10, books.CPUS: machine.vcpus}
 
     def _drop_guest(self) -> None:
-        if self.guest is not None:
-            if usage := self.guest.usage():
-                self.evidence.usage(usage)
-            self.guest.close()
-            self.guest = None
+        if guest := self._leave_guest():
+            guest.close()
+
+    def _leave_guest(self) -> GuestLike | None:
+        """Have no guest any more, and write down what it took."""
+        guest, self.guest = self.guest, None
+        if guest and (usage := guest.usage()):
+            self.evidence.usage(usage)
+        return guest
 
     def _drop_snapshot(self) -> None:
         if self.snapshot is not None:

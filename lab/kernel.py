@@ -64,6 +64,8 @@ class BuiltKernel:
     """The raw .notes section of vmlinux, which a guest shows as /sys/kernel/notes."""
     system_map: Path
     log: Path
+    vmlinux: Path | None = None
+    """With debug information; kept where the configuration asks for that."""
     key: str
     build_id: str
     release: str
@@ -102,7 +104,7 @@ class BuiltKernel:
 
 PARALLEL = 0.85
 """How much of all CPUs a build keeps busy: configuration and linking are one process."""
-_PATHS = ("image", "config", "notes", "system_map", "log")
+_PATHS = ("image", "config", "notes", "system_map", "log", "vmlinux")
 _FACTS = tuple(name for name in BuiltKernel.__dataclass_fields__ if name not in _PATHS)
 
 
@@ -259,6 +261,7 @@ def _files(entry: Path) -> dict[str, Any]:
         "notes": entry / "notes",
         "system_map": entry / "System.map",
         "log": entry / "build.log",
+        "vmlinux": entry / "vmlinux" if (entry / "vmlinux").is_file() else None,
     }
 
 
@@ -473,6 +476,8 @@ class _Build:
             "System.map": directory / "System.map",
             "build.log": log,
         }
+        if "CONFIG_DEBUG_INFO=y\n" in (directory / ".config").read_text():
+            products["vmlinux"] = directory / "vmlinux"
         for name, origin in products.items():
             if not origin.is_file():
                 raise InfraError(f"make {recipe.arch.image_target} succeeded without making {origin}")

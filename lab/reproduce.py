@@ -15,9 +15,17 @@ CONSOLES = {
     "sclplm": ("-chardev", "stdio,id=console", "-device", "sclplmconsole,chardev=console"),
 }
 """What QEMU calls libvirt's consoles, with the terminal behind them."""
+INTERACTIVE = {
+    "serial": ("-serial", "mon:stdio"),
+    "sclplm": (
+        *("-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "chardev=console"),
+        *("-device", "sclplmconsole,chardev=console"),
+    ),
+}
+"""The same where Ctrl-C is the guest's; Ctrl-A X ends it."""
 
 
-def qemu_command(machine: Machine, *arguments: str) -> tuple[str, ...]:
+def qemu_command(machine: Machine, *arguments: str, interactive: bool = False) -> tuple[str, ...]:
     """The emulator's arguments: the same machine, kernel, initrd and kernel arguments; console on stdout.
 
     `arguments` are further ones for the kernel.
@@ -36,7 +44,7 @@ def qemu_command(machine: Machine, *arguments: str) -> tuple[str, ...]:
             "-display",
             "none",
             "-no-reboot",
-            *CONSOLES[topology.record.console_target],
+            *(INTERACTIVE if interactive else CONSOLES)[topology.record.console_target],
         ),
         *("-kernel", str(machine.image), "-initrd", str(machine.initrd)),
         *("-append", " ".join((*command_line(topology), *arguments))),

@@ -58,3 +58,43 @@ def shell(wanted: Wanted) -> int:
 
     with one_guest(wanted) as (factory, ready):
         return oneshot.shell(factory, ready)
+
+
+@click.command("console")
+@on_guest
+def console_(wanted: Wanted) -> int:
+    """A guest whose console is your terminal, from the kernel's first word, with a shell on it; Ctrl-A X ends it.
+
+    It runs in plain QEMU, without libvirt and SSH: what hangs them does not hang this. The scenarios' programs are in
+    /lab.
+
+    \b
+    lab console -t arm64-64k-2node -k expand-fault
+    """
+    from lab import debug
+
+    with one_guest(wanted) as (factory, ready):
+        return debug.console(factory, ready)
+
+
+@click.command("gdb")
+@on_guest
+@click.option("--run", "beside", default="", metavar="CMD", help="A shell command for the guest, while gdb has it.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- GDB ARGS...]")
+def gdb_(wanted: Wanted, beside: str, arguments: Sequence[str]) -> int:
+    """gdb on the kernel of a fresh guest, which stands still while gdb has it.
+
+    Functions and variables have their names, from System.map. For types, lines and local variables build the kernel
+    with debug information: a FILE.config with CONFIG_DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT=y keeps its vmlinux.
+
+    The scenarios' programs are in /lab; what --run names begins when gdb lets the guest go on.
+
+    \b
+    lab gdb -t x86_64-4k -k baseline
+    lab gdb -t arm64-64k -k baseline --run '/lab/expand a01_grow_touch' -- -ex 'hbreak shmem_fault' -ex continue -ex bt
+    lab gdb -t x86_64-4k -k baseline --config ./debug-info.config
+    """
+    from lab import debug
+
+    with one_guest(wanted) as (factory, ready):
+        return debug.gdb(factory, ready, arguments, beside=beside)

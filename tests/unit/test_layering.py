@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     # vocabulary: records, parsers, errors; no outside thing is touched
     "environ errors outcome progress data arch model deadline kconfig ktap oops books untrusted patch elf hmat buildlog"
-    " cpio console",
+    " symbols cpio console",
     # translators: what was written or found -> what it means
     "load settings library capture shrink mailbox plan schedule domain verify judge compare report reproduce"
     " resume versus recorded",
@@ -26,7 +26,7 @@ LAYERS = (
     "proc cache keys reaper accel vm ssh guest evidence host"
     " debian source series worktree toolchain kernel guestbuild rootfs history",
     # stages: a campaign from its plan to its evidence
-    "screen outlook factory cellwork runner campaign oneshot listing replay bundle attempt bisection",
+    "screen outlook factory cellwork runner campaign oneshot listing replay bundle attempt bisection debug keeper",
     # the command line: every verb imports what it needs when it runs
     "verbs",
     "cli __main__",
