@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,10 +174,18 @@ def ask(factory: Factory, kept: Kept) -> None:
     }
     while True:
         print(f"lab: {', '.join(deeds)} or end? ", end="", file=sys.stderr, flush=True)
-        word = sys.stdin.readline()
-        if not word or word.strip() == "end":
+        word = typed_line()
+        if word is None or word == "end":
             return
         try:
-            deeds.get(word.strip(), lambda: None)()
+            deeds.get(word, lambda: None)()
         except LabError as error:
             say_error(error)
+
+
+def typed_line() -> str | None:
+    """The next line of stdin and not a byte more, since what follows is the shell's; None at its end."""
+    said = bytearray()
+    while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
+        said += byte
+    return said.decode("utf-8", "replace").strip() if said or byte else None

@@ -92,7 +92,7 @@ def try_(
 
     \b
     lab try my.patch --tree ~/linux
-    lab try v6.12..my-branch --tree ~/linux --on 'arm64-*' --test 'expand.*'
+    lab try v6.12..my-branch --tree ~/linux --on 'arm64-64k*' --test 'expand.*'
     lab try my.patch --tree ~/linux --with ./mytest.c
     lab try series/ --tree ~/linux --each -- sh -c 'grep -q thing /proc/vmstat'
     """
