@@ -138,7 +138,7 @@ def command_file(wish: Wish, cache: Cache) -> tuple[Path, ...]:
 
 def check(change: Change) -> None:
     """That every patch is one and applies to the tree, before anything is built."""
-    found = [series.from_text(f"{each.name}.patch", each.data) for each in change.patches]
+    found = [series.from_text(name, each.data, name) for each in change.patches for name in [f"{each.name}.patch"]]
     series.changed_files(found, source.peek(change.base))
 
 

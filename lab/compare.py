@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from lab.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
 
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
+
+Place = tuple[str, str]
+"""Topology and kernel."""
 
 _SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3, Outcome.CRASH: 4}
 """How bad a verdict is; SKIP, FLAKY and BROKEN are none."""
@@ -55,15 +59,18 @@ class Summary:
 
     evidence: Evidence
     records: tuple[Record, ...]
-    deltas: tuple[CaseDelta, ...]
+    changed: tuple[CaseDelta, ...]
+    """The deltas that are not `same`, of which there are very many."""
     proofs: tuple[Proof, ...]
     exit_code: int
     sentence: str
     """The exit code in words."""
-    by_cell: Mapping[tuple[str, str], tuple[Record, ...]]
+    by_cell: Mapping[Place, tuple[Record, ...]]
     """(topology, kernel) -> that cell's records, its repeats taken together."""
-    repeats: Mapping[tuple[str, str], tuple[CellResult, ...]]
+    repeats: Mapping[Place, tuple[CellResult, ...]]
     """(topology, kernel) -> its guests, one for each repeat."""
+    odd: tuple[Record, ...]
+    """The records that do not say that an expectation was met: the few that most of a report is about."""
 
     @property
     def topologies(self) -> tuple[str, ...]:
@@ -76,39 +83,45 @@ class Summary:
     @property
     def no_power(self) -> tuple[Record, ...]:
         """Cases that had to fail and passed: they cannot tell the kernels apart."""
-        return tuple(record for record in self.records if _no_power(record))
+        return tuple(record for record in self.odd if _no_power(record))
 
     @property
     def not_met(self) -> tuple[Record, ...]:
         """Unmet expectations that are findings about a kernel, those without power apart."""
-        return tuple(record for record in self.records if _is_finding(record) and not _no_power(record))
+        return tuple(record for record in self.odd if _is_finding(record) and not _no_power(record))
 
     @property
     def broken(self) -> tuple[Record, ...]:
-        return tuple(record for record in self.records if record.outcome is Outcome.BROKEN)
+        return tuple(record for record in self.odd if record.outcome is Outcome.BROKEN)
 
     @property
     def flaky(self) -> tuple[Record, ...]:
-        return tuple(record for record in self.records if record.outcome is Outcome.FLAKY)
+        return tuple(record for record in self.odd if record.outcome is Outcome.FLAKY)
 
     @property
     def leaks(self) -> tuple[Record, ...]:
-        return tuple(record for record in self.records if record.outcome is Outcome.LEAK)
+        return tuple(record for record in self.odd if record.outcome is Outcome.LEAK)
 
     @property
     def skipped(self) -> tuple[Record, ...]:
-        return tuple(record for record in self.records if record.outcome is Outcome.SKIP)
+        return tuple(record for record in self.odd if record.outcome is Outcome.SKIP)
 
     @property
     def skipped_everywhere(self) -> tuple[str, ...]:
         """Labels of cases that every cell skipped."""
-        outcomes: dict[str, set[Outcome]] = {}
+        left = {(record.scenario, record.case): record.label for record in self.skipped}
         for record in self.records:
-            outcomes.setdefault(record.label, set()).add(record.outcome)
-        return tuple(label for label, seen in outcomes.items() if seen == {Outcome.SKIP})
+            if record.outcome is not Outcome.SKIP and left.pop((record.scenario, record.case), "") and not left:
+                break
+        return tuple(left.values())
+
+    @property
+    def deltas(self) -> tuple[CaseDelta, ...]:
+        """Of every case; computed anew each time."""
+        return tuple(deltas(self.records, self.kernels))
 
     def delta(self, kind: Delta) -> tuple[CaseDelta, ...]:
-        return tuple(delta for delta in self.deltas if delta.delta is kind)
+        return tuple(delta for delta in (self.deltas if kind is Delta.SAME else self.changed) if delta.delta is kind)
 
     def of_cell(self, topology: str, kernel: str) -> tuple[Record, ...]:
         return self.by_cell.get((topology, kernel), ())
@@ -132,38 +145,70 @@ class Summary:
 
 def conclude(evidence: Evidence) -> Summary:
     """Judge every cell and compare the kernels. The one way from evidence to anything that is shown."""
-    cases = declared_cases(evidence.metadata)
-    repeats = places(evidence.cells)
-    by_cell = {place: _judged(cells, cases, provides(evidence.metadata, place[1])) for place, cells in repeats.items()}
-    records = tuple(record for judged in by_cell.values() for record in judged)
+    return conclude_cells(evidence.metadata, evidence.cells, evidence.source)
+
+
+def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], source: str = "") -> Summary:
+    """The same, of cells as they come: once a cell is judged, what its guest said is let go.
+
+    What matters of it is in the records' excerpts; all of it, of ten thousand cells, would fill the memory. So the
+    summary's own evidence is for reports, and for nobody who reads what guests said.
+    """
+    cases = declared_cases(metadata)
+    told: dict[Place, list[tuple[Record, ...]]] = {}
+    judged: list[CellResult] = []
+    for cell in cells:
+        records = judge_cell(cell, cases, provides(metadata, cell.kernel))
+        told.setdefault((cell.topology, cell.kernel), []).append(records)
+        judged.append(_quiet(cell))
+    guests = places(judged)
+    by_cell = {place: _agreed(guests[place], repeats) for place, repeats in told.items()}
+    return _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
+
+
+def _agreed(guests: Sequence[CellResult], repeats: Sequence[tuple[Record, ...]]) -> tuple[Record, ...]:
+    """The records of a cell from those of its guests, one for each repeat."""
+    if len(repeats) == 1:
+        return repeats[0]
+    lost = [
+        number for number, guest in enumerate(guests, start=1) if guest.status is not CellStatus.OK and not guest.runs
+    ]
+    return agree(repeats, lost)
+
+
+def _quiet(cell: CellResult) -> CellResult:
+    """A cell without what its guest said while it ran programs; the end of a console that is not OK stays."""
+    return replace(cell, runs=tuple(replace(run, ktap="", stderr="", console="") for run in cell.runs))
+
+
+def _summary(
+    evidence: Evidence,
+    by_cell: Mapping[Place, tuple[Record, ...]],
+    guests: Mapping[Place, tuple[CellResult, ...]],
+) -> Summary:
+    records = tuple(chain.from_iterable(by_cell.values()))
     proofs = prove(evidence.metadata)
     exit_code, sentence = verdict(records, evidence.cells, proofs)
     order = tuple(dict.fromkeys(cell.kernel for cell in evidence.cells))
     return Summary(
         evidence=evidence,
         records=records,
-        deltas=deltas(records, order),
+        changed=tuple(delta for delta in deltas(records, order) if delta.delta is not Delta.SAME),
         proofs=proofs,
         exit_code=exit_code,
         sentence=sentence,
         by_cell=by_cell,
-        repeats=repeats,
+        repeats=guests,
+        odd=tuple(record for record in records if record.met is not True),
     )
 
 
-def places(cells: Iterable[CellResult]) -> dict[tuple[str, str], tuple[CellResult, ...]]:
+def places(cells: Iterable[CellResult]) -> dict[Place, tuple[CellResult, ...]]:
     """(topology, kernel) -> the guests of that cell, one for each repeat."""
-    found: dict[tuple[str, str], list[CellResult]] = {}
+    found: dict[Place, list[CellResult]] = {}
     for cell in cells:
         found.setdefault((cell.topology, cell.kernel), []).append(cell)
     return {place: tuple(same) for place, same in found.items()}
-
-
-def _judged(
-    cells: Sequence[CellResult], cases: Mapping[str, Sequence[Case]], provided: frozenset[str]
-) -> tuple[Record, ...]:
-    judged = [judge_cell(cell, cases, provided) for cell in cells]
-    return agree(judged) if len(judged) > 1 else judged[0]
 
 
 def declared_cases(metadata: Mapping[str, Any]) -> dict[str, tuple[Case, ...]]:
@@ -191,30 +236,36 @@ def provides(metadata: Mapping[str, Any], kernel: str) -> frozenset[str]:
 # Deltas.
 
 
-def deltas(records: Iterable[Record], kernels: Sequence[str]) -> tuple[CaseDelta, ...]:
+def deltas(records: Iterable[Record], kernels: Sequence[str]) -> Iterator[CaseDelta]:
     """Every case of every topology on the first of `kernels` against the same case on each other one."""
-    table: dict[tuple[str, str, str], dict[str, Outcome]] = {}
+    by_topology: dict[str, list[Record]] = {}
     for record in records:
-        table.setdefault((record.topology, record.scenario, record.case), {})[record.kernel] = record.outcome
-    if not kernels:
-        return ()
+        by_topology.setdefault(record.topology, []).append(record)
+    for topology, mine in by_topology.items():
+        yield from _deltas(topology, mine, kernels)
+
+
+def _deltas(topology: str, records: Iterable[Record], kernels: Sequence[str]) -> Iterator[CaseDelta]:
     baseline, *others = kernels
+    table: dict[tuple[str, str], dict[str, Outcome]] = {}
+    for record in records:
+        table.setdefault((record.scenario, record.case), {})[record.kernel] = record.outcome
     _fill_clean_consoles(table, kernels)
-    return tuple(
-        CaseDelta(
-            topology=topology,
-            scenario=scenario,
-            case=case,
-            baseline=baseline,
-            kernel=kernel,
-            before=seen.get(baseline),
-            after=seen.get(kernel),
-            delta=delta_of(seen.get(baseline), seen.get(kernel)),
-        )
-        for (topology, scenario, case), seen in table.items()
-        for kernel in others
-        if baseline in seen or kernel in seen
-    )
+    for (scenario, case), seen in table.items():
+        before = seen.get(baseline)
+        for kernel in others:
+            if before is None and kernel not in seen:
+                continue
+            yield CaseDelta(
+                topology=topology,
+                scenario=scenario,
+                case=case,
+                baseline=baseline,
+                kernel=kernel,
+                before=before,
+                after=seen.get(kernel),
+                delta=delta_of(before, seen.get(kernel)),
+            )
 
 
 def delta_of(before: Outcome | None, after: Outcome | None) -> Delta:
@@ -228,18 +279,13 @@ def delta_of(before: Outcome | None, after: Outcome | None) -> Delta:
     return Delta.REGRESSED if _SEVERITY[after] > _SEVERITY[before] else Delta.SAME
 
 
-def _fill_clean_consoles(table: dict[tuple[str, str, str], dict[str, Outcome]], kernels: Sequence[str]) -> None:
+def _fill_clean_consoles(table: dict[tuple[str, str], dict[str, Outcome]], kernels: Sequence[str]) -> None:
     """Consoles and leaks have a record only when something is wrong: beside a verdict their absence was a PASS."""
-    ran = {
-        (topology, scenario, kernel)
-        for (topology, scenario, _), seen in table.items()
-        for kernel, outcome in seen.items()
-        if outcome in _SEVERITY
-    }
-    for (topology, scenario, case), seen in table.items():
+    for (scenario, case), seen in table.items():
         if case in (CONSOLE, LEAK):
-            clean = (kernel for kernel in kernels if (topology, scenario, kernel) in ran)
-            seen |= {kernel: Outcome.PASS for kernel in clean if kernel not in seen}
+            others = [told for (same, _), told in table.items() if same == scenario]
+            ran = (kernel for kernel in kernels if any(told.get(kernel) in _SEVERITY for told in others))
+            seen |= {kernel: Outcome.PASS for kernel in ran if kernel not in seen}
 
 
 # The exit code.

@@ -26,18 +26,18 @@ import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
 from stat import S_ISREG
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lab import report
 from lab.cache import explain_os_error, write_atomic
-from lab.compare import Summary
+from lab.compare import Summary, conclude_cells
 from lab.console import Console
 from lab.errors import InfraError, InputError, UsageError
 from lab.outcome import Cause, CellResult, CellStatus, End, Evidence, Mismatch, Run, Usage
@@ -64,11 +64,20 @@ _NAME = TypeAdapter(Name)
 # Writing.
 
 
+@dataclass(slots=True)
+class _Tail:
+    """Where its writer left a journal: bytes and whole lines."""
+
+    size: int = 0
+    lines: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class CellDir:
     """One cell's directory. Safe to use from one thread per cell."""
 
     path: Path
+    _tail: _Tail = field(default_factory=_Tail, init=False, repr=False, compare=False)
 
     @property
     def console(self) -> Path:
@@ -155,7 +164,8 @@ class CellDir:
             _sealed(event.model_dump(mode="json", exclude={"seq", "crc"}), number)
             for number, event in enumerate((each for each in events if _stays(each, kept)), start=1)
         ]
-        write_atomic(self.path / JOURNAL, b"".join(lines))
+        write_atomic(self.path / JOURNAL, whole := b"".join(lines))
+        self._tail.size, self._tail.lines = len(whole), len(lines)
 
     def console_size(self) -> int:
         """How many bytes the console has so far: an offset for `run`."""
@@ -169,14 +179,25 @@ class CellDir:
         journal = self.path / JOURNAL
         try:
             with journal.open("ab+") as file:
-                file.seek(0)
-                before = file.read(MAX_JOURNAL)
-                torn = b"\n" if before and not before.endswith(b"\n") else b""
-                file.write(torn + _sealed(event, before.count(b"\n") + len(torn) + 1))
+                size, lines, torn = self._end(file)
+                line = torn + _sealed(event, lines + len(torn) + 1)
+                file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise explain_os_error(error, str(journal)) from error
+        self._tail.size, self._tail.lines = size + len(line), lines + line.count(b"\n")
+
+    def _end(self, file: BinaryIO) -> tuple[int, int, bytes]:
+        """How a journal ends: its bytes, its lines, and the newline that a torn last line needs.
+
+        It is read only where it is not as this writer left it: another lab wrote it, or a write failed half way.
+        """
+        if os.fstat(file.fileno()).st_size == self._tail.size:
+            return self._tail.size, self._tail.lines, b""
+        file.seek(0)
+        before = file.read(MAX_JOURNAL)
+        return len(before), before.count(b"\n"), b"\n" if before and not before.endswith(b"\n") else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,14 +446,8 @@ _EVENT: TypeAdapter[_Event] = TypeAdapter(Annotated[_Event, Field(discriminator=
 
 def load(directory: Path) -> Evidence:
     """Everything a run left, from its directory alone; InputError when that is no run's."""
-    metadata, cells, repeats = _metadata(directory / "metadata.json")
-    return Evidence(
-        metadata=metadata,
-        cells=tuple(
-            _cell(directory, cell.topology, cell.kernel, repeat) for cell in cells for repeat in range(1, repeats + 1)
-        ),
-        source=str(directory),
-    )
+    metadata, names = _metadata(directory / "metadata.json")
+    return Evidence(metadata=metadata, cells=tuple(_cell(directory, *name) for name in names), source=str(directory))
 
 
 def file_of(source: str, cell: CellResult, name: str) -> bytes:
@@ -440,8 +455,14 @@ def file_of(source: str, cell: CellResult, name: str) -> bytes:
     return _slice(Path(source) / cell_path(cell.topology, cell.kernel, cell.repeat) / _safe(name), 0, MAX_FILE)
 
 
-def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...], int]:
-    """metadata.json as it is, and of what is in it: the cells, and how often each was to run."""
+def conclude(directory: Path) -> Summary:
+    """What everything that a run left comes to; with the memory for one cell's evidence at a time."""
+    metadata, names = _metadata(directory / "metadata.json")
+    return conclude_cells(metadata, (_cell(directory, *name) for name in names), str(directory))
+
+
+def _metadata(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
+    """metadata.json as it is, and topology, kernel and repeat of every guest that was to run."""
     try:
         data = _regular(path, 0, MAX_METADATA + 1)
         if len(data) > MAX_METADATA:
@@ -459,7 +480,8 @@ def _metadata(path: Path) -> tuple[dict[str, Any], tuple[_CellName, ...], int]:
     except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number of thousands of digits
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise InputError(path, line, None, "expected JSON") from None
-    return raw, checked.cells, checked.repeat
+    repeats = range(1, checked.repeat + 1)
+    return raw, [(cell.topology, cell.kernel, repeat) for cell in checked.cells for repeat in repeats]
 
 
 def _cell(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:

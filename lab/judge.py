@@ -25,8 +25,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from lab import books, ktap, oops
 from lab.ktap import Flaw
@@ -53,7 +54,9 @@ class _Finding:
     cause: Cause
     reason: str
     evidence: tuple[str, ...] = ()
-    duration_s: float | None = None
+
+
+_PASSED = _Finding(outcome=Outcome.PASS, cause=Cause.PASSED, reason="ok")
 
 
 def judge_cell(cell: CellResult, cases: Mapping[str, Sequence[Case]], provides: frozenset[str]) -> tuple[Record, ...]:
@@ -71,18 +74,18 @@ def judge_cell(cell: CellResult, cases: Mapping[str, Sequence[Case]], provides: 
         told: list[Record] = []
         for run in mine:
             told += judge_run(cell.topology, cell.kernel, run, declared, provides)
-        records += told
+        records += told if len(mine) < 2 else settle(told)
         lost = {case.name for case in declared} - {record.case for record in told}
-        records += _never_ran(cell, [case for case in declared if mine and case.name in lost], provides)
-    return settle(records)
+        records += _never_ran(cell, [case for case in declared if mine and case.name in lost], provides) if lost else []
+    return tuple(records)
 
 
 def judge_run(
     topology: str, kernel: str, run: Run, declared: Sequence[Case], provides: frozenset[str]
 ) -> tuple[Record, ...]:
     """Records of one execution: one per case that was asked for, then what else there is to say about the run."""
-    asked = [case for case in declared if not run.cases or case.name in run.cases]
-    judged = _Judgement(run, asked).findings()
+    asked = [case for case in declared if case.name in run.cases] if run.cases else declared
+    judgement = _Judgement(run, asked)
     expected = {case.name: case.expected(provides) for case in asked}
     return tuple(
         _record(
@@ -93,8 +96,9 @@ def judge_run(
             case=name,
             expected=expected.get(name, Expected.PASS),
             attempt=run.attempt,
+            duration_s=judgement.duration_s.get(name),
         )
-        for name, found in judged.items()
+        for name, found in judgement.findings().items()
     )
 
 
@@ -117,12 +121,15 @@ def _decisive(attempts: Sequence[Record]) -> Record:
     return (bad or told[-1:] or reached or attempts)[0]
 
 
-def agree(repeats: Sequence[Sequence[Record]]) -> tuple[Record, ...]:
+def agree(repeats: Sequence[Sequence[Record]], lost: Collection[int] = ()) -> tuple[Record, ...]:
     """One record per case of a cell that was run several times: FLAKY where its repeats do not agree.
 
     What the lab failed to find out in one repeat (BROKEN) is no disagreement: it stays BROKEN, unless the other repeats
-    agree on a verdict that is not met.
+    agree on a verdict that is not met. `lost` are the numbers of the repeats whose guest never came to run anything.
+    Their guests' states say so, and the run's exit code; of the cases the others tell, where there are any.
     """
+    known = [() if number in lost else records for number, records in enumerate(repeats, start=1)]
+    repeats = known if any(known) else repeats
     tables = [{(record.scenario, record.case): record for record in records} for records in repeats]
     scenarios = {name: place for place, name in enumerate(dict.fromkeys(name for table in tables for name, _ in table))}
     labels = dict.fromkeys(label for table in tables for label in table)
@@ -213,10 +220,16 @@ def cell_evidence(cell: CellResult) -> tuple[str, ...]:
 
 
 def _record(
-    found: _Finding, *, topology: str, kernel: str, scenario: str, case: str, expected: Expected, attempt: int
+    found: _Finding,
+    *,
+    topology: str,
+    kernel: str,
+    scenario: str,
+    case: str,
+    expected: Expected,
+    attempt: int,
+    duration_s: float | None = None,
 ) -> Record:
-    reason = one_line(found.reason, 400)
-    evidence = [line for line in found.evidence if line.strip() and line.strip() != reason]
     return Record(
         topology=topology,
         kernel=kernel,
@@ -225,11 +238,25 @@ def _record(
         outcome=found.outcome,
         expected=expected,
         met=met(found.outcome, expected),
-        duration_s=found.duration_s,
+        duration_s=duration_s,
         attempt=attempt,
         cause=found.cause,
-        excerpt=excerpt([reason, *evidence], max_lines=MAX_EXCERPT_LINES),
+        excerpt=_excerpt(found.reason, found.evidence),
     )
+
+
+@lru_cache(maxsize=1 << 10)
+def _excerpt(reason: str, evidence: tuple[str, ...]) -> str:
+    """A record's excerpt. Most cases of a campaign have the same few: they share them."""
+    reason = one_line(reason, 400)
+    said = [line for line in evidence if line.strip() and line.strip() != reason]
+    return excerpt([reason, *said], max_lines=MAX_EXCERPT_LINES)
+
+
+@lru_cache(maxsize=1 << 14)
+def _seconds(milliseconds: float) -> float:
+    """Cached because the same short times come again and again: they share one number."""
+    return milliseconds / 1000
 
 
 _ENDS = {
@@ -277,6 +304,8 @@ class _Judgement:
         """Reports that a case carries the blame for."""
         self.blamed = False
         """A case carries the blame for the kernel's death."""
+        self.duration_s: dict[str, float] = {}
+        """Of the cases that say how long they took, once they are judged."""
 
     def findings(self) -> dict[str, _Finding]:
         """Declared cases in their order, then undeclared ones, then RUN and CONSOLE where there is need."""
@@ -290,10 +319,15 @@ class _Judgement:
         missing = [name for name in self.declared if name not in results]
         self._missing(missing)
         told = {name: self._told(results[name]) for name in self.declared if name in results}
+        self._times({name: results[name][0] for name in told if len(results[name]) == 1})
         ordered = {name: told.get(name) or self.found.pop(name) for name in self.declared}
         ordered |= self._undeclared({name: results[name] for name in results if name not in ordered})
         ordered |= self.found | self._contradictions(missing) | self._console() | self._leak(ordered)
         return ordered
+
+    def _times(self, results: Mapping[str, ktap.Result]) -> None:
+        told = ((name, result.duration_ms) for name, result in results.items())
+        self.duration_s = {name: _seconds(duration) for name, duration in told if duration is not None}
 
     def _all_broken(self, cause: Cause, reason: str) -> dict[str, _Finding]:
         return {name: _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason) for name in self.declared}
@@ -303,6 +337,8 @@ class _Judgement:
     def _told(self, results: Sequence[ktap.Result]) -> _Finding:
         """The verdict of a case from its result line."""
         first = results[0]
+        if first.ok and not first.directive and not first.diagnostics and len(results) == 1:
+            return _PASSED
         if len(results) > 1:
             said = ", then ".join(_as_said(result) for result in results[:4])
             why = f"{len(results)} result lines for one case: {said}"
@@ -313,8 +349,7 @@ class _Judgement:
             cause = self._killer(reason)
         if outcome in (Outcome.CRASH, Outcome.HANG):
             evidence = (*evidence, *_reports(self._beside(cause)))
-        duration = None if first.duration_ms is None else first.duration_ms / 1000
-        return _Finding(outcome=outcome, cause=cause, reason=reason, evidence=evidence, duration_s=duration)
+        return _Finding(outcome=outcome, cause=cause, reason=reason, evidence=evidence)
 
     def _killer(self, reason: str) -> Cause:
         """What a deadly signal came from: the kernel's own fault, the OOM killer, or somebody who sent it."""
@@ -545,7 +580,11 @@ def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:
 
 
 def _told(report: oops.Finding) -> tuple[str, ...]:
-    """One report. Its stack is told by functions: the lab keeps no vmlinux that could tell their lines."""
+    """One report, and first its stack by the functions that the guest's kernel names.
+
+    Their lines in the source would take debug information, with which no kernel here is built; System.map knows no more
+    than the guest did, which has all of its symbols (KALLSYMS).
+    """
     shown = report.stack if report.kind not in _OOM_KILLS else ()  # always the same way into the OOM killer
-    stack = (f"  stack: {' < '.join(shown)} (not decoded: no vmlinux)",) if len(shown) > 1 else ()
+    stack = (f"  stack: {' < '.join(shown)}",) if len(shown) > 1 else ()
     return (f"console, {report.kind}:", *stack, *(f"  {line}" for line in report.lines))

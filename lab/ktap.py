@@ -42,6 +42,12 @@ _BAIL_OUT = re.compile(r"Bail out!\s*(.*)", re.IGNORECASE)
 _SUBTEST = re.compile(r"# Subtest:? ?(.*)")
 _NESTED = re.compile(r"( {1,8}|\t|# )(?:K?TAP version \d{1,9}\s*|# Subtest:? ?.*)")
 _DURATION = re.compile(r"#\s*duration_ms=(\d{1,12}(?:\.\d{1,6})?)\s*")
+# The stream of a program of the lab that came to its end, as almost all are: see `_calm`.
+_CALM_HEAD = re.compile(r"KTAP version 1\n1\.\.(\d{1,5})\n")
+_CALM_RESULT = re.compile(
+    r"((?:#[^\n]{0,4000}\n){0,30})(ok|not ok) (\d{1,5}) ([A-Za-z_][A-Za-z0-9_.]{0,99})"
+    r"(?: # (SKIP|TODO|XFAIL|TIMEOUT|ERROR|CRASH|LEAK)(?: ([^\n]{0,3000}))?)?\n"
+)
 
 
 class Flaw(StrEnum):
@@ -137,6 +143,56 @@ class Document:
 
 def parse(text: str) -> Document:
     """A stream that is all there. Never raises; what is kept is bounded whatever comes in."""
+    return _calm(text) or _parse(text)
+
+
+def _calm(text: str) -> Document | None:
+    """The same document as `_parse` gives, in a third of the time, of a stream with nothing odd in it; else None.
+
+    Nothing odd: a version, a plan, as many results as planned, numbered in order, nothing nested, nothing after them.
+    """
+    head = _CALM_HEAD.match(text)
+    if not head or text.count("TAP version") > 1 or "Subtest" in text or "\ufffd" in text:
+        return None
+    if not text.replace("\n", "").isprintable():
+        return None
+    results: list[Result] = []
+    line, at = 2, head.end()
+    while found := _CALM_RESULT.match(text, at):
+        said, status, number, name, directive, reason = found.groups()
+        at = found.end()
+        line += said.count("\n") + 1
+        if int(number) != len(results) + 1:
+            return None
+        diagnostics, duration = _calm_talk(said) if said else ((), None)
+        results.append(
+            Result(
+                line=line,
+                ok=status == "ok",
+                number=int(number),
+                name=name,
+                directive=directive or "",
+                reason=reason.strip() if reason else "",
+                diagnostics=diagnostics,
+                duration_ms=duration,
+            )
+        )
+    whole = at == len(text) and len(results) == int(head[1]) == len({result.name for result in results})
+    return Document(plan=Plan(line=2, count=int(head[1])), results=tuple(results)) if whole else None
+
+
+def _calm_talk(said: str) -> tuple[tuple[str, ...], float | None]:
+    """The diagnostics before a result, and the duration that is one of them."""
+    duration, kept = None, []
+    for text in said.split("\n")[:-1]:
+        if "duration_ms=" in text and (found := _DURATION.fullmatch(text)):
+            duration = float(found[1])
+        else:
+            kept.append(text[2:] if text.startswith("# ") else text[1:])
+    return tuple(kept), duration
+
+
+def _parse(text: str) -> Document:
     parser = _Parser()
     plan: Plan | None = None
     bail_out: BailOut | None = None

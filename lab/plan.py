@@ -146,12 +146,15 @@ def plan(
     chosen = [each for each in topologies if each.name in wanted_topologies]
     variants = [each for each in kernels if each.name in wanted_kernels]
     impossible = _impossible(chosen, variants, named)
-    builds = _builds([pair for pair in product(chosen, variants) if cell_name(*pair) not in impossible])
+    machines: dict[Build, list[Topology]] = {}
+    for topology, kernel in product(chosen, variants):
+        if not impossible or cell_name(topology, kernel) not in impossible:
+            machines.setdefault(build_of(topology, kernel), []).append(topology)
+    builds = _in_order(machines)
     cells = [
         Cell(topology=topology, kernel=build.kernel, build=build, scenarios=selections)
         for build in builds
-        for topology in chosen
-        if build == build_of(topology, build.kernel) and cell_name(topology, build.kernel) not in impossible
+        for topology in machines[build]
     ]
     return Plan(
         spec=spec,
@@ -269,11 +272,11 @@ def _narrow(kind: str, words: Iterable[str], names: Sequence[str]) -> set[str]:
     return wanted or set(names)
 
 
-def _builds(pairs: Iterable[tuple[Topology, Kernel]]) -> tuple[Build, ...]:
-    """Every image once: trees in the order in which the campaign first asks for them, unpatched kernels first."""
-    asked = list(dict.fromkeys(build_of(topology, kernel) for topology, kernel in pairs))
-    trees = list(dict.fromkeys(build.tree for build in asked))
-    return tuple(sorted(asked, key=lambda build: (trees.index(build.tree), not build.kernel.baseline)))
+def _in_order(asked: Iterable[Build]) -> tuple[Build, ...]:
+    """The images: trees in the order in which the campaign first asks for them, unpatched kernels first."""
+    builds = tuple(asked)
+    place = {tree: number for number, tree in enumerate(dict.fromkeys(build.tree for build in builds))}
+    return tuple(sorted(builds, key=lambda build: (place[build.tree], not build.kernel.baseline)))
 
 
 def _skipped(

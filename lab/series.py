@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import patch
@@ -107,7 +107,11 @@ def _patches_in(directory: Path) -> list[Path]:
 
 def fix(name: str, text: str, where: str) -> Patch:
     """A patch that the lab itself carries, from its text; `where` says in messages which file that is in."""
-    data = text.encode()
+    return from_text(name, text.encode(), where)
+
+
+def from_text(name: str, data: bytes, where: str) -> Patch:
+    """A patch from its text; InputError, with the line in `where`, when it is malformed."""
     return Patch(name=name, path=Path(where), sha256=hashlib.sha256(data).hexdigest(), changes=patch.parse(data, where))
 
 
@@ -124,11 +128,6 @@ def _applies(candidate: Patch, pristine: patch.Lookup) -> bool:
     return True
 
 
-def from_text(name: str, data: bytes) -> Patch:
-    """A patch from its text; InputError, with its line, when it is malformed."""
-    return Patch(name=name, path=Path(name), sha256=hashlib.sha256(data).hexdigest(), changes=patch.parse(data, name))
-
-
 def _read(path: Path) -> Patch:
     try:
         if not path.is_file():
@@ -139,7 +138,7 @@ def _read(path: Path) -> Patch:
             raise InputError(path, None, None, f"expected a patch of at most {MAX_PATCH >> 20} MiB")
     except OSError as error:
         raise InputError(path, None, None, f"cannot read the patch: {error.strerror}") from error
-    return replace(from_text(str(path), data), name=path.name)
+    return from_text(path.name, data, str(path))
 
 
 def changed_files(patches: Iterable[Patch], pristine: patch.Lookup) -> dict[str, patch.Content | None]:

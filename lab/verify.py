@@ -8,6 +8,7 @@ Facts are text that the guest's init writes, `key=value` per line:
     node.N.access0.initiators=0  node.N.access0.read_latency=80  (write_latency, read_bandwidth, write_bandwidth)
     hmat=<hex of ACPI's table>  thp=madvise  shmem_thp=never
     hugepages.SIZE=16  cpuinfo.KEY=<value of a line in /proc/cpuinfo>  cmdline=...  byteorder=little  uptime=0.91
+    harts=1 0 2 3 (where Linux numbers CPUs in an order of its own: the machine's numbers of CPU 0, 1, ...)
 
 A fact that is missing, unreadable or stated twice is a mismatch of its own: absence is never agreement.
 """
@@ -40,10 +41,11 @@ _HUGEPAGES = re.compile(r"hugepages\.(\d{1,15})")
 _CPUINFO = re.compile(r"cpuinfo\.(MMU|mmu|flags)")
 _NUMBER = re.compile(r"\d{1,18}")
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
+_HARTS = re.compile(r"\d{1,4}( \d{1,4})*")
 _DISTANCES = re.compile(r"\d{1,3}( +\d{1,3})*")
 _HEX = re.compile(r"([0-9a-fA-F]{2})*")
 _TEXTS = ("machine", "release", "cmdline", "byteorder", "thp", "shmem_thp")
-_PLAIN = frozenset({*_TEXTS, "notes", "hmat", "page_size", "cpus", "mem_total", "uptime"})
+_PLAIN = frozenset({*_TEXTS, "notes", "hmat", "page_size", "cpus", "harts", "mem_total", "uptime"})
 
 Sizes = Mapping[int, int]
 
@@ -71,6 +73,8 @@ class Facts:
     notes: bytes | None = None
     page_size: int | None = None
     cpus: tuple[int, ...] | None = None
+    harts: tuple[int, ...] = ()
+    """The machine's number of each CPU, where Linux numbers them in an order of its own; empty where it does not."""
     mem_total: int | None = None
     nodes: Mapping[int, NodeFacts] = field(default_factory=lambda: MappingProxyType({}))
     hugepages: Sizes = field(default_factory=lambda: MappingProxyType({}))
@@ -109,6 +113,7 @@ def parse_facts(text: str) -> Facts:
         hmat=_bytes("hmat", plain, flaws),
         page_size=_number("page_size", plain, flaws),
         cpus=_cpus("cpus", plain, flaws),
+        harts=_harts(plain.get("harts"), flaws),
         mem_total=_number("mem_total", plain, flaws),
         nodes=_nodes(values, flaws),
         hugepages=_by_size(values, flaws),
@@ -141,6 +146,13 @@ def _number(key: str, values: Mapping[str, str], flaws: list[str]) -> int | None
         return None if value is None else int(value)
     flaws.append(f"{key}: no number: {one_line(value, 40)}")
     return None
+
+
+def _harts(text: str | None, flaws: list[str]) -> tuple[int, ...]:
+    if text is None or _HARTS.fullmatch(text):
+        return tuple(map(int, (text or "").split()))
+    flaws.append(f"harts: no numbers: {one_line(text, 40)}")
+    return ()
 
 
 def _cpus(key: str, values: Mapping[str, str], flaws: list[str]) -> tuple[int, ...] | None:
@@ -281,7 +293,10 @@ def _mmu(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
 
 
 def _all_cpus(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
-    return _differs("CPUs", tuple(range(asked.topology.vcpus)), facts.cpus)
+    wanted = tuple(range(asked.topology.vcpus))
+    yield from _differs("CPUs", wanted, facts.cpus)
+    if facts.harts:
+        yield from _differs("harts", wanted, tuple(sorted(facts.harts)))
 
 
 def _memory(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
@@ -306,7 +321,14 @@ def _all_nodes(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
     yield from _differs("nodes", tuple(range(len(cpus))), tuple(sorted(facts.nodes)))
     for number, wanted in enumerate(cpus):
         if number in facts.nodes:
-            yield from _differs(f"CPUs of node {number}", wanted, facts.nodes[number].cpus)
+            yield from _differs(f"CPUs of node {number}", wanted, _machine_cpus(facts.nodes[number].cpus, facts.harts))
+
+
+def _machine_cpus(cpus: tuple[int, ...] | None, harts: tuple[int, ...]) -> tuple[int, ...] | None:
+    """CPUs by the machine's numbers; as Linux has them where a number is missing, which is a mismatch of its own."""
+    if cpus is None or not harts or max(cpus, default=0) >= len(harts):
+        return cpus
+    return tuple(sorted(harts[cpu] for cpu in cpus))
 
 
 def _distances(asked: Asked, facts: Facts) -> Iterable[Mismatch]:

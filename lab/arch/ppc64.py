@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ppc64: big-endian POWER9 on QEMU pseries, with 64K pages and the radix or the hash MMU."""
+"""ppc64: big-endian POWER9 on QEMU pseries, with 64K pages, radix or hash MMU; and what both orders share."""
 
 from types import MappingProxyType
+from typing import Literal
 
 from lab.arch.record import GIB, KIB, MIB, Arch, Mmu
 
-FRAGMENTS = {
-    "arch-ppc64": """\
+COMMON = """\
 CONFIG_PPC64=y
 CONFIG_PPC_BOOK3S_64=y
-CONFIG_CPU_BIG_ENDIAN=y
+CONFIG_CPU_{byteorder}_ENDIAN=y
 CONFIG_PPC_PSERIES=y
 # CONFIG_PPC_POWERNV is not set
 # CONFIG_PPC_MAPLE is not set
@@ -39,51 +39,67 @@ CONFIG_TRANSPARENT_HUGEPAGE_MADVISE=y
 
 # The PFN-mapping guards want to map physical memory.
 # CONFIG_STRICT_DEVMEM is not set
-""",
-    "ppc64-64k": "CONFIG_PPC_64K_PAGES=y\n",
+"""
+
+# What a page size asks for, and its huge pages with the radix and with the hash MMU.
+PAGES = {
+    4 * KIB: ("CONFIG_PPC_4K_PAGES=y\n", (2 * MIB, GIB), (16 * MIB,)),
+    64 * KIB: ("CONFIG_PPC_64K_PAGES=y\n", (2 * MIB, GIB), (16 * MIB, 16 * GIB)),
 }
 
-ARCH = Arch(
-    name="ppc64",
-    aliases=("powerpc64",),
-    uname="ppc64",
-    bits=64,
-    byteorder="big",
-    kernel_arch="powerpc",
-    cross="powerpc64-linux-gnu-",
-    packages=("gcc-powerpc64-linux-gnu", "libc6-dev-ppc64-cross", "qemu-system-ppc"),
-    image_target="vmlinux",
-    image="vmlinux",
-    fragments=MappingProxyType(FRAGMENTS),
-    page_sizes=MappingProxyType({64 * KIB: "ppc64-64k"}),
-    mmus=MappingProxyType(
-        {
-            "radix": Mmu(description="radix page tables (ISA 3.0)", cpuinfo=("MMU", "Radix")),
-            "hash": Mmu(
-                description="hashed page tables",
-                cmdline=("disable_radix",),
-                cpuinfo=("MMU", "Hash"),
-                hugepages=MappingProxyType({64 * KIB: (16 * MIB, 16 * GIB)}),
-            ),
-        }
-    ),
-    presets=("debug-vm", "kasan", "lockdep", "ubsan"),
-    hugepages=MappingProxyType({64 * KIB: (2 * MIB, GIB)}),
-    qemu="qemu-system-ppc64",
-    libvirt_arch="ppc64",
-    machine="pseries",
-    cpu_only_machine="pseries-5.0",
-    cpu="POWER9",
-    # The mitigations are KVM's: with their defaults TCG's machine refuses to start. VOF, QEMU's own small firmware,
-    # starts the kernel at once; SLOF is emulated code that takes three quarters of the time to the ready line (40 and
-    # 56 s against 12 and 14 s, hash and radix, on a host with 50 processes for 2 cores).
-    # Huge pages of the hash MMU are 16M, which the machine does not offer by default. An environment makes QEMU format
-    # the NVRAM, as SLOF would: "WARNING: nvram corruption detected" otherwise.
-    qemu_args=(
-        *("-machine", "cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-hpt-max-page-size=16M,x-vof=on"),
-        *("-prom-env", "pagelab=1"),
-    ),
-    console="hvc0",
-    net_options="romfile=",
-    min_memory=256 * MIB,
-)
+
+def pseries(
+    name: str, byteorder: Literal["little", "big"], aliases: tuple[str, ...], debian: str, page_sizes: tuple[int, ...]
+) -> Arch:
+    """The record of one byte order; `name` is the kernel's, `debian` the distribution's."""
+    named = {size: f"{name}-{size // KIB}k" for size in page_sizes}
+    fragments = {f"arch-{name}": COMMON.format(byteorder=byteorder.upper())}
+    fragments |= {named[size]: PAGES[size][0] for size in page_sizes}
+    cross = aliases[0]
+    return Arch(
+        name=name,
+        aliases=aliases,
+        uname=name,
+        bits=64,
+        byteorder=byteorder,
+        kernel_arch="powerpc",
+        cross=f"{cross}-linux-gnu-",
+        packages=(f"gcc-{cross}-linux-gnu", f"libc6-dev-{debian}-cross", "qemu-system-ppc"),
+        image_target="vmlinux",
+        image="vmlinux",
+        fragments=MappingProxyType(fragments),
+        page_sizes=MappingProxyType(named),
+        mmus=MappingProxyType(
+            {
+                "radix": Mmu(description="radix page tables (ISA 3.0)", cpuinfo=("MMU", "Radix")),
+                "hash": Mmu(
+                    description="hashed page tables",
+                    cmdline=("disable_radix",),
+                    cpuinfo=("MMU", "Hash"),
+                    hugepages=MappingProxyType({size: PAGES[size][2] for size in page_sizes}),
+                ),
+            }
+        ),
+        presets=("debug-vm", "kasan", "lockdep", "ubsan"),
+        hugepages=MappingProxyType({size: PAGES[size][1] for size in page_sizes}),
+        qemu="qemu-system-ppc64",
+        libvirt_arch=name,
+        machine="pseries",
+        cpu_only_machine="pseries-5.0",
+        cpu="POWER9",
+        # The mitigations are KVM's: with their defaults TCG's machine refuses to start. VOF, QEMU's own small
+        # firmware, starts the kernel at once; SLOF is emulated code that takes three quarters of the time to the ready
+        # line (40 and 56 s against 12 and 14 s, hash and radix, on a host with 50 processes for 2 cores).
+        # Huge pages of the hash MMU are 16M, which the machine does not offer by default. An environment makes QEMU
+        # format the NVRAM, as SLOF would: "WARNING: nvram corruption detected" otherwise.
+        qemu_args=(
+            *("-machine", "cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-hpt-max-page-size=16M,x-vof=on"),
+            *("-prom-env", "pagelab=1"),
+        ),
+        console="hvc0",
+        net_options="romfile=",
+        min_memory=256 * MIB,
+    )
+
+
+ARCH = pseries("ppc64", "big", ("powerpc64",), "ppc64", (64 * KIB,))

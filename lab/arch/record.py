@@ -71,8 +71,9 @@ class Arch:
     page_sizes: Mapping[int, str]
     """Page size -> which of `fragments` selects it, '' when there is no choice."""
     fixes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Why -> unified diff: what some trees need to compile for this architecture at all. Applied to every tree that it
-    applies to, for baseline and patched kernel alike; the build's provenance names those that were."""
+    """Why -> unified diff: what some trees need to compile for this architecture, or to start on its emulator. Applied
+    to every tree that it applies to, for baseline and patched kernel alike; the build's provenance names those that
+    were."""
     mmus: Mapping[str, Mmu] = field(default_factory=lambda: MappingProxyType({"": PLAIN}))
     """Name -> way of translating addresses; the first is what a topology gets that names none."""
     presets: tuple[str, ...] = ()

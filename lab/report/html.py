@@ -57,15 +57,13 @@ def render(summary: Summary) -> str:
 
 def _view(summary: Summary, place: tuple[str, str], guests: Sequence[CellResult]) -> _CellView:
     records = summary.of_cell(*place)
-    boots = [guest.boot_s for guest in guests if guest.boot_s is not None]
-    accelerators = ", ".join(dict.fromkeys(guest.accelerator or "never started" for guest in guests))
     return _CellView(
         topology=place[0],
         kernel=place[1],
         anchor="--".join(place),
         text=", ".join(words.cell_text(summary, place)),
         colour=_colour(guests, records),
-        how=accelerators + (f", booted in {words.seconds(boots)} s" if boots else ""),
+        how=", ".join(words.started(guests)),
         bad=tuple(
             _GuestView(guest=guest, evidence=printable("\n".join(cell_evidence(guest))))
             for guest in guests

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from statistics import median
 
 from lab.compare import Summary
 from lab.judge import cell_evidence
@@ -82,6 +81,8 @@ def _listed(topology: str, kernel: str, parts: Sequence[str], width: int) -> lis
 
 def _column(parts: Sequence[str], room: int) -> list[str]:
     """A cell's parts, broken between parts only."""
+    if len(short := ", ".join(parts)) <= room:
+        return [short]
     whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(whole, room)]
 
@@ -232,16 +233,12 @@ def _left_out(summary: Summary, width: int) -> list[str]:
 def _versions(summary: Summary, width: int) -> list[str]:
     metadata = summary.evidence.metadata
     lines: list[str] = []
-    for topology in summary.topologies:
-        cells = [cell for cell in summary.evidence.cells if cell.topology == topology]
-        accelerators = dict.fromkeys(cell.accelerator or "never started" for cell in cells)
-        boots = [cell.boot_s for cell in cells if cell.boot_s is not None]
-        parts = [", ".join(accelerators), *([f"booted in {words.seconds(boots)} s"] if boots else [])]
-        restores = [seconds for cell in cells for seconds in cell.restores_s]
-        parts += [f"{len(restores)} guests restored in {median(restores):.1f} s each"] if restores else []
+    kernels = summary.kernels
+    for topology, cells in words.by_topology(summary).items():
+        parts = words.started(cells)
         peaks = [cell.usage.peak for cell in cells if cell.usage]
         parts += [f"QEMU took {max(peaks) >> 20} MiB"] if peaks else []
-        lines += wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology)])}", width)
+        lines += wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology, kernels)])}", width)
     host = words.flat(metadata.get("host"))
     version = one_line(str(metadata.get("pagelab", "?")), 40)
     return [*lines, *wrap(f"pagelab {version}" + (f"; {host}" if host else ""), width)]
@@ -254,6 +251,8 @@ def _proofs(summary: Summary, width: int) -> list[str]:
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
     """Printable lines of at most `width`, continued two columns further in; a word that is too long is cut."""
     flat = " ".join(printable(text).split())
+    if flat and len(indent) + len(flat) <= width:
+        return [indent + flat]  # of thousands of lines most are short: textwrap takes fifty times as long
     return textwrap.wrap(flat, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 

@@ -151,8 +151,9 @@ def tell(opened: OpenRun) -> Summary:
     from lab.compare import conclude
 
     out = console()
-    summary = conclude(evidence.load(opened.path))
-    history.record(open_cache(), summary.evidence)
+    found = evidence.load(opened.path)
+    summary = conclude(found)
+    history.record(open_cache(), found)
     opened.run_dir.write_reports(summary)
     out.print(report.render(summary, "text"), markup=False)
     out.print(f"results: {opened.path}", markup=False)

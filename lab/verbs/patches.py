@@ -225,14 +225,13 @@ def _asked(
 ) -> Summary:
     """What a run of one kernel on one machine finds."""
     from lab import bisection, campaign, evidence
-    from lab.compare import conclude
 
     cache = open_cache()
     plan, cases = bisection.plan_of(library, library.topology(word), kernel, wish, cache)
     opened = campaign.open_plan(plan, cases, output)
     with builds_end_with_us():
         campaign.execute(opened, cache, console=console(stderr=True), packing=given, uri=uri)
-    summary = conclude(evidence.load(opened.path))
+    summary = evidence.conclude(opened.path)
     opened.run_dir.write_reports(summary)
     return summary
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from lab.deadline import Deadline
 from lab.factory import Factory, Ready, Workshop, open_factory
 from lab.library import Library
 from lab.progress import silent
+from tests.benchmarks import campaigns
 from tests.benchmarks.matrix import TABLES
+from tests.benchmarks.synthetic import many_cells
 
 ROOT = Path(__file__).parents[2]
 MACHINES = ("x86_64-4k-2node", "arm64-64k-2node")
@@ -32,8 +34,8 @@ PREPARED_S = 2.0
 """Long enough for a guest to be restored in the background, as it is while a scenario runs."""
 READY = b"pagelab: ready"
 LAB = [sys.executable, "-m", "lab"]
-
-
+REPEATS = "repeats"
+"""By itself only: it takes hours, and a number."""
 HEADINGS = ("machine", "what", "median", "min", "max", "ratio")
 Row = tuple[str, ...]
 
@@ -43,18 +45,28 @@ def main(wanted: Sequence[str]) -> None:
     if wanted and wanted[0] in TABLES:
         TABLES[wanted[0]](wanted[1:])
         return
-    sections = {
+    if wanted and wanted[0] == REPEATS:
+        print_table([HEADINGS, *campaigns.repeats(wanted[1:])])
+        return
+    sections: dict[str, Callable[[], Iterable[Row]]] = {
         "cold": cold_cells,
         "restore": restored_guests,
         "memory": memory_of_four_guests,
         "pair": incremental_build,
+        "efficiency": campaigns.efficiency,
+        "case": campaigns.case,
+        "campaign": campaigns.campaign,
+        "report": many_cells,
     }
     if unknown := set(wanted) - sections.keys():
-        raise SystemExit(f"unknown benchmark {', '.join(unknown)}; there are {', '.join((*sections, *TABLES))}")
-    subprocess.run([*LAB, "build", "quick"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    for name, measure in sections.items():
-        if not wanted or name in wanted:
-            print_table([HEADINGS, *measure()])
+        raise SystemExit(
+            f"unknown benchmark {', '.join(unknown)}; there are {', '.join((*sections, REPEATS, *TABLES))}"
+        )
+    chosen = {name: measure for name, measure in sections.items() if not wanted or name in wanted}
+    if chosen.keys() != {"report"}:  # which is all that needs no guest
+        subprocess.run([*LAB, "build", "quick"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    for measure in chosen.values():
+        print_table([HEADINGS, *measure()])
 
 
 def cold_cells() -> list[Row]:

@@ -28,7 +28,7 @@ ENDS = {
     "sshd_killed": ("BROKEN", "ssh-lost"),
 }
 WORDS = {
-    "panic": ["Kernel panic - not syncing: sysrq triggered crash", "stack: panic < ", "not decoded: no vmlinux"],
+    "panic": ["Kernel panic - not syncing: sysrq triggered crash", "stack: panic < "],
     "reset": ["sysrq: Resetting"],
     "power_off": ["reboot: Power down"],
     "oom_victim": ["signal=9 (SIGKILL)", "Out of memory: Killed process"],

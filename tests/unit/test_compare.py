@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, conclude, delta_of, deltas, prove
@@ -54,7 +56,7 @@ def record(kernel: str, outcome: Outcome, case: str = "a") -> Record:
 
 
 def test_every_kernel_is_compared_with_the_first_and_with_no_other() -> None:
-    found = deltas([record("base", F), record("one", P), record("two", H)], ["base", "one", "two"])
+    found = list(deltas([record("base", F), record("one", P), record("two", H)], ["base", "one", "two"]))
     assert [(delta.baseline, delta.kernel, delta.delta) for delta in found] == [
         ("base", "one", Delta.FIXED),
         ("base", "two", Delta.REGRESSED),
@@ -218,3 +220,20 @@ def test_kernels_that_were_asked_to_differ_are_no_pair() -> None:
 
 def test_one_kernel_has_nothing_to_prove() -> None:
     assert prove(metadata(kernels=("baseline",))) == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(CellStatus.NO_BOOT, "1 kernel did not boot"), (CellStatus.BROKEN, "1 cell failed in the lab")],
+)
+def test_a_repeat_that_ran_nothing_costs_no_verdict_but_the_exit_code(status: CellStatus, words: str) -> None:
+    """Two of three guests agree, so what they fixed is fixed; that one did not come up is still told."""
+    guests = [replace(each, repeat=number) for number in (1, 2, 3) for each in evidence().cells]
+    guests[0] = cell(guests[0].topology, guests[0].kernel, repeat=1, status=status, runs=())
+    summary = conclude(Evidence(metadata={**metadata(), "repeat": 3}, cells=tuple(guests)))
+    assert not summary.broken
+    assert len(summary.delta(Delta.FIXED)) == 4
+    assert summary.exit_code in (EXIT_NOT_MET, EXIT_INCOMPLETE)
+    assert words in summary.sentence
+    mine = summary.of_cell(guests[0].topology, guests[0].kernel)
+    assert {sum(number for _, number in each.counts) for each in mine} == {2}

@@ -147,6 +147,38 @@ def test_writing_goes_on_behind_a_torn_line_and_nobody_trusts_the_cell(tmp_path:
     assert found.reason == "1 unreadable lines in its journal"
 
 
+def test_a_writer_knows_how_its_journal_ends(place: CellDir) -> None:
+    """Else a journal of many events would cost the square of their number."""
+    journal = place.path / "events.jsonl"
+    for number in range(3):
+        place.boot(accelerator="tcg", boot_s=number)
+    journal.write_bytes(bytes(journal.stat().st_size))
+    place.finish(CellStatus.OK)
+    last = journal.read_bytes().rstrip(b"\n").rpartition(b"\0")[2]
+    assert json.loads(last)["seq"] == 4
+
+
+def test_a_write_that_failed_half_way_is_closed_off(
+    tmp_path: Path, place: CellDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.boot(accelerator="tcg", boot_s=1.5)
+    room = (place.path / "events.jsonl").stat().st_size + 20
+
+    def full(handle: int) -> None:
+        os.truncate(handle, room)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for _ in range(2):  # the second one finds the torn line, and cannot close it off either
+            with pytest.raises(InfraError, match="disk full"):
+                place.saved()
+    place.finish(CellStatus.OK)
+    lines = (place.path / "events.jsonl").read_bytes().splitlines()
+    assert [json.loads(line)["seq"] for line in (lines[0], lines[2])] == [1, 3]
+    assert first(tmp_path).reason == "1 unreadable lines in its journal"
+
+
 @pytest.mark.parametrize(
     "line",
     [

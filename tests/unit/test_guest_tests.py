@@ -132,7 +132,7 @@ def test_the_hostile_program_does_nothing_outside_a_guest(build: Path) -> None:
     assert "in a guest of the lab only" in done.output
 
 
-HARMFUL = ("daemon", "faults", "leak")
+HARMFUL = ("daemon", "faults", "kernel_faults", "leak")
 
 
 @pytest.mark.parametrize("sample", HARMFUL)

@@ -428,6 +428,18 @@ def test_a_repeat_in_which_nothing_ran_does_not_disagree_about_a_leak() -> None:
     assert (record.outcome, record.counts) == (Outcome.LEAK, ((Outcome.LEAK, 1),))
 
 
+def test_a_repeat_whose_guest_never_ran_anything_takes_no_verdict_away() -> None:
+    dead = judge_cell(cell(status=CellStatus.NO_BOOT), {"expand": CASES}, NEEDS)
+    said = [run(ktap=ktap([f"{line} a", "ok b", "ok c"]), status=int(line != "ok")) for line in ("ok", "not ok")]
+    good, bad = (judge_cell(cell(runs=(each,)), {"expand": CASES}, NEEDS) for each in said)
+    assert [record.outcome.value for record in agree([dead, good, good], lost=[1])] == ["PASS"] * 3
+    assert {record.counts for record in agree([good, dead, good], lost=[2])} == {((Outcome.PASS, 2),)}
+    flaky = agree([good, dead, bad], lost=[2])[0]
+    assert (flaky.outcome, flaky.reason) == (Outcome.FLAKY, "repeats do not agree: 1 PASS, 1 FAIL")
+    assert "FAIL in repeat 3: " in flaky.excerpt
+    assert {record.cause for record in agree([dead, dead], lost=[1, 2])} == {Cause.NO_BOOT}
+
+
 # Attempts.
 
 

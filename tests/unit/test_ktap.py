@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -186,6 +188,51 @@ def test_never_raises_and_keeps_no_more_than_came(text: str) -> None:
     assert len(document.defects) <= ktap.MAX_DEFECTS
     assert all(depth_of(result) <= ktap.MAX_DEPTH for result in document.results)
     assert all(1 <= result.line <= text.count("\n") for result in document.results)
+
+
+CALM_LINE = st.one_of(
+    st.builds(
+        "{} {} {}{}".format,
+        st.sampled_from(["ok", "not ok"]),
+        st.integers(1, 4),
+        st.sampled_from(["a", "b", "c.d", "e f", "- g", ""]),
+        st.sampled_from(
+            ["", "", " # SKIP", " # SKIP  why ", " # skip: why", " # TIMEOUT x # SKIP y", " # SKIPPING", "#"]
+        ),
+    ),
+    st.sampled_from(
+        ["# duration_ms=4", "#duration_ms=1.5 ", "# said", "#", "#  x", "# \ufffd", "# Subtest: x", "", "talk"]
+    ),
+    st.sampled_from(["# KTAP version 1", "  KTAP version 1", "1..2", "# \t", "Bail out!", "# # ok 1 a", "# ok 1 a"]),
+)
+
+
+def numbered(lines: list[str]) -> list[str]:
+    """The result lines numbered as they come."""
+    number = itertools.count(1)
+    return [re.sub(r"^(not ok|ok) \d", lambda found: f"{found[1]} {next(number)}", line) for line in lines]
+
+
+@given(
+    st.lists(CALM_LINE, max_size=8).flatmap(lambda lines: st.sampled_from([lines, numbered(lines)])),
+    st.integers(0, 4),
+    st.sampled_from(["\n", "\n", "", "\n\n"]),
+)
+def test_the_quick_way_finds_what_the_thorough_one_does(lines: list[str], count: int, end: str) -> None:
+    text = "\n".join(["KTAP version 1", f"1..{count}", *lines]) + end
+    assert ktap._calm(text) in (None, ktap._parse(text))
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.stem)
+def test_the_quick_way_is_for_streams_without_a_defect(log: Path) -> None:
+    text = read(log)
+    assert ktap._calm(text) in (None, ktap._parse(text))
+    assert ktap._calm(text) is None or not ktap._parse(text).defects
+
+
+def test_an_ordinary_stream_goes_the_quick_way() -> None:
+    text = "KTAP version 1\n1..2\n# a.c:3: x\n# duration_ms=1.5\nnot ok 1 a\nok 2 b # SKIP why\n"
+    assert ktap._calm(text) == ktap._parse(text)
 
 
 @given(st.binary(max_size=300))

@@ -259,3 +259,11 @@ def test_whatever_a_guest_says_every_report_is_made(said: str, note: str, end: E
     for form in report.formats():
         assert report.render(summary, form).replace("\n", "").isprintable()
     ElementTree.fromstring(report.render(summary, "junit"))
+
+
+@pytest.mark.parametrize("form", ["text", "html"])
+def test_guests_that_were_restored_are_told(form: str) -> None:
+    first, *others = evidence().cells
+    swift = replace(evidence(), cells=(replace(first, restores_s=(0.4, 0.6, 0.5)), *others))
+    assert "3 guests restored in 0.5 s each" in " ".join(report.render(swift, form).split())
+    assert "restored" not in report.render(evidence(), form)

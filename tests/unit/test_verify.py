@@ -119,6 +119,18 @@ def test_one_fact_that_differs(fact: str, value: str, mismatch: dict[str, tuple[
     assert wrong({**GOOD, fact: value}) == mismatch
 
 
+def test_cpus_of_nodes_are_the_machines_where_linux_numbers_them_itself() -> None:
+    """riscv64 boots on whichever hart is first: here the machine's CPU 2."""
+    booted_on_2 = {**GOOD, "harts": "2 0 1 3", "node.0.cpus": "1-2", "node.1.cpus": "0,3"}
+    assert wrong(booted_on_2) == {}
+    assert wrong({**booted_on_2, "harts": "0 1 2 3"}).keys() == {"CPUs of node 0", "CPUs of node 1"}
+    assert wrong({**booted_on_2, "harts": "2 0 1 1"}) == {
+        "harts": ("0 1 2 3", "0 1 1 2"),
+        "CPUs of node 1": ("2 3", "1 2"),
+    }
+    assert wrong({**GOOD, "harts": "0 1"}) == {"harts": ("0 1 2 3", "0 1")}
+
+
 @pytest.mark.parametrize("fact", [key for key in GOOD if key not in ("byteorder", "uptime", "hugepages.536870912")])
 def test_a_fact_that_is_missing_is_no_agreement(fact: str) -> None:
     values = {key: value for key, value in GOOD.items() if key != fact}
@@ -427,6 +439,7 @@ def test_reading() -> None:
         ("node.2.mem_total=much", "node.2.mem_total: no number: much"),
         ("node.2.cpus=3-1", "node.2.cpus: no list of CPUs: 3-1"),
         ("node.2.distance=near", "node.2.distance: no distances: near"),
+        ("harts=0,1", "harts: no numbers: 0,1"),
         ("cpuinfo.model=x", "no fact: cpuinfo.model=x"),
         ("hugepages.4096=-1", "hugepages.4096: no number: -1"),
         ("hmat=4", "hmat: no hexadecimal, or too long: 4"),

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What kernels complain of has its name: made in real guests by the kernel's own crash test (lkdtm).
+
+Kernels are built for it: the configuration of `baseline` with lkdtm.config, and with a sanitizer for some. With
+PAGELAB_UPDATE_GOLDEN=1 the consoles go to tests/golden/console/, `x86_64-real-<case>.log`, for tests/unit/test_oops.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lab import evidence, oops
+from lab.oops import Kind
+from tests.integration.conftest import MACHINES, ROOT, run_campaign
+
+MACHINE = MACHINES[0]
+CONFIG = Path(__file__).with_name("lkdtm.config")
+GOLDEN = ROOT / "tests" / "golden" / "console"
+# case -> preset that its kernel also needs, the kind of its report, (outcome, cause) of the case itself.
+FAULTS: dict[str, tuple[str, Kind, tuple[str, str]]] = {
+    "warning": ("", Kind.WARNING, ("PASS", "passed")),
+    "bug": ("", Kind.BUG, ("CRASH", "bug")),
+    "oops": ("", Kind.OOPS, ("CRASH", "oops")),
+    "soft_lockup": ("", Kind.SOFT_LOCKUP, ("HANG", "unkillable")),
+    "rcu_stall": ("", Kind.RCU_STALL, ("HANG", "unkillable")),
+    "hung_task": ("", Kind.HUNG_TASK, ("HANG", "unkillable")),
+    "use_after_free": ("kasan", Kind.KASAN, ("PASS", "passed")),
+    "array_bounds": ("ubsan", Kind.UBSAN, ("PASS", "passed")),
+    "lock_kept": ("lockdep", Kind.LOCKDEP, ("PASS", "passed")),
+}
+BUILD_TIMEOUT_S = 3600
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_the_kernel_complains_of_has_its_name(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    preset, kind, verdict = FAULTS[case]
+    (tmp_path / "samples").mkdir()
+    shutil.copy(ROOT / "guest_tests" / "samples" / "kernel_faults.c", tmp_path / "samples")
+    monkeypatch.setenv("PAGELAB_SCENARIOS", str(tmp_path / "samples"))
+    config = [word for name in (str(CONFIG), preset) if name for word in ("--config", name)]
+    what = ("-t", MACHINE, "-k", "baseline", "--test", f"kernel_faults.{case}")
+    campaign = run_campaign(tmp_path / "run", "quick", *what, *config, timeout_s=BUILD_TIMEOUT_S)
+    records = {each["case"]: each for each in campaign.results["records"]}
+    assert (records[case]["outcome"], records[case]["cause"]) == verdict, records[case]["excerpt"]
+    assert kind.name.lower().replace("_", "-") in {each["cause"] for each in records.values()}
+    assert campaign.done.status == 1
+    console = evidence.load(campaign.path).cells[0].runs[0].console
+    assert kind in {report.kind for report in oops.scan(console)}
+    if os.environ.get("PAGELAB_UPDATE_GOLDEN"):
+        (GOLDEN / f"x86_64-real-{case.replace('_', '-')}.log").write_text(console)
