@@ -161,7 +161,7 @@ def bisect(command: Sequence[str], *, tree: Path, good: str, bad: str, **options
     \b
     lab bisect --tree ~/linux --good v6.11 --bad v6.12 -t arm64-64k --test expand.a01_grow_touch
     lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k --with ./mytest.c
-    lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k -- sh -c 'test -e /proc/self/smaps_rollup'
+    lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k -- grep -qx 0 /proc/sys/kernel/tainted
     """
     from lab import bisection
 

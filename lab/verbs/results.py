@@ -83,7 +83,7 @@ def replay(
     any more.
 
     \b
-    lab replay results/latest x86_64-4k-2node/baseline/expand.a01_touch
+    lab replay results/latest x86_64-4k-2node/baseline/expand.a01_grow_touch
     lab replay results/latest arm64-64k-2node/expand-fault
     """
     from lab import evidence, outlook
@@ -122,7 +122,7 @@ def bundle(directory: Path, cell: str, *, anyway: bool, output: Path | None) -> 
     run, and reproduce.sh, which boots the guest, runs the test and says whether the recorded result came again.
 
     \b
-    lab bundle results/latest x86_64-4k-2node/baseline/expand.a01_touch
+    lab bundle results/latest x86_64-4k-2node/baseline/expand.a01_grow_touch
     lab bundle results/latest arm64-64k-2node/expand-fault -o failing-cell.tar.gz
     """
     from lab import bundle as packing

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import attempt, bisection, guestbuild, mailbox, patch, source
+from lab import attempt, bisection, guestbuild, kernel, mailbox, patch, source
 from lab.arch import ARCHES
 from lab.attempt import Change, Wish
 from lab.bisection import Step, Word
@@ -21,7 +21,7 @@ from lab.library import Library
 from lab.outcome import Case, Cause, CellStatus, Outcome
 from lab.plan import Filters
 from tests.unit.fixtures import evidence
-from tests.unit.toy import GROW, Toy, diff
+from tests.unit.toy import GROW, Toy, diff, topology
 
 WISH = Wish(topologies=["x86_64-4k"], scenarios=[])
 
@@ -290,6 +290,17 @@ def test_a_commit_beside_an_earlier_one_is_the_same_tree(history: Toy) -> None:
     assert first and second and first.lineage == second.lineage
     trees = (source.tree(first.key, history.cache), source.tree(second.key, history.cache))
     assert source.changed(*trees) == {"mm/count"}
+
+
+def test_the_kernel_of_the_next_commit_costs_what_it_changes(history: Toy) -> None:
+    made = []
+    for name in ("s2", "s4", "s2"):
+        wanted = history.kernel(source=f"git:{history.tree}@{name}")
+        made.append(kernel.build(wanted, topology(), cache=history.cache, images=history.images))
+    assert [each.full_build for each in made] == [True, False, True]
+    assert made[0].key == made[2].key != made[1].key, "the third is the first, from the cache"
+    (work,) = (history.root / "cache/work").iterdir()
+    assert (work / "src/mm/count").read_text() == "4\nfine\n"
 
 
 def test_files_of_a_commit_are_seen_without_unpacking(history: Toy) -> None:
