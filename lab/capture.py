@@ -114,7 +114,7 @@ def _first(sections: Sequence[tuple[str, str]], name: str) -> str:
 
 
 def _number(text: str) -> int:
-    return int(text) if re.fullmatch(r"\d{1,9}", text.strip()) else 0
+    return int(text.strip()) if re.fullmatch(r"\d{1,9}", text.strip()) else 0
 
 
 def _kib(pattern: str, text: str) -> int:

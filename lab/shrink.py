@@ -99,6 +99,8 @@ def shrink(machine: Machine, room: Room) -> Shrunk:
     mode_name, mode = _mode(machine, record, made)
     page_size = _page_size(machine, record, made)
     nodes = _nodes(machine, record, mode, room, made)
+    if not any(each.node.cpus for each in nodes):
+        made.lost.append("CPUs: the description does not say where they are (lscpu, numactl -H); one on the first node")
     cpus = _cpus(nodes, min(room.cpus, record.max_vcpus))
     limit = min(room.memory, ROOM_32BIT) if record.bits == 32 else room.memory
     memory = _memory(nodes, limit)
@@ -113,7 +115,7 @@ def shrink(machine: Machine, room: Room) -> Shrunk:
         {**({"cpus": format_cpus(mine)} if mine else {}), **({"memory": format_size(size)} if size else {})}
         for mine, size in zip(cpus, memory, strict=True)
     ]
-    if sum(memory) > limit:
+    if sum(memory) > limit and all(memory):  # not together with nodes without memory
         made.data["sparse"] = True
     if len(nodes) > 1:
         made.data["numa"] = cells
@@ -232,6 +234,7 @@ def _possible(found: Sequence[_Numbered], record: Arch, made: Shrunk) -> Iterato
 def _cpus(nodes: Sequence[_Numbered], limit: int) -> list[tuple[int, ...]]:
     """The CPUs of every node, numbered one node after the other: equal where they are equal in the machine."""
     counts = [len(each.node.cpus) for each in nodes]
+    counts[0] += not any(counts)
     total, owners = sum(counts), sum(bool(count) for count in counts)
     if total > limit:
         fair = limit // owners
@@ -309,7 +312,7 @@ def _hugepages(
     )
     for index, (place, wanted, real) in enumerate(places):
         room = memory[index : index + 1] if known else memory
-        kept = {size: _share(size, count, real, room) for size, count in wanted.items() if size in possible}
+        kept = _shares({size: count for size, count in wanted.items() if size in possible}, real, room)
         lost = [size for size in wanted if not kept.get(size)]
         where = f"node {nodes[index].number}: " if known else ""
         for size in lost:
@@ -319,14 +322,18 @@ def _hugepages(
             place["hugepages"] = {format_size(size): count for size, count in kept.items() if count}
 
 
-def _share(size: int, count: int, real: int, nodes: Sequence[int]) -> int:
-    """How many of `count` huge pages there are in nodes of these sizes, of what were `real` bytes of memory.
+def _shares(wanted: Mapping[int, int], real: int, nodes: Sequence[int]) -> dict[int, int]:
+    """How many huge pages of each size there are in nodes of these sizes, of what were `real` bytes of memory.
 
     Of a node's memory half may be reserved, and not the pages at its ends: they are not aligned, or hold the kernel.
+    Large ones come first, since small ones fit in anywhere.
     """
-    have = sum(nodes)
-    most = sum(max(0, min(node // 2 // size, node // size - 2)) for node in nodes)
-    return min(most, count, max(1, int(count * have / real)) if real else count)
+    left, found = sum(nodes) // 2, dict[int, int]()
+    for size, count in sorted(wanted.items(), reverse=True):
+        most = min(left // size, sum(max(0, node // size - 2) for node in nodes))
+        found[size] = min(most, count, max(1, int(count * sum(nodes) / real)) if real else count)
+        left -= found[size] * size
+    return dict(sorted(found.items()))
 
 
 def _thp(machine: Machine, made: Shrunk) -> None:

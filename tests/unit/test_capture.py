@@ -100,6 +100,13 @@ def test_nodes_that_cannot_be_had_are_told() -> None:
     assert any(line.startswith("nodes: 2 there, one here: QEMU refuses") for line in one.lost)
 
 
+def test_nodes_without_any_cpu_get_one() -> None:
+    nodes = {0: Node(memory=1 << 30), 1: Node(memory=1 << 30)}
+    made = shrink(Machine(arch="x86_64", page_size=4096, nodes=nodes), Room())
+    assert made.topology("x").node_cpus == ((0,), ())
+    assert any("does not say where they are" in line for line in made.lost)
+
+
 def test_a_node_of_cpus_alone_stays_where_it_can() -> None:
     nodes = {0: Node(cpus=(0, 1), memory=1 << 30, distance=(10, 20)), 1: Node(cpus=(2, 3), distance=(20, 10))}
     machine = Machine(arch="x86_64", page_size=4096, cpus=4, nodes=nodes)
