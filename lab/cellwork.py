@@ -22,7 +22,7 @@ from lab.deadline import Deadline, pause
 from lab.errors import BootError, GuestLost, LabError
 from lab.evidence import CellDir
 from lab.guest import DIRECTORY, Description
-from lab.outcome import Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
+from lab.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.plan import Cell, Selection
 from lab.resume import SCENARIO_ATTEMPTS, left, not_reached
 
@@ -35,8 +35,6 @@ LEAK_LOOKS = 3
 LEAK_PAUSE_S = 0.2
 """On real hardware: what seems to have leaked may only be waiting for RCU or a work queue, so it is looked at again."""
 BOOKS_S = 30.0
-BOOT_ATTEMPTS = 2
-"""A guest whose kernel came up but whose SSH did not is tried again: that is the lab's trouble, not the kernel's."""
 
 
 class GuestLike(Protocol):

@@ -31,7 +31,7 @@ from functools import lru_cache
 
 from lab import books, ktap, oops
 from lab.ktap import Flaw
-from lab.outcome import Case, Cause, CellResult, CellStatus, End, Expected, Outcome, Record, Run, met
+from lab.outcome import BOOT_ATTEMPTS, Case, Cause, CellResult, CellStatus, End, Expected, Outcome, Record, Run, met
 from lab.untrusted import excerpt, one_line
 
 RUN = "run"
@@ -212,7 +212,7 @@ def _why_never(cell: CellResult) -> str:
 
 def cell_evidence(cell: CellResult) -> tuple[str, ...]:
     """For a cell that is not OK: reports on its console, else what its reason goes on to say, else its last lines."""
-    if reports := _reports(oops.scan(cell.console, boots=1)):
+    if reports := _reports(oops.scan(cell.console, boots=BOOT_ATTEMPTS)):
         return reports
     said = tuple(line for line in cell.reason.split("\n")[1:] if line.strip())
     tail = () if said or not cell.console.strip() else ("console ended with:", *oops.tail(cell.console))

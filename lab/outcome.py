@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+BOOT_ATTEMPTS = 2
+"""Starts of a cell's first guest: one whose kernel came up but whose SSH did not is started again, since that is the
+lab's trouble and not the kernel's. Its console then has so many boots."""
+
 
 class Outcome(StrEnum):
     """What happened to one case."""

@@ -52,13 +52,13 @@ class Ran:
         return self.guests_s / (self.wall_s * CORES)
 
 
-def run(campaign: str, *args: str) -> Ran:
-    """Build what a campaign needs, run it, and read what it left."""
-    subprocess.run([*LAB, "build", campaign], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+def run(campaign: str, *narrowed: str, options: Sequence[str] = ()) -> Ran:
+    """Build what a campaign needs, as narrowed, run it, and read what it left."""
+    subprocess.run([*LAB, "build", campaign, *narrowed], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory(prefix="pagelab-bench-") as place:
         started = time.monotonic()
         process = subprocess.Popen(
-            [*LAB, "run", campaign, *args, "-o", f"{place}/run"], cwd=ROOT, stdout=subprocess.DEVNULL
+            [*LAB, "run", campaign, *narrowed, *options, "-o", f"{place}/run"], cwd=ROOT, stdout=subprocess.DEVNULL
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.monotonic() - started
@@ -108,13 +108,15 @@ def own_cpu(name: str, ran: Ran) -> Row:
 
 
 def repeats(args: Sequence[str]) -> list[Row]:
-    """`repeats [N]`: two cells N times over (200), and how many of all the verdicts are not what the others were."""
+    """`repeats [N [CAMPAIGN [MACHINE]]]`: two cells N times over (200), and how many of their verdicts are not what the
+    others are."""
     times = int(args[0]) if args else REPEATS
-    ran = run("quick", "--topology", MACHINES[0], "--repeat", str(times))
+    campaign, machine = (*args[1:], *("quick", MACHINES[0])[len(args[1:]) :])
+    ran = run(campaign, "--topology", machine, options=("--repeat", str(times)))
     counts = [[number for _, number in record.counts] for record in ran.summary.records]
     verdicts = sum(map(sum, counts))
     differ = verdicts - sum(max(each, default=0) for each in counts)
-    name = f"2 cells x {times}"
+    name = f"{campaign}, {machine}, 2 cells x {times}"
     return [
         (name, "wall time", f"{ran.wall_s:.0f} s", "", "", ""),
         (name, f"verdicts that differ, of {verdicts}", str(differ), "", "", ""),

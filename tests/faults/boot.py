@@ -85,12 +85,12 @@ FAULTS = (
         edited("s#echo .pagelab: ready.#killall -9 dropbear; echo pagelab: ready#"),
         "SSH to the guest failed",
     ),
-    mute("no-facts", "no facts", edited("s#^if wait#rm /run/facts; if wait#"), "does not tell its facts"),
+    mute("no-facts", "no facts", edited("s#^if wait#rm /run/facts; if wait#"), "reading the guest's facts"),
     mute(
         "huge-facts",
         "endless facts",
         edited("s#^if wait#seq 60000 >> /run/facts; if wait#"),
-        "does not tell its facts",
+        "reading the guest's facts",
     ),
     lies(
         "other-release",

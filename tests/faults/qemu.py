@@ -135,7 +135,7 @@ FAULTS = (
         name="killed-at-push",
         what="QEMU is killed while programs are pushed",
         inject=at_push,
-        expect=Expect(status=2, cell="BROKEN", cases=NOT_RUN, says="pushing .* failed|does not tell its facts"),
+        expect=Expect(status=2, cell="BROKEN", cases=NOT_RUN, says="pushing .* failed|reading the guest's facts"),
     ),
     Fault(
         name="missing",
