@@ -50,6 +50,7 @@ MAX_PAPER = 256 << 10
 MAX_TAIL = 32 << 10
 """Bytes of the end of a console that are read for a cell that is not OK."""
 MAX_JOURNAL = 64 << 20
+MAX_FILE = 64 << 20
 MAX_METADATA = 64 << 20
 MAX_REPEATS = 10_000
 LATEST = "latest"
@@ -449,6 +450,11 @@ def load(directory: Path) -> Evidence:
     """Everything a run left, from its directory alone; InputError when that is no run's."""
     metadata, names = _metadata(directory / "metadata.json")
     return Evidence(metadata=metadata, cells=tuple(_cell(directory, *name) for name in names), source=str(directory))
+
+
+def file_of(source: str, cell: CellResult, name: str) -> bytes:
+    """One of a cell's files as it is, at most MAX_FILE bytes of it; nothing where there is none."""
+    return _slice(Path(source) / cell_path(cell.topology, cell.kernel, cell.repeat) / _safe(name), 0, MAX_FILE)
 
 
 def conclude(directory: Path) -> Summary:
