@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lab import mailbox, series, source
@@ -213,6 +214,13 @@ LAB_CASES(
 		.leaves = "whatever the command left" }},
 )
 """
+
+
+def scenarios(tests: Sequence[str], programs: Sequence[str]) -> list[str]:
+    """The words of --test and the user's own programs, each of them whole where no word is about it."""
+    about = [test.partition(".")[0] for test in tests]
+    names = [Path(program).stem for program in programs]
+    return [*tests, *(name for name in names if not any(fnmatchcase(name, word) for word in about))]
 
 
 def default_machines(

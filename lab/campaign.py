@@ -58,6 +58,18 @@ class OpenRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """A command other than `lab run`, as it was typed: what a report says runs it again. See lab/report/_asked.py."""
+
+    words: Sequence[str]
+    on: str = ""
+    """The option that chooses machines; empty where nothing is to be narrowed."""
+    machines: Sequence[str] = ()
+    tests: Sequence[str] = ()
+    rest: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a user asked for: the words of the command line, so that a run that was killed can be asked for again."""
 
@@ -89,12 +101,22 @@ class Request:
         raise UsageError(f"{directory}: its metadata.json does not say what was asked for, so it cannot be resumed")
 
 
-def open_run(request: Request, library: Library, cache: Cache, packing: Packing, output: Path | None) -> OpenRun:
+def open_run(
+    request: Request,
+    library: Library,
+    cache: Cache,
+    packing: Packing,
+    output: Path | None,
+    *,
+    typed: Typed | None = None,
+) -> OpenRun:
     """Make the run's directory, before anything is built. Evidence comes first, so its place does too.
 
-    UsageError for a case in --test or the campaign that no scenario has.
+    `typed` is what the user wrote where that is no campaign. UsageError for a case in --test or the campaign that no
+    scenario has.
     """
     plan, declared, metadata = _prepared(request, library, cache, packing)
+    metadata |= {"typed": asdict(typed)} if typed else {}
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared)
 
@@ -155,13 +177,10 @@ def open_plan(
     output: Path | None,
     *,
     kernels: Mapping[str, BuiltKernel] | None = None,
-    told: Mapping[str, object] | None = None,
+    typed: Typed,
 ) -> OpenRun:
-    """Make the directory of a run that is no campaign of the library's: one that cannot be resumed.
-
-    `told` is what its metadata.json has besides.
-    """
-    metadata = {**describe(plan, cases), "repeat": 1, "tests": _tests(plan, cases), **(told or {})}
+    """Make the directory of a run that is no campaign of the library's: one that cannot be resumed."""
+    metadata = {**describe(plan, cases), "repeat": 1, "tests": _tests(plan, cases), "typed": asdict(typed)}
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=cases, kernels=kernels or {})
 
@@ -291,6 +310,7 @@ def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> dict[str, objec
             ]
             for name, declared in cases.items()
         },
+        "programs": [str(source) for source in plan.sources if source.is_file()],
     }
 
 

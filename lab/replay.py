@@ -10,7 +10,7 @@ from pathlib import Path
 from lab import campaign, kernel
 from lab.arch import ARCHES
 from lab.cache import Cache
-from lab.campaign import OpenRun
+from lab.campaign import OpenRun, Typed
 from lab.compare import Summary
 from lab.errors import UsageError
 from lab.factory import Workshop
@@ -28,6 +28,7 @@ class Again:
     """What was run, as it can be had now."""
 
     spot: Spot
+    typed: Typed
     plan: Plan
     kernel: BuiltKernel | None
     """The very kernel that was booted, where it is in the cache."""
@@ -44,8 +45,7 @@ class Again:
 
 def look(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
     """What a spot comes to now. Builds nothing; InfraError when this host cannot build for its machine."""
-    asked = summary.evidence.metadata.get("asked", {})
-    sources = library.with_programs(asked.get("programs", ()) if isinstance(asked, dict) else ()).scenario_sources
+    sources = library.with_programs(_programs(summary)).scenario_sources
     planned = spot.plan()
     found = kernel.recorded(spot.build, cache) if spot.build else None
     record = ARCHES[spot.topology.arch]
@@ -55,11 +55,18 @@ def look(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
     host = {**campaign.emulators(planned), "libvirt": summary.evidence.metadata.get("host", {}).get("libvirt")}
     return Again(
         spot=spot,
+        typed=Typed(words=["lab", "replay", summary.evidence.source, spot.name]),
         plan=replace(planned, sources=tuple(sources)),
         kernel=found,
         changed=tuple(changed),
         noted=tuple(changed_host(summary.evidence.metadata.get("host", {}), host, record.qemu)),
     )
+
+
+def _programs(summary: Summary) -> list[str]:
+    """The user's own C files among what was run."""
+    recorded = summary.evidence.metadata.get("programs")
+    return [str(each) for each in recorded] if isinstance(recorded, list | tuple) else []
 
 
 def _has(name: str, library: Library, sources: Sequence[Path]) -> bool:
@@ -93,7 +100,7 @@ def open_replay(again: Again, cache: Cache, packing: Packing, output: Path | Non
             raise UsageError(f"{scenario} has no case {', '.join(gone)} any more")
         chosen[scenario] = tuple(known[name] for name in names)
     planned = replace(planned, spec=planned.spec.model_copy(update={"name": "replay"}))
-    return campaign.open_plan(planned, chosen, output, kernels=again.kernels, told={"replay": again.spot.name})
+    return campaign.open_plan(planned, chosen, output, kernels=again.kernels, typed=again.typed)
 
 
 def compared(then: Sequence[Record], now: Summary) -> tuple[list[str], bool]:

@@ -7,7 +7,7 @@
      "all": how many records there are,
      "guests": [{"t", "k", "repeat", "status", "why", "how", "papers": {name: text},
                  "marks": {name: [[line, lines, kind]...]}}...],
-     "lab": {"run": [word...], "machines": {name: path}, "kernels": [word...]}}
+     "lab": {"run": [word...], "on": option, "machines": {name: path}, "kernels": [word...], "rest": [word...]}}
 
 Everything but names is an index into the lists beside it; `papers` are indexes into a second list, which is parsed when
 the first of them is opened. Of both lists there is only so much: the rest is in the files.
@@ -104,7 +104,13 @@ def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
         "all": len(summary.records),
         "guests": _guests(summary, papers),
         "words": said.texts,
-        "lab": {"run": given.run, "machines": given.paths, "kernels": given.kernels},
+        "lab": {
+            "run": given.run,
+            "on": given.on,
+            "machines": given.paths,
+            "kernels": given.kernels,
+            "rest": given.rest,
+        },
     }
     return data, papers.texts
 

@@ -8,12 +8,11 @@ the command that does it again. Evidence is two lines per finding: the rest is i
 from __future__ import annotations
 
 import re
-import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.compare import Summary
+from lab.compare import Summary, series_words
 from lab.model import format_size
 from lab.outcome import CellStatus, Delta, Outcome, Record
 from lab.report import _drawing, text
@@ -194,8 +193,9 @@ def _versions(summary: Summary) -> list[str]:
     lines = text.wrap(f"Kernels: {', '.join(releases)}", WIDTH) if releases else []
     for kernel in summary.kernels:
         spec = metadata.get("kernels", {}).get(kernel, {})
-        series = f" + {spec['series']}" if spec.get("series") else ""
-        lines += text.wrap(f"{kernel}: {spec.get('source') or '?'}{series}", WIDTH, "  ")
+        series = series_words(metadata, kernel).removeprefix("the series ")
+        what = " + ".join(filter(None, (spec.get("source") or "?", one_line(series, 200))))
+        lines += text.wrap(f"{kernel}: {what}", WIDTH, "  ")
     lines += text.wrap(f"Compilers: {'; '.join(compilers)}", WIDTH) if compilers else []
     lines += text.wrap(f"With: {', '.join(told)}", WIDTH)
     return [*lines, *(line for proof in summary.proofs for line in _prose(proof.sentence))]
@@ -211,12 +211,12 @@ def _prose(said: str) -> list[str]:
 
 
 def _again(summary: Summary) -> list[str]:
-    """The command that runs it again, where a lab is; broken at its options, so that it can be pasted."""
-    given = asked(summary)
-    lines, line = [], "    " + " ".join(shlex.quote(word) for word in given.run)
-    for option in given.options:
-        if len(line) + 1 + len(option) > WIDTH - 2:
+    """The command that runs it again, where a lab is; broken between its options, so that it can be pasted."""
+    first, *others = asked(summary).parts
+    lines, line = [], f"    {first}"
+    for part in others:
+        if len(line) + 1 + len(part) > WIDTH - 2:
             lines.append(f"{line} \\")
             line = "       "
-        line += f" {option}"
+        line += f" {part}"
     return ["To reproduce:", *lines, line] if max(map(len, (*lines, line))) <= WIDTH else []

@@ -294,10 +294,11 @@
   }
 
   function reproduce(t, test) {
-    const given = data.lab.kernels.length ? data.lab.kernels : kernels;
-    const line = [...data.lab.run, "-t", data.lab.machines[topologies[t]] ?? topologies[t], ...given.flatMap((kernel) => ["-k", kernel])];
-    if (test) line.push("--test", test);
-    return [command(line.map(quote).join(" "))];
+    const { run, on, rest } = data.lab, line = [...run];
+    if (on) line.push(on, data.lab.machines[topologies[t]] ?? topologies[t]);
+    if (on === "-t") line.push(...(data.lab.kernels.length ? data.lab.kernels : kernels).flatMap((kernel) => ["-k", kernel]));
+    if (on && test && !(rest.length && test.startsWith("command."))) line.push("--test", test);
+    return [command([...line, ...rest].map(quote).join(" "))];
   }
   function command(text) {
     const copy = button("copy", "copy the command", async () => {

@@ -89,4 +89,5 @@ def _write(text: str, output: Path | None) -> None:
         raise UsageError(f"{output} is there already", hint="choose another name for -o")
     write_atomic(output, text.encode())
     load.read(output).build(Topology)
-    print(f"{output}: try `lab exec -t ./{output} -k baseline -- cat /run/facts`", file=sys.stderr)
+    there = output if output.parent != Path() else f"./{output}"
+    print(f"{output}: try `lab exec -t {there} -k baseline -- cat /run/facts`", file=sys.stderr)

@@ -24,11 +24,10 @@ from lab.verbs.completing import named
 from lab.verbs.places import open_cache, open_library
 
 if TYPE_CHECKING:
-    from lab.attempt import Wish
     from lab.bisection import Judge, Step
+    from lab.campaign import OpenRun, Typed
     from lab.compare import Summary
     from lab.library import Library
-    from lab.model import Kernel
     from lab.outlook import Packing
 
 TREE = click.option(
@@ -39,8 +38,9 @@ TREE = click.option(
     help="The kernel tree, which is only read [this directory].",
 )
 COMMAND = click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARGS...]")
+DEFAULT_TIMEOUT_S = 60.0
 TIMEOUT = click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=60.0, help="Of CMD, seconds on hardware [60]."
+    "--timeout", type=click.FloatRange(min=0.1), default=DEFAULT_TIMEOUT_S, help="Of CMD, seconds on hardware [60]."
 )
 OUTPUT = click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="Directory of the run [results/TIME-...]."
@@ -97,15 +97,24 @@ def try_(
     lab try series/ --tree ~/linux --each -- sh -c 'grep -q thing /proc/vmstat'
     """
     from lab import attempt, outlook
-    from lab.campaign import Request, open_run
+    from lab.campaign import Request, Typed, open_run
     from lab.verbs.campaigns import carry_out
 
     cache, library = open_cache(), open_library()
     library.select_topologies(machines)
-    names = [Path(program).stem for program in programs]
+    typed = Typed(
+        words=[
+            *("lab", "try", patch, *(["--each"] if each else [])),
+            *_options(tree=[tree], provides=provides, config=config, timeout=[timeout], **{"with": programs}),
+        ],
+        on="--on",
+        machines=machines,
+        tests=tests,
+        rest=["--", *command] if command else [],
+    )
     wish = attempt.Wish(
         topologies=attempt.absolute(machines) or _usual_machines(library),
-        scenarios=[*tests, *names],
+        scenarios=attempt.scenarios(tests, programs),
         provides=provides,
         each=each,
         command=command,
@@ -116,7 +125,18 @@ def try_(
     filters = filters_of(tests=wish.tests, config=config, programs=own)
     wanted = Request(campaign=str(attempt.prepare(change, wish, cache)), filters=filters, repeat=repeat or 1)
     given = outlook.packing(cache, jobs=jobs, memory=memory)
-    return carry_out(open_run(wanted, library, cache, given, output), given, connect)
+    return carry_out(open_run(wanted, library, cache, given, output, typed=typed), given, connect)
+
+
+def _options(**given: Sequence[object]) -> list[str]:
+    """Options as they are typed; those that have their default are left away."""
+    return [
+        str(word)
+        for name, values in given.items()
+        for value in values
+        if value not in (Path(), DEFAULT_TIMEOUT_S)
+        for word in (f"--{name.replace('_', '-')}", value)
+    ]
 
 
 def _usual_machines(library: Library) -> list[str]:
@@ -165,8 +185,9 @@ def bisect(command: Sequence[str], *, tree: Path, good: str, bad: str, **options
     """
     from lab import bisection
 
+    typed = _bisect_typed(tree, command, good, bad, **options)
     tree = tree.expanduser()
-    judge = _judge(tree, command, **options)
+    judge = _judge(tree, command, typed, **options)
     with open_cache().scratch("bisect") as scratch:
         found = bisection.bisect(tree, good, bad, scratch, judge)
     print(found.log)
@@ -177,9 +198,41 @@ def bisect(command: Sequence[str], *, tree: Path, good: str, bad: str, **options
     return 0 if found.exactly else 1
 
 
+def _bisect_typed(
+    tree: Path,
+    command: Sequence[str],
+    good: str,
+    bad: str,
+    *,
+    topology: str,
+    tests: Sequence[str],
+    programs: Sequence[str],
+    config: Sequence[str],
+    timeout: float,
+    no_boot: str | None,
+    **_: object,
+) -> Typed:
+    """The bisection as it was typed, for the reports of its steps."""
+    from lab.campaign import Typed
+
+    words = _options(
+        tree=[tree],
+        good=[good],
+        bad=[bad],
+        topology=[topology],
+        test=tests,
+        config=config,
+        timeout=[timeout],
+        no_boot=[no_boot] if no_boot else [],
+        **{"with": programs},
+    )
+    return Typed(words=["lab", "bisect", *words], rest=["--", *command] if command else [])
+
+
 def _judge(
     tree: Path,
     command: Sequence[str],
+    typed: Typed,
     *,
     topology: str,
     tests: Sequence[str],
@@ -195,12 +248,13 @@ def _judge(
     """What judges a commit: a run of its kernel, in a directory of its own."""
     from lab import attempt, bisection, outlook
     from lab.bisection import Word
+    from lab.campaign import open_plan
 
     cache = open_cache()
     asked = bool(tests or programs or command)
     wish = attempt.Wish(
         topologies=[topology],
-        scenarios=[*tests, *(Path(program).stem for program in programs)],
+        scenarios=attempt.scenarios(tests, programs),
         command=command if asked else ["true"],
         timeout_s=timeout,
     )
@@ -212,7 +266,9 @@ def _judge(
     def judge(commit: str) -> Step:
         kernel = library.with_config(bisection.kernel_at(tree, commit), config)
         number = len(list(place.iterdir())) + 1 if place.is_dir() else 1
-        summary = _asked(library, wish, topology, kernel, place / f"{number:02}-{commit[:12]}", given, connect)
+        plan, cases = bisection.plan_of(library, library.topology(topology), kernel, wish, cache)
+        opened = open_plan(plan, cases, place / f"{number:02}-{commit[:12]}", typed=typed)
+        summary = _carried_out(opened, given, connect)
         step = bisection.judged(commit, summary, boots_badly=boots_badly)
         print(f"{step.word:<5}{bisection.title(tree, commit)}: {step.why}", flush=True)
         return step
@@ -220,17 +276,12 @@ def _judge(
     return judge
 
 
-def _asked(
-    library: Library, wish: Wish, word: str, kernel: Kernel, output: Path, given: Packing, uri: str | None
-) -> Summary:
-    """What a run of one kernel on one machine finds."""
-    from lab import bisection, campaign, evidence
+def _carried_out(opened: OpenRun, given: Packing, uri: str | None) -> Summary:
+    """What a run of one kernel on one machine finds; progress goes to stderr."""
+    from lab import campaign, evidence
 
-    cache = open_cache()
-    plan, cases = bisection.plan_of(library, library.topology(word), kernel, wish, cache)
-    opened = campaign.open_plan(plan, cases, output)
     with builds_end_with_us():
-        campaign.execute(opened, cache, console=console(stderr=True), packing=given, uri=uri)
+        campaign.execute(opened, open_cache(), console=console(stderr=True), packing=given, uri=uri)
     summary = evidence.conclude(opened.path)
     opened.run_dir.write_reports(summary)
     return summary
