@@ -20,6 +20,7 @@ from pathlib import Path
 from lab import mailbox, series, source
 from lab.arch import Arch
 from lab.cache import Cache, digest
+from lab.compare import Summary
 from lab.errors import InputError, UsageError
 from lab.library import Library
 from lab.mailbox import Patch
@@ -214,6 +215,23 @@ LAB_CASES(
 		.leaves = "whatever the command left" }},
 )
 """
+
+
+def unprovided(summary: Summary) -> list[str]:
+    """The features that the patches seem to add, and that nobody said they do.
+
+    Those of which a case passes with the patches where it had to fail, and none does without them.
+    """
+    requires = {
+        f"{scenario}.{case['name']}": case.get("requires", ())
+        for scenario, cases in summary.evidence.metadata.get("cases", {}).items()
+        for case in cases
+    }
+    found: dict[str, set[str]] = {}
+    for record in summary.no_power:
+        for feature in requires.get(record.label, ()):
+            found.setdefault(feature, set()).add(record.kernel)
+    return sorted(feature for feature, kernels in found.items() if BASELINE not in kernels)
 
 
 def scenarios(tests: Sequence[str], programs: Sequence[str]) -> list[str]:

@@ -404,7 +404,7 @@ def _sentence(names: str, series: str, topologies: int) -> str:
 
 
 def series_words(metadata: Mapping[str, Any], kernel: str) -> str:
-    """What a kernel's series is called: its name, or its patches where it is the path of some; empty where it has none."""
+    """What a kernel's series is called: its name, or its patches where it is a path; empty where it has none."""
     series = metadata.get("kernels", {}).get(kernel, {}).get("series")
     if not series:
         return ""

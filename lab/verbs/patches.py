@@ -98,7 +98,7 @@ def try_(
     """
     from lab import attempt, outlook
     from lab.campaign import Request, Typed, open_run
-    from lab.verbs.campaigns import carry_out
+    from lab.verbs.campaigns import finish
 
     cache, library = open_cache(), open_library()
     library.select_topologies(machines)
@@ -125,7 +125,14 @@ def try_(
     filters = filters_of(tests=wish.tests, config=config, programs=own)
     wanted = Request(campaign=str(attempt.prepare(change, wish, cache)), filters=filters, repeat=repeat or 1)
     given = outlook.packing(cache, jobs=jobs, memory=memory)
-    return carry_out(open_run(wanted, library, cache, given, output, typed=typed), given, connect)
+    summary = finish(open_run(wanted, library, cache, given, output, typed=typed), given, connect)
+    if features := attempt.unprovided(summary):
+        meant = " ".join(f"--provides {feature}" for feature in features)
+        print(
+            f"lab: note: what requires {', '.join(features)} passes with the patch: try it with {meant}",
+            file=sys.stderr,
+        )
+    return summary.exit_code
 
 
 def _options(**given: Sequence[object]) -> list[str]:

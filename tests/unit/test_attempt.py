@@ -18,7 +18,7 @@ from lab.cache import Cache
 from lab.compare import conclude
 from lab.errors import InfraError, InputError, UsageError
 from lab.library import Library
-from lab.outcome import Case, Cause, CellStatus, Outcome
+from lab.outcome import Case, Cause, CellStatus, Evidence, Outcome
 from lab.plan import Filters
 from tests.unit.fixtures import evidence
 from tests.unit.toy import GROW, Toy, diff, topology
@@ -308,3 +308,23 @@ def test_files_of_a_commit_are_seen_without_unpacking(history: Toy) -> None:
     assert look("mm/new.c") == patch.Content(b"int three;\n")
     assert look("mm/none.c") is None
     assert source.peek(f"path:{history.tree}")("mm/new.c") is None
+
+
+def test_a_feature_that_nobody_named_is_asked_about() -> None:
+    """Its cases had to fail with the patch, too, and did not."""
+    found = evidence.metadata(kernels=("baseline", "patched"))
+    found["kernels"]["patched"]["provides"] = []
+    cells = tuple(
+        evidence.cell(topology, kernel, runs=evidence.good_runs(kernel))
+        for topology in evidence.TOPOLOGIES
+        for kernel in ("baseline", "patched")
+    )
+    assert attempt.unprovided(conclude(Evidence(metadata=found, cells=cells))) == [evidence.FEATURE]
+    found["kernels"]["patched"]["provides"] = [evidence.FEATURE]
+    assert attempt.unprovided(conclude(Evidence(metadata=found, cells=cells))) == []
+
+
+def test_a_program_is_whole_unless_a_test_is_about_it() -> None:
+    assert attempt.scenarios([], ["./mine.c"]) == ["mine"]
+    assert attempt.scenarios(["mine.one"], ["./mine.c", "a/other.c"]) == ["mine.one", "other"]
+    assert attempt.scenarios(["*"], ["mine.c"]) == ["*"]
