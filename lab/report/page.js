@@ -237,6 +237,7 @@
       make("p", {}, about, make("span", { class: "dim" }, `${about ? " · " : ""}scenario ${scenario}${requires.length ? ` · requires ${requires.join(", ")}` : ""}`)),
       make("div", { class: "verdicts" }, ...cards),
       ...reproduce(t, label(c)),
+      ...again(t, records, WHOLE.has(about) ? scenario : label(c)),
     ];
   }
   function card(kernel, record) {
@@ -299,6 +300,16 @@
     if (on === "-t") line.push(...(data.lab.kernels.length ? data.lab.kernels : kernels).flatMap((kernel) => ["-k", kernel]));
     if (on && test && !(rest.length && test.startsWith("command."))) line.push("--test", test);
     return [command([...line, ...rest].map(quote).join(" "))];
+  }
+  /* The very guest of the worst verdict; the page knows its run's directory only while it lies there. */
+  const WHOLE = new Set(["of the scenario as a whole", "not declared"]);
+  function again(t, records, test) {
+    const k = records.indexOf(worstOf(records));
+    if (k < 0) return [];
+    const path = decodeURIComponent(location.pathname), lies = location.protocol === "file:" && path.endsWith("/report.html");
+    const box = command(["lab", "replay", lies ? path.slice(0, -"/report.html".length) : "DIR", `${topologies[t]}/${kernels[k]}/${test}`].map(quote).join(" "));
+    box.title = "the same kernel, machine and programs again; `lab bundle` with these words packs them for who has no lab";
+    return [box];
   }
   function command(text) {
     const copy = button("copy", "copy the command", async () => {

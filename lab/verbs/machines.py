@@ -56,7 +56,8 @@ def capture(*, script: bool, sources: Sequence[str], output: Path | None, memory
     texts = [_read(source) for source in sources] or [host.description()]
     room = Room(memory=memory or min(4 << 30, host.available_memory() // 2), cpus=cpus)
     made = shrink(reading.machine(texts), room)
-    text = made.yaml([one_line(f"Made by lab capture from {', '.join(sources) or 'the machine itself'}.")])
+    names = ["stdin" if source == "-" else Path(source).name for source in sources]
+    text = made.yaml([one_line(f"Made by lab capture from {', '.join(names) or 'the machine itself'}.")])
     _write(text, output)
     for line in made.lost:
         print(f"lab: not kept: {line}", file=sys.stderr)

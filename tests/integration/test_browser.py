@@ -86,6 +86,7 @@ def test_a_tile_opens_its_cases_and_a_case_its_evidence(page: Page, tmp_path: Pa
     said = panel(page)
     assert "guard.c:12: i_size: expected 65536, got 131072" in said
     assert f"lab run quick -t {TOPOLOGIES[0]} -k baseline -k expand-fault --test guard.memfd" in said
+    assert f"lab replay {tmp_path} {TOPOLOGIES[0]}/expand-fault/guard.memfd" in said
     assert visible(page, ".paper .hit") == ["# guard.c:12: i_size: expected 65536, got 131072", "not ok 1 memfd"]
     page.run("[...document.querySelectorAll('.tabs button')].find((b) => b.textContent === 'config').click()")
     assert visible(page, ".paper div") == ["CONFIG_NUMA=y"]
