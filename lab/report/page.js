@@ -255,9 +255,9 @@
     box.append(...placements(text));
     return box;
   }
-  /* `placement of the new part: node0=8 node1=8`: pages on nodes, as a case saw them. */
+  /* `placement of the new part: node0=8 node1=8`: pages on nodes, as a case saw them (`| ` is what it printed). */
   function placements(text) {
-    return [...text.matchAll(/^placement(?: of ([^:\n]{1,80}))?:((?: node\d+=\d+)+)$/gm)].map(([, what, nodes]) => {
+    return [...text.matchAll(/^(?:\| )?placement(?: of ([^:\n]{1,80}))?:((?: node\d+=\d+)+)$/gm)].map(([, what, nodes]) => {
       const counts = [...nodes.matchAll(/node(\d+)=(\d+)/g)].map(([, node, count]) => [Number(node), Number(count)]);
       const bar = make("div", { class: "place", title: `pages${what ? ` of ${what}` : ""} on nodes:${nodes}` });
       for (const [node, count] of counts) {

@@ -141,7 +141,7 @@ def test_keys_are_enough(page: Page, tmp_path: Path) -> None:
 
 
 def test_pages_on_nodes_are_drawn_as_a_case_saw_them(page: Page, tmp_path: Path) -> None:
-    placed = ["# placement of the new part: node0=8 node1=24", "# placement: nodeX=1", "ok memfd", "ok sysv"]
+    placed = ["# | placement of the new part: node0=8 node1=24", "# placement: nodeX=1", "ok memfd", "ok sysv"]
     run = Run(scenario="guard", end=End.EXITED, status=0, ktap=ktap(placed))
     show(page, tmp_path, evidence(cell(runs=(run,))), f"#/{TOPOLOGIES[0]}/guard.memfd")
     assert visible(page, ".place i") == ["0: 8", "1: 24"]
