@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from lab.errors import InputError, UsageError, nearest, unknown
 from lab.load import Document, read
 from lab.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
 from lab.plan import Filters, Plan, Selection, Skipped, is_path, matches, narrow_tests, node_count, plan
+from lab.settings import Own
 
 Named = TypeVar("Named", Topology, Kernel)
 
@@ -29,7 +30,19 @@ class Campaign:
     named: frozenset[str] = frozenset()
     """The topologies that were asked for by name or path, not by a glob."""
     left_out: tuple[Skipped, ...] = ()
-    """Topologies that a glob means and the campaign's `nodes` or `one_per` leaves out."""
+    """Topologies that a glob means and the campaign's `nodes` or `one_per`, or the environment, leaves out."""
+
+    def on(self, filters: Filters) -> Campaign:
+        """Of the machines only those of the architectures that the environment names, and those asked for by hand."""
+        asked = [each for each in self.topologies if not filters.arches or each.arch in filters.arches]
+        asked += [each for each in self.topologies if any(matches(word, each.name) for word in filters.topologies)]
+        left = tuple(
+            Skipped(what=each.name, reason=f"ARCH in the environment means {', '.join(filters.arches)}")
+            for each in self.topologies
+            if each not in asked
+        )
+        kept = tuple(each for each in self.topologies if each in asked)
+        return replace(self, topologies=kept, left_out=(*self.left_out, *left))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +52,8 @@ class Library:
     topology_dirs: tuple[Path, ...]
     campaign_dirs: tuple[Path, ...]
     kernel_dirs: tuple[Path, ...]
-    scenario_dirs: tuple[Path, ...]
+    scenario_sources: tuple[Path, ...]
+    """Directories, and single C files."""
     config_dirs: tuple[Path, ...]
     series_dirs: tuple[Path, ...]
 
@@ -50,10 +64,32 @@ class Library:
             topology_dirs=(data.topologies(),),
             campaign_dirs=(data.topologies() / "campaigns",),
             kernel_dirs=(data.images() / "kernels",),
-            scenario_dirs=data.scenarios(),
+            scenario_sources=data.scenarios(),
             config_dirs=(data.images() / "config",),
             series_dirs=(data.images() / "series",),
         )
+
+    def with_own(self, own: Own) -> Library:
+        """With the user's directories besides; InputError for one that is none, or that has a name twice."""
+        return replace(
+            self,
+            topology_dirs=(*self.topology_dirs, *own.directories("topologies", self.topologies())),
+            campaign_dirs=(*self.campaign_dirs, *own.directories("campaigns", self.campaigns())),
+            kernel_dirs=(*self.kernel_dirs, *own.directories("kernels", self.kernels())),
+            scenario_sources=(*self.scenario_sources, *own.directories("scenarios", self.scenarios())),
+        )
+
+    def with_programs(self, words: Iterable[str]) -> Library:
+        """With C files of the user's as scenarios besides; UsageError for one that is none, or whose name is taken."""
+        found = self
+        for word in words:
+            path = Path(word).expanduser().absolute()
+            if path.suffix != ".c" or not path.is_file():
+                raise UsageError(f"--with: expected a C file, got {'a ' if path.exists() else 'nothing there: '}{word}")
+            if other := found.scenarios().get(path.stem):
+                raise UsageError(f"--with: {word} has the name of the scenario {other}", hint="rename it")
+            found = replace(found, scenario_sources=(*found.scenario_sources, path))
+        return found
 
     # What there is: name -> file.
 
@@ -67,7 +103,7 @@ class Library:
         return _listing(self.kernel_dirs, ".yaml")
 
     def scenarios(self) -> Mapping[str, Path]:
-        return _listing(self.scenario_dirs, ".c")
+        return _listing(self.scenario_sources, ".c")
 
     def configs(self) -> Mapping[str, Path]:
         return _listing(self.config_dirs, ".config")
@@ -110,16 +146,18 @@ class Library:
     def plan(self, word: str, filters: Filters | None = None) -> Plan:
         """The plan of a campaign (a name or a path), narrowed by the command line's filters."""
         filters = filters or Filters()
-        campaign = self.campaign(word, filters)
-        return plan(
+        library = self.with_programs(filters.programs)
+        campaign = library.campaign(word, filters).on(filters)
+        planned = plan(
             campaign.spec,
             campaign.topologies,
-            [self.with_config(kernel, filters.config) for kernel in campaign.kernels],
+            [library.with_config(kernel, filters.config) for kernel in campaign.kernels],
             campaign.scenarios,
             filters,
             named=campaign.named,
             left_out=campaign.left_out,
         )
+        return replace(planned, sources=library.scenario_sources)
 
     def with_config(self, kernel: Kernel, words: Sequence[str]) -> Kernel:
         """A kernel with further config fragments, by name or path, merged last; UsageError for one that is none."""
@@ -236,7 +274,7 @@ def _listing(directories: Sequence[Path], suffix: str) -> Mapping[str, Path]:
     """Name -> path of everything in the directories with this suffix; with no suffix: the directories in them."""
     found: dict[str, Path] = {}
     for directory in directories:
-        entries = sorted(directory.iterdir()) if directory.is_dir() else []
+        entries = sorted(directory.iterdir()) if directory.is_dir() else [directory]
         for path in entries:
             fits = path.suffix == suffix and path.is_file() if suffix else path.is_dir()
             if fits and not path.name.startswith((".", "_")):
