@@ -10,6 +10,7 @@ changes that:
     deadline, guest answers or not  HANG                              BROKEN not reached
     panic or reboot on the console  CRASH                             BROKEN not reached
     flood, connection lost, QEMU    BROKEN                            BROKEN not reached
+    lost, SSH server out of memory  CRASH                             BROKEN not reached
     not run                         BROKEN                            BROKEN
     files damaged since             BROKEN                            BROKEN
 
@@ -421,9 +422,15 @@ class _Judgement:
             return Outcome.CRASH, Cause[dead.kind.name] if dead else Cause.PANIC, words
         if run.end is End.EXITED:
             return Outcome.BROKEN, Cause.NO_RESULT, f"{self._exit_words(culprit)}{note}"
+        if run.end is End.LOST and (taken := self._server_taken()):
+            return Outcome.CRASH, Cause.OOM_KILL, f"the guest's SSH server fell to the OOM killer {when}: {taken}{note}"
         outcome, cause, words = _ENDS[run.end]
         words = words.format(when=when, signal=run.signal or "?", duration=run.duration_s)
         return outcome, self._killer("signal=9 ") if run.signal == "KILL" else cause, f"{words}{note}"
+
+    def _server_taken(self) -> oops.Finding | None:
+        """The OOM killer's report that it killed what the lab talks to. A connection that is lost so says much."""
+        return next((each for each in self.victims if f"({SSH_SERVER})" in each.title), None)
 
     def _before(self, dead: oops.Finding | None) -> str:
         """The first thing that the kernel complained about before it died, in words."""
@@ -523,6 +530,7 @@ class _Judgement:
         return {LEAK: _Finding(outcome=Outcome.LEAK, cause=Cause.LEAK, reason=reason, evidence=tuple(moved))}
 
 
+SSH_SERVER = "dropbear"
 _OOM_KILLS = (oops.Kind.OOM_KILL, oops.Kind.CONTAINED_OOM)
 _KILL_TASKS = (oops.Kind.KASAN, oops.Kind.OOPS, oops.Kind.BUG)
 """Reports after which the kernel ends the task that ran into them."""
