@@ -25,6 +25,7 @@ from lab.errors import InputError, UsageError
 from lab.library import Library
 from lab.mailbox import Patch
 from lab.model import Topology
+from lab.paths import user_path
 from lab.plan import is_path, node_count
 
 ENTRY = "try"
@@ -49,9 +50,9 @@ def read(words: Sequence[str], tree: Path) -> Change:
     if not (tree / "Makefile").is_file() and not (tree / "HEAD").is_file() and not (tree / ".git").exists():
         got = "nothing there" if not tree.exists() else "none"
         raise UsageError(f"--tree: expected a kernel tree, got {got}: {tree}")
-    if len(words) == 1 and not Path(words[0]).expanduser().exists() and (found := _RANGE.fullmatch(words[0])):
+    if len(words) == 1 and not user_path(words[0]).exists() and (found := _RANGE.fullmatch(words[0])):
         return _of_range(found["base"], found["tip"] or "HEAD", tree)
-    patches = tuple(patch for word in words for patch in _of_path(Path(word).expanduser()))
+    patches = tuple(patch for word in words for patch in _of_path(user_path(word)))
     return Change(name=mailbox.slug(Path(words[0]).stem) or "patch", base=f"path:{tree.absolute()}", patches=patches)
 
 
@@ -263,4 +264,4 @@ def default_machines(
 
 def absolute(words: Iterable[str]) -> list[str]:
     """Words of a command line as they may stand in a file elsewhere."""
-    return [str(Path(word).expanduser().absolute()) if is_path(word) else word for word in words]
+    return [str(user_path(word).absolute()) if is_path(word) else word for word in words]

@@ -27,6 +27,7 @@ from lab.kernel import BuiltKernel
 from lab.library import Library
 from lab.outcome import Case, Run
 from lab.outlook import Packing, here, look
+from lab.paths import user_path
 from lab.plan import Build, Filters, Plan, is_path, repeated, resolve_cases
 from lab.runner import Runner
 from lab.screen import screen
@@ -87,7 +88,7 @@ class Request:
     def words(self) -> dict[str, object]:
         """As metadata.json has them; paths are made absolute."""
         narrowed = {name: [_absolute(word) for word in words] for name, words in asdict(self.filters).items()}
-        narrowed["programs"] = [str(Path(word).expanduser().absolute()) for word in self.filters.programs]
+        narrowed["programs"] = [str(user_path(word).absolute()) for word in self.filters.programs]
         return {"campaign": _absolute(self.campaign), **narrowed}
 
     @classmethod
@@ -215,7 +216,7 @@ def _same_kernels(plan: Plan, recorded: Mapping[str, Any], directory: Path, cach
 
 
 def _absolute(word: str) -> str:
-    return str(Path(word).expanduser().absolute()) if is_path(word) else word
+    return str(user_path(word).absolute()) if is_path(word) else word
 
 
 def _now() -> str:

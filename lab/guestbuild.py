@@ -30,6 +30,7 @@ LDFLAGS = ("-static", "-s", "-lm")
 COMPILE_S = 300.0
 LIST_S = 30.0
 DEFAULT_TIMEOUT_S = 10.0
+MAX_TIMEOUT_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,8 +190,8 @@ def _parse_case(scenario: str, said: Mapping[str, object]) -> Case:
         raise _wrong(scenario, "requires: expected a list of features", said)
     if not isinstance(description, str):
         raise _wrong(scenario, "description: expected a string", said)
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0:
-        raise _wrong(scenario, "timeout_s: expected seconds above zero", said)
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise _wrong(scenario, f"timeout_s: expected seconds above zero, at most {MAX_TIMEOUT_S:g}", said)
     return Case(
         scenario=scenario,
         name=name,

@@ -27,6 +27,7 @@ from lab.errors import BuildError, InfraError, InputError, UsageError, unknown
 from lab.kconfig import Lost, Request
 from lab.model import Kernel, Topology
 from lab.patch import Content
+from lab.paths import user_path
 from lab.progress import Progress, silent
 from lab.series import Patch, Series
 from lab.source import Source
@@ -274,7 +275,7 @@ def fragments(topology: Topology, kernel: Kernel, directory: Path) -> tuple[tupl
 
 
 def _fragment(name: str, arch: Arch, directory: Path) -> tuple[Request, ...]:
-    path = Path(name).expanduser() if "/" in name else directory / f"{name}.config"
+    path = user_path(name) if "/" in name else directory / f"{name}.config"
     if name in arch.fragments and not path.exists():
         return kconfig.parse_fragment(arch.fragments[name], f"{name} in lab/arch/{arch.name}.py")
     try:

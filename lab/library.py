@@ -13,6 +13,7 @@ from lab import data
 from lab.errors import InputError, UsageError, nearest, unknown
 from lab.load import Document, read
 from lab.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
+from lab.paths import user_path
 from lab.plan import Filters, Plan, Selection, Skipped, is_path, matches, narrow_tests, node_count, plan
 from lab.settings import Own
 
@@ -83,7 +84,7 @@ class Library:
         """With C files of the user's as scenarios besides; UsageError for one that is none, or whose name is taken."""
         found = self
         for word in words:
-            path = Path(word).expanduser().absolute()
+            path = user_path(word).absolute()
             if path.suffix != ".c" or not path.is_file():
                 raise UsageError(f"--with: expected a C file, got {'a ' if path.exists() else 'nothing there: '}{word}")
             if other := found.scenarios().get(path.stem):
@@ -165,9 +166,9 @@ class Library:
         for word in words:
             if word not in known and not _is_config(word):
                 raise unknown("config fragment", word, known)
-            if word not in known and not Path(word).expanduser().is_file():
+            if word not in known and not user_path(word).is_file():
                 raise UsageError(f"--config: expected a file of config symbols, got nothing: {word}")
-        found = (word if word in known else str(Path(word).expanduser().absolute()) for word in words)
+        found = (word if word in known else str(user_path(word).absolute()) for word in words)
         return kernel.model_copy(update={"config": tuple(dict.fromkeys((*kernel.config, *found)))})
 
     def campaign(self, word: str, filters: Filters | None = None) -> Campaign:
@@ -254,10 +255,10 @@ class Library:
     def _series(self, document: Document, where: tuple[str | int, ...], word: str) -> str:
         """A series: the library's name stays a name; a patch, mailbox or directory of them an absolute path."""
         known = self.series()
-        beside = document.path.parent / word
-        if word in known and not beside.exists():
+        beside = _exists(document.path.parent / word)
+        if word in known and not beside:
             return word
-        if "/" in word or word.endswith((".patch", ".diff", ".mbox")) or beside.exists():
+        if "/" in word or word.endswith((".patch", ".diff", ".mbox")) or beside:
             return str(_existing(document, where, word, "a patch or a directory of patches", Path.exists))
         choices = f"{', '.join(known) or 'none'}, or a path"
         raise document.error(where, f"no series {word!r}, expected one of {choices}", nearest=nearest(word, known))
@@ -285,7 +286,7 @@ def _listing(directories: Sequence[Path], suffix: str) -> Mapping[str, Path]:
 def _one(kind: str, word: str, known: Mapping[str, Path]) -> Path:
     """The file of an exact name or a path."""
     if is_path(word):
-        return Path(word).expanduser()
+        return user_path(word)
     if word not in known:
         raise unknown(kind, word, known)
     return known[word]
@@ -390,15 +391,24 @@ def _source(document: Document, source: str) -> str:
     return source
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no file can have such a name
+        return False
+
+
 def _existing(
     document: Document, where: tuple[str | int, ...], word: str, what: str, fits: Callable[[Path], bool]
 ) -> Path:
     """The absolute path of something that a file names relative to itself."""
-    path = (document.path.parent / Path(word).expanduser()).resolve()
     try:
+        path = (document.path.parent / user_path(word)).resolve()
         there = fits(path)
     except OSError as error:  # a name that is too long, say
         raise document.error(where, f"expected {what}: {error.strerror}") from None
+    except RuntimeError:  # a loop of links
+        raise document.error(where, f"expected {what}, and {word!r} leads nowhere") from None
     if not there:
         near = nearest(path.name, [each.name for each in path.parent.iterdir()]) if path.parent.is_dir() else None
         got = "something else" if path.exists() else "nothing there"

@@ -15,6 +15,7 @@ from pathlib import Path
 from lab import patch
 from lab.errors import InputError, UsageError, unknown
 from lab.model import JOINT
+from lab.paths import user_path
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")
 _SUFFIXES = (".patch", ".diff")
@@ -81,7 +82,7 @@ def _is_path(name: str) -> bool:
 
 
 def _user_path(name: str) -> Path:
-    path = Path(name).expanduser().absolute()
+    path = user_path(name).absolute()
     if not path.exists():
         raise UsageError(f"series {name}: no such file or directory: {path}")
     return path

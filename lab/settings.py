@@ -24,6 +24,7 @@ from pydantic import Field
 from lab.errors import InputError
 from lab.load import Document, read
 from lab.model import Spec, Word
+from lab.paths import user_path
 
 FILE = Path("pagelab", "config.yaml")
 EVERY = "every"
@@ -95,7 +96,7 @@ class Own:
 
     def _directory(self, where: tuple[str | int, ...], word: str) -> Path:
         assert self._document is not None
-        path = (self._document.path.parent / Path(word).expanduser()).absolute()
+        path = (self._document.path.parent / user_path(word)).absolute()
         if not path.is_dir():
             got = "a file" if path.exists() else "nothing there"
             raise self.error(where, f"expected a directory, got {got}: {path}")

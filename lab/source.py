@@ -27,6 +27,7 @@ from lab import buildlog, debian, proc
 from lab.cache import Cache, digest, file_digest, write_atomic
 from lab.errors import InfraError, InputError, UsageError, nearest
 from lab.patch import Content, Lookup
+from lab.paths import user_path
 from lab.progress import Progress, silent
 
 ENTRY = "source"
@@ -215,7 +216,7 @@ def _read_memo(path: Path) -> dict[str, str] | None:
 
 
 def _tarball(rest: str, cache: Cache) -> _Found:
-    path = Path(rest).expanduser().absolute()
+    path = user_path(rest).absolute()
     if not path.is_file():
         near = nearest(path.name, _siblings(path))
         raise InputError(path, None, "source", "no such tarball", nearest=near)
@@ -351,7 +352,7 @@ def peek(spec: str) -> Lookup:
     """The files of a local source (`path:`, `git:`) one by one, without unpacking it."""
     kind, rest = _split(spec)
     if kind == "path":
-        top = Path(rest).expanduser().absolute()
+        top = user_path(rest).absolute()
         return lambda name: Content((top / name).read_bytes()) if (top / name).is_file() else None
     repository, revision = _repository(rest)
     commit = _resolve_revision(repository, revision)
@@ -382,10 +383,10 @@ def _repository(rest: str) -> tuple[Path, str]:
     """PATH@REV apart; either may have an @ of its own, so the first split whose left side is a directory is taken."""
     parts = rest.split("@")
     for count in range(1, len(parts)):
-        path = Path("@".join(parts[:count])).expanduser().absolute()
+        path = user_path("@".join(parts[:count])).absolute()
         if path.is_dir():
             return path, "@".join(parts[count:])
-    raise UsageError(f"source git:{rest}: no such directory: {Path(parts[0]).expanduser().absolute()}")
+    raise UsageError(f"source git:{rest}: no such directory: {user_path(parts[0]).absolute()}")
 
 
 def _resolve_revision(repository: Path, revision: str) -> str:
@@ -424,7 +425,7 @@ def _start_git(repository: Path, *words: str, check: bool = True) -> proc.Comple
 
 
 def _path(rest: str, cache: Cache) -> _Found:
-    directory = Path(rest).expanduser().absolute()
+    directory = user_path(rest).absolute()
     if not directory.is_dir():
         near = nearest(directory.name, _siblings(directory))
         raise InputError(directory, None, "source", "no such directory", nearest=near)

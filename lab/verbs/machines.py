@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from lab.errors import UsageError
+from lab.paths import user_path
 from lab.verbs.common import size
 
 MAX_FILE = 4 << 20
@@ -67,7 +68,7 @@ def capture(*, script: bool, sources: Sequence[str], output: Path | None, memory
 def _read(source: str) -> str:
     """A text that somebody sent; UsageError when it is none."""
     try:
-        with Path("/dev/stdin" if source == "-" else source).expanduser().open("rb") as file:
+        with user_path("/dev/stdin" if source == "-" else source).open("rb") as file:
             data = file.read(MAX_FILE + 1)
     except OSError as error:
         raise UsageError(f"{source}: cannot be read: {error.strerror}") from None

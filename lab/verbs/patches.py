@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lab.paths import user_path
 from lab.verbs.common import (
     builds_end_with_us,
     configured,
@@ -120,7 +121,7 @@ def try_(
         command=command,
         timeout_s=timeout,
     )
-    change = attempt.read([patch], tree.expanduser())
+    change = attempt.read([patch], user_path(tree))
     own = (*programs, *map(str, attempt.command_file(wish, cache)))
     filters = filters_of(tests=wish.tests, config=config, programs=own)
     wanted = Request(campaign=str(attempt.prepare(change, wish, cache)), filters=filters, repeat=repeat or 1)
@@ -193,7 +194,7 @@ def bisect(command: Sequence[str], *, tree: Path, good: str, bad: str, **options
     from lab import bisection
 
     typed = _bisect_typed(tree, command, good, bad, **options)
-    tree = tree.expanduser()
+    tree = user_path(tree)
     judge = _judge(tree, command, typed, **options)
     with open_cache().scratch("bisect") as scratch:
         found = bisection.bisect(tree, good, bad, scratch, judge)

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 # From bottom to top. A module imports from its own layer and from those below, and never in a circle.
 LAYERS = (
     # vocabulary: records, parsers, errors; no outside thing is touched
-    "environ errors outcome progress data arch model deadline kconfig ktap oops books untrusted patch elf hmat buildlog"
-    " symbols cpio console",
+    "environ errors outcome paths progress data arch model deadline kconfig ktap oops books untrusted patch elf hmat"
+    " buildlog symbols cpio console",
     # translators: what was written or found -> what it means
     "load settings library capture shrink mailbox plan schedule domain verify judge compare report reproduce"
     " resume versus recorded",
