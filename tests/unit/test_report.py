@@ -270,26 +270,26 @@ def test_the_mail_says_how_to_run_it_again_and_can_be_pasted() -> None:
 
 def test_the_mail_of_a_patch_that_was_tried_names_patch_and_tree_and_not_the_cache() -> None:
     typed: dict[str, Any] = {
-        "words": ["lab", "try", "my.patch", "--each", "--tree", "/home/me/linux", "--with", "./my test.c"],
+        "words": ["lab", "try", "my.patch", "--each", "--tree", "/srv/me/linux", "--with", "./my test.c"],
         "on": "--on",
         "machines": ["arm64-64k*"],
         "tests": ["guard.*"],
         "rest": ["--", "sh", "-c", "exit 0"],
     }
     kernels = {
-        "baseline": {"source": "path:/home/me/linux"},
-        "expand-fault": {"source": "path:/home/me/linux", "series": "/home/me/.cache/pagelab/try/0123/patched"},
+        "baseline": {"source": "path:/srv/me/linux"},
+        "expand-fault": {"source": "path:/srv/me/linux", "series": "/srv/me/.cache/pagelab/try/0123/patched"},
     }
     builds = metadata()["builds"]
     for build in builds.values():
         build["patches"] = [{"name": "0001-my.patch", "sha256": "0"}]
     said = report.render(
-        evidence(asked={"campaign": "/home/me/.cache/x.yaml"}, typed=typed, kernels=kernels, builds=builds), "mail"
+        evidence(asked={"campaign": "/srv/me/.cache/x.yaml"}, typed=typed, kernels=kernels, builds=builds), "mail"
     )
     pasted = said.partition("To reproduce:\n")[2].partition("\n\n")[0].replace("\\\n", "")
     narrowed = ["--on", "arm64-64k*", "--test", "guard.*", "--", "sh", "-c", "exit 0"]
     assert shlex.split(pasted) == [*typed["words"], *narrowed]
-    assert "expand-fault: path:/home/me/linux + 0001-my.patch" in said
+    assert "expand-fault: path:/srv/me/linux + 0001-my.patch" in said
     assert "baseline and expand-fault differ in 0001-my.patch and in nothing" in said
     assert ".cache" not in said
     assert max(map(len, said.split("\n"))) <= 72
