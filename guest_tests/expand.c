@@ -247,6 +247,35 @@ static void a20_private_grows(void)
 	LAB_WRITES(lab_at(p, 63), 63);
 }
 
+/* Where caches alias, an address and the offset behind it must agree modulo SHMLBA; what mmap says goes for mremap. */
+static void a21_colour_of_a_fixed_target(void)
+{
+	int fd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U)), refused;
+	char *odd = lab_at(lab_hole(8, 0), 1), *p = lab_shared(4);
+	long before = lab_committed();
+
+	LAB_SETUP(ftruncate(fd, 4 * (off_t)lab_page()));
+	errno = 0;
+	refused = mmap(odd, 4 * lab_page(), PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED ? errno : 0;
+	printf("mmap at an odd page: %s\n", lab_errno(refused));
+#if defined(__sparc__) && defined(__arch64__)
+	LAB_EXPECT_EQ(refused, EINVAL);	/* SHMLBA is two pages */
+#endif
+	LAB_EXPECT(refused == 0 || refused == EINVAL);
+	LAB_WRITES(p, 7);
+	if (refused) {
+		LAB_EXPECT_ERRNO(lab_mremap(p, 4, 4, MREMAP_MAYMOVE | MREMAP_FIXED, odd), refused);
+		LAB_EXPECT_ERRNO(lab_mremap(p, 4, 512, MREMAP_MAYMOVE | MREMAP_FIXED, odd), refused);
+		LAB_COMMITTED(before, 0);
+		LAB_OBJECT(p, 4);
+	} else {
+		p = LAB_GROW_TO(p, 4, 4, odd);
+	}
+	p = LAB_GROW_TO(p, 4, 4, lab_hole(4, 0));
+	LAB_READS(p, 7);
+	LAB_WRITES(lab_at(p, 3), 3);
+}
+
 /* Group A's /dev/zero rows: `pages` of it, shared, from byte `offset`. */
 static char *dev_zero(long pages, long long offset)
 {
@@ -265,11 +294,20 @@ static void a22_dev_zero_grows(void)
 	LAB_WRITES(lab_at(p, 15), 1);
 }
 
+/* The offset is mended by a patch of its own, which an opt-in series has, too, though such a mapping never grows there. */
+static void need_growth_of_dev_zero(void)
+{
+	if (lab_provides("shm-expand-optin") && !lab_provides("shm-expand"))
+		LAB_SKIP("/dev/zero has no part in what this kernel provides");
+}
+
 static void a23_dev_zero_at_offset(void)
 {
-	char *p = LAB_SETUP(dev_zero(8, 3 * (long long)lab_page()));
+	char *p;
 	int i;
 
+	need_growth_of_dev_zero();
+	p = LAB_SETUP(dev_zero(8, 3 * (long long)lab_page()));
 	for (i = 0; i < 8; i++)
 		LAB_WRITES(lab_at(p, i), (unsigned char)(i + 1));
 	for (i = 0; i < 8; i++)
@@ -282,6 +320,7 @@ static void at_far_offset(long long offset)
 	long before = lab_committed();
 	char *p;
 
+	need_growth_of_dev_zero();
 	/* A character device has as many bytes as a kernel's unsigned long counts (6.12, file_mmap_size_max). */
 	if ((unsigned long long)offset > ULONG_MAX)
 		LAB_SKIP("a device of this kernel has no such offset");
@@ -410,6 +449,33 @@ static void a30_two_gibibytes(void)
 	LAB_OBJECT(p, pages);
 }
 
+/*
+ * An object larger than addresses of 32 bits can count, and than they can map: gone through in five pieces of almost
+ * 1 GiB, each grown from a duplicate of the last page of the one before.  Pages must be counted until the very end.
+ */
+static void a30_past_four_gibibytes(void)
+{
+	long piece = lab_pages((1ULL << 30) - (1 << 20));
+	char *p, *first, *last;
+	int i;
+
+	lab_need_room(piece + lab_pages(1 << 20));
+	p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE));
+	LAB_WRITES(p, 1);
+	first = LAB_EXPECT_OK(lab_mremap(p, 0, 1, MREMAP_MAYMOVE, NULL));
+	for (i = 1; i <= 5; i++) {
+		p = LAB_GROW(p, 1, piece);
+		LAB_WRITES(lab_at(p, piece - 1), (unsigned char)(i + 1));
+		LAB_READS(lab_at(p, piece / 2), 0);
+		last = LAB_EXPECT_OK(lab_mremap(lab_at(p, piece - 1), 0, 1, MREMAP_MAYMOVE, NULL));
+		lab_unmap(p, piece);
+		p = last;
+	}
+	LAB_READS(p, 6);
+	LAB_READS(first, 1);
+	LAB_OBJECT(p, 5 * (piece - 1) + 1);
+}
+
 LAB_CASES(
 	{ LAB_CASE(a01_grow_touch), .about = "1 page grown to 200, pages 195 and 197 touched", EXPAND },
 	{ LAB_CASE(a02_grow_in_place), .about = "grown where it is, 1 page to 4, without MAYMOVE", EXPAND },
@@ -432,6 +498,7 @@ LAB_CASES(
 	{ LAB_CASE(a18_dup_without_maymove), .about = "old_len 0 without MAYMOVE is ENOMEM" },
 	{ LAB_CASE(a19_private_dup), .about = "old_len 0 of a private mapping is EINVAL" },
 	{ LAB_CASE(a20_private_grows), .about = "private anonymous growth works as ever" },
+	{ LAB_CASE(a21_colour_of_a_fixed_target), .about = "MREMAP_FIXED onto a wrong cache colour is what mmap says it is" },
 	{ LAB_CASE(a22_dev_zero_grows), .about = "/dev/zero mapped shared, grown", EXPAND },
 	{ LAB_CASE(a23_dev_zero_at_offset), .about = "/dev/zero at an offset: every page of a fresh mapping", EXPAND },
 	{ LAB_CASE(a24_dev_zero_3g), .about = "/dev/zero at 3 GiB: usable or ENOMEM, never a hang", EXPAND },
@@ -445,4 +512,5 @@ LAB_CASES(
 	{ LAB_CASE(a28_no_access_then_write), .about = "PROT_NONE mapping grown, then made accessible", EXPAND },
 	{ LAB_CASE(a29_absurd_length), .about = "a length of almost all addresses is refused", .needs_64bit = true },
 	{ LAB_CASE(a30_two_gibibytes), .about = "grown to almost 2 GiB, the last page touched", EXPAND },
+	{ LAB_CASE(a30_past_four_gibibytes), .about = "an object of more than 4 GiB, grown piece by piece", EXPAND },
 )

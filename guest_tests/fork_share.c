@@ -150,6 +150,19 @@ static void b07_untouched_growth(void)
 	LAB_OBJECT(p, lab_provides("expand-enomem") ? 16 : 4);
 }
 
+/* What is touched inside the object, for the first time, is no reason to extend it. */
+static void b07_touched_inside(void)
+{
+	long before = lab_committed();
+	char *p = LAB_GROW(lab_shared(512), 512, 1024);
+	long object = lab_provides("expand-enomem") ? 1024 : 512;
+
+	LAB_WRITES(lab_at(p, 2), 2);
+	LAB_READS(lab_at(p, 511), 0);
+	LAB_OBJECT(p, object);
+	LAB_COMMITTED(before, object);
+}
+
 /* Four siblings grow to four sizes and touch their last pages together: the object is as large as the largest. */
 static void b08_siblings(void)
 {
@@ -242,6 +255,38 @@ static void b11_thread_grows(void)
 	LAB_WRITES(lab_at(p, 7), 7);
 }
 
+/* What a program that was started anew says of its mappings: not a word of the object, which stays as it is. */
+static void b12_exec_leaves_it_behind(void)
+{
+	char *const argv[] = { "cat", "/proc/self/maps", NULL };
+	static char maps[1 << 17];
+	size_t used = 0;
+	ssize_t got;
+	char *p = lab_shared(1);
+	int ends[2];
+	pid_t pid;
+
+	if (access("/bin/cat", X_OK))
+		LAB_SKIP("no /bin/cat");
+	LAB_SETUP(pipe(ends));
+	pid = lab_fork();
+	if (!pid) {
+		p = grow_and_use(p, 1, 8);
+		dup2(ends[1], 1);
+		close(ends[1]);
+		execv("/bin/cat", argv);
+		LAB_ERROR("cannot execute /bin/cat: %s", lab_errno(errno));
+	}
+	close(ends[1]);
+	while (used + 1 < sizeof(maps) && (got = read(ends[0], maps + used, sizeof(maps) - 1 - used)) > 0)
+		used += (size_t)got;
+	lab_join(pid);
+	LAB_EXPECT(strstr(maps, "[stack]"));
+	LAB_EXPECT(!strstr(maps, "/dev/zero"));
+	LAB_WRITES(p, 1);
+	LAB_OBJECT(p, lab_provides("shm-expand") ? 8 : 1);
+}
+
 /* Two children and the parent use 8 MiB of one object; when all have unmapped it, the memory is back. */
 static void b13_memory_freed(void)
 {
@@ -286,10 +331,12 @@ LAB_CASES(
 	{ LAB_CASE(b05_grandchild_grows), .about = "grandchild grows, grandparent reaches it by mremap", EXPAND },
 	{ LAB_CASE(b06_own_vma_still_bounds), .about = "beyond one's own mapping is SIGSEGV, not SIGBUS" },
 	{ LAB_CASE(b07_untouched_growth), .about = "growth that nobody touches", EXPAND },
+	{ LAB_CASE(b07_touched_inside), .about = "growth of which only the old part is touched" },
 	{ LAB_CASE(b08_siblings), .about = "four siblings, four sizes, touched together", EXPAND },
 	{ LAB_CASE(b09_committed_returns), .about = "Committed_AS is back when all have let go" },
 	{ LAB_CASE(b10_committed_outlives_child), .about = "what a child grew is paid for until the parent unmaps", EXPAND },
 	{ LAB_CASE(b11_thread_grows), .about = "one thread grows, another touches", EXPAND },
+	{ LAB_CASE(b12_exec_leaves_it_behind), .about = "an exec'd child does not have it; the object stays as it is" },
 	{ LAB_CASE(b13_memory_freed), .about = "Shmem is back when all have let go" },
 	{ LAB_CASE(b14_no_reopening), .about = "map_files does not open for the unprivileged" },
 )

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Group I: what is not a shared anonymous mapping must behave as it always did, with or without the patch. */
 #include "lab.h"
+#include "lab_disk.h"
 
 #include <linux/memfd.h>
 #include <sys/ipc.h>
@@ -160,6 +161,20 @@ static void i06_file_beyond_its_end(void)
 	LAB_EXPECT(lab_same_page(fault.addr, lab_at(p, pages)));
 }
 
+/* The same of a file with blocks of a disk behind it, and with room for more. */
+static void i06_file_on_a_disk(void)
+{
+	const char *directory = lab_ext2(16);
+	char path[LAB_PATH];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/file", directory);
+	fd = LAB_SETUP(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	file_stays(fd, map_a_page(fd));
+	LAB_SETUP(fsync(fd));
+	LAB_EXPECT_EQ(size_of(fd), lab_page());
+}
+
 static void i07_private_anonymous(void)
 {
 	char *p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
@@ -243,9 +258,13 @@ LAB_CASES(
 	{ LAB_CASE(i04_tmpfs_nameless), .about = "tmpfs O_TMPFILE: SIGBUS beyond" },
 	{ LAB_CASE(i05_shm_open_shrunk), .about = "shm_open, truncated down: SIGBUS beyond" },
 	{ LAB_CASE(i06_file_beyond_its_end), .about = "a file mapping grown beyond its end: SIGBUS" },
+	{ LAB_CASE(i06_file_on_a_disk), .about = "a file on a disk (ext2) mapped, grown beyond its end: SIGBUS",
+	  .needs_root = true, .needs_config = "EXT2_FS ZRAM" },
 	{ LAB_CASE(i07_private_anonymous), .about = "private anonymous memory grows and is paid for at mremap" },
 	{ LAB_CASE(i07_dev_zero_private), .about = "/dev/zero mapped private grows, and stays private" },
 	{ LAB_CASE(i07_hugetlb_shared), .about = "shared hugetlb growth is EINVAL" },
 	{ LAB_CASE(i07_hugetlb_private), .about = "private hugetlb growth is EINVAL" },
 	{ LAB_CASE(i08_sealed_memfd), .about = "memfd sealed against growth: SIGBUS beyond, EPERM on truncate" },
+	LAB_NO_CASE("I09", "the kernel tree's own suites: `lab run --suite kselftest-mm`"),
+	LAB_NO_CASE("I10", "the lab itself: a guest that does not boot is NO_BOOT, what its kernel complains of a finding"),
 )

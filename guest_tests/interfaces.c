@@ -2,6 +2,7 @@
 /* Group G: the grown part as the rest of the kernel sees it, through system calls and /proc. */
 #include "lab.h"
 
+#include <link.h>
 #include <linux/futex.h>
 #include <linux/io_uring.h>
 #include <linux/userfaultfd.h>
@@ -411,6 +412,23 @@ static void g24_second_view(void)
 	LAB_READS(lab_at(view, 1), 5);
 }
 
+/* A private mapping of the object may be of any length, and grow: that is no wish for the others to have more. */
+static void g24_private_view(void)
+{
+	char *p = lab_shared(1), *view;
+	int fd = open_object(p);
+
+	LAB_WRITES(p, 5);
+	view = LAB_EXPECT_OK(mmap(NULL, 4 * lab_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+	LAB_READS(view, 5);
+	LAB_SIGBUS(lab_at(view, 1));
+	view = LAB_GROW(view, 4, 8);
+	LAB_SIGBUS(lab_at(view, 7));
+	LAB_WRITES(view, 6);
+	LAB_READS(p, 5);
+	LAB_OBJECT(p, 1);
+}
+
 /* The write holds the inode's lock while it faults the grown part in. */
 static void g25_pwrite_from_grown_part(void)
 {
@@ -432,6 +450,135 @@ static void g26_pwrite_memfd_to_itself(void)
 	p = LAB_GROW(p, 1, 8);
 	lab_catch_faults();	/* beside the EFAULT some kernels send a SIGBUS: sparc64, alpha (6.12) */
 	LAB_EXPECT_ERRNO(pwrite(fd, lab_at(p, 5), 8, 0), EFAULT);
+}
+
+/* ---- another order of pages ---- */
+
+/* The page of the object that is `index` pages into it at `p`; nothing is populated. */
+static void show(char *p, unsigned long index)
+{
+#ifdef SYS_remap_file_pages
+	if (!syscall(SYS_remap_file_pages, p, lab_page(), 0UL, index, (unsigned long)MAP_NONBLOCK))
+		return;
+	LAB_SKIP("remap_file_pages: %s", lab_errno(errno));	/* EINVAL: of another cache colour */
+#else
+	(void)p, (void)index;
+	LAB_SKIP("no remap_file_pages");
+#endif
+}
+
+static void g27_remapped_within(void)
+{
+	char *p = lab_shared_in_hole(4, 4);
+
+	LAB_WRITES(lab_at(p, 2), 3);
+	show(p, 2);
+	LAB_READS(p, 3);
+	LAB_WRITES(p, 4);
+	LAB_READS(lab_at(p, 2), 4);
+}
+
+/* That is no growth by mremap: only where a touch extends may it do so here, too. */
+static void g27_remapped_beyond(void)
+{
+	char *p = lab_shared_in_hole(4, 4);
+	struct lab_fault fault;
+
+	show(p, 6);
+	if (!lab_provides("shm-expand") || lab_provides("expand-enomem"))
+		LAB_SIGBUS(p);
+	fault = lab_write(p, 1);
+	LAB_EXPECT(fault.signo == 0 || fault.signo == SIGBUS);
+	LAB_OBJECT(p, fault.signo ? 4 : 7);
+	LAB_WRITES(lab_at(p, 2), 3);
+}
+
+/* ---- a core dump ---- */
+
+static void dump_core(const char *directory, char *p)
+{
+	struct rlimit limit;
+
+	LAB_SETUP(chdir(directory));
+	LAB_SETUP(getrlimit(RLIMIT_CORE, &limit));
+	limit.rlim_cur = limit.rlim_max;
+	LAB_SETUP(setrlimit(RLIMIT_CORE, &limit));
+	LAB_WRITES(p, 7);
+	signal(SIGABRT, SIG_DFL);
+	abort();
+}
+
+/* The core file in a directory, opened, and gone from there; the case is skipped where there is none. */
+static int take_core(const char *directory)
+{
+	DIR *dir = LAB_SETUP(opendir(directory));
+	struct dirent *entry;
+	char path[2 * LAB_PATH];
+	int core = -1;
+
+	while ((entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "core", 4))
+			continue;
+		snprintf(path, sizeof(path), "%s/%.64s", directory, entry->d_name);
+		core = open(path, O_RDONLY | O_CLOEXEC);
+		unlink(path);
+	}
+	closedir(dir);
+	LAB_SETUP(rmdir(directory));
+	if (core < 0)
+		LAB_SKIP("no core file: RLIMIT_CORE, or core_pattern leads elsewhere");
+	return core;
+}
+
+/* The piece of the core file that is of the mapping at `p`. */
+static ElfW(Phdr) piece_of(int core, char *p)
+{
+	ElfW(Ehdr) header;
+	ElfW(Phdr) piece;
+	int i;
+
+	LAB_EXPECT_EQ(pread(core, &header, sizeof(header), 0), sizeof(header));
+	for (i = 0; i < header.e_phnum; i++) {
+		LAB_EXPECT_EQ(pread(core, &piece, sizeof(piece), (off_t)header.e_phoff + i * (off_t)sizeof(piece)), sizeof(piece));
+		if (piece.p_type == PT_LOAD && piece.p_vaddr == (uintptr_t)p)
+			return piece;
+	}
+	LAB_FAIL("the core file does not have the mapping at %p", (void *)p);
+}
+
+static unsigned char byte_at(int core, off_t at)
+{
+	unsigned char byte = 0xff;
+
+	LAB_EXPECT_EQ(pread(core, &byte, 1, at), 1);
+	return byte;
+}
+
+/* A process with a grown mapping, the new part untouched, dumps core: all of the mapping, zeros where nothing was. */
+static void g28_core_dump(void)
+{
+	char directory[] = "/tmp/lab-core-XXXXXX", *p = lab_shared(1), *target = lab_hole(64, 0);
+	ElfW(Phdr) piece;
+	int status, core;
+	long pages;
+	pid_t pid;
+
+	LAB_SETUP(mkdtemp(directory));
+	pid = lab_fork();
+	if (!pid)
+		dump_core(directory, LAB_GROW_TO(p, 1, 64, target));
+	LAB_SETUP(waitpid(pid, &status, 0));
+	core = take_core(directory);
+	LAB_EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && WCOREDUMP(status));
+	piece = piece_of(core, target);
+	LAB_EXPECT_EQ(piece.p_memsz, 64 * lab_page());
+	LAB_EXPECT_EQ(piece.p_filesz, 64 * lab_page());
+	LAB_EXPECT_EQ(byte_at(core, (off_t)piece.p_offset), 7);
+	LAB_EXPECT_EQ(byte_at(core, (off_t)piece.p_offset + (off_t)lab_page()), 0);
+	LAB_EXPECT_EQ(byte_at(core, (off_t)(piece.p_offset + piece.p_filesz) - 1), 0);
+	pages = lab_object_pages(p);
+	if (pages >= 0 && !(pages == 64 && lab_provides("shm-expand")))	/* a touch may extend, and a dump may touch */
+		LAB_EXPECT_EQ(pages, lab_provides("expand-enomem") ? 64 : 1);
 }
 
 static void g29_vmsplice(void)
@@ -476,8 +623,14 @@ LAB_CASES(
 	{ LAB_CASE(g22_object_size), .about = "map_files: size of the object after growth", EXPAND, .needs_root = true },
 	{ LAB_CASE(g23_truncate), .about = "map_files: truncated down and up", .needs_root = true },
 	{ LAB_CASE(g24_second_view), .about = "map_files: a second mapping sees the data", .needs_root = true },
+	{ LAB_CASE(g24_private_view), .about = "map_files: a private mapping does not extend the object", .needs_root = true },
 	{ LAB_CASE(g25_pwrite_from_grown_part), .about = "pwrite to the object from its own grown part does not hang",
-	  EXPAND, .needs_root = true },
-	{ LAB_CASE(g26_pwrite_memfd_to_itself), .about = "pwrite to a memfd from its own grown alias is EFAULT" },
+	  EXPAND, .needs_root = true, .timeout_s = 4 },
+	{ LAB_CASE(g26_pwrite_memfd_to_itself), .about = "pwrite to a memfd from its own grown alias is EFAULT",
+	  .timeout_s = 4 },
+	{ LAB_CASE(g27_remapped_within), .about = "remap_file_pages within the object" },
+	{ LAB_CASE(g27_remapped_beyond), .about = "remap_file_pages beyond the object is no growth by mremap" },
+	{ LAB_CASE(g28_core_dump), .about = "a core dump of a grown mapping is whole, with zeros beyond", .needs_config = "ELF_CORE" },
 	{ LAB_CASE(g29_vmsplice), .about = "vmsplice of the grown part", EXPAND },
+	LAB_NO_CASE("G29", "its KVM memory slot only: an emulated guest has no KVM of its own; vmsplice takes the same path"),
 )

@@ -16,6 +16,8 @@
  *		{ LAB_CASE(a01_grow_touch), .about = "1p grown to 200p", .requires = "shm-expand" },
  *	)
  *
+ * lab_numa.h adds memory policy and placement, lab_disk.h a disk in memory: swap, a file system.
+ *
  * A name that starts with a row of the scenario table (a01_) carries that row's id.  Sizes are counted in pages of
  * the running kernel.  Every case runs in a process, session and group of its own; it has failed until it says
  * otherwise, and the first check that does not hold ends it.  Three macro families keep blame apart:
@@ -62,6 +64,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/utsname.h>
@@ -71,6 +74,13 @@
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
+#endif
+#ifndef MAP_SHARED_VALIDATE
+#define MAP_SHARED_VALIDATE 3
+#endif
+/* The flag of the series expand-optin: with MAP_SHARED_VALIDATE | MAP_ANONYMOUS, mremap may extend the memory. */
+#ifndef MAP_EXPANDABLE
+#define MAP_EXPANDABLE 0x400000
 #endif
 
 /* Messages are bounded on purpose; clang does not know the warning. */
@@ -108,6 +118,8 @@ struct lab_case {
 };
 
 #define LAB_CASE(function) .name = #function, .run = function
+/* A row of the scenario table of which a program can have no case, or not all of it: why.  Shown by --list. */
+#define LAB_NO_CASE(row, why) { .name = row, .about = why }
 
 #define LAB_CASES(...)									\
 	static const struct lab_case lab_cases[] = { __VA_ARGS__ };			\
@@ -211,6 +223,15 @@ LAB_FN bool lab_kernel_before(int major, int minor)
 	uname(&name);
 	sscanf(name.release, "%d.%d", &have_major, &have_minor);
 	return have_major < major || (have_major == major && have_minor < minor);
+}
+
+/* Does a program of 32 bits run on a kernel of 64, which counts further than it can? */
+LAB_FN bool lab_compat(void)
+{
+	struct utsname name;
+
+	uname(&name);
+	return sizeof(long) < 8 && (strstr(name.machine, "64") || !strcmp(name.machine, "s390x"));
 }
 
 /* The whole of a small file, as a string; its length, or -1 with errno.  No malloc: it may be called under limits. */
@@ -430,6 +451,7 @@ enum lab_kind {
 	LAB_IS_LEAK,
 	LAB_TO_RESTORE,	/* at the end of the case write `text` to the file `path` */
 	LAB_TO_RMDIR,	/* at the end of the case remove the directory `path` */
+	LAB_TO_SWAPOFF,	/* at the end of the case stop swapping to `path` */
 };
 
 /* One message from a case to its parent, written at once: pipes keep up to _POSIX_PIPE_BUF bytes in one piece. */
@@ -872,6 +894,39 @@ LAB_FN void lab_set(const char *file, int line, const char *path, const char *va
 		lab_end(LAB_IS_ERROR, file, line, "writing %s to %s: %s", value, path, lab_errno(errno));
 }
 
+#define LAB_CGROUPS "/sys/fs/cgroup"
+
+/* A cgroup of this case's own under a controller of cgroup v2, removed at its end; its directory. */
+LAB_FN const char *lab_cgroup(const char *name, const char *controller)
+{
+	static char path[LAB_PATH];
+	char word[32];
+
+	if (!lab_owned())
+		LAB_SKIP("would make a cgroup, and this machine is no guest of the lab");
+	snprintf(word, sizeof(word), "+%s", controller);
+	if (lab_write_file(LAB_CGROUPS "/cgroup.subtree_control", word))
+		LAB_SKIP("no %s controller in " LAB_CGROUPS, controller);
+	snprintf(path, sizeof(path), LAB_CGROUPS "/%s", name);
+	LAB_SETUP(mkdir(path, 0755));
+	lab_send(LAB_TO_RMDIR, path, "");
+	return path;
+}
+
+LAB_FN void lab_cgroup_set(const char *group, const char *file, const char *value)
+{
+	char path[LAB_PATH];
+
+	snprintf(path, sizeof(path), "%s/%s", group, file);
+	LAB_SETUP(lab_write_file(path, value));
+}
+
+/* From now on this process is in the cgroup. */
+LAB_FN void lab_join_cgroup(const char *group)
+{
+	lab_cgroup_set(group, "cgroup.procs", "0");
+}
+
 /* Become nobody, for what root is exempt from; /proc/self stays ours. */
 LAB_FN void lab_drop_root(void)
 {
@@ -1062,14 +1117,27 @@ LAB_FN void lab_remember(const struct lab_note *note)
 		lab_undo[lab_undos++] = *note;
 }
 
-LAB_FN int lab_rmdir(const char *path)
+LAB_FN bool lab_undo_one(const struct lab_note *note)
+{
+	switch (note->kind) {
+	case LAB_TO_RMDIR:
+		return !rmdir(note->path);
+	case LAB_TO_SWAPOFF:	/* which the case may have done itself */
+		return !swapoff(note->path) || errno == EINVAL;
+	default:
+		return !lab_write_file(note->path, note->text);
+	}
+}
+
+/* The same, with patience: what dead processes held is let go of a little later. */
+LAB_FN bool lab_undo_in_time(const struct lab_note *note)
 {
 	long long until = lab_now_ms() + lab_scaled(LAB_GRACE_MS);
-	int failed;
+	bool done;
 
-	while ((failed = rmdir(path)) && errno == EBUSY && lab_now_ms() < until)
+	while (!(done = lab_undo_one(note)) && errno == EBUSY && lab_now_ms() < until)
 		lab_sleep_ms(10);
-	return failed;
+	return done;
 }
 
 /* Undo, last first, down to `mark`; the path that could not be put back, or NULL. */
@@ -1078,11 +1146,9 @@ LAB_FN const char *lab_put_back(int mark)
 	const char *stuck = NULL;
 
 	while (lab_undos > mark) {
-		struct lab_note *note = &lab_undo[--lab_undos];
-		int failed = note->kind == LAB_TO_RMDIR ? lab_rmdir(note->path)
-							: lab_write_file(note->path, note->text);
+		const struct lab_note *note = &lab_undo[--lab_undos];
 
-		stuck = failed ? note->path : stuck;
+		stuck = lab_undo_in_time(note) ? stuck : note->path;
 	}
 	return stuck;
 }
@@ -1101,7 +1167,7 @@ struct lab_run {
 /* In the child: a session of its own, nothing of the parent's but two pipes. */
 LAB_FN __attribute__((noreturn)) void lab_child(const struct lab_case *c, int out, int notes)
 {
-	struct rlimit no_core = { 0, 0 };
+	struct rlimit no_core;
 	int null = open("/dev/null", O_RDONLY);
 
 	setsid();
@@ -1111,6 +1177,8 @@ LAB_FN __attribute__((noreturn)) void lab_child(const struct lab_case *c, int ou
 	close(null);
 	close(out);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	getrlimit(RLIMIT_CORE, &no_core);
+	no_core.rlim_cur = 0;
 	setrlimit(RLIMIT_CORE, &no_core);
 	signal(SIGPIPE, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
@@ -1159,7 +1227,7 @@ LAB_FN void lab_listen(struct lab_run *run)
 	}
 	while (read(run->notes, &note, sizeof(note)) == (ssize_t)sizeof(note)) {
 		note.path[sizeof(note.path) - 1] = note.text[sizeof(note.text) - 1] = 0;
-		if (note.kind == LAB_TO_RESTORE || note.kind == LAB_TO_RMDIR)
+		if (note.kind >= LAB_TO_RESTORE)
 			lab_remember(&note);
 		else if (run->verdict.kind == LAB_IS_NOTHING || run->verdict.kind == LAB_IS_PASS)
 			run->verdict = note;
@@ -1506,8 +1574,15 @@ LAB_FN void lab_json_string(const char *text)
 	putchar('"');
 }
 
+/* One line of --list: {"name": "a01_grow_touch", "id": "A01", ...}, or {"no_case": "E16", "description": ...}. */
 LAB_FN void lab_list_case(const struct lab_case *c)
 {
+	if (!c->run) {
+		printf("{\"no_case\": \"%s\", \"description\": ", c->name);
+		lab_json_string(c->about);
+		printf("}\n");
+		return;
+	}
 	printf("{\"name\": \"%s\"", c->name);
 	if (*lab_id(c->name))
 		printf(", \"id\": \"%s\"", lab_id(c->name));
@@ -1524,14 +1599,19 @@ LAB_FN void lab_list_case(const struct lab_case *c)
 	printf(", \"timeout_s\": %d}\n", c->timeout_s ? c->timeout_s : LAB_TIMEOUT_S);
 }
 
+LAB_FN bool lab_matches(const struct lab_case *c, const char *glob)
+{
+	return c->run && !fnmatch(glob, c->name, 0);
+}
+
 LAB_FN bool lab_selected(const struct lab_case *c, int argc, char **argv)
 {
 	int i;
 
 	for (i = 1; i < argc; i++)
-		if (!fnmatch(argv[i], c->name, 0))
+		if (lab_matches(c, argv[i]))
 			return true;
-	return argc < 2;
+	return argc < 2 && c->run;
 }
 
 /* How many cases the arguments select, or -1 with words on stderr when one of them selects none. */
@@ -1541,7 +1621,7 @@ LAB_FN int lab_plan(const struct lab_case *cases, int count, int argc, char **ar
 
 	for (arg = 1; arg < argc; arg++) {
 		for (hits = i = 0; i < count; i++)
-			hits += !fnmatch(argv[arg], cases[i].name, 0);
+			hits += lab_matches(&cases[i], argv[arg]);
 		if (!hits) {
 			fprintf(stderr, "%s: no case matches '%s'; see --list\n", lab_base(argv[0]), argv[arg]);
 			return -1;

@@ -9,7 +9,6 @@
 #define OVERCOMMIT_KB "/proc/sys/vm/overcommit_kbytes"
 #define OVERCOMMIT_RATIO "/proc/sys/vm/overcommit_ratio"
 #define MAX_MAP_COUNT "/proc/sys/vm/max_map_count"
-#define CGROUP "/sys/fs/cgroup"
 
 /* ---- boundaries and signals ---- */
 
@@ -101,6 +100,34 @@ static void c05_rlimit_as(void)
 	LAB_READS(p, 7);
 }
 
+/* kB on a line of /proc/self/status. */
+static long status_kb(const char *key)
+{
+	char text[BUFSIZ];
+
+	LAB_SETUP(lab_slurp("/proc/self/status", text, sizeof(text)));
+	return lab_kb(text, key);
+}
+
+/* What RLIMIT_AS counts is the mapping's length, whatever the object has; a growth that fails counts for nothing. */
+static void c05_counted_as_address_space(void)
+{
+	char *p = lab_shared_blocked(1), *area;
+	long kb = (long)(lab_page() >> 10), before = status_kb("VmSize");
+
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 513, 0, NULL), ENOMEM);
+	LAB_EXPECT_EQ(status_kb("VmSize") - before, 0);
+	p = LAB_GROW(p, 1, 513);
+	LAB_EXPECT_EQ(status_kb("VmSize") - before, 512 * kb);
+	lab_write(lab_at(p, 512), 1);
+	LAB_EXPECT_EQ(status_kb("VmSize") - before, 512 * kb);
+	area = LAB_DUP_TO(p, 64, lab_hole(64, 0));
+	LAB_EXPECT_EQ(status_kb("VmSize") - before, (512 + 64) * kb);
+	LAB_EXPECT_OK(lab_mremap(p, 513, 1, 0, NULL));
+	lab_unmap(area, 64);
+	LAB_EXPECT_EQ(status_kb("VmSize") - before, 0);
+}
+
 static void c06_childs_rlimit_as(void)
 {
 	char *p = lab_shared(1);
@@ -125,6 +152,21 @@ static void c07_rlimit_memlock(void)
 	LAB_SETUP(mlock(p, lab_page()));
 	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), EAGAIN);
 	LAB_WRITES(p, 1);
+}
+
+/* What RLIMIT_MEMLOCK counts: the length of what is locked, once. */
+static void c07_counted_as_locked(void)
+{
+	long kb = (long)(lab_page() >> 10), before = status_kb("VmLck");
+	char *p = lab_shared_blocked(1);
+
+	LAB_SETUP_OR_SKIP(mlock(p, lab_page()));
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 9, 0, NULL), ENOMEM);
+	LAB_EXPECT_EQ(status_kb("VmLck") - before, kb);
+	p = LAB_GROW(p, 1, 9);
+	LAB_EXPECT_EQ(status_kb("VmLck") - before, 9 * kb);
+	lab_unmap(p, 9);
+	LAB_EXPECT_EQ(status_kb("VmLck") - before, 0);
 }
 
 static void c08_rlimit_data(void)
@@ -308,34 +350,29 @@ static void c16_enomem_by_mremap(void)
 
 /* ---- memory cgroup ---- */
 
-/* A cgroup of this case's own with so much memory; the parent removes it. */
-static void make_memcg(const char *path, const char *bytes)
+/* A cgroup of this case's own with so much memory, and no swap. */
+static const char *memcg(const char *bytes)
 {
-	char file[LAB_PATH];
+	const char *group = lab_cgroup("lab-c17", "memory");
+	char path[LAB_PATH];
 
-	if (!lab_owned())
-		LAB_SKIP("would make a cgroup, and this machine is no guest of the lab");
-	if (lab_write_file(CGROUP "/cgroup.subtree_control", "+memory"))
-		LAB_SKIP("no memory controller in " CGROUP);
-	LAB_SETUP(mkdir(path, 0755));
-	lab_send(LAB_TO_RMDIR, path, "");
-	snprintf(file, sizeof(file), "%s/memory.max", path);
-	LAB_SETUP(lab_write_file(file, bytes));
-	snprintf(file, sizeof(file), "%s/memory.swap.max", path);
-	lab_write_file(file, "0");
+	lab_cgroup_set(group, "memory.max", bytes);
+	snprintf(path, sizeof(path), "%s/memory.swap.max", group);
+	lab_write_file(path, "0");
+	return group;
 }
 
 static void c17_memcg_kill(void)
 {
 	long pages = lab_pages(16ULL << 20), i;
+	const char *group = memcg("8M");
 	char *p = lab_shared(1);
 	int status;
 	pid_t pid;
 
-	make_memcg(CGROUP "/lab-c17", "8M");
 	pid = lab_fork();
 	if (!pid) {
-		LAB_SETUP(lab_write_file(CGROUP "/lab-c17/cgroup.procs", "0"));
+		lab_join_cgroup(group);
 		p = LAB_GROW(p, 1, pages);
 		for (i = 1; i < pages; i++)
 			LAB_WRITES(lab_at(p, i), 1);
@@ -345,6 +382,34 @@ static void c17_memcg_kill(void)
 	if (WIFEXITED(status))
 		_exit(WEXITSTATUS(status));
 	LAB_EXPECT_EQ(WTERMSIG(status), SIGKILL);
+}
+
+/* Who touches a grown page first pays for it, though the object is older, and another's, too. */
+static void c17_memcg_charge(void)
+{
+	long pages = lab_pages(4 << 20), slack = 64 * lab_cpus() + lab_pages(1 << 20), i;
+	const char *group = lab_cgroup("lab-c17", "memory");
+	char path[LAB_PATH], text[32], *p = lab_shared(1);
+	long long paid;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "%s/memory.current", group);
+	pid = lab_fork();
+	if (!pid) {
+		lab_join_cgroup(group);
+		p = LAB_GROW(p, 1, 1 + 2 * pages);
+		for (i = 1; i <= pages; i++)
+			LAB_WRITES(lab_at(p, i), 1);
+		_exit(0);
+	}
+	lab_join(pid);
+	p = LAB_GROW(p, 1, 1 + 2 * pages);
+	for (i = 1; i <= 2 * pages; i++)
+		LAB_WRITES(lab_at(p, i), 1);
+	LAB_SETUP(lab_slurp(path, text, sizeof(text)));
+	paid = atoll(text) / (long long)lab_page();
+	if (paid < pages || paid > pages + slack)	/* CPUs pay for 64 pages in advance */
+		LAB_FAIL("the cgroup pays for %lld pages, expected %ld to %ld", paid, pages, pages + slack);
 }
 
 /* ---- failures leave nothing behind ---- */
@@ -392,6 +457,29 @@ static void c19_no_room(void)
 	FAILS_FREE(p, lab_mremap(p, 1, 512, 0, NULL), ENOMEM);
 }
 
+/* Map whatever is left of the address space, largest pieces first. */
+static void use_up_addresses(void)
+{
+	volatile char stack[256 << 10];	/* which cannot grow any more when all around it is mapped */
+	size_t i, size;
+
+	for (i = 0; i < sizeof(stack); i += lab_page())
+		stack[i] = 1;
+	for (size = SIZE_MAX / 4 + 1; size >= lab_page(); size /= 2)
+		while (mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED)
+			;
+}
+
+/* Nothing forbids this growth, only there are no addresses for it: what was set aside must be given back. */
+static void c19_no_addresses_left(void)
+{
+	char *p = lab_shared(1);
+
+	use_up_addresses();
+	FAILS_FREE(p, lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
+	FAILS_FREE(p, lab_mremap(p, 1, 512, 0, NULL), ENOMEM);
+}
+
 static void c19_rlimit_as(void)
 {
 	char *p = lab_shared(1);
@@ -429,23 +517,148 @@ static void c19_two_mappings(void)
 	FAILS_FREE(p, lab_mremap(p, 2, 512, MREMAP_MAYMOVE, NULL), EFAULT);
 }
 
+/* ---- the last page that a file can have ---- */
+
+/* The first page that no file can have: bytes of files are counted in 63 bits, and their pages in an unsigned long. */
+static unsigned long long first_impossible_page(void)
+{
+	return sizeof(long) < 8 ? 1ULL << 32 : (unsigned long long)LLONG_MAX / lab_page() + 1;
+}
+
+/* Four pages of a new object, far behind its end: `room` pages before page `end`.  Only remap_file_pages leads there. */
+static char *pages_before(unsigned long long end, long *room)
+{
+	char *hole = lab_hole(4, 0), *p;
+
+	if (lab_compat())
+		LAB_SKIP("a 64-bit kernel's last page is out of a 32-bit program's reach");
+	p = LAB_SETUP(mmap(hole, 4 * lab_page(), PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0));
+	*room = (long)(LAB_COLOUR / lab_page());
+#ifdef SYS_remap_file_pages
+	LAB_SETUP_OR_SKIP(syscall(SYS_remap_file_pages, p, 4 * lab_page(), 0UL, (unsigned long)(end - (unsigned long)*room),
+				  (unsigned long)MAP_NONBLOCK));
+#else
+	(void)end;
+	LAB_SKIP("no remap_file_pages");
+#endif
+	return p;
+}
+
+/* Where pages are counted in 32 bits, only half of them: what is accounted for is counted in a long. */
+static void c20_up_to_the_last_page(void)
+{
+	long room;
+	char *p = pages_before(sizeof(long) < 8 ? 1ULL << 31 : first_impossible_page(), &room);
+
+	p = LAB_GROW(p, 4, room - 1);
+	LAB_WRITES(lab_at(p, room - 2), 1);
+	LAB_WRITES(p, 2);
+	LAB_READS(lab_at(p, room - 2), 1);
+}
+
+/* Where pages are counted in 32 bits, mremap sees that their numbers would wrap round, and always has. */
+static void c20_past_the_last_page(void)
+{
+	long room;
+	char *p = pages_before(first_impossible_page(), &room), *q = lab_mremap(p, 4, room, MREMAP_MAYMOVE, NULL);
+	int error = q == MAP_FAILED ? errno : 0;
+
+	if (sizeof(long) < 8)
+		LAB_EXPECT_EQ(error, EINVAL);
+	else if (lab_provides("expand-enomem"))
+		LAB_EXPECT(error);
+	else
+		LAB_EXPECT_EQ(error, 0);
+	if (!error)
+		LAB_SIGBUS(lab_at(q, room - 1));
+}
+
+/* What is accounted for is counted in a long: more pages than that would be given back where they should be paid for. */
+static void c20_past_what_accounting_counts(void)
+{
+	long room;
+	char *p, *q;
+
+	if (sizeof(long) >= 8)
+		LAB_SKIP("accounting counts further than a file can reach");
+	p = pages_before(1ULL << 31, &room);
+	q = lab_mremap(p, 4, room, MREMAP_MAYMOVE, NULL);
+	if (lab_provides("expand-enomem"))
+		LAB_EXPECT(q == MAP_FAILED);
+	if (q != MAP_FAILED)
+		LAB_SIGBUS(lab_at(q, room - 1));
+}
+
+/* ---- a program that helps itself ---- */
+
+static struct {
+	char *page;
+	int fd;
+	volatile sig_atomic_t calls;
+} rescue;
+
+/* Whatever is missing at the page: let the file have it, or put private memory there. */
+static void on_missing_page(int signo)
+{
+	(void)signo;
+	if (rescue.calls++ > 3)
+		_exit(1);
+	if (rescue.fd >= 0)
+		ftruncate(rescue.fd, 8 * (off_t)lab_page());
+	else
+		mmap(rescue.page, lab_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+/* Write to the last of 8 pages; what the handler does there counts, and the write goes on. */
+static void write_with_rescue(char *p, int fd, int wanted_calls)
+{
+	struct sigaction action = { .sa_handler = on_missing_page };
+
+	rescue.page = lab_at(p, 7);
+	rescue.fd = fd;
+	LAB_SETUP(sigaction(SIGBUS, &action, NULL));
+	*(volatile char *)rescue.page = 5;
+	LAB_EXPECT_EQ(*(volatile char *)rescue.page, 5);
+	LAB_EXPECT_EQ(rescue.calls, wanted_calls);
+}
+
+static void c21_handler_mends_it(void)
+{
+	char *p = LAB_GROW(lab_shared(1), 1, 8);
+
+	write_with_rescue(p, -1, lab_provides("shm-expand") ? 0 : 1);
+}
+
+static void c21_handler_mends_a_memfd(void)
+{
+	int fd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U));
+	char *p;
+
+	LAB_SETUP(ftruncate(fd, (off_t)lab_page()));
+	p = LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	write_with_rescue(LAB_GROW(p, 1, 8), fd, 1);
+}
+
 LAB_CASES(
 	{ LAB_CASE(c01_last_byte), .about = "usable to the last byte of the mapping, not one further", EXPAND },
 	{ LAB_CASE(c02_siginfo), .about = "what is refused at the touch is SIGBUS, BUS_ADRERR, in that page" },
 	{ LAB_CASE(c03_after_the_mapping), .about = "the first page after the mapping is SIGSEGV" },
 	{ LAB_CASE(c04_rlimit_fsize), .about = "RLIMIT_FSIZE plays no part, no SIGXFSZ", EXPAND },
 	{ LAB_CASE(c05_rlimit_as), .about = "RLIMIT_AS bounds growth: ENOMEM, object unchanged" },
+	{ LAB_CASE(c05_counted_as_address_space), .about = "what RLIMIT_AS counts: lengths of mappings, exactly" },
 	{ LAB_CASE(c06_childs_rlimit_as), .about = "RLIMIT_AS of a child does not bound the parent", EXPAND },
 	{ LAB_CASE(c07_rlimit_memlock), .about = "growth of a locked mapping over RLIMIT_MEMLOCK is EAGAIN" },
+	{ LAB_CASE(c07_counted_as_locked), .about = "what RLIMIT_MEMLOCK counts: lengths of what is locked" },
 	{ LAB_CASE(c08_rlimit_data), .about = "RLIMIT_DATA plays no part" },
 	{ LAB_CASE(c09_strict_overcommit), .about = "growth over CommitLimit is refused within 2 s, nothing hangs",
-	  .needs_root = true },
+	  .needs_root = true, .timeout_s = 4 },
 	{ LAB_CASE(c09_enomem_by_mremap), .about = "growth over CommitLimit is refused by mremap itself",
 	  ENOMEM_BY_MREMAP, .needs_root = true },
 	{ LAB_CASE(c10_old_pages_still_work), .about = "a refused growth leaves untouched old pages usable",
-	  .needs_root = true },
+	  .needs_root = true, .timeout_s = 4 },
 	{ LAB_CASE(c11_no_fault_oom), .about = "a refused growth does not leak VM_FAULT_OOM into the log",
-	  .needs_root = true },
+	  .needs_root = true, .timeout_s = 4 },
 	{ LAB_CASE(c12_fixed_growth_refused), .about = "a refused MREMAP_FIXED growth leaves the source intact",
 	  ENOMEM_BY_MREMAP, .needs_root = true },
 	{ LAB_CASE(c13_committed), .about = "Committed_AS moves once, by the growth", EXPAND },
@@ -458,10 +671,18 @@ LAB_CASES(
 	{ LAB_CASE(c16_enomem_by_mremap), .about = "overcommit 0: mremap itself refuses it", ENOMEM_BY_MREMAP },
 	{ LAB_CASE(c17_memcg_kill), .about = "over the memory cgroup's limit: killed, no livelock", EXPAND,
 	  .needs_root = true, .needs_config = "MEMCG" },
+	{ LAB_CASE(c17_memcg_charge), .about = "a grown page is charged to the memory cgroup that touched it first", EXPAND,
+	  .needs_root = true, .needs_config = "MEMCG" },
 	{ LAB_CASE(c18_map_count), .about = "too many mappings: ENOMEM, nothing changed", .needs_root = true },
 	{ LAB_CASE(c19_no_room), .about = "failed growth costs nothing: no room" },
+	{ LAB_CASE(c19_no_addresses_left), .about = "failed growth costs nothing: no addresses left" },
 	{ LAB_CASE(c19_rlimit_as), .about = "failed growth costs nothing: RLIMIT_AS" },
 	{ LAB_CASE(c19_rlimit_memlock), .about = "failed growth costs nothing: RLIMIT_MEMLOCK" },
 	{ LAB_CASE(c19_bad_target), .about = "failed growth costs nothing: bad target, bad flags" },
 	{ LAB_CASE(c19_two_mappings), .about = "failed growth costs nothing: range over two mappings" },
+	{ LAB_CASE(c20_up_to_the_last_page), .about = "grown to the very last page that a file can have", EXPAND },
+	{ LAB_CASE(c20_past_the_last_page), .about = "grown a page further: SIGBUS there, or refused by mremap" },
+	{ LAB_CASE(c20_past_what_accounting_counts), .about = "grown to more pages than a long counts: likewise" },
+	{ LAB_CASE(c21_handler_mends_it), .about = "a handler of SIGBUS maps what is missing, and the write goes on" },
+	{ LAB_CASE(c21_handler_mends_a_memfd), .about = "a handler of SIGBUS extends a memfd, and the write goes on" },
 )

@@ -1,104 +1,55 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Group E: memory policy and placement of the grown part; where a page is, move_pages says. */
 #include "lab.h"
-
-#include <linux/mempolicy.h>
+#include "lab_numa.h"
 
 #define EXPAND .requires = "shm-expand"
 #define TWO_NODES .needs_nodes = 2, .needs_config = "NUMA"
 
-#define BITS ((int)(sizeof(unsigned long) * 8))
-#define WORDS (1024 / BITS)	/* the kernel takes masks larger than it has nodes when the rest is zero */
+#define NODES "/sys/devices/system/node"
 
-struct nodemask {
-	unsigned long words[WORDS];
-};
-
-static void mask_add(struct nodemask *mask, int node)
+static struct lab_policy bind_to(int node)
 {
-	mask->words[node / BITS] |= 1UL << (node % BITS);
+	return lab_policy_of(MPOL_BIND, lab_mask_of(node));
 }
 
-static struct nodemask mask_of(int node)
+static struct lab_policy local(int node)
 {
-	struct nodemask mask = { { 0 } };
-
-	mask_add(&mask, node);
-	return mask;
+	return lab_policy_of(LAB_MPOL_LOCAL, lab_mask_of(node));
 }
 
-static long sys_mbind(void *p, long pages, int mode, const struct nodemask *mask)
+/* Write to pages `from` up to `to`, which must work, and check that each came to lie where the policy says. */
+static void lie_by(char *p, long from, long to, const struct lab_policy *policy)
 {
-	return syscall(SYS_mbind, p, (unsigned long)pages * lab_page(), (unsigned long)mode, mask->words,
-		       (unsigned long)(WORDS * BITS), 0U);
+	char what[64];
+
+	snprintf(what, sizeof(what), "pages %ld-%ld", from, to - 1);
+	lab_populate(lab_at(p, from), to - from);
+	lab_check_placed(__FILE__, __LINE__, what, lab_at(p, from), to - from, policy);
 }
 
-static long sys_set_mempolicy(int mode, const struct nodemask *mask)
-{
-	return syscall(SYS_set_mempolicy, mode, mask->words, (unsigned long)(WORDS * BITS));
-}
-
-/* Two nodes with memory; this process then runs on the first, which has CPUs. */
-struct nodes {
-	int near, far;
-};
-
-static struct nodes two_nodes(void)
-{
-	int nodes[LAB_MAX_NODES], cpus[LAB_MAX_CPUS], count = lab_nodes(nodes), i;
-	char path[LAB_PATH];
-
-	for (i = 0; i < count; i++) {
-		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/cpulist", nodes[i]);
-		if (lab_list(path, cpus, LAB_MAX_CPUS) < 1)
-			continue;
-		lab_run_on_node(nodes[i]);
-		return (struct nodes){ .near = nodes[i], .far = nodes[i ? 0 : 1] };
-	}
-	LAB_ERROR("no node has both memory and CPUs");
-}
-
-/* The node of the page at `p`, or the negative errno that move_pages gives for it. */
-static int node_of(void *p)
-{
-	int status = INT_MIN;
-
-	LAB_SETUP(syscall(SYS_move_pages, 0, 1UL, &p, NULL, &status, 0));
-	return status;
-}
-
-/* Write to pages `from` up to `to`, which must work, and check that each came to lie on `node`. */
-static void lie_on(char *p, long from, long to, int node)
-{
-	long i;
-
-	for (i = from; i < to; i++) {
-		LAB_WRITES(lab_at(p, i), 1);
-		if (node_of(lab_at(p, i)) != node)
-			LAB_FAIL("page %ld lies on node %d, expected %d", i, node_of(lab_at(p, i)), node);
-	}
-}
+/* ---- whose policy holds ---- */
 
 static void e01_new_part_by_task_policy(void)
 {
-	struct nodes nodes = two_nodes();
-	struct nodemask far = mask_of(nodes.far);
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy far = bind_to(nodes.far), near = local(nodes.near);
 	char *p = lab_shared(8);
 
-	LAB_SETUP(sys_mbind(p, 8, MPOL_BIND, &far));
+	LAB_SETUP(lab_mbind(p, 8, &far));
 	p = LAB_GROW(p, 8, 16);
-	lie_on(p, 0, 8, nodes.far);
-	lie_on(p, 8, 16, nodes.near);
+	lie_by(p, 0, 8, &far);
+	lie_by(p, 8, 16, &near);
 }
 
 static void e02_new_part_has_no_policy(void)
 {
-	struct nodes nodes = two_nodes();
-	struct nodemask far = mask_of(nodes.far);
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy far = bind_to(nodes.far);
 	char *p = lab_shared(4);
 	int mode = -1;
 
-	LAB_SETUP(sys_mbind(p, 4, MPOL_BIND, &far));
+	LAB_SETUP(lab_mbind(p, 4, &far));
 	p = LAB_GROW(p, 4, 8);
 	LAB_EXPECT_OK(syscall(SYS_get_mempolicy, &mode, NULL, 0UL, lab_at(p, 3), (unsigned long)MPOL_F_ADDR));
 	LAB_EXPECT_EQ(mode, MPOL_BIND);
@@ -108,84 +59,96 @@ static void e02_new_part_has_no_policy(void)
 
 static void e03_mbind_after_growth(void)
 {
-	struct nodes nodes = two_nodes();
-	struct nodemask far = mask_of(nodes.far);
+	struct lab_policy far = bind_to(lab_two_nodes().far);
 	char *p = LAB_GROW(lab_shared(2), 2, 16);
 
-	LAB_EXPECT_OK(sys_mbind(p, 16, MPOL_BIND, &far));
-	lie_on(p, 0, 16, nodes.far);
+	LAB_EXPECT_OK(lab_mbind(p, 16, &far));
+	lie_by(p, 0, 16, &far);
+}
+
+/* The same of what the patch has nothing to do with: private memory, and a memfd. */
+static void e03_other_mappings(void)
+{
+	struct lab_policy far = bind_to(lab_two_nodes().far), all = lab_policy_of(MPOL_INTERLEAVE, lab_mask_of_all());
+	int fd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U)), i;
+	char *maps[2];
+
+	LAB_SETUP(ftruncate(fd, 16 * (off_t)lab_page()));
+	maps[0] = LAB_SETUP(lab_map(16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+	maps[1] = LAB_SETUP(mmap(NULL, 16 * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	for (i = 0; i < 2; i++) {
+		madvise(maps[i], 16 * lab_page(), MADV_NOHUGEPAGE);
+		LAB_EXPECT_OK(lab_mbind(maps[i], 8, &far));
+		LAB_EXPECT_OK(lab_mbind(lab_at(maps[i], 8), 8, &all));
+		lie_by(maps[i], 0, 8, &far);
+		lie_by(maps[i], 8, 16, &all);
+	}
 }
 
 /* The policy belongs to the object: what the child says of the grown part holds for the parent's touch. */
 static void e04_childs_mbind(void)
 {
-	struct nodes nodes = two_nodes();
-	struct nodemask far = mask_of(nodes.far);
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy far = bind_to(nodes.far), near = local(nodes.near);
 	char *p = lab_shared(1);
 	pid_t pid = lab_fork();
 
 	if (!pid) {
 		p = LAB_GROW(p, 1, 8);
-		LAB_EXPECT_OK(sys_mbind(lab_at(p, 1), 7, MPOL_BIND, &far));
+		LAB_EXPECT_OK(lab_mbind(lab_at(p, 1), 7, &far));
 		_exit(0);
 	}
 	lab_join(pid);
 	p = LAB_GROW(p, 1, 8);
-	lie_on(p, 1, 8, nodes.far);
-	lie_on(p, 0, 1, nodes.near);
+	lie_by(p, 1, 8, &far);
+	lie_by(p, 0, 1, &near);
 }
 
-/* Touch pages `from` up to `to`; how many of them lie on `node`, and that no two neighbours lie together. */
-static long interleaved(char *p, long from, long to, int node)
-{
-	long i, there = 0;
+/* ---- interleaving ---- */
 
-	for (i = from; i < to; i++)
-		LAB_WRITES(lab_at(p, i), 1);
-	for (i = from; i < to; i++) {
-		there += node_of(lab_at(p, i)) == node;
-		if (i > from && node_of(lab_at(p, i)) == node_of(lab_at(p, i - 1)))
-			LAB_FAIL("pages %ld and %ld both lie on node %d", i - 1, i, node_of(lab_at(p, i)));
-	}
-	return there;
-}
-
-/* Which node comes first depends on the object's inode number. */
 static void e05_task_interleave(void)
 {
-	struct nodes nodes = two_nodes();
-	struct nodemask both = mask_of(nodes.near);
-	long there;
+	struct lab_policy all = lab_policy_of(MPOL_INTERLEAVE, lab_mask_of_all());
 	char *p;
 
-	mask_add(&both, nodes.far);
-	LAB_SETUP(sys_set_mempolicy(MPOL_INTERLEAVE, &both));
+	lab_two_nodes();
+	LAB_SETUP(lab_set_mempolicy(&all));
 	p = LAB_GROW(lab_shared(1), 1, 33);
-	there = interleaved(p, 1, 33, nodes.far);
-	LAB_EXPECT(there >= 15 && there <= 17);
+	lie_by(p, 1, 33, &all);
 }
 
 static void e06_interleave_does_not_grow(void)
 {
-	struct nodes nodes = two_nodes();
-	struct nodemask both = mask_of(nodes.near);
+	struct lab_policy all = lab_policy_of(MPOL_INTERLEAVE, lab_mask_of_all()), near = local(lab_two_nodes().near);
 	char *p = lab_shared(8);
 
-	mask_add(&both, nodes.far);
-	LAB_SETUP(sys_mbind(p, 8, MPOL_INTERLEAVE, &both));
+	LAB_SETUP(lab_mbind(p, 8, &all));
 	p = LAB_GROW(p, 8, 24);
-	interleaved(p, 0, 8, nodes.far);
-	lie_on(p, 8, 24, nodes.near);
+	lie_by(p, 0, 8, &all);
+	lie_by(p, 8, 24, &near);
 }
+
+/* The grown part goes on where the old one left off: one object, one sequence. */
+static void e06_interleave_of_the_whole(void)
+{
+	struct lab_policy all = lab_policy_of(MPOL_INTERLEAVE, lab_mask_of_all());
+	char *p;
+
+	lab_two_nodes();
+	p = LAB_GROW(lab_shared(8), 8, 24);
+	LAB_EXPECT_OK(lab_mbind(p, 24, &all));
+	lie_by(p, 0, 24, &all);
+}
+
+/* ---- the task's policy ---- */
 
 static void task_policy(int mode)
 {
-	struct nodes nodes = two_nodes();
-	struct nodemask far = mask_of(nodes.far);
+	struct lab_policy far = lab_policy_of(mode, lab_mask_of(lab_two_nodes().far));
 	char *p = LAB_GROW(lab_shared(1), 1, 8);
 
-	LAB_SETUP(sys_set_mempolicy(mode, &far));
-	lie_on(p, 1, 8, nodes.far);
+	LAB_SETUP(lab_set_mempolicy(&far));
+	lie_by(p, 1, 8, &far);
 }
 
 static void e07_task_preferred(void)
@@ -198,63 +161,339 @@ static void e07_task_bind(void)
 	task_policy(MPOL_BIND);
 }
 
+/* ---- nodes that lack something ---- */
+
+static bool node_has_cpus(int node)
+{
+	char path[LAB_PATH];
+	int cpus[LAB_MAX_CPUS];
+
+	snprintf(path, sizeof(path), NODES "/node%d/cpulist", node);
+	return lab_list(path, cpus, LAB_MAX_CPUS) > 0;
+}
+
+static int memory_only_node(void)
+{
+	int nodes[LAB_MAX_NODES], count = lab_nodes(nodes);
+
+	while (count--)
+		if (!node_has_cpus(nodes[count]))
+			return nodes[count];
+	LAB_SKIP("every node with memory has CPUs");
+}
+
+static void e08_memory_only_node(void)
+{
+	struct lab_policy there = bind_to(memory_only_node());
+	char *p = LAB_GROW(lab_shared(1), 1, 16);
+
+	lab_two_nodes();
+	LAB_EXPECT_OK(lab_mbind(lab_at(p, 8), 8, &there));
+	lie_by(p, 8, 16, &there);
+	there.mode = MPOL_PREFERRED;
+	LAB_SETUP(lab_set_mempolicy(&there));
+	lie_by(p, 1, 8, &there);
+}
+
+/* Of the nodes with memory those that are nearest to `node`. */
+static struct lab_nodemask nearest_memory(int node)
+{
+	int online[LAB_MAX_NODES], count = lab_list(NODES "/online", online, LAB_MAX_NODES), i;
+	struct lab_nodemask all = lab_mask_of_all(), nearest = { { 0 } };
+	char path[LAB_PATH], text[BUFSIZ], *at = text;
+	long best = LONG_MAX, distance;
+
+	snprintf(path, sizeof(path), NODES "/node%d/distance", node);
+	LAB_SETUP(lab_slurp(path, text, sizeof(text)));
+	for (i = 0; i < count; i++) {	/* one number for each node that is online, in their order */
+		distance = strtol(at, &at, 10);
+		if (!lab_mask_has(&all, online[i]) || distance > best)
+			continue;
+		if (distance < best)
+			memset(&nearest, 0, sizeof(nearest));
+		best = distance;
+		lab_mask_add(&nearest, online[i]);
+	}
+	return nearest;
+}
+
+static void e08_node_without_memory(void)
+{
+	int online[LAB_MAX_NODES], count = lab_list(NODES "/online", online, LAB_MAX_NODES), i;
+	struct lab_nodemask all = lab_mask_of_all();
+	struct lab_policy nearest;
+	char *p = LAB_GROW(lab_shared(1), 1, 16);
+
+	for (i = 0; i < count && (lab_mask_has(&all, online[i]) || !node_has_cpus(online[i])); i++)
+		;
+	if (i >= count)
+		LAB_SKIP("every node with CPUs has memory");
+	lab_run_on_node(online[i]);
+	nearest = lab_policy_of(LAB_MPOL_LOCAL, nearest_memory(online[i]));
+	lie_by(p, 1, 16, &nearest);
+}
+
+/* ---- asking and moving ---- */
+
 /* Asking where pages are does not make them be. */
 static void e09_asking_does_not_extend(void)
 {
 	char *p = LAB_GROW(lab_shared(1), 1, 4);
 
-	LAB_EXPECT_EQ(node_of(lab_at(p, 1)), -ENOENT);
-	LAB_EXPECT_EQ(node_of(lab_at(p, 3)), -ENOENT);
+	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 1)), -ENOENT);
+	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 3)), -ENOENT);
 	LAB_OBJECT(p, lab_provides("expand-enomem") ? 4 : 1);
+}
+
+/* What move_pages says of moving the page to the node. */
+static int moved(void *page, int node, int flags)
+{
+	int status = INT_MIN;
+
+	LAB_EXPECT_OK(syscall(SYS_move_pages, 0, 1UL, &page, &node, &status, flags));
+	return status;
 }
 
 static void e10_move_pages(void)
 {
-	struct nodes nodes = two_nodes();
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy near = local(nodes.near);
 	char *p = LAB_GROW(lab_shared(1), 1, 4);
-	int status = INT_MIN, target = nodes.far;
-	void *page;
 
-	lie_on(p, 1, 4, nodes.near);
-	page = lab_at(p, 2);
-	LAB_EXPECT_OK(syscall(SYS_move_pages, 0, 1UL, &page, &target, &status, MPOL_MF_MOVE));
-	LAB_EXPECT_EQ(status, nodes.far);
-	LAB_EXPECT_EQ(node_of(lab_at(p, 2)), nodes.far);
-	LAB_EXPECT_EQ(node_of(lab_at(p, 3)), nodes.near);
+	lie_by(p, 1, 4, &near);
+	LAB_EXPECT_EQ(moved(lab_at(p, 2), nodes.far, MPOL_MF_MOVE), nodes.far);
+	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 2)), nodes.far);
+	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 3)), nodes.near);
 	LAB_READS(lab_at(p, 2), 1);
+}
+
+/* A page that another process has mapped, too, moves for those only who may move others' pages. */
+static void e10_move_shared_pages(void)
+{
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy near = local(nodes.near);
+	struct lab_gate mapped = lab_gate(), leave = lab_gate();
+	char *p = LAB_GROW(lab_shared(1), 1, 4);
+	pid_t pid;
+
+	lie_by(p, 1, 4, &near);
+	pid = lab_fork();
+	if (!pid) {
+		LAB_READS(lab_at(p, 2), 1);
+		lab_open_gate(&mapped);
+		lab_pass_gate(&leave);
+		LAB_READS(lab_at(p, 2), 1);
+		_exit(0);
+	}
+	lab_pass_gate(&mapped);
+	LAB_EXPECT_EQ(moved(lab_at(p, 2), nodes.far, MPOL_MF_MOVE), -EACCES);
+	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 2)), nodes.near);
+	LAB_EXPECT_EQ(moved(lab_at(p, 2), nodes.far, MPOL_MF_MOVE_ALL), nodes.far);
+	LAB_READS(lab_at(p, 2), 1);
+	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 2)), nodes.far);
+	lab_open_gate(&leave);
+	lab_join(pid);
 }
 
 static void e11_migrate_pages(void)
 {
-	struct nodes nodes = two_nodes();
-	struct nodemask near = mask_of(nodes.near), far = mask_of(nodes.far);
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy near = bind_to(nodes.near), far = bind_to(nodes.far);
 	char *p = LAB_GROW(lab_shared(1), 1, 4);
-	int i;
 
-	lie_on(p, 0, 4, nodes.near);
-	LAB_EXPECT_OK(syscall(SYS_migrate_pages, 0, (unsigned long)(WORDS * BITS), near.words, far.words));
-	for (i = 0; i < 4; i++)
-		LAB_EXPECT_EQ(node_of(lab_at(p, i)), nodes.far);
+	lie_by(p, 0, 4, &near);
+	LAB_EXPECT_OK(syscall(SYS_migrate_pages, 0, (unsigned long)(LAB_MASK_WORDS * LAB_MASK_BITS), near.nodes.words,
+			      far.nodes.words));
+	LAB_NUMA_EXPECT(p, 4, &far);
 	LAB_READS(lab_at(p, 3), 1);
 }
 
-/* numa_maps counts the grown pages of this mapping, on their node. */
+/* ---- cpusets ---- */
+
+static void e12_cpuset(void)
+{
+	int far = lab_two_nodes().far;
+	struct lab_policy there = bind_to(far);
+	const char *group = lab_cgroup("lab-e12", "cpuset");
+	char text[16];
+	pid_t pid;
+
+	snprintf(text, sizeof(text), "%d", far);
+	lab_cgroup_set(group, "cpuset.mems", text);
+	pid = lab_fork();
+	if (!pid) {
+		char *p = lab_shared(1);
+
+		lab_join_cgroup(group);
+		p = LAB_GROW(p, 1, 16);
+		lie_by(p, 1, 16, &there);
+		_exit(0);
+	}
+	lab_join(pid);
+}
+
+/* ---- a node that is full ---- */
+
+static long node_pages(int node, const char *key)
+{
+	char path[LAB_PATH], text[BUFSIZ], *at;
+
+	snprintf(path, sizeof(path), NODES "/node%d/meminfo", node);
+	LAB_SETUP(lab_slurp(path, text, sizeof(text)));
+	at = strstr(text, key);
+	if (!at)
+		LAB_ERROR("no %s in %s", key, path);
+	return strtol(at + strlen(key) + 1, NULL, 10) / (long)(lab_page() >> 10);
+}
+
+/* Touch many pages, faster than with a look at each. */
+static void use(char *p, long pages)
+{
+	long i;
+
+	for (i = 0; i < pages; i++)
+		*(volatile char *)lab_at(p, i) = 1;
+}
+
+/* Take what is free on a node but for about `left` pages, in memory of this process alone, by huge pages if there are. */
+static void fill_node(int node, long left)
+{
+	struct lab_policy there = bind_to(node);
+	long pages = node_pages(node, "MemFree") - left;
+	char *p;
+
+	if (pages <= 0)
+		return;
+	p = LAB_SETUP(lab_map(pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+	LAB_SETUP(lab_mbind(p, pages, &there));
+	madvise(p, (size_t)pages * lab_page(), MADV_HUGEPAGE);
+	use(p, pages);
+}
+
+/* A child that the OOM killer takes before anybody else. */
+static pid_t fork_expendable(void)
+{
+	pid_t pid = lab_fork();
+
+	if (!pid)
+		LAB_SETUP(lab_write_file("/proc/self/oom_score_adj", "1000"));
+	return pid;
+}
+
+/* Growth bound to a full node ends in the OOM killer's hands, as any memory bound so does, and never by SIGBUS. */
+static void e13_bound_to_a_full_node(void)
+{
+	int far = lab_two_nodes().far, status;
+	struct lab_policy there = bind_to(far);
+	long room = node_pages(far, "MemTotal") / 8;
+	pid_t pid;
+
+	if (!lab_owned())
+		LAB_SKIP("would use up a node's memory, and this machine is no guest of the lab");
+	pid = fork_expendable();
+	if (!pid) {
+		char *p = LAB_GROW(lab_shared(1), 1, 1 + 2 * room);
+
+		LAB_SETUP(lab_set_mempolicy(&there));
+		LAB_WRITES(lab_at(p, 1), 1);
+		fill_node(far, room);
+		use(lab_at(p, 1), 2 * room);
+		LAB_FAIL("%ld pages were to be had of a node with about %ld free", 2 * room, room);
+	}
+	LAB_SETUP(waitpid(pid, &status, 0));
+	if (WIFEXITED(status))
+		_exit(WEXITSTATUS(status));
+	LAB_EXPECT_EQ(WTERMSIG(status), SIGKILL);
+}
+
+/* Growth that merely prefers it goes elsewhere. */
+static void e13_preferring_a_full_node(void)
+{
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy preferred = lab_policy_of(MPOL_PREFERRED, lab_mask_of(nodes.far));
+	long room = node_pages(nodes.far, "MemTotal") / 8;
+	pid_t pid;
+
+	if (!lab_owned())
+		LAB_SKIP("would use up a node's memory, and this machine is no guest of the lab");
+	pid = fork_expendable();
+	if (!pid) {
+		char *p = LAB_GROW(lab_shared(1), 1, 1 + 2 * room);
+
+		LAB_SETUP(lab_set_mempolicy(&preferred));
+		LAB_WRITES(lab_at(p, 1), 1);
+		fill_node(nodes.far, room);
+		use(lab_at(p, 1), 2 * room);
+		LAB_EXPECT_EQ(lab_node_of(lab_at(p, 1)), nodes.far);
+		LAB_EXPECT(lab_node_of(lab_at(p, 2 * room)) != nodes.far);
+		LAB_EXPECT(lab_node_of(lab_at(p, 2 * room)) >= 0);
+		_exit(0);
+	}
+	lab_join(pid);
+}
+
+/* ---- what numa_maps shows ---- */
+
+/* numa_maps counts the grown pages of this mapping, each on its node. */
 static void e14_numa_maps(void)
 {
-	struct nodes nodes = two_nodes();
-	char *p = LAB_GROW(lab_shared(1), 1, 8), start[32], count[32];
-	static char text[1 << 17];
-	char *line;
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy near = local(nodes.near), far = bind_to(nodes.far);
+	char *p = LAB_GROW(lab_shared(1), 1, 16);
 
-	lie_on(p, 0, 8, nodes.near);
-	LAB_SETUP_OR_SKIP(lab_slurp("/proc/self/numa_maps", text, sizeof(text)));
-	snprintf(start, sizeof(start), "%08lx ", (unsigned long)(uintptr_t)p);
-	snprintf(count, sizeof(count), " N%d=8 ", nodes.near);
-	line = strstr(text, start);
-	LAB_EXPECT(line);
-	line[strcspn(line, "\n")] = 0;
-	if (!strstr(line, count))
-		LAB_FAIL("numa_maps says '%s', expected%s", line, count);
+	lie_by(p, 0, 8, &near);
+	LAB_EXPECT_EQ(lab_numa_maps(p, nodes.near), 8);
+	LAB_EXPECT_EQ(lab_numa_maps(p, nodes.far), 0);
+	LAB_SETUP(lab_set_mempolicy(&far));
+	lie_by(p, 8, 16, &far);
+	LAB_EXPECT_EQ(lab_numa_maps(p, nodes.near), 8);
+	LAB_EXPECT_EQ(lab_numa_maps(p, nodes.far), 8);
+}
+
+/* ---- the newer policies ---- */
+
+/* Give the nodes weights where that is ours to do: 3 to the near one, 1 to all others. */
+static void set_weights(int near)
+{
+	int nodes[LAB_MAX_NODES], count = lab_nodes(nodes);
+	char path[LAB_PATH];
+
+	if (!lab_owned())
+		return;
+	if (!access(LAB_WEIGHTS "/auto", F_OK))	/* 6.16: writing a weight ends that the kernel chooses them */
+		LAB_SET(LAB_WEIGHTS "/auto", "false");
+	while (count--) {
+		snprintf(path, sizeof(path), LAB_WEIGHTS "/node%d", nodes[count]);
+		LAB_SET(path, nodes[count] == near ? "3" : "1");
+	}
+}
+
+static void e15_weighted_interleave(void)
+{
+	struct lab_policy all = lab_policy_of(LAB_MPOL_WEIGHTED_INTERLEAVE, lab_mask_of_all());
+	int near = lab_two_nodes().near;
+	char *p = LAB_GROW(lab_shared(1), 1, 129);
+
+	if (lab_kernel_before(6, 9))
+		LAB_SKIP("weighted interleaving came with 6.9");
+	set_weights(near);
+	LAB_SETUP(lab_set_mempolicy(&all));
+	lie_by(p, 1, 129, &all);
+}
+
+static void e15_preferred_many(void)
+{
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy some = lab_policy_of(LAB_MPOL_PREFERRED_MANY, lab_mask_of(nodes.far));
+	char *p = LAB_GROW(lab_shared(1), 1, 16);
+
+	LAB_SETUP(lab_set_mempolicy(&some));
+	lie_by(p, 1, 8, &some);
+	lab_mask_add(&some.nodes, nodes.near);
+	LAB_SETUP(lab_set_mempolicy(&some));
+	lab_populate(lab_at(p, 8), 8);
+	some.nodes = lab_mask_of(nodes.near);	/* of those that it prefers, the nearest */
+	LAB_NUMA_EXPECT(lab_at(p, 8), 8, &some);
 }
 
 LAB_CASES(
@@ -263,17 +502,35 @@ LAB_CASES(
 	{ LAB_CASE(e02_new_part_has_no_policy), .about = "get_mempolicy of the grown part is MPOL_DEFAULT", TWO_NODES },
 	{ LAB_CASE(e03_mbind_after_growth), .about = "mbind of the whole after growth holds for the whole", EXPAND,
 	  TWO_NODES },
+	{ LAB_CASE(e03_other_mappings), .about = "mbind of private memory and of a memfd: each page where it should lie",
+	  TWO_NODES },
 	{ LAB_CASE(e04_childs_mbind), .about = "a child's mbind of the grown part holds for the parent", EXPAND,
 	  TWO_NODES },
-	{ LAB_CASE(e05_task_interleave), .about = "MPOL_INTERLEAVE of the task alternates over the grown part", EXPAND,
+	{ LAB_CASE(e05_task_interleave), .about = "MPOL_INTERLEAVE of the task goes round over the grown part", EXPAND,
 	  TWO_NODES },
 	{ LAB_CASE(e06_interleave_does_not_grow), .about = "interleaving of the old part does not spread to the new",
 	  EXPAND, TWO_NODES },
+	{ LAB_CASE(e06_interleave_of_the_whole), .about = "interleaving after growth has one sequence for both parts",
+	  EXPAND, TWO_NODES },
 	{ LAB_CASE(e07_task_preferred), .about = "MPOL_PREFERRED of the task is honoured", EXPAND, TWO_NODES },
 	{ LAB_CASE(e07_task_bind), .about = "MPOL_BIND of the task is honoured", EXPAND, TWO_NODES },
+	{ LAB_CASE(e08_memory_only_node), .about = "a node without CPUs takes the grown part", EXPAND, TWO_NODES },
+	{ LAB_CASE(e08_node_without_memory), .about = "touched from a node without memory: the nearest that has some",
+	  EXPAND, .needs_config = "NUMA" },
 	{ LAB_CASE(e09_asking_does_not_extend), .about = "move_pages status of untouched grown pages is ENOENT",
 	  TWO_NODES },
 	{ LAB_CASE(e10_move_pages), .about = "a grown page moves to another node, its data with it", EXPAND, TWO_NODES },
+	{ LAB_CASE(e10_move_shared_pages), .about = "a grown page that two have mapped: EACCES, or MPOL_MF_MOVE_ALL",
+	  EXPAND, TWO_NODES, .needs_root = true },
 	{ LAB_CASE(e11_migrate_pages), .about = "migrate_pages takes the grown pages along", EXPAND, TWO_NODES },
-	{ LAB_CASE(e14_numa_maps), .about = "numa_maps counts the grown pages on their node", EXPAND, TWO_NODES },
+	{ LAB_CASE(e12_cpuset), .about = "inside cpuset.mems", EXPAND, .needs_nodes = 2, .needs_config = "NUMA CPUSETS",
+	  .needs_root = true },
+	{ LAB_CASE(e13_bound_to_a_full_node), .about = "bound to a full node: killed for want of memory, no SIGBUS",
+	  EXPAND, TWO_NODES, .needs_root = true, .timeout_s = 30 },
+	{ LAB_CASE(e13_preferring_a_full_node), .about = "preferring a full node: goes elsewhere", EXPAND, TWO_NODES,
+	  .needs_root = true, .timeout_s = 30 },
+	{ LAB_CASE(e14_numa_maps), .about = "numa_maps counts the grown pages on their nodes", EXPAND, TWO_NODES },
+	{ LAB_CASE(e15_weighted_interleave), .about = "weighted interleaving: each node its share", EXPAND, TWO_NODES },
+	{ LAB_CASE(e15_preferred_many), .about = "MPOL_PREFERRED_MANY: the nearest of several", EXPAND, TWO_NODES },
+	LAB_NO_CASE("E16", "no program's: the machines of `lab run numa` and `lab run all-arches` are the sweep"),
 )

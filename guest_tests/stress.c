@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Group H: races.  Bounded, scaled by LAB_LOAD; what cannot show that it did race says so and proves nothing. */
 #include "lab.h"
+#include "lab_disk.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -10,6 +11,10 @@
 #define MOST_WORKERS 8
 #define MOST_ROUNDS 64
 #define TOGETHER 8	/* objects that are raced for in one round */
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
+
 #define STEP 64	/* pages between two workers' sizes: one leaked growth is well above what a few rounds hide */
 
 /* Where workers meet, in memory that all of them share. */
@@ -17,6 +22,7 @@ struct arena {
 	int workers;
 	int arrived[3 * MOST_ROUNDS];
 	int done;
+	int busy, turns;	/* is the nuisance at it; how often it has been */
 	struct span {
 		long long from, to;
 	} spans[MOST_ROUNDS * TOGETHER][MOST_WORKERS];
@@ -234,6 +240,16 @@ static void h01_duel(void)
 
 /* ---- H02: the object's size as somebody outside sees it ---- */
 
+/* Let the watcher, which may have no CPU for itself, come to read once more. */
+static void let_read(struct arena *arena)
+{
+	long long until = lab_now_ms() + lab_scaled(200);
+	int turn = __atomic_load_n(&arena->turns, __ATOMIC_SEQ_CST);
+
+	while (__atomic_load_n(&arena->turns, __ATOMIC_SEQ_CST) == turn && lab_now_ms() < until)
+		sched_yield();
+}
+
 static void grow_stepwise(struct arena *arena, char *p, int worker, int steps)
 {
 	long size = 1, i;
@@ -245,6 +261,7 @@ static void grow_stepwise(struct arena *arena, char *p, int worker, int steps)
 		p = LAB_GROW(p, size, next);
 		LAB_WRITES(lab_at(p, next - 1), 1);
 		size = next;
+		let_read(arena);
 	}
 }
 
@@ -253,16 +270,20 @@ static void watch_size(struct arena *arena, int fd)
 {
 	struct stat about = { .st_size = 0 };
 	off_t last = (off_t)lab_page();
-	int readings = 0;
+	int readings = 0, sizes = 1;
 
 	meet(arena, 0);
 	while (!__atomic_load_n(&arena->done, __ATOMIC_SEQ_CST)) {
 		LAB_SETUP(fstat(fd, &about));
 		LAB_EXPECT(about.st_size >= last);
+		sizes += about.st_size != last;
 		last = about.st_size;
 		readings++;
+		__atomic_add_fetch(&arena->turns, 1, __ATOMIC_SEQ_CST);
 	}
-	printf("%d readings\n", readings);
+	printf("%d readings, %d sizes\n", readings, sizes);
+	if (sizes < 3 && lab_cpus() > 1)
+		LAB_ERROR("the object did not grow while its size was read");
 }
 
 static void h02_size_never_shrinks(void)
@@ -396,43 +417,96 @@ static void h04_grow_shrink_fork_exit(void)
 
 /* ---- growth against those who take pages away ---- */
 
-/* `nuisance` in a child, again and again, while this process grows an object and uses it; no hang, no lost data. */
-static void grow_against(void (*nuisance)(char *p))
+#define OLD 64	/* pages that the object has before it grows */
+
+static bool busy(struct arena *arena)
+{
+	return __atomic_load_n(&arena->busy, __ATOMIC_SEQ_CST);
+}
+
+static void be_busy(struct arena *arena, int how)
+{
+	__atomic_store_n(&arena->busy, how, __ATOMIC_SEQ_CST);
+}
+
+/* The nuisance's process: again and again, until told to stop. */
+static void make_trouble(struct arena *arena, void (*nuisance)(char *p), char *p)
+{
+	meet_awake(arena, 0);
+	while (!__atomic_load_n(&arena->done, __ATOMIC_SEQ_CST)) {
+		be_busy(arena, 1);
+		nuisance(p);
+		be_busy(arena, 0);
+		__atomic_add_fetch(&arena->turns, 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+/* Grow by four pages and use them: was the nuisance at work when that began, or had it begun when that was over? */
+static bool grow_a_little(struct arena *arena, char **p, long size, unsigned char value)
+{
+	int turns = __atomic_load_n(&arena->turns, __ATOMIC_SEQ_CST);
+	bool before = busy(arena);
+
+	*p = LAB_GROW(*p, size, size + 4);
+	LAB_WRITES(lab_at(*p, size), value);
+	LAB_WRITES(lab_at(*p, size + 3), value);
+	return before || busy(arena) || turns != __atomic_load_n(&arena->turns, __ATOMIC_SEQ_CST);
+}
+
+/* So many rounds of growth; how many of them the nuisance overlapped.  `keeps`: the old part's data must last, too. */
+static int struggle(void (*nuisance)(char *p), int rounds, bool keeps)
 {
 	struct arena *arena = make_arena(2);
-	char *p = lab_shared(64);
-	int rounds = lab_load(64), i;
-	pid_t pid = lab_fork();
-	long size = 64;
+	char *p = lab_shared(OLD);
+	int hits = 0, i;
+	pid_t pid;
 
+	for (i = 0; i < OLD; i++)
+		LAB_WRITES(lab_at(p, i), (unsigned char)(i + 1));
+	pid = lab_fork();
 	if (!pid) {
-		meet(arena, 0);
-		while (!__atomic_load_n(&arena->done, __ATOMIC_SEQ_CST))
-			nuisance(p);
+		make_trouble(arena, nuisance, p);
 		_exit(0);
 	}
-	meet(arena, 0);
+	meet_awake(arena, 0);
 	for (i = 0; i < rounds; i++) {
-		p = LAB_GROW(p, size, size + 4);
-		LAB_WRITES(lab_at(p, size), (unsigned char)i);
-		LAB_WRITES(lab_at(p, size + 3), (unsigned char)i);
-		lab_read(lab_at(p, i % 64));
-		size += 4;
+		hits += grow_a_little(arena, &p, OLD + 4 * i, (unsigned char)i);
+		lab_read(lab_at(p, i % OLD));
 	}
 	__atomic_store_n(&arena->done, 1, __ATOMIC_SEQ_CST);
 	lab_join(pid);
 	for (i = 0; i < rounds; i++)
-		LAB_READS(lab_at(p, 64 + 4 * i), (unsigned char)i);
+		LAB_READS(lab_at(p, OLD + 4 * i), (unsigned char)i);
+	for (i = 0; keeps && i < OLD; i++)
+		LAB_READS(lab_at(p, i), (unsigned char)(i + 1));
+	lab_unmap(p, OLD + 4 * rounds);
+	lab_unmap(arena, lab_pages(sizeof(*arena)));
+	return hits;
+}
+
+/* `nuisance` in a child, again and again, while this process grows an object and uses it; no hang, no lost data. */
+static void grow_against(void (*nuisance)(char *p), bool keeps)
+{
+	long long until = lab_now_ms() + lab_scaled(5000);
+	long most = lab_meminfo_pages("MemTotal") / 32;
+	int rounds = bounded(lab_load(64), most > 1 ? (int)most : 1), hits = 0;
+
+	do
+		hits += struggle(nuisance, rounds, keeps);
+	while (hits < 4 && lab_cpus() > 1 && lab_now_ms() < until);
+	printf("%d rounds of growth were overlapped\n", hits);
+	if (!hits && lab_cpus() > 1)
+		LAB_ERROR("nothing happened while the object grew");
 }
 
 static void punch(char *p)
 {
-	LAB_SETUP(madvise(p, 64 * lab_page(), MADV_REMOVE));
+	LAB_SETUP(madvise(p, OLD * lab_page(), MADV_REMOVE));
 }
 
 static void h05_grow_while_punched(void)
 {
-	grow_against(punch);
+	grow_against(punch, false);
 }
 
 static void drop_caches(char *p)
@@ -445,37 +519,116 @@ static void h07_grow_while_caches_drop(void)
 {
 	if (!lab_owned())
 		LAB_SKIP("would drop the caches, and this machine is no guest of the lab");
-	grow_against(drop_caches);
+	grow_against(drop_caches, true);
 }
 
-/* Somebody truncates the object while it grows: whatever a touch does, nothing hangs and nothing leaks. */
-static void h06_grow_while_truncated(void)
+/* The old part to swap, and swap away from under it. */
+static void swap_to_and_fro(char *p)
 {
-	long before = lab_committed();
+	LAB_SETUP(madvise(p, OLD * lab_page(), MADV_PAGEOUT));
+	LAB_SETUP(swapoff(LAB_DISK));
+	LAB_SETUP(swapon(LAB_DISK, 0));
+}
+
+static void h07_grow_while_swapoff(void)
+{
+	lab_swap(4 * OLD);
+	grow_against(swap_to_and_fro, true);
+}
+
+/* In a memory cgroup with room for half of what it grows to, and swap for the rest. */
+static void h07_grow_under_pressure(void)
+{
+	long pages = lab_pages(8 << 20), size = 1, i;
+	const char *group;
+	char text[32];
+	pid_t pid;
+
+	pages = pages < 128 ? 128 : pages;
+	if (pages > lab_meminfo_pages("MemTotal") / 4)
+		LAB_SKIP("%ld pages are much of %ld kB", pages, lab_meminfo("MemTotal"));
+	lab_swap(2 * pages);
+	group = lab_cgroup("lab-h07", "memory");
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)pages / 2 * lab_page());
+	lab_cgroup_set(group, "memory.max", text);
+	pid = lab_fork();
+	if (!pid) {
+		char *p = lab_shared(1);
+		long swapped;
+
+		lab_join_cgroup(group);
+		for (; size < pages; size += 16) {
+			p = LAB_GROW(p, size, size + 16);
+			for (i = size; i < size + 16; i++)
+				LAB_WRITES(lab_at(p, i), (unsigned char)(1 + i % 251));
+		}
+		swapped = lab_swapped_kb(p);
+		printf("%ld kB are in swap\n", swapped);
+		for (i = 1; i < size; i++)
+			LAB_READS(lab_at(p, i), (unsigned char)(1 + i % 251));
+		if (swapped <= 0)
+			LAB_ERROR("the cgroup's limit made nothing go to swap");
+		_exit(0);
+	}
+	lab_join(pid);
+}
+
+/* Truncate the object, to one size after another. */
+static void truncate_it(struct arena *arena, int fd)
+{
+	int i;
+
+	meet_awake(arena, 0);
+	for (i = 0; !__atomic_load_n(&arena->done, __ATOMIC_SEQ_CST); i++) {
+		LAB_SETUP(ftruncate(fd, (off_t)(1 + i % 3 * STEP) * (off_t)lab_page()));
+		__atomic_add_fetch(&arena->turns, 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+/* Grow an object that somebody truncates meanwhile; in how many rounds that somebody got between. */
+static int grow_while_truncated(int rounds)
+{
 	struct arena *arena = make_arena(2);
 	char *p = lab_shared(1), path[LAB_PATH];
-	int rounds = lab_load(64), fd, i;
+	int hits = 0, fd, i, turns;
 	pid_t pid;
 
 	LAB_EXPECT(lab_map_files(p, path, sizeof(path)));
 	fd = LAB_SETUP_OR_SKIP(open(path, O_RDWR | O_CLOEXEC));
 	pid = lab_fork();
 	if (!pid) {
-		meet(arena, 0);
-		for (i = 0; i < rounds; i++)
-			LAB_SETUP(ftruncate(fd, (off_t)(1 + i % 3 * STEP) * (off_t)lab_page()));
+		truncate_it(arena, fd);
 		_exit(0);
 	}
-	meet(arena, 0);
+	meet_awake(arena, 0);
 	for (i = 0; i < rounds; i++) {
+		turns = __atomic_load_n(&arena->turns, __ATOMIC_SEQ_CST);
 		p = LAB_GROW(p, 1 + i, 2 + i);
 		lab_write(lab_at(p, 1 + i), 1);
+		hits += turns != __atomic_load_n(&arena->turns, __ATOMIC_SEQ_CST);
 	}
+	__atomic_store_n(&arena->done, 1, __ATOMIC_SEQ_CST);
 	lab_join(pid);
 	lab_unmap(p, 1 + rounds);
 	close(fd);
 	lab_unmap(arena, lab_pages(sizeof(*arena)));
+	return hits;
+}
+
+/* Whatever a touch does, nothing hangs and nothing leaks. */
+static void h06_grow_while_truncated(void)
+{
+	long long until = lab_now_ms() + lab_scaled(5000);
+	long before = lab_committed();
+	int hits = 0;
+
+	do
+		hits += grow_while_truncated(lab_load(64));
+	while (hits < 4 && lab_cpus() > 1 && lab_now_ms() < until);
 	LAB_COMMITTED(before, 0);
+	printf("%d rounds of growth were overlapped\n", hits);
+	if (!hits && lab_cpus() > 1)
+		LAB_ERROR("nobody truncated while the object grew");
 }
 
 /* ---- H10: the header's own rule ---- */
@@ -527,5 +680,10 @@ LAB_CASES(
 	  .needs_root = true, .timeout_s = 20 },
 	{ LAB_CASE(h07_grow_while_caches_drop), .about = "growth against drop_caches: data intact", EXPAND,
 	  .needs_root = true, .timeout_s = 20 },
+	{ LAB_CASE(h07_grow_while_swapoff), .about = "growth against swapping out and swapoff: data intact", EXPAND,
+	  .needs_root = true, .needs_config = "SWAP ZRAM", .timeout_s = 20 },
+	{ LAB_CASE(h07_grow_under_pressure), .about = "growth in a memory cgroup that is full: swapped, data intact", EXPAND,
+	  .needs_root = true, .needs_config = "MEMCG SWAP ZRAM", .timeout_s = 20 },
+	LAB_NO_CASE("H09", "a campaign's: all programs on kernels built with lockdep, DEBUG_ATOMIC_SLEEP and DEBUG_VM"),
 	{ LAB_CASE(h10_watchdog), .about = "an unfinished child is looked at, told apart and killed" },
 )

@@ -1,19 +1,79 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Group D: growth where shared memory may use huge pages, which reach past the end of a short object. */
 #include "lab.h"
+#include "lab_disk.h"
 
-#define EXPAND .requires = "shm-expand", .needs_root = true, .needs_config = "TRANSPARENT_HUGEPAGE"
+#define HUGE .needs_root = true, .needs_config = "TRANSPARENT_HUGEPAGE"
+#define EXPAND .requires = "shm-expand", HUGE
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+
+#define PORTABLE_KB 64	/* what portable programs align to: the largest page of most architectures */
+#define CACHE_ORDER 11	/* of the largest folio in the page cache: MAX_XAS_ORDER (6.11) of a 64-bit kernel */
 
 #define THP "/sys/kernel/mm/transparent_hugepage"
 
-/* Pages of a huge page of the page table's second level; the case is skipped where that is a big part of memory. */
-static long huge_pages(void)
+/* ---- boundaries in the unit of portable programs ---- */
+
+static void d01_boundaries_in_64k(void)
+{
+	long unit = lab_pages(PORTABLE_KB << 10), old, new;
+
+	for (old = unit; old <= 3 * unit; old += unit) {
+		for (new = old + unit; new <= 4 * unit; new += unit) {
+			char *p = lab_shared_in_hole(old, new + 1);
+
+			LAB_WRITES(lab_at(p, old) - 1, 1);
+			LAB_GROW_IN_PLACE(p, old, new);
+			LAB_READS(lab_at(p, old) - 1, 1);
+			LAB_WRITES(lab_at(p, old), 2);
+			LAB_WRITES(lab_at(p, new) - 1, 3);
+			LAB_SIGSEGV(lab_at(p, new));
+			LAB_OBJECT(p, new);
+			lab_unmap(p, new);
+		}
+	}
+}
+
+/* What nobody extends ends at the page, not at the unit: a memfd a page longer than it, mapped to twice of it. */
+static void d01_ends_at_the_page(void)
+{
+	long unit = lab_pages(PORTABLE_KB << 10);
+	int fd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U));
+	char *p;
+
+	LAB_SETUP(ftruncate(fd, (off_t)(unit + 1) * (off_t)lab_page()));
+	p = LAB_SETUP(mmap(NULL, (size_t)unit * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	p = LAB_GROW(p, unit, 2 * unit + 2);
+	LAB_WRITES(lab_at(p, unit + 1) - 1, 1);
+	LAB_SIGBUS(lab_at(p, unit + 1));
+	LAB_SIGBUS(lab_at(p, 2 * unit + 2) - 1);
+}
+
+/* ---- huge pages ---- */
+
+/* Bytes of a huge page of the page table's second level. */
+static unsigned long long huge_bytes(void)
 {
 	char text[32];
-	unsigned long long bytes;
 
 	LAB_SETUP_OR_SKIP(lab_slurp(THP "/hpage_pmd_size", text, sizeof(text)));
-	bytes = strtoull(text, NULL, 10);
+	return strtoull(text, NULL, 10);
+}
+
+/* Its pages; the case is skipped where it is a big part of memory. */
+static long huge_pages(void)
+{
+	unsigned long long bytes = huge_bytes();
+
 	if (bytes >> 10 > (unsigned long long)lab_meminfo("MemTotal") / 8)
 		LAB_SKIP("a huge page is %llu kB of %ld kB", bytes >> 10, lab_meminfo("MemTotal"));
 	return lab_pages(bytes);
@@ -24,8 +84,7 @@ static void allow_huge(const char *mode)
 {
 	char path[LAB_PATH];
 
-	snprintf(path, sizeof(path), THP "/hugepages-%lukB/shmem_enabled",
-		 (unsigned long)huge_pages() * (unsigned long)(lab_page() >> 10));
+	snprintf(path, sizeof(path), THP "/hugepages-%llukB/shmem_enabled", huge_bytes() >> 10);
 	if (!access(path, F_OK))
 		LAB_SET(path, "inherit");
 	LAB_SET(THP "/shmem_enabled", mode);
@@ -50,10 +109,22 @@ static void drop_slab(void)
 {
 	int i;
 
+	if (!lab_owned())
+		LAB_SKIP("would drop the caches, and this machine is no guest of the lab");
 	for (i = 0; i < 5; i++) {
 		LAB_SETUP(lab_write_file("/proc/sys/vm/drop_caches", "3"));
 		lab_sleep_ms(2);
 	}
+}
+
+/* kB of the mapping at `p` that huge pages map as a whole; its first byte is read first, for one to be mapped at all. */
+static long mapped_huge_kb(void *p)
+{
+	static struct lab_vma vma;
+
+	lab_read(p);
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
+	return lab_kb(vma.details, "ShmemPmdMapped");
 }
 
 /* A huge page mapped while the object is half its size: what is written behind the object's end must last. */
@@ -72,6 +143,73 @@ static void d02_written_past_the_end(void)
 	LAB_READS(p, 1);
 	LAB_READS(lab_at(p, huge / 2), 2);
 	LAB_READS(lab_at(p, huge - 1), 3);
+}
+
+/* MADV_COLLAPSE of `pages`: 0, or what the kernel says when it says the same several times. */
+static int collapse(char *p, long pages)
+{
+	int tries = 5, error;
+
+	do {
+		error = madvise(p, (size_t)pages * lab_page(), MADV_COLLAPSE) ? errno : 0;
+		if (error)
+			lab_sleep_ms(2);
+	} while (error && --tries);
+	return error;
+}
+
+/* Skip where even an object of a huge page's size cannot be made one. */
+static void need_collapse(long huge)
+{
+	char *whole = aligned(huge, huge);
+	int error;
+
+	LAB_WRITES(whole, 1);
+	error = collapse(whole, huge);
+	if (error)
+		LAB_SKIP("MADV_COLLAPSE of a whole object: %s", lab_errno(error));
+	if (mapped_huge_kb(whole) < huge * (long)(lab_page() >> 10))
+		LAB_SKIP("MADV_COLLAPSE maps no huge page here");
+	lab_unmap(whole, huge);
+}
+
+/* shmem_enabled is never, which MADV_COLLAPSE does not mind: it is a wish for memory, in the grown part, too. */
+static void d03_collapse(void)
+{
+	long huge = huge_pages();
+	char *p;
+
+	need_collapse(huge);
+	p = aligned(huge / 2, huge);
+	LAB_WRITES(p, 1);
+	LAB_GROW_IN_PLACE(p, huge / 2, huge);
+	LAB_EXPECT_EQ(collapse(p, huge), 0);
+	LAB_EXPECT_EQ(mapped_huge_kb(p), huge * (long)(lab_page() >> 10));
+	LAB_OBJECT(p, huge);
+	LAB_WRITES(lab_at(p, huge / 2), 2);
+	LAB_WRITES(lab_at(p, huge - 1), 3);
+	drop_slab();
+	LAB_READS(p, 1);
+	LAB_READS(lab_at(p, huge / 2), 2);
+	LAB_READS(lab_at(p, huge - 1), 3);
+}
+
+static void d03_collapse_after_touch(void)
+{
+	long huge = huge_pages();
+	char *p;
+
+	need_collapse(huge);
+	p = aligned(1, 2 * huge);
+	LAB_WRITES(p, 1);
+	LAB_GROW_IN_PLACE(p, 1, 2 * huge);
+	LAB_WRITES(lab_at(p, huge), 2);
+	LAB_WRITES(lab_at(p, 2 * huge - 1), 3);
+	LAB_EXPECT_EQ(collapse(p, 2 * huge), 0);
+	LAB_READS(p, 1);
+	LAB_READS(lab_at(p, huge), 2);
+	LAB_READS(lab_at(p, huge + 1), 0);
+	LAB_READS(lab_at(p, 2 * huge - 1), 3);
 }
 
 static void d04_read_before_written(void)
@@ -118,6 +256,26 @@ static void d05_around_a_multiple(void)
 		LAB_OBJECT(p, sizes[i]);
 		lab_unmap(p, sizes[i]);
 	}
+}
+
+/* A grown part that ends with a huge page has one, as a mapping of that length from the start has. */
+static void d05_huge_where_it_fits(void)
+{
+	long huge = huge_pages(), kb = huge * (long)(lab_page() >> 10);
+	char *whole, *p;
+
+	allow_huge("always");
+	whole = aligned(2 * huge, 2 * huge);
+	LAB_WRITES(whole, 1);
+	LAB_WRITES(lab_at(whole, huge), 1);
+	if (mapped_huge_kb(whole) != 2 * kb)
+		LAB_SKIP("%ld kB of two huge pages are mapped as such anyway", mapped_huge_kb(whole));
+	lab_unmap(whole, 2 * huge);
+	p = aligned(1, 2 * huge);
+	LAB_GROW_IN_PLACE(p, 1, 2 * huge);
+	LAB_WRITES(lab_at(p, 2 * huge - 1), 1);
+	LAB_WRITES(p, 1);
+	LAB_EXPECT_EQ(mapped_huge_kb(p), 2 * kb);
 }
 
 /* Grow from half a huge page to two of them under a mode of shmem_enabled; every 16th page is written and lasts. */
@@ -192,13 +350,299 @@ static void d07_smaller_sizes(void)
 		LAB_SKIP("shared memory has no smaller huge pages here");
 }
 
+/* ---- huge pages too large for the page cache ---- */
+
+/* With 64K pages a huge page is one of order 13: shared memory gets none, says so nowhere, and works. */
+static void d08_too_large_for_the_page_cache(void)
+{
+	unsigned long long bytes = huge_bytes();
+	long huge = lab_pages(bytes), i;
+	int order = __builtin_ctzll(bytes / lab_page());
+	char *p;
+
+	if (order <= CACHE_ORDER)
+		LAB_SKIP("a huge page of order %d is none too large", order);
+	lab_need_room(4 * huge);
+	allow_huge("always");
+	p = lab_hole(3 * huge, 0);
+	p = (char *)(((uintptr_t)p + (uintptr_t)bytes - 1) & ~((uintptr_t)bytes - 1));
+	p = LAB_SETUP(mmap(p, (size_t)bytes / 2, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0));
+	LAB_GROW_IN_PLACE(p, huge / 2, huge);
+	for (i = 0; i < huge; i += huge / 8)
+		LAB_WRITES(lab_at(p, i), 1);
+	LAB_EXPECT_EQ(mapped_huge_kb(p), 0);
+	LAB_WRITES(lab_at(p, huge - 1), 2);
+}
+
+/* ---- mapping around a fault ---- */
+
+/*
+ * A read maps neighbours that are in the page cache already: as many as fit into 64 KiB by default, so 16, 8, 4 or 1.
+ * An object ends anywhere in such a window, full of pages that a child put there; the parent reads round its end.
+ */
+static void d09_mapped_around(void)
+{
+	long window = lab_pages(PORTABLE_KB << 10), pages, i;
+
+	for (pages = 1; pages <= 2 * window + 1; pages++) {
+		char *p = lab_shared_in_hole(pages, 4 * window + 1);
+		pid_t pid = lab_fork();
+
+		if (!pid) {
+			for (i = 0; i < pages; i++)
+				LAB_WRITES(lab_at(p, i), (unsigned char)(i + 1));
+			_exit(0);
+		}
+		lab_join(pid);
+		LAB_GROW_IN_PLACE(p, pages, 4 * window);
+		LAB_READS(lab_at(p, pages - 1), (unsigned char)pages);
+		LAB_READS(lab_at(p, pages), 0);
+		LAB_WRITES(lab_at(p, pages), 99);
+		LAB_WRITES(lab_at(p, 4 * window - 1), 98);
+		for (i = 0; i < pages; i++)
+			LAB_READS(lab_at(p, i), (unsigned char)(i + 1));
+		LAB_SIGSEGV(lab_at(p, 4 * window));
+		LAB_OBJECT(p, 4 * window);
+		lab_unmap(p, 4 * window);
+	}
+}
+
+/* ---- swap ---- */
+
+/* Pages to swap: some, and a small part of a small memory. */
+static long some_pages(void)
+{
+	long most = lab_meminfo_pages("MemTotal") / 16;
+
+	return most < 128 ? most : 128;
+}
+
+/* Grown pages, each with a value of its own; the object had one page. */
+static char *grown_with_data(long pages)
+{
+	char *p = LAB_GROW(lab_shared(1), 1, pages);
+	long i;
+
+	for (i = 0; i < pages; i++)
+		LAB_WRITES(lab_at(p, i), (unsigned char)(1 + i % 251));
+	return p;
+}
+
+static void data_is_there(char *p, long pages)
+{
+	long i;
+
+	for (i = 0; i < pages; i++)
+		LAB_READS(lab_at(p, i), (unsigned char)(1 + i % 251));
+}
+
+/* Have pages swapped out; most must go, or there is nothing to see. */
+static void swap_out(char *p, long pages)
+{
+	long long until = lab_now_ms() + lab_scaled(3000);
+	long kb = pages * (long)(lab_page() >> 10);
+
+	do
+		LAB_SETUP(madvise(p, (size_t)pages * lab_page(), MADV_PAGEOUT));
+	while (lab_swapped_kb(p) < kb / 2 && lab_now_ms() < until);
+	printf("%ld of %ld kB are in swap\n", lab_swapped_kb(p), kb);
+	if (lab_swapped_kb(p) < kb / 2)
+		LAB_ERROR("only %ld of %ld kB were swapped out", lab_swapped_kb(p), kb);
+}
+
+static void d10_swapped_out_and_in(void)
+{
+	long pages = some_pages();
+	char *p;
+
+	lab_swap(2 * pages);
+	p = grown_with_data(pages);
+	swap_out(p, pages);
+	data_is_there(p, pages);
+	LAB_EXPECT_EQ(lab_swapped_kb(p), 0);
+}
+
+/* Growth goes on while what there was is in swap; then swap is taken away. */
+static void d10_grown_while_in_swap(void)
+{
+	long pages = some_pages();
+	char *p;
+
+	lab_swap(2 * pages);
+	p = grown_with_data(pages);
+	swap_out(p, pages);
+	p = LAB_GROW(p, pages, 4 * pages);
+	LAB_WRITES(lab_at(p, 4 * pages - 1), 9);
+	LAB_READS(lab_at(p, 2 * pages), 0);
+	LAB_EXPECT(lab_swapped_kb(p) > 0);
+	LAB_EXPECT_OK(swapoff(LAB_DISK));
+	LAB_EXPECT_EQ(lab_swapped_kb(p), 0);
+	data_is_there(p, pages);
+	LAB_READS(lab_at(p, 4 * pages - 1), 9);
+}
+
+/* Huge pages of shared memory in swap, and an object that ended in the middle of one. */
+static void d10_huge_in_swap(void)
+{
+	long huge = huge_pages(), i;
+	char *p;
+
+	lab_swap(2 * huge);
+	allow_huge("always");
+	p = aligned(huge / 2, huge);
+	LAB_GROW_IN_PLACE(p, huge / 2, huge);
+	for (i = 0; i < huge; i++)
+		LAB_WRITES(lab_at(p, i), (unsigned char)(1 + i % 251));
+	swap_out(p, huge);
+	data_is_there(p, huge);
+}
+
+/* ---- khugepaged ---- */
+
+static long khugepaged(const char *file)
+{
+	char path[LAB_PATH], text[32];
+
+	snprintf(path, sizeof(path), THP "/khugepaged/%s", file);
+	LAB_SETUP_OR_SKIP(lab_slurp(path, text, sizeof(text)));
+	return strtol(text, NULL, 10);
+}
+
+/* Without pause it collects what it finds into huge pages. */
+static void hasten_khugepaged(void)
+{
+	allow_huge("always");
+	LAB_SET(THP "/enabled", "always");
+	LAB_SET(THP "/khugepaged/defrag", "1");
+	LAB_SET(THP "/khugepaged/scan_sleep_millisecs", "0");
+	LAB_SET(THP "/khugepaged/alloc_sleep_millisecs", "0");
+}
+
+/* Step by step to four huge pages while khugepaged is at it all the time; what it collects must be what was written. */
+static void h08_grow_under_khugepaged(void)
+{
+	long huge = huge_pages(), size = 1, scans, collapsed, i;
+	long long until = lab_now_ms() + lab_scaled(6000);
+	char *p;
+
+	hasten_khugepaged();
+	scans = khugepaged("full_scans");
+	collapsed = khugepaged("pages_collapsed");
+	p = aligned(1, 4 * huge);
+	madvise(p, lab_page(), MADV_HUGEPAGE);
+	for (; size < 4 * huge; size += i) {
+		i = 4 * huge - size < 16 ? 4 * huge - size : 16;
+		LAB_GROW_IN_PLACE(p, size, size + i);
+		LAB_WRITES(lab_at(p, size + i - 1), (unsigned char)(1 + size % 251));
+		if (size % 128 == 1)
+			lab_sleep_ms(1);
+	}
+	while ((khugepaged("full_scans") < scans + 2 || khugepaged("pages_collapsed") == collapsed) && lab_now_ms() < until)
+		lab_sleep_ms(10);
+	printf("%ld scans, %ld pages collapsed\n", khugepaged("full_scans") - scans,
+	       khugepaged("pages_collapsed") - collapsed);
+	for (size = 1; size < 4 * huge; size += i) {
+		i = 4 * huge - size < 16 ? 4 * huge - size : 16;
+		LAB_READS(lab_at(p, size + i - 1), (unsigned char)(1 + size % 251));
+		if (i > 1)
+			LAB_READS(lab_at(p, size), 0);
+	}
+	LAB_OBJECT(p, 4 * huge);
+	if (khugepaged("full_scans") == scans)
+		LAB_ERROR("khugepaged did not scan");
+}
+
+/* Nobody touches the grown part of this one, so a fault would extend it yet: khugepaged must not reach over its end. */
+static void h08_khugepaged_at_the_end(void)
+{
+	long huge = huge_pages(), scans, i;
+	long long until = lab_now_ms() + lab_scaled(6000);
+	char *p;
+
+	hasten_khugepaged();
+	p = aligned(huge / 2, huge);
+	LAB_GROW_IN_PLACE(p, huge / 2, huge);
+	madvise(p, (size_t)huge * lab_page(), MADV_HUGEPAGE);
+	for (i = 0; i < huge / 2; i++)
+		LAB_WRITES(lab_at(p, i), (unsigned char)(1 + i % 251));
+	scans = khugepaged("full_scans");
+	while (khugepaged("full_scans") < scans + 3 && lab_now_ms() < until)
+		lab_sleep_ms(5);
+	if (khugepaged("full_scans") < scans + 3)
+		LAB_ERROR("khugepaged did not scan");
+	LAB_READS(p, 1);
+	LAB_WRITES(lab_at(p, huge / 2), 2);
+	LAB_WRITES(lab_at(p, huge - 1), 3);
+	drop_slab();
+	for (i = 0; i < huge / 2; i++)
+		LAB_READS(lab_at(p, i), (unsigned char)(1 + i % 251));
+	LAB_READS(lab_at(p, huge / 2), 2);
+	LAB_READS(lab_at(p, huge - 1), 3);
+	LAB_OBJECT(p, huge);
+}
+
+/* ---- huge pages of the pool ---- */
+
+static bool hugetlb_of(size_t size)
+{
+	int order = __builtin_ctzll((unsigned long long)size), flags = MAP_ANONYMOUS | MAP_HUGETLB;
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | flags | order << MAP_HUGE_SHIFT, -1, 0);
+
+	if (p == MAP_FAILED)
+		return false;
+	LAB_WRITES(p, 1);
+	LAB_EXPECT_ERRNO(syscall(SYS_mremap, p, size, 2 * size, MREMAP_MAYMOVE, NULL), EINVAL);
+	LAB_EXPECT_ERRNO(syscall(SYS_mremap, p, size, 2 * size, 0, NULL), EINVAL);
+	LAB_EXPECT_ERRNO(syscall(SYS_mremap, p, 0UL, size, MREMAP_MAYMOVE, NULL), EINVAL);
+	LAB_WRITES(p + size - 1, 2);
+	LAB_READS(p, 1);
+	LAB_SETUP(munmap(p, size));
+	return true;
+}
+
+/* Every size of which pages are free: such memory never grows, nor is it duplicated. */
+static void d11_hugetlb(void)
+{
+	struct lab_books books = lab_read_books();
+	int tried = 0, i;
+
+	for (i = 0; i < books.sizes; i++)
+		if (books.huge[i].free > books.huge[i].reserved)
+			tried += hugetlb_of((size_t)books.huge[i].kb << 10);
+	if (!tried)
+		LAB_SKIP("no free huge pages");
+}
+
 LAB_CASES(
+	{ LAB_CASE(d01_boundaries_in_64k), .about = "from every multiple of 64 KiB to every other: exact ends",
+	  .requires = "shm-expand" },
+	{ LAB_CASE(d01_ends_at_the_page), .about = "a memfd a page longer than 64 KiB ends at that page" },
 	{ LAB_CASE(d02_written_past_the_end), .about = "huge page across the object's end: what is written lasts", EXPAND },
+	{ LAB_CASE(d03_collapse), .about = "MADV_COLLAPSE over the object's end: a huge page, and data lasts", EXPAND },
+	{ LAB_CASE(d03_collapse_after_touch), .about = "MADV_COLLAPSE of what has grown and is touched", EXPAND },
 	{ LAB_CASE(d04_read_before_written), .about = "read through a huge page first, then written beyond", EXPAND },
 	{ LAB_CASE(d05_around_a_multiple), .about = "grown to, past and short of a multiple of the huge page", EXPAND },
+	{ LAB_CASE(d05_huge_where_it_fits), .about = "grown to two huge pages exactly: two huge pages are mapped", EXPAND },
 	{ LAB_CASE(d06_within_size), .about = "shmem_enabled within_size", EXPAND },
 	{ LAB_CASE(d06_advise), .about = "shmem_enabled advise, with MADV_HUGEPAGE", EXPAND },
 	{ LAB_CASE(d06_force), .about = "shmem_enabled force", EXPAND },
 	{ LAB_CASE(d06_deny), .about = "shmem_enabled deny", EXPAND },
 	{ LAB_CASE(d07_smaller_sizes), .about = "each smaller huge page size: 10 pages grown to 64", EXPAND },
+	{ LAB_CASE(d08_too_large_for_the_page_cache), .about = "huge pages too large for shared memory: none, all works",
+	  EXPAND },
+	{ LAB_CASE(d09_mapped_around), .about = "objects that end anywhere in the window that a read maps",
+	  .requires = "shm-expand" },
+	{ LAB_CASE(d10_swapped_out_and_in), .about = "grown pages swapped out and in again", .requires = "shm-expand",
+	  .needs_root = true, .needs_config = "SWAP ZRAM", .timeout_s = 20 },
+	{ LAB_CASE(d10_grown_while_in_swap), .about = "growth while the old part is in swap, then swapoff",
+	  .requires = "shm-expand", .needs_root = true, .needs_config = "SWAP ZRAM", .timeout_s = 20 },
+	{ LAB_CASE(d10_huge_in_swap), .about = "huge pages over a grown object's old end, swapped out and in",
+	  .requires = "shm-expand", .needs_root = true, .needs_config = "TRANSPARENT_HUGEPAGE SWAP ZRAM",
+	  .timeout_s = 20 },
+	{ LAB_CASE(h08_grow_under_khugepaged), .about = "growth under a khugepaged that never rests: data intact", EXPAND,
+	  .timeout_s = 20 },
+	{ LAB_CASE(h08_khugepaged_at_the_end), .about = "khugepaged at an object shorter than its mapping: data lasts", EXPAND,
+	  .timeout_s = 20 },
+	{ LAB_CASE(d11_hugetlb), .about = "hugetlb of any size: growth and duplication are EINVAL" },
 )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import PurePath
 from typing import Any
 
 from lab.judge import CONSOLE, LEAK, agree, judge_cell
@@ -22,6 +23,9 @@ _SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3,
 
 SAME_BUILD = {"source": "source", "config_sha256": "configuration", "compiler": "compiler"}
 """What two builds of a pair must agree on: key of a build in metadata.json -> its name in a sentence."""
+
+MAX_PATCHES = 4
+"""Of a series without a name; of more it is said how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,35 +372,67 @@ def _prove_pair(metadata: Mapping[str, Any], baseline: str, kernel: str) -> Proo
         for t in dict.fromkeys(cell["topology"] for cell in metadata["cells"])
         if {(t, baseline), (t, kernel)} <= cells
     ]
-    wrong = [
-        f"{topology}: {difference}"
-        for topology in pairs
-        for difference in _differences(builds.get(f"{topology}/{baseline}"), builds.get(f"{topology}/{kernel}"))
-    ]
+    of_kernel = metadata.get("kernels", {}).get(kernel, {})
+    wrong, unchanged = [], []
+    for topology in pairs:
+        first, second = builds.get(f"{topology}/{baseline}"), builds.get(f"{topology}/{kernel}")
+        wrong += [f"{topology}: {difference}" for difference in _differences(first, second)]
+        if first and second and _is_same_kernel(first, second):
+            unchanged.append(topology)
+            if of_kernel.get("provides"):  # what is not there cannot provide anything
+                wrong.append(f"{topology}: both are the same kernel, build id {first['build_id']}")
     names = f"{baseline} and {kernel}"
     if wrong:
         sentence = f"{names} are not proven to differ in the series alone: {'; '.join(wrong)}"
         return Proof(baseline=baseline, kernel=kernel, sound=False, sentence=sentence, differences=tuple(wrong))
-    series = metadata.get("kernels", {}).get(kernel, {}).get("series")
-    return Proof(baseline=baseline, kernel=kernel, sound=True, sentence=_sentence(names, series, len(pairs)))
+    sentence = _sentence(names, series_words(metadata, kernel), len(pairs))
+    if unchanged:
+        sentence += f" On {', '.join(unchanged)} it changes nothing: both are the same kernel there (build id)."
+    return Proof(baseline=baseline, kernel=kernel, sound=True, sentence=sentence)
 
 
-def _sentence(names: str, series: str | None, topologies: int) -> str:
+def _is_same_kernel(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two builds of different sources came out as the same kernel."""
+    other_series = first.get("series_sha256") != second.get("series_sha256")
+    return bool(other_series and first.get("build_id") and first.get("build_id") == second.get("build_id"))
+
+
+def _sentence(names: str, series: str, topologies: int) -> str:
     where = {1: "on the one topology", 2: "on both topologies"}.get(topologies, f"on all {topologies} topologies")
-    what = f"in the series {series}" if series else "in their series"
-    return f"{names} differ {what} and in nothing else: same source, configuration and compiler {where}."
+    what = series or "their series"
+    return f"{names} differ in {what} and in nothing else: same source, configuration and compiler {where}."
+
+
+def series_words(metadata: Mapping[str, Any], kernel: str) -> str:
+    """What a kernel's series is called: its name, or its patches where it is a path; empty where it has none."""
+    series = metadata.get("kernels", {}).get(kernel, {}).get("series")
+    if not series:
+        return ""
+    if "/" not in series:
+        return f"the series {series}"
+    names = next(filter(None, (_patches(build) for build in _builds_of(metadata, kernel))), [])
+    if not 0 < len(names) <= MAX_PATCHES:
+        return f"{len(names)} patches" if names else f"the series {PurePath(series).name}"
+    return ", ".join(names)
+
+
+def _builds_of(metadata: Mapping[str, Any], kernel: str) -> Iterator[Mapping[str, Any]]:
+    return (build for place, build in metadata.get("builds", {}).items() if place.endswith(f"/{kernel}"))
+
+
+def _patches(build: Mapping[str, Any]) -> list[str]:
+    """The names of a build's patches; none where its record is not one of this lab's."""
+    recorded = build.get("patches")
+    listed = recorded if isinstance(recorded, list | tuple) else ()
+    return [str(patch["name"]) for patch in listed if isinstance(patch, Mapping) and "name" in patch]
 
 
 def _differences(baseline: Mapping[str, Any] | None, kernel: Mapping[str, Any] | None) -> list[str]:
     """What speaks against the pair; empty when it is sound."""
     if not baseline or not kernel:
         return ["there is no record of the " + ("first" if not baseline else "second") + " build"]
-    found = [
+    return [
         f"{name}: {baseline.get(key) or 'unknown'} and {kernel.get(key) or 'unknown'}"
         for key, name in SAME_BUILD.items()
         if not baseline.get(key) or baseline.get(key) != kernel.get(key)
     ]
-    other_series = baseline.get("series_sha256") != kernel.get("series_sha256")
-    if other_series and baseline.get("build_id") and baseline.get("build_id") == kernel.get("build_id"):
-        found.append(f"both are the same kernel, build id {baseline['build_id']}")
-    return found

@@ -25,7 +25,7 @@ from lab.kernel import BuiltKernel
 from lab.keys import KeyPair
 from lab.model import Kernel, Topology
 from lab.outcome import Case, Mismatch
-from lab.plan import Cell
+from lab.plan import Cell, cell_name
 from lab.progress import Progress
 from lab.rootfs import Rootfs
 from lab.verify import Asked
@@ -47,19 +47,24 @@ class Workshop:
     """Builds, or finds in the cache, what cells need. Starts no guest."""
 
     cache: Cache
+    sources: tuple[Path, ...] = field(default_factory=data.scenarios)
+    """Where the scenario programs are: directories, and single C files."""
+    kernels: Mapping[str, BuiltKernel] = field(default_factory=dict)
+    """`topology/kernel` -> the kernel of an earlier run, to be used as it is."""
 
     def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Products:
         """Guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
         record = topology.record
         return Products(
-            tests=guestbuild.build(record, cache=self.cache, progress=progress),
+            tests=guestbuild.build(record, cache=self.cache, progress=progress, sources=self.sources),
             rootfs=rootfs.build(record, cache=self.cache, progress=progress),
-            kernel=kernel.build(wanted, topology, cache=self.cache, progress=progress),
+            kernel=self.kernels.get(cell_name(topology, wanted))
+            or kernel.build(wanted, topology, cache=self.cache, progress=progress),
         )
 
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
         """The cases that each scenario program declares."""
-        return guestbuild.cases(data.scenarios(), self.cache)
+        return guestbuild.cases(self.sources, self.cache)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +88,8 @@ class Ready:
 
     @property
     def provenance(self) -> Mapping[str, object]:
-        """What the kernel was made of, for metadata.json."""
-        return self.products.kernel.provenance()
+        """What the kernel was made of, and which userland it starts, for metadata.json."""
+        return {**self.products.kernel.provenance(), "userland": self.products.rootfs.key}
 
     @property
     def no_save(self) -> str:
@@ -207,7 +212,8 @@ class Factory:
 
 
 @contextmanager
-def open_factory(cache: Cache, *, uri: str | None = None) -> Iterator[Factory]:
+def open_factory(workshop: Workshop, *, uri: str | None = None) -> Iterator[Factory]:
     """A factory with libvirt open; everything it started is gone afterwards."""
+    cache = workshop.cache
     with cache.scratch("run") as scratch, vm.hypervisor(cache, scratch, uri=uri) as hypervisor:
-        yield Factory(workshop=Workshop(cache=cache), hypervisor=hypervisor, scratch=scratch)
+        yield Factory(workshop=workshop, hypervisor=hypervisor, scratch=scratch)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,15 @@ LDFLAGS = ("-static", "-s", "-lm")
 COMPILE_S = 300.0
 LIST_S = 30.0
 DEFAULT_TIMEOUT_S = 10.0
+MAX_TIMEOUT_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoCase:
+    """A row of the scenario table of which a program can have no case, or not all of it, and why."""
+
+    row: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +52,7 @@ class GuestTests:
 def build(
     arch: Arch, *, cache: Cache, progress: Progress = silent, sources: Sequence[Path] | None = None
 ) -> GuestTests:
-    """Every `*.c` in the directories of `sources` (the lab's own and the user's) as a program.
+    """Every `*.c` of `sources` (directories, the lab's own and the user's, and single files) as a program.
 
     Where two have a file of one name, the first one's counts. BuildError with the compiler's words.
     """
@@ -53,9 +62,14 @@ def build(
     return GuestTests(programs=MappingProxyType(programs), key=_key(chain, directories))
 
 
-def key_of(arch: Arch, *, sources: Sequence[Path] | None = None) -> str:
-    """The key of what `build` gives, without building it."""
-    return _key(toolchain.find(arch), _directories(sources))
+def keys_of(arch: Arch, sources: Sequence[Path]) -> Mapping[str, str]:
+    """Scenario name -> a key that changes with its program: compiler, flags, its source, every header it may include.
+
+    Builds nothing; InfraError when there is no compiler.
+    """
+    chain = toolchain.find(arch)
+    files = {file.stem: file for each in reversed(sources) for file in _scenarios(each)}
+    return {name: _files_key(chain, [file, *_headers(file.parent)]) for name, file in sorted(files.items())}
 
 
 def _directories(sources: Sequence[Path] | None) -> Sequence[Path]:
@@ -67,14 +81,14 @@ def _key(chain: Toolchain, directories: Sequence[Path]) -> str:
     return keys[0] if len(keys) == 1 else digest(*keys)
 
 
-def _build_set(chain: Toolchain, directory: Path, cache: Cache, progress: Progress) -> GuestTests:
-    """The programs of one directory, an entry of the cache."""
-    files = _scenarios(directory)
-    key = _set_key(chain, directory)
+def _build_set(chain: Toolchain, source: Path, cache: Cache, progress: Progress) -> GuestTests:
+    """The programs of one directory, or of one file, an entry of the cache."""
+    files = _scenarios(source)
+    key = _set_key(chain, source)
 
     def make(entry: Path) -> None:
         with ThreadPoolExecutor(toolchain.jobs()) as pool:
-            for name in pool.map(lambda file: _compile(chain, file, _includes(directory), entry), files):
+            for name in pool.map(lambda file: _compile(chain, file, _includes(file.parent), entry), files):
                 progress(f"guest tests: {name}")
 
     entry = cache.entry("guest-tests", key, make)
@@ -102,6 +116,18 @@ def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
 
 def cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[Case, ...]]:
     """Scenario name -> the cases that its program declares (`--list`, run natively); BuildError when one misbehaves."""
+    listings = _listings(sources, cache)
+    return MappingProxyType({name: parse_cases(name, listing) for name, listing in listings.items()})
+
+
+def no_cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[NoCase, ...]]:
+    """Scenario name -> the rows that its program says it has no case of; as `cases`."""
+    listings = _listings(sources, cache)
+    return MappingProxyType({name: parse_no_cases(name, listing) for name, listing in listings.items()})
+
+
+def _listings(sources: Sequence[Path], cache: Cache) -> Mapping[str, str]:
+    """Scenario name -> what its program says to `--list`."""
     host = _host_arch()
     tests = build(host, cache=cache, sources=sources)
 
@@ -110,7 +136,7 @@ def cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[Case, ...
             (entry / name).write_text(_listing(name, program))
 
     entry = cache.entry("cases", tests.key, make)
-    return MappingProxyType({name: parse_cases(name, (entry / name).read_text()) for name in tests.programs})
+    return {name: (entry / name).read_text() for name in tests.programs}
 
 
 def parse_cases(scenario: str, listing: str) -> tuple[Case, ...]:
@@ -118,7 +144,7 @@ def parse_cases(scenario: str, listing: str) -> tuple[Case, ...]:
 
     BuildError, naming the program, for a line that is no such object, a name given twice, or no case at all.
     """
-    found = [_parse_case(scenario, line) for line in listing.splitlines() if line.strip()]
+    found = [_parse_case(scenario, said) for said in _objects(scenario, listing) if "no_case" not in said]
     names = [case.name for case in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise BuildError(f"{scenario} --list: cases named twice: {', '.join(twice)}")
@@ -127,26 +153,45 @@ def parse_cases(scenario: str, listing: str) -> tuple[Case, ...]:
     return tuple(found)
 
 
-def _parse_case(scenario: str, line: str) -> Case:
-    def wrong(why: str) -> BuildError:
-        return BuildError(f"{scenario} --list: {why}", excerpt=line[:500])
+def parse_no_cases(scenario: str, listing: str) -> tuple[NoCase, ...]:
+    """The other lines of `--list`: `{"no_case": ROW, "description": WHY}`."""
+    found = []
+    for said in _objects(scenario, listing):
+        if "no_case" not in said:
+            continue
+        row, reason = said["no_case"], said.get("description")
+        if not isinstance(row, str) or not row or not isinstance(reason, str) or not reason:
+            raise _wrong(scenario, "no_case: expected a row, and a description of why", said)
+        found.append(NoCase(row=row, reason=reason))
+    return tuple(found)
 
-    try:
-        said = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise wrong(f"not JSON: {error}") from error
-    if not isinstance(said, dict):
-        raise wrong("expected a JSON object per line")
+
+def _wrong(scenario: str, why: str, said: object) -> BuildError:
+    return BuildError(f"{scenario} --list: {why}", excerpt=(said if isinstance(said, str) else json.dumps(said))[:500])
+
+
+def _objects(scenario: str, listing: str) -> Iterator[Mapping[str, object]]:
+    for line in filter(str.strip, listing.splitlines()):
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise _wrong(scenario, f"not JSON: {error}", line) from error
+        if not isinstance(said, dict):
+            raise _wrong(scenario, "expected a JSON object per line", line)
+        yield said
+
+
+def _parse_case(scenario: str, said: Mapping[str, object]) -> Case:
     name, requires = said.get("name"), said.get("requires", [])
     description, timeout_s = said.get("description", ""), said.get("timeout_s", DEFAULT_TIMEOUT_S)
     if not isinstance(name, str) or not name or any(letter.isspace() for letter in name):
-        raise wrong("name: expected a word")
+        raise _wrong(scenario, "name: expected a word", said)
     if not isinstance(requires, list) or not all(isinstance(word, str) and word for word in requires):
-        raise wrong("requires: expected a list of features")
+        raise _wrong(scenario, "requires: expected a list of features", said)
     if not isinstance(description, str):
-        raise wrong("description: expected a string")
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0:
-        raise wrong("timeout_s: expected seconds above zero")
+        raise _wrong(scenario, "description: expected a string", said)
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise _wrong(scenario, f"timeout_s: expected seconds above zero, at most {MAX_TIMEOUT_S:g}", said)
     return Case(
         scenario=scenario,
         name=name,
@@ -163,16 +208,25 @@ def _listing(name: str, program: Path) -> str:
         raise BuildError(f"{name} --list: {error.message}", excerpt=error.output[-2000:]) from error
 
 
-def _scenarios(directory: Path) -> list[Path]:
-    if files := sorted(directory.glob("*.c")):
+def _scenarios(source: Path) -> list[Path]:
+    """The C files of a directory, or the one that is named."""
+    if files := [source] if source.is_file() else sorted(source.glob("*.c")):
         return files
-    raise UsageError(f"no scenario (*.c) in {directory}", hint="PAGELAB_SCENARIOS names directories of C files")
+    raise UsageError(f"no scenario (*.c) in {source}", hint="PAGELAB_SCENARIOS names directories of C files")
 
 
-def _set_key(chain: Toolchain, directory: Path) -> str:
+def _set_key(chain: Toolchain, source: Path) -> str:
     """Sources and headers, by name and content, compiler and flags."""
-    files = sorted([*directory.glob("*.c"), *directory.glob("*.h")])
-    files += [] if directory == data.guest_tests() else sorted(data.guest_tests().glob("*.h"))
+    files = {*_scenarios(source), *_headers(source if source.is_dir() else source.parent)}
+    return _files_key(chain, sorted(files))
+
+
+def _headers(directory: Path) -> list[Path]:
+    """What a program in this directory may include."""
+    return [path for place in _includes(directory) for path in sorted(place.glob("*.h"))]
+
+
+def _files_key(chain: Toolchain, files: Iterable[Path]) -> str:
     contents = [part for path in files for part in (path.name, path.read_bytes())]
     return digest(chain.prefix, chain.key, " ".join((*CFLAGS, *LDFLAGS)), *contents)
 

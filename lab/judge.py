@@ -295,7 +295,7 @@ class _Judgement:
 
     def __init__(self, run: Run, declared: Sequence[Case]) -> None:
         self.run = run = _as_signalled(run)
-        self.declared = [case.name for case in declared]
+        self.declared = list(dict.fromkeys(case.name for case in declared))
         self.document = ktap.parse(run.ktap)
         every = oops.scan(run.console)
         self.victims = tuple(report for report in every if report.kind in _OOM_KILLS)

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from lab import data, guestbuild
+from lab import guestbuild
 from lab.arch import ARCHES, Arch
 from lab.cache import Cache
 from lab.library import Library
@@ -57,7 +57,8 @@ def _topology(topology: Topology) -> Entry:
 
 
 def _scenarios(library: Library, cache: Cache) -> list[Entry]:
-    declared = guestbuild.cases(data.scenarios(), cache)
+    declared = guestbuild.cases(library.scenario_sources, cache)
+    missing = guestbuild.no_cases(library.scenario_sources, cache)
     return [
         {
             "name": name,
@@ -65,6 +66,7 @@ def _scenarios(library: Library, cache: Cache) -> list[Entry]:
                 {"name": case.name, "requires": sorted(case.requires), "description": case.description}
                 for case in declared.get(name, ())
             ],
+            "no_cases": [{"row": each.row, "reason": each.reason} for each in missing.get(name, ())],
         }
         for name in library.scenarios()
     ]
@@ -152,6 +154,7 @@ def _scenario_lines(found: list[Entry]) -> list[str]:
         shown += table(
             (f"  {case['name']}", " ".join(case["requires"]) or "-", case["description"]) for case in each["cases"]
         )
+        shown += table((f"  {absent['row']} has no case", absent["reason"]) for absent in each["no_cases"])
     return shown
 
 

@@ -134,6 +134,19 @@ def _words(value: object) -> Any:
     return tuple(value.split()) if isinstance(value, str) else value
 
 
+JOINT = " + "
+"""Between the names of several series, as they are printed and recorded."""
+
+
+def _stacked(value: object) -> object:
+    """One series, or a list of them, each upon the one before."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        return value
+    if not value or len(set(value)) != len(value):
+        raise ValueError("expected the names of series, each once")
+    return JOINT.join(value)
+
+
 Memory = Annotated[int, BeforeValidator(parse_size), AfterValidator(_memory)]
 PageSize = Annotated[int, BeforeValidator(parse_size), AfterValidator(_power_of_two)]
 Cpus = Annotated[tuple[int, ...], BeforeValidator(parse_cpus)]
@@ -464,12 +477,13 @@ def _known_source(value: object) -> str:
 
 
 class Kernel(Spec):
-    """A source tree, a series of patches (or none), and the features that the series adds."""
+    """A source tree, series of patches (or none), and the features that they add."""
 
     name: str
     description: str = ""
     source: Annotated[str, BeforeValidator(_known_source)]
-    series: Word | None = None
+    series: Annotated[Word | None, BeforeValidator(_stacked)] = None
+    """The name of a series; those of several, each upon the one before, with JOINT between them."""
     provides: frozenset[Feature] = frozenset()
     config: Words = ()
     """Extra config fragments (debug presets), merged last."""

@@ -130,6 +130,13 @@ Books = Mapping[str, int]
 """Counters of a guest's memory by name (see lab/books.py)."""
 Watch = Callable[[], End | None]
 """Asked a few times a second: what has happened to the guest, None while it is well."""
+Papers = Callable[[], Mapping[str, str]]
+"""Reads the files that a guest left, name -> text: each bounded, none of them checked, all of it anybody's words."""
+
+
+def no_papers() -> Mapping[str, str]:
+    """Of a guest that left none, or none that can be had any more."""
+    return {}
 
 
 class CellStatus(StrEnum):
@@ -280,6 +287,8 @@ class CellResult:
     console: str = ""
     usage: Usage | None = None
     """Of all its emulators together; None when nobody could tell."""
+    papers: Papers = field(default=no_papers, compare=False, repr=False)
+    """What it left on disk, for who wants to show it: read anew at every call."""
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from lab.arch import lacking_preset
 from lab.errors import InfraError, UsageError, unknown
@@ -42,6 +42,15 @@ class Filters:
     tests: tuple[str, ...] = ()
     config: tuple[str, ...] = ()
     """Config fragments (presets, files) for every kernel, merged last."""
+    programs: tuple[str, ...] = ()
+    """C files of the user's that are scenarios besides."""
+    arches: tuple[str, ...] = ()
+    """Architectures to which the environment narrows what a campaign means; none: all."""
+
+    @property
+    def given(self) -> bool:
+        """Whether the command line says anything of all this."""
+        return bool(self.topologies or self.kernels or self.tests or self.config or self.programs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +110,8 @@ class Plan:
     skipped: tuple[Skipped, ...] = ()
     named: frozenset[str] = frozenset()
     """The topologies that were asked for by name, not by a glob."""
+    sources: tuple[Path, ...] = ()
+    """Where the programs of its scenarios are: directories, and single C files."""
 
     @property
     def name(self) -> str:

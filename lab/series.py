@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import patch
 from lab.errors import InputError, UsageError, unknown
+from lab.model import JOINT
+from lab.paths import user_path
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")
 _SUFFIXES = (".patch", ".diff")
@@ -59,16 +61,20 @@ def load(name: str | None, version: str, *, root: Path) -> Series:
     """The series called `name` for a tree of this kernel version; `root` is images/series.
 
     `name` may also be a path (with a slash, or ending in .patch): of a directory of patches, of a directory with one
-    directory per version like those below `root`, or of one patch. UsageError when there is none, InputError when a
-    patch is malformed.
+    directory per version like those below `root`, or of one patch. Or it is several of all these with JOINT between
+    them, whose patches follow each other. UsageError when there is none, InputError when a patch is malformed.
     """
     if name is None:
         return NONE
+    patches = (each for part in name.split(JOINT) for each in _patches(part, version, root))
+    return Series(name=name, patches=tuple(patches))
+
+
+def _patches(name: str, version: str, root: Path) -> Iterator[Patch]:
     found = _user_path(name) if _is_path(name) else _named(name, root)
     if found.is_dir() and not _patches_in(found):
         found = _for_version(found, name, version)
-    files = _patches_in(found) if found.is_dir() else [found]
-    return Series(name=name, patches=tuple(_read(file) for file in files))
+    yield from map(_read, _patches_in(found) if found.is_dir() else [found])
 
 
 def _is_path(name: str) -> bool:
@@ -76,7 +82,7 @@ def _is_path(name: str) -> bool:
 
 
 def _user_path(name: str) -> Path:
-    path = Path(name).expanduser().absolute()
+    path = user_path(name).absolute()
     if not path.exists():
         raise UsageError(f"series {name}: no such file or directory: {path}")
     return path
@@ -107,10 +113,11 @@ def _patches_in(directory: Path) -> list[Path]:
 
 def fix(name: str, text: str, where: str) -> Patch:
     """A patch that the lab itself carries, from its text; `where` says in messages which file that is in."""
-    return _parsed(name, text.encode(), where)
+    return from_text(name, text.encode(), where)
 
 
-def _parsed(name: str, data: bytes, where: str) -> Patch:
+def from_text(name: str, data: bytes, where: str) -> Patch:
+    """A patch from its text; InputError, with the line in `where`, when it is malformed."""
     return Patch(name=name, path=Path(where), sha256=hashlib.sha256(data).hexdigest(), changes=patch.parse(data, where))
 
 
@@ -137,7 +144,7 @@ def _read(path: Path) -> Patch:
             raise InputError(path, None, None, f"expected a patch of at most {MAX_PATCH >> 20} MiB")
     except OSError as error:
         raise InputError(path, None, None, f"cannot read the patch: {error.strerror}") from error
-    return _parsed(path.name, data, str(path))
+    return from_text(path.name, data, str(path))
 
 
 def changed_files(patches: Iterable[Patch], pristine: patch.Lookup) -> dict[str, patch.Content | None]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""report.txt: the matrix, then only what matters, in at most 100 columns and without a need for colour."""
+"""report.txt: what changed, what is not met, the matrix, the rest; at most 100 columns, without a need for colour."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ NARROWEST = 18
 """A column of the matrix that would be narrower makes it a list."""
 
 
-def render(summary: Summary, width: int = WIDTH) -> str:
-    """The report as plain printable text."""
+def render(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> str:
+    """The report as plain printable text; a brief one does not say what each machine was built and run with."""
     sections = [
         _head(summary, width),
-        _matrix(summary, width),
-        _not_met(summary, width),
         _changed(summary, Delta.REGRESSED, width),
+        _changed(summary, Delta.FIXED, width),
+        _not_met(summary, width),
+        _no_power(summary, width),
         _bad_cells(summary, width),
         _broken(summary, width),
-        _no_power(summary, width),
-        _changed(summary, Delta.FIXED, width),
+        _matrix(summary, width),
         _skipped(summary, width),
         _left_out(summary, width),
-        _versions(summary, width),
+        [] if brief else _versions(summary, width),
         _proofs(summary, width),
         wrap(f"exit {summary.exit_code}: {summary.sentence}", width),
     ]

@@ -19,7 +19,7 @@ from pathlib import Path
 from lab import reproduce
 from lab.cache import Cache, default_root
 from lab.deadline import Deadline
-from lab.factory import Factory, Ready, open_factory
+from lab.factory import Factory, Ready, Workshop, open_factory
 from lab.library import Library
 from lab.progress import silent
 from tests.benchmarks import campaigns
@@ -74,7 +74,7 @@ def main(wanted: Sequence[str]) -> None:
 
 def cold_cells() -> list[Row]:
     """Both machines of the campaign quick."""
-    with open_factory(Cache(default_root())) as factory:
+    with open_factory(Workshop(cache=Cache(default_root()))) as factory:
         return [row for machine in MACHINES for row in cold_cell(factory, machine)]
 
 
@@ -169,7 +169,7 @@ def wall(command: Sequence[str]) -> float:
 
 def restored_guests() -> list[Row]:
     """Both machines of the campaign quick."""
-    with open_factory(Cache(default_root())) as factory:
+    with open_factory(Workshop(cache=Cache(default_root()))) as factory:
         return [row for machine in MACHINES for row in restored_guest(factory, machine)]
 
 

@@ -204,6 +204,11 @@ def test_a_connection_that_the_oom_killer_ended(victim: str, outcome: Outcome, c
     assert (record.outcome, record.cause) == (outcome, cause)
 
 
+@pytest.mark.parametrize("said", ["", FIRST])
+def test_a_case_that_is_declared_twice_has_a_verdict(said: str) -> None:
+    assert judged(run(ktap=said), cases=(*CASES, *CASES)) == judged(run(ktap=said))
+
+
 def test_evidence_of_a_bad_end() -> None:
     what = run(
         ktap=FIRST + "# b: about to touch\n",

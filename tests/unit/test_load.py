@@ -62,7 +62,7 @@ def library_in(root: Path) -> Library:
         topology_dirs=(root / "topologies",),
         campaign_dirs=(root / "campaigns",),
         kernel_dirs=(root / "kernels",),
-        scenario_dirs=(root / "scenarios",),
+        scenario_sources=(root / "scenarios",),
         config_dirs=(root / "config",),
         series_dirs=(root / "series",),
     )
@@ -218,6 +218,14 @@ def test_a_kernel_s_paths_are_relative_to_its_file(library: Library, tmp_path: P
     assert kernel.source == f"path:{place}/linux"
     assert kernel.series == f"{place}/fix.patch"
     assert kernel.config == ("debug-vm", f"{place}/extra.config")
+
+
+def test_several_series_are_each_found_and_joined(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "fix.patch").touch()
+    (tmp_path / "k.yaml").write_text("source: debian:x1\nseries: [expand-fault, fix.patch]\n")
+    kernel = library.kernel(str(tmp_path / "k.yaml"))
+    assert kernel.series == f"expand-fault + {tmp_path}/fix.patch"
+    assert not kernel.baseline
 
 
 def test_a_git_source_keeps_its_revision(library: Library, tmp_path: Path) -> None:

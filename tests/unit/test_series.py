@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab.series: the right patches for a version, in order, on top of each other."""
+"""lab.series: the right patches for a version, in order, on top of each other; and the series that the lab ships."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from lab import patch, series
+from lab import data, patch, series, source
+from lab.cache import Cache, default_root
 from lab.errors import InputError, UsageError
+from lab.library import Library
 from lab.patch import Content
 
 
@@ -103,3 +106,62 @@ def test_a_patch_without_end_is_not_read(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "large.patch").write_bytes(b"x" * ((1 << 20) + 1))
     with pytest.raises(InputError, match="at most 1 MiB"):
         series.load(str(tmp_path / "large.patch"), "6.12", root=tmp_path)
+
+
+# ---- Several series --------------------------------------------------------------------------------------------------
+
+
+def test_several_series_follow_each_other(root: Path) -> None:
+    other = root / "other/6.12"
+    other.mkdir(parents=True)
+    (other / "0001-z.patch").write_text(one("2", "3"))
+    both = series.load("grow + other", "6.12.1", root=root)
+    assert [each.name for each in both.patches] == ["0001-a.patch", "0002-b.patch", "0001-z.patch"]
+    assert both.name == "grow + other"
+    assert both.sha256 != series.load("other + grow", "6.12.1", root=root).sha256
+    with pytest.raises(UsageError, match="unknown series 'none'"):
+        series.load("grow + none", "6.12.1", root=root)
+    with pytest.raises(UsageError, match=r"series other has no patches for kernel 6\.1\.4"):
+        series.load("grow + other", "6.1.4", root=root)
+
+
+# ---- What the lab ships ----------------------------------------------------------------------------------------------
+
+HOST = default_root()
+"""The user's own cache: tests have an empty one, and a kernel is too large to fetch for them."""
+SHIPPED = sorted((data.images() / "series").glob("*/*/*.patch"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: "/".join(path.parts[-3:]))
+def test_shipped_patches_are_fit_to_be_sent(path: Path) -> None:
+    head, _, change = path.read_text().partition("\n---\n")
+    number = int(path.name[:4])
+    several = len(list(path.parent.iterdir())) > 1
+    assert re.search(rf"^Subject: \[PATCH{f' {number}/[0-9]+' if several else ''}\] [a-z/]+: ", head, re.MULTILINE)
+    assert re.search(r"^Tested ", head, re.MULTILINE)
+    assert re.search(r"^Signed-off-by: .+ <.+@.+>$", head.splitlines()[-1])
+    assert not re.search(r"[ \t]$", head, re.MULTILINE)
+    assert change.lstrip().startswith(("drivers/", "fs/", "include/", "mm/"))
+
+
+@pytest.mark.parametrize("path", sorted({path.parent for path in SHIPPED}), ids=lambda path: "/".join(path.parts[-2:]))
+def test_shipped_series_are_numbered_without_a_gap(path: Path) -> None:
+    assert [int(each.name[:4]) for each in sorted(path.iterdir())] == list(range(1, 1 + len(list(path.iterdir()))))
+
+
+@pytest.mark.parametrize("name", Library.shipped().kernels())
+def test_shipped_kernels_have_series_that_apply(name: str) -> None:
+    """Each patch upon the one before, every line of context as it is; where this host has the source in its cache."""
+    kernel = Library.shipped().kernel(name)
+    cache = Cache(HOST)
+    found = source.identify(kernel.source, cache)
+    if found is None:
+        pytest.skip(f"{kernel.source} is not in the cache")
+    tree = source.tree(found.key, cache)
+
+    def pristine(path: str) -> Content | None:
+        return Content((tree / path).read_bytes()) if (tree / path).is_file() else None
+
+    patches = series.load(kernel.series, found.version, root=data.images() / "series").patches
+    for count in range(1, 1 + len(patches)):
+        assert series.changed_files(patches[:count], pristine)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`make mutants [ARGS="NAME|GLOB..."]`: break the series in every way of the table, and say which case saw it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from lab.cache import Cache, default_root
+from lab.errors import LabError
+from tests.mutants import mutant, trial
+from tests.mutants.mutant import Mutant, Original
+from tests.mutants.table import MUTANTS
+from tests.mutants.trial import Verdict
+
+AIM = 0.95
+
+
+def main(argv: Sequence[str]) -> int:
+    """Try what is asked for; 0 when at least AIM of the mutants were killed, and none could not be tried."""
+    options = argparse.ArgumentParser(prog="make mutants")
+    options.add_argument("names", nargs="*", metavar="NAME", help="mutants or globs of them; a series")
+    options.add_argument("--jobs", "-j", type=int, default=2, help="mutants at a time: one is built, one runs [2]")
+    options.add_argument("--output", "-o", type=Path, help="keep the runs in this directory")
+    options.add_argument("--list", action="store_true", help="say what there is, and build nothing")
+    asked = options.parse_args(argv)
+    chosen = [each for each in MUTANTS if _wanted(each, asked.names)]
+    if not chosen:
+        options.error("no such mutant; --list says what there is")
+    if asked.list:
+        for each in chosen:
+            print(f"{each.name:30} {each.breaks}")
+        return 0
+    try:
+        with _directory(asked.output) as directory:
+            return _try_all(chosen, directory, asked.jobs)
+    except LabError as error:
+        print(f"make mutants: {error}", file=sys.stderr)
+        return 2
+
+
+def _wanted(each: Mutant, names: Sequence[str]) -> bool:
+    return not names or any(fnmatchcase(each.name, name) or each.series == name for name in names)
+
+
+@contextmanager
+def _directory(kept: Path | None) -> Iterator[Path]:
+    if kept:
+        kept.mkdir(parents=True)
+        yield kept.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
+        yield Path(name)
+
+
+def _try_all(chosen: Sequence[Mutant], directory: Path, jobs: int) -> int:
+    cache = Cache(default_root())
+    bases = {name: mutant.original(name, cache) for name in dict.fromkeys(each.series for each in chosen)}
+    unsound = _originals(chosen, directory)
+    started = time.monotonic()
+    with ThreadPoolExecutor(jobs) as pool:
+        verdicts = list(pool.map(lambda each: _told(each, bases, unsound, directory), chosen))
+    print(summary(verdicts, time.monotonic() - started))
+    return 0 if all(each.word != "INVALID" for each in verdicts) and share(verdicts) >= AIM else 1
+
+
+def _originals(chosen: Sequence[Mutant], directory: Path) -> Mapping[tuple[str, str], Collection[str]]:
+    """For each series and machine, the cases that fail without any defect: they prove nothing."""
+    found = {}
+    for series, machine in dict.fromkeys((each.series, each.machine) for each in chosen):
+        seen = trial.run(series, machine, trial.EVERYTHING, directory / f"{series}-on-{machine}")
+        if seen.trouble:
+            raise LabError(f"{series} itself on {machine}: {seen.trouble}")
+        print(f"{series} on {machine}: {len(seen.right)} cases as expected, {len(seen.wrong)} not {[*seen.wrong]}")
+        found[series, machine] = seen.wrong.keys()
+    return found
+
+
+def _told(
+    each: Mutant,
+    bases: Mapping[str, Original],
+    unsound: Mapping[tuple[str, str], Collection[str]],
+    directory: Path,
+) -> Verdict:
+    """Try one mutant and print its row."""
+    verdict = trial.attempt(each, bases[each.series], unsound[each.series, each.machine], directory)
+    by = ", ".join(verdict.killers[:3]) + (f" and {len(verdict.killers) - 3} more" if len(verdict.killers) > 3 else "")
+    every = " (of all cases)" if verdict.asked_all else ""
+    why = verdict.trouble or (by and f"by {by}{every}") or each.equal or "no case failed"
+    print(f"{verdict.word:9} {each.name}: {each.breaks} [{verdict.seconds:.0f} s]\n          {why}", flush=True)
+    return verdict
+
+
+def share(verdicts: Sequence[Verdict]) -> float:
+    """How many of the mutants that can be killed were."""
+    mortal = [each for each in verdicts if not each.mutant.equal]
+    return sum(each.word == "killed" for each in mortal) / len(mortal) if mortal else 1.0
+
+
+def summary(verdicts: Sequence[Verdict], seconds: float) -> str:
+    """The last lines."""
+    counts = {word: sum(each.word == word for each in verdicts) for word in dict.fromkeys(v.word for v in verdicts)}
+    left = [each.mutant.name for each in verdicts if not each.good]
+    said = ", ".join(f"{count} {word}" for word, count in counts.items())
+    per = seconds / len(verdicts)
+    ended = f"{len(verdicts)} mutants: {said}; {share(verdicts):.0%} of those that differ killed; {per:.0f} s each"
+    return f"{ended}\nnot killed: {', '.join(left) or 'none'}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

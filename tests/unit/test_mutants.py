@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""tests/mutants: a table that fits the series and the scenarios, and verdicts that follow from results alone."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import UsageError
+from tests.mutants.__main__ import share, summary
+from tests.mutants.mutant import PROVIDES, Edit, Mutant, as_patch
+from tests.mutants.table import MUTANTS
+from tests.mutants.trial import Seen, Verdict, seen
+
+GUEST_TESTS = Path(__file__).parents[2] / "guest_tests"
+CASES = {
+    f"{path.stem}.{name}"
+    for path in GUEST_TESTS.glob("*.c")
+    for name in re.findall(r"LAB_CASE\((\w+)\)", path.read_text())
+}
+ONE = Mutant(name="one", breaks="it", edits=(Edit(file="mm/x.c", old="b\n", new="c\n"),), kills=("a.b",))
+
+
+def test_the_table_is_large_enough_and_its_names_are_names() -> None:
+    names = [each.name for each in MUTANTS]
+    assert len(names) == len(set(names)) >= 25
+    assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in names)
+    assert all(each.breaks and each.series in PROVIDES for each in MUTANTS)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda each: each.name)
+def test_the_cases_that_should_see_it_exist(mutant: Mutant) -> None:
+    assert mutant.kills
+    assert [glob for glob in mutant.kills if not any(fnmatchcase(case, glob) for case in CASES)] == []
+
+
+def test_a_mutant_becomes_a_patch() -> None:
+    text = as_patch(ONE, {"mm/x.c": "a\nb\nd\n"}.__getitem__)
+    assert text == "it\n\n--- a/mm/x.c\n+++ b/mm/x.c\n@@ -1,3 +1,3 @@\n a\n-b\n+c\n d\n"
+
+
+@pytest.mark.parametrize(("content", "times"), [("a\n", 0), ("b\nb\n", 2)])
+def test_an_edit_must_fit_once(content: str, times: int) -> None:
+    with pytest.raises(UsageError, match=f"one: mm/x.c has {times} times 'b'"):
+        as_patch(ONE, {"mm/x.c": content}.__getitem__)
+
+
+def record(case: str, outcome: str, met: bool | None) -> dict[str, Any]:
+    return {"scenario": "s", "case": case, "outcome": outcome, "met": met}
+
+
+def cell(status: str, reason: str = "") -> dict[str, str]:
+    return {"status": status, "reason": reason}
+
+
+def test_what_results_say_of_a_mutant() -> None:
+    records = [record("a", "FAIL", False), record("b", "PASS", True), record("c", "SKIP", None)]
+    found = seen({"cells": [cell("OK")], "records": records})
+    assert found == Seen(wrong={"s.a": "FAIL"}, right=frozenset({"s.b"}))
+
+
+def test_a_kernel_that_does_not_boot_is_seen_and_one_that_is_not_built_is_trouble() -> None:
+    broken = [record("a", "BROKEN", False)]
+    assert seen({"cells": [cell("NO_BOOT")], "records": broken}).wrong == {"boot": "NO_BOOT"}
+    failed = seen({"cells": [cell("BROKEN", "did not compile\nerror: ...")], "records": broken})
+    assert failed == Seen(wrong={}, right=frozenset(), trouble="did not compile")
+
+
+def verdict(equal: str = "", killers: tuple[str, ...] = (), trouble: str = "") -> Verdict:
+    mutant = Mutant(name="m", breaks="it", edits=(), kills=("a.b",), equal=equal)
+    return Verdict(mutant=mutant, killers=killers, asked_all=False, seconds=1.0, trouble=trouble)
+
+
+def test_words_of_verdicts() -> None:
+    killed, survived = verdict(killers=("s.a (FAIL)",)), verdict()
+    equal, not_equal, invalid = verdict("why"), verdict("why", ("s.a (FAIL)",)), verdict(trouble="did not compile")
+    assert [each.word for each in (killed, survived, equal, not_equal, invalid)] == [
+        "killed",
+        "SURVIVED",
+        "equal",
+        "NOT EQUAL",
+        "INVALID",
+    ]
+    assert share([killed, survived, equal]) == 0.5
+    assert summary([killed, equal], 20.0) == (
+        "2 mutants: 1 killed, 1 equal; 100% of those that differ killed; 10 s each\nnot killed: none"
+    )
