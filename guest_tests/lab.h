@@ -32,8 +32,8 @@
  * or the harness failed.
  *
  * Two designs may both be right and yet do different things: the case asks lab_provides() and checks for either.  What
- * it found there is on record as `# saw ENOMEM object=16`: every signal, errno, size of an object and commitment that
- * a check has met.
+ * it found there is on record as `# saw ENOMEM commit+512 object=16`: every signal, errno, size of an object and
+ * commitment that a check has met.
  *
  * System-wide settings and counters (overcommit, Committed_AS, ...) are touched and judged only in a guest of the
  * lab, which its init marks with LAB_GUEST_MARK: on any other machine they belong to somebody else.
@@ -908,7 +908,7 @@ LAB_FN void lab_check_books(const char *file, int line, const char *what, long (
 				moved, delta, lab_noise());
 		lab_sleep_ms(10);
 	}
-	lab_saw("%s%+ld", what, delta);
+	lab_saw("%s%+ld", now == lab_committed ? "commit" : "shmem", delta);
 }
 
 /* ---- settings, users, CPUs: a case changes its own, or has them put back ---------------------------------------- */

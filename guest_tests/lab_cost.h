@@ -17,7 +17,7 @@
 #define LAB_COST_ROUNDS 51		/* multiplied by LAB_LOAD */
 #define LAB_COST_WARM 8			/* rounds before those that count: caches, lists of free pages */
 #define LAB_COST_MOST 1021
-#define LAB_COST_SPREAD_COUNTED 5	/* percent of the median that half of the rounds may be apart: instructions */
+#define LAB_COST_SPREAD_COUNTED 10	/* percent of the median that half of the rounds may be apart: instructions */
 #define LAB_COST_SPREAD_TIMED 25	/* the same, of time */
 #define LAB_NOPS 1000000
 

@@ -348,6 +348,7 @@ class CellWork:
             "LAB_FEATURES": " ".join(sorted(self.cell.kernel.provides)),
             "LAB_TIMEOUT_SCALE": f"{accelerator.slowdown:g}",
             "LAB_LOAD": f"{1 if accelerator.name == 'tcg' else 4}",
+            "LAB_CLOCK": self.cell.topology.clock or ("none" if accelerator.name == "tcg" else "time"),
         }
         assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
         return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"

@@ -20,7 +20,7 @@ LAYERS = (
     "errors outcome progress data arch model deadline kconfig ktap oops books untrusted patch elf hmat buildlog cpio"
     " console",
     # translators: what was written or found -> what it means
-    "load library plan schedule domain verify judge compare report reproduce resume versus",
+    "load library plan schedule domain verify judge compare report reproduce resume versus designs",
     # adapters: one outside thing each
     "proc cache keys reaper accel vm ssh guest evidence host"
     " debian source series worktree toolchain kernel guestbuild rootfs history",
