@@ -40,6 +40,8 @@ class Products:
     kernel: BuiltKernel
     rootfs: Rootfs
     tests: GuestTests
+    probes: tuple[Path, ...] = ()
+    """Programs that tell facts which only this machine has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +57,15 @@ class Workshop:
     def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Products:
         """Guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
         record = topology.record
+        probes = ("clock.c",) if topology.counted else ()
         return Products(
             tests=guestbuild.build(record, cache=self.cache, progress=progress, sources=self.sources),
             rootfs=rootfs.build(record, cache=self.cache, progress=progress),
             kernel=self.kernels.get(cell_name(topology, wanted))
             or kernel.build(wanted, topology, cache=self.cache, progress=progress),
+            probes=tuple(
+                guestbuild.compile_one(record, data.images() / "probes" / name, self.cache) for name in probes
+            ),
         )
 
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
@@ -173,6 +179,7 @@ class Factory:
             key=self.key,
             # Without this run's key, which goes with the run: the initrd that stays in the cache.
             reproduce=reproduce.script(replace(machine, initrd=ready.products.rootfs.initrd)),
+            probes=ready.products.probes,
             state=self.scratch / f"{name}.state",
             rename=lambda: self._name(ready),
         )
@@ -197,6 +204,8 @@ class Factory:
 
     def _accelerator(self, ready: Ready) -> Accelerator:
         record = ready.topology.record
+        if ready.topology.counted:
+            return accel.tcg(record, "only the emulator counts instructions")
 
         def try_kvm(candidate: Accelerator) -> None:
             topology = Topology(name="probe", arch=record.name, page_size=min(record.page_sizes), memory=256 << 20)

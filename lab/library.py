@@ -212,6 +212,11 @@ class Library:
         document = read(path)
         topology = document.build(Topology)
         fragments = self._fragments(document, "kernel_config", topology.kernel_config)
+        listed, known = isinstance(document.data.get("scenarios"), list), self.scenarios()
+        for index, word in enumerate(topology.scenarios or ()):
+            if not any(fnmatchcase(name, word) for name in known):
+                where = ("scenarios", index) if listed else ("scenarios",)
+                raise document.error(where, f"no scenario {word!r}", nearest=nearest(word, known))
         return topology.model_copy(update={"kernel_config": fragments})
 
     def _kernel(self, path: Path) -> Kernel:

@@ -21,7 +21,7 @@ LAYERS = (
     " buildlog symbols cpio console",
     # translators: what was written or found -> what it means
     "load settings library capture shrink mailbox plan schedule domain verify judge compare report reproduce"
-    " resume versus recorded",
+    " resume versus recorded designs",
     # adapters: one outside thing each
     "proc cache keys reaper accel vm ssh guest evidence host"
     " debian source series worktree toolchain kernel guestbuild rootfs history",
