@@ -238,6 +238,12 @@ def environment(place: Path) -> Iterator[dict[str, str]]:
     }
 
 
+asked_for = pytest.mark.skipif(
+    not os.environ.get("PAGELAB_EXAMPLES"), reason="builds a dozen kernels of its own: make examples"
+)
+
+
+@asked_for
 @pytest.mark.parametrize("example", [each for each in examples(WITH_GUESTS) if not in_tree(each)], ids=str)
 def test_an_example_with_a_guest(place: Path, environment: dict[str, str], example: Example) -> None:
     if "results/latest" in example.line and example.verb == "run":
@@ -248,6 +254,7 @@ def test_an_example_with_a_guest(place: Path, environment: dict[str, str], examp
     assert done in STATUS.get(example.verb, {0})
 
 
+@asked_for
 @pytest.mark.parametrize("example", [each for each in examples(WITH_GUESTS) if in_tree(each)], ids=str)
 def test_an_example_with_a_tree(place: Path, environment: dict[str, str], linux: Path, example: Example) -> None:
     series = place / "series"
