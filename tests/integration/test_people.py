@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from lab import source
+from lab.arch import ARCHES
 from lab.cache import Cache, default_root
 from tests.examples import WITH_GUESTS, Example, examples
 from tests.integration.conftest import BUILD_TIMEOUT_S, ROOT, Campaign, lab
@@ -32,8 +33,10 @@ pytestmark = pytest.mark.usefixtures("no_emulator_left")
 # A report.
 
 
-@pytest.mark.parametrize("name", ["xeon-4node", "altra-64k", "power9"])
-def test_a_described_machine_boots_and_is_verified(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "arch"), [("xeon-4node", "x86_64"), ("altra-64k", "arm64"), ("power9", "ppc64le")])
+def test_a_described_machine_boots_and_is_verified(tmp_path: Path, name: str, arch: str) -> None:
+    if missing := [tool for tool in (f"{ARCHES[arch].cross}gcc", ARCHES[arch].qemu) if not shutil.which(tool)]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
     described = CAPTURES / name
     files = sorted(described.iterdir()) if described.is_dir() else [described.with_suffix(".txt")]
     topology = tmp_path / f"{name}.yaml"
