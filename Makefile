@@ -7,7 +7,7 @@ ARGS =
 PYTHON = .venv/bin/python
 LAB = .venv/bin/lab
 
-.PHONY: help setup run matrix test unit bench faults kernel-faults mutants fuzz browser lint doctor clean
+.PHONY: help setup run matrix test unit bench faults kernel-faults examples mutants fuzz browser lint doctor clean
 
 help:
 	@echo "make run     run a campaign: CAMPAIGN=quick, further arguments of lab run in ARGS="
@@ -18,6 +18,7 @@ help:
 	@echo "             by themselves: ARGS='repeats N' (two cells N times, 200), tables: ARGS=matrix|builds"
 	@echo "make faults  inject faults into host, QEMU, guests and input (some of them: ARGS=NAME, ARGS=--list)"
 	@echo "make kernel-faults  what the kernel complains of has its name: builds a kernel with lkdtm and sanitizers"
+	@echo "make examples  every example of every verb's help, those with guests and kernel trees too"
 	@echo "make mutants  break the series in 50 ways and see which case notices (some of them: ARGS=NAME, ARGS=--list)"
 	@echo "make fuzz    fuzz all that reads what others wrote (ARGS='SECONDS [TARGET...]', 60 seconds)"
 	@echo "make browser install Chromium where it is missing, and look at report.html with it (part of make test then)"
@@ -50,6 +51,9 @@ faults: setup
 
 kernel-faults: setup
 	@PAGELAB_KERNEL_FAULTS=1 $(PYTHON) -m pytest tests/integration/test_kernel_faults.py $(ARGS)
+
+examples: setup
+	@PAGELAB_EXAMPLES=1 $(PYTHON) -m pytest tests/unit/test_examples.py tests/integration/test_people.py $(ARGS)
 
 mutants: setup
 	@$(PYTHON) -m tests.mutants $(ARGS)

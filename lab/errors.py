@@ -40,7 +40,7 @@ class UsageError(LabError):
     exit_code = 64
 
 
-MAX_MESSAGE = 2000
+MAX_MESSAGE = 10_000
 """Characters of an error about a file: what it quotes may be a line of any length."""
 
 

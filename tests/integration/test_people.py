@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from lab import source
+from lab.arch import ARCHES
 from lab.cache import Cache, default_root
 from tests.examples import WITH_GUESTS, Example, examples
 from tests.integration.conftest import BUILD_TIMEOUT_S, ROOT, Campaign, lab
@@ -32,8 +33,10 @@ pytestmark = pytest.mark.usefixtures("no_emulator_left")
 # A report.
 
 
-@pytest.mark.parametrize("name", ["xeon-4node", "altra-64k", "power9"])
-def test_a_described_machine_boots_and_is_verified(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "arch"), [("xeon-4node", "x86_64"), ("altra-64k", "arm64"), ("power9", "ppc64le")])
+def test_a_described_machine_boots_and_is_verified(tmp_path: Path, name: str, arch: str) -> None:
+    if missing := [tool for tool in (f"{ARCHES[arch].cross}gcc", ARCHES[arch].qemu) if not shutil.which(tool)]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
     described = CAPTURES / name
     files = sorted(described.iterdir()) if described.is_dir() else [described.with_suffix(".txt")]
     topology = tmp_path / f"{name}.yaml"
@@ -238,6 +241,12 @@ def environment(place: Path) -> Iterator[dict[str, str]]:
     }
 
 
+asked_for = pytest.mark.skipif(
+    not os.environ.get("PAGELAB_EXAMPLES"), reason="builds a dozen kernels of its own: make examples"
+)
+
+
+@asked_for
 @pytest.mark.parametrize("example", [each for each in examples(WITH_GUESTS) if not in_tree(each)], ids=str)
 def test_an_example_with_a_guest(place: Path, environment: dict[str, str], example: Example) -> None:
     if "results/latest" in example.line and example.verb == "run":
@@ -248,6 +257,7 @@ def test_an_example_with_a_guest(place: Path, environment: dict[str, str], examp
     assert done in STATUS.get(example.verb, {0})
 
 
+@asked_for
 @pytest.mark.parametrize("example", [each for each in examples(WITH_GUESTS) if in_tree(each)], ids=str)
 def test_an_example_with_a_tree(place: Path, environment: dict[str, str], linux: Path, example: Example) -> None:
     series = place / "series"
