@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lab import __version__, evidence, guestbuild, kernel, proc, resume
+from lab import __version__, evidence, guestbuild, kernel, proc, resume, suite
 from lab.arch import ARCHES
 from lab.cache import Cache
 from lab.errors import LabError, UsageError
@@ -25,6 +25,7 @@ from lab.library import Library
 from lab.outcome import Case, Run
 from lab.outlook import Packing, here, look
 from lab.plan import Filters, Plan, is_path, repeated, resolve_cases
+from lab.progress import Progress, silent
 from lab.runner import Runner
 from lab.screen import screen
 from lab.vm import Hypervisor
@@ -40,6 +41,8 @@ class OpenRun:
     run_dir: RunDir
     metadata: Mapping[str, Any]
     cases: Mapping[str, tuple[Case, ...]]
+    workshop: Workshop
+    """Has the suites that are run in place of the lab's own scenarios."""
     kept: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
     """Cell's name -> what a lab that was killed has left of it."""
 
@@ -70,26 +73,35 @@ class Request:
     def words(self) -> dict[str, object]:
         """As metadata.json has them; paths are made absolute."""
         narrowed = {name: [_absolute(word) for word in words] for name, words in asdict(self.filters).items()}
+        narrowed["suites"] = [suite.parse(word).word for word in self.filters.suites]
         return {"campaign": _absolute(self.campaign), **narrowed}
 
     @classmethod
     def recorded(cls, metadata: Mapping[str, Any], directory: Path) -> Request:
         """The request that a run recorded; UsageError when it recorded none."""
         asked = metadata.get("asked")
-        if isinstance(asked, dict) and set(asked) == {"campaign", *(each.name for each in fields(Filters))}:
-            words = {each.name: tuple(map(str, asked[each.name])) for each in fields(Filters)}
+        names = {each.name for each in fields(Filters)}
+        if isinstance(asked, dict) and set(asked) | {"suites"} == {"campaign", *names}:
+            words = {name: tuple(map(str, asked.get(name, ()))) for name in names}
             return cls(campaign=str(asked["campaign"]), filters=Filters(**words), repeat=int(metadata["repeat"]))
         raise UsageError(f"{directory}: its metadata.json does not say what was asked for, so it cannot be resumed")
 
 
-def open_run(request: Request, library: Library, cache: Cache, packing: Packing, output: Path | None) -> OpenRun:
+def open_run(
+    request: Request,
+    library: Library,
+    cache: Cache,
+    packing: Packing,
+    output: Path | None,
+    progress: Progress = silent,
+) -> OpenRun:
     """Make the run's directory, before anything is built. Evidence comes first, so its place does too.
 
     UsageError for a case in --test or the campaign that no scenario has.
     """
-    plan, declared, metadata = _prepared(request, library, cache, packing)
+    plan, declared, metadata, workshop = _prepared(request, library, cache, packing, progress)
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
-    return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared)
+    return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared, workshop=workshop)
 
 
 def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing) -> OpenRun:
@@ -99,7 +111,7 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
     """
     found = evidence.load(directory)
     recorded, run_dir = found.metadata, RunDir(directory)
-    plan, declared, now = _prepared(Request.recorded(recorded, directory), library, cache, packing)
+    plan, declared, now, workshop = _prepared(Request.recorded(recorded, directory), library, cache, packing)
     if other := resume.difference(recorded, json.loads(json.dumps(now, default=evidence.jsonable))):
         raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="run it anew")
     _same_kernels(plan, recorded, directory, cache)
@@ -121,15 +133,17 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
         metadata={**recorded, "resumed": times},
         cases=declared,
         kept=kept,
+        workshop=workshop,
     )
 
 
 def _prepared(
-    request: Request, library: Library, cache: Cache, packing: Packing
-) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object]]:
+    request: Request, library: Library, cache: Cache, packing: Packing, progress: Progress = silent
+) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object], Workshop]:
     """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
     wanted = request.plan(library, packing)
-    cases = Workshop(cache=cache).cases()
+    workshop = Workshop.of(wanted, cache, progress)
+    cases, built = workshop.cases(), workshop.suites
     plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
     selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
     chosen = {name: tuple(resume.asked_for(selections[name], cases[name])) for name in sorted(selections)}
@@ -137,9 +151,10 @@ def _prepared(
         **describe(plan, chosen),
         "asked": request.words(),
         "repeat": request.repeat,
-        "tests": {arch: _tests_key(arch) for arch in plan.arches},
+        "tests": built.keys if built else {arch: _tests_key(arch) for arch in plan.arches},
+        **({"suites": built.described()} if built else {}),
     }
-    return repeated(plan, request.repeat), chosen, metadata
+    return repeated(plan, request.repeat), chosen, metadata, workshop
 
 
 def _tests_key(arch: str) -> str | None:
@@ -175,7 +190,7 @@ def execute(opened: OpenRun, cache: Cache, *, console: Console, packing: Packing
     if not opened.plan.cells:
         return
     plan, expected = look(opened.plan, packing, cache)
-    with open_factory(cache, uri=uri) as factory, screen(console, plan.cells) as shown:
+    with open_factory(cache, uri=uri, workshop=opened.workshop) as factory, screen(console, plan.cells) as shown:
         Runner(
             plan=plan,
             shop=factory,

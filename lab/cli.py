@@ -176,6 +176,9 @@ def filtered(command: Command) -> Command:
     """The options that narrow a campaign, or add to its kernels; the same on plan, build and run."""
     for option in (
         configured,
+        click.option(
+            "--suite", "suites", multiple=True, metavar="SUITE", help="Run instead: kselftest-mm, ltp:PATH, ..."
+        ),
         click.option("--test", "tests", multiple=True, metavar="GLOB", help="Only these scenarios or scenario.case."),
         click.option("--kernel", "-k", "kernels", multiple=True, metavar="K", help="Only these kernels (or a file)."),
         click.option("--topology", "-t", "topologies", multiple=True, metavar="T", help="Only these machines."),
@@ -196,10 +199,22 @@ def on_guest(command: Command) -> Command:
     return command
 
 
-def _filters(topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str], config: Sequence[str]) -> Filters:
+def _filters(
+    topologies: Sequence[str],
+    kernels: Sequence[str],
+    tests: Sequence[str],
+    config: Sequence[str],
+    suites: Sequence[str] = (),
+) -> Filters:
     from lab.plan import Filters
 
-    return Filters(topologies=tuple(topologies), kernels=tuple(kernels), tests=tuple(tests), config=tuple(config))
+    return Filters(
+        topologies=tuple(topologies),
+        kernels=tuple(kernels),
+        tests=tuple(tests),
+        config=tuple(config),
+        suites=tuple(suites),
+    )
 
 
 def _library() -> Library:
@@ -280,6 +295,7 @@ def plan(
     kernels: Sequence[str],
     tests: Sequence[str],
     config: Sequence[str],
+    suites: Sequence[str],
     jobs: int | None,
     memory: int | None,
 ) -> None:
@@ -295,7 +311,12 @@ def plan(
 
     cache = _cache()
     given = outlook.packing(cache, jobs=jobs, memory=memory)
-    planned = outlook.here(_library().plan(campaign, _filters(topologies, kernels, tests, config)), given)
+    filters = _filters(topologies, kernels, tests, config, suites)
+    planned = outlook.here(_library().plan(campaign, filters), given)
+    if suites:
+        from lab import suites as third_party
+
+        third_party.check(planned, cache)
     console().print(describe(*outlook.look(planned, given, cache)), markup=False)
 
 
@@ -303,7 +324,12 @@ def plan(
 @click.argument("campaign")
 @filtered
 def build(
-    campaign: str, topologies: Sequence[str], kernels: Sequence[str], tests: Sequence[str], config: Sequence[str]
+    campaign: str,
+    topologies: Sequence[str],
+    kernels: Sequence[str],
+    tests: Sequence[str],
+    config: Sequence[str],
+    suites: Sequence[str],
 ) -> None:
     """Build kernels, userland and guest tests of a campaign; boots nothing.
 
@@ -316,9 +342,9 @@ def build(
     from lab.screen import screen
 
     cache = _cache()
-    filters = _filters(topologies, kernels, tests, config)
+    filters = _filters(topologies, kernels, tests, config, suites)
     planned = outlook.here(_library().plan(campaign, filters), outlook.packing(cache))
-    workshop = Workshop(cache=cache)
+    workshop = Workshop.of(planned, cache, _tell_on_stderr())
     with screen(console(), planned.cells) as shown, _builds_end_with_us():
         for cell in planned.cells:
             shown.cell(cell, "building")
@@ -342,6 +368,7 @@ def run(
     kernels: Sequence[str],
     tests: Sequence[str],
     config: Sequence[str],
+    suites: Sequence[str],
     repeat: int | None,
     resume: Path | None,
     output: Path | None,
@@ -361,6 +388,8 @@ def run(
     lab run quick -t arm64-64k-2node --test 'expand.a0*'
     lab run quick -k baseline -k ./my-kernel.yaml
     lab run quick --repeat 20 --test stress
+    lab run quick --suite kselftest-mm
+    lab run quick --suite ltp:~/ltp:mm
     lab run --resume results/latest
     """
     from lab import outlook
@@ -369,14 +398,14 @@ def run(
     cache, library = _cache(), _library()
     given = outlook.packing(cache, jobs=jobs, memory=memory)
     if resume:
-        if campaign or topologies or kernels or tests or config or repeat or output:
+        if campaign or topologies or kernels or tests or config or suites or repeat or output:
             raise UsageError("--resume takes the campaign, its filters and its directory from the run: leave them away")
         return _campaign(reopen_run(resume, library, cache, given), given, connect)
     if not campaign:
         raise UsageError("run what? expected a campaign, or --resume DIR", hint="`lab list campaigns`")
-    filters = _filters(topologies, kernels, tests, config)
+    filters = _filters(topologies, kernels, tests, config, suites)
     wanted = Request(campaign=campaign, filters=filters, repeat=repeat or 1)
-    return _campaign(open_run(wanted, library, cache, given, output), given, connect)
+    return _campaign(open_run(wanted, library, cache, given, output, _tell_on_stderr()), given, connect)
 
 
 def _campaign(opened: OpenRun, given: Packing, uri: str | None) -> int:

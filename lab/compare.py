@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
+from lab import suite
 from lab.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
 
@@ -107,6 +108,13 @@ class Summary:
         return tuple(record for record in self.odd if record.outcome is Outcome.SKIP)
 
     @property
+    def known(self) -> tuple[Record, ...]:
+        """Cases of suites that fail as they do on the kernel which is compared with."""
+        suites = suite.suites_of(self.evidence.metadata)
+        mine = (record for record in self.records if record.scenario in suites) if suites else ()
+        return tuple(record for record in mine if record.met is True and record.outcome is not Outcome.PASS)
+
+    @property
     def skipped_everywhere(self) -> tuple[str, ...]:
         """Labels of cases that every cell skipped."""
         left = {(record.scenario, record.case): record.label for record in self.skipped}
@@ -154,15 +162,16 @@ def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], sou
     What matters of it is in the records' excerpts; all of it, of ten thousand cells, would fill the memory. So the
     summary's own evidence is for reports, and for nobody who reads what guests said.
     """
-    cases = declared_cases(metadata)
+    cases, suites = declared_cases(metadata), suite.suites_of(metadata)
     told: dict[Place, list[tuple[Record, ...]]] = {}
     judged: list[CellResult] = []
     for cell in cells:
-        records = judge_cell(cell, cases, provides(metadata, cell.kernel))
+        records = judge_cell(cell, cases, provides(metadata, cell.kernel), suites)
         told.setdefault((cell.topology, cell.kernel), []).append(records)
         judged.append(_quiet(cell))
     guests = places(judged)
     by_cell = {place: _agreed(guests[place], repeats) for place, repeats in told.items()}
+    by_cell = suite.measured(by_cell, metadata)
     return _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lab import accel, data, guest, guestbuild, kernel, proc, reproduce, rootfs, verify, vm
+from lab import accel, data, guest, guestbuild, kernel, proc, reproduce, rootfs, suites, verify, vm
 from lab.accel import Accelerator
 from lab.arch import Arch
 from lab.cache import Cache, explain_os_error
@@ -25,9 +25,10 @@ from lab.kernel import BuiltKernel
 from lab.keys import KeyPair
 from lab.model import Kernel, Topology
 from lab.outcome import Case, Mismatch
-from lab.plan import Cell
-from lab.progress import Progress
+from lab.plan import Cell, Plan
+from lab.progress import Progress, silent
 from lab.rootfs import Rootfs
+from lab.suites import Suites
 from lab.verify import Asked
 
 AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
@@ -47,19 +48,31 @@ class Workshop:
     """Builds, or finds in the cache, what cells need. Starts no guest."""
 
     cache: Cache
+    suites: Suites | None = None
+    """What is run in place of the lab's own scenarios."""
+
+    @classmethod
+    def of(cls, planned: Plan, cache: Cache, progress: Progress = silent) -> Workshop:
+        """The workshop of a plan, with its suites built: before that nobody knows what tests they have."""
+        return cls(cache=cache, suites=suites.prepare(planned, cache, progress) if planned.suites else None)
 
     def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Products:
         """Guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
         record = topology.record
         return Products(
-            tests=guestbuild.build(record, cache=self.cache, progress=progress),
+            tests=self._tests(record, wanted, progress),
             rootfs=rootfs.build(record, cache=self.cache, progress=progress),
             kernel=kernel.build(wanted, topology, cache=self.cache, progress=progress),
         )
 
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
         """The cases that each scenario program declares."""
-        return guestbuild.cases(data.scenarios(), self.cache)
+        return self.suites.cases if self.suites else guestbuild.cases(data.scenarios(), self.cache)
+
+    def _tests(self, record: Arch, wanted: Kernel, progress: Progress) -> GuestTests:
+        if self.suites:
+            return self.suites.programs(record, wanted, progress)
+        return guestbuild.build(record, cache=self.cache, progress=progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +219,7 @@ class Factory:
 
 
 @contextmanager
-def open_factory(cache: Cache, *, uri: str | None = None) -> Iterator[Factory]:
+def open_factory(cache: Cache, *, uri: str | None = None, workshop: Workshop | None = None) -> Iterator[Factory]:
     """A factory with libvirt open; everything it started is gone afterwards."""
     with cache.scratch("run") as scratch, vm.hypervisor(cache, scratch, uri=uri) as hypervisor:
-        yield Factory(workshop=Workshop(cache=cache), hypervisor=hypervisor, scratch=scratch)
+        yield Factory(workshop=workshop or Workshop(cache=cache), hypervisor=hypervisor, scratch=scratch)

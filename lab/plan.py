@@ -18,6 +18,7 @@ from pathlib import PurePath
 from lab.arch import lacking_preset
 from lab.errors import InfraError, UsageError, unknown
 from lab.model import CampaignSpec, Kernel, Topology, format_size
+from lab.suite import Suite
 
 WIDTH = 80
 
@@ -42,6 +43,8 @@ class Filters:
     tests: tuple[str, ...] = ()
     config: tuple[str, ...] = ()
     """Config fragments (presets, files) for every kernel, merged last."""
+    suites: tuple[str, ...] = ()
+    """Suites of tests (`lab/suite.py`) in place of the campaign's scenarios."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,8 @@ class Plan:
     skipped: tuple[Skipped, ...] = ()
     named: frozenset[str] = frozenset()
     """The topologies that were asked for by name, not by a glob."""
+    suites: tuple[Suite, ...] = ()
+    """What is run in place of the lab's own scenarios."""
 
     @property
     def name(self) -> str:

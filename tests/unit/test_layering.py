@@ -20,10 +20,10 @@ LAYERS = (
     "errors outcome progress data arch model deadline kconfig ktap oops books untrusted patch elf hmat buildlog cpio"
     " console",
     # translators: what was written or found -> what it means
-    "load library plan schedule domain verify judge compare report reproduce resume versus",
+    "load library suite plan schedule domain verify judge compare report reproduce resume versus",
     # adapters: one outside thing each
     "proc cache keys reaper accel vm ssh guest evidence host"
-    " debian source series worktree toolchain kernel guestbuild rootfs history",
+    " debian source series worktree toolchain kernel guestbuild rootfs suites history",
     # stages: a campaign from its plan to its evidence
     "screen outlook factory cellwork runner campaign oneshot listing",
     # the command line

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Suites of tests that are not ours: what a user's word for one means, and what its results are measured by. Pure.
+
+A suite is one scenario, a test of it one case. A test that prints KTAP itself has a case for each of its results too,
+`test/result`. What it should do nobody declares: the expectation is what the same case did on the baseline.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lab.errors import UsageError
+from lab.ktap import Result
+from lab.outcome import Cause, Expected, Outcome, Record, met
+
+SELFTESTS = "tools/testing/selftests"
+KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib) or ltp:PATH[:FILTER]"
+LTP_FILTER = "mm"
+MAX_NAME = 100
+
+_COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """A suite as it was asked for."""
+
+    kind: Literal["kselftest", "ltp"]
+    name: str
+    """The scenario's."""
+    collection: str = ""
+    """Of kselftest: a directory below tools/testing/selftests."""
+    path: str = ""
+    """Of LTP: where its tree lies, absolute."""
+    filter: str = ""
+    """Of LTP: `FILE` of runtest/, or `FILE/GLOB` for some of its tests; a glob for the file too."""
+
+    @property
+    def word(self) -> str:
+        """How to ask for it again, from any directory."""
+        return f"kselftest-{self.collection}" if self.kind == "kselftest" else f"ltp:{self.path}:{self.filter}"
+
+    @property
+    def fragments(self) -> tuple[str, ...]:
+        """What the kernel's configuration should have for it, as far as it goes: ours, then the suite's own."""
+        own = (f"tree:{SELFTESTS}/{self.collection}/config",) if self.kind == "kselftest" else ()
+        return (f"wish:{self.name}", *own)
+
+
+def parse(word: str) -> Suite:
+    """The suite that a word of the command line names; UsageError for what names none."""
+    kind, colon, rest = word.partition(":")
+    if kind == "ltp":
+        return _ltp(word, rest if colon else "")
+    head, dash, collection = word.partition("-")
+    if head != "kselftest":
+        raise UsageError(f"--suite {word}: {KINDS}")
+    if not dash or not _COLLECTION.fullmatch(collection):
+        raise UsageError(f"--suite {word}: which collection? {KINDS}")
+    return Suite(kind="kselftest", name=file_name(word), collection=collection)
+
+
+def _ltp(word: str, rest: str) -> Suite:
+    path, _, chosen = rest.partition(":")
+    if not path:
+        raise UsageError(f"--suite {word}: where is it? expected ltp:PATH[:FILTER]", hint="PATH is your tree of LTP")
+    place = Path(path).expanduser().absolute()
+    if not place.is_dir():
+        raise UsageError(f"--suite {word}: expected a directory with a tree of LTP, got nothing there: {place}")
+    chosen = chosen or LTP_FILTER
+    return Suite(kind="ltp", name=file_name(f"ltp-{chosen}"), path=str(place), filter=chosen)
+
+
+def file_name(words: str) -> str:
+    """Words as the name of a case, a file or a scenario: nothing that a shell, a glob or a path would read."""
+    return re.sub(r"[^A-Za-z0-9_.:+-]+", "-", words).replace(":", "-").strip("-.")[:MAX_NAME] or "-"
+
+
+# Results within a test's own output.
+
+
+def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]]:
+    """The results that a test printed itself, of every depth, by the name of their case: `test/result`.
+
+    A result goes by its name, or by its number where it has no name or shares it: what a test says when it skips may
+    take the place of its name.
+    """
+    told = list(children)
+    names = [_plain(child.name) for child in told]
+    for place, (child, name) in enumerate(zip(told, names, strict=True), start=1):
+        alone = bool(name) and names.count(name) == 1
+        label = f"{case}/{name if alone else child.number or place}"
+        yield label, child
+        yield from nested(label, child.children)
+
+
+def _plain(name: str) -> str:
+    """A result's name without what changes from run to run: its exit status, addresses."""
+    return re.sub(r"0x[0-9a-fA-F]{5,}", "0x…", name.partition(" # ")[0].strip())[:MAX_NAME]
+
+
+# What a case should do.
+
+_SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3, Outcome.CRASH: 4}
+
+Place = tuple[str, str]
+"""Topology and kernel."""
+Table = dict[tuple[str, str], Record]
+"""Scenario and case -> its record on one kernel."""
+
+
+def suites_of(metadata: Mapping[str, Any]) -> frozenset[str]:
+    """The scenarios of a run that are suites."""
+    return frozenset(metadata.get("suites", ()))
+
+
+def measured(
+    by_cell: Mapping[Place, tuple[Record, ...]], metadata: Mapping[str, Any]
+) -> dict[Place, tuple[Record, ...]]:
+    """The records with the expectations that suites have: what the case did on the kernel that is compared with.
+
+    That is the first kernel of the same source; what it does itself is as expected, unless there is no evidence.
+    """
+    suites = suites_of(metadata)
+    if not suites:
+        return dict(by_cell)
+    kernels: Mapping[str, Any] = metadata.get("kernels", {})
+    order = list(dict.fromkeys(kernel for _, kernel in by_cell))
+    found: dict[Place, tuple[Record, ...]] = {}
+    for (topology, kernel), records in by_cell.items():
+        source = kernels.get(kernel, {}).get("source")
+        alike = (name for name in order if kernels.get(name, {}).get("source") == source)
+        first = next((name for name in alike if (topology, name) in by_cell), kernel)
+        found[topology, kernel] = _cell(records, None if first == kernel else by_cell[topology, first], suites)
+    return found
+
+
+def _cell(records: Sequence[Record], before: Sequence[Record] | None, suites: Collection[str]) -> tuple[Record, ...]:
+    if before is None:
+        return tuple(_itself(record) if record.scenario in suites else record for record in records)
+    table = {(record.scenario, record.case): record for record in before}
+    judged = [
+        _against(record, table.get((record.scenario, record.case))) if record.scenario in suites else record
+        for record in records
+    ]
+    return (*judged, *_lost(records, [record for record in before if record.scenario in suites]))
+
+
+def _itself(record: Record) -> Record:
+    """A record of the kernel that others are compared with."""
+    if record.outcome is Outcome.BROKEN:
+        return record
+    known = record.outcome in _SEVERITY
+    expected = Expected.FAIL if known and record.outcome is not Outcome.PASS else Expected.PASS
+    return replace(record, expected=expected, met=True if known else None)
+
+
+def _against(record: Record, before: Record | None) -> Record:
+    """A record beside that of the same case on the kernel which it is compared with."""
+    if record.outcome is Outcome.BROKEN or before is None or before.outcome in (Outcome.PASS, Outcome.SKIP):
+        return record
+    if before.outcome not in _SEVERITY:  # flaky, or without evidence: nothing to compare with
+        return replace(record, met=None)
+    if record.outcome is Outcome.PASS:
+        return record
+    as_before = met(record.outcome, Expected.PASS)
+    if record.outcome in _SEVERITY:
+        as_before = _SEVERITY[record.outcome] <= _SEVERITY[before.outcome]
+    return replace(record, expected=Expected.FAIL, met=as_before)
+
+
+def _lost(records: Sequence[Record], before: Iterable[Record]) -> Iterator[Record]:
+    """For results within a test that passed on the other kernel and are not there on this one."""
+    outcomes = {(record.scenario, record.case): record for record in records}
+    for gone in before:
+        if gone.outcome is not Outcome.PASS or (gone.scenario, gone.case) in outcomes or "/" not in gone.case:
+            continue
+        test = outcomes.get((gone.scenario, gone.case.partition("/")[0]))
+        if test is not None and test.outcome is not Outcome.BROKEN:
+            yield replace(
+                gone,
+                kernel=test.kernel,
+                outcome=Outcome.BROKEN,
+                met=False,
+                cause=Cause.NO_RESULT,
+                counts=(),
+                excerpt=f"no such result: its test ({test.outcome}) did not print it; PASS with {gone.kernel}",
+            )
