@@ -108,9 +108,14 @@ class Summary:
         return tuple(record for record in self.odd if record.outcome is Outcome.SKIP)
 
     @property
+    def suites(self) -> frozenset[str]:
+        """The scenarios that are suites."""
+        return suite.suites_of(self.evidence.metadata)
+
+    @property
     def known(self) -> tuple[Record, ...]:
-        """Cases of suites that fail as they do on the kernel which is compared with."""
-        suites = suite.suites_of(self.evidence.metadata)
+        """Cases of suites that fail as they do on the kernel which is compared with, or on that kernel itself."""
+        suites = self.suites
         mine = (record for record in self.records if record.scenario in suites) if suites else ()
         return tuple(record for record in mine if record.met is True and record.outcome is not Outcome.PASS)
 

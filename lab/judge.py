@@ -333,18 +333,21 @@ class _Judgement:
             results.setdefault(result.name, []).append(result)
         missing = [name for name in self.declared if name not in results]
         self._missing(missing)
-        told = {name: self._told(results[name]) for name in self.declared if name in results}
+        told = {name: self._told(self._explained(results[name])) for name in self.declared if name in results}
         self._times({name: results[name][0] for name in told if len(results[name]) == 1})
         ordered = {name: told.get(name) or self.found.pop(name) for name in self.declared}
         if self.within:
             ordered |= {
-                label: self._told([child])
+                label: self._told([suite.explained(child)])
                 for name in told
                 for label, child in suite.nested(name, results[name][0].children)
             }
         ordered |= self._undeclared({name: results[name] for name in results if name not in ordered})
         ordered |= self.found | self._contradictions(missing) | self._console() | self._leak(ordered)
         return ordered
+
+    def _explained(self, results: Sequence[ktap.Result]) -> Sequence[ktap.Result]:
+        return [suite.explained(result) for result in results] if self.within else results
 
     def _times(self, results: Mapping[str, ktap.Result]) -> None:
         told = ((name, result.duration_ms) for name, result in results.items())

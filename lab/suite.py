@@ -22,6 +22,10 @@ KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib) or ltp:
 LTP_FILTER = "mm"
 MAX_NAME = 100
 
+MAX_NAMED = 4
+# What frames the words of a test, and says nothing.
+_NOISE = re.compile(r"|\[(?:PASS|FAIL|SKIP)\]|(?:SUMMARY|Totals):.*|-\S*|running \S.*")
+_SKIP = re.compile(r"^.*?\b(?:SKIP|TCONF)\b[\s:]*")
 _COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
 
 
@@ -96,6 +100,22 @@ def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]
         label = f"{case}/{name if alone else child.number or place}"
         yield label, child
         yield from nested(label, child.children)
+
+
+def explained(result: Result) -> Result:
+    """A result with its reason where it would be looked for: what a skip said before it, which results within fail."""
+    said = tuple(line.strip() for line in result.diagnostics if not _NOISE.fullmatch(line.strip()))
+    if result.directive == "SKIP" and not result.reason:
+        within = (explained(child).reason for child in result.children if child.directive == "SKIP")
+        telling = [line for line in said if "SKIP" in line or "TCONF" in line] or said
+        reason = next(within, "") or (_SKIP.sub("", telling[-1]) if telling else "")
+        return replace(result, reason=reason, diagnostics=said)
+    bad = [_plain(child.name) or str(child.number) for child in result.children if not child.ok and not child.directive]
+    if not result.ok and bad:
+        more = ", ..." if len(bad) > MAX_NAMED else ""
+        words = f"{len(bad)} of {len(result.children)} results in it are not ok: {', '.join(bad[:MAX_NAMED])}{more}"
+        said = (words, *(f"| {line}" for line in said))
+    return replace(result, diagnostics=said)
 
 
 def _plain(name: str) -> str:

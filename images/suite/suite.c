@@ -11,7 +11,7 @@
  * The directory is below NAME.d, the command is for sh. Styles, by what an exit status means: `kselftest` (4: skipped),
  * `ltp` (bits: 1 failed, 2 broken, 4 warned, 32 not for this system), `skip` (not run; the command says why).
  *
- * What a test prints stands before its result line behind `# `, so that KTAP in it is a nested document. It writes to a
+ * What a test prints stands, indented, before its result line, so that KTAP in it is a nested document. It writes to a
  * terminal, for else the C library would keep back what a test printed before it crashed. Whatever a test leaves running
  * is killed before the next one starts.
  */
@@ -141,7 +141,7 @@ static void furnish(void)
 }
 
 struct output {
-	char line[MAX_LINE], why[200];
+	char line[MAX_LINE];
 	size_t length, said, results;
 	long dropped;
 };
@@ -157,14 +157,12 @@ static bool is_result(const char *line)
 static void end_line(struct output *out)
 {
 	out->line[out->length] = 0;
-	if (strstr(out->line, "SKIP") || strstr(out->line, "TCONF"))
-		snprintf(out->why, sizeof(out->why), "%.190s", out->line + strspn(out->line, "# "));
 	if (out->said + out->length < MAX_SAID) {
 		out->said += out->length + 3;
-		printf("# %s\n", out->line);
+		printf("  %s\n", out->line);
 	} else if (is_result(out->line) && out->results + out->length < MAX_RESULTS) {
 		out->results += out->length + 3;
-		printf("# %s\n", out->line);
+		printf("  %s\n", out->line);
 	} else {
 		out->dropped++;
 	}
@@ -323,7 +321,7 @@ static struct ending follow(pid_t child, int terminal, struct output *out, long 
 }
 
 /* The result line of a test; whether it is one of a failure. */
-static bool tell(int number, const struct test *test, const struct ending *end, const char *why, long spent)
+static bool tell(int number, const struct test *test, const struct ending *end, long spent)
 {
 	bool ltp = !strcmp(test->style, "ltp");
 	int status = WEXITSTATUS(end->status);
@@ -344,7 +342,7 @@ static bool tell(int number, const struct test *test, const struct ending *end, 
 		return false;
 	}
 	if (status == (ltp ? 32 : 4)) {
-		printf("ok %d %s # SKIP %s\n", number, test->name, why);
+		printf("ok %d %s # SKIP\n", number, test->name);
 		return false;
 	}
 	if (ltp && status < 64)
@@ -382,7 +380,7 @@ static bool run(int number, const struct test *test)
 	after = taint();
 	if (after & ~before)
 		printf("# taint: %lu, was %lu\n", after, before);
-	bool failed = tell(number, test, &end, out.why, now_ms() - started);
+	bool failed = tell(number, test, &end, now_ms() - started);
 	fflush(stdout);
 	return failed;
 }
