@@ -30,7 +30,7 @@ needs_make = pytest.mark.skipif(
 )
 
 
-def quiet(doing: str, *, done: float | None = None) -> None:
+def quiet(detail: str, *, done: float | None = None) -> None:
     """No progress."""
 
 
