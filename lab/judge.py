@@ -303,6 +303,10 @@ def _as_signalled(run: Run) -> Run:
     return replace(run, end=End.SIGNALLED, status=None, signal=_SIGNALS.get(number, f"NAL {number}"))
 
 
+def _rank(report: oops.Finding) -> int:
+    return suite.WORST_FIRST.index(Cause[report.kind.name])
+
+
 class _Judgement:
     """One run against its declared cases."""
 
@@ -521,7 +525,8 @@ class _Judgement:
             reason = f"the kernel was tainted during {self.run.scenario} ({taint}), without a word on the console"
             found = _Finding(outcome=Outcome.CRASH, cause=Cause.TAINT, reason=reason, evidence=self._tainted())
             return {CONSOLE: found}
-        first = reports[0]
+        # Of a suite the worst: a complaint that the kernel compared with has too must not hide another.
+        first = min(reports, key=_rank) if self.within else reports[0]
         reason = f"the kernel complained during {self.run.scenario}: {first}"
         if len(reports) > 1:
             kinds = Counter(str(report.kind) for report in reports)

@@ -127,6 +127,9 @@ def _plain(name: str) -> str:
 
 _SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3, Outcome.CRASH: 4}
 
+WORST_FIRST = tuple(Cause)
+"""The vocabulary has them in this order, of crashes and hangs at least."""
+
 Place = tuple[str, str]
 """Topology and kernel."""
 Table = dict[tuple[str, str], Record]
@@ -189,8 +192,13 @@ def _against(record: Record, before: Record | None) -> Record:
         return record
     as_before = met(record.outcome, Expected.PASS)
     if record.outcome in _SEVERITY:
-        as_before = _SEVERITY[record.outcome] <= _SEVERITY[before.outcome]
+        as_before = _badness(record) <= _badness(before)
     return replace(record, expected=Expected.FAIL, met=as_before)
+
+
+def _badness(record: Record) -> tuple[int, int]:
+    """For comparison; of two crashes the one with the graver cause is the worse: an oops where a task was killed."""
+    return _SEVERITY[record.outcome], -WORST_FIRST.index(record.cause)
 
 
 def _lost(records: Sequence[Record], before: Iterable[Record]) -> Iterator[Record]:

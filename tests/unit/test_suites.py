@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclu
 from lab.errors import UsageError
 from lab.kernel import fragments
 from lab.library import Library
-from lab.outcome import CellResult, CellStatus, End, Evidence, Expected, Outcome, Run
+from lab.outcome import Cause, CellResult, CellStatus, End, Evidence, Expected, Outcome, Run
 from lab.patch import Content
 from lab.plan import Filters
 from lab.report import text
@@ -367,6 +368,29 @@ def test_what_the_series_mends_is_welcome() -> None:
     summary = compared(stream(alone="not ok", pin="ok"), stream(pin="ok"))
     assert summary.exit_code == EXIT_MET
     assert outcomes(summary, "expand-fault")["alone"] == (Outcome.PASS, Expected.PASS, True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "met"),
+    [
+        (Cause.OOM_KILL, Cause.OOM_KILL, True),
+        (Cause.OOM_KILL, Cause.KASAN, False),
+        (Cause.WARNING, Cause.OOPS, False),
+        (Cause.OOPS, Cause.WARNING, True),
+    ],
+)
+def test_a_crash_hides_no_worse_one(before: Cause, after: Cause, met: bool) -> None:
+    good = compared(stream(pin="ok"), stream(pin="ok")).records
+    by_cell = {
+        ("t", kernel): tuple(
+            replace(record, case="console", outcome=Outcome.CRASH, cause=cause, met=False)
+            for record in good
+            if record.kernel == kernel and record.case == "alone"
+        )
+        for kernel, cause in (("baseline", before), ("expand-fault", after))
+    }
+    meta = {**metadata(("t",), ("baseline", "expand-fault")), "suites": {MM: {}}}
+    assert [record.met for record in suite.measured(by_cell, meta)["t", "expand-fault"]] == [met]
 
 
 def test_a_result_that_is_no_longer_printed_is_missed() -> None:
