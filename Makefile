@@ -7,7 +7,7 @@ ARGS =
 PYTHON = .venv/bin/python
 LAB = .venv/bin/lab
 
-.PHONY: help setup run matrix test unit bench faults kernel-faults mutants fuzz lint doctor clean
+.PHONY: help setup run matrix test unit bench faults kernel-faults mutants fuzz browser lint doctor clean
 
 help:
 	@echo "make run     run a campaign: CAMPAIGN=quick, further arguments of lab run in ARGS="
@@ -20,6 +20,7 @@ help:
 	@echo "make kernel-faults  what the kernel complains of has its name: builds a kernel with lkdtm and sanitizers"
 	@echo "make mutants  break the series in 50 ways and see which case notices (some of them: ARGS=NAME, ARGS=--list)"
 	@echo "make fuzz    fuzz all that reads what others wrote (ARGS='SECONDS [TARGET...]', 60 seconds)"
+	@echo "make browser install Chromium where it is missing, and look at report.html with it (part of make test then)"
 	@echo "make lint    ruff and mypy"
 	@echo "make doctor  what this host can do, and what is missing"
 	@echo "make setup   install what is missing (Debian packages, .venv); part of all the others"
@@ -55,6 +56,10 @@ mutants: setup
 
 fuzz: setup
 	@$(PYTHON) -m tests.fuzz $(ARGS)
+
+browser:
+	@BROWSER=chromium sh lab/bootstrap.sh $(CAMPAIGN)
+	@$(PYTHON) -m pytest tests/integration/test_browser.py $(ARGS)
 
 lint: setup
 	@$(PYTHON) -m ruff check lab tests

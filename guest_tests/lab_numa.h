@@ -199,6 +199,24 @@ LAB_FN void lab_check_weights(const char *file, int line, const char *what, cons
 	}
 }
 
+LAB_FN void lab_say_placed(const char *what, const int *nodes, long pages)
+{
+	long on[LAB_MAX_NODES] = { 0 }, i;
+	int node;
+
+	for (i = 0; i < pages; i++) {
+		if (nodes[i] >= 0 && nodes[i] < LAB_MAX_NODES)
+			on[nodes[i]]++;
+	}
+	printf("placement of %s:", what);
+	for (node = 0; node < LAB_MAX_NODES; node++) {
+		if (on[node])
+			printf(" node%d=%ld", node, on[node]);
+	}
+	puts("");
+	fflush(stdout);	/* a child that says it may end by _exit */
+}
+
 /*
  * Every page lies on a node of the policy; of interleaved ones each follows its neighbour's, and of weighted ones as
  * many on each as it weighs.  Which node an interleaved object begins with depends on its inode's number.
@@ -213,6 +231,7 @@ LAB_FN void lab_check_placed(const char *file, int line, const char *what, void 
 	if (pages > LAB_MOST_PLACES)
 		lab_end(LAB_IS_ERROR, file, line, "%s: more than %d pages at once", what, LAB_MOST_PLACES);
 	lab_nodes_of(p, pages, nodes);
+	lab_say_placed(what, nodes, pages);
 	for (i = 0; i < pages; i++) {
 		if (nodes[i] < 0)
 			lab_end(LAB_IS_FAIL, file, line, "%s: page %ld is not there: %s", what, i, lab_errno(-nodes[i]));

@@ -21,8 +21,11 @@ static struct lab_policy local(int node)
 /* Write to pages `from` up to `to`, which must work, and check that each came to lie where the policy says. */
 static void lie_by(char *p, long from, long to, const struct lab_policy *policy)
 {
+	char what[64];
+
+	snprintf(what, sizeof(what), "pages %ld-%ld", from, to - 1);
 	lab_populate(lab_at(p, from), to - from);
-	LAB_NUMA_EXPECT(lab_at(p, from), to - from, policy);
+	lab_check_placed(__FILE__, __LINE__, what, lab_at(p, from), to - from, policy);
 }
 
 /* ---- whose policy holds ---- */

@@ -4,6 +4,8 @@
 #
 #   sh lab/bootstrap.sh [CAMPAIGN...]     campaigns whose architectures the machine must be able to build and emulate
 #
+# BROWSER=chromium in the environment: that package too, for the tests of report.html, which are skipped without it.
+#
 # Needs nothing but a shell, coreutils, apt and dpkg. Asks for root only when something is to be installed. When
 # nothing is to be done it says nothing and takes a tenth of a second: .venv/.set-up remembers what .venv was made of.
 
@@ -145,6 +147,7 @@ fi
 # Names of packages hold no blanks: their lists are split on purpose.
 # shellcheck disable=SC2046
 ensure_packages "the lab" $(sed -e 's/#.*//' lab/packages.txt)
+[ -z "${BROWSER:-}" ] || ensure_packages "a look at report.html" "$BROWSER"
 add_libvirt_user
 make_venv
 packages=$(arch_packages "$@")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,17 +17,22 @@ from rich.console import Console
 from lab import __version__, evidence, guestbuild, kernel, proc, resume, suite
 from lab.arch import ARCHES
 from lab.cache import Cache
+from lab.cellwork import Screen
 from lab.errors import LabError, UsageError
 from lab.evidence import RunDir
-from lab.factory import Workshop, open_factory
+from lab.factory import Factory, Workshop, open_factory
 from lab.host import available_memory
+from lab.keeper import Keeper, Kept
+from lab.kernel import BuiltKernel
 from lab.library import Library
 from lab.outcome import Case, Run
 from lab.outlook import Packing, here, look
-from lab.plan import Filters, Plan, is_path, repeated, resolve_cases
+from lab.paths import user_path
+from lab.plan import Build, Filters, Plan, is_path, repeated, resolve_cases
 from lab.progress import Progress, silent
 from lab.runner import Runner
 from lab.screen import screen
+from lab.suites import Suites
 from lab.vm import Hypervisor
 
 RESULTS = Path("results")
@@ -41,10 +46,12 @@ class OpenRun:
     run_dir: RunDir
     metadata: Mapping[str, Any]
     cases: Mapping[str, tuple[Case, ...]]
-    workshop: Workshop
-    """Has the suites that are run in place of the lab's own scenarios."""
     kept: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
     """Cell's name -> what a lab that was killed has left of it."""
+    kernels: Mapping[str, BuiltKernel] = field(default_factory=dict)
+    """`topology/kernel` -> the kernel of an earlier run, to be used as it is."""
+    suites: Suites | None = None
+    """What is run in place of the lab's own scenarios."""
 
     @property
     def path(self) -> Path:
@@ -53,6 +60,18 @@ class OpenRun:
     @property
     def resumed(self) -> bool:
         return "connection" in self.metadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """A command other than `lab run`, as it was typed: what a report says runs it again. See lab/report/_asked.py."""
+
+    words: Sequence[str]
+    on: str = ""
+    """The option that chooses machines; empty where nothing is to be narrowed."""
+    machines: Sequence[str] = ()
+    tests: Sequence[str] = ()
+    rest: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +92,7 @@ class Request:
     def words(self) -> dict[str, object]:
         """As metadata.json has them; paths are made absolute."""
         narrowed = {name: [_absolute(word) for word in words] for name, words in asdict(self.filters).items()}
+        narrowed["programs"] = [str(user_path(word).absolute()) for word in self.filters.programs]
         narrowed["suites"] = [suite.parse(word).word for word in self.filters.suites]
         return {"campaign": _absolute(self.campaign), **narrowed}
 
@@ -80,9 +100,9 @@ class Request:
     def recorded(cls, metadata: Mapping[str, Any], directory: Path) -> Request:
         """The request that a run recorded; UsageError when it recorded none."""
         asked = metadata.get("asked")
-        names = {each.name for each in fields(Filters)}
-        if isinstance(asked, dict) and set(asked) | {"suites"} == {"campaign", *names}:
-            words = {name: tuple(map(str, asked.get(name, ()))) for name in names}
+        known = {"campaign", *(each.name for each in fields(Filters))}
+        if isinstance(asked, dict) and {"campaign"} <= set(asked) <= known:
+            words = {name: tuple(map(str, said)) for name, said in asked.items() if name != "campaign"}
             return cls(campaign=str(asked["campaign"]), filters=Filters(**words), repeat=int(metadata["repeat"]))
         raise UsageError(f"{directory}: its metadata.json does not say what was asked for, so it cannot be resumed")
 
@@ -93,15 +113,19 @@ def open_run(
     cache: Cache,
     packing: Packing,
     output: Path | None,
+    *,
+    typed: Typed | None = None,
     progress: Progress = silent,
 ) -> OpenRun:
     """Make the run's directory, before anything is built. Evidence comes first, so its place does too.
 
-    UsageError for a case in --test or the campaign that no scenario has.
+    `typed` is what the user wrote where that is no campaign. UsageError for a case in --test or the campaign that no
+    scenario has.
     """
-    plan, declared, metadata, workshop = _prepared(request, library, cache, packing, progress)
+    plan, declared, metadata, suites = _prepared(request, library, cache, packing, progress)
+    metadata |= {"typed": asdict(typed)} if typed else {}
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
-    return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared, workshop=workshop)
+    return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared, suites=suites)
 
 
 def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing) -> OpenRun:
@@ -111,7 +135,7 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
     """
     found = evidence.load(directory)
     recorded, run_dir = found.metadata, RunDir(directory)
-    plan, declared, now, workshop = _prepared(Request.recorded(recorded, directory), library, cache, packing)
+    plan, declared, now, suites = _prepared(Request.recorded(recorded, directory), library, cache, packing)
     if other := resume.difference(recorded, json.loads(json.dumps(now, default=evidence.jsonable))):
         raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="run it anew")
     _same_kernels(plan, recorded, directory, cache)
@@ -133,17 +157,17 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
         metadata={**recorded, "resumed": times},
         cases=declared,
         kept=kept,
-        workshop=workshop,
+        suites=suites,
     )
 
 
 def _prepared(
     request: Request, library: Library, cache: Cache, packing: Packing, progress: Progress = silent
-) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object], Workshop]:
+) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object], Suites | None]:
     """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
     wanted = request.plan(library, packing)
     workshop = Workshop.of(wanted, cache, progress)
-    cases, built = workshop.cases(), workshop.suites
+    cases, suites = workshop.cases(), workshop.suites
     plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
     selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
     chosen = {name: tuple(resume.asked_for(selections[name], cases[name])) for name in sorted(selections)}
@@ -151,18 +175,41 @@ def _prepared(
         **describe(plan, chosen),
         "asked": request.words(),
         "repeat": request.repeat,
-        "tests": built.keys if built else {arch: _tests_key(arch) for arch in plan.arches},
-        **({"suites": built.described()} if built else {}),
+        "tests": suites.keys if suites else _tests(plan, selections),
+        **({"suites": suites.described()} if suites else {}),
     }
-    return repeated(plan, request.repeat), chosen, metadata, workshop
+    return repeated(plan, request.repeat), chosen, metadata, suites
 
 
-def _tests_key(arch: str) -> str | None:
-    """None where the compiler is missing: that is told when the programs are to be built."""
+def open_plan(
+    plan: Plan,
+    cases: Mapping[str, tuple[Case, ...]],
+    output: Path | None,
+    *,
+    kernels: Mapping[str, BuiltKernel] | None = None,
+    typed: Typed,
+) -> OpenRun:
+    """Make the directory of a run that is no campaign of the library's: one that cannot be resumed."""
+    metadata = {**describe(plan, cases), "repeat": 1, "tests": _tests(plan, cases), "typed": asdict(typed)}
+    run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
+    return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=cases, kernels=kernels or {})
+
+
+def _tests(plan: Plan, names: Iterable[str]) -> dict[str, dict[str, str] | None]:
+    """Architecture -> of each scenario the key of its program."""
+    return {arch: test_keys(arch, plan.sources, names) for arch in plan.arches}
+
+
+def test_keys(arch: str, sources: Sequence[Path], names: Iterable[str]) -> dict[str, str] | None:
+    """Of each scenario the key of its program, which changes when the program does.
+
+    None where the compiler is missing: that is told when the programs are to be built.
+    """
     try:
-        return guestbuild.key_of(ARCHES[arch])
+        keys = guestbuild.keys_of(ARCHES[arch], sources)
     except LabError:
         return None
+    return {name: keys[name] for name in names}
 
 
 def _same_kernels(plan: Plan, recorded: Mapping[str, Any], directory: Path, cache: Cache) -> None:
@@ -178,31 +225,67 @@ def _same_kernels(plan: Plan, recorded: Mapping[str, Any], directory: Path, cach
 
 
 def _absolute(word: str) -> str:
-    return str(Path(word).expanduser().absolute()) if is_path(word) else word
+    return str(user_path(word).absolute()) if is_path(word) else word
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def execute(opened: OpenRun, cache: Cache, *, console: Console, packing: Packing, uri: str | None) -> None:
-    """Run all cells; what happened is in the run's directory afterwards, also when this is interrupted."""
+Afterwards = Callable[[Factory, Kept], None]
+"""What is done with the guest that was kept, while it is there."""
+
+
+def execute(
+    opened: OpenRun,
+    cache: Cache,
+    *,
+    console: Console,
+    packing: Packing,
+    uri: str | None,
+    afterwards: Afterwards | None = None,
+) -> None:
+    """Run all cells; what happened is in the run's directory afterwards, also when this is interrupted.
+
+    With `afterwards` the guest in which an expectation is not met first is kept for it; nobody is called without one.
+    """
+    keeper = Keeper() if afterwards else None
     if not opened.plan.cells:
         return
     plan, expected = look(opened.plan, packing, cache)
-    with open_factory(cache, uri=uri, workshop=opened.workshop) as factory, screen(console, plan.cells) as shown:
-        Runner(
-            plan=plan,
-            shop=factory,
-            run_dir=opened.run_dir,
-            metadata=_with_host(opened, factory.hypervisor),
-            cases=opened.cases,
-            builds=dict(opened.metadata.get("builds", {})),
-            kept=opened.kept,
-            screen=shown,
-            packing=packing,
-            to_build=expected.build_s.keys(),
-        ).run()
+    workshop = Workshop(cache=cache, sources=plan.sources, kernels=opened.kernels, suites=opened.suites)
+    with open_factory(workshop, uri=uri) as factory:
+        with screen(console, plan.cells, expected) as shown:
+            _runner(opened, plan, factory, shown, packing, expected.build_s.keys(), keeper).run()
+        if afterwards and keeper and keeper.kept:
+            try:
+                afterwards(factory, keeper.kept)
+            finally:
+                keeper.kept.guest.close()
+
+
+def _runner(
+    opened: OpenRun,
+    plan: Plan,
+    factory: Factory,
+    shown: Screen,
+    packing: Packing,
+    to_build: Collection[Build],
+    keeper: Keeper | None,
+) -> Runner:
+    return Runner(
+        plan=plan,
+        shop=factory,
+        run_dir=opened.run_dir,
+        metadata=_with_host(opened, factory.hypervisor),
+        cases=opened.cases,
+        builds=dict(opened.metadata.get("builds", {})),
+        kept=opened.kept,
+        screen=shown,
+        packing=packing,
+        to_build=to_build,
+        keeper=keeper,
+    )
 
 
 def _with_host(opened: OpenRun, hypervisor: Hypervisor) -> dict[str, Any]:
@@ -237,6 +320,7 @@ def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> dict[str, objec
             ]
             for name, declared in cases.items()
         },
+        "programs": [str(source) for source in plan.sources if source.is_file()],
     }
 
 

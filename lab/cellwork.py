@@ -22,6 +22,7 @@ from lab.deadline import Deadline, pause
 from lab.errors import BootError, GuestLost, LabError
 from lab.evidence import CellDir
 from lab.guest import DIRECTORY, Description
+from lab.model import Kernel, Topology
 from lab.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.plan import Cell, Selection
 from lab.resume import SCENARIO_ATTEMPTS, left, not_reached
@@ -51,6 +52,7 @@ class GuestLike(Protocol):
     def facts(self) -> str: ...
     def push(self, programs: Mapping[str, Path]) -> None: ...
     def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended: ...
+    def watch(self) -> End | None: ...
     def describe(self) -> Description: ...
     def save(self) -> SnapshotLike: ...
     def usage(self) -> Usage | None: ...
@@ -85,6 +87,12 @@ class BuiltCell(Protocol):
     def verify(self, facts: str) -> tuple[Mismatch, ...]: ...
 
 
+class Keep(Protocol):
+    """Who may want a guest for itself; `lab.keeper.Keeper` is the real one."""
+
+    def takes(self, cell: Cell, guest: GuestLike, run: Run, declared: Sequence[Case]) -> bool: ...
+
+
 class Screen(Protocol):
     """Where progress goes. Called from any thread."""
 
@@ -110,6 +118,7 @@ class CellWork:
     stopping: threading.Event
     kept: Sequence[Run] = ()
     """What a lab that was killed has left: it counts, and is not run again."""
+    keeper: Keep | None = None
     guest: GuestLike | None = None
     snapshot: SnapshotLike | None = None
     no_save: str = ""
@@ -176,7 +185,9 @@ class CellWork:
             if self.snapshot and self.fresh and not last:
                 self.snapshot.prepare()
             run = self._run(self.guest, selection.scenario, asked, attempt, explicit=explicit)
-            if self.fresh or not _reusable(run):
+            if self.keeper and self.keeper.takes(self.cell, self.guest, run, self.cases[selection.scenario]):
+                self._leave_guest()
+            elif self.fresh or not _reusable(run):
                 self._drop_guest()
             asked, explicit = not_reached(run, asked), True
             if not asked:
@@ -299,7 +310,7 @@ class CellWork:
         start = guest.console.size()
         mark = f"books-{secrets.token_hex(8)}"
         ended = guest.run(
-            books.wrap(self._command(name, names, guest.accelerator), mark),
+            books.wrap(command(self.cell.topology, self.cell.kernel, name, names, guest.accelerator), mark),
             deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, name, scale=scale),
             silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
         )
@@ -342,27 +353,33 @@ class CellWork:
         machine = self.cell.topology
         return None if read is None else {**read, books.PAGE: machine.page_size >> 10, books.CPUS: machine.vcpus}
 
-    def _command(self, name: str, cases: Sequence[str], accelerator: Accelerator) -> str:
-        """The shell command that runs a scenario program as its contract wants it."""
-        environment = {
-            "LAB_FEATURES": " ".join(sorted(self.cell.kernel.provides)),
-            "LAB_TIMEOUT_SCALE": f"{accelerator.slowdown:g}",
-            "LAB_LOAD": f"{1 if accelerator.name == 'tcg' else 4}",
-        }
-        assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
-        return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"
-
     def _drop_guest(self) -> None:
-        if self.guest is not None:
-            if usage := self.guest.usage():
-                self.evidence.usage(usage)
-            self.guest.close()
-            self.guest = None
+        if guest := self._leave_guest():
+            guest.close()
+
+    def _leave_guest(self) -> GuestLike | None:
+        """Have no guest any more, and write down what it took."""
+        guest, self.guest = self.guest, None
+        if guest and (usage := guest.usage()):
+            self.evidence.usage(usage)
+        return guest
 
     def _drop_snapshot(self) -> None:
         if self.snapshot is not None:
             self.snapshot.discard()
             self.snapshot = None
+
+
+def command(topology: Topology, kernel: Kernel, name: str, cases: Sequence[str], accelerator: Accelerator) -> str:
+    """The shell command that runs a scenario program in a guest as its contract wants it."""
+    environment = {
+        "LAB_FEATURES": " ".join(sorted(kernel.provides)),
+        "LAB_TIMEOUT_SCALE": f"{accelerator.slowdown:g}",
+        "LAB_LOAD": f"{1 if accelerator.name == 'tcg' else 4}",
+        "LAB_CLOCK": topology.clock or ("none" if accelerator.name == "tcg" else "time"),
+    }
+    assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
+    return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"
 
 
 def _reusable(run: Run) -> bool:

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import PurePath
 from typing import Any
 
 from lab import suite
 from lab.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
+from lab.plan import is_for
 
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
 
@@ -23,6 +25,9 @@ _SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3,
 
 SAME_BUILD = {"source": "source", "config_sha256": "configuration", "compiler": "compiler"}
 """What two builds of a pair must agree on: key of a build in metadata.json -> its name in a sentence."""
+
+MAX_PATCHES = 4
+"""Of a series without a name; of more it is said how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +121,7 @@ class Summary:
     def known(self) -> tuple[Record, ...]:
         """Cases of suites that fail as they do on the kernel which is compared with, or on that kernel itself."""
         suites = self.suites
-        mine = (record for record in self.records if record.scenario in suites) if suites else ()
-        return tuple(record for record in mine if record.met is True and record.outcome is not Outcome.PASS)
+        return tuple(record for record in self.records if suite.known(record, suites)) if suites else ()
 
     @property
     def skipped_everywhere(self) -> tuple[str, ...]:
@@ -135,6 +139,12 @@ class Summary:
 
     def delta(self, kind: Delta) -> tuple[CaseDelta, ...]:
         return tuple(delta for delta in (self.deltas if kind is Delta.SAME else self.changed) if delta.delta is kind)
+
+    @property
+    def designs(self) -> tuple[str, ...]:
+        """The kernels that have a series: what is compared with each other, beside the baseline."""
+        known = self.evidence.metadata.get("kernels", {})
+        return tuple(kernel for kernel in self.kernels if known.get(kernel, {}).get("series"))
 
     def of_cell(self, topology: str, kernel: str) -> tuple[Record, ...]:
         return self.by_cell.get((topology, kernel), ())
@@ -171,7 +181,8 @@ def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], sou
     told: dict[Place, list[tuple[Record, ...]]] = {}
     judged: list[CellResult] = []
     for cell in cells:
-        records = judge_cell(cell, cases, provides(metadata, cell.kernel), suites)
+        mine = cases_of(metadata, cell.topology, cases)
+        records = judge_cell(cell, mine, provides(metadata, cell.kernel), suites)
         told.setdefault((cell.topology, cell.kernel), []).append(records)
         judged.append(_quiet(cell))
     guests = places(judged)
@@ -242,6 +253,14 @@ def declared_cases(metadata: Mapping[str, Any]) -> dict[str, tuple[Case, ...]]:
     }
 
 
+def cases_of(
+    metadata: Mapping[str, Any], topology: str, cases: Mapping[str, tuple[Case, ...]]
+) -> Mapping[str, tuple[Case, ...]]:
+    """Of all declared cases those that a machine of the run is for."""
+    scenarios = metadata.get("topologies", {}).get(topology, {}).get("scenarios")
+    return {name: declared for name, declared in cases.items() if is_for(scenarios, name)}
+
+
 def provides(metadata: Mapping[str, Any], kernel: str) -> frozenset[str]:
     """The features of a kernel of the run."""
     return frozenset(metadata.get("kernels", {}).get(kernel, {}).get("provides", ()))
@@ -261,11 +280,12 @@ def deltas(records: Iterable[Record], kernels: Sequence[str]) -> Iterator[CaseDe
 
 def _deltas(topology: str, records: Iterable[Record], kernels: Sequence[str]) -> Iterator[CaseDelta]:
     baseline, *others = kernels
-    table: dict[tuple[str, str], dict[str, Outcome]] = {}
-    for record in records:
-        table.setdefault((record.scenario, record.case), {})[record.kernel] = record.outcome
-    _fill_clean_consoles(table, kernels)
-    for (scenario, case), seen in table.items():
+    table = tabulate(records)
+    clean = clean_consoles(table, kernels)
+    for label, found in table.items():
+        scenario, case = label
+        seen = {kernel: record.outcome for kernel, record in found.items()}
+        seen |= dict.fromkeys(clean.get(label, ()), Outcome.PASS)
         before = seen.get(baseline)
         for kernel in others:
             if before is None and kernel not in seen:
@@ -293,13 +313,31 @@ def delta_of(before: Outcome | None, after: Outcome | None) -> Delta:
     return Delta.REGRESSED if _SEVERITY[after] > _SEVERITY[before] else Delta.SAME
 
 
-def _fill_clean_consoles(table: dict[tuple[str, str], dict[str, Outcome]], kernels: Sequence[str]) -> None:
-    """Consoles and leaks have a record only when something is wrong: beside a verdict their absence was a PASS."""
-    for (scenario, case), seen in table.items():
-        if case in (CONSOLE, LEAK):
-            others = [told for (same, _), told in table.items() if same == scenario]
-            ran = (kernel for kernel in kernels if any(told.get(kernel) in _SEVERITY for told in others))
-            seen |= {kernel: Outcome.PASS for kernel in ran if kernel not in seen}
+Table = Mapping[tuple[str, str], Mapping[str, Record]]
+"""(scenario, case) -> kernel -> what became of it, on one machine."""
+
+
+def tabulate(records: Iterable[Record]) -> Table:
+    """The records of one machine, side by side."""
+    table: dict[tuple[str, str], dict[str, Record]] = {}
+    for record in records:
+        table.setdefault((record.scenario, record.case), {})[record.kernel] = record
+    return table
+
+
+def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, str], list[str]]:
+    """Consoles and leaks have a record only when something is wrong: on which kernels their absence means a PASS.
+
+    That is where the scenario has a verdict.
+    """
+    ran: dict[str, set[str]] = {}
+    for (scenario, _), found in table.items():
+        ran.setdefault(scenario, set()).update(name for name, each in found.items() if each.outcome in _SEVERITY)
+    return {
+        (scenario, case): [kernel for kernel in kernels if kernel in ran[scenario] and kernel not in found]
+        for (scenario, case), found in table.items()
+        if case in (CONSOLE, LEAK)
+    }
 
 
 # The exit code.
@@ -382,35 +420,67 @@ def _prove_pair(metadata: Mapping[str, Any], baseline: str, kernel: str) -> Proo
         for t in dict.fromkeys(cell["topology"] for cell in metadata["cells"])
         if {(t, baseline), (t, kernel)} <= cells
     ]
-    wrong = [
-        f"{topology}: {difference}"
-        for topology in pairs
-        for difference in _differences(builds.get(f"{topology}/{baseline}"), builds.get(f"{topology}/{kernel}"))
-    ]
+    of_kernel = metadata.get("kernels", {}).get(kernel, {})
+    wrong, unchanged = [], []
+    for topology in pairs:
+        first, second = builds.get(f"{topology}/{baseline}"), builds.get(f"{topology}/{kernel}")
+        wrong += [f"{topology}: {difference}" for difference in _differences(first, second)]
+        if first and second and _is_same_kernel(first, second):
+            unchanged.append(topology)
+            if of_kernel.get("provides"):  # what is not there cannot provide anything
+                wrong.append(f"{topology}: both are the same kernel, build id {first['build_id']}")
     names = f"{baseline} and {kernel}"
     if wrong:
         sentence = f"{names} are not proven to differ in the series alone: {'; '.join(wrong)}"
         return Proof(baseline=baseline, kernel=kernel, sound=False, sentence=sentence, differences=tuple(wrong))
-    series = metadata.get("kernels", {}).get(kernel, {}).get("series")
-    return Proof(baseline=baseline, kernel=kernel, sound=True, sentence=_sentence(names, series, len(pairs)))
+    sentence = _sentence(names, series_words(metadata, kernel), len(pairs))
+    if unchanged:
+        sentence += f" On {', '.join(unchanged)} it changes nothing: both are the same kernel there (build id)."
+    return Proof(baseline=baseline, kernel=kernel, sound=True, sentence=sentence)
 
 
-def _sentence(names: str, series: str | None, topologies: int) -> str:
+def _is_same_kernel(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two builds of different sources came out as the same kernel."""
+    other_series = first.get("series_sha256") != second.get("series_sha256")
+    return bool(other_series and first.get("build_id") and first.get("build_id") == second.get("build_id"))
+
+
+def _sentence(names: str, series: str, topologies: int) -> str:
     where = {1: "on the one topology", 2: "on both topologies"}.get(topologies, f"on all {topologies} topologies")
-    what = f"in the series {series}" if series else "in their series"
-    return f"{names} differ {what} and in nothing else: same source, configuration and compiler {where}."
+    what = series or "their series"
+    return f"{names} differ in {what} and in nothing else: same source, configuration and compiler {where}."
+
+
+def series_words(metadata: Mapping[str, Any], kernel: str) -> str:
+    """What a kernel's series is called: its name, or its patches where it is a path; empty where it has none."""
+    series = metadata.get("kernels", {}).get(kernel, {}).get("series")
+    if not series:
+        return ""
+    if "/" not in series:
+        return f"the series {series}"
+    names = next(filter(None, (_patches(build) for build in _builds_of(metadata, kernel))), [])
+    if not 0 < len(names) <= MAX_PATCHES:
+        return f"{len(names)} patches" if names else f"the series {PurePath(series).name}"
+    return ", ".join(names)
+
+
+def _builds_of(metadata: Mapping[str, Any], kernel: str) -> Iterator[Mapping[str, Any]]:
+    return (build for place, build in metadata.get("builds", {}).items() if place.endswith(f"/{kernel}"))
+
+
+def _patches(build: Mapping[str, Any]) -> list[str]:
+    """The names of a build's patches; none where its record is not one of this lab's."""
+    recorded = build.get("patches")
+    listed = recorded if isinstance(recorded, list | tuple) else ()
+    return [str(patch["name"]) for patch in listed if isinstance(patch, Mapping) and "name" in patch]
 
 
 def _differences(baseline: Mapping[str, Any] | None, kernel: Mapping[str, Any] | None) -> list[str]:
     """What speaks against the pair; empty when it is sound."""
     if not baseline or not kernel:
         return ["there is no record of the " + ("first" if not baseline else "second") + " build"]
-    found = [
+    return [
         f"{name}: {baseline.get(key) or 'unknown'} and {kernel.get(key) or 'unknown'}"
         for key, name in SAME_BUILD.items()
         if not baseline.get(key) or baseline.get(key) != kernel.get(key)
     ]
-    other_series = baseline.get("series_sha256") != kernel.get("series_sha256")
-    if other_series and baseline.get("build_id") and baseline.get("build_id") == kernel.get("build_id"):
-        found.append(f"both are the same kernel, build id {baseline['build_id']}")
-    return found

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Write newc cpio archives, the format of an initramfs: the same nodes always give the same bytes."""
+"""newc cpio archives, the format of an initramfs: written (the same nodes give the same bytes), and read again."""
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -56,6 +56,22 @@ def archive(nodes: Iterable[Node]) -> bytes:
     members = [_member(number, by_name[name]) for number, name in enumerate(sorted(by_name), start=1)]
     members.append(_member(0, Node(name=TRAILER, mode=0)))
     return _padded(b"".join(members), BLOCK)
+
+
+def read(data: bytes) -> Iterator[Node]:
+    """The nodes of an archive of ours; ValueError for anything else."""
+    at = 0
+    while True:
+        if data[at : at + 6] != MAGIC:
+            raise ValueError("no newc archive")
+        fields = [int(data[at + 6 + 8 * index : at + 14 + 8 * index], 16) for index in range(13)]
+        start = at + 110
+        name = data[start : start + fields[11] - 1].decode()
+        start += fields[11] + -(start - at + fields[11]) % 4
+        if name == TRAILER:
+            return
+        yield Node(name=name, mode=fields[1], data=data[start : start + fields[6]], device=(fields[9], fields[10]))
+        at = start + fields[6] + -fields[6] % 4
 
 
 def _checked(name: str) -> str:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from lab.paths import user_path
+
 
 def data_root() -> Path:
     """The directory that holds images/, guest_tests/ and topologies/."""
@@ -25,7 +27,7 @@ def guest_tests() -> Path:
 def scenarios() -> tuple[Path, ...]:
     """Directories of scenario programs: the lab's own, then the user's (PAGELAB_SCENARIOS, colons between them)."""
     own = os.environ.get("PAGELAB_SCENARIOS", "").split(os.pathsep)
-    return (guest_tests(), *(Path(word).expanduser().absolute() for word in own if word))
+    return (guest_tests(), *(user_path(word).absolute() for word in own if word))
 
 
 def topologies() -> Path:

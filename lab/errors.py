@@ -40,6 +40,10 @@ class UsageError(LabError):
     exit_code = 64
 
 
+MAX_MESSAGE = 2000
+"""Characters of an error about a file: what it quotes may be a line of any length."""
+
+
 class InputError(UsageError):
     """A file of the user's is wrong at a known place.
 
@@ -51,7 +55,8 @@ class InputError(UsageError):
     ) -> None:
         place = f"{path}:{line}" if line else str(path)
         text = ": ".join(part for part in (place, key, expected) if part)
-        super().__init__(f"{text}; did you mean {nearest!r}?" if nearest else text)
+        whole = f"{text}; did you mean {nearest!r}?" if nearest else text
+        super().__init__(whole if len(whole) <= MAX_MESSAGE else f"{whole[:MAX_MESSAGE]}...")
         self.path, self.line, self.key, self.expected, self.nearest = str(path), line, key, expected, nearest
 
 

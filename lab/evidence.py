@@ -28,7 +28,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from stat import S_ISREG
 from typing import Annotated, Any, BinaryIO, Literal
@@ -45,9 +45,12 @@ from lab.untrusted import one_line
 
 MAX_KTAP = 4 << 20
 MAX_STDERR = 16 << 10
+MAX_PAPER = 256 << 10
+"""Bytes of a guest's file that are given to be shown; of more the middle is left out."""
 MAX_TAIL = 32 << 10
 """Bytes of the end of a console that are read for a cell that is not OK."""
 MAX_JOURNAL = 64 << 20
+MAX_FILE = 64 << 20
 MAX_METADATA = 64 << 20
 MAX_REPEATS = 10_000
 LATEST = "latest"
@@ -449,6 +452,11 @@ def load(directory: Path) -> Evidence:
     return Evidence(metadata=metadata, cells=tuple(_cell(directory, *name) for name in names), source=str(directory))
 
 
+def file_of(source: str, cell: CellResult, name: str) -> bytes:
+    """One of a cell's files as it is, at most MAX_FILE bytes of it; nothing where there is none."""
+    return _slice(Path(source) / cell_path(cell.topology, cell.kernel, cell.repeat) / _safe(name), 0, MAX_FILE)
+
+
 def conclude(directory: Path) -> Summary:
     """What everything that a run left comes to; with the memory for one cell's evidence at a time."""
     metadata, names = _metadata(directory / "metadata.json")
@@ -519,7 +527,42 @@ def _told(directory: Path, topology: str, kernel: str, repeat: int) -> CellResul
         runs=tuple(_run(path, event) for event in events if isinstance(event, _Run)),
         console="" if status is CellStatus.OK else _console_tail(path / "console.log"),
         usage=_total([event for event in events if isinstance(event, _Usage)]),
+        papers=partial(_papers, path, [_place(event) for event in events if isinstance(event, _Run)]),
     )
+
+
+PAPERS = ("console.log", "facts.json", "config", "domain.xml", "qemu.args", "reproduce.sh")
+"""Of every guest; beside them the KTAP of each run, and `<KTAP's stem>.console`: what the console said meanwhile."""
+
+
+def _place(event: _Run) -> tuple[str, int, int]:
+    return event.ktap, event.console_from, event.console_to
+
+
+def _papers(path: Path, runs: Sequence[tuple[str, int, int]]) -> dict[str, str]:
+    """The files of a guest that are there, name -> text. What cannot be read says so instead."""
+    wanted: dict[str, tuple[str, int, int | None]] = {
+        name: (name, 0, None) for name in (*PAPERS, *(ktap for ktap, _, _ in runs))
+    }
+    wanted |= {f"{ktap.removesuffix('.ktap')}.console": ("console.log", start, end) for ktap, start, end in runs}
+    found = {name: _paper(path / file, start, end) for name, (file, start, end) in wanted.items()}
+    return {name: text for name, text in found.items() if text}
+
+
+def _paper(path: Path, start: int, end: int | None) -> str:
+    """A file's text between two offsets; of more than MAX_PAPER bytes the middle is left out."""
+    try:
+        size = path.lstat().st_size
+        start, stop = min(start, size), size if end is None else min(end, size)
+        if stop - start <= MAX_PAPER:
+            return _text(_regular(path, start, stop))
+        half = MAX_PAPER // 2
+        cut = f"\n[pagelab: {stop - start - MAX_PAPER} bytes left out]\n"
+        return _text(_regular(path, start, start + half)) + cut + _text(_regular(path, stop - half, stop))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"[pagelab: cannot be read: {error.strerror}]"
 
 
 def _total(events: Sequence[_Usage]) -> Usage | None:

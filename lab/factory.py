@@ -25,7 +25,7 @@ from lab.kernel import BuiltKernel
 from lab.keys import KeyPair
 from lab.model import Kernel, Topology
 from lab.outcome import Case, Mismatch
-from lab.plan import Cell, Plan
+from lab.plan import Cell, Plan, cell_name
 from lab.progress import Progress, silent
 from lab.rootfs import Rootfs
 from lab.suites import Suites
@@ -41,6 +41,8 @@ class Products:
     kernel: BuiltKernel
     rootfs: Rootfs
     tests: GuestTests
+    probes: tuple[Path, ...] = ()
+    """Programs that tell facts which only this machine has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,31 +50,41 @@ class Workshop:
     """Builds, or finds in the cache, what cells need. Starts no guest."""
 
     cache: Cache
+    sources: tuple[Path, ...] = field(default_factory=data.scenarios)
+    """Where the scenario programs are: directories, and single C files."""
+    kernels: Mapping[str, BuiltKernel] = field(default_factory=dict)
+    """`topology/kernel` -> the kernel of an earlier run, to be used as it is."""
     suites: Suites | None = None
     """What is run in place of the lab's own scenarios."""
 
     @classmethod
     def of(cls, planned: Plan, cache: Cache, progress: Progress = silent) -> Workshop:
         """The workshop of a plan, with its suites built: before that nobody knows what tests they have."""
-        return cls(cache=cache, suites=suites.prepare(planned, cache, progress) if planned.suites else None)
+        built = suites.prepare(planned, cache, progress) if planned.suites else None
+        return cls(cache=cache, sources=planned.sources, suites=built)
 
     def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Products:
         """Guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
         record = topology.record
+        probes = ("clock.c",) if topology.counted else ()
         return Products(
             tests=self._tests(record, wanted, progress),
             rootfs=rootfs.build(record, cache=self.cache, progress=progress),
-            kernel=kernel.build(wanted, topology, cache=self.cache, progress=progress),
+            kernel=self.kernels.get(cell_name(topology, wanted))
+            or kernel.build(wanted, topology, cache=self.cache, progress=progress),
+            probes=tuple(
+                guestbuild.compile_one(record, data.images() / "probes" / name, self.cache) for name in probes
+            ),
         )
 
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
         """The cases that each scenario program declares."""
-        return self.suites.cases if self.suites else guestbuild.cases(data.scenarios(), self.cache)
+        return self.suites.cases if self.suites else guestbuild.cases(self.sources, self.cache)
 
     def _tests(self, record: Arch, wanted: Kernel, progress: Progress) -> GuestTests:
         if self.suites:
             return self.suites.programs(record, wanted, progress)
-        return guestbuild.build(record, cache=self.cache, progress=progress)
+        return guestbuild.build(record, cache=self.cache, progress=progress, sources=self.sources)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +108,8 @@ class Ready:
 
     @property
     def provenance(self) -> Mapping[str, object]:
-        """What the kernel was made of, for metadata.json."""
-        return self.products.kernel.provenance()
+        """What the kernel was made of, and which userland it starts, for metadata.json."""
+        return {**self.products.kernel.provenance(), "userland": self.products.rootfs.key}
 
     @property
     def no_save(self) -> str:
@@ -120,6 +132,7 @@ class Ready:
             build_id=self.products.kernel.build_id,
             release=self.products.kernel.release,
             cmdline=command_line(self.topology),
+            shadow=verify.shadow_of(self.config, self.topology.total_memory),
         )
         return verify.verify(asked, verify.parse_facts(facts))
 
@@ -180,6 +193,7 @@ class Factory:
             key=self.key,
             # Without this run's key, which goes with the run: the initrd that stays in the cache.
             reproduce=reproduce.script(replace(machine, initrd=ready.products.rootfs.initrd)),
+            probes=ready.products.probes,
             state=self.scratch / f"{name}.state",
             rename=lambda: self._name(ready),
         )
@@ -204,6 +218,8 @@ class Factory:
 
     def _accelerator(self, ready: Ready) -> Accelerator:
         record = ready.topology.record
+        if ready.topology.counted:
+            return accel.tcg(record, "only the emulator counts instructions")
 
         def try_kvm(candidate: Accelerator) -> None:
             topology = Topology(name="probe", arch=record.name, page_size=min(record.page_sizes), memory=256 << 20)
@@ -219,7 +235,8 @@ class Factory:
 
 
 @contextmanager
-def open_factory(cache: Cache, *, uri: str | None = None, workshop: Workshop | None = None) -> Iterator[Factory]:
+def open_factory(workshop: Workshop, *, uri: str | None = None) -> Iterator[Factory]:
     """A factory with libvirt open; everything it started is gone afterwards."""
+    cache = workshop.cache
     with cache.scratch("run") as scratch, vm.hypervisor(cache, scratch, uri=uri) as hypervisor:
-        yield Factory(workshop=workshop or Workshop(cache=cache), hypervisor=hypervisor, scratch=scratch)
+        yield Factory(workshop=workshop, hypervisor=hypervisor, scratch=scratch)

@@ -81,6 +81,8 @@ class Boot:
     key: KeyPair
     reproduce: str
     """A script that boots the same machine with plain QEMU."""
+    probes: tuple[Path, ...] = ()
+    """Programs that tell further facts of this machine."""
     state: Path
     """Where the guest's state goes when it is saved."""
     rename: Callable[[], str]
@@ -139,8 +141,12 @@ class Guest:
         return self._gone
 
     def facts(self) -> str:
-        """What the guest says it is, as its init wrote it; GuestLost when it does not answer."""
-        return self._ask("cat /run/facts", self._deadline(FACTS_S, "reading the guest's facts"))
+        """What the guest says it is, as its init wrote it, and what probes say; GuestLost when it does not answer."""
+        said = [self._ask("cat /run/facts", self._deadline(FACTS_S, "reading the guest's facts"))]
+        for probe in self.wanted.probes:
+            self.push({probe.name: probe})
+            said.append(self._ask(f"{DIRECTORY}/{probe.name}", self._deadline(FACTS_S, f"probing with {probe.name}")))
+        return "".join(said)
 
     def _ask(self, command: str, deadline: Deadline, stdin: bytes = b"") -> str:
         """What a command of the lab's own says; GuestLost when it fails."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ LDFLAGS = ("-static", "-s", "-lm")
 COMPILE_S = 300.0
 LIST_S = 30.0
 DEFAULT_TIMEOUT_S = 10.0
+MAX_TIMEOUT_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class GuestTests:
 def build(
     arch: Arch, *, cache: Cache, progress: Progress = silent, sources: Sequence[Path] | None = None
 ) -> GuestTests:
-    """Every `*.c` in the directories of `sources` (the lab's own and the user's) as a program.
+    """Every `*.c` of `sources` (directories, the lab's own and the user's, and single files) as a program.
 
     Where two have a file of one name, the first one's counts. BuildError with the compiler's words.
     """
@@ -61,9 +62,14 @@ def build(
     return GuestTests(programs=MappingProxyType(programs), key=_key(chain, directories))
 
 
-def key_of(arch: Arch, *, sources: Sequence[Path] | None = None) -> str:
-    """The key of what `build` gives, without building it."""
-    return _key(toolchain.find(arch), _directories(sources))
+def keys_of(arch: Arch, sources: Sequence[Path]) -> Mapping[str, str]:
+    """Scenario name -> a key that changes with its program: compiler, flags, its source, every header it may include.
+
+    Builds nothing; InfraError when there is no compiler.
+    """
+    chain = toolchain.find(arch)
+    files = {file.stem: file for each in reversed(sources) for file in _scenarios(each)}
+    return {name: _files_key(chain, [file, *_headers(file.parent)]) for name, file in sorted(files.items())}
 
 
 def _directories(sources: Sequence[Path] | None) -> Sequence[Path]:
@@ -75,14 +81,14 @@ def _key(chain: Toolchain, directories: Sequence[Path]) -> str:
     return keys[0] if len(keys) == 1 else digest(*keys)
 
 
-def _build_set(chain: Toolchain, directory: Path, cache: Cache, progress: Progress) -> GuestTests:
-    """The programs of one directory, an entry of the cache."""
-    files = _scenarios(directory)
-    key = _set_key(chain, directory)
+def _build_set(chain: Toolchain, source: Path, cache: Cache, progress: Progress) -> GuestTests:
+    """The programs of one directory, or of one file, an entry of the cache."""
+    files = _scenarios(source)
+    key = _set_key(chain, source)
 
     def make(entry: Path) -> None:
         with ThreadPoolExecutor(toolchain.jobs()) as pool:
-            for name in pool.map(lambda file: _compile(chain, file, _includes(directory), entry), files):
+            for name in pool.map(lambda file: _compile(chain, file, _includes(file.parent), entry), files):
                 progress(f"guest tests: {name}")
 
     entry = cache.entry("guest-tests", key, make)
@@ -184,8 +190,8 @@ def _parse_case(scenario: str, said: Mapping[str, object]) -> Case:
         raise _wrong(scenario, "requires: expected a list of features", said)
     if not isinstance(description, str):
         raise _wrong(scenario, "description: expected a string", said)
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0:
-        raise _wrong(scenario, "timeout_s: expected seconds above zero", said)
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise _wrong(scenario, f"timeout_s: expected seconds above zero, at most {MAX_TIMEOUT_S:g}", said)
     return Case(
         scenario=scenario,
         name=name,
@@ -202,16 +208,25 @@ def _listing(name: str, program: Path) -> str:
         raise BuildError(f"{name} --list: {error.message}", excerpt=error.output[-2000:]) from error
 
 
-def _scenarios(directory: Path) -> list[Path]:
-    if files := sorted(directory.glob("*.c")):
+def _scenarios(source: Path) -> list[Path]:
+    """The C files of a directory, or the one that is named."""
+    if files := [source] if source.is_file() else sorted(source.glob("*.c")):
         return files
-    raise UsageError(f"no scenario (*.c) in {directory}", hint="PAGELAB_SCENARIOS names directories of C files")
+    raise UsageError(f"no scenario (*.c) in {source}", hint="PAGELAB_SCENARIOS names directories of C files")
 
 
-def _set_key(chain: Toolchain, directory: Path) -> str:
+def _set_key(chain: Toolchain, source: Path) -> str:
     """Sources and headers, by name and content, compiler and flags."""
-    files = sorted([*directory.glob("*.c"), *directory.glob("*.h")])
-    files += [] if directory == data.guest_tests() else sorted(data.guest_tests().glob("*.h"))
+    files = {*_scenarios(source), *_headers(source if source.is_dir() else source.parent)}
+    return _files_key(chain, sorted(files))
+
+
+def _headers(directory: Path) -> list[Path]:
+    """What a program in this directory may include."""
+    return [path for place in _includes(directory) for path in sorted(place.glob("*.h"))]
+
+
+def _files_key(chain: Toolchain, files: Iterable[Path]) -> str:
     contents = [part for path in files for part in (path.name, path.read_bytes())]
     return digest(chain.prefix, chain.key, " ".join((*CFLAGS, *LDFLAGS)), *contents)
 

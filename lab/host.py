@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from lab import accel, proc
+from lab import accel, environ, proc
 from lab.arch import ARCHES, Arch
 from lab.arch.record import GIB, MIB
 from lab.cache import Cache, default_root
@@ -25,6 +25,9 @@ from lab.model import format_size
 
 PACKAGES = Path(__file__).with_name("packages.txt")
 PYTHON = (3, 11)
+CHECKOUT = Path(__file__).parents[1].joinpath("Makefile").is_file()
+SETUP = "make setup" if CHECKOUT else "pipx reinstall pagelab"
+"""What brings the lab's own libraries: in a checkout, or of an installed wheel."""
 DISK, DISK_LEAST = 8 * GIB, 3 * GIB
 """Two unpacked kernel trees with their objects, per architecture about 1.5 GiB; below the second nothing builds."""
 MEMORY, MEMORY_LEAST = 4 * GIB, 2 * GIB
@@ -138,6 +141,14 @@ def lacking(arch: Arch, host: Host | None = None) -> str:
     return ""
 
 
+CAPTURE_SCRIPT = Path(__file__).with_name("capture.sh")
+
+
+def description() -> str:
+    """This machine in the words of the script that reporters run."""
+    return proc.run(["sh", str(CAPTURE_SCRIPT)], timeout_s=60, whole=True).output
+
+
 def available_memory() -> int:
     """Bytes that the host can give without swapping."""
     for line in Path("/proc/meminfo").read_text().splitlines():
@@ -191,6 +202,7 @@ def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host 
         _memory(host),
         _tmp(host),
         _apt_sources(host),
+        *(Check(name="environment", status=Status.OK, detail=remark) for remark in environ.remarks()),
     ]
 
 
@@ -203,7 +215,7 @@ def _check(name: str, good: bool, detail: str, problem: str, fix: str = "", *, b
 
 def _python(host: Host) -> Check:
     version, least = ".".join(map(str, host.python)), ".".join(map(str, PYTHON))
-    fix = "rm -rf .venv && make setup"
+    fix = f"rm -rf .venv && {SETUP}" if CHECKOUT else SETUP
     return _check("python", host.python >= PYTHON, version, f"{version} is older than {least}", fix)
 
 
@@ -228,7 +240,7 @@ def _headers(host: Host) -> Check:
 
 def _modules(host: Host) -> Check:
     missing = [name for name in MODULES if not host.has_module(name)]
-    return _check("libraries", not missing, " ".join(MODULES), f"missing: {' '.join(missing)}", "make setup")
+    return _check("libraries", not missing, " ".join(MODULES), f"missing: {' '.join(missing)}", SETUP)
 
 
 def _compiler(host: Host, arch: Arch) -> Check:

@@ -10,6 +10,7 @@ changes that:
     deadline, guest answers or not  HANG                              BROKEN not reached
     panic or reboot on the console  CRASH                             BROKEN not reached
     flood, connection lost, QEMU    BROKEN                            BROKEN not reached
+    lost, SSH server out of memory  CRASH                             BROKEN not reached
     not run                         BROKEN                            BROKEN
     files damaged since             BROKEN                            BROKEN
 
@@ -31,7 +32,20 @@ from functools import lru_cache
 
 from lab import books, ktap, oops, suite
 from lab.ktap import Flaw
-from lab.outcome import BOOT_ATTEMPTS, Case, Cause, CellResult, CellStatus, End, Expected, Outcome, Record, Run, met
+from lab.outcome import (
+    BOOT_ATTEMPTS,
+    Case,
+    Cause,
+    CellResult,
+    CellStatus,
+    Cost,
+    End,
+    Expected,
+    Outcome,
+    Record,
+    Run,
+    met,
+)
 from lab.untrusted import excerpt, one_line
 
 RUN = "run"
@@ -54,6 +68,8 @@ class _Finding:
     cause: Cause
     reason: str
     evidence: tuple[str, ...] = ()
+    saw: tuple[str, ...] = ()
+    cost: Cost | None = None
 
 
 _PASSED = _Finding(outcome=Outcome.PASS, cause=Cause.PASSED, reason="ok")
@@ -171,7 +187,13 @@ def _agreed(
     told = first.get(verdicts[0]) if verdicts else None
     broken = first.get(Outcome.BROKEN)
     _, chosen = told if told and (told[1].met is False or not broken) else broken or there[0]
-    return replace(chosen, counts=listed)
+    return replace(chosen, counts=listed, cost=_middle([record.cost for _, record in there if record.cost]))
+
+
+def _middle(costs: Sequence[Cost]) -> Cost | None:
+    """Of what repeats measured the one in the middle; None where they have not one unit, or measured nothing."""
+    ordered = sorted(costs, key=lambda cost: cost.median)
+    return ordered[(len(ordered) - 1) // 2] if len({cost.unit for cost in costs}) == 1 else None
 
 
 def _flaky(like: Record, counts: tuple[tuple[Outcome, int], ...], found: Sequence[tuple[int, Record]]) -> Record:
@@ -256,6 +278,8 @@ def _record(
         attempt=attempt,
         cause=found.cause,
         excerpt=_excerpt(found.reason, found.evidence),
+        saw=found.saw,
+        cost=found.cost,
     )
 
 
@@ -313,7 +337,7 @@ class _Judgement:
     def __init__(self, run: Run, declared: Sequence[Case], *, within: bool = False) -> None:
         self.within = within
         self.run = run = _as_signalled(run)
-        self.declared = [case.name for case in declared]
+        self.declared = list(dict.fromkeys(case.name for case in declared))
         self.document = ktap.parse(run.ktap)
         every = oops.scan(run.console)
         self.victims = tuple(report for report in every if report.kind in _OOM_KILLS)
@@ -371,13 +395,14 @@ class _Judgement:
             said = ", then ".join(_as_said(result) for result in results[:4])
             why = f"{len(results)} result lines for one case: {said}"
             return _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=why)
-        outcome, cause, reason = _verdict(first)
-        evidence = first.diagnostics
+        saw, costs, evidence = _findings_in(first.diagnostics)
+        outcome, cause, reason = _verdict(replace(first, diagnostics=evidence))
+        cost = _cost(costs, first.name) if outcome is Outcome.PASS else None
         if cause is Cause.SIGNAL:
             cause = self._killer(reason)
         if outcome in (Outcome.CRASH, Outcome.HANG):
             evidence = (*evidence, *_reports(self._beside(cause)))
-        return _Finding(outcome=outcome, cause=cause, reason=reason, evidence=evidence)
+        return _Finding(outcome=outcome, cause=cause, reason=reason, evidence=evidence, saw=saw, cost=cost)
 
     def _killer(self, reason: str) -> Cause:
         """What a deadly signal came from: the kernel's own fault, the OOM killer, or somebody who sent it."""
@@ -449,9 +474,15 @@ class _Judgement:
             return Outcome.CRASH, Cause[dead.kind.name] if dead else Cause.PANIC, words
         if run.end is End.EXITED:
             return Outcome.BROKEN, Cause.NO_RESULT, f"{self._exit_words(culprit)}{note}"
+        if run.end is End.LOST and (taken := self._server_taken()):
+            return Outcome.CRASH, Cause.OOM_KILL, f"the guest's SSH server fell to the OOM killer {when}: {taken}{note}"
         outcome, cause, words = _ENDS[run.end]
         words = words.format(when=when, signal=run.signal or "?", duration=run.duration_s)
         return outcome, self._killer("signal=9 ") if run.signal == "KILL" else cause, f"{words}{note}"
+
+    def _server_taken(self) -> oops.Finding | None:
+        """The OOM killer's report that it killed what the lab talks to. A connection that is lost so says much."""
+        return next((each for each in self.victims if f"({SSH_SERVER})" in each.title), None)
 
     def _before(self, dead: oops.Finding | None) -> str:
         """The first thing that the kernel complained about before it died, in words."""
@@ -553,6 +584,7 @@ class _Judgement:
         return {LEAK: _Finding(outcome=Outcome.LEAK, cause=Cause.LEAK, reason=reason, evidence=tuple(moved))}
 
 
+SSH_SERVER = "dropbear"
 _OOM_KILLS = (oops.Kind.OOM_KILL, oops.Kind.CONTAINED_OOM)
 _KILL_TASKS = (oops.Kind.KASAN, oops.Kind.OOPS, oops.Kind.BUG)
 """Reports after which the kernel ends the task that ran into them."""
@@ -582,6 +614,40 @@ def _verdict(result: ktap.Result) -> tuple[Outcome, Cause, str]:
     if result.ok:
         return Outcome.PASS, Cause.PASSED, "ok"
     return Outcome.FAIL, Cause.FAILED, _assertion(result.diagnostics) or "not ok"
+
+
+_SAW = re.compile(r"saw((?: [A-Za-z][\w+=-]{0,31}){1,8})", re.ASCII)
+_COST = re.compile(
+    r"cost (?P<name>\w+) (?P<median>\d{1,15}) (?P<unit>instructions|ns)"
+    r" \((?P<low>\d{1,15})-(?P<high>\d{1,15}) in (?P<rounds>\d{1,6}) rounds\)",
+    re.ASCII,
+)
+"""Lines of lab.h and lab_cost.h."""
+
+
+def _findings_in(diagnostics: Sequence[str]) -> tuple[tuple[str, ...], list[re.Match[str]], tuple[str, ...]]:
+    """What a case saw, what it says that something costs, and its other lines. To see twice is to see nothing."""
+    saw: list[str] = []
+    costs: list[re.Match[str]] = []
+    others: list[str] = []
+    for line in diagnostics:
+        if found := _SAW.fullmatch(line):
+            saw.append(found[1])
+        elif measured := _COST.fullmatch(line):
+            costs.append(measured)
+        else:
+            others.append(line)
+    return tuple(saw[0].split()) if len(saw) == 1 else (), costs, tuple(others)
+
+
+def _cost(found: Sequence[re.Match[str]], name: str) -> Cost | None:
+    """What a case measured: one line, of its own name, with numbers that can be; anything else is no measurement."""
+    if len(found) != 1 or found[0]["name"] != name:
+        return None
+    median, low, high, rounds = (int(found[0][each]) for each in ("median", "low", "high", "rounds"))
+    if not 0 < low <= median <= high or not rounds:
+        return None
+    return Cost(median=median, low=low, high=high, rounds=rounds, unit=found[0]["unit"])
 
 
 _UNKILLABLE = re.compile(r"state=\S* unkillable\b")

@@ -13,6 +13,7 @@ from lab.errors import InputError
 _SET = re.compile(r"CONFIG_(\w+)=(.*)")
 _UNSET = re.compile(r"#\s*CONFIG_(\w+) is not set")
 _VALUE = re.compile(r'[ymn]|-?\d+|0[xX][0-9a-fA-F]+|"(?:[^"\\]|\\.)*"')
+_HEX = re.compile(r"0[xX][0-9a-fA-F]+")
 _WISH = re.compile(r"\s*CONFIG_(\w+)=([ymn]|-?\d+|0[xX][0-9a-fA-F]+|\"[^\"]*\")\s*(?:#.*)?$")
 _ENTRY = re.compile(r"\s*(?:menu)?config\s+(\w+)\s*")
 _OPEN = re.compile(r"\s*(if|menu|choice)\b(.*)")
@@ -147,7 +148,7 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[st
 
 
 def _same(asked: str, got: str) -> bool:
-    return asked == got or (asked[:2].lower() == "0x" == got[:2].lower() and int(asked, 16) == int(got, 16))
+    return asked == got or (bool(_HEX.fullmatch(asked) and _HEX.fullmatch(got)) and int(asked, 16) == int(got, 16))
 
 
 def depends_on(kconfig: str, symbol: str) -> tuple[str, ...] | None:

@@ -23,10 +23,11 @@ from typing import Any, TextIO
 from lab import buildlog, data, elf, kconfig, proc, series, source, toolchain, worktree
 from lab.arch import Arch
 from lab.cache import Cache, digest, write_atomic
-from lab.errors import BuildError, InfraError, InputError, unknown
+from lab.errors import BuildError, InfraError, InputError, UsageError, unknown
 from lab.kconfig import Lost, Request
 from lab.model import Kernel, Topology
 from lab.patch import Content
+from lab.paths import user_path
 from lab.progress import Progress, silent
 from lab.series import Patch, Series
 from lab.source import Source
@@ -66,6 +67,8 @@ class BuiltKernel:
     """The raw .notes section of vmlinux, which a guest shows as /sys/kernel/notes."""
     system_map: Path
     log: Path
+    vmlinux: Path | None = None
+    """With debug information; kept where the configuration asks for that."""
     key: str
     build_id: str
     release: str
@@ -107,7 +110,7 @@ class BuiltKernel:
 
 PARALLEL = 0.85
 """How much of all CPUs a build keeps busy: configuration and linking are one process."""
-_PATHS = ("image", "config", "notes", "system_map", "log")
+_PATHS = ("image", "config", "notes", "system_map", "log", "vmlinux")
 _FACTS = tuple(name for name in BuiltKernel.__dataclass_fields__ if name not in _PATHS)
 
 
@@ -239,6 +242,43 @@ def _free_host_s(facts: Mapping[str, Any]) -> float:
     return min(spent, cpu_s / toolchain.jobs() / PARALLEL) if cpu_s else spent
 
 
+def recorded(facts: Mapping[str, Any], cache: Cache) -> BuiltKernel | None:
+    """The very kernel whose provenance a run recorded; None where the cache does not have it any more.
+
+    UsageError when the record is not one of this lab's.
+    """
+    key = str(facts.get("key", ""))
+    if not key.isalnum() or not cache.has(ENTRY, key):
+        return None
+    try:
+        made = {name: {"refused": (), **facts}[name] for name in _FACTS}
+        made["patches"] = tuple((str(each["name"]), str(each["sha256"])) for each in facts["patches"])
+        made |= {name: tuple(made[name]) for name in ("config_changes", "fixes", "refused")}
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"the record of kernel {key} lacks {error}", hint="recorded by another version of the lab?"
+        ) from None
+    entry = cache.entry(ENTRY, key, _never)
+    return BuiltKernel(**_files(entry), **made)
+
+
+def _never(_: Path) -> None:
+    raise AssertionError("an entry that is there is not made")
+
+
+def _files(entry: Path) -> dict[str, Any]:
+    """Where the files of a finished entry are."""
+    image = json.loads((entry / "build.json").read_text())["image"]
+    return {
+        "image": entry / image,
+        "config": entry / "config",
+        "notes": entry / "notes",
+        "system_map": entry / "System.map",
+        "log": entry / "build.log",
+        "vmlinux": entry / "vmlinux" if (entry / "vmlinux").is_file() else None,
+    }
+
+
 def fragments(
     topology: Topology, kernel: Kernel, directory: Path, tree: Path | None = None
 ) -> tuple[tuple[Request, ...], ...]:
@@ -266,7 +306,7 @@ def _wishes(name: str, directory: Path, tree: Path | None) -> tuple[Request, ...
 
 
 def _fragment(name: str, arch: Arch, directory: Path) -> tuple[Request, ...]:
-    path = Path(name).expanduser() if "/" in name else directory / f"{name}.config"
+    path = user_path(name) if "/" in name else directory / f"{name}.config"
     if name in arch.fragments and not path.exists():
         return kconfig.parse_fragment(arch.fragments[name], f"{name} in lab/arch/{arch.name}.py")
     try:
@@ -290,7 +330,7 @@ def _recipe(kernel: Kernel, topology: Topology, found: Source, images: Path, cac
         series=series.load(kernel.series, found.version, root=images / "series"),
         requests=kconfig.merge(asked),
         wishes=tuple(request for fragment in asked for request in fragment if request.wish),
-        toolchain=toolchain.find(topology.record),
+        toolchain=toolchain.for_kernels(topology.record),
     )
 
 
@@ -301,11 +341,7 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
     made |= {"cpu_s": facts.get("cpu_s"), "fixes": tuple(facts.get("fixes", ()))}
     config = kconfig.parse_config((entry / "config").read_text()) if recipe.wishes else {}
     return BuiltKernel(
-        image=entry / facts["image"],
-        config=entry / "config",
-        notes=entry / "notes",
-        system_map=entry / "System.map",
-        log=entry / "build.log",
+        **_files(entry),
         config_changes=tuple(facts["config_changes"]),
         refused=tuple(str(each.request) for each in kconfig.refused(recipe.wishes, config)),
         **made,
@@ -433,6 +469,7 @@ class _Build:
             "O": str(tree.build_dir(self.recipe.build_name)),
             "ARCH": self.recipe.arch.kernel_arch,
             "CROSS_COMPILE": chosen.prefix,
+            **({"LLVM": chosen.llvm} if chosen.llvm else {}),
             "CC": " ".join(chosen.cached_cc),
             **FIXED,
         }
@@ -475,6 +512,8 @@ class _Build:
             "System.map": directory / "System.map",
             "build.log": log,
         }
+        if "CONFIG_DEBUG_INFO=y\n" in (directory / ".config").read_text():
+            products["vmlinux"] = directory / "vmlinux"
         for name, origin in products.items():
             if not origin.is_file():
                 raise InfraError(f"make {recipe.arch.image_target} succeeded without making {origin}")

@@ -13,7 +13,9 @@ from lab import data, suite
 from lab.errors import InputError, UsageError, nearest, unknown
 from lab.load import Document, read
 from lab.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
+from lab.paths import user_path
 from lab.plan import Filters, Plan, Selection, Skipped, is_path, matches, narrow_tests, node_count, plan
+from lab.settings import Own
 
 Named = TypeVar("Named", Topology, Kernel)
 
@@ -29,7 +31,19 @@ class Campaign:
     named: frozenset[str] = frozenset()
     """The topologies that were asked for by name or path, not by a glob."""
     left_out: tuple[Skipped, ...] = ()
-    """Topologies that a glob means and the campaign's `nodes` or `one_per` leaves out."""
+    """Topologies that a glob means and the campaign's `nodes` or `one_per`, or the environment, leaves out."""
+
+    def on(self, filters: Filters) -> Campaign:
+        """Of the machines only those of the architectures that the environment names, and those asked for by hand."""
+        asked = [each for each in self.topologies if not filters.arches or each.arch in filters.arches]
+        asked += [each for each in self.topologies if any(matches(word, each.name) for word in filters.topologies)]
+        left = tuple(
+            Skipped(what=each.name, reason=f"ARCH in the environment means {', '.join(filters.arches)}")
+            for each in self.topologies
+            if each not in asked
+        )
+        kept = tuple(each for each in self.topologies if each in asked)
+        return replace(self, topologies=kept, left_out=(*self.left_out, *left))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +53,8 @@ class Library:
     topology_dirs: tuple[Path, ...]
     campaign_dirs: tuple[Path, ...]
     kernel_dirs: tuple[Path, ...]
-    scenario_dirs: tuple[Path, ...]
+    scenario_sources: tuple[Path, ...]
+    """Directories, and single C files."""
     config_dirs: tuple[Path, ...]
     series_dirs: tuple[Path, ...]
 
@@ -50,10 +65,32 @@ class Library:
             topology_dirs=(data.topologies(),),
             campaign_dirs=(data.topologies() / "campaigns",),
             kernel_dirs=(data.images() / "kernels",),
-            scenario_dirs=data.scenarios(),
+            scenario_sources=data.scenarios(),
             config_dirs=(data.images() / "config",),
             series_dirs=(data.images() / "series",),
         )
+
+    def with_own(self, own: Own) -> Library:
+        """With the user's directories besides; InputError for one that is none, or that has a name twice."""
+        return replace(
+            self,
+            topology_dirs=(*self.topology_dirs, *own.directories("topologies", self.topologies())),
+            campaign_dirs=(*self.campaign_dirs, *own.directories("campaigns", self.campaigns())),
+            kernel_dirs=(*self.kernel_dirs, *own.directories("kernels", self.kernels())),
+            scenario_sources=(*self.scenario_sources, *own.directories("scenarios", self.scenarios())),
+        )
+
+    def with_programs(self, words: Iterable[str]) -> Library:
+        """With C files of the user's as scenarios besides; UsageError for one that is none, or whose name is taken."""
+        found = self
+        for word in words:
+            path = user_path(word).absolute()
+            if path.suffix != ".c" or not path.is_file():
+                raise UsageError(f"--with: expected a C file, got {'a ' if path.exists() else 'nothing there: '}{word}")
+            if other := found.scenarios().get(path.stem):
+                raise UsageError(f"--with: {word} has the name of the scenario {other}", hint="rename it")
+            found = replace(found, scenario_sources=(*found.scenario_sources, path))
+        return found
 
     # What there is: name -> file.
 
@@ -67,7 +104,7 @@ class Library:
         return _listing(self.kernel_dirs, ".yaml")
 
     def scenarios(self) -> Mapping[str, Path]:
-        return _listing(self.scenario_dirs, ".c")
+        return _listing(self.scenario_sources, ".c")
 
     def configs(self) -> Mapping[str, Path]:
         return _listing(self.config_dirs, ".config")
@@ -110,19 +147,20 @@ class Library:
     def plan(self, word: str, filters: Filters | None = None) -> Plan:
         """The plan of a campaign (a name or a path), narrowed by the command line's filters."""
         filters = filters or Filters()
-        campaign = self.campaign(word, filters)
         chosen = {one.name: one for one in map(suite.parse, filters.suites)}
         wishes = tuple(fragment for one in chosen.values() for fragment in one.fragments)
+        library = self.with_programs(filters.programs)
+        campaign = library.campaign(word, filters).on(filters)
         planned = plan(
             campaign.spec,
             campaign.topologies,
-            [_wishing(self.with_config(kernel, filters.config), wishes) for kernel in campaign.kernels],
+            [_wishing(library.with_config(kernel, filters.config), wishes) for kernel in campaign.kernels],
             [Selection(scenario=name) for name in chosen] or campaign.scenarios,
             filters,
             named=campaign.named,
             left_out=campaign.left_out,
         )
-        return replace(planned, suites=tuple(chosen.values()))
+        return replace(planned, sources=library.scenario_sources, suites=tuple(chosen.values()))
 
     def with_config(self, kernel: Kernel, words: Sequence[str]) -> Kernel:
         """A kernel with further config fragments, by name or path, merged last; UsageError for one that is none."""
@@ -130,9 +168,9 @@ class Library:
         for word in words:
             if word not in known and not _is_config(word):
                 raise unknown("config fragment", word, known)
-            if word not in known and not Path(word).expanduser().is_file():
+            if word not in known and not user_path(word).is_file():
                 raise UsageError(f"--config: expected a file of config symbols, got nothing: {word}")
-        found = (word if word in known else str(Path(word).expanduser().absolute()) for word in words)
+        found = (word if word in known else str(user_path(word).absolute()) for word in words)
         return kernel.model_copy(update={"config": tuple(dict.fromkeys((*kernel.config, *found)))})
 
     def campaign(self, word: str, filters: Filters | None = None) -> Campaign:
@@ -177,6 +215,11 @@ class Library:
         document = read(path)
         topology = document.build(Topology)
         fragments = self._fragments(document, "kernel_config", topology.kernel_config)
+        listed, known = isinstance(document.data.get("scenarios"), list), self.scenarios()
+        for index, word in enumerate(topology.scenarios or ()):
+            if not any(fnmatchcase(name, word) for name in known):
+                where = ("scenarios", index) if listed else ("scenarios",)
+                raise document.error(where, f"no scenario {word!r}", nearest=nearest(word, known))
         return topology.model_copy(update={"kernel_config": fragments})
 
     def _kernel(self, path: Path) -> Kernel:
@@ -220,10 +263,10 @@ class Library:
     def _series(self, document: Document, where: tuple[str | int, ...], word: str) -> str:
         """A series: the library's name stays a name; a patch, mailbox or directory of them an absolute path."""
         known = self.series()
-        beside = document.path.parent / word
-        if word in known and not beside.exists():
+        beside = _exists(document.path.parent / word)
+        if word in known and not beside:
             return word
-        if "/" in word or word.endswith((".patch", ".diff", ".mbox")) or beside.exists():
+        if "/" in word or word.endswith((".patch", ".diff", ".mbox")) or beside:
             return str(_existing(document, where, word, "a patch or a directory of patches", Path.exists))
         choices = f"{', '.join(known) or 'none'}, or a path"
         raise document.error(where, f"no series {word!r}, expected one of {choices}", nearest=nearest(word, known))
@@ -240,7 +283,7 @@ def _listing(directories: Sequence[Path], suffix: str) -> Mapping[str, Path]:
     """Name -> path of everything in the directories with this suffix; with no suffix: the directories in them."""
     found: dict[str, Path] = {}
     for directory in directories:
-        entries = sorted(directory.iterdir()) if directory.is_dir() else []
+        entries = sorted(directory.iterdir()) if directory.is_dir() else [directory]
         for path in entries:
             fits = path.suffix == suffix and path.is_file() if suffix else path.is_dir()
             if fits and not path.name.startswith((".", "_")):
@@ -251,7 +294,7 @@ def _listing(directories: Sequence[Path], suffix: str) -> Mapping[str, Path]:
 def _one(kind: str, word: str, known: Mapping[str, Path]) -> Path:
     """The file of an exact name or a path."""
     if is_path(word):
-        return Path(word).expanduser()
+        return user_path(word)
     if word not in known:
         raise unknown(kind, word, known)
     return known[word]
@@ -361,15 +404,24 @@ def _source(document: Document, source: str) -> str:
     return source
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no file can have such a name
+        return False
+
+
 def _existing(
     document: Document, where: tuple[str | int, ...], word: str, what: str, fits: Callable[[Path], bool]
 ) -> Path:
     """The absolute path of something that a file names relative to itself."""
-    path = (document.path.parent / Path(word).expanduser()).resolve()
     try:
+        path = (document.path.parent / user_path(word)).resolve()
         there = fits(path)
     except OSError as error:  # a name that is too long, say
         raise document.error(where, f"expected {what}: {error.strerror}") from None
+    except RuntimeError:  # a loop of links
+        raise document.error(where, f"expected {what}, and {word!r} leads nowhere") from None
     if not there:
         near = nearest(path.name, [each.name for each in path.parent.iterdir()]) if path.parent.is_dir() else None
         got = "something else" if path.exists() else "nothing there"

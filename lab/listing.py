@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from lab import data, guestbuild
+from lab import guestbuild
 from lab.arch import ARCHES, Arch
 from lab.cache import Cache
 from lab.library import Library
@@ -57,8 +57,8 @@ def _topology(topology: Topology) -> Entry:
 
 
 def _scenarios(library: Library, cache: Cache) -> list[Entry]:
-    declared = guestbuild.cases(data.scenarios(), cache)
-    missing = guestbuild.no_cases(data.scenarios(), cache)
+    declared = guestbuild.cases(library.scenario_sources, cache)
+    missing = guestbuild.no_cases(library.scenario_sources, cache)
     return [
         {
             "name": name,

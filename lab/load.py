@@ -32,7 +32,8 @@ Place = tuple[str | int, ...]
 Model = TypeVar("Model", bound=Spec)
 
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)?(?:\.[0-9]+(?:[eE][-+]?[0-9]{1,3})?|[eE][-+]?[0-9]{1,3})")
+_EXPONENT = r"[eE][-+]?[0-9]{1,3}"
+_FLOAT = re.compile(rf"[-+]?(?:(?:0|[1-9][0-9]*)?\.[0-9]+(?:{_EXPONENT})?|(?:0|[1-9][0-9]*){_EXPONENT})")
 _WORDS: Mapping[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),

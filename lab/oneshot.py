@@ -29,7 +29,7 @@ def execute(factory: Factory, ready: Ready, program: str, args: Sequence[str], *
     local = Path(program)
     if local.suffix == ".c" and local.is_file():
         local = guestbuild.compile_one(ready.topology.record, local, factory.workshop.cache)
-    with _guest(factory, ready) as guest:
+    with one_guest(factory, ready) as guest:
         if local.is_file():
             guest.push({local.name: local})
             program = f"{DIRECTORY}/{local.name}"
@@ -49,12 +49,12 @@ def execute(factory: Factory, ready: Ready, program: str, args: Sequence[str], *
 
 def shell(factory: Factory, ready: Ready) -> int:
     """An interactive shell in a fresh guest; its exit status."""
-    with _guest(factory, ready) as guest:
+    with one_guest(factory, ready) as guest:
         return guest.connection.shell()
 
 
 @contextmanager
-def _guest(factory: Factory, ready: Ready) -> Iterator[Guest]:
+def one_guest(factory: Factory, ready: Ready) -> Iterator[Guest]:
     """A verified guest, ended afterwards."""
     guest = ready.boot(factory.scratch / "console.log")
     try:

@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 
 from lab.errors import InputError, UsageError
 
-_HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _GIT = re.compile(rb"diff --git (?:a/)?(.+) (?:b/)?(.+)")
 _GIT_LINE = re.compile(
     rb"(old mode|new mode|deleted file mode|new file mode|copy from|copy to|rename from|rename to"

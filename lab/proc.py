@@ -136,6 +136,20 @@ def start(
     return _popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stdout, pass_fds=pass_fds, outlive=outlive)
 
 
+def attach(argv: Sequence[str]) -> int:
+    """Run a program on the user's terminal, which is its own meanwhile, Ctrl-C too; its exit status."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = _popen(argv, cwd=None, env=_terminal(), stdin=None, stdout=None, pass_fds=(), foreground=True)
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _terminal() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("TERM", "COLORTERM", "NO_COLOR") if name in os.environ}
+
+
 def _start(
     argv: Sequence[str],
     *,
@@ -154,11 +168,12 @@ def _popen(
     *,
     cwd: Path | None,
     env: Mapping[str, str] | None,
-    stdin: int,
+    stdin: int | None,
     stdout: int | None,
     pass_fds: Sequence[int],
     outlive: bool = False,
     nice: int = 0,
+    foreground: bool = False,
 ) -> subprocess.Popen[bytes]:
     if _aborted.is_set():
         raise ProcError(argv, "not started: the lab was interrupted", cwd=cwd)
@@ -176,7 +191,7 @@ def _popen(
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.STDOUT if stdout == subprocess.PIPE else None,
-            start_new_session=True,
+            start_new_session=not foreground,
             pass_fds=tuple(pass_fds),
         )
     except OSError as error:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from lab.domain import Machine, command_line, links, machine_type, network, numa, processors
+from lab.domain import Machine, clock, command_line, links, machine_type, network, numa, processors
 from lab.model import Topology
 
 MIB = 1 << 20
@@ -15,14 +15,26 @@ CONSOLES = {
     "sclplm": ("-chardev", "stdio,id=console", "-device", "sclplmconsole,chardev=console"),
 }
 """What QEMU calls libvirt's consoles, with the terminal behind them."""
+INTERACTIVE = {
+    "serial": ("-serial", "mon:stdio"),
+    "sclplm": (
+        *("-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "chardev=console"),
+        *("-device", "sclplmconsole,chardev=console"),
+    ),
+}
+"""The same where Ctrl-C is the guest's; Ctrl-A X ends it."""
 
 
-def qemu_command(machine: Machine) -> tuple[str, ...]:
-    """The emulator's arguments: the same machine, kernel, initrd and kernel arguments; console on stdout."""
+def qemu_command(machine: Machine, *arguments: str, interactive: bool = False) -> tuple[str, ...]:
+    """The emulator's arguments: the same machine, kernel, initrd and kernel arguments; console on stdout.
+
+    `arguments` are further ones for the kernel.
+    """
     topology = machine.topology
     return (
         str(machine.emulator),
         *("-M", _machine(topology), "-accel", machine.accelerator, *processors(machine)),
+        *clock(topology),
         *("-m", f"{topology.total_memory // MIB}M"),
         *_memory(topology),
         *numa(topology),
@@ -33,10 +45,10 @@ def qemu_command(machine: Machine) -> tuple[str, ...]:
             "-display",
             "none",
             "-no-reboot",
-            *CONSOLES[topology.record.console_target],
+            *(INTERACTIVE if interactive else CONSOLES)[topology.record.console_target],
         ),
         *("-kernel", str(machine.image), "-initrd", str(machine.initrd)),
-        *("-append", " ".join(command_line(topology))),
+        *("-append", " ".join((*command_line(topology), *arguments))),
         *network(topology),
         *topology.record.qemu_args,
         *topology.qemu_args,
@@ -57,6 +69,53 @@ def _memory(topology: Topology) -> list[str]:
     kind = "memory-backend-memfd,share=on" if topology.sparse else "memory-backend-ram"
     sizes = [(node, size) for node, size in enumerate(topology.node_memory) if size]
     return [word for node, size in sizes for word in ("-object", f"{kind},id=ram{node},size={size // MIB}M")]
+
+
+def bundle_script(machine: Machine, init: str, *, seconds: float, tested: bool) -> str:
+    """reproduce.sh of a bundle, whose guest begins with `init`: runs its test, or gives a shell; `--shell` always does.
+
+    What the guest says goes to the terminal and to `output`; every line of `expected` is looked for in it. A guest that
+    is not done after so many seconds is ended, where the host has timeout(1).
+    """
+    words = [shlex.quote(word) for word in qemu_command(machine, f"rdinit=/{init}")]
+    append = words.index("-append") + 1
+    words[append] = f'{words[append]}"$arguments"'
+    qemu = shlex.quote(Path(machine.emulator).name)
+    return f"""#!/bin/sh
+# Boots the guest of this bundle with plain QEMU; see README.
+#   sh reproduce.sh            runs its test. Exit status 0: what was recorded came again; 1: not; 2: no test
+#   sh reproduce.sh --shell    a shell in the guest instead
+cd "$(dirname "$0")" || exit 2
+arguments=
+shell={"" if tested else "yes"}
+case ${{1-}} in
+'') ;;
+--shell) shell=yes ;;
+*) sed -n 's/^# //p' "$0"; exit 2 ;;
+esac
+command -v {qemu} > /dev/null || {{ echo "reproduce.sh: no {qemu}: install QEMU for this machine" >&2; exit 2; }}
+[ -z "$shell" ] || arguments=' pagelab.shell'
+limit=
+[ -n "$shell" ] || ! command -v timeout > /dev/null || limit='timeout {seconds:.0f}'
+boot() {{
+	$limit {" ".join(words)}
+}}
+if [ -n "$shell" ]; then
+	boot
+	exit
+fi
+boot < /dev/null | tee output
+tr -d '\\r' < output > output.txt
+grep -q '^pagelab: ready' output.txt || {{ echo "reproduce.sh: the guest was never ready" >&2; exit 2; }}
+status=0
+while read -r line; do
+	grep -Eq -- "$line" output.txt && continue
+	echo "reproduce.sh: did not come again: $line"
+	status=1
+done < expected
+[ $status != 0 ] || echo "reproduce.sh: reproduced: all that was recorded came again"
+exit $status
+"""
 
 
 def script(machine: Machine) -> str:

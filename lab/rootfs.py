@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import buildlog, cpio, data, debian, proc, toolchain
@@ -42,6 +42,8 @@ CONFIGURE = (
     *(f"--disable-{name}" for name in ("loginfunc", "pututline", "pututxline")),
 )
 """What dropbear is configured with."""
+
+HOST_KEY = "etc/dropbear/host_key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,13 @@ def overlay(files: Mapping[str, tuple[int, bytes]]) -> bytes:
     return cpio.archive(cpio.file(name, content, permissions) for name, (permissions, content) in files.items())
 
 
+def with_new_host_key(initrd: Path) -> bytes:
+    """The same userland with another host key: what leaves this host must not open what its lab trusts."""
+    private, _ = dropbear_host_key()
+    nodes = cpio.read(initrd.read_bytes())
+    return cpio.archive(replace(node, data=private) if node.name == HOST_KEY else node for node in nodes)
+
+
 def _files(recipe: Path) -> list[Path]:
     return sorted(path for path in recipe.rglob("*") if path.is_file())
 
@@ -102,7 +111,7 @@ def _nodes(recipe: Path, programs: Path, host_key: bytes) -> list[cpio.Node]:
     return [
         cpio.file("init", (recipe / "init").read_bytes(), 0o755),
         *(cpio.file(f"etc/{path.name}", path.read_bytes()) for path in _files(recipe / "etc")),
-        cpio.file("etc/dropbear/host_key", host_key, 0o600),
+        cpio.file(HOST_KEY, host_key, 0o600),
         cpio.file("bin/busybox", (programs / "busybox").read_bytes(), 0o755),
         cpio.file("sbin/dropbear", (programs / "dropbear").read_bytes(), 0o755),
         *(cpio.symlink(link, "/bin/busybox") for link in links if link != "bin/busybox"),

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from lab.cellwork import INTERRUPTED, BuiltCell, CellWork, Screen
+from lab.cellwork import INTERRUPTED, BuiltCell, CellWork, Keep, Screen
 from lab.errors import LabError, UsageError
 from lab.evidence import RunDir
 from lab.outcome import Case, Cause, CellStatus, Run
@@ -55,6 +55,7 @@ class Runner:
     """`topology/kernel` -> what its kernel was made of; a resumed run begins with what it recorded."""
     kept: Mapping[str, Sequence[Run]] = field(default_factory=dict)
     """Cell's name -> the runs of a killed lab that count."""
+    keeper: Keep | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -133,6 +134,7 @@ class Runner:
             screen=self.screen,
             stopping=self.stopping,
             kept=self.kept.get(cell.name, ()),
+            keeper=self.keeper,
         )
         work.run()
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field, replace
 
 PATIENCE = 4
 """How many smaller tasks may pass one that does not fit."""
+SHARED = 1.0
+"""By how many CPUs the demands of what runs may be more than there are. They are averages, and not of whole CPUs: a CPU
+that nobody has costs more than one that two guests share. Memory is never shared."""
 SLACK = 1e-9
 
 
@@ -109,9 +112,14 @@ class Schedule:
         used, wanted, budget = self.used, task.demand, self.budget
         return (
             used.memory + wanted.memory <= budget.memory
-            and used.cpus + wanted.cpus <= budget.cpus + SLACK
+            and self._cpus_fit(used.cpus, wanted.cpus)
             and used.guests + wanted.guests <= budget.guests
         )
+
+    def _cpus_fit(self, used: float, wanted: float) -> bool:
+        """Whether there is a CPU that is not all in use, and not much more is wanted."""
+        whole = self.budget.cpus
+        return used + wanted <= whole + SLACK or (used < whole - SLACK and used + wanted <= whole + SHARED + SLACK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

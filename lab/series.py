@@ -15,6 +15,7 @@ from pathlib import Path
 from lab import patch
 from lab.errors import InputError, UsageError, unknown
 from lab.model import JOINT
+from lab.paths import user_path
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")
 _SUFFIXES = (".patch", ".diff")
@@ -81,7 +82,7 @@ def _is_path(name: str) -> bool:
 
 
 def _user_path(name: str) -> Path:
-    path = Path(name).expanduser().absolute()
+    path = user_path(name).absolute()
     if not path.exists():
         raise UsageError(f"series {name}: no such file or directory: {path}")
     return path
@@ -112,10 +113,11 @@ def _patches_in(directory: Path) -> list[Path]:
 
 def fix(name: str, text: str, where: str) -> Patch:
     """A patch that the lab itself carries, from its text; `where` says in messages which file that is in."""
-    return _parsed(name, text.encode(), where)
+    return from_text(name, text.encode(), where)
 
 
-def _parsed(name: str, data: bytes, where: str) -> Patch:
+def from_text(name: str, data: bytes, where: str) -> Patch:
+    """A patch from its text; InputError, with the line in `where`, when it is malformed."""
     return Patch(name=name, path=Path(where), sha256=hashlib.sha256(data).hexdigest(), changes=patch.parse(data, where))
 
 
@@ -142,7 +144,7 @@ def _read(path: Path) -> Patch:
             raise InputError(path, None, None, f"expected a patch of at most {MAX_PATCH >> 20} MiB")
     except OSError as error:
         raise InputError(path, None, None, f"cannot read the patch: {error.strerror}") from error
-    return _parsed(path.name, data, str(path))
+    return from_text(path.name, data, str(path))
 
 
 def changed_files(patches: Iterable[Patch], pristine: patch.Lookup) -> dict[str, patch.Content | None]:

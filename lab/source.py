@@ -16,6 +16,8 @@ import json
 import os
 import re
 import shutil
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +26,14 @@ from stat import S_IFDIR, S_IFMT, S_ISREG
 from lab import buildlog, debian, proc
 from lab.cache import Cache, digest, file_digest, write_atomic
 from lab.errors import InfraError, InputError, UsageError, nearest
+from lab.patch import Content, Lookup
+from lab.paths import user_path
 from lab.progress import Progress, silent
 
 ENTRY = "source"
 UNPACK_S = 3600.0
+MANY_NAMES = 4000
+"""Of files in which two commits differ; beyond it all is unpacked."""
 TYPICAL_FILES = 86_000
 """How many files and directories a kernel tree of 2024 has: makes a bar of an unpacking whose end is not known."""
 
@@ -137,7 +143,9 @@ def _ensure(found: _Found, spec: str, cache: Cache, progress: Progress) -> Sourc
     version = kernel_version(_read_makefile(entry / "tree", spec), spec)
     write_atomic(_memo(cache, "version", found.key), json.dumps({"version": version}).encode())
     if found.lineage:
-        write_atomic(_memo(cache, "latest", found.lineage), json.dumps({"key": found.key}).encode())
+        write_atomic(
+            _memo(cache, "latest", found.lineage), json.dumps({"key": found.key, "origin": found.origin}).encode()
+        )
     return found.described(spec, version)
 
 
@@ -208,7 +216,7 @@ def _read_memo(path: Path) -> dict[str, str] | None:
 
 
 def _tarball(rest: str, cache: Cache) -> _Found:
-    path = Path(rest).expanduser().absolute()
+    path = user_path(rest).absolute()
     if not path.is_file():
         near = nearest(path.name, _siblings(path))
         raise InputError(path, None, "source", "no such tarball", nearest=near)
@@ -270,26 +278,115 @@ def _hoist(top: Path, into: Path) -> None:
 # ---- git: -----------------------------------------------------------------------------------------------------------
 
 
-def _git(rest: str, cache: Cache) -> _Found:  # noqa: ARG001
+def _git(rest: str, cache: Cache) -> _Found:
     repository, revision = _repository(rest)
     commit = _resolve_revision(repository, revision)
+    lineage = digest("git", str(repository.resolve()))
     tree_id = _run_git(repository, "rev-parse", f"{commit}^{{tree}}").strip()
     return _Found(
         sha256=hashlib.sha256(f"git tree {tree_id}".encode()).hexdigest(),
         origin=commit,
-        unpack=lambda into, progress: _archive(repository, commit, into, progress),
+        unpack=lambda into, progress: _check_out(repository, commit, into, progress, _latest(lineage, cache)),
         makefile=lambda: _run_git(repository, "show", "--no-textconv", f"{commit}:Makefile"),
+        lineage=lineage,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Earlier:
+    """A tree of the same lineage in the cache, and the commit that it is."""
+
+    tree: Path
+    commit: str
+
+
+def _latest(lineage: str, cache: Cache) -> _Earlier | None:
+    """The last commit of a repository that was unpacked, where it still is there."""
+    memo = _read_memo(_memo(cache, "latest", lineage))
+    if not memo or "origin" not in memo or not cache.has(ENTRY, memo["key"]):
+        return None
+    return _Earlier(tree=tree(memo["key"], cache), commit=memo["origin"])
+
+
+def _check_out(repository: Path, commit: str, into: Path, progress: Progress, earlier: _Earlier | None) -> None:
+    """Unpack a commit; beside an earlier one only what differs: the rest is linked, which also tells what changed."""
+    names = _differing(repository, earlier.commit, commit) if earlier else None
+    if earlier is None or names is None or len(names) > MANY_NAMES:
+        _archive(repository, commit, into, progress)
+        return
+    progress(f"reading what {commit[:12]} of {repository.name} changes")
+    proc.run(["cp", "--archive", "--link", f"{earlier.tree}/.", str(into)], timeout_s=UNPACK_S)
+    for name in names:
+        (into / name).unlink(missing_ok=True)
+    there = [name for name, gone in names.items() if not gone]
+    if there:
+        tarball = into.parent / f"{commit}.tar"
+        _run_git(repository, "archive", "--format=tar", f"--output={tarball}", commit, "--", *there)
+        proc.run(["tar", "--extract", "--no-same-owner", "--file", str(tarball), "--directory", str(into)])
+        tarball.unlink()
+
+
+def _differing(repository: Path, old: str, new: str) -> dict[str, bool] | None:
+    """Name of every file in which two commits differ -> whether it is gone; None when git cannot tell."""
+    words = ("diff", "--name-status", "-z", "--no-renames", "--no-ext-diff", old, new)
+    done = _start_git(repository, *words, check=False)
+    if done.status:
+        return None
+    fields = done.output.rstrip("\0").split("\0") if done.output else []
+    return {name: status == "D" for status, name in zip(fields[::2], fields[1::2], strict=True)}
+
+
+def git(repository: Path, *words: str) -> str:
+    """What git says of a user's repository, which it is only to read; UsageError when there is none."""
+    if _start_git(repository, "rev-parse", "--git-dir", check=False).status:
+        raise UsageError(f"{repository} is no git repository")
+    return _run_git(repository, *words)
+
+
+def commit_of(repository: Path, revision: str) -> str:
+    """The commit that a revision of a repository means; UsageError, with the nearest name, when it means none."""
+    return _resolve_revision(repository, revision)
+
+
+def peek(spec: str) -> Lookup:
+    """The files of a local source (`path:`, `git:`) one by one, without unpacking it."""
+    kind, rest = _split(spec)
+    if kind == "path":
+        top = user_path(rest).absolute()
+        return lambda name: Content((top / name).read_bytes()) if (top / name).is_file() else None
+    repository, revision = _repository(rest)
+    commit = _resolve_revision(repository, revision)
+
+    def look(name: str) -> Content | None:
+        with tempfile.TemporaryDirectory() as scratch:
+            tarball = Path(scratch, "file.tar")
+            words = ("archive", "--format=tar", f"--output={tarball}", commit, "--", name)
+            if _start_git(repository, *words, check=False).status:
+                return None
+            with tarfile.open(tarball) as archive:
+                entry = next((each for each in archive if each.isfile()), None)
+                file = archive.extractfile(entry) if entry else None
+                return Content(file.read(), bool(entry and entry.mode & 0o100)) if file else None
+
+    return look
+
+
+def diff(repository: Path, old: str, new: str) -> bytes:
+    """What makes one commit of a repository of the other, as a patch, byte by byte."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "patch")
+        _run_git(repository, "diff", "--no-ext-diff", "--no-textconv", "--no-color", f"--output={file}", old, new)
+        return file.read_bytes()
 
 
 def _repository(rest: str) -> tuple[Path, str]:
     """PATH@REV apart; either may have an @ of its own, so the first split whose left side is a directory is taken."""
     parts = rest.split("@")
     for count in range(1, len(parts)):
-        path = Path("@".join(parts[:count])).expanduser().absolute()
+        path = user_path("@".join(parts[:count])).absolute()
         if path.is_dir():
             return path, "@".join(parts[count:])
-    raise UsageError(f"source git:{rest}: no such directory: {Path(parts[0]).expanduser().absolute()}")
+    raise UsageError(f"source git:{rest}: no such directory: {user_path(parts[0]).absolute()}")
 
 
 def _resolve_revision(repository: Path, revision: str) -> str:
@@ -328,7 +425,7 @@ def _start_git(repository: Path, *words: str, check: bool = True) -> proc.Comple
 
 
 def _path(rest: str, cache: Cache) -> _Found:
-    directory = Path(rest).expanduser().absolute()
+    directory = user_path(rest).absolute()
     if not directory.is_dir():
         near = nearest(directory.name, _siblings(directory))
         raise InputError(directory, None, "source", "no such directory", nearest=near)

@@ -141,6 +141,16 @@ def suites_of(metadata: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(metadata.get("suites", ()))
 
 
+def known(record: Record, suites: Collection[str]) -> bool:
+    """Whether a case of a suite fails as on the kernel which is compared with, or is on that kernel itself."""
+    return record.scenario in suites and record.met is True and record.outcome is not Outcome.PASS
+
+
+def test_of(case: str) -> str:
+    """The test that prints a result, which is what can be asked for."""
+    return case.partition("/")[0]
+
+
 def measured(
     by_cell: Mapping[Place, tuple[Record, ...]], metadata: Mapping[str, Any]
 ) -> dict[Place, tuple[Record, ...]]:
@@ -207,7 +217,7 @@ def _lost(records: Sequence[Record], before: Iterable[Record]) -> Iterator[Recor
     for gone in before:
         if gone.outcome is not Outcome.PASS or (gone.scenario, gone.case) in outcomes or "/" not in gone.case:
             continue
-        test = outcomes.get((gone.scenario, gone.case.partition("/")[0]))
+        test = outcomes.get((gone.scenario, test_of(gone.case)))
         if test is not None and test.outcome is not Outcome.BROKEN:
             yield replace(
                 gone,

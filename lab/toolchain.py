@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from lab import proc
+from lab import environ, proc
 from lab.arch import Arch
 from lab.cache import digest, file_digest
 from lab.errors import InfraError
@@ -40,10 +40,12 @@ class Toolchain:
     """Changes when the compiler, the linker or the C library does: part of every program's key."""
     ldflags: tuple[str, ...] = ()
     """What the architecture wants of the linker in programs for guests."""
+    llvm: str = ""
+    """LLVM= of the kernel's Makefile; empty for gcc."""
 
     @property
     def cc(self) -> str:
-        return f"{self.prefix}gcc"
+        return _llvm_tool("clang", self.llvm) if self.llvm else f"{self.prefix}gcc"
 
     @property
     def cached_cc(self) -> tuple[str, ...]:
@@ -83,6 +85,39 @@ def find(arch: Arch) -> Toolchain:
         key=digest(version, file_digest(Path(libc)), *arch.ldflags),
         ldflags=arch.ldflags,
     )
+
+
+def for_kernels(arch: Arch) -> Toolchain:
+    """The compiler of an architecture's kernels: that of LLVM or CROSS_COMPILE in the environment, else `find`'s.
+
+    InfraError when a part is missing.
+    """
+    if llvm := environ.llvm():
+        return Toolchain(
+            prefix="",
+            version=_version(arch, "LLVM", _llvm_tool("clang", llvm), _llvm_tool("ld.lld", llvm)),
+            key="",
+            llvm=llvm,
+        )
+    if (prefix := environ.cross_compile(arch)) is not None:
+        return Toolchain(prefix=prefix, version=_version(arch, "CROSS_COMPILE", f"{prefix}gcc", f"{prefix}ld"), key="")
+    return find(arch)
+
+
+def _llvm_tool(name: str, llvm: str) -> str:
+    """A program of LLVM's as the kernel's Makefile finds it: LLVM=1, LLVM=-19 (a suffix), LLVM=/path/ (a prefix)."""
+    if llvm.endswith("/"):
+        return f"{llvm}{name}"
+    return f"{name}{llvm}" if llvm.startswith("-") else name
+
+
+def _version(arch: Arch, variable: str, *programs: str) -> str:
+    for name in programs:
+        if proc.which(name) is None:
+            raise InfraError(
+                f"cannot build kernels for {arch.name}: no {name}", hint=f"{variable} in the environment asks for it"
+            )
+    return ", ".join(map(_first_line, programs))
 
 
 def packages(arch: Arch) -> tuple[str, ...]:

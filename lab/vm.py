@@ -159,6 +159,25 @@ class Domain:
         except libvirt.libvirtError as error:
             raise InfraError(f"{self.name} cannot be saved: {_words(error)}") from error
 
+    def gdbserver(self, socket: Path | None) -> None:
+        """Let debuggers have the guest through a socket, for which it waits; with None no more."""
+        what = f"unix:{socket},server=on,wait=off" if socket else "none"
+        try:
+            said = libvirt_qemu.qemuMonitorCommand(
+                self.handle, f"gdbserver {what}", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+            )
+        except libvirt.libvirtError as error:
+            raise LibvirtError(f"{self.name}: QEMU does not open a gdbserver: {_words(error)}") from error
+        if socket and "Waiting for gdb" not in said:
+            raise InfraError(f"{self.name}: QEMU does not open a gdbserver: {said.strip()}")
+
+    def suspend(self) -> None:
+        """Let the guest stand still."""
+        try:
+            self.handle.suspend()
+        except libvirt.libvirtError as error:
+            raise InfraError(f"{self.name} does not stop: {_words(error)}") from error
+
     def resume(self) -> None:
         """Let a restored guest run."""
         try:

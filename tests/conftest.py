@@ -35,8 +35,11 @@ def unit_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def cache_of_their_own(request: pytest.FixtureRequest, unit_cache: Path) -> Iterator[None]:
-    """Unit tests get an empty cache for their session, whatever PAGELAB_CACHE says."""
+    """Unit tests get an empty cache for their session, whatever PAGELAB_CACHE says. No test sees the user's own."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(unit_cache))
+        for name in ("ARCH", "CROSS_COMPILE", "LLVM"):
+            patch.delenv(name, raising=False)
         if not is_integration(request.node):
             patch.setenv("PAGELAB_CACHE", str(unit_cache))
         yield

@@ -99,6 +99,7 @@ ARCH = Arch(
     cpu_only_machine="pc-q35-5.0",
     no_hmat="",
     cpu="max",
+    cpu_flags=("pdpe1gb", "pku"),
     console="ttyS0",
     # The firmware would otherwise load and run an iPXE option ROM for the card: under TCG that is boot time.
     net_options="romfile=",

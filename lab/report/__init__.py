@@ -15,6 +15,9 @@ from lab.errors import unknown
 from lab.outcome import Evidence
 from lab.versus import Comparison
 
+NARROWEST = 60
+"""Columns below which a report is not squeezed."""
+
 
 def formats() -> tuple[str, ...]:
     """Names of all formats."""
@@ -24,6 +27,12 @@ def formats() -> tuple[str, ...]:
 def render(evidence: Evidence | Summary, format: str) -> str:
     """The report in one format, newline at its end; UsageError with the choices for an unknown format."""
     return str(_module(format).render(_concluded(evidence)))
+
+
+def for_terminal(summary: Summary, width: int) -> str:
+    """The text report for a terminal of so many columns, without the versions that report.txt has."""
+    text = _module("text")
+    return str(text.render(summary, max(NARROWEST, min(width, text.WIDTH)), brief=True))
 
 
 def versus(comparison: Comparison) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from statistics import median
 from typing import Any
 
+from lab import suite
 from lab.compare import CaseDelta, Summary
 from lab.outcome import CellResult, CellStatus, Delta, Outcome, Record
 from lab.untrusted import one_line
@@ -50,10 +51,7 @@ def tally(records: Sequence[Record], suites: Collection[str] = ()) -> list[str]:
         for outcome in (Outcome.LEAK, Outcome.FLAKY, Outcome.BROKEN)
     }
     unmet = len(odd) - skipped - sum(named.values())
-    known = sum(
-        record.scenario in suites and record.met is True and record.outcome is not Outcome.PASS
-        for record in (records if suites else ())
-    )
+    known = sum(suite.known(record, suites) for record in (records if suites else ()))
     parts = {
         "pass": passed,
         "must-fail": failed - known,

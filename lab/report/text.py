@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""report.txt: the matrix, then only what matters, in at most 100 columns and without a need for colour."""
+"""report.txt: what changed, what is not met, the matrix, the rest; at most 100 columns, without a need for colour."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from lab.compare import Summary
 from lab.judge import cell_evidence
 from lab.outcome import CellStatus, Delta, Record
+from lab.report import _designs as designs
+from lab.report import _layout as layout
 from lab.report import _words as words
+from lab.report._layout import clip, column, row, wrap
 from lab.untrusted import one_line, printable
 
 FILE = "report.txt"
-WIDTH = 100
+WIDTH = layout.WIDTH
 MAX_ENTRIES = 40
 """Of one kind; the rest is in results.json."""
 MAX_EVIDENCE = 8
@@ -21,23 +23,25 @@ NARROWEST = 18
 """A column of the matrix that would be narrower makes it a list."""
 
 
-def render(summary: Summary, width: int = WIDTH) -> str:
-    """The report as plain printable text."""
+def render(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> str:
+    """The report as plain printable text; a brief one does not say what each machine was built and run with."""
     sections = [
         _head(summary, width),
-        _matrix(summary, width),
-        _not_met(summary, width),
         _changed(summary, Delta.REGRESSED, width),
+        _changed(summary, Delta.FIXED, width),
+        _not_met(summary, width),
+        _no_power(summary, width),
         _bad_cells(summary, width),
         _broken(summary, width),
-        _no_power(summary, width),
-        _changed(summary, Delta.FIXED, width),
+        _matrix(summary, width),
         _known(summary, width),
+        designs.differ(summary, width),
+        designs.cost(summary, width),
         _skipped(summary, width),
         _not_built(summary, width),
         _refused(summary, width),
         _left_out(summary, width),
-        _versions(summary, width),
+        [] if brief else _versions(summary, width),
         _proofs(summary, width),
         wrap(f"exit {summary.exit_code}: {summary.sentence}", width),
     ]
@@ -70,10 +74,10 @@ def _matrix(summary: Summary, width: int) -> list[str]:
         ]
     else:
         room = min(room, max(len(name) for name in (*kernels, *map(", ".join, cells.values()))))
-        lines = _row("", [[name] for name in kernels], first, room)
+        lines = row("", [[name] for name in kernels], first, room)
         for topology in summary.topologies:
-            texts = [_column(cells.get((topology, kernel), ["-"]), room) for kernel in kernels]
-            lines += _row(topology, texts, first, room)
+            texts = [column(cells.get((topology, kernel), ["-"]), room) for kernel in kernels]
+            lines += row(topology, texts, first, room)
     legend = "must-fail: failed, as it must on a kernel that does not provide what the case requires"
     known = "known-fail: failed, and does so on the kernel that is compared with too"
     shown = "\n".join(lines)
@@ -83,23 +87,6 @@ def _matrix(summary: Summary, width: int) -> list[str]:
 
 def _listed(topology: str, kernel: str, parts: Sequence[str], width: int) -> list[str]:
     return wrap(f"{topology} / {kernel}: {', '.join(parts)}", width)
-
-
-def _column(parts: Sequence[str], room: int) -> list[str]:
-    """A cell's parts, broken between parts only."""
-    if len(short := ", ".join(parts)) <= room:
-        return [short]
-    whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(whole, room)]
-
-
-def _row(title: str, columns: Sequence[Sequence[str]], first: int, room: int) -> list[str]:
-    height = max(len(column) for column in columns)
-    rows = [[column[i] if i < len(column) else "" for column in columns] for i in range(height)]
-    return [
-        (f"{title if i == 0 else '':<{first}}" + "".join(f"  {text:<{room}.{room}}" for text in row)).rstrip()
-        for i, row in enumerate(rows)
-    ]
 
 
 # What matters.
@@ -157,7 +144,7 @@ def _findings(title: str, records: Sequence[Record], summary: Summary, width: in
 def _evidence(excerpt: str, width: int) -> list[str]:
     """The reason whole, the lines behind it cut to the width, and how many more there are."""
     reason, *said = printable(excerpt).split("\n")
-    shown = [_clip(line, width - 6) for line in said[:MAX_EVIDENCE] if line.strip()]
+    shown = [clip(line, width - 6) for line in said[:MAX_EVIDENCE] if line.strip()]
     rest = [f"({len(said) - MAX_EVIDENCE} more lines in results.json)"] if len(said) > MAX_EVIDENCE else []
     return [*wrap(reason, width, "      "), *(f"      {line}" for line in (*shown, *rest))]
 
@@ -303,15 +290,3 @@ def _versions(summary: Summary, width: int) -> list[str]:
 
 def _proofs(summary: Summary, width: int) -> list[str]:
     return [line for proof in summary.proofs for line in wrap(proof.sentence, width)]
-
-
-def wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """Printable lines of at most `width`, continued two columns further in; a word that is too long is cut."""
-    flat = " ".join(printable(text).split())
-    if flat and len(indent) + len(flat) <= width:
-        return [indent + flat]  # of thousands of lines most are short: textwrap takes fifty times as long
-    return textwrap.wrap(flat, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
-
-
-def _clip(line: str, width: int) -> str:
-    return line if len(line) <= width else line[: width - 1] + "…"

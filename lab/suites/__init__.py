@@ -52,9 +52,12 @@ class Suites:
         }
 
     @property
-    def keys(self) -> Mapping[str, str]:
-        """`suite/arch/kernel` -> what its programs were made of."""
-        return {"/".join(place): each.key for place, each in self.builds.items()}
+    def keys(self) -> Mapping[str, Mapping[str, str]]:
+        """Architecture -> of each suite a key of what its programs, for all kernels, were made of."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for (name, arch, _), each in sorted(self.builds.items()):
+            found.setdefault(arch, {}).setdefault(name, []).append(each.key)
+        return {arch: {name: digest(*keys) for name, keys in suites.items()} for arch, suites in found.items()}
 
     def described(self) -> Mapping[str, object]:
         """For metadata.json: how to ask for each again, and which of its programs did not build, where and why."""

@@ -15,7 +15,7 @@ from lab import host, kernel
 from lab.cache import Cache, default_root
 from lab.deadline import Deadline
 from lab.errors import LabError
-from lab.factory import Factory, Ready, open_factory
+from lab.factory import Factory, Ready, Workshop, open_factory
 from lab.kernel import BuiltKernel
 from lab.library import Library
 from lab.model import MIB, Kernel, Topology, format_size
@@ -35,7 +35,7 @@ def machines(globs: Sequence[str]) -> None:
     cache = Cache(default_root())
     print_row(("machine", "pages", "nodes", "CPUs", "RAM", "boot to first SSH command", "memory of QEMU"))
     print_row(("---",) * 7)
-    with open_factory(cache) as factory:
+    with open_factory(Workshop(cache=cache)) as factory:
         for topology in wanted(globs):
             print_row((*looks(topology), *measured(factory, topology, cache)))
 

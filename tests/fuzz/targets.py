@@ -135,7 +135,7 @@ def judged_and_reported(data: bytes) -> None:
     one = fixture.cell(runs=(run,), reason=said[:200])
     known = fixture.metadata(fixture.TOPOLOGIES[:1], fixture.KERNELS[1:])
     summary = conclude(Evidence(metadata=known, cells=(one,)))
-    for form in ("text", "html", "json", "junit", "mail"):
+    for form in report.formats():
         shown = report.render(summary, form)
         assert untrusted.printable(shown).replace("        ", "\t") == shown.replace("        ", "\t"), form
         assert len(shown) < 400_000

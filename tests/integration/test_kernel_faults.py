@@ -32,8 +32,13 @@ FAULTS: dict[str, tuple[Kind, tuple[str, str]]] = {
     "hung_task": (Kind.HUNG_TASK, ("HANG", "unkillable")),
     "use_after_free": (Kind.KASAN, ("PASS", "passed")),
     "array_bounds": (Kind.UBSAN, ("PASS", "passed")),
-    "lock_kept": (Kind.LOCKDEP, ("PASS", "passed")),
+    "lock_kept": (Kind.LOCKDEP, ("CRASH", "bug")),
 }
+# What the report says of the kernel where it is not the kind's name: a task that keeps a lock is atomic, and the next
+# thing it does is a worse report still.
+WORSE = {"lock_kept": "bug"}
+# Of a CPU that is stuck there are reports for as long as the guest lives.
+GOLDEN_LINES = 120
 BUILD_TIMEOUT_S = 3600
 ASKED_FOR = "PAGELAB_KERNEL_FAULTS"
 
@@ -51,9 +56,10 @@ def test_what_the_kernel_complains_of_has_its_name(case: str, tmp_path: Path, mo
     campaign = run_campaign(tmp_path / "run", "quick", *what, *config, timeout_s=BUILD_TIMEOUT_S)
     records = {each["case"]: each for each in campaign.results["records"]}
     assert (records[case]["outcome"], records[case]["cause"]) == verdict, records[case]["excerpt"]
-    assert kind.name.lower().replace("_", "-") in {each["cause"] for each in records.values()}
+    assert WORSE.get(case, kind.name.lower().replace("_", "-")) in {each["cause"] for each in records.values()}
     assert campaign.done.status == 1
     console = evidence.load(campaign.path).cells[0].runs[0].console
     assert kind in {report.kind for report in oops.scan(console)}
     if os.environ.get("PAGELAB_UPDATE_GOLDEN"):
-        (GOLDEN / f"x86_64-real-{case.replace('_', '-')}.log").write_text(console)
+        golden = "".join(console.splitlines(keepends=True)[:GOLDEN_LINES])
+        (GOLDEN / f"x86_64-real-{case.replace('_', '-')}.log").write_text(golden)

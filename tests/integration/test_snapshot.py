@@ -15,7 +15,7 @@ import pytest
 
 from lab.cache import Cache, default_root
 from lab.deadline import Deadline
-from lab.factory import Factory, Ready, open_factory
+from lab.factory import Factory, Ready, Workshop, open_factory
 from lab.guest import Guest, Snapshot
 from lab.library import Library
 from lab.outcome import End
@@ -28,7 +28,7 @@ MACHINES = ("x86_64-4k", "arm64-64k")
 @pytest.fixture(scope="module")
 def factory() -> Iterator[Factory]:
     """libvirt's embedded driver in this process, which can open it once."""
-    with open_factory(Cache(default_root())) as factory:
+    with open_factory(Workshop(cache=Cache(default_root()))) as factory:
         yield factory
 
 

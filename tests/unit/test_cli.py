@@ -137,13 +137,14 @@ import click
 from pathlib import Path
 from lab import kernel
 from lab.cache import Cache
-from lab.cli import _builds_end_with_us, main
+from lab.cli import main
+from lab.verbs.common import builds_end_with_us
 from lab.library import Library
 
 @main.command("kernel-only")
 def kernel_only():
     library = Library.shipped()
-    with _builds_end_with_us():
+    with builds_end_with_us():
         kernel.build(library.kernel({str(kernel)!r}), library.topology({topology!r}), cache=Cache(Path({str(cache)!r})))
 
 main(["kernel-only"])

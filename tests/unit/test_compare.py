@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, conclude, delta_of, deltas, prove
+from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, conclude, delta_of, deltas, prove, series_words
 from lab.outcome import CellResult, CellStatus, Delta, End, Evidence, Expected, Mismatch, Outcome, Record, Run, met
-from tests.unit.fixtures.evidence import cell, evidence, good_runs, ktap, metadata
+from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
 
 P, F, S, C, H, L, Y, B = (
     Outcome.PASS,
@@ -203,6 +203,29 @@ def test_a_pair_that_differs_in_more_is_not_proven(key: str, value: str | None, 
     code, sentence = exit_of(evidence(builds=changed["builds"]))
     assert code == EXIT_INCOMPLETE
     assert "1 pair of kernels not proven" in sentence
+
+
+def test_a_patch_that_changes_nothing_somewhere_says_so_and_is_no_fault() -> None:
+    """A mistake about pages of other sizes leaves the kernel of 4K pages as it is."""
+    changed = metadata()
+    changed["kernels"]["expand-fault"] = {"name": "x", "source": "path:~/linux", "series": "/cache/patched"}
+    changed["kernels"]["baseline"]["source"] = "path:~/linux"
+    changed["builds"][f"{TOPOLOGIES[0]}/expand-fault"]["patches"] = [{"name": "0001-mm-fix.patch", "sha256": "0"}]
+    same, other = (changed["builds"][f"{TOPOLOGIES[1]}/{kernel}"] for kernel in ("baseline", "expand-fault"))
+    other["build_id"] = same["build_id"]
+    (proof,) = prove(changed)
+    assert proof.sound
+    assert "differ in 0001-mm-fix.patch and in nothing else" in proof.sentence
+    assert proof.sentence.endswith(f"On {TOPOLOGIES[1]} it changes nothing: both are the same kernel there (build id).")
+
+
+@pytest.mark.parametrize("patches", [3, "x", [1], [{"sha256": "0"}], None])
+def test_patches_of_a_damaged_record_are_none(patches: object) -> None:
+    changed = metadata()
+    changed["kernels"]["expand-fault"]["series"] = "/some/where"
+    for build in changed["builds"].values():
+        build["patches"] = patches
+    assert series_words(changed, "expand-fault") == "the series where"
 
 
 def test_a_build_without_a_record_is_not_proven() -> None:

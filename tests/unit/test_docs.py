@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from lab import guestbuild
+from lab.cache import Cache
 from lab.cli import main
 from lab.model import CampaignSpec, Kernel, NumaCell, Topology
 from lab.outcome import CellStatus, Delta, Outcome
@@ -56,3 +58,26 @@ def test_every_make_target_is_explained() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     targets = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
     assert [target for target in targets if f"make {target}" not in makefile and target != "help"] == []
+
+
+def programs() -> dict[str, str]:
+    """The C files that are written out in it, by the names that they have there."""
+    found = re.findall(
+        r"^    /\* (\w+)\.c \*/\n((?:(?:    .*)?\n)+?)    LAB_CASES\(\n((?:    .*\n)+?)    \)\n", README, re.M
+    )
+    return {
+        name: "\n".join(line[4:] for line in f"{text}    LAB_CASES(\n{cases}    )\n".split("\n"))
+        for name, text, cases in found
+    }
+
+
+@pytest.mark.parametrize("name", programs())
+def test_the_programs_in_it_are_scenarios(name: str, tmp_path: Path) -> None:
+    source = tmp_path / f"{name}.c"
+    source.write_text(programs()[name])
+    ((case,),) = guestbuild.cases([source], Cache(tmp_path / "cache")).values()
+    assert case.description
+
+
+def test_there_are_such_programs() -> None:
+    assert set(programs()) == {"grown", "placed"}

@@ -53,6 +53,14 @@ def test_memory_is_bounded(target: Target) -> None:
 FOUND: tuple[tuple[str, bytes], ...] = (
     ("listing", b"[" * 100_000),
     ("patch", b"--- a/mm/a\x1b[2Jc\n+++ b/../x\n"),
+    ("patch", b"--- a/m\n+++ m/c\n@@ -3 +1," + b"9" * 5000 + b" @@\n"),
+    ("listing", b'{"name":"a","timeout_s":1' + b"0" * 400 + b"}\n"),
+    ("topology", b"[1,E0"),
+    ("kernel", b"s: e1"),
+    ("kernel", b"source: path:./~-"),
+    ("kernel", b"source: debian:l2\nseries: expan" + b"9" * 300),
+    ("fragment", b"9" * 30_000),
+    ("config", b"CONFIG_A=0x"),
 )
 """What fuzzing has found, as small as it could be made."""
 

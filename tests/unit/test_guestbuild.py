@@ -200,3 +200,28 @@ def test_rows_without_a_case_are_told_apart_from_cases() -> None:
 def test_a_row_without_a_case_gives_a_reason(line: str) -> None:
     with pytest.raises(BuildError, match="stress --list: no_case: expected a row, and a description of why"):
         guestbuild.parse_no_cases("stress", line)
+
+
+PLACED = """\
+#include "lab.h"
+#include "lab_numa.h"
+
+static void placed(void)
+{
+	int nodes[] = { 0, 1, 1, -2, 1 };
+
+	lab_say_placed("pages 0-4", nodes, 5);
+}
+
+LAB_CASES({ LAB_CASE(placed) })
+"""
+
+
+@needs_gcc
+def test_placement_is_said_as_reports_draw_it(native: Arch, cache: Cache, tmp_path: Path) -> None:
+    """A page that is not there lies nowhere."""
+    source = tmp_path / "where.c"
+    source.write_text(PLACED)
+    program = guestbuild.compile_one(native, source, cache)
+    said = proc.run([str(program)], timeout_s=60).output
+    assert "# | placement of pages 0-4: node0=1 node1=3\n" in said

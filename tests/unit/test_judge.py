@@ -194,6 +194,21 @@ def test_the_same_ends_before_the_plan() -> None:
     assert "before its plan line" in judged(run(ktap="", end=End.SIGNALLED, signal="SEGV"))["a"].reason
 
 
+@pytest.mark.parametrize(
+    ("victim", "outcome", "cause"),
+    [("dropbear", Outcome.CRASH, Cause.OOM_KILL), ("limits", Outcome.BROKEN, Cause.SSH_LOST)],
+)
+def test_a_connection_that_the_oom_killer_ended(victim: str, outcome: Outcome, cause: Cause) -> None:
+    said = console("x86_64-oom").replace("(limits)", f"({victim})")
+    record = judged(run(ktap=FIRST, end=End.LOST, console=said))["b"]
+    assert (record.outcome, record.cause) == (outcome, cause)
+
+
+@pytest.mark.parametrize("said", ["", FIRST])
+def test_a_case_that_is_declared_twice_has_a_verdict(said: str) -> None:
+    assert judged(run(ktap=said), cases=(*CASES, *CASES)) == judged(run(ktap=said))
+
+
 def test_evidence_of_a_bad_end() -> None:
     what = run(
         ktap=FIRST + "# b: about to touch\n",

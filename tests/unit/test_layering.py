@@ -17,16 +17,18 @@ ROOT = Path(__file__).parents[2]
 # From bottom to top. A module imports from its own layer and from those below, and never in a circle.
 LAYERS = (
     # vocabulary: records, parsers, errors; no outside thing is touched
-    "errors outcome progress data arch model deadline kconfig ktap oops books untrusted patch elf hmat buildlog cpio"
-    " console",
+    "environ errors outcome paths progress data arch model deadline kconfig ktap oops books untrusted patch elf hmat"
+    " buildlog symbols cpio console",
     # translators: what was written or found -> what it means
-    "load library suite plan schedule domain verify judge compare report reproduce resume versus",
+    "load settings library capture shrink mailbox suite plan schedule domain verify judge compare report reproduce"
+    " resume versus recorded designs",
     # adapters: one outside thing each
     "proc cache keys reaper accel vm ssh guest evidence host"
     " debian source series worktree toolchain kernel guestbuild rootfs suites history",
     # stages: a campaign from its plan to its evidence
-    "screen outlook factory cellwork runner campaign oneshot listing",
-    # the command line
+    "screen outlook factory cellwork runner campaign oneshot listing replay bundle attempt bisection debug keeper",
+    # the command line: every verb imports what it needs when it runs
+    "verbs",
     "cli __main__",
 )
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
@@ -34,7 +36,7 @@ LAYER = {name: level for level, names in enumerate(LAYERS) for name in names.spl
 IMPORTERS = {"libvirt": "vm", "libvirt_qemu": "vm", "paramiko": "ssh", "yaml": "load", "subprocess": "proc"}
 """Outside things with exactly one door."""
 
-PRINTERS = {"cli", "report"}
+PRINTERS = {"cli", "verbs", "report"}
 SLEEPERS = {"deadline", "reaper"}
 """Time is a deadline; the reaper is a process of its own, which imports nothing of the lab."""
 

@@ -62,7 +62,7 @@ def library_in(root: Path) -> Library:
         topology_dirs=(root / "topologies",),
         campaign_dirs=(root / "campaigns",),
         kernel_dirs=(root / "kernels",),
-        scenario_dirs=(root / "scenarios",),
+        scenario_sources=(root / "scenarios",),
         config_dirs=(root / "config",),
         series_dirs=(root / "series",),
     )

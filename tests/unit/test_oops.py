@@ -55,6 +55,23 @@ EXPECTED: dict[str, list[tuple[Kind, str]]] = {
     # What the sample `faults` makes of guests of the lab, from the start of the program until its end was known.
     "x86_64-real-panic": [(Kind.PANIC, "sysrq triggered crash")],
     "arm64-real-panic": [(Kind.PANIC, "sysrq triggered crash")],
+    # What lkdtm makes of a kernel with sanitizers (the sample `kernel_faults`).
+    "x86_64-real-warning": [(Kind.WARNING, "drivers/misc/lkdtm/bugs.c:112 lkdtm_WARNING")],
+    "x86_64-real-bug": [(Kind.BUG, "kernel BUG at drivers/misc/lkdtm/bugs.c:105!")],
+    "x86_64-real-oops": [
+        (Kind.OOPS, "kernel NULL pointer dereference, address: 0000000000000000"),
+        (Kind.KASAN, "null-ptr-deref in lkdtm_EXCEPTION"),
+    ],
+    "x86_64-real-soft-lockup": [(Kind.SOFT_LOCKUP, "CPU#1 stuck for 6s! [kernel_faults:85]")],
+    "x86_64-real-rcu-stall": [(Kind.RCU_STALL, "rcu_preempt self-detected stall on CPU")],
+    "x86_64-real-hung-task": [(Kind.HUNG_TASK, "task kernel_faults:85 blocked for more than 2 seconds")],
+    "x86_64-real-use-after-free": [(Kind.KASAN, "slab-use-after-free in lkdtm_READ_AFTER_FREE")],
+    "x86_64-real-array-bounds": [(Kind.UBSAN, "array-index-out-of-bounds in ../drivers/misc/lkdtm/bugs.c:406:16")],
+    "x86_64-real-lock-kept": [
+        (Kind.BUG, "sleeping function called from invalid context at fs/file_table.c:452"),
+        (Kind.BUG, "scheduling while atomic: kernel_faults/84/0x00000002"),
+        (Kind.LOCKDEP, "lock held when returning to user space!"),
+    ],
     "x86_64-real-reset": [(Kind.REBOOT, "sysrq: Resetting")],
     "arm64-real-reset": [(Kind.REBOOT, "sysrq: Resetting")],
     "x86_64-real-power-off": [(Kind.REBOOT, "reboot: Power down")],

@@ -66,6 +66,7 @@ class Behaviour:
     mismatches: tuple[Mismatch, ...] = ()
     books: Sequence[int] = ()
     """Shmem before the first program, after it, and each time that is asked for it then."""
+    gone: End | None = None
     save_error: LabError | None = None
     restore_error: Exception | None = None
     """Of the guest that is to be restored with this behaviour."""
@@ -108,6 +109,9 @@ class FakeGuest:
             before, after = (f"\n{mark[0]}\nShmem: {each}\n{mark[0]}\n".encode() for each in self.behaviour.books[:2])
             return replace(result, stdout=before + result.stdout + after)
         return result
+
+    def watch(self) -> End | None:
+        return self.behaviour.gone
 
     def describe(self) -> Description:
         return Description(domain_xml="<domain/>", qemu_args=("qemu",), reproduce="#!/bin/sh\n")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.schedule import PATIENCE, Budget, Demand, Schedule, Stage, Task, makespan
+from lab.schedule import PATIENCE, SHARED, Budget, Demand, Schedule, Stage, Task, makespan
 
 BUDGET = Budget(memory=1000, cpus=2.0, guests=4)
 
@@ -53,7 +53,7 @@ def test_never_above_the_budget_and_all_done(tasks: list[Task], data: st.DataObj
         ran += started
         used = schedule.used
         assert used.memory <= BUDGET.memory
-        assert used.cpus <= BUDGET.cpus + 1e-6
+        assert used.cpus <= BUDGET.cpus + SHARED + 1e-6
         assert used.guests <= BUDGET.guests
     assert sorted(ran) == sorted(str(number) for number in range(len(tasks)))
 
@@ -126,3 +126,15 @@ def test_a_makespan_is_at_least_all_builds_and_at_most_everything_in_turn(tasks:
     one_by_one = sum(builds) + sum(each.seconds for each in named)
     busy = sum(builds) + sum(each.seconds * each.demand.cpus for each in named) / BUDGET.cpus
     assert sum(builds) <= spent <= max(one_by_one, busy) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("running", "next_one", "fits"),
+    [(1.0, 1.0, True), (1.5, 1.5, True), (1.5, 2.0, False), (2.0, 0.5, False), (2.0, 0.0, True)],
+)
+def test_two_guests_share_a_cpu_rather_than_leave_one_idle(running: float, next_one: float, fits: bool) -> None:
+    schedule = Schedule(BUDGET)
+    schedule.add(task("running", cpus=running))
+    schedule.start()
+    schedule.add(task("next", cpus=next_one))
+    assert bool(schedule.start()) is fits

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import io
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from lab import screen
-from lab.plan import Cell
-from lab.screen import LiveScreen, PlainScreen, clean
+from lab.plan import Cell, Outlook
+from lab.screen import LiveScreen, Pace, PlainScreen, clean
 from tests.unit.test_runner import a_plan
 
 
@@ -60,6 +64,136 @@ def test_the_live_table_has_a_row_per_cell_and_a_bar_for_the_build(cells: tuple[
     out = io.StringIO()
     Console(file=out, width=80).print(shown)
     assert "50%" not in out.getvalue()
+
+
+def drawn(shown: LiveScreen, width: int = 80, height: int = 24) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=width, height=height, force_terminal=False).print(shown)
+    return out.getvalue().splitlines()
+
+
+def many(machines: int) -> tuple[Cell, ...]:
+    """Cells of many machines with two kernels each."""
+    alike = a_plan(["baseline", "patched"]).cells
+    return tuple(
+        replace(cell, topology=cell.topology.model_copy(update={"name": f"machine-{number:03}"}))
+        for number in range(machines)
+        for cell in alike
+    )
+
+
+def an_outlook(cells: Sequence[Cell], total_s: float, build_s: float = 0.0) -> Outlook:
+    """Every cell takes ten seconds."""
+    builds = {cells[0].build: build_s} if build_s else {}
+    return Outlook(build_s=builds, cell_s={cell.name: 10.0 for cell in cells}, total_s=total_s, jobs=2)
+
+
+def test_the_matrix_has_machines_down_and_kernels_across() -> None:
+    cells = many(3)
+    shown = LiveScreen(cells)
+    shown.cell(cells[0], "demo", done=1, total=2)
+    shown.cell(cells[3], "NO_BOOT")
+    heading, first, second, third, last = drawn(shown)
+    assert heading.split() == ["baseline", "patched"]
+    assert first.split()[:3] == ["machine-000", "■■■···", "demo"]
+    assert second.split() == ["machine-001", "·", "NO", "BOOT"]
+    assert third.split() == ["machine-002", "·", "·"]
+    assert last == "1 of 6 done, 0 s spent"
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_it_never_grows_beyond_the_terminal(width: int) -> None:
+    cells = many(100)
+    shown = LiveScreen(cells, an_outlook(cells, 1000.0, 60.0))
+    for cell in cells[:50]:
+        shown.cell(cell, "done", done=9, total=9)
+    shown.cell(cells[120], "a_scenario_with_a_long_name", done=3, total=9)
+    shown.cell(cells[199], "building")
+    shown.building(cells[199], "drivers/net/ethernet/somewhere/else.o", 0.5)
+    lines = drawn(shown, width)
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= width
+    assert any("machine-060" in line for line in lines), "who works is seen"
+    assert "and 25 machines done, " in "".join(lines)
+
+
+def test_a_repeat_says_which_it_is() -> None:
+    (one, *_), again = many(1), replace(many(1)[0], repeat=2)
+    shown = LiveScreen((one, again))
+    shown.cell(again, "booting")
+    assert "2/2 booting" in drawn(shown)[1]
+
+
+class Clock:
+    """Time that goes on when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+def test_what_is_left_is_estimated_from_what_earlier_runs_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, cells = Clock(monkeypatch), many(5)
+    pace = Pace(cells, an_outlook(cells, total_s=50.0))
+    assert pace.left() == 50.0, "ten cells of ten seconds, two at once"
+    clock.now += 5
+    pace.cell(cells[0], "demo", 1, 2)
+    assert pace.left() == pytest.approx(47.5), "too early to tell how fast it goes"
+    clock.now += 20
+    for cell in cells[:5]:
+        pace.cell(cell, "done", 2, 2)
+    assert pace.left() == pytest.approx(25.0)
+    assert pace.said() == "5 of 10 guests done, 25 s spent, about 25 s left"
+
+
+def test_the_estimate_follows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, cells = Clock(monkeypatch), many(5)
+    pace = Pace(cells, an_outlook(cells, total_s=50.0))
+    clock.now += 75
+    for cell in cells[:5]:
+        pace.cell(cell, "done", 2, 2)
+    assert pace.left() == pytest.approx(75.0), "half took three times as long as expected"
+    for cell in cells:
+        pace.cell(cell, "done", 2, 2)
+    assert pace.left() == 0.0
+    assert pace.said() == "10 of 10 guests done, 75 s spent"
+
+
+def test_a_build_is_work_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
+    cells = many(5)
+    pace = Pace(cells, an_outlook(cells, total_s=150.0, build_s=100.0))
+    pace.building(cells[0], 0.1)
+    assert pace.left() == pytest.approx(150.0 * 0.95)
+    pace.cell(cells[0], "booting", 0, 0)
+    assert pace.left() == pytest.approx(15.0), "half of the work is done in no time: as fast as it is believed to be"
+
+
+def test_in_a_log_the_end_of_a_cell_says_what_is_left() -> None:
+    out, cells = io.StringIO(), many(5)
+    shown = PlainScreen(Console(file=out, width=80), cells, an_outlook(cells, total_s=50.0))
+    shown.cell(cells[0], "booting")
+    shown.cell(cells[0], "done", done=2, total=2)
+    first, second = out.getvalue().splitlines()
+    assert "left" not in first
+    assert "1 of 10 guests done" in second
+    assert "left)" in second
+
+
+def test_nothing_is_said_of_time_where_nothing_is_known(cells: tuple[Cell, ...]) -> None:
+    pace = Pace(cells)
+    pace.cell(cells[0], "built", 0, 0)
+    assert pace.said() == "1 of 2 done, 0 s spent"
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_a_report_is_the_same_words_with_and_without_colour(colours: bool) -> None:
+    said = "quick: 1 fixed\n\nFIXED by patched on both topologies: 1 case\n  [bold]expand: a01\n\nexit 1: [red]no\n"
+    out = io.StringIO()
+    where = Console(file=out, force_terminal=colours, color_system="truecolor", no_color=not colours, width=80)
+    where.print(screen.painted(said), end="")
+    assert re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()) == said
+    assert ("\x1b[1;32mFIXED" in out.getvalue()) is colours
 
 
 def test_what_compilers_and_guests_say_cannot_move_the_cursor() -> None:

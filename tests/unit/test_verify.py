@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lab.domain import command_line
 from lab.elf import build_id
 from lab.model import Hmat, NumaCell, Topology
-from lab.verify import Asked, Facts, memory_floor, parse_facts, verify
+from lab.verify import Asked, Facts, memory_floor, parse_facts, shadow_of, verify
 from tests.unit.test_hmat import matrix, table
 
 MIB = 1 << 20
@@ -189,6 +189,26 @@ def test_one_node_without_numa_is_node_0() -> None:
     assert "memory of node 0" in wrong({**PLAIN, **shown, "node.0.mem_total": "1"}, ONE_NODE)
 
 
+@pytest.mark.parametrize(
+    ("config", "eighths"),
+    [
+        (b"CONFIG_MMU=y\nCONFIG_KASAN=y\nCONFIG_KASAN_GENERIC=y\nCONFIG_NUMA=y\n", 1),
+        (b"CONFIG_MMU=y\n# CONFIG_KASAN is not set\n", 0),
+        (b"CONFIG_KASAN=y\nCONFIG_KASAN_HW_TAGS=y\n# CONFIG_KASAN_GENERIC is not set\n", 0),
+    ],
+)
+def test_the_shadow_of_an_address_sanitizer(config: bytes, eighths: int) -> None:
+    assert shadow_of(config, 1024 * MIB) == eighths * 128 * MIB
+
+
+def test_memory_may_lack_the_shadow_on_any_node_and_no_more() -> None:
+    shadow = 128 * MIB
+    for number in (0, 1):
+        for taken, fits in ((shadow, True), (shadow + 1, False)):
+            values = {**GOOD, f"node.{number}.mem_total": str(memory_floor(512 * MIB) - taken)}
+            assert (wrong(values, shadow=shadow) == {}) is fits
+
+
 def test_a_node_of_memory_alone() -> None:
     cells = (node("0-3"), node(""))
     topology = TWO_NODES.model_copy(update={"numa": cells})
@@ -328,6 +348,33 @@ def test_modes_of_transparent_huge_pages() -> None:
     }
 
 
+# Clocks.
+
+COUNTED = "1000000 1002048 1002064 1037112 1002048 1014000"
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        None,  # nothing was said
+        "1000000 1002048 1002064",  # too little was
+        "1000000 80123 79001 78990 90111 80001",  # an emulator that does not count, or a processor
+        "1000000 2004096 2004128 2004096 2004096 2004096",  # two nanoseconds for each
+        "1000000 999000 999000 999000 999000 999000",
+        "1000000 1002048 1009000 1017112 1022048 1034000",  # so many at random
+        "0 1002048 1002048 1002048 1002048 1002048",
+        "1000000 fast",
+    ],
+)
+def test_a_clock_that_does_not_count_instructions(fact: str | None) -> None:
+    machine = ONE_NODE.model_copy(update={"clock": "instructions"})
+    good = {**PLAIN, "counted": COUNTED}
+    bad = {key: value for key, value in {**good, "counted": fact}.items() if value is not None}
+    assert wrong(good, machine) == {}
+    assert "clock" in wrong(bad, machine)
+    assert "clock" not in wrong(bad, ONE_NODE)
+
+
 # Every field of a topology.
 
 OTHER: dict[str, tuple[dict[str, Any], str]] = {
@@ -358,6 +405,7 @@ OTHER: dict[str, tuple[dict[str, Any], str]] = {
     "hugepages": ({"hugepages": {2 * MIB: 1}}, "hugepages of 2M"),
     "thp": ({"thp": "always"}, "thp"),
     "shmem_thp": ({"shmem_thp": "force"}, "shmem_thp"),
+    "clock": ({"clock": "instructions"}, "clock"),
     "cmdline": ({"cmdline": ("quiet",)}, "command line"),
 }
 """Field -> a change of X86, and the fact in which its guest must be seen to differ from it."""
@@ -368,6 +416,7 @@ NOT_VERIFIED = {
     "machine": "likewise",
     "kernel_config": "lab/kernel.py looks for every symbol in the final .config, and the build id is verified",
     "qemu_args": "the escape hatch: anything at all",
+    "scenarios": "what the lab runs in it",
     "sparse": "where the host takes memory from, which the guest cannot see",
 }
 

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A patch and a tree -> a campaign: the tree without it, the tree with it, machines, tests.
+
+What is made is an entry `try/<key>` of the cache: plain files, as users write them, that `lab run` takes:
+
+    <campaign>.yaml  baseline.yaml  patched.yaml  patched/0001-mm-fix-x.patch
+
+A command is a scenario of one case, in an entry of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from lab import mailbox, series, source
+from lab.arch import Arch
+from lab.cache import Cache, digest
+from lab.compare import Summary
+from lab.errors import InputError, UsageError
+from lab.library import Library
+from lab.mailbox import Patch
+from lab.model import Topology
+from lab.paths import user_path
+from lab.plan import is_path, node_count
+
+ENTRY = "try"
+BASELINE = "baseline"
+PATCHED = "patched"
+COMMAND = "command"
+_RANGE = re.compile(r"(?P<base>[^\s.][^\s]*?)\.\.(?P<tip>[^\s.][^\s]*)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change to a tree: where it starts from, and its patches in order."""
+
+    name: str
+    base: str
+    """Source of the kernel without it, as kernels' YAML has it."""
+    patches: tuple[Patch, ...]
+
+
+def read(words: Sequence[str], tree: Path) -> Change:
+    """The change that the words (files, directories, or REV..REV of the tree) mean; UsageError when they mean none."""
+    if not (tree / "Makefile").is_file() and not (tree / "HEAD").is_file() and not (tree / ".git").exists():
+        got = "nothing there" if not tree.exists() else "none"
+        raise UsageError(f"--tree: expected a kernel tree, got {got}: {tree}")
+    if len(words) == 1 and not user_path(words[0]).exists() and (found := _RANGE.fullmatch(words[0])):
+        return _of_range(found["base"], found["tip"] or "HEAD", tree)
+    patches = tuple(patch for word in words for patch in _of_path(user_path(word)))
+    return Change(name=mailbox.slug(Path(words[0]).stem) or "patch", base=f"path:{tree.absolute()}", patches=patches)
+
+
+def _of_path(path: Path) -> Iterable[Patch]:
+    if path.is_dir():
+        files = sorted(each for each in path.iterdir() if each.suffix in (".patch", ".diff", ".mbox", ".eml"))
+        if not files:
+            raise UsageError(f"{path}: expected patches (*.patch, *.diff, *.mbox) in this directory, found none")
+        return [patch for file in files if not _is_cover(file) for patch in _of_path(file)]
+    try:
+        return mailbox.patches(path.read_bytes(), str(path))
+    except OSError as error:
+        hint = "a patch, a directory of patches, a mailbox, or REV..REV of the tree"
+        raise InputError(path, None, None, f"cannot be read: {error.strerror}; expected {hint}") from None
+
+
+def _is_cover(path: Path) -> bool:
+    return path.name.startswith("0000-")
+
+
+def _of_range(base: str, tip: str, tree: Path) -> Change:
+    """Commits of the tree, oldest first; with a merge among them one patch that is all of them."""
+    first, last = (source.commit_of(tree, word) for word in (base, tip))
+    forked = source.git(tree, "merge-base", first, last).strip()
+    revisions = f"{forked}..{last}"
+    commits = source.git(tree, "rev-list", "--reverse", revisions).split()
+    if not commits:
+        raise UsageError(f"{base}..{tip}: no commits between them in {tree}")
+    name = mailbox.slug(f"{base}-{tip}")
+    if source.git(tree, "rev-list", "--merges", "--max-count=1", revisions).strip():
+        whole = Patch(name=name, data=source.diff(tree, forked, last))
+        return Change(name=name, base=f"git:{tree.absolute()}@{forked}", patches=(whole,))
+    patches = tuple(_commit(tree, commit) for commit in commits)
+    return Change(name=name, base=f"git:{tree.absolute()}@{forked}", patches=patches)
+
+
+def _commit(tree: Path, commit: str) -> Patch:
+    subject = source.git(tree, "show", "--no-patch", "--format=%s", commit).strip()
+    text = f"commit {commit}\n\n    {subject}\n\n".encode() + source.diff(tree, f"{commit}^", commit)
+    return Patch(name=mailbox.slug(subject) or commit[:12], data=text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is to be run with a change."""
+
+    topologies: Sequence[str]
+    scenarios: Sequence[str]
+    """As --test has them; none, and no command: all."""
+    provides: Sequence[str] = ()
+    each: bool = False
+    command: Sequence[str] = ()
+    timeout_s: float = 60.0
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """The words of --test for all that is wanted."""
+        return (*self.scenarios, *([COMMAND] if self.command else []))
+
+
+def prepare(change: Change, wish: Wish, cache: Cache) -> Path:
+    """The campaign's file; beside it all it names. DoesNotApply names patch, file and hunk."""
+    check(change)
+    files = files_of(change, wish)
+
+    def make(into: Path) -> None:
+        for name, content in files.items():
+            (into / name).parent.mkdir(exist_ok=True)
+            (into / name).write_bytes(content)
+
+    key = digest(*(part for name, content in sorted(files.items()) for part in (name, content)))
+    return cache.entry(ENTRY, key, make) / f"try-{change.name}.yaml"
+
+
+def command_file(wish: Wish, cache: Cache) -> tuple[Path, ...]:
+    """The C file of the scenario that runs a wish's command; none where there is no command."""
+    if not wish.command:
+        return ()
+    text = command_program(wish.command, wish.provides, wish.timeout_s)
+
+    def make(into: Path) -> None:
+        (into / f"{COMMAND}.c").write_text(text)
+
+    return (cache.entry(ENTRY, digest(text), make) / f"{COMMAND}.c",)
+
+
+def check(change: Change) -> None:
+    """That every patch is one and applies to the tree, before anything is built."""
+    found = [series.from_text(name, each.data, name) for each in change.patches for name in [f"{each.name}.patch"]]
+    series.changed_files(found, source.peek(change.base))
+
+
+def files_of(change: Change, wish: Wish) -> dict[str, bytes]:
+    """Name -> content of every file of a campaign that tries a change."""
+    kernels = _kernels(change, wish)
+    campaign = {
+        "description": f"{change.name}, {len(change.patches)} patches on {change.base}",
+        "topologies": list(wish.topologies),
+        "kernels": [f"./{name}.yaml" for name in kernels],
+        "scenarios": ["*"],
+        "isolation": "shared",
+    }
+    files = {f"try-{change.name}.yaml": _yaml(campaign)}
+    for name, patches in kernels.items():
+        files[f"{name}.yaml"] = _yaml(_kernel(change, wish, name, last=len(patches) == len(change.patches)))
+        for number, patch in enumerate(patches, start=1):
+            files[f"{name}/{number:04}-{patch.name}.patch"] = patch.data
+    return files
+
+
+def _kernels(change: Change, wish: Wish) -> dict[str, tuple[Patch, ...]]:
+    """Name of each kernel -> the patches it has: none, then all; with --each one more every time."""
+    if not wish.each or len(change.patches) == 1:
+        return {BASELINE: (), PATCHED: change.patches}
+    steps = range(1, len(change.patches) + 1)
+    return {BASELINE: (), **{f"{step:02}-{change.patches[step - 1].name}": change.patches[:step] for step in steps}}
+
+
+def _kernel(change: Change, wish: Wish, name: str, *, last: bool) -> dict[str, object]:
+    if name == BASELINE:
+        return {"description": "the tree without the patches", "source": change.base}
+    features = {"provides": list(wish.provides)} if wish.provides and last else {}
+    return {"description": "the tree with them", "source": change.base, "series": f"./{name}", **features}
+
+
+def _yaml(data: object) -> bytes:
+    """JSON is YAML, too: one key per line."""
+    return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def command_program(words: Sequence[str], provides: Sequence[str], timeout_s: float) -> str:
+    """A scenario of one case that runs a command in the guest: its exit status decides, 125 is no verdict."""
+    listed = ", ".join(map(json.dumps, words))
+    requires = f", .requires = {json.dumps(' '.join(provides))}" if provides else ""
+    return f"""/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "lab.h"
+
+static const char *const command_words[] = {{ {listed}, NULL }};
+
+static void command(void)
+{{
+	int status;
+	pid_t pid = LAB_SETUP(fork());
+
+	if (!pid) {{
+		execvp(command_words[0], (char *const *)command_words);
+		dprintf(2, "%s: %s\\n", command_words[0], strerror(errno));
+		_exit(127);
+	}}
+	LAB_SETUP(waitpid(pid, &status, 0));
+	if (WIFSIGNALED(status))
+		LAB_FAIL("killed by signal %d", WTERMSIG(status));
+	if (WEXITSTATUS(status) == 125)
+		LAB_SKIP("exit status 125");
+	if (WEXITSTATUS(status))
+		LAB_FAIL("exit status %d", WEXITSTATUS(status));
+}}
+
+LAB_CASES(
+	{{ LAB_CASE(command), .about = "a command of the user's", .timeout_s = {max(1, round(timeout_s))}{requires},
+		.leaves = "whatever the command left" }},
+)
+"""
+
+
+def unprovided(summary: Summary) -> list[str]:
+    """The features that the patches seem to add, and that nobody said they do.
+
+    Those of which a case passes with the patches where it had to fail, and none does without them.
+    """
+    requires = {
+        f"{scenario}.{case['name']}": case.get("requires", ())
+        for scenario, cases in summary.evidence.metadata.get("cases", {}).items()
+        for case in cases
+    }
+    found: dict[str, set[str]] = {}
+    for record in summary.no_power:
+        for feature in requires.get(record.label, ()):
+            found.setdefault(feature, set()).add(record.kernel)
+    return sorted(feature for feature, kernels in found.items() if BASELINE not in kernels)
+
+
+def scenarios(tests: Sequence[str], programs: Sequence[str]) -> list[str]:
+    """The words of --test and the user's own programs, each of them whole where no word is about it."""
+    about = [test.partition(".")[0] for test in tests]
+    names = [Path(program).stem for program in programs]
+    return [*tests, *(name for name in names if not any(fnmatchcase(name, word) for word in about))]
+
+
+def default_machines(
+    library: Library, arches: Sequence[str], lacking: Callable[[Arch], str]
+) -> tuple[list[str], list[str]]:
+    """One machine per page size and one with two nodes: their names, and what was left out, with the reason."""
+    first = [*library.campaign("quick").topologies, *library.campaign("pagesizes").topologies]
+    every = [*first, *library.select_topologies(["*"])]
+    wanted = [each for each in every if not arches or each.arch in arches]
+    chosen: dict[object, Topology] = {}
+    left: dict[str, str] = {}
+    for topology in wanted:
+        kind = topology.page_size if node_count(topology) == 1 else "nodes" if node_count(topology) == 2 else None
+        if kind is None or kind in chosen:
+            continue
+        if why := lacking(topology.record):
+            left[topology.name] = why
+        else:
+            chosen[kind] = topology
+    return [each.name for each in chosen.values()], [f"{name}: {why}" for name, why in left.items()]
+
+
+def absolute(words: Iterable[str]) -> list[str]:
+    """Words of a command line as they may stand in a file elsewhere."""
+    return [str(user_path(word).absolute()) if is_path(word) else word for word in words]

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which commit made a case fail: git's own bisection over kernels that are built, booted and asked.
+
+The user's repository is only read: git's state is in a clone that shares its objects. Kernels of one repository share a
+work tree, so a step costs what its commits changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from lab import proc, source
+from lab.attempt import Wish
+from lab.cache import Cache
+from lab.compare import Summary
+from lab.errors import InfraError, UsageError
+from lab.factory import Workshop
+from lab.library import Library
+from lab.model import CampaignSpec, Kernel, Topology
+from lab.outcome import Case, Cause, CellStatus, Outcome, Record
+from lab.plan import Plan, plan, resolve_cases
+from lab.resume import asked_for
+
+_FOUND = re.compile(r"^([0-9a-f]{40}) is the first bad commit$", re.MULTILINE)
+_LEFT = re.compile(r"^[0-9a-f]{40}$", re.MULTILINE)
+GIT_S = 1800.0
+
+
+class Word(StrEnum):
+    """What git is told of a commit."""
+
+    GOOD = "good"
+    BAD = "bad"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One commit and what was found of it."""
+
+    commit: str
+    word: Word
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The first bad commit, or those among which it is where the others could not be judged."""
+
+    commits: tuple[str, ...]
+    log: str
+    """`git bisect log`."""
+
+    @property
+    def exactly(self) -> bool:
+        return len(self.commits) == 1
+
+
+Judge = Callable[[str], Step]
+
+
+def kernel_at(tree: Path, commit: str) -> Kernel:
+    """The kernel of a commit, named after it."""
+    return Kernel(name=f"g{commit[:12]}", source=f"git:{tree.absolute()}@{commit}")
+
+
+def bisect(tree: Path, good: str, bad: str, scratch: Path, judge: Judge) -> Found:
+    """Find the first bad commit between two that are judged first, too.
+
+    UsageError when the two are not what they are said to be: every further step would be worth nothing.
+    """
+    ends = {Word.BAD: source.commit_of(tree, bad), Word.GOOD: source.commit_of(tree, good)}
+    if source.git(tree, "merge-base", *ends.values()).strip() != ends[Word.GOOD]:
+        raise UsageError(f"--good {good} is not before --bad {bad} in {tree}")
+    for word, commit in ends.items():
+        step = judge(commit)
+        if step.word is not word:
+            raise UsageError(f"--{word} {good if word is Word.GOOD else bad} is {step.word}: {step.why}")
+    return _search(_Clone.of(tree, scratch), ends[Word.GOOD], ends[Word.BAD], judge)
+
+
+def _search(clone: _Clone, good: str, bad: str, judge: Judge) -> Found:
+    said = clone.git("bisect", "start", "--no-checkout", bad, good)
+    while (found := _result(said, clone)) is None:
+        step = judge(clone.git("rev-parse", "BISECT_HEAD").strip())
+        said = clone.git("bisect", step.word.value, check=False)
+    return found
+
+
+def _result(said: str, clone: _Clone) -> Found | None:
+    """What git's words come to: the commit, all that are left where the rest was skipped, or go on."""
+    if found := _FOUND.search(said):
+        return Found(commits=(found[1],), log=clone.git("bisect", "log"))
+    if "first bad commit could be any of" in said:
+        return Found(commits=tuple(_LEFT.findall(said)), log=clone.git("bisect", "log"))
+    if "Bisecting:" not in said:
+        raise InfraError(f"git bisect: {' '.join(said.split())[:300]}")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Clone:
+    """A bare repository of ours with the objects of the user's."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, tree: Path, scratch: Path) -> _Clone:
+        clone = cls(scratch / "bisect.git")
+        words = ["git", "-c", "safe.directory=*", "clone", "--quiet", "--bare", "--shared", str(tree), str(clone.path)]
+        proc.run(words, timeout_s=GIT_S)
+        return clone
+
+    def git(self, *words: str, check: bool = True) -> str:
+        argv = ["git", "-c", "safe.directory=*", "-C", str(self.path), *words]
+        return proc.run(argv, timeout_s=GIT_S, whole=True, check=check).output
+
+
+def plan_of(
+    library: Library, topology: Topology, kernel: Kernel, wish: Wish, cache: Cache
+) -> tuple[Plan, dict[str, tuple[Case, ...]]]:
+    """One kernel on one machine with what is asked of it: the plan, its cases. UsageError for a case that is none."""
+    spec = CampaignSpec(
+        name="bisect",
+        topologies=(topology.name,),
+        kernels=(kernel.name,),
+        scenarios=wish.tests,
+        isolation="shared",
+    )
+    planned = plan(spec, [topology], [kernel], library.select_scenarios(wish.tests), named=[topology.name])
+    sources = library.scenario_sources
+    declared = Workshop(cache=cache, sources=sources).cases()
+    names = {name: [case.name for case in cases] for name, cases in declared.items()}
+    resolved = replace(resolve_cases(planned, names), sources=sources)
+    selections = resolved.cells[0].scenarios
+    return resolved, {each.scenario: tuple(asked_for(each, declared[each.scenario])) for each in selections}
+
+
+def judged(commit: str, summary: Summary, *, boots_badly: Word) -> Step:
+    """What a run of a commit's kernel says; InfraError where the lab failed, which is no word about the commit.
+
+    `boots_badly` is what a kernel that does not boot, or does not build, counts as.
+    """
+    cell = summary.evidence.cells[0]
+    if cell.status is CellStatus.NO_BOOT:
+        return Step(commit=commit, word=boots_badly, why="does not boot")
+    if cell.status is CellStatus.BROKEN and cell.cause is Cause.BUILD:
+        return Step(commit=commit, word=Word.SKIP, why=f"does not build: {cell.why}")
+    if cell.status is not CellStatus.OK:
+        raise InfraError(f"{commit[:12]}: {cell.status}: {cell.why}")
+    return _of_records(commit, summary.records)
+
+
+def _of_records(commit: str, records: Sequence[Record]) -> Step:
+    """Bad where a case is, good where all are; what says nothing lets the commit be skipped."""
+    bad = [record for record in records if record.outcome in BAD]
+    unclear = [record for record in records if record.outcome not in BAD and record.outcome is not Outcome.PASS]
+    if bad:
+        return Step(commit=commit, word=Word.BAD, why="; ".join(_told(bad)))
+    if unclear or not records:
+        return Step(commit=commit, word=Word.SKIP, why="; ".join(_told(unclear)) or "no case was run")
+    return Step(commit=commit, word=Word.GOOD, why=f"{len(records)} passed")
+
+
+BAD = frozenset({Outcome.FAIL, Outcome.CRASH, Outcome.HANG, Outcome.LEAK})
+
+
+def _told(records: Iterable[Record]) -> Iterator[str]:
+    for record in list(records)[:3]:
+        yield f"{record.label} {record.verdict}" + (f": {record.reason}" if record.reason else "")
+
+
+def title(tree: Path, commit: str) -> str:
+    """`1234567890ab mm: fix x`."""
+    return source.git(tree, "show", "--no-patch", "--format=%h %s", "--abbrev=12", commit).strip()

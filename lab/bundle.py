@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A cell as a tarball that boots with plain QEMU: for whoever wants to see a failure and has no lab.
+
+The guest runs the test by itself, its results on the console: `/lab/first`, in an archive behind the userland's, is
+its first process, and makes way for the userland's own init.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import data, reproduce, rootfs
+from lab.accel import KVM_SLOWDOWN, Accelerator
+from lab.cache import write_atomic
+from lab.cellwork import SCENARIO_MARGIN_S, command
+from lab.compare import Summary
+from lab.domain import Machine
+from lab.evidence import file_of
+from lab.factory import Products
+from lab.outcome import Cause, Outcome, Record
+from lab.recorded import Spot
+
+FIRST = "lab/first"
+SHELL = "pagelab.shell"
+"""The kernel argument that asks for a shell instead of the test."""
+BOOT_S = 60.0
+"""What a guest may take to be ready, beside its test."""
+KERNEL_COMPLAINS = "Kernel panic|Oops|BUG:|WARNING:|UBSAN:|Internal error|Unable to handle|lockup|stall|out of memory"
+EVIDENCE = ("config", "domain.xml", "console.log", "facts.json", "qemu.args", "events.jsonl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a guest runs by itself: shell text, the result lines that are expected (EREs), and for how long."""
+
+    command: str = ""
+    expected: tuple[str, ...] = ()
+    seconds: float = BOOT_S
+
+
+def first(test: Trial) -> bytes:
+    """The guest's first process: starts init, and beside it what waits until all is ready and runs the test."""
+    return f"""#!/bin/sh
+# The first process of a bundle's guest. `{SHELL}` among the kernel's arguments gives a shell instead.
+export PATH=/bin:/sbin HOME=/root
+{{
+	until {{ grep -q ^uptime= /run/facts; }} 2> /dev/null; do usleep 100000; done
+	usleep 300000
+	read -r arguments < /proc/cmdline
+	case " $arguments " in
+	*" {SHELL} "*) cd /tmp && sh -il < /dev/console > /dev/console 2>&1 ;;
+	*) ( {test.command or "true"} ); echo "pagelab: exit status $?" ;;
+	esac
+	reboot -f
+}} &
+exec /init
+""".encode()
+
+
+def test_of(spot: Spot, accelerator: Accelerator, timeouts: Mapping[str, float]) -> Trial:
+    """What a place's guest is to run: its scenario with the cases that are meant, or nothing where none was named.
+
+    `timeouts` has the seconds of every case, `scenario.case`.
+    """
+    if len(spot.cases) != 1:
+        return Trial()
+    ((scenario, cases),) = spot.cases.items()
+    seconds = sum(timeouts.get(f"{scenario}.{case}", SCENARIO_MARGIN_S) for case in cases) + SCENARIO_MARGIN_S
+    return Trial(
+        command=command(spot.topology, spot.kernel, scenario, cases, accelerator),
+        expected=tuple(pattern(record) for record in spot.records if record.case in cases),
+        seconds=BOOT_S + seconds * accelerator.slowdown,
+    )
+
+
+def pattern(record: Record) -> str:
+    """The extended regular expression of what the console says where a result is the recorded one."""
+    case = re.escape(record.case)
+    ends = {
+        Outcome.PASS: f"^ok [0-9]+ (- )?{case} *$",
+        Outcome.FAIL: f"^not ok [0-9]+ (- )?{case} *$",
+        Outcome.SKIP: f"^ok [0-9]+ (- )?{case} # SKIP",
+        Outcome.HANG: f"^not ok [0-9]+ (- )?{case} # TIMEOUT",
+    }
+    if record.outcome is Outcome.CRASH and record.cause is Cause.SIGNAL:
+        return f"^not ok [0-9]+ (- )?{case} # CRASH"
+    if record.outcome is Outcome.CRASH:
+        return KERNEL_COMPLAINS
+    return ends.get(record.outcome, f"^(not )?ok [0-9]+ (- )?{case}")
+
+
+def write(to: Path, spot: Spot, summary: Summary, products: Products, sources: Sequence[Path]) -> None:
+    """Write the tarball, whole or not at all."""
+    accelerator = _accelerator(spot)
+    test = test_of(spot, accelerator, _timeouts(summary))
+    initrd = rootfs.with_new_host_key(products.rootfs.initrd) + rootfs.overlay(_overlay(spot, products, test))
+    machine = Machine(
+        name="bundle",
+        topology=spot.topology,
+        accelerator=accelerator.name,
+        emulator=Path(spot.topology.record.qemu),
+        image=Path("kernel"),
+        initrd=Path("initrd"),
+        console=Path("console"),
+    )
+    files: dict[str, bytes] = {
+        "kernel": products.kernel.image.read_bytes(),
+        "System.map": products.kernel.system_map.read_bytes(),
+        "initrd": initrd,
+        "reproduce.sh": reproduce.bundle_script(
+            machine, FIRST, seconds=test.seconds, tested=bool(test.command)
+        ).encode(),
+        "expected": "".join(f"{line}\n" for line in test.expected).encode(),
+        "README": _readme(spot, summary, test).encode(),
+        "build.json": json.dumps(products.kernel.provenance(), indent=1, default=str).encode(),
+        **{name: found for name in EVIDENCE if (found := file_of(summary.evidence.source, spot.cell, name))},
+        **_sources(spot, summary, sources),
+    }
+    files["SHA256SUMS"] = "".join(f"{_sha256(content)}  {name}\n" for name, content in sorted(files.items())).encode()
+    _pack(to, files)
+
+
+def _accelerator(spot: Spot) -> Accelerator:
+    """What the guest ran on; deadlines as the lab would set them."""
+    if spot.cell.accelerator == "kvm":
+        return Accelerator(name="kvm", slowdown=KVM_SLOWDOWN, why="recorded")
+    return Accelerator(name="tcg", slowdown=spot.topology.record.tcg_slowdown, why="recorded")
+
+
+def _timeouts(summary: Summary) -> dict[str, float]:
+    declared = summary.evidence.metadata.get("cases", {})
+    return {
+        f"{name}.{case['name']}": float(case.get("timeout_s", 10)) for name, cases in declared.items() for case in cases
+    }
+
+
+def _overlay(spot: Spot, products: Products, test: Trial) -> dict[str, tuple[int, bytes]]:
+    programs = {f"lab/{name}": (0o755, products.tests.programs[name].read_bytes()) for name in spot.cases}
+    return {FIRST: (0o755, first(test)), **programs}
+
+
+def _sources(spot: Spot, summary: Summary, sources: Sequence[Path]) -> dict[str, bytes]:
+    """The tests as they are written, with their headers, and what they said when the run was made."""
+    found: dict[str, bytes] = {}
+    files = [path for each in sources for path in ([each] if each.is_file() else sorted(each.glob("*.c")))]
+    for scenario in spot.cases:
+        for path in [path for path in files if path.stem == scenario][:1]:
+            headers = [*path.parent.glob("*.h"), *data.guest_tests().glob("*.h")]
+            found |= {f"test/{each.name}": each.read_bytes() for each in (*headers, path)}
+        if said := file_of(summary.evidence.source, spot.cell, f"{scenario}.ktap"):
+            found[f"{scenario}.ktap"] = said
+    return found
+
+
+def _readme(spot: Spot, summary: Summary, test: Trial) -> str:
+    build, said = spot.build, summary.evidence.metadata
+    found = [
+        f"    {record.label}: {record.verdict}" + (f": {record.reason}" if record.reason else "")
+        for record in spot.records
+    ]
+    made = {
+        "machine": f"{spot.topology.name}: {spot.topology.description}",
+        "kernel": f"{spot.kernel.name}: {build.get('release', '')}, {spot.kernel.source}",
+        "series": ", ".join(each["name"] for each in build.get("patches", ())) or "none",
+        "compiler": build.get("compiler", ""),
+        "run": f"{said.get('started', '')}, pagelab {said.get('pagelab', '')}",
+    }
+    facts = "\n".join(f"    {name + ':':<10}{value}" for name, value in made.items())
+    command = test.command or "a shell"
+    return f"""{spot.name}
+
+    sh reproduce.sh            boots the guest and runs the test; needs {spot.topology.record.qemu} alone.
+                               Exit status 0: the recorded result came again; 1: another; 2: it could not be run
+    sh reproduce.sh --shell    a shell in the guest instead (the programs are in /lab)
+
+In the guest runs: {command}
+
+Found when it was run:
+{chr(10).join(found[:50]) or "    nothing was recorded"}
+
+{facts}
+
+kernel, initrd, config, System.map: what is booted. test/: the source of the test. console.log, domain.xml, facts.json,
+*.ktap: the evidence of the run. SHA256SUMS: check with sha256sum -c.
+"""
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _pack(to: Path, files: Mapping[str, bytes]) -> None:
+    """The same files always give the same bytes. All of them are below one directory."""
+    top = to.name.removesuffix(".tar.gz")
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0, compresslevel=6) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name, content in sorted(files.items()):
+            entry = tarfile.TarInfo(f"{top}/{name}")
+            entry.size, entry.mode = len(content), 0o755 if name.endswith(".sh") else 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    write_atomic(to, packed.getvalue())

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest looked at from outside: gdb on its kernel, and its console as a terminal."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from lab import proc, reproduce, rootfs, symbols, toolchain
+from lab.arch import Arch
+from lab.bundle import FIRST, SHELL, Trial, first
+from lab.deadline import Deadline
+from lab.errors import InfraError, LabError
+from lab.factory import Factory, Products, Ready
+from lab.guest import Guest
+from lab.oneshot import one_guest
+
+DAY_S = 86_400.0
+
+
+def gdb(factory: Factory, ready: Ready, arguments: Sequence[str], *, beside: str = "") -> int:
+    """gdb on the kernel of a fresh guest, in which the shell command `beside` runs meanwhile; gdb's exit status."""
+    with one_guest(factory, ready) as guest:
+        guest.push(ready.programs)
+        if beside:
+            guest.domain.suspend()  # gdb is not there yet
+            threading.Thread(target=_run, args=(guest, beside), daemon=True).start()
+        return attach_gdb(guest, ready.topology.record, ready.products, factory.scratch, arguments)
+
+
+def _run(guest: Guest, command: str) -> None:
+    def tell(data: bytes) -> None:
+        sys.stderr.buffer.write(data)
+        sys.stderr.buffer.flush()
+
+    with suppress(LabError):
+        guest.run(command, deadline=Deadline.after(DAY_S, command), keep=False, on_stdout=tell, on_stderr=tell)
+
+
+def attach_gdb(guest: Guest, arch: Arch, products: Products, scratch: Path, arguments: Sequence[str]) -> int:
+    """gdb on the kernel of a guest that runs: it stands still while gdb has it, and goes on when gdb lets go.
+
+    vmlinux where the build kept it (it has debug information then), else the names of System.map.
+    """
+    socket = scratch / "gdb"
+    guest.domain.gdbserver(socket)
+    try:
+        file = products.kernel.vmlinux or _symbol_file(products, scratch)
+        first = ("-q", "-iex", "set confirm off", "-ex", f"target remote {socket}")
+        return proc.attach([debugger(arch), *first, *arguments, str(file)])
+    finally:
+        guest.domain.gdbserver(None)
+        socket.unlink(missing_ok=True)
+
+
+def _symbol_file(products: Products, scratch: Path) -> Path:
+    path = scratch / "System.map.elf"
+    like = next(iter(products.tests.programs.values())).read_bytes()
+    path.write_bytes(symbols.elf_of(products.kernel.system_map.read_text(), like))
+    return path
+
+
+def debugger(arch: Arch) -> str:
+    """The gdb that knows an architecture; InfraError, with the package, where there is none."""
+    if proc.which("gdb-multiarch"):
+        return "gdb-multiarch"
+    if proc.which("gdb") and (toolchain.is_native(arch) or "--enable-targets=all" in _configuration()):
+        return "gdb"
+    raise InfraError(f"no gdb that knows {arch.name}", hint="sudo apt-get install gdb-multiarch")
+
+
+def _configuration() -> str:
+    return proc.run(["gdb", "--configuration"], timeout_s=60, whole=True).output
+
+
+def console(factory: Factory, ready: Ready) -> int:
+    """A guest with a shell on its console, which is our terminal; the emulator's exit status."""
+    wanted = factory.boot_of(ready, factory.scratch / "console.log")
+    programs = {f"lab/{name}": (0o755, path.read_bytes()) for name, path in ready.programs.items()}
+    initrd = factory.scratch / "initrd-console"
+    overlay = rootfs.overlay({FIRST: (0o755, first(Trial())), **programs})
+    initrd.write_bytes(ready.products.rootfs.initrd.read_bytes() + overlay)
+    machine = replace(wanted.machine, initrd=initrd)
+    return proc.attach(reproduce.qemu_command(machine, f"rdinit=/{FIRST}", SHELL, interactive=True))

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest in which an expectation was not met first stays as it is, for whoever wants to look into it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lab.cellwork import GuestLike
+from lab.judge import judge_run
+from lab.outcome import Case, Run
+from lab.plan import Cell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A guest that goes on, and why."""
+
+    cell: Cell
+    guest: GuestLike
+    why: str
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Keeps one guest of a campaign: more would take the memory that is planned for others."""
+
+    kept: Kept | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def takes(self, cell: Cell, guest: GuestLike, run: Run, declared: Sequence[Case]) -> bool:
+        """Whether the guest is kept from now on, and so is nobody else's any more."""
+        records = judge_run(cell.topology.name, cell.kernel.name, run, declared, cell.kernel.provides)
+        unmet = [record for record in records if record.met is False]
+        with self._lock:
+            if self.kept or not unmet or guest.watch() is not None:
+                return False
+            first = unmet[0]
+            self.kept = Kept(cell=cell, guest=guest, why=f"{cell.name}: {first.label} {first.verdict}: {first.reason}")
+            return True

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A place in a run's evidence, `TOPOLOGY/KERNEL[/repeat-N][/SCENARIO[.CASE]]`, and what was run there. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from lab.compare import Summary
+from lab.errors import UsageError, nearest, unknown
+from lab.model import CampaignSpec, Kernel, Spec, Topology
+from lab.outcome import CellResult, Record
+from lab.plan import Plan, Selection, plan
+from lab.resume import first_difference
+
+Model = TypeVar("Model", bound=Spec)
+_REPEAT = re.compile(r"repeat-([0-9]{1,5})")
+_KERNEL_FACTS = (
+    "source",
+    "source_sha256",
+    "series",
+    "series_sha256",
+    "patches",
+    "config_sha256",
+    "compiler",
+    "build_id",
+)
+"""Of a build: what is worth naming when it is another one now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """What was run at one place: the machine, the kernel, the cases, and what came of it."""
+
+    topology: Topology
+    kernel: Kernel
+    cell: CellResult
+    cases: Mapping[str, tuple[str, ...]]
+    """Scenario -> the names of its cases that are meant."""
+    records: tuple[Record, ...]
+    """What was found of these cases, over all repeats."""
+    build: Mapping[str, Any]
+    """What the kernel was made of; empty when it was never built."""
+    programs: Mapping[str, str]
+    """Scenario -> key of its program; empty in runs of labs that did not record it."""
+    spec: CampaignSpec
+    name: str
+    """`topology/kernel/scenario.case`, as far as it was given."""
+
+    @property
+    def selections(self) -> tuple[Selection, ...]:
+        return tuple(Selection(scenario=scenario, cases=cases) for scenario, cases in self.cases.items())
+
+    def plan(self) -> Plan:
+        """Just this, as a plan."""
+        return plan(self.spec, [self.topology], [self.kernel], self.selections, named=[self.topology.name])
+
+
+def find(summary: Summary, word: str) -> Spot:
+    """What was run at a place of a run; UsageError, with the nearest there is, when there is no such place."""
+    place, rest = _split(word)
+    places = dict.fromkeys(f"{cell.topology}/{cell.kernel}" for cell in summary.evidence.cells)
+    if place not in places:
+        raise unknown("cell", place, places)
+    again = _REPEAT.match(rest)
+    repeat = int(again[1]) if again else 1
+    test = rest[again.end() :].lstrip("/") if again else rest
+    guests = (cell for cell in summary.evidence.cells if f"{cell.topology}/{cell.kernel}" == place)
+    cell = next((each for each in guests if each.repeat == repeat), None)
+    if cell is None:
+        raise UsageError(f"{place}: was not run {repeat} times")
+    return _spot(summary, cell, test)
+
+
+def _split(word: str) -> tuple[str, str]:
+    """`topology/kernel`, and the rest; a path below cells/ will do."""
+    words = word.rpartition("cells/")[2].strip("/").split("/", 2)
+    if len(words) < 2 or not all(words[:2]):
+        raise UsageError(f"expected TOPOLOGY/KERNEL[/SCENARIO[.CASE]], got {word!r}")
+    return "/".join(words[:2]), words[2] if len(words) > 2 else ""
+
+
+def _spot(summary: Summary, cell: CellResult, test: str) -> Spot:
+    metadata = summary.evidence.metadata
+    source = summary.evidence.source
+    place = f"{cell.topology}/{cell.kernel}"
+    cases = _cases(metadata.get("cases", {}), test)
+    records = tuple(
+        record
+        for record in summary.of_cell(cell.topology, cell.kernel)
+        if record.case in cases.get(record.scenario, ())
+    )
+    topology = _model(Topology, metadata["topologies"].get(cell.topology), f"{source}: topology {cell.topology}")
+    programs = metadata.get("tests", {}).get(topology.arch)
+    return Spot(
+        topology=topology,
+        kernel=_model(Kernel, metadata["kernels"].get(cell.kernel), f"{source}: kernel {cell.kernel}"),
+        cell=cell,
+        cases=cases,
+        records=records,
+        build=metadata.get("builds", {}).get(place, {}),
+        programs=programs if isinstance(programs, dict) else {},
+        spec=_model(CampaignSpec, metadata.get("campaign"), f"{source}: campaign"),
+        name=f"{place}/{test}" if test else place,
+    )
+
+
+def _cases(declared: Mapping[str, Sequence[Mapping[str, Any]]], test: str) -> dict[str, tuple[str, ...]]:
+    """The cases that `SCENARIO[.CASE]` means among those that were run; all of them for nothing."""
+    names = {scenario: tuple(str(case["name"]) for case in cases) for scenario, cases in declared.items()}
+    if not test:
+        return names
+    scenario, _, case = test.partition(".")
+    if scenario not in names:
+        raise unknown("scenario", scenario, names)
+    if not case:
+        return {scenario: names[scenario]}
+    if case not in names[scenario]:
+        near = nearest(case, names[scenario])
+        raise UsageError(f"{scenario} has no case {case!r}" + (f"; did you mean {near!r}?" if near else ""))
+    return {scenario: (case,)}
+
+
+def _model(model: type[Model], said: object, what: str) -> Model:
+    """A model from metadata.json; UsageError when it is from another version of the lab, or damaged."""
+    try:
+        return model.model_validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{what}: {place}: {first['msg']}", hint="recorded by another version of the lab?") from None
+
+
+def changed_build(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In what a kernel is another one than was recorded, a line for each fact; empty when its key is the same."""
+    if was.get("key") == now.get("key"):
+        return []
+    found = [first_difference(name, was.get(name), now.get(name)) for name in _KERNEL_FACTS if name in now]
+    return [f"kernel: {line}" for line in found if line] or ["kernel: its configuration or the way it is built"]
+
+
+def changed_programs(was: Mapping[str, str], now: Mapping[str, str] | None, scenarios: Sequence[str]) -> list[str]:
+    """Which test programs are others than were recorded; a word where nobody recorded what they were."""
+    if not was:
+        return ["tests: the run did not record what they were built from"]
+    changed = [name for name in scenarios if (now or {}).get(name) != was.get(name)]
+    return [f"test {name}: its source, a header or the compiler" for name in changed]
+
+
+def changed_host(was: Mapping[str, Any], now: Mapping[str, Any], emulator: str) -> list[str]:
+    """In what the host differs as far as guests notice."""
+    return [line for name in (emulator, "libvirt") if (line := first_difference(name, was.get(name), now.get(name)))]

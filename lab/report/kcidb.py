@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A run as KernelCI's common database takes it (KCIDB's I/O schema 5): checkouts, builds and tests.
+
+    a kernel of the run -> a checkout: its source with its series, as a patch set
+    a kernel on a machine -> a build
+    a record -> a test `pagelab.SCENARIO.CASE` (`.RESULT` within a test of a suite), a guest -> a test `pagelab.boot`
+
+A test's status is about the kernel: a case that fails, as it must on a kernel without the feature, is a FAIL there;
+what was expected is in `misc`. `kcidb-io` validates it; whoever submits it does so under an origin of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lab.compare import Summary
+from lab.judge import cause_of
+from lab.outcome import Cause, CellResult, CellStatus, Outcome, Record
+from lab.report import _words as words
+from lab.untrusted import one_line, printable
+
+FILE = None
+ORIGIN = "pagelab"
+VERSION = {"major": 5, "minor": 0}
+MAX_EXCERPT = 16384
+
+_STATUS = {Outcome.PASS: "PASS", Outcome.SKIP: "SKIP"}
+_OWN_FAULT = frozenset({Cause.SET_UP, Cause.NO_RESULT, Cause.CONTRADICTION, Cause.FLOOD})
+"""Causes of BROKEN that are the test's; the others mean that it did not run or nobody saw what became of it."""
+_BOOT = {CellStatus.OK: "PASS", CellStatus.NO_BOOT: "FAIL", CellStatus.INVALID: "MISS", CellStatus.BROKEN: "MISS"}
+
+
+def render(summary: Summary) -> str:
+    """The document; ASCII, nothing null, no object without its parent."""
+    run = _run_id(summary.evidence.metadata)
+    document = {
+        "version": VERSION,
+        "checkouts": [_checkout(summary, run, kernel) for kernel in summary.kernels],
+        "builds": [_build(summary, run, *place) for place in summary.repeats],
+        "tests": [
+            *(_boot(run, cell) for cell in summary.evidence.cells),
+            *(_test(summary, run, record) for record in summary.records),
+        ],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
+
+
+def _run_id(metadata: Mapping[str, Any]) -> str:
+    """The same for the same run, another one for every other."""
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _id(run: str, *parts: object) -> str:
+    return f"{ORIGIN}:{'/'.join([run, *(_unique(str(part)) for part in parts)])}"
+
+
+def _unique(text: str) -> str:
+    """A part of an id: two texts do not become one when what may not stand there is replaced."""
+    word = _word(text)
+    return word if word == text else f"{word}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
+
+
+def _word(text: str) -> str:
+    """A part of a path: what somebody else chose, without what means something there."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", one_line(text, 100)) or "_"
+
+
+def _known(**values: object) -> dict[str, Any]:
+    """What there is of it: nothing may be null, and nothing means what is missing."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+# Checkouts and builds.
+
+
+def _builds(summary: Summary, kernel: str) -> list[Mapping[str, Any]]:
+    builds = summary.evidence.metadata.get("builds", {})
+    return [builds[f"{topology}/{kernel}"] for topology in summary.topologies if f"{topology}/{kernel}" in builds]
+
+
+def _checkout(summary: Summary, run: str, kernel: str) -> dict[str, Any]:
+    spec = summary.evidence.metadata.get("kernels", {}).get(kernel, {})
+    built = next(iter(_builds(summary, kernel)), {})
+    return _known(
+        id=_id(run, kernel),
+        origin=ORIGIN,
+        tree_name=one_line(str(spec.get("source") or "unknown"), 200),
+        git_commit_name=one_line(str(built["release"]), 100) if built.get("release") else None,
+        patchset_hash=_patchset(built) if built else None,
+        comment=one_line(f"{kernel}: {spec.get('description') or words.campaign(summary)}", 400),
+        valid=True if built else None,
+        misc={"series": spec.get("series"), "provides": list(spec.get("provides", ()))},
+    )
+
+
+def _patchset(build: Mapping[str, Any]) -> str | None:
+    """KCIDB's hash of a patch set: of the patches' hashes, a line each; empty when there are none."""
+    hashes = [str(patch.get("sha256", "")) for patch in build.get("patches", ()) if isinstance(patch, Mapping)]
+    if not hashes:
+        return None if build.get("series_sha256") else ""
+    return hashlib.sha256("".join(f"{each}\n" for each in hashes).encode()).hexdigest()
+
+
+def _build(summary: Summary, run: str, topology: str, kernel: str) -> dict[str, Any]:
+    metadata = summary.evidence.metadata
+    built = metadata.get("builds", {}).get(f"{topology}/{kernel}", {})
+    arch = str(metadata.get("topologies", {}).get(topology, {}).get("arch", ""))
+    failed = any(cell.cause is Cause.BUILD for cell in summary.repeats[topology, kernel])
+    kept = {key: built.get(key) for key in ("key", "build_id", "config_sha256", "series_sha256", "source_sha256")}
+    return _known(
+        id=_id(run, kernel, topology),
+        checkout_id=_id(run, kernel),
+        origin=ORIGIN,
+        architecture=arch if re.fullmatch("[a-z0-9_]+", arch) else None,
+        compiler=one_line(str(built["compiler"]), 200) if built.get("compiler") else None,
+        config_name=f"pagelab {topology}",
+        duration=built["build_s"] if isinstance(built.get("build_s"), int | float) else None,
+        status="PASS" if built else "FAIL" if failed else "MISS",
+        misc=_known(**kept),
+    )
+
+
+# Tests.
+
+
+def _boot(run: str, cell: CellResult) -> dict[str, Any]:
+    return _known(
+        id=_id(run, cell.kernel, cell.topology, "boot", cell.repeat),
+        build_id=_id(run, cell.kernel, cell.topology),
+        origin=ORIGIN,
+        path=f"{ORIGIN}.boot",
+        environment={"comment": one_line(f"{cell.topology}, {cell.accelerator or 'never started'}", 200)},
+        status=_BOOT[cell.status],
+        duration=cell.boot_s,
+        log_excerpt=printable("\n".join([cell.reason, *map(str, cell.mismatches)]))[:MAX_EXCERPT] or None,
+        misc=_known(status=cell.status.value, cause=None if cell.status is CellStatus.OK else cause_of(cell).value),
+    )
+
+
+def _test(summary: Summary, run: str, record: Record) -> dict[str, Any]:
+    guests = summary.repeats[record.topology, record.kernel]
+    accelerators = dict.fromkeys(guest.accelerator for guest in guests if guest.accelerator)
+    said = {"outcome": record.outcome.value, "cause": record.cause.value, "expected": record.expected.value}
+    return _known(
+        id=_id(run, record.kernel, record.topology, record.scenario, record.case),
+        build_id=_id(run, record.kernel, record.topology),
+        origin=ORIGIN,
+        path=".".join([ORIGIN, _word(record.scenario), *map(_word, record.case.split("/"))]),
+        environment={"comment": one_line(", ".join([record.topology, *accelerators]), 200)},
+        status=_status(record),
+        duration=record.duration_s,
+        log_excerpt=record.excerpt[:MAX_EXCERPT],
+        misc={**said, **_known(met=record.met), "attempt": record.attempt, "reason": record.reason},
+    )
+
+
+def _status(record: Record) -> str:
+    if record.outcome is Outcome.BROKEN:
+        return "ERROR" if record.cause in _OWN_FAULT else "MISS"
+    return _STATUS.get(record.outcome, "FAIL")

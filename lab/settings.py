@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The user's own settings: defaults for options, and directories beside the lab's own to choose from.
+
+# ~/.config/pagelab/config.yaml
+topologies: [~/lab/machines]       # directories; relative ones are relative to this file
+kernels: [~/lab/kernels]
+scenarios: [~/lab/tests]
+campaigns: [~/lab/campaigns]
+defaults:
+  every: {connect: "qemu:///session"}        # every verb that has this option
+  run: {jobs: 2, memory: 8G}
+  exec: {topology: x86_64-4k, kernel: baseline}
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from lab.errors import InputError
+from lab.load import Document, read
+from lab.model import Spec, Word
+from lab.paths import user_path
+
+FILE = Path("pagelab", "config.yaml")
+EVERY = "every"
+
+Value = Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
+"""Of an option, as it would stand on a command line; `true` and `false` are those of a flag."""
+Options = dict[str, bool | Value | tuple[Value, ...]]
+
+
+class Settings(Spec):
+    """What a user has set. `name` is the file's stem and means nothing."""
+
+    name: str = "config"
+    topologies: tuple[Word, ...] = ()
+    kernels: tuple[Word, ...] = ()
+    scenarios: tuple[Word, ...] = ()
+    campaigns: tuple[Word, ...] = ()
+    defaults: dict[str, Options] = Field(default_factory=dict)
+    """Verb, or `every`, -> long name of an option -> its value."""
+
+
+DIRECTORIES: Mapping[str, str] = {
+    "topologies": ".yaml",
+    "kernels": ".yaml",
+    "scenarios": ".c",
+    "campaigns": ".yaml",
+}
+"""Key -> how the names of the files end that are looked for."""
+
+
+def settings_path() -> Path:
+    """Where this user's settings are, or would be."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base).absolute() / FILE
+
+
+class Own:
+    """A user's settings with the file that they are from, for messages that name its lines."""
+
+    def __init__(self, document: Document | None = None) -> None:
+        self._document = document
+        self.settings = document.build(Settings) if document else Settings()
+
+    @property
+    def defaults(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.settings.defaults
+
+    def error(self, where: tuple[str | int, ...], expected: str, nearest: str | None = None) -> InputError:
+        """The error for one of the settings."""
+        if self._document is None:
+            raise AssertionError("nothing is wrong with settings that are not there")
+        return self._document.error(where, expected, nearest=nearest)
+
+    def directories(self, key: str, taken: Mapping[str, Path]) -> tuple[Path, ...]:
+        """The user's directories of a kind; InputError for one that is none, or a file whose name is `taken`.
+
+        Two files of one name would leave it to an order of directories which of them is meant.
+        """
+        seen = dict(taken)
+        found = []
+        for index, word in enumerate(getattr(self.settings, key)):
+            directory = self._directory((key, index), word)
+            found.append(directory)
+            for path in sorted(directory.glob(f"*{DIRECTORIES[key]}")):
+                if other := seen.get(path.stem):
+                    raise self.error((key, index), f"{path} has the name of {other}: rename it")
+                seen[path.stem] = path
+        return tuple(found)
+
+    def _directory(self, where: tuple[str | int, ...], word: str) -> Path:
+        assert self._document is not None
+        path = (self._document.path.parent / user_path(word)).absolute()
+        if not path.is_dir():
+            got = "a file" if path.exists() else "nothing there"
+            raise self.error(where, f"expected a directory, got {got}: {path}")
+        return path
+
+
+def load(path: Path | None = None) -> Own:
+    """The user's settings; none where there is no file. InputError, with file, line and key, for what is wrong."""
+    path = path or settings_path()
+    return Own(read(path)) if path.exists() else Own()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The user's defaults for options, checked against the options that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from lab import settings
+from lab.errors import nearest
+from lab.settings import EVERY, Own
+
+
+def of(group: click.Group) -> dict[str, dict[str, Any]]:
+    """click's default map: verb -> name of a parameter -> value; InputError, with its line, for what cannot be."""
+    own = settings.load()
+    found: dict[str, dict[str, Any]] = {name: {} for name in group.commands}
+    known = {name: _options(verb) for name, verb in group.commands.items()}
+    anywhere = [name for options in known.values() for name in options]
+    for verb, options in sorted(own.defaults.items(), key=lambda each: each[0] != EVERY):
+        if verb not in known and verb != EVERY:
+            near = nearest(verb, [*known, EVERY])
+            text = f"no such verb, expected {EVERY} or one of {', '.join(sorted(known))}"
+            raise own.error(("defaults", verb), text, near)
+        for name, value in options.items():
+            _check_known(own, verb, name, sorted(known.get(verb, set(anywhere))))
+            for each in known if verb == EVERY else [verb]:
+                if option := known[each].get(name):
+                    found[each][str(option.name)] = _checked(own, verb, name, option, value)
+    return found
+
+
+def _options(verb: click.Command) -> Mapping[str, click.Option]:
+    """A verb's options by their long names, without the dashes."""
+    options = [each for each in verb.params if isinstance(each, click.Option)]
+    return {name[2:]: option for option in options for name in option.opts if name.startswith("--")}
+
+
+def _check_known(own: Own, verb: str, name: str, choices: Sequence[str]) -> None:
+    if name not in choices:
+        whose = "of no verb" if verb == EVERY else f"not of `lab {verb}`"
+        text = f"{whose}, expected one of {', '.join(choices) or 'none'}"
+        raise own.error(("defaults", verb, name), text, nearest(name, choices))
+
+
+def _checked(own: Own, verb: str, name: str, option: click.Option, value: Any) -> Any:
+    """The value, once the option takes it."""
+    many = isinstance(value, tuple)
+    if option.is_flag != isinstance(value, bool) or (many and not option.multiple):
+        expected = "true or false" if option.is_flag else "a list or one value" if option.multiple else "one value"
+        raise own.error(("defaults", verb, name), f"expected {expected}")
+    try:
+        for each in value if many else (value,):
+            taken = option.type.convert(str(each) if not option.is_flag else each, option, None)
+            if option.callback:
+                option.callback(click.Context(click.Command(verb)), option, taken)
+    except click.BadParameter as error:
+        raise own.error(("defaults", verb, name), error.message) from None
+    return [value] if option.multiple and not many else value

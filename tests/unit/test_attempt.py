@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A patch in every form that people have it -> a campaign that tries it; a toy tree with a history."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from lab import attempt, bisection, guestbuild, kernel, mailbox, patch, source
+from lab.arch import ARCHES
+from lab.attempt import Change, Wish
+from lab.bisection import Step, Word
+from lab.cache import Cache
+from lab.compare import conclude
+from lab.errors import InfraError, InputError, UsageError
+from lab.library import Library
+from lab.outcome import Case, Cause, CellStatus, Evidence, Outcome
+from lab.plan import Filters
+from tests.unit.fixtures import evidence
+from tests.unit.toy import GROW, Toy, diff, topology
+
+WISH = Wish(topologies=["x86_64-4k"], scenarios=[])
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return Toy.make(tmp_path)
+
+
+def git(tree: Path, *words: str) -> str:
+    name = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", *name, "-C", tree, *words], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def history(toy: Toy) -> Toy:
+    """The toy tree as a repository of nine commits; the fifth one has `broken` in mm/count."""
+    git(toy.tree, "init", "--quiet", "--initial-branch=main")
+    for number in range(1, 10):
+        (toy.tree / "mm/count").write_text(f"{number}\n{'broken' if number >= 5 else 'fine'}\n")
+        if number == 3:
+            (toy.tree / "mm/new.c").write_text("int three;\n")
+        if number == 7:
+            (toy.tree / "mm/new.c").unlink()
+        git(toy.tree, "add", "--all")
+        git(toy.tree, "commit", "--quiet", "--message", f"mm: step {number}")
+        git(toy.tree, "tag", f"s{number}")
+    return toy
+
+
+def a_diff(toy: Toy) -> str:
+    ((name, (old, new)),) = GROW.items()
+    return diff(name, toy.read(name), toy.read(name).replace(old, new))
+
+
+def mail(subject: str, body: str, *, encoding: str = "quoted-printable") -> bytes:
+    message = EmailMessage()
+    message["From"], message["Subject"] = "a@b", subject
+    message.set_content(body, cte=encoding)
+    return message.as_bytes()
+
+
+@pytest.mark.parametrize("form", ["diff", "mail", "mbox", "directory"])
+def test_every_form_of_a_patch_is_the_same_change(toy: Toy, form: str) -> None:
+    text = a_diff(toy)
+    word = toy.root / ("patches" if form == "directory" else "my.patch")
+    letter = mail("[PATCH v2 1/1] mm: grow = good", f"Why =20 it is.\n---\n{text}-- \n2.39\n")
+    cover = mail("[PATCH v2 0/1] a cover", "No diff here.\n")
+    start = b"From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\n"
+    if form == "directory":
+        word.mkdir()
+        (word / "0000-cover-letter.patch").write_bytes(start + cover)
+        (word / "0001-mm-grow.patch").write_text(text)
+    else:
+        word.write_bytes({"diff": text.encode(), "mail": letter, "mbox": start + cover + b"\n" + start + letter}[form])
+    change = attempt.read([str(word)], toy.tree)
+    assert change.base == f"path:{toy.tree}"
+    assert len(change.patches) == 1
+    parsed, wanted = (patch.parse(data, "x")[0] for data in (change.patches[0].data, text.encode()))
+    assert (parsed.old, [each.new for each in parsed.hunks]) == (wanted.old, [each.new for each in wanted.hunks])
+    assert change.patches[0].name == {"diff": "my", "directory": "0001-mm-grow"}.get(form, "mm-grow-good")
+    attempt.check(change)
+
+
+def test_commits_of_the_tree(history: Toy) -> None:
+    change = attempt.read(["s2..s4"], history.tree)
+    assert change.base == f"git:{history.tree}@{git(history.tree, 'rev-parse', 's2')}"
+    assert [each.name for each in change.patches] == ["mm-step-3", "mm-step-4"]
+    attempt.check(change)
+
+
+def test_a_range_with_a_merge_is_one_patch(history: Toy) -> None:
+    git(history.tree, "checkout", "--quiet", "-b", "side", "s2")
+    (history.tree / "mm/side.c").write_text("int side;\n")
+    git(history.tree, "add", "--all")
+    git(history.tree, "commit", "--quiet", "--message", "side")
+    git(history.tree, "merge", "--quiet", "--no-edit", "s4")
+    change = attempt.read(["s2.."], history.tree)
+    assert len(change.patches) == 1
+    assert {each.name for each in patch.parse(change.patches[0].data, "x")} == {"mm/side.c", "mm/count", "mm/new.c"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nope.patch"], "nope.patch: cannot be read: No such file or directory; expected a patch, a directory"),
+        (["s1..nope"], "no such revision"),
+        (["s4..s4"], "s4..s4: no commits between them"),
+    ],
+)
+def test_a_change_that_is_none_is_one_line(history: Toy, words: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        attempt.read(words, history.tree)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tree_that_is_none_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--tree: expected a kernel tree, got nothing there"):
+        attempt.read(["x.patch"], tmp_path / "nowhere")
+
+
+def test_a_patch_that_does_not_apply_is_told_before_anything_is_built(toy: Toy) -> None:
+    word = toy.root / "my.patch"
+    word.write_text(a_diff(toy).replace("return -1;", "return -2;"))
+    with pytest.raises(patch.DoesNotApply, match=r"my.patch: mm/shmem.c: hunk 1 does not apply"):
+        attempt.prepare(attempt.read([str(word)], toy.tree), WISH, toy.cache)
+    assert not (toy.root / "cache" / "try").exists()
+    word.write_text("hello\n")
+    with pytest.raises(InputError, match="found no diff in it"):
+        attempt.read([str(word)], toy.tree)
+
+
+def a_change(toy: Toy) -> Change:
+    one = mailbox.Patch(name="one", data=diff("mm/one.c", "", "int one;\n").replace("a/mm/one.c", "/dev/null").encode())
+    two = mailbox.Patch(name="two", data=diff("mm/one.c", "int one;\n", "int two;\n").encode())
+    return Change(name="mine", base=f"path:{toy.tree}", patches=(one, two))
+
+
+def test_the_campaign_is_one_that_the_library_takes(toy: Toy) -> None:
+    wish = Wish(topologies=["x86_64-4k"], scenarios=[], provides=["thing"])
+    file = attempt.prepare(a_change(toy), wish, toy.cache)
+    planned = Library.shipped().plan(str(file), Filters(tests=("guards",)))
+    assert [cell.place for cell in planned.cells] == ["x86_64-4k/baseline", "x86_64-4k/patched"]
+    patched = planned.cells[1].kernel
+    assert patched.provides == {"thing"}
+    assert sorted(path.name for path in Path(str(patched.series)).iterdir()) == ["0001-one.patch", "0002-two.patch"]
+    assert (
+        attempt.prepare(a_change(toy), Wish(topologies=["x86_64-4k"], scenarios=[], provides=["thing"]), toy.cache)
+        == file
+    )
+
+
+def test_each_patch_of_a_series_is_a_kernel(toy: Toy) -> None:
+    wish = Wish(topologies=["x86_64-4k"], scenarios=[], provides=["thing"], each=True)
+    planned = Library.shipped().plan(str(attempt.prepare(a_change(toy), wish, toy.cache)))
+    assert [cell.kernel.name for cell in planned.cells] == ["baseline", "01-one", "02-two"]
+    assert [bool(cell.kernel.provides) for cell in planned.cells] == [False, False, True]
+
+
+def test_a_command_is_a_scenario(tmp_path: Path, unit_cache: Path) -> None:
+    """Built and run natively, as it is in a guest."""
+    cache = Cache(unit_cache)
+    expected = {"true": "ok 1 command", "exit 3": "not ok 1 command", "exit 125": "ok 1 command # SKIP exit status 125"}
+    for script, line in expected.items():
+        (file,) = attempt.command_file(Wish(topologies=[], scenarios=[], command=["sh", "-c", script]), cache)
+        native = next(arch for arch in ARCHES.values() if arch.uname == platform.machine())
+        program = guestbuild.compile_one(native, file, cache)
+        done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=60)
+        assert line in done.stdout.splitlines(), done.stdout
+    listed = guestbuild.cases([file], cache)
+    assert listed["command"][0] == Case(
+        scenario="command", name="command", description="a command of the user's", timeout_s=60
+    )
+
+
+def test_the_usual_machines_have_every_page_size_once_and_two_nodes() -> None:
+    names, left = attempt.default_machines(Library.shipped(), (), lambda arch: "")
+    assert names[:2] == ["x86_64-4k-2node", "x86_64-4k"]
+    machines = [Library.shipped().topology(name) for name in names]
+    assert sorted(each.page_size for each in machines if not each.numa) == sorted(
+        {each.page_size for each in machines if not each.numa}
+    )
+    assert not left
+    names, left = attempt.default_machines(Library.shipped(), ("arm64",), lambda arch: "")
+    assert {name.partition("-")[0] for name in names} == {"arm64"}
+    assert attempt.default_machines(Library.shipped(), ("arm64",), lambda arch: "no gcc")[0] == []
+
+
+# Bisection.
+
+
+def by_content(history: Toy, *skipped: str) -> tuple[list[str], bisection.Judge]:
+    """A judge that looks into the commit; the commits that it was asked about."""
+    asked: list[str] = []
+
+    def judge(commit: str) -> Step:
+        asked.append(commit)
+        broken = "broken" in git(history.tree, "show", f"{commit}:mm/count")
+        word = Word.SKIP if commit in skipped else Word.BAD if broken else Word.GOOD
+        return Step(commit=commit, word=word, why="looked")
+
+    return asked, judge
+
+
+def revision(history: Toy, name: str) -> str:
+    return git(history.tree, "rev-parse", name)
+
+
+def test_the_first_bad_commit_is_found_and_the_tree_is_left_alone(history: Toy, tmp_path: Path) -> None:
+    asked, judge = by_content(history)
+    found = bisection.bisect(history.tree, "s1", "s9", tmp_path, judge)
+    assert found.commits == (revision(history, "s5"),)
+    assert asked[:2] == [revision(history, "s9"), revision(history, "s1")]
+    assert len(asked) <= 2 + 4
+    assert "first bad commit" in found.log
+    assert git(history.tree, "status", "--porcelain") == ""
+    assert not (history.tree / ".git/BISECT_LOG").exists()
+
+
+def test_neighbours_are_found_at_once(history: Toy, tmp_path: Path) -> None:
+    asked, judge = by_content(history)
+    assert bisection.bisect(history.tree, "s4", "s5", tmp_path, judge).commits == (revision(history, "s5"),)
+    assert len(asked) == 2
+
+
+def test_what_cannot_be_judged_is_skipped(history: Toy, tmp_path: Path) -> None:
+    _, judge = by_content(history, revision(history, "s5"), revision(history, "s4"))
+    found = bisection.bisect(history.tree, "s1", "s9", tmp_path, judge)
+    assert not found.exactly
+    assert set(found.commits) == {revision(history, name) for name in ("s4", "s5", "s6")}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "said"),
+    [
+        ("s6", "s9", "--good s6 is bad: looked"),
+        ("s1", "s4", "--bad s4 is good: looked"),
+        ("s9", "s1", "--good s9 is not before --bad s1"),
+        ("s1", "nope", "no such revision"),
+    ],
+)
+def test_wrong_ends_are_told(history: Toy, tmp_path: Path, good: str, bad: str, said: str) -> None:
+    _, judge = by_content(history)
+    with pytest.raises(UsageError) as caught:
+        bisection.bisect(history.tree, good, bad, tmp_path, judge)
+    assert said in str(caught.value)
+
+
+def word_of(**changes: object) -> Word:
+    one = evidence.cell(evidence.TOPOLOGIES[0], evidence.KERNELS[0], **changes)
+    found = evidence.evidence(one)
+    alone = conclude(type(found)(metadata=found.metadata, cells=(one,)))
+    return bisection.judged("0" * 40, alone, boots_badly=Word.BAD).word
+
+
+def test_what_a_run_says_of_a_commit() -> None:
+    assert word_of() is Word.BAD
+    assert word_of(status=CellStatus.NO_BOOT, runs=()) is Word.BAD
+    assert word_of(status=CellStatus.BROKEN, cause=Cause.BUILD, runs=()) is Word.SKIP
+    with pytest.raises(InfraError, match="BROKEN"):
+        word_of(status=CellStatus.BROKEN, cause=Cause.DISK_FULL, runs=())
+    for outcome in Outcome:
+        assert (outcome in bisection.BAD) == (outcome.value in ("FAIL", "CRASH", "HANG", "LEAK"))
+
+
+# Trees of one repository.
+
+
+def test_a_commit_beside_an_earlier_one_is_the_same_tree(history: Toy) -> None:
+    """Whether it was unpacked whole or only what differs: links for the rest, which tell what changed."""
+    for name in ("s2", "s4", "s8", "s3"):
+        found = source.resolve(f"git:{history.tree}@{name}", cache=history.cache)
+        tree = source.tree(found.key, history.cache)
+        git(history.tree, "checkout", "--quiet", name)
+        done = subprocess.run(
+            ["diff", "-r", "--exclude=.git", tree, history.tree],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.stdout == ""
+    first, second = (source.identify(f"git:{history.tree}@{name}", history.cache) for name in ("s2", "s8"))
+    assert first and second and first.lineage == second.lineage
+    trees = (source.tree(first.key, history.cache), source.tree(second.key, history.cache))
+    assert source.changed(*trees) == {"mm/count"}
+
+
+def test_the_kernel_of_the_next_commit_costs_what_it_changes(history: Toy) -> None:
+    made = []
+    for name in ("s2", "s4", "s2"):
+        wanted = history.kernel(source=f"git:{history.tree}@{name}")
+        made.append(kernel.build(wanted, topology(), cache=history.cache, images=history.images))
+    assert [each.full_build for each in made] == [True, False, True]
+    assert made[0].key == made[2].key != made[1].key, "the third is the first, from the cache"
+    (work,) = (history.root / "cache/work").iterdir()
+    assert (work / "src/mm/count").read_text() == "4\nfine\n"
+
+
+def test_files_of_a_commit_are_seen_without_unpacking(history: Toy) -> None:
+    look = source.peek(f"git:{history.tree}@s3")
+    assert look("mm/new.c") == patch.Content(b"int three;\n")
+    assert look("mm/none.c") is None
+    assert source.peek(f"path:{history.tree}")("mm/new.c") is None
+
+
+def test_a_feature_that_nobody_named_is_asked_about() -> None:
+    """Its cases had to fail with the patch, too, and did not."""
+    found = evidence.metadata(kernels=("baseline", "patched"))
+    found["kernels"]["patched"]["provides"] = []
+    cells = tuple(
+        evidence.cell(topology, kernel, runs=evidence.good_runs(kernel))
+        for topology in evidence.TOPOLOGIES
+        for kernel in ("baseline", "patched")
+    )
+    assert attempt.unprovided(conclude(Evidence(metadata=found, cells=cells))) == [evidence.FEATURE]
+    found["kernels"]["patched"]["provides"] = [evidence.FEATURE]
+    assert attempt.unprovided(conclude(Evidence(metadata=found, cells=cells))) == []
+
+
+def test_a_program_is_whole_unless_a_test_is_about_it() -> None:
+    assert attempt.scenarios([], ["./mine.c"]) == ["mine"]
+    assert attempt.scenarios(["mine.one"], ["./mine.c", "a/other.c"]) == ["mine.one", "other"]
+    assert attempt.scenarios(["*"], ["mine.c"]) == ["*"]

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Machines that people describe: read, shrunk, and what could not be kept is told."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab import capture, load
+from lab.arch import ARCHES
+from lab.capture import Machine, Node
+from lab.errors import LabError, UsageError
+from lab.host import CAPTURE_SCRIPT, description
+from lab.model import Topology
+from lab.shrink import Room, shrink
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "capture"
+MACHINES = {path.stem: sorted(path.iterdir()) if path.is_dir() else [path] for path in GOLDEN.glob("*[!l]")}
+MIB = 1 << 20
+
+
+def texts(name: str) -> list[str]:
+    return [path.read_text() for path in MACHINES[name]]
+
+
+@pytest.mark.parametrize("name", sorted(MACHINES))
+def test_a_described_machine_gives_its_topology(name: str, tmp_path: Path) -> None:
+    text = shrink(capture.machine(texts(name)), Room()).yaml()
+    assert text == (GOLDEN / f"{name}.yaml").read_text()
+    file = tmp_path / f"{name}.yaml"
+    file.write_text(text)
+    assert load.read(file).build(Topology).name == name
+
+
+def test_four_nodes_of_x86_from_pasted_pieces() -> None:
+    machine = capture.machine(texts("xeon-4node"))
+    assert (machine.arch, machine.page_size, machine.cpus, machine.threads) == ("x86_64", 4096, 160, 2)
+    assert machine.nodes[2].cpus == (*range(40, 60), *range(120, 140))
+    assert machine.nodes[0].memory == 385575 * MIB
+    assert machine.nodes[0].distance == (10, 21, 31, 21)
+    assert machine.hugepages == {1 << 30: 64}
+    assert "numa_balancing=disable" in machine.cmdline
+
+
+def test_arm64_with_64k_pages_from_the_script() -> None:
+    machine = capture.machine(texts("altra-64k"))
+    assert (machine.arch, machine.page_size) == ("aarch64", 65536)
+    assert machine.nodes[0].hugepages == {2 * MIB: 512, 512 * MIB: 16}
+    assert (machine.thp, machine.shmem_thp) == ("always", "advise")
+
+
+def test_power9_with_memory_of_gpus_from_a_mail() -> None:
+    machine = capture.machine(texts("power9"))
+    assert list(machine.nodes) == [0, 8, 252, 253, 254, 255]
+    assert machine.nodes[252] == Node(memory=16128 * MIB, distance=(80, 80, 10, 80, 80, 80))
+    assert machine.facts["MMU"] == "Radix"
+    made = shrink(machine, Room())
+    topology = made.topology("power9")
+    assert [bool(cell.cpus) for cell in topology.numa] == [True, True, False, False, False, False]
+    assert topology.distances[0] == (10, 40, 80, 80, 80, 80)
+    assert any("0, 8, 252, 253, 254, 255 there, 0-5 here" in line for line in made.lost)
+
+
+def test_this_host_describes_itself() -> None:
+    made = shrink(capture.machine([description()]), Room(memory=1 << 30, cpus=2))
+    assert made.topology("here").vcpus <= 2
+    assert not [line for line in made.lost if "the description does not say" in line]
+
+
+def test_the_script_needs_nothing_but_a_shell(tmp_path: Path) -> None:
+    """Where neither lscpu nor numactl is, /proc and /sys tell enough."""
+    for name in ("cat", "grep", "sort", "head", "uname", "getconf"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    done = subprocess.run(
+        ["/bin/sh", CAPTURE_SCRIPT], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not done.stderr
+    assert capture.machine([done.stdout]).page_size
+
+
+def test_memory_that_is_too_little_for_thp_is_told() -> None:
+    machine = Machine(arch="x86_64", page_size=4096, cpus=1, memory=512 * MIB, thp="always")
+    made = shrink(machine, Room(memory=512 * MIB))
+    assert "thp" not in made.data
+    assert any(line.startswith("thp: always there; off here") for line in made.lost)
+
+
+def test_nodes_that_cannot_be_had_are_told() -> None:
+    nodes = {0: Node(cpus=(0,), memory=1 << 30), 1: Node(cpus=(1,), memory=1 << 30), 2: Node()}
+    made = shrink(Machine(arch="riscv64", page_size=4096, cpus=2, nodes=nodes), Room())
+    assert len(made.topology("x").numa) == 2
+    assert "node 2: left out, it has neither CPUs nor memory" in made.lost
+    one = shrink(Machine(arch="s390x", page_size=4096, cpus=2, nodes=nodes), Room())
+    assert one.topology("x").numa == ()
+    assert any(line.startswith("nodes: 2 there, one here: QEMU refuses") for line in one.lost)
+
+
+def test_nodes_without_any_cpu_get_one() -> None:
+    nodes = {0: Node(memory=1 << 30), 1: Node(memory=1 << 30)}
+    made = shrink(Machine(arch="x86_64", page_size=4096, nodes=nodes), Room())
+    assert made.topology("x").node_cpus == ((0,), ())
+    assert any("does not say where they are" in line for line in made.lost)
+
+
+def test_a_node_of_cpus_alone_stays_where_it_can() -> None:
+    nodes = {0: Node(cpus=(0, 1), memory=1 << 30, distance=(10, 20)), 1: Node(cpus=(2, 3), distance=(20, 10))}
+    machine = Machine(arch="x86_64", page_size=4096, cpus=4, nodes=nodes)
+    assert shrink(machine, Room()).topology("x").cpu_only == (1,)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "does not say the architecture"),
+        ('{"lscpu": [{"field": "Architecture:"', "cut off or damaged"),
+        ("== uname -m\nvax\n", "unknown arch 'vax'"),
+        ("== uname -m\nx86_64\nnode 0 cpus: 0-0-0\n", "expected CPU numbers"),
+    ],
+)
+def test_a_description_that_says_nothing_is_one_line(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        shrink(capture.machine([text]), Room())
+    assert "\n" not in str(caught.value)
+
+
+@given(st.text(max_size=400))
+def test_no_text_does_harm(text: str) -> None:
+    with contextlib.suppress(LabError):
+        capture.machine(["== uname -m\nx86_64\n", text])
+
+
+nodes = st.builds(
+    Node,
+    cpus=st.integers(0, 80).map(lambda count: tuple(range(count))),
+    memory=st.one_of(st.just(0), st.integers(1 << 20, 1 << 42)),
+    hugepages=st.dictionaries(st.sampled_from([2 * MIB, 512 * MIB, 1 << 30, 1 << 34]), st.integers(0, 10_000)),
+)
+
+
+@given(
+    arch=st.sampled_from(sorted({arch.uname for arch in ARCHES.values()})),
+    page_size=st.sampled_from([None, 4096, 16384, 65536]),
+    nodes=st.dictionaries(st.integers(0, 300), nodes, max_size=70),
+    memory=st.integers(0, 1 << 44),
+    room=st.builds(Room, memory=st.integers(512 * MIB, 1 << 34), cpus=st.integers(1, 64)),
+    thp=st.sampled_from([None, "always", "madvise", "never"]),
+)
+def test_every_machine_gives_a_topology_that_can_be(
+    arch: str, page_size: int | None, nodes: dict[int, Node], memory: int, room: Room, thp: str | None
+) -> None:
+    machine = Machine(arch=arch, page_size=page_size, cpus=4, memory=memory, nodes=dict(sorted(nodes.items())), thp=thp)
+    topology = shrink(machine, room).topology("any")
+    assert topology.vcpus <= room.cpus
