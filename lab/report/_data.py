@@ -48,6 +48,8 @@ def state(record: Record, suites: Collection[str] = ()) -> str:
     """The word of STATES for a record, given which scenarios are suites."""
     if suite.known(record, suites):
         return "known-fail"
+    if record.met is None and record.outcome is not Outcome.PASS:
+        return "skip"
     if record.outcome is Outcome.PASS:
         return "pass" if record.expected is Expected.PASS else "no power"
     if record.outcome is Outcome.FAIL:

@@ -50,7 +50,8 @@ def tally(records: Sequence[Record], suites: Collection[str] = ()) -> list[str]:
         outcome.value: sum(record.outcome is outcome for record in odd)
         for outcome in (Outcome.LEAK, Outcome.FLAKY, Outcome.BROKEN)
     }
-    unmet = len(odd) - skipped - sum(named.values())
+    unmet = sum(record.met is False and record.outcome.value not in named for record in odd)
+    unknown = len(odd) - skipped - unmet - sum(named.values())
     known = sum(suite.known(record, suites) for record in (records if suites else ()))
     parts = {
         "pass": passed,
@@ -58,6 +59,7 @@ def tally(records: Sequence[Record], suites: Collection[str] = ()) -> list[str]:
         "known-fail": known,
         "skip": skipped,
         "NOT MET": unmet,
+        "no verdict": unknown,
         **named,
     }
     return [f"{number} {word}" for word, number in parts.items() if number] or ["nothing"]

@@ -12,7 +12,6 @@ from lab.compare import Summary
 from lab.judge import cell_evidence
 from lab.outcome import CellResult, CellStatus, Outcome, Record
 from lab.report import _words as words
-from lab.suite import known
 from lab.untrusted import printable
 
 FILE = "junit.xml"
@@ -58,8 +57,9 @@ def _case(record: Record, suites: Collection[str]) -> TestCase:
         entry = kind(message, record.outcome.value)
         entry.text = printable(record.excerpt)
         case.result = [entry]
-    elif known(record, suites):
-        case.system_out = printable(f"{message}; so it was on the kernel that is compared with\n{record.excerpt}")
+    elif record.scenario in suites and record.outcome is not Outcome.PASS:
+        why = "as" if record.met else "no verdict, for want of one"
+        case.system_out = printable(f"{message}; {why} on the kernel that is compared with\n{record.excerpt}")
     elif record.outcome is Outcome.FAIL:
         case.system_out = printable(f"failed, as it must on this kernel\n{record.excerpt}")
     return case

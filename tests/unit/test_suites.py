@@ -3,26 +3,34 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
+from junitparser import JUnitXml
+from kcidb_io import schema as kcidb
 
-from lab import buildlog, elf, kconfig, ktap, suite, toolchain
+from lab import buildlog, campaign, elf, kconfig, kernel, ktap, report, suite, toolchain
 from lab.arch import ARCHES, Arch
 from lab.cache import Cache
 from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
 from lab.errors import UsageError
-from lab.kernel import fragments
 from lab.library import Library
-from lab.outcome import Cause, CellResult, CellStatus, End, Evidence, Expected, Outcome, Run
+from lab.outcome import Cause, End, Evidence, Expected, Outcome, Run
 from lab.patch import Content
 from lab.plan import Filters
-from lab.report import text
+from lab.recorded import find
+from lab.replay import look
+from lab.report import _data, text
+from lab.report import _words as words
+from lab.suites import Suites, kselftest, ltp
 from lab.suites import built as made
-from lab.suites import kselftest, ltp
-from tests.unit.fixtures.evidence import metadata
+from tests.unit.fixtures.evidence import cell, metadata
 
 MM = "kselftest-mm"
 NATIVE = next((arch for arch in ARCHES.values() if toolchain.is_native(arch)), None)
@@ -123,7 +131,9 @@ def test_the_suites_own_fragment_is_read_from_the_kernels_tree(tmp_path: Path) -
     for name in (*cell.topology.fragments, *cell.kernel.config):
         if ":" not in name:
             (place / f"{name}.config").write_text("")
-    found = [request for fragment in fragments(cell.topology, cell.kernel, place, tmp_path) for request in fragment]
+    found = [
+        request for fragment in kernel.fragments(cell.topology, cell.kernel, place, tmp_path) for request in fragment
+    ]
     assert {request.symbol: request.value for request in found if request.wish} == {
         "USERFAULTFD": "y",
         "TEST_VMALLOC": "y",
@@ -312,18 +322,12 @@ def stream(**results: str) -> str:
 def compared(before: str, after: str) -> Summary:
     told = {"baseline": before, "expand-fault": after}
     cells = tuple(
-        CellResult(
-            topology="t",
-            kernel=kernel,
-            status=CellStatus.OK,
-            accelerator="tcg",
-            boot_s=1.0,
-            runs=(Run(scenario=MM, end=End.EXITED, status=int("not ok" in said), duration_s=1.0, ktap=said),),
-        )
+        cell("t", kernel=kernel, runs=(Run(scenario=MM, end=End.EXITED, status=int("not ok" in said), ktap=said),))
         for kernel, said in told.items()
     )
     cases = [{"name": name, "requires": [], "description": "", "timeout_s": 5} for name in DECLARED]
-    meta = {**metadata(("t",), tuple(told)), "cases": {MM: cases}, "suites": {MM: {"word": MM, "not_built": {}}}}
+    built = {"word": MM, "not_built": {"x86_64/baseline": {"cow": "no numa.h"}}}
+    meta = {**metadata(("t",), tuple(told)), "cases": {MM: cases}, "suites": {MM: built}}
     return conclude(Evidence(metadata=meta, cells=cells))
 
 
@@ -417,3 +421,124 @@ def test_a_skip_says_what_the_test_said_before_it() -> None:
 def test_a_tests_line_is_one_line_of_fields() -> None:
     test = made.Test(name="a", style="ltp", timeout_s=5.0, directory="d", command="x\ty\nz")
     assert test.line() == "a\tltp\t5\td\tx y z\n"
+
+
+# ---- Reports --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def known() -> Summary:
+    """A result that fails on both kernels, and with it its test."""
+    said = stream(pin="not ok", fork="ok")
+    return compared(said, said)
+
+
+def test_results_json_is_what_its_schema_says(known: Summary) -> None:
+    document = json.loads(report.render(known, "json"))
+    schema = json.loads(files("lab.report").joinpath("results.schema.json").read_text())
+    assert [error.message for error in Draft202012Validator(schema).iter_errors(document)] == []
+    assert document["suites"][MM]["not_built"] == {"x86_64/baseline": {"cow": "no numa.h"}}
+
+
+def test_kcidb_has_results_below_their_tests(known: Summary) -> None:
+    document = json.loads(report.render(known, "kcidb"))
+    kcidb.V5_0.validate(document)
+    paths = [each["path"] for each in document["tests"] if each["build_id"].endswith("/baseline/t")]
+    assert "pagelab.kselftest-mm.cow.pin" in paths
+    assert len({each["id"] for each in document["tests"]}) == len(document["tests"])
+
+
+def test_ktap_has_what_the_suite_printed(known: Summary) -> None:
+    (baseline, _) = ktap.parse(report.render(known, "ktap")).results
+    ((_, cow),) = (run.children for run in baseline.children)
+    assert [(result.name, result.ok) for result in cow.children] == [("pin", False), ("fork", True)]
+
+
+def test_the_page_does_not_take_known_failures_for_news(known: Summary) -> None:
+    page = report.render(known, "html")
+    assert '<i class="s-known-fail"></i> known-fail' in page
+    assert "known-fail 2/2" in page
+    assert "must-fail 2/2" not in page
+    assert '"printed by cow"' in page
+
+
+def test_a_mail_says_why_what_did_not_pass_is_well(known: Summary) -> None:
+    said = " ".join(report.render(known, "mail").split())
+    assert "what did not pass did not before the series either" in said
+    assert f"--suite {MM}" not in said, "this run does not say what was asked for"
+
+
+def test_the_words_that_run_it_again_name_the_suite(known: Summary) -> None:
+    asked = campaign.Request(campaign="quick", filters=Filters(suites=(MM,))).words()
+    meta = {**known.evidence.metadata, "asked": asked}
+    again = conclude(replace(known.evidence, metadata=meta))
+    assert f"lab run quick --suite {MM}" in report.render(again, "mail")
+    assert campaign.Request.recorded({**meta, "repeat": 1}, Path()).filters.suites == (MM,)
+
+
+def test_junit_is_green_for_known_failures_and_red_for_regressions(known: Summary) -> None:
+    green = JUnitXml.fromstring(report.render(known, "junit").encode())
+    assert (green.failures, green.errors) == (0, 0)
+    assert report.render(known, "junit").count("as on the kernel that is compared with") == 4
+    worse = compared(stream(pin="ok"), stream(pin="not ok"))
+    assert JUnitXml.fromstring(report.render(worse, "junit").encode()).failures == 2
+
+
+def test_without_a_verdict_before_there_is_none_and_that_is_not_unmet() -> None:
+    good = compared(stream(pin="ok"), stream(pin="not ok"))
+    by_cell = {
+        place: tuple(
+            replace(each, outcome=Outcome.FLAKY, met=False) if place[1] == "baseline" else each for each in records
+        )
+        for place, records in good.by_cell.items()
+    }
+    found = suite.measured(by_cell, good.evidence.metadata)["t", "expand-fault"]
+    assert {record.met for record in found} == {None}
+    assert words.tally(found, {MM}) == ["3 no verdict"]
+    assert {_data.state(record, {MM}) for record in found} == {"pass", "skip"}
+
+
+# ---- Around it ------------------------------------------------------------------------------------------------------
+
+
+def test_a_single_place_of_a_suite_cannot_be_had_again(cache: Cache) -> None:
+    summary = compared(stream(pin="ok"), stream(pin="ok"))
+    machine = Library.shipped().topology("x86_64-4k").model_dump(mode="json")
+    spec = Library.shipped().campaign("quick").spec.model_dump(mode="json")
+    baseline = Library.shipped().kernel("baseline").model_dump(mode="json")
+    meta = {
+        **summary.evidence.metadata,
+        "topologies": {"t": machine},
+        "campaign": spec,
+        "kernels": {"baseline": kernel},
+    }
+    summary = conclude(replace(summary.evidence, metadata=meta))
+    with pytest.raises(UsageError) as caught:
+        look(find(summary, f"t/baseline/{MM}.cow"), summary, Library.shipped(), cache)
+    assert caught.value.message == f"t/baseline/{MM}.cow: {MM} is a suite, of which no single place can be had again"
+
+
+def test_programs_have_keys_by_architecture_and_suite(cache: Cache, tmp_path: Path) -> None:
+    def keys(patched: str) -> Mapping[str, Mapping[str, str]]:
+        builds = {
+            (MM, arch, kernel): made.Built(key=key, tree=tmp_path, tests=(), not_built={})
+            for arch in ("x86_64", "arm64")
+            for kernel, key in {"baseline": "one", "patched": patched}.items()
+        }
+        return Suites(cache=cache, suites=(suite.parse(MM),), builds=builds).keys
+
+    assert {arch: list(of) for arch, of in keys("one").items()} == {"arm64": [MM], "x86_64": [MM]}
+    assert keys("one")["arm64"] != keys("two")["arm64"]
+
+
+def test_a_record_from_before_there_were_suites_is_still_one(cache: Cache) -> None:
+    def make(into: Path) -> None:
+        (into / "build.json").write_text('{"image": "bzImage"}')
+
+    cache.entry(kernel.ENTRY, "aa", make)
+    facts: dict[str, object] = dict.fromkeys(kernel.BuiltKernel.__dataclass_fields__, "x")
+    facts |= {"key": "aa", "patches": [], "config_changes": [], "fixes": []}
+    del facts["refused"]
+    found = kernel.recorded(facts, cache)
+    assert found is not None
+    assert found.refused == ()
