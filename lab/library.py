@@ -147,6 +147,8 @@ class Library:
     def plan(self, word: str, filters: Filters | None = None) -> Plan:
         """The plan of a campaign (a name or a path), narrowed by the command line's filters."""
         filters = filters or Filters()
+        if filters.suites and filters.programs:
+            raise UsageError("--suite is run in place of scenarios, so --with adds nothing", hint="run them apart")
         chosen = {one.name: one for one in map(suite.parse, filters.suites)}
         wishes = tuple(fragment for one in chosen.values() for fragment in one.fragments)
         library = self.with_programs(filters.programs)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from lab.errors import UsageError
 from lab.ktap import Result
 from lab.outcome import Cause, Expected, Outcome, Record, met
+from lab.paths import user_path
 
 SELFTESTS = "tools/testing/selftests"
 KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib) or ltp:PATH[:FILTER]"
@@ -72,7 +72,7 @@ def _ltp(word: str, rest: str) -> Suite:
     path, _, chosen = rest.partition(":")
     if not path:
         raise UsageError(f"--suite {word}: where is it? expected ltp:PATH[:FILTER]", hint="PATH is your tree of LTP")
-    place = Path(path).expanduser().absolute()
+    place = user_path(path).absolute()
     if not place.is_dir():
         raise UsageError(f"--suite {word}: expected a directory with a tree of LTP, got nothing there: {place}")
     chosen = chosen or LTP_FILTER

@@ -510,7 +510,7 @@ def test_a_single_place_of_a_suite_cannot_be_had_again(cache: Cache) -> None:
         **summary.evidence.metadata,
         "topologies": {"t": machine},
         "campaign": spec,
-        "kernels": {"baseline": kernel},
+        "kernels": {"baseline": baseline},
     }
     summary = conclude(replace(summary.evidence, metadata=meta))
     with pytest.raises(UsageError) as caught:
