@@ -2,8 +2,9 @@
 """What the page's script works with: verdicts as small numbers, and the evidence behind them as text. Pure.
 
     {"kernels": [...], "topologies": [...], "cases": [[scenario, case, description, [feature it requires...]]...],
-     "states": [...], "causes": [...], "deltas": [...], "words": [text...],
-     "records": [[topology, kernel, case, state, cause, delta, ms or -1, words, attempt, must pass]...],
+     "states": [...], "outcomes": [...], "causes": [...], "deltas": [...], "words": [text...],
+     "records": [[topology, kernel, case, state, cause, delta, ms or -1, words, attempt, must pass,
+                  outcome]...],
      "all": how many records there are, "suites": [scenario that is one...],
      "guests": [{"t", "k", "repeat", "status", "why", "how", "papers": {name: text},
                  "marks": {name: [[line, lines, kind]...]}}...],
@@ -102,6 +103,7 @@ def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
         "topologies": summary.topologies,
         "cases": [[printable(scenario), printable(case), *about] for (scenario, case), about in cases.items()],
         "states": STATES,
+        "outcomes": [outcome.value for outcome in Outcome],
         "causes": [cause.value for cause in Cause],
         "deltas": [delta.value for delta in Delta],
         "records": _records(summary, places, said),
@@ -146,6 +148,7 @@ def _records(summary: Summary, cases: Mapping[tuple[str, str], int], said: Pool)
     topologies = {name: number for number, name in enumerate(summary.topologies)}
     kernels = {name: number for number, name in enumerate(summary.kernels)}
     states = {name: number for number, name in enumerate(STATES)}
+    outcomes = {outcome: number for number, outcome in enumerate(Outcome)}
     causes = {cause: number for number, cause in enumerate(Cause)}
     kinds = {delta: number for number, delta in enumerate(Delta)}
     suites = summary.suites
@@ -169,6 +172,7 @@ def _records(summary: Summary, cases: Mapping[tuple[str, str], int], said: Pool)
             said.add(each.excerpt),
             each.attempt,
             int(each.expected is Expected.PASS),
+            outcomes[each.outcome],
         ]
         for each in shown
     ]

@@ -4,10 +4,9 @@
 (() => {
   const by = (id) => document.getElementById(id);
   const data = JSON.parse(by("data").textContent);
-  const { kernels, topologies, cases, states, causes, deltas, words, suites } = data;
-  const [T, K, C, STATE, CAUSE, DELTA, MS, WORDS, ATTEMPT, MUST] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+  const { kernels, topologies, cases, states, outcomes, causes, deltas, words, suites } = data;
+  const [T, K, C, STATE, CAUSE, DELTA, MS, WORDS, ATTEMPT, MUST, OUTCOME] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
   const FIRST_UNMET = states.indexOf("fail"), BROKEN = states.indexOf("broken");
-  const OUTCOMES = ["PASS", "FAIL", "SKIP", "FAIL", "PASS", "CRASH", "HANG", "LEAK", "FLAKY", "BROKEN"];
   const scenarios = [...new Set(cases.map((each) => each[0]))];
   const label = (c) => `${cases[c][0]}.${cases[c][1]}`;
   const labels = new Map(cases.map((_, c) => [label(c), c]));
@@ -31,7 +30,7 @@
   const slug = (word) => word.replace(" ", "-");
   const swatch = (state) => make("i", { class: `s-${slug(states[state])}` });
   const verdict = (record) => {
-    const cause = causes[record[CAUSE]], outcome = OUTCOMES[record[STATE]];
+    const cause = causes[record[CAUSE]], outcome = outcomes[record[OUTCOME]];
     return ["CRASH", "HANG", "BROKEN"].includes(outcome) ? `${outcome} (${cause})` : outcome;
   };
   const badness = (record) => (record[STATE] === BROKEN ? FIRST_UNMET - 0.5 : record[STATE]);

@@ -462,6 +462,12 @@ def test_the_page_does_not_take_known_failures_for_news(known: Summary) -> None:
     assert '"printed by cow"' in page
 
 
+def test_the_page_tells_what_became_of_a_known_failure(known: Summary) -> None:
+    page, _ = _data.document(known)
+    said = {(page["states"][each[3]], page["outcomes"][each[10]]) for each in page["records"]}
+    assert said == {("pass", "PASS"), ("known-fail", "FAIL")}
+
+
 def test_a_mail_says_why_what_did_not_pass_is_well(known: Summary) -> None:
     said = " ".join(report.render(known, "mail").split())
     assert "what did not pass did not before the series either" in said
