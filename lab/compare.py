@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
+from lab import suite
 from lab.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
 from lab.plan import is_for
@@ -112,6 +113,17 @@ class Summary:
         return tuple(record for record in self.odd if record.outcome is Outcome.SKIP)
 
     @property
+    def suites(self) -> frozenset[str]:
+        """The scenarios that are suites."""
+        return suite.suites_of(self.evidence.metadata)
+
+    @property
+    def known(self) -> tuple[Record, ...]:
+        """Cases of suites that fail as they do on the kernel which is compared with, or on that kernel itself."""
+        suites = self.suites
+        return tuple(record for record in self.records if suite.known(record, suites)) if suites else ()
+
+    @property
     def skipped_everywhere(self) -> tuple[str, ...]:
         """Labels of cases that every cell skipped."""
         left = {(record.scenario, record.case): record.label for record in self.skipped}
@@ -165,15 +177,17 @@ def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], sou
     What matters of it is in the records' excerpts; all of it, of ten thousand cells, would fill the memory. So the
     summary's own evidence is for reports, and for nobody who reads what guests said.
     """
-    cases = declared_cases(metadata)
+    cases, suites = declared_cases(metadata), suite.suites_of(metadata)
     told: dict[Place, list[tuple[Record, ...]]] = {}
     judged: list[CellResult] = []
     for cell in cells:
-        records = judge_cell(cell, cases_of(metadata, cell.topology, cases), provides(metadata, cell.kernel))
+        mine = cases_of(metadata, cell.topology, cases)
+        records = judge_cell(cell, mine, provides(metadata, cell.kernel), suites)
         told.setdefault((cell.topology, cell.kernel), []).append(records)
         judged.append(_quiet(cell))
     guests = places(judged)
     by_cell = {place: _agreed(guests[place], repeats) for place, repeats in told.items()}
+    by_cell = suite.measured(by_cell, metadata)
     return _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
 
 

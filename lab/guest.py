@@ -190,8 +190,12 @@ class Guest:
         )
 
     def push(self, programs: Mapping[str, Path]) -> None:
-        """Put programs into the guest's /lab; GuestLost when that fails."""
+        """Put programs into the guest's /lab, and what lies beside one in `NAME.d`; GuestLost when that fails."""
         content = {name: path.read_bytes() for name, path in programs.items()}
+        for name, path in programs.items():
+            beside = path.with_name(f"{path.name}.d")
+            files = sorted(each for each in beside.rglob("*") if each.is_file())
+            content |= {f"{name}.d/{each.relative_to(beside)}": each.read_bytes() for each in files}
         self.connection.push(content, DIRECTORY, deadline=self._deadline(PUSH_S + len(content), "pushing programs"))
 
     def run(

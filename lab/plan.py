@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 from lab.arch import lacking_preset
 from lab.errors import InfraError, UsageError, unknown
 from lab.model import CampaignSpec, Kernel, Topology, format_size
+from lab.suite import Suite
 
 WIDTH = 80
 
@@ -44,13 +45,15 @@ class Filters:
     """Config fragments (presets, files) for every kernel, merged last."""
     programs: tuple[str, ...] = ()
     """C files of the user's that are scenarios besides."""
+    suites: tuple[str, ...] = ()
+    """Suites of tests (`lab/suite.py`) in place of the campaign's scenarios."""
     arches: tuple[str, ...] = ()
     """Architectures to which the environment narrows what a campaign means; none: all."""
 
     @property
     def given(self) -> bool:
         """Whether the command line says anything of all this."""
-        return bool(self.topologies or self.kernels or self.tests or self.config or self.programs)
+        return any((self.topologies, self.kernels, self.tests, self.config, self.programs, self.suites))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,8 @@ class Plan:
     """The topologies that were asked for by name, not by a glob."""
     sources: tuple[Path, ...] = ()
     """Where the programs of its scenarios are: directories, and single C files."""
+    suites: tuple[Suite, ...] = ()
+    """What is run in place of the lab's own scenarios."""
 
     @property
     def name(self) -> str:

@@ -31,6 +31,7 @@ def render(summary: Summary) -> str:
         "sentence": summary.sentence,
         "counts": summary.counts(),
         "repeat": metadata.get("repeat", 1),
+        **({"suites": metadata["suites"]} if summary.suites else {}),
     }
     lists = {
         "cells": map(_cell, summary.evidence.cells),

@@ -118,7 +118,8 @@ def _right(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
 def _legend(summary: Summary, unmet: bool) -> list[str]:
     named = ", ".join(f"{head} {kernel}" for head, kernel in zip(_heads(summary.kernels), summary.kernels, strict=True))
     must = any(record.outcome is Outcome.FAIL and record.met is True for record in summary.records)
-    notes = ["! not as expected"] if unmet else ["what did not pass had to fail"] if must else []
+    why = "what did not pass did not before the series either" if summary.known else "what did not pass had to fail"
+    notes = ["! not as expected"] if unmet else [why] if must or summary.known else []
     return _prose("; ".join([f"{named}: passed/judged", *notes]))
 
 

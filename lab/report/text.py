@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lab.compare import Summary
 from lab.judge import cell_evidence
@@ -34,9 +34,12 @@ def render(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> str:
         _bad_cells(summary, width),
         _broken(summary, width),
         _matrix(summary, width),
+        _known(summary, width),
         designs.differ(summary, width),
         designs.cost(summary, width),
         _skipped(summary, width),
+        _not_built(summary, width),
+        _refused(summary, width),
         _left_out(summary, width),
         [] if brief else _versions(summary, width),
         _proofs(summary, width),
@@ -76,7 +79,10 @@ def _matrix(summary: Summary, width: int) -> list[str]:
             texts = [column(cells.get((topology, kernel), ["-"]), room) for kernel in kernels]
             lines += row(topology, texts, first, room)
     legend = "must-fail: failed, as it must on a kernel that does not provide what the case requires"
-    return [*lines, *wrap(legend, width)] if any("must-fail" in line for line in lines) else lines
+    known = "known-fail: failed, and does so on the kernel that is compared with too"
+    shown = "\n".join(lines)
+    lines += wrap(legend, width) if "must-fail" in shown else []
+    return [*lines, *wrap(known, width)] if "known-fail" in shown else lines
 
 
 def _listed(topology: str, kernel: str, parts: Sequence[str], width: int) -> list[str]:
@@ -184,6 +190,57 @@ def _broken(summary: Summary, width: int) -> list[str]:
         lines += cases(f"{topology} / {kernel}: {cause}", [(record.scenario, record.case) for record in same], width)
         lines += _evidence(same[0].excerpt, width)
     return lines + _more(len(groups), width)
+
+
+def _known(summary: Summary, width: int) -> list[str]:
+    """Cases of suites that fail as they did before: no news about the series, and news to whoever runs the suite."""
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in summary.known:
+        groups.setdefault((record.label, record.verdict, record.reason), []).append(record)
+    if not groups:
+        return []
+    cases = len({record.label for record in summary.known})
+    lines = wrap(f"KNOWN FAILURES: {words.count(cases, 'case')}, no difference to the kernel compared with", width)
+    for (label, verdict, reason), same in list(groups.items())[:MAX_ENTRIES]:
+        where = words.places((record.topology for record in same), summary.topologies)
+        who = ", ".join(dict.fromkeys(record.kernel for record in same))
+        lines += wrap(f"{label}: {verdict} ({who} {where}): {reason}", width, "  ")
+    return lines + _more(len(groups), width)
+
+
+def _not_built(summary: Summary, width: int) -> list[str]:
+    """Programs of suites that are not there."""
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for name, said in summary.evidence.metadata.get("suites", {}).items():
+        for place, programs in said.get("not_built", {}).items():
+            for program, why in programs.items():
+                reasons.setdefault((name, program, why), []).append(place)
+    places = {place for found in reasons.values() for place in found}
+    lines = wrap(f"NOT BUILT: {words.count(len({key[:2] for key in reasons}), 'program')}", width)
+    for (name, program, why), found in reasons.items():
+        where = "" if set(found) == places else f" ({', '.join(found)})"
+        lines += wrap(f"{name} {program}{where}: {why}", width, "  ")
+    return lines if reasons else []
+
+
+def _refused(summary: Summary, width: int) -> list[str]:
+    """What suites want of the configuration and kernels could not be given."""
+    refused: dict[str, list[str]] = {}
+    for place, build in summary.evidence.metadata.get("builds", {}).items():
+        for wish in build.get("refused", ()):
+            refused.setdefault(str(wish), []).append(place.partition("/")[0])
+    lines = wrap(f"NOT IN THE KERNELS: {words.count(len(refused), 'symbol')} that a suite wishes for", width)
+    for where, wishes in _by_place(refused, summary).items():
+        lines += wrap(f"{where}: {' '.join(wishes)}", width, "  ")
+    return lines if refused else []
+
+
+def _by_place(found: Mapping[str, Sequence[str]], summary: Summary) -> dict[str, list[str]]:
+    """Where -> what, of what -> topologies."""
+    grouped: dict[str, list[str]] = {}
+    for what, topologies in found.items():
+        grouped.setdefault(words.places(topologies, summary.topologies), []).append(what)
+    return grouped
 
 
 def _skipped(summary: Summary, width: int) -> list[str]:
