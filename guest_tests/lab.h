@@ -16,7 +16,8 @@
  *		{ LAB_CASE(a01_grow_touch), .about = "1p grown to 200p", .requires = "shm-expand" },
  *	)
  *
- * lab_numa.h adds memory policy and placement, lab_disk.h a disk in memory: swap, a file system.
+ * lab_numa.h adds memory policy and placement, lab_disk.h a disk in memory: swap, a file system, lab_cost.h what
+ * something costs.
  *
  * A name that starts with a row of the scenario table (a01_) carries that row's id.  Sizes are counted in pages of
  * the running kernel.  Every case runs in a process, session and group of its own; it has failed until it says
@@ -27,7 +28,12 @@
  *	LAB_SKIP				the case makes no sense here: `ok ... # SKIP`
  *
  * Arguments: case names or globs, or --list.  Environment: LAB_FEATURES (what the kernel provides, space separated),
- * LAB_TIMEOUT_SCALE, LAB_LOAD.  Exit status: 0 all ok or skipped, 1 something not ok, 2 usage or the harness failed.
+ * LAB_TIMEOUT_SCALE, LAB_LOAD, LAB_CLOCK (lab_cost.h).  Exit status: 0 all ok or skipped, 1 something not ok, 2 usage
+ * or the harness failed.
+ *
+ * Two designs may both be right and yet do different things: the case asks lab_provides() and checks for either.  What
+ * it found there is on record as `# saw ENOMEM commit+512 object=16`: every signal, errno, size of an object and
+ * commitment that a check has met.
  *
  * System-wide settings and counters (overcommit, Committed_AS, ...) are touched and judged only in a guest of the
  * lab, which its init marks with LAB_GUEST_MARK: on any other machine they belong to somebody else.
@@ -61,6 +67,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -99,6 +106,8 @@
 #define LAB_OUT_KILL (1 << 20)		/* bytes of output at which a case is ended */
 #define LAB_TEXT 320			/* bytes of a message */
 #define LAB_PATH 160			/* bytes of a settings file's path */
+#define LAB_WORD 32			/* bytes of a word of what a case saw */
+#define LAB_MAX_WORDS 8			/* of those */
 #define LAB_MAX_NODES 64
 #define LAB_MAX_CPUS 1024
 #define LAB_MAX_HUGE 16
@@ -452,6 +461,8 @@ enum lab_kind {
 	LAB_TO_RESTORE,	/* at the end of the case write `text` to the file `path` */
 	LAB_TO_RMDIR,	/* at the end of the case remove the directory `path` */
 	LAB_TO_SWAPOFF,	/* at the end of the case stop swapping to `path` */
+	LAB_TO_SAY_SAW,		/* `text` is a word of what the case met */
+	LAB_TO_SAY_COST,	/* `text` is what the case measured */
 };
 
 /* One message from a case to its parent, written at once: pipes keep up to _POSIX_PIPE_BUF bytes in one piece. */
@@ -479,6 +490,26 @@ LAB_FN void lab_send(int kind, const char *path, const char *text)
 	snprintf(note.text, sizeof(note.text), "%s", text);
 	if (write(lab_notes, &note, sizeof(note)) != (ssize_t)sizeof(note))
 		_exit(2);
+}
+
+/*
+ * Put a word on record of what a check met, the first time that this process meets it: a signal, an errno, a number.
+ * Only what was *expected* is so recorded, and so it is the same in every run.
+ */
+LAB_FN LAB_PRINTF(1, 2) void lab_saw(const char *format, ...)
+{
+	static char known[LAB_TEXT];
+	char word[LAB_WORD];
+	size_t used = strlen(known);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(word, sizeof(word), format, args);
+	va_end(args);
+	if (lab_notes < 0 || lab_word_in(known, word) || used + strlen(word) + 2 > sizeof(known))
+		return;
+	sprintf(known + used, " %s", word);
+	lab_send(LAB_TO_SAY_SAW, "", word);
 }
 
 /* Say what became of the case and end this process.  `file` is NULL where the place adds nothing. */
@@ -583,6 +614,7 @@ LAB_FN const char *lab_signal(int number)
 		int lab_errno_ = lab_value_ == -1 ? errno : 0;				\
 		if (lab_errno_ != (wanted))						\
 			LAB_FAIL("%s: got %s, expected %s", #call, lab_errno(lab_errno_), lab_errno(wanted)); \
+		lab_saw("%s", lab_errno(lab_errno_));					\
 	} while (0)
 
 /* ---- faults as values ------------------------------------------------------------------------------------------- */
@@ -674,6 +706,8 @@ LAB_FN void lab_check_fault(const char *file, int line, const char *what, const 
 	if (signo && !lab_same_page(got.addr, addr))
 		lab_end(LAB_IS_FAIL, file, line, "%s %s: %s at %p, expected the page of %p", what, place,
 			lab_signal(signo), got.addr, addr);
+	if (signo)
+		lab_saw("%s", lab_signal(signo));
 }
 
 LAB_FN void lab_check_write(const char *file, int line, const char *place, void *addr, unsigned char value)
@@ -853,6 +887,8 @@ LAB_FN long lab_object_pages(void *addr)
 		long lab_pages_ = lab_object_pages(addr);				\
 		if (lab_pages_ >= 0 && lab_pages_ != (wanted))				\
 			LAB_FAIL("object of %s: has %ld pages, expected %ld", #addr, lab_pages_, (long)(wanted)); \
+		if (lab_pages_ >= 0)							\
+			lab_saw("object=%ld", lab_pages_);				\
 	} while (0)
 
 /* Committed_AS is `delta` pages above `before`, give or take the noise; judged on the lab's own machines only. */
@@ -872,6 +908,7 @@ LAB_FN void lab_check_books(const char *file, int line, const char *what, long (
 				moved, delta, lab_noise());
 		lab_sleep_ms(10);
 	}
+	lab_saw("%s%+ld", now == lab_committed ? "commit" : "shmem", delta);
 }
 
 /* ---- settings, users, CPUs: a case changes its own, or has them put back ---------------------------------------- */
@@ -1162,6 +1199,10 @@ struct lab_run {
 	bool ended, flooded;
 	struct lab_output output;
 	struct lab_note verdict;	/* the first that a process of the case gave */
+	char saw[LAB_MAX_WORDS][LAB_WORD];	/* what it met, each once, in alphabetical order: processes race */
+	int words;
+	char cost[LAB_TEXT];		/* what it measured; empty when it measured nothing, or more than once */
+	int costs;
 };
 
 /* In the child: a session of its own, nothing of the parent's but two pipes. */
@@ -1214,6 +1255,30 @@ LAB_FN bool lab_start(struct lab_run *run, const struct lab_case *c)
 	return run->pidfd >= 0;
 }
 
+/* Put a word of what the case saw in its place among the others. */
+LAB_FN void lab_note_saw(struct lab_run *run, const char *word)
+{
+	int at = 0;
+
+	while (at < run->words && strcmp(run->saw[at], word) < 0)
+		at++;
+	if (run->words == LAB_MAX_WORDS || (at < run->words && !strcmp(run->saw[at], word)))
+		return;
+	memmove(run->saw[at + 1], run->saw[at], (size_t)(run->words++ - at) * LAB_WORD);
+	snprintf(run->saw[at], LAB_WORD, "%s", word);
+}
+
+/* A note that is no verdict. */
+LAB_FN void lab_note(struct lab_run *run, const struct lab_note *note)
+{
+	if (note->kind == LAB_TO_SAY_SAW)
+		lab_note_saw(run, note->text);
+	else if (note->kind == LAB_TO_SAY_COST)
+		snprintf(run->cost, sizeof(run->cost), "%s", run->costs++ ? "" : note->text);
+	else
+		lab_remember(note);
+}
+
 /* Take in what the case has said so far. */
 LAB_FN void lab_listen(struct lab_run *run)
 {
@@ -1228,7 +1293,7 @@ LAB_FN void lab_listen(struct lab_run *run)
 	while (read(run->notes, &note, sizeof(note)) == (ssize_t)sizeof(note)) {
 		note.path[sizeof(note.path) - 1] = note.text[sizeof(note.text) - 1] = 0;
 		if (note.kind >= LAB_TO_RESTORE)
-			lab_remember(&note);
+			lab_note(run, &note);
 		else if (run->verdict.kind == LAB_IS_NOTHING || run->verdict.kind == LAB_IS_PASS)
 			run->verdict = note;
 	}
@@ -1380,6 +1445,21 @@ LAB_FN unsigned long lab_taint(void)
 	return strtoul(text, NULL, 10);
 }
 
+/* What the case saw and measured, for who compares kernels. */
+LAB_FN void lab_report_findings(const struct lab_run *run, const char *name)
+{
+	char text[LAB_MAX_WORDS * (LAB_WORD + 1) + 1] = "";
+	size_t used = 0;
+	int i;
+
+	for (i = 0; i < run->words; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, " %s", run->saw[i]);
+	if (used)
+		lab_say("# saw%s", text);
+	if (run->cost[0] && run->verdict.kind == LAB_IS_PASS)
+		lab_say("# cost %s %s", name, run->cost);
+}
+
 /* Diagnostics, then the result line. */
 LAB_FN void lab_report(const struct lab_run *run, int number, const char *name, long long duration_ms)
 {
@@ -1390,6 +1470,7 @@ LAB_FN void lab_report(const struct lab_run *run, int number, const char *name, 
 	const struct lab_note *verdict = &run->verdict;
 	const char *ok = verdict->kind == LAB_IS_PASS || verdict->kind == LAB_IS_SKIP ? "ok" : "not ok";
 
+	lab_report_findings(run, name);
 	if (verdict->kind == LAB_IS_FAIL)
 		lab_say("# %s", verdict->text);
 	lab_say("# duration_ms=%lld", duration_ms);
@@ -1673,10 +1754,24 @@ LAB_FN int lab_run_all(const struct lab_case *cases, int count, int argc, char *
 	return lab_interrupted || ferror(stdout) ? -1 : bad;
 }
 
+static bool lab_same_addresses;	/* whether addresses are to be the same every time that the program runs */
+
+/* Begin anew without randomized addresses; where that cannot be, go on with them. */
+LAB_FN void lab_fix_addresses(char **argv)
+{
+	int persona = personality(0xffffffff);
+
+	if (persona < 0 || persona & ADDR_NO_RANDOMIZE || personality((unsigned long)persona | ADDR_NO_RANDOMIZE) < 0)
+		return;
+	execv("/proc/self/exe", argv);
+}
+
 LAB_FN int lab_main(const struct lab_case *cases, int count, int argc, char **argv)
 {
 	int planned, bad, i;
 
+	if (lab_same_addresses)
+		lab_fix_addresses(argv);
 	if (argc == 2 && !strcmp(argv[1], "--list")) {
 		for (i = 0; i < count; i++)
 			lab_list_case(&cases[i]);

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 MAX_ERRORS = 8
 MAX_LINES = 40
@@ -37,6 +38,7 @@ _BEFORE = re.compile(
 )
 _AFTER = re.compile(r"\s+\d* ?\||.*: note: |\s*>>> |\s+\^|compilation terminated")
 _MAKE_GAVE_UP = re.compile(r"make(?:\[\d+\])?: \*\*\* ")
+_FAILED = re.compile(r"make(?:\[\d+\])?: \*\*\* (?:\[[^\]]*?([^\]\s:]+)\] Error|No rule to make target '([^']*)')")
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
 _KILLED = re.compile(r"Killed signal terminated program|internal compiler error: Killed|Cannot allocate memory")
 _HOST_HEADER = re.compile(r"fatal error: ((?:gelf|libelf|openssl/\w+|gnu/libc-version)\.h): No such file")
@@ -76,6 +78,23 @@ def excerpt(lines: Sequence[str]) -> str:
             break
     picked = sorted({number for span in spans for number in span}) or list(_before_make_gave_up(lines))
     return "\n".join(lines[number] for number in picked[:MAX_LINES])
+
+
+def failures(lines: Iterable[str]) -> dict[str, str]:
+    """Name of every file that make, which went on, could not make -> the first error before it said so.
+
+    Of several compilers at once each one's lines must stand together (make's --output-sync=target).
+    """
+    found: dict[str, str] = {}
+    reason = ""
+    for line in lines:
+        if failed := _FAILED.match(line):
+            said = reason or line.partition("*** ")[2]
+            found.setdefault(PurePath(failed[1] or failed[2]).name, said.strip())
+            reason = ""
+        elif not reason and is_error(line):
+            reason = line
+    return found
 
 
 def is_error(line: str) -> bool:

@@ -75,7 +75,7 @@ def test_of(spot: Spot, accelerator: Accelerator, timeouts: Mapping[str, float])
     ((scenario, cases),) = spot.cases.items()
     seconds = sum(timeouts.get(f"{scenario}.{case}", SCENARIO_MARGIN_S) for case in cases) + SCENARIO_MARGIN_S
     return Trial(
-        command=command(scenario, cases, spot.kernel.provides, accelerator),
+        command=command(spot.topology, spot.kernel, scenario, cases, accelerator),
         expected=tuple(pattern(record) for record in spot.records if record.case in cases),
         seconds=BOOT_S + seconds * accelerator.slowdown,
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lab import __version__, evidence, guestbuild, kernel, proc, resume
+from lab import __version__, evidence, guestbuild, kernel, proc, resume, suite
 from lab.arch import ARCHES
 from lab.cache import Cache
 from lab.cellwork import Screen
@@ -29,8 +29,10 @@ from lab.outcome import Case, Run
 from lab.outlook import Packing, here, look
 from lab.paths import user_path
 from lab.plan import Build, Filters, Plan, is_path, repeated, resolve_cases
+from lab.progress import Progress, silent
 from lab.runner import Runner
 from lab.screen import screen
+from lab.suites import Suites
 from lab.vm import Hypervisor
 
 RESULTS = Path("results")
@@ -48,6 +50,8 @@ class OpenRun:
     """Cell's name -> what a lab that was killed has left of it."""
     kernels: Mapping[str, BuiltKernel] = field(default_factory=dict)
     """`topology/kernel` -> the kernel of an earlier run, to be used as it is."""
+    suites: Suites | None = None
+    """What is run in place of the lab's own scenarios."""
 
     @property
     def path(self) -> Path:
@@ -89,6 +93,7 @@ class Request:
         """As metadata.json has them; paths are made absolute."""
         narrowed = {name: [_absolute(word) for word in words] for name, words in asdict(self.filters).items()}
         narrowed["programs"] = [str(user_path(word).absolute()) for word in self.filters.programs]
+        narrowed["suites"] = [suite.parse(word).word for word in self.filters.suites]
         return {"campaign": _absolute(self.campaign), **narrowed}
 
     @classmethod
@@ -110,16 +115,17 @@ def open_run(
     output: Path | None,
     *,
     typed: Typed | None = None,
+    progress: Progress = silent,
 ) -> OpenRun:
     """Make the run's directory, before anything is built. Evidence comes first, so its place does too.
 
     `typed` is what the user wrote where that is no campaign. UsageError for a case in --test or the campaign that no
     scenario has.
     """
-    plan, declared, metadata = _prepared(request, library, cache, packing)
+    plan, declared, metadata, suites = _prepared(request, library, cache, packing, progress)
     metadata |= {"typed": asdict(typed)} if typed else {}
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
-    return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared)
+    return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared, suites=suites)
 
 
 def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing) -> OpenRun:
@@ -129,7 +135,7 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
     """
     found = evidence.load(directory)
     recorded, run_dir = found.metadata, RunDir(directory)
-    plan, declared, now = _prepared(Request.recorded(recorded, directory), library, cache, packing)
+    plan, declared, now, suites = _prepared(Request.recorded(recorded, directory), library, cache, packing)
     if other := resume.difference(recorded, json.loads(json.dumps(now, default=evidence.jsonable))):
         raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="run it anew")
     _same_kernels(plan, recorded, directory, cache)
@@ -151,15 +157,17 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
         metadata={**recorded, "resumed": times},
         cases=declared,
         kept=kept,
+        suites=suites,
     )
 
 
 def _prepared(
-    request: Request, library: Library, cache: Cache, packing: Packing
-) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object]]:
+    request: Request, library: Library, cache: Cache, packing: Packing, progress: Progress = silent
+) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object], Suites | None]:
     """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
     wanted = request.plan(library, packing)
-    cases = Workshop(cache=cache, sources=wanted.sources).cases()
+    workshop = Workshop.of(wanted, cache, progress)
+    cases, suites = workshop.cases(), workshop.suites
     plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
     selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
     chosen = {name: tuple(resume.asked_for(selections[name], cases[name])) for name in sorted(selections)}
@@ -167,9 +175,10 @@ def _prepared(
         **describe(plan, chosen),
         "asked": request.words(),
         "repeat": request.repeat,
-        "tests": _tests(plan, selections),
+        "tests": suites.keys if suites else _tests(plan, selections),
+        **({"suites": suites.described()} if suites else {}),
     }
-    return repeated(plan, request.repeat), chosen, metadata
+    return repeated(plan, request.repeat), chosen, metadata, suites
 
 
 def open_plan(
@@ -244,7 +253,7 @@ def execute(
     if not opened.plan.cells:
         return
     plan, expected = look(opened.plan, packing, cache)
-    workshop = Workshop(cache=cache, sources=plan.sources, kernels=opened.kernels)
+    workshop = Workshop(cache=cache, sources=plan.sources, kernels=opened.kernels, suites=opened.suites)
     with open_factory(workshop, uri=uri) as factory:
         with screen(console, plan.cells, expected) as shown:
             _runner(opened, plan, factory, shown, packing, expected.build_s.keys(), keeper).run()

@@ -10,7 +10,7 @@ import json
 import secrets
 import shlex
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -22,6 +22,7 @@ from lab.deadline import Deadline, pause
 from lab.errors import BootError, GuestLost, LabError
 from lab.evidence import CellDir
 from lab.guest import DIRECTORY, Description
+from lab.model import Kernel, Topology
 from lab.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.plan import Cell, Selection
 from lab.resume import SCENARIO_ATTEMPTS, left, not_reached
@@ -309,7 +310,7 @@ class CellWork:
         start = guest.console.size()
         mark = f"books-{secrets.token_hex(8)}"
         ended = guest.run(
-            books.wrap(command(name, names, self.cell.kernel.provides, guest.accelerator), mark),
+            books.wrap(command(self.cell.topology, self.cell.kernel, name, names, guest.accelerator), mark),
             deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, name, scale=scale),
             silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
         )
@@ -369,12 +370,13 @@ class CellWork:
             self.snapshot = None
 
 
-def command(name: str, cases: Sequence[str], provides: Iterable[str], accelerator: Accelerator) -> str:
+def command(topology: Topology, kernel: Kernel, name: str, cases: Sequence[str], accelerator: Accelerator) -> str:
     """The shell command that runs a scenario program in a guest as its contract wants it."""
     environment = {
-        "LAB_FEATURES": " ".join(sorted(provides)),
+        "LAB_FEATURES": " ".join(sorted(kernel.provides)),
         "LAB_TIMEOUT_SCALE": f"{accelerator.slowdown:g}",
         "LAB_LOAD": f"{1 if accelerator.name == 'tcg' else 4}",
+        "LAB_CLOCK": topology.clock or ("none" if accelerator.name == "tcg" else "time"),
     }
     assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
     return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"

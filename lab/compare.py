@@ -10,8 +10,10 @@ from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
+from lab import suite
 from lab.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
+from lab.plan import is_for
 
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
 
@@ -111,6 +113,17 @@ class Summary:
         return tuple(record for record in self.odd if record.outcome is Outcome.SKIP)
 
     @property
+    def suites(self) -> frozenset[str]:
+        """The scenarios that are suites."""
+        return suite.suites_of(self.evidence.metadata)
+
+    @property
+    def known(self) -> tuple[Record, ...]:
+        """Cases of suites that fail as they do on the kernel which is compared with, or on that kernel itself."""
+        suites = self.suites
+        return tuple(record for record in self.records if suite.known(record, suites)) if suites else ()
+
+    @property
     def skipped_everywhere(self) -> tuple[str, ...]:
         """Labels of cases that every cell skipped."""
         left = {(record.scenario, record.case): record.label for record in self.skipped}
@@ -126,6 +139,12 @@ class Summary:
 
     def delta(self, kind: Delta) -> tuple[CaseDelta, ...]:
         return tuple(delta for delta in (self.deltas if kind is Delta.SAME else self.changed) if delta.delta is kind)
+
+    @property
+    def designs(self) -> tuple[str, ...]:
+        """The kernels that have a series: what is compared with each other, beside the baseline."""
+        known = self.evidence.metadata.get("kernels", {})
+        return tuple(kernel for kernel in self.kernels if known.get(kernel, {}).get("series"))
 
     def of_cell(self, topology: str, kernel: str) -> tuple[Record, ...]:
         return self.by_cell.get((topology, kernel), ())
@@ -158,15 +177,17 @@ def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], sou
     What matters of it is in the records' excerpts; all of it, of ten thousand cells, would fill the memory. So the
     summary's own evidence is for reports, and for nobody who reads what guests said.
     """
-    cases = declared_cases(metadata)
+    cases, suites = declared_cases(metadata), suite.suites_of(metadata)
     told: dict[Place, list[tuple[Record, ...]]] = {}
     judged: list[CellResult] = []
     for cell in cells:
-        records = judge_cell(cell, cases, provides(metadata, cell.kernel))
+        mine = cases_of(metadata, cell.topology, cases)
+        records = judge_cell(cell, mine, provides(metadata, cell.kernel), suites)
         told.setdefault((cell.topology, cell.kernel), []).append(records)
         judged.append(_quiet(cell))
     guests = places(judged)
     by_cell = {place: _agreed(guests[place], repeats) for place, repeats in told.items()}
+    by_cell = suite.measured(by_cell, metadata)
     return _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
 
 
@@ -232,6 +253,14 @@ def declared_cases(metadata: Mapping[str, Any]) -> dict[str, tuple[Case, ...]]:
     }
 
 
+def cases_of(
+    metadata: Mapping[str, Any], topology: str, cases: Mapping[str, tuple[Case, ...]]
+) -> Mapping[str, tuple[Case, ...]]:
+    """Of all declared cases those that a machine of the run is for."""
+    scenarios = metadata.get("topologies", {}).get(topology, {}).get("scenarios")
+    return {name: declared for name, declared in cases.items() if is_for(scenarios, name)}
+
+
 def provides(metadata: Mapping[str, Any], kernel: str) -> frozenset[str]:
     """The features of a kernel of the run."""
     return frozenset(metadata.get("kernels", {}).get(kernel, {}).get("provides", ()))
@@ -251,11 +280,12 @@ def deltas(records: Iterable[Record], kernels: Sequence[str]) -> Iterator[CaseDe
 
 def _deltas(topology: str, records: Iterable[Record], kernels: Sequence[str]) -> Iterator[CaseDelta]:
     baseline, *others = kernels
-    table: dict[tuple[str, str], dict[str, Outcome]] = {}
-    for record in records:
-        table.setdefault((record.scenario, record.case), {})[record.kernel] = record.outcome
-    _fill_clean_consoles(table, kernels)
-    for (scenario, case), seen in table.items():
+    table = tabulate(records)
+    clean = clean_consoles(table, kernels)
+    for label, found in table.items():
+        scenario, case = label
+        seen = {kernel: record.outcome for kernel, record in found.items()}
+        seen |= dict.fromkeys(clean.get(label, ()), Outcome.PASS)
         before = seen.get(baseline)
         for kernel in others:
             if before is None and kernel not in seen:
@@ -283,13 +313,31 @@ def delta_of(before: Outcome | None, after: Outcome | None) -> Delta:
     return Delta.REGRESSED if _SEVERITY[after] > _SEVERITY[before] else Delta.SAME
 
 
-def _fill_clean_consoles(table: dict[tuple[str, str], dict[str, Outcome]], kernels: Sequence[str]) -> None:
-    """Consoles and leaks have a record only when something is wrong: beside a verdict their absence was a PASS."""
-    for (scenario, case), seen in table.items():
-        if case in (CONSOLE, LEAK):
-            others = [told for (same, _), told in table.items() if same == scenario]
-            ran = (kernel for kernel in kernels if any(told.get(kernel) in _SEVERITY for told in others))
-            seen |= {kernel: Outcome.PASS for kernel in ran if kernel not in seen}
+Table = Mapping[tuple[str, str], Mapping[str, Record]]
+"""(scenario, case) -> kernel -> what became of it, on one machine."""
+
+
+def tabulate(records: Iterable[Record]) -> Table:
+    """The records of one machine, side by side."""
+    table: dict[tuple[str, str], dict[str, Record]] = {}
+    for record in records:
+        table.setdefault((record.scenario, record.case), {})[record.kernel] = record
+    return table
+
+
+def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, str], list[str]]:
+    """Consoles and leaks have a record only when something is wrong: on which kernels their absence means a PASS.
+
+    That is where the scenario has a verdict.
+    """
+    ran: dict[str, set[str]] = {}
+    for (scenario, _), found in table.items():
+        ran.setdefault(scenario, set()).update(name for name, each in found.items() if each.outcome in _SEVERITY)
+    return {
+        (scenario, case): [kernel for kernel in kernels if kernel in ran[scenario] and kernel not in found]
+        for (scenario, case), found in table.items()
+        if case in (CONSOLE, LEAK)
+    }
 
 
 # The exit code.

@@ -106,6 +106,15 @@ def processors(machine: Machine) -> tuple[str, ...]:
     return ("-cpu", model, "-smp", packages)
 
 
+def clock(topology: Topology) -> tuple[str, ...]:
+    """QEMU's arguments for a clock that counts instructions: 2^0 nanoseconds for each.
+
+    While the guest has nothing to do its clock follows the host's, so that whoever waits for the lab does not wait in
+    vain; `sleep=off` would let such waits end at once.
+    """
+    return ("-icount", "shift=0") if topology.counted else ()
+
+
 def numa(topology: Topology, *, backends: bool = True) -> tuple[str, ...]:
     """QEMU's -numa for every node: its memory (a backend called ramN), its CPUs, its distances.
 
@@ -291,5 +300,12 @@ def _qemu_arguments(root: ET.Element, machine: Machine) -> None:
     command = ET.SubElement(root, f"{{{QEMU_NS}}}commandline")
     cpu = () if topology.record.libvirt_cpus else (*processors(machine), *numa(topology, backends=False))
     back = [word for link in links(topology) if link.backwards for word in link.qemu]
-    for argument in (*cpu, *network(topology), *back, *topology.record.qemu_args, *topology.qemu_args):
+    for argument in (
+        *cpu,
+        *clock(topology),
+        *network(topology),
+        *back,
+        *topology.record.qemu_args,
+        *topology.qemu_args,
+    ):
         ET.SubElement(command, f"{{{QEMU_NS}}}arg", value=argument)

@@ -12,6 +12,7 @@ Byteorder = Literal["little", "big"]
 
 _GNU_BUILD_ID = 3
 _NOBITS = 8
+_PT_INTERP = 3
 
 
 def section(data: bytes | mmap.mmap, name: str) -> bytes:
@@ -39,6 +40,25 @@ def _headers(data: bytes | mmap.mmap, order: str, wide: bool) -> Iterator[tuple[
     for index in range(count):
         name_at, kind, _flags, _address, start, size = shape.unpack_from(data, table_at + index * entry_size)
         yield name_at, kind, start, size
+
+
+def machine(data: bytes | mmap.mmap) -> tuple[int, int, int] | None:
+    """What processors a program is for: width, byte order and number of the machine; None for what is no ELF file."""
+    if len(data) < 20 or data[:4] != b"\x7fELF" or data[4] not in (1, 2) or data[5] not in (1, 2):
+        return None
+    return data[4], data[5], struct.unpack_from("<H" if data[5] == 1 else ">H", data, 18)[0]
+
+
+def wants_loader(data: bytes | mmap.mmap) -> bool:
+    """Whether a program is linked dynamically; ValueError when it is damaged."""
+    order, wide = "<" if data[5] == 1 else ">", data[4] == 2
+    try:
+        (table_at,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", data, 32 if wide else 28)
+        entry_size, count = struct.unpack_from(f"{order}HH", data, 54 if wide else 42)
+        kinds = (struct.unpack_from(f"{order}I", data, table_at + index * entry_size)[0] for index in range(count))
+        return _PT_INTERP in kinds
+    except struct.error as error:
+        raise ValueError(f"damaged ELF file: {error}") from error
 
 
 def build_id(notes: bytes, byteorder: Byteorder) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lab import accel, data, guest, guestbuild, kernel, proc, reproduce, rootfs, verify, vm
+from lab import accel, data, guest, guestbuild, kernel, proc, reproduce, rootfs, suites, verify, vm
 from lab.accel import Accelerator
 from lab.arch import Arch
 from lab.cache import Cache, explain_os_error
@@ -25,9 +25,10 @@ from lab.kernel import BuiltKernel
 from lab.keys import KeyPair
 from lab.model import Kernel, Topology
 from lab.outcome import Case, Mismatch
-from lab.plan import Cell, cell_name
-from lab.progress import Progress
+from lab.plan import Cell, Plan, cell_name
+from lab.progress import Progress, silent
 from lab.rootfs import Rootfs
+from lab.suites import Suites
 from lab.verify import Asked
 
 AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
@@ -40,6 +41,8 @@ class Products:
     kernel: BuiltKernel
     rootfs: Rootfs
     tests: GuestTests
+    probes: tuple[Path, ...] = ()
+    """Programs that tell facts which only this machine has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,20 +54,37 @@ class Workshop:
     """Where the scenario programs are: directories, and single C files."""
     kernels: Mapping[str, BuiltKernel] = field(default_factory=dict)
     """`topology/kernel` -> the kernel of an earlier run, to be used as it is."""
+    suites: Suites | None = None
+    """What is run in place of the lab's own scenarios."""
+
+    @classmethod
+    def of(cls, planned: Plan, cache: Cache, progress: Progress = silent) -> Workshop:
+        """The workshop of a plan, with its suites built: before that nobody knows what tests they have."""
+        built = suites.prepare(planned, cache, progress) if planned.suites else None
+        return cls(cache=cache, sources=planned.sources, suites=built)
 
     def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Products:
         """Guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
         record = topology.record
+        probes = ("clock.c",) if topology.counted else ()
         return Products(
-            tests=guestbuild.build(record, cache=self.cache, progress=progress, sources=self.sources),
+            tests=self._tests(record, wanted, progress),
             rootfs=rootfs.build(record, cache=self.cache, progress=progress),
             kernel=self.kernels.get(cell_name(topology, wanted))
             or kernel.build(wanted, topology, cache=self.cache, progress=progress),
+            probes=tuple(
+                guestbuild.compile_one(record, data.images() / "probes" / name, self.cache) for name in probes
+            ),
         )
 
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
         """The cases that each scenario program declares."""
-        return guestbuild.cases(self.sources, self.cache)
+        return self.suites.cases if self.suites else guestbuild.cases(self.sources, self.cache)
+
+    def _tests(self, record: Arch, wanted: Kernel, progress: Progress) -> GuestTests:
+        if self.suites:
+            return self.suites.programs(record, wanted, progress)
+        return guestbuild.build(record, cache=self.cache, progress=progress, sources=self.sources)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +193,7 @@ class Factory:
             key=self.key,
             # Without this run's key, which goes with the run: the initrd that stays in the cache.
             reproduce=reproduce.script(replace(machine, initrd=ready.products.rootfs.initrd)),
+            probes=ready.products.probes,
             state=self.scratch / f"{name}.state",
             rename=lambda: self._name(ready),
         )
@@ -197,6 +218,8 @@ class Factory:
 
     def _accelerator(self, ready: Ready) -> Accelerator:
         record = ready.topology.record
+        if ready.topology.counted:
+            return accel.tcg(record, "only the emulator counts instructions")
 
         def try_kvm(candidate: Accelerator) -> None:
             topology = Topology(name="probe", arch=record.name, page_size=min(record.page_sizes), memory=256 << 20)

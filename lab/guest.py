@@ -81,6 +81,8 @@ class Boot:
     key: KeyPair
     reproduce: str
     """A script that boots the same machine with plain QEMU."""
+    probes: tuple[Path, ...] = ()
+    """Programs that tell further facts of this machine."""
     state: Path
     """Where the guest's state goes when it is saved."""
     rename: Callable[[], str]
@@ -139,8 +141,12 @@ class Guest:
         return self._gone
 
     def facts(self) -> str:
-        """What the guest says it is, as its init wrote it; GuestLost when it does not answer."""
-        return self._ask("cat /run/facts", self._deadline(FACTS_S, "reading the guest's facts"))
+        """What the guest says it is, as its init wrote it, and what probes say; GuestLost when it does not answer."""
+        said = [self._ask("cat /run/facts", self._deadline(FACTS_S, "reading the guest's facts"))]
+        for probe in self.wanted.probes:
+            self.push({probe.name: probe})
+            said.append(self._ask(f"{DIRECTORY}/{probe.name}", self._deadline(FACTS_S, f"probing with {probe.name}")))
+        return "".join(said)
 
     def _ask(self, command: str, deadline: Deadline, stdin: bytes = b"") -> str:
         """What a command of the lab's own says; GuestLost when it fails."""
@@ -184,8 +190,12 @@ class Guest:
         )
 
     def push(self, programs: Mapping[str, Path]) -> None:
-        """Put programs into the guest's /lab; GuestLost when that fails."""
+        """Put programs into the guest's /lab, and what lies beside one in `NAME.d`; GuestLost when that fails."""
         content = {name: path.read_bytes() for name, path in programs.items()}
+        for name, path in programs.items():
+            beside = path.with_name(f"{path.name}.d")
+            files = sorted(each for each in beside.rglob("*") if each.is_file())
+            content |= {f"{name}.d/{each.relative_to(beside)}": each.read_bytes() for each in files}
         self.connection.push(content, DIRECTORY, deadline=self._deadline(PUSH_S + len(content), "pushing programs"))
 
     def run(

@@ -30,9 +30,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from lab import books, ktap, oops
+from lab import books, ktap, oops, suite
 from lab.ktap import Flaw
-from lab.outcome import BOOT_ATTEMPTS, Case, Cause, CellResult, CellStatus, End, Expected, Outcome, Record, Run, met
+from lab.outcome import (
+    BOOT_ATTEMPTS,
+    Case,
+    Cause,
+    CellResult,
+    CellStatus,
+    Cost,
+    End,
+    Expected,
+    Outcome,
+    Record,
+    Run,
+    met,
+)
 from lab.untrusted import excerpt, one_line
 
 RUN = "run"
@@ -55,16 +68,23 @@ class _Finding:
     cause: Cause
     reason: str
     evidence: tuple[str, ...] = ()
+    saw: tuple[str, ...] = ()
+    cost: Cost | None = None
 
 
 _PASSED = _Finding(outcome=Outcome.PASS, cause=Cause.PASSED, reason="ok")
 
 
-def judge_cell(cell: CellResult, cases: Mapping[str, Sequence[Case]], provides: frozenset[str]) -> tuple[Record, ...]:
+def judge_cell(
+    cell: CellResult,
+    cases: Mapping[str, Sequence[Case]],
+    provides: frozenset[str],
+    suites: Collection[str] = (),
+) -> tuple[Record, ...]:
     """One record per declared case of a cell (and the synthetic ones), settled over attempts, in declared order.
 
     `cases` maps a scenario to its declared cases. On a guest that is INVALID or did not boot nothing counts; on a
-    BROKEN cell what ran before it broke still does.
+    BROKEN cell what ran before it broke still does. Of `suites` the results within a test's own output count too.
     """
     records: list[Record] = []
     runs = cell.runs if cell.status in (CellStatus.OK, CellStatus.BROKEN) else ()
@@ -74,7 +94,7 @@ def judge_cell(cell: CellResult, cases: Mapping[str, Sequence[Case]], provides: 
             records += _never_ran(cell, declared, provides)
         told: list[Record] = []
         for run in mine:
-            told += judge_run(cell.topology, cell.kernel, run, declared, provides)
+            told += judge_run(cell.topology, cell.kernel, run, declared, provides, within=scenario in suites)
         records += told if len(mine) < 2 else settle(told)
         lost = {case.name for case in declared} - {record.case for record in told}
         records += _never_ran(cell, [case for case in declared if mine and case.name in lost], provides) if lost else []
@@ -82,11 +102,20 @@ def judge_cell(cell: CellResult, cases: Mapping[str, Sequence[Case]], provides: 
 
 
 def judge_run(
-    topology: str, kernel: str, run: Run, declared: Sequence[Case], provides: frozenset[str]
+    topology: str,
+    kernel: str,
+    run: Run,
+    declared: Sequence[Case],
+    provides: frozenset[str],
+    *,
+    within: bool = False,
 ) -> tuple[Record, ...]:
-    """Records of one execution: one per case that was asked for, then what else there is to say about the run."""
+    """Records of one execution: one per case that was asked for, then what else there is to say about the run.
+
+    `within`: the cases are tests of a suite, whose own results are cases too.
+    """
     asked = [case for case in declared if case.name in run.cases] if run.cases else declared
-    judgement = _Judgement(run, asked)
+    judgement = _Judgement(run, asked, within=within)
     expected = {case.name: case.expected(provides) for case in asked}
     return tuple(
         _record(
@@ -158,7 +187,13 @@ def _agreed(
     told = first.get(verdicts[0]) if verdicts else None
     broken = first.get(Outcome.BROKEN)
     _, chosen = told if told and (told[1].met is False or not broken) else broken or there[0]
-    return replace(chosen, counts=listed)
+    return replace(chosen, counts=listed, cost=_middle([record.cost for _, record in there if record.cost]))
+
+
+def _middle(costs: Sequence[Cost]) -> Cost | None:
+    """Of what repeats measured the one in the middle; None where they have not one unit, or measured nothing."""
+    ordered = sorted(costs, key=lambda cost: cost.median)
+    return ordered[(len(ordered) - 1) // 2] if len({cost.unit for cost in costs}) == 1 else None
 
 
 def _flaky(like: Record, counts: tuple[tuple[Outcome, int], ...], found: Sequence[tuple[int, Record]]) -> Record:
@@ -243,6 +278,8 @@ def _record(
         attempt=attempt,
         cause=found.cause,
         excerpt=_excerpt(found.reason, found.evidence),
+        saw=found.saw,
+        cost=found.cost,
     )
 
 
@@ -290,10 +327,15 @@ def _as_signalled(run: Run) -> Run:
     return replace(run, end=End.SIGNALLED, status=None, signal=_SIGNALS.get(number, f"NAL {number}"))
 
 
+def _rank(report: oops.Finding) -> int:
+    return suite.WORST_FIRST.index(Cause[report.kind.name])
+
+
 class _Judgement:
     """One run against its declared cases."""
 
-    def __init__(self, run: Run, declared: Sequence[Case]) -> None:
+    def __init__(self, run: Run, declared: Sequence[Case], *, within: bool = False) -> None:
+        self.within = within
         self.run = run = _as_signalled(run)
         self.declared = list(dict.fromkeys(case.name for case in declared))
         self.document = ktap.parse(run.ktap)
@@ -319,12 +361,21 @@ class _Judgement:
             results.setdefault(result.name, []).append(result)
         missing = [name for name in self.declared if name not in results]
         self._missing(missing)
-        told = {name: self._told(results[name]) for name in self.declared if name in results}
+        told = {name: self._told(self._explained(results[name])) for name in self.declared if name in results}
         self._times({name: results[name][0] for name in told if len(results[name]) == 1})
         ordered = {name: told.get(name) or self.found.pop(name) for name in self.declared}
+        if self.within:
+            ordered |= {
+                label: self._told([suite.explained(child)])
+                for name in told
+                for label, child in suite.nested(name, results[name][0].children)
+            }
         ordered |= self._undeclared({name: results[name] for name in results if name not in ordered})
         ordered |= self.found | self._contradictions(missing) | self._console() | self._leak(ordered)
         return ordered
+
+    def _explained(self, results: Sequence[ktap.Result]) -> Sequence[ktap.Result]:
+        return [suite.explained(result) for result in results] if self.within else results
 
     def _times(self, results: Mapping[str, ktap.Result]) -> None:
         told = ((name, result.duration_ms) for name, result in results.items())
@@ -344,13 +395,14 @@ class _Judgement:
             said = ", then ".join(_as_said(result) for result in results[:4])
             why = f"{len(results)} result lines for one case: {said}"
             return _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=why)
-        outcome, cause, reason = _verdict(first)
-        evidence = first.diagnostics
+        saw, costs, evidence = _findings_in(first.diagnostics)
+        outcome, cause, reason = _verdict(replace(first, diagnostics=evidence))
+        cost = _cost(costs, first.name) if outcome is Outcome.PASS else None
         if cause is Cause.SIGNAL:
             cause = self._killer(reason)
         if outcome in (Outcome.CRASH, Outcome.HANG):
             evidence = (*evidence, *_reports(self._beside(cause)))
-        return _Finding(outcome=outcome, cause=cause, reason=reason, evidence=evidence)
+        return _Finding(outcome=outcome, cause=cause, reason=reason, evidence=evidence, saw=saw, cost=cost)
 
     def _killer(self, reason: str) -> Cause:
         """What a deadly signal came from: the kernel's own fault, the OOM killer, or somebody who sent it."""
@@ -469,7 +521,8 @@ class _Judgement:
         """RUN, BROKEN, when the stream contradicts itself, its exit status or what was declared."""
         if RUN in self.found:
             return {}
-        wrong = [str(defect) for defect in self.document.defects if defect.flaw in _GRAVE]
+        grave = frozenset({Flaw.OVERFLOW}) if self.within else _GRAVE  # how a suite's tests nest theirs is their affair
+        wrong = [str(defect) for defect in self.document.defects if defect.flaw in grave]
         wrong += self._wrong_plan()
         if self.run.end is End.EXITED and not missing:
             wrong += self._wrong_status()
@@ -503,7 +556,8 @@ class _Judgement:
             reason = f"the kernel was tainted during {self.run.scenario} ({taint}), without a word on the console"
             found = _Finding(outcome=Outcome.CRASH, cause=Cause.TAINT, reason=reason, evidence=self._tainted())
             return {CONSOLE: found}
-        first = reports[0]
+        # Of a suite the worst: a complaint that the kernel compared with has too must not hide another.
+        first = min(reports, key=_rank) if self.within else reports[0]
         reason = f"the kernel complained during {self.run.scenario}: {first}"
         if len(reports) > 1:
             kinds = Counter(str(report.kind) for report in reports)
@@ -560,6 +614,40 @@ def _verdict(result: ktap.Result) -> tuple[Outcome, Cause, str]:
     if result.ok:
         return Outcome.PASS, Cause.PASSED, "ok"
     return Outcome.FAIL, Cause.FAILED, _assertion(result.diagnostics) or "not ok"
+
+
+_SAW = re.compile(r"saw((?: [A-Za-z][\w+=-]{0,31}){1,8})", re.ASCII)
+_COST = re.compile(
+    r"cost (?P<name>\w+) (?P<median>\d{1,15}) (?P<unit>instructions|ns)"
+    r" \((?P<low>\d{1,15})-(?P<high>\d{1,15}) in (?P<rounds>\d{1,6}) rounds\)",
+    re.ASCII,
+)
+"""Lines of lab.h and lab_cost.h."""
+
+
+def _findings_in(diagnostics: Sequence[str]) -> tuple[tuple[str, ...], list[re.Match[str]], tuple[str, ...]]:
+    """What a case saw, what it says that something costs, and its other lines. To see twice is to see nothing."""
+    saw: list[str] = []
+    costs: list[re.Match[str]] = []
+    others: list[str] = []
+    for line in diagnostics:
+        if found := _SAW.fullmatch(line):
+            saw.append(found[1])
+        elif measured := _COST.fullmatch(line):
+            costs.append(measured)
+        else:
+            others.append(line)
+    return tuple(saw[0].split()) if len(saw) == 1 else (), costs, tuple(others)
+
+
+def _cost(found: Sequence[re.Match[str]], name: str) -> Cost | None:
+    """What a case measured: one line, of its own name, with numbers that can be; anything else is no measurement."""
+    if len(found) != 1 or found[0]["name"] != name:
+        return None
+    median, low, high, rounds = (int(found[0][each]) for each in ("median", "low", "high", "rounds"))
+    if not 0 < low <= median <= high or not rounds:
+        return None
+    return Cost(median=median, low=low, high=high, rounds=rounds, unit=found[0]["unit"])
 
 
 _UNKILLABLE = re.compile(r"state=\S* unkillable\b")

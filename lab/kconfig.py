@@ -14,6 +14,7 @@ _SET = re.compile(r"CONFIG_(\w+)=(.*)")
 _UNSET = re.compile(r"#\s*CONFIG_(\w+) is not set")
 _VALUE = re.compile(r'[ymn]|-?\d+|0[xX][0-9a-fA-F]+|"(?:[^"\\]|\\.)*"')
 _HEX = re.compile(r"0[xX][0-9a-fA-F]+")
+_WISH = re.compile(r"\s*CONFIG_(\w+)=([ymn]|-?\d+|0[xX][0-9a-fA-F]+|\"[^\"]*\")\s*(?:#.*)?$")
 _ENTRY = re.compile(r"\s*(?:menu)?config\s+(\w+)\s*")
 _OPEN = re.compile(r"\s*(if|menu|choice)\b(.*)")
 _OTHER = re.compile(r"\s*(?:comment|source|mainmenu)\b")
@@ -29,6 +30,8 @@ class Request:
     value: str
     path: str
     line: int
+    wish: bool = False
+    """Whether the kernel is as good without it: a wish that is not granted is told, and no error."""
 
     @property
     def place(self) -> str:
@@ -75,15 +78,32 @@ def _parse_line(line: str, path: Path | str, number: int) -> Request | None:
     return Request(symbol=match[1], value=match[2], path=str(path), line=number)
 
 
+def parse_wishes(text: str, path: Path | str) -> tuple[Request, ...]:
+    """The requests of a fragment that others wrote for kernels of theirs, as wishes: `=m` is `y` where there are no
+    modules, and what is no request is left alone."""
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if match := _WISH.match(line):
+            value = "y" if match[2] == "m" else match[2]
+            found.append(Request(symbol=match[1], value=value, path=str(path), line=number, wish=True))
+    return tuple(found)
+
+
 def merge(fragments: Iterable[Sequence[Request]]) -> tuple[Request, ...]:
-    """All requests, one per symbol, the later one winning; sorted by symbol, so that equal requests look equal."""
-    by_symbol = {request.symbol: request for fragment in fragments for request in fragment}
+    """All requests, one per symbol, the later one winning; sorted by symbol, so that equal requests look equal.
+
+    A wish gives way to any other request.
+    """
+    by_symbol: dict[str, Request] = {}
+    for request in (request for fragment in fragments for request in fragment):
+        if not request.wish or request.symbol not in by_symbol or by_symbol[request.symbol].wish:
+            by_symbol[request.symbol] = request
     return tuple(by_symbol[symbol] for symbol in sorted(by_symbol))
 
 
 def render(requests: Iterable[Request]) -> str:
     """The requests as .config lines, without where they come from: the text that a cache key is made of."""
-    return "".join(f"{request}\n" for request in requests)
+    return "".join(f"{request}\n" + ("# (a wish)\n" if request.wish else "") for request in requests)
 
 
 def parse_config(text: str) -> Mapping[str, str]:
@@ -106,6 +126,16 @@ def override(config: str, requests: Sequence[Request]) -> str:
 
 def lost(requests: Iterable[Request], config: Mapping[str, str]) -> tuple[Lost, ...]:
     """The requests that the final .config does not grant. A symbol that is absent there counts as `n`."""
+    return _not_granted((request for request in requests if not request.wish), config)
+
+
+def refused(requests: Iterable[Request], config: Mapping[str, str]) -> tuple[Lost, ...]:
+    """The wishes that it does not grant, each once."""
+    wishes = {str(request): request for request in requests if request.wish}
+    return _not_granted(wishes.values(), config)
+
+
+def _not_granted(requests: Iterable[Request], config: Mapping[str, str]) -> tuple[Lost, ...]:
     pairs = ((request, config.get(request.symbol, "n")) for request in requests)
     return tuple(Lost(request=request, got=got) for request, got in pairs if not _same(request.value, got))
 

@@ -36,6 +36,8 @@ from lab.worktree import WorkTree
 
 ENTRY = "kernel"
 CONFIG_ENTRY = "kconfig"
+WISH, IN_TREE = "wish:", "tree:"
+"""What the names of fragments begin with whose symbols are wishes."""
 BUILD_S = 4 * 3600.0
 CONFIGURE_S = 900.0
 NICE = 10
@@ -83,6 +85,8 @@ class BuiltKernel:
     fixes: tuple[str, ...]
     """Why each change was made that the tree needed to compile for the architecture; the same for both of a pair."""
     config_sha256: str
+    refused: tuple[str, ...]
+    """`CONFIG_X=y`: what a suite wishes for and the final .config has not."""
     config_changes: tuple[str, ...]
     """`CONFIG_X: n -> y`: in what the series alone makes the final .config differ from the unpatched kernel's."""
     compiler: str
@@ -94,12 +98,13 @@ class BuiltKernel:
 
     def provenance(self) -> dict[str, object]:
         """What the kernel is made of, for metadata.json."""
-        names = (name for name in _FACTS if name not in ("patches", "config_changes", "fixes"))
+        names = (name for name in _FACTS if name not in ("patches", "config_changes", "fixes", "refused"))
         return {
             **{name: getattr(self, name) for name in names},
             "patches": [{"name": name, "sha256": sha256} for name, sha256 in self.patches],
             "config_changes": list(self.config_changes),
             "fixes": list(self.fixes),
+            "refused": list(self.refused),
         }
 
 
@@ -119,6 +124,8 @@ class Recipe:
     series: Series
     requests: tuple[Request, ...]
     toolchain: Toolchain
+    wishes: tuple[Request, ...] = ()
+    """All that is only wished for, also what another request rules out."""
 
     @property
     def common(self) -> tuple[str, ...]:
@@ -170,7 +177,7 @@ def build(
     recipe = recipe_of(kernel, topology, cache=cache, images=images)
     if recipe is None or not cache.has(ENTRY, recipe.key):
         found = source.resolve(kernel.source, cache=cache, progress=progress)
-        recipe = _recipe(kernel, topology, found, images or data.images())
+        recipe = _recipe(kernel, topology, found, images or data.images(), cache)
     entry = cache.entry(
         ENTRY,
         recipe.key,
@@ -181,9 +188,15 @@ def build(
 
 
 def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> Recipe | None:
-    """What `build` would build, without network; None when the source must be fetched first. Errors as in `build`."""
+    """What `build` would build, without network; None when the source must be fetched first. Errors as in `build`.
+
+    A configuration that a file of the source has a part in is not known before that is unpacked either.
+    """
     found = source.identify(kernel.source, cache)
-    return _recipe(kernel, topology, found, images or data.images()) if found else None
+    inside = any(name.startswith(IN_TREE) for name in kernel.config)
+    if found is None or (inside and not cache.has(source.ENTRY, found.key)):
+        return None
+    return _recipe(kernel, topology, found, images or data.images(), cache)
 
 
 def key_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> str | None:
@@ -238,9 +251,9 @@ def recorded(facts: Mapping[str, Any], cache: Cache) -> BuiltKernel | None:
     if not key.isalnum() or not cache.has(ENTRY, key):
         return None
     try:
-        made = {name: facts[name] for name in _FACTS}
+        made = {name: {"refused": (), **facts}[name] for name in _FACTS}
         made["patches"] = tuple((str(each["name"]), str(each["sha256"])) for each in facts["patches"])
-        made |= {name: tuple(facts[name]) for name in ("config_changes", "fixes")}
+        made |= {name: tuple(made[name]) for name in ("config_changes", "fixes", "refused")}
     except (KeyError, TypeError) as error:
         raise UsageError(
             f"the record of kernel {key} lacks {error}", hint="recorded by another version of the lab?"
@@ -266,12 +279,30 @@ def _files(entry: Path) -> dict[str, Any]:
     }
 
 
-def fragments(topology: Topology, kernel: Kernel, directory: Path) -> tuple[tuple[Request, ...], ...]:
+def fragments(
+    topology: Topology, kernel: Kernel, directory: Path, tree: Path | None = None
+) -> tuple[tuple[Request, ...], ...]:
     """The config fragments that a machine and a kernel ask for, general first.
 
     A name with a slash is a path. The architecture's record has its own, unless `directory` has a file of that name.
+    `wish:NAME`, a file of `directory`, and `tree:PATH`, one of the kernel's source, need not exist: theirs are wishes.
     """
-    return tuple(_fragment(name, topology.record, directory) for name in (*topology.fragments, *kernel.config))
+    found = []
+    for name in (*topology.fragments, *kernel.config):
+        wishes = name.startswith((WISH, IN_TREE))
+        found.append(_wishes(name, directory, tree) if wishes else _fragment(name, topology.record, directory))
+    return tuple(found)
+
+
+def _wishes(name: str, directory: Path, tree: Path | None) -> tuple[Request, ...]:
+    """What a fragment that need not exist wishes for."""
+    path = directory / f"{name.removeprefix(WISH)}.config" if name.startswith(WISH) else None
+    if name.startswith(IN_TREE) and tree:
+        path = tree / name.removeprefix(IN_TREE)
+    try:
+        return kconfig.parse_wishes(path.read_text(errors="replace"), name) if path else ()
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
 
 
 def _fragment(name: str, arch: Arch, directory: Path) -> tuple[Request, ...]:
@@ -289,14 +320,16 @@ def _fragment(name: str, arch: Arch, directory: Path) -> tuple[Request, ...]:
     return kconfig.parse_fragment(text, path)
 
 
-def _recipe(kernel: Kernel, topology: Topology, found: Source, images: Path) -> Recipe:
+def _recipe(kernel: Kernel, topology: Topology, found: Source, images: Path, cache: Cache) -> Recipe:
     toolchain.require_kernel_tools()
+    asked = fragments(topology, kernel, images / "config", source.tree(found.key, cache))
     return Recipe(
         name=kernel.name,
         arch=topology.record,
         source=found,
         series=series.load(kernel.series, found.version, root=images / "series"),
-        requests=kconfig.merge(fragments(topology, kernel, images / "config")),
+        requests=kconfig.merge(asked),
+        wishes=tuple(request for fragment in asked for request in fragment if request.wish),
         toolchain=toolchain.for_kernels(topology.record),
     )
 
@@ -306,9 +339,11 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
     facts = json.loads((entry / "build.json").read_text())
     made = {name: facts[name] for name in ("build_id", "release", "config_sha256", "build_s", "full_build")}
     made |= {"cpu_s": facts.get("cpu_s"), "fixes": tuple(facts.get("fixes", ()))}
+    config = kconfig.parse_config((entry / "config").read_text()) if recipe.wishes else {}
     return BuiltKernel(
         **_files(entry),
         config_changes=tuple(facts["config_changes"]),
+        refused=tuple(str(each.request) for each in kconfig.refused(recipe.wishes, config)),
         **made,
         **recipe.provenance(),
     )

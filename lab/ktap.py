@@ -12,7 +12,7 @@ The grammar that is accepted (indentation or a `# ` before every line of a neste
     diagnostic = "# " text                    belongs to the next result line of its level
     duration   = "# duration_ms=" number      a diagnostic that is understood
     bail-out   = "Bail out!" [" " reason]
-    nested document: opens with an indented (or `# `-prefixed) version line or "# Subtest: " line, and ends with the
+    nested document: opens with an indented (or `# `-prefixed) version, plan or "# Subtest: " line, and ends with the
                      result line of the level above, which is its parent
 
 A line counts only when its newline came: the end of a truncated name may be the difference between two cases.
@@ -40,7 +40,7 @@ _RESULT = re.compile(r"(ok|not ok)(?:\s+(\d{1,9}))?(?=\s|$)(?:\s+-(?=\s|$))?\s*(
 _DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|TODO|XFAIL|TIMEOUT|ERROR|CRASH|LEAK)\b:?\s*(.*)$", re.IGNORECASE)
 _BAIL_OUT = re.compile(r"Bail out!\s*(.*)", re.IGNORECASE)
 _SUBTEST = re.compile(r"# Subtest:? ?(.*)")
-_NESTED = re.compile(r"( {1,8}|\t|# )(?:K?TAP version \d{1,9}\s*|# Subtest:? ?.*)")
+_NESTED = re.compile(r"( {1,8}|\t|# )(?:K?TAP version \d{1,9}\s*|1\.\.\d{1,9}\s*|# Subtest:? ?.*)")
 _DURATION = re.compile(r"#\s*duration_ms=(\d{1,12}(?:\.\d{1,6})?)\s*")
 # The stream of a program of the lab that came to its end, as almost all are: see `_calm`.
 _CALM_HEAD = re.compile(r"KTAP version 1\n1\.\.(\d{1,5})\n")

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lab import data
+from lab import data, suite
 from lab.errors import InputError, UsageError, nearest, unknown
 from lab.load import Document, read
 from lab.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
@@ -147,18 +147,22 @@ class Library:
     def plan(self, word: str, filters: Filters | None = None) -> Plan:
         """The plan of a campaign (a name or a path), narrowed by the command line's filters."""
         filters = filters or Filters()
+        if filters.suites and filters.programs:
+            raise UsageError("--suite is run in place of scenarios, so --with adds nothing", hint="run them apart")
+        chosen = {one.name: one for one in map(suite.parse, filters.suites)}
+        wishes = tuple(fragment for one in chosen.values() for fragment in one.fragments)
         library = self.with_programs(filters.programs)
         campaign = library.campaign(word, filters).on(filters)
         planned = plan(
             campaign.spec,
             campaign.topologies,
-            [library.with_config(kernel, filters.config) for kernel in campaign.kernels],
-            campaign.scenarios,
+            [_wishing(library.with_config(kernel, filters.config), wishes) for kernel in campaign.kernels],
+            [Selection(scenario=name) for name in chosen] or campaign.scenarios,
             filters,
             named=campaign.named,
             left_out=campaign.left_out,
         )
-        return replace(planned, sources=library.scenario_sources)
+        return replace(planned, sources=library.scenario_sources, suites=tuple(chosen.values()))
 
     def with_config(self, kernel: Kernel, words: Sequence[str]) -> Kernel:
         """A kernel with further config fragments, by name or path, merged last; UsageError for one that is none."""
@@ -181,6 +185,7 @@ class Library:
         scenarios = _all(document, "scenarios", spec.scenarios, self.select_scenarios)
         names = [each.scenario for each in scenarios]
         new_tests = [test for test in filters.tests if not any(_scenario_of(test, name) for name in names)]
+        new_tests = [] if filters.suites else new_tests
         added = self.select_topologies(_new(filters.topologies, topologies))
         words = (*spec.topologies, *filters.topologies)
         return Campaign(
@@ -212,6 +217,11 @@ class Library:
         document = read(path)
         topology = document.build(Topology)
         fragments = self._fragments(document, "kernel_config", topology.kernel_config)
+        listed, known = isinstance(document.data.get("scenarios"), list), self.scenarios()
+        for index, word in enumerate(topology.scenarios or ()):
+            if not any(fnmatchcase(name, word) for name in known):
+                where = ("scenarios", index) if listed else ("scenarios",)
+                raise document.error(where, f"no scenario {word!r}", nearest=nearest(word, known))
         return topology.model_copy(update={"kernel_config": fragments})
 
     def _kernel(self, path: Path) -> Kernel:
@@ -356,6 +366,11 @@ def _new(words: Sequence[str], present: Sequence[Spec]) -> list[str]:
     """The words that mean nothing among what is present. Paths are always looked at."""
     names = [str(getattr(each, "name", "")) for each in present]
     return [word for word in words if is_path(word) or not any(matches(word, name) for name in names)]
+
+
+def _wishing(kernel: Kernel, fragments: tuple[str, ...]) -> Kernel:
+    """A kernel with what suites wish of its configuration."""
+    return kernel.model_copy(update={"config": (*kernel.config, *fragments)}) if fragments else kernel
 
 
 def _is_config(word: str) -> bool:

@@ -224,6 +224,10 @@ class Topology(Spec):
     """Transparent huge pages for shared memory: what shmem_enabled says from boot on."""
     sparse: Annotated[bool, Field(strict=True)] = False
     """Memory that is promised and not set aside: the guest may be larger than the host while it touches little."""
+    clock: Literal["instructions"] | None = None
+    """What its clock goes by, where not by the host's: a nanosecond for every instruction (QEMU's icount)."""
+    scenarios: Words | None = None
+    """Those that it is for, names or globs; all of them where it does not say."""
     cmdline: Words = ()
     kernel_config: Words = ()
     qemu_args: Words = ()
@@ -306,6 +310,11 @@ class Topology(Spec):
         return any("CONFIG_TRANSPARENT_HUGEPAGE=y\n" in text for text in texts)
 
     @property
+    def counted(self) -> bool:
+        """Whether time in its guests is a number of instructions."""
+        return self.clock == "instructions"
+
+    @property
     def fragments(self) -> tuple[str, ...]:
         """Names of the kernel config fragments this machine asks for, general first."""
         own = (self.record.config_fragment, self.record.page_sizes[self.page_size], self.mode.fragment)
@@ -316,6 +325,7 @@ class Topology(Spec):
         """Refuse pairs that no machine can be. The key at fault comes first in the message, as `key: ...`."""
         for check in (
             self._check_arch,
+            self._check_clock,
             self._check_memory,
             self._check_nodes,
             self._check_cpu_only,
@@ -344,6 +354,10 @@ class Topology(Spec):
             raise ValueError(f"thp: Linux has none on a machine of less than {format_size(MIN_THP)}")
         if self.vcpus > record.max_vcpus:
             raise ValueError(f"vcpus: at most {record.max_vcpus} on {record.name}, got {self.vcpus}")
+
+    def _check_clock(self) -> None:
+        if self.counted and self.vcpus > 1:
+            raise ValueError(f"clock: instructions are those of one CPU, got {self.vcpus}")
 
     def _check_memory(self) -> None:
         if bool(self.numa) == (self.memory is not None):

@@ -203,11 +203,24 @@ class Mismatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one operation took in a guest: the median of `rounds`, and the two values between which half of them lie."""
+
+    median: int
+    low: int
+    high: int
+    rounds: int
+    unit: str
+    """`instructions`, or `ns` where instructions run on a processor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One line of results.json: one case on one cell. `met` is None when there is no verdict (SKIP).
 
     The first line of `excerpt` says in words why the outcome is what it is (`reason`); evidence follows. Printable.
-    `counts` has how often each outcome came, where the cell was run more than once.
+    `counts` has how often each outcome came, where the cell was run more than once. `saw` are the signals, errnos and
+    sizes that the case met as it should, `cost` what it measured; both only as far as the guest says so without doubt.
     """
 
     topology: str
@@ -222,6 +235,8 @@ class Record:
     cause: Cause = Cause.LAB
     counts: tuple[tuple[Outcome, int], ...] = ()
     excerpt: str = ""
+    saw: tuple[str, ...] = ()
+    cost: Cost | None = None
 
     @property
     def reason(self) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 from lab.arch import lacking_preset
 from lab.errors import InfraError, UsageError, unknown
 from lab.model import CampaignSpec, Kernel, Topology, format_size
+from lab.suite import Suite
 
 WIDTH = 80
 
@@ -44,13 +45,15 @@ class Filters:
     """Config fragments (presets, files) for every kernel, merged last."""
     programs: tuple[str, ...] = ()
     """C files of the user's that are scenarios besides."""
+    suites: tuple[str, ...] = ()
+    """Suites of tests (`lab/suite.py`) in place of the campaign's scenarios."""
     arches: tuple[str, ...] = ()
     """Architectures to which the environment narrows what a campaign means; none: all."""
 
     @property
     def given(self) -> bool:
         """Whether the command line says anything of all this."""
-        return bool(self.topologies or self.kernels or self.tests or self.config or self.programs)
+        return any((self.topologies, self.kernels, self.tests, self.config, self.programs, self.suites))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,8 @@ class Plan:
     """The topologies that were asked for by name, not by a glob."""
     sources: tuple[Path, ...] = ()
     """Where the programs of its scenarios are: directories, and single C files."""
+    suites: tuple[Suite, ...] = ()
+    """What is run in place of the lab's own scenarios."""
 
     @property
     def name(self) -> str:
@@ -146,13 +151,14 @@ def plan(
     chosen = [each for each in topologies if each.name in wanted_topologies]
     variants = [each for each in kernels if each.name in wanted_kernels]
     impossible = _impossible(chosen, variants, named)
+    idle = [topology for topology in chosen if not _meant_for(topology, selections)]
     machines: dict[Build, list[Topology]] = {}
-    for topology, kernel in product(chosen, variants):
+    for topology, kernel in product((each for each in chosen if each not in idle), variants):
         if not impossible or cell_name(topology, kernel) not in impossible:
             machines.setdefault(build_of(topology, kernel), []).append(topology)
     builds = _in_order(machines)
     cells = [
-        Cell(topology=topology, kernel=build.kernel, build=build, scenarios=selections)
+        Cell(topology=topology, kernel=build.kernel, build=build, scenarios=_meant_for(topology, selections))
         for build in builds
         for topology in machines[build]
     ]
@@ -166,8 +172,19 @@ def plan(
             *_skipped(topologies, kernels, wanted_topologies, wanted_kernels),
             *(Skipped(what=what, reason=why, by_host=True) for what, why in impossible.items()),
             *_unselected(scenarios, selections),
+            *(Skipped(what=each.name, reason=f"runs {', '.join(each.scenarios or ())} alone") for each in idle),
         ),
     )
+
+
+def _meant_for(topology: Topology, selections: Sequence[Selection]) -> tuple[Selection, ...]:
+    """The scenarios that a machine is for, of those that were selected."""
+    return tuple(each for each in selections if is_for(topology.scenarios, each.scenario))
+
+
+def is_for(scenarios: Iterable[str] | None, scenario: str) -> bool:
+    """Whether a machine that says this of its scenarios is for one of them."""
+    return scenarios is None or any(fnmatchcase(scenario, word) for word in scenarios)
 
 
 def cell_name(topology: Topology, kernel: Kernel) -> str:
@@ -226,15 +243,25 @@ def resolve_cases(planned: Plan, declared: Mapping[str, Collection[str]]) -> Pla
 
     `declared` has the names of the cases of every scenario. UsageError for a glob that means none in any scenario.
     """
-    selections = planned.cells[0].scenarios if planned.cells else ()
+    selections = _selections(planned.cells)
     globs = dict.fromkeys(glob for each in selections for glob in each.cases)
     for glob in globs:
         names = [name for each in selections if glob in each.cases for name in declared[each.scenario]]
         if not any(fnmatchcase(name, glob) for name in names):
             raise unknown("case", glob, names)
-    resolved = tuple(kept for each in selections if (kept := _resolved(each, declared[each.scenario])))
-    cells = tuple(replace(cell, scenarios=resolved) for cell in planned.cells)
-    return replace(planned, cells=cells)
+    resolved = {each: _resolved(each, declared[each.scenario]) for each in selections}
+    cells = tuple(
+        replace(cell, scenarios=tuple(kept for each in cell.scenarios if (kept := resolved[each])))
+        for cell in planned.cells
+    )
+    left = tuple(cell for cell in cells if cell.scenarios)
+    builds = {cell.build for cell in left}
+    return replace(planned, cells=left, builds=tuple(build for build in planned.builds if build in builds))
+
+
+def _selections(cells: Iterable[Cell]) -> tuple[Selection, ...]:
+    """All that any cell runs."""
+    return tuple(dict.fromkeys(each for cell in cells for each in cell.scenarios))
 
 
 def repeated(planned: Plan, times: int) -> Plan:
@@ -359,8 +386,12 @@ def describe(plan: Plan, outlook: Outlook | None = None) -> str:
     lines += _section("guests", [_cell_row(cell, outlook) for cell in plan.cells])
     if plan.cells:
         how = "a fresh guest for each" if plan.spec.isolation == "fresh" else "one guest for all of them"
-        chosen = ", ".join(map(str, plan.cells[0].scenarios)) or "none"
+        chosen = ", ".join(sorted(map(str, _selections(plan.cells)))) or "none"
         lines += ["", *_wrap(f"scenarios, {how}: {chosen}")]
+        few = {cell.topology.name: cell.scenarios for cell in plan.cells if cell.topology.scenarios is not None}
+        lines += [
+            line for name, some in few.items() for line in _wrap(f"{name} runs {', '.join(map(str, some))} alone")
+        ]
     lines += _skips(plan.skipped)
     lines += ["", *_wrap(_time(plan, outlook))] if outlook and plan.cells else []
     return "\n".join(lines)

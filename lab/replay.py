@@ -45,6 +45,7 @@ class Again:
 
 def look(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
     """What a spot comes to now. Builds nothing; InfraError when this host cannot build for its machine."""
+    _no_suite(spot, summary)
     sources = library.with_programs(_programs(summary)).scenario_sources
     planned = spot.plan()
     found = kernel.recorded(spot.build, cache) if spot.build else None
@@ -61,6 +62,14 @@ def look(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
         changed=tuple(changed),
         noted=tuple(changed_host(summary.evidence.metadata.get("host", {}), host, record.qemu)),
     )
+
+
+def _no_suite(spot: Spot, summary: Summary) -> None:
+    """UsageError for tests that are not ours: their programs are the tested tree's, and not one file each."""
+    if found := sorted(summary.suites.intersection(spot.cases)):
+        word = summary.evidence.metadata["suites"][found[0]]["word"]
+        hint = f"lab run CAMPAIGN -t {spot.topology.name} --suite {word} runs it on all kernels of the campaign"
+        raise UsageError(f"{spot.name}: {found[0]} is a suite, of which no single place can be had again", hint=hint)
 
 
 def _programs(summary: Summary) -> list[str]:

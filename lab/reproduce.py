@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from lab.domain import Machine, command_line, links, machine_type, network, numa, processors
+from lab.domain import Machine, clock, command_line, links, machine_type, network, numa, processors
 from lab.model import Topology
 
 MIB = 1 << 20
@@ -34,6 +34,7 @@ def qemu_command(machine: Machine, *arguments: str, interactive: bool = False) -
     return (
         str(machine.emulator),
         *("-M", _machine(topology), "-accel", machine.accelerator, *processors(machine)),
+        *clock(topology),
         *("-m", f"{topology.total_memory // MIB}M"),
         *_memory(topology),
         *numa(topology),

@@ -8,6 +8,8 @@ Facts are text that the guest's init writes, `key=value` per line:
     node.N.access0.initiators=0  node.N.access0.read_latency=80  (write_latency, read_bandwidth, write_bandwidth)
     hmat=<hex of ACPI's table>  thp=madvise  shmem_thp=never
     hugepages.SIZE=16  cpuinfo.KEY=<value of a line in /proc/cpuinfo>  cmdline=...  byteorder=little  uptime=0.91
+    counted=1000000 1006012 1006012 (of a clock that should count them: instructions of a loop, at least, and the
+    nanoseconds that it took, time after time)
     harts=1 0 2 3 (where Linux numbers CPUs in an order of its own: the machine's numbers of CPU 0, 1, ...)
 
 A fact that is missing, unreadable or stated twice is a mismatch of its own: absence is never agreement.
@@ -31,6 +33,8 @@ MAX_FLAWS = 20
 MAX_HEX = 64 << 10
 """Bytes of notes or of a table."""
 MIB = 1 << 20
+LOOP, STEADY = 1.05, 1.001
+"""What a loop may take beyond the instructions that were counted in it, and what its times may differ."""
 LOCAL, REMOTE = 10, 20
 """Distances where the topology states none: ACPI's and Linux's own defaults."""
 
@@ -42,10 +46,11 @@ _CPUINFO = re.compile(r"cpuinfo\.(MMU|mmu|flags)")
 _NUMBER = re.compile(r"\d{1,18}")
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _HARTS = re.compile(r"\d{1,4}( \d{1,4})*")
+_COUNTED = re.compile(r"\d{1,15}( \d{1,15}){3,20}")
 _DISTANCES = re.compile(r"\d{1,3}( +\d{1,3})*")
 _HEX = re.compile(r"([0-9a-fA-F]{2})*")
 _TEXTS = ("machine", "release", "cmdline", "byteorder", "thp", "shmem_thp")
-_PLAIN = frozenset({*_TEXTS, "notes", "hmat", "page_size", "cpus", "harts", "mem_total", "uptime"})
+_PLAIN = frozenset({*_TEXTS, "notes", "hmat", "page_size", "cpus", "harts", "mem_total", "uptime", "counted"})
 
 Sizes = Mapping[int, int]
 
@@ -85,6 +90,8 @@ class Facts:
     hmat: bytes | None = None
     thp: str | None = None
     shmem_thp: str | None = None
+    counted: tuple[int, ...] | None = None
+    """How many instructions a loop has, at least, and the nanoseconds that it took, time after time."""
     uptime: float | None = None
     flaws: tuple[str, ...] = ()
 
@@ -115,7 +122,8 @@ def parse_facts(text: str) -> Facts:
         hmat=_bytes("hmat", plain, flaws),
         page_size=_number("page_size", plain, flaws),
         cpus=_cpus("cpus", plain, flaws),
-        harts=_harts(plain.get("harts"), flaws),
+        harts=_numbers("harts", _HARTS, plain, flaws) or (),
+        counted=_numbers("counted", _COUNTED, plain, flaws),
         mem_total=_number("mem_total", plain, flaws),
         nodes=_nodes(values, flaws),
         hugepages=_by_size(values, flaws),
@@ -150,11 +158,12 @@ def _number(key: str, values: Mapping[str, str], flaws: list[str]) -> int | None
     return None
 
 
-def _harts(text: str | None, flaws: list[str]) -> tuple[int, ...]:
-    if text is None or _HARTS.fullmatch(text):
-        return tuple(map(int, (text or "").split()))
-    flaws.append(f"harts: no numbers: {one_line(text, 40)}")
-    return ()
+def _numbers(key: str, form: re.Pattern[str], values: Mapping[str, str], flaws: list[str]) -> tuple[int, ...] | None:
+    text = values.get(key)
+    if text is None or form.fullmatch(text):
+        return None if text is None else tuple(map(int, text.split()))
+    flaws.append(f"{key}: no numbers: {one_line(text, 40)}")
+    return None
 
 
 def _cpus(key: str, values: Mapping[str, str], flaws: list[str]) -> tuple[int, ...] | None:
@@ -228,7 +237,7 @@ def verify(asked: Asked, facts: Facts) -> tuple[Mismatch, ...]:
     """Every way in which the guest is not what was asked for; empty when it is."""
     checks = (
         *(_flaws, _identity, _page_size, _mmu, _all_cpus, _memory, _all_nodes, _distances, _nearest, _hmat),
-        *(_all_hugepages, _huge_on_nodes, _thp, _cmdline),
+        *(_all_hugepages, _huge_on_nodes, _thp, _counted, _cmdline),
     )
     return tuple(mismatch for check in checks for mismatch in check(asked, facts))
 
@@ -408,6 +417,21 @@ def _thp(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
     topology = asked.topology
     for fact, mode, got in (("thp", topology.thp, facts.thp), ("shmem_thp", topology.shmem_thp, facts.shmem_thp)):
         yield from _differs(fact, mode, got) if mode else ()
+
+
+def _counted(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+    """A loop takes a nanosecond for each of its instructions, and again and again the same.
+
+    One or two of the times may be longer: the timer's tick came in between, some 35000 instructions on arm64. An
+    emulator that does not count is done with a loop of nothing much quicker than that, and so is a processor.
+    """
+    if not asked.topology.counted:
+        return
+    instructions, *took = facts.counted or (0,)
+    best = sorted(took)[: (len(took) + 1) // 2]
+    if not best or not instructions <= best[0] <= best[-1] <= instructions * LOOP or best[-1] > best[0] * STEADY:
+        times = " ".join(f"{each} ns" for each in took) or "nothing"
+        yield Mismatch(fact="clock", asked=f"{instructions or 'so many'} ns for as many instructions", got=times)
 
 
 def _cmdline(asked: Asked, facts: Facts) -> Iterable[Mismatch]:

@@ -53,6 +53,8 @@ class Arch:
     # Kernel and compiler.
     kernel_arch: str
     """ARCH= of the kernel's Makefile."""
+    suite_arch: str = ""
+    """ARCH= of tools/testing/selftests, where that is another: x86 is none of the names that mm's makefile knows."""
     cross: str
     """Prefix of the cross compiler, e.g. `aarch64-linux-gnu-`."""
     packages: tuple[str, ...]

@@ -75,6 +75,7 @@ ARCH = Arch(
     bits=64,
     byteorder="little",
     kernel_arch="x86",
+    suite_arch="x86_64",
     cross="x86_64-linux-gnu-",
     packages=("gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross", "qemu-system-x86"),
     native_packages=("gcc", "libc6-dev", "qemu-system-x86"),

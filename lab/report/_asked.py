@@ -68,7 +68,7 @@ def asked(summary: Summary) -> Asked:
     campaign = one_line(str(told.get("campaign") or words.campaign(summary)), 200)
     besides = (
         word
-        for option, key in (("--config", "config"), ("--with", "programs"))
+        for option, key in (("--config", "config"), ("--with", "programs"), ("--suite", "suites"))
         for given in _words(told.get(key))
         for word in (option, given)
     )

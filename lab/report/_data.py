@@ -2,9 +2,10 @@
 """What the page's script works with: verdicts as small numbers, and the evidence behind them as text. Pure.
 
     {"kernels": [...], "topologies": [...], "cases": [[scenario, case, description, [feature it requires...]]...],
-     "states": [...], "causes": [...], "deltas": [...], "words": [text...],
-     "records": [[topology, kernel, case, state, cause, delta, ms or -1, words, attempt, must pass]...],
-     "all": how many records there are,
+     "states": [...], "outcomes": [...], "causes": [...], "deltas": [...], "words": [text...],
+     "records": [[topology, kernel, case, state, cause, delta, ms or -1, words, attempt, must pass,
+                  outcome]...],
+     "all": how many records there are, "suites": [scenario that is one...],
      "guests": [{"t", "k", "repeat", "status", "why", "how", "papers": {name: text},
                  "marks": {name: [[line, lines, kind]...]}}...],
      "lab": {"run": [word...], "on": option, "machines": {name: path}, "kernels": [word...], "rest": [word...]}}
@@ -16,12 +17,12 @@ the first of them is opened. Of both lists there is only so much: the rest is in
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from markupsafe import Markup
 
-from lab import oops
+from lab import oops, suite
 from lab.compare import Summary, declared_cases
 from lab.judge import SYNTHETIC
 from lab.outcome import Cause, CellResult, CellStatus, Delta, Expected, Outcome, Record
@@ -37,15 +38,19 @@ MAX_REFUSED = 100
 MAX_RECORDS = 100_000
 """Of more, those that met their expectation are left out."""
 
-STATES = ("pass", "must-fail", "skip", "fail", "no power", "crash", "hang", "leak", "flaky", "broken")
+STATES = ("pass", "must-fail", "known-fail", "skip", "fail", "no power", "crash", "hang", "leak", "flaky", "broken")
 """How a record is shown; from `fail` on it is something to look at."""
 _STATES = {Outcome.SKIP: "skip", Outcome.CRASH: "crash", Outcome.HANG: "hang"}
 _STATES |= {Outcome.LEAK: "leak", Outcome.FLAKY: "flaky", Outcome.BROKEN: "broken"}
 LEFT_OUT = "(left out here, since there is so much of it)"
 
 
-def state(record: Record) -> str:
-    """The word of STATES for a record."""
+def state(record: Record, suites: Collection[str] = ()) -> str:
+    """The word of STATES for a record, given which scenarios are suites."""
+    if suite.known(record, suites):
+        return "known-fail"
+    if record.met is None and record.outcome is not Outcome.PASS:
+        return "skip"
     if record.outcome is Outcome.PASS:
         return "pass" if record.expected is Expected.PASS else "no power"
     if record.outcome is Outcome.FAIL:
@@ -98,10 +103,12 @@ def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
         "topologies": summary.topologies,
         "cases": [[printable(scenario), printable(case), *about] for (scenario, case), about in cases.items()],
         "states": STATES,
+        "outcomes": [outcome.value for outcome in Outcome],
         "causes": [cause.value for cause in Cause],
         "deltas": [delta.value for delta in Delta],
         "records": _records(summary, places, said),
         "all": len(summary.records),
+        "suites": sorted(summary.suites),
         "guests": _guests(summary, papers),
         "words": said.texts,
         "lab": {
@@ -117,7 +124,7 @@ def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
 
 def _cases(summary: Summary) -> dict[tuple[str, str], tuple[str, list[str]]]:
     """(scenario, case) -> description and features: as they were declared, then what else there are records of."""
-    declared = declared_cases(summary.evidence.metadata)
+    declared, suites = declared_cases(summary.evidence.metadata), summary.suites
     found = {
         (scenario, case.name): (printable(case.description), sorted(case.requires))
         for scenario, cases in declared.items()
@@ -125,18 +132,26 @@ def _cases(summary: Summary) -> dict[tuple[str, str], tuple[str, list[str]]]:
     }
     for record in summary.records:
         if (record.scenario, record.case) not in found:
-            about = "of the scenario as a whole" if record.case in SYNTHETIC else "not declared"
-            found[record.scenario, record.case] = (about, [])
+            found[record.scenario, record.case] = (_undeclared(record, suites), [])
     order = {scenario: number for number, scenario in enumerate(dict.fromkeys(scenario for scenario, _ in found))}
     return dict(sorted(found.items(), key=lambda item: order[item[0][0]]))
+
+
+def _undeclared(record: Record, suites: Collection[str]) -> str:
+    if record.case in SYNTHETIC:
+        return "of the scenario as a whole"
+    within = record.scenario in suites and "/" in record.case
+    return printable(f"printed by {suite.test_of(record.case)}") if within else "not declared"
 
 
 def _records(summary: Summary, cases: Mapping[tuple[str, str], int], said: Pool) -> list[list[int]]:
     topologies = {name: number for number, name in enumerate(summary.topologies)}
     kernels = {name: number for number, name in enumerate(summary.kernels)}
     states = {name: number for number, name in enumerate(STATES)}
+    outcomes = {outcome: number for number, outcome in enumerate(Outcome)}
     causes = {cause: number for number, cause in enumerate(Cause)}
     kinds = {delta: number for number, delta in enumerate(Delta)}
+    suites = summary.suites
     deltas = {
         (each.topology, each.kernel, each.scenario, each.case): kinds[each.delta]
         for each in summary.deltas
@@ -150,13 +165,14 @@ def _records(summary: Summary, cases: Mapping[tuple[str, str], int], said: Pool)
             topologies[each.topology],
             kernels[each.kernel],
             cases[each.scenario, each.case],
-            states[state(each)],
+            states[state(each, suites)],
             causes[each.cause],
             deltas.get((each.topology, each.kernel, each.scenario, each.case), kinds[Delta.SAME]),
             -1 if each.duration_s is None else round(each.duration_s * 1000),
             said.add(each.excerpt),
             each.attempt,
             int(each.expected is Expected.PASS),
+            outcomes[each.outcome],
         ]
         for each in shown
     ]

@@ -9,19 +9,20 @@ from lab.compare import CaseDelta
 from lab.outcome import Delta
 from lab.report import _words as words
 from lab.report import text
+from lab.report._layout import WIDTH, wrap
 from lab.versus import Comparison
 
 _TITLES = {Delta.REGRESSED: "REGRESSED", Delta.FIXED: "FIXED"}
 OTHER = "NEITHER BETTER NOR WORSE"
 
 
-def render(comparison: Comparison, width: int = text.WIDTH) -> str:
+def render(comparison: Comparison, width: int = WIDTH) -> str:
     """Plain printable text, newline at its end."""
     sections = [
-        text.wrap(_headline(comparison), width),
+        wrap(_headline(comparison), width),
         *(_section(title, _of(comparison, title), comparison, width) for title in (*_TITLES.values(), OTHER)),
-        [line for note in comparison.notes for line in text.wrap(note, width)],
-        text.wrap(_sentence(comparison), width),
+        [line for note in comparison.notes for line in wrap(note, width)],
+        wrap(_sentence(comparison), width),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 

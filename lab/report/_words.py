@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from statistics import median
 from typing import Any
 
+from lab import suite
 from lab.compare import CaseDelta, Summary
 from lab.outcome import CellResult, CellStatus, Delta, Outcome, Record
 from lab.untrusted import one_line
@@ -35,8 +36,11 @@ def places(some: Iterable[str], every: Sequence[str]) -> str:
     return f"on {', '.join(names)}"
 
 
-def tally(records: Sequence[Record]) -> list[str]:
-    """A cell's counts, most usual first: `40 pass`, `31 must-fail` (failed as it must), `2 skip`, `1 NOT MET`, ..."""
+def tally(records: Sequence[Record], suites: Collection[str] = ()) -> list[str]:
+    """A cell's counts, most usual first: `40 pass`, `31 must-fail` (failed as it must), `2 skip`, `1 NOT MET`, ...
+
+    What fails in a suite as on the kernel that is compared with (or on that kernel itself) is `known-fail`.
+    """
     odd = [record for record in records if record.met is not True]
     passed = sum(record.outcome is Outcome.PASS for record in records)
     passed -= sum(record.outcome is Outcome.PASS for record in odd)
@@ -46,8 +50,18 @@ def tally(records: Sequence[Record]) -> list[str]:
         outcome.value: sum(record.outcome is outcome for record in odd)
         for outcome in (Outcome.LEAK, Outcome.FLAKY, Outcome.BROKEN)
     }
-    unmet = len(odd) - skipped - sum(named.values())
-    parts = {"pass": passed, "must-fail": failed, "skip": skipped, "NOT MET": unmet, **named}
+    unmet = sum(record.met is False and record.outcome.value not in named for record in odd)
+    unknown = len(odd) - skipped - unmet - sum(named.values())
+    known = sum(suite.known(record, suites) for record in (records if suites else ()))
+    parts = {
+        "pass": passed,
+        "must-fail": failed - known,
+        "known-fail": known,
+        "skip": skipped,
+        "NOT MET": unmet,
+        "no verdict": unknown,
+        **named,
+    }
     return [f"{number} {word}" for word, number in parts.items() if number] or ["nothing"]
 
 
@@ -60,7 +74,7 @@ def cell_text(summary: Summary, place: tuple[str, str]) -> list[str]:
     else:
         states = [f"{number} of {len(guests)} {CELL_WORDS[status]}" for status, number in bad.items()]
     if any(guest.runs and guest.status in (CellStatus.OK, CellStatus.BROKEN) for guest in guests):
-        return [*states, *tally(summary.of_cell(*place))]
+        return [*states, *tally(summary.of_cell(*place), summary.suites)]
     return states or ["nothing ran"]
 
 

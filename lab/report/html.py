@@ -150,8 +150,10 @@ def _rows(summary: Summary) -> list[tuple[str, list[tuple[str, str]], list[_Tile
     """Per machine its name, the guests of it that are not OK (kernel, status), and a tile per scenario."""
     scenarios, kernels = _scenarios(summary), summary.kernels
     states: dict[tuple[str, str, str], Counter[str]] = {}
+    suites = summary.suites
     for record in summary.records:
-        states.setdefault((record.topology, record.scenario, record.kernel), Counter())[_data.state(record)] += 1
+        place = record.topology, record.scenario, record.kernel
+        states.setdefault(place, Counter())[_data.state(record, suites)] += 1
     changes = Counter(
         (delta.topology, delta.scenario, delta.delta) for delta in summary.deltas if delta.delta is not Delta.SAME
     )

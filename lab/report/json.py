@@ -10,7 +10,7 @@ from typing import Any
 
 from lab.compare import CaseDelta, Proof, Summary
 from lab.judge import cause_of
-from lab.outcome import CellResult, CellStatus, Mismatch, Record
+from lab.outcome import CellResult, CellStatus, Cost, Mismatch, Record
 
 FILE = "results.json"
 SCHEMA = 1
@@ -31,10 +31,11 @@ def render(summary: Summary) -> str:
         "sentence": summary.sentence,
         "counts": summary.counts(),
         "repeat": metadata.get("repeat", 1),
+        **({"suites": metadata["suites"]} if summary.suites else {}),
     }
     lists = {
         "cells": map(_cell, summary.evidence.cells),
-        "records": ({**_flat(record), "counts": dict(record.counts)} for record in summary.records),
+        "records": map(_record, summary.records),
         "deltas": map(_flat, summary.deltas),
         "proofs": map(_flat, summary.proofs),
     }
@@ -48,9 +49,18 @@ def _list(values: Iterable[Mapping[str, Any]]) -> str:
     return f"[\n  {rows}\n ]" if rows else "[]"
 
 
-def _flat(record: Record | CaseDelta | Proof | Mismatch) -> dict[str, Any]:
+def _flat(record: Record | CaseDelta | Proof | Mismatch | Cost) -> dict[str, Any]:
     """The fields of a record that holds no other (dataclasses.asdict would copy deeply, ten times as slow)."""
     return {name: getattr(record, name) for name in record.__slots__}
+
+
+def _record(record: Record) -> dict[str, Any]:
+    """A record; what its case saw and measured is there only where it says so."""
+    flat = {**_flat(record), "counts": dict(record.counts)}
+    told: dict[str, Any] = {"saw": record.saw} if record.saw else {}
+    if record.cost:
+        told["cost"] = _flat(record.cost)
+    return {**{key: value for key, value in flat.items() if key not in ("saw", "cost")}, **told}
 
 
 def _cell(cell: CellResult) -> dict[str, Any]:

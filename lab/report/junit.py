@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
@@ -20,12 +21,13 @@ _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 def render(summary: Summary) -> str:
     """The document; guests' words in it are printable, so no character in it is illegal in XML."""
     document: Any = JUnitXml(words.campaign(summary))
+    suites = summary.suites
     for (topology, kernel), guests in summary.repeats.items():
         suite = TestSuite(f"{topology}/{kernel}")
         accelerators = dict.fromkeys(guest.accelerator for guest in guests)
         suite.add_property("accelerator", printable(", ".join(accelerators)))
         bad = [_cell(guest) for guest in guests if guest.status is not CellStatus.OK]
-        suite.add_testcases([*bad, *map(_case, summary.of_cell(topology, kernel))])
+        suite.add_testcases([*bad, *(_case(record, suites) for record in summary.of_cell(topology, kernel))])
         document.add_testsuite(suite)
     document.update_statistics()
     text: str = document.tostring().decode()
@@ -44,7 +46,7 @@ def _cell(cell: CellResult) -> TestCase:
     return case
 
 
-def _case(record: Record) -> TestCase:
+def _case(record: Record, suites: Collection[str]) -> TestCase:
     name = f"{record.topology}.{record.kernel}.{record.scenario}"
     case = TestCase(printable(record.case), classname=name, time=record.duration_s)
     message = printable(f"{record.verdict}, expected {record.expected}: {record.reason}")
@@ -55,6 +57,9 @@ def _case(record: Record) -> TestCase:
         entry = kind(message, record.outcome.value)
         entry.text = printable(record.excerpt)
         case.result = [entry]
+    elif record.scenario in suites and record.outcome is not Outcome.PASS:
+        why = "as" if record.met else "no verdict, for want of one"
+        case.system_out = printable(f"{message}; {why} on the kernel that is compared with\n{record.excerpt}")
     elif record.outcome is Outcome.FAIL:
         case.system_out = printable(f"failed, as it must on this kernel\n{record.excerpt}")
     return case

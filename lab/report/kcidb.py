@@ -3,7 +3,7 @@
 
     a kernel of the run -> a checkout: its source with its series, as a patch set
     a kernel on a machine -> a build
-    a record -> a test `pagelab.SCENARIO.CASE`, a guest -> a test `pagelab.boot`
+    a record -> a test `pagelab.SCENARIO.CASE` (`.RESULT` within a test of a suite), a guest -> a test `pagelab.boot`
 
 A test's status is about the kernel: a case that fails, as it must on a kernel without the feature, is a FAIL there;
 what was expected is in `misc`. `kcidb-io` validates it; whoever submits it does so under an origin of their own.
@@ -149,7 +149,7 @@ def _test(summary: Summary, run: str, record: Record) -> dict[str, Any]:
         id=_id(run, record.kernel, record.topology, record.scenario, record.case),
         build_id=_id(run, record.kernel, record.topology),
         origin=ORIGIN,
-        path=f"{ORIGIN}.{_word(record.scenario)}.{_word(record.case)}",
+        path=".".join([ORIGIN, _word(record.scenario), *map(_word, record.case.split("/"))]),
         environment={"comment": one_line(", ".join([record.topology, *accelerators]), 200)},
         status=_status(record),
         duration=record.duration_s,

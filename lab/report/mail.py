@@ -15,9 +15,10 @@ from typing import Any
 from lab.compare import Summary, series_words
 from lab.model import format_size
 from lab.outcome import CellStatus, Delta, Outcome, Record
-from lab.report import _drawing, text
+from lab.report import _drawing
 from lab.report import _words as words
 from lab.report._asked import asked
+from lab.report._layout import wrap
 from lab.untrusted import one_line, printable
 
 FILE = None
@@ -52,9 +53,7 @@ def _what(summary: Summary) -> list[str]:
     accelerators = sorted({cell.accelerator for cell in summary.evidence.cells if cell.accelerator})
     how = f" (QEMU, {', '.join(accelerators)})" if accelerators else ""
     often = f", every cell {words.repeats(summary)} times" if words.repeats(summary) > 1 else ""
-    return text.wrap(
-        f"{words.count(cases, 'case')} on {machines}{how}, kernels {_named(summary.kernels)}{often}.", WIDTH
-    )
+    return wrap(f"{words.count(cases, 'case')} on {machines}{how}, kernels {_named(summary.kernels)}{often}.", WIDTH)
 
 
 def _named(names: Sequence[str]) -> str:
@@ -109,7 +108,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         f"{row[0]}: " + ", ".join(f"{name} {value}" for name, value in zip(head[1:], row[1:], strict=True))
         for row in others
     ]
-    return [line for row in told for line in text.wrap(row, WIDTH)]
+    return [line for row in told for line in wrap(row, WIDTH)]
 
 
 def _right(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
@@ -119,7 +118,8 @@ def _right(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
 def _legend(summary: Summary, unmet: bool) -> list[str]:
     named = ", ".join(f"{head} {kernel}" for head, kernel in zip(_heads(summary.kernels), summary.kernels, strict=True))
     must = any(record.outcome is Outcome.FAIL and record.met is True for record in summary.records)
-    notes = ["! not as expected"] if unmet else ["what did not pass had to fail"] if must else []
+    why = "what did not pass did not before the series either" if summary.known else "what did not pass had to fail"
+    notes = ["! not as expected"] if unmet else [why] if must or summary.known else []
     return _prose("; ".join([f"{named}: passed/judged", *notes]))
 
 
@@ -129,7 +129,7 @@ def _legend(summary: Summary, unmet: bool) -> list[str]:
 def _changed(summary: Summary, kind: Delta, title: str) -> list[str]:
     lines: list[str] = []
     for (kernel, where), group in words.by_places(summary.delta(kind), summary.topologies).items():
-        lines += text.wrap(f"{title} {kernel} {where}: {words.count(len(group), 'case')}", WIDTH)
+        lines += wrap(f"{title} {kernel} {where}: {words.count(len(group), 'case')}", WIDTH)
         lines += _names([(delta.scenario, delta.case) for delta in group])
     return lines
 
@@ -138,7 +138,7 @@ def _names(cases: Sequence[tuple[str, str]]) -> list[str]:
     lines: list[str] = []
     for scenario, names in words.by_scenario(cases).items():
         more = [f"and {len(names) - MAX_NAMES} more"] if len(names) > MAX_NAMES else []
-        lines += text.wrap(f"{scenario}: {' '.join([*names[:MAX_NAMES], *more])}", WIDTH, "  ")
+        lines += wrap(f"{scenario}: {' '.join([*names[:MAX_NAMES], *more])}", WIDTH, "  ")
     return lines
 
 
@@ -147,13 +147,13 @@ def _found(records: Sequence[Record], title: str, summary: Summary) -> list[str]
     groups: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in records:
         groups.setdefault((record.kernel, record.label, record.verdict, record.reason), []).append(record)
-    lines = text.wrap(f"{title}: {words.count(len(records), 'record')}", WIDTH) if records else []
+    lines = wrap(f"{title}: {words.count(len(records), 'record')}", WIDTH) if records else []
     for (kernel, label, verdict, reason), same in list(groups.items())[:MAX_ENTRIES]:
         where = words.places((record.topology for record in same), summary.topologies)
-        lines += text.wrap(f"{label}: {verdict} on {kernel} {where}", WIDTH, "  ")
-        lines += text.wrap(one_line(reason, 2 * WIDTH - 16), WIDTH, "      ")
+        lines += wrap(f"{label}: {verdict} on {kernel} {where}", WIDTH, "  ")
+        lines += wrap(one_line(reason, 2 * WIDTH - 16), WIDTH, "      ")
     more = len(groups) - MAX_ENTRIES
-    return lines + (text.wrap(f"and {more} more", WIDTH, "  ") if more > 0 else [])
+    return lines + (wrap(f"and {more} more", WIDTH, "  ") if more > 0 else [])
 
 
 def _not_judged(summary: Summary) -> list[str]:
@@ -162,16 +162,16 @@ def _not_judged(summary: Summary) -> list[str]:
     for cell in summary.evidence.cells:
         if cell.status is not CellStatus.OK:
             why = "; ".join(filter(None, (cell.why, *map(str, cell.mismatches))))
-            lines += text.wrap(f"{cell.name}: {words.CELL_WORDS[cell.status]}: {one_line(why, 100)}", WIDTH, "  ")
+            lines += wrap(f"{cell.name}: {words.CELL_WORDS[cell.status]}: {one_line(why, 100)}", WIDTH, "  ")
     bare = {place for place, guests in summary.repeats.items() if not any(guest.runs for guest in guests)}
     reasons: dict[str, list[Record]] = {}
     for record in (*summary.broken, *summary.skipped):
         if (record.topology, record.kernel) not in bare:
             reasons.setdefault(f"{record.outcome.lower()}: {one_line(record.reason, 60)}", []).append(record)
     for reason, same in list(reasons.items())[:MAX_ENTRIES]:
-        lines += text.wrap(f"{len(same)}x {reason}", WIDTH, "  ")
+        lines += wrap(f"{len(same)}x {reason}", WIDTH, "  ")
     skipped = summary.evidence.metadata.get("skipped", ())
-    lines += text.wrap(f"{words.count(len(skipped), 'machine')} not on this host", WIDTH, "  ") if skipped else []
+    lines += wrap(f"{words.count(len(skipped), 'machine')} not on this host", WIDTH, "  ") if skipped else []
     return ["Not judged:", *lines] if lines else []
 
 
@@ -190,14 +190,14 @@ def _versions(summary: Summary) -> list[str]:
     )
     pagelab = one_line(str(metadata.get("pagelab", "?")), 30)
     told = [f"pagelab {pagelab}", *(f"QEMU {version}" for version in emulators)]
-    lines = text.wrap(f"Kernels: {', '.join(releases)}", WIDTH) if releases else []
+    lines = wrap(f"Kernels: {', '.join(releases)}", WIDTH) if releases else []
     for kernel in summary.kernels:
         spec = metadata.get("kernels", {}).get(kernel, {})
         series = series_words(metadata, kernel).removeprefix("the series ")
         what = " + ".join(filter(None, (spec.get("source") or "?", one_line(series, 200))))
-        lines += text.wrap(f"{kernel}: {what}", WIDTH, "  ")
-    lines += text.wrap(f"Compilers: {'; '.join(compilers)}", WIDTH) if compilers else []
-    lines += text.wrap(f"With: {', '.join(told)}", WIDTH)
+        lines += wrap(f"{kernel}: {what}", WIDTH, "  ")
+    lines += wrap(f"Compilers: {'; '.join(compilers)}", WIDTH) if compilers else []
+    lines += wrap(f"With: {', '.join(told)}", WIDTH)
     return [*lines, *(line for proof in summary.proofs for line in _prose(proof.sentence))]
 
 

@@ -4,10 +4,9 @@
 (() => {
   const by = (id) => document.getElementById(id);
   const data = JSON.parse(by("data").textContent);
-  const { kernels, topologies, cases, states, causes, deltas, words } = data;
-  const [T, K, C, STATE, CAUSE, DELTA, MS, WORDS, ATTEMPT, MUST] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+  const { kernels, topologies, cases, states, outcomes, causes, deltas, words, suites } = data;
+  const [T, K, C, STATE, CAUSE, DELTA, MS, WORDS, ATTEMPT, MUST, OUTCOME] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
   const FIRST_UNMET = states.indexOf("fail"), BROKEN = states.indexOf("broken");
-  const OUTCOMES = ["PASS", "FAIL", "SKIP", "FAIL", "PASS", "CRASH", "HANG", "LEAK", "FLAKY", "BROKEN"];
   const scenarios = [...new Set(cases.map((each) => each[0]))];
   const label = (c) => `${cases[c][0]}.${cases[c][1]}`;
   const labels = new Map(cases.map((_, c) => [label(c), c]));
@@ -31,7 +30,7 @@
   const slug = (word) => word.replace(" ", "-");
   const swatch = (state) => make("i", { class: `s-${slug(states[state])}` });
   const verdict = (record) => {
-    const cause = causes[record[CAUSE]], outcome = OUTCOMES[record[STATE]];
+    const cause = causes[record[CAUSE]], outcome = outcomes[record[OUTCOME]];
     return ["CRASH", "HANG", "BROKEN"].includes(outcome) ? `${outcome} (${cause})` : outcome;
   };
   const badness = (record) => (record[STATE] === BROKEN ? FIRST_UNMET - 0.5 : record[STATE]);
@@ -102,6 +101,7 @@
     ["broken", (record) => record[STATE] === BROKEN, "s-broken"],
     ["fixed", (record) => deltas[record[DELTA]] === "fixed", "s-pass"],
     ["must-fail", (record) => states[record[STATE]] === "must-fail", "s-must-fail"],
+    ...(suites.length ? [["known-fail", (record) => states[record[STATE]] === "known-fail", "s-known-fail"]] : []),
     ["pass", (record) => states[record[STATE]] === "pass", "s-pass"],
     ["skip", (record) => states[record[STATE]] === "skip", "s-skip"],
   ];
@@ -236,8 +236,8 @@
     return [
       make("p", {}, about, make("span", { class: "dim" }, `${about ? " · " : ""}scenario ${scenario}${requires.length ? ` · requires ${requires.join(", ")}` : ""}`)),
       make("div", { class: "verdicts" }, ...cards),
-      ...reproduce(t, label(c)),
-      ...again(t, records, WHOLE.has(about) ? scenario : label(c)),
+      ...reproduce(t, suites.includes(scenario) ? label(c).split("/")[0] : label(c)),
+      ...(suites.includes(scenario) ? [] : again(t, records, WHOLE.has(about) ? scenario : label(c))),
     ];
   }
   function card(kernel, record) {

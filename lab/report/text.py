@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lab.compare import Summary
 from lab.judge import cell_evidence
 from lab.outcome import CellStatus, Delta, Record
+from lab.report import _designs as designs
+from lab.report import _layout as layout
 from lab.report import _words as words
+from lab.report._layout import clip, column, row, wrap
 from lab.untrusted import one_line, printable
 
 FILE = "report.txt"
-WIDTH = 100
+WIDTH = layout.WIDTH
 MAX_ENTRIES = 40
 """Of one kind; the rest is in results.json."""
 MAX_EVIDENCE = 8
@@ -32,7 +34,12 @@ def render(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> str:
         _bad_cells(summary, width),
         _broken(summary, width),
         _matrix(summary, width),
+        _known(summary, width),
+        designs.differ(summary, width),
+        designs.cost(summary, width),
         _skipped(summary, width),
+        _not_built(summary, width),
+        _refused(summary, width),
         _left_out(summary, width),
         [] if brief else _versions(summary, width),
         _proofs(summary, width),
@@ -67,33 +74,19 @@ def _matrix(summary: Summary, width: int) -> list[str]:
         ]
     else:
         room = min(room, max(len(name) for name in (*kernels, *map(", ".join, cells.values()))))
-        lines = _row("", [[name] for name in kernels], first, room)
+        lines = row("", [[name] for name in kernels], first, room)
         for topology in summary.topologies:
-            texts = [_column(cells.get((topology, kernel), ["-"]), room) for kernel in kernels]
-            lines += _row(topology, texts, first, room)
+            texts = [column(cells.get((topology, kernel), ["-"]), room) for kernel in kernels]
+            lines += row(topology, texts, first, room)
     legend = "must-fail: failed, as it must on a kernel that does not provide what the case requires"
-    return [*lines, *wrap(legend, width)] if any("must-fail" in line for line in lines) else lines
+    known = "known-fail: failed, and does so on the kernel that is compared with too"
+    shown = "\n".join(lines)
+    lines += wrap(legend, width) if "must-fail" in shown else []
+    return [*lines, *wrap(known, width)] if "known-fail" in shown else lines
 
 
 def _listed(topology: str, kernel: str, parts: Sequence[str], width: int) -> list[str]:
     return wrap(f"{topology} / {kernel}: {', '.join(parts)}", width)
-
-
-def _column(parts: Sequence[str], room: int) -> list[str]:
-    """A cell's parts, broken between parts only."""
-    if len(short := ", ".join(parts)) <= room:
-        return [short]
-    whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(whole, room)]
-
-
-def _row(title: str, columns: Sequence[Sequence[str]], first: int, room: int) -> list[str]:
-    height = max(len(column) for column in columns)
-    rows = [[column[i] if i < len(column) else "" for column in columns] for i in range(height)]
-    return [
-        (f"{title if i == 0 else '':<{first}}" + "".join(f"  {text:<{room}.{room}}" for text in row)).rstrip()
-        for i, row in enumerate(rows)
-    ]
 
 
 # What matters.
@@ -151,7 +144,7 @@ def _findings(title: str, records: Sequence[Record], summary: Summary, width: in
 def _evidence(excerpt: str, width: int) -> list[str]:
     """The reason whole, the lines behind it cut to the width, and how many more there are."""
     reason, *said = printable(excerpt).split("\n")
-    shown = [_clip(line, width - 6) for line in said[:MAX_EVIDENCE] if line.strip()]
+    shown = [clip(line, width - 6) for line in said[:MAX_EVIDENCE] if line.strip()]
     rest = [f"({len(said) - MAX_EVIDENCE} more lines in results.json)"] if len(said) > MAX_EVIDENCE else []
     return [*wrap(reason, width, "      "), *(f"      {line}" for line in (*shown, *rest))]
 
@@ -197,6 +190,57 @@ def _broken(summary: Summary, width: int) -> list[str]:
         lines += cases(f"{topology} / {kernel}: {cause}", [(record.scenario, record.case) for record in same], width)
         lines += _evidence(same[0].excerpt, width)
     return lines + _more(len(groups), width)
+
+
+def _known(summary: Summary, width: int) -> list[str]:
+    """Cases of suites that fail as they did before: no news about the series, and news to whoever runs the suite."""
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in summary.known:
+        groups.setdefault((record.label, record.verdict, record.reason), []).append(record)
+    if not groups:
+        return []
+    cases = len({record.label for record in summary.known})
+    lines = wrap(f"KNOWN FAILURES: {words.count(cases, 'case')}, no difference to the kernel compared with", width)
+    for (label, verdict, reason), same in list(groups.items())[:MAX_ENTRIES]:
+        where = words.places((record.topology for record in same), summary.topologies)
+        who = ", ".join(dict.fromkeys(record.kernel for record in same))
+        lines += wrap(f"{label}: {verdict} ({who} {where}): {reason}", width, "  ")
+    return lines + _more(len(groups), width)
+
+
+def _not_built(summary: Summary, width: int) -> list[str]:
+    """Programs of suites that are not there."""
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for name, said in summary.evidence.metadata.get("suites", {}).items():
+        for place, programs in said.get("not_built", {}).items():
+            for program, why in programs.items():
+                reasons.setdefault((name, program, why), []).append(place)
+    places = {place for found in reasons.values() for place in found}
+    lines = wrap(f"NOT BUILT: {words.count(len({key[:2] for key in reasons}), 'program')}", width)
+    for (name, program, why), found in reasons.items():
+        where = "" if set(found) == places else f" ({', '.join(found)})"
+        lines += wrap(f"{name} {program}{where}: {why}", width, "  ")
+    return lines if reasons else []
+
+
+def _refused(summary: Summary, width: int) -> list[str]:
+    """What suites want of the configuration and kernels could not be given."""
+    refused: dict[str, list[str]] = {}
+    for place, build in summary.evidence.metadata.get("builds", {}).items():
+        for wish in build.get("refused", ()):
+            refused.setdefault(str(wish), []).append(place.partition("/")[0])
+    lines = wrap(f"NOT IN THE KERNELS: {words.count(len(refused), 'symbol')} that a suite wishes for", width)
+    for where, wishes in _by_place(refused, summary).items():
+        lines += wrap(f"{where}: {' '.join(wishes)}", width, "  ")
+    return lines if refused else []
+
+
+def _by_place(found: Mapping[str, Sequence[str]], summary: Summary) -> dict[str, list[str]]:
+    """Where -> what, of what -> topologies."""
+    grouped: dict[str, list[str]] = {}
+    for what, topologies in found.items():
+        grouped.setdefault(words.places(topologies, summary.topologies), []).append(what)
+    return grouped
 
 
 def _skipped(summary: Summary, width: int) -> list[str]:
@@ -246,15 +290,3 @@ def _versions(summary: Summary, width: int) -> list[str]:
 
 def _proofs(summary: Summary, width: int) -> list[str]:
     return [line for proof in summary.proofs for line in wrap(proof.sentence, width)]
-
-
-def wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """Printable lines of at most `width`, continued two columns further in; a word that is too long is cut."""
-    flat = " ".join(printable(text).split())
-    if flat and len(indent) + len(flat) <= width:
-        return [indent + flat]  # of thousands of lines most are short: textwrap takes fifty times as long
-    return textwrap.wrap(flat, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
-
-
-def _clip(line: str, width: int) -> str:
-    return line if len(line) <= width else line[: width - 1] + "…"

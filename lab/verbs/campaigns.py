@@ -22,6 +22,7 @@ from lab.verbs.common import (
     packed,
     say_error,
     show,
+    tell_on_stderr,
 )
 from lab.verbs.completing import named
 from lab.verbs.places import open_cache, open_library
@@ -53,7 +54,8 @@ def build(campaign: str, filters: Filters) -> None:
 
     cache = open_cache()
     planned = outlook.here(open_library().plan(campaign, filters), outlook.packing(cache))
-    workshop = Workshop(cache=cache, sources=planned.sources)
+    with builds_end_with_us():
+        workshop = Workshop.of(planned, cache, tell_on_stderr())
     with screen(console(), planned.cells) as shown, builds_end_with_us():
         for cell in planned.cells:
             shown.cell(cell, "building")
@@ -98,6 +100,8 @@ def run(
     lab run quick -t arm64-64k-2node --test 'expand.a0*'
     lab run quick -k baseline -k ./my-kernel.yaml
     lab run quick --repeat 20 --test stress
+    lab run quick --suite kselftest-mm
+    lab run quick --suite ltp:~/ltp:mm
     lab run --resume results/latest
     lab run quick -t x86_64-4k-2node --keep-failed
     """
@@ -113,7 +117,9 @@ def run(
     if not campaign:
         raise UsageError("run what? expected a campaign, or --resume DIR", hint="`lab list campaigns`")
     wanted = Request(campaign=campaign, filters=filters, repeat=repeat or 1)
-    return carry_out(open_run(wanted, library, cache, given, output), given, connect, keep=keep_failed)
+    with builds_end_with_us():
+        opened = open_run(wanted, library, cache, given, output, progress=tell_on_stderr())
+    return carry_out(opened, given, connect, keep=keep_failed)
 
 
 def carry_out(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = False) -> int:

@@ -83,11 +83,18 @@ def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
         tests: Sequence[str],
         config: Sequence[str],
         programs: Sequence[str],
+        suites: Sequence[str],
         **others: Any,
     ) -> Any:
-        return command(filters=filters_of(topologies, kernels, tests, config, programs), **others)
+        return command(filters=filters_of(topologies, kernels, tests, config, programs, suites), **others)
 
     for option in (
+        click.option(
+            *("--suite", "suites"),
+            multiple=True,
+            metavar="SUITE",
+            help="Instead of the scenarios: kselftest-mm, ltp:PATH, ...",
+        ),
         with_programs,
         configured,
         tested,
@@ -153,6 +160,7 @@ def filters_of(
     tests: Sequence[str] = (),
     config: Sequence[str] = (),
     programs: Sequence[str] = (),
+    suites: Sequence[str] = (),
 ) -> Filters:
     """What the words of a command line, and ARCH in the environment, make of a campaign."""
     from lab import environ
@@ -164,6 +172,7 @@ def filters_of(
         tests=tuple(tests),
         config=tuple(config),
         programs=tuple(programs),
+        suites=tuple(suites),
         arches=environ.arches(),
     )
 

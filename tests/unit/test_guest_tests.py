@@ -27,8 +27,9 @@ SCENARIOS = sorted(path.stem for path in GUEST_TESTS.glob("*.c"))
 SAMPLES = {"pass": 0, "skip": 0, "fail": 1, "setup_error": 1, "crash": 1, "hang": 1, "flood": 1, "forge": 1}
 NOBODY = 65534
 
-# The rows of the scenario table, group by group; J, growth for those who asked for it, came with its series.
-ROWS = {"A": 30, "B": 14, "C": 21, "D": 11, "E": 16, "F": 8, "G": 29, "H": 10, "I": 10, "J": 7}
+# The rows of the scenario table, group by group; J, growth for those who asked for it, came with its series, K is what
+# things cost.
+ROWS = {"A": 30, "B": 14, "C": 21, "D": 11, "E": 16, "F": 8, "G": 29, "H": 10, "I": 10, "J": 7, "K": 14}
 # Those that programs have no case of, and say so.
 NO_CASE = {"E16", "G29", "H09", "I09", "I10"}
 
@@ -256,3 +257,31 @@ def test_scenario_cross_compiles(tmp_path: Path, scenario: str, compiler: str) -
 def test_sizes_come_from_the_running_kernel(path: Path) -> None:
     found = [line for line in path.read_text().splitlines() if LITERAL_SIZE.search(line)]
     assert found == []
+
+
+COST = re.compile(r"# cost (k\d\d_\w+) [1-9]\d* ns \(\d+-\d+ in \d+ rounds\)")
+
+
+def test_what_is_measured_stands_before_its_result(build: Path) -> None:
+    said = run(build / "costs").output.splitlines()
+    told = [COST.fullmatch(line) for line in said if line.startswith("# cost")]
+    passed = [line.split()[2] for line in said if re.fullmatch(r"ok \d+ \w+", line)]
+    assert all(told)
+    assert [match[1] for match in told if match] == passed
+
+
+def test_emulated_time_is_no_measure(build: Path) -> None:
+    done = run(build / "costs", env={"LAB_CLOCK": "none"})
+    assert done.status == 0
+    assert "# cost" not in done.output
+    assert {directive for _, directive in results(done.output).values()} == {
+        "SKIP the object does not grow on this kernel",
+        "SKIP emulated time is no measure: needs counted instructions, or KVM",
+    }
+
+
+def test_a_clock_that_does_not_count_instructions_is_found_out(build: Path) -> None:
+    done = run(build / "costs", "k01_fault", env={"LAB_CLOCK": "instructions"})
+    assert done.status == 1
+    assert "ERROR lab_cost.h" in done.output
+    assert "the clock should count instructions, and does not" in done.output

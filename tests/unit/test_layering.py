@@ -20,11 +20,11 @@ LAYERS = (
     "environ errors outcome paths progress data arch model deadline kconfig ktap oops books untrusted patch elf hmat"
     " buildlog symbols cpio console",
     # translators: what was written or found -> what it means
-    "load settings library capture shrink mailbox plan schedule domain verify judge compare report reproduce"
-    " resume versus recorded",
+    "load settings library capture shrink mailbox suite plan schedule domain verify judge compare report reproduce"
+    " resume versus recorded designs",
     # adapters: one outside thing each
     "proc cache keys reaper accel vm ssh guest evidence host"
-    " debian source series worktree toolchain kernel guestbuild rootfs history",
+    " debian source series worktree toolchain kernel guestbuild rootfs suites history",
     # stages: a campaign from its plan to its evidence
     "screen outlook factory cellwork runner campaign oneshot listing replay bundle attempt bisection debug keeper",
     # the command line: every verb imports what it needs when it runs

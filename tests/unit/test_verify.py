@@ -348,6 +348,33 @@ def test_modes_of_transparent_huge_pages() -> None:
     }
 
 
+# Clocks.
+
+COUNTED = "1000000 1002048 1002064 1037112 1002048 1014000"
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        None,  # nothing was said
+        "1000000 1002048 1002064",  # too little was
+        "1000000 80123 79001 78990 90111 80001",  # an emulator that does not count, or a processor
+        "1000000 2004096 2004128 2004096 2004096 2004096",  # two nanoseconds for each
+        "1000000 999000 999000 999000 999000 999000",
+        "1000000 1002048 1009000 1017112 1022048 1034000",  # so many at random
+        "0 1002048 1002048 1002048 1002048 1002048",
+        "1000000 fast",
+    ],
+)
+def test_a_clock_that_does_not_count_instructions(fact: str | None) -> None:
+    machine = ONE_NODE.model_copy(update={"clock": "instructions"})
+    good = {**PLAIN, "counted": COUNTED}
+    bad = {key: value for key, value in {**good, "counted": fact}.items() if value is not None}
+    assert wrong(good, machine) == {}
+    assert "clock" in wrong(bad, machine)
+    assert "clock" not in wrong(bad, ONE_NODE)
+
+
 # Every field of a topology.
 
 OTHER: dict[str, tuple[dict[str, Any], str]] = {
@@ -378,6 +405,7 @@ OTHER: dict[str, tuple[dict[str, Any], str]] = {
     "hugepages": ({"hugepages": {2 * MIB: 1}}, "hugepages of 2M"),
     "thp": ({"thp": "always"}, "thp"),
     "shmem_thp": ({"shmem_thp": "force"}, "shmem_thp"),
+    "clock": ({"clock": "instructions"}, "clock"),
     "cmdline": ({"cmdline": ("quiet",)}, "command line"),
 }
 """Field -> a change of X86, and the fact in which its guest must be seen to differ from it."""
@@ -388,6 +416,7 @@ NOT_VERIFIED = {
     "machine": "likewise",
     "kernel_config": "lab/kernel.py looks for every symbol in the final .config, and the build id is verified",
     "qemu_args": "the escape hatch: anything at all",
+    "scenarios": "what the lab runs in it",
     "sparse": "where the host takes memory from, which the guest cannot see",
 }
 

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Plain text in columns: paragraphs, rows, tables that become lists where they would be too narrow."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.untrusted import printable
+
+WIDTH = 100
+NARROWEST = 12
+"""A column of a table that would be narrower makes it a list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A row of a table; one without cells is a paragraph across all of it."""
+
+    title: str
+    cells: Sequence[str] = ()
+    indent: str = ""
+
+
+def table(columns: Sequence[str], lines: Sequence[Line], width: int, *, right: bool = False) -> list[str]:
+    """Rows below the names of their columns; with `right`, cells end at the same place (numbers)."""
+    rows = [line for line in lines if line.cells]
+    first = max((len(line.indent + line.title) for line in rows), default=0)
+    room = (width - first - 2 * len(columns)) // max(1, len(columns))
+    if room < NARROWEST:
+        return [text for line in lines for text in _listed(columns, line, width)]
+    room = min(room, max(len(cell) for cells in (columns, *(line.cells for line in rows)) for cell in cells))
+    shown = _cells("", columns, first, room, right)
+    for line in lines:
+        title = line.indent + line.title
+        shown += _cells(title, line.cells, first, room, right) if line.cells else wrap(line.title, width, line.indent)
+    return shown
+
+
+def _cells(title: str, cells: Sequence[str], first: int, room: int, right: bool) -> list[str]:
+    broken = [textwrap.wrap(printable(cell), room) or [""] for cell in cells]
+    return row(title, [[text.rjust(room) for text in cell] if right else cell for cell in broken], first, room)
+
+
+def _listed(columns: Sequence[str], line: Line, width: int) -> list[str]:
+    said = "; ".join(f"{name} {cell}" for name, cell in zip(columns, line.cells, strict=True)) if line.cells else ""
+    return wrap(f"{line.title}: {said}" if said else line.title, width, line.indent)
+
+
+def column(parts: Sequence[str], room: int) -> list[str]:
+    """A cell's parts, broken between parts only."""
+    if len(short := ", ".join(parts)) <= room:
+        return [short]
+    whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(whole, room)]
+
+
+def row(title: str, columns: Sequence[Sequence[str]], first: int, room: int) -> list[str]:
+    height = max(len(column) for column in columns)
+    rows = [[column[i] if i < len(column) else "" for column in columns] for i in range(height)]
+    return [
+        (f"{title if i == 0 else '':<{first}}" + "".join(f"  {text:<{room}.{room}}" for text in row)).rstrip()
+        for i, row in enumerate(rows)
+    ]
+
+
+def wrap(text: str, width: int, indent: str = "") -> list[str]:
+    """Printable lines of at most `width`, continued two columns further in; a word that is too long is cut."""
+    flat = " ".join(printable(text).split())
+    if flat and len(indent) + len(flat) <= width:
+        return [indent + flat]  # of thousands of lines most are short: textwrap takes fifty times as long
+    return textwrap.wrap(flat, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+
+
+def clip(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Suites of tests that are not ours: what a user's word for one means, and what its results are measured by. Pure.
+
+A suite is one scenario, a test of it one case. A test that prints KTAP itself has a case for each of its results too,
+`test/result`. What it should do nobody declares: the expectation is what the same case did on the baseline.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from lab.errors import UsageError
+from lab.ktap import Result
+from lab.outcome import Cause, Expected, Outcome, Record, met
+from lab.paths import user_path
+
+SELFTESTS = "tools/testing/selftests"
+KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib) or ltp:PATH[:FILTER]"
+LTP_FILTER = "mm"
+MAX_NAME = 100
+
+MAX_NAMED = 4
+# What frames the words of a test, and says nothing.
+_NOISE = re.compile(r"|\[(?:PASS|FAIL|SKIP)\]|(?:SUMMARY|Totals):.*|-\S*|running \S.*")
+_SKIP = re.compile(r"^.*?\b(?:SKIP|TCONF)\b[\s:]*")
+_COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """A suite as it was asked for."""
+
+    kind: Literal["kselftest", "ltp"]
+    name: str
+    """The scenario's."""
+    collection: str = ""
+    """Of kselftest: a directory below tools/testing/selftests."""
+    path: str = ""
+    """Of LTP: where its tree lies, absolute."""
+    filter: str = ""
+    """Of LTP: `FILE` of runtest/, or `FILE/GLOB` for some of its tests; a glob for the file too."""
+
+    @property
+    def word(self) -> str:
+        """How to ask for it again, from any directory."""
+        return f"kselftest-{self.collection}" if self.kind == "kselftest" else f"ltp:{self.path}:{self.filter}"
+
+    @property
+    def fragments(self) -> tuple[str, ...]:
+        """What the kernel's configuration should have for it, as far as it goes: ours, then the suite's own."""
+        own = (f"tree:{SELFTESTS}/{self.collection}/config",) if self.kind == "kselftest" else ()
+        return (f"wish:{self.name}", *own)
+
+
+def parse(word: str) -> Suite:
+    """The suite that a word of the command line names; UsageError for what names none."""
+    kind, colon, rest = word.partition(":")
+    if kind == "ltp":
+        return _ltp(word, rest if colon else "")
+    head, dash, collection = word.partition("-")
+    if head != "kselftest":
+        raise UsageError(f"--suite {word}: {KINDS}")
+    if not dash or not _COLLECTION.fullmatch(collection):
+        raise UsageError(f"--suite {word}: which collection? {KINDS}")
+    return Suite(kind="kselftest", name=file_name(word), collection=collection)
+
+
+def _ltp(word: str, rest: str) -> Suite:
+    path, _, chosen = rest.partition(":")
+    if not path:
+        raise UsageError(f"--suite {word}: where is it? expected ltp:PATH[:FILTER]", hint="PATH is your tree of LTP")
+    place = user_path(path).absolute()
+    if not place.is_dir():
+        raise UsageError(f"--suite {word}: expected a directory with a tree of LTP, got nothing there: {place}")
+    chosen = chosen or LTP_FILTER
+    return Suite(kind="ltp", name=file_name(f"ltp-{chosen}"), path=str(place), filter=chosen)
+
+
+def file_name(words: str) -> str:
+    """Words as the name of a case, a file or a scenario: nothing that a shell, a glob or a path would read."""
+    return re.sub(r"[^A-Za-z0-9_.:+-]+", "-", words).replace(":", "-").strip("-.")[:MAX_NAME] or "-"
+
+
+# Results within a test's own output.
+
+
+def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]]:
+    """The results that a test printed itself, of every depth, by the name of their case: `test/result`.
+
+    A result goes by its name, or by its number where it has no name or shares it: what a test says when it skips may
+    take the place of its name.
+    """
+    told = list(children)
+    names = [_plain(child.name) for child in told]
+    for place, (child, name) in enumerate(zip(told, names, strict=True), start=1):
+        alone = bool(name) and names.count(name) == 1
+        label = f"{case}/{name if alone else child.number or place}"
+        yield label, child
+        yield from nested(label, child.children)
+
+
+def explained(result: Result) -> Result:
+    """A result with its reason where it would be looked for: what a skip said before it, which results within fail."""
+    said = tuple(line.strip() for line in result.diagnostics if not _NOISE.fullmatch(line.strip()))
+    if result.directive == "SKIP" and not result.reason:
+        within = (explained(child).reason for child in result.children if child.directive == "SKIP")
+        telling = [line for line in said if "SKIP" in line or "TCONF" in line] or said
+        reason = next(within, "") or (_SKIP.sub("", telling[-1]) if telling else "")
+        return replace(result, reason=reason, diagnostics=said)
+    bad = [_plain(child.name) or str(child.number) for child in result.children if not child.ok and not child.directive]
+    if not result.ok and bad:
+        more = ", ..." if len(bad) > MAX_NAMED else ""
+        words = f"{len(bad)} of {len(result.children)} results in it are not ok: {', '.join(bad[:MAX_NAMED])}{more}"
+        said = (words, *(f"| {line}" for line in said))
+    return replace(result, diagnostics=said)
+
+
+def _plain(name: str) -> str:
+    """A result's name without what changes from run to run: its exit status, addresses."""
+    return re.sub(r"0x[0-9a-fA-F]{5,}", "0x…", name.partition(" # ")[0].strip())[:MAX_NAME]
+
+
+# What a case should do.
+
+_SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3, Outcome.CRASH: 4}
+
+WORST_FIRST = tuple(Cause)
+"""The vocabulary has them in this order, of crashes and hangs at least."""
+
+Place = tuple[str, str]
+"""Topology and kernel."""
+Table = dict[tuple[str, str], Record]
+"""Scenario and case -> its record on one kernel."""
+
+
+def suites_of(metadata: Mapping[str, Any]) -> frozenset[str]:
+    """The scenarios of a run that are suites."""
+    return frozenset(metadata.get("suites", ()))
+
+
+def known(record: Record, suites: Collection[str]) -> bool:
+    """Whether a case of a suite fails as on the kernel which is compared with, or is on that kernel itself."""
+    return record.scenario in suites and record.met is True and record.outcome is not Outcome.PASS
+
+
+def test_of(case: str) -> str:
+    """The test that prints a result, which is what can be asked for."""
+    return case.partition("/")[0]
+
+
+def measured(
+    by_cell: Mapping[Place, tuple[Record, ...]], metadata: Mapping[str, Any]
+) -> dict[Place, tuple[Record, ...]]:
+    """The records with the expectations that suites have: what the case did on the kernel that is compared with.
+
+    That is the first kernel of the same source; what it does itself is as expected, unless there is no evidence.
+    """
+    suites = suites_of(metadata)
+    if not suites:
+        return dict(by_cell)
+    kernels: Mapping[str, Any] = metadata.get("kernels", {})
+    order = list(dict.fromkeys(kernel for _, kernel in by_cell))
+    found: dict[Place, tuple[Record, ...]] = {}
+    for (topology, kernel), records in by_cell.items():
+        source = kernels.get(kernel, {}).get("source")
+        alike = (name for name in order if kernels.get(name, {}).get("source") == source)
+        first = next((name for name in alike if (topology, name) in by_cell), kernel)
+        found[topology, kernel] = _cell(records, None if first == kernel else by_cell[topology, first], suites)
+    return found
+
+
+def _cell(records: Sequence[Record], before: Sequence[Record] | None, suites: Collection[str]) -> tuple[Record, ...]:
+    if before is None:
+        return tuple(_itself(record) if record.scenario in suites else record for record in records)
+    table = {(record.scenario, record.case): record for record in before}
+    judged = [
+        _against(record, table.get((record.scenario, record.case))) if record.scenario in suites else record
+        for record in records
+    ]
+    return (*judged, *_lost(records, [record for record in before if record.scenario in suites]))
+
+
+def _itself(record: Record) -> Record:
+    """A record of the kernel that others are compared with."""
+    if record.outcome is Outcome.BROKEN:
+        return record
+    known = record.outcome in _SEVERITY
+    expected = Expected.FAIL if known and record.outcome is not Outcome.PASS else Expected.PASS
+    return replace(record, expected=expected, met=True if known else None)
+
+
+def _against(record: Record, before: Record | None) -> Record:
+    """A record beside that of the same case on the kernel which it is compared with."""
+    if record.outcome is Outcome.BROKEN or before is None or before.outcome in (Outcome.PASS, Outcome.SKIP):
+        return record
+    if before.outcome not in _SEVERITY:  # flaky, or without evidence: nothing to compare with
+        return replace(record, met=None)
+    if record.outcome is Outcome.PASS:
+        return record
+    as_before = met(record.outcome, Expected.PASS)
+    if record.outcome in _SEVERITY:
+        as_before = _badness(record) <= _badness(before)
+    return replace(record, expected=Expected.FAIL, met=as_before)
+
+
+def _badness(record: Record) -> tuple[int, int]:
+    """For comparison; of two crashes the one with the graver cause is the worse: an oops where a task was killed."""
+    return _SEVERITY[record.outcome], -WORST_FIRST.index(record.cause)
+
+
+def _lost(records: Sequence[Record], before: Iterable[Record]) -> Iterator[Record]:
+    """For results within a test that passed on the other kernel and are not there on this one."""
+    outcomes = {(record.scenario, record.case): record for record in records}
+    for gone in before:
+        if gone.outcome is not Outcome.PASS or (gone.scenario, gone.case) in outcomes or "/" not in gone.case:
+            continue
+        test = outcomes.get((gone.scenario, test_of(gone.case)))
+        if test is not None and test.outcome is not Outcome.BROKEN:
+            yield replace(
+                gone,
+                kernel=test.kernel,
+                outcome=Outcome.BROKEN,
+                met=False,
+                cause=Cause.NO_RESULT,
+                counts=(),
+                excerpt=f"no such result: its test ({test.outcome}) did not print it; PASS with {gone.kernel}",
+            )

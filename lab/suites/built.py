@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A suite that is built: its tests and files, as an entry of the cache has them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from lab.suite import file_name
+
+FACTS = "suite.json"
+TREE = "tree"
+DEFAULT_S = 45.0
+ENDLESS_S = 600.0
+"""For a test that says it needs no deadline."""
+
+# `#!/usr/bin/env NAME`, `#!/usr/bin/env -S NAME`, `#!/bin/NAME`.
+_SHEBANG = re.compile(rb"#!\s*(?:\S*/env\s+(?:-S\s+)?)?(\S*?)([^/\s]+)(?:\s|$)")
+HAS = frozenset({"sh", "ash", "bash", "dash", "awk", "sed"})
+"""Interpreters of the guest; bash comes with the suite."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Test:
+    """One test: a command for sh, run in a directory of the suite. `style`: what its exit status means."""
+
+    name: str
+    style: Literal["kselftest", "ltp", "skip"]
+    timeout_s: float
+    directory: str
+    command: str
+
+    def line(self) -> str:
+        """As images/suite/suite.c reads it."""
+        flat = self.command.replace("\t", " ").replace("\n", " ")
+        return f"{self.name}\t{self.style}\t{self.timeout_s:g}\t{self.directory}\t{flat}\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A suite for one architecture. `not_built`: program -> why it is not there."""
+
+    key: str
+    tree: Path
+    tests: tuple[Test, ...]
+    not_built: Mapping[str, str]
+
+    @property
+    def wants_bash(self) -> bool:
+        """Whether any of its scripts is one of bash."""
+        return any(interpreter(path) == "bash" for path in self.tree.rglob("*") if path.is_file())
+
+
+def write(entry: Path, tests: Sequence[Test], not_built: Mapping[str, str]) -> None:
+    """Put the facts beside the tree."""
+    facts = {"tests": [asdict(test) for test in tests], "not_built": dict(sorted(not_built.items()))}
+    (entry / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def read(entry: Path) -> Built:
+    """A finished entry."""
+    facts = json.loads((entry / FACTS).read_text())
+    tests = tuple(Test(**each) for each in facts["tests"])
+    return Built(key=entry.name, tree=entry / TREE, tests=tests, not_built=facts["not_built"])
+
+
+def interpreter(path: Path) -> str:
+    """The name of the program that a script is for; empty for what is no script."""
+    with path.open("rb") as file:
+        head = file.readline(256)
+    found = _SHEBANG.match(head)
+    return found[2].decode("ascii", "replace") if found else ""
+
+
+def lacking(path: Path) -> str:
+    """Why a file cannot be run in a guest; empty where it can."""
+    if not path.is_file():
+        return "not built"
+    wants = interpreter(path)
+    return f"needs {wants}, which the guest does not have" if wants and wants not in HAS else ""
+
+
+def skipped(name: str, why: str) -> Test:
+    """A test that is told, and not run."""
+    return Test(name=file_name(name), style="skip", timeout_s=1.0, directory=".", command=why)

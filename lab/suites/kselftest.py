@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kselftest: a collection of the kernel's own tree, built by its own makefiles, with the kernel's series in place.
+
+Each program of kselftest-list.txt is one test that the lab runs itself: run_kselftest.sh wants perl or stdbuf for what
+a pipe holds back, and a `timeout` that knows nothing of slow emulators. mm's run_vmtests.sh is one script with dozens
+of tests, each with arguments of its own: it is run once for each of its categories, as newer kernels' own list has it.
+
+Everything is linked statically. A program that cannot be (a library that is not there for the architecture) is replaced
+by one that says why and counts as skipped.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import buildlog, proc, toolchain
+from lab.arch import Arch
+from lab.cache import Cache, digest
+from lab.errors import BuildError, UsageError, nearest
+from lab.patch import Content
+from lab.progress import Progress
+from lab.suite import SELFTESTS, Suite, file_name
+from lab.suites import built
+from lab.suites.built import Built, Test, lacking, skipped
+from lab.toolchain import Toolchain
+
+ENTRY = "suite"
+RECIPE = "1"
+"""To be raised when what is built from the same files changes."""
+BUILD_S = 3600.0
+PASSES = 3
+"""Of make: what did not build in one is replaced before the next."""
+NICE = 10
+VMTESTS = "run_vmtests.sh"
+LISTS = ("TEST_GEN_PROGS", "TEST_GEN_PROGS_EXTENDED", "TEST_GEN_FILES", "TEST_CUSTOM_PROGS")
+"""Variables of lib.mk: what is to be built."""
+
+# What decides a suite's programs: tools/, what `make headers` makes, and what tests include from further inside.
+_DECIDES = re.compile(
+    r"(?:tools|usr|scripts)/.*|Makefile|Kbuild|arch/[^/]+/Makefile|(?:.*/)?uapi/.*|arch/[^/]+/(?:.*/)?syscalls?/.*"
+    r"|include/linux/(?:kernel|stringify|compiler|bits|filter)\.h|.*test[^/]*\.h|lib/rbtree\.c|arch/.*/vgetrandom[^/]*"
+)
+_TARGETS = re.compile(r"^TARGETS(?:_HOTPLUG)?\s*[:+]?=\s*(.*)$", re.MULTILINE)
+_CATEGORY = re.compile(r"CATEGORY=\"?([A-Za-z0-9_-]+)\"?\s+run_test")
+
+
+def collections(tree: Path) -> tuple[str, ...]:
+    """The collections that a kernel tree's makefile names; empty where the tree has none."""
+    try:
+        text = (tree / SELFTESTS / "Makefile").read_text(errors="replace").replace("\\\n", " ")
+    except OSError:
+        return ()
+    names = (name for line in _TARGETS.findall(text) for name in line.partition("#")[0].split() if "$" not in name)
+    return tuple(dict.fromkeys(names))
+
+
+def check(suite: Suite, tree: Path, version: str) -> None:
+    """UsageError, with the nearest name there is, for a collection that the tree does not have."""
+    known = collections(tree)
+    if suite.collection in known or (tree / SELFTESTS / suite.collection / "Makefile").is_file():
+        return
+    near = nearest(suite.word, [f"kselftest-{name}" for name in known])
+    meant = f"; did you mean {near!r}?" if near else ""
+    have = f"it has {', '.join(known)}" if known else f"it has no {SELFTESTS}"
+    raise UsageError(f"--suite {suite.word}: kernel {version} has no such collection{meant}", hint=have)
+
+
+def build(
+    suite: Suite,
+    tree: Path,
+    changed: Mapping[str, Content | None],
+    arch: Arch,
+    *,
+    source: str,
+    cache: Cache,
+    progress: Progress,
+) -> Built:
+    """The collection of a tree (pristine, by its hash `source`) with `changed` files in place, for an architecture.
+
+    BuildError when nothing of it builds.
+    """
+    chain = toolchain.find(arch)
+    decisive = {name: content for name, content in changed.items() if _DECIDES.fullmatch(name)}
+    state = (f"{name} {digest(each.data) if each else 'gone'}" for name, each in sorted(decisive.items()))
+    key = digest(RECIPE, suite.collection, source, *state, arch.kernel_arch, arch.suite_arch, chain.prefix, chain.key)
+
+    def make(entry: Path) -> None:
+        with cache.scratch("suite") as scratch:
+            work = _Work(suite, arch, chain, scratch, progress)
+            work.unpack(tree, decisive)
+            not_built = work.make()
+            shutil.copytree(work.installed, entry / built.TREE, symlinks=False, ignore_dangling_symlinks=True)
+            built.write(entry, _tests(suite, entry / built.TREE), not_built)
+
+    waiting = f"waiting for another lab that builds {suite.name}"
+    return built.read(cache.entry(ENTRY, key, make, waiting=lambda: progress(waiting)))
+
+
+# ---- Building -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One build in a directory of its own, which goes afterwards."""
+
+    suite: Suite
+    arch: Arch
+    chain: Toolchain
+    scratch: Path
+    progress: Progress
+
+    @property
+    def src(self) -> Path:
+        return self.scratch / "src"
+
+    @property
+    def out(self) -> Path:
+        """Of one collection: where its makefile puts what it makes."""
+        return self.scratch / "out" / "kselftest" / self.suite.collection
+
+    @property
+    def installed(self) -> Path:
+        return self.scratch / "installed"
+
+    def unpack(self, tree: Path, changed: Mapping[str, Content | None]) -> None:
+        """The tree by hard links, but for the selftests, in whose directories their makefiles write."""
+        self.progress(f"{self.suite.name}: copying the tree")
+        proc.run(["cp", "--archive", "--link", str(tree), str(self.src)], timeout_s=BUILD_S)
+        shutil.rmtree(self.src / SELFTESTS)
+        proc.run(["cp", "--archive", str(tree / SELFTESTS), str(self.src / SELFTESTS)], timeout_s=BUILD_S)
+        for name, content in changed.items():
+            path = self.src / name
+            path.unlink(missing_ok=True)
+            if content is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.data)
+                path.chmod(0o755 if content.executable else 0o644)
+
+    def make(self) -> Mapping[str, str]:
+        """Build and install; program -> why it is not there."""
+        self._make(self.src, self.arch.kernel_arch, ["headers"], check=True)
+        selftests, reasons = self.src / SELFTESTS, dict[str, str]()
+        for _ in range(PASSES):
+            lines = self._make(selftests, self._arch, ["install"], check=False)
+            reasons |= buildlog.failures(lines)
+            absent = [path for path in self._wanted() if not path.exists()]
+            if not absent:
+                break
+            first = next(iter(reasons.values()), "its makefile does not say why")
+            for path in absent:
+                _stand_in(path, reasons.setdefault(path.name, first))
+        if not (self.installed / "kselftest-list.txt").is_file():
+            raise BuildError(f"{self.suite.word} did not build for {self.arch.name}", excerpt="\n".join(lines[-25:]))
+        return {path.name: reasons[path.name] for path in self._wanted() if path.name in reasons}
+
+    @property
+    def _arch(self) -> str:
+        return self.arch.suite_arch or self.arch.kernel_arch
+
+    def _make(self, directory: Path, arch: str, words: Sequence[str], *, check: bool) -> list[str]:
+        """Run make; what it said."""
+        variables = {
+            "O": str(self.scratch / "out"),
+            "ARCH": arch,
+            "CROSS_COMPILE": self.chain.prefix,
+            # In CC, since some makefiles' own rules know no LDFLAGS. No program has a path of this directory in it.
+            "CC": " ".join((self.chain.cc, "-static", "-s", *self.chain.ldflags, f"-ffile-prefix-map={self.src}=.")),
+            "TARGETS": self.suite.collection,
+            "KSFT_INSTALL_PATH": str(self.installed),
+            # Modules: guests' kernels load none.
+            "TEST_GEN_MODS_DIR": "",
+        }
+        argv = ["make", "--directory", str(directory), "--keep-going", f"--jobs={toolchain.jobs()}"]
+        argv += ["--output-sync=target", *(f"{name}={value}" for name, value in variables.items()), *words]
+
+        def tell(line: str) -> None:
+            if line.startswith("  "):
+                self.progress(f"{self.suite.name}: {line.rsplit(maxsplit=1)[-1]}")
+
+        plain = {"LC_ALL": "C", "LANG": "C"}
+        done = proc.run(argv, env=plain, timeout_s=BUILD_S, check=False, on_line=tell, whole=True, nice=NICE)
+        lines = done.output.splitlines()
+        if check and done.status:
+            raise BuildError(
+                f"{self.suite.word}: make {words[0]} failed for {self.arch.name}", excerpt=buildlog.excerpt(lines)
+            )
+        return lines
+
+    def _wanted(self) -> list[Path]:
+        """Every file that the collection's makefile wants to make."""
+        names = " ".join(f"$({name})" for name in LISTS)
+        rule = f"pagelab-wanted:;@printf 'pagelab %s\\n' {names}"
+        lines = self._make(
+            self.src / SELFTESTS / self.suite.collection,
+            self._arch,
+            [f"OUTPUT={self.out}", f"--eval={rule}", "pagelab-wanted"],
+            check=False,
+        )
+        words = (line.removeprefix("pagelab ") for line in lines if line.startswith("pagelab "))
+        return [self.out / word for word in dict.fromkeys(words) if word.strip()]
+
+
+def _stand_in(path: Path, why: str) -> None:
+    """In place of a program: one that skips, with the reason."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    quoted = why.replace("'", "").replace("\\", "")
+    path.write_text(f"#!/bin/sh\necho '# SKIP not built: {quoted}'\nexit 4\n")
+    path.chmod(0o755)
+
+
+# ---- What there is to run -------------------------------------------------------------------------------------------
+
+
+def _tests(suite: Suite, tree: Path) -> tuple[Test, ...]:
+    """The tests of an installed collection, in the order of its list."""
+    listed = (line.partition(":")[2].strip() for line in (tree / "kselftest-list.txt").read_text().splitlines())
+    directory = tree / suite.collection
+    timeout_s = timeout_of(directory / "settings")
+    tests = (each for name in dict.fromkeys(filter(None, listed)) for each in _of(suite, directory, name, timeout_s))
+    return tuple({test.name: test for test in tests}.values())
+
+
+def _of(suite: Suite, directory: Path, name: str, timeout_s: float) -> Iterator[Test]:
+    if why := lacking(directory / name):
+        yield skipped(name, why)
+        return
+    whole = Test(
+        name=file_name(name),
+        style="kselftest",
+        timeout_s=timeout_s,
+        directory=suite.collection,
+        command=f"exec ./{name}",
+    )
+    categories = _categories(directory / name) if name == VMTESTS else ()
+    for category in categories:
+        yield Test(
+            name=f"{file_name(name)}:{file_name(category)}",
+            style="kselftest",
+            timeout_s=timeout_s,
+            directory=suite.collection,
+            command=f"exec ./{name} -t {category}",
+        )
+    if not categories:
+        yield whole
+
+
+def _categories(script: Path) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_CATEGORY.findall(script.read_text(errors="replace"))))
+
+
+def timeout_of(settings: Path) -> float:
+    """Seconds that a collection's `settings` give each of its tests; kselftest's own default without one."""
+    try:
+        text = settings.read_text(errors="replace")
+    except OSError:
+        return built.DEFAULT_S
+    found = re.search(r"^timeout=(\d{1,6})\s*$", text, re.MULTILINE)
+    if not found:
+        return built.DEFAULT_S
+    return float(found[1]) or built.ENDLESS_S

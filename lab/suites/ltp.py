@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Linux Test Project, from a tree that the user has: its sources, or what `make install` made of them.
+
+A file of runtest/ names a test and its command on each line. Of a source tree only the directories are built in which
+these commands lie; of an installed one the programs are taken as they are, where they are static and for the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from lab import buildlog, elf, proc, toolchain
+from lab.arch import Arch
+from lab.cache import Cache, digest
+from lab.errors import BuildError, UsageError, nearest
+from lab.progress import Progress
+from lab.suite import Suite, file_name
+from lab.suites import built
+from lab.suites.built import Built, Test, interpreter, lacking, skipped
+from lab.toolchain import Toolchain
+
+ENTRY = "suite"
+RECIPE = "1"
+BUILD_S = 3600.0
+TEST_S = 120.0
+"""LTP's own tests give up after 30 seconds, its older ones never."""
+NICE = 10
+BIN = Path("testcases", "bin")
+SUPPORT = ("testcases/lib",)
+"""Directories of what shell tests call."""
+_COMMAND = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a runtest file."""
+
+    tag: str
+    command: str
+
+    @property
+    def program(self) -> str:
+        return self.command.split()[0]
+
+
+def tests_of(suite: Suite) -> tuple[Line, ...]:
+    """The lines that the suite's filter means; UsageError for a file that is not there or tests that it has not."""
+    directory = Path(suite.path) / "runtest"
+    if not directory.is_dir():
+        raise UsageError(f"--suite {suite.word}: no tree of LTP: it has no runtest/", hint=f"looked in {suite.path}")
+    file, _, chosen = suite.filter.partition("/")
+    names = sorted(path.name for path in directory.iterdir() if path.is_file() and path.name != "Makefile")
+    files = [name for name in names if fnmatchcase(name, file)]
+    if not files:
+        near = nearest(file, names)
+        meant = f"; did you mean {near!r}?" if near else ""
+        raise UsageError(
+            f"--suite {suite.word}: no file {file!r} in its runtest/{meant}", hint=f"choices: {', '.join(names)}"
+        )
+    lines = [line for name in files for line in parse((directory / name).read_text(errors="replace"))]
+    wanted = {line.tag: line for line in lines if fnmatchcase(line.tag, chosen or "*")}
+    if not wanted:
+        near = nearest(chosen, [line.tag for line in lines])
+        meant = f"; did you mean {near!r}?" if near else ""
+        raise UsageError(f"--suite {suite.word}: no test {chosen!r} in runtest/{', '.join(files)}{meant}")
+    return tuple(wanted.values())
+
+
+def parse(text: str) -> Iterator[Line]:
+    """The lines `tag command arguments` of a runtest file."""
+    for line in text.splitlines():
+        tag, _, command = line.strip().partition(" ")
+        if tag and not tag.startswith("#") and command.strip():
+            yield Line(tag=tag, command=command.strip())
+
+
+def build(suite: Suite, arch: Arch, *, cache: Cache, progress: Progress) -> Built:
+    """The tests for an architecture; BuildError when LTP's own configuration fails."""
+    lines, place, chain = tests_of(suite), Path(suite.path), toolchain.find(arch)
+    installed = (place / BIN).is_dir()
+    if not installed and not (place / "configure").is_file():
+        sources = (place / "configure.ac").is_file()
+        hint = f"make -C {place} autotools" if sources else "expected its ./configure, or ./testcases/bin"
+        raise UsageError(f"--suite {suite.word}: neither installed nor ready to be configured", hint=hint)
+    wanted = (f"{line.tag} {line.command}" for line in lines)
+    key = digest(RECIPE, *_signature(place), *wanted, chain.prefix, chain.key)
+
+    def make(entry: Path) -> None:
+        tree, programs = entry / built.TREE, {line.program for line in lines}
+        (tree / BIN).mkdir(parents=True)
+        if installed:
+            reasons = _take(place / BIN, tree / BIN, _sample(chain, cache))
+        else:
+            with cache.scratch("suite") as scratch:
+                reasons = _Work(suite, chain, scratch, progress).make(place, programs, tree / BIN)
+        missing = sorted(name for name in programs if not (tree / BIN / name).exists())
+        absent = {name: reasons.get(name, "it is not in this tree") for name in missing}
+        built.write(entry, tuple(_test(line, tree, absent) for line in lines), absent)
+
+    return built.read(cache.entry(ENTRY, key, make, waiting=lambda: progress(f"waiting for another {suite.name}")))
+
+
+def _test(line: Line, tree: Path, absent: Mapping[str, str]) -> Test:
+    own = tree / BIN / line.program
+    builtin = not _COMMAND.fullmatch(line.program)  # of the shell: `for`, an assignment
+    why = f"not built: {absent[line.program]}" if line.program in absent else "" if builtin else lacking(own)
+    if why:
+        return skipped(line.tag, why)
+    return Test(name=file_name(line.tag), style="ltp", timeout_s=TEST_S, directory=str(BIN), command=line.command)
+
+
+def _signature(place: Path) -> Iterator[str]:
+    """Name, size and time of every file of the user's tree."""
+    for directory, below, names in os.walk(place):
+        below[:] = sorted(name for name in below if name != ".git")
+        for name in sorted(names):
+            path = Path(directory, name)
+            found = path.lstat()
+            yield f"{path.relative_to(place)} {found.st_size} {found.st_mtime_ns}"
+
+
+# ---- Installed ------------------------------------------------------------------------------------------------------
+
+
+def _sample(chain: Toolchain, cache: Cache) -> bytes:
+    """An object file for the machine."""
+    with cache.scratch("sample") as scratch:
+        (scratch / "a.c").write_text("int a;\n")
+        proc.run([chain.cc, "-c", "-o", "a.o", "a.c"], cwd=scratch, timeout_s=60)
+        return (scratch / "a.o").read_bytes()
+
+
+def _take(origin: Path, into: Path, sample: bytes) -> dict[str, str]:
+    """Copy what runs in a guest; name -> why not, of the others."""
+    reasons: dict[str, str] = {}
+    for path in sorted(origin.rglob("*")):
+        if not path.is_file():
+            continue
+        target = into / path.relative_to(origin)
+        content = path.read_bytes()
+        kind = elf.machine(content)
+        if kind and kind != elf.machine(sample):
+            reasons[path.name] = "it is for another machine"
+        elif kind and elf.wants_loader(content):
+            reasons[path.name] = "it is linked dynamically, and guests have no libraries"
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+    return reasons
+
+
+# ---- From source ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One build in a directory of its own, which goes afterwards."""
+
+    suite: Suite
+    chain: Toolchain
+    scratch: Path
+    progress: Progress
+
+    def make(self, place: Path, programs: Iterable[str], into: Path) -> dict[str, str]:
+        """Build the directories of the programs and copy what they have; name -> why it did not build."""
+        src = self.scratch / "src"
+        self.progress(f"{self.suite.name}: copying the tree")
+        shutil.copytree(place, src, symlinks=True, ignore=shutil.ignore_patterns(".git", "*.o", "*.a"))
+        host = [f"--host={self.chain.target}"] if self.chain.target else []
+        cc = " ".join((self.chain.cc, "-static", "-s", *self.chain.ldflags))
+        self._run(["./configure", *host, f"CC={cc}", "--prefix=/lab"], src, check=True)
+        directories = list(dict.fromkeys((*SUPPORT, *_directories(src, set(programs)))))
+        reasons: dict[str, str] = {}
+        for directory in directories:
+            words = ["make", "--keep-going", f"--jobs={toolchain.jobs()}", "--output-sync=target"]
+            reasons |= buildlog.failures(self._run([*words, "--directory", directory], src, check=False))
+        for directory in directories:
+            _collect(src / directory, into)
+        return reasons
+
+    def _run(self, argv: Sequence[str], src: Path, *, check: bool) -> list[str]:
+        self.progress(f"{self.suite.name}: {argv[0]} {argv[-1]}")
+        env = {"LC_ALL": "C", "LANG": "C"}
+        done = proc.run(argv, cwd=src, env=env, timeout_s=BUILD_S, check=False, whole=True, nice=NICE)
+        lines = done.output.splitlines()
+        if check and done.status:
+            words = buildlog.excerpt(lines) or "\n".join(lines[-10:])
+            raise BuildError(f"{self.suite.word}: {argv[0]} failed", excerpt=words)
+        return lines
+
+
+def _directories(src: Path, programs: set[str]) -> list[str]:
+    """Where the sources of the programs lie: NAME.c, NAME.sh or NAME itself below testcases/."""
+    found = []
+    for place, below, names in os.walk(src / "testcases"):
+        below.sort()
+        if {name.removesuffix(".c") for name in names} & programs and "Makefile" in names:
+            found.append(str(Path(place).relative_to(src)))
+    return found
+
+
+def _collect(directory: Path, into: Path) -> None:
+    """Copy the programs and scripts of a directory."""
+    for path in sorted(directory.iterdir()):
+        if not path.is_file() or path.suffix in (".c", ".h", ".o", ".a", ".mk", ".d"):
+            continue
+        content = path.read_bytes()
+        program = elf.machine(content) is not None and os.access(path, os.X_OK)
+        if program or path.suffix == ".sh" or interpreter(path):
+            shutil.copy2(path, into / path.name)
