@@ -158,6 +158,10 @@ LAB_CASES({ LAB_CASE(grows), .about = "a grown mapping can be touched" })
 """
 TYPED = {"shell": ("pagelab:", "exit\n"), "console": ("pagelab:/tmp#", "exit\n"), "gdb": ("(gdb)", "kill\nquit\n")}
 """What is typed at whose prompt, in verbs that are a terminal."""
+SUITES = {
+    "kselftest": "builds kernels of its own and runs for an hour",
+    "ltp": "needs a tree of the Linux Test Project",
+}
 STATUS = {"try": {0, 1}, "run": {0, 1}, "bisect": {0}, "exec": {0}, "gdb": {0, 1}}
 """Exit statuses that say that the verb did its work."""
 
@@ -251,6 +255,9 @@ asked_for = pytest.mark.skipif(
 def test_an_example_with_a_guest(place: Path, environment: dict[str, str], example: Example) -> None:
     if "results/latest" in example.line and example.verb == "run":
         pytest.skip("tests/integration/test_resume.py resumes")
+    for suite, why in SUITES.items():
+        if f"--suite {suite}" in example.line:
+            pytest.skip(why)
     if example.verb == "gdb" and not (shutil.which("gdb-multiarch") or f"{os.uname().machine}-" in example.line):
         pytest.skip("no gdb for another architecture")
     done = carried_out(example, place, environment)
