@@ -187,7 +187,8 @@ def _agreed(
     told = first.get(verdicts[0]) if verdicts else None
     broken = first.get(Outcome.BROKEN)
     _, chosen = told if told and (told[1].met is False or not broken) else broken or there[0]
-    return replace(chosen, counts=listed, cost=_middle([record.cost for _, record in there if record.cost]))
+    costs = [record.cost for _, record in there if record.cost]
+    return replace(chosen, counts=listed, cost=_middle(costs) if chosen.cost else None)
 
 
 def _middle(costs: Sequence[Cost]) -> Cost | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -226,6 +227,27 @@ def test_results_have_the_numbers() -> None:
         **{"median": 2100, "low": 2100, "high": 2100, "rounds": 51},
         "unit": "instructions",
     }
+
+
+def test_repeats_give_the_measurement_in_the_middle() -> None:
+    found = summary({}, clock="instructions")
+    cells = [
+        replace(_cell((A, "fault"), measured(counted(number), "-", "-")), repeat=repeat)
+        for repeat, number in enumerate((900, 100, 500), start=1)
+    ]
+    one, *_ = designs.prices(conclude(Evidence(metadata=found.evidence.metadata, cells=tuple(cells))))[A]
+    assert [cost.median for cost in one.costs if cost] == [500]
+    lost = ("not ok one # ERROR mmap: ENOMEM", "ok two", "ok three")
+    cells[0] = replace(_cell((A, "fault"), lost), repeat=1)
+    assert designs.prices(conclude(Evidence(metadata=found.evidence.metadata, cells=tuple(cells)))) == {}
+
+
+def test_a_machine_has_no_records_of_what_it_is_not_for() -> None:
+    found = summary({})
+    found.evidence.metadata["topologies"][B]["scenarios"] = ["costs"]
+    cells = tuple(replace(one, runs=()) if one.topology == B else one for one in found.evidence.cells)
+    records = conclude(Evidence(metadata=found.evidence.metadata, cells=cells)).records
+    assert {record.topology for record in records} == {A}
 
 
 def test_an_invalid_machine_has_no_costs() -> None:

@@ -62,6 +62,7 @@ CASES: dict[str, dict[str, Any]] = {
         },
     },
     "sparse": {"arch": "arm64", "page_size": "64K", "memory": "1T", "sparse": True},
+    "counted": {"arch": "x86_64", "page_size": "4K", "memory": "256M", "clock": "instructions"},
 }
 
 

@@ -259,3 +259,27 @@ def test_globs_of_cases_become_names_and_a_typo_is_refused() -> None:
     assert resolved(some, elsewhere) == (Selection(scenario="expand", cases=("a01_grow",)),)
     with pytest.raises(UsageError, match="unknown case 'a01_grwo'; did you mean 'a01_grow'"):
         resolved(Selection(scenario="expand", cases=("a01_grwo",)))
+
+
+def test_a_machine_runs_what_it_is_for() -> None:
+    meter = machine("meter", scenarios=["fo*"])
+    made = planned((PC, meter), (PLAIN,))
+    assert {cell.name: cell.scenarios for cell in made.cells} == {"pc/plain": TESTS, "meter/plain": TESTS[1:]}
+    assert "meter runs fork alone" in describe(made)
+    assert "scenarios, a fresh guest for each: expand, fork" in describe(made)
+
+
+def test_a_machine_that_is_for_nothing_that_was_asked_for_is_left_out() -> None:
+    meter = machine("meter", "arm64", scenarios=["fork"])
+    made = planned((PC, meter), (PLAIN,), tests=("expand",))
+    assert names(made) == ["pc/plain"]
+    assert [build.arch for build in made.builds] == ["x86_64"]
+    assert ("meter", "runs fork alone") in [(each.what, each.reason) for each in made.skipped]
+
+
+def test_cases_that_a_machine_is_not_for_leave_it_out_too() -> None:
+    meter = machine("meter", "arm64", scenarios=["fork"])
+    chosen = (Selection(scenario="expand", cases=("a*",)), Selection(scenario="fork", cases=("a*",)))
+    made = resolve_cases(plan(SPEC, (PC, meter), (PLAIN,), chosen), {"expand": ["a01"], "fork": ["b01"]})
+    assert names(made) == ["pc/plain"]
+    assert [build.arch for build in made.builds] == ["x86_64"]

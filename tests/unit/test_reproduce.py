@@ -38,6 +38,12 @@ def test_sparse_memory_is_a_shared_file_without_a_name() -> None:
     assert command[command.index("-M") + 1] == "virt,memory-backend=ram0"
 
 
+def test_a_clock_that_counts_instructions() -> None:
+    command = qemu_command(machine("counted"))
+    assert command[command.index("-icount") + 1] == "shift=0"
+    assert "-icount" not in qemu_command(machine("one-node-options"))
+
+
 def test_the_console_is_the_one_that_the_kernel_is_told_to_use() -> None:
     assert "-serial stdio" in " ".join(qemu_command(machine("riscv64-2node")))
     command = " ".join(qemu_command(machine("s390x-4k")))

@@ -565,4 +565,5 @@ def test_environment_of_the_program(play: Play, tmp_path: Path) -> None:
     (command,) = built.commands
     assert "LAB_FEATURES=shm-expand" in command
     assert "LAB_TIMEOUT_SCALE=1" in command
+    assert "LAB_CLOCK=none" in command, "time under TCG is no measure"
     assert " /lab/demo; " in command
