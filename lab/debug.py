@@ -53,7 +53,8 @@ def attach_gdb(guest: Guest, arch: Arch, products: Products, scratch: Path, argu
         first = ("-q", "-iex", "set confirm off", "-ex", f"target remote {socket}")
         return proc.attach([debugger(arch), *first, *arguments, str(file)])
     finally:
-        guest.domain.gdbserver(None)
+        with suppress(LabError):  # gdb may have killed the guest
+            guest.domain.gdbserver(None)
         socket.unlink(missing_ok=True)
 
 
