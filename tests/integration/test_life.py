@@ -51,7 +51,8 @@ def test_no_emulator_survives_and_results_are_readable(
         stderr=subprocess.DEVNULL,
     )
     until = time.monotonic() + 120
-    while not list(output.glob("cells/*/*/*.ktap")) and time.monotonic() < until and running.poll() is None:
+    # Of a program that has verdicts on every machine: the first one, costs, skips them all where time is emulated.
+    while not list(output.glob("cells/*/*/dontexpand.ktap")) and time.monotonic() < until and running.poll() is None:
         time.sleep(0.05)
     roots = {root_of(pid) for pid in emulators(no_emulator_left)}
     assert roots
