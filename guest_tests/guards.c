@@ -63,14 +63,23 @@ static void i02_memfd_truncated_up(void)
 	LAB_WRITES(lab_at(p, 7), 7);
 }
 
+/* A page of SysV shared memory that is gone with its last mapping. */
+static char *sysv(int *id)
+{
+	char *p;
+
+	*id = LAB_SETUP_OR_SKIP(shmget(IPC_PRIVATE, lab_page(), IPC_CREAT | 0600));
+	p = shmat(*id, NULL, 0);
+	LAB_SETUP(shmctl(*id, IPC_RMID, NULL));
+	return LAB_SETUP(p);
+}
+
 static void i03_sysv(void)
 {
-	int id = LAB_SETUP_OR_SKIP(shmget(IPC_PRIVATE, lab_page(), IPC_CREAT | 0600));
-	char *p = shmat(id, NULL, 0);
 	struct shmid_ds about;
+	int id;
+	char *p = sysv(&id);
 
-	LAB_SETUP(shmctl(id, IPC_RMID, NULL));
-	LAB_SETUP(p);
 	LAB_WRITES(p, 1);
 	p = LAB_GROW(p, 1, 8);
 	LAB_READS(p, 1);
@@ -78,6 +87,14 @@ static void i03_sysv(void)
 	LAB_SIGBUS(lab_at(p, 7));
 	LAB_SETUP(shmctl(id, IPC_STAT, &about));
 	LAB_EXPECT_EQ(about.shm_segsz, lab_page());
+}
+
+/* A second mapping of it that SysV has no part in: to look at, no different from one of shared anonymous memory. */
+static void i03_sysv_view(void)
+{
+	int id, fd = lab_open_object(sysv(&id));
+
+	file_stays(fd, LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)));
 }
 
 /* A directory of a tmpfs. */
@@ -253,6 +270,8 @@ LAB_CASES(
 	{ LAB_CASE(i01_memfd), .about = "memfd mapping grown: SIGBUS beyond, st_size unchanged" },
 	{ LAB_CASE(i02_memfd_truncated_up), .about = "memfd mapping grown, then truncated up: usable" },
 	{ LAB_CASE(i03_sysv), .about = "SysV shared memory grown: SIGBUS beyond, size unchanged" },
+	{ LAB_CASE(i03_sysv_view), .about = "map_files: a mapping of SysV memory grown: SIGBUS beyond, size unchanged",
+	  .needs_root = true },
 	{ LAB_CASE(i04_tmpfs_linked), .about = "tmpfs file with a name: SIGBUS beyond" },
 	{ LAB_CASE(i04_tmpfs_unlinked), .about = "tmpfs file unlinked before mmap: SIGBUS beyond" },
 	{ LAB_CASE(i04_tmpfs_nameless), .about = "tmpfs O_TMPFILE: SIGBUS beyond" },

@@ -365,19 +365,11 @@ static void g21_io_uring_buffer(void)
 
 /* ---- map_files: the object itself ---- */
 
-static int open_object(char *p)
-{
-	char path[LAB_PATH];
-
-	LAB_EXPECT(lab_map_files(p, path, sizeof(path)));
-	return LAB_SETUP_OR_SKIP(open(path, O_RDWR | O_CLOEXEC));
-}
-
 static void g22_object_size(void)
 {
 	char *p = grown();
 
-	close(open_object(p));
+	close(lab_open_object(p));
 	LAB_EXPECT_EQ(lab_object_pages(p), lab_provides("expand-enomem") ? 8 : 1);
 	LAB_WRITES(lab_at(p, 3), 1);
 	LAB_EXPECT_EQ(lab_object_pages(p), 8);
@@ -387,7 +379,7 @@ static void g22_object_size(void)
 static void g23_truncate(void)
 {
 	char *p = lab_shared(4);
-	int fd = open_object(p);
+	int fd = lab_open_object(p);
 
 	LAB_WRITES(lab_at(p, 3), 3);
 	LAB_SETUP(ftruncate(fd, (off_t)lab_page()));
@@ -405,7 +397,7 @@ static void g23_truncate(void)
 static void g24_second_view(void)
 {
 	char *p = lab_shared(2), *view;
-	int fd = open_object(p);
+	int fd = lab_open_object(p);
 
 	view = LAB_EXPECT_OK(mmap(NULL, 2 * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
 	LAB_WRITES(lab_at(p, 1), 5);
@@ -416,7 +408,7 @@ static void g24_second_view(void)
 static void g24_private_view(void)
 {
 	char *p = lab_shared(1), *view;
-	int fd = open_object(p);
+	int fd = lab_open_object(p);
 
 	LAB_WRITES(p, 5);
 	view = LAB_EXPECT_OK(mmap(NULL, 4 * lab_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
@@ -433,7 +425,7 @@ static void g24_private_view(void)
 static void g25_pwrite_from_grown_part(void)
 {
 	char *p = grown();
-	int fd = open_object(p);
+	int fd = lab_open_object(p);
 
 	LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(fd, lab_at(p, 5), 8, 0)), 8);
 	LAB_READS(p, 0);

@@ -870,6 +870,15 @@ LAB_FN bool lab_map_files(void *addr, char *path, size_t size)
 	return true;
 }
 
+/* A descriptor of the object behind the mapping at `addr`; the case is skipped where we may not have one. */
+LAB_FN int lab_open_object(void *addr)
+{
+	char path[LAB_PATH];
+
+	LAB_EXPECT(lab_map_files(addr, path, sizeof(path)));
+	return LAB_SETUP_OR_SKIP(open(path, O_RDWR | O_CLOEXEC));
+}
+
 /* Pages of the object behind the mapping at `addr`; -1 where we may not know (only root sees map_files). */
 LAB_FN long lab_object_pages(void *addr)
 {

@@ -290,11 +290,10 @@ static void h02_size_never_shrinks(void)
 {
 	int workers = worker_count(), steps = lab_load(32), worker, fd;
 	struct arena *arena = make_arena(workers + 1);
-	char *p = lab_shared(1), path[LAB_PATH];
+	char *p = lab_shared(1);
 	pid_t watcher;
 
-	LAB_EXPECT(lab_map_files(p, path, sizeof(path)));
-	fd = LAB_SETUP_OR_SKIP(open(path, O_RDONLY | O_CLOEXEC));
+	fd = lab_open_object(p);
 	watcher = lab_fork();
 	if (!watcher) {
 		watch_size(arena, fd);
@@ -589,12 +588,11 @@ static void truncate_it(struct arena *arena, int fd)
 static int grow_while_truncated(int rounds)
 {
 	struct arena *arena = make_arena(2);
-	char *p = lab_shared(1), path[LAB_PATH];
+	char *p = lab_shared(1);
 	int hits = 0, fd, i, turns;
 	pid_t pid;
 
-	LAB_EXPECT(lab_map_files(p, path, sizeof(path)));
-	fd = LAB_SETUP_OR_SKIP(open(path, O_RDWR | O_CLOEXEC));
+	fd = lab_open_object(p);
 	pid = lab_fork();
 	if (!pid) {
 		truncate_it(arena, fd);

@@ -90,15 +90,33 @@ static void allow_huge(const char *mode)
 	LAB_SET(THP "/shmem_enabled", mode);
 }
 
-/* A shared mapping of `pages` at an address that huge pages can start at, with room to grow to `room`. */
-static char *aligned(long pages, long room)
+/* An address that huge pages can start at, with room for `room` pages. */
+static char *aligned_hole(long room)
 {
 	uintptr_t huge = (uintptr_t)huge_pages() * lab_page();
 	char *p = lab_hole(room + huge_pages(), 0);
 
-	p = (char *)(((uintptr_t)p + huge - 1) & ~(huge - 1));
-	return LAB_SETUP(mmap(p, (size_t)pages * lab_page(), PROT_READ | PROT_WRITE,
+	return (char *)(((uintptr_t)p + huge - 1) & ~(huge - 1));
+}
+
+/* A shared mapping of `pages` at an address that huge pages can start at, with room to grow to `room`. */
+static char *aligned(long pages, long room)
+{
+	return LAB_SETUP(mmap(aligned_hole(room), (size_t)pages * lab_page(), PROT_READ | PROT_WRITE,
 			      MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+}
+
+/* The same of a memfd, which no design of growth is for: what this machine has huge pages for at all. */
+static char *aligned_memfd(long pages)
+{
+	size_t bytes = (size_t)pages * lab_page();
+	int fd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U));
+	char *p;
+
+	LAB_SETUP(ftruncate(fd, (off_t)bytes));
+	p = LAB_SETUP(mmap(aligned_hole(pages), bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0));
+	close(fd);
+	return p;
 }
 
 /*
@@ -158,16 +176,16 @@ static int collapse(char *p, long pages)
 	return error;
 }
 
-/* Skip where even an object of a huge page's size cannot be made one. */
+/* Skip where even a memfd of a huge page's size cannot be made one. */
 static void need_collapse(long huge)
 {
-	char *whole = aligned(huge, huge);
+	char *whole = aligned_memfd(huge);
 	int error;
 
 	LAB_WRITES(whole, 1);
 	error = collapse(whole, huge);
 	if (error)
-		LAB_SKIP("MADV_COLLAPSE of a whole object: %s", lab_errno(error));
+		LAB_SKIP("MADV_COLLAPSE of a whole memfd: %s", lab_errno(error));
 	if (mapped_huge_kb(whole) < huge * (long)(lab_page() >> 10))
 		LAB_SKIP("MADV_COLLAPSE maps no huge page here");
 	lab_unmap(whole, huge);
@@ -258,18 +276,18 @@ static void d05_around_a_multiple(void)
 	}
 }
 
-/* A grown part that ends with a huge page has one, as a mapping of that length from the start has. */
+/* A grown part that ends with a huge page has one, as a memfd of that length has. */
 static void d05_huge_where_it_fits(void)
 {
 	long huge = huge_pages(), kb = huge * (long)(lab_page() >> 10);
 	char *whole, *p;
 
 	allow_huge("always");
-	whole = aligned(2 * huge, 2 * huge);
+	whole = aligned_memfd(2 * huge);
 	LAB_WRITES(whole, 1);
 	LAB_WRITES(lab_at(whole, huge), 1);
 	if (mapped_huge_kb(whole) != 2 * kb)
-		LAB_SKIP("%ld kB of two huge pages are mapped as such anyway", mapped_huge_kb(whole));
+		LAB_SKIP("of a memfd of two huge pages %ld kB are mapped as such", mapped_huge_kb(whole));
 	lab_unmap(whole, 2 * huge);
 	p = aligned(1, 2 * huge);
 	LAB_GROW_IN_PLACE(p, 1, 2 * huge);

@@ -212,7 +212,7 @@ FAULT_DESIGN = (
         edits=_shmem(
             "\treturn SHMEM_I(inode)->flags & SHMEM_EXPANDABLE;\n", "\treturn true || SHMEM_I(inode)->flags;\n"
         ),
-        kills=("guards.i01_memfd", "guards.i03_sysv", "guards.i04_tmpfs_unlinked"),
+        kills=("guards.i01_memfd", "guards.i03_*", "guards.i04_tmpfs_unlinked"),
     ),
     Mutant(
         name="sysv-marked",
@@ -224,7 +224,7 @@ FAULT_DESIGN = (
             "\tif (!IS_ERR(made))\n\t\tshmem_set_expandable(file_inode(made));\n\treturn made;\n}\n"
             "EXPORT_SYMBOL_GPL(shmem_kernel_file_setup);\n",
         ),
-        kills=("guards.i03_sysv",),
+        kills=("guards.i03_*",),
     ),
     Mutant(
         name="memfd-marked",
