@@ -26,6 +26,8 @@ MAX_NAMED = 4
 # What frames the words of a test, and says nothing.
 _NOISE = re.compile(r"|\[(?:PASS|FAIL|SKIP)\]|(?:SUMMARY|Totals):.*|-\S*|running \S.*")
 _SKIP = re.compile(r"^.*?\b(?:SKIP|TCONF)\b[\s:]*")
+_FAILED = re.compile(r"(?!\|).*\b(?:TFAIL|TBROK)\b")
+"""LTP's word for what failed; `| ` is before what the lab's own driver says."""
 _COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
 
 
@@ -51,8 +53,9 @@ class Suite:
     @property
     def fragments(self) -> tuple[str, ...]:
         """What the kernel's configuration should have for it, as far as it goes: ours, then the suite's own."""
-        own = (f"tree:{SELFTESTS}/{self.collection}/config",) if self.kind == "kselftest" else ()
-        return (f"wish:{self.name}", *own)
+        if self.kind == "ltp":
+            return ()  # it says in each test, not in a fragment, what it wants
+        return (f"wish:{self.name}", f"tree:{SELFTESTS}/{self.collection}/config")
 
 
 def parse(word: str) -> Suite:
@@ -111,10 +114,13 @@ def explained(result: Result) -> Result:
         reason = next(within, "") or (_SKIP.sub("", telling[-1]) if telling else "")
         return replace(result, reason=reason, diagnostics=said)
     bad = [_plain(child.name) or str(child.number) for child in result.children if not child.ok and not child.directive]
+    telling = [line for line in said if _FAILED.match(line)]
     if not result.ok and bad:
         more = ", ..." if len(bad) > MAX_NAMED else ""
         words = f"{len(bad)} of {len(result.children)} results in it are not ok: {', '.join(bad[:MAX_NAMED])}{more}"
         said = (words, *(f"| {line}" for line in said))
+    elif not result.ok and telling:
+        said = (telling[0], *(f"| {line}" for line in said))
     return replace(result, diagnostics=said)
 
 

@@ -26,7 +26,7 @@ from lab.suites.built import Built, Test, interpreter, lacking, skipped
 from lab.toolchain import Toolchain
 
 ENTRY = "suite"
-RECIPE = "1"
+RECIPE = "2"
 BUILD_S = 3600.0
 TEST_S = 120.0
 """LTP's own tests give up after 30 seconds, its older ones never."""
@@ -45,8 +45,10 @@ class Line:
     command: str
 
     @property
-    def program(self) -> str:
-        return self.command.split()[0]
+    def programs(self) -> tuple[str, ...]:
+        """What it calls, in its order: the first word of each command that is a name, and not the shell's own."""
+        words = (part.split()[0] for part in self.command.split(";") if part.strip())
+        return tuple(word for word in words if _COMMAND.fullmatch(word))
 
 
 def tests_of(suite: Suite) -> tuple[Line, ...]:
@@ -92,7 +94,7 @@ def build(suite: Suite, arch: Arch, *, cache: Cache, progress: Progress) -> Buil
     key = digest(RECIPE, *_signature(place), *wanted, chain.prefix, chain.key)
 
     def make(entry: Path) -> None:
-        tree, programs = entry / built.TREE, {line.program for line in lines}
+        tree, programs = entry / built.TREE, {name for line in lines for name in line.programs}
         (tree / BIN).mkdir(parents=True)
         if installed:
             reasons = _take(place / BIN, tree / BIN, _sample(chain, cache))
@@ -107,9 +109,8 @@ def build(suite: Suite, arch: Arch, *, cache: Cache, progress: Progress) -> Buil
 
 
 def _test(line: Line, tree: Path, absent: Mapping[str, str]) -> Test:
-    own = tree / BIN / line.program
-    builtin = not _COMMAND.fullmatch(line.program)  # of the shell: `for`, an assignment
-    why = f"not built: {absent[line.program]}" if line.program in absent else "" if builtin else lacking(own)
+    reasons = (f"not built: {absent[name]}" if name in absent else lacking(tree / BIN / name) for name in line.programs)
+    why = next(filter(None, reasons), "")
     if why:
         return skipped(line.tag, why)
     return Test(name=file_name(line.tag), style="ltp", timeout_s=TEST_S, directory=str(BIN), command=line.command)
@@ -174,7 +175,7 @@ class _Work:
         shutil.copytree(place, src, symlinks=True, ignore=shutil.ignore_patterns(".git", "*.o", "*.a"))
         host = [f"--host={self.chain.target}"] if self.chain.target else []
         cc = " ".join((self.chain.cc, "-static", "-s", *self.chain.ldflags))
-        self._run(["./configure", *host, f"CC={cc}", "--prefix=/lab"], src, check=True)
+        self._run(["sh", "./configure", *host, f"CC={cc}", "--prefix=/lab"], src, check=True)
         directories = list(dict.fromkeys((*SUPPORT, *_directories(src, set(programs)))))
         reasons: dict[str, str] = {}
         for directory in directories:

@@ -286,6 +286,41 @@ def test_ltp_runs_what_the_user_installed(installed: Path, native: Arch, cache: 
     assert found.not_built == {"gone01": "it is not in this tree"}
 
 
+CONFIGURE = """#!/bin/sh
+for word in "$@"; do case $word in CC=*) echo "$word" >include.mk;; esac; done
+"""
+MAKEFILE = """include ../../include.mk
+all: mmap03 broken01
+%: %.c
+\t$(CC) -o $@ $<
+"""
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A tree that was never built, as `make autotools` leaves it."""
+    root = tmp_path / "ltp-source"
+    for below in ("runtest", "testcases/lib", "testcases/mm"):
+        (root / below).mkdir(parents=True)
+    (root / "runtest" / "mm").write_text("mmap03 FILE=`mktemp $TMPDIR/x.XXX`; mmap03 $FILE\nbroken01 broken01 -l\n")
+    (root / "configure").write_text(CONFIGURE)
+    (root / "configure").chmod(0o755)
+    (root / "testcases" / "lib" / "Makefile").write_text("all:\n")
+    (root / "testcases" / "mm" / "Makefile").write_text(MAKEFILE)
+    (root / "testcases" / "mm" / "mmap03.c").write_text("int main(void) { return 0; }\n")
+    (root / "testcases" / "mm" / "broken01.c").write_text("#include <nothing.h>\n")
+    return root
+
+
+@needs_make
+def test_ltp_is_configured_and_built_from_source(sources: Path, native: Arch, cache: Cache) -> None:
+    found = ltp.build(suite.parse(f"ltp:{sources}"), native, cache=cache, progress=quiet)
+    assert [(test.name, test.style) for test in found.tests] == [("mmap03", "ltp"), ("broken01", "skip")]
+    assert [*found.not_built] == ["broken01"]
+    assert "nothing.h" in found.not_built["broken01"]
+    assert not (sources / "include.mk").exists(), "the user's tree stays as it was"
+
+
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
@@ -416,6 +451,15 @@ def test_a_skip_says_what_the_test_said_before_it() -> None:
     said = "KTAP version 1\n1..1\n# running ./x\n# SKIP gup_test not available\n# [SKIP]\nok 1 x # SKIP\n"
     (result,) = ktap.parse(said).results
     assert suite.explained(result).reason == "gup_test not available"
+
+
+def test_ltp_says_itself_what_failed() -> None:
+    said = ("a.c:1: TINFO: begins", "b.c:22: TBROK: Child killed by signal SIGBUS", "| exit status 2: TBROK")
+    lines = "".join(f"# {line}\n" for line in said)
+    (result,) = ktap.parse(f"KTAP version 1\n1..1\n{lines}not ok 1 mmap21\n").results
+    first, *others = suite.explained(result).diagnostics
+    assert first == "b.c:22: TBROK: Child killed by signal SIGBUS"
+    assert others == [f"| {line}" for line in said]
 
 
 def test_a_tests_line_is_one_line_of_fields() -> None:
