@@ -180,7 +180,7 @@ def linux(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = home / "linux"
     subprocess.run(["cp", "-a", source.tree(found.key, cache), tree], check=True, timeout=1200)
     git(tree, "init", "--quiet", "--initial-branch=main")
-    git(tree, "add", "--all")
+    git(tree, "add", "--all", "--force")
     git(tree, "commit", "--quiet", "--message", "6.12")
     for patch in sorted((ROOT / "images/series/expand-fault/6.12").glob("*.patch")):
         git(tree, "apply", "--index", str(patch))
@@ -194,7 +194,7 @@ def linux(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 main.replace("\tdo_basic_setup();\n", "\tdo_basic_setup();\n\tWARN_ON(1);\n")
             )
         (tree / "Documentation/step").write_text(f"{number}\n")
-        git(tree, "add", "--all")
+        git(tree, "add", "--all", "--force")
         git(tree, "commit", "--quiet", "--message", f"step {number}")
     git(tree, "tag", "v6.12")
     git(tree, "checkout", "--quiet", "-b", "my-branch")
