@@ -53,7 +53,7 @@ def column(parts: Sequence[str], room: int) -> list[str]:
     if len(short := ", ".join(parts)) <= room:
         return [short]
     whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(whole, room)]
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(whole, room, break_on_hyphens=False)]
 
 
 def row(title: str, columns: Sequence[Sequence[str]], first: int, room: int) -> list[str]:

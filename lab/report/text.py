@@ -24,7 +24,7 @@ NARROWEST = 18
 
 
 def render(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> str:
-    """The report as plain printable text; a brief one does not say what each machine was built and run with."""
+    """The report as plain printable text; a brief one has no scenario by itself, nor what machines were made of."""
     sections = [
         _head(summary, width),
         _changed(summary, Delta.REGRESSED, width),
@@ -34,6 +34,7 @@ def render(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> str:
         _bad_cells(summary, width),
         _broken(summary, width),
         _matrix(summary, width),
+        [] if brief else _by_scenario(summary, width),
         _known(summary, width),
         designs.differ(summary, width),
         designs.cost(summary, width),
@@ -65,19 +66,10 @@ def _head(summary: Summary, width: int) -> list[str]:
 
 
 def _matrix(summary: Summary, width: int) -> list[str]:
-    kernels, first = summary.kernels, max((len(name) for name in summary.topologies), default=0)
-    room = (width - first - 2 * len(kernels)) // max(1, len(kernels))
-    cells = {place: words.cell_text(summary, place) for place in summary.repeats}
-    if room < NARROWEST:
-        lines = [
-            line for (topology, kernel), parts in cells.items() for line in _listed(topology, kernel, parts, width)
-        ]
-    else:
-        room = min(room, max(len(name) for name in (*kernels, *map(", ".join, cells.values()))))
-        lines = row("", [[name] for name in kernels], first, room)
-        for topology in summary.topologies:
-            texts = [column(cells.get((topology, kernel), ["-"]), room) for kernel in kernels]
-            lines += row(topology, texts, first, room)
+    rows: dict[str, dict[str, list[str]]] = {name: {} for name in summary.topologies}
+    for topology, kernel in summary.repeats:
+        rows[topology][kernel] = words.cell_text(summary, (topology, kernel))
+    lines = _counts(summary, rows, width)
     legend = "must-fail: failed, as it must on a kernel that does not provide what the case requires"
     known = "known-fail: failed, and does so on the kernel that is compared with too"
     shown = "\n".join(lines)
@@ -85,8 +77,36 @@ def _matrix(summary: Summary, width: int) -> list[str]:
     return [*lines, *wrap(known, width)] if "known-fail" in shown else lines
 
 
-def _listed(topology: str, kernel: str, parts: Sequence[str], width: int) -> list[str]:
-    return wrap(f"{topology} / {kernel}: {', '.join(parts)}", width)
+def _by_scenario(summary: Summary, width: int) -> list[str]:
+    """What came of each scenario's cases on all machines together."""
+    found: dict[str, dict[str, list[Record]]] = {}
+    for record in summary.records:
+        found.setdefault(record.scenario, {}).setdefault(record.kernel, []).append(record)
+    rows = {}
+    for scenario, of in found.items():
+        number = len({record.case for records in of.values() for record in records})
+        tallies = {kernel: words.tally(records, summary.suites) for kernel, records in of.items()}
+        rows[f"{scenario} ({number})"] = tallies
+    where = words.places(summary.topologies, summary.topologies)
+    return (
+        [*wrap(f"BY SCENARIO (and its cases), {where}", width), *_counts(summary, rows, width)] if len(rows) > 1 else []
+    )
+
+
+def _counts(summary: Summary, rows: Mapping[str, Mapping[str, Sequence[str]]], width: int) -> list[str]:
+    """Row -> kernel -> counts, with a column per kernel; a list where columns would be too narrow."""
+    kernels, first = summary.kernels, max(map(len, rows), default=0)
+    room = (width - first - 2 * len(kernels)) // max(1, len(kernels))
+    if room < NARROWEST:
+        flat = ((name, kernel, parts) for name, cells in rows.items() for kernel, parts in cells.items())
+        return [line for name, kernel, parts in flat for line in wrap(f"{name} / {kernel}: {', '.join(parts)}", width)]
+    room = min(
+        room, max(map(len, (*kernels, *(", ".join(parts) for cells in rows.values() for parts in cells.values()))))
+    )
+    lines = row("", [[name] for name in kernels], first, room)
+    for name, cells in rows.items():
+        lines += row(name, [column(cells.get(kernel, ["-"]), room) for kernel in kernels], first, room)
+    return lines
 
 
 # What matters.
@@ -194,17 +214,17 @@ def _broken(summary: Summary, width: int) -> list[str]:
 
 def _known(summary: Summary, width: int) -> list[str]:
     """Cases of suites that fail as they did before: no news about the series, and news to whoever runs the suite."""
-    groups: dict[tuple[str, str, str], list[Record]] = {}
+    groups: dict[tuple[str, str], list[Record]] = {}
     for record in summary.known:
-        groups.setdefault((record.label, record.verdict, record.reason), []).append(record)
+        groups.setdefault((record.label, record.verdict), []).append(record)
     if not groups:
         return []
     cases = len({record.label for record in summary.known})
     lines = wrap(f"KNOWN FAILURES: {words.count(cases, 'case')}, no difference to the kernel compared with", width)
-    for (label, verdict, reason), same in list(groups.items())[:MAX_ENTRIES]:
+    for (label, verdict), same in list(groups.items())[:MAX_ENTRIES]:
         where = words.places((record.topology for record in same), summary.topologies)
         who = ", ".join(dict.fromkeys(record.kernel for record in same))
-        lines += wrap(f"{label}: {verdict} ({who} {where}): {reason}", width, "  ")
+        lines += wrap(f"{label}: {verdict} ({who} {where}): {same[0].reason}", width, "  ")
     return lines + _more(len(groups), width)
 
 

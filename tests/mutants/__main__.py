@@ -18,7 +18,7 @@ from lab.errors import LabError
 from tests.mutants import mutant, trial
 from tests.mutants.mutant import Mutant, Original
 from tests.mutants.table import MUTANTS
-from tests.mutants.trial import Verdict
+from tests.mutants.trial import Place, Verdict
 
 AIM = 0.95
 
@@ -28,6 +28,9 @@ def main(argv: Sequence[str]) -> int:
     options = argparse.ArgumentParser(prog="make mutants")
     options.add_argument("names", nargs="*", metavar="NAME", help="mutants or globs of them; a series")
     options.add_argument("--jobs", "-j", type=int, default=2, help="mutants at a time: one is built, one runs [2]")
+    options.add_argument(
+        "--config", action="append", default=[], metavar="PRESET", help="into every kernel: lockdep, ..."
+    )
     options.add_argument("--output", "-o", type=Path, help="keep the runs in this directory")
     options.add_argument("--list", action="store_true", help="say what there is, and build nothing")
     asked = options.parse_args(argv)
@@ -40,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     try:
         with _directory(asked.output) as directory:
-            return _try_all(chosen, directory, asked.jobs)
+            return _try_all(chosen, Place(directory, asked.config), asked.jobs)
     except LabError as error:
         print(f"make mutants: {error}", file=sys.stderr)
         return 2
@@ -60,22 +63,22 @@ def _directory(kept: Path | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def _try_all(chosen: Sequence[Mutant], directory: Path, jobs: int) -> int:
+def _try_all(chosen: Sequence[Mutant], place: Place, jobs: int) -> int:
     cache = Cache(default_root())
     bases = {name: mutant.original(name, cache) for name in dict.fromkeys(each.series for each in chosen)}
-    unsound = _originals(chosen, directory)
+    unsound = _originals(chosen, place)
     started = time.monotonic()
     with ThreadPoolExecutor(jobs) as pool:
-        verdicts = list(pool.map(lambda each: _told(each, bases, unsound, directory), chosen))
+        verdicts = list(pool.map(lambda each: _told(each, bases, unsound, place), chosen))
     print(summary(verdicts, time.monotonic() - started))
     return 0 if all(each.word != "INVALID" for each in verdicts) and share(verdicts) >= AIM else 1
 
 
-def _originals(chosen: Sequence[Mutant], directory: Path) -> Mapping[tuple[str, str], Collection[str]]:
+def _originals(chosen: Sequence[Mutant], place: Place) -> Mapping[tuple[str, str], Collection[str]]:
     """For each series and machine, the cases that fail without any defect: they prove nothing."""
     found = {}
     for series, machine in dict.fromkeys((each.series, each.machine) for each in chosen):
-        seen = trial.run(series, machine, trial.EVERYTHING, directory / f"{series}-on-{machine}")
+        seen = trial.run(series, machine, trial.EVERYTHING, f"{series}-on-{machine}", place)
         if seen.trouble:
             raise LabError(f"{series} itself on {machine}: {seen.trouble}")
         print(f"{series} on {machine}: {len(seen.right)} cases as expected, {len(seen.wrong)} not {[*seen.wrong]}")
@@ -87,10 +90,10 @@ def _told(
     each: Mutant,
     bases: Mapping[str, Original],
     unsound: Mapping[tuple[str, str], Collection[str]],
-    directory: Path,
+    place: Place,
 ) -> Verdict:
     """Try one mutant and print its row."""
-    verdict = trial.attempt(each, bases[each.series], unsound[each.series, each.machine], directory)
+    verdict = trial.attempt(each, bases[each.series], unsound[each.series, each.machine], place)
     by = ", ".join(verdict.killers[:3]) + (f" and {len(verdict.killers) - 3} more" if len(verdict.killers) > 3 else "")
     every = " (of all cases)" if verdict.asked_all else ""
     why = verdict.trouble or (by and f"by {by}{every}") or each.equal or "no case failed"

@@ -54,9 +54,19 @@ class Verdict:
         return self.word in ("killed", "equal")
 
 
-def run(kernel: str, machine: str, tests: Sequence[str], output: Path) -> Seen:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the runs of mutants go, and with which presets their kernels are built."""
+
+    directory: Path
+    presets: Sequence[str] = ()
+
+
+def run(kernel: str, machine: str, tests: Sequence[str], name: str, place: Place) -> Seen:
     """`lab run` of one kernel on one machine."""
     asked = [word for test in tests for word in ("--test", test)]
+    asked += [word for preset in place.presets for word in ("--config", preset)]
+    output = place.directory / name
     command = [sys.executable, "-m", "lab", "run", "quick", "-t", machine, "-k", kernel, *asked, "-j", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     done = subprocess.run(
@@ -91,17 +101,17 @@ def label(record: Mapping[str, Any]) -> str:
     return f"{record['scenario']}.{record['case']}"
 
 
-def attempt(mutant: Mutant, base: Original, unsound: Collection[str], directory: Path) -> Verdict:
+def attempt(mutant: Mutant, base: Original, unsound: Collection[str], place: Place) -> Verdict:
     """Build a mutant and run its cases; all others, too, if none of those sees it.
 
     `unsound` are cases that fail on the original as well: they see nothing.
     """
     started = time.monotonic()
-    kernel = str(write_kernel(mutant, base, directory))
-    first = run(kernel, mutant.machine, mutant.kills, directory / mutant.name)
+    kernel = str(write_kernel(mutant, base, place.directory))
+    first = run(kernel, mutant.machine, mutant.kills, mutant.name, place)
     found, asked_all = first, False
     if not first.trouble and not _killers(first, unsound):
-        found, asked_all = run(kernel, mutant.machine, EVERYTHING, directory / f"{mutant.name}-all"), True
+        found, asked_all = run(kernel, mutant.machine, EVERYTHING, f"{mutant.name}-all", place), True
     return Verdict(
         mutant=mutant,
         killers=_killers(found, unsound),

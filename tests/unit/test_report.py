@@ -149,8 +149,8 @@ def test_what_matters_comes_in_its_order() -> None:
     said = report.render(not_met(), "text") + report.render(everything_wrong(), "text")
     headings = re.findall(r"^([A-Z]{2}[A-Z ]+[A-Z])\b", said, flags=re.MULTILINE)
     assert headings == [
-        *("REGRESSED", "FIXED", "FIXED", "NOT MET", "NO POWER", "SKIPPED"),
-        *("NOT MET", "BROKEN", "INVALID", "NO BOOT", "BROKEN"),
+        *("REGRESSED", "FIXED", "FIXED", "NOT MET", "NO POWER", "BY SCENARIO", "SKIPPED"),
+        *("NOT MET", "BROKEN", "INVALID", "NO BOOT", "BROKEN", "BY SCENARIO"),
     ]
 
 
