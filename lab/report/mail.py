@@ -39,6 +39,7 @@ def render(summary: Summary) -> str:
         _found(summary.not_met, "Not as expected", summary),
         _found(summary.no_power, "No power (had to fail and passed)", summary),
         _changed(summary, Delta.FIXED, "Fixed by"),
+        _known(summary),
         _not_judged(summary),
         _versions(summary),
         _again(summary),
@@ -154,6 +155,13 @@ def _found(records: Sequence[Record], title: str, summary: Summary) -> list[str]
         lines += wrap(one_line(reason, 2 * WIDTH - 16), WIDTH, "      ")
     more = len(groups) - MAX_ENTRIES
     return lines + (wrap(f"and {more} more", WIDTH, "  ") if more > 0 else [])
+
+
+def _known(summary: Summary) -> list[str]:
+    """What fails in a suite whatever the kernel."""
+    labels = dict.fromkeys((record.scenario, record.case) for record in summary.known)
+    title = f"Failed as on the kernel compared with: {words.count(len(labels), 'case')}"
+    return [*wrap(title, WIDTH), *_names([*labels])] if labels else []
 
 
 def _not_judged(summary: Summary) -> list[str]:

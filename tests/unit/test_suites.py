@@ -514,6 +514,7 @@ def test_the_page_tells_what_became_of_a_known_failure(known: Summary) -> None:
 
 def test_a_mail_says_why_what_did_not_pass_is_well(known: Summary) -> None:
     said = " ".join(report.render(known, "mail").split())
+    assert f"Failed as on the kernel compared with: 2 cases {MM}: cow cow/pin" in said
     assert "what did not pass did not before the series either" in said
     assert f"--suite {MM}" not in said, "this run does not say what was asked for"
 
