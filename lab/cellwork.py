@@ -22,6 +22,7 @@ from lab.deadline import Deadline, pause
 from lab.errors import BootError, GuestLost, LabError
 from lab.evidence import CellDir
 from lab.guest import DIRECTORY, Description
+from lab.kconfig import has_kasan
 from lab.model import Kernel, Topology
 from lab.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.plan import Cell, Selection
@@ -351,7 +352,13 @@ class CellWork:
 
     def _measured(self, read: Books | None) -> Books | None:
         machine = self.cell.topology
-        return None if read is None else {**read, books.PAGE: machine.page_size >> 10, books.CPUS: machine.vcpus}
+        measures = books.measures(
+            page_size=machine.page_size,
+            cpus=machine.vcpus,
+            memory=machine.total_memory,
+            kasan=has_kasan(self.built.config),
+        )
+        return None if read is None else {**read, **measures}
 
     def _drop_guest(self) -> None:
         if guest := self._leave_guest():

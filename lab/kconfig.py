@@ -106,6 +106,11 @@ def render(requests: Iterable[Request]) -> str:
     return "".join(f"{request}\n" + ("# (a wish)\n" if request.wish else "") for request in requests)
 
 
+def has_kasan(config: bytes) -> bool:
+    """Whether a .config has the generic address sanitizer, which takes memory for its own use."""
+    return b"\nCONFIG_KASAN_GENERIC=y\n" in config
+
+
 def parse_config(text: str) -> Mapping[str, str]:
     """Symbol -> value of a .config, `n` for `is not set`."""
     values: dict[str, str] = {}

@@ -24,6 +24,7 @@ from types import MappingProxyType
 
 from lab import hmat
 from lab.elf import build_id
+from lab.kconfig import has_kasan
 from lab.model import MAX_NODES, Hmat, Topology, format_size, parse_cpus
 from lab.outcome import Mismatch
 from lab.untrusted import one_line
@@ -259,7 +260,7 @@ def shadow_of(config: bytes, memory: int) -> int:
     The generic address sanitizer has a byte for 8 (Documentation/dev-tools/kasan.rst), of all memory, and takes them
     where early memory comes from: on x86_64 all of them on node 0.
     """
-    return memory // 8 if b"\nCONFIG_KASAN_GENERIC=y\n" in config else 0
+    return memory // 8 if has_kasan(config) else 0
 
 
 def _differs(fact: str, asked: object, got: object) -> list[Mismatch]:

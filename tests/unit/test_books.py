@@ -97,6 +97,17 @@ def changed(before: Mapping[str, int], **moved: int) -> dict[str, int]:
     return {name: value + moved.get(name, 0) for name, value in before.items()}
 
 
+def test_what_the_address_sanitizer_has_in_quarantine_is_not_lost() -> None:
+    """As a guest of 1 GiB had it: 13 MB of slab after a scenario; Committed_AS is as exact as ever."""
+    sizes = {"page_size": 4096, "cpus": 4, "memory": 1 << 30}
+    plain, kasan = ({**READ, **books.measures(**sizes, kasan=has)} for has in (False, True))
+    moved = {"SUnreclaim": 12916, "MemAvailable": -15520}
+    assert len(books.leaks(plain, changed(plain, **moved))) == 2
+    assert books.leaks(kasan, changed(kasan, **moved)) == ()
+    assert books.leaks(kasan, changed(kasan, SUnreclaim=40 << 10))
+    assert books.leaks(kasan, changed(kasan, Committed_AS=12916))
+
+
 @pytest.mark.parametrize("name", ["Committed_AS", "Shmem", "AnonPages", "SReclaimable", "SUnreclaim"])
 @pytest.mark.parametrize("before", [SMALL, LARGE], ids=["4K", "64K"])
 def test_a_counter_may_move_to_its_bound_and_no_further(before: Mapping[str, int], name: str) -> None:
