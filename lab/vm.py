@@ -63,6 +63,8 @@ _HOST_FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s"
 _events_started = threading.Lock()
 _events_running = False
 _never_closed: list[libvirt.virConnect] = []
+_roots: list[tuple[Path, proc.Process]] = []
+"""The one root of our embedded driver and its reaper, once there is one."""
 
 
 def _start_events() -> None:
@@ -446,16 +448,21 @@ def _connection(uri: str, *, embedded: bool = False) -> Iterator[libvirt.virConn
 
 @contextmanager
 def _embedded_root(cache: Cache) -> Iterator[Path]:
-    """A private root for the embedded driver, watched by a reaper that removes it when we are gone."""
-    root = Path(tempfile.mkdtemp(prefix="pagelab-", dir="/tmp"))
-    guard = _start_reaper(root)
-    (root / "etc").mkdir()
-    (root / "etc" / "qemu.conf").write_text(_QEMU_CONF + (_ROOT_CONF if os.geteuid() == 0 else ""))
-    _reuse_capabilities(cache, root)
+    """A private root for the embedded driver, watched by a reaper that removes it when we are gone.
+
+    A process has one: libvirt opens its driver with no second root, so the next hypervisor has the same.
+    """
+    if not _roots:
+        root = Path(tempfile.mkdtemp(prefix="pagelab-", dir="/tmp"))
+        _roots.append((root, _start_reaper(root)))
+        (root / "etc").mkdir()
+        (root / "etc" / "qemu.conf").write_text(_QEMU_CONF + (_ROOT_CONF if os.geteuid() == 0 else ""))
+        _reuse_capabilities(cache, root)
+    root, guard = _roots[0]
     yield root
     _keep_capabilities(cache, root)
     if guard.poll() is not None:  # somebody killed the reaper
-        _start_reaper(root)
+        _roots[0] = (root, _start_reaper(root))
 
 
 def _start_reaper(directory: Path) -> proc.Process:

@@ -70,6 +70,29 @@ def test_no_emulator_survives_and_results_are_readable(
     assert "PASS" in report.stdout or "pass" in report.stdout
 
 
+TWICE = """
+from lab.cache import Cache, default_root
+from lab.vm import hypervisor
+
+cache = Cache(default_root())
+for _ in range(2):
+    with cache.scratch("twice") as scratch, hypervisor(cache, scratch) as opened:
+        print(opened.root)
+"""
+
+
+def test_a_process_may_have_one_hypervisor_after_the_other() -> None:
+    """As each step of a bisection has."""
+    command = [*lab_command()[:1], "-c", TWICE]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    first, second = done.stdout.split()
+    assert first == second, done.stderr
+    until = time.monotonic() + 10
+    while Path(first).exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not Path(first).exists()
+
+
 def test_a_guest_that_is_another_machine_is_invalid(built: None, tmp_path: Path) -> None:
     text = (ROOT / "topologies" / f"{MACHINES[1]}.yaml").read_text()
     topology = tmp_path / "liar.yaml"
