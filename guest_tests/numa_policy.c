@@ -452,7 +452,10 @@ static void e14_numa_maps(void)
 
 /* ---- the newer policies ---- */
 
-/* Give the nodes weights where that is ours to do: 3 to the near one, 1 to all others. */
+/*
+ * Give the nodes weights where that is ours to do: 3 to the near one, 1 to all others.  From 6.16 on that ends that the
+ * kernel chooses them, which nothing brings back on a machine without HMAT; the weights themselves are put back.
+ */
 static void set_weights(int near)
 {
 	int nodes[LAB_MAX_NODES], count = lab_nodes(nodes);
@@ -460,8 +463,6 @@ static void set_weights(int near)
 
 	if (!lab_owned())
 		return;
-	if (!access(LAB_WEIGHTS "/auto", F_OK))	/* 6.16: writing a weight ends that the kernel chooses them */
-		LAB_SET(LAB_WEIGHTS "/auto", "false");
 	while (count--) {
 		snprintf(path, sizeof(path), LAB_WEIGHTS "/node%d", nodes[count]);
 		LAB_SET(path, nodes[count] == near ? "3" : "1");

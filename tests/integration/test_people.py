@@ -240,6 +240,7 @@ def environment(place: Path) -> Iterator[dict[str, str]]:
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "PAGELAB_CACHE": str(default_root()),
+        "CCACHE_DIR": os.environ.get("CCACHE_DIR", str(Path.home() / ".cache/ccache")),
         "XDG_CONFIG_HOME": str(place / "config"),
         "NO_COLOR": "1",
     }
