@@ -77,8 +77,8 @@ def tests_of(suite: Suite) -> tuple[Line, ...]:
 def parse(text: str) -> Iterator[Line]:
     """The lines `tag command arguments` of a runtest file."""
     for line in text.splitlines():
-        tag, _, command = line.strip().partition(" ")
-        if tag and not tag.startswith("#") and command.strip():
+        tag, command = [*line.split(None, 1), "", ""][:2]
+        if command and not tag.startswith("#"):
             yield Line(tag=tag, command=command.strip())
 
 

@@ -302,7 +302,7 @@ def sources(tmp_path: Path) -> Path:
     root = tmp_path / "ltp-source"
     for below in ("runtest", "testcases/lib", "testcases/mm"):
         (root / below).mkdir(parents=True)
-    (root / "runtest" / "mm").write_text("mmap03 FILE=`mktemp $TMPDIR/x.XXX`; mmap03 $FILE\nbroken01 broken01 -l\n")
+    (root / "runtest" / "mm").write_text("mmap03 FILE=`mktemp $TMPDIR/x.XXX`; mmap03 $FILE\nbroken01\tbroken01 -l\n")
     (root / "configure").write_text(CONFIGURE)
     (root / "configure").chmod(0o755)
     (root / "testcases" / "lib" / "Makefile").write_text("all:\n")
