@@ -87,10 +87,10 @@ def _by_scenario(summary: Summary, width: int) -> list[str]:
         number = len({record.case for records in of.values() for record in records})
         tallies = {kernel: words.tally(records, summary.suites) for kernel, records in of.items()}
         rows[f"{scenario} ({number})"] = tallies
+    if len(rows) < 2:
+        return []
     where = words.places(summary.topologies, summary.topologies)
-    return (
-        [*wrap(f"BY SCENARIO (and its cases), {where}", width), *_counts(summary, rows, width)] if len(rows) > 1 else []
-    )
+    return [*wrap(f"BY SCENARIO (and its cases), {where}", width), *_counts(summary, rows, width)]
 
 
 def _counts(summary: Summary, rows: Mapping[str, Mapping[str, Sequence[str]]], width: int) -> list[str]:
@@ -100,9 +100,8 @@ def _counts(summary: Summary, rows: Mapping[str, Mapping[str, Sequence[str]]], w
     if room < NARROWEST:
         flat = ((name, kernel, parts) for name, cells in rows.items() for kernel, parts in cells.items())
         return [line for name, kernel, parts in flat for line in wrap(f"{name} / {kernel}: {', '.join(parts)}", width)]
-    room = min(
-        room, max(map(len, (*kernels, *(", ".join(parts) for cells in rows.values() for parts in cells.values()))))
-    )
+    told = [", ".join(parts) for cells in rows.values() for parts in cells.values()]
+    room = min(room, max(map(len, (*kernels, *told))))
     lines = row("", [[name] for name in kernels], first, room)
     for name, cells in rows.items():
         lines += row(name, [column(cells.get(kernel, ["-"]), room) for kernel in kernels], first, room)
