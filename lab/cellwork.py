@@ -10,7 +10,7 @@ import json
 import secrets
 import shlex
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -21,18 +21,18 @@ from lab.console import Console
 from lab.deadline import Deadline, pause
 from lab.errors import BootError, GuestLost, LabError
 from lab.evidence import CellDir
+from lab.execution import Execution
 from lab.guest import DIRECTORY, Description
 from lab.kconfig import has_kasan
 from lab.model import Kernel, Topology
 from lab.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.plan import Cell, Selection
-from lab.resume import SCENARIO_ATTEMPTS, left, not_reached
+from lab.resume import asked_for, attempts_left, left, not_reached
 
 INTERRUPTED = "the run was interrupted"
 SCENARIO_MARGIN_S = 10.0
 """On real hardware: what a scenario program may take beyond its cases' own time-outs."""
 SILENCE_MARGIN_S = 5.0
-MAX_STDERR = 16 << 10
 LEAK_LOOKS = 3
 LEAK_PAUSE_S = 0.2
 """On real hardware: what seems to have leaked may only be waiting for RCU or a work queue, so it is looked at again."""
@@ -52,7 +52,14 @@ class GuestLike(Protocol):
     def console(self) -> Console: ...
     def facts(self) -> str: ...
     def push(self, programs: Mapping[str, Path]) -> None: ...
-    def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended: ...
+    def run(
+        self,
+        command: str,
+        *,
+        deadline: Deadline,
+        silence_s: float | None = None,
+        on_stdout: Callable[[bytes], None] | None = None,
+    ) -> Ended: ...
     def watch(self) -> End | None: ...
     def describe(self) -> Description: ...
     def save(self) -> SnapshotLike: ...
@@ -99,6 +106,7 @@ class Screen(Protocol):
 
     def building(self, cell: Cell, detail: str, done: float | None) -> None: ...
     def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None: ...
+    def progress(self, cell: Cell, state: str, done: int, total: int) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,14 +168,14 @@ class CellWork:
 
     def _scenarios(self) -> None:
         scenarios = self.cell.scenarios
-        for index, selection in enumerate(scenarios):
-            self.screen.cell(self.cell, selection.scenario, done=index, total=len(scenarios))
+        for selection in scenarios:
             if not left(self._kept_of(selection), selection, self.cases[selection.scenario]):
                 continue
             self._scenario(selection, last=selection is scenarios[-1])
             if self.status is not CellStatus.OK:
                 return
-        self.screen.cell(self.cell, "done", done=len(scenarios), total=len(scenarios))
+        total = sum(len(asked_for(each, self.cases[each.scenario])) for each in scenarios)
+        self.screen.cell(self.cell, "done", done=total, total=total)
 
     def _scenario(self, selection: Selection, *, last: bool) -> None:
         """Run a scenario; cases that a crash or a hang kept from being reached run again in the next guest.
@@ -177,7 +185,7 @@ class CellWork:
         before = self._kept_of(selection)
         asked = left(before, selection, self.cases[selection.scenario])
         explicit = bool(selection.cases or before)
-        for attempt in range(len(before) + 1, SCENARIO_ATTEMPTS + 1):
+        for attempt in range(len(before) + 1, len(before) + attempts_left(before) + 1):
             if self.stopping.is_set():
                 raise LabError(INTERRUPTED)
             if not self._ready_guest(selection.scenario, attempt):
@@ -307,34 +315,37 @@ class CellWork:
         """Run one program and write down what came of it."""
         scale = guest.accelerator.slowdown
         timeouts = [case.timeout_s for case in asked] or [SCENARIO_MARGIN_S]
-        names = tuple(case.name for case in asked) if explicit else ()
-        start = guest.console.size()
-        mark = f"books-{secrets.token_hex(8)}"
-        ended = guest.run(
-            books.wrap(command(self.cell.topology, self.cell.kernel, name, names, guest.accelerator), mark),
-            deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, name, scale=scale),
-            silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
-        )
-        if self.stopping.is_set():
-            raise LabError(INTERRUPTED)  # whatever just ended, we ended it: no evidence against anybody
-        stdout, before, after = self._books(guest, *books.split(ended.stdout, mark))
-        end = guest.console.size()
-        run = Run(
+        execution = Execution(
             scenario=name,
             attempt=attempt,
-            end=ended.end,
-            status=ended.status,
-            duration_s=round(ended.duration_s, 3),
-            ktap=stdout.decode("utf-8", "replace"),
-            stderr=ended.stderr[:MAX_STDERR].decode("utf-8", "replace"),
-            console=guest.console.text(start, end),
-            note=ended.note,
-            cases=names,
-            before=before,
-            after=after,
+            names=tuple(case.name for case in asked) if explicit else (),
+            asked=len(asked),
+            mark=f"books-{secrets.token_hex(8)}",
+            measured=self._measured,
+            evidence=self.evidence,
+            console=guest.console,
+            tell=self._progress(name, asked),
         )
-        self.evidence.run(run, console_from=start, console_to=end)
-        return run
+        program = command(self.cell.topology, self.cell.kernel, name, execution.names, guest.accelerator)
+        ended = guest.run(
+            books.wrap(program, execution.mark),
+            deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, name, scale=scale),
+            silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
+            on_stdout=execution,
+        )
+        if self.stopping.is_set():  # whatever just ended, we ended it: no evidence against anybody
+            execution.checkpoint()
+            raise LabError(INTERRUPTED)
+        stdout, before, after = self._books(guest, *books.split(ended.stdout, execution.mark))
+        return execution.record(ended, stdout, before, after)
+
+    def _progress(self, name: str, asked: Sequence[Case]) -> Callable[[int], None]:
+        """What to call with the number of results that a program has told; of its cases the others were told before."""
+        names = [each.scenario for each in self.cell.scenarios]
+        counts = [len(asked_for(each, self.cases[each.scenario])) for each in self.cell.scenarios]
+        done, total = sum(counts[: names.index(name) + 1]) - len(asked), sum(counts)
+        self.screen.cell(self.cell, name, done=done, total=total)
+        return lambda told: self.screen.progress(self.cell, name, done + min(told, len(asked)), total)
 
     def _books(
         self, guest: GuestLike, stdout: bytes, before: Books | None, after: Books | None

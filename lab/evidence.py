@@ -11,8 +11,9 @@
         repeat-2/ ...           the same of the second guest of this cell, where it was to run several times
 
 Nothing here judges. A run that was killed at any moment can be read: a torn last line of a journal is ignored, a cell
-whose journal does not end is BROKEN. Every line of a journal carries its number and a check sum, every `run` the size
-and hash of its KTAP: what is torn in the middle, lost or changed is seen, and is no evidence.
+whose journal does not end is BROKEN, of a program that was running there is what it told until a minute before. Every
+line of a journal carries its number and a check sum, every `run` the size and hash of its KTAP: what is torn in the
+middle, lost or changed is seen, and is no evidence.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class CellDir:
         self._append({"event": "cell", "status": status.value, "reason": reason, "mismatches": listed, **why})
 
     def run(self, run: Run, *, console_from: int = 0, console_to: int | None = None) -> None:
-        """One execution of a scenario: its KTAP to a file first, then the event.
+        """One execution of a scenario: its KTAP to a file first, then the event. For one attempt the last word counts.
 
         `console_from` and `console_to` are byte offsets into console.log (None: its end); `run.console` is not kept.
         """
@@ -502,13 +503,14 @@ def _cell(directory: Path, topology: str, kernel: str, repeat: int) -> CellResul
 
 
 def _told(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
-    """One guest from its journal: the last boot and the last verdict count, and every run.
+    """One guest from its journal: the last boot and the last verdict count, and of every run the last word.
 
     With a damaged journal the cell is BROKEN, whatever it says: nobody knows what else it said.
     """
     path = directory / cell_path(topology, kernel, repeat)
     events, damage = _journal(path / JOURNAL)
     starts = [event for event in events if isinstance(event, _Boot)]
+    runs = {(event.scenario, event.attempt): event for event in events if isinstance(event, _Run)}.values()
     boot = next((start for start in reversed(starts) if start.how == "boot"), _Boot(event="boot", seq=0))
     unfinished = _Cell(event="cell", seq=0, status=CellStatus.BROKEN, reason=NOT_DONE, cause=Cause.INTERRUPTED)
     verdict = next((event for event in reversed(events) if isinstance(event, _Cell)), unfinished)
@@ -524,10 +526,10 @@ def _told(directory: Path, topology: str, kernel: str, repeat: int) -> CellResul
         restores_s=tuple((start.boot_s or 0) + (start.login_s or 0) for start in starts if start.how == "restore"),
         reason="; ".join(filter(None, (damage, verdict.reason))),
         mismatches=tuple(Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches),
-        runs=tuple(_run(path, event) for event in events if isinstance(event, _Run)),
+        runs=tuple(_run(path, event) for event in runs),
         console="" if status is CellStatus.OK else _console_tail(path / "console.log"),
         usage=_total([event for event in events if isinstance(event, _Usage)]),
-        papers=partial(_papers, path, [_place(event) for event in events if isinstance(event, _Run)]),
+        papers=partial(_papers, path, [_place(event) for event in runs]),
     )
 
 

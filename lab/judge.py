@@ -11,6 +11,7 @@ changes that:
     panic or reboot on the console  CRASH                             BROKEN not reached
     flood, connection lost, QEMU    BROKEN                            BROKEN not reached
     lost, SSH server out of memory  CRASH                             BROKEN not reached
+    the lab was stopped             BROKEN                            BROKEN not reached
     not run                         BROKEN                            BROKEN
     files damaged since             BROKEN                            BROKEN
 
@@ -313,6 +314,7 @@ _ENDS = {
     End.FLOODED: (Outcome.BROKEN, Cause.FLOOD, "flood: the program wrote more than the lab keeps {when}"),
     End.LOST: (Outcome.BROKEN, Cause.SSH_LOST, "the SSH connection was lost {when}"),
     End.QEMU_DEAD: (Outcome.BROKEN, Cause.QEMU_DEAD, "the emulator's process ended {when}"),
+    End.INTERRUPTED: (Outcome.BROKEN, Cause.INTERRUPTED, "the lab was stopped {when}"),
 }
 
 

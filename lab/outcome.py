@@ -111,6 +111,7 @@ class End(StrEnum):
     LOST = "lost"  # the SSH connection ended without an exit status
     PANIC = "panic"  # the console showed the kernel dying
     QEMU_DEAD = "qemu-dead"  # the emulator's process ended
+    INTERRUPTED = "interrupted"  # the lab was stopped or killed; what had been told until (a minute before) then
     NOT_RUN = "not-run"  # never started; `note` says why
 
 

@@ -3,7 +3,7 @@
 
 A cell is finished when its kernel did not boot, when it was another machine, or when every one of its scenarios has
 come to its end. Runs that say nothing (never started, or damaged since) are done again, with all that came after them
-in their scenario.
+in their scenario. Of a program under way when the lab was stopped or killed, what it had told counts.
 """
 
 from __future__ import annotations
@@ -27,11 +27,15 @@ def asked_for(selection: Selection, declared: Sequence[Case]) -> list[Case]:
 
 
 def not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
-    """The cases behind the one that ended a run badly; none where the program ended by itself or only flooded."""
+    """The cases behind the one that ended a run badly; none where the program ended by itself or only flooded.
+
+    Where the lab ended it, the case that was running is not to blame: it is one of them.
+    """
     if run.end in (End.FLOODED, End.NOT_RUN) or (run.end is End.EXITED and (run.status or 0) < KILLED):
         return []
     told = {result.name for result in ktap.parse(run.ktap).results}
-    return [case for case in asked if case.name not in told][1:]
+    missing = [case for case in asked if case.name not in told]
+    return missing if run.end is End.INTERRUPTED else missing[1:]
 
 
 def left(runs: Sequence[Run], selection: Selection, declared: Sequence[Case]) -> list[Case]:
@@ -39,7 +43,12 @@ def left(runs: Sequence[Run], selection: Selection, declared: Sequence[Case]) ->
     asked = asked_for(selection, declared)
     for run in runs:
         asked = not_reached(run, asked)
-    return asked if len(runs) < SCENARIO_ATTEMPTS else []
+    return asked if attempts_left(runs) > 0 else []
+
+
+def attempts_left(runs: Sequence[Run]) -> int:
+    """How often a scenario may be started after its `runs`. Those that the lab ended itself prove nothing."""
+    return SCENARIO_ATTEMPTS - sum(run.end is not End.INTERRUPTED for run in runs)
 
 
 def kept(cell: CellResult) -> tuple[Run, ...]:

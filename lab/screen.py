@@ -22,7 +22,7 @@ from lab.plan import Build, Cell, Outlook, format_time
 
 REFRESH_HZ = 4
 PLAIN_EVERY_S = 10.0
-"""Without a terminal: how often a build that goes on says so."""
+"""Without a terminal: how often a build or a program that goes on says so."""
 TRUST_PACE = 0.1
 """From this share of the work on, how fast it went so far says how fast it goes on."""
 MAX_CORRECTION = 5.0
@@ -148,17 +148,31 @@ class PlainScreen:
         self._pace = Pace(cells, expected)
 
     def building(self, cell: Cell, detail: str, done: float | None) -> None:
-        now = time.monotonic()
         with self._lock:
             self._pace.building(cell, done)
-            if now - self._told.get(cell.name, 0.0) < PLAIN_EVERY_S:
+            if not self._due(cell):
                 return
-            self._told[cell.name] = now
         self._say(cell, f"building {clean(detail)}" + (f" {done:.0%}" if done is not None else ""))
+
+    def progress(self, cell: Cell, state: str, done: int, total: int) -> None:
+        with self._lock:
+            self._pace.cell(cell, state, done, total)
+            if not self._due(cell):
+                return
+        self._say(cell, f"{state} {done}/{total}")
+
+    def _due(self, cell: Cell) -> bool:
+        """Whether what changes all the time is to be told again, which is taken for done."""
+        now = time.monotonic()
+        due = now - self._told.get(cell.name, 0.0) >= PLAIN_EVERY_S
+        if due:
+            self._told[cell.name] = now
+        return due
 
     def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None:
         with self._lock:
             self._pace.cell(cell, state, done, total)
+            self._told[cell.name] = time.monotonic()
             rest = f" ({self._pace.said()})" if state in _OVER else ""
         self._say(cell, (f"{state} {done}/{total}" if total else state) + rest)
 
@@ -194,6 +208,9 @@ class LiveScreen:
             shown.doing, shown.done, shown.total, shown.repeat = state, done, total, cell.repeat
             if state != "building" and self._build and self._build[0] == cell.place:
                 self._build = None
+
+    def progress(self, cell: Cell, state: str, done: int, total: int) -> None:
+        self.cell(cell, state, done=done, total=total)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         now = time.monotonic()

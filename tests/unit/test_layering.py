@@ -26,7 +26,8 @@ LAYERS = (
     "proc cache keys reaper accel vm ssh guest evidence host"
     " debian source series worktree toolchain kernel guestbuild rootfs suites history",
     # stages: a campaign from its plan to its evidence
-    "screen outlook factory cellwork runner campaign oneshot listing replay bundle attempt bisection debug keeper",
+    "screen outlook factory execution cellwork runner campaign oneshot listing replay bundle attempt bisection debug"
+    " keeper",
     # the command line: every verb imports what it needs when it runs
     "verbs",
     "cli __main__",

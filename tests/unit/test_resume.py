@@ -40,6 +40,9 @@ def names(cases: Sequence[Case]) -> str:
         ([run("a", end=End.PANIC), run("c", "d", attempt=2)], ""),
         ([run("a", end=End.FLOODED)], ""),
         ([run(attempt=number, end=End.PANIC) for number in range(1, 7)], ""),
+        ([run("a", end=End.INTERRUPTED)], "bcd"),  # nobody knows what would have become of b
+        ([run("a", end=End.INTERRUPTED), run("b", attempt=2, end=End.PANIC)], "d"),
+        ([run(attempt=number, end=End.INTERRUPTED) for number in range(1, 20)], "abcd"),
     ],
 )
 def test_what_is_left_of_a_scenario(runs: list[Run], left: str) -> None:

@@ -92,7 +92,14 @@ class FakeGuest:
     def push(self, programs: Mapping[str, Path]) -> None:
         assert not self.closed
 
-    def run(self, command: str, *, deadline: Deadline, silence_s: float | None = None) -> Ended:
+    def run(
+        self,
+        command: str,
+        *,
+        deadline: Deadline,
+        silence_s: float | None = None,
+        on_stdout: Callable[[bytes], None] | None = None,
+    ) -> Ended:
         assert not self.closed
         self.built.commands.append(command)
         said = self.behaviour.console[self.count] if self.count < len(self.behaviour.console) else ""
@@ -208,6 +215,9 @@ class NoScreen:
     def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None:
         pass
 
+    def progress(self, cell: Cell, state: str, done: int, total: int) -> None:
+        pass
+
 
 BUILD = {
     "source": "tarball:x",
@@ -319,6 +329,14 @@ def test_panic_in_the_middle_is_a_crash_and_the_rest_runs_in_the_next_guest(play
     assert outcomes(summary, "patched") == {"guard": Outcome.PASS, "grow": Outcome.CRASH, "last": Outcome.PASS}
     assert "panic" in reason(summary, "grow").lower()
     assert "Fatal exception" in reason(summary, "grow")
+    assert summary.exit_code == 1
+
+
+def test_a_run_that_was_stopped_goes_on_behind_what_had_been_told(play: Play) -> None:
+    told = Run(scenario="demo", end=End.INTERRUPTED, ktap=ktap("not ok 1 guard").decode())
+    second = Behaviour(runs=[ended(ktap("ok 1 grow", "ok 2 last", count=2))])
+    summary = play(patched=[second], kept={"machine/patched": [told]})
+    assert outcomes(summary, "patched") == {"guard": Outcome.FAIL, "grow": Outcome.PASS, "last": Outcome.PASS}
     assert summary.exit_code == 1
 
 

@@ -47,6 +47,17 @@ def test_a_long_build_says_so_now_and_then(cells: tuple[Cell, ...], monkeypatch:
     assert out.getvalue().splitlines()[-1].endswith("machine/baseline: building mm 75%")
 
 
+def test_a_program_that_goes_on_says_so_now_and_then(cells: tuple[Cell, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, out = plain()
+    shown.cell(cells[0], "demo", done=0, total=200)
+    for done in range(100):
+        shown.progress(cells[0], "demo", done, 200)
+    assert len(out.getvalue().splitlines()) == 1
+    monkeypatch.setattr(screen, "PLAIN_EVERY_S", 0.0)
+    shown.progress(cells[0], "demo", 100, 200)
+    assert out.getvalue().splitlines()[-1].endswith("machine/baseline: demo 100/200")
+
+
 def test_the_live_table_has_a_row_per_cell_and_a_bar_for_the_build(cells: tuple[Cell, ...]) -> None:
     shown = LiveScreen(cells)
     shown.cell(cells[0], "demo", done=1, total=2)
