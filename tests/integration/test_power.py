@@ -19,9 +19,8 @@ CHOSEN = [each for each in MUTANTS if each.name in ("no-accounting", "size-may-s
 @pytest.mark.parametrize("mutant", CHOSEN, ids=lambda each: each.name)
 def test_a_defect_of_the_series_is_caught(quick: Campaign, tmp_path: Path, mutant: Mutant) -> None:
     kernel = write_kernel(mutant, original(mutant.series, Cache(default_root())), tmp_path)
-    run = run_campaign(
-        tmp_path / "run", "quick", "-t", MACHINES[0], "-k", "baseline", "-k", str(kernel), timeout_s=1800
-    )
+    which = ("-t", MACHINES[0], "-k", "baseline", "-k", str(kernel), "--test", mutant.kills[0])
+    run = run_campaign(tmp_path / "run", "quick", *which, timeout_s=1800)
     assert run.done.status == 1, run.done.stdout[-3000:] + run.done.stderr[-3000:]
     not_met = [each for each in run.results["records"] if each["met"] is False]
     assert not_met

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lab.cache import Cache, default_root
-from lab.errors import LabError
+from lab.errors import LabError, nearest
 from tests.mutants import mutant, trial
 from tests.mutants.mutant import Mutant, Original
 from tests.mutants.table import MUTANTS
@@ -34,9 +34,13 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--output", "-o", type=Path, help="keep the runs in this directory")
     options.add_argument("--list", action="store_true", help="say what there is, and build nothing")
     asked = options.parse_args(argv)
-    chosen = [each for each in MUTANTS if _wanted(each, asked.names)]
-    if not chosen:
-        options.error("no such mutant; --list says what there is")
+    for name in asked.names:
+        if not any(_named(each, name) for each in MUTANTS):
+            near = nearest(name, [*(each.name for each in MUTANTS), *{each.series for each in MUTANTS}])
+            options.error(
+                f"no mutant {name!r}; " + (f"did you mean {near!r}?" if near else "--list says what there is")
+            )
+    chosen = [each for each in MUTANTS if not asked.names or any(_named(each, name) for name in asked.names)]
     if asked.list:
         for each in chosen:
             print(f"{each.name:30} {each.breaks}")
@@ -49,8 +53,8 @@ def main(argv: Sequence[str]) -> int:
         return 2
 
 
-def _wanted(each: Mutant, names: Sequence[str]) -> bool:
-    return not names or any(fnmatchcase(each.name, name) or each.series == name for name in names)
+def _named(each: Mutant, name: str) -> bool:
+    return fnmatchcase(each.name, name) or each.series == name
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lab.errors import UsageError
-from tests.mutants.__main__ import share, summary
+from tests.mutants.__main__ import main, share, summary
 from tests.mutants.mutant import PROVIDES, Edit, Mutant, as_patch
 from tests.mutants.table import MUTANTS
 from tests.mutants.trial import Seen, Verdict, seen
@@ -89,3 +89,13 @@ def test_words_of_verdicts() -> None:
     assert summary([killed, equal], 20.0) == (
         "2 mutants: 1 killed, 1 equal; 100% of those that differ killed; 10 s each\nnot killed: none"
     )
+
+
+@pytest.mark.parametrize(("asked", "meant"), [("no-polcy", "no-policy"), ("expand-mremp", "expand-mremap")])
+def test_a_name_that_no_mutant_has_is_refused(asked: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["inode-lock", asked, "--list"])
+    assert refused.value.code == 2
+    said = capsys.readouterr()
+    assert f"did you mean {meant!r}?" in said.err
+    assert not said.out
