@@ -24,7 +24,10 @@ MAX_NAME = 100
 
 MAX_NAMED = 4
 # What frames the words of a test, and says nothing.
-_NOISE = re.compile(r"|\[(?:PASS|FAIL|SKIP)\]|(?:SUMMARY|Totals):.*|-\S*|running \S.*")
+_NOISE = re.compile(r"|\[(?:PASS|FAIL|SKIP)\]|(?:SUMMARY|Totals):.*|-\S*")
+_BEGINS = re.compile(r"running \S.*")
+"""run_vmtests.sh's heading: what stands before it is not the test's."""
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SKIP = re.compile(r"^.*?\b(?:SKIP|TCONF)\b[\s:]*")
 _FAILED = re.compile(r"(?!\|).*\b(?:TFAIL|TBROK)\b")
 """LTP's word for what failed; `| ` is before what the lab's own driver says."""
@@ -107,7 +110,7 @@ def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]
 
 def explained(result: Result) -> Result:
     """A result with its reason where it would be looked for: what a skip said before it, which results within fail."""
-    said = tuple(line.strip() for line in result.diagnostics if not _NOISE.fullmatch(line.strip()))
+    said = _own_words(result)
     if result.directive == "SKIP" and not result.reason:
         within = (explained(child).reason for child in result.children if child.directive == "SKIP")
         telling = [line for line in said if "SKIP" in line or "TCONF" in line] or said
@@ -122,6 +125,14 @@ def explained(result: Result) -> Result:
     elif not result.ok and telling:
         said = (telling[0], *(f"| {line}" for line in said))
     return replace(result, diagnostics=said)
+
+
+def _own_words(result: Result) -> tuple[str, ...]:
+    """What a test itself said; where it said nothing, what its runner put behind its name: `exit=137`."""
+    lines = [line.strip() for line in result.diagnostics]
+    begin = max((number for number, line in enumerate(lines) if _BEGINS.fullmatch(line)), default=-1) + 1
+    said = tuple(line for line in lines[begin:] if not _NOISE.fullmatch(line))
+    return said or tuple(filter(None, [result.name.partition(" # ")[2].strip()]))
 
 
 def _plain(name: str) -> str:
@@ -181,12 +192,35 @@ def measured(
 def _cell(records: Sequence[Record], before: Sequence[Record] | None, suites: Collection[str]) -> tuple[Record, ...]:
     if before is None:
         return tuple(_itself(record) if record.scenario in suites else record for record in records)
+    records = _renamed(records, before, suites)
     table = {(record.scenario, record.case): record for record in before}
     judged = [
         _against(record, table.get((record.scenario, record.case))) if record.scenario in suites else record
         for record in records
     ]
     return (*judged, *_lost(records, [record for record in before if record.scenario in suites]))
+
+
+def _renamed(records: Sequence[Record], before: Sequence[Record], suites: Collection[str]) -> list[Record]:
+    """Results whose names have what was measured in them, by the names that the other kernel gave them.
+
+    `18 extra pages` is `12 extra pages` where both kernels have one result of this shape that the other has not.
+    """
+    here, there = _only_in(records, before, suites), _only_in(before, records, suites)
+    names = {here[shape].case: there[shape].case for shape in here.keys() & there.keys()}
+    return [replace(record, case=names.get(record.case, record.case)) for record in records]
+
+
+def _only_in(
+    records: Sequence[Record], others: Iterable[Record], suites: Collection[str]
+) -> dict[tuple[str, str], Record]:
+    """Results within tests that the others lack, by scenario and name without numbers; where that is one result's."""
+    known = {(record.scenario, record.case) for record in others}
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        if record.scenario in suites and "/" in record.case and (record.scenario, record.case) not in known:
+            found.setdefault((record.scenario, _NUMBER.sub("#", record.case)), []).append(record)
+    return {shape: same[0] for shape, same in found.items() if len(same) == 1}
 
 
 def _itself(record: Record) -> Record:

@@ -440,6 +440,25 @@ def test_a_result_that_is_no_longer_printed_is_missed() -> None:
     assert lost[0].reason == "no such result: its test (PASS) did not print it; PASS with baseline"
 
 
+def counted(*results: str) -> str:
+    """`cow` alone, with its own results, whose names may have numbers in them."""
+    inner = "".join(f"    {result}\n" for result in results)
+    return f"KTAP version 1\n1..2\nok 1 alone\n    TAP version 13\n    1..{len(results)}\n{inner}ok 2 cow\n"
+
+
+def test_a_result_with_what_it_measured_in_its_name_is_the_same_result() -> None:
+    before = counted("ok 1 extra pages 18 (0.1%)", "ok 2 with 16 kB", "ok 3 with 32 kB")
+    assert compared(before, counted("ok 1 extra pages 9 (0%)", "ok 2 with 16 kB", "ok 3 with 32 kB")).exit_code == 0
+    worse = compared(before, counted("not ok 1 extra pages 9 (0%)", "ok 2 with 16 kB", "ok 3 with 32 kB"))
+    assert [record.case for record in worse.not_met] == ["cow/extra pages 18 (0.1%)"]
+
+
+def test_of_several_results_alike_but_for_numbers_none_stands_for_another() -> None:
+    summary = compared(counted("ok 1 with 16 kB", "ok 2 with 32 kB"), counted("ok 1 with 64 kB", "ok 2 with 8 kB"))
+    assert summary.exit_code == EXIT_INCOMPLETE
+    assert {record.case for record in summary.broken} == {"cow/with 16 kB", "cow/with 32 kB"}
+
+
 def test_results_go_by_their_number_where_names_are_shared() -> None:
     said = "KTAP version 1\n1..1\n    1..3\n    ok 1 same\n    ok 2 same\n    ok 3 own at 0x7f1234567000\nok 1 cow\n"
     (result,) = ktap.parse(said).results
@@ -451,6 +470,19 @@ def test_a_skip_says_what_the_test_said_before_it() -> None:
     said = "KTAP version 1\n1..1\n# running ./x\n# SKIP gup_test not available\n# [SKIP]\nok 1 x # SKIP\n"
     (result,) = ktap.parse(said).results
     assert suite.explained(result).reason == "gup_test not available"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("# SKIP ./other\n# running ./x\n# you need modprobe\n# [SKIP]\nok 1 x # SKIP\n", "you need modprobe"),
+        ("# SKIP ./other\n# ---\n# running ./x\n# ---\n# [FAIL]\nnot ok 1 x # exit=137\n", "exit=137"),
+    ],
+)
+def test_words_before_a_tests_heading_are_not_its_own(said: str, reason: str) -> None:
+    (result,) = ktap.parse(f"KTAP version 1\n1..1\n{said}").results
+    told = suite.explained(result)
+    assert (told.reason or told.diagnostics[0]) == reason
 
 
 def test_ltp_says_itself_what_failed() -> None:
