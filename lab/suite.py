@@ -194,10 +194,7 @@ def _cell(records: Sequence[Record], before: Sequence[Record] | None, suites: Co
         return tuple(_itself(record) if record.scenario in suites else record for record in records)
     records = _renamed(records, before, suites)
     table = {(record.scenario, record.case): record for record in before}
-    judged = [
-        _against(record, table.get((record.scenario, record.case))) if record.scenario in suites else record
-        for record in records
-    ]
+    judged = [_against(record, table) if record.scenario in suites else record for record in records]
     return (*judged, *_lost(records, [record for record in before if record.scenario in suites]))
 
 
@@ -232,10 +229,13 @@ def _itself(record: Record) -> Record:
     return replace(record, expected=expected, met=True if known else None)
 
 
-def _against(record: Record, before: Record | None) -> Record:
-    """A record beside that of the same case on the kernel which it is compared with."""
-    if record.outcome is Outcome.BROKEN or before is None or before.outcome in (Outcome.PASS, Outcome.SKIP):
+def _against(record: Record, table: Table) -> Record:
+    """A record beside that of the same case on the kernel which it is compared with, whose records `table` has."""
+    before = table.get((record.scenario, record.case))
+    if record.outcome is Outcome.BROKEN or (before and before.outcome in (Outcome.PASS, Outcome.SKIP)):
         return record
+    if before is None:
+        return record if record.outcome is Outcome.PASS or _printed(record, table) else replace(record, met=None)
     if before.outcome not in _SEVERITY:  # flaky, or without evidence: nothing to compare with
         return replace(record, met=None)
     if record.outcome is Outcome.PASS:
@@ -244,6 +244,12 @@ def _against(record: Record, before: Record | None) -> Record:
     if record.outcome in _SEVERITY:
         as_before = _badness(record) <= _badness(before)
     return replace(record, expected=Expected.FAIL, met=as_before)
+
+
+def _printed(record: Record, table: Table) -> bool:
+    """Whether the other kernel's test came to its end, so that a result which it did not print is a new one."""
+    test = table.get((record.scenario, test_of(record.case)))
+    return test is None or test.outcome in (Outcome.PASS, Outcome.FAIL, Outcome.SKIP)
 
 
 def _badness(record: Record) -> tuple[int, int]:

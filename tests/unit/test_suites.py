@@ -459,6 +459,16 @@ def test_of_several_results_alike_but_for_numbers_none_stands_for_another() -> N
     assert {record.case for record in summary.broken} == {"cow/with 16 kB", "cow/with 32 kB"}
 
 
+def test_what_a_test_that_crashed_might_have_printed_nobody_knows() -> None:
+    crashed = stream(pin="ok").replace("ok 2 cow\n", "not ok 2 cow # CRASH signal=9\n").replace("    ok 1 pin\n", "")
+    summary = compared(crashed, stream(pin="not ok", fork="ok"))
+    assert summary.exit_code == EXIT_MET
+    found = outcomes(summary, "expand-fault")
+    assert found["cow/pin"] == (Outcome.FAIL, Expected.PASS, None)
+    assert found["cow/fork"] == (Outcome.PASS, Expected.PASS, True)
+    assert found["cow"] == (Outcome.FAIL, Expected.FAIL, True)
+
+
 def test_results_go_by_their_number_where_names_are_shared() -> None:
     said = "KTAP version 1\n1..1\n    1..3\n    ok 1 same\n    ok 2 same\n    ok 3 own at 0x7f1234567000\nok 1 cow\n"
     (result,) = ktap.parse(said).results
