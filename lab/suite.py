@@ -96,15 +96,15 @@ def file_name(words: str) -> str:
 def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]]:
     """The results that a test printed itself, of every depth, by the name of their case: `test/result`.
 
-    A result goes by its name, or by its number where it has no name or shares it: what a test says when it skips may
-    take the place of its name.
+    A result goes by its name, or by its number where it has no name or shares it: what a test says when it skips or
+    fails may take the place of its name, and is the last of its words then.
     """
     told = list(children)
     names = [_plain(child.name) for child in told]
     for place, (child, name) in enumerate(zip(told, names, strict=True), start=1):
         alone = bool(name) and names.count(name) == 1
         label = f"{case}/{name if alone else child.number or place}"
-        yield label, child
+        yield label, child if alone or not name else replace(child, diagnostics=(*child.diagnostics, name))
         yield from nested(label, child.children)
 
 
@@ -119,8 +119,9 @@ def explained(result: Result) -> Result:
     bad = [_plain(child.name) or str(child.number) for child in result.children if not child.ok and not child.directive]
     telling = [line for line in said if _FAILED.match(line)]
     if not result.ok and bad:
-        more = ", ..." if len(bad) > MAX_NAMED else ""
-        words = f"{len(bad)} of {len(result.children)} results in it are not ok: {', '.join(bad[:MAX_NAMED])}{more}"
+        names = list(dict.fromkeys(bad))
+        more = ", ..." if len(names) > MAX_NAMED else ""
+        words = f"{len(bad)} of {len(result.children)} results in it are not ok: {', '.join(names[:MAX_NAMED])}{more}"
         said = (words, *(f"| {line}" for line in said))
     elif not result.ok and telling:
         said = (telling[0], *(f"| {line}" for line in said))

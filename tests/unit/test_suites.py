@@ -476,6 +476,13 @@ def test_results_go_by_their_number_where_names_are_shared() -> None:
     assert names == ["cow/1", "cow/2", "cow/own at 0x…"]
 
 
+def test_a_name_that_several_share_is_what_they_say() -> None:
+    results = "".join(f"    # [RUN] with {n} kB\n    not ok {n} mmap() failed\n" for n in (1, 2))
+    (result,) = ktap.parse(f"KTAP version 1\n1..1\n    1..2\n{results}not ok 1 cow\n").results
+    said = [suite.explained(child).diagnostics for _, child in suite.nested(result.name, result.children)]
+    assert said == [("[RUN] with 1 kB", "mmap() failed"), ("[RUN] with 2 kB", "mmap() failed")]
+
+
 def test_a_skip_says_what_the_test_said_before_it() -> None:
     said = "KTAP version 1\n1..1\n# running ./x\n# SKIP gup_test not available\n# [SKIP]\nok 1 x # SKIP\n"
     (result,) = ktap.parse(said).results
