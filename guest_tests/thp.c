@@ -129,7 +129,7 @@ static void drop_slab(void)
 
 	if (!lab_owned())
 		LAB_SKIP("would drop the caches, and this machine is no guest of the lab");
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < 20; i++) {
 		LAB_SETUP(lab_write_file("/proc/sys/vm/drop_caches", "3"));
 		lab_sleep_ms(2);
 	}
@@ -530,11 +530,43 @@ static long khugepaged(const char *file)
 /* Without pause it collects what it finds into huge pages. */
 static void hasten_khugepaged(void)
 {
-	allow_huge("always");
-	LAB_SET(THP "/enabled", "always");
+	/* Without huge pages its thread ends: the next one has not yet gone to sleep for as long as was set until now. */
+	allow_huge("never");
+	LAB_SET(THP "/enabled", "never");
 	LAB_SET(THP "/khugepaged/defrag", "1");
 	LAB_SET(THP "/khugepaged/scan_sleep_millisecs", "0");
 	LAB_SET(THP "/khugepaged/alloc_sleep_millisecs", "0");
+	allow_huge("always");
+	LAB_SET(THP "/enabled", "always");
+}
+
+/* Where in the kernel khugepaged is; empty where it is not there. */
+static const char *khugepaged_stack(void)
+{
+	static char stack[LAB_TEXT];
+	char path[LAB_PATH], name[32];
+	int thread;
+
+	for (thread = 2; thread < 1000; thread++) {
+		snprintf(path, sizeof(path), "/proc/%d/comm", thread);
+		if (lab_slurp(path, name, sizeof(name)) < 0 || strncmp(name, "khugepaged", 10))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/stack", thread);
+		return lab_slurp(path, stack, sizeof(stack)) < 0 ? "" : stack;
+	}
+	return "";
+}
+
+/* Until khugepaged has looked at all there is `times` more often than `scans`. */
+static void await_khugepaged(long scans, int times)
+{
+	long long until = lab_now_ms() + lab_scaled(10000);
+
+	while (khugepaged("full_scans") < scans + times) {
+		if (lab_now_ms() > until)
+			LAB_ERROR("khugepaged did not scan: %s", khugepaged_stack());
+		lab_sleep_ms(5);
+	}
 }
 
 /* Step by step to four huge pages while khugepaged is at it all the time; what it collects must be what was written. */
@@ -567,15 +599,13 @@ static void h08_grow_under_khugepaged(void)
 			LAB_READS(lab_at(p, size), 0);
 	}
 	LAB_OBJECT(p, 4 * huge);
-	if (khugepaged("full_scans") == scans)
-		LAB_ERROR("khugepaged did not scan");
+	await_khugepaged(scans, 1);
 }
 
 /* Nobody touches the grown part of this one, so a fault would extend it yet: khugepaged must not reach over its end. */
 static void h08_khugepaged_at_the_end(void)
 {
-	long huge = huge_pages(), scans, i;
-	long long until = lab_now_ms() + lab_scaled(6000);
+	long huge = huge_pages(), i;
 	char *p;
 
 	hasten_khugepaged();
@@ -584,11 +614,7 @@ static void h08_khugepaged_at_the_end(void)
 	madvise(p, (size_t)huge * lab_page(), MADV_HUGEPAGE);
 	for (i = 0; i < huge / 2; i++)
 		LAB_WRITES(lab_at(p, i), (unsigned char)(1 + i % 251));
-	scans = khugepaged("full_scans");
-	while (khugepaged("full_scans") < scans + 3 && lab_now_ms() < until)
-		lab_sleep_ms(5);
-	if (khugepaged("full_scans") < scans + 3)
-		LAB_ERROR("khugepaged did not scan");
+	await_khugepaged(khugepaged("full_scans"), 3);
 	LAB_READS(p, 1);
 	LAB_WRITES(lab_at(p, huge / 2), 2);
 	LAB_WRITES(lab_at(p, huge - 1), 3);
