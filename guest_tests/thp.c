@@ -530,14 +530,11 @@ static long khugepaged(const char *file)
 /* Without pause it collects what it finds into huge pages. */
 static void hasten_khugepaged(void)
 {
-	/* Without huge pages its thread ends: the next one has not yet gone to sleep for as long as was set until now. */
-	allow_huge("never");
-	LAB_SET(THP "/enabled", "never");
+	allow_huge("always");
+	LAB_SET(THP "/enabled", "always");
 	LAB_SET(THP "/khugepaged/defrag", "1");
 	LAB_SET(THP "/khugepaged/scan_sleep_millisecs", "0");
 	LAB_SET(THP "/khugepaged/alloc_sleep_millisecs", "0");
-	allow_huge("always");
-	LAB_SET(THP "/enabled", "always");
 }
 
 /* Where in the kernel khugepaged is; empty where it is not there. */

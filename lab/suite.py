@@ -205,18 +205,22 @@ def _renamed(records: Sequence[Record], before: Sequence[Record], suites: Collec
     `18 extra pages` is `12 extra pages` where both kernels have one result of this shape that the other has not.
     """
     here, there = _only_in(records, before, suites), _only_in(before, records, suites)
-    names = {here[shape].case: there[shape].case for shape in here.keys() & there.keys()}
-    return [replace(record, case=names.get(record.case, record.case)) for record in records]
+    names = {(shape[0], here[shape].case): there[shape].case for shape in here.keys() & there.keys()}
+    return [replace(record, case=names.get((record.scenario, record.case), record.case)) for record in records]
 
 
 def _only_in(
     records: Sequence[Record], others: Iterable[Record], suites: Collection[str]
 ) -> dict[tuple[str, str], Record]:
-    """Results within tests that the others lack, by scenario and name without numbers; where that is one result's."""
+    """Results within tests that the others lack, by scenario and name without numbers; where that is one result's.
+
+    What goes by its number alone has no name to tell it by.
+    """
     known = {(record.scenario, record.case) for record in others}
     found: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        if record.scenario in suites and "/" in record.case and (record.scenario, record.case) not in known:
+        named = "/" in record.case and not record.case.rpartition("/")[2].isdigit()
+        if record.scenario in suites and named and (record.scenario, record.case) not in known:
             found.setdefault((record.scenario, _NUMBER.sub("#", record.case)), []).append(record)
     return {shape: same[0] for shape, same in found.items() if len(same) == 1}
 

@@ -153,20 +153,21 @@ static void set_oom_score(pid_t process, int score)
 	}
 }
 
-static pid_t parent_of(pid_t process)
+/* A process's state and its parent; '?' and 0 when it is gone. */
+static void look_at(pid_t process, char *state, int *parent)
 {
 	char path[64];
-	int parent = 0;
 	FILE *file;
 
+	*state = '?';
+	*parent = 0;
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)process);
 	file = fopen(path, "re");
 	if (file) {
-		if (fscanf(file, "%*d (%*[^)]) %*c %d", &parent) != 1)
-			parent = 0;
+		if (fscanf(file, "%*d (%*[^)]) %c %d", state, parent) != 2)
+			*state = '?';
 		fclose(file);
 	}
-	return parent;
 }
 
 /*
@@ -175,8 +176,13 @@ static pid_t parent_of(pid_t process)
  */
 static void survive(void)
 {
-	for (pid_t each = getpid(); each > 1; each = parent_of(each))
+	int parent;
+	char state;
+
+	for (pid_t each = getpid(); each > 1; each = parent) {
 		set_oom_score(each, -1000);
+		look_at(each, &state, &parent);
+	}
 }
 
 struct output {
@@ -297,21 +303,6 @@ static void kill_rest(pid_t leader)
 	}
 }
 
-static char state_of(pid_t process)
-{
-	char path[64], state = '?';
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)process);
-	file = fopen(path, "re");
-	if (file) {
-		if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
-			state = '?';
-		fclose(file);
-	}
-	return state;
-}
-
 struct ending {
 	bool late, stuck;
 	char state;
@@ -324,6 +315,7 @@ static struct ending follow(pid_t child, int terminal, struct output *out, long 
 	struct ending end = { .state = '?' };
 	bool ended = false;
 	char data[4096];
+	int parent;
 
 	for (;;) {
 		struct pollfd ready = { .fd = terminal, .events = POLLIN };
@@ -345,7 +337,7 @@ static struct ending follow(pid_t child, int terminal, struct output *out, long 
 			long grace = now_ms() + (long)(GRACE_MS * scale);
 
 			end.late = true;
-			end.state = state_of(child);
+			look_at(child, &end.state, &parent);
 			kill(-child, SIGKILL);
 			kill(child, SIGKILL);
 			while (!(ended = waitpid(child, &end.status, WNOHANG) == child) && now_ms() < grace)

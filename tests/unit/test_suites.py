@@ -453,6 +453,12 @@ def test_a_result_with_what_it_measured_in_its_name_is_the_same_result() -> None
     assert [record.case for record in worse.not_met] == ["cow/extra pages 18 (0.1%)"]
 
 
+def test_what_goes_by_its_number_is_not_another_one() -> None:
+    before = counted("ok 1 same", "ok 2 same", "ok 3 same").replace("    ok 2 same\n", "")
+    after = counted("ok 1 same", "ok 2 same", "ok 3 same").replace("    ok 3 same\n", "")
+    assert {record.case for record in compared(before, after).broken} == {"cow/3"}
+
+
 def test_of_several_results_alike_but_for_numbers_none_stands_for_another() -> None:
     summary = compared(counted("ok 1 with 16 kB", "ok 2 with 32 kB"), counted("ok 1 with 64 kB", "ok 2 with 8 kB"))
     assert summary.exit_code == EXIT_INCOMPLETE
