@@ -113,7 +113,8 @@ def explained(result: Result) -> Result:
     said = _own_words(result)
     if result.directive == "SKIP" and not result.reason:
         within = (explained(child).reason for child in result.children if child.directive == "SKIP")
-        telling = [line for line in said if "SKIP" in line or "TCONF" in line] or said
+        own = [line for line in said if not line.startswith("|")]
+        telling = [line for line in own if "SKIP" in line or "TCONF" in line] or own
         reason = next(within, "") or (_SKIP.sub("", telling[-1]) if telling else "")
         return replace(result, reason=reason, diagnostics=said)
     bad = [_plain(child.name) or str(child.number) for child in result.children if not child.ok and not child.directive]

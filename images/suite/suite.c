@@ -13,10 +13,11 @@
  *
  * What a test prints stands, indented, before its result line, so that KTAP in it is a nested document. It writes to a
  * terminal, for else the C library would keep back what a test printed before it crashed. Whatever a test leaves running
- * is killed before the next one starts.
+ * is killed before the next one starts, and what it leaves set in /proc/sys/vm is put back.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
@@ -35,7 +36,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_LINE = 3000, MAX_TESTS = 8192, MAX_SAID = 192 << 10, MAX_RESULTS = 192 << 10, GRACE_MS = 2000 };
+enum { MAX_LINE = 3000, MAX_TESTS = 8192, MAX_SETTINGS = 256, GRACE_MS = 2000 };
+enum { MAX_SAID = 192 << 10, MAX_RESULTS = 192 << 10 };
 
 struct test {
 	char *name, *style, *timeout, *directory, *command;
@@ -43,6 +45,10 @@ struct test {
 
 static struct test tests[MAX_TESTS];
 static int count;
+static struct setting {
+	char path[300], value[256];
+} settings[MAX_SETTINGS];
+static int setting_count;
 static char home[512];
 static double scale = 1;
 
@@ -138,6 +144,56 @@ static void furnish(void)
 	setenv("LTP_COLORIZE_OUTPUT", "n", 1);
 	snprintf(both, sizeof(both), "%g", scale < 1 ? 1 : scale);
 	setenv("LTP_TIMEOUT_MUL", both, 1);
+}
+
+static bool read_setting(const char *path, char value[256])
+{
+	FILE *file = fopen(path, "re");
+	bool whole = file && fgets(value, 256, file) && strchr(value, '\n') && fgetc(file) == EOF;
+
+	if (file)
+		fclose(file);
+	if (whole)
+		*strchr(value, '\n') = 0;
+	return whole;
+}
+
+/* What can be set of memory management, and reads as it was written. */
+static void remember_settings(void)
+{
+	DIR *dir = opendir("/proc/sys/vm");
+	struct dirent *entry;
+	struct stat found;
+
+	while (dir && (entry = readdir(dir)) && setting_count < MAX_SETTINGS) {
+		struct setting *each = &settings[setting_count];
+
+		snprintf(each->path, sizeof(each->path), "/proc/sys/vm/%s", entry->d_name);
+		if (stat(each->path, &found) || !S_ISREG(found.st_mode) || (found.st_mode & 0600) != 0600)
+			continue;
+		setting_count += strcmp(entry->d_name, "stat_refresh") && read_setting(each->path, each->value);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* A test that is killed cannot put back what it has set, and that decides how those behind it go. */
+static void restore_settings(void)
+{
+	char now[256];
+
+	for (int i = 0; i < setting_count; i++) {
+		FILE *file;
+
+		if (!read_setting(settings[i].path, now) || !strcmp(now, settings[i].value))
+			continue;
+		printf("# | put back: %s was left at %s, was %s\n", settings[i].path, now, settings[i].value);
+		file = fopen(settings[i].path, "we");
+		if (file) {
+			fputs(settings[i].value, file);
+			fclose(file);
+		}
+	}
 }
 
 static void set_oom_score(pid_t process, int score)
@@ -407,6 +463,7 @@ static bool run(int number, const struct test *test)
 		end_line(&out);
 	close(terminal);
 	kill_rest(child);
+	restore_settings();
 	if (out.dropped)
 		printf("# | %ld lines left out: too many\n", out.dropped);
 	after = taint();
@@ -439,6 +496,7 @@ int main(int argc, char **argv)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	survive();
 	furnish();
+	remember_settings();
 	for (int i = 0; i < count; i++)
 		chosen += wanted(&tests[i], argc, argv);
 	printf("KTAP version 1\n1..%d\n", chosen);

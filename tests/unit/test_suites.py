@@ -490,7 +490,8 @@ def test_a_name_that_several_share_is_what_they_say() -> None:
 
 
 def test_a_skip_says_what_the_test_said_before_it() -> None:
-    said = "KTAP version 1\n1..1\n# running ./x\n# SKIP gup_test not available\n# [SKIP]\nok 1 x # SKIP\n"
+    said = "# running ./x\n# SKIP gup_test not available\n# [SKIP]\n# | put back: x was left at 1, was 0\n"
+    said = f"KTAP version 1\n1..1\n{said}ok 1 x # SKIP\n"
     (result,) = ktap.parse(said).results
     assert suite.explained(result).reason == "gup_test not available"
 
@@ -498,7 +499,7 @@ def test_a_skip_says_what_the_test_said_before_it() -> None:
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ("# SKIP ./other\n# running ./x\n# you need modprobe\n# [SKIP]\nok 1 x # SKIP\n", "you need modprobe"),
+        ("# SKIP ./other\n# running ./x\n# you need it\n# [SKIP]\n# | put back\nok 1 x # SKIP\n", "you need it"),
         ("# SKIP ./other\n# ---\n# running ./x\n# ---\n# [FAIL]\nnot ok 1 x # exit=137\n", "exit=137"),
     ],
 )
