@@ -573,6 +573,7 @@ static void h08_grow_under_khugepaged(void)
 	long long until = lab_now_ms() + lab_scaled(6000);
 	char *p;
 
+	need_collapse(huge);
 	hasten_khugepaged();
 	scans = khugepaged("full_scans");
 	collapsed = khugepaged("pages_collapsed");
@@ -605,6 +606,7 @@ static void h08_khugepaged_at_the_end(void)
 	long huge = huge_pages(), i;
 	char *p;
 
+	need_collapse(huge);
 	hasten_khugepaged();
 	p = aligned(huge / 2, huge);
 	LAB_GROW_IN_PLACE(p, huge / 2, huge);
