@@ -5,7 +5,7 @@
 #define MANY 64			/* pages or mappings of a round */
 #define FAR 256			/* pages that a mapping grows by at once */
 #define SOME 8			/* operations of a round where one is long */
-#define GROUND ((uintptr_t)1 << (sizeof(long) > 4 ? 40 : 29))
+#define GROUND ((uintptr_t)1 << (sizeof(long) > 4 ? 36 : 29)) /* what the smallest address spaces have: 38 bits, 31 */
 
 static size_t page;
 static char *ground;		/* addresses for every round anew */
