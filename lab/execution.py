@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 
 from lab import books
 from lab.console import Console
-from lab.evidence import CellDir
+from lab.evidence import MAX_STDERR, CellDir
 from lab.outcome import Books, End, Ended, Run
 
 CHECKPOINT_S = 60.0
 """How much of a program's work a lab that is killed may lose."""
-MAX_STDERR = 16 << 10
 # A whole line, of the program itself: what a test of a suite nests is indented or a comment.
 _RESULT = re.compile(rb"^(?:not )?ok [^\n]*\n", re.MULTILINE)
 

@@ -158,6 +158,16 @@ static bool read_setting(const char *path, char value[256])
 	return whole;
 }
 
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "we");
+
+	if (file) {
+		fputs(text, file);
+		fclose(file);
+	}
+}
+
 /* What can be set of memory management, and reads as it was written. */
 static void remember_settings(void)
 {
@@ -183,30 +193,19 @@ static void restore_settings(void)
 	char now[256];
 
 	for (int i = 0; i < setting_count; i++) {
-		FILE *file;
-
 		if (!read_setting(settings[i].path, now) || !strcmp(now, settings[i].value))
 			continue;
 		printf("# | put back: %s was left at %s, was %s\n", settings[i].path, now, settings[i].value);
-		file = fopen(settings[i].path, "we");
-		if (file) {
-			fputs(settings[i].value, file);
-			fclose(file);
-		}
+		write_file(settings[i].path, settings[i].value);
 	}
 }
 
-static void set_oom_score(pid_t process, int score)
+static void set_oom_score(pid_t process, const char *score)
 {
 	char path[64];
-	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)process);
-	file = fopen(path, "we");
-	if (file) {
-		fprintf(file, "%d\n", score);
-		fclose(file);
-	}
+	write_file(path, score);
 }
 
 /* A process's state and its parent; '?' and 0 when it is gone. */
@@ -236,7 +235,7 @@ static void survive(void)
 	char state;
 
 	for (pid_t each = getpid(); each > 1; each = parent) {
-		set_oom_score(each, -1000);
+		set_oom_score(each, "-1000");
 		look_at(each, &state, &parent);
 	}
 }
@@ -307,7 +306,7 @@ static pid_t start(const struct test *test, int terminal)
 
 	if (child)
 		return child;
-	set_oom_score(getpid(), 0);
+	set_oom_score(getpid(), "0");
 	setsid();
 	int nothing = open("/dev/null", O_RDONLY);
 	dup2(nothing, 0);
