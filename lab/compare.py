@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
+from lab import evidence as evidence_files
 from lab import suite
 from lab.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
@@ -169,6 +170,12 @@ class Summary:
 def conclude(evidence: Evidence) -> Summary:
     """Judge every cell and compare the kernels. The one way from evidence to anything that is shown."""
     return conclude_cells(evidence.metadata, evidence.cells, evidence.source)
+
+
+def conclude_directory(directory: Path) -> Summary:
+    """Judge the run in a directory, with the memory for the evidence of one cell at a time."""
+    metadata, cells = evidence_files.stream(directory)
+    return conclude_cells(metadata, cells, str(directory))
 
 
 def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], source: str = "") -> Summary:

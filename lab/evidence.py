@@ -26,7 +26,7 @@ import operator
 import os
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial, reduce
@@ -36,9 +36,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lab import report
 from lab.cache import explain_os_error, write_atomic
-from lab.compare import Summary, conclude_cells
 from lab.console import Console
 from lab.errors import InfraError, InputError, UsageError
 from lab.outcome import Cause, CellResult, CellStatus, End, Evidence, Mismatch, Run, Usage
@@ -264,14 +262,6 @@ class RunDir:
             raise explain_os_error(error, str(path)) from error
         return CellDir(path)
 
-    def write_reports(self, summary: Summary) -> tuple[Path, ...]:
-        """Write every report that has a file, each in one step."""
-        written = []
-        for name, text in report.files(summary).items():
-            write_atomic(self.path / name, text.encode("utf-8", "replace"))
-            written.append(self.path / name)
-        return tuple(written)
-
 
 def cell_path(topology: str, kernel: str, repeat: int) -> Path:
     """Where the evidence of a guest lies, below the run's directory."""
@@ -458,10 +448,10 @@ def file_of(source: str, cell: CellResult, name: str) -> bytes:
     return _slice(Path(source) / cell_path(cell.topology, cell.kernel, cell.repeat) / _safe(name), 0, MAX_FILE)
 
 
-def conclude(directory: Path) -> Summary:
-    """What everything that a run left comes to; with the memory for one cell's evidence at a time."""
+def stream(directory: Path) -> tuple[dict[str, Any], Iterator[CellResult]]:
+    """The metadata of a run, and its cells one after the other: read with the memory for one cell's evidence."""
     metadata, names = _metadata(directory / "metadata.json")
-    return conclude_cells(metadata, (_cell(directory, *name) for name in names), str(directory))
+    return metadata, (_cell(directory, *name) for name in names)
 
 
 def _metadata(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:

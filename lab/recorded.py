@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from lab.changes import first_difference
 from lab.compare import Summary
 from lab.errors import UsageError, nearest, unknown
 from lab.model import CampaignSpec, Kernel, Spec, Topology
 from lab.outcome import CellResult, Record
 from lab.plan import Plan, Selection, plan
-from lab.resume import first_difference
 
 Model = TypeVar("Model", bound=Spec)
 _REPEAT = re.compile(r"repeat-([0-9]{1,5})")

@@ -11,6 +11,7 @@ from lab import campaign, kernel
 from lab.arch import ARCHES
 from lab.cache import Cache
 from lab.campaign import OpenRun, Typed
+from lab.changes import first_difference
 from lab.compare import Summary
 from lab.errors import UsageError
 from lab.factory import Workshop
@@ -20,7 +21,6 @@ from lab.outcome import Record
 from lab.outlook import Packing, here
 from lab.plan import Plan, cell_name
 from lab.recorded import Spot, changed_build, changed_host, changed_programs
-from lab.resume import first_difference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,11 @@ in their scenario. Of a program under way when the lab was stopped or killed, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab import ktap
+from lab.changes import first_difference
 from lab.outcome import Case, CellResult, CellStatus, End, Run
 from lab.plan import Selection
 
@@ -85,27 +86,3 @@ def difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first thing in which a campaign is not what a run recorded, `what: recorded X, now Y`; empty when it is."""
     found = (first_difference(key, recorded.get(key), now.get(key)) for key in _MUST_AGREE)
     return next(filter(None, found), "")
-
-
-def first_difference(name: str, was: object, now: object) -> str:
-    """Where two JSON values differ first, `name.key: recorded X, now Y`; empty when they do not."""
-    for place, one, other in _differences(name, was, now):
-        return f"{place}: recorded {_short(one)}, now {_short(other)}"
-    return ""
-
-
-def _differences(place: str, was: object, now: object) -> Iterator[tuple[str, object, object]]:
-    """Where two JSON values differ, as deep as it goes."""
-    if isinstance(was, Mapping) and isinstance(now, Mapping):
-        for key in dict.fromkeys((*was, *now)):
-            yield from _differences(f"{place}.{key}", was.get(key), now.get(key))
-    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
-        for index, (one, other) in enumerate(zip(was, now, strict=True)):
-            yield from _differences(f"{place}[{index}]", one, other)
-    elif was != now:
-        yield place, was, now
-
-
-def _short(value: object) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

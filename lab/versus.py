@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lab.changes import first_difference
 from lab.compare import SAME_BUILD, CaseDelta, Place, Summary, delta_of
 from lab.errors import UsageError
 from lab.judge import SYNTHETIC
 from lab.outcome import Outcome
-from lab.resume import first_difference
 
 """Topology and kernel."""
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
+from lab.cache import write_atomic
 from lab.compare import Summary, conclude
 from lab.errors import unknown
 from lab.outcome import Evidence
@@ -45,6 +47,15 @@ def files(evidence: Evidence | Summary) -> dict[str, str]:
     summary = _concluded(evidence)
     modules = [_module(name) for name in formats()]
     return {module.FILE: module.render(summary) for module in modules if module.FILE}
+
+
+def write(directory: Path, summary: Summary) -> tuple[Path, ...]:
+    """Write every report that has a file into a run's directory, each in one step; return their paths."""
+    written = []
+    for name, text in files(summary).items():
+        write_atomic(directory / name, text.encode("utf-8", "replace"))
+        written.append(directory / name)
+    return tuple(written)
 
 
 def _concluded(evidence: Evidence | Summary) -> Summary:

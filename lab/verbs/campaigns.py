@@ -162,14 +162,14 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
 
 def tell(opened: OpenRun) -> Summary:
     """The verdicts of a run: written to its directory, and shown."""
-    from lab import evidence, history
+    from lab import evidence, history, report
     from lab.compare import conclude
 
     out = console()
     found = evidence.load(opened.path)
     summary = conclude(found)
     history.record(open_cache(), found)
-    opened.run_dir.write_reports(summary)
+    report.write(opened.path, summary)
     show(summary, out)
     out.print(f"results: {opened.path}", markup=False)
     return summary

@@ -286,12 +286,13 @@ def _judge(
 
 def _carried_out(opened: OpenRun, given: Packing, uri: str | None) -> Summary:
     """What a run of one kernel on one machine finds; progress goes to stderr."""
-    from lab import campaign, evidence
+    from lab import campaign, report
+    from lab.compare import conclude_directory
 
     with builds_end_with_us():
         campaign.execute(opened, open_cache(), console=console(stderr=True), packing=given, uri=uri)
-    summary = evidence.conclude(opened.path)
-    opened.run_dir.write_reports(summary)
+    summary = conclude_directory(opened.path)
+    report.write(opened.path, summary)
     return summary
 
 

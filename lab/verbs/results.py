@@ -25,11 +25,11 @@ def report(directory: Path, form: str) -> int:
     lab report
     lab report results/latest --format json
     """
-    from lab import evidence
     from lab import report as reports
+    from lab.compare import conclude_directory
 
     gc.disable()  # all that is made here is kept to the end: to look for garbage in it takes a fifth of the time
-    summary = evidence.conclude(directory)
+    summary = conclude_directory(directory)
     if form == "text":
         show(summary, console())
     else:
@@ -48,10 +48,11 @@ def compare(first: Path, second: Path) -> int:
     \b
     lab compare results/20260102T030405Z-quick results/latest
     """
-    from lab import evidence, versus
     from lab import report as reports
+    from lab import versus
+    from lab.compare import conclude_directory
 
-    compared = versus.compare(*(evidence.conclude(directory) for directory in (first, second)))
+    compared = versus.compare(*(conclude_directory(directory) for directory in (first, second)))
     print(reports.versus(compared), end="")
     return compared.exit_code
 
@@ -89,12 +90,13 @@ def replay(
     lab replay results/latest x86_64-4k-2node/baseline/expand.a01_grow_touch
     lab replay results/latest arm64-64k-2node/expand-fault
     """
-    from lab import evidence, outlook
+    from lab import outlook
     from lab import replay as again
+    from lab.compare import conclude_directory
     from lab.recorded import find
     from lab.verbs.campaigns import finish
 
-    then = evidence.conclude(directory)
+    then = conclude_directory(directory)
     cache = open_cache()
     wanted = again.look(find(then, cell), then, open_library(), cache)
     for line in wanted.noted:
@@ -129,12 +131,12 @@ def bundle(directory: Path, cell: str, *, anyway: bool, output: Path | None) -> 
     lab bundle results/latest arm64-64k-2node/expand-fault -o failing-cell.tar.gz
     """
     from lab import bundle as packing
-    from lab import evidence
     from lab import replay as again
+    from lab.compare import conclude_directory
     from lab.factory import Workshop
     from lab.recorded import find
 
-    summary = evidence.conclude(directory)
+    summary = conclude_directory(directory)
     cache = open_cache()
     wanted = again.look(find(summary, cell), summary, open_library(), cache)
     to = output or Path(f"{wanted.spot.name.replace('/', '-')}.tar.gz")

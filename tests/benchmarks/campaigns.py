@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import evidence
-from lab.compare import Summary
+from lab.compare import Summary, conclude_directory
 from lab.outcome import CellStatus, Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +64,7 @@ def run(campaign: str, *narrowed: str, options: Sequence[str] = ()) -> Ran:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in (0, 1, 2):
             raise SystemExit(f"lab run {campaign} failed with status {process.returncode}")
-        summary = evidence.conclude(Path(place, "run"))
+        summary = conclude_directory(Path(place, "run"))
     guests_s = sum(cell.usage.cpu_s for cell in summary.evidence.cells if cell.usage)
     return Ran(wall_s=wall_s, lab_s=usage.ru_utime + usage.ru_stime, guests_s=guests_s, summary=summary)
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab import report
 from lab.compare import conclude
 from lab.console import MAX_SLICE
 from lab.errors import InfraError, InputError, UsageError
@@ -78,10 +79,10 @@ def test_a_directory_of_the_users_choice_must_be_empty(tmp_path: Path) -> None:
 
 def test_reports_are_written_and_say_the_same_after_reading(tmp_path: Path) -> None:
     run = write(tmp_path / "results", evidence())
-    names = [path.name for path in run.write_reports(conclude(load(run.path)))]
+    names = [path.name for path in report.write(run.path, conclude(load(run.path)))]
     assert sorted(names) == ["junit.xml", "report.html", "report.txt", "results.json"]
     before = {name: (run.path / name).read_bytes() for name in names}
-    run.write_reports(conclude(load(run.path)))
+    report.write(run.path, conclude(load(run.path)))
     assert {name: (run.path / name).read_bytes() for name in names} == before
 
 

@@ -21,9 +21,9 @@ LAYERS = (
     " buildlog symbols cpio console",
     # translators: what was written or found -> what it means
     "load settings library capture shrink mailbox suite plan schedule domain verify judge compare report reproduce"
-    " resume versus recorded designs",
+    " resume versus recorded designs changes cache evidence",
     # adapters: one outside thing each
-    "proc cache keys reaper accel vm ssh guest evidence host"
+    "proc keys reaper accel vm ssh guest host"
     " debian source series worktree toolchain kernel guestbuild rootfs suites history",
     # stages: a campaign from its plan to its evidence
     "screen outlook factory execution cellwork runner campaign oneshot listing replay bundle attempt bisection debug"
