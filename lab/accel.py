@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.arch import Arch
-from lab.cache import Cache, digest, write_atomic
-from lab.errors import BootError, GuestLost, InfraError, UsageError
+from lab.core.cache import Cache, digest, write_atomic
+from lab.core.errors import BootError, GuestLost, InfraError, UsageError
 
 KVM_DEVICE = Path("/dev/kvm")
 KVM_SLOWDOWN = 2.0

@@ -19,13 +19,13 @@ from pathlib import Path
 
 from lab import mailbox, series, source
 from lab.arch import Arch
-from lab.cache import Cache, digest
 from lab.compare import Summary
-from lab.errors import InputError, UsageError
+from lab.core.cache import Cache, digest
+from lab.core.errors import InputError, UsageError
+from lab.core.paths import user_path
 from lab.library import Library
 from lab.mailbox import Patch
 from lab.model import Topology
-from lab.paths import user_path
 from lab.plan import is_path, node_count
 
 ENTRY = "try"

@@ -13,15 +13,16 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from lab import proc, source
+from lab import source
 from lab.attempt import Wish
-from lab.cache import Cache
 from lab.compare import Summary
-from lab.errors import InfraError, UsageError
+from lab.core import proc
+from lab.core.cache import Cache
+from lab.core.errors import InfraError, UsageError
+from lab.core.outcome import Case, Cause, CellStatus, Outcome, Record
 from lab.factory import Workshop
 from lab.library import Library
 from lab.model import CampaignSpec, Kernel, Topology
-from lab.outcome import Case, Cause, CellStatus, Outcome, Record
 from lab.plan import Plan, plan, resolve_cases
 from lab.resume import asked_for
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.outcome import Books
+from lab.core.outcome import Books
 
 _HUGE = "hugepages/hugepages-*/"
 _FILES = (

@@ -130,7 +130,7 @@ ask_arch_packages() {
     .venv/bin/python - "$@" <<'EOF'
 import sys
 
-from lab.errors import LabError
+from lab.core.errors import LabError
 from lab.host import arch_packages
 
 try:

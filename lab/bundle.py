@@ -17,15 +17,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import data, reproduce, rootfs
+from lab import reproduce, rootfs
 from lab.accel import KVM_SLOWDOWN, Accelerator
-from lab.cache import write_atomic
 from lab.cellwork import SCENARIO_MARGIN_S, command
 from lab.compare import Summary
+from lab.core import paths
+from lab.core.cache import write_atomic
+from lab.core.outcome import Cause, Outcome, Record
 from lab.domain import Machine
 from lab.evidence import file_of
 from lab.factory import Products
-from lab.outcome import Cause, Outcome, Record
 from lab.recorded import Spot
 
 FIRST = "lab/first"
@@ -153,7 +154,7 @@ def _sources(spot: Spot, summary: Summary, sources: Sequence[Path]) -> dict[str,
     files = [path for each in sources for path in ([each] if each.is_file() else sorted(each.glob("*.c")))]
     for scenario in spot.cases:
         for path in [path for path in files if path.stem == scenario][:1]:
-            headers = [*path.parent.glob("*.h"), *data.guest_tests().glob("*.h")]
+            headers = [*path.parent.glob("*.h"), *paths.guest_tests().glob("*.h")]
             found |= {f"test/{each.name}": each.read_bytes() for each in (*headers, path)}
         if said := file_of(summary.evidence.source, spot.cell, f"{scenario}.ktap"):
             found[f"{scenario}.ktap"] = said

@@ -14,22 +14,23 @@ from typing import Any
 
 from rich.console import Console
 
-from lab import __version__, evidence, guestbuild, kernel, proc, resume, suite
+from lab import __version__, evidence, guestbuild, kernel, resume, suite
 from lab.arch import ARCHES
-from lab.cache import Cache
 from lab.cellwork import Screen
-from lab.errors import LabError, UsageError
+from lab.core import proc
+from lab.core.cache import Cache
+from lab.core.errors import LabError, UsageError
+from lab.core.outcome import Case, Run
+from lab.core.paths import user_path
+from lab.core.progress import Progress, silent
 from lab.evidence import RunDir
 from lab.factory import Factory, Workshop, open_factory
 from lab.host import available_memory
 from lab.keeper import Keeper, Kept
 from lab.kernel import BuiltKernel
 from lab.library import Library
-from lab.outcome import Case, Run
 from lab.outlook import Packing, here, look
-from lab.paths import user_path
 from lab.plan import Build, Filters, Plan, is_path, repeated, resolve_cases
-from lab.progress import Progress, silent
 from lab.runner import Runner
 from lab.screen import screen
 from lab.suites import Suites

@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lab.errors import UsageError
+from lab.core.errors import UsageError
+from lab.core.untrusted import one_line
 from lab.model import parse_cpus
-from lab.untrusted import one_line
 
 KIB, MIB = 1 << 10, 1 << 20
 MAX_TEXT = 4 << 20

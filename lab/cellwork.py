@@ -18,14 +18,14 @@ from typing import Literal, Protocol
 from lab import books, oops
 from lab.accel import Accelerator
 from lab.console import Console
-from lab.deadline import Deadline, pause
-from lab.errors import BootError, GuestLost, LabError
+from lab.core.deadline import Deadline, pause
+from lab.core.errors import BootError, GuestLost, LabError
+from lab.core.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.evidence import CellDir
 from lab.execution import Execution
 from lab.guest import DIRECTORY, Description
 from lab.kconfig import has_kasan
 from lab.model import Kernel, Topology
-from lab.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.plan import Cell, Selection
 from lab.resume import asked_for, attempts_left, left, not_reached
 

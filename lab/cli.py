@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TextIO, cast
 import click
 
 from lab import __version__, verbs
-from lab.errors import LabError
+from lab.core.errors import LabError
 from lab.verbs.common import EXIT_INTERRUPTED, say_error
 
 EXIT_USAGE = 64

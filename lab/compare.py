@@ -12,8 +12,8 @@ from typing import Any
 
 from lab import evidence as evidence_files
 from lab import suite
+from lab.core.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
 from lab.judge import CONSOLE, LEAK, agree, judge_cell
-from lab.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
 from lab.plan import is_for
 
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2

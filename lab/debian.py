@@ -23,10 +23,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from lab import proc
-from lab.cache import Cache, digest, write_atomic
-from lab.errors import InfraError, nearest
-from lab.progress import Progress, silent
+from lab.core import proc
+from lab.core.cache import Cache, digest, write_atomic
+from lab.core.errors import InfraError, nearest
+from lab.core.progress import Progress, silent
 
 Kind = Literal["deb", "deb-src"]
 

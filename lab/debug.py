@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lab import proc, reproduce, rootfs, symbols, toolchain
+from lab import reproduce, rootfs, symbols, toolchain
 from lab.arch import Arch
 from lab.bundle import FIRST, SHELL, Trial, first
-from lab.deadline import Deadline
-from lab.errors import InfraError, LabError
+from lab.core import proc
+from lab.core.deadline import Deadline
+from lab.core.errors import InfraError, LabError
 from lab.factory import Factory, Products, Ready
 from lab.guest import Guest
 from lab.oneshot import one_guest

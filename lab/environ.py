@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from lab.arch import ARCHES, Arch, find
-from lab.errors import LabError, UsageError
+from lab.core.errors import LabError, UsageError
 
 
 def arches() -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from lab import books
 from lab.console import Console
+from lab.core.outcome import Books, End, Ended, Run
 from lab.evidence import MAX_STDERR, CellDir
-from lab.outcome import Books, End, Ended, Run
 
 CHECKPOINT_S = 60.0
 """How much of a program's work a lab that is killed may lose."""

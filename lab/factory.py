@@ -12,21 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lab import accel, data, guest, guestbuild, kernel, proc, reproduce, rootfs, suites, verify, vm
+from lab import accel, guest, guestbuild, kernel, reproduce, rootfs, suites, verify, vm
 from lab.accel import Accelerator
 from lab.arch import Arch
-from lab.cache import Cache, explain_os_error
-from lab.deadline import Deadline
+from lab.core import paths, proc
+from lab.core.cache import Cache, explain_os_error
+from lab.core.deadline import Deadline
+from lab.core.errors import InfraError
+from lab.core.outcome import Case, Mismatch
+from lab.core.progress import Progress, silent
+from lab.core.ssh_keys import KeyPair
 from lab.domain import Machine, command_line, domain_xml
-from lab.errors import InfraError
 from lab.guest import Boot, Description, Guest
 from lab.guestbuild import GuestTests
 from lab.kernel import BuiltKernel
-from lab.keys import KeyPair
 from lab.model import Kernel, Topology
-from lab.outcome import Case, Mismatch
 from lab.plan import Cell, Plan, cell_name
-from lab.progress import Progress, silent
 from lab.rootfs import Rootfs
 from lab.suites import Suites
 from lab.verify import Asked
@@ -50,7 +51,7 @@ class Workshop:
     """Builds, or finds in the cache, what cells need. Starts no guest."""
 
     cache: Cache
-    sources: tuple[Path, ...] = field(default_factory=data.scenarios)
+    sources: tuple[Path, ...] = field(default_factory=paths.scenarios)
     """Where the scenario programs are: directories, and single C files."""
     kernels: Mapping[str, BuiltKernel] = field(default_factory=dict)
     """`topology/kernel` -> the kernel of an earlier run, to be used as it is."""
@@ -73,7 +74,7 @@ class Workshop:
             kernel=self.kernels.get(cell_name(topology, wanted))
             or kernel.build(wanted, topology, cache=self.cache, progress=progress),
             probes=tuple(
-                guestbuild.compile_one(record, data.images() / "probes" / name, self.cache) for name in probes
+                guestbuild.compile_one(record, paths.images() / "probes" / name, self.cache) for name in probes
             ),
         )
 

@@ -35,10 +35,10 @@ from typing import TYPE_CHECKING
 from lab import domain
 from lab.accel import Accelerator
 from lab.console import MAX_LOG, Console, Watcher
-from lab.deadline import Deadline, pause
-from lab.errors import BootError, DeadlineExceeded, GuestLost, InfraError, LabError
-from lab.keys import KeyPair
-from lab.outcome import End, Ended, Usage
+from lab.core.deadline import Deadline, pause
+from lab.core.errors import BootError, DeadlineExceeded, GuestLost, InfraError, LabError
+from lab.core.outcome import End, Ended, Usage
+from lab.core.ssh_keys import KeyPair
 from lab.vm import Domain, Hypervisor
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from lab import buildlog, data, proc, toolchain
+from lab import buildlog, toolchain
 from lab.arch import ARCHES, Arch
-from lab.cache import Cache, digest
-from lab.errors import BuildError, InfraError, UsageError
-from lab.outcome import Case
-from lab.progress import Progress, silent
+from lab.core import paths, proc
+from lab.core.cache import Cache, digest
+from lab.core.errors import BuildError, InfraError, UsageError
+from lab.core.outcome import Case
+from lab.core.progress import Progress, silent
 from lab.toolchain import Toolchain
 
 CFLAGS = (
@@ -73,7 +74,7 @@ def keys_of(arch: Arch, sources: Sequence[Path]) -> Mapping[str, str]:
 
 
 def _directories(sources: Sequence[Path] | None) -> Sequence[Path]:
-    return data.scenarios() if sources is None else sources
+    return paths.scenarios() if sources is None else sources
 
 
 def _key(chain: Toolchain, directories: Sequence[Path]) -> str:
@@ -97,7 +98,7 @@ def _build_set(chain: Toolchain, source: Path, cache: Cache, progress: Progress)
 
 def _includes(directory: Path) -> tuple[Path, ...]:
     """Where a program's headers are looked for: beside it, then lab.h."""
-    return tuple(dict.fromkeys((directory.resolve(), data.guest_tests())))
+    return tuple(dict.fromkeys((directory.resolve(), paths.guest_tests())))
 
 
 def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:

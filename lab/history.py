@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lab import ktap
-from lab.cache import Cache, write_atomic
+from lab.core.cache import Cache, write_atomic
+from lab.core.outcome import CellResult, CellStatus, End, Evidence, Usage
 from lab.model import Kernel, Topology
-from lab.outcome import CellResult, CellStatus, End, Evidence, Usage
 from lab.plan import Cell, Selection
 
 FILE = "history.json"

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from lab import accel, environ, proc
+from lab import accel, environ
 from lab.arch import ARCHES, Arch
 from lab.arch.record import GIB, MIB
-from lab.cache import Cache, default_root
-from lab.errors import UsageError
+from lab.core import proc
+from lab.core.cache import Cache, default_root
+from lab.core.errors import UsageError
 from lab.library import Library
 from lab.model import format_size
 

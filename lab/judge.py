@@ -32,8 +32,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lab import books, ktap, oops, suite
-from lab.ktap import Flaw
-from lab.outcome import (
+from lab.core.outcome import (
     BOOT_ATTEMPTS,
     Case,
     Cause,
@@ -47,7 +46,8 @@ from lab.outcome import (
     Run,
     met,
 )
-from lab.untrusted import excerpt, one_line
+from lab.core.untrusted import excerpt, one_line
+from lab.ktap import Flaw
 
 RUN = "run"
 CONSOLE = "console"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lab.cellwork import GuestLike
+from lab.core.outcome import Case, Run
 from lab.judge import judge_run
-from lab.outcome import Case, Run
 from lab.plan import Cell
 
 

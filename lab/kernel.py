@@ -20,15 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from lab import buildlog, data, elf, kconfig, proc, series, source, toolchain, worktree
+from lab import buildlog, elf, kconfig, series, source, toolchain, worktree
 from lab.arch import Arch
-from lab.cache import Cache, digest, write_atomic
-from lab.errors import BuildError, InfraError, InputError, UsageError, unknown
+from lab.core import paths, proc
+from lab.core.cache import Cache, digest, write_atomic
+from lab.core.errors import BuildError, InfraError, InputError, UsageError, unknown
+from lab.core.paths import user_path
+from lab.core.progress import Progress, silent
 from lab.kconfig import Lost, Request
 from lab.model import Kernel, Topology
 from lab.patch import Content
-from lab.paths import user_path
-from lab.progress import Progress, silent
 from lab.series import Patch, Series
 from lab.source import Source
 from lab.toolchain import Toolchain
@@ -177,7 +178,7 @@ def build(
     recipe = recipe_of(kernel, topology, cache=cache, images=images)
     if recipe is None or not cache.has(ENTRY, recipe.key):
         found = source.resolve(kernel.source, cache=cache, progress=progress)
-        recipe = _recipe(kernel, topology, found, images or data.images(), cache)
+        recipe = _recipe(kernel, topology, found, images or paths.images(), cache)
     entry = cache.entry(
         ENTRY,
         recipe.key,
@@ -196,7 +197,7 @@ def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path 
     inside = any(name.startswith(IN_TREE) for name in kernel.config)
     if found is None or (inside and not cache.has(source.ENTRY, found.key)):
         return None
-    return _recipe(kernel, topology, found, images or data.images(), cache)
+    return _recipe(kernel, topology, found, images or paths.images(), cache)
 
 
 def key_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> str | None:

@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lab import data, suite
-from lab.errors import InputError, UsageError, nearest, unknown
+from lab import suite
+from lab.core import paths as data
+from lab.core.errors import InputError, UsageError, nearest, unknown
+from lab.core.paths import user_path
 from lab.load import Document, read
 from lab.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
-from lab.paths import user_path
 from lab.plan import Filters, Plan, Selection, Skipped, is_path, matches, narrow_tests, node_count, plan
 from lab.settings import Own
 

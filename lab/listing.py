@@ -9,7 +9,7 @@ from typing import Any
 
 from lab import guestbuild
 from lab.arch import ARCHES, Arch
-from lab.cache import Cache
+from lab.core.cache import Cache
 from lab.library import Library
 from lab.model import Topology, format_range, format_size
 from lab.plan import node_count

@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from lab.errors import InputError, nearest
+from lab.core.errors import InputError, nearest
 from lab.model import Spec
 
 MAX_BYTES = 256 << 10

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
-from lab.errors import InputError
+from lab.core.errors import InputError
 
 _FROM = re.compile(rb"(?:\A|(?<=\n))From \S+.*\b\d{4}\r?\n(?=[A-Za-z-]+: )")
 """The line before each message of a mailbox; git format-patch writes it, too."""

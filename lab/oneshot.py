@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TextIO
 
 from lab import guestbuild
-from lab.deadline import Deadline
-from lab.errors import GuestLost, InfraError
+from lab.core.deadline import Deadline
+from lab.core.errors import GuestLost, InfraError
+from lab.core.outcome import End
 from lab.factory import Factory, Ready
 from lab.guest import DIRECTORY, Guest
-from lab.outcome import End
 
 MAX_OUTPUT = 1 << 30
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from lab.untrusted import one_line, printable
+from lab.core.untrusted import one_line, printable
 
 MAX_FINDINGS = 40
 MAX_LINES = 60

@@ -10,8 +10,8 @@ from itertools import groupby
 
 from lab import history, host, kernel, toolchain
 from lab.arch import ARCHES
-from lab.cache import Cache
-from lab.errors import InfraError
+from lab.core.cache import Cache
+from lab.core.errors import InfraError
 from lab.history import History
 from lab.kernel import Past
 from lab.model import MIB, Topology

@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path, PurePath
 
 from lab.arch import lacking_preset
-from lab.errors import InfraError, UsageError, unknown
+from lab.core.errors import InfraError, UsageError, unknown
 from lab.model import CampaignSpec, Kernel, Topology, format_size
 from lab.suite import Suite
 

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from lab.changes import first_difference
 from lab.compare import Summary
-from lab.errors import UsageError, nearest, unknown
+from lab.core.errors import UsageError, nearest, unknown
+from lab.core.outcome import CellResult, Record
 from lab.model import CampaignSpec, Kernel, Spec, Topology
-from lab.outcome import CellResult, Record
 from lab.plan import Plan, Selection, plan
 
 Model = TypeVar("Model", bound=Spec)

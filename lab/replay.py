@@ -9,15 +9,15 @@ from pathlib import Path
 
 from lab import campaign, kernel
 from lab.arch import ARCHES
-from lab.cache import Cache
 from lab.campaign import OpenRun, Typed
 from lab.changes import first_difference
 from lab.compare import Summary
-from lab.errors import UsageError
+from lab.core.cache import Cache
+from lab.core.errors import UsageError
+from lab.core.outcome import Record
 from lab.factory import Workshop
 from lab.kernel import BuiltKernel
 from lab.library import Library
-from lab.outcome import Record
 from lab.outlook import Packing, here
 from lab.plan import Plan, cell_name
 from lab.recorded import Spot, changed_build, changed_host, changed_programs

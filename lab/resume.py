@@ -13,7 +13,7 @@ from typing import Any
 
 from lab import ktap
 from lab.changes import first_difference
-from lab.outcome import Case, CellResult, CellStatus, End, Run
+from lab.core.outcome import Case, CellResult, CellStatus, End, Run
 from lab.plan import Selection
 
 SCENARIO_ATTEMPTS = 6

@@ -13,12 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab import buildlog, cpio, data, debian, proc, toolchain
+from lab import buildlog, cpio, debian, toolchain
 from lab.arch import Arch
-from lab.cache import Cache, digest, file_digest
-from lab.errors import BuildError
-from lab.keys import dropbear_host_key
-from lab.progress import Progress, silent
+from lab.core import paths as data
+from lab.core import proc
+from lab.core.cache import Cache, digest, file_digest
+from lab.core.errors import BuildError
+from lab.core.progress import Progress, silent
+from lab.core.ssh_keys import dropbear_host_key
 from lab.toolchain import Toolchain
 
 SOURCES = ("busybox", "dropbear")

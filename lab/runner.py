@@ -18,12 +18,12 @@ from functools import partial
 from typing import Protocol
 
 from lab.cellwork import INTERRUPTED, BuiltCell, CellWork, Keep, Screen
-from lab.errors import LabError, UsageError
+from lab.core.errors import LabError, UsageError
+from lab.core.outcome import Case, Cause, CellStatus, Run
+from lab.core.progress import Progress
 from lab.evidence import RunDir
-from lab.outcome import Case, Cause, CellStatus, Run
 from lab.outlook import Packing
 from lab.plan import Build, Cell, Plan
-from lab.progress import Progress
 from lab.schedule import Schedule, Task
 
 WAKE_S = 0.2

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import patch
-from lab.errors import InputError, UsageError, unknown
+from lab.core.errors import InputError, UsageError, unknown
+from lab.core.paths import user_path
 from lab.model import JOINT
-from lab.paths import user_path
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")
 _SUFFIXES = (".patch", ".diff")

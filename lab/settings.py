@@ -21,10 +21,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from lab.errors import InputError
+from lab.core.errors import InputError
+from lab.core.paths import user_path
 from lab.load import Document, read
 from lab.model import Spec, Word
-from lab.paths import user_path
 
 FILE = Path("pagelab", "config.yaml")
 EVERY = "every"

@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_IFDIR, S_IFMT, S_ISREG
 
-from lab import buildlog, debian, proc
-from lab.cache import Cache, digest, file_digest, write_atomic
-from lab.errors import InfraError, InputError, UsageError, nearest
+from lab import buildlog, debian
+from lab.core import proc
+from lab.core.cache import Cache, digest, file_digest, write_atomic
+from lab.core.errors import InfraError, InputError, UsageError, nearest
+from lab.core.paths import user_path
+from lab.core.progress import Progress, silent
 from lab.patch import Content, Lookup
-from lab.paths import user_path
-from lab.progress import Progress, silent
 
 ENTRY = "source"
 UNPACK_S = 3600.0

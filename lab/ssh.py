@@ -24,10 +24,10 @@ from dataclasses import dataclass, field
 
 import paramiko
 
-from lab.deadline import Deadline
-from lab.errors import GuestLost, InfraError
-from lab.keys import KeyPair
-from lab.outcome import End, Ended, Watch
+from lab.core.deadline import Deadline
+from lab.core.errors import GuestLost, InfraError
+from lab.core.outcome import End, Ended, Watch
+from lab.core.ssh_keys import KeyPair
 
 # What goes wrong on a connection reaches us as exceptions; paramiko's log would write into the user's terminal.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())

@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from lab.errors import UsageError
+from lab.core.errors import UsageError
+from lab.core.outcome import Cause, Expected, Outcome, Record, met
+from lab.core.paths import user_path
 from lab.ktap import Result
-from lab.outcome import Cause, Expected, Outcome, Record, met
-from lab.paths import user_path
 
 SELFTESTS = "tools/testing/selftests"
 KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib) or ltp:PATH[:FILTER]"

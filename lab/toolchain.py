@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from lab import environ, proc
+from lab import environ
 from lab.arch import Arch
-from lab.cache import digest, file_digest
-from lab.errors import InfraError
+from lab.core import proc
+from lab.core.cache import digest, file_digest
+from lab.core.errors import InfraError
 
 KERNEL_TOOLS: Mapping[str, str] = {
     "make": "make",

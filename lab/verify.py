@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from lab import hmat
+from lab.core.outcome import Mismatch
+from lab.core.untrusted import one_line
 from lab.elf import build_id
 from lab.kconfig import has_kasan
 from lab.model import MAX_NODES, Hmat, Topology, format_size, parse_cpus
-from lab.outcome import Mismatch
-from lab.untrusted import one_line
 
 MAX_TEXT = 1 << 20
 MAX_FLAWS = 20

@@ -9,9 +9,9 @@ from typing import Any
 
 from lab.changes import first_difference
 from lab.compare import SAME_BUILD, CaseDelta, Place, Summary, delta_of
-from lab.errors import UsageError
+from lab.core.errors import UsageError
+from lab.core.outcome import Outcome
 from lab.judge import SYNTHETIC
-from lab.outcome import Outcome
 
 """Topology and kernel."""
 

@@ -27,12 +27,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from lab import proc, source
-from lab.cache import Cache, write_atomic
-from lab.deadline import pause
-from lab.errors import InfraError, UsageError
+from lab import source
+from lab.core import proc
+from lab.core.cache import Cache, write_atomic
+from lab.core.deadline import pause
+from lab.core.errors import InfraError, UsageError
+from lab.core.progress import Progress
 from lab.patch import Content
-from lab.progress import Progress
 from lab.source import Source
 
 KIND = "work"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from lab.arch.record import Arch, Mmu
-from lab.errors import unknown
+from lab.core.errors import unknown
 
 __all__ = ["ARCHES", "PRESETS", "Arch", "Mmu", "find", "lacking_preset"]
 

@@ -11,10 +11,10 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
-from lab.cache import write_atomic
 from lab.compare import Summary, conclude
-from lab.errors import unknown
-from lab.outcome import Evidence
+from lab.core.cache import write_atomic
+from lab.core.errors import unknown
+from lab.core.outcome import Evidence
 from lab.versus import Comparison
 
 NARROWEST = 60

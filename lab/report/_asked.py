@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from lab.compare import Summary
+from lab.core.untrusted import one_line
 from lab.report import _words as words
-from lab.untrusted import one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

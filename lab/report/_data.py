@@ -24,11 +24,11 @@ from markupsafe import Markup
 
 from lab import oops, suite
 from lab.compare import Summary, declared_cases
+from lab.core.outcome import Cause, CellResult, CellStatus, Delta, Expected, Outcome, Record
+from lab.core.untrusted import one_line, printable
 from lab.judge import SYNTHETIC
-from lab.outcome import Cause, CellResult, CellStatus, Delta, Expected, Outcome, Record
 from lab.report import _words as words
 from lab.report._asked import asked
-from lab.untrusted import one_line, printable
 
 MAX_WORDS = 8 << 20
 MAX_PAPERS = 24 << 20

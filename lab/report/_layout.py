@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab.untrusted import printable
+from lab.core.untrusted import printable
 
 WIDTH = 100
 NARROWEST = 12

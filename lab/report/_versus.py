@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lab.compare import CaseDelta
-from lab.outcome import Delta
+from lab.core.outcome import Delta
 from lab.report import _words as words
 from lab.report import text
 from lab.report._layout import WIDTH, wrap

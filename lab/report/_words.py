@@ -10,8 +10,8 @@ from typing import Any
 
 from lab import suite
 from lab.compare import CaseDelta, Summary
-from lab.outcome import CellResult, CellStatus, Delta, Outcome, Record
-from lab.untrusted import one_line
+from lab.core.outcome import CellResult, CellStatus, Delta, Outcome, Record
+from lab.core.untrusted import one_line
 
 CELL_WORDS = {
     CellStatus.OK: "OK",

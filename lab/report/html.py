@@ -19,11 +19,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from lab.compare import Summary
+from lab.core.outcome import CellResult, CellStatus, Delta, Record
+from lab.core.untrusted import one_line, printable
 from lab.judge import cell_evidence
-from lab.outcome import CellResult, CellStatus, Delta, Record
 from lab.report import _data, _drawing
 from lab.report import _words as words
-from lab.untrusted import one_line, printable
 
 FILE = "report.html"
 MAX_ENTRIES = 100

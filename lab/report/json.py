@@ -9,8 +9,8 @@ from statistics import median
 from typing import Any
 
 from lab.compare import CaseDelta, Proof, Summary
+from lab.core.outcome import CellResult, CellStatus, Cost, Mismatch, Record
 from lab.judge import cause_of
-from lab.outcome import CellResult, CellStatus, Cost, Mismatch, Record
 
 FILE = "results.json"
 SCHEMA = 1

@@ -9,10 +9,10 @@ from typing import Any
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from lab.compare import Summary
+from lab.core.outcome import CellResult, CellStatus, Outcome, Record
+from lab.core.untrusted import printable
 from lab.judge import cell_evidence
-from lab.outcome import CellResult, CellStatus, Outcome, Record
 from lab.report import _words as words
-from lab.untrusted import printable
 
 FILE = "junit.xml"
 _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'

@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.compare import Summary
+from lab.core.outcome import Cause, CellResult, CellStatus, Outcome, Record
+from lab.core.untrusted import one_line, printable
 from lab.judge import cause_of
-from lab.outcome import Cause, CellResult, CellStatus, Outcome, Record
 from lab.report import _words as words
-from lab.untrusted import one_line, printable
 
 FILE = None
 ORIGIN = "pagelab"

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lab.compare import Summary
-from lab.outcome import CellResult, End, Run
-from lab.untrusted import one_line, printable
+from lab.core.outcome import CellResult, End, Run
+from lab.core.untrusted import one_line, printable
 
 FILE = None
 

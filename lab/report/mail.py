@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.compare import Summary, series_words
+from lab.core.outcome import CellStatus, Delta, Outcome, Record
+from lab.core.untrusted import one_line, printable
 from lab.model import format_size
-from lab.outcome import CellStatus, Delta, Outcome, Record
 from lab.report import _drawing
 from lab.report import _words as words
 from lab.report._asked import asked
 from lab.report._layout import wrap
-from lab.untrusted import one_line, printable
 
 FILE = None
 WIDTH = 72

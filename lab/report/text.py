@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from lab.compare import Summary
+from lab.core.outcome import CellStatus, Delta, Record
+from lab.core.untrusted import one_line, printable
 from lab.judge import cell_evidence
-from lab.outcome import CellStatus, Delta, Record
 from lab.report import _designs as designs
 from lab.report import _layout as layout
 from lab.report import _words as words
 from lab.report._layout import clip, column, row, wrap
-from lab.untrusted import one_line, printable
 
 FILE = "report.txt"
 WIDTH = layout.WIDTH

@@ -14,16 +14,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import data, guestbuild, series, source, worktree
+from lab import guestbuild, series, source, worktree
 from lab.arch import ARCHES, Arch
-from lab.cache import Cache, digest
-from lab.errors import UsageError
+from lab.core import paths
+from lab.core.cache import Cache, digest
+from lab.core.errors import UsageError
+from lab.core.outcome import Case
+from lab.core.progress import Progress, silent
 from lab.guestbuild import GuestTests
 from lab.model import Kernel
-from lab.outcome import Case
 from lab.patch import Content
 from lab.plan import Build, Plan
-from lab.progress import Progress, silent
 from lab.suite import Suite
 from lab.suites import kselftest, ltp, shell
 from lab.suites.built import Built, Test, skipped
@@ -75,7 +76,7 @@ class Suites:
 
     def programs(self, arch: Arch, kernel: Kernel, progress: Progress) -> GuestTests:
         """The programs for guests of an architecture with a kernel, each with its files beside it in NAME.d."""
-        driver = guestbuild.compile_one(arch, data.images() / "suite" / "suite.c", self.cache)
+        driver = guestbuild.compile_one(arch, paths.images() / "suite" / "suite.c", self.cache)
         found: dict[str, Path] = {}
         keys = []
         for suite in self.suites:
@@ -142,7 +143,7 @@ def _build(suite: Suite, build: Build, cache: Cache, progress: Progress) -> Buil
         return worktree.read_file(tree, name)
 
     fixes = (series.fix(why, text, f"lab/arch/{record.name}.py") for why, text in record.fixes.items())
-    patches = series.load(build.kernel.series, found.version, root=data.images() / "series").patches
+    patches = series.load(build.kernel.series, found.version, root=paths.images() / "series").patches
     changed = series.changed_files((*series.applicable(fixes, pristine), *patches), pristine)
     return kselftest.build(suite, tree, changed, record, source=found.sha256, cache=cache, progress=progress)
 

@@ -17,12 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import buildlog, proc, toolchain
+from lab import buildlog, toolchain
 from lab.arch import Arch
-from lab.cache import Cache, digest
-from lab.errors import BuildError, UsageError, nearest
+from lab.core import proc
+from lab.core.cache import Cache, digest
+from lab.core.errors import BuildError, UsageError, nearest
+from lab.core.progress import Progress
 from lab.patch import Content
-from lab.progress import Progress
 from lab.suite import SELFTESTS, Suite, file_name
 from lab.suites import built
 from lab.suites.built import Built, Test, lacking, skipped

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lab import buildlog, elf, proc, toolchain
+from lab import buildlog, elf, toolchain
 from lab.arch import Arch
-from lab.cache import Cache, digest
-from lab.errors import BuildError, UsageError, nearest
-from lab.progress import Progress
+from lab.core import proc
+from lab.core.cache import Cache, digest
+from lab.core.errors import BuildError, UsageError, nearest
+from lab.core.progress import Progress
 from lab.suite import Suite, file_name
 from lab.suites import built
 from lab.suites.built import Built, Test, interpreter, lacking, skipped

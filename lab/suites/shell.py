@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab import buildlog, debian, proc, toolchain
+from lab import buildlog, debian, toolchain
 from lab.arch import Arch
-from lab.cache import Cache, digest
-from lab.errors import BuildError
-from lab.progress import Progress
+from lab.core import proc
+from lab.core.cache import Cache, digest
+from lab.core.errors import BuildError
+from lab.core.progress import Progress
 
 PACKAGE = "bash"
 BUILD_S = 900.0

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lab.errors import LabError, UsageError
-from lab.progress import silent
-from lab.untrusted import one_line, printable
+from lab.core.errors import LabError, UsageError
+from lab.core.progress import silent
+from lab.core.untrusted import one_line, printable
 from lab.verbs.common import (
     EXIT_INTERRUPTED,
     builds_end_with_us,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lab.errors import LabError, UsageError
+from lab.core.errors import LabError, UsageError
 from lab.verbs.completing import named
 from lab.verbs.places import open_cache, open_library
 
@@ -47,7 +47,7 @@ def show(summary: Summary, out: Console) -> None:
 
 def say_error(error: LabError) -> None:
     """One line (a compiler's own words may follow), and what to do about it. Others' words in it cannot do anything."""
-    from lab.untrusted import printable
+    from lab.core.untrusted import printable
 
     print(f"lab: {printable(str(error))}", file=sys.stderr)
 
@@ -219,7 +219,7 @@ def on_guest(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def builds_end_with_us() -> Iterator[None]:
     """On the way out of an interrupt, end the compilers too."""
-    from lab import proc
+    from lab.core import proc
 
     try:
         yield
@@ -249,7 +249,7 @@ def one_guest(wanted: Wanted) -> Iterator[tuple[Factory, Ready]]:
 def tell_on_stderr() -> Callable[..., None]:
     """Progress of a build in one line that replaces itself on a terminal; nothing in a pipe."""
     if not sys.stderr.isatty():
-        from lab.progress import silent
+        from lab.core.progress import silent
 
         return silent
 

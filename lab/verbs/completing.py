@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from lab.errors import LabError
+from lab.core.errors import LabError
 from lab.verbs.places import open_library
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]

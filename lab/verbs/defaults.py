@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lab import settings
-from lab.errors import nearest
+from lab.core.errors import nearest
 from lab.settings import EVERY, Own
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from lab.errors import LabError, UsageError
+from lab.core.errors import LabError, UsageError
 from lab.verbs.common import Wanted, on_guest, one_guest, say_error
 
 EXIT_LAB_FAILED = 125

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from lab.errors import UsageError
-from lab.paths import user_path
+from lab.core.errors import UsageError
+from lab.core.paths import user_path
 from lab.verbs.common import size
 
 MAX_FILE = 4 << 20
@@ -46,8 +46,8 @@ def capture(*, script: bool, sources: Sequence[str], output: Path | None, memory
     """
     from lab import capture as reading
     from lab import host
+    from lab.core.untrusted import one_line
     from lab.shrink import Room, shrink
-    from lab.untrusted import one_line
 
     if script:
         if sources or output:
@@ -79,7 +79,7 @@ def _read(source: str) -> str:
 
 def _write(text: str, output: Path | None) -> None:
     from lab import load
-    from lab.cache import write_atomic
+    from lab.core.cache import write_atomic
     from lab.model import Topology
 
     if output is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lab.paths import user_path
+from lab.core.paths import user_path
 from lab.verbs.common import (
     builds_end_with_us,
     configured,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lab.cache import Cache
+    from lab.core.cache import Cache
     from lab.library import Library
 
 
@@ -19,6 +19,6 @@ def open_library() -> Library:
 
 
 def open_cache() -> Cache:
-    from lab.cache import Cache, default_root
+    from lab.core.cache import Cache, default_root
 
     return Cache(default_root())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from lab.errors import UsageError
+from lab.core.errors import UsageError
 from lab.verbs.common import builds_end_with_us, connected, console, packed, show, tell_on_stderr
 from lab.verbs.completing import cells
 from lab.verbs.places import open_cache, open_library

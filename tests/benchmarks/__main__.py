@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import reproduce
-from lab.cache import Cache, default_root
-from lab.deadline import Deadline
+from lab.core.cache import Cache, default_root
+from lab.core.deadline import Deadline
+from lab.core.progress import silent
 from lab.factory import Factory, Ready, Workshop, open_factory
 from lab.library import Library
-from lab.progress import silent
 from tests.benchmarks import campaigns
 from tests.benchmarks.matrix import TABLES
 from tests.benchmarks.synthetic import many_cells

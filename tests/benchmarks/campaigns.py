@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.compare import Summary, conclude_directory
-from lab.outcome import CellStatus, Outcome
+from lab.core.outcome import CellStatus, Outcome
 
 ROOT = Path(__file__).parents[2]
 LAB = [sys.executable, "-m", "lab"]

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from lab import host, kernel
-from lab.cache import Cache, default_root
-from lab.deadline import Deadline
-from lab.errors import LabError
+from lab.core.cache import Cache, default_root
+from lab.core.deadline import Deadline
+from lab.core.errors import LabError
+from lab.core.progress import silent
 from lab.factory import Factory, Ready, Workshop, open_factory
 from lab.kernel import BuiltKernel
 from lab.library import Library
 from lab.model import MIB, Kernel, Topology, format_size
 from lab.plan import node_count
-from lab.progress import silent
 
 CAMPAIGNS = ("all-arches", "numa")
 KERNEL, PATCHED = "baseline", "expand-fault"

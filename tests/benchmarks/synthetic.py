@@ -21,9 +21,9 @@ from pathlib import Path
 from unittest import mock
 
 from lab.arch import ARCHES
+from lab.core.outcome import CellStatus, End, Run, Usage
 from lab.evidence import RunDir
 from lab.model import CampaignSpec, Kernel, Topology
-from lab.outcome import CellStatus, End, Run, Usage
 from lab.plan import Plan, Selection, plan
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lab.errors import LabError
+from lab.core.errors import LabError
 from tests.faults.place import Done, NotInjected, Place, place
 
 MEGABYTE = 1 << 20

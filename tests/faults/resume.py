@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.compare import conclude
+from lab.core.outcome import Outcome
 from lab.evidence import load
-from lab.outcome import Outcome
 
 ROOT = Path(__file__).parents[2]
 RUN_S = 1800.0

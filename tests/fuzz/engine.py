@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lab.errors import LabError
+from lab.core.errors import LabError
 from tests.fuzz.targets import COMMON, Target
 
 LAB = str(Path(__file__).parents[2] / "lab")

@@ -16,25 +16,12 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lab import (
-    books,
-    buildlog,
-    elf,
-    evidence,
-    guestbuild,
-    kconfig,
-    ktap,
-    oops,
-    patch,
-    report,
-    source,
-    untrusted,
-    verify,
-)
+from lab import books, buildlog, elf, evidence, guestbuild, kconfig, ktap, oops, patch, report, source, verify
 from lab.compare import conclude
-from lab.errors import LabError
+from lab.core import untrusted
+from lab.core.errors import LabError
+from lab.core.outcome import End, Evidence, Run
 from lab.library import Library
-from lab.outcome import End, Evidence, Run
 from lab.patch import Content
 from tests.unit.fixtures import evidence as fixture
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lab.cache import default_root
+from lab.core.cache import default_root
 
 ROOT = Path(__file__).parents[2]
 MACHINES = ("x86_64-4k-2node", "arm64-64k-2node")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import report
-from lab.outcome import CellResult, End, Evidence, Run
+from lab.core.outcome import CellResult, End, Evidence, Run
 from tests import browser
 from tests.browser import Page
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, ktap, metadata

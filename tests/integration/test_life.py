@@ -71,7 +71,7 @@ def test_no_emulator_survives_and_results_are_readable(
 
 
 TWICE = """
-from lab.cache import Cache, default_root
+from lab.core.cache import Cache, default_root
 from lab.vm import hypervisor
 
 cache = Cache(default_root())

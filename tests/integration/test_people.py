@@ -19,7 +19,7 @@ import pytest
 
 from lab import source
 from lab.arch import ARCHES
-from lab.cache import Cache, default_root
+from lab.core.cache import Cache, default_root
 from tests.examples import WITH_GUESTS, Example, examples
 from tests.integration.conftest import BUILD_TIMEOUT_S, ROOT, Campaign, lab
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.cache import Cache, default_root
-from lab.deadline import Deadline
+from lab.core.cache import Cache, default_root
+from lab.core.deadline import Deadline
+from lab.core.outcome import End
+from lab.core.progress import silent
 from lab.factory import Factory, Ready, Workshop, open_factory
 from lab.guest import Guest, Snapshot
 from lab.library import Library
-from lab.outcome import End
-from lab.progress import silent
 from tests.integration.conftest import ROOT, emulators, lab_command, root_of, run_campaign
 
 MACHINES = ("x86_64-4k", "arm64-64k")

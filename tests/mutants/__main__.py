@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lab.cache import Cache, default_root
-from lab.errors import LabError, nearest
+from lab.core.cache import Cache, default_root
+from lab.core.errors import LabError, nearest
 from tests.mutants import mutant, trial
 from tests.mutants.mutant import Mutant, Original
 from tests.mutants.table import MUTANTS

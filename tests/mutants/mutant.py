@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import series, source, worktree
-from lab.cache import Cache
-from lab.data import images
-from lab.errors import UsageError
+from lab.core.cache import Cache
+from lab.core.errors import UsageError
+from lab.core.paths import images
 from lab.series import Series
 
 SOURCE = "debian:linux-source-6.12"

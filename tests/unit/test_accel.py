@@ -10,8 +10,8 @@ import pytest
 
 from lab import accel, arch
 from lab.accel import Accelerator
-from lab.cache import Cache
-from lab.errors import BootError, UsageError
+from lab.core.cache import Cache
+from lab.core.errors import BootError, UsageError
 
 FOREIGN = next(each for each in arch.ARCHES.values() if each.uname != platform.machine())
 

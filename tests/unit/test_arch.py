@@ -8,9 +8,10 @@ import re
 
 import pytest
 
-from lab import data, kconfig
+from lab import kconfig
 from lab.arch import ARCHES, Arch, find
-from lab.errors import UsageError
+from lab.core import paths
+from lab.core.errors import UsageError
 
 RECORDS = [pytest.param(record, id=name) for name, record in ARCHES.items()]
 
@@ -38,12 +39,12 @@ def test_its_config_fragments_can_be_read_and_belong_to_it_alone(arch: Arch) -> 
     for name, text in arch.fragments.items():
         assert kconfig.parse_fragment(text, name), f"{name} asks for nothing"
         assert arch.name in name
-        assert not (data.images() / "config" / f"{name}.config").exists(), "a file of that name would win"
+        assert not (paths.images() / "config" / f"{name}.config").exists(), "a file of that name would win"
 
 
 @pytest.mark.parametrize("arch", RECORDS)
 def test_its_presets_are_there(arch: Arch) -> None:
-    have = {path.stem for path in (data.images() / "config").glob("*.config")}
+    have = {path.stem for path in (paths.images() / "config").glob("*.config")}
     assert set(arch.presets) <= have - {"base"}
 
 

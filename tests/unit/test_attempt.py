@@ -14,11 +14,11 @@ from lab import attempt, bisection, guestbuild, kernel, mailbox, patch, source
 from lab.arch import ARCHES
 from lab.attempt import Change, Wish
 from lab.bisection import Step, Word
-from lab.cache import Cache
 from lab.compare import conclude
-from lab.errors import InfraError, InputError, UsageError
+from lab.core.cache import Cache
+from lab.core.errors import InfraError, InputError, UsageError
+from lab.core.outcome import Case, Cause, CellStatus, Evidence, Outcome
 from lab.library import Library
-from lab.outcome import Case, Cause, CellStatus, Evidence, Outcome
 from lab.plan import Filters
 from tests.unit.fixtures import evidence
 from tests.unit.toy import GROW, Toy, diff, topology

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lab import capture, load
 from lab.arch import ARCHES
 from lab.capture import Machine, Node
-from lab.errors import LabError, UsageError
+from lab.core.errors import LabError, UsageError
 from lab.host import CAPTURE_SCRIPT, description
 from lab.model import Topology
 from lab.shrink import Room, shrink

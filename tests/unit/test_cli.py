@@ -142,7 +142,7 @@ def test_an_interrupted_build_leaves_no_process_and_exits_130(
 import click
 from pathlib import Path
 from lab import kernel
-from lab.cache import Cache
+from lab.core.cache import Cache
 from lab.cli import main
 from lab.verbs.common import builds_end_with_us
 from lab.library import Library

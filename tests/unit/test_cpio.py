@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import cpio, proc
+from lab import cpio
+from lab.core import proc
 
 NODES = (
     cpio.file("init", b"#!/bin/sh\n", 0o755),

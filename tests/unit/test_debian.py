@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import debian, proc
-from lab.cache import Cache
+from lab import debian
+from lab.core import proc
+from lab.core.cache import Cache
+from lab.core.errors import InfraError
 from lab.debian import Entry, Found, groups, is_debian, parse_deb822, parse_one_line
-from lab.errors import InfraError
 
 ONE_LINE = """\
 # the main archive

@@ -11,7 +11,7 @@ import pytest
 
 from lab import designs
 from lab.compare import Summary, conclude
-from lab.outcome import CellResult, CellStatus, End, Evidence, Run
+from lab.core.outcome import CellResult, CellStatus, End, Evidence, Run
 from lab.report import _designs as shown
 from lab.report import json as results
 from lab.report import text

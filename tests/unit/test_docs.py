@@ -10,10 +10,10 @@ import pytest
 from pydantic import BaseModel
 
 from lab import guestbuild
-from lab.cache import Cache
 from lab.cli import main
+from lab.core.cache import Cache
+from lab.core.outcome import CellStatus, Delta, Outcome
 from lab.model import CampaignSpec, Kernel, NumaCell, Topology
-from lab.outcome import CellStatus, Delta, Outcome
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

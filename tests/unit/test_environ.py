@@ -10,7 +10,7 @@ import pytest
 
 from lab import environ, toolchain
 from lab.arch import ARCHES
-from lab.errors import InfraError, UsageError
+from lab.core.errors import InfraError, UsageError
 from lab.library import Library
 from lab.plan import Filters
 

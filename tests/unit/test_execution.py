@@ -9,9 +9,9 @@ import pytest
 
 from lab import execution, resume
 from lab.console import Console
+from lab.core.outcome import Case, CellStatus, End, Run
 from lab.evidence import RunDir, load
 from lab.execution import Execution
-from lab.outcome import Case, CellStatus, End, Run
 from lab.plan import Selection
 
 CASES = tuple(Case(scenario="demo", name=name) for name in "abc")

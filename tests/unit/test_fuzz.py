@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.errors import InputError
+from lab.core.errors import InputError
 from tests.fuzz.engine import Fuzzer, cost, peak, smaller
 from tests.fuzz.targets import COMMON, TARGETS, Target, directory
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import proc
+from lab.core import proc
 
 ROOT = Path(__file__).resolve().parents[2]
 GUEST_TESTS = ROOT / "guest_tests"

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import guestbuild, proc, toolchain
+from lab import guestbuild, toolchain
 from lab.arch import ARCHES, Arch
-from lab.cache import Cache
-from lab.errors import BuildError, UsageError
-from lab.outcome import Case
+from lab.core import proc
+from lab.core.cache import Cache
+from lab.core.errors import BuildError, UsageError
+from lab.core.outcome import Case
 
 HEADER = (
     '#include <stdio.h>\n#include <string.h>\n#define FIRST "{\\"name\\": \\"grow\\", \\"requires\\": [\\"shm\\"]}"\n'

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from lab import history
-from lab.cache import Cache
+from lab.core.cache import Cache
+from lab.core.outcome import CellResult, CellStatus, End, Evidence, Run, Usage
 from lab.history import DEFAULT_BOOT_S, DEFAULT_CASE_S, DEFAULT_CASES, FILE
 from lab.model import CampaignSpec, Kernel, Topology
-from lab.outcome import CellResult, CellStatus, End, Evidence, Run, Usage
 from lab.plan import Cell, Selection, plan
 from lab.vm import usage_of
 

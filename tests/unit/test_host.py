@@ -12,7 +12,7 @@ import pytest
 
 from lab import host
 from lab.arch import ARCHES
-from lab.errors import UsageError
+from lab.core.errors import UsageError
 from lab.host import Check, Host, Status
 
 GIB = 1 << 30

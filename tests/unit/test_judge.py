@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.core.outcome import Case, Cause, CellResult, CellStatus, End, Expected, Mismatch, Outcome, Record, Run, met
 from lab.judge import CONSOLE, LEAK, RUN, agree, judge_cell, judge_run, settle
 from lab.oops import Kind
-from lab.outcome import Case, Cause, CellResult, CellStatus, End, Expected, Mismatch, Outcome, Record, Run, met
 from tests.unit.fixtures.evidence import ktap
 
 CONSOLES = Path(__file__).parents[1] / "golden" / "console"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab import kconfig
-from lab.errors import InputError
+from lab.core.errors import InputError
 
 FRAGMENT = """\
 # a comment, even one with CONFIG_X=y in it

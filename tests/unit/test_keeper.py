@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from lab.cellwork import CellWork
+from lab.core.outcome import End, Ended
 from lab.evidence import RunDir, load
 from lab.keeper import Keeper
-from lab.outcome import End, Ended
 from tests.unit.test_runner import BASE, BUILD, CASES, GOOD, Behaviour, FakeBuilt, NoScreen, a_plan, ended
 
 

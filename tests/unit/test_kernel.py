@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import kernel, patch, proc, toolchain, worktree
+from lab import kernel, patch, toolchain, worktree
 from lab.arch import ARCHES
-from lab.cache import Cache
-from lab.errors import BuildError, InfraError, InputError, UsageError
+from lab.core import proc
+from lab.core.cache import Cache
+from lab.core.errors import BuildError, InfraError, InputError, UsageError
 from lab.kernel import BuiltKernel
 from lab.patch import Content
 from tests.unit.toy import GROW, Toy, diff, topology

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The shape of lab/: who may import whom, who talks to the outside world, and where architectures are told apart."""
+"""The shape of lab/: which room imports which, one door per outside thing, and architectures in their records alone."""
 
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,32 +16,13 @@ import pytest
 from lab.arch import ARCHES
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
-# From bottom to top. A module imports from its own layer and from those below, and never in a circle.
-LAYERS = (
-    # vocabulary: records, parsers, errors; no outside thing is touched
-    "environ errors outcome paths progress data arch model deadline kconfig ktap oops books untrusted patch elf hmat"
-    " buildlog symbols cpio console",
-    # translators: what was written or found -> what it means
-    "load settings library capture shrink mailbox suite plan schedule domain verify judge compare report reproduce"
-    " resume versus recorded designs changes cache evidence",
-    # adapters: one outside thing each
-    "proc keys reaper accel vm ssh guest host"
-    " debian source series worktree toolchain kernel guestbuild rootfs suites history",
-    # stages: a campaign from its plan to its evidence
-    "screen outlook factory execution cellwork runner campaign oneshot listing replay bundle attempt bisection debug"
-    " keeper",
-    # the command line: every verb imports what it needs when it runs
-    "verbs",
-    "cli __main__",
-)
-LAYER = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
-
-IMPORTERS = {"libvirt": "vm", "libvirt_qemu": "vm", "paramiko": "ssh", "yaml": "load", "subprocess": "proc"}
+IMPORTERS = {"libvirt": "vm", "libvirt_qemu": "vm", "paramiko": "ssh", "yaml": "load", "subprocess": "core.proc"}
 """Outside things with exactly one door."""
 
 PRINTERS = {"cli", "verbs", "report"}
-SLEEPERS = {"deadline", "reaper"}
+SLEEPERS = {"core.deadline", "reaper"}
 """Time is a deadline; the reaper is a process of its own, which imports nothing of the lab."""
 
 MODULES = sorted((ROOT / "lab").rglob("*.py"))
@@ -72,7 +56,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def _imported(module: str, name: str) -> str:
-    """`from lab import proc` imports lab.proc; `from lab.proc import run` imports lab.proc."""
+    """`from lab.core import proc` imports lab.proc; `from lab.proc import run` imports lab.proc."""
     whole = f"{module}.{name}"
     return whole if module.startswith("lab") and whole.removeprefix("lab.") in KNOWN else module
 
@@ -86,18 +70,10 @@ def each_module(test: object) -> object:
     return pytest.mark.parametrize("path", named)(test)
 
 
-@each_module
-def test_every_module_has_a_layer(path: Path) -> None:
-    name = top(dotted(path))
-    assert not name or name in LAYER, f"lab/{name}.py: say in LAYERS of {Path(__file__).name} which layer it belongs to"
-
-
-@each_module
-def test_imports_point_downward(path: Path) -> None:
-    me = top(dotted(path))
-    for other in of_the_lab(path):
-        assert top(other) in LAYER, f"{dotted(path)} imports {other}, which has no layer"
-        assert LAYER[me] >= LAYER[top(other)], f"{me} must not import {other}: it stands above it"
+def test_a_room_imports_only_from_the_rooms_below_it() -> None:
+    """The contract is in pyproject.toml, under [tool.importlinter]; import-linter names each import that breaks it."""
+    done = subprocess.run(["lint-imports"], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_imports_make_no_circle() -> None:
@@ -127,7 +103,9 @@ def test_an_outside_thing_has_one_door(outside: str, owner: str) -> None:
 def test_no_process_without_the_door(path: Path) -> None:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
-            assert node.attr not in {"system", "popen", "spawnv", "spawnvp"}, f"{path}:{node.lineno}: use lab/proc.py"
+            assert node.attr not in {"system", "popen", "spawnv", "spawnvp"}, (
+                f"{path}:{node.lineno}: run it with lab/core/proc.py"
+            )
 
 
 @each_module
@@ -145,7 +123,7 @@ def test_nobody_sleeps(path: Path) -> None:
         return
     for node in ast.walk(tree(path)):
         name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-        assert name != "sleep", f"{path}:{getattr(node, 'lineno', 0)}: wait with lab/deadline.py"
+        assert name != "sleep", f"{path}:{getattr(node, 'lineno', 0)}: wait with lab/core/deadline.py"
 
 
 def test_the_reaper_imports_nothing_of_the_lab() -> None:

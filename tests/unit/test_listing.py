@@ -10,7 +10,7 @@ import pytest
 
 from lab import listing
 from lab.arch import ARCHES
-from lab.cache import Cache
+from lab.core.cache import Cache
 from lab.library import Library
 
 WITHOUT_COMPILER = ("topologies", "kernels", "campaigns", "arches")

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.errors import InputError, UsageError
+from lab.core.errors import InputError, UsageError
 from lab.library import Campaign, Library
 from lab.load import MAX_BYTES, read, spell
 from lab.model import Topology

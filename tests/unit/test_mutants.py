@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import UsageError
+from lab.core.errors import UsageError
 from tests.mutants.__main__ import main, share, summary
 from tests.mutants.mutant import PROVIDES, Edit, Mutant, as_patch
 from tests.mutants.table import MUTANTS

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lab import host, kernel
-from lab.cache import Cache
-from lab.errors import InfraError
+from lab.core.cache import Cache
+from lab.core.errors import InfraError
 from lab.history import History, Machine
 from lab.kernel import Past
 from lab.model import MIB, CampaignSpec, Kernel, Topology

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import InfraError, UsageError
+from lab.core.errors import InfraError, UsageError
 from lab.model import CampaignSpec, Kernel, NumaCell, Topology
 from lab.plan import (
     Filters,

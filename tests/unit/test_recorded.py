@@ -14,14 +14,14 @@ from lab import bundle, cpio, evidence, recorded, replay, reproduce
 from lab.arch import ARCHES
 from lab.bundle import Trial
 from lab.compare import Summary, conclude
+from lab.core.errors import UsageError
+from lab.core.outcome import CellStatus, Outcome
+from lab.core.ssh_keys import dropbear_host_key
 from lab.domain import Machine
-from lab.errors import UsageError
 from lab.factory import Products
 from lab.guestbuild import GuestTests
 from lab.kernel import BuiltKernel
-from lab.keys import dropbear_host_key
 from lab.model import Topology
-from lab.outcome import CellStatus, Outcome
 from lab.rootfs import HOST_KEY, Rootfs
 from tests.unit.fixtures import evidence as made
 

@@ -27,8 +27,8 @@ from kcidb_io import schema as kcidb
 from lab import ktap as ktap_parser
 from lab import report
 from lab.compare import conclude
-from lab.errors import UsageError
-from lab.outcome import Cause, CellStatus, End, Evidence, Mismatch, Outcome, Run
+from lab.core.errors import UsageError
+from lab.core.outcome import Cause, CellStatus, End, Evidence, Mismatch, Outcome, Run
 from lab.report import _data, mail, text
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab import resume
-from lab.outcome import Case, CellStatus, End, Mismatch, Run
+from lab.core.outcome import Case, CellStatus, End, Mismatch, Run
 from lab.plan import Selection
 from tests.unit.fixtures.evidence import cell, good_runs, ktap, metadata
 

@@ -12,15 +12,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from lab import data, debian, proc, rootfs, toolchain
+from lab import debian, rootfs, toolchain
 from lab.arch import ARCHES
-from lab.cache import Cache
-from lab.errors import BuildError
-from lab.keys import dropbear_host_key
-from lab.progress import silent
+from lab.core import paths, proc
+from lab.core.cache import Cache
+from lab.core.errors import BuildError
+from lab.core.progress import silent
+from lab.core.ssh_keys import dropbear_host_key
 from lab.toolchain import Toolchain
 
-RECIPE = data.images() / "rootfs"
+RECIPE = paths.images() / "rootfs"
 CHAIN = Toolchain(prefix="", version="gcc (test) 12", key="k")
 PROGRAMS = {"busybox": b"BB", "dropbear": b"DB", "links": b"/bin/busybox\n/bin/sh\n/sbin/mkswap\n"}
 

@@ -19,16 +19,16 @@ from lab.accel import Accelerator
 from lab.cellwork import _reusable
 from lab.compare import Summary, conclude
 from lab.console import Console
-from lab.deadline import Deadline
-from lab.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
+from lab.core.deadline import Deadline
+from lab.core.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
+from lab.core.outcome import Case, End, Ended, Mismatch, Outcome, Run, Usage
+from lab.core.progress import Progress
 from lab.evidence import RunDir, load
 from lab.guest import Description
 from lab.history import History
 from lab.model import CampaignSpec, Kernel, Topology
-from lab.outcome import Case, End, Ended, Mismatch, Outcome, Run, Usage
 from lab.outlook import Packing
 from lab.plan import Cell, Plan, Selection, plan, repeated
-from lab.progress import Progress
 from lab.runner import Runner
 from lab.schedule import Budget
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import data, patch, series, source
-from lab.cache import Cache, default_root
-from lab.errors import InputError, UsageError
+from lab import patch, series, source
+from lab.core import paths
+from lab.core.cache import Cache, default_root
+from lab.core.errors import InputError, UsageError
 from lab.library import Library
 from lab.patch import Content
 
@@ -129,7 +130,7 @@ def test_several_series_follow_each_other(root: Path) -> None:
 
 HOST = default_root()
 """The user's own cache: tests have an empty one, and a kernel is too large to fetch for them."""
-SHIPPED = sorted((data.images() / "series").glob("*/*/*.patch"))
+SHIPPED = sorted((paths.images() / "series").glob("*/*/*.patch"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: "/".join(path.parts[-3:]))
@@ -162,6 +163,6 @@ def test_shipped_kernels_have_series_that_apply(name: str) -> None:
     def pristine(path: str) -> Content | None:
         return Content((tree / path).read_bytes()) if (tree / path).is_file() else None
 
-    patches = series.load(kernel.series, found.version, root=data.images() / "series").patches
+    patches = series.load(kernel.series, found.version, root=paths.images() / "series").patches
     for count in range(1, 1 + len(patches)):
         assert series.changed_files(patches[:count], pristine)

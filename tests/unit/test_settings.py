@@ -10,7 +10,7 @@ import pytest
 
 from lab import settings
 from lab.cli import main
-from lab.errors import InputError
+from lab.core.errors import InputError
 from lab.library import Library
 from lab.verbs import defaults
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import debian, proc, source
-from lab.cache import Cache
+from lab import debian, source
+from lab.core import proc
+from lab.core.cache import Cache
+from lab.core.errors import InfraError, InputError, UsageError
+from lab.core.progress import Progress
 from lab.debian import Found
-from lab.errors import InfraError, InputError, UsageError
-from lab.progress import Progress
 from tests.unit.toy import FAKELINUX, Toy
 
 

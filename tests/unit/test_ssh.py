@@ -9,8 +9,8 @@ from typing import Any
 
 import paramiko
 
-from lab.deadline import Deadline
-from lab.outcome import End
+from lab.core.deadline import Deadline
+from lab.core.outcome import End
 from lab.ssh import Connection
 
 

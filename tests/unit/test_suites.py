@@ -17,11 +17,11 @@ from kcidb_io import schema as kcidb
 
 from lab import buildlog, campaign, elf, kconfig, kernel, ktap, report, suite, toolchain
 from lab.arch import ARCHES, Arch
-from lab.cache import Cache
 from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
-from lab.errors import UsageError
+from lab.core.cache import Cache
+from lab.core.errors import UsageError
+from lab.core.outcome import Cause, End, Evidence, Expected, Outcome, Run
 from lab.library import Library
-from lab.outcome import Cause, End, Evidence, Expected, Outcome, Run
 from lab.patch import Content
 from lab.plan import Filters
 from lab.recorded import find

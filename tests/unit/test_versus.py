@@ -9,8 +9,8 @@ import pytest
 
 from lab import report, versus
 from lab.compare import conclude
-from lab.errors import UsageError
-from lab.outcome import Delta, End, Evidence, Run
+from lab.core.errors import UsageError
+from lab.core.outcome import Delta, End, Evidence, Run
 from lab.report import text
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
 

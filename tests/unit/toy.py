@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.cache import Cache
+from lab.core.cache import Cache
+from lab.core.progress import Progress, silent
 from lab.model import Kernel, Topology
-from lab.progress import Progress, silent
 
 FAKELINUX = Path(__file__).parent.parent / "fakelinux"
 VERSION = "6.12.7"

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import cache as cache_module
-from lab.cache import Cache, default_root, digest, explain_os_error, write_atomic
-from lab.errors import InfraError
+from lab.core import cache as cache_module
+from lab.core.cache import Cache, default_root, digest, explain_os_error, write_atomic
+from lab.core.errors import InfraError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def one_file(directory: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_killed_maker_leaves_no_entry_no_lock_and_its_scratch_is_swept(tmp_pat
     code = f"""
 import time
 from pathlib import Path
-from lab.cache import Cache
+from lab.core.cache import Cache
 def make(directory):
     (directory / "half").write_text("x")
     print("ready", flush=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import proc
-from lab.errors import InfraError
+from lab.core import proc
+from lab.core.errors import InfraError
 
 
 def test_output_and_status() -> None:
@@ -70,8 +70,8 @@ def test_environment_is_small_and_english(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_children_die_when_the_lab_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    code = f"from lab import proc; proc.run(['sh', '-c', 'echo $$ > {pid_file}; exec sleep 60'])"
-    lab = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    code = f"from lab.core import proc; proc.run(['sh', '-c', 'echo $$ > {pid_file}; exec sleep 60'])"
+    lab = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
     try:
         until = time.monotonic() + 10
         while not (pid_file.exists() and pid_file.read_text().strip()) and time.monotonic() < until:
@@ -85,8 +85,8 @@ def test_children_die_when_the_lab_is_killed(tmp_path: Path) -> None:
 def test_abort_ends_what_runs_and_starts_no_more() -> None:
     code = """
 import threading, time
-from lab import proc
-from lab.errors import InfraError
+from lab.core import proc
+from lab.core.errors import InfraError
 def long():
     try:
         proc.run(["sleep", "60"])
@@ -102,7 +102,7 @@ try:
 except InfraError as error:
     print("refused" if "interrupted" in str(error) else error)
 """
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=20, check=True
     )

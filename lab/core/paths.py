@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the lab's own data (images/, guest_tests/, topologies/) lies: in a checkout or inside an installed wheel."""
+"""Paths as users write them, and where the lab's own data lies: in a checkout or inside an installed wheel."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from lab.paths import user_path
+
+def user_path(word: str | Path) -> Path:
+    """The path with `~` and `~user` expanded; as it was written where that means nobody, so that it names no file."""
+    try:
+        return Path(word).expanduser()
+    except RuntimeError:
+        return Path(word)
 
 
 def data_root() -> Path:
     """The directory that holds images/, guest_tests/ and topologies/."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     bundled = package / "_data"
     return bundled if bundled.is_dir() else package.parent
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.errors import DeadlineExceeded
+from lab.core.errors import DeadlineExceeded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

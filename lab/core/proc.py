@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import InfraError
+from lab.core.errors import InfraError
 
 KEEP_LINES = 400
 Process = subprocess.Popen[bytes]

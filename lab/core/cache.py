@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import DiskFull, InfraError
+from lab.core.errors import DiskFull, InfraError
 
 KEY_LENGTH = 20
 MANY_FILES = 2000

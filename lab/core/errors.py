@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from lab.outcome import Cause
+from lab.core.outcome import Cause
 
 
 class LabError(Exception):

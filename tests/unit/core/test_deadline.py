@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from lab.deadline import Deadline
-from lab.errors import BootError, DeadlineExceeded
+from lab.core.deadline import Deadline
+from lab.core.errors import BootError, DeadlineExceeded
 
 
 def test_scaled_and_counting_down() -> None:
