@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lab import mailbox, series, source
+from lab import series, source
 from lab.arch import Arch
 from lab.compare import Summary
 from lab.core.cache import Cache, digest
 from lab.core.errors import InputError, UsageError
 from lab.core.paths import user_path
+from lab.formats import mail
+from lab.formats.mail import Patch
 from lab.library import Library
-from lab.mailbox import Patch
 from lab.model import Topology
 from lab.plan import is_path, node_count
 
@@ -53,7 +54,7 @@ def read(words: Sequence[str], tree: Path) -> Change:
     if len(words) == 1 and not user_path(words[0]).exists() and (found := _RANGE.fullmatch(words[0])):
         return _of_range(found["base"], found["tip"] or "HEAD", tree)
     patches = tuple(patch for word in words for patch in _of_path(user_path(word)))
-    return Change(name=mailbox.slug(Path(words[0]).stem) or "patch", base=f"path:{tree.absolute()}", patches=patches)
+    return Change(name=mail.slug(Path(words[0]).stem) or "patch", base=f"path:{tree.absolute()}", patches=patches)
 
 
 def _of_path(path: Path) -> Iterable[Patch]:
@@ -63,7 +64,7 @@ def _of_path(path: Path) -> Iterable[Patch]:
             raise UsageError(f"{path}: expected patches (*.patch, *.diff, *.mbox) in this directory, found none")
         return [patch for file in files if not _is_cover(file) for patch in _of_path(file)]
     try:
-        return mailbox.patches(path.read_bytes(), str(path))
+        return mail.patches(path.read_bytes(), str(path))
     except OSError as error:
         hint = "a patch, a directory of patches, a mailbox, or REV..REV of the tree"
         raise InputError(path, None, None, f"cannot be read: {error.strerror}; expected {hint}") from None
@@ -81,7 +82,7 @@ def _of_range(base: str, tip: str, tree: Path) -> Change:
     commits = source.git(tree, "rev-list", "--reverse", revisions).split()
     if not commits:
         raise UsageError(f"{base}..{tip}: no commits between them in {tree}")
-    name = mailbox.slug(f"{base}-{tip}")
+    name = mail.slug(f"{base}-{tip}")
     if source.git(tree, "rev-list", "--merges", "--max-count=1", revisions).strip():
         whole = Patch(name=name, data=source.diff(tree, forked, last))
         return Change(name=name, base=f"git:{tree.absolute()}@{forked}", patches=(whole,))
@@ -92,7 +93,7 @@ def _of_range(base: str, tip: str, tree: Path) -> Change:
 def _commit(tree: Path, commit: str) -> Patch:
     subject = source.git(tree, "show", "--no-patch", "--format=%s", commit).strip()
     text = f"commit {commit}\n\n    {subject}\n\n".encode() + source.diff(tree, f"{commit}^", commit)
-    return Patch(name=mailbox.slug(subject) or commit[:12], data=text)
+    return Patch(name=mail.slug(subject) or commit[:12], data=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from lab import books, oops
+from lab import books
 from lab.accel import Accelerator
 from lab.console import Console
 from lab.core.deadline import Deadline, pause
@@ -23,8 +23,9 @@ from lab.core.errors import BootError, GuestLost, LabError
 from lab.core.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.evidence import CellDir
 from lab.execution import Execution
+from lab.formats import oops
+from lab.formats.kconfig import has_kasan
 from lab.guest import DIRECTORY, Description
-from lab.kconfig import has_kasan
 from lab.model import Kernel, Topology
 from lab.plan import Cell, Selection
 from lab.resume import asked_for, attempts_left, left, not_reached

@@ -10,13 +10,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lab import reproduce, rootfs, symbols, toolchain
+from lab import reproduce, rootfs, toolchain
 from lab.arch import Arch
 from lab.bundle import FIRST, SHELL, Trial, first
 from lab.core import proc
 from lab.core.deadline import Deadline
 from lab.core.errors import InfraError, LabError
 from lab.factory import Factory, Products, Ready
+from lab.formats import system_map
 from lab.guest import Guest
 from lab.oneshot import one_guest
 
@@ -62,7 +63,7 @@ def attach_gdb(guest: Guest, arch: Arch, products: Products, scratch: Path, argu
 def _symbol_file(products: Products, scratch: Path) -> Path:
     path = scratch / "System.map.elf"
     like = next(iter(products.tests.programs.values())).read_bytes()
-    path.write_bytes(symbols.elf_of(products.kernel.system_map.read_text(), like))
+    path.write_bytes(system_map.elf_of(products.kernel.system_map.read_text(), like))
     return path
 
 

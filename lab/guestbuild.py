@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from lab import buildlog, toolchain
+from lab import toolchain
 from lab.arch import ARCHES, Arch
 from lab.core import paths, proc
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, InfraError, UsageError
 from lab.core.outcome import Case
 from lab.core.progress import Progress, silent
+from lab.formats import build_log
 from lab.toolchain import Toolchain
 
 CFLAGS = (
@@ -264,5 +265,5 @@ def _gcc(argv: Sequence[str], source: Path) -> str:
             whole=True,
         ).output
     except proc.ProcError as error:
-        words = buildlog.excerpt(error.output.splitlines()) or error.message
+        words = build_log.excerpt(error.output.splitlines()) or error.message
         raise BuildError(f"{source.name} did not compile", hint=error.hint, excerpt=words) from error

@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lab import ktap
 from lab.core.cache import Cache, write_atomic
 from lab.core.outcome import CellResult, CellStatus, End, Evidence, Usage
+from lab.formats import ktap
 from lab.model import Kernel, Topology
 from lab.plan import Cell, Selection
 

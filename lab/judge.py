@@ -31,7 +31,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from lab import books, ktap, oops, suite
+from lab import books, suite
 from lab.core.outcome import (
     BOOT_ATTEMPTS,
     Case,
@@ -47,7 +47,8 @@ from lab.core.outcome import (
     met,
 )
 from lab.core.untrusted import excerpt, one_line
-from lab.ktap import Flaw
+from lab.formats import ktap, oops
+from lab.formats.ktap import Flaw
 
 RUN = "run"
 CONSOLE = "console"

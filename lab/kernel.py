@@ -20,16 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from lab import buildlog, elf, kconfig, series, source, toolchain, worktree
+from lab import series, source, toolchain, worktree
 from lab.arch import Arch
 from lab.core import paths, proc
 from lab.core.cache import Cache, digest, write_atomic
 from lab.core.errors import BuildError, InfraError, InputError, UsageError, unknown
 from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
-from lab.kconfig import Lost, Request
+from lab.formats import build_log, elf, kconfig
+from lab.formats.kconfig import Lost, Request
+from lab.formats.patch import Content
 from lab.model import Kernel, Topology
-from lab.patch import Content
 from lab.series import Patch, Series
 from lab.source import Source
 from lab.toolchain import Toolchain
@@ -494,12 +495,12 @@ class _Build:
         lines = log.read_text(errors="replace").splitlines()
         hint = f"full log: {log}"
         what = f"kernel {self.recipe.name} for {self.recipe.arch.name}"
-        if fault := buildlog.host_fault(lines):
+        if fault := build_log.host_fault(lines):
             return InfraError(f"{what}: {fault.what} during make {target}", hint=f"{fault.hint}; {hint}")
         if status < 0:
             return InfraError(f"{what}: make {target} was killed by signal {-status}", hint=hint)
         tree.give_up(self.recipe.build_name)
-        return BuildError(f"{what}: make {target} failed", hint=hint, excerpt=_UP.sub(r"\1", buildlog.excerpt(lines)))
+        return BuildError(f"{what}: make {target} failed", hint=hint, excerpt=_UP.sub(r"\1", build_log.excerpt(lines)))
 
     # ---- Products ---------------------------------------------------------------------------------------------------
 
@@ -544,7 +545,7 @@ class _Meter:
 
     def __call__(self, line: str) -> None:
         self.log.write(f"{line}\n")
-        if step := buildlog.parse_step(line):
+        if step := build_log.parse_step(line):
             self.steps += 1
             self.progress(step.directory, done=min(self.steps / self.expected, 0.99) if self.expected else None)
 

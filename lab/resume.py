@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab import ktap
 from lab.changes import first_difference
 from lab.core.outcome import Case, CellResult, CellStatus, End, Run
+from lab.formats import ktap
 from lab.plan import Selection
 
 SCENARIO_ATTEMPTS = 6

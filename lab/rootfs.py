@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab import buildlog, cpio, debian, toolchain
+from lab import debian, toolchain
 from lab.arch import Arch
 from lab.core import paths as data
 from lab.core import proc
@@ -21,6 +21,7 @@ from lab.core.cache import Cache, digest, file_digest
 from lab.core.errors import BuildError
 from lab.core.progress import Progress, silent
 from lab.core.ssh_keys import dropbear_host_key
+from lab.formats import build_log, cpio
 from lab.toolchain import Toolchain
 
 SOURCES = ("busybox", "dropbear")
@@ -213,5 +214,5 @@ def _run(argv: list[str], tree: Path, what: str, progress: Progress, answers: by
             whole=True,
         )
     except proc.ProcError as error:
-        words = buildlog.excerpt(error.output.splitlines()) or error.message
+        words = build_log.excerpt(error.output.splitlines()) or error.message
         raise BuildError(f"{what} did not build", excerpt=words) from error

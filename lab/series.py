@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import patch
 from lab.core.errors import InputError, UsageError, unknown
 from lab.core.paths import user_path
+from lab.formats import patch
 from lab.model import JOINT
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")

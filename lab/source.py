@@ -23,13 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_IFDIR, S_IFMT, S_ISREG
 
-from lab import buildlog, debian
+from lab import debian
 from lab.core import proc
 from lab.core.cache import Cache, digest, file_digest, write_atomic
 from lab.core.errors import InfraError, InputError, UsageError, nearest
 from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
-from lab.patch import Content, Lookup
+from lab.formats import build_log
+from lab.formats.patch import Content, Lookup
 
 ENTRY = "source"
 UNPACK_S = 3600.0
@@ -260,7 +261,7 @@ def _untar(path: Path, into: Path, progress: Progress) -> None:
     try:
         proc.run(argv, timeout_s=UNPACK_S, on_line=on_line)
     except proc.ProcError as error:
-        if fault := buildlog.host_fault(error.output.splitlines()):
+        if fault := build_log.host_fault(error.output.splitlines()):
             raise InfraError(f"{fault.what} while unpacking {path.name}", hint=fault.hint) from error
         raise InputError(path, None, None, f"expected an archive that tar can unpack: {error.message}") from error
     inside = list(into.iterdir())

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from lab.core.errors import UsageError
 from lab.core.outcome import Cause, Expected, Outcome, Record, met
 from lab.core.paths import user_path
-from lab.ktap import Result
+from lab.formats.ktap import Result
 
 SELFTESTS = "tools/testing/selftests"
 KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib) or ltp:PATH[:FILTER]"

@@ -22,11 +22,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from lab import hmat
 from lab.core.outcome import Mismatch
 from lab.core.untrusted import one_line
-from lab.elf import build_id
-from lab.kconfig import has_kasan
+from lab.formats import hmat
+from lab.formats.elf import build_id
+from lab.formats.kconfig import has_kasan
 from lab.model import MAX_NODES, Hmat, Topology, format_size, parse_cpus
 
 MAX_TEXT = 1 << 20

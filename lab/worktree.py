@@ -33,7 +33,7 @@ from lab.core.cache import Cache, write_atomic
 from lab.core.deadline import pause
 from lab.core.errors import InfraError, UsageError
 from lab.core.progress import Progress
-from lab.patch import Content
+from lab.formats.patch import Content
 from lab.source import Source
 
 KIND = "work"

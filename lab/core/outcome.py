@@ -36,7 +36,7 @@ class Cause(StrEnum):
     FAILED = "failed"  # an assertion of the case did not hold
     SKIPPED = "skipped"
 
-    # CRASH: of the program, or of the kernel under it (the names of lab/oops.py's kinds).
+    # CRASH: of the program, or of the kernel under it (the names of lab/formats/oops.py's kinds).
     SIGNAL = "signal"  # killed by a signal it did not expect; the reason names it
     PANIC = "panic"
     REBOOT = "reboot"  # the guest restarted or switched itself off

@@ -22,10 +22,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lab import oops, suite
+from lab import suite
 from lab.compare import Summary, declared_cases
 from lab.core.outcome import Cause, CellResult, CellStatus, Delta, Expected, Outcome, Record
 from lab.core.untrusted import one_line, printable
+from lab.formats import oops
 from lab.judge import SYNTHETIC
 from lab.report import _words as words
 from lab.report._asked import asked

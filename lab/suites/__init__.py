@@ -21,9 +21,9 @@ from lab.core.cache import Cache, digest
 from lab.core.errors import UsageError
 from lab.core.outcome import Case
 from lab.core.progress import Progress, silent
+from lab.formats.patch import Content
 from lab.guestbuild import GuestTests
 from lab.model import Kernel
-from lab.patch import Content
 from lab.plan import Build, Plan
 from lab.suite import Suite
 from lab.suites import kselftest, ltp, shell

@@ -17,13 +17,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import buildlog, toolchain
+from lab import toolchain
 from lab.arch import Arch
 from lab.core import proc
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, UsageError, nearest
 from lab.core.progress import Progress
-from lab.patch import Content
+from lab.formats import build_log
+from lab.formats.patch import Content
 from lab.suite import SELFTESTS, Suite, file_name
 from lab.suites import built
 from lab.suites.built import Built, Test, lacking, skipped
@@ -147,7 +148,7 @@ class _Work:
         selftests, reasons = self.src / SELFTESTS, dict[str, str]()
         for _ in range(PASSES):
             lines = self._make(selftests, self._arch, ["install"], check=False)
-            reasons |= buildlog.failures(lines)
+            reasons |= build_log.failures(lines)
             absent = [path for path in self._wanted() if not path.exists()]
             if not absent:
                 break
@@ -187,7 +188,7 @@ class _Work:
         lines = done.output.splitlines()
         if check and done.status:
             raise BuildError(
-                f"{self.suite.word}: make {words[0]} failed for {self.arch.name}", excerpt=buildlog.excerpt(lines)
+                f"{self.suite.word}: make {words[0]} failed for {self.arch.name}", excerpt=build_log.excerpt(lines)
             )
         return lines
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lab import buildlog, elf, toolchain
+from lab import toolchain
 from lab.arch import Arch
 from lab.core import proc
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, UsageError, nearest
 from lab.core.progress import Progress
+from lab.formats import build_log, elf
 from lab.suite import Suite, file_name
 from lab.suites import built
 from lab.suites.built import Built, Test, interpreter, lacking, skipped
@@ -181,7 +182,7 @@ class _Work:
         reasons: dict[str, str] = {}
         for directory in directories:
             words = ["make", "--keep-going", f"--jobs={toolchain.jobs()}", "--output-sync=target"]
-            reasons |= buildlog.failures(self._run([*words, "--directory", directory], src, check=False))
+            reasons |= build_log.failures(self._run([*words, "--directory", directory], src, check=False))
         for directory in directories:
             _collect(src / directory, into)
         return reasons
@@ -192,7 +193,7 @@ class _Work:
         done = proc.run(argv, cwd=src, env=env, timeout_s=BUILD_S, check=False, whole=True, nice=NICE)
         lines = done.output.splitlines()
         if check and done.status:
-            words = buildlog.excerpt(lines) or "\n".join(lines[-10:])
+            words = build_log.excerpt(lines) or "\n".join(lines[-10:])
             raise BuildError(f"{self.suite.word}: {argv[0]} failed", excerpt=words)
         return lines
 

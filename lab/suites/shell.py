@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab import buildlog, debian, toolchain
+from lab import debian, toolchain
 from lab.arch import Arch
 from lab.core import proc
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError
 from lab.core.progress import Progress
+from lab.formats import build_log
 
 PACKAGE = "bash"
 BUILD_S = 900.0
@@ -52,5 +53,5 @@ def _run(argv: list[str], tree: Path, progress: Progress) -> None:
     try:
         proc.run(argv, cwd=tree, env=toolchain.ccache_environment(tree), timeout_s=BUILD_S, whole=True)
     except proc.ProcError as error:
-        words = buildlog.excerpt(error.output.splitlines()) or error.message
+        words = build_log.excerpt(error.output.splitlines()) or error.message
         raise BuildError("bash did not build", excerpt=words) from error

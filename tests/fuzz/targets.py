@@ -16,13 +16,14 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lab import books, buildlog, elf, evidence, guestbuild, kconfig, ktap, oops, patch, report, source, verify
+from lab import books, evidence, guestbuild, report, source, verify
 from lab.compare import conclude
 from lab.core import untrusted
 from lab.core.errors import LabError
 from lab.core.outcome import End, Evidence, Run
+from lab.formats import build_log, elf, kconfig, ktap, oops, patch
+from lab.formats.patch import Content
 from lab.library import Library
-from lab.patch import Content
 from tests.unit.fixtures import evidence as fixture
 
 ROOT = Path(__file__).parents[2]
@@ -196,7 +197,7 @@ def read_makefile(data: bytes) -> None:
 
 
 def read_buildlog(data: bytes) -> None:
-    assert len(buildlog.excerpt(text(data).splitlines())) < 100_000
+    assert len(build_log.excerpt(text(data).splitlines())) < 100_000
 
 
 # What lies in a results directory.

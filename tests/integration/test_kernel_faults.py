@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import evidence, oops
-from lab.oops import Kind
+from lab import evidence
+from lab.formats import oops
+from lab.formats.oops import Kind
 from tests.integration.conftest import MACHINES, ROOT, run_campaign
 
 MACHINE = MACHINES[0]

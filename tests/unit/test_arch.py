@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from lab import kconfig
 from lab.arch import ARCHES, Arch, find
 from lab.core import paths
 from lab.core.errors import UsageError
+from lab.formats import kconfig
 
 RECORDS = [pytest.param(record, id=name) for name, record in ARCHES.items()]
 

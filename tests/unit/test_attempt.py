@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import attempt, bisection, guestbuild, kernel, mailbox, patch, source
+from lab import attempt, bisection, guestbuild, kernel, source
 from lab.arch import ARCHES
 from lab.attempt import Change, Wish
 from lab.bisection import Step, Word
@@ -18,6 +18,8 @@ from lab.compare import conclude
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Evidence, Outcome
+from lab.formats import mail as mailbox
+from lab.formats import patch
 from lab.library import Library
 from lab.plan import Filters
 from tests.unit.fixtures import evidence

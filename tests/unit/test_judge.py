@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.core.outcome import Case, Cause, CellResult, CellStatus, End, Expected, Mismatch, Outcome, Record, Run, met
+from lab.formats.oops import Kind
 from lab.judge import CONSOLE, LEAK, RUN, agree, judge_cell, judge_run, settle
-from lab.oops import Kind
 from tests.unit.fixtures.evidence import ktap
 
 CONSOLES = Path(__file__).parents[1] / "golden" / "console"

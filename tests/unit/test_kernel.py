@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from lab import kernel, patch, toolchain, worktree
+from lab import kernel, toolchain, worktree
 from lab.arch import ARCHES
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import BuildError, InfraError, InputError, UsageError
+from lab.formats import patch
+from lab.formats.patch import Content
 from lab.kernel import BuiltKernel
-from lab.patch import Content
 from tests.unit.toy import GROW, Toy, diff, topology
 
 ROOT = Path(__file__).parent.parent.parent

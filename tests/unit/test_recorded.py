@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab import bundle, cpio, evidence, recorded, replay, reproduce
+from lab import bundle, evidence, recorded, replay, reproduce
 from lab.arch import ARCHES
 from lab.bundle import Trial
 from lab.compare import Summary, conclude
@@ -19,6 +19,7 @@ from lab.core.outcome import CellStatus, Outcome
 from lab.core.ssh_keys import dropbear_host_key
 from lab.domain import Machine
 from lab.factory import Products
+from lab.formats import cpio
 from lab.guestbuild import GuestTests
 from lab.kernel import BuiltKernel
 from lab.model import Topology

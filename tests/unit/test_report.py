@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from kcidb_io import schema as kcidb
 
-from lab import ktap as ktap_parser
 from lab import report
 from lab.compare import conclude
 from lab.core.errors import UsageError
 from lab.core.outcome import Cause, CellStatus, End, Evidence, Mismatch, Outcome, Run
+from lab.formats import ktap as ktap_parser
 from lab.report import _data, mail, text
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from lab import patch, series, source
+from lab import series, source
 from lab.core import paths
 from lab.core.cache import Cache, default_root
 from lab.core.errors import InputError, UsageError
+from lab.formats import patch
+from lab.formats.patch import Content
 from lab.library import Library
-from lab.patch import Content
 
 
 def one(old: str, new: str, name: str = "mm/f.c") -> str:

@@ -15,14 +15,15 @@ from jsonschema import Draft202012Validator
 from junitparser import JUnitXml
 from kcidb_io import schema as kcidb
 
-from lab import buildlog, campaign, elf, kconfig, kernel, ktap, report, suite, toolchain
+from lab import campaign, kernel, report, suite, toolchain
 from lab.arch import ARCHES, Arch
 from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import Cause, End, Evidence, Expected, Outcome, Run
+from lab.formats import build_log, elf, kconfig, ktap
+from lab.formats.patch import Content
 from lab.library import Library
-from lab.patch import Content
 from lab.plan import Filters
 from lab.recorded import find
 from lab.replay import look
@@ -244,7 +245,7 @@ def test_each_program_that_make_gave_up_has_its_own_reason() -> None:
         "make[1]: *** [Makefile:9: /out/kselftest/mm/b] Error 1",
         "make[1]: *** No rule to make target 'c.h', needed by 'all'.",
     ]
-    found = buildlog.failures(lines)
+    found = build_log.failures(lines)
     assert set(found) == {"a", "b", "c.h"}
     assert "numa.h" in found["a"]
     assert "-lcap" in found["b"]

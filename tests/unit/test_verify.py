@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.domain import command_line
-from lab.elf import build_id
+from lab.formats.elf import build_id
 from lab.model import Hmat, NumaCell, Topology
 from lab.verify import Asked, Facts, memory_floor, parse_facts, shadow_of, verify
-from tests.unit.test_hmat import matrix, table
+from tests.unit.formats.test_hmat import matrix, table
 
 MIB = 1 << 20
 ID = "0123456789abcdef0123456789abcdef01234567"

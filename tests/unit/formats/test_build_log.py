@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab import buildlog
+from lab.formats import build_log
 
 
 @pytest.mark.parametrize(
@@ -20,13 +20,13 @@ from lab import buildlog
     ],
 )
 def test_steps(line: str, tool: str, directory: str) -> None:
-    step = buildlog.parse_step(line)
+    step = build_log.parse_step(line)
     assert step and (step.tool, step.directory) == (tool, directory)
 
 
 @pytest.mark.parametrize("line", ["", "mm/shmem.c:1: error: x", "make: Entering directory", "  123 |  CC  x", "  cc x"])
 def test_what_is_no_step(line: str) -> None:
-    assert buildlog.parse_step(line) is None
+    assert build_log.parse_step(line) is None
 
 
 GCC = """\
@@ -128,14 +128,14 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_excerpt_is_the_words_of_whoever_failed(name: str) -> None:
     text, expected = CASES[name]
-    assert buildlog.excerpt(text.splitlines()) == expected
+    assert build_log.excerpt(text.splitlines()) == expected
 
 
 def test_excerpt_is_bounded() -> None:
     lines = [f"mm/a.c:{number}:1: error: again" for number in range(1000)]
-    assert len(buildlog.excerpt(lines).splitlines()) == buildlog.MAX_ERRORS
+    assert len(build_log.excerpt(lines).splitlines()) == build_log.MAX_ERRORS
     lines = ["mm/a.c:1:1: error: once", *(f"  {number} | text" for number in range(1000))]
-    assert len(buildlog.excerpt(lines).splitlines()) == buildlog.MAX_LINES
+    assert len(build_log.excerpt(lines).splitlines()) == build_log.MAX_LINES
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_excerpt_is_bounded() -> None:
     ],
 )
 def test_host_faults_are_not_the_kernels(line: str, what: str) -> None:
-    fault = buildlog.host_fault(["  CC  a.o", line])
+    fault = build_log.host_fault(["  CC  a.o", line])
     assert fault and fault.what == what and fault.hint
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_kernels_own_errors_are_no_host_faults(name: str) -> None:
-    assert buildlog.host_fault(CASES[name][0].splitlines()) is None
+    assert build_log.host_fault(CASES[name][0].splitlines()) is None

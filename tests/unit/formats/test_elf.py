@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from lab import elf
+from lab.formats import elf
 
 
 def note(name: bytes, kind: int, content: bytes, order: str) -> bytes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/cpio.py: what it writes is what cpio(1) reads, byte for byte the same each time."""
+"""lab/formats/cpio.py: what it writes is what cpio(1) reads, byte for byte the same each time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import cpio
 from lab.core import proc
+from lab.formats import cpio
 
 NODES = (
     cpio.file("init", b"#!/bin/sh\n", 0o755),

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import kconfig
 from lab.core.errors import InputError
+from lab.formats import kconfig
 
 FRAGMENT = """\
 # a comment, even one with CONFIG_X=y in it

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import oops
-from lab.oops import Finding, Kind
+from lab.formats import oops
+from lab.formats.oops import Finding, Kind
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "console"
+GOLDEN = Path(__file__).parents[2] / "golden" / "console"
 
 # Console -> every report on it, worst first, as kind and the words that must be in its title.
 EXPECTED: dict[str, list[tuple[Kind, str]]] = {

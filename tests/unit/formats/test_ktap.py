@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import ktap
-from lab.ktap import Flaw, Result
+from lab.formats import ktap
+from lab.formats.ktap import Flaw, Result
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "ktap"
+GOLDEN = Path(__file__).parents[2] / "golden" / "ktap"
 LOGS = sorted(GOLDEN.glob("*.ktap"))
 
 

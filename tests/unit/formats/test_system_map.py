@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from lab import elf
-from lab.symbols import elf_of
+from lab.formats import elf
+from lab.formats.system_map import elf_of
 
 MAP = """\
 0000000000000000 A fixed_percpu_data

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.hmat import decode
+from lab.formats.hmat import decode
 
 # Of a machine with nodes 0 and 1 of CPUs and memory and node 2 of memory alone, as /sys/firmware/acpi/tables/HMAT.
 GOLDEN = bytes.fromhex(

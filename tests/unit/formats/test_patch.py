@@ -11,10 +11,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lab import patch
 from lab.core import proc
 from lab.core.errors import InputError
-from lab.patch import Content
+from lab.formats import patch
+from lab.formats.patch import Content
 
 OLD = "".join(f"line {number}\n" for number in range(1, 31))
 
