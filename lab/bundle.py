@@ -25,7 +25,7 @@ from lab.core import paths
 from lab.core.cache import write_atomic
 from lab.core.outcome import Cause, Outcome, Record
 from lab.domain import Machine
-from lab.evidence import file_of
+from lab.evidence.files import file_of
 from lab.factory import Products
 from lab.recorded import Spot
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lab import __version__, evidence, guestbuild, kernel, resume, suite
+from lab import __version__, guestbuild, kernel, resume, suite
 from lab.arch import ARCHES
 from lab.cellwork import Screen
 from lab.core import proc
@@ -23,7 +23,8 @@ from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, Run
 from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
-from lab.evidence import RunDir
+from lab.evidence import files
+from lab.evidence.files import RunDir
 from lab.factory import Factory, Workshop, open_factory
 from lab.host import available_memory
 from lab.keeper import Keeper, Kept
@@ -134,14 +135,14 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
 
     UsageError when what would be run now is not what it recorded, or when another lab is still at it.
     """
-    found = evidence.load(directory)
+    found = files.load(directory)
     recorded, run_dir = found.metadata, RunDir(directory)
     plan, declared, now, suites = _prepared(Request.recorded(recorded, directory), library, cache, packing)
-    if other := resume.difference(recorded, json.loads(json.dumps(now, default=evidence.jsonable))):
+    if other := resume.difference(recorded, json.loads(json.dumps(now, default=files.jsonable))):
         raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="run it anew")
     _same_kernels(plan, recorded, directory, cache)
     run_dir.lock()
-    found = evidence.load(directory)  # again, now that nobody else can be writing
+    found = files.load(directory)  # again, now that nobody else can be writing
     results = {(cell.topology, cell.kernel, cell.repeat): cell for cell in found.cells}
     kept: dict[str, tuple[Run, ...]] = {}
     unfinished = []

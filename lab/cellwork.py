@@ -17,11 +17,11 @@ from typing import Literal, Protocol
 
 from lab import books
 from lab.accel import Accelerator
-from lab.console import Console
 from lab.core.deadline import Deadline, pause
 from lab.core.errors import BootError, GuestLost, LabError
 from lab.core.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
-from lab.evidence import CellDir
+from lab.evidence.console import Console
+from lab.evidence.files import CellDir
 from lab.execution import Execution
 from lab.formats import oops
 from lab.formats.kconfig import has_kasan

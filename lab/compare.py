@@ -10,9 +10,9 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
-from lab import evidence as evidence_files
 from lab import suite
 from lab.core.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
+from lab.evidence import files
 from lab.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.plan import is_for
 
@@ -174,7 +174,7 @@ def conclude(evidence: Evidence) -> Summary:
 
 def conclude_directory(directory: Path) -> Summary:
     """Judge the run in a directory, with the memory for the evidence of one cell at a time."""
-    metadata, cells = evidence_files.stream(directory)
+    metadata, cells = files.stream(directory)
     return conclude_cells(metadata, cells, str(directory))
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lab import books
-from lab.console import Console
 from lab.core.outcome import Books, End, Ended, Run
-from lab.evidence import MAX_STDERR, CellDir
+from lab.evidence.console import Console
+from lab.evidence.files import MAX_STDERR, CellDir
 
 CHECKPOINT_S = 60.0
 """How much of a program's work a lab that is killed may lose."""

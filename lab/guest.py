@@ -34,11 +34,11 @@ from typing import TYPE_CHECKING
 
 from lab import domain
 from lab.accel import Accelerator
-from lab.console import MAX_LOG, Console, Watcher
 from lab.core.deadline import Deadline, pause
 from lab.core.errors import BootError, DeadlineExceeded, GuestLost, InfraError, LabError
 from lab.core.outcome import End, Ended, Usage
 from lab.core.ssh_keys import KeyPair
+from lab.evidence.console import MAX_LOG, Console, Watcher
 from lab.vm import Domain, Hypervisor
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from lab.cellwork import INTERRUPTED, BuiltCell, CellWork, Keep, Screen
 from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Run
 from lab.core.progress import Progress
-from lab.evidence import RunDir
+from lab.evidence.files import RunDir
 from lab.outlook import Packing
 from lab.plan import Build, Cell, Plan
 from lab.schedule import Schedule, Task

@@ -162,11 +162,12 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
 
 def tell(opened: OpenRun) -> Summary:
     """The verdicts of a run: written to its directory, and shown."""
-    from lab import evidence, history, report
+    from lab import history, report
     from lab.compare import conclude
+    from lab.evidence import files
 
     out = console()
-    found = evidence.load(opened.path)
+    found = files.load(opened.path)
     summary = conclude(found)
     history.record(open_cache(), found)
     report.write(opened.path, summary)

@@ -20,7 +20,7 @@ from pathlib import Path
 from lab.compare import Summary, conclude
 from lab.core.cache import default_root
 from lab.core.outcome import Outcome
-from lab.evidence import load
+from lab.evidence.files import load
 
 ROOT = Path(__file__).parents[2]
 MACHINE = "arm64-64k"

@@ -25,7 +25,7 @@ from typing import Any
 
 from lab.compare import conclude
 from lab.core.outcome import Outcome
-from lab.evidence import load
+from lab.evidence.files import load
 
 ROOT = Path(__file__).parents[2]
 RUN_S = 1800.0

@@ -16,11 +16,12 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lab import books, evidence, guestbuild, report, source, verify
+from lab import books, guestbuild, report, source, verify
 from lab.compare import conclude
 from lab.core import untrusted
 from lab.core.errors import LabError
 from lab.core.outcome import End, Evidence, Run
+from lab.evidence import files as evidence
 from lab.formats import build_log, elf, kconfig, ktap, oops, patch
 from lab.formats.patch import Content
 from lab.library import Library

@@ -14,7 +14,7 @@ import pytest
 from lab.cellwork import CellWork
 from lab.core.errors import GuestLost, InfraError
 from lab.core.outcome import Case, CellResult, CellStatus, End
-from lab.evidence import CellDir, RunDir, load
+from lab.evidence.files import CellDir, RunDir, load
 from tests.unit.test_runner import BUILD, Behaviour, FakeBuilt, NoScreen, a_plan, ended, ktap
 
 ONE = {name: (Case(scenario=name, name="only"),) for name in ("demo", "other", "third")}

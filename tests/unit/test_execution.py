@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lab import execution, resume
-from lab.console import Console
 from lab.core.outcome import Case, CellStatus, End, Run
-from lab.evidence import RunDir, load
+from lab.evidence.console import Console
+from lab.evidence.files import RunDir, load
 from lab.execution import Execution
 from lab.plan import Selection
 

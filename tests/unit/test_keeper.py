@@ -10,7 +10,7 @@ import pytest
 
 from lab.cellwork import CellWork
 from lab.core.outcome import End, Ended
-from lab.evidence import RunDir, load
+from lab.evidence.files import RunDir, load
 from lab.keeper import Keeper
 from tests.unit.test_runner import BASE, BUILD, CASES, GOOD, Behaviour, FakeBuilt, NoScreen, a_plan, ended
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab import bundle, evidence, recorded, replay, reproduce
+from lab import bundle, recorded, replay, reproduce
 from lab.arch import ARCHES
 from lab.bundle import Trial
 from lab.compare import Summary, conclude
@@ -18,6 +18,7 @@ from lab.core.errors import UsageError
 from lab.core.outcome import CellStatus, Outcome
 from lab.core.ssh_keys import dropbear_host_key
 from lab.domain import Machine
+from lab.evidence import files as evidence
 from lab.factory import Products
 from lab.formats import cpio
 from lab.guestbuild import GuestTests

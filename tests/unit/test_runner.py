@@ -18,12 +18,12 @@ from lab import campaign
 from lab.accel import Accelerator
 from lab.cellwork import _reusable
 from lab.compare import Summary, conclude
-from lab.console import Console
 from lab.core.deadline import Deadline
 from lab.core.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
 from lab.core.outcome import Case, End, Ended, Mismatch, Outcome, Run, Usage
 from lab.core.progress import Progress
-from lab.evidence import RunDir, load
+from lab.evidence.console import Console
+from lab.evidence.files import RunDir, load
 from lab.guest import Description
 from lab.history import History
 from lab.model import CampaignSpec, Kernel, Topology

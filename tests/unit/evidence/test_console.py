@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab import console
-from lab.console import Console, Watcher
+from lab.evidence import console
+from lab.evidence.console import Console, Watcher
 
 
 def test_missing_file_is_silence(tmp_path: Path) -> None:

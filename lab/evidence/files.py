@@ -36,11 +36,11 @@ from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lab.console import Console
 from lab.core.cache import explain_os_error, write_atomic
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.outcome import Cause, CellResult, CellStatus, End, Evidence, Mismatch, Run, Usage
 from lab.core.untrusted import one_line
+from lab.evidence.console import Console
 
 MAX_KTAP = 4 << 20
 MAX_STDERR = 16 << 10

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from lab import report
 from lab.compare import conclude
-from lab.console import MAX_SLICE
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.outcome import Cause, CellStatus, End, Mismatch, Outcome, Run
-from lab.evidence import MAX_METADATA, NOT_DONE, CellDir, RunDir, load
+from lab.evidence.console import MAX_SLICE
+from lab.evidence.files import MAX_METADATA, NOT_DONE, CellDir, RunDir, load
 from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, metadata, write
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
