@@ -25,9 +25,9 @@ from lab.core.errors import InputError, UsageError
 from lab.core.paths import user_path
 from lab.formats import mail
 from lab.formats.mail import Patch
-from lab.library import Library
-from lab.model import Topology
-from lab.plan import is_path, node_count
+from lab.specs.library import Library
+from lab.specs.model import Topology
+from lab.specs.plan import is_path, node_count
 
 ENTRY = "try"
 BASELINE = "baseline"

@@ -21,10 +21,10 @@ from lab.core.cache import Cache
 from lab.core.errors import InfraError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Outcome, Record
 from lab.factory import Workshop
-from lab.library import Library
-from lab.model import CampaignSpec, Kernel, Topology
-from lab.plan import Plan, plan, resolve_cases
 from lab.resume import asked_for
+from lab.specs.library import Library
+from lab.specs.model import CampaignSpec, Kernel, Topology
+from lab.specs.plan import Plan, plan, resolve_cases
 
 _FOUND = re.compile(r"^([0-9a-f]{40}) is the first bad commit$", re.MULTILINE)
 _LEFT = re.compile(r"^[0-9a-f]{40}$", re.MULTILINE)

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lab import __version__, guestbuild, kernel, resume, suite
+from lab import __version__, guestbuild, kernel, resume
 from lab.arch import ARCHES
 from lab.cellwork import Screen
 from lab.core import proc
@@ -29,11 +29,12 @@ from lab.factory import Factory, Workshop, open_factory
 from lab.host import available_memory
 from lab.keeper import Keeper, Kept
 from lab.kernel import BuiltKernel
-from lab.library import Library
 from lab.outlook import Packing, here, look
-from lab.plan import Build, Filters, Plan, is_path, repeated, resolve_cases
 from lab.runner import Runner
 from lab.screen import screen
+from lab.specs import suite
+from lab.specs.library import Library
+from lab.specs.plan import Build, Filters, Plan, is_path, repeated, resolve_cases
 from lab.suites import Suites
 from lab.vm import Hypervisor
 

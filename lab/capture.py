@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from lab.core.errors import UsageError
 from lab.core.untrusted import one_line
-from lab.model import parse_cpus
+from lab.specs.model import parse_cpus
 
 KIB, MIB = 1 << 10, 1 << 20
 MAX_TEXT = 4 << 20

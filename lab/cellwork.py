@@ -26,9 +26,9 @@ from lab.execution import Execution
 from lab.formats import oops
 from lab.formats.kconfig import has_kasan
 from lab.guest import DIRECTORY, Description
-from lab.model import Kernel, Topology
-from lab.plan import Cell, Selection
 from lab.resume import asked_for, attempts_left, left, not_reached
+from lab.specs.model import Kernel, Topology
+from lab.specs.plan import Cell, Selection
 
 INTERRUPTED = "the run was interrupted"
 SCENARIO_MARGIN_S = 10.0

@@ -10,11 +10,11 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
-from lab import suite
 from lab.core.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
 from lab.evidence import files
 from lab.judge import CONSOLE, LEAK, agree, judge_cell
-from lab.plan import is_for
+from lab.specs import suite
+from lab.specs.plan import is_for
 
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
 

@@ -26,9 +26,9 @@ from lab.domain import Machine, command_line, domain_xml
 from lab.guest import Boot, Description, Guest
 from lab.guestbuild import GuestTests
 from lab.kernel import BuiltKernel
-from lab.model import Kernel, Topology
-from lab.plan import Cell, Plan, cell_name
 from lab.rootfs import Rootfs
+from lab.specs.model import Kernel, Topology
+from lab.specs.plan import Cell, Plan, cell_name
 from lab.suites import Suites
 from lab.verify import Asked
 

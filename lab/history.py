@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lab.core.cache import Cache, write_atomic
 from lab.core.outcome import CellResult, CellStatus, End, Evidence, Usage
 from lab.formats import ktap
-from lab.model import Kernel, Topology
-from lab.plan import Cell, Selection
+from lab.specs.model import Kernel, Topology
+from lab.specs.plan import Cell, Selection
 
 FILE = "history.json"
 MAX_BYTES = 4 << 20

@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from lab import accel, environ
+from lab import accel
 from lab.arch import ARCHES, Arch
 from lab.arch.record import GIB, MIB
 from lab.core import proc
 from lab.core.cache import Cache, default_root
 from lab.core.errors import UsageError
-from lab.library import Library
-from lab.model import format_size
+from lab.specs import environment
+from lab.specs.library import Library
+from lab.specs.model import format_size
 
 PACKAGES = Path(__file__).with_name("packages.txt")
 PYTHON = (3, 11)
@@ -203,7 +204,7 @@ def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host 
         _memory(host),
         _tmp(host),
         _apt_sources(host),
-        *(Check(name="environment", status=Status.OK, detail=remark) for remark in environ.remarks()),
+        *(Check(name="environment", status=Status.OK, detail=remark) for remark in environment.remarks()),
     ]
 
 

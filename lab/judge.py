@@ -31,7 +31,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from lab import books, suite
+from lab import books
 from lab.core.outcome import (
     BOOT_ATTEMPTS,
     Case,
@@ -49,6 +49,7 @@ from lab.core.outcome import (
 from lab.core.untrusted import excerpt, one_line
 from lab.formats import ktap, oops
 from lab.formats.ktap import Flaw
+from lab.specs import suite
 
 RUN = "run"
 CONSOLE = "console"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from lab.cellwork import GuestLike
 from lab.core.outcome import Case, Run
 from lab.judge import judge_run
-from lab.plan import Cell
+from lab.specs.plan import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

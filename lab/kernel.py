@@ -30,9 +30,9 @@ from lab.core.progress import Progress, silent
 from lab.formats import build_log, elf, kconfig
 from lab.formats.kconfig import Lost, Request
 from lab.formats.patch import Content
-from lab.model import Kernel, Topology
 from lab.series import Patch, Series
 from lab.source import Source
+from lab.specs.model import Kernel, Topology
 from lab.toolchain import Toolchain
 from lab.worktree import WorkTree
 

@@ -10,9 +10,9 @@ from typing import Any
 from lab import guestbuild
 from lab.arch import ARCHES, Arch
 from lab.core.cache import Cache
-from lab.library import Library
-from lab.model import Topology, format_range, format_size
-from lab.plan import node_count
+from lab.specs.library import Library
+from lab.specs.model import Topology, format_range, format_size
+from lab.specs.plan import node_count
 
 WIDTH = 80
 Entry = Mapping[str, Any]

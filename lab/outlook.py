@@ -14,9 +14,9 @@ from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.history import History
 from lab.kernel import Past
-from lab.model import MIB, Topology
-from lab.plan import Build, Cell, Outlook, Plan, in_order, possible
 from lab.schedule import Budget, Demand, Schedule, Stage, Task, makespan
+from lab.specs.model import MIB, Topology
+from lab.specs.plan import Build, Cell, Outlook, Plan, in_order, possible
 
 GUEST_OVERHEAD = 256 * MIB
 """What an emulator takes beyond its guest's RAM (translated code, devices), at least; measured 100-200 MiB."""

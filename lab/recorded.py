@@ -14,8 +14,8 @@ from lab.changes import first_difference
 from lab.compare import Summary
 from lab.core.errors import UsageError, nearest, unknown
 from lab.core.outcome import CellResult, Record
-from lab.model import CampaignSpec, Kernel, Spec, Topology
-from lab.plan import Plan, Selection, plan
+from lab.specs.model import CampaignSpec, Kernel, Spec, Topology
+from lab.specs.plan import Plan, Selection, plan
 
 Model = TypeVar("Model", bound=Spec)
 _REPEAT = re.compile(r"repeat-([0-9]{1,5})")

@@ -17,10 +17,10 @@ from lab.core.errors import UsageError
 from lab.core.outcome import Record
 from lab.factory import Workshop
 from lab.kernel import BuiltKernel
-from lab.library import Library
 from lab.outlook import Packing, here
-from lab.plan import Plan, cell_name
 from lab.recorded import Spot, changed_build, changed_host, changed_programs
+from lab.specs.library import Library
+from lab.specs.plan import Plan, cell_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from lab.domain import Machine, clock, command_line, links, machine_type, network, numa, processors
-from lab.model import Topology
+from lab.specs.model import Topology
 
 MIB = 1 << 20
 CONSOLES = {

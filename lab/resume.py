@@ -14,7 +14,7 @@ from typing import Any
 from lab.changes import first_difference
 from lab.core.outcome import Case, CellResult, CellStatus, End, Run
 from lab.formats import ktap
-from lab.plan import Selection
+from lab.specs.plan import Selection
 
 SCENARIO_ATTEMPTS = 6
 """Each costs a boot; more crashes and hangs than this in one scenario need no further proof."""

@@ -23,8 +23,8 @@ from lab.core.outcome import Case, Cause, CellStatus, Run
 from lab.core.progress import Progress
 from lab.evidence.files import RunDir
 from lab.outlook import Packing
-from lab.plan import Build, Cell, Plan
 from lab.schedule import Schedule, Task
+from lab.specs.plan import Build, Cell, Plan
 
 WAKE_S = 0.2
 """How long to be deaf to signals."""

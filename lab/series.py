@@ -15,7 +15,7 @@ from pathlib import Path
 from lab.core.errors import InputError, UsageError, unknown
 from lab.core.paths import user_path
 from lab.formats import patch
-from lab.model import JOINT
+from lab.specs.model import JOINT
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")
 _SUFFIXES = (".patch", ".diff")

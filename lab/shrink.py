@@ -14,7 +14,7 @@ from typing import Any
 
 from lab.arch import ARCHES, Arch, Mmu, find
 from lab.capture import Machine, Node
-from lab.model import MAX_NODES, MIB, MIN_THP, Topology, format_cpus, format_size
+from lab.specs.model import MAX_NODES, MIB, MIN_THP, Topology, format_cpus, format_size
 
 GRAIN = 256 * MIB
 """Memory comes in these, as QEMU's pseries wants it of every node."""

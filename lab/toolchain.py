@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from lab import environ
 from lab.arch import Arch
 from lab.core import proc
 from lab.core.cache import digest, file_digest
 from lab.core.errors import InfraError
+from lab.specs import environment
 
 KERNEL_TOOLS: Mapping[str, str] = {
     "make": "make",
@@ -93,14 +93,14 @@ def for_kernels(arch: Arch) -> Toolchain:
 
     InfraError when a part is missing.
     """
-    if llvm := environ.llvm():
+    if llvm := environment.llvm():
         return Toolchain(
             prefix="",
             version=_version(arch, "LLVM", _llvm_tool("clang", llvm), _llvm_tool("ld.lld", llvm)),
             key="",
             llvm=llvm,
         )
-    if (prefix := environ.cross_compile(arch)) is not None:
+    if (prefix := environment.cross_compile(arch)) is not None:
         return Toolchain(prefix=prefix, version=_version(arch, "CROSS_COMPILE", f"{prefix}gcc", f"{prefix}ld"), key="")
     return find(arch)
 

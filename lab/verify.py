@@ -27,7 +27,7 @@ from lab.core.untrusted import one_line
 from lab.formats import hmat
 from lab.formats.elf import build_id
 from lab.formats.kconfig import has_kasan
-from lab.model import MAX_NODES, Hmat, Topology, format_size, parse_cpus
+from lab.specs.model import MAX_NODES, Hmat, Topology, format_size, parse_cpus
 
 MAX_TEXT = 1 << 20
 MAX_FLAWS = 20

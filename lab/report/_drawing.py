@@ -10,7 +10,7 @@ from markupsafe import Markup
 from pydantic import ValidationError
 
 from lab.compare import Summary
-from lab.model import Topology, format_cpus, format_size
+from lab.specs.model import Topology, format_cpus, format_size
 
 NODE_W, NODE_H, GAP = 116, 74, 10
 ROW = 6

@@ -15,11 +15,11 @@ from typing import Any
 from lab.compare import Summary, series_words
 from lab.core.outcome import CellStatus, Delta, Outcome, Record
 from lab.core.untrusted import one_line, printable
-from lab.model import format_size
 from lab.report import _drawing
 from lab.report import _words as words
 from lab.report._asked import asked
 from lab.report._layout import wrap
+from lab.specs.model import format_size
 
 FILE = None
 WIDTH = 72

@@ -23,9 +23,9 @@ from lab.core.outcome import Case
 from lab.core.progress import Progress, silent
 from lab.formats.patch import Content
 from lab.guestbuild import GuestTests
-from lab.model import Kernel
-from lab.plan import Build, Plan
-from lab.suite import Suite
+from lab.specs.model import Kernel
+from lab.specs.plan import Build, Plan
+from lab.specs.suite import Suite
 from lab.suites import kselftest, ltp, shell
 from lab.suites.built import Built, Test, skipped
 

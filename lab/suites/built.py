@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab.suite import file_name
+from lab.specs.suite import file_name
 
 FACTS = "suite.json"
 TREE = "tree"

@@ -25,7 +25,7 @@ from lab.core.errors import BuildError, UsageError, nearest
 from lab.core.progress import Progress
 from lab.formats import build_log
 from lab.formats.patch import Content
-from lab.suite import SELFTESTS, Suite, file_name
+from lab.specs.suite import SELFTESTS, Suite, file_name
 from lab.suites import built
 from lab.suites.built import Built, Test, lacking, skipped
 from lab.toolchain import Toolchain

@@ -22,7 +22,7 @@ from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, UsageError, nearest
 from lab.core.progress import Progress
 from lab.formats import build_log, elf
-from lab.suite import Suite, file_name
+from lab.specs.suite import Suite, file_name
 from lab.suites import built
 from lab.suites.built import Built, Test, interpreter, lacking, skipped
 from lab.toolchain import Toolchain

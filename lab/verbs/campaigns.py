@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lab.factory import Factory
     from lab.keeper import Kept
     from lab.outlook import Packing
-    from lab.plan import Filters
+    from lab.specs.plan import Filters
 
 
 @click.command()

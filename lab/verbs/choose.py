@@ -13,7 +13,7 @@ from lab.verbs.completing import named
 from lab.verbs.places import open_cache, open_library
 
 if TYPE_CHECKING:
-    from lab.plan import Filters
+    from lab.specs.plan import Filters
 
 
 @click.command()
@@ -75,7 +75,7 @@ def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) 
     lab plan all-arches --config debug-vm
     """
     from lab import outlook
-    from lab.plan import describe
+    from lab.specs.plan import describe
 
     cache = open_cache()
     given = outlook.packing(cache, jobs=jobs, memory=memory)

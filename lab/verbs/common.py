@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lab.compare import Summary
     from lab.factory import Factory, Ready
-    from lab.plan import Filters
+    from lab.specs.plan import Filters
 
 EXIT_INTERRUPTED = 130
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -54,7 +54,7 @@ def say_error(error: LabError) -> None:
 
 def size(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
     """A size such as 8G, in bytes."""
-    from lab.model import parse_size
+    from lab.specs.model import parse_size
 
     try:
         return None if value is None else parse_size(value)
@@ -163,8 +163,8 @@ def filters_of(
     suites: Sequence[str] = (),
 ) -> Filters:
     """What the words of a command line, and ARCH in the environment, make of a campaign."""
-    from lab import environ
-    from lab.plan import Filters
+    from lab.specs import environment
+    from lab.specs.plan import Filters
 
     return Filters(
         topologies=tuple(topologies),
@@ -173,7 +173,7 @@ def filters_of(
         config=tuple(config),
         programs=tuple(programs),
         suites=tuple(suites),
-        arches=environ.arches(),
+        arches=environment.arches(),
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from lab import settings
 from lab.core.errors import nearest
-from lab.settings import EVERY, Own
+from lab.specs import settings
+from lab.specs.settings import EVERY, Own
 
 
 def of(group: click.Group) -> dict[str, dict[str, Any]]:

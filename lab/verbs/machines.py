@@ -78,9 +78,9 @@ def _read(source: str) -> str:
 
 
 def _write(text: str, output: Path | None) -> None:
-    from lab import load
     from lab.core.cache import write_atomic
-    from lab.model import Topology
+    from lab.specs import load
+    from lab.specs.model import Topology
 
     if output is None:
         print(text, end="")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from lab.bisection import Judge, Step
     from lab.campaign import OpenRun, Typed
     from lab.compare import Summary
-    from lab.library import Library
     from lab.outlook import Packing
+    from lab.specs.library import Library
 
 TREE = click.option(
     "--tree",
@@ -149,9 +149,10 @@ def _options(**given: Sequence[object]) -> list[str]:
 
 def _usual_machines(library: Library) -> list[str]:
     """One machine per page size and one with two nodes; what this host lacks is told."""
-    from lab import attempt, environ, host
+    from lab import attempt, host
+    from lab.specs import environment
 
-    names, left = attempt.default_machines(library, environ.arches(), host.lacking)
+    names, left = attempt.default_machines(library, environment.arches(), host.lacking)
     for line in left:
         print(f"lab: left out: {line}", file=sys.stderr)
     return names

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lab.core.cache import Cache
-    from lab.library import Library
+    from lab.specs.library import Library
 
 
 def open_library() -> Library:
     """What there is to choose from: the lab's own and the user's."""
-    from lab import settings
-    from lab.library import Library
+    from lab.specs import settings
+    from lab.specs.library import Library
 
     return Library.shipped().with_own(settings.load())
 

@@ -21,7 +21,7 @@ from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.progress import silent
 from lab.factory import Factory, Ready, Workshop, open_factory
-from lab.library import Library
+from lab.specs.library import Library
 from tests.benchmarks import campaigns
 from tests.benchmarks.matrix import TABLES
 from tests.benchmarks.synthetic import many_cells

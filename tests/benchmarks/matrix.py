@@ -18,9 +18,9 @@ from lab.core.errors import LabError
 from lab.core.progress import silent
 from lab.factory import Factory, Ready, Workshop, open_factory
 from lab.kernel import BuiltKernel
-from lab.library import Library
-from lab.model import MIB, Kernel, Topology, format_size
-from lab.plan import node_count
+from lab.specs.library import Library
+from lab.specs.model import MIB, Kernel, Topology, format_size
+from lab.specs.plan import node_count
 
 CAMPAIGNS = ("all-arches", "numa")
 KERNEL, PATCHED = "baseline", "expand-fault"

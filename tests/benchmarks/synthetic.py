@@ -23,8 +23,8 @@ from unittest import mock
 from lab.arch import ARCHES
 from lab.core.outcome import CellStatus, End, Run, Usage
 from lab.evidence.files import RunDir
-from lab.model import CampaignSpec, Kernel, Topology
-from lab.plan import Plan, Selection, plan
+from lab.specs.model import CampaignSpec, Kernel, Topology
+from lab.specs.plan import Plan, Selection, plan
 
 ROOT = Path(__file__).parents[2]
 MACHINES, SCENARIOS, CASES = 5_000, 4, 25

@@ -24,7 +24,7 @@ from lab.core.outcome import End, Evidence, Run
 from lab.evidence import files as evidence
 from lab.formats import build_log, elf, kconfig, ktap, oops, patch
 from lab.formats.patch import Content
-from lab.library import Library
+from lab.specs.library import Library
 from tests.unit.fixtures import evidence as fixture
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from lab.core.outcome import End
 from lab.core.progress import silent
 from lab.factory import Factory, Ready, Workshop, open_factory
 from lab.guest import Guest, Snapshot
-from lab.library import Library
+from lab.specs.library import Library
 from tests.integration.conftest import ROOT, emulators, lab_command, root_of, run_campaign
 
 MACHINES = ("x86_64-4k", "arm64-64k")

@@ -20,8 +20,8 @@ from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Evidence, Outcome
 from lab.formats import mail as mailbox
 from lab.formats import patch
-from lab.library import Library
-from lab.plan import Filters
+from lab.specs.library import Library
+from lab.specs.plan import Filters
 from tests.unit.fixtures import evidence
 from tests.unit.toy import GROW, Toy, diff, topology
 

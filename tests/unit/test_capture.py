@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import capture, load
+from lab import capture
 from lab.arch import ARCHES
 from lab.capture import Machine, Node
 from lab.core.errors import LabError, UsageError
 from lab.host import CAPTURE_SCRIPT, description
-from lab.model import Topology
 from lab.shrink import Room, shrink
+from lab.specs import load
+from lab.specs.model import Topology
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "capture"
 MACHINES = {path.stem: sorted(path.iterdir()) if path.is_dir() else [path] for path in GOLDEN.glob("*[!l]")}

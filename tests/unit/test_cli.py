@@ -145,7 +145,7 @@ from lab import kernel
 from lab.core.cache import Cache
 from lab.cli import main
 from lab.verbs.common import builds_end_with_us
-from lab.library import Library
+from lab.specs.library import Library
 
 @main.command("kernel-only")
 def kernel_only():

@@ -13,7 +13,7 @@ from lab import guestbuild
 from lab.cli import main
 from lab.core.cache import Cache
 from lab.core.outcome import CellStatus, Delta, Outcome
-from lab.model import CampaignSpec, Kernel, NumaCell, Topology
+from lab.specs.model import CampaignSpec, Kernel, NumaCell, Topology
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from lab.domain import QEMU_NS, Machine, command_line, domain_xml, links, sockets_and_cores
-from lab.model import Topology
+from lab.specs.model import Topology
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "domain"
 TWO_NODES: dict[str, Any] = {

@@ -12,7 +12,7 @@ from lab.core.outcome import Case, CellStatus, End, Run
 from lab.evidence.console import Console
 from lab.evidence.files import RunDir, load
 from lab.execution import Execution
-from lab.plan import Selection
+from lab.specs.plan import Selection
 
 CASES = tuple(Case(scenario="demo", name=name) for name in "abc")
 BOOKS = b"\nMARK\nShmem: 4\nMARK\n"

@@ -12,8 +12,8 @@ from lab import history
 from lab.core.cache import Cache
 from lab.core.outcome import CellResult, CellStatus, End, Evidence, Run, Usage
 from lab.history import DEFAULT_BOOT_S, DEFAULT_CASE_S, DEFAULT_CASES, FILE
-from lab.model import CampaignSpec, Kernel, Topology
-from lab.plan import Cell, Selection, plan
+from lab.specs.model import CampaignSpec, Kernel, Topology
+from lab.specs.plan import Cell, Selection, plan
 from lab.vm import usage_of
 
 MACHINE = Topology(name="pc", arch="x86_64", page_size=4096, memory=256 << 20)

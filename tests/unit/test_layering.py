@@ -18,7 +18,7 @@ from lab.arch import ARCHES
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
-IMPORTERS = {"libvirt": "vm", "libvirt_qemu": "vm", "paramiko": "ssh", "yaml": "load", "subprocess": "core.proc"}
+IMPORTERS = {"libvirt": "vm", "libvirt_qemu": "vm", "paramiko": "ssh", "yaml": "specs.load", "subprocess": "core.proc"}
 """Outside things with exactly one door."""
 
 PRINTERS = {"cli", "verbs", "report"}

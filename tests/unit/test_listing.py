@@ -11,7 +11,7 @@ import pytest
 from lab import listing
 from lab.arch import ARCHES
 from lab.core.cache import Cache
-from lab.library import Library
+from lab.specs.library import Library
 
 WITHOUT_COMPILER = ("topologies", "kernels", "campaigns", "arches")
 

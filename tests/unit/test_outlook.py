@@ -13,10 +13,10 @@ from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.history import History, Machine
 from lab.kernel import Past
-from lab.model import MIB, CampaignSpec, Kernel, Topology
 from lab.outlook import GUEST_OVERHEAD, Packing, here, look, packing
-from lab.plan import Plan, Selection, plan
 from lab.schedule import Budget
+from lab.specs.model import MIB, CampaignSpec, Kernel, Topology
+from lab.specs.plan import Plan, Selection, plan
 
 SPEC = CampaignSpec(name="c", topologies=("*",), kernels=("*",))
 BUDGET = Budget(memory=2048 * MIB, cpus=2.0, guests=8)

@@ -23,8 +23,8 @@ from lab.factory import Products
 from lab.formats import cpio
 from lab.guestbuild import GuestTests
 from lab.kernel import BuiltKernel
-from lab.model import Topology
 from lab.rootfs import HOST_KEY, Rootfs
+from lab.specs.model import Topology
 from tests.unit.fixtures import evidence as made
 
 CELL = "x86_64-4k-2node/baseline"

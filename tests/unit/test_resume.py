@@ -10,7 +10,7 @@ import pytest
 
 from lab import resume
 from lab.core.outcome import Case, CellStatus, End, Mismatch, Run
-from lab.plan import Selection
+from lab.specs.plan import Selection
 from tests.unit.fixtures.evidence import cell, good_runs, ktap, metadata
 
 CASES = tuple(Case(scenario="demo", name=name) for name in "abcd")

@@ -26,11 +26,11 @@ from lab.evidence.console import Console
 from lab.evidence.files import RunDir, load
 from lab.guest import Description
 from lab.history import History
-from lab.model import CampaignSpec, Kernel, Topology
 from lab.outlook import Packing
-from lab.plan import Cell, Plan, Selection, plan, repeated
 from lab.runner import Runner
 from lab.schedule import Budget
+from lab.specs.model import CampaignSpec, Kernel, Topology
+from lab.specs.plan import Cell, Plan, Selection, plan, repeated
 
 CASES = {
     "demo": (

@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from lab import screen
-from lab.plan import Cell, Outlook
 from lab.screen import LiveScreen, Pace, PlainScreen, clean
+from lab.specs.plan import Cell, Outlook
 from tests.unit.test_runner import a_plan
 
 

@@ -14,7 +14,7 @@ from lab.core.cache import Cache, default_root
 from lab.core.errors import InputError, UsageError
 from lab.formats import patch
 from lab.formats.patch import Content
-from lab.library import Library
+from lab.specs.library import Library
 
 
 def one(old: str, new: str, name: str = "mm/f.c") -> str:

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from junitparser import JUnitXml
 from kcidb_io import schema as kcidb
 
-from lab import campaign, kernel, report, suite, toolchain
+from lab import campaign, kernel, report, toolchain
 from lab.arch import ARCHES, Arch
 from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
 from lab.core.cache import Cache
@@ -23,12 +23,13 @@ from lab.core.errors import UsageError
 from lab.core.outcome import Cause, End, Evidence, Expected, Outcome, Run
 from lab.formats import build_log, elf, kconfig, ktap
 from lab.formats.patch import Content
-from lab.library import Library
-from lab.plan import Filters
 from lab.recorded import find
 from lab.replay import look
 from lab.report import _data, text
 from lab.report import _words as words
+from lab.specs import suite
+from lab.specs.library import Library
+from lab.specs.plan import Filters
 from lab.suites import Suites, kselftest, ltp
 from lab.suites import built as made
 from tests.unit.fixtures.evidence import cell, metadata

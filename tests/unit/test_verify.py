@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lab.domain import command_line
 from lab.formats.elf import build_id
-from lab.model import Hmat, NumaCell, Topology
+from lab.specs.model import Hmat, NumaCell, Topology
 from lab.verify import Asked, Facts, memory_floor, parse_facts, shadow_of, verify
 from tests.unit.formats.test_hmat import matrix, table
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab.core.cache import Cache
 from lab.core.progress import Progress, silent
-from lab.model import Kernel, Topology
+from lab.specs.model import Kernel, Topology
 
 FAKELINUX = Path(__file__).parent.parent / "fakelinux"
 VERSION = "6.12.7"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/model.py: sizes, CPU lists, and what makes a machine possible. Wrong files are in tests/golden/load."""
+"""lab/specs/model.py: sizes, CPU lists, and what makes a machine possible. Wrong files are in tests/golden/load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lab.arch import ARCHES
-from lab.model import Kernel, NumaCell, Topology, format_cpus, format_size, parse_cpus, parse_size
+from lab.specs.model import Kernel, NumaCell, Topology, format_cpus, format_size, parse_cpus, parse_size
 
 MIB = 1 << 20
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lab.core.errors import InputError, nearest
-from lab.model import Spec
+from lab.specs.model import Spec
 
 MAX_BYTES = 256 << 10
 MAX_DEPTH = 16

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/plan.py: order of cells and builds, sharing of builds, filters, and that planning touches no disk."""
+"""lab/specs/plan.py: order of cells and builds, sharing of builds, filters, and that planning touches no disk."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from lab.core.errors import InfraError, UsageError
-from lab.model import CampaignSpec, Kernel, NumaCell, Topology
-from lab.plan import (
+from lab.specs.model import CampaignSpec, Kernel, NumaCell, Topology
+from lab.specs.plan import (
     Filters,
     Outlook,
     Plan,

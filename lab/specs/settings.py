@@ -23,8 +23,8 @@ from pydantic import Field
 
 from lab.core.errors import InputError
 from lab.core.paths import user_path
-from lab.load import Document, read
-from lab.model import Spec, Word
+from lab.specs.load import Document, read
+from lab.specs.model import Spec, Word
 
 FILE = Path("pagelab", "config.yaml")
 EVERY = "every"

@@ -17,8 +17,8 @@ from pathlib import Path, PurePath
 
 from lab.arch import lacking_preset
 from lab.core.errors import InfraError, UsageError, unknown
-from lab.model import CampaignSpec, Kernel, Topology, format_size
-from lab.suite import Suite
+from lab.specs.model import CampaignSpec, Kernel, Topology, format_size
+from lab.specs.suite import Suite
 
 WIDTH = 80
 
@@ -46,7 +46,7 @@ class Filters:
     programs: tuple[str, ...] = ()
     """C files of the user's that are scenarios besides."""
     suites: tuple[str, ...] = ()
-    """Suites of tests (`lab/suite.py`) in place of the campaign's scenarios."""
+    """Suites of tests (`lab/specs/suite.py`) in place of the campaign's scenarios."""
     arches: tuple[str, ...] = ()
     """Architectures to which the environment narrows what a campaign means; none: all."""
 

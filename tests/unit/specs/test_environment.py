@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import environ, toolchain
+from lab import toolchain
 from lab.arch import ARCHES
 from lab.core.errors import InfraError, UsageError
-from lab.library import Library
-from lab.plan import Filters
+from lab.specs import environment
+from lab.specs.library import Library
+from lab.specs.plan import Filters
 
 
 @pytest.mark.parametrize(
@@ -27,13 +28,13 @@ from lab.plan import Filters
 )
 def test_arch_in_every_spelling(monkeypatch: pytest.MonkeyPatch, word: str, means: tuple[str, ...]) -> None:
     monkeypatch.setenv("ARCH", word)
-    assert environ.arches() == means
+    assert environment.arches() == means
 
 
 def test_an_arch_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARCH", "arm46")
     with pytest.raises(UsageError, match="ARCH in the environment: unknown arch 'arm46'; did you mean 'arm64'"):
-        environ.arches()
+        environment.arches()
 
 
 def test_arch_narrows_what_a_campaign_means_but_not_what_is_named() -> None:
@@ -52,10 +53,10 @@ def test_cross_compile_is_for_the_kernels_of_arch_alone(monkeypatch: pytest.Monk
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("CROSS_COMPILE", "mine-")
-    assert environ.cross_compile(ARCHES["arm64"]) is None
-    assert "means nothing without ARCH" in environ.remarks()[0]
+    assert environment.cross_compile(ARCHES["arm64"]) is None
+    assert "means nothing without ARCH" in environment.remarks()[0]
     monkeypatch.setenv("ARCH", "arm64")
-    assert environ.cross_compile(ARCHES["x86_64"]) is None
+    assert environment.cross_compile(ARCHES["x86_64"]) is None
     chain = toolchain.for_kernels(ARCHES["arm64"])
     assert (chain.prefix, chain.cc, chain.version) == ("mine-", "mine-gcc", "mine-gcc 99, mine-ld 99")
 
@@ -73,5 +74,5 @@ def test_llvm_as_the_makefile_spells_it(value: str, compiler: str) -> None:
 
 def test_llvm_zero_is_gcc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLVM", "0")
-    assert environ.llvm() == ""
-    assert environ.remarks() == ()
+    assert environment.llvm() == ""
+    assert environment.remarks() == ()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/load.py and lab/library.py: what is wrong in a file is one line with file, line, key, expectation, nearest match.
+"""lab/specs/load.py, library.py: what is wrong in a file is one line with file, line, key, expectation, nearest match.
 
 tests/golden/load holds wrong files, by what they should describe; messages.txt beside them has the line each one
 gives. After adding a file: `PAGELAB_REGENERATE=1 pytest tests/unit/test_load.py`, then read the difference.
@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.core.errors import InputError, UsageError
-from lab.library import Campaign, Library
-from lab.load import MAX_BYTES, read, spell
-from lab.model import Topology
-from lab.plan import Filters, Selection
+from lab.specs.library import Campaign, Library
+from lab.specs.load import MAX_BYTES, read, spell
+from lab.specs.model import Topology
+from lab.specs.plan import Filters, Selection
 
-GOLDEN = Path(__file__).parents[1] / "golden/load"
+GOLDEN = Path(__file__).parents[2] / "golden/load"
 WRONG = sorted(path.relative_to(GOLDEN) for path in GOLDEN.glob("*/*.yaml"))
 NODES = """\
 arch: x86_64

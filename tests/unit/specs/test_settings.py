@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import pytest
 
-from lab import settings
 from lab.cli import main
 from lab.core.errors import InputError
-from lab.library import Library
+from lab.specs import settings
+from lab.specs.library import Library
 from lab.verbs import defaults
 
 MACHINE = "arch: arm64\npage_size: 64K\nmemory: 1G\n"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What users write in YAML, as strict frozen models; a value that constructs is a value that makes sense by itself.
 
-Reading the files, and pointing at the line where one is wrong, is `lab/load.py`'s job.
+Reading the files, and pointing at the line where one is wrong, is `lab/specs/load.py`'s job.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lab import suite
 from lab.core import paths as data
 from lab.core.errors import InputError, UsageError, nearest, unknown
 from lab.core.paths import user_path
-from lab.load import Document, read
-from lab.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
-from lab.plan import Filters, Plan, Selection, Skipped, is_path, matches, narrow_tests, node_count, plan
-from lab.settings import Own
+from lab.specs import suite
+from lab.specs.load import Document, read
+from lab.specs.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
+from lab.specs.plan import Filters, Plan, Selection, Skipped, is_path, matches, narrow_tests, node_count, plan
+from lab.specs.settings import Own
 
 Named = TypeVar("Named", Topology, Kernel)
 
