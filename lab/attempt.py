@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lab import series, source
 from lab.arch import Arch
+from lab.build import series, source
 from lab.compare import Summary
 from lab.core.cache import Cache, digest
 from lab.core.errors import InputError, UsageError

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from lab import source
 from lab.attempt import Wish
+from lab.build import source
 from lab.compare import Summary
 from lab.core import proc
 from lab.core.cache import Cache

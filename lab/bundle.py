@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import reproduce, rootfs
+from lab import reproduce
 from lab.accel import KVM_SLOWDOWN, Accelerator
+from lab.build import rootfs
 from lab.cellwork import SCENARIO_MARGIN_S, command
 from lab.compare import Summary
 from lab.core import paths

@@ -14,8 +14,11 @@ from typing import Any
 
 from rich.console import Console
 
-from lab import __version__, guestbuild, kernel, resume
+from lab import __version__, resume
 from lab.arch import ARCHES
+from lab.build import kernel, programs
+from lab.build.kernel import BuiltKernel
+from lab.build.suites import Suites
 from lab.cellwork import Screen
 from lab.core import proc
 from lab.core.cache import Cache
@@ -28,14 +31,12 @@ from lab.evidence.files import RunDir
 from lab.factory import Factory, Workshop, open_factory
 from lab.host import available_memory
 from lab.keeper import Keeper, Kept
-from lab.kernel import BuiltKernel
 from lab.outlook import Packing, here, look
 from lab.runner import Runner
 from lab.screen import screen
 from lab.specs import suite
 from lab.specs.library import Library
 from lab.specs.plan import Build, Filters, Plan, is_path, repeated, resolve_cases
-from lab.suites import Suites
 from lab.vm import Hypervisor
 
 RESULTS = Path("results")
@@ -209,7 +210,7 @@ def test_keys(arch: str, sources: Sequence[Path], names: Iterable[str]) -> dict[
     None where the compiler is missing: that is told when the programs are to be built.
     """
     try:
-        keys = guestbuild.keys_of(ARCHES[arch], sources)
+        keys = programs.keys_of(ARCHES[arch], sources)
     except LabError:
         return None
     return {name: keys[name] for name in names}

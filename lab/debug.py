@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lab import reproduce, rootfs, toolchain
+from lab import reproduce
 from lab.arch import Arch
+from lab.build import rootfs, toolchain
 from lab.bundle import FIRST, SHELL, Trial, first
 from lab.core import proc
 from lab.core.deadline import Deadline

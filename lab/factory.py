@@ -12,9 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lab import accel, guest, guestbuild, kernel, reproduce, rootfs, suites, verify, vm
+from lab import accel, guest, reproduce, verify, vm
 from lab.accel import Accelerator
 from lab.arch import Arch
+from lab.build import kernel, rootfs, suites
+from lab.build import programs as guestbuild
+from lab.build.kernel import BuiltKernel
+from lab.build.programs import GuestTests
+from lab.build.rootfs import Rootfs
+from lab.build.suites import Suites
 from lab.core import paths, proc
 from lab.core.cache import Cache, explain_os_error
 from lab.core.deadline import Deadline
@@ -24,12 +30,8 @@ from lab.core.progress import Progress, silent
 from lab.core.ssh_keys import KeyPair
 from lab.domain import Machine, command_line, domain_xml
 from lab.guest import Boot, Description, Guest
-from lab.guestbuild import GuestTests
-from lab.kernel import BuiltKernel
-from lab.rootfs import Rootfs
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell, Plan, cell_name
-from lab.suites import Suites
 from lab.verify import Asked
 
 AUTHORIZED_KEYS = "root/.ssh/authorized_keys"

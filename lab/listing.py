@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from lab import guestbuild
 from lab.arch import ARCHES, Arch
+from lab.build import programs
 from lab.core.cache import Cache
 from lab.specs.library import Library
 from lab.specs.model import Topology, format_range, format_size
@@ -57,8 +57,8 @@ def _topology(topology: Topology) -> Entry:
 
 
 def _scenarios(library: Library, cache: Cache) -> list[Entry]:
-    declared = guestbuild.cases(library.scenario_sources, cache)
-    missing = guestbuild.no_cases(library.scenario_sources, cache)
+    declared = programs.cases(library.scenario_sources, cache)
+    missing = programs.no_cases(library.scenario_sources, cache)
     return [
         {
             "name": name,

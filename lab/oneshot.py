@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from lab import guestbuild
+from lab.build import programs
 from lab.core.deadline import Deadline
 from lab.core.errors import GuestLost, InfraError
 from lab.core.outcome import End
@@ -28,7 +28,7 @@ def execute(factory: Factory, ready: Ready, program: str, args: Sequence[str], *
     """
     local = Path(program)
     if local.suffix == ".c" and local.is_file():
-        local = guestbuild.compile_one(ready.topology.record, local, factory.workshop.cache)
+        local = programs.compile_one(ready.topology.record, local, factory.workshop.cache)
     with one_guest(factory, ready) as guest:
         if local.is_file():
             guest.push({local.name: local})

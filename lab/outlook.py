@@ -8,12 +8,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lab import history, host, kernel, toolchain
+from lab import history, host
 from lab.arch import ARCHES
+from lab.build import kernel, toolchain
+from lab.build.kernel import Past
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.history import History
-from lab.kernel import Past
 from lab.schedule import Budget, Demand, Schedule, Stage, Task, makespan
 from lab.specs.model import MIB, Topology
 from lab.specs.plan import Build, Cell, Outlook, Plan, in_order, possible

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab import campaign, kernel
+from lab import campaign
 from lab.arch import ARCHES
+from lab.build import kernel
+from lab.build.kernel import BuiltKernel
 from lab.campaign import OpenRun, Typed
 from lab.changes import first_difference
 from lab.compare import Summary
@@ -16,7 +18,6 @@ from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import Record
 from lab.factory import Workshop
-from lab.kernel import BuiltKernel
 from lab.outlook import Packing, here
 from lab.recorded import Spot, changed_build, changed_host, changed_programs
 from lab.specs.library import Library

@@ -81,7 +81,7 @@ def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) 
     given = outlook.packing(cache, jobs=jobs, memory=memory)
     planned = outlook.here(open_library().plan(campaign, filters), given)
     if planned.suites:
-        from lab import suites
+        from lab.build import suites
 
         suites.check(planned, cache)
     console().print(describe(*outlook.look(planned, given, cache)), markup=False)

@@ -247,7 +247,7 @@ def share(kept: Path, place: Path) -> None:
 
 
 def build(library: Library, kernel_name: str, topology_name: str, cache: Cache) -> None:
-    from lab import kernel
+    from lab.build import kernel
 
     kernel.build(library.kernel(kernel_name), library.topology(topology_name), cache=cache, progress=silent)
 

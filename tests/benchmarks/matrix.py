@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from lab import host, kernel
+from lab import host
+from lab.build import kernel
+from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.errors import LabError
 from lab.core.progress import silent
 from lab.factory import Factory, Ready, Workshop, open_factory
-from lab.kernel import BuiltKernel
 from lab.specs.library import Library
 from lab.specs.model import MIB, Kernel, Topology, format_size
 from lab.specs.plan import node_count

@@ -16,7 +16,8 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lab import books, guestbuild, report, source, verify
+from lab import books, report, verify
+from lab.build import programs, source
 from lab.compare import conclude
 from lab.core import untrusted
 from lab.core.errors import LabError
@@ -149,7 +150,7 @@ def cleaned(data: bytes) -> None:
 
 
 def listed(data: bytes) -> None:
-    guestbuild.parse_cases("x", text(data))
+    programs.parse_cases("x", text(data))
 
 
 # What users write.

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import source
 from lab.arch import ARCHES
+from lab.build import source
 from lab.core.cache import Cache, default_root
 from tests.examples import WITH_GUESTS, Example, examples
 from tests.integration.conftest import BUILD_TIMEOUT_S, ROOT, Campaign, lab

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import series, source, worktree
+from lab.build import series, source, worktree
+from lab.build.series import Series
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.paths import images
-from lab.series import Series
 
 SOURCE = "debian:linux-source-6.12"
 PROVIDES = {"expand-fault": ("shm-expand",), "expand-mremap": ("shm-expand", "expand-enomem")}

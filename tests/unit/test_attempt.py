@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import attempt, bisection, guestbuild, kernel, source
+from lab import attempt, bisection
 from lab.arch import ARCHES
 from lab.attempt import Change, Wish
 from lab.bisection import Step, Word
+from lab.build import kernel, programs, source
 from lab.compare import conclude
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, InputError, UsageError
@@ -172,10 +173,10 @@ def test_a_command_is_a_scenario(tmp_path: Path, unit_cache: Path) -> None:
     for script, line in expected.items():
         (file,) = attempt.command_file(Wish(topologies=[], scenarios=[], command=["sh", "-c", script]), cache)
         native = next(arch for arch in ARCHES.values() if arch.uname == platform.machine())
-        program = guestbuild.compile_one(native, file, cache)
+        program = programs.compile_one(native, file, cache)
         done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=60)
         assert line in done.stdout.splitlines(), done.stdout
-    listed = guestbuild.cases([file], cache)
+    listed = programs.cases([file], cache)
     assert listed["command"][0] == Case(
         scenario="command", name="command", description="a command of the user's", timeout_s=60
     )

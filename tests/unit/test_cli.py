@@ -141,7 +141,7 @@ def test_an_interrupted_build_leaves_no_process_and_exits_130(
     code = f"""
 import click
 from pathlib import Path
-from lab import kernel
+from lab.build import kernel
 from lab.core.cache import Cache
 from lab.cli import main
 from lab.verbs.common import builds_end_with_us

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from lab import guestbuild
+from lab.build import programs as guestbuild
 from lab.cli import main
 from lab.core.cache import Cache
 from lab.core.outcome import CellStatus, Delta, Outcome

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import host, kernel
+from lab import host
+from lab.build import kernel
+from lab.build.kernel import Past
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.history import History, Machine
-from lab.kernel import Past
 from lab.outlook import GUEST_OVERHEAD, Packing, here, look, packing
 from lab.schedule import Budget
 from lab.specs.model import MIB, CampaignSpec, Kernel, Topology

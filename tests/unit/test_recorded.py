@@ -12,6 +12,9 @@ import pytest
 
 from lab import bundle, recorded, replay, reproduce
 from lab.arch import ARCHES
+from lab.build.kernel import BuiltKernel
+from lab.build.programs import GuestTests
+from lab.build.rootfs import HOST_KEY, Rootfs
 from lab.bundle import Trial
 from lab.compare import Summary, conclude
 from lab.core.errors import UsageError
@@ -21,9 +24,6 @@ from lab.domain import Machine
 from lab.evidence import files as evidence
 from lab.factory import Products
 from lab.formats import cpio
-from lab.guestbuild import GuestTests
-from lab.kernel import BuiltKernel
-from lab.rootfs import HOST_KEY, Rootfs
 from lab.specs.model import Topology
 from tests.unit.fixtures import evidence as made
 

@@ -414,7 +414,7 @@ NOT_VERIFIED = {
     "description": "a label",
     "cpu": "no guest is told QEMU's name of its model; QEMU refuses a name that it does not know",
     "machine": "likewise",
-    "kernel_config": "lab/kernel.py looks for every symbol in the final .config, and the build id is verified",
+    "kernel_config": "lab/build/kernel.py looks for every symbol in the final .config, and the build id is verified",
     "qemu_args": "the escape hatch: anything at all",
     "scenarios": "what the lab runs in it",
     "sparse": "where the host takes memory from, which the guest cannot see",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import toolchain
 from lab.arch import ARCHES
+from lab.build import toolchain
 from lab.core.errors import InfraError, UsageError
 from lab.specs import environment
 from lab.specs.library import Library

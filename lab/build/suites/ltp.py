@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lab import toolchain
 from lab.arch import Arch
+from lab.build import toolchain
+from lab.build.suites import built
+from lab.build.suites.built import Built, Test, interpreter, lacking, skipped
+from lab.build.toolchain import Toolchain
 from lab.core import proc
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, UsageError, nearest
 from lab.core.progress import Progress
 from lab.formats import build_log, elf
 from lab.specs.suite import Suite, file_name
-from lab.suites import built
-from lab.suites.built import Built, Test, interpreter, lacking, skipped
-from lab.toolchain import Toolchain
 
 ENTRY = "suite"
 RECIPE = "2"

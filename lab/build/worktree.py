@@ -27,14 +27,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from lab import source
+from lab.build import source
+from lab.build.source import Source
 from lab.core import proc
 from lab.core.cache import Cache, write_atomic
 from lab.core.deadline import pause
 from lab.core.errors import InfraError, UsageError
 from lab.core.progress import Progress
 from lab.formats.patch import Content
-from lab.source import Source
 
 KIND = "work"
 LINK_S = 1200.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab import debian, toolchain
 from lab.arch import Arch
+from lab.build import debian, toolchain
 from lab.core import proc
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError

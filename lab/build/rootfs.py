@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab import debian, toolchain
 from lab.arch import Arch
+from lab.build import debian, toolchain
+from lab.build.toolchain import Toolchain
 from lab.core import paths as data
 from lab.core import proc
 from lab.core.cache import Cache, digest, file_digest
@@ -22,7 +23,6 @@ from lab.core.errors import BuildError
 from lab.core.progress import Progress, silent
 from lab.core.ssh_keys import dropbear_host_key
 from lab.formats import build_log, cpio
-from lab.toolchain import Toolchain
 
 SOURCES = ("busybox", "dropbear")
 BUILD_S = 900.0

@@ -16,17 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from lab import kernel, toolchain, worktree
 from lab.arch import ARCHES
+from lab.build import kernel, toolchain, worktree
+from lab.build.kernel import BuiltKernel
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import BuildError, InfraError, InputError, UsageError
 from lab.formats import patch
 from lab.formats.patch import Content
-from lab.kernel import BuiltKernel
 from tests.unit.toy import GROW, Toy, diff, topology
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -383,7 +383,7 @@ def start(toy: Toy, series: str | None, *config: str) -> subprocess.Popen[bytes]
     code = """
 import sys
 from pathlib import Path
-from lab import kernel
+from lab.build import kernel
 from tests.unit.toy import Toy, topology
 toy = Toy(root=Path(sys.argv[1]))
 progress = lambda detail, done=None: print(detail, flush=True)

@@ -17,8 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import toolchain
 from lab.arch import Arch
+from lab.build import toolchain
+from lab.build.suites import built
+from lab.build.suites.built import Built, Test, lacking, skipped
+from lab.build.toolchain import Toolchain
 from lab.core import proc
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, UsageError, nearest
@@ -26,9 +29,6 @@ from lab.core.progress import Progress
 from lab.formats import build_log
 from lab.formats.patch import Content
 from lab.specs.suite import SELFTESTS, Suite, file_name
-from lab.suites import built
-from lab.suites.built import Built, Test, lacking, skipped
-from lab.toolchain import Toolchain
 
 ENTRY = "suite"
 RECIPE = "1"

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from lab import toolchain
 from lab.arch import ARCHES, Arch
+from lab.build import toolchain
+from lab.build.toolchain import Toolchain
 from lab.core import paths, proc
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, InfraError, UsageError
 from lab.core.outcome import Case
 from lab.core.progress import Progress, silent
 from lab.formats import build_log
-from lab.toolchain import Toolchain
 
 CFLAGS = (
     "-std=gnu11",

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_IFDIR, S_IFMT, S_ISREG
 
-from lab import debian
+from lab.build import debian
 from lab.core import proc
 from lab.core.cache import Cache, digest, file_digest, write_atomic
 from lab.core.errors import InfraError, InputError, UsageError, nearest

@@ -20,8 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from lab import series, source, toolchain, worktree
 from lab.arch import Arch
+from lab.build import series, source, toolchain, worktree
+from lab.build.series import Patch, Series
+from lab.build.source import Source
+from lab.build.toolchain import Toolchain
+from lab.build.worktree import WorkTree
 from lab.core import paths, proc
 from lab.core.cache import Cache, digest, write_atomic
 from lab.core.errors import BuildError, InfraError, InputError, UsageError, unknown
@@ -30,11 +34,7 @@ from lab.core.progress import Progress, silent
 from lab.formats import build_log, elf, kconfig
 from lab.formats.kconfig import Lost, Request
 from lab.formats.patch import Content
-from lab.series import Patch, Series
-from lab.source import Source
 from lab.specs.model import Kernel, Topology
-from lab.toolchain import Toolchain
-from lab.worktree import WorkTree
 
 ENTRY = "kernel"
 CONFIG_ENTRY = "kconfig"

@@ -14,20 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import guestbuild, series, source, worktree
 from lab.arch import ARCHES, Arch
+from lab.build import programs as guestbuild
+from lab.build import series, source, worktree
+from lab.build.programs import GuestTests
+from lab.build.suites import bash as shell
+from lab.build.suites import kselftest, ltp
+from lab.build.suites.built import Built, Test, skipped
 from lab.core import paths
 from lab.core.cache import Cache, digest
 from lab.core.errors import UsageError
 from lab.core.outcome import Case
 from lab.core.progress import Progress, silent
 from lab.formats.patch import Content
-from lab.guestbuild import GuestTests
 from lab.specs.model import Kernel
 from lab.specs.plan import Build, Plan
 from lab.specs.suite import Suite
-from lab.suites import kselftest, ltp, shell
-from lab.suites.built import Built, Test, skipped
 
 ENTRY = "suite-set"
 LIST = "list"

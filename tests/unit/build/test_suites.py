@@ -15,8 +15,11 @@ from jsonschema import Draft202012Validator
 from junitparser import JUnitXml
 from kcidb_io import schema as kcidb
 
-from lab import campaign, kernel, report, toolchain
+from lab import campaign, report
 from lab.arch import ARCHES, Arch
+from lab.build import kernel, toolchain
+from lab.build.suites import Suites, kselftest, ltp
+from lab.build.suites import built as made
 from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
@@ -30,8 +33,6 @@ from lab.report import _words as words
 from lab.specs import suite
 from lab.specs.library import Library
 from lab.specs.plan import Filters
-from lab.suites import Suites, kselftest, ltp
-from lab.suites import built as made
 from tests.unit.fixtures.evidence import cell, metadata
 
 MM = "kselftest-mm"

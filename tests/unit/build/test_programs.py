@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/guestbuild.py: programs are static and cached, errors carry the compiler's words, listings are read strictly."""
+"""programs.py: programs are static and cached, errors carry the compiler's words, listings are read strictly."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import guestbuild, toolchain
 from lab.arch import ARCHES, Arch
+from lab.build import programs, toolchain
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import BuildError, UsageError
@@ -60,7 +60,7 @@ def cache(tmp_path: Path) -> Cache:
 
 @needs_gcc
 def test_every_file_becomes_a_static_program(native: Arch, sources: Path, cache: Cache) -> None:
-    built = guestbuild.build(native, cache=cache, sources=[sources])
+    built = programs.build(native, cache=cache, sources=[sources])
     assert sorted(built.programs) == ["one", "two"]
     assert sorted(path.name for path in built.programs["one"].parent.iterdir()) == ["one", "two"]
     assert "INTERP" not in proc.run(["readelf", "--program-headers", str(built.programs["one"])]).output
@@ -71,32 +71,32 @@ def test_every_file_becomes_a_static_program(native: Arch, sources: Path, cache:
 def test_the_same_sources_are_compiled_once(
     native: Arch, sources: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = guestbuild.build(native, cache=cache, sources=[sources])
-    monkeypatch.setattr(guestbuild, "_gcc", lambda *_: pytest.fail("compiled again"))
-    assert guestbuild.build(native, cache=cache, sources=[sources]) == first
+    first = programs.build(native, cache=cache, sources=[sources])
+    monkeypatch.setattr(programs, "_gcc", lambda *_: pytest.fail("compiled again"))
+    assert programs.build(native, cache=cache, sources=[sources]) == first
 
 
 @needs_gcc
 def test_an_architecture_tells_the_linker(native: Arch, sources: Path, cache: Cache) -> None:
-    plain = guestbuild.build(native, cache=cache, sources=[sources])
+    plain = programs.build(native, cache=cache, sources=[sources])
     arch = replace(native, ldflags=("-Wl,--build-id=0x0123456789abcdef",))
-    told = guestbuild.build(arch, cache=cache, sources=[sources])
+    told = programs.build(arch, cache=cache, sources=[sources])
     assert told.key != plain.key
     assert bytes.fromhex("0123456789abcdef") in told.programs["one"].read_bytes()
 
 
 @needs_gcc
 def test_the_header_is_a_part_of_the_key(native: Arch, sources: Path, cache: Cache) -> None:
-    first = guestbuild.build(native, cache=cache, sources=[sources])
+    first = programs.build(native, cache=cache, sources=[sources])
     (sources / "little.h").write_text(HEADER + "/* changed */\n")
-    assert guestbuild.build(native, cache=cache, sources=[sources]).key != first.key
+    assert programs.build(native, cache=cache, sources=[sources]).key != first.key
 
 
 @needs_gcc
 def test_a_compile_error_names_file_and_line_and_leaves_nothing(native: Arch, sources: Path, cache: Cache) -> None:
     (sources / "two.c").write_text("int main(void)\n{\n\treturn missing;\n}\n")
     with pytest.raises(BuildError) as caught:
-        guestbuild.build(native, cache=cache, sources=[sources])
+        programs.build(native, cache=cache, sources=[sources])
     assert caught.value.message == "two.c did not compile"
     assert "two.c:3:" in caught.value.excerpt
     assert "missing" in caught.value.excerpt
@@ -105,17 +105,17 @@ def test_a_compile_error_names_file_and_line_and_leaves_nothing(native: Arch, so
 
 def test_no_scenarios_is_an_error(tmp_path: Path, cache: Cache) -> None:
     with pytest.raises(UsageError, match="no scenario"):
-        guestbuild._scenarios(tmp_path)
+        programs._scenarios(tmp_path)
 
 
 @needs_gcc
 def test_a_program_of_the_user_may_have_headers_beside_it(native: Arch, tmp_path: Path, cache: Cache) -> None:
     (tmp_path / "own.h").write_text("#define STATUS 7\n")
     (tmp_path / "own.c").write_text('#include "own.h"\nint main(void) { return STATUS; }\n')
-    first = guestbuild.compile_one(native, tmp_path / "own.c", cache)
+    first = programs.compile_one(native, tmp_path / "own.c", cache)
     assert proc.run([str(first)], check=False).status == 7
     (tmp_path / "own.h").write_text("#define STATUS 8\n")
-    second = guestbuild.compile_one(native, tmp_path / "own.c", cache)
+    second = programs.compile_one(native, tmp_path / "own.c", cache)
     assert proc.run([str(second)], check=False).status == 8
 
 
@@ -123,7 +123,7 @@ def test_a_program_of_the_user_may_have_headers_beside_it(native: Arch, tmp_path
 def test_a_header_that_is_missing_is_named(native: Arch, tmp_path: Path, cache: Cache) -> None:
     (tmp_path / "own.c").write_text('#include "gone.h"\n')
     with pytest.raises(BuildError, match=r"gone\.h: No such file"):
-        guestbuild.compile_one(native, tmp_path / "own.c", cache)
+        programs.compile_one(native, tmp_path / "own.c", cache)
 
 
 # ---- Listing --------------------------------------------------------------------------------------------------------
@@ -134,16 +134,16 @@ def test_cases_come_from_the_programs_and_are_remembered(
     sources: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = {name: (Case(scenario=name, name="grow", requires=frozenset({"shm"})),) for name in ("one", "two")}
-    assert dict(guestbuild.cases([sources], cache)) == expected
-    monkeypatch.setattr(guestbuild, "_listing", lambda *_: pytest.fail("asked again"))
-    assert dict(guestbuild.cases([sources], cache)) == expected
+    assert dict(programs.cases([sources], cache)) == expected
+    monkeypatch.setattr(programs, "_listing", lambda *_: pytest.fail("asked again"))
+    assert dict(programs.cases([sources], cache)) == expected
 
 
 @needs_gcc
 def test_a_program_that_cannot_list_is_named(sources: Path, cache: Cache) -> None:
     (sources / "two.c").write_text('#include <stdio.h>\nint main(void) { fputs("no idea\\n", stderr); return 2; }\n')
     with pytest.raises(BuildError, match=r"two --list: .*exit status 2: no idea"):
-        guestbuild.cases([sources], cache)
+        programs.cases([sources], cache)
 
 
 def test_a_full_line() -> None:
@@ -151,7 +151,7 @@ def test_a_full_line() -> None:
         '{"name": "grow_move", "requires": ["a", "b"], "description": "moves \\u00e9", "timeout_s": 2.5, '
         '"needs_nodes": 2, "needs_root": true, "id": "A01", "of_tomorrow": {}}'
     )
-    assert guestbuild.parse_cases("expand", line + "\n") == (
+    assert programs.parse_cases("expand", line + "\n") == (
         Case(
             scenario="expand",
             name="grow_move",
@@ -163,7 +163,7 @@ def test_a_full_line() -> None:
 
 
 def test_what_is_absent_has_its_default() -> None:
-    assert guestbuild.parse_cases("expand", '{"name": "a"}') == (Case(scenario="expand", name="a"),)
+    assert programs.parse_cases("expand", '{"name": "a"}') == (Case(scenario="expand", name="a"),)
 
 
 @pytest.mark.parametrize(
@@ -186,13 +186,13 @@ def test_what_is_absent_has_its_default() -> None:
 )
 def test_bad_listings_are_refused(listing: str, says: str) -> None:
     with pytest.raises(BuildError, match=f"expand --list: .*{says}|expand --list: {says}"):
-        guestbuild.parse_cases("expand", listing)
+        programs.parse_cases("expand", listing)
 
 
 def test_rows_without_a_case_are_told_apart_from_cases() -> None:
     listing = '{"name": "a"}\n{"no_case": "H09", "description": "a campaign\'s"}\n'
-    assert [case.name for case in guestbuild.parse_cases("stress", listing)] == ["a"]
-    assert guestbuild.parse_no_cases("stress", listing) == (guestbuild.NoCase(row="H09", reason="a campaign's"),)
+    assert [case.name for case in programs.parse_cases("stress", listing)] == ["a"]
+    assert programs.parse_no_cases("stress", listing) == (programs.NoCase(row="H09", reason="a campaign's"),)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_rows_without_a_case_are_told_apart_from_cases() -> None:
 )
 def test_a_row_without_a_case_gives_a_reason(line: str) -> None:
     with pytest.raises(BuildError, match="stress --list: no_case: expected a row, and a description of why"):
-        guestbuild.parse_no_cases("stress", line)
+        programs.parse_no_cases("stress", line)
 
 
 PLACED = """\
@@ -223,6 +223,6 @@ def test_placement_is_said_as_reports_draw_it(native: Arch, cache: Cache, tmp_pa
     """A page that is not there lies nowhere."""
     source = tmp_path / "where.c"
     source.write_text(PLACED)
-    program = guestbuild.compile_one(native, source, cache)
+    program = programs.compile_one(native, source, cache)
     said = proc.run([str(program)], timeout_s=60).output
     assert "# | placement of pages 0-4: node0=1 node1=3\n" in said

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import debian, source
+from lab.build import debian, source
+from lab.build.debian import Found
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.progress import Progress
-from lab.debian import Found
 from tests.unit.toy import FAKELINUX, Toy
 
 

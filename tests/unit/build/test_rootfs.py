@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/rootfs.py: the archive's contents, the host key's formats, what the cache key depends on, what errors show."""
+"""rootfs.py: the archive's contents, the host key's formats, what the cache key depends on, what errors show."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from lab import debian, rootfs, toolchain
 from lab.arch import ARCHES
+from lab.build import debian, rootfs, toolchain
+from lab.build.toolchain import Toolchain
 from lab.core import paths, proc
 from lab.core.cache import Cache
 from lab.core.errors import BuildError
 from lab.core.progress import silent
 from lab.core.ssh_keys import dropbear_host_key
-from lab.toolchain import Toolchain
 
 RECIPE = paths.images() / "rootfs"
 CHAIN = Toolchain(prefix="", version="gcc (test) 12", key="k")

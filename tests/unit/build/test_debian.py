@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/debian.py: suites derived from sources, the order of versions, what is remembered, what errors say."""
+"""lab/build/debian.py: suites derived from sources, the order of versions, what is remembered, what errors say."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import debian
+from lab.build import debian
+from lab.build.debian import Entry, Found, groups, is_debian, parse_deb822, parse_one_line
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
-from lab.debian import Entry, Found, groups, is_debian, parse_deb822, parse_one_line
 
 ONE_LINE = """\
 # the main archive

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import series, source
+from lab.build import series, source
 from lab.core import paths
 from lab.core.cache import Cache, default_root
 from lab.core.errors import InputError, UsageError
