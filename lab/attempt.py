@@ -19,7 +19,6 @@ from pathlib import Path
 
 from lab.arch import Arch
 from lab.build import series, source
-from lab.compare import Summary
 from lab.core.cache import Cache, digest
 from lab.core.errors import InputError, UsageError
 from lab.core.paths import user_path
@@ -28,6 +27,7 @@ from lab.formats.mail import Patch
 from lab.specs.library import Library
 from lab.specs.model import Topology
 from lab.specs.plan import is_path, node_count
+from lab.verdicts.compare import Summary
 
 ENTRY = "try"
 BASELINE = "baseline"

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from lab.attempt import Wish
 from lab.build import source
-from lab.compare import Summary
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, UsageError
@@ -25,6 +24,7 @@ from lab.resume import asked_for
 from lab.specs.library import Library
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, plan, resolve_cases
+from lab.verdicts.compare import Summary
 
 _FOUND = re.compile(r"^([0-9a-f]{40}) is the first bad commit$", re.MULTILINE)
 _LEFT = re.compile(r"^[0-9a-f]{40}$", re.MULTILINE)

@@ -21,14 +21,14 @@ from lab import reproduce
 from lab.accel import KVM_SLOWDOWN, Accelerator
 from lab.build import rootfs
 from lab.cellwork import SCENARIO_MARGIN_S, command
-from lab.compare import Summary
 from lab.core import paths
 from lab.core.cache import write_atomic
 from lab.core.outcome import Cause, Outcome, Record
 from lab.domain import Machine
 from lab.evidence.files import file_of
 from lab.factory import Products
-from lab.recorded import Spot
+from lab.verdicts.compare import Summary
+from lab.verdicts.place import Spot
 
 FIRST = "lab/first"
 SHELL = "pagelab.shell"

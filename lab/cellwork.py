@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The work on one cell: a verified guest, the scenarios in it, the next guest after a crash; all of it as evidence.
 
-Nothing is judged here. What happened is written to the cell's directory; `lab/judge.py` reads it from there.
+Nothing is judged here. What happened is written to the cell's directory; `lab/verdicts/judge.py` reads it from there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from lab import books
 from lab.accel import Accelerator
 from lab.core.deadline import Deadline, pause
 from lab.core.errors import BootError, GuestLost, LabError
@@ -29,6 +28,7 @@ from lab.guest import DIRECTORY, Description
 from lab.resume import asked_for, attempts_left, left, not_reached
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell, Selection
+from lab.verdicts import counters
 
 INTERRUPTED = "the run was interrupted"
 SCENARIO_MARGIN_S = 10.0
@@ -329,7 +329,7 @@ class CellWork:
         )
         program = command(self.cell.topology, self.cell.kernel, name, execution.names, guest.accelerator)
         ended = guest.run(
-            books.wrap(program, execution.mark),
+            counters.wrap(program, execution.mark),
             deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, name, scale=scale),
             silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
             on_stdout=execution,
@@ -337,7 +337,7 @@ class CellWork:
         if self.stopping.is_set():  # whatever just ended, we ended it: no evidence against anybody
             execution.checkpoint()
             raise LabError(INTERRUPTED)
-        stdout, before, after = self._books(guest, *books.split(ended.stdout, execution.mark))
+        stdout, before, after = self._books(guest, *counters.split(ended.stdout, execution.mark))
         return execution.record(ended, stdout, before, after)
 
     def _progress(self, name: str, asked: Sequence[Case]) -> Callable[[int], None]:
@@ -354,17 +354,17 @@ class CellWork:
         """The books round a program with the machine's measures added; what is freed lazily gets time to come back."""
         before, after = self._measured(before), self._measured(after)
         for _ in range(LEAK_LOOKS):
-            if before is None or after is None or not books.leaks(before, after):
+            if before is None or after is None or not counters.leaks(before, after):
                 break
             pause(LEAK_PAUSE_S * guest.accelerator.slowdown)
-            again = guest.run(f"{{ {books.READ}; }}", deadline=Deadline.after(BOOKS_S, "reading the guest's books"))
+            again = guest.run(f"{{ {counters.READ}; }}", deadline=Deadline.after(BOOKS_S, "reading the guest's books"))
             if again.end is End.EXITED:
-                after = self._measured(books.parse(again.stdout))
+                after = self._measured(counters.parse(again.stdout))
         return stdout, before, after
 
     def _measured(self, read: Books | None) -> Books | None:
         machine = self.cell.topology
-        measures = books.measures(
+        measures = counters.measures(
             page_size=machine.page_size,
             cpus=machine.vcpus,
             memory=machine.total_memory,
@@ -404,5 +404,5 @@ def command(topology: Topology, kernel: Kernel, name: str, cases: Sequence[str],
 def _reusable(run: Run) -> bool:
     """A guest is used again only when its program ended by itself, nothing hung and the kernel did not complain."""
     complaints = [finding for finding in oops.scan(run.console) if not finding.kind.provoked]
-    leaky = run.before is not None and run.after is not None and books.leaks(run.before, run.after)
+    leaky = run.before is not None and run.after is not None and counters.leaks(run.before, run.after)
     return run.end is End.EXITED and "# TIMEOUT" not in run.ktap and not complaints and not leaky

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lab import books
 from lab.core.outcome import Books, End, Ended, Run
 from lab.evidence.console import Console
 from lab.evidence.files import MAX_STDERR, CellDir
+from lab.verdicts import counters
 
 CHECKPOINT_S = 60.0
 """How much of a program's work a lab that is killed may lose."""
@@ -69,7 +69,7 @@ class Execution:
         if not self._kept < self.told < self.asked:
             return
         self._kept = self.told
-        stdout, before, _ = books.split(bytes(self._said), self.mark)
+        stdout, before, _ = counters.split(bytes(self._said), self.mark)
         spent = self._kept_at - self._started
         so_far = Ended(end=End.INTERRUPTED, status=None, stdout=stdout, stderr=b"", duration_s=spent)
         self.record(so_far, stdout, self.measured(before), None)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from lab.cellwork import GuestLike
 from lab.core.outcome import Case, Run
-from lab.judge import judge_run
 from lab.specs.plan import Cell
+from lab.verdicts.judge import judge_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

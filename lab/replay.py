@@ -12,16 +12,16 @@ from lab.arch import ARCHES
 from lab.build import kernel
 from lab.build.kernel import BuiltKernel
 from lab.campaign import OpenRun, Typed
-from lab.changes import first_difference
-from lab.compare import Summary
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import Record
 from lab.factory import Workshop
 from lab.outlook import Packing, here
-from lab.recorded import Spot, changed_build, changed_host, changed_programs
 from lab.specs.library import Library
 from lab.specs.plan import Plan, cell_name
+from lab.verdicts.changes import first_difference
+from lab.verdicts.compare import Summary
+from lab.verdicts.place import Spot, changed_build, changed_host, changed_programs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.changes import first_difference
 from lab.core.outcome import Case, CellResult, CellStatus, End, Run
 from lab.formats import ktap
 from lab.specs.plan import Selection
+from lab.verdicts.changes import first_difference
 
 SCENARIO_ATTEMPTS = 6
 """Each costs a boot; more crashes and hangs than this in one scenario need no further proof."""

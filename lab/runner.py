@@ -4,7 +4,7 @@
 Builds and guests share one budget of memory, CPUs and guests at once (`lab/schedule.py`): what is ready starts as soon
 as there is room for it.
 
-Nothing is judged here. What happened is written to the run's directory; `lab/judge.py` reads it from there.
+Nothing is judged here. What happened is written to the run's directory; `lab/verdicts/judge.py` reads it from there.
 """
 
 from __future__ import annotations

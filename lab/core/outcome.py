@@ -128,7 +128,7 @@ class Ended:
 
 
 Books = Mapping[str, int]
-"""Counters of a guest's memory by name (see lab/books.py)."""
+"""Counters of a guest's memory by name (see lab/verdicts/counters.py)."""
 Watch = Callable[[], End | None]
 """Asked a few times a second: what has happened to the guest, None while it is well."""
 Papers = Callable[[], Mapping[str, str]]

@@ -11,11 +11,11 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
-from lab.compare import Summary, conclude
 from lab.core.cache import write_atomic
 from lab.core.errors import unknown
 from lab.core.outcome import Evidence
-from lab.versus import Comparison
+from lab.verdicts.compare import Summary, conclude
+from lab.verdicts.two_runs import Comparison
 
 NARROWEST = 60
 """Columns below which a report is not squeezed."""

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from lab.compare import Summary
 from lab.core.untrusted import one_line
 from lab.report import _words as words
+from lab.verdicts.compare import Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

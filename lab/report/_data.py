@@ -22,14 +22,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lab.compare import Summary, declared_cases
 from lab.core.outcome import Cause, CellResult, CellStatus, Delta, Expected, Outcome, Record
 from lab.core.untrusted import one_line, printable
 from lab.formats import oops
-from lab.judge import SYNTHETIC
 from lab.report import _words as words
 from lab.report._asked import asked
 from lab.specs import suite
+from lab.verdicts.compare import Summary, declared_cases
+from lab.verdicts.judge import SYNTHETIC
 
 MAX_WORDS = 8 << 20
 MAX_PAPERS = 24 << 20

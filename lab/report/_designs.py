@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lab import designs
-from lab.compare import Summary
-from lab.designs import Differences, Price, Row
 from lab.report import _words as words
 from lab.report._layout import Line, table, wrap
+from lab.verdicts import designs
+from lab.verdicts.compare import Summary
+from lab.verdicts.designs import Differences, Price, Row
 
 UNKNOWN = "?"
 MANY = 8

@@ -9,8 +9,8 @@ from typing import Any
 from markupsafe import Markup
 from pydantic import ValidationError
 
-from lab.compare import Summary
 from lab.specs.model import Topology, format_cpus, format_size
+from lab.verdicts.compare import Summary
 
 NODE_W, NODE_H, GAP = 116, 74, 10
 ROW = 6

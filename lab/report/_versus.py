@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lab.compare import CaseDelta
 from lab.core.outcome import Delta
 from lab.report import _words as words
 from lab.report import text
 from lab.report._layout import WIDTH, wrap
-from lab.versus import Comparison
+from lab.verdicts.compare import CaseDelta
+from lab.verdicts.two_runs import Comparison
 
 _TITLES = {Delta.REGRESSED: "REGRESSED", Delta.FIXED: "FIXED"}
 OTHER = "NEITHER BETTER NOR WORSE"

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from lab.compare import CaseDelta, Summary
 from lab.core.outcome import CellResult, CellStatus, Delta, Outcome, Record
 from lab.core.untrusted import one_line
 from lab.specs import suite
+from lab.verdicts.compare import CaseDelta, Summary
 
 CELL_WORDS = {
     CellStatus.OK: "OK",

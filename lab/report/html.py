@@ -18,12 +18,12 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from lab.compare import Summary
 from lab.core.outcome import CellResult, CellStatus, Delta, Record
 from lab.core.untrusted import one_line, printable
-from lab.judge import cell_evidence
 from lab.report import _data, _drawing
 from lab.report import _words as words
+from lab.verdicts.compare import Summary
+from lab.verdicts.judge import cell_evidence
 
 FILE = "report.html"
 MAX_ENTRIES = 100

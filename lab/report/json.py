@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
-from lab.compare import CaseDelta, Proof, Summary
 from lab.core.outcome import CellResult, CellStatus, Cost, Mismatch, Record
-from lab.judge import cause_of
+from lab.verdicts.compare import CaseDelta, Proof, Summary
+from lab.verdicts.judge import cause_of
 
 FILE = "results.json"
 SCHEMA = 1

@@ -8,11 +8,11 @@ from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from lab.compare import Summary
 from lab.core.outcome import CellResult, CellStatus, Outcome, Record
 from lab.core.untrusted import printable
-from lab.judge import cell_evidence
 from lab.report import _words as words
+from lab.verdicts.compare import Summary
+from lab.verdicts.judge import cell_evidence
 
 FILE = "junit.xml"
 _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'

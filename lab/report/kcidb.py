@@ -17,11 +17,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lab.compare import Summary
 from lab.core.outcome import Cause, CellResult, CellStatus, Outcome, Record
 from lab.core.untrusted import one_line, printable
-from lab.judge import cause_of
 from lab.report import _words as words
+from lab.verdicts.compare import Summary
+from lab.verdicts.judge import cause_of
 
 FILE = None
 ORIGIN = "pagelab"

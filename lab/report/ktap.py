@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lab.compare import Summary
 from lab.core.outcome import CellResult, End, Run
 from lab.core.untrusted import one_line, printable
+from lab.verdicts.compare import Summary
 
 FILE = None
 

@@ -12,7 +12,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.compare import Summary, series_words
 from lab.core.outcome import CellStatus, Delta, Outcome, Record
 from lab.core.untrusted import one_line, printable
 from lab.report import _drawing
@@ -20,6 +19,7 @@ from lab.report import _words as words
 from lab.report._asked import asked
 from lab.report._layout import wrap
 from lab.specs.model import format_size
+from lab.verdicts.compare import Summary, series_words
 
 FILE = None
 WIDTH = 72

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from lab.compare import Summary
 from lab.core.outcome import CellStatus, Delta, Record
 from lab.core.untrusted import one_line, printable
-from lab.judge import cell_evidence
 from lab.report import _designs as designs
 from lab.report import _layout as layout
 from lab.report import _words as words
 from lab.report._layout import clip, column, row, wrap
+from lab.verdicts.compare import Summary
+from lab.verdicts.judge import cell_evidence
 
 FILE = "report.txt"
 WIDTH = layout.WIDTH

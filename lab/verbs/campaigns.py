@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lab.campaign import OpenRun
-    from lab.compare import Summary
     from lab.factory import Factory
     from lab.keeper import Kept
     from lab.outlook import Packing
     from lab.specs.plan import Filters
+    from lab.verdicts.compare import Summary
 
 
 @click.command()
@@ -163,8 +163,8 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
 def tell(opened: OpenRun) -> Summary:
     """The verdicts of a run: written to its directory, and shown."""
     from lab import history, report
-    from lab.compare import conclude
     from lab.evidence import files
+    from lab.verdicts.compare import conclude
 
     out = console()
     found = files.load(opened.path)

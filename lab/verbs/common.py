@@ -19,9 +19,9 @@ from lab.verbs.places import open_cache, open_library
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lab.compare import Summary
     from lab.factory import Factory, Ready
     from lab.specs.plan import Filters
+    from lab.verdicts.compare import Summary
 
 EXIT_INTERRUPTED = 130
 Command = TypeVar("Command", bound=Callable[..., Any])

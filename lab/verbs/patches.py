@@ -27,9 +27,9 @@ from lab.verbs.places import open_cache, open_library
 if TYPE_CHECKING:
     from lab.bisection import Judge, Step
     from lab.campaign import OpenRun, Typed
-    from lab.compare import Summary
     from lab.outlook import Packing
     from lab.specs.library import Library
+    from lab.verdicts.compare import Summary
 
 TREE = click.option(
     "--tree",
@@ -288,7 +288,7 @@ def _judge(
 def _carried_out(opened: OpenRun, given: Packing, uri: str | None) -> Summary:
     """What a run of one kernel on one machine finds; progress goes to stderr."""
     from lab import campaign, report
-    from lab.compare import conclude_directory
+    from lab.verdicts.compare import conclude_directory
 
     with builds_end_with_us():
         campaign.execute(opened, open_cache(), console=console(stderr=True), packing=given, uri=uri)

@@ -26,7 +26,7 @@ def report(directory: Path, form: str) -> int:
     lab report results/latest --format json
     """
     from lab import report as reports
-    from lab.compare import conclude_directory
+    from lab.verdicts.compare import conclude_directory
 
     gc.disable()  # all that is made here is kept to the end: to look for garbage in it takes a fifth of the time
     summary = conclude_directory(directory)
@@ -49,10 +49,10 @@ def compare(first: Path, second: Path) -> int:
     lab compare results/20260102T030405Z-quick results/latest
     """
     from lab import report as reports
-    from lab import versus
-    from lab.compare import conclude_directory
+    from lab.verdicts import two_runs
+    from lab.verdicts.compare import conclude_directory
 
-    compared = versus.compare(*(conclude_directory(directory) for directory in (first, second)))
+    compared = two_runs.compare(*(conclude_directory(directory) for directory in (first, second)))
     print(reports.versus(compared), end="")
     return compared.exit_code
 
@@ -92,9 +92,9 @@ def replay(
     """
     from lab import outlook
     from lab import replay as again
-    from lab.compare import conclude_directory
-    from lab.recorded import find
     from lab.verbs.campaigns import finish
+    from lab.verdicts.compare import conclude_directory
+    from lab.verdicts.place import find
 
     then = conclude_directory(directory)
     cache = open_cache()
@@ -132,9 +132,9 @@ def bundle(directory: Path, cell: str, *, anyway: bool, output: Path | None) -> 
     """
     from lab import bundle as packing
     from lab import replay as again
-    from lab.compare import conclude_directory
     from lab.factory import Workshop
-    from lab.recorded import find
+    from lab.verdicts.compare import conclude_directory
+    from lab.verdicts.place import find
 
     summary = conclude_directory(directory)
     cache = open_cache()

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.compare import Summary, conclude_directory
 from lab.core.outcome import CellStatus, Outcome
+from lab.verdicts.compare import Summary, conclude_directory
 
 ROOT = Path(__file__).parents[2]
 LAB = [sys.executable, "-m", "lab"]

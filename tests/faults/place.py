@@ -17,10 +17,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.compare import Summary, conclude
 from lab.core.cache import default_root
 from lab.core.outcome import Outcome
 from lab.evidence.files import load
+from lab.verdicts.compare import Summary, conclude
 
 ROOT = Path(__file__).parents[2]
 MACHINE = "arm64-64k"

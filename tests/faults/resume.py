@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.compare import conclude
 from lab.core.outcome import Outcome
 from lab.evidence.files import load
+from lab.verdicts.compare import conclude
 
 ROOT = Path(__file__).parents[2]
 RUN_S = 1800.0

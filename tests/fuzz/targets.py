@@ -16,9 +16,8 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lab import books, report, verify
+from lab import report, verify
 from lab.build import programs, source
-from lab.compare import conclude
 from lab.core import untrusted
 from lab.core.errors import LabError
 from lab.core.outcome import End, Evidence, Run
@@ -26,6 +25,8 @@ from lab.evidence import files as evidence
 from lab.formats import build_log, elf, kconfig, ktap, oops, patch
 from lab.formats.patch import Content
 from lab.specs.library import Library
+from lab.verdicts import counters
+from lab.verdicts.compare import conclude
 from tests.unit.fixtures import evidence as fixture
 
 ROOT = Path(__file__).parents[2]
@@ -133,10 +134,10 @@ def judged_and_reported(data: bytes) -> None:
 
 
 def read_books(data: bytes) -> None:
-    said, before, after = books.split(b"\nmark\n" + data + b"\nmark\n", "mark")
+    said, before, after = counters.split(b"\nmark\n" + data + b"\nmark\n", "mark")
     assert len(said) <= len(data) + len(b"\nmark\n") * 2
     if before is not None and after is not None:
-        for lost in books.leaks(before, after):
+        for lost in counters.leaks(before, after):
             assert untrusted.printable(lost) == lost
 
 

@@ -15,7 +15,6 @@ from lab.arch import ARCHES
 from lab.attempt import Change, Wish
 from lab.bisection import Step, Word
 from lab.build import kernel, programs, source
-from lab.compare import conclude
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Evidence, Outcome
@@ -23,6 +22,7 @@ from lab.formats import mail as mailbox
 from lab.formats import patch
 from lab.specs.library import Library
 from lab.specs.plan import Filters
+from lab.verdicts.compare import conclude
 from tests.unit.fixtures import evidence
 from tests.unit.toy import GROW, Toy, diff, topology
 

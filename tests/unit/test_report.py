@@ -25,11 +25,11 @@ from jsonschema import Draft202012Validator
 from kcidb_io import schema as kcidb
 
 from lab import report
-from lab.compare import conclude
 from lab.core.errors import UsageError
 from lab.core.outcome import Cause, CellStatus, End, Evidence, Mismatch, Outcome, Run
 from lab.formats import ktap as ktap_parser
 from lab.report import _data, mail, text
+from lab.verdicts.compare import conclude
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report"

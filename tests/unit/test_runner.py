@@ -17,7 +17,6 @@ import pytest
 from lab import campaign
 from lab.accel import Accelerator
 from lab.cellwork import _reusable
-from lab.compare import Summary, conclude
 from lab.core.deadline import Deadline
 from lab.core.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
 from lab.core.outcome import Case, End, Ended, Mismatch, Outcome, Run, Usage
@@ -31,6 +30,7 @@ from lab.runner import Runner
 from lab.schedule import Budget
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Cell, Plan, Selection, plan, repeated
+from lab.verdicts.compare import Summary, conclude
 
 CASES = {
     "demo": (

@@ -20,19 +20,19 @@ from lab.arch import ARCHES, Arch
 from lab.build import kernel, toolchain
 from lab.build.suites import Suites, kselftest, ltp
 from lab.build.suites import built as made
-from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import Cause, End, Evidence, Expected, Outcome, Run
 from lab.formats import build_log, elf, kconfig, ktap
 from lab.formats.patch import Content
-from lab.recorded import find
 from lab.replay import look
 from lab.report import _data, text
 from lab.report import _words as words
 from lab.specs import suite
 from lab.specs.library import Library
 from lab.specs.plan import Filters
+from lab.verdicts.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
+from lab.verdicts.place import find
 from tests.unit.fixtures.evidence import cell, metadata
 
 MM = "kselftest-mm"

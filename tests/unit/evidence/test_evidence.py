@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab import report
-from lab.compare import conclude
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.outcome import Cause, CellStatus, End, Mismatch, Outcome, Run
 from lab.evidence.console import MAX_SLICE
 from lab.evidence.files import MAX_METADATA, NOT_DONE, CellDir, RunDir, load
+from lab.verdicts.compare import conclude
 from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, metadata, write
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

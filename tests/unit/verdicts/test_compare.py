@@ -7,8 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from lab.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, conclude, delta_of, deltas, prove, series_words
 from lab.core.outcome import CellResult, CellStatus, Delta, End, Evidence, Expected, Mismatch, Outcome, Record, Run, met
+from lab.verdicts.compare import (
+    EXIT_INCOMPLETE,
+    EXIT_MET,
+    EXIT_NOT_MET,
+    conclude,
+    delta_of,
+    deltas,
+    prove,
+    series_words,
+)
 from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
 
 P, F, S, C, H, L, Y, B = (

@@ -12,9 +12,9 @@ from typing import Any
 
 from lab.core.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
 from lab.evidence import files
-from lab.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.specs import suite
 from lab.specs.plan import is_for
+from lab.verdicts.judge import CONSOLE, LEAK, agree, judge_cell
 
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from lab import designs
-from lab.compare import Summary, conclude
 from lab.core.outcome import CellResult, CellStatus, End, Evidence, Run
 from lab.report import _designs as shown
 from lab.report import json as results
 from lab.report import text
+from lab.verdicts import designs
+from lab.verdicts.compare import Summary, conclude
 from tests.unit.fixtures.evidence import cell, ktap, metadata
 
 A, B = "x86_64-4k", "arm64-64k"

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from lab import bundle, recorded, replay, reproduce
+from lab import bundle, replay, reproduce
 from lab.arch import ARCHES
 from lab.build.kernel import BuiltKernel
 from lab.build.programs import GuestTests
 from lab.build.rootfs import HOST_KEY, Rootfs
 from lab.bundle import Trial
-from lab.compare import Summary, conclude
 from lab.core.errors import UsageError
 from lab.core.outcome import CellStatus, Outcome
 from lab.core.ssh_keys import dropbear_host_key
@@ -25,6 +24,8 @@ from lab.evidence import files as evidence
 from lab.factory import Products
 from lab.formats import cpio
 from lab.specs.model import Topology
+from lab.verdicts import place
+from lab.verdicts.compare import Summary, conclude
 from tests.unit.fixtures import evidence as made
 
 CELL = "x86_64-4k-2node/baseline"
@@ -58,7 +59,7 @@ def summary(tmp_path: Path, **meta: Any) -> Summary:
 
 
 def test_a_case_of_a_cell(tmp_path: Path) -> None:
-    spot = recorded.find(summary(tmp_path), f"{CELL}/expand.grow_move")
+    spot = place.find(summary(tmp_path), f"{CELL}/expand.grow_move")
     assert spot.cases == {"expand": ("grow_move",)}
     assert [record.outcome for record in spot.records] == [Outcome.FAIL]
     assert spot.topology.numa[0].hugepages == {2 << 20: 2}
@@ -69,7 +70,7 @@ def test_a_case_of_a_cell(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", [CELL, f"{CELL}/", f"results/latest/cells/{CELL}"])
 def test_a_whole_cell(tmp_path: Path, word: str) -> None:
-    spot = recorded.find(summary(tmp_path), word)
+    spot = place.find(summary(tmp_path), word)
     assert {name: len(cases) for name, cases in spot.cases.items()} == {"expand": 4, "guard": 2}
 
 
@@ -85,34 +86,34 @@ def test_a_whole_cell(tmp_path: Path, word: str) -> None:
 )
 def test_a_place_that_is_none_is_one_line(tmp_path: Path, word: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        recorded.find(summary(tmp_path), word)
+        place.find(summary(tmp_path), word)
     assert said in str(caught.value)
 
 
 def test_a_record_of_another_version_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="topology x86_64-4k-2node: arch: Field required"):
-        recorded.find(summary(tmp_path, topologies={name: {"name": name} for name in made.TOPOLOGIES}), CELL)
+        place.find(summary(tmp_path, topologies={name: {"name": name} for name in made.TOPOLOGIES}), CELL)
 
 
 def test_what_has_changed_is_named() -> None:
     was = {"key": "a", "source_sha256": "1", "compiler": "gcc 12"}
-    assert recorded.changed_build(was, {**was}) == []
-    assert recorded.changed_build(was, {**was, "key": "b", "compiler": "gcc 13"}) == [
+    assert place.changed_build(was, {**was}) == []
+    assert place.changed_build(was, {**was, "key": "b", "compiler": "gcc 13"}) == [
         "kernel: compiler: recorded gcc 12, now gcc 13"
     ]
-    assert recorded.changed_build(was, {**was, "key": "b"}) == ["kernel: its configuration or the way it is built"]
-    assert recorded.changed_programs({"expand": "1", "thp": "2"}, {"expand": "3", "thp": "2"}, ["expand", "thp"]) == [
+    assert place.changed_build(was, {**was, "key": "b"}) == ["kernel: its configuration or the way it is built"]
+    assert place.changed_programs({"expand": "1", "thp": "2"}, {"expand": "3", "thp": "2"}, ["expand", "thp"]) == [
         "test expand: its source, a header or the compiler"
     ]
-    assert "did not record" in recorded.changed_programs({}, {"expand": "3"}, ["expand"])[0]
+    assert "did not record" in place.changed_programs({}, {"expand": "3"}, ["expand"])[0]
     emulator = "qemu-system-x86_64"
-    assert recorded.changed_host({emulator: "7.2"}, {emulator: "9.0"}, emulator) == [
+    assert place.changed_host({emulator: "7.2"}, {emulator: "9.0"}, emulator) == [
         "qemu-system-x86_64: recorded 7.2, now 9.0"
     ]
 
 
 def test_a_replay_says_what_came_again(tmp_path: Path) -> None:
-    then = recorded.find(summary(tmp_path / "a"), f"{CELL}/expand")
+    then = place.find(summary(tmp_path / "a"), f"{CELL}/expand")
     lines, same = replay.compared(then.records, summary(tmp_path / "b"))
     assert same
     assert "expand.grow_move: FAIL then, FAIL now" in lines
@@ -137,7 +138,7 @@ def test_a_replay_says_what_came_again(tmp_path: Path) -> None:
     ],
 )
 def test_the_console_shows_the_recorded_result(tmp_path: Path, line: str, case: str, fits: bool) -> None:
-    spot = recorded.find(summary(tmp_path), f"{CELL}/expand.{case}")
+    spot = place.find(summary(tmp_path), f"{CELL}/expand.{case}")
     (pattern,) = map(bundle.pattern, spot.records)
     done = subprocess.run(["grep", "-Eq", pattern], input=f"{line}\n", text=True, check=False, timeout=30)
     assert (done.returncode == 0) == fits
@@ -197,7 +198,7 @@ def products(tmp_path: Path) -> Products:
 
 def test_a_bundle_has_all_it_takes_and_no_key_of_the_lab(tmp_path: Path) -> None:
     run = summary(tmp_path)
-    spot = recorded.find(run, f"{CELL}/expand.grow_move")
+    spot = place.find(run, f"{CELL}/expand.grow_move")
     made_of = products(tmp_path)
     secret = next(node.data for node in cpio.read(made_of.rootfs.initrd.read_bytes()) if node.name == HOST_KEY)
     sources = tmp_path / "sources"

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lab.compare import Summary, clean_consoles, tabulate
 from lab.core.outcome import Cause, Cost, Outcome, Record
-from lab.judge import CONSOLE, LEAK, RUN
+from lab.verdicts.compare import Summary, clean_consoles, tabulate
+from lab.verdicts.judge import CONSOLE, LEAK, RUN
 
 Cells = tuple[str | None, ...]
 """What a case did on every kernel, in words; None where there is no evidence."""

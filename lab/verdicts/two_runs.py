@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.changes import first_difference
-from lab.compare import SAME_BUILD, CaseDelta, Place, Summary, delta_of
 from lab.core.errors import UsageError
 from lab.core.outcome import Outcome
-from lab.judge import SYNTHETIC
+from lab.verdicts.changes import first_difference
+from lab.verdicts.compare import SAME_BUILD, CaseDelta, Place, Summary, delta_of
+from lab.verdicts.judge import SYNTHETIC
 
 """Topology and kernel."""
 

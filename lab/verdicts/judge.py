@@ -31,7 +31,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from lab import books
 from lab.core.outcome import (
     BOOT_ATTEMPTS,
     Case,
@@ -50,6 +49,7 @@ from lab.core.untrusted import excerpt, one_line
 from lab.formats import ktap, oops
 from lab.formats.ktap import Flaw
 from lab.specs import suite
+from lab.verdicts import counters
 
 RUN = "run"
 CONSOLE = "console"
@@ -553,7 +553,7 @@ class _Judgement:
 
     def _console(self) -> dict[str, _Finding]:
         """CONSOLE, CRASH, when the kernel complained (or tainted itself silently) and no case carries the blame."""
-        taint = books.taint(self.run.before, self.run.after)
+        taint = counters.taint(self.run.before, self.run.after)
         reports = tuple(report for report in self.reports if report not in self.told)
         if self.blamed or not (reports or taint):
             return {}
@@ -581,7 +581,7 @@ class _Judgement:
         """LEAK, when memory did not come back and no case says that it was its own."""
         if self.run.before is None or self.run.after is None:
             return {}
-        lost = books.leaks(self.run.before, self.run.after)
+        lost = counters.leaks(self.run.before, self.run.after)
         if not lost or any(found.outcome is Outcome.LEAK for found in told.values()):
             return {}
         reason = f"left behind by {self.run.scenario}: {'; '.join(lost)}"

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from lab.core.outcome import Case, Cause, CellResult, CellStatus, End, Expected, Mismatch, Outcome, Record, Run, met
 from lab.formats.oops import Kind
-from lab.judge import CONSOLE, LEAK, RUN, agree, judge_cell, judge_run, settle
+from lab.verdicts.judge import CONSOLE, LEAK, RUN, agree, judge_cell, judge_run, settle
 from tests.unit.fixtures.evidence import ktap
 
-CONSOLES = Path(__file__).parents[1] / "golden" / "console"
+CONSOLES = Path(__file__).parents[2] / "golden" / "console"
 NEEDS = frozenset({"shm-expand"})
 CASES = (
     Case(scenario="expand", name="a", requires=NEEDS),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import books
+from lab.verdicts import counters
 
 MARK = "books-0123456789abcdef"
 # Of an x86_64 guest with 4K pages, two nodes and four CPUs.
@@ -44,8 +44,8 @@ READ = {
     "per_cpu_pages": 1283,
     "tainted": 0,
 }
-SMALL = {**READ, books.PAGE: 4, books.CPUS: 4}
-LARGE = {**READ, books.PAGE: 64, books.CPUS: 4}
+SMALL = {**READ, counters.PAGE: 4, counters.CPUS: 4}
+LARGE = {**READ, counters.PAGE: 64, counters.CPUS: 4}
 
 
 def marked(said: bytes) -> bytes:
@@ -53,14 +53,14 @@ def marked(said: bytes) -> bytes:
 
 
 def test_the_books_of_a_real_guest() -> None:
-    assert books.parse(SAID) == READ
+    assert counters.parse(SAID) == READ
 
 
 def test_the_shell_command_runs_here_too_and_keeps_the_status(tmp_path: Path) -> None:
-    command = books.wrap("printf 'ok 1'; exit_with() { return 7; }; exit_with", MARK)
+    command = counters.wrap("printf 'ok 1'; exit_with() { return 7; }; exit_with", MARK)
     harmless = command.replace("/proc/sys/vm", str(tmp_path))
     done = subprocess.run(["sh", "-c", harmless], capture_output=True, check=False)
-    said, before, after = books.split(done.stdout, MARK)
+    said, before, after = counters.split(done.stdout, MARK)
     assert (said, done.returncode) == (b"ok 1", 7)
     assert before is not None
     assert after is not None
@@ -71,23 +71,23 @@ def test_the_shell_command_runs_here_too_and_keeps_the_status(tmp_path: Path) ->
 @pytest.mark.parametrize("own", [b"", b"KTAP version 1\n", b"no newline", b"\n", b"%s\n" % MARK.encode(), marked(SAID)])
 def test_what_a_program_says_is_its_own(own: bytes) -> None:
     """Also when it knows the mark: a run's first and last books are the shell's."""
-    assert books.split(marked(SAID) + own + marked(SAID), MARK) == (own, READ, READ)
+    assert counters.split(marked(SAID) + own + marked(SAID), MARK) == (own, READ, READ)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 10, 60, 400])
 def test_books_that_are_not_whole_are_none(cut: int) -> None:
     whole = marked(SAID) + b"KTAP version 1\n"
-    said, before, after = books.split(whole + marked(SAID)[: -cut - 1], MARK)
+    said, before, after = counters.split(whole + marked(SAID)[: -cut - 1], MARK)
     assert (before, after) == (READ, None)
     assert said.startswith(b"KTAP version 1\n")
-    assert books.split(whole[:cut], MARK)[1:] == (None, None)
+    assert counters.split(whole[:cut], MARK)[1:] == (None, None)
 
 
 @given(st.binary(max_size=300))
 def test_nothing_is_lost_or_raised(said: bytes) -> None:
-    assert books.split(marked(SAID) + said + marked(SAID), MARK) == (said, READ, READ)
-    books.split(said, MARK)
-    books.parse(said)
+    assert counters.split(marked(SAID) + said + marked(SAID), MARK) == (said, READ, READ)
+    counters.split(said, MARK)
+    counters.parse(said)
 
 
 # What did not come back.
@@ -100,21 +100,21 @@ def changed(before: Mapping[str, int], **moved: int) -> dict[str, int]:
 def test_what_the_address_sanitizer_has_in_quarantine_is_not_lost() -> None:
     """As a guest of 1 GiB had it: 13 MB of slab after a scenario; Committed_AS is as exact as ever."""
     sizes = {"page_size": 4096, "cpus": 4, "memory": 1 << 30}
-    plain, kasan = ({**READ, **books.measures(**sizes, kasan=has)} for has in (False, True))
+    plain, kasan = ({**READ, **counters.measures(**sizes, kasan=has)} for has in (False, True))
     moved = {"SUnreclaim": 12916, "MemAvailable": -15520}
-    assert len(books.leaks(plain, changed(plain, **moved))) == 2
-    assert books.leaks(kasan, changed(kasan, **moved)) == ()
-    assert books.leaks(kasan, changed(kasan, SUnreclaim=40 << 10))
-    assert books.leaks(kasan, changed(kasan, Committed_AS=12916))
+    assert len(counters.leaks(plain, changed(plain, **moved))) == 2
+    assert counters.leaks(kasan, changed(kasan, **moved)) == ()
+    assert counters.leaks(kasan, changed(kasan, SUnreclaim=40 << 10))
+    assert counters.leaks(kasan, changed(kasan, Committed_AS=12916))
 
 
 @pytest.mark.parametrize("name", ["Committed_AS", "Shmem", "AnonPages", "SReclaimable", "SUnreclaim"])
 @pytest.mark.parametrize("before", [SMALL, LARGE], ids=["4K", "64K"])
 def test_a_counter_may_move_to_its_bound_and_no_further(before: Mapping[str, int], name: str) -> None:
-    bound = books.BOUNDS[name].of(before)
-    assert books.leaks(before, changed(before, **{name: bound})) == ()
-    assert books.leaks(before, changed(before, **{name: -bound * 100})) == ()
-    assert books.leaks(before, changed(before, **{name: bound + 1})) == (
+    bound = counters.BOUNDS[name].of(before)
+    assert counters.leaks(before, changed(before, **{name: bound})) == ()
+    assert counters.leaks(before, changed(before, **{name: -bound * 100})) == ()
+    assert counters.leaks(before, changed(before, **{name: bound + 1})) == (
         f"{name} {bound + 1:+} kB (allowed: {bound} kB)",
     )
 
@@ -122,9 +122,9 @@ def test_a_counter_may_move_to_its_bound_and_no_further(before: Mapping[str, int
 def test_free_memory_is_what_is_available_and_what_the_cpus_keep() -> None:
     """25 MB that are only on the CPUs' lists are no leak; 25 MB that are nowhere are one."""
     kept = changed(SMALL, MemAvailable=-25600, per_cpu_pages=6400)
-    assert books.leaks(SMALL, kept) == ()
+    assert counters.leaks(SMALL, kept) == ()
     gone = changed(SMALL, MemAvailable=-25600)
-    assert books.leaks(SMALL, gone) == ("free memory -25600 kB (allowed: 2304 kB)",)
+    assert counters.leaks(SMALL, gone) == ("free memory -25600 kB (allowed: 2304 kB)",)
 
 
 @pytest.mark.parametrize(
@@ -136,15 +136,15 @@ def test_free_memory_is_what_is_available_and_what_the_cpus_keep() -> None:
     ],
 )
 def test_huge_pages_are_counted_one_by_one(moved: Mapping[str, int], words: str) -> None:
-    assert words in books.leaks(SMALL, changed(SMALL, **moved))
+    assert words in counters.leaks(SMALL, changed(SMALL, **moved))
 
 
 def test_books_without_a_counter_say_nothing_about_it() -> None:
-    assert books.leaks({}, SMALL) == ()
-    assert books.leaks(SMALL, {}) == ()
+    assert counters.leaks({}, SMALL) == ()
+    assert counters.leaks(SMALL, {}) == ()
 
 
 @pytest.mark.parametrize(("was", "now", "letters"), [(0, 0, ""), (0, 512, "W"), (512, 512, ""), (1, 64 | 128, "UD")])
 def test_taints(was: int, now: int, letters: str) -> None:
-    assert books.taint({"tainted": was}, {"tainted": now}) == letters
-    assert books.taint(None, {"tainted": now}) == ""
+    assert counters.taint({"tainted": was}, {"tainted": now}) == letters
+    assert counters.taint(None, {"tainted": now}) == ""

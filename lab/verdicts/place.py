@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from lab.changes import first_difference
-from lab.compare import Summary
 from lab.core.errors import UsageError, nearest, unknown
 from lab.core.outcome import CellResult, Record
 from lab.specs.model import CampaignSpec, Kernel, Spec, Topology
 from lab.specs.plan import Plan, Selection, plan
+from lab.verdicts.changes import first_difference
+from lab.verdicts.compare import Summary
 
 Model = TypeVar("Model", bound=Spec)
 _REPEAT = re.compile(r"repeat-([0-9]{1,5})")

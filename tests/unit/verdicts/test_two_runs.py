@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from lab import report, versus
-from lab.compare import conclude
+from lab import report
 from lab.core.errors import UsageError
 from lab.core.outcome import Delta, End, Evidence, Run
 from lab.report import text
+from lab.verdicts import two_runs
+from lab.verdicts.compare import conclude
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
 
 
@@ -19,8 +20,8 @@ def named(what: Evidence, source: str) -> Evidence:
     return Evidence(metadata=what.metadata, cells=what.cells, source=source)
 
 
-def compared(first: Evidence, second: Evidence) -> versus.Comparison:
-    return versus.compare(conclude(named(first, "old")), conclude(named(second, "new")))
+def compared(first: Evidence, second: Evidence) -> two_runs.Comparison:
+    return two_runs.compare(conclude(named(first, "old")), conclude(named(second, "new")))
 
 
 def guard(line: str, *more: str, **fields: Any) -> Evidence:
