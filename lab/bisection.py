@@ -19,7 +19,7 @@ from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Outcome, Record
-from lab.factory import Workshop
+from lab.guests.factory import Workshop
 from lab.resume import asked_for
 from lab.specs.library import Library
 from lab.specs.model import CampaignSpec, Kernel, Topology

@@ -17,16 +17,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import reproduce
-from lab.accel import KVM_SLOWDOWN, Accelerator
 from lab.build import rootfs
 from lab.cellwork import SCENARIO_MARGIN_S, command
 from lab.core import paths
 from lab.core.cache import write_atomic
 from lab.core.outcome import Cause, Outcome, Record
-from lab.domain import Machine
 from lab.evidence.files import file_of
-from lab.factory import Products
+from lab.guests import qemu_command
+from lab.guests.accelerator import KVM_SLOWDOWN, Accelerator
+from lab.guests.domain import Machine
+from lab.guests.factory import Products
 from lab.verdicts.compare import Summary
 from lab.verdicts.place import Spot
 
@@ -117,7 +117,7 @@ def write(to: Path, spot: Spot, summary: Summary, products: Products, sources: S
         "kernel": products.kernel.image.read_bytes(),
         "System.map": products.kernel.system_map.read_bytes(),
         "initrd": initrd,
-        "reproduce.sh": reproduce.bundle_script(
+        "reproduce.sh": qemu_command.bundle_script(
             machine, FIRST, seconds=test.seconds, tested=bool(test.command)
         ).encode(),
         "expected": "".join(f"{line}\n" for line in test.expected).encode(),

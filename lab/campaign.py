@@ -28,7 +28,8 @@ from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
 from lab.evidence import files
 from lab.evidence.files import RunDir
-from lab.factory import Factory, Workshop, open_factory
+from lab.guests.factory import Factory, Workshop, open_factory
+from lab.guests.vm import Hypervisor
 from lab.host import available_memory
 from lab.keeper import Keeper, Kept
 from lab.outlook import Packing, here, look
@@ -37,7 +38,6 @@ from lab.screen import screen
 from lab.specs import suite
 from lab.specs.library import Library
 from lab.specs.plan import Build, Filters, Plan, is_path, repeated, resolve_cases
-from lab.vm import Hypervisor
 
 RESULTS = Path("results")
 

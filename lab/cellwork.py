@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from lab.accel import Accelerator
 from lab.core.deadline import Deadline, pause
 from lab.core.errors import BootError, GuestLost, LabError
 from lab.core.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
@@ -24,7 +23,8 @@ from lab.evidence.files import CellDir
 from lab.execution import Execution
 from lab.formats import oops
 from lab.formats.kconfig import has_kasan
-from lab.guest import DIRECTORY, Description
+from lab.guests.accelerator import Accelerator
+from lab.guests.guest import DIRECTORY, Description
 from lab.resume import asked_for, attempts_left, left, not_reached
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell, Selection

@@ -94,7 +94,7 @@ class Verbs(click.Group):
 
 def _leave(status: int) -> NoReturn:
     """End the process. Where libvirt was open, without its good-byes: it waits seconds for guests that are dead."""
-    if "lab.vm" in sys.modules:
+    if "lab.guests.vm" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -10,16 +10,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lab import reproduce
 from lab.arch import Arch
 from lab.build import rootfs, toolchain
 from lab.bundle import FIRST, SHELL, Trial, first
 from lab.core import proc
 from lab.core.deadline import Deadline
 from lab.core.errors import InfraError, LabError
-from lab.factory import Factory, Products, Ready
 from lab.formats import system_map
-from lab.guest import Guest
+from lab.guests import qemu_command
+from lab.guests.factory import Factory, Products, Ready
+from lab.guests.guest import Guest
 from lab.oneshot import one_guest
 
 DAY_S = 86_400.0
@@ -89,4 +89,4 @@ def console(factory: Factory, ready: Ready) -> int:
     overlay = rootfs.overlay({FIRST: (0o755, first(Trial())), **programs})
     initrd.write_bytes(ready.products.rootfs.initrd.read_bytes() + overlay)
     machine = replace(wanted.machine, initrd=initrd)
-    return proc.attach(reproduce.qemu_command(machine, f"rdinit=/{FIRST}", SHELL, interactive=True))
+    return proc.attach(qemu_command.qemu_command(machine, f"rdinit=/{FIRST}", SHELL, interactive=True))

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from lab import accel
 from lab.arch import ARCHES, Arch
 from lab.arch.record import GIB, MIB
 from lab.core import proc
 from lab.core.cache import Cache, default_root
 from lab.core.errors import UsageError
+from lab.guests import accelerator
 from lab.specs import environment
 from lab.specs.library import Library
 from lab.specs.model import format_size
@@ -286,7 +286,7 @@ def _kvm(host: Host, arches: Sequence[Arch], cache: Path) -> Check:
         user = pwd.getpwuid(os.getuid()).pw_name
         fix = f"{host.as_root(['usermod', '--append', '--groups', 'kvm', user])}  # and log in again"
         return Check(name="kvm", status=Status.WARN, detail="no permission for /dev/kvm", fix=fix)
-    tried = [found for arch in arches if (found := accel.known(arch, Cache(cache)))]
+    tried = [found for arch in arches if (found := accelerator.known(arch, Cache(cache)))]
     works, detail = tried[0] if tried else (True, "/dev/kvm opens; the first guest will tell whether it works")
     return Check(name="kvm", status=Status.OK if works else Status.WARN, detail=detail)
 

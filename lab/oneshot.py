@@ -14,8 +14,8 @@ from lab.build import programs
 from lab.core.deadline import Deadline
 from lab.core.errors import GuestLost, InfraError
 from lab.core.outcome import End
-from lab.factory import Factory, Ready
-from lab.guest import DIRECTORY, Guest
+from lab.guests.factory import Factory, Ready
+from lab.guests.guest import DIRECTORY, Guest
 
 MAX_OUTPUT = 1 << 30
 

@@ -15,7 +15,7 @@ from lab.campaign import OpenRun, Typed
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import Record
-from lab.factory import Workshop
+from lab.guests.factory import Workshop
 from lab.outlook import Packing, here
 from lab.specs.library import Library
 from lab.specs.plan import Plan, cell_name

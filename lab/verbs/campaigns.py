@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lab.campaign import OpenRun
-    from lab.factory import Factory
+    from lab.guests.factory import Factory
     from lab.keeper import Kept
     from lab.outlook import Packing
     from lab.specs.plan import Filters
@@ -49,7 +49,7 @@ def build(campaign: str, filters: Filters) -> None:
     lab build quick --config kasan
     """
     from lab import outlook
-    from lab.factory import Workshop
+    from lab.guests.factory import Workshop
     from lab.screen import screen
 
     cache = open_cache()
@@ -179,7 +179,7 @@ def tell(opened: OpenRun) -> Summary:
 def ask(factory: Factory, kept: Kept) -> None:
     """What to do with a guest that was kept, until the user is done with it (or there is nobody to ask)."""
     from lab import debug
-    from lab.guest import Guest
+    from lab.guests.guest import Guest
 
     guest, ready = kept.guest, factory.ready(kept.cell.topology, kept.cell.kernel, silent)
     assert isinstance(guest, Guest)

@@ -19,7 +19,7 @@ from lab.verbs.places import open_cache, open_library
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lab.factory import Factory, Ready
+    from lab.guests.factory import Factory, Ready
     from lab.specs.plan import Filters
     from lab.verdicts.compare import Summary
 
@@ -232,7 +232,7 @@ def builds_end_with_us() -> Iterator[None]:
 def one_guest(wanted: Wanted) -> Iterator[tuple[Factory, Ready]]:
     """Everything for one cell, built where it is missing (said on stderr)."""
     from lab import arch
-    from lab.factory import Workshop, open_factory
+    from lab.guests.factory import Workshop, open_factory
 
     library = open_library()
     topology = library.topology(wanted.topology)

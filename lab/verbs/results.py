@@ -132,7 +132,7 @@ def bundle(directory: Path, cell: str, *, anyway: bool, output: Path | None) -> 
     """
     from lab import bundle as packing
     from lab import replay as again
-    from lab.factory import Workshop
+    from lab.guests.factory import Workshop
     from lab.verdicts.compare import conclude_directory
     from lab.verdicts.place import find
 

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import reproduce
 from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.progress import silent
-from lab.factory import Factory, Ready, Workshop, open_factory
+from lab.guests import qemu_command
+from lab.guests.factory import Factory, Ready, Workshop, open_factory
 from lab.specs.library import Library
 from tests.benchmarks import campaigns
 from tests.benchmarks.matrix import TABLES
@@ -122,7 +122,7 @@ def raw_boot(factory: Factory, ready: Ready) -> float:
     wanted = factory.boot_of(ready, factory.scratch / "bench.log")
     started = time.monotonic()
     process = subprocess.Popen(
-        reproduce.qemu_command(wanted.machine),
+        qemu_command.qemu_command(wanted.machine),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -141,7 +141,7 @@ def raw_boot(factory: Factory, ready: Ready) -> float:
 
 def ssh_handshake(factory: Factory, ready: Ready) -> float:
     """Seconds from the ready line to an authenticated connection."""
-    from lab import guest, ssh
+    from lab.guests import guest, ssh
 
     wanted = factory.boot_of(ready, factory.scratch / "bench-ssh.log")
     running = guest.power_on(factory.hypervisor, wanted, Deadline.after(120, "boot"))

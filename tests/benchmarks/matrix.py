@@ -18,7 +18,7 @@ from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.errors import LabError
 from lab.core.progress import silent
-from lab.factory import Factory, Ready, Workshop, open_factory
+from lab.guests.factory import Factory, Ready, Workshop, open_factory
 from lab.specs.library import Library
 from lab.specs.model import MIB, Kernel, Topology, format_size
 from lab.specs.plan import node_count

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lab import report, verify
+from lab import report
 from lab.build import programs, source
 from lab.core import untrusted
 from lab.core.errors import LabError
@@ -24,6 +24,7 @@ from lab.core.outcome import End, Evidence, Run
 from lab.evidence import files as evidence
 from lab.formats import build_log, elf, kconfig, ktap, oops, patch
 from lab.formats.patch import Content
+from lab.guests import verify
 from lab.specs.library import Library
 from lab.verdicts import counters
 from lab.verdicts.compare import conclude

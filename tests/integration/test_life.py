@@ -72,7 +72,7 @@ def test_no_emulator_survives_and_results_are_readable(
 
 TWICE = """
 from lab.core.cache import Cache, default_root
-from lab.vm import hypervisor
+from lab.guests.vm import hypervisor
 
 cache = Cache(default_root())
 for _ in range(2):

@@ -17,8 +17,8 @@ from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.outcome import End
 from lab.core.progress import silent
-from lab.factory import Factory, Ready, Workshop, open_factory
-from lab.guest import Guest, Snapshot
+from lab.guests.factory import Factory, Ready, Workshop, open_factory
+from lab.guests.guest import Guest, Snapshot
 from lab.specs.library import Library
 from tests.integration.conftest import ROOT, emulators, lab_command, root_of, run_campaign
 

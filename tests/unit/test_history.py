@@ -11,10 +11,10 @@ import pytest
 from lab import history
 from lab.core.cache import Cache
 from lab.core.outcome import CellResult, CellStatus, End, Evidence, Run, Usage
+from lab.guests.vm import usage_of
 from lab.history import DEFAULT_BOOT_S, DEFAULT_CASE_S, DEFAULT_CASES, FILE
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Cell, Selection, plan
-from lab.vm import usage_of
 
 MACHINE = Topology(name="pc", arch="x86_64", page_size=4096, memory=256 << 20)
 KTAP = "KTAP version 1\n1..4\nok 1 a1\nok 2 a2\nok 3 b1\nnot ok 4 b2\n"

@@ -18,11 +18,17 @@ from lab.arch import ARCHES
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
-IMPORTERS = {"libvirt": "vm", "libvirt_qemu": "vm", "paramiko": "ssh", "yaml": "specs.load", "subprocess": "core.proc"}
+IMPORTERS = {
+    "libvirt": "guests.vm",
+    "libvirt_qemu": "guests.vm",
+    "paramiko": "guests.ssh",
+    "yaml": "specs.load",
+    "subprocess": "core.proc",
+}
 """Outside things with exactly one door."""
 
 PRINTERS = {"cli", "verbs", "report"}
-SLEEPERS = {"core.deadline", "reaper"}
+SLEEPERS = {"core.deadline", "guests.reaper"}
 """Time is a deadline; the reaper is a process of its own, which imports nothing of the lab."""
 
 MODULES = sorted((ROOT / "lab").rglob("*.py"))
@@ -127,7 +133,7 @@ def test_nobody_sleeps(path: Path) -> None:
 
 
 def test_the_reaper_imports_nothing_of_the_lab() -> None:
-    assert not of_the_lab(ROOT / "lab/reaper.py")
+    assert not of_the_lab(ROOT / "lab/guests/reaper.py")
 
 
 def _told_apart(node: ast.AST) -> Iterator[ast.expr]:

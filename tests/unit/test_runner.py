@@ -15,7 +15,6 @@ from typing import Literal
 import pytest
 
 from lab import campaign
-from lab.accel import Accelerator
 from lab.cellwork import _reusable
 from lab.core.deadline import Deadline
 from lab.core.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
@@ -23,7 +22,8 @@ from lab.core.outcome import Case, End, Ended, Mismatch, Outcome, Run, Usage
 from lab.core.progress import Progress
 from lab.evidence.console import Console
 from lab.evidence.files import RunDir, load
-from lab.guest import Description
+from lab.guests.accelerator import Accelerator
+from lab.guests.guest import Description
 from lab.history import History
 from lab.outlook import Packing
 from lab.runner import Runner

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab import bundle, replay, reproduce
+from lab import bundle, replay
 from lab.arch import ARCHES
 from lab.build.kernel import BuiltKernel
 from lab.build.programs import GuestTests
@@ -19,10 +19,11 @@ from lab.bundle import Trial
 from lab.core.errors import UsageError
 from lab.core.outcome import CellStatus, Outcome
 from lab.core.ssh_keys import dropbear_host_key
-from lab.domain import Machine
 from lab.evidence import files as evidence
-from lab.factory import Products
 from lab.formats import cpio
+from lab.guests import qemu_command
+from lab.guests.domain import Machine
+from lab.guests.factory import Products
 from lab.specs.model import Topology
 from lab.verdicts import place
 from lab.verdicts.compare import Summary, conclude
@@ -164,7 +165,7 @@ def test_the_script_says_whether_it_came_again(tmp_path: Path, said: str, status
     fake.chmod(0o755)
     topology = Topology.model_validate(topologies()[made.TOPOLOGIES[0]])
     script = tmp_path / "reproduce.sh"
-    script.write_text(reproduce.bundle_script(a_machine(topology), "lab/first", seconds=9, tested=True))
+    script.write_text(qemu_command.bundle_script(a_machine(topology), "lab/first", seconds=9, tested=True))
     (tmp_path / "expected").write_text("^not ok 1 grow *$\n")
     path = f"{tmp_path}:/usr/bin:/bin"
     done = subprocess.run(["sh", script], env={"PATH": path}, capture_output=True, text=True, check=False, timeout=60)
@@ -234,6 +235,6 @@ def test_every_architecture_has_its_script(name: str) -> None:
     record = ARCHES[name]
     memory = max(record.min_memory, 256 << 20)
     topology = Topology(name="x", arch=name, page_size=min(record.page_sizes), memory=memory)
-    script = reproduce.bundle_script(a_machine(topology), "lab/first", seconds=9, tested=False)
+    script = qemu_command.bundle_script(a_machine(topology), "lab/first", seconds=9, tested=False)
     subprocess.run(["sh", "-n"], input=script, text=True, check=True, timeout=30)
     assert "rdinit=/lab/first" in script

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from lab.domain import Machine, clock, command_line, links, machine_type, network, numa, processors
+from lab.guests.domain import Machine, clock, command_line, links, machine_type, network, numa, processors
 from lab.specs.model import Topology
 
 MIB = 1 << 20

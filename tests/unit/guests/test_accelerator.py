@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import accel, arch
-from lab.accel import Accelerator
+from lab import arch
 from lab.core.cache import Cache
 from lab.core.errors import BootError, UsageError
+from lab.guests import accelerator
+from lab.guests.accelerator import Accelerator
 
 FOREIGN = next(each for each in arch.ARCHES.values() if each.uname != platform.machine())
 
@@ -21,7 +22,7 @@ def native(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> arch.Arch:
     """An architecture that pretends to be the host's, with a KVM device that opens."""
     device = tmp_path / "kvm"
     device.touch()
-    monkeypatch.setattr(accel, "KVM_DEVICE", device)
+    monkeypatch.setattr(accelerator, "KVM_DEVICE", device)
     monkeypatch.setattr(platform, "machine", lambda: FOREIGN.uname)
     return FOREIGN
 
@@ -31,7 +32,7 @@ def _hangs(_: Accelerator) -> None:
 
 
 def test_another_architecture_is_emulated(tmp_path: Path) -> None:
-    chosen = accel.choose(FOREIGN, cache=Cache(tmp_path), try_kvm=_hangs)
+    chosen = accelerator.choose(FOREIGN, cache=Cache(tmp_path), try_kvm=_hangs)
     assert chosen.name == "tcg"
     assert platform.machine() in chosen.why
     assert chosen.slowdown == FOREIGN.tcg_slowdown
@@ -41,7 +42,7 @@ def test_kvm_that_boots_is_used_and_remembered(native: arch.Arch, tmp_path: Path
     asked: list[str] = []
     cache = Cache(tmp_path / "cache")
     for _ in range(2):
-        chosen = accel.choose(native, cache=cache, try_kvm=lambda candidate: asked.append(candidate.name))
+        chosen = accelerator.choose(native, cache=cache, try_kvm=lambda candidate: asked.append(candidate.name))
         assert chosen.name == "kvm"
     assert asked == ["kvm"]
 
@@ -49,7 +50,7 @@ def test_kvm_that_boots_is_used_and_remembered(native: arch.Arch, tmp_path: Path
 def test_kvm_that_opens_but_hangs_is_not_used(native: arch.Arch, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     for _ in range(2):
-        chosen = accel.choose(native, cache=cache, try_kvm=_hangs)
+        chosen = accelerator.choose(native, cache=cache, try_kvm=_hangs)
         assert chosen.name == "tcg"
         assert "opens but does not work" in chosen.why
         assert "no ready line" in chosen.why
@@ -57,19 +58,19 @@ def test_kvm_that_opens_but_hangs_is_not_used(native: arch.Arch, tmp_path: Path)
 
 def test_a_torn_memory_is_asked_again(native: arch.Arch, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
-    path = accel.remembered_at(native, cache)
+    path = accelerator.remembered_at(native, cache)
     path.parent.mkdir(parents=True)
     path.write_text('{"works": tr')
-    assert accel.choose(native, cache=cache, try_kvm=lambda _: None).name == "kvm"
+    assert accelerator.choose(native, cache=cache, try_kvm=lambda _: None).name == "kvm"
 
 
 def test_patience_stretches_every_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAGELAB_PATIENCE", "0.5")
-    assert accel.choose(FOREIGN, cache=Cache(tmp_path), try_kvm=_hangs).slowdown == FOREIGN.tcg_slowdown / 2
+    assert accelerator.choose(FOREIGN, cache=Cache(tmp_path), try_kvm=_hangs).slowdown == FOREIGN.tcg_slowdown / 2
 
 
 @pytest.mark.parametrize("said", ["", "much", "nan", "0", "-1", "inf", "1e9"])
 def test_patience_that_is_none_is_refused(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAGELAB_PATIENCE", said)
     with pytest.raises(UsageError, match="PAGELAB_PATIENCE: expected a number"):
-        accel.patience()
+        accelerator.patience()

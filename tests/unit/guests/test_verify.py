@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.domain import command_line
 from lab.formats.elf import build_id
+from lab.guests.domain import command_line
+from lab.guests.verify import Asked, Facts, memory_floor, parse_facts, shadow_of, verify
 from lab.specs.model import Hmat, NumaCell, Topology
-from lab.verify import Asked, Facts, memory_floor, parse_facts, shadow_of, verify
 from tests.unit.formats.test_hmat import matrix, table
 
 MIB = 1 << 20

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from lab import reaper
+from lab.guests import reaper
 
 LAB = """
 import subprocess, sys, os, time

@@ -32,17 +32,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import domain
-from lab.accel import Accelerator
 from lab.core.deadline import Deadline, pause
 from lab.core.errors import BootError, DeadlineExceeded, GuestLost, InfraError, LabError
 from lab.core.outcome import End, Ended, Usage
 from lab.core.ssh_keys import KeyPair
 from lab.evidence.console import MAX_LOG, Console, Watcher
-from lab.vm import Domain, Hypervisor
+from lab.guests import domain
+from lab.guests.accelerator import Accelerator
+from lab.guests.vm import Domain, Hypervisor
 
 if TYPE_CHECKING:
-    from lab.ssh import Connection
+    from lab.guests.ssh import Connection
 
 READY = b"pagelab: ready"
 """What the guest's init says on the console once sshd accepts."""
@@ -352,7 +352,7 @@ def _log_in(
     hypervisor: Hypervisor, wanted: Boot, running: Domain, port: int, *, boot_s: float, said: int | None = None
 ) -> Guest:
     """The guest that runs, once it answers. `said` is the size of its console when it was restored, else None."""
-    from lab import ssh  # by now power_on's thread has it
+    from lab.guests import ssh
 
     started = time.monotonic()
     console = Console(wanted.machine.console)
@@ -391,7 +391,7 @@ def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain
     machine.console.touch()
     start = console.size()
     running = hypervisor.start(domain.domain_xml(machine))
-    threading.Thread(target=importlib.import_module, args=("lab.ssh",), daemon=True).start()
+    threading.Thread(target=importlib.import_module, args=("lab.guests.ssh",), daemon=True).start()
     ready, panic = Watcher(console, READY, start=start), Watcher(console, PANIC, start=start)
 
     def is_ready() -> bool:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from lab.domain import command_line
-from lab.reproduce import qemu_command, script
-from tests.unit.test_domain import machine
+from lab.guests.domain import command_line
+from lab.guests.qemu_command import qemu_command, script
+from tests.unit.guests.test_domain import machine
 
 
 def test_the_command_names_every_node_and_distance() -> None:

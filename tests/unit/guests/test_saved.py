@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import vm
 from lab.core.errors import InfraError
+from lab.guests import vm
 
 UUID = "82766c35-e30f-4f7d-81e6-5a7b8e4ad921"
 XML = f"<domain type='qemu'>\n  <name>cell-77-000001</name>\n  <uuid>{UUID}</uuid>\n</domain>"

@@ -29,12 +29,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lab import reaper
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.deadline import Deadline, pause
 from lab.core.errors import InfraError, LibvirtError
 from lab.core.outcome import Usage
+from lab.guests import reaper
 
 # Read when the library is loaded. What matters comes as exceptions; the log is about dmidecode, cgroups and taints.
 os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")

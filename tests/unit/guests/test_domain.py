@@ -10,10 +10,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from lab.domain import QEMU_NS, Machine, command_line, domain_xml, links, sockets_and_cores
+from lab.guests.domain import QEMU_NS, Machine, command_line, domain_xml, links, sockets_and_cores
 from lab.specs.model import Topology
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "domain"
+GOLDEN = Path(__file__).parents[2] / "golden" / "domain"
 TWO_NODES: dict[str, Any] = {
     "vcpus": 4,
     "numa": [{"cpus": "0-1", "memory": "512M"}, {"cpus": "2-3", "memory": "512M"}],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/ssh.py: a guest that does not answer is not waited for beyond the deadline; no guest needed."""
+"""lab/guests/ssh.py: a guest that does not answer is not waited for beyond the deadline; no guest needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import paramiko
 
 from lab.core.deadline import Deadline
 from lab.core.outcome import End
-from lab.ssh import Connection
+from lab.guests.ssh import Connection
 
 
 class Mute:

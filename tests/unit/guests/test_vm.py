@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/vm.py: whether a guest ended by its own doing or its emulator was killed, seen at once; no libvirt needed."""
+"""vm.py: whether a guest ended by its own doing or its emulator was killed, seen at once; no libvirt needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 libvirt = pytest.importorskip("libvirt")
 
-from lab.vm import Domain  # noqa: E402
+from lab.guests.vm import Domain  # noqa: E402
 
 
 class Handle:

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lab import accel, guest, reproduce, verify, vm
-from lab.accel import Accelerator
 from lab.arch import Arch
 from lab.build import kernel, rootfs, suites
 from lab.build import programs as guestbuild
@@ -28,11 +26,13 @@ from lab.core.errors import InfraError
 from lab.core.outcome import Case, Mismatch
 from lab.core.progress import Progress, silent
 from lab.core.ssh_keys import KeyPair
-from lab.domain import Machine, command_line, domain_xml
-from lab.guest import Boot, Description, Guest
+from lab.guests import accelerator, guest, qemu_command, verify, vm
+from lab.guests.accelerator import Accelerator
+from lab.guests.domain import Machine, command_line, domain_xml
+from lab.guests.guest import Boot, Description, Guest
+from lab.guests.verify import Asked
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell, Plan, cell_name
-from lab.verify import Asked
 
 AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
 
@@ -195,7 +195,7 @@ class Factory:
             host_key=ready.products.rootfs.host_key,
             key=self.key,
             # Without this run's key, which goes with the run: the initrd that stays in the cache.
-            reproduce=reproduce.script(replace(machine, initrd=ready.products.rootfs.initrd)),
+            reproduce=qemu_command.script(replace(machine, initrd=ready.products.rootfs.initrd)),
             probes=ready.products.probes,
             state=self.scratch / f"{name}.state",
             rename=lambda: self._name(ready),
@@ -222,17 +222,17 @@ class Factory:
     def _accelerator(self, ready: Ready) -> Accelerator:
         record = ready.topology.record
         if ready.topology.counted:
-            return accel.tcg(record, "only the emulator counts instructions")
+            return accelerator.tcg(record, "only the emulator counts instructions")
 
         def try_kvm(candidate: Accelerator) -> None:
             topology = Topology(name="probe", arch=record.name, page_size=min(record.page_sizes), memory=256 << 20)
             wanted = self._boot(ready, topology, self.scratch / f"probe-{record.name}.log", candidate)
-            deadline = Deadline.after(accel.PROBE_S, f"a guest under KVM on {record.name}")
+            deadline = Deadline.after(accelerator.PROBE_S, f"a guest under KVM on {record.name}")
             guest.power_on(self.hypervisor, wanted, deadline).destroy()
 
         known = self._accelerators.get(record.name)
         if known is None:
-            known = accel.choose(record, cache=self.workshop.cache, try_kvm=try_kvm)
+            known = accelerator.choose(record, cache=self.workshop.cache, try_kvm=try_kvm)
             self._accelerators[record.name] = known
         return known
 
