@@ -131,7 +131,7 @@ ask_arch_packages() {
 import sys
 
 from lab.core.errors import LabError
-from lab.host import arch_packages
+from lab.host.doctor import arch_packages
 
 try:
     sys.stdout.write("\n".join(arch_packages(sys.argv[1:])))

@@ -30,9 +30,9 @@ from lab.evidence import files
 from lab.evidence.files import RunDir
 from lab.guests.factory import Factory, Workshop, open_factory
 from lab.guests.vm import Hypervisor
-from lab.host import available_memory
+from lab.host.doctor import available_memory
+from lab.host.estimate import Packing, here, look
 from lab.keeper import Keeper, Kept
-from lab.outlook import Packing, here, look
 from lab.runner import Runner
 from lab.screen import screen
 from lab.specs import suite

@@ -16,7 +16,7 @@ from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import Record
 from lab.guests.factory import Workshop
-from lab.outlook import Packing, here
+from lab.host.estimate import Packing, here
 from lab.specs.library import Library
 from lab.specs.plan import Plan, cell_name
 from lab.verdicts.changes import first_difference

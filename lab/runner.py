@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs a plan: builds in one thread, guests of finished builds in others, every exception turned into evidence.
 
-Builds and guests share one budget of memory, CPUs and guests at once (`lab/schedule.py`): what is ready starts as soon
-as there is room for it.
+Builds and guests share one budget of memory, CPUs and guests at once (`lab/host/schedule.py`): what is ready starts as
+soon as there is room for it.
 
 Nothing is judged here. What happened is written to the run's directory; `lab/verdicts/judge.py` reads it from there.
 """
@@ -22,8 +22,8 @@ from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Run
 from lab.core.progress import Progress
 from lab.evidence.files import RunDir
-from lab.outlook import Packing
-from lab.schedule import Schedule, Task
+from lab.host.estimate import Packing
+from lab.host.schedule import Schedule, Task
 from lab.specs.plan import Build, Cell, Plan
 
 WAKE_S = 0.2

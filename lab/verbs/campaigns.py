@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from lab.campaign import OpenRun
     from lab.guests.factory import Factory
+    from lab.host.estimate import Packing
     from lab.keeper import Kept
-    from lab.outlook import Packing
     from lab.specs.plan import Filters
     from lab.verdicts.compare import Summary
 
@@ -48,12 +48,12 @@ def build(campaign: str, filters: Filters) -> None:
     lab build quick
     lab build quick --config kasan
     """
-    from lab import outlook
     from lab.guests.factory import Workshop
+    from lab.host import estimate
     from lab.screen import screen
 
     cache = open_cache()
-    planned = outlook.here(open_library().plan(campaign, filters), outlook.packing(cache))
+    planned = estimate.here(open_library().plan(campaign, filters), estimate.packing(cache))
     with builds_end_with_us():
         workshop = Workshop.of(planned, cache, tell_on_stderr())
     with screen(console(), planned.cells) as shown, builds_end_with_us():
@@ -105,11 +105,11 @@ def run(
     lab run --resume results/latest
     lab run quick -t x86_64-4k-2node --keep-failed
     """
-    from lab import outlook
     from lab.campaign import Request, open_run, reopen_run
+    from lab.host import estimate
 
     cache, library = open_cache(), open_library()
-    given = outlook.packing(cache, jobs=jobs, memory=memory)
+    given = estimate.packing(cache, jobs=jobs, memory=memory)
     if resume:
         if campaign or filters.given or repeat or output:
             raise UsageError("--resume takes the campaign, its filters and its directory from the run: leave them away")
@@ -162,8 +162,9 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
 
 def tell(opened: OpenRun) -> Summary:
     """The verdicts of a run: written to its directory, and shown."""
-    from lab import history, report
+    from lab import report
     from lab.evidence import files
+    from lab.host import history
     from lab.verdicts.compare import conclude
 
     out = console()

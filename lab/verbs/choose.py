@@ -26,7 +26,7 @@ def doctor(campaign: str, install: bool) -> int:
     lab doctor
     lab doctor all-arches
     """
-    from lab import host
+    from lab.host import doctor as host
 
     arches = open_library().plan(campaign).arches
     if install:
@@ -74,17 +74,17 @@ def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) 
     lab plan quick --topology 'arm64-*' --test 'limits.*'
     lab plan all-arches --config debug-vm
     """
-    from lab import outlook
+    from lab.host import estimate
     from lab.specs.plan import describe
 
     cache = open_cache()
-    given = outlook.packing(cache, jobs=jobs, memory=memory)
-    planned = outlook.here(open_library().plan(campaign, filters), given)
+    given = estimate.packing(cache, jobs=jobs, memory=memory)
+    planned = estimate.here(open_library().plan(campaign, filters), given)
     if planned.suites:
         from lab.build import suites
 
         suites.check(planned, cache)
-    console().print(describe(*outlook.look(planned, given, cache)), markup=False)
+    console().print(describe(*estimate.look(planned, given, cache)), markup=False)
 
 
 @click.command()

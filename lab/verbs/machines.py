@@ -45,17 +45,17 @@ def capture(*, script: bool, sources: Sequence[str], output: Path | None, memory
     lab capture --from lscpu.json --from numactl.txt --from cmdline.txt -o reported.yaml
     """
     from lab import capture as reading
-    from lab import host
     from lab.core.untrusted import one_line
+    from lab.host import doctor
     from lab.shrink import Room, shrink
 
     if script:
         if sources or output:
             raise UsageError("--script prints a file to send: it goes with no other option")
-        print(host.CAPTURE_SCRIPT.read_text("utf-8"), end="")
+        print(doctor.CAPTURE_SCRIPT.read_text("utf-8"), end="")
         return 0
-    texts = [_read(source) for source in sources] or [host.description()]
-    room = Room(memory=memory or min(4 << 30, host.available_memory() // 2), cpus=cpus)
+    texts = [_read(source) for source in sources] or [doctor.description()]
+    room = Room(memory=memory or min(4 << 30, doctor.available_memory() // 2), cpus=cpus)
     made = shrink(reading.machine(texts), room)
     names = ["stdin" if source == "-" else Path(source).name for source in sources]
     text = made.yaml([one_line(f"Made by lab capture from {', '.join(names) or 'the machine itself'}.")])

@@ -27,7 +27,7 @@ from lab.verbs.places import open_cache, open_library
 if TYPE_CHECKING:
     from lab.bisection import Judge, Step
     from lab.campaign import OpenRun, Typed
-    from lab.outlook import Packing
+    from lab.host.estimate import Packing
     from lab.specs.library import Library
     from lab.verdicts.compare import Summary
 
@@ -97,8 +97,9 @@ def try_(
     lab try my.patch --tree ~/linux --with ./mytest.c
     lab try series/ --tree ~/linux --each -- sh -c 'grep -q thing /proc/vmstat'
     """
-    from lab import attempt, outlook
+    from lab import attempt
     from lab.campaign import Request, Typed, open_run
+    from lab.host import estimate
     from lab.verbs.campaigns import finish
 
     cache, library = open_cache(), open_library()
@@ -125,7 +126,7 @@ def try_(
     own = (*programs, *map(str, attempt.command_file(wish, cache)))
     filters = filters_of(tests=wish.tests, config=config, programs=own)
     wanted = Request(campaign=str(attempt.prepare(change, wish, cache)), filters=filters, repeat=repeat or 1)
-    given = outlook.packing(cache, jobs=jobs, memory=memory)
+    given = estimate.packing(cache, jobs=jobs, memory=memory)
     summary = finish(open_run(wanted, library, cache, given, output, typed=typed), given, connect)
     if features := attempt.unprovided(summary):
         meant = " ".join(f"--provides {feature}" for feature in features)
@@ -149,10 +150,11 @@ def _options(**given: Sequence[object]) -> list[str]:
 
 def _usual_machines(library: Library) -> list[str]:
     """One machine per page size and one with two nodes; what this host lacks is told."""
-    from lab import attempt, host
+    from lab import attempt
+    from lab.host import doctor
     from lab.specs import environment
 
-    names, left = attempt.default_machines(library, environment.arches(), host.lacking)
+    names, left = attempt.default_machines(library, environment.arches(), doctor.lacking)
     for line in left:
         print(f"lab: left out: {line}", file=sys.stderr)
     return names
@@ -255,9 +257,10 @@ def _judge(
     connect: str | None,
 ) -> Judge:
     """What judges a commit: a run of its kernel, in a directory of its own."""
-    from lab import attempt, bisection, outlook
+    from lab import attempt, bisection
     from lab.bisection import Word
     from lab.campaign import open_plan
+    from lab.host import estimate
 
     cache = open_cache()
     asked = bool(tests or programs or command)
@@ -268,7 +271,7 @@ def _judge(
         timeout_s=timeout,
     )
     library = open_library().with_programs([*programs, *map(str, attempt.command_file(wish, cache))])
-    given = outlook.packing(cache, jobs=jobs, memory=memory)
+    given = estimate.packing(cache, jobs=jobs, memory=memory)
     boots_badly = Word(no_boot or ("skip" if asked else "bad"))
     place = output or _new_results()
 

@@ -90,8 +90,8 @@ def replay(
     lab replay results/latest x86_64-4k-2node/baseline/expand.a01_grow_touch
     lab replay results/latest arm64-64k-2node/expand-fault
     """
-    from lab import outlook
     from lab import replay as again
+    from lab.host import estimate
     from lab.verbs.campaigns import finish
     from lab.verdicts.compare import conclude_directory
     from lab.verdicts.place import find
@@ -105,7 +105,7 @@ def replay(
         print(f"lab: not the same: {line}", file=sys.stderr)
     if not anyway:
         again.require_same(wanted)
-    given = outlook.packing(cache, jobs=jobs, memory=memory)
+    given = estimate.packing(cache, jobs=jobs, memory=memory)
     now = finish(again.open_replay(wanted, cache, given, output), given, connect)
     lines, same = again.compared(wanted.spot.records, now)
     for line in [*(f"not the same: {line}" for line in again.differences(wanted.spot, now)), *lines]:

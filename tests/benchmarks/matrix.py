@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from lab import host
 from lab.build import kernel
 from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache, default_root
@@ -19,6 +18,7 @@ from lab.core.deadline import Deadline
 from lab.core.errors import LabError
 from lab.core.progress import silent
 from lab.guests.factory import Factory, Ready, Workshop, open_factory
+from lab.host import doctor
 from lab.specs.library import Library
 from lab.specs.model import MIB, Kernel, Topology, format_size
 from lab.specs.plan import node_count
@@ -57,7 +57,7 @@ def measured(factory: Factory, topology: Topology, cache: Cache) -> Row:
     """Seconds and memory, or why there are none."""
     wanted_kernel = Library.shipped().kernel(KERNEL)
     try:
-        if why := host.lacking(topology.record):
+        if why := doctor.lacking(topology.record):
             return why, ""
         if not kernel.is_built(wanted_kernel, topology, cache=cache):
             return "kernel not built", ""

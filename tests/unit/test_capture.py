@@ -15,7 +15,7 @@ from lab import capture
 from lab.arch import ARCHES
 from lab.capture import Machine, Node
 from lab.core.errors import LabError, UsageError
-from lab.host import CAPTURE_SCRIPT, description
+from lab.host.doctor import CAPTURE_SCRIPT, description
 from lab.shrink import Room, shrink
 from lab.specs import load
 from lab.specs.model import Topology

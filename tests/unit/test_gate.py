@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
+from lab.host.schedule import Budget, Demand, Schedule, Task
 from lab.runner import Gate
-from lab.schedule import Budget, Demand, Schedule, Task
 
 LONG_S = 60.0
 

@@ -24,10 +24,10 @@ from lab.evidence.console import Console
 from lab.evidence.files import RunDir, load
 from lab.guests.accelerator import Accelerator
 from lab.guests.guest import Description
-from lab.history import History
-from lab.outlook import Packing
+from lab.host.estimate import Packing
+from lab.host.history import History
+from lab.host.schedule import Budget
 from lab.runner import Runner
-from lab.schedule import Budget
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Cell, Plan, Selection, plan, repeated
 from lab.verdicts.compare import Summary, conclude

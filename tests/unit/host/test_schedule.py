@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/schedule.py: never above the budget, everything runs, nothing large starves, the longest goes first."""
+"""lab/host/schedule.py: never above the budget, everything runs, nothing large starves, the longest goes first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.schedule import PATIENCE, SHARED, Budget, Demand, Schedule, Stage, Task, makespan
+from lab.host.schedule import PATIENCE, SHARED, Budget, Demand, Schedule, Stage, Task, makespan
 
 BUDGET = Budget(memory=1000, cpus=2.0, guests=4)
 

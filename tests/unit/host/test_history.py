@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/history.py: what runs took is kept in the cache, mixed with what they take now, bounded, and never trusted."""
+"""history.py: what runs took is kept in the cache, mixed with what they take now, bounded, and never trusted."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import history
 from lab.core.cache import Cache
 from lab.core.outcome import CellResult, CellStatus, End, Evidence, Run, Usage
 from lab.guests.vm import usage_of
-from lab.history import DEFAULT_BOOT_S, DEFAULT_CASE_S, DEFAULT_CASES, FILE
+from lab.host import history
+from lab.host.history import DEFAULT_BOOT_S, DEFAULT_CASE_S, DEFAULT_CASES, FILE
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Cell, Selection, plan
 

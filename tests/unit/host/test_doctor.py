@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/host.py: every problem of a host is named with the command that fixes it; asked of a made-up host."""
+"""lab/host/doctor.py: every problem of a host is named with the command that fixes it; asked of a made-up host."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from types import MappingProxyType
 
 import pytest
 
-from lab import host
 from lab.arch import ARCHES
 from lab.core.errors import UsageError
-from lab.host import Check, Host, Status
+from lab.host import doctor
+from lab.host.doctor import Check, Host, Status
 
 GIB = 1 << 30
 ALL_PACKAGES = frozenset(package for arch in ARCHES.values() for package in (*arch.packages, *arch.native_packages))
@@ -27,7 +27,7 @@ def all_installed(packages: Sequence[str]) -> frozenset[str]:
 @pytest.fixture
 def healthy(tmp_path: Path) -> Host:
     """A Debian host on which nothing is missing."""
-    for name in (DRIVER, "dev/kvm", "tmp/x", *(f"usr/include/{header}" for header in host.HEADERS)):
+    for name in (DRIVER, "dev/kvm", "tmp/x", *(f"usr/include/{header}" for header in doctor.HEADERS)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     for name, text in (
@@ -51,7 +51,7 @@ def healthy(tmp_path: Path) -> Host:
 
 
 def look(asked: Host, arches: Sequence[str] = tuple(ARCHES)) -> MappingProxyType[str, Check]:
-    found = host.checks(arches, cache_root=Path("/cache"), host=asked)
+    found = doctor.checks(arches, cache_root=Path("/cache"), host=asked)
     return MappingProxyType({check.name: check for check in found})
 
 
@@ -159,27 +159,27 @@ def test_sources_that_are_commented_out_are_none(healthy: Host) -> None:
 
 def test_the_missing_packages_of_architectures(healthy: Host) -> None:
     arm = ARCHES["arm64"]
-    assert host.missing_packages(["arm64"], healthy) == []
-    assert host.missing_packages(["arm64"], without(healthy, arm.packages[0], "bc")) == ["bc", arm.packages[0]]
+    assert doctor.missing_packages(["arm64"], healthy) == []
+    assert doctor.missing_packages(["arm64"], without(healthy, arm.packages[0], "bc")) == ["bc", arm.packages[0]]
 
 
 def test_a_campaign_s_packages_are_those_of_its_architectures(healthy: Host) -> None:
-    wanted = host.arch_packages(["quick"], healthy)
+    wanted = doctor.arch_packages(["quick"], healthy)
     assert set(wanted) <= ALL_PACKAGES
     assert set(ARCHES["arm64"].packages) <= set(wanted)
     with pytest.raises(UsageError, match="unknown campaign"):
-        host.arch_packages(["nonsense"], healthy)
+        doctor.arch_packages(["nonsense"], healthy)
 
 
 def test_installing_nothing_runs_nothing(healthy: Host) -> None:
-    assert host.install(["arm64"], healthy) == 0
+    assert doctor.install(["arm64"], healthy) == 0
 
 
 def test_installing_without_root_or_sudo_says_what_to_type(healthy: Host) -> None:
     with pytest.raises(UsageError, match=r"run: sudo apt-get install --no-install-recommends bc"):
-        host.install([], without(healthy, "bc", "sudo"))
+        doctor.install([], without(healthy, "bc", "sudo"))
 
 
 def test_the_list_of_packages_is_a_list_of_packages() -> None:
-    assert all(name.replace("-", "").replace("+", "").isalnum() for name in host.base_packages())
-    assert len(set(host.base_packages())) == len(host.base_packages()) > 10
+    assert all(name.replace("-", "").replace("+", "").isalnum() for name in doctor.base_packages())
+    assert len(set(doctor.base_packages())) == len(doctor.base_packages()) > 10

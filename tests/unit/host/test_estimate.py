@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/outlook.py: what guests need of this host, what does not fit, what builds and all of it will take."""
+"""lab/host/estimate.py: what guests need of this host, what does not fit, what builds and all of it will take."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from lab import host
 from lab.build import kernel
 from lab.build.kernel import Past
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
-from lab.history import History, Machine
-from lab.outlook import GUEST_OVERHEAD, Packing, here, look, packing
-from lab.schedule import Budget
+from lab.host import doctor
+from lab.host.estimate import GUEST_OVERHEAD, Packing, here, look, packing
+from lab.host.history import History, Machine
+from lab.host.schedule import Budget
 from lab.specs.model import MIB, CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, Selection, plan
 
@@ -35,7 +35,7 @@ def planned(*machines: Topology, named: tuple[str, ...] = ()) -> Plan:
 
 @pytest.fixture(autouse=True)
 def everything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "lacking", lambda _arch: "")
+    monkeypatch.setattr(doctor, "lacking", lambda _arch: "")
 
 
 def known(**facts: float) -> Packing:
@@ -78,11 +78,13 @@ def test_a_machine_that_never_fits_is_refused_beforehand() -> None:
 
 def test_a_missing_tool_chain_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    nothing = host.Host(which=lambda _name: None, machine="x86_64", uid=0)
-    said = host.lacking(machine("arm", 512, "arm64").record, nothing)
+    nothing = doctor.Host(which=lambda _name: None, machine="x86_64", uid=0)
+    said = doctor.lacking(machine("arm", 512, "arm64").record, nothing)
     assert said.startswith("no aarch64-linux-gnu-gcc, no qemu-system-aarch64 (apt-get install")
     assert "gcc-aarch64-linux-gnu" in said
-    assert host.lacking(machine("arm", 512, "arm64").record, replace(nothing, which=lambda name: f"/bin/{name}")) == ""
+    assert (
+        doctor.lacking(machine("arm", 512, "arm64").record, replace(nothing, which=lambda name: f"/bin/{name}")) == ""
+    )
 
 
 def test_what_is_built_comes_first_and_what_is_not_takes_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,9 +25,9 @@ from lab.specs import environment
 from lab.specs.library import Library
 from lab.specs.model import format_size
 
-PACKAGES = Path(__file__).with_name("packages.txt")
+PACKAGES = Path(__file__).parents[1] / "packages.txt"
 PYTHON = (3, 11)
-CHECKOUT = Path(__file__).parents[1].joinpath("Makefile").is_file()
+CHECKOUT = Path(__file__).parents[2].joinpath("Makefile").is_file()
 SETUP = "make setup" if CHECKOUT else "pipx reinstall pagelab"
 """What brings the lab's own libraries: in a checkout, or of an installed wheel."""
 DISK, DISK_LEAST = 8 * GIB, 3 * GIB
@@ -143,7 +143,7 @@ def lacking(arch: Arch, host: Host | None = None) -> str:
     return ""
 
 
-CAPTURE_SCRIPT = Path(__file__).with_name("capture.sh")
+CAPTURE_SCRIPT = Path(__file__).parents[1] / "capture.sh"
 
 
 def description() -> str:

@@ -8,14 +8,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lab import history, host
 from lab.arch import ARCHES
 from lab.build import kernel, toolchain
 from lab.build.kernel import Past
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
-from lab.history import History
-from lab.schedule import Budget, Demand, Schedule, Stage, Task, makespan
+from lab.host import doctor, history
+from lab.host.history import History
+from lab.host.schedule import Budget, Demand, Schedule, Stage, Task, makespan
 from lab.specs.model import MIB, Topology
 from lab.specs.plan import Build, Cell, Outlook, Plan, in_order, possible
 
@@ -67,7 +67,7 @@ class Packing:
 def packing(cache: Cache, *, jobs: int | None = None, memory: int | None = None) -> Packing:
     """What this host has to give, or what the user says: `jobs` guests at once, `memory` in bytes."""
     budget = Budget(
-        memory=memory if memory is not None else int(host.available_memory() * MEMORY_SHARE),
+        memory=memory if memory is not None else int(doctor.available_memory() * MEMORY_SHARE),
         cpus=float(toolchain.jobs()),
         guests=jobs or MAX_GUESTS,
     )
@@ -76,7 +76,7 @@ def packing(cache: Cache, *, jobs: int | None = None, memory: int | None = None)
 
 def here(planned: Plan, packed: Packing) -> Plan:
     """The plan without the machines that this host cannot run; InfraError where one was asked for by name."""
-    lacking = {name: why for name in planned.arches if (why := host.lacking(ARCHES[name]))}
+    lacking = {name: why for name in planned.arches if (why := doctor.lacking(ARCHES[name]))}
     for cell in planned.cells:
         demand = packed.demand(cell)
         if packed.budget.never(demand):
