@@ -20,7 +20,7 @@ from lab.core.cache import Cache
 from lab.core.errors import InfraError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Outcome, Record
 from lab.guests.factory import Workshop
-from lab.resume import asked_for
+from lab.run.resume import asked_for
 from lab.specs.library import Library
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, plan, resolve_cases

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.build import rootfs
-from lab.cellwork import SCENARIO_MARGIN_S, command
 from lab.core import paths
 from lab.core.cache import write_atomic
 from lab.core.outcome import Cause, Outcome, Record
@@ -27,6 +26,7 @@ from lab.guests import qemu_command
 from lab.guests.accelerator import KVM_SLOWDOWN, Accelerator
 from lab.guests.domain import Machine
 from lab.guests.factory import Products
+from lab.run.cell import SCENARIO_MARGIN_S, command
 from lab.verdicts.compare import Summary
 from lab.verdicts.place import Spot
 

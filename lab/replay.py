@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab import campaign
 from lab.arch import ARCHES
 from lab.build import kernel
 from lab.build.kernel import BuiltKernel
-from lab.campaign import OpenRun, Typed
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import Record
 from lab.guests.factory import Workshop
 from lab.host.estimate import Packing, here
+from lab.run import campaign
+from lab.run.campaign import OpenRun, Typed
 from lab.specs.library import Library
 from lab.specs.plan import Plan, cell_name
 from lab.verdicts.changes import first_difference

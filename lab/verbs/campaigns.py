@@ -30,10 +30,10 @@ from lab.verbs.places import open_cache, open_library
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.campaign import OpenRun
     from lab.guests.factory import Factory
     from lab.host.estimate import Packing
-    from lab.keeper import Kept
+    from lab.run.campaign import OpenRun
+    from lab.run.keep_failed import Kept
     from lab.specs.plan import Filters
     from lab.verdicts.compare import Summary
 
@@ -50,7 +50,7 @@ def build(campaign: str, filters: Filters) -> None:
     """
     from lab.guests.factory import Workshop
     from lab.host import estimate
-    from lab.screen import screen
+    from lab.run.screen import screen
 
     cache = open_cache()
     planned = estimate.here(open_library().plan(campaign, filters), estimate.packing(cache))
@@ -105,8 +105,8 @@ def run(
     lab run --resume results/latest
     lab run quick -t x86_64-4k-2node --keep-failed
     """
-    from lab.campaign import Request, open_run, reopen_run
     from lab.host import estimate
+    from lab.run.campaign import Request, open_run, reopen_run
 
     cache, library = open_cache(), open_library()
     given = estimate.packing(cache, jobs=jobs, memory=memory)
@@ -132,7 +132,7 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
 
     With `keep` the user is asked what to do with the guest in which an expectation was not met first.
     """
-    from lab import campaign
+    from lab.run import campaign
 
     reported: list[Summary] = []
 

@@ -37,7 +37,7 @@ def console(*, stderr: bool = False) -> Console:
 def show(summary: Summary, out: Console) -> None:
     """The text report: as wide as the terminal and in its colours, or as it is in report.txt."""
     from lab import report
-    from lab.screen import painted
+    from lab.run.screen import painted
 
     if out.is_terminal:
         out.print(painted(report.for_terminal(summary, out.width)), end="")

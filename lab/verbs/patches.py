@@ -26,8 +26,8 @@ from lab.verbs.places import open_cache, open_library
 
 if TYPE_CHECKING:
     from lab.bisection import Judge, Step
-    from lab.campaign import OpenRun, Typed
     from lab.host.estimate import Packing
+    from lab.run.campaign import OpenRun, Typed
     from lab.specs.library import Library
     from lab.verdicts.compare import Summary
 
@@ -98,8 +98,8 @@ def try_(
     lab try series/ --tree ~/linux --each -- sh -c 'grep -q thing /proc/vmstat'
     """
     from lab import attempt
-    from lab.campaign import Request, Typed, open_run
     from lab.host import estimate
+    from lab.run.campaign import Request, Typed, open_run
     from lab.verbs.campaigns import finish
 
     cache, library = open_cache(), open_library()
@@ -224,7 +224,7 @@ def _bisect_typed(
     **_: object,
 ) -> Typed:
     """The bisection as it was typed, for the reports of its steps."""
-    from lab.campaign import Typed
+    from lab.run.campaign import Typed
 
     words = _options(
         tree=[tree],
@@ -259,8 +259,8 @@ def _judge(
     """What judges a commit: a run of its kernel, in a directory of its own."""
     from lab import attempt, bisection
     from lab.bisection import Word
-    from lab.campaign import open_plan
     from lab.host import estimate
+    from lab.run.campaign import open_plan
 
     cache = open_cache()
     asked = bool(tests or programs or command)
@@ -290,7 +290,8 @@ def _judge(
 
 def _carried_out(opened: OpenRun, given: Packing, uri: str | None) -> Summary:
     """What a run of one kernel on one machine finds; progress goes to stderr."""
-    from lab import campaign, report
+    from lab import report
+    from lab.run import campaign
     from lab.verdicts.compare import conclude_directory
 
     with builds_end_with_us():
@@ -303,6 +304,6 @@ def _carried_out(opened: OpenRun, given: Packing, uri: str | None) -> Summary:
 def _new_results() -> Path:
     from datetime import UTC, datetime
 
-    from lab.campaign import RESULTS
+    from lab.run.campaign import RESULTS
 
     return RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-bisect"

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from junitparser import JUnitXml
 from kcidb_io import schema as kcidb
 
-from lab import campaign, report
+from lab import report
 from lab.arch import ARCHES, Arch
 from lab.build import kernel, toolchain
 from lab.build.suites import Suites, kselftest, ltp
@@ -28,6 +28,7 @@ from lab.formats.patch import Content
 from lab.replay import look
 from lab.report import _data, text
 from lab.report import _words as words
+from lab.run import campaign
 from lab.specs import suite
 from lab.specs.library import Library
 from lab.specs.plan import Filters

@@ -14,12 +14,11 @@ from typing import Any
 
 from rich.console import Console
 
-from lab import __version__, resume
+from lab import __version__
 from lab.arch import ARCHES
 from lab.build import kernel, programs
 from lab.build.kernel import BuiltKernel
 from lab.build.suites import Suites
-from lab.cellwork import Screen
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import LabError, UsageError
@@ -32,9 +31,11 @@ from lab.guests.factory import Factory, Workshop, open_factory
 from lab.guests.vm import Hypervisor
 from lab.host.doctor import available_memory
 from lab.host.estimate import Packing, here, look
-from lab.keeper import Keeper, Kept
-from lab.runner import Runner
-from lab.screen import screen
+from lab.run import resume
+from lab.run.cell import Screen
+from lab.run.keep_failed import Keeper, Kept
+from lab.run.runner import Runner
+from lab.run.screen import screen
 from lab.specs import suite
 from lab.specs.library import Library
 from lab.specs.plan import Build, Filters, Plan, is_path, repeated, resolve_cases

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from lab.cellwork import INTERRUPTED, BuiltCell, CellWork, Keep, Screen
 from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Run
 from lab.core.progress import Progress
 from lab.evidence.files import RunDir
 from lab.host.estimate import Packing
 from lab.host.schedule import Schedule, Task
+from lab.run.cell import INTERRUPTED, BuiltCell, CellWork, Keep, Screen
 from lab.specs.plan import Build, Cell, Plan
 
 WAKE_S = 0.2

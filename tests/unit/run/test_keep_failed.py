@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.cellwork import CellWork
 from lab.core.outcome import End, Ended
 from lab.evidence.files import RunDir, load
-from lab.keeper import Keeper
-from tests.unit.test_runner import BASE, BUILD, CASES, GOOD, Behaviour, FakeBuilt, NoScreen, a_plan, ended
+from lab.run.cell import CellWork
+from lab.run.keep_failed import Keeper
+from tests.unit.run.test_runner import BASE, BUILD, CASES, GOOD, Behaviour, FakeBuilt, NoScreen, a_plan, ended
 
 
 def work(place: Path, kernel: str, said: Ended, *, keeper: Keeper, gone: End | None = None) -> FakeBuilt:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/runner.py's gate: work starts when there is room for it, builds take theirs, closing ends it."""
+"""lab/run/runner.py's gate: work starts when there is room for it, builds take theirs, closing ends it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from lab.host.schedule import Budget, Demand, Schedule, Task
-from lab.runner import Gate
+from lab.run.runner import Gate
 
 LONG_S = 60.0
 

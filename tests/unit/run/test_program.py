@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import execution, resume
 from lab.core.outcome import Case, CellStatus, End, Run
 from lab.evidence.console import Console
 from lab.evidence.files import RunDir, load
-from lab.execution import Execution
+from lab.run import program, resume
+from lab.run.program import Execution
 from lab.specs.plan import Selection
 
 CASES = tuple(Case(scenario="demo", name=name) for name in "abc")
@@ -63,7 +63,7 @@ def test_results_are_counted_line_by_line_however_they_come(going: Going) -> Non
 def test_what_was_told_is_on_record_before_the_end(going: Going, monkeypatch: pytest.MonkeyPatch) -> None:
     going.at(b"ok 1 a\n")
     assert not going.runs, "a minute has not passed"
-    monkeypatch.setattr(execution, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(program, "CHECKPOINT_S", 0.0)
     going.at(b"# of b\n")
     (run,) = going.runs
     assert (run.end, run.ktap, run.before) == (End.INTERRUPTED, "KTAP version 1\n1..3\nok 1 a\n# of b\n", {"Shmem": 4})

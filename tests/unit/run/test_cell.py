@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import pytest
 
-from lab.cellwork import CellWork
 from lab.core.errors import GuestLost, InfraError
 from lab.core.outcome import Case, CellResult, CellStatus, End
 from lab.evidence.files import CellDir, RunDir, load
-from tests.unit.test_runner import BUILD, Behaviour, FakeBuilt, NoScreen, a_plan, ended, ktap
+from lab.run.cell import CellWork
+from tests.unit.run.test_runner import BUILD, Behaviour, FakeBuilt, NoScreen, a_plan, ended, ktap
 
 ONE = {name: (Case(scenario=name, name="only"),) for name in ("demo", "other", "third")}
 PROGRAMS = {name: Path(f"/{name}") for name in ONE}

@@ -12,10 +12,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from lab import screen
-from lab.screen import LiveScreen, Pace, PlainScreen, clean
+from lab.run import screen
+from lab.run.screen import LiveScreen, Pace, PlainScreen, clean
 from lab.specs.plan import Cell, Outlook
-from tests.unit.test_runner import a_plan
+from tests.unit.run.test_runner import a_plan
 
 
 @pytest.fixture

@@ -20,12 +20,12 @@ from lab.core.errors import BootError, GuestLost, LabError
 from lab.core.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.evidence.console import Console
 from lab.evidence.files import CellDir
-from lab.execution import Execution
 from lab.formats import oops
 from lab.formats.kconfig import has_kasan
 from lab.guests.accelerator import Accelerator
 from lab.guests.guest import DIRECTORY, Description
-from lab.resume import asked_for, attempts_left, left, not_reached
+from lab.run.program import Execution
+from lab.run.resume import asked_for, attempts_left, left, not_reached
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell, Selection
 from lab.verdicts import counters

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lab.cellwork import GuestLike
 from lab.core.outcome import Case, Run
+from lab.run.cell import GuestLike
 from lab.specs.plan import Cell
 from lab.verdicts.judge import judge_run
 

@@ -14,8 +14,6 @@ from typing import Literal
 
 import pytest
 
-from lab import campaign
-from lab.cellwork import _reusable
 from lab.core.deadline import Deadline
 from lab.core.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
 from lab.core.outcome import Case, End, Ended, Mismatch, Outcome, Run, Usage
@@ -27,7 +25,9 @@ from lab.guests.guest import Description
 from lab.host.estimate import Packing
 from lab.host.history import History
 from lab.host.schedule import Budget
-from lab.runner import Runner
+from lab.run import campaign
+from lab.run.cell import _reusable
+from lab.run.runner import Runner
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Cell, Plan, Selection, plan, repeated
 from lab.verdicts.compare import Summary, conclude

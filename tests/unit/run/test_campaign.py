@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 
-from lab.campaign import describe
-from tests.unit.test_runner import CASES, a_plan
+from lab.run.campaign import describe
+from tests.unit.run.test_runner import CASES, a_plan
 
 
 def test_metadata_is_json_and_complete() -> None:

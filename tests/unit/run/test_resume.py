@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lab import resume
 from lab.core.outcome import Case, CellStatus, End, Mismatch, Run
+from lab.run import resume
 from lab.specs.plan import Selection
 from tests.unit.fixtures.evidence import cell, good_runs, ktap, metadata
 
