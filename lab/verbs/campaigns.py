@@ -179,8 +179,8 @@ def tell(opened: OpenRun) -> Summary:
 
 def ask(factory: Factory, kept: Kept) -> None:
     """What to do with a guest that was kept, until the user is done with it (or there is nobody to ask)."""
-    from lab import debug
     from lab.guests.guest import Guest
+    from lab.workflows import debug
 
     guest, ready = kept.guest, factory.ready(kept.cell.topology, kept.cell.kernel, silent)
     assert isinstance(guest, Guest)

@@ -34,7 +34,7 @@ def exec_(
     lab exec -t arm64-64k-2node -k baseline -- ./prog args
     lab exec -t x86_64-4k-2node -k expand-fault -- cat /proc/cmdline
     """
-    from lab import oneshot
+    from lab.workflows import one_guest as oneshot
 
     try:
         with one_guest(wanted) as (factory, ready):
@@ -54,7 +54,7 @@ def shell(wanted: Wanted) -> int:
     \b
     lab shell -t arm64-64k-2node -k expand-fault
     """
-    from lab import oneshot
+    from lab.workflows import one_guest as oneshot
 
     with one_guest(wanted) as (factory, ready):
         return oneshot.shell(factory, ready)
@@ -71,7 +71,7 @@ def console_(wanted: Wanted) -> int:
     \b
     lab console -t arm64-64k-2node -k expand-fault
     """
-    from lab import debug
+    from lab.workflows import debug
 
     with one_guest(wanted) as (factory, ready):
         return debug.console(factory, ready)
@@ -94,7 +94,7 @@ def gdb_(wanted: Wanted, beside: str, arguments: Sequence[str]) -> int:
     lab gdb -t arm64-64k -k baseline --run '/lab/expand a01_grow_touch' -- -ex 'hbreak shmem_fault' -ex continue -ex bt
     lab gdb -t x86_64-4k -k baseline --config ./debug-info.config
     """
-    from lab import debug
+    from lab.workflows import debug
 
     with one_guest(wanted) as (factory, ready):
         return debug.gdb(factory, ready, arguments, beside=beside)

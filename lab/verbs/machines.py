@@ -44,10 +44,10 @@ def capture(*, script: bool, sources: Sequence[str], output: Path | None, memory
     lab capture --from machine.txt -o reported.yaml
     lab capture --from lscpu.json --from numactl.txt --from cmdline.txt -o reported.yaml
     """
-    from lab import capture as reading
     from lab.core.untrusted import one_line
     from lab.host import doctor
-    from lab.shrink import Room, shrink
+    from lab.workflows import capture as reading
+    from lab.workflows.shrink import Room, shrink
 
     if script:
         if sources or output:

@@ -25,11 +25,11 @@ from lab.verbs.completing import named
 from lab.verbs.places import open_cache, open_library
 
 if TYPE_CHECKING:
-    from lab.bisection import Judge, Step
     from lab.host.estimate import Packing
     from lab.run.campaign import OpenRun, Typed
     from lab.specs.library import Library
     from lab.verdicts.compare import Summary
+    from lab.workflows.bisect import Judge, Step
 
 TREE = click.option(
     "--tree",
@@ -97,10 +97,10 @@ def try_(
     lab try my.patch --tree ~/linux --with ./mytest.c
     lab try series/ --tree ~/linux --each -- sh -c 'grep -q thing /proc/vmstat'
     """
-    from lab import attempt
     from lab.host import estimate
     from lab.run.campaign import Request, Typed, open_run
     from lab.verbs.campaigns import finish
+    from lab.workflows import try_patch
 
     cache, library = open_cache(), open_library()
     library.select_topologies(machines)
@@ -114,21 +114,21 @@ def try_(
         tests=tests,
         rest=["--", *command] if command else [],
     )
-    wish = attempt.Wish(
-        topologies=attempt.absolute(machines) or _usual_machines(library),
-        scenarios=attempt.scenarios(tests, programs),
+    wish = try_patch.Wish(
+        topologies=try_patch.absolute(machines) or _usual_machines(library),
+        scenarios=try_patch.scenarios(tests, programs),
         provides=provides,
         each=each,
         command=command,
         timeout_s=timeout,
     )
-    change = attempt.read([patch], user_path(tree))
-    own = (*programs, *map(str, attempt.command_file(wish, cache)))
+    change = try_patch.read([patch], user_path(tree))
+    own = (*programs, *map(str, try_patch.command_file(wish, cache)))
     filters = filters_of(tests=wish.tests, config=config, programs=own)
-    wanted = Request(campaign=str(attempt.prepare(change, wish, cache)), filters=filters, repeat=repeat or 1)
+    wanted = Request(campaign=str(try_patch.prepare(change, wish, cache)), filters=filters, repeat=repeat or 1)
     given = estimate.packing(cache, jobs=jobs, memory=memory)
     summary = finish(open_run(wanted, library, cache, given, output, typed=typed), given, connect)
-    if features := attempt.unprovided(summary):
+    if features := try_patch.unprovided(summary):
         meant = " ".join(f"--provides {feature}" for feature in features)
         print(
             f"lab: note: what requires {', '.join(features)} passes with the patch: try it with {meant}",
@@ -150,11 +150,11 @@ def _options(**given: Sequence[object]) -> list[str]:
 
 def _usual_machines(library: Library) -> list[str]:
     """One machine per page size and one with two nodes; what this host lacks is told."""
-    from lab import attempt
     from lab.host import doctor
     from lab.specs import environment
+    from lab.workflows import try_patch
 
-    names, left = attempt.default_machines(library, environment.arches(), doctor.lacking)
+    names, left = try_patch.default_machines(library, environment.arches(), doctor.lacking)
     for line in left:
         print(f"lab: left out: {line}", file=sys.stderr)
     return names
@@ -194,7 +194,7 @@ def bisect(command: Sequence[str], *, tree: Path, good: str, bad: str, **options
     lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k --with ./mytest.c
     lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k -- grep -qx 0 /proc/sys/kernel/tainted
     """
-    from lab import bisection
+    from lab.workflows import bisect as bisection
 
     typed = _bisect_typed(tree, command, good, bad, **options)
     tree = user_path(tree)
@@ -257,20 +257,21 @@ def _judge(
     connect: str | None,
 ) -> Judge:
     """What judges a commit: a run of its kernel, in a directory of its own."""
-    from lab import attempt, bisection
-    from lab.bisection import Word
     from lab.host import estimate
     from lab.run.campaign import open_plan
+    from lab.workflows import bisect as bisection
+    from lab.workflows import try_patch
+    from lab.workflows.bisect import Word
 
     cache = open_cache()
     asked = bool(tests or programs or command)
-    wish = attempt.Wish(
+    wish = try_patch.Wish(
         topologies=[topology],
-        scenarios=attempt.scenarios(tests, programs),
+        scenarios=try_patch.scenarios(tests, programs),
         command=command if asked else ["true"],
         timeout_s=timeout,
     )
-    library = open_library().with_programs([*programs, *map(str, attempt.command_file(wish, cache))])
+    library = open_library().with_programs([*programs, *map(str, try_patch.command_file(wish, cache))])
     given = estimate.packing(cache, jobs=jobs, memory=memory)
     boots_badly = Word(no_boot or ("skip" if asked else "bad"))
     place = output or _new_results()

@@ -90,11 +90,11 @@ def replay(
     lab replay results/latest x86_64-4k-2node/baseline/expand.a01_grow_touch
     lab replay results/latest arm64-64k-2node/expand-fault
     """
-    from lab import replay as again
     from lab.host import estimate
     from lab.verbs.campaigns import finish
     from lab.verdicts.compare import conclude_directory
     from lab.verdicts.place import find
+    from lab.workflows import replay as again
 
     then = conclude_directory(directory)
     cache = open_cache()
@@ -130,11 +130,11 @@ def bundle(directory: Path, cell: str, *, anyway: bool, output: Path | None) -> 
     lab bundle results/latest x86_64-4k-2node/baseline/expand.a01_grow_touch
     lab bundle results/latest arm64-64k-2node/expand-fault -o failing-cell.tar.gz
     """
-    from lab import bundle as packing
-    from lab import replay as again
     from lab.guests.factory import Workshop
     from lab.verdicts.compare import conclude_directory
     from lab.verdicts.place import find
+    from lab.workflows import bundle as packing
+    from lab.workflows import replay as again
 
     summary = conclude_directory(directory)
     cache = open_cache()

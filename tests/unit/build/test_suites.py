@@ -25,7 +25,6 @@ from lab.core.errors import UsageError
 from lab.core.outcome import Cause, End, Evidence, Expected, Outcome, Run
 from lab.formats import build_log, elf, kconfig, ktap
 from lab.formats.patch import Content
-from lab.replay import look
 from lab.report import _data, text
 from lab.report import _words as words
 from lab.run import campaign
@@ -34,6 +33,7 @@ from lab.specs.library import Library
 from lab.specs.plan import Filters
 from lab.verdicts.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
 from lab.verdicts.place import find
+from lab.workflows.replay import look
 from tests.unit.fixtures.evidence import cell, metadata
 
 MM = "kselftest-mm"

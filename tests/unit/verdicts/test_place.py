@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
-from lab import bundle, replay
 from lab.arch import ARCHES
 from lab.build.kernel import BuiltKernel
 from lab.build.programs import GuestTests
 from lab.build.rootfs import HOST_KEY, Rootfs
-from lab.bundle import Trial
 from lab.core.errors import UsageError
 from lab.core.outcome import CellStatus, Outcome
 from lab.core.ssh_keys import dropbear_host_key
@@ -27,6 +25,8 @@ from lab.guests.factory import Products
 from lab.specs.model import Topology
 from lab.verdicts import place
 from lab.verdicts.compare import Summary, conclude
+from lab.workflows import bundle, replay
+from lab.workflows.bundle import Trial
 from tests.unit.fixtures import evidence as made
 
 CELL = "x86_64-4k-2node/baseline"

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import capture
 from lab.arch import ARCHES
-from lab.capture import Machine, Node
 from lab.core.errors import LabError, UsageError
 from lab.host.doctor import CAPTURE_SCRIPT, description
-from lab.shrink import Room, shrink
 from lab.specs import load
 from lab.specs.model import Topology
+from lab.workflows import capture
+from lab.workflows.capture import Machine, Node
+from lab.workflows.shrink import Room, shrink
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "capture"
+GOLDEN = Path(__file__).parents[2] / "golden" / "capture"
 MACHINES = {path.stem: sorted(path.iterdir()) if path.is_dir() else [path] for path in GOLDEN.glob("*[!l]")}
 MIB = 1 << 20
 

@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import attempt, bisection
 from lab.arch import ARCHES
-from lab.attempt import Change, Wish
-from lab.bisection import Step, Word
 from lab.build import kernel, programs, source
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, InputError, UsageError
@@ -23,6 +20,9 @@ from lab.formats import patch
 from lab.specs.library import Library
 from lab.specs.plan import Filters
 from lab.verdicts.compare import conclude
+from lab.workflows import bisect, try_patch
+from lab.workflows.bisect import Step, Word
+from lab.workflows.try_patch import Change, Wish
 from tests.unit.fixtures import evidence
 from tests.unit.toy import GROW, Toy, diff, topology
 
@@ -81,20 +81,20 @@ def test_every_form_of_a_patch_is_the_same_change(toy: Toy, form: str) -> None:
         (word / "0001-mm-grow.patch").write_text(text)
     else:
         word.write_bytes({"diff": text.encode(), "mail": letter, "mbox": start + cover + b"\n" + start + letter}[form])
-    change = attempt.read([str(word)], toy.tree)
+    change = try_patch.read([str(word)], toy.tree)
     assert change.base == f"path:{toy.tree}"
     assert len(change.patches) == 1
     parsed, wanted = (patch.parse(data, "x")[0] for data in (change.patches[0].data, text.encode()))
     assert (parsed.old, [each.new for each in parsed.hunks]) == (wanted.old, [each.new for each in wanted.hunks])
     assert change.patches[0].name == {"diff": "my", "directory": "0001-mm-grow"}.get(form, "mm-grow-good")
-    attempt.check(change)
+    try_patch.check(change)
 
 
 def test_commits_of_the_tree(history: Toy) -> None:
-    change = attempt.read(["s2..s4"], history.tree)
+    change = try_patch.read(["s2..s4"], history.tree)
     assert change.base == f"git:{history.tree}@{git(history.tree, 'rev-parse', 's2')}"
     assert [each.name for each in change.patches] == ["mm-step-3", "mm-step-4"]
-    attempt.check(change)
+    try_patch.check(change)
 
 
 def test_a_range_with_a_merge_is_one_patch(history: Toy) -> None:
@@ -103,7 +103,7 @@ def test_a_range_with_a_merge_is_one_patch(history: Toy) -> None:
     git(history.tree, "add", "--all")
     git(history.tree, "commit", "--quiet", "--message", "side")
     git(history.tree, "merge", "--quiet", "--no-edit", "s4")
-    change = attempt.read(["s2.."], history.tree)
+    change = try_patch.read(["s2.."], history.tree)
     assert len(change.patches) == 1
     assert {each.name for each in patch.parse(change.patches[0].data, "x")} == {"mm/side.c", "mm/count", "mm/new.c"}
 
@@ -118,25 +118,25 @@ def test_a_range_with_a_merge_is_one_patch(history: Toy) -> None:
 )
 def test_a_change_that_is_none_is_one_line(history: Toy, words: list[str], said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        attempt.read(words, history.tree)
+        try_patch.read(words, history.tree)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_tree_that_is_none_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--tree: expected a kernel tree, got nothing there"):
-        attempt.read(["x.patch"], tmp_path / "nowhere")
+        try_patch.read(["x.patch"], tmp_path / "nowhere")
 
 
 def test_a_patch_that_does_not_apply_is_told_before_anything_is_built(toy: Toy) -> None:
     word = toy.root / "my.patch"
     word.write_text(a_diff(toy).replace("return -1;", "return -2;"))
     with pytest.raises(patch.DoesNotApply, match=r"my.patch: mm/shmem.c: hunk 1 does not apply"):
-        attempt.prepare(attempt.read([str(word)], toy.tree), WISH, toy.cache)
+        try_patch.prepare(try_patch.read([str(word)], toy.tree), WISH, toy.cache)
     assert not (toy.root / "cache" / "try").exists()
     word.write_text("hello\n")
     with pytest.raises(InputError, match="found no diff in it"):
-        attempt.read([str(word)], toy.tree)
+        try_patch.read([str(word)], toy.tree)
 
 
 def a_change(toy: Toy) -> Change:
@@ -147,21 +147,21 @@ def a_change(toy: Toy) -> Change:
 
 def test_the_campaign_is_one_that_the_library_takes(toy: Toy) -> None:
     wish = Wish(topologies=["x86_64-4k"], scenarios=[], provides=["thing"])
-    file = attempt.prepare(a_change(toy), wish, toy.cache)
+    file = try_patch.prepare(a_change(toy), wish, toy.cache)
     planned = Library.shipped().plan(str(file), Filters(tests=("guards",)))
     assert [cell.place for cell in planned.cells] == ["x86_64-4k/baseline", "x86_64-4k/patched"]
     patched = planned.cells[1].kernel
     assert patched.provides == {"thing"}
     assert sorted(path.name for path in Path(str(patched.series)).iterdir()) == ["0001-one.patch", "0002-two.patch"]
     assert (
-        attempt.prepare(a_change(toy), Wish(topologies=["x86_64-4k"], scenarios=[], provides=["thing"]), toy.cache)
+        try_patch.prepare(a_change(toy), Wish(topologies=["x86_64-4k"], scenarios=[], provides=["thing"]), toy.cache)
         == file
     )
 
 
 def test_each_patch_of_a_series_is_a_kernel(toy: Toy) -> None:
     wish = Wish(topologies=["x86_64-4k"], scenarios=[], provides=["thing"], each=True)
-    planned = Library.shipped().plan(str(attempt.prepare(a_change(toy), wish, toy.cache)))
+    planned = Library.shipped().plan(str(try_patch.prepare(a_change(toy), wish, toy.cache)))
     assert [cell.kernel.name for cell in planned.cells] == ["baseline", "01-one", "02-two"]
     assert [bool(cell.kernel.provides) for cell in planned.cells] == [False, False, True]
 
@@ -171,7 +171,7 @@ def test_a_command_is_a_scenario(tmp_path: Path, unit_cache: Path) -> None:
     cache = Cache(unit_cache)
     expected = {"true": "ok 1 command", "exit 3": "not ok 1 command", "exit 125": "ok 1 command # SKIP exit status 125"}
     for script, line in expected.items():
-        (file,) = attempt.command_file(Wish(topologies=[], scenarios=[], command=["sh", "-c", script]), cache)
+        (file,) = try_patch.command_file(Wish(topologies=[], scenarios=[], command=["sh", "-c", script]), cache)
         native = next(arch for arch in ARCHES.values() if arch.uname == platform.machine())
         program = programs.compile_one(native, file, cache)
         done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=60)
@@ -183,22 +183,22 @@ def test_a_command_is_a_scenario(tmp_path: Path, unit_cache: Path) -> None:
 
 
 def test_the_usual_machines_have_every_page_size_once_and_two_nodes() -> None:
-    names, left = attempt.default_machines(Library.shipped(), (), lambda arch: "")
+    names, left = try_patch.default_machines(Library.shipped(), (), lambda arch: "")
     assert names[:2] == ["x86_64-4k-2node", "x86_64-4k"]
     machines = [Library.shipped().topology(name) for name in names]
     assert sorted(each.page_size for each in machines if not each.numa) == sorted(
         {each.page_size for each in machines if not each.numa}
     )
     assert not left
-    names, left = attempt.default_machines(Library.shipped(), ("arm64",), lambda arch: "")
+    names, left = try_patch.default_machines(Library.shipped(), ("arm64",), lambda arch: "")
     assert {name.partition("-")[0] for name in names} == {"arm64"}
-    assert attempt.default_machines(Library.shipped(), ("arm64",), lambda arch: "no gcc")[0] == []
+    assert try_patch.default_machines(Library.shipped(), ("arm64",), lambda arch: "no gcc")[0] == []
 
 
 # Bisection.
 
 
-def by_content(history: Toy, *skipped: str) -> tuple[list[str], bisection.Judge]:
+def by_content(history: Toy, *skipped: str) -> tuple[list[str], bisect.Judge]:
     """A judge that looks into the commit; the commits that it was asked about."""
     asked: list[str] = []
 
@@ -217,7 +217,7 @@ def revision(history: Toy, name: str) -> str:
 
 def test_the_first_bad_commit_is_found_and_the_tree_is_left_alone(history: Toy, tmp_path: Path) -> None:
     asked, judge = by_content(history)
-    found = bisection.bisect(history.tree, "s1", "s9", tmp_path, judge)
+    found = bisect.bisect(history.tree, "s1", "s9", tmp_path, judge)
     assert found.commits == (revision(history, "s5"),)
     assert asked[:2] == [revision(history, "s9"), revision(history, "s1")]
     assert len(asked) <= 2 + 4
@@ -228,13 +228,13 @@ def test_the_first_bad_commit_is_found_and_the_tree_is_left_alone(history: Toy, 
 
 def test_neighbours_are_found_at_once(history: Toy, tmp_path: Path) -> None:
     asked, judge = by_content(history)
-    assert bisection.bisect(history.tree, "s4", "s5", tmp_path, judge).commits == (revision(history, "s5"),)
+    assert bisect.bisect(history.tree, "s4", "s5", tmp_path, judge).commits == (revision(history, "s5"),)
     assert len(asked) == 2
 
 
 def test_what_cannot_be_judged_is_skipped(history: Toy, tmp_path: Path) -> None:
     _, judge = by_content(history, revision(history, "s5"), revision(history, "s4"))
-    found = bisection.bisect(history.tree, "s1", "s9", tmp_path, judge)
+    found = bisect.bisect(history.tree, "s1", "s9", tmp_path, judge)
     assert not found.exactly
     assert set(found.commits) == {revision(history, name) for name in ("s4", "s5", "s6")}
 
@@ -251,7 +251,7 @@ def test_what_cannot_be_judged_is_skipped(history: Toy, tmp_path: Path) -> None:
 def test_wrong_ends_are_told(history: Toy, tmp_path: Path, good: str, bad: str, said: str) -> None:
     _, judge = by_content(history)
     with pytest.raises(UsageError) as caught:
-        bisection.bisect(history.tree, good, bad, tmp_path, judge)
+        bisect.bisect(history.tree, good, bad, tmp_path, judge)
     assert said in str(caught.value)
 
 
@@ -259,7 +259,7 @@ def word_of(**changes: object) -> Word:
     one = evidence.cell(evidence.TOPOLOGIES[0], evidence.KERNELS[0], **changes)
     found = evidence.evidence(one)
     alone = conclude(type(found)(metadata=found.metadata, cells=(one,)))
-    return bisection.judged("0" * 40, alone, boots_badly=Word.BAD).word
+    return bisect.judged("0" * 40, alone, boots_badly=Word.BAD).word
 
 
 def test_what_a_run_says_of_a_commit() -> None:
@@ -269,7 +269,7 @@ def test_what_a_run_says_of_a_commit() -> None:
     with pytest.raises(InfraError, match="BROKEN"):
         word_of(status=CellStatus.BROKEN, cause=Cause.DISK_FULL, runs=())
     for outcome in Outcome:
-        assert (outcome in bisection.BAD) == (outcome.value in ("FAIL", "CRASH", "HANG", "LEAK"))
+        assert (outcome in bisect.BAD) == (outcome.value in ("FAIL", "CRASH", "HANG", "LEAK"))
 
 
 # Trees of one repository.
@@ -322,12 +322,12 @@ def test_a_feature_that_nobody_named_is_asked_about() -> None:
         for topology in evidence.TOPOLOGIES
         for kernel in ("baseline", "patched")
     )
-    assert attempt.unprovided(conclude(Evidence(metadata=found, cells=cells))) == [evidence.FEATURE]
+    assert try_patch.unprovided(conclude(Evidence(metadata=found, cells=cells))) == [evidence.FEATURE]
     found["kernels"]["patched"]["provides"] = [evidence.FEATURE]
-    assert attempt.unprovided(conclude(Evidence(metadata=found, cells=cells))) == []
+    assert try_patch.unprovided(conclude(Evidence(metadata=found, cells=cells))) == []
 
 
 def test_a_program_is_whole_unless_a_test_is_about_it() -> None:
-    assert attempt.scenarios([], ["./mine.c"]) == ["mine"]
-    assert attempt.scenarios(["mine.one"], ["./mine.c", "a/other.c"]) == ["mine.one", "other"]
-    assert attempt.scenarios(["*"], ["mine.c"]) == ["*"]
+    assert try_patch.scenarios([], ["./mine.c"]) == ["mine"]
+    assert try_patch.scenarios(["mine.one"], ["./mine.c", "a/other.c"]) == ["mine.one", "other"]
+    assert try_patch.scenarios(["*"], ["mine.c"]) == ["*"]

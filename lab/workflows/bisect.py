@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from lab.attempt import Wish
 from lab.build import source
 from lab.core import proc
 from lab.core.cache import Cache
@@ -25,6 +24,7 @@ from lab.specs.library import Library
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, plan, resolve_cases
 from lab.verdicts.compare import Summary
+from lab.workflows.try_patch import Wish
 
 _FOUND = re.compile(r"^([0-9a-f]{40}) is the first bad commit$", re.MULTILINE)
 _LEFT = re.compile(r"^[0-9a-f]{40}$", re.MULTILINE)

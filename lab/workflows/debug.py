@@ -12,7 +12,6 @@ from pathlib import Path
 
 from lab.arch import Arch
 from lab.build import rootfs, toolchain
-from lab.bundle import FIRST, SHELL, Trial, first
 from lab.core import proc
 from lab.core.deadline import Deadline
 from lab.core.errors import InfraError, LabError
@@ -20,7 +19,8 @@ from lab.formats import system_map
 from lab.guests import qemu_command
 from lab.guests.factory import Factory, Products, Ready
 from lab.guests.guest import Guest
-from lab.oneshot import one_guest
+from lab.workflows.bundle import FIRST, SHELL, Trial, first
+from lab.workflows.one_guest import one_guest
 
 DAY_S = 86_400.0
 

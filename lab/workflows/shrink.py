@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.arch import ARCHES, Arch, Mmu, find
-from lab.capture import Machine, Node
 from lab.specs.model import MAX_NODES, MIB, MIN_THP, Topology, format_cpus, format_size
+from lab.workflows.capture import Machine, Node
 
 GRAIN = 256 * MIB
 """Memory comes in these, as QEMU's pseries wants it of every node."""

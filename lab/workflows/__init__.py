@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What people do with campaigns and guests: try a patch, bisect, replay, bundle, debug, capture a machine."""
