@@ -52,7 +52,7 @@ def list_(what: str, *, as_json: bool) -> None:
     lab list scenarios
     lab list arches --json
     """
-    from lab import listing
+    from lab.verbs import listing
 
     if as_json:
         print(json.dumps(listing.entries(what, open_library(), open_cache()), indent=2))

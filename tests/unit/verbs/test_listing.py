@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/listing.py: everything is listed, says its limits, fits a terminal, and is JSON for programs."""
+"""lab/verbs/listing.py: everything is listed, says its limits, fits a terminal, and is JSON for programs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import listing
 from lab.arch import ARCHES
 from lab.core.cache import Cache
 from lab.specs.library import Library
+from lab.verbs import listing
 
 WITHOUT_COMPILER = ("topologies", "kernels", "campaigns", "arches")
 

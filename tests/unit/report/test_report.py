@@ -32,8 +32,8 @@ from lab.report import _data, mail, text
 from lab.verdicts.compare import conclude
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "report"
-CONSOLES = Path(__file__).parents[1] / "golden" / "console"
+GOLDEN = Path(__file__).parents[2] / "golden" / "report"
+CONSOLES = Path(__file__).parents[2] / "golden" / "console"
 SUFFIX = {
     "kcidb": "kcidb",
     "ktap": "ktap",
