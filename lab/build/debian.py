@@ -50,7 +50,7 @@ DOWNLOAD_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class PackageVersion:
     """A package that a suite has."""
 
     package: str
@@ -69,7 +69,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suite:
+class AptSuite:
     """One suite of one mirror."""
 
     name: str
@@ -143,13 +143,13 @@ def is_debian(entry: Entry) -> bool:
     return known and "main" in entry.components and not theirs and not local
 
 
-def groups(entries: Iterable[Entry], keyrings: Sequence[Path] = ()) -> tuple[tuple[Suite, ...], ...]:
+def groups(entries: Iterable[Entry], keyrings: Sequence[Path] = ()) -> tuple[tuple[AptSuite, ...], ...]:
     """What to look through, in order: the host's own suites together, its backports, then newer releases likewise.
 
     `keyrings` are accepted for derived suites beside those that the host's entry names.
     """
     pairs = [(name, entry) for entry in entries if is_debian(entry) for name in entry.suites if split_suite(name)]
-    own = list({(n, e.uris): Suite(name=n, uris=e.uris, options=e.options) for n, e in pairs}.values())
+    own = list({(n, e.uris): AptSuite(name=n, uris=e.uris, options=e.options) for n, e in pairs}.values())
     found = [tuple(suite for suite in own if _pocket(suite) not in ("backports", "backports-sloppy"))]
     found += [tuple(suite for suite in own if suite not in found[0])]
     archive = [suite for suite in own if _pocket(suite) != "security"][:1]
@@ -162,11 +162,11 @@ def groups(entries: Iterable[Entry], keyrings: Sequence[Path] = ()) -> tuple[tup
     return tuple(group for group in found if group)
 
 
-def _pocket(suite: Suite) -> str:
+def _pocket(suite: AptSuite) -> str:
     return (split_suite(suite.name) or ("", ""))[1]
 
 
-def _releases(own: Sequence[Suite]) -> list[str]:
+def _releases(own: Sequence[AptSuite]) -> list[str]:
     """The release that the host runs (the oldest it has) and all after it."""
     present = {(split_suite(suite.name) or ("",))[0] for suite in own}
     for ladder in LADDERS:
@@ -176,8 +176,8 @@ def _releases(own: Sequence[Suite]) -> list[str]:
 
 
 def _derived(
-    wanted: Iterable[tuple[str, Sequence[Suite]]], own: Sequence[Suite], keyrings: Sequence[Path]
-) -> tuple[Suite, ...]:
+    wanted: Iterable[tuple[str, Sequence[AptSuite]]], own: Sequence[AptSuite], keyrings: Sequence[Path]
+) -> tuple[AptSuite, ...]:
     """Suites of other names on the host's mirrors, without those that the host has itself."""
     have = {suite.name for suite in own}
     suites = [replace(like, name=name) for name, mirrors in wanted for like in mirrors if name not in have]
@@ -225,7 +225,7 @@ def _letter(letter: str) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class AptHost:
     """What the host's apt says of itself."""
 
     architecture: str
@@ -233,7 +233,7 @@ class Host:
     keyrings: tuple[Path, ...]
 
 
-def host() -> Host:
+def host() -> AptHost:
     """Read the host's apt configuration; InfraError when there is no apt or no Debian entry."""
     asked = ("ARCH=APT::Architecture", "LIST=Dir::Etc::sourcelist/f", "PARTS=Dir::Etc::sourceparts/d")
     argv = ["apt-config", "shell", *(word for pair in asked for word in pair.split("="))]
@@ -256,7 +256,7 @@ def host() -> Host:
             hint="use a source of kind path:, git: or tarball:",
         )
     keyrings = tuple(path for name in ARCHIVE_KEYRINGS if (path := Path("/usr/share/keyrings", name)).is_file())
-    return Host(architecture=words["ARCH"], entries=entries, keyrings=keyrings)
+    return AptHost(architecture=words["ARCH"], entries=entries, keyrings=keyrings)
 
 
 def _read_entries(path: Path) -> list[Entry]:
@@ -265,10 +265,10 @@ def _read_entries(path: Path) -> list[Entry]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class AptState:
     """apt's private state for one list of one suite."""
 
-    suite: Suite
+    suite: AptSuite
     kind: Kind
     directory: Path
 
@@ -291,7 +291,7 @@ class State:
         return time.time() - self.updated.stat().st_mtime if self.updated.exists() else float("inf")
 
 
-def _open(cache: Cache, suite: Suite, kind: Kind, architecture: str) -> State:
+def _open(cache: Cache, suite: AptSuite, kind: Kind, architecture: str) -> AptState:
     """The state of a suite, made when there is none; its name holds all that it depends on."""
     stanza = suite.stanza(kind, architecture)
     key = digest(stanza, APT_CONF)
@@ -302,7 +302,7 @@ def _open(cache: Cache, suite: Suite, kind: Kind, architecture: str) -> State:
         write_atomic(directory / "status", b"")
         write_atomic(directory / "etc/sources.d/lab.sources", stanza.encode())
         write_atomic(directory / "apt.conf", APT_CONF.replace("@", str(directory)).encode())
-    return State(suite=suite, kind=kind, directory=directory)
+    return AptState(suite=suite, kind=kind, directory=directory)
 
 
 # apt reads the host's configuration (proxies, credentials) first and this file last.
@@ -331,7 +331,7 @@ Acquire::Retries "1";
 """
 
 
-def _update(state: State, progress: Progress) -> None:
+def _update(state: AptState, progress: Progress) -> None:
     """Fetch the suite's list; InfraError with the reason in a few words when that cannot be."""
     progress(f"package list of {state.suite.name}")
     try:
@@ -372,7 +372,7 @@ def _reason(error: proc.ProcError) -> str:
     return said[0] if said else error.message
 
 
-def _versions(state: State, package: str) -> list[str]:
+def _versions(state: AptState, package: str) -> list[str]:
     """All versions of a package in a list, the newest first."""
     output = state.apt("apt-cache", "madison", package).output
     rows = [[word.strip() for word in line.split("|")] for line in output.splitlines()]
@@ -383,7 +383,7 @@ def _versions(state: State, package: str) -> list[str]:
 # ---- Finding --------------------------------------------------------------------------------------------------------
 
 
-def find_binary(package: str, cache: Cache, *, progress: Progress = silent, refresh: bool = False) -> Found:
+def find_binary(package: str, cache: Cache, *, progress: Progress = silent, refresh: bool = False) -> PackageVersion:
     """Where a binary package of the host's architecture is, and its version.
 
     The first of the host's suites, its backports, newer releases that has it; the newest version there. The answer is
@@ -392,12 +392,12 @@ def find_binary(package: str, cache: Cache, *, progress: Progress = silent, refr
     return _find("deb", package, cache, progress, refresh)
 
 
-def find_source(package: str, cache: Cache, *, progress: Progress = silent, refresh: bool = False) -> Found:
+def find_source(package: str, cache: Cache, *, progress: Progress = silent, refresh: bool = False) -> PackageVersion:
     """The same for a source package."""
     return _find("deb-src", package, cache, progress, refresh)
 
 
-def _find(kind: Kind, package: str, cache: Cache, progress: Progress, refresh: bool) -> Found:
+def _find(kind: Kind, package: str, cache: Cache, progress: Progress, refresh: bool) -> PackageVersion:
     if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", package):
         raise InfraError(f"{package!r} cannot be the name of a Debian package")
     if not refresh and (found := _recall(kind, package, cache)):
@@ -421,17 +421,17 @@ def _memory(kind: Kind, package: str, cache: Cache) -> Path:
     return cache.root / "debian" / f"{kind}-{package}.json"
 
 
-def _recall(kind: Kind, package: str, cache: Cache) -> Found | None:
+def _recall(kind: Kind, package: str, cache: Cache) -> PackageVersion | None:
     """What a package was resolved to before; a damaged memory is none."""
     try:
-        return Found(**json.loads(_memory(kind, package, cache).read_text()))
+        return PackageVersion(**json.loads(_memory(kind, package, cache).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def _look(
-    group: Sequence[State], package: str, max_age_s: float, failures: dict[str, str], progress: Progress
-) -> Found | None:
+    group: Sequence[AptState], package: str, max_age_s: float, failures: dict[str, str], progress: Progress
+) -> PackageVersion | None:
     """The newest version in a group of suites. One that cannot be read is left out, with the reason in `failures`.
 
     A suite is asked once; none is asked when another has shown that there is no network.
@@ -445,11 +445,14 @@ def _look(
             except InfraError as error:
                 failures[state.suite.name] = error.message.removeprefix(f"{state.suite.name}: ")
         if state.updated.exists():  # else never fetched; an old list serves when there is no network
-            found += [Found(package=package, version=v, suite=state.suite.name) for v in _versions(state, package)[:1]]
+            found += [
+                PackageVersion(package=package, version=v, suite=state.suite.name)
+                for v in _versions(state, package)[:1]
+            ]
     return max(found, key=lambda one: version_key(one.version), default=None)
 
 
-def _missing(kind: Kind, package: str, states: Sequence[State], failures: Mapping[str, str]) -> InfraError:
+def _missing(kind: Kind, package: str, states: Sequence[AptState], failures: Mapping[str, str]) -> InfraError:
     """The error for a package that nobody has: suites tried, suites left out and why, and the nearest name."""
     usable = [state for state in states if state.updated.exists()]
     tried = ", ".join(state.suite.name for state in usable) or "none"
@@ -462,7 +465,7 @@ def _missing(kind: Kind, package: str, states: Sequence[State], failures: Mappin
     )
 
 
-def _names(states: Sequence[State], package: str) -> set[str]:
+def _names(states: Sequence[AptState], package: str) -> set[str]:
     """Packages whose names begin like this one's."""
     output = [state.apt("apt-cache", "pkgnames", package[:3]).output for state in states]
     return {name for names in output for name in names.split()}
@@ -505,7 +508,7 @@ def fetch_source(package: str, dest_dir: Path, *, cache: Cache, progress: Progre
 
 
 @contextmanager
-def _downloaded(kind: Kind, package: str, cache: Cache, progress: Progress) -> Iterator[tuple[Path, Found]]:
+def _downloaded(kind: Kind, package: str, cache: Cache, progress: Progress) -> Iterator[tuple[Path, PackageVersion]]:
     """A scratch directory that holds the package's files, verified by apt."""
     found = _find(kind, package, cache, progress, False)
     verb = ["download"] if kind == "deb" else ["source", "--download-only", "--only-source"]
@@ -524,7 +527,7 @@ def _downloaded(kind: Kind, package: str, cache: Cache, progress: Progress) -> I
         yield scratch, found
 
 
-def _state_of(found: Found, kind: Kind, cache: Cache, progress: Progress) -> State:
+def _state_of(found: PackageVersion, kind: Kind, cache: Cache, progress: Progress) -> AptState:
     """The state of the suite in which a package was found, with its list."""
     here = host()
     suites = [suite for group in groups(here.entries, here.keyrings) for suite in group if suite.name == found.suite]

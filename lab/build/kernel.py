@@ -32,7 +32,7 @@ from lab.core.errors import BuildError, InfraError, InputError, UsageError, unkn
 from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
 from lab.formats import build_log, elf, kconfig
-from lab.formats.kconfig import Lost, Request
+from lab.formats.kconfig import Lost, SymbolRequest
 from lab.formats.patch import Content
 from lab.specs.model import Kernel, Topology
 
@@ -124,9 +124,9 @@ class Recipe:
     arch: Arch
     source: Source
     series: Series
-    requests: tuple[Request, ...]
+    requests: tuple[SymbolRequest, ...]
     toolchain: Toolchain
-    wishes: tuple[Request, ...] = ()
+    wishes: tuple[SymbolRequest, ...] = ()
     """All that is only wished for, also what another request rules out."""
 
     @property
@@ -283,7 +283,7 @@ def _files(entry: Path) -> dict[str, Any]:
 
 def fragments(
     topology: Topology, kernel: Kernel, directory: Path, tree: Path | None = None
-) -> tuple[tuple[Request, ...], ...]:
+) -> tuple[tuple[SymbolRequest, ...], ...]:
     """The config fragments that a machine and a kernel ask for, general first.
 
     A name with a slash is a path. The architecture's record has its own, unless `directory` has a file of that name.
@@ -292,11 +292,11 @@ def fragments(
     found = []
     for name in (*topology.fragments, *kernel.config):
         wishes = name.startswith((WISH, IN_TREE))
-        found.append(_wishes(name, directory, tree) if wishes else _fragment(name, topology.record, directory))
+        found.append(_wishes(name, directory, tree) if wishes else _fragment(name, topology.architecture, directory))
     return tuple(found)
 
 
-def _wishes(name: str, directory: Path, tree: Path | None) -> tuple[Request, ...]:
+def _wishes(name: str, directory: Path, tree: Path | None) -> tuple[SymbolRequest, ...]:
     """What a fragment that need not exist wishes for."""
     path = directory / f"{name.removeprefix(WISH)}.config" if name.startswith(WISH) else None
     if name.startswith(IN_TREE) and tree:
@@ -307,7 +307,7 @@ def _wishes(name: str, directory: Path, tree: Path | None) -> tuple[Request, ...
         return ()
 
 
-def _fragment(name: str, arch: Arch, directory: Path) -> tuple[Request, ...]:
+def _fragment(name: str, arch: Arch, directory: Path) -> tuple[SymbolRequest, ...]:
     path = user_path(name) if "/" in name else directory / f"{name}.config"
     if name in arch.fragments and not path.exists():
         return kconfig.parse_fragment(arch.fragments[name], f"{name} in lab/arch/{arch.name}.py")
@@ -327,12 +327,12 @@ def _recipe(kernel: Kernel, topology: Topology, found: Source, images: Path, cac
     asked = fragments(topology, kernel, images / "config", source.tree(found.key, cache))
     return Recipe(
         name=kernel.name,
-        arch=topology.record,
+        arch=topology.architecture,
         source=found,
         series=series.load(kernel.series, found.version, root=images / "series"),
         requests=kconfig.merge(asked),
         wishes=tuple(request for fragment in asked for request in fragment if request.wish),
-        toolchain=toolchain.for_kernels(topology.record),
+        toolchain=toolchain.for_kernels(topology.architecture),
     )
 
 

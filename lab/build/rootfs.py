@@ -108,7 +108,7 @@ def _hashes(paths: Iterable[Path]) -> list[str]:
     return [f"{path.name} {file_digest(path)}" for path in paths]
 
 
-def _nodes(recipe: Path, programs: Path, host_key: bytes) -> list[cpio.Node]:
+def _nodes(recipe: Path, programs: Path, host_key: bytes) -> list[cpio.CpioNode]:
     """The whole userland. busybox tells its applets' names itself: `links` has a path per line."""
     links = [line.lstrip("/") for line in (programs / "links").read_text().split()]
     return [

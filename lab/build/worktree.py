@@ -55,7 +55,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class WorkTreeState:
     """What is on disk.
 
     `source`: key of the source that the files are from. `touched`: those that may differ from its pristine tree.
@@ -68,7 +68,7 @@ class State:
     running: Mapping[str, Running] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, text: str) -> State:
+    def parse(cls, text: str) -> WorkTreeState:
         """From its JSON; ValueError, KeyError or TypeError when it is damaged."""
         raw = json.loads(text)
         running = {name: Running(**each) for name, each in raw["running"].items()}
@@ -83,7 +83,7 @@ class WorkTree:
     root: Path
     pristine: Path
     lock: int
-    state: State
+    state: WorkTreeState
 
     @property
     def src(self) -> Path:
@@ -157,7 +157,7 @@ class WorkTree:
         running = {name: mark for name, mark in self.state.running.items() if name != build}
         self._save(replace(self.state, running=running, stamp_ns=time.time_ns()))
 
-    def _save(self, state: State) -> None:
+    def _save(self, state: WorkTreeState) -> None:
         write_atomic(self.root / "state.json", json.dumps(asdict(state), indent=1).encode())
         self.state = state
 
@@ -195,10 +195,10 @@ def read_file(root: Path, name: str) -> Content | None:
         return None
 
 
-def _load(root: Path) -> State | None:
+def _load(root: Path) -> WorkTreeState | None:
     """The state on disk; None when there is no work tree, or one that cannot be trusted."""
     try:
-        state = State.parse((root / "state.json").read_text())
+        state = WorkTreeState.parse((root / "state.json").read_text())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     ahead_s = (state.stamp_ns - time.time_ns()) / 1e9
@@ -207,7 +207,7 @@ def _load(root: Path) -> State | None:
     return state if ahead_s < STEP_S else None
 
 
-def _moved(root: Path, state: State, wanted: Source, cache: Cache) -> State | None:
+def _moved(root: Path, state: WorkTreeState, wanted: Source, cache: Cache) -> WorkTreeState | None:
     """The state of a tree that is to follow its source's change: what changed is derived anew by the next switch."""
     old, new = source.tree(state.source, cache), source.tree(wanted.key, cache)
     names = source.changed(old, new) if old.is_dir() else None
@@ -218,7 +218,7 @@ def _moved(root: Path, state: State, wanted: Source, cache: Cache) -> State | No
     return moved
 
 
-def _create(root: Path, wanted: Source, cache: Cache) -> State:
+def _create(root: Path, wanted: Source, cache: Cache) -> WorkTreeState:
     """Link the pristine tree. It appears whole, by one rename."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with cache.scratch(KIND) as scratch:
@@ -229,7 +229,7 @@ def _create(root: Path, wanted: Source, cache: Cache) -> State:
         proc.run(
             ["cp", "--archive", "--link", str(source.tree(wanted.key, cache)), str(fresh / "src")], timeout_s=LINK_S
         )
-        state = State(source=wanted.key)
+        state = WorkTreeState(source=wanted.key)
         write_atomic(fresh / "state.json", json.dumps(asdict(state)).encode())
         fresh.rename(root)
     return state

@@ -30,7 +30,7 @@ class Outcome(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why an outcome is what it is: a closed vocabulary for programs; `Record.reason` says it in words."""
+    """Why an outcome is what it is: a closed vocabulary for programs; `CaseRecord.reason` says it in words."""
 
     PASSED = "passed"
     FAILED = "failed"  # an assertion of the case did not hold
@@ -216,7 +216,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class CaseRecord:
     """One line of results.json: one case on one cell. `met` is None when there is no verdict (SKIP).
 
     The first line of `excerpt` says in words why the outcome is what it is (`reason`); evidence follows. Printable.

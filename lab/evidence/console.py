@@ -13,7 +13,7 @@ MAX_LOG = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Console:
+class ConsoleLog:
     """The file that the emulator appends the guest's console to."""
 
     path: Path
@@ -52,7 +52,7 @@ def _decode(raw: bytes) -> str:
 class Watcher:
     """Looks for words in what a console says from a given offset on, reading each byte once."""
 
-    def __init__(self, console: Console, *words: bytes, start: int = 0) -> None:
+    def __init__(self, console: ConsoleLog, *words: bytes, start: int = 0) -> None:
         self._console = console
         self._words = words
         self._offset = start

@@ -40,7 +40,7 @@ from lab.core.cache import explain_os_error, write_atomic
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.outcome import Cause, CellResult, CellStatus, End, Evidence, Mismatch, Run, Usage
 from lab.core.untrusted import one_line
-from lab.evidence.console import Console
+from lab.evidence.console import ConsoleLog
 
 MAX_KTAP = 4 << 20
 MAX_STDERR = 16 << 10
@@ -604,7 +604,7 @@ def _run(path: Path, event: _Run) -> Run:
         duration_s=event.duration_s,
         ktap=_text(said[:MAX_KTAP]),
         stderr=event.stderr,
-        console=Console(path / "console.log").text(event.console_from, event.console_to),
+        console=ConsoleLog(path / "console.log").text(event.console_from, event.console_to),
         note=event.note,
         cases=event.cases,
         before=event.before,
@@ -621,14 +621,14 @@ def _damage(path: Path, event: _Run, said: bytes) -> str:
         return f"{event.ktap} has {len(said)} bytes, {event.ktap_size} were written"
     if hashlib.sha256(said).hexdigest() != event.ktap_sha256:
         return f"{event.ktap} is not what was written"
-    size = Console(path / "console.log").size()
+    size = ConsoleLog(path / "console.log").size()
     if size < event.console_to:
         return f"console.log has {size} bytes, {event.console_to} were written"
     return ""
 
 
 def _console_tail(path: Path) -> str:
-    console = Console(path)
+    console = ConsoleLog(path)
     size = console.size()
     return console.text(max(0, size - MAX_TAIL), size)
 

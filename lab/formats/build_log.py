@@ -47,7 +47,7 @@ _NOT_FOUND = re.compile(r"(?:sh: \d+: |/)([\w.+-]+): (?:command )?not found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class BuildStep:
     """One command of the build: what it is (`CC`) and what it makes (`mm/shmem.o`)."""
 
     tool: str
@@ -59,10 +59,10 @@ class Step:
         return self.target.rpartition("/")[0] or "."
 
 
-def parse_step(line: str) -> Step | None:
+def parse_step(line: str) -> BuildStep | None:
     """The step that a line of the output announces, or None."""
     match = _STEP.match(line)
-    return Step(tool=match[1], target=match[2]) if match else None
+    return BuildStep(tool=match[1], target=match[2]) if match else None
 
 
 def excerpt(lines: Sequence[str]) -> str:

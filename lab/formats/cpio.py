@@ -15,7 +15,7 @@ BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class CpioNode:
     """One file of an archive. `mode` holds type and permissions, as in stat; the owner is always root."""
 
     name: str
@@ -25,28 +25,28 @@ class Node:
     """Major and minor number of a device node."""
 
 
-def file(name: str, data: bytes, permissions: int = 0o644) -> Node:
-    return Node(name=name, mode=stat.S_IFREG | permissions, data=data)
+def file(name: str, data: bytes, permissions: int = 0o644) -> CpioNode:
+    return CpioNode(name=name, mode=stat.S_IFREG | permissions, data=data)
 
 
-def directory(name: str, permissions: int = 0o755) -> Node:
-    return Node(name=name, mode=stat.S_IFDIR | permissions)
+def directory(name: str, permissions: int = 0o755) -> CpioNode:
+    return CpioNode(name=name, mode=stat.S_IFDIR | permissions)
 
 
-def symlink(name: str, target: str) -> Node:
-    return Node(name=name, mode=stat.S_IFLNK | 0o777, data=target.encode())
+def symlink(name: str, target: str) -> CpioNode:
+    return CpioNode(name=name, mode=stat.S_IFLNK | 0o777, data=target.encode())
 
 
-def character_device(name: str, major: int, minor: int, permissions: int = 0o600) -> Node:
-    return Node(name=name, mode=stat.S_IFCHR | permissions, device=(major, minor))
+def character_device(name: str, major: int, minor: int, permissions: int = 0o600) -> CpioNode:
+    return CpioNode(name=name, mode=stat.S_IFCHR | permissions, device=(major, minor))
 
 
-def archive(nodes: Iterable[Node]) -> bytes:
+def archive(nodes: Iterable[CpioNode]) -> bytes:
     """The archive of `nodes`, sorted, with the directories that they need (mode 755 unless given), padded to BLOCK.
 
     ValueError for a name that is absolute, not in its plain form, or given twice.
     """
-    by_name: dict[str, Node] = {}
+    by_name: dict[str, CpioNode] = {}
     for node in nodes:
         if node.name in by_name:
             raise ValueError(f"{node.name!r} twice in one archive")
@@ -54,11 +54,11 @@ def archive(nodes: Iterable[Node]) -> bytes:
     for name in _parents(by_name):
         by_name.setdefault(name, directory(name))
     members = [_member(number, by_name[name]) for number, name in enumerate(sorted(by_name), start=1)]
-    members.append(_member(0, Node(name=TRAILER, mode=0)))
+    members.append(_member(0, CpioNode(name=TRAILER, mode=0)))
     return _padded(b"".join(members), BLOCK)
 
 
-def read(data: bytes) -> Iterator[Node]:
+def read(data: bytes) -> Iterator[CpioNode]:
     """The nodes of an archive of ours; ValueError for anything else."""
     at = 0
     while True:
@@ -70,7 +70,7 @@ def read(data: bytes) -> Iterator[Node]:
         start += fields[11] + -(start - at + fields[11]) % 4
         if name == TRAILER:
             return
-        yield Node(name=name, mode=fields[1], data=data[start : start + fields[6]], device=(fields[9], fields[10]))
+        yield CpioNode(name=name, mode=fields[1], data=data[start : start + fields[6]], device=(fields[9], fields[10]))
         at = start + fields[6] + -fields[6] % 4
 
 
@@ -81,11 +81,11 @@ def _checked(name: str) -> str:
     return name
 
 
-def _parents(by_name: Mapping[str, Node]) -> set[str]:
+def _parents(by_name: Mapping[str, CpioNode]) -> set[str]:
     return {str(parent) for name in by_name for parent in PurePosixPath(name).parents} - {"."}
 
 
-def _member(number: int, node: Node) -> bytes:
+def _member(number: int, node: CpioNode) -> bytes:
     """Header of thirteen 8-digit hex fields, name with its NUL, data; each padded to four bytes."""
     name = node.name.encode() + b"\0"
     fields = (

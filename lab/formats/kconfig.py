@@ -23,7 +23,7 @@ _DEPENDS = re.compile(r"\s*depends\s+on\s+(.+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class SymbolRequest:
     """One line of a fragment. `value` is as in a .config, `n` for `is not set`; `path` and `line` say who asked."""
 
     symbol: str
@@ -45,7 +45,7 @@ class Request:
 class Lost:
     """A request that the final .config does not grant; `got` is what is there, `n` when nothing is."""
 
-    request: Request
+    request: SymbolRequest
     got: str
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class Lost:
         return f"CONFIG_{asked.symbol}: asked for {asked.value} at {asked.place}, got {self.got}"
 
 
-def parse_fragment(text: str, path: Path | str) -> tuple[Request, ...]:
+def parse_fragment(text: str, path: Path | str) -> tuple[SymbolRequest, ...]:
     """The requests of a fragment, in order.
 
     A line is `CONFIG_X=value`, `# CONFIG_X is not set`, another comment, or blank; InputError names any other.
@@ -62,10 +62,10 @@ def parse_fragment(text: str, path: Path | str) -> tuple[Request, ...]:
     return tuple(request for request in found if request)
 
 
-def _parse_line(line: str, path: Path | str, number: int) -> Request | None:
+def _parse_line(line: str, path: Path | str, number: int) -> SymbolRequest | None:
     stripped = line.strip()
     if match := _UNSET.fullmatch(stripped):
-        return Request(symbol=match[1], value="n", path=str(path), line=number)
+        return SymbolRequest(symbol=match[1], value="n", path=str(path), line=number)
     if not stripped or stripped.startswith("#"):
         return None
     match = _SET.fullmatch(stripped)
@@ -75,33 +75,33 @@ def _parse_line(line: str, path: Path | str, number: int) -> Request | None:
     if not _VALUE.fullmatch(match[2]):
         expected = f'expected y, m, n, a number or a "string", got {match[2]!r}'
         raise InputError(path, number, f"CONFIG_{match[1]}", expected)
-    return Request(symbol=match[1], value=match[2], path=str(path), line=number)
+    return SymbolRequest(symbol=match[1], value=match[2], path=str(path), line=number)
 
 
-def parse_wishes(text: str, path: Path | str) -> tuple[Request, ...]:
+def parse_wishes(text: str, path: Path | str) -> tuple[SymbolRequest, ...]:
     """The requests of a fragment that others wrote for kernels of theirs, as wishes: `=m` is `y` where there are no
     modules, and what is no request is left alone."""
     found = []
     for number, line in enumerate(text.splitlines(), start=1):
         if match := _WISH.match(line):
             value = "y" if match[2] == "m" else match[2]
-            found.append(Request(symbol=match[1], value=value, path=str(path), line=number, wish=True))
+            found.append(SymbolRequest(symbol=match[1], value=value, path=str(path), line=number, wish=True))
     return tuple(found)
 
 
-def merge(fragments: Iterable[Sequence[Request]]) -> tuple[Request, ...]:
+def merge(fragments: Iterable[Sequence[SymbolRequest]]) -> tuple[SymbolRequest, ...]:
     """All requests, one per symbol, the later one winning; sorted by symbol, so that equal requests look equal.
 
     A wish gives way to any other request.
     """
-    by_symbol: dict[str, Request] = {}
+    by_symbol: dict[str, SymbolRequest] = {}
     for request in (request for fragment in fragments for request in fragment):
         if not request.wish or request.symbol not in by_symbol or by_symbol[request.symbol].wish:
             by_symbol[request.symbol] = request
     return tuple(by_symbol[symbol] for symbol in sorted(by_symbol))
 
 
-def render(requests: Iterable[Request]) -> str:
+def render(requests: Iterable[SymbolRequest]) -> str:
     """The requests as .config lines, without where they come from: the text that a cache key is made of."""
     return "".join(f"{request}\n" + ("# (a wish)\n" if request.wish else "") for request in requests)
 
@@ -122,25 +122,25 @@ def parse_config(text: str) -> Mapping[str, str]:
     return values
 
 
-def override(config: str, requests: Sequence[Request]) -> str:
+def override(config: str, requests: Sequence[SymbolRequest]) -> str:
     """A .config's text with the requests in place of its own lines for their symbols."""
     asked = {request.symbol for request in requests}
     kept = [line for line in config.splitlines() if not asked & set(parse_config(line))]
     return "\n".join([*kept, render(requests)])
 
 
-def lost(requests: Iterable[Request], config: Mapping[str, str]) -> tuple[Lost, ...]:
+def lost(requests: Iterable[SymbolRequest], config: Mapping[str, str]) -> tuple[Lost, ...]:
     """The requests that the final .config does not grant. A symbol that is absent there counts as `n`."""
     return _not_granted((request for request in requests if not request.wish), config)
 
 
-def refused(requests: Iterable[Request], config: Mapping[str, str]) -> tuple[Lost, ...]:
+def refused(requests: Iterable[SymbolRequest], config: Mapping[str, str]) -> tuple[Lost, ...]:
     """The wishes that it does not grant, each once."""
     wishes = {str(request): request for request in requests if request.wish}
     return _not_granted(wishes.values(), config)
 
 
-def _not_granted(requests: Iterable[Request], config: Mapping[str, str]) -> tuple[Lost, ...]:
+def _not_granted(requests: Iterable[SymbolRequest], config: Mapping[str, str]) -> tuple[Lost, ...]:
     pairs = ((request, config.get(request.symbol, "n")) for request in requests)
     return tuple(Lost(request=request, got=got) for request, got in pairs if not _same(request.value, got))
 

@@ -81,7 +81,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class KtapPlan:
     """A plan line at the top level. `skip` is the reason of `1..0 # SKIP reason`, None without one."""
 
     line: int
@@ -124,14 +124,14 @@ class Defect:
         return f"line {self.line}: {self.flaw}" + (f": {self.detail}" if self.detail else "")
 
 
-Event = Version | Plan | Result | BailOut | Defect
+Event = Version | KtapPlan | Result | BailOut | Defect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class KtapDocument:
     """A whole stream. `trailing` was said after the last result, so by the case that was running."""
 
-    plan: Plan | None = None
+    plan: KtapPlan | None = None
     results: tuple[Result, ...] = ()
     trailing: tuple[str, ...] = ()
     bail_out: BailOut | None = None
@@ -141,12 +141,12 @@ class Document:
         return any(defect.flaw is flaw for defect in self.defects)
 
 
-def parse(text: str) -> Document:
+def parse(text: str) -> KtapDocument:
     """A stream that is all there. Never raises; what is kept is bounded whatever comes in."""
     return _calm(text) or _parse(text)
 
 
-def _calm(text: str) -> Document | None:
+def _calm(text: str) -> KtapDocument | None:
     """The same document as `_parse` gives, in a third of the time, of a stream with nothing odd in it; else None.
 
     Nothing odd: a version, a plan, as many results as planned, numbered in order, nothing nested, nothing after them.
@@ -178,7 +178,7 @@ def _calm(text: str) -> Document | None:
             )
         )
     whole = at == len(text) and len(results) == int(head[1]) == len({result.name for result in results})
-    return Document(plan=Plan(line=2, count=int(head[1])), results=tuple(results)) if whole else None
+    return KtapDocument(plan=KtapPlan(line=2, count=int(head[1])), results=tuple(results)) if whole else None
 
 
 def _calm_talk(said: str) -> tuple[tuple[str, ...], float | None]:
@@ -192,15 +192,15 @@ def _calm_talk(said: str) -> tuple[tuple[str, ...], float | None]:
     return tuple(kept), duration
 
 
-def _parse(text: str) -> Document:
+def _parse(text: str) -> KtapDocument:
     parser = _Parser()
-    plan: Plan | None = None
+    plan: KtapPlan | None = None
     bail_out: BailOut | None = None
     results: list[Result] = []
     defects: list[Defect] = []
     for event in parser.events(lines_of(text)):
         match event:
-            case Plan():
+            case KtapPlan():
                 plan = plan or event
             case BailOut():
                 bail_out = bail_out or event
@@ -208,7 +208,7 @@ def _parse(text: str) -> Document:
                 results.append(event)
             case Defect() if len(defects) < MAX_DEFECTS:
                 defects.append(event)
-    return Document(
+    return KtapDocument(
         plan=plan,
         results=tuple(results),
         trailing=parser.trailing,
@@ -359,7 +359,7 @@ class _Parser:
         if level.results:
             yield self._defect(Flaw.LATE_PLAN)
         if top:
-            yield Plan(line=self.line, count=level.plan, skip=found[2])
+            yield KtapPlan(line=self.line, count=level.plan, skip=found[2])
 
     def _diagnostic(self, level: _Level, text: str) -> None:
         if found := _DURATION.fullmatch(text):

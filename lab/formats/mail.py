@@ -20,14 +20,14 @@ MAX_NAME = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patch:
+class MailedPatch:
     """One patch: a name without suffix that may be a file's, and its text, decoded."""
 
     name: str
     data: bytes
 
 
-def patches(data: bytes, path: str) -> tuple[Patch, ...]:
+def patches(data: bytes, path: str) -> tuple[MailedPatch, ...]:
     """The patches in a file: itself, or those of its messages; letters without a diff (covers) are left out.
 
     InputError when there is none.
@@ -51,13 +51,13 @@ def _messages(data: bytes) -> Iterator[bytes]:
     yield from (data[start:end] for start, end in zip(starts, ends, strict=True))
 
 
-def _of_mail(raw: bytes) -> Patch:
+def _of_mail(raw: bytes) -> MailedPatch:
     """A message with its encoding undone; attached diffs behind its own text."""
     message = message_from_bytes(raw, policy=policy.default)
     assert isinstance(message, EmailMessage)
     texts = [part for part in message.walk() if part.get_content_maintype() == "text" or _attached(part)]
     body = b"\n".join(_payload(part) for part in texts)
-    return Patch(name=slug(str(message.get("Subject", ""))) or "patch", data=body)
+    return MailedPatch(name=slug(str(message.get("Subject", ""))) or "patch", data=body)
 
 
 def _attached(part: EmailMessage) -> bool:
@@ -69,8 +69,10 @@ def _payload(part: EmailMessage) -> bytes:
     return data.replace(b"\r\n", b"\n") if isinstance(data, bytes) else b""
 
 
-def _plain(data: bytes, path: str) -> Patch:
-    return Patch(name=slug(path.rpartition("/")[2].removesuffix(".patch").removesuffix(".diff")) or "patch", data=data)
+def _plain(data: bytes, path: str) -> MailedPatch:
+    return MailedPatch(
+        name=slug(path.rpartition("/")[2].removesuffix(".patch").removesuffix(".diff")) or "patch", data=data
+    )
 
 
 def slug(text: str) -> str:

@@ -16,7 +16,7 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class GuestMachine:
     """One guest to start: the machine that was asked for and the files it boots from."""
 
     name: str
@@ -35,7 +35,7 @@ def command_line(topology: Topology) -> tuple[str, ...]:
 
     A panic reboots at once and a reboot ends the emulator, so that nobody waits for a dead guest.
     """
-    record = topology.record
+    record = topology.architecture
     huge = [f"hugepagesz={size} hugepages={_reservation(topology, size)}" for size in topology.reserved_hugepages]
     thp = [f"transparent_hugepage={topology.thp}"] if topology.thp else []
     # 6.12 has no argument for it (6.14 has): the guest's init does it. The kernel passes arguments with a dot by.
@@ -65,7 +65,7 @@ def _reservation(topology: Topology, size: int) -> str:
 
 def machine_type(topology: Topology) -> str:
     """QEMU's machine: what the topology says, else the architecture's."""
-    record = topology.record
+    record = topology.architecture
     return topology.machine or (record.cpu_only_machine if topology.cpu_only else record.machine)
 
 
@@ -81,24 +81,24 @@ def sockets_and_cores(topology: Topology) -> tuple[int, int]:
     return topology.vcpus, 1
 
 
-def cpu_model(machine: Machine) -> str:
+def cpu_model(machine: GuestMachine) -> str:
     """QEMU's name of the CPU: what the topology says, else the host's under KVM and the architecture's under TCG."""
-    return machine.topology.cpu or ("host" if machine.accelerator == "kvm" else machine.topology.record.cpu)
+    return machine.topology.cpu or ("host" if machine.accelerator == "kvm" else machine.topology.architecture.cpu)
 
 
-def cpu_without(machine: Machine) -> tuple[str, ...]:
+def cpu_without(machine: GuestMachine) -> tuple[str, ...]:
     """Features of the CPU that are switched off; only of the architecture's own model."""
-    return () if machine.topology.cpu or machine.accelerator == "kvm" else machine.topology.record.cpu_without
+    return () if machine.topology.cpu or machine.accelerator == "kvm" else machine.topology.architecture.cpu_without
 
 
 def network(topology: Topology) -> tuple[str, ...]:
     """QEMU's arguments for the guest's network: cut off, but for a port of QEMU's choice on 127.0.0.1."""
-    record = topology.record
+    record = topology.architecture
     device = ",".join(part for part in (record.net_device, f"netdev={NETDEV}", record.net_options) if part)
     return ("-netdev", f"user,id={NETDEV},restrict=on,hostfwd=tcp:127.0.0.1:0-:22", "-device", device)
 
 
-def processors(machine: Machine) -> tuple[str, ...]:
+def processors(machine: GuestMachine) -> tuple[str, ...]:
     """QEMU's arguments for the CPUs: model, number, packages."""
     sockets, cores = sockets_and_cores(machine.topology)
     packages = f"{machine.topology.vcpus},sockets={sockets},cores={cores},threads=1"
@@ -134,7 +134,7 @@ def numa(topology: Topology, *, backends: bool = True) -> tuple[str, ...]:
     return tuple(arguments)
 
 
-def domain_xml(machine: Machine) -> str:
+def domain_xml(machine: GuestMachine) -> str:
     """The domain's XML, indented, ready for virDomainCreateXML."""
     ET.register_namespace("qemu", QEMU_NS)
     topology = machine.topology
@@ -146,7 +146,7 @@ def domain_xml(machine: Machine) -> str:
     _text(root, "vcpu", str(topology.vcpus))
     _os(root, machine)
     _features(root, topology)
-    if topology.record.libvirt_cpus:
+    if topology.architecture.libvirt_cpus:
         _cpu(root, machine)
     ET.SubElement(root, "clock", offset="utc")
     for event in ("on_poweroff", "on_reboot", "on_crash"):
@@ -174,8 +174,8 @@ def _memory_backing(root: ET.Element) -> None:
     ET.SubElement(backing, "access", mode="shared")
 
 
-def _os(root: ET.Element, machine: Machine) -> None:
-    record = machine.topology.record
+def _os(root: ET.Element, machine: GuestMachine) -> None:
+    record = machine.topology.architecture
     os = ET.SubElement(root, "os")
     _text(os, "type", "hvm", arch=record.libvirt_arch, machine=machine_type(machine.topology))
     _text(os, "kernel", str(machine.image))
@@ -184,13 +184,13 @@ def _os(root: ET.Element, machine: Machine) -> None:
 
 
 def _features(root: ET.Element, topology: Topology) -> None:
-    if topology.record.features:
+    if topology.architecture.features:
         features = ET.SubElement(root, "features")
-        for name in topology.record.features:
+        for name in topology.architecture.features:
             ET.SubElement(features, name)
 
 
-def _cpu(root: ET.Element, machine: Machine) -> None:
+def _cpu(root: ET.Element, machine: GuestMachine) -> None:
     topology = machine.topology
     model = cpu_model(machine)
     if model == "host":
@@ -279,18 +279,18 @@ def _interconnect(parent: ET.Element, link: Link) -> None:
     ET.SubElement(parent, link.quantity, attributes)
 
 
-def _devices(root: ET.Element, machine: Machine) -> None:
+def _devices(root: ET.Element, machine: GuestMachine) -> None:
     devices = ET.SubElement(root, "devices")
     _text(devices, "emulator", str(machine.emulator))
     ET.SubElement(devices, "controller", type="usb", model="none")
-    target = machine.topology.record.console_target
+    target = machine.topology.architecture.console_target
     console = ET.SubElement(devices, "serial" if target == "serial" else "console", type="file")
     ET.SubElement(console, "source", path=str(machine.console), append="on")
     ET.SubElement(console, "target", {"port": "0"} if target == "serial" else {"type": target, "port": "0"})
     ET.SubElement(devices, "memballoon", model="none")
 
 
-def _qemu_arguments(root: ET.Element, machine: Machine) -> None:
+def _qemu_arguments(root: ET.Element, machine: GuestMachine) -> None:
     """What libvirt cannot say.
 
     The network: only QEMU's own option lets it pick the free port on 127.0.0.1 by itself. Of HMAT's links those back
@@ -298,14 +298,14 @@ def _qemu_arguments(root: ET.Element, machine: Machine) -> None:
     """
     topology = machine.topology
     command = ET.SubElement(root, f"{{{QEMU_NS}}}commandline")
-    cpu = () if topology.record.libvirt_cpus else (*processors(machine), *numa(topology, backends=False))
+    cpu = () if topology.architecture.libvirt_cpus else (*processors(machine), *numa(topology, backends=False))
     back = [word for link in links(topology) if link.backwards for word in link.qemu]
     for argument in (
         *cpu,
         *clock(topology),
         *network(topology),
         *back,
-        *topology.record.qemu_args,
+        *topology.architecture.qemu_args,
         *topology.qemu_args,
     ):
         ET.SubElement(command, f"{{{QEMU_NS}}}arg", value=argument)

@@ -28,9 +28,9 @@ from lab.core.progress import Progress, silent
 from lab.core.ssh_keys import KeyPair
 from lab.guests import accelerator, guest, qemu_command, verify, vm
 from lab.guests.accelerator import Accelerator
-from lab.guests.domain import Machine, command_line, domain_xml
+from lab.guests.domain import GuestMachine, command_line, domain_xml
 from lab.guests.guest import Boot, Description, Guest
-from lab.guests.verify import Asked
+from lab.guests.verify import ExpectedMachine
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell, Plan, cell_name
 
@@ -38,7 +38,7 @@ AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Products:
+class Artifacts:
     """What the guests of one cell boot from and run."""
 
     kernel: BuiltKernel
@@ -49,7 +49,7 @@ class Products:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
+class Builder:
     """Builds, or finds in the cache, what cells need. Starts no guest."""
 
     cache: Cache
@@ -61,16 +61,16 @@ class Workshop:
     """What is run in place of the lab's own scenarios."""
 
     @classmethod
-    def of(cls, planned: Plan, cache: Cache, progress: Progress = silent) -> Workshop:
+    def of(cls, planned: Plan, cache: Cache, progress: Progress = silent) -> Builder:
         """The workshop of a plan, with its suites built: before that nobody knows what tests they have."""
         built = suites.prepare(planned, cache, progress) if planned.suites else None
         return cls(cache=cache, sources=planned.sources, suites=built)
 
-    def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Products:
+    def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Artifacts:
         """Guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
-        record = topology.record
+        record = topology.architecture
         probes = ("clock.c",) if topology.counted else ()
-        return Products(
+        return Artifacts(
             tests=self._tests(record, wanted, progress),
             rootfs=rootfs.build(record, cache=self.cache, progress=progress),
             kernel=self.kernels.get(cell_name(topology, wanted))
@@ -91,13 +91,13 @@ class Workshop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
+class BootableCell:
     """One cell with everything that its guests boot from and run."""
 
     name: str
     topology: Topology
-    products: Products
-    factory: Factory
+    products: Artifacts
+    factory: GuestFactory
 
     @property
     def programs(self) -> Mapping[str, Path]:
@@ -117,7 +117,7 @@ class Ready:
     @property
     def no_save(self) -> str:
         """Why guests of this cell cannot be saved, empty when they can."""
-        return self.topology.record.no_save
+        return self.topology.architecture.no_save
 
     def planned(self, console: Path) -> Description:
         """The machine as it is going to be started."""
@@ -130,7 +130,7 @@ class Ready:
 
     def verify(self, facts: str) -> tuple[Mismatch, ...]:
         """In what the guest differs from the machine that was asked for."""
-        asked = Asked(
+        asked = ExpectedMachine(
             topology=self.topology,
             build_id=self.products.kernel.build_id,
             release=self.products.kernel.release,
@@ -141,10 +141,10 @@ class Ready:
 
 
 @dataclass(slots=True, kw_only=True)
-class Factory:
+class GuestFactory:
     """A workshop with libvirt open and a key pair for this run. Methods may be called from any thread."""
 
-    workshop: Workshop
+    workshop: Builder
     hypervisor: vm.Hypervisor
     scratch: Path
     """Files of this run that guests boot from; removed with the lab."""
@@ -154,7 +154,7 @@ class Factory:
     _accelerators: dict[str, Accelerator] = field(default_factory=dict)
     _initrds: dict[str, Path] = field(default_factory=dict)
 
-    def prepare(self, cell: Cell, progress: Progress) -> Ready:
+    def prepare(self, cell: Cell, progress: Progress) -> BootableCell:
         """All that a cell of a plan needs."""
         return self.ready(cell.topology, cell.kernel, progress)
 
@@ -163,24 +163,24 @@ class Factory:
         proc.abort()
         self.hypervisor.abort()
 
-    def ready(self, topology: Topology, wanted: Kernel, progress: Progress) -> Ready:
+    def ready(self, topology: Topology, wanted: Kernel, progress: Progress) -> BootableCell:
         """All that guests of this machine with this kernel need."""
         products = self.workshop.make(topology, wanted, progress)
-        return Ready(name=f"{topology.name}-{wanted.name}", topology=topology, products=products, factory=self)
+        return BootableCell(name=f"{topology.name}-{wanted.name}", topology=topology, products=products, factory=self)
 
-    def boot_of(self, ready: Ready, console: Path) -> Boot:
+    def boot_of(self, ready: BootableCell, console: Path) -> Boot:
         """What it takes to boot a guest of a prepared cell."""
         return self._boot(ready, ready.topology, console, self._accelerator(ready))
 
-    def _boot(self, ready: Ready, topology: Topology, console: Path, chosen: Accelerator) -> Boot:
-        record = topology.record
+    def _boot(self, ready: BootableCell, topology: Topology, console: Path, chosen: Accelerator) -> Boot:
+        record = topology.architecture
         emulator = proc.which(record.qemu)
         if emulator is None:
             raise InfraError(
                 f"no {record.qemu}", hint=f"sudo apt-get install {' '.join(record.packages_on(platform.machine()))}"
             )
         name = self._name(ready)
-        machine = Machine(
+        machine = GuestMachine(
             name=name,
             topology=topology,
             accelerator=chosen.name,
@@ -201,7 +201,7 @@ class Factory:
             rename=lambda: self._name(ready),
         )
 
-    def _name(self, ready: Ready) -> str:
+    def _name(self, ready: BootableCell) -> str:
         """A name of its own for every start: libvirt takes a while to forget a guest that was ended, and with a daemon
         several labs share one list of names. Names of one cell are equally long (see `vm.Hypervisor.restore`)."""
         return f"{ready.name}-{os.getpid()}-{next(self._starts):06}"
@@ -219,8 +219,8 @@ class Factory:
                 self._initrds[record.name] = path
             return self._initrds[record.name]
 
-    def _accelerator(self, ready: Ready) -> Accelerator:
-        record = ready.topology.record
+    def _accelerator(self, ready: BootableCell) -> Accelerator:
+        record = ready.topology.architecture
         if ready.topology.counted:
             return accelerator.tcg(record, "only the emulator counts instructions")
 
@@ -238,8 +238,8 @@ class Factory:
 
 
 @contextmanager
-def open_factory(workshop: Workshop, *, uri: str | None = None) -> Iterator[Factory]:
+def open_factory(workshop: Builder, *, uri: str | None = None) -> Iterator[GuestFactory]:
     """A factory with libvirt open; everything it started is gone afterwards."""
     cache = workshop.cache
     with cache.scratch("run") as scratch, vm.hypervisor(cache, scratch, uri=uri) as hypervisor:
-        yield Factory(workshop=workshop, hypervisor=hypervisor, scratch=scratch)
+        yield GuestFactory(workshop=workshop, hypervisor=hypervisor, scratch=scratch)

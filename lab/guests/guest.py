@@ -36,7 +36,7 @@ from lab.core.deadline import Deadline, pause
 from lab.core.errors import BootError, DeadlineExceeded, GuestLost, InfraError, LabError
 from lab.core.outcome import End, Ended, Usage
 from lab.core.ssh_keys import KeyPair
-from lab.evidence.console import MAX_LOG, Console, Watcher
+from lab.evidence.console import MAX_LOG, ConsoleLog, Watcher
 from lab.guests import domain
 from lab.guests.accelerator import Accelerator
 from lab.guests.vm import Domain, Hypervisor
@@ -74,7 +74,7 @@ EXCERPT_LINES = 25
 class Boot:
     """What it takes to start a guest: the machine, and the key that opens it."""
 
-    machine: domain.Machine
+    machine: domain.GuestMachine
     accelerator: Accelerator
     host_key: str
     """The pinned host key, `ssh-ed25519 AAAA...`."""
@@ -106,7 +106,7 @@ class Guest:
 
     wanted: Boot
     hypervisor: Hypervisor
-    console: Console
+    console: ConsoleLog
     boot_s: float
     """From power-on to the ready line; of a restored guest, what was waited for until it ran."""
     restored: bool
@@ -310,7 +310,7 @@ class Snapshot:
         running, port = prepared.result() if prepared else self._start()
         try:
             # From here on the console's words are this guest's: it does not run yet.
-            said = Console(self.wanted.machine.console).size()
+            said = ConsoleLog(self.wanted.machine.console).size()
             running.resume()
             guest = _log_in(self.hypervisor, self.wanted, running, port, boot_s=time.monotonic() - started, said=said)
         except LabError:
@@ -355,7 +355,7 @@ def _log_in(
     from lab.guests import ssh
 
     started = time.monotonic()
-    console = Console(wanted.machine.console)
+    console = ConsoleLog(wanted.machine.console)
     deadline = Deadline.after(CONNECT_S, f"{running.name}: SSH", scale=wanted.accelerator.slowdown)
     connection = ssh.connect(port, host_key=wanted.host_key, key=wanted.key, deadline=deadline)
     since = console.size() if said is None else said
@@ -387,7 +387,7 @@ def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain
     The SSH library takes a fifth of a second to load: that is done while the guest boots.
     """
     machine = wanted.machine
-    console = Console(machine.console)
+    console = ConsoleLog(machine.console)
     machine.console.touch()
     start = console.size()
     running = hypervisor.start(domain.domain_xml(machine))
@@ -426,7 +426,7 @@ def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain
     return running
 
 
-def _boot_error(machine: domain.Machine, console: Console, start: int, why: str) -> BootError:
+def _boot_error(machine: domain.GuestMachine, console: ConsoleLog, start: int, why: str) -> BootError:
     lines = console.text(start).strip().splitlines()
     said = "\n".join(lines[-EXCERPT_LINES:]) or "(the console stayed silent)"
     return BootError(f"{machine.name}: {why}", hint=f"console: {machine.console}", excerpt=said)

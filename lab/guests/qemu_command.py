@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from lab.guests.domain import Machine, clock, command_line, links, machine_type, network, numa, processors
+from lab.guests.domain import GuestMachine, clock, command_line, links, machine_type, network, numa, processors
 from lab.specs.model import Topology
 
 MIB = 1 << 20
@@ -25,7 +25,7 @@ INTERACTIVE = {
 """The same where Ctrl-C is the guest's; Ctrl-A X ends it."""
 
 
-def qemu_command(machine: Machine, *arguments: str, interactive: bool = False) -> tuple[str, ...]:
+def qemu_command(machine: GuestMachine, *arguments: str, interactive: bool = False) -> tuple[str, ...]:
     """The emulator's arguments: the same machine, kernel, initrd and kernel arguments; console on stdout.
 
     `arguments` are further ones for the kernel.
@@ -45,12 +45,12 @@ def qemu_command(machine: Machine, *arguments: str, interactive: bool = False) -
             "-display",
             "none",
             "-no-reboot",
-            *(INTERACTIVE if interactive else CONSOLES)[topology.record.console_target],
+            *(INTERACTIVE if interactive else CONSOLES)[topology.architecture.console_target],
         ),
         *("-kernel", str(machine.image), "-initrd", str(machine.initrd)),
         *("-append", " ".join((*command_line(topology), *arguments))),
         *network(topology),
-        *topology.record.qemu_args,
+        *topology.architecture.qemu_args,
         *topology.qemu_args,
     )
 
@@ -71,7 +71,7 @@ def _memory(topology: Topology) -> list[str]:
     return [word for node, size in sizes for word in ("-object", f"{kind},id=ram{node},size={size // MIB}M")]
 
 
-def bundle_script(machine: Machine, init: str, *, seconds: float, tested: bool) -> str:
+def bundle_script(machine: GuestMachine, init: str, *, seconds: float, tested: bool) -> str:
     """reproduce.sh of a bundle, whose guest begins with `init`: runs its test, or gives a shell; `--shell` always does.
 
     What the guest says goes to the terminal and to `output`; every line of `expected` is looked for in it. A guest that
@@ -118,7 +118,7 @@ exit $status
 """
 
 
-def script(machine: Machine) -> str:
+def script(machine: GuestMachine) -> str:
     """reproduce.sh of a cell: boots its guest with plain QEMU; KERNEL and INITRD may be set to other files."""
     command = qemu_command(machine)
     files = {str(machine.image): '"$KERNEL"', str(machine.initrd): '"$INITRD"'}

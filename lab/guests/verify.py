@@ -98,7 +98,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ExpectedMachine:
     """What the guest must be. `build_id` is hex; `cmdline` the kernel arguments in their order."""
 
     topology: Topology
@@ -234,7 +234,7 @@ def _access(prefix: str, values: Mapping[str, str], flaws: list[str]) -> Mapping
 # Comparing.
 
 
-def verify(asked: Asked, facts: Facts) -> tuple[Mismatch, ...]:
+def verify(asked: ExpectedMachine, facts: Facts) -> tuple[Mismatch, ...]:
     """Every way in which the guest is not what was asked for; empty when it is."""
     checks = (
         *(_flaws, _identity, _page_size, _mmu, _all_cpus, _memory, _all_nodes, _distances, _nearest, _hmat),
@@ -277,12 +277,12 @@ def _shown(value: object) -> str:
     return one_line(str(value), 200)
 
 
-def _flaws(asked: Asked, facts: Facts) -> Iterable[Mismatch]:  # noqa: ARG001
+def _flaws(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:  # noqa: ARG001
     return [Mismatch(fact="facts", asked="every line readable, once", got=one_line(flaw)) for flaw in facts.flaws]
 
 
-def _identity(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
-    record = asked.topology.record
+def _identity(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
+    record = asked.topology.architecture
     yield from _differs("arch", record.uname, facts.machine)
     if facts.byteorder is not None:
         yield from _differs("byte order", record.byteorder, facts.byteorder)
@@ -295,12 +295,12 @@ def _identity(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
         yield from _differs("kernel release", asked.release, facts.release)
 
 
-def _page_size(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _page_size(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     got = None if facts.page_size is None else format_size(facts.page_size)
     return _differs("page size", format_size(asked.topology.page_size), got)
 
 
-def _mmu(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _mmu(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """The mode's word is there, the word that it must not have is not; a line that is missing is neither."""
     mode = asked.topology.mode
     for wanted, there in ((mode.cpuinfo, True), (mode.cpuinfo_without, False)):
@@ -313,14 +313,14 @@ def _mmu(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
             yield Mismatch(fact=fact, asked=word if there else f"no {word}", got=_shown(got))
 
 
-def _all_cpus(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _all_cpus(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     wanted = tuple(range(asked.topology.vcpus))
     yield from _differs("CPUs", wanted, facts.cpus)
     if facts.harts:
         yield from _differs("harts", wanted, tuple(sorted(facts.harts)))
 
 
-def _memory(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _memory(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     yield from _memory_of("memory", asked.topology.total_memory, asked.shadow, facts.mem_total)
     sizes = asked.topology.node_memory
     for number, size in enumerate(sizes):
@@ -337,7 +337,7 @@ def _memory_of(fact: str, size: int, shadow: int, got: int | None) -> Iterable[M
     return []
 
 
-def _all_nodes(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _all_nodes(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     cpus = asked.topology.node_cpus
     if len(cpus) == 1 and not facts.nodes:
         return  # a kernel without NUMA has no nodes to show
@@ -354,7 +354,7 @@ def _machine_cpus(cpus: tuple[int, ...] | None, harts: tuple[int, ...]) -> tuple
     return tuple(sorted(harts[cpu] for cpu in cpus))
 
 
-def _distances(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _distances(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     count = len(asked.topology.node_memory)
     default = tuple(tuple(LOCAL if row == col else REMOTE for col in range(count)) for row in range(count))
     for number, wanted in enumerate(asked.topology.distances or default):
@@ -362,7 +362,7 @@ def _distances(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
             yield from _differs(f"distances of node {number}", wanted, facts.nodes[number].distance)
 
 
-def _nearest(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _nearest(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """What Linux made of HMAT: for every node who reaches it fastest, and how fast."""
     topology = asked.topology
     for node in range(len(topology.numa)) if topology.hmat else ():
@@ -374,7 +374,7 @@ def _nearest(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
             yield from _differs(f"{name} of node {node}", wanted, got.access.get(name))
 
 
-def _hmat(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _hmat(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """Every link, from the table itself: Linux shows those of the nearest CPUs alone."""
     topology = asked.topology
     if not topology.hmat:
@@ -394,7 +394,7 @@ def _hmat(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
     ]
 
 
-def _all_hugepages(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _all_hugepages(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     wanted = asked.topology.reserved_hugepages
     for size in sorted({*wanted, *facts.hugepages}):
         name = f"hugepages of {format_size(size)}"
@@ -404,7 +404,7 @@ def _all_hugepages(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
             yield from _differs(f"{name}, sum over nodes", facts.hugepages[size], sum(on_nodes))
 
 
-def _huge_on_nodes(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _huge_on_nodes(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """Reservations that the topology makes on one node."""
     cells = asked.topology.numa
     for size in sorted({size for cell in cells for size in cell.hugepages}):
@@ -413,14 +413,14 @@ def _huge_on_nodes(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
             yield from _differs(f"hugepages of {format_size(size)} on node {number}", cell.hugepages.get(size, 0), got)
 
 
-def _thp(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _thp(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """Modes that the topology names; others are as the kernel was built, or off on a machine of little memory."""
     topology = asked.topology
     for fact, mode, got in (("thp", topology.thp, facts.thp), ("shmem_thp", topology.shmem_thp, facts.shmem_thp)):
         yield from _differs(fact, mode, got) if mode else ()
 
 
-def _counted(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _counted(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """A loop takes a nanosecond for each of its instructions, and again and again the same.
 
     One or two of the times may be longer: the timer's tick came in between, some 35000 instructions on arm64. An
@@ -435,7 +435,7 @@ def _counted(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
         yield Mismatch(fact="clock", asked=f"{instructions or 'so many'} ns for as many instructions", got=times)
 
 
-def _cmdline(asked: Asked, facts: Facts) -> Iterable[Mismatch]:
+def _cmdline(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """Every argument asked for is there, in the order asked for; others may stand between."""
     if facts.cmdline is None:
         return _differs("command line", asked.cmdline, None) if asked.cmdline else []

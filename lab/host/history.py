@@ -39,11 +39,11 @@ DEFAULT_CASES = 12
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
-class _Kept(BaseModel):
+class _HistoryModel(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class Machine(_Kept):
+class Measured(_HistoryModel):
     """What guests of one machine took. `peak`: most memory its emulator had, bytes; `cpus`: host CPUs it wanted."""
 
     boot_s: Seconds = DEFAULT_BOOT_S
@@ -55,9 +55,9 @@ class Machine(_Kept):
     """When, in seconds since the epoch."""
 
 
-class _File(_Kept):
+class _File(_HistoryModel):
     schema_: Literal[1] = Field(default=1, alias="schema")
-    machines: dict[str, Machine] = {}
+    machines: dict[str, Measured] = {}
     cases: dict[str, list[str]] = {}
 
 
@@ -65,16 +65,16 @@ class _File(_Kept):
 class History:
     """What is known of earlier runs."""
 
-    machines: Mapping[str, Machine] = field(default_factory=dict)
+    machines: Mapping[str, Measured] = field(default_factory=dict)
     cases: Mapping[str, Collection[str]] = field(default_factory=dict)
 
-    def machine(self, cell: Cell) -> Machine | None:
+    def machine(self, cell: Cell) -> Measured | None:
         """What guests of a cell's machine took; None when there was none."""
         return self.machines.get(key(cell.topology, cell.kernel))
 
     def seconds(self, cell: Cell) -> float:
         """How long a cell is going to take, about."""
-        known = self.machine(cell) or Machine()
+        known = self.machine(cell) or Measured()
         return known.boot_s + sum(
             known.case_s.get(each.scenario, DEFAULT_CASE_S) * self._count(each) for each in cell.scenarios
         )
@@ -131,13 +131,13 @@ def _config(evidence: Evidence, kernel: str) -> list[str]:
     return list(kernels.get(kernel, {}).get("config", ()))
 
 
-def _updated(before: Machine | None, cell: CellResult) -> Machine:
+def _updated(before: Measured | None, cell: CellResult) -> Measured:
     case_s = dict(before.case_s) if before else {}
     wanted = before.cpus or None if before else None
     for run in cell.runs:
         if run.end is End.EXITED and (count := len(ktap.parse(run.ktap).results)):
             case_s[run.scenario] = _mixed(case_s.get(run.scenario), run.duration_s / count)
-    return Machine(
+    return Measured(
         boot_s=_mixed(before.boot_s if before else None, cell.boot_s or 0.0),
         peak=max(before.peak if before else 0, cell.usage.peak if cell.usage else 0),
         cpus=_mixed(wanted, cell.usage.cpus) if cell.usage and _telling(cell.usage) else wanted or 0.0,

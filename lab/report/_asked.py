@@ -14,7 +14,7 @@ from lab.verdicts.compare import Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class CommandLine:
     """A command without what narrows it, and that: names, globs, paths of YAML files."""
 
     run: tuple[str, ...]
@@ -50,13 +50,13 @@ def _units(given: tuple[str, ...]) -> list[str]:
     return found
 
 
-def asked(summary: Summary) -> Asked:
+def asked(summary: Summary) -> CommandLine:
     """As metadata.json has them; an old run has its campaign's name alone."""
     metadata = summary.evidence.metadata
     typed, told = metadata.get("typed"), metadata.get("asked")
     often = ("--repeat", str(words.repeats(summary))) if words.repeats(summary) > 1 else ()
     if isinstance(typed, Mapping) and (run := _words(typed.get("words"))):
-        return Asked(
+        return CommandLine(
             run=(*run, *often),
             topologies=_words(typed.get("machines")),
             tests=_words(typed.get("tests")),
@@ -64,7 +64,7 @@ def asked(summary: Summary) -> Asked:
             on=one_line(str(typed.get("on") or ""), 10),
         )
     if not isinstance(told, Mapping):
-        return Asked(run=("lab", "run", words.campaign(summary), *often))
+        return CommandLine(run=("lab", "run", words.campaign(summary), *often))
     campaign = one_line(str(told.get("campaign") or words.campaign(summary)), 200)
     besides = (
         word
@@ -72,7 +72,7 @@ def asked(summary: Summary) -> Asked:
         for given in _words(told.get(key))
         for word in (option, given)
     )
-    return Asked(
+    return CommandLine(
         run=("lab", "run", campaign, *besides, *often),
         topologies=_words(told.get("topologies")),
         kernels=_words(told.get("kernels")),

@@ -22,7 +22,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lab.core.outcome import Cause, CellResult, CellStatus, Delta, Expected, Outcome, Record
+from lab.core.outcome import CaseRecord, Cause, CellResult, CellStatus, Delta, Expected, Outcome
 from lab.core.untrusted import one_line, printable
 from lab.formats import oops
 from lab.report import _words as words
@@ -46,7 +46,7 @@ _STATES |= {Outcome.LEAK: "leak", Outcome.FLAKY: "flaky", Outcome.BROKEN: "broke
 LEFT_OUT = "(left out here, since there is so much of it)"
 
 
-def state(record: Record, suites: Collection[str] = ()) -> str:
+def state(record: CaseRecord, suites: Collection[str] = ()) -> str:
     """The word of STATES for a record, given which scenarios are suites."""
     if suite.known(record, suites):
         return "known-fail"
@@ -138,7 +138,7 @@ def _cases(summary: Summary) -> dict[tuple[str, str], tuple[str, list[str]]]:
     return dict(sorted(found.items(), key=lambda item: order[item[0][0]]))
 
 
-def _undeclared(record: Record, suites: Collection[str]) -> str:
+def _undeclared(record: CaseRecord, suites: Collection[str]) -> str:
     if record.case in SYNTHETIC:
         return "of the scenario as a whole"
     within = record.scenario in suites and "/" in record.case

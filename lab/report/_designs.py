@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lab.report import _words as words
-from lab.report._layout import Line, table, wrap
+from lab.report._layout import LayoutLine, table, wrap
 from lab.verdicts import designs
 from lab.verdicts.compare import Summary
 from lab.verdicts.designs import Differences, Price, Row
@@ -34,31 +34,31 @@ def _rest(found: Differences) -> str:
     return f"{said}; {lost}" if found.untold else said
 
 
-def _lines(rows: Sequence[Row], summary: Summary) -> Iterator[Line]:
+def _lines(rows: Sequence[Row], summary: Summary) -> Iterator[LayoutLine]:
     """What few cases do, by scenario, a line each; then what many do, once, with their names."""
     groups: dict[tuple[designs.Cells, tuple[str, ...]], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.cells, row.topologies if not row.everywhere else ()), []).append(row)
     few = [row for same in groups.values() if len(same) <= MANY for row in same]
     for scenario in dict.fromkeys(row.scenario for row in few):
-        yield Line(title=scenario)
+        yield LayoutLine(title=scenario)
         for row in (row for row in few if row.scenario == scenario):
-            yield Line(title=row.case, cells=_shown(row.cells), indent="  ")
+            yield LayoutLine(title=row.case, cells=_shown(row.cells), indent="  ")
             yield from _where(row, summary)
     for same in (same for same in groups.values() if len(same) > MANY):
-        yield Line(title=f"{len(same)} cases", cells=_shown(same[0].cells))
+        yield LayoutLine(title=f"{len(same)} cases", cells=_shown(same[0].cells))
         yield from _where(same[0], summary)
         for scenario, cases in words.by_scenario((row.scenario, row.case) for row in same).items():
-            yield Line(title=f"{scenario}: {' '.join(cases)}", indent="    ")
+            yield LayoutLine(title=f"{scenario}: {' '.join(cases)}", indent="    ")
 
 
 def _shown(cells: designs.Cells) -> list[str]:
     return [UNKNOWN if cell is None else cell for cell in cells]
 
 
-def _where(row: Row, summary: Summary) -> Iterator[Line]:
+def _where(row: Row, summary: Summary) -> Iterator[LayoutLine]:
     if not row.everywhere:
-        yield Line(title=words.places(row.topologies, summary.topologies), indent="    ")
+        yield LayoutLine(title=words.places(row.topologies, summary.topologies), indent="    ")
 
 
 def cost(summary: Summary, width: int) -> list[str]:
@@ -75,7 +75,7 @@ def _costs(topology: str, measured: Sequence[Price], summary: Summary, width: in
     ratios = f"; the others as ratios to {first}, where that has it" if others else ""
     lines = wrap(f"COSTS on {topology}, in {_UNITS[unit]}, by the median of many rounds{ratios}", width)
     one = len({each.scenario for each in measured}) == 1
-    rows = [Line(title=each.case if one else each.label, cells=_prices(each)) for each in measured]
+    rows = [LayoutLine(title=each.case if one else each.label, cells=_prices(each)) for each in measured]
     lines += table(summary.kernels, rows, width, right=True)
     apart = f"half of the rounds of a measurement are {designs.spread(measured):.1%} apart, at most"
     return [*lines, *wrap(apart, width)]

@@ -15,7 +15,7 @@ NARROWEST = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class LayoutLine:
     """A row of a table; one without cells is a paragraph across all of it."""
 
     title: str
@@ -23,7 +23,7 @@ class Line:
     indent: str = ""
 
 
-def table(columns: Sequence[str], lines: Sequence[Line], width: int, *, right: bool = False) -> list[str]:
+def table(columns: Sequence[str], lines: Sequence[LayoutLine], width: int, *, right: bool = False) -> list[str]:
     """Rows below the names of their columns; with `right`, cells end at the same place (numbers)."""
     rows = [line for line in lines if line.cells]
     first = max((len(line.indent + line.title) for line in rows), default=0)
@@ -43,7 +43,7 @@ def _cells(title: str, cells: Sequence[str], first: int, room: int, right: bool)
     return row(title, [[text.rjust(room) for text in cell] if right else cell for cell in broken], first, room)
 
 
-def _listed(columns: Sequence[str], line: Line, width: int) -> list[str]:
+def _listed(columns: Sequence[str], line: LayoutLine, width: int) -> list[str]:
     said = "; ".join(f"{name} {cell}" for name, cell in zip(columns, line.cells, strict=True)) if line.cells else ""
     return wrap(f"{line.title}: {said}" if said else line.title, width, line.indent)
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from lab.core.outcome import CellResult, CellStatus, Delta, Outcome, Record
+from lab.core.outcome import CaseRecord, CellResult, CellStatus, Delta, Outcome
 from lab.core.untrusted import one_line
 from lab.specs import suite
 from lab.verdicts.compare import CaseDelta, Summary
@@ -36,7 +36,7 @@ def places(some: Iterable[str], every: Sequence[str]) -> str:
     return f"on {', '.join(names)}"
 
 
-def tally(records: Sequence[Record], suites: Collection[str] = ()) -> list[str]:
+def tally(records: Sequence[CaseRecord], suites: Collection[str] = ()) -> list[str]:
     """A cell's counts, most usual first: `40 pass`, `31 must-fail` (failed as it must), `2 skip`, `1 NOT MET`, ...
 
     What fails in a suite as on the kernel that is compared with (or on that kernel itself) is `known-fail`.

@@ -18,7 +18,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from lab.core.outcome import CellResult, CellStatus, Delta, Record
+from lab.core.outcome import CaseRecord, CellResult, CellStatus, Delta
 from lab.core.untrusted import one_line, printable
 from lab.report import _data, _drawing
 from lab.report import _words as words
@@ -46,10 +46,10 @@ class _Tile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Finding:
+class _HtmlFinding:
     """Records that say the same of several machines."""
 
-    record: Record
+    record: CaseRecord
     where: str
 
 
@@ -125,14 +125,14 @@ def _findings(summary: Summary) -> dict[str, object]:
     }
 
 
-def _grouped(records: Iterable[Record], every: Sequence[str]) -> list[_Finding]:
+def _grouped(records: Iterable[CaseRecord], every: Sequence[str]) -> list[_HtmlFinding]:
     """The same words of the same case and kernel on several machines once."""
-    groups: dict[tuple[str, ...], list[Record]] = {}
+    groups: dict[tuple[str, ...], list[CaseRecord]] = {}
     for record in records:
         key = (record.kernel, record.label, record.verdict, record.expected.value, record.reason)
         groups.setdefault(key, []).append(record)
     return [
-        _Finding(record=same[0], where=words.places((record.topology for record in same), every))
+        _HtmlFinding(record=same[0], where=words.places((record.topology for record in same), every))
         for same in groups.values()
     ]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
-from lab.core.outcome import CellResult, CellStatus, Cost, Mismatch, Record
+from lab.core.outcome import CaseRecord, CellResult, CellStatus, Cost, Mismatch
 from lab.verdicts.compare import CaseDelta, Proof, Summary
 from lab.verdicts.judge import cause_of
 
@@ -49,12 +49,12 @@ def _list(values: Iterable[Mapping[str, Any]]) -> str:
     return f"[\n  {rows}\n ]" if rows else "[]"
 
 
-def _flat(record: Record | CaseDelta | Proof | Mismatch | Cost) -> dict[str, Any]:
+def _flat(record: CaseRecord | CaseDelta | Proof | Mismatch | Cost) -> dict[str, Any]:
     """The fields of a record that holds no other (dataclasses.asdict would copy deeply, ten times as slow)."""
     return {name: getattr(record, name) for name in record.__slots__}
 
 
-def _record(record: Record) -> dict[str, Any]:
+def _record(record: CaseRecord) -> dict[str, Any]:
     """A record; what its case saw and measured is there only where it says so."""
     flat = {**_flat(record), "counts": dict(record.counts)}
     told: dict[str, Any] = {"saw": record.saw} if record.saw else {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from lab.core.outcome import CellResult, CellStatus, Outcome, Record
+from lab.core.outcome import CaseRecord, CellResult, CellStatus, Outcome
 from lab.core.untrusted import printable
 from lab.report import _words as words
 from lab.verdicts.compare import Summary
@@ -46,7 +46,7 @@ def _cell(cell: CellResult) -> TestCase:
     return case
 
 
-def _case(record: Record, suites: Collection[str]) -> TestCase:
+def _case(record: CaseRecord, suites: Collection[str]) -> TestCase:
     name = f"{record.topology}.{record.kernel}.{record.scenario}"
     case = TestCase(printable(record.case), classname=name, time=record.duration_s)
     message = printable(f"{record.verdict}, expected {record.expected}: {record.reason}")

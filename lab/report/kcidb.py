@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lab.core.outcome import Cause, CellResult, CellStatus, Outcome, Record
+from lab.core.outcome import CaseRecord, Cause, CellResult, CellStatus, Outcome
 from lab.core.untrusted import one_line, printable
 from lab.report import _words as words
 from lab.verdicts.compare import Summary
@@ -141,7 +141,7 @@ def _boot(run: str, cell: CellResult) -> dict[str, Any]:
     )
 
 
-def _test(summary: Summary, run: str, record: Record) -> dict[str, Any]:
+def _test(summary: Summary, run: str, record: CaseRecord) -> dict[str, Any]:
     guests = summary.repeats[record.topology, record.kernel]
     accelerators = dict.fromkeys(guest.accelerator for guest in guests if guest.accelerator)
     said = {"outcome": record.outcome.value, "cause": record.cause.value, "expected": record.expected.value}
@@ -158,7 +158,7 @@ def _test(summary: Summary, run: str, record: Record) -> dict[str, Any]:
     )
 
 
-def _status(record: Record) -> str:
+def _status(record: CaseRecord) -> str:
     if record.outcome is Outcome.BROKEN:
         return "ERROR" if record.cause in _OWN_FAULT else "MISS"
     return _STATUS.get(record.outcome, "FAIL")

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.core.outcome import CellStatus, Delta, Outcome, Record
+from lab.core.outcome import CaseRecord, CellStatus, Delta, Outcome
 from lab.core.untrusted import one_line, printable
 from lab.report import _drawing
 from lab.report import _words as words
@@ -143,9 +143,9 @@ def _names(cases: Sequence[tuple[str, str]]) -> list[str]:
     return lines
 
 
-def _found(records: Sequence[Record], title: str, summary: Summary) -> list[str]:
+def _found(records: Sequence[CaseRecord], title: str, summary: Summary) -> list[str]:
     """Each once for all its machines, with the reason."""
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    groups: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
     for record in records:
         groups.setdefault((record.kernel, record.label, record.verdict, record.reason), []).append(record)
     lines = wrap(f"{title}: {words.count(len(records), 'record')}", WIDTH) if records else []
@@ -172,7 +172,7 @@ def _not_judged(summary: Summary) -> list[str]:
             why = "; ".join(filter(None, (cell.why, *map(str, cell.mismatches))))
             lines += wrap(f"{cell.name}: {words.CELL_WORDS[cell.status]}: {one_line(why, 100)}", WIDTH, "  ")
     bare = {place for place, guests in summary.repeats.items() if not any(guest.runs for guest in guests)}
-    reasons: dict[str, list[Record]] = {}
+    reasons: dict[str, list[CaseRecord]] = {}
     for record in (*summary.broken, *summary.skipped):
         if (record.topology, record.kernel) not in bare:
             reasons.setdefault(f"{record.outcome.lower()}: {one_line(record.reason, 60)}", []).append(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from lab.core.outcome import CellStatus, Delta, Record
+from lab.core.outcome import CaseRecord, CellStatus, Delta
 from lab.core.untrusted import one_line, printable
 from lab.report import _designs as designs
 from lab.report import _layout as layout
@@ -79,7 +79,7 @@ def _matrix(summary: Summary, width: int) -> list[str]:
 
 def _by_scenario(summary: Summary, width: int) -> list[str]:
     """What came of each scenario's cases on all machines together."""
-    found: dict[str, dict[str, list[Record]]] = {}
+    found: dict[str, dict[str, list[CaseRecord]]] = {}
     for record in summary.records:
         found.setdefault(record.scenario, {}).setdefault(record.kernel, []).append(record)
     rows = {}
@@ -124,7 +124,7 @@ def _no_power(summary: Summary, width: int) -> list[str]:
     return lines + _grouped(records, summary, width)
 
 
-def _grouped(records: Iterable[Record], summary: Summary, width: int) -> list[str]:
+def _grouped(records: Iterable[CaseRecord], summary: Summary, width: int) -> list[str]:
     """Cases by kernel and places, without their evidence."""
     seen: dict[tuple[str, str, str], list[str]] = {}
     for record in records:
@@ -144,9 +144,9 @@ def cases(title: str, found: Sequence[tuple[str, str]], width: int, indent: str 
     return lines
 
 
-def _findings(title: str, records: Sequence[Record], summary: Summary, width: int) -> list[str]:
+def _findings(title: str, records: Sequence[CaseRecord], summary: Summary, width: int) -> list[str]:
     """Records with their evidence; the same words on several topologies once."""
-    groups: dict[tuple[str, str, str, str, str], list[Record]] = {}
+    groups: dict[tuple[str, str, str, str, str], list[CaseRecord]] = {}
     for record in records:
         key = (record.kernel, record.label, record.verdict, record.expected.value, record.reason)
         groups.setdefault(key, []).append(record)
@@ -198,7 +198,7 @@ def _bad_cells(summary: Summary, width: int) -> list[str]:
 def _broken(summary: Summary, width: int) -> list[str]:
     """Cases without evidence, by cell and reason; those of cells that are bad as a whole were told above."""
     told = {place for place, guests in summary.repeats.items() if not any(guest.runs for guest in guests)}
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    groups: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
     for record in summary.broken:
         if (record.topology, record.kernel) not in told:
             groups.setdefault((record.topology, record.kernel, record.cause, record.reason), []).append(record)
@@ -213,7 +213,7 @@ def _broken(summary: Summary, width: int) -> list[str]:
 
 def _known(summary: Summary, width: int) -> list[str]:
     """Cases of suites that fail as they did before: no news about the series, and news to whoever runs the suite."""
-    groups: dict[tuple[str, str], list[Record]] = {}
+    groups: dict[tuple[str, str], list[CaseRecord]] = {}
     for record in summary.known:
         groups.setdefault((record.label, record.verdict), []).append(record)
     if not groups:
@@ -264,7 +264,7 @@ def _by_place(found: Mapping[str, Sequence[str]], summary: Summary) -> dict[str,
 
 def _skipped(summary: Summary, width: int) -> list[str]:
     """Skips by reason, then the cases that no cell ran."""
-    reasons: dict[str, list[Record]] = {}
+    reasons: dict[str, list[CaseRecord]] = {}
     for record in summary.skipped:
         reasons.setdefault(record.reason, []).append(record)
     if not reasons:

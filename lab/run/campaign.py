@@ -27,13 +27,13 @@ from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
 from lab.evidence import files
 from lab.evidence.files import RunDir
-from lab.guests.factory import Factory, Workshop, open_factory
+from lab.guests.factory import Builder, GuestFactory, open_factory
 from lab.guests.vm import Hypervisor
 from lab.host.doctor import available_memory
 from lab.host.estimate import Packing, here, look
 from lab.run import resume
 from lab.run.cell import Screen
-from lab.run.keep_failed import Keeper, Kept
+from lab.run.keep_failed import GuestKeeper, KeptGuest
 from lab.run.runner import Runner
 from lab.run.screen import screen
 from lab.specs import suite
@@ -80,7 +80,7 @@ class Typed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class CampaignRequest:
     """What a user asked for: the words of the command line, so that a run that was killed can be asked for again."""
 
     campaign: str
@@ -102,7 +102,7 @@ class Request:
         return {"campaign": _absolute(self.campaign), **narrowed}
 
     @classmethod
-    def recorded(cls, metadata: Mapping[str, Any], directory: Path) -> Request:
+    def recorded(cls, metadata: Mapping[str, Any], directory: Path) -> CampaignRequest:
         """The request that a run recorded; UsageError when it recorded none."""
         asked = metadata.get("asked")
         known = {"campaign", *(each.name for each in fields(Filters))}
@@ -113,7 +113,7 @@ class Request:
 
 
 def open_run(
-    request: Request,
+    request: CampaignRequest,
     library: Library,
     cache: Cache,
     packing: Packing,
@@ -140,7 +140,7 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
     """
     found = files.load(directory)
     recorded, run_dir = found.metadata, RunDir(directory)
-    plan, declared, now, suites = _prepared(Request.recorded(recorded, directory), library, cache, packing)
+    plan, declared, now, suites = _prepared(CampaignRequest.recorded(recorded, directory), library, cache, packing)
     if other := resume.difference(recorded, json.loads(json.dumps(now, default=files.jsonable))):
         raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="run it anew")
     _same_kernels(plan, recorded, directory, cache)
@@ -167,11 +167,11 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
 
 
 def _prepared(
-    request: Request, library: Library, cache: Cache, packing: Packing, progress: Progress = silent
+    request: CampaignRequest, library: Library, cache: Cache, packing: Packing, progress: Progress = silent
 ) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object], Suites | None]:
     """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
     wanted = request.plan(library, packing)
-    workshop = Workshop.of(wanted, cache, progress)
+    workshop = Builder.of(wanted, cache, progress)
     cases, suites = workshop.cases(), workshop.suites
     plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
     selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
@@ -237,7 +237,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-Afterwards = Callable[[Factory, Kept], None]
+Afterwards = Callable[[GuestFactory, KeptGuest], None]
 """What is done with the guest that was kept, while it is there."""
 
 
@@ -254,11 +254,11 @@ def execute(
 
     With `afterwards` the guest in which an expectation is not met first is kept for it; nobody is called without one.
     """
-    keeper = Keeper() if afterwards else None
+    keeper = GuestKeeper() if afterwards else None
     if not opened.plan.cells:
         return
     plan, expected = look(opened.plan, packing, cache)
-    workshop = Workshop(cache=cache, sources=plan.sources, kernels=opened.kernels, suites=opened.suites)
+    workshop = Builder(cache=cache, sources=plan.sources, kernels=opened.kernels, suites=opened.suites)
     with open_factory(workshop, uri=uri) as factory:
         with screen(console, plan.cells, expected) as shown:
             _runner(opened, plan, factory, shown, packing, expected.build_s.keys(), keeper).run()
@@ -272,11 +272,11 @@ def execute(
 def _runner(
     opened: OpenRun,
     plan: Plan,
-    factory: Factory,
+    factory: GuestFactory,
     shown: Screen,
     packing: Packing,
     to_build: Collection[Build],
-    keeper: Keeper | None,
+    keeper: GuestKeeper | None,
 ) -> Runner:
     return Runner(
         plan=plan,

@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 from lab.core.deadline import Deadline, pause
 from lab.core.errors import BootError, GuestLost, LabError
 from lab.core.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
-from lab.evidence.console import Console
+from lab.evidence.console import ConsoleLog
 from lab.evidence.files import CellDir
 from lab.formats import oops
 from lab.formats.kconfig import has_kasan
@@ -50,7 +50,7 @@ class GuestLike(Protocol):
     @property
     def accelerator(self) -> Accelerator: ...
     @property
-    def console(self) -> Console: ...
+    def console(self) -> ConsoleLog: ...
     def facts(self) -> str: ...
     def push(self, programs: Mapping[str, Path]) -> None: ...
     def run(
@@ -80,7 +80,7 @@ class SnapshotLike(Protocol):
     def discard(self) -> None: ...
 
 
-class BuiltCell(Protocol):
+class BootableCellLike(Protocol):
     """A cell with all that it boots from; `lab.factory.Ready` is the real one."""
 
     @property
@@ -96,7 +96,7 @@ class BuiltCell(Protocol):
     def verify(self, facts: str) -> tuple[Mismatch, ...]: ...
 
 
-class Keep(Protocol):
+class KeeperLike(Protocol):
     """Who may want a guest for itself; `lab.keeper.Keeper` is the real one."""
 
     def takes(self, cell: Cell, guest: GuestLike, run: Run, declared: Sequence[Case]) -> bool: ...
@@ -121,14 +121,14 @@ class CellWork:
 
     cell: Cell
     fresh: bool
-    built: BuiltCell
+    built: BootableCellLike
     evidence: CellDir
     cases: Mapping[str, tuple[Case, ...]]
     screen: Screen
     stopping: threading.Event
     kept: Sequence[Run] = ()
     """What a lab that was killed has left: it counts, and is not run again."""
-    keeper: Keep | None = None
+    keeper: KeeperLike | None = None
     guest: GuestLike | None = None
     snapshot: SnapshotLike | None = None
     no_save: str = ""

@@ -14,7 +14,7 @@ from lab.verdicts.judge import judge_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class KeptGuest:
     """A guest that goes on, and why."""
 
     cell: Cell
@@ -23,10 +23,10 @@ class Kept:
 
 
 @dataclass(slots=True)
-class Keeper:
+class GuestKeeper:
     """Keeps one guest of a campaign: more would take the memory that is planned for others."""
 
-    kept: Kept | None = None
+    kept: KeptGuest | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def takes(self, cell: Cell, guest: GuestLike, run: Run, declared: Sequence[Case]) -> bool:
@@ -37,5 +37,7 @@ class Keeper:
             if self.kept or not unmet or guest.watch() is not None:
                 return False
             first = unmet[0]
-            self.kept = Kept(cell=cell, guest=guest, why=f"{cell.name}: {first.label} {first.verdict}: {first.reason}")
+            self.kept = KeptGuest(
+                cell=cell, guest=guest, why=f"{cell.name}: {first.label} {first.verdict}: {first.reason}"
+            )
             return True

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lab.core.outcome import Books, End, Ended, Run
-from lab.evidence.console import Console
+from lab.evidence.console import ConsoleLog
 from lab.evidence.files import MAX_STDERR, CellDir
 from lab.verdicts import counters
 
@@ -37,7 +37,7 @@ class Execution:
     measured: Callable[[Books | None], Books | None]
     """Adds the machine's measures to books that were read."""
     evidence: CellDir
-    console: Console
+    console: ConsoleLog
     tell: Callable[[int], None]
     """Called with the number of results so far, whenever there are more."""
     told: int = 0

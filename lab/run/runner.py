@@ -23,17 +23,17 @@ from lab.core.progress import Progress
 from lab.evidence.files import RunDir
 from lab.host.estimate import Packing
 from lab.host.schedule import Schedule, Task
-from lab.run.cell import INTERRUPTED, BuiltCell, CellWork, Keep, Screen
+from lab.run.cell import INTERRUPTED, BootableCellLike, CellWork, KeeperLike, Screen
 from lab.specs.plan import Build, Cell, Plan
 
 WAKE_S = 0.2
 """How long to be deaf to signals."""
 
 
-class Shop(Protocol):
+class GuestFactoryLike(Protocol):
     """Builds what cells need; `lab.factory.Factory` is the real one."""
 
-    def prepare(self, cell: Cell, progress: Progress) -> BuiltCell: ...
+    def prepare(self, cell: Cell, progress: Progress) -> BootableCellLike: ...
     def abort(self) -> None: ...
 
 
@@ -42,7 +42,7 @@ class Runner:
     """One campaign on its way."""
 
     plan: Plan
-    shop: Shop
+    shop: GuestFactoryLike
     run_dir: RunDir
     metadata: Mapping[str, object]
     """What metadata.json holds so far; the builds are added as they are made."""
@@ -55,7 +55,7 @@ class Runner:
     """`topology/kernel` -> what its kernel was made of; a resumed run begins with what it recorded."""
     kept: Mapping[str, Sequence[Run]] = field(default_factory=dict)
     """Cell's name -> the runs of a killed lab that count."""
-    keeper: Keep | None = None
+    keeper: KeeperLike | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -88,7 +88,7 @@ class Runner:
             elif built := self._built(cell, gate):
                 gate.add(task, partial(self._cell, cell, built))
 
-    def _built(self, cell: Cell, gate: Gate) -> BuiltCell | None:
+    def _built(self, cell: Cell, gate: Gate) -> BootableCellLike | None:
         """All that a cell needs; None when it cannot be had, which is on record then."""
         with gate.turn(self.packing.build(f"build of {cell.name}")) if cell.build in self.to_build else nullcontext():
             self.screen.cell(cell, "building")
@@ -101,7 +101,7 @@ class Runner:
         self.screen.cell(cell, "built")
         return built
 
-    def _remember(self, cell: Cell, built: BuiltCell) -> None:
+    def _remember(self, cell: Cell, built: BootableCellLike) -> None:
         """Put a build on record. What is on record stays: a run goes on with the kernels that it began with, or not."""
         before, now = self.builds.get(cell.place), built.provenance
         if before is None:
@@ -121,7 +121,7 @@ class Runner:
         evidence.finish(CellStatus.BROKEN, reason, cause=Cause.INTERRUPTED if self.stopping.is_set() else cause)
         self.screen.cell(cell, "BROKEN")
 
-    def _cell(self, cell: Cell, built: BuiltCell) -> None:
+    def _cell(self, cell: Cell, built: BootableCellLike) -> None:
         if self.stopping.is_set():
             return
         evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat)

@@ -13,7 +13,7 @@ from lab.core import paths as data
 from lab.core.errors import InputError, UsageError, nearest, unknown
 from lab.core.paths import user_path
 from lab.specs import suite
-from lab.specs.load import Document, read
+from lab.specs.load import YamlDocument, read
 from lab.specs.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
 from lab.specs.plan import Filters, Plan, Selection, Skipped, is_path, matches, narrow_tests, node_count, plan
 from lab.specs.settings import Own
@@ -198,7 +198,7 @@ class Library:
             scenarios=tuple(_merged([*scenarios, *(self.select_scenarios(new_tests) if new_tests else ())])),
         )
 
-    def _machines(self, document: Document, spec: CampaignSpec) -> tuple[list[Topology], list[Skipped]]:
+    def _machines(self, document: YamlDocument, spec: CampaignSpec) -> tuple[list[Topology], list[Skipped]]:
         """The topologies of a campaign, and those that its `nodes` and `one_per` leave out of what its globs mean."""
         chosen: list[Topology] = []
         left: list[Skipped] = []
@@ -237,7 +237,7 @@ class Library:
             found["series"] = self._stack(document, kernel.series)
         return kernel.model_copy(update=found)
 
-    def _fragments(self, document: Document, key: str, words: tuple[str, ...]) -> tuple[str, ...]:
+    def _fragments(self, document: YamlDocument, key: str, words: tuple[str, ...]) -> tuple[str, ...]:
         """Config fragments: the library's names stay names, files become absolute paths."""
         known = self.configs()
         listed = isinstance(document.data.get(key), list)
@@ -255,7 +255,7 @@ class Library:
                 )
         return tuple(found)
 
-    def _stack(self, document: Document, words: str) -> str:
+    def _stack(self, document: YamlDocument, words: str) -> str:
         """One series or several."""
         listed = isinstance(document.data.get("series"), list)
         names = enumerate(words.split(JOINT))
@@ -263,7 +263,7 @@ class Library:
             self._series(document, ("series", number) if listed else ("series",), name) for number, name in names
         )
 
-    def _series(self, document: Document, where: tuple[str | int, ...], word: str) -> str:
+    def _series(self, document: YamlDocument, where: tuple[str | int, ...], word: str) -> str:
         """A series: the library's name stays a name; a patch, mailbox or directory of them an absolute path."""
         known = self.series()
         beside = _exists(document.path.parent / word)
@@ -314,14 +314,14 @@ def _files(kind: str, word: str, known: Mapping[str, Path]) -> list[Path]:
 
 
 def _all(
-    document: Document, key: str, words: tuple[str, ...], select: Callable[[Iterable[str]], tuple[Any, ...]]
+    document: YamlDocument, key: str, words: tuple[str, ...], select: Callable[[Iterable[str]], tuple[Any, ...]]
 ) -> list[Any]:
     """What a campaign's words mean."""
     return [each for index, word in enumerate(words) for each in _each(document, (key, index), word, select)]
 
 
 def _each(
-    document: Document, where: tuple[str, int], word: str, select: Callable[[Iterable[str]], tuple[Any, ...]]
+    document: YamlDocument, where: tuple[str, int], word: str, select: Callable[[Iterable[str]], tuple[Any, ...]]
 ) -> tuple[Any, ...]:
     """What one of a campaign's words means; one that means nothing is an error of that line of the campaign's file."""
     meant = str(_existing(document, where, word, "a YAML file", Path.is_file)) if is_path(word) else word
@@ -393,7 +393,7 @@ def _merged(selections: Iterable[Selection]) -> list[Selection]:
     return [Selection(scenario=name, cases=cases) for name, cases in kept.items()]
 
 
-def _source(document: Document, source: str) -> str:
+def _source(document: YamlDocument, source: str) -> str:
     """A kernel's source with its path made absolute; what is not there is an error now, not after a long build."""
     kind, _, rest = source.partition(":")
     where = ("source",)
@@ -415,7 +415,7 @@ def _exists(path: Path) -> bool:
 
 
 def _existing(
-    document: Document, where: tuple[str | int, ...], word: str, what: str, fits: Callable[[Path], bool]
+    document: YamlDocument, where: tuple[str | int, ...], word: str, what: str, fits: Callable[[Path], bool]
 ) -> Path:
     """The absolute path of something that a file names relative to itself."""
     try:

@@ -26,7 +26,7 @@ MAX_DEPTH = 16
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}")
 """What a topology, kernel or campaign may be called: it becomes a directory's name and a word on a command line."""
 
-Place = tuple[str | int, ...]
+YamlPath = tuple[str | int, ...]
 """Where a value is in its file: ("numa", 1, "memory")."""
 
 Model = TypeVar("Model", bound=Spec)
@@ -42,20 +42,20 @@ _WORDS: Mapping[str, bool | None] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class YamlDocument:
     """A YAML file that was read: its top mapping, and the line (from 1) on which every value's key stands."""
 
     path: Path
     data: Mapping[str, Any]
-    lines: Mapping[Place, int]
+    lines: Mapping[YamlPath, int]
 
-    def line(self, where: Place) -> int | None:
+    def line(self, where: YamlPath) -> int | None:
         """The line of a value, or of the closest value around it that is in the file."""
         while where not in self.lines and where:
             where = where[:-1]
         return self.lines.get(where)
 
-    def error(self, where: Place, expected: str, *, nearest: str | None = None) -> InputError:
+    def error(self, where: YamlPath, expected: str, *, nearest: str | None = None) -> InputError:
         """The error for one value of this file."""
         return InputError(self.path, self.line(where), spell(where), expected, nearest=nearest)
 
@@ -76,10 +76,10 @@ class Document:
         return self.error(where, expected, nearest=near)
 
 
-def read(path: Path) -> Document:
+def read(path: Path) -> YamlDocument:
     """Read one YAML file, whose top must be a mapping with something in it."""
     text = _text(path)
-    lines: dict[Place, int] = {}
+    lines: dict[YamlPath, int] = {}
     try:
         data = _Reader(path, lines).document(yaml.parse(text, Loader=yaml.SafeLoader))
     except yaml.reader.ReaderError as error:
@@ -87,7 +87,7 @@ def read(path: Path) -> Document:
         raise InputError(path, line, None, f"expected text, got the character {error.character:#x}") from None
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(path, error) from None
-    return Document(path=path, data=data, lines=lines)
+    return YamlDocument(path=path, data=data, lines=lines)
 
 
 def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> InputError:
@@ -99,7 +99,7 @@ def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> InputError:
     return InputError(path, mark.line + 1 if mark else None, None, f"not YAML: {why}")
 
 
-def spell(where: Place) -> str:
+def spell(where: YamlPath) -> str:
     """A value's place as users write it: ("numa", 1, "memory") -> `numa[1].memory`. Always one line."""
     words = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
     return "".join(word if word.isprintable() else repr(word[1:]) for word in words).removeprefix(".")
@@ -136,7 +136,7 @@ def _text(path: Path) -> str:
 class _Reader:
     """Builds plain values from YAML events, noting lines. Works on events, so depth is bounded before it is reached."""
 
-    def __init__(self, path: Path, lines: dict[Place, int]) -> None:
+    def __init__(self, path: Path, lines: dict[YamlPath, int]) -> None:
         self.path = path
         self.lines = lines
 
@@ -157,7 +157,7 @@ class _Reader:
             raise self._error(first, (), f"expected `key: value` lines, got {got(data)}")
         return data
 
-    def _value(self, event: yaml.Event, events: Iterator[yaml.Event], where: Place) -> Any:
+    def _value(self, event: yaml.Event, events: Iterator[yaml.Event], where: YamlPath) -> Any:
         """The value that begins with `event`; takes its events."""
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise self._error(event, where, "anchors and aliases (&x, *x) are not accepted: write the value out")
@@ -171,7 +171,7 @@ class _Reader:
             return self._list(events, where)
         return self._mapping(events, where)
 
-    def _list(self, events: Iterator[yaml.Event], where: Place) -> list[Any]:
+    def _list(self, events: Iterator[yaml.Event], where: YamlPath) -> list[Any]:
         values: list[Any] = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
             here = (*where, len(values))
@@ -179,7 +179,7 @@ class _Reader:
             values.append(self._value(event, events, here))
         return values
 
-    def _mapping(self, events: Iterator[yaml.Event], where: Place) -> dict[str, Any]:
+    def _mapping(self, events: Iterator[yaml.Event], where: YamlPath) -> dict[str, Any]:
         """Keys are the text as it stands in the file, whatever it looks like: `2: x` has the key "2"."""
         values: dict[str, Any] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
@@ -192,7 +192,7 @@ class _Reader:
             values[event.value] = self._value(next(events), events, here)
         return values
 
-    def _error(self, event: yaml.Event, where: Place, expected: str) -> InputError:
+    def _error(self, event: yaml.Event, where: YamlPath, expected: str) -> InputError:
         return InputError(self.path, _line(event), spell(where), expected)
 
 
@@ -230,7 +230,7 @@ _LIMITS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[Place, str, str | None]:
+def explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[YamlPath, str, str | None]:
     """One of pydantic's errors as (place, what was expected and got, nearest known word)."""
     where = _where(error)
     match error["type"]:
@@ -276,12 +276,12 @@ def got(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:56]}...'"
 
 
-def _where(error: ErrorDetails) -> Place:
+def _where(error: ErrorDetails) -> YamlPath:
     """pydantic's location without its marker for keys of a dictionary."""
     return tuple(part for part in error["loc"] if part != "[key]")
 
 
-def _validator(message: str, where: Place, model: type[BaseModel]) -> tuple[Place, str, str | None]:
+def _validator(message: str, where: YamlPath, model: type[BaseModel]) -> tuple[YamlPath, str, str | None]:
     """A model's own ValueError. One about a pair of keys begins with the place at fault: `distances[1]: ...`."""
     found = re.match(r"([a-z_]+)((?:\[\d+\]|\.\w+)*): (.*)", message, re.DOTALL)
     if not found or found[1] not in _keys(model, where):
@@ -290,7 +290,7 @@ def _validator(message: str, where: Place, model: type[BaseModel]) -> tuple[Plac
     return (*where, found[1], *rest), found[3], None
 
 
-def _keys(model: type[BaseModel], where: Place) -> list[str]:
+def _keys(model: type[BaseModel], where: YamlPath) -> list[str]:
     """The keys that may stand at a place of a model, in the order in which the model has them."""
     for part in where:
         if isinstance(part, str):

@@ -150,8 +150,8 @@ def _stacked(value: object) -> object:
 Memory = Annotated[int, BeforeValidator(parse_size), AfterValidator(_memory)]
 PageSize = Annotated[int, BeforeValidator(parse_size), AfterValidator(_power_of_two)]
 Cpus = Annotated[tuple[int, ...], BeforeValidator(parse_cpus)]
-Word = Annotated[str, AfterValidator(_one_line)]
-Words = Annotated[tuple[Word, ...], BeforeValidator(_words)]
+OneLine = Annotated[str, AfterValidator(_one_line)]
+Words = Annotated[tuple[OneLine, ...], BeforeValidator(_words)]
 Option = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,+=-]*$")]
 """A CPU model or machine of QEMU's, with its properties."""
 Feature = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -233,7 +233,7 @@ class Topology(Spec):
     qemu_args: Words = ()
 
     @property
-    def record(self) -> Arch:
+    def architecture(self) -> Arch:
         """The architecture's record."""
         return arches.ARCHES[self.arch]
 
@@ -295,18 +295,18 @@ class Topology(Spec):
     @property
     def mode(self) -> Mmu:
         """How the machine translates addresses: the mode asked for, else the architecture's first."""
-        modes = self.record.mmus
+        modes = self.architecture.mmus
         return modes[self.mmu] if self.mmu else next(iter(modes.values()))
 
     @property
     def possible_hugepages(self) -> tuple[int, ...]:
         """The hugetlb page sizes, in bytes, that this machine can have."""
-        return (self.mode.hugepages or self.record.hugepages).get(self.page_size, ())
+        return (self.mode.hugepages or self.architecture.hugepages).get(self.page_size, ())
 
     @property
     def has_thp(self) -> bool:
         """Whether its kernels have transparent huge pages: its own fragments turn them on."""
-        texts = (self.record.fragments.get(name, "") for name in self.fragments)
+        texts = (self.architecture.fragments.get(name, "") for name in self.fragments)
         return any("CONFIG_TRANSPARENT_HUGEPAGE=y\n" in text for text in texts)
 
     @property
@@ -317,7 +317,7 @@ class Topology(Spec):
     @property
     def fragments(self) -> tuple[str, ...]:
         """Names of the kernel config fragments this machine asks for, general first."""
-        own = (self.record.config_fragment, self.record.page_sizes[self.page_size], self.mode.fragment)
+        own = (self.architecture.config_fragment, self.architecture.page_sizes[self.page_size], self.mode.fragment)
         return ("base", *filter(None, own), *self.kernel_config)
 
     @model_validator(mode="after")
@@ -337,7 +337,7 @@ class Topology(Spec):
         return self
 
     def _check_arch(self) -> None:
-        record = self.record
+        record = self.architecture
         if self.page_size not in record.page_sizes:
             have = ", ".join(format_size(size) for size in sorted(record.page_sizes))
             raise ValueError(f"page_size: {record.name} has pages of {have}, not {format_size(self.page_size)}")
@@ -362,16 +362,16 @@ class Topology(Spec):
     def _check_memory(self) -> None:
         if bool(self.numa) == (self.memory is not None):
             raise ValueError("memory: expected either memory or numa cells that carry it, exactly one of the two")
-        if self.total_memory < self.record.min_memory:
+        if self.total_memory < self.architecture.min_memory:
             raise ValueError(
-                f"memory: at least {format_size(self.record.min_memory)} on {self.arch}, "
+                f"memory: at least {format_size(self.architecture.min_memory)} on {self.arch}, "
                 f"got {format_size(self.total_memory)}"
             )
 
     def _check_nodes(self) -> None:
         if not self.numa:
             return
-        if (why := self.record.no_numa or self.mode.no_numa) and len(self.numa) > 1:
+        if (why := self.architecture.no_numa or self.mode.no_numa) and len(self.numa) > 1:
             raise ValueError(f"numa: {self.arch} cannot have several nodes: {why}")
         if len(self.numa) > MAX_NODES:
             raise ValueError(f"numa: at most {MAX_NODES} nodes, got {len(self.numa)}")
@@ -387,7 +387,7 @@ class Topology(Spec):
         if not self.cpu_only:
             return
         place = f"numa[{self.cpu_only[0]}]"
-        if not self.record.cpu_only_machine:
+        if not self.architecture.cpu_only_machine:
             raise ValueError(f"{place}: a cell without memory cannot be had on {self.arch}")
         if self.sparse or self.hmat:
             key = "sparse" if self.sparse else "hmat"
@@ -439,8 +439,8 @@ class Topology(Spec):
     def _check_hmat(self) -> None:
         if not self.hmat:
             return
-        if self.record.no_hmat:
-            raise ValueError(f"hmat: {self.arch} has none: {self.record.no_hmat}")
+        if self.architecture.no_hmat:
+            raise ValueError(f"hmat: {self.arch} has none: {self.architecture.no_hmat}")
         if not self.numa:
             raise ValueError("hmat: expected numa cells with memory to be reached, got none")
         for name, matrix in self.hmat.matrices.items():
@@ -496,7 +496,7 @@ class Kernel(Spec):
     name: str
     description: str = ""
     source: Annotated[str, BeforeValidator(_known_source)]
-    series: Annotated[Word | None, BeforeValidator(_stacked)] = None
+    series: Annotated[OneLine | None, BeforeValidator(_stacked)] = None
     """The name of a series; those of several, each upon the one before, with JOINT between them."""
     provides: frozenset[Feature] = frozenset()
     config: Words = ()
@@ -543,12 +543,12 @@ class CampaignSpec(Spec):
 
     name: str
     description: str = ""
-    topologies: Annotated[tuple[Word, ...], Field(min_length=1)]
+    topologies: Annotated[tuple[OneLine, ...], Field(min_length=1)]
     nodes: Nodes | None = None
     """Only machines with so many NUMA nodes, lowest and highest."""
     one_per: Properties = ()
     """Of machines that are alike in these properties only the first, in the order of `topologies`."""
-    kernels: Annotated[tuple[Word, ...], Field(min_length=1)]
-    scenarios: Annotated[tuple[Word, ...], Field(min_length=1)] = ("*",)
+    kernels: Annotated[tuple[OneLine, ...], Field(min_length=1)]
+    scenarios: Annotated[tuple[OneLine, ...], Field(min_length=1)] = ("*",)
     """Scenarios, and `scenario.case`, names or globs: as --test has them."""
     isolation: Literal["fresh", "shared"] = "fresh"

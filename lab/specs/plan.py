@@ -201,7 +201,7 @@ def _impossible(topologies: Sequence[Topology], kernels: Sequence[Kernel], named
     """Cell -> why its kernel cannot be built for its machine; UsageError where the machine was asked for by name."""
     found: dict[str, str] = {}
     for topology, kernel in product(topologies, kernels):
-        if why := lacking_preset(topology.record, kernel.config):
+        if why := lacking_preset(topology.architecture, kernel.config):
             if topology.name in named:
                 raise UsageError(f"{cell_name(topology, kernel)}: {why}")
             found[cell_name(topology, kernel)] = why

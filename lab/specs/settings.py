@@ -23,8 +23,8 @@ from pydantic import Field
 
 from lab.core.errors import InputError
 from lab.core.paths import user_path
-from lab.specs.load import Document, read
-from lab.specs.model import Spec, Word
+from lab.specs.load import YamlDocument, read
+from lab.specs.model import OneLine, Spec
 
 FILE = Path("pagelab", "config.yaml")
 EVERY = "every"
@@ -38,10 +38,10 @@ class Settings(Spec):
     """What a user has set. `name` is the file's stem and means nothing."""
 
     name: str = "config"
-    topologies: tuple[Word, ...] = ()
-    kernels: tuple[Word, ...] = ()
-    scenarios: tuple[Word, ...] = ()
-    campaigns: tuple[Word, ...] = ()
+    topologies: tuple[OneLine, ...] = ()
+    kernels: tuple[OneLine, ...] = ()
+    scenarios: tuple[OneLine, ...] = ()
+    campaigns: tuple[OneLine, ...] = ()
     defaults: dict[str, Options] = Field(default_factory=dict)
     """Verb, or `every`, -> long name of an option -> its value."""
 
@@ -64,7 +64,7 @@ def settings_path() -> Path:
 class Own:
     """A user's settings with the file that they are from, for messages that name its lines."""
 
-    def __init__(self, document: Document | None = None) -> None:
+    def __init__(self, document: YamlDocument | None = None) -> None:
         self._document = document
         self.settings = document.build(Settings) if document else Settings()
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lab.core.errors import UsageError
-from lab.core.outcome import Cause, Expected, Outcome, Record, met
+from lab.core.outcome import CaseRecord, Cause, Expected, Outcome, met
 from lab.core.paths import user_path
 from lab.formats.ktap import Result
 
@@ -151,7 +151,7 @@ WORST_FIRST = tuple(Cause)
 
 Place = tuple[str, str]
 """Topology and kernel."""
-Table = dict[tuple[str, str], Record]
+Table = dict[tuple[str, str], CaseRecord]
 """Scenario and case -> its record on one kernel."""
 
 
@@ -160,7 +160,7 @@ def suites_of(metadata: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(metadata.get("suites", ()))
 
 
-def known(record: Record, suites: Collection[str]) -> bool:
+def known(record: CaseRecord, suites: Collection[str]) -> bool:
     """Whether a case of a suite fails as on the kernel which is compared with, or is on that kernel itself."""
     return record.scenario in suites and record.met is True and record.outcome is not Outcome.PASS
 
@@ -171,8 +171,8 @@ def test_of(case: str) -> str:
 
 
 def measured(
-    by_cell: Mapping[Place, tuple[Record, ...]], metadata: Mapping[str, Any]
-) -> dict[Place, tuple[Record, ...]]:
+    by_cell: Mapping[Place, tuple[CaseRecord, ...]], metadata: Mapping[str, Any]
+) -> dict[Place, tuple[CaseRecord, ...]]:
     """The records with the expectations that suites have: what the case did on the kernel that is compared with.
 
     That is the first kernel of the same source; what it does itself is as expected, unless there is no evidence.
@@ -182,7 +182,7 @@ def measured(
         return dict(by_cell)
     kernels: Mapping[str, Any] = metadata.get("kernels", {})
     order = list(dict.fromkeys(kernel for _, kernel in by_cell))
-    found: dict[Place, tuple[Record, ...]] = {}
+    found: dict[Place, tuple[CaseRecord, ...]] = {}
     for (topology, kernel), records in by_cell.items():
         source = kernels.get(kernel, {}).get("source")
         alike = (name for name in order if kernels.get(name, {}).get("source") == source)
@@ -191,7 +191,9 @@ def measured(
     return found
 
 
-def _cell(records: Sequence[Record], before: Sequence[Record] | None, suites: Collection[str]) -> tuple[Record, ...]:
+def _cell(
+    records: Sequence[CaseRecord], before: Sequence[CaseRecord] | None, suites: Collection[str]
+) -> tuple[CaseRecord, ...]:
     if before is None:
         return tuple(_itself(record) if record.scenario in suites else record for record in records)
     records = _renamed(records, before, suites)
@@ -200,7 +202,7 @@ def _cell(records: Sequence[Record], before: Sequence[Record] | None, suites: Co
     return (*judged, *_lost(records, [record for record in before if record.scenario in suites]))
 
 
-def _renamed(records: Sequence[Record], before: Sequence[Record], suites: Collection[str]) -> list[Record]:
+def _renamed(records: Sequence[CaseRecord], before: Sequence[CaseRecord], suites: Collection[str]) -> list[CaseRecord]:
     """Results whose names have what was measured in them, by the names that the other kernel gave them.
 
     `18 extra pages` is `12 extra pages` where both kernels have one result of this shape that the other has not.
@@ -211,14 +213,14 @@ def _renamed(records: Sequence[Record], before: Sequence[Record], suites: Collec
 
 
 def _only_in(
-    records: Sequence[Record], others: Iterable[Record], suites: Collection[str]
-) -> dict[tuple[str, str], Record]:
+    records: Sequence[CaseRecord], others: Iterable[CaseRecord], suites: Collection[str]
+) -> dict[tuple[str, str], CaseRecord]:
     """Results within tests that the others lack, by scenario and name without numbers; where that is one result's.
 
     What goes by its number alone has no name to tell it by.
     """
     known = {(record.scenario, record.case) for record in others}
-    found: dict[tuple[str, str], list[Record]] = {}
+    found: dict[tuple[str, str], list[CaseRecord]] = {}
     for record in records:
         named = "/" in record.case and not record.case.rpartition("/")[2].isdigit()
         if record.scenario in suites and named and (record.scenario, record.case) not in known:
@@ -226,7 +228,7 @@ def _only_in(
     return {shape: same[0] for shape, same in found.items() if len(same) == 1}
 
 
-def _itself(record: Record) -> Record:
+def _itself(record: CaseRecord) -> CaseRecord:
     """A record of the kernel that others are compared with."""
     if record.outcome is Outcome.BROKEN:
         return record
@@ -235,7 +237,7 @@ def _itself(record: Record) -> Record:
     return replace(record, expected=expected, met=True if known else None)
 
 
-def _against(record: Record, table: Table) -> Record:
+def _against(record: CaseRecord, table: Table) -> CaseRecord:
     """A record beside that of the same case on the kernel which it is compared with, whose records `table` has."""
     before = table.get((record.scenario, record.case))
     if record.outcome is Outcome.BROKEN or (before and before.outcome in (Outcome.PASS, Outcome.SKIP)):
@@ -252,18 +254,18 @@ def _against(record: Record, table: Table) -> Record:
     return replace(record, expected=Expected.FAIL, met=as_before)
 
 
-def _printed(record: Record, table: Table) -> bool:
+def _printed(record: CaseRecord, table: Table) -> bool:
     """Whether the other kernel's test came to its end, so that a result which it did not print is a new one."""
     test = table.get((record.scenario, test_of(record.case)))
     return test is None or test.outcome in (Outcome.PASS, Outcome.FAIL, Outcome.SKIP)
 
 
-def _badness(record: Record) -> tuple[int, int]:
+def _badness(record: CaseRecord) -> tuple[int, int]:
     """For comparison; of two crashes the one with the graver cause is the worse: an oops where a task was killed."""
     return _SEVERITY[record.outcome], -WORST_FIRST.index(record.cause)
 
 
-def _lost(records: Sequence[Record], before: Iterable[Record]) -> Iterator[Record]:
+def _lost(records: Sequence[CaseRecord], before: Iterable[CaseRecord]) -> Iterator[CaseRecord]:
     """For results within a test that passed on the other kernel and are not there on this one."""
     outcomes = {(record.scenario, record.case): record for record in records}
     for gone in before:

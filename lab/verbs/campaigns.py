@@ -30,10 +30,10 @@ from lab.verbs.places import open_cache, open_library
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.guests.factory import Factory
+    from lab.guests.factory import GuestFactory
     from lab.host.estimate import Packing
     from lab.run.campaign import OpenRun
-    from lab.run.keep_failed import Kept
+    from lab.run.keep_failed import KeptGuest
     from lab.specs.plan import Filters
     from lab.verdicts.compare import Summary
 
@@ -48,14 +48,14 @@ def build(campaign: str, filters: Filters) -> None:
     lab build quick
     lab build quick --config kasan
     """
-    from lab.guests.factory import Workshop
+    from lab.guests.factory import Builder
     from lab.host import estimate
     from lab.run.screen import screen
 
     cache = open_cache()
     planned = estimate.here(open_library().plan(campaign, filters), estimate.packing(cache))
     with builds_end_with_us():
-        workshop = Workshop.of(planned, cache, tell_on_stderr())
+        workshop = Builder.of(planned, cache, tell_on_stderr())
     with screen(console(), planned.cells) as shown, builds_end_with_us():
         for cell in planned.cells:
             shown.cell(cell, "building")
@@ -106,7 +106,7 @@ def run(
     lab run quick -t x86_64-4k-2node --keep-failed
     """
     from lab.host import estimate
-    from lab.run.campaign import Request, open_run, reopen_run
+    from lab.run.campaign import CampaignRequest, open_run, reopen_run
 
     cache, library = open_cache(), open_library()
     given = estimate.packing(cache, jobs=jobs, memory=memory)
@@ -116,7 +116,7 @@ def run(
         return carry_out(reopen_run(resume, library, cache, given), given, connect, keep=keep_failed)
     if not campaign:
         raise UsageError("run what? expected a campaign, or --resume DIR", hint="`lab list campaigns`")
-    wanted = Request(campaign=campaign, filters=filters, repeat=repeat or 1)
+    wanted = CampaignRequest(campaign=campaign, filters=filters, repeat=repeat or 1)
     with builds_end_with_us():
         opened = open_run(wanted, library, cache, given, output, progress=tell_on_stderr())
     return carry_out(opened, given, connect, keep=keep_failed)
@@ -136,7 +136,7 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
 
     reported: list[Summary] = []
 
-    def afterwards(factory: Factory, kept: Kept) -> None:
+    def afterwards(factory: GuestFactory, kept: KeptGuest) -> None:
         reported.append(tell(opened))
         ask(factory, kept)
 
@@ -177,7 +177,7 @@ def tell(opened: OpenRun) -> Summary:
     return summary
 
 
-def ask(factory: Factory, kept: Kept) -> None:
+def ask(factory: GuestFactory, kept: KeptGuest) -> None:
     """What to do with a guest that was kept, until the user is done with it (or there is nobody to ask)."""
     from lab.guests.guest import Guest
     from lab.workflows import debug
@@ -187,7 +187,7 @@ def ask(factory: Factory, kept: Kept) -> None:
     print(f"lab: kept: {one_line(kept.why)}", file=sys.stderr)
     deeds: dict[str, Callable[[], object]] = {
         "shell": guest.connection.shell,
-        "gdb": lambda: debug.attach_gdb(guest, ready.topology.record, ready.products, factory.scratch, ()),
+        "gdb": lambda: debug.attach_gdb(guest, ready.topology.architecture, ready.products, factory.scratch, ()),
         "console": lambda: print(printable(guest.console.text(max(0, guest.console.size() - 8000)))),
     }
     while True:

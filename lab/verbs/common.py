@@ -19,7 +19,7 @@ from lab.verbs.places import open_cache, open_library
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lab.guests.factory import Factory, Ready
+    from lab.guests.factory import BootableCell, GuestFactory
     from lab.specs.plan import Filters
     from lab.verdicts.compare import Summary
 
@@ -229,19 +229,19 @@ def builds_end_with_us() -> Iterator[None]:
 
 
 @contextmanager
-def one_guest(wanted: Wanted) -> Iterator[tuple[Factory, Ready]]:
+def one_guest(wanted: Wanted) -> Iterator[tuple[GuestFactory, BootableCell]]:
     """Everything for one cell, built where it is missing (said on stderr)."""
     from lab import arch
-    from lab.guests.factory import Workshop, open_factory
+    from lab.guests.factory import Builder, open_factory
 
     library = open_library()
     topology = library.topology(wanted.topology)
     kernel = library.with_config(library.kernel(wanted.kernel), wanted.config)
-    if why := arch.lacking_preset(topology.record, kernel.config):
+    if why := arch.lacking_preset(topology.architecture, kernel.config):
         raise UsageError(f"{topology.name}/{kernel.name}: {why}")
     with (
         builds_end_with_us(),
-        open_factory(Workshop(cache=open_cache(), sources=library.scenario_sources), uri=wanted.connect) as factory,
+        open_factory(Builder(cache=open_cache(), sources=library.scenario_sources), uri=wanted.connect) as factory,
     ):
         yield factory, factory.ready(topology, kernel, tell_on_stderr())
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lab.run.campaign import OpenRun, Typed
     from lab.specs.library import Library
     from lab.verdicts.compare import Summary
-    from lab.workflows.bisect import Judge, Step
+    from lab.workflows.bisect import CommitJudge, JudgedCommit
 
 TREE = click.option(
     "--tree",
@@ -98,7 +98,7 @@ def try_(
     lab try series/ --tree ~/linux --each -- sh -c 'grep -q thing /proc/vmstat'
     """
     from lab.host import estimate
-    from lab.run.campaign import Request, Typed, open_run
+    from lab.run.campaign import CampaignRequest, Typed, open_run
     from lab.verbs.campaigns import finish
     from lab.workflows import try_patch
 
@@ -125,7 +125,7 @@ def try_(
     change = try_patch.read([patch], user_path(tree))
     own = (*programs, *map(str, try_patch.command_file(wish, cache)))
     filters = filters_of(tests=wish.tests, config=config, programs=own)
-    wanted = Request(campaign=str(try_patch.prepare(change, wish, cache)), filters=filters, repeat=repeat or 1)
+    wanted = CampaignRequest(campaign=str(try_patch.prepare(change, wish, cache)), filters=filters, repeat=repeat or 1)
     given = estimate.packing(cache, jobs=jobs, memory=memory)
     summary = finish(open_run(wanted, library, cache, given, output, typed=typed), given, connect)
     if features := try_patch.unprovided(summary):
@@ -255,13 +255,13 @@ def _judge(
     jobs: int | None,
     memory: int | None,
     connect: str | None,
-) -> Judge:
+) -> CommitJudge:
     """What judges a commit: a run of its kernel, in a directory of its own."""
     from lab.host import estimate
     from lab.run.campaign import open_plan
     from lab.workflows import bisect as bisection
     from lab.workflows import try_patch
-    from lab.workflows.bisect import Word
+    from lab.workflows.bisect import CommitVerdict
 
     cache = open_cache()
     asked = bool(tests or programs or command)
@@ -273,10 +273,10 @@ def _judge(
     )
     library = open_library().with_programs([*programs, *map(str, try_patch.command_file(wish, cache))])
     given = estimate.packing(cache, jobs=jobs, memory=memory)
-    boots_badly = Word(no_boot or ("skip" if asked else "bad"))
+    boots_badly = CommitVerdict(no_boot or ("skip" if asked else "bad"))
     place = output or _new_results()
 
-    def judge(commit: str) -> Step:
+    def judge(commit: str) -> JudgedCommit:
         kernel = library.with_config(bisection.kernel_at(tree, commit), config)
         number = len(list(place.iterdir())) + 1 if place.is_dir() else 1
         plan, cases = bisection.plan_of(library, library.topology(topology), kernel, wish, cache)

@@ -130,7 +130,7 @@ def bundle(directory: Path, cell: str, *, anyway: bool, output: Path | None) -> 
     lab bundle results/latest x86_64-4k-2node/baseline/expand.a01_grow_touch
     lab bundle results/latest arm64-64k-2node/expand-fault -o failing-cell.tar.gz
     """
-    from lab.guests.factory import Workshop
+    from lab.guests.factory import Builder
     from lab.verdicts.compare import conclude_directory
     from lab.verdicts.place import find
     from lab.workflows import bundle as packing
@@ -146,7 +146,7 @@ def bundle(directory: Path, cell: str, *, anyway: bool, output: Path | None) -> 
         raise UsageError(f"{to} is there already", hint="choose another name with -o")
     if not anyway:
         again.require_same(wanted)
-    workshop = Workshop(cache=cache, sources=wanted.plan.sources, kernels=wanted.kernels)
+    workshop = Builder(cache=cache, sources=wanted.plan.sources, kernels=wanted.kernels)
     with builds_end_with_us():
         products = workshop.make(wanted.spot.topology, wanted.spot.kernel, tell_on_stderr())
     packing.write(to, wanted.spot, summary, products, wanted.plan.sources)

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
-from lab.core.outcome import Case, CellResult, CellStatus, Delta, Evidence, Expected, Outcome, Record
+from lab.core.outcome import Case, CaseRecord, CellResult, CellStatus, Delta, Evidence, Expected, Outcome
 from lab.evidence import files
 from lab.specs import suite
 from lab.specs.plan import is_for
@@ -65,18 +65,18 @@ class Summary:
     """Everything a report shows, computed once from the evidence."""
 
     evidence: Evidence
-    records: tuple[Record, ...]
+    records: tuple[CaseRecord, ...]
     changed: tuple[CaseDelta, ...]
     """The deltas that are not `same`, of which there are very many."""
     proofs: tuple[Proof, ...]
     exit_code: int
     sentence: str
     """The exit code in words."""
-    by_cell: Mapping[Place, tuple[Record, ...]]
+    by_cell: Mapping[Place, tuple[CaseRecord, ...]]
     """(topology, kernel) -> that cell's records, its repeats taken together."""
     repeats: Mapping[Place, tuple[CellResult, ...]]
     """(topology, kernel) -> its guests, one for each repeat."""
-    odd: tuple[Record, ...]
+    odd: tuple[CaseRecord, ...]
     """The records that do not say that an expectation was met: the few that most of a report is about."""
 
     @property
@@ -88,29 +88,29 @@ class Summary:
         return tuple(dict.fromkeys(cell.kernel for cell in self.evidence.cells))
 
     @property
-    def no_power(self) -> tuple[Record, ...]:
+    def no_power(self) -> tuple[CaseRecord, ...]:
         """Cases that had to fail and passed: they cannot tell the kernels apart."""
         return tuple(record for record in self.odd if _no_power(record))
 
     @property
-    def not_met(self) -> tuple[Record, ...]:
+    def not_met(self) -> tuple[CaseRecord, ...]:
         """Unmet expectations that are findings about a kernel, those without power apart."""
         return tuple(record for record in self.odd if _is_finding(record) and not _no_power(record))
 
     @property
-    def broken(self) -> tuple[Record, ...]:
+    def broken(self) -> tuple[CaseRecord, ...]:
         return tuple(record for record in self.odd if record.outcome is Outcome.BROKEN)
 
     @property
-    def flaky(self) -> tuple[Record, ...]:
+    def flaky(self) -> tuple[CaseRecord, ...]:
         return tuple(record for record in self.odd if record.outcome is Outcome.FLAKY)
 
     @property
-    def leaks(self) -> tuple[Record, ...]:
+    def leaks(self) -> tuple[CaseRecord, ...]:
         return tuple(record for record in self.odd if record.outcome is Outcome.LEAK)
 
     @property
-    def skipped(self) -> tuple[Record, ...]:
+    def skipped(self) -> tuple[CaseRecord, ...]:
         return tuple(record for record in self.odd if record.outcome is Outcome.SKIP)
 
     @property
@@ -119,7 +119,7 @@ class Summary:
         return suite.suites_of(self.evidence.metadata)
 
     @property
-    def known(self) -> tuple[Record, ...]:
+    def known(self) -> tuple[CaseRecord, ...]:
         """Cases of suites that fail as they do on the kernel which is compared with, or on that kernel itself."""
         suites = self.suites
         return tuple(record for record in self.records if suite.known(record, suites)) if suites else ()
@@ -147,7 +147,7 @@ class Summary:
         known = self.evidence.metadata.get("kernels", {})
         return tuple(kernel for kernel in self.kernels if known.get(kernel, {}).get("series"))
 
-    def of_cell(self, topology: str, kernel: str) -> tuple[Record, ...]:
+    def of_cell(self, topology: str, kernel: str) -> tuple[CaseRecord, ...]:
         return self.by_cell.get((topology, kernel), ())
 
     def counts(self) -> dict[str, int]:
@@ -185,7 +185,7 @@ def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], sou
     summary's own evidence is for reports, and for nobody who reads what guests said.
     """
     cases, suites = declared_cases(metadata), suite.suites_of(metadata)
-    told: dict[Place, list[tuple[Record, ...]]] = {}
+    told: dict[Place, list[tuple[CaseRecord, ...]]] = {}
     judged: list[CellResult] = []
     for cell in cells:
         mine = cases_of(metadata, cell.topology, cases)
@@ -198,7 +198,7 @@ def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], sou
     return _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
 
 
-def _agreed(guests: Sequence[CellResult], repeats: Sequence[tuple[Record, ...]]) -> tuple[Record, ...]:
+def _agreed(guests: Sequence[CellResult], repeats: Sequence[tuple[CaseRecord, ...]]) -> tuple[CaseRecord, ...]:
     """The records of a cell from those of its guests, one for each repeat."""
     if len(repeats) == 1:
         return repeats[0]
@@ -215,7 +215,7 @@ def _quiet(cell: CellResult) -> CellResult:
 
 def _summary(
     evidence: Evidence,
-    by_cell: Mapping[Place, tuple[Record, ...]],
+    by_cell: Mapping[Place, tuple[CaseRecord, ...]],
     guests: Mapping[Place, tuple[CellResult, ...]],
 ) -> Summary:
     records = tuple(chain.from_iterable(by_cell.values()))
@@ -276,16 +276,16 @@ def provides(metadata: Mapping[str, Any], kernel: str) -> frozenset[str]:
 # Deltas.
 
 
-def deltas(records: Iterable[Record], kernels: Sequence[str]) -> Iterator[CaseDelta]:
+def deltas(records: Iterable[CaseRecord], kernels: Sequence[str]) -> Iterator[CaseDelta]:
     """Every case of every topology on the first of `kernels` against the same case on each other one."""
-    by_topology: dict[str, list[Record]] = {}
+    by_topology: dict[str, list[CaseRecord]] = {}
     for record in records:
         by_topology.setdefault(record.topology, []).append(record)
     for topology, mine in by_topology.items():
         yield from _deltas(topology, mine, kernels)
 
 
-def _deltas(topology: str, records: Iterable[Record], kernels: Sequence[str]) -> Iterator[CaseDelta]:
+def _deltas(topology: str, records: Iterable[CaseRecord], kernels: Sequence[str]) -> Iterator[CaseDelta]:
     baseline, *others = kernels
     table = tabulate(records)
     clean = clean_consoles(table, kernels)
@@ -320,13 +320,13 @@ def delta_of(before: Outcome | None, after: Outcome | None) -> Delta:
     return Delta.REGRESSED if _SEVERITY[after] > _SEVERITY[before] else Delta.SAME
 
 
-Table = Mapping[tuple[str, str], Mapping[str, Record]]
+Table = Mapping[tuple[str, str], Mapping[str, CaseRecord]]
 """(scenario, case) -> kernel -> what became of it, on one machine."""
 
 
-def tabulate(records: Iterable[Record]) -> Table:
+def tabulate(records: Iterable[CaseRecord]) -> Table:
     """The records of one machine, side by side."""
-    table: dict[tuple[str, str], dict[str, Record]] = {}
+    table: dict[tuple[str, str], dict[str, CaseRecord]] = {}
     for record in records:
         table.setdefault((record.scenario, record.case), {})[record.kernel] = record
     return table
@@ -350,7 +350,7 @@ def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, s
 # The exit code.
 
 
-def verdict(records: Sequence[Record], cells: Sequence[CellResult], proofs: Sequence[Proof]) -> tuple[int, str]:
+def verdict(records: Sequence[CaseRecord], cells: Sequence[CellResult], proofs: Sequence[Proof]) -> tuple[int, str]:
     """The run's exit code and a sentence that explains it. What is not met weighs more than what is missing."""
     findings = sum(_is_finding(record) for record in records)
     no_boot = sum(cell.status is CellStatus.NO_BOOT for cell in cells)
@@ -366,7 +366,7 @@ def verdict(records: Sequence[Record], cells: Sequence[CellResult], proofs: Sequ
     return EXIT_MET, f"all {len(records) - skipped} expectations met{aside}"
 
 
-def _missing(records: Sequence[Record], cells: Sequence[CellResult], proofs: Sequence[Proof]) -> list[str]:
+def _missing(records: Sequence[CaseRecord], cells: Sequence[CellResult], proofs: Sequence[Proof]) -> list[str]:
     """Why the run's answer is not the whole answer."""
     broken = sum(record.outcome is Outcome.BROKEN for record in records)
     invalid = sum(cell.status is CellStatus.INVALID for cell in cells)
@@ -385,12 +385,12 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _is_finding(record: Record) -> bool:
+def _is_finding(record: CaseRecord) -> bool:
     """Whether a record is evidence against a kernel (or a test), rather than against the lab."""
     return record.met is False and record.outcome is not Outcome.BROKEN
 
 
-def _no_power(record: Record) -> bool:
+def _no_power(record: CaseRecord) -> bool:
     return record.expected is Expected.FAIL and record.outcome is Outcome.PASS
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lab.core.outcome import Cause, Cost, Outcome, Record
+from lab.core.outcome import CaseRecord, Cause, Cost, Outcome
 from lab.verdicts.compare import Summary, clean_consoles, tabulate
 from lab.verdicts.judge import CONSOLE, LEAK, RUN
 
@@ -68,7 +68,7 @@ def _cells(summary: Summary) -> Mapping[tuple[str, str], Mapping[str, Cells]]:
     return found
 
 
-def word(record: Record) -> str | None:
+def word(record: CaseRecord) -> str | None:
     """What a case did, in a few words: `pass`, `pass: ENOMEM`, `fail: SIGBUS`; None where there is no evidence."""
     said = _WORDS.get(record.outcome)
     if record.outcome is Outcome.PASS and record.saw:
@@ -163,12 +163,12 @@ def _prices(summary: Summary, topology: str) -> tuple[Price, ...]:
     return tuple(price for price in told if price.scenario in measuring)
 
 
-def _in_unit(record: Record | None, unit: str) -> Cost | None:
+def _in_unit(record: CaseRecord | None, unit: str) -> Cost | None:
     """A cost in the unit of the machine's clock: a guest that says another is not believed."""
     return record.cost if record and record.cost and record.cost.unit == unit else None
 
 
-def _skipped(record: Record | None) -> bool:
+def _skipped(record: CaseRecord | None) -> bool:
     return record is not None and record.outcome is Outcome.SKIP
 
 

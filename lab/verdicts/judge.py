@@ -34,6 +34,7 @@ from functools import lru_cache
 from lab.core.outcome import (
     BOOT_ATTEMPTS,
     Case,
+    CaseRecord,
     Cause,
     CellResult,
     CellStatus,
@@ -41,7 +42,6 @@ from lab.core.outcome import (
     End,
     Expected,
     Outcome,
-    Record,
     Run,
     met,
 )
@@ -83,19 +83,19 @@ def judge_cell(
     cases: Mapping[str, Sequence[Case]],
     provides: frozenset[str],
     suites: Collection[str] = (),
-) -> tuple[Record, ...]:
+) -> tuple[CaseRecord, ...]:
     """One record per declared case of a cell (and the synthetic ones), settled over attempts, in declared order.
 
     `cases` maps a scenario to its declared cases. On a guest that is INVALID or did not boot nothing counts; on a
     BROKEN cell what ran before it broke still does. Of `suites` the results within a test's own output count too.
     """
-    records: list[Record] = []
+    records: list[CaseRecord] = []
     runs = cell.runs if cell.status in (CellStatus.OK, CellStatus.BROKEN) else ()
     for scenario, declared in cases.items():
         mine = [run for run in runs if run.scenario == scenario]
         if not mine:
             records += _never_ran(cell, declared, provides)
-        told: list[Record] = []
+        told: list[CaseRecord] = []
         for run in mine:
             told += judge_run(cell.topology, cell.kernel, run, declared, provides, within=scenario in suites)
         records += told if len(mine) < 2 else settle(told)
@@ -112,7 +112,7 @@ def judge_run(
     provides: frozenset[str],
     *,
     within: bool = False,
-) -> tuple[Record, ...]:
+) -> tuple[CaseRecord, ...]:
     """Records of one execution: one per case that was asked for, then what else there is to say about the run.
 
     `within`: the cases are tests of a suite, whose own results are cases too.
@@ -135,26 +135,26 @@ def judge_run(
     )
 
 
-def settle(records: Iterable[Record]) -> tuple[Record, ...]:
+def settle(records: Iterable[CaseRecord]) -> tuple[CaseRecord, ...]:
     """One record per case: of several attempts the first with a verdict that is not met, else the last with any.
 
     An attempt without evidence (BROKEN) gives way to one with some, and one that was not reached to one that was; a
     crash that did not come again stays a crash.
     """
-    attempts: dict[tuple[str, str, str, str], list[Record]] = {}
+    attempts: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
     for record in records:
         attempts.setdefault((record.topology, record.kernel, record.scenario, record.case), []).append(record)
     return tuple(_decisive(same) for same in attempts.values())
 
 
-def _decisive(attempts: Sequence[Record]) -> Record:
+def _decisive(attempts: Sequence[CaseRecord]) -> CaseRecord:
     told = [record for record in attempts if record.outcome is not Outcome.BROKEN]
     bad = [record for record in told if record.met is False]
     reached = [record for record in attempts if record.cause is not Cause.NOT_REACHED]
     return (bad or told[-1:] or reached or attempts)[0]
 
 
-def agree(repeats: Sequence[Sequence[Record]], lost: Collection[int] = ()) -> tuple[Record, ...]:
+def agree(repeats: Sequence[Sequence[CaseRecord]], lost: Collection[int] = ()) -> tuple[CaseRecord, ...]:
     """One record per case of a cell that was run several times: FLAKY where its repeats do not agree.
 
     What the lab failed to find out in one repeat (BROKEN) is no disagreement: it stays BROKEN, unless the other repeats
@@ -172,8 +172,10 @@ def agree(repeats: Sequence[Sequence[Record]], lost: Collection[int] = ()) -> tu
 
 
 def _agreed(
-    label: tuple[str, str], tables: Sequence[Mapping[tuple[str, str], Record]], ran: Sequence[frozenset[str] | set[str]]
-) -> Record:
+    label: tuple[str, str],
+    tables: Sequence[Mapping[tuple[str, str], CaseRecord]],
+    ran: Sequence[frozenset[str] | set[str]],
+) -> CaseRecord:
     """The record of one case over all repeats. A synthetic case that is not there was well, where its scenario ran."""
     there = [(number, table[label]) for number, table in enumerate(tables, start=1) if label in table]
     counts = Counter(record.outcome for _, record in there)
@@ -200,7 +202,9 @@ def _middle(costs: Sequence[Cost]) -> Cost | None:
     return ordered[(len(ordered) - 1) // 2] if len({cost.unit for cost in costs}) == 1 else None
 
 
-def _flaky(like: Record, counts: tuple[tuple[Outcome, int], ...], found: Sequence[tuple[int, Record]]) -> Record:
+def _flaky(
+    like: CaseRecord, counts: tuple[tuple[Outcome, int], ...], found: Sequence[tuple[int, CaseRecord]]
+) -> CaseRecord:
     said = ", ".join(f"{number} {outcome}" for outcome, number in counts)
     lines = [f"repeats do not agree: {said}"]
     for number, record in found:
@@ -215,7 +219,7 @@ def _flaky(like: Record, counts: tuple[tuple[Outcome, int], ...], found: Sequenc
     )
 
 
-def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[str]) -> list[Record]:
+def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[str]) -> list[CaseRecord]:
     """Records of a scenario that was never started in this cell."""
     reason, cause = _why_never(cell), cause_of(cell)
     found = _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason, evidence=cell_evidence(cell))
@@ -269,8 +273,8 @@ def _record(
     expected: Expected,
     attempt: int,
     duration_s: float | None = None,
-) -> Record:
-    return Record(
+) -> CaseRecord:
+    return CaseRecord(
         topology=topology,
         kernel=kernel,
         scenario=scenario,

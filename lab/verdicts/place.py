@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from lab.core.errors import UsageError, nearest, unknown
-from lab.core.outcome import CellResult, Record
+from lab.core.outcome import CaseRecord, CellResult
 from lab.specs.model import CampaignSpec, Kernel, Spec, Topology
 from lab.specs.plan import Plan, Selection, plan
 from lab.verdicts.changes import first_difference
@@ -41,7 +41,7 @@ class Spot:
     cell: CellResult
     cases: Mapping[str, tuple[str, ...]]
     """Scenario -> the names of its cases that are meant."""
-    records: tuple[Record, ...]
+    records: tuple[CaseRecord, ...]
     """What was found of these cases, over all repeats."""
     build: Mapping[str, Any]
     """What the kernel was made of; empty when it was never built."""

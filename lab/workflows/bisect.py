@@ -17,8 +17,8 @@ from lab.build import source
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, UsageError
-from lab.core.outcome import Case, Cause, CellStatus, Outcome, Record
-from lab.guests.factory import Workshop
+from lab.core.outcome import Case, CaseRecord, Cause, CellStatus, Outcome
+from lab.guests.factory import Builder
 from lab.run.resume import asked_for
 from lab.specs.library import Library
 from lab.specs.model import CampaignSpec, Kernel, Topology
@@ -31,7 +31,7 @@ _LEFT = re.compile(r"^[0-9a-f]{40}$", re.MULTILINE)
 GIT_S = 1800.0
 
 
-class Word(StrEnum):
+class CommitVerdict(StrEnum):
     """What git is told of a commit."""
 
     GOOD = "good"
@@ -40,16 +40,16 @@ class Word(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class JudgedCommit:
     """One commit and what was found of it."""
 
     commit: str
-    word: Word
+    word: CommitVerdict
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FirstBad:
     """The first bad commit, or those among which it is where the others could not be judged."""
 
     commits: tuple[str, ...]
@@ -61,7 +61,7 @@ class Found:
         return len(self.commits) == 1
 
 
-Judge = Callable[[str], Step]
+CommitJudge = Callable[[str], JudgedCommit]
 
 
 def kernel_at(tree: Path, commit: str) -> Kernel:
@@ -69,22 +69,22 @@ def kernel_at(tree: Path, commit: str) -> Kernel:
     return Kernel(name=f"g{commit[:12]}", source=f"git:{tree.absolute()}@{commit}")
 
 
-def bisect(tree: Path, good: str, bad: str, scratch: Path, judge: Judge) -> Found:
+def bisect(tree: Path, good: str, bad: str, scratch: Path, judge: CommitJudge) -> FirstBad:
     """Find the first bad commit between two that are judged first, too.
 
     UsageError when the two are not what they are said to be: every further step would be worth nothing.
     """
-    ends = {Word.BAD: source.commit_of(tree, bad), Word.GOOD: source.commit_of(tree, good)}
-    if source.git(tree, "merge-base", *ends.values()).strip() != ends[Word.GOOD]:
+    ends = {CommitVerdict.BAD: source.commit_of(tree, bad), CommitVerdict.GOOD: source.commit_of(tree, good)}
+    if source.git(tree, "merge-base", *ends.values()).strip() != ends[CommitVerdict.GOOD]:
         raise UsageError(f"--good {good} is not before --bad {bad} in {tree}")
     for word, commit in ends.items():
         step = judge(commit)
         if step.word is not word:
-            raise UsageError(f"--{word} {good if word is Word.GOOD else bad} is {step.word}: {step.why}")
-    return _search(_Clone.of(tree, scratch), ends[Word.GOOD], ends[Word.BAD], judge)
+            raise UsageError(f"--{word} {good if word is CommitVerdict.GOOD else bad} is {step.word}: {step.why}")
+    return _search(_Clone.of(tree, scratch), ends[CommitVerdict.GOOD], ends[CommitVerdict.BAD], judge)
 
 
-def _search(clone: _Clone, good: str, bad: str, judge: Judge) -> Found:
+def _search(clone: _Clone, good: str, bad: str, judge: CommitJudge) -> FirstBad:
     said = clone.git("bisect", "start", "--no-checkout", bad, good)
     while (found := _result(said, clone)) is None:
         step = judge(clone.git("rev-parse", "BISECT_HEAD").strip())
@@ -92,12 +92,12 @@ def _search(clone: _Clone, good: str, bad: str, judge: Judge) -> Found:
     return found
 
 
-def _result(said: str, clone: _Clone) -> Found | None:
+def _result(said: str, clone: _Clone) -> FirstBad | None:
     """What git's words come to: the commit, all that are left where the rest was skipped, or go on."""
     if found := _FOUND.search(said):
-        return Found(commits=(found[1],), log=clone.git("bisect", "log"))
+        return FirstBad(commits=(found[1],), log=clone.git("bisect", "log"))
     if "first bad commit could be any of" in said:
-        return Found(commits=tuple(_LEFT.findall(said)), log=clone.git("bisect", "log"))
+        return FirstBad(commits=tuple(_LEFT.findall(said)), log=clone.git("bisect", "log"))
     if "Bisecting:" not in said:
         raise InfraError(f"git bisect: {' '.join(said.split())[:300]}")
     return None
@@ -134,43 +134,43 @@ def plan_of(
     )
     planned = plan(spec, [topology], [kernel], library.select_scenarios(wish.tests), named=[topology.name])
     sources = library.scenario_sources
-    declared = Workshop(cache=cache, sources=sources).cases()
+    declared = Builder(cache=cache, sources=sources).cases()
     names = {name: [case.name for case in cases] for name, cases in declared.items()}
     resolved = replace(resolve_cases(planned, names), sources=sources)
     selections = resolved.cells[0].scenarios
     return resolved, {each.scenario: tuple(asked_for(each, declared[each.scenario])) for each in selections}
 
 
-def judged(commit: str, summary: Summary, *, boots_badly: Word) -> Step:
+def judged(commit: str, summary: Summary, *, boots_badly: CommitVerdict) -> JudgedCommit:
     """What a run of a commit's kernel says; InfraError where the lab failed, which is no word about the commit.
 
     `boots_badly` is what a kernel that does not boot, or does not build, counts as.
     """
     cell = summary.evidence.cells[0]
     if cell.status is CellStatus.NO_BOOT:
-        return Step(commit=commit, word=boots_badly, why="does not boot")
+        return JudgedCommit(commit=commit, word=boots_badly, why="does not boot")
     if cell.status is CellStatus.BROKEN and cell.cause is Cause.BUILD:
-        return Step(commit=commit, word=Word.SKIP, why=f"does not build: {cell.why}")
+        return JudgedCommit(commit=commit, word=CommitVerdict.SKIP, why=f"does not build: {cell.why}")
     if cell.status is not CellStatus.OK:
         raise InfraError(f"{commit[:12]}: {cell.status}: {cell.why}")
     return _of_records(commit, summary.records)
 
 
-def _of_records(commit: str, records: Sequence[Record]) -> Step:
+def _of_records(commit: str, records: Sequence[CaseRecord]) -> JudgedCommit:
     """Bad where a case is, good where all are; what says nothing lets the commit be skipped."""
     bad = [record for record in records if record.outcome in BAD]
     unclear = [record for record in records if record.outcome not in BAD and record.outcome is not Outcome.PASS]
     if bad:
-        return Step(commit=commit, word=Word.BAD, why="; ".join(_told(bad)))
+        return JudgedCommit(commit=commit, word=CommitVerdict.BAD, why="; ".join(_told(bad)))
     if unclear or not records:
-        return Step(commit=commit, word=Word.SKIP, why="; ".join(_told(unclear)) or "no case was run")
-    return Step(commit=commit, word=Word.GOOD, why=f"{len(records)} passed")
+        return JudgedCommit(commit=commit, word=CommitVerdict.SKIP, why="; ".join(_told(unclear)) or "no case was run")
+    return JudgedCommit(commit=commit, word=CommitVerdict.GOOD, why=f"{len(records)} passed")
 
 
 BAD = frozenset({Outcome.FAIL, Outcome.CRASH, Outcome.HANG, Outcome.LEAK})
 
 
-def _told(records: Iterable[Record]) -> Iterator[str]:
+def _told(records: Iterable[CaseRecord]) -> Iterator[str]:
     for record in list(records)[:3]:
         yield f"{record.label} {record.verdict}" + (f": {record.reason}" if record.reason else "")
 

@@ -20,12 +20,12 @@ from pathlib import Path
 from lab.build import rootfs
 from lab.core import paths
 from lab.core.cache import write_atomic
-from lab.core.outcome import Cause, Outcome, Record
+from lab.core.outcome import CaseRecord, Cause, Outcome
 from lab.evidence.files import file_of
 from lab.guests import qemu_command
 from lab.guests.accelerator import KVM_SLOWDOWN, Accelerator
-from lab.guests.domain import Machine
-from lab.guests.factory import Products
+from lab.guests.domain import GuestMachine
+from lab.guests.factory import Artifacts
 from lab.run.cell import SCENARIO_MARGIN_S, command
 from lab.verdicts.compare import Summary
 from lab.verdicts.place import Spot
@@ -83,7 +83,7 @@ def test_of(spot: Spot, accelerator: Accelerator, timeouts: Mapping[str, float])
     )
 
 
-def pattern(record: Record) -> str:
+def pattern(record: CaseRecord) -> str:
     """The extended regular expression of what the console says where a result is the recorded one."""
     case = re.escape(record.case)
     ends = {
@@ -99,16 +99,16 @@ def pattern(record: Record) -> str:
     return ends.get(record.outcome, f"^(not )?ok [0-9]+ (- )?{case}")
 
 
-def write(to: Path, spot: Spot, summary: Summary, products: Products, sources: Sequence[Path]) -> None:
+def write(to: Path, spot: Spot, summary: Summary, products: Artifacts, sources: Sequence[Path]) -> None:
     """Write the tarball, whole or not at all."""
     accelerator = _accelerator(spot)
     test = test_of(spot, accelerator, _timeouts(summary))
     initrd = rootfs.with_new_host_key(products.rootfs.initrd) + rootfs.overlay(_overlay(spot, products, test))
-    machine = Machine(
+    machine = GuestMachine(
         name="bundle",
         topology=spot.topology,
         accelerator=accelerator.name,
-        emulator=Path(spot.topology.record.qemu),
+        emulator=Path(spot.topology.architecture.qemu),
         image=Path("kernel"),
         initrd=Path("initrd"),
         console=Path("console"),
@@ -134,7 +134,7 @@ def _accelerator(spot: Spot) -> Accelerator:
     """What the guest ran on; deadlines as the lab would set them."""
     if spot.cell.accelerator == "kvm":
         return Accelerator(name="kvm", slowdown=KVM_SLOWDOWN, why="recorded")
-    return Accelerator(name="tcg", slowdown=spot.topology.record.tcg_slowdown, why="recorded")
+    return Accelerator(name="tcg", slowdown=spot.topology.architecture.tcg_slowdown, why="recorded")
 
 
 def _timeouts(summary: Summary) -> dict[str, float]:
@@ -144,7 +144,7 @@ def _timeouts(summary: Summary) -> dict[str, float]:
     }
 
 
-def _overlay(spot: Spot, products: Products, test: Trial) -> dict[str, tuple[int, bytes]]:
+def _overlay(spot: Spot, products: Artifacts, test: Trial) -> dict[str, tuple[int, bytes]]:
     programs = {f"lab/{name}": (0o755, products.tests.programs[name].read_bytes()) for name in spot.cases}
     return {FIRST: (0o755, first(test)), **programs}
 
@@ -179,7 +179,7 @@ def _readme(spot: Spot, summary: Summary, test: Trial) -> str:
     command = test.command or "a shell"
     return f"""{spot.name}
 
-    sh reproduce.sh            boots the guest and runs the test; needs {spot.topology.record.qemu} alone.
+    sh reproduce.sh            boots the guest and runs the test; needs {spot.topology.architecture.qemu} alone.
                                Exit status 0: the recorded result came again; 1: another; 2: it could not be run
     sh reproduce.sh --shell    a shell in the guest instead (the programs are in /lab)
 

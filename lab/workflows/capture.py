@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What people send of their machines -> what a machine is. Pure: text in, a `Machine` out; nothing in it is trusted.
+"""What people send of their machines -> what a machine is. Pure: text in, a `DescribedMachine` out; nothing in it is trusted.
 
 Understood is what lab/capture.sh prints, and what is pasted of `lscpu -J`, `lscpu`, `numactl -H`, /proc/cmdline,
 `getconf PAGESIZE`, /proc/meminfo, /proc/cpuinfo and the files below /sys/devices/system/node and /sys/kernel/mm, in any
@@ -32,7 +32,7 @@ _SIZE_OF = re.compile(r"hugepages-(\d{1,12})kB")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class DescribedNode:
     """One NUMA node. Memory in bytes; `hugepages` maps a size in bytes to how many are reserved."""
 
     cpus: tuple[int, ...] = ()
@@ -43,7 +43,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class DescribedMachine:
     """A described machine. Sizes in bytes; what is empty or None was not in the description."""
 
     arch: str
@@ -53,7 +53,7 @@ class Machine:
     threads: int = 1
     """Hardware threads per core."""
     memory: int = 0
-    nodes: Mapping[int, Node] = field(default_factory=dict)
+    nodes: Mapping[int, DescribedNode] = field(default_factory=dict)
     """By their numbers, which may have gaps."""
     hugepages: Mapping[int, int] = field(default_factory=dict)
     """Size -> how many, over all nodes; what says nothing of nodes is here alone."""
@@ -65,7 +65,7 @@ class Machine:
     """/proc/cpuinfo, the first value of every key; `flags` and `Features` also from lscpu."""
 
 
-def machine(texts: Sequence[str]) -> Machine:
+def machine(texts: Sequence[str]) -> DescribedMachine:
     """The machine that some texts describe together; UsageError when they do not even say its architecture."""
     sections = [section for text in texts for section in _sections(text[:MAX_TEXT])]
     everything = "\n".join(body for _, body in sections)
@@ -77,7 +77,7 @@ def machine(texts: Sequence[str]) -> Machine:
             hint="`lab capture --script` prints what a reporter runs",
         )
     thp, shmem_thp = _huge_words(everything)
-    return Machine(
+    return DescribedMachine(
         arch=one_line(arch.split()[0], 40),
         page_size=_page_size(sections),
         cpus=_number(facts.get("CPU(s)", "")) or everything.count("\nprocessor") or 0,
@@ -205,12 +205,12 @@ def _hugepages(sections: Sequence[tuple[str, str]], everything: str) -> dict[int
     return {size: count for size, count in sorted(found.items()) if size and count}
 
 
-def _nodes(sections: Sequence[tuple[str, str]], facts: Mapping[str, str]) -> dict[int, Node]:
+def _nodes(sections: Sequence[tuple[str, str]], facts: Mapping[str, str]) -> dict[int, DescribedNode]:
     """The nodes as sysfs has them, else as numactl prints them, else as lscpu lists their CPUs."""
     return _sysfs_nodes(sections) or _numactl_nodes("\n".join(body for _, body in sections)) or _lscpu_nodes(facts)
 
 
-def _sysfs_nodes(sections: Sequence[tuple[str, str]]) -> dict[int, Node]:
+def _sysfs_nodes(sections: Sequence[tuple[str, str]]) -> dict[int, DescribedNode]:
     found: dict[int, dict[str, str]] = {}
     for name, body in sections:
         if place := _NODE_FILE.fullmatch(name):
@@ -218,9 +218,9 @@ def _sysfs_nodes(sections: Sequence[tuple[str, str]]) -> dict[int, Node]:
     return {number: _sysfs_node(files) for number, files in sorted(found.items()) if number < MAX_NODE}
 
 
-def _sysfs_node(files: Mapping[str, str]) -> Node:
+def _sysfs_node(files: Mapping[str, str]) -> DescribedNode:
     sizes = {int(size[1]) * KIB: _number(body) for name, body in files.items() if (size := _SIZE_OF.search(name))}
-    return Node(
+    return DescribedNode(
         cpus=_cpus(files.get("cpulist", "").strip()),
         memory=_kib(r"MemTotal:\s+(\d{1,15}) kB", files.get("meminfo", "")),
         distance=_numbers(files.get("distance", "")),
@@ -239,14 +239,14 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in text.split() if re.fullmatch(r"\d{1,3}", word))
 
 
-def _numactl_nodes(text: str) -> dict[int, Node]:
+def _numactl_nodes(text: str) -> dict[int, DescribedNode]:
     """`node 0 cpus: 0 1`, `node 0 size: 1024 MB` and the table of distances, `  0:  10  21`."""
     cpus = {int(node): _cpus(" ".join(said.split())) for node, said in _of_nodes("cpus", text)}
     sizes = {int(node): _number(said.removesuffix("MB").strip()) * MIB for node, said in _of_nodes("size", text)}
     _, _, table = text.partition("node distances:")
     rows = {int(node): _numbers(row) for node, row in re.findall(r"^ *(\d{1,4}): +([\d ]+)$", table, re.MULTILINE)}
     return {
-        number: Node(cpus=cpus.get(number, ()), memory=sizes.get(number, 0), distance=rows.get(number, ()))
+        number: DescribedNode(cpus=cpus.get(number, ()), memory=sizes.get(number, 0), distance=rows.get(number, ()))
         for number in sorted({*cpus, *sizes})
     }
 
@@ -255,6 +255,6 @@ def _of_nodes(what: str, text: str) -> list[tuple[str, str]]:
     return re.findall(rf"^node (\d{{1,4}}) {what}:[ \t]*(.*)$", text, re.MULTILINE)
 
 
-def _lscpu_nodes(facts: Mapping[str, str]) -> dict[int, Node]:
+def _lscpu_nodes(facts: Mapping[str, str]) -> dict[int, DescribedNode]:
     named = ((re.fullmatch(r"NUMA node(\d{1,4}) CPU\(s\)", key), value) for key, value in facts.items())
-    return {int(found[1]): Node(cpus=_cpus(value)) for found, value in named if found}
+    return {int(found[1]): DescribedNode(cpus=_cpus(value)) for found, value in named if found}

@@ -17,7 +17,7 @@ from lab.core.deadline import Deadline
 from lab.core.errors import InfraError, LabError
 from lab.formats import system_map
 from lab.guests import qemu_command
-from lab.guests.factory import Factory, Products, Ready
+from lab.guests.factory import Artifacts, BootableCell, GuestFactory
 from lab.guests.guest import Guest
 from lab.workflows.bundle import FIRST, SHELL, Trial, first
 from lab.workflows.one_guest import one_guest
@@ -25,14 +25,14 @@ from lab.workflows.one_guest import one_guest
 DAY_S = 86_400.0
 
 
-def gdb(factory: Factory, ready: Ready, arguments: Sequence[str], *, beside: str = "") -> int:
+def gdb(factory: GuestFactory, ready: BootableCell, arguments: Sequence[str], *, beside: str = "") -> int:
     """gdb on the kernel of a fresh guest, in which the shell command `beside` runs meanwhile; gdb's exit status."""
     with one_guest(factory, ready) as guest:
         guest.push(ready.programs)
         if beside:
             guest.domain.suspend()  # gdb is not there yet
             threading.Thread(target=_run, args=(guest, beside), daemon=True).start()
-        return attach_gdb(guest, ready.topology.record, ready.products, factory.scratch, arguments)
+        return attach_gdb(guest, ready.topology.architecture, ready.products, factory.scratch, arguments)
 
 
 def _run(guest: Guest, command: str) -> None:
@@ -44,7 +44,7 @@ def _run(guest: Guest, command: str) -> None:
         guest.run(command, deadline=Deadline.after(DAY_S, command), keep=False, on_stdout=tell, on_stderr=tell)
 
 
-def attach_gdb(guest: Guest, arch: Arch, products: Products, scratch: Path, arguments: Sequence[str]) -> int:
+def attach_gdb(guest: Guest, arch: Arch, products: Artifacts, scratch: Path, arguments: Sequence[str]) -> int:
     """gdb on the kernel of a guest that runs: it stands still while gdb has it, and goes on when gdb lets go.
 
     vmlinux where the build kept it (it has debug information then), else the names of System.map.
@@ -61,7 +61,7 @@ def attach_gdb(guest: Guest, arch: Arch, products: Products, scratch: Path, argu
         socket.unlink(missing_ok=True)
 
 
-def _symbol_file(products: Products, scratch: Path) -> Path:
+def _symbol_file(products: Artifacts, scratch: Path) -> Path:
     path = scratch / "System.map.elf"
     like = next(iter(products.tests.programs.values())).read_bytes()
     path.write_bytes(system_map.elf_of(products.kernel.system_map.read_text(), like))
@@ -81,7 +81,7 @@ def _configuration() -> str:
     return proc.run(["gdb", "--configuration"], timeout_s=60, whole=True).output
 
 
-def console(factory: Factory, ready: Ready) -> int:
+def console(factory: GuestFactory, ready: BootableCell) -> int:
     """A guest with a shell on its console, which is our terminal; the emulator's exit status."""
     wanted = factory.boot_of(ready, factory.scratch / "console.log")
     programs = {f"lab/{name}": (0o755, path.read_bytes()) for name, path in ready.programs.items()}

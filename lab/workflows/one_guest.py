@@ -14,13 +14,13 @@ from lab.build import programs
 from lab.core.deadline import Deadline
 from lab.core.errors import GuestLost, InfraError
 from lab.core.outcome import End
-from lab.guests.factory import Factory, Ready
+from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import DIRECTORY, Guest
 
 MAX_OUTPUT = 1 << 30
 
 
-def execute(factory: Factory, ready: Ready, program: str, args: Sequence[str], *, timeout_s: float) -> int:
+def execute(factory: GuestFactory, ready: BootableCell, program: str, args: Sequence[str], *, timeout_s: float) -> int:
     """Run a program in a fresh guest, its output to ours as it comes; its exit status (128+N: killed by signal N).
 
     A file of that name here is pushed and run, a C file compiled for the guest first; anything else is a command of the
@@ -28,7 +28,7 @@ def execute(factory: Factory, ready: Ready, program: str, args: Sequence[str], *
     """
     local = Path(program)
     if local.suffix == ".c" and local.is_file():
-        local = programs.compile_one(ready.topology.record, local, factory.workshop.cache)
+        local = programs.compile_one(ready.topology.architecture, local, factory.workshop.cache)
     with one_guest(factory, ready) as guest:
         if local.is_file():
             guest.push({local.name: local})
@@ -47,14 +47,14 @@ def execute(factory: Factory, ready: Ready, program: str, args: Sequence[str], *
         return ended.status
 
 
-def shell(factory: Factory, ready: Ready) -> int:
+def shell(factory: GuestFactory, ready: BootableCell) -> int:
     """An interactive shell in a fresh guest; its exit status."""
     with one_guest(factory, ready) as guest:
         return guest.connection.shell()
 
 
 @contextmanager
-def one_guest(factory: Factory, ready: Ready) -> Iterator[Guest]:
+def one_guest(factory: GuestFactory, ready: BootableCell) -> Iterator[Guest]:
     """A verified guest, ended afterwards."""
     guest = ready.boot(factory.scratch / "console.log")
     try:

@@ -12,8 +12,8 @@ from lab.build import kernel
 from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
-from lab.core.outcome import Record
-from lab.guests.factory import Workshop
+from lab.core.outcome import CaseRecord
+from lab.guests.factory import Builder
 from lab.host.estimate import Packing, here
 from lab.run import campaign
 from lab.run.campaign import OpenRun, Typed
@@ -102,7 +102,7 @@ def require_same(again: Again) -> None:
 def open_replay(again: Again, cache: Cache, packing: Packing, output: Path | None) -> OpenRun:
     """A run's directory for a replay; UsageError when the scenarios do not have its cases any more."""
     planned = here(again.plan, packing)
-    declared = Workshop(cache=cache, sources=planned.sources).cases()
+    declared = Builder(cache=cache, sources=planned.sources).cases()
     chosen = {}
     for scenario, names in again.spot.cases.items():
         known = {case.name: case for case in declared.get(scenario, ())}
@@ -113,7 +113,7 @@ def open_replay(again: Again, cache: Cache, packing: Packing, output: Path | Non
     return campaign.open_plan(planned, chosen, output, kernels=again.kernels, typed=again.typed)
 
 
-def compared(then: Sequence[Record], now: Summary) -> tuple[list[str], bool]:
+def compared(then: Sequence[CaseRecord], now: Summary) -> tuple[list[str], bool]:
     """A line per case, what was found and what is found; whether all is the same."""
     found = {(record.topology, record.kernel, record.label): record for record in now.records}
     lines, same = [], True

@@ -14,7 +14,7 @@ from typing import Any
 
 from lab.arch import ARCHES, Arch, Mmu, find
 from lab.specs.model import MAX_NODES, MIB, MIN_THP, Topology, format_cpus, format_size
-from lab.workflows.capture import Machine, Node
+from lab.workflows.capture import DescribedMachine, DescribedNode
 
 GRAIN = 256 * MIB
 """Memory comes in these, as QEMU's pseries wants it of every node."""
@@ -92,7 +92,7 @@ class Shrunk:
         return "\n".join(lines) + "\n"
 
 
-def shrink(machine: Machine, room: Room) -> Shrunk:
+def shrink(machine: DescribedMachine, room: Room) -> Shrunk:
     """The topology for a described machine; UsageError for an architecture that the lab does not have."""
     made = Shrunk()
     record = _record(machine)
@@ -135,10 +135,10 @@ class _Numbered:
     """A node with its number in the machine."""
 
     number: int
-    node: Node
+    node: DescribedNode
 
 
-def _record(machine: Machine) -> Arch:
+def _record(machine: DescribedMachine) -> Arch:
     """The architecture; of two that call themselves alike the one of the machine's byte order."""
     order = machine.facts.get("Byte Order", "").split()
     alike = [arch for arch in ARCHES.values() if arch.uname == machine.arch]
@@ -146,7 +146,7 @@ def _record(machine: Machine) -> Arch:
     return fitting[0] if len(alike) > 1 and fitting else find(machine.arch)
 
 
-def _page_size(machine: Machine, record: Arch, made: Shrunk) -> int:
+def _page_size(machine: DescribedMachine, record: Arch, made: Shrunk) -> int:
     sizes = sorted(record.page_sizes)
     if machine.page_size in sizes:
         return machine.page_size
@@ -161,7 +161,7 @@ def _page_size(machine: Machine, record: Arch, made: Shrunk) -> int:
     return near
 
 
-def _mode(machine: Machine, record: Arch, made: Shrunk) -> tuple[str, Mmu]:
+def _mode(machine: DescribedMachine, record: Arch, made: Shrunk) -> tuple[str, Mmu]:
     """How the machine translates addresses, by what tells it: /proc/cpuinfo, then the kernel's arguments."""
     modes = record.mmus
     for name, mode in modes.items():
@@ -176,7 +176,7 @@ def _mode(machine: Machine, record: Arch, made: Shrunk) -> tuple[str, Mmu]:
     return name, mode
 
 
-def _shows(machine: Machine, mode: Mmu) -> bool:
+def _shows(machine: DescribedMachine, mode: Mmu) -> bool:
     """Whether /proc/cpuinfo says that this mode is on; False where it says nothing about it."""
     with_, without = mode.cpuinfo, mode.cpuinfo_without
     if not (with_ or without) or any(each and each[0] not in machine.facts for each in (with_, without)):
@@ -186,9 +186,9 @@ def _shows(machine: Machine, mode: Mmu) -> bool:
     )
 
 
-def _nodes(machine: Machine, record: Arch, mode: Mmu, room: Room, made: Shrunk) -> list[_Numbered]:
+def _nodes(machine: DescribedMachine, record: Arch, mode: Mmu, room: Room, made: Shrunk) -> list[_Numbered]:
     """The nodes that can be had here, in order."""
-    everything = Node(cpus=tuple(range(max(1, machine.cpus))), memory=machine.memory, hugepages={})
+    everything = DescribedNode(cpus=tuple(range(max(1, machine.cpus))), memory=machine.memory, hugepages={})
     all_nodes = [_Numbered(number=number, node=node) for number, node in machine.nodes.items()]
     found = list(_possible(_with_memory(all_nodes, machine, made), record, made))
     why = record.no_numa or mode.no_numa
@@ -207,7 +207,7 @@ def _nodes(machine: Machine, record: Arch, mode: Mmu, room: Room, made: Shrunk) 
     return found if len(found) > 1 else [_Numbered(number=0, node=found[0].node if found else everything)]
 
 
-def _with_memory(found: Sequence[_Numbered], machine: Machine, made: Shrunk) -> list[_Numbered]:
+def _with_memory(found: Sequence[_Numbered], machine: DescribedMachine, made: Shrunk) -> list[_Numbered]:
     """The nodes; where nothing says how memory is spread, with equal shares of it."""
     if any(each.node.memory for each in found) or len(found) < 2:
         return (
@@ -258,7 +258,9 @@ def _memory(nodes: Sequence[_Numbered], limit: int) -> list[int]:
     return made
 
 
-def _grown(machine: Machine, nodes: Sequence[_Numbered], memory: Sequence[int], possible: Sequence[int]) -> list[int]:
+def _grown(
+    machine: DescribedMachine, nodes: Sequence[_Numbered], memory: Sequence[int], possible: Sequence[int]
+) -> list[int]:
     """The nodes' memory, more where the machine has huge pages that would not fit: they are promised, not set aside."""
 
     def needed(wanted: Mapping[int, int]) -> int:
@@ -281,7 +283,7 @@ def _room(size: int) -> int:
     return (4 if size >= GROW else 6) * size
 
 
-def _description(machine: Machine) -> str:
+def _description(machine: DescribedMachine) -> str:
     total = sum(node.memory for node in machine.nodes.values()) or machine.memory
     parts = [machine.model or machine.arch, f"{machine.cpus} CPUs" if machine.cpus else "", _about(total)]
     nodes = f"{len(machine.nodes)} nodes" if len(machine.nodes) > 1 else ""
@@ -293,7 +295,7 @@ def _about(size: int) -> str:
     return f"{size / (1 << 30):.0f}G" if size >= 10 << 30 else f"{size / MIB:.0f}M" if size else ""
 
 
-def _distances(machine: Machine, nodes: Sequence[_Numbered], made: Shrunk) -> None:
+def _distances(machine: DescribedMachine, nodes: Sequence[_Numbered], made: Shrunk) -> None:
     places = {number: place for place, number in enumerate(machine.nodes)}
     rows = [each.node.distance for each in nodes]
     if not all(len(row) == len(machine.nodes) for row in rows):
@@ -310,7 +312,7 @@ def _distances(machine: Machine, nodes: Sequence[_Numbered], made: Shrunk) -> No
 
 
 def _hugepages(
-    machine: Machine, nodes: Sequence[_Numbered], memory: Sequence[int], possible: Sequence[int], made: Shrunk
+    machine: DescribedMachine, nodes: Sequence[_Numbered], memory: Sequence[int], possible: Sequence[int], made: Shrunk
 ) -> None:
     """Reservations of the same share of memory; at most half of it, and at least a page."""
     known = any(each.node.hugepages for each in nodes) and "numa" in made.data
@@ -345,7 +347,7 @@ def _shares(wanted: Mapping[int, int], real: int, nodes: Sequence[int]) -> dict[
     return dict(sorted(found.items()))
 
 
-def _thp(machine: Machine, made: Shrunk) -> None:
+def _thp(machine: DescribedMachine, made: Shrunk) -> None:
     wanted = {"thp": machine.thp, "shmem_thp": machine.shmem_thp}
     draft = made.topology("draft")
     for key, value in wanted.items():
@@ -359,7 +361,7 @@ def _thp(machine: Machine, made: Shrunk) -> None:
             made.data[key] = value
 
 
-def _arguments(machine: Machine, made: Shrunk, mode: Mmu) -> None:
+def _arguments(machine: DescribedMachine, made: Shrunk, mode: Mmu) -> None:
     """The kernel's arguments: those that mean the same here are kept, what others were for is lost."""
     names = {word: word.partition("=")[0] for word in machine.cmdline}
     kept = [word for word, name in names.items() if name in KEPT_ARGUMENTS and word not in mode.cmdline]
@@ -378,7 +380,7 @@ def _arguments(machine: Machine, made: Shrunk, mode: Mmu) -> None:
 
 
 def _scale(
-    machine: Machine, nodes: Sequence[_Numbered], cpus: Sequence[Sequence[int]], memory: Sequence[int]
+    machine: DescribedMachine, nodes: Sequence[_Numbered], cpus: Sequence[Sequence[int]], memory: Sequence[int]
 ) -> Iterator[str]:
     real_cpus, real_memory = sum(len(each.node.cpus) for each in nodes), sum(each.node.memory for each in nodes)
     if (have := sum(map(len, cpus))) != real_cpus:
@@ -389,7 +391,7 @@ def _scale(
         yield f"memory: {_about(real_memory)} there, {format_size(here)} here"
 
 
-def _flags(machine: Machine, record: Arch) -> Iterator[str]:
+def _flags(machine: DescribedMachine, record: Arch) -> Iterator[str]:
     said = machine.facts.get("flags") or machine.facts.get("Features")
     if machine.model:
         yield f"processor: {machine.model} there, QEMU's {record.cpu} here"

@@ -23,7 +23,7 @@ from lab.core.cache import Cache, digest
 from lab.core.errors import InputError, UsageError
 from lab.core.paths import user_path
 from lab.formats import mail
-from lab.formats.mail import Patch
+from lab.formats.mail import MailedPatch
 from lab.specs.library import Library
 from lab.specs.model import Topology
 from lab.specs.plan import is_path, node_count
@@ -43,7 +43,7 @@ class Change:
     name: str
     base: str
     """Source of the kernel without it, as kernels' YAML has it."""
-    patches: tuple[Patch, ...]
+    patches: tuple[MailedPatch, ...]
 
 
 def read(words: Sequence[str], tree: Path) -> Change:
@@ -57,7 +57,7 @@ def read(words: Sequence[str], tree: Path) -> Change:
     return Change(name=mail.slug(Path(words[0]).stem) or "patch", base=f"path:{tree.absolute()}", patches=patches)
 
 
-def _of_path(path: Path) -> Iterable[Patch]:
+def _of_path(path: Path) -> Iterable[MailedPatch]:
     if path.is_dir():
         files = sorted(each for each in path.iterdir() if each.suffix in (".patch", ".diff", ".mbox", ".eml"))
         if not files:
@@ -84,16 +84,16 @@ def _of_range(base: str, tip: str, tree: Path) -> Change:
         raise UsageError(f"{base}..{tip}: no commits between them in {tree}")
     name = mail.slug(f"{base}-{tip}")
     if source.git(tree, "rev-list", "--merges", "--max-count=1", revisions).strip():
-        whole = Patch(name=name, data=source.diff(tree, forked, last))
+        whole = MailedPatch(name=name, data=source.diff(tree, forked, last))
         return Change(name=name, base=f"git:{tree.absolute()}@{forked}", patches=(whole,))
     patches = tuple(_commit(tree, commit) for commit in commits)
     return Change(name=name, base=f"git:{tree.absolute()}@{forked}", patches=patches)
 
 
-def _commit(tree: Path, commit: str) -> Patch:
+def _commit(tree: Path, commit: str) -> MailedPatch:
     subject = source.git(tree, "show", "--no-patch", "--format=%s", commit).strip()
     text = f"commit {commit}\n\n    {subject}\n\n".encode() + source.diff(tree, f"{commit}^", commit)
-    return Patch(name=mail.slug(subject) or commit[:12], data=text)
+    return MailedPatch(name=mail.slug(subject) or commit[:12], data=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ def files_of(change: Change, wish: Wish) -> dict[str, bytes]:
     return files
 
 
-def _kernels(change: Change, wish: Wish) -> dict[str, tuple[Patch, ...]]:
+def _kernels(change: Change, wish: Wish) -> dict[str, tuple[MailedPatch, ...]]:
     """Name of each kernel -> the patches it has: none, then all; with --each one more every time."""
     if not wish.each or len(change.patches) == 1:
         return {BASELINE: (), PATCHED: change.patches}
@@ -256,7 +256,7 @@ def default_machines(
         kind = topology.page_size if node_count(topology) == 1 else "nodes" if node_count(topology) == 2 else None
         if kind is None or kind in chosen:
             continue
-        if why := lacking(topology.record):
+        if why := lacking(topology.architecture):
             left[topology.name] = why
         else:
             chosen[kind] = topology

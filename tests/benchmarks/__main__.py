@@ -20,7 +20,7 @@ from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.progress import silent
 from lab.guests import qemu_command
-from lab.guests.factory import Factory, Ready, Workshop, open_factory
+from lab.guests.factory import BootableCell, Builder, GuestFactory, open_factory
 from lab.specs.library import Library
 from tests.benchmarks import campaigns
 from tests.benchmarks.matrix import TABLES
@@ -74,7 +74,7 @@ def main(wanted: Sequence[str]) -> None:
 
 def cold_cells() -> list[Row]:
     """Both machines of the campaign quick."""
-    with open_factory(Workshop(cache=Cache(default_root()))) as factory:
+    with open_factory(Builder(cache=Cache(default_root()))) as factory:
         return [row for machine in MACHINES for row in cold_cell(factory, machine)]
 
 
@@ -96,7 +96,7 @@ class Times:
         return (machine, what, *(f"{value:.2f} s" for value in shown), ratio)
 
 
-def cold_cell(factory: Factory, machine: str) -> list[Row]:
+def cold_cell(factory: GuestFactory, machine: str) -> list[Row]:
     """`lab exec ... true` from a cold guest, over QEMU by itself up to the guest's ready line."""
     library = Library.shipped()
     ready = factory.ready(library.topology(machine), library.kernel(KERNEL), silent)
@@ -117,7 +117,7 @@ def cold_cell(factory: Factory, machine: str) -> list[Row]:
     ]
 
 
-def raw_boot(factory: Factory, ready: Ready) -> float:
+def raw_boot(factory: GuestFactory, ready: BootableCell) -> float:
     """Seconds from exec of QEMU to the ready line on its console."""
     wanted = factory.boot_of(ready, factory.scratch / "bench.log")
     started = time.monotonic()
@@ -139,7 +139,7 @@ def raw_boot(factory: Factory, ready: Ready) -> float:
             process.stdout.close()
 
 
-def ssh_handshake(factory: Factory, ready: Ready) -> float:
+def ssh_handshake(factory: GuestFactory, ready: BootableCell) -> float:
     """Seconds from the ready line to an authenticated connection."""
     from lab.guests import guest, ssh
 
@@ -169,11 +169,11 @@ def wall(command: Sequence[str]) -> float:
 
 def restored_guests() -> list[Row]:
     """Both machines of the campaign quick."""
-    with open_factory(Workshop(cache=Cache(default_root()))) as factory:
+    with open_factory(Builder(cache=Cache(default_root()))) as factory:
         return [row for machine in MACHINES for row in restored_guest(factory, machine)]
 
 
-def restored_guest(factory: Factory, machine: str) -> list[Row]:
+def restored_guest(factory: GuestFactory, machine: str) -> list[Row]:
     """From nothing to the answer to the first command: a boot, over a restore of what that boot left."""
     library = Library.shipped()
     ready = factory.ready(library.topology(machine), library.kernel(KERNEL), silent)
@@ -192,7 +192,7 @@ def restored_guest(factory: Factory, machine: str) -> list[Row]:
     ]
 
 
-def boot_and_restore(ready: Ready, console: Path) -> tuple[float, ...]:
+def boot_and_restore(ready: BootableCell, console: Path) -> tuple[float, ...]:
     """Seconds of one round: cold, save, restored, prepared, login of the latter two, CPU of cold and of restored."""
     first = ready.boot(console)
     cold_cpu = cpu_seconds(first.domain.pid)

@@ -17,7 +17,7 @@ from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.errors import LabError
 from lab.core.progress import silent
-from lab.guests.factory import Factory, Ready, Workshop, open_factory
+from lab.guests.factory import BootableCell, Builder, GuestFactory, open_factory
 from lab.host import doctor
 from lab.specs.library import Library
 from lab.specs.model import MIB, Kernel, Topology, format_size
@@ -36,7 +36,7 @@ def machines(globs: Sequence[str]) -> None:
     cache = Cache(default_root())
     print_row(("machine", "pages", "nodes", "CPUs", "RAM", "boot to first SSH command", "memory of QEMU"))
     print_row(("---",) * 7)
-    with open_factory(Workshop(cache=cache)) as factory:
+    with open_factory(Builder(cache=cache)) as factory:
         for topology in wanted(globs):
             print_row((*looks(topology), *measured(factory, topology, cache)))
 
@@ -53,11 +53,11 @@ def looks(topology: Topology) -> Row:
     return topology.name, pages, nodes, str(topology.vcpus), format_size(topology.total_memory)
 
 
-def measured(factory: Factory, topology: Topology, cache: Cache) -> Row:
+def measured(factory: GuestFactory, topology: Topology, cache: Cache) -> Row:
     """Seconds and memory, or why there are none."""
     wanted_kernel = Library.shipped().kernel(KERNEL)
     try:
-        if why := doctor.lacking(topology.record):
+        if why := doctor.lacking(topology.architecture):
             return why, ""
         if not kernel.is_built(wanted_kernel, topology, cache=cache):
             return "kernel not built", ""
@@ -69,7 +69,7 @@ def measured(factory: Factory, topology: Topology, cache: Cache) -> Row:
     return f"{seconds:.1f} s", f"{peak / MIB:.0f} MiB" if peak else "unknown"
 
 
-def boot(factory: Factory, ready: Ready, number: int) -> tuple[float, int]:
+def boot(factory: GuestFactory, ready: BootableCell, number: int) -> tuple[float, int]:
     """Seconds from nothing to the first command's answer, and the emulator's most memory by then, in bytes."""
     started = time.monotonic()
     guest = ready.boot(factory.scratch / f"{ready.topology.name}-{number}.log")
@@ -102,7 +102,7 @@ def distinct(topologies: Iterable[Topology]) -> list[Topology]:
 
 
 def named(topology: Topology) -> str:
-    own = [name for name in topology.fragments if name not in ("base", topology.record.config_fragment)]
+    own = [name for name in topology.fragments if name not in ("base", topology.architecture.config_fragment)]
     return " ".join((topology.arch, *own))
 
 

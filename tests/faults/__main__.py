@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 
 from tests.faults import fault
-from tests.faults.fault import Fault, Result
+from tests.faults.fault import Fault, FaultResult
 from tests.faults.place import KERNEL, MACHINE, ROOT
 from tests.faults.table import SIDES
 
@@ -50,7 +50,7 @@ def build() -> None:
     subprocess.run(where, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def summary(results: Sequence[Result]) -> str:
+def summary(results: Sequence[FaultResult]) -> str:
     """The last line."""
     wrong = sum(bool(each.wrong) for each in results)
     lost, orphans = (sum(map(len, found)) for found in ([r.lost for r in results], [r.orphans for r in results]))
@@ -62,7 +62,7 @@ def _wanted(each: tuple[str, Fault], names: Sequence[str]) -> bool:
     return not names or any(fnmatchcase(fault_.name, name) or name == side for name in names)
 
 
-def _told(each: tuple[str, Fault]) -> Result:
+def _told(each: tuple[str, Fault]) -> FaultResult:
     """Inject one fault and print its row."""
     side, wanted = each
     started = time.monotonic()

@@ -7,16 +7,16 @@ import json
 from collections.abc import Callable
 
 from tests.faults.fault import Expect, Fault
-from tests.faults.place import AFTER, BEFORE, MACHINE, ROOT, Done, Place
+from tests.faults.place import AFTER, BEFORE, MACHINE, ROOT, Done, FaultDirectory
 
 NOT_RUN = {BEFORE: "BROKEN", AFTER: "BROKEN"}
 MOUNTED = "mount -t devtmpfs dev /dev; exec > /dev/console 2>&1; "
 
 
-def boots(*words: str) -> Callable[[Place], Done]:
+def boots(*words: str) -> Callable[[FaultDirectory], Done]:
     """A campaign on a machine with words added to its kernel's command line."""
 
-    def inject(place: Place) -> Done:
+    def inject(place: FaultDirectory) -> Done:
         shipped = (ROOT / "topologies" / f"{MACHINE}.yaml").read_text()
         added = "".join(f"  - {json.dumps(word)}\n" for word in words)
         return place.campaign(machine=str(place.write("hostile.yaml", f"{shipped}cmdline:\n{added}")))
@@ -24,30 +24,30 @@ def boots(*words: str) -> Callable[[Place], Done]:
     return inject
 
 
-def shell(script: str) -> Callable[[Place], Done]:
+def shell(script: str) -> Callable[[FaultDirectory], Done]:
     """The guest's first process is a shell that runs a script (which may have no double quotes)."""
     assert '"' not in script
     return boots(f'rdinit=/bin/sh -- -c "{script}"')
 
 
-def edited(command: str) -> Callable[[Place], Done]:
+def edited(command: str) -> Callable[[FaultDirectory], Done]:
     """The guest's own init after a command of sed's."""
     return shell(f"sed -i '{command}' /init; exec /init")
 
 
-def dead(name: str, what: str, inject: Callable[[Place], Done], says: str, *, quick: bool = False) -> Fault:
+def dead(name: str, what: str, inject: Callable[[FaultDirectory], Done], says: str, *, quick: bool = False) -> Fault:
     """The kernel under test does not get to user space: a finding about it."""
     expect = Expect(status=1, cell="NO_BOOT", cases=NOT_RUN, says=says, disk=80)
     return Fault(name=name, what=what, inject=inject, expect=expect, quick=quick)
 
 
-def lies(name: str, what: str, inject: Callable[[Place], Done], says: str, *, quick: bool = False) -> Fault:
+def lies(name: str, what: str, inject: Callable[[FaultDirectory], Done], says: str, *, quick: bool = False) -> Fault:
     """The guest is not what was asked for, and no test runs in it."""
     expect = Expect(status=2, cell="INVALID", cases=NOT_RUN, says=says)
     return Fault(name=name, what=what, inject=inject, expect=expect, quick=quick)
 
 
-def mute(name: str, what: str, inject: Callable[[Place], Done], says: str) -> Fault:
+def mute(name: str, what: str, inject: Callable[[FaultDirectory], Done], says: str) -> Fault:
     """The kernel came up, but nobody can talk to the guest: the lab's trouble."""
     expect = Expect(status=2, cell="BROKEN", cases=NOT_RUN, says=says)
     return Fault(name=name, what=what, inject=inject, expect=expect)

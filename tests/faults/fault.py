@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from lab.core.errors import LabError
-from tests.faults.place import Done, NotInjected, Place, place
+from tests.faults.place import Done, FaultDirectory, NotInjected, place
 
 MEGABYTE = 1 << 20
 REPORTS = ("report.txt", "report.html", "results.json", "junit.xml")
@@ -48,7 +48,7 @@ class Fault:
 
     name: str
     what: str
-    inject: Callable[[Place], Done]
+    inject: Callable[[FaultDirectory], Done]
     """Injects the fault; the last lab that it ran is the one that counts."""
     expect: Expect
     quick: bool = False
@@ -56,7 +56,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class FaultResult:
     """What came of a fault."""
 
     fault: Fault
@@ -72,7 +72,7 @@ class Result:
         return not (self.wrong or self.lost or self.orphans)
 
 
-def run(fault: Fault) -> Result:
+def run(fault: Fault) -> FaultResult:
     """Inject a fault at a place of its own, and compare."""
     with place() as here:
         wrong: list[str] = []
@@ -84,7 +84,7 @@ def run(fault: Fault) -> Result:
         orphans = here.left_behind()
         seen = _Seen(here, done, read=bool(fault.expect.cell))
         wrong += seen.differences(fault.expect) + seen.dirt()
-        return Result(
+        return FaultResult(
             fault=fault,
             got=seen.words(fault.expect),
             wrong=tuple(wrong),
@@ -98,7 +98,7 @@ def run(fault: Fault) -> Result:
 class _Seen:
     """What is to be seen of a fault afterwards: exit status, messages, reports."""
 
-    def __init__(self, here: Place, done: Done, *, read: bool) -> None:
+    def __init__(self, here: FaultDirectory, done: Done, *, read: bool) -> None:
         self.here = here
         self.done = done
         self.unreadable = ""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.fault import Expect, Fault
-from tests.faults.place import AFTER, BEFORE, Done, NotInjected, Place, Running
+from tests.faults.place import AFTER, BEFORE, Done, FaultDirectory, NotInjected, RunningLab
 
 LONG = "hostile.stays"
 """Keeps a guest busy for ten seconds."""
@@ -24,10 +24,10 @@ HERE = Path(__file__).parent
 # Disks.
 
 
-def on_a_small_disk(directory: Callable[[Place], Path], size: str) -> Callable[[Place], Done]:
+def on_a_small_disk(directory: Callable[[FaultDirectory], Path], size: str) -> Callable[[FaultDirectory], Done]:
     """A campaign for which one directory is a file system of its own with little room."""
 
-    def inject(place: Place) -> Done:
+    def inject(place: FaultDirectory) -> Done:
         full = directory(place)
         full.mkdir(parents=True, exist_ok=True)
         mount = f'mount -t tmpfs -o size={size} none "$0" && exec "$@"'
@@ -40,11 +40,11 @@ def on_a_small_disk(directory: Callable[[Place], Path], size: str) -> Callable[[
     return inject
 
 
-def results_fill_up(place: Place) -> Done:
+def results_fill_up(place: FaultDirectory) -> Done:
     """The journal's file system is full once a scenario has finished, and stays full."""
     full = place.output / "cells" / "arm64-64k" / "baseline" / "events.jsonl"
 
-    def strike(running: Running) -> None:
+    def strike(running: RunningLab) -> None:
         running.until_finished("guards")
         # Nothing fails to write as a full disk does like /dev/full. (What is read of it is zeros without end: memory.)
         full.rename(full.with_name("before"))
@@ -56,21 +56,21 @@ def results_fill_up(place: Place) -> Done:
     return done
 
 
-def stdout_full(place: Place) -> Done:
+def stdout_full(place: FaultDirectory) -> Done:
     return place.campaign(prefix=["sh", "-c", 'exec "$@" > /dev/full', "sh"])
 
 
-def stdout_closed(place: Place) -> Done:
+def stdout_closed(place: FaultDirectory) -> Done:
     return place.campaign(prefix=["bash", "-c", '"$@" | true; exit "${PIPESTATUS[0]}"', "bash"])
 
 
 # The cache.
 
 
-def damaged(kind: str, name: str, damage: Callable[[Path], None]) -> Callable[[Place], Done]:
+def damaged(kind: str, name: str, damage: Callable[[Path], None]) -> Callable[[FaultDirectory], Done]:
     """Every file of a name in one kind of cache entry is damaged."""
 
-    def inject(place: Place) -> Done:
+    def inject(place: FaultDirectory) -> Done:
         found = place.private(kind, name)
         if not found:
             raise NotInjected(f"the cache has no {kind}/*/{name}")
@@ -102,8 +102,8 @@ _MAY = "-dac_override,-dac_read_search"
 BOUND = ("setpriv", f"--bounding-set={_MAY}", f"--inh-caps={_MAY}") if os.geteuid() == 0 else ()
 
 
-def may_not_write(directory: Callable[[Place], Path]) -> Callable[[Place], Done]:
-    def inject(place: Place) -> Done:
+def may_not_write(directory: Callable[[FaultDirectory], Path]) -> Callable[[FaultDirectory], Done]:
+    def inject(place: FaultDirectory) -> Done:
         closed = directory(place)
         closed.mkdir(parents=True, exist_ok=True)
         closed.chmod(0o555)
@@ -115,8 +115,8 @@ def may_not_write(directory: Callable[[Place], Path]) -> Callable[[Place], Done]
     return inject
 
 
-def may_not_read(kind: str, name: str) -> Callable[[Place], Done]:
-    def inject(place: Place) -> Done:
+def may_not_read(kind: str, name: str) -> Callable[[FaultDirectory], Done]:
+    def inject(place: FaultDirectory) -> Done:
         for path in place.private(kind, name):
             path.chmod(0)
         return place.campaign(prefix=BOUND)
@@ -124,35 +124,35 @@ def may_not_read(kind: str, name: str) -> Callable[[Place], Done]:
     return inject
 
 
-def limited(option: str) -> Callable[[Place], Done]:
+def limited(option: str) -> Callable[[FaultDirectory], Done]:
     return lambda place: place.campaign(prefix=["prlimit", option])
 
 
 # Signals.
 
 
-def struck_by(number: signal.Signals) -> Callable[[Place], Done]:
+def struck_by(number: signal.Signals) -> Callable[[FaultDirectory], Done]:
     """A signal to the lab while a scenario runs, another one having finished."""
 
-    def strike(running: Running) -> None:
+    def strike(running: RunningLab) -> None:
         running.until_finished("guards")
         running.signal(number)
 
     return lambda place: place.campaign(BEFORE, LONG, AFTER, during=strike)
 
 
-def struck_at_boot(number: signal.Signals) -> Callable[[Place], Done]:
-    def strike(running: Running) -> None:
+def struck_at_boot(number: signal.Signals) -> Callable[[FaultDirectory], Done]:
+    def strike(running: RunningLab) -> None:
         running.until_emulator()
         running.signal(number)
 
     return lambda place: place.campaign(during=strike)
 
 
-def struck_twice(place: Place) -> Done:
+def struck_twice(place: FaultDirectory) -> Done:
     """A second Ctrl-C while the lab takes leave."""
 
-    def strike(running: Running) -> None:
+    def strike(running: RunningLab) -> None:
         running.until_finished("guards")
         running.signal(signal.SIGINT)
         running.until(lambda: not running.place.emulators())
@@ -161,10 +161,10 @@ def struck_twice(place: Place) -> Done:
     return place.campaign(BEFORE, LONG, AFTER, during=strike)
 
 
-def stopped_for_a_while(place: Place) -> Done:
+def stopped_for_a_while(place: FaultDirectory) -> Done:
     """The lab is stopped for seconds (a laptop's lid) while its guest runs on."""
 
-    def strike(running: Running) -> None:
+    def strike(running: RunningLab) -> None:
         running.until_finished("guards")
         running.signal(signal.SIGSTOP)
         threading.Event().wait(4)
@@ -176,11 +176,11 @@ def stopped_for_a_while(place: Place) -> Done:
 # Others at work.
 
 
-def two_labs(place: Place) -> Done:
+def two_labs(place: FaultDirectory) -> Done:
     """A second lab with the same cache, at the same time."""
     other: list[Done] = []
 
-    def second(running: Running) -> None:
+    def second(running: RunningLab) -> None:
         running.until(place.emulators)
         other.append(place.lab("run", str(place.path / "faulty.yaml"), "-o", str(place.path / "second")))
 
@@ -190,10 +190,10 @@ def two_labs(place: Place) -> Done:
     return done
 
 
-def cleaned_meanwhile(place: Place) -> Done:
+def cleaned_meanwhile(place: FaultDirectory) -> Done:
     """`lab clean` while a campaign runs."""
 
-    def strike(running: Running) -> None:
+    def strike(running: RunningLab) -> None:
         running.until_emulator()
         if (cleaned := place.lab("clean")).status:
             raise NotInjected(f"lab clean failed: {cleaned.stderr}")
@@ -201,15 +201,15 @@ def cleaned_meanwhile(place: Place) -> Done:
     return place.campaign(during=strike)
 
 
-def clock_jumps(seconds: int) -> Callable[[Place], Done]:
+def clock_jumps(seconds: int) -> Callable[[FaultDirectory], Done]:
     """The host's clock is set while a campaign runs."""
 
-    def inject(place: Place) -> Done:
+    def inject(place: FaultDirectory) -> Done:
         shim, trigger = place.path / "clock.so", place.path / "jumped"
         command = ["gcc", "-shared", "-fPIC", f"-DJUMP={seconds}L", "-o", str(shim), str(HERE / "clock.c")]
         subprocess.run(command, check=True)
 
-        def strike(running: Running) -> None:
+        def strike(running: RunningLab) -> None:
             running.until_finished("guards")
             trigger.touch()
 
@@ -224,10 +224,10 @@ def clock_jumps(seconds: int) -> Callable[[Place], Done]:
     return inject
 
 
-def killed_reaper(place: Place) -> Done:
+def killed_reaper(place: FaultDirectory) -> Done:
     """The reaper dies; the lab itself still ends what it started."""
 
-    def strike(running: Running) -> None:
+    def strike(running: RunningLab) -> None:
         running.until_emulator()
         running.until(lambda: place.roots)
         for root in place.roots:
@@ -236,12 +236,12 @@ def killed_reaper(place: Place) -> Done:
     return place.campaign(during=strike)
 
 
-def interrupted(name: str, what: str, inject: Callable[[Place], Done], *, quick: bool = False) -> Fault:
+def interrupted(name: str, what: str, inject: Callable[[FaultDirectory], Done], *, quick: bool = False) -> Fault:
     expect = Expect(status=130, cell="BROKEN", cases=CUT, says="interrupted")
     return Fault(name=name, what=what, inject=inject, expect=expect, quick=quick)
 
 
-def refused(name: str, what: str, inject: Callable[[Place], Done], says: str, *, quick: bool = False) -> Fault:
+def refused(name: str, what: str, inject: Callable[[FaultDirectory], Done], says: str, *, quick: bool = False) -> Fault:
     """The host cannot do it: one line that says what, and no verdict about any kernel."""
     expect = Expect(status=2, cell="BROKEN", cases=NOT_RUN, says=says)
     return Fault(name=name, what=what, inject=inject, expect=expect, quick=quick)

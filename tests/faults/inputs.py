@@ -10,26 +10,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.fault import Expect, Fault
-from tests.faults.place import MACHINE, ROOT, Done, Place
+from tests.faults.place import MACHINE, ROOT, Done, FaultDirectory
 from tests.unit.fixtures import evidence
 
 # Campaigns, machines, kernels.
 
 
-def planned(text: str | bytes) -> Callable[[Place], Done]:
+def planned(text: str | bytes) -> Callable[[FaultDirectory], Done]:
     """`lab plan` of a campaign's file."""
     return lambda place: place.lab("plan", str(place.write("campaign.yaml", text)))
 
 
-def planned_on(text: str | bytes) -> Callable[[Place], Done]:
+def planned_on(text: str | bytes) -> Callable[[FaultDirectory], Done]:
     """`lab plan` of a good campaign on a machine's file."""
     return lambda place: place.lab("plan", "quick", "-t", str(place.write("machine.yaml", text)))
 
 
-def planned_path(make: Callable[[Path], None]) -> Callable[[Place], Done]:
+def planned_path(make: Callable[[Path], None]) -> Callable[[FaultDirectory], Done]:
     """`lab plan` of something that is no regular file."""
 
-    def inject(place: Place) -> Done:
+    def inject(place: FaultDirectory) -> Done:
         path = place.path / "odd.yaml"
         make(path)
         return place.lab("plan", str(path), timeout_s=30)
@@ -46,10 +46,10 @@ def billion_laughs() -> str:
 # Kernels, built of a tree that answers make in milliseconds.
 
 
-def built(*, patch: str = "", config: str = "", source: str = "", series: str = "") -> Callable[[Place], Done]:
+def built(*, patch: str = "", config: str = "", source: str = "", series: str = "") -> Callable[[FaultDirectory], Done]:
     """`lab build` of a kernel of the user's: the toy tree with a patch and a fragment."""
 
-    def inject(place: Place) -> Done:
+    def inject(place: FaultDirectory) -> Done:
         shutil.copytree(ROOT / "tests" / "fakelinux", place.path / "linux")
         lines = [f"source: {source or 'path:./linux'}"]
         if patch or series:
@@ -71,10 +71,12 @@ def diff(name: str, old: str, new: str, line: int = 1) -> str:
 # Results.
 
 
-def reported(damage: Callable[[Path], None], *, form: str = "text", stands: bool = False) -> Callable[[Place], Done]:
+def reported(
+    damage: Callable[[Path], None], *, form: str = "text", stands: bool = False
+) -> Callable[[FaultDirectory], Done]:
     """`lab report` of a finished run that was damaged since, one cell of it where `stands`."""
 
-    def inject(place: Place) -> Done:
+    def inject(place: FaultDirectory) -> Done:
         evidence.write(place.path / "results", evidence.evidence()).path.rename(place.output)
         if stands:
             last = [each for each in place.verdicts().records if (each.topology, each.kernel) == LAST]
@@ -151,7 +153,7 @@ def console_gone(run: Path) -> None:
     (run / FIRST / "console.log").unlink()
 
 
-def bad(name: str, what: str, inject: Callable[[Place], Done], says: str, *, quick: bool = True) -> Fault:
+def bad(name: str, what: str, inject: Callable[[FaultDirectory], Done], says: str, *, quick: bool = True) -> Fault:
     """The user's file is wrong: exit status 64 and one line that says where."""
     return Fault(name=name, what=what, inject=inject, expect=Expect(status=64, says=says), quick=quick)
 

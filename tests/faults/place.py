@@ -53,7 +53,7 @@ class Done:
 
 
 @dataclass(slots=True, kw_only=True)
-class Place:
+class FaultDirectory:
     """A directory for one fault."""
 
     path: Path
@@ -96,7 +96,7 @@ class Place:
     def lab(
         self,
         *args: str,
-        during: Callable[[Running], None] | None = None,
+        during: Callable[[RunningLab], None] | None = None,
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
         timeout_s: float = 240,
@@ -116,7 +116,7 @@ class Place:
             )
             with self._watched(process.pid), _ended(process):
                 if during:
-                    during(Running(self, process))
+                    during(RunningLab(self, process))
                 status = process.wait(timeout_s * SLACK)
             done = Done(status=status, stdout=_text(stdout), stderr=_text(stderr))
         self.said.append(done)
@@ -204,10 +204,10 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningLab:
     """A lab under way."""
 
-    place: Place
+    place: FaultDirectory
     process: subprocess.Popen[bytes]
 
     def until(self, condition: Callable[[], object], timeout_s: float = 90) -> None:
@@ -247,7 +247,7 @@ class NotInjected(Exception):
 
 
 @contextmanager
-def place() -> Iterator[Place]:
+def place() -> Iterator[FaultDirectory]:
     """A place whose cache shares what is built with the user's; removed afterwards."""
     user = default_root()
     base = user / "tmp"
@@ -258,7 +258,7 @@ def place() -> Iterator[Place]:
         cache.mkdir(exist_ok=True)
         (cache / kind.name).symlink_to(kind)
     try:
-        yield Place(path=directory, cache=cache)
+        yield FaultDirectory(path=directory, cache=cache)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

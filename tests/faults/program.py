@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.faults.fault import Expect, Fault
-from tests.faults.place import AFTER, BEFORE, Done, Place
+from tests.faults.place import AFTER, BEFORE, Done, FaultDirectory
 
 
-def runs(way: str, isolation: str = "shared") -> Callable[[Place], Done]:
+def runs(way: str, isolation: str = "shared") -> Callable[[FaultDirectory], Done]:
     """A campaign in which the hostile program goes its way."""
 
-    def inject(place: Place) -> Done:
+    def inject(place: FaultDirectory) -> Done:
         return place.campaign(BEFORE, f"hostile.{way}", AFTER, isolation=isolation)
 
     return inject

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.fault import Expect, Fault
-from tests.faults.place import AFTER, BEFORE, MACHINE, ROOT, Done, NotInjected, Place, Running
+from tests.faults.place import AFTER, BEFORE, MACHINE, ROOT, Done, FaultDirectory, NotInjected, RunningLab
 
 STAYS = "hostile.stays"
 
 
-def in_scenario(number: signal.Signals) -> Callable[[Place], Done]:
+def in_scenario(number: signal.Signals) -> Callable[[FaultDirectory], Done]:
     """A signal to the emulator while a scenario runs, another one having finished."""
 
-    def strike(running: Running) -> None:
+    def strike(running: RunningLab) -> None:
         running.until_finished("guards")
         ktap = running.place.output / "cells"
         assert ktap.exists()
@@ -27,10 +27,10 @@ def in_scenario(number: signal.Signals) -> Callable[[Place], Done]:
     return lambda place: place.campaign(BEFORE, STAYS, AFTER, during=strike)
 
 
-def at_boot(number: signal.Signals) -> Callable[[Place], Done]:
+def at_boot(number: signal.Signals) -> Callable[[FaultDirectory], Done]:
     """A signal to the emulator as soon as there is one; every time there is one, as long as the lab tries again."""
 
-    def strike(running: Running) -> None:
+    def strike(running: RunningLab) -> None:
         struck: set[int] = set()
         while running.process.poll() is None:
             for pid in set(running.place.emulators()) - struck:
@@ -43,10 +43,10 @@ def at_boot(number: signal.Signals) -> Callable[[Place], Done]:
     return lambda place: place.campaign(during=strike)
 
 
-def at_push(place: Place) -> Done:
+def at_push(place: FaultDirectory) -> Done:
     """The emulator dies while programs are pushed, which comes right after the note that it has booted."""
 
-    def strike(running: Running) -> None:
+    def strike(running: RunningLab) -> None:
         running.until_said('"event": "boot"')
         for pid in running.place.emulators():
             os.kill(pid, signal.SIGKILL)
@@ -54,21 +54,21 @@ def at_push(place: Place) -> Done:
     return place.campaign(during=strike)
 
 
-def machine(text: str) -> Callable[[Place], Done]:
+def machine(text: str) -> Callable[[FaultDirectory], Done]:
     """A campaign on the machine with something added to its file."""
 
-    def inject(place: Place) -> Done:
+    def inject(place: FaultDirectory) -> Done:
         shipped = (ROOT / "topologies" / f"{MACHINE}.yaml").read_text()
         return place.campaign(machine=str(place.write("odd.yaml", shipped + text)))
 
     return inject
 
 
-def connected_to(uri: str) -> Callable[[Place], Done]:
+def connected_to(uri: str) -> Callable[[FaultDirectory], Done]:
     return lambda place: place.campaign(args=("--connect", uri))
 
 
-def programs_without(place: Place, name: str) -> Path:
+def programs_without(place: FaultDirectory, name: str) -> Path:
     """A directory with links to all programs of PATH but one."""
     directory = place.path / "bin"
     directory.mkdir()
@@ -84,11 +84,11 @@ QEMU = "qemu-system-aarch64"
 # The lab looks in the sbin directories too, where no QEMU lies.
 
 
-def missing(place: Place) -> Done:
+def missing(place: FaultDirectory) -> Done:
     return place.campaign(environment={"PATH": str(programs_without(place, QEMU))})
 
 
-def another_program(place: Place) -> Done:
+def another_program(place: FaultDirectory) -> Done:
     """What is called qemu is something else, which fails at once."""
     directory = programs_without(place, QEMU)
     (directory / QEMU).write_text("#!/bin/sh\necho I am no QEMU >&2\nexit 1\n")

@@ -99,8 +99,10 @@ def read_console(data: bytes) -> None:
 
 
 @cache
-def asked_for() -> verify.Asked:
-    return verify.Asked(topology=Library.shipped().topology("arm64-64k-2node"), build_id="00" * 20, cmdline=("a",))
+def asked_for() -> verify.ExpectedMachine:
+    return verify.ExpectedMachine(
+        topology=Library.shipped().topology("arm64-64k-2node"), build_id="00" * 20, cmdline=("a",)
+    )
 
 
 def read_facts(data: bytes) -> None:

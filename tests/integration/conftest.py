@@ -26,7 +26,7 @@ BUILD_TIMEOUT_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class LabExit:
     """A finished `lab`."""
 
     status: int
@@ -38,13 +38,13 @@ def lab_command(*args: str) -> list[str]:
     return [sys.executable, "-m", "lab", *args]
 
 
-def lab(*args: str, timeout_s: float = 300, cwd: Path = ROOT) -> Done:
+def lab(*args: str, timeout_s: float = 300, cwd: Path = ROOT) -> LabExit:
     """Run `lab ARGS` to its end."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     done = subprocess.run(
         lab_command(*args), cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
     )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return LabExit(done.returncode, done.stdout, done.stderr)
 
 
 def emulators(since: set[int]) -> set[int]:
@@ -84,10 +84,10 @@ def no_emulator_left() -> Iterator[set[int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Campaign:
+class CampaignRun:
     """A finished `lab run` and what it left."""
 
-    done: Done
+    done: LabExit
     path: Path
     results: dict[str, Any]
 
@@ -100,11 +100,11 @@ class Campaign:
         }
 
 
-def run_campaign(path: Path, *args: str, timeout_s: float = 600) -> Campaign:
+def run_campaign(path: Path, *args: str, timeout_s: float = 600) -> CampaignRun:
     """`lab run ARGS -o PATH` and its results."""
     done = lab("run", *args, "-o", str(path), timeout_s=timeout_s)
     results = path / "results.json"
-    return Campaign(done, path, json.loads(results.read_text()) if results.exists() else {})
+    return CampaignRun(done, path, json.loads(results.read_text()) if results.exists() else {})
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +115,7 @@ def built() -> None:
 
 
 @pytest.fixture(scope="session")
-def quick(built: None, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+def quick(built: None, tmp_path_factory: pytest.TempPathFactory) -> CampaignRun:
     """The campaign quick, run once for all tests."""
     return run_campaign(tmp_path_factory.mktemp("quick") / "run", "quick", timeout_s=900)
 

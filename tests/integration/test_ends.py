@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import MACHINES, ROOT, Campaign, run_campaign
+from tests.integration.conftest import MACHINES, ROOT, CampaignRun, run_campaign
 
 MACHINE = MACHINES[1]
 ENDS = {
@@ -53,7 +53,7 @@ def patience() -> float:
     return min(1.0, max(0.25, os.getloadavg()[0] / (os.cpu_count() or 1) / 10))
 
 
-def run_samples(directory: Path, *names: str) -> Campaign:
+def run_samples(directory: Path, *names: str) -> CampaignRun:
     """The campaign quick on one machine and kernel, with samples for scenarios and little patience."""
     samples = directory / "samples"
     samples.mkdir()
@@ -67,11 +67,11 @@ def run_samples(directory: Path, *names: str) -> Campaign:
 
 
 @pytest.fixture(scope="module")
-def samples(built: None, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+def samples(built: None, tmp_path_factory: pytest.TempPathFactory) -> CampaignRun:
     return run_samples(tmp_path_factory.mktemp("ends"), "faults", "leak", "daemon")
 
 
-def test_every_end_has_its_name_and_its_words(samples: Campaign) -> None:
+def test_every_end_has_its_name_and_its_words(samples: CampaignRun) -> None:
     found = {each["case"]: each for each in samples.results["records"] if each["scenario"] == "faults"}
     assert {name: (each["outcome"], each["cause"]) for name, each in found.items()} == ENDS
     missing = {name: word for name, words in WORDS.items() for word in words if word not in found[name]["excerpt"]}
@@ -79,7 +79,7 @@ def test_every_end_has_its_name_and_its_words(samples: Campaign) -> None:
     assert samples.done.status == 1
 
 
-def test_what_stays_behind_is_a_leak(samples: Campaign) -> None:
+def test_what_stays_behind_is_a_leak(samples: CampaignRun) -> None:
     records = {f"{each['scenario']}.{each['case']}": each for each in samples.results["records"]}
     leaks = {label: each for label, each in records.items() if each["outcome"] == "LEAK"}
     assert leaks.keys() == LEAKS.keys()
@@ -89,13 +89,13 @@ def test_what_stays_behind_is_a_leak(samples: Campaign) -> None:
     assert "6 leaks" in samples.done.stdout
 
 
-def test_a_taint_without_a_word_is_found(samples: Campaign) -> None:
+def test_a_taint_without_a_word_is_found(samples: CampaignRun) -> None:
     (record,) = (each for each in samples.results["records"] if each["case"] == "console")
     assert (record["scenario"], record["outcome"], record["cause"]) == ("leak", "CRASH", "taint")
     assert "taint: taint: 64, was 0" in record["excerpt"]
 
 
-def test_the_books_are_on_record(samples: Campaign) -> None:
+def test_the_books_are_on_record(samples: CampaignRun) -> None:
     (cell,) = samples.results["cells"]
     (daemon,) = (run for run in cell["runs"] if run["scenario"] == "daemon")
     assert daemon["after"]["Shmem"] - daemon["before"]["Shmem"] == 24 << 10

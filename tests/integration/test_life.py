@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import MACHINES, ROOT, Campaign, emulators, lab, lab_command, root_of, run_campaign
+from tests.integration.conftest import MACHINES, ROOT, CampaignRun, emulators, lab, lab_command, root_of, run_campaign
 
 KERNEL = ("-k", "baseline")
 
@@ -106,7 +106,7 @@ def test_a_guest_that_is_another_machine_is_invalid(built: None, tmp_path: Path)
     assert {each["outcome"] for each in run.results["records"]} == {"BROKEN"}
 
 
-def test_a_second_run_builds_nothing_and_sees_the_same(quick: Campaign, tmp_path: Path) -> None:
+def test_a_second_run_builds_nothing_and_sees_the_same(quick: CampaignRun, tmp_path: Path) -> None:
     started = time.monotonic()
     run = run_campaign(tmp_path / "run", "quick", "--test", "expand")
     assert run.done.status == 0

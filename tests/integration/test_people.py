@@ -21,7 +21,7 @@ from lab.arch import ARCHES
 from lab.build import source
 from lab.core.cache import Cache, default_root
 from tests.examples import WITH_GUESTS, Example, examples
-from tests.integration.conftest import BUILD_TIMEOUT_S, ROOT, Campaign, lab
+from tests.integration.conftest import BUILD_TIMEOUT_S, ROOT, CampaignRun, lab
 
 CAPTURES = ROOT / "tests/golden/capture"
 CELL = "x86_64-4k-2node/baseline/expand.a01_grow_touch"
@@ -53,7 +53,7 @@ def test_this_host_boots_as_a_guest(tmp_path: Path) -> None:
     assert (done.status, done.stdout.strip()) == (0, os.uname().machine), done.stderr
 
 
-def test_a_bundle_reproduces_with_qemu_alone(quick: Campaign, tmp_path: Path) -> None:
+def test_a_bundle_reproduces_with_qemu_alone(quick: CampaignRun, tmp_path: Path) -> None:
     packed = tmp_path / "case.tar.gz"
     done = lab("bundle", str(quick.path), CELL, "-o", str(packed), timeout_s=BUILD_TIMEOUT_S)
     assert done.status == 0, done.stderr
@@ -66,13 +66,13 @@ def test_a_bundle_reproduces_with_qemu_alone(quick: Campaign, tmp_path: Path) ->
     assert "reproduced: all that was recorded came again" in script.stdout
 
 
-def test_a_replay_finds_the_same(quick: Campaign, tmp_path: Path) -> None:
+def test_a_replay_finds_the_same(quick: CampaignRun, tmp_path: Path) -> None:
     done = lab("replay", str(quick.path), CELL, "-o", str(tmp_path / "again"), timeout_s=BUILD_TIMEOUT_S)
     assert done.status == 0, done.stdout + done.stderr
     assert "expand.a01_grow_touch: FAIL then, FAIL now" in done.stdout
 
 
-def test_a_replay_of_another_kernel_is_refused_and_named(quick: Campaign, tmp_path: Path) -> None:
+def test_a_replay_of_another_kernel_is_refused_and_named(quick: CampaignRun, tmp_path: Path) -> None:
     """A record whose kernel is not in the cache, and whose series is not what it was."""
     metadata = quick.path / "metadata.json"
     kept = metadata.read_text()
@@ -215,7 +215,7 @@ def linux(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path, quick: Campaign, request: pytest.FixtureRequest) -> Path:
+def place(tmp_path: Path, quick: CampaignRun, request: pytest.FixtureRequest) -> Path:
     """A directory with the files that examples name."""
     (tmp_path / "results").mkdir()
     (tmp_path / "results/latest").symlink_to(quick.path)

@@ -9,7 +9,7 @@ import pytest
 
 from lab.core.cache import Cache, default_root
 from lab.formats import patch
-from tests.integration.conftest import MACHINES, ROOT, Campaign, run_campaign
+from tests.integration.conftest import MACHINES, ROOT, CampaignRun, run_campaign
 from tests.mutants.mutant import PROVIDES, Mutant, as_patch, original, write_kernel
 from tests.mutants.table import MUTANTS
 
@@ -17,7 +17,7 @@ CHOSEN = [each for each in MUTANTS if each.name in ("no-accounting", "size-may-s
 
 
 @pytest.mark.parametrize("mutant", CHOSEN, ids=lambda each: each.name)
-def test_a_defect_of_the_series_is_caught(quick: Campaign, tmp_path: Path, mutant: Mutant) -> None:
+def test_a_defect_of_the_series_is_caught(quick: CampaignRun, tmp_path: Path, mutant: Mutant) -> None:
     kernel = write_kernel(mutant, original(mutant.series, Cache(default_root())), tmp_path)
     which = ("-t", MACHINES[0], "-k", "baseline", "-k", str(kernel), "--test", mutant.kills[0])
     run = run_campaign(tmp_path / "run", "quick", *which, timeout_s=1800)

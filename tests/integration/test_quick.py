@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import MACHINES, Campaign, lab
+from tests.integration.conftest import MACHINES, CampaignRun, lab
 
 EVIDENCE = ("console.log", "facts.json", "domain.xml", "config", "qemu.args", "reproduce.sh", "events.jsonl")
 
 
-def test_every_expectation_is_met(quick: Campaign) -> None:
+def test_every_expectation_is_met(quick: CampaignRun) -> None:
     assert quick.done.status == 0, quick.done.stdout[-6000:] + quick.done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_expansion_is_fixed_and_guards_are_the_same(quick: Campaign, machine: str) -> None:
+def test_expansion_is_fixed_and_guards_are_the_same(quick: CampaignRun, machine: str) -> None:
     baseline = quick.outcomes(machine, "baseline")
     patched = quick.outcomes(machine, "expand-fault")
     assert baseline.keys() == patched.keys()
@@ -33,7 +33,7 @@ def test_expansion_is_fixed_and_guards_are_the_same(quick: Campaign, machine: st
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("kernel", ["baseline", "expand-fault"])
-def test_evidence_is_on_disk(quick: Campaign, machine: str, kernel: str) -> None:
+def test_evidence_is_on_disk(quick: CampaignRun, machine: str, kernel: str) -> None:
     cell = quick.path / "cells" / machine / kernel
     missing = [name for name in EVIDENCE if not (cell / name).stat().st_size]
     assert not missing
@@ -41,7 +41,7 @@ def test_evidence_is_on_disk(quick: Campaign, machine: str, kernel: str) -> None
     assert "pagelab: ready" in (cell / "console.log").read_text(errors="replace")
 
 
-def test_reports_can_be_derived_again(quick: Campaign) -> None:
+def test_reports_can_be_derived_again(quick: CampaignRun) -> None:
     again = lab("report", str(quick.path), "--format", "json")
     assert again.status == quick.done.status
     assert json.loads(again.stdout)["records"] == quick.results["records"]
@@ -51,7 +51,7 @@ def test_reports_can_be_derived_again(quick: Campaign) -> None:
     assert all(machine in text for machine in MACHINES)
 
 
-def test_metadata_proves_that_kernels_differ_in_the_series_alone(quick: Campaign) -> None:
+def test_metadata_proves_that_kernels_differ_in_the_series_alone(quick: CampaignRun) -> None:
     builds = json.loads((quick.path / "metadata.json").read_text())["builds"]
     for machine in MACHINES:
         baseline, patched = builds[f"{machine}/baseline"], builds[f"{machine}/expand-fault"]

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.faults.resume import torment
-from tests.integration.conftest import MACHINES, Campaign, lab, run_campaign
+from tests.integration.conftest import MACHINES, CampaignRun, lab, run_campaign
 
 SMALL = ("quick", "-t", MACHINES[1], "--test", "guards", "--test", "expand.a0*", "--test", "limits.c0*")
 
 
 @pytest.fixture(scope="module")
-def twice(built: None, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+def twice(built: None, tmp_path_factory: pytest.TempPathFactory) -> CampaignRun:
     """A small campaign, each of its cells twice."""
     return run_campaign(tmp_path_factory.mktemp("twice") / "run", *SMALL, "--repeat", "2")
 
@@ -29,7 +29,7 @@ def test_a_campaign_that_is_killed_again_and_again_comes_to_the_same(built: None
     assert found.wrong == [], said
 
 
-def test_repeats_have_guests_and_evidence_of_their_own(twice: Campaign) -> None:
+def test_repeats_have_guests_and_evidence_of_their_own(twice: CampaignRun) -> None:
     assert twice.done.status == 0, twice.done.stdout[-3000:]
     assert "every cell 2 times" in twice.done.stdout
     for kernel in ("baseline", "expand-fault"):
@@ -42,7 +42,7 @@ def test_repeats_have_guests_and_evidence_of_their_own(twice: Campaign) -> None:
     assert {sum(each["counts"].values()) for each in twice.results["records"]} == {2}
 
 
-def test_a_finished_run_is_resumed_without_a_guest(twice: Campaign) -> None:
+def test_a_finished_run_is_resumed_without_a_guest(twice: CampaignRun) -> None:
     before = (twice.path / "results.json").read_bytes()
     done = lab("run", "--resume", str(twice.path), timeout_s=30)
     assert done.status == 0
@@ -50,11 +50,11 @@ def test_a_finished_run_is_resumed_without_a_guest(twice: Campaign) -> None:
     assert "booting" not in done.stdout
 
 
-def copy(campaign: Campaign, to: Path) -> Path:
+def copy(campaign: CampaignRun, to: Path) -> Path:
     return Path(shutil.copytree(campaign.path, to, ignore=shutil.ignore_patterns(".lock")))
 
 
-def test_damaged_evidence_is_seen_and_made_again(twice: Campaign, tmp_path: Path) -> None:
+def test_damaged_evidence_is_seen_and_made_again(twice: CampaignRun, tmp_path: Path) -> None:
     run = copy(twice, tmp_path / "run")
     cells = run / "cells" / MACHINES[1]
     ktap, journal = cells / "baseline/repeat-2/guards.ktap", cells / "expand-fault/events.jsonl"
@@ -84,7 +84,7 @@ def test_damaged_evidence_is_seen_and_made_again(twice: Campaign, tmp_path: Path
         ("arm64", "tests.arm64: recorded 99"),
     ],
 )
-def test_what_has_changed_since_is_not_gone_on_with(twice: Campaign, tmp_path: Path, key: str, words: str) -> None:
+def test_what_has_changed_since_is_not_gone_on_with(twice: CampaignRun, tmp_path: Path, key: str, words: str) -> None:
     run = copy(twice, tmp_path / "run")
     metadata = json.loads((run / "metadata.json").read_text())
     places = {
@@ -99,7 +99,7 @@ def test_what_has_changed_since_is_not_gone_on_with(twice: Campaign, tmp_path: P
     assert words in done.stderr
 
 
-def test_a_case_that_does_not_agree_with_itself_is_flaky(twice: Campaign, tmp_path: Path) -> None:
+def test_a_case_that_does_not_agree_with_itself_is_flaky(twice: CampaignRun, tmp_path: Path) -> None:
     run = copy(twice, tmp_path / "run")
     other = run / "cells" / MACHINES[1]
     shutil.rmtree(other / "expand-fault/repeat-2")

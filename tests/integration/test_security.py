@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.place import KERNEL, MACHINE, ROOT, Place, Running, place
+from tests.faults.place import KERNEL, MACHINE, ROOT, FaultDirectory, RunningLab, place
 
 CELL = ("-t", MACHINE, "-k", KERNEL, "--")
 HOSTILE = ROOT / "guest_tests" / "samples" / "hostile.c"
 
 
 @pytest.fixture
-def here() -> Iterator[Place]:
+def here() -> Iterator[FaultDirectory]:
     """A place for one lab."""
     with place() as made:
         made.patience = "1"
@@ -29,10 +29,10 @@ def here() -> Iterator[Place]:
         assert not made.left_behind()
 
 
-def with_a_guest(here: Place, look: Callable[[int], None]) -> None:
+def with_a_guest(here: FaultDirectory, look: Callable[[int], None]) -> None:
     """Look at the emulator of a guest that is up."""
 
-    def during(running: Running) -> None:
+    def during(running: RunningLab) -> None:
         pid = running.until_emulator()
         running.until(lambda: b"up" in (here.path / "stdout.0").read_bytes())
         look(pid)
@@ -41,7 +41,7 @@ def with_a_guest(here: Place, look: Callable[[int], None]) -> None:
     assert here.lab("exec", *CELL, "sh", "-c", "echo up; sleep 60", during=during).status == 130
 
 
-def test_the_emulator_is_in_its_sandbox(built: None, here: Place) -> None:
+def test_the_emulator_is_in_its_sandbox(built: None, here: FaultDirectory) -> None:
     def look(pid: int) -> None:
         tasks = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/status")]
         assert len(tasks) > 2
@@ -55,7 +55,7 @@ def test_the_emulator_is_in_its_sandbox(built: None, here: Place) -> None:
     with_a_guest(here, look)
 
 
-def test_the_emulator_writes_to_its_console_only(built: None, here: Place) -> None:
+def test_the_emulator_writes_to_its_console_only(built: None, here: FaultDirectory) -> None:
     def look(pid: int) -> None:
         written = {path for path, flags in files_of(pid) if path.is_file() and flags & os.O_ACCMODE != os.O_RDONLY}
         assert {path.name for path in written} == {"console.log"} | {path.name for path in written if is_log(path)}
@@ -79,7 +79,7 @@ def files_of(pid: int) -> Iterator[tuple[Path, int]]:
             yield link.readlink(), int(found[1], 8)
 
 
-def test_the_emulator_listens_on_one_local_port(built: None, here: Place) -> None:
+def test_the_emulator_listens_on_one_local_port(built: None, here: FaultDirectory) -> None:
     def look(pid: int) -> None:
         sockets = {str(path) for path, _ in files_of(pid) if str(path).startswith("socket:")}
         lines = [
@@ -96,7 +96,7 @@ def test_the_emulator_listens_on_one_local_port(built: None, here: Place) -> Non
     with_a_guest(here, look)
 
 
-def test_the_guest_reaches_nothing(built: None, here: Place) -> None:
+def test_the_guest_reaches_nothing(built: None, here: FaultDirectory) -> None:
     with socket.create_server(("0.0.0.0", 0)) as server:
         server.settimeout(0.1)
         port = server.getsockname()[1]
@@ -110,7 +110,7 @@ def test_the_guest_reaches_nothing(built: None, here: Place) -> None:
             server.accept()
 
 
-def test_no_private_key_is_written(built: None, here: Place) -> None:
+def test_no_private_key_is_written(built: None, here: FaultDirectory) -> None:
     def look(pid: int) -> None:
         roots = [here.path, *here.roots]
         found = subprocess.run(
@@ -125,7 +125,7 @@ def test_no_private_key_is_written(built: None, here: Place) -> None:
     with_a_guest(here, look)
 
 
-def test_the_private_directory_is_private(built: None, here: Place) -> None:
+def test_the_private_directory_is_private(built: None, here: FaultDirectory) -> None:
     def look(pid: int) -> None:
         assert here.roots
         assert all(root.stat().st_mode & 0o077 == 0 for root in here.roots)

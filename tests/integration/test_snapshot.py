@@ -17,7 +17,7 @@ from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.outcome import End
 from lab.core.progress import silent
-from lab.guests.factory import Factory, Ready, Workshop, open_factory
+from lab.guests.factory import BootableCell, Builder, GuestFactory, open_factory
 from lab.guests.guest import Guest, Snapshot
 from lab.specs.library import Library
 from tests.integration.conftest import ROOT, emulators, lab_command, root_of, run_campaign
@@ -26,16 +26,16 @@ MACHINES = ("x86_64-4k", "arm64-64k")
 
 
 @pytest.fixture(scope="module")
-def factory() -> Iterator[Factory]:
+def factory() -> Iterator[GuestFactory]:
     """libvirt's embedded driver in this process, which can open it once."""
-    with open_factory(Workshop(cache=Cache(default_root()))) as factory:
+    with open_factory(Builder(cache=Cache(default_root()))) as factory:
         yield factory
 
 
 class Saved:
     """A guest that was saved, with what it says about itself; and guests restored from it."""
 
-    def __init__(self, ready: Ready, console: Path) -> None:
+    def __init__(self, ready: BootableCell, console: Path) -> None:
         self.ready = ready
         first = ready.boot(console)
         self.facts = first.facts()
@@ -48,7 +48,7 @@ class Saved:
 
 
 @pytest.fixture(scope="module", params=MACHINES)
-def saved(factory: Factory, request: pytest.FixtureRequest) -> Iterator[Saved]:
+def saved(factory: GuestFactory, request: pytest.FixtureRequest) -> Iterator[Saved]:
     library = Library.shipped()
     ready = factory.ready(library.topology(request.param), library.kernel("baseline"), silent)
     saved = Saved(ready, factory.scratch / f"{request.param}.log")

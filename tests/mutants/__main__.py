@@ -18,7 +18,7 @@ from lab.core.errors import LabError, nearest
 from tests.mutants import mutant, trial
 from tests.mutants.mutant import Mutant, Original
 from tests.mutants.table import MUTANTS
-from tests.mutants.trial import Place, Verdict
+from tests.mutants.trial import MutantDirectory, Verdict
 
 AIM = 0.95
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     try:
         with _directory(asked.output) as directory:
-            return _try_all(chosen, Place(directory, asked.config), asked.jobs)
+            return _try_all(chosen, MutantDirectory(directory, asked.config), asked.jobs)
     except LabError as error:
         print(f"make mutants: {error}", file=sys.stderr)
         return 2
@@ -67,7 +67,7 @@ def _directory(kept: Path | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def _try_all(chosen: Sequence[Mutant], place: Place, jobs: int) -> int:
+def _try_all(chosen: Sequence[Mutant], place: MutantDirectory, jobs: int) -> int:
     cache = Cache(default_root())
     bases = {name: mutant.original(name, cache) for name in dict.fromkeys(each.series for each in chosen)}
     unsound = _originals(chosen, place)
@@ -78,7 +78,7 @@ def _try_all(chosen: Sequence[Mutant], place: Place, jobs: int) -> int:
     return 0 if all(each.word != "INVALID" for each in verdicts) and share(verdicts) >= AIM else 1
 
 
-def _originals(chosen: Sequence[Mutant], place: Place) -> Mapping[tuple[str, str], Collection[str]]:
+def _originals(chosen: Sequence[Mutant], place: MutantDirectory) -> Mapping[tuple[str, str], Collection[str]]:
     """For each series and machine, the cases that fail without any defect: they prove nothing."""
     found = {}
     for series, machine in dict.fromkeys((each.series, each.machine) for each in chosen):
@@ -94,7 +94,7 @@ def _told(
     each: Mutant,
     bases: Mapping[str, Original],
     unsound: Mapping[tuple[str, str], Collection[str]],
-    place: Place,
+    place: MutantDirectory,
 ) -> Verdict:
     """Try one mutant and print its row."""
     verdict = trial.attempt(each, bases[each.series], unsound[each.series, each.machine], place)

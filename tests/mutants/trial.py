@@ -55,14 +55,14 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MutantDirectory:
     """Where the runs of mutants go, and with which presets their kernels are built."""
 
     directory: Path
     presets: Sequence[str] = ()
 
 
-def run(kernel: str, machine: str, tests: Sequence[str], name: str, place: Place) -> Seen:
+def run(kernel: str, machine: str, tests: Sequence[str], name: str, place: MutantDirectory) -> Seen:
     """`lab run` of one kernel on one machine."""
     asked = [word for test in tests for word in ("--test", test)]
     asked += [word for preset in place.presets for word in ("--config", preset)]
@@ -101,7 +101,7 @@ def label(record: Mapping[str, Any]) -> str:
     return f"{record['scenario']}.{record['case']}"
 
 
-def attempt(mutant: Mutant, base: Original, unsound: Collection[str], place: Place) -> Verdict:
+def attempt(mutant: Mutant, base: Original, unsound: Collection[str], place: MutantDirectory) -> Verdict:
     """Build a mutant and run its cases; all others, too, if none of those sees it.
 
     `unsound` are cases that fail on the original as well: they see nothing.

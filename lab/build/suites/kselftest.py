@@ -92,7 +92,7 @@ def build(
 
     def make(entry: Path) -> None:
         with cache.scratch("suite") as scratch:
-            work = _Work(suite, arch, chain, scratch, progress)
+            work = _KselftestWork(suite, arch, chain, scratch, progress)
             work.unpack(tree, decisive)
             not_built = work.make()
             shutil.copytree(work.installed, entry / built.TREE, symlinks=False, ignore_dangling_symlinks=True)
@@ -106,7 +106,7 @@ def build(
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _KselftestWork:
     """One build in a directory of its own, which goes afterwards."""
 
     suite: Suite

@@ -40,7 +40,7 @@ _COMMAND = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class LtpLine:
     """One line of a runtest file."""
 
     tag: str
@@ -53,7 +53,7 @@ class Line:
         return tuple(word for word in words if _COMMAND.fullmatch(word))
 
 
-def tests_of(suite: Suite) -> tuple[Line, ...]:
+def tests_of(suite: Suite) -> tuple[LtpLine, ...]:
     """The lines that the suite's filter means; UsageError for a file that is not there or tests that it has not."""
     directory = Path(suite.path) / "runtest"
     if not directory.is_dir():
@@ -76,12 +76,12 @@ def tests_of(suite: Suite) -> tuple[Line, ...]:
     return tuple(wanted.values())
 
 
-def parse(text: str) -> Iterator[Line]:
+def parse(text: str) -> Iterator[LtpLine]:
     """The lines `tag command arguments` of a runtest file."""
     for line in text.splitlines():
         tag, command = [*line.split(None, 1), "", ""][:2]
         if command and not tag.startswith("#"):
-            yield Line(tag=tag, command=command.strip())
+            yield LtpLine(tag=tag, command=command.strip())
 
 
 def build(suite: Suite, arch: Arch, *, cache: Cache, progress: Progress) -> Built:
@@ -102,7 +102,7 @@ def build(suite: Suite, arch: Arch, *, cache: Cache, progress: Progress) -> Buil
             reasons = _take(place / BIN, tree / BIN, _sample(chain, cache))
         else:
             with cache.scratch("suite") as scratch:
-                reasons = _Work(suite, chain, scratch, progress).make(place, programs, tree / BIN)
+                reasons = _LtpWork(suite, chain, scratch, progress).make(place, programs, tree / BIN)
         missing = sorted(name for name in programs if not (tree / BIN / name).exists())
         absent = {name: reasons.get(name, "it is not in this tree") for name in missing}
         built.write(entry, tuple(_test(line, tree, absent) for line in lines), absent)
@@ -110,7 +110,7 @@ def build(suite: Suite, arch: Arch, *, cache: Cache, progress: Progress) -> Buil
     return built.read(cache.entry(ENTRY, key, make, waiting=lambda: progress(f"waiting for another {suite.name}")))
 
 
-def _test(line: Line, tree: Path, absent: Mapping[str, str]) -> Test:
+def _test(line: LtpLine, tree: Path, absent: Mapping[str, str]) -> Test:
     reasons = (f"not built: {absent[name]}" if name in absent else lacking(tree / BIN / name) for name in line.programs)
     why = next(filter(None, reasons), "")
     if why:
@@ -162,7 +162,7 @@ def _take(origin: Path, into: Path, sample: bytes) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _LtpWork:
     """One build in a directory of its own, which goes afterwards."""
 
     suite: Suite

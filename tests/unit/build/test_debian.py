@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.build import debian
-from lab.build.debian import Entry, Found, groups, is_debian, parse_deb822, parse_one_line
+from lab.build.debian import Entry, PackageVersion, groups, is_debian, parse_deb822, parse_one_line
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
@@ -70,7 +70,7 @@ Signed-By: /usr/share/keyrings/nodesource.gpg
 """
 
 
-def names(found: tuple[tuple[debian.Suite, ...], ...]) -> list[list[str]]:
+def names(found: tuple[tuple[debian.AptSuite, ...], ...]) -> list[list[str]]:
     return [[suite.name for suite in group] for group in found]
 
 
@@ -186,7 +186,7 @@ def test_a_resolved_package_is_remembered_without_apt(tmp_path: Path, monkeypatc
     memory = {"package": "linux-source-6.12", "version": "6.12.117-1", "suite": "trixie"}
     (tmp_path / "debian").mkdir()
     (tmp_path / "debian/deb-linux-source-6.12.json").write_text(json.dumps(memory))
-    assert debian.find_binary("linux-source-6.12", Cache(tmp_path)) == Found(**memory)
+    assert debian.find_binary("linux-source-6.12", Cache(tmp_path)) == PackageVersion(**memory)
 
 
 def test_bad_names_never_reach_apt(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def sources(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
     def entry(options: str) -> None:
         entries = tuple(parse_one_line(f"deb {options} file://{mirror.root} bookworm main"))
-        here = debian.Host(architecture=mirror.arch, entries=entries, keyrings=())
+        here = debian.AptHost(architecture=mirror.arch, entries=entries, keyrings=())
         monkeypatch.setattr(debian, "host", lambda: here)
 
     return entry
@@ -293,7 +293,7 @@ def test_a_package_is_found_verified_and_unpacked(
     mirror.release()
     sources(f"[signed-by={mirror.keyring}]")
     cache = Cache(tmp_path / "cache")
-    assert debian.find_binary("abc", cache) == Found(package="abc", version="1.10", suite="bookworm")
+    assert debian.find_binary("abc", cache) == PackageVersion(package="abc", version="1.10", suite="bookworm")
     assert debian.fetch_binary("abc", tmp_path / "tree", cache=cache) == tmp_path / "tree"
     assert (tmp_path / "tree/usr/share/abc").read_text() == "1.10"
     assert not list((cache.root / "tmp").iterdir())
@@ -358,7 +358,7 @@ def test_without_network_one_suite_is_asked(
     mirror: Mirror, sources: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = tuple(parse_one_line("deb http://127.0.0.1:1/debian bookworm main"))
-    here = debian.Host(architecture="amd64", entries=entries, keyrings=())
+    here = debian.AptHost(architecture="amd64", entries=entries, keyrings=())
     monkeypatch.setattr(debian, "host", lambda: here)
     asked: list[str] = []
 

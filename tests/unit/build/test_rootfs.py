@@ -108,8 +108,8 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """No network and no compiler: what would have been compiled is noted here."""
     done: list[str] = []
 
-    def find_source(package: str, cache: Cache, **_: object) -> debian.Found:
-        return debian.Found(package=package, version="1.0-1", suite="test")
+    def find_source(package: str, cache: Cache, **_: object) -> debian.PackageVersion:
+        return debian.PackageVersion(package=package, version="1.0-1", suite="test")
 
     def compile_both(chain: Toolchain, *_: object) -> Mapping[str, bytes]:
         done.append(chain.version)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.build import debian, source
-from lab.build.debian import Found
+from lab.build.debian import PackageVersion
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, InputError, UsageError
@@ -192,8 +192,8 @@ def test_debian_package_is_fetched_once(toy: Toy, monkeypatch: pytest.MonkeyPatc
         proc.run(["tar", "-cJf", str(dest / f"usr/src/{package}.tar.xz"), "-C", str(toy.root), "linux"])
         return dest
 
-    def found(package: str, cache: Cache) -> Found:
-        return Found(package=package, version="6.12.7-1~bpo12+1", suite="bookworm-backports")
+    def found(package: str, cache: Cache) -> PackageVersion:
+        return PackageVersion(package=package, version="6.12.7-1~bpo12+1", suite="bookworm-backports")
 
     monkeypatch.setattr(debian, "fetch_binary", fetch)
     monkeypatch.setattr(debian, "find_binary", found)

@@ -580,11 +580,11 @@ def test_a_mail_says_why_what_did_not_pass_is_well(known: Summary) -> None:
 
 
 def test_the_words_that_run_it_again_name_the_suite(known: Summary) -> None:
-    asked = campaign.Request(campaign="quick", filters=Filters(suites=(MM,))).words()
+    asked = campaign.CampaignRequest(campaign="quick", filters=Filters(suites=(MM,))).words()
     meta = {**known.evidence.metadata, "asked": asked}
     again = conclude(replace(known.evidence, metadata=meta))
     assert f"lab run quick --suite {MM}" in report.render(again, "mail")
-    assert campaign.Request.recorded({**meta, "repeat": 1}, Path()).filters.suites == (MM,)
+    assert campaign.CampaignRequest.recorded({**meta, "repeat": 1}, Path()).filters.suites == (MM,)
 
 
 def test_junit_is_green_for_known_failures_and_red_for_regressions(known: Summary) -> None:

@@ -21,7 +21,7 @@ CONFIG_BASE=0xFFFF
 """
 
 
-def requests(text: str, path: str = "x.config") -> tuple[kconfig.Request, ...]:
+def requests(text: str, path: str = "x.config") -> tuple[kconfig.SymbolRequest, ...]:
     return kconfig.parse_fragment(text, path)
 
 

@@ -126,7 +126,7 @@ def test_events_come_one_by_one() -> None:
             yield line
 
     stream = ktap.events(source())
-    assert isinstance(next(stream), ktap.Plan)
+    assert isinstance(next(stream), ktap.KtapPlan)
     assert consumed == ["1..2\n"]
     assert isinstance(next(stream), Result)
     assert consumed == ["1..2\n", "ok 1 a\n"]

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from lab.guests.domain import QEMU_NS, Machine, command_line, domain_xml, links, sockets_and_cores
+from lab.guests.domain import QEMU_NS, GuestMachine, command_line, domain_xml, links, sockets_and_cores
 from lab.specs.model import Topology
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "domain"
@@ -66,8 +66,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def machine(name: str, accelerator: str = "tcg") -> Machine:
-    return Machine(
+def machine(name: str, accelerator: str = "tcg") -> GuestMachine:
+    return GuestMachine(
         name=f"{name}-baseline",
         topology=Topology.model_validate({"name": name, **CASES[name]}),
         accelerator=accelerator,
@@ -94,7 +94,7 @@ def test_names_are_escaped_not_pasted() -> None:
     plain = machine("one-node-options")
     root = ET.fromstring(
         domain_xml(
-            Machine(
+            GuestMachine(
                 name="a<b",
                 topology=topology,
                 accelerator="tcg",

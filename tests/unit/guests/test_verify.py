@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lab.formats.elf import build_id
 from lab.guests.domain import command_line
-from lab.guests.verify import Asked, Facts, memory_floor, parse_facts, shadow_of, verify
+from lab.guests.verify import ExpectedMachine, Facts, memory_floor, parse_facts, shadow_of, verify
 from lab.specs.model import Hmat, NumaCell, Topology
 from tests.unit.formats.test_hmat import matrix, table
 
@@ -86,9 +86,11 @@ def text(values: dict[str, str]) -> str:
 
 def wrong(values: dict[str, str], topology: Topology = TWO_NODES, **asked: Any) -> dict[str, tuple[str, str]]:
     """fact -> (asked, got) of every mismatch."""
-    wanted = Asked(topology=topology, build_id=ID, release="6.12.95", cmdline=ARGUMENTS)
+    wanted = ExpectedMachine(topology=topology, build_id=ID, release="6.12.95", cmdline=ARGUMENTS)
     if asked:
-        wanted = Asked(topology=topology, **{"build_id": ID, "release": "6.12.95", "cmdline": ARGUMENTS, **asked})
+        wanted = ExpectedMachine(
+            topology=topology, **{"build_id": ID, "release": "6.12.95", "cmdline": ARGUMENTS, **asked}
+        )
     return {found.fact: (found.asked, found.got) for found in verify(wanted, parse_facts(text(values)))}
 
 
@@ -163,7 +165,7 @@ def test_nothing_at_all() -> None:
 def test_the_mode_of_the_mmu(arch: str, mmu: str | None, key: str, value: str | None, asked: str | None) -> None:
     topology = Topology(name="x", arch=arch, page_size=4096, mmu=mmu, vcpus=2, memory=512 * MIB)
     values = {name: fact for name, fact in PLAIN.items() if not name.startswith("cpuinfo.")}
-    values = {**values, "machine": topology.record.uname, **({f"cpuinfo.{key}": value} if value else {})}
+    values = {**values, "machine": topology.architecture.uname, **({f"cpuinfo.{key}": value} if value else {})}
     found = [words for fact, words in wrong(values, topology).items() if fact.startswith("MMU")]
     assert [words[0] for words in found] == ([asked] if asked else [])
 
@@ -437,10 +439,10 @@ def test_no_field_can_differ_unseen(field: str) -> None:
     change, fact = OTHER[field]
     other = X86.model_copy(update=change)
     facts = {**X86_GOOD, "hugepages.2097152": "0", "thp": "madvise", "shmem_thp": "never"}
-    asked = Asked(topology=X86, build_id=ID, cmdline=command_line(X86))
+    asked = ExpectedMachine(topology=X86, build_id=ID, cmdline=command_line(X86))
     facts["cmdline"] = " ".join(asked.cmdline)
     assert verify(asked, parse_facts(text(facts))) == ()
-    found = verify(Asked(topology=other, build_id=ID, cmdline=command_line(other)), parse_facts(text(facts)))
+    found = verify(ExpectedMachine(topology=other, build_id=ID, cmdline=command_line(other)), parse_facts(text(facts)))
     assert fact in [each.fact for each in found]
 
 
@@ -498,7 +500,7 @@ def test_reading() -> None:
 )
 def test_lines_that_make_no_sense_are_mismatches(line: str, flaw: str) -> None:
     assert parse_facts(f"{text(GOOD)}{line}\n").flaws == (flaw,)
-    wanted = Asked(topology=TWO_NODES, build_id=ID)
+    wanted = ExpectedMachine(topology=TWO_NODES, build_id=ID)
     assert flaw in [found.got for found in verify(wanted, parse_facts(f"{text(GOOD)}{line}\n"))]
 
 
@@ -517,5 +519,5 @@ LINES = st.tuples(KEYS, st.one_of(st.text(max_size=30), st.sampled_from(list(GOO
 def test_never_raises_and_mismatches_are_printable(facts: str) -> None:
     parsed = parse_facts(facts)
     assert isinstance(parsed, Facts)
-    for found in verify(Asked(topology=TWO_NODES, build_id=ID, cmdline=ARGUMENTS), parsed):
+    for found in verify(ExpectedMachine(topology=TWO_NODES, build_id=ID, cmdline=ARGUMENTS), parsed):
         assert found.got.isprintable()

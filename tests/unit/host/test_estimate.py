@@ -14,7 +14,7 @@ from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.host import doctor
 from lab.host.estimate import GUEST_OVERHEAD, Packing, here, look, packing
-from lab.host.history import History, Machine
+from lab.host.history import History, Measured
 from lab.host.schedule import Budget
 from lab.specs.model import MIB, CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, Selection, plan
@@ -39,7 +39,7 @@ def everything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def known(**facts: float) -> Packing:
-    return replace(PACKING, history=History(machines={"pc": Machine.model_validate(facts)}))
+    return replace(PACKING, history=History(machines={"pc": Measured.model_validate(facts)}))
 
 
 def test_a_guest_needs_its_memory_and_the_emulator_s() -> None:
@@ -79,11 +79,12 @@ def test_a_machine_that_never_fits_is_refused_beforehand() -> None:
 def test_a_missing_tool_chain_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     nothing = doctor.Host(which=lambda _name: None, machine="x86_64", uid=0)
-    said = doctor.lacking(machine("arm", 512, "arm64").record, nothing)
+    said = doctor.lacking(machine("arm", 512, "arm64").architecture, nothing)
     assert said.startswith("no aarch64-linux-gnu-gcc, no qemu-system-aarch64 (apt-get install")
     assert "gcc-aarch64-linux-gnu" in said
     assert (
-        doctor.lacking(machine("arm", 512, "arm64").record, replace(nothing, which=lambda name: f"/bin/{name}")) == ""
+        doctor.lacking(machine("arm", 512, "arm64").architecture, replace(nothing, which=lambda name: f"/bin/{name}"))
+        == ""
     )
 
 

@@ -15,7 +15,7 @@ from lab.core.errors import GuestLost, InfraError
 from lab.core.outcome import Case, CellResult, CellStatus, End
 from lab.evidence.files import CellDir, RunDir, load
 from lab.run.cell import CellWork
-from tests.unit.run.test_runner import BUILD, Behaviour, FakeBuilt, NoScreen, a_plan, ended, ktap
+from tests.unit.run.test_runner import BUILD, Behaviour, FakeCell, NoScreen, a_plan, ended, ktap
 
 ONE = {name: (Case(scenario=name, name="only"),) for name in ("demo", "other", "third")}
 PROGRAMS = {name: Path(f"/{name}") for name in ONE}
@@ -30,7 +30,7 @@ def good(**more: Any) -> Behaviour:
 class Worked:
     """A cell that has been worked on, and what it left."""
 
-    def __init__(self, place: Path, isolation: Literal["fresh", "shared"], built: FakeBuilt) -> None:
+    def __init__(self, place: Path, isolation: Literal["fresh", "shared"], built: FakeCell) -> None:
         planned = a_plan(["patched"], isolation, tuple(ONE))
         (cell,) = planned.cells
         run = RunDir.create(
@@ -74,7 +74,7 @@ Work = Callable[..., Worked]
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
     def go(isolation: Literal["fresh", "shared"], *behaviours: Behaviour, no_save: str = "") -> Worked:
-        built = FakeBuilt(list(behaviours), provenance=BUILD, programs=PROGRAMS, no_save=no_save)
+        built = FakeCell(list(behaviours), provenance=BUILD, programs=PROGRAMS, no_save=no_save)
         worked = Worked(tmp_path, isolation, built)
         assert not built.behaviours, "a guest that was expected never came"
         return worked

@@ -11,16 +11,16 @@ import pytest
 from lab.core.outcome import End, Ended
 from lab.evidence.files import RunDir, load
 from lab.run.cell import CellWork
-from lab.run.keep_failed import Keeper
-from tests.unit.run.test_runner import BASE, BUILD, CASES, GOOD, Behaviour, FakeBuilt, NoScreen, a_plan, ended
+from lab.run.keep_failed import GuestKeeper
+from tests.unit.run.test_runner import BASE, BUILD, CASES, GOOD, Behaviour, FakeCell, NoScreen, a_plan, ended
 
 
-def work(place: Path, kernel: str, said: Ended, *, keeper: Keeper, gone: End | None = None) -> FakeBuilt:
+def work(place: Path, kernel: str, said: Ended, *, keeper: GuestKeeper, gone: End | None = None) -> FakeCell:
     """A cell with one guest, which says this."""
     (cell,) = a_plan([kernel]).cells
     cells = [{"topology": "machine", "kernel": kernel}]
     run = RunDir.create(place, "test", {"cells": cells}, output=place / kernel)
-    built = FakeBuilt([Behaviour(runs=[said], gone=gone)], provenance=BUILD)
+    built = FakeCell([Behaviour(runs=[said], gone=gone)], provenance=BUILD)
     CellWork(
         cell=cell,
         fresh=True,
@@ -36,14 +36,14 @@ def work(place: Path, kernel: str, said: Ended, *, keeper: Keeper, gone: End | N
 
 
 def test_a_guest_in_which_all_is_well_is_not_kept(tmp_path: Path) -> None:
-    keeper = Keeper()
+    keeper = GuestKeeper()
     assert work(tmp_path, "patched", ended(GOOD), keeper=keeper).guests[0].closed
     assert work(tmp_path, "baseline", ended(BASE, status=1), keeper=keeper).guests[0].closed
     assert keeper.kept is None
 
 
 def test_the_first_that_is_not_as_expected_is_kept_and_no_second(tmp_path: Path) -> None:
-    keeper = Keeper()
+    keeper = GuestKeeper()
     first = work(tmp_path, "patched", ended(BASE, status=1), keeper=keeper)
     assert not first.guests[0].closed
     assert keeper.kept is not None
@@ -56,6 +56,6 @@ def test_the_first_that_is_not_as_expected_is_kept_and_no_second(tmp_path: Path)
 
 @pytest.mark.parametrize("gone", [End.PANIC, End.QEMU_DEAD])
 def test_a_guest_that_is_dead_is_not_kept(tmp_path: Path, gone: End) -> None:
-    keeper = Keeper()
+    keeper = GuestKeeper()
     assert work(tmp_path, "patched", ended(BASE, status=1), keeper=keeper, gone=gone).guests[0].closed
     assert keeper.kept is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.core.outcome import Case, CellStatus, End, Run
-from lab.evidence.console import Console
+from lab.evidence.console import ConsoleLog
 from lab.evidence.files import RunDir, load
 from lab.run import program, resume
 from lab.run.program import Execution
@@ -39,7 +39,7 @@ class Going:
             mark="MARK",
             measured=lambda books: books,
             evidence=cell,
-            console=Console(cell.console),
+            console=ConsoleLog(cell.console),
             tell=self.progress.append,
         )
         self.at(BOOKS + b"KTAP version 1\n1..3\n")

@@ -18,7 +18,7 @@ from lab.core.deadline import Deadline
 from lab.core.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
 from lab.core.outcome import Case, End, Ended, Mismatch, Outcome, Run, Usage
 from lab.core.progress import Progress
-from lab.evidence.console import Console
+from lab.evidence.console import ConsoleLog
 from lab.evidence.files import RunDir, load
 from lab.guests.accelerator import Accelerator
 from lab.guests.guest import Description
@@ -75,8 +75,8 @@ class Behaviour:
 @dataclass
 class FakeGuest:
     behaviour: Behaviour
-    console: Console
-    built: FakeBuilt
+    console: ConsoleLog
+    built: FakeCell
     boot_s: float = 0.5
     login_s: float = 0.1
     accelerator: Accelerator = field(default_factory=lambda: Accelerator(name="tcg", slowdown=1.0, why="fake"))
@@ -164,7 +164,7 @@ class FakeSnapshot:
 
 
 @dataclass
-class FakeBuilt:
+class FakeCell:
     behaviours: list[Behaviour]
     no_save: str = ""
     guests: list[FakeGuest] = field(default_factory=list)
@@ -185,7 +185,7 @@ class FakeBuilt:
             file.write("booting\npagelab: ready\n")
         if behaviour.boot_error:
             raise behaviour.boot_error
-        guest = FakeGuest(behaviour, Console(console), self)
+        guest = FakeGuest(behaviour, ConsoleLog(console), self)
         self.guests.append(guest)
         return guest
 
@@ -194,10 +194,10 @@ class FakeBuilt:
 
 
 @dataclass
-class FakeShop:
-    built: Mapping[str, FakeBuilt | LabError]
+class FakeFactory:
+    built: Mapping[str, FakeCell | LabError]
 
-    def prepare(self, cell: Cell, progress: Progress) -> FakeBuilt:
+    def prepare(self, cell: Cell, progress: Progress) -> FakeCell:
         progress("mm", done=0.5)
         made = self.built[cell.kernel.name]
         if isinstance(made, LabError):
@@ -259,10 +259,10 @@ def play(tmp_path: Path) -> Play:
         **behaviours: list[Behaviour] | LabError,
     ) -> Summary:
         planned = a_plan(list(behaviours), isolation)
-        built: dict[str, FakeBuilt | LabError] = {}
+        built: dict[str, FakeCell | LabError] = {}
         for name, each in behaviours.items():
             provenance = {**BUILD, "series_sha256": name, "build_id": name}
-            built[name] = each if isinstance(each, LabError) else FakeBuilt(each, provenance=provenance)
+            built[name] = each if isinstance(each, LabError) else FakeCell(each, provenance=provenance)
         metadata = {**campaign.describe(planned, CASES), "repeat": repeat}
         run_dir = RunDir.create(tmp_path, "test", metadata, output=tmp_path / output)
         for name, runs in (kept or {}).items():
@@ -271,7 +271,7 @@ def play(tmp_path: Path) -> Play:
                 run_dir.cell(topology, kernel).run(run)
         runner = Runner(
             plan=repeated(planned, repeat),
-            shop=FakeShop(built),
+            shop=FakeFactory(built),
             run_dir=run_dir,
             metadata=metadata,
             cases=CASES,
@@ -282,7 +282,7 @@ def play(tmp_path: Path) -> Play:
         )
         runner.run()
         for made in built.values():
-            if isinstance(made, FakeBuilt):
+            if isinstance(made, FakeCell):
                 assert all(guest.closed for guest in made.guests)
                 assert all(snapshot.discarded for snapshot in made.snapshots)
         return conclude(load(run_dir.path))
@@ -567,13 +567,13 @@ def test_a_failure_of_the_lab_has_its_cause(play: Play) -> None:
 
 
 def test_environment_of_the_program(play: Play, tmp_path: Path) -> None:
-    built = FakeBuilt(list(GOOD_GUEST), provenance=BUILD)
+    built = FakeCell(list(GOOD_GUEST), provenance=BUILD)
     planned = a_plan(["patched"])
     metadata = campaign.describe(planned, CASES)
     run_dir = RunDir.create(tmp_path, "test", metadata, output=tmp_path / "run")
     Runner(
         plan=planned,
-        shop=FakeShop({"patched": built}),
+        shop=FakeFactory({"patched": built}),
         run_dir=run_dir,
         metadata=metadata,
         cases=CASES,

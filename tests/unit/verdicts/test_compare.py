@@ -7,7 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from lab.core.outcome import CellResult, CellStatus, Delta, End, Evidence, Expected, Mismatch, Outcome, Record, Run, met
+from lab.core.outcome import (
+    CaseRecord,
+    CellResult,
+    CellStatus,
+    Delta,
+    End,
+    Evidence,
+    Expected,
+    Mismatch,
+    Outcome,
+    Run,
+    met,
+)
 from lab.verdicts.compare import (
     EXIT_INCOMPLETE,
     EXIT_MET,
@@ -52,8 +64,8 @@ def test_delta(before: Outcome | None, after: Outcome | None, delta: Delta) -> N
     assert delta_of(before, after) is delta
 
 
-def record(kernel: str, outcome: Outcome, case: str = "a") -> Record:
-    return Record(
+def record(kernel: str, outcome: Outcome, case: str = "a") -> CaseRecord:
+    return CaseRecord(
         topology="t",
         kernel=kernel,
         scenario="s",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.core.outcome import Case, Cause, CellResult, CellStatus, End, Expected, Mismatch, Outcome, Record, Run, met
+from lab.core.outcome import Case, CaseRecord, Cause, CellResult, CellStatus, End, Expected, Mismatch, Outcome, Run, met
 from lab.formats.oops import Kind
 from lab.verdicts.judge import CONSOLE, LEAK, RUN, agree, judge_cell, judge_run, settle
 from tests.unit.fixtures.evidence import ktap
@@ -35,7 +35,7 @@ def run(**fields: object) -> Run:
     return Run(**given_)  # type: ignore[arg-type]
 
 
-def judged(what: Run, cases: Sequence[Case] = CASES, provides: frozenset[str] = NEEDS) -> dict[str, Record]:
+def judged(what: Run, cases: Sequence[Case] = CASES, provides: frozenset[str] = NEEDS) -> dict[str, CaseRecord]:
     return {record.case: record for record in judge_run("x86_64-4k-2node", "expand-fault", what, cases, provides)}
 
 
@@ -399,7 +399,7 @@ def test_a_case_that_no_run_tells_of_is_broken() -> None:
 # Repeats.
 
 
-def repeats(*lines: str, synthetic: int = 0) -> dict[str, Record]:
+def repeats(*lines: str, synthetic: int = 0) -> dict[str, CaseRecord]:
     """Cells whose case `a` said these lines one after the other; in the first `synthetic` of them memory leaked."""
     judged_ = []
     for number, line in enumerate(lines):

@@ -20,8 +20,8 @@ from lab.core.ssh_keys import dropbear_host_key
 from lab.evidence import files as evidence
 from lab.formats import cpio
 from lab.guests import qemu_command
-from lab.guests.domain import Machine
-from lab.guests.factory import Products
+from lab.guests.domain import GuestMachine
+from lab.guests.factory import Artifacts
 from lab.specs.model import Topology
 from lab.verdicts import place
 from lab.verdicts.compare import Summary, conclude
@@ -145,9 +145,9 @@ def test_the_console_shows_the_recorded_result(tmp_path: Path, line: str, case: 
     assert (done.returncode == 0) == fits
 
 
-def a_machine(topology: Topology) -> Machine:
+def a_machine(topology: Topology) -> GuestMachine:
     names = {"image": Path("kernel"), "initrd": Path("initrd"), "console": Path("console")}
-    return Machine(name="x", topology=topology, accelerator="tcg", emulator=Path("./fake-qemu"), **names)
+    return GuestMachine(name="x", topology=topology, accelerator="tcg", emulator=Path("./fake-qemu"), **names)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_first_is_a_shell_script() -> None:
         subprocess.run(["sh", "-n"], input=bundle.first(test), check=True, timeout=30)
 
 
-def products(tmp_path: Path) -> Products:
+def products(tmp_path: Path) -> Artifacts:
     """What a cell boots from, as small as can be."""
     host_key, public = dropbear_host_key()
     files = {"image": b"kernel", "system_map": b"map", "expand": b"\x7fELF", "notes": b"", "config": b"", "log": b""}
@@ -190,7 +190,7 @@ def products(tmp_path: Path) -> Products:
     (tmp_path / "initrd").write_bytes(cpio.archive([cpio.file("init", b"#!/bin/sh\n"), cpio.file(HOST_KEY, host_key)]))
     facts: dict[str, Any] = dict.fromkeys(BuiltKernel.__dataclass_fields__, "")
     facts |= {name: tmp_path / name for name in ("image", "system_map", "notes", "config", "log")}
-    return Products(
+    return Artifacts(
         kernel=BuiltKernel(**{**facts, "patches": (), "fixes": (), "config_changes": ()}),
         rootfs=Rootfs(initrd=tmp_path / "initrd", host_key=public, key="k"),
         tests=GuestTests(programs={"expand": tmp_path / "expand"}, key="k"),

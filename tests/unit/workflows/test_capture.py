@@ -17,7 +17,7 @@ from lab.host.doctor import CAPTURE_SCRIPT, description
 from lab.specs import load
 from lab.specs.model import Topology
 from lab.workflows import capture
-from lab.workflows.capture import Machine, Node
+from lab.workflows.capture import DescribedMachine, DescribedNode
 from lab.workflows.shrink import Room, shrink
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "capture"
@@ -58,7 +58,7 @@ def test_arm64_with_64k_pages_from_the_script() -> None:
 def test_power9_with_memory_of_gpus_from_a_mail() -> None:
     machine = capture.machine(texts("power9"))
     assert list(machine.nodes) == [0, 8, 252, 253, 254, 255]
-    assert machine.nodes[252] == Node(memory=16128 * MIB, distance=(80, 80, 10, 80, 80, 80))
+    assert machine.nodes[252] == DescribedNode(memory=16128 * MIB, distance=(80, 80, 10, 80, 80, 80))
     assert machine.facts["MMU"] == "Radix"
     made = shrink(machine, Room())
     topology = made.topology("power9")
@@ -85,32 +85,39 @@ def test_the_script_needs_nothing_but_a_shell(tmp_path: Path) -> None:
 
 
 def test_memory_that_is_too_little_for_thp_is_told() -> None:
-    machine = Machine(arch="x86_64", page_size=4096, cpus=1, memory=512 * MIB, thp="always")
+    machine = DescribedMachine(arch="x86_64", page_size=4096, cpus=1, memory=512 * MIB, thp="always")
     made = shrink(machine, Room(memory=512 * MIB))
     assert "thp" not in made.data
     assert any(line.startswith("thp: always there; off here") for line in made.lost)
 
 
 def test_nodes_that_cannot_be_had_are_told() -> None:
-    nodes = {0: Node(cpus=(0,), memory=1 << 30), 1: Node(cpus=(1,), memory=1 << 30), 2: Node()}
-    made = shrink(Machine(arch="riscv64", page_size=4096, cpus=2, nodes=nodes), Room())
+    nodes = {
+        0: DescribedNode(cpus=(0,), memory=1 << 30),
+        1: DescribedNode(cpus=(1,), memory=1 << 30),
+        2: DescribedNode(),
+    }
+    made = shrink(DescribedMachine(arch="riscv64", page_size=4096, cpus=2, nodes=nodes), Room())
     assert len(made.topology("x").numa) == 2
     assert "node 2: left out, it has neither CPUs nor memory" in made.lost
-    one = shrink(Machine(arch="s390x", page_size=4096, cpus=2, nodes=nodes), Room())
+    one = shrink(DescribedMachine(arch="s390x", page_size=4096, cpus=2, nodes=nodes), Room())
     assert one.topology("x").numa == ()
     assert any(line.startswith("nodes: 2 there, one here: QEMU refuses") for line in one.lost)
 
 
 def test_nodes_without_any_cpu_get_one() -> None:
-    nodes = {0: Node(memory=1 << 30), 1: Node(memory=1 << 30)}
-    made = shrink(Machine(arch="x86_64", page_size=4096, nodes=nodes), Room())
+    nodes = {0: DescribedNode(memory=1 << 30), 1: DescribedNode(memory=1 << 30)}
+    made = shrink(DescribedMachine(arch="x86_64", page_size=4096, nodes=nodes), Room())
     assert made.topology("x").node_cpus == ((0,), ())
     assert any("does not say where they are" in line for line in made.lost)
 
 
 def test_a_node_of_cpus_alone_stays_where_it_can() -> None:
-    nodes = {0: Node(cpus=(0, 1), memory=1 << 30, distance=(10, 20)), 1: Node(cpus=(2, 3), distance=(20, 10))}
-    machine = Machine(arch="x86_64", page_size=4096, cpus=4, nodes=nodes)
+    nodes = {
+        0: DescribedNode(cpus=(0, 1), memory=1 << 30, distance=(10, 20)),
+        1: DescribedNode(cpus=(2, 3), distance=(20, 10)),
+    }
+    machine = DescribedMachine(arch="x86_64", page_size=4096, cpus=4, nodes=nodes)
     assert shrink(machine, Room()).topology("x").cpu_only == (1,)
 
 
@@ -136,7 +143,7 @@ def test_no_text_does_harm(text: str) -> None:
 
 
 nodes = st.builds(
-    Node,
+    DescribedNode,
     cpus=st.integers(0, 80).map(lambda count: tuple(range(count))),
     memory=st.one_of(st.just(0), st.integers(1 << 20, 1 << 42)),
     hugepages=st.dictionaries(st.sampled_from([2 * MIB, 512 * MIB, 1 << 30, 1 << 34]), st.integers(0, 10_000)),
@@ -152,8 +159,10 @@ nodes = st.builds(
     thp=st.sampled_from([None, "always", "madvise", "never"]),
 )
 def test_every_machine_gives_a_topology_that_can_be(
-    arch: str, page_size: int | None, nodes: dict[int, Node], memory: int, room: Room, thp: str | None
+    arch: str, page_size: int | None, nodes: dict[int, DescribedNode], memory: int, room: Room, thp: str | None
 ) -> None:
-    machine = Machine(arch=arch, page_size=page_size, cpus=4, memory=memory, nodes=dict(sorted(nodes.items())), thp=thp)
+    machine = DescribedMachine(
+        arch=arch, page_size=page_size, cpus=4, memory=memory, nodes=dict(sorted(nodes.items())), thp=thp
+    )
     topology = shrink(machine, room).topology("any")
     assert topology.vcpus <= room.cpus

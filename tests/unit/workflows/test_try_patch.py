@@ -21,7 +21,7 @@ from lab.specs.library import Library
 from lab.specs.plan import Filters
 from lab.verdicts.compare import conclude
 from lab.workflows import bisect, try_patch
-from lab.workflows.bisect import Step, Word
+from lab.workflows.bisect import CommitVerdict, JudgedCommit
 from lab.workflows.try_patch import Change, Wish
 from tests.unit.fixtures import evidence
 from tests.unit.toy import GROW, Toy, diff, topology
@@ -140,8 +140,10 @@ def test_a_patch_that_does_not_apply_is_told_before_anything_is_built(toy: Toy) 
 
 
 def a_change(toy: Toy) -> Change:
-    one = mailbox.Patch(name="one", data=diff("mm/one.c", "", "int one;\n").replace("a/mm/one.c", "/dev/null").encode())
-    two = mailbox.Patch(name="two", data=diff("mm/one.c", "int one;\n", "int two;\n").encode())
+    one = mailbox.MailedPatch(
+        name="one", data=diff("mm/one.c", "", "int one;\n").replace("a/mm/one.c", "/dev/null").encode()
+    )
+    two = mailbox.MailedPatch(name="two", data=diff("mm/one.c", "int one;\n", "int two;\n").encode())
     return Change(name="mine", base=f"path:{toy.tree}", patches=(one, two))
 
 
@@ -198,15 +200,15 @@ def test_the_usual_machines_have_every_page_size_once_and_two_nodes() -> None:
 # Bisection.
 
 
-def by_content(history: Toy, *skipped: str) -> tuple[list[str], bisect.Judge]:
+def by_content(history: Toy, *skipped: str) -> tuple[list[str], bisect.CommitJudge]:
     """A judge that looks into the commit; the commits that it was asked about."""
     asked: list[str] = []
 
-    def judge(commit: str) -> Step:
+    def judge(commit: str) -> JudgedCommit:
         asked.append(commit)
         broken = "broken" in git(history.tree, "show", f"{commit}:mm/count")
-        word = Word.SKIP if commit in skipped else Word.BAD if broken else Word.GOOD
-        return Step(commit=commit, word=word, why="looked")
+        word = CommitVerdict.SKIP if commit in skipped else CommitVerdict.BAD if broken else CommitVerdict.GOOD
+        return JudgedCommit(commit=commit, word=word, why="looked")
 
     return asked, judge
 
@@ -255,17 +257,17 @@ def test_wrong_ends_are_told(history: Toy, tmp_path: Path, good: str, bad: str, 
     assert said in str(caught.value)
 
 
-def word_of(**changes: object) -> Word:
+def word_of(**changes: object) -> CommitVerdict:
     one = evidence.cell(evidence.TOPOLOGIES[0], evidence.KERNELS[0], **changes)
     found = evidence.evidence(one)
     alone = conclude(type(found)(metadata=found.metadata, cells=(one,)))
-    return bisect.judged("0" * 40, alone, boots_badly=Word.BAD).word
+    return bisect.judged("0" * 40, alone, boots_badly=CommitVerdict.BAD).word
 
 
 def test_what_a_run_says_of_a_commit() -> None:
-    assert word_of() is Word.BAD
-    assert word_of(status=CellStatus.NO_BOOT, runs=()) is Word.BAD
-    assert word_of(status=CellStatus.BROKEN, cause=Cause.BUILD, runs=()) is Word.SKIP
+    assert word_of() is CommitVerdict.BAD
+    assert word_of(status=CellStatus.NO_BOOT, runs=()) is CommitVerdict.BAD
+    assert word_of(status=CellStatus.BROKEN, cause=Cause.BUILD, runs=()) is CommitVerdict.SKIP
     with pytest.raises(InfraError, match="BROKEN"):
         word_of(status=CellStatus.BROKEN, cause=Cause.DISK_FULL, runs=())
     for outcome in Outcome:
