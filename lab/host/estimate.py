@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -17,7 +17,7 @@ from lab.host import doctor, history
 from lab.host.history import History
 from lab.host.schedule import Budget, Demand, Schedule, Stage, Task, makespan
 from lab.specs.model import MIB, Topology
-from lab.specs.plan import Build, Cell, Outlook, Plan, in_order, possible
+from lab.specs.plan import Build, Cell, Plan, in_order, possible
 
 GUEST_OVERHEAD = 256 * MIB
 """What an emulator takes beyond its guest's RAM (translated code, devices), at least; measured 100-200 MiB."""
@@ -137,3 +137,28 @@ def _typical(past: Sequence[Past], arch: str, *, full: bool) -> float:
     alike = [each for each in past if each.full is full]
     own = [each.seconds for each in alike if each.arch == arch][-RECENT:]
     return statistics.median(own or [each.seconds for each in alike] or [FULL_S if full else INCREMENTAL_S])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What is known of a plan beforehand. Seconds are what earlier runs on this host took, or a guess."""
+
+    built: frozenset[Build] = frozenset()
+    """Kernels that the cache has."""
+    build_s: Mapping[Build, float]
+    """Of the others."""
+    cell_s: Mapping[str, float]
+    """Cell's name -> seconds."""
+    total_s: float
+    jobs: int
+    """How many guests run at once, at most."""
+    guessed: int = 0
+    """How many cells are of machines that never ran here."""
+
+
+def format_time(seconds: float) -> str:
+    """A duration to read: `45 s`, `12 min`, `2 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"

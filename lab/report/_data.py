@@ -27,9 +27,9 @@ from lab.core.untrusted import one_line, printable
 from lab.formats import oops
 from lab.report import _words as words
 from lab.report._asked import asked
-from lab.specs import suite
 from lab.verdicts.compare import Summary, declared_cases
 from lab.verdicts.judge import SYNTHETIC
+from lab.verdicts.suites import fails_as_before, test_of
 
 MAX_WORDS = 8 << 20
 MAX_PAPERS = 24 << 20
@@ -48,7 +48,7 @@ LEFT_OUT = "(left out here, since there is so much of it)"
 
 def state(record: CaseRecord, suites: Collection[str] = ()) -> str:
     """The word of STATES for a record, given which scenarios are suites."""
-    if suite.known(record, suites):
+    if fails_as_before(record, suites):
         return "known-fail"
     if record.met is None and record.outcome is not Outcome.PASS:
         return "skip"
@@ -142,7 +142,7 @@ def _undeclared(record: CaseRecord, suites: Collection[str]) -> str:
     if record.case in SYNTHETIC:
         return "of the scenario as a whole"
     within = record.scenario in suites and "/" in record.case
-    return printable(f"printed by {suite.test_of(record.case)}") if within else "not declared"
+    return printable(f"printed by {test_of(record.case)}") if within else "not declared"
 
 
 def _records(summary: Summary, cases: Mapping[tuple[str, str], int], said: Pool) -> list[list[int]]:

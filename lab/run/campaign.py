@@ -17,6 +17,7 @@ from rich.console import Console
 from lab import __version__
 from lab.arch import ARCHES
 from lab.build import kernel, programs
+from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
 from lab.build.suites import Suites
 from lab.core import proc
@@ -27,7 +28,7 @@ from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
 from lab.evidence import files
 from lab.evidence.files import RunDir
-from lab.guests.factory import Builder, GuestFactory, open_factory
+from lab.guests.factory import GuestFactory, open_factory
 from lab.guests.vm import Hypervisor
 from lab.host.doctor import available_memory
 from lab.host.estimate import Packing, here, look

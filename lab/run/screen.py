@@ -18,7 +18,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lab.specs.plan import Build, Cell, Outlook, format_time
+from lab.host.estimate import Outlook, format_time
+from lab.specs.plan import Build, Cell
 
 REFRESH_HZ = 4
 PLAIN_EVERY_S = 10.0

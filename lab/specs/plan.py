@@ -8,7 +8,6 @@ their kernels become ready, so that guests run while the next kernel is built.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -17,10 +16,8 @@ from pathlib import Path, PurePath
 
 from lab.arch import lacking_preset
 from lab.core.errors import InfraError, UsageError, unknown
-from lab.specs.model import CampaignSpec, Kernel, Topology, format_size
+from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.suite import Suite
-
-WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,125 +356,3 @@ def in_order(planned: Plan, built: Collection[Build], seconds: Mapping[str, floa
     place = {build: 0 if build in built else number for number, build in enumerate(builds, start=1)}
     cells = sorted(planned.cells, key=lambda cell: (place[cell.build], -seconds.get(cell.name, 0.0)))
     return replace(planned, builds=builds, cells=tuple(cells))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
-    """What is known of a plan beforehand. Seconds are what earlier runs on this host took, or a guess."""
-
-    built: frozenset[Build] = frozenset()
-    """Kernels that the cache has."""
-    build_s: Mapping[Build, float]
-    """Of the others."""
-    cell_s: Mapping[str, float]
-    """Cell's name -> seconds."""
-    total_s: float
-    jobs: int
-    """How many guests run at once, at most."""
-    guessed: int = 0
-    """How many cells are of machines that never ran here."""
-
-
-def describe(plan: Plan, outlook: Outlook | None = None) -> str:
-    """The plan as `lab plan` shows it."""
-    lines = _wrap(f"campaign {plan.name}" + (f": {plan.spec.description}" if plan.spec.description else ""))
-    lines += _section(_kernels_title(plan, outlook), _build_rows(plan.builds, outlook))
-    lines += _section("sources", _sources(plan.builds))
-    lines += _section("guests", [_cell_row(cell, outlook) for cell in plan.cells])
-    if plan.cells:
-        how = "a fresh guest for each" if plan.spec.isolation == "fresh" else "one guest for all of them"
-        chosen = ", ".join(sorted(map(str, _selections(plan.cells)))) or "none"
-        lines += ["", *_wrap(f"scenarios, {how}: {chosen}")]
-        few = {cell.topology.name: cell.scenarios for cell in plan.cells if cell.topology.scenarios is not None}
-        lines += [
-            line for name, some in few.items() for line in _wrap(f"{name} runs {', '.join(map(str, some))} alone")
-        ]
-    lines += _skips(plan.skipped)
-    lines += ["", *_wrap(_time(plan, outlook))] if outlook and plan.cells else []
-    return "\n".join(lines)
-
-
-def format_time(seconds: float) -> str:
-    """A duration to read: `45 s`, `12 min`, `2 h 05 min`."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def _kernels_title(plan: Plan, outlook: Outlook | None) -> str:
-    if outlook is None:
-        return "kernels to build"
-    return f"kernels, {sum(build not in outlook.built for build in plan.builds)} of them to build"
-
-
-def _build_rows(builds: Sequence[Build], outlook: Outlook | None) -> list[tuple[str, ...]]:
-    seen: set[object] = set()
-    rows: list[tuple[str, ...]] = []
-    for build in builds:
-        kernel = build.kernel
-        cost = "incremental" if build.tree in seen else "full"
-        seen.add(build.tree)
-        if outlook:
-            cost = "built" if build in outlook.built else f"{cost}, {format_time(outlook.build_s[build])}"
-        rows.append((build.arch, kernel.name, cost, " ".join(each for each in build.fragments if each != "base")))
-    return rows
-
-
-def _sources(builds: Sequence[Build]) -> list[tuple[str, ...]]:
-    """What each kernel is made of."""
-    kernels = {build.kernel.name: build.kernel for build in builds}
-    return [(name, " + ".join(filter(None, (each.source, each.series)))) for name, each in kernels.items()]
-
-
-def _cell_row(cell: Cell, outlook: Outlook | None) -> tuple[str, ...]:
-    machine = cell.topology
-    nodes = node_count(machine)
-    return (
-        machine.name,
-        cell.kernel.name,
-        f"{format_size(machine.page_size)} pages",
-        f"{machine.vcpus} CPU{'s' * (machine.vcpus > 1)}",
-        f"{nodes} node{'s' * (nodes > 1)}",
-        format_size(machine.total_memory),
-        *([format_time(outlook.cell_s[cell.name])] if outlook else []),
-    )
-
-
-def _skips(skipped: Sequence[Skipped]) -> list[str]:
-    """What is skipped, by reason."""
-    reasons: dict[str, list[str]] = {}
-    for each in skipped:
-        reasons.setdefault(each.reason, []).append(each.what)
-    lines = ["", f"skipped ({len(skipped)}):"] if skipped else []
-    for reason, names in reasons.items():
-        lines += [*_wrap(f"{reason}:", "  "), *_wrap(" ".join(names), "    ", hanging="    ")]
-    return lines
-
-
-def _time(plan: Plan, outlook: Outlook) -> str:
-    guests = f"{outlook.jobs} guest{'s' * (outlook.jobs > 1)} at once"
-    text = f"estimated time: {format_time(outlook.total_s)}, {guests}, from what earlier runs took on this host"
-    unknown_ones = f"{outlook.guessed} of {len(plan.cells)} guests are of machines that never ran here"
-    return f"{text}; {unknown_ones}" if outlook.guessed else text
-
-
-def _section(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """A headed table of plain text; nothing where there are no rows."""
-    if not rows:
-        return []
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return ["", f"{title} ({len(rows)}):", *table]
-
-
-def _wrap(text: str, indent: str = "", hanging: str | None = None) -> list[str]:
-    """A paragraph in the width of a terminal; long words (paths) stay whole."""
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=f"{indent}  " if hanging is None else hanging,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

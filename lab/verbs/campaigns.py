@@ -48,7 +48,7 @@ def build(campaign: str, filters: Filters) -> None:
     lab build quick
     lab build quick --config kasan
     """
-    from lab.guests.factory import Builder
+    from lab.build.builder import Builder
     from lab.host import estimate
     from lab.run.screen import screen
 

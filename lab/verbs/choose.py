@@ -75,7 +75,7 @@ def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) 
     lab plan all-arches --config debug-vm
     """
     from lab.host import estimate
-    from lab.specs.plan import describe
+    from lab.verbs.plan_text import describe
 
     cache = open_cache()
     given = estimate.packing(cache, jobs=jobs, memory=memory)

@@ -232,7 +232,8 @@ def builds_end_with_us() -> Iterator[None]:
 def one_guest(wanted: Wanted) -> Iterator[tuple[GuestFactory, BootableCell]]:
     """Everything for one cell, built where it is missing (said on stderr)."""
     from lab import arch
-    from lab.guests.factory import Builder, open_factory
+    from lab.build.builder import Builder
+    from lab.guests.factory import open_factory
 
     library = open_library()
     topology = library.topology(wanted.topology)

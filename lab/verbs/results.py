@@ -130,7 +130,7 @@ def bundle(directory: Path, cell: str, *, anyway: bool, output: Path | None) -> 
     lab bundle results/latest x86_64-4k-2node/baseline/expand.a01_grow_touch
     lab bundle results/latest arm64-64k-2node/expand-fault -o failing-cell.tar.gz
     """
-    from lab.guests.factory import Builder
+    from lab.build.builder import Builder
     from lab.verdicts.compare import conclude_directory
     from lab.verdicts.place import find
     from lab.workflows import bundle as packing

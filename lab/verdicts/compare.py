@@ -12,9 +12,9 @@ from typing import Any
 
 from lab.core.outcome import Case, CaseRecord, CellResult, CellStatus, Delta, Evidence, Expected, Outcome
 from lab.evidence import files
-from lab.specs import suite
 from lab.specs.plan import is_for
 from lab.verdicts.judge import CONSOLE, LEAK, agree, judge_cell
+from lab.verdicts.suites import fails_as_before, measured, suites_of
 
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
 
@@ -116,13 +116,13 @@ class Summary:
     @property
     def suites(self) -> frozenset[str]:
         """The scenarios that are suites."""
-        return suite.suites_of(self.evidence.metadata)
+        return suites_of(self.evidence.metadata)
 
     @property
     def known(self) -> tuple[CaseRecord, ...]:
         """Cases of suites that fail as they do on the kernel which is compared with, or on that kernel itself."""
         suites = self.suites
-        return tuple(record for record in self.records if suite.known(record, suites)) if suites else ()
+        return tuple(record for record in self.records if fails_as_before(record, suites)) if suites else ()
 
     @property
     def skipped_everywhere(self) -> tuple[str, ...]:
@@ -184,7 +184,7 @@ def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], sou
     What matters of it is in the records' excerpts; all of it, of ten thousand cells, would fill the memory. So the
     summary's own evidence is for reports, and for nobody who reads what guests said.
     """
-    cases, suites = declared_cases(metadata), suite.suites_of(metadata)
+    cases, suites = declared_cases(metadata), suites_of(metadata)
     told: dict[Place, list[tuple[CaseRecord, ...]]] = {}
     judged: list[CellResult] = []
     for cell in cells:
@@ -194,7 +194,7 @@ def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], sou
         judged.append(_quiet(cell))
     guests = places(judged)
     by_cell = {place: _agreed(guests[place], repeats) for place, repeats in told.items()}
-    by_cell = suite.measured(by_cell, metadata)
+    by_cell = measured(by_cell, metadata)
     return _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
 
 

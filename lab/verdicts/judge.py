@@ -48,8 +48,7 @@ from lab.core.outcome import (
 from lab.core.untrusted import excerpt, one_line
 from lab.formats import ktap, oops
 from lab.formats.ktap import Flaw
-from lab.specs import suite
-from lab.verdicts import counters
+from lab.verdicts import counters, suites
 
 RUN = "run"
 CONSOLE = "console"
@@ -337,7 +336,7 @@ def _as_signalled(run: Run) -> Run:
 
 
 def _rank(report: oops.Finding) -> int:
-    return suite.WORST_FIRST.index(Cause[report.kind.name])
+    return suites.WORST_FIRST.index(Cause[report.kind.name])
 
 
 class _Judgement:
@@ -375,16 +374,16 @@ class _Judgement:
         ordered = {name: told.get(name) or self.found.pop(name) for name in self.declared}
         if self.within:
             ordered |= {
-                label: self._told([suite.explained(child)])
+                label: self._told([suites.explained(child)])
                 for name in told
-                for label, child in suite.nested(name, results[name][0].children)
+                for label, child in suites.nested(name, results[name][0].children)
             }
         ordered |= self._undeclared({name: results[name] for name in results if name not in ordered})
         ordered |= self.found | self._contradictions(missing) | self._console() | self._leak(ordered)
         return ordered
 
     def _explained(self, results: Sequence[ktap.Result]) -> Sequence[ktap.Result]:
-        return [suite.explained(result) for result in results] if self.within else results
+        return [suites.explained(result) for result in results] if self.within else results
 
     def _times(self, results: Mapping[str, ktap.Result]) -> None:
         told = ((name, result.duration_ms) for name, result in results.items())

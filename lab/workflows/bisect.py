@@ -14,11 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from lab.build import source
+from lab.build.builder import Builder
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, UsageError
 from lab.core.outcome import Case, CaseRecord, Cause, CellStatus, Outcome
-from lab.guests.factory import Builder
 from lab.run.resume import asked_for
 from lab.specs.library import Library
 from lab.specs.model import CampaignSpec, Kernel, Topology

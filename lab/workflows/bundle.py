@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.build import rootfs
+from lab.build.builder import Artifacts
 from lab.core import paths
 from lab.core.cache import write_atomic
 from lab.core.outcome import CaseRecord, Cause, Outcome
@@ -25,7 +26,6 @@ from lab.evidence.files import file_of
 from lab.guests import qemu_command
 from lab.guests.accelerator import KVM_SLOWDOWN, Accelerator
 from lab.guests.domain import GuestMachine
-from lab.guests.factory import Artifacts
 from lab.run.cell import SCENARIO_MARGIN_S, command
 from lab.verdicts.compare import Summary
 from lab.verdicts.place import Spot

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What people send of their machines -> what a machine is. Pure: text in, a `DescribedMachine` out; nothing in it is trusted.
+"""What people send of their machines -> what a machine is. Pure: text in, a `DescribedMachine` out; none is trusted.
 
 Understood is what lab/capture.sh prints, and what is pasted of `lscpu -J`, `lscpu`, `numactl -H`, /proc/cmdline,
 `getconf PAGESIZE`, /proc/meminfo, /proc/cpuinfo and the files below /sys/devices/system/node and /sys/kernel/mm, in any

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from lab.arch import Arch
 from lab.build import rootfs, toolchain
+from lab.build.builder import Artifacts
 from lab.core import proc
 from lab.core.deadline import Deadline
 from lab.core.errors import InfraError, LabError
 from lab.formats import system_map
 from lab.guests import qemu_command
-from lab.guests.factory import Artifacts, BootableCell, GuestFactory
+from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import Guest
 from lab.workflows.bundle import FIRST, SHELL, Trial, first
 from lab.workflows.one_guest import one_guest

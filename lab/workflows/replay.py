@@ -9,11 +9,11 @@ from pathlib import Path
 
 from lab.arch import ARCHES
 from lab.build import kernel
+from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import CaseRecord
-from lab.guests.factory import Builder
 from lab.host.estimate import Packing, here
 from lab.run import campaign
 from lab.run.campaign import OpenRun, Typed

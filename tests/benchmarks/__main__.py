@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.build.builder import Builder
 from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.progress import silent
 from lab.guests import qemu_command
-from lab.guests.factory import BootableCell, Builder, GuestFactory, open_factory
+from lab.guests.factory import BootableCell, GuestFactory, open_factory
 from lab.specs.library import Library
 from tests.benchmarks import campaigns
 from tests.benchmarks.matrix import TABLES

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from lab.build import kernel
+from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.errors import LabError
 from lab.core.progress import silent
-from lab.guests.factory import BootableCell, Builder, GuestFactory, open_factory
+from lab.guests.factory import BootableCell, GuestFactory, open_factory
 from lab.host import doctor
 from lab.specs.library import Library
 from lab.specs.model import MIB, Kernel, Topology, format_size

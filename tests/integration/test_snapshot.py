@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from lab.build.builder import Builder
 from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.outcome import End
 from lab.core.progress import silent
-from lab.guests.factory import BootableCell, Builder, GuestFactory, open_factory
+from lab.guests.factory import BootableCell, GuestFactory, open_factory
 from lab.guests.guest import Guest, Snapshot
 from lab.specs.library import Library
 from tests.integration.conftest import ROOT, emulators, lab_command, root_of, run_campaign

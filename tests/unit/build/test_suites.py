@@ -31,6 +31,7 @@ from lab.run import campaign
 from lab.specs import suite
 from lab.specs.library import Library
 from lab.specs.plan import Filters
+from lab.verdicts import suites
 from lab.verdicts.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
 from lab.verdicts.place import find
 from lab.workflows.replay import look
@@ -433,7 +434,7 @@ def test_a_crash_hides_no_worse_one(before: Cause, after: Cause, met: bool) -> N
         for kernel, cause in (("baseline", before), ("expand-fault", after))
     }
     meta = {**metadata(("t",), ("baseline", "expand-fault")), "suites": {MM: {}}}
-    assert [record.met for record in suite.measured(by_cell, meta)["t", "expand-fault"]] == [met]
+    assert [record.met for record in suites.measured(by_cell, meta)["t", "expand-fault"]] == [met]
 
 
 def test_a_result_that_is_no_longer_printed_is_missed() -> None:
@@ -482,14 +483,14 @@ def test_what_a_test_that_crashed_might_have_printed_nobody_knows() -> None:
 def test_results_go_by_their_number_where_names_are_shared() -> None:
     said = "KTAP version 1\n1..1\n    1..3\n    ok 1 same\n    ok 2 same\n    ok 3 own at 0x7f1234567000\nok 1 cow\n"
     (result,) = ktap.parse(said).results
-    names = [label for label, _ in suite.nested(result.name, result.children)]
+    names = [label for label, _ in suites.nested(result.name, result.children)]
     assert names == ["cow/1", "cow/2", "cow/own at 0x…"]
 
 
 def test_a_name_that_several_share_is_what_they_say() -> None:
     results = "".join(f"    # [RUN] with {n} kB\n    not ok {n} mmap() failed\n" for n in (1, 2))
     (result,) = ktap.parse(f"KTAP version 1\n1..1\n    1..2\n{results}not ok 1 cow\n").results
-    said = [suite.explained(child).diagnostics for _, child in suite.nested(result.name, result.children)]
+    said = [suites.explained(child).diagnostics for _, child in suites.nested(result.name, result.children)]
     assert said == [("[RUN] with 1 kB", "mmap() failed"), ("[RUN] with 2 kB", "mmap() failed")]
 
 
@@ -497,7 +498,7 @@ def test_a_skip_says_what_the_test_said_before_it() -> None:
     said = "# running ./x\n# SKIP gup_test not available\n# [SKIP]\n# | put back: x was left at 1, was 0\n"
     said = f"KTAP version 1\n1..1\n{said}ok 1 x # SKIP\n"
     (result,) = ktap.parse(said).results
-    assert suite.explained(result).reason == "gup_test not available"
+    assert suites.explained(result).reason == "gup_test not available"
 
 
 @pytest.mark.parametrize(
@@ -509,7 +510,7 @@ def test_a_skip_says_what_the_test_said_before_it() -> None:
 )
 def test_words_before_a_tests_heading_are_not_its_own(said: str, reason: str) -> None:
     (result,) = ktap.parse(f"KTAP version 1\n1..1\n{said}").results
-    told = suite.explained(result)
+    told = suites.explained(result)
     assert (told.reason or told.diagnostics[0]) == reason
 
 
@@ -517,7 +518,7 @@ def test_ltp_says_itself_what_failed() -> None:
     said = ("a.c:1: TINFO: begins", "b.c:22: TBROK: Child killed by signal SIGBUS", "| exit status 2: TBROK")
     lines = "".join(f"# {line}\n" for line in said)
     (result,) = ktap.parse(f"KTAP version 1\n1..1\n{lines}not ok 1 mmap21\n").results
-    first, *others = suite.explained(result).diagnostics
+    first, *others = suites.explained(result).diagnostics
     assert first == "b.c:22: TBROK: Child killed by signal SIGBUS"
     assert others == [f"| {line}" for line in said]
 
@@ -603,7 +604,7 @@ def test_without_a_verdict_before_there_is_none_and_that_is_not_unmet() -> None:
         )
         for place, records in good.by_cell.items()
     }
-    found = suite.measured(by_cell, good.evidence.metadata)["t", "expand-fault"]
+    found = suites.measured(by_cell, good.evidence.metadata)["t", "expand-fault"]
     assert {record.met for record in found} == {None}
     assert words.tally(found, {MM}) == ["3 no verdict"]
     assert {_data.state(record, {MM}) for record in found} == {"pass", "skip"}

@@ -12,9 +12,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from lab.host.estimate import Outlook
 from lab.run import screen
 from lab.run.screen import LiveScreen, Pace, PlainScreen, clean
-from lab.specs.plan import Cell, Outlook
+from lab.specs.plan import Cell
 from tests.unit.run.test_runner import a_plan
 
 

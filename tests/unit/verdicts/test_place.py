@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lab.arch import ARCHES
+from lab.build.builder import Artifacts
 from lab.build.kernel import BuiltKernel
 from lab.build.programs import GuestTests
 from lab.build.rootfs import HOST_KEY, Rootfs
@@ -21,7 +22,6 @@ from lab.evidence import files as evidence
 from lab.formats import cpio
 from lab.guests import qemu_command
 from lab.guests.domain import GuestMachine
-from lab.guests.factory import Artifacts
 from lab.specs.model import Topology
 from lab.verdicts import place
 from lab.verdicts.compare import Summary, conclude

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Results of suites that are not ours: named, explained, and measured by what the same case did on the baseline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lab.core.outcome import CaseRecord, Cause, Expected, Outcome, met
+from lab.formats.ktap import Result
+from lab.specs.suite import MAX_NAME
+
+MAX_NAMED = 4
+
+
+# What frames the words of a test, and says nothing.
+_NOISE = re.compile(r"|\[(?:PASS|FAIL|SKIP)\]|(?:SUMMARY|Totals):.*|-\S*")
+_BEGINS = re.compile(r"running \S.*")
+"""run_vmtests.sh's heading: what stands before it is not the test's."""
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_SKIP = re.compile(r"^.*?\b(?:SKIP|TCONF)\b[\s:]*")
+_FAILED = re.compile(r"(?!\|).*\b(?:TFAIL|TBROK)\b")
+"""LTP's word for what failed; `| ` is before what the lab's own driver says."""
+
+
+def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]]:
+    """The results that a test printed itself, of every depth, by the name of their case: `test/result`.
+
+    A result goes by its name, or by its number where it has no name or shares it: what a test says when it skips or
+    fails may take the place of its name, and is the last of its words then.
+    """
+    told = list(children)
+    names = [_plain(child.name) for child in told]
+    for place, (child, name) in enumerate(zip(told, names, strict=True), start=1):
+        alone = bool(name) and names.count(name) == 1
+        label = f"{case}/{name if alone else child.number or place}"
+        yield label, child if alone or not name else replace(child, diagnostics=(*child.diagnostics, name))
+        yield from nested(label, child.children)
+
+
+def explained(result: Result) -> Result:
+    """A result with its reason where it would be looked for: what a skip said before it, which results within fail."""
+    said = _own_words(result)
+    if result.directive == "SKIP" and not result.reason:
+        within = (explained(child).reason for child in result.children if child.directive == "SKIP")
+        own = [line for line in said if not line.startswith("|")]
+        telling = [line for line in own if "SKIP" in line or "TCONF" in line] or own
+        reason = next(within, "") or (_SKIP.sub("", telling[-1]) if telling else "")
+        return replace(result, reason=reason, diagnostics=said)
+    bad = [_plain(child.name) or str(child.number) for child in result.children if not child.ok and not child.directive]
+    telling = [line for line in said if _FAILED.match(line)]
+    if not result.ok and bad:
+        names = list(dict.fromkeys(bad))
+        more = ", ..." if len(names) > MAX_NAMED else ""
+        words = f"{len(bad)} of {len(result.children)} results in it are not ok: {', '.join(names[:MAX_NAMED])}{more}"
+        said = (words, *(f"| {line}" for line in said))
+    elif not result.ok and telling:
+        said = (telling[0], *(f"| {line}" for line in said))
+    return replace(result, diagnostics=said)
+
+
+def _own_words(result: Result) -> tuple[str, ...]:
+    """What a test itself said; where it said nothing, what its runner put behind its name: `exit=137`."""
+    lines = [line.strip() for line in result.diagnostics]
+    begin = max((number for number, line in enumerate(lines) if _BEGINS.fullmatch(line)), default=-1) + 1
+    said = tuple(line for line in lines[begin:] if not _NOISE.fullmatch(line))
+    return said or tuple(filter(None, [result.name.partition(" # ")[2].strip()]))
+
+
+def _plain(name: str) -> str:
+    """A result's name without what changes from run to run: its exit status, addresses."""
+    return re.sub(r"0x[0-9a-fA-F]{5,}", "0x…", name.partition(" # ")[0].strip())[:MAX_NAME]
+
+
+_SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3, Outcome.CRASH: 4}
+
+
+WORST_FIRST = tuple(Cause)
+"""The vocabulary has them in this order, of crashes and hangs at least."""
+
+
+Place = tuple[str, str]
+"""Topology and kernel."""
+
+
+Table = dict[tuple[str, str], CaseRecord]
+"""Scenario and case -> its record on one kernel."""
+
+
+def suites_of(metadata: Mapping[str, Any]) -> frozenset[str]:
+    """The scenarios of a run that are suites."""
+    return frozenset(metadata.get("suites", ()))
+
+
+def fails_as_before(record: CaseRecord, suites: Collection[str]) -> bool:
+    """Whether a case of a suite fails as on the kernel which is compared with, or is on that kernel itself."""
+    return record.scenario in suites and record.met is True and record.outcome is not Outcome.PASS
+
+
+def test_of(case: str) -> str:
+    """The test that prints a result, which is what can be asked for."""
+    return case.partition("/")[0]
+
+
+def measured(
+    by_cell: Mapping[Place, tuple[CaseRecord, ...]], metadata: Mapping[str, Any]
+) -> dict[Place, tuple[CaseRecord, ...]]:
+    """The records with the expectations that suites have: what the case did on the kernel that is compared with.
+
+    That is the first kernel of the same source; what it does itself is as expected, unless there is no evidence.
+    """
+    suites = suites_of(metadata)
+    if not suites:
+        return dict(by_cell)
+    kernels: Mapping[str, Any] = metadata.get("kernels", {})
+    order = list(dict.fromkeys(kernel for _, kernel in by_cell))
+    found: dict[Place, tuple[CaseRecord, ...]] = {}
+    for (topology, kernel), records in by_cell.items():
+        source = kernels.get(kernel, {}).get("source")
+        alike = (name for name in order if kernels.get(name, {}).get("source") == source)
+        first = next((name for name in alike if (topology, name) in by_cell), kernel)
+        found[topology, kernel] = _cell(records, None if first == kernel else by_cell[topology, first], suites)
+    return found
+
+
+def _cell(
+    records: Sequence[CaseRecord], before: Sequence[CaseRecord] | None, suites: Collection[str]
+) -> tuple[CaseRecord, ...]:
+    if before is None:
+        return tuple(_itself(record) if record.scenario in suites else record for record in records)
+    records = _renamed(records, before, suites)
+    table = {(record.scenario, record.case): record for record in before}
+    judged = [_against(record, table) if record.scenario in suites else record for record in records]
+    return (*judged, *_lost(records, [record for record in before if record.scenario in suites]))
+
+
+def _renamed(records: Sequence[CaseRecord], before: Sequence[CaseRecord], suites: Collection[str]) -> list[CaseRecord]:
+    """Results whose names have what was measured in them, by the names that the other kernel gave them.
+
+    `18 extra pages` is `12 extra pages` where both kernels have one result of this shape that the other has not.
+    """
+    here, there = _only_in(records, before, suites), _only_in(before, records, suites)
+    names = {(shape[0], here[shape].case): there[shape].case for shape in here.keys() & there.keys()}
+    return [replace(record, case=names.get((record.scenario, record.case), record.case)) for record in records]
+
+
+def _only_in(
+    records: Sequence[CaseRecord], others: Iterable[CaseRecord], suites: Collection[str]
+) -> dict[tuple[str, str], CaseRecord]:
+    """Results within tests that the others lack, by scenario and name without numbers; where that is one result's.
+
+    What goes by its number alone has no name to tell it by.
+    """
+    known = {(record.scenario, record.case) for record in others}
+    found: dict[tuple[str, str], list[CaseRecord]] = {}
+    for record in records:
+        named = "/" in record.case and not record.case.rpartition("/")[2].isdigit()
+        if record.scenario in suites and named and (record.scenario, record.case) not in known:
+            found.setdefault((record.scenario, _NUMBER.sub("#", record.case)), []).append(record)
+    return {shape: same[0] for shape, same in found.items() if len(same) == 1}
+
+
+def _itself(record: CaseRecord) -> CaseRecord:
+    """A record of the kernel that others are compared with."""
+    if record.outcome is Outcome.BROKEN:
+        return record
+    known = record.outcome in _SEVERITY
+    expected = Expected.FAIL if known and record.outcome is not Outcome.PASS else Expected.PASS
+    return replace(record, expected=expected, met=True if known else None)
+
+
+def _against(record: CaseRecord, table: Table) -> CaseRecord:
+    """A record beside that of the same case on the kernel which it is compared with, whose records `table` has."""
+    before = table.get((record.scenario, record.case))
+    if record.outcome is Outcome.BROKEN or (before and before.outcome in (Outcome.PASS, Outcome.SKIP)):
+        return record
+    if before is None:
+        return record if record.outcome is Outcome.PASS or _printed(record, table) else replace(record, met=None)
+    if before.outcome not in _SEVERITY:  # flaky, or without evidence: nothing to compare with
+        return replace(record, met=None)
+    if record.outcome is Outcome.PASS:
+        return record
+    as_before = met(record.outcome, Expected.PASS)
+    if record.outcome in _SEVERITY:
+        as_before = _badness(record) <= _badness(before)
+    return replace(record, expected=Expected.FAIL, met=as_before)
+
+
+def _printed(record: CaseRecord, table: Table) -> bool:
+    """Whether the other kernel's test came to its end, so that a result which it did not print is a new one."""
+    test = table.get((record.scenario, test_of(record.case)))
+    return test is None or test.outcome in (Outcome.PASS, Outcome.FAIL, Outcome.SKIP)
+
+
+def _badness(record: CaseRecord) -> tuple[int, int]:
+    """For comparison; of two crashes the one with the graver cause is the worse: an oops where a task was killed."""
+    return _SEVERITY[record.outcome], -WORST_FIRST.index(record.cause)
+
+
+def _lost(records: Sequence[CaseRecord], before: Iterable[CaseRecord]) -> Iterator[CaseRecord]:
+    """For results within a test that passed on the other kernel and are not there on this one."""
+    outcomes = {(record.scenario, record.case): record for record in records}
+    for gone in before:
+        if gone.outcome is not Outcome.PASS or (gone.scenario, gone.case) in outcomes or "/" not in gone.case:
+            continue
+        test = outcomes.get((gone.scenario, test_of(gone.case)))
+        if test is not None and test.outcome is not Outcome.BROKEN:
+            yield replace(
+                gone,
+                kernel=test.kernel,
+                outcome=Outcome.BROKEN,
+                met=False,
+                cause=Cause.NO_RESULT,
+                counts=(),
+                excerpt=f"no such result: its test ({test.outcome}) did not print it; PASS with {gone.kernel}",
+            )
