@@ -26,8 +26,8 @@ from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, Run
 from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
-from lab.evidence import files
-from lab.evidence.files import RunDir
+from lab.evidence import read, write
+from lab.evidence.write import RunDir
 from lab.guests.factory import GuestFactory, open_factory
 from lab.guests.vm import Hypervisor
 from lab.host.doctor import available_memory
@@ -139,14 +139,14 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
 
     UsageError when what would be run now is not what it recorded, or when another lab is still at it.
     """
-    found = files.load(directory)
+    found = read.load(directory)
     recorded, run_dir = found.metadata, RunDir(directory)
     plan, declared, now, suites = _prepared(CampaignRequest.recorded(recorded, directory), library, cache, packing)
-    if other := resume.difference(recorded, json.loads(json.dumps(now, default=files.jsonable))):
+    if other := resume.difference(recorded, json.loads(json.dumps(now, default=write.jsonable))):
         raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="run it anew")
     _same_kernels(plan, recorded, directory, cache)
     run_dir.lock()
-    found = files.load(directory)  # again, now that nobody else can be writing
+    found = read.load(directory)  # again, now that nobody else can be writing
     results = {(cell.topology, cell.kernel, cell.repeat): cell for cell in found.cells}
     kept: dict[str, tuple[Run, ...]] = {}
     unfinished = []

@@ -19,7 +19,7 @@ from lab.core.deadline import Deadline, pause
 from lab.core.errors import BootError, GuestLost, LabError
 from lab.core.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.evidence.console import ConsoleLog
-from lab.evidence.files import CellDir
+from lab.evidence.write import CellDir
 from lab.formats import oops
 from lab.formats.kconfig import has_kasan
 from lab.guests.accelerator import Accelerator

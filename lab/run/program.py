@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from lab.core.outcome import Books, End, Ended, Run
 from lab.evidence.console import ConsoleLog
-from lab.evidence.files import MAX_STDERR, CellDir
+from lab.evidence.events import MAX_STDERR
+from lab.evidence.write import CellDir
 from lab.verdicts import counters
 
 CHECKPOINT_S = 60.0

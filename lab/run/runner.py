@@ -20,7 +20,7 @@ from typing import Protocol
 from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Run
 from lab.core.progress import Progress
-from lab.evidence.files import RunDir
+from lab.evidence.write import RunDir
 from lab.host.estimate import Packing
 from lab.host.schedule import Schedule, Task
 from lab.run.cell import INTERRUPTED, BootableCellLike, CellWork, KeeperLike, Screen

@@ -163,12 +163,12 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
 def tell(opened: OpenRun) -> Summary:
     """The verdicts of a run: written to its directory, and shown."""
     from lab import report
-    from lab.evidence import files
+    from lab.evidence import read
     from lab.host import history
     from lab.verdicts.compare import conclude
 
     out = console()
-    found = files.load(opened.path)
+    found = read.load(opened.path)
     summary = conclude(found)
     history.record(open_cache(), found)
     report.write(opened.path, summary)

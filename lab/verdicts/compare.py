@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from lab.core.outcome import Case, CaseRecord, CellResult, CellStatus, Delta, Evidence, Expected, Outcome
-from lab.evidence import files
+from lab.evidence import read
 from lab.specs.plan import is_for
 from lab.verdicts.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.verdicts.suites import fails_as_before, measured, suites_of
@@ -174,7 +174,7 @@ def conclude(evidence: Evidence) -> Summary:
 
 def conclude_directory(directory: Path) -> Summary:
     """Judge the run in a directory, with the memory for the evidence of one cell at a time."""
-    metadata, cells = files.stream(directory)
+    metadata, cells = read.stream(directory)
     return conclude_cells(metadata, cells, str(directory))
 
 

@@ -22,7 +22,7 @@ from lab.build.builder import Artifacts
 from lab.core import paths
 from lab.core.cache import write_atomic
 from lab.core.outcome import CaseRecord, Cause, Outcome
-from lab.evidence.files import file_of
+from lab.evidence.read import file_of
 from lab.guests import qemu_command
 from lab.guests.accelerator import KVM_SLOWDOWN, Accelerator
 from lab.guests.domain import GuestMachine

@@ -22,7 +22,7 @@ from unittest import mock
 
 from lab.arch import ARCHES
 from lab.core.outcome import CellStatus, End, Run, Usage
-from lab.evidence.files import RunDir
+from lab.evidence.write import RunDir
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, Selection, plan
 

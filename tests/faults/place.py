@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lab.core.cache import default_root
 from lab.core.outcome import Outcome
-from lab.evidence.files import load
+from lab.evidence.read import load
 from lab.verdicts.compare import Summary, conclude
 
 ROOT = Path(__file__).parents[2]

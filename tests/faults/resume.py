@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.core.outcome import Outcome
-from lab.evidence.files import load
+from lab.evidence.read import load
 from lab.verdicts.compare import conclude
 
 ROOT = Path(__file__).parents[2]

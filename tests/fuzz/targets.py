@@ -21,7 +21,7 @@ from lab.build import programs, source
 from lab.core import untrusted
 from lab.core.errors import LabError
 from lab.core.outcome import End, Evidence, Run
-from lab.evidence import files as evidence
+from lab.evidence.read import load
 from lab.formats import build_log, elf, kconfig, ktap, oops, patch
 from lab.formats.patch import Content
 from lab.guests import verify
@@ -170,12 +170,12 @@ def directory() -> Path:
 def yaml_of(read_as: Callable[[Library, str], object]) -> Callable[[bytes], None]:
     """A file of one kind, as `lab plan` reads it."""
 
-    def read(data: bytes) -> None:
+    def check(data: bytes) -> None:
         path = directory() / "mine.yaml"
         path.write_bytes(data)
         read_as(Library.shipped(), str(path))
 
-    return read
+    return check
 
 
 def read_patch(data: bytes) -> None:
@@ -223,18 +223,18 @@ CELL = Path("cells", fixture.TOPOLOGIES[0], fixture.KERNELS[0])
 def run_with(name: Path) -> Callable[[bytes], None]:
     """A run with one file of it replaced, read and reported as by `lab report`."""
 
-    def read(data: bytes) -> None:
+    def check(data: bytes) -> None:
         path = run_directory() / name
         before = path.read_bytes()
         try:
             path.write_bytes(data)
-            summary = conclude(evidence.load(run_directory()))
+            summary = conclude(load(run_directory()))
             assert untrusted.printable(report.render(summary, "text"))
             report.render(summary, "json")
         finally:
             path.write_bytes(before)
 
-    return read
+    return check
 
 
 def seed_of(name: Path) -> Callable[[], list[bytes]]:

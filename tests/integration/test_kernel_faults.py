@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.evidence import files
+from lab.evidence import read
 from lab.formats import oops
 from lab.formats.oops import Kind
 from tests.integration.conftest import MACHINES, ROOT, run_campaign
@@ -59,7 +59,7 @@ def test_what_the_kernel_complains_of_has_its_name(case: str, tmp_path: Path, mo
     assert (records[case]["outcome"], records[case]["cause"]) == verdict, records[case]["excerpt"]
     assert WORSE.get(case, kind.name.lower().replace("_", "-")) in {each["cause"] for each in records.values()}
     assert campaign.done.status == 1
-    console = files.load(campaign.path).cells[0].runs[0].console
+    console = read.load(campaign.path).cells[0].runs[0].console
     assert kind in {report.kind for report in oops.scan(console)}
     if os.environ.get("PAGELAB_UPDATE_GOLDEN"):
         golden = "".join(console.splitlines(keepends=True)[:GOLDEN_LINES])

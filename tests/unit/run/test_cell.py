@@ -13,7 +13,8 @@ import pytest
 
 from lab.core.errors import GuestLost, InfraError
 from lab.core.outcome import Case, CellResult, CellStatus, End
-from lab.evidence.files import CellDir, RunDir, load
+from lab.evidence.read import load
+from lab.evidence.write import CellDir, RunDir
 from lab.run.cell import CellWork
 from tests.unit.run.test_runner import BUILD, Behaviour, FakeCell, NoScreen, a_plan, ended, ktap
 

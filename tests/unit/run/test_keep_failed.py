@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lab.core.outcome import End, Ended
-from lab.evidence.files import RunDir, load
+from lab.evidence.read import load
+from lab.evidence.write import RunDir
 from lab.run.cell import CellWork
 from lab.run.keep_failed import GuestKeeper
 from tests.unit.run.test_runner import BASE, BUILD, CASES, GOOD, Behaviour, FakeCell, NoScreen, a_plan, ended

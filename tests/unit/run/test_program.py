@@ -9,7 +9,8 @@ import pytest
 
 from lab.core.outcome import Case, CellStatus, End, Run
 from lab.evidence.console import ConsoleLog
-from lab.evidence.files import RunDir, load
+from lab.evidence.read import load
+from lab.evidence.write import RunDir
 from lab.run import program, resume
 from lab.run.program import Execution
 from lab.specs.plan import Selection

@@ -19,7 +19,8 @@ from lab.core.errors import BootError, BuildError, DiskFull, GuestLost, InfraErr
 from lab.core.outcome import Case, End, Ended, Mismatch, Outcome, Run, Usage
 from lab.core.progress import Progress
 from lab.evidence.console import ConsoleLog
-from lab.evidence.files import RunDir, load
+from lab.evidence.read import load
+from lab.evidence.write import RunDir
 from lab.guests.accelerator import Accelerator
 from lab.guests.guest import Description
 from lab.host.estimate import Packing

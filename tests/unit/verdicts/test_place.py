@@ -18,7 +18,7 @@ from lab.build.rootfs import HOST_KEY, Rootfs
 from lab.core.errors import UsageError
 from lab.core.outcome import CellStatus, Outcome
 from lab.core.ssh_keys import dropbear_host_key
-from lab.evidence import files as evidence
+from lab.evidence import read
 from lab.formats import cpio
 from lab.guests import qemu_command
 from lab.guests.domain import GuestMachine
@@ -56,7 +56,7 @@ def summary(tmp_path: Path, **meta: Any) -> Summary:
     """A run on disk, with whole topologies."""
     campaign = {"name": "quick", "topologies": list(made.TOPOLOGIES), "kernels": list(made.KERNELS)}
     told = {"topologies": topologies(), "kernels": kernels(), "campaign": campaign, **meta}
-    return conclude(evidence.load(made.write(tmp_path, made.evidence(**told)).path))
+    return conclude(read.load(made.write(tmp_path, made.evidence(**told)).path))
 
 
 def test_a_case_of_a_cell(tmp_path: Path) -> None:

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The files of a run as data: their names and limits, the events of a journal, what metadata.json must have. Pure.
+
+    results/<UTC>-<campaign>/   and results/latest -> it
+      metadata.json             written first, and again when the kernels are built
+      results.json junit.xml report.txt report.html
+      cells/<topology>/<kernel>/
+        events.jsonl            the journal: one JSON object per line, appended and synced
+        <scenario>.ktap         of the first attempt, <scenario>.2.ktap of the second, ...
+        console.log facts.json domain.xml config qemu.args reproduce.sh
+        repeat-2/ ...           the same of the second guest of this cell, where it was to run several times
+
+Nothing here judges. A run that was killed at any moment can be read: a torn last line of a journal is ignored, a cell
+whose journal does not end is BROKEN, of a program that was running there is what it told until a minute before. Every
+line of a journal carries its number and a check sum, every `run` the size and hash of its KTAP: what is torn in the
+middle, lost or changed is seen, and is no evidence. `write` writes them as things happen, `read` reads them back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from lab.core.errors import InfraError
+from lab.core.outcome import Cause, CellStatus, End
+from lab.core.untrusted import one_line
+
+MAX_KTAP = 4 << 20
+MAX_STDERR = 16 << 10
+MAX_PAPER = 256 << 10
+"""Bytes of a guest's file that are given to be shown; of more the middle is left out."""
+MAX_TAIL = 32 << 10
+"""Bytes of the end of a console that are read for a cell that is not OK."""
+MAX_JOURNAL = 64 << 20
+MAX_FILE = 64 << 20
+MAX_METADATA = 64 << 20
+MAX_REPEATS = 10_000
+LATEST = "latest"
+JOURNAL = "events.jsonl"
+LOCK = ".lock"
+NOT_DONE = "the lab ended before this cell was done"
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}$")]
+"""A name that is safe as a directory's or file's."""
+_NAME = TypeAdapter(Name)
+
+
+def cell_path(topology: str, kernel: str, repeat: int) -> Path:
+    """Where the evidence of a guest lies, below the run's directory."""
+    path = Path("cells", topology, kernel)
+    return path if repeat == 1 else path / f"repeat-{repeat}"
+
+
+# `{..., "seq": 3, "crc": "0123abcd"}`: the check sum is that of all that stands before it.
+SEAL = re.compile(rb'(.*), "crc": "([0-9a-f]{8})"\}', re.DOTALL)
+
+
+def sealed(event: Mapping[str, object], number: int) -> bytes:
+    """A journal's line: the event, its number, and the check sum of both."""
+    open_end = json.dumps({**event, "seq": number}, ensure_ascii=False).encode("utf-8", "replace")[:-1]
+    return open_end + b', "crc": "%08x"}\n' % zlib.crc32(open_end)
+
+
+def safe_name(name: str) -> str:
+    """A name as it may stand in a path; InfraError otherwise, since names were checked long before."""
+    try:
+        return _NAME.validate_python(name)
+    except ValidationError:
+        raise InfraError(f"no name for a file: {one_line(name, 80)!r}") from None
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class CellName(_Strict):
+    topology: Name
+    kernel: Name
+
+
+class CaseSpec(_Strict):
+    name: str
+    requires: tuple[str, ...] = ()
+    description: str = ""
+    timeout_s: float = 10.0
+
+
+class KernelSpec(_Strict):
+    source: str = ""
+    series: str | None = None
+    provides: tuple[str, ...] = ()
+
+
+class Metadata(_Strict):
+    """What a reader relies on in metadata.json; everything else is passed on as it is."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    campaign: dict[str, Any] = {}
+    repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS)] = 1
+    topologies: dict[str, dict[str, Any]] = {}
+    kernels: dict[str, KernelSpec] = {}
+    cells: tuple[CellName, ...]
+    cases: dict[Name, tuple[CaseSpec, ...]] = {}
+    builds: dict[str, dict[str, Any]] = {}
+    host: dict[str, Any] = {}
+
+
+class BootEvent(_Strict):
+    event: Literal["boot"]
+    seq: int
+    how: Literal["boot", "restore"] = "boot"
+    accelerator: str = ""
+    boot_s: float | None = None
+    login_s: float | None = None
+
+
+class SaveEvent(_Strict):
+    event: Literal["save"]
+    seq: int
+    note: str = ""
+
+
+class UsageEvent(_Strict):
+    event: Literal["usage"]
+    seq: int
+    peak: Annotated[int, Field(ge=0)]
+    cpu_s: Annotated[float, Field(ge=0)]
+    wait_s: Annotated[float, Field(ge=0)] = 0.0
+    life_s: Annotated[float, Field(ge=0)]
+
+
+class MismatchEvent(_Strict):
+    fact: str
+    asked: str
+    got: str
+
+
+class CellEvent(_Strict):
+    event: Literal["cell"]
+    seq: int
+    status: CellStatus
+    reason: str = ""
+    cause: Cause = Cause.LAB
+    mismatches: tuple[MismatchEvent, ...] = ()
+
+
+class RunEvent(_Strict):
+    event: Literal["run"]
+    seq: int
+    scenario: str
+    attempt: Annotated[int, Field(ge=1)] = 1
+    end: End
+    status: int | None = None
+    signal: str | None = None
+    duration_s: float = 0.0
+    ktap: Name
+    ktap_size: int | None = None
+    ktap_sha256: str = ""
+    stderr: str = ""
+    console_from: Annotated[int, Field(ge=0)] = 0
+    console_to: Annotated[int, Field(ge=0)] = 0
+    note: str = ""
+    cases: tuple[str, ...] = ()
+    before: dict[str, int] | None = None
+    after: dict[str, int] | None = None
+
+
+Event = BootEvent | SaveEvent | UsageEvent | CellEvent | RunEvent
+
+
+EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

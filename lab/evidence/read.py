@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Read a run back as `Evidence`. A run that was killed at any moment can be read; what is damaged is no evidence."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import operator
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import partial, reduce
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+from pydantic import ValidationError
+
+from lab.core.cache import explain_os_error
+from lab.core.errors import InfraError, InputError
+from lab.core.outcome import Cause, CellResult, CellStatus, Evidence, Mismatch, Run, Usage
+from lab.core.untrusted import one_line
+from lab.evidence.console import ConsoleLog
+from lab.evidence.events import (
+    EVENT,
+    JOURNAL,
+    MAX_FILE,
+    MAX_JOURNAL,
+    MAX_KTAP,
+    MAX_METADATA,
+    MAX_PAPER,
+    MAX_TAIL,
+    NOT_DONE,
+    SEAL,
+    BootEvent,
+    CellEvent,
+    Event,
+    Metadata,
+    RunEvent,
+    UsageEvent,
+    cell_path,
+    safe_name,
+)
+
+
+def load(directory: Path) -> Evidence:
+    """Everything a run left, from its directory alone; InputError when that is no run's."""
+    metadata, names = _metadata(directory / "metadata.json")
+    return Evidence(metadata=metadata, cells=tuple(_cell(directory, *name) for name in names), source=str(directory))
+
+
+def file_of(source: str, cell: CellResult, name: str) -> bytes:
+    """One of a cell's files as it is, at most MAX_FILE bytes of it; nothing where there is none."""
+    return _slice(Path(source) / cell_path(cell.topology, cell.kernel, cell.repeat) / safe_name(name), 0, MAX_FILE)
+
+
+def stream(directory: Path) -> tuple[dict[str, Any], Iterator[CellResult]]:
+    """The metadata of a run, and its cells one after the other: read with the memory for one cell's evidence."""
+    metadata, names = _metadata(directory / "metadata.json")
+    return metadata, (_cell(directory, *name) for name in names)
+
+
+def _metadata(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
+    """metadata.json as it is, and topology, kernel and repeat of every guest that was to run."""
+    try:
+        data = _regular(path, 0, MAX_METADATA + 1)
+        if len(data) > MAX_METADATA:
+            raise InputError(path, None, None, f"expected at most {MAX_METADATA >> 20} MiB")
+        raw = json.loads(data)
+        checked = Metadata.model_validate(raw)
+    except FileNotFoundError:
+        raise InputError(path, None, None, "no such file: expected the directory of a run of the lab") from None
+    except OSError as error:
+        raise InputError(path, None, None, f"cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(path, None, key or None, one_line(first["msg"])) from None
+    except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number of thousands of digits
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise InputError(path, line, None, "expected JSON") from None
+    repeats = range(1, checked.repeat + 1)
+    return raw, [(cell.topology, cell.kernel, repeat) for cell in checked.cells for repeat in repeats]
+
+
+def _cell(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
+    """One guest as its files have it. Where one of them cannot be read the cell is BROKEN, and the others stand."""
+    try:
+        return _told(directory, topology, kernel, repeat)
+    except InfraError as error:
+        return CellResult(
+            topology=topology,
+            kernel=kernel,
+            repeat=repeat,
+            status=CellStatus.BROKEN,
+            cause=Cause.DAMAGED,
+            reason=f"its files cannot be read: {error}",
+        )
+
+
+def _told(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
+    """One guest from its journal: the last boot and the last verdict count, and of every run the last word.
+
+    With a damaged journal the cell is BROKEN, whatever it says: nobody knows what else it said.
+    """
+    path = directory / cell_path(topology, kernel, repeat)
+    events, damage = read_journal(path / JOURNAL)
+    starts = [event for event in events if isinstance(event, BootEvent)]
+    runs = {(event.scenario, event.attempt): event for event in events if isinstance(event, RunEvent)}.values()
+    boot = next((start for start in reversed(starts) if start.how == "boot"), BootEvent(event="boot", seq=0))
+    unfinished = CellEvent(event="cell", seq=0, status=CellStatus.BROKEN, reason=NOT_DONE, cause=Cause.INTERRUPTED)
+    verdict = next((event for event in reversed(events) if isinstance(event, CellEvent)), unfinished)
+    status = CellStatus.BROKEN if damage else verdict.status
+    return CellResult(
+        topology=topology,
+        kernel=kernel,
+        repeat=repeat,
+        status=status,
+        cause=Cause.DAMAGED if damage else verdict.cause,
+        accelerator=boot.accelerator,
+        boot_s=boot.boot_s,
+        restores_s=tuple((start.boot_s or 0) + (start.login_s or 0) for start in starts if start.how == "restore"),
+        reason="; ".join(filter(None, (damage, verdict.reason))),
+        mismatches=tuple(Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches),
+        runs=tuple(_run(path, event) for event in runs),
+        console="" if status is CellStatus.OK else _console_tail(path / "console.log"),
+        usage=_total([event for event in events if isinstance(event, UsageEvent)]),
+        papers=partial(_papers, path, [_place(event) for event in runs]),
+    )
+
+
+PAPERS = ("console.log", "facts.json", "config", "domain.xml", "qemu.args", "reproduce.sh")
+"""Of every guest; beside them the KTAP of each run, and `<KTAP's stem>.console`: what the console said meanwhile."""
+
+
+def _place(event: RunEvent) -> tuple[str, int, int]:
+    return event.ktap, event.console_from, event.console_to
+
+
+def _papers(path: Path, runs: Sequence[tuple[str, int, int]]) -> dict[str, str]:
+    """The files of a guest that are there, name -> text. What cannot be read says so instead."""
+    wanted: dict[str, tuple[str, int, int | None]] = {
+        name: (name, 0, None) for name in (*PAPERS, *(ktap for ktap, _, _ in runs))
+    }
+    wanted |= {f"{ktap.removesuffix('.ktap')}.console": ("console.log", start, end) for ktap, start, end in runs}
+    found = {name: _paper(path / file, start, end) for name, (file, start, end) in wanted.items()}
+    return {name: text for name, text in found.items() if text}
+
+
+def _paper(path: Path, start: int, end: int | None) -> str:
+    """A file's text between two offsets; of more than MAX_PAPER bytes the middle is left out."""
+    try:
+        size = path.lstat().st_size
+        start, stop = min(start, size), size if end is None else min(end, size)
+        if stop - start <= MAX_PAPER:
+            return _text(_regular(path, start, stop))
+        half = MAX_PAPER // 2
+        cut = f"\n[pagelab: {stop - start - MAX_PAPER} bytes left out]\n"
+        return _text(_regular(path, start, start + half)) + cut + _text(_regular(path, stop - half, stop))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"[pagelab: cannot be read: {error.strerror}]"
+
+
+def _total(events: Sequence[UsageEvent]) -> Usage | None:
+    """What the emulators of a cell took together; None when nobody could tell."""
+    each = [Usage(peak=one.peak, cpu_s=one.cpu_s, wait_s=one.wait_s, life_s=one.life_s) for one in events]
+    return reduce(operator.add, each) if each else None
+
+
+def read_journal(path: Path) -> tuple[list[Event], str]:
+    """Events of a journal, and in what it is damaged (empty: it is whole).
+
+    The torn last line of a killed lab is no damage: whatever it was to say had not happened yet for anybody else.
+    """
+    *lines, _ = _slice(path, 0, MAX_JOURNAL).split(b"\n")
+    events: list[Event] = []
+    unreadable = missing = 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = EVENT.validate_json(line if _sound(line) else b"")
+        except ValueError:
+            unreadable += bool(line.strip())
+            continue
+        events.append(event)
+        missing = max(missing, event.seq - number)
+    parts = [f"{unreadable} unreadable lines in its journal"] if unreadable else []
+    parts += [f"{missing} lines missing from its journal"] if missing else []
+    return events, "; ".join(parts)
+
+
+def _sound(line: bytes) -> bool:
+    """Whether a line is what its check sum was made of."""
+    found = SEAL.fullmatch(line)
+    return found is not None and zlib.crc32(found[1]) == int(found[2], 16)
+
+
+def _run(path: Path, event: RunEvent) -> Run:
+    try:
+        said, damage = _slice(path / event.ktap, 0, MAX_KTAP + 1), ""
+    except InfraError as error:
+        said, damage = b"", str(error)
+    return Run(
+        scenario=event.scenario,
+        attempt=event.attempt,
+        end=event.end,
+        status=event.status,
+        signal=event.signal,
+        duration_s=event.duration_s,
+        ktap=_text(said[:MAX_KTAP]),
+        stderr=event.stderr,
+        console=ConsoleLog(path / "console.log").text(event.console_from, event.console_to),
+        note=event.note,
+        cases=event.cases,
+        before=event.before,
+        after=event.after,
+        damage=damage or _damage(path, event, said),
+    )
+
+
+def _damage(path: Path, event: RunEvent, said: bytes) -> str:
+    """In what the files of a run are not what was written; empty when they are whole, or nobody knows."""
+    if event.ktap_size is None:
+        return ""
+    if len(said) != event.ktap_size:
+        return f"{event.ktap} has {len(said)} bytes, {event.ktap_size} were written"
+    if hashlib.sha256(said).hexdigest() != event.ktap_sha256:
+        return f"{event.ktap} is not what was written"
+    size = ConsoleLog(path / "console.log").size()
+    if size < event.console_to:
+        return f"console.log has {size} bytes, {event.console_to} were written"
+    return ""
+
+
+def _console_tail(path: Path) -> str:
+    console = ConsoleLog(path)
+    size = console.size()
+    return console.text(max(0, size - MAX_TAIL), size)
+
+
+def _slice(path: Path, start: int, end: int) -> bytes:
+    """Bytes of a file; none where there is none. A file that cannot be read is the lab's trouble: InfraError."""
+    try:
+        return _regular(path, start, end)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise explain_os_error(error, str(path)) from error
+
+
+def _regular(path: Path, start: int, end: int) -> bytes:
+    """Bytes of a file; OSError where it is none.
+
+    A directory of results may come from anywhere: pipes and devices are not waited for, links not followed out of it.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    with os.fdopen(handle, "rb") as file:
+        if not S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        file.seek(start)
+        return file.read(max(0, min(end, os.fstat(handle).st_size) - start))  # read() makes room for what it is told
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
