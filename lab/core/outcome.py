@@ -9,11 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 BOOT_ATTEMPTS = 2
 """Starts of a cell's first guest: one whose kernel came up but whose SSH did not is started again, since that is the
 lab's trouble and not the kernel's. Its console then has so many boots."""
+
+
+class CellKey(NamedTuple):
+    """Which cell: the names of its topology and of its kernel. As text `topology/kernel`."""
+
+    topology: str
+    kernel: str
+
+    def __str__(self) -> str:
+        return f"{self.topology}/{self.kernel}"
+
+    @classmethod
+    def parse(cls, text: str) -> CellKey:
+        """The key that `topology/kernel` names; ValueError for any other text."""
+        topology, slash, kernel = text.partition("/")
+        if not (topology and slash and kernel) or "/" in kernel:
+            raise ValueError(f"expected TOPOLOGY/KERNEL, got {text!r}")
+        return cls(topology, kernel)
 
 
 class Outcome(StrEnum):

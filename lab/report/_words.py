@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from lab.core.outcome import CaseRecord, CellResult, CellStatus, Delta, Outcome
+from lab.core.outcome import CaseRecord, CellKey, CellResult, CellStatus, Delta, Outcome
 from lab.core.untrusted import one_line
 from lab.verdicts.compare import CaseDelta, Summary
 from lab.verdicts.suites import fails_as_before
@@ -65,7 +65,7 @@ def tally(records: Sequence[CaseRecord], suites: Collection[str] = ()) -> list[s
     return [f"{number} {word}" for word, number in parts.items() if number] or ["nothing"]
 
 
-def cell_text(summary: Summary, place: tuple[str, str]) -> list[str]:
+def cell_text(summary: Summary, place: CellKey) -> list[str]:
     """What the matrix says of a cell and its repeats, as short parts."""
     guests = summary.repeats[place]
     bad = Counter(guest.status for guest in guests if guest.status is not CellStatus.OK)

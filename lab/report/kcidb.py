@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lab.core.outcome import CaseRecord, Cause, CellResult, CellStatus, Outcome
+from lab.core.outcome import CaseRecord, Cause, CellKey, CellResult, CellStatus, Outcome
 from lab.core.untrusted import one_line, printable
 from lab.report import _words as words
 from lab.verdicts.compare import Summary
@@ -109,7 +109,7 @@ def _build(summary: Summary, run: str, topology: str, kernel: str) -> dict[str, 
     metadata = summary.evidence.metadata
     built = metadata.get("builds", {}).get(f"{topology}/{kernel}", {})
     arch = str(metadata.get("topologies", {}).get(topology, {}).get("arch", ""))
-    failed = any(cell.cause is Cause.BUILD for cell in summary.repeats[topology, kernel])
+    failed = any(cell.cause is Cause.BUILD for cell in summary.repeats[CellKey(topology, kernel)])
     kept = {key: built.get(key) for key in ("key", "build_id", "config_sha256", "series_sha256", "source_sha256")}
     return _known(
         id=_id(run, kernel, topology),
@@ -142,7 +142,7 @@ def _boot(run: str, cell: CellResult) -> dict[str, Any]:
 
 
 def _test(summary: Summary, run: str, record: CaseRecord) -> dict[str, Any]:
-    guests = summary.repeats[record.topology, record.kernel]
+    guests = summary.repeats[CellKey(record.topology, record.kernel)]
     accelerators = dict.fromkeys(guest.accelerator for guest in guests if guest.accelerator)
     said = {"outcome": record.outcome.value, "cause": record.cause.value, "expected": record.expected.value}
     return _known(

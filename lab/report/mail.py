@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.core.outcome import CaseRecord, CellStatus, Delta, Outcome
+from lab.core.outcome import CaseRecord, CellKey, CellStatus, Delta, Outcome
 from lab.core.untrusted import one_line, printable
 from lab.report import _drawing
 from lab.report import _words as words
@@ -90,7 +90,7 @@ def _heads(kernels: Sequence[str]) -> list[str]:
 
 def _cell(summary: Summary, topology: str, kernel: str) -> str:
     """`58/60`: passed of those with a verdict; a word where there was none; `!` where something is not as expected."""
-    guests = summary.repeats.get((topology, kernel), ())
+    guests = summary.repeats.get(CellKey(topology, kernel), ())
     records = summary.of_cell(topology, kernel)
     judged = [record for record in records if record.outcome not in (Outcome.SKIP, Outcome.BROKEN)]
     if not judged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from lab.core.outcome import CaseRecord, CellStatus, Delta
+from lab.core.outcome import CaseRecord, CellKey, CellStatus, Delta
 from lab.core.untrusted import one_line, printable
 from lab.report import _designs as designs
 from lab.report import _layout as layout
@@ -68,7 +68,7 @@ def _head(summary: Summary, width: int) -> list[str]:
 def _matrix(summary: Summary, width: int) -> list[str]:
     rows: dict[str, dict[str, list[str]]] = {name: {} for name in summary.topologies}
     for topology, kernel in summary.repeats:
-        rows[topology][kernel] = words.cell_text(summary, (topology, kernel))
+        rows[topology][kernel] = words.cell_text(summary, CellKey(topology, kernel))
     lines = _counts(summary, rows, width)
     legend = "must-fail: failed, as it must on a kernel that does not provide what the case requires"
     known = "known-fail: failed, and does so on the kernel that is compared with too"

@@ -10,19 +10,13 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
-from lab.core.outcome import Case, CaseRecord, CellResult, CellStatus, Delta, Evidence, Expected, Outcome
+from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, Delta, Evidence, Expected, Outcome
 from lab.evidence import read
 from lab.specs.plan import is_for
 from lab.verdicts.judge import CONSOLE, LEAK, agree, judge_cell
-from lab.verdicts.suites import fails_as_before, measured, suites_of
+from lab.verdicts.suites import SEVERITY, fails_as_before, measured, suites_of
 
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
-
-Place = tuple[str, str]
-"""Topology and kernel."""
-
-_SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3, Outcome.CRASH: 4}
-"""How bad a verdict is; SKIP, FLAKY and BROKEN are none."""
 
 SAME_BUILD = {"source": "source", "config_sha256": "configuration", "compiler": "compiler"}
 """What two builds of a pair must agree on: key of a build in metadata.json -> its name in a sentence."""
@@ -72,9 +66,9 @@ class Summary:
     exit_code: int
     sentence: str
     """The exit code in words."""
-    by_cell: Mapping[Place, tuple[CaseRecord, ...]]
+    by_cell: Mapping[CellKey, tuple[CaseRecord, ...]]
     """(topology, kernel) -> that cell's records, its repeats taken together."""
-    repeats: Mapping[Place, tuple[CellResult, ...]]
+    repeats: Mapping[CellKey, tuple[CellResult, ...]]
     """(topology, kernel) -> its guests, one for each repeat."""
     odd: tuple[CaseRecord, ...]
     """The records that do not say that an expectation was met: the few that most of a report is about."""
@@ -148,7 +142,7 @@ class Summary:
         return tuple(kernel for kernel in self.kernels if known.get(kernel, {}).get("series"))
 
     def of_cell(self, topology: str, kernel: str) -> tuple[CaseRecord, ...]:
-        return self.by_cell.get((topology, kernel), ())
+        return self.by_cell.get(CellKey(topology, kernel), ())
 
     def counts(self) -> dict[str, int]:
         """Totals: every outcome, met and not met, every delta, every state of a cell."""
@@ -185,12 +179,12 @@ def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], sou
     summary's own evidence is for reports, and for nobody who reads what guests said.
     """
     cases, suites = declared_cases(metadata), suites_of(metadata)
-    told: dict[Place, list[tuple[CaseRecord, ...]]] = {}
+    told: dict[CellKey, list[tuple[CaseRecord, ...]]] = {}
     judged: list[CellResult] = []
     for cell in cells:
         mine = cases_of(metadata, cell.topology, cases)
         records = judge_cell(cell, mine, provides(metadata, cell.kernel), suites)
-        told.setdefault((cell.topology, cell.kernel), []).append(records)
+        told.setdefault(CellKey(cell.topology, cell.kernel), []).append(records)
         judged.append(_quiet(cell))
     guests = places(judged)
     by_cell = {place: _agreed(guests[place], repeats) for place, repeats in told.items()}
@@ -215,8 +209,8 @@ def _quiet(cell: CellResult) -> CellResult:
 
 def _summary(
     evidence: Evidence,
-    by_cell: Mapping[Place, tuple[CaseRecord, ...]],
-    guests: Mapping[Place, tuple[CellResult, ...]],
+    by_cell: Mapping[CellKey, tuple[CaseRecord, ...]],
+    guests: Mapping[CellKey, tuple[CellResult, ...]],
 ) -> Summary:
     records = tuple(chain.from_iterable(by_cell.values()))
     proofs = prove(evidence.metadata)
@@ -235,11 +229,11 @@ def _summary(
     )
 
 
-def places(cells: Iterable[CellResult]) -> dict[Place, tuple[CellResult, ...]]:
+def places(cells: Iterable[CellResult]) -> dict[CellKey, tuple[CellResult, ...]]:
     """(topology, kernel) -> the guests of that cell, one for each repeat."""
-    found: dict[Place, list[CellResult]] = {}
+    found: dict[CellKey, list[CellResult]] = {}
     for cell in cells:
-        found.setdefault((cell.topology, cell.kernel), []).append(cell)
+        found.setdefault(CellKey(cell.topology, cell.kernel), []).append(cell)
     return {place: tuple(same) for place, same in found.items()}
 
 
@@ -311,13 +305,13 @@ def _deltas(topology: str, records: Iterable[CaseRecord], kernels: Sequence[str]
 
 def delta_of(before: Outcome | None, after: Outcome | None) -> Delta:
     """What changed between two outcomes. Less bad but still bad is no fix: `same`."""
-    if before not in _SEVERITY or after not in _SEVERITY:
+    if before not in SEVERITY or after not in SEVERITY:
         return Delta.NO_VERDICT
     if after is before:
         return Delta.SAME
     if after is Outcome.PASS:
         return Delta.FIXED
-    return Delta.REGRESSED if _SEVERITY[after] > _SEVERITY[before] else Delta.SAME
+    return Delta.REGRESSED if SEVERITY[after] > SEVERITY[before] else Delta.SAME
 
 
 Table = Mapping[tuple[str, str], Mapping[str, CaseRecord]]
@@ -339,7 +333,7 @@ def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, s
     """
     ran: dict[str, set[str]] = {}
     for (scenario, _), found in table.items():
-        ran.setdefault(scenario, set()).update(name for name, each in found.items() if each.outcome in _SEVERITY)
+        ran.setdefault(scenario, set()).update(name for name, each in found.items() if each.outcome in SEVERITY)
     return {
         (scenario, case): [kernel for kernel in kernels if kernel in ran[scenario] and kernel not in found]
         for (scenario, case), found in table.items()

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lab.core.outcome import CaseRecord, Cause, Expected, Outcome, met
+from lab.core.outcome import CaseRecord, Cause, CellKey, Expected, Outcome, met
 from lab.formats.ktap import Result
 from lab.specs.suite import MAX_NAME
 
@@ -74,15 +74,12 @@ def _plain(name: str) -> str:
     return re.sub(r"0x[0-9a-fA-F]{5,}", "0x…", name.partition(" # ")[0].strip())[:MAX_NAME]
 
 
-_SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3, Outcome.CRASH: 4}
+SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3, Outcome.CRASH: 4}
+"""How bad a verdict is; SKIP, FLAKY and BROKEN are not verdicts on a kernel."""
 
 
 WORST_FIRST = tuple(Cause)
 """The vocabulary has them in this order, of crashes and hangs at least."""
-
-
-Place = tuple[str, str]
-"""Topology and kernel."""
 
 
 Table = dict[tuple[str, str], CaseRecord]
@@ -105,8 +102,8 @@ def test_of(case: str) -> str:
 
 
 def measured(
-    by_cell: Mapping[Place, tuple[CaseRecord, ...]], metadata: Mapping[str, Any]
-) -> dict[Place, tuple[CaseRecord, ...]]:
+    by_cell: Mapping[CellKey, tuple[CaseRecord, ...]], metadata: Mapping[str, Any]
+) -> dict[CellKey, tuple[CaseRecord, ...]]:
     """The records with the expectations that suites have: what the case did on the kernel that is compared with.
 
     That is the first kernel of the same source; what it does itself is as expected, unless there is no evidence.
@@ -116,12 +113,13 @@ def measured(
         return dict(by_cell)
     kernels: Mapping[str, Any] = metadata.get("kernels", {})
     order = list(dict.fromkeys(kernel for _, kernel in by_cell))
-    found: dict[Place, tuple[CaseRecord, ...]] = {}
+    found: dict[CellKey, tuple[CaseRecord, ...]] = {}
     for (topology, kernel), records in by_cell.items():
         source = kernels.get(kernel, {}).get("source")
         alike = (name for name in order if kernels.get(name, {}).get("source") == source)
         first = next((name for name in alike if (topology, name) in by_cell), kernel)
-        found[topology, kernel] = _cell(records, None if first == kernel else by_cell[topology, first], suites)
+        before = None if first == kernel else by_cell[CellKey(topology, first)]
+        found[CellKey(topology, kernel)] = _cell(records, before, suites)
     return found
 
 
@@ -166,7 +164,7 @@ def _itself(record: CaseRecord) -> CaseRecord:
     """A record of the kernel that others are compared with."""
     if record.outcome is Outcome.BROKEN:
         return record
-    known = record.outcome in _SEVERITY
+    known = record.outcome in SEVERITY
     expected = Expected.FAIL if known and record.outcome is not Outcome.PASS else Expected.PASS
     return replace(record, expected=expected, met=True if known else None)
 
@@ -178,12 +176,12 @@ def _against(record: CaseRecord, table: Table) -> CaseRecord:
         return record
     if before is None:
         return record if record.outcome is Outcome.PASS or _printed(record, table) else replace(record, met=None)
-    if before.outcome not in _SEVERITY:  # flaky, or without evidence: nothing to compare with
+    if before.outcome not in SEVERITY:  # flaky, or without evidence: nothing to compare with
         return replace(record, met=None)
     if record.outcome is Outcome.PASS:
         return record
     as_before = met(record.outcome, Expected.PASS)
-    if record.outcome in _SEVERITY:
+    if record.outcome in SEVERITY:
         as_before = _badness(record) <= _badness(before)
     return replace(record, expected=Expected.FAIL, met=as_before)
 
@@ -196,7 +194,7 @@ def _printed(record: CaseRecord, table: Table) -> bool:
 
 def _badness(record: CaseRecord) -> tuple[int, int]:
     """For comparison; of two crashes the one with the graver cause is the worse: an oops where a task was killed."""
-    return _SEVERITY[record.outcome], -WORST_FIRST.index(record.cause)
+    return SEVERITY[record.outcome], -WORST_FIRST.index(record.cause)
 
 
 def _lost(records: Sequence[CaseRecord], before: Iterable[CaseRecord]) -> Iterator[CaseRecord]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.core.errors import UsageError
-from lab.core.outcome import Outcome
+from lab.core.outcome import CellKey, Outcome
 from lab.verdicts.changes import first_difference
-from lab.verdicts.compare import SAME_BUILD, CaseDelta, Place, Summary, delta_of
+from lab.verdicts.compare import SAME_BUILD, CaseDelta, Summary, delta_of
 from lab.verdicts.judge import SYNTHETIC
 
 """Topology and kernel."""
@@ -22,7 +22,7 @@ class Comparison:
 
     first: Summary
     second: Summary
-    common: tuple[Place, ...]
+    common: tuple[CellKey, ...]
     deltas: tuple[CaseDelta, ...]
     """Every case that both runs have; `baseline` and `kernel` both name the kernel."""
     notes: tuple[str, ...]
@@ -59,14 +59,14 @@ def compare(first: Summary, second: Summary) -> Comparison:
     )
 
 
-def _same_machines(first: Summary, second: Summary, common: tuple[Place, ...]) -> None:
+def _same_machines(first: Summary, second: Summary, common: tuple[CellKey, ...]) -> None:
     was, now = (summary.evidence.metadata.get("topologies", {}) for summary in (first, second))
     for topology in dict.fromkeys(topology for topology, _ in common):
         if other := first_difference(f"topology {topology}", was.get(topology), now.get(topology)):
             raise UsageError(f"the runs are not of the same machine: {other}")
 
 
-def _deltas(place: Place, first: Summary, second: Summary) -> Iterator[CaseDelta]:
+def _deltas(place: CellKey, first: Summary, second: Summary) -> Iterator[CaseDelta]:
     """Every case of a cell that either run knows."""
     was, now = _outcomes(first, place), _outcomes(second, place)
     for label in dict.fromkeys((*was, *now)):
@@ -83,7 +83,7 @@ def _deltas(place: Place, first: Summary, second: Summary) -> Iterator[CaseDelta
         )
 
 
-def _outcomes(summary: Summary, place: Place) -> dict[tuple[str, str], Outcome]:
+def _outcomes(summary: Summary, place: CellKey) -> dict[tuple[str, str], Outcome]:
     return {(record.scenario, record.case): record.outcome for record in summary.of_cell(*place)}
 
 
@@ -105,7 +105,7 @@ def _lonely(deltas: Sequence[CaseDelta], first: Summary, second: Summary) -> Ite
             yield f"only in {summary.evidence.source}: {len(only)} outcomes of {' '.join(dict.fromkeys(only))}"
 
 
-def _notes(first: Summary, second: Summary, common: tuple[Place, ...]) -> Iterator[str]:
+def _notes(first: Summary, second: Summary, common: tuple[CellKey, ...]) -> Iterator[str]:
     for summary in (first, second):
         for topology, kernel in summary.repeats:
             if (topology, kernel) not in common:

@@ -22,7 +22,7 @@ from lab.build.suites import Suites, kselftest, ltp
 from lab.build.suites import built as made
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
-from lab.core.outcome import Cause, End, Evidence, Expected, Outcome, Run
+from lab.core.outcome import Cause, CellKey, End, Evidence, Expected, Outcome, Run
 from lab.formats import build_log, elf, kconfig, ktap
 from lab.formats.patch import Content
 from lab.report import _data, text
@@ -426,7 +426,7 @@ def test_what_the_series_mends_is_welcome() -> None:
 def test_a_crash_hides_no_worse_one(before: Cause, after: Cause, met: bool) -> None:
     good = compared(stream(pin="ok"), stream(pin="ok")).records
     by_cell = {
-        ("t", kernel): tuple(
+        CellKey("t", kernel): tuple(
             replace(record, case="console", outcome=Outcome.CRASH, cause=cause, met=False)
             for record in good
             if record.kernel == kernel and record.case == "alone"
@@ -434,7 +434,7 @@ def test_a_crash_hides_no_worse_one(before: Cause, after: Cause, met: bool) -> N
         for kernel, cause in (("baseline", before), ("expand-fault", after))
     }
     meta = {**metadata(("t",), ("baseline", "expand-fault")), "suites": {MM: {}}}
-    assert [record.met for record in suites.measured(by_cell, meta)["t", "expand-fault"]] == [met]
+    assert [record.met for record in suites.measured(by_cell, meta)[CellKey("t", "expand-fault")]] == [met]
 
 
 def test_a_result_that_is_no_longer_printed_is_missed() -> None:
@@ -604,7 +604,7 @@ def test_without_a_verdict_before_there_is_none_and_that_is_not_unmet() -> None:
         )
         for place, records in good.by_cell.items()
     }
-    found = suites.measured(by_cell, good.evidence.metadata)["t", "expand-fault"]
+    found = suites.measured(by_cell, good.evidence.metadata)[CellKey("t", "expand-fault")]
     assert {record.met for record in found} == {None}
     assert words.tally(found, {MM}) == ["3 no verdict"]
     assert {_data.state(record, {MM}) for record in found} == {"pass", "skip"}
