@@ -7,7 +7,7 @@ ARGS =
 PYTHON = .venv/bin/python
 LAB = .venv/bin/lab
 
-.PHONY: help setup run matrix test unit bench faults kernel-faults examples mutants fuzz browser lint doctor clean
+.PHONY: help setup run matrix test unit bench faults kernel-faults examples mutants fuzz browser lint shape doctor clean
 
 help:
 	@echo "make run     run a campaign: CAMPAIGN=quick, further arguments of lab run in ARGS="
@@ -23,6 +23,7 @@ help:
 	@echo "make fuzz    fuzz all that reads what others wrote (ARGS='SECONDS [TARGET...]', 60 seconds)"
 	@echo "make browser install Chromium where it is missing, and look at report.html with it (part of make test then)"
 	@echo "make lint    ruff and mypy"
+	@echo "make shape   the size of rooms, the density of statements, shared class names: each with its bound"
 	@echo "make doctor  what this host can do, and what is missing"
 	@echo "make setup   install what is missing (Debian packages, .venv); part of all the others"
 	@echo "make clean   remove .venv and what tools left behind; results/ and the cache stay (lab clean)"
@@ -69,6 +70,9 @@ lint: setup
 	@$(PYTHON) -m ruff check lab tests
 	@$(PYTHON) -m ruff format --check lab tests
 	@$(PYTHON) -m mypy
+
+shape: setup
+	@$(PYTHON) -m tests.shape
 
 doctor: setup
 	@$(LAB) doctor
