@@ -13,7 +13,7 @@ from lab.core.outcome import CellResult, End, Evidence, Run
 from tests import browser
 from tests.browser import Page
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, ktap, metadata
-from tests.unit.report.test_report import everything_wrong, hostile, not_met
+from tests.unit.fixtures.runs import everything_wrong, hostile, not_met
 
 PROGRAM = browser.find()
 MACHINES, SCENARIOS, CASES = 100, 10, 10

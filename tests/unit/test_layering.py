@@ -163,3 +163,10 @@ def test_architectures_are_told_apart_in_their_records_alone(path: Path) -> None
             inside = value.elts if isinstance(value, ast.Tuple | ast.List | ast.Set) else [value]
             words = {each.value for each in inside if isinstance(each, ast.Constant)} & ARCH_WORDS
             assert not words, f"{path}:{value.lineno}: a quirk of {words} is a field of lab/arch/record.py"
+
+
+def test_no_test_module_is_imported_by_another() -> None:
+    """What two tests need stands in a module without test_ in its name: fakes.py, toy.py, fixtures/."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        borrowed = {name for name in imports(path) if name.startswith("tests.") and ".test_" in name}
+        assert not borrowed, f"{path}: {borrowed}"

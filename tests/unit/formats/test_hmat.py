@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.formats.hmat import decode
+from tests.unit.fixtures.hmat import matrix, table
 
 # Of a machine with nodes 0 and 1 of CPUs and memory and node 2 of memory alone, as /sys/firmware/acpi/tables/HMAT.
 GOLDEN = bytes.fromhex(
@@ -23,17 +24,6 @@ GOLDEN = bytes.fromhex(
     "0200000050002800140029005100150001000000400000000005000002000000030000000000000000010000000000000000000001000000"
     "000000000100000002000000400020001000210041001100"
 )
-
-
-def matrix(kind: int, unit: int, rows: list[int], columns: list[int], entries: list[int], flags: int = 0) -> bytes:
-    """A structure of type 1."""
-    lists = struct.pack(f"<{len(rows)}I{len(columns)}I{len(entries)}H", *rows, *columns, *entries)
-    body = struct.pack("<BBBxII4xQ", flags, kind, 0, len(rows), len(columns), unit) + lists
-    return struct.pack("<H2xI", 1, 8 + len(body)) + body
-
-
-def table(*structures: bytes) -> bytes:
-    return b"HMAT" + bytes(36) + b"".join(structures)
 
 
 def test_a_table_of_qemus() -> None:

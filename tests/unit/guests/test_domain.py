@@ -5,80 +5,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from lab.guests.domain import QEMU_NS, GuestMachine, command_line, domain_xml, links, sockets_and_cores
 from lab.specs.model import Topology
+from tests.unit.fixtures.machines import MACHINES, machine
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "domain"
-TWO_NODES: dict[str, Any] = {
-    "vcpus": 4,
-    "numa": [{"cpus": "0-1", "memory": "512M"}, {"cpus": "2-3", "memory": "512M"}],
-    "distances": [[10, 20], [20, 10]],
-}
-CASES: dict[str, dict[str, Any]] = {
-    "x86_64-2node": {"arch": "x86_64", "page_size": "4K", "hugepages": {"2M": 16}, **TWO_NODES},
-    "arm64-64k-2node": {"arch": "arm64", "page_size": "64K", **TWO_NODES},
-    "memory-only-node": {
-        "arch": "x86_64",
-        "page_size": "4K",
-        "vcpus": 2,
-        "numa": [{"cpus": "0-1", "memory": "256M"}, {"memory": "256M"}],
-    },
-    "riscv64-2node": {"arch": "riscv64", "page_size": "4K", **TWO_NODES},
-    "ppc64le-64k": {"arch": "ppc64le", "page_size": "64K", "mmu": "hash", "vcpus": 2, "memory": "512M"},
-    "s390x-4k": {"arch": "s390x", "page_size": "4K", "vcpus": 2, "memory": "512M"},
-    "sparc64-8k": {"arch": "sparc64", "page_size": "8K", "memory": "512M", "hugepages": {"8M": 4}},
-    "one-node-options": {
-        "arch": "arm64",
-        "page_size": "4K",
-        "memory": "256M",
-        "cpu": "cortex-a57",
-        "machine": "virt-7.2",
-        "cmdline": "quiet nokaslr",
-        "qemu_args": ["-device", "virtio-rng-pci"],
-    },
-    "cpu-only-node": {
-        "arch": "arm64",
-        "page_size": "64K",
-        "vcpus": 4,
-        "numa": [{"cpus": "0-1", "memory": "512M", "hugepages": {"2M": 4}}, {"cpus": "2-3"}],
-        "thp": "never",
-        "shmem_thp": "within_size",
-    },
-    "hmat": {
-        "arch": "x86_64",
-        "page_size": "4K",
-        "vcpus": 2,
-        "numa": [{"memory": "128M"}, {"cpus": 0, "memory": "256M"}, {"cpus": 1, "memory": "256M"}],
-        "hmat": {
-            "read_latency": [[90, 10, 21], [91, 22, 11]],
-            "write_latency": [[95, 12, 23], [94, 24, 13]],
-            "read_bandwidth": [[50, 200, 100], [51, 101, 201]],
-            "write_bandwidth": [[40, 190, 95], [41, 96, 191]],
-        },
-    },
-    "sparse": {"arch": "arm64", "page_size": "64K", "memory": "1T", "sparse": True},
-    "counted": {"arch": "x86_64", "page_size": "4K", "memory": "256M", "clock": "instructions"},
-}
 
 
-def machine(name: str, accelerator: str = "tcg") -> GuestMachine:
-    return GuestMachine(
-        name=f"{name}-baseline",
-        topology=Topology.model_validate({"name": name, **CASES[name]}),
-        accelerator=accelerator,
-        emulator=Path("/emulator"),
-        image=Path("/kernel"),
-        initrd=Path("/initrd"),
-        console=Path("/console.log"),
-    )
-
-
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", MACHINES)
 def test_golden(name: str) -> None:
     got = domain_xml(machine(name))
     golden = GOLDEN / f"{name}.xml"

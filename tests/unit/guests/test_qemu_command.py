@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab.guests.domain import command_line
 from lab.guests.qemu_command import qemu_command, script
-from tests.unit.guests.test_domain import machine
+from tests.unit.fixtures.machines import machine
 
 
 def test_the_command_names_every_node_and_distance() -> None:

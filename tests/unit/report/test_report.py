@@ -26,14 +26,14 @@ from kcidb_io import schema as kcidb
 
 from lab import report
 from lab.core.errors import UsageError
-from lab.core.outcome import Cause, CellStatus, End, Evidence, Mismatch, Outcome, Run
+from lab.core.outcome import Cause, CellStatus, End, Outcome, Run
 from lab.formats import ktap as ktap_parser
 from lab.report import _data, mail, text
 from lab.verdicts.compare import conclude
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
+from tests.unit.fixtures.runs import everything_wrong, hostile, many_kernels, not_met, unsteady
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report"
-CONSOLES = Path(__file__).parents[2] / "golden" / "console"
 SUFFIX = {
     "kcidb": "kcidb",
     "ktap": "ktap",
@@ -43,76 +43,6 @@ SUFFIX = {
     "junit": "xml",
     "html": "html",
 }
-HOSTILE = "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>]]>&amp;\x00\x85\u202e\u2028\ud800{{ 7*7 }}"
-
-
-def not_met() -> Evidence:
-    """On both machines a case fails that must pass, one is fixed on one machine alone, and one has no power."""
-    baseline_expand, baseline_guard = good_runs("baseline")
-    expand, _ = good_runs("expand-fault")
-    failed = ktap(["# guard.c:12: i_size: expected 65536, got 131072", "not ok memfd", "ok sysv"])
-    guard = Run(scenario="guard", end=End.EXITED, status=1, ktap=failed)
-    passed = ktap(["ok grow_move", "not ok grow_zero", "ok keep_content", "ok pmd_thp # SKIP no huge pages"])
-    weak = Run(scenario="expand", end=End.EXITED, status=1, ktap=passed)
-    return evidence(
-        *(cell(topology, runs=(expand, guard)) for topology in TOPOLOGIES),
-        cell(kernel="baseline", runs=(weak, baseline_guard)),
-        cell(TOPOLOGIES[1], kernel="baseline", runs=(baseline_expand, baseline_guard)),
-    )
-
-
-def everything_wrong() -> Evidence:
-    """A panic in the middle, a guest that is another machine, a kernel that does not boot, a lab that failed."""
-    console = (CONSOLES / "x86_64-oops-panic.log").read_text()
-    died = Run(
-        scenario="expand",
-        end=End.PANIC,
-        duration_s=2.0,
-        ktap="KTAP version 1\n1..4\nok 1 grow_move\n# grow_zero: touching page 3\n",
-        console=console,
-    )
-    again = Run(
-        scenario="expand", attempt=2, end=End.EXITED, status=0, ktap=ktap(["ok keep_content"]), cases=("keep_content",)
-    )
-    lost = Run(scenario="guard", end=End.LOST, ktap="KTAP version 1\n1..2\n", note="the guest answers no longer")
-    wrong = (
-        Mismatch(fact="page size", asked="64K", got="4K"),
-        Mismatch(fact="nodes", asked="0 1", got="0"),
-    )
-    boot = (CONSOLES / "arm64-init-killed.log").read_text()
-    changed = metadata()
-    changed["builds"]["arm64-64k-2node/expand-fault"]["config_sha256"] = "another"
-    return evidence(
-        cell(runs=(died, again, lost)),
-        cell(
-            kernel="baseline", status=CellStatus.BROKEN, runs=(), reason="gcc: exit status 1\nmm/shmem.c:1:1: error: oh"
-        ),
-        cell(TOPOLOGIES[1], kernel="baseline", status=CellStatus.INVALID, runs=(), mismatches=wrong),
-        cell(TOPOLOGIES[1], status=CellStatus.NO_BOOT, runs=(), reason="no ready line", console=boot, boot_s=None),
-        builds=changed["builds"],
-    )
-
-
-def unsteady() -> Evidence:
-    """Every cell three times: a case that fails in one of them, a leak, a kernel that came up in two of three."""
-    expand, _ = good_runs("expand-fault")
-    once = Run(
-        scenario="guard", end=End.EXITED, status=1, ktap=ktap(["# guard.c:12: got 1", "not ok memfd", "ok sysv"])
-    )
-    held = dict.fromkeys(("Committed_AS", "Shmem"), 4000) | {"page_kB": 4, "cpus": 4}
-    leaky = replace(good_runs("baseline")[1], before=held, after=held | {"Shmem": 8000})
-    dead = (CONSOLES / "arm64-init-killed.log").read_text()
-    cells = []
-    for repeat in (1, 2, 3):
-        cells += [replace(each, repeat=repeat) for each in evidence().cells]
-    cells[5] = cell(repeat=2, runs=(expand, once))
-    cells[2] = cell(TOPOLOGIES[1], kernel="baseline", runs=(good_runs("baseline")[0], leaky))
-    cells[6] = replace(cells[2], repeat=2)
-    cells[10] = replace(cells[2], repeat=3)
-    cells[11] = cell(
-        TOPOLOGIES[1], repeat=3, status=CellStatus.NO_BOOT, runs=(), boot_s=None, reason="it panicked", console=dead
-    )
-    return Evidence(metadata={**metadata(), "repeat": 3}, cells=tuple(cells))
 
 
 RUNS = {"good": evidence, "not-met": not_met, "everything-wrong": everything_wrong, "unsteady": unsteady}
@@ -308,30 +238,6 @@ def test_the_mail_has_a_line_per_machine_with_its_pages_and_nodes() -> None:
 # Guests that write in reports.
 
 
-def hostile() -> Evidence:
-    """A guest that puts HOSTILE wherever a guest has a say."""
-    one_line = HOSTILE.replace("\u2028", "")
-    said = f"KTAP version 1\n1..1\n# {one_line}\nnot ok 1 memfd\nok 2 {one_line}\nok 3 sysv # SKIP {one_line}\n"
-    loud = Run(
-        scenario="guard",
-        end=End.SIGNALLED,
-        signal=HOSTILE,
-        ktap=said,
-        stderr=HOSTILE,
-        console=f"[    1.000000] WARNING: {HOSTILE}\n",
-        note=HOSTILE,
-    )
-    wrong = (Mismatch(fact=HOSTILE, asked=HOSTILE, got=HOSTILE),)
-    return evidence(
-        cell(runs=(loud,), accelerator=HOSTILE),
-        cell(kernel="baseline", status=CellStatus.NO_BOOT, reason=HOSTILE, console=HOSTILE, runs=()),
-        cell(TOPOLOGIES[1], status=CellStatus.INVALID, reason=HOSTILE, mismatches=wrong, runs=()),
-        host={"machine": HOSTILE},
-        pagelab=HOSTILE,
-        started=HOSTILE,
-    )
-
-
 @pytest.mark.parametrize("form", ["text", "mail", "html", "junit", "ktap", "kcidb"])
 def test_no_character_reaches_a_reader_that_does_something(form: str) -> None:
     said = report.render(hostile(), form)
@@ -477,13 +383,6 @@ def test_a_terminals_report_is_as_wide_as_the_terminal(name: str, width: int) ->
     built: Mapping[str, Any] = {**RUNS, "hostile": hostile, "many": many_kernels}
     widest = max(map(len, report.for_terminal(conclude(built[name]()), width).split("\n")))
     assert widest <= max(report.NARROWEST, min(width, text.WIDTH))
-
-
-def many_kernels() -> Evidence:
-    """More kernels than columns, with long names: the matrix becomes a list."""
-    kernels = [f"expand-fault-without-{part}-{'x' * 20}" for part in ("accounting", "check", "policy", "lock", "all")]
-    cells = tuple(cell(topology, kernel) for topology in TOPOLOGIES for kernel in kernels)
-    return Evidence(metadata=metadata(kernels=kernels), cells=cells)
 
 
 def test_a_matrix_that_is_too_wide_is_a_list() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 from lab.run.campaign import describe
-from tests.unit.run.test_runner import CASES, a_plan
+from tests.unit.fakes import CASES, a_plan
 
 
 def test_metadata_is_json_and_complete() -> None:

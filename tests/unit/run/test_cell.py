@@ -16,12 +16,12 @@ from lab.core.outcome import Case, CellResult, CellStatus, End
 from lab.evidence.read import load
 from lab.evidence.write import CellDir, RunDir
 from lab.run.cell import CellWork
-from tests.unit.run.test_runner import BUILD, Behaviour, FakeCell, NoScreen, a_plan, ended, ktap
+from tests.unit.fakes import BUILD, Behaviour, FakeCell, NoScreen, a_plan, ended, ktap_stdout
 
 ONE = {name: (Case(scenario=name, name="only"),) for name in ("demo", "other", "third")}
 PROGRAMS = {name: Path(f"/{name}") for name in ONE}
-OK = ended(ktap("ok 1 only", count=1))
-PANIC = ended(ktap(count=1), End.PANIC, None)
+OK = ended(ktap_stdout("ok 1 only", count=1))
+PANIC = ended(ktap_stdout(count=1), End.PANIC, None)
 
 
 def good(**more: Any) -> Behaviour:

@@ -13,7 +13,7 @@ from lab.evidence.read import load
 from lab.evidence.write import RunDir
 from lab.run.cell import CellWork
 from lab.run.keep_failed import GuestKeeper
-from tests.unit.run.test_runner import BASE, BUILD, CASES, GOOD, Behaviour, FakeCell, NoScreen, a_plan, ended
+from tests.unit.fakes import BASE, BUILD, CASES, GOOD, Behaviour, FakeCell, NoScreen, a_plan, ended
 
 
 def work(place: Path, kernel: str, said: Ended, *, keeper: GuestKeeper, gone: End | None = None) -> FakeCell:

@@ -1,249 +1,39 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The runner over a fake guest: how each way of ending, being lost or being another machine becomes a verdict.
-
-The fake stands at the seam (`Shop`, `BuiltCell`, `GuestLike`); evidence, judge and compare are the real ones.
-"""
+"""The runner over a fake guest: how each way of ending, being lost or being another machine becomes a verdict."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from lab.core.deadline import Deadline
 from lab.core.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
-from lab.core.outcome import Case, End, Ended, Mismatch, Outcome, Run, Usage
-from lab.core.progress import Progress
-from lab.evidence.console import ConsoleLog
+from lab.core.outcome import End, Mismatch, Outcome, Run
 from lab.evidence.read import load
 from lab.evidence.write import RunDir
-from lab.guests.accelerator import Accelerator
-from lab.guests.guest import Description
-from lab.host.estimate import Packing
-from lab.host.history import History
-from lab.host.schedule import Budget
 from lab.run import campaign
 from lab.run.cell import _reusable
 from lab.run.runner import Runner
-from lab.specs.model import CampaignSpec, Kernel, Topology
-from lab.specs.plan import Cell, Plan, Selection, plan, repeated
+from lab.specs.plan import repeated
 from lab.verdicts.compare import Summary, conclude
+from tests.unit.fakes import (
+    BASE,
+    BUILD,
+    CASES,
+    GOOD,
+    PACKING,
+    PANIC_CONSOLE,
+    Behaviour,
+    FakeCell,
+    FakeFactory,
+    NoScreen,
+    a_plan,
+    ended,
+    ktap_stdout,
+)
 
-CASES = {
-    "demo": (
-        Case(scenario="demo", name="guard"),
-        Case(scenario="demo", name="grow", requires=frozenset({"shm-expand"})),
-        Case(scenario="demo", name="last"),
-    )
-}
-PANIC = "[    3.100000] Kernel panic - not syncing: Fatal exception\n[    3.200000] ---[ end Kernel panic ]---\n"
-
-
-def ktap(*results: str, count: int = 3) -> bytes:
-    """A KTAP stream of result lines."""
-    return "".join(f"{line}\n" for line in ("KTAP version 1", f"1..{count}", *results)).encode()
-
-
-GOOD = ktap("ok 1 guard", "ok 2 grow", "ok 3 last")
-BASE = ktap("ok 1 guard", "# touch: SIGBUS", "not ok 2 grow", "ok 3 last")
-
-
-def ended(stdout: bytes, end: End = End.EXITED, status: int | None = 0, note: str = "") -> Ended:
-    return Ended(end=end, status=status, stdout=stdout, stderr=b"", duration_s=0.1, note=note)
-
-
-@dataclass
-class Behaviour:
-    """What one guest (of several, boot by boot) does."""
-
-    runs: Sequence[Ended | LabError] = ()
-    console: Sequence[str] = ()
-    boot_error: LabError | None = None
-    facts_error: LabError | None = None
-    mismatches: tuple[Mismatch, ...] = ()
-    books: Sequence[int] = ()
-    """Shmem before the first program, after it, and each time that is asked for it then."""
-    gone: End | None = None
-    save_error: LabError | None = None
-    restore_error: Exception | None = None
-    """Of the guest that is to be restored with this behaviour."""
-
-
-@dataclass
-class FakeGuest:
-    behaviour: Behaviour
-    console: ConsoleLog
-    built: FakeCell
-    boot_s: float = 0.5
-    login_s: float = 0.1
-    accelerator: Accelerator = field(default_factory=lambda: Accelerator(name="tcg", slowdown=1.0, why="fake"))
-    closed: bool = False
-    count: int = 0
-    asked: int = 0
-
-    def facts(self) -> str:
-        if self.behaviour.facts_error:
-            raise self.behaviour.facts_error
-        return "machine=fake\n"
-
-    def push(self, programs: Mapping[str, Path]) -> None:
-        assert not self.closed
-
-    def run(
-        self,
-        command: str,
-        *,
-        deadline: Deadline,
-        silence_s: float | None = None,
-        on_stdout: Callable[[bytes], None] | None = None,
-    ) -> Ended:
-        assert not self.closed
-        self.built.commands.append(command)
-        said = self.behaviour.console[self.count] if self.count < len(self.behaviour.console) else ""
-        with self.console.path.open("a") as file:
-            file.write(said)
-        if not (mark := re.search("books-[0-9a-f]{16}", command)):
-            self.asked += 1
-            return ended(f"Shmem: {self.behaviour.books[1 + self.asked]}\n".encode())
-        result = self.behaviour.runs[self.count]
-        self.count += 1
-        if isinstance(result, LabError):
-            raise result
-        if self.behaviour.books:
-            before, after = (f"\n{mark[0]}\nShmem: {each}\n{mark[0]}\n".encode() for each in self.behaviour.books[:2])
-            return replace(result, stdout=before + result.stdout + after)
-        return result
-
-    def watch(self) -> End | None:
-        return self.behaviour.gone
-
-    def describe(self) -> Description:
-        return Description(domain_xml="<domain/>", qemu_args=("qemu",), reproduce="#!/bin/sh\n")
-
-    def save(self) -> FakeSnapshot:
-        assert not self.closed
-        if self.behaviour.save_error:
-            raise self.behaviour.save_error
-        snapshot = FakeSnapshot(self)
-        self.built.snapshots.append(snapshot)
-        return snapshot
-
-    def usage(self) -> Usage | None:
-        return Usage(peak=1 << 20, cpu_s=1.0, wait_s=0.0, life_s=2.0)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@dataclass
-class FakeSnapshot:
-    origin: FakeGuest
-    save_s: float = 0.1
-    size: int = 1 << 20
-    discarded: bool = False
-    prepared: int = 0
-
-    def prepare(self) -> None:
-        assert not self.discarded
-        self.prepared += 1
-
-    def restore(self) -> FakeGuest:
-        assert not self.discarded
-        behaviour = self.origin.built.behaviours.pop(0)
-        if behaviour.restore_error:
-            raise behaviour.restore_error
-        guest = FakeGuest(behaviour, self.origin.console, self.origin.built)
-        self.origin.built.guests.append(guest)
-        return guest
-
-    def discard(self) -> None:
-        self.discarded = True
-
-
-@dataclass
-class FakeCell:
-    behaviours: list[Behaviour]
-    no_save: str = ""
-    guests: list[FakeGuest] = field(default_factory=list)
-    snapshots: list[FakeSnapshot] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)
-    mismatches: tuple[Mismatch, ...] = ()
-    programs: Mapping[str, Path] = field(default_factory=lambda: {"demo": Path("/demo")})
-    config: bytes = b"CONFIG_X=y\n"
-    provenance: Mapping[str, object] = field(default_factory=dict)
-
-    def planned(self, console: Path) -> Description:
-        return Description(domain_xml="<domain/>", qemu_args=(), reproduce="#!/bin/sh\n")
-
-    def boot(self, console: Path) -> FakeGuest:
-        behaviour = self.behaviours.pop(0)
-        self.mismatches = behaviour.mismatches
-        with console.open("a") as file:
-            file.write("booting\npagelab: ready\n")
-        if behaviour.boot_error:
-            raise behaviour.boot_error
-        guest = FakeGuest(behaviour, ConsoleLog(console), self)
-        self.guests.append(guest)
-        return guest
-
-    def verify(self, facts: str) -> tuple[Mismatch, ...]:
-        return self.mismatches
-
-
-@dataclass
-class FakeFactory:
-    built: Mapping[str, FakeCell | LabError]
-
-    def prepare(self, cell: Cell, progress: Progress) -> FakeCell:
-        progress("mm", done=0.5)
-        made = self.built[cell.kernel.name]
-        if isinstance(made, LabError):
-            raise made
-        return made
-
-    def abort(self) -> None:
-        pass
-
-
-class NoScreen:
-    def building(self, cell: Cell, detail: str, done: float | None) -> None:
-        pass
-
-    def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None:
-        pass
-
-    def progress(self, cell: Cell, state: str, done: int, total: int) -> None:
-        pass
-
-
-BUILD = {
-    "source": "tarball:x",
-    "source_sha256": "s",
-    "config_sha256": "c",
-    "compiler": "gcc",
-    "release": "6.12.0",
-    "series_sha256": "",
-    "build_id": "b",
-}
-
-
-def a_plan(
-    kernels: Sequence[str], isolation: Literal["fresh", "shared"] = "shared", scenarios: Sequence[str] = ("demo",)
-) -> Plan:
-    machine = Topology.model_validate({"name": "machine", "arch": "x86_64", "page_size": "4K", "memory": "256M"})
-    known = {
-        "baseline": Kernel(name="baseline", source="tarball:x"),
-        "patched": Kernel(name="patched", source="tarball:x", series="s", provides=frozenset({"shm-expand"})),
-    }
-    spec = CampaignSpec(name="test", topologies=("machine",), kernels=tuple(kernels), isolation=isolation)
-    return plan(spec, [machine], [known[name] for name in kernels], [Selection(scenario=name) for name in scenarios])
-
-
-PACKING = Packing(budget=Budget(memory=8 << 30, cpus=2.0, guests=2), history=History())
 Play = Callable[..., Summary]
 
 
@@ -317,15 +107,15 @@ def test_a_case_without_power_fails_the_campaign(play: Play) -> None:
 
 
 def test_regression(play: Play) -> None:
-    worse = ktap("not ok 1 guard", "ok 2 grow", "ok 3 last")
+    worse = ktap_stdout("not ok 1 guard", "ok 2 grow", "ok 3 last")
     summary = play(baseline=list(BASE_GUEST), patched=[Behaviour(runs=[ended(worse, status=1)])])
     assert summary.exit_code == 1
     assert [record.case for record in summary.not_met] == ["guard"]
 
 
 def test_panic_in_the_middle_is_a_crash_and_the_rest_runs_in_the_next_guest(play: Play) -> None:
-    first = Behaviour(runs=[ended(ktap("ok 1 guard"), End.PANIC, None)], console=[PANIC])
-    second = Behaviour(runs=[ended(ktap("ok 1 last", count=1))])
+    first = Behaviour(runs=[ended(ktap_stdout("ok 1 guard"), End.PANIC, None)], console=[PANIC_CONSOLE])
+    second = Behaviour(runs=[ended(ktap_stdout("ok 1 last", count=1))])
     summary = play(patched=[first, second])
     assert outcomes(summary, "patched") == {"guard": Outcome.PASS, "grow": Outcome.CRASH, "last": Outcome.PASS}
     assert "panic" in reason(summary, "grow").lower()
@@ -334,44 +124,44 @@ def test_panic_in_the_middle_is_a_crash_and_the_rest_runs_in_the_next_guest(play
 
 
 def test_a_run_that_was_stopped_goes_on_behind_what_had_been_told(play: Play) -> None:
-    told = Run(scenario="demo", end=End.INTERRUPTED, ktap=ktap("not ok 1 guard").decode())
-    second = Behaviour(runs=[ended(ktap("ok 1 grow", "ok 2 last", count=2))])
+    told = Run(scenario="demo", end=End.INTERRUPTED, ktap=ktap_stdout("not ok 1 guard").decode())
+    second = Behaviour(runs=[ended(ktap_stdout("ok 1 grow", "ok 2 last", count=2))])
     summary = play(patched=[second], kept={"machine/patched": [told]})
     assert outcomes(summary, "patched") == {"guard": Outcome.FAIL, "grow": Outcome.PASS, "last": Outcome.PASS}
     assert summary.exit_code == 1
 
 
 def test_lost_connection_is_the_labs_trouble(play: Play) -> None:
-    first = Behaviour(runs=[ended(ktap("ok 1 guard"), End.LOST, None, "EOFError")])
-    summary = play(patched=[first, Behaviour(runs=[ended(ktap("ok 1 last", count=1))])])
+    first = Behaviour(runs=[ended(ktap_stdout("ok 1 guard"), End.LOST, None, "EOFError")])
+    summary = play(patched=[first, Behaviour(runs=[ended(ktap_stdout("ok 1 last", count=1))])])
     assert outcomes(summary, "patched")["grow"] is Outcome.BROKEN
     assert "SSH connection" in reason(summary, "grow")
     assert summary.exit_code == 2
 
 
 def test_dead_emulator(play: Play) -> None:
-    first = Behaviour(runs=[ended(ktap("ok 1 guard"), End.QEMU_DEAD, None)])
-    summary = play(patched=[first, Behaviour(runs=[ended(ktap("ok 1 last", count=1))])])
+    first = Behaviour(runs=[ended(ktap_stdout("ok 1 guard"), End.QEMU_DEAD, None)])
+    summary = play(patched=[first, Behaviour(runs=[ended(ktap_stdout("ok 1 last", count=1))])])
     assert outcomes(summary, "patched")["grow"] is Outcome.BROKEN
     assert "emulator" in reason(summary, "grow")
 
 
 def test_deadline_is_a_hang_of_the_case_that_ran(play: Play) -> None:
-    first = Behaviour(runs=[ended(ktap("ok 1 guard"), End.DEADLINE, None, "silent for 15 s")])
-    summary = play(patched=[first, Behaviour(runs=[ended(ktap("ok 1 last", count=1))])])
+    first = Behaviour(runs=[ended(ktap_stdout("ok 1 guard"), End.DEADLINE, None, "silent for 15 s")])
+    summary = play(patched=[first, Behaviour(runs=[ended(ktap_stdout("ok 1 last", count=1))])])
     assert outcomes(summary, "patched") == {"guard": Outcome.PASS, "grow": Outcome.HANG, "last": Outcome.PASS}
     assert "silent" in reason(summary, "grow")
     assert summary.exit_code == 1
 
 
 def test_flood_is_cut_off(play: Play) -> None:
-    summary = play(patched=[Behaviour(runs=[ended(ktap("ok 1 guard") + b"x" * 10000, End.FLOODED, None)])])
+    summary = play(patched=[Behaviour(runs=[ended(ktap_stdout("ok 1 guard") + b"x" * 10000, End.FLOODED, None)])])
     assert outcomes(summary, "patched")["grow"] is Outcome.BROKEN
     assert "flood" in reason(summary, "grow")
 
 
 def test_killed_by_a_signal(play: Play) -> None:
-    first = Behaviour(runs=[ended(ktap("ok 1 guard"), status=139), ended(ktap("ok 1 last", count=1))])
+    first = Behaviour(runs=[ended(ktap_stdout("ok 1 guard"), status=139), ended(ktap_stdout("ok 1 last", count=1))])
     summary = play(patched=[first])
     assert outcomes(summary, "patched")["grow"] in (Outcome.CRASH, Outcome.BROKEN)
     assert summary.exit_code != 0
@@ -385,13 +175,13 @@ def test_missing_plan(play: Play) -> None:
 
 
 def test_plan_with_too_few_lines(play: Play) -> None:
-    summary = play(patched=[Behaviour(runs=[ended(ktap("ok 1 guard", "ok 2 grow"))])])
+    summary = play(patched=[Behaviour(runs=[ended(ktap_stdout("ok 1 guard", "ok 2 grow"))])])
     assert outcomes(summary, "patched")["last"] is Outcome.BROKEN
     assert "2 of 3" in reason(summary, "last")
 
 
 def test_a_case_that_nobody_declared(play: Play) -> None:
-    forged = ktap("ok 1 guard", "ok 2 grow", "ok 3 last", "ok 4 forged", count=4)
+    forged = ktap_stdout("ok 1 guard", "ok 2 grow", "ok 3 last", "ok 4 forged", count=4)
     summary = play(patched=[Behaviour(runs=[ended(forged)])])
     assert outcomes(summary, "patched")["forged"] is Outcome.BROKEN
     assert summary.exit_code == 2
@@ -460,21 +250,21 @@ def test_a_build_that_fails_breaks_its_cells_only(play: Play) -> None:
 
 
 def test_setup_errors_and_skips_are_no_failures_of_the_kernel(play: Play) -> None:
-    said = ktap("ok 1 guard # SKIP needs 2 nodes, has 1", "not ok 2 grow # ERROR mmap: ENOMEM", "ok 3 last")
+    said = ktap_stdout("ok 1 guard # SKIP needs 2 nodes, has 1", "not ok 2 grow # ERROR mmap: ENOMEM", "ok 3 last")
     summary = play(patched=[Behaviour(runs=[ended(said, status=1)])])
     assert outcomes(summary, "patched") == {"guard": Outcome.SKIP, "grow": Outcome.BROKEN, "last": Outcome.PASS}
     assert summary.exit_code == 2
 
 
 def test_a_crash_on_the_baseline_is_no_expected_failure(play: Play) -> None:
-    said = ktap("ok 1 guard", "not ok 2 grow # CRASH signal=7 (SIGBUS)", "ok 3 last")
+    said = ktap_stdout("ok 1 guard", "not ok 2 grow # CRASH signal=7 (SIGBUS)", "ok 3 last")
     summary = play(baseline=[Behaviour(runs=[ended(said, status=1)])], patched=list(GOOD_GUEST))
     assert outcomes(summary, "baseline")["grow"] is Outcome.CRASH
     assert summary.exit_code == 1
 
 
 def test_a_hung_task_costs_the_guest(play: Play) -> None:
-    stuck = ktap("ok 1 guard", "not ok 2 grow # TIMEOUT state=D after 5000 ms", "ok 3 last")
+    stuck = ktap_stdout("ok 1 guard", "not ok 2 grow # TIMEOUT state=D after 5000 ms", "ok 3 last")
     summary = play("shared", patched=[Behaviour(runs=[ended(stuck, status=1)])])
     assert outcomes(summary, "patched")["grow"] is Outcome.HANG
 
@@ -487,15 +277,15 @@ def test_a_defect_of_the_lab_is_broken_and_is_raised(play: Play, tmp_path: Path)
 
 
 def test_a_shared_guest_serves_several_runs(play: Play) -> None:
-    lost = ended(ktap("ok 1 guard"), status=139)
-    rest = ended(ktap("ok 1 last", count=1))
+    lost = ended(ktap_stdout("ok 1 guard"), status=139)
+    rest = ended(ktap_stdout("ok 1 last", count=1))
     shared = play("shared", patched=[Behaviour(runs=[lost, rest])])
     assert outcomes(shared, "patched")["last"] is Outcome.PASS
 
 
 def test_a_fresh_guest_for_every_run(play: Play) -> None:
-    lost = ended(ktap("ok 1 guard"), status=139)
-    rest = ended(ktap("ok 1 last", count=1))
+    lost = ended(ktap_stdout("ok 1 guard"), status=139)
+    rest = ended(ktap_stdout("ok 1 last", count=1))
     fresh = play("fresh", patched=[Behaviour(runs=[lost]), Behaviour(runs=[rest])])
     assert outcomes(fresh, "patched")["last"] is Outcome.PASS
 
@@ -525,7 +315,7 @@ def test_what_does_not_come_back_is_a_leak_and_costs_the_guest(play: Play) -> No
 
 
 def test_every_repeat_has_a_guest_of_its_own(play: Play) -> None:
-    worse = ktap("ok 1 guard", "not ok 2 grow", "ok 3 last")
+    worse = ktap_stdout("ok 1 guard", "not ok 2 grow", "ok 3 last")
     guests = [Behaviour(runs=[ended(said, status=status)]) for said, status in ((GOOD, 0), (worse, 1), (GOOD, 0))]
     summary = play(repeat=3, patched=guests)
     assert outcomes(summary, "patched") == {"guard": Outcome.PASS, "grow": Outcome.FLAKY, "last": Outcome.PASS}
@@ -535,7 +325,7 @@ def test_every_repeat_has_a_guest_of_its_own(play: Play) -> None:
 
 
 def test_a_case_that_is_flaky_on_one_kernel_is_not_fixed(play: Play) -> None:
-    worse = ktap("ok 1 guard", "not ok 2 grow", "ok 3 last")
+    worse = ktap_stdout("ok 1 guard", "not ok 2 grow", "ok 3 last")
     patched = [Behaviour(runs=[ended(said, status=status)]) for said, status in ((GOOD, 0), (worse, 1))]
     summary = play(repeat=2, baseline=[*BASE_GUEST, *BASE_GUEST], patched=patched)
     assert {delta.case: delta.delta.value for delta in summary.deltas}["grow"] == "no verdict"
@@ -543,8 +333,8 @@ def test_a_case_that_is_flaky_on_one_kernel_is_not_fixed(play: Play) -> None:
 
 def test_a_killed_run_goes_on_behind_what_counts(play: Play) -> None:
     """The lab died after the kernel had: the case that killed it is not run again, the one behind it is."""
-    before = Run(scenario="demo", end=End.PANIC, ktap=ktap("ok 1 guard").decode(), console=PANIC)
-    guest = Behaviour(runs=[ended(ktap("ok 1 last", count=1))])
+    before = Run(scenario="demo", end=End.PANIC, ktap=ktap_stdout("ok 1 guard").decode(), console=PANIC_CONSOLE)
+    guest = Behaviour(runs=[ended(ktap_stdout("ok 1 last", count=1))])
     summary = play(kept={"machine/patched": [before]}, patched=[guest])
     assert outcomes(summary, "patched") == {"guard": Outcome.PASS, "grow": Outcome.CRASH, "last": Outcome.PASS}
     assert [run.cases for run in summary.evidence.cells[0].runs] == [(), ("last",)]

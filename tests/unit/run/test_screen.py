@@ -16,7 +16,7 @@ from lab.host.estimate import Outlook
 from lab.run import screen
 from lab.run.screen import LiveScreen, Pace, PlainScreen, clean
 from lab.specs.plan import Cell
-from tests.unit.run.test_runner import a_plan
+from tests.unit.fakes import a_plan
 
 
 @pytest.fixture
