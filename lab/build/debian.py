@@ -27,6 +27,7 @@ from lab.core import proc
 from lab.core.cache import Cache, digest, write_atomic
 from lab.core.errors import InfraError, nearest
 from lab.core.progress import Progress, silent
+from lab.core.this_host import install_command
 
 Kind = Literal["deb", "deb-src"]
 
@@ -503,7 +504,7 @@ def fetch_source(package: str, dest_dir: Path, *, cache: Cache, progress: Progre
         proc.run(argv, cwd=dest_dir)
     except proc.ProcError as error:
         missing = proc.which("dpkg-source") is None
-        raise InfraError(error.message, hint="apt install dpkg-dev" if missing else error.hint) from error
+        raise InfraError(error.message, hint=install_command(["dpkg-dev"]) if missing else error.hint) from error
     return tree
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from lab.arch import Arch
 from lab.core import proc
 from lab.core.cache import digest, file_digest
 from lab.core.errors import InfraError
+from lab.core.this_host import install_command
 from lab.specs import environment
 
 KERNEL_TOOLS: Mapping[str, str] = {
@@ -72,7 +73,7 @@ def is_native(arch: Arch) -> bool:
 def find(arch: Arch) -> Toolchain:
     """The tool chain of an architecture; InfraError with the packages to install when a part is missing."""
     prefix = "" if is_native(arch) else arch.cross
-    hint = _install(packages(arch))
+    hint = install_command(packages(arch))
     compiler, linker = (proc.which(f"{prefix}{name}") for name in ("gcc", "ld"))
     if compiler is None or linker is None:
         lacking = f"{prefix}{'ld' if compiler else 'gcc'}"
@@ -130,7 +131,7 @@ def require_kernel_tools() -> None:
     """InfraError with the packages to install when a program that every kernel build runs is missing."""
     missing = {program: package for program, package in KERNEL_TOOLS.items() if not proc.which(program)}
     if missing:
-        raise InfraError(f"cannot build kernels: no {', '.join(missing)}", hint=_install(tuple(missing.values())))
+        raise InfraError(f"cannot build kernels: no {', '.join(missing)}", hint=install_command(missing.values()))
 
 
 @lru_cache
@@ -143,16 +144,19 @@ def _first_line(program: str) -> str:
     return proc.run([program, "--version"], timeout_s=60).output.partition("\n")[0]
 
 
-def _install(names: Sequence[str]) -> str:
-    return f"sudo apt-get install {' '.join(dict.fromkeys(names))}"
-
-
 def ccache_environment(base: Path) -> Mapping[str, str]:
-    """What lets ccache find an earlier result although the build lies in another directory; the user's own settings."""
-    own = {name: os.environ[name] for name in ("CCACHE_DIR", "CCACHE_DISABLE") if name in os.environ}
-    # No depend mode: it does not see `.incbin`, by which the kernel wraps its compressed image (arch/arm, arch/x86),
-    # vdso and configuration, and gives yesterday's file. The namespace leaves behind what was kept that way.
-    return {"CCACHE_BASEDIR": str(base), "CCACHE_NOHASHDIR": "1", "CCACHE_NAMESPACE": "pagelab-2", **own}
+    """Return ccache's variables: all that the user has set, and defaults for the others.
+
+    The defaults let ccache find the results of a build in another directory than `base`.
+    """
+    defaults = {
+        "CCACHE_BASEDIR": str(base),
+        "CCACHE_NOHASHDIR": "1",
+        # No depend mode: it does not see `.incbin`, by which the kernel includes its compressed image (arch/arm,
+        # arch/x86), vdso and configuration, and returns an old file. The namespace excludes results from that mode.
+        "CCACHE_NAMESPACE": "pagelab-2",
+    }
+    return defaults | {name: value for name, value in os.environ.items() if name.startswith("CCACHE_")}
 
 
 def jobs() -> int:

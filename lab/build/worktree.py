@@ -34,6 +34,7 @@ from lab.core.cache import Cache, write_atomic
 from lab.core.deadline import pause
 from lab.core.errors import InfraError, UsageError
 from lab.core.progress import Progress
+from lab.core.this_host import boot_id
 from lab.formats.patch import Content
 
 KIND = "work"
@@ -137,7 +138,7 @@ class WorkTree:
         if left := self.state.running.get(build):
             _remove_unfinished(directory, left)
         directory.mkdir(exist_ok=True)
-        mark = Running(started_ns=time.time_ns(), boot_id=_boot_id())
+        mark = Running(started_ns=time.time_ns(), boot_id=boot_id())
         self._save(replace(self.state, running={**self.state.running, build: mark}))
         return directory
 
@@ -237,7 +238,7 @@ def _create(root: Path, wanted: Source, cache: Cache) -> WorkTreeState:
 
 def _remove_unfinished(directory: Path, left: Running) -> None:
     """Remove what a make that did not come to its end may have left half done, and all of it after a reboot."""
-    if left.boot_id != _boot_id() or time.time_ns() < left.started_ns:
+    if left.boot_id != boot_id() or time.time_ns() < left.started_ns:
         shutil.rmtree(directory, ignore_errors=True)
         return
     for path in _written_since(directory, left.started_ns - SLACK_NS):
@@ -263,7 +264,3 @@ def _written_since(directory: Path, since_ns: int) -> list[Path]:
     for place, _, names in os.walk(directory):
         found += [path for path in (Path(place, name) for name in names) if path.lstat().st_mtime_ns >= since_ns]
     return found
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

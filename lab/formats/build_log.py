@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from lab.core.this_host import install_command
+
 MAX_ERRORS = 8
 MAX_LINES = 40
 CONTEXT = 6
@@ -136,7 +138,7 @@ def host_fault(lines: Sequence[str]) -> HostFault | None:
             return HostFault(what="the compiler ran out of memory", hint="build with fewer jobs or free some memory")
         if match := _HOST_HEADER.search(line):
             package = _HOST_PACKAGES[re.split(r"[/.]", match[1])[0]]
-            return HostFault(what=f"the host has no {match[1]}", hint=f"sudo apt-get install {package}")
+            return HostFault(what=f"the host has no {match[1]}", hint=install_command([package]))
         if match := _NOT_FOUND.search(line):
             return HostFault(what=f"the host has no {match[1]}", hint=f"install the package that has {match[1]}")
     return None

@@ -16,6 +16,7 @@ from pathlib import Path
 from lab.arch import Arch
 from lab.core.cache import Cache, digest, write_atomic
 from lab.core.errors import BootError, GuestLost, InfraError, UsageError
+from lab.core.this_host import boot_id
 
 KVM_DEVICE = Path("/dev/kvm")
 KVM_SLOWDOWN = 2.0
@@ -103,5 +104,4 @@ def known(arch: Arch, cache: Cache) -> tuple[bool, str] | None:
 
 def remembered_at(arch: Arch, cache: Cache) -> Path:
     """Where the answer for this boot of this host is kept."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return cache.root / "accelerator" / f"{arch.name}-{digest(boot)}.json"
+    return cache.root / "accelerator" / f"{arch.name}-{digest(boot_id())}.json"

@@ -23,6 +23,7 @@ from lab.core.errors import InfraError
 from lab.core.outcome import Mismatch
 from lab.core.progress import Progress
 from lab.core.ssh_keys import KeyPair
+from lab.core.this_host import install_command
 from lab.guests import accelerator, guest, qemu_command, verify, vm
 from lab.guests.accelerator import Accelerator
 from lab.guests.domain import GuestMachine, command_line, domain_xml
@@ -120,9 +121,8 @@ class GuestFactory:
         record = topology.architecture
         emulator = proc.which(record.qemu)
         if emulator is None:
-            raise InfraError(
-                f"no {record.qemu}", hint=f"sudo apt-get install {' '.join(record.packages_on(platform.machine()))}"
-            )
+            packages = record.packages_on(platform.machine())
+            raise InfraError(f"no {record.qemu}", hint=install_command(packages))
         name = self._name(ready)
         machine = GuestMachine(
             name=name,

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import platform
 import pwd
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from lab.arch import ARCHES, Arch
 from lab.arch.record import GIB, MIB
-from lab.core import proc
+from lab.core import proc, this_host
 from lab.core.cache import Cache, default_root
 from lab.core.errors import UsageError
 from lab.guests import accelerator
@@ -112,12 +111,12 @@ class Host:
         return arch.packages_on(self.machine)
 
     def as_root(self, command: Sequence[str]) -> str:
-        """A command that needs root, as this user types it."""
-        return shlex.join(command if self.uid == 0 else ["sudo", *command])
+        """Return a command that needs root as this user has to type it."""
+        return this_host.as_root(command, uid=self.uid)
 
     def install_command(self, packages: Iterable[str]) -> str:
-        """The command that installs packages."""
-        return self.as_root(["apt-get", "install", "--no-install-recommends", *packages])
+        """Return the command that installs packages."""
+        return this_host.install_command(packages, uid=self.uid)
 
 
 def base_packages() -> tuple[str, ...]:

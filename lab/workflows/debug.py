@@ -16,6 +16,7 @@ from lab.build.builder import Artifacts
 from lab.core import proc
 from lab.core.deadline import Deadline
 from lab.core.errors import InfraError, LabError
+from lab.core.this_host import install_command
 from lab.formats import system_map
 from lab.guests import qemu_command
 from lab.guests.factory import BootableCell, GuestFactory
@@ -75,7 +76,7 @@ def debugger(arch: Arch) -> str:
         return "gdb-multiarch"
     if proc.which("gdb") and (toolchain.is_native(arch) or "--enable-targets=all" in _configuration()):
         return "gdb"
-    raise InfraError(f"no gdb that knows {arch.name}", hint="sudo apt-get install gdb-multiarch")
+    raise InfraError(f"no gdb that knows {arch.name}", hint=install_command(["gdb-multiarch"]))
 
 
 def _configuration() -> str:
