@@ -15,6 +15,16 @@ def user_path(word: str | Path) -> Path:
         return Path(word)
 
 
+def is_path(word: str) -> bool:
+    """Whether a word of a command line is the path of a YAML file rather than a name or a glob of names."""
+    return "/" in word or word.endswith((".yaml", ".yml"))
+
+
+def absolute_word(word: str) -> str:
+    """Return a word of a command line in a form that means the same from any directory."""
+    return str(user_path(word).absolute()) if is_path(word) else word
+
+
 def data_root() -> Path:
     """The directory that holds images/, guest_tests/ and topologies/."""
     package = Path(__file__).resolve().parents[1]

@@ -24,7 +24,7 @@ from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, Run
-from lab.core.paths import user_path
+from lab.core.paths import absolute_word, user_path
 from lab.core.progress import Progress, silent
 from lab.evidence import read, write
 from lab.evidence.write import RunDir
@@ -39,7 +39,7 @@ from lab.run.runner import Runner
 from lab.run.screen import screen
 from lab.specs import suite
 from lab.specs.library import Library
-from lab.specs.plan import Build, Filters, Plan, is_path, repeated, resolve_cases
+from lab.specs.plan import Build, Filters, Plan, repeated, resolve_cases
 
 RESULTS = Path("results")
 
@@ -97,10 +97,10 @@ class CampaignRequest:
 
     def words(self) -> dict[str, object]:
         """As metadata.json has them; paths are made absolute."""
-        narrowed = {name: [_absolute(word) for word in words] for name, words in asdict(self.filters).items()}
+        narrowed = {name: [absolute_word(word) for word in words] for name, words in asdict(self.filters).items()}
         narrowed["programs"] = [str(user_path(word).absolute()) for word in self.filters.programs]
         narrowed["suites"] = [suite.parse(word).word for word in self.filters.suites]
-        return {"campaign": _absolute(self.campaign), **narrowed}
+        return {"campaign": absolute_word(self.campaign), **narrowed}
 
     @classmethod
     def recorded(cls, metadata: Mapping[str, Any], directory: Path) -> CampaignRequest:
@@ -228,10 +228,6 @@ def _same_kernels(plan: Plan, recorded: Mapping[str, Any], directory: Path, cach
                 f"{directory}: not the same kernel any more: {cell.place}: recorded {build.get('key')}, now {now}",
                 hint="run it anew",
             )
-
-
-def _absolute(word: str) -> str:
-    return str(user_path(word).absolute()) if is_path(word) else word
 
 
 def _now() -> str:

@@ -9,13 +9,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lab.core import paths as data
+from lab.core import paths
 from lab.core.errors import InputError, UsageError, nearest, unknown
-from lab.core.paths import user_path
+from lab.core.paths import is_path, user_path
 from lab.specs import suite
 from lab.specs.load import YamlDocument, read
 from lab.specs.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
-from lab.specs.plan import Filters, Plan, Selection, Skipped, is_path, matches, narrow_tests, node_count, plan
+from lab.specs.plan import Filters, Plan, Selection, Skipped, matches, narrow_tests, node_count, plan
 from lab.specs.settings import Own
 
 Named = TypeVar("Named", Topology, Kernel)
@@ -63,12 +63,12 @@ class Library:
     def shipped(cls) -> Library:
         """What comes with the lab."""
         return cls(
-            topology_dirs=(data.topologies(),),
-            campaign_dirs=(data.topologies() / "campaigns",),
-            kernel_dirs=(data.images() / "kernels",),
-            scenario_sources=data.scenarios(),
-            config_dirs=(data.images() / "config",),
-            series_dirs=(data.images() / "series",),
+            topology_dirs=(paths.topologies(),),
+            campaign_dirs=(paths.topologies() / "campaigns",),
+            kernel_dirs=(paths.images() / "kernels",),
+            scenario_sources=paths.scenarios(),
+            config_dirs=(paths.images() / "config",),
+            series_dirs=(paths.images() / "series",),
         )
 
     def with_own(self, own: Own) -> Library:

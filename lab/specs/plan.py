@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 
 from lab.arch import lacking_preset
 from lab.core.errors import InfraError, UsageError, unknown
+from lab.core.paths import is_path
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.suite import Suite
 
@@ -278,11 +279,6 @@ def _resolved(selection: Selection, names: Iterable[str]) -> Selection | None:
 def matches(word: str, name: str) -> bool:
     """Whether a word of the command line (name, glob, or path of a YAML file) means this name."""
     return fnmatchcase(name, PurePath(word).stem if is_path(word) else word)
-
-
-def is_path(word: str) -> bool:
-    """Whether a word is the path of a file and not a name or glob of names."""
-    return "/" in word or word.endswith((".yaml", ".yml"))
 
 
 def _narrow(kind: str, words: Iterable[str], names: Sequence[str]) -> set[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lab.core.paths import user_path
+from lab.core.paths import absolute_word, user_path
 from lab.verbs.common import (
     builds_end_with_us,
     configured,
@@ -115,7 +115,7 @@ def try_(
         rest=["--", *command] if command else [],
     )
     wish = try_patch.Wish(
-        topologies=try_patch.absolute(machines) or _usual_machines(library),
+        topologies=[absolute_word(word) for word in machines] or _usual_machines(library),
         scenarios=try_patch.scenarios(tests, programs),
         provides=provides,
         each=each,

@@ -26,7 +26,7 @@ from lab.formats import mail
 from lab.formats.mail import MailedPatch
 from lab.specs.library import Library
 from lab.specs.model import Topology
-from lab.specs.plan import is_path, node_count
+from lab.specs.plan import node_count
 from lab.verdicts.compare import Summary
 
 ENTRY = "try"
@@ -261,8 +261,3 @@ def default_machines(
         else:
             chosen[kind] = topology
     return [each.name for each in chosen.values()], [f"{name}: {why}" for name, why in left.items()]
-
-
-def absolute(words: Iterable[str]) -> list[str]:
-    """Words of a command line as they may stand in a file elsewhere."""
-    return [str(user_path(word).absolute()) if is_path(word) else word for word in words]
