@@ -11,14 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lab.arch import ARCHES, Arch
-from lab.build import toolchain
+from lab.build import step, toolchain
 from lab.build.toolchain import Toolchain
 from lab.core import paths, proc
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, InfraError, UsageError
 from lab.core.outcome import Case
 from lab.core.progress import Progress, silent
-from lab.formats import build_log
 
 CFLAGS = (
     "-std=gnu11",
@@ -255,15 +254,7 @@ def _include(directories: Sequence[Path]) -> list[str]:
 
 
 def _gcc(argv: Sequence[str], source: Path) -> str:
-    """Run the compiler where the source lies, so that its messages name the file shortly; its output."""
-    try:
-        return proc.run(
-            argv,
-            cwd=source.resolve().parent,
-            env=toolchain.ccache_environment(source.resolve().parent),
-            timeout_s=COMPILE_S,
-            whole=True,
-        ).output
-    except proc.ProcError as error:
-        words = build_log.excerpt(error.output.splitlines()) or error.message
-        raise BuildError(f"{source.name} did not compile", hint=error.hint, excerpt=words) from error
+    """Run the compiler in the directory of the source, so that its messages have short names; return its output."""
+    directory = source.resolve().parent
+    failure = f"{source.name} did not compile"
+    return "\n".join(step.run(argv, cwd=directory, failure=failure, timeout_s=COMPILE_S, repeatable=True))

@@ -14,25 +14,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.arch import Arch
-from lab.build import debian, toolchain
+from lab.build import debian, step, toolchain
 from lab.build.toolchain import Toolchain
-from lab.core import paths as data
-from lab.core import proc
+from lab.core import paths
 from lab.core.cache import Cache, digest, file_digest
 from lab.core.errors import BuildError
 from lab.core.progress import Progress, silent
 from lab.core.ssh_keys import dropbear_host_key
-from lab.formats import build_log, cpio
+from lab.formats import cpio
 
 SOURCES = ("busybox", "dropbear")
 BUILD_S = 900.0
 """Seconds for the build of one program; a minute where both cores are free."""
 COMPILED = ("busybox.config", "localoptions.h", "wake.c")
 """Files of the recipe that the programs are compiled from; the others are only packed."""
-STEPS = "2"
-"""To be raised when `_busybox` or `_dropbear` do something else: their text is not a part of the key."""
+STEPS = "3"
+"""Raise this when `_busybox` or `_dropbear` change what they do: their text is not part of the key."""
 PACKING = (Path(__file__), Path(cpio.__file__))
-"""Modules whose text decides what the archive looks like."""
+"""Modules whose text decides the content of the archive."""
 CONFIGURE = (
     # Not -Os, dropbear's default: the arithmetic of its key exchange is what a login waits for.
     "CFLAGS=-O2 -ffunction-sections -fdata-sections",
@@ -44,7 +43,7 @@ CONFIGURE = (
     *(f"--disable-{name}" for name in ("zlib", "syslog", "shadow", "lastlog", "utmp", "utmpx", "wtmp", "wtmpx")),
     *(f"--disable-{name}" for name in ("loginfunc", "pututline", "pututxline")),
 )
-"""What dropbear is configured with."""
+"""Arguments of dropbear's configure."""
 
 HOST_KEY = "etc/dropbear/host_key"
 
@@ -56,17 +55,18 @@ class Rootfs:
     initrd: Path
     host_key: str
     key: str
+    notes: tuple[str, ...] = ()
+    """Optional changes to the source packages that did not apply; the userland works without them."""
 
 
 def build(arch: Arch, *, cache: Cache, progress: Progress = silent, recipe: Path | None = None) -> Rootfs:
-    """The userland of an architecture, from the cache or built in a minute; BuildError with the compiler's words.
+    """Return an architecture's userland, from the cache or built in a minute; BuildError with the compiler's messages.
 
-    Programs and archive are cached apart: a change of `init` compiles nothing.
+    Programs and archive are separate cache entries: after a change of `init` nothing is compiled.
     """
-    recipe = recipe or data.images() / "rootfs"
+    recipe = recipe or paths.images() / "rootfs"
     chain = toolchain.find(arch)
-    found = [debian.find_source(name, cache, progress=progress) for name in SOURCES]
-    versions = [f"{one.package} {one.version}" for one in found]
+    versions = _versions(cache, progress)
     compiled = digest(arch.name, chain.key, *versions, STEPS, *CONFIGURE, *_hashes(recipe / name for name in COMPILED))
     key = digest(compiled, *_hashes(_files(recipe)), *_hashes(PACKING))
 
@@ -82,18 +82,29 @@ def build(arch: Arch, *, cache: Cache, progress: Progress = silent, recipe: Path
         private, public = dropbear_host_key()
         (entry / "initrd").write_bytes(cpio.archive(_nodes(recipe, programs, private)))
         (entry / "host_key.pub").write_text(public + "\n")
+        (entry / "notes").write_bytes((programs / "notes").read_bytes())
 
     entry = cache.entry("rootfs", key, pack)
-    return Rootfs(initrd=entry / "initrd", host_key=(entry / "host_key.pub").read_text().strip(), key=key)
+    host_key = (entry / "host_key.pub").read_text().strip()
+    notes = tuple((entry / "notes").read_text().splitlines())
+    for note in notes:
+        progress(note)
+    return Rootfs(initrd=entry / "initrd", host_key=host_key, key=key, notes=notes)
+
+
+def _versions(cache: Cache, progress: Progress) -> list[str]:
+    """Return the name and version of each source package."""
+    packages = [debian.find_source(name, cache, progress=progress) for name in SOURCES]
+    return [f"{package.package} {package.version}" for package in packages]
 
 
 def overlay(files: Mapping[str, tuple[int, bytes]]) -> bytes:
-    """An archive to append to an initrd: path in the guest (relative) -> permissions and content. Owner is root."""
+    """Return an archive to append to an initrd. `files`: relative path in the guest -> permissions, content."""
     return cpio.archive(cpio.file(name, content, permissions) for name, (permissions, content) in files.items())
 
 
 def with_new_host_key(initrd: Path) -> bytes:
-    """The same userland with another host key: what leaves this host must not open what its lab trusts."""
+    """Return the userland with a new host key, for a copy that leaves this host."""
     private, _ = dropbear_host_key()
     nodes = cpio.read(initrd.read_bytes())
     return cpio.archive(replace(node, data=private) if node.name == HOST_KEY else node for node in nodes)
@@ -103,13 +114,13 @@ def _files(recipe: Path) -> list[Path]:
     return sorted(path for path in recipe.rglob("*") if path.is_file())
 
 
-def _hashes(paths: Iterable[Path]) -> list[str]:
-    """Name and hash of each file."""
-    return [f"{path.name} {file_digest(path)}" for path in paths]
+def _hashes(files: Iterable[Path]) -> list[str]:
+    """Return the name and hash of each file."""
+    return [f"{path.name} {file_digest(path)}" for path in files]
 
 
 def _nodes(recipe: Path, programs: Path, host_key: bytes) -> list[cpio.CpioNode]:
-    """The whole userland. busybox tells its applets' names itself: `links` has a path per line."""
+    """Return the files of the userland. `links`, made by busybox, names the path of an applet on each line."""
     links = [line.lstrip("/") for line in (programs / "links").read_text().split()]
     return [
         cpio.file("init", (recipe / "init").read_bytes(), 0o755),
@@ -121,7 +132,7 @@ def _nodes(recipe: Path, programs: Path, host_key: bytes) -> list[cpio.CpioNode]
         *(cpio.directory(name) for name in ("dev", "lab", "mnt", "proc", "run", "sys")),
         cpio.directory("root", 0o700),
         cpio.directory("tmp", 0o1777),
-        # The kernel opens it for init before anybody can mount devtmpfs.
+        # The kernel opens it for init before devtmpfs is mounted.
         cpio.character_device("dev/console", 5, 1),
         cpio.character_device("dev/null", 1, 3, 0o666),
     ]
@@ -131,88 +142,89 @@ def _nodes(recipe: Path, programs: Path, host_key: bytes) -> list[cpio.CpioNode]
 
 
 def _compile(chain: Toolchain, recipe: Path, scratch: Path, cache: Cache, progress: Progress) -> Mapping[str, bytes]:
-    """The contents of `busybox`, `dropbear` and `links`. The two are built side by side: configure uses one core."""
+    """Build both programs in parallel (configure uses one core); return the files of the cache entry."""
     trees = {name: debian.fetch_source(name, scratch, cache=cache, progress=progress) for name in SOURCES}
     with ThreadPoolExecutor(2) as pool:
         busybox = pool.submit(_busybox, chain, recipe, trees["busybox"], progress)
         dropbear = pool.submit(_dropbear, chain, recipe, trees["dropbear"], progress)
-        busybox.result(), dropbear.result()
+        busybox.result()
+        note = dropbear.result()
     return {
         "busybox": (trees["busybox"] / "busybox").read_bytes(),
         "links": (trees["busybox"] / "busybox.links").read_bytes(),
         "dropbear": (trees["dropbear"] / "dropbear").read_bytes(),
+        "notes": note.encode(),
     }
 
 
 def _busybox(chain: Toolchain, recipe: Path, tree: Path, progress: Progress) -> None:
-    wanted = read_config((recipe / "busybox.config").read_text())
+    requested = read_config((recipe / "busybox.config").read_text())
     (tree / "miscutils" / "wake.c").write_bytes((recipe / "wake.c").read_bytes())
     config = tree / ".config"
     make = ["make", f"CROSS_COMPILE={chain.prefix}", f"CC={chain.program_cc}"]
     _run([*make, "allnoconfig"], tree, "busybox", progress)
-    kept = [line for line in config.read_text().splitlines() if _symbol(line) not in wanted]
-    config.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in wanted.items())]) + "\n")
-    # What became visible is asked for: take the defaults.
+    lines = [line for line in config.read_text().splitlines() if _symbol(line) not in requested]
+    lines += [f"{name}={value}" for name, value in requested.items()]
+    config.write_text("\n".join(lines) + "\n")
+    # oldconfig asks about options that became visible: accept its defaults.
     _run([*make, "oldconfig"], tree, "busybox", progress, answers=b"\n" * 10000)
     final = read_config(config.read_text())
-    if lost := [name for name, value in wanted.items() if final.get(name) != value]:
+    if lost := [name for name, value in requested.items() if final.get(name) != value]:
         raise BuildError(f"busybox has no such options: {', '.join(lost)}", hint=f"see {recipe / 'busybox.config'}")
     _run([*make, f"-j{toolchain.jobs()}", "busybox", "busybox.links"], tree, "busybox", progress)
 
 
 def read_config(text: str) -> Mapping[str, str]:
-    """CONFIG_X -> value of every line that sets one."""
+    """Return CONFIG_X -> value for every line that sets one."""
     pairs = (line.partition("=") for line in text.splitlines() if line.startswith("CONFIG_"))
     return {name: value for name, _, value in pairs}
 
 
 def _symbol(line: str) -> str:
-    found = re.match(r"(?:# )?(CONFIG_\w+)", line)
-    return found[1] if found else ""
+    match = re.match(r"(?:# )?(CONFIG_\w+)", line)
+    return match[1] if match else ""
 
 
-GATHERING = """#ifdef __linux__
-	/* Seems to be a reasonable source of entropy from timers."""
-"""Where dropbear, which has asked getrandom(), goes on to hash nine files of /proc, for every connection and every
-command anew. Among them is /proc/timer_list, which an emulated CPU prints slowly."""
+_LINUX_BLOCK = re.compile(r"^#ifdef __linux__\n((?:[^#\n].*\n|\n)*)#endif", re.MULTILINE)
+"""A block of C for Linux alone, without a directive inside."""
 
 
-def _dropbear(chain: Toolchain, recipe: Path, tree: Path, progress: Progress) -> None:
+def without_proc_seeding(source: str) -> str | None:
+    """Return dropbear's dbrandom.c without the block that hashes files of /proc; None if no such block is found.
+
+    dropbear has asked getrandom() before. It reads these files for every connection and every command, and an
+    emulated CPU prints some of them slowly: /proc/timer_list, /proc/interrupts.
+    """
+    for block in _LINUX_BLOCK.finditer(source):
+        if re.search(r'\bprocess_file\(.*"/proc/', block[1]):
+            return source[: block.start()] + block[0].replace("#ifdef __linux__", "#if 0", 1) + source[block.end() :]
+    return None
+
+
+def _skip_proc_seeding(tree: Path, progress: Progress) -> str:
+    """Make dropbear's logins faster; the reason if its source is not as expected, which only costs time."""
+    for path in (tree / "src" / "dbrandom.c", tree / "dbrandom.c"):  # from 2024.84 on, and before
+        if path.is_file():
+            changed = without_proc_seeding(path.read_text(errors="surrogateescape"))
+            if changed is not None:
+                path.write_text(changed, errors="surrogateescape")
+                return ""
+    note = "dropbear: built without the change that makes logins faster: dbrandom.c reads no files of /proc as expected"
+    progress(note)
+    return note
+
+
+def _dropbear(chain: Toolchain, recipe: Path, tree: Path, progress: Progress) -> str:
+    """Build dropbear and return a note about an optional change that did not apply; empty if all did."""
     (tree / "localoptions.h").write_bytes((recipe / "localoptions.h").read_bytes())
-    source = (tree / "dbrandom.c").read_text()
-    if GATHERING not in source:
-        raise BuildError("dropbear: dbrandom.c gathers its random bytes in another way", hint=f"see {Path(__file__)}")
-    (tree / "dbrandom.c").write_text(source.replace(GATHERING, GATHERING.replace("#ifdef __linux__", "#if 0")))
-    configure = [
-        "sh",
-        "configure",
-        *([f"--host={chain.target}"] if chain.target else []),
-        f"CC={chain.program_cc}",
-        *CONFIGURE,
-    ]
-    _run(configure, tree, "dropbear", progress)
+    note = _skip_proc_seeding(tree, progress)
+    host = [f"--host={chain.target}"] if chain.target else []
+    _run(["sh", "configure", *host, f"CC={chain.program_cc}", *CONFIGURE], tree, "dropbear", progress)
     _run(["make", f"-j{toolchain.jobs()}", "PROGRAMS=dropbear"], tree, "dropbear", progress)
     _run([f"{chain.prefix}strip", "dropbear"], tree, "dropbear", progress)
+    return note
 
 
-def _run(argv: list[str], tree: Path, what: str, progress: Progress, answers: bytes | None = None) -> None:
-    """One step of a build; BuildError with the lines that say what went wrong."""
-
-    def tell(line: str) -> None:
-        if line.startswith("  "):  # kbuild's short form: `  CC      libbb/appletlib.o`
-            progress(f"{what}: {line.rsplit(maxsplit=1)[-1]}")
-
-    progress(f"{what}: {argv[0]}")
-    try:
-        proc.run(
-            argv,
-            cwd=tree,
-            env=toolchain.ccache_environment(tree),
-            input=answers,
-            timeout_s=BUILD_S,
-            on_line=tell,
-            whole=True,
-        )
-    except proc.ProcError as error:
-        words = build_log.excerpt(error.output.splitlines()) or error.message
-        raise BuildError(f"{what} did not build", excerpt=words) from error
+def _run(argv: list[str], tree: Path, program: str, progress: Progress, answers: bytes | None = None) -> None:
+    failure = f"{program} did not build"
+    step.run(argv, cwd=tree, failure=failure, timeout_s=BUILD_S, label=program, progress=progress, answers=answers)

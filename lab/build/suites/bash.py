@@ -6,12 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab.arch import Arch
-from lab.build import debian, toolchain
-from lab.core import proc
+from lab.build import debian, step, toolchain
 from lab.core.cache import Cache, digest
-from lab.core.errors import BuildError
 from lab.core.progress import Progress
-from lab.formats import build_log
 
 PACKAGE = "bash"
 BUILD_S = 900.0
@@ -22,7 +19,7 @@ CONFIGURE = (
     "--without-bash-malloc",
     *(f"--disable-{name}" for name in ("nls", "readline", "history", "bang-history", "progcomp", "help-builtin")),
     "--disable-net-redirections",
-    # What it would otherwise find out by running programs, which a cross compiler's cannot be. All is so on Linux.
+    # configure would find these out by running programs, which it cannot do for another architecture.
     *(f"bash_cv_{name}=present" for name in ("job_control_missing", "sys_named_pipes", "func_sigsetjmp")),
     "bash_cv_printf_a_format=yes",
     "bash_cv_getcwd_malloc=yes",
@@ -31,27 +28,20 @@ CONFIGURE = (
 
 
 def build(arch: Arch, *, cache: Cache, progress: Progress) -> Path:
-    """The program, from the cache or built in a minute; BuildError with the compiler's words."""
+    """Return the program from the cache, or build it in a minute; BuildError with the compiler's messages."""
     chain = toolchain.find(arch)
-    found = debian.find_source(PACKAGE, cache, progress=progress)
+    package = debian.find_source(PACKAGE, cache, progress=progress)
 
     def make(entry: Path) -> None:
         with cache.scratch("bash") as scratch:
             tree = debian.fetch_source(PACKAGE, scratch, cache=cache, progress=progress)
             host = [f"--host={chain.target}"] if chain.target else []
-            _run(["sh", "configure", *host, f"CC={chain.program_cc}", *CONFIGURE], tree, progress)
-            _run(["make", PACKAGE], tree, progress)
-            _run([f"{chain.prefix}strip", PACKAGE], tree, progress)
+            configure = ["sh", "configure", *host, f"CC={chain.program_cc}", *CONFIGURE]
+            for argv in (configure, ["make", PACKAGE], [f"{chain.prefix}strip", PACKAGE]):
+                step.run(
+                    argv, cwd=tree, failure="bash did not build", timeout_s=BUILD_S, label="bash", progress=progress
+                )
             (entry / PACKAGE).write_bytes((tree / PACKAGE).read_bytes())
 
-    key = digest(arch.name, chain.key, found.version, *CONFIGURE)
+    key = digest(arch.name, chain.key, package.version, *CONFIGURE)
     return cache.entry(PACKAGE, key, make) / PACKAGE
-
-
-def _run(argv: list[str], tree: Path, progress: Progress) -> None:
-    progress(f"bash: {argv[0]}")
-    try:
-        proc.run(argv, cwd=tree, env=toolchain.ccache_environment(tree), timeout_s=BUILD_S, whole=True)
-    except proc.ProcError as error:
-        words = build_log.excerpt(error.output.splitlines()) or error.message
-        raise BuildError("bash did not build", excerpt=words) from error

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.arch import Arch
-from lab.build import toolchain
+from lab.build import step, toolchain
 from lab.build.suites import built
 from lab.build.suites.built import Built, Test, lacking, skipped
 from lab.build.toolchain import Toolchain
@@ -179,18 +179,16 @@ class _KselftestWork:
         argv = ["make", "--directory", str(directory), "--keep-going", f"--jobs={toolchain.jobs()}"]
         argv += ["--output-sync=target", *(f"{name}={value}" for name, value in variables.items()), *words]
 
-        def tell(line: str) -> None:
-            if line.startswith("  "):
-                self.progress(f"{self.suite.name}: {line.rsplit(maxsplit=1)[-1]}")
-
-        plain = {"LC_ALL": "C", "LANG": "C"}
-        done = proc.run(argv, env=plain, timeout_s=BUILD_S, check=False, on_line=tell, whole=True, nice=NICE)
-        lines = done.output.splitlines()
-        if check and done.status:
-            raise BuildError(
-                f"{self.suite.word}: make {words[0]} failed for {self.arch.name}", excerpt=build_log.excerpt(lines)
-            )
-        return lines
+        return step.run(
+            argv,
+            cwd=self.scratch,
+            failure=f"{self.suite.word}: make {words[0]} failed for {self.arch.name}",
+            timeout_s=BUILD_S,
+            label=self.suite.name,
+            progress=self.progress,
+            check=check,
+            nice=NICE,
+        )
 
     def _wanted(self) -> list[Path]:
         """Every file that the collection's makefile wants to make."""

@@ -16,13 +16,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lab.arch import Arch
-from lab.build import toolchain
+from lab.build import step, toolchain
 from lab.build.suites import built
 from lab.build.suites.built import Built, Test, interpreter, lacking, skipped
 from lab.build.toolchain import Toolchain
 from lab.core import proc
 from lab.core.cache import Cache, digest
-from lab.core.errors import BuildError, UsageError, nearest
+from lab.core.errors import UsageError, nearest
 from lab.core.progress import Progress
 from lab.formats import build_log, elf
 from lab.specs.suite import Suite, file_name
@@ -188,14 +188,16 @@ class _LtpWork:
         return reasons
 
     def _run(self, argv: Sequence[str], src: Path, *, check: bool) -> list[str]:
-        self.progress(f"{self.suite.name}: {argv[0]} {argv[-1]}")
-        env = {"LC_ALL": "C", "LANG": "C"}
-        done = proc.run(argv, cwd=src, env=env, timeout_s=BUILD_S, check=False, whole=True, nice=NICE)
-        lines = done.output.splitlines()
-        if check and done.status:
-            words = build_log.excerpt(lines) or "\n".join(lines[-10:])
-            raise BuildError(f"{self.suite.word}: {argv[0]} failed", excerpt=words)
-        return lines
+        return step.run(
+            argv,
+            cwd=src,
+            failure=f"{self.suite.word}: {argv[0]} failed",
+            timeout_s=BUILD_S,
+            label=f"{self.suite.name} {argv[-1]}",
+            progress=self.progress,
+            check=check,
+            nice=NICE,
+        )
 
 
 def _directories(src: Path, programs: set[str]) -> list[str]:

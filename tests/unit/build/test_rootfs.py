@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lab.arch import ARCHES
-from lab.build import debian, rootfs, toolchain
+from lab.build import debian, rootfs, step, toolchain
 from lab.build.toolchain import Toolchain
 from lab.core import paths, proc
 from lab.core.cache import Cache
@@ -23,7 +23,7 @@ from lab.core.ssh_keys import dropbear_host_key
 
 RECIPE = paths.images() / "rootfs"
 CHAIN = Toolchain(prefix="", version="gcc (test) 12", key="k")
-PROGRAMS = {"busybox": b"BB", "dropbear": b"DB", "links": b"/bin/busybox\n/bin/sh\n/sbin/mkswap\n"}
+PROGRAMS = {"busybox": b"BB", "dropbear": b"DB", "links": b"/bin/busybox\n/bin/sh\n/sbin/mkswap\n", "notes": b""}
 
 
 def ssh_strings(raw: bytes) -> list[bytes]:
@@ -153,6 +153,73 @@ def test_every_file_of_the_recipe_counts(builds: list[str], tmp_path: Path, name
 def test_architectures_do_not_share(builds: list[str], tmp_path: Path) -> None:
     keys = {rootfs.build(arch, cache=Cache(tmp_path)).key for arch in ARCHES.values()}
     assert len(keys) == len(ARCHES)
+
+
+# ---- Changes to the source packages ---------------------------------------------------------------------------------
+
+SEEDING = """\
+#ifdef __linux__
+static int other(void);
+#endif
+void seed(void)
+{
+%s#ifdef __linux__
+	/* a comment
+	 * of two lines */
+	process_file(&hs, "/proc/%s", 0, 0);
+
+	process_file(&hs, "/proc/vmstat", 0, 0);
+#endif
+}
+"""  # noqa: E101 (text of C: tabs)
+
+
+def dropbear_tree(tmp_path: Path, place: str, seeding: str) -> Path:
+    """A tree with the file that dropbear seeds its random numbers in, and a configure that makes an empty Makefile."""
+    tree = tmp_path / "dropbear"
+    (tree / place).parent.mkdir(parents=True)
+    (tree / place).write_text(seeding)
+    (tree / "configure").write_text("printf 'all dropbear:\\n\\ttrue\\n' > Makefile; : > dropbear\n")
+    return tree
+
+
+@pytest.mark.parametrize(("place", "file"), [("dbrandom.c", "timer_list"), ("src/dbrandom.c", "interrupts")])
+def test_either_layout_of_dropbear_loses_its_slow_seeding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, file: str
+) -> None:
+    monkeypatch.setattr(step, "run", lambda *_, **__: [])
+    tree = dropbear_tree(tmp_path, place, SEEDING % ("", file))
+    assert not rootfs._dropbear(CHAIN, RECIPE, tree, silent)
+    text = (tree / place).read_text()
+    assert text == (SEEDING % ("", file)).replace("#ifdef __linux__\n\t/*", "#if 0\n\t/*")
+
+
+@pytest.mark.parametrize(
+    "seeding", ["void seed(void) { getrandom(); }\n", "#ifdef __linux__\nint unrelated;\n#endif\n"]
+)
+def test_a_change_that_does_not_apply_is_reported_and_the_build_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seeding: str
+) -> None:
+    steps: list[str] = []
+    reported: list[str] = []
+    monkeypatch.setattr(step, "run", lambda argv, **_: steps.append(argv[0]))
+    tree = dropbear_tree(tmp_path, "src/dbrandom.c", seeding)
+    note = rootfs._dropbear(CHAIN, RECIPE, tree, lambda detail, **_: reported.append(detail))
+    assert note.startswith("dropbear: built without the change that makes logins faster")
+    assert reported == [note]
+    assert steps == ["sh", "make", "strip"]
+    assert (tree / "src/dbrandom.c").read_text() == seeding
+
+
+def test_a_note_is_reported_again_for_a_userland_from_the_cache(
+    builds: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(PROGRAMS, "notes", b"dropbear: a note\n")
+    first = rootfs.build(ARCHES["arm64"], cache=Cache(tmp_path))
+    reported: list[str] = []
+    again = rootfs.build(ARCHES["arm64"], cache=Cache(tmp_path), progress=lambda detail, **_: reported.append(detail))
+    assert first.notes == again.notes == ("dropbear: a note",)
+    assert "dropbear: a note" in reported
 
 
 # ---- Builds that fail -----------------------------------------------------------------------------------------------
