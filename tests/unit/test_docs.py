@@ -1,83 +1,513 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The README keeps up: every verb, every key of the YAML files, every outcome and exit status is in it."""
+"""The README files are complete and true: every word stands in the table where it is explained, every example works.
+
+A check names a file, a section and a column. That it can fail is tested too: without the row of a word, the check
+reports that word as missing.
+"""
 
 from __future__ import annotations
 
+import ast
+import fnmatch
+import os
 import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import click
 import pytest
-from pydantic import BaseModel
 
-from lab.build import programs as guestbuild
+from lab import report
+from lab.build import programs
 from lab.cli import main
 from lab.core.cache import Cache
-from lab.core.outcome import CellStatus, Delta, Outcome
-from lab.specs.model import CampaignSpec, Kernel, NumaCell, Topology
+from lab.core.outcome import Cause, CellStatus, Delta, Outcome
+from lab.report._data import STATES
+from lab.specs import load
+from lab.specs.model import CampaignSpec, Hmat, Kernel, NumaCell, Topology
+from tests import markdown
+from tests.examples import WITHOUT_GUESTS
+from tests.faults.table import SIDES
+from tests.fuzz.targets import TARGETS
+from tests.unit.fixtures import evidence
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+CAPTURES = ROOT / "tests/golden/capture"
+README_LINES = 150
+SENTENCE_WORDS = 40
+ROOMS = sorted(path.parent.name for path in ROOT.glob("lab/*/__init__.py"))
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for folder in (".", "topologies", "images", "guest_tests", "lab", "lab/*", "tests")
+    for path in ROOT.glob(f"{folder}/*.md")
+)
+"""Every page of documentation, by its path from the root."""
+
+
+@cache
+def page(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+# Words in their tables.
+
+
+def verbs(cell: str) -> list[str]:
+    return re.findall(r"`lab ([a-z]+)", cell)
+
+
+def targets(cell: str) -> list[str]:
+    return re.findall(r"`make ([a-z-]+)`", cell)
+
+
+def code(cell: str) -> list[str]:
+    return list(markdown.code_spans(cell))
+
+
+def macros(cell: str) -> list[str]:
+    return re.findall(r"`(LAB_[A-Z_]+)", cell)
+
+
+def fields(cell: str) -> list[str]:
+    return re.findall(r"`\.(\w+)`", cell)
+
+
+def whole(cell: str) -> list[str]:
+    return cell.split(", ")
+
+
+def linked(cell: str) -> list[str]:
+    return re.findall(r"\[(\w+)/\]", cell)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordTable:
+    """Which words must stand in which column; `read` finds the words of one cell."""
+
+    page: str
+    section: str
+    column: str
+    words: Collection[str]
+    read: Callable[[str], list[str]]
+
+    def missing(self, text: str) -> set[str]:
+        """Return the words that the column does not have in this text of the page."""
+        cells = markdown.column(text, self.section, self.column)
+        return set(self.words) - {word for cell in cells for word in self.read(cell)}
+
+    def without(self, text: str, word: str) -> str:
+        """Return the text without the rows of one word."""
+        cells = markdown.column(text, self.section, self.column)
+        return markdown.without_rows(text, {cell for cell in cells if word in self.read(cell)})
+
+
+def keys(*models: type[Topology | NumaCell | Hmat | Kernel | CampaignSpec]) -> list[str]:
+    return [key for model in models for key in model.model_fields if key != "name"]
+
+
+def make_targets() -> list[str]:
+    return re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+def own_variables() -> set[str]:
+    """Return the environment variables of the lab's own that its sources read."""
+    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "lab").rglob("*.py"))
+    return set(re.findall(r"\bPAGELAB_[A-Z_]+\b", sources))
+
+
+def header_macros() -> set[str]:
+    """Return the macros that scenarios call: those with arguments of lab.h and lab_numa.h, but for its own helpers."""
+    text = "".join((ROOT / "guest_tests" / name).read_text("utf-8") for name in ("lab.h", "lab_numa.h"))
+    return set(re.findall(r"^#define (LAB_[A-Z_]+)\(", text, re.MULTILINE)) - {"LAB_PRINTF", "LAB_NAME"}
+
+
+def case_fields() -> list[str]:
+    """Return the fields of `struct lab_case` that a table of cases sets; LAB_CASE sets the others."""
+    text = (ROOT / "guest_tests/lab.h").read_text("utf-8")
+    body = text.partition("struct lab_case {")[2].partition("};")[0]
+    return [name for name in re.findall(r"^\t[^;/(]*?(\w+);", body, re.MULTILINE) if name != "name"]
+
+
+def stems(pattern: str) -> list[str]:
+    return [path.stem for path in ROOT.glob(pattern)]
+
+
+REPORT, TOPOLOGIES = "lab/report/README.md", "topologies/README.md"
+GUEST_TESTS, IMAGES = "guest_tests/README.md", "images/README.md"
+STATUSES = ["0", "1", "2", "64", "130"]
+TABLES = {
+    "verb": WordTable(page="README.md", section="Commands", column="command", words=main.commands, read=verbs),
+    "status on the first page": WordTable(
+        page="README.md", section="How to read a verdict", column="exit status", words=STATUSES, read=whole
+    ),
+    "status": WordTable(page=REPORT, section="Exit status", column="exit status", words=[*STATUSES, "125"], read=whole),
+    "outcome": WordTable(page=REPORT, section="Verdicts", column="outcome", words=list(Outcome), read=whole),
+    "cause": WordTable(page=REPORT, section="Causes", column="cause", words=list(Cause), read=code),
+    "delta": WordTable(page=REPORT, section="Deltas", column="delta", words=list(Delta), read=whole),
+    "cell": WordTable(page=REPORT, section="Cells", column="status of a cell", words=list(CellStatus), read=whole),
+    "state": WordTable(page=REPORT, section="States in the tables", column="state", words=STATES, read=whole),
+    "format": WordTable(page=REPORT, section="Formats", column="format", words=report.formats(), read=code),
+    "topology": WordTable(page=TOPOLOGIES, section="Keys of a topology", column="key", words=keys(Topology), read=code),
+    "node": WordTable(
+        page=TOPOLOGIES, section="Keys of a topology", column="key of a `numa` cell", words=keys(NumaCell), read=code
+    ),
+    "hmat": WordTable(page=TOPOLOGIES, section="HMAT", column="key of `hmat`", words=keys(Hmat), read=code),
+    "campaign": WordTable(
+        page=TOPOLOGIES, section="Keys of a campaign", column="key", words=keys(CampaignSpec), read=code
+    ),
+    "campaign file": WordTable(
+        page=TOPOLOGIES,
+        section="The campaigns",
+        column="campaign",
+        words=stems("topologies/campaigns/*.yaml"),
+        read=code,
+    ),
+    "kernel": WordTable(page=IMAGES, section="Keys of a kernel", column="key", words=keys(Kernel), read=code),
+    "series": WordTable(
+        page=IMAGES,
+        section="The designs side by side",
+        column="series",
+        words=[path.name for path in (ROOT / "images/series").iterdir() if path.is_dir()],
+        read=code,
+    ),
+    "macro": WordTable(page=GUEST_TESTS, section="Macros", column="macro", words=header_macros(), read=macros),
+    "field": WordTable(page=GUEST_TESTS, section="Fields of a case", column="field", words=case_fields(), read=fields),
+    "variable": WordTable(
+        page="lab/verbs/README.md",
+        section="Environment variables",
+        column="variable",
+        words=[*sorted(own_variables()), "ARCH", "CROSS_COMPILE", "LLVM", "NO_COLOR"],
+        read=code,
+    ),
+    "room": WordTable(page="lab/README.md", section="Rooms", column="room", words=ROOMS, read=linked),
+    "target": WordTable(
+        page="tests/README.md", section="Make targets", column="target", words=make_targets(), read=targets
+    ),
+}
+WORDS = [(kind, word) for kind, table in TABLES.items() for word in sorted(table.words)]
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_every_word_is_in_its_table(kind: str) -> None:
+    table = TABLES[kind]
+    assert table.words
+    assert table.missing(page(table.page)) == set(), f"{table.page}, section {table.section!r}"
+
+
+@pytest.mark.parametrize(("kind", "word"), WORDS)
+def test_a_word_without_its_row_is_missing(kind: str, word: str) -> None:
+    table = TABLES[kind]
+    assert word in table.missing(table.without(page(table.page), word))
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_in_another_section_does_not_count(kind: str) -> None:
+    table = TABLES[kind]
+    moved = page(table.page).replace(f"# {table.section}\n", "# Something else\n")
+    with pytest.raises(KeyError):
+        table.missing(moved)
+
+
+def room_sentences(text: str) -> dict[str, str]:
+    """Return room -> its sentence in the table of rooms."""
+    rooms = markdown.column(text, "Rooms", "room")
+    sentences = markdown.column(text, "Rooms", "sentence")
+    return {linked(room)[0]: sentence for room, sentence in zip(rooms, sentences, strict=True)}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_the_sentence_of_its_package(room: str) -> None:
+    docstring = ast.get_docstring(ast.parse((ROOT / f"lab/{room}/__init__.py").read_text("utf-8")))
+    assert docstring
+    sentence = docstring.splitlines()[0]
+    text = page("lab/README.md")
+    assert room_sentences(text)[room] == sentence
+    assert room_sentences(text.replace(sentence, "Another sentence.", 1))[room] != sentence
+
+
+def test_rooms_are_listed_from_the_ground_up() -> None:
+    contract = re.findall(r'"lab\.([^"]+)"', page_of_contract())
+    floors = [level.replace("lab.", "").split(" | ") for level in contract if level != "cli"]
+    listed = iter(room_sentences(page("lab/README.md")))
+    for floor in reversed(floors):
+        assert {next(listed) for _ in floor} == set(floor)
+
+
+def page_of_contract() -> str:
+    return (ROOT / "pyproject.toml").read_text("utf-8").partition("[[tool.importlinter.contracts]]")[2]
 
 
 @pytest.mark.parametrize("verb", sorted(main.commands))
-def test_every_verb_is_documented(verb: str) -> None:
-    assert re.search(rf"\blab {verb}\b", README)
+def test_every_verb_has_help_with_a_sentence_and_an_example(verb: str) -> None:
+    first, _, rest = (main.commands[verb].help or "").partition("\n\n")
+    assert " ".join(first.split()).endswith(".")
+    assert re.search(rf"^ *lab {verb}\b", rest, re.MULTILINE)
 
 
-@pytest.mark.parametrize("verb", sorted(main.commands))
-def test_every_verb_has_help_with_an_example(verb: str) -> None:
-    text = main.commands[verb].help or ""
-    assert text.splitlines()[0].endswith((".", ":")) or "." in text
-    assert f"lab {verb}" in text
+# The pages as such.
 
 
-@pytest.mark.parametrize("model", [Topology, NumaCell, Kernel, CampaignSpec])
-def test_every_key_is_documented(model: type[BaseModel]) -> None:
-    missing = [key for key in model.model_fields if key != "name" and not re.search(rf"\b{key}\b(`|:)", README)]
-    assert not missing
+def test_the_first_page_is_short() -> None:
+    assert len(page("README.md").splitlines()) <= README_LINES
 
 
-@pytest.mark.parametrize("word", [*Outcome, *CellStatus, *Delta])
-def test_every_verdict_is_documented(word: str) -> None:
-    assert word in README
+def test_every_page_is_reached_from_the_first() -> None:
+    reached = {"README.md"}
+    waiting = ["README.md"]
+    while waiting:
+        for target in local_links(waiting.pop()):
+            if target in PAGES and target not in reached:
+                reached.add(target)
+                waiting.append(target)
+    assert reached == set(PAGES)
 
 
-@pytest.mark.parametrize("status", [0, 1, 2, 64, 125, 130])
-def test_every_exit_status_is_documented(status: int) -> None:
-    assert re.search(rf"\b{status}\b", README)
+def local_links(name: str) -> list[str]:
+    """Return the files that a page links to, by their paths from the root."""
+    targets = (target.partition("#")[0] for target in markdown.links(page(name)) if "://" not in target)
+    return [resolved(name, target) for target in targets]
 
 
-def test_every_file_that_is_named_is_there() -> None:
-    named = re.findall(r"`((?:lab|images|topologies|guest_tests|tests)/[\w./-]+)`", README)
-    placeholders = {name for name in named if re.search(r"NAME|VERSION", name)}
+def resolved(name: str, target: str) -> str:
+    """Return a link's file as a path from the root; a directory means its README.md, nothing the page itself."""
+    path = (ROOT / name).parent / target if target else ROOT / name
+    return os.path.relpath(path / "README.md" if path.is_dir() and (path / "README.md").exists() else path, ROOT)
+
+
+def dead_links(name: str, text: str) -> list[str]:
+    """Return the links of a page whose file or anchor does not exist."""
+    dead = []
+    for target in markdown.links(text):
+        file, _, anchor = target.partition("#")
+        other = resolved(name, file)
+        if "://" not in target and not leads_somewhere(other, anchor, text if other == name else None):
+            dead.append(target)
+    return dead
+
+
+def leads_somewhere(other: str, anchor: str, text: str | None) -> bool:
+    """Whether a file exists and has the anchor, if there is one; `text` is the file's where it is not that on disk."""
+    if not (ROOT / other).exists():
+        return False
+    return not anchor or anchor in markdown.anchors(page(other) if text is None else text)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_somewhere(name: str) -> None:
+    assert dead_links(name, page(name)) == []
+
+
+@pytest.mark.parametrize("link", ["nowhere.md", "#nowhere", "lab/README.md#nowhere", "lab/nowhere/"])
+def test_a_dead_link_is_found(link: str) -> None:
+    assert dead_links("README.md", f"{page('README.md')}\n[text]({link})\n") == [link]
+
+
+def long_sentences(text: str) -> list[str]:
+    return [sentence for sentence in markdown.sentences(text) if len(sentence.split()) > SENTENCE_WORDS]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_sentence_is_long(name: str) -> None:
+    assert long_sentences(page(name)) == []
+
+
+@pytest.mark.parametrize("frame", ["{}\n", "- {}\n", "| a |\n| --- |\n| {} |\n", "A sentence before it.\n{}\n"])
+def test_a_long_sentence_is_found(frame: str) -> None:
+    words = " ".join(["word"] * SENTENCE_WORDS)
+    assert long_sentences(frame.format(f"{words}.")) == []
+    assert long_sentences(frame.format(f"{words} more.")) == [f"{words} more."]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_lines_of_prose_fit(name: str) -> None:
+    wide = [line for line in page(name).splitlines() if len(line) > 120]
+    assert [line for line in wide if not line.startswith(("|", "    "))] == []
+
+
+def named_files(text: str) -> set[str]:
+    """Return the paths in backticks that begin with a folder of the repository; capitals and <> are placeholders."""
+    named = re.findall(r"`((?:lab|images|topologies|guest_tests|tests)/[\w./+-]+)`", text)
+    return {name for name in named if not re.search(r"NAME|VERSION", name)}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_file_that_is_named_exists(name: str) -> None:
+    assert [file for file in named_files(page(name)) if not (ROOT / file).exists()] == []
+
+
+def test_files_are_named() -> None:
+    assert named_files("`lab/cli.py`, `lab/arch/NAME.py`, `tests/nowhere`") == {"lab/cli.py", "tests/nowhere"}
+    assert len(set().union(*(named_files(page(name)) for name in PAGES))) > 40
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_make_target_that_is_named_exists(name: str) -> None:
+    prose = re.findall(r"`make ([a-z][a-z-]*)", page(name))
+    typed = re.findall(r"^ *(?:- run: )?make ([a-z][a-z-]*)", "\n".join(markdown.code_blocks(page(name))), re.MULTILINE)
+    assert [target for target in (*prose, *typed) if target not in [*make_targets(), "autotools"]] == []
+
+
+# Promises of SECURITY.md.
+
+
+def named_evidence(make_target: str) -> list[str]:
+    """Return what SECURITY.md names after one make target, in parentheses."""
+    named = re.findall(rf"`make {make_target}`:([^;)]*)", page("SECURITY.md"))
+    return [span for spans in named for span in markdown.code_spans(spans)]
+
+
+def test_the_tests_of_promises_exist() -> None:
+    source = (ROOT / "tests/integration/test_security.py").read_text("utf-8")
+    named = re.findall(r"`(test_\w+)`", page("SECURITY.md"))
     assert named
-    assert not [name for name in set(named) - placeholders if not (ROOT / name).exists()]
+    assert [name for name in named if f"def {name}(" not in source] == []
 
 
-def test_every_make_target_is_explained() -> None:
-    makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
-    assert [target for target in targets if f"make {target}" not in makefile and target != "help"] == []
+def test_the_faults_of_promises_exist() -> None:
+    known = [fault.name for faults in SIDES.values() for fault in faults]
+    assert len(named_evidence("faults")) > 20
+    assert [name for name in named_evidence("faults") if not fnmatch.filter(known, name)] == []
 
 
-def programs() -> dict[str, str]:
-    """The C files that are written out in it, by the names that they have there."""
-    found = re.findall(
-        r"^    /\* (\w+)\.c \*/\n((?:(?:    .*)?\n)+?)    LAB_CASES\(\n((?:    .*\n)+?)    \)\n", README, re.M
+def test_the_fuzz_targets_of_promises_exist() -> None:
+    assert set(named_evidence("fuzz")) <= set(TARGETS)
+
+
+# Commands.
+
+
+def typed_lines(text: str) -> list[str]:
+    """Return the command lines of a page's code, continued lines joined."""
+    lines = []
+    for block in markdown.code_blocks(text):
+        joined = re.sub(r" \\\n\s*", " ", block)
+        lines += [line.removeprefix("$ ") for line in joined.splitlines() if re.match(r"(\$ )?lab [a-z]", line)]
+    return lines
+
+
+def asked_for(text: str) -> list[str]:
+    """Return the commands in the table `What do you want to do?`; some of its cells have several."""
+    cells = markdown.column(text, "What do you want to do?", "I type")
+    return [span for cell in cells for span in markdown.code_spans(cell) if span.startswith("lab ")]
+
+
+def commands(line: str) -> list[list[str]]:
+    """Return the words after each `lab` of a line: comments, pipes and redirections end a command."""
+    found: list[list[str]] = []
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+    lexer.whitespace_split = True
+    reading = False
+    for word in lexer:
+        if word == "lab" and not reading:
+            found.append([])
+            reading = True
+        elif set(word) <= set("|&;<>"):
+            reading = False
+        elif reading:
+            found[-1].append(word)
+    return found
+
+
+TYPED = [(name, line) for name in PAGES for line in typed_lines(page(name))]
+
+
+@pytest.mark.parametrize(("name", "line"), [*TYPED, *(("README.md", line) for line in asked_for(page("README.md")))])
+def test_a_command_is_what_its_verb_takes(name: str, line: str) -> None:
+    found = commands(line)
+    assert found
+    for verb, *args in found:
+        if args or verb not in ("shell", "exec", "console", "gdb"):
+            with click.Context(main, info_name="lab") as parent:
+                main.commands[verb].make_context(verb, args, parent=parent)
+
+
+def test_commands_are_found() -> None:
+    assert commands("lab a 'b c' -- d | lab e > f  # lab g") == [["a", "b c", "--", "d"], ["e"]]
+    assert len(TYPED) > 40
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory with the files that commands name, and a home."""
+    evidence.write(tmp_path / "results", evidence.evidence())
+    for name, golden in (
+        ("machine.txt", "altra-64k.txt"),
+        ("lscpu.json", "xeon-4node/lscpu.json"),
+        ("numactl.txt", "xeon-4node/numactl.txt"),
+        ("cmdline.txt", "xeon-4node/cmdline.txt"),
+    ):
+        (tmp_path / name).write_bytes((CAPTURES / golden).read_bytes())
+    (tmp_path / "home").mkdir()
+    return tmp_path
+
+
+WITHOUT_A_GUEST = [
+    command for _, line in TYPED for command in commands(line) if command[0] in WITHOUT_GUESTS - {"doctor", "plan"}
+]
+"""What takes no guest; `lab doctor` and `lab plan` depend on the host, and the examples of their help run them."""
+
+
+@pytest.mark.parametrize("command", WITHOUT_A_GUEST, ids=" ".join)
+def test_a_command_without_a_guest_works(place: Path, command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lab", *command],
+        cwd=place,
+        env={**os.environ, "HOME": str(place / "home"), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
-    return {
-        name: "\n".join(line[4:] for line in f"{text}    LAB_CASES(\n{cases}    )\n".split("\n"))
-        for name, text, cases in found
-    }
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or done.stderr
 
 
-@pytest.mark.parametrize("name", programs())
-def test_the_programs_in_it_are_scenarios(name: str, tmp_path: Path) -> None:
+# Samples.
+
+
+def sample(name: str, title: str, start: str) -> str:
+    """Return the block of a section that begins with a word."""
+    (found,) = (block for block in markdown.code_blocks(markdown.section(page(name), title)) if block.startswith(start))
+    return found
+
+
+def test_the_sample_topology_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "sample.yaml"
+    path.write_text(sample(TOPOLOGIES, "A topology", "description:"))
+    assert load.read(path).build(Topology).hugepages == {2 << 20: 16}
+
+
+def test_the_sample_campaign_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "sample.yaml"
+    path.write_text(sample(TOPOLOGIES, "A campaign", "description:"))
+    assert load.read(path).build(CampaignSpec).isolation == "shared"
+
+
+def c_programs() -> dict[str, str]:
+    """Return the C files that are written out in full, by the names that they have there."""
+    blocks = [block for name in PAGES for block in markdown.code_blocks(page(name)) if block.startswith("/* ")]
+    return {block.split()[1].removesuffix(".c"): c_part(block) for block in blocks}
+
+
+def c_part(block: str) -> str:
+    """Return a block up to the end of its table of cases: commands may follow."""
+    head, table, rest = block.partition("LAB_CASES(\n")
+    cases, end, _ = rest.partition("\n)\n")
+    return head + table + cases + end
+
+
+@pytest.mark.parametrize("name", c_programs())
+def test_a_program_in_the_pages_is_a_scenario(name: str, tmp_path: Path) -> None:
     source = tmp_path / f"{name}.c"
-    source.write_text(programs()[name])
-    ((case,),) = guestbuild.cases([source], Cache(tmp_path / "cache")).values()
+    source.write_text(c_programs()[name])
+    ((case,),) = programs.cases([source], Cache(tmp_path / "cache")).values()
     assert case.description
 
 
 def test_there_are_such_programs() -> None:
-    assert set(programs()) == {"grown", "placed"}
+    assert set(c_programs()) == {"grown", "placed"}
