@@ -357,7 +357,7 @@ def test_every_make_target_that_is_named_exists(name: str) -> None:
 
 def named_evidence(make_target: str) -> list[str]:
     """Return what SECURITY.md names after one make target, in parentheses."""
-    named = re.findall(rf"`make {make_target}`:([^;)]*)", page("SECURITY.md"))
+    named = re.findall(rf"`make {make_target}`:([^;)]*)", " ".join(page("SECURITY.md").split()))
     return [span for spans in named for span in markdown.code_spans(spans)]
 
 
