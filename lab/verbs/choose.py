@@ -88,9 +88,9 @@ def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) 
     given = estimate.packing(cache, jobs=jobs, memory=memory)
     planned = estimate.here(open_library().plan(campaign, filters), given)
     if planned.suites:
-        from lab.build import suites
+        from lab.build.suites import prepare
 
-        suites.check(planned, cache)
+        prepare.check(planned, cache)
     console().print(describe(*estimate.look(planned, given, cache)), markup=False)
 
 
