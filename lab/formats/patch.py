@@ -5,6 +5,7 @@ Grammar of what is understood; anything before the first header, between files a
 
     file   := [`diff --git ...` git-line*] `--- ` name  `+++ ` name  hunk+
             | `diff --git a/X b/X` git-line+                      (rename, mode change, empty file)
+    name   := see lab/formats/patch_names.py; git's names have any prefix or none, diff's have one unless both are equal
     hunk   := `@@ -start[,count] +start[,count] @@` line+         (counts must come out exactly)
     line   := ` ` kept | `-` removed | `+` added | `\\ No newline at end of file`
 """
@@ -12,18 +13,20 @@ Grammar of what is understood; anything before the first header, between files a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from lab.core.errors import InputError, UsageError
+from lab.formats import patch_names
 
 _HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
-_GIT = re.compile(rb"diff --git (?:a/)?(.+) (?:b/)?(.+)")
+_GIT = b"diff --git "
 _GIT_LINE = re.compile(
     rb"(old mode|new mode|deleted file mode|new file mode|copy from|copy to|rename from|rename to"
     rb"|similarity index|dissimilarity index|index|GIT binary patch|Binary files)\b ?(.*)"
 )
+_BLOB = re.compile(rb"([0-9a-f]{4,64})\.\.[0-9a-f]{4,64}(?: \d+)?")
 _MODES = {b"100644": 0o644, b"100755": 0o755}
 
 
@@ -31,10 +34,12 @@ _MODES = {b"100644": 0o644, b"100755": 0o755}
 class Hunk:
     """One `@@` of a patch: `old` lines at line `start` (from 1) become `new`. Lines keep their newline, if any.
 
-    `trail` counts the context lines after the last change; `number` and `line` say where in the patch the hunk is.
+    `new_start` is the line at which `new` begins afterwards. `trail` counts the context lines after the last change;
+    `number` and `line` say where in the patch the hunk is.
     """
 
     start: int
+    new_start: int
     old: tuple[bytes, ...]
     new: tuple[bytes, ...]
     trail: int
@@ -52,10 +57,17 @@ class FileChange:
     copied: bool = False
     mode: int | None = None
     hunks: tuple[Hunk, ...] = ()
+    blob: str = ""
+    """Object id of the file's content before, as far as the `index` line has it; empty if unknown or a new file."""
 
     @property
     def name(self) -> str:
         return self.new or self.old or ""
+
+    @property
+    def may_create(self) -> bool:
+        """Whether the file need not be there: the only hunk begins with nothing, and diff names no missing file."""
+        return len(self.hunks) == 1 and self.hunks[0].start == 0 and not self.hunks[0].old
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +89,14 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 class Reader:
-    """The lines of a patch with a position, so that an error can name its line."""
+    """The lines of a patch with a position, so that an error can name its line.
+
+    A last line without its newline gets one: that a file ends without one is said by a line of its own.
+    """
 
     def __init__(self, data: bytes, path: str) -> None:
-        self.lines, self.path, self.at = _lines(data), path, 0
+        whole = data if data.endswith(b"\n") or not data else data + b"\n"
+        self.lines, self.path, self.at = _lines(whole), path, 0
 
     def peek(self, ahead: int = 0) -> bytes:
         """The line that comes next, without its newline; empty at the end."""
@@ -116,42 +132,94 @@ def parse(data: bytes, path: str) -> tuple[FileChange, ...]:
 
 
 def _plain_change(reader: Reader) -> FileChange:
-    old, new = _names(reader)
+    fields = [reader.peek(ahead)[4:] for ahead in (0, 1)]
+    old, new = _plain_names(fields, reader)
+    gone = patch_names.says_no_file(fields[1])
+    reader.at += 2
     hunks = tuple(_hunks(reader))
     if not hunks:
         raise reader.malformed("expected a hunk (@@ -1,2 +1,2 @@)")
-    # Without git the two names of one file may differ (`--- a/mm/shmem.c.orig`), and a new file may have two names.
-    is_new = old is None or (hunks[0].start == 0 and not hunks[0].old)
-    return FileChange(old=None if is_new else new or old, new=new, hunks=hunks)
+    # Without git the two names of one file may differ (`--- a/mm/shmem.c.orig`).
+    is_new = old is None or patch_names.says_no_file(fields[0])
+    is_gone = new is None or (gone and not hunks[0].new)
+    return FileChange(old=None if is_new else new or old, new=None if is_gone else new or old, hunks=hunks)
+
+
+def _plain_names(fields: list[bytes], reader: Reader) -> tuple[str | None, str | None]:
+    """Return the files of `--- a/X` and `+++ b/X`, None for /dev/null.
+
+    The first directory is the prefix, unless both names are the same.
+    """
+    names = [patch_names.of_field(field) for field in fields]
+    if names == [patch_names.DEV_NULL] * 2:
+        raise reader.malformed("both names are /dev/null")
+    bare = names[0] == names[1] and not names[0].startswith((b"a/", b"b/"))
+    old, new = (_plain_name(name, reader, bare=bare) for name in names)
+    return old, new
+
+
+def _plain_name(name: bytes, reader: Reader, *, bare: bool) -> str | None:
+    if name == patch_names.DEV_NULL:
+        return None
+    if name.startswith(b"/"):
+        raise reader.malformed(f"touches a path outside the tree: {_text(name)}")
+    kept = name if bare else patch_names.stripped(name)
+    if not kept:
+        raise reader.malformed(f"expected a name like a/mm/file.c, got {_text(name)!r}")
+    return _inside(kept, reader)
 
 
 def _git_change(reader: Reader) -> FileChange:
-    match = _GIT.fullmatch(reader.peek())
-    if not match:
-        raise reader.malformed("expected diff --git a/FILE b/FILE")
+    said = patch_names.of_git_line(reader.peek()[len(_GIT) :])
     reader.at += 1
+    extra = _git_lines(reader)
+    old, new = _git_names(said, extra, reader)
+    hunks: tuple[Hunk, ...] = ()
+    if reader.peek().startswith(b"--- ") and reader.peek(1).startswith(b"+++ "):
+        _check_names(old, new, reader)
+        reader.at += 2
+        hunks = tuple(_hunks(reader))
+    if not hunks and not set(extra) - {b"index", b"similarity index", b"dissimilarity index"}:
+        raise reader.malformed("a file header with neither a hunk nor a change of mode or name")
+    is_new = b"new file mode" in extra
+    blob = _BLOB.fullmatch(extra.get(b"index", b""))
+    return FileChange(
+        old=None if is_new else _inside(old, reader),
+        new=None if b"deleted file mode" in extra else _inside(new, reader),
+        copied=b"copy from" in extra,
+        mode=_mode(extra, reader),
+        hunks=hunks,
+        blob=blob[1].decode() if blob and not is_new and blob[1].strip(b"0") else "",
+    )
+
+
+def _git_lines(reader: Reader) -> dict[bytes, bytes]:
+    """Read the lines between `diff --git` and the hunks: word -> what follows it."""
     extra: dict[bytes, bytes] = {}
     while line := _GIT_LINE.fullmatch(reader.peek()):
         if line[1] in (b"GIT binary patch", b"Binary files"):
             raise reader.malformed("binary changes are not supported")
         extra[line[1]] = line[2]
         reader.at += 1
-    old = _inside(extra.get(b"rename from", extra.get(b"copy from", match[1])), reader)
-    new = _inside(extra.get(b"rename to", extra.get(b"copy to", match[2])), reader)
-    hunks: tuple[Hunk, ...] = ()
-    if reader.peek().startswith(b"--- ") and reader.peek(1).startswith(b"+++ "):
-        if any(name not in (None, git) for name, git in zip(_names(reader), (old, new), strict=True)):
-            raise reader.malformed("the names in diff --git are not those after --- and +++ (made with --no-prefix?)")
-        hunks = tuple(_hunks(reader))
-    if not hunks and not set(extra) - {b"index", b"similarity index", b"dissimilarity index"}:
-        raise reader.malformed("a file header with neither a hunk nor a change of mode or name")
-    return FileChange(
-        old=None if b"new file mode" in extra else old,
-        new=None if b"deleted file mode" in extra else new,
-        copied=b"copy from" in extra,
-        mode=_mode(extra, reader),
-        hunks=hunks,
-    )
+    return extra
+
+
+def _git_names(said: tuple[bytes, bytes] | None, extra: Mapping[bytes, bytes], reader: Reader) -> tuple[bytes, bytes]:
+    """Return both names of a git change: those of its rename or copy, else those of its first line."""
+    for word in (b"rename", b"copy"):
+        if word + b" from" in extra and word + b" to" in extra:
+            return patch_names.unquoted(extra[word + b" from"]), patch_names.unquoted(extra[word + b" to"])
+    if said is None:
+        raise reader.malformed("expected diff --git a/FILE b/FILE with the same FILE, or lines with rename from and to")
+    return said
+
+
+def _check_names(old: bytes, new: bytes, reader: Reader) -> None:
+    """Refuse names after --- and +++ that are not those of the change, with or without a prefix."""
+    for ahead, wanted in enumerate((old, new)):
+        name = patch_names.of_field(reader.peek(ahead)[4:])
+        if name not in (patch_names.DEV_NULL, wanted) and patch_names.stripped(name) != wanted:
+            raise reader.malformed(f"expected the name of diff --git, {_text(wanted)!r}, got {_text(name)!r}")
 
 
 def _mode(extra: Mapping[bytes, bytes], reader: Reader) -> int | None:
@@ -163,34 +231,16 @@ def _mode(extra: Mapping[bytes, bytes], reader: Reader) -> int | None:
     return _MODES[asked]
 
 
-def _names(reader: Reader) -> tuple[str | None, str | None]:
-    """The files of `--- a/X` and `+++ b/X`, their first component stripped; None for /dev/null."""
-    old, new = (_stripped(reader.peek(ahead)[4:], reader) for ahead in (0, 1))
-    if old is None and new is None:
-        raise reader.malformed("both names are /dev/null")
-    reader.at += 2
-    return old, new
-
-
-def _stripped(field: bytes, reader: Reader) -> str | None:
-    name = field.split(b"\t")[0].strip()
-    if name == b"/dev/null":
-        return None
-    if name.startswith(b"/"):
-        raise reader.malformed(f"touches a path outside the tree: {name.decode('utf-8', 'replace')}")
-    first, slash, rest = name.partition(b"/")
-    if not slash or not rest:
-        raise reader.malformed(f"expected a name like a/mm/file.c, got {first.decode('utf-8', 'replace')!r}")
-    return _inside(rest, reader)
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
 
 
 def _inside(name: bytes, reader: Reader) -> str:
-    """The name as text, once it is known to stay inside the tree."""
+    """Return the name as text, once it is known to stay inside the tree."""
     text = name.decode("utf-8", "surrogateescape")
     parts = PurePosixPath(text).parts
-    if text.startswith('"'):
-        raise reader.malformed(f"quoted file names are not supported: {text}")
-    if not parts or text.startswith("/") or ".." in parts or ".git" in parts or "\0" in text:
+    hidden = ".git" in [part.casefold() for part in parts]
+    if not parts or text.startswith("/") or ".." in parts or hidden or "\0" in text:
         raise reader.malformed(f"touches a path outside the tree: {text}")
     return str(PurePosixPath(text))
 
@@ -219,7 +269,16 @@ def _hunk(reader: Reader, match: re.Match[bytes], number: int) -> Hunk:
     if not changes:
         raise reader.malformed(f"hunk {header} changes nothing")
     trail = len(lines) - 1 - changes[-1]
-    return Hunk(start=int(match[1]), old=old, new=new, trail=trail, number=number, header=header, line=line)
+    return Hunk(
+        start=int(match[1]),
+        new_start=int(match[3]),
+        old=old,
+        new=new,
+        trail=trail,
+        number=number,
+        header=header,
+        line=line,
+    )
 
 
 def _hunk_line(reader: Reader, lines: list[tuple[bytes, bytes]]) -> bytes:
@@ -243,6 +302,30 @@ def _hunk_line(reader: Reader, lines: list[tuple[bytes, bytes]]) -> bytes:
 
 class DoesNotApply(UsageError):
     """A patch that does not fit the tree; the message names the patch, the file and the hunk."""
+
+
+class AlreadyApplied(DoesNotApply):
+    """A patch that does not fit since the tree has all of it."""
+
+
+def undo(change: FileChange) -> FileChange:
+    """Return the change that takes another one back, but for modes."""
+    hunks = []
+    for hunk in change.hunks:
+        hunks.append(replace(hunk, start=hunk.new_start, new_start=hunk.start, old=hunk.new, new=hunk.old))
+    old = change.new if change.copied else change.old
+    return FileChange(old=change.new, new=old, hunks=tuple(hunks))
+
+
+def is_applied(changes: Sequence[FileChange], lookup: Lookup) -> bool:
+    """Whether a tree has every one of a patch's changes: all of them can be taken back, the last one first."""
+    tree = Tree(lookup)
+    try:
+        for change in reversed(changes):
+            tree.apply(undo(change), "")
+    except DoesNotApply:
+        return False
+    return True
 
 
 @dataclass(slots=True)
@@ -269,6 +352,8 @@ class Tree:
                 raise DoesNotApply(f"{patch}: {change.name}: is there already, the patch makes it new")
             return Content(b"")
         before = self.get(change.old)
+        if before is None and change.may_create:
+            return Content(b"")
         if before is None:
             raise DoesNotApply(f"{patch}: {change.old}: no such file in the tree")
         if change.new not in (None, change.old) and self.get(change.name) is not None:
@@ -277,15 +362,17 @@ class Tree:
 
     def _write(self, change: FileChange, before: Content, patch: str, *, remove: bool = False) -> None:
         lines = _lines(before.data)
+        patched = [False] * len(lines)
         offset = 0
         for hunk in change.hunks:
-            at = _find(lines, hunk, offset)
+            at = _find(lines, patched, hunk, offset)
             if at is None:
                 raise DoesNotApply(
                     f"{patch}: {change.name}: hunk {hunk.number} does not apply: {hunk.header}",
                     hint=_mismatch(lines, hunk, offset),
                 )
             lines[at : at + len(hunk.old)] = hunk.new
+            patched[at : at + len(hunk.old)] = [True] * len(hunk.new)
             offset = at - _expected(hunk) + len(hunk.new) - len(hunk.old)
         if remove and lines:
             raise DoesNotApply(f"{patch}: {change.name}: the patch removes the file but not all of its lines")
@@ -301,11 +388,12 @@ def _expected(hunk: Hunk) -> int:
     return hunk.start - 1 if hunk.old else hunk.start
 
 
-def _find(lines: list[bytes], hunk: Hunk, offset: int) -> int | None:
+def _find(lines: list[bytes], patched: list[bool], hunk: Hunk, offset: int) -> int | None:
     """Where the hunk's old lines are, whole and exact: at their place, else at the nearest one.
 
     As git has it, a hunk that begins at line 1 is tied to the start of the file, and one without context after its
-    last change to the end: its context was cut there by the file that it was made from.
+    last change to the end: its context was cut there by the file that it was made from. No line of an earlier hunk of
+    the file (`patched`) is matched again.
     """
     last = len(lines) - len(hunk.old)
     wanted = min(max(_expected(hunk) + offset, 0), max(last, 0))
@@ -315,15 +403,31 @@ def _find(lines: list[bytes], hunk: Hunk, offset: int) -> int | None:
     if hunk.trail == 0:
         places = [place for place in places if place == last]
     old = list(hunk.old)
-    return next((place for place in places if lines[place : place + len(old)] == old), None)
+    for place in places:
+        if lines[place : place + len(old)] == old and not any(patched[place : place + len(old)]):
+            return place
+    return None
 
 
 def _mismatch(lines: list[bytes], hunk: Hunk, offset: int) -> str:
-    """The first line at the hunk's place that is not what the patch expects."""
+    """Describe the first line at the hunk's place that is not what the patch expects."""
     place = max(_expected(hunk) + offset, 0)
     for index, wanted in enumerate(hunk.old):
         got = lines[place + index] if place + index < len(lines) else None
         if got != wanted:
-            said = "the end of the file" if got is None else repr(got.decode("utf-8", "replace").strip())
-            return f"line {place + index + 1}: expected {wanted.decode('utf-8', 'replace').strip()!r}, found {said}"
+            return f"line {place + index + 1}: {_difference(wanted, got)}"
     return "the lines are there, but not where this hunk must be (start or end of the file)"
+
+
+def _difference(wanted: bytes, got: bytes | None) -> str:
+    """Describe what the patch expects in a line and what the tree has there."""
+    expected = f"expected {_text(wanted).strip()!r}"
+    if got is None:
+        return f"{expected}, found the end of the file"
+    if got.split() != wanted.split():
+        return f"{expected}, found {_text(got).strip()!r}"
+    if got.rstrip(b"\n") == wanted.rstrip(b"\n"):
+        has, lacks = ("patch", "tree's file") if wanted.endswith(b"\n") else ("tree's file", "patch")
+        return f"{expected}: the {has} has a newline at the end of this last line, the {lacks} has none"
+    blanks = f"expected {_text(wanted)!r}, found {_text(got)!r}"
+    return f"{blanks}: they differ in blank characters only; was the patch pasted, or its mail reformatted?"

@@ -101,6 +101,12 @@ def test_patches_apply_upon_each_other(root: Path) -> None:
         series.changed_files(patches[1:], pristine)
 
 
+def test_a_patch_that_the_tree_has_is_reported_as_applied(root: Path) -> None:
+    patches = series.load("grow", "6.12", root=root).patches
+    with pytest.raises(patch.AlreadyApplied, match=r"^0002-b\.patch: already applied: the tree has all of it$"):
+        series.changed_files(patches[1:], lambda _: Content(b"0002-b\nend\n"))
+
+
 def test_a_patch_without_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="expected a file with a patch"):
         series.load("/dev/zero", "6.12", root=tmp_path)

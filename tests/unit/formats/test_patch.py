@@ -127,11 +127,14 @@ HEAD = "--- a/f.c\n+++ b/f.c\n"
         ("--- a/f\n+++ b/x/../../f\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "outside the tree"),
         ("--- /etc/passwd\n+++ /etc/passwd\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "outside the tree: /etc/passwd"),
         ("--- a/.git/config\n+++ b/.git/config\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "outside the tree"),
-        ("--- f.c\n+++ f.c\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "expected a name like a/mm/file.c"),
+        ("--- f.c.orig\n+++ f.c\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "expected a name like a/mm/file.c"),
+        ("--- a/.GIT/config\n+++ b/.GIT/config\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "outside the tree"),
+        ('--- "a/\\056\\056/f"\n+++ "b/\\056./f"\n@@ -1 +1 @@\n-a\n+b\n', "p:1", "outside the tree: ../f"),
+        ("diff --git a/x b/y\nindex 1..2\n--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n", "p:3", "with the same FILE"),
         ("diff --git a/x b/x\nnew file mode 120000\n", "p:3", "expected mode 100644 or 100755"),
         ("diff --git a/x b/x\nindex 1..2\nGIT binary patch\n", "p:3", "binary"),
         ("diff --git a/x b/x\nindex 1..2 100644\n", "p:3", "neither a hunk nor"),
-        ("diff --git mm/f.c mm/f.c\n--- mm/f.c\n+++ mm/f.c\n@@ -1 +1 @@\n-a\n+b\n", "p:4", "--no-prefix"),
+        ("diff --git a/f.c b/f.c\n--- a/g.c\n+++ b/f.c\n@@ -1 +1 @@\n-a\n+b\n", "p:2", "name of diff --git, 'f.c'"),
     ],
 )
 def test_malformed_patches_are_refused_with_their_line(text: str, place: str, why: str) -> None:
@@ -139,6 +142,99 @@ def test_malformed_patches_are_refused_with_their_line(text: str, place: str, wh
         patch.parse(text.encode(), "p")
     assert str(caught.value).startswith(f"{place}: ")
     assert why in str(caught.value)
+
+
+CHANGE = "@@ -1 +1 @@\n-a\n+b\n"
+NAMES = {
+    "mnemonic": ("mm/f.c", "diff --git i/mm/f.c w/mm/f.c\n--- i/mm/f.c\n+++ w/mm/f.c\n", 1),
+    "commits": ("mm/f.c", "diff --git c/mm/f.c o/mm/f.c\nindex 11111..22222 100644\n--- c/mm/f.c\n+++ o/mm/f.c\n", 1),
+    "other prefixes": ("f.c", "diff --git old/f.c new/f.c\n--- old/f.c\n+++ new/f.c\n", 1),
+    "no prefix": ("mm/f.c", "diff --git mm/f.c mm/f.c\n--- mm/f.c\n+++ mm/f.c\n", 0),
+    "no prefix, not git's": ("mm/f.c", "--- mm/f.c\t(revision 1)\n+++ mm/f.c\t(working copy)\n", 0),
+    "at the top": ("Makefile", "diff --git Makefile Makefile\n--- Makefile\n+++ Makefile\n", 0),
+    "blanks": ("a file.c", "diff --git a/a file.c b/a file.c\n--- a/a file.c\t\n+++ b/a file.c\t\n", 1),
+    "quoted": (
+        '\u00e9 "x.c',
+        'diff --git "a/\\303\\251 \\"x.c" "b/\\303\\251 \\"x.c"\n'
+        '--- "a/\\303\\251 \\"x.c"\n+++ "b/\\303\\251 \\"x.c"\n',
+        1,
+    ),
+    "time after a tab": ("f.c", "--- a/f.c\t2026-01-01 10:00:00.000000000 +0100\n+++ b/f.c\t2026-01-02\n", 1),
+    "time after blanks": (
+        "f.c",
+        "--- a/f.c 2026-01-01 10:00:00.000000000 +0100\n+++ b/f.c  2026-01-01 10:00:01 +0100\n",
+        1,
+    ),
+    "time with a name and blanks": (
+        "a f.c",
+        "--- a/a f.c\t2026-01-01 10:00:00 +0100\n+++ b/a f.c\t2026-01-01 10:00:01 +0100\n",
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_names_in_every_spelling_as_git_has_them(kind: str, tmp_path: Path) -> None:
+    name, head, strip = NAMES[kind]
+    assert applied(head + CHANGE, {name: "a\n"}) == {name: "b\n"}
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("a\n")
+    words = ["git", "apply", f"-p{strip}", "-"]
+    proc.run(words, cwd=tmp_path, env={"GIT_CEILING_DIRECTORIES": str(tmp_path)}, input=(head + CHANGE).encode())
+    assert (tmp_path / name).read_text() == "b\n"
+
+
+def test_renames_have_their_names_in_lines_of_their_own() -> None:
+    for old, new in (("a/old f.c", "b/new f.c"), ("old f.c", "new f.c"), ("i/old f.c", "w/new f.c")):
+        moved = RENAMED.replace("a/old.c", old).replace("b/new.c", new)
+        moved = moved.replace("from old.c", "from old f.c").replace("to new.c", "to new f.c")
+        assert applied(moved, {"old f.c": "one\ntwo\n"}) == {"old f.c": None, "new f.c": "one\nTWO\n"}
+
+
+def test_the_time_of_a_missing_file() -> None:
+    gone = "--- a/x\t2026-01-01 10:00:00 +0100\n+++ b/x\t1970-01-01 01:00:00.000000000 +0100\n@@ -1 +0,0 @@\n-one\n"
+    assert applied(gone, {"x": "one\n"}) == {"x": None}
+    made = "--- a/x\t1970-01-01 01:00:00 +0100\n+++ b/x\t2026-01-01 10:00:00 +0100\n@@ -0,0 +1 @@\n+one\n"
+    assert applied(made, {}) == {"x": "one\n"}
+
+
+def test_the_last_newline_of_a_patch_may_be_missing() -> None:
+    whole = HEAD + "@@ -1,2 +1,2 @@\n-a\n+b\n c"
+    assert applied(whole, {"f.c": "a\nc\n"}) == {"f.c": "b\nc\n"}
+    with pytest.raises(patch.DoesNotApply, match="the patch has a newline at the end of this last line"):
+        applied(whole, {"f.c": "a\nc"})
+
+
+def test_blanks_that_differ_are_reported_as_such() -> None:
+    with pytest.raises(
+        patch.DoesNotApply, match=r"expected '\\ta\\n', found '    a\\n': they differ in blank characters"
+    ):
+        applied(HEAD + "@@ -1 +1 @@\n-\ta\n+b\n", {"f.c": "    a\n"})
+
+
+@pytest.mark.parametrize("text", [PATCH, NEW_FILE, GONE, RENAMED, MODE])
+def test_a_patch_that_the_tree_has_already_is_recognised(text: str) -> None:
+    files = {"f.c": OLD, "x": "one\ntwo\n", "old.c": "one\ntwo\n", "s.sh": ""}
+    changes = patch.parse(text.encode(), "p")
+    before = {name: Content(data.encode()) for name, data in files.items()}
+    tree = patch.Tree(before.get)
+    if text is not MODE:
+        assert not patch.is_applied(changes, tree.get)
+    for change in changes:
+        tree.apply(change, "p")
+    assert patch.is_applied(changes, tree.get)
+
+
+def test_the_object_before_a_change_is_kept() -> None:
+    assert [each.blob for each in patch.parse(PATCH.replace("111..222", "111aa..222bb").encode(), "p")] == ["111aa"]
+    assert [each.blob for each in patch.parse(NEW_FILE.encode(), "p")] == [""]
+
+
+def test_hunks_never_match_the_same_line_twice() -> None:
+    overlapping = HEAD + "@@ -1,2 +1,2 @@\n-a\n+b\n }\n@@ -2,2 +2,2 @@\n }\n-c\n+d\n"
+    with pytest.raises(patch.DoesNotApply, match="hunk 2 does not apply"):
+        applied(overlapping, {"f.c": "a\n}\nc\n"})
+    assert gits(overlapping, "a\n}\nc\n") is None
 
 
 LINES = st.lists(st.sampled_from(["a", "b", "c", "", "x y", "\tz"]), max_size=25)
