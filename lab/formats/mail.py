@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Patches as people have them (a diff, a mail, a mailbox) -> single plain patches, in order. Pure."""
+"""Patches as people have them (a diff, a mail, a mailbox, gzip's) -> single plain patches, in order. Pure.
+
+message.py reads one message, thread.py chooses among many.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from email import message_from_bytes, policy
-from email.message import EmailMessage
+from pathlib import PurePath
 
 from lab.core.errors import InputError
+from lab.formats import message, thread
+from lab.formats.message import Message
 
-_FROM = re.compile(rb"(?:\A|(?<=\n))From \S+.*\b\d{4}\r?\n(?=[A-Za-z-]+: )")
-"""The line before each message of a mailbox; git format-patch writes it, too."""
-_HEADER = re.compile(rb"\A(?:[A-Za-z-]+: .*\r?\n(?:[ \t].*\r?\n)*)+\r?\n")
-_DIFF = re.compile(rb"^(?:diff --git |--- \S+.*\n\+\+\+ )", re.MULTILINE)
 _TAGS = re.compile(r"^\s*(?:\[[^]]*\]\s*|Re:\s*)+", re.IGNORECASE)
+_SUFFIXES = (".gz", ".patch", ".diff", ".mbox", ".mbx", ".eml", ".txt")
+_MARK = b"\xef\xbb\xbf"
 MAX_NAME = 48
 
 
@@ -27,54 +29,78 @@ class MailedPatch:
     data: bytes
 
 
-def patches(data: bytes, path: str) -> tuple[MailedPatch, ...]:
-    """The patches in a file: itself, or those of its messages; letters without a diff (covers) are left out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailedSeries:
+    """Patches in order. `title` is the cover letter's or the first patch's, empty for diffs; `notes` are remarks.
 
-    InputError when there is none.
+    `base_commit` is what the series says it was made on, empty if it does not.
     """
-    found = tuple(_of_mail(message) for message in _messages(data)) if _is_mail(data) else (_plain(data, path),)
-    kept = tuple(each for each in found if _DIFF.search(each.data))
-    if not kept:
-        raise InputError(path, None, None, "expected a patch, found no diff in it")
-    return kept
+
+    patches: tuple[MailedPatch, ...]
+    title: str = ""
+    base_commit: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def _is_mail(data: bytes) -> bool:
-    return bool(_FROM.match(data) or _HEADER.match(data))
+def patches(data: bytes, path: str) -> tuple[MailedPatch, ...]:
+    """Return the patches in a file: itself, or those of the series that its messages are.
+
+    InputError if there is none, or if the series is incomplete.
+    """
+    return read([(data, path)]).patches
 
 
-def _messages(data: bytes) -> Iterator[bytes]:
-    """The messages of a mailbox; a mail without the line that mailboxes have is one."""
-    lines = list(_FROM.finditer(data))
-    starts = [found.end() for found in lines] or [0]
-    ends = [*(found.start() for found in lines[1:]), len(data)]
-    yield from (data[start:end] for start, end in zip(starts, ends, strict=True))
+def read(files: Sequence[tuple[bytes, str]], *, where: str = "", whole: bool = True) -> MailedSeries:
+    """Return the series in some files, each with its path, which may hold diffs, mails or mailboxes.
 
-
-def _of_mail(raw: bytes) -> MailedPatch:
-    """A message with its encoding undone; attached diffs behind its own text."""
-    message = message_from_bytes(raw, policy=policy.default)
-    assert isinstance(message, EmailMessage)
-    texts = [part for part in message.walk() if part.get_content_maintype() == "text" or _attached(part)]
-    body = b"\n".join(_payload(part) for part in texts)
-    return MailedPatch(name=slug(str(message.get("Subject", ""))) or "patch", data=body)
-
-
-def _attached(part: EmailMessage) -> bool:
-    return part.get_content_type() in ("application/x-patch", "application/octet-stream")
-
-
-def _payload(part: EmailMessage) -> bytes:
-    data = part.get_payload(decode=True)
-    return data.replace(b"\r\n", b"\n") if isinstance(data, bytes) else b""
-
-
-def _plain(data: bytes, path: str) -> MailedPatch:
-    return MailedPatch(
-        name=slug(path.rpartition("/")[2].removesuffix(".patch").removesuffix(".diff")) or "patch", data=data
+    `where` names all of them in errors. `whole` is false where the user has chosen among the patches of a series.
+    InputError if there is no patch, or no complete series.
+    """
+    where = where or files[0][1]
+    diffs: list[MailedPatch] = []
+    notes: list[str] = []
+    letters: list[Message] = []
+    for data, path in files:
+        content = message.unpacked(data, path).removeprefix(_MARK)
+        begins = content.lstrip(b"\r\n")
+        if message.is_mail(begins):
+            letters += _messages(begins, path)
+        elif message.has_diff(content):
+            diff, remarks = message.plain(content)
+            diffs.append(MailedPatch(name=_file_slug(path), data=diff.data))
+            notes += [f"{path}: {remark}" for remark in remarks]
+    if diffs and not any(letter.diffs for letter in letters):
+        return MailedSeries(patches=tuple(diffs), notes=tuple(notes))
+    if diffs:
+        raise InputError(where, None, None, "expected diffs or mails, found both: their order is unknown")
+    chosen = thread.choose(letters, where, whole=whole)
+    return MailedSeries(
+        patches=tuple(_named(chosen.messages, where)),
+        title=chosen.title,
+        base_commit=chosen.base_commit,
+        notes=chosen.notes,
     )
 
 
+def _messages(data: bytes, path: str) -> Iterable[Message]:
+    for raw in message.split(data):
+        yield from message.read(raw, path)
+
+
+def _named(messages: Sequence[Message], path: str) -> Iterable[MailedPatch]:
+    for each in messages:
+        for diff in each.diffs:
+            own = _file_slug(diff.name) if diff.name and len(each.diffs) > 1 else ""
+            yield MailedPatch(name=own or slug(each.subject) or _file_slug(path), data=diff.data)
+
+
+def _file_slug(path: str) -> str:
+    name = PurePath(path).name
+    while name.endswith(_SUFFIXES):
+        name = name.rpartition(".")[0]
+    return slug(name) or "patch"
+
+
 def slug(text: str) -> str:
-    """A subject as a part of a file's name: `[PATCH 1/2] mm: fix x` -> `mm-fix-x`."""
+    """Return a subject as a part of a file's name: `[PATCH 1/2] mm: fix x` -> `mm-fix-x`."""
     return re.sub(r"[^A-Za-z0-9]+", "-", _TAGS.sub("", text)).strip("-")[:MAX_NAME].strip("-")

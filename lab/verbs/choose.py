@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Verbs that show what this host can do, what there is to choose from and what would run; and `clean`."""
+"""Verbs that look: what this host can do, what there is to choose from, what would run; and `clean`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lab.verbs import completing, options
-from lab.verbs.common import console
+from lab.verbs.common import console, filtered, packed
+from lab.verbs.completing import named
 from lab.verbs.places import open_cache, open_library
 
 if TYPE_CHECKING:
@@ -17,14 +17,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("campaign", default="quick", shell_complete=completing.CAMPAIGNS)
-@click.option("--install", is_flag=True, help="Install the missing Debian packages with apt-get, as root or with sudo.")
+@click.argument("campaign", default="quick", shell_complete=named("campaigns"))
+@click.option("--install", is_flag=True, help="Install the packages that the campaign's machines need (apt).")
 def doctor(campaign: str, install: bool) -> int:
-    """Check this host, and print the commands that mend it.
-
-    Checks what the machines of CAMPAIGN [quick] need, and what single verbs, suites and make targets need.
-
-    Exit status: 0 the lab works here, though perhaps with limits (warn), 2 something is missing (fail).
+    """What this host can do, what is missing, and the command that fixes it.
 
     \b
     lab doctor
@@ -47,9 +43,9 @@ LISTS = ("topologies", "kernels", "scenarios", "campaigns", "arches")
 
 @click.command("list")
 @click.argument("what", type=click.Choice(LISTS))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every detail, instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="For programs, with all there is to say.")
 def list_(what: str, *, as_json: bool) -> None:
-    """List what there is to choose from.
+    """What there is to choose from.
 
     \b
     lab list topologies
@@ -67,14 +63,11 @@ def list_(what: str, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("campaign", shell_complete=completing.CAMPAIGNS)
-@options.filtered
-@options.packed
+@click.argument("campaign", shell_complete=named("campaigns"))
+@filtered
+@packed
 def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) -> None:
-    """Show what a campaign would run; build nothing.
-
-    Shows which kernels have to be built, how long it takes, and what is skipped and why. The estimate uses the times of
-    earlier runs on this host.
+    """What would run, what of it is built, how long it will take, what is skipped and why; builds nothing.
 
     \b
     lab plan quick
@@ -88,21 +81,16 @@ def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) 
     given = estimate.packing(cache, jobs=jobs, memory=memory)
     planned = estimate.here(open_library().plan(campaign, filters), given)
     if planned.suites:
-        from lab.build.suites import prepare
+        from lab.build import suites
 
-        prepare.check(planned, cache)
+        suites.check(planned, cache)
     console().print(describe(*estimate.look(planned, given, cache)), markup=False)
 
 
 @click.command()
-@click.option(
-    "--all", "everything", is_flag=True, help="Remove built kernels and work trees too: the next run builds them again."
-)
+@click.option("--all", "everything", is_flag=True, help="Kernels and work trees too, not only leftovers.")
 def clean(everything: bool) -> None:
-    """Remove leftovers, or everything, from the cache.
-
-    Leftovers are what killed labs did not remove. Results are never removed. The cache is $PAGELAB_CACHE
-    [~/.cache/pagelab].
+    """Remove leftovers of killed labs from the cache, or (--all) the whole cache. Results are never touched.
 
     \b
     lab clean

@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One message of e-mail -> what a series needs of it: subject, ids, and the diffs in its parts. Pure.
+
+Python's `email` undoes the encodings. Which part is the patch:
+
+    a diff in an attachment, whatever its type, if it parses; its inline copy is left out
+    else a diff in a text part; format=flowed is unfolded (RFC 3676)
+    never text/html, and never a quotation (`> diff --git`)
+"""
+
+from __future__ import annotations
+
+import email
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from email.header import decode_header
+from email.message import Message as ParsedMessage
+from email.utils import getaddresses, parsedate_to_datetime
+
+from lab.core.errors import InputError
+from lab.formats import patch
+
+MAX_UNPACKED = 64 << 20
+"""Bytes that a compressed patch or mailbox may unpack to."""
+MAX_DEPTH = 4
+"""Of messages within messages."""
+GZIP = b"\x1f\x8b"
+_FIELD = rb"[!-9;-~]+[ \t]*:"
+_FROM = re.compile(rb"(?:\A|(?<=\n))>?From \S.*\d:\d\d.*\r?\n(?=(?:>From .*\r?\n)?" + _FIELD + rb")")
+"""The line before each message of a mailbox; git format-patch writes it, too."""
+_HEADERS = re.compile(rb"\A(?:" + _FIELD + rb".*\r?\n(?:[ \t].*\r?\n)*)+(?:\r?\n|\Z)")
+_KNOWN = re.compile(
+    rb"^(?:from|subject|date|message-id|mime-version|content-type|content-transfer-encoding|received):", re.I | re.M
+)
+_DIFF = re.compile(rb"^(?:diff --git |--- \S.*\n\+\+\+ )", re.MULTILINE)
+_NAMES = re.compile(rb"^(?:---|\+\+\+) [^\n]*\n", re.MULTILINE)
+_NEW_NAME = re.compile(rb"^\+\+\+ [^/\n]*/?([^\t\r\n]+)", re.MULTILINE)
+_ID = re.compile(r"<([^<>\s]+)>")
+_UNICODE = (None, "utf-8", "us-ascii", "ascii")
+
+CRLF = "its lines end in CR LF; they were read as ending in LF"
+NO_NEWLINE = "its last newline is missing; it was read as if it were there"
+FLOWED = "format=flowed was unfolded"
+INLINE_COPY = "its attachment was used; the same patch in the text is damaged or a copy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """A text with a patch in it. `name` is its attachment's, empty for one in a message's own text."""
+
+    data: bytes
+    name: str = ""
+    number: int = 0
+    """In the subject of the message that was attached; 0 if none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message: its ids without `<>`, `sent` in seconds since 1970 (0 if unknown), its diffs, remarks for the user."""
+
+    subject: str
+    author: str
+    id: str
+    parents: tuple[str, ...]
+    sent: float
+    text: bytes
+    diffs: tuple[Diff, ...]
+    notes: tuple[str, ...] = ()
+
+
+def is_mail(data: bytes) -> bool:
+    """Whether a file is a message or a mailbox, and no plain diff: it begins with the headers of mail."""
+    if _FROM.match(data):
+        return True
+    headers = _HEADERS.match(data)
+    return bool(headers and _KNOWN.search(headers[0]))
+
+
+def split(data: bytes) -> list[bytes]:
+    """Return the messages of a mailbox; a mail without the line that mailboxes have is one."""
+    starts = list(_FROM.finditer(data))
+    if not starts:
+        return [data]
+    ends = [*(found.start() for found in starts[1:]), len(data)]
+    return [data[found.end() : end] for found, end in zip(starts, ends, strict=True)]
+
+
+def unpacked(data: bytes, path: str) -> bytes:
+    """Return a file's content, unpacked where it is gzip's; InputError if it is damaged or too large."""
+    if not data.startswith(GZIP):
+        return data
+    whole = bytearray()
+    try:
+        while data.startswith(GZIP):
+            member = zlib.decompressobj(wbits=31)
+            whole += member.decompress(data, MAX_UNPACKED + 1 - len(whole))
+            if len(whole) > MAX_UNPACKED:
+                raise InputError(path, None, None, f"unpacks to more than {MAX_UNPACKED >> 20} MiB")
+            if not member.eof:
+                raise InputError(path, None, None, "its gzip data ends too early")
+            data = member.unused_data
+    except zlib.error as error:
+        raise InputError(path, None, None, f"is no sound gzip file: {error}") from None
+    return bytes(whole)
+
+
+def read(raw: bytes, path: str, depth: int = 0) -> Iterator[Message]:
+    """Yield a message, then those that are attached to it as messages (forwarded, a digest)."""
+    yield from _read(email.message_from_bytes(raw), path, depth)
+
+
+def _read(parsed: ParsedMessage, path: str, depth: int) -> Iterator[Message]:
+    texts, attached = _parts(parsed, path, depth)
+    diffs, notes = _chosen(texts, attached)
+    yield Message(
+        subject=_header(parsed, "Subject"),
+        author=_author(parsed),
+        id=next(iter(_ids(parsed, "Message-ID")), ""),
+        parents=tuple(dict.fromkeys([*_ids(parsed, "In-Reply-To"), *reversed(_ids(parsed, "References"))])),
+        sent=_sent(parsed),
+        text=b"\n".join(each.data for each in texts),
+        diffs=diffs,
+        notes=notes,
+    )
+    if depth < MAX_DEPTH:
+        for inner in _messages_within(parsed):
+            yield from _read(inner, path, depth + 1)
+
+
+def plain(data: bytes) -> tuple[Diff, tuple[str, ...]]:
+    """Return the patch of a file that is no mail, and remarks."""
+    return _diff(data)
+
+
+def has_diff(data: bytes) -> bool:
+    """Whether a text has the header of a diff."""
+    return bool(_DIFF.search(data.replace(b"\r\n", b"\n")))
+
+
+# Headers.
+
+
+def _header(parsed: ParsedMessage, name: str) -> str:
+    """Return a header decoded, in one line; what cannot be decoded stays as it is."""
+    raw = str(parsed.get(name, ""))
+    try:
+        pieces = [_decoded(*piece) for piece in decode_header(raw)]
+    except ValueError:
+        pieces = [raw]
+    return " ".join("".join(pieces).split())
+
+
+def _decoded(piece: bytes | str, charset: str | None) -> str:
+    if isinstance(piece, str):
+        return piece
+    try:
+        return piece.decode(charset or "ascii", "replace")
+    except LookupError:
+        return piece.decode("utf-8", "replace")
+
+
+def _ids(parsed: ParsedMessage, name: str) -> list[str]:
+    return _ID.findall(str(parsed.get(name, "")))
+
+
+def _author(parsed: ParsedMessage) -> str:
+    addresses = getaddresses([_header(parsed, "From")])
+    return addresses[0][1].lower() if addresses else ""
+
+
+def _sent(parsed: ParsedMessage) -> float:
+    try:
+        return parsedate_to_datetime(_header(parsed, "Date")).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return 0.0
+
+
+# Parts.
+
+
+def _leaves(parsed: ParsedMessage) -> Iterator[ParsedMessage]:
+    """Yield the parts of a message that have content; not those of messages within it."""
+    if parsed.get_content_type() == "message/rfc822":
+        return
+    if not parsed.is_multipart():
+        yield parsed
+        return
+    for part in _children(parsed):
+        yield from _leaves(part)
+
+
+def _children(parsed: ParsedMessage) -> list[ParsedMessage]:
+    payload = parsed.get_payload()
+    return [part for part in payload if isinstance(part, ParsedMessage)] if isinstance(payload, list) else []
+
+
+def _messages_within(parsed: ParsedMessage) -> Iterator[ParsedMessage]:
+    for part in _children(parsed):
+        if parsed.get_content_type() == "message/rfc822":
+            yield part
+        else:
+            yield from _messages_within(part)
+
+
+def _parts(parsed: ParsedMessage, path: str, depth: int) -> tuple[list[Diff], list[Diff]]:
+    """Return the texts of a message, and the diffs that are attached to it."""
+    texts: list[Diff] = []
+    attached: list[Diff] = []
+    for part in _leaves(parsed):
+        kind, name = part.get_content_type(), _file_name(part)
+        data = part.get_payload(decode=True)
+        if not isinstance(data, bytes) or kind == "text/html":
+            continue
+        if kind == "text/plain" and not name and part.get_content_disposition() != "attachment":
+            texts.append(Diff(data=_text(part, data)))
+        else:
+            attached += _attached(data, name, path, depth)
+    return texts, attached
+
+
+def _file_name(part: ParsedMessage) -> str:
+    try:
+        return part.get_filename() or ""
+    except (ValueError, TypeError, LookupError):
+        return ""
+
+
+def _attached(data: bytes, name: str, path: str, depth: int) -> list[Diff]:
+    """Return the diffs in an attachment, which may be packed, or a mail or mailbox itself."""
+    try:
+        data = unpacked(data, f"{path}: attachment {name}")
+    except InputError:
+        if name.endswith((".patch.gz", ".diff.gz", ".mbox.gz")):
+            raise
+        return []
+    if depth < MAX_DEPTH and is_mail(data.lstrip(b"\r\n")):
+        found: list[Diff] = []
+        for raw in split(data.lstrip(b"\r\n")):
+            for inner in read(raw, path, depth + 1):
+                number = re.search(r"(\d{1,3})/\d{1,3}", inner.subject.partition("]")[0])
+                found += [replace(each, name=name, number=int(number[1]) if number else 0) for each in inner.diffs]
+        return found
+    return [Diff(data=data, name=name)] if has_diff(data) else []
+
+
+def _text(part: ParsedMessage, data: bytes) -> bytes:
+    """Return a text part as UTF-8, its soft line breaks undone."""
+    charset = part.get_content_charset()
+    if charset not in _UNICODE:
+        with suppress(LookupError, UnicodeError):
+            data = data.decode(charset or "ascii").encode()
+    if str(part.get_param("format", "")).lower() != "flowed":
+        return data
+    return unfolded(data, delete_space=str(part.get_param("delsp", "")).lower() == "yes")
+
+
+def unfolded(data: bytes, *, delete_space: bool = False) -> bytes:
+    """Undo format=flowed: one leading blank goes, and a line that ends in a blank is continued by the next one.
+
+    A line of blanks alone is an empty line of context, not the beginning of a longer one.
+    """
+    lines: list[bytes] = []
+    open_line = b""
+    for line in data.replace(b"\r\n", b"\n").split(b"\n"):
+        text = line.removeprefix(b" ")
+        if text.endswith(b" ") and text.strip() and text != b"-- ":
+            open_line += text[:-1] if delete_space else text
+            continue
+        lines.append(open_line + text)
+        open_line = b""
+    return b"\n".join([*lines, open_line] if open_line else lines)
+
+
+# Which of the diffs.
+
+
+def _chosen(texts: Sequence[Diff], attached: Sequence[Diff]) -> tuple[tuple[Diff, ...], tuple[str, ...]]:
+    """Return a message's diffs in order and remarks: sound attachments, and of the text what is no copy of them."""
+    notes: list[str] = []
+    inline: list[Diff] = []
+    files: list[Diff] = []
+    for into, found in ((inline, texts), (files, attached)):
+        for each in found:
+            if has_diff(each.data):
+                made, remarks = _diff(each.data)
+                into.append(replace(each, data=made.data))
+                notes += remarks
+    if all(each.number for each in files):
+        files.sort(key=lambda each: each.number)
+    sound = [each for each in files if _changes(each.data)]
+    if not sound:
+        return tuple(inline or files), tuple(dict.fromkeys(notes))
+    own = [each for each in inline if not _is_copy(each, sound)]
+    notes += [INLINE_COPY] if len(own) < len(inline) else []
+    return (*own, *sound), tuple(dict.fromkeys(notes))
+
+
+_Change = tuple[str, tuple[bytes, ...], tuple[bytes, ...]]
+"""File, lines before, lines after."""
+
+
+def _changes(data: bytes) -> frozenset[_Change]:
+    """Return what a patch changes, blanks aside, to compare it with a copy; nothing if it is malformed."""
+    try:
+        changes = patch.parse(data, "")
+    except InputError:
+        return frozenset()
+    found: set[_Change] = set()
+    for change in changes:
+        found.add((change.name, (), ()))
+        for hunk in change.hunks:
+            found.add((change.name, _blankless(hunk.old), _blankless(hunk.new)))
+    return frozenset(found)
+
+
+def _blankless(lines: Sequence[bytes]) -> tuple[bytes, ...]:
+    return tuple(b"".join(line.split()) for line in lines)
+
+
+def _is_copy(text: Diff, attached: Sequence[Diff]) -> bool:
+    """Whether a diff in the text is one of the attached: it changes the same, or it is damaged and of their files."""
+    mine = _changes(text.data)
+    theirs = [_changes(each.data) for each in attached]
+    if mine:
+        return any(mine <= each for each in theirs)
+    names = {name.decode("utf-8", "replace").strip() for name in _NEW_NAME.findall(text.data)} - {"dev/null"}
+    return names <= {name for each in theirs for name, _, _ in each}
+
+
+def _diff(data: bytes) -> tuple[Diff, tuple[str, ...]]:
+    """Return a text with a diff as patches are: lines that end in LF alone, the last one too."""
+    notes: list[str] = []
+    names = _NAMES.findall(data)
+    if names and all(line.endswith(b"\r\n") for line in names):
+        data = data.replace(b"\r\n", b"\n")
+        notes.append(CRLF)
+    if _ends_in_hunk(data):
+        data += b"\n"
+        notes.append(NO_NEWLINE)
+    return Diff(data=data), tuple(notes)
+
+
+def _ends_in_hunk(data: bytes) -> bool:
+    """Whether the last line has no newline and is one of a hunk."""
+    last = data.rpartition(b"\n")[2]
+    return bool(last) and last[:1] in (b" ", b"+", b"-") and has_diff(data) and last not in (b"--", b"-- ")

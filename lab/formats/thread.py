@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The messages of a mailbox -> one series: its newest complete version, in the order that its subjects give. Pure.
+
+    subject := (`Re:` | `[` word* `]`)* title
+    word    := `v2` | `2/7` | `RFC` | anything
+
+Replies are no patches where there are others. A version is complete if it has every number from 1 to its total. A newer
+version that sends some patches again, each as a reply to the one it replaces, takes the others from the version before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lab.core.errors import InputError
+from lab.formats.message import Message
+
+_LEAD = re.compile(
+    r"\s*(?:(?P<reply>(?:re|aw|sv|antw|rv)(?:\[\d+\])?\s*:)|(?:fwd?|wg|tr)\s*:|\[(?P<words>[^\]]*)\])", re.IGNORECASE
+)
+_VERSION = re.compile(r"-?(?:(?:rfc|patch|resend)[-/]?)*v(\d{1,3})(?:\.\d+)?", re.IGNORECASE)
+_COUNTER = re.compile(r"(\d{1,4})/(\d{1,4})")
+_BASE = re.compile(rb"^base-commit:\s*([0-9a-f]{7,64})\s*$", re.MULTILINE)
+_NEEDS = re.compile(rb"^prerequisite-patch-id:", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What the brackets of a subject say. `number` and `total` are 0 without a counter, `version` is 1 without one."""
+
+    title: str
+    reply: bool
+    version: int
+    number: int
+    total: int
+    rfc: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The patches of a series in order, its cover letter's title or its first patch's, and remarks for the user."""
+
+    messages: tuple[Message, ...]
+    title: str
+    base_commit: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def subject(text: str) -> Subject:
+    """Read the subject of a message."""
+    reply, words, place = False, list[str](), 0
+    while found := _LEAD.match(text, place):
+        reply = reply or bool(found["reply"])
+        words += re.split(r"[\s,:]+", re.sub(r"\s*/\s*", "/", found["words"] or ""))
+        place = found.end()
+    versions = [int(match[1]) for word in words if (match := _VERSION.fullmatch(word))]
+    counters = [(int(match[1]), int(match[2])) for word in words if (match := _COUNTER.fullmatch(word))]
+    number, total = next((pair for pair in counters if pair[0] <= pair[1]), (0, 0))
+    return Subject(
+        title=text[place:].strip(),
+        reply=reply,
+        version=versions[-1] if versions else 1,
+        number=number,
+        total=total,
+        rfc=any("rfc" in word.lower() for word in words),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Letter:
+    """A message with its subject read."""
+
+    message: Message
+    subject: Subject
+
+    @property
+    def order(self) -> tuple[int, bool]:
+        """How new its version is: an RFC comes before the version of the same number that is none."""
+        return self.subject.version, not self.subject.rfc
+
+    @property
+    def words(self) -> str:
+        return self.message.subject or "a message without a subject"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Version:
+    """The patches of one version of a series by their number."""
+
+    order: tuple[int, bool]
+    total: int
+    patches: dict[int, _Letter]
+
+    @property
+    def missing(self) -> list[int]:
+        return [number for number in range(1, self.total + 1) if number not in self.patches]
+
+    @property
+    def words(self) -> str:
+        version, final = self.order
+        return f"{'' if final else 'RFC '}v{version} of {self.total} {'patch' if self.total == 1 else 'patches'}"
+
+    @property
+    def lacks(self) -> str:
+        numbers = ", ".join(f"{number}/{self.total}" for number in self.missing)
+        return f"{self.words}: {numbers} {'is' if len(self.missing) == 1 else 'are'} missing"
+
+
+def choose(messages: Sequence[Message], path: str, *, whole: bool = True) -> Chosen:
+    """Return the series that the messages of a mailbox are; InputError if it is incomplete, or none, or two.
+
+    `whole` is false where the user has chosen the messages: what is missing is a remark then.
+    """
+    letters = [_Letter(message=each, subject=subject(each.subject)) for each in _once(messages)]
+    patches = [letter for letter in letters if letter.message.diffs]
+    if not patches:
+        raise InputError(path, None, None, "expected a patch, found no diff in it")
+    originals = [letter for letter in patches if not letter.subject.reply]
+    notes = [f"left out, a reply: {letter.words}" for letter in patches if originals and letter.subject.reply]
+    taken = originals or patches
+    if not originals and len(taken) > 1:
+        raise InputError(path, None, None, f"expected a patch, found only replies with a diff, {len(taken)} of them")
+    if len(taken) == 1 and (len(letters) == 1 or not taken[0].subject.total or not whole):
+        chosen, remarks = taken, _alone(taken[0])
+    elif all(letter.subject.total == 0 for letter in taken):
+        chosen, remarks = _unnumbered(taken)
+    else:
+        chosen, remarks = _numbered(taken, path, whole=whole)
+    return _result(chosen, letters, [*notes, *remarks])
+
+
+def _once(messages: Iterable[Message]) -> list[Message]:
+    """Drop what is there several times, as lists send it: by its id, the first with a diff."""
+    found: dict[str, Message] = {}
+    for number, each in enumerate(messages):
+        key = each.id or f"no id {number}"
+        if key not in found or (each.diffs and not found[key].diffs):
+            found[key] = each
+    return list(found.values())
+
+
+def _alone(letter: _Letter) -> list[str]:
+    told = letter.subject
+    return [f"this is {told.number}/{told.total} of a series, alone"] if told.total > 1 else []
+
+
+def _unnumbered(letters: Sequence[_Letter]) -> tuple[list[_Letter], list[str]]:
+    """Return single patches: those of the newest version, in the order of the file."""
+    newest = max(letter.order for letter in letters)
+    ids = {letter.message.id: letter for letter in letters if letter.message.id}
+    chosen: dict[str, _Letter] = {}
+    notes = []
+    for letter in letters:
+        parent = next((ids[each] for each in letter.message.parents if each in ids), None)
+        if letter.order != newest:
+            notes.append(f"left out, an older version: {letter.words}")
+        elif parent and parent.message.author != letter.message.author:
+            notes.append(f"left out, somebody else's answer: {letter.words}")
+        elif (same := chosen.get(letter.subject.title)) and same.message.sent > letter.message.sent:
+            notes.append(f"left out, sent again later: {letter.words}")
+        else:
+            notes += [f"left out, sent again later: {same.words}"] if same else []
+            chosen[letter.subject.title] = letter
+    return list(chosen.values()), notes
+
+
+def _numbered(letters: Sequence[_Letter], path: str, *, whole: bool) -> tuple[list[_Letter], list[str]]:
+    versions, notes = _versions(letters, path)
+    complete = [version for version in versions if not version.missing]
+    if not complete and not whole:
+        newest = versions[-1]
+        return _in_order(newest), [*notes, newest.lacks]
+    if not complete:
+        lacks = "; ".join(version.lacks for version in versions)
+        raise InputError(path, None, None, f"the series is incomplete: {lacks}")
+    best = complete[-1]
+    _check_one_series(best, complete[:-1], path)
+    older = [version for version in versions if version.order < best.order and version.total > 1]
+    notes += [f"{best.words} was used, not {version.words}" for version in older]
+    for newer in versions[versions.index(best) + 1 :]:
+        if again := _sent_again(newer, best):
+            notes.append(f"{newer.words} has only {len(newer.patches)}, the others are those of {best.words}")
+            best = again
+        else:
+            notes.append(f"{newer.lacks}: {best.words} was used")
+    return _in_order(best), notes
+
+
+def _in_order(version: _Version) -> list[_Letter]:
+    return [version.patches[number] for number in sorted(version.patches)]
+
+
+def _versions(letters: Sequence[_Letter], path: str) -> tuple[list[_Version], list[str]]:
+    """Return the versions that there are, the newest last, and what was left out of them."""
+    found: dict[tuple[tuple[int, bool], int], _Version] = {}
+    notes = []
+    for letter in letters:
+        total, number = letter.subject.total or 1, letter.subject.number or 1
+        key = (letter.order, total)
+        version = found.setdefault(key, _Version(order=letter.order, total=total, patches={}))
+        other = version.patches.get(number)
+        if letter.subject.total and not letter.subject.number:
+            notes.append(f"left out, a cover letter with a diff: {letter.words}")
+        elif other is None or other.subject.title == letter.subject.title:
+            later = letter if other is None or letter.message.sent >= other.message.sent else other
+            version.patches[number] = later
+            notes += [f"sent several times, the latest was used: {letter.words}"] if other else []
+        elif total > 1:
+            why = f"two patches are {number}/{total} of v{letter.subject.version}: {other.words!r} and {letter.words!r}"
+            raise InputError(path, None, None, f"expected one series; {why}")
+        else:
+            notes.append(f"left out, no part of the series: {letter.words}")
+    return sorted((each for each in found.values() if each.patches), key=lambda each: (each.order, each.total)), notes
+
+
+def _check_one_series(best: _Version, others: Sequence[_Version], path: str) -> None:
+    """Refuse a mailbox with another complete series that is no older version of this one."""
+    for other in others:
+        alike = _titles(best) & _titles(other) or _authors(best) & _authors(other)
+        if other.total > 1 and (other.order == best.order or not alike):
+            raise InputError(path, None, None, f"expected one series, found two: {other.words} and {best.words}")
+
+
+def _titles(version: _Version) -> set[str]:
+    return {letter.subject.title for letter in version.patches.values()}
+
+
+def _authors(version: _Version) -> set[str]:
+    return {letter.message.author for letter in version.patches.values()} - {""}
+
+
+def _sent_again(newer: _Version, older: _Version) -> _Version | None:
+    """Return the older version with the newer one's patches in it; None if they are no replies to what they replace."""
+    if newer.total != older.total:
+        return None
+    for number, letter in newer.patches.items():
+        if older.patches[number].message.id not in letter.message.parents or not older.patches[number].message.id:
+            return None
+    return _Version(order=newer.order, total=newer.total, patches={**older.patches, **newer.patches})
+
+
+def _result(chosen: Sequence[_Letter], letters: Sequence[_Letter], notes: Sequence[str]) -> Chosen:
+    first = chosen[0]
+    covers = [each for each in letters if _is_cover(each, first)]
+    texts = [each.message.text for each in (*chosen, *covers)]
+    bases = [found[1].decode() for text in texts for found in _BASE.finditer(text)]
+    remarks = [*notes]
+    for letter in chosen:
+        remarks += [f"{letter.words}: {note}" for note in letter.message.notes]
+    if any(_NEEDS.search(text) for text in texts):
+        remarks.append("the series names prerequisite patches, which are not applied")
+    return Chosen(
+        messages=tuple(letter.message for letter in chosen),
+        title=covers[0].subject.title if covers else first.subject.title,
+        base_commit=bases[0] if bases else "",
+        notes=tuple(dict.fromkeys(remarks)),
+    )
+
+
+def _is_cover(letter: _Letter, first: _Letter) -> bool:
+    own, patch = letter.subject, first.subject
+    same = (own.version, own.total) == (patch.version, patch.total)
+    return same and own.total > 0 and own.number == 0 and not own.reply and not letter.message.diffs

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab.formats.mail: every form in which people have patches, and which messages of a mailbox are the series."""
+
+from __future__ import annotations
+
+import gzip
+from email.message import EmailMessage
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.core.errors import InputError
+from lab.formats import mail, message, thread
+from lab.formats.mail import MailedSeries
+
+FROM = b"From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\n"
+
+
+def diff(name: str = "mm/f.c", old: str = "a", new: str = "b = 1") -> str:
+    return f"diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n@@ -1,2 +1,2 @@\n-{old}\n+{new}\n end\n"
+
+
+def letter(
+    subject: str, body: str | None = None, *, cte: str = "8bit", sender: str = "a@b", **headers: str
+) -> EmailMessage:
+    made = EmailMessage()
+    made["From"], made["Subject"] = sender, subject
+    for name, value in headers.items():
+        made[name.replace("_", "-")] = value
+    made.set_content(diff() if body is None else body, cte=cte)
+    return made
+
+
+def mbox(*letters: EmailMessage | bytes) -> bytes:
+    return b"".join(FROM + (each if isinstance(each, bytes) else each.as_bytes()) + b"\n" for each in letters)
+
+
+def read(data: bytes, *, whole: bool = True) -> MailedSeries:
+    return mail.read([(data, "x.mbox")], whole=whole)
+
+
+def one(data: bytes) -> bytes:
+    (found,) = read(data).patches
+    return found.data
+
+
+def names(data: bytes) -> list[str]:
+    return [each.name for each in read(data).patches]
+
+
+@pytest.mark.parametrize("cte", ["8bit", "quoted-printable", "base64"])
+@pytest.mark.parametrize(
+    "odd", ["", "X-Head-0: x\n", "X-Head:\n", "X-Head:\n  folded\n", "X_1.2: x\n", "X-Head: \xe9\n"]
+)
+def test_a_saved_mail_is_one_whatever_its_headers(cte: str, odd: str) -> None:
+    raw = odd.encode("latin-1") + letter("[PATCH] mm: x", cte=cte).as_bytes()
+    assert diff().encode() in one(raw)
+    assert diff().encode() in one(b"\n\n" + FROM + raw)
+    assert diff().encode() in one(raw.replace(b"\n", b"\r\n"))
+
+
+def test_blank_lines_before_a_mailbox_change_nothing() -> None:
+    box = mbox(*(letter(f"[PATCH {number:02}/15] mm: {number}", diff(f"mm/{number}.c")) for number in range(1, 16)))
+    assert len(read(b"\n\r\n\n" + box).patches) == 15
+
+
+def test_prose_that_looks_like_a_header_is_no_mail() -> None:
+    assert names(b"Note: this is mine\n\n" + diff().encode()) == ["x"]
+
+
+def test_a_packed_mailbox_is_unpacked_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = mbox(letter("[PATCH 1/2] one"), letter("[PATCH 2/2] two", diff("mm/g.c")))
+    assert names(gzip.compress(box)) == ["one", "two"]
+    half = len(box) // 2
+    assert names(gzip.compress(box[:half]) + gzip.compress(box[half:])) == ["one", "two"]
+    for damaged, said in ((gzip.compress(box)[:-20], "ends too early"), (message.GZIP + b"x" * 30, "no sound gzip")):
+        with pytest.raises(InputError, match=said):
+            read(damaged)
+    monkeypatch.setattr(message, "MAX_UNPACKED", 1 << 20)
+    with pytest.raises(InputError, match="unpacks to more than 1 MiB"):
+        read(gzip.compress(bytes(50 << 20)))
+
+
+# Parts of a message.
+
+
+def test_format_flowed_is_unfolded() -> None:
+    flowed = (
+        "Why it is good and why it is \nlong.\n---\ndiff --git a/f.c b/f.c\n--- a/f.c\n+++ b/f.c\n@@ -1,4 +1,4 @@\n"
+        "  one\n-a line that is long \nand goes on\n+b\n  \n  end\n-- \n2.39\n"
+    )
+    plain = flowed.replace("long \nand", "long and").replace("is \nlong", "is long")
+    made = letter("[PATCH] x", flowed)
+    made.set_param("format", "flowed")
+    assert one(made.as_bytes()).rstrip() == plain.replace("\n  one", "\n one").replace(
+        "\n  \n  end", "\n \n end"
+    ).rstrip().encode().replace(b"-- \n", b"-- \n")
+    assert message.unfolded(b"one \ntwo", delete_space=True) == b"onetwo"
+
+
+def attach(made: EmailMessage, data: str | bytes, kind: str, name: str | None = None) -> EmailMessage:
+    main, _, sub = kind.partition("/")
+    raw = data.encode() if isinstance(data, str) else data
+    made.add_attachment(raw, maintype=main, subtype=sub, filename=name)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["application/x-diff", "text/x-patch", "text/x-diff", "application/x-patch",
+                                  "application/octet-stream", "text/plain"])  # fmt: skip
+def test_an_attachment_is_read_whatever_its_type(kind: str) -> None:
+    assert one(attach(letter("x", "see below\n"), diff(), kind, "0001-x.patch").as_bytes()) == diff().encode()
+
+
+def test_a_packed_attachment_is_unpacked() -> None:
+    packed = attach(letter("x", "see below\n"), gzip.compress(diff().encode()), "application/gzip", "x.patch.gz")
+    assert one(packed.as_bytes()) == diff().encode()
+
+
+def test_a_good_attachment_beats_a_broken_copy_in_the_text() -> None:
+    broken = diff().replace(" end\n", "end\n")
+    found = read(attach(letter("x", broken), diff(), "text/x-patch", "x.patch").as_bytes())
+    assert [each.data for each in found.patches] == [diff().encode()]
+    assert message.INLINE_COPY in found.notes[0]
+    assert one(attach(letter("x"), "no patch", "text/x-log", "x.log").as_bytes()) == diff().encode()
+
+
+def test_a_text_and_an_attachment_that_differ_are_both_taken() -> None:
+    found = read(attach(letter("x"), diff("mm/g.c"), "text/x-patch", "g.patch").as_bytes())
+    assert [each.data for each in found.patches] == [diff().encode(), diff("mm/g.c").encode()]
+    broken = diff("mm/h.c").replace(" end\n", "end\n")  # no copy: its own error is to be seen later
+    assert len(read(attach(letter("x", broken), diff(), "text/x-patch", "x.patch").as_bytes()).patches) == 2
+
+
+def test_attached_mails_have_the_order_of_their_subjects() -> None:
+    made = letter("two patches", "see below\n")
+    for number in (2, 1):
+        text = FROM + letter(f"[PATCH {number}/2] mm: {number}", diff(f"mm/{number}.c"), cte="base64").as_bytes()
+        attach(made, text, "text/x-patch", f"000{number}-mm.patch")
+    assert [b"mm/1.c" in each.data for each in read(made.as_bytes()).patches] == [True, False]
+
+
+def test_a_forwarded_message_is_a_message() -> None:
+    made = letter("Fwd: look", "see below\n")
+    made.add_attachment(letter("[PATCH] mm: inner"))
+    assert names(made.as_bytes()) == ["mm-inner"]
+
+
+def test_html_is_never_the_patch() -> None:
+    made = letter("[PATCH] x")
+    made.add_alternative(f"<pre>{diff()}</pre>", subtype="html")
+    assert one(made.as_bytes()) == diff().encode()
+    only = EmailMessage()
+    only["Subject"], only["From"] = "x", "a@b"
+    only.set_content(f"<pre>\n{diff()}</pre>", subtype="html")
+    with pytest.raises(InputError, match="found no diff in it"):
+        read(only.as_bytes())
+
+
+def test_another_character_set_becomes_utf_8() -> None:
+    made = EmailMessage()
+    made["Subject"] = "x"
+    made.set_content(diff(new="/* \u00e9 */"), charset="iso-8859-1", cte="8bit")
+    assert "/* \u00e9 */".encode() in one(made.as_bytes())
+
+
+def test_line_ends_are_mended_and_reported() -> None:
+    found = read(diff().replace("\n", "\r\n").encode())
+    assert found.patches[0].data == diff().encode()
+    assert found.notes == (f"x.mbox: {message.CRLF}",)
+    own = diff().replace("-a\n", "-a\r\n").encode()  # the file's own, below headers that end in LF
+    assert read(own).patches[0].data == own
+    found = read(diff().encode().removesuffix(b"\n"))
+    assert found.patches[0].data == diff().encode()
+    assert found.notes == (f"x.mbox: {message.NO_NEWLINE}",)
+
+
+# Which messages.
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "number", "total", "reply", "rfc"),
+    [
+        ("[PATCH] mm: x", 1, 0, 0, False, False),
+        ("[PATCH v3 02/15] mm: x", 3, 2, 15, False, False),
+        ("[RFC PATCH net-next v2 1/2] mm: x", 2, 1, 2, False, True),
+        ("[RFCv2 1/2] mm: x", 2, 1, 2, False, True),
+        ("[PATCHv4 1 / 2] mm: x", 4, 1, 2, False, False),
+        ("[PATCH 1/2 -v5] mm: x", 5, 1, 2, False, False),
+        ("[v2,3/7] mm: x", 2, 3, 7, False, False),
+        ("[linux-mm] [PATCH V2 0/7] mm: x", 2, 0, 7, False, False),
+        ("[PATCH 6.12.y 1/2] mm: x", 1, 1, 2, False, False),
+        ("Re: [PATCH v2 3/7] mm: x", 2, 3, 7, True, False),
+        ("[list] RE: AW: [PATCH v2 3/7] mm: x", 2, 3, 7, True, False),
+        ("Fwd: [PATCH v2 3/7] mm: x", 2, 3, 7, False, False),
+    ],
+)
+def test_what_the_brackets_of_a_subject_say(
+    text: str, version: int, number: int, total: int, *, reply: bool, rfc: bool
+) -> None:
+    expected = thread.Subject(title="mm: x", reply=reply, version=version, number=number, total=total, rfc=rfc)
+    assert thread.subject(text) == expected
+
+
+def series(version: str, total: int, *, leave_out: tuple[int, ...] = (), **headers: str) -> list[EmailMessage]:
+    """A cover letter and `total` patches, with ids."""
+    found = [letter(f"[PATCH{version} 0/{total}] mm: all", "no diff\n", Message_ID=f"<{version.strip()}-0@x>")]
+    for number in range(1, total + 1):
+        subject = f"[PATCH{version} {number}/{total}] mm: {number}"
+        text = diff(f"mm/{number}.c", new=f"{version}")
+        made = letter(subject, text, Message_ID=f"<{version.strip()}-{number}@x>", **headers)
+        found += [made] if number not in leave_out else []
+    return found
+
+
+def test_the_newest_complete_version_in_its_order() -> None:
+    quoted = "".join(f"> {line}\n" for line in diff().splitlines())
+    top_posted = f"I like it.\n\n-----Original Message-----\n{diff('mm/1.c')}"
+    box = mbox(
+        *series("", 3),
+        letter("Re: [PATCH 1/3] mm: 1", quoted),
+        letter("Re: [PATCH v2 1/3] mm: 1", top_posted, sender="c@d"),
+        *reversed(series(" v2", 3)),
+        *series(" v3", 4, leave_out=(2, 4)),
+    )
+    found = read(box)
+    assert [each.name for each in found.patches] == ["mm-1", "mm-2", "mm-3"]
+    assert all(b"+ v2" in each.data for each in found.patches)
+    assert found.title == "mm: all"
+    assert "v3 of 4 patches: 2/4, 4/4 are missing: v2 of 3 patches was used" in found.notes
+    assert any(note.startswith("left out, a reply: Re: [PATCH v2 1/3]") for note in found.notes)
+    assert "v2 of 3 patches was used, not v1 of 3 patches" in found.notes
+
+
+def test_an_incomplete_series_is_refused_with_what_is_missing() -> None:
+    with pytest.raises(InputError, match=r"x\.mbox: the series is incomplete: v1 of 3 patches: 2/3 is missing"):
+        read(mbox(*series("", 3, leave_out=(2,))))
+    with pytest.raises(InputError, match="1/3, 3/3 are missing"):
+        read(mbox(*series("", 3, leave_out=(1, 3))))
+    chosen = read(mbox(*series("", 3, leave_out=(2,))), whole=False)
+    assert [each.name for each in chosen.patches] == ["mm-1", "mm-3"]
+    assert chosen.notes == ("v1 of 3 patches: 2/3 is missing",)
+
+
+def test_one_mail_of_a_series_alone_is_what_was_asked_for() -> None:
+    found = read(letter("[PATCH v2 2/7] mm: x").as_bytes())
+    assert (len(found.patches), found.notes) == (1, ("this is 2/7 of a series, alone",))
+
+
+def test_patches_that_are_sent_again_replace_what_they_answer() -> None:
+    again = letter("[PATCH v2 2/3] mm: 2", diff("mm/2.c", new="again"), In_Reply_To="<-2@x>", Message_ID="<again@x>")
+    found = read(mbox(*series("", 3), again))
+    assert [b"again" in each.data for each in found.patches] == [False, True, False]
+    assert found.notes == ("v2 of 3 patches has only 1, the others are those of v1 of 3 patches",)
+
+
+def test_what_came_over_several_lists_is_one() -> None:
+    assert len(read(mbox(*series("", 2), *series("", 2))).patches) == 2
+
+
+def test_a_version_that_was_sent_again_is_the_later_one() -> None:
+    early = letter("[PATCH] mm: x", diff(new="old"), Date="Mon, 02 Nov 2026 10:00:00 +0000")
+    late = letter("[RESEND PATCH] mm: x", diff(new="new"), Date="Tue, 03 Nov 2026 10:00:00 +0000")
+    for box in (mbox(early, late), mbox(late, early)):
+        assert b"+new" in one(box)
+    numbered = [letter(f"[PATCH {n}/2] {n}", diff(new=day), Date=f"{day} Nov 2026 10:00:00 +0000")
+                for day in ("03", "02") for n in (1, 2)]  # fmt: skip
+    assert all(b"+03" in each.data for each in read(mbox(*numbered)).patches)
+
+
+def test_single_patches_keep_the_order_of_the_file() -> None:
+    assert names(mbox(*(letter(f"[PATCH] {word}") for word in ("c", "a", "b")))) == ["c", "a", "b"]
+    assert names(mbox(letter("[PATCH] old"), letter("[PATCH v2] new"))) == ["new"]
+    suggestion = letter("[PATCH] mine", sender="c@d", In_Reply_To="<1@x>")
+    assert names(mbox(letter("[PATCH] yours", Message_ID="<1@x>"), suggestion)) == ["yours"]
+
+
+def test_an_rfc_is_older_than_the_patch_of_its_version() -> None:
+    rfc = [letter(f"[RFC PATCH {n}/2] mm: {n}", diff(new="rfc")) for n in (1, 2)]
+    real = [letter(f"[PATCH {n}/2] mm: {n}", diff(new="real")) for n in (1, 2)]
+    assert all(b"+real" in each.data for each in read(mbox(*real, *rfc)).patches)
+
+
+def test_two_series_in_one_mailbox_are_refused() -> None:
+    with pytest.raises(InputError, match=r"expected one series; two patches are 1/2 of v1"):
+        read(mbox(*series("", 2), letter("[PATCH 1/2] another"), letter("[PATCH 2/2] yet another")))
+    with pytest.raises(InputError, match="found two: v1 of 2 patches and v1 of 3 patches"):
+        read(mbox(*series("", 2), *(letter(f"[PATCH {n}/3] other {n}") for n in (1, 2, 3))))
+    others = [letter(f"[PATCH v4 {n}/2] other {n}", sender="c@d") for n in (1, 2)]
+    with pytest.raises(InputError, match="found two"):
+        read(mbox(*series("", 3), *others))
+
+
+def test_only_replies_are_no_series() -> None:
+    assert len(read(mbox(letter("Re: [PATCH] x"), letter("Re: [PATCH] x", "no diff\n"))).patches) == 1
+    with pytest.raises(InputError, match="found only replies with a diff, 2 of them"):
+        read(mbox(letter("Re: [PATCH] x", diff("f/1.c")), letter("Re: [PATCH] y")))
+
+
+def test_the_base_of_a_series_is_in_its_cover_letter_or_last_patch() -> None:
+    base = "0123456789abcdef0123456789abcdef01234567"
+    cover, *patches = series("", 2)
+    cover.set_content(f"All.\n\nbase-commit: {base}\n-- \n2.39\n")
+    assert read(mbox(cover, *patches)).base_commit == base
+    last = letter("[PATCH] x", f"{diff()}-- \n2.39\n\nbase-commit: {base}\nprerequisite-patch-id: {base}\n")
+    found = read(last.as_bytes())
+    assert found.base_commit == base
+    assert found.notes == ("the series names prerequisite patches, which are not applied",)
+
+
+def test_several_files_are_one_series() -> None:
+    older, newer = series("", 2)[1:], series(" v2", 2)[1:]
+    files = [(FROM + each.as_bytes(), f"{number}.eml") for number, each in enumerate([*reversed(newer), *older])]
+    found = mail.read(files, where="dir")
+    assert [(each.name, b"+ v2" in each.data) for each in found.patches] == [("mm-1", True), ("mm-2", True)]
+    with pytest.raises(InputError, match="dir: expected diffs or mails, found both"):
+        mail.read([*files, (diff().encode(), "a.diff")], where="dir")
+
+
+PIECES = [
+    "From a Mon Sep 17 00:00:00 2001\n",
+    "Subject: [PATCH 1/2] =?q?x\n",
+    "From: <\n",
+    "Content-Type: multipart/mixed; boundary=b\n",
+    "Content-Type: message/rfc822\n",
+    "Content-Type: text/plain; charset=nope; format=flowed\n",
+    "Content-Transfer-Encoding: base64\n",
+    "Content-Disposition: attachment; filename*=nope''%ff\n",
+    "Date: 99 x\n",
+    "In-Reply-To: <a\n",
+    "--b\n",
+    "--b--\n",
+    "X:\n",
+    "\n",
+    "+++ b/\n",
+    "\x1f\x8b",
+    diff(),
+]
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.sampled_from(PIECES)))
+def test_damaged_mail_is_read_or_refused(parts: list[str]) -> None:
+    try:
+        read("".join(parts).encode("latin-1"))
+    except InputError as error:
+        assert "\n" not in str(error)
