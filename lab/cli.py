@@ -12,35 +12,45 @@ from typing import Any, NoReturn, TextIO, cast
 
 import click
 
-from lab import __version__, verbs
+from lab import __version__
 from lab.core.errors import LabError
-from lab.verbs.common import EXIT_INTERRUPTED, say_error
+from lab.verbs import campaigns, choose, guests, machines, patches, results, shells
+from lab.verbs.common import EXIT_INTERRUPTED, print_error
 
 EXIT_USAGE = 64
 EXIT_OUTPUT_FAILED = 2
+VERBS = (
+    *(choose.doctor, choose.list_, choose.plan, choose.clean),
+    *(campaigns.build, campaigns.run),
+    *(guests.exec_, guests.shell, guests.console_, guests.gdb_),
+    *(results.report, results.compare, results.replay, results.bundle),
+    *(patches.try_, patches.bisect),
+    machines.capture,
+    *(shells.completion, shells.man),
+)
 
 
 class Output:
-    """stdout that is written to for as long as it takes it: a campaign is not lost because nobody reads on."""
+    """A stdout that remembers a write error instead of raising it: a closed pipe must not abort a running campaign."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.error: OSError | None = None
 
     def write(self, text: str) -> int:
-        self._unless_broken(lambda: self._stream.write(text))
+        self._try(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        self._unless_broken(self._stream.flush)
+        self._try(self._stream.flush)
 
-    def _unless_broken(self, act: Callable[[], object]) -> None:
+    def _try(self, operation: Callable[[], object]) -> None:
         if self.error is None:
             try:
-                act()
+                operation()
             except OSError as error:
                 self.error = error
-                # What is left in the buffer goes where it does no harm when the interpreter ends.
+                # The interpreter flushes the rest of the buffer when it ends: let that go to /dev/null.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:
@@ -49,7 +59,7 @@ class Output:
 
 @contextmanager
 def output_that_may_break() -> Iterator[Output]:
-    """sys.stdout as an Output."""
+    """Replace sys.stdout by an Output while the block runs."""
     before = sys.stdout
     output = Output(before)
     sys.stdout = cast(TextIO, output)
@@ -61,7 +71,7 @@ def output_that_may_break() -> Iterator[Output]:
 
 
 class Verbs(click.Group):
-    """The group of verbs, with errors sorted into exit codes."""
+    """The group of verbs, which turns errors into exit statuses."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminated)
@@ -75,7 +85,7 @@ class Verbs(click.Group):
         _leave(status)
 
     def _status(self, *args: Any, **kwargs: Any) -> int:
-        """Run a verb; its exit status, or that of the error which ended it."""
+        """Run a verb and return its exit status, or that of the error that ended it."""
         try:
             return super().main(*args, **kwargs) or 0
         except (click.exceptions.Abort, KeyboardInterrupt):
@@ -85,15 +95,15 @@ class Verbs(click.Group):
             error.show()
             return EXIT_USAGE
         except LabError as error:
-            say_error(error)
+            print_error(error)
             return error.exit_code
-        except BrokenPipeError:  # of what is passed on as bytes
+        except BrokenPipeError:  # raised by output that is written as bytes, past Output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
 
 
 def _leave(status: int) -> NoReturn:
-    """End the process. Where libvirt was open, without its good-byes: it waits seconds for guests that are dead."""
+    """Exit. If libvirt was used, skip its cleanup: closing it waits 1-2 s for guests that are already dead."""
     if "lab.guests.vm" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -102,7 +112,7 @@ def _leave(status: int) -> NoReturn:
 
 
 def _terminated(number: int, _frame: object) -> None:
-    """SIGTERM and SIGHUP end a run as Ctrl-C does: what was found is kept, nothing is left running."""
+    """Handle SIGTERM and SIGHUP as Ctrl-C: the results so far are saved, and no process stays behind."""
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
@@ -110,12 +120,20 @@ def _terminated(number: int, _frame: object) -> None:
 @click.version_option(__version__, prog_name="lab")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """An emulated-hardware kernel lab: a patch, two kernels, many machines, one verdict.
+    """Test a kernel patch on emulated machines: build with and without it, boot, compare.
 
     \b
-    lab doctor                       what this host can do, and what to install
-    lab plan quick                   what would run; builds nothing
+    topology   an emulated machine: architecture, page size, CPUs, memory, nodes
+    kernel     a source tree, perhaps with a series of patches
+    scenario   a C program that runs in guests; its tests are its cases
+    campaign   which scenarios to run on which topologies with which kernels
+    cell       one kernel on one topology, TOPOLOGY/KERNEL: one guest
+
+    \b
+    lab doctor                       check this host, print what to install
+    lab plan quick                   show what would run; build nothing
     lab run quick                    build, boot, test, compare
+    lab try my.patch --tree ~/linux  test a patch of your own
     lab exec -t arm64-64k-2node -k baseline -- ./prog args
     """
     from lab.verbs import defaults
@@ -124,5 +142,5 @@ def main(context: click.Context) -> None:
     context.default_map = defaults.of(context.command)
 
 
-for verb in verbs.every():
+for verb in VERBS:
     main.add_command(verb)

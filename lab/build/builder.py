@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build, or find in the cache, everything that a cell's guests boot from and run. Starts no guest."""
+"""Build everything that the guests of a cell boot and run, or find it in the cache. Starts no guest."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.arch import Arch
-from lab.build import kernel, rootfs, suites
-from lab.build import programs as guestbuild
+from lab.build import kernel, programs, rootfs
 from lab.build.kernel import BuiltKernel
 from lab.build.programs import GuestTests
 from lab.build.rootfs import Rootfs
-from lab.build.suites import Suites
+from lab.build.suites import prepare
+from lab.build.suites.prepare import Suites
 from lab.core import paths
 from lab.core.cache import Cache
 from lab.core.outcome import Case
@@ -30,46 +30,52 @@ class Artifacts:
     rootfs: Rootfs
     tests: GuestTests
     probes: tuple[Path, ...] = ()
-    """Programs that tell facts which only this machine has."""
+    """Programs that report facts which only this machine has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
-    """Builds, or finds in the cache, what cells need. Starts no guest."""
+    """Builds what cells need, or finds it in the cache. Starts no guest."""
 
     cache: Cache
-    sources: tuple[Path, ...] = field(default_factory=paths.scenarios)
-    """Where the scenario programs are: directories, and single C files."""
+    sources: tuple[Path, ...]
+    """Directories with scenario programs, and single C files."""
     kernels: Mapping[str, BuiltKernel] = field(default_factory=dict)
-    """`topology/kernel` -> the kernel of an earlier run, to be used as it is."""
+    """`topology/kernel` -> a kernel recorded by an earlier run, used instead of building one."""
     suites: Suites | None = None
-    """What is run in place of the lab's own scenarios."""
+    """Suites to run instead of the lab's own scenarios."""
 
     @classmethod
     def of(cls, planned: Plan, cache: Cache, progress: Progress = silent) -> Builder:
-        """The workshop of a plan, with its suites built: before that nobody knows what tests they have."""
-        built = suites.prepare(planned, cache, progress) if planned.suites else None
-        return cls(cache=cache, sources=planned.sources, suites=built)
+        """Return the builder of a plan, after building its suites: only a built suite lists its tests."""
+        suites = prepare.prepare(planned, cache, progress) if planned.suites else None
+        return cls(cache=cache, sources=planned.sources, suites=suites)
 
-    def make(self, topology: Topology, wanted: Kernel, progress: Progress) -> Artifacts:
-        """Guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
-        record = topology.architecture
-        probes = ("clock.c",) if topology.counted else ()
+    def make(self, topology: Topology, kernel_spec: Kernel, progress: Progress) -> Artifacts:
+        """Build guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
+        arch = topology.architecture
         return Artifacts(
-            tests=self._tests(record, wanted, progress),
-            rootfs=rootfs.build(record, cache=self.cache, progress=progress),
-            kernel=self.kernels.get(cell_name(topology, wanted))
-            or kernel.build(wanted, topology, cache=self.cache, progress=progress),
-            probes=tuple(
-                guestbuild.compile_one(record, paths.images() / "probes" / name, self.cache) for name in probes
-            ),
+            tests=self._tests(arch, kernel_spec, progress),
+            rootfs=rootfs.build(arch, cache=self.cache, progress=progress),
+            kernel=self._kernel(topology, kernel_spec, progress),
+            probes=self._probes(topology),
         )
 
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
-        """The cases that each scenario program declares."""
-        return self.suites.cases if self.suites else guestbuild.cases(self.sources, self.cache)
+        """Return scenario name -> the cases that its program declares."""
+        return self.suites.cases if self.suites else programs.cases(self.sources, self.cache)
 
-    def _tests(self, record: Arch, wanted: Kernel, progress: Progress) -> GuestTests:
+    def _kernel(self, topology: Topology, kernel_spec: Kernel, progress: Progress) -> BuiltKernel:
+        recorded = self.kernels.get(cell_name(topology, kernel_spec))
+        return recorded or kernel.build(kernel_spec, topology, cache=self.cache, progress=progress)
+
+    def _probes(self, topology: Topology) -> tuple[Path, ...]:
+        if not topology.counted:
+            return ()
+        clock = paths.images() / "probes" / "clock.c"
+        return (programs.compile_one(topology.architecture, clock, self.cache),)
+
+    def _tests(self, arch: Arch, kernel_spec: Kernel, progress: Progress) -> GuestTests:
         if self.suites:
-            return self.suites.programs(record, wanted, progress)
-        return guestbuild.build(record, cache=self.cache, progress=progress, sources=self.sources)
+            return self.suites.programs(arch, kernel_spec, progress)
+        return programs.build(arch, cache=self.cache, progress=progress, sources=self.sources)

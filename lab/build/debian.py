@@ -29,7 +29,7 @@ from lab.core.errors import InfraError, nearest
 from lab.core.progress import Progress, silent
 from lab.core.this_host import install_command
 
-Kind = Literal["deb", "deb-src"]
+AptKind = Literal["deb", "deb-src"]
 
 # Releases in their order; a later one is tried when the host's own does not have a package. A codename and an alias
 # each have their own ladder, because which alias a codename has changes with time.
@@ -60,7 +60,7 @@ class PackageVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class AptEntry:
     """One entry of apt's sources, reduced to what matters here; `options` have their deb822 spelling."""
 
     uris: tuple[str, ...]
@@ -77,7 +77,7 @@ class AptSuite:
     uris: tuple[str, ...]
     options: Mapping[str, str]
 
-    def stanza(self, kind: Kind, architecture: str) -> str:
+    def stanza(self, kind: AptKind, architecture: str) -> str:
         """The deb822 sources entry that makes apt fetch one list of this suite and nothing else."""
         fields = {
             "Types": kind,
@@ -94,7 +94,7 @@ class AptSuite:
 # ---- Reading the host's sources -------------------------------------------------------------------------------------
 
 
-def parse_one_line(text: str) -> list[Entry]:
+def parse_one_line(text: str) -> list[AptEntry]:
     """Entries of a `.list` file: `deb [option=value ...] URI SUITE COMPONENT...`, `#` begins a comment."""
     found = []
     for line in text.splitlines():
@@ -106,7 +106,7 @@ def parse_one_line(text: str) -> list[Entry]:
     return found
 
 
-def parse_deb822(text: str) -> list[Entry]:
+def parse_deb822(text: str) -> list[AptEntry]:
     """Entries of a `.sources` file: stanzas of `Field: value`, continuation lines, `#` comment lines, `Enabled: no`."""
     found = []
     lines = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
@@ -120,9 +120,13 @@ def parse_deb822(text: str) -> list[Entry]:
     return found
 
 
-def _entry(uris: Sequence[str], suites: Sequence[str], components: Sequence[str], options: Mapping[str, str]) -> Entry:
+def _entry(
+    uris: Sequence[str], suites: Sequence[str], components: Sequence[str], options: Mapping[str, str]
+) -> AptEntry:
     kept = {name: options[name] for name in KEPT_OPTIONS if name in options}
-    return Entry(uris=tuple(uris), suites=tuple(suites), components=tuple(components), options=MappingProxyType(kept))
+    return AptEntry(
+        uris=tuple(uris), suites=tuple(suites), components=tuple(components), options=MappingProxyType(kept)
+    )
 
 
 def split_suite(name: str) -> tuple[str, str] | None:
@@ -132,7 +136,7 @@ def split_suite(name: str) -> tuple[str, str] | None:
     return (release, pocket) if known else None
 
 
-def is_debian(entry: Entry) -> bool:
+def is_debian(entry: AptEntry) -> bool:
     """Whether an entry looks like Debian's own by its suites, components and keyring, never by its host.
 
     Others use `bookworm main` too; what is wrongly taken here is sorted out by its Release file's Origin.
@@ -144,7 +148,7 @@ def is_debian(entry: Entry) -> bool:
     return known and "main" in entry.components and not theirs and not local
 
 
-def groups(entries: Iterable[Entry], keyrings: Sequence[Path] = ()) -> tuple[tuple[AptSuite, ...], ...]:
+def groups(entries: Iterable[AptEntry], keyrings: Sequence[Path] = ()) -> tuple[tuple[AptSuite, ...], ...]:
     """What to look through, in order: the host's own suites together, its backports, then newer releases likewise.
 
     `keyrings` are accepted for derived suites beside those that the host's entry names.
@@ -230,7 +234,7 @@ class AptHost:
     """What the host's apt says of itself."""
 
     architecture: str
-    entries: tuple[Entry, ...]
+    entries: tuple[AptEntry, ...]
     keyrings: tuple[Path, ...]
 
 
@@ -260,7 +264,7 @@ def host() -> AptHost:
     return AptHost(architecture=words["ARCH"], entries=entries, keyrings=keyrings)
 
 
-def _read_entries(path: Path) -> list[Entry]:
+def _read_entries(path: Path) -> list[AptEntry]:
     text = path.read_text(encoding="utf-8", errors="replace")
     return parse_deb822(text) if path.suffix == ".sources" else parse_one_line(text)
 
@@ -270,7 +274,7 @@ class AptState:
     """apt's private state for one list of one suite."""
 
     suite: AptSuite
-    kind: Kind
+    kind: AptKind
     directory: Path
 
     @property
@@ -292,7 +296,7 @@ class AptState:
         return time.time() - self.updated.stat().st_mtime if self.updated.exists() else float("inf")
 
 
-def _open(cache: Cache, suite: AptSuite, kind: Kind, architecture: str) -> AptState:
+def _open(cache: Cache, suite: AptSuite, kind: AptKind, architecture: str) -> AptState:
     """The state of a suite, made when there is none; its name holds all that it depends on."""
     stanza = suite.stanza(kind, architecture)
     key = digest(stanza, APT_CONF)
@@ -398,7 +402,7 @@ def find_source(package: str, cache: Cache, *, progress: Progress = silent, refr
     return _find("deb-src", package, cache, progress, refresh)
 
 
-def _find(kind: Kind, package: str, cache: Cache, progress: Progress, refresh: bool) -> PackageVersion:
+def _find(kind: AptKind, package: str, cache: Cache, progress: Progress, refresh: bool) -> PackageVersion:
     if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", package):
         raise InfraError(f"{package!r} cannot be the name of a Debian package")
     if not refresh and (found := _recall(kind, package, cache)):
@@ -418,11 +422,11 @@ def _find(kind: Kind, package: str, cache: Cache, progress: Progress, refresh: b
     raise _missing(kind, package, [state for group in states for state in group], failures)
 
 
-def _memory(kind: Kind, package: str, cache: Cache) -> Path:
+def _memory(kind: AptKind, package: str, cache: Cache) -> Path:
     return cache.root / "debian" / f"{kind}-{package}.json"
 
 
-def _recall(kind: Kind, package: str, cache: Cache) -> PackageVersion | None:
+def _recall(kind: AptKind, package: str, cache: Cache) -> PackageVersion | None:
     """What a package was resolved to before; a damaged memory is none."""
     try:
         return PackageVersion(**json.loads(_memory(kind, package, cache).read_text()))
@@ -453,7 +457,7 @@ def _look(
     return max(found, key=lambda one: version_key(one.version), default=None)
 
 
-def _missing(kind: Kind, package: str, states: Sequence[AptState], failures: Mapping[str, str]) -> InfraError:
+def _missing(kind: AptKind, package: str, states: Sequence[AptState], failures: Mapping[str, str]) -> InfraError:
     """The error for a package that nobody has: suites tried, suites left out and why, and the nearest name."""
     usable = [state for state in states if state.updated.exists()]
     tried = ", ".join(state.suite.name for state in usable) or "none"
@@ -509,7 +513,7 @@ def fetch_source(package: str, dest_dir: Path, *, cache: Cache, progress: Progre
 
 
 @contextmanager
-def _downloaded(kind: Kind, package: str, cache: Cache, progress: Progress) -> Iterator[tuple[Path, PackageVersion]]:
+def _downloaded(kind: AptKind, package: str, cache: Cache, progress: Progress) -> Iterator[tuple[Path, PackageVersion]]:
     """A scratch directory that holds the package's files, verified by apt."""
     found = _find(kind, package, cache, progress, False)
     verb = ["download"] if kind == "deb" else ["source", "--download-only", "--only-source"]
@@ -528,7 +532,7 @@ def _downloaded(kind: Kind, package: str, cache: Cache, progress: Progress) -> I
         yield scratch, found
 
 
-def _state_of(found: PackageVersion, kind: Kind, cache: Cache, progress: Progress) -> AptState:
+def _state_of(found: PackageVersion, kind: AptKind, cache: Cache, progress: Progress) -> AptState:
     """The state of the suite in which a package was found, with its list."""
     here = host()
     suites = [suite for group in groups(here.entries, here.keyrings) for suite in group if suite.name == found.suite]

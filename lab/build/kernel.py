@@ -140,7 +140,7 @@ class Recipe:
     @property
     def fixes(self) -> tuple[Patch, ...]:
         """What the architecture's record has for trees that do not compile for it."""
-        return tuple(series.fix(why, text, f"lab/arch/{self.arch.name}.py") for why, text in self.arch.fixes.items())
+        return series.fixes_of(self.arch)
 
     @property
     def key(self) -> str:

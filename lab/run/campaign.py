@@ -19,7 +19,7 @@ from lab.arch import ARCHES
 from lab.build import kernel, programs
 from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
-from lab.build.suites import Suites
+from lab.build.suites.prepare import Suites
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import LabError, UsageError
@@ -176,7 +176,7 @@ def _prepared(
     cases, suites = workshop.cases(), workshop.suites
     plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
     selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
-    chosen = {name: tuple(resume.asked_for(selections[name], cases[name])) for name in sorted(selections)}
+    chosen = {name: tuple(selections[name].asked_cases(cases[name])) for name in sorted(selections)}
     metadata = {
         **describe(plan, chosen),
         "asked": request.words(),

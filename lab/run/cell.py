@@ -25,7 +25,7 @@ from lab.formats.kconfig import has_kasan
 from lab.guests.accelerator import Accelerator
 from lab.guests.guest import DIRECTORY, Description
 from lab.run.program import Execution
-from lab.run.resume import asked_for, attempts_left, left, not_reached
+from lab.run.resume import attempts_left, left, not_reached
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell, Selection
 from lab.verdicts import counters
@@ -175,7 +175,7 @@ class CellWork:
             self._scenario(selection, last=selection is scenarios[-1])
             if self.status is not CellStatus.OK:
                 return
-        total = sum(len(asked_for(each, self.cases[each.scenario])) for each in scenarios)
+        total = sum(len(each.asked_cases(self.cases[each.scenario])) for each in scenarios)
         self.screen.cell(self.cell, "done", done=total, total=total)
 
     def _scenario(self, selection: Selection, *, last: bool) -> None:
@@ -343,7 +343,7 @@ class CellWork:
     def _progress(self, name: str, asked: Sequence[Case]) -> Callable[[int], None]:
         """What to call with the number of results that a program has told; of its cases the others were told before."""
         names = [each.scenario for each in self.cell.scenarios]
-        counts = [len(asked_for(each, self.cases[each.scenario])) for each in self.cell.scenarios]
+        counts = [len(each.asked_cases(self.cases[each.scenario])) for each in self.cell.scenarios]
         done, total = sum(counts[: names.index(name) + 1]) - len(asked), sum(counts)
         self.screen.cell(self.cell, name, done=done, total=total)
         return lambda told: self.screen.progress(self.cell, name, done + min(told, len(asked)), total)

@@ -22,11 +22,6 @@ KILLED = 128
 """Exit statuses from here on are the shell's words for a signal."""
 
 
-def asked_for(selection: Selection, declared: Sequence[Case]) -> list[Case]:
-    """The declared cases that a selection names; all of them when it names none."""
-    return [case for case in declared if not selection.cases or case.name in selection.cases]
-
-
 def not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
     """The cases behind the one that ended a run badly; none where the program ended by itself or only flooded.
 
@@ -41,7 +36,7 @@ def not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
 
 def left(runs: Sequence[Run], selection: Selection, declared: Sequence[Case]) -> list[Case]:
     """The cases of a scenario that still have to be run after its `runs`, in their order; all of them after none."""
-    asked = asked_for(selection, declared)
+    asked = selection.asked_cases(declared)
     for run in runs:
         asked = not_reached(run, asked)
     return asked if attempts_left(runs) > 0 else []

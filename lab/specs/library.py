@@ -15,7 +15,7 @@ from lab.core.paths import is_path, user_path
 from lab.specs import suite
 from lab.specs.load import YamlDocument, read
 from lab.specs.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
-from lab.specs.plan import Filters, Plan, Selection, Skipped, matches, narrow_tests, node_count, plan
+from lab.specs.plan import Filters, Plan, Selection, Skipped, matches, merge_selections, narrow_tests, node_count, plan
 from lab.specs.settings import Own
 
 Named = TypeVar("Named", Topology, Kernel)
@@ -195,7 +195,7 @@ class Library:
             named=frozenset(Path(word).stem if is_path(word) else word for word in words),
             left_out=tuple(each for each in left_out if each.what not in {one.name for one in added}),
             kernels=_unique("kernel", [*kernels, *self.select_kernels(_new(filters.kernels, kernels))]),
-            scenarios=tuple(_merged([*scenarios, *(self.select_scenarios(new_tests) if new_tests else ())])),
+            scenarios=merge_selections([*scenarios, *(self.select_scenarios(new_tests) if new_tests else ())]),
         )
 
     def _machines(self, document: YamlDocument, spec: CampaignSpec) -> tuple[list[Topology], list[Skipped]]:
@@ -381,16 +381,6 @@ def _is_config(word: str) -> bool:
 
 def _scenario_of(test: str, name: str) -> bool:
     return fnmatchcase(name, test.partition(".")[0])
-
-
-def _merged(selections: Iterable[Selection]) -> list[Selection]:
-    """One selection per scenario: all its cases where one of them means all."""
-    kept: dict[str, tuple[str, ...]] = {}
-    for each in selections:
-        before = kept.get(each.scenario)
-        both = each.cases if before is None else (*before, *each.cases) if before and each.cases else ()
-        kept[each.scenario] = tuple(dict.fromkeys(both))
-    return [Selection(scenario=name, cases=cases) for name, cases in kept.items()]
 
 
 def _source(document: YamlDocument, source: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 
 from lab.arch import lacking_preset
 from lab.core.errors import InfraError, UsageError, unknown
+from lab.core.outcome import Case
 from lab.core.paths import is_path
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.suite import Suite
@@ -27,6 +28,10 @@ class Selection:
 
     scenario: str
     cases: tuple[str, ...] = ()
+
+    def asked_cases(self, declared: Sequence[Case]) -> list[Case]:
+        """Return the declared cases that this names; all of them if it names none."""
+        return [case for case in declared if not self.cases or case.name in self.cases]
 
     def __str__(self) -> str:
         return f"{self.scenario}.{{{','.join(self.cases)}}}" if self.cases else self.scenario
@@ -216,24 +221,26 @@ def narrow_tests(words: Sequence[str], scenarios: Sequence[Selection]) -> tuple[
     """The selections that the words of --test (`scenario`, `scenario.case`, globs of both) leave."""
     if not words:
         return tuple(scenarios)
-    kept: dict[str, tuple[str, ...]] = {}
+    chosen: list[Selection] = []
     for word in words:
         scenario, _, case = word.partition(".")
-        hits = [each for each in scenarios if fnmatchcase(each.scenario, scenario)]
+        hits = [selection for selection in scenarios if fnmatchcase(selection.scenario, scenario)]
         if not hits:
-            raise unknown("scenario", scenario, [each.scenario for each in scenarios])
-        for hit in hits:
-            kept[hit.scenario] = _union(kept.get(hit.scenario), (case,) if case else hit.cases)
-    return tuple(
-        Selection(scenario=each.scenario, cases=kept[each.scenario]) for each in scenarios if each.scenario in kept
-    )
+            raise unknown("scenario", scenario, [selection.scenario for selection in scenarios])
+        chosen += [replace(hit, cases=(case,)) for hit in hits] if case else hits
+    merged = {selection.scenario: selection for selection in merge_selections(chosen)}
+    names = dict.fromkeys(selection.scenario for selection in scenarios)
+    return tuple(merged[name] for name in names if name in merged)
 
 
-def _union(before: tuple[str, ...] | None, cases: tuple[str, ...]) -> tuple[str, ...]:
-    """Both selections of one scenario's cases together; an empty one means all of them."""
-    if before is None:
-        return cases
-    return tuple(dict.fromkeys((*before, *cases))) if before and cases else ()
+def merge_selections(selections: Iterable[Selection]) -> tuple[Selection, ...]:
+    """Return one selection per scenario, in order of appearance; all of its cases if one of its selections has all."""
+    merged: dict[str, Selection] = {}
+    for selection in selections:
+        before = merged.setdefault(selection.scenario, selection)
+        cases = dict.fromkeys((*before.cases, *selection.cases)) if before.cases and selection.cases else ()
+        merged[selection.scenario] = replace(selection, cases=tuple(cases))
+    return tuple(merged.values())
 
 
 def resolve_cases(planned: Plan, declared: Mapping[str, Collection[str]]) -> Plan:

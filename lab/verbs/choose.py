@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Verbs that look: what this host can do, what there is to choose from, what would run; and `clean`."""
+"""Verbs that show what this host can do, what there is to choose from and what would run; and `clean`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lab.verbs.common import console, filtered, packed
-from lab.verbs.completing import named
+from lab.verbs import completing, options
+from lab.verbs.common import console
 from lab.verbs.places import open_cache, open_library
 
 if TYPE_CHECKING:
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("campaign", default="quick", shell_complete=named("campaigns"))
-@click.option("--install", is_flag=True, help="Install the packages that the campaign's machines need (apt).")
+@click.argument("campaign", default="quick", shell_complete=completing.CAMPAIGNS)
+@click.option("--install", is_flag=True, help="Install the missing Debian packages with apt-get, as root or with sudo.")
 def doctor(campaign: str, install: bool) -> int:
-    """What this host can do, what is missing, and the command that fixes it.
+    """Check this host, and print the commands that mend it.
+
+    Checks what the machines of CAMPAIGN [quick] need, and what single verbs, suites and make targets need.
+
+    Exit status: 0 the lab works here, though perhaps with limits (warn), 2 something is missing (fail).
 
     \b
     lab doctor
@@ -43,9 +47,9 @@ LISTS = ("topologies", "kernels", "scenarios", "campaigns", "arches")
 
 @click.command("list")
 @click.argument("what", type=click.Choice(LISTS))
-@click.option("--json", "as_json", is_flag=True, help="For programs, with all there is to say.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every detail, instead of a table.")
 def list_(what: str, *, as_json: bool) -> None:
-    """What there is to choose from.
+    """List what there is to choose from.
 
     \b
     lab list topologies
@@ -63,11 +67,14 @@ def list_(what: str, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("campaign", shell_complete=named("campaigns"))
-@filtered
-@packed
+@click.argument("campaign", shell_complete=completing.CAMPAIGNS)
+@options.filtered
+@options.packed
 def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) -> None:
-    """What would run, what of it is built, how long it will take, what is skipped and why; builds nothing.
+    """Show what a campaign would run; build nothing.
+
+    Shows which kernels have to be built, how long it takes, and what is skipped and why. The estimate uses the times of
+    earlier runs on this host.
 
     \b
     lab plan quick
@@ -81,16 +88,21 @@ def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) 
     given = estimate.packing(cache, jobs=jobs, memory=memory)
     planned = estimate.here(open_library().plan(campaign, filters), given)
     if planned.suites:
-        from lab.build import suites
+        from lab.build.suites import prepare
 
-        suites.check(planned, cache)
+        prepare.check(planned, cache)
     console().print(describe(*estimate.look(planned, given, cache)), markup=False)
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="Kernels and work trees too, not only leftovers.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Remove built kernels and work trees too: the next run builds them again."
+)
 def clean(everything: bool) -> None:
-    """Remove leftovers of killed labs from the cache, or (--all) the whole cache. Results are never touched.
+    """Remove leftovers, or everything, from the cache.
+
+    Leftovers are what killed labs did not remove. Results are never removed. The cache is $PAGELAB_CACHE
+    [~/.cache/pagelab].
 
     \b
     lab clean

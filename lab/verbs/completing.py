@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,34 +14,47 @@ from click.shell_completion import CompletionItem
 from lab.core.errors import LabError
 from lab.verbs.places import open_library
 
+if TYPE_CHECKING:
+    from lab.specs.library import Library
+
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def named(kind: str) -> Completer:
-    """Completes the names of a kind (`topologies`, `kernels`, ...), and files where a path is being typed."""
+def completer(listing: Callable[[Library], Iterable[str]]) -> Completer:
+    """Return what completes the names of a listing, and files where a path is being typed."""
 
     def complete(_context: click.Context, _option: click.Parameter, word: str) -> list[CompletionItem]:
         if word.startswith((".", "/", "~")):
             return [CompletionItem(word, type="file")]
         try:
-            return matching(getattr(open_library(), kind)(), word)
+            return matching(listing(open_library()), word)
         except LabError:
             return []
 
     return complete
 
 
+TOPOLOGIES = completer(lambda library: library.topologies())
+KERNELS = completer(lambda library: library.kernels())
+SCENARIOS = completer(lambda library: library.scenarios())
+CAMPAIGNS = completer(lambda library: library.campaigns())
+CONFIGS = completer(lambda library: library.configs())
+
+
 def cells(context: click.Context, _option: click.Parameter, word: str) -> list[CompletionItem]:
-    """Completes `TOPOLOGY/KERNEL/SCENARIO.CASE` from what a run's directory says of itself."""
+    """Complete `TOPOLOGY/KERNEL/SCENARIO.CASE` from the metadata of a run's directory."""
     try:
         metadata = json.loads((Path(context.params["directory"]) / "metadata.json").read_text())
         places = [f"{each['topology']}/{each['kernel']}" for each in metadata["cells"]]
         cases = [f"{name}.{case['name']}" for name, declared in metadata["cases"].items() for case in declared]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    inside = [f"{place}/{case}" for place in places if word.startswith(f"{place}/") for case in cases]
-    return matching(inside or places, word)
+    for place in places:
+        if word.startswith(f"{place}/"):
+            return matching((f"{place}/{case}" for case in cases), word)
+    return matching(places, word)
 
 
 def matching(names: Iterable[str], word: str) -> list[CompletionItem]:
+    """Return the names that begin with a word, as the shell wants them."""
     return [CompletionItem(name) for name in names if name.startswith(word)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Verbs for one guest by hand."""
+"""Verbs that boot one guest to use by hand."""
 
 from __future__ import annotations
 
@@ -8,27 +8,38 @@ from collections.abc import Sequence
 import click
 
 from lab.core.errors import LabError, UsageError
-from lab.verbs.common import Wanted, on_guest, one_guest, say_error
+from lab.verbs.common import print_error
+from lab.verbs.options import GuestChoice, on_guest
+from lab.verbs.running import one_guest
 
 EXIT_LAB_FAILED = 125
-"""`lab exec`: the lab's own failure, apart from the program's status (as env(1) and timeout(1) have it)."""
+"""`lab exec`: the lab itself failed; env(1) and timeout(1) use the same status, which few programs exit with."""
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
 @on_guest
 @click.argument("program")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, help="Seconds on real hardware [60].")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    metavar="SECONDS",
+    help="End the program after this many seconds, scaled up where the machine is emulated [60].",
+)
 def exec_(
-    wanted: Wanted,
+    choice: GuestChoice,
     program: str,
     args: Sequence[str],
     timeout: float,
 ) -> int:
-    """Push a program into a guest, run it there, and exit with its status (125: the lab itself failed).
+    """Run a program in a fresh guest; exit with its status.
 
-    A path of a file here is pushed, a C file (it may include lab.h) compiled for the guest first; anything else is a
-    command of the guest.
+    If PROGRAM is a file on this host, it is copied to the guest; a C file (it may include lab.h) is compiled for the
+    guest first. Otherwise PROGRAM is a command of the guest. A program must be linked statically and for the guest's
+    architecture, and a script must be for sh: the guest has busybox and no libraries.
+
+    Exit status: the program's, 128+N if signal N ended it, 64 bad input, 125 the lab itself failed.
 
     \b
     lab exec -t arm64-64k-2node -k baseline -- ./prog args
@@ -37,57 +48,72 @@ def exec_(
     from lab.workflows import one_guest as oneshot
 
     try:
-        with one_guest(wanted) as (factory, ready):
+        with one_guest(choice) as (factory, ready):
             return oneshot.execute(factory, ready, program, args, timeout_s=timeout)
     except UsageError:
         raise
     except LabError as error:
-        say_error(error)
+        print_error(error)
         return EXIT_LAB_FAILED
 
 
 @click.command()
 @on_guest
-def shell(wanted: Wanted) -> int:
-    """An interactive shell in a fresh guest; `exit` ends both.
+def shell(choice: GuestChoice) -> int:
+    """Open a shell in a fresh guest; `exit` ends both.
+
+    Exit status: the shell's, 2 the lab failed, 64 bad input.
 
     \b
     lab shell -t arm64-64k-2node -k expand-fault
+    lab shell -t x86_64-4k -k baseline --config kasan
     """
     from lab.workflows import one_guest as oneshot
 
-    with one_guest(wanted) as (factory, ready):
+    with one_guest(choice) as (factory, ready):
         return oneshot.shell(factory, ready)
 
 
 @click.command("console")
 @on_guest
-def console_(wanted: Wanted) -> int:
-    """A guest whose console is your terminal, from the kernel's first word, with a shell on it; Ctrl-A X ends it.
+def console_(choice: GuestChoice) -> int:
+    """Boot a guest with its console on this terminal.
 
-    It runs in plain QEMU, without libvirt and SSH: what hangs them does not hang this. The scenarios' programs are in
-    /lab.
+    Ctrl-A X ends it. The console shows the kernel's messages from the first one on, then a shell. The guest runs in
+    plain QEMU, without libvirt and SSH, so it can be used to debug a kernel that does not get as far as SSH. The
+    scenarios' programs are in /lab.
+
+    Exit status: QEMU's, 2 the lab failed, 64 bad input.
 
     \b
     lab console -t arm64-64k-2node -k expand-fault
+    lab console -t x86_64-4k -k ./my-kernel.yaml
     """
     from lab.workflows import debug
 
-    with one_guest(wanted) as (factory, ready):
+    with one_guest(choice) as (factory, ready):
         return debug.console(factory, ready)
 
 
 @click.command("gdb")
 @on_guest
-@click.option("--run", "beside", default="", metavar="CMD", help="A shell command for the guest, while gdb has it.")
+@click.option(
+    *("--run", "beside"),
+    default="",
+    metavar="CMD",
+    help="Run this shell command in the guest, from the moment gdb continues it [none].",
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- GDB ARGS...]")
-def gdb_(wanted: Wanted, beside: str, arguments: Sequence[str]) -> int:
-    """gdb on the kernel of a fresh guest, which stands still while gdb has it.
+def gdb_(choice: GuestChoice, beside: str, arguments: Sequence[str]) -> int:
+    """Debug the kernel of a fresh guest with gdb.
 
-    Functions and variables have their names, from System.map. For types, lines and local variables build the kernel
-    with debug information: a FILE.config with CONFIG_DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT=y keeps its vmlinux.
+    The guest is stopped when gdb starts. Function and variable names come from System.map. For types, line numbers and
+    local variables, build the kernel with debug information: --config FILE.config with a line
+    CONFIG_DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT=y.
 
-    The scenarios' programs are in /lab; what --run names begins when gdb lets the guest go on.
+    Arguments behind -- are passed to gdb. The scenarios' programs are in /lab of the guest.
+
+    Exit status: gdb's, 2 the lab failed, 64 bad input.
 
     \b
     lab gdb -t x86_64-4k -k baseline
@@ -96,5 +122,5 @@ def gdb_(wanted: Wanted, beside: str, arguments: Sequence[str]) -> int:
     """
     from lab.workflows import debug
 
-    with one_guest(wanted) as (factory, ready):
+    with one_guest(choice) as (factory, ready):
         return debug.gdb(factory, ready, arguments, beside=beside)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Verbs that make machines: of this one, or of what somebody sent."""
+"""The verb that makes a topology from this machine, or from the description of another one."""
 
 from __future__ import annotations
 
@@ -11,31 +11,51 @@ import click
 
 from lab.core.errors import UsageError
 from lab.core.paths import user_path
-from lab.verbs.common import size
+from lab.verbs.common import print_note
+from lab.verbs.options import parse_size_option
 
 MAX_FILE = 4 << 20
 
 
 @click.command()
-@click.option("--script", is_flag=True, help="Print the shell script that a reporter runs.")
+@click.option("--script", is_flag=True, help="Print the shell script that a reporter runs, and do nothing else.")
 @click.option(
     *("--from", "sources"),
     multiple=True,
     type=click.Path(),
     metavar="FILE",
-    help="What a reporter sent, or pasted; - is stdin. Several are one machine.",
+    help="Read the description of a machine from FILE, - for stdin; repeat it for several files about one machine "
+    "[describe this host].",
 )
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="The topology's file, NAME.yaml [stdout].")
-@click.option("--memory", callback=size, metavar="SIZE", help="For the guest [half of what is available, at most 4G].")
-@click.option("--cpus", type=click.IntRange(1, 64), default=8, help="For the guest, over all nodes [8].")
+@click.option(
+    *("--output", "-o"),
+    type=click.Path(path_type=Path),
+    metavar="NAME.yaml",
+    help="Write the topology NAME to this file [stdout].",
+)
+@click.option(
+    "--memory",
+    callback=parse_size_option,
+    metavar="SIZE",
+    help="Give the guest SIZE bytes over all nodes, such as 2G [half of the available memory, at most 4G].",
+)
+@click.option(
+    "--cpus",
+    type=click.IntRange(1, 64),
+    default=8,
+    metavar="N",
+    help="Give the guest at most N CPUs over all nodes [8].",
+)
 def capture(*, script: bool, sources: Sequence[str], output: Path | None, memory: int | None, cpus: int) -> int:
-    """This machine, or a reporter's, as a topology of the same shape that fits here.
+    """Make a topology in the shape of a real machine.
 
-    Architecture, page size, nodes and distances, nodes without CPUs or memory, huge pages and their settings stay;
-    sizes shrink. What could not be kept is told on stderr and stands in the file.
+    The machine is this host, or a reporter's. Keeps the architecture, the page size, the nodes with their distances,
+    nodes without CPUs or without memory, and the huge pages with their settings. Memory and CPUs shrink to what fits on
+    this host. What the topology cannot reproduce is printed on stderr and listed in the file.
 
-    A reporter runs the script and sends its output: it is plain shell, needs no root and nothing installed. What they
-    paste of lscpu -J, numactl -H, getconf PAGESIZE, /proc/cmdline and /proc/meminfo will do, too.
+    A reporter runs the script of --script and sends its output: it is plain shell and needs neither root nor anything
+    installed. The output of lscpu -J, numactl -H, getconf PAGESIZE, and the contents of /proc/cmdline and /proc/meminfo
+    are read too.
 
     \b
     lab capture
@@ -51,7 +71,7 @@ def capture(*, script: bool, sources: Sequence[str], output: Path | None, memory
 
     if script:
         if sources or output:
-            raise UsageError("--script prints a file to send: it goes with no other option")
+            raise UsageError("--script cannot be combined with --from or --output")
         print(doctor.CAPTURE_SCRIPT.read_text("utf-8"), end="")
         return 0
     texts = [_read(source) for source in sources] or [doctor.description()]
@@ -61,12 +81,12 @@ def capture(*, script: bool, sources: Sequence[str], output: Path | None, memory
     text = made.yaml([one_line(f"Made by lab capture from {', '.join(names) or 'the machine itself'}.")])
     _write(text, output)
     for line in made.lost:
-        print(f"lab: not kept: {line}", file=sys.stderr)
+        print_note(f"not reproduced: {line}")
     return 0
 
 
 def _read(source: str) -> str:
-    """A text that somebody sent; UsageError when it is none."""
+    """Return the text of a file or of stdin; UsageError if it cannot be read or is too large."""
     try:
         with user_path("/dev/stdin" if source == "-" else source).open("rb") as file:
             data = file.read(MAX_FILE + 1)
@@ -78,6 +98,7 @@ def _read(source: str) -> str:
 
 
 def _write(text: str, output: Path | None) -> None:
+    """Write a topology to its file, and check that it loads from there; print it if there is no file."""
     from lab.core.cache import write_atomic
     from lab.specs import load
     from lab.specs.model import Topology
@@ -86,9 +107,9 @@ def _write(text: str, output: Path | None) -> None:
         print(text, end="")
         return
     if output.suffix != ".yaml" or not load.NAME.fullmatch(output.stem):
-        raise UsageError(f"-o: expected a file NAME.yaml, whose name is the topology's, got {output}")
+        raise UsageError(f"-o: expected a file NAME.yaml, named as the topology, got {output}")
     if output.exists():
-        raise UsageError(f"{output} is there already", hint="choose another name for -o")
+        raise UsageError(f"{output} already exists", hint="choose another name for -o")
     write_atomic(output, text.encode())
     load.read(output).build(Topology)
     there = output if output.parent != Path() else f"./{output}"

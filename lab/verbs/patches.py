@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,18 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lab.core.paths import absolute_word, user_path
-from lab.verbs.common import (
-    builds_end_with_us,
-    configured,
-    connected,
-    console,
-    filters_of,
-    packed,
-    tested,
-    with_programs,
-)
-from lab.verbs.completing import named
+from lab.verbs import completing, options
+from lab.verbs.common import console, print_note
+from lab.verbs.options import filters_of
 from lab.verbs.places import open_cache, open_library
+from lab.verbs.running import builds_end_with_us, finish
 
 if TYPE_CHECKING:
     from lab.host.estimate import Packing
@@ -36,15 +28,16 @@ TREE = click.option(
     type=click.Path(path_type=Path),
     default=Path(),
     metavar="DIR",
-    help="The kernel tree, which is only read [this directory].",
+    help="Use the kernel tree in DIR, which is only read [the current directory].",
 )
 COMMAND = click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARGS...]")
 DEFAULT_TIMEOUT_S = 60.0
 TIMEOUT = click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=DEFAULT_TIMEOUT_S, help="Of CMD, seconds on hardware [60]."
-)
-OUTPUT = click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="Directory of the run [results/TIME-...]."
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=DEFAULT_TIMEOUT_S,
+    metavar="SECONDS",
+    help="End CMD after this many seconds, scaled up where the machine is emulated [60].",
 )
 
 
@@ -52,19 +45,28 @@ OUTPUT = click.option(
 @click.argument("patch", metavar="PATCH|REV..REV", type=click.Path())
 @COMMAND
 @TREE
-@click.option("--on", "machines", multiple=True, metavar="GLOB", shell_complete=named("topologies"), help="Machines.")
-@tested
-@with_programs
-@click.option("--each", is_flag=True, help="A kernel for every patch of the series, with all before it.")
 @click.option(
-    "--provides", multiple=True, metavar="FEATURE", help="What the patch adds: tests of it must fail without."
+    *("--on", "machines"),
+    multiple=True,
+    metavar="T",
+    shell_complete=completing.TOPOLOGIES,
+    help="Run on this machine: a name, a glob or a YAML file; may be repeated [one per page size, one with two nodes].",
 )
-@configured
+@options.tests
+@options.programs
+@click.option("--each", is_flag=True, help="Build a kernel for every patch of the series, with all patches before it.")
+@click.option(
+    "--provides",
+    multiple=True,
+    metavar="FEATURE",
+    help="Expect the patch to add FEATURE: cases that require it must fail without the patch; may be repeated [none].",
+)
+@options.config
 @TIMEOUT
-@click.option("--repeat", type=click.IntRange(1, 10_000), metavar="N", help="Every cell N times, each in a new guest.")
-@OUTPUT
-@packed
-@connected
+@options.repeat
+@options.output("results/TIME-try")
+@options.packed
+@options.connect
 def try_(
     patch: str,
     command: Sequence[str],
@@ -83,7 +85,9 @@ def try_(
     memory: int | None,
     connect: str | None,
 ) -> int:
-    """Boot a tree without a patch and with it, run tests in both, and say what the patch fixed and what it broke.
+    """Test a kernel tree with and without a patch.
+
+    The report lists what the patch fixed and what it broke.
 
     The patch is a file, a directory of patches, a mailbox, or commits REV..REV of the tree. Machines are one per page
     size and one with two nodes, or what --on names. Tests are all scenarios; or what --test names, a C file of your own
@@ -99,11 +103,10 @@ def try_(
     """
     from lab.host import estimate
     from lab.run.campaign import CampaignRequest, Typed, open_run
-    from lab.verbs.campaigns import finish
     from lab.workflows import try_patch
 
     cache, library = open_cache(), open_library()
-    library.select_topologies(machines)
+    library.select_topologies(machines)  # only for its error: a wrong name is reported before the patch is read
     typed = Typed(
         words=[
             *("lab", "try", patch, *(["--each"] if each else [])),
@@ -130,10 +133,7 @@ def try_(
     summary = finish(open_run(wanted, library, cache, given, output, typed=typed), given, connect)
     if features := try_patch.unprovided(summary):
         meant = " ".join(f"--provides {feature}" for feature in features)
-        print(
-            f"lab: note: what requires {', '.join(features)} passes with the patch: try it with {meant}",
-            file=sys.stderr,
-        )
+        print_note(f"note: cases that require {', '.join(features)} pass with the patch: add {meant} to expect that")
     return summary.exit_code
 
 
@@ -156,32 +156,32 @@ def _usual_machines(library: Library) -> list[str]:
 
     names, left = try_patch.default_machines(library, environment.arches(), doctor.lacking)
     for line in left:
-        print(f"lab: left out: {line}", file=sys.stderr)
+        print_note(f"not run on {line}")
     return names
 
 
 @click.command()
 @COMMAND
 @TREE
-@click.option("--good", required=True, metavar="REV", help="A commit where all was well.")
-@click.option("--bad", required=True, metavar="REV", help="A later one where it is not.")
-@click.option(
-    "--topology", "-t", required=True, metavar="T", shell_complete=named("topologies"), help="Name or YAML file."
-)
-@tested
-@with_programs
-@configured
+@click.option("--good", required=True, metavar="REV", help="Begin at this commit, where the tests pass.")
+@click.option("--bad", required=True, metavar="REV", help="End at this later commit, where they do not.")
+@options.topology
+@options.tests
+@options.programs
+@options.config
 @TIMEOUT
 @click.option(
     "--no-boot",
     type=click.Choice(["bad", "good", "skip"]),
-    help="What a kernel that does not boot is [skip; bad where booting is all that is asked].",
+    help="Judge a commit whose kernel does not boot as bad, good or skip [skip; bad if no test is given].",
 )
-@OUTPUT
-@packed
-@connected
-def bisect(command: Sequence[str], *, tree: Path, good: str, bad: str, **options: Any) -> int:
-    """Find the commit that made a case fail: git's bisection over kernels that are built, booted and asked.
+@options.output("results/TIME-bisect")
+@options.packed
+@options.connect
+def bisect(command: Sequence[str], *, tree: Path, good: str, bad: str, **parameters: Any) -> int:
+    """Find the commit that made a case fail.
+
+    Runs git's bisection over kernels that are built, booted and tested.
 
     Both ends are judged first. A case that fails, crashes or hangs is bad; one that is skipped, or a kernel that does
     not build, lets git skip the commit, and so does a command's exit status 125. Without --test, --with and a command
@@ -196,9 +196,9 @@ def bisect(command: Sequence[str], *, tree: Path, good: str, bad: str, **options
     """
     from lab.workflows import bisect as bisection
 
-    typed = _bisect_typed(tree, command, good, bad, **options)
+    typed = _bisect_typed(tree, command, good, bad, **parameters)
     tree = user_path(tree)
-    judge = _judge(tree, command, typed, **options)
+    judge = _judge(tree, command, typed, **parameters)
     with open_cache().scratch("bisect") as scratch:
         found = bisection.bisect(tree, good, bad, scratch, judge)
     print(found.log)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Verbs for the shell that `lab` is typed in: completion, and the manual."""
+"""Verbs for the shell in which `lab` is typed: its completion, and the manual page."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """What makes a shell complete verbs, options, and the names of machines, kernels, scenarios, campaigns and cells.
+    """Print the script that makes a shell complete `lab`.
+
+    It completes verbs, options, and the names of machines, kernels, scenarios, campaigns and cells.
 
     \b
     lab completion bash > ~/.local/share/bash-completion/completions/lab
     lab completion zsh > ~/.zfunc/_lab
     lab completion fish > ~/.config/fish/completions/lab.fish
     """
-    found = get_completion_class(shell)
-    assert found is not None
-    print(found(context.find_root().command, {}, "lab", "_LAB_COMPLETE").source())
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None
+    print(completion_class(context.find_root().command, {}, "lab", "_LAB_COMPLETE").source())
 
 
 @click.command()
 @click.pass_context
 def man(context: click.Context) -> None:
-    """The manual page of all verbs, for man(1).
+    """Print the manual page of all verbs, for man(1).
 
     \b
     lab man | man -l -

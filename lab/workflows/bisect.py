@@ -19,7 +19,6 @@ from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, UsageError
 from lab.core.outcome import Case, CaseRecord, Cause, CellStatus, Outcome
-from lab.run.resume import asked_for
 from lab.specs.library import Library
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, plan, resolve_cases
@@ -138,7 +137,7 @@ def plan_of(
     names = {name: [case.name for case in cases] for name, cases in declared.items()}
     resolved = replace(resolve_cases(planned, names), sources=sources)
     selections = resolved.cells[0].scenarios
-    return resolved, {each.scenario: tuple(asked_for(each, declared[each.scenario])) for each in selections}
+    return resolved, {each.scenario: tuple(each.asked_cases(declared[each.scenario])) for each in selections}
 
 
 def judged(commit: str, summary: Summary, *, boots_badly: CommitVerdict) -> JudgedCommit:

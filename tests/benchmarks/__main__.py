@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.build.builder import Builder
+from lab.core import paths
 from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.progress import silent
@@ -75,7 +76,7 @@ def main(wanted: Sequence[str]) -> None:
 
 def cold_cells() -> list[Row]:
     """Both machines of the campaign quick."""
-    with open_factory(Builder(cache=Cache(default_root()))) as factory:
+    with open_factory(Builder(cache=Cache(default_root()), sources=paths.scenarios())) as factory:
         return [row for machine in MACHINES for row in cold_cell(factory, machine)]
 
 
@@ -170,7 +171,7 @@ def wall(command: Sequence[str]) -> float:
 
 def restored_guests() -> list[Row]:
     """Both machines of the campaign quick."""
-    with open_factory(Builder(cache=Cache(default_root()))) as factory:
+    with open_factory(Builder(cache=Cache(default_root()), sources=paths.scenarios())) as factory:
         return [row for machine in MACHINES for row in restored_guest(factory, machine)]
 
 

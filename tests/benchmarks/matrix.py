@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from lab.build import kernel
 from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
+from lab.core import paths
 from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.errors import LabError
@@ -37,7 +38,7 @@ def machines(globs: Sequence[str]) -> None:
     cache = Cache(default_root())
     print_row(("machine", "pages", "nodes", "CPUs", "RAM", "boot to first SSH command", "memory of QEMU"))
     print_row(("---",) * 7)
-    with open_factory(Builder(cache=cache)) as factory:
+    with open_factory(Builder(cache=cache, sources=paths.scenarios())) as factory:
         for topology in wanted(globs):
             print_row((*looks(topology), *measured(factory, topology, cache)))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.build.builder import Builder
+from lab.core import paths
 from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.outcome import End
@@ -29,7 +30,7 @@ MACHINES = ("x86_64-4k", "arm64-64k")
 @pytest.fixture(scope="module")
 def factory() -> Iterator[GuestFactory]:
     """libvirt's embedded driver in this process, which can open it once."""
-    with open_factory(Builder(cache=Cache(default_root()))) as factory:
+    with open_factory(Builder(cache=Cache(default_root()), sources=paths.scenarios())) as factory:
         yield factory
 
 

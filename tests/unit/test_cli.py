@@ -59,7 +59,7 @@ GOOD_MACHINE = "arch: arm64\npage_size: 64K\nmemory: 1G\n"
         (("report", "."), "metadata.json: no such file"),
         (("list", "kernel"), "'kernel' is not one of"),
         (("frobnicate",), "No such command 'frobnicate'"),
-        (("run",), "run what? expected a campaign, or --resume DIR"),
+        (("run",), "which campaign? expected its name, or --resume DIR"),
         (("run", "quick", "--resume", "."), "--resume takes the campaign, its filters and its directory from the run"),
         (
             ("run", "--suite", "kselftest-mm", "--resume", "."),
@@ -144,7 +144,7 @@ from pathlib import Path
 from lab.build import kernel
 from lab.core.cache import Cache
 from lab.cli import main
-from lab.verbs.common import builds_end_with_us
+from lab.verbs.running import builds_end_with_us
 from lab.specs.library import Library
 
 @main.command("kernel-only")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
@@ -23,10 +25,13 @@ import click
 import pytest
 
 from lab import report
+from lab.arch import PRESETS
+from lab.arch.record import GIB
 from lab.build import programs
 from lab.cli import main
 from lab.core.cache import Cache
 from lab.core.outcome import Cause, CellStatus, Delta, Outcome
+from lab.host import doctor
 from lab.report._data import STATES
 from lab.specs import load
 from lab.specs.model import CampaignSpec, Hmat, Kernel, NumaCell, Topology
@@ -137,8 +142,19 @@ def stems(pattern: str) -> list[str]:
     return [path.stem for path in ROOT.glob(pattern)]
 
 
+def shared_options() -> set[str]:
+    """Return the long options that two verbs or more have."""
+    having = Counter(max(each.opts, key=len) for command in main.commands.values() for each in command.params)
+    return {option for option, count in having.items() if count > 1 and option.startswith("--")}
+
+
 REPORT, TOPOLOGIES = "lab/report/README.md", "topologies/README.md"
 GUEST_TESTS, IMAGES = "guest_tests/README.md", "images/README.md"
+GLOSSARY = [
+    *("campaign", "case", "cell", "delta", "evidence", "expectation", "feature", "guards", "kernel", "lineage", "met"),
+    *("must-fail", "outcome", "power", "provides", "provoked", "record", "scenario", "series", "settled", "source"),
+    *("suite", "topology"),
+]
 STATUSES = ["0", "1", "2", "64", "130"]
 TABLES = {
     "verb": WordTable(page="README.md", section="Commands", column="command", words=main.commands, read=verbs),
@@ -185,6 +201,15 @@ TABLES = {
         read=code,
     ),
     "room": WordTable(page="lab/README.md", section="Rooms", column="room", words=ROOMS, read=linked),
+    "term": WordTable(page="lab/README.md", section="Glossary", column="word", words=GLOSSARY, read=whole),
+    "option": WordTable(
+        page="lab/verbs/README.md",
+        section="Options that many commands have",
+        column="option",
+        words=sorted(shared_options()),
+        read=code,
+    ),
+    "preset": WordTable(page=IMAGES, section="Presets", column="preset", words=PRESETS, read=code),
     "target": WordTable(
         page="tests/README.md", section="Make targets", column="target", words=make_targets(), read=targets
     ),
@@ -247,6 +272,46 @@ def test_every_verb_has_help_with_a_sentence_and_an_example(verb: str) -> None:
     first, _, rest = (main.commands[verb].help or "").partition("\n\n")
     assert " ".join(first.split()).endswith(".")
     assert re.search(rf"^ *lab {verb}\b", rest, re.MULTILINE)
+
+
+OPTIONS = TABLES["option"]
+
+
+def options_of(text: str) -> dict[str, set[str]]:
+    """Return option -> the verbs that have it, as the table of options says."""
+    options = markdown.column(text, OPTIONS.section, OPTIONS.column)
+    having = markdown.column(text, OPTIONS.section, "of")
+    return {code(option)[-1]: set(verbs.split(", ")) for option, verbs in zip(options, having, strict=True)}
+
+
+@pytest.mark.parametrize("option", OPTIONS.words)
+def test_an_option_is_of_the_verbs_that_have_it(option: str) -> None:
+    having = {verb for verb, command in main.commands.items() if any(option in each.opts for each in command.params)}
+    assert options_of(page(OPTIONS.page))[option] == having
+
+
+def test_requirements_are_those_of_lab_doctor() -> None:
+    text = " ".join(markdown.section(page("README.md"), "Requirements").split())
+    disk, memory = f"{doctor.DISK // GIB} GiB recommended", f"{doctor.MEMORY // GIB} GiB recommended"
+    assert f"at least {doctor.DISK_LEAST // GIB} GiB of disk for the cache ({disk})" in text
+    assert f"{doctor.MEMORY_LEAST // GIB} GiB of memory ({memory})" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("topologies", "topologies/*.yaml"),
+        ("campaigns", "topologies/campaigns/*.yaml"),
+        ("kernels", "images/kernels/*.yaml"),
+        ("scenarios", "guest_tests/*.c"),
+    ],
+)
+def test_a_page_beside_the_files_is_none_of_them(kind: str, files: str) -> None:
+    """README.md lies in the directories that the lab lists."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lab", "list", kind, "--json"], cwd=ROOT, capture_output=True, check=True, timeout=300
+    )
+    assert {each["name"] for each in json.loads(done.stdout)} == set(stems(files))
 
 
 # The pages as such.

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.build import debian
-from lab.build.debian import Entry, PackageVersion, groups, is_debian, parse_deb822, parse_one_line
+from lab.build.debian import AptEntry, PackageVersion, groups, is_debian, parse_deb822, parse_one_line
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
@@ -105,7 +105,7 @@ def test_deb822_entries() -> None:
 
 
 @pytest.mark.parametrize("entries", [parse_one_line(ONE_LINE), parse_deb822(DEB822)], ids=["one-line", "deb822"])
-def test_groups_go_from_the_host_to_newer_releases(entries: list[Entry]) -> None:
+def test_groups_go_from_the_host_to_newer_releases(entries: list[AptEntry]) -> None:
     assert names(groups(entries)) == [
         ["bookworm", "bookworm-updates", "bookworm-security"],
         ["bookworm-backports"],

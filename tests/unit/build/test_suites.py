@@ -18,8 +18,9 @@ from kcidb_io import schema as kcidb
 from lab import report
 from lab.arch import ARCHES, Arch
 from lab.build import kernel, toolchain
-from lab.build.suites import Suites, kselftest, ltp
 from lab.build.suites import built as made
+from lab.build.suites import kselftest, ltp
+from lab.build.suites.prepare import Suites
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import Cause, CellKey, End, Evidence, Expected, Outcome, Run

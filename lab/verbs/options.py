@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The options that several verbs share, each defined once, and the groups in which verbs take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from lab.verbs import completing
+
+if TYPE_CHECKING:
+    from lab.specs.plan import Filters
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def parse_size_option(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    """Return the bytes of a size such as 8G; a callback of click's, None if the option was not given."""
+    from lab.specs.model import parse_size
+
+    if value is None:
+        return None
+    try:
+        return parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+# Options, by what they choose. Those with a short name are functions, since verbs differ in whether they repeat.
+
+
+def topology(command: Command) -> Command:
+    """Add the option that chooses one machine."""
+    return click.option(
+        *("--topology", "-t"),
+        required=True,
+        metavar="T",
+        shell_complete=completing.TOPOLOGIES,
+        help="Use this machine: a name from `lab list topologies`, or a YAML file.",
+    )(command)
+
+
+def topologies(command: Command) -> Command:
+    """Add the option that narrows a campaign to some machines."""
+    return click.option(
+        *("--topology", "-t", "topologies"),
+        multiple=True,
+        metavar="T",
+        shell_complete=completing.TOPOLOGIES,
+        help="Use only this machine: a name, a glob or a YAML file; may be repeated [the campaign's].",
+    )(command)
+
+
+def kernel(command: Command) -> Command:
+    """Add the option that chooses one kernel."""
+    return click.option(
+        *("--kernel", "-k"),
+        required=True,
+        metavar="K",
+        shell_complete=completing.KERNELS,
+        help="Boot this kernel: a name from `lab list kernels`, or a YAML file.",
+    )(command)
+
+
+def kernels(command: Command) -> Command:
+    """Add the option that narrows a campaign to some kernels."""
+    return click.option(
+        *("--kernel", "-k", "kernels"),
+        multiple=True,
+        metavar="K",
+        shell_complete=completing.KERNELS,
+        help="Use only this kernel: a name, a glob or a YAML file; may be repeated [the campaign's].",
+    )(command)
+
+
+def tests(command: Command) -> Command:
+    """Add the option that chooses scenarios and cases."""
+    return click.option(
+        *("--test", "tests"),
+        multiple=True,
+        metavar="GLOB",
+        shell_complete=completing.SCENARIOS,
+        help="Run only the scenarios, or the cases SCENARIO.CASE, that match; may be repeated [all].",
+    )(command)
+
+
+def config(command: Command) -> Command:
+    """Add the option that adds to the configuration of kernels."""
+    return click.option(
+        "--config",
+        multiple=True,
+        metavar="PRESET",
+        shell_complete=completing.CONFIGS,
+        help="Add a preset, such as kasan, or a FILE.config to the configuration of every kernel; "
+        "may be repeated [none].",
+    )(command)
+
+
+def programs(command: Command) -> Command:
+    """Add the option that names scenarios of the user's own."""
+    return click.option(
+        *("--with", "programs"),
+        multiple=True,
+        metavar="FILE.c",
+        type=click.Path(),
+        help="Compile this scenario of yours for every machine and run it; may be repeated [none].",
+    )(command)
+
+
+def suites(command: Command) -> Command:
+    """Add the option that names suites of tests from elsewhere."""
+    return click.option(
+        *("--suite", "suites"),
+        multiple=True,
+        metavar="SUITE",
+        help="Run this suite in place of the scenarios: kselftest-COLLECTION or ltp:PATH[:FILTER]; "
+        "may be repeated [none].",
+    )(command)
+
+
+def repeat(command: Command) -> Command:
+    """Add the option that repeats cells."""
+    return click.option(
+        "--repeat",
+        type=click.IntRange(1, 10_000),
+        metavar="N",
+        help="Run every cell N times, each time in a new guest [1].",
+    )(command)
+
+
+def output(default: str) -> Callable[[Command], Command]:
+    """Return the option that names the directory of a run; `default` is shown."""
+    return click.option(
+        *("--output", "-o"),
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help=f"Write the run to this directory [{default}].",
+    )
+
+
+def connect(command: Command) -> Command:
+    """Add the option that names a libvirt connection."""
+    return click.option(
+        "--connect",
+        metavar="URI",
+        help="Use this libvirt connection, such as qemu:///system [the embedded driver, which needs no daemon].",
+    )(command)
+
+
+def jobs(command: Command) -> Command:
+    """Add the option that limits how many guests run at once."""
+    return click.option(
+        *("--jobs", "-j"),
+        type=click.IntRange(1, 64),
+        metavar="N",
+        help="Run at most N guests at once [as many as CPUs and memory allow].",
+    )(command)
+
+
+def memory(command: Command) -> Command:
+    """Add the option that limits the memory of all that runs at once."""
+    return click.option(
+        "--memory",
+        callback=parse_size_option,
+        metavar="SIZE",
+        help="Give guests and compilers at most SIZE bytes in all, such as 8G [the memory available].",
+    )(command)
+
+
+# Groups of them.
+
+
+def packed(command: Command) -> Command:
+    """Add the options that limit what runs at once."""
+    return jobs(memory(command))
+
+
+def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that narrow a campaign or add to it; the verb gets them as `filters`."""
+
+    @wraps(command)
+    def narrowed(
+        topologies: Sequence[str],
+        kernels: Sequence[str],
+        tests: Sequence[str],
+        config: Sequence[str],
+        programs: Sequence[str],
+        suites: Sequence[str],
+        **others: Any,
+    ) -> Any:
+        return command(filters=filters_of(topologies, kernels, tests, config, programs, suites), **others)
+
+    return topologies(kernels(tests(config(programs(suites(narrowed))))))
+
+
+def filters_of(
+    topologies: Sequence[str] = (),
+    kernels: Sequence[str] = (),
+    tests: Sequence[str] = (),
+    config: Sequence[str] = (),
+    programs: Sequence[str] = (),
+    suites: Sequence[str] = (),
+) -> Filters:
+    """Return the filters that a command line, and ARCH in the environment, put on a campaign."""
+    from lab.specs import environment
+    from lab.specs.plan import Filters
+
+    return Filters(
+        topologies=tuple(topologies),
+        kernels=tuple(kernels),
+        tests=tuple(tests),
+        config=tuple(config),
+        programs=tuple(programs),
+        suites=tuple(suites),
+        arches=environment.arches(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestChoice:
+    """The one guest that a command line chooses, by the names that were typed."""
+
+    topology: str
+    kernel: str
+    config: Sequence[str]
+    connect: str | None
+
+
+def on_guest(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose one guest; the verb gets them as `choice`."""
+
+    @wraps(command)
+    def chosen(topology: str, kernel: str, config: Sequence[str], connect: str | None, **others: Any) -> Any:
+        choice = GuestChoice(topology=topology, kernel=kernel, config=config, connect=connect)
+        return command(choice=choice, **others)
+
+    return topology(kernel(config(connect(chosen))))

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What verbs that build and boot share: carrying out a run, the guest that --keep-failed keeps, one guest by hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from lab.core.errors import LabError, UsageError
+from lab.core.progress import silent
+from lab.core.untrusted import one_line, printable
+from lab.verbs.common import EXIT_INTERRUPTED, console, print_error, print_note, progress_on_stderr, show_report
+from lab.verbs.places import open_cache, open_library
+
+if TYPE_CHECKING:
+    from lab.guests.factory import BootableCell, GuestFactory
+    from lab.host.estimate import Packing
+    from lab.run.campaign import OpenRun
+    from lab.run.keep_failed import KeptGuest
+    from lab.verbs.options import GuestChoice
+    from lab.verdicts.compare import Summary
+
+CONSOLE_TAIL = 8000
+"""Bytes of a kept guest's console that are printed."""
+
+
+@contextmanager
+def builds_end_with_us() -> Iterator[None]:
+    """End the compilers that this process started if the block is left by an exception."""
+    from lab.core import proc
+
+    try:
+        yield
+    except BaseException:
+        proc.abort()
+        raise
+
+
+def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = False) -> Summary:
+    """Run what is left to run of a campaign, print the report, and return its verdicts.
+
+    An interrupt ends the verb with status 130 after the report. With `keep` the user is offered the first guest that
+    missed an expectation.
+    """
+    from lab.run import campaign
+
+    reported: list[Summary] = []
+
+    def report_and_offer(factory: GuestFactory, kept: KeptGuest) -> None:
+        reported.append(report_run(opened))
+        offer_guest(factory, kept)
+
+    interrupted = False
+    afterwards = report_and_offer if keep else None
+    try:
+        with builds_end_with_us():
+            campaign.execute(opened, open_cache(), console=console(), packing=given, uri=uri, afterwards=afterwards)
+    except KeyboardInterrupt:
+        interrupted = True
+        print_note("interrupted; the results so far are saved")
+    summary = reported[0] if reported else report_run(opened)
+    if interrupted:
+        raise click.exceptions.Exit(EXIT_INTERRUPTED)
+    return summary
+
+
+def report_run(opened: OpenRun) -> Summary:
+    """Derive the verdicts of a run, write the reports to its directory, print the text one, and return them."""
+    from lab import report
+    from lab.evidence import read
+    from lab.host import history
+    from lab.verdicts.compare import conclude
+
+    out = console()
+    evidence = read.load(opened.path)
+    summary = conclude(evidence)
+    history.record(open_cache(), evidence)
+    report.write(opened.path, summary)
+    show_report(summary, out)
+    out.print(f"results: {opened.path}", markup=False)
+    return summary
+
+
+def offer_guest(factory: GuestFactory, kept: KeptGuest) -> None:
+    """Ask what to do with a kept guest, and do it, until the user answers `end` or stdin ends."""
+    from lab.guests.guest import Guest
+    from lab.workflows import debug
+
+    guest, ready = kept.guest, factory.ready(kept.cell.topology, kept.cell.kernel, silent)
+    assert isinstance(guest, Guest)
+    actions: dict[str, Callable[[], object]] = {
+        "shell": guest.connection.shell,
+        "gdb": lambda: debug.attach_gdb(guest, ready.topology.architecture, ready.products, factory.scratch, ()),
+        "console": lambda: print(printable(guest.console.text(max(0, guest.console.size() - CONSOLE_TAIL)))),
+    }
+    print_note(f"this guest is still running: {one_line(kept.why)}")
+    answer_until_end(actions)
+
+
+def answer_until_end(actions: dict[str, Callable[[], object]]) -> None:
+    """Ask for one of the actions and carry it out, until the user answers `end` or stdin ends."""
+    while True:
+        print(f"lab: {', '.join(actions)} or end? ", end="", file=sys.stderr, flush=True)
+        answer = typed_line()
+        if answer is None or answer == "end":
+            return
+        if action := actions.get(answer):
+            try:
+                action()
+            except LabError as error:
+                print_error(error)
+
+
+def typed_line() -> str | None:
+    """Read one line of stdin and not a byte more, since a guest's shell reads what follows; None at its end."""
+    line = bytearray()
+    while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
+        line += byte
+    at_end = not line and not byte
+    return None if at_end else line.decode("utf-8", "replace").strip()
+
+
+@contextmanager
+def one_guest(choice: GuestChoice) -> Iterator[tuple[GuestFactory, BootableCell]]:
+    """Build what is missing for one cell, with progress on stderr; yields what boots it."""
+    from lab import arch
+    from lab.build.builder import Builder
+    from lab.guests.factory import open_factory
+
+    library = open_library()
+    topology = library.topology(choice.topology)
+    kernel = library.with_config(library.kernel(choice.kernel), choice.config)
+    if why := arch.lacking_preset(topology.architecture, kernel.config):
+        raise UsageError(f"{topology.name}/{kernel.name}: {why}")
+    builder = Builder(cache=open_cache(), sources=library.scenario_sources)
+    with builds_end_with_us(), open_factory(builder, uri=choice.connect) as factory:
+        yield factory, factory.ready(topology, kernel, progress_on_stderr())
