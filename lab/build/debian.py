@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The distribution's packages, through apt with a private state: the host's own apt configuration is only read.
+"""Fetch the distribution's packages through apt with a private state; the host's own apt configuration is only read.
 
-Where to look is derived from the host's own sources entries, so that no mirror is ever named here: first the suites
+The suites to search come from the host's own sources entries, so that no mirror is named here: first the suites that
 the host uses, then its backports, then every newer release of the same mirrors. apt verifies signatures and hashes with
 the host's keyrings. Below the cache:
 
     apt/<suite>-<hash>/         private apt state of one suite: sources, lists
-    debian/<kind>-<name>.json   what a name was resolved to, so that a second look needs neither apt nor network
+    debian/<kind>-<name>.json   what a name was resolved to, so that a second lookup needs neither apt nor network
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
+
+from debian.deb822 import Deb822
+from debian.debian_support import Version
 
 from lab.core import proc
 from lab.core.cache import Cache, digest, write_atomic
@@ -42,11 +46,11 @@ ROLLING = frozenset({"sid", "unstable"})
 POCKETS = ("updates", "security", "backports", "backports-sloppy", "proposed-updates")
 ARCHIVE_KEYRINGS = ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
 KEPT_OPTIONS = ("Signed-By", "Check-Valid-Until", "Check-Date", "Valid-Until-Min", "Valid-Until-Max", "By-Hash")
-"""Options of a host's entry that ours inherit. `Trusted: yes` is not one of them: signatures are always checked."""
+"""Options of a host's entry that the lab's entries inherit; not `Trusted: yes`, as signatures are always checked."""
 FRESH_S = 24 * 3600.0
 """Lists older than this are fetched again."""
 MISSED_S = 600.0
-"""The same after a lookup that found nothing."""
+"""The same for a second lookup, after one that found nothing."""
 DOWNLOAD_S = 3600.0
 
 
@@ -61,7 +65,7 @@ class PackageVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptEntry:
-    """One entry of apt's sources, reduced to what matters here; `options` have their deb822 spelling."""
+    """One entry of apt's sources, as far as the lab uses it; `options` have their deb822 spelling."""
 
     uris: tuple[str, ...]
     suites: tuple[str, ...]
@@ -78,7 +82,7 @@ class AptSuite:
     options: Mapping[str, str]
 
     def stanza(self, kind: AptKind, architecture: str) -> str:
-        """The deb822 sources entry that makes apt fetch one list of this suite and nothing else."""
+        """Return the deb822 sources entry that makes apt fetch one list of this suite and nothing else."""
         fields = {
             "Types": kind,
             "URIs": " ".join(self.uris),
@@ -95,29 +99,38 @@ class AptSuite:
 
 
 def parse_one_line(text: str) -> list[AptEntry]:
-    """Entries of a `.list` file: `deb [option=value ...] URI SUITE COMPONENT...`, `#` begins a comment."""
-    found = []
+    """Return the entries of a `.list` file: `deb [option=value ...] URI SUITE COMPONENT...`, `#` begins a comment."""
+    entries = []
     for line in text.splitlines():
         match = re.fullmatch(r"deb(?:-src)?\s+(?:\[([^]]*)\]\s+)?(\S+)\s+(\S+)\s*(.*)", line.partition("#")[0].strip())
         if match:
-            pairs = (part.partition("=") for part in (match[1] or "").split())
-            options = {name.rstrip("+-").title(): value.replace(",", " ") for name, _, value in pairs}
-            found.append(_entry([match[2]], [match[3]], match[4].split(), options))
-    return found
+            options = _one_line_options(match[1] or "")
+            entries.append(_entry([match[2]], [match[3]], match[4].split(), options))
+    return entries
+
+
+def _one_line_options(text: str) -> dict[str, str]:
+    """Return `name=value,value ...` with the spelling of deb822."""
+    options = {}
+    for part in text.split():
+        name, _, value = part.partition("=")
+        options[name.rstrip("+-").title()] = value.replace(",", " ")
+    return options
+
+
+DISABLED = ("no", "false", "off", "0", "without", "disable")
+"""What apt accepts for `Enabled: no`."""
 
 
 def parse_deb822(text: str) -> list[AptEntry]:
-    """Entries of a `.sources` file: stanzas of `Field: value`, continuation lines, `#` comment lines, `Enabled: no`."""
-    found = []
-    lines = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    for stanza in re.split(r"\n[ \t]*\n", lines):
-        matches = re.finditer(r"^([!-9;-~]+):[ \t]*(.*(?:\n[ \t]+.*)*)", stanza, re.MULTILINE)
-        fields = {match[1].title(): match[2].rstrip() for match in matches}
-        if fields.get("Enabled", "yes").strip().lower() in ("no", "false", "off", "0", "without", "disable"):
-            continue
-        if uris := fields.get("Uris", "").split():
-            found.append(_entry(uris, fields.get("Suites", "").split(), fields.get("Components", "").split(), fields))
-    return found
+    """Return the entries of a `.sources` file that are enabled."""
+    entries = []
+    for stanza in Deb822.iter_paragraphs(text.splitlines(), use_apt_pkg=False):
+        fields = {name.title(): value.rstrip() for name, value in stanza.items()}
+        uris, suites, components = (fields.get(name, "").split() for name in ("Uris", "Suites", "Components"))
+        if uris and fields.get("Enabled", "yes").strip().lower() not in DISABLED:
+            entries.append(_entry(uris, suites, components, fields))
+    return entries
 
 
 def _entry(
@@ -130,7 +143,7 @@ def _entry(
 
 
 def split_suite(name: str) -> tuple[str, str] | None:
-    """(`bookworm`, `security`) from `bookworm-security` or `bookworm/updates`; None when it is not a Debian suite."""
+    """Split `bookworm-security` or `bookworm/updates` into (`bookworm`, `security`); None if it is no Debian suite."""
     release, _, pocket = name.replace("/updates", "-security").partition("-")
     known = any(release in ladder for ladder in LADDERS) and (not pocket or pocket in POCKETS)
     return (release, pocket) if known else None
@@ -139,7 +152,7 @@ def split_suite(name: str) -> tuple[str, str] | None:
 def is_debian(entry: AptEntry) -> bool:
     """Whether an entry looks like Debian's own by its suites, components and keyring, never by its host.
 
-    Others use `bookworm main` too; what is wrongly taken here is sorted out by its Release file's Origin.
+    Other repositories use `bookworm main` too: the Origin in their Release file rejects those later.
     """
     keys = entry.options.get("Signed-By", "").strip()
     theirs = keys.startswith("/") and "debian" not in keys
@@ -149,22 +162,37 @@ def is_debian(entry: AptEntry) -> bool:
 
 
 def groups(entries: Iterable[AptEntry], keyrings: Sequence[Path] = ()) -> tuple[tuple[AptSuite, ...], ...]:
-    """What to look through, in order: the host's own suites together, its backports, then newer releases likewise.
+    """Return the suites to search, in order: the host's own together, its backports, then newer releases likewise.
 
     `keyrings` are accepted for derived suites beside those that the host's entry names.
     """
-    pairs = [(name, entry) for entry in entries if is_debian(entry) for name in entry.suites if split_suite(name)]
-    own = list({(n, e.uris): AptSuite(name=n, uris=e.uris, options=e.options) for n, e in pairs}.values())
-    found = [tuple(suite for suite in own if _pocket(suite) not in ("backports", "backports-sloppy"))]
-    found += [tuple(suite for suite in own if suite not in found[0])]
-    archive = [suite for suite in own if _pocket(suite) != "security"][:1]
-    security = [suite for suite in own if _pocket(suite) == "security"][:1]
+    own = _own_suites(entries)
+    backports = tuple(suite for suite in own if _pocket(suite) in ("backports", "backports-sloppy"))
+    found = [tuple(suite for suite in own if suite not in backports), backports]
     for release in _releases(own):
-        base, updates, secure = (release, archive), (f"{release}-updates", archive), (f"{release}-security", security)
-        rolling = release in ROLLING
-        found.append(_derived([base] if rolling else [base, updates, secure], own, keyrings))
-        found.append(_derived([] if rolling else [(f"{release}-backports", archive)], own, keyrings))
-    return tuple(group for group in found if group)
+        found += _newer(release, own, keyrings)
+    return tuple(filter(None, found))
+
+
+def _own_suites(entries: Iterable[AptEntry]) -> list[AptSuite]:
+    """Return the suites of Debian that the host's entries name, one per name and mirrors."""
+    suites: dict[tuple[str, tuple[str, ...]], AptSuite] = {}
+    for entry in filter(is_debian, entries):
+        for name in filter(split_suite, entry.suites):
+            suites[name, entry.uris] = AptSuite(name=name, uris=entry.uris, options=entry.options)
+    return list(suites.values())
+
+
+def _newer(release: str, own: Sequence[AptSuite], keyrings: Sequence[Path]) -> list[tuple[AptSuite, ...]]:
+    """Return the groups of a release on the host's mirrors: its suites, then its backports, without the host's own."""
+    archive = next((suite for suite in own if _pocket(suite) != "security"), None)
+    security = next((suite for suite in own if _pocket(suite) == "security"), None)
+    mirrors = {release: archive}
+    backports: dict[str, AptSuite | None] = {}
+    if release not in ROLLING:
+        mirrors |= {f"{release}-updates": archive, f"{release}-security": security}
+        backports[f"{release}-backports"] = archive
+    return [_derived(mirrors, own, keyrings), _derived(backports, own, keyrings)]
 
 
 def _pocket(suite: AptSuite) -> str:
@@ -172,7 +200,7 @@ def _pocket(suite: AptSuite) -> str:
 
 
 def _releases(own: Sequence[AptSuite]) -> list[str]:
-    """The release that the host runs (the oldest it has) and all after it."""
+    """Return the release that the host runs (the oldest it has) and all after it."""
     present = {(split_suite(suite.name) or ("",))[0] for suite in own}
     for ladder in LADDERS:
         if places := [ladder.index(release) for release in present if release in ladder]:
@@ -181,18 +209,21 @@ def _releases(own: Sequence[AptSuite]) -> list[str]:
 
 
 def _derived(
-    wanted: Iterable[tuple[str, Sequence[AptSuite]]], own: Sequence[AptSuite], keyrings: Sequence[Path]
+    mirrors: Mapping[str, AptSuite | None], own: Sequence[AptSuite], keyrings: Sequence[Path]
 ) -> tuple[AptSuite, ...]:
-    """Suites of other names on the host's mirrors, without those that the host has itself."""
-    have = {suite.name for suite in own}
-    suites = [replace(like, name=name) for name, mirrors in wanted for like in mirrors if name not in have]
-    return tuple(replace(suite, options=_more_keys(suite.options, keyrings)) for suite in suites)
+    """Return suites named by the keys of `mirrors`, each like its value, without the names that the host has itself."""
+    present = {suite.name for suite in own}
+    derived = []
+    for name, like in mirrors.items():
+        if like and name not in present:
+            derived.append(replace(like, name=name, options=_more_keys(like.options, keyrings)))
+    return tuple(derived)
 
 
 def _more_keys(options: Mapping[str, str], keyrings: Sequence[Path]) -> Mapping[str, str]:
-    """Accept the distribution's whole keyring beside the files that Signed-By names.
+    """Return the options with the distribution's whole keyring beside the files that Signed-By names.
 
-    An entry may name the keys of its own release only, and no newer release could ever be verified with those.
+    An entry may name the keys of its own release alone, which cannot verify a newer release.
     """
     named = options.get("Signed-By", "").strip()
     if not named.startswith("/"):
@@ -201,37 +232,12 @@ def _more_keys(options: Mapping[str, str], keyrings: Sequence[Path]) -> Mapping[
     return MappingProxyType({**options, "Signed-By": " ".join(files)})
 
 
-# ---- Versions -------------------------------------------------------------------------------------------------------
-
-
-Runs = tuple[tuple[tuple[int, ...], int], ...]
-
-
-def version_key(version: str) -> tuple[int, Runs, Runs]:
-    """Sorts as the distribution orders versions: epoch, upstream version, revision; `~` comes before the end."""
-    epoch, colon, rest = version.partition(":")
-    upstream, _, revision = (rest if colon else version).rpartition("-")
-    return int(epoch) if colon else 0, _part_key(upstream or revision), _part_key(revision if upstream else "0")
-
-
-def _part_key(part: str) -> Runs:
-    """Runs of non-digits and numbers by turns; each run ends with 0, so that `~` (-1) sorts before its end."""
-    runs = re.findall(r"(\D*)(\d*)", part)
-    return tuple(((*map(_letter, text), 0), int(number or 0)) for text, number in runs)
-
-
-def _letter(letter: str) -> int:
-    if letter == "~":
-        return -1
-    return ord(letter) if letter.isalpha() else ord(letter) + 256
-
-
 # ---- apt ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptHost:
-    """What the host's apt says of itself."""
+    """The host's apt configuration."""
 
     architecture: str
     entries: tuple[AptEntry, ...]
@@ -239,14 +245,14 @@ class AptHost:
 
 
 def host() -> AptHost:
-    """Read the host's apt configuration; InfraError when there is no apt or no Debian entry."""
-    asked = ("ARCH=APT::Architecture", "LIST=Dir::Etc::sourcelist/f", "PARTS=Dir::Etc::sourceparts/d")
-    argv = ["apt-config", "shell", *(word for pair in asked for word in pair.split("="))]
+    """Read the host's apt configuration; InfraError if there is no apt or no Debian entry."""
+    variables = ("ARCH=APT::Architecture", "LIST=Dir::Etc::sourcelist/f", "PARTS=Dir::Etc::sourceparts/d")
+    argv = ["apt-config", "shell", *" ".join(variables).replace("=", " ").split()]
     try:
         output = proc.run(argv, timeout_s=30).output
     except InfraError as error:
         raise InfraError(
-            f"no apt here: {error.message}", hint="use a source of kind path:, git: or tarball:"
+            f"the host has no apt: {error.message}", hint="use a source of kind path:, git: or tarball:"
         ) from error
     words = dict(word.partition("=")[::2] for word in shlex.split(output) if "=" in word)
     files = [
@@ -254,13 +260,13 @@ def host() -> AptHost:
         *sorted(Path(words["PARTS"]).glob("*.list")),
         *sorted(Path(words["PARTS"]).glob("*.sources")),
     ]
-    entries = tuple(entry for path in files if path.is_file() for entry in _read_entries(path))
+    entries = tuple(chain.from_iterable(map(_read_entries, filter(Path.is_file, files))))
     if not any(is_debian(entry) for entry in entries):
         raise InfraError(
-            f"no entry of Debian's own among the host's apt sources ({words['LIST']}, {words['PARTS']})",
+            f"the host's apt sources have no entry of Debian ({words['LIST']}, {words['PARTS']})",
             hint="use a source of kind path:, git: or tarball:",
         )
-    keyrings = tuple(path for name in ARCHIVE_KEYRINGS if (path := Path("/usr/share/keyrings", name)).is_file())
+    keyrings = tuple(filter(Path.is_file, (Path("/usr/share/keyrings", name) for name in ARCHIVE_KEYRINGS)))
     return AptHost(architecture=words["ARCH"], entries=entries, keyrings=keyrings)
 
 
@@ -283,21 +289,21 @@ class AptState:
 
     @property
     def updated(self) -> Path:
-        """Exists once the list has been fetched; its mtime says when."""
+        """A file whose time is when the list was last fetched; missing before the first time."""
         return self.directory / "updated"
 
     def apt(self, program: str, *words: str, cwd: Path | None = None, timeout_s: float = 300.0) -> proc.Completed:
-        """Run `apt-get` or `apt-cache` on this state; ProcError when it fails."""
+        """Run `apt-get` or `apt-cache` on this state; ProcError if it fails."""
         argv = [program, "--config-file", str(self.config), "--quiet", *words]
         return proc.run(argv, cwd=cwd, timeout_s=timeout_s, whole=True)
 
     def age_s(self) -> float:
-        """Seconds since the list was fetched; infinite when it never was."""
+        """Return the seconds since the list was fetched; infinity if it never was."""
         return time.time() - self.updated.stat().st_mtime if self.updated.exists() else float("inf")
 
 
 def _open(cache: Cache, suite: AptSuite, kind: AptKind, architecture: str) -> AptState:
-    """The state of a suite, made when there is none; its name holds all that it depends on."""
+    """Return the state of a suite, created if needed; a hash of all that it depends on is in its name."""
     stanza = suite.stanza(kind, architecture)
     key = digest(stanza, APT_CONF)
     directory = cache.root / "apt" / f"{suite.name.replace('/', '_')}-{kind}-{key}"
@@ -337,23 +343,23 @@ Acquire::Retries "1";
 
 
 def _update(state: AptState, progress: Progress) -> None:
-    """Fetch the suite's list; InfraError with the reason in a few words when that cannot be."""
+    """Fetch the suite's list; InfraError with the reason in a few words if that fails."""
     progress(f"package list of {state.suite.name}")
     try:
         state.apt("apt-get", "update", "--error-on=any", timeout_s=600)
     except proc.ProcError as error:
         raise InfraError(f"{state.suite.name}: {_reason(error)}", hint=error.hint) from error
-    told = state.apt("apt-get", "indextargets", "--format", "$(ORIGIN)").output.split("\n")[0].strip()
-    if not told:
+    origin = state.apt("apt-get", "indextargets", "--format", "$(ORIGIN)").output.split("\n")[0].strip()
+    if not origin:
         raise InfraError(f"{state.suite.name}: empty")
-    if not told.startswith("Debian"):
-        raise InfraError(f"{state.suite.name}: a repository of {told}, not of Debian")
+    if not origin.startswith("Debian"):
+        raise InfraError(f"{state.suite.name}: a repository of {origin}, not of Debian")
     state.updated.touch()
 
 
 NO_NETWORK = "no network"
-"""How the reasons begin after which no other suite is asked."""
-# What apt says (LC_ALL is C.UTF-8) -> what it means. Its exit status is 100 whatever happened.
+"""Prefix of the reasons after which no other suite is fetched."""
+# A phrase of apt's message (LC_ALL is C.UTF-8) -> its meaning. apt's exit status is 100 for every failure.
 REASONS = (
     ("NO_PUBKEY", "signed with a key that the host's keyring lacks (a newer debian-archive-keyring may have it)"),
     ("not signed", "not signed"),
@@ -370,56 +376,58 @@ REASONS = (
 
 
 def _reason(error: proc.ProcError) -> str:
+    """Return why apt failed, in a few words."""
     for phrase, meaning in REASONS:
         if phrase in error.output:
             return meaning
-    said = [line for line in error.output.splitlines() if line.startswith("E:")]
-    return said[0] if said else error.message
+    errors = (line for line in error.output.splitlines() if line.startswith("E:"))
+    return next(errors, error.message)
 
 
 def _versions(state: AptState, package: str) -> list[str]:
-    """All versions of a package in a list, the newest first."""
-    output = state.apt("apt-cache", "madison", package).output
-    rows = [[word.strip() for word in line.split("|")] for line in output.splitlines()]
-    found = {row[1] for row in rows if len(row) == 3 and row[0] == package}
-    return sorted(found, key=version_key, reverse=True)
+    """Return all versions of a package in a list, the newest first."""
+    versions = set()
+    for line in state.apt("apt-cache", "madison", package).output.splitlines():
+        columns = [column.strip() for column in line.split("|")]
+        if len(columns) == 3 and columns[0] == package:
+            versions.add(columns[1])
+    return sorted(versions, key=Version, reverse=True)
 
 
 # ---- Finding --------------------------------------------------------------------------------------------------------
 
 
 def find_binary(package: str, cache: Cache, *, progress: Progress = silent, refresh: bool = False) -> PackageVersion:
-    """Where a binary package of the host's architecture is, and its version.
+    """Find a binary package of the host's architecture.
 
-    The first of the host's suites, its backports, newer releases that has it; the newest version there. The answer is
-    remembered for ever; `refresh` looks again. InfraError when no suite has it.
+    Return the newest version in the first group of suites that has it: the host's own, its backports, newer releases.
+    The answer is stored in the cache; `refresh` looks again. InfraError if no suite has it.
     """
     return _find("deb", package, cache, progress, refresh)
 
 
 def find_source(package: str, cache: Cache, *, progress: Progress = silent, refresh: bool = False) -> PackageVersion:
-    """The same for a source package."""
+    """Find a source package, as `find_binary` does."""
     return _find("deb-src", package, cache, progress, refresh)
 
 
 def _find(kind: AptKind, package: str, cache: Cache, progress: Progress, refresh: bool) -> PackageVersion:
     if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", package):
         raise InfraError(f"{package!r} cannot be the name of a Debian package")
-    if not refresh and (found := _recall(kind, package, cache)):
-        return found
+    if not refresh and (remembered := _recall(kind, package, cache)):
+        return remembered
     with cache.lock("apt"):
-        here = host()
-        states = [
-            [_open(cache, suite, kind, here.architecture) for suite in group]
-            for group in groups(here.entries, here.keyrings)
-        ]
+        apt = host()
+        states = []
+        for group in groups(apt.entries, apt.keyrings):
+            states.append([_open(cache, suite, kind, apt.architecture) for suite in group])
         failures: dict[str, str] = {}
-        for max_age_s in (0.0,) if refresh else (FRESH_S, MISSED_S):
-            for group in states:
-                if found := _look(group, package, max_age_s, failures, progress):
-                    write_atomic(_memory(kind, package, cache), json.dumps(asdict(found)).encode() + b"\n")
-                    return found
-    raise _missing(kind, package, [state for group in states for state in group], failures)
+        ages_s = (0.0,) if refresh else (FRESH_S, MISSED_S)
+        for max_age_s, group_states in product(ages_s, states):
+            if version := _newest(group_states, package, max_age_s, failures, progress):
+                write_atomic(_memory(kind, package, cache), json.dumps(asdict(version)).encode() + b"\n")
+                return version
+    raise _missing(kind, package, list(chain.from_iterable(states)), failures)
 
 
 def _memory(kind: AptKind, package: str, cache: Cache) -> Path:
@@ -427,21 +435,22 @@ def _memory(kind: AptKind, package: str, cache: Cache) -> Path:
 
 
 def _recall(kind: AptKind, package: str, cache: Cache) -> PackageVersion | None:
-    """What a package was resolved to before; a damaged memory is none."""
+    """Return what a package was resolved to before; None if it was not, or if the file is damaged."""
     try:
         return PackageVersion(**json.loads(_memory(kind, package, cache).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _look(
+def _newest(
     group: Sequence[AptState], package: str, max_age_s: float, failures: dict[str, str], progress: Progress
 ) -> PackageVersion | None:
-    """The newest version in a group of suites. One that cannot be read is left out, with the reason in `failures`.
+    """Return the newest version in a group of suites, None if none has the package.
 
-    A suite is asked once; none is asked when another has shown that there is no network.
+    A suite whose list cannot be fetched gets an entry in `failures` and is not tried again; after one that failed for
+    want of a network, no other is fetched.
     """
-    found = []
+    newest = []
     for state in group:
         offline = any(reason.startswith(NO_NETWORK) for reason in failures.values())
         if state.age_s() > max_age_s and state.suite.name not in failures and not offline:
@@ -449,16 +458,14 @@ def _look(
                 _update(state, progress)
             except InfraError as error:
                 failures[state.suite.name] = error.message.removeprefix(f"{state.suite.name}: ")
-        if state.updated.exists():  # else never fetched; an old list serves when there is no network
-            found += [
-                PackageVersion(package=package, version=v, suite=state.suite.name)
-                for v in _versions(state, package)[:1]
-            ]
-    return max(found, key=lambda one: version_key(one.version), default=None)
+        if state.updated.exists():  # an old list is better than none without network
+            for version in _versions(state, package)[:1]:
+                newest.append(PackageVersion(package=package, version=version, suite=state.suite.name))
+    return max(newest, key=lambda candidate: Version(candidate.version), default=None)
 
 
 def _missing(kind: AptKind, package: str, states: Sequence[AptState], failures: Mapping[str, str]) -> InfraError:
-    """The error for a package that nobody has: suites tried, suites left out and why, and the nearest name."""
+    """Return the error for a package that no suite has: suites tried, suites left out and why, the nearest name."""
     usable = [state for state in states if state.updated.exists()]
     tried = ", ".join(state.suite.name for state in usable) or "none"
     left_out = "".join(f"; {name} left out: {reason}" for name, reason in failures.items())
@@ -471,36 +478,39 @@ def _missing(kind: AptKind, package: str, states: Sequence[AptState], failures: 
 
 
 def _names(states: Sequence[AptState], package: str) -> set[str]:
-    """Packages whose names begin like this one's."""
-    output = [state.apt("apt-cache", "pkgnames", package[:3]).output for state in states]
-    return {name for names in output for name in names.split()}
+    """Return the packages whose names begin like this one's."""
+    names: set[str] = set()
+    for state in states:
+        names.update(state.apt("apt-cache", "pkgnames", package[:3]).output.split())
+    return names
 
 
 # ---- Fetching -------------------------------------------------------------------------------------------------------
 
 
 def fetch_binary(package: str, dest_dir: Path, *, cache: Cache, progress: Progress = silent) -> Path:
-    """Download the version that `find_binary` tells and unpack its files into `dest_dir`, which is returned."""
-    with _downloaded("deb", package, cache, progress) as (directory, found):
-        progress(f"unpacking {package} {found.version}")
+    """Download the version that `find_binary` returns, unpack its files into `dest_dir`, and return that."""
+    with _downloaded("deb", package, cache, progress) as (directory, version):
+        progress(f"unpacking {package} {version.version}")
         dest_dir.mkdir(parents=True, exist_ok=True)
         proc.run(["dpkg-deb", "--extract", str(next(directory.glob("*.deb"))), str(dest_dir)], timeout_s=DOWNLOAD_S)
     return dest_dir
 
 
 def fetch_source(package: str, dest_dir: Path, *, cache: Cache, progress: Progress = silent) -> Path:
-    """Download the source package that `find_source` tells and unpack it, patches applied, into a new directory
-    below `dest_dir`, which is returned. The downloaded files are kept in the cache: they are small and asked for once
-    per architecture.
+    """Download the version that `find_source` returns and unpack it, patches applied; return the directory.
+
+    That is a new one below `dest_dir`. The downloaded files stay in the cache: they are small, and every architecture
+    needs them.
     """
-    found = find_source(package, cache, progress=progress)
+    version = find_source(package, cache, progress=progress)
 
     def make(entry: Path) -> None:
         with _downloaded("deb-src", package, cache, progress) as (directory, _):
             for path in directory.iterdir():
                 path.rename(entry / path.name)
 
-    entry = cache.entry("sources", digest(package, found.version, found.suite), make)
+    entry = cache.entry("sources", digest(package, version.version, version.suite), make)
     tree = dest_dir / package
     dest_dir.mkdir(parents=True, exist_ok=True)
     argv = ["dpkg-source", "--no-copy", "--extract", str(next(entry.glob("*.dsc"))), str(tree)]
@@ -514,44 +524,45 @@ def fetch_source(package: str, dest_dir: Path, *, cache: Cache, progress: Progre
 
 @contextmanager
 def _downloaded(kind: AptKind, package: str, cache: Cache, progress: Progress) -> Iterator[tuple[Path, PackageVersion]]:
-    """A scratch directory that holds the package's files, verified by apt."""
-    found = _find(kind, package, cache, progress, False)
+    """Yield a scratch directory with the package's files, verified by apt, and the version."""
+    version = _find(kind, package, cache, progress, False)
     verb = ["download"] if kind == "deb" else ["source", "--download-only", "--only-source"]
     with cache.scratch("apt") as scratch:
-        with cache.lock("apt"), _watched(scratch, f"fetching {package} {found.version}", progress):
-            state = _state_of(found, kind, cache, progress)
+        with cache.lock("apt"), _watched(scratch, f"fetching {package} {version.version}", progress):
+            state = _state_of(version, kind, cache, progress)
             try:
-                state.apt("apt-get", *verb, f"{package}={found.version}", cwd=scratch, timeout_s=DOWNLOAD_S)
+                state.apt("apt-get", *verb, f"{package}={version.version}", cwd=scratch, timeout_s=DOWNLOAD_S)
             except proc.ProcError as error:
                 # The version may have left the mirror since it was looked up: look again the next time.
                 _memory(kind, package, cache).unlink(missing_ok=True)
                 raise InfraError(
-                    f"{package} {found.version} ({found.suite}) did not arrive: {_reason(error)}",
-                    hint="the same command again looks for the version that the mirror has now",
+                    f"{package} {version.version} ({version.suite}) could not be downloaded: {_reason(error)}",
+                    hint="run the same command again: it looks up the version that the mirror has now",
                 ) from error
-        yield scratch, found
+        yield scratch, version
 
 
-def _state_of(found: PackageVersion, kind: AptKind, cache: Cache, progress: Progress) -> AptState:
-    """The state of the suite in which a package was found, with its list."""
-    here = host()
-    suites = [suite for group in groups(here.entries, here.keyrings) for suite in group if suite.name == found.suite]
+def _state_of(version: PackageVersion, kind: AptKind, cache: Cache, progress: Progress) -> AptState:
+    """Return the state of the suite in which a package was found, with its list fetched."""
+    apt = host()
+    every = chain.from_iterable(groups(apt.entries, apt.keyrings))
+    suites = [suite for suite in every if suite.name == version.suite]
     for suite in suites:
-        state = _open(cache, suite, kind, here.architecture)
+        state = _open(cache, suite, kind, apt.architecture)
         if not state.updated.exists():
             _update(state, progress)
-        if len(suites) == 1 or found.version in _versions(state, found.package):
+        if len(suites) == 1 or version.version in _versions(state, version.package):
             return state
-    _memory(kind, found.package, cache).unlink(missing_ok=True)
+    _memory(kind, version.package, cache).unlink(missing_ok=True)
     raise InfraError(
-        f"{found.package} {found.version} came from {found.suite}, which the host's apt sources no longer lead to",
-        hint="the same command again looks for it elsewhere",
+        f"{version.package} {version.version} is of {version.suite}, which the host's apt sources no longer contain",
+        hint="run the same command again: it searches the other suites",
     )
 
 
 @contextmanager
 def _watched(directory: Path, what: str, progress: Progress) -> Iterator[None]:
-    """Tell how many MB have arrived in a directory while the block runs."""
+    """Report how many MB a directory holds while the block runs."""
     over = threading.Event()
 
     def watch() -> None:
@@ -569,7 +580,7 @@ def _watched(directory: Path, what: str, progress: Progress) -> Iterator[None]:
 
 
 def _size(directory: Path) -> int:
-    """Bytes in a directory whose files come and go meanwhile."""
+    """Return the bytes in a directory whose files may change meanwhile."""
     total = 0
     for path in directory.rglob("*"):
         with suppress(OSError):

@@ -36,7 +36,7 @@ TMP_LEAST = 64 * MIB
 LIBVIRT_USER = "libvirt-qemu"
 PROGRAMS = ("make", "gcc", "flex", "bison", "bc", "patch", "xz", "git", "dpkg-source", "apt-get")
 HEADERS = ("gelf.h", "openssl/ssl.h", "libvirt/libvirt.h")
-MODULES = ("libvirt", "paramiko", "yaml", "pydantic", "click", "rich", "jinja2", "junitparser")
+MODULES = ("debian", "libvirt", "paramiko", "yaml", "pydantic", "click", "rich", "jinja2", "junitparser")
 
 
 class Status(StrEnum):
