@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Series of patches: finds the one for a kernel's version, reads it, and computes the files that it makes of a tree.
+"""Find the series of patches for a kernel's version, read it, and compute the files that it changes in a tree.
 
 images/series/<series>/<kernel version>/NNNN-*.patch, or a directory or a single patch of the user's.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.arch import Arch
 from lab.core.errors import InputError, UsageError, unknown
 from lab.core.paths import user_path
 from lab.formats import patch
@@ -35,46 +36,55 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Patches in the order they are applied; none for a kernel as it is (`name` is None then)."""
+    """Patches in the order in which they are applied. `name` is None for an unpatched kernel."""
 
     name: str | None
     patches: tuple[Patch, ...] = ()
 
     @property
     def sha256(self) -> str:
-        """Hex SHA-256 over the patches' hashes, in order; empty for no series."""
+        """Hex SHA-256 over the patches' hashes, in order; empty without patches."""
         if not self.patches:
             return ""
-        return hashlib.sha256("".join(each.sha256 for each in self.patches).encode()).hexdigest()
+        hashes = (item.sha256 for item in self.patches)
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     @property
     def touched(self) -> frozenset[str]:
-        """Every path in the tree that a patch makes, changes or removes."""
-        changes = (change for each in self.patches for change in each.changes)
-        return frozenset(name for change in changes for name in (change.old, change.new) if name)
+        """Every path in the tree that a patch adds, changes or removes."""
+        names: set[str] = set()
+        for item in self.patches:
+            for change in item.changes:
+                names.update(filter(None, (change.old, change.new)))
+        return frozenset(names)
 
 
 NONE = Series(name=None)
 
 
 def load(name: str | None, version: str, *, root: Path) -> Series:
-    """The series called `name` for a tree of this kernel version; `root` is images/series.
+    """Return the series called `name` for a tree of this kernel version; `root` is images/series.
 
     `name` may also be a path (with a slash, or ending in .patch): of a directory of patches, of a directory with one
-    directory per version like those below `root`, or of one patch. Or it is several of all these with JOINT between
-    them, whose patches follow each other. UsageError when there is none, InputError when a patch is malformed.
+    directory per version like those below `root`, or of one patch. Or it is several of these joined
+    by JOINT, whose patches are applied in this order. UsageError if there is none, InputError if a patch is malformed.
     """
     if name is None:
         return NONE
-    patches = (each for part in name.split(JOINT) for each in _patches(part, version, root))
+    patches: list[Patch] = []
+    for part in name.split(JOINT):
+        patches += _patches(part, version, root)
     return Series(name=name, patches=tuple(patches))
 
 
 def _patches(name: str, version: str, root: Path) -> Iterator[Patch]:
-    found = _user_path(name) if _is_path(name) else _named(name, root)
-    if found.is_dir() and not _patches_in(found):
-        found = _for_version(found, name, version)
-    yield from map(_read, _patches_in(found) if found.is_dir() else [found])
+    place = _user_path(name) if _is_path(name) else _named(name, root)
+    if not place.is_dir():
+        yield _read(place)
+        return
+    if not _patches_in(place):
+        place = _for_version(place, name, version)
+    yield from map(_read, _patches_in(place))
 
 
 def _is_path(name: str) -> bool:
@@ -96,14 +106,15 @@ def _named(name: str, root: Path) -> Path:
 
 
 def _for_version(directory: Path, name: str, version: str) -> Path:
-    """The subdirectory for a kernel version: the exact one (6.12.117), else major.minor (6.12)."""
+    """Return the subdirectory for a kernel version: the exact one (6.12.117), else major.minor (6.12)."""
     choices = sorted(path.name for path in directory.iterdir() if path.is_dir() and _patches_in(path))
     match = _VERSION.match(version)
-    for candidate in (version, match[1] if match else version):
+    minor = match[1] if match else version
+    for candidate in (version, minor):
         if candidate in choices:
             return directory / candidate
     have = ", ".join(choices) or "none"
-    hint = f"there are patches for: {have}; add {directory / (match[1] if match else version)}/0001-*.patch"
+    hint = f"there are patches for: {have}; add {directory / minor}/0001-*.patch"
     raise UsageError(f"series {name} has no patches for kernel {version}", hint=hint)
 
 
@@ -111,19 +122,20 @@ def _patches_in(directory: Path) -> list[Path]:
     return sorted(path for path in directory.iterdir() if path.suffix in _SUFFIXES and path.is_file())
 
 
-def fix(name: str, text: str, where: str) -> Patch:
-    """A patch that the lab itself carries, from its text; `where` says in messages which file that is in."""
-    return from_text(name, text.encode(), where)
+def fixes_of(arch: Arch) -> tuple[Patch, ...]:
+    """Return the patches that an architecture's record has for trees that do not compile for it."""
+    where = f"lab/arch/{arch.name}.py"
+    return tuple(from_text(reason, text.encode(), where) for reason, text in arch.fixes.items())
 
 
 def from_text(name: str, data: bytes, where: str) -> Patch:
-    """A patch from its text; InputError, with the line in `where`, when it is malformed."""
+    """Return a patch from its text; InputError, with the line in `where`, if it is malformed."""
     return Patch(name=name, path=Path(where), sha256=hashlib.sha256(data).hexdigest(), changes=patch.parse(data, where))
 
 
 def applicable(patches: Iterable[Patch], pristine: patch.Lookup) -> tuple[Patch, ...]:
-    """Those of independent patches that apply to a tree as it is."""
-    return tuple(each for each in patches if _applies(each, pristine))
+    """Return those of some independent patches that apply to a tree as it is."""
+    return tuple(candidate for candidate in patches if _applies(candidate, pristine))
 
 
 def _applies(candidate: Patch, pristine: patch.Lookup) -> bool:
@@ -148,18 +160,18 @@ def _read(path: Path) -> Patch:
 
 
 def changed_files(patches: Iterable[Patch], pristine: patch.Lookup) -> dict[str, patch.Content | None]:
-    """Return what the patches, one upon the other, make of a tree: every touched path -> its content, None if removed.
+    """Apply the patches in order and return every changed path -> its content, None if it was removed.
 
     DoesNotApply names the patch, the file and the hunk, AlreadyApplied a patch that the tree has. Nothing is written.
     """
     tree = patch.Tree(pristine)
-    for each in patches:
+    for item in patches:
         before = dict(tree.changed)
         try:
-            for change in each.changes:
-                tree.apply(change, each.name)
+            for change in item.changes:
+                tree.apply(change, item.name)
         except patch.DoesNotApply:
-            if patch.is_applied(each.changes, patch.Tree(pristine, before).get):
-                raise patch.AlreadyApplied(f"{each.name}: already applied: the tree has all of it") from None
+            if patch.is_applied(item.changes, patch.Tree(pristine, before).get):
+                raise patch.AlreadyApplied(f"{item.name}: already applied: the tree has all of it") from None
             raise
     return tree.changed
