@@ -105,6 +105,11 @@ class WordTable:
         cells = markdown.column(text, self.section, self.column)
         return set(self.words) - {word for cell in cells for word in self.read(cell)}
 
+    def stale(self, text: str) -> set[str]:
+        """Return the words that the column has although nothing is called so."""
+        cells = markdown.column(text, self.section, self.column)
+        return {word for cell in cells for word in self.read(cell)} - set(self.words)
+
     def without(self, text: str, word: str) -> str:
         """Return the text without the rows of one word."""
         cells = markdown.column(text, self.section, self.column)
@@ -224,6 +229,13 @@ def test_every_word_is_in_its_table(kind: str) -> None:
     assert table.missing(page(table.page)) == set(), f"{table.page}, section {table.section!r}"
 
 
+@pytest.mark.parametrize("kind", sorted(TABLES.keys() - {"term", "option"}))
+def test_no_word_in_a_table_is_stale(kind: str) -> None:
+    """The glossary has terms that no check asks for, the table of options has their short names too."""
+    table = TABLES[kind]
+    assert table.stale(page(table.page)) == set()
+
+
 @pytest.mark.parametrize(("kind", "word"), WORDS)
 def test_a_word_without_its_row_is_missing(kind: str, word: str) -> None:
     table = TABLES[kind]
@@ -236,6 +248,14 @@ def test_a_table_in_another_section_does_not_count(kind: str) -> None:
     moved = page(table.page).replace(f"# {table.section}\n", "# Something else\n")
     with pytest.raises(KeyError):
         table.missing(moved)
+
+
+def test_every_function_of_the_headers_that_is_named_exists() -> None:
+    cells = markdown.column(page(GUEST_TESTS), "Functions", "function")
+    named = {name for cell in cells for name in re.findall(r"`(lab_\w+)\(", cell)}
+    headers = "".join(path.read_text("utf-8") for path in (ROOT / "guest_tests").glob("lab*.h"))
+    assert len(named) > 10
+    assert {name for name in named if not re.search(rf"^LAB_FN.*\b{name}\(", headers, re.MULTILINE)} == set()
 
 
 def room_sentences(text: str) -> dict[str, str]:
