@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Finds what the kernel had to say on a console: a pure, bounded scan for panics, oopses, warnings and their kin.
+"""Finds the kernel's reports on a console: a pure, bounded scan for panics, oopses, warnings and their kin.
 
-A report is its title line and the lines that follow, up to the kernel's own end marker, the next report of another
-kind, or MAX_LINES. The titles are those of Linux 6.1 to 7.x on x86_64 and arm64 (lib/bug.c, kernel/panic.c,
-arch/*/mm/fault.c, kernel/locking/lockdep.c, kernel/watchdog.c, kernel/rcu/tree_stall.h, mm/oom_kill.c, mm/kasan).
+A report is its title (see complaints.py) and the messages that follow, up to the kernel's own end marker, the next
+report, or MAX_LINES. Reports of two CPUs may come line by line. Where messages name their caller (CONFIG_PRINTK_CALLER:
+`[    T80]`, `[    C1]`) each goes to the report of its caller; where they do not, a report that has no stack yet stays
+open beside the next one, and the parts that every report has once (`CPU:`, `RIP:`, `Call Trace:`) tell the two apart.
 """
 
 from __future__ import annotations
@@ -11,46 +12,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from lab.core.untrusted import one_line, printable
+from lab.formats import call_trace, complaints
+from lab.formats.complaints import Kind
+
+__all__ = ["MAX_FINDINGS", "MAX_LINE", "MAX_LINES", "Finding", "Kind", "message", "scan", "tail"]
 
 MAX_FINDINGS = 40
 MAX_LINES = 60
 MAX_LINE = 240
-MAX_FRAMES = 12
 SCAN_LINE = 1024
-"""Only so much of a line is looked at."""
-
-
-class Kind(StrEnum):
-    """What a report is about, worst first."""
-
-    PANIC = "panic"
-    REBOOT = "unexpected reboot"
-    OOPS = "oops"
-    BUG = "BUG"
-    KASAN = "KASAN"
-    UBSAN = "UBSAN"
-    LOCKDEP = "lockdep"
-    HARD_LOCKUP = "hard lockup"
-    SOFT_LOCKUP = "soft lockup"
-    RCU_STALL = "RCU stall"
-    HUNG_TASK = "hung task"
-    WARNING = "WARNING"
-    FAULT_OOM = "VM_FAULT_OOM leaked"
-    OOM_KILL = "OOM-killer victim"
-    CONTAINED_OOM = "OOM-killer victim in a cgroup, cpuset or memory policy"
-
-    @property
-    def deadly(self) -> bool:
-        """Nothing runs after it."""
-        return self in (Kind.PANIC, Kind.REBOOT)
-
-    @property
-    def provoked(self) -> bool:
-        """A test may do it on purpose, and it says nothing against the kernel."""
-        return self is Kind.CONTAINED_OOM
+"""Only so many characters of a line are read."""
+MAX_OPEN = 2
+"""Reports that may be open at a time where messages do not name their caller."""
+MAX_CALLERS = 16
+"""The same where they do."""
+_FRESH_LINES = 20
+"""Within so many lines of its title a report is expected to have come to its stack, and to its further titles."""
+_SLUB_LINES = 600
+"""SLUB dumps the object, up to a page, between its title and the WARN that follows it."""
+_MAX_DUMP = 12
+"""Lines of such a dump that an excerpt keeps."""
+_MAX_NAME_LINES = 3
+"""Lines that a task's name may spread over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,105 +50,61 @@ class Finding:
 
     def __str__(self) -> str:
         times = f" ({self.count} times)" if self.count > 1 else ""
-        told = self.kind.lower() in self.title.lower()
-        return self.title + times if told else f"{self.kind}: {self.title}{times}"
+        titled = self.kind.lower() in self.title.lower()
+        return self.title + times if titled else f"{self.kind}: {self.title}{times}"
 
     @property
     def stack(self) -> tuple[str, ...]:
-        """The functions of the first stack in it, innermost first, without those that only print it."""
-        frames: list[str] = []
-        for line in self.lines:
-            frame = _FRAME.match(line)
-            if frame and frame[1] not in _PRINTERS and frame[1] not in frames[-1:]:
-                frames.append(frame[1])
-            if frames and _STACK_ENDS.match(line):
-                break
-        return tuple(frames[:MAX_FRAMES])
+        """The functions of its own stack, innermost first, without those that only print the report."""
+        return call_trace.functions(self.lines)
 
 
-# x86 names the innermost function behind RIP, arm64 behind pc; guesses of the unwinder (`? `) are left out.
-_FRAME = re.compile(r"\s*(?:RIP: [0-9a-f]{4}:|pc : |NIP \[[0-9a-f]+\] )?([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
-_STACK_ENDS = re.compile(r"\s*</TASK>|Code: |Mem-Info:|Freed by task|Allocated by task")
-_PRINTERS = frozenset({"dump_backtrace", "show_stack", "dump_stack_lvl", "dump_stack", "show_regs"})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What the kernel printed at once: the line it is on, its caller (`T80`, `C1`; empty if not named), its text."""
 
-# Matched at the start of a message; the first that fits decides.
-_TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern))
-    for kind, pattern in (
-        (Kind.PANIC, r"Kernel panic - not syncing"),
-        (
-            Kind.REBOOT,
-            r"Linux version \d|reboot: (?:Restarting system|Power down|System halted)|SeaBIOS \(version"
-            r"|sysrq: (?:Resetting|Power Off)",
-        ),
-        (Kind.KASAN, r"BUG: (?:KASAN|KFENCE|KMSAN|KCSAN): "),
-        (Kind.UBSAN, r"UBSAN: "),
-        (Kind.SOFT_LOCKUP, r"(?:watchdog: )?BUG: soft lockup"),
-        (Kind.HARD_LOCKUP, r"(?:NMI )?watchdog: (?:Watchdog detected|BUG:) hard LOCKUP"),
-        (
-            Kind.LOCKDEP,
-            r"WARNING: (?:possible (?:circular|recursive|irq)|inconsistent lock state|suspicious RCU usage|bad unlock"
-            r"|held lock freed|lock held when|.{1,20}-safe -> .{1,20}-unsafe|Nested lock|nested lock|invalid wait"
-            r"|.{0,40} still has locks held)|BUG: (?:Invalid wait context|MAX_LOCKDEP|MAX_LOCK_DEPTH)"
-            r"|INFO: trying to register non-static key|\[ BUG: ",
-        ),
-        (Kind.RCU_STALL, r"(?:rcu: )?INFO: rcu\w* (?:self-)?detected|rcu: .{0,40}kthread (?:timer wakeup|starved)"),
-        (Kind.HUNG_TASK, r"INFO: task .{1,80} blocked (?:in|for more)"),
-        (
-            Kind.OOPS,
-            r"BUG: (?:kernel NULL pointer|unable to handle|stack guard page|TASK stack|IRQ stack)"
-            r"|Unable to handle kernel|Internal error: |Oops(?::| -)|general protection fault|double fault"
-            r"|(?:invalid opcode|divide error|stack segment|int3|traps|alignment check|bounds): [0-9a-f]{4} \[#"
-            r"|Insufficient stack space|Unhandled (?:64-bit|exception)|Bad mode in|kernel tried to execute"
-            r"|(?:traps: )?PANIC: double fault",
-        ),
-        (Kind.BUG, r"kernel BUG at |BUG: "),
-        (Kind.WARNING, r"WARNING: "),
-        (Kind.FAULT_OOM, r"Huh VM_FAULT_OOM leaked"),
-        (Kind.CONTAINED_OOM, r"Memory cgroup out of memory: |Out of memory \(.{1,40}cgroup"),
-        (Kind.OOM_KILL, r"Out of memory(?: \(oom_kill_allocating_task\))?: Killed"),
-    )
-)
-# Any title holds one of these, so that other lines cost one cheap search.
-_HINT = re.compile(
-    r"panic|PANIC|cut here|Linux version|reboot:|sysrq:|SeaBIOS|BUG|UBSAN|LOCKUP|WARNING|INFO:|rcu:|Unable"
-    r"|Internal error|Oops|fault|\[#|Insufficient|Unhandled|Bad mode|tried to|VM_FAULT_OOM|ut of memory|oom-kill"
-)
-_STAMP = re.compile(r"\[\s*\d{1,8}\.\d{6}\](?:\[\s*[TC]\d{1,8}\])? ?")
-_END = re.compile(r"---\[ end ")
-_CUT_HERE = re.compile(r"-{4,}\[ cut here \]")
-_OOM_START = re.compile(r".{1,40} invoked oom-killer: ")
-_CONTAINED = re.compile(r"oom-kill:constraint=CONSTRAINT_(?:MEMCG|CPUSET|MEMORY_POLICY)")
-# Titles that belong to the report before them: `BUG: unable to handle ...`, arm64's memory abort information in a dozen
-# lines, then `Oops: 0002 [#1]` or `Internal error: ...`.
-_MORE = re.compile(r"Oops|Internal error: |invalid opcode|rcu: .{0,40}kthread")
-_HAS_MORE = {Kind.OOPS: {Kind.OOPS, Kind.BUG}, Kind.RCU_STALL: {Kind.RCU_STALL}}
-_SAME_REPORT_LINES = 20
+    line: int
+    caller: str
+    text: str
 
 
 def scan(console: str, *, boots: int = 0) -> tuple[Finding, ...]:
-    """Reports on a console, worst kind first. `boots` is how many kernel banners are right (0 in a run's slice)."""
+    """Return the reports on a console, worst kind first. `boots`: kernel banners that are due (0 in a run's slice)."""
     scanner = _Scanner(boots)
     for number, line in enumerate(_lines(console), start=1):
-        scanner.line(number, line)
+        for each in _messages(number, line):
+            scanner.read(each)
     return scanner.findings()
 
 
 def tail(console: str, lines: int = 12) -> tuple[str, ...]:
-    """The last lines with something on them, without time stamps: what to show when nothing was found."""
+    """Return the last lines that are not blank, without time stamps: what to show when nothing was found."""
     last = [message(line) for line in console[-lines * SCAN_LINE :].split("\n")]
     return tuple(_shown(line) for line in last if line.strip())[-lines:]
 
 
 def message(line: str) -> str:
-    """What the kernel said, without the time stamp, and without what a program had left on the line before it."""
+    """Return the last message on a line, without its time stamp and without what a program left before it."""
     starts = [stamp.end() for stamp in _STAMP.finditer(line[:SCAN_LINE])]
     return line[starts[-1] if starts else 0 : SCAN_LINE]
 
 
-def _shown(said: str) -> str:
-    """A line as an excerpt has it: printable, its indentation kept, not too long."""
-    return printable(said[: MAX_LINE * 2]).rstrip()[:MAX_LINE]
+_STAMP = re.compile(r"\[\s*\d{1,8}\.\d{6}\](?:\[\s*([TC]\d{1,10})\])? ?")
+
+
+def _messages(number: int, line: str) -> Iterator[Message]:
+    """Yield the messages on a line: one per time stamp, and what stands before the first."""
+    caller, start = "", 0
+    for stamp in _STAMP.finditer(line):
+        if stamp.start() > start:
+            yield Message(line=number, caller=caller, text=line[start : stamp.start()])
+        caller, start = stamp[1] or "", stamp.end()
+    yield Message(line=number, caller=caller, text=line[start:])
+
+
+def _shown(text: str) -> str:
+    """Return a line as an excerpt has it: printable, its indentation kept, not too long."""
+    return printable(text[: MAX_LINE * 2]).rstrip()[:MAX_LINE]
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -175,6 +116,20 @@ def _lines(text: str) -> Iterator[str]:
         start = end + 1
 
 
+# The parts that a report has once, in any order, on all architectures.
+_PART = re.compile(
+    r"\s*(?P<cpu>CPU: \d)|(?P<pc>\s*(?:RIP|EIP): |pc : |PC is at |epc *: |NIP |TPC: |Krnl PSW )"
+    r"|(?P<modules>Modules linked)"
+    r"|(?P<trace>\s*(?:Call )?[Tt]race:)|(?P<tail>\s*</TASK>)"
+)
+_TITLE_CPU = re.compile(r"(?:.{0,60}\bCPU(?:: |#| ))(\d{1,5})\b")
+_HEADER_CPU = re.compile(r"\s*CPU: (\d{1,5})\b")
+_PART_BEFORE = {"pc": "cpu", "trace": "cpu", "tail": "trace"}
+_TRACED = frozenset({"trace", "tail"})
+_NO_STACK = re.compile(r"BUG: workqueue lockup")
+_DUMP = re.compile(r"(?:Object|Redzone|Padding|Bytes b4) +(?:0x)?[0-9a-f]{8,16}: ")
+
+
 @dataclass(slots=True, kw_only=True)
 class _Open:
     """A report that is being read."""
@@ -182,76 +137,192 @@ class _Open:
     kind: Kind
     title: str
     line: int
+    caller: str
     lines: list[str] = field(default_factory=list)
+    died: bool = False
+    """The message of die() has come, which every oops has once."""
+    parts: set[str] = field(default_factory=set)
+    dumped: int = 0
+
+    @property
+    def cpu(self) -> str | None:
+        """The number of the CPU that the title names; None if it names none."""
+        found = _TITLE_CPU.match(self.title)
+        return found[1] if found else None
+
+    @property
+    def of_slub(self) -> bool:
+        """Whether SLUB printed it: it dumps an object, and since 6.12 ends with a WARN of its own."""
+        return self.title.startswith("BUG ")
+
+    def near(self, message: Message, lines: int = _FRESH_LINES) -> bool:
+        return message.line - self.line <= lines
+
+    def add(self, text: str) -> bool:
+        """Keep a message, but of an object's dump only the first lines; False if the report is full."""
+        if self.of_slub and _DUMP.match(text):
+            self.dumped += 1
+            if self.dumped > _MAX_DUMP:
+                return True
+        self.lines.append(_shown(text))
+        return len(self.lines) < MAX_LINES
 
 
 class _Scanner:
+    """The state between messages: the reports that are open, oldest first."""
+
     def __init__(self, boots: int) -> None:
         self.boots_left = boots
-        self.open: _Open | None = None
+        self.open: list[_Open] = []
+        self.latest: tuple[_Open | None, _Open | None] = (None, None)
+        """The reports that took the last message and the one before it."""
         self.found: dict[tuple[Kind, str], Finding] = {}
-        self.prelude: list[str] = []
-        self.prelude_room = 0
+        self.preludes: dict[str, _Prelude] = {}
+        self.unfinished: Message | None = None
+        """The start of a title with a task's name that has a newline in it."""
         self.oom_contained = False
 
-    def line(self, number: int, raw: str) -> None:
-        said = message(raw)
-        kind = self._kind(said) if _HINT.search(said) else None
-        if kind and not self._continues(kind, said, number):
-            self._close()
-            self.open = _Open(kind=kind, title=one_line(said, MAX_LINE), line=number, lines=self.prelude)
-            self._expect(0)
-        self._keep(said)
+    def read(self, message: Message) -> None:
+        """Take one message."""
+        whole = self._finished(message)
+        if whole is None:
+            return
+        kind = self._kind(whole)
+        report = self._continued(kind, whole) if kind else None
+        if kind and report is None:
+            report = self._open(kind, whole)
+        self._keep(report or self._owner(whole), whole)
 
     def findings(self) -> tuple[Finding, ...]:
-        self._close()
+        """Return what was found, worst kind first; the reports that are still open end here."""
+        for report in tuple(self.open):
+            self._close(report)
         worst = list(Kind)
         return tuple(sorted(self.found.values(), key=lambda finding: (worst.index(finding.kind), finding.line)))
 
-    def _kind(self, said: str) -> Kind | None:
-        """The kind of report that this line opens, if it does."""
-        if _CUT_HERE.match(said):
-            self._expect(4)  # a WARN's own text stands between this line and its title
+    def _finished(self, message: Message) -> Message | None:
+        """Return the message, joined to the start of its title if that is on a line before; None if there is more."""
+        start, self.unfinished = self.unfinished, None
+        if start and message.line - start.line <= _MAX_NAME_LINES and message.caller == start.caller:
+            message = replace(start, text=f"{start.text} {message.text}"[:SCAN_LINE])
+        cut = message.text.startswith("INFO: task ") and " blocked" not in message.text
+        if cut and (start is None or message.line == start.line):
+            self.unfinished = message
             return None
-        if _OOM_START.match(said):
+        return message
+
+    def _kind(self, message: Message) -> Kind | None:
+        """Return the kind of report that a message is a title of; None if it is none."""
+        text = message.text
+        if _CUT_HERE.match(text):
+            self._expect(message, 4)  # a WARN's own text stands between this line and its title
+            return None
+        if _OOM_START.match(text):
             self.oom_contained = False
-            self._expect(MAX_LINES // 2)
+            self._expect(message, MAX_LINES // 2)
             return None
-        if _CONTAINED.match(said):
+        if _CONTAINED.match(text):
             self.oom_contained = True
-        kind = next((kind for kind, pattern in _TITLES if pattern.match(said)), None)
-        if kind is Kind.REBOOT and said.startswith(("Linux version", "SeaBIOS")) and self.boots_left:
-            self.boots_left -= said.startswith("Linux version")
+        kind = complaints.classify(text)
+        if kind is Kind.REBOOT and text.startswith(("Linux version", "SeaBIOS")) and self.boots_left:
+            self.boots_left -= text.startswith("Linux version")
             return None
+        prelude = self.preludes.get(message.caller)
+        if kind and prelude and prelude.room and complaints.is_preamble(text):
+            return None  # the text of a WARN or BUG whose title comes next
         return Kind.CONTAINED_OOM if kind is Kind.OOM_KILL and self.oom_contained else kind
 
-    def _expect(self, lines: int) -> None:
-        """A report's title is still to come: keep up to so many lines for it."""
-        if lines:
-            self._close()
-        self.prelude, self.prelude_room = [], lines
+    def _expect(self, message: Message, lines: int) -> None:
+        """Keep up to so many messages for a report whose title is still to come."""
+        for report in tuple(self.open):
+            if report.caller == message.caller and not (report.of_slub or self._fresh(report, message)):
+                self._close(report)
+        if len(self.preludes) < MAX_CALLERS or message.caller in self.preludes:
+            self.preludes[message.caller] = _Prelude(room=lines)
 
-    def _continues(self, kind: Kind, said: str, number: int) -> bool:
-        """Whether a title belongs to the report that is open already."""
-        report = self.open
-        if report is None or number - report.line > _SAME_REPORT_LINES:
-            return False
-        return report.kind in _HAS_MORE.get(kind, ()) and _MORE.match(said) is not None
+    def _fresh(self, report: _Open, message: Message) -> bool:
+        """Whether more of a report is still to come, so that it stays open beside the next one."""
+        return report.near(message) and not report.parts & _TRACED and not _NO_STACK.match(report.title)
 
-    def _keep(self, said: str) -> None:
-        if self.open is None:
-            if self.prelude_room:
-                self.prelude.append(_shown(said))
-                self.prelude_room -= 1
-            return
-        self.open.lines.append(_shown(said))
-        if _END.match(said) or len(self.open.lines) >= MAX_LINES or self.open.kind in _SHORT:
-            self._close()
+    # Titles.
 
-    def _close(self) -> None:
-        report, self.open = self.open, None
+    def _continued(self, kind: Kind, message: Message) -> _Open | None:
+        """Return the open report that a title belongs to; None if the title opens one of its own."""
+        for report in self.open:
+            if report.caller == message.caller and _continues(report, kind, message):
+                report.died = report.died or complaints.is_die(message.text)
+                if prelude := self.preludes.pop(message.caller, None):
+                    report.lines += prelude.lines
+                if report.kind is not kind and complaints.is_preamble(report.title):
+                    report.kind = min(kind, report.kind, key=list(Kind).index)
+                return report
+        return None
+
+    def _open(self, kind: Kind, message: Message) -> _Open:
+        """Open a report; those that it ends are closed."""
+        for report in tuple(self.open):
+            if report.caller == message.caller and (message.caller or not self._fresh(report, message)):
+                self._close(report)
+        limit = MAX_CALLERS if message.caller else MAX_OPEN
+        while len(self.open) >= limit:
+            self._close(self.open[0])
+        prelude = self.preludes.pop(message.caller, _Prelude(room=0))
+        report = _Open(
+            kind=kind,
+            title=one_line(message.text, MAX_LINE),
+            line=message.line,
+            caller=message.caller,
+            lines=prelude.lines,
+            died=complaints.is_die(message.text),
+        )
+        self.open.append(report)
+        return report
+
+    # Messages that are no titles.
+
+    def _owner(self, message: Message) -> _Open | None:
+        """Return the open report that an ordinary message belongs to; None if there is none."""
+        if message.caller:
+            own = [report for report in self.open if report.caller == message.caller]
+            shown = [report for report in self.open if report.kind in _OTHER_CPUS]
+            return next(iter((*own[-1:], *shown[-1:])), None)
+        prelude = self.preludes.get("")
+        if not self.open or (prelude and prelude.room):
+            return None
+        if len(self.open) == 1:
+            return self.open[0]
+        return self._of_two(message)
+
+    def _of_two(self, message: Message) -> _Open:
+        """Return the one of several open reports that a message without a caller belongs to."""
+        part = _PART.match(message.text)
+        if part and part.lastgroup:
+            header = _HEADER_CPU.match(message.text)
+            same = [report for report in self.open if header and report.cpu == header[1]]
+            lacking = [report for report in self.open if part.lastgroup not in report.parts]
+            begun = [report for report in lacking if _PART_BEFORE.get(part.lastgroup, "") in report.parts]
+            return (same or begun or lacking or self.open)[0]
+        last, before = self.latest
+        ready = [report for report in self.open if "tail" not in report.parts]
+        if last is not before and before in ready:  # line by line
+            return before
+        return last if last in ready else (ready or self.open)[-1]
+
+    def _keep(self, report: _Open | None, message: Message) -> None:
+        """Add a message to a report, or to what is kept for a title that is still to come."""
         if report is None:
+            if prelude := self.preludes.get(message.caller):
+                prelude.add(message.text)
             return
+        self.latest = report, self.latest[0]
+        room = report.add(message.text)
+        if part := _PART.match(message.text):
+            report.parts.add(part.lastgroup or "")
+        if not room or _END.match(message.text) or complaints.is_single(report.kind, report.title):
+            self._close(report)
+
+    def _close(self, report: _Open) -> None:
+        self.open.remove(report)
         key = (report.kind, _NUMBERS.sub("#", report.title))
         if before := self.found.get(key):
             self.found[key] = replace(before, count=before.count + 1)
@@ -260,7 +331,43 @@ class _Scanner:
             self.found[key] = Finding(kind=report.kind, title=report.title, line=report.line, lines=lines)
 
 
-# One-line reports: what follows them is something else.
-_SHORT = frozenset({Kind.FAULT_OOM, Kind.OOM_KILL, Kind.CONTAINED_OOM, Kind.REBOOT})
+@dataclass(slots=True, kw_only=True)
+class _Prelude:
+    """Messages before a title that is expected, and how many more there may be."""
+
+    room: int
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        if self.room:
+            self.lines.append(_shown(text))
+            self.room -= 1
+
+
+_END = re.compile(r"---\[ end ")
+_CUT_HERE = re.compile(r"-{4,}\[ cut here \]|8<-{3} cut here")
+_OOM_START = re.compile(r".{1,40} invoked oom-killer: ")
+_CONTAINED = re.compile(r"oom-kill:constraint=CONSTRAINT_(?:MEMCG|CPUSET|MEMORY_POLICY)")
+_OTHER_CPUS = frozenset({Kind.RCU_STALL, Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.HUNG_TASK})
+"""Reports of which other CPUs print a part: their own stacks."""
+
+
+def _continues(report: _Open, kind: Kind, message: Message) -> bool:
+    """Whether a title belongs to a report that is open already."""
+    if report.of_slub and kind is Kind.WARNING:
+        return report.near(message, _SLUB_LINES) and _IN_SLUB.search(message.text) is not None
+    if not report.near(message):
+        return False
+    if complaints.is_preamble(report.title) and kind in (Kind.OOPS, Kind.BUG, Kind.WARNING):
+        return not report.parts & _TRACED and not report.died
+    if report.kind is Kind.RCU_STALL or report.kind is Kind.HUNG_TASK:
+        return report.kind is kind and _FURTHER.match(message.text) is not None
+    exception = report.kind in (Kind.OOPS, Kind.BUG) and not report.died
+    return exception and (complaints.is_die(message.text) or _DIE.match(message.text) is not None)
+
+
+_IN_SLUB = re.compile(r"mm/slub\.c:\d")
+_FURTHER = re.compile(r"rcu: .{0,40}kthread|INFO: task .{1,80} (?:is blocked on|blocked on a)")
+_DIE = re.compile(r"Oops|Internal error: |invalid opcode")
 # Reports that differ only in numbers (addresses, process ids) are one report that came again.
 _NUMBERS = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\d+")

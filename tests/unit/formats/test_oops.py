@@ -119,9 +119,9 @@ def test_excerpts_hold_what_a_reader_needs(name: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("name", "stack"),
     [
-        ("x86_64-real-panic", "panic < sysrq_handle_crash < __handle_sysrq < write_sysrq_trigger < proc_reg_write"),
+        ("x86_64-real-panic", "sysrq_handle_crash < __handle_sysrq < write_sysrq_trigger < proc_reg_write"),
         # A return address behind a call that never returns belongs to whatever comes next.
-        ("arm64-real-panic", "panic < send_sig_all < __handle_sysrq < write_sysrq_trigger < proc_reg_write"),
+        ("arm64-real-panic", "send_sig_all < __handle_sysrq < write_sysrq_trigger < proc_reg_write"),
         ("x86_64-oops-null", "shmem_fault"),
         ("arm64-oops-null", "shmem_fault < __do_fault"),
         ("x86_64-oom-memcg", ""),
@@ -157,7 +157,7 @@ def test_what_a_program_says_is_not_the_kernel() -> None:
 
 
 def test_lines_are_printable_and_short() -> None:
-    (finding,) = oops.scan("[    1.000000] WARNING: \x1b[2J\x00" + "A" * 100_000 + "\n")
+    (finding,) = oops.scan("[    1.000000] BUG: \x1b[2J\x00" + "A" * 100_000 + "\n")
     assert "\x1b" not in finding.title
     assert "\\x1b[2J" in finding.title
     assert len(finding.title) <= oops.MAX_LINE

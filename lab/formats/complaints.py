@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kinds of a kernel's complaints and the message that opens each, on every architecture that Linux 6.1 to 7.x has.
+
+Only the start of a message is matched, so that a program that quotes the kernel is not taken for it. Two rules cover
+most: `die()` prints a counter, `[#1]`, on nearly every architecture; WARN() prints where it stands (`WARNING: CPU: 0
+PID: 1 at `, since 6.18 `WARNING: mm/shmem.c:1 at `), so any other `WARNING: ` is a driver's or a program's advice.
+
+Two messages that are no crash are complaints all the same. kmemleak's count of suspected leaks is a BUG: the detector
+is only in kernels that were built to use it. `unregister_netdevice: waiting for lo to become free` is a hung task: the
+kernel prints it after ten seconds of waiting for a reference that somebody lost, and goes on waiting.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a report is about, worst first."""
+
+    PANIC = "panic"
+    REBOOT = "unexpected reboot"
+    OOPS = "oops"
+    BUG = "BUG"
+    KASAN = "KASAN"
+    UBSAN = "UBSAN"
+    LOCKDEP = "lockdep"
+    HARD_LOCKUP = "hard lockup"
+    SOFT_LOCKUP = "soft lockup"
+    RCU_STALL = "RCU stall"
+    HUNG_TASK = "hung task"
+    WARNING = "WARNING"
+    FAULT_OOM = "VM_FAULT_OOM leaked"
+    OOM_KILL = "OOM-killer victim"
+    CONTAINED_OOM = "OOM-killer victim in a cgroup, cpuset or memory policy"
+
+    @property
+    def deadly(self) -> bool:
+        """Whether nothing runs after it."""
+        return self in (Kind.PANIC, Kind.REBOOT)
+
+    @property
+    def provoked(self) -> bool:
+        """Whether a test may cause it on purpose, so that it is no complaint about the kernel."""
+        return self is Kind.CONTAINED_OOM
+
+
+_DIE_COUNTER = re.compile(r"\[#\d{1,6}\]:?(?: ?[A-Z][A-Z0-9_]+)*\s*")
+_MAX_DIE = 400
+"""Characters of a message of die() before its counter."""
+_KERNEL_BUG = re.compile(r"(?i:kernel bug(?: detected)?) ?\[#")
+# Architectures whose die() has no counter: alpha, whose task stands in front, and m68k.
+_DIE_ALPHA = re.compile(
+    r"(?:CPU \d{1,4} )?.{1,16}\(\d{1,10}\): (Oops|Arithmetic fault|Instruction fault|Kernel Bug) -?\d+"
+)
+_DIE_M68K = re.compile(r"(?:Oops|bad frame format|BAD KERNEL TRAP): [0-9a-f]{8}\s*$")
+
+# Matched at the start of a message; the first that fits decides.
+_TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
+    (kind, re.compile(pattern))
+    for kind, pattern in (
+        (
+            Kind.PANIC,
+            r"Kernel panic - not syncing"
+            # Printed where panic() cannot be called yet, or any more.
+            r"|(?:traps: |fred: |x86/\w{1,10}: )?PANIC: (?!double fault)(?:early exception"
+            r"|invalid or fatal FRED|Failed to"
+            r"|Failure in|Unsupported exit-code)",
+        ),
+        (
+            Kind.REBOOT,
+            r"Linux version \d|reboot: (?:Restarting system|Power down|System halted)|SeaBIOS \(version"
+            r"|sysrq: (?:Resetting|Power Off)",
+        ),
+        (Kind.KASAN, r"BUG: (?:KASAN|KFENCE|KMSAN|KCSAN): "),
+        (Kind.UBSAN, r"UBSAN: "),
+        (
+            Kind.HARD_LOCKUP,
+            r"(?:NMI )?watchdog: (?:CPU ?\d{1,5}:? )?(?:BUG: )?(?:Watchdog detected "
+            r"|(?:self-)?detected )?[hH]ard LOCKUP"
+            r"|(?:NMI watchdog: |watchdog: )?(?:BUG: NMI )?Watchdog detected (?:hard )?LOCKUP"
+            r"|CPU \d{1,5} Hard LOCKUP",
+        ),
+        (Kind.SOFT_LOCKUP, r"(?:watchdog: )?BUG: soft lockup|(?:smp: )?csd: Detected non-responsive CSD lock"),
+        (
+            Kind.LOCKDEP,
+            r"WARNING: (?:possible (?:circular|recursive|irq) |inconsistent lock state|suspicious RCU usage"
+            r"|bad unlock|bad contention|held lock freed"
+            r"|lock held when|.{1,20}-safe -> .{1,20}-unsafe|Nested lock|nested lock|invalid wait|chain_key collision"
+            r"|.{0,40} still has locks held)"
+            r"|BUG: (?:Invalid wait context|MAX_[A-Z_]{1,40} too low|key \S{1,20} has not been registered"
+            r"|looking up invalid subclass)"
+            r"|INFO: trying to register non-static key|\[ (?:BUG|INFO): |INFO: (?:possible (?:circular"
+            r"|recursive|irq) |inconsistent lock|suspicious RCU)",
+        ),
+        (
+            Kind.RCU_STALL,
+            r"(?:rcu: )?INFO: (?:rcu\w*|srcu\w*|\S{1,20}) (?:self-)?detected (?:expedited )?stall"
+            r"|(?:rcu: )?INFO: rcu\w* (?:self-)?detected|(?:rcu: )?\S{1,20} kthread (?:timer wakeup|starved)",
+        ),
+        (
+            Kind.HUNG_TASK,
+            r"INFO: task .{1,80} (?:is )?blocked (?:in|on|for more)"
+            r"|unregister_netdevice: waiting for .{1,40} to become free",
+        ),
+        (
+            Kind.OOPS,
+            r"BUG: (?:[kK]ernel NULL pointer|[uU]nable to handle|invalid or fatal FRED|.{1,20}stack guard page"
+            r"|TASK stack"
+            r"|IRQ stack|FP instruction issued in kernel|unsupported FP instruction in kernel)"
+            r"|(?:CPU \d{1,5} )?Unable to handle kernel|Internal error: |O(?:ops|OPS)(?::| -|\[#)"
+            r"|general protection fault"
+            r"|double fault|(?:traps: )?PANIC: double fault|Insufficient stack space|Unhandled (?:64-bit"
+            r"|exception|fault|prefetch)"
+            r"|Bad mode in|kernel tried to execute|unable to execute userspace code"
+            r"|Kernel attempted to \w{1,10} user page"
+            r"|.{1,20}: Corrupted page table at address|CFI failure|BAD KERNEL BUSERR"
+            r"|\*\*\* .{1,40} \*\*\* {1,4}FORMAT="
+            r"|Unrecoverable (?:exception|[A-Z][\w/]{1,12} Unavailable)|Bad kernel stack pointer"
+            r"|Machine check in kernel mode"
+            r"|Unexpected TM Bad Thing|VMX/Altivec assist exception in kernel"
+            r"|Facility .{1,40} exception in kernel mode"
+            r"|Kernel stack overflow|Bad unaligned kernel access|SError Interrupt on",
+        ),
+        (
+            Kind.BUG,
+            r"[kK]ernel (?:BUG|bug) at |Kernel bug detected|BUG: |BUG .{1,80} \((?:Not tainted|Tainted:.{0,80})\): "
+            r"|pagealloc: (?:memory corruption|single bit error)"
+            r"|[^\s:]{1,100}:\d{1,6}: bad (?:pte|pmd|pud|p4d|pgd)\b"
+            r"|(?:\w{1,40}: )?(?:Bad|Unused) swap (?:file|offset) entry [0-9a-f]|unrecognized swap entry 0x"
+            r"|Slab corruption|slab error in |(?:usercopy: )?Kernel memory (?:exposure|overwrite) attempt detected"
+            r"|list_(?:add|del)(?:_rcu)? (?:double add|corruption)|(?:\w{1,20}: )?detected buffer overflow"
+            r"|Division by zero in kernel|kmemleak: \d{1,9} new suspected memory leak"
+            r"|(?:kmemleak: )?unreferenced object 0x"
+            r"|tree is corrupted: ",
+        ),
+        (Kind.WARNING, r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |at |\S{1,200}:\d{1,7} at )"),
+        (Kind.FAULT_OOM, r"Huh VM_FAULT_OOM leaked"),
+        (Kind.CONTAINED_OOM, r"Memory cgroup out of memory: |Out of memory \(.{1,40}cgroup"),
+        (Kind.OOM_KILL, r"Out of memory(?: \(oom_kill_allocating_task\))?: Killed"),
+    )
+)
+_HINT = re.compile(
+    r"panic|PANIC|Linux version|reboot:|sysrq:|SeaBIOS|BUG|[kK]ernel|UBSAN|LOCKUP|WARNING|INFO:|csd:|kthread|nable"
+    r"|Internal error|O[oO][pP][sS]|fault|\[#|nsufficient|Unhandled|B[aA][dD]|bad |tried to|VM_FAULT_OOM|ut of memory"
+    r"|page table|CFI|FORMAT=|Unrecoverable|Unexpected TM|VMX|Facility|SError|pagealloc|swap |[sS]lab |list_|overflow"
+    r"|Division|kmemleak|unreferenced|corrupted|unregister_net"
+)
+"""Every title holds one of these, so that any other message costs one search."""
+
+
+def classify(message: str) -> Kind | None:
+    """Return the kind of report that a message (without its time stamp) opens; None if it opens none."""
+    if not _HINT.search(message):
+        return None
+    if is_die(message):
+        return Kind.BUG if _KERNEL_BUG.search(message) or "Kernel Bug" in message else Kind.OOPS
+    return next((kind for kind, pattern in _TITLES if pattern.match(message)), None)
+
+
+def is_die(message: str) -> bool:
+    """Whether die() of some architecture printed the message."""
+    counter = message.find("[#", 1, _MAX_DIE)
+    if counter > 0 and _DIE_COUNTER.fullmatch(message, counter):
+        return True
+    return bool(_DIE_ALPHA.match(message) or _DIE_M68K.match(message))
+
+
+_PREAMBLE = re.compile(
+    r"kernel tried to execute|unable to execute userspace|Kernel attempted to|Unhandled (?:fault|prefetch)"
+    r"|CFI failure"
+    r"|Machine check in kernel|Facility |Unrecoverable |Unexpected TM|VMX/Altivec|\*\*\* |Kernel stack overflow"
+    r"|list_|(?:usercopy: )?Kernel memory |(?:\w{1,20}: )?detected buffer|(?:traps: )?PANIC: (?:double|invalid)"
+    r"|BUG: .{1,20}stack"
+    r"|BAD KERNEL BUSERR|SError|Bad kernel stack pointer|Insufficient stack|Bad mode in|Slab corruption|slab error in"
+)
+
+
+def is_preamble(title: str) -> bool:
+    """Whether a title only announces a report that has a title of its own, such as `kernel BUG at`."""
+    return _PREAMBLE.match(title) is not None
+
+
+_SINGLE = re.compile(
+    r"BUG: (?:Bad rss-counter state|non-zero pgtables_bytes|Bad page (?:map|state): \d)|[^\s:]{1,100}:\d{1,6}: bad p"
+    r"|(?:\w{1,40}: )?(?:Bad|Unused) swap|unregister_netdevice: |kmemleak: |tree is corrupted"
+)
+_SINGLE_KINDS = frozenset({Kind.FAULT_OOM, Kind.OOM_KILL, Kind.CONTAINED_OOM, Kind.REBOOT})
+
+
+def is_single(kind: Kind, title: str) -> bool:
+    """Whether a report is its title alone: what follows on the console is about something else."""
+    return kind in _SINGLE_KINDS or _SINGLE.match(title) is not None

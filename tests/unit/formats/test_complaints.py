@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every kind of complaint, of every architecture, in small consoles of our own: what it is, and what is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.formats import oops
+from lab.formats.oops import Finding, Kind
+
+NOTHING = (
+    "WARNING: The mand mount option is going away",
+    "WARNING: fbcon: driver 'own' did not adjust its mode",
+    "WARNING: kernel stack regs at ffff888000001000 in expand:80 has bad 'bp' value 0000000000000001",
+    "WARNING: kernel stack frame pointer at ffff888000001000 in expand:80 has bad value 0000000000000001",
+    "WARNING: /etc/own.conf is missing",
+    "WARNING: possible data loss in own.db",
+    "INFO: lockdep is turned off.",
+    "INFO: NMI handler (own_nmi) took too long to run: 1.002 msecs",
+    "kmemleak: Kernel memory leak detector initialized (mem pool available: 15700)",
+    "traps: own[80] general protection fault ip:401000 sp:7ffc0000 error:0 in own[400000+1000]",
+    "watchdog: CPU 1 became unstuck TB:12345",
+    "own: finished job [#1] in time",
+    "own: list [#1, #2]",
+)
+TITLES = (
+    (Kind.HARD_LOCKUP, "watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3"),
+    (Kind.HARD_LOCKUP, "watchdog: CPU 1 detected hard LOCKUP on other CPUs 0"),
+    (Kind.HARD_LOCKUP, "watchdog: CPU 1 self-detected hard LOCKUP @ own_spin+0x10/0x20"),
+    (Kind.HARD_LOCKUP, "watchdog: CPU 0 Hard LOCKUP"),
+    (Kind.HARD_LOCKUP, "NMI watchdog: Watchdog detected hard LOCKUP on cpu 2"),
+    (Kind.SOFT_LOCKUP, "watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [own:80]"),
+    (Kind.BUG, "pagealloc: memory corruption"),
+    (Kind.BUG, "pagealloc: single bit error"),
+    (Kind.BUG, "mm/own-generic.c:54: bad pmd ffff888000001000(8000000012345067)"),
+    (Kind.BUG, "arch/own/mm.c:7: bad pte 00012345."),
+    (Kind.BUG, "_swap_info_get: Bad swap file entry 2400000000000001"),
+    (Kind.BUG, "swap_own: Unused swap offset entry 00000007"),
+    (Kind.BUG, "BUG: Bad page state in process own  pfn:00123"),
+    (Kind.BUG, "BUG: Bad page map in process own  pte:00000123 pmd:00000456"),
+    (Kind.BUG, "BUG own-64 (Not tainted): Poison overwritten"),
+    (Kind.BUG, "BUG own cache (Tainted: G    B             ): Object already free"),
+    (Kind.BUG, "BUG: scheduling while atomic: own/80/0x00000002"),
+    (Kind.BUG, "BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 31s!"),
+    (Kind.BUG, "list_del corruption. prev->next should be ffff888000001000, but was 0000000000000000"),
+    (Kind.BUG, "usercopy: Kernel memory overwrite attempt detected to SLUB object 'own' (offset 0, size 9)!"),
+    (Kind.BUG, "Kernel bug detected[#1]:"),
+    (Kind.BUG, "Kernel BUG [#1]"),
+    (Kind.BUG, "CPU 0 own(80): Kernel Bug 1"),
+    (Kind.BUG, "kmemleak: 5 new suspected memory leaks (see /sys/kernel/debug/kmemleak)"),
+    (Kind.HUNG_TASK, "unregister_netdevice: waiting for lo to become free. Usage count = 2"),
+    (Kind.HUNG_TASK, "INFO: task own:80 blocked in I/O wait for more than 120 seconds."),
+    (
+        Kind.OOPS,
+        "CPU 0 Unable to handle kernel paging request at virtual address 00000008, epc == 80123456, ra == 80123450",
+    ),
+    (Kind.OOPS, "Oops[#1]:"),
+    (Kind.OOPS, "own trap in kernel code[#12]:"),
+    (Kind.OOPS, "illegal operation: 0001 ilc:1 [#1] SMP "),
+    (Kind.OOPS, "operand exception: 0015 ilc:2 [#1]PREEMPT SMP DEBUG_PAGEALLOC"),
+    (Kind.OOPS, "load access fault [#1]"),
+    (Kind.OOPS, "own(80): Kernel illegal instruction [#1]"),
+    (Kind.OOPS, "CPU 0 own(80): Arithmetic fault 0"),
+    (Kind.OOPS, "own(80): Instruction fault -1"),
+    (Kind.OOPS, "bad frame format: 00000000"),
+    (Kind.OOPS, "BAD KERNEL TRAP: 00000000"),
+    (Kind.OOPS, "segment-related general protection fault: beec [#1] PREEMPT SMP"),
+    (Kind.OOPS, "Bad pagetable: 000d [#1] SMP PTI"),
+    (Kind.OOPS, "Internal error: undefined own: 0 [#1] SMP ARM"),
+    (Kind.OOPS, "Oops: Exception in own mode, sig: 5 [#1]"),
+    (Kind.OOPS, "BUG: Kernel NULL pointer dereference on read at 0x00000018"),
+    (Kind.OOPS, "BUG: Unable to handle kernel instruction fetch"),
+    (
+        Kind.PANIC,
+        "PANIC: invalid or fatal FRED event; event type 3 vector 14 error 0x0 aux 0x0 at 0010:0xffffffff81000000",
+    ),
+    (Kind.PANIC, "PANIC: early exception 0x0e IP 10:ffffffff81000000 error 0 cr2 0x8"),
+    (Kind.LOCKDEP, "WARNING: bad contention detected!"),
+    (Kind.LOCKDEP, "WARNING: bad unlock balance detected!"),
+    (Kind.LOCKDEP, "WARNING: possible circular locking dependency detected"),
+    (Kind.LOCKDEP, "WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected"),
+    (Kind.LOCKDEP, "WARNING: own/80 still has locks held!"),
+    (Kind.LOCKDEP, "BUG: MAX_STACK_TRACE_ENTRIES too low!"),
+    (Kind.LOCKDEP, "BUG: key ffff888000001000 has not been registered!"),
+    (Kind.LOCKDEP, "[ BUG: Invalid wait context ]"),
+    (Kind.WARNING, "WARNING: CPU: 1 PID: 80 at mm/own.c:12 own_fault+0x10/0x20"),
+    (Kind.WARNING, "WARNING: mm/own.c:12 at own_fault+0x10/0x20, CPU#1: own/80"),
+    (Kind.WARNING, "WARNING: at mm/own.c:12 own_fault+0x10/0x20()"),
+    (Kind.KASAN, "BUG: KFENCE: use-after-free read in own_fault+0x10/0x20"),
+    (Kind.KASAN, "BUG: KMSAN: uninit-value in own_fault+0x10/0x20"),
+    (Kind.KASAN, "BUG: KCSAN: data-race in own_fault / own_write"),
+    (Kind.UBSAN, "UBSAN: shift-out-of-bounds in mm/own.c:12:3"),
+    (
+        Kind.RCU_STALL,
+        "rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 1-... } 21002 jiffies s: 1 root: 0x2/.",
+    ),
+    (Kind.RCU_STALL, "INFO: rcu_tasks detected stalls on tasks:"),
+)
+
+
+def scan(*messages: str, prefix: str = "[    1.000000] ") -> tuple[Finding, ...]:
+    return oops.scan("".join(f"{prefix}{message}\n" for message in messages))
+
+
+@pytest.mark.parametrize("message", NOTHING)
+@pytest.mark.parametrize("prefix", ["", "[    1.000000] ", "[    1.000000][   T80] "])
+def test_advice_and_programs_are_no_complaint(message: str, prefix: str) -> None:
+    assert scan(message, prefix=prefix) == ()
+
+
+@pytest.mark.parametrize(("kind", "message"), TITLES)
+@pytest.mark.parametrize("prefix", ["", "[    1.000000] ", "[    1.000000][    C1] "])
+def test_every_complaint_has_its_kind(kind: Kind, message: str, prefix: str) -> None:
+    (finding,) = scan(message, prefix=prefix)
+    assert finding.kind is kind
+    assert finding.title == " ".join(message.split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "messages"),
+    [
+        (Kind.OOPS, ["BUG: Kernel NULL pointer dereference on read at 0x00000018", "Faulting instruction: 0x1"]),
+        (Kind.OOPS, ["CPU 0 Unable to handle kernel paging request at virtual address 00000008, epc == 1, ra == 2"]),
+        (Kind.BUG, ["kernel BUG at mm/own.c:12!"]),
+        (Kind.BUG, ["Kernel bug at mm/own.c:12"]),
+        (Kind.OOPS, ["Unable to handle kernel NULL pointer dereference", "tsk->context = 1", r"   \|/ ____ \|/"]),
+        (Kind.OOPS, ["kernel tried to execute NX-protected page - exploit attempt? (uid: 0)"]),
+        (Kind.PANIC, ["PANIC: invalid or fatal FRED event; event type 3"]),
+    ],
+)
+@pytest.mark.parametrize(
+    "die",
+    [
+        "Oops: Kernel access of own area, sig: 11 [#1]",
+        "Oops[#1]:",
+        "own(80): Kernel own instruction [#1]",
+        "monitor event: 0040 ilc:2 [#1] SMP ",
+        "Kernel BUG [#1]",
+        "CPU 0 own(80): Kernel Bug 1",
+        "Internal error: Oops - BUG: 00000000f2000800 [#1] PREEMPT SMP",
+    ],
+)
+def test_what_die_prints_belongs_to_the_complaint_before_it(kind: Kind, messages: list[str], die: str) -> None:
+    (finding,) = scan(*messages, die, "CPU: 0 PID: 80 Comm: own")
+    assert finding.title == messages[0]
+    assert finding.kind is kind
+    assert die.rstrip() in finding.lines
+
+
+@pytest.mark.parametrize(
+    "warning", [[], ["------------[ cut here ]------------", "WARNING: mm/slub.c:1239 at own+0x1/0x2"]]
+)
+def test_slub_reports_in_its_own_words(warning: list[str]) -> None:
+    dump = [f"Object   ffff88800000{number:04x}: 6b 6b 6b 6b  kkkk" for number in range(0, 4096, 16)]
+    (finding,) = scan(
+        "=============================================================================",
+        "BUG own-64 (Not tainted): Poison overwritten",
+        "-----------------------------------------------------------------------------",
+        "0xffff888000001000-0xffff888000001001 @offset=64. First byte 0x61 instead of 0x6b",
+        *dump,
+        *warning,
+        "Call Trace:",
+        " own_free+0x10/0x20",
+    )
+    assert finding.kind is Kind.BUG
+    assert "First byte 0x61 instead of 0x6b" in finding.lines[2]
+    assert finding.stack == ("own_free",)
+
+
+def test_the_text_of_a_warning_is_no_report_of_its_own() -> None:
+    cut = "------------[ cut here ]------------"
+    (finding,) = scan(cut, "list_del corruption, 1->next is NULL", "WARNING: CPU: 0 PID: 80 at lib/own.c:5 own+0x1/0x2")
+    assert finding.kind is Kind.WARNING
+    (finding,) = scan("list_add corruption. next is NULL", cut, "kernel BUG at lib/own.c:5!")
+    assert finding.kind is Kind.BUG
+    assert finding.lines[-1] == "kernel BUG at lib/own.c:5!"
+
+
+def test_a_task_may_have_a_newline_in_its_name() -> None:
+    (finding,) = scan("INFO: task own", "task:80 blocked for more than 143 seconds.", "      Not tainted 6.12")
+    assert (finding.kind, finding.title) == (
+        Kind.HUNG_TASK,
+        "INFO: task own task:80 blocked for more than 143 seconds.",
+    )
+
+
+def test_a_line_may_hold_two_messages() -> None:
+    line = "[    1.000000] WARNING: CPU: 0 PID: 80 at mm/own.c:12 own+0x1/0x2[    1.000001] BUG: Bad own state\n"
+    assert [finding.kind for finding in oops.scan(line)] == [Kind.BUG, Kind.WARNING]
+
+
+REPORTS = (
+    [
+        "WARNING: CPU: 0 PID: 80 at mm/a.c:12 a_inner+0x1/0x2",
+        "CPU: 0 PID: 80 Comm: a",
+        "RIP: 0010:a_inner+0x1/0x2",
+        "Code: 90 90",
+        "Call Trace:",
+        " <TASK>",
+        " a_caller+0x1/0x2",
+        " a_outer+0x1/0x2",
+        " </TASK>",
+    ],
+    [
+        "BUG: unable to handle page fault for address: ffff888000001000",
+        "Oops: 0000 [#1] SMP",
+        "CPU: 1 PID: 81 Comm: b",
+        "RIP: 0010:b_inner+0x1/0x2",
+        "Code: 90 90",
+        "Call Trace:",
+        " <TASK>",
+        " b_caller+0x1/0x2",
+        " b_outer+0x1/0x2",
+        " </TASK>",
+    ],
+)
+STACKS = {Kind.WARNING: ("a_inner", "a_caller", "a_outer"), Kind.OOPS: ("b_inner", "b_caller", "b_outer")}
+
+
+def interleaved(first: str, second: str, *, by: int = 1) -> str:
+    """Both REPORTS, `by` lines of one after as many of the other, behind the prefixes."""
+    lines: list[str] = []
+    for start in range(0, 12, by):
+        for report, prefix in zip(REPORTS, (first, second), strict=True):
+            lines += [f"{prefix}{line}\n" for line in report[start : start + by]]
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("by", [1, 2, 3, 5, 12])
+def test_reports_of_two_callers_are_told_apart(by: int) -> None:
+    found = oops.scan(interleaved("[    1.000000][   T80] ", "[    1.000000][    C1] ", by=by))
+    assert {finding.kind: finding.stack for finding in found} == STACKS
+
+
+@pytest.mark.parametrize("by", [1, 12])
+def test_reports_of_two_processors_are_told_apart(by: int) -> None:
+    found = oops.scan(interleaved("[    1.000000] ", "[    1.000000] ", by=by))
+    assert {finding.kind: finding.stack for finding in found} == STACKS
+
+
+STACKS_BY_ARCHITECTURE = {
+    "x86_64": "RIP: 0010:inner+0x1/0x2/Code: 90/Call Trace:/ <TASK>/ caller+0x1/0x2/ ? guess+0x1/0x2",
+    "i386": "EIP: inner+0x1/0x2/Code: 90/EAX: 00000000/Call Trace:/ caller+0x1/0x2",
+    "arm64": "pc : inner+0x1/0x2/lr : guess+0x1/0x2/Call trace:/ inner+0x1/0x2 (P)/ caller+0x1/0x2/Code: 90",
+    "arm": "PC is at inner+0x1/0x2/LR is at guess+0x1/0x2/Call trace: / inner from caller+0x1/0x2",
+    "arm 6.1": "PC is at inner+0x1/0x2/[<c0001234>] (inner) from [<c0001238>] (caller+0x1/0x2)",
+    "riscv64": "epc : inner+0x1/0x2/ ra : guess+0x1/0x2/Call Trace:/[<ffffffff80001234>] caller+0x1/0x2",
+    "ppc64": "NIP [c000000000001234] inner+0x1/0x2/LR [c000000000001238] guess+0x1/0x2/Call Trace:/"
+    "[c0000000ba50] [c000000000001238] guess+0x1/0x2 (unreliable)/[c0000000ba60] [c00000000000123c] caller+0x1/0x2",
+    "s390x": "Krnl PSW : 0704c001 000abcd0 (inner+0x1/0x2)/Call Trace:/ [<000000000000abcd>] caller+0x1/0x2 ",
+    "mips": "epc   : 80001234 inner+0x1/0x2/ra    : 80001238 guess+0x1/0x2/Call Trace:/[<80001238>] caller+0x1/0x2",
+    "sparc64": "TPC: <inner+0x1/0x2>/RPC: <guess+0x1/0x2>/Call Trace:/[<0000000000456789>] caller+0x1/0x2",
+    "alpha": "pc is at inner+0x1/0x2/ra is at guess+0x1/0x2/Trace:/[<fffffc0000310000>] caller+0x1/0x2",
+    "m68k": "PC: [<00001234>] inner+0x1/0x2/Call Trace: [<00001238>] caller+0x1/0x2",
+    "loongarch64": "   ra: 90000000 guess+0x1/0x2/  ERA: 90000004 inner+0x1/0x2/Call Trace:/"
+    "[<90000008>] caller+0x1/0x2",
+    "KASAN": "Call Trace:/ <TASK>/ dump_stack_lvl+0x1/0x2/ print_report+0x1/0x2/ kasan_report+0x1/0x2/"
+    " __asan_load8+0x1/0x2/ inner+0x1/0x2/ caller+0x1/0x2/ </TASK>/Allocated by task 80:/ other+0x1/0x2",
+    "KCSAN": "write to 0xffff888000001000 of 8 bytes by task 80 on cpu 0:/ inner+0x1/0x2/ caller+0x1/0x2//"
+    "read to 0xffff888000001000 of 8 bytes by task 81 on cpu 1:/ other+0x1/0x2",
+    "lockdep": "-> #0 (own){+.+.}-{3:3}:/ other+0x1/0x2/stack backtrace:/CPU: 1 PID: 80/Call Trace:/"
+    " dump_stack_lvl+0x1/0x2/"
+    " print_circular_bug.cold+0x1/0x2/ __lock_acquire+0x1/0x2/ lock_acquire+0x1/0x2/ inner+0x1/0x2/ caller+0x1/0x2",
+}
+
+
+@pytest.mark.parametrize("printed", STACKS_BY_ARCHITECTURE.values(), ids=STACKS_BY_ARCHITECTURE)
+def test_the_stack_is_the_complaints_own(printed: str) -> None:
+    lines = printed.replace("/0x2", "|0x2").split("/")
+    (finding,) = scan("BUG: own complaint", *(line.replace("|", "/") for line in lines))
+    assert finding.stack == ("inner", "caller")
