@@ -79,6 +79,10 @@ ARCH = Arch(
     libvirt_arch="aarch64",
     machine="virt",
     cpu_only_machine="virt-5.0",
+    kernel_nodes=16,
+    # The default interrupt controller (GICv2) has eight CPU interfaces.
+    plain_vcpus=8,
+    more_vcpus_args=("-machine", "gic-version=3"),
     cpu="max",
     console="ttyAMA0",
     net_options="romfile=",

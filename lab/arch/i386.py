@@ -98,4 +98,6 @@ ARCH = Arch(
     features=("acpi", "apic"),
     cmdline=("lpj=26000000", "no_timer_check"),  # as on x86_64
     max_vcpus=8,
+    max_nodes=8,
+    nodes_with_cpus_first=True,
 )

@@ -86,6 +86,7 @@ def pseries(
         libvirt_arch=name,
         machine="pseries",
         cpu_only_machine="pseries-5.0",
+        node_grain=256 * MIB,  # "... is not aligned to 256 MiB", says QEMU
         cpu="POWER9",
         # The mitigations are KVM's: with their defaults TCG's machine refuses to start. VOF, QEMU's own small
         # firmware, starts the kernel at once; SLOF is emulated code that takes three quarters of the time to the ready

@@ -31,6 +31,8 @@ class Mmu:
     """As in the record, where this mode has others."""
     no_numa: str = ""
     """Why a kernel in this mode cannot have several nodes, where the architecture can."""
+    virtual_bits: int = 0
+    """Bits of an address, as lscpu prints them; 0 where it prints none."""
 
 
 PLAIN = Mmu(description="the only one")
@@ -120,6 +122,24 @@ class Arch:
     """Less does not boot."""
     no_numa: str = ""
     """Why this architecture or its emulator cannot have several nodes; empty when it can."""
+    max_nodes: int = 64
+    """NUMA nodes that the emulator and the kernel can have."""
+    kernel_nodes: int = 64
+    """NUMA nodes that a kernel has without the fragment `many-nodes`: two to the power of NODES_SHIFT's default."""
+    nodes_with_cpus_first: bool = False
+    """Whether Linux numbers nodes with CPUs before those without, whatever the firmware's numbers are.
+
+    On x86 a node gets its number where SRAT first names it, and the processors' entries are read before those of memory
+    (acpi_numa_init, 6.12).
+    """
+    no_memory_only: str = ""
+    """Why a node cannot be without CPUs; empty when it can."""
+    node_grain: int = 64 * MIB
+    """Bytes of which a node's memory is a multiple."""
+    plain_vcpus: int = 64
+    """CPUs that the machine has without `more_vcpus_args`."""
+    more_vcpus_args: tuple[str, ...] = ()
+    """Arguments of QEMU's for a machine of more CPUs than `plain_vcpus`."""
     no_save: str = ""
     """Why the emulator cannot save a guest and restore it; empty when it can. Every guest then has to boot."""
     cpu_only_machine: str = ""

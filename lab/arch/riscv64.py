@@ -71,4 +71,7 @@ ARCH = Arch(
     # never interrupts: there the network card is silent. The advanced one works.
     qemu_args=("-machine", "aia=aplic"),
     max_vcpus=8,
+    # QEMU's virt makes a node of each of its sockets, has four of them, and looks for the first CPU of each.
+    max_nodes=4,
+    no_memory_only="QEMU's virt wants a CPU on every node",
 )

@@ -86,9 +86,12 @@ ARCH = Arch(
     mmus=MappingProxyType(
         {
             "4level": Mmu(
-                description="4 levels of page tables", cmdline=("no5lvl",), cpuinfo_without=("flags", "la57")
+                description="4 levels of page tables",
+                cmdline=("no5lvl",),
+                cpuinfo_without=("flags", "la57"),
+                virtual_bits=48,
             ),
-            "la57": Mmu(description="5 levels of page tables", cpuinfo=("flags", "la57")),
+            "la57": Mmu(description="5 levels of page tables", cpuinfo=("flags", "la57"), virtual_bits=57),
         }
     ),
     presets=("debug-vm", "kasan", "lockdep", "ubsan"),
@@ -97,6 +100,7 @@ ARCH = Arch(
     libvirt_arch="x86_64",
     machine="q35",
     cpu_only_machine="pc-q35-5.0",
+    nodes_with_cpus_first=True,
     no_hmat="",
     cpu="max",
     cpu_flags=("pdpe1gb", "pku"),

@@ -18,15 +18,29 @@ MAX_FILE = 4 << 20
 
 
 @click.command()
+@click.argument("files", nargs=-1, type=click.Path(), metavar="[FILE]...")
 @click.option("--script", is_flag=True, help="Print the shell script that a reporter runs, and do nothing else.")
 @click.option(
     *("--from", "sources"),
     multiple=True,
     type=click.Path(),
     metavar="FILE",
-    help="Read the description of a machine from FILE, - for stdin; repeat it for several files about one machine "
-    "[describe this host].",
+    help="Read the description of a machine from FILE, - for stdin, as the argument FILE does [describe this host].",
 )
+@click.option("--arch", metavar="ARCH", help="State the architecture of a machine whose description lacks it.")
+@click.option(
+    "--page-size",
+    callback=parse_size_option,
+    metavar="SIZE",
+    help="State the page size of a machine whose description lacks it, such as 64K.",
+)
+@click.option(
+    *("--machine", "number"),
+    type=click.IntRange(1),
+    metavar="N",
+    help="Use the Nth of several machines that are described in one text.",
+)
+@click.option("--partial", is_flag=True, help="Take a description that is cut off for the whole machine.")
 @click.option(
     *("--output", "-o"),
     type=click.Path(path_type=Path),
@@ -42,46 +56,69 @@ MAX_FILE = 4 << 20
 @click.option(
     "--cpus",
     type=click.IntRange(1, 64),
-    default=8,
     metavar="N",
-    help="Give the guest at most N CPUs over all nodes [8].",
+    help="Give the guest at most N CPUs over all nodes [8, or one for each node with CPUs].",
 )
-def capture(*, script: bool, sources: Sequence[str], output: Path | None, memory: int | None, cpus: int) -> int:
+def capture(
+    *,
+    files: Sequence[str],
+    script: bool,
+    sources: Sequence[str],
+    arch: str | None,
+    page_size: int | None,
+    number: int | None,
+    partial: bool,
+    output: Path | None,
+    memory: int | None,
+    cpus: int | None,
+) -> int:
     """Make a topology in the shape of a real machine.
 
-    The machine is this host, or a reporter's. Keeps the architecture, the page size, the nodes with their distances,
-    nodes without CPUs or without memory, and the huge pages with their settings. Memory and CPUs shrink to what fits on
-    this host. What the topology cannot reproduce is printed on stderr and listed in the file.
+    The machine is this host, or the one that the FILEs describe. Keeps the architecture, the page size, the nodes with
+    their distances, nodes without CPUs or without memory, and the huge pages with their settings. Memory and CPUs
+    shrink to what fits on this host.
+
+    What was read, with the lines that it was read from, is printed on stderr before the topology is written, and so is
+    what the topology cannot reproduce. A description that is cut off, or that has two machines in it, is refused.
 
     A reporter runs the script of --script and sends its output: it is plain shell and needs neither root nor anything
-    installed. The output of lscpu -J, numactl -H, getconf PAGESIZE, and the contents of /proc/cmdline and /proc/meminfo
-    are read too.
+    installed. Read too is what people paste of lscpu, numactl -H, getconf PAGESIZE, uname, dmesg, lstopo and of files
+    in /proc and /sys, also from mails, web pages and logs.
 
     \b
     lab capture
     lab capture -o here.yaml
     lab capture --script > capture.sh
-    lab capture --from machine.txt -o reported.yaml
+    lab capture machine.txt -o reported.yaml
+    lab capture numactl.txt --arch arm64 --page-size 64K -o reported.yaml
     lab capture --from lscpu.json --from numactl.txt --from cmdline.txt -o reported.yaml
     """
-    from lab.core.untrusted import one_line
+    from lab.core.untrusted import one_line, printable
     from lab.host import doctor
     from lab.workflows import capture as reading
     from lab.workflows.shrink import Room, shrink
 
+    sources = (*files, *sources)
     if script:
         if sources or output:
-            raise UsageError("--script cannot be combined with --from or --output")
+            raise UsageError("--script prints a file to send: it goes with no other option")
         print(doctor.CAPTURE_SCRIPT.read_text("utf-8"), end="")
         return 0
-    texts = [_read(source) for source in sources] or [doctor.description()]
-    room = Room(memory=memory or min(4 << 30, doctor.available_memory() // 2), cpus=cpus)
-    made = shrink(reading.machine(texts), room)
     names = ["stdin" if source == "-" else Path(source).name for source in sources]
-    text = made.yaml([one_line(f"Made by lab capture from {', '.join(names) or 'the machine itself'}.")])
+    texts = [_read(source) for source in sources]
+    if not texts:
+        names, texts = ["the machine itself"], [doctor.description()]
+    choices = reading.Choices(arch=arch or "", page_size=page_size, machine=number, partial=partial)
+    read = reading.read(list(zip(names, texts, strict=True)), choices)
+    print(one_line(f"Read from {', '.join(names)}:"), file=sys.stderr)
+    for line in read.lines():
+        print(printable(line[:400]), file=sys.stderr)
+    room = Room(memory=memory or min(4 << 30, doctor.available_memory() // 2), cpus=cpus)
+    made = shrink(read.check(), room)
+    text = made.yaml([one_line(f"Made by lab capture from {', '.join(names)}."), *map(one_line, read.guesses())])
     _write(text, output)
     for line in made.lost:
-        print_note(f"not reproduced: {line}")
+        print(f"lab: not kept: {line}", file=sys.stderr)
     return 0
 
 

@@ -1,34 +1,40 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What people send of their machines -> what a machine is. Pure: text in, a `DescribedMachine` out; none is trusted.
+"""What people send of their machines -> what a machine is, where each part of it was read, and what is missing. Pure.
 
-Understood is what lab/capture.sh prints, and what is pasted of `lscpu -J`, `lscpu`, `numactl -H`, /proc/cmdline,
-`getconf PAGESIZE`, /proc/meminfo, /proc/cpuinfo and the files below /sys/devices/system/node and /sys/kernel/mm, in any
-order, with or without the commands themselves above their output (`== cat FILE`, `$ lscpu -J`, `root@box:~# numactl
--H`). What is not known is left alone.
+The readers of lab/formats find statements; here they are put together. Two machines in one text are never merged, a
+part is never taken for the whole, and whatever is a guess is called one.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from lab.arch import find
 from lab.core.errors import UsageError
 from lab.core.untrusted import one_line
-from lab.specs.model import parse_cpus
+from lab.formats import machine_texts
+from lab.formats.machine_texts import MachineTexts
+from lab.formats.statements import DAMAGE, KIB, MIB, NOTE, Statement, Value
+from lab.specs.model import format_cpus, format_size, parse_size
+from lab.workflows.capture_parts import alike_machines, normal_arch
 
-KIB, MIB = 1 << 10, 1 << 20
-MAX_TEXT = 4 << 20
-"""Characters; /proc/cpuinfo of a thousand CPUs has 1.5 million."""
-MAX_NODE = 4096
-
-_HEADING = re.compile(
-    r"(?:==|.*[$#>])?\s*((?:(?:cat|head|tail|grep)\s.*?)?/(?:proc|sys)/\S+|lscpu(?:\s+-J)?|numactl\s+(?:-H|--hardware)|getconf\s+PAGE_?SIZE"
-    r"|uname\s+-[a-z]+)\s*:?"
+RANKS = (
+    *("sysfs", "node meminfo", "uname -m", "getconf", "numactl -H", "lscpu", "lscpu -J", "/proc/meminfo", "lscpu -Je"),
+    *("lscpu -e", "lscpu -p", "numastat -m", "lstopo", "lsmem", "free", "dmesg", "distances"),
 )
-_NODE_FILE = re.compile(r"/sys/devices/system/node/node(\d{1,4})/(cpulist|distance|meminfo|hugepages/\S+)")
-_SIZE_OF = re.compile(r"hugepages-(\d{1,12})kB")
+"""Sources, the best first: of two that state the same thing the better one is used."""
+MODEL_WORDS = (
+    (r"Intel|AMD\b|EPYC|Xeon|Ryzen|Threadripper|Opteron|Hygon|Zhaoxin|Celeron|Pentium", "x86_64"),
+    (r"Neoverse|Cortex-A[57]\d|Graviton|Ampere|Altra\b|Kunpeng|ThunderX|Phytium|A64FX|Apple M\d|Grace\b", "aarch64"),
+    (r"POWER ?(?:[89]|1\d)\b|Power ?(?:9|10)\b", "ppc64le"),
+    (r"IBM/S390|z/VM|LPAR z", "s390x"),
+)
+_RELEASE_ARCH = re.compile(r"[.+_-](x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64|ppc64el)\b")
+_RELEASE_PAGES = re.compile(r"[.+_-](4|16|64)k\b", re.IGNORECASE)
+_HUGE_ARGUMENT = re.compile(r"(hugepagesz|hugepages)=(\w{1,12})")
+MISSING = "not in the text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,200 +67,581 @@ class DescribedMachine:
     shmem_thp: str | None = None
     cmdline: tuple[str, ...] = ()
     model: str = ""
+    virtual_bits: int = 0
+    """Of an address; 0 if it is not known."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """/proc/cpuinfo, the first value of every key; `flags` and `Features` also from lscpu."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table of what was read."""
+
+    what: str
+    value: str
+    where: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Reading:
+    """A machine as far as its description goes, with the evidence for it."""
+
+    machine: DescribedMachine
+    rows: list[Row] = field(default_factory=list)
+    nodes: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What was decoded, joined, guessed or left out, a sentence each."""
+    problems: list[str] = field(default_factory=list)
+    """Why no topology can be made of it."""
+    hint: str = ""
+
+    def lines(self) -> Iterator[str]:
+        """The table of what was read, then the notes."""
+        width = max((len(row.what) for row in self.rows), default=0)
+        for row in self.rows:
+            yield f"  {row.what:{width}}  {row.value:34}  {row.where}".rstrip()
+        if self.nodes:
+            yield f"  {'node':4}  {'CPUs':40}  {'memory':>10}  distances"
+        for row in self.nodes:
+            yield f"  {row.what:>4}  {row.value}  ({row.where})"
+        for note in self.notes:
+            yield f"  note: {one_line(note, 200)}"
+
+    def guesses(self) -> list[str]:
+        """What is a guess, a line each, for the topology's file."""
+        rows = [row for row in self.rows if "guess" in row.where]
+        guesses = [f"Guessed: {row.what} {row.value} ({row.where})." for row in rows]
+        return [*guesses, *(f"Guessed: {note}." for note in self.notes if "guess" in note)]
+
+    def check(self) -> DescribedMachine:
+        """The machine; UsageError if something that it cannot do without is missing or cut off."""
+        if self.problems:
+            raise UsageError("; ".join(self.problems)[:1000], hint=self.hint or None)
+        return self.machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the user states because the text does not."""
+
+    arch: str = ""
+    page_size: int | None = None
+    machine: int | None = None
+    """Which one of several machines in the text, counted from 1."""
+    partial: bool = False
+    """Take what is there for the whole machine."""
+
+
 def machine(texts: Sequence[str]) -> DescribedMachine:
-    """The machine that some texts describe together; UsageError when they do not even say its architecture."""
-    sections = [section for text in texts for section in _sections(text[:MAX_TEXT])]
-    everything = "\n".join(body for _, body in sections)
-    facts = {**_lscpu(sections), **_cpuinfo(sections)}
-    arch = _first(sections, "uname -m").strip() or facts.get("Architecture", "")
-    if not arch:
-        raise UsageError(
-            "the description does not say the architecture: expected lscpu -J, uname -m or what capture.sh prints",
-            hint="`lab capture --script` prints what a reporter runs",
+    """The machine that some texts describe together; UsageError if they do not describe one."""
+    return read([(str(number), text) for number, text in enumerate(texts, 1)]).check()
+
+
+def read(texts: Sequence[tuple[str, str]], choices: Choices | None = None) -> Reading:
+    """What (name, text) of some files state about one machine."""
+    choices = choices or Choices()
+    found = machine_texts.read(texts)
+    machines = alike_machines(found)
+    if choices.machine is not None and not 1 <= choices.machine <= max(1, len(machines)):
+        raise UsageError(f"--machine: expected a number from 1 to {len(machines)}, got {choices.machine}")
+    chosen = machines[(choices.machine or 1) - 1] if machines else []
+    reading = _Assembly(found, chosen, choices).reading()
+    reading.notes[:0] = found.notes
+    if len(machines) > 1 and choices.machine is None:
+        described = [f"{number}: {_summary(each)}" for number, each in enumerate(machines[:8], 1)]
+        reading.problems.insert(0, f"{len(machines)} machines in one text ({'; '.join(described)})")
+        reading.notes.append("the table has the first machine; --machine chooses another")
+        reading.hint = "choose one with --machine"
+    return reading
+
+
+def _summary(statements: Sequence[Statement]) -> str:
+    """One machine of several in few words."""
+    nodes = {each.node for each in statements if each.node is not None and each.key in ("cpus", "memory")}
+    cpus = {cpu for each in statements if each.key == "cpus" for cpu in _numbers(each.value)}
+    lines = [each.line for each in statements]
+    file = f"{statements[0].file} " if statements[0].file else ""
+    return f"{file}lines {min(lines)}-{max(lines)}, {len(nodes)} nodes, {len(cpus)} CPUs"
+
+
+def _numbers(value: Value) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+class _Assembly:
+    """Puts the statements about one machine together and keeps the evidence for each part."""
+
+    def __init__(self, texts: MachineTexts, statements: Sequence[Statement], choices: Choices) -> None:
+        self.texts = texts
+        self.choices = choices
+        ranks = {source: rank for rank, source in enumerate(RANKS)}
+        self.statements = sorted(statements, key=lambda each: (bool(each.guess), ranks.get(each.source, 4)))
+        self.rows: list[Row] = []
+        self.notes: list[str] = []
+        self.problems: list[str] = []
+        self.hint = ""
+        self.by_key: dict[tuple[str, int | None], Statement] = {}
+        for each in self.statements:
+            self.by_key.setdefault((each.key, each.node), each)
+
+    def reading(self) -> Reading:
+        """The machine and the evidence for it."""
+        self._take_notes()
+        arch = self._arch()
+        page_size = self._page_size(arch)
+        model = self._text("model")
+        nodes = self._nodes()
+        virtual_bits = self._count("virtual_bits")
+        made = DescribedMachine(
+            arch=one_line(arch, 40),
+            page_size=page_size,
+            cpus=self._cpu_count(nodes),
+            threads=self._count("threads", "threads per core") or 1,
+            memory=self._memory(nodes),
+            nodes=nodes,
+            hugepages=self._hugepages(),
+            thp=self._text("thp") or None,
+            shmem_thp=self._text("shmem_thp") or None,
+            cmdline=tuple(self._text("cmdline").split()),
+            model=one_line(model, 60),
+            virtual_bits=virtual_bits,
+            facts=self._facts(),
         )
-    thp, shmem_thp = _huge_words(everything)
-    return DescribedMachine(
-        arch=one_line(arch.split()[0], 40),
-        page_size=_page_size(sections),
-        cpus=_number(facts.get("CPU(s)", "")) or everything.count("\nprocessor") or 0,
-        threads=_number(facts.get("Thread(s) per core", "")) or 1,
-        memory=_kib(r"^MemTotal:\s+(\d{1,15}) kB", everything),
-        nodes=_nodes(sections, facts),
-        hugepages=_hugepages(sections, everything),
-        thp=thp,
-        shmem_thp=shmem_thp,
-        cmdline=_cmdline(sections),
-        model=one_line(facts.get("Model name") or facts.get("model name") or facts.get("cpu", ""), 60),
-        facts=facts,
-    )
+        self._check_complete(nodes)
+        return Reading(
+            machine=made,
+            rows=self.rows,
+            nodes=self._node_rows(nodes),
+            notes=self.notes,
+            problems=self.problems,
+            hint=self.hint,
+        )
+
+    # Evidence.
+
+    def _where(self, statement: Statement) -> str:
+        file = f"{statement.file}:" if statement.file else "line "
+        guess = f"; guess: {statement.guess}" if statement.guess else ""
+        return f"{file}{statement.line}, {statement.source}{guess}"
+
+    def _row(self, what: str, value: str, statement: Statement) -> None:
+        self.rows.append(Row(what=what, value=one_line(value, 70), where=self._where(statement)))
+
+    def _text(self, key: str, what: str = "") -> str:
+        statement = self.by_key.get((key, None))
+        if statement is None:
+            return ""
+        self._row(what or key, str(statement.value), statement)
+        return str(statement.value)
+
+    def _count(self, key: str, what: str = "") -> int:
+        statement = self.by_key.get((key, None))
+        if statement is None or not isinstance(statement.value, int):
+            return 0
+        self._row(what or key.replace("_", " "), str(statement.value), statement)
+        return statement.value
+
+    def _take_notes(self) -> None:
+        for each in sorted(self.statements, key=lambda each: each.line):
+            text = f"{self._place(each)}: {each.value}"
+            if each.key == NOTE or (each.key == DAMAGE and str(each.value).startswith("distances")):
+                self.notes.append(text)
+            elif each.key == DAMAGE:
+                self._problem(text)
+        for omission in self.texts.omissions[:8]:
+            where = f"{omission.file}:{omission.line}" if omission.file else f"line {omission.line}"
+            self.notes.append(f"{where}: {one_line(omission.text, 40)!r} stands for something that was left out")
+
+    def _place(self, statement: Statement) -> str:
+        return f"{statement.file}:{statement.line}" if statement.file else f"line {statement.line}"
+
+    def _problem(self, text: str) -> None:
+        """Something is missing; a note if the user takes the part for the whole."""
+        if self.choices.partial:
+            self.notes.append(f"{text}; the rest is taken for the whole (--partial)")
+            return
+        self.problems.append(text)
+        self.hint = self.hint or "--partial takes the rest for the whole machine"
+
+    # The machine.
+
+    def _arch(self) -> str:
+        statement = self.by_key.get(("arch", None))
+        stated = "" if statement is None else normal_arch(str(statement.value))
+        if self.choices.arch:
+            value = self.choices.arch
+            if statement is not None and stated != normal_arch(value):
+                self.notes.append(f"{self._place(statement)}: the text says {stated}; --arch overrides it")
+            self.rows.append(Row(what="architecture", value=value, where="--arch"))
+            return value
+        if statement is not None:
+            self._row("architecture", stated, statement)
+            return stated
+        return self._guessed_arch()
+
+    def _guessed_arch(self) -> str:
+        """The architecture by the name of processor or kernel; empty, and a problem, if that is of no help."""
+        for key in ("model", "release", "cmdline"):
+            statement = self.by_key.get((key, None))
+            if statement is None:
+                continue
+            name = _arch_of_words(str(statement.value), kernel=key != "model")
+            if name:
+                why = f"guess from the {key}, line {statement.line}; --arch overrides it"
+                self.rows.append(Row(what="architecture", value=name, where=why))
+                self.notes.append(f"the architecture is a guess: {one_line(str(statement.value), 60)!r} is {name}")
+                return name
+        self.rows.append(Row(what="architecture", value=MISSING, where="--arch states it"))
+        self.problems.append("the description does not say the architecture")
+        likely = _arch_of_words(self.texts.words, kernel=False)
+        self.hint = "state it with --arch"
+        if likely:
+            self.hint += f"; by the words of the text it may be --arch {likely}"
+        return ""
+
+    def _page_size(self, arch: str) -> int | None:
+        statement = self.by_key.get(("page_size", None))
+        if self.choices.page_size is not None:
+            self.rows.append(Row(what="page size", value=format_size(self.choices.page_size), where="--page-size"))
+            return self.choices.page_size
+        if statement is not None and isinstance(statement.value, int):
+            self._row("page size", format_size(statement.value), statement)
+            return statement.value
+        guess = self._guessed_page_size(arch)
+        if size := _only_page_size(arch):
+            self.rows.append(
+                Row(what="page size", value=format_size(size), where="the only one that the lab has of it")
+            )
+            return size
+        if guess is None:
+            self.rows.append(Row(what="page size", value=MISSING, where="--page-size states it"))
+            return None
+        guessed, why = guess
+        self.rows.append(Row(what="page size", value=format_size(guessed), where=f"guess: {why}"))
+        return guessed
+
+    def _guessed_page_size(self, arch: str) -> tuple[int, str] | None:
+        for key in ("release", "cmdline"):
+            statement = self.by_key.get((key, None))
+            found = None if statement is None else _RELEASE_PAGES.search(str(statement.value))
+            if found:
+                return int(found[1]) * KIB, f"the kernel's name has {found[0]!r}"
+        huge = self.by_key.get(("hugepage_size", None))
+        if huge is not None and isinstance(huge.value, int):
+            size = _page_size_with(arch, huge.value)
+            if size:
+                return size, f"huge pages of {format_size(huge.value)}, line {huge.line}"
+        return None
+
+    def _cpu_count(self, nodes: Mapping[int, DescribedNode]) -> int:
+        on_nodes = sum(len(node.cpus) for node in nodes.values())
+        for key in ("online", "cpu_count", "processors"):
+            statement = self.by_key.get((key, None))
+            if statement is None:
+                continue
+            count = len(statement.value) if isinstance(statement.value, tuple) else int(statement.value)
+            self._row("CPUs", self._counted(key, count), statement)
+            self._offline()
+            return max(count, on_nodes)
+        return on_nodes
+
+    def _counted(self, key: str, count: int) -> str:
+        """The CPUs that are online, and how many there are where that is another number."""
+        whole = self.by_key.get(("cpu_count", None))
+        if key != "online" or whole is None or whole.value == count:
+            return str(count)
+        return f"{whole.value}, of which {count} are online"
+
+    def _offline(self) -> None:
+        statement = self.by_key.get(("offline", None))
+        if statement is None:
+            return
+        cpus = _numbers(statement.value)
+        self._row("offline CPUs", format_cpus(cpus), statement)
+        self.notes.append(f"CPUs {format_cpus(cpus)} are offline there: not in the topology")
+
+    def _memory(self, nodes: Mapping[int, DescribedNode]) -> int:
+        statement = self.by_key.get(("memory", None))
+        if statement is None or not isinstance(statement.value, int):
+            return sum(node.memory for node in nodes.values())
+        self._row("memory", _amount(statement.value), statement)
+        return statement.value
+
+    def _hugepages(self) -> dict[int, int]:
+        counts = dict[int, int]()
+        for (key, node), statement in self.by_key.items():
+            word = key.partition("hugepages ")[2]
+            if word.isdecimal() and node is None and isinstance(statement.value, int) and statement.value:
+                counts[int(word)] = statement.value
+                self._row(f"huge pages {format_size(int(word))}", str(statement.value), statement)
+        return dict(sorted((counts or self._default_hugepages() or self._argument_hugepages()).items()))
+
+    def _default_hugepages(self) -> dict[int, int]:
+        """Those of /proc/meminfo, which has them of one size."""
+        count, size = self.by_key.get(("hugepages default", None)), self.by_key.get(("hugepage_size", None))
+        if count is None or not isinstance(count.value, int) or not count.value:
+            return {}
+        if size is None or not isinstance(size.value, int) or not size.value:
+            self.notes.append(f"{self._place(count)}: {count.value} huge pages whose size is not in the text: left out")
+            return {}
+        self._row(f"huge pages {format_size(size.value)}", str(count.value), count)
+        return {size.value: count.value}
+
+    def _argument_hugepages(self) -> dict[int, int]:
+        """Those that the kernel's arguments reserve."""
+        statement = self.by_key.get(("cmdline", None))
+        counts = dict[int, int]()
+        size = 0
+        for name, value in _HUGE_ARGUMENT.findall("" if statement is None else str(statement.value)):
+            if name == "hugepagesz":
+                size = _size(value)
+            elif size and value.isdecimal() and len(value) < 9:
+                counts[size] = int(value)
+        for size, count in counts.items():
+            if statement is not None:
+                self._row(f"huge pages {format_size(size)}", str(count), statement)
+        return {size: count for size, count in counts.items() if count}
+
+    def _facts(self) -> dict[str, str]:
+        facts = dict[str, str]()
+        for (key, _), statement in self.by_key.items():
+            if key.startswith("fact "):
+                facts[key.removeprefix("fact ")] = str(statement.value)
+        if order := self.by_key.get(("byteorder", None)):
+            facts["Byte Order"] = f"{order.value} endian"
+        for name in ("MMU", "mmu"):
+            if name in facts:
+                self.rows.append(Row(what="MMU", value=one_line(facts[name], 40), where="/proc/cpuinfo or lscpu"))
+                break
+        return facts
+
+    # Nodes.
+
+    def _nodes(self) -> dict[int, DescribedNode]:
+        numbers = set[int]()
+        for (key, node), statement in self.by_key.items():
+            if node is not None and key in ("cpus", "memory"):
+                numbers.add(node)
+            elif key == "seen" and isinstance(statement.value, int):
+                numbers.update(_numbers_seen(self.statements))
+        online = self.by_key.get(("nodes online", None))
+        if online is not None:
+            numbers &= set(_numbers(online.value)) or numbers
+        matrix = self._columns()
+        if not numbers:
+            numbers = set(matrix)
+        numbers = self._announced_nodes(numbers)
+        nodes = {number: self._node(number) for number in sorted(numbers)}
+        return self._with_guessed_cpus(self._with_distances(nodes))
+
+    def _columns(self) -> tuple[int, ...]:
+        statement = self.by_key.get(("columns", None))
+        return () if statement is None else _numbers(statement.value)
+
+    def _announced_nodes(self, numbers: set[int]) -> set[int]:
+        """The nodes; those that are counted and nowhere described are guessed if there are CPUs to share."""
+        statement = self.by_key.get(("node_count", None))
+        if statement is None or not isinstance(statement.value, int):
+            return numbers
+        listed = self.by_key.get(("nodes", None))
+        value = str(statement.value)
+        if listed is not None:
+            value += f": {format_cpus(_numbers(listed.value))}"
+        self._row("nodes", value, statement)
+        if numbers or statement.value < 2 or statement.value > 64:
+            return numbers
+        self.notes.append(f"{self._place(statement)}: {statement.value} nodes are counted and not described: guessed")
+        return set(range(statement.value))
+
+    def _node(self, number: int) -> DescribedNode:
+        cpus, memory = self.by_key.get(("cpus", number)), self.by_key.get(("memory", number))
+        return DescribedNode(
+            cpus=() if cpus is None else _numbers(cpus.value),
+            memory=memory.value if memory is not None and isinstance(memory.value, int) else 0,
+            hugepages=self._node_hugepages(number),
+        )
+
+    def _node_hugepages(self, number: int) -> dict[int, int]:
+        counts = dict[int, int]()
+        default = self.by_key.get(("hugepage_size", None))
+        for (key, node), statement in self.by_key.items():
+            if node != number or not key.startswith("hugepages ") or not isinstance(statement.value, int):
+                continue
+            word = key.removeprefix("hugepages ")
+            if word.isdecimal():
+                counts[int(word)] = statement.value
+            elif default is not None and isinstance(default.value, int):
+                counts.setdefault(default.value, statement.value)
+        return {size: count for size, count in sorted(counts.items()) if size and count}
+
+    def _with_distances(self, nodes: dict[int, DescribedNode]) -> dict[int, DescribedNode]:
+        """The nodes with their rows, if every node has one that fits; else without any, and a note."""
+        rows = {number: self.by_key.get(("distance", number)) for number in nodes}
+        stated = [row for row in rows.values() if row is not None]
+        if not stated:
+            return nodes
+        columns = self._columns() or tuple(nodes)
+        made = dict[int, DescribedNode]()
+        for number, row in rows.items():
+            values = () if row is None else _numbers(row.value)
+            if row is None or len(values) != len(columns) or not set(nodes) <= set(columns):
+                self._note_distances(number, len(values), len(columns), stated[0])
+                return nodes
+            places = [columns.index(other) for other in nodes]
+            made[number] = replace(nodes[number], distance=tuple(values[place] for place in places))
+        gone = sorted(set(columns) - set(nodes))
+        if gone:
+            self.notes.append(f"distances to nodes {format_cpus(gone)}, which are not described, are left out")
+        return made
+
+    def _note_distances(self, number: int, have: int, wanted: int, first: Statement) -> None:
+        what = f"has {have} numbers for {wanted} nodes" if have else "is missing"
+        self.notes.append(f"{self._place(first)}: the distances of node {number}: {what}; no distances are used")
+
+    def _with_guessed_cpus(self, nodes: dict[int, DescribedNode]) -> dict[int, DescribedNode]:
+        """The nodes, with equal shares of the CPUs where nothing says of any node which it has."""
+        if len(nodes) < 2 or any(("cpus", number) in self.by_key for number in nodes):
+            return nodes
+        count = 0
+        for key in ("online", "cpu_count", "processors"):
+            statement = self.by_key.get((key, None))
+            if statement is not None:
+                count = len(statement.value) if isinstance(statement.value, tuple) else int(statement.value)
+                break
+        share = max(1, count // len(nodes))
+        self.notes.append(f"which CPUs a node has is {MISSING}: guessed as {share} on each of {len(nodes)} nodes")
+        return {
+            number: replace(node, cpus=tuple(range(index * share, (index + 1) * share)))
+            for index, (number, node) in enumerate(nodes.items())
+        }
+
+    # Completeness.
+
+    def _check_complete(self, nodes: Mapping[int, DescribedNode]) -> None:
+        self._check_announced(nodes)
+        self._check_sizes(nodes)
+        self._check_cpus(nodes)
+        self._check_omissions(nodes)
+        self._note_offline_nodes(nodes)
+
+    def _check_announced(self, nodes: Mapping[int, DescribedNode]) -> None:
+        """Fewer nodes are described than the text counts."""
+        listed, counted = self.by_key.get(("nodes", None)), self.by_key.get(("node_count", None))
+        described = {number for number in nodes if ("cpus", number) in self.by_key or ("memory", number) in self.by_key}
+        if listed is not None and (missing := sorted(set(_numbers(listed.value)) - described)):
+            text = f"{len(_numbers(listed.value))} nodes are announced and {len(described)} described"
+            self._problem(f"{self._place(listed)}: {text}: {format_cpus(missing)} are missing")
+        elif counted is not None and isinstance(counted.value, int) and 0 < len(described) < counted.value:
+            self._problem(f"{self._place(counted)}: {counted.value} nodes are counted and {len(described)} described")
+
+    def _check_sizes(self, nodes: Mapping[int, DescribedNode]) -> None:
+        """Of some nodes the size or the CPUs are stated, and of others not: the text was cut there."""
+        for key, what in (("memory", "size"), ("cpus", "CPUs")):
+            with_it = [number for number in nodes if (key, number) in self.by_key]
+            without = [number for number in nodes if (key, number) not in self.by_key]
+            if with_it and without and not any("CPUs of node" in text for text in self.problems):
+                self._problem(f"the {what} of node {format_cpus(without)} is missing: the text is cut off")
+
+    def _check_cpus(self, nodes: Mapping[int, DescribedNode]) -> None:
+        """CPUs that belong to two nodes, or that are online and on no node."""
+        owners = dict[int, int]()
+        for number, node in nodes.items():
+            for cpu in node.cpus:
+                if owners.setdefault(cpu, number) != number:
+                    self._problem(f"CPU {cpu} is on node {owners[cpu]} and on node {number}")
+                    return
+        online = self.by_key.get(("online", None))
+        missing = set() if online is None else set(_numbers(online.value)) - set(owners)
+        if owners and missing:
+            self._problem(f"CPUs {one_line(format_cpus(missing), 60)} are online and on no node")
+
+    def _check_omissions(self, nodes: Mapping[int, DescribedNode]) -> None:
+        """Nodes were left out in the middle, and nothing says how many there are."""
+        if ("node_count", None) in self.by_key or ("nodes online", None) in self.by_key:
+            return
+        lines = [each.line for each in self.statements if each.node in nodes and each.key in ("cpus", "memory")]
+        for omission in self.texts.omissions:
+            if lines and min(lines) < omission.line < max(lines):
+                self._problem(
+                    f"line {omission.line}: {one_line(omission.text, 40)!r} leaves out an unknown part of the nodes"
+                )
+                return
+
+    def _note_offline_nodes(self, nodes: Mapping[int, DescribedNode]) -> None:
+        possible = self.by_key.get(("nodes possible", None))
+        online = self.by_key.get(("nodes online", None))
+        if possible is None:
+            return
+        gone = sorted(set(_numbers(possible.value)) - set(nodes))
+        if gone and len(gone) <= 64:
+            state = "offline" if online is not None else "not described"
+            self.notes.append(f"{self._place(possible)}: node {format_cpus(gone)} is possible and {state}: left out")
+
+    def _node_rows(self, nodes: Mapping[int, DescribedNode]) -> list[Row]:
+        rows = list[Row]()
+        listed = self.by_key.get(("nodes", None))
+        missing = set() if listed is None else set(_numbers(listed.value)) - set(nodes)
+        for number in sorted(set(nodes) | missing):
+            node = nodes.get(number)
+            if node is None:
+                rows.append(Row(what=str(number), value=MISSING, where=""))
+                continue
+            lines = sorted({each.line for each in self.by_key.values() if each.node == number})
+            file = next((each.file for each in self.by_key.values() if each.node == number), "")
+            where = (f"{file}:" if file else "line ") + ", ".join(map(str, lines[:6]))
+            if ("cpus", number) not in self.by_key:
+                where = "guess" if not lines else f"{where}; its CPUs are a guess"
+            cpus = f"{format_cpus(node.cpus)} ({len(node.cpus)})" if node.cpus else "none"
+            memory = _amount(node.memory) if ("memory", number) in self.by_key else "?"
+            value = f"{one_line(cpus, 40):40}  {memory:>10}  {' '.join(map(str, node.distance))}"
+            rows.append(Row(what=str(number), value=value.rstrip(), where=where))
+        return rows
 
 
-def _sections(text: str) -> Iterator[tuple[str, str]]:
-    """(command or file, its output) in order; the text before the first heading has the name "".
+def _numbers_seen(statements: Iterable[Statement]) -> set[int]:
+    return {each.value for each in statements if each.key == "seen" and isinstance(each.value, int)}
 
-    A heading is a line that is a known command or file, as a prompt or capture.sh shows it.
+
+def _amount(size: int) -> str:
+    """A size of real memory as people say it."""
+    if size >= 10 << 30:
+        return f"{size / (1 << 30):.0f}G"
+    return f"{size / MIB:.0f}M"
+
+
+def _only_page_size(arch: str) -> int:
+    """The page size of an architecture that has one; 0 if it has several or the lab does not have it."""
+    try:
+        sizes = find(arch).page_sizes
+    except UsageError:
+        return 0
+    return next(iter(sizes)) if len(sizes) == 1 else 0
+
+
+def _page_size_with(arch: str, huge: int) -> int:
+    """The page size at which a page table, of 8 bytes an entry, covers one huge page; 0 if that tells nothing.
+
+    2M may be smaller than what a page table covers, and is the default of several page sizes.
     """
-    name, lines = "", list[str]()
-    for line in text.replace("\r\n", "\n").split("\n"):
-        if found := _HEADING.fullmatch(line.rstrip()):
-            yield name, "\n".join(lines)
-            words = found[1].split()
-            name, lines = words[-1] if words[-1].startswith("/") else " ".join(words), []
-        else:
-            lines.append(line)
-    yield name, "\n".join(lines)
-
-
-def _first(sections: Sequence[tuple[str, str]], name: str) -> str:
-    return next((body for title, body in sections if title == name and body.strip()), "")
-
-
-def _number(text: str) -> int:
-    return int(text.strip()) if re.fullmatch(r"\d{1,9}", text.strip()) else 0
-
-
-def _kib(pattern: str, text: str) -> int:
-    found = re.search(pattern, text, re.MULTILINE)
-    return int(found[1]) * KIB if found else 0
-
-
-def _lscpu(sections: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """lscpu's fields, from its JSON or its plain text."""
-    found: dict[str, str] = {}
-    for name, body in sections:
-        start = body.find("{", 0, body.find('"lscpu"')) if '"lscpu"' in body else -1
-        if start >= 0:
-            found |= _fields(_decoded(body[start:]))
-        elif name == "lscpu" or "\nByte Order:" in body:
-            pairs = (line.partition(":") for line in body.splitlines() if ":" in line)
-            found |= {key.strip(): value.strip() for key, _, value in pairs}
-    return {("flags" if key == "Flags" else key): value for key, value in found.items()}
-
-
-def _decoded(text: str) -> object:
     try:
-        decoded, _ = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        raise UsageError("the description's lscpu -J is cut off or damaged: no JSON") from None
-    return decoded.get("lscpu") if isinstance(decoded, dict) else None
+        sizes = find(arch).page_sizes
+    except UsageError:
+        return 0
+    fitting = [size for size in sizes if size * size // 8 == huge and huge > 2 * MIB]
+    return max(fitting, default=0)
 
 
-def _fields(entries: object) -> dict[str, str]:
-    """`field` -> `data`, also of the children that newer versions nest."""
-    found: dict[str, str] = {}
-    for entry in entries if isinstance(entries, list) else []:
-        if isinstance(entry, dict):
-            found[str(entry.get("field", "")).removesuffix(":")] = str(entry.get("data") or "")
-            found |= _fields(entry.get("children"))
-    return found
-
-
-def _cpuinfo(sections: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """The first value of every key of /proc/cpuinfo."""
-    text = _first(sections, "/proc/cpuinfo") or next((body for _, body in sections if "\nprocessor\t" in body), "")
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        key, colon, value = line.partition(":")
-        if colon:
-            found.setdefault(key.strip(), value.strip())
-    return found
-
-
-def _page_size(sections: Sequence[tuple[str, str]]) -> int | None:
-    """What getconf said: below its name, or a line with nothing but a possible page size."""
-    named = [body for name, body in sections if name.startswith("getconf")]
-    for body in (*named, *(body for _, body in sections)):
-        for line in body.splitlines():
-            size = _number(line)
-            if 4 * KIB <= size <= 256 * KIB and not size & (size - 1):
-                return size
-    return None
-
-
-def _cmdline(sections: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """The kernel's arguments: below their file's name, or a line that looks like them."""
-    text = _first(sections, "/proc/cmdline")
-    if not text:
-        lines = (line for _, body in sections for line in body.splitlines())
-        text = next((line for line in lines if re.search(r"(^|\s)(BOOT_IMAGE|root|console)=\S", line)), "")
-    return tuple(word for word in text.split() if word.isprintable())
-
-
-def _huge_words(text: str) -> tuple[str | None, str | None]:
-    """The words in brackets of transparent_hugepage/enabled and shmem_enabled, which tell themselves apart."""
-    private = re.search(r"^\[?always\]? \[?madvise\]? \[?never\]?$", text, re.MULTILINE)
-    shared = re.search(r"^\[?always\]? \[?within_size\]? \[?advise\]? .*$", text, re.MULTILINE)
-    chosen = (re.search(r"\[(\w+)\]", found[0]) if found else None for found in (private, shared))
-    thp, shmem_thp = (found[1] if found else None for found in chosen)
-    return thp, shmem_thp
-
-
-def _hugepages(sections: Sequence[tuple[str, str]], everything: str) -> dict[int, int]:
-    """Reserved huge pages by size, over all nodes; those of /proc/meminfo where nothing better is known."""
-    found: dict[int, int] = {}
-    for name, body in sections:
-        size = _SIZE_OF.search(name) if name.startswith("/sys/kernel/mm/hugepages/") else None
-        if size and name.endswith("/nr_hugepages"):
-            found[int(size[1]) * KIB] = _number(body)
-    if not found and (count := re.search(r"^HugePages_Total:\s+(\d{1,9})$", everything, re.MULTILINE)):
-        found[_kib(r"^Hugepagesize:\s+(\d{1,9}) kB", everything)] = int(count[1])
-    return {size: count for size, count in sorted(found.items()) if size and count}
-
-
-def _nodes(sections: Sequence[tuple[str, str]], facts: Mapping[str, str]) -> dict[int, DescribedNode]:
-    """The nodes as sysfs has them, else as numactl prints them, else as lscpu lists their CPUs."""
-    return _sysfs_nodes(sections) or _numactl_nodes("\n".join(body for _, body in sections)) or _lscpu_nodes(facts)
-
-
-def _sysfs_nodes(sections: Sequence[tuple[str, str]]) -> dict[int, DescribedNode]:
-    found: dict[int, dict[str, str]] = {}
-    for name, body in sections:
-        if place := _NODE_FILE.fullmatch(name):
-            found.setdefault(int(place[1]), {})[place[2]] = body
-    return {number: _sysfs_node(files) for number, files in sorted(found.items()) if number < MAX_NODE}
-
-
-def _sysfs_node(files: Mapping[str, str]) -> DescribedNode:
-    sizes = {int(size[1]) * KIB: _number(body) for name, body in files.items() if (size := _SIZE_OF.search(name))}
-    return DescribedNode(
-        cpus=_cpus(files.get("cpulist", "").strip()),
-        memory=_kib(r"MemTotal:\s+(\d{1,15}) kB", files.get("meminfo", "")),
-        distance=_numbers(files.get("distance", "")),
-        hugepages={size: count for size, count in sorted(sizes.items()) if count},
-    )
-
-
-def _cpus(text: str) -> tuple[int, ...]:
+def _size(word: str) -> int:
     try:
-        return parse_cpus(text.replace(" ", ","))
+        return parse_size(word)
     except ValueError:
-        raise UsageError(f"expected CPU numbers such as 0-1,4, got {one_line(text, 60)!r}") from None
+        return 0
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(word) for word in text.split() if re.fullmatch(r"\d{1,3}", word))
-
-
-def _numactl_nodes(text: str) -> dict[int, DescribedNode]:
-    """`node 0 cpus: 0 1`, `node 0 size: 1024 MB` and the table of distances, `  0:  10  21`."""
-    cpus = {int(node): _cpus(" ".join(said.split())) for node, said in _of_nodes("cpus", text)}
-    sizes = {int(node): _number(said.removesuffix("MB").strip()) * MIB for node, said in _of_nodes("size", text)}
-    _, _, table = text.partition("node distances:")
-    rows = {int(node): _numbers(row) for node, row in re.findall(r"^ *(\d{1,4}): +([\d ]+)$", table, re.MULTILINE)}
-    return {
-        number: DescribedNode(cpus=cpus.get(number, ()), memory=sizes.get(number, 0), distance=rows.get(number, ()))
-        for number in sorted({*cpus, *sizes})
-    }
-
-
-def _of_nodes(what: str, text: str) -> list[tuple[str, str]]:
-    return re.findall(rf"^node (\d{{1,4}}) {what}:[ \t]*(.*)$", text, re.MULTILINE)
-
-
-def _lscpu_nodes(facts: Mapping[str, str]) -> dict[int, DescribedNode]:
-    named = ((re.fullmatch(r"NUMA node(\d{1,4}) CPU\(s\)", key), value) for key, value in facts.items())
-    return {int(found[1]): DescribedNode(cpus=_cpus(value)) for found, value in named if found}
+def _arch_of_words(text: str, *, kernel: bool) -> str:
+    """The architecture that the name of a kernel or of a processor gives away; empty if none or several do."""
+    if kernel:
+        found = _RELEASE_ARCH.search(text)
+        return normal_arch(found[1].replace("ppc64el", "ppc64le")) if found else ""
+    named = {arch for pattern, arch in MODEL_WORDS if re.search(pattern, text, re.IGNORECASE)}
+    return named.pop() if len(named) == 1 else ""

@@ -13,54 +13,45 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.arch import ARCHES, Arch, Mmu, find
+from lab.core.errors import UsageError
+from lab.core.untrusted import one_line
 from lab.specs.model import MAX_NODES, MIB, MIN_THP, Topology, format_cpus, format_size
 from lab.workflows.capture import DescribedMachine, DescribedNode
 
 GRAIN = 256 * MIB
-"""Memory comes in these, as QEMU's pseries wants it of every node."""
+"""A node's memory is a multiple of this, or of the architecture's own grain where there is too little for that."""
 ROOM_32BIT = 512 * MIB
 """What 32-bit kernels reach without further ado."""
 GROW = 1 << 30
 """The largest huge pages for whose sake a guest is made larger than it would be."""
+CPUS = 8
+"""CPUs of a guest, unless it has more nodes with CPUs."""
+MAX_CPUS = 64
 NEAREST, FARTHEST = 11, 254
-MATTER: Mapping[str, str] = {
-    "pdpe1gb": "pages of 1 GiB",
-    "pcid": "address space identifiers",
-    "pku": "protection keys",
-    "mte": "memory tagging",
+MATTER: Mapping[str, tuple[str, frozenset[str]]] = {
+    "pdpe1gb": ("pages of 1 GiB", frozenset(("pni", "lahf_lm"))),
+    "pcid": ("address space identifiers", frozenset(("lahf_lm", "fsgsbase"))),
+    "pku": ("protection keys", frozenset(("rdpid", "overflow_recov", "md_clear", "arch_capabilities", "flush_l1d"))),
+    "mte": ("memory tagging", frozenset()),
 }
-"""Flags of /proc/cpuinfo that matter to memory management; how deep page tables are is the MMU's mode."""
-KEPT_ARGUMENTS = (
-    *("numa_balancing", "init_on_alloc", "init_on_free", "page_alloc.shuffle", "slab_nomerge", "slub_debug"),
-    *(
-        "nokaslr",
-        "vsyscall",
-        "cgroup_disable",
-        "memmap_on_memory",
-        "movable_node",
-        "slab_merge",
-        "init_mlocked_on_free",
-    ),
-    *("page_poison", "page_owner", "default_hugepagesz", "disable_1tb_segments", "nosmap", "nosmep", "nopti", "pti"),
+"""Flags of /proc/cpuinfo that matter to memory management, each with flags that Linux prints behind it: a list without
+the flag shows that it is missing only if it goes on that far. How deep page tables are is the MMU's mode."""
+KEPT_ARGUMENTS = frozenset(
+    (
+        *("numa_balancing", "init_on_alloc", "init_on_free", "page_alloc.shuffle", "slab_nomerge", "slub_debug"),
+        *("nokaslr", "vsyscall", "cgroup_disable", "memmap_on_memory", "movable_node", "slab_merge"),
+        *("init_mlocked_on_free", "page_poison", "page_owner", "default_hugepagesz", "disable_1tb_segments"),
+        *("nosmap", "nosmep", "nopti", "pti"),
+    )
 )
-COVERED_ARGUMENTS = ("transparent_hugepage", "hugepages", "hugepagesz")
-"""Said by keys of the topology."""
-UNIMPORTANT_ARGUMENTS = (
-    *(
-        "BOOT_IMAGE",
-        "root",
-        "ro",
-        "rw",
-        "quiet",
-        "splash",
-        "console",
-        "initrd",
-        "rhgb",
-        "rootflags",
-        "resume",
-        "crashkernel",
-    ),
-    *("rd", "net.ifnames", "biosdevname", "selinux", "security", "apparmor", "panic", "consoleblank", "init", "LANG"),
+COVERED_ARGUMENTS = frozenset(("transparent_hugepage", "hugepages", "hugepagesz"))
+"""Stated by keys of the topology."""
+UNIMPORTANT_ARGUMENTS = frozenset(
+    (
+        *("BOOT_IMAGE", "root", "ro", "rw", "quiet", "splash", "console", "initrd", "rhgb", "rootflags", "resume"),
+        *("crashkernel", "rd", "net", "biosdevname", "selinux", "security", "apparmor", "panic", "consoleblank"),
+        *("init", "LANG"),
+    )
 )
 
 
@@ -69,7 +60,8 @@ class Room:
     """What a guest may take: bytes, and CPUs over all nodes."""
 
     memory: int = 4 << 30
-    cpus: int = 8
+    cpus: int | None = None
+    """None: CPUS, or as many as there are nodes with CPUs."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,49 +77,15 @@ class Shrunk:
 
     def yaml(self, heading: Sequence[str] = ()) -> str:
         """The topology's file, with what was lost as comments."""
-        notes = [*heading, *(["Not as in the machine:", *(f"  {line}" for line in self.lost)] if self.lost else [])]
-        lines = ["# SPDX-License-Identifier: GPL-2.0-or-later", *(f"# {note}".rstrip() for note in notes)]
+        notes = list(heading)
+        if self.lost:
+            notes += ["Not as in the machine:", *(f"  {line}" for line in self.lost)]
+        lines = ["# SPDX-License-Identifier: GPL-2.0-or-later"]
+        for note in notes:
+            lines.append(f"# {note}".rstrip())
         for key, value in self.data.items():
             lines += _yaml(key, value)
         return "\n".join(lines) + "\n"
-
-
-def shrink(machine: DescribedMachine, room: Room) -> Shrunk:
-    """The topology for a described machine; UsageError for an architecture that the lab does not have."""
-    made = Shrunk()
-    record = _record(machine)
-    mode_name, mode = _mode(machine, record, made)
-    page_size = _page_size(machine, record, made)
-    nodes = _nodes(machine, record, mode, room, made)
-    if not any(each.node.cpus for each in nodes):
-        made.lost.append("CPUs: the description does not say where they are (lscpu, numactl -H); one on the first node")
-    cpus = _cpus(nodes, min(room.cpus, record.max_vcpus))
-    limit = min(room.memory, ROOM_32BIT) if record.bits == 32 else room.memory
-    memory = _memory(nodes, limit)
-    possible = (mode.hugepages or record.hugepages).get(page_size, ())
-    if all(memory):
-        memory = _grown(machine, nodes, memory, possible)
-    made.data = {"description": _description(machine), "arch": record.name, "page_size": format_size(page_size)}
-    if mode_name and mode_name != next(iter(record.mmus)):
-        made.data["mmu"] = mode_name
-    made.data["vcpus"] = sum(map(len, cpus))
-    cells = [
-        {**({"cpus": format_cpus(mine)} if mine else {}), **({"memory": format_size(size)} if size else {})}
-        for mine, size in zip(cpus, memory, strict=True)
-    ]
-    if sum(memory) > limit and all(memory):  # not together with nodes without memory
-        made.data["sparse"] = True
-    if len(nodes) > 1:
-        made.data["numa"] = cells
-        _distances(machine, nodes, made)
-    else:
-        made.data["memory"] = cells[0]["memory"]
-    _hugepages(machine, nodes, memory, possible, made)
-    _thp(machine, made)
-    _arguments(machine, made, mode)
-    made.lost += _scale(machine, nodes, cpus, memory)
-    made.lost += _flags(machine, record)
-    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +96,236 @@ class _Numbered:
     node: DescribedNode
 
 
+def shrink(machine: DescribedMachine, room: Room) -> Shrunk:
+    """The topology for a described machine; UsageError for an architecture that the lab does not have."""
+    return _Draft(machine, room).shrunk()
+
+
+class _Draft:
+    """One machine on its way to a topology."""
+
+    def __init__(self, machine: DescribedMachine, room: Room) -> None:
+        self.machine = machine
+        self.made = Shrunk()
+        self.lost = self.made.lost
+        self.record = _record(machine)
+        self.mode_name, self.mode = _mode(machine, self.record, self.made)
+        self.page_size = _page_size(machine, self.record, self.made)
+        self.possible = (self.mode.hugepages or self.record.hugepages).get(self.page_size, ())
+        self.cpu_limit = _cpu_limit(machine, room, self.record)
+        self.memory_limit = min(room.memory, ROOM_32BIT) if self.record.bits == 32 else room.memory
+        self.nodes = self._nodes()
+        self.cpus = self._cpus()
+        self.memory = self._memory()
+
+    def shrunk(self) -> Shrunk:
+        """The topology."""
+        data = self.made.data
+        data |= {"description": _description(self.machine), "arch": self.record.name}
+        data["page_size"] = format_size(self.page_size)
+        if self.mode_name and self.mode_name != next(iter(self.record.mmus)):
+            data["mmu"] = self.mode_name
+        data["vcpus"] = sum(map(len, self.cpus))
+        if sum(self.memory) > self.memory_limit and all(self.memory):  # not together with nodes without memory
+            data["sparse"] = True
+        self._cells()
+        self._hugepages()
+        _thp(self.machine, self.made)
+        _arguments(self.machine, self.made, self.mode)
+        self._emulator()
+        self.lost += self._scale()
+        self.lost += _flags(self.machine, self.record)
+        return self.made
+
+    # Nodes.
+
+    def _nodes(self) -> list[_Numbered]:
+        """The nodes that can be had here, in the order that they get here."""
+        nodes = [_Numbered(number=number, node=node) for number, node in self.machine.nodes.items()]
+        found = list(_possible(_with_memory(nodes, self.machine, self.made), self.record, self.made))
+        why = self.record.no_numa or self.mode.no_numa
+        if len(found) > 1 and why:
+            self.lost.append(f"nodes: {len(found)} there, one here: {why}")
+            found = []
+        found = self._ordered(self._few_enough(found))
+        if len(found) > 1:
+            return found
+        return [_Numbered(number=0, node=self._only_node(found))]
+
+    def _only_node(self, found: Sequence[_Numbered]) -> DescribedNode:
+        """The single node; all of the machine if its nodes are not described."""
+        if found:
+            return found[0].node
+        return DescribedNode(cpus=tuple(range(max(1, self.machine.cpus))), memory=self.machine.memory)
+
+    def _few_enough(self, found: list[_Numbered]) -> list[_Numbered]:
+        """The nodes, the last ones left out if there are more than can be had."""
+        most = min(MAX_NODES, self.record.max_nodes)
+        for gone in found[most:]:
+            self.lost.append(f"node {gone.number}: left out, a guest of {self.record.name} has at most {most} nodes")
+        kept: list[_Numbered] = []
+        owners = 0
+        for each in found[:most]:
+            owners += bool(each.node.cpus)
+            if each.node.cpus and owners > self.cpu_limit:
+                self.lost.append(f"node {each.number}: left out, there are {self.cpu_limit} CPUs for all nodes")
+            else:
+                kept.append(each)
+        return kept
+
+    def _ordered(self, found: list[_Numbered]) -> list[_Numbered]:
+        """The nodes in the order in which the guest will number them."""
+        ordered, why = found, ""
+        if self.record.nodes_with_cpus_first:
+            ordered = sorted(found, key=lambda each: not each.node.cpus)
+        if ordered != found:
+            why = f"; Linux on {self.record.name} numbers nodes with CPUs first"
+        numbers = [each.number for each in ordered]
+        if numbers != list(range(len(numbers))):
+            there = ", ".join(map(str, numbers))
+            self.lost.append(f"numbers of nodes: {there} there, 0-{len(numbers) - 1} here, in this order{why}")
+        return ordered
+
+    def _cpus(self) -> list[tuple[int, ...]]:
+        """The CPUs of every node, numbered one node after the other: equal where they are equal in the machine."""
+        counts = [len(each.node.cpus) for each in self.nodes]
+        if not any(counts):
+            self.lost.append(
+                "CPUs: the description does not say where they are (lscpu, numactl -H); one on the first node"
+            )
+            counts[0] = 1
+        counts = _shares_of_cpus(counts, self.cpu_limit)
+        placed: list[tuple[int, ...]] = []
+        start = 0
+        for count in counts:
+            placed.append(tuple(range(start, start + count)))
+            start += count
+        return placed
+
+    def _memory(self) -> list[int]:
+        """Bytes for every node: its share of what there is, in grains; more where huge pages need it."""
+        memory = _shares_of_memory([each.node.memory for each in self.nodes], self.memory_limit, self.record)
+        if not all(memory):
+            return memory
+        needed = [_needed(each.node.hugepages, self.possible) for each in self.nodes]
+        if not any(each.node.hugepages for each in self.nodes):
+            largest = memory.index(max(memory))
+            needed[largest] = _needed(self.machine.hugepages, self.possible)
+        return [max(pair) for pair in zip(memory, needed, strict=True)]
+
+    def _cells(self) -> None:
+        """The nodes as the file has them."""
+        data = self.made.data
+        if len(self.nodes) == 1:
+            data["memory"] = format_size(self.memory[0])
+            return
+        cells: list[dict[str, Any]] = []
+        for cpus, size in zip(self.cpus, self.memory, strict=True):
+            cell: dict[str, Any] = {}
+            if cpus:
+                cell["cpus"] = format_cpus(cpus)
+            if size:
+                cell["memory"] = format_size(size)
+            cells.append(cell)
+        data["numa"] = cells
+        self._distances()
+
+    def _distances(self) -> None:
+        places = {number: place for place, number in enumerate(self.machine.nodes)}
+        rows = [each.node.distance for each in self.nodes]
+        if not all(len(row) == len(self.machine.nodes) for row in rows):
+            self.lost.append("distances: the description does not have them (numactl -H); the emulator's own here")
+            return
+        here: list[list[int]] = []
+        changed = set[int]()
+        for mine, row in enumerate(rows):
+            there = [row[places[each.number]] for each in self.nodes]
+            kept = [min(max(value, NEAREST), FARTHEST) for value in there]
+            kept[mine] = 10
+            changed.update(value for value, new in zip(there, kept, strict=True) if value != new)
+            here.append(kept)
+        if changed:
+            values = ", ".join(map(str, sorted(changed)[:8]))
+            self.lost.append(f"distances: {values} there; 10 to itself and {NEAREST}-{FARTHEST} to others here")
+        self.made.data["distances"] = here
+
+    # Huge pages.
+
+    def _hugepages(self) -> None:
+        """Reservations of the same share of memory; at most half of it, and at least a page."""
+        by_node = any(each.node.hugepages for each in self.nodes) and "numa" in self.made.data
+        if not by_node:
+            whole = sum(each.node.memory for each in self.nodes) or self.machine.memory
+            self._reserve(self.made.data, self.machine.hugepages, whole, self.memory, "")
+            return
+        for each, cell, size in zip(self.nodes, self.made.data["numa"], self.memory, strict=True):
+            self._reserve(cell, each.node.hugepages, each.node.memory, [size], f"node {each.number}: ")
+
+    def _reserve(
+        self, place: dict[str, Any], wanted: Mapping[int, int], real: int, nodes: Sequence[int], where: str
+    ) -> None:
+        """Reserve huge pages in a part of the file, which has nodes of these sizes for `real` bytes of the machine."""
+        had = {size: count for size, count in wanted.items() if size in self.possible}
+        kept = _shares(had, real, nodes)
+        for size, count in wanted.items():
+            if kept.get(size):
+                continue
+            why = "none is sure to fit into so little memory (--memory)" if size in had else "cannot be had"
+            self.lost.append(f"{where}huge pages of {format_size(size)}: {count} there, none here: {why}")
+        if any(kept.values()):
+            place["hugepages"] = {format_size(size): count for size, count in kept.items() if count}
+
+    # The rest.
+
+    def _emulator(self) -> None:
+        """What a machine of this size needs beside: arguments of QEMU's, a kernel for more nodes."""
+        if sum(map(len, self.cpus)) > self.record.plain_vcpus:
+            self.made.data["qemu_args"] = list(self.record.more_vcpus_args)
+        if len(self.nodes) > self.record.kernel_nodes:
+            self.made.data["kernel_config"] = ["many-nodes"]
+
+    def _scale(self) -> Iterator[str]:
+        real_cpus = sum(len(each.node.cpus) for each in self.nodes)
+        real_memory = sum(each.node.memory for each in self.nodes)
+        have, size = sum(map(len, self.cpus)), sum(self.memory)
+        if have != real_cpus:
+            yield f"CPUs: {real_cpus} there, {have} here"
+        if self.machine.threads > 1:
+            yield f"threads: {self.machine.threads} per core there, every CPU a core here"
+        scattered = [each for each in self.nodes if _scattered(each.node.cpus)]
+        if len(self.nodes) > 1 and scattered:
+            first = scattered[0]
+            there = one_line(format_cpus(first.node.cpus), 60)
+            yield f"numbers of CPUs: node {first.number} has {there} there; one node after the other here"
+        if real_memory and size < real_memory * 0.9:
+            yield f"memory: {_about(real_memory)} there, {format_size(size)} here"
+
+
+def _scattered(cpus: Sequence[int]) -> bool:
+    return bool(cpus) and cpus[-1] - cpus[0] >= len(cpus)
+
+
+def _cpu_limit(machine: DescribedMachine, room: Room, record: Arch) -> int:
+    owners = sum(bool(node.cpus) for node in machine.nodes.values())
+    wanted = max(CPUS, owners) if room.cpus is None else room.cpus
+    return min(wanted, record.max_vcpus, MAX_CPUS)
+
+
 def _record(machine: DescribedMachine) -> Arch:
     """The architecture; of two that call themselves alike the one of the machine's byte order."""
     order = machine.facts.get("Byte Order", "").split()
     alike = [arch for arch in ARCHES.values() if arch.uname == machine.arch]
-    fitting = [arch for arch in alike if order and arch.byteorder == order[0].lower()]
-    return fitting[0] if len(alike) > 1 and fitting else find(machine.arch)
+    if len(alike) > 1 and order:
+        for arch in alike:
+            if arch.byteorder == order[0].lower():
+                return arch
+    try:
+        return find(machine.arch)
+    except UsageError:
+        have = ", ".join(ARCHES)
+        raise UsageError(
+            f"unknown arch {machine.arch!r}: the lab does not have it", hint=f"it has {have}; --arch chooses one"
+        ) from None
 
 
 def _page_size(machine: DescribedMachine, record: Arch, made: Shrunk) -> int:
@@ -152,9 +334,8 @@ def _page_size(machine: DescribedMachine, record: Arch, made: Shrunk) -> int:
         return machine.page_size
     if machine.page_size is None:
         if len(sizes) > 1:
-            made.lost.append(
-                f"page size: the description does not say it (getconf PAGESIZE); {format_size(sizes[0])} here"
-            )
+            least = format_size(sizes[0])
+            made.lost.append(f"page size: the description does not say it (getconf PAGESIZE); {least} here")
         return sizes[0]
     near = min(sizes, key=lambda size: abs(size - (machine.page_size or 0)))
     made.lost.append(f"page size: {format_size(machine.page_size)} there, {format_size(near)} here")
@@ -162,13 +343,19 @@ def _page_size(machine: DescribedMachine, record: Arch, made: Shrunk) -> int:
 
 
 def _mode(machine: DescribedMachine, record: Arch, made: Shrunk) -> tuple[str, Mmu]:
-    """How the machine translates addresses, by what tells it: /proc/cpuinfo, then the kernel's arguments."""
+    """How the machine translates addresses: by a word of /proc/cpuinfo, the bits of addresses, or an argument."""
     modes = record.mmus
     for name, mode in modes.items():
-        if _shows(machine, mode):
+        if mode.cpuinfo and _shows(machine, mode):
             return name, mode
     for name, mode in modes.items():
         if mode.cmdline and set(mode.cmdline) <= set(machine.cmdline):
+            return name, mode
+    for name, mode in modes.items():
+        if machine.virtual_bits and mode.virtual_bits == machine.virtual_bits:
+            return name, mode
+    for name, mode in modes.items():
+        if _shows(machine, mode):
             return name, mode
     name, mode = next(iter(modes.items()))
     if len(modes) > 1 and any(each.cpuinfo or each.cpuinfo_without for each in modes.values()):
@@ -178,100 +365,82 @@ def _mode(machine: DescribedMachine, record: Arch, made: Shrunk) -> tuple[str, M
 
 def _shows(machine: DescribedMachine, mode: Mmu) -> bool:
     """Whether /proc/cpuinfo says that this mode is on; False where it says nothing about it."""
-    with_, without = mode.cpuinfo, mode.cpuinfo_without
-    if not (with_ or without) or any(each and each[0] not in machine.facts for each in (with_, without)):
-        return False
-    return not (with_ and with_[1] not in machine.facts[with_[0]].split()) and not (
-        without and without[1] in machine.facts[without[0]].split()
-    )
-
-
-def _nodes(machine: DescribedMachine, record: Arch, mode: Mmu, room: Room, made: Shrunk) -> list[_Numbered]:
-    """The nodes that can be had here, in order."""
-    everything = DescribedNode(cpus=tuple(range(max(1, machine.cpus))), memory=machine.memory, hugepages={})
-    all_nodes = [_Numbered(number=number, node=node) for number, node in machine.nodes.items()]
-    found = list(_possible(_with_memory(all_nodes, machine, made), record, made))
-    why = record.no_numa or mode.no_numa
-    if len(found) > 1 and why:
-        made.lost.append(f"nodes: {len(found)} there, one here: {why}")
-        found = []
-    limit = min(room.cpus, record.max_vcpus)
-    while sum(bool(each.node.cpus) for each in found) > limit or len(found) > MAX_NODES:
-        gone = next(each for each in reversed(found) if each.node.cpus or len(found) > MAX_NODES)
-        made.lost.append(f"node {gone.number}: left out, there are {limit} CPUs for all nodes")
-        found.remove(gone)
-    numbers = [each.number for each in found]
-    if numbers != list(range(len(numbers))):
-        there = ", ".join(map(str, numbers))
-        made.lost.append(f"numbers of nodes: {there} there, 0-{len(numbers) - 1} here, in this order")
-    return found if len(found) > 1 else [_Numbered(number=0, node=found[0].node if found else everything)]
+    facts = machine.facts
+    if mode.cpuinfo:
+        key, word = mode.cpuinfo
+        if word not in facts.get(key, "").split():
+            return False
+    if mode.cpuinfo_without:
+        key, word = mode.cpuinfo_without
+        if key not in facts or word in facts[key].split():
+            return False
+    return bool(mode.cpuinfo or mode.cpuinfo_without)
 
 
 def _with_memory(found: Sequence[_Numbered], machine: DescribedMachine, made: Shrunk) -> list[_Numbered]:
     """The nodes; where nothing says how memory is spread, with equal shares of it."""
-    if any(each.node.memory for each in found) or len(found) < 2:
-        return (
-            list(found)
-            if any(each.node.memory for each in found)
-            else [replace(each, node=replace(each.node, memory=machine.memory)) for each in found]
-        )
-    made.lost.append("memory of nodes: the description does not say it (numactl -H); equal shares here")
-    share = (machine.memory or len(found) * GRAIN) // len(found)
+    if any(each.node.memory for each in found) or not found:
+        return list(found)
+    share = machine.memory
+    if len(found) > 1:
+        made.lost.append("memory of nodes: the description does not say it (numactl -H); equal shares here")
+        share = (machine.memory or len(found) * GRAIN) // len(found)
     return [replace(each, node=replace(each.node, memory=share)) for each in found]
 
 
 def _possible(found: Sequence[_Numbered], record: Arch, made: Shrunk) -> Iterator[_Numbered]:
     """The nodes without those that have nothing, or that cannot be emulated."""
     for each in found:
+        why = ""
         if not each.node.cpus and not each.node.memory:
-            made.lost.append(f"node {each.number}: left out, it has neither CPUs nor memory")
+            why = "it has neither CPUs nor memory"
         elif not each.node.memory and not record.cpu_only_machine:
-            made.lost.append(f"node {each.number}: left out, a node without memory cannot be had on {record.name}")
+            why = f"a node without memory cannot be had on {record.name}"
+        elif not each.node.cpus and record.no_memory_only and len(found) > 1:
+            why = record.no_memory_only
+        if why and len(found) > 1:
+            made.lost.append(f"node {each.number}: left out, {why}")
         else:
             yield each
 
 
-def _cpus(nodes: Sequence[_Numbered], limit: int) -> list[tuple[int, ...]]:
-    """The CPUs of every node, numbered one node after the other: equal where they are equal in the machine."""
-    counts = [len(each.node.cpus) for each in nodes]
-    counts[0] += not any(counts)
+def _shares_of_cpus(counts: list[int], limit: int) -> list[int]:
+    """How many CPUs each node has here: its share, and at least one where it has any."""
     total, owners = sum(counts), sum(bool(count) for count in counts)
-    if total > limit:
-        fair = limit // owners
-        alike = len({count for count in counts if count}) == 1
-        counts = [min(count, max(1, fair if alike else count * limit // total)) for count in counts]
-        while sum(counts) > limit:
-            counts[counts.index(max(counts))] -= 1
-    starts = [sum(counts[:index]) for index in range(len(counts))]
-    return [tuple(range(start, start + count)) for start, count in zip(starts, counts, strict=True)]
+    if total <= limit:
+        return counts
+    fair = limit // owners
+    alike = len({count for count in counts if count}) == 1
+    shares: list[int] = []
+    for count in counts:
+        share = fair if alike else count * limit // total
+        shares.append(min(count, max(1, share)))
+    while sum(shares) > limit:
+        shares[shares.index(max(shares))] -= 1
+    return shares
 
 
-def _memory(nodes: Sequence[_Numbered], limit: int) -> list[int]:
+def _shares_of_memory(sizes: list[int], limit: int, record: Arch) -> list[int]:
     """Bytes for every node: its share of what there is, in grains; nodes that have none get none."""
-    sizes = [each.node.memory for each in nodes]
+    grain = GRAIN
+    owners = sum(bool(size) for size in sizes)
+    while grain > record.node_grain and grain * owners * 2 > limit:
+        grain //= 2
     if not sum(sizes):
-        sizes = [GRAIN if len(sizes) > 1 else 2 * GRAIN for _ in sizes]
+        sizes = [grain if len(sizes) > 1 else 2 * GRAIN for _ in sizes]
     scale = min(1.0, limit / sum(sizes))
-    made = [max(GRAIN, round(size * scale / GRAIN) * GRAIN) if size else 0 for size in sizes]
-    while sum(made) > limit and max(made) > GRAIN:
-        made[made.index(max(made))] -= GRAIN
+    made: list[int] = []
+    for size in sizes:
+        made.append(max(grain, round(size * scale / grain) * grain) if size else 0)
+    while sum(made) > limit and max(made) > grain:
+        made[made.index(max(made))] -= grain
     return made
 
 
-def _grown(
-    machine: DescribedMachine, nodes: Sequence[_Numbered], memory: Sequence[int], possible: Sequence[int]
-) -> list[int]:
-    """The nodes' memory, more where the machine has huge pages that would not fit: they are promised, not set aside."""
-
-    def needed(wanted: Mapping[int, int]) -> int:
-        return max(
-            (_room(size) for size, count in wanted.items() if count and size in possible and size <= GROW), default=0
-        )
-
-    if any(each.node.hugepages for each in nodes):
-        return [max(size, needed(each.node.hugepages)) for size, each in zip(memory, nodes, strict=True)]
-    largest = max(range(len(memory)), key=memory.__getitem__)
-    return [max(size, needed(machine.hugepages)) if index == largest else size for index, size in enumerate(memory)]
+def _needed(wanted: Mapping[int, int], possible: Sequence[int]) -> int:
+    """Bytes that a node must have for its largest huge pages: they are promised, not set aside."""
+    sizes = [size for size, count in wanted.items() if count and size in possible and size <= GROW]
+    return max(map(_room, sizes), default=0)
 
 
 def _room(size: int) -> int:
@@ -285,52 +454,21 @@ def _room(size: int) -> int:
 
 def _description(machine: DescribedMachine) -> str:
     total = sum(node.memory for node in machine.nodes.values()) or machine.memory
-    parts = [machine.model or machine.arch, f"{machine.cpus} CPUs" if machine.cpus else "", _about(total)]
-    nodes = f"{len(machine.nodes)} nodes" if len(machine.nodes) > 1 else ""
-    return "the shape of: " + ", ".join(filter(None, [*parts, nodes]))
+    parts = [machine.model or machine.arch]
+    if machine.cpus:
+        parts.append(f"{machine.cpus} CPUs")
+    if total:
+        parts.append(_about(total))
+    if len(machine.nodes) > 1:
+        parts.append(f"{len(machine.nodes)} nodes")
+    return "the shape of: " + ", ".join(parts)
 
 
 def _about(size: int) -> str:
     """A size of real memory as people say it."""
-    return f"{size / (1 << 30):.0f}G" if size >= 10 << 30 else f"{size / MIB:.0f}M" if size else ""
-
-
-def _distances(machine: DescribedMachine, nodes: Sequence[_Numbered], made: Shrunk) -> None:
-    places = {number: place for place, number in enumerate(machine.nodes)}
-    rows = [each.node.distance for each in nodes]
-    if not all(len(row) == len(machine.nodes) for row in rows):
-        made.lost.append("distances: the description does not have them (numactl -H); the emulator's own here")
-        return
-    there = [[row[places[each.number]] for each in nodes] for row in rows]
-    here = [
-        [10 if mine == other else min(max(value, NEAREST), FARTHEST) for other, value in enumerate(row)]
-        for mine, row in enumerate(there)
-    ]
-    if here != there:
-        made.lost.append(f"distances: {there} there; 10 to itself and {NEAREST}-{FARTHEST} to others here")
-    made.data["distances"] = here
-
-
-def _hugepages(
-    machine: DescribedMachine, nodes: Sequence[_Numbered], memory: Sequence[int], possible: Sequence[int], made: Shrunk
-) -> None:
-    """Reservations of the same share of memory; at most half of it, and at least a page."""
-    known = any(each.node.hugepages for each in nodes) and "numa" in made.data
-    places = (
-        [(made.data["numa"][index], each.node.hugepages, each.node.memory) for index, each in enumerate(nodes)]
-        if known
-        else [(made.data, machine.hugepages, sum(each.node.memory for each in nodes) or machine.memory)]
-    )
-    for index, (place, wanted, real) in enumerate(places):
-        room = memory[index : index + 1] if known else memory
-        kept = _shares({size: count for size, count in wanted.items() if size in possible}, real, room)
-        lost = [size for size in wanted if not kept.get(size)]
-        where = f"node {nodes[index].number}: " if known else ""
-        for size in lost:
-            why = "none is sure to fit into so little memory (--memory)" if size in possible else "cannot be had"
-            made.lost.append(f"{where}huge pages of {format_size(size)}: {wanted[size]} there, none here: {why}")
-        if any(kept.values()):
-            place["hugepages"] = {format_size(size): count for size, count in kept.items() if count}
+    if size >= 10 << 30:
+        return f"{size / (1 << 30):.0f}G"
+    return f"{size / MIB:.0f}M"
 
 
 def _shares(wanted: Mapping[int, int], real: int, nodes: Sequence[int]) -> dict[int, int]:
@@ -342,7 +480,8 @@ def _shares(wanted: Mapping[int, int], real: int, nodes: Sequence[int]) -> dict[
     left, found = sum(nodes) // 2, dict[int, int]()
     for size, count in sorted(wanted.items(), reverse=True):
         most = min(left // size, sum(max(0, node // size - 2) for node in nodes))
-        found[size] = min(most, count, max(1, int(count * sum(nodes) / real)) if real else count)
+        share = max(1, int(count * sum(nodes) / real)) if real else count
+        found[size] = min(most, count, share)
         left -= found[size] * size
     return dict(sorted(found.items()))
 
@@ -363,42 +502,33 @@ def _thp(machine: DescribedMachine, made: Shrunk) -> None:
 
 def _arguments(machine: DescribedMachine, made: Shrunk, mode: Mmu) -> None:
     """The kernel's arguments: those that mean the same here are kept, what others were for is lost."""
-    names = {word: word.partition("=")[0] for word in machine.cmdline}
-    kept = [word for word, name in names.items() if name in KEPT_ARGUMENTS and word not in mode.cmdline]
-    pages = {format_size(size) for size in made.topology("draft").possible_hugepages}
-    kept = [word for word in kept if not word.startswith("default_hugepagesz=") or word.partition("=")[2] in pages]
-    known = {*kept, *mode.cmdline}
-    lost = [
-        word
-        for word, name in names.items()
-        if word not in known and name.partition(".")[0] not in UNIMPORTANT_ARGUMENTS and name not in COVERED_ARGUMENTS
-    ]
+    pages = [format_size(size) for size in made.topology("draft").possible_hugepages]
+    kept: list[str] = []
+    lost: list[str] = []
+    for word in dict.fromkeys(machine.cmdline):
+        name, _, value = word.partition("=")
+        if word in mode.cmdline or name in COVERED_ARGUMENTS or name.partition(".")[0] in UNIMPORTANT_ARGUMENTS:
+            continue
+        if name in KEPT_ARGUMENTS and (name != "default_hugepagesz" or value in pages):
+            kept.append(word)
+        else:
+            lost.append(word)
     if kept:
         made.data["cmdline"] = kept
     if lost:
-        made.lost.append(f"arguments of the kernel: left out {' '.join(lost)[:200]}")
-
-
-def _scale(
-    machine: DescribedMachine, nodes: Sequence[_Numbered], cpus: Sequence[Sequence[int]], memory: Sequence[int]
-) -> Iterator[str]:
-    real_cpus, real_memory = sum(len(each.node.cpus) for each in nodes), sum(each.node.memory for each in nodes)
-    if (have := sum(map(len, cpus))) != real_cpus:
-        yield f"CPUs: {real_cpus} there, {have} here"
-    if machine.threads > 1:
-        yield f"threads: {machine.threads} per core there, every CPU a core here"
-    if real_memory and (here := sum(memory)) < real_memory * 0.9:
-        yield f"memory: {_about(real_memory)} there, {format_size(here)} here"
+        made.lost.append(f"arguments of the kernel: left out {one_line(' '.join(lost), 200)}")
 
 
 def _flags(machine: DescribedMachine, record: Arch) -> Iterator[str]:
-    said = machine.facts.get("flags") or machine.facts.get("Features")
+    words = set((machine.facts.get("flags") or machine.facts.get("Features") or "").split())
     if machine.model:
         yield f"processor: {machine.model} there, QEMU's {record.cpu} here"
-    for flag, what in MATTER.items() if said else ():
-        there, here = flag in (said or "").split(), flag in record.cpu_flags
-        if there != here:
-            yield f"{flag} ({what}): {'there and not here' if there else 'not there, but here'}"
+    for flag, (what, behind) in MATTER.items():
+        there, here = flag in words, flag in record.cpu_flags
+        if there and not here:
+            yield f"{flag} ({what}): there and not here"
+        elif here and not there and words & behind:
+            yield f"{flag} ({what}): not there, but here"
 
 
 def _yaml(key: str, value: Any) -> list[str]:

@@ -127,7 +127,7 @@ def test_a_node_of_cpus_alone_stays_where_it_can() -> None:
         ("", "does not say the architecture"),
         ('{"lscpu": [{"field": "Architecture:"', "cut off or damaged"),
         ("== uname -m\nvax\n", "unknown arch 'vax'"),
-        ("== uname -m\nx86_64\nnode 0 cpus: 0-0-0\n", "expected CPU numbers"),
+        ("== uname -m\nx86_64\nnode 0 cpus: 0-0-0\n", "is no CPU number"),
     ],
 )
 def test_a_description_that_says_nothing_is_one_line(text: str, said: str) -> None:
@@ -165,4 +165,4 @@ def test_every_machine_gives_a_topology_that_can_be(
         arch=arch, page_size=page_size, cpus=4, memory=memory, nodes=dict(sorted(nodes.items())), thp=thp
     )
     topology = shrink(machine, room).topology("any")
-    assert topology.vcpus <= room.cpus
+    assert topology.vcpus <= (room.cpus or 64)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How many machines a text describes, and which statements are of which: no two machines are ever merged. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lab.arch import find
+from lab.core.errors import UsageError
+from lab.formats.machine_texts import MachineTexts
+from lab.formats.statements import DAMAGE, NOTE, Statement, Value
+
+IDENTITY = frozenset(("arch", "cpus", "memory", "distance", "nodes", "node_count", "cpu_count", "online", "page_size"))
+"""Keys whose values do not change on a machine, so that another value is another machine (or another time)."""
+TOLERANCE = 0.12
+"""Share by which two sources differ about an amount of memory: firmware, the kernel itself, rounding."""
+SMALL = 160 << 20
+"""Bytes by which they may differ in any case."""
+
+Key = tuple[str, int | None]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Block:
+    """The statements of one output of one command."""
+
+    statements: list[Statement] = field(default_factory=list)
+    host: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Machine:
+    """The blocks that agree with each other."""
+
+    blocks: list[_Block] = field(default_factory=list)
+    known: dict[Key, list[Statement]] = field(default_factory=dict)
+    host: str = ""
+    repeated: int | None = None
+    """Index of the first block that repeats what was known: if a later one contradicts, another machine began there."""
+
+    def add(self, block: _Block) -> None:
+        """Take a block that contradicts nothing."""
+        sources = {(each.source, key_of(each)) for known in self.known.values() for each in known}
+        again = [(each.source, key_of(each)) in sources for each in block.statements if each.key in IDENTITY]
+        if not any(again):
+            self.repeated = None
+        elif self.repeated is None:
+            self.repeated = len(self.blocks)
+        self.blocks.append(block)
+        self.host = self.host or block.host
+        for each in block.statements:
+            if each.key in IDENTITY and not each.guess:
+                self.known.setdefault(key_of(each), []).append(each)
+
+    def contradicts(self, block: _Block) -> bool:
+        """Whether a block cannot be of this machine."""
+        if self.host and block.host and self.host != block.host:
+            return True
+        for each in block.statements:
+            if each.guess:
+                continue
+            for known in self.known.get(key_of(each), ())[:4]:
+                if not _agree(known, each):
+                    return True
+        return False
+
+    def without_end(self) -> list[_Block]:
+        """The blocks that belong to the next machine, taken out of this one."""
+        if self.repeated is None:
+            return []
+        end = self.blocks[self.repeated :]
+        del self.blocks[self.repeated :]
+        return end
+
+
+def key_of(statement: Statement) -> Key:
+    """What a statement is about."""
+    return statement.key, statement.node
+
+
+def block_of(statement: Statement) -> tuple[str, str, int]:
+    """The output of a command that a statement is from."""
+    return statement.file, statement.source, statement.block
+
+
+def alike_machines(texts: MachineTexts) -> list[list[Statement]]:
+    """The statements by machine, in the order of the text. Blocks that contradict each other are of two machines."""
+    machines: list[_Machine] = []
+    for block in _blocks(texts):
+        last = machines[-1] if machines else None
+        if last is not None and not last.contradicts(block):
+            last.add(block)
+            continue
+        fresh = _Machine()
+        for moved in last.without_end() if last is not None else []:
+            fresh.add(moved)
+        fresh.add(block)
+        machines.append(fresh)
+    return [[each for block in made.blocks for each in block.statements] for made in machines if made.blocks]
+
+
+def _blocks(texts: MachineTexts) -> Iterable[_Block]:
+    blocks: dict[tuple[str, str, int], _Block] = {}
+    for each in texts.statements:
+        block = blocks.setdefault(block_of(each), _Block())
+        block.statements.append(each)
+        if each.key in IDENTITY:
+            block.host = block.host or texts.hosts.get(each, "")
+    return blocks.values()
+
+
+def _agree(known: Statement, other: Statement) -> bool:
+    """Whether two statements about the same thing can be of one machine."""
+    if known.key in (DAMAGE, NOTE):
+        return True
+    if known.key == "memory":
+        return _close(known.value, other.value)
+    if known.key == "distance":
+        return _length(known.value) != _length(other.value) or known.value == other.value
+    if known.key == "cpu_count":
+        return not (_of_lscpu(known) and _of_lscpu(other)) or known.value == other.value
+    if known.key == "arch":
+        return normal_arch(known.value) == normal_arch(other.value)
+    return known.value == other.value
+
+
+def _of_lscpu(statement: Statement) -> bool:
+    return statement.source.startswith("lscpu")
+
+
+def _length(value: Value) -> int:
+    return len(value) if isinstance(value, tuple) else 0
+
+
+def normal_arch(value: Value) -> str:
+    """The name of an architecture as `uname -m` prints it, where the lab has it; else as it is."""
+    name = str(value)
+    if re.fullmatch(r"armv[5-8]\w*", name):
+        name = "arm"
+    if re.fullmatch(r"i[345]86", name):
+        name = "i686"
+    try:
+        return find(name).uname
+    except UsageError:
+        return name
+
+
+def _close(one: Value, other: Value) -> bool:
+    if not isinstance(one, int) or not isinstance(other, int):
+        return one == other
+    return abs(one - other) <= max(SMALL, TOLERANCE * max(one, other))
