@@ -101,7 +101,7 @@ def capture(
     sources = (*files, *sources)
     if script:
         if sources or output:
-            raise UsageError("--script prints a file to send: it goes with no other option")
+            raise UsageError("--script cannot be combined with FILE, --from or --output")
         print(doctor.CAPTURE_SCRIPT.read_text("utf-8"), end="")
         return 0
     names = ["stdin" if source == "-" else Path(source).name for source in sources]
@@ -118,7 +118,7 @@ def capture(
     text = made.yaml([one_line(f"Made by lab capture from {', '.join(names)}."), *map(one_line, read.guesses())])
     _write(text, output)
     for line in made.lost:
-        print(f"lab: not kept: {line}", file=sys.stderr)
+        print_note(f"not reproduced: {line}")
     return 0
 
 
