@@ -519,7 +519,8 @@ def test_commands_are_found() -> None:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A directory with the files that commands name, and a home."""
-    evidence.write(tmp_path / "results", evidence.evidence())
+    run = evidence.write(tmp_path / "results", evidence.evidence())
+    (tmp_path / "results/20260102T030405Z-quick").symlink_to(run.path.name)
     for name, golden in (
         ("machine.txt", "altra-64k.txt"),
         ("lscpu.json", "xeon-4node/lscpu.json"),
