@@ -23,6 +23,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from lab import report
 from lab.arch import PRESETS
@@ -35,6 +36,7 @@ from lab.host import doctor
 from lab.report._data import STATES
 from lab.specs import load
 from lab.specs.model import CampaignSpec, Hmat, Kernel, NumaCell, Topology
+from lab.specs.settings import Settings
 from tests import markdown
 from tests.examples import WITHOUT_GUESTS
 from tests.faults.table import SIDES
@@ -572,6 +574,33 @@ def test_the_sample_campaign_is_one(tmp_path: Path) -> None:
     path = tmp_path / "sample.yaml"
     path.write_text(sample(TOPOLOGIES, "A campaign", "description:"))
     assert load.read(path).build(CampaignSpec).isolation == "shared"
+
+
+def test_the_sample_kernels_are_some(tmp_path: Path) -> None:
+    fix, base, _ = sample(IMAGES, "A kernel", "# my-fix.yaml").split("\n\n")
+    for name, text in (("my-fix", fix), ("my-base", base)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    assert load.read(tmp_path / "my-fix.yaml").build(Kernel).provides == {"shm-expand"}
+    assert load.read(tmp_path / "my-base.yaml").build(Kernel).baseline
+
+
+def test_the_sample_settings_are_some(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(sample("lab/verbs/README.md", "Settings", "# ~/.config"))
+    assert load.read(path).build(Settings).defaults["run"] == {"jobs": 2, "memory": "8G"}
+
+
+@pytest.mark.parametrize(
+    ("start", "job", "steps"),
+    [("name: lab", ("jobs", "quick"), "steps"), ("lab:\n", ("lab",), "script")],
+    ids=["github", "gitlab"],
+)
+def test_the_sample_of_a_ci_runs_a_make_target(start: str, job: tuple[str, ...], steps: str) -> None:
+    found = yaml.safe_load(sample("lab/verbs/README.md", "CI", start))
+    for key in job:
+        found = found[key]
+    lines = [step if isinstance(step, str) else step.get("run", "") for step in found[steps]]
+    assert "make run ARGS='-o out'" in lines
 
 
 def c_programs() -> dict[str, str]:
