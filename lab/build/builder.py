@@ -16,10 +16,10 @@ from lab.build.suites import prepare
 from lab.build.suites.prepare import Suites
 from lab.core import paths
 from lab.core.cache import Cache
-from lab.core.outcome import Case
+from lab.core.outcome import Case, CellKey
 from lab.core.progress import Progress, silent
 from lab.specs.model import Kernel, Topology
-from lab.specs.plan import Plan, cell_name
+from lab.specs.plan import Plan, cell_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +40,8 @@ class Builder:
     cache: Cache
     sources: tuple[Path, ...]
     """Directories with scenario programs, and single C files."""
-    kernels: Mapping[str, BuiltKernel] = field(default_factory=dict)
-    """`topology/kernel` -> a kernel recorded by an earlier run, used instead of building one."""
+    kernels: Mapping[CellKey, BuiltKernel] = field(default_factory=dict)
+    """Cell -> a kernel recorded by an earlier run, used instead of building one."""
     suites: Suites | None = None
     """Suites to run instead of the lab's own scenarios."""
 
@@ -66,7 +66,7 @@ class Builder:
         return self.suites.cases if self.suites else programs.cases(self.sources, self.cache)
 
     def _kernel(self, topology: Topology, kernel_spec: Kernel, progress: Progress) -> BuiltKernel:
-        recorded = self.kernels.get(cell_name(topology, kernel_spec))
+        recorded = self.kernels.get(cell_key(topology, kernel_spec))
         return recorded or kernel.build(kernel_spec, topology, cache=self.cache, progress=progress)
 
     def _probes(self, topology: Topology) -> tuple[Path, ...]:

@@ -31,6 +31,7 @@ from lab.core.cache import Cache, digest, write_atomic
 from lab.core.errors import BuildError, InfraError, InputError, UsageError, unknown
 from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
+from lab.evidence.metadata import PatchRecord, Provenance
 from lab.formats import build_log, elf, kconfig
 from lab.formats.kconfig import Lost, SymbolRequest
 from lab.formats.patch import Content
@@ -61,7 +62,7 @@ TYPICAL_STEPS = {True: 1400, False: 60}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltKernel:
-    """A kernel in the cache. Paths are absolute; hashes and the build id are hex; times are seconds."""
+    """A kernel in the cache: absolute paths of its files, and what it was built from."""
 
     image: Path
     config: Path
@@ -71,49 +72,11 @@ class BuiltKernel:
     log: Path
     vmlinux: Path | None = None
     """With debug information; kept where the configuration asks for that."""
-    key: str
-    build_id: str
-    release: str
-    """As `uname -r` will say it."""
-    source: str
-    source_version: str
-    source_sha256: str
-    source_origin: str
-    series: str | None
-    series_sha256: str
-    """Empty without a series."""
-    patches: tuple[tuple[str, str], ...]
-    """Of every patch its file's name and hash, in order."""
-    fixes: tuple[str, ...]
-    """Why each change was made that the tree needed to compile for the architecture; the same for both of a pair."""
-    config_sha256: str
-    refused: tuple[str, ...]
-    """`CONFIG_X=y`: what a suite wishes for and the final .config has not."""
-    config_changes: tuple[str, ...]
-    """`CONFIG_X: n -> y`: in what the series alone makes the final .config differ from the unpatched kernel's."""
-    compiler: str
-    build_s: float
-    cpu_s: float | None
-    """CPU seconds of make and all it ran, ccache included; None when whoever built it did not count."""
-    full_build: bool
-    """Whether everything was compiled, rather than what a series touches."""
-
-    def provenance(self) -> dict[str, object]:
-        """What the kernel is made of, for metadata.json."""
-        names = (name for name in _FACTS if name not in ("patches", "config_changes", "fixes", "refused"))
-        return {
-            **{name: getattr(self, name) for name in names},
-            "patches": [{"name": name, "sha256": sha256} for name, sha256 in self.patches],
-            "config_changes": list(self.config_changes),
-            "fixes": list(self.fixes),
-            "refused": list(self.refused),
-        }
+    provenance: Provenance
 
 
 PARALLEL = 0.85
 """How much of all CPUs a build keeps busy: configuration and linking are one process."""
-_PATHS = ("image", "config", "notes", "system_map", "log", "vmlinux")
-_FACTS = tuple(name for name in BuiltKernel.__dataclass_fields__ if name not in _PATHS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,19 +115,19 @@ class Recipe:
         """Names the O= directory, which the kernels of a pair share."""
         return f"{self.arch.name}-{digest(*self.common)[:12]}"
 
-    def provenance(self) -> dict[str, Any]:
-        """The part of BuiltKernel that is known before anything is built."""
-        return {
-            "key": self.key,
-            "source": self.source.spec,
-            "source_version": self.source.version,
-            "source_sha256": self.source.sha256,
-            "source_origin": self.source.origin,
-            "series": self.series.name,
-            "series_sha256": self.series.sha256,
-            "patches": tuple((each.name, each.sha256) for each in self.series.patches),
-            "compiler": self.toolchain.version,
-        }
+    def provenance(self) -> Provenance:
+        """The part of a kernel's provenance that is known before anything is built."""
+        return Provenance(
+            key=self.key,
+            source=self.source.spec,
+            source_version=self.source.version,
+            source_sha256=self.source.sha256,
+            source_origin=self.source.origin,
+            series=self.series.name,
+            series_sha256=self.series.sha256,
+            compiler=self.toolchain.version,
+            patches=tuple(PatchRecord(name=patch.name, sha256=patch.sha256) for patch in self.series.patches),
+        )
 
 
 def build(
@@ -244,24 +207,22 @@ def _free_host_s(facts: Mapping[str, Any]) -> float:
     return min(spent, cpu_s / toolchain.jobs() / PARALLEL) if cpu_s else spent
 
 
-def recorded(facts: Mapping[str, Any], cache: Cache) -> BuiltKernel | None:
-    """The very kernel whose provenance a run recorded; None where the cache does not have it any more.
+def recorded(provenance: Provenance, cache: Cache) -> BuiltKernel | None:
+    """The very kernel whose provenance a run recorded; None if the cache does not have it any more.
 
-    UsageError when the record is not one of this lab's.
+    UsageError if the record is not complete.
     """
-    key = str(facts.get("key", ""))
+    key = provenance.key
     if not key.isalnum() or not cache.has(ENTRY, key):
         return None
-    try:
-        made = {name: {"refused": (), **facts}[name] for name in _FACTS}
-        made["patches"] = tuple((str(each["name"]), str(each["sha256"])) for each in facts["patches"])
-        made |= {name: tuple(made[name]) for name in ("config_changes", "fixes", "refused")}
-    except (KeyError, TypeError) as error:
-        raise UsageError(
-            f"the record of kernel {key} lacks {error}", hint="recorded by another version of the lab?"
-        ) from None
-    entry = cache.entry(ENTRY, key, _never)
-    return BuiltKernel(**_files(entry), **made)
+    if lacking := [name for name in _REQUIRED if name not in provenance.model_fields_set]:
+        hint = "recorded by another version of the lab?"
+        raise UsageError(f"the record of kernel {key} lacks {lacking[0]!r}", hint=hint)
+    return BuiltKernel(**_files(cache.entry(ENTRY, key, _never)), provenance=provenance)
+
+
+_REQUIRED = tuple(name for name in Provenance.model_fields if name not in ("refused", "userland"))
+"""What a run of this lab recorded of every kernel; `refused` is newer than the rest."""
 
 
 def _never(_: Path) -> None:
@@ -339,16 +300,30 @@ def _recipe(kernel: Kernel, topology: Topology, found: Source, images: Path, cac
 def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
     """A finished entry. What only names things comes from the recipe: the same content may have other names today."""
     facts = json.loads((entry / "build.json").read_text())
-    made = {name: facts[name] for name in ("build_id", "release", "config_sha256", "build_s", "full_build")}
-    made |= {"cpu_s": facts.get("cpu_s"), "fixes": tuple(facts.get("fixes", ()))}
+    known = recipe.provenance()
     config = kconfig.parse_config((entry / "config").read_text()) if recipe.wishes else {}
-    return BuiltKernel(
-        **_files(entry),
-        config_changes=tuple(facts["config_changes"]),
-        refused=tuple(str(each.request) for each in kconfig.refused(recipe.wishes, config)),
-        **made,
-        **recipe.provenance(),
+    refused = [str(lost.request) for lost in kconfig.refused(recipe.wishes, config)]
+    provenance = Provenance(
+        key=known.key,
+        build_id=facts["build_id"],
+        release=facts["release"],
+        source=known.source,
+        source_version=known.source_version,
+        source_sha256=known.source_sha256,
+        source_origin=known.source_origin,
+        series=known.series,
+        series_sha256=known.series_sha256,
+        config_sha256=facts["config_sha256"],
+        compiler=known.compiler,
+        build_s=facts["build_s"],
+        cpu_s=facts.get("cpu_s"),
+        full_build=facts["full_build"],
+        patches=known.patches,
+        config_changes=facts["config_changes"],
+        fixes=facts.get("fixes", ()),
+        refused=tuple(refused),
     )
+    return BuiltKernel(**_files(entry), provenance=provenance)
 
 
 def _children_cpu_s() -> float:
@@ -524,7 +499,7 @@ class _Build:
         (into / "notes").write_bytes(notes)
         all_facts = {
             "arch": recipe.arch.name,
-            **recipe.provenance(),
+            **recipe.provenance().document(),
             **facts,
             "image": image,
             "build_id": elf.build_id(notes, recipe.arch.byteorder),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 BOOT_ATTEMPTS = 2
 """Starts of a cell's first guest: one whose kernel came up but whose SSH did not is started again, since that is the
@@ -334,16 +334,6 @@ class CellResult:
     def why(self) -> str:
         """The first line of `reason`; what follows it is an excerpt (a compiler's words, a console's end)."""
         return self.reason.partition("\n")[0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """All that a run left on disk, before any verdict: metadata.json as it is, and every cell of the campaign."""
-
-    metadata: Mapping[str, Any]
-    cells: tuple[CellResult, ...]
-    source: str = ""
-    """The run's directory, for messages and links."""
 
 
 def met(outcome: Outcome, expected: Expected) -> bool | None:

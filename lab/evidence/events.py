@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The files of a run as data: their names and limits, the events of a journal, what metadata.json must have. Pure.
+"""The files of a run as data: their names and limits, and the events of a journal. Pure.
 
     results/<UTC>-<campaign>/   and results/latest -> it
       metadata.json             written first, and again when the kernels are built
@@ -23,13 +23,14 @@ import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lab.core.errors import InfraError
 from lab.core.outcome import Cause, CellStatus, End
 from lab.core.untrusted import one_line
+from lab.evidence.metadata import Name
 
 MAX_KTAP = 4 << 20
 MAX_STDERR = 16 << 10
@@ -40,15 +41,12 @@ MAX_TAIL = 32 << 10
 MAX_JOURNAL = 64 << 20
 MAX_FILE = 64 << 20
 MAX_METADATA = 64 << 20
-MAX_REPEATS = 10_000
 LATEST = "latest"
 JOURNAL = "events.jsonl"
 LOCK = ".lock"
 NOT_DONE = "the lab ended before this cell was done"
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}$")]
-"""A name that is safe as a directory's or file's."""
 _NAME = TypeAdapter(Name)
 
 
@@ -78,38 +76,6 @@ def safe_name(name: str) -> str:
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
-
-
-class CellName(_Strict):
-    topology: Name
-    kernel: Name
-
-
-class CaseSpec(_Strict):
-    name: str
-    requires: tuple[str, ...] = ()
-    description: str = ""
-    timeout_s: float = 10.0
-
-
-class KernelSpec(_Strict):
-    source: str = ""
-    series: str | None = None
-    provides: tuple[str, ...] = ()
-
-
-class Metadata(_Strict):
-    """What a reader relies on in metadata.json; everything else is passed on as it is."""
-
-    schema_: Literal[1] = Field(alias="schema")
-    campaign: dict[str, Any] = {}
-    repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS)] = 1
-    topologies: dict[str, dict[str, Any]] = {}
-    kernels: dict[str, KernelSpec] = {}
-    cells: tuple[CellName, ...]
-    cases: dict[Name, tuple[CaseSpec, ...]] = {}
-    builds: dict[str, dict[str, Any]] = {}
-    host: dict[str, Any] = {}
 
 
 class BootEvent(_Strict):

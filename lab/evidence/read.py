@@ -13,13 +13,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial, reduce
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
 
 from pydantic import ValidationError
 
 from lab.core.cache import explain_os_error
 from lab.core.errors import InfraError, InputError
-from lab.core.outcome import Cause, CellResult, CellStatus, Evidence, Mismatch, Run, Usage
+from lab.core.outcome import Cause, CellResult, CellStatus, Mismatch, Run, Usage
 from lab.core.untrusted import one_line
 from lab.evidence.console import ConsoleLog
 from lab.evidence.events import (
@@ -36,18 +35,18 @@ from lab.evidence.events import (
     BootEvent,
     CellEvent,
     Event,
-    Metadata,
     RunEvent,
     UsageEvent,
     cell_path,
     safe_name,
 )
+from lab.evidence.metadata import Evidence, Metadata
 
 
 def load(directory: Path) -> Evidence:
     """Everything a run left, from its directory alone; InputError when that is no run's."""
-    metadata, names = _metadata(directory / "metadata.json")
-    return Evidence(metadata=metadata, cells=tuple(_cell(directory, *name) for name in names), source=str(directory))
+    metadata, cells = stream(directory)
+    return Evidence(metadata=metadata, cells=tuple(cells), source=str(directory))
 
 
 def file_of(source: str, cell: CellResult, name: str) -> bytes:
@@ -55,20 +54,27 @@ def file_of(source: str, cell: CellResult, name: str) -> bytes:
     return _slice(Path(source) / cell_path(cell.topology, cell.kernel, cell.repeat) / safe_name(name), 0, MAX_FILE)
 
 
-def stream(directory: Path) -> tuple[dict[str, Any], Iterator[CellResult]]:
+def stream(directory: Path) -> tuple[Metadata, Iterator[CellResult]]:
     """The metadata of a run, and its cells one after the other: read with the memory for one cell's evidence."""
-    metadata, names = _metadata(directory / "metadata.json")
-    return metadata, (_cell(directory, *name) for name in names)
+    metadata = read_metadata(directory)
+    return metadata, _cells(directory, metadata)
 
 
-def _metadata(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
-    """metadata.json as it is, and topology, kernel and repeat of every guest that was to run."""
+def _cells(directory: Path, metadata: Metadata) -> Iterator[CellResult]:
+    """Every guest that was to run."""
+    for cell in metadata.cells:
+        for repeat in range(1, metadata.repeat + 1):
+            yield _cell(directory, cell.topology, cell.kernel, repeat)
+
+
+def read_metadata(directory: Path) -> Metadata:
+    """The metadata.json of a run; InputError if the directory is not that of a run."""
+    path = directory / "metadata.json"
     try:
         data = _regular(path, 0, MAX_METADATA + 1)
         if len(data) > MAX_METADATA:
             raise InputError(path, None, None, f"expected at most {MAX_METADATA >> 20} MiB")
-        raw = json.loads(data)
-        checked = Metadata.model_validate(raw)
+        return Metadata.model_validate(json.loads(data))
     except FileNotFoundError:
         raise InputError(path, None, None, "no such file: expected the directory of a run of the lab") from None
     except OSError as error:
@@ -80,8 +86,6 @@ def _metadata(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
     except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number of thousands of digits
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise InputError(path, line, None, "expected JSON") from None
-    repeats = range(1, checked.repeat + 1)
-    return raw, [(cell.topology, cell.kernel, repeat) for cell in checked.cells for repeat in repeats]
 
 
 def _cell(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from lab.core.cache import explain_os_error, write_atomic
 from lab.core.errors import InfraError, UsageError
@@ -31,6 +31,7 @@ from lab.evidence.events import (
     safe_name,
     sealed,
 )
+from lab.evidence.metadata import Metadata
 from lab.evidence.read import read_journal
 
 
@@ -181,7 +182,7 @@ class RunDir:
         cls,
         results: Path,
         campaign: str,
-        metadata: Mapping[str, Any],
+        metadata: Metadata,
         *,
         output: Path | None = None,
         now: datetime | None = None,
@@ -202,10 +203,9 @@ class RunDir:
             _point(path.parent / LATEST, path.name)
         return run
 
-    def write_metadata(self, metadata: Mapping[str, Any]) -> None:
+    def write_metadata(self, metadata: Metadata) -> None:
         """Write or replace metadata.json in one step."""
-        data = json.dumps({"schema": 1, **metadata}, indent=2, default=jsonable) + "\n"
-        write_atomic(self.path / "metadata.json", data.encode())
+        write_atomic(self.path / "metadata.json", (json.dumps(metadata.document(), indent=2) + "\n").encode())
 
     def lock(self) -> int:
         """Be the only lab that writes here, until this process ends; UsageError when another one is at it.
@@ -236,15 +236,6 @@ def _stays(event: Event, runs: set[tuple[str, int]]) -> bool:
     return isinstance(event, BootEvent | UsageEvent) or (
         isinstance(event, RunEvent) and (event.scenario, event.attempt) in runs
     )
-
-
-def jsonable(value: object) -> object:
-    """What metadata.json has for a value that JSON does not know; TypeError for one that does not belong there."""
-    if isinstance(value, frozenset | set):
-        return sorted(value)
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"cannot write {type(value).__name__} to metadata.json")
 
 
 def _chosen(path: Path) -> Path:

@@ -24,6 +24,7 @@ from lab.core.outcome import Mismatch
 from lab.core.progress import Progress
 from lab.core.ssh_keys import KeyPair
 from lab.core.this_host import install_command
+from lab.evidence.metadata import Provenance
 from lab.guests import accelerator, guest, qemu_command, verify, vm
 from lab.guests.accelerator import Accelerator
 from lab.guests.domain import GuestMachine, command_line, domain_xml
@@ -55,9 +56,9 @@ class BootableCell:
         return self.products.kernel.config.read_bytes()
 
     @property
-    def provenance(self) -> Mapping[str, object]:
-        """What the kernel was made of, and which userland it starts, for metadata.json."""
-        return {**self.products.kernel.provenance(), "userland": self.products.rootfs.key}
+    def provenance(self) -> Provenance:
+        """What the kernel was built from, and which userland it starts, for metadata.json."""
+        return self.products.kernel.provenance.changed(userland=self.products.rootfs.key)
 
     @property
     def no_save(self) -> str:
@@ -77,8 +78,8 @@ class BootableCell:
         """In what the guest differs from the machine that was asked for."""
         asked = ExpectedMachine(
             topology=self.topology,
-            build_id=self.products.kernel.build_id,
-            release=self.products.kernel.release,
+            build_id=self.products.kernel.provenance.build_id,
+            release=self.products.kernel.provenance.release,
             cmdline=command_line(self.topology),
             shadow=verify.shadow_of(self.config, self.topology.total_memory),
         )

@@ -14,12 +14,13 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lab.core.cache import Cache, write_atomic
-from lab.core.outcome import CellResult, CellStatus, End, Evidence, Usage
+from lab.core.outcome import CellResult, CellStatus, End, Usage
+from lab.evidence.metadata import Evidence
 from lab.formats import ktap
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell, Selection
@@ -108,8 +109,8 @@ def record(cache: Cache, evidence: Evidence) -> None:
         for cell in measured:
             name = "+".join((cell.topology, *_config(evidence, cell.kernel)))
             kept.machines[name] = _updated(kept.machines.get(name), cell)
-        for scenario, declared in evidence.metadata.get("cases", {}).items():
-            names = (*kept.cases.get(scenario, ()), *(case["name"] for case in declared))
+        for scenario, declared in evidence.metadata.cases.items():
+            names = (*kept.cases.get(scenario, ()), *(case.name for case in declared))
             kept.cases[scenario] = list(dict.fromkeys(names))[-MAX_CASES:]
         kept.machines = dict(sorted(kept.machines.items(), key=lambda each: each[1].seen)[-MAX_MACHINES:])
         kept.cases = dict(list(kept.cases.items())[-MAX_SCENARIOS:])
@@ -127,8 +128,7 @@ def _read(cache: Cache) -> _File:
 
 
 def _config(evidence: Evidence, kernel: str) -> list[str]:
-    kernels: Mapping[str, Any] = evidence.metadata.get("kernels", {})
-    return list(kernels.get(kernel, {}).get("config", ()))
+    return list(evidence.metadata.kernel(kernel).config)
 
 
 def _updated(before: Measured | None, cell: CellResult) -> Measured:

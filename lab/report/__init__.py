@@ -13,7 +13,7 @@ from types import ModuleType
 
 from lab.core.cache import write_atomic
 from lab.core.errors import unknown
-from lab.core.outcome import Evidence
+from lab.evidence.metadata import Evidence
 from lab.verdicts.compare import Summary, conclude
 from lab.verdicts.two_runs import Comparison
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -53,32 +53,31 @@ def _units(given: tuple[str, ...]) -> list[str]:
 def asked(summary: Summary) -> CommandLine:
     """As metadata.json has them; an old run has its campaign's name alone."""
     metadata = summary.evidence.metadata
-    typed, told = metadata.get("typed"), metadata.get("asked")
+    command, request = metadata.typed, metadata.asked
     often = ("--repeat", str(words.repeats(summary))) if words.repeats(summary) > 1 else ()
-    if isinstance(typed, Mapping) and (run := _words(typed.get("words"))):
+    if command and command.words:
         return CommandLine(
-            run=(*run, *often),
-            topologies=_words(typed.get("machines")),
-            tests=_words(typed.get("tests")),
-            rest=_words(typed.get("rest")),
-            on=one_line(str(typed.get("on") or ""), 10),
+            run=(*_words(command.words), *often),
+            topologies=_words(command.machines),
+            tests=_words(command.tests),
+            rest=_words(command.rest),
+            on=one_line(command.on, 10),
         )
-    if not isinstance(told, Mapping):
+    if not request:
         return CommandLine(run=("lab", "run", words.campaign(summary), *often))
-    campaign = one_line(str(told.get("campaign") or words.campaign(summary)), 200)
-    besides = (
-        word
-        for option, key in (("--config", "config"), ("--with", "programs"), ("--suite", "suites"))
-        for given in _words(told.get(key))
-        for word in (option, given)
-    )
+    campaign = one_line(request.campaign or words.campaign(summary), 200)
+    besides: list[str] = []
+    options = {"--config": request.config, "--with": request.programs, "--suite": request.suites}
+    for option, values in options.items():
+        for value in _words(values):
+            besides += [option, value]
     return CommandLine(
         run=("lab", "run", campaign, *besides, *often),
-        topologies=_words(told.get("topologies")),
-        kernels=_words(told.get("kernels")),
-        tests=_words(told.get("tests")),
+        topologies=_words(request.topologies),
+        kernels=_words(request.kernels),
+        tests=_words(request.tests),
     )
 
 
-def _words(value: object) -> tuple[str, ...]:
-    return tuple(one_line(str(each), 200) for each in value) if isinstance(value, list | tuple) else ()
+def _words(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(one_line(value, 200) for value in values)

@@ -27,7 +27,7 @@ from lab.core.untrusted import one_line, printable
 from lab.formats import oops
 from lab.report import _words as words
 from lab.report._asked import asked
-from lab.verdicts.compare import Summary, declared_cases
+from lab.verdicts.compare import Summary
 from lab.verdicts.judge import SYNTHETIC
 from lab.verdicts.suites import fails_as_before, test_of
 
@@ -125,7 +125,7 @@ def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
 
 def _cases(summary: Summary) -> dict[tuple[str, str], tuple[str, list[str]]]:
     """(scenario, case) -> description and features: as they were declared, then what else there are records of."""
-    declared, suites = declared_cases(summary.evidence.metadata), summary.suites
+    declared, suites = summary.evidence.metadata.declared_cases(), summary.suites
     found = {
         (scenario, case.name): (printable(case.description), sorted(case.requires))
         for scenario, cases in declared.items()

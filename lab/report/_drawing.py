@@ -53,10 +53,10 @@ def _rect(x: float, y: float, width: float, height: float, *inside: Markup, **at
 def topologies(summary: Summary, names: Iterable[str]) -> dict[str, Topology]:
     """Those of the machines of a run that metadata.json describes; one that makes no sense is left out."""
     found: dict[str, Topology] = {}
-    told = summary.evidence.metadata.get("topologies", {})
+    metadata = summary.evidence.metadata
     for name in names:
         try:
-            found[name] = Topology.model_validate(told.get(name))
+            found[name] = Topology.model_validate(metadata.topology(name).document())
         except ValidationError:
             continue
     return found

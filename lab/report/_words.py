@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from statistics import median
-from typing import Any
 
 from lab.core.outcome import CaseRecord, CellKey, CellResult, CellStatus, Delta, Outcome
 from lab.core.untrusted import one_line
+from lab.evidence.metadata import Recorded
 from lab.verdicts.compare import CaseDelta, Summary
 from lab.verdicts.suites import fails_as_before
 
@@ -132,7 +132,7 @@ def by_scenario(labels: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def campaign(summary: Summary) -> str:
-    return one_line(str(summary.evidence.metadata.get("campaign", {}).get("name", "campaign")), 80)
+    return one_line(summary.evidence.metadata.campaign.name, 80)
 
 
 def headline(summary: Summary) -> str:
@@ -155,18 +155,17 @@ def _distinct(summary: Summary, kind: Delta) -> int:
     return len({(delta.kernel, delta.label) for delta in summary.delta(kind)})
 
 
-def flat(values: Any) -> str:
-    """The scalars of a mapping of metadata.json on one line: `qemu 7.2.0, cores 2`."""
-    if not isinstance(values, dict):
-        return ""
-    pairs = [(key, value) for key, value in values.items() if isinstance(value, str | int | float) and value != ""]
+def flat(record: Recorded) -> str:
+    """The scalars of a record of metadata.json on one line: `qemu 7.2.0, cores 2`."""
+    facts = record.document().items()
+    pairs = [(key, value) for key, value in facts if isinstance(value, str | int | float) and value != ""]
     return ", ".join(f"{one_line(str(key), 40)} {one_line(str(value), 120)}" for key, value in pairs)
 
 
 def builds_of(summary: Summary, topology: str, kernels: Iterable[str]) -> list[str]:
     """`6.12.95`, `gcc ...`: what the kernels built for a topology are, and their compilers; each once."""
-    builds = summary.evidence.metadata.get("builds", {})
-    mine = {kernel: builds[f"{topology}/{kernel}"] for kernel in kernels if f"{topology}/{kernel}" in builds}
-    releases = dict.fromkeys(str(build.get("release") or "?") for build in mine.values())
-    compilers = dict.fromkeys(str(build.get("compiler") or "?") for build in mine.values())
+    every = (summary.evidence.metadata.build(topology, kernel) for kernel in kernels)
+    builds = [build for build in every if build]
+    releases = dict.fromkeys(build.release or "?" for build in builds)
+    compilers = dict.fromkeys(build.compiler or "?" for build in builds)
     return [one_line(", ".join(words), 160) for words in (releases, compilers) if words]

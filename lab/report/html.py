@@ -92,16 +92,13 @@ def _verdict(summary: Summary) -> dict[str, object]:
     metadata = summary.evidence.metadata
     return {
         "title": words.headline(summary),
-        "started": one_line(str(metadata.get("started", "")), 40),
-        "about": one_line(str(metadata.get("campaign", {}).get("description", "")), 200),
+        "started": one_line(metadata.started or "", 40),
+        "about": one_line(metadata.campaign.description, 200),
         "repeats": words.repeats(summary),
-        "host": words.flat(metadata.get("host")),
-        "version": one_line(str(metadata.get("pagelab", "?")), 40),
+        "host": words.flat(metadata.host),
+        "version": one_line(metadata.pagelab or "?", 40),
         "builds": {topology: words.builds_of(summary, topology, summary.kernels) for topology in summary.topologies},
-        "left_out": [
-            (one_line(str(each.get("what", ""))), one_line(str(each.get("reason", ""))))
-            for each in metadata.get("skipped", ())
-        ],
+        "left_out": [(one_line(each.what), one_line(each.reason)) for each in metadata.skipped],
     }
 
 
@@ -142,7 +139,7 @@ def _grouped(records: Iterable[CaseRecord], every: Sequence[str]) -> list[_HtmlF
 
 def _scenarios(summary: Summary) -> tuple[str, ...]:
     """In the order of the cases that the script has."""
-    declared = summary.evidence.metadata.get("cases", {})
+    declared = summary.evidence.metadata.cases
     return tuple(dict.fromkeys([*declared, *(record.scenario for record in summary.records)]))
 
 

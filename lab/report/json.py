@@ -24,15 +24,16 @@ def render(summary: Summary) -> str:
     metadata = summary.evidence.metadata
     head = {
         "schema": SCHEMA,
-        "pagelab": metadata.get("pagelab"),
-        "started": metadata.get("started"),
-        "campaign": metadata.get("campaign"),
+        "pagelab": metadata.pagelab,
+        "started": metadata.started,
+        "campaign": metadata.campaign.document() or None,
         "exit_code": summary.exit_code,
         "sentence": summary.sentence,
         "counts": summary.counts(),
-        "repeat": metadata.get("repeat", 1),
-        **({"suites": metadata["suites"]} if summary.suites else {}),
+        "repeat": metadata.repeat,
     }
+    if metadata.suites:
+        head["suites"] = {name: suite.document() for name, suite in metadata.suites.items()}
     lists = {
         "cells": map(_cell, summary.evidence.cells),
         "records": map(_record, summary.records),

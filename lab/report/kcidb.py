@@ -14,11 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from lab.core.outcome import CaseRecord, Cause, CellKey, CellResult, CellStatus, Outcome
 from lab.core.untrusted import one_line, printable
+from lab.evidence.metadata import Metadata, Provenance
 from lab.report import _words as words
 from lab.verdicts.compare import Summary
 from lab.verdicts.judge import cause_of
@@ -49,9 +49,9 @@ def render(summary: Summary) -> str:
     return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
 
 
-def _run_id(metadata: Mapping[str, Any]) -> str:
+def _run_id(metadata: Metadata) -> str:
     """The same for the same run, another one for every other."""
-    return hashlib.sha256(json.dumps(metadata, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(metadata.document(), sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _id(run: str, *parts: object) -> str:
@@ -77,50 +77,51 @@ def _known(**values: object) -> dict[str, Any]:
 # Checkouts and builds.
 
 
-def _builds(summary: Summary, kernel: str) -> list[Mapping[str, Any]]:
-    builds = summary.evidence.metadata.get("builds", {})
-    return [builds[f"{topology}/{kernel}"] for topology in summary.topologies if f"{topology}/{kernel}" in builds]
-
-
 def _checkout(summary: Summary, run: str, kernel: str) -> dict[str, Any]:
-    spec = summary.evidence.metadata.get("kernels", {}).get(kernel, {})
-    built = next(iter(_builds(summary, kernel)), {})
+    spec = summary.evidence.metadata.kernel(kernel)
+    builds = (summary.evidence.metadata.build(topology, kernel) for topology in summary.topologies)
+    built = next(filter(None, builds), None)
     return _known(
         id=_id(run, kernel),
         origin=ORIGIN,
-        tree_name=one_line(str(spec.get("source") or "unknown"), 200),
-        git_commit_name=one_line(str(built["release"]), 100) if built.get("release") else None,
+        tree_name=one_line(spec.source or "unknown", 200),
+        git_commit_name=one_line(built.release, 100) if built and built.release else None,
         patchset_hash=_patchset(built) if built else None,
-        comment=one_line(f"{kernel}: {spec.get('description') or words.campaign(summary)}", 400),
+        comment=one_line(f"{kernel}: {spec.description or words.campaign(summary)}", 400),
         valid=True if built else None,
-        misc={"series": spec.get("series"), "provides": list(spec.get("provides", ()))},
+        misc={"series": spec.series, "provides": list(spec.provides)},
     )
 
 
-def _patchset(build: Mapping[str, Any]) -> str | None:
+def _patchset(build: Provenance) -> str | None:
     """KCIDB's hash of a patch set: of the patches' hashes, a line each; empty when there are none."""
-    hashes = [str(patch.get("sha256", "")) for patch in build.get("patches", ()) if isinstance(patch, Mapping)]
-    if not hashes:
-        return None if build.get("series_sha256") else ""
-    return hashlib.sha256("".join(f"{each}\n" for each in hashes).encode()).hexdigest()
+    if not build.patches:
+        return None if build.series_sha256 else ""
+    return hashlib.sha256("".join(f"{patch.sha256}\n" for patch in build.patches).encode()).hexdigest()
 
 
 def _build(summary: Summary, run: str, topology: str, kernel: str) -> dict[str, Any]:
     metadata = summary.evidence.metadata
-    built = metadata.get("builds", {}).get(f"{topology}/{kernel}", {})
-    arch = str(metadata.get("topologies", {}).get(topology, {}).get("arch", ""))
+    built = metadata.build(topology, kernel)
+    arch = metadata.topology(topology).arch
     failed = any(cell.cause is Cause.BUILD for cell in summary.repeats[CellKey(topology, kernel)])
-    kept = {key: built.get(key) for key in ("key", "build_id", "config_sha256", "series_sha256", "source_sha256")}
+    build = built or Provenance()
     return _known(
         id=_id(run, kernel, topology),
         checkout_id=_id(run, kernel),
         origin=ORIGIN,
         architecture=arch if re.fullmatch("[a-z0-9_]+", arch) else None,
-        compiler=one_line(str(built["compiler"]), 200) if built.get("compiler") else None,
+        compiler=one_line(build.compiler, 200) if build.compiler else None,
         config_name=f"pagelab {topology}",
-        duration=built["build_s"] if isinstance(built.get("build_s"), int | float) else None,
+        duration=build.build_s,
         status="PASS" if built else "FAIL" if failed else "MISS",
-        misc=_known(**kept),
+        misc=_known(
+            key=build.key or None,
+            build_id=build.build_id or None,
+            config_sha256=build.config_sha256 or None,
+            series_sha256=build.series_sha256,
+            source_sha256=build.source_sha256 or None,
+        ),
     )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lab.core.outcome import CaseRecord, CellKey, CellStatus, Delta, Outcome
 from lab.core.untrusted import one_line, printable
+from lab.evidence.metadata import Provenance
 from lab.report import _drawing
 from lab.report import _words as words
 from lab.report._asked import asked
@@ -178,7 +178,7 @@ def _not_judged(summary: Summary) -> list[str]:
             reasons.setdefault(f"{record.outcome.lower()}: {one_line(record.reason, 60)}", []).append(record)
     for reason, same in list(reasons.items())[:MAX_ENTRIES]:
         lines += wrap(f"{len(same)}x {reason}", WIDTH, "  ")
-    skipped = summary.evidence.metadata.get("skipped", ())
+    skipped = summary.evidence.metadata.skipped
     lines += wrap(f"{words.count(len(skipped), 'machine')} not on this host", WIDTH, "  ") if skipped else []
     return ["Not judged:", *lines] if lines else []
 
@@ -189,29 +189,25 @@ def _not_judged(summary: Summary) -> list[str]:
 def _versions(summary: Summary) -> list[str]:
     """Kernel releases and compilers, each once; emulators; the proof that the series is the only difference."""
     metadata = summary.evidence.metadata
-    builds = list(metadata.get("builds", {}).values())
-    releases = dict.fromkeys(one_line(str(build.get("release") or "?"), 60) for build in builds)
+    builds = list(metadata.builds.values())
+    releases = dict.fromkeys(one_line(build.release or "?", 60) for build in builds)
     compilers = dict.fromkeys(_compiler(build) for build in builds)
-    host = metadata.get("host", {})
-    emulators = dict.fromkeys(
-        one_line(str(version).split(" ")[0], 30) for name, version in host.items() if name.startswith("qemu")
-    )
-    pagelab = one_line(str(metadata.get("pagelab", "?")), 30)
+    emulators = dict.fromkeys(one_line(version.split(" ")[0], 30) for version in metadata.host.emulators.values())
+    pagelab = one_line(metadata.pagelab or "?", 30)
     told = [f"pagelab {pagelab}", *(f"QEMU {version}" for version in emulators)]
     lines = wrap(f"Kernels: {', '.join(releases)}", WIDTH) if releases else []
     for kernel in summary.kernels:
-        spec = metadata.get("kernels", {}).get(kernel, {})
         series = series_words(metadata, kernel).removeprefix("the series ")
-        what = " + ".join(filter(None, (spec.get("source") or "?", one_line(series, 200))))
+        what = " + ".join(filter(None, (metadata.kernel(kernel).source or "?", one_line(series, 200))))
         lines += wrap(f"{kernel}: {what}", WIDTH, "  ")
     lines += wrap(f"Compilers: {'; '.join(compilers)}", WIDTH) if compilers else []
     lines += wrap(f"With: {', '.join(told)}", WIDTH)
     return [*lines, *(line for proof in summary.proofs for line in _prose(proof.sentence))]
 
 
-def _compiler(build: Mapping[str, Any]) -> str:
+def _compiler(build: Provenance) -> str:
     """`alpha-linux-gnu-gcc 12.2.0`: without its packager and its linker."""
-    return one_line(re.sub(r" \([^()]*\)", "", str(build.get("compiler") or "?").split(",")[0]), 80)
+    return one_line(re.sub(r" \([^()]*\)", "", (build.compiler or "?").split(",")[0]), 80)
 
 
 def _prose(said: str) -> list[str]:

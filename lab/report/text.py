@@ -51,14 +51,14 @@ def render(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> str:
 
 def _head(summary: Summary, width: int) -> list[str]:
     metadata = summary.evidence.metadata
-    started = one_line(str(metadata.get("started", "")), 40)
+    started = one_line(metadata.started or "", 40)
     again = words.repeats(summary)
     said = [f"started {started}"] if started else []
     said += [f"every cell {again} times"] if again > 1 else []
     lines = [*wrap(words.headline(summary), width), *wrap(", ".join(said), width)]
-    for kernel, spec in metadata.get("kernels", {}).items():
-        if config := spec.get("config"):
-            lines += wrap(f"{kernel} with {' '.join(map(str, config))}", width)
+    for kernel, spec in metadata.kernels.items():
+        if spec.config:
+            lines += wrap(f"{kernel} with {' '.join(spec.config)}", width)
     return lines
 
 
@@ -230,8 +230,8 @@ def _known(summary: Summary, width: int) -> list[str]:
 def _not_built(summary: Summary, width: int) -> list[str]:
     """Programs of suites that are not there."""
     reasons: dict[tuple[str, str, str], list[str]] = {}
-    for name, said in summary.evidence.metadata.get("suites", {}).items():
-        for place, programs in said.get("not_built", {}).items():
+    for name, suite in summary.evidence.metadata.suites.items():
+        for place, programs in suite.not_built.items():
             for program, why in programs.items():
                 reasons.setdefault((name, program, why), []).append(place)
     places = {place for found in reasons.values() for place in found}
@@ -245,9 +245,9 @@ def _not_built(summary: Summary, width: int) -> list[str]:
 def _refused(summary: Summary, width: int) -> list[str]:
     """What suites want of the configuration and kernels could not be given."""
     refused: dict[str, list[str]] = {}
-    for place, build in summary.evidence.metadata.get("builds", {}).items():
-        for wish in build.get("refused", ()):
-            refused.setdefault(str(wish), []).append(place.partition("/")[0])
+    for cell, build in summary.evidence.metadata.builds.items():
+        for wish in build.refused:
+            refused.setdefault(wish, []).append(cell.topology)
     lines = wrap(f"NOT IN THE KERNELS: {words.count(len(refused), 'symbol')} that a suite wishes for", width)
     for where, wishes in _by_place(refused, summary).items():
         lines += wrap(f"{where}: {' '.join(wishes)}", width, "  ")
@@ -282,8 +282,8 @@ def _skipped(summary: Summary, width: int) -> list[str]:
 def _left_out(summary: Summary, width: int) -> list[str]:
     """Machines of the campaign that this host could not build or start: no verdict is about them."""
     reasons: dict[str, list[str]] = {}
-    for each in summary.evidence.metadata.get("skipped", ()):
-        reasons.setdefault(str(each.get("reason", "")), []).append(str(each.get("what", "")))
+    for skipped in summary.evidence.metadata.skipped:
+        reasons.setdefault(skipped.reason, []).append(skipped.what)
     lines = wrap(f"NOT ON THIS HOST: {words.count(sum(map(len, reasons.values())), 'machine')}", width)
     for reason, names in reasons.items():
         lines += wrap(f"{reason}: {' '.join(names)}", width, "  ")
@@ -302,8 +302,8 @@ def _versions(summary: Summary, width: int) -> list[str]:
         peaks = [cell.usage.peak for cell in cells if cell.usage]
         parts += [f"QEMU took {max(peaks) >> 20} MiB"] if peaks else []
         lines += wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology, kernels)])}", width)
-    host = words.flat(metadata.get("host"))
-    version = one_line(str(metadata.get("pagelab", "?")), 40)
+    host = words.flat(metadata.host)
+    version = one_line(metadata.pagelab or "?", 40)
     return [*lines, *wrap(f"pagelab {version}" + (f"; {host}" if host else ""), width)]
 
 

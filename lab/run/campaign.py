@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -23,10 +21,22 @@ from lab.build.suites.prepare import Suites
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import LabError, UsageError
-from lab.core.outcome import Case, Run
+from lab.core.outcome import Case, CellKey, Run
 from lab.core.paths import absolute_word, user_path
 from lab.core.progress import Progress, silent
-from lab.evidence import read, write
+from lab.evidence import read
+from lab.evidence.metadata import (
+    CampaignRecord,
+    CaseSpec,
+    CellRecord,
+    CommandRecord,
+    HostRecord,
+    KernelRecord,
+    Metadata,
+    RequestRecord,
+    SkippedRecord,
+    TopologyRecord,
+)
 from lab.evidence.write import RunDir
 from lab.guests.factory import GuestFactory, open_factory
 from lab.guests.vm import Hypervisor
@@ -39,6 +49,7 @@ from lab.run.runner import Runner
 from lab.run.screen import screen
 from lab.specs import suite
 from lab.specs.library import Library
+from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Build, Filters, Plan, repeated, resolve_cases
 
 RESULTS = Path("results")
@@ -50,12 +61,12 @@ class OpenRun:
 
     plan: Plan
     run_dir: RunDir
-    metadata: Mapping[str, Any]
+    metadata: Metadata
     cases: Mapping[str, tuple[Case, ...]]
     kept: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
     """Cell's name -> what a lab that was killed has left of it."""
-    kernels: Mapping[str, BuiltKernel] = field(default_factory=dict)
-    """`topology/kernel` -> the kernel of an earlier run, to be used as it is."""
+    kernels: Mapping[CellKey, BuiltKernel] = field(default_factory=dict)
+    """Cell -> the kernel of an earlier run, to be used as it is."""
     suites: Suites | None = None
     """What is run in place of the lab's own scenarios."""
 
@@ -65,7 +76,7 @@ class OpenRun:
 
     @property
     def resumed(self) -> bool:
-        return "connection" in self.metadata
+        return self.metadata.connection is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +89,9 @@ class Typed:
     machines: Sequence[str] = ()
     tests: Sequence[str] = ()
     rest: Sequence[str] = ()
+
+    def record(self) -> CommandRecord:
+        return CommandRecord.model_validate(asdict(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,21 +109,20 @@ class CampaignRequest:
             raise UsageError(f"campaign {self.campaign}: nothing is left to run", hint="`lab plan` says why")
         return planned
 
-    def words(self) -> dict[str, object]:
-        """As metadata.json has them; paths are made absolute."""
+    def record(self) -> RequestRecord:
+        """The words for metadata.json; paths are made absolute."""
         narrowed = {name: [absolute_word(word) for word in words] for name, words in asdict(self.filters).items()}
         narrowed["programs"] = [str(user_path(word).absolute()) for word in self.filters.programs]
         narrowed["suites"] = [suite.parse(word).word for word in self.filters.suites]
-        return {"campaign": absolute_word(self.campaign), **narrowed}
+        return RequestRecord.model_validate({"campaign": absolute_word(self.campaign), **narrowed})
 
     @classmethod
-    def recorded(cls, metadata: Mapping[str, Any], directory: Path) -> CampaignRequest:
+    def recorded(cls, metadata: Metadata, directory: Path) -> CampaignRequest:
         """The request that a run recorded; UsageError when it recorded none."""
-        asked = metadata.get("asked")
-        known = {"campaign", *(each.name for each in fields(Filters))}
-        if isinstance(asked, dict) and {"campaign"} <= set(asked) <= known:
-            words = {name: tuple(map(str, said)) for name, said in asked.items() if name != "campaign"}
-            return cls(campaign=str(asked["campaign"]), filters=Filters(**words), repeat=int(metadata["repeat"]))
+        request = metadata.asked
+        if request and request.campaign and not request.model_extra:
+            words = {each.name: getattr(request, each.name) for each in fields(Filters)}
+            return cls(campaign=request.campaign, filters=Filters(**words), repeat=metadata.repeat)
         raise UsageError(f"{directory}: its metadata.json does not say what was asked for, so it cannot be resumed")
 
 
@@ -129,7 +142,8 @@ def open_run(
     scenario has.
     """
     plan, declared, metadata, suites = _prepared(request, library, cache, packing, progress)
-    metadata |= {"typed": asdict(typed)} if typed else {}
+    if typed:
+        metadata = metadata.changed(typed=typed.record())
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared, suites=suites)
 
@@ -142,7 +156,7 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
     found = read.load(directory)
     recorded, run_dir = found.metadata, RunDir(directory)
     plan, declared, now, suites = _prepared(CampaignRequest.recorded(recorded, directory), library, cache, packing)
-    if other := resume.difference(recorded, json.loads(json.dumps(now, default=write.jsonable))):
+    if other := resume.difference(recorded, now):
         raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="run it anew")
     _same_kernels(plan, recorded, directory, cache)
     run_dir.lock()
@@ -156,11 +170,10 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
             unfinished.append(cell)
             kept[cell.name] = resume.kept(result)
             run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat).rewind(kept[cell.name])
-    times = [*recorded.get("resumed", ()), _now()]
     return OpenRun(
         plan=replace(plan, cells=tuple(unfinished)),
         run_dir=run_dir,
-        metadata={**recorded, "resumed": times},
+        metadata=recorded.changed(resumed=[*recorded.resumed, _now()]),
         cases=declared,
         kept=kept,
         suites=suites,
@@ -169,7 +182,7 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
 
 def _prepared(
     request: CampaignRequest, library: Library, cache: Cache, packing: Packing, progress: Progress = silent
-) -> tuple[Plan, dict[str, tuple[Case, ...]], dict[str, object], Suites | None]:
+) -> tuple[Plan, dict[str, tuple[Case, ...]], Metadata, Suites | None]:
     """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
     wanted = request.plan(library, packing)
     workshop = Builder.of(wanted, cache, progress)
@@ -177,13 +190,13 @@ def _prepared(
     plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
     selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
     chosen = {name: tuple(selections[name].asked_cases(cases[name])) for name in sorted(selections)}
-    metadata = {
-        **describe(plan, chosen),
-        "asked": request.words(),
-        "repeat": request.repeat,
-        "tests": suites.keys if suites else _tests(plan, selections),
-        **({"suites": suites.described()} if suites else {}),
-    }
+    metadata = describe(plan, chosen).changed(
+        asked=request.record(),
+        repeat=request.repeat,
+        tests=suites.keys if suites else _tests(plan, selections),
+    )
+    if suites:
+        metadata = metadata.changed(suites=suites.described())
     return repeated(plan, request.repeat), chosen, metadata, suites
 
 
@@ -192,11 +205,11 @@ def open_plan(
     cases: Mapping[str, tuple[Case, ...]],
     output: Path | None,
     *,
-    kernels: Mapping[str, BuiltKernel] | None = None,
+    kernels: Mapping[CellKey, BuiltKernel] | None = None,
     typed: Typed,
 ) -> OpenRun:
     """Make the directory of a run that is no campaign of the library's: one that cannot be resumed."""
-    metadata = {**describe(plan, cases), "repeat": 1, "tests": _tests(plan, cases), "typed": asdict(typed)}
+    metadata = describe(plan, cases).changed(repeat=1, tests=_tests(plan, cases), typed=typed.record())
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=cases, kernels=kernels or {})
 
@@ -218,14 +231,14 @@ def test_keys(arch: str, sources: Sequence[Path], names: Iterable[str]) -> dict[
     return {name: keys[name] for name in names}
 
 
-def _same_kernels(plan: Plan, recorded: Mapping[str, Any], directory: Path, cache: Cache) -> None:
+def _same_kernels(plan: Plan, recorded: Metadata, directory: Path, cache: Cache) -> None:
     """Refuse to go on where a kernel would be another one now. What needs the network is looked at when it is built."""
     for cell in plan.cells:
-        build = recorded.get("builds", {}).get(cell.place)
+        build = recorded.builds.get(cell.key)
         now = kernel.key_of(cell.kernel, cell.topology, cache=cache) if build and cell.repeat == 1 else None
-        if build and now and build.get("key") != now:
+        if build and now and build.key != now:
             raise UsageError(
-                f"{directory}: not the same kernel any more: {cell.place}: recorded {build.get('key')}, now {now}",
+                f"{directory}: not the same kernel any more: {cell.key}: recorded {build.key}, now {now}",
                 hint="run it anew",
             )
 
@@ -281,7 +294,7 @@ def _runner(
         run_dir=opened.run_dir,
         metadata=_with_host(opened, factory.hypervisor),
         cases=opened.cases,
-        builds=dict(opened.metadata.get("builds", {})),
+        builds=dict(opened.metadata.builds),
         kept=opened.kept,
         screen=shown,
         packing=packing,
@@ -290,40 +303,39 @@ def _runner(
     )
 
 
-def _with_host(opened: OpenRun, hypervisor: Hypervisor) -> dict[str, Any]:
+def _with_host(opened: OpenRun, hypervisor: Hypervisor) -> Metadata:
     """The metadata with what is known once libvirt is open. A run that is resumed keeps what it began with."""
+    if opened.resumed:
+        return opened.metadata
     host = {**host_facts(), **emulators(opened.plan), "libvirt": hypervisor.version()}
-    known = {"host": host, "connection": hypervisor.uri}
-    return {**opened.metadata, **known, **{key: opened.metadata[key] for key in known if opened.resumed}}
+    return opened.metadata.changed(host=host, connection=hypervisor.uri)
 
 
-def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> dict[str, object]:
-    """metadata.json, as far as it is known before anything is built."""
-    return {
-        "pagelab": __version__,
-        "started": _now(),
-        "campaign": plan.spec.model_dump(mode="json"),
-        "host": host_facts(),
-        "topologies": {cell.topology.name: cell.topology.model_dump(mode="json") for cell in plan.cells},
-        "kernels": {cell.kernel.name: cell.kernel.model_dump(mode="json") for cell in plan.cells},
-        "cells": [
-            {"topology": cell.topology.name, "kernel": cell.kernel.name} for cell in plan.cells if cell.repeat == 1
-        ],
-        "skipped": [{"what": each.what, "reason": each.reason} for each in plan.skipped if each.by_host],
-        "cases": {
-            name: [
-                {
-                    "name": case.name,
-                    "requires": sorted(case.requires),
-                    "description": case.description,
-                    "timeout_s": case.timeout_s,
-                }
-                for case in declared
-            ]
-            for name, declared in cases.items()
-        },
-        "programs": [str(source) for source in plan.sources if source.is_file()],
-    }
+def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> Metadata:
+    """The metadata as far as it is known before anything is built."""
+    return Metadata(
+        schema=1,
+        pagelab=__version__,
+        started=_now(),
+        campaign=CampaignRecord.model_validate(plan.spec.model_dump(mode="json")),
+        host=HostRecord.model_validate(host_facts()),
+        topologies={cell.topology.name: _topology_record(cell.topology) for cell in plan.cells},
+        kernels={cell.kernel.name: _kernel_record(cell.kernel) for cell in plan.cells},
+        cells=tuple(
+            CellRecord(topology=cell.topology.name, kernel=cell.kernel.name) for cell in plan.cells if cell.repeat == 1
+        ),
+        skipped=tuple(SkippedRecord(what=each.what, reason=each.reason) for each in plan.skipped if each.by_host),
+        cases={scenario: tuple(map(CaseSpec.of, declared)) for scenario, declared in cases.items()},
+        programs=tuple(str(source) for source in plan.sources if source.is_file()),
+    )
+
+
+def _topology_record(topology: Topology) -> TopologyRecord:
+    return TopologyRecord.model_validate(topology.model_dump(mode="json"))
+
+
+def _kernel_record(kernel: Kernel) -> KernelRecord:
+    return KernelRecord.model_validate(kernel.model_dump(mode="json"))
 
 
 def host_facts() -> dict[str, object]:

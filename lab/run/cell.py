@@ -19,6 +19,7 @@ from lab.core.deadline import Deadline, pause
 from lab.core.errors import BootError, GuestLost, LabError
 from lab.core.outcome import BOOT_ATTEMPTS, Books, Case, Cause, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.evidence.console import ConsoleLog
+from lab.evidence.metadata import Provenance
 from lab.evidence.write import CellDir
 from lab.formats import oops
 from lab.formats.kconfig import has_kasan
@@ -88,7 +89,7 @@ class BootableCellLike(Protocol):
     @property
     def config(self) -> bytes: ...
     @property
-    def provenance(self) -> Mapping[str, object]: ...
+    def provenance(self) -> Provenance: ...
     @property
     def no_save(self) -> str: ...
     def planned(self, console: Path) -> Description: ...

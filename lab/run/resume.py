@@ -9,9 +9,9 @@ in their scenario. Of a program under way when the lab was stopped or killed, wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lab.core.outcome import Case, CellResult, CellStatus, End, Run
+from lab.evidence.metadata import Metadata
 from lab.formats import ktap
 from lab.specs.plan import Selection
 from lab.verdicts.changes import first_difference
@@ -77,7 +77,8 @@ _MUST_AGREE = ("campaign", "topologies", "kernels", "cells", "repeat", "cases", 
 """Of metadata.json: what decides what is run."""
 
 
-def difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def difference(recorded: Metadata, now: Metadata) -> str:
     """The first thing in which a campaign is not what a run recorded, `what: recorded X, now Y`; empty when it is."""
-    found = (first_difference(key, recorded.get(key), now.get(key)) for key in _MUST_AGREE)
+    was, today = recorded.document(), now.document()
+    found = (first_difference(key, was.get(key), today.get(key)) for key in _MUST_AGREE)
     return next(filter(None, found), "")

@@ -18,8 +18,9 @@ from functools import partial
 from typing import Protocol
 
 from lab.core.errors import LabError, UsageError
-from lab.core.outcome import Case, Cause, CellStatus, Run
+from lab.core.outcome import Case, Cause, CellKey, CellStatus, Run
 from lab.core.progress import Progress
+from lab.evidence.metadata import Metadata, Provenance
 from lab.evidence.write import RunDir
 from lab.host.estimate import Packing
 from lab.host.schedule import Schedule, Task
@@ -44,15 +45,15 @@ class Runner:
     plan: Plan
     shop: GuestFactoryLike
     run_dir: RunDir
-    metadata: Mapping[str, object]
+    metadata: Metadata
     """What metadata.json holds so far; the builds are added as they are made."""
     cases: Mapping[str, tuple[Case, ...]]
     screen: Screen
     packing: Packing
     to_build: Collection[Build] = ()
     """The kernels that the cache lacks: what builds takes its place in the budget."""
-    builds: dict[str, Mapping[str, object]] = field(default_factory=dict)
-    """`topology/kernel` -> what its kernel was made of; a resumed run begins with what it recorded."""
+    builds: dict[CellKey, Provenance] = field(default_factory=dict)
+    """Cell -> what its kernel was made of; a resumed run begins with what it recorded."""
     kept: Mapping[str, Sequence[Run]] = field(default_factory=dict)
     """Cell's name -> the runs of a killed lab that count."""
     keeper: KeeperLike | None = None
@@ -103,12 +104,12 @@ class Runner:
 
     def _remember(self, cell: Cell, built: BootableCellLike) -> None:
         """Put a build on record. What is on record stays: a run goes on with the kernels that it began with, or not."""
-        before, now = self.builds.get(cell.place), built.provenance
+        before, now = self.builds.get(cell.key), built.provenance
         if before is None:
-            self.builds[cell.place] = now
-            self.run_dir.write_metadata({**self.metadata, "builds": self.builds})
-        elif before.get("key") != now.get("key"):
-            raise UsageError(f"{cell.place}: another kernel: recorded {before.get('key')}, now {now.get('key')}")
+            self.builds[cell.key] = now
+            self.run_dir.write_metadata(self.metadata.changed(builds=self.builds))
+        elif before.key != now.key:
+            raise UsageError(f"{cell.key}: another kernel: recorded {before.key}, now {now.key}")
 
     def _building(self, cell: Cell) -> Progress:
         def tell(detail: str, *, done: float | None = None) -> None:

@@ -18,6 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from lab.core.outcome import CellKey
 from lab.host.estimate import Outlook, format_time
 from lab.specs.plan import Build, Cell
 
@@ -190,24 +191,24 @@ class LiveScreen:
         self._machines = tuple(dict.fromkeys(cell.topology.name for cell in cells))
         self._kernels = tuple(dict.fromkeys(cell.kernel.name for cell in cells))
         self._repeats = max((cell.repeat for cell in cells), default=1)
-        self._states = {cell.place: _State() for cell in cells}
-        self._build: tuple[str, str, float | None, float] | None = None
+        self._states = {cell.key: _State() for cell in cells}
+        self._build: tuple[CellKey, str, float | None, float] | None = None
         self._pace = Pace(cells, expected)
 
     def building(self, cell: Cell, detail: str, done: float | None) -> None:
         with self._lock:
             self._pace.building(cell, done)
-            since = self._build[3] if self._build and self._build[0] == cell.place else time.monotonic()
-            self._build = (cell.place, clean(detail, 40), done, since)
+            since = self._build[3] if self._build and self._build[0] == cell.key else time.monotonic()
+            self._build = (cell.key, clean(detail, 40), done, since)
 
     def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None:
         with self._lock:
             self._pace.cell(cell, state, done, total)
-            shown = self._states[cell.place]
+            shown = self._states[cell.key]
             if (state, cell.repeat) != (shown.doing, shown.repeat):
                 shown.since = time.monotonic()
             shown.doing, shown.done, shown.total, shown.repeat = state, done, total, cell.repeat
-            if state != "building" and self._build and self._build[0] == cell.place:
+            if state != "building" and self._build and self._build[0] == cell.key:
                 self._build = None
 
     def progress(self, cell: Cell, state: str, done: int, total: int) -> None:
@@ -232,7 +233,7 @@ class LiveScreen:
         return [name for name in self._machines if name in kept], order[room:]
 
     def _of(self, machine: str) -> list[_State]:
-        places = (self._states.get(f"{machine}/{kernel}") for kernel in self._kernels)
+        places = (self._states.get(CellKey(machine, kernel)) for kernel in self._kernels)
         return [state for state in places if state is not None]
 
     def _hidden(self, machines: Sequence[str]) -> str:
@@ -251,7 +252,7 @@ class LiveScreen:
                 clean(kernel, max(6, room)), no_wrap=True, min_width=max(1, min(14, room)), overflow="ellipsis"
             )
         for machine in machines:
-            states = [self._states.get(f"{machine}/{kernel}") for kernel in self._kernels]
+            states = [self._states.get(CellKey(machine, kernel)) for kernel in self._kernels]
             table.add_row(machine, *(_cell_text(state, now, room, self._repeats) for state in states))
         return table
 
@@ -279,14 +280,14 @@ def _cell_text(state: _State | None, now: float, room: int, repeats: int) -> Tex
     return Text(said, style=_STYLES.get(state.doing, "dim" if not state.active else ""))
 
 
-def _build_line(build: tuple[str, str, float | None, float], now: float) -> Table:
-    name, detail, done, since = build
+def _build_line(build: tuple[CellKey, str, float | None, float], now: float) -> Table:
+    cell, detail, done, since = build
     line = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=1.0, completed=done or 0.0, pulse=done is None, width=16)
     share = f"{done:4.0%}" if done is not None else "    "
     for _ in range(5):
         line.add_column(no_wrap=True, overflow="ellipsis")
-    line.add_row(Text("build"), bar, Text(f"{share} {now - since:.0f} s"), Text(name), Text(detail, style="dim"))
+    line.add_row(Text("build"), bar, Text(f"{share} {now - since:.0f} s"), Text(str(cell)), Text(detail, style="dim"))
     return line
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 
 from lab.arch import lacking_preset
 from lab.core.errors import InfraError, UsageError, unknown
-from lab.core.outcome import Case
+from lab.core.outcome import Case, CellKey
 from lab.core.paths import is_path
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.suite import Suite
@@ -86,14 +86,14 @@ class Cell:
     """Which of several guests of the same cell this is."""
 
     @property
-    def place(self) -> str:
+    def key(self) -> CellKey:
         """`topology/kernel`."""
-        return cell_name(self.topology, self.kernel)
+        return cell_key(self.topology, self.kernel)
 
     @property
     def name(self) -> str:
         """`topology/kernel`, or `topology/kernel/repeat-2`; also the guest's directory below cells/ of a run."""
-        return self.place if self.repeat == 1 else f"{self.place}/repeat-{self.repeat}"
+        return str(self.key) if self.repeat == 1 else f"{self.key}/repeat-{self.repeat}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ def plan(
     idle = [topology for topology in chosen if not _meant_for(topology, selections)]
     machines: dict[Build, list[Topology]] = {}
     for topology, kernel in product((each for each in chosen if each not in idle), variants):
-        if not impossible or cell_name(topology, kernel) not in impossible:
+        if not impossible or cell_key(topology, kernel) not in impossible:
             machines.setdefault(build_of(topology, kernel), []).append(topology)
     builds = _in_order(machines)
     cells = [
@@ -173,7 +173,7 @@ def plan(
         skipped=(
             *left_out,
             *_skipped(topologies, kernels, wanted_topologies, wanted_kernels),
-            *(Skipped(what=what, reason=why, by_host=True) for what, why in impossible.items()),
+            *(Skipped(what=str(cell), reason=why, by_host=True) for cell, why in impossible.items()),
             *_unselected(scenarios, selections),
             *(Skipped(what=each.name, reason=f"runs {', '.join(each.scenarios or ())} alone") for each in idle),
         ),
@@ -190,9 +190,8 @@ def is_for(scenarios: Iterable[str] | None, scenario: str) -> bool:
     return scenarios is None or any(fnmatchcase(scenario, word) for word in scenarios)
 
 
-def cell_name(topology: Topology, kernel: Kernel) -> str:
-    """`topology/kernel`."""
-    return f"{topology.name}/{kernel.name}"
+def cell_key(topology: Topology, kernel: Kernel) -> CellKey:
+    return CellKey(topology.name, kernel.name)
 
 
 def node_count(topology: Topology) -> int:
@@ -200,14 +199,16 @@ def node_count(topology: Topology) -> int:
     return max(1, len(topology.numa))
 
 
-def _impossible(topologies: Sequence[Topology], kernels: Sequence[Kernel], named: Collection[str]) -> Mapping[str, str]:
+def _impossible(
+    topologies: Sequence[Topology], kernels: Sequence[Kernel], named: Collection[str]
+) -> Mapping[CellKey, str]:
     """Cell -> why its kernel cannot be built for its machine; UsageError where the machine was asked for by name."""
-    found: dict[str, str] = {}
+    found: dict[CellKey, str] = {}
     for topology, kernel in product(topologies, kernels):
         if why := lacking_preset(topology.architecture, kernel.config):
             if topology.name in named:
-                raise UsageError(f"{cell_name(topology, kernel)}: {why}")
-            found[cell_name(topology, kernel)] = why
+                raise UsageError(f"{cell_key(topology, kernel)}: {why}")
+            found[cell_key(topology, kernel)] = why
     return found
 
 
@@ -315,7 +316,7 @@ def _skipped(
         for kernel in kernels:
             why = "--topology" if topology.name not in chosen else "--kernel" if kernel.name not in variants else ""
             if why:
-                left.append(Skipped(what=cell_name(topology, kernel), reason=f"not selected by {why}"))
+                left.append(Skipped(what=str(cell_key(topology, kernel)), reason=f"not selected by {why}"))
     return left
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,12 +42,14 @@ CONFIGS = completer(lambda library: library.configs())
 
 def cells(context: click.Context, _option: click.Parameter, word: str) -> list[CompletionItem]:
     """Complete `TOPOLOGY/KERNEL/SCENARIO.CASE` from the metadata of a run's directory."""
+    from lab.evidence.read import read_metadata
+
     try:
-        metadata = json.loads((Path(context.params["directory"]) / "metadata.json").read_text())
-        places = [f"{each['topology']}/{each['kernel']}" for each in metadata["cells"]]
-        cases = [f"{name}.{case['name']}" for name, declared in metadata["cases"].items() for case in declared]
-    except (OSError, ValueError, KeyError, TypeError):
+        metadata = read_metadata(Path(context.params["directory"]))
+    except LabError:
         return []
+    places = [str(cell.key) for cell in metadata.cells]
+    cases = [f"{scenario}.{case.name}" for scenario, declared in metadata.cases.items() for case in declared]
     for place in places:
         if word.startswith(f"{place}/"):
             return matching((f"{place}/{case}" for case in cases), word)

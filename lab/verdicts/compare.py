@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import Any
 
-from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, Delta, Evidence, Expected, Outcome
+from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, Delta, Expected, Outcome
 from lab.evidence import read
+from lab.evidence.metadata import Evidence, KernelRecord, Metadata, Provenance
 from lab.specs.plan import is_for
 from lab.verdicts.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.verdicts.suites import SEVERITY, fails_as_before, measured, suites_of
@@ -19,7 +19,7 @@ from lab.verdicts.suites import SEVERITY, fails_as_before, measured, suites_of
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
 
 SAME_BUILD = {"source": "source", "config_sha256": "configuration", "compiler": "compiler"}
-"""What two builds of a pair must agree on: key of a build in metadata.json -> its name in a sentence."""
+"""What two builds of a pair must agree on: field of `Provenance` -> its name in a sentence."""
 
 MAX_PATCHES = 4
 """Of a series without a name; of more it is said how many."""
@@ -138,8 +138,8 @@ class Summary:
     @property
     def designs(self) -> tuple[str, ...]:
         """The kernels that have a series: what is compared with each other, beside the baseline."""
-        known = self.evidence.metadata.get("kernels", {})
-        return tuple(kernel for kernel in self.kernels if known.get(kernel, {}).get("series"))
+        metadata = self.evidence.metadata
+        return tuple(kernel for kernel in self.kernels if metadata.kernel(kernel).series)
 
     def of_cell(self, topology: str, kernel: str) -> tuple[CaseRecord, ...]:
         return self.by_cell.get(CellKey(topology, kernel), ())
@@ -172,13 +172,13 @@ def conclude_directory(directory: Path) -> Summary:
     return conclude_cells(metadata, cells, str(directory))
 
 
-def conclude_cells(metadata: Mapping[str, Any], cells: Iterable[CellResult], source: str = "") -> Summary:
+def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str = "") -> Summary:
     """The same, of cells as they come: once a cell is judged, what its guest said is let go.
 
     What matters of it is in the records' excerpts; all of it, of ten thousand cells, would fill the memory. So the
     summary's own evidence is for reports, and for nobody who reads what guests said.
     """
-    cases, suites = declared_cases(metadata), suites_of(metadata)
+    cases, suites = metadata.declared_cases(), suites_of(metadata)
     told: dict[CellKey, list[tuple[CaseRecord, ...]]] = {}
     judged: list[CellResult] = []
     for cell in cells:
@@ -237,34 +237,17 @@ def places(cells: Iterable[CellResult]) -> dict[CellKey, tuple[CellResult, ...]]
     return {place: tuple(same) for place, same in found.items()}
 
 
-def declared_cases(metadata: Mapping[str, Any]) -> dict[str, tuple[Case, ...]]:
-    """scenario -> its declared cases, from metadata.json."""
-    return {
-        scenario: tuple(
-            Case(
-                scenario=scenario,
-                name=case["name"],
-                requires=frozenset(case.get("requires", ())),
-                description=case.get("description", ""),
-                timeout_s=case.get("timeout_s", 10.0),
-            )
-            for case in cases
-        )
-        for scenario, cases in metadata.get("cases", {}).items()
-    }
-
-
 def cases_of(
-    metadata: Mapping[str, Any], topology: str, cases: Mapping[str, tuple[Case, ...]]
+    metadata: Metadata, topology: str, cases: Mapping[str, tuple[Case, ...]]
 ) -> Mapping[str, tuple[Case, ...]]:
     """Of all declared cases those that a machine of the run is for."""
-    scenarios = metadata.get("topologies", {}).get(topology, {}).get("scenarios")
+    scenarios = metadata.topology(topology).scenarios
     return {name: declared for name, declared in cases.items() if is_for(scenarios, name)}
 
 
-def provides(metadata: Mapping[str, Any], kernel: str) -> frozenset[str]:
+def provides(metadata: Metadata, kernel: str) -> frozenset[str]:
     """The features of a kernel of the run."""
-    return frozenset(metadata.get("kernels", {}).get(kernel, {}).get("provides", ()))
+    return frozenset(metadata.kernel(kernel).provides)
 
 
 # Deltas.
@@ -391,45 +374,38 @@ def _no_power(record: CaseRecord) -> bool:
 # The proof.
 
 
-def prove(metadata: Mapping[str, Any]) -> tuple[Proof, ...]:
+def prove(metadata: Metadata) -> tuple[Proof, ...]:
     """For each kernel after the first: that its builds differ from the first one's in the series and in nothing else.
 
-    Reads metadata["builds"], "<topology>/<kernel>" -> {source, config_sha256, compiler, series_sha256, build_id, ...}.
     Kernels whose YAML asks for another source or configuration are no pair, and nothing is claimed of them.
     """
-    kernels = metadata.get("kernels", {})
-    order = list(dict.fromkeys(cell["kernel"] for cell in metadata.get("cells", ())))
+    order = list(dict.fromkeys(cell.kernel for cell in metadata.cells))
     if len(order) < 2:
         return ()
     baseline, *others = order
     return tuple(
         _prove_pair(metadata, baseline, kernel)
         for kernel in others
-        if _comparable(kernels.get(baseline, {}), kernels.get(kernel, {}))
+        if _comparable(metadata.kernel(baseline), metadata.kernel(kernel))
     )
 
 
-def _comparable(baseline: Mapping[str, Any], kernel: Mapping[str, Any]) -> bool:
-    return all((baseline.get(key) or None) == (kernel.get(key) or None) for key in ("source", "config"))
+def _comparable(baseline: KernelRecord, kernel: KernelRecord) -> bool:
+    return baseline.source == kernel.source and baseline.config == kernel.config
 
 
-def _prove_pair(metadata: Mapping[str, Any], baseline: str, kernel: str) -> Proof:
-    builds = metadata.get("builds", {})
-    cells = {(cell["topology"], cell["kernel"]) for cell in metadata.get("cells", ())}
-    pairs = [
-        t
-        for t in dict.fromkeys(cell["topology"] for cell in metadata["cells"])
-        if {(t, baseline), (t, kernel)} <= cells
-    ]
-    of_kernel = metadata.get("kernels", {}).get(kernel, {})
+def _prove_pair(metadata: Metadata, baseline: str, kernel: str) -> Proof:
+    cells = {cell.key for cell in metadata.cells}
+    topologies = dict.fromkeys(cell.topology for cell in metadata.cells)
+    pairs = [name for name in topologies if {CellKey(name, baseline), CellKey(name, kernel)} <= cells]
     wrong, unchanged = [], []
     for topology in pairs:
-        first, second = builds.get(f"{topology}/{baseline}"), builds.get(f"{topology}/{kernel}")
+        first, second = metadata.build(topology, baseline), metadata.build(topology, kernel)
         wrong += [f"{topology}: {difference}" for difference in _differences(first, second)]
         if first and second and _is_same_kernel(first, second):
             unchanged.append(topology)
-            if of_kernel.get("provides"):  # what is not there cannot provide anything
-                wrong.append(f"{topology}: both are the same kernel, build id {first['build_id']}")
+            if metadata.kernel(kernel).provides:  # what is not there cannot provide anything
+                wrong.append(f"{topology}: both are the same kernel, build id {first.build_id}")
     names = f"{baseline} and {kernel}"
     if wrong:
         sentence = f"{names} are not proven to differ in the series alone: {'; '.join(wrong)}"
@@ -440,10 +416,9 @@ def _prove_pair(metadata: Mapping[str, Any], baseline: str, kernel: str) -> Proo
     return Proof(baseline=baseline, kernel=kernel, sound=True, sentence=sentence)
 
 
-def _is_same_kernel(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+def _is_same_kernel(first: Provenance, second: Provenance) -> bool:
     """Whether two builds of different sources came out as the same kernel."""
-    other_series = first.get("series_sha256") != second.get("series_sha256")
-    return bool(other_series and first.get("build_id") and first.get("build_id") == second.get("build_id"))
+    return first.series_sha256 != second.series_sha256 and bool(first.build_id) and first.build_id == second.build_id
 
 
 def _sentence(names: str, series: str, topologies: int) -> str:
@@ -452,36 +427,27 @@ def _sentence(names: str, series: str, topologies: int) -> str:
     return f"{names} differ in {what} and in nothing else: same source, configuration and compiler {where}."
 
 
-def series_words(metadata: Mapping[str, Any], kernel: str) -> str:
+def series_words(metadata: Metadata, kernel: str) -> str:
     """What a kernel's series is called: its name, or its patches where it is a path; empty where it has none."""
-    series = metadata.get("kernels", {}).get(kernel, {}).get("series")
+    series = metadata.kernel(kernel).series
     if not series:
         return ""
     if "/" not in series:
         return f"the series {series}"
-    names = next(filter(None, (_patches(build) for build in _builds_of(metadata, kernel))), [])
+    patches = next((build.patches for build in metadata.builds_of(kernel) if build.patches), ())
+    names = [patch.name for patch in patches]
     if not 0 < len(names) <= MAX_PATCHES:
         return f"{len(names)} patches" if names else f"the series {PurePath(series).name}"
     return ", ".join(names)
 
 
-def _builds_of(metadata: Mapping[str, Any], kernel: str) -> Iterator[Mapping[str, Any]]:
-    return (build for place, build in metadata.get("builds", {}).items() if place.endswith(f"/{kernel}"))
-
-
-def _patches(build: Mapping[str, Any]) -> list[str]:
-    """The names of a build's patches; none where its record is not one of this lab's."""
-    recorded = build.get("patches")
-    listed = recorded if isinstance(recorded, list | tuple) else ()
-    return [str(patch["name"]) for patch in listed if isinstance(patch, Mapping) and "name" in patch]
-
-
-def _differences(baseline: Mapping[str, Any] | None, kernel: Mapping[str, Any] | None) -> list[str]:
+def _differences(baseline: Provenance | None, kernel: Provenance | None) -> list[str]:
     """What speaks against the pair; empty when it is sound."""
     if not baseline or not kernel:
         return ["there is no record of the " + ("first" if not baseline else "second") + " build"]
-    return [
-        f"{name}: {baseline.get(key) or 'unknown'} and {kernel.get(key) or 'unknown'}"
-        for key, name in SAME_BUILD.items()
-        if not baseline.get(key) or baseline.get(key) != kernel.get(key)
-    ]
+    found = []
+    for key, name in SAME_BUILD.items():
+        one, other = getattr(baseline, key), getattr(kernel, key)
+        if not one or one != other:
+            found.append(f"{name}: {one or 'unknown'} and {other or 'unknown'}")
+    return found

@@ -146,7 +146,7 @@ def prices(summary: Summary) -> Mapping[str, tuple[Price, ...]]:
 
 def _prices(summary: Summary, topology: str) -> tuple[Price, ...]:
     table = tabulate(record for kernel in summary.kernels for record in summary.of_cell(topology, kernel))
-    counted = summary.evidence.metadata.get("topologies", {}).get(topology, {}).get("clock") == "instructions"
+    counted = summary.evidence.metadata.topology(topology).clock == "instructions"
     unit = "instructions" if counted else "ns"
     rows = (
         Price(

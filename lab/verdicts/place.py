@@ -6,12 +6,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from lab.core.errors import UsageError, nearest, unknown
 from lab.core.outcome import CaseRecord, CellResult
+from lab.evidence.metadata import CaseSpec, HostRecord, Provenance, Recorded
 from lab.specs.model import CampaignSpec, Kernel, Spec, Topology
 from lab.specs.plan import Plan, Selection, plan
 from lab.verdicts.changes import first_difference
@@ -43,8 +44,8 @@ class Spot:
     """Scenario -> the names of its cases that are meant."""
     records: tuple[CaseRecord, ...]
     """What was found of these cases, over all repeats."""
-    build: Mapping[str, Any]
-    """What the kernel was made of; empty when it was never built."""
+    build: Provenance | None
+    """What the kernel was built from; None if it was never built."""
     programs: Mapping[str, str]
     """Scenario -> key of its program; empty in runs of labs that did not record it."""
     spec: CampaignSpec
@@ -88,30 +89,29 @@ def _spot(summary: Summary, cell: CellResult, test: str) -> Spot:
     metadata = summary.evidence.metadata
     source = summary.evidence.source
     place = f"{cell.topology}/{cell.kernel}"
-    cases = _cases(metadata.get("cases", {}), test)
+    cases = _cases(metadata.cases, test)
     records = tuple(
         record
         for record in summary.of_cell(cell.topology, cell.kernel)
         if record.case in cases.get(record.scenario, ())
     )
-    topology = _model(Topology, metadata["topologies"].get(cell.topology), f"{source}: topology {cell.topology}")
-    programs = metadata.get("tests", {}).get(topology.arch)
+    topology = _model(Topology, metadata.topologies.get(cell.topology), f"{source}: topology {cell.topology}")
     return Spot(
         topology=topology,
-        kernel=_model(Kernel, metadata["kernels"].get(cell.kernel), f"{source}: kernel {cell.kernel}"),
+        kernel=_model(Kernel, metadata.kernels.get(cell.kernel), f"{source}: kernel {cell.kernel}"),
         cell=cell,
         cases=cases,
         records=records,
-        build=metadata.get("builds", {}).get(place, {}),
-        programs=programs if isinstance(programs, dict) else {},
-        spec=_model(CampaignSpec, metadata.get("campaign"), f"{source}: campaign"),
+        build=metadata.build(cell.topology, cell.kernel),
+        programs=metadata.program_keys(topology.arch),
+        spec=_model(CampaignSpec, metadata.campaign, f"{source}: campaign"),
         name=f"{place}/{test}" if test else place,
     )
 
 
-def _cases(declared: Mapping[str, Sequence[Mapping[str, Any]]], test: str) -> dict[str, tuple[str, ...]]:
+def _cases(declared: Mapping[str, Sequence[CaseSpec]], test: str) -> dict[str, tuple[str, ...]]:
     """The cases that `SCENARIO[.CASE]` means among those that were run; all of them for nothing."""
-    names = {scenario: tuple(str(case["name"]) for case in cases) for scenario, cases in declared.items()}
+    names = {scenario: tuple(case.name for case in cases) for scenario, cases in declared.items()}
     if not test:
         return names
     scenario, _, case = test.partition(".")
@@ -125,21 +125,22 @@ def _cases(declared: Mapping[str, Sequence[Mapping[str, Any]]], test: str) -> di
     return {scenario: (case,)}
 
 
-def _model(model: type[Model], said: object, what: str) -> Model:
+def _model(model: type[Model], record: Recorded | None, what: str) -> Model:
     """A model from metadata.json; UsageError when it is from another version of the lab, or damaged."""
     try:
-        return model.model_validate(said)
+        return model.model_validate(record.document() if record else None)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise UsageError(f"{what}: {place}: {first['msg']}", hint="recorded by another version of the lab?") from None
 
 
-def changed_build(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In what a kernel is another one than was recorded, a line for each fact; empty when its key is the same."""
-    if was.get("key") == now.get("key"):
+def changed_build(was: Provenance, now: Provenance) -> list[str]:
+    """In what a kernel is another one than was recorded, a line for each fact; empty if its key is the same."""
+    if was.key == now.key:
         return []
-    found = [first_difference(name, was.get(name), now.get(name)) for name in _KERNEL_FACTS if name in now]
+    before, after = was.document(), now.document()
+    found = [first_difference(name, before.get(name), after[name]) for name in _KERNEL_FACTS if name in after]
     return [f"kernel: {line}" for line in found if line] or ["kernel: its configuration or the way it is built"]
 
 
@@ -151,6 +152,8 @@ def changed_programs(was: Mapping[str, str], now: Mapping[str, str] | None, scen
     return [f"test {name}: its source, a header or the compiler" for name in changed]
 
 
-def changed_host(was: Mapping[str, Any], now: Mapping[str, Any], emulator: str) -> list[str]:
+def changed_host(was: HostRecord, now: HostRecord, emulator: str) -> list[str]:
     """In what the host differs as far as guests notice."""
-    return [line for name in (emulator, "libvirt") if (line := first_difference(name, was.get(name), now.get(name)))]
+    before, after = was.document(), now.document()
+    changed = (first_difference(name, before.get(name), after.get(name)) for name in (emulator, "libvirt"))
+    return [line for line in changed if line]

@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from lab.core.outcome import CaseRecord, Cause, CellKey, Expected, Outcome, met
+from lab.evidence.metadata import Metadata
 from lab.formats.ktap import Result
 from lab.specs.suite import MAX_NAME
 
@@ -86,9 +86,9 @@ Table = dict[tuple[str, str], CaseRecord]
 """Scenario and case -> its record on one kernel."""
 
 
-def suites_of(metadata: Mapping[str, Any]) -> frozenset[str]:
+def suites_of(metadata: Metadata) -> frozenset[str]:
     """The scenarios of a run that are suites."""
-    return frozenset(metadata.get("suites", ()))
+    return frozenset(metadata.suites)
 
 
 def fails_as_before(record: CaseRecord, suites: Collection[str]) -> bool:
@@ -102,7 +102,7 @@ def test_of(case: str) -> str:
 
 
 def measured(
-    by_cell: Mapping[CellKey, tuple[CaseRecord, ...]], metadata: Mapping[str, Any]
+    by_cell: Mapping[CellKey, tuple[CaseRecord, ...]], metadata: Metadata
 ) -> dict[CellKey, tuple[CaseRecord, ...]]:
     """The records with the expectations that suites have: what the case did on the kernel that is compared with.
 
@@ -111,12 +111,11 @@ def measured(
     suites = suites_of(metadata)
     if not suites:
         return dict(by_cell)
-    kernels: Mapping[str, Any] = metadata.get("kernels", {})
     order = list(dict.fromkeys(kernel for _, kernel in by_cell))
     found: dict[CellKey, tuple[CaseRecord, ...]] = {}
     for (topology, kernel), records in by_cell.items():
-        source = kernels.get(kernel, {}).get("source")
-        alike = (name for name in order if kernels.get(name, {}).get("source") == source)
+        source = metadata.kernel(kernel).source
+        alike = (name for name in order if metadata.kernel(name).source == source)
         first = next((name for name in alike if (topology, name) in by_cell), kernel)
         before = None if first == kernel else by_cell[CellKey(topology, first)]
         found[CellKey(topology, kernel)] = _cell(records, before, suites)

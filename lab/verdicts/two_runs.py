@@ -9,11 +9,10 @@ from typing import Any
 
 from lab.core.errors import UsageError
 from lab.core.outcome import CellKey, Outcome
+from lab.evidence.metadata import Provenance, Recorded
 from lab.verdicts.changes import first_difference
 from lab.verdicts.compare import SAME_BUILD, CaseDelta, Summary, delta_of
 from lab.verdicts.judge import SYNTHETIC
-
-"""Topology and kernel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +59,15 @@ def compare(first: Summary, second: Summary) -> Comparison:
 
 
 def _same_machines(first: Summary, second: Summary, common: tuple[CellKey, ...]) -> None:
-    was, now = (summary.evidence.metadata.get("topologies", {}) for summary in (first, second))
+    was, now = first.evidence.metadata.topologies, second.evidence.metadata.topologies
     for topology in dict.fromkeys(topology for topology, _ in common):
-        if other := first_difference(f"topology {topology}", was.get(topology), now.get(topology)):
+        one, two = _document(was.get(topology)), _document(now.get(topology))
+        if other := first_difference(f"topology {topology}", one, two):
             raise UsageError(f"the runs are not of the same machine: {other}")
+
+
+def _document(record: Recorded | None) -> dict[str, Any] | None:
+    return record.document() if record else None
 
 
 def _deltas(place: CellKey, first: Summary, second: Summary) -> Iterator[CaseDelta]:
@@ -110,23 +114,22 @@ def _notes(first: Summary, second: Summary, common: tuple[CellKey, ...]) -> Iter
         for topology, kernel in summary.repeats:
             if (topology, kernel) not in common:
                 yield f"only in {summary.evidence.source}: {topology} / {kernel}"
-    was, now = (summary.evidence.metadata for summary in (first, second))
+    was, now = first.evidence.metadata, second.evidence.metadata
     for place in common:
-        yield from _other_build("/".join(place), was.get("builds", {}), now.get("builds", {}))
-    if other := first_difference("tests", was.get("tests"), now.get("tests")):
+        yield from _other_build(place, was.build(*place), now.build(*place))
+    if other := first_difference("tests", was.tests, now.tests):
         yield f"a case may have changed its meaning: {other}"
-    if other := first_difference("repeat", was.get("repeat", 1), now.get("repeat", 1)):
+    if other := first_difference("repeat", was.repeat, now.repeat):
         yield other
     for place in common:
         one, two = (", ".join(sorted({guest.accelerator for guest in run.repeats[place]})) for run in (first, second))
         if one != two:
-            yield f"{'/'.join(place)}: accelerator: {one or 'none'} and {two or 'none'}"
+            yield f"{place}: accelerator: {one or 'none'} and {two or 'none'}"
 
 
-def _other_build(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _other_build(cell: CellKey, was: Provenance | None, now: Provenance | None) -> Iterator[str]:
     """In what a cell's kernel is not the same."""
-    one, two = was.get(name, {}), now.get(name, {})
     names = {**SAME_BUILD, "series_sha256": "series", "release": "release"}
-    found = [word for key, word in names.items() if one.get(key) != two.get(key)]
+    found = [word for field, word in names.items() if getattr(was, field, None) != getattr(now, field, None)]
     if found:
-        yield f"{name}: another kernel: its {', '.join(found)} differ{'s' if len(found) == 1 else ''}"
+        yield f"{cell}: another kernel: its {', '.join(found)} differ{'s' if len(found) == 1 else ''}"

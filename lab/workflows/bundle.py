@@ -22,6 +22,7 @@ from lab.build.builder import Artifacts
 from lab.core import paths
 from lab.core.cache import write_atomic
 from lab.core.outcome import CaseRecord, Cause, Outcome
+from lab.evidence.metadata import Provenance
 from lab.evidence.read import file_of
 from lab.guests import qemu_command
 from lab.guests.accelerator import KVM_SLOWDOWN, Accelerator
@@ -122,7 +123,7 @@ def write(to: Path, spot: Spot, summary: Summary, products: Artifacts, sources: 
         ).encode(),
         "expected": "".join(f"{line}\n" for line in test.expected).encode(),
         "README": _readme(spot, summary, test).encode(),
-        "build.json": json.dumps(products.kernel.provenance(), indent=1, default=str).encode(),
+        "build.json": json.dumps(products.kernel.provenance.document(), indent=1).encode(),
         **{name: found for name in EVIDENCE if (found := file_of(summary.evidence.source, spot.cell, name))},
         **_sources(spot, summary, sources),
     }
@@ -138,10 +139,8 @@ def _accelerator(spot: Spot) -> Accelerator:
 
 
 def _timeouts(summary: Summary) -> dict[str, float]:
-    declared = summary.evidence.metadata.get("cases", {})
-    return {
-        f"{name}.{case['name']}": float(case.get("timeout_s", 10)) for name, cases in declared.items() for case in cases
-    }
+    declared = summary.evidence.metadata.cases
+    return {f"{name}.{case.name}": case.timeout_s for name, cases in declared.items() for case in cases}
 
 
 def _overlay(spot: Spot, products: Artifacts, test: Trial) -> dict[str, tuple[int, bytes]]:
@@ -163,17 +162,17 @@ def _sources(spot: Spot, summary: Summary, sources: Sequence[Path]) -> dict[str,
 
 
 def _readme(spot: Spot, summary: Summary, test: Trial) -> str:
-    build, said = spot.build, summary.evidence.metadata
+    build, metadata = spot.build or Provenance(), summary.evidence.metadata
     found = [
         f"    {record.label}: {record.verdict}" + (f": {record.reason}" if record.reason else "")
         for record in spot.records
     ]
     made = {
         "machine": f"{spot.topology.name}: {spot.topology.description}",
-        "kernel": f"{spot.kernel.name}: {build.get('release', '')}, {spot.kernel.source}",
-        "series": ", ".join(each["name"] for each in build.get("patches", ())) or "none",
-        "compiler": build.get("compiler", ""),
-        "run": f"{said.get('started', '')}, pagelab {said.get('pagelab', '')}",
+        "kernel": f"{spot.kernel.name}: {build.release or ''}, {spot.kernel.source}",
+        "series": ", ".join(patch.name for patch in build.patches) or "none",
+        "compiler": build.compiler or "",
+        "run": f"{metadata.started or ''}, pagelab {metadata.pagelab or ''}",
     }
     facts = "\n".join(f"    {name + ':':<10}{value}" for name, value in made.items())
     command = test.command or "a shell"

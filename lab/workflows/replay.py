@@ -13,12 +13,13 @@ from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
-from lab.core.outcome import CaseRecord
+from lab.core.outcome import CaseRecord, CellKey
+from lab.evidence.metadata import HostRecord, Provenance
 from lab.host.estimate import Packing, here
 from lab.run import campaign
 from lab.run.campaign import OpenRun, Typed
 from lab.specs.library import Library
-from lab.specs.plan import Plan, cell_name
+from lab.specs.plan import Plan, cell_key
 from lab.verdicts.changes import first_difference
 from lab.verdicts.compare import Summary
 from lab.verdicts.place import Spot, changed_build, changed_host, changed_programs
@@ -39,44 +40,39 @@ class Again:
     """In what the host is not what it was."""
 
     @property
-    def kernels(self) -> Mapping[str, BuiltKernel]:
-        """`topology/kernel` -> the recorded kernel, where there is one."""
-        return {cell_name(self.spot.topology, self.spot.kernel): self.kernel} if self.kernel else {}
+    def kernels(self) -> Mapping[CellKey, BuiltKernel]:
+        """Cell -> the recorded kernel, where there is one."""
+        return {cell_key(self.spot.topology, self.spot.kernel): self.kernel} if self.kernel else {}
 
 
 def look(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
     """What a spot comes to now. Builds nothing; InfraError when this host cannot build for its machine."""
     _no_suite(spot, summary)
-    sources = library.with_programs(_programs(summary)).scenario_sources
+    sources = library.with_programs(summary.evidence.metadata.programs).scenario_sources
     planned = spot.plan()
     found = kernel.recorded(spot.build, cache) if spot.build else None
     record = ARCHES[spot.topology.arch]
     programs = campaign.test_keys(record.name, sources, [name for name in spot.cases if _has(name, library, sources)])
     changed = [] if found else _changed_kernel(spot, cache)
     changed += changed_programs(spot.programs, programs, list(spot.cases))
-    host = {**campaign.emulators(planned), "libvirt": summary.evidence.metadata.get("host", {}).get("libvirt")}
+    was = summary.evidence.metadata.host
+    host = HostRecord.model_validate({**campaign.emulators(planned), "libvirt": was.libvirt})
     return Again(
         spot=spot,
         typed=Typed(words=["lab", "replay", summary.evidence.source, spot.name]),
         plan=replace(planned, sources=tuple(sources)),
         kernel=found,
         changed=tuple(changed),
-        noted=tuple(changed_host(summary.evidence.metadata.get("host", {}), host, record.qemu)),
+        noted=tuple(changed_host(was, host, record.qemu)),
     )
 
 
 def _no_suite(spot: Spot, summary: Summary) -> None:
     """UsageError for tests that are not ours: their programs are the tested tree's, and not one file each."""
     if found := sorted(summary.suites.intersection(spot.cases)):
-        word = summary.evidence.metadata["suites"][found[0]]["word"]
+        word = summary.evidence.metadata.suites[found[0]].word
         hint = f"lab run CAMPAIGN -t {spot.topology.name} --suite {word} runs it on all kernels of the campaign"
         raise UsageError(f"{spot.name}: {found[0]} is a suite, of which no single place can be had again", hint=hint)
-
-
-def _programs(summary: Summary) -> list[str]:
-    """The user's own C files among what was run."""
-    recorded = summary.evidence.metadata.get("programs")
-    return [str(each) for each in recorded] if isinstance(recorded, list | tuple) else []
 
 
 def _has(name: str, library: Library, sources: Sequence[Path]) -> bool:
@@ -88,9 +84,7 @@ def _changed_kernel(spot: Spot, cache: Cache) -> list[str]:
     recipe = kernel.recipe_of(spot.kernel, spot.topology, cache=cache)
     if recipe is None:
         return []  # its source has to be fetched first; the build's key is compared then
-    now = recipe.provenance()
-    now["patches"] = [{"name": name, "sha256": sha256} for name, sha256 in now["patches"]]
-    return changed_build(spot.build, now)
+    return changed_build(spot.build or Provenance(), recipe.provenance())
 
 
 def require_same(again: Again) -> None:
@@ -127,11 +121,9 @@ def compared(then: Sequence[CaseRecord], now: Summary) -> tuple[list[str], bool]
 
 def differences(spot: Spot, now: Summary) -> list[str]:
     """In what was run now is not what was run then, as far as only the run itself could tell."""
-    build = now.evidence.metadata.get("builds", {}).get(cell_name(spot.topology, spot.kernel), {})
-    found = changed_build(spot.build, build) if spot.build and build else []
-    if "userland" in spot.build and (
-        line := first_difference("userland", spot.build["userland"], build.get("userland"))
-    ):
-        found.append(line)
-    accelerators = (spot.cell.accelerator, now.evidence.cells[0].accelerator)
-    return [*found, *filter(None, [first_difference("accelerator", *accelerators)])]
+    was, build = spot.build, now.evidence.metadata.build(spot.topology.name, spot.kernel.name)
+    found = changed_build(was, build) if was and build else []
+    if was and was.userland:
+        found.append(first_difference("userland", was.userland, build.userland if build else None))
+    found.append(first_difference("accelerator", spot.cell.accelerator, now.evidence.cells[0].accelerator))
+    return [line for line in found if line]

@@ -225,8 +225,8 @@ def unprovided(summary: Summary) -> list[str]:
     Those of which a case passes with the patches where it had to fail, and none does without them.
     """
     requires = {
-        f"{scenario}.{case['name']}": case.get("requires", ())
-        for scenario, cases in summary.evidence.metadata.get("cases", {}).items()
+        f"{scenario}.{case.name}": case.requires
+        for scenario, cases in summary.evidence.metadata.cases.items()
         for case in cases
     }
     found: dict[str, set[str]] = {}

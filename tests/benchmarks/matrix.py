@@ -92,7 +92,9 @@ def builds(globs: Sequence[str]) -> None:
     whole: list[float] = []
     for topology in distinct(wanted(globs)):
         pair = [found(each, topology, cache) for each in (first, second)]
-        whole += [each.build_s for each in pair[:1] if each and each.full_build]
+        first_build = pair[0].provenance if pair[0] else None
+        if first_build and first_build.full_build and first_build.build_s is not None:
+            whole.append(first_build.build_s)
         print_row((named(topology), *times(pair[0], full=True), *times(pair[1], full=False)))
     if whole:
         print(f"\nmedian of {len(whole)} whole builds: {statistics.median(whole):.0f} s", flush=True)
@@ -119,9 +121,12 @@ def found(wanted_kernel: Kernel, topology: Topology, cache: Cache) -> BuiltKerne
 
 def times(built: BuiltKernel | None, *, full: bool) -> Row:
     """What a build took; nothing where it was of the other kind, since that says something else."""
-    if built is None or built.full_build is not full:
-        return "not built" if built is None else "", ""
-    return f"{built.build_s:.0f}", f"{built.cpu_s:.0f}" if built.cpu_s is not None else ""
+    if built is None:
+        return "not built", ""
+    made = built.provenance
+    if made.full_build is not full:
+        return "", ""
+    return f"{made.build_s:.0f}", f"{made.cpu_s:.0f}" if made.cpu_s is not None else ""
 
 
 def print_row(row: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from unittest import mock
 
 from lab.arch import ARCHES
 from lab.core.outcome import CellStatus, End, Run, Usage
+from lab.evidence.metadata import Metadata
 from lab.evidence.write import RunDir
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, Selection, plan
@@ -105,11 +106,12 @@ def write(directory: Path, machines: int) -> None:
             write_cell(run, topology, kernel, dice)
 
 
-def metadata(cells: Sequence[tuple[str, str]]) -> dict[str, object]:
+def metadata(cells: Sequence[tuple[str, str]]) -> Metadata:
     """metadata.json of the run; a fifth of the cases needs what the second kernel has."""
     build = {"source": "debian:linux-source-6.12 6.12.95-1", "compiler": "gcc 12.2.0", "release": "6.12.95"}
     case = [{"name": f"case_{number}", "requires": [] if number % 5 else [FEATURE]} for number in range(CASES)]
-    return {
+    document = {
+        "schema": 1,
         "pagelab": "0.1.0",
         "campaign": {"name": "synthetic"},
         "kernels": {
@@ -123,6 +125,7 @@ def metadata(cells: Sequence[tuple[str, str]]) -> dict[str, object]:
             for cell in cells
         },
     }
+    return Metadata.model_validate(document)
 
 
 def write_cell(run: RunDir, topology: str, kernel: str, dice: random.Random) -> None:

@@ -20,7 +20,8 @@ from lab import report
 from lab.build import programs, source
 from lab.core import untrusted
 from lab.core.errors import LabError
-from lab.core.outcome import End, Evidence, Run
+from lab.core.outcome import End, Run
+from lab.evidence.metadata import Evidence
 from lab.evidence.read import load
 from lab.formats import build_log, elf, kconfig, ktap, oops, patch
 from lab.formats.patch import Content
@@ -128,7 +129,7 @@ def judged_and_reported(data: bytes) -> None:
     )
     one = fixture.cell(runs=(run,), reason=said[:200])
     known = fixture.metadata(fixture.TOPOLOGIES[:1], fixture.KERNELS[1:])
-    summary = conclude(Evidence(metadata=known, cells=(one,)))
+    summary = conclude(Evidence(metadata=fixture.recorded(known), cells=(one,)))
     for form in report.formats():
         shown = report.render(summary, form)
         assert untrusted.printable(shown).replace("        ", "\t") == shown.replace("        ", "\t"), form

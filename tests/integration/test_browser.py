@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from lab import report
-from lab.core.outcome import CellResult, End, Evidence, Run
+from lab.core.outcome import CellResult, End, Run
+from lab.evidence.metadata import Evidence
 from tests import browser
 from tests.browser import Page
-from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, ktap, metadata
+from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, ktap, metadata, recorded
 from tests.unit.fixtures.runs import everything_wrong, hostile, not_met
 
 PROGRAM = browser.find()
@@ -164,7 +165,9 @@ def many() -> Evidence:
     numa = [{"cpus": "0-1", "memory": "256M"}, {"cpus": "2-3", "memory": "256M"}]
     machine = {"arch": "x86_64", "page_size": "4K", "vcpus": 4, "numa": numa, "distances": [[10, 20], [20, 10]]}
     meta = {**metadata(topologies), "cases": cases, "topologies": {t: {"name": t, **machine} for t in topologies}}
-    return Evidence(metadata=meta, cells=tuple(_full(t, kernel, cases) for t in topologies for kernel in KERNELS))
+    return Evidence(
+        metadata=recorded(meta), cells=tuple(_full(t, kernel, cases) for t in topologies for kernel in KERNELS)
+    )
 
 
 def _full(topology: str, kernel: str, scenarios: object) -> CellResult:

@@ -17,6 +17,7 @@ from lab.core.errors import LabError
 from lab.core.outcome import Case, End, Ended, Mismatch, Usage
 from lab.core.progress import Progress
 from lab.evidence.console import ConsoleLog
+from lab.evidence.metadata import Provenance
 from lab.guests.accelerator import Accelerator
 from lab.guests.guest import Description
 from lab.host.estimate import Packing
@@ -168,7 +169,7 @@ class FakeCell:
     mismatches: tuple[Mismatch, ...] = ()
     programs: Mapping[str, Path] = field(default_factory=lambda: {"demo": Path("/demo")})
     config: bytes = b"CONFIG_X=y\n"
-    provenance: Mapping[str, object] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
 
     def planned(self, console: Path) -> Description:
         return Description(domain_xml="<domain/>", qemu_args=(), reproduce="#!/bin/sh\n")
@@ -214,15 +215,15 @@ class NoScreen:
         pass
 
 
-BUILD = {
-    "source": "tarball:x",
-    "source_sha256": "s",
-    "config_sha256": "c",
-    "compiler": "gcc",
-    "release": "6.12.0",
-    "series_sha256": "",
-    "build_id": "b",
-}
+BUILD = Provenance(
+    source="tarball:x",
+    source_sha256="s",
+    config_sha256="c",
+    compiler="gcc",
+    release="6.12.0",
+    series_sha256="",
+    build_id="b",
+)
 
 
 def a_plan(

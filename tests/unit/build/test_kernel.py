@@ -81,12 +81,12 @@ def steps(built: BuiltKernel) -> list[str]:
 
 def test_pair_differs_in_the_series_alone_and_the_second_is_incremental(toy: Toy) -> None:
     plain, grown = build(toy), build(toy, "grow")
-    assert (plain.full_build, grown.full_build) == (True, False)
+    assert (plain.provenance.full_build, grown.provenance.full_build) == (True, False)
     assert steps(grown) == ["mm/shmem.o"]
     assert plain.image.read_bytes() != grown.image.read_bytes()
     assert plain.config.read_bytes() == grown.config.read_bytes()
-    assert plain.build_id != grown.build_id
-    one, other = plain.provenance(), grown.provenance()
+    assert plain.provenance.build_id != grown.provenance.build_id
+    one, other = plain.provenance.document(), grown.provenance.document()
     differ = {name for name in one if one[name] != other[name]}
     assert differ == {"key", "build_id", "series", "series_sha256", "patches", "build_s", "cpu_s", "full_build"}
     json.dumps(other)
@@ -101,22 +101,22 @@ def test_what_an_architecture_needs_to_compile_is_in_both_and_named(toy: Toy, mo
     record = dataclasses.replace(ARCHES["x86_64"], fixes=diffs)
     monkeypatch.setattr("lab.arch.ARCHES", {**ARCHES, "x86_64": record})
     plain, grown = build(toy), build(toy, "grow")
-    assert plain.fixes == grown.fixes == ("a comment is missing",)
-    assert plain.provenance()["fixes"] == ["a comment is missing"]
+    assert plain.provenance.fixes == grown.provenance.fixes == ("a comment is missing",)
+    assert plain.provenance.document()["fixes"] == ["a comment is missing"]
     assert steps(grown) == ["mm/shmem.o"]
     monkeypatch.undo()
-    assert build(toy).key != plain.key
+    assert build(toy).provenance.key != plain.provenance.key
 
 
 def test_products(toy: Toy) -> None:
     built = build(toy)
     config = built.config.read_text().splitlines()
     assert {"CONFIG_SMP=y", "CONFIG_NR_CPUS=8", "CONFIG_64BIT=y"} <= set(config)
-    assert built.release == "6.12.7"
-    assert bytes.fromhex(built.build_id) in built.notes.read_bytes()
+    assert built.provenance.release == "6.12.7"
+    assert bytes.fromhex(built.provenance.build_id) in built.notes.read_bytes()
     assert b"6.12.7 pagelab@pagelab 1 Thu Jan  1" in built.image.read_bytes()
     assert "start_kernel" in built.system_map.read_text()
-    assert built.source_origin == str(toy.tree)
+    assert built.provenance.source_origin == str(toy.tree)
 
 
 def test_there_and_back_gives_the_same_image(toy: Toy, reference: Callable[..., bytes]) -> None:
@@ -137,7 +137,7 @@ def test_series_of_headers_new_files_and_makefiles(toy: Toy, reference: Callable
     toy.series("new", changes)
     plain, new = build(toy).image.read_bytes(), build(toy, "new")
     assert sorted(steps(new)) == ["kernel/fork.o", "mm/grow.o", "mm/mmap.o", "mm/shmem.o"]
-    assert new.config_changes == ()
+    assert new.provenance.config_changes == ()
     forget(toy)
     assert build(toy).image.read_bytes() == plain
     assert not list(toy.root.glob("cache/work/*/src/mm/grow.c"))
@@ -169,7 +169,7 @@ def test_users_tree_that_changes_costs_what_changed(toy: Toy) -> None:
     edited(toy, "mm/mmap.c", "- more", "+ more")
     forget(toy)
     back = build(toy)
-    assert (back.full_build, sorted(steps(back))) == (False, ["mm/mmap.o", "mm/shmem.o"])
+    assert (back.provenance.full_build, sorted(steps(back))) == (False, ["mm/mmap.o", "mm/shmem.o"])
     assert (back.image.read_bytes(), build(toy, "grow").image.read_bytes()) == (plain, grown)
     assert len(list(toy.root.glob("cache/work/*"))) == 1
 
@@ -179,11 +179,11 @@ def test_users_tree_whose_earlier_copy_is_gone_or_changed_its_kind(toy: Toy) -> 
     build(toy)
     (toy.tree / "link").unlink()
     (toy.tree / "link").symlink_to("kernel")
-    assert build(toy).full_build
+    assert build(toy).provenance.full_build
     for entry in toy.root.glob("cache/source/*"):
         entry.rename(toy.root / f"gone-{entry.name}")
     edited(toy, "mm/mmap.c", "+ more", "- more")
-    assert build(toy).full_build
+    assert build(toy).provenance.full_build
 
 
 def test_pristine_tree_and_users_tree_stay_as_they_are(toy: Toy) -> None:
@@ -211,7 +211,7 @@ def test_key_is_known_before_anything_is_built(toy: Toy) -> None:
     key = kernel.key_of(toy.kernel("grow"), machine, cache=toy.cache, images=toy.images)
     assert key and not kernel.is_built(toy.kernel("grow"), machine, cache=toy.cache, images=toy.images)
     assert not toy.root.joinpath("cache/work").exists()
-    assert build(toy, "grow").key == key
+    assert build(toy, "grow").provenance.key == key
     assert kernel.is_built(toy.kernel("grow"), machine, cache=toy.cache, images=toy.images)
 
 
@@ -247,7 +247,7 @@ def test_other_architecture_in_the_same_work_tree(toy: Toy) -> None:
     plain = kernel.build(toy.kernel(), machine, cache=toy.cache, images=toy.images)
     build(toy, "grow")
     grown = kernel.build(toy.kernel("grow"), machine, cache=toy.cache, images=toy.images)
-    assert (plain.image.name, plain.full_build, grown.full_build) == ("Image", True, False)
+    assert (plain.image.name, plain.provenance.full_build, grown.provenance.full_build) == ("Image", True, False)
     assert "CONFIG_ARM64_64K_PAGES=y" in plain.config.read_text()
     assert steps(grown) == ["mm/shmem.o"]
 
@@ -283,7 +283,7 @@ def test_series_that_does_not_apply(toy: Toy) -> None:
         patch.DoesNotApply, match=r"^0001-change\.patch: mm/shmem\.c: hunk 1 does not apply: @@ -5,3 \+5,3"
     ):
         build(toy, "bad")
-    assert build(toy).full_build
+    assert build(toy).provenance.full_build
 
 
 def test_compiler_error_is_the_message_and_the_next_build_is_sound(toy: Toy, reference: Callable[..., bytes]) -> None:
@@ -329,8 +329,8 @@ def test_unknown_fragment(toy: Toy) -> None:
 def test_series_that_adds_a_symbol_says_so(toy: Toy) -> None:
     changes = {"Kconfig": ("config SLOW\n", 'config GROW\n\tbool "Grow"\n\tdefault y\n\nconfig SLOW\n')}
     toy.series("symbol", changes)
-    assert build(toy, "symbol").config_changes == ("CONFIG_GROW: n -> y",)
-    assert build(toy).config_changes == ()
+    assert build(toy, "symbol").provenance.config_changes == ("CONFIG_GROW: n -> y",)
+    assert build(toy).provenance.config_changes == ()
 
 
 def test_missing_tools_name_their_package(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,7 +392,7 @@ toy = Toy(root=Path(sys.argv[1]))
 progress = lambda detail, done=None: print(detail, flush=True)
 built = kernel.build(toy.kernel(sys.argv[2] or None), topology("x86_64", "4K", *sys.argv[3:]), cache=toy.cache,
                      images=toy.images, progress=progress)
-print("done", built.full_build, flush=True)
+print("done", built.provenance.full_build, flush=True)
 """
     argv = [sys.executable, "-c", code, str(toy.root), series or "", *config]
     return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE)
@@ -501,7 +501,7 @@ def test_make_that_was_running_at_a_reboot_starts_anew(toy: Toy) -> None:
     (directory,) = toy.root.glob("cache/work/*/src/build-*")
     name = directory.name.removeprefix("build-")
     edit_state(toy, running={name: {"started_ns": time.time_ns(), "boot_id": "another"}})
-    assert build(toy, "grow").full_build
+    assert build(toy, "grow").provenance.full_build
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"touched": 1}'])
@@ -509,7 +509,7 @@ def test_damaged_state_means_a_new_work_tree(toy: Toy, damage: str) -> None:
     build(toy)
     (path,) = toy.root.glob("cache/work/*/state.json")
     path.write_text(damage)
-    assert build(toy, "grow").full_build
+    assert build(toy, "grow").provenance.full_build
     assert not list(toy.root.glob("cache/tmp/*"))
 
 

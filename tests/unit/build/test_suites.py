@@ -23,7 +23,8 @@ from lab.build.suites import kselftest, ltp
 from lab.build.suites.prepare import Suites
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
-from lab.core.outcome import Cause, CellKey, End, Evidence, Expected, Outcome, Run
+from lab.core.outcome import Cause, CellKey, End, Expected, Outcome, Run
+from lab.evidence.metadata import Evidence, Provenance
 from lab.formats import build_log, elf, kconfig, ktap
 from lab.formats.patch import Content
 from lab.report import _data, text
@@ -36,7 +37,7 @@ from lab.verdicts import suites
 from lab.verdicts.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
 from lab.verdicts.place import find
 from lab.workflows.replay import look
-from tests.unit.fixtures.evidence import cell, metadata
+from tests.unit.fixtures.evidence import cell, metadata, recorded
 
 MM = "kselftest-mm"
 NATIVE = next((arch for arch in ARCHES.values() if toolchain.is_native(arch)), None)
@@ -369,7 +370,7 @@ def compared(before: str, after: str) -> Summary:
     cases = [{"name": name, "requires": [], "description": "", "timeout_s": 5} for name in DECLARED]
     built = {"word": MM, "not_built": {"x86_64/baseline": {"cow": "no numa.h"}}}
     meta = {**metadata(("t",), tuple(told)), "cases": {MM: cases}, "suites": {MM: built}}
-    return conclude(Evidence(metadata=meta, cells=cells))
+    return conclude(Evidence(metadata=recorded(meta), cells=cells))
 
 
 def outcomes(summary: Summary, kernel: str) -> dict[str, tuple[Outcome, Expected, bool | None]]:
@@ -435,7 +436,7 @@ def test_a_crash_hides_no_worse_one(before: Cause, after: Cause, met: bool) -> N
         for kernel, cause in (("baseline", before), ("expand-fault", after))
     }
     meta = {**metadata(("t",), ("baseline", "expand-fault")), "suites": {MM: {}}}
-    assert [record.met for record in suites.measured(by_cell, meta)[CellKey("t", "expand-fault")]] == [met]
+    assert [record.met for record in suites.measured(by_cell, recorded(meta))[CellKey("t", "expand-fault")]] == [met]
 
 
 def test_a_result_that_is_no_longer_printed_is_missed() -> None:
@@ -582,11 +583,11 @@ def test_a_mail_says_why_what_did_not_pass_is_well(known: Summary) -> None:
 
 
 def test_the_words_that_run_it_again_name_the_suite(known: Summary) -> None:
-    asked = campaign.CampaignRequest(campaign="quick", filters=Filters(suites=(MM,))).words()
-    meta = {**known.evidence.metadata, "asked": asked}
+    asked = campaign.CampaignRequest(campaign="quick", filters=Filters(suites=(MM,))).record()
+    meta = known.evidence.metadata.changed(asked=asked)
     again = conclude(replace(known.evidence, metadata=meta))
     assert f"lab run quick --suite {MM}" in report.render(again, "mail")
-    assert campaign.CampaignRequest.recorded({**meta, "repeat": 1}, Path()).filters.suites == (MM,)
+    assert campaign.CampaignRequest.recorded(meta, Path()).filters.suites == (MM,)
 
 
 def test_junit_is_green_for_known_failures_and_red_for_regressions(known: Summary) -> None:
@@ -619,12 +620,7 @@ def test_a_single_place_of_a_suite_cannot_be_had_again(cache: Cache) -> None:
     machine = Library.shipped().topology("x86_64-4k").model_dump(mode="json")
     spec = Library.shipped().campaign("quick").spec.model_dump(mode="json")
     baseline = Library.shipped().kernel("baseline").model_dump(mode="json")
-    meta = {
-        **summary.evidence.metadata,
-        "topologies": {"t": machine},
-        "campaign": spec,
-        "kernels": {"baseline": baseline},
-    }
+    meta = summary.evidence.metadata.changed(topologies={"t": machine}, campaign=spec, kernels={"baseline": baseline})
     summary = conclude(replace(summary.evidence, metadata=meta))
     with pytest.raises(UsageError) as caught:
         look(find(summary, f"t/baseline/{MM}.cow"), summary, Library.shipped(), cache)
@@ -649,9 +645,9 @@ def test_a_record_from_before_there_were_suites_is_still_one(cache: Cache) -> No
         (into / "build.json").write_text('{"image": "bzImage"}')
 
     cache.entry(kernel.ENTRY, "aa", make)
-    facts: dict[str, object] = dict.fromkeys(kernel.BuiltKernel.__dataclass_fields__, "x")
+    facts: dict[str, object] = dict.fromkeys(Provenance.model_fields, None)
     facts |= {"key": "aa", "patches": [], "config_changes": [], "fixes": []}
     del facts["refused"]
-    found = kernel.recorded(facts, cache)
+    found = kernel.recorded(Provenance.model_validate(facts), cache)
     assert found is not None
-    assert found.refused == ()
+    assert found.provenance.refused == ()

@@ -23,7 +23,7 @@ from lab.evidence.events import MAX_METADATA, NOT_DONE
 from lab.evidence.read import load
 from lab.evidence.write import CellDir, RunDir
 from lab.verdicts.compare import conclude
-from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, metadata, write
+from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, metadata, recorded, write
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -31,7 +31,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 @pytest.fixture
 def place(tmp_path: Path) -> CellDir:
     """An empty cell of a run in tmp_path/results/latest."""
-    return RunDir.create(tmp_path / "results", "quick", metadata()).cell("x86_64-4k-2node", "baseline")
+    return RunDir.create(tmp_path / "results", "quick", recorded(metadata())).cell("x86_64-4k-2node", "baseline")
 
 
 def first(tmp_path: Path) -> Any:
@@ -54,13 +54,13 @@ def test_written_and_read_back_the_same(tmp_path: Path) -> None:
     wrote = evidence(bad, cell(runs=(died, again)))
     read = load(write(tmp_path / "results", wrote).path)
     assert read.cells == wrote.cells
-    assert read.metadata == wrote.metadata
+    assert read.metadata.document() == wrote.metadata.document()
     assert conclude(read).records == conclude(wrote).records
 
 
 def test_the_directory_is_named_by_time_and_campaign_and_latest_points_at_it(tmp_path: Path) -> None:
     results = tmp_path / "results"
-    runs = [RunDir.create(results, "quick", {"cells": []}, now=NOW) for _ in range(2)]
+    runs = [RunDir.create(results, "quick", recorded({}), now=NOW) for _ in range(2)]
     assert [run.path.name for run in runs] == ["20260102T030405Z-quick", "20260102T030405Z-quick-2"]
     assert (results / "latest").readlink() == Path("20260102T030405Z-quick-2")
     assert sorted(path.name for path in results.iterdir()) == [*(run.path.name for run in runs), "latest"]
@@ -68,15 +68,17 @@ def test_the_directory_is_named_by_time_and_campaign_and_latest_points_at_it(tmp
 
 def test_a_latest_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
-    RunDir.create(tmp_path, "quick", {"cells": []}, now=NOW)
+    RunDir.create(tmp_path, "quick", recorded({}), now=NOW)
     assert not (tmp_path / "latest").is_symlink()
 
 
 def test_a_directory_of_the_users_choice_must_be_empty(tmp_path: Path) -> None:
-    assert RunDir.create(tmp_path / "results", "quick", {}, output=tmp_path / "mine").path == tmp_path / "mine"
+    assert (
+        RunDir.create(tmp_path / "results", "quick", recorded({}), output=tmp_path / "mine").path == tmp_path / "mine"
+    )
     assert not (tmp_path / "results").exists()
     with pytest.raises(UsageError, match="not empty"):
-        RunDir.create(tmp_path / "results", "quick", {}, output=tmp_path / "mine")
+        RunDir.create(tmp_path / "results", "quick", recorded({}), output=tmp_path / "mine")
 
 
 def test_reports_are_written_and_say_the_same_after_reading(tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_reports_are_written_and_say_the_same_after_reading(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "/etc", "a\0b", ".hidden", "x" * 200, "a\nb"])
 def test_names_that_are_no_names_never_become_paths(tmp_path: Path, name: str) -> None:
-    run = RunDir.create(tmp_path, "quick", metadata(), now=NOW)
+    run = RunDir.create(tmp_path, "quick", recorded(metadata()), now=NOW)
     with pytest.raises(InfraError, match="no name for a file"):
         run.cell(name, "baseline")
     with pytest.raises(InfraError, match="no name for a file"):
@@ -304,7 +306,7 @@ def test_a_journal_is_rewound_to_the_runs_that_count(tmp_path: Path, full: Path)
 
 
 def test_repeats_have_directories_of_their_own(tmp_path: Path) -> None:
-    run = RunDir.create(tmp_path / "results", "quick", {**metadata(), "repeat": 2})
+    run = RunDir.create(tmp_path / "results", "quick", recorded({**metadata(), "repeat": 2}))
     run.cell("x86_64-4k-2node", "baseline", 2).finish(CellStatus.OK)
     assert (run.path / "cells/x86_64-4k-2node/baseline/repeat-2/events.jsonl").exists()
     found = load(run.path).cells
@@ -313,7 +315,7 @@ def test_repeats_have_directories_of_their_own(tmp_path: Path) -> None:
 
 
 def test_one_lab_writes_at_a_time(tmp_path: Path) -> None:
-    run = RunDir.create(tmp_path / "results", "quick", metadata())
+    run = RunDir.create(tmp_path / "results", "quick", recorded(metadata()))
     with pytest.raises(UsageError, match="another lab is still writing to"):
         RunDir(run.path).lock()
 
@@ -413,6 +415,6 @@ def test_a_full_disk_is_named(place: CellDir, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_metadata_takes_what_the_lab_has(tmp_path: Path) -> None:
-    run = RunDir.create(tmp_path, "quick", {"cells": [], "provides": frozenset({"b", "a"}), "at": Path("/x")}, now=NOW)
+    run = RunDir.create(tmp_path, "quick", recorded({"provides": frozenset({"b", "a"}), "at": Path("/x")}), now=NOW)
     written = json.loads((run.path / "metadata.json").read_text())
     assert (written["schema"], written["provides"], written["at"]) == (1, ["a", "b"], "/x")

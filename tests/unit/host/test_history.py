@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from lab.core.cache import Cache
-from lab.core.outcome import CellResult, CellStatus, End, Evidence, Run, Usage
+from lab.core.outcome import CellResult, CellStatus, End, Run, Usage
+from lab.evidence.metadata import Evidence
 from lab.guests.vm import usage_of
 from lab.host import history
 from lab.host.history import DEFAULT_BOOT_S, DEFAULT_CASE_S, DEFAULT_CASES, FILE
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Cell, Selection, plan
+from tests.unit.fixtures.evidence import recorded
 
 MACHINE = Topology(name="pc", arch="x86_64", page_size=4096, memory=256 << 20)
 KTAP = "KTAP version 1\n1..4\nok 1 a1\nok 2 a2\nok 3 b1\nnot ok 4 b2\n"
@@ -27,7 +29,9 @@ RESULT = CellResult(
     runs=(RUN,),
     usage=Usage(peak=200 << 20, cpu_s=6.0, wait_s=3.0, life_s=10.0),
 )
-METADATA = {"kernels": {"debug": {"config": ["kasan"]}}, "cases": {"expand": [{"name": n} for n in ("a1", "a2", "b1")]}}
+METADATA = recorded(
+    {"kernels": {"debug": {"config": ["kasan"]}}, "cases": {"expand": [{"name": n} for n in ("a1", "a2", "b1")]}}
+)
 
 
 @pytest.fixture

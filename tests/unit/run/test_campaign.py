@@ -10,7 +10,7 @@ from tests.unit.fakes import CASES, a_plan
 
 
 def test_metadata_is_json_and_complete() -> None:
-    said = json.loads(json.dumps(describe(a_plan(["baseline", "patched"]), CASES)))
+    said = json.loads(json.dumps(describe(a_plan(["baseline", "patched"]), CASES).document()))
     assert said["cells"] == [
         {"topology": "machine", "kernel": "baseline"},
         {"topology": "machine", "kernel": "patched"},

@@ -17,6 +17,7 @@ from lab.evidence.read import load
 from lab.evidence.write import CellDir, RunDir
 from lab.run.cell import CellWork
 from tests.unit.fakes import BUILD, Behaviour, FakeCell, NoScreen, a_plan, ended, ktap_stdout
+from tests.unit.fixtures.evidence import recorded
 
 ONE = {name: (Case(scenario=name, name="only"),) for name in ("demo", "other", "third")}
 PROGRAMS = {name: Path(f"/{name}") for name in ONE}
@@ -34,9 +35,8 @@ class Worked:
     def __init__(self, place: Path, isolation: Literal["fresh", "shared"], built: FakeCell) -> None:
         planned = a_plan(["patched"], isolation, tuple(ONE))
         (cell,) = planned.cells
-        run = RunDir.create(
-            place, "test", {"cells": [{"topology": "machine", "kernel": "patched"}]}, output=place / "r"
-        )
+        metadata = recorded({"cells": [{"topology": "machine", "kernel": "patched"}]})
+        run = RunDir.create(place, "test", metadata, output=place / "r")
         evidence: CellDir = run.cell("machine", "patched")
         CellWork(
             cell=cell,

@@ -14,13 +14,14 @@ from lab.evidence.write import RunDir
 from lab.run.cell import CellWork
 from lab.run.keep_failed import GuestKeeper
 from tests.unit.fakes import BASE, BUILD, CASES, GOOD, Behaviour, FakeCell, NoScreen, a_plan, ended
+from tests.unit.fixtures.evidence import recorded
 
 
 def work(place: Path, kernel: str, said: Ended, *, keeper: GuestKeeper, gone: End | None = None) -> FakeCell:
     """A cell with one guest, which says this."""
     (cell,) = a_plan([kernel]).cells
     cells = [{"topology": "machine", "kernel": kernel}]
-    run = RunDir.create(place, "test", {"cells": cells}, output=place / kernel)
+    run = RunDir.create(place, "test", recorded({"cells": cells}), output=place / kernel)
     built = FakeCell([Behaviour(runs=[said], gone=gone)], provenance=BUILD)
     CellWork(
         cell=cell,

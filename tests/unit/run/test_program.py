@@ -14,6 +14,7 @@ from lab.evidence.write import RunDir
 from lab.run import program, resume
 from lab.run.program import Execution
 from lab.specs.plan import Selection
+from tests.unit.fixtures.evidence import recorded
 
 CASES = tuple(Case(scenario="demo", name=name) for name in "abc")
 BOOKS = b"\nMARK\nShmem: 4\nMARK\n"
@@ -28,7 +29,7 @@ class Going:
             "cases": {"demo": [{"name": case.name} for case in CASES]},
         }
         self.place = place / "run"
-        cell = RunDir.create(place, "test", metadata, output=self.place).cell("machine", "patched")
+        cell = RunDir.create(place, "test", recorded(metadata), output=self.place).cell("machine", "patched")
         cell.finish(CellStatus.OK)
         cell.console.write_text("booting\n")
         self.progress: list[int] = []

@@ -11,7 +11,7 @@ import pytest
 from lab.core.outcome import Case, CellStatus, End, Mismatch, Run
 from lab.run import resume
 from lab.specs.plan import Selection
-from tests.unit.fixtures.evidence import cell, good_runs, ktap, metadata
+from tests.unit.fixtures.evidence import cell, good_runs, ktap, metadata, recorded
 
 CASES = tuple(Case(scenario="demo", name=name) for name in "abcd")
 ALL = Selection(scenario="demo")
@@ -107,13 +107,13 @@ def test_when_a_cell_is_finished(found: Any, finished: bool) -> None:
     ],
 )
 def test_another_campaign(path: tuple[str, ...], value: object, said: str) -> None:
-    recorded, now = ({**metadata(), "tests": {"arm64": "abc"}, "repeat": 1} for _ in range(2))
+    was, now = ({**metadata(), "tests": {"arm64": "abc"}, "repeat": 1} for _ in range(2))
     place: Any = now
     for key in path[:-1]:
         place = place[key]
     if path:
         place[path[-1]] = value
-    found = resume.difference(recorded, now)
+    found = resume.difference(recorded(was), recorded(now))
     assert found.startswith(said)
     assert bool(found) == bool(said)
     assert "\n" not in found

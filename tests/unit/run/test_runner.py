@@ -10,7 +10,8 @@ from typing import Literal
 import pytest
 
 from lab.core.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
-from lab.core.outcome import End, Mismatch, Outcome, Run
+from lab.core.outcome import CellKey, End, Mismatch, Outcome, Run
+from lab.evidence.metadata import Provenance
 from lab.evidence.read import load
 from lab.evidence.write import RunDir
 from lab.run import campaign
@@ -45,16 +46,16 @@ def play(tmp_path: Path) -> Play:
         isolation: Literal["fresh", "shared"] = "shared",
         repeat: int = 1,
         kept: Mapping[str, Sequence[Run]] | None = None,
-        builds: Mapping[str, Mapping[str, object]] | None = None,
+        builds: Mapping[CellKey, Provenance] | None = None,
         output: str = "run",
         **behaviours: list[Behaviour] | LabError,
     ) -> Summary:
         planned = a_plan(list(behaviours), isolation)
         built: dict[str, FakeCell | LabError] = {}
         for name, each in behaviours.items():
-            provenance = {**BUILD, "series_sha256": name, "build_id": name}
+            provenance = BUILD.changed(series_sha256=name, build_id=name)
             built[name] = each if isinstance(each, LabError) else FakeCell(each, provenance=provenance)
-        metadata = {**campaign.describe(planned, CASES), "repeat": repeat}
+        metadata = campaign.describe(planned, CASES).changed(repeat=repeat)
         run_dir = RunDir.create(tmp_path, "test", metadata, output=tmp_path / output)
         for name, runs in (kept or {}).items():
             for run in runs:
@@ -341,8 +342,8 @@ def test_a_killed_run_goes_on_behind_what_counts(play: Play) -> None:
 
 
 def test_another_kernel_than_the_one_on_record_is_refused(play: Play) -> None:
-    with pytest.raises(UsageError, match="machine/patched: another kernel: recorded old, now None"):
-        play(builds={"machine/patched": {"key": "old"}}, patched=list(GOOD_GUEST))
+    with pytest.raises(UsageError, match="machine/patched: another kernel: recorded old, now "):
+        play(builds={CellKey("machine", "patched"): Provenance(key="old")}, patched=list(GOOD_GUEST))
 
 
 def test_a_failure_of_the_lab_has_its_cause(play: Play) -> None:

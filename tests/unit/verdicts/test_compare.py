@@ -13,13 +13,13 @@ from lab.core.outcome import (
     CellStatus,
     Delta,
     End,
-    Evidence,
     Expected,
     Mismatch,
     Outcome,
     Run,
     met,
 )
+from lab.evidence.metadata import Evidence
 from lab.verdicts.compare import (
     EXIT_INCOMPLETE,
     EXIT_MET,
@@ -30,7 +30,7 @@ from lab.verdicts.compare import (
     prove,
     series_words,
 )
-from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
+from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, good_runs, ktap, metadata, recorded
 
 P, F, S, C, H, L, Y, B = (
     Outcome.PASS,
@@ -175,7 +175,7 @@ def test_a_kernel_that_does_not_boot_is_a_finding() -> None:
 
 
 def test_nothing_at_all_is_incomplete() -> None:
-    assert exit_of(Evidence(metadata=metadata(), cells=())) == (
+    assert exit_of(Evidence(metadata=recorded(metadata()), cells=())) == (
         EXIT_INCOMPLETE,
         "incomplete: there is no record at all",
     )
@@ -196,7 +196,7 @@ def test_a_campaign_that_skipped_everything_tested_nothing() -> None:
 
 
 def test_the_proof() -> None:
-    (proof,) = prove(metadata())
+    (proof,) = prove(recorded(metadata()))
     assert proof.sound
     assert proof.sentence == (
         "baseline and expand-fault differ in the series expand-fault and in nothing else: "
@@ -217,7 +217,7 @@ def test_the_proof() -> None:
 def test_a_pair_that_differs_in_more_is_not_proven(key: str, value: str | None, words: str) -> None:
     changed = metadata()
     changed["builds"]["arm64-64k-2node/expand-fault"][key] = value
-    (proof,) = prove(changed)
+    (proof,) = prove(recorded(changed))
     assert not proof.sound
     assert len(proof.differences) == 1
     assert words in proof.sentence
@@ -234,7 +234,7 @@ def test_a_patch_that_changes_nothing_somewhere_says_so_and_is_no_fault() -> Non
     changed["builds"][f"{TOPOLOGIES[0]}/expand-fault"]["patches"] = [{"name": "0001-mm-fix.patch", "sha256": "0"}]
     same, other = (changed["builds"][f"{TOPOLOGIES[1]}/{kernel}"] for kernel in ("baseline", "expand-fault"))
     other["build_id"] = same["build_id"]
-    (proof,) = prove(changed)
+    (proof,) = prove(recorded(changed))
     assert proof.sound
     assert "differ in 0001-mm-fix.patch and in nothing else" in proof.sentence
     assert proof.sentence.endswith(f"On {TOPOLOGIES[1]} it changes nothing: both are the same kernel there (build id).")
@@ -246,24 +246,24 @@ def test_patches_of_a_damaged_record_are_none(patches: object) -> None:
     changed["kernels"]["expand-fault"]["series"] = "/some/where"
     for build in changed["builds"].values():
         build["patches"] = patches
-    assert series_words(changed, "expand-fault") == "the series where"
+    assert series_words(recorded(changed), "expand-fault") == "the series where"
 
 
 def test_a_build_without_a_record_is_not_proven() -> None:
     changed = metadata()
     del changed["builds"]["x86_64-4k-2node/expand-fault"]
-    (proof,) = prove(changed)
+    (proof,) = prove(recorded(changed))
     assert proof.differences == ("x86_64-4k-2node: there is no record of the second build",)
 
 
 def test_kernels_that_were_asked_to_differ_are_no_pair() -> None:
     changed = metadata()
     changed["kernels"]["expand-fault"]["source"] = "debian:linux-source-6.1"
-    assert prove(changed) == ()
+    assert prove(recorded(changed)) == ()
 
 
 def test_one_kernel_has_nothing_to_prove() -> None:
-    assert prove(metadata(kernels=("baseline",))) == ()
+    assert prove(recorded(metadata(kernels=("baseline",)))) == ()
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_a_repeat_that_ran_nothing_costs_no_verdict_but_the_exit_code(status: Ce
     """Two of three guests agree, so what they fixed is fixed; that one did not come up is still told."""
     guests = [replace(each, repeat=number) for number in (1, 2, 3) for each in evidence().cells]
     guests[0] = cell(guests[0].topology, guests[0].kernel, repeat=1, status=status, runs=())
-    summary = conclude(Evidence(metadata={**metadata(), "repeat": 3}, cells=tuple(guests)))
+    summary = conclude(Evidence(metadata=recorded({**metadata(), "repeat": 3}), cells=tuple(guests)))
     assert not summary.broken
     assert len(summary.delta(Delta.FIXED)) == 4
     assert summary.exit_code in (EXIT_NOT_MET, EXIT_INCOMPLETE)

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from lab.core.outcome import CellResult, CellStatus, End, Evidence, Run
+from lab.core.outcome import CellResult, CellStatus, End, Run
+from lab.evidence.metadata import Evidence
 from lab.report import _designs as shown
 from lab.report import json as results
 from lab.report import text
 from lab.verdicts import designs
 from lab.verdicts.compare import Summary, conclude
-from tests.unit.fixtures.evidence import cell, ktap, metadata
+from tests.unit.fixtures.evidence import cell, ktap, metadata, recorded
 
 A, B = "x86_64-4k", "arm64-64k"
 KERNELS = ("baseline", "fault", "mremap")
@@ -33,7 +34,9 @@ def summary(did: Did, *, kernels: Sequence[str] = KERNELS, clock: str | None = N
     for topology in meta["topologies"].values():
         topology["clock"] = clock
     places = [(topology, kernel) for topology in (A, B) for kernel in kernels]
-    return conclude(Evidence(metadata=meta, cells=tuple(_cell(place, did.get(place, PASSES)) for place in places)))
+    return conclude(
+        Evidence(metadata=recorded(meta), cells=tuple(_cell(place, did.get(place, PASSES)) for place in places))
+    )
 
 
 def _cell(place: tuple[str, str], lines: Sequence[str]) -> CellResult:
@@ -99,7 +102,9 @@ def test_there_is_nothing_to_say_without_two_designs(kernels: tuple[str, ...]) -
 
 def test_the_second_kernel_without_a_series_is_no_design() -> None:
     found = summary(on_all("mremap", *TWO_FAILS))
-    found.evidence.metadata["kernels"]["mremap"]["series"] = None
+    document = found.evidence.metadata.document()
+    document["kernels"]["mremap"]["series"] = None
+    found = conclude(replace(found.evidence, metadata=recorded(document)))
     assert designs.differences(found) is None
 
 
@@ -244,9 +249,10 @@ def test_repeats_give_the_measurement_in_the_middle() -> None:
 
 def test_a_machine_has_no_records_of_what_it_is_not_for() -> None:
     found = summary({})
-    found.evidence.metadata["topologies"][B]["scenarios"] = ["costs"]
+    document = found.evidence.metadata.document()
+    document["topologies"][B]["scenarios"] = ["costs"]
     cells = tuple(replace(one, runs=()) if one.topology == B else one for one in found.evidence.cells)
-    records = conclude(Evidence(metadata=found.evidence.metadata, cells=cells)).records
+    records = conclude(Evidence(metadata=recorded(document), cells=cells)).records
     assert {record.topology for record in records} == {A}
 
 

@@ -19,6 +19,7 @@ from lab.core.errors import UsageError
 from lab.core.outcome import CellStatus, Outcome
 from lab.core.ssh_keys import dropbear_host_key
 from lab.evidence import read
+from lab.evidence.metadata import HostRecord, Provenance
 from lab.formats import cpio
 from lab.guests import qemu_command
 from lab.guests.domain import GuestMachine
@@ -66,7 +67,7 @@ def test_a_case_of_a_cell(tmp_path: Path) -> None:
     assert spot.topology.numa[0].hugepages == {2 << 20: 2}
     assert spot.kernel.baseline
     (cell,) = spot.plan().cells
-    assert (cell.place, str(cell.scenarios[0])) == (CELL, "expand.{grow_move}")
+    assert (str(cell.key), str(cell.scenarios[0])) == (CELL, "expand.{grow_move}")
 
 
 @pytest.mark.parametrize("word", [CELL, f"{CELL}/", f"results/latest/cells/{CELL}"])
@@ -97,20 +98,22 @@ def test_a_record_of_another_version_is_told(tmp_path: Path) -> None:
 
 
 def test_what_has_changed_is_named() -> None:
-    was = {"key": "a", "source_sha256": "1", "compiler": "gcc 12"}
-    assert place.changed_build(was, {**was}) == []
-    assert place.changed_build(was, {**was, "key": "b", "compiler": "gcc 13"}) == [
+    was = Provenance(key="a", source_sha256="1", compiler="gcc 12")
+    assert place.changed_build(was, was) == []
+    assert place.changed_build(was, was.changed(key="b", compiler="gcc 13")) == [
         "kernel: compiler: recorded gcc 12, now gcc 13"
     ]
-    assert place.changed_build(was, {**was, "key": "b"}) == ["kernel: its configuration or the way it is built"]
+    assert place.changed_build(was, was.changed(key="b")) == ["kernel: its configuration or the way it is built"]
     assert place.changed_programs({"expand": "1", "thp": "2"}, {"expand": "3", "thp": "2"}, ["expand", "thp"]) == [
         "test expand: its source, a header or the compiler"
     ]
     assert "did not record" in place.changed_programs({}, {"expand": "3"}, ["expand"])[0]
     emulator = "qemu-system-x86_64"
-    assert place.changed_host({emulator: "7.2"}, {emulator: "9.0"}, emulator) == [
-        "qemu-system-x86_64: recorded 7.2, now 9.0"
-    ]
+
+    def host(version: str) -> HostRecord:
+        return HostRecord.model_validate({emulator: version})
+
+    assert place.changed_host(host("7.2"), host("9.0"), emulator) == ["qemu-system-x86_64: recorded 7.2, now 9.0"]
 
 
 def test_a_replay_says_what_came_again(tmp_path: Path) -> None:
@@ -184,14 +187,13 @@ def test_first_is_a_shell_script() -> None:
 def products(tmp_path: Path) -> Artifacts:
     """What a cell boots from, as small as can be."""
     host_key, public = dropbear_host_key()
-    files = {"image": b"kernel", "system_map": b"map", "expand": b"\x7fELF", "notes": b"", "config": b"", "log": b""}
-    for name, content in files.items():
+    contents = {"image": b"kernel", "system_map": b"map", "expand": b"\x7fELF", "notes": b"", "config": b"", "log": b""}
+    for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "initrd").write_bytes(cpio.archive([cpio.file("init", b"#!/bin/sh\n"), cpio.file(HOST_KEY, host_key)]))
-    facts: dict[str, Any] = dict.fromkeys(BuiltKernel.__dataclass_fields__, "")
-    facts |= {name: tmp_path / name for name in ("image", "system_map", "notes", "config", "log")}
+    files = {name: tmp_path / name for name in ("image", "system_map", "notes", "config", "log")}
     return Artifacts(
-        kernel=BuiltKernel(**{**facts, "patches": (), "fixes": (), "config_changes": ()}),
+        kernel=BuiltKernel(**files, provenance=Provenance()),
         rootfs=Rootfs(initrd=tmp_path / "initrd", host_key=public, key="k"),
         tests=GuestTests(programs={"expand": tmp_path / "expand"}, key="k"),
     )

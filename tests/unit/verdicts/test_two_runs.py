@@ -9,11 +9,12 @@ import pytest
 
 from lab import report
 from lab.core.errors import UsageError
-from lab.core.outcome import Delta, End, Evidence, Run
+from lab.core.outcome import Delta, End, Run
+from lab.evidence.metadata import Evidence
 from lab.report import text
 from lab.verdicts import two_runs
 from lab.verdicts.compare import conclude
-from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
+from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata, recorded
 
 
 def named(what: Evidence, source: str) -> Evidence:
@@ -91,7 +92,7 @@ def test_other_kernels_and_tests_are_noted() -> None:
 @pytest.mark.parametrize(
     ("second", "words"),
     [
-        (Evidence(metadata=metadata(), cells=()), "old and new have no cell in common"),
+        (Evidence(metadata=recorded(metadata()), cells=()), "old and new have no cell in common"),
         (evidence(cases={"other": [{"name": "x"}]}), "old and new have no case in common"),
         (
             evidence(topologies={**metadata()["topologies"], TOPOLOGIES[0]: {"name": TOPOLOGIES[0], "vcpus": 8}}),

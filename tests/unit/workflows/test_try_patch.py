@@ -14,7 +14,8 @@ from lab.arch import ARCHES
 from lab.build import kernel, programs, source
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, InputError, UsageError
-from lab.core.outcome import Case, Cause, CellStatus, Evidence, Outcome
+from lab.core.outcome import Case, Cause, CellStatus, Outcome
+from lab.evidence.metadata import Evidence
 from lab.formats import mail as mailbox
 from lab.formats import patch
 from lab.specs.library import Library
@@ -151,7 +152,7 @@ def test_the_campaign_is_one_that_the_library_takes(toy: Toy) -> None:
     wish = Wish(topologies=["x86_64-4k"], scenarios=[], provides=["thing"])
     file = try_patch.prepare(a_change(toy), wish, toy.cache)
     planned = Library.shipped().plan(str(file), Filters(tests=("guards",)))
-    assert [cell.place for cell in planned.cells] == ["x86_64-4k/baseline", "x86_64-4k/patched"]
+    assert [str(cell.key) for cell in planned.cells] == ["x86_64-4k/baseline", "x86_64-4k/patched"]
     patched = planned.cells[1].kernel
     assert patched.provides == {"thing"}
     assert sorted(path.name for path in Path(str(patched.series)).iterdir()) == ["0001-one.patch", "0002-two.patch"]
@@ -302,8 +303,10 @@ def test_the_kernel_of_the_next_commit_costs_what_it_changes(history: Toy) -> No
     for name in ("s2", "s4", "s2"):
         wanted = history.kernel(source=f"git:{history.tree}@{name}")
         made.append(kernel.build(wanted, topology(), cache=history.cache, images=history.images))
-    assert [each.full_build for each in made] == [True, False, True]
-    assert made[0].key == made[2].key != made[1].key, "the third is the first, from the cache"
+    assert [each.provenance.full_build for each in made] == [True, False, True]
+    assert made[0].provenance.key == made[2].provenance.key != made[1].provenance.key, (
+        "the third is the first, from the cache"
+    )
     (work,) = (history.root / "cache/work").iterdir()
     assert (work / "src/mm/count").read_text() == "4\nfine\n"
 
@@ -324,9 +327,11 @@ def test_a_feature_that_nobody_named_is_asked_about() -> None:
         for topology in evidence.TOPOLOGIES
         for kernel in ("baseline", "patched")
     )
-    assert try_patch.unprovided(conclude(Evidence(metadata=found, cells=cells))) == [evidence.FEATURE]
+    assert try_patch.unprovided(conclude(Evidence(metadata=evidence.recorded(found), cells=cells))) == [
+        evidence.FEATURE
+    ]
     found["kernels"]["patched"]["provides"] = [evidence.FEATURE]
-    assert try_patch.unprovided(conclude(Evidence(metadata=found, cells=cells))) == []
+    assert try_patch.unprovided(conclude(Evidence(metadata=evidence.recorded(found), cells=cells))) == []
 
 
 def test_a_program_is_whole_unless_a_test_is_about_it() -> None:

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""metadata.json as a model, for whoever writes it and for everybody who reads it; and the evidence of a run around it.
+
+A record keeps the JSON object that it was made from, with keys that this version of the lab does not know: written
+again, it is the same object in the same order. What an old run did not record has a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PlainValidator,
+    PrivateAttr,
+    model_validator,
+)
+
+from lab.core.outcome import Case, CellKey, CellResult
+
+MAX_REPEATS = 10_000
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}$")]
+"""A name that is safe as a directory's or file's."""
+
+
+def _cell_key(value: object) -> CellKey:
+    return value if isinstance(value, CellKey) else CellKey.parse(str(value))
+
+
+def _text_if_none(value: object) -> object:
+    return "" if value is None else value
+
+
+def _words_if_none(value: object) -> object:
+    return () if value is None else value
+
+
+def _whole_patches(value: object) -> object:
+    """The patches of a build; those without a name, of a damaged record, are left out."""
+    if not isinstance(value, list | tuple):
+        return ()
+    return [
+        patch for patch in value if isinstance(patch, PatchRecord) or (isinstance(patch, Mapping) and "name" in patch)
+    ]
+
+
+Key = Annotated[CellKey, PlainValidator(_cell_key)]
+Text = Annotated[str, BeforeValidator(_text_if_none)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words_if_none)]
+
+
+class Recorded(BaseModel):
+    """An object of metadata.json, frozen. Unknown keys are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    _given: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(data)
+        if isinstance(data, Mapping):
+            made._given = data
+        return made
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object that this record was made from, with its keys in their order."""
+        return {str(key): _plain(value) for key, value in self._given.items()}
+
+    def changed(self, **changes: object) -> Self:
+        """This record with other values for some of its keys; new keys come last."""
+        return type(self).model_validate({**self._given, **changes})
+
+
+def _plain(value: object) -> Any:
+    """A value as JSON has it; TypeError for one that does not belong into metadata.json."""
+    if isinstance(value, Recorded):
+        return value.document()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, frozenset | set):
+        value = sorted(value)
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"cannot write {type(value).__name__} to metadata.json")
+
+
+class CampaignRecord(Recorded):
+    """The campaign as it was planned: a `CampaignSpec`."""
+
+    name: str = "campaign"
+    description: str = ""
+
+
+class HostRecord(Recorded):
+    """The computer that the guests ran on. An emulator's version has the emulator's name as its key."""
+
+    machine: str = ""
+    kernel: str = ""
+    system: str = ""
+    cpus: int | None = None
+    memory: int | None = None
+    libvirt: str | None = None
+
+    @property
+    def emulators(self) -> dict[str, str]:
+        """Emulator -> its version."""
+        return {name: str(version) for name, version in (self.model_extra or {}).items() if name.startswith("qemu")}
+
+
+class TopologyRecord(Recorded):
+    """A machine as it was planned: a `Topology`."""
+
+    arch: str = ""
+    clock: str | None = None
+    scenarios: tuple[str, ...] | None = None
+    """Globs of the scenarios that the machine is for; None for all."""
+
+
+class KernelRecord(Recorded):
+    """A kernel as it was planned: a `Kernel`."""
+
+    description: str = ""
+    source: str = ""
+    series: str | None = None
+    provides: Words = ()
+    config: Words = ()
+
+
+class CellRecord(Recorded):
+    topology: Name
+    kernel: Name
+
+    @property
+    def key(self) -> CellKey:
+        return CellKey(self.topology, self.kernel)
+
+
+class SkippedRecord(Recorded):
+    """A machine of the campaign that this host could not build for or start."""
+
+    what: str = ""
+    reason: str = ""
+
+
+class CaseSpec(Recorded):
+    """A case as its scenario declares it."""
+
+    name: str
+    requires: tuple[str, ...] = ()
+    description: str = ""
+    timeout_s: float = 10.0
+
+    @classmethod
+    def of(cls, case: Case) -> CaseSpec:
+        return cls(
+            name=case.name,
+            requires=tuple(sorted(case.requires)),
+            description=case.description,
+            timeout_s=case.timeout_s,
+        )
+
+    def case(self, scenario: str) -> Case:
+        """The case of a scenario that this declares."""
+        return Case(
+            scenario=scenario,
+            name=self.name,
+            requires=frozenset(self.requires),
+            description=self.description,
+            timeout_s=self.timeout_s,
+        )
+
+
+class SuiteRecord(Recorded):
+    """A suite of tests that are not the lab's own."""
+
+    word: str = ""
+    """The word after --suite that names it."""
+    not_built: Mapping[str, Mapping[str, str]] = {}
+    """`architecture/kernel` -> program -> why it was not built."""
+
+
+class PatchRecord(Recorded):
+    name: str
+    sha256: str = ""
+
+
+class Provenance(Recorded):
+    """What a kernel was built from. Hashes and the build id are hex, times are seconds; empty where not recorded."""
+
+    key: Text = ""
+    """The kernel's key in the cache."""
+    build_id: Text = ""
+    release: Text = ""
+    """As `uname -r` prints it."""
+    source: Text = ""
+    source_version: Text = ""
+    source_sha256: Text = ""
+    source_origin: Text = ""
+    series: str | None = None
+    series_sha256: str | None = None
+    """Empty without a series."""
+    config_sha256: Text = ""
+    compiler: Text = ""
+    build_s: float | None = None
+    cpu_s: float | None = None
+    """CPU seconds of make and all it ran, ccache included; None when whoever built it did not count."""
+    full_build: bool | None = None
+    """Whether everything was compiled, rather than what a series touches."""
+    patches: Annotated[tuple[PatchRecord, ...], BeforeValidator(_whole_patches)] = ()
+    config_changes: Words = ()
+    """`CONFIG_X: n -> y`: in what the series alone makes the final .config differ from the unpatched kernel's."""
+    fixes: Words = ()
+    """Why each change was made that the tree needed to compile for the architecture."""
+    refused: Words = ()
+    """`CONFIG_X=y`: what a suite wishes for and the final .config has not."""
+    userland: str | None = None
+    """The key of the userland that the kernel starts."""
+
+
+class RequestRecord(Recorded):
+    """The words of `lab run`: the campaign, and names, globs and paths that narrow it."""
+
+    campaign: str = ""
+    topologies: Words = ()
+    kernels: Words = ()
+    tests: Words = ()
+    config: Words = ()
+    programs: Words = ()
+    suites: Words = ()
+    arches: Words = ()
+
+
+class CommandRecord(Recorded):
+    """The words of a command other than `lab run`."""
+
+    words: Words = ()
+    on: str = ""
+    """The option that chooses machines; empty where nothing can be narrowed."""
+    machines: Words = ()
+    tests: Words = ()
+    rest: Words = ()
+
+
+class Metadata(Recorded):
+    """What a run records of itself, outside its cells. The builds and `resumed` are added as the run goes on."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    pagelab: str | None = None
+    """The version of the lab."""
+    started: str | None = None
+    campaign: CampaignRecord = CampaignRecord()
+    host: HostRecord = HostRecord()
+    topologies: Mapping[str, TopologyRecord] = {}
+    kernels: Mapping[str, KernelRecord] = {}
+    cells: tuple[CellRecord, ...]
+    skipped: tuple[SkippedRecord, ...] = ()
+    cases: Mapping[Name, tuple[CaseSpec, ...]] = {}
+    """Scenario -> its cases."""
+    programs: Words = ()
+    """Paths of the user's own C files that were run."""
+    asked: RequestRecord | None = None
+    typed: CommandRecord | None = None
+    repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS)] = 1
+    """How often every cell was run."""
+    tests: Mapping[str, Mapping[str, str] | str | None] = {}
+    """Architecture -> scenario -> key of its program; None where it was not known, one key for all in old runs."""
+    suites: Mapping[str, SuiteRecord] = {}
+    connection: str | None = None
+    """The URI of libvirt; None before the first guest could be started."""
+    builds: Mapping[Key, Provenance] = {}
+    resumed: Words = ()
+
+    def topology(self, name: str) -> TopologyRecord:
+        """The record of a machine; an empty one for a machine that was not recorded."""
+        return self.topologies.get(name, TopologyRecord())
+
+    def kernel(self, name: str) -> KernelRecord:
+        """The record of a kernel; an empty one for a kernel that was not recorded."""
+        return self.kernels.get(name, KernelRecord())
+
+    def build(self, topology: str, kernel: str) -> Provenance | None:
+        """What a cell's kernel was built from; None if it was never built."""
+        return self.builds.get(CellKey(topology, kernel))
+
+    def program_keys(self, arch: str) -> Mapping[str, str]:
+        """Scenario -> key of its program on an architecture; empty if the run did not record them."""
+        recorded = self.tests.get(arch)
+        return recorded if isinstance(recorded, Mapping) else {}
+
+    def builds_of(self, kernel: str) -> list[Provenance]:
+        """The builds of a kernel, one for each machine."""
+        return [build for cell, build in self.builds.items() if cell.kernel == kernel]
+
+    def declared_cases(self) -> dict[str, tuple[Case, ...]]:
+        """Scenario -> its declared cases."""
+        return {scenario: tuple(spec.case(scenario) for spec in specs) for scenario, specs in self.cases.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that a run left on disk, before any verdict: its metadata and every cell of the campaign."""
+
+    metadata: Metadata
+    cells: tuple[CellResult, ...]
+    source: str = ""
+    """The run's directory, for messages and links."""
