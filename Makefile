@@ -31,6 +31,8 @@ help:
 setup:
 	@sh lab/bootstrap.sh $(CAMPAIGN)
 
+# A --suite among the arguments may need packages of its own.
+run: export NEEDED_BY = $(ARGS)
 run: setup
 	@$(LAB) run $(CAMPAIGN) $(ARGS)
 
@@ -53,6 +55,7 @@ faults: setup
 kernel-faults: setup
 	@PAGELAB_KERNEL_FAULTS=1 $(PYTHON) -m pytest tests/integration/test_kernel_faults.py $(ARGS)
 
+examples: export NEEDED_BY = make examples
 examples: setup
 	@PAGELAB_EXAMPLES=1 $(PYTHON) -m pytest tests/unit/test_examples.py tests/integration/test_people.py $(ARGS)
 
@@ -63,7 +66,7 @@ fuzz: setup
 	@$(PYTHON) -m tests.fuzz $(ARGS)
 
 browser:
-	@BROWSER=chromium sh lab/bootstrap.sh $(CAMPAIGN)
+	@NEEDED_BY='make browser' sh lab/bootstrap.sh $(CAMPAIGN)
 	@$(PYTHON) -m pytest tests/integration/test_browser.py $(ARGS)
 
 lint: setup

@@ -4,7 +4,8 @@
 #
 #   sh lab/bootstrap.sh [CAMPAIGN...]     campaigns whose architectures the machine must be able to build and emulate
 #
-# BROWSER=chromium in the environment: that package too, for the tests of report.html, which are skipped without it.
+# NEEDED_BY in the environment: a command, such as "make browser" or "--suite kselftest-mm", whose packages are installed
+# too; lab/host/programs.py lists them.
 #
 # Needs nothing but a shell, coreutils, apt and dpkg. Asks for root only when something is to be installed. When
 # nothing is to be done it says nothing and takes a tenth of a second: .venv/.set-up remembers what .venv was made of.
@@ -140,6 +141,16 @@ except LabError as error:
 EOF
 }
 
+ask_needed_packages() {
+    .venv/bin/python - "$1" <<'EOF'
+import sys
+
+from lab.host.programs import packages_for
+
+sys.stdout.write("\n".join(packages_for(sys.argv[1])))
+EOF
+}
+
 if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-query >/dev/null 2>&1; then
     die "this is no Debian: install what lab/packages.txt lists, make .venv, and run .venv/bin/lab doctor"
 fi
@@ -147,9 +158,13 @@ fi
 # Names of packages hold no blanks: their lists are split on purpose.
 # shellcheck disable=SC2046
 ensure_packages "the lab" $(sed -e 's/#.*//' lab/packages.txt)
-[ -z "${BROWSER:-}" ] || ensure_packages "a look at report.html" "$BROWSER"
 add_libvirt_user
 make_venv
 packages=$(arch_packages "$@")
 # shellcheck disable=SC2086
 ensure_packages "the campaign ($*)" $packages
+if [ -n "${NEEDED_BY:-}" ]; then
+    packages=$(ask_needed_packages "$NEEDED_BY")
+    # shellcheck disable=SC2086
+    ensure_packages "$NEEDED_BY" $packages
+fi

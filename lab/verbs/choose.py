@@ -31,12 +31,13 @@ def doctor(campaign: str, install: bool) -> int:
     lab doctor all-arches
     """
     from lab.host import doctor as host
+    from lab.host import programs
 
     arches = open_library().plan(campaign).arches
     if install:
         return host.install(arches)
     out = console()
-    checks = host.checks(arches, cache_root=open_cache().root)
+    checks = [*host.checks(arches, cache_root=open_cache().root), *programs.checks()]
     for check in checks:
         out.print(check.line(), markup=False)
     return 0 if all(check.ok for check in checks) else 2

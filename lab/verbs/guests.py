@@ -10,6 +10,7 @@ import click
 from lab.core.errors import LabError, UsageError
 from lab.verbs.common import print_error
 from lab.verbs.options import GuestChoice, on_guest
+from lab.verbs.places import open_cache, open_library
 from lab.verbs.running import one_guest
 
 EXIT_LAB_FAILED = 125
@@ -48,6 +49,7 @@ def exec_(
     from lab.workflows import one_guest as oneshot
 
     try:
+        oneshot.check_program(program, open_library().topology(choice.topology).architecture, open_cache())
         with one_guest(choice) as (factory, ready):
             return oneshot.execute(factory, ready, program, args, timeout_s=timeout)
     except UsageError:
@@ -122,5 +124,8 @@ def gdb_(choice: GuestChoice, beside: str, arguments: Sequence[str]) -> int:
     """
     from lab.workflows import debug
 
+    debug.debugger(
+        open_library().topology(choice.topology).architecture
+    )  # only for its error, before a kernel is built
     with one_guest(choice) as (factory, ready):
         return debug.gdb(factory, ready, arguments, beside=beside)

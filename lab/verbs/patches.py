@@ -194,8 +194,10 @@ def bisect(command: Sequence[str], *, tree: Path, good: str, bad: str, **paramet
     lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k --with ./mytest.c
     lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k -- grep -qx 0 /proc/sys/kernel/tainted
     """
+    from lab.host import programs
     from lab.workflows import bisect as bisection
 
+    programs.require("lab bisect")
     typed = _bisect_typed(tree, command, good, bad, **parameters)
     tree = user_path(tree)
     judge = _judge(tree, command, typed, **parameters)

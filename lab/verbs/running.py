@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lab.core.errors import LabError, UsageError
+from lab.core.errors import InfraError, LabError, UsageError
 from lab.core.progress import silent
 from lab.core.untrusted import one_line, printable
 from lab.verbs.common import EXIT_INTERRUPTED, console, print_error, print_note, progress_on_stderr, show_report
@@ -131,12 +131,15 @@ def one_guest(choice: GuestChoice) -> Iterator[tuple[GuestFactory, BootableCell]
     from lab import arch
     from lab.build.builder import Builder
     from lab.guests.factory import open_factory
+    from lab.host import doctor
 
     library = open_library()
     topology = library.topology(choice.topology)
     kernel = library.with_config(library.kernel(choice.kernel), choice.config)
     if why := arch.lacking_preset(topology.architecture, kernel.config):
         raise UsageError(f"{topology.name}/{kernel.name}: {why}")
+    if why := doctor.lacking(topology.architecture):
+        raise InfraError(f"{topology.name} cannot be built or booted on this host: {why}")
     builder = Builder(cache=open_cache(), sources=library.scenario_sources)
     with builds_end_with_us(), open_factory(builder, uri=choice.connect) as factory:
         yield factory, factory.ready(topology, kernel, progress_on_stderr())

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/workflows/one_guest.py: a program that no guest can run is refused before anything is built or booted."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from lab.arch import ARCHES
+from lab.core.cache import Cache
+from lab.core.errors import GuestLost, InfraError, UsageError
+from lab.core.outcome import End, Ended
+from lab.evidence.console import ConsoleLog
+from lab.guests.accelerator import Accelerator
+from lab.guests.factory import BootableCell, GuestFactory
+from lab.guests.guest import DIRECTORY
+from lab.workflows import one_guest
+
+ARCH = ARCHES["x86_64"]
+X86, OTHER = 62, 183
+EXEC, INTERP = 2, 3
+
+
+def elf_file(machine: int = X86, *segments: int) -> bytes:
+    """A 64-bit little-endian ELF header with program headers of these types."""
+    ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header = struct.pack("<HHIQQQIHHHHHH", EXEC, machine, 1, 0, 64, 0, 0, 64, 56, len(segments), 64, 0, 0)
+    return ident + header + b"".join(struct.pack("<I", kind).ljust(56, b"\0") for kind in segments)
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Write a program and check it for a guest of x86_64, whose compiler makes the header above."""
+    monkeypatch.setattr(one_guest, "_object_file", lambda arch, cache: elf_file())
+
+    def written_and_checked(content: bytes) -> None:
+        (tmp_path / "prog").write_bytes(content)
+        one_guest.check_program(str(tmp_path / "prog"), ARCH, Cache(tmp_path / "cache"))
+
+    return written_and_checked
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (elf_file(X86, INTERP), "prog is linked dynamically, and the guest has no libraries (link it with -static"),
+        (elf_file(OTHER), "prog is a program for another processor (64 bit, little-endian, ELF machine 183), not for "),
+        (elf_file(OTHER, INTERP), "prog is a program for another processor"),
+        (elf_file(X86, INTERP)[:60], "prog cannot be run: damaged ELF file"),
+        (b"#!/usr/bin/python3\nprint(1)\n", "prog is a script for python3, which the guest does not have"),
+        (b"#!/usr/bin/env -S perl -w\n", "prog is a script for perl, which the guest does not have"),
+        (b"#!/bin/bash\n", "prog is a script for bash, which the guest does not have"),
+    ],
+    ids=["dynamic", "other", "other-dynamic", "damaged", "python3", "perl", "bash"],
+)
+def test_what_no_guest_can_run_is_one_line(check: Callable[[bytes], None], content: bytes, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check(content)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 64
+
+
+@pytest.mark.parametrize(
+    "content",
+    [elf_file(X86, 1), b"#!/bin/sh\n", b"#!/usr/bin/awk -f\n", b"echo hello\n", b""],
+    ids=["static", "sh", "awk", "text", "empty"],
+)
+def test_what_a_guest_can_run_passes(check: Callable[[bytes], None], content: bytes) -> None:
+    check(content)
+
+
+def test_commands_of_the_guest_and_c_files_are_not_looked_into(tmp_path: Path) -> None:
+    (tmp_path / "test.c").write_text("#!/usr/bin/python3\n")
+    for word in ("cat", str(tmp_path / "test.c"), str(tmp_path)):
+        one_guest.check_program(word, ARCH, Cache(tmp_path / "cache"))
+
+
+def test_an_architecture_s_compiler_makes_the_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler is a fake that copies a header: what is compared is what it wrote."""
+
+    def compile_nothing(argv: Sequence[str], *, cwd: Path, timeout_s: float) -> None:
+        assert argv[1:] == ["-c", "-o", "empty.o", "empty.c"]
+        (cwd / "empty.o").write_bytes(elf_file(OTHER))
+
+    monkeypatch.setattr("lab.core.proc.run", compile_nothing)
+    monkeypatch.setattr("lab.build.toolchain.find", lambda arch: type("Chain", (), {"cc": "cc"}))
+    (tmp_path / "prog").write_bytes(elf_file(OTHER))
+    one_guest.check_program(str(tmp_path / "prog"), ARCH, Cache(tmp_path / "cache"))
+
+
+@dataclass
+class FakeGuest:
+    """Ends every program as it is told, and records what was pushed and run."""
+
+    console: ConsoleLog
+    end: Ended
+    pushed: dict[str, Path] = field(default_factory=dict)
+    commands: list[str] = field(default_factory=list)
+    accelerator: Accelerator = field(default_factory=lambda: Accelerator(name="tcg", slowdown=1.0, why="fake"))
+    closed: bool = False
+
+    def facts(self) -> str:
+        return "facts"
+
+    def push(self, programs: Mapping[str, Path]) -> None:
+        self.pushed |= programs
+
+    def run(self, command: str, *, on_stdout: Callable[[bytes], None], **_: object) -> Ended:
+        self.commands.append(command)
+        on_stdout(b"out\n")
+        return self.end
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class FakeReady:
+    guest: FakeGuest
+    mismatches: tuple[str, ...] = ()
+
+    def boot(self, _console: Path) -> FakeGuest:
+        return self.guest
+
+    def verify(self, facts: str) -> tuple[str, ...]:
+        assert facts == "facts"
+        return self.mismatches
+
+
+def execute(place: Path, ready: FakeReady, program: str, *args: str) -> int:
+    factory = cast(GuestFactory, type("Factory", (), {"scratch": place}))
+    return one_guest.execute(factory, cast(BootableCell, cast(Any, ready)), program, args, timeout_s=1.0)
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> FakeGuest:
+    (tmp_path / "console.log").write_text("first line\nlast line\n")
+    end = Ended(end=End.EXITED, status=7, stdout=b"", stderr=b"", duration_s=0.1, note="")
+    return FakeGuest(console=ConsoleLog(tmp_path / "console.log"), end=end)
+
+
+def test_a_command_s_status_and_output_are_passed_on(
+    tmp_path: Path, guest: FakeGuest, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert execute(tmp_path, FakeReady(guest), "echo", "a b") == 7
+    assert guest.commands == ["echo 'a b'"]
+    assert guest.pushed == {}
+    assert guest.closed
+    assert capfdbinary.readouterr().out == b"out\n"
+
+
+def test_a_file_here_is_pushed_and_run(tmp_path: Path, guest: FakeGuest) -> None:
+    (tmp_path / "prog").write_bytes(elf_file())
+    assert execute(tmp_path, FakeReady(guest), str(tmp_path / "prog")) == 7
+    assert guest.pushed == {"prog": tmp_path / "prog"}
+    assert guest.commands == [f"{DIRECTORY}/prog"]
+
+
+def test_a_program_without_an_end_of_its_own_is_lost_with_the_console(tmp_path: Path, guest: FakeGuest) -> None:
+    guest.end = Ended(end=End.DEADLINE, status=None, stdout=b"", stderr=b"", duration_s=1.0, note="after 1 s")
+    with pytest.raises(GuestLost, match=r"^sleep: .*after 1 s; console:\nfirst line\nlast line$"):
+        execute(tmp_path, FakeReady(guest), "sleep", "9")
+    assert guest.closed
+
+
+def test_a_guest_that_is_another_machine_runs_nothing(tmp_path: Path, guest: FakeGuest) -> None:
+    with pytest.raises(InfraError, match="not the machine asked for: 2 CPUs"):
+        execute(tmp_path, FakeReady(guest, mismatches=("2 CPUs",)), "true")
+    assert guest.commands == []
+    assert guest.closed
+
+
+def test_exec_refuses_before_it_builds(tmp_path: Path) -> None:
+    """As a user runs it; the cache is not even made."""
+    (tmp_path / "script").write_text("#!/usr/bin/python3\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "lab", "exec", "-t", "x86_64-4k", "-k", "baseline", "--", str(tmp_path / "script")],
+        env={**os.environ, "PAGELAB_CACHE": str(tmp_path / "cache")},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 64, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "cache").exists()
