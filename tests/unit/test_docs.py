@@ -41,11 +41,11 @@ from tests import markdown
 from tests.examples import WITHOUT_GUESTS
 from tests.faults.table import SIDES
 from tests.fuzz.targets import TARGETS
+from tests.shape.measure import README_LINES
 from tests.unit.fixtures import evidence
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = ROOT / "tests/golden/capture"
-README_LINES = 150
 SENTENCE_WORDS = 40
 ROOMS = sorted(path.parent.name for path in ROOT.glob("lab/*/__init__.py"))
 PAGES = sorted(
@@ -310,6 +310,20 @@ def options_of(text: str) -> dict[str, set[str]]:
 def test_an_option_is_of_the_verbs_that_have_it(option: str) -> None:
     having = {verb for verb, command in main.commands.items() if any(option in each.opts for each in command.params)}
     assert options_of(page(OPTIONS.page))[option] == having
+
+
+def help_targets(makefile: str) -> set[str]:
+    """Return the targets that `make help` prints."""
+    recipe = makefile.partition("\nhelp:\n")[2].partition("\n\n")[0]
+    return set(re.findall(r'@echo "make ([a-z-]+) ', recipe))
+
+
+@pytest.mark.parametrize("target", [each for each in make_targets() if each != "help"])
+def test_make_help_has_every_target(target: str) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    line = re.compile(rf'^\t@echo "make {target} .*\n', re.MULTILINE)
+    assert target in help_targets(makefile)
+    assert target not in help_targets(line.sub("", makefile))
 
 
 def test_requirements_are_those_of_lab_doctor() -> None:
