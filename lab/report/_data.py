@@ -155,7 +155,7 @@ def _records(summary: Summary, cases: Mapping[tuple[str, str], int], said: Pool)
     suites = summary.suites
     deltas = {
         (each.topology, each.kernel, each.scenario, each.case): kinds[each.delta]
-        for each in summary.deltas
+        for each in summary.deltas()
         if each.delta is not Delta.SAME
     }
     few = len(summary.records) <= MAX_RECORDS

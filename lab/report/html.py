@@ -151,9 +151,7 @@ def _rows(summary: Summary) -> list[tuple[str, list[tuple[str, str]], list[_Tile
     for record in summary.records:
         place = record.topology, record.scenario, record.kernel
         states.setdefault(place, Counter())[_data.state(record, suites)] += 1
-    changes = Counter(
-        (delta.topology, delta.scenario, delta.delta) for delta in summary.deltas if delta.delta is not Delta.SAME
-    )
+    changes = Counter((delta.topology, delta.scenario, delta.delta) for delta in summary.changed)
     guests = words.by_topology(summary)
     rows = []
     for number, topology in enumerate(summary.topologies):

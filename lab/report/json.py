@@ -37,7 +37,7 @@ def render(summary: Summary) -> str:
     lists = {
         "cells": map(_cell, summary.evidence.cells),
         "records": map(_record, summary.records),
-        "deltas": map(_flat, summary.deltas),
+        "deltas": map(_flat, summary.deltas()),
         "proofs": map(_flat, summary.proofs),
     }
     parts = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]

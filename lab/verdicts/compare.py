@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path, PurePath
 
@@ -54,9 +55,9 @@ class Proof:
     differences: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Everything a report shows, computed once from the evidence."""
+    """Everything a report shows, computed once from the evidence. What takes a walk over it is computed once too."""
 
     evidence: Evidence
     records: tuple[CaseRecord, ...]
@@ -67,58 +68,67 @@ class Summary:
     sentence: str
     """The exit code in words."""
     by_cell: Mapping[CellKey, tuple[CaseRecord, ...]]
-    """(topology, kernel) -> that cell's records, its repeats taken together."""
+    """Cell -> its records, its repeats taken together."""
     repeats: Mapping[CellKey, tuple[CellResult, ...]]
-    """(topology, kernel) -> its guests, one for each repeat."""
+    """Cell -> its guests, one for each repeat."""
     odd: tuple[CaseRecord, ...]
-    """The records that do not say that an expectation was met: the few that most of a report is about."""
+    """The records except those that met their expectation: the few that most of a report is about."""
 
-    @property
+    @cached_property
     def topologies(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(cell.topology for cell in self.evidence.cells))
 
-    @property
+    @cached_property
     def kernels(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(cell.kernel for cell in self.evidence.cells))
 
-    @property
-    def no_power(self) -> tuple[CaseRecord, ...]:
-        """Cases that had to fail and passed: they cannot tell the kernels apart."""
-        return tuple(record for record in self.odd if _no_power(record))
+    @cached_property
+    def designs(self) -> tuple[str, ...]:
+        """The kernels that have a series: what is compared with each other, beside the baseline."""
+        return tuple(kernel for kernel in self.kernels if self.evidence.metadata.kernel(kernel).series)
 
-    @property
-    def not_met(self) -> tuple[CaseRecord, ...]:
-        """Unmet expectations that are findings about a kernel, those without power apart."""
-        return tuple(record for record in self.odd if _is_finding(record) and not _no_power(record))
-
-    @property
-    def broken(self) -> tuple[CaseRecord, ...]:
-        return tuple(record for record in self.odd if record.outcome is Outcome.BROKEN)
-
-    @property
-    def flaky(self) -> tuple[CaseRecord, ...]:
-        return tuple(record for record in self.odd if record.outcome is Outcome.FLAKY)
-
-    @property
-    def leaks(self) -> tuple[CaseRecord, ...]:
-        return tuple(record for record in self.odd if record.outcome is Outcome.LEAK)
-
-    @property
-    def skipped(self) -> tuple[CaseRecord, ...]:
-        return tuple(record for record in self.odd if record.outcome is Outcome.SKIP)
-
-    @property
+    @cached_property
     def suites(self) -> frozenset[str]:
         """The scenarios that are suites."""
         return suites_of(self.evidence.metadata)
 
-    @property
+    @cached_property
+    def no_power(self) -> tuple[CaseRecord, ...]:
+        """Cases that had to fail and passed: they cannot tell the kernels apart."""
+        return tuple(filter(_no_power, self.odd))
+
+    @cached_property
+    def not_met(self) -> tuple[CaseRecord, ...]:
+        """Unmet expectations that are findings about a kernel, except the cases without power."""
+        return tuple(record for record in self.odd if _is_finding(record) and not _no_power(record))
+
+    @cached_property
+    def broken(self) -> tuple[CaseRecord, ...]:
+        return self._with_outcome(Outcome.BROKEN)
+
+    @cached_property
+    def flaky(self) -> tuple[CaseRecord, ...]:
+        return self._with_outcome(Outcome.FLAKY)
+
+    @cached_property
+    def leaks(self) -> tuple[CaseRecord, ...]:
+        return self._with_outcome(Outcome.LEAK)
+
+    @cached_property
+    def skipped(self) -> tuple[CaseRecord, ...]:
+        return self._with_outcome(Outcome.SKIP)
+
+    def _with_outcome(self, outcome: Outcome) -> tuple[CaseRecord, ...]:
+        return tuple(record for record in self.odd if record.outcome is outcome)
+
+    @cached_property
     def known(self) -> tuple[CaseRecord, ...]:
         """Cases of suites that fail as they do on the kernel which is compared with, or on that kernel itself."""
-        suites = self.suites
-        return tuple(record for record in self.records if fails_as_before(record, suites)) if suites else ()
+        if not self.suites:
+            return ()
+        return tuple(record for record in self.records if fails_as_before(record, self.suites))
 
-    @property
+    @cached_property
     def skipped_everywhere(self) -> tuple[str, ...]:
         """Labels of cases that every cell skipped."""
         left = {(record.scenario, record.case): record.label for record in self.skipped}
@@ -127,19 +137,13 @@ class Summary:
                 break
         return tuple(left.values())
 
-    @property
-    def deltas(self) -> tuple[CaseDelta, ...]:
-        """Of every case; computed anew each time."""
-        return tuple(deltas(self.records, self.kernels))
+    def deltas(self) -> Iterator[CaseDelta]:
+        """Compute the delta of every case. They are not kept: nearly all of them are `same`."""
+        return deltas(self.records, self.kernels)
 
     def delta(self, kind: Delta) -> tuple[CaseDelta, ...]:
-        return tuple(delta for delta in (self.deltas if kind is Delta.SAME else self.changed) if delta.delta is kind)
-
-    @property
-    def designs(self) -> tuple[str, ...]:
-        """The kernels that have a series: what is compared with each other, beside the baseline."""
-        metadata = self.evidence.metadata
-        return tuple(kernel for kernel in self.kernels if metadata.kernel(kernel).series)
+        every = self.deltas() if kind is Delta.SAME else self.changed
+        return tuple(delta for delta in every if delta.delta is kind)
 
     def of_cell(self, topology: str, kernel: str) -> tuple[CaseRecord, ...]:
         return self.by_cell.get(CellKey(topology, kernel), ())
@@ -148,7 +152,7 @@ class Summary:
         """Totals: every outcome, met and not met, every delta, every state of a cell."""
         outcomes = Counter(record.outcome.value for record in self.records)
         expectations = Counter(record.met for record in self.records)
-        deltas = Counter(delta.delta.value for delta in self.deltas)
+        deltas = Counter(delta.delta.value for delta in self.deltas())
         cells = Counter(cell.status.value for cell in self.evidence.cells)
         return {
             "records": len(self.records),
@@ -307,6 +311,12 @@ def tabulate(records: Iterable[CaseRecord]) -> Table:
     for record in records:
         table.setdefault((record.scenario, record.case), {})[record.kernel] = record
     return table
+
+
+def table_of(summary: Summary, topology: str) -> Table:
+    """The records of one machine of a run, side by side."""
+    cells = (summary.of_cell(topology, kernel) for kernel in summary.kernels)
+    return tabulate(chain.from_iterable(cells))
 
 
 def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, str], list[str]]:

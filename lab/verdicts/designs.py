@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.core.outcome import CaseRecord, Cause, Cost, Outcome
-from lab.verdicts.compare import Summary, clean_consoles, tabulate
-from lab.verdicts.judge import CONSOLE, LEAK, RUN
+from lab.verdicts.compare import Summary, clean_consoles, table_of
+from lab.verdicts.judge import SYNTHETIC
 
 Cells = tuple[str | None, ...]
 """What a case did on every kernel, in words; None where there is no evidence."""
@@ -45,26 +45,54 @@ class Differences:
 
 
 def differences(summary: Summary) -> Differences | None:
-    """Where designs differ; None when there are no two of them."""
+    """Where designs differ; None if there are not two of them."""
     if len(summary.designs) < 2:
         return None
-    table = _cells(summary)
-    rows = tuple(row for label, seen in table.items() for row in _rows(label, seen, summary))
-    differ = {(row.scenario, row.case) for row in rows}
-    told = {label for label, seen in table.items() if any(None not in _of(summary, each) for each in seen.values())}
-    return Differences(rows=rows, alike=len(told - differ), untold=len(set(table) - told - differ))
+    rows: list[Row] = []
+    alike = unknown = 0
+    for label, machines in _side_by_side(summary).items():
+        differing = list(_rows(label, machines))
+        rows += differing
+        if differing:
+            continue
+        if any(None not in seen.designs for seen in machines.values()):
+            alike += 1
+        else:
+            unknown += 1
+    return Differences(rows=tuple(rows), alike=alike, untold=unknown)
 
 
-def _cells(summary: Summary) -> Mapping[tuple[str, str], Mapping[str, Cells]]:
-    """(scenario, case) -> machine -> what it did there."""
-    found: dict[tuple[str, str], dict[str, Cells]] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What a case did on one machine."""
+
+    kernels: Cells
+    """On every kernel of the run."""
+    designs: Cells
+    """On the designs alone."""
+
+    @property
+    def telling(self) -> bool:
+        """Whether the machine has anything to say about designs, which it has not if all of them skip the case."""
+        return any(did not in (None, _WORDS[Outcome.SKIP]) for did in self.designs)
+
+    @property
+    def differs(self) -> bool:
+        return len(set(self.designs) - {None}) > 1
+
+
+def _side_by_side(summary: Summary) -> Mapping[tuple[str, str], Mapping[str, _Seen]]:
+    """(scenario, case) -> machine -> what the case did there."""
+    found: dict[tuple[str, str], dict[str, _Seen]] = {}
     for topology in summary.topologies:
-        table = tabulate(record for kernel in summary.kernels for record in summary.of_cell(topology, kernel))
+        table = table_of(summary, topology)
         clean = clean_consoles(table, summary.kernels)
         for label, records in table.items():
             words = {kernel: word(record) for kernel, record in records.items()}
             words |= dict.fromkeys(clean.get(label, ()), _WORDS[Outcome.PASS])
-            found.setdefault(label, {})[topology] = tuple(words.get(kernel) for kernel in summary.kernels)
+            found.setdefault(label, {})[topology] = _Seen(
+                kernels=tuple(map(words.get, summary.kernels)), designs=tuple(map(words.get, summary.designs))
+            )
     return found
 
 
@@ -81,28 +109,25 @@ def word(record: CaseRecord) -> str | None:
     return said
 
 
-def _rows(label: tuple[str, str], seen: Mapping[str, Cells], summary: Summary) -> Iterator[Row]:
-    """The rows of one case: machines on which it did the same are taken together."""
-    telling = {topology: cells for topology, cells in seen.items() if _tells(_of(summary, cells))}
-    for cells in dict.fromkeys(telling.values()):
-        if len({each for each in _of(summary, cells) if each is not None}) > 1:
-            yield Row(
-                scenario=label[0],
-                case=label[1],
-                cells=cells,
-                topologies=tuple(topology for topology, same in telling.items() if same == cells),
-                everywhere=len(set(telling.values())) == 1,
-            )
-
-
-def _of(summary: Summary, cells: Cells) -> Cells:
-    """The cells of the designs alone."""
-    return tuple(cell for kernel, cell in zip(summary.kernels, cells, strict=True) if kernel in summary.designs)
-
-
-def _tells(cells: Cells) -> bool:
-    """Whether a machine has anything to say about designs: a case that all of them skip is none of its."""
-    return any(cell not in (None, _WORDS[Outcome.SKIP]) for cell in cells)
+def _rows(label: tuple[str, str], machines: Mapping[str, _Seen]) -> Iterator[Row]:
+    """The rows of one case: machines on which it did the same are one row."""
+    scenario, case = label
+    alike: dict[Cells, list[str]] = {}
+    differing: list[Cells] = []
+    for topology, seen in machines.items():
+        if not seen.telling:
+            continue
+        if seen.kernels not in alike and seen.differs:
+            differing.append(seen.kernels)
+        alike.setdefault(seen.kernels, []).append(topology)
+    for cells in differing:
+        yield Row(
+            scenario=scenario,
+            case=case,
+            cells=cells,
+            topologies=tuple(alike[cells]),
+            everywhere=len(alike) == 1,
+        )
 
 
 # Costs.
@@ -140,27 +165,28 @@ def prices(summary: Summary) -> Mapping[str, tuple[Price, ...]]:
 
     A program that measures does so in all its cases: where one did not, that is said, whatever its outcome was.
     """
-    found = {topology: _prices(summary, topology) for topology in summary.topologies}
-    return {topology: measured for topology, measured in found.items() if measured}
+    found: dict[str, tuple[Price, ...]] = {}
+    for topology in summary.topologies:
+        if measured := _prices(summary, topology):
+            found[topology] = measured
+    return found
 
 
 def _prices(summary: Summary, topology: str) -> tuple[Price, ...]:
-    table = tabulate(record for kernel in summary.kernels for record in summary.of_cell(topology, kernel))
+    """What a machine measured, by scenarios that measured anything."""
     counted = summary.evidence.metadata.topology(topology).clock == "instructions"
     unit = "instructions" if counted else "ns"
-    rows = (
-        Price(
-            scenario=scenario,
-            case=case,
-            costs=tuple(_in_unit(seen.get(kernel), unit) for kernel in summary.kernels),
-            skipped=tuple(_skipped(seen.get(kernel)) for kernel in summary.kernels),
-        )
-        for (scenario, case), seen in table.items()
-        if case not in (RUN, CONSOLE, LEAK)
-    )
-    told = tuple(price for price in rows if not all(price.skipped))
-    measuring = {price.scenario for price in told if any(price.costs)}
-    return tuple(price for price in told if price.scenario in measuring)
+    found: list[Price] = []
+    for (scenario, case), records in table_of(summary, topology).items():
+        if case in SYNTHETIC:
+            continue
+        by_kernel = [records.get(kernel) for kernel in summary.kernels]
+        costs = tuple(_in_unit(record, unit) for record in by_kernel)
+        price = Price(scenario=scenario, case=case, costs=costs, skipped=tuple(map(_skipped, by_kernel)))
+        if not all(price.skipped):
+            found.append(price)
+    measuring = {price.scenario for price in found if any(price.costs)}
+    return tuple(price for price in found if price.scenario in measuring)
 
 
 def _in_unit(record: CaseRecord | None, unit: str) -> Cost | None:
@@ -175,4 +201,5 @@ def _skipped(record: CaseRecord | None) -> bool:
 def spread(measured: Sequence[Price]) -> float:
     """How far apart half of the rounds of any operation are, at most, as a part of their median."""
     costs = [cost for price in measured for cost in price.costs if cost]
-    return max(((cost.high - cost.low) / cost.median for cost in costs), default=0.0)
+    spreads = [(cost.high - cost.low) / cost.median for cost in costs]
+    return max(spreads, default=0.0)

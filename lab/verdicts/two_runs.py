@@ -70,33 +70,44 @@ def _document(record: Recorded | None) -> dict[str, Any] | None:
     return record.document() if record else None
 
 
-def _deltas(place: CellKey, first: Summary, second: Summary) -> Iterator[CaseDelta]:
+def _deltas(cell: CellKey, first: Summary, second: Summary) -> Iterator[CaseDelta]:
     """Every case of a cell that either run knows."""
-    was, now = _outcomes(first, place), _outcomes(second, place)
-    for label in dict.fromkeys((*was, *now)):
-        before, after = (_known(label, known) for known in (was, now))
+    was, now = _Outcomes.of(first, cell), _Outcomes.of(second, cell)
+    for scenario, case in dict.fromkeys((*was.known, *now.known)):
+        before, after = was.outcome(scenario, case), now.outcome(scenario, case)
         yield CaseDelta(
-            topology=place[0],
-            scenario=label[0],
-            case=label[1],
-            baseline=place[1],
-            kernel=place[1],
+            topology=cell.topology,
+            scenario=scenario,
+            case=case,
+            baseline=cell.kernel,
+            kernel=cell.kernel,
             before=before,
             after=after,
             delta=delta_of(before, after),
         )
 
 
-def _outcomes(summary: Summary, place: CellKey) -> dict[tuple[str, str], Outcome]:
-    return {(record.scenario, record.case): record.outcome for record in summary.of_cell(*place)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcomes:
+    """The outcomes of one cell of a run."""
 
+    known: Mapping[tuple[str, str], Outcome]
+    """(scenario, case) -> outcome."""
+    ran: frozenset[str]
+    """The scenarios of which anything has a verdict."""
 
-def _known(label: tuple[str, str], known: Mapping[tuple[str, str], Outcome]) -> Outcome | None:
-    """A case's outcome. Synthetic ones exist only where something is wrong; if anything ran elsewhere, all was well."""
-    if label in known or label[1] not in SYNTHETIC:
-        return known.get(label)
-    ran = any(scenario == label[0] and outcome is not Outcome.BROKEN for (scenario, _), outcome in known.items())
-    return Outcome.PASS if ran else None
+    @classmethod
+    def of(cls, summary: Summary, cell: CellKey) -> _Outcomes:
+        known = {(record.scenario, record.case): record.outcome for record in summary.of_cell(*cell)}
+        ran = frozenset(scenario for (scenario, _), outcome in known.items() if outcome is not Outcome.BROKEN)
+        return cls(known=known, ran=ran)
+
+    def outcome(self, scenario: str, case: str) -> Outcome | None:
+        """A case's outcome; PASS for a synthetic case without a record whose scenario ran, None if there is none."""
+        found = self.known.get((scenario, case))
+        if found is None and case in SYNTHETIC and scenario in self.ran:
+            return Outcome.PASS
+        return found
 
 
 def _lonely(deltas: Sequence[CaseDelta], first: Summary, second: Summary) -> Iterator[str]:
@@ -110,10 +121,12 @@ def _lonely(deltas: Sequence[CaseDelta], first: Summary, second: Summary) -> Ite
 
 
 def _notes(first: Summary, second: Summary, common: tuple[CellKey, ...]) -> Iterator[str]:
+    """What else differs: cells that only one run has, kernels, tests, repeats, accelerators."""
+    shared = frozenset(common)
     for summary in (first, second):
-        for topology, kernel in summary.repeats:
-            if (topology, kernel) not in common:
-                yield f"only in {summary.evidence.source}: {topology} / {kernel}"
+        for cell in summary.repeats:
+            if cell not in shared:
+                yield f"only in {summary.evidence.source}: {cell.topology} / {cell.kernel}"
     was, now = first.evidence.metadata, second.evidence.metadata
     for place in common:
         yield from _other_build(place, was.build(*place), now.build(*place))
@@ -122,9 +135,13 @@ def _notes(first: Summary, second: Summary, common: tuple[CellKey, ...]) -> Iter
     if other := first_difference("repeat", was.repeat, now.repeat):
         yield other
     for place in common:
-        one, two = (", ".join(sorted({guest.accelerator for guest in run.repeats[place]})) for run in (first, second))
+        one, two = _accelerators(first, place), _accelerators(second, place)
         if one != two:
             yield f"{place}: accelerator: {one or 'none'} and {two or 'none'}"
+
+
+def _accelerators(summary: Summary, cell: CellKey) -> str:
+    return ", ".join(sorted({guest.accelerator for guest in summary.repeats[cell]}))
 
 
 def _other_build(cell: CellKey, was: Provenance | None, now: Provenance | None) -> Iterator[str]:

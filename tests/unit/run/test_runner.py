@@ -329,7 +329,7 @@ def test_a_case_that_is_flaky_on_one_kernel_is_not_fixed(play: Play) -> None:
     worse = ktap_stdout("ok 1 guard", "not ok 2 grow", "ok 3 last")
     patched = [Behaviour(runs=[ended(said, status=status)]) for said, status in ((GOOD, 0), (worse, 1))]
     summary = play(repeat=2, baseline=[*BASE_GUEST, *BASE_GUEST], patched=patched)
-    assert {delta.case: delta.delta.value for delta in summary.deltas}["grow"] == "no verdict"
+    assert {delta.case: delta.delta.value for delta in summary.deltas()}["grow"] == "no verdict"
 
 
 def test_a_killed_run_goes_on_behind_what_counts(play: Play) -> None:
