@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a campaign comes to: cells, kernel builds, selected tests, and what is left out and why. Pure: touches no disk.
+"""The plan of a campaign: its cells, kernel builds and selected tests, and what is skipped and why. Reads no file.
 
-Order matters, and is the plan's: the kernels of one source, architecture and configuration stand next to each other,
-the unpatched one first, so that each but the first costs an incremental build; cells stand in the order in which
-their kernels become ready, so that guests run while the next kernel is built.
+The plan decides the order. Kernels of one source, architecture and configuration are next to each other, the unpatched
+one first, so that each but the first is an incremental build. Cells are in the order in which their kernels become
+ready, so that guests run while the next kernel is built.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from itertools import product
+from itertools import chain, product
 from pathlib import Path, PurePath
 
 from lab.arch import lacking_preset
@@ -24,7 +24,7 @@ from lab.specs.suite import Suite
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """A scenario program and the globs of its cases to run; no globs: all of them."""
+    """A scenario program and the globs of its cases to run; without globs, all of them."""
 
     scenario: str
     cases: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """What the command line makes of a campaign. Names, globs and paths; `tests` also `scenario.case` globs."""
+    """The command line's filters for a campaign. Names, globs and paths; `tests` also `scenario.case` globs."""
 
     topologies: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
@@ -47,21 +47,21 @@ class Filters:
     config: tuple[str, ...] = ()
     """Config fragments (presets, files) for every kernel, merged last."""
     programs: tuple[str, ...] = ()
-    """C files of the user's that are scenarios besides."""
+    """The user's own C files, run as scenarios too."""
     suites: tuple[str, ...] = ()
-    """Suites of tests (`lab/specs/suite.py`) in place of the campaign's scenarios."""
+    """Test suites (`lab/specs/suite.py`) to run instead of the campaign's scenarios."""
     arches: tuple[str, ...] = ()
-    """Architectures to which the environment narrows what a campaign means; none: all."""
+    """Architectures to which the environment restricts the campaign; empty for all."""
 
     @property
     def given(self) -> bool:
-        """Whether the command line says anything of all this."""
+        """Whether the command line has any of these filters."""
         return any((self.topologies, self.kernels, self.tests, self.config, self.programs, self.suites))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """One kernel image. Topologies that ask for the same one share it."""
+    """One kernel image. Topologies that need the same one share it."""
 
     kernel: Kernel
     arch: str
@@ -98,28 +98,28 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A machine, a cell (`topology/kernel`) or a scenario that the campaign has and this plan leaves out."""
+    """A machine, a cell (`topology/kernel`) or a scenario of the campaign that is not in the plan."""
 
     what: str
     reason: str
     by_host: bool = False
-    """Left out because it cannot be built or run here, not because it is not wanted."""
+    """Skipped because it cannot be built or run here, not by a filter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All there is to do, in the order in which to do it."""
+    """Everything to build and run, in this order."""
 
     spec: CampaignSpec
     builds: tuple[Build, ...]
     cells: tuple[Cell, ...]
     skipped: tuple[Skipped, ...] = ()
     named: frozenset[str] = frozenset()
-    """The topologies that were asked for by name, not by a glob."""
+    """The topologies that were given by name, not by a glob."""
     sources: tuple[Path, ...] = ()
-    """Where the programs of its scenarios are: directories, and single C files."""
+    """Directories with scenario programs, and single C files."""
     suites: tuple[Suite, ...] = ()
-    """What is run in place of the lab's own scenarios."""
+    """Suites to run instead of the lab's own scenarios."""
 
     @property
     def name(self) -> str:
@@ -142,84 +142,105 @@ def plan(
     named: Collection[str] = (),
     left_out: Sequence[Skipped] = (),
 ) -> Plan:
-    """The plan for everything that is given, narrowed by `filters`; UsageError for a filter that nothing matches.
+    """Return the plan for these parts, narrowed by `filters`; UsageError for a filter that matches nothing.
 
-    `named` are the topologies that were asked for by name: one that cannot have a kernel's preset is a UsageError,
-    where a topology that a glob meant is left out. `left_out` is what was left out before.
+    `named` are the topologies that were given by name: one that cannot have a kernel's preset is a UsageError, while
+    one that only a glob matched is skipped. `left_out` is what was skipped before.
     """
     filters = filters or Filters()
-    wanted_topologies = _narrow("topology", filters.topologies, [each.name for each in topologies])
-    wanted_kernels = _narrow("kernel", filters.kernels, [each.name for each in kernels])
+    topology_names = _narrow("topology", filters.topologies, [topology.name for topology in topologies])
+    kernel_names = _narrow("kernel", filters.kernels, [kernel.name for kernel in kernels])
     selections = narrow_tests(filters.tests, scenarios)
-    chosen = [each for each in topologies if each.name in wanted_topologies]
-    variants = [each for each in kernels if each.name in wanted_kernels]
-    impossible = _impossible(chosen, variants, named)
-    idle = [topology for topology in chosen if not _meant_for(topology, selections)]
-    machines: dict[Build, list[Topology]] = {}
-    for topology, kernel in product((each for each in chosen if each not in idle), variants):
-        if not impossible or cell_key(topology, kernel) not in impossible:
-            machines.setdefault(build_of(topology, kernel), []).append(topology)
+    selected = [topology for topology in topologies if topology.name in topology_names]
+    variants = [kernel for kernel in kernels if kernel.name in kernel_names]
+    impossible = _impossible(selected, variants, named)
+    idle = [topology for topology in selected if not _meant_for(topology, selections)]
+    busy = [topology for topology in selected if topology not in idle]
+    machines = _machines_of_builds(busy, variants, impossible)
     builds = _in_order(machines)
-    cells = [
-        Cell(topology=topology, kernel=build.kernel, build=build, scenarios=_meant_for(topology, selections))
-        for build in builds
-        for topology in machines[build]
+    skipped = [
+        *left_out,
+        *_skipped(topologies, kernels, topology_names, kernel_names),
+        *_skipped_by_host({str(key): reason for key, reason in impossible.items()}),
+        *_unselected(scenarios, selections),
+        *map(_skipped_idle, idle),
     ]
-    return Plan(
-        spec=spec,
-        builds=builds,
-        cells=tuple(cells),
-        named=frozenset(named),
-        skipped=(
-            *left_out,
-            *_skipped(topologies, kernels, wanted_topologies, wanted_kernels),
-            *(Skipped(what=str(cell), reason=why, by_host=True) for cell, why in impossible.items()),
-            *_unselected(scenarios, selections),
-            *(Skipped(what=each.name, reason=f"runs {', '.join(each.scenarios or ())} alone") for each in idle),
-        ),
-    )
+    cells = _cells(builds, machines, selections)
+    return Plan(spec=spec, builds=builds, cells=cells, named=frozenset(named), skipped=tuple(skipped))
+
+
+def _machines_of_builds(
+    topologies: Sequence[Topology], kernels: Sequence[Kernel], impossible: Collection[CellKey]
+) -> dict[Build, list[Topology]]:
+    """Return each kernel image -> the machines that boot it."""
+    machines: dict[Build, list[Topology]] = {}
+    for topology, kernel in product(topologies, kernels):
+        if cell_key(topology, kernel) not in impossible:
+            machines.setdefault(build_of(topology, kernel), []).append(topology)
+    return machines
+
+
+def _cells(
+    builds: Iterable[Build], machines: Mapping[Build, Sequence[Topology]], selections: Sequence[Selection]
+) -> tuple[Cell, ...]:
+    cells = []
+    for build in builds:
+        for topology in machines[build]:
+            scenarios = _meant_for(topology, selections)
+            cells.append(Cell(topology=topology, kernel=build.kernel, build=build, scenarios=scenarios))
+    return tuple(cells)
+
+
+def _skipped_by_host(reasons: Mapping[str, str]) -> tuple[Skipped, ...]:
+    """Return what cannot be built or run here; `reasons` has a machine or a cell -> why."""
+    return tuple(Skipped(what=what, reason=reason, by_host=True) for what, reason in reasons.items())
+
+
+def _skipped_idle(topology: Topology) -> Skipped:
+    return Skipped(what=topology.name, reason=f"runs only {', '.join(topology.scenarios or ())}")
 
 
 def _meant_for(topology: Topology, selections: Sequence[Selection]) -> tuple[Selection, ...]:
-    """The scenarios that a machine is for, of those that were selected."""
-    return tuple(each for each in selections if is_for(topology.scenarios, each.scenario))
+    """Return the selected scenarios that a machine is meant for."""
+    return tuple(selection for selection in selections if is_for(topology.scenarios, selection.scenario))
 
 
 def is_for(scenarios: Iterable[str] | None, scenario: str) -> bool:
-    """Whether a machine that says this of its scenarios is for one of them."""
+    """Whether a machine whose `scenarios` key has these globs (None: no such key) runs a scenario."""
     return scenarios is None or any(fnmatchcase(scenario, word) for word in scenarios)
 
 
 def cell_key(topology: Topology, kernel: Kernel) -> CellKey:
+    """`topology/kernel`."""
     return CellKey(topology.name, kernel.name)
 
 
 def node_count(topology: Topology) -> int:
-    """How many NUMA nodes a machine has; one where it says nothing about them."""
+    """Return the number of NUMA nodes of a machine; one if it has no `numa` key."""
     return max(1, len(topology.numa))
 
 
 def _impossible(
     topologies: Sequence[Topology], kernels: Sequence[Kernel], named: Collection[str]
 ) -> Mapping[CellKey, str]:
-    """Cell -> why its kernel cannot be built for its machine; UsageError where the machine was asked for by name."""
-    found: dict[CellKey, str] = {}
+    """Return a cell -> why its kernel cannot be built for its machine; UsageError if the machine was given by name."""
+    reasons: dict[CellKey, str] = {}
     for topology, kernel in product(topologies, kernels):
         if why := lacking_preset(topology.architecture, kernel.config):
             if topology.name in named:
                 raise UsageError(f"{cell_key(topology, kernel)}: {why}")
-            found[cell_key(topology, kernel)] = why
-    return found
+            reasons[cell_key(topology, kernel)] = why
+    return reasons
 
 
 def build_of(topology: Topology, kernel: Kernel) -> Build:
-    """The image of `kernel` that `topology` boots."""
+    """Return the image of `kernel` that `topology` boots."""
     fragments = tuple(dict.fromkeys((*topology.fragments, *kernel.config)))
     return Build(kernel=kernel, arch=topology.arch, fragments=fragments)
 
 
 def narrow_tests(words: Sequence[str], scenarios: Sequence[Selection]) -> tuple[Selection, ...]:
-    """The selections that the words of --test (`scenario`, `scenario.case`, globs of both) leave."""
+    """Return the selections that the words of --test (`scenario`, `scenario.case`, globs of both) match."""
     if not words:
         return tuple(scenarios)
     chosen: list[Selection] = []
@@ -245,118 +266,127 @@ def merge_selections(selections: Iterable[Selection]) -> tuple[Selection, ...]:
 
 
 def resolve_cases(planned: Plan, declared: Mapping[str, Collection[str]]) -> Plan:
-    """The plan with every glob of cases replaced by the names it means; scenarios that are left with none go.
+    """Return the plan with globs of cases replaced by names; a scenario without a case left is dropped.
 
-    `declared` has the names of the cases of every scenario. UsageError for a glob that means none in any scenario.
+    `declared` has the names of every scenario's cases. UsageError for a glob that matches no case of any scenario.
     """
     selections = _selections(planned.cells)
-    globs = dict.fromkeys(glob for each in selections for glob in each.cases)
-    for glob in globs:
-        names = [name for each in selections if glob in each.cases for name in declared[each.scenario]]
-        if not any(fnmatchcase(name, glob) for name in names):
-            raise unknown("case", glob, names)
-    resolved = {each: _resolved(each, declared[each.scenario]) for each in selections}
-    cells = tuple(
-        replace(cell, scenarios=tuple(kept for each in cell.scenarios if (kept := resolved[each])))
-        for cell in planned.cells
-    )
-    left = tuple(cell for cell in cells if cell.scenarios)
-    builds = {cell.build for cell in left}
-    return replace(planned, cells=left, builds=tuple(build for build in planned.builds if build in builds))
+    for selection in selections:
+        for glob in selection.cases:
+            _check_glob(glob, selections, declared)
+    resolved = {selection: _resolved(selection, declared[selection.scenario]) for selection in selections}
+    cells = []
+    for cell in planned.cells:
+        if scenarios := tuple(filter(None, map(resolved.__getitem__, cell.scenarios))):
+            cells.append(replace(cell, scenarios=scenarios))
+    return _with_cells(planned, cells)
+
+
+def _check_glob(glob: str, selections: Sequence[Selection], declared: Mapping[str, Collection[str]]) -> None:
+    """Raise UsageError if no scenario that is selected with this glob has a case that it matches."""
+    names: list[str] = []
+    for selection in selections:
+        if glob in selection.cases:
+            names += declared[selection.scenario]
+    if not any(fnmatchcase(name, glob) for name in names):
+        raise unknown("case", glob, names)
+
+
+def _with_cells(planned: Plan, cells: Sequence[Cell]) -> Plan:
+    """Return the plan with other cells, and of its builds only those that they need."""
+    needed = {cell.build for cell in cells}
+    builds = tuple(build for build in planned.builds if build in needed)
+    return replace(planned, cells=tuple(cells), builds=builds)
 
 
 def _selections(cells: Iterable[Cell]) -> tuple[Selection, ...]:
-    """All that any cell runs."""
-    return tuple(dict.fromkeys(each for cell in cells for each in cell.scenarios))
+    """Return every selection that a cell runs, once."""
+    return tuple(dict.fromkeys(chain.from_iterable(cell.scenarios for cell in cells)))
 
 
 def repeated(planned: Plan, times: int) -> Plan:
-    """The plan with every cell so many times; all cells once, then all of them again."""
-    numbers = range(1, times + 1)
-    return replace(planned, cells=tuple(replace(cell, repeat=repeat) for repeat in numbers for cell in planned.cells))
+    """Return the plan with every cell so many times: all cells once, then all of them again."""
+    repeats = product(range(1, times + 1), planned.cells)
+    return replace(planned, cells=tuple(replace(cell, repeat=number) for number, cell in repeats))
 
 
 def _resolved(selection: Selection, names: Iterable[str]) -> Selection | None:
-    """A selection by names; None when its globs mean none of them."""
+    """Return a selection with names for globs; None if its globs match none of the names."""
     if not selection.cases:
         return selection
-    wanted = tuple(name for name in names if any(fnmatchcase(name, glob) for glob in selection.cases))
-    return replace(selection, cases=wanted) if wanted else None
+    cases = tuple(name for name in names if any(fnmatchcase(name, glob) for glob in selection.cases))
+    return replace(selection, cases=cases) if cases else None
 
 
 def matches(word: str, name: str) -> bool:
-    """Whether a word of the command line (name, glob, or path of a YAML file) means this name."""
+    """Whether a word of the command line (name, glob, or path of a YAML file) matches this name."""
     return fnmatchcase(name, PurePath(word).stem if is_path(word) else word)
 
 
 def _narrow(kind: str, words: Iterable[str], names: Sequence[str]) -> set[str]:
-    """The names that any word means; all of them when there are no words."""
-    wanted: set[str] = set()
+    """Return the names that any word matches; all of them if there are no words."""
+    matched: set[str] = set()
     for word in words:
         hits = {name for name in names if matches(word, name)}
         if not hits:
             raise unknown(kind, word, names)
-        wanted |= hits
-    return wanted or set(names)
+        matched |= hits
+    return matched or set(names)
 
 
-def _in_order(asked: Iterable[Build]) -> tuple[Build, ...]:
-    """The images: trees in the order in which the campaign first asks for them, unpatched kernels first."""
-    builds = tuple(asked)
+def _in_order(builds: Collection[Build]) -> tuple[Build, ...]:
+    """Return the images: trees in the order of their first image, unpatched kernels first."""
     place = {tree: number for number, tree in enumerate(dict.fromkeys(build.tree for build in builds))}
     return tuple(sorted(builds, key=lambda build: (place[build.tree], not build.kernel.baseline)))
 
 
 def _skipped(
-    topologies: Sequence[Topology], kernels: Sequence[Kernel], chosen: set[str], variants: set[str]
+    topologies: Sequence[Topology], kernels: Sequence[Kernel], topology_names: set[str], kernel_names: set[str]
 ) -> list[Skipped]:
-    """The cells that the filters leave out."""
-    left: list[Skipped] = []
-    for topology in topologies:
-        for kernel in kernels:
-            why = "--topology" if topology.name not in chosen else "--kernel" if kernel.name not in variants else ""
-            if why:
-                left.append(Skipped(what=str(cell_key(topology, kernel)), reason=f"not selected by {why}"))
-    return left
+    """Return the cells that the filters leave out."""
+    skipped: list[Skipped] = []
+    for topology, kernel in product(topologies, kernels):
+        cell = str(cell_key(topology, kernel))
+        if topology.name not in topology_names:
+            skipped.append(Skipped(what=cell, reason="not selected by --topology"))
+        elif kernel.name not in kernel_names:
+            skipped.append(Skipped(what=cell, reason="not selected by --kernel"))
+    return skipped
 
 
 def _unselected(scenarios: Sequence[Selection], selections: Sequence[Selection]) -> list[Skipped]:
-    kept = {each.scenario for each in selections}
-    return [
-        Skipped(what=each.scenario, reason="not selected by --test") for each in scenarios if each.scenario not in kept
-    ]
+    """Return the scenarios that --test leaves out."""
+    selected = {selection.scenario for selection in selections}
+    names = [selection.scenario for selection in scenarios if selection.scenario not in selected]
+    return [Skipped(what=name, reason="not selected by --test") for name in names]
 
 
 def possible(planned: Plan, lacking: Mapping[str, str]) -> Plan:
-    """The plan without the cells that this host cannot build or start.
+    """Return the plan without the cells that this host cannot build or start.
 
-    `lacking` says what for which architecture, or for which topology. InfraError where the machine was asked for by
-    name: who says its name wants it, who says `*` wants what there is.
+    `lacking` has an architecture or a topology -> what the host lacks for it. A machine that was named raises
+    InfraError; one that only a glob matched is skipped.
     """
-
-    def why(cell: Cell) -> str:
-        return lacking.get(cell.topology.name) or lacking.get(cell.build.arch, "")
-
+    cells = []
+    skipped: dict[str, str] = {}
     for cell in planned.cells:
-        if why(cell) and cell.topology.name in planned.named:
-            raise InfraError(f"{cell.topology.name}: {why(cell)}")
-    cells = tuple(cell for cell in planned.cells if not why(cell))
-    gone = {cell.topology.name: why(cell) for cell in planned.cells if why(cell)}
-    left = {cell.build for cell in cells}
-    return replace(
-        planned,
-        cells=cells,
-        builds=tuple(build for build in planned.builds if build in left),
-        skipped=(*planned.skipped, *(Skipped(what=what, reason=reason, by_host=True) for what, reason in gone.items())),
-    )
+        name = cell.topology.name
+        reason = lacking.get(name) or lacking.get(cell.build.arch, "")
+        if reason and name in planned.named:
+            raise InfraError(f"{name}: {reason}")
+        if reason:
+            skipped[name] = reason
+        else:
+            cells.append(cell)
+    return replace(_with_cells(planned, cells), skipped=(*planned.skipped, *_skipped_by_host(skipped)))
 
 
 def in_order(planned: Plan, built: Collection[Build], seconds: Mapping[str, float]) -> Plan:
-    """The plan with what can start at once first, and of that the longest: kernels are built while guests run.
+    """Return the plan with what can start at once first, and of that the longest: kernels are built while guests run.
 
-    `seconds` has how long each cell is going to take, by name.
+    `seconds` has the name of each cell -> its expected duration.
     """
     builds = tuple(sorted(planned.builds, key=lambda build: build not in built))
-    place = {build: 0 if build in built else number for number, build in enumerate(builds, start=1)}
+    place = {build: number for number, build in enumerate(builds, start=1)} | dict.fromkeys(built, 0)
     cells = sorted(planned.cells, key=lambda cell: (place[cell.build], -seconds.get(cell.name, 0.0)))
     return replace(planned, builds=builds, cells=tuple(cells))

@@ -66,7 +66,7 @@ GOOD_MACHINE = "arch: arm64\npage_size: 64K\nmemory: 1G\n"
             "--resume takes the campaign, its filters and its directory",
         ),
         (("plan", "quick", "--suite", "mm"), "--suite mm: expected kselftest-COLLECTION"),
-        (("run", "quick", "--suite", "kselftest-mm", "--with", "x.c"), "--suite is run in place of scenarios"),
+        (("run", "quick", "--suite", "kselftest-mm", "--with", "x.c"), "--suite replaces the scenarios"),
         (("run", "--resume", "."), "metadata.json: no such file"),
         (("run", "quick", "--repeat", "0"), "0 is not in the range"),
     ],
