@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The manual page, made of the very objects that parse the command line."""
+"""The manual page, made from the click objects that parse the command line."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Iterator
 import click
 
 ENVIRONMENT = {
-    "ARCH": "Campaigns and globs mean machines of this architecture alone; one named on the command line stays.",
-    "CROSS_COMPILE": "Prefix of the compiler for kernels of the architecture that ARCH names; nothing without it.",
-    "LLVM": "1, -SUFFIX or /PREFIX/: clang and lld build kernels. What runs in guests is always built with gcc.",
-    "NO_COLOR": "No colours.",
-    "PAGELAB_CACHE": "Where kernels and work trees are kept, instead of $XDG_CACHE_HOME/pagelab or ~/.cache/pagelab.",
-    "PAGELAB_PATIENCE": "Multiplies every deadline in guests, for a host that is very busy.",
-    "PAGELAB_SCENARIOS": "Directories of C files that are scenarios besides, colons between them.",
+    "ARCH": "Restricts campaigns and globs to machines of this architecture, but not a machine that is named in full.",
+    "CROSS_COMPILE": "Prefix of the compiler for kernels of the architecture in ARCH; ignored without ARCH.",
+    "LLVM": "1, -SUFFIX or /PREFIX/: builds kernels with clang and lld; programs for guests always use gcc.",
+    "NO_COLOR": "If set, nothing is printed in colour.",
+    "PAGELAB_CACHE": "Directory of built kernels and work trees [$XDG_CACHE_HOME/pagelab, or ~/.cache/pagelab].",
+    "PAGELAB_PATIENCE": "Factor for every deadline in guests, above 1 for a busy host [1].",
+    "PAGELAB_SCENARIOS": "Directories of further scenarios (C files), separated by colons [none].",
 }
 FILES = {
-    "~/.config/pagelab/config.yaml": "Defaults for options; directories of machines, kernels and tests of one's own.",
-    "results/": "A directory for every run; latest is the last one.",
+    "~/.config/pagelab/config.yaml": "Your defaults for options; directories of your own machines, kernels and tests.",
+    "results/": "One directory for each run; results/latest is a link to the newest one.",
 }
 STATUS = {
     "0": "Every expectation was met.",
-    "1": "One was not.",
+    "1": "One or more were not.",
     "2": "The lab or its host failed, or the run is incomplete.",
     "64": "Bad input: nothing was built, started or deleted.",
-    "125": "Of exec: the lab failed, not the program.",
+    "125": "exec only: the lab failed, not the program.",
     "130": "Interrupted.",
 }
 
 
 def page(group: click.Group, name: str, version: str) -> str:
-    """The whole manual as roff, for man(1)."""
+    """Return the whole manual as roff, for man(1)."""
     with click.Context(group, info_name=name) as context:
         verbs = sorted(group.commands.items())
         lines = [
@@ -62,7 +62,7 @@ def _verb(name: str, verb: str, command: click.Command, parent: click.Context) -
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Help as click has it: paragraphs, and examples, which keep their lines, behind a \\b."""
+    """Yield help text as roff: its paragraphs are filled, those that begin with \\b keep their lines."""
     for paragraph in text.replace("\r", "").strip().split("\n\n"):
         lines = [line.strip() for line in paragraph.strip().splitlines()]
         if lines and lines[0] == "\b":
@@ -78,6 +78,6 @@ def _list(title: str, entries: dict[str, str]) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Text that means nothing to roff."""
+    """Escape what roff would interpret."""
     safe = text.replace("\\", "\\e").replace("-", "\\-").replace("`", "\\`")
     return f"\\&{safe}" if safe.startswith((".", "'")) else safe

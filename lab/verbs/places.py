@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where verbs find things: the library of what there is to choose from, and the cache."""
+"""Open what verbs work on: the library of machines, kernels, scenarios and campaigns, and the cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def open_library() -> Library:
-    """What there is to choose from: the lab's own and the user's."""
+    """Open the library: the lab's own files and those that the user's settings name."""
     from lab.specs import settings
     from lab.specs.library import Library
 
@@ -19,6 +19,7 @@ def open_library() -> Library:
 
 
 def open_cache() -> Cache:
+    """Open the cache in its default place, which the environment can change."""
     from lab.core.cache import Cache, default_root
 
     return Cache(default_root())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest looked at from outside: gdb on its kernel, and its console as a terminal."""
+"""Debug a guest from outside: gdb on its kernel, and its console on this terminal."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ DAY_S = 86_400.0
 
 
 def gdb(factory: GuestFactory, ready: BootableCell, arguments: Sequence[str], *, beside: str = "") -> int:
-    """gdb on the kernel of a fresh guest, in which the shell command `beside` runs meanwhile; gdb's exit status."""
+    """Run gdb on the kernel of a fresh guest, which runs the shell command `beside`; return gdb's exit status."""
     with one_guest(factory, ready) as guest:
         guest.push(ready.programs)
         if beside:
-            guest.domain.suspend()  # gdb is not there yet
-            threading.Thread(target=_run, args=(guest, beside), daemon=True).start()
+            guest.domain.suspend()  # until gdb has connected
+            threading.Thread(target=_run_in_guest, args=(guest, beside), daemon=True).start()
         return attach_gdb(guest, ready.topology.architecture, ready.products, factory.scratch, arguments)
 
 
-def _run(guest: Guest, command: str) -> None:
-    def tell(data: bytes) -> None:
+def _run_in_guest(guest: Guest, command: str) -> None:
+    def pass_on(data: bytes) -> None:
         sys.stderr.buffer.write(data)
         sys.stderr.buffer.flush()
 
     with suppress(LabError):
-        guest.run(command, deadline=Deadline.after(DAY_S, command), keep=False, on_stdout=tell, on_stderr=tell)
+        guest.run(command, deadline=Deadline.after(DAY_S, command), keep=False, on_stdout=pass_on, on_stderr=pass_on)
 
 
 def attach_gdb(guest: Guest, arch: Arch, products: Artifacts, scratch: Path, arguments: Sequence[str]) -> int:
-    """gdb on the kernel of a guest that runs: it stands still while gdb has it, and goes on when gdb lets go.
+    """Run gdb on the kernel of a running guest, which is stopped while gdb has it, and return gdb's exit status.
 
-    vmlinux where the build kept it (it has debug information then), else the names of System.map.
+    Symbols come from vmlinux if the build kept it, which it does with debug information, otherwise from System.map.
     """
     socket = scratch / "gdb"
     guest.domain.gdbserver(socket)
@@ -71,7 +71,7 @@ def _symbol_file(products: Artifacts, scratch: Path) -> Path:
 
 
 def debugger(arch: Arch) -> str:
-    """The gdb that knows an architecture; InfraError, with the package, where there is none."""
+    """Return the gdb that knows an architecture; InfraError, with the package to install, if there is none."""
     if proc.which("gdb-multiarch"):
         return "gdb-multiarch"
     if proc.which("gdb") and (toolchain.is_native(arch) or "--enable-targets=all" in _configuration()):
@@ -84,7 +84,7 @@ def _configuration() -> str:
 
 
 def console(factory: GuestFactory, ready: BootableCell) -> int:
-    """A guest with a shell on its console, which is our terminal; the emulator's exit status."""
+    """Boot a guest with its console, and a shell on it, on this terminal; return the emulator's exit status."""
     wanted = factory.boot_of(ready, factory.scratch / "console.log")
     programs = {f"lab/{name}": (0o755, path.read_bytes()) for name, path in ready.programs.items()}
     initrd = factory.scratch / "initrd-console"

@@ -19,8 +19,8 @@ from tests.fuzz.targets import COMMON, Target
 
 LAB = str(Path(__file__).parents[2] / "lab")
 MAX_INPUT = 60_000
-SLOW_S = 2.0
-"""CPU time that no input of MAX_INPUT bytes may take, traced as it is."""
+MAX_LINES = 3_000_000
+"""Lines of lab/ that reading an input of MAX_INPUT bytes may execute: fifty for each byte."""
 TRACED = 3
 """One input of so many is watched: that makes its reading ten times slower."""
 Arc = tuple[str, int, int]
@@ -61,7 +61,6 @@ class Fuzzer:
         """Read one input; keep it when it is seen to lead somewhere new."""
         self.runs += 1
         tracer = _Tracer()
-        started = time.thread_time()
         why = ""
         before = sys.gettrace()
         if traced:
@@ -72,8 +71,8 @@ class Fuzzer:
             why = f"{type(error).__name__} in {place_of(error)}: {str(error)[:200]}"
         finally:
             sys.settrace(before)
-        if (spent := time.thread_time() - started) > SLOW_S:
-            why = why or f"slow: {spent:.1f} s for {len(data)} bytes"
+        if tracer.lines > MAX_LINES:
+            why = why or f"slow: {tracer.lines} lines executed for {len(data)} bytes"
         if why:
             self.crashes.setdefault(why.partition(":")[0], Crash(target=self.target.name, data=data, why=why))
         if tracer.arcs - self.arcs or not self.corpus:
@@ -82,9 +81,10 @@ class Fuzzer:
 
 
 class _Tracer:
-    """Notes which line of lab/ follows which."""
+    """Notes which line of lab/ follows which, and counts them."""
 
     def __init__(self) -> None:
+        self.lines = 0
         self.arcs: set[Arc] = set()
         self.last: dict[int, int] = {}
 
@@ -94,6 +94,7 @@ class _Tracer:
 
     def line(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":
+            self.lines += 1
             here = id(frame)
             self.arcs.add((frame.f_code.co_filename, self.last.get(here, 0), frame.f_lineno))
             self.last[here] = frame.f_lineno
@@ -158,15 +159,26 @@ def smaller(crash: Crash, target: Target) -> Crash:
     return Crash(target=crash.target, data=data, why=crash.why)
 
 
-def cost(target: Target, data: bytes, times: int = 1) -> float:
-    """CPU seconds that reading takes, the least of so many times; nothing where the lab refuses to read it."""
-    spent = []
-    for _ in range(times):
-        started = time.thread_time()
+def lines_executed(target: Target, data: bytes) -> int:
+    """Count the lines of Python, the libraries' too, that reading executes; the same on every host.
+
+    What a regular expression or another function in C does inside is one line here.
+    """
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
         with suppress(LabError):
             target.read(data)
-        spent.append(time.thread_time() - started)
-    return min(spent)
+    finally:
+        sys.settrace(before)
+    return count
 
 
 def peak(target: Target, data: bytes) -> int:

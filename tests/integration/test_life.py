@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -65,9 +66,10 @@ def test_no_emulator_survives_and_results_are_readable(
     assert not any(map(Path.exists, roots))
     if number != signal.SIGKILL:
         assert status == 130
-    report = lab("report", str(output))
+    report = lab("report", str(output), "--format", "json")
     assert report.status in (1, 2), report.stderr
-    assert "PASS" in report.stdout or "pass" in report.stdout
+    outcomes = {record["outcome"] for record in json.loads(report.stdout)["records"]}
+    assert {"PASS", "BROKEN"} <= outcomes, "what ran has its verdict, what did not is BROKEN"
 
 
 TWICE = """

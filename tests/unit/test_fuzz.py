@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every reader of what others wrote: a second of fuzzing each, what fuzzing has found, and time that grows linearly."""
+"""Every reader of what others wrote: a second of fuzzing each, what fuzzing has found, and work that grows linearly."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Iterator
 import pytest
 
 from lab.core.errors import InputError
-from tests.fuzz.engine import Fuzzer, cost, peak, smaller
+from tests.fuzz.engine import Fuzzer, lines_executed, peak, smaller
 from tests.fuzz.targets import COMMON, TARGETS, Target, directory
 
 SECONDS = 0.4
 LINEAR = 10.0
-"""Times what the fourfold may cost: 4 where time is linear, 16 where it is quadratic."""
-NOTICEABLE_S = 0.03
+"""How many times as many lines four times the input may execute: 4 if they grow linearly, 16 if quadratically."""
+FEW_LINES = 5000
+"""Below that the fixed part of reading hides how the rest grows."""
 MEMORY, FACTOR = 2 << 20, 200
 """Bytes of memory at the peak: for any input, and for a byte of it."""
 
@@ -35,12 +36,29 @@ def test_a_moment_of_fuzzing(target: Target) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_time_grows_with_the_input(target: Target) -> None:
+def test_work_grows_with_the_input(target: Target) -> None:
     for unit in (*COMMON, *target.words, *target.units):
-        small, large = (unit * (size // len(unit)) for size in (target.large // 4, target.large))
-        if cost(target, large) > NOTICEABLE_S:
-            before, spent = cost(target, small, times=3), cost(target, large, times=3)
-            assert spent < LINEAR * before, f"{unit!r}: {before:.3f} s, and {spent:.3f} s for four times as much"
+        assert_linear(target, unit)
+
+
+def assert_linear(target: Target, unit: bytes) -> None:
+    """Read a text that repeats `unit`, and one of four times its length."""
+    small, large = (unit * (size // len(unit)) for size in (target.large // 16, target.large // 4))
+    before, spent = lines_executed(target, small), lines_executed(target, large)
+    if spent > FEW_LINES:
+        assert spent < LINEAR * before, f"{unit!r}: {before} lines, and {spent} for four times as much"
+
+
+def quadratic(data: bytes) -> None:
+    for start in range(len(data)):
+        for _ in data[start:]:
+            pass
+
+
+def test_quadratic_work_is_found() -> None:
+    target = Target(name="quadratic", read=quadratic, seeds=lambda: [], large=2048)
+    with pytest.raises(AssertionError, match="for four times as much"):
+        assert_linear(target, b"x")
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
