@@ -14,14 +14,14 @@ from dataclasses import dataclass, field, replace
 from lab.arch import find
 from lab.core.errors import UsageError
 from lab.core.untrusted import one_line
-from lab.formats import machine_texts
-from lab.formats.machine_texts import MachineTexts
-from lab.formats.statements import DAMAGE, KIB, MIB, NOTE, Statement, Value
+from lab.formats.machine import texts as machine_texts
+from lab.formats.machine.statements import DAMAGE, KIB, MIB, NOTE, Statement, Value
+from lab.formats.machine.texts import MachineTexts
 from lab.specs.model import format_cpus, format_size, parse_size
 from lab.workflows.capture_parts import alike_machines, normal_arch
 
 RANKS = (
-    *("sysfs", "node meminfo", "uname -m", "getconf", "numactl -H", "lscpu", "lscpu -J", "/proc/meminfo", "lscpu -Je"),
+    *("sysfs", "node meminfo", "uname", "getconf", "numactl -H", "lscpu", "lscpu -J", "/proc/meminfo", "lscpu -Je"),
     *("lscpu -e", "lscpu -p", "numastat -m", "lstopo", "lsmem", "free", "dmesg", "distances"),
 )
 """Sources, the best first: of two that state the same thing the better one is used."""
@@ -74,7 +74,7 @@ class DescribedMachine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class EvidenceRow:
     """One line of the table of what was read."""
 
     what: str
@@ -87,8 +87,8 @@ class Reading:
     """A machine as far as its description goes, with the evidence for it."""
 
     machine: DescribedMachine
-    rows: list[Row] = field(default_factory=list)
-    nodes: list[Row] = field(default_factory=list)
+    rows: list[EvidenceRow] = field(default_factory=list)
+    nodes: list[EvidenceRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What was decoded, joined, guessed or left out, a sentence each."""
     problems: list[str] = field(default_factory=list)
@@ -176,13 +176,17 @@ class _Assembly:
         self.choices = choices
         ranks = {source: rank for rank, source in enumerate(RANKS)}
         self.statements = sorted(statements, key=lambda each: (bool(each.guess), ranks.get(each.source, 4)))
-        self.rows: list[Row] = []
+        self.rows: list[EvidenceRow] = []
         self.notes: list[str] = []
         self.problems: list[str] = []
         self.hint = ""
         self.by_key: dict[tuple[str, int | None], Statement] = {}
         for each in self.statements:
             self.by_key.setdefault((each.key, each.node), each)
+        self.by_node: dict[int, list[Statement]] = {}
+        for each in self.by_key.values():
+            if each.node is not None:
+                self.by_node.setdefault(each.node, []).append(each)
 
     def reading(self) -> Reading:
         """The machine and the evidence for it."""
@@ -192,10 +196,12 @@ class _Assembly:
         model = self._text("model")
         nodes = self._nodes()
         virtual_bits = self._count("virtual_bits")
+        cpus = self._cpu_count(nodes)
+        self._offline()
         made = DescribedMachine(
             arch=one_line(arch, 40),
             page_size=page_size,
-            cpus=self._cpu_count(nodes),
+            cpus=cpus,
             threads=self._count("threads", "threads per core") or 1,
             memory=self._memory(nodes),
             nodes=nodes,
@@ -225,7 +231,7 @@ class _Assembly:
         return f"{file}{statement.line}, {statement.source}{guess}"
 
     def _row(self, what: str, value: str, statement: Statement) -> None:
-        self.rows.append(Row(what=what, value=one_line(value, 70), where=self._where(statement)))
+        self.rows.append(EvidenceRow(what=what, value=one_line(value, 70), where=self._where(statement)))
 
     def _text(self, key: str, what: str = "") -> str:
         statement = self.by_key.get((key, None))
@@ -272,7 +278,7 @@ class _Assembly:
             value = self.choices.arch
             if statement is not None and stated != normal_arch(value):
                 self.notes.append(f"{self._place(statement)}: the text says {stated}; --arch overrides it")
-            self.rows.append(Row(what="architecture", value=value, where="--arch"))
+            self.rows.append(EvidenceRow(what="architecture", value=value, where="--arch"))
             return value
         if statement is not None:
             self._row("architecture", stated, statement)
@@ -288,10 +294,10 @@ class _Assembly:
             name = _arch_of_words(str(statement.value), kernel=key != "model")
             if name:
                 why = f"guess from the {key}, line {statement.line}; --arch overrides it"
-                self.rows.append(Row(what="architecture", value=name, where=why))
+                self.rows.append(EvidenceRow(what="architecture", value=name, where=why))
                 self.notes.append(f"the architecture is a guess: {one_line(str(statement.value), 60)!r} is {name}")
                 return name
-        self.rows.append(Row(what="architecture", value=MISSING, where="--arch states it"))
+        self.rows.append(EvidenceRow(what="architecture", value=MISSING, where="--arch states it"))
         self.problems.append("the description does not say the architecture")
         likely = _arch_of_words(self.texts.words, kernel=False)
         self.hint = "state it with --arch"
@@ -302,7 +308,9 @@ class _Assembly:
     def _page_size(self, arch: str) -> int | None:
         statement = self.by_key.get(("page_size", None))
         if self.choices.page_size is not None:
-            self.rows.append(Row(what="page size", value=format_size(self.choices.page_size), where="--page-size"))
+            self.rows.append(
+                EvidenceRow(what="page size", value=format_size(self.choices.page_size), where="--page-size")
+            )
             return self.choices.page_size
         if statement is not None and isinstance(statement.value, int):
             self._row("page size", format_size(statement.value), statement)
@@ -310,14 +318,14 @@ class _Assembly:
         guess = self._guessed_page_size(arch)
         if size := _only_page_size(arch):
             self.rows.append(
-                Row(what="page size", value=format_size(size), where="the only one that the lab has of it")
+                EvidenceRow(what="page size", value=format_size(size), where="the only one that the lab has of it")
             )
             return size
         if guess is None:
-            self.rows.append(Row(what="page size", value=MISSING, where="--page-size states it"))
+            self.rows.append(EvidenceRow(what="page size", value=MISSING, where="--page-size states it"))
             return None
         guessed, why = guess
-        self.rows.append(Row(what="page size", value=format_size(guessed), where=f"guess: {why}"))
+        self.rows.append(EvidenceRow(what="page size", value=format_size(guessed), where=f"guess: {why}"))
         return guessed
 
     def _guessed_page_size(self, arch: str) -> tuple[int, str] | None:
@@ -341,7 +349,6 @@ class _Assembly:
                 continue
             count = len(statement.value) if isinstance(statement.value, tuple) else int(statement.value)
             self._row("CPUs", self._counted(key, count), statement)
-            self._offline()
             return max(count, on_nodes)
         return on_nodes
 
@@ -411,7 +418,9 @@ class _Assembly:
             facts["Byte Order"] = f"{order.value} endian"
         for name in ("MMU", "mmu"):
             if name in facts:
-                self.rows.append(Row(what="MMU", value=one_line(facts[name], 40), where="/proc/cpuinfo or lscpu"))
+                self.rows.append(
+                    EvidenceRow(what="MMU", value=one_line(facts[name], 40), where="/proc/cpuinfo or lscpu")
+                )
                 break
         return facts
 
@@ -464,10 +473,10 @@ class _Assembly:
     def _node_hugepages(self, number: int) -> dict[int, int]:
         counts = dict[int, int]()
         default = self.by_key.get(("hugepage_size", None))
-        for (key, node), statement in self.by_key.items():
-            if node != number or not key.startswith("hugepages ") or not isinstance(statement.value, int):
+        for statement in self.by_node.get(number, ()):
+            word = statement.key.removeprefix("hugepages ")
+            if word == statement.key or not isinstance(statement.value, int):
                 continue
-            word = key.removeprefix("hugepages ")
             if word.isdecimal():
                 counts[int(word)] = statement.value
             elif default is not None and isinstance(default.value, int):
@@ -481,13 +490,14 @@ class _Assembly:
         if not stated:
             return nodes
         columns = self._columns() or tuple(nodes)
+        place_of = {other: place for place, other in enumerate(columns)}
+        places = [place_of[other] for other in nodes if other in place_of]
         made = dict[int, DescribedNode]()
         for number, row in rows.items():
             values = () if row is None else _numbers(row.value)
-            if row is None or len(values) != len(columns) or not set(nodes) <= set(columns):
+            if row is None or len(values) != len(columns) or len(places) < len(nodes):
                 self._note_distances(number, len(values), len(columns), stated[0])
                 return nodes
-            places = [columns.index(other) for other in nodes]
             made[number] = replace(nodes[number], distance=tuple(values[place] for place in places))
         gone = sorted(set(columns) - set(nodes))
         if gone:
@@ -536,11 +546,11 @@ class _Assembly:
 
     def _check_sizes(self, nodes: Mapping[int, DescribedNode]) -> None:
         """Of some nodes the size or the CPUs are stated, and of others not: the text was cut there."""
-        for key, what in (("memory", "size"), ("cpus", "CPUs")):
+        for key, what in (("memory", "the size"), ("cpus", "the CPUs")):
             with_it = [number for number in nodes if (key, number) in self.by_key]
             without = [number for number in nodes if (key, number) not in self.by_key]
             if with_it and without and not any("CPUs of node" in text for text in self.problems):
-                self._problem(f"the {what} of node {format_cpus(without)} is missing: the text is cut off")
+                self._problem(f"{what} of node {format_cpus(without)}: {MISSING}, which is cut off")
 
     def _check_cpus(self, nodes: Mapping[int, DescribedNode]) -> None:
         """CPUs that belong to two nodes, or that are online and on no node."""
@@ -575,26 +585,28 @@ class _Assembly:
         gone = sorted(set(_numbers(possible.value)) - set(nodes))
         if gone and len(gone) <= 64:
             state = "offline" if online is not None else "not described"
-            self.notes.append(f"{self._place(possible)}: node {format_cpus(gone)} is possible and {state}: left out")
+            self.notes.append(f"{self._place(possible)}: possible and {state}, left out: node {format_cpus(gone)}")
 
-    def _node_rows(self, nodes: Mapping[int, DescribedNode]) -> list[Row]:
-        rows = list[Row]()
+    def _node_rows(self, nodes: Mapping[int, DescribedNode]) -> list[EvidenceRow]:
+        rows = list[EvidenceRow]()
         listed = self.by_key.get(("nodes", None))
         missing = set() if listed is None else set(_numbers(listed.value)) - set(nodes)
         for number in sorted(set(nodes) | missing):
             node = nodes.get(number)
             if node is None:
-                rows.append(Row(what=str(number), value=MISSING, where=""))
+                rows.append(EvidenceRow(what=str(number), value=MISSING, where=""))
                 continue
-            lines = sorted({each.line for each in self.by_key.values() if each.node == number})
-            file = next((each.file for each in self.by_key.values() if each.node == number), "")
+            stated = self.by_node.get(number, [])
+            lines = sorted({each.line for each in stated})
+            file = stated[0].file if stated else ""
             where = (f"{file}:" if file else "line ") + ", ".join(map(str, lines[:6]))
             if ("cpus", number) not in self.by_key:
                 where = "guess" if not lines else f"{where}; its CPUs are a guess"
             cpus = f"{format_cpus(node.cpus)} ({len(node.cpus)})" if node.cpus else "none"
             memory = _amount(node.memory) if ("memory", number) in self.by_key else "?"
-            value = f"{one_line(cpus, 40):40}  {memory:>10}  {' '.join(map(str, node.distance))}"
-            rows.append(Row(what=str(number), value=value.rstrip(), where=where))
+            distances = one_line(" ".join(map(str, node.distance)), 70)
+            value = f"{one_line(cpus, 40):40}  {memory:>10}  {distances}"
+            rows.append(EvidenceRow(what=str(number), value=value.rstrip(), where=where))
         return rows
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from lab.arch import find
 from lab.core.errors import UsageError
-from lab.formats.machine_texts import MachineTexts
-from lab.formats.statements import DAMAGE, NOTE, Statement, Value
+from lab.formats.machine.statements import DAMAGE, NOTE, Statement, Value
+from lab.formats.machine.texts import MachineTexts
 
 IDENTITY = frozenset(("arch", "cpus", "memory", "distance", "nodes", "node_count", "cpu_count", "online", "page_size"))
 """Keys whose values do not change on a machine, so that another value is another machine (or another time)."""
@@ -36,18 +36,19 @@ class _Machine:
 
     blocks: list[_Block] = field(default_factory=list)
     known: dict[Key, list[Statement]] = field(default_factory=dict)
+    sources: set[tuple[str, Key]] = field(default_factory=set)
     host: str = ""
     repeated: int | None = None
     """Index of the first block that repeats what was known: if a later one contradicts, another machine began there."""
 
     def add(self, block: _Block) -> None:
         """Take a block that contradicts nothing."""
-        sources = {(each.source, key_of(each)) for known in self.known.values() for each in known}
-        again = [(each.source, key_of(each)) in sources for each in block.statements if each.key in IDENTITY]
-        if not any(again):
+        stated = {(each.source, key_of(each)) for each in block.statements if each.key in IDENTITY}
+        if not stated & self.sources:
             self.repeated = None
         elif self.repeated is None:
             self.repeated = len(self.blocks)
+        self.sources |= stated
         self.blocks.append(block)
         self.host = self.host or block.host
         for each in block.statements:

@@ -21,7 +21,12 @@ from lab.workflows.capture import DescribedMachine, DescribedNode
 from lab.workflows.shrink import Room, shrink
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "capture"
-MACHINES = {path.stem: sorted(path.iterdir()) if path.is_dir() else [path] for path in GOLDEN.glob("*[!l]")}
+PASTED = sorted(path for path in (GOLDEN / "pasted").iterdir() if path.suffix != ".golden")
+MACHINES = {
+    path.stem: sorted(path.iterdir()) if path.is_dir() else [path]
+    for path in GOLDEN.glob("*[!l]")
+    if path.name != "pasted"
+}
 MIB = 1 << 20
 
 
@@ -36,6 +41,24 @@ def test_a_described_machine_gives_its_topology(name: str, tmp_path: Path) -> No
     file = tmp_path / f"{name}.yaml"
     file.write_text(text)
     assert load.read(file).build(Topology).name == name
+
+
+def pasted_result(path: Path) -> str:
+    """What `lab capture` prints for a pasted text: the table, then the topology, or why there is none."""
+    reading = capture.read([(path.name, path.read_text())])
+    lines = list(reading.lines())
+    try:
+        made = shrink(reading.check(), Room())
+    except UsageError as error:
+        return "\n".join([*lines, f"refused: {error}"]) + "\n"
+    topology = made.topology("pasted")
+    assert len(topology.node_memory) <= 64
+    return "\n".join(lines) + "\n" + made.yaml(reading.guesses())
+
+
+@pytest.mark.parametrize("path", PASTED, ids=lambda path: path.stem)
+def test_a_pasted_text_is_read_as_its_golden_file_says(path: Path) -> None:
+    assert pasted_result(path) == path.with_suffix(".golden").read_text()
 
 
 def test_four_nodes_of_x86_from_pasted_pieces() -> None:

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a kernel prints at boot about nodes, memory and CPUs: SRAT, NUMA, early memory ranges, e820, zones, SMP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from lab.formats.machine.pasted import Line
+from lab.formats.machine.statements import KIB, MAX_NODE, NOTE, Statement, Value, size
+
+SOURCE = "dmesg"
+_RANGE = r"\[?(?:mem )?(?:0x)?([0-9a-fA-F]{1,16})\s?-\s?(?:0x)?([0-9a-fA-F]{1,16})\]?"
+_STAMP = re.compile(r"(?:\[[\s\d.]{1,20}\]\s*)?")
+_LINUX = re.compile(r"Linux version (\d\S{0,60})")
+_ARGUMENTS = re.compile(r"(?:Kernel c|\bC)ommand line:\s?(.*)")
+_SRAT_MEMORY = re.compile(rf"SRAT: Node (\d{{1,4}}) PXM \d{{1,5}} {_RANGE}")
+_SRAT_CPU = re.compile(r"SRAT: PXM \d{1,5} -> (APIC|MPIDR|X2APIC) (?:0x)?[0-9a-fA-F]{1,16} -> Node (\d{1,4})", re.I)
+_EARLY = re.compile(rf"\bnode\s{{1,4}}(\d{{1,4}}): {_RANGE}")
+_INITMEM = re.compile(rf"(?:Initmem|Bootmem) setup node (\d{{1,4}}) {_RANGE}")
+_NODE_NAMED = re.compile(r"(?:Initmem setup node|NODE_DATA\(|On node|Initializing node) ?(\d{1,4})\b")
+_BOOTING = re.compile(r"\.{4} node\s{1,4}#(\d{1,4}), CPUs:((?:\s{1,20}#\d{1,5})*)")
+_MORE_CPUS = re.compile(r"\s{0,20}#\d{1,5}(?:\s{1,20}#\d{1,5})*(?:\s+OK)?")
+_CPU_NUMBER = re.compile(r"#(\d{1,5})")
+_BROUGHT_UP = re.compile(r"Brought up (\d{1,4}) nodes?, (\d{1,5}) CPUs?")
+_SLUB = re.compile(r"SLUB: .{0,80}CPUs=(\d{1,5}), Nodes=(\d{1,4})")
+_MEMORY = re.compile(r"Memory: \d{1,15}[Kk]/(\d{1,15})[Kk] available")
+_E820 = re.compile(rf"(?:BIOS-e820|e820):\s{_RANGE}\s\(?usable\)?")
+_HUGETLB = re.compile(
+    r"HugeTLB:? registered (\d{1,5}(?:\.\d{1,2})?) ([KMG])i?B page size, pre-allocated (\d{1,9}) pages"
+)
+_MODEL = re.compile(r"(?:smpboot: )?CPU0: (\S.{3,80}?) \(family")
+_SIGNS = (
+    (re.compile(r"Booting Linux on physical CPU 0x[0-9a-f]{10}|GICv[34]:"), "aarch64"),
+    (re.compile(r"BIOS-e820:|x86/PAT:|x86/fpu:"), "x86_64"),
+    (re.compile(r"radix-mmu:|hash-mmu:|Using (?:pSeries|PowerNV) machine"), "ppc64le"),
+    (re.compile(r"SBI specification v|riscv: (?:base )?ISA"), "riscv64"),
+)
+
+
+@dataclass(slots=True)
+class _Log:
+    """Sums over the lines of one boot."""
+
+    found: list[Statement] = field(default_factory=list)
+    sizes: dict[str, dict[int, int]] = field(default_factory=lambda: {"early": {}, "srat": {}, "initmem": {}})
+    nodes: dict[int, int] = field(default_factory=dict)
+    """The first line that names each node."""
+    cpu_counts: dict[int, int] = field(default_factory=dict)
+    cpus: dict[int, list[int]] = field(default_factory=dict)
+    usable: int = 0
+    usable_line: int = 0
+    current: int = -1
+    guessed: bool = False
+
+    def add(self, key: str, value: Value, line: int, node: int | None = None, guess: str = "") -> None:
+        """State something."""
+        self.found.append(Statement(key=key, value=value, line=line, source=SOURCE, node=node, guess=guess))
+
+    def guess_arch(self, name: str, line: int, why: str) -> None:
+        """State the architecture as a guess, once."""
+        if not self.guessed:
+            self.add("arch", name, line, guess=why)
+        self.guessed = True
+
+
+def read(lines: Sequence[Line]) -> list[Statement]:
+    """Everything that the lines state in the words of a boot log."""
+    log = _Log()
+    for line in lines:
+        text = line.text[:2000]
+        if not (_take_cpus(log, text, line.number) or _take_memory(log, text, line.number)):
+            _take_machine(log, text, line.number)
+    return [*log.found, *_sums(log)]
+
+
+def _take_cpus(log: _Log, text: str, line: int) -> bool:
+    """Read a line about the CPUs of a node; False if it is none."""
+    if log.current >= 0 and _MORE_CPUS.fullmatch(text[_end(_STAMP.match(text)) :]):
+        log.cpus[log.current] += map(int, _CPU_NUMBER.findall(text))
+        return True
+    log.current = -1
+    if found := _BOOTING.search(text):
+        node = int(found[1])
+        log.nodes.setdefault(node, line)
+        log.cpus.setdefault(node, []).extend(map(int, _CPU_NUMBER.findall(found[2])))
+        log.current = node
+    elif found := _SRAT_CPU.search(text):
+        node = int(found[2])
+        log.nodes.setdefault(node, line)
+        log.cpu_counts[node] = log.cpu_counts.get(node, 0) + 1
+        name = "aarch64" if found[1].upper() == "MPIDR" else "x86_64"
+        log.guess_arch(name, line, f"SRAT names CPUs by {found[1].upper()}")
+    return found is not None
+
+
+def _end(found: re.Match[str] | None) -> int:
+    return found.end() if found else 0
+
+
+def _take_memory(log: _Log, text: str, line: int) -> bool:
+    """Read a line with a range of memory; False if it has none."""
+    for name, pattern in (("srat", _SRAT_MEMORY), ("early", _EARLY), ("initmem", _INITMEM)):
+        if found := pattern.search(text):
+            node = int(found[1])
+            if name == "srat" and " hotplug" in text[found.end() :]:
+                log.add(NOTE, f"memory of node {node} that may be plugged in is left out", line)
+                return True
+            log.nodes.setdefault(node, line)
+            sizes = log.sizes[name]
+            sizes[node] = sizes.get(node, 0) + _length(found[2], found[3])
+            return True
+    if found := _E820.search(text):
+        log.usable += _length(found[1], found[2])
+        log.usable_line = log.usable_line or line
+        log.guess_arch("x86_64", line, "e820 is of x86")
+        return True
+    return False
+
+
+def _length(first: str, last: str) -> int:
+    """Bytes of a range, whose end is within it in newer kernels and behind it in older ones."""
+    length = int(last, 16) - int(first, 16)
+    return max(0, length + length % 2)
+
+
+def _take_machine(log: _Log, text: str, line: int) -> None:
+    """Read a line about the machine as a whole."""
+    if found := _ARGUMENTS.search(text):
+        words = [word for word in found[1].split() if word.isprintable()]
+        log.add("cmdline", " ".join(words), line)
+    elif found := _LINUX.search(text):
+        log.add("release", found[1], line)
+    elif found := _BROUGHT_UP.search(text):
+        log.add("node_count", int(found[1]), line)
+        log.add("cpu_count", int(found[2]), line)
+    elif found := _HUGETLB.search(text):
+        log.add(f"hugepages {size(found[1], found[2])}", int(found[3]), line)
+    elif found := _MEMORY.search(text):
+        log.add("memory", int(found[1]) * KIB, line)
+    elif found := _MODEL.search(text):
+        log.add("model", found[1], line)
+    elif found := _NODE_NAMED.search(text):
+        log.nodes.setdefault(int(found[1]), line)
+    for pattern, name in _SIGNS:
+        if pattern.search(text):
+            log.guess_arch(name, line, f"a kernel of {name} prints this line")
+
+
+def _sums(log: _Log) -> Iterator[Statement]:
+    """What the lines come to together."""
+    memory = next((sizes for sizes in log.sizes.values() if sizes), {})
+    for node, amount in sorted(memory.items()):
+        if node < MAX_NODE:
+            yield _sum("memory", amount, log.nodes[node], node)
+    for node, line in sorted(log.nodes.items()):
+        if node < MAX_NODE and node not in memory:
+            yield _sum("memory" if memory else "seen", 0 if memory else node, line, node if memory else None)
+    yield from _cpus(log)
+    if log.usable and not memory:
+        yield _sum("memory", log.usable, log.usable_line, None)
+
+
+def _cpus(log: _Log) -> Iterator[Statement]:
+    """The CPUs of each node: by their numbers, or numbered one node after the other if only their counts are known."""
+    if log.cpus:
+        first = min(log.cpus)
+        if all(0 not in cpus for cpus in log.cpus.values()):
+            log.cpus[first].append(0)
+        for node, line in sorted(log.nodes.items()):
+            if node < MAX_NODE:
+                yield _sum("cpus", tuple(sorted(set(log.cpus.get(node, ())))), line, node)
+        return
+    start = 0
+    for node, count in sorted(log.cpu_counts.items()):
+        numbered = tuple(range(start, start + count))
+        start += count
+        guess = "SRAT counts them and does not number them"
+        yield Statement(key="cpus", value=numbered, line=log.nodes[node], source=SOURCE, node=node, guess=guess)
+
+
+def _sum(key: str, value: Value, line: int, node: int | None) -> Statement:
+    return Statement(key=key, value=value, line=line, source=SOURCE, node=node)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""/proc/cpuinfo of every architecture: its facts, how many processors it lists, and whose it must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lab.formats.machine.pasted import Line
+from lab.formats.machine.statements import Statement, Value
+
+SOURCE = "/proc/cpuinfo"
+_FIELD = re.compile(r"([A-Za-z][\w #./()-]{0,40}?)\s*:\s*(.*)")
+_S390_PROCESSOR = re.compile(r"processor \d{1,4}")
+_PROCESSOR = re.compile(r"processor|hart")
+_OWN_KEYS = frozenset(
+    (
+        *("processor", "vendor_id", "cpu family", "model name", "flags", "siblings", "cpu cores", "Features"),
+        *(
+            "CPU implementer",
+            "CPU architecture",
+            "CPU part",
+            "cpu",
+            "clock",
+            "revision",
+            "timebase",
+            "platform",
+            "machine",
+        ),
+        *(
+            "MMU",
+            "mmu",
+            "isa",
+            "hart",
+            "uarch",
+            "cpu model",
+            "system type",
+            "features",
+            "# processors",
+            "family",
+            "arch",
+        ),
+        *("address sizes", "type", "CPU Family", "Model Name", "Features", "Address Sizes", "BogoMIPS", "model"),
+    )
+)
+_FACTS = frozenset(("flags", "Features", "MMU", "mmu", "isa", "platform", "machine", "cpu", "features"))
+_MODELS = ("model name", "cpu model", "cpu", "Model Name", "uarch")
+_BITS = re.compile(r"\d{2} bits physical, (\d{2}) bits virtual")
+
+
+def read(lines: Sequence[Line]) -> list[Statement]:
+    """Everything that the lines state in the words of /proc/cpuinfo."""
+    reader = _CpuinfoReader()
+    for line in lines:
+        reader.take(line)
+    reader.end()
+    return reader.found
+
+
+class _CpuinfoReader:
+    def __init__(self) -> None:
+        self.found: list[Statement] = []
+        self.stated: set[str] = set()
+        self.processors = 0
+        self.highest = -1
+        self.siblings = 0
+        self.line = 0
+        self.values: dict[str, str] = {}
+
+    def take(self, line: Line) -> None:
+        """Read one line."""
+        found = _FIELD.fullmatch(line.text)
+        if found is None:
+            return
+        key, value = found[1], found[2].strip()
+        if _PROCESSOR.fullmatch(key) and key == "processor" and value[:5].isdecimal():
+            self.processors += 1
+            self.highest = max(self.highest, int(value[:5]))
+            self.line = self.line or line.number
+        elif _S390_PROCESSOR.fullmatch(key):
+            self.processors += 1
+        if key == "# processors" and value.isdecimal() and len(value) < 6:
+            self._add("processors", int(value), line.number)
+        if key in _OWN_KEYS and key not in self.values:
+            self.values[key] = value
+            self._field(key, value, line.number)
+
+    def _field(self, key: str, value: str, line: int) -> None:
+        if key in _FACTS and value:
+            self._add(f"fact {key}", value, line)
+        if key == "siblings" and value.isdecimal() and len(value) < 5:
+            self.siblings = int(value)
+        if key in _MODELS and value and "model" not in self.stated:
+            self.stated.add("model")
+            self._add("model", value, line)
+        if key.lower() == "address sizes" and (bits := _BITS.search(value)):
+            self._add("virtual_bits", int(bits[1]), line)
+        guess = _architecture(key, value)
+        if guess and "arch" not in self.stated:
+            self.stated.add("arch")
+            self._add("arch", guess, line, f"/proc/cpuinfo has `{key} : {value[:30].strip()}`")
+
+    def end(self) -> None:
+        """State how many processors were listed; the numbers show whether the list is shown in part."""
+        least = max(self.siblings, self.highest + 1)
+        if self.processors >= max(1, least):
+            self._add("processors", self.processors, self.line)
+        elif least > 0:
+            self._add("note", f"/proc/cpuinfo shows {self.processors} of at least {least} processors", self.line)
+            self._add("processors", least, self.line, "the least that the processors' numbers and siblings allow")
+
+    def _add(self, key: str, value: Value, line: int, guess: str = "") -> None:
+        self.found.append(Statement(key=key, value=value, line=line, source=SOURCE, guess=guess))
+
+
+_SIGNS = (
+    ("flags", re.compile(r"fpu (?:.* )?lm\b.*"), "x86_64"),
+    ("flags", re.compile(r"fpu .*"), "i686"),
+    ("CPU architecture", re.compile(r"8\b.*|AArch64.*"), "aarch64"),
+    ("CPU architecture", re.compile(r"[5-7].*"), "armv7l"),
+    ("cpu", re.compile(r"POWER(?:[89]|1\d).*"), "ppc64le"),
+    ("cpu", re.compile(r"PPC970.*"), "ppc64"),
+    ("cpu", re.compile(r"440.*"), "ppc"),
+    ("cpu", re.compile(r"Alpha.*"), "alpha"),
+    ("vendor_id", re.compile(r"IBM/S390.*"), "s390x"),
+    ("isa", re.compile(r"rv64.*"), "riscv64"),
+    ("isa", re.compile(r"rv32.*"), "riscv32"),
+    ("CPU Family", re.compile(r".*Loongson.*"), "loongarch64"),
+    ("family", re.compile(r".*Itanium.*"), "ia64"),
+    ("type", re.compile(r"sun4.*"), "sparc64"),
+)
+"""(key, what its value matches, `uname -m`): lines of /proc/cpuinfo that one architecture prints."""
+
+
+def _architecture(key: str, value: str) -> str:
+    """The architecture whose cpuinfo has this line; empty if several have it."""
+    for name, pattern, arch in _SIGNS:
+        if name == key and pattern.fullmatch(value):
+            return arch
+    return ""

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What hwloc's lstopo writes: XML of versions 1 and 2, and the tree of its console output.
+
+The XML is read tag by tag and not by an XML parser: it comes from strangers, in parts, and entities are of no use here.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from lab.formats.machine.cpu_list import parse_mask
+from lab.formats.machine.pasted import Line
+from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, size
+
+SOURCE = "lstopo"
+_TAG = re.compile(r"<(/?)(\w{1,30})((?:\s+\w{1,40}=\"[^\"<>]*\")*)\s*/?>([^<]*)")
+_ATTRIBUTE = re.compile(r"(\w+)=\"([^\"]*)\"")
+_MACHINE = re.compile(r"Machine(?: L#\d+)? \((?:P#\d+ )?(?:total=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]B)(?: total)?\b")
+_NODE = re.compile(r"NUMANode L#\d{1,4} \(P#(\d{1,4})(?: (?:local=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]B))?")
+_PU = re.compile(r"PU L#\d{1,5} \(P#(\d{1,5})\)")
+_FAST = re.compile(r"HBM|MCDRAM|SPM|CXL|DAX", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class _NodeObject:
+    """One object of type NUMANode."""
+
+    line: int
+    cpus: tuple[int, ...] = ()
+    memory: int = 0
+    subtype: str = ""
+
+
+@dataclass(slots=True)
+class _Xml:
+    """The state between tags."""
+
+    nodes: dict[int, _NodeObject] = field(default_factory=dict)
+    pages: dict[int, int] = field(default_factory=dict)
+    facts: list[tuple[str, str, int]] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+    current: _NodeObject | None = None
+    distance_nodes: int = 0
+    distance_line: int = 0
+    in_distances: bool = False
+    indexes: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    base: float = 1.0
+    units: int = 0
+
+
+def read_xml(lines: Sequence[Line]) -> Iterator[Statement]:
+    """`lstopo --of xml`, whole or in part."""
+    xml = _Xml()
+    begun = ended = 0
+    for line in lines:
+        if not line.text.startswith("<"):
+            if xml.in_distances:
+                _numbers(xml, line.text)
+            continue
+        begun = begun or ("<topology" in line.text or "<object" in line.text) * line.number
+        ended = ended or "</topology>" in line.text
+        for tag in _TAG.finditer(line.text):
+            attributes = {name: html.unescape(value) for name, value in _ATTRIBUTE.findall(tag[3])}
+            _tag(xml, tag[2], bool(tag[1]), attributes, line.number)
+            if xml.in_distances and tag[4].strip():
+                _numbers(xml, tag[4])
+    if not begun:
+        return
+    yield from _machine(xml)
+    yield from _nodes(xml)
+    yield from _distances(xml)
+    if not ended:
+        yield _statement(DAMAGE, "the XML of lstopo is cut off: </topology> is missing", begun)
+
+
+def _statement(key: str, value: Value, line: int, node: int | None = None) -> Statement:
+    return Statement(key=key, value=value, line=line, source=SOURCE, node=node)
+
+
+def _tag(xml: _Xml, name: str, closing: bool, attributes: dict[str, str], line: int) -> None:
+    if name == "object" and not closing:
+        _object(xml, attributes, line)
+    elif name == "page_type" and xml.current:
+        _pages(xml, attributes)
+    elif name == "info" and attributes.get("name") in ("Architecture", "CPUModel", "OSRelease"):
+        xml.facts.append((attributes["name"], attributes.get("value", ""), line))
+    elif name in ("distances", "distances2"):
+        _distance_head(xml, name, closing, attributes, line)
+    elif name == "indexes":
+        xml.units = 1
+    elif name == "u64values":
+        xml.units = 2
+    elif name == "latency" and xml.in_distances:
+        value = attributes.get("value", "")
+        if re.fullmatch(r"\d{1,6}(?:\.\d{1,12})?", value):
+            xml.values.append(float(value) * xml.base)
+
+
+def _object(xml: _Xml, attributes: dict[str, str], line: int) -> None:
+    if attributes.get("type") != "NUMANode":
+        return
+    number = attributes.get("os_index", "")
+    if not number.isdecimal() or len(number) > 4 or int(number) >= MAX_NODE:
+        return
+    xml.current = _NodeObject(line=line, subtype=attributes.get("subtype", ""))
+    xml.nodes[int(number)] = xml.current
+    memory = attributes.get("local_memory", "")
+    if memory.isdecimal() and len(memory) < 18:
+        xml.current.memory = int(memory)
+    try:
+        xml.current.cpus = parse_mask(attributes.get("cpuset", ""))
+    except ValueError:
+        return
+
+
+def _pages(xml: _Xml, attributes: dict[str, str]) -> None:
+    page, count = attributes.get("size", ""), attributes.get("count", "")
+    if page.isdecimal() and count.isdecimal() and len(page) < 13 and len(count) < 13:
+        xml.pages[int(page)] = xml.pages.get(int(page), 0) + int(count)
+
+
+def _distance_head(xml: _Xml, name: str, closing: bool, attributes: dict[str, str], line: int) -> None:
+    xml.in_distances = False
+    if closing or xml.distance_nodes:
+        return
+    if name == "distances2" and attributes.get("type") != "NUMANode":
+        return
+    count = attributes.get("nbobjs", "")
+    if not count.isdecimal() or len(count) > 4:
+        return
+    base = attributes.get("latency_base", "")
+    if re.fullmatch(r"\d{1,6}(?:\.\d{1,12})?", base):
+        xml.base = float(base)
+    xml.in_distances, xml.distance_nodes, xml.distance_line = True, int(count), line
+
+
+def _numbers(xml: _Xml, text: str) -> None:
+    """The numbers between the tags of distances: indexes of nodes, then the matrix."""
+    for word in text.split():
+        if not word.isdecimal() or len(word) > 6:
+            return
+        if xml.units == 1:
+            xml.indexes.append(int(word))
+        elif xml.units == 2:
+            xml.values.append(float(word))
+
+
+def _machine(xml: _Xml) -> Iterator[Statement]:
+    keys = {"Architecture": "arch", "CPUModel": "model", "OSRelease": "release"}
+    for key in keys:
+        for name, value, line in xml.facts:
+            if name == key and value:
+                yield _statement(keys[name], value, line)
+                break
+    if xml.pages and xml.nodes:
+        line = next(iter(xml.nodes.values())).line
+        yield _statement("page_size", min(xml.pages), line)
+        for size_, count in sorted(xml.pages.items()):
+            if size_ > min(xml.pages):
+                yield _statement(f"hugepages {size_}", count, line)
+
+
+def _nodes(xml: _Xml) -> Iterator[Statement]:
+    """The nodes. Where several have the same CPUs, they are those of the first that is no special memory."""
+    owners: dict[tuple[int, ...], int] = {}
+    for number, node in sorted(xml.nodes.items(), key=lambda item: (bool(_FAST.search(item[1].subtype)), item[0])):
+        if node.cpus:
+            owners.setdefault(node.cpus, number)
+    for number, node in sorted(xml.nodes.items()):
+        owner = owners.get(node.cpus, number)
+        cpus = node.cpus if owner == number else ()
+        yield _statement("cpus", cpus, node.line, number)
+        yield _statement("memory", node.memory, node.line, number)
+        if owner != number:
+            yield _statement(NOTE, f"node {number} has the CPUs of node {owner}: taken for memory alone", node.line)
+
+
+def _distances(xml: _Xml) -> Iterator[Statement]:
+    count = xml.distance_nodes
+    if not count or not xml.nodes:
+        return
+    columns = tuple(xml.indexes or sorted(xml.nodes))
+    if len(columns) != count or len(xml.values) != count * count:
+        yield _statement(DAMAGE, f"distances: {len(xml.values)} numbers of {count * count}", xml.distance_line)
+        return
+    yield _statement("columns", columns, xml.distance_line)
+    for index, node in enumerate(columns):
+        row = tuple(round(value) for value in xml.values[index * count : (index + 1) * count])
+        yield _statement("distance", row, xml.distance_line, node)
+
+
+def read_tree(lines: Sequence[Line]) -> Iterator[Statement]:
+    """The tree that `lstopo` and `lstopo-no-graphics` print: a node's CPUs follow it."""
+    nodes: dict[int, tuple[int, list[int]]] = {}
+    group: list[int] = []
+    for line in lines:
+        if found := _MACHINE.search(line.text):
+            yield _statement("memory", size(found[1], found[2]), line.number)
+        if found := _NODE.search(line.text):
+            number = int(found[1])
+            nodes[number] = line.number, []
+            if found[2]:
+                yield _statement("memory", size(found[2], found[3]), line.number, number)
+            if group and nodes[group[0]][1]:
+                group = []
+            group.append(number)
+        for cpu in _PU.findall(line.text):
+            if group:
+                nodes[group[0]][1].append(int(cpu))
+    for number, (where, cpus) in sorted(nodes.items()):
+        yield _statement("cpus", tuple(sorted(set(cpus))), where, number)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Amounts of memory: /proc/meminfo, `numastat -m`, `free`, /proc/zoneinfo's nodes and pools of huge pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from lab.formats.machine.shell_session import Section
+from lab.formats.machine.statements import KIB, MAX_NODE, MIB, Statement, size
+
+_MEMINFO = re.compile(r"(?:/proc/meminfo:)?(MemTotal|HugePages_Total|Hugepagesize|Hugetlb):\s+(\d{1,15})(\s*[kMG]B)?")
+_HEAD = re.compile(r"(?:\S+\s+)?Node\s+\d{1,4}(?:\s+Node\s+\d{1,4})*(?:\s+Total)?")
+_NODE = re.compile(r"Node\s+(\d{1,4})")
+_TOTAL = re.compile(r"MemTotal\s+(\d{1,12}\.\d{1,2}(?:\s+\d{1,12}\.\d{1,2})*)")
+_FREE = re.compile(r"Mem:\s+(\d{1,15}(?:[.,]\d{1,3})?)\s?([KMGTkmgt]?i?)B?(?:\s.*)?")
+_FREE_UNIT = re.compile(r"free\s.*-\S*([bkmgh])|free\s.*--(?:(bytes|kibi|mebi|gibi|human))")
+_ZONE = re.compile(r"Node\s+(\d{1,4}), zone\s+\w+.*")
+_RANGE = re.compile(r"Total online memory:\s+(\d{1,6}(?:\.\d{1,3})?)\s?([KMGT])")
+_POOL_HEAD = re.compile(r"Size\s+Minimum\s+Current\s+Maximum\s+Default")
+_POOL = re.compile(r"(\d{4,12})\s+\d{1,9}\s+(\d{1,9})\s+\d{1,9}(?:\s+\*)?")
+
+
+def read(parts: Sequence[Section]) -> Iterator[Statement]:
+    """Everything that the text states about amounts of memory."""
+    for block, section in enumerate(parts):
+        yield from _section(section, block)
+
+
+def _section(section: Section, block: int) -> Iterator[Statement]:
+    nodes: list[int] = []
+    pools = False
+    for line in section.lines:
+        text = line.text
+        if found := _MEMINFO.match(text):
+            yield from _meminfo(found, line.number, block)
+        elif _HEAD.fullmatch(text):
+            nodes = [int(number) for number in _NODE.findall(text)]
+        elif nodes and (found := _TOTAL.fullmatch(text)):
+            yield from _numastat(nodes, found[1].split(), line.number, block)
+        elif found := _FREE.fullmatch(text):
+            yield from _free(found, section.command, line.number, block)
+        elif found := _RANGE.match(text):
+            yield Statement(key="memory", value=size(found[1], found[2]), line=line.number, source="lsmem", block=block)
+        elif found := _ZONE.fullmatch(text):
+            yield Statement(key="seen", value=int(found[1]), line=line.number, source="zones", block=block)
+        elif _POOL_HEAD.fullmatch(text):
+            pools = True
+        elif pools and (found := _POOL.fullmatch(text)):
+            value, key = int(found[2]), f"hugepages {int(found[1])}"
+            yield Statement(key=key, value=value, line=line.number, source="hugeadm", block=block)
+
+
+def _meminfo(found: re.Match[str], line: int, block: int) -> Iterator[Statement]:
+    name, number = found[1], int(found[2])
+    source = "/proc/meminfo"
+    if name == "MemTotal":
+        unit = (found[3] or "kB").strip()
+        yield Statement(key="memory", value=size(found[2], unit), line=line, source=source, block=block)
+    elif name == "HugePages_Total":
+        yield Statement(key="hugepages default", value=number, line=line, source=source, block=block)
+    elif name == "Hugepagesize":
+        yield Statement(key="hugepage_size", value=number * KIB, line=line, source=source, block=block)
+
+
+def _numastat(nodes: Sequence[int], values: Sequence[str], line: int, block: int) -> Iterator[Statement]:
+    for node, value in zip(nodes, values, strict=False):
+        if node < MAX_NODE:
+            amount = int(float(value) * MIB)
+            yield Statement(key="memory", value=amount, line=line, source="numastat -m", node=node, block=block)
+
+
+def _free(found: re.Match[str], command: str, line: int, block: int) -> Iterator[Statement]:
+    """The total of `free`, whose unit is printed, or is an option of the command; kB without one."""
+    unit = found[2]
+    if not unit:
+        option = _FREE_UNIT.match(command)
+        letter = "k" if option is None else (option[1] or option[2])[0]
+        unit = letter.replace("b", "").replace("h", "")
+    amount = size(found[1], unit)
+    yield Statement(key="memory", value=amount, line=line, source="free", block=block, guess="free rounds it")

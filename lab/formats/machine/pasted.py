@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Text as people paste it -> the lines of the terminal that it shows, each with its number in the text.
+
+Taken off are quoted-printable and base64, in several layers, HTML, Markdown, quotation marks of mails, time stamps of
+CI logs, escape sequences of terminals and full-width characters. Whatever was decoded is noted.
+"""
+
+from __future__ import annotations
+
+import binascii
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+MAX_LAYERS = 4
+MAX_LINE = 64 << 10
+"""Characters of a line that are read."""
+
+_ESCAPE = re.compile(r"=(?:[0-9A-F]{2}|$)")
+_SOFT_BREAK = re.compile(r"[^=]=$")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_BREAKING_TAG = re.compile(
+    r"</?(?:pre|br|p|div|tr|table|tbody|thead|li|ul|ol|blockquote|html|body|head|h[1-6]|details|summary|hr|section)"
+    r"\b[^<>]*>",
+    re.IGNORECASE,
+)
+_CELL_TAG = re.compile(r"</?(?:td|th)\b[^<>]*>", re.IGNORECASE)
+_INLINE_TAG = re.compile(
+    r"</?(?:code|span|b|i|em|strong|a|font|samp|kbd|tt|u|s|mark|small|button|svg|img)\b[^<>]*>", re.IGNORECASE
+)
+_BB_CODE = re.compile(r"\[/?(?:code|quote|pre|tt|b|i|size|color|font|spoiler)(?:=[^\[\]]*)?\]", re.IGNORECASE)
+_JIRA_CODE = re.compile(r"\{(?:code|noformat)(?::[^{}]*)?\}")
+_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]")
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\x00-\x08\x0b-\x1f\x7f]")
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
+_QUOTES = re.compile(r"\s*(?:[A-Z]{0,3}>\s?)+")
+_TIME_STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\s")
+_BULLET = re.compile(r"[-*+\u2022]\s+(?=\S)")
+_FENCE = re.compile(r"(?:`{3,}|~{3,})\s*[\w{}.+ -]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of what a terminal showed."""
+
+    number: int
+    """Of the line in the pasted text, counted from 1."""
+    text: str
+    """Without blanks at its ends."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Pasted:
+    """The lines of a text, and one note for each layer that was taken off."""
+
+    lines: list[Line] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def undecorated(text: str) -> Pasted:
+    """The lines of a pasted text without what mailers, web pages and people put around them."""
+    made = Pasted()
+    rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    made.lines = [Line(number=number, text=row[:MAX_LINE]) for number, row in enumerate(rows, 1)]
+    if any(len(row) > MAX_LINE for row in rows):
+        made.notes.append(f"lines longer than {MAX_LINE} characters: the rest of them is not read")
+    for _ in range(MAX_LAYERS):
+        if not (_decode(made, "base64", _base64) or _decode(made, "quoted-printable", _quoted_printable)):
+            break
+    _decode(made, "HTML", _html)
+    _decode(made, "strings with \\n", _strings)
+    made.lines = [Line(number=line.number, text=_cleaned(line.text)) for line in made.lines]
+    return made
+
+
+def _decode(made: Pasted, name: str, decoder: Callable[[Sequence[Line]], list[Line]]) -> bool:
+    """Apply a decoder that returns the same lines if there is nothing to decode."""
+    decoded = decoder(made.lines)
+    if decoded == made.lines:
+        return False
+    made.lines = decoded
+    made.notes.append(f"decoded: {name}")
+    return True
+
+
+def _base64(lines: Sequence[Line]) -> list[Line]:
+    """The lines, those that are base64 of a text replaced by it."""
+    found: list[Line] = []
+    run: list[Line] = []
+    for line in (*lines, Line(number=0, text="")):
+        if _BASE64.fullmatch(line.text.strip()):
+            run.append(line)
+            continue
+        found += _decoded_run(run)
+        run = []
+        found.append(line)
+    return found[:-1]
+
+
+def _decoded_run(run: list[Line]) -> list[Line]:
+    if not run or len(run[0].text.strip()) < 56:
+        return run
+    joined = "".join(line.text.strip() for line in run)
+    try:
+        text = binascii.a2b_base64(joined[: len(joined) // 4 * 4], strict_mode=True).decode()
+    except ValueError:
+        return run
+    if not text.isascii() and not any(char.isalpha() for char in text):
+        return run
+    if any(not char.isprintable() and char not in "\n\r\t" for char in text):
+        return run
+    return [Line(number=run[0].number, text=row[:MAX_LINE]) for row in text.splitlines()]
+
+
+def _quoted_printable(lines: Sequence[Line]) -> list[Line]:
+    """The lines with `=XX` decoded and soft line breaks joined, if they look like quoted-printable."""
+    if not _looks_quoted_printable(lines):
+        return list(lines)
+    found: list[Line] = []
+    parts: list[str] = []
+    first = 0
+    for line in lines:
+        first = first or line.number
+        soft = line.text.endswith("=")
+        quotes = _QUOTES.match(parts[0]) if parts else None
+        parts.append(line.text.removeprefix(quotes[0] if quotes else "").removesuffix("="))
+        if soft and len(parts) < 1000:
+            continue
+        joined = "".join(parts)
+        decoded = binascii.a2b_qp(joined.encode("utf-8", "replace")).decode("utf-8", "replace")
+        found += [Line(number=first, text=row[:MAX_LINE]) for row in decoded.split("\n")]
+        parts, first = [], 0
+    if parts:
+        found.append(Line(number=first, text="".join(parts)))
+    return found
+
+
+def _looks_quoted_printable(lines: Sequence[Line]) -> bool:
+    """Whether nearly every `=` begins an escape, and something shows that this is no accident.
+
+    `hugepages=20` is no quoted-printable; a soft line break, `=3D` and two lines that end in `=20` are.
+    """
+    equals = escapes = marks = blanks = 0
+    for line in lines:
+        text = line.text
+        if "=" not in text:
+            continue
+        equals += text.count("=")
+        escapes += len(_ESCAPE.findall(text))
+        marks += ("=3D" in text) + bool(_SOFT_BREAK.search(text[-2:]))
+        blanks += text.endswith("=20")
+    return (marks > 0 or blanks > 1) and escapes >= 0.8 * equals
+
+
+def _html(lines: Sequence[Line]) -> list[Line]:
+    """The lines without tags and entities; a tag that breaks the line makes several lines of one."""
+    found: list[Line] = []
+    for line in lines:
+        text = line.text
+        if "&" in text:
+            text = html.unescape(html.unescape(text))
+        if "<" in text:
+            text = _CELL_TAG.sub(" ", _BREAKING_TAG.sub("\n", _INLINE_TAG.sub("", text)))
+        if text == line.text:
+            found.append(line)
+            continue
+        found += [Line(number=line.number, text=row) for row in text.split("\n")]
+    return found
+
+
+def _strings(lines: Sequence[Line]) -> list[Line]:
+    """The lines, those that are the text of a string with `\\n` in it split there."""
+    found: list[Line] = []
+    for line in lines:
+        if line.text.count("\\n") < 2:
+            found.append(line)
+            continue
+        text = line.text.replace("\\r", "").replace("\\t", " ").replace('\\"', '"')
+        first, *others = text.split("\\n")
+        rows = [first.rpartition('": "')[2], *others]
+        found += [Line(number=line.number, text=row) for row in rows]
+    return found
+
+
+def _cleaned(text: str) -> str:
+    """One line without escape sequences, quotation marks, markup and blanks at its ends."""
+    text = _TERMINAL.sub("", text)
+    if not text.isascii():
+        text = _DASHES.sub("-", _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)))
+    text = _INVISIBLE.sub("", text.replace("\t", " "))
+    if quotes := _QUOTES.match(text):
+        text = text[quotes.end() :]
+    text = _JIRA_CODE.sub("", _BB_CODE.sub("", text)).strip()
+    if stamp := _TIME_STAMP.match(text):
+        text = text[stamp.end() :].strip()
+    if _FENCE.fullmatch(text):
+        return "```"
+    if text.startswith("|"):
+        text = _row(text)
+    if bullet := _BULLET.match(text):
+        text = text[bullet.end() :]
+    return _without_quotes(text.replace("**", "").strip("`")).strip()
+
+
+def _row(text: str) -> str:
+    """A row of a Markdown table: two cells as `KEY: VALUE`, more of them with blanks between; empty for a ruler."""
+    cells = [cell.strip(" `*") for cell in text.strip("|").split("|")]
+    if not any(char.isalnum() for char in text):
+        return ""
+    if len(cells) == 2 and not cells[0].endswith(":") and not cells[0].isdigit():
+        return f"{cells[0]}: {cells[1]}"
+    return " ".join(cells)
+
+
+def _without_quotes(text: str) -> str:
+    """The text of a line that is one string of a list: `"node 0 cpus: 0 1",`."""
+    inner = text.removesuffix(",")
+    for mark in ('"', "'"):
+        if len(inner) > 1 and inner.startswith(mark) and inner.endswith(mark) and mark not in inner[1:-1]:
+            return inner[1:-1]
+    return text

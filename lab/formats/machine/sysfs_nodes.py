@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Files of /sys and /proc about a machine, as cat, grep (`path:value`), head (`==> path <==`) and loops show them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from lab.formats.machine.cpu_list import parse_cpu_list, parse_mask
+from lab.formats.machine.lscpu import MACHINE_NAMES
+from lab.formats.machine.pasted import Line
+from lab.formats.machine.shell_session import Section
+from lab.formats.machine.statements import DAMAGE, KIB, MAX_NODE, NOTE, Statement, Value, numbers
+
+_VALUED = re.compile(r"((?:/sys/|/proc/|\./|node\d|hugepages-)[^\s:]{1,300}|nr_hugepages):\s*(.*)")
+_NODE_FILE = re.compile(
+    r"(?:\S*/)?node(\d{1,4})/(cpulist|cpumap|distance|hugepages/hugepages-(\d{1,9})kB/nr_hugepages)"
+)
+_NODE_GLOB = re.compile(r"(?:\S*/)?node(?:\*|\[\S{1,20}\]|\?)[*?]?/(cpulist|cpumap|distance)")
+_NODE_LIST = re.compile(
+    r"(?:\S*/)?node/(online|possible|has_cpu|has_memory|has_normal_memory)|(?:node_)?(online|possible)"
+)
+_POOL = re.compile(r"(?:\S*/)?hugepages-(\d{1,9})kB/nr_hugepages")
+_CPU_FILE = re.compile(r"(?:\S*/)?cpu/(online|offline)")
+_THP = re.compile(r"(?:\S*/)?transparent_hugepage/(enabled|shmem_enabled)")
+_CHOSEN = re.compile(r"\[(\w{1,20})\]")
+_MEMINFO = re.compile(r"Node\s+(\d{1,4})\s+(MemTotal|HugePages_Total):\s+(\d{1,15})(?:\s*kB)?.*")
+_PRIVATE_WORDS = re.compile(r"\[?always\]? \[?madvise\]? \[?never\]?")
+_SHARED_WORDS = re.compile(r"\[?always\]? \[?within_size\]? \[?advise\]? .{0,60}")
+_CMDLINE = re.compile(r"(?:.*\s)?(?:BOOT_IMAGE|root|console)=\S.*")
+_NO_CMDLINE = re.compile(r"\$|ommand line:|^/\S+:")
+_ARGUMENTS = re.compile(r"[^#;|&]{0,200}?(?:cat|head|tail|grep|more)\s+(.*)")
+_PAGE_SIZE = re.compile(r"(?:PAGE_?SIZE|page size)\W{0,20}(\d{4,6})\b.*", re.IGNORECASE)
+_KERNEL_PAGE = re.compile(
+    r"(?:CONFIG_\w*?_?(?:(\d{1,3})K_PAGES)=y|CONFIG_PAGE_SIZE_(\d{1,3})KB=y|(?:Kernel|MMU)PageSize:\s+(\d{1,3}) kB)"
+)
+_MACHINE_COMMAND = re.compile(r"(?:sudo\s+)?(?:uname\s+-[a-z]*[amp]|arch$|dpkg --print-architecture)")
+_BARE_SIZES = frozenset(("4096", "8192", "16384", "65536", "262144"))
+_UNAME = re.compile(r"Linux\s.*\s(\d+\.\d+\S*)\s.*")
+
+
+def read(parts: Sequence[Section]) -> Iterator[Statement]:
+    """Everything that files and small commands state."""
+    for block, section in enumerate(parts):
+        yield from _of_command(section, block, last=block == len(parts) - 1)
+        for line in section.lines:
+            yield from _of_line(line, block)
+
+
+def _of_line(line: Line, block: int) -> Iterator[Statement]:
+    """Lines that say by themselves which file they are from."""
+    text = line.text
+    if found := _VALUED.fullmatch(text):
+        yield from _content(found[1], found[2], line, block)
+        text = found[2]
+    if found := _MEMINFO.fullmatch(text):
+        yield from _node_meminfo(found, line, block)
+    elif found := _PAGE_SIZE.fullmatch(text):
+        yield from _page_size(int(found[1]), line, block, "getconf")
+    elif text in _BARE_SIZES:
+        guess = "a line that has this number alone"
+        size = int(text)
+        yield Statement(key="page_size", value=size, line=line.number, source="getconf", block=block, guess=guess)
+    elif _PRIVATE_WORDS.fullmatch(text):
+        yield from _chosen("thp", text, line, block)
+    elif _SHARED_WORDS.fullmatch(text):
+        yield from _chosen("shmem_thp", text, line, block)
+    elif found := _KERNEL_PAGE.search(text):
+        kib = int(found[1] or found[2] or found[3])
+        yield from _page_size(kib * KIB, line, block, "kernel configuration")
+    elif found := _UNAME.fullmatch(text):
+        yield _statement("release", found[1], line, block, "uname")
+        yield from _uname(text, line, block)
+    elif _CMDLINE.fullmatch(text) and not _NO_CMDLINE.search(text):
+        yield from _command_line(text, line, block)
+
+
+def _statement(key: str, value: Value, line: Line, block: int, source: str, node: int | None = None) -> Statement:
+    return Statement(key=key, value=value, line=line.number, source=source, block=block, node=node)
+
+
+def _of_command(section: Section, block: int, *, last: bool) -> Iterator[Statement]:
+    """The content of files, and what small commands print below their own name."""
+    command, lines = section.command, section.lines
+    first = next((line for line in lines if line.text), None)
+    if first is None:
+        if not last:
+            yield from _empty(_paths(command), section.line, block)
+        return
+    if _MACHINE_COMMAND.match(command):
+        yield from _uname(first.text, first, block)
+    elif command.startswith("getconf") and first.text.isdecimal() and len(first.text) < 7:
+        yield from _page_size(int(first.text), first, block, "getconf")
+    elif command.startswith("nproc") and first.text.isdecimal() and len(first.text) < 6:
+        yield _statement("cpu_count", int(first.text), first, block, "nproc")
+    else:
+        yield from _files(_paths(command), lines, block)
+
+
+def _empty(paths: Sequence[str], line: int, block: int) -> Iterator[Statement]:
+    """A file that is shown and has nothing in it: a node without CPUs."""
+    if len(paths) == 1:
+        yield from _content(paths[0], "", Line(number=line, text=""), block)
+
+
+def _paths(command: str) -> list[str]:
+    """The files that a command shows; a command that is a path shows that file."""
+    if command.startswith("/"):
+        return [command]
+    found = _ARGUMENTS.fullmatch(command)
+    words = [] if found is None else found[1].split("|")[0].split()
+    return [word.rstrip(":;") for word in words if "/" in word or word in ("online", "possible", "cmdline")][:64]
+
+
+def _files(paths: Sequence[str], lines: Sequence[Line], block: int) -> Iterator[Statement]:
+    """The content of several files below one command: a line for each; of one file the first line."""
+    contents = [line for line in lines if line.text]
+    if len(paths) == 1 and (found := _NODE_GLOB.fullmatch(paths[0])):
+        yield from _glob(found[1], contents, block)
+        return
+    for path, line in zip(paths, contents, strict=False):
+        if len(paths) == 1 and lines[0].text != line.text and not path.endswith("cmdline"):
+            return
+        yield from _content(path, line.text, line, block)
+
+
+def _glob(name: str, contents: Sequence[Line], block: int) -> Iterator[Statement]:
+    """`cat node*/cpulist`: a line for each node, in the order in which a shell sorts their names.
+
+    Distances are left to the reader of matrices, which sees their order.
+    """
+    rows: list[Line] = []
+    for line in contents:
+        if not re.fullmatch(r"[\d,:-]+|[0-9a-f,]+", line.text):
+            break
+        rows.append(line)
+    if name == "distance" or not rows:
+        return
+    order = sorted(range(len(rows)), key=str)
+    message = f"the lines of node*/{name} are taken for nodes 0-{len(rows) - 1} in the order of a shell's glob"
+    yield _statement(NOTE, message, rows[0], block, "sysfs")
+    for node, line in zip(order, rows, strict=True):
+        yield from _content(f"node{node}/{name}", line.text, line, block)
+
+
+def _content(path: str, text: str, line: Line, block: int) -> Iterator[Statement]:
+    """What the first line of a file states."""
+    if found := _NODE_FILE.fullmatch(path):
+        yield from _node_file(found, text, line, block)
+    elif found := _NODE_LIST.fullmatch(path):
+        yield from _listed("nodes " + (found[1] or found[2]), text, line, block)
+    elif found := _CPU_FILE.fullmatch(path):
+        yield from _listed(found[1], text, line, block)
+    elif found := _POOL.search(path):
+        if text.isdecimal() and len(text) < 10:
+            yield _statement(f"hugepages {int(found[1]) * KIB}", int(text), line, block, "sysfs")
+    elif found := _THP.fullmatch(path):
+        name = "thp" if found[1] == "enabled" else "shmem_thp"
+        yield from _chosen(name, text, line, block)
+    elif path.endswith("/proc/cmdline") and text:
+        yield from _command_line(text, line, block)
+
+
+def _node_file(found: re.Match[str], text: str, line: Line, block: int) -> Iterator[Statement]:
+    node, name = int(found[1]), found[2]
+    if node >= MAX_NODE:
+        return
+    try:
+        if name == "cpulist":
+            yield _statement("cpus", parse_cpu_list(text), line, block, "sysfs", node)
+        elif name == "cpumap":
+            yield _statement("cpus", parse_mask(text), line, block, "sysfs", node)
+        elif name == "distance":
+            if not numbers(text):
+                raise ValueError("no numbers")
+            yield _statement("distance", numbers(text), line, block, "sysfs", node)
+        elif text.isdecimal() and len(text) < 10:
+            yield _statement(f"hugepages {int(found[3]) * KIB}", int(text), line, block, "sysfs", node)
+    except ValueError as error:
+        yield _statement(DAMAGE, f"node{node}/{name} is cut off or damaged: {error}", line, block, "sysfs")
+
+
+def _listed(key: str, text: str, line: Line, block: int) -> Iterator[Statement]:
+    try:
+        yield _statement(key, parse_cpu_list(text), line, block, "sysfs")
+    except ValueError:
+        return
+
+
+def _node_meminfo(found: re.Match[str], line: Line, block: int) -> Iterator[Statement]:
+    node, number = int(found[1]), int(found[3])
+    if node >= MAX_NODE:
+        return
+    if found[2] == "MemTotal":
+        yield _statement("memory", number * KIB, line, block, "node meminfo", node)
+    elif number:
+        yield _statement("hugepages default", number, line, block, "node meminfo", node)
+
+
+def _page_size(size: int, line: Line, block: int, source: str) -> Iterator[Statement]:
+    if 4 * KIB <= size <= 256 * KIB and not size & (size - 1):
+        yield _statement("page_size", size, line, block, source)
+
+
+def _chosen(key: str, text: str, line: Line, block: int) -> Iterator[Statement]:
+    if found := _CHOSEN.search(text):
+        yield _statement(key, found[1], line, block, "sysfs")
+
+
+def _uname(text: str, line: Line, block: int) -> Iterator[Statement]:
+    """The architecture in the output of uname: a known name, or the only word."""
+    words = text.split()
+    for word in words:
+        if MACHINE_NAMES.fullmatch(word):
+            yield _statement("arch", word, line, block, "uname")
+            return
+    if len(words) == 1 and re.fullmatch(r"[A-Za-z][\w-]{1,20}", text) and text not in ("unknown", "Linux"):
+        yield _statement("arch", text, line, block, "uname")
+
+
+def _command_line(text: str, line: Line, block: int) -> Iterator[Statement]:
+    words = [word for word in text.split() if word.isprintable()]
+    yield _statement("cmdline", " ".join(words), line, block, "/proc/cmdline")

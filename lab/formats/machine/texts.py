@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Texts about a machine -> everything that the readers beside this module find in them, in the order of the lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from lab.formats.machine import boot_log, cpuinfo, hwloc, lscpu, meminfo, numactl, sysfs_nodes
+from lab.formats.machine.pasted import Line, undecorated
+from lab.formats.machine.shell_session import Section, sections
+from lab.formats.machine.statements import Statement, is_ellipsis
+
+MAX_TEXT = 4 << 20
+"""Characters; /proc/cpuinfo of a thousand CPUs has 1.5 million."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Omission:
+    """A line that only says that something was left out."""
+
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(slots=True, kw_only=True)
+class MachineTexts:
+    """What some texts state together."""
+
+    statements: list[Statement] = field(default_factory=list)
+    hosts: dict[Statement, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    omissions: list[Omission] = field(default_factory=list)
+    words: str = ""
+    """All lines, for what only prose says."""
+
+
+def read(texts: Sequence[tuple[str, str]]) -> MachineTexts:
+    """Everything that is stated by (name, text) of some files."""
+    made = MachineTexts()
+    for name, text in texts:
+        file = name if len(texts) > 1 else ""
+        _read_one(made, file, text)
+    return made
+
+
+def _read_one(made: MachineTexts, file: str, text: str) -> None:
+    pasted = undecorated(text[:MAX_TEXT])
+    where = f"{file}: " if file else ""
+    made.notes += [f"{where}{note}" for note in pasted.notes]
+    if len(text) > MAX_TEXT:
+        made.notes.append(f"{where}only the first {MAX_TEXT >> 20} MiB are read")
+    parts = list(sections(pasted.lines))
+    found = [replace(statement, file=file) for statement in _statements(pasted.lines, parts)]
+    found.sort(key=lambda statement: statement.line)
+    made.statements += found
+    _name_hosts(made, found, parts)
+    for line in pasted.lines:
+        if is_ellipsis(line.text):
+            made.omissions.append(Omission(file=file, line=line.number, text=line.text))
+    made.words += "\n".join(line.text for line in pasted.lines) + "\n"
+
+
+def _statements(lines: Sequence[Line], parts: Sequence[Section]) -> list[Statement]:
+    return [
+        *numactl.read(lines),
+        *numactl.read_matrix(lines),
+        *lscpu.read(lines),
+        *lscpu.read_json(lines),
+        *lscpu.read_tables(lines),
+        *cpuinfo.read(lines),
+        *sysfs_nodes.read(parts),
+        *meminfo.read(parts),
+        *boot_log.read(lines),
+        *hwloc.read_xml(lines),
+        *hwloc.read_tree(lines),
+    ]
+
+
+def _name_hosts(made: MachineTexts, found: Sequence[Statement], parts: Sequence[Section]) -> None:
+    """Note the host of the last prompt above each statement."""
+    prompts = [(part.line, part.host) for part in parts if part.host]
+    index, host = 0, ""
+    for statement in found:
+        while index < len(prompts) and prompts[index][0] <= statement.line:
+            host = prompts[index][1]
+            index += 1
+        if host:
+            made.hosts[statement] = host
