@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The two commands of the lab, `make run` and `make test`, and their helpers. Each sets up what is missing first.
+# `make run`, `make test` and their helpers. Each target first installs what it needs and is missing.
 
 CAMPAIGN = quick
 ARGS =
@@ -10,23 +10,24 @@ LAB = .venv/bin/lab
 .PHONY: help setup run matrix test unit bench faults kernel-faults examples mutants fuzz browser lint shape doctor clean
 
 help:
-	@echo "make run     run a campaign: CAMPAIGN=quick, further arguments of lab run in ARGS="
-	@echo "make matrix  every machine: all-arches, then numa; installs every compiler and emulator (ARGS= as for run)"
-	@echo "make test    all tests, those with real guests too (further arguments of pytest in ARGS=)"
-	@echo "make unit    the tests that need no guest"
-	@echo "make bench   the benchmarks, as ratios (some: ARGS='cold restore memory pair efficiency case campaign report')"
-	@echo "             by themselves: ARGS='repeats N' (two cells N times, 200), tables: ARGS=matrix|builds"
-	@echo "make faults  inject faults into host, QEMU, guests and input (some of them: ARGS=NAME, ARGS=--list)"
-	@echo "make kernel-faults  what the kernel complains of has its name: builds a kernel with lkdtm and sanitizers"
-	@echo "make examples  every example of every verb's help, those with guests and kernel trees too"
-	@echo "make mutants  break the series in 50 ways and see which case notices (some of them: ARGS=NAME, ARGS=--list)"
-	@echo "make fuzz    fuzz all that reads what others wrote (ARGS='SECONDS [TARGET...]', 60 seconds)"
-	@echo "make browser install Chromium where it is missing, and look at report.html with it (part of make test then)"
-	@echo "make lint    ruff and mypy"
-	@echo "make shape   the size of rooms, the density of statements, shared class names: each with its bound"
-	@echo "make doctor  what this host can do, and what is missing"
-	@echo "make setup   install what is missing (Debian packages, .venv); part of all the others"
-	@echo "make clean   remove .venv and what tools left behind; results/ and the cache stay (lab clean)"
+	@echo "make run            run a campaign: CAMPAIGN=quick; further arguments of lab run in ARGS="
+	@echo "make matrix         run on every machine, all-arches then numa; installs every compiler and emulator"
+	@echo "make test           run all tests, those that boot guests too; further arguments of pytest in ARGS="
+	@echo "make unit           run the tests that need no guest"
+	@echo "make bench          run the benchmarks and print ratios; some of them:"
+	@echo "                    ARGS='cold restore memory pair efficiency case campaign report'; by themselves:"
+	@echo "                    ARGS='repeats N' (two cells N times, 200); tables: ARGS=matrix or ARGS=builds"
+	@echo "make faults         inject faults into host, QEMU, guests and input; some: ARGS=NAME, names: ARGS=--list"
+	@echo "make kernel-faults  check how the kernel's own complaints are named; builds a kernel with lkdtm, sanitizers"
+	@echo "make examples       run every example of every verb's help, those with guests and kernel trees too"
+	@echo "make mutants        break the series in 50 ways, see which case notices; some: ARGS=NAME, names: ARGS=--list"
+	@echo "make fuzz           fuzz every reader of other people's files; ARGS='SECONDS [TARGET...]', 60 seconds each"
+	@echo "make browser        install Chromium and test report.html in it; make test does so too afterwards"
+	@echo "make lint           run ruff and mypy"
+	@echo "make shape          measure rooms, density of statements and shared class names against their bounds"
+	@echo "make doctor         check what this host can do, and what is missing"
+	@echo "make setup          install what is missing: Debian packages, .venv; part of all the others"
+	@echo "make clean          remove .venv and tools' leftovers; results/ and the cache stay (see lab clean)"
 
 setup:
 	@sh lab/bootstrap.sh $(CAMPAIGN)

@@ -14,7 +14,7 @@ from lab.specs.settings import EVERY, Own
 
 
 def of(group: click.Group) -> dict[str, dict[str, Any]]:
-    """click's default map: verb -> name of a parameter -> value; InputError, with its line, for what cannot be."""
+    """Return click's default map, verb -> parameter -> value; InputError, with its line, for a wrong setting."""
     own = settings.load()
     found: dict[str, dict[str, Any]] = {name: {} for name in group.commands}
     known = {name: _options(verb) for name, verb in group.commands.items()}
@@ -33,7 +33,7 @@ def of(group: click.Group) -> dict[str, dict[str, Any]]:
 
 
 def _options(verb: click.Command) -> Mapping[str, click.Option]:
-    """A verb's options by their long names, without the dashes."""
+    """Return a verb's options by their long names, without the dashes."""
     options = [each for each in verb.params if isinstance(each, click.Option)]
     return {name[2:]: option for option in options for name in option.opts if name.startswith("--")}
 
@@ -46,11 +46,10 @@ def _check_known(own: Own, verb: str, name: str, choices: Sequence[str]) -> None
 
 
 def _checked(own: Own, verb: str, name: str, option: click.Option, value: Any) -> Any:
-    """The value, once the option takes it."""
+    """Return the value as click wants it; InputError if the option does not accept it."""
     many = isinstance(value, tuple)
     if option.is_flag != isinstance(value, bool) or (many and not option.multiple):
-        expected = "true or false" if option.is_flag else "a list or one value" if option.multiple else "one value"
-        raise own.error(("defaults", verb, name), f"expected {expected}")
+        raise own.error(("defaults", verb, name), f"expected {_expected(option)}")
     try:
         for each in value if many else (value,):
             taken = option.type.convert(str(each) if not option.is_flag else each, option, None)
@@ -59,3 +58,10 @@ def _checked(own: Own, verb: str, name: str, option: click.Option, value: Any) -
     except click.BadParameter as error:
         raise own.error(("defaults", verb, name), error.message) from None
     return [value] if option.multiple and not many else value
+
+
+def _expected(option: click.Option) -> str:
+    """Return what an option's default may be, for an error message."""
+    if option.is_flag:
+        return "true or false"
+    return "a list or one value" if option.multiple else "one value"

@@ -14,22 +14,28 @@ WIDTH = 80
 
 
 def describe(plan: Plan, outlook: Outlook | None = None) -> str:
-    """The plan as `lab plan` shows it."""
-    lines = _wrap(f"campaign {plan.name}" + (f": {plan.spec.description}" if plan.spec.description else ""))
+    """Return the plan as `lab plan` prints it."""
+    lines = _wrap(": ".join(filter(None, (f"campaign {plan.name}", plan.spec.description))))
     lines += _section(_kernels_title(plan, outlook), _build_rows(plan.builds, outlook))
     lines += _section("sources", _sources(plan.builds))
     lines += _section("guests", [_cell_row(cell, outlook) for cell in plan.cells])
     if plan.cells:
-        how = "a fresh guest for each" if plan.spec.isolation == "fresh" else "one guest for all of them"
-        chosen = ", ".join(sorted(map(str, _selections(plan.cells)))) or "none"
-        lines += ["", *_wrap(f"scenarios, {how}: {chosen}")]
-        few = {cell.topology.name: cell.scenarios for cell in plan.cells if cell.topology.scenarios is not None}
-        lines += [
-            line for name, some in few.items() for line in _wrap(f"{name} runs {', '.join(map(str, some))} alone")
-        ]
+        lines += _scenarios(plan)
     lines += _skips(plan.skipped)
-    lines += ["", *_wrap(_time(plan, outlook))] if outlook and plan.cells else []
+    if outlook and plan.cells:
+        lines += ["", *_wrap(_time(plan, outlook))]
     return "\n".join(lines)
+
+
+def _scenarios(plan: Plan) -> list[str]:
+    """Return what runs in the guests, and which machines run only some of it."""
+    how = "a fresh guest for each" if plan.spec.isolation == "fresh" else "one guest for all of them"
+    chosen = ", ".join(sorted(map(str, _selections(plan.cells)))) or "none"
+    lines = ["", *_wrap(f"scenarios, {how}: {chosen}")]
+    few = {cell.topology.name: cell.scenarios for cell in plan.cells if cell.topology.scenarios is not None}
+    for name, some in few.items():
+        lines += _wrap(f"{name} runs only {', '.join(map(str, some))}")
+    return lines
 
 
 def _kernels_title(plan: Plan, outlook: Outlook | None) -> str:
@@ -52,7 +58,7 @@ def _build_rows(builds: Sequence[Build], outlook: Outlook | None) -> list[tuple[
 
 
 def _sources(builds: Sequence[Build]) -> list[tuple[str, ...]]:
-    """What each kernel is made of."""
+    """Return the source and series of each kernel."""
     kernels = {build.kernel.name: build.kernel for build in builds}
     return [(name, " + ".join(filter(None, (each.source, each.series)))) for name, each in kernels.items()]
 
@@ -72,11 +78,13 @@ def _cell_row(cell: Cell, outlook: Outlook | None) -> tuple[str, ...]:
 
 
 def _skips(skipped: Sequence[Skipped]) -> list[str]:
-    """What is skipped, by reason."""
+    """Return what is skipped, by reason; empty if nothing is."""
+    if not skipped:
+        return []
     reasons: dict[str, list[str]] = {}
     for each in skipped:
         reasons.setdefault(each.reason, []).append(each.what)
-    lines = ["", f"skipped ({len(skipped)}):"] if skipped else []
+    lines = ["", f"skipped ({len(skipped)}):"]
     for reason, names in reasons.items():
         lines += [*_wrap(f"{reason}:", "  "), *_wrap(" ".join(names), "    ", hanging="    ")]
     return lines
@@ -85,12 +93,13 @@ def _skips(skipped: Sequence[Skipped]) -> list[str]:
 def _time(plan: Plan, outlook: Outlook) -> str:
     guests = f"{outlook.jobs} guest{'s' * (outlook.jobs > 1)} at once"
     text = f"estimated time: {format_time(outlook.total_s)}, {guests}, from what earlier runs took on this host"
-    unknown_ones = f"{outlook.guessed} of {len(plan.cells)} guests are of machines that never ran here"
-    return f"{text}; {unknown_ones}" if outlook.guessed else text
+    if not outlook.guessed:
+        return text
+    return f"{text}; {outlook.guessed} of {len(plan.cells)} guests are of machines that never ran here"
 
 
 def _section(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """A headed table of plain text; nothing where there are no rows."""
+    """Return a table with a heading; empty if there are no rows."""
     if not rows:
         return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -99,7 +108,7 @@ def _section(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _wrap(text: str, indent: str = "", hanging: str | None = None) -> list[str]:
-    """A paragraph in the width of a terminal; long words (paths) stay whole."""
+    """Wrap a paragraph to the width of a terminal; long words, such as paths, stay whole."""
     return textwrap.wrap(
         text,
         WIDTH,

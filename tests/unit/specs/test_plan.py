@@ -255,7 +255,7 @@ def test_a_machine_runs_what_it_is_for() -> None:
     meter = machine("meter", scenarios=["fo*"])
     made = planned((PC, meter), (PLAIN,))
     assert {cell.name: cell.scenarios for cell in made.cells} == {"pc/plain": TESTS, "meter/plain": TESTS[1:]}
-    assert "meter runs fork alone" in describe(made)
+    assert "meter runs only fork" in describe(made)
     assert "scenarios, a fresh guest for each: expand, fork" in describe(made)
 
 
