@@ -27,18 +27,18 @@ MAX_FILE = 4 << 20
     metavar="FILE",
     help="Read the description of a machine from FILE, - for stdin, as the argument FILE does [describe this host].",
 )
-@click.option("--arch", metavar="ARCH", help="State the architecture of a machine whose description lacks it.")
+@click.option("--arch", metavar="ARCH", help="State the architecture if the description lacks it [as described].")
 @click.option(
     "--page-size",
     callback=parse_size_option,
     metavar="SIZE",
-    help="State the page size of a machine whose description lacks it, such as 64K.",
+    help="State the size of a page, such as 64K, if the description lacks it [as described].",
 )
 @click.option(
     *("--machine", "number"),
     type=click.IntRange(1),
     metavar="N",
-    help="Use the Nth of several machines that are described in one text.",
+    help="Use the Nth of several machines that are described in one text [the only one].",
 )
 @click.option("--partial", is_flag=True, help="Take a description that is cut off for the whole machine.")
 @click.option(
