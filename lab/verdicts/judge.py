@@ -28,7 +28,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from lab.core.outcome import (
@@ -47,6 +47,7 @@ from lab.core.outcome import (
 )
 from lab.core.untrusted import excerpt, one_line
 from lab.formats import ktap, oops
+from lab.formats.complaints import Kind
 from lab.formats.ktap import Flaw
 from lab.verdicts import counters, suites
 
@@ -72,6 +73,8 @@ class _Finding:
     evidence: tuple[str, ...] = ()
     saw: tuple[str, ...] = ()
     cost: Cost | None = None
+    reports: tuple[oops.Finding, ...] = ()
+    """The kernel's reports that this case is to blame for, so that no other record needs to name them."""
 
 
 _PASSED = _Finding(outcome=Outcome.PASS, cause=Cause.PASSED, reason="ok")
@@ -117,7 +120,7 @@ def judge_run(
     `within`: the cases are tests of a suite, whose own results are cases too.
     """
     asked = [case for case in declared if case.name in run.cases] if run.cases else declared
-    judgement = _Judgement(run, asked, within=within)
+    judged = _Judgement(run, asked, within=within).judged()
     expected = {case.name: case.expected(provides) for case in asked}
     return tuple(
         _record(
@@ -128,9 +131,9 @@ def judge_run(
             case=name,
             expected=expected.get(name, Expected.PASS),
             attempt=run.attempt,
-            duration_s=judgement.duration_s.get(name),
+            duration_s=judged.duration_s.get(name),
         )
-        for name, found in judgement.findings().items()
+        for name, found in judged.findings.items()
     )
 
 
@@ -161,38 +164,55 @@ def agree(repeats: Sequence[Sequence[CaseRecord]], lost: Collection[int] = ()) -
     Their guests' states say so, and the run's exit code; of the cases the others tell, where there are any.
     """
     known = [() if number in lost else records for number, records in enumerate(repeats, start=1)]
-    repeats = known if any(known) else repeats
-    tables = [{(record.scenario, record.case): record for record in records} for records in repeats]
-    scenarios = {name: place for place, name in enumerate(dict.fromkeys(name for table in tables for name, _ in table))}
-    labels = dict.fromkeys(label for table in tables for label in table)
-    ran = [{record.scenario for record in records if record.outcome is not Outcome.BROKEN} for records in repeats]
+    tables = [_Repeat.of(records) for records in (known if any(known) else repeats)]
+    labels = dict.fromkeys(label for repeat in tables for label in repeat.records)
+    scenarios = {scenario: place for place, scenario in enumerate(dict.fromkeys(scenario for scenario, _ in labels))}
     ordered = sorted(labels, key=lambda label: scenarios[label[0]])
-    return tuple(_agreed(label, tables, ran) for label in ordered)
+    return tuple(_agreed(label, tables) for label in ordered)
 
 
-def _agreed(
-    label: tuple[str, str],
-    tables: Sequence[Mapping[tuple[str, str], CaseRecord]],
-    ran: Sequence[frozenset[str] | set[str]],
-) -> CaseRecord:
-    """The record of one case over all repeats. A synthetic case that is not there was well, where its scenario ran."""
-    there = [(number, table[label]) for number, table in enumerate(tables, start=1) if label in table]
-    counts = Counter(record.outcome for _, record in there)
-    if label[1] in SYNTHETIC:
-        counts[Outcome.PASS] += sum(
-            label not in table and label[0] in known for table, known in zip(tables, ran, strict=True)
-        )
-    counts += Counter()  # without zeros
-    first = {outcome: next((each for each in there if each[1].outcome is outcome), None) for outcome in counts}
-    verdicts = [outcome for outcome in counts if outcome is not Outcome.BROKEN]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Repeat:
+    """The records of one guest of several of a cell."""
+
+    records: Mapping[tuple[str, str], CaseRecord]
+    """(scenario, case) -> record."""
+    ran: frozenset[str]
+    """The scenarios of which anything has a verdict."""
+
+    @classmethod
+    def of(cls, records: Sequence[CaseRecord]) -> _Repeat:
+        ran = frozenset(record.scenario for record in records if record.outcome is not Outcome.BROKEN)
+        return cls(records={(record.scenario, record.case): record for record in records}, ran=ran)
+
+    def is_clean(self, label: tuple[str, str]) -> bool:
+        """Whether a synthetic case has no record because nothing was wrong: its scenario ran."""
+        scenario, case = label
+        return case in SYNTHETIC and scenario in self.ran and label not in self.records
+
+
+def _agreed(label: tuple[str, str], repeats: Sequence[_Repeat]) -> CaseRecord:
+    """The record of one case over all repeats: the first with its outcome, FLAKY where there are several outcomes."""
+    numbered = {number: each.records[label] for number, each in enumerate(repeats, start=1) if label in each.records}
+    records = list(numbered.values())
+    counts = Counter(record.outcome for record in records)
+    if clean := sum(repeat.is_clean(label) for repeat in repeats):
+        counts[Outcome.PASS] += clean
     listed = tuple(sorted(counts.items(), key=lambda item: -item[1]))
-    if len(verdicts) > 1:
-        return _flaky(there[0][1], listed, [found for found in first.values() if found])
-    told = first.get(verdicts[0]) if verdicts else None
-    broken = first.get(Outcome.BROKEN)
-    _, chosen = told if told and (told[1].met is False or not broken) else broken or there[0]
-    costs = [record.cost for _, record in there if record.cost]
+    if len(counts.keys() - {Outcome.BROKEN}) > 1:
+        return _flaky(numbered, listed)
+    chosen = _representative(records)
+    costs = [record.cost for record in records if record.cost]
     return replace(chosen, counts=listed, cost=_middle(costs) if chosen.cost else None)
+
+
+def _representative(records: Sequence[CaseRecord]) -> CaseRecord:
+    """Of records that agree but for BROKEN ones: one that is not met, else one that is BROKEN, else the first."""
+    verdict = next((record for record in records if record.outcome is not Outcome.BROKEN), None)
+    broken = next((record for record in records if record.outcome is Outcome.BROKEN), None)
+    if verdict and verdict.met is False:
+        return verdict
+    return broken or verdict or records[0]
 
 
 def _middle(costs: Sequence[Cost]) -> Cost | None:
@@ -201,15 +221,18 @@ def _middle(costs: Sequence[Cost]) -> Cost | None:
     return ordered[(len(ordered) - 1) // 2] if len({cost.unit for cost in costs}) == 1 else None
 
 
-def _flaky(
-    like: CaseRecord, counts: tuple[tuple[Outcome, int], ...], found: Sequence[tuple[int, CaseRecord]]
-) -> CaseRecord:
+def _flaky(numbered: Mapping[int, CaseRecord], counts: tuple[tuple[Outcome, int], ...]) -> CaseRecord:
+    """The record of a case whose repeats do not agree, with the first repeat of each outcome as evidence."""
     said = ", ".join(f"{number} {outcome}" for outcome, number in counts)
     lines = [f"repeats do not agree: {said}"]
-    for number, record in found:
-        lines += [f"{record.outcome} in repeat {number}: {record.reason}", *record.excerpt.split("\n")[1:20]]
+    first: dict[Outcome, int] = {}
+    for number, record in numbered.items():
+        first.setdefault(record.outcome, number)
+    for outcome, number in first.items():
+        record = numbered[number]
+        lines += [f"{outcome} in repeat {number}: {record.reason}", *record.excerpt.split("\n")[1:20]]
     return replace(
-        like,
+        next(iter(numbered.values())),
         outcome=Outcome.FLAKY,
         cause=Cause.FLAKY,
         met=False,
@@ -335,8 +358,46 @@ def _as_signalled(run: Run) -> Run:
     return replace(run, end=End.SIGNALLED, status=None, signal=_SIGNALS.get(number, f"NAL {number}"))
 
 
+CAUSE_OF: Mapping[Kind, Cause] = {
+    Kind.PANIC: Cause.PANIC,
+    Kind.REBOOT: Cause.REBOOT,
+    Kind.OOPS: Cause.OOPS,
+    Kind.BUG: Cause.BUG,
+    Kind.KASAN: Cause.KASAN,
+    Kind.UBSAN: Cause.UBSAN,
+    Kind.LOCKDEP: Cause.LOCKDEP,
+    Kind.HARD_LOCKUP: Cause.HARD_LOCKUP,
+    Kind.SOFT_LOCKUP: Cause.SOFT_LOCKUP,
+    Kind.RCU_STALL: Cause.RCU_STALL,
+    Kind.HUNG_TASK: Cause.HUNG_TASK,
+    Kind.WARNING: Cause.WARNING,
+    Kind.FAULT_OOM: Cause.FAULT_OOM,
+    Kind.OOM_KILL: Cause.OOM_KILL,
+    Kind.CONTAINED_OOM: Cause.CONTAINED_OOM,
+}
+"""The cause of a verdict that a report of the kernel is."""
+
+
 def _rank(report: oops.Finding) -> int:
-    return suites.WORST_FIRST.index(Cause[report.kind.name])
+    return suites.WORST_FIRST.index(CAUSE_OF[report.kind])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What became of the cases of a run."""
+
+    findings: Mapping[str, _Finding]
+    duration_s: Mapping[str, float] = field(default_factory=dict)
+    """Of the cases that say how long they took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unreported:
+    """What became of the declared cases without a result line, and of RUN where the run ended badly after them all."""
+
+    findings: Mapping[str, _Finding] = field(default_factory=dict)
+    has_victim: bool = False
+    """Whether one of them is to blame for the kernel's death."""
 
 
 class _Judgement:
@@ -350,16 +411,9 @@ class _Judgement:
         every = oops.scan(run.console)
         self.victims = tuple(report for report in every if report.kind in _OOM_KILLS)
         self.reports = tuple(report for report in every if not report.kind.provoked)
-        self.found: dict[str, _Finding] = {}
-        self.told: set[oops.Finding] = set()
-        """Reports that a case carries the blame for."""
-        self.blamed = False
-        """A case carries the blame for the kernel's death."""
-        self.duration_s: dict[str, float] = {}
-        """Of the cases that say how long they took, once they are judged."""
 
-    def findings(self) -> dict[str, _Finding]:
-        """Declared cases in their order, then undeclared ones, then RUN and CONSOLE where there is need."""
+    def judged(self) -> _Judged:
+        """Declared cases in their order, then undeclared ones, then RUN, CONSOLE and LEAK where there is need."""
         if self.run.damage:
             return self._all_broken(Cause.DAMAGED, f"the evidence is damaged: {self.run.damage}")
         if self.run.end is End.NOT_RUN:
@@ -368,33 +422,47 @@ class _Judgement:
         for result in self.document.results:
             results.setdefault(result.name, []).append(result)
         missing = [name for name in self.declared if name not in results]
-        self._missing(missing)
-        told = {name: self._told(self._explained(results[name])) for name in self.declared if name in results}
-        self._times({name: results[name][0] for name in told if len(results[name]) == 1})
-        ordered = {name: told.get(name) or self.found.pop(name) for name in self.declared}
+        unreported = self._unreported(missing)
+        findings: dict[str, _Finding] = {}
+        for name in self.declared:
+            reported = name in results
+            findings[name] = self._case(self._explained(results[name])) if reported else unreported.findings[name]
         if self.within:
-            ordered |= {
-                label: self._told([suites.explained(child)])
-                for name in told
-                for label, child in suites.nested(name, results[name][0].children)
-            }
-        ordered |= self._undeclared({name: results[name] for name in results if name not in ordered})
-        ordered |= self.found | self._contradictions(missing) | self._console() | self._leak(ordered)
-        return ordered
+            for name in self.declared:
+                findings |= self._nested(name, results.get(name, ()))
+        findings |= self._undeclared({name: results[name] for name in results if name not in findings})
+        findings |= unreported.findings
+        if RUN not in unreported.findings:
+            findings |= self._contradictions(missing)
+        if not unreported.has_victim:
+            findings |= self._console(findings.values())
+        findings |= self._leak(findings)
+        return _Judged(findings=findings, duration_s=self._durations(results))
+
+    def _nested(self, name: str, results: Sequence[ktap.Result]) -> dict[str, _Finding]:
+        """The results that a test of a suite printed itself."""
+        nested = suites.nested(name, results[0].children) if results else ()
+        return {label: self._case([suites.explained(child)]) for label, child in nested}
 
     def _explained(self, results: Sequence[ktap.Result]) -> Sequence[ktap.Result]:
         return [suites.explained(result) for result in results] if self.within else results
 
-    def _times(self, results: Mapping[str, ktap.Result]) -> None:
-        told = ((name, result.duration_ms) for name, result in results.items())
-        self.duration_s = {name: _seconds(duration) for name, duration in told if duration is not None}
+    def _durations(self, results: Mapping[str, Sequence[ktap.Result]]) -> dict[str, float]:
+        """How long declared cases took that say so, on their only result line."""
+        found: dict[str, float] = {}
+        for name in self.declared:
+            lines = results.get(name, ())
+            if len(lines) == 1 and (duration := lines[0].duration_ms) is not None:
+                found[name] = _seconds(duration)
+        return found
 
-    def _all_broken(self, cause: Cause, reason: str) -> dict[str, _Finding]:
-        return {name: _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason) for name in self.declared}
+    def _all_broken(self, cause: Cause, reason: str) -> _Judged:
+        broken = _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason)
+        return _Judged(findings=dict.fromkeys(self.declared, broken))
 
     # Result lines.
 
-    def _told(self, results: Sequence[ktap.Result]) -> _Finding:
+    def _case(self, results: Sequence[ktap.Result]) -> _Finding:
         """The verdict of a case from its result line."""
         first = results[0]
         if first.ok and not first.directive and not first.diagnostics and len(results) == 1:
@@ -406,22 +474,27 @@ class _Judgement:
         saw, costs, evidence = _findings_in(first.diagnostics)
         outcome, cause, reason = _verdict(replace(first, diagnostics=evidence))
         cost = _cost(costs, first.name) if outcome is Outcome.PASS else None
+        blamed: tuple[oops.Finding, ...] = ()
         if cause is Cause.SIGNAL:
-            cause = self._killer(reason)
+            cause, blamed = self._killer(reason)
         if outcome in (Outcome.CRASH, Outcome.HANG):
             evidence = (*evidence, *_reports(self._beside(cause)))
-        return _Finding(outcome=outcome, cause=cause, reason=reason, evidence=evidence, saw=saw, cost=cost)
+        return _Finding(
+            outcome=outcome, cause=cause, reason=reason, evidence=evidence, saw=saw, cost=cost, reports=blamed
+        )
 
-    def _killer(self, reason: str) -> Cause:
-        """What a deadly signal came from: the kernel's own fault, the OOM killer, or somebody who sent it."""
+    def _killer(self, reason: str) -> tuple[Cause, tuple[oops.Finding, ...]]:
+        """What a deadly signal came from: the kernel's own fault, the OOM killer, or somebody who sent it.
+
+        With the OOM killer's reports that the case is to blame for.
+        """
         fault = next((report for report in self.reports if report.kind in _KILL_TASKS), None)
         if fault:
-            return Cause[fault.kind.name]
-        mine = [report for report in self.victims if f"({self.run.scenario[:15]})" in report.title]
+            return CAUSE_OF[fault.kind], ()
+        mine = tuple(report for report in self.victims if f"({self.run.scenario[:15]})" in report.title)
         if not mine or "signal=9 " not in reason:
-            return Cause.SIGNAL
-        self.told.update(mine)
-        return Cause[mine[0].kind.name]
+            return Cause.SIGNAL, ()
+        return CAUSE_OF[mine[0].kind], mine
 
     def _beside(self, cause: Cause) -> list[oops.Finding]:
         """The kernel's reports that belong to a case: not other processes' ends by the OOM killer."""
@@ -448,23 +521,23 @@ class _Judgement:
 
     # Missing result lines.
 
-    def _missing(self, missing: Sequence[str]) -> None:
-        """Give every declared case without a result its verdict, or the run one when it ended badly after them all."""
+    def _unreported(self, missing: Sequence[str]) -> _Unreported:
+        """Give every declared case without a result its verdict, or RUN one when the run ended badly after them all."""
         plan = self.document.plan
         if missing and plan and plan.skip is not None and plan.count == 0 and self._ended_well():
             why = plan.skip or "the program skipped all of its cases"
             skip = _Finding(outcome=Outcome.SKIP, cause=Cause.SKIPPED, reason=why)
-            self.found.update(dict.fromkeys(missing, skip))
-            return
+            return _Unreported(findings=dict.fromkeys(missing, skip))
         if not missing and self._ended_well():
-            return
-        culprit, *others = [*missing, *([] if missing else [RUN])]
-        outcome, cause, words = self._end(culprit)
-        self.found[culprit] = _Finding(outcome=outcome, cause=cause, reason=words, evidence=self._last_words())
-        self.blamed = outcome is Outcome.CRASH and self._deadly() is not None
+            return _Unreported()
+        culprit, *others = missing or [RUN]
+        blamed = self._culprit(culprit)
+        findings = {culprit: blamed}
         for name in others:
-            reason = f"not reached: {culprit}: {words}"
-            self.found[name] = _Finding(outcome=Outcome.BROKEN, cause=Cause.NOT_REACHED, reason=reason)
+            reason = f"not reached: {culprit}: {blamed.reason}"
+            findings[name] = _Finding(outcome=Outcome.BROKEN, cause=Cause.NOT_REACHED, reason=reason)
+        has_victim = blamed.outcome is Outcome.CRASH and self._deadly() is not None
+        return _Unreported(findings=findings, has_victim=has_victim)
 
     def _ended_well(self) -> bool:
         return self.run.end is End.EXITED and self.run.status in (0, 1) and not self._deadly()
@@ -472,29 +545,38 @@ class _Judgement:
     def _deadly(self) -> oops.Finding | None:
         return next((report for report in self.reports if report.kind.deadly), None)
 
+    def _culprit(self, culprit: str) -> _Finding:
+        """The finding for the case that was running when the run ended, from how it ended."""
+        outcome, cause, words = self._end(culprit)
+        reports: tuple[oops.Finding, ...] = ()
+        if cause is Cause.SIGNAL and self.run.signal == "KILL":
+            cause, reports = self._killer("signal=9 ")
+        return _Finding(outcome=outcome, cause=cause, reason=words, evidence=self._last_words(), reports=reports)
+
     def _end(self, culprit: str) -> tuple[Outcome, Cause, str]:
         """How the run ended, as an outcome, its cause and words for the case that was running."""
         run, dead = self.run, self._deadly()
         when = "after its last result" if culprit == RUN else self._while()
         note = f"; {run.note}" if run.note else ""
-        if dead or run.end is End.PANIC:
-            words = f"the kernel died {when}: {dead or 'panic'}{self._before(dead)}{note}"
-            return Outcome.CRASH, Cause[dead.kind.name] if dead else Cause.PANIC, words
+        if dead:
+            words = f"the kernel died {when}: {dead}{self._before(dead)}{note}"
+            return Outcome.CRASH, CAUSE_OF[dead.kind], words
+        if run.end is End.PANIC:
+            return Outcome.CRASH, Cause.PANIC, f"the kernel died {when}: panic{note}"
         if run.end is End.EXITED:
             return Outcome.BROKEN, Cause.NO_RESULT, f"{self._exit_words(culprit)}{note}"
         if run.end is End.LOST and (taken := self._server_taken()):
             return Outcome.CRASH, Cause.OOM_KILL, f"the guest's SSH server fell to the OOM killer {when}: {taken}{note}"
         outcome, cause, words = _ENDS[run.end]
-        words = words.format(when=when, signal=run.signal or "?", duration=run.duration_s)
-        return outcome, self._killer("signal=9 ") if run.signal == "KILL" else cause, f"{words}{note}"
+        return outcome, cause, words.format(when=when, signal=run.signal or "?", duration=run.duration_s) + note
 
     def _server_taken(self) -> oops.Finding | None:
         """The OOM killer's report that it killed what the lab talks to. A connection that is lost so says much."""
         return next((each for each in self.victims if f"({SSH_SERVER})" in each.title), None)
 
-    def _before(self, dead: oops.Finding | None) -> str:
+    def _before(self, dead: oops.Finding) -> str:
         """The first thing that the kernel complained about before it died, in words."""
-        before = [report for report in self.reports if dead and report.line < dead.line]
+        before = [report for report in self.reports if report.line < dead.line]
         return f", after {min(before, key=lambda report: report.line)}" if before else ""
 
     def _while(self) -> str:
@@ -527,8 +609,6 @@ class _Judgement:
 
     def _contradictions(self, missing: Sequence[str]) -> dict[str, _Finding]:
         """RUN, BROKEN, when the stream contradicts itself, its exit status or what was declared."""
-        if RUN in self.found:
-            return {}
         grave = frozenset({Flaw.OVERFLOW}) if self.within else _GRAVE  # how a suite's tests nest theirs is their affair
         wrong = [str(defect) for defect in self.document.defects if defect.flaw in grave]
         wrong += self._wrong_plan()
@@ -554,11 +634,12 @@ class _Judgement:
             return []  # a bad end without missing results is RUN's already
         return [f"exit status {status} does not fit the results: {failed} not ok"]
 
-    def _console(self) -> dict[str, _Finding]:
+    def _console(self, cases: Iterable[_Finding]) -> dict[str, _Finding]:
         """CONSOLE, CRASH, when the kernel complained (or tainted itself silently) and no case carries the blame."""
         taint = counters.taint(self.run.before, self.run.after)
-        reports = tuple(report for report in self.reports if report not in self.told)
-        if self.blamed or not (reports or taint):
+        blamed = {report for case in cases for report in case.reports}
+        reports = tuple(report for report in self.reports if report not in blamed)
+        if not (reports or taint):
             return {}
         if not reports:
             reason = f"the kernel was tainted during {self.run.scenario} ({taint}), without a word on the console"
@@ -571,9 +652,7 @@ class _Judgement:
             kinds = Counter(str(report.kind) for report in reports)
             reason += f" (in all: {', '.join(f'{count} {kind}' for kind, count in kinds.items())})"
         evidence = (*self._tainted(), *_reports(reports))
-        return {
-            CONSOLE: _Finding(outcome=Outcome.CRASH, cause=Cause[first.kind.name], reason=reason, evidence=evidence)
-        }
+        return {CONSOLE: _Finding(outcome=Outcome.CRASH, cause=CAUSE_OF[first.kind], reason=reason, evidence=evidence)}
 
     def _tainted(self) -> tuple[str, ...]:
         """Which cases say that the kernel became tainted under them."""
@@ -593,8 +672,8 @@ class _Judgement:
 
 
 SSH_SERVER = "dropbear"
-_OOM_KILLS = (oops.Kind.OOM_KILL, oops.Kind.CONTAINED_OOM)
-_KILL_TASKS = (oops.Kind.KASAN, oops.Kind.OOPS, oops.Kind.BUG)
+_OOM_KILLS = (Kind.OOM_KILL, Kind.CONTAINED_OOM)
+_KILL_TASKS = (Kind.KASAN, Kind.OOPS, Kind.BUG)
 """Reports after which the kernel ends the task that ran into them."""
 _NO_VERDICT = ("SKIP", "TODO", "XFAIL")
 _NO_RESULT = {
@@ -680,10 +759,10 @@ def _as_said(result: ktap.Result) -> str:
 def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:
     """The console's relevant lines, under a heading per report, in the order they came: the first is the cause."""
     first = sorted(reports, key=lambda report: report.line)[:4]
-    return tuple(line for report in first for line in _told(report))
+    return tuple(line for report in first for line in _report_lines(report))
 
 
-def _told(report: oops.Finding) -> tuple[str, ...]:
+def _report_lines(report: oops.Finding) -> tuple[str, ...]:
     """One report, and first its stack by the functions that the guest's kernel names.
 
     Their lines in the source would take debug information, with which no kernel here is built; System.map knows no more

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lab.core.outcome import Case, CaseRecord, Cause, CellResult, CellStatus, End, Expected, Mismatch, Outcome, Run, met
 from lab.formats.oops import Kind
-from lab.verdicts.judge import CONSOLE, LEAK, RUN, agree, judge_cell, judge_run, settle
+from lab.verdicts.judge import CAUSE_OF, CONSOLE, LEAK, RUN, agree, judge_cell, judge_run, settle
 from tests.unit.fixtures.evidence import ktap
 
 CONSOLES = Path(__file__).parents[2] / "golden" / "console"
@@ -309,7 +309,8 @@ def test_a_crashed_case_shows_the_kernels_words() -> None:
 
 
 def test_every_report_of_the_kernel_is_a_cause() -> None:
-    assert [Cause[kind.name] for kind in Kind]
+    assert set(CAUSE_OF) == set(Kind)
+    assert len(set(CAUSE_OF.values())) == len(CAUSE_OF)
 
 
 @pytest.mark.parametrize(
