@@ -3,11 +3,12 @@
 
 CAMPAIGN = quick
 ARGS =
+TREE =
 
 PYTHON = .venv/bin/python
 LAB = .venv/bin/lab
 
-.PHONY: help setup run matrix test unit bench faults kernel-faults examples mutants fuzz browser lint shape doctor clean
+.PHONY: help setup run matrix test unit bench faults kernel-faults examples mutants fuzz browser kernel-words lint shape doctor clean
 
 help:
 	@echo "make run            run a campaign: CAMPAIGN=quick; further arguments of lab run in ARGS="
@@ -23,6 +24,7 @@ help:
 	@echo "make mutants        break the series in 50 ways, see which case notices; some: ARGS=NAME, names: ARGS=--list"
 	@echo "make fuzz           fuzz every reader of other people's files; ARGS='SECONDS [TARGET...]', 60 seconds each"
 	@echo "make browser        install Chromium and test report.html in it; make test does so too afterwards"
+	@echo "make kernel-words   check that the console scan sees what a kernel tree prints; the tree: TREE=DIR"
 	@echo "make lint           run ruff and mypy"
 	@echo "make shape          measure rooms, density of statements and shared class names against their bounds"
 	@echo "make doctor         check what this host can do, and what is missing"
@@ -69,6 +71,9 @@ fuzz: setup
 browser:
 	@NEEDED_BY='make browser' sh lab/bootstrap.sh $(CAMPAIGN)
 	@$(PYTHON) -m pytest tests/integration/test_browser.py $(ARGS)
+
+kernel-words: setup
+	@$(PYTHON) -m tests.kernel_words $(TREE)
 
 lint: setup
 	@$(PYTHON) -m ruff check lab tests

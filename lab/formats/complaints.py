@@ -74,7 +74,7 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"|sysrq: (?:Resetting|Power Off)",
         ),
         (Kind.KASAN, r"BUG: (?:KASAN|KFENCE|KMSAN|KCSAN): "),
-        (Kind.UBSAN, r"UBSAN: "),
+        (Kind.UBSAN, r"(?:traps: )?UBSAN: "),
         (
             Kind.HARD_LOCKUP,
             r"(?:NMI )?watchdog: (?:CPU ?\d{1,5}:? )?(?:BUG: )?(?:Watchdog detected "
@@ -82,7 +82,7 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"|(?:NMI watchdog: |watchdog: )?(?:BUG: NMI )?Watchdog detected (?:hard )?LOCKUP"
             r"|CPU \d{1,5} Hard LOCKUP",
         ),
-        (Kind.SOFT_LOCKUP, r"(?:watchdog: )?BUG: soft lockup|(?:smp: )?csd: Detected non-responsive CSD lock"),
+        (Kind.SOFT_LOCKUP, r"(?:watchdog: )?BUG: soft lockup|(?:smp: )?csd: .{1,40} non-responsive CSD lock"),
         (
             Kind.LOCKDEP,
             r"WARNING: (?:possible (?:circular|recursive|irq) |inconsistent lock state|suspicious RCU usage"
@@ -101,7 +101,7 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         ),
         (
             Kind.HUNG_TASK,
-            r"INFO: task .{1,80} (?:is )?blocked (?:in|on|for more)"
+            r"INFO: task .{1,80} blocked"
             r"|unregister_netdevice: waiting for .{1,40} to become free",
         ),
         (
@@ -111,8 +111,8 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"|IRQ stack|FP instruction issued in kernel|unsupported FP instruction in kernel)"
             r"|(?:CPU \d{1,5} )?Unable to handle kernel|Internal error: |O(?:ops|OPS)(?::| -|\[#)"
             r"|general protection fault"
-            r"|double fault|(?:traps: )?PANIC: double fault|Insufficient stack space|Unhandled (?:64-bit"
-            r"|exception|fault|prefetch)"
+            r"|double fault|(?:traps: )?PANIC: double fault|Insufficient stack space"
+            r"|Unhandled (?:64-bit|[\w -]{0,40}exception|fault|prefetch)"
             r"|Bad mode in|kernel tried to execute|unable to execute userspace code"
             r"|Kernel attempted to \w{1,10} user page"
             r"|.{1,20}: Corrupted page table at address|CFI failure|BAD KERNEL BUSERR"
@@ -127,7 +127,7 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             Kind.BUG,
             r"[kK]ernel (?:BUG|bug) at |Kernel bug detected|BUG: |BUG .{1,80} \((?:Not tainted|Tainted:.{0,80})\): "
             r"|pagealloc: (?:memory corruption|single bit error)"
-            r"|[^\s:]{1,100}:\d{1,6}: bad (?:pte|pmd|pud|p4d|pgd)\b"
+            r"|[^\s:]{1,100}:(?:\d{1,6}:)? bad (?:pte|pmd|pud|p4d|pgd)\b"
             r"|(?:\w{1,40}: )?(?:Bad|Unused) swap (?:file|offset) entry [0-9a-f]|unrecognized swap entry 0x"
             r"|Slab corruption|slab error in |(?:usercopy: )?Kernel memory (?:exposure|overwrite) attempt detected"
             r"|list_(?:add|del)(?:_rcu)? (?:double add|corruption)|(?:\w{1,20}: )?detected buffer overflow"
