@@ -31,16 +31,21 @@ class ConsoleLog:
         stop = self.size() if end is None else end
         try:
             with self.path.open("rb") as file:
-                if stop - start <= MAX_SLICE:
-                    return _decode(_read(file, start, stop))
-                half = MAX_SLICE // 2
-                cut = f"\n[pagelab: {stop - start - MAX_SLICE} bytes left out]\n"
-                return _decode(_read(file, start, start + half)) + cut + _decode(_read(file, stop - half, stop))
+                return _decode(without_middle(file, start, stop, MAX_SLICE))
         except FileNotFoundError:
             return ""
 
 
-def _read(file: BinaryIO, start: int, stop: int) -> bytes:
+def without_middle(file: BinaryIO, start: int, stop: int, limit: int) -> bytes:
+    """Read the bytes between two offsets. Of more than `limit` the middle is left out, and a line says how much."""
+    if stop - start <= limit:
+        return _bytes_between(file, start, stop)
+    half = limit // 2
+    cut = f"\n[pagelab: {stop - start - limit} bytes left out]\n".encode()
+    return _bytes_between(file, start, start + half) + cut + _bytes_between(file, stop - half, stop)
+
+
+def _bytes_between(file: BinaryIO, start: int, stop: int) -> bytes:
     file.seek(start)
     return file.read(max(0, stop - start))
 

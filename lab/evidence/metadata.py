@@ -52,9 +52,9 @@ def _whole_patches(value: object) -> object:
     ]
 
 
-Key = Annotated[CellKey, PlainValidator(_cell_key)]
+CellKeyText = Annotated[CellKey, PlainValidator(_cell_key)]
 Text = Annotated[str, BeforeValidator(_text_if_none)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_words_if_none)]
+TextList = Annotated[tuple[str, ...], BeforeValidator(_words_if_none)]
 
 
 class Recorded(BaseModel):
@@ -135,8 +135,8 @@ class KernelRecord(Recorded):
     description: str = ""
     source: str = ""
     series: str | None = None
-    provides: Words = ()
-    config: Words = ()
+    provides: TextList = ()
+    config: TextList = ()
 
 
 class CellRecord(Recorded):
@@ -220,11 +220,11 @@ class Provenance(Recorded):
     full_build: bool | None = None
     """Whether everything was compiled, rather than what a series touches."""
     patches: Annotated[tuple[PatchRecord, ...], BeforeValidator(_whole_patches)] = ()
-    config_changes: Words = ()
+    config_changes: TextList = ()
     """`CONFIG_X: n -> y`: in what the series alone makes the final .config differ from the unpatched kernel's."""
-    fixes: Words = ()
+    fixes: TextList = ()
     """Why each change was made that the tree needed to compile for the architecture."""
-    refused: Words = ()
+    refused: TextList = ()
     """`CONFIG_X=y`: what a suite wishes for and the final .config has not."""
     userland: str | None = None
     """The key of the userland that the kernel starts."""
@@ -234,24 +234,24 @@ class RequestRecord(Recorded):
     """The words of `lab run`: the campaign, and names, globs and paths that narrow it."""
 
     campaign: str = ""
-    topologies: Words = ()
-    kernels: Words = ()
-    tests: Words = ()
-    config: Words = ()
-    programs: Words = ()
-    suites: Words = ()
-    arches: Words = ()
+    topologies: TextList = ()
+    kernels: TextList = ()
+    tests: TextList = ()
+    config: TextList = ()
+    programs: TextList = ()
+    suites: TextList = ()
+    arches: TextList = ()
 
 
 class CommandRecord(Recorded):
     """The words of a command other than `lab run`."""
 
-    words: Words = ()
+    words: TextList = ()
     on: str = ""
     """The option that chooses machines; empty where nothing can be narrowed."""
-    machines: Words = ()
-    tests: Words = ()
-    rest: Words = ()
+    machines: TextList = ()
+    tests: TextList = ()
+    rest: TextList = ()
 
 
 class Metadata(Recorded):
@@ -269,7 +269,7 @@ class Metadata(Recorded):
     skipped: tuple[SkippedRecord, ...] = ()
     cases: Mapping[Name, tuple[CaseSpec, ...]] = {}
     """Scenario -> its cases."""
-    programs: Words = ()
+    programs: TextList = ()
     """Paths of the user's own C files that were run."""
     asked: RequestRecord | None = None
     typed: CommandRecord | None = None
@@ -280,8 +280,8 @@ class Metadata(Recorded):
     suites: Mapping[str, SuiteRecord] = {}
     connection: str | None = None
     """The URI of libvirt; None before the first guest could be started."""
-    builds: Mapping[Key, Provenance] = {}
-    resumed: Words = ()
+    builds: Mapping[CellKeyText, Provenance] = {}
+    resumed: TextList = ()
 
     def topology(self, name: str) -> TopologyRecord:
         """The record of a machine; an empty one for a machine that was not recorded."""

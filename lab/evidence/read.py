@@ -10,9 +10,11 @@ import operator
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
 from stat import S_ISREG
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
@@ -20,7 +22,7 @@ from lab.core.cache import explain_os_error
 from lab.core.errors import InfraError, InputError
 from lab.core.outcome import Cause, CellResult, CellStatus, Mismatch, Run, Usage
 from lab.core.untrusted import one_line
-from lab.evidence.console import ConsoleLog
+from lab.evidence.console import ConsoleLog, without_middle
 from lab.evidence.events import (
     EVENT,
     JOURNAL,
@@ -89,79 +91,102 @@ def read_metadata(directory: Path) -> Metadata:
 
 
 def _cell(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
-    """One guest as its files have it. Where one of them cannot be read the cell is BROKEN, and the others stand."""
+    """One guest from its files. If one of them cannot be read the cell is BROKEN; other cells are not affected."""
+    path = directory / cell_path(topology, kernel, repeat)
+    empty = CellResult(topology=topology, kernel=kernel, repeat=repeat, status=CellStatus.BROKEN, cause=Cause.DAMAGED)
     try:
-        return _told(directory, topology, kernel, repeat)
+        return _cell_of_journal(path, empty)
     except InfraError as error:
-        return CellResult(
-            topology=topology,
-            kernel=kernel,
-            repeat=repeat,
-            status=CellStatus.BROKEN,
-            cause=Cause.DAMAGED,
-            reason=f"its files cannot be read: {error}",
+        return replace(empty, reason=f"its files cannot be read: {error}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Journal:
+    """The events of one guest, sorted. The last boot and the last verdict count, and of every run the last event."""
+
+    damage: str
+    boot: BootEvent
+    restores: tuple[BootEvent, ...]
+    runs: tuple[RunEvent, ...]
+    usages: tuple[UsageEvent, ...]
+    verdict: CellEvent
+
+    @classmethod
+    def read(cls, path: Path) -> _Journal:
+        events, damage = read_journal(path)
+        boot = BootEvent(event="boot", seq=0)
+        verdict = CellEvent(event="cell", seq=0, status=CellStatus.BROKEN, reason=NOT_DONE, cause=Cause.INTERRUPTED)
+        restores: list[BootEvent] = []
+        runs: dict[tuple[str, int], RunEvent] = {}
+        usages: list[UsageEvent] = []
+        for event in events:
+            if isinstance(event, BootEvent) and event.how == "restore":
+                restores.append(event)
+            elif isinstance(event, BootEvent):
+                boot = event
+            elif isinstance(event, RunEvent):
+                runs[event.scenario, event.attempt] = event
+            elif isinstance(event, UsageEvent):
+                usages.append(event)
+            elif isinstance(event, CellEvent):
+                verdict = event
+        return cls(
+            damage=damage,
+            boot=boot,
+            restores=tuple(restores),
+            runs=tuple(runs.values()),
+            usages=tuple(usages),
+            verdict=verdict,
         )
 
 
-def _told(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
-    """One guest from its journal: the last boot and the last verdict count, and of every run the last word.
-
-    With a damaged journal the cell is BROKEN, whatever it says: nobody knows what else it said.
-    """
-    path = directory / cell_path(topology, kernel, repeat)
-    events, damage = read_journal(path / JOURNAL)
-    starts = [event for event in events if isinstance(event, BootEvent)]
-    runs = {(event.scenario, event.attempt): event for event in events if isinstance(event, RunEvent)}.values()
-    boot = next((start for start in reversed(starts) if start.how == "boot"), BootEvent(event="boot", seq=0))
-    unfinished = CellEvent(event="cell", seq=0, status=CellStatus.BROKEN, reason=NOT_DONE, cause=Cause.INTERRUPTED)
-    verdict = next((event for event in reversed(events) if isinstance(event, CellEvent)), unfinished)
-    status = CellStatus.BROKEN if damage else verdict.status
-    return CellResult(
-        topology=topology,
-        kernel=kernel,
-        repeat=repeat,
-        status=status,
-        cause=Cause.DAMAGED if damage else verdict.cause,
-        accelerator=boot.accelerator,
-        boot_s=boot.boot_s,
-        restores_s=tuple((start.boot_s or 0) + (start.login_s or 0) for start in starts if start.how == "restore"),
-        reason="; ".join(filter(None, (damage, verdict.reason))),
-        mismatches=tuple(Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches),
-        runs=tuple(_run(path, event) for event in runs),
-        console="" if status is CellStatus.OK else _console_tail(path / "console.log"),
-        usage=_total([event for event in events if isinstance(event, UsageEvent)]),
-        papers=partial(_papers, path, [_place(event) for event in runs]),
+def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
+    """One guest by its journal. With a damaged journal it is BROKEN: nobody knows what else the journal said."""
+    journal = _Journal.read(path / JOURNAL)
+    verdict = journal.verdict
+    found = replace(
+        empty,
+        status=verdict.status,
+        cause=verdict.cause,
+        reason=verdict.reason,
+        accelerator=journal.boot.accelerator,
+        boot_s=journal.boot.boot_s,
+        restores_s=tuple((restore.boot_s or 0) + (restore.login_s or 0) for restore in journal.restores),
+        mismatches=tuple(Mismatch(fact=each.fact, asked=each.asked, got=each.got) for each in verdict.mismatches),
+        runs=tuple(_run(path, event) for event in journal.runs),
+        usage=_total(journal.usages),
+        papers=partial(_papers, path, journal.runs),
     )
+    if journal.damage:
+        reason = "; ".join(filter(None, (journal.damage, verdict.reason)))
+        found = replace(found, status=CellStatus.BROKEN, cause=Cause.DAMAGED, reason=reason)
+    if found.status is CellStatus.OK:
+        return found
+    return replace(found, console=_console_tail(path / "console.log"))
 
 
 PAPERS = ("console.log", "facts.json", "config", "domain.xml", "qemu.args", "reproduce.sh")
 """Of every guest; beside them the KTAP of each run, and `<KTAP's stem>.console`: what the console said meanwhile."""
 
 
-def _place(event: RunEvent) -> tuple[str, int, int]:
-    return event.ktap, event.console_from, event.console_to
-
-
-def _papers(path: Path, runs: Sequence[tuple[str, int, int]]) -> dict[str, str]:
-    """The files of a guest that are there, name -> text. What cannot be read says so instead."""
-    wanted: dict[str, tuple[str, int, int | None]] = {
-        name: (name, 0, None) for name in (*PAPERS, *(ktap for ktap, _, _ in runs))
-    }
-    wanted |= {f"{ktap.removesuffix('.ktap')}.console": ("console.log", start, end) for ktap, start, end in runs}
-    found = {name: _paper(path / file, start, end) for name, (file, start, end) in wanted.items()}
+def _papers(path: Path, runs: Sequence[RunEvent]) -> dict[str, str]:
+    """The files of a guest that are there, name -> text. A file that cannot be read has a line that says so."""
+    found = {name: _paper(path / name) for name in PAPERS}
+    for run in runs:
+        found[run.ktap] = _paper(path / run.ktap)
+    for run in runs:
+        name = f"{run.ktap.removesuffix('.ktap')}.console"
+        found[name] = _paper(path / "console.log", run.console_from, run.console_to)
     return {name: text for name, text in found.items() if text}
 
 
-def _paper(path: Path, start: int, end: int | None) -> str:
+def _paper(path: Path, start: int = 0, end: int | None = None) -> str:
     """A file's text between two offsets; of more than MAX_PAPER bytes the middle is left out."""
     try:
-        size = path.lstat().st_size
-        start, stop = min(start, size), size if end is None else min(end, size)
-        if stop - start <= MAX_PAPER:
-            return _text(_regular(path, start, stop))
-        half = MAX_PAPER // 2
-        cut = f"\n[pagelab: {stop - start - MAX_PAPER} bytes left out]\n"
-        return _text(_regular(path, start, start + half)) + cut + _text(_regular(path, stop - half, stop))
+        with _opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            stop = size if end is None else min(end, size)
+            return _text(without_middle(file, min(start, size), stop, MAX_PAPER))
     except FileNotFoundError:
         return ""
     except OSError as error:
@@ -255,16 +280,23 @@ def _slice(path: Path, start: int, end: int) -> bytes:
 
 
 def _regular(path: Path, start: int, end: int) -> bytes:
-    """Bytes of a file; OSError where it is none.
+    """Bytes of a file; OSError if it is no regular file."""
+    with _opened(path) as file:
+        file.seek(start)
+        # read() makes room for what it is asked for
+        return file.read(max(0, min(end, os.fstat(file.fileno()).st_size) - start))
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A regular file, open for reading; OSError if it is none.
 
     A directory of results may come from anywhere: pipes and devices are not waited for, links not followed out of it.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    with os.fdopen(handle, "rb") as file:
-        if not S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        file.seek(start)
-        return file.read(max(0, min(end, os.fstat(handle).st_size) - start))  # read() makes room for what it is told
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb")
+    if S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def _text(raw: bytes) -> str:

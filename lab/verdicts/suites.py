@@ -41,24 +41,39 @@ def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]
 
 
 def explained(result: Result) -> Result:
-    """A result with its reason where it would be looked for: what a skip said before it, which results within fail."""
-    said = _own_words(result)
+    """The result with its reason where a reader looks for it: the words of a skip, or the results within that fail."""
+    lines = _own_words(result)
     if result.directive == "SKIP" and not result.reason:
-        within = (explained(child).reason for child in result.children if child.directive == "SKIP")
-        own = [line for line in said if not line.startswith("|")]
-        telling = [line for line in own if "SKIP" in line or "TCONF" in line] or own
-        reason = next(within, "") or (_SKIP.sub("", telling[-1]) if telling else "")
-        return replace(result, reason=reason, diagnostics=said)
+        return replace(result, reason=_skip_reason(result, lines), diagnostics=lines)
+    if not result.ok and (heading := _failed_within(result) or _failed_line(lines)):
+        lines = (heading, *(f"| {line}" for line in lines))
+    return replace(result, diagnostics=lines)
+
+
+def _skip_reason(result: Result, lines: Sequence[str]) -> str:
+    """Why a test skips: the reason of the first result within it that does, else its own last words about it."""
+    for child in result.children:
+        if child.directive == "SKIP" and (reason := explained(child).reason):
+            return reason
+    own = [line for line in lines if not line.startswith("|")]
+    about = [line for line in own if "SKIP" in line or "TCONF" in line]
+    last = (about or own)[-1:]
+    return _SKIP.sub("", last[0]) if last else ""
+
+
+def _failed_within(result: Result) -> str:
+    """Which of the results that a test printed fail, in words; empty if none does."""
     bad = [_plain(child.name) or str(child.number) for child in result.children if not child.ok and not child.directive]
-    telling = [line for line in said if _FAILED.match(line)]
-    if not result.ok and bad:
-        names = list(dict.fromkeys(bad))
-        more = ", ..." if len(names) > MAX_NAMED else ""
-        words = f"{len(bad)} of {len(result.children)} results in it are not ok: {', '.join(names[:MAX_NAMED])}{more}"
-        said = (words, *(f"| {line}" for line in said))
-    elif not result.ok and telling:
-        said = (telling[0], *(f"| {line}" for line in said))
-    return replace(result, diagnostics=said)
+    if not bad:
+        return ""
+    names = list(dict.fromkeys(bad))
+    listed = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
+    return f"{len(bad)} of {len(result.children)} results in it are not ok: {listed}"
+
+
+def _failed_line(lines: Iterable[str]) -> str:
+    """The first line in which LTP says that something failed; empty if there is none."""
+    return next(filter(_FAILED.match, lines), "")
 
 
 def _own_words(result: Result) -> tuple[str, ...]:
