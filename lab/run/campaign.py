@@ -43,8 +43,8 @@ from lab.guests.vm import Hypervisor
 from lab.host.doctor import available_memory
 from lab.host.estimate import Packing, here, look
 from lab.run import resume
-from lab.run.cell import Screen
 from lab.run.keep_failed import GuestKeeper, KeptGuest
+from lab.run.protocols import Screen
 from lab.run.runner import Runner
 from lab.run.screen import screen
 from lab.specs import suite

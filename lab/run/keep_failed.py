@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest in which an expectation was not met first stays as it is, for whoever wants to look into it."""
+"""--keep-failed: the first guest in which an expectation was not met stays, so that a user can look into it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lab.core.outcome import Case, Run
-from lab.run.cell import GuestLike
+from lab.run.protocols import GuestLike
 from lab.specs.plan import Cell
 from lab.verdicts.judge import judge_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptGuest:
-    """A guest that goes on, and why."""
+    """A guest that keeps running, and why."""
 
     cell: Cell
     guest: GuestLike
@@ -24,13 +24,16 @@ class KeptGuest:
 
 @dataclass(slots=True)
 class GuestKeeper:
-    """Keeps one guest of a campaign: more would take the memory that is planned for others."""
+    """Keeps one guest of a campaign: more would take the memory that is planned for other guests."""
 
     kept: KeptGuest | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def takes(self, cell: Cell, guest: GuestLike, run: Run, declared: Sequence[Case]) -> bool:
-        """Whether the guest is kept from now on, and so is nobody else's any more."""
+        """Take ownership of the guest if this run missed an expectation and no other guest is kept yet.
+
+        Returns whether it did; the caller must then not close the guest.
+        """
         records = judge_run(cell.topology.name, cell.kernel.name, run, declared, cell.kernel.provides)
         unmet = [record for record in records if record.met is False]
         with self._lock:

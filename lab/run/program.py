@@ -1,82 +1,102 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One execution of a scenario program: how far it has come, and what it has told, which is put on record now and then.
+"""One execution of a scenario program in a guest: its command, its deadline, its results as they come, its record.
 
-A suite may run for an hour in one program. What it told until the lab was stopped or killed need not be run again.
+A suite may run for an hour in one program. Results are recorded now and then, so that the cases which had reported when
+the lab was stopped or killed need not run again.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
+import shlex
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from lab.core.outcome import Books, End, Ended, Run
+from lab.core.deadline import Deadline, pause
+from lab.core.errors import LabError
+from lab.core.outcome import Books, Case, End, Ended, Run
 from lab.evidence.console import ConsoleLog
 from lab.evidence.events import MAX_STDERR
 from lab.evidence.write import CellDir
+from lab.formats.kconfig import has_kasan
+from lab.guests.accelerator import Accelerator
+from lab.guests.guest import DIRECTORY
+from lab.run.protocols import GuestLike
+from lab.specs.model import Kernel, Topology
 from lab.verdicts import counters
 
+INTERRUPTED = "the run was interrupted"
+SCENARIO_MARGIN_S = 10.0
+"""On real hardware: what a scenario program may take beyond its cases' own time-outs."""
+SILENCE_MARGIN_S = 5.0
+LEAK_CHECKS = 3
+LEAK_PAUSE_S = 0.2
+"""On real hardware: what seems to have leaked may only be waiting for RCU or a work queue, so it is read again."""
+COUNTERS_S = 30.0
+
 CHECKPOINT_S = 60.0
-"""How much of a program's work a lab that is killed may lose."""
-# A whole line, of the program itself: what a test of a suite nests is indented or a comment.
+"""How much of a program's work is lost at most when the lab is killed."""
+# A whole line of the program itself: results nested by a test of a suite are indented or comments.
 _RESULT = re.compile(rb"^(?:not )?ok [^\n]*\n", re.MULTILINE)
 
 
 @dataclass(slots=True, kw_only=True)
 class Execution:
-    """What is known of it while it goes on. Given to `Guest.run` as `on_stdout`."""
+    """What is known of a program while it runs. Given to `GuestLike.run` as `on_stdout`."""
 
     scenario: str
     attempt: int
     names: tuple[str, ...]
     """The cases that were asked for by name; empty for all."""
     asked: int
-    """How many cases are to tell a result."""
+    """How many cases have to report a result."""
     mark: str
-    """What is before and after the guest's books (`books.wrap`)."""
+    """The line before and after the guest's memory counters (`counters.wrap`)."""
     measured: Callable[[Books | None], Books | None]
-    """Adds the machine's measures to books that were read."""
+    """Adds the machine's measures to counters that were read."""
     evidence: CellDir
     console: ConsoleLog
-    tell: Callable[[int], None]
+    show: Callable[[int], None]
     """Called with the number of results so far, whenever there are more."""
-    told: int = 0
-    _said: bytearray = field(default_factory=bytearray)
+    results: int = 0
+    _stdout: bytearray = field(default_factory=bytearray)
     _scanned: int = 0
-    _kept: int = 0
+    _recorded: int = 0
     """How many of the results are on record."""
     _started: float = field(default_factory=time.monotonic)
-    _kept_at: float = field(default_factory=time.monotonic)
+    _recorded_at: float = field(default_factory=time.monotonic)
     _console_from: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._console_from = self.console.size()
 
     def __call__(self, data: bytes) -> None:
-        """Take what the program has just written."""
-        self._said += data
-        before = self.told
-        self.told += len(_RESULT.findall(self._said, self._scanned))
-        self._scanned = self._said.rfind(b"\n") + 1
-        if self.told != before:
-            self.tell(self.told)
-        if time.monotonic() - self._kept_at >= CHECKPOINT_S:
+        """Take what the program has just written to its stdout."""
+        self._stdout += data
+        before = self.results
+        self.results += len(_RESULT.findall(self._stdout, self._scanned))
+        self._scanned = self._stdout.rfind(b"\n") + 1
+        if self.results != before:
+            self.show(self.results)
+        if time.monotonic() - self._recorded_at >= CHECKPOINT_S:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Put on record what has been told so far, unless it is there already, or is all: then the end decides."""
-        self._kept_at = time.monotonic()
-        if not self._kept < self.told < self.asked:
+        """Record the results so far, unless they are recorded or complete: then the end of the program counts."""
+        self._recorded_at = time.monotonic()
+        if not self._recorded < self.results < self.asked:
             return
-        self._kept = self.told
-        stdout, before, _ = counters.split(bytes(self._said), self.mark)
-        spent = self._kept_at - self._started
+        self._recorded = self.results
+        stdout, before, _ = counters.split(bytes(self._stdout), self.mark)
+        spent = self._recorded_at - self._started
         so_far = Ended(end=End.INTERRUPTED, status=None, stdout=stdout, stderr=b"", duration_s=spent)
         self.record(so_far, stdout, self.measured(before), None)
 
     def record(self, ended: Ended, stdout: bytes, before: Books | None, after: Books | None) -> Run:
-        """Put on record how it ended; the run as it will be judged."""
+        """Record how the program ended; return the run as it will be judged."""
         end = self.console.size()
         run = Run(
             scenario=self.scenario,
@@ -94,3 +114,96 @@ class Execution:
         )
         self.evidence.run(run, console_from=self._console_from, console_to=end)
         return run
+
+
+@dataclass(slots=True, kw_only=True)
+class ProgramRunner:
+    """Runs scenario programs of one cell and records what each of them did."""
+
+    topology: Topology
+    kernel: Kernel
+    config: bytes
+    """The kernel's whole .config."""
+    evidence: CellDir
+    stopping: threading.Event
+
+    def run(
+        self,
+        guest: GuestLike,
+        scenario: str,
+        asked: Sequence[Case],
+        attempt: int,
+        *,
+        explicit: bool,
+        show: Callable[[int], None],
+    ) -> Run:
+        """Run one program and return its record; LabError if the lab was stopped meanwhile.
+
+        `explicit` names the cases on the program's command line; otherwise it runs all that it has.
+        """
+        scale = guest.accelerator.slowdown
+        timeouts = [case.timeout_s for case in asked] or [SCENARIO_MARGIN_S]
+        names = tuple(case.name for case in asked)
+        execution = Execution(
+            scenario=scenario,
+            attempt=attempt,
+            names=names if explicit else (),
+            asked=len(asked),
+            mark=f"books-{secrets.token_hex(8)}",
+            measured=self._measured,
+            evidence=self.evidence,
+            console=guest.console,
+            show=show,
+        )
+        program = command(self.topology, self.kernel, scenario, execution.names, guest.accelerator)
+        ended = guest.run(
+            counters.wrap(program, execution.mark),
+            deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, scenario, scale=scale),
+            silence_s=(max(timeouts) + SILENCE_MARGIN_S) * scale,
+            on_stdout=execution,
+        )
+        if self.stopping.is_set():  # the lab ended the program: how it ended is no evidence about the kernel
+            execution.checkpoint()
+            raise LabError(INTERRUPTED)
+        stdout, before, after = counters.split(ended.stdout, execution.mark)
+        before, after = self._measured(before), self._measured(after)
+        return execution.record(ended, stdout, before, self._settled(guest, before, after))
+
+    def _settled(self, guest: GuestLike, before: Books | None, after: Books | None) -> Books | None:
+        """Return the counters after a program; where they show a leak, they are read again after a pause."""
+        for _ in range(LEAK_CHECKS):
+            if before is None or after is None or not counters.leaks(before, after):
+                break
+            pause(LEAK_PAUSE_S * guest.accelerator.slowdown)
+            deadline = Deadline.after(COUNTERS_S, "reading the guest's memory counters")
+            again = guest.run(f"{{ {counters.READ}; }}", deadline=deadline)
+            if again.end is End.EXITED:
+                after = self._measured(counters.parse(again.stdout))
+        return after
+
+    def _measured(self, read: Books | None) -> Books | None:
+        """Return counters with the measures of the machine added; None if there are no counters."""
+        if read is None:
+            return None
+        measures = counters.measures(
+            page_size=self.topology.page_size,
+            cpus=self.topology.vcpus,
+            memory=self.topology.total_memory,
+            kasan=has_kasan(self.config),
+        )
+        return {**read, **measures}
+
+
+def command(topology: Topology, kernel: Kernel, name: str, cases: Sequence[str], accelerator: Accelerator) -> str:
+    """Return the shell command that runs a scenario program in a guest, with the environment of its contract."""
+    load, clock = "4", "time"
+    if accelerator.name == "tcg":
+        load, clock = "1", "none"
+    environment = {
+        "LAB_FEATURES": " ".join(sorted(kernel.provides)),
+        "LAB_TIMEOUT_SCALE": f"{accelerator.slowdown:g}",
+        "LAB_LOAD": load,
+        "LAB_CLOCK": topology.clock or clock,
+    }
+    assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
+    return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"

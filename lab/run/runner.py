@@ -15,7 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, Cause, CellKey, CellStatus, Run
@@ -24,18 +23,13 @@ from lab.evidence.metadata import Metadata, Provenance
 from lab.evidence.write import RunDir
 from lab.host.estimate import Packing
 from lab.host.schedule import Schedule, Task
-from lab.run.cell import INTERRUPTED, BootableCellLike, CellWork, KeeperLike, Screen
+from lab.run.cell import CellWork
+from lab.run.program import INTERRUPTED
+from lab.run.protocols import BootableCellLike, CellState, GuestFactoryLike, KeeperLike, Screen
 from lab.specs.plan import Build, Cell, Plan
 
 WAKE_S = 0.2
-"""How long to be deaf to signals."""
-
-
-class GuestFactoryLike(Protocol):
-    """Builds what cells need; `lab.factory.Factory` is the real one."""
-
-    def prepare(self, cell: Cell, progress: Progress) -> BootableCellLike: ...
-    def abort(self) -> None: ...
+"""Poll interval of the main thread; Ctrl-C is handled after at most this long."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,14 +86,14 @@ class Runner:
     def _built(self, cell: Cell, gate: Gate) -> BootableCellLike | None:
         """All that a cell needs; None when it cannot be had, which is on record then."""
         with gate.turn(self.packing.build(f"build of {cell.name}")) if cell.build in self.to_build else nullcontext():
-            self.screen.cell(cell, "building")
+            self.screen.cell(cell, CellState.BUILDING)
             try:
                 built = self.shop.prepare(cell, self._building(cell))
             except LabError as error:
                 self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error), error.cause)
                 return None
         self._remember(cell, built)
-        self.screen.cell(cell, "built")
+        self.screen.cell(cell, CellState.BUILT)
         return built
 
     def _remember(self, cell: Cell, built: BootableCellLike) -> None:
@@ -120,7 +114,7 @@ class Runner:
     def _broken(self, cell: Cell, reason: str, cause: Cause) -> None:
         evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat)
         evidence.finish(CellStatus.BROKEN, reason, cause=Cause.INTERRUPTED if self.stopping.is_set() else cause)
-        self.screen.cell(cell, "BROKEN")
+        self.screen.cell(cell, CellState.BROKEN)
 
     def _cell(self, cell: Cell, built: BootableCellLike) -> None:
         if self.stopping.is_set():

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -19,7 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.core.outcome import CellKey
+from lab.core.untrusted import one_line
 from lab.host.estimate import Outlook, format_time
+from lab.run.protocols import CellState
 from lab.specs.plan import Build, Cell
 
 REFRESH_HZ = 4
@@ -29,11 +32,16 @@ TRUST_PACE = 0.1
 """From this share of the work on, how fast it went so far says how fast it goes on."""
 MAX_CORRECTION = 5.0
 FRAME_LINES = 5
-"""Of a terminal, what is left to the heading, the build, the totals and the prompt."""
+"""Lines of a terminal that the heading, the build, the totals and the prompt take."""
 BAR = 6
-_OVER = frozenset({"done", "INVALID", "NO_BOOT", "BROKEN"})
-_STYLES = {"done": "green", "INVALID": "bold red", "NO_BOOT": "bold red", "BROKEN": "bold red"}
-_WORDS = {"NO_BOOT": "NO BOOT", "waiting": "·"}
+MAX_WORDS = 80
+"""Characters of what a compiler prints or a scenario is called."""
+_STYLES = {
+    CellState.DONE: "green",
+    CellState.INVALID: "bold red",
+    CellState.NO_BOOT: "bold red",
+    CellState.BROKEN: "bold red",
+}
 
 
 _PAINT = {
@@ -54,33 +62,34 @@ def painted(report: str) -> Text:
     return text
 
 
-def clean(text: str, width: int = 80) -> str:
-    """One printable line of what may come from a compiler or a guest."""
-    return "".join(char if char.isprintable() else " " for char in text)[:width]
-
-
 @dataclass(slots=True)
-class _State:
+class _Progress:
     """What one cell is doing, with its repeats one after the other."""
 
-    doing: str = "waiting"
+    state: CellState = CellState.WAITING
+    scenario: str = ""
     done: int = 0
     total: int = 0
     repeat: int = 1
     since: float = field(default_factory=time.monotonic)
 
     @property
-    def over(self) -> bool:
-        return self.doing in _OVER
-
-    @property
-    def active(self) -> bool:
-        return not self.over and self.doing not in ("waiting", "built")
-
-    @property
     def share(self) -> float:
         """How much of its guest's work is done."""
-        return 1.0 if self.over else self.done / self.total if self.total else 0.0
+        if self.state.over:
+            return 1.0
+        return self.done / max(1, self.total)
+
+    @property
+    def words(self) -> str:
+        """What it is doing, in a word: the name of the scenario that runs, or its state."""
+        return _words(self.state, self.scenario)
+
+
+def _words(state: CellState, scenario: str) -> str:
+    if state is CellState.RUNNING and scenario:
+        return one_line(scenario, MAX_WORDS)
+    return state.value
 
 
 class Pace:
@@ -90,54 +99,72 @@ class Pace:
     """
 
     def __init__(self, cells: Sequence[Cell], expected: Outlook | None = None) -> None:
-        self._cells = {cell.name: _State() for cell in cells}
-        self._builds = {cell.name: cell.build for cell in cells}
+        self._cells = {cell.name: _Progress() for cell in cells}
         self._expected = expected
         self._build_done: dict[Build, float] = {}
         self._started = time.monotonic()
+        self._finished = 0
 
     def building(self, cell: Cell, done: float | None) -> None:
+        """Take note of how far the build of a cell's kernel is."""
         self._build_done[cell.build] = max(done or 0.0, self._build_done.get(cell.build, 0.0))
 
-    def cell(self, cell: Cell, doing: str, done: int, total: int) -> None:
-        state = self._cells.setdefault(cell.name, _State())
-        state.doing, state.done, state.total = doing, done, total or state.total
-        if doing != "building":
+    def cell(self, cell: Cell, state: CellState, done: int, total: int) -> None:
+        """Take note of a cell's state."""
+        progress = self._cells.setdefault(cell.name, _Progress())
+        self._finished -= self._counts(progress.state)
+        progress.state, progress.done, progress.total = state, done, total or progress.total
+        self._finished += self._counts(state)
+        if state is not CellState.BUILDING:
             self._build_done[cell.build] = 1.0
+
+    def _counts(self, state: CellState) -> bool:
+        """Return whether a cell in this state is finished; without guests to boot it is when its kernel is built."""
+        return state.over or (self._expected is None and state is CellState.BUILT)
 
     @property
     def finished(self) -> int:
         """Guests that are done; where none is to be booted, kernels that are built."""
-        built = self._expected is None
-        return sum(state.over or (built and state.doing == "built") for state in self._cells.values())
+        return self._finished
 
     @property
     def spent(self) -> float:
+        """Seconds since the start."""
         return time.monotonic() - self._started
 
     def left(self) -> float | None:
-        """Seconds; None where nothing is known."""
+        """Return the seconds that the rest will take; None if there is no estimate."""
         if self._expected is None:
             return None
-        work = [(self._expected.cell_s.get(name, 0.0), state.share) for name, state in self._cells.items()]
-        work += [(seconds, self._build_done.get(build, 0.0)) for build, seconds in self._expected.build_s.items()]
-        whole = sum(seconds for seconds, _ in work)
+        whole = done = 0.0
+        for name, progress in self._cells.items():
+            seconds = self._expected.cell_s.get(name, 0.0)
+            whole += seconds
+            done += seconds * progress.share
+        for build, seconds in self._expected.build_s.items():
+            whole += seconds
+            done += seconds * self._build_done.get(build, 0.0)
         if not whole:
             return None
-        done = sum(seconds * share for seconds, share in work) / whole
+        return self._rest(self._expected.total_s, done / whole)
+
+    def _rest(self, total_s: float, done: float) -> float:
+        """Return the seconds that the rest will take, given the estimate of the whole and the share that is done."""
         if done >= 1.0:
             return 0.0
-        rest = self._expected.total_s * (1.0 - done)
+        rest = total_s * (1.0 - done)
         if done < TRUST_PACE:
             return rest
-        return rest * min(MAX_CORRECTION, max(1 / MAX_CORRECTION, self.spent / (self._expected.total_s * done)))
+        return rest * min(MAX_CORRECTION, max(1 / MAX_CORRECTION, self.spent / (total_s * done)))
 
-    def said(self) -> str:
-        """`3 of 18 guests done, 12 s spent, about 2 min left`."""
-        left = self.left()
-        rest = f", about {format_time(left)} left" if left is not None and self.finished < len(self._cells) else ""
+    def summary(self) -> str:
+        """Return `3 of 18 guests done, 12 s spent, about 2 min left`."""
         what = "guests done" if self._expected else "done"
-        return f"{self.finished} of {len(self._cells)} {what}, {format_time(self.spent)} spent{rest}"
+        parts = [f"{self.finished} of {len(self._cells)} {what}", f"{format_time(self.spent)} spent"]
+        left = self.left()
+        if left is not None and self.finished < len(self._cells):
+            parts.append(f"about {format_time(left)} left")
+        return ", ".join(parts)
 
 
 class PlainScreen:
@@ -146,41 +173,61 @@ class PlainScreen:
     def __init__(self, console: Console, cells: Sequence[Cell] = (), expected: Outlook | None = None) -> None:
         self._console = console
         self._lock = threading.Lock()
-        self._told: dict[str, float] = {}
+        self._printed_at: dict[str, float] = {}
         self._pace = Pace(cells, expected)
 
     def building(self, cell: Cell, detail: str, done: float | None) -> None:
+        """Print, now and then, how far a build is."""
         with self._lock:
             self._pace.building(cell, done)
             if not self._due(cell):
                 return
-        self._say(cell, f"building {clean(detail)}" + (f" {done:.0%}" if done is not None else ""))
+        parts = ["building", one_line(detail, MAX_WORDS)]
+        if done is not None:
+            parts.append(f"{done:.0%}")
+        self._print(cell, " ".join(parts))
 
-    def progress(self, cell: Cell, state: str, done: int, total: int) -> None:
+    def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
+        """Print, now and then, how far a scenario is."""
         with self._lock:
-            self._pace.cell(cell, state, done, total)
+            self._pace.cell(cell, CellState.RUNNING, done, total)
             if not self._due(cell):
                 return
-        self._say(cell, f"{state} {done}/{total}")
+        self._print(cell, f"{_words(CellState.RUNNING, scenario)} {done}/{total}")
 
     def _due(self, cell: Cell) -> bool:
-        """Whether what changes all the time is to be told again, which is taken for done."""
+        """Return True at most once every PLAIN_EVERY_S per cell; the caller must print when it is."""
         now = time.monotonic()
-        due = now - self._told.get(cell.name, 0.0) >= PLAIN_EVERY_S
+        due = now - self._printed_at.get(cell.name, 0.0) >= PLAIN_EVERY_S
         if due:
-            self._told[cell.name] = now
+            self._printed_at[cell.name] = now
         return due
 
-    def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None:
+    def cell(self, cell: Cell, state: CellState, *, scenario: str = "", done: int = 0, total: int = 0) -> None:
+        """Print a cell's new state; behind the end of a cell, what of the plan is left."""
+        parts = [_words(state, scenario)]
+        if total:
+            parts.append(f"{done}/{total}")
         with self._lock:
             self._pace.cell(cell, state, done, total)
-            self._told[cell.name] = time.monotonic()
-            rest = f" ({self._pace.said()})" if state in _OVER else ""
-        self._say(cell, (f"{state} {done}/{total}" if total else state) + rest)
+            self._printed_at[cell.name] = time.monotonic()
+            if state.over:
+                parts.append(f"({self._pace.summary()})")
+        self._print(cell, " ".join(parts))
 
-    def _say(self, cell: Cell, text: str) -> None:
+    def _print(self, cell: Cell, text: str) -> None:
         line = f"[{self._pace.spent:6.1f}s] {cell.name}: {text}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BuildProgress:
+    """The build under way."""
+
+    place: CellKey
+    detail: str
+    done: float | None
+    since: float
 
 
 class LiveScreen:
@@ -191,103 +238,135 @@ class LiveScreen:
         self._machines = tuple(dict.fromkeys(cell.topology.name for cell in cells))
         self._kernels = tuple(dict.fromkeys(cell.kernel.name for cell in cells))
         self._repeats = max((cell.repeat for cell in cells), default=1)
-        self._states = {cell.key: _State() for cell in cells}
-        self._build: tuple[CellKey, str, float | None, float] | None = None
+        self._cells = {cell.key: _Progress() for cell in cells}
+        self._build: _BuildProgress | None = None
         self._pace = Pace(cells, expected)
 
     def building(self, cell: Cell, detail: str, done: float | None) -> None:
+        """Show how far a build is."""
         with self._lock:
             self._pace.building(cell, done)
-            since = self._build[3] if self._build and self._build[0] == cell.key else time.monotonic()
-            self._build = (cell.key, clean(detail, 40), done, since)
+            since = time.monotonic()
+            if self._builds(cell) and self._build:
+                since = self._build.since
+            self._build = _BuildProgress(place=cell.key, detail=one_line(detail, 40), done=done, since=since)
 
-    def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None:
+    def cell(self, cell: Cell, state: CellState, *, scenario: str = "", done: int = 0, total: int = 0) -> None:
+        """Show a cell's new state."""
         with self._lock:
             self._pace.cell(cell, state, done, total)
-            shown = self._states[cell.key]
-            if (state, cell.repeat) != (shown.doing, shown.repeat):
+            shown = self._cells[cell.key]
+            if (state, scenario, cell.repeat) != (shown.state, shown.scenario, shown.repeat):
                 shown.since = time.monotonic()
-            shown.doing, shown.done, shown.total, shown.repeat = state, done, total, cell.repeat
-            if state != "building" and self._build and self._build[0] == cell.key:
+            shown.state, shown.scenario, shown.done, shown.total = state, scenario, done, total
+            shown.repeat = cell.repeat
+            if state is not CellState.BUILDING and self._builds(cell):
                 self._build = None
 
-    def progress(self, cell: Cell, state: str, done: int, total: int) -> None:
-        self.cell(cell, state, done=done, total=total)
+    def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
+        """Show how far a scenario is."""
+        self.cell(cell, CellState.RUNNING, scenario=scenario, done=done, total=total)
+
+    def _builds(self, cell: Cell) -> bool:
+        return self._build is not None and self._build.place == cell.key
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         now = time.monotonic()
         room = max(3, (options.height or console.height) - FRAME_LINES)
         with self._lock:
-            shown, hidden = self._shown(room)
+            shown, hidden = self._choose(room)
             yield self._matrix(shown, now, options.max_width)
             if hidden:
-                yield Text(self._hidden(hidden), style="dim", no_wrap=True)
+                yield Text(self._hidden_line(hidden), style="dim", no_wrap=True)
             if self._build:
                 yield _build_line(self._build, now)
-            yield Text(self._pace.said(), no_wrap=True, overflow="ellipsis")
+            yield Text(self._pace.summary(), no_wrap=True, overflow="ellipsis")
 
-    def _shown(self, room: int) -> tuple[list[str], list[str]]:
-        """The machines that there is room for, those at work before those that wait and those that are done."""
-        order = sorted(self._machines, key=lambda name: _urgency(self._of(name)))
+    def _choose(self, room: int) -> tuple[list[str], list[str]]:
+        """Return the machines to show and those to hide: at work before waiting before done, as there is room for."""
+        order = sorted(self._machines, key=lambda name: _urgency(self._row(name)))
         kept = set(order[:room])
         return [name for name in self._machines if name in kept], order[room:]
 
-    def _of(self, machine: str) -> list[_State]:
-        places = (self._states.get(CellKey(machine, kernel)) for kernel in self._kernels)
-        return [state for state in places if state is not None]
+    def _row(self, machine: str) -> list[_Progress]:
+        row = []
+        for kernel in self._kernels:
+            if progress := self._cells.get(CellKey(machine, kernel)):
+                row.append(progress)
+        return row
 
-    def _hidden(self, machines: Sequence[str]) -> str:
-        done = sum(all(state.over for state in self._of(name)) for name in machines)
-        parts = [f"{done} machines done"] if done else []
-        parts += [f"{len(machines) - done} waiting"] if done < len(machines) else []
+    def _hidden_line(self, machines: Sequence[str]) -> str:
+        done = sum(_urgency(self._row(name)) == DONE for name in machines)
+        parts = []
+        if done:
+            parts.append(f"{done} machines done")
+        if done < len(machines):
+            parts.append(f"{len(machines) - done} waiting")
         return f"and {', '.join(parts)}"
 
     def _matrix(self, machines: Sequence[str], now: float, width: int) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        first = min(max((len(name) for name in self._machines), default=0), max(14, width // 3))
+        first = min(max(map(len, self._machines), default=0), max(14, width // 3))
         room = (width - first - 2) // max(1, len(self._kernels)) - 2
         table.add_column("", no_wrap=True, min_width=first, max_width=first, overflow="ellipsis")
         for kernel in self._kernels:
-            table.add_column(
-                clean(kernel, max(6, room)), no_wrap=True, min_width=max(1, min(14, room)), overflow="ellipsis"
-            )
+            heading = one_line(kernel, max(6, room))
+            table.add_column(heading, no_wrap=True, min_width=max(1, min(14, room)), overflow="ellipsis")
         for machine in machines:
-            states = [self._states.get(CellKey(machine, kernel)) for kernel in self._kernels]
-            table.add_row(machine, *(_cell_text(state, now, room, self._repeats) for state in states))
+            entry = partial(self._entry, machine, now, room)
+            table.add_row(machine, *map(entry, self._kernels))
         return table
 
-
-def _urgency(states: Sequence[_State]) -> int:
-    if any(state.active for state in states):
-        return 0
-    return 2 if all(state.over for state in states) else 1
-
-
-def _cell_text(state: _State | None, now: float, room: int, repeats: int) -> Text:
-    """`■■■■·· expand 3/9  12 s`, what there is room for of it."""
-    if state is None:
-        return Text("-", style="dim")
-    parts = [f"{state.repeat}/{repeats}"] if repeats > 1 and state.doing != "waiting" else []
-    parts += [_WORDS.get(state.doing, state.doing)]
-    parts += [f"{state.done}/{state.total}"] if state.total else []
-    spent = f"{now - state.since:.0f} s" if state.active else ""
-    said = " ".join(parts)
-    if state.total and room >= len(said) + BAR + 1:
-        full = round(BAR * state.share)
-        said = f"{'■' * full}{'·' * (BAR - full)} {said}"
-    if spent and room >= len(said) + len(spent) + 1:
-        said = f"{said} {spent}"
-    return Text(said, style=_STYLES.get(state.doing, "dim" if not state.active else ""))
+    def _entry(self, machine: str, now: float, room: int, kernel: str) -> Text:
+        progress = self._cells.get(CellKey(machine, kernel))
+        if progress is None:
+            return Text("-", style="dim")
+        return _entry_text(progress, now, room, self._repeats)
 
 
-def _build_line(build: tuple[CellKey, str, float | None, float], now: float) -> Table:
-    cell, detail, done, since = build
+AT_WORK, WAITING, DONE = range(3)
+"""How urgent it is to show a machine; the smaller comes first."""
+
+
+def _urgency(row: Sequence[_Progress]) -> int:
+    if any(progress.state.active for progress in row):
+        return AT_WORK
+    if all(progress.state.over for progress in row):
+        return DONE
+    return WAITING
+
+
+def _entry_text(progress: _Progress, now: float, room: int, repeats: int) -> Text:
+    """Return `■■■■·· expand 3/9  12 s`, as much of it as there is room for."""
+    if progress.state is CellState.WAITING:
+        return Text("·", style="dim")
+    parts = [progress.words]
+    if repeats > 1:
+        parts.insert(0, f"{progress.repeat}/{repeats}")
+    if progress.total:
+        parts.append(f"{progress.done}/{progress.total}")
+    text = " ".join(parts)
+    if progress.total and room >= len(text) + BAR + 1:
+        full = round(BAR * progress.share)
+        text = f"{'■' * full}{'·' * (BAR - full)} {text}"
+    if not progress.state.active:
+        return Text(text, style=_STYLES.get(progress.state, "dim"))
+    spent = f"{now - progress.since:.0f} s"
+    if room >= len(text) + len(spent) + 1:
+        text = f"{text} {spent}"
+    return Text(text)
+
+
+def _build_line(build: _BuildProgress, now: float) -> Table:
     line = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=1.0, completed=done or 0.0, pulse=done is None, width=16)
-    share = f"{done:4.0%}" if done is not None else "    "
+    bar = ProgressBar(total=1.0, completed=build.done or 0.0, pulse=build.done is None, width=16)
+    share = "    "
+    if build.done is not None:
+        share = f"{build.done:4.0%}"
     for _ in range(5):
         line.add_column(no_wrap=True, overflow="ellipsis")
-    line.add_row(Text("build"), bar, Text(f"{share} {now - since:.0f} s"), Text(str(cell)), Text(detail, style="dim"))
+    spent = Text(f"{share} {now - build.since:.0f} s")
+    line.add_row(Text("build"), bar, spent, Text(str(build.place)), Text(build.detail, style="dim"))
     return line
 
 
@@ -295,7 +374,7 @@ def _build_line(build: tuple[CellKey, str, float | None, float], now: float) -> 
 def screen(
     console: Console, cells: Sequence[Cell], expected: Outlook | None = None
 ) -> Iterator[PlainScreen | LiveScreen]:
-    """The screen that fits where the output goes; `expected` is what the time that is left is estimated from."""
+    """Show progress as fits where the output goes; the remaining time is estimated from `expected`."""
     if not console.is_terminal:
         yield PlainScreen(console, cells, expected)
         return

@@ -32,6 +32,7 @@ def build(campaign: str, filters: Filters) -> None:
     """
     from lab.build.builder import Builder
     from lab.host import estimate, programs
+    from lab.run.protocols import CellState
     from lab.run.screen import screen
 
     cache = open_cache()
@@ -42,11 +43,11 @@ def build(campaign: str, filters: Filters) -> None:
         workshop = Builder.of(planned, cache, progress_on_stderr())
     with screen(console(), planned.cells) as shown, builds_end_with_us():
         for cell in planned.cells:
-            shown.cell(cell, "building")
+            shown.cell(cell, CellState.BUILDING)
             workshop.make(
                 cell.topology, cell.kernel, lambda detail, *, done=None, c=cell: shown.building(c, detail, done)
             )
-            shown.cell(cell, "built")
+            shown.cell(cell, CellState.BUILT)
 
 
 @click.command()

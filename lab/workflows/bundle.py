@@ -27,7 +27,7 @@ from lab.evidence.read import file_of
 from lab.guests import qemu_command
 from lab.guests.accelerator import KVM_SLOWDOWN, Accelerator
 from lab.guests.domain import GuestMachine
-from lab.run.cell import SCENARIO_MARGIN_S, command
+from lab.run.program import SCENARIO_MARGIN_S, command
 from lab.verdicts.compare import Summary
 from lab.verdicts.place import Spot
 

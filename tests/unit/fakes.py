@@ -23,6 +23,7 @@ from lab.guests.guest import Description
 from lab.host.estimate import Packing
 from lab.host.history import History
 from lab.host.schedule import Budget
+from lab.run.protocols import CellState
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Cell, Plan, Selection, plan
 
@@ -208,10 +209,10 @@ class NoScreen:
     def building(self, cell: Cell, detail: str, done: float | None) -> None:
         pass
 
-    def cell(self, cell: Cell, state: str, *, done: int = 0, total: int = 0) -> None:
+    def cell(self, cell: Cell, state: CellState, *, scenario: str = "", done: int = 0, total: int = 0) -> None:
         pass
 
-    def progress(self, cell: Cell, state: str, done: int, total: int) -> None:
+    def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
         pass
 
 

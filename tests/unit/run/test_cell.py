@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from lab.core.errors import GuestLost, InfraError
-from lab.core.outcome import Case, CellResult, CellStatus, End
+from lab.core.outcome import Case, CellResult, CellStatus, End, Mismatch
 from lab.evidence.read import load
 from lab.evidence.write import CellDir, RunDir
 from lab.run.cell import CellWork
@@ -130,6 +130,14 @@ def test_a_guest_that_cannot_be_restored_is_booted_and_that_is_no_verdict(work: 
     assert str(error) in done.notes
     assert done.result.status is CellStatus.OK
     assert {run.end for run in done.result.runs} == {End.EXITED}
+
+
+def test_a_next_guest_that_is_another_machine_runs_nothing(work: Work) -> None:
+    wrong = good(mismatches=(Mismatch(fact="page size", asked="4K", got="64K"),))
+    done = work("shared", Behaviour(runs=[PANIC]), wrong, good())
+    assert done.story == ["boot", "demo", "boot", "other", "boot", "save", "third"]
+    assert [run.end for run in done.result.runs] == [End.PANIC, End.NOT_RUN, End.EXITED]
+    assert "another machine: page size" in done.result.runs[1].note
 
 
 def test_the_paper_of_a_cell_is_that_of_the_boot(work: Work, tmp_path: Path) -> None:

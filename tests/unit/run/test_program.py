@@ -42,7 +42,7 @@ class Going:
             measured=lambda books: books,
             evidence=cell,
             console=ConsoleLog(cell.console),
-            tell=self.progress.append,
+            show=self.progress.append,
         )
         self.at(BOOKS + b"KTAP version 1\n1..3\n")
 

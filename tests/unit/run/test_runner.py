@@ -15,7 +15,7 @@ from lab.evidence.metadata import Provenance
 from lab.evidence.read import load
 from lab.evidence.write import RunDir
 from lab.run import campaign
-from lab.run.cell import _reusable
+from lab.run.cell import reusable
 from lab.run.runner import Runner
 from lab.specs.plan import repeated
 from lab.verdicts.compare import Summary, conclude
@@ -309,7 +309,7 @@ def test_what_does_not_come_back_is_a_leak_and_costs_the_guest(play: Play) -> No
     assert outcomes(summary, "patched")["leak"] is Outcome.LEAK
     assert "Shmem +8000 kB" in reason(summary, "leak")
     assert summary.exit_code == 1
-    assert not _reusable(summary.evidence.cells[0].runs[0])
+    assert not reusable(summary.evidence.cells[0].runs[0])
 
 
 # Repeats, and runs that were killed.

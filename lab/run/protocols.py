@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The interfaces that a campaign runs against: guests and their snapshots, a cell that can boot, the screen.
+
+The real ones are in lab/guests and lab/run/screen.py, the fakes of the tests in tests/unit/fakes.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from lab.core.deadline import Deadline
+from lab.core.outcome import Case, CellStatus, End, Ended, Mismatch, Run, Usage
+from lab.core.progress import Progress
+from lab.evidence.console import ConsoleLog
+from lab.evidence.metadata import Provenance
+from lab.guests.accelerator import Accelerator
+from lab.guests.guest import Description
+from lab.specs.plan import Cell
+
+
+class GuestLike(Protocol):
+    """A booted guest; `lab.guests.guest.Guest` is the real one."""
+
+    @property
+    def boot_s(self) -> float: ...
+    @property
+    def login_s(self) -> float: ...
+    @property
+    def accelerator(self) -> Accelerator: ...
+    @property
+    def console(self) -> ConsoleLog: ...
+    def facts(self) -> str: ...
+    def push(self, programs: Mapping[str, Path]) -> None: ...
+    def run(
+        self,
+        command: str,
+        *,
+        deadline: Deadline,
+        silence_s: float | None = None,
+        on_stdout: Callable[[bytes], None] | None = None,
+    ) -> Ended: ...
+    def watch(self) -> End | None: ...
+    def describe(self) -> Description: ...
+    def save(self) -> SnapshotLike: ...
+    def usage(self) -> Usage | None: ...
+    def close(self) -> None: ...
+
+
+class SnapshotLike(Protocol):
+    """A saved guest; `lab.guests.guest.Snapshot` is the real one."""
+
+    @property
+    def save_s(self) -> float: ...
+    @property
+    def size(self) -> int: ...
+    def prepare(self) -> None: ...
+    def restore(self) -> GuestLike: ...
+    def discard(self) -> None: ...
+
+
+class BootableCellLike(Protocol):
+    """A cell with everything that it boots from; `lab.guests.factory.BootableCell` is the real one."""
+
+    @property
+    def programs(self) -> Mapping[str, Path]: ...
+    @property
+    def config(self) -> bytes: ...
+    @property
+    def provenance(self) -> Provenance: ...
+    @property
+    def no_save(self) -> str: ...
+    def planned(self, console: Path) -> Description: ...
+    def boot(self, console: Path) -> GuestLike: ...
+    def verify(self, facts: str) -> tuple[Mismatch, ...]: ...
+
+
+class GuestFactoryLike(Protocol):
+    """Builds what cells need; `lab.guests.factory.GuestFactory` is the real one."""
+
+    def prepare(self, cell: Cell, progress: Progress) -> BootableCellLike: ...
+    def abort(self) -> None: ...
+
+
+class KeeperLike(Protocol):
+    """Takes over guests that are to stay; `lab.run.keep_failed.GuestKeeper` is the real one."""
+
+    def takes(self, cell: Cell, guest: GuestLike, run: Run, declared: Sequence[Case]) -> bool: ...
+
+
+class CellState(Enum):
+    """What a cell is doing, with the word that a screen shows for it.
+
+    The scenario that a RUNNING cell is at is given beside its state: any of these words may be the name of a scenario.
+    """
+
+    WAITING = "waiting"
+    BUILDING = "building"
+    BUILT = "built"
+    BOOTING = "booting"
+    VERIFIED = "OK"
+    RUNNING = "running"
+    DONE = "done"
+    INVALID = "INVALID"
+    NO_BOOT = "NO BOOT"
+    BROKEN = "BROKEN"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing follows."""
+        return self in (CellState.DONE, CellState.INVALID, CellState.NO_BOOT, CellState.BROKEN)
+
+    @property
+    def active(self) -> bool:
+        """Whether a build or a guest is at work."""
+        return not self.over and self not in (CellState.WAITING, CellState.BUILT)
+
+
+STATE_OF = {
+    CellStatus.OK: CellState.VERIFIED,
+    CellStatus.INVALID: CellState.INVALID,
+    CellStatus.NO_BOOT: CellState.NO_BOOT,
+    CellStatus.BROKEN: CellState.BROKEN,
+}
+"""The state of a cell whose status has just been settled."""
+
+
+class Screen(Protocol):
+    """Where progress goes. Called from any thread."""
+
+    def building(self, cell: Cell, detail: str, done: float | None) -> None:
+        """Show how far the build of a cell's kernel is: what is compiled, and the share that is done."""
+
+    def cell(self, cell: Cell, state: CellState, *, scenario: str = "", done: int = 0, total: int = 0) -> None:
+        """Show a cell's new state; `scenario` is the name of the one that runs, `done` of `total` cases have ended."""
+
+    def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
+        """Show that the scenario under way has reported further results."""
