@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Builds kernels: source + series + configuration + compiler -> an image in the cache, keyed by just these.
+"""Build kernels: source + series + configuration + compiler -> an image in the cache, keyed by these four.
 
 A `Recipe` is everything that decides what comes out; constructing one validates, `build` acts. A cache entry
 `kernel/<key>` holds the image, config, notes, System.map, build.log and build.json.
@@ -40,11 +40,11 @@ from lab.specs.model import Kernel, Topology
 ENTRY = "kernel"
 CONFIG_ENTRY = "kconfig"
 WISH, IN_TREE = "wish:", "tree:"
-"""What the names of fragments begin with whose symbols are wishes."""
+"""Prefixes of optional fragments: a symbol of theirs that the kernel lacks is no error."""
 BUILD_S = 4 * 3600.0
 CONFIGURE_S = 900.0
 NICE = 10
-"""Compilers give way to guests, whose tests have deadlines, and take all they leave."""
+"""Compilers run at a lower priority than guests, whose tests have deadlines."""
 
 # What the kernel would otherwise take from the clock and the host, and print in its banner.
 FIXED = {
@@ -71,7 +71,7 @@ class BuiltKernel:
     system_map: Path
     log: Path
     vmlinux: Path | None = None
-    """With debug information; kept where the configuration asks for that."""
+    """With debug information; None if the configuration does not ask for it."""
     provenance: Provenance
 
 
@@ -81,7 +81,7 @@ PARALLEL = 0.85
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything that decides what a build gives."""
+    """Everything that a built kernel depends on."""
 
     name: str
     arch: Arch
@@ -90,19 +90,19 @@ class Recipe:
     requests: tuple[SymbolRequest, ...]
     toolchain: Toolchain
     wishes: tuple[SymbolRequest, ...] = ()
-    """All that is only wished for, also what another request rules out."""
+    """All optional requests, also those that another request excludes."""
 
     @property
     def common(self) -> tuple[str, ...]:
-        """What two kernels have in common that differ in their series alone."""
+        """What two kernels that differ only in their series have in common."""
         arch = self.arch
         facts = (arch.kernel_arch, arch.image_target, arch.image)
-        fixes = (each.sha256 for each in self.fixes)
+        fixes = (fix.sha256 for fix in self.fixes)
         return (*facts, self.toolchain.prefix, self.toolchain.version, kconfig.render(self.requests), *fixes)
 
     @property
     def fixes(self) -> tuple[Patch, ...]:
-        """What the architecture's record has for trees that do not compile for it."""
+        """The patches of the architecture's record for trees that do not compile for it."""
         return series.fixes_of(self.arch)
 
     @property
@@ -112,11 +112,11 @@ class Recipe:
 
     @property
     def build_name(self) -> str:
-        """Names the O= directory, which the kernels of a pair share."""
+        """The name of the O= directory, which the kernels of a pair share."""
         return f"{self.arch.name}-{digest(*self.common)[:12]}"
 
     def provenance(self) -> Provenance:
-        """The part of a kernel's provenance that is known before anything is built."""
+        """Return the part of a kernel's provenance that is known before the build."""
         return Provenance(
             key=self.key,
             source=self.source.spec,
@@ -133,7 +133,7 @@ class Recipe:
 def build(
     kernel: Kernel, topology: Topology, *, cache: Cache, progress: Progress = silent, images: Path | None = None
 ) -> BuiltKernel:
-    """The kernel for a machine, built unless the cache has it.
+    """Return the kernel for a machine; build it unless the cache has it.
 
     UsageError or InputError for what the user's files say wrongly (a source that is not there, a series that does not
     apply, a symbol that got lost), BuildError with the compiler's own words when it does not compile, InfraError when
@@ -153,7 +153,7 @@ def build(
 
 
 def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> Recipe | None:
-    """What `build` would build, without network; None when the source must be fetched first. Errors as in `build`.
+    """Return what `build` would build, without network; None if the source must be fetched first. Errors as in `build`.
 
     A configuration that a file of the source has a part in is not known before that is unpacked either.
     """
@@ -165,7 +165,7 @@ def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path 
 
 
 def key_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> str | None:
-    """The cache key of what `build` would build; None when the source must be fetched first."""
+    """Return the cache key of what `build` would build; None if the source must be fetched first."""
     recipe = recipe_of(kernel, topology, cache=cache, images=images)
     return recipe.key if recipe else None
 
@@ -187,13 +187,13 @@ class Past:
 
 
 def past_builds(cache: Cache) -> tuple[Past, ...]:
-    """The builds whose kernels are in the cache, oldest first."""
+    """Return the builds whose kernels are in the cache, oldest first."""
     found = sorted((cache.root / ENTRY).glob("*/build.json"), key=lambda path: path.stat().st_mtime)
     return tuple(past for path in found if (past := _past(path)))
 
 
 def _past(path: Path) -> Past | None:
-    """What one build was like; None where its facts are damaged: an estimate does without, whoever boots it is told."""
+    """Read the facts of one build; None if they are damaged: an estimate works without them."""
     try:
         facts = json.loads(path.read_text())
         return Past(arch=facts["arch"], full=facts["full_build"], seconds=_free_host_s(facts))
@@ -202,13 +202,13 @@ def _past(path: Path) -> Past | None:
 
 
 def _free_host_s(facts: Mapping[str, Any]) -> float:
-    """How long a build takes with all CPUs to itself; where nobody counted CPU seconds, how long it took."""
+    """Return how long a build takes with all CPUs to itself; how long it took, if its CPU seconds were not counted."""
     spent, cpu_s = float(facts["build_s"]), facts.get("cpu_s")
     return min(spent, cpu_s / toolchain.jobs() / PARALLEL) if cpu_s else spent
 
 
 def recorded(provenance: Provenance, cache: Cache) -> BuiltKernel | None:
-    """The very kernel whose provenance a run recorded; None if the cache does not have it any more.
+    """Return the kernel whose provenance a run recorded; None if the cache does not have it any more.
 
     UsageError if the record is not complete.
     """
@@ -230,7 +230,7 @@ def _never(_: Path) -> None:
 
 
 def _files(entry: Path) -> dict[str, Any]:
-    """Where the files of a finished entry are."""
+    """Return the paths of the files of a finished entry."""
     image = json.loads((entry / "build.json").read_text())["image"]
     return {
         "image": entry / image,
@@ -245,7 +245,7 @@ def _files(entry: Path) -> dict[str, Any]:
 def fragments(
     topology: Topology, kernel: Kernel, directory: Path, tree: Path | None = None
 ) -> tuple[tuple[SymbolRequest, ...], ...]:
-    """The config fragments that a machine and a kernel ask for, general first.
+    """Return the config fragments that a machine and a kernel need, general first.
 
     A name with a slash is a path. The architecture's record has its own, unless `directory` has a file of that name.
     `wish:NAME`, a file of `directory`, and `tree:PATH`, one of the kernel's source, need not exist: theirs are wishes.
@@ -258,7 +258,7 @@ def fragments(
 
 
 def _wishes(name: str, directory: Path, tree: Path | None) -> tuple[SymbolRequest, ...]:
-    """What a fragment that need not exist wishes for."""
+    """Return the requests of an optional fragment; empty if it does not exist."""
     path = directory / f"{name.removeprefix(WISH)}.config" if name.startswith(WISH) else None
     if name.startswith(IN_TREE) and tree:
         path = tree / name.removeprefix(IN_TREE)
@@ -298,7 +298,7 @@ def _recipe(kernel: Kernel, topology: Topology, found: Source, images: Path, cac
 
 
 def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
-    """A finished entry. What only names things comes from the recipe: the same content may have other names today."""
+    """Return a finished entry. Names come from the recipe: the same content may have other names by now."""
     facts = json.loads((entry / "build.json").read_text())
     known = recipe.provenance()
     config = kconfig.parse_config((entry / "config").read_text()) if recipe.wishes else {}
@@ -327,14 +327,14 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
 
 
 def _children_cpu_s() -> float:
-    """CPU seconds of all processes that this one has started and waited for."""
+    """Return the CPU seconds of all processes that this one has started and waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 @dataclass(slots=True)
 class _Build:
-    """One build: its recipe, and whom to tell how it goes."""
+    """One build: its recipe, the cache, and where to report progress."""
 
     recipe: Recipe
     cache: Cache
@@ -360,7 +360,7 @@ class _Build:
     # ---- Configuration ----------------------------------------------------------------------------------------------
 
     def _configured(self, tree: WorkTree, wanted: Mapping[str, Content | None]) -> tuple[str, tuple[str, ...]]:
-        """The final .config, and in what it differs from that of the kernel without the series."""
+        """Return the final .config, and its differences from that of the kernel without the series."""
         text = self._config(tree, wanted)
         if _decides_config(wanted):
             plain = self._config(tree, {})
@@ -368,7 +368,7 @@ class _Build:
         return text, ()
 
     def _config(self, tree: WorkTree, wanted: Mapping[str, Content | None]) -> str:
-        """The final .config for a state of the source. Remembered, since it only depends on what decides it."""
+        """Return the final .config for a state of the source; cached by the files that it depends on."""
         key = digest("kconfig-1", self.recipe.source.sha256, *self.recipe.common, *_decides_config(wanted))
 
         def make(into: Path) -> None:
@@ -394,7 +394,7 @@ class _Build:
     # ---- Compilation ------------------------------------------------------------------------------------------------
 
     def _compiled(self, tree: WorkTree, wanted: Mapping[str, Content | None], config: str) -> bool:
-        """Run make for the image; whether that was a build from nothing."""
+        """Run make for the image; return whether it was a full build."""
         recipe = self.recipe
         tree.switch(wanted)
         directory = tree.begin(recipe.build_name)
@@ -410,7 +410,7 @@ class _Build:
         return full
 
     def _counter(self, full: bool) -> Path:
-        """Where the number of steps of the last such build is kept, whatever the source's version."""
+        """Return the file with the number of steps of the last such build, of any version of the source."""
         kind = "full" if full else f"series-{digest(self.recipe.series.sha256)[:8]}"
         return self.cache.root / "steps" / f"{self.recipe.build_name}-{kind}"
 
@@ -461,12 +461,12 @@ class _Build:
         return ["make", *options, *(f"{name}={value}" for name, value in variables.items()), target]
 
     def _environment(self, tree: WorkTree) -> dict[str, str]:
-        """Plain quotes in messages; a ccache that does not mind where the cache lies."""
+        """Return the variables for plain quotes in messages, and for a ccache that works from any directory."""
         # kbuild drops LC_ALL from the environment.
         return {"LC_ALL": "C", "LANG": "C", **toolchain.ccache_environment(tree.src)}
 
     def _failure(self, tree: WorkTree, target: str, log: Path, status: int) -> BuildError | InfraError:
-        """What a failed make comes to. Unless the host is at fault, make ended by itself and its work is whole."""
+        """Return the error for a failed make. Unless the host is at fault, the files that make wrote are whole."""
         lines = log.read_text(errors="replace").splitlines()
         hint = f"full log: {log}"
         what = f"kernel {self.recipe.name} for {self.recipe.arch.name}"
@@ -511,7 +511,7 @@ class _Build:
 
 @dataclass(slots=True)
 class _Meter:
-    """Sees every line of make's output: keeps it in the log, counts steps, tells the directory they are in."""
+    """Handle every line of make's output: write it to the log, count steps, report their directory."""
 
     progress: Progress
     expected: int
@@ -533,13 +533,13 @@ _CONFIG_FILES = re.compile(
 
 
 def _decides_config(wanted: Mapping[str, Content | None]) -> tuple[str, ...]:
-    """Name and hash of every changed file that the configuration may depend on; empty for most series."""
+    """Return the name and hash of every changed file that the configuration may depend on; empty for most series."""
     chosen = ((name, content) for name, content in sorted(wanted.items()) if _CONFIG_FILES.fullmatch(name))
     return tuple(f"{name} {digest(content.data) if content else 'gone'}" for name, content in chosen)
 
 
 def _lost_error(lost: Sequence[Lost], tree: Path, recipe: Recipe, config: str) -> InputError:
-    """The error for requests that the final .config does not grant, with what the first one depends on."""
+    """Return the error for requests that the final .config does not have, with the dependencies of the first."""
     first, values = lost[0], kconfig.parse_config(config)
     depends = _dependencies(tree, recipe.arch, first.request.symbol)
     if depends is None:
@@ -555,13 +555,13 @@ def _lost_error(lost: Sequence[Lost], tree: Path, recipe: Recipe, config: str) -
 
 
 def _dependencies(tree: Path, arch: Arch, symbol: str) -> tuple[str, ...] | None:
-    """What a symbol depends on, over all Kconfig files that this architecture may read; None when none defines it."""
-    found: list[str] | None = None
+    """Return what a symbol depends on in all Kconfig files of this architecture; None if none defines it."""
+    every: list[str] | None = None
     for path in _kconfig_files(tree, arch.kernel_arch):
         depends = kconfig.depends_on(path.read_text(errors="replace"), symbol)
         if depends is not None:
-            found = [*(found or []), *depends]
-    return None if found is None else tuple(dict.fromkeys(found))
+            every = [*(every or []), *depends]
+    return None if every is None else tuple(dict.fromkeys(every))
 
 
 def _kconfig_files(tree: Path, kernel_arch: str) -> Iterator[Path]:
@@ -575,6 +575,6 @@ def _kconfig_files(tree: Path, kernel_arch: str) -> Iterator[Path]:
 
 
 def _notes(vmlinux: Path) -> bytes:
-    """The .notes section of a kernel; the file may be large, so it is mapped."""
+    """Return the .notes section of a kernel; the file may be large, so it is mapped."""
     with vmlinux.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         return elf.section(mapped, ".notes")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compile the scenario programs for a guest, and ask them which cases they have."""
+"""Compile the scenario programs for a guest, and list their cases."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ MAX_TIMEOUT_S = 86400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoCase:
-    """A row of the scenario table of which a program can have no case, or not all of it, and why."""
+    """A row of the scenario table that a program cannot test, or not completely, and the reason."""
 
     row: str
     reason: str
@@ -53,23 +54,27 @@ class GuestTests:
 def build(
     arch: Arch, *, cache: Cache, progress: Progress = silent, sources: Sequence[Path] | None = None
 ) -> GuestTests:
-    """Every `*.c` of `sources` (directories, the lab's own and the user's, and single files) as a program.
+    """Compile every `*.c` of `sources`: directories, the lab's own and the user's, and single files.
 
-    Where two have a file of one name, the first one's counts. BuildError with the compiler's words.
+    Of two files with one name the first is used. BuildError with the compiler's messages.
     """
     chain, directories = toolchain.find(arch), _directories(sources)
-    sets = [_build_set(chain, each, cache, progress) for each in directories]
-    programs = {name: path for each in reversed(sets) for name, path in each.programs.items()}
+    programs: dict[str, Path] = {}
+    for source in directories:
+        programs = {**_build_set(chain, source, cache, progress).programs, **programs}
     return GuestTests(programs=MappingProxyType(programs), key=_key(chain, directories))
 
 
 def keys_of(arch: Arch, sources: Sequence[Path]) -> Mapping[str, str]:
-    """Scenario name -> a key that changes with its program: compiler, flags, its source, every header it may include.
+    """Return scenario name -> a key of its program: compiler, flags, its source, every header that it may include.
 
-    Builds nothing; InfraError when there is no compiler.
+    Builds nothing; InfraError if there is no compiler.
     """
     chain = toolchain.find(arch)
-    files = {file.stem: file for each in reversed(sources) for file in _scenarios(each)}
+    files: dict[str, Path] = {}
+    for source in sources:
+        for file in _scenarios(source):
+            files.setdefault(file.stem, file)
     return {name: _files_key(chain, [file, *_headers(file.parent)]) for name, file in sorted(files.items())}
 
 
@@ -78,12 +83,12 @@ def _directories(sources: Sequence[Path] | None) -> Sequence[Path]:
 
 
 def _key(chain: Toolchain, directories: Sequence[Path]) -> str:
-    keys = [_set_key(chain, each) for each in directories]
+    keys = [_set_key(chain, source) for source in directories]
     return keys[0] if len(keys) == 1 else digest(*keys)
 
 
 def _build_set(chain: Toolchain, source: Path, cache: Cache, progress: Progress) -> GuestTests:
-    """The programs of one directory, or of one file, an entry of the cache."""
+    """Return the programs of one directory, or of one file: an entry of the cache."""
     files = _scenarios(source)
     key = _set_key(chain, source)
 
@@ -97,15 +102,15 @@ def _build_set(chain: Toolchain, source: Path, cache: Cache, progress: Progress)
 
 
 def _includes(directory: Path) -> tuple[Path, ...]:
-    """Where a program's headers are looked for: beside it, then lab.h."""
+    """Return where a program's headers are searched: beside it, then beside lab.h."""
     return tuple(dict.fromkeys((directory.resolve(), paths.guest_tests())))
 
 
 def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
-    """A user's own C file as a static program; it may include `lab.h` and headers beside it."""
+    """Compile a user's own C file to a static program; it may include `lab.h` and headers beside it."""
     chain = toolchain.find(arch)
     includes = _includes(source.resolve().parent)
-    # What it includes is unknown: the preprocessor's output is what the program depends on.
+    # Which headers it includes is unknown, so the key is made from the preprocessor's output.
     whole = _gcc([chain.cc, *CFLAGS, *_include(includes), "-E", "-P", source.name], source)
     key = digest(chain.key, *CFLAGS, *LDFLAGS, whole)
 
@@ -116,19 +121,19 @@ def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
 
 
 def cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[Case, ...]]:
-    """Scenario name -> the cases that its program declares (`--list`, run natively); BuildError when one misbehaves."""
+    """Return scenario name -> the cases that its program declares (`--list`, run natively); BuildError if one fails."""
     listings = _listings(sources, cache)
     return MappingProxyType({name: parse_cases(name, listing) for name, listing in listings.items()})
 
 
 def no_cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[NoCase, ...]]:
-    """Scenario name -> the rows that its program says it has no case of; as `cases`."""
+    """Return scenario name -> the rows that its program declares without a case; as `cases`."""
     listings = _listings(sources, cache)
     return MappingProxyType({name: parse_no_cases(name, listing) for name, listing in listings.items()})
 
 
 def _listings(sources: Sequence[Path], cache: Cache) -> Mapping[str, str]:
-    """Scenario name -> what its program says to `--list`."""
+    """Return scenario name -> what its program prints for `--list`."""
     host = _host_arch()
     tests = build(host, cache=cache, sources=sources)
 
@@ -141,58 +146,60 @@ def _listings(sources: Sequence[Path], cache: Cache) -> Mapping[str, str]:
 
 
 def parse_cases(scenario: str, listing: str) -> tuple[Case, ...]:
-    """What a program said to `--list`: a JSON object per line. Keys that the lab does not know are left alone.
+    """Parse what a program printed for `--list`: a JSON object per line. Unknown keys are ignored.
 
     BuildError, naming the program, for a line that is no such object, a name given twice, or no case at all.
     """
-    found = [_parse_case(scenario, said) for said in _objects(scenario, listing) if "no_case" not in said]
-    names = [case.name for case in found]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    cases = [_parse_case(scenario, entry) for entry in _objects(scenario, listing) if "no_case" not in entry]
+    counts = Counter(case.name for case in cases)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
         raise BuildError(f"{scenario} --list: cases named twice: {', '.join(twice)}")
-    if not found:
+    if not cases:
         raise BuildError(f"{scenario} --list: no cases")
-    return tuple(found)
+    return tuple(cases)
 
 
 def parse_no_cases(scenario: str, listing: str) -> tuple[NoCase, ...]:
-    """The other lines of `--list`: `{"no_case": ROW, "description": WHY}`."""
-    found = []
-    for said in _objects(scenario, listing):
-        if "no_case" not in said:
+    """Parse the other lines of `--list`: `{"no_case": ROW, "description": WHY}`."""
+    rows = []
+    for entry in _objects(scenario, listing):
+        if "no_case" not in entry:
             continue
-        row, reason = said["no_case"], said.get("description")
+        row, reason = entry["no_case"], entry.get("description")
         if not isinstance(row, str) or not row or not isinstance(reason, str) or not reason:
-            raise _wrong(scenario, "no_case: expected a row, and a description of why", said)
-        found.append(NoCase(row=row, reason=reason))
-    return tuple(found)
+            raise _wrong(scenario, "no_case: expected a row, and a description of why", entry)
+        rows.append(NoCase(row=row, reason=reason))
+    return tuple(rows)
 
 
-def _wrong(scenario: str, why: str, said: object) -> BuildError:
-    return BuildError(f"{scenario} --list: {why}", excerpt=(said if isinstance(said, str) else json.dumps(said))[:500])
+def _wrong(scenario: str, why: str, entry: object) -> BuildError:
+    return BuildError(
+        f"{scenario} --list: {why}", excerpt=(entry if isinstance(entry, str) else json.dumps(entry))[:500]
+    )
 
 
 def _objects(scenario: str, listing: str) -> Iterator[Mapping[str, object]]:
     for line in filter(str.strip, listing.splitlines()):
         try:
-            said = json.loads(line)
+            entry = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise _wrong(scenario, f"not JSON: {error}", line) from error
-        if not isinstance(said, dict):
+        if not isinstance(entry, dict):
             raise _wrong(scenario, "expected a JSON object per line", line)
-        yield said
+        yield entry
 
 
-def _parse_case(scenario: str, said: Mapping[str, object]) -> Case:
-    name, requires = said.get("name"), said.get("requires", [])
-    description, timeout_s = said.get("description", ""), said.get("timeout_s", DEFAULT_TIMEOUT_S)
+def _parse_case(scenario: str, entry: Mapping[str, object]) -> Case:
+    name, requires = entry.get("name"), entry.get("requires", [])
+    description, timeout_s = entry.get("description", ""), entry.get("timeout_s", DEFAULT_TIMEOUT_S)
     if not isinstance(name, str) or not name or any(letter.isspace() for letter in name):
-        raise _wrong(scenario, "name: expected a word", said)
+        raise _wrong(scenario, "name: expected a word", entry)
     if not isinstance(requires, list) or not all(isinstance(word, str) and word for word in requires):
-        raise _wrong(scenario, "requires: expected a list of features", said)
+        raise _wrong(scenario, "requires: expected a list of features", entry)
     if not isinstance(description, str):
-        raise _wrong(scenario, "description: expected a string", said)
+        raise _wrong(scenario, "description: expected a string", entry)
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s <= MAX_TIMEOUT_S:
-        raise _wrong(scenario, f"timeout_s: expected seconds above zero, at most {MAX_TIMEOUT_S:g}", said)
+        raise _wrong(scenario, f"timeout_s: expected seconds above zero, at most {MAX_TIMEOUT_S:g}", entry)
     return Case(
         scenario=scenario,
         name=name,
@@ -210,25 +217,30 @@ def _listing(name: str, program: Path) -> str:
 
 
 def _scenarios(source: Path) -> list[Path]:
-    """The C files of a directory, or the one that is named."""
+    """Return the C files of a directory, or the one file."""
     if files := [source] if source.is_file() else sorted(source.glob("*.c")):
         return files
     raise UsageError(f"no scenario (*.c) in {source}", hint="PAGELAB_SCENARIOS names directories of C files")
 
 
 def _set_key(chain: Toolchain, source: Path) -> str:
-    """Sources and headers, by name and content, compiler and flags."""
+    """Return a key of sources and headers, by name and content, compiler and flags."""
     files = {*_scenarios(source), *_headers(source if source.is_dir() else source.parent)}
     return _files_key(chain, sorted(files))
 
 
 def _headers(directory: Path) -> list[Path]:
-    """What a program in this directory may include."""
-    return [path for place in _includes(directory) for path in sorted(place.glob("*.h"))]
+    """Return the headers that a program in this directory may include."""
+    headers: list[Path] = []
+    for place in _includes(directory):
+        headers += sorted(place.glob("*.h"))
+    return headers
 
 
 def _files_key(chain: Toolchain, files: Iterable[Path]) -> str:
-    contents = [part for path in files for part in (path.name, path.read_bytes())]
+    contents: list[str | bytes] = []
+    for path in files:
+        contents += [path.name, path.read_bytes()]
     return digest(chain.prefix, chain.key, " ".join((*CFLAGS, *LDFLAGS)), *contents)
 
 
@@ -236,11 +248,11 @@ def _host_arch() -> Arch:
     for arch in ARCHES.values():
         if toolchain.is_native(arch):
             return arch
-    raise InfraError("the lab does not know this host's own architecture", hint="it wants a file in lab/arch")
+    raise InfraError("the lab does not support this host's own architecture", hint="add a file to lab/arch")
 
 
 def _compile(chain: Toolchain, source: Path, includes: Sequence[Path], to: Path) -> str:
-    """Compile and link one file into `to / stem`, whose name is returned; in two steps: ccache knows the first."""
+    """Compile and link one file into `to / stem` and return the stem. ccache handles only the first step."""
     program = to / source.stem
     object_file = program.with_suffix(".o")
     _gcc([*chain.cached_cc, *CFLAGS, *_include(includes), "-c", "-o", str(object_file), source.name], source)

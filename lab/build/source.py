@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kernel sources: from what a user writes to a pristine tree in the cache, keyed by content. The user's is only read.
+"""Put kernel sources into the cache as pristine trees, keyed by content. The user's own tree is only read.
 
     debian:PACKAGE   the tarball in a binary package such as linux-source-6.12
     path:DIR         the directory as it is now: of a git work tree what git tracks or would add, else every source file
     git:PATH@REV     a commit of a repository
     tarball:FILE     any tar; its single top directory, when it has one, is stripped
 
-A cache entry `source/<key>` holds the tree in `tree/`; memo/source-*.json is what was found out about specs.
+A cache entry `source/<key>` holds the tree in `tree/`; memo/source-*.json has what is known about specs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from lab.formats.patch import Content, Lookup
 ENTRY = "source"
 UNPACK_S = 3600.0
 MANY_NAMES = 4000
-"""Of files in which two commits differ; beyond it all is unpacked."""
+"""If two commits differ in more files, the whole tree is unpacked."""
 TYPICAL_FILES = 86_000
 """How many files and directories a kernel tree of 2024 has: makes a bar of an unpacking whose end is not known."""
 
@@ -58,12 +58,12 @@ class Source:
     """Identity of the content: of the tarball, of the git tree's id, or of all files."""
     origin: str
     lineage: str
-    """Sources of one lineage are versions of one thing and share a work tree: what differs is all that is rebuilt."""
+    """Sources of one lineage are versions of one tree and share a work tree, so that only differences are rebuilt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """Content that was identified, and how to bring it into an empty directory."""
+class _IdentifiedSource:
+    """Content that was identified, and how to unpack it into an empty directory."""
 
     sha256: str
     origin: str
@@ -71,7 +71,7 @@ class _Found:
     makefile: Callable[[], str] | None = None
     """Reads the top Makefile without unpacking, where that is cheap."""
     lineage: str = ""
-    """Of what else than itself this content is a version."""
+    """A key that all versions of this content share; empty if there is only one."""
 
     @property
     def key(self) -> str:
@@ -83,14 +83,14 @@ class _Found:
 
 
 def tree(key: str, cache: Cache) -> Path:
-    """The pristine tree of a source's key; `resolve` made it. Nobody ever writes there."""
+    """Return the pristine tree of a source's key, made by `resolve`; nothing may write there."""
     return cache.path(ENTRY, key) / "tree"
 
 
 def identify(spec: str, cache: Cache) -> Source | None:
-    """What `spec` means now, cheaply and without network; None when it must be fetched or unpacked to be known.
+    """Identify a source without network or unpacking; None if it must be fetched or unpacked to be known.
 
-    UsageError or InputError when it names something that is not there.
+    UsageError or InputError if it does not exist.
     """
     kind, rest = _split(spec)
     found = _recall(spec, cache) if kind == "debian" else _LOCAL[kind](rest, cache)
@@ -104,7 +104,7 @@ def identify(spec: str, cache: Cache) -> Source | None:
 
 
 def resolve(spec: str, *, cache: Cache, progress: Progress = silent) -> Source:
-    """The source with its pristine tree in the cache. Errors as in `identify`; InfraError when it cannot be fetched."""
+    """Return a source with its tree in the cache. Errors as in `identify`; InfraError if it cannot be fetched."""
     kind, rest = _split(spec)
     if kind == "debian":
         return _resolve_debian(spec, rest, cache, progress)
@@ -113,7 +113,7 @@ def resolve(spec: str, *, cache: Cache, progress: Progress = silent) -> Source:
 
 
 def kernel_version(makefile: str, where: str) -> str:
-    """The version that a kernel's top Makefile states; InputError when it is no kernel's."""
+    """Return the version in a kernel's top Makefile; InputError if it is not one."""
     parts = {}
     for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL", "EXTRAVERSION"):
         match = re.search(_VERSION_PART.format(name), makefile, re.MULTILINE)
@@ -132,8 +132,8 @@ def _split(spec: str) -> tuple[str, str]:
     return kind, rest
 
 
-def _ensure(found: _Found, spec: str, cache: Cache, progress: Progress) -> Source:
-    """The source, its cache entry made unless it is there; its version is remembered for when the entry is gone."""
+def _ensure(found: _IdentifiedSource, spec: str, cache: Cache, progress: Progress) -> Source:
+    """Return the source after making its cache entry if needed; its version is stored beside the entry."""
 
     def make(entry: Path) -> None:
         unpacked = entry / "tree"
@@ -164,7 +164,7 @@ def _read_makefile(directory: Path, spec: str) -> str:
 
 
 def _resolve_debian(spec: str, package: str, cache: Cache, progress: Progress) -> Source:
-    """One version of a package stays the meaning of its name until the cache is cleaned: results must be comparable."""
+    """Resolve a package once: it keeps its version until the cache is cleaned, so that results can be compared."""
     if (known := identify(spec, cache)) and cache.has(ENTRY, known.key):
         return known
     with cache.lock(f"source-{digest(spec)}", waiting=lambda: progress(f"waiting for another lab to fetch {package}")):
@@ -190,8 +190,8 @@ def _source_tarball(package: str, scratch: Path, cache: Cache, progress: Progres
     return tarballs[0]
 
 
-def _recall(spec: str, cache: Cache) -> _Found | None:
-    """What the name was found to mean before."""
+def _recall(spec: str, cache: Cache) -> _IdentifiedSource | None:
+    """Return what a spec was resolved to before; None if it was not."""
     memo = _read_memo(_memo(cache, spec))
     if memo is None:
         return None
@@ -199,7 +199,7 @@ def _recall(spec: str, cache: Cache) -> _Found | None:
     def unpack(_: Path, __: Progress) -> None:
         raise AssertionError("an entry that was recalled is there")
 
-    return _Found(sha256=memo["sha256"], origin=memo["origin"], unpack=unpack)
+    return _IdentifiedSource(sha256=memo["sha256"], origin=memo["origin"], unpack=unpack)
 
 
 def _memo(cache: Cache, *parts: str) -> Path:
@@ -217,7 +217,7 @@ def _read_memo(path: Path) -> dict[str, str] | None:
 # ---- tarball: -------------------------------------------------------------------------------------------------------
 
 
-def _tarball(rest: str, cache: Cache) -> _Found:
+def _tarball(rest: str, cache: Cache) -> _IdentifiedSource:
     path = user_path(rest).absolute()
     if not path.is_file():
         near = nearest(path.name, _siblings(path))
@@ -233,7 +233,7 @@ def _siblings(path: Path) -> list[str]:
 
 
 def _remember(memo: Path, compute: Callable[[], str]) -> str:
-    """A content hash that is remembered under what it costs nothing to look at."""
+    """Return a content hash, stored under facts that are cheap to read."""
     known = _read_memo(memo)
     if known and "sha256" in known:
         return known["sha256"]
@@ -242,12 +242,12 @@ def _remember(memo: Path, compute: Callable[[], str]) -> str:
     return sha256
 
 
-def _of_tarball(path: Path, sha256: str, origin: str) -> _Found:
-    return _Found(sha256=sha256, origin=origin, unpack=lambda into, progress: _untar(path, into, progress))
+def _of_tarball(path: Path, sha256: str, origin: str) -> _IdentifiedSource:
+    return _IdentifiedSource(sha256=sha256, origin=origin, unpack=lambda into, progress: _untar(path, into, progress))
 
 
 def _untar(path: Path, into: Path, progress: Progress) -> None:
-    """Unpack, and strip the top directory when there is just one."""
+    """Unpack an archive; strip its top directory if it has exactly one."""
     seen = 0
 
     def on_line(_: str) -> None:
@@ -280,12 +280,12 @@ def _hoist(top: Path, into: Path) -> None:
 # ---- git: -----------------------------------------------------------------------------------------------------------
 
 
-def _git(rest: str, cache: Cache) -> _Found:
+def _git(rest: str, cache: Cache) -> _IdentifiedSource:
     repository, revision = _repository(rest)
     commit = _resolve_revision(repository, revision)
     lineage = digest("git", str(repository.resolve()))
     tree_id = _run_git(repository, "rev-parse", f"{commit}^{{tree}}").strip()
-    return _Found(
+    return _IdentifiedSource(
         sha256=hashlib.sha256(f"git tree {tree_id}".encode()).hexdigest(),
         origin=commit,
         unpack=lambda into, progress: _check_out(repository, commit, into, progress, _latest(lineage, cache)),
@@ -296,14 +296,14 @@ def _git(rest: str, cache: Cache) -> _Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Earlier:
-    """A tree of the same lineage in the cache, and the commit that it is."""
+    """A tree of the same lineage in the cache, and its commit."""
 
     tree: Path
     commit: str
 
 
 def _latest(lineage: str, cache: Cache) -> _Earlier | None:
-    """The last commit of a repository that was unpacked, where it still is there."""
+    """Return the last commit of a repository that was unpacked; None if its tree is gone."""
     memo = _read_memo(_memo(cache, "latest", lineage))
     if not memo or "origin" not in memo or not cache.has(ENTRY, memo["key"]):
         return None
@@ -311,7 +311,7 @@ def _latest(lineage: str, cache: Cache) -> _Earlier | None:
 
 
 def _check_out(repository: Path, commit: str, into: Path, progress: Progress, earlier: _Earlier | None) -> None:
-    """Unpack a commit; beside an earlier one only what differs: the rest is linked, which also tells what changed."""
+    """Unpack a commit. With an earlier one, link its tree and unpack only the differences, so that builds see these."""
     names = _differing(repository, earlier.commit, commit) if earlier else None
     if earlier is None or names is None or len(names) > MANY_NAMES:
         _archive(repository, commit, into, progress)
@@ -320,16 +320,16 @@ def _check_out(repository: Path, commit: str, into: Path, progress: Progress, ea
     proc.run(["cp", "--archive", "--link", f"{earlier.tree}/.", str(into)], timeout_s=UNPACK_S)
     for name in names:
         (into / name).unlink(missing_ok=True)
-    there = [name for name, gone in names.items() if not gone]
-    if there:
+    present = [name for name, gone in names.items() if not gone]
+    if present:
         tarball = into.parent / f"{commit}.tar"
-        _run_git(repository, "archive", "--format=tar", f"--output={tarball}", commit, "--", *there)
+        _run_git(repository, "archive", "--format=tar", f"--output={tarball}", commit, "--", *present)
         proc.run(["tar", "--extract", "--no-same-owner", "--file", str(tarball), "--directory", str(into)])
         tarball.unlink()
 
 
 def _differing(repository: Path, old: str, new: str) -> dict[str, bool] | None:
-    """Name of every file in which two commits differ -> whether it is gone; None when git cannot tell."""
+    """Return every file in which two commits differ -> whether it is gone; None if git fails."""
     words = ("diff", "--name-status", "-z", "--no-renames", "--no-ext-diff", old, new)
     done = _start_git(repository, *words, check=False)
     if done.status:
@@ -339,19 +339,19 @@ def _differing(repository: Path, old: str, new: str) -> dict[str, bool] | None:
 
 
 def git(repository: Path, *words: str) -> str:
-    """What git says of a user's repository, which it is only to read; UsageError when there is none."""
+    """Return the output of a git command that only reads a user's repository; UsageError if it is none."""
     if _start_git(repository, "rev-parse", "--git-dir", check=False).status:
         raise UsageError(f"{repository} is no git repository")
     return _run_git(repository, *words)
 
 
 def commit_of(repository: Path, revision: str) -> str:
-    """The commit that a revision of a repository means; UsageError, with the nearest name, when it means none."""
+    """Return the commit of a revision; UsageError, with the nearest name, if there is no such revision."""
     return _resolve_revision(repository, revision)
 
 
 def peek(spec: str) -> Lookup:
-    """The files of a local source (`path:`, `git:`) one by one, without unpacking it."""
+    """Return a function that reads one file of a local source (`path:`, `git:`) without unpacking it."""
     kind, rest = _split(spec)
     if kind == "path":
         top = user_path(rest).absolute()
@@ -374,7 +374,7 @@ def peek(spec: str) -> Lookup:
 
 
 def diff(repository: Path, old: str, new: str) -> bytes:
-    """What makes one commit of a repository of the other, as a patch, byte by byte."""
+    """Return the patch from one commit of a repository to another, byte by byte."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "patch")
         _run_git(repository, "diff", "--no-ext-diff", "--no-textconv", "--no-color", f"--output={file}", old, new)
@@ -382,7 +382,7 @@ def diff(repository: Path, old: str, new: str) -> bytes:
 
 
 def _repository(rest: str) -> tuple[Path, str]:
-    """PATH@REV apart; either may have an @ of its own, so the first split whose left side is a directory is taken."""
+    """Split PATH@REV. Either may contain an @: the first split whose left side is a directory is used."""
     parts = rest.split("@")
     for count in range(1, len(parts)):
         path = user_path("@".join(parts[:count])).absolute()
@@ -417,7 +417,7 @@ def _run_git(repository: Path, *words: str) -> str:
 
 
 def _start_git(repository: Path, *words: str, check: bool = True) -> proc.Completed:
-    """Read from a repository of the user's: no index refresh, no hook, no program that its configuration names."""
+    """Run git on a user's repository without index refresh, hooks, or programs from its configuration."""
     safe = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
     argv = ["git", *safe, "-C", str(repository), *words]
     return proc.run(argv, env={"GIT_OPTIONAL_LOCKS": "0"}, whole=True, check=check)
@@ -426,22 +426,22 @@ def _start_git(repository: Path, *words: str, check: bool = True) -> proc.Comple
 # ---- path: ----------------------------------------------------------------------------------------------------------
 
 
-def _path(rest: str, cache: Cache) -> _Found:
+def _path(rest: str, cache: Cache) -> _IdentifiedSource:
     directory = user_path(rest).absolute()
     if not directory.is_dir():
         near = nearest(directory.name, _siblings(directory))
         raise InputError(directory, None, "source", "no such directory", nearest=near)
     _read_makefile(directory, f"path:{rest}")
-    sha256, files = _look(directory, cache)
+    sha256, files = _identity(directory, cache)
     lineage = digest("path", str(directory))
 
     def unpack(into: Path, progress: Progress) -> None:
         latest = _read_memo(_memo(cache, "latest", lineage))
         _copy(directory, files, into, progress, like=tree(latest["key"], cache) if latest else None)
-        if _look(directory, cache)[0] != sha256:
+        if _identity(directory, cache)[0] != sha256:
             raise InfraError(f"{directory} changed while it was being copied", hint="run the same command again")
 
-    return _Found(
+    return _IdentifiedSource(
         sha256=sha256,
         origin=str(directory),
         unpack=unpack,
@@ -450,8 +450,8 @@ def _path(rest: str, cache: Cache) -> _Found:
     )
 
 
-def _look(directory: Path, cache: Cache) -> tuple[str, list[str]]:
-    """The content's identity and the names of the files it consists of."""
+def _identity(directory: Path, cache: Cache) -> tuple[str, list[str]]:
+    """Return a hash of a directory's content and the names of its files."""
     git_files = _git_files(directory) if (directory / ".git").exists() else None
     if git_files is not None:
         head, dirty, files = git_files
@@ -462,7 +462,7 @@ def _look(directory: Path, cache: Cache) -> tuple[str, list[str]]:
 
 
 def _git_files(directory: Path) -> tuple[str, list[str], list[str]] | None:
-    """HEAD's tree, the files that differ from it, and all files; None when there is no commit to start from."""
+    """Return HEAD's tree, the files that differ from it, and all files; None if there is no commit."""
     done = _start_git(directory, "rev-parse", "--verify", "--quiet", "HEAD^{tree}", check=False)
     if done.status:
         return None
@@ -477,7 +477,7 @@ def _names(output: str) -> set[str]:
 
 
 def _walk(directory: Path) -> Iterator[str]:
-    """Every file below a directory that is no git work tree, without what a build in it has left."""
+    """Yield every file below a directory that is no git work tree, except products of a build in it."""
     for place, directories, files in os.walk(directory):
         inside = os.path.relpath(place, directory)
         prefix = "" if inside == "." else f"{inside}/"
@@ -496,7 +496,7 @@ def _signature(path: Path, name: str) -> str:
 
 
 def _hash_files(directory: Path, names: Iterable[str], head: str) -> str:
-    """Hex SHA-256 over a starting point and the name, kind and content of files; one that is gone counts as gone."""
+    """Return the hex SHA-256 over `head` and the name, kind and content of files; a missing file counts as gone."""
     state = hashlib.sha256(head.encode())
     for name in names:
         path = directory / name
@@ -513,7 +513,7 @@ def _hash_files(directory: Path, names: Iterable[str], head: str) -> str:
 def _copy(directory: Path, files: list[str], into: Path, progress: Progress, *, like: Path | None) -> None:
     """Copy files with their modes and times, symbolic links as they are.
 
-    What looks the same in `like`, an earlier copy, is linked from there: it costs no room, and tells what changed.
+    A file that looks the same in `like`, an earlier copy, is a link to it: builds see the changes.
     """
     made: set[Path] = set()
     for number, name in enumerate(files):
@@ -540,7 +540,7 @@ def _looks_same(one: Path, other: Path) -> bool:
 
 
 def changed(old: Path, new: Path) -> set[str] | None:
-    """Names of the files that may differ between two copies of one lineage; None when more than files changed."""
+    """Return the files that may differ between two copies of one lineage; None if more than files changed."""
     try:
         return set(_changed(old, new, ""))
     except NotADirectoryError:
@@ -548,7 +548,7 @@ def changed(old: Path, new: Path) -> set[str] | None:
 
 
 def _changed(old: Path, new: Path, prefix: str) -> Iterator[str]:
-    """Walk two directories, either of which may be missing; NotADirectoryError when a name changed its kind."""
+    """Walk two directories, either of which may be missing; NotADirectoryError if a name changed its kind."""
     entries = [{each.name: each for each in os.scandir(side)} if side.is_dir() else {} for side in (old, new)]
     for name in sorted({*entries[0], *entries[1]}):
         sides = [side[name] for side in entries if name in side]
@@ -562,4 +562,4 @@ def _changed(old: Path, new: Path, prefix: str) -> Iterator[str]:
             yield prefix + name
 
 
-_LOCAL: dict[str, Callable[[str, Cache], _Found]] = {"path": _path, "git": _git, "tarball": _tarball}
+_LOCAL: dict[str, Callable[[str, Cache], _IdentifiedSource]] = {"path": _path, "git": _git, "tarball": _tarball}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The host's tools that compile for an architecture: found, identified by their versions, or asked for by package."""
+"""Find the host's tools that compile for an architecture, and their versions; name the packages of missing ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KERNEL_TOOLS: Mapping[str, str] = {
     "tar": "tar",
     "xz": "xz-utils",
 }
-"""What every kernel build runs on the host -> the Debian package that has it."""
+"""Program that every kernel build runs on the host -> its Debian package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +35,13 @@ class Toolchain:
     """A C compiler with its linker and a static C library."""
 
     prefix: str
-    """CROSS_COMPILE=, what stands before gcc, ld and so on; empty on a host of the architecture."""
+    """CROSS_COMPILE=, the prefix of gcc, ld and so on; empty on a host of the architecture."""
     version: str
     """First lines of `gcc --version` and `ld --version`: part of every kernel's key."""
     key: str
     """Changes when the compiler, the linker or the C library does: part of every program's key."""
     ldflags: tuple[str, ...] = ()
-    """What the architecture wants of the linker in programs for guests."""
+    """Linker flags that programs for the architecture need."""
     llvm: str = ""
     """LLVM= of the kernel's Makefile; empty for gcc."""
 
@@ -51,7 +51,7 @@ class Toolchain:
 
     @property
     def cached_cc(self) -> tuple[str, ...]:
-        """The compiler, through ccache where there is one."""
+        """The compiler, through ccache if it is installed."""
         return ("ccache", self.cc) if proc.which("ccache") else (self.cc,)
 
     @property
@@ -71,16 +71,16 @@ def is_native(arch: Arch) -> bool:
 
 
 def find(arch: Arch) -> Toolchain:
-    """The tool chain of an architecture; InfraError with the packages to install when a part is missing."""
+    """Return the tool chain of an architecture; InfraError with the packages to install if a part is missing."""
     prefix = "" if is_native(arch) else arch.cross
     hint = install_command(packages(arch))
     compiler, linker = (proc.which(f"{prefix}{name}") for name in ("gcc", "ld"))
     if compiler is None or linker is None:
-        lacking = f"{prefix}{'ld' if compiler else 'gcc'}"
-        raise InfraError(f"cannot compile for {arch.name}: no {lacking}", hint=hint)
+        missing = "ld" if compiler else "gcc"
+        raise InfraError(f"cannot compile for {arch.name}: no {prefix}{missing}", hint=hint)
     version, libc = _identity(compiler, linker, Path(compiler).stat().st_mtime, Path(linker).stat().st_mtime)
     if not Path(libc).is_file():
-        raise InfraError(f"cannot compile for {arch.name}: {prefix}gcc knows no static C library (libc.a)", hint=hint)
+        raise InfraError(f"cannot compile for {arch.name}: {prefix}gcc finds no static C library (libc.a)", hint=hint)
     return Toolchain(
         prefix=prefix,
         version=version,
@@ -90,9 +90,9 @@ def find(arch: Arch) -> Toolchain:
 
 
 def for_kernels(arch: Arch) -> Toolchain:
-    """The compiler of an architecture's kernels: that of LLVM or CROSS_COMPILE in the environment, else `find`'s.
+    """Return the compiler for an architecture's kernels: from LLVM or CROSS_COMPILE in the environment, else `find`'s.
 
-    InfraError when a part is missing.
+    InfraError if a part is missing.
     """
     if llvm := environment.llvm():
         return Toolchain(
@@ -107,7 +107,7 @@ def for_kernels(arch: Arch) -> Toolchain:
 
 
 def _llvm_tool(name: str, llvm: str) -> str:
-    """A program of LLVM's as the kernel's Makefile finds it: LLVM=1, LLVM=-19 (a suffix), LLVM=/path/ (a prefix)."""
+    """Return the name of an LLVM program, as in the kernel: LLVM=1, LLVM=-19 (a suffix), LLVM=/dir/ (a prefix)."""
     if llvm.endswith("/"):
         return f"{llvm}{name}"
     return f"{name}{llvm}" if llvm.startswith("-") else name
@@ -117,18 +117,18 @@ def _version(arch: Arch, variable: str, *programs: str) -> str:
     for name in programs:
         if proc.which(name) is None:
             raise InfraError(
-                f"cannot build kernels for {arch.name}: no {name}", hint=f"{variable} in the environment asks for it"
+                f"cannot build kernels for {arch.name}: no {name}", hint=f"{variable} is set in the environment"
             )
     return ", ".join(map(_first_line, programs))
 
 
 def packages(arch: Arch) -> tuple[str, ...]:
-    """The Debian packages that compile for an architecture on this host."""
+    """Return the Debian packages that compile for an architecture on this host."""
     return tuple(name for name in arch.packages_on(platform.machine()) if not name.startswith("qemu"))
 
 
 def require_kernel_tools() -> None:
-    """InfraError with the packages to install when a program that every kernel build runs is missing."""
+    """Raise InfraError with the packages to install if a program that every kernel build runs is missing."""
     missing = {program: package for program, package in KERNEL_TOOLS.items() if not proc.which(program)}
     if missing:
         raise InfraError(f"cannot build kernels: no {', '.join(missing)}", hint=install_command(missing.values()))
@@ -160,5 +160,5 @@ def ccache_environment(base: Path) -> Mapping[str, str]:
 
 
 def jobs() -> int:
-    """How many compilers may run at once."""
+    """Return how many compilers may run at once."""
     return max(1, len(os.sched_getaffinity(0)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One work tree per source, in which every series of it is built, so that the second kernel costs a few files.
+"""One work tree per source, in which every series is built, so that the second kernel compiles only a few files.
 
     work/<lineage>/src/            the source, hard links to the pristine tree; files of a series are their own
     work/<lineage>/src/build-*/    make's O= directories, one per architecture and configuration
@@ -40,16 +40,16 @@ from lab.formats.patch import Content
 KIND = "work"
 LINK_S = 1200.0
 SLACK_NS = 1_000_000_000
-"""Times of files come from a coarser clock than the lab's own."""
+"""The file system's clock is coarser than the lab's own."""
 STEP_S = 2.0
-"""A clock that was set back by less than this is waited for."""
+"""If the clock was set back by less than this, the lab waits for it."""
 FEW_FILES = 500
 """Up to this many, syncing file by file is cheaper than syncing everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A make that was started and has not been seen to end."""
+    """A make that was started and whose end was not seen."""
 
     started_ns: int
     boot_id: str
@@ -79,7 +79,7 @@ class WorkTreeState:
 
 @dataclass(slots=True, kw_only=True)
 class WorkTree:
-    """A work tree that is locked for us. `lock` is a descriptor that keeps the lock in whatever inherits it."""
+    """A work tree that this process has locked. A process that inherits the descriptor `lock` keeps the lock."""
 
     root: Path
     pristine: Path
@@ -95,11 +95,11 @@ class WorkTree:
         return self.src / f"build-{name}"
 
     def original(self, name: str) -> Content | None:
-        """A file of the pristine tree."""
+        """Return a file of the pristine tree; None if there is none."""
         return read_file(self.pristine, name)
 
     def switch(self, wanted: Mapping[str, Content | None]) -> None:
-        """Make the source the pristine tree with `wanted` files in place (None: removed), and nothing else."""
+        """Make the source equal to the pristine tree with the `wanted` files in place (None: removed)."""
         names = sorted({*self.state.touched, *wanted})
         if not names:
             return
@@ -126,14 +126,14 @@ class WorkTree:
         temporary.replace(path)
 
     def _prune(self, directory: Path) -> None:
-        """Remove directories that only the series had."""
+        """Remove directories that only the series has."""
         while directory != self.src and not (self.pristine / directory.relative_to(self.src)).is_dir():
             with suppress(OSError):
                 directory.rmdir()
             directory = directory.parent
 
     def begin(self, build: str) -> Path:
-        """Make an O= directory sound and say that make runs in it. `settle` or `give_up` takes that back."""
+        """Clean up an O= directory and record that make runs in it, until `settle` or `give_up`."""
         directory = self.build_dir(build)
         if left := self.state.running.get(build):
             _remove_unfinished(directory, left)
@@ -143,7 +143,7 @@ class WorkTree:
         return directory
 
     def settle(self, build: str) -> None:
-        """make ended by itself with success: bring what it wrote to the disk, then say that all is well."""
+        """Sync what a successful make wrote to the disk, then record that it has ended."""
         started_ns = self.state.running[build].started_ns
         if time.time_ns() < started_ns:
             self._save(replace(self.state, stamp_ns=started_ns))
@@ -154,7 +154,7 @@ class WorkTree:
         self.give_up(build)
 
     def give_up(self, build: str) -> None:
-        """make ended by itself: what it did is whole, if not all there is to do."""
+        """Record that make ended by itself: every file that it wrote is whole."""
         running = {name: mark for name, mark in self.state.running.items() if name != build}
         self._save(replace(self.state, running=running, stamp_ns=time.time_ns()))
 
@@ -165,7 +165,7 @@ class WorkTree:
 
 @contextmanager
 def opened(wanted: Source, *, cache: Cache, progress: Progress) -> Iterator[WorkTree]:
-    """The source's work tree, made when there is none, locked against every other lab and against an orphan's make."""
+    """Yield the source's work tree, created if needed, locked against other labs and against a make that they left."""
 
     def waiting() -> None:
         progress("waiting for another build of this source")
@@ -182,7 +182,7 @@ def opened(wanted: Source, *, cache: Cache, progress: Progress) -> Iterator[Work
 
 
 def read_file(root: Path, name: str) -> Content | None:
-    """A file of a tree; None when there is none. A symbolic link on the way is refused: it may lead out of the tree."""
+    """Return a file of a tree; UsageError for a symbolic link, which may lead elsewhere; None if there is none."""
     path = root
     for part in Path(name).parts:
         path /= part
@@ -197,7 +197,7 @@ def read_file(root: Path, name: str) -> Content | None:
 
 
 def _load(root: Path) -> WorkTreeState | None:
-    """The state on disk; None when there is no work tree, or one that cannot be trusted."""
+    """Return the state on disk; None if there is no work tree, or one that cannot be trusted."""
     try:
         state = WorkTreeState.parse((root / "state.json").read_text())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -209,7 +209,7 @@ def _load(root: Path) -> WorkTreeState | None:
 
 
 def _moved(root: Path, state: WorkTreeState, wanted: Source, cache: Cache) -> WorkTreeState | None:
-    """The state of a tree that is to follow its source's change: what changed is derived anew by the next switch."""
+    """Return the state of a tree whose source has changed: the next switch derives the changed files anew."""
     old, new = source.tree(state.source, cache), source.tree(wanted.key, cache)
     names = source.changed(old, new) if old.is_dir() else None
     if names is None:
@@ -220,7 +220,7 @@ def _moved(root: Path, state: WorkTreeState, wanted: Source, cache: Cache) -> Wo
 
 
 def _create(root: Path, wanted: Source, cache: Cache) -> WorkTreeState:
-    """Link the pristine tree. It appears whole, by one rename."""
+    """Create the work tree from hard links to the pristine tree, then rename it into place."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with cache.scratch(KIND) as scratch:
         if root.exists():
@@ -237,7 +237,7 @@ def _create(root: Path, wanted: Source, cache: Cache) -> WorkTreeState:
 
 
 def _remove_unfinished(directory: Path, left: Running) -> None:
-    """Remove what a make that did not come to its end may have left half done, and all of it after a reboot."""
+    """Remove files that an interrupted make may have left unfinished; after a reboot the whole directory."""
     if left.boot_id != boot_id() or time.time_ns() < left.started_ns:
         shutil.rmtree(directory, ignore_errors=True)
         return
@@ -259,8 +259,9 @@ def _sync_since(directory: Path, since_ns: int) -> None:
 
 
 def _written_since(directory: Path, since_ns: int) -> list[Path]:
-    """Files and links below a directory with a time not before `since_ns`."""
-    found = []
+    """Return files and links below a directory with a time not before `since_ns`."""
+    written = []
     for place, _, names in os.walk(directory):
-        found += [path for path in (Path(place, name) for name in names) if path.lstat().st_mtime_ns >= since_ns]
-    return found
+        paths = (Path(place, name) for name in names)
+        written += [path for path in paths if path.lstat().st_mtime_ns >= since_ns]
+    return written

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What this host can do: the checks behind `lab doctor`, as data, each problem with the command that fixes it."""
+"""The checks of `lab doctor`: what this host can do, and the command that fixes each problem."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PACKAGES = Path(__file__).parents[1] / "packages.txt"
 PYTHON = (3, 11)
 CHECKOUT = Path(__file__).parents[2].joinpath("Makefile").is_file()
 SETUP = "make setup" if CHECKOUT else "pipx reinstall pagelab"
-"""What brings the lab's own libraries: in a checkout, or of an installed wheel."""
+"""The command that installs the lab's own libraries: in a checkout, or of an installed wheel."""
 DISK, DISK_LEAST = 8 * GIB, 3 * GIB
 """Two unpacked kernel trees with their objects, per architecture about 1.5 GiB; below the second nothing builds."""
 MEMORY, MEMORY_LEAST = 4 * GIB, 2 * GIB
@@ -49,7 +49,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing looked at. `fix` is a command to paste, where there is one."""
+    """The result of one check. `fix` is a command to paste; empty if there is none."""
 
     name: str
     status: Status
@@ -58,17 +58,17 @@ class Check:
 
     @property
     def ok(self) -> bool:
-        """Whether the lab works as far as this goes."""
+        """Whether the lab can work with this result."""
         return self.status is not Status.FAIL
 
     def line(self) -> str:
-        """The check as `lab doctor` shows it; the fix on a line of its own, ready to paste."""
+        """Return the check as `lab doctor` prints it; the fix is on a line of its own, ready to paste."""
         shown = f"{self.status:<5}{self.name}: {self.detail}"
         return f"{shown}\n     fix: {self.fix}" if self.fix else shown
 
 
 def _installed(packages: Sequence[str]) -> frozenset[str] | None:
-    """Which of the packages are installed; None where there is no dpkg to ask."""
+    """Return which of the packages are installed; None if there is no dpkg."""
     if proc.which("dpkg-query") is None:
         return None
     query = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\\n", *packages]
@@ -85,7 +85,7 @@ def _has_user(name: str) -> bool:
 
 
 def _free(path: Path) -> int:
-    """Bytes an ordinary process can still write where `path` is, or would be."""
+    """Return the bytes that an ordinary process can still write where `path` is, or would be."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
@@ -93,7 +93,7 @@ def _free(path: Path) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """The machine the lab runs on, as far as it is asked about; tests put other answers in."""
+    """The machine that the lab runs on; tests replace its fields."""
 
     root: Path = Path("/")
     machine: str = field(default_factory=platform.machine)
@@ -107,7 +107,7 @@ class Host:
     accessible: Callable[[Path, int], bool] = os.access
 
     def packages_of(self, arch: Arch) -> tuple[str, ...]:
-        """The Debian packages that build for and emulate an architecture here."""
+        """Return the Debian packages that build for and emulate an architecture here."""
         return arch.packages_on(self.machine)
 
     def as_root(self, command: Sequence[str]) -> str:
@@ -120,20 +120,20 @@ class Host:
 
 
 def base_packages() -> tuple[str, ...]:
-    """What every host needs: the list that lab/bootstrap.sh reads."""
+    """Return the packages that every host needs: the list that lab/bootstrap.sh reads."""
     lines = (line.partition("#")[0].strip() for line in PACKAGES.read_text("utf-8").splitlines())
     return tuple(line for line in lines if line)
 
 
 def arch_packages(campaigns: Iterable[str], host: Host | None = None) -> tuple[str, ...]:
-    """What the architectures of some campaigns need beside the base; UsageError for a campaign that is none."""
+    """Return the packages of the architectures of campaigns; UsageError for an unknown campaign."""
     host, library = host or Host(), Library.shipped()
     names = dict.fromkeys(name for word in campaigns for name in library.plan(word).arches)
     return tuple(dict.fromkeys(package for name in names for package in host.packages_of(ARCHES[name])))
 
 
 def lacking(arch: Arch, host: Host | None = None) -> str:
-    """Which program is missing to build for and emulate an architecture, and what to install; empty when none is."""
+    """Return which programs for an architecture are missing, and what to install; empty if none is."""
     host = host or Host()
     native = host.machine == arch.uname
     programs = (f"{'' if native else arch.cross}gcc", arch.qemu)
@@ -146,12 +146,12 @@ CAPTURE_SCRIPT = Path(__file__).parents[1] / "capture.sh"
 
 
 def description() -> str:
-    """This machine in the words of the script that reporters run."""
+    """Return the description of this machine by the script that reporters run."""
     return proc.run(["sh", str(CAPTURE_SCRIPT)], timeout_s=60, whole=True).output
 
 
 def available_memory() -> int:
-    """Bytes that the host can give without swapping."""
+    """Return the bytes of memory that are available without swapping."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
@@ -159,7 +159,7 @@ def available_memory() -> int:
 
 
 def missing_packages(arches: Iterable[str], host: Host | None = None) -> list[str]:
-    """The packages that building for and emulating these architectures needs and this host lacks."""
+    """Return the missing packages for building for and emulating these architectures."""
     host = host or Host()
     wanted = [*base_packages(), *(package for name in arches for package in host.packages_of(ARCHES[name]))]
     present = host.installed(wanted)
@@ -167,9 +167,9 @@ def missing_packages(arches: Iterable[str], host: Host | None = None) -> list[st
 
 
 def install(arches: Iterable[str], host: Host | None = None) -> int:
-    """Install what is missing for these architectures; apt talks to the terminal, its exit status is returned.
+    """Install the missing packages for these architectures, with apt on the terminal; return its exit status.
 
-    Cannot ask for a password: where sudo wants one, UsageError says what to type instead.
+    The lab cannot ask for a password: if sudo needs one, UsageError shows the command to type.
     """
     host = host or Host()
     missing = missing_packages(arches, host)
@@ -177,13 +177,13 @@ def install(arches: Iterable[str], host: Host | None = None) -> int:
         return 0
     prefix = [] if host.uid == 0 else ["sudo", "--non-interactive"]
     if prefix and (host.which("sudo") is None or proc.run([*prefix, "true"], check=False, timeout_s=30).status):
-        raise UsageError("packages are installed by root", hint=f"run: {host.install_command(missing)}")
+        raise UsageError("only root can install packages", hint=f"run: {host.install_command(missing)}")
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
     return proc.start([*prefix, "env", "DEBIAN_FRONTEND=noninteractive", *install]).wait()
 
 
 def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host | None = None) -> list[Check]:
-    """Everything about this host that the lab depends on, for the architectures (by name) that are wanted."""
+    """Check everything about this host that the lab depends on, for some architectures by name."""
     host = host or Host()
     wanted = [ARCHES[name] for name in arches]
     cache = cache_root or default_root()
@@ -208,7 +208,7 @@ def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host 
 
 
 def _check(name: str, good: bool, detail: str, problem: str, fix: str = "", *, bad: Status = Status.FAIL) -> Check:
-    """A check that is ok, or has a problem and its fix."""
+    """Return a check that is ok, or has a problem and its fix."""
     return Check(
         name=name, status=Status.OK if good else bad, detail=detail if good else problem, fix="" if good else fix
     )
@@ -222,11 +222,11 @@ def _python(host: Host) -> Check:
 
 def _packages(host: Host) -> Check:
     if host.installed(["dpkg"]) is None:
-        return Check(
-            name="packages", status=Status.WARN, detail="no dpkg: not a Debian, programs are looked for instead"
-        )
+        return Check(name="packages", status=Status.WARN, detail="no dpkg: not Debian; programs are checked instead")
     missing = missing_packages([], host)
-    return _check("packages", not missing, "all there", f"missing: {' '.join(missing)}", host.install_command(missing))
+    return _check(
+        "packages", not missing, "all installed", f"missing: {' '.join(missing)}", host.install_command(missing)
+    )
 
 
 def _programs(host: Host) -> Check:
@@ -265,19 +265,19 @@ def _libvirt_driver(host: Host) -> Check:
 
 
 def _libvirt_user(host: Host) -> Check:
-    """As root libvirt's driver refuses to start without this user, whatever its configuration says."""
+    """Check for the user without whom libvirt's driver does not start as root, whatever its configuration says."""
     fix = host.as_root(["useradd", "--system", "--user-group", "--no-create-home", LIBVIRT_USER])
     return _check("libvirt user", host.has_user(LIBVIRT_USER), LIBVIRT_USER, f"no user {LIBVIRT_USER}", fix)
 
 
 def _ccache(host: Host) -> Check:
     found = host.which("ccache")
-    problem = "not there: kernels that were built before are compiled anew"
+    problem = "not installed: kernels that were built before are compiled again"
     return _check("ccache", found is not None, found or "", problem, host.install_command(["ccache"]), bad=Status.WARN)
 
 
 def _kvm(host: Host, arches: Sequence[Arch], cache: Path) -> Check:
-    """Whether KVM can be tried and, where a guest was booted with it since the host's boot, whether it works."""
+    """Check whether /dev/kvm opens and, if a guest was booted with it since the host's boot, whether it works."""
     device = host.root / "dev/kvm"
     if not device.exists():
         return Check(name="kvm", status=Status.WARN, detail="no /dev/kvm: guests are emulated, which is slower")
@@ -286,7 +286,7 @@ def _kvm(host: Host, arches: Sequence[Arch], cache: Path) -> Check:
         fix = f"{host.as_root(['usermod', '--append', '--groups', 'kvm', user])}  # and log in again"
         return Check(name="kvm", status=Status.WARN, detail="no permission for /dev/kvm", fix=fix)
     tried = [found for arch in arches if (found := accelerator.known(arch, Cache(cache)))]
-    works, detail = tried[0] if tried else (True, "/dev/kvm opens; the first guest will tell whether it works")
+    works, detail = tried[0] if tried else (True, "/dev/kvm opens; the first guest will show whether it works")
     return Check(name="kvm", status=Status.OK if works else Status.WARN, detail=detail)
 
 
@@ -302,7 +302,7 @@ def _disk(host: Host, cache: Path) -> Check:
 def _memory(host: Host) -> Check:
     total = _total_memory(host)
     detail = f"{total / GIB:.1f} GiB"
-    problem = f"{detail}; guests and compilers together want {format_size(MEMORY)}"
+    problem = f"{detail}; guests and compilers together need {format_size(MEMORY)}"
     bad = Status.FAIL if total < MEMORY_LEAST else Status.WARN
     return _check("memory", total >= MEMORY, detail, problem, "lab run -j 1", bad=bad)
 

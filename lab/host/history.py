@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What machines and scenarios took on this host in earlier runs: seconds, memory, CPU. A small file in the cache.
+"""Read and write how much time, memory and CPU machines and scenarios took on this host: a file in the cache.
 
     history.json  {"schema": 1, "machines": {"x86_64-4k": {"boot_s", "peak", "cpus", "case_s": {scenario: s}, "seen"}},
                    "cases": {scenario: [name, ...]}}
 
-A machine whose kernel has further config fragments is another one, `x86_64-4k+kasan`. Nothing here is trusted: a file
-that is no such thing counts as none. It is bounded: the machines that were seen last stay.
+A machine whose kernel has more config fragments has an entry of its own, `x86_64-4k+kasan`. A damaged file counts as
+missing. The size is bounded: the machines that ran last stay.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ MAX_MACHINES = 500
 MAX_SCENARIOS = 100
 MAX_CASES = 500
 NEWER = 0.5
-"""What the newest measurement weighs against all before it."""
+"""Weight of the newest measurement against all before it."""
 DEFAULT_BOOT_S = 6.0
 DEFAULT_CASE_S = 0.2
 DEFAULT_CASES = 12
-"""For what this host has never run: emulated guests on two cores, typically."""
+"""For what this host has never run: typical of emulated guests on two cores."""
 
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
@@ -45,7 +45,7 @@ class _HistoryModel(BaseModel):
 
 
 class Measured(_HistoryModel):
-    """What guests of one machine took. `peak`: most memory its emulator had, bytes; `cpus`: host CPUs it wanted."""
+    """What guests of one machine took. `peak`: most memory of the emulator, bytes; `cpus`: host CPUs it needed."""
 
     boot_s: Seconds = DEFAULT_BOOT_S
     peak: Annotated[int, Field(ge=0)] = 0
@@ -64,24 +64,25 @@ class _File(_HistoryModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What is known of earlier runs."""
+    """Measurements of earlier runs."""
 
     machines: Mapping[str, Measured] = field(default_factory=dict)
     cases: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def machine(self, cell: Cell) -> Measured | None:
-        """What guests of a cell's machine took; None when there was none."""
+        """Return what guests of a cell's machine took; None if there was none."""
         return self.machines.get(key(cell.topology, cell.kernel))
 
     def seconds(self, cell: Cell) -> float:
-        """How long a cell is going to take, about."""
-        known = self.machine(cell) or Measured()
-        return known.boot_s + sum(
-            known.case_s.get(each.scenario, DEFAULT_CASE_S) * self._count(each) for each in cell.scenarios
-        )
+        """Return the expected seconds of a cell."""
+        measured = self.machine(cell) or Measured()
+        seconds = measured.boot_s
+        for selection in cell.scenarios:
+            seconds += measured.case_s.get(selection.scenario, DEFAULT_CASE_S) * self._count(selection)
+        return seconds
 
     def _count(self, selection: Selection) -> int:
-        """How many cases a selection means, as far as its scenario was seen."""
+        """Return how many cases a selection has; a default if its scenario never ran."""
         names = self.cases.get(selection.scenario)
         if names is None:
             return DEFAULT_CASES
@@ -89,18 +90,18 @@ class History:
 
 
 def key(topology: Topology, kernel: Kernel) -> str:
-    """The name of a machine in the history."""
+    """Return the name of a machine in the history."""
     return "+".join((topology.name, *kernel.config))
 
 
 def load(cache: Cache) -> History:
-    """What the cache has; an empty history where it has none."""
-    kept = _read(cache)
-    return History(machines=kept.machines, cases=kept.cases)
+    """Return the history in the cache; an empty one if there is none."""
+    file = _read(cache)
+    return History(machines=file.machines, cases=file.cases)
 
 
 def record(cache: Cache, evidence: Evidence) -> None:
-    """Add what a run has measured. Two labs may do so at once."""
+    """Add the measurements of a run. Two labs may do so at once."""
     measured = [cell for cell in evidence.cells if cell.status is CellStatus.OK and cell.boot_s is not None]
     if not measured:
         return
@@ -112,7 +113,7 @@ def record(cache: Cache, evidence: Evidence) -> None:
         for scenario, declared in evidence.metadata.cases.items():
             names = (*kept.cases.get(scenario, ()), *(case.name for case in declared))
             kept.cases[scenario] = list(dict.fromkeys(names))[-MAX_CASES:]
-        kept.machines = dict(sorted(kept.machines.items(), key=lambda each: each[1].seen)[-MAX_MACHINES:])
+        kept.machines = dict(sorted(kept.machines.items(), key=lambda item: item[1].seen)[-MAX_MACHINES:])
         kept.cases = dict(list(kept.cases.items())[-MAX_SCENARIOS:])
         write_atomic(cache.root / FILE, kept.model_dump_json(by_alias=True).encode())
 
@@ -147,7 +148,7 @@ def _updated(before: Measured | None, cell: CellResult) -> Measured:
 
 
 def _telling(usage: Usage) -> bool:
-    """Whether the host had CPU to give: where threads wait longer than they run, nobody knows what they would want."""
+    """Whether the host had CPU left: if threads wait longer than they run, their need is unknown."""
     return usage.wait_s <= usage.cpu_s
 
 

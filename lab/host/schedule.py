@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which of the tasks that wait may start, so that the host is full and never overcommitted. Pure: no clock, no threads.
+"""Choose which waiting tasks may start, so that the host is busy but not overcommitted. Pure: no clock, no threads.
 
-Longest first; a task that does not fit lets smaller ones pass, but only so many: then everything waits for it, so that
-a large machine cannot starve. A kernel build is a task too, and goes before guests: others wait for what it makes.
+The longest task starts first. If it does not fit, up to PATIENCE smaller ones may start before it; then all wait for
+it, so that a large machine cannot starve. Kernel builds are tasks too and start before guests.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 PATIENCE = 4
-"""How many smaller tasks may pass one that does not fit."""
+"""How many smaller tasks may start before one that does not fit."""
 SHARED = 1.0
-"""By how many CPUs the demands of what runs may be more than there are. They are averages, and not of whole CPUs: a CPU
-that nobody has costs more than one that two guests share. Memory is never shared."""
+"""How many CPUs may be over-committed. Demands are averages, and an idle CPU costs more than a shared one. Memory is
+never over-committed."""
 SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What a task takes while it runs. Memory in bytes; `cpus` is what it keeps busy, on the average."""
+    """What a task uses while it runs. Memory in bytes; `cpus` is an average."""
 
     memory: int
     cpus: float
@@ -30,15 +30,15 @@ class Demand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What there is to give."""
+    """The resources for all tasks."""
 
     memory: int
     cpus: float
     guests: int
-    """How many guests may run at once, whatever they take."""
+    """How many guests may run at once, whatever they use."""
 
     def never(self, demand: Demand) -> bool:
-        """Whether a task cannot run even alone. CPUs do not count: with fewer it is slower."""
+        """Whether a task cannot run even alone. CPUs do not count: with fewer it is only slower."""
         return demand.memory > self.memory or demand.guests > self.guests
 
 
@@ -54,7 +54,7 @@ class Task:
 
 @dataclass(slots=True)
 class Schedule:
-    """Tasks that wait and tasks that run. The caller adds them, asks which to start, and says when one has ended."""
+    """Waiting and running tasks. The caller adds them, starts those that `start` returns, and calls `done` for each."""
 
     budget: Budget
     _waiting: list[Task] = field(default_factory=list)
@@ -63,27 +63,28 @@ class Schedule:
 
     @property
     def used(self) -> Demand:
-        """What runs now takes together."""
+        """The total demand of the running tasks."""
         demands = [task.demand for task in self._running.values()]
         return Demand(
-            memory=sum(each.memory for each in demands),
-            cpus=sum(each.cpus for each in demands),
-            guests=sum(each.guests for each in demands),
+            memory=sum(demand.memory for demand in demands),
+            cpus=sum(demand.cpus for demand in demands),
+            guests=sum(demand.guests for demand in demands),
         )
 
     def add(self, task: Task) -> None:
-        """A task that may run from now on; ValueError for one that never can, or whose name is taken."""
+        """Add a waiting task; ValueError if it can never run, or its name is taken."""
         if self.budget.never(task.demand):
-            raise ValueError(f"{task.name}: more than there is")
+            raise ValueError(f"{task.name}: needs more than the host has")
         if task.name in self._running or task.name in self._passed:
-            raise ValueError(f"{task.name}: there already")
+            raise ValueError(f"{task.name}: added twice")
         fewer = replace(task.demand, cpus=min(task.demand.cpus, self.budget.cpus))
         self._waiting.append(replace(task, demand=fewer))
-        self._waiting.sort(key=lambda each: (not each.first, -each.seconds))  # stable: in the order of arrival else
+        # The sort is stable: equal ones stay in the order of arrival.
+        self._waiting.sort(key=lambda waiting: (not waiting.first, -waiting.seconds))
         self._passed[task.name] = 0
 
     def start(self) -> tuple[Task, ...]:
-        """The tasks to start now; they count as running from here on."""
+        """Return the tasks to start now; they count as running from here on."""
         started = []
         while task := self._next():
             self._waiting.remove(task)
@@ -93,11 +94,11 @@ class Schedule:
         return tuple(started)
 
     def done(self, name: str) -> None:
-        """A running task has ended."""
+        """Remove a running task that has ended."""
         del self._running[name]
 
     def _next(self) -> Task | None:
-        """The task to start next: one that was passed too often, or the first that fits."""
+        """Return the task to start next: one that was passed too often, or the first that fits; None if none fits."""
         overdue = [task for task in self._waiting if self._passed[task.name] >= PATIENCE]
         if overdue:
             return overdue[0] if self._fits(overdue[0]) else None
@@ -109,15 +110,15 @@ class Schedule:
         return None
 
     def _fits(self, task: Task) -> bool:
-        used, wanted, budget = self.used, task.demand, self.budget
+        used, demand, budget = self.used, task.demand, self.budget
         return (
-            used.memory + wanted.memory <= budget.memory
-            and self._cpus_fit(used.cpus, wanted.cpus)
-            and used.guests + wanted.guests <= budget.guests
+            used.memory + demand.memory <= budget.memory
+            and self._cpus_fit(used.cpus, demand.cpus)
+            and used.guests + demand.guests <= budget.guests
         )
 
     def _cpus_fit(self, used: float, wanted: float) -> bool:
-        """Whether there is a CPU that is not all in use, and not much more is wanted."""
+        """Whether a CPU is free, at least in part, and the demand exceeds the CPUs by at most SHARED."""
         whole = self.budget.cpus
         return used + wanted <= whole + SLACK or (used < whole - SLACK and used + wanted <= whole + SHARED + SLACK)
 
@@ -131,9 +132,9 @@ class Stage:
 
 
 def makespan(budget: Budget, stages: Sequence[Stage]) -> float:
-    """Seconds until all is done: builds one after the other, tasks beside them as the schedule has them.
+    """Return the seconds until everything has ended: builds one after the other, tasks beside them as scheduled.
 
-    Builds take what CPU the guests leave, so the whole cannot be quicker than all the work on all the CPUs.
+    Builds use the CPUs that guests leave, so the total is at least all the work divided by all the CPUs.
     """
     schedule, now, built_at, ends = Schedule(budget), 0.0, 0.0, list[tuple[float, str]]()
     for stage in stages:
@@ -160,7 +161,7 @@ def _start(schedule: Schedule, ends: list[tuple[float, str]], now: float) -> Non
 
 
 def _end_one(schedule: Schedule, ends: list[tuple[float, str]]) -> float:
-    """Let the task end that ends first, start others in its place; the time then."""
+    """End the task that ends first, start others in its place, and return the time."""
     now, name = heapq.heappop(ends)
     schedule.done(name)
     _start(schedule, ends, now)

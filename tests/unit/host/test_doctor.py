@@ -119,7 +119,7 @@ def test_no_debian(healthy: Host) -> None:
         ({"free": lambda _: 0}, "/tmp", Status.FAIL, "not writable"),
         ({"uid": 0, "has_user": lambda _: False}, "libvirt user", Status.FAIL, "no user libvirt-qemu"),
         ({"accessible": lambda path, _: path.name != "kvm"}, "kvm", Status.WARN, "no permission"),
-        ({"which": lambda name: None if name == "ccache" else name}, "ccache", Status.WARN, "compiled anew"),
+        ({"which": lambda name: None if name == "ccache" else name}, "ccache", Status.WARN, "compiled again"),
         ({"which": lambda name: None if name == "bc" else name}, "programs", Status.FAIL, "missing: bc"),
     ],
 )
