@@ -150,19 +150,19 @@ class Summary:
 
     def counts(self) -> dict[str, int]:
         """Totals: every outcome, met and not met, every delta, every state of a cell."""
-        outcomes = Counter(record.outcome.value for record in self.records)
+        outcomes = Counter(record.outcome for record in self.records)
         expectations = Counter(record.met for record in self.records)
-        deltas = Counter(delta.delta.value for delta in self.deltas())
-        cells = Counter(cell.status.value for cell in self.evidence.cells)
-        return {
-            "records": len(self.records),
-            **{outcome.value: outcomes[outcome.value] for outcome in Outcome},
-            "met": expectations[True],
-            "not met": expectations[False],
-            "no power": len(self.no_power),
-            **{delta.value: deltas[delta.value] for delta in Delta},
-            **{f"cells {status.value}": cells[status.value] for status in CellStatus},
-        }
+        deltas = Counter(delta.delta for delta in self.deltas())
+        statuses = Counter(cell.status for cell in self.evidence.cells)
+        counts = {"records": len(self.records)}
+        for outcome in Outcome:
+            counts[outcome.value] = outcomes[outcome]
+        counts |= {"met": expectations[True], "not met": expectations[False], "no power": len(self.no_power)}
+        for delta in Delta:
+            counts[delta.value] = deltas[delta]
+        for status in CellStatus:
+            counts[f"cells {status.value}"] = statuses[status]
+        return counts
 
 
 def conclude(evidence: Evidence) -> Summary:
@@ -200,10 +200,10 @@ def _agreed(guests: Sequence[CellResult], repeats: Sequence[tuple[CaseRecord, ..
     """The records of a cell from those of its guests, one for each repeat."""
     if len(repeats) == 1:
         return repeats[0]
-    lost = [
-        number for number, guest in enumerate(guests, start=1) if guest.status is not CellStatus.OK and not guest.runs
-    ]
-    return agree(repeats, lost)
+    numbered = enumerate(guests, start=1)
+    return agree(
+        repeats, [number for number, guest in numbered if guest.status is not CellStatus.OK and not guest.runs]
+    )
 
 
 def _quiet(cell: CellResult) -> CellResult:
@@ -325,13 +325,14 @@ def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, s
     That is where the scenario has a verdict.
     """
     ran: dict[str, set[str]] = {}
-    for (scenario, _), found in table.items():
-        ran.setdefault(scenario, set()).update(name for name, each in found.items() if each.outcome in SEVERITY)
-    return {
-        (scenario, case): [kernel for kernel in kernels if kernel in ran[scenario] and kernel not in found]
-        for (scenario, case), found in table.items()
-        if case in (CONSOLE, LEAK)
-    }
+    for (scenario, _), records in table.items():
+        ran.setdefault(scenario, set()).update(name for name, record in records.items() if record.outcome in SEVERITY)
+    found: dict[tuple[str, str], list[str]] = {}
+    for (scenario, case), records in table.items():
+        if case in (CONSOLE, LEAK):
+            clean = ran[scenario] - records.keys()
+            found[scenario, case] = [kernel for kernel in kernels if kernel in clean]
+    return found
 
 
 # The exit code.
@@ -339,32 +340,41 @@ def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, s
 
 def verdict(records: Sequence[CaseRecord], cells: Sequence[CellResult], proofs: Sequence[Proof]) -> tuple[int, str]:
     """The run's exit code and a sentence that explains it. What is not met weighs more than what is missing."""
-    findings = sum(_is_finding(record) for record in records)
-    no_boot = sum(cell.status is CellStatus.NO_BOOT for cell in cells)
+    findings = sum(map(_is_finding, records))
+    no_boot = Counter(cell.status for cell in cells)[CellStatus.NO_BOOT]
     missing = _missing(records, cells, proofs)
     if findings or no_boot:
-        parts = [f"{findings} of {len(records)} expectations not met"] if findings else []
-        parts += [f"{_count(no_boot, 'kernel')} did not boot"] if no_boot else []
+        parts = []
+        if findings:
+            parts.append(f"{findings} of {len(records)} expectations not met")
+        if no_boot:
+            parts.append(f"{_count(no_boot, 'kernel')} did not boot")
         return EXIT_NOT_MET, "; ".join([*parts, *missing])
     if missing:
         return EXIT_INCOMPLETE, "incomplete: " + "; ".join(missing)
-    skipped = sum(record.outcome is Outcome.SKIP for record in records)
+    skipped = Counter(record.outcome for record in records)[Outcome.SKIP]
     aside = f", {skipped} skipped" if skipped else ""
     return EXIT_MET, f"all {len(records) - skipped} expectations met{aside}"
 
 
 def _missing(records: Sequence[CaseRecord], cells: Sequence[CellResult], proofs: Sequence[Proof]) -> list[str]:
     """Why the run's answer is not the whole answer."""
-    broken = sum(record.outcome is Outcome.BROKEN for record in records)
-    invalid = sum(cell.status is CellStatus.INVALID for cell in cells)
-    failed = sum(cell.status is CellStatus.BROKEN for cell in cells)
-    unsound = [proof for proof in proofs if not proof.sound]
-    skipped = all(record.outcome is Outcome.SKIP for record in records)
-    parts = ["every case was skipped" if records else "there is no record at all"] if skipped else []
-    parts += [f"{_count(invalid, 'guest')} not the machine asked for"] if invalid else []
-    parts += [f"{_count(failed, 'cell')} failed in the lab"] if failed else []
-    parts += [f"{_count(broken, 'case')} without evidence"] if broken else []
-    parts += [f"{_count(len(unsound), 'pair')} of kernels not proven to differ in the series alone"] if unsound else []
+    outcomes = Counter(record.outcome for record in records)
+    statuses = Counter(cell.status for cell in cells)
+    unsound = Counter(proof.sound for proof in proofs)[False]
+    parts: list[str] = []
+    if not records:
+        parts.append("there is no record at all")
+    elif outcomes[Outcome.SKIP] == len(records):
+        parts.append("every case was skipped")
+    if invalid := statuses[CellStatus.INVALID]:
+        parts.append(f"{_count(invalid, 'guest')} not the machine asked for")
+    if failed := statuses[CellStatus.BROKEN]:
+        parts.append(f"{_count(failed, 'cell')} failed in the lab")
+    if broken := outcomes[Outcome.BROKEN]:
+        parts.append(f"{_count(broken, 'case')} without evidence")
+    if unsound:
+        parts.append(f"{_count(unsound, 'pair')} of kernels not proven to differ in the series alone")
     return parts
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from lab.core.errors import UsageError, nearest, unknown
-from lab.core.outcome import CaseRecord, CellResult
+from lab.core.outcome import CaseRecord, CellKey, CellResult
 from lab.evidence.metadata import CaseSpec, HostRecord, Provenance, Recorded
 from lab.specs.model import CampaignSpec, Kernel, Spec, Topology
 from lab.specs.plan import Plan, Selection, plan
@@ -63,38 +63,33 @@ class Spot:
 
 def find(summary: Summary, word: str) -> Spot:
     """What was run at a place of a run; UsageError, with the nearest there is, when there is no such place."""
-    place, rest = _split(word)
-    places = dict.fromkeys(f"{cell.topology}/{cell.kernel}" for cell in summary.evidence.cells)
-    if place not in places:
-        raise unknown("cell", place, places)
-    again = _REPEAT.match(rest)
-    repeat = int(again[1]) if again else 1
-    test = rest[again.end() :].lstrip("/") if again else rest
-    guests = (cell for cell in summary.evidence.cells if f"{cell.topology}/{cell.kernel}" == place)
-    cell = next((each for each in guests if each.repeat == repeat), None)
-    if cell is None:
-        raise UsageError(f"{place}: was not run {repeat} times")
-    return _spot(summary, cell, test)
+    key, test = _split(word)
+    if key not in summary.repeats:
+        raise unknown("cell", str(key), map(str, summary.repeats))
+    repeat = 1
+    if again := _REPEAT.match(test):
+        repeat, test = int(again[1]), test[again.end() :].lstrip("/")
+    for cell in summary.repeats[key]:
+        if cell.repeat == repeat:
+            return _spot(summary, cell, test)
+    raise UsageError(f"{key}: was not run {repeat} times")
 
 
-def _split(word: str) -> tuple[str, str]:
-    """`topology/kernel`, and the rest; a path below cells/ will do."""
-    words = word.rpartition("cells/")[2].strip("/").split("/", 2)
-    if len(words) < 2 or not all(words[:2]):
+def _split(word: str) -> tuple[CellKey, str]:
+    """The cell, and what follows it; also of a path below the directory cells/."""
+    topology, _, rest = word.rpartition("cells/")[2].strip("/").partition("/")
+    kernel, _, test = rest.partition("/")
+    if not (topology and kernel):
         raise UsageError(f"expected TOPOLOGY/KERNEL[/SCENARIO[.CASE]], got {word!r}")
-    return "/".join(words[:2]), words[2] if len(words) > 2 else ""
+    return CellKey(topology, kernel), test
 
 
 def _spot(summary: Summary, cell: CellResult, test: str) -> Spot:
     metadata = summary.evidence.metadata
     source = summary.evidence.source
-    place = f"{cell.topology}/{cell.kernel}"
+    key = CellKey(cell.topology, cell.kernel)
     cases = _cases(metadata.cases, test)
-    records = tuple(
-        record
-        for record in summary.of_cell(cell.topology, cell.kernel)
-        if record.case in cases.get(record.scenario, ())
-    )
+    records = tuple(record for record in summary.of_cell(*key) if record.case in cases.get(record.scenario, ()))
     topology = _model(Topology, metadata.topologies.get(cell.topology), f"{source}: topology {cell.topology}")
     return Spot(
         topology=topology,
@@ -102,10 +97,10 @@ def _spot(summary: Summary, cell: CellResult, test: str) -> Spot:
         cell=cell,
         cases=cases,
         records=records,
-        build=metadata.build(cell.topology, cell.kernel),
+        build=metadata.builds.get(key),
         programs=metadata.program_keys(topology.arch),
         spec=_model(CampaignSpec, metadata.campaign, f"{source}: campaign"),
-        name=f"{place}/{test}" if test else place,
+        name=f"{key}/{test}" if test else str(key),
     )
 
 

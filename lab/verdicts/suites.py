@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from lab.core.outcome import CaseRecord, Cause, CellKey, Expected, Outcome, met
@@ -97,7 +97,7 @@ WORST_FIRST = tuple(Cause)
 """The vocabulary has them in this order, of crashes and hangs at least."""
 
 
-Table = dict[tuple[str, str], CaseRecord]
+CaseTable = Mapping[tuple[str, str], CaseRecord]
 """Scenario and case -> its record on one kernel."""
 
 
@@ -126,25 +126,40 @@ def measured(
     suites = suites_of(metadata)
     if not suites:
         return dict(by_cell)
-    order = list(dict.fromkeys(kernel for _, kernel in by_cell))
+    baselines = _baselines(by_cell, metadata)
     found: dict[CellKey, tuple[CaseRecord, ...]] = {}
-    for (topology, kernel), records in by_cell.items():
-        source = metadata.kernel(kernel).source
-        alike = (name for name in order if metadata.kernel(name).source == source)
-        first = next((name for name in alike if (topology, name) in by_cell), kernel)
-        before = None if first == kernel else by_cell[CellKey(topology, first)]
-        found[CellKey(topology, kernel)] = _cell(records, before, suites)
+    for cell, records in by_cell.items():
+        baseline = baselines[cell.topology, metadata.kernel(cell.kernel).source]
+        if baseline == cell:
+            found[cell] = _of_suites(records, suites, _itself)
+        else:
+            found[cell] = _compared(records, by_cell[baseline], suites)
     return found
 
 
-def _cell(
-    records: Sequence[CaseRecord], before: Sequence[CaseRecord] | None, suites: Collection[str]
+def _baselines(cells: Iterable[CellKey], metadata: Metadata) -> dict[tuple[str, str], CellKey]:
+    """(topology, source) -> the cell of the first kernel of that source, in the order of the run's kernels."""
+    order = {kernel: place for place, kernel in enumerate(dict.fromkeys(cell.kernel for cell in cells))}
+    found: dict[tuple[str, str], CellKey] = {}
+    for cell in sorted(cells, key=lambda cell: order[cell.kernel]):
+        found.setdefault((cell.topology, metadata.kernel(cell.kernel).source), cell)
+    return found
+
+
+def _of_suites(
+    records: Iterable[CaseRecord], suites: Collection[str], change: Callable[[CaseRecord], CaseRecord]
 ) -> tuple[CaseRecord, ...]:
-    if before is None:
-        return tuple(_itself(record) if record.scenario in suites else record for record in records)
+    """Records, of which those of suites are changed."""
+    return tuple(change(record) if record.scenario in suites else record for record in records)
+
+
+def _compared(
+    records: Sequence[CaseRecord], before: Sequence[CaseRecord], suites: Collection[str]
+) -> tuple[CaseRecord, ...]:
+    """The records of a cell, compared with those of the same machine's baseline."""
     records = _renamed(records, before, suites)
     table = {(record.scenario, record.case): record for record in before}
-    judged = [_against(record, table) if record.scenario in suites else record for record in records]
+    judged = _of_suites(records, suites, lambda record: _against(record, table))
     return (*judged, *_lost(records, [record for record in before if record.scenario in suites]))
 
 
@@ -183,7 +198,7 @@ def _itself(record: CaseRecord) -> CaseRecord:
     return replace(record, expected=expected, met=True if known else None)
 
 
-def _against(record: CaseRecord, table: Table) -> CaseRecord:
+def _against(record: CaseRecord, table: CaseTable) -> CaseRecord:
     """A record beside that of the same case on the kernel which it is compared with, whose records `table` has."""
     before = table.get((record.scenario, record.case))
     if record.outcome is Outcome.BROKEN or (before and before.outcome in (Outcome.PASS, Outcome.SKIP)):
@@ -200,7 +215,7 @@ def _against(record: CaseRecord, table: Table) -> CaseRecord:
     return replace(record, expected=Expected.FAIL, met=as_before)
 
 
-def _printed(record: CaseRecord, table: Table) -> bool:
+def _printed(record: CaseRecord, table: CaseTable) -> bool:
     """Whether the other kernel's test came to its end, so that a result which it did not print is a new one."""
     test = table.get((record.scenario, test_of(record.case)))
     return test is None or test.outcome in (Outcome.PASS, Outcome.FAIL, Outcome.SKIP)
