@@ -10,12 +10,16 @@ import importlib
 import pkgutil
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from lab.core.cache import write_atomic
 from lab.core.errors import unknown
 from lab.evidence.metadata import Evidence
 from lab.verdicts.compare import Summary, conclude
 from lab.verdicts.two_runs import Comparison
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 NARROWEST = 60
 """Columns below which a report is not squeezed."""
@@ -31,10 +35,11 @@ def render(evidence: Evidence | Summary, format: str) -> str:
     return str(_module(format).render(_concluded(evidence)))
 
 
-def for_terminal(summary: Summary, width: int) -> str:
-    """The text report for a terminal of so many columns, without the versions that report.txt has."""
-    text = _module("text")
-    return str(text.render(summary, max(NARROWEST, min(width, text.WIDTH)), brief=True))
+def for_terminal(summary: Summary, width: int) -> Text:
+    """Return the text report for a terminal of so many columns, headings in colour, without counts and versions."""
+    terminal = importlib.import_module(f"{__name__}._terminal")
+    painted: Text = terminal.render(summary, max(NARROWEST, width))
+    return painted
 
 
 def versus(comparison: Comparison) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from lab.core.untrusted import printable
 
@@ -71,6 +72,33 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
     if flat and len(indent) + len(flat) <= width:
         return [indent + flat]  # of thousands of lines most are short: textwrap takes fifty times as long
     return textwrap.wrap(flat, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+
+
+class Role(Enum):
+    """What a heading announces: what a terminal's colour follows from."""
+
+    GOOD = "the series does what it is for"
+    BAD = "an expectation about the kernel was not met"
+    NO_VERDICT = "the lab cannot tell, or the guest was another machine"
+
+
+class Heading(str):
+    """A line of a report with a role."""
+
+    __slots__ = ("role",)
+
+    def __new__(cls, text: str, role: Role) -> Heading:
+        line = super().__new__(cls, text)
+        line.role = role
+        return line
+
+    role: Role
+
+
+def heading(text: str, width: int, role: Role) -> list[str]:
+    """Return wrapped lines of which the first has a role."""
+    first, *more = wrap(text, width)
+    return [Heading(first, role), *more]
 
 
 def clip(line: str, width: int) -> str:

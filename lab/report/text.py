@@ -10,7 +10,7 @@ from lab.core.untrusted import one_line, printable
 from lab.report import _designs as designs
 from lab.report import _layout as layout
 from lab.report import _words as words
-from lab.report._layout import clip, column, row, wrap
+from lab.report._layout import Heading, Role, clip, column, heading, row, wrap
 from lab.verdicts.compare import Summary
 from lab.verdicts.judge import cell_evidence
 
@@ -23,9 +23,37 @@ NARROWEST = 18
 """A column of the matrix that would be narrower makes it a list."""
 
 
+_ROLES = {Delta.FIXED: Role.GOOD, Delta.REGRESSED: Role.BAD}
+_CELL_ROLES = {
+    CellStatus.NO_BOOT: Role.BAD,
+    CellStatus.INVALID: Role.NO_VERDICT,
+    CellStatus.BROKEN: Role.NO_VERDICT,
+}
+_EXIT_ROLES = {0: Role.GOOD, 1: Role.BAD}
+"""Any other exit status says that there is no verdict."""
+
+
 def render(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> str:
-    """The report as plain printable text; a brief one has no scenario by itself, nor what machines were made of."""
-    sections = [
+    """Return the report as plain printable text; see `lines` for what a brief one leaves out."""
+    return "".join(f"{line}\n" for line in lines(summary, width, brief=brief))
+
+
+def lines(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> list[str]:
+    """Return the lines of the report; the headings of what matters are `Heading`s.
+
+    A brief report has no counts by scenario and no versions.
+    """
+    found: list[str] = []
+    for section in filter(None, _sections(summary, width, brief=brief)):
+        if found:
+            found.append("")
+        found += section
+    return found
+
+
+def _sections(summary: Summary, width: int, *, brief: bool) -> list[list[str]]:
+    role = _EXIT_ROLES.get(summary.exit_code, Role.NO_VERDICT)
+    return [
         _head(summary, width),
         _changed(summary, Delta.REGRESSED, width),
         _changed(summary, Delta.FIXED, width),
@@ -44,9 +72,8 @@ def render(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> str:
         _left_out(summary, width),
         [] if brief else _versions(summary, width),
         _proofs(summary, width),
-        wrap(f"exit {summary.exit_code}: {summary.sentence}", width),
+        heading(f"exit {summary.exit_code}: {summary.sentence}", width, role),
     ]
-    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
 
 def _head(summary: Summary, width: int) -> list[str]:
@@ -120,7 +147,7 @@ def _no_power(summary: Summary, width: int) -> list[str]:
     if not records:
         return []
     about = "these must fail where they passed, so they cannot tell the kernels apart"
-    lines = wrap(f"NO POWER: {words.count(len(records), 'record')}: {about}", width)
+    lines = heading(f"NO POWER: {words.count(len(records), 'record')}: {about}", width, Role.BAD)
     return lines + _grouped(records, summary, width)
 
 
@@ -152,7 +179,7 @@ def _findings(title: str, records: Sequence[CaseRecord], summary: Summary, width
         groups.setdefault(key, []).append(record)
     if not groups:
         return []
-    lines = wrap(f"{title}: {words.count(len(records), 'record')}", width)
+    lines = heading(f"{title}: {words.count(len(records), 'record')}", width, Role.BAD)
     for (kernel, label, verdict, expected, _), same in list(groups.items())[:MAX_ENTRIES]:
         where = words.places((record.topology for record in same), summary.topologies)
         lines += wrap(f"{label}: {verdict}, expected {expected}: {kernel} {where}", width, "  ")
@@ -177,7 +204,8 @@ def _changed(summary: Summary, kind: Delta, width: int) -> list[str]:
     lines: list[str] = []
     for (kernel, where), group in words.by_places(summary.delta(kind), summary.topologies).items():
         title = f"{kind.value.upper()} {'by' if kind is Delta.FIXED else 'with'} {kernel} {where}"
-        lines += cases(title, [(delta.scenario, delta.case) for delta in group], width, "")
+        first, *more = cases(title, [(delta.scenario, delta.case) for delta in group], width, "")
+        lines += [Heading(first, _ROLES[kind]), *more]
     return lines
 
 
@@ -187,8 +215,10 @@ def _bad_cells(summary: Summary, width: int) -> list[str]:
     for cell in summary.evidence.cells:
         if cell.status is CellStatus.OK:
             continue
-        why = f": {cell.why}" if cell.why else ""
-        lines += wrap(f"{words.CELL_WORDS[cell.status]}: {cell.name}{why}", width)
+        parts = [words.CELL_WORDS[cell.status], cell.name]
+        if cell.why:
+            parts.append(cell.why)
+        lines += heading(": ".join(parts), width, _CELL_ROLES[cell.status])
         for mismatch in cell.mismatches:
             lines += wrap(f"{mismatch.fact}: asked {mismatch.asked}, got {mismatch.got}", width, "  ")
         lines += _evidence("\n".join(cell_evidence(cell)), width)
@@ -204,7 +234,8 @@ def _broken(summary: Summary, width: int) -> list[str]:
             groups.setdefault((record.topology, record.kernel, record.cause, record.reason), []).append(record)
     if not groups:
         return []
-    lines = wrap(f"BROKEN: {words.count(sum(map(len, groups.values())), 'record')} without evidence", width)
+    count = words.count(sum(map(len, groups.values())), "record")
+    lines = heading(f"BROKEN: {count} without evidence", width, Role.NO_VERDICT)
     for (topology, kernel, cause, _), same in list(groups.items())[:MAX_ENTRIES]:
         lines += cases(f"{topology} / {kernel}: {cause}", [(record.scenario, record.case) for record in same], width)
         lines += _evidence(same[0].excerpt, width)

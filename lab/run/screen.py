@@ -44,24 +44,6 @@ _STYLES = {
 }
 
 
-_PAINT = {
-    r"(?m)^(REGRESSED|NOT MET|NO POWER|NO BOOT)\b.*$": "bold red",
-    r"(?m)^(INVALID|BROKEN)\b.*$": "bold yellow",
-    r"(?m)^FIXED\b.*$": "bold green",
-    r"(?m)^exit 0:.*$": "bold green",
-    r"(?m)^exit 1:.*$": "bold red",
-    r"(?m)^exit 2:.*$": "bold yellow",
-}
-
-
-def painted(report: str) -> Text:
-    """A text report with its headings in colour, where there is some."""
-    text = Text(report)
-    for pattern, style in _PAINT.items():
-        text.highlight_regex(pattern, style)
-    return text
-
-
 @dataclass(slots=True)
 class _Progress:
     """What one cell is doing, with its repeats one after the other."""

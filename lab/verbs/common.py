@@ -27,10 +27,9 @@ def console(*, stderr: bool = False) -> Console:
 def show_report(summary: Summary, out: Console) -> None:
     """Print the text report: fitted to a terminal and coloured there, otherwise as it is in report.txt."""
     from lab import report
-    from lab.run.screen import painted
 
     if out.is_terminal:
-        out.print(painted(report.for_terminal(summary, out.width)), end="")
+        out.print(report.for_terminal(summary, out.width), end="")
     else:
         out.print(report.render(summary, "text"), markup=False, end="")
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from kcidb_io import schema as kcidb
+from rich.console import Console
 
 from lab import report
 from lab.core.errors import UsageError
@@ -360,7 +362,8 @@ def test_junit_is_xml_and_counts() -> None:
     document = ElementTree.fromstring(report.render(hostile(), "junit"))
     assert len(document.findall("testsuite")) == 4
     good = ElementTree.fromstring(report.render(evidence(), "junit"))
-    assert (good.get("failures"), good.get("errors"), good.get("skipped")) == ("0", "0", "4")
+    assert (good.get("failures"), good.get("errors")) == ("0", "0")
+    assert [suite.get("skipped") for suite in good] == ["1", "1", "1", "1"]
     summary = conclude(everything_wrong())
     bad = ElementTree.fromstring(report.render(summary, "junit"))
     assert int(bad.get("failures", "0")) == len(summary.not_met) + 1, "one kernel did not boot"
@@ -381,7 +384,7 @@ def test_lines_are_not_too_long(name: str, form: str, width: int) -> None:
 @pytest.mark.parametrize("name", [*RUNS, "hostile", "many"])
 def test_a_terminals_report_is_as_wide_as_the_terminal(name: str, width: int) -> None:
     built: Mapping[str, Any] = {**RUNS, "hostile": hostile, "many": many_kernels}
-    widest = max(map(len, report.for_terminal(conclude(built[name]()), width).split("\n")))
+    widest = max(map(len, report.for_terminal(conclude(built[name]()), width).plain.split("\n")))
     assert widest <= max(report.NARROWEST, min(width, text.WIDTH))
 
 
@@ -415,3 +418,67 @@ def test_guests_that_were_restored_are_told(form: str) -> None:
     swift = replace(evidence(), cells=(replace(first, restores_s=(0.4, 0.6, 0.5)), *others))
     assert "3 guests restored in 0.5 s each" in " ".join(report.render(swift, form).split())
     assert "restored" not in report.render(evidence(), form)
+
+
+COLOURED = {
+    "good": ["FIXED green", "exit green"],
+    "not-met": ["REGRESSED red", "FIXED green", "FIXED green", "NOT MET red", "NO POWER red", "exit red"],
+    "everything-wrong": [
+        *("NOT MET red", "BROKEN yellow", "INVALID yellow", "NO BOOT red", "BROKEN yellow", "exit red"),
+    ],
+}
+
+
+@pytest.mark.parametrize("colours", [False, True])
+@pytest.mark.parametrize("name", COLOURED)
+def test_a_terminals_report_is_the_same_words_with_and_without_colour(name: str, colours: bool) -> None:
+    summary, out = conclude(RUNS[name]()), io.StringIO()
+    where = Console(file=out, force_terminal=colours, color_system="truecolor", no_color=not colours, width=80)
+    where.print(report.for_terminal(summary, 80), end="")
+    assert re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()) == text.render(summary, 80, brief=True)
+    assert ("\x1b[1;3" in out.getvalue()) is colours
+
+
+@pytest.mark.parametrize("name", COLOURED)
+def test_headings_of_what_matters_have_a_colour(name: str) -> None:
+    painted = report.for_terminal(conclude(RUNS[name]()), 100)
+    found = []
+    for span in painted.spans:
+        line = painted.plain[span.start : span.end]
+        (words,) = re.findall(r"^(?:[A-Z]{2,}(?: [A-Z]{2,})*|exit)", line)
+        found.append(f"{words} {str(span.style).removeprefix('bold ')}")
+    assert found == COLOURED[name]
+
+
+# JUnit.
+
+
+SUITE_COUNTS = ("tests", "failures", "errors", "skipped")
+TIME = re.compile(r"[0-9]+(\.[0-9]{1,3})?")
+JENKINS = {"testsuites": {"name", "time", "tests", "failures", "disabled", "errors"}}
+"""Attributes that Jenkins' schema allows for the root."""
+INSIDE = {"skipped": {"message"}, "failure": {"message", "type"}, "error": {"message", "type"}, "system-out": set()}
+
+
+@pytest.mark.parametrize("name", [*RUNS, "hostile"])
+def test_junit_keeps_the_rules_of_jenkins_and_surefire(name: str) -> None:
+    """Jenkins: no `skipped` at the root. Surefire: counts of every suite, times of at most three decimals."""
+    root = ElementTree.fromstring(report.render({**RUNS, "hostile": hostile}[name](), "junit"))
+    assert set(root.attrib) <= JENKINS["testsuites"]
+    assert TIME.fullmatch(root.attrib["time"])
+    for suite in root:
+        assert suite.tag == "testsuite"
+        assert set(suite.attrib) == {"name", "time", *SUITE_COUNTS}
+        assert all(suite.attrib[key].isdecimal() for key in SUITE_COUNTS)
+        assert TIME.fullmatch(suite.attrib["time"])
+        assert [each.tag for each in suite if each.tag != "testcase"] == ["properties"]
+        assert suite[0].tag == "properties"
+        for case in suite.findall("testcase"):
+            assert set(case.attrib) == {"name", "classname", "time"}
+            assert TIME.fullmatch(case.attrib["time"])
+            assert len(case) <= 1
+            for inside in case:
+                assert set(inside.attrib) == INSIDE[inside.tag]
+                assert not len(inside)
+        assert suite.attrib["tests"] == str(len(suite.findall("testcase")))
+        assert suite.attrib["skipped"] == str(len(suite.findall("testcase/skipped")))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import io
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -198,16 +197,6 @@ def test_nothing_is_said_of_time_where_nothing_is_known(cells: tuple[Cell, ...])
     pace = Pace(cells)
     pace.cell(cells[0], CellState.BUILT, 0, 0)
     assert pace.summary() == "1 of 2 done, 0 s spent"
-
-
-@pytest.mark.parametrize("colours", [False, True])
-def test_a_report_is_the_same_words_with_and_without_colour(colours: bool) -> None:
-    said = "quick: 1 fixed\n\nFIXED by patched on both topologies: 1 case\n  [bold]expand: a01\n\nexit 1: [red]no\n"
-    out = io.StringIO()
-    where = Console(file=out, force_terminal=colours, color_system="truecolor", no_color=not colours, width=80)
-    where.print(screen.painted(said), end="")
-    assert re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()) == said
-    assert ("\x1b[1;32mFIXED" in out.getvalue()) is colours
 
 
 def test_what_a_compiler_prints_cannot_move_the_cursor(cells: tuple[Cell, ...]) -> None:
