@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 MAX_SLICE = 1 << 20
 MAX_LOG = 64 << 20
-"""A guest whose console has said more than this is stopped: it is flooding the host's disk."""
+"""A guest with a longer console than this is stopped, as it would fill the host's disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class ConsoleLog:
             return 0
 
     def text(self, start: int, end: int | None = None) -> str:
-        """What was said between two offsets. Of more than MAX_SLICE bytes the middle is left out: an oops begins it, a
-        panic ends it."""
+        """The text between two offsets. Of more than MAX_SLICE bytes the middle is left out: what matters of a crash,
+        its oops and its panic, is at the two ends."""
         stop = self.size() if end is None else end
         try:
             with self.path.open("rb") as file:
@@ -55,7 +55,7 @@ def _decode(raw: bytes) -> str:
 
 
 class Watcher:
-    """Looks for words in what a console says from a given offset on, reading each byte once."""
+    """Looks for words in the text of a console from a given offset on, reading each byte once."""
 
     def __init__(self, console: ConsoleLog, *words: bytes, start: int = 0) -> None:
         self._console = console
@@ -64,7 +64,7 @@ class Watcher:
         self._carry = b""
 
     def seen(self) -> bytes | None:
-        """The first of the words to have appeared since the last call, if any."""
+        """The first of the words that appeared since the last call; None if none did."""
         try:
             with self._console.path.open("rb") as file:
                 file.seek(self._offset)
@@ -73,6 +73,9 @@ class Watcher:
             return None
         self._offset += len(fresh)
         text = self._carry + fresh
-        found = [(text.find(word), word) for word in self._words if word in text]
-        self._carry = b"" if found else text[-max(len(word) for word in self._words) :]
-        return min(found)[1] if found else None
+        places = {word: text.find(word) for word in self._words if word in text}
+        if places:
+            self._carry = b""
+            return min(places, key=lambda word: (places[word], word))
+        self._carry = text[-max(map(len, self._words)) :]
+        return None

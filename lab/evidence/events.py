@@ -11,9 +11,9 @@
         repeat-2/ ...           the same of the second guest of this cell, where it was to run several times
 
 Nothing here judges. A run that was killed at any moment can be read: a torn last line of a journal is ignored, a cell
-whose journal does not end is BROKEN, of a program that was running there is what it told until a minute before. Every
-line of a journal carries its number and a check sum, every `run` the size and hash of its KTAP: what is torn in the
-middle, lost or changed is seen, and is no evidence. `write` writes them as things happen, `read` reads them back.
+whose journal has no end is BROKEN, and of a program that was running there is the output up to a minute before. Every
+line of a journal carries its number and a check sum, and every `run` the size and hash of its KTAP: what is torn in the
+middle, missing or changed is detected, and does not count. `write` writes the files, `read` reads them back.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from lab.evidence.metadata import Name
 MAX_KTAP = 4 << 20
 MAX_STDERR = 16 << 10
 MAX_PAPER = 256 << 10
-"""Bytes of a guest's file that are given to be shown; of more the middle is left out."""
+"""Bytes of a guest's file that a report shows; the middle of a longer file is left out."""
 MAX_TAIL = 32 << 10
 """Bytes of the end of a console that are read for a cell that is not OK."""
 MAX_JOURNAL = 64 << 20
@@ -51,7 +51,7 @@ _NAME = TypeAdapter(Name)
 
 
 def cell_path(topology: str, kernel: str, repeat: int) -> Path:
-    """Where the evidence of a guest lies, below the run's directory."""
+    """The directory with the evidence of a guest, relative to that of the run."""
     path = Path("cells", topology, kernel)
     return path if repeat == 1 else path / f"repeat-{repeat}"
 
@@ -67,7 +67,7 @@ def sealed(event: Mapping[str, object], number: int) -> bytes:
 
 
 def safe_name(name: str) -> str:
-    """A name as it may stand in a path; InfraError otherwise, since names were checked long before."""
+    """Return a name that may stand in a path; InfraError for any other, as names were checked when they were read."""
     try:
         return _NAME.validate_python(name)
     except ValidationError:

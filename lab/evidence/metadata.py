@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""metadata.json as a model, for whoever writes it and for everybody who reads it; and the evidence of a run around it.
+"""The model of metadata.json, which its writer and all its readers use; and the evidence of a run around it.
 
 A record keeps the JSON object that it was made from, with keys that this version of the lab does not know: written
 again, it is the same object in the same order. What an old run did not record has a default.
@@ -81,7 +81,7 @@ class Recorded(BaseModel):
 
 
 def _plain(value: object) -> Any:
-    """A value as JSON has it; TypeError for one that does not belong into metadata.json."""
+    """Convert a value to what JSON has; TypeError for a type that metadata.json does not take."""
     if isinstance(value, Recorded):
         return value.document()
     if isinstance(value, Mapping):

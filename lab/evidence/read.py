@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Read a run back as `Evidence`. A run that was killed at any moment can be read; what is damaged is no evidence."""
+"""Read a run back as `Evidence`. A run that was killed at any moment can be read; damaged files do not count."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ from lab.evidence.metadata import Evidence, Metadata
 
 
 def load(directory: Path) -> Evidence:
-    """Everything a run left, from its directory alone; InputError when that is no run's."""
+    """Read all the evidence of a run from its directory; InputError if it is not the directory of a run."""
     metadata, cells = stream(directory)
     return Evidence(metadata=metadata, cells=tuple(cells), source=str(directory))
 
 
 def file_of(source: str, cell: CellResult, name: str) -> bytes:
-    """One of a cell's files as it is, at most MAX_FILE bytes of it; nothing where there is none."""
+    """The content of one of a cell's files, at most MAX_FILE bytes of it; empty if there is no such file."""
     return _slice(Path(source) / cell_path(cell.topology, cell.kernel, cell.repeat) / safe_name(name), 0, MAX_FILE)
 
 
 def stream(directory: Path) -> tuple[Metadata, Iterator[CellResult]]:
-    """The metadata of a run, and its cells one after the other: read with the memory for one cell's evidence."""
+    """Read the metadata of a run, and its cells one at a time, so that only one cell's evidence is in memory."""
     metadata = read_metadata(directory)
     return metadata, _cells(directory, metadata)
 
@@ -166,7 +166,7 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
 
 
 PAPERS = ("console.log", "facts.json", "config", "domain.xml", "qemu.args", "reproduce.sh")
-"""Of every guest; beside them the KTAP of each run, and `<KTAP's stem>.console`: what the console said meanwhile."""
+"""Of every guest; beside them the KTAP of each run, and `<KTAP's stem>.console`: the console during that run."""
 
 
 def _papers(path: Path, runs: Sequence[RunEvent]) -> dict[str, str]:
@@ -194,15 +194,15 @@ def _paper(path: Path, start: int = 0, end: int | None = None) -> str:
 
 
 def _total(events: Sequence[UsageEvent]) -> Usage | None:
-    """What the emulators of a cell took together; None when nobody could tell."""
+    """What the emulators of a cell used together; None if it was not measured."""
     each = [Usage(peak=one.peak, cpu_s=one.cpu_s, wait_s=one.wait_s, life_s=one.life_s) for one in events]
     return reduce(operator.add, each) if each else None
 
 
 def read_journal(path: Path) -> tuple[list[Event], str]:
-    """Events of a journal, and in what it is damaged (empty: it is whole).
+    """The events of a journal, and how it is damaged (empty if it is whole).
 
-    The torn last line of a killed lab is no damage: whatever it was to say had not happened yet for anybody else.
+    The torn last line of a killed lab is no damage: nothing had yet relied on the event that it was to record.
     """
     *lines, _ = _slice(path, 0, MAX_JOURNAL).split(b"\n")
     events: list[Event] = []
@@ -215,22 +215,27 @@ def read_journal(path: Path) -> tuple[list[Event], str]:
             continue
         events.append(event)
         missing = max(missing, event.seq - number)
-    parts = [f"{unreadable} unreadable lines in its journal"] if unreadable else []
-    parts += [f"{missing} lines missing from its journal"] if missing else []
-    return events, "; ".join(parts)
+    damage = []
+    if unreadable:
+        damage.append(f"{unreadable} unreadable lines in its journal")
+    if missing:
+        damage.append(f"{missing} lines missing from its journal")
+    return events, "; ".join(damage)
 
 
 def _sound(line: bytes) -> bool:
-    """Whether a line is what its check sum was made of."""
+    """Whether a line matches its check sum."""
     found = SEAL.fullmatch(line)
     return found is not None and zlib.crc32(found[1]) == int(found[2], 16)
 
 
 def _run(path: Path, event: RunEvent) -> Run:
+    said = b""
     try:
-        said, damage = _slice(path / event.ktap, 0, MAX_KTAP + 1), ""
+        said = _slice(path / event.ktap, 0, MAX_KTAP + 1)
+        damage = _damage(path, event, said)
     except InfraError as error:
-        said, damage = b"", str(error)
+        damage = str(error)
     return Run(
         scenario=event.scenario,
         attempt=event.attempt,
@@ -245,12 +250,12 @@ def _run(path: Path, event: RunEvent) -> Run:
         cases=event.cases,
         before=event.before,
         after=event.after,
-        damage=damage or _damage(path, event, said),
+        damage=damage,
     )
 
 
 def _damage(path: Path, event: RunEvent, said: bytes) -> str:
-    """In what the files of a run are not what was written; empty when they are whole, or nobody knows."""
+    """How the files of a run differ from what was written; empty if they do not, or if their size was not recorded."""
     if event.ktap_size is None:
         return ""
     if len(said) != event.ktap_size:
@@ -270,7 +275,7 @@ def _console_tail(path: Path) -> str:
 
 
 def _slice(path: Path, start: int, end: int) -> bytes:
-    """Bytes of a file; none where there is none. A file that cannot be read is the lab's trouble: InfraError."""
+    """Bytes of a file; empty if there is no such file, InfraError if it cannot be read."""
     try:
         return _regular(path, start, end)
     except FileNotFoundError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Write the files of a run, as things happen. `lab/evidence/events.py` says where they are."""
+"""Write the files of a run, as things happen. `lab/evidence/events.py` lists them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from lab.evidence.read import read_journal
 
 @dataclass(slots=True)
 class _Tail:
-    """Where its writer left a journal: bytes and whole lines."""
+    """How long its writer left a journal: bytes and whole lines."""
 
     size: int = 0
     lines: int = 0
@@ -52,7 +52,7 @@ class CellDir:
 
     @property
     def console(self) -> Path:
-        """Where the console goes; nothing is there before the guest starts."""
+        """The console's file, which does not exist before the guest starts."""
         return self.path / "console.log"
 
     def write(self, name: str, data: bytes | str) -> Path:
@@ -72,24 +72,24 @@ class CellDir:
         how: Literal["boot", "restore"] = "boot",
         login_s: float | None = None,
     ) -> None:
-        """A guest was started: `boot_s` to its ready line (or until it was restored), then `login_s` to an answer."""
-        told = {"how": how, "accelerator": accelerator, "boot_s": boot_s, "login_s": login_s, "attempt": attempt}
-        self._append({"event": "boot", **told})
+        """Record the start of a guest: `boot_s` to its ready line (or its restored state), `login_s` to an answer."""
+        facts = {"how": how, "accelerator": accelerator, "boot_s": boot_s, "login_s": login_s, "attempt": attempt}
+        self._append({"event": "boot", **facts})
 
     def saved(self, *, save_s: float | None = None, size: int = 0, note: str = "") -> None:
-        """A guest was saved, `size` bytes; or, with a `note` that says why, guests of this cell are not."""
+        """Record that a guest was saved, `size` bytes; or, with a `note`, why guests of this cell are not saved."""
         self._append({"event": "save", "save_s": save_s, "bytes": size, "note": note})
 
     def usage(self, usage: Usage) -> None:
-        """A guest ended; what its emulator took."""
+        """Record what the emulator of a guest that ended has used."""
         seconds = {"cpu_s": usage.cpu_s, "wait_s": usage.wait_s, "life_s": usage.life_s}
-        told = {name: round(value, 2) for name, value in seconds.items()}
-        self._append({"event": "usage", "peak": usage.peak, **told})
+        rounded = {name: round(value, 2) for name, value in seconds.items()}
+        self._append({"event": "usage", "peak": usage.peak, **rounded})
 
     def finish(
         self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = (), *, cause: Cause = Cause.LAB
     ) -> None:
-        """What became of the cell. The last word counts; without one the cell is BROKEN. `cause` is that of BROKEN."""
+        """Record what became of the cell. The last event counts; without one the cell is BROKEN, with this `cause`."""
         listed = [{"fact": one.fact, "asked": one.asked, "got": one.got} for one in mismatches]
         why = {"cause": cause.value} if status is CellStatus.BROKEN else {}
         self._append({"event": "cell", "status": status.value, "reason": reason, "mismatches": listed, **why})
@@ -99,7 +99,10 @@ class CellDir:
 
         `console_from` and `console_to` are byte offsets into console.log (None: its end); `run.console` is not kept.
         """
-        ktap = f"{safe_name(run.scenario)}{'' if run.attempt == 1 else f'.{run.attempt}'}.ktap"
+        stem = safe_name(run.scenario)
+        if run.attempt > 1:
+            stem += f".{run.attempt}"
+        ktap = f"{stem}.ktap"
         said = run.ktap.encode("utf-8", "replace")[:MAX_KTAP]
         write_atomic(self.path / ktap, said)
         self._append(
@@ -162,7 +165,7 @@ class CellDir:
     def _end(self, file: BinaryIO) -> tuple[int, int, bytes]:
         """How a journal ends: its bytes, its lines, and the newline that a torn last line needs.
 
-        It is read only where it is not as this writer left it: another lab wrote it, or a write failed half way.
+        The file is read only if its size is not what this writer left: another lab wrote it, or a write failed.
         """
         if os.fstat(file.fileno()).st_size == self._tail.size:
             return self._tail.size, self._tail.lines, b""
@@ -208,9 +211,9 @@ class RunDir:
         write_atomic(self.path / "metadata.json", (json.dumps(metadata.document(), indent=2) + "\n").encode())
 
     def lock(self) -> int:
-        """Be the only lab that writes here, until this process ends; UsageError when another one is at it.
+        """Be the only lab that writes here, until this process ends; UsageError if another lab holds the lock.
 
-        The open file is the lock: its number is returned for who wants to give it back earlier.
+        The open file is the lock: its number is returned, so that a caller can close it earlier.
         """
         try:
             handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -260,7 +263,7 @@ def _fresh(results: Path, campaign: str, now: datetime) -> Path:
 
 
 def _point(link: Path, target: str) -> None:
-    """Let `link` point at `target` in one step. What is there and no link is the user's: left alone."""
+    """Let `link` point at `target` in one step. A file or directory of that name is the user's and stays."""
     if link.exists() and not link.is_symlink():
         return
     temporary = link.with_name(f".{link.name}.{os.getpid()}")

@@ -266,7 +266,7 @@ def cause_of(cell: CellResult) -> Cause:
 
 
 def _why_never(cell: CellResult) -> str:
-    why = "; ".join(str(mismatch) for mismatch in cell.mismatches) or cell.why
+    why = "; ".join(map(str, cell.mismatches)) or cell.why
     words = {
         CellStatus.OK: "never started in this guest",
         CellStatus.INVALID: "not the machine that was asked for",
@@ -571,7 +571,7 @@ class _Judgement:
         return outcome, cause, words.format(when=when, signal=run.signal or "?", duration=run.duration_s) + note
 
     def _server_taken(self) -> oops.Finding | None:
-        """The OOM killer's report that it killed what the lab talks to. A connection that is lost so says much."""
+        """The OOM killer's report that it killed the SSH server, which explains a lost connection."""
         return next((each for each in self.victims if f"({SSH_SERVER})" in each.title), None)
 
     def _before(self, dead: oops.Finding) -> str:
@@ -713,7 +713,7 @@ _COST = re.compile(
 
 
 def _findings_in(diagnostics: Sequence[str]) -> tuple[tuple[str, ...], list[re.Match[str]], tuple[str, ...]]:
-    """What a case saw, what it says that something costs, and its other lines. To see twice is to see nothing."""
+    """What a case saw, what it measured, and its other lines. Of several `saw` lines none counts."""
     saw: list[str] = []
     costs: list[re.Match[str]] = []
     others: list[str] = []
