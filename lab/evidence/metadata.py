@@ -148,6 +148,14 @@ class CellRecord(Recorded):
         return CellKey(self.topology, self.kernel)
 
 
+class ConfirmingRecord(CellRecord):
+    """A guest that ran some cases again, after the repeats that the campaign asked for."""
+
+    repeat: Annotated[int, Field(ge=2, le=2 * MAX_REPEATS)]
+    cases: tuple[tuple[str, str], ...] = ()
+    """Scenario and case."""
+
+
 class SkippedRecord(Recorded):
     """A machine of the campaign that this host could not build for or start."""
 
@@ -266,6 +274,8 @@ class Metadata(Recorded):
     topologies: Mapping[str, TopologyRecord] = {}
     kernels: Mapping[str, KernelRecord] = {}
     cells: tuple[CellRecord, ...]
+    confirming: tuple[ConfirmingRecord, ...] = ()
+    """What ran again since it seemed fixed or regressed."""
     skipped: tuple[SkippedRecord, ...] = ()
     cases: Mapping[Name, tuple[CaseSpec, ...]] = {}
     """Scenario -> its cases."""

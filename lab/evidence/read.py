@@ -67,6 +67,8 @@ def _cells(directory: Path, metadata: Metadata) -> Iterator[CellResult]:
     for cell in metadata.cells:
         for repeat in range(1, metadata.repeat + 1):
             yield _cell(directory, cell.topology, cell.kernel, repeat)
+    for again in metadata.confirming:
+        yield _cell(directory, again.topology, again.kernel, again.repeat)
 
 
 def read_metadata(directory: Path) -> Metadata:

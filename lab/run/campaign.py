@@ -154,12 +154,14 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
     UsageError when what would be run now is not what it recorded, or when another lab is still at it.
     """
     found = read.load(directory)
-    recorded, run_dir = found.metadata, RunDir(directory)
+    recorded, run_dir = found.metadata.changed(confirming=()), RunDir(directory)
     plan, declared, now, suites = _prepared(CampaignRequest.recorded(recorded, directory), library, cache, packing)
     if other := resume.difference(recorded, now):
         raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="run it anew")
     _same_kernels(plan, recorded, directory, cache)
     run_dir.lock()
+    if found.metadata.confirming:
+        run_dir.write_metadata(recorded)
     found = read.load(directory)  # again, now that nobody else can be writing
     results = {(cell.topology, cell.kernel, cell.repeat): cell for cell in found.cells}
     kept: dict[str, tuple[Run, ...]] = {}
@@ -207,9 +209,10 @@ def open_plan(
     *,
     kernels: Mapping[CellKey, BuiltKernel] | None = None,
     typed: Typed,
+    repeat: int = 1,
 ) -> OpenRun:
     """Make the directory of a run that is no campaign of the library's: one that cannot be resumed."""
-    metadata = describe(plan, cases).changed(repeat=1, tests=_tests(plan, cases), typed=typed.record())
+    metadata = describe(plan, cases).changed(repeat=repeat, tests=_tests(plan, cases), typed=typed.record())
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=cases, kernels=kernels or {})
 

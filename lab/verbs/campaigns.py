@@ -63,6 +63,7 @@ def build(campaign: str, filters: Filters) -> None:
 @options.output("results/TIME-CAMPAIGN")
 @options.packed
 @options.connect
+@options.confirm(0)
 @click.option(
     "--keep-failed",
     is_flag=True,
@@ -77,6 +78,7 @@ def run(
     jobs: int | None,
     memory: int | None,
     connect: str | None,
+    confirm: int,
     keep_failed: bool,
 ) -> int:
     """Run a campaign: build, boot, test, compare.
@@ -86,6 +88,8 @@ def run(
     newest one.
 
     With --repeat, a case whose repeats disagree is FLAKY, which misses its expectation.
+
+    With --confirm, a case that seems fixed or regressed between two kernels runs again on both before it is called so.
 
     With --resume, everything else comes from the run's directory. Cells that are finished there are not run again.
 
@@ -119,4 +123,4 @@ def run(
     request = CampaignRequest(campaign=campaign, filters=filters, repeat=repeat or 1)
     with builds_end_with_us():
         opened = open_run(request, library, cache, given, output, progress=progress_on_stderr())
-    return finish(opened, given, connect, keep=keep_failed).exit_code
+    return finish(opened, given, connect, keep=keep_failed, confirm=confirm).exit_code

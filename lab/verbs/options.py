@@ -133,6 +133,17 @@ def repeat(command: Command) -> Command:
     )(command)
 
 
+def confirm(times: int) -> Callable[[Command], Command]:
+    """Return the option that says how often a change between kernels is seen again before it is reported."""
+    return click.option(
+        "--confirm",
+        type=click.IntRange(0, 100),
+        default=times,
+        metavar="N",
+        help=f"Run what seems fixed or regressed N times more on both kernels; FLAKY if the runs disagree [{times}].",
+    )
+
+
 def output(default: str) -> Callable[[Command], Command]:
     """Return the option that names the directory of a run; `default` is shown."""
     return click.option(

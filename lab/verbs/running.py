@@ -41,11 +41,11 @@ def builds_end_with_us() -> Iterator[None]:
         raise
 
 
-def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = False) -> Summary:
+def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = False, confirm: int = 0) -> Summary:
     """Run what is left to run of a campaign, print the report, and return its verdicts.
 
-    An interrupt ends the verb with status 130 after the report. With `keep` the user is offered the first guest that
-    missed an expectation.
+    What seems fixed or regressed runs `confirm` times more on both kernels before the report. An interrupt ends the
+    verb with status 130 after the report. With `keep` the user is offered the first guest that missed an expectation.
     """
     from lab.run import campaign
 
@@ -60,6 +60,8 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
     try:
         with builds_end_with_us():
             campaign.execute(opened, open_cache(), console=console(), packing=given, uri=uri, afterwards=afterwards)
+            if again := to_confirm(opened, confirm):
+                campaign.execute(again, open_cache(), console=console(), packing=given, uri=uri)
     except KeyboardInterrupt:
         interrupted = True
         print_note("interrupted; the results so far are saved")
@@ -67,6 +69,19 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
     if interrupted:
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
     return summary
+
+
+def to_confirm(opened: OpenRun, times: int) -> OpenRun | None:
+    """Return what runs again before it is called fixed or regressed; None if nothing does."""
+    if not times:
+        return None
+    from lab.run import confirm
+    from lab.verdicts.compare import conclude_directory
+
+    again = confirm.again(opened, conclude_directory(opened.path), times)
+    if again:
+        print_note(f"running again what seems fixed or regressed, in {len(again.plan.cells)} guests")
+    return again
 
 
 def report_run(opened: OpenRun) -> Summary:

@@ -14,6 +14,7 @@ from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, 
 from lab.evidence import read
 from lab.evidence.metadata import Evidence, KernelRecord, Metadata, Provenance
 from lab.specs.plan import is_for
+from lab.verdicts import confirm
 from lab.verdicts.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.verdicts.suites import SEVERITY, fails_as_before, measured, suites_of
 
@@ -183,15 +184,25 @@ def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str 
     summary's own evidence is for reports, and for nobody who reads what guests said.
     """
     cases, suites = metadata.declared_cases(), suites_of(metadata)
+    confirming = confirm.confirming(metadata)
     told: dict[CellKey, list[tuple[CaseRecord, ...]]] = {}
+    again: dict[CellKey, list[tuple[CaseRecord, ...]]] = {}
     judged: list[CellResult] = []
     for cell in cells:
         mine = cases_of(metadata, cell.topology, cases)
+        doubted = confirming.get((cell.topology, cell.kernel, cell.repeat))
+        if doubted is not None:
+            only = confirm.only(mine, doubted)
+            found = judge_cell(cell, only, provides(metadata, cell.kernel), suites)
+            again.setdefault(CellKey(cell.topology, cell.kernel), []).append(found)
+            continue
         records = judge_cell(cell, mine, provides(metadata, cell.kernel), suites)
         told.setdefault(CellKey(cell.topology, cell.kernel), []).append(records)
         judged.append(_quiet(cell))
     guests = places(judged)
     by_cell = {place: _agreed(guests[place], repeats) for place, repeats in told.items()}
+    for place, runs in again.items():
+        by_cell[place] = confirm.applied(by_cell[place], runs, confirm.labels(confirming, place), suites)
     by_cell = measured(by_cell, metadata)
     return _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
 

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the second run of a case that seems fixed or regressed makes of it; pure.
+
+metadata.json has under `confirming` the guests that ran some cases again: topology, kernel, repeat and cases. A case
+whose runs do not agree is FLAKY; it is neither fixed nor regressed then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from lab.core.outcome import Case, CaseRecord, CellKey
+from lab.evidence.metadata import Metadata
+from lab.verdicts.judge import SYNTHETIC, agree
+from lab.verdicts.suites import test_of
+
+Label = tuple[str, str]
+"""Scenario and case."""
+Confirming = Mapping[tuple[str, str, int], frozenset[Label]]
+"""Topology, kernel and repeat of a guest -> the cases that it ran again."""
+
+
+def confirming(metadata: Metadata) -> Confirming:
+    """Return the guests of a run that ran cases again."""
+    return {(each.topology, each.kernel, each.repeat): frozenset(each.cases) for each in metadata.confirming}
+
+
+def labels(guests: Confirming, place: CellKey) -> frozenset[Label]:
+    """Return all cases that ran again in a cell."""
+    found: set[Label] = set()
+    for (topology, kernel, _), cases in guests.items():
+        if (topology, kernel) == tuple(place):
+            found |= cases
+    return frozenset(found)
+
+
+def only(declared: Mapping[str, tuple[Case, ...]], labels: Collection[Label]) -> dict[str, tuple[Case, ...]]:
+    """Return the declared cases that a guest was to run again; all of a scenario if its console is in doubt."""
+    found = {}
+    for scenario, cases in declared.items():
+        wanted = {case for name, case in labels if name == scenario}
+        if wanted & set(SYNTHETIC):
+            found[scenario] = cases
+        elif wanted:
+            tests = wanted | {test_of(case) for case in wanted}
+            found[scenario] = tuple(case for case in cases if case.name in tests)
+    return found
+
+
+def applied(
+    first: Sequence[CaseRecord],
+    again: Sequence[Sequence[CaseRecord]],
+    labels: Collection[Label],
+    suites: Collection[str],
+) -> tuple[CaseRecord, ...]:
+    """Return a cell's records with those of the cases in doubt from all of its runs."""
+    tests = {(scenario, test_of(case)) for scenario, case in labels if scenario in suites}
+    merged = {(each.scenario, each.case): each for each in agree([first, *again])}
+    found = []
+    for record in first:
+        label = (record.scenario, record.case)
+        doubted = label in labels or (record.scenario, test_of(record.case)) in tests
+        found.append(merged[label] if doubted else record)
+    known = {(record.scenario, record.case) for record in first}
+    late = [record for label, record in merged.items() if label in labels and label not in known]
+    return (*found, *late)
