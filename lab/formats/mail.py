@@ -50,10 +50,13 @@ def patches(data: bytes, path: str) -> tuple[MailedPatch, ...]:
     return read([(data, path)]).patches
 
 
-def read(files: Sequence[tuple[bytes, str]], *, where: str = "", whole: bool = True) -> MailedSeries:
+def read(
+    files: Sequence[tuple[bytes, str]], *, where: str = "", whole: bool = True, alone: bool = True
+) -> MailedSeries:
     """Return the series in some files, each with its path, which may hold diffs, mails or mailboxes.
 
     `where` names all of them in errors. `whole` is false where the user has chosen among the patches of a series.
+    `alone` is false if a single mail of a series is an incomplete one.
     InputError if there is no patch, or no complete series.
     """
     where = where or files[0][1]
@@ -73,7 +76,7 @@ def read(files: Sequence[tuple[bytes, str]], *, where: str = "", whole: bool = T
         return MailedSeries(patches=tuple(diffs), notes=tuple(notes))
     if diffs:
         raise InputError(where, None, None, "expected diffs or mails, found both: their order is unknown")
-    chosen = thread.choose(letters, where, whole=whole)
+    chosen = thread.choose(letters, where, whole=whole, alone=alone)
     return MailedSeries(
         patches=tuple(_named(chosen.messages, where)),
         title=chosen.title,

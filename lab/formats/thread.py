@@ -108,10 +108,11 @@ class _Version:
         return f"{self.words}: {numbers} {'is' if len(self.missing) == 1 else 'are'} missing"
 
 
-def choose(messages: Sequence[Message], path: str, *, whole: bool = True) -> Chosen:
+def choose(messages: Sequence[Message], path: str, *, whole: bool = True, alone: bool = True) -> Chosen:
     """Return the series that the messages of a mailbox are; InputError if it is incomplete, or none, or two.
 
-    `whole` is false where the user has chosen the messages: what is missing is a remark then.
+    `whole` is false where the user has chosen the messages: what is missing is a remark then. `alone` is false if a
+    single message that is 2/7 is an incomplete series too.
     """
     letters = [_Letter(message=each, subject=subject(each.subject)) for each in _once(messages)]
     patches = [letter for letter in letters if letter.message.diffs]
@@ -122,7 +123,7 @@ def choose(messages: Sequence[Message], path: str, *, whole: bool = True) -> Cho
     taken = originals or patches
     if not originals and len(taken) > 1:
         raise InputError(path, None, None, f"expected a patch, found only replies with a diff, {len(taken)} of them")
-    if len(taken) == 1 and (len(letters) == 1 or not taken[0].subject.total or not whole):
+    if len(taken) == 1 and ((alone and len(letters) == 1) or taken[0].subject.total < 2 or not whole):
         chosen, remarks = taken, _alone(taken[0])
     elif all(letter.subject.total == 0 for letter in taken):
         chosen, remarks = _unnumbered(taken)

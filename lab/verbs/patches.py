@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lab.core.errors import UsageError
 from lab.core.paths import absolute_word, user_path
+from lab.core.untrusted import printable
 from lab.verbs import completing, options
 from lab.verbs.common import console, print_note
 from lab.verbs.options import filters_of
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
     from lab.specs.library import Library
     from lab.verdicts.compare import Summary
     from lab.workflows.bisect import CommitJudge, JudgedCommit
+    from lab.workflows.change import Change
+    from lab.workflows.try_patch import Wish
 
 TREE = click.option(
     "--tree",
@@ -29,6 +36,25 @@ TREE = click.option(
     default=Path(),
     metavar="DIR",
     help="Use the kernel tree in DIR, which is only read [the current directory].",
+)
+BASE = click.option(
+    "--base",
+    default="",
+    metavar="REV",
+    help="Apply the patch to this commit, or `tree` for the tree as it is "
+    "[its base-commit, else by --base-branches, else the tree as it is].",
+)
+BRANCHES = click.option(
+    *("--base-branches", "branches"),
+    multiple=True,
+    metavar="GLOB",
+    help="Apply the patch to the first of these branches and tags that its index lines fit; may be repeated [none].",
+)
+MIRROR = click.option(
+    "--mirror",
+    default="",
+    metavar="URL|PATH",
+    help="Get messages from this public-inbox, Maildir or mbox [https://lore.kernel.org/all].",
 )
 COMMAND = click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARGS...]")
 DEFAULT_TIMEOUT_S = 60.0
@@ -41,12 +67,54 @@ TIMEOUT = click.option(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchOptions:
+    """Which patch is meant and what it is applied to, as it was typed."""
+
+    tree: Path
+    base: str
+    branches: Sequence[str]
+    mirror: str
+
+    def words(self) -> list[str]:
+        """Return the options as they are typed."""
+        base, mirror = ([word] if word else [] for word in (self.base, self.mirror))
+        return _options(tree=[self.tree], base=base, base_branches=self.branches, mirror=mirror)
+
+    def change(self, word: str) -> Change:
+        """Return the change that a word means, once it is known to apply; remarks about it go to stderr."""
+        from lab.workflows import change
+
+        tree = user_path(self.tree)
+        stdin = sys.stdin.buffer.read(change.MAX_INPUT + 1) if word == change.STDIN else b""
+        asked = change.Asked(mirror=self.mirror, base=self.base, branches=self.branches, stdin=stdin)
+        found = change.read(word, tree, asked)
+        for note in found.series.notes:
+            print_note(f"note: {printable(note)}")
+        if found.why:
+            print_note(f"base: {printable(found.base)}: {printable(found.why)}")
+        change.check(found, tree)
+        return found
+
+
+def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which patch is meant and what it is applied to; the verb gets them as `chosen`."""
+
+    @wraps(command)
+    def decorated(tree: Path, base: str, branches: Sequence[str], mirror: str, **others: Any) -> Any:
+        return command(chosen=PatchOptions(tree=tree, base=base, branches=branches, mirror=mirror), **others)
+
+    for option in (MIRROR, BRANCHES, BASE, TREE):
+        decorated = option(decorated)
+    return decorated
+
+
 @click.command("try")
-@click.argument("patch", metavar="PATCH|REV..REV", type=click.Path())
+@click.argument("patch", metavar="PATCH|MSGID|URL|REV..REV|-", type=click.Path())
 @COMMAND
-@TREE
+@patch_options
 @click.option(
-    *("--on", "machines"),
+    *("--on", "--topology", "-t", "machines"),
     multiple=True,
     metavar="T",
     shell_complete=completing.TOPOLOGIES,
@@ -54,6 +122,7 @@ TIMEOUT = click.option(
 )
 @options.tests
 @options.programs
+@options.suites
 @click.option("--each", is_flag=True, help="Build a kernel for every patch of the series, with all patches before it.")
 @click.option(
     "--provides",
@@ -64,77 +133,119 @@ TIMEOUT = click.option(
 @options.config
 @TIMEOUT
 @options.repeat
+@options.confirm(1)
 @options.output("results/TIME-try")
 @options.packed
 @options.connect
-def try_(
-    patch: str,
-    command: Sequence[str],
-    *,
-    tree: Path,
-    machines: Sequence[str],
-    tests: Sequence[str],
-    programs: Sequence[str],
-    each: bool,
-    provides: Sequence[str],
-    config: Sequence[str],
-    timeout: float,
-    repeat: int | None,
-    output: Path | None,
-    jobs: int | None,
-    memory: int | None,
-    connect: str | None,
-) -> int:
+def try_(patch: str, command: Sequence[str], *, chosen: PatchOptions, **given: Any) -> int:
     """Test a kernel tree with and without a patch.
 
     The report lists what the patch fixed and what it broke.
 
-    The patch is a file, a directory of patches, a mailbox, or commits REV..REV of the tree. Machines are one per page
-    size and one with two nodes, or what --on names. Tests are all scenarios; or what --test names, a C file of your own
-    (--with), a command (its exit status is the verdict, 125 is none).
+    The patch is a file, a directory of patches, a mailbox, `-` for standard input, a message id or URL of a public
+    archive (see --mirror), or commits REV..REV of the tree. Of a mailbox the newest complete version is taken. It is
+    applied to the commit that the series names (base-commit), else to the first of --base-branches that its index
+    lines fit, else to the tree as it is.
+
+    Machines are one per page size and one with two nodes, or what --on names. Tests are all scenarios; or what --test
+    names, a C file of your own (--with), a command (its exit status is the verdict, 125 is none), or a suite (--suite).
+    What seems fixed or regressed runs once more on both kernels before it is called so (--confirm).
+
+    `git rebase -x 'lab try HEAD^..HEAD --tree .' main` tries every commit of a branch.
 
     Exit status: as of `lab run`.
 
     \b
     lab try my.patch --tree ~/linux
+    lab try 20261128101500.1234-1-somebody@example.org --tree ~/linux --mirror ~/Mail/linux-mm
     lab try v6.12..my-branch --tree ~/linux --on 'arm64-64k*' --test 'expand.*'
     lab try my.patch --tree ~/linux --with ./mytest.c
+    lab try my.patch --tree ~/linux --suite kselftest-mm --on x86_64-4k
     lab try series/ --tree ~/linux --each -- sh -c 'grep -q thing /proc/vmstat'
     """
-    from lab.host import estimate
-    from lab.run.campaign import CampaignRequest, Typed, open_run
     from lab.workflows import try_patch
 
-    cache, library = open_cache(), open_library()
-    library.select_topologies(machines)  # only for its error: a wrong name is reported before the patch is read
-    typed = Typed(
-        words=[
-            *("lab", "try", patch, *(["--each"] if each else [])),
-            *_options(tree=[tree], provides=provides, config=config, timeout=[timeout], **{"with": programs}),
-        ],
-        on="--on",
-        machines=machines,
-        tests=tests,
-        rest=["--", *command] if command else [],
-    )
-    wish = try_patch.Wish(
-        topologies=[absolute_word(word) for word in machines] or _usual_machines(library),
-        scenarios=try_patch.scenarios(tests, programs),
-        provides=provides,
-        each=each,
-        command=command,
-        timeout_s=timeout,
-    )
-    change = try_patch.read([patch], user_path(tree))
-    own = (*programs, *map(str, try_patch.command_file(wish, cache)))
-    filters = filters_of(tests=wish.tests, config=config, programs=own)
-    wanted = CampaignRequest(campaign=str(try_patch.prepare(change, wish, cache)), filters=filters, repeat=repeat or 1)
-    given = estimate.packing(cache, jobs=jobs, memory=memory)
-    summary = finish(open_run(wanted, library, cache, given, output, typed=typed), given, connect)
+    asked = TryOptions(patch=patch, command=command, chosen=chosen, **given)
+    summary = asked.run(chosen.change(patch))
     if features := try_patch.unprovided(summary):
         meant = " ".join(f"--provides {feature}" for feature in features)
         print_note(f"note: cases that require {', '.join(features)} pass with the patch: add {meant} to expect that")
     return summary.exit_code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryOptions:
+    """What is to be run with a patch, as it was typed."""
+
+    patch: str
+    command: Sequence[str] = ()
+    chosen: PatchOptions
+    machines: Sequence[str] = ()
+    tests: Sequence[str] = ()
+    programs: Sequence[str] = ()
+    suites: Sequence[str] = ()
+    each: bool = False
+    provides: Sequence[str] = ()
+    config: Sequence[str] = ()
+    timeout: float = DEFAULT_TIMEOUT_S
+    repeat: int | None = None
+    confirm: int = 1
+    output: Path | None = None
+    jobs: int | None = None
+    memory: int | None = None
+    connect: str | None = None
+
+    def run(self, change: Change) -> Summary:
+        """Run the campaign that tries a change, and report on it."""
+        from lab.host import estimate, programs
+        from lab.run.campaign import CampaignRequest, open_run
+        from lab.workflows import try_patch
+
+        cache, library = open_cache(), open_library()
+        library.select_topologies(self.machines)  # UsageError for a name that is none, before anything is made
+        wish = self.wish(library)
+        programs.require_suites(self.suites)
+        own = (*self.programs, *map(str, try_patch.command_file(wish, cache)))
+        filters = filters_of(tests=wish.tests, config=self.config, programs=own, suites=self.suites)
+        campaign = str(try_patch.prepare(change, wish, cache))
+        wanted = CampaignRequest(campaign=campaign, filters=filters, repeat=self.repeat or 1)
+        packing = estimate.packing(cache, jobs=self.jobs, memory=self.memory)
+        opened = open_run(wanted, library, cache, packing, self.output, typed=self.typed())
+        return finish(opened, packing, self.connect, confirm=self.confirm)
+
+    def wish(self, library: Library) -> Wish:
+        from lab.workflows import try_patch
+
+        if self.suites and self.command:
+            raise UsageError("--suite is run in place of scenarios, so a command adds nothing", hint="run them apart")
+        return try_patch.Wish(
+            topologies=[absolute_word(word) for word in self.machines] or _usual_machines(library),
+            scenarios=try_patch.scenarios(self.tests, self.programs),
+            provides=self.provides,
+            each=self.each,
+            command=self.command,
+            timeout_s=self.timeout,
+        )
+
+    def typed(self) -> Typed:
+        """Return the command as it was typed, for reports."""
+        from lab.run.campaign import Typed
+
+        words = _options(
+            provides=self.provides,
+            config=self.config,
+            timeout=[self.timeout],
+            suite=self.suites,
+            **{"with": self.programs},
+        )
+        flags = ["--each"] if self.each else []
+        return Typed(
+            words=["lab", "try", self.patch, *flags, *self.chosen.words(), *words],
+            on="--on",
+            machines=self.machines,
+            tests=self.tests,
+            rest=["--", *self.command] if self.command else [],
+        )
 
 
 def _options(**given: Sequence[object]) -> list[str]:
@@ -163,8 +274,13 @@ def _usual_machines(library: Library) -> list[str]:
 @click.command()
 @COMMAND
 @TREE
-@click.option("--good", required=True, metavar="REV", help="Begin at this commit, where the tests pass.")
-@click.option("--bad", required=True, metavar="REV", help="End at this later commit, where they do not.")
+@click.option(
+    "--good", required=True, metavar="REV", help="Begin at this commit, where the tests pass; end there with --fixed."
+)
+@click.option(
+    "--bad", required=True, metavar="REV", help="End at this later commit, where they do not; begin with --fixed."
+)
+@click.option("--fixed", is_flag=True, help="Find the commit that mended a case, not the one that broke it.")
 @options.topology
 @options.tests
 @options.programs
@@ -175,15 +291,19 @@ def _usual_machines(library: Library) -> list[str]:
     type=click.Choice(["bad", "good", "skip"]),
     help="Judge a commit whose kernel does not boot as bad, good or skip [skip; bad if no test is given].",
 )
+@options.confirm(1)
 @options.output("results/TIME-bisect")
 @options.packed
 @options.connect
-def bisect(command: Sequence[str], *, tree: Path, good: str, bad: str, **parameters: Any) -> int:
-    """Find the commit that made a case fail.
+def bisect(**given: Any) -> int:
+    """Find the commit that made a case fail, or mended it.
 
     Runs git's bisection over kernels that are built, booted and tested.
 
-    Both ends are judged first. A case that fails, crashes or hangs is bad; one that is skipped, or a kernel that does
+    With --fixed it finds the commit that mended a case: --bad is the earlier end then, --good the later one.
+
+    Both ends are judged first, and every commit runs in 1 + N guests (--confirm N); one whose runs disagree is
+    skipped. A case that fails, crashes or hangs is bad; one that is skipped, or a kernel that does
     not build, lets git skip the commit, and so does a command's exit status 125. Without --test, --with and a command
     booting is what is asked. The tree is only read.
 
@@ -192,103 +312,109 @@ def bisect(command: Sequence[str], *, tree: Path, good: str, bad: str, **paramet
     \b
     lab bisect --tree ~/linux --good v6.11 --bad v6.12 -t arm64-64k --test expand.a01_grow_touch
     lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k --with ./mytest.c
+    lab bisect --fixed --bad v6.12 --good v6.13 -t x86_64-4k --with ./reproducer.c
     lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k -- grep -qx 0 /proc/sys/kernel/tainted
     """
     from lab.host import programs
     from lab.workflows import bisect as bisection
 
     programs.require("lab bisect")
-    typed = _bisect_typed(tree, command, good, bad, **parameters)
-    tree = user_path(tree)
-    judge = _judge(tree, command, typed, **parameters)
+    asked = BisectOptions(**given)
+    tree = user_path(asked.tree)
+    judge = asked.judge()
     with open_cache().scratch("bisect") as scratch:
-        found = bisection.bisect(tree, good, bad, scratch, judge)
+        found = bisection.bisect(tree, asked.good, asked.bad, scratch, judge, fixed=asked.fixed)
     print(found.log)
+    wanted = "commit that fixed it" if asked.fixed else "first bad commit"
     if not found.exactly:
-        print("The first bad commit is one of these; what is between them could not be judged:")
+        print(f"The {wanted} is one of these; what is between them could not be judged:")
     for commit in found.commits:
-        print(("first bad commit: " if found.exactly else "  ") + bisection.title(tree, commit))
+        print((f"{wanted}: " if found.exactly else "  ") + bisection.title(tree, commit))
     return 0 if found.exactly else 1
 
 
-def _bisect_typed(
-    tree: Path,
-    command: Sequence[str],
-    good: str,
-    bad: str,
-    *,
-    topology: str,
-    tests: Sequence[str],
-    programs: Sequence[str],
-    config: Sequence[str],
-    timeout: float,
-    no_boot: str | None,
-    **_: object,
-) -> Typed:
-    """The bisection as it was typed, for the reports of its steps."""
-    from lab.run.campaign import Typed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BisectOptions:
+    """What is bisected and how a commit is judged, as it was typed."""
 
-    words = _options(
-        tree=[tree],
-        good=[good],
-        bad=[bad],
-        topology=[topology],
-        test=tests,
-        config=config,
-        timeout=[timeout],
-        no_boot=[no_boot] if no_boot else [],
-        **{"with": programs},
-    )
-    return Typed(words=["lab", "bisect", *words], rest=["--", *command] if command else [])
+    tree: Path
+    good: str
+    bad: str
+    topology: str
+    command: Sequence[str] = ()
+    fixed: bool = False
+    tests: Sequence[str] = ()
+    programs: Sequence[str] = ()
+    config: Sequence[str] = ()
+    timeout: float = DEFAULT_TIMEOUT_S
+    no_boot: str | None = None
+    confirm: int = 1
+    output: Path | None = None
+    jobs: int | None = None
+    memory: int | None = None
+    connect: str | None = None
 
+    @property
+    def asks(self) -> bool:
+        """Whether a test is given, and not only booting is asked."""
+        return bool(self.tests or self.programs or self.command)
 
-def _judge(
-    tree: Path,
-    command: Sequence[str],
-    typed: Typed,
-    *,
-    topology: str,
-    tests: Sequence[str],
-    programs: Sequence[str],
-    config: Sequence[str],
-    timeout: float,
-    no_boot: str | None,
-    output: Path | None,
-    jobs: int | None,
-    memory: int | None,
-    connect: str | None,
-) -> CommitJudge:
-    """What judges a commit: a run of its kernel, in a directory of its own."""
-    from lab.host import estimate
-    from lab.run.campaign import open_plan
-    from lab.workflows import bisect as bisection
-    from lab.workflows import try_patch
-    from lab.workflows.bisect import CommitVerdict
+    def typed(self) -> Typed:
+        """Return the command as it was typed, for the reports of its steps."""
+        from lab.run.campaign import Typed
 
-    cache = open_cache()
-    asked = bool(tests or programs or command)
-    wish = try_patch.Wish(
-        topologies=[topology],
-        scenarios=try_patch.scenarios(tests, programs),
-        command=command if asked else ["true"],
-        timeout_s=timeout,
-    )
-    library = open_library().with_programs([*programs, *map(str, try_patch.command_file(wish, cache))])
-    given = estimate.packing(cache, jobs=jobs, memory=memory)
-    boots_badly = CommitVerdict(no_boot or ("skip" if asked else "bad"))
-    place = output or _new_results()
+        words = _options(
+            tree=[self.tree],
+            good=[self.good],
+            bad=[self.bad],
+            topology=[self.topology],
+            test=self.tests,
+            config=self.config,
+            timeout=[self.timeout],
+            no_boot=[self.no_boot] if self.no_boot else [],
+            **{"with": self.programs},
+        )
+        flags = ["--fixed"] if self.fixed else []
+        return Typed(words=["lab", "bisect", *flags, *words], rest=["--", *self.command] if self.command else [])
 
-    def judge(commit: str) -> JudgedCommit:
-        kernel = library.with_config(bisection.kernel_at(tree, commit), config)
-        number = len(list(place.iterdir())) + 1 if place.is_dir() else 1
-        plan, cases = bisection.plan_of(library, library.topology(topology), kernel, wish, cache)
-        opened = open_plan(plan, cases, place / f"{number:02}-{commit[:12]}", typed=typed)
-        summary = _carried_out(opened, given, connect)
-        step = bisection.judged(commit, summary, boots_badly=boots_badly)
-        print(f"{step.word:<5}{bisection.title(tree, commit)}: {step.why}", flush=True)
-        return step
+    def wish(self) -> Wish:
+        from lab.workflows import try_patch
 
-    return judge
+        return try_patch.Wish(
+            topologies=[self.topology],
+            scenarios=try_patch.scenarios(self.tests, self.programs),
+            command=self.command if self.asks else ["true"],
+            timeout_s=self.timeout,
+        )
+
+    def judge(self) -> CommitJudge:
+        """Return what judges a commit: a run of its kernel, in a directory of its own."""
+        from lab.host import estimate
+        from lab.run.campaign import open_plan
+        from lab.specs.plan import repeated
+        from lab.workflows import bisect as bisection
+        from lab.workflows import try_patch
+        from lab.workflows.bisect import CommitVerdict
+
+        cache, wish, tree = open_cache(), self.wish(), user_path(self.tree)
+        own = [*self.programs, *map(str, try_patch.command_file(wish, cache))]
+        library = open_library().with_programs(own)
+        given = estimate.packing(cache, jobs=self.jobs, memory=self.memory)
+        boots_badly = CommitVerdict(self.no_boot or ("skip" if self.asks else "bad"))
+        place, times = self.output or _new_results(), 1 + self.confirm
+
+        def judge(commit: str) -> JudgedCommit:
+            kernel = library.with_config(bisection.kernel_at(tree, commit), self.config)
+            number = len(list(place.iterdir())) + 1 if place.is_dir() else 1
+            plan, cases = bisection.plan_of(library, library.topology(self.topology), kernel, wish, cache)
+            directory = place / f"{number:02}-{commit[:12]}"
+            opened = open_plan(repeated(plan, times), cases, directory, typed=self.typed(), repeat=times)
+            summary = _carried_out(opened, given, self.connect)
+            step = bisection.judged(commit, summary, boots_badly=boots_badly)
+            print(f"{step.word:<5}{bisection.title(tree, commit)}: {step.why}", flush=True)
+            return step
+
+        return judge
 
 
 def _carried_out(opened: OpenRun, given: Packing, uri: str | None) -> Summary:

@@ -68,23 +68,43 @@ def kernel_at(tree: Path, commit: str) -> Kernel:
     return Kernel(name=f"g{commit[:12]}", source=f"git:{tree.absolute()}@{commit}")
 
 
-def bisect(tree: Path, good: str, bad: str, scratch: Path, judge: CommitJudge) -> FirstBad:
-    """Find the first bad commit between two that are judged first, too.
+OTHER = {CommitVerdict.GOOD: CommitVerdict.BAD, CommitVerdict.BAD: CommitVerdict.GOOD}
 
-    UsageError when the two are not what they are said to be: every further step would be worth nothing.
+
+def bisect(tree: Path, good: str, bad: str, scratch: Path, judge: CommitJudge, *, fixed: bool = False) -> FirstBad:
+    """Find the first bad commit between two that are judged first, too; with `fixed` the first good one.
+
+    UsageError if the two are not what they are said to be: every further step would be worth nothing.
     """
-    ends = {CommitVerdict.BAD: source.commit_of(tree, bad), CommitVerdict.GOOD: source.commit_of(tree, good)}
-    if source.git(tree, "merge-base", *ends.values()).strip() != ends[CommitVerdict.GOOD]:
-        raise UsageError(f"--good {good} is not before --bad {bad} in {tree}")
+    names = {CommitVerdict.BAD: bad, CommitVerdict.GOOD: good}
+    ends = {word: source.commit_of(tree, name) for word, name in names.items()}
+    early, late = CommitVerdict.GOOD, CommitVerdict.BAD
+    if fixed:
+        early, late = late, early
+    if source.git(tree, "merge-base", *ends.values()).strip() != ends[early]:
+        hint = "with --fixed --bad is the earlier end" if fixed else "to find what mended a case: --fixed"
+        raise UsageError(f"--{early} {names[early]} is not before --{late} {names[late]} in {tree}", hint=hint)
     for word, commit in ends.items():
         step = judge(commit)
         if step.word is not word:
-            raise UsageError(f"--{word} {good if word is CommitVerdict.GOOD else bad} is {step.word}: {step.why}")
-    return _search(_Clone.of(tree, scratch), ends[CommitVerdict.GOOD], ends[CommitVerdict.BAD], judge)
+            raise UsageError(f"--{word} {names[word]} is {step.word}: {step.why}")
+    return _search(_Clone.of(tree, scratch), ends[early], ends[late], _for_git(judge, fixed=fixed))
 
 
-def _search(clone: _Clone, good: str, bad: str, judge: CommitJudge) -> FirstBad:
-    said = clone.git("bisect", "start", "--no-checkout", bad, good)
+def _for_git(judge: CommitJudge, *, fixed: bool) -> CommitJudge:
+    """Return a judge in git's words: what it calls bad is what came later, a fix too."""
+    if not fixed:
+        return judge
+
+    def turned(commit: str) -> JudgedCommit:
+        step = judge(commit)
+        return replace(step, word=OTHER.get(step.word, step.word))
+
+    return turned
+
+
+def _search(clone: _Clone, early: str, late: str, judge: CommitJudge) -> FirstBad:
+    said = clone.git("bisect", "start", "--no-checkout", late, early)
     while (found := _result(said, clone)) is None:
         step = judge(clone.git("rev-parse", "BISECT_HEAD").strip())
         said = clone.git("bisect", step.word.value, check=False)
@@ -92,7 +112,7 @@ def _search(clone: _Clone, good: str, bad: str, judge: CommitJudge) -> FirstBad:
 
 
 def _result(said: str, clone: _Clone) -> FirstBad | None:
-    """What git's words come to: the commit, all that are left where the rest was skipped, or go on."""
+    """Return what git found: the commit, or all that are left where the rest was skipped; None if it goes on."""
     if found := _FOUND.search(said):
         return FirstBad(commits=(found[1],), log=clone.git("bisect", "log"))
     if "first bad commit could be any of" in said:
@@ -145,9 +165,13 @@ def judged(commit: str, summary: Summary, *, boots_badly: CommitVerdict) -> Judg
 
     `boots_badly` is what a kernel that does not boot, or does not build, counts as.
     """
-    cell = summary.evidence.cells[0]
-    if cell.status is CellStatus.NO_BOOT:
-        return JudgedCommit(commit=commit, word=boots_badly, why="does not boot")
+    cells = summary.evidence.cells
+    boots = [cell.status is not CellStatus.NO_BOOT for cell in cells]
+    if not all(boots):
+        flaky = f"boots {sum(boots)} times of {len(cells)}"
+        word = CommitVerdict.SKIP if any(boots) else boots_badly
+        return JudgedCommit(commit=commit, word=word, why=flaky if any(boots) else "does not boot")
+    cell = next((cell for cell in cells if cell.status is not CellStatus.OK), cells[0])
     if cell.status is CellStatus.BROKEN and cell.cause is Cause.BUILD:
         return JudgedCommit(commit=commit, word=CommitVerdict.SKIP, why=f"does not build: {cell.why}")
     if cell.status is not CellStatus.OK:

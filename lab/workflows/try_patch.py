@@ -11,89 +11,24 @@ A command is a scenario of one case, in an entry of its own.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lab.arch import Arch
-from lab.build import series, source
 from lab.core.cache import Cache, digest
-from lab.core.errors import InputError, UsageError
-from lab.core.paths import user_path
-from lab.formats import mail
 from lab.formats.mail import MailedPatch
 from lab.specs.library import Library
 from lab.specs.model import Topology
 from lab.specs.plan import node_count
 from lab.verdicts.compare import Summary
+from lab.workflows.change import Change
 
 ENTRY = "try"
 BASELINE = "baseline"
 PATCHED = "patched"
 COMMAND = "command"
-_RANGE = re.compile(r"(?P<base>[^\s.][^\s]*?)\.\.(?P<tip>[^\s.][^\s]*)?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A change to a tree: where it starts from, and its patches in order."""
-
-    name: str
-    base: str
-    """Source of the kernel without it, as kernels' YAML has it."""
-    patches: tuple[MailedPatch, ...]
-
-
-def read(words: Sequence[str], tree: Path) -> Change:
-    """The change that the words (files, directories, or REV..REV of the tree) mean; UsageError when they mean none."""
-    if not (tree / "Makefile").is_file() and not (tree / "HEAD").is_file() and not (tree / ".git").exists():
-        got = "nothing there" if not tree.exists() else "none"
-        raise UsageError(f"--tree: expected a kernel tree, got {got}: {tree}")
-    if len(words) == 1 and not user_path(words[0]).exists() and (found := _RANGE.fullmatch(words[0])):
-        return _of_range(found["base"], found["tip"] or "HEAD", tree)
-    patches = tuple(patch for word in words for patch in _of_path(user_path(word)))
-    return Change(name=mail.slug(Path(words[0]).stem) or "patch", base=f"path:{tree.absolute()}", patches=patches)
-
-
-def _of_path(path: Path) -> Iterable[MailedPatch]:
-    if path.is_dir():
-        files = sorted(each for each in path.iterdir() if each.suffix in (".patch", ".diff", ".mbox", ".eml"))
-        if not files:
-            raise UsageError(f"{path}: expected patches (*.patch, *.diff, *.mbox) in this directory, found none")
-        return [patch for file in files if not _is_cover(file) for patch in _of_path(file)]
-    try:
-        return mail.patches(path.read_bytes(), str(path))
-    except OSError as error:
-        hint = "a patch, a directory of patches, a mailbox, or REV..REV of the tree"
-        raise InputError(path, None, None, f"cannot be read: {error.strerror}; expected {hint}") from None
-
-
-def _is_cover(path: Path) -> bool:
-    return path.name.startswith("0000-")
-
-
-def _of_range(base: str, tip: str, tree: Path) -> Change:
-    """Commits of the tree, oldest first; with a merge among them one patch that is all of them."""
-    first, last = (source.commit_of(tree, word) for word in (base, tip))
-    forked = source.git(tree, "merge-base", first, last).strip()
-    revisions = f"{forked}..{last}"
-    commits = source.git(tree, "rev-list", "--reverse", revisions).split()
-    if not commits:
-        raise UsageError(f"{base}..{tip}: no commits between them in {tree}")
-    name = mail.slug(f"{base}-{tip}")
-    if source.git(tree, "rev-list", "--merges", "--max-count=1", revisions).strip():
-        whole = MailedPatch(name=name, data=source.diff(tree, forked, last))
-        return Change(name=name, base=f"git:{tree.absolute()}@{forked}", patches=(whole,))
-    patches = tuple(_commit(tree, commit) for commit in commits)
-    return Change(name=name, base=f"git:{tree.absolute()}@{forked}", patches=patches)
-
-
-def _commit(tree: Path, commit: str) -> MailedPatch:
-    subject = source.git(tree, "show", "--no-patch", "--format=%s", commit).strip()
-    text = f"commit {commit}\n\n    {subject}\n\n".encode() + source.diff(tree, f"{commit}^", commit)
-    return MailedPatch(name=mail.slug(subject) or commit[:12], data=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +50,7 @@ class Wish:
 
 
 def prepare(change: Change, wish: Wish, cache: Cache) -> Path:
-    """The campaign's file; beside it all it names. DoesNotApply names patch, file and hunk."""
-    check(change)
+    """Write the campaign's file and beside it all that it names; return its path."""
     files = files_of(change, wish)
 
     def make(into: Path) -> None:
@@ -140,17 +74,12 @@ def command_file(wish: Wish, cache: Cache) -> tuple[Path, ...]:
     return (cache.entry(ENTRY, digest(text), make) / f"{COMMAND}.c",)
 
 
-def check(change: Change) -> None:
-    """That every patch is one and applies to the tree, before anything is built."""
-    found = [series.from_text(name, each.data, name) for each in change.patches for name in [f"{each.name}.patch"]]
-    series.changed_files(found, source.peek(change.base))
-
-
 def files_of(change: Change, wish: Wish) -> dict[str, bytes]:
     """Name -> content of every file of a campaign that tries a change."""
     kernels = _kernels(change, wish)
+    because = f" ({change.why})" if change.why else ""
     campaign = {
-        "description": f"{change.name}, {len(change.patches)} patches on {change.base}",
+        "description": f"{change.name}, {len(change.patches)} patches on {change.base}{because}",
         "topologies": list(wish.topologies),
         "kernels": [f"./{name}.yaml" for name in kernels],
         "scenarios": ["*"],

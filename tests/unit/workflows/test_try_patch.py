@@ -23,7 +23,8 @@ from lab.specs.plan import Filters
 from lab.verdicts.compare import conclude
 from lab.workflows import bisect, try_patch
 from lab.workflows.bisect import CommitVerdict, JudgedCommit
-from lab.workflows.try_patch import Change, Wish
+from lab.workflows.change import Change, check, read
+from lab.workflows.try_patch import Wish
 from tests.unit.fixtures import evidence
 from tests.unit.toy import GROW, Toy, diff, topology
 
@@ -82,20 +83,20 @@ def test_every_form_of_a_patch_is_the_same_change(toy: Toy, form: str) -> None:
         (word / "0001-mm-grow.patch").write_text(text)
     else:
         word.write_bytes({"diff": text.encode(), "mail": letter, "mbox": start + cover + b"\n" + start + letter}[form])
-    change = try_patch.read([str(word)], toy.tree)
-    assert change.base == f"path:{toy.tree}"
-    assert len(change.patches) == 1
-    parsed, wanted = (patch.parse(data, "x")[0] for data in (change.patches[0].data, text.encode()))
+    found = read(str(word), toy.tree)
+    assert found.base == f"path:{toy.tree}"
+    assert len(found.patches) == 1
+    parsed, wanted = (patch.parse(data, "x")[0] for data in (found.patches[0].data, text.encode()))
     assert (parsed.old, [each.new for each in parsed.hunks]) == (wanted.old, [each.new for each in wanted.hunks])
-    assert change.patches[0].name == {"diff": "my", "directory": "0001-mm-grow"}.get(form, "mm-grow-good")
-    try_patch.check(change)
+    assert found.patches[0].name == {"diff": "my", "directory": "0001-mm-grow"}.get(form, "mm-grow-good")
+    check(found, toy.tree)
 
 
 def test_commits_of_the_tree(history: Toy) -> None:
-    change = try_patch.read(["s2..s4"], history.tree)
-    assert change.base == f"git:{history.tree}@{git(history.tree, 'rev-parse', 's2')}"
-    assert [each.name for each in change.patches] == ["mm-step-3", "mm-step-4"]
-    try_patch.check(change)
+    found = read("s2..s4", history.tree)
+    assert found.base == f"git:{history.tree}@{git(history.tree, 'rev-parse', 's2')}"
+    assert [each.name for each in found.patches] == ["mm-step-3", "mm-step-4"]
+    check(found, history.tree)
 
 
 def test_a_range_with_a_merge_is_one_patch(history: Toy) -> None:
@@ -104,9 +105,9 @@ def test_a_range_with_a_merge_is_one_patch(history: Toy) -> None:
     git(history.tree, "add", "--all")
     git(history.tree, "commit", "--quiet", "--message", "side")
     git(history.tree, "merge", "--quiet", "--no-edit", "s4")
-    change = try_patch.read(["s2.."], history.tree)
-    assert len(change.patches) == 1
-    assert {each.name for each in patch.parse(change.patches[0].data, "x")} == {"mm/side.c", "mm/count", "mm/new.c"}
+    found = read("s2..", history.tree)
+    assert len(found.patches) == 1
+    assert {each.name for each in patch.parse(found.patches[0].data, "x")} == {"mm/side.c", "mm/count", "mm/new.c"}
 
 
 @pytest.mark.parametrize(
@@ -119,25 +120,25 @@ def test_a_range_with_a_merge_is_one_patch(history: Toy) -> None:
 )
 def test_a_change_that_is_none_is_one_line(history: Toy, words: list[str], said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        try_patch.read(words, history.tree)
+        read(words[0], history.tree)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_tree_that_is_none_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--tree: expected a kernel tree, got nothing there"):
-        try_patch.read(["x.patch"], tmp_path / "nowhere")
+        read("x.patch", tmp_path / "nowhere")
 
 
 def test_a_patch_that_does_not_apply_is_told_before_anything_is_built(toy: Toy) -> None:
     word = toy.root / "my.patch"
     word.write_text(a_diff(toy).replace("return -1;", "return -2;"))
     with pytest.raises(patch.DoesNotApply, match=r"my.patch: mm/shmem.c: hunk 1 does not apply"):
-        try_patch.prepare(try_patch.read([str(word)], toy.tree), WISH, toy.cache)
+        check(read(str(word), toy.tree), toy.tree)
     assert not (toy.root / "cache" / "try").exists()
     word.write_text("hello\n")
     with pytest.raises(InputError, match="found no diff in it"):
-        try_patch.read([str(word)], toy.tree)
+        read(str(word), toy.tree)
 
 
 def a_change(toy: Toy) -> Change:
@@ -145,7 +146,7 @@ def a_change(toy: Toy) -> Change:
         name="one", data=diff("mm/one.c", "", "int one;\n").replace("a/mm/one.c", "/dev/null").encode()
     )
     two = mailbox.MailedPatch(name="two", data=diff("mm/one.c", "int one;\n", "int two;\n").encode())
-    return Change(name="mine", base=f"path:{toy.tree}", patches=(one, two))
+    return Change(name="mine", base=f"path:{toy.tree}", series=mailbox.MailedSeries(patches=(one, two)))
 
 
 def test_the_campaign_is_one_that_the_library_takes(toy: Toy) -> None:

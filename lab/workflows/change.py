@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a user calls a patch (a file, a directory, a message, commits) -> the series and what it is applied to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.build import series, source, worktree
+from lab.core.errors import InputError, UsageError
+from lab.core.paths import user_path
+from lab.formats import mail, patch
+from lab.formats.mail import MailedPatch, MailedSeries
+from lab.workflows import base, lore
+
+STDIN = "-"
+SUFFIXES = (".patch", ".diff", ".mbox", ".mbx", ".eml", ".gz")
+MAX_INPUT = series.MAX_PATCH
+_RANGE = re.compile(r"(?P<base>[^\s.][^\s]*?)\.\.(?P<tip>[^\s.][^\s]*)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change to a tree: where it starts from and why there, and its patches in order."""
+
+    name: str
+    base: str
+    """Source of the kernel without it, as kernels' YAML has it."""
+    series: MailedSeries
+    why: str = ""
+
+    @property
+    def patches(self) -> tuple[MailedPatch, ...]:
+        return self.series.patches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How a patch is to be found and applied, besides its name."""
+
+    mirror: str = ""
+    """Where messages come from; see lab/workflows/lore.py."""
+    base: str = ""
+    branches: Sequence[str] = ()
+    stdin: bytes = b""
+
+
+def read(word: str, tree: Path, asked: Asked | None = None) -> Change:
+    """Return the change that a word of the command line means; UsageError if it means none.
+
+    An existing file comes first, then a message id or URL, then REV..REV of the tree.
+    """
+    asked = asked or Asked()
+    if not (tree / "Makefile").is_file() and not (tree / "HEAD").is_file() and not (tree / ".git").exists():
+        got = "nothing there" if not tree.exists() else "none"
+        raise UsageError(f"--tree: expected a kernel tree, got {got}: {tree}")
+    path = user_path(word)
+    if word == STDIN:
+        return _based(mail.read([(asked.stdin, "standard input")]), "", tree, asked)
+    if not path.exists() and (wanted := lore.message_id(word)):
+        mails = lore.thread(wanted, asked.mirror or lore.archive(word))
+        return _based(mail.read(mails, where=wanted, alone=False), "", tree, asked)
+    if not path.exists() and (found := _RANGE.fullmatch(word)):
+        return _of_range(found["base"], found["tip"] or "HEAD", tree)
+    return _based(of_path(path), mail.slug(path.stem), tree, asked)
+
+
+def _based(found: MailedSeries, name: str, tree: Path, asked: Asked) -> Change:
+    chosen = base.choose(found, tree, asked.branches, asked.base)
+    return Change(
+        name=name or mail.slug(found.title) or found.patches[0].name,
+        base=chosen.source,
+        why=chosen.why,
+        series=found,
+    )
+
+
+def of_path(path: Path) -> MailedSeries:
+    """Return the series in a file or a directory."""
+    if not path.is_dir():
+        return mail.read([(_content(path), str(path))])
+    files = sorted(each for each in _folder(path).iterdir() if each.suffix in SUFFIXES or path != _folder(path))
+    if not files:
+        raise UsageError(f"{path}: expected patches (*.patch, *.diff, *.mbox) in this directory, found none")
+    return mail.read([(_content(each), str(each)) for each in files], where=str(path), whole=False)
+
+
+def _folder(path: Path) -> Path:
+    """Return where the files of a directory are: a Maildir has them in `cur`."""
+    return path / "cur" if (path / "cur").is_dir() and (path / "new").is_dir() else path
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_INPUT + 1)
+    except OSError as error:
+        hint = "a patch, a directory of patches, a mailbox, a message id, or REV..REV of the tree"
+        raise InputError(path, None, None, f"cannot be read: {error.strerror}; expected {hint}") from None
+    if len(data) > MAX_INPUT:
+        raise InputError(path, None, None, f"expected a patch of at most {MAX_INPUT >> 20} MiB")
+    return data
+
+
+def check(change: Change, tree: Path) -> None:
+    """Check that every patch is one and applies to the base, before anything is built.
+
+    DoesNotApply says to which branch or tag of the tree the series would apply, where its index lines say so.
+    """
+    found = []
+    for each in change.patches:
+        name = f"{each.name}.patch"
+        found.append(series.from_text(name, each.data, name))
+    try:
+        series.changed_files(found, _lookup(change.base))
+    except patch.AlreadyApplied:
+        raise
+    except patch.DoesNotApply as error:
+        hints = [error.hint, f"tried on {change.base}: {change.why}", base.advice(change.series, tree)]
+        raise patch.DoesNotApply(error.message, hint="; ".join(filter(None, hints)) or None) from None
+
+
+def _lookup(spec: str) -> patch.Lookup:
+    """Return the files of a base; a link out of a user's directory is refused before it is followed."""
+    if not spec.startswith("path:"):
+        return source.peek(spec)
+    top = user_path(spec.removeprefix("path:")).absolute()
+    return lambda name: worktree.read_file(top, name)
+
+
+def _of_range(base: str, tip: str, tree: Path) -> Change:
+    """Commits of the tree, oldest first; with a merge among them one patch that is all of them."""
+    first, last = (source.commit_of(tree, word) for word in (base, tip))
+    forked = source.git(tree, "merge-base", first, last).strip()
+    revisions = f"{forked}..{last}"
+    commits = source.git(tree, "rev-list", "--reverse", revisions).split()
+    if not commits:
+        raise UsageError(f"{base}..{tip}: no commits between them in {tree}")
+    name, why = mail.slug(f"{base}-{tip}"), f"the commit before {base}..{tip}"
+    if source.git(tree, "rev-list", "--merges", "--max-count=1", revisions).strip():
+        whole = MailedPatch(name=name, data=source.diff(tree, forked, last))
+        return Change(name=name, base=f"git:{tree.absolute()}@{forked}", why=why, series=MailedSeries(patches=(whole,)))
+    patches = tuple(_commit(tree, commit) for commit in commits)
+    return Change(name=name, base=f"git:{tree.absolute()}@{forked}", why=why, series=MailedSeries(patches=patches))
+
+
+def _commit(tree: Path, commit: str) -> MailedPatch:
+    subject = source.git(tree, "show", "--no-patch", "--format=%s", commit).strip()
+    text = f"commit {commit}\n\n    {subject}\n\n".encode() + source.diff(tree, f"{commit}^", commit)
+    return MailedPatch(name=mail.slug(subject) or commit[:12], data=text)
