@@ -5,15 +5,18 @@ The grammar that is accepted (indentation or a `# ` before every line of a neste
 
     document   = [version] [plan] { line } [plan]
     version    = "KTAP version " N | "TAP version " N
-    plan       = "1.." N [ "# SKIP " reason ]
+    plan       = "1.." N [ "# SKIP " reason | "# " comment ]       (the comment of a plan for none is its reason)
     line       = result | diagnostic | bail-out | nested document | junk
     result     = ("ok" | "not ok") [" " N] [" -"] [" " name] [ "# " directive [" " reason] ]
     directive  = "SKIP" | "TODO" | "XFAIL" | "TIMEOUT" | "ERROR" | "CRASH" | "LEAK"   (the last two: the lab's own)
     diagnostic = "# " text                    belongs to the next result line of its level
     duration   = "# duration_ms=" number      a diagnostic that is understood
     bail-out   = "Bail out!" [" " reason]
-    nested document: opens with an indented (or `# `-prefixed) version, plan or "# Subtest: " line, and ends with the
-                     result line of the level above, which is its parent
+    nested document: opens with an indented (or `# `-prefixed) version, plan or "# Subtest: " line, or with an indented
+                     numbered result, and ends with the result line of the level above, which is its parent
+
+The results of a document that ends without a parent (its suite died) are kept as `orphans`. A stream whose first
+version, plan or result stands behind a time stamp is a kernel's log (KUnit's): time stamps are taken off its lines.
 
 A line counts only when its newline came: the end of a truncated name may be the difference between two cases.
 Junk (anything else) is kept with the diagnostics, since that is where a C library's last words end up. What is kept is
@@ -35,12 +38,15 @@ MAX_DEPTH = 8
 KEEP_FIRST, KEEP_LAST = 30, 30
 
 _VERSION = re.compile(r"K?TAP version \d{1,9}\s*")
-_PLAN = re.compile(r"1\.\.(\d{1,9})\s*(?:#\s*SKIP\b:?\s*(.*))?", re.IGNORECASE)
+_PLAN = re.compile(r"1\.\.(\d{1,9})\s*(?:#\s*(?P<skip>SKIP\b:?)?\s*(?P<comment>.*))?", re.IGNORECASE)
 _RESULT = re.compile(r"(ok|not ok)(?:\s+(\d{1,9}))?(?=\s|$)(?:\s+-(?=\s|$))?\s*(.*)")
 _DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|TODO|XFAIL|TIMEOUT|ERROR|CRASH|LEAK)\b:?\s*(.*)$", re.IGNORECASE)
 _BAIL_OUT = re.compile(r"Bail out!\s*(.*)", re.IGNORECASE)
 _SUBTEST = re.compile(r"# Subtest:? ?(.*)")
-_NESTED = re.compile(r"( {1,8}|\t|# )(?:K?TAP version \d{1,9}\s*|1\.\.\d{1,9}\s*|# Subtest:? ?.*)")
+_NESTED = re.compile(r"( {1,8}|\t|# )(?:K?TAP version \d{1,9}\s*|1\.\.\d{1,9}\s*(?:#.*)?|# Subtest:? ?.*)")
+_NESTED_RESULT = re.compile(r"([ \t]{1,40})(?:not )?ok \d{1,9}(?:\s.*)?")
+_STAMP = re.compile(r"(?:<\d{1,3}>)?\[\s*\d{1,8}\.\d{1,9}\](?:\[\s*[TC]\d{1,10}\])? ?")
+_STARTS = re.compile(r"(?:K?TAP version |1\.\.)\d|(?:not )?ok \d")
 _DURATION = re.compile(r"#\s*duration_ms=(\d{1,12}(?:\.\d{1,6})?)\s*")
 # The stream of a program of the lab that came to its end, as almost all are: see `_calm`.
 _CALM_HEAD = re.compile(r"KTAP version 1\n1\.\.(\d{1,5})\n")
@@ -55,6 +61,7 @@ class Flaw(StrEnum):
 
     EMPTY = "nothing was printed"
     NO_VERSION = "no version line"
+    LATE_VERSION = "version line after the plan"
     VERSION_REPEATED = "version line repeated"
     NO_PLAN = "no plan line"
     LATE_PLAN = "plan line after the first result"
@@ -68,6 +75,7 @@ class Flaw(StrEnum):
     BAD_BYTES = "bytes that are no text"
     LONG_LINE = "line too long"
     TRUNCATED = "last line without an end"
+    NESTED_NO_PLAN = "nested results without a plan"
     ORPHANS = "nested results without a parent's result"
     BAIL_OUT = "the program gave up"
     OVERFLOW = "more results than the parser keeps"
@@ -129,13 +137,17 @@ Event = Version | KtapPlan | Result | BailOut | Defect
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KtapDocument:
-    """A whole stream. `trailing` was said after the last result, so by the case that was running."""
+    """A whole stream. `trailing` was said after the last result, so by the case that was running.
+
+    `orphans` are the results of nested documents whose parent has no result, because its program died.
+    """
 
     plan: KtapPlan | None = None
     results: tuple[Result, ...] = ()
     trailing: tuple[str, ...] = ()
     bail_out: BailOut | None = None
     defects: tuple[Defect, ...] = ()
+    orphans: tuple[Result, ...] = ()
 
     def has(self, flaw: Flaw) -> bool:
         return any(defect.flaw is flaw for defect in self.defects)
@@ -152,7 +164,7 @@ def _calm(text: str) -> KtapDocument | None:
     Nothing odd: a version, a plan, as many results as planned, numbered in order, nothing nested, nothing after them.
     """
     head = _CALM_HEAD.match(text)
-    if not head or text.count("TAP version") > 1 or "Subtest" in text or "\ufffd" in text:
+    if not head or text.count("TAP version") > 1 or "Subtest" in text or "# 1.." in text or "\ufffd" in text:
         return None
     if not text.replace("\n", "").isprintable():
         return None
@@ -214,6 +226,7 @@ def _parse(text: str) -> KtapDocument:
         trailing=parser.trailing,
         bail_out=bail_out,
         defects=tuple(defects),
+        orphans=tuple(parser.orphans),
     )
 
 
@@ -273,6 +286,19 @@ class _Level:
     finished: list[Result] = field(default_factory=list)
     """Results of this level that wait for their parent; unused at the top."""
 
+    @property
+    def announced(self) -> bool:
+        """Whether it has a version or a plan of its own."""
+        return bool(self.versions) or self.plan is not None
+
+    def adopt(self, inner: _Level) -> None:
+        """Take over the results of a document that is only indented deeper than its plan, which stands here."""
+        self.finished += inner.finished
+        self.results += inner.results
+        self.numbers |= inner.numbers
+        self.names |= inner.names
+        self.last_number = inner.last_number
+
 
 class _Parser:
     """The state between lines: a stack of open documents, outermost first."""
@@ -282,6 +308,9 @@ class _Parser:
         self.line = 0
         self.kept = 0
         self.trailing: tuple[str, ...] = ()
+        self.orphans: list[Result] = []
+        self.from_kernel: bool | None = None
+        """Whether the stream is a kernel's log; None until a line tells."""
 
     def events(self, lines: Iterable[str]) -> Iterator[Event]:
         for raw in lines:
@@ -300,11 +329,26 @@ class _Parser:
             yield self._defect(Flaw.TRUNCATED)
             self.levels[-1].said.add(text)
             return
+        text = self._without_stamp(text)
         depth, rest = self._place(text)
-        if opened := _NESTED.fullmatch(rest):
+        level = self.levels[depth]
+        if depth and level.announced and not level.prefix.endswith("# ") and _VERSION.fullmatch(rest):
+            # The next suite begins before the parent's result came: the last one died. Behind `# ` a test may run
+            # several programs.
+            depth -= 1
+            rest = text.removeprefix(self.levels[depth].prefix)
+        if opened := _NESTED.fullmatch(rest) or _NESTED_RESULT.fullmatch(rest):
             yield from self._open(depth, opened[1])
             depth, rest = self._place(text)
         yield from self._classify(depth, rest)
+
+    def _without_stamp(self, text: str) -> str:
+        """Return the line without the kernel's time stamp, if the stream is a kernel's log."""
+        stamp = _STAMP.match(text) if self.from_kernel is not False else None
+        bare = text[stamp.end() :] if stamp else text
+        if self.from_kernel is None and _STARTS.match(bare.lstrip()):
+            self.from_kernel = stamp is not None
+        return bare if self.from_kernel else text
 
     def _place(self, text: str) -> tuple[int, str]:
         """The innermost open document that the line belongs to, and the line without that one's prefix."""
@@ -319,11 +363,16 @@ class _Parser:
             self.levels.append(_Level(prefix=self.levels[depth].prefix + prefix))
 
     def _close_below(self, depth: int) -> Iterator[Event]:
-        """Documents that are deeper than `depth` have ended without their parent's result."""
+        """Close the documents that are deeper than `depth`: they have ended without their parent's result."""
         while len(self.levels) > depth + 1:
             lost = self.levels.pop()
-            if lost.finished:
-                yield self._defect(Flaw.ORPHANS, ", ".join(child.name for child in lost.finished[:3]))
+            above = self.levels[-1]
+            if above.announced and above.prefix and not above.results and not lost.announced:
+                above.adopt(lost)
+            elif lost.finished:
+                self.orphans += lost.finished
+                flaw = Flaw.ORPHANS if lost.announced else Flaw.NESTED_NO_PLAN
+                yield self._defect(flaw, ", ".join(child.name for child in lost.finished[:3]))
             for line in lost.said.take():
                 self.levels[-1].said.add(line)
 
@@ -348,7 +397,9 @@ class _Parser:
         level.versions += 1
         if level.versions > 1:
             yield self._defect(Flaw.VERSION_REPEATED)
-        elif top:
+        elif level.plan is not None or level.results:
+            yield self._defect(Flaw.LATE_VERSION)
+        if top and level.versions == 1:
             yield Version(line=self.line)
 
     def _plan(self, level: _Level, found: re.Match[str], *, top: bool) -> Iterator[Event]:
@@ -359,7 +410,9 @@ class _Parser:
         if level.results:
             yield self._defect(Flaw.LATE_PLAN)
         if top:
-            yield KtapPlan(line=self.line, count=level.plan, skip=found[2])
+            comment = found["comment"]
+            reason = comment if found["skip"] or not level.plan else None
+            yield KtapPlan(line=self.line, count=level.plan, skip=reason)
 
     def _diagnostic(self, level: _Level, text: str) -> None:
         if found := _DURATION.fullmatch(text):
@@ -421,7 +474,7 @@ class _Parser:
 
     def _check_count(self, level: _Level) -> Iterator[Event]:
         if level.plan is None:
-            yield self._defect(Flaw.NO_PLAN)
+            yield self._defect(Flaw.NO_PLAN if level.announced or not level.prefix else Flaw.NESTED_NO_PLAN)
         elif level.results != level.plan:
             flaw = Flaw.TOO_FEW if level.results < level.plan else Flaw.TOO_MANY
             yield self._defect(flaw, f"{level.results} of {level.plan}")

@@ -430,6 +430,8 @@ class _Judgement:
         if self.within:
             for name in self.declared:
                 findings |= self._nested(name, results.get(name, ()))
+            for name in missing[:1]:  # the test that was running, if its results came and its own did not
+                findings |= self._nested_results(name, self.document.orphans)
         findings |= self._undeclared({name: results[name] for name in results if name not in findings})
         findings |= unreported.findings
         if RUN not in unreported.findings:
@@ -441,7 +443,10 @@ class _Judgement:
 
     def _nested(self, name: str, results: Sequence[ktap.Result]) -> dict[str, _Finding]:
         """The results that a test of a suite printed itself."""
-        nested = suites.nested(name, results[0].children) if results else ()
+        return self._nested_results(name, results[0].children) if results else {}
+
+    def _nested_results(self, name: str, children: Sequence[ktap.Result]) -> dict[str, _Finding]:
+        nested = suites.nested(name, children)
         return {label: self._case([suites.explained(child)]) for label, child in nested}
 
     def _explained(self, results: Sequence[ktap.Result]) -> Sequence[ktap.Result]:

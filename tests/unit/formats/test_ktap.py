@@ -68,6 +68,77 @@ def test_every_damage_has_its_name(name: str, expected: set[Flaw]) -> None:
     assert flaws(name) - {Flaw.NUMBER_ODD} == expected - {Flaw.NUMBER_ODD}
 
 
+@pytest.mark.parametrize(
+    ("line", "count", "skip"),
+    [
+        ("1..0 # no huge pages here", 0, "no huge pages here"),
+        ("1..0 # SKIP no huge pages", 0, "no huge pages"),
+        ("1..0 # skip: why", 0, "why"),
+        ("1..0 #SKIP", 0, ""),
+        ("1..2 # two of them", 2, None),
+        ("1..2 # skipping nothing", 2, None),
+        ("1..0", 0, None),
+    ],
+)
+def test_a_plan_may_have_a_comment(line: str, count: int, skip: str | None) -> None:
+    document = ktap.parse(f"TAP version 14\n{line}\n")
+    assert document.plan is not None
+    assert (document.plan.count, document.plan.skip or None) == (count, skip or None)
+    assert document.has(Flaw.TOO_FEW) == (count > 0)
+
+
+NESTED = {
+    "with its plan first": "    1..2\n    ok 1 a\n    not ok 2 b\n",
+    "with a comment behind its plan": "    1..2 # two of them\n    ok 1 a\n    not ok 2 b\n",
+    "deeper than its plan": "  1..2\n    ok 1 a\n    not ok 2 b\n",
+    "with its plan last": "    ok 1 a\n    not ok 2 b\n    1..2\n",
+    "without a plan": "    ok 1 a\n    not ok 2 b\n",
+    "deeper within a comment": "# 1..2\n#   ok 1 a\n#   not ok 2 b\n",
+}
+
+
+@pytest.mark.parametrize("nested", NESTED.values(), ids=NESTED)
+@pytest.mark.parametrize(
+    "stamp", ["", "[    1.234567] ", "[    1.2] ", "[   12.345678][   T80] ", "<6>[    1.234567][    C1] "]
+)
+def test_results_nest_in_many_ways(nested: str, stamp: str) -> None:
+    text = f"KTAP version 1\n1..2\n{nested}not ok 1 suite\nok 2 other\n"
+    document = ktap.parse("".join(f"{stamp}{line}\n" for line in text.splitlines()))
+    assert [result.name for result in document.results] == ["suite", "other"]
+    assert [(child.name, child.ok) for child in document.results[0].children] == [("a", True), ("b", False)]
+    assert document.orphans == ()
+    assert not document.has(Flaw.NO_PLAN)
+
+
+def test_the_results_of_a_suite_that_died_are_kept() -> None:
+    """KUnit's log, where the kernel oopsed in the first suite and ended in the second."""
+    document = ktap.parse(
+        "[    1.000000] KTAP version 1\n[    1.000000] 1..2\n"
+        "[    1.000000]     KTAP version 1\n[    1.000000]     # Subtest: one\n[    1.000000]     1..2\n"
+        "[    1.000000]     ok 1 a\n"
+        "[    1.000000] BUG: own complaint\n"
+        "[    1.000000]     KTAP version 1\n[    1.000000]     # Subtest: two\n[    1.000000]     1..2\n"
+        "[    1.000000]     ok 1 b\n"
+    )
+    assert document.results == ()
+    assert [result.name for result in document.orphans] == ["a", "b"]
+    assert document.has(Flaw.ORPHANS)
+    assert not document.has(Flaw.VERSION_REPEATED)
+
+
+def test_time_stamps_within_a_programs_stream_are_its_own_words() -> None:
+    """A test that prints the kernel's log must not report KUnit's results as its own."""
+    document = ktap.parse("KTAP version 1\n1..1\n[    1.000000] ok 1 kunit\nok 1 a\n")
+    assert [result.name for result in document.results] == ["a"]
+    assert document.results[0].diagnostics == ("[    1.000000] ok 1 kunit",)
+
+
+def test_a_version_behind_the_plan_has_its_flaw() -> None:
+    document = ktap.parse("1..1\nTAP version 13\nok 1 a\n")
+    assert [defect.flaw for defect in document.defects] == [Flaw.LATE_VERSION]
+    assert [result.name for result in document.results] == ["a"]
+
+
 def results(text: str) -> tuple[Result, ...]:
     return ktap.parse(text).results
 
@@ -169,7 +240,7 @@ LINE = st.one_of(
         [
             *("KTAP version 1", "TAP version 13", "1..3", "1..0 # SKIP none", "ok", "not ok", "ok 99999999999 z"),
             *("ok 1 a", "not ok 2 b # TIMEOUT x", "ok 3 c # SKIP y", "# talk", "# duration_ms=4", "# Subtest: s"),
-            "Bail out! no",
+            *("Bail out! no", "1..2 # two of them", "[    1.2] ok 4 d", "[    1.234567][   T80]     not ok 5 e"),
         ]
     ),
 )
@@ -203,7 +274,9 @@ CALM_LINE = st.one_of(
     st.sampled_from(
         ["# duration_ms=4", "#duration_ms=1.5 ", "# said", "#", "#  x", "# \ufffd", "# Subtest: x", "", "talk"]
     ),
-    st.sampled_from(["# KTAP version 1", "  KTAP version 1", "1..2", "# \t", "Bail out!", "# # ok 1 a", "# ok 1 a"]),
+    st.sampled_from(
+        ["# KTAP version 1", "  KTAP version 1", "1..2", "# 1..2", "# \t", "Bail out!", "# # ok 1 a", "# ok 1 a"]
+    ),
 )
 
 
