@@ -30,6 +30,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain, islice
 
 from lab.core.outcome import (
     BOOT_ATTEMPTS,
@@ -91,18 +92,20 @@ def judge_cell(
     `cases` maps a scenario to its declared cases. On a guest that is INVALID or did not boot nothing counts; on a
     BROKEN cell what ran before it broke still does. Of `suites` the results within a test's own output count too.
     """
+    runs: dict[str, list[Run]] = {}
+    if cell.status in (CellStatus.OK, CellStatus.BROKEN):
+        for run in cell.runs:
+            runs.setdefault(run.scenario, []).append(run)
     records: list[CaseRecord] = []
-    runs = cell.runs if cell.status in (CellStatus.OK, CellStatus.BROKEN) else ()
     for scenario, declared in cases.items():
-        mine = [run for run in runs if run.scenario == scenario]
-        if not mine:
-            records += _never_ran(cell, declared, provides)
-        told: list[CaseRecord] = []
-        for run in mine:
-            told += judge_run(cell.topology, cell.kernel, run, declared, provides, within=scenario in suites)
-        records += told if len(mine) < 2 else settle(told)
-        lost = {case.name for case in declared} - {record.case for record in told}
-        records += _never_ran(cell, [case for case in declared if mine and case.name in lost], provides) if lost else []
+        attempts = runs.get(scenario, ())
+        judged: list[CaseRecord] = []
+        for run in attempts:
+            judged += judge_run(cell.topology, cell.kernel, run, declared, provides, within=scenario in suites)
+        records += settle(judged) if len(attempts) > 1 else judged
+        known = {record.case for record in judged}
+        if lost := [case for case in declared if case.name not in known]:
+            records += _never_ran(cell, lost, provides)
     return tuple(records)
 
 
@@ -119,11 +122,14 @@ def judge_run(
 
     `within`: the cases are tests of a suite, whose own results are cases too.
     """
-    asked = [case for case in declared if case.name in run.cases] if run.cases else declared
+    asked = declared
+    if run.cases:
+        asked = [case for case in declared if case.name in run.cases]
     judged = _Judgement(run, asked, within=within).judged()
     expected = {case.name: case.expected(provides) for case in asked}
-    return tuple(
-        _record(
+    records: list[CaseRecord] = []
+    for name, found in judged.findings.items():
+        record = _record(
             found,
             topology=topology,
             kernel=kernel,
@@ -133,8 +139,8 @@ def judge_run(
             attempt=run.attempt,
             duration_s=judged.duration_s.get(name),
         )
-        for name, found in judged.findings.items()
-    )
+        records.append(record)
+    return tuple(records)
 
 
 def settle(records: Iterable[CaseRecord]) -> tuple[CaseRecord, ...]:
@@ -150,10 +156,13 @@ def settle(records: Iterable[CaseRecord]) -> tuple[CaseRecord, ...]:
 
 
 def _decisive(attempts: Sequence[CaseRecord]) -> CaseRecord:
-    told = [record for record in attempts if record.outcome is not Outcome.BROKEN]
-    bad = [record for record in told if record.met is False]
-    reached = [record for record in attempts if record.cause is not Cause.NOT_REACHED]
-    return (bad or told[-1:] or reached or attempts)[0]
+    verdicts = [record for record in attempts if record.outcome is not Outcome.BROKEN]
+    for record in verdicts:
+        if record.met is False:
+            return record
+    if verdicts:
+        return verdicts[-1]
+    return next((record for record in attempts if record.cause is not Cause.NOT_REACHED), attempts[0])
 
 
 def agree(repeats: Sequence[Sequence[CaseRecord]], lost: Collection[int] = ()) -> tuple[CaseRecord, ...]:
@@ -245,8 +254,9 @@ def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[s
     """Records of a scenario that was never started in this cell."""
     reason, cause = _why_never(cell), cause_of(cell)
     found = _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason, evidence=cell_evidence(cell))
-    return [
-        _record(
+    records: list[CaseRecord] = []
+    for case in declared:
+        record = _record(
             found,
             topology=cell.topology,
             kernel=cell.kernel,
@@ -255,8 +265,8 @@ def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[s
             expected=case.expected(provides),
             attempt=1,
         )
-        for case in declared
-    ]
+        records.append(record)
+    return records
 
 
 def cause_of(cell: CellResult) -> Cause:
@@ -280,9 +290,11 @@ def cell_evidence(cell: CellResult) -> tuple[str, ...]:
     """For a cell that is not OK: reports on its console, else what its reason goes on to say, else its last lines."""
     if reports := _reports(oops.scan(cell.console, boots=BOOT_ATTEMPTS)):
         return reports
-    said = tuple(line for line in cell.reason.split("\n")[1:] if line.strip())
-    tail = () if said or not cell.console.strip() else ("console ended with:", *oops.tail(cell.console))
-    return said[:MAX_EXCERPT_LINES] + tail
+    if lines := [line for line in cell.reason.split("\n")[1:] if line.strip()]:
+        return tuple(lines[:MAX_EXCERPT_LINES])
+    if cell.console.strip():
+        return ("console ended with:", *oops.tail(cell.console))
+    return ()
 
 
 def _record(
@@ -508,19 +520,17 @@ class _Judgement:
         return [report for report in self.reports if report.kind not in _OOM_KILLS]
 
     def _undeclared(self, results: Mapping[str, Sequence[ktap.Result]]) -> dict[str, _Finding]:
-        """Results of cases that nobody declared: somebody else is talking, or the program is another one."""
-        kept = list(results.items())[:MAX_UNDECLARED]
-        found = {
-            one_line(name, 80) or "(no name)": _Finding(
+        """Results of cases that were not declared: another process writes there, or the program is another one."""
+        found: dict[str, _Finding] = {}
+        for name, (first, *_) in islice(results.items(), MAX_UNDECLARED):
+            found[one_line(name, 80) or "(no name)"] = _Finding(
                 outcome=Outcome.BROKEN,
                 cause=Cause.CONTRADICTION,
-                reason=f"not declared: the program reports a case that its --list does not have: {_as_said(said[0])}",
-                evidence=said[0].diagnostics,
+                reason=f"not declared: the program reports a case that its --list does not have: {_as_said(first)}",
+                evidence=first.diagnostics,
             )
-            for name, said in kept
-        }
-        if len(results) > len(kept):
-            more = f"{len(results) - len(kept)} more results of cases that were not declared"
+        if len(results) > MAX_UNDECLARED:
+            more = f"{len(results) - MAX_UNDECLARED} more results of cases that were not declared"
             found["(more)"] = _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=more)
         return found
 
@@ -661,8 +671,12 @@ class _Judgement:
 
     def _tainted(self) -> tuple[str, ...]:
         """Which cases say that the kernel became tainted under them."""
-        said = ((result.name, line) for result in self.document.results for line in result.diagnostics)
-        return tuple(f"{one_line(name, 80)}: {line}" for name, line in said if line.startswith("taint:"))
+        found: list[str] = []
+        for result in self.document.results:
+            for line in result.diagnostics:
+                if line.startswith("taint:"):
+                    found.append(f"{one_line(result.name, 80)}: {line}")
+        return tuple(found)
 
     def _leak(self, told: Mapping[str, _Finding]) -> dict[str, _Finding]:
         """LEAK, when memory did not come back and no case says that it was its own."""
@@ -764,7 +778,7 @@ def _as_said(result: ktap.Result) -> str:
 def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:
     """The console's relevant lines, under a heading per report, in the order they came: the first is the cause."""
     first = sorted(reports, key=lambda report: report.line)[:4]
-    return tuple(line for report in first for line in _report_lines(report))
+    return tuple(chain.from_iterable(map(_report_lines, first)))
 
 
 def _report_lines(report: oops.Finding) -> tuple[str, ...]:
