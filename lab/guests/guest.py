@@ -109,7 +109,6 @@ class Guest:
     console: ConsoleLog
     boot_s: float
     """From power-on to the ready line; of a restored guest, what was waited for until it ran."""
-    restored: bool
     domain: Domain
     connection: Connection
     login_s: float = 0.0
@@ -364,7 +363,6 @@ def _log_in(
         hypervisor=hypervisor,
         console=console,
         boot_s=boot_s,
-        restored=said is not None,
         domain=running,
         connection=connection,
         login_s=time.monotonic() - started,

@@ -93,7 +93,6 @@ class Facts:
     shmem_thp: str | None = None
     counted: tuple[int, ...] | None = None
     """How many instructions a loop has, at least, and the nanoseconds that it took, time after time."""
-    uptime: float | None = None
     flaws: tuple[str, ...] = ()
 
 
@@ -129,8 +128,7 @@ def parse_facts(text: str) -> Facts:
         nodes=_nodes(values, flaws),
         hugepages=_by_size(values, flaws),
         cpuinfo=MappingProxyType({found[1]: values[key] for key in values if (found := _CPUINFO.fullmatch(key))}),
-        uptime=_uptime(plain.get("uptime"), flaws),
-        flaws=tuple(flaws[:MAX_FLAWS]),
+        flaws=tuple([*flaws, *_uptime_flaws(plain.get("uptime"))][:MAX_FLAWS]),
     )
 
 
@@ -185,11 +183,11 @@ def _bytes(key: str, values: Mapping[str, str], flaws: list[str]) -> bytes | Non
     return bytes.fromhex(value)
 
 
-def _uptime(value: str | None, flaws: list[str]) -> float | None:
+def _uptime_flaws(value: str | None) -> list[str]:
+    """Return what is wrong with the last line of the facts; nothing else of it is used."""
     if value is None or _SECONDS.fullmatch(value):
-        return None if value is None else float(value)
-    flaws.append(f"uptime: no seconds: {one_line(value, 40)}")
-    return None
+        return []
+    return [f"uptime: no seconds: {one_line(value, 40)}"]
 
 
 def _by_size(values: Mapping[str, str], flaws: list[str], prefix: str = "") -> Sizes:

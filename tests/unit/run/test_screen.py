@@ -18,6 +18,7 @@ from lab.run.protocols import STATE_OF, CellState
 from lab.run.screen import LiveScreen, Pace, PlainScreen
 from lab.specs.plan import Cell
 from tests.unit.fakes import a_plan
+from tests.unit.fixtures.growth import FEW, GROWTH, calls
 
 
 @pytest.fixture
@@ -228,3 +229,24 @@ def test_every_status_of_a_cell_is_shown() -> None:
     assert set(STATE_OF) == set(CellStatus)
     assert not STATE_OF[CellStatus.OK].over
     assert all(STATE_OF[status].over for status in CellStatus if status is not CellStatus.OK)
+
+
+@pytest.mark.parametrize("screen_of", ["plain", "live"])
+def test_the_work_of_a_screen_does_not_grow_with_the_square_of_the_cells(screen_of: str) -> None:
+    """A log without an estimate, and a matrix drawn once: every cell takes the same few calls."""
+
+    def shown(machines: int) -> int:
+        cells = many(machines)
+        out = Console(file=io.StringIO(), width=80, height=24)
+        screens: dict[str, PlainScreen | LiveScreen] = {"plain": PlainScreen(out, cells), "live": LiveScreen(cells)}
+
+        def show() -> None:
+            for cell in cells:
+                screens[screen_of].cell(cell, CellState.BOOTING)
+                screens[screen_of].cell(cell, CellState.RUNNING, scenario="demo", done=0, total=2)
+                screens[screen_of].cell(cell, CellState.DONE, done=2, total=2)
+            out.print(screens["live"])
+
+        return calls(show)
+
+    assert shown(2 * FEW) <= GROWTH * shown(FEW)

@@ -6,66 +6,13 @@ Names of machines count their comparisons, as a search through a tuple makes no 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
 import pytest
 
-from lab.core.outcome import CellResult, End, Run
-from lab.evidence.metadata import Evidence
 from lab.verdicts import designs, two_runs
 from lab.verdicts.compare import Summary, conclude
-from tests.unit.fixtures.evidence import cell, ktap, metadata, recorded
-
-KERNELS = ("baseline", "one", "two")
-FEW, TWICE = 20, 40
-GROWTH = 2.2
-"""How many times the calls twice the cells may take."""
-
-
-class ComparedName(str):
-    """A name whose comparisons are calls of Python functions, which are counted."""
-
-    __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        return str.__eq__(self, other)
-
-    __hash__ = str.__hash__
-
-
-def evidence(machines: int, source: str) -> Evidence:
-    """A run of many machines, in which the kernels differ and cost something."""
-    names = [ComparedName(f"machine-{number}") for number in range(machines)]
-    document = metadata(names, KERNELS)
-    document["cases"] = {"costs": [{"name": name} for name in ("a", "b", "c")]}
-    cells = tuple(_cell(name, kernel) for name in names for kernel in KERNELS)
-    return Evidence(metadata=recorded(document), cells=cells, source=source)
-
-
-def _cell(topology: str, kernel: str) -> CellResult:
-    cost = "# cost a 100 ns (90-110 in 9 rounds)"
-    last = "not ok c" if kernel == "one" else "ok c"
-    run = Run(scenario="costs", end=End.EXITED, status=int(kernel == "one"), ktap=ktap([cost, "ok a", "ok b", last]))
-    return cell(topology, kernel, runs=(run,))
-
-
-def calls(work: Callable[[], object]) -> int:
-    """How many functions are called, those of C included."""
-    number = 0
-
-    def count(_frame: FrameType, event: str, _argument: Any) -> None:
-        nonlocal number
-        number += event in ("call", "c_call")
-
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return number
+from tests.unit.fixtures.growth import FEW, GROWTH, TWICE, ComparedName, calls, evidence
 
 
 def of_everything(summary: Summary) -> object:
