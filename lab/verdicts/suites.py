@@ -11,6 +11,7 @@ from lab.core.outcome import CaseRecord, Cause, CellKey, Expected, Outcome, met
 from lab.evidence.metadata import Metadata
 from lab.formats.ktap import Result
 from lab.specs.suite import MAX_NAME
+from lab.verdicts import not_built
 
 MAX_NAMED = 4
 
@@ -133,7 +134,8 @@ def measured(
         if baseline == cell:
             found[cell] = _of_suites(records, suites, _itself)
         else:
-            found[cell] = _compared(records, by_cell[baseline], suites)
+            compared = _compared(records, by_cell[baseline], suites)
+            found[cell] = not_built.judged(compared, not_built.lost(cell, baseline, metadata), cell)
     return found
 
 

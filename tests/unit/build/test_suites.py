@@ -23,7 +23,7 @@ from lab.build.suites import kselftest, ltp
 from lab.build.suites.prepare import Suites
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
-from lab.core.outcome import Cause, CellKey, End, Expected, Outcome, Run
+from lab.core.outcome import Cause, CellKey, Delta, End, Expected, Outcome, Run
 from lab.evidence.metadata import Evidence, Provenance
 from lab.formats import build_log, elf, kconfig, ktap
 from lab.formats.patch import Content
@@ -371,6 +371,45 @@ def compared(before: str, after: str) -> Summary:
     built = {"word": MM, "not_built": {"x86_64/baseline": {"cow": "no numa.h"}}}
     meta = {**metadata(("t",), tuple(told)), "cases": {MM: cases}, "suites": {MM: built}}
     return conclude(Evidence(metadata=recorded(meta), cells=cells))
+
+
+def unbuilt(
+    before: dict[str, str], after: dict[str, str], cow: str = "ok 2 cow # SKIP not built: no numa.h"
+) -> Summary:
+    """Two kernels of which the second one's tree builds other programs; its `cow` prints that it was not built."""
+    told = {"baseline": stream(pin="ok", fork="ok"), "expand-fault": f"KTAP version 1\n1..2\nok 1 alone\n{cow}\n"}
+    cells = tuple(
+        cell("t", kernel=kernel, runs=(Run(scenario=MM, end=End.EXITED, status=0, ktap=said),))
+        for kernel, said in told.items()
+    )
+    cases = [{"name": name, "requires": [], "description": "", "timeout_s": 5} for name in DECLARED]
+    built = {"word": MM, "not_built": {"x86_64/baseline": before, "x86_64/expand-fault": after}}
+    meta = {**metadata(("t",), tuple(told)), "cases": {MM: cases}, "suites": {MM: built}}
+    meta |= {"topologies": {"t": {"arch": "x86_64"}}}
+    return conclude(Evidence(metadata=recorded(meta), cells=cells))
+
+
+def test_a_program_that_the_patched_tree_does_not_build_is_a_regression() -> None:
+    summary = unbuilt({}, {"cow": "no numa.h"})
+    assert summary.exit_code == EXIT_NOT_MET
+    assert outcomes(summary, "expand-fault")["cow"] == (Outcome.FAIL, Expected.PASS, False)
+    assert [(each.case, each.delta) for each in summary.changed if each.case == "cow"] == [("cow", Delta.REGRESSED)]
+    (record,) = summary.not_met
+    assert record.reason.startswith("cow does not build with expand-fault, as it does for the kernel compared")
+    assert not summary.broken, "its results are missing for that reason alone"
+
+
+def test_a_test_that_stands_for_a_program_of_another_name_is_one_too() -> None:
+    summary = unbuilt({}, {"gup_test": "no numa.h"})
+    assert outcomes(summary, "expand-fault")["cow"] == (Outcome.FAIL, Expected.PASS, False)
+    unnamed = unbuilt({}, {"helper": "no linux/x.h"}, cow="ok 2 cow # SKIP no hugepages")
+    assert outcomes(unnamed, "expand-fault")["helper"] == (Outcome.FAIL, Expected.PASS, False)
+
+
+def test_a_program_that_neither_tree_builds_is_a_note() -> None:
+    summary = unbuilt({"cow": "no numa.h"}, {"cow": "no numa.h"})
+    assert outcomes(summary, "expand-fault")["cow"][0] is Outcome.SKIP
+    assert "NOT BUILT: 1 program" in text.render(summary)
 
 
 def outcomes(summary: Summary, kernel: str) -> dict[str, tuple[Outcome, Expected, bool | None]]:
