@@ -3,6 +3,7 @@
 
     {"kernels": [...], "topologies": [...], "cases": [[scenario, case, description, [feature it requires...]]...],
      "states": [...], "outcomes": [...], "causes": [...], "deltas": [...], "words": [text...],
+     "columns": [what each value of a record is...],
      "records": [[topology, kernel, case, state, cause, delta, ms or -1, words, attempt, must pass,
                   outcome]...],
      "all": how many records there are, "suites": [scenario that is one...],
@@ -39,6 +40,11 @@ MAX_REFUSED = 100
 MAX_RECORDS = 100_000
 """Of more, those that met their expectation are left out."""
 
+COLUMNS = (
+    *("topology", "kernel", "case", "state", "cause", "delta"),
+    *("ms", "words", "attempt", "must_pass", "outcome"),
+)
+"""What the values of a record are, in their order: the page reads them by these names."""
 STATES = ("pass", "must-fail", "known-fail", "skip", "fail", "no power", "crash", "hang", "leak", "flaky", "broken")
 """How a record is shown; from `fail` on it is something to look at."""
 _STATES = {Outcome.SKIP: "skip", Outcome.CRASH: "crash", Outcome.HANG: "hang"}
@@ -107,6 +113,7 @@ def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
         "outcomes": [outcome.value for outcome in Outcome],
         "causes": [cause.value for cause in Cause],
         "deltas": [delta.value for delta in Delta],
+        "columns": COLUMNS,
         "records": _records(summary, places, said),
         "all": len(summary.records),
         "suites": sorted(summary.suites),

@@ -5,7 +5,8 @@
   const by = (id) => document.getElementById(id);
   const data = JSON.parse(by("data").textContent);
   const { kernels, topologies, cases, states, outcomes, causes, deltas, words, suites } = data;
-  const [T, K, C, STATE, CAUSE, DELTA, MS, WORDS, ATTEMPT, MUST, OUTCOME] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+  const named = (values) => Object.fromEntries(data.columns.map((column, number) => [column, values[number]]));
+  const records = data.records.map(named);
   const FIRST_UNMET = states.indexOf("fail"), BROKEN = states.indexOf("broken");
   const scenarios = [...new Set(cases.map((each) => each[0]))];
   const label = (c) => `${cases[c][0]}.${cases[c][1]}`;
@@ -15,7 +16,7 @@
   const paper = (number) => (papers ??= JSON.parse(by("papers").textContent))[number];
 
   const table = topologies.map(() => new Array(cases.length));
-  for (const record of data.records) (table[record[T]][record[C]] ??= new Array(kernels.length))[record[K]] = record;
+  for (const record of records) (table[record.topology][record.case] ??= new Array(kernels.length))[record.kernel] = record;
 
   /* An element; everything in it is text or another element. */
   function make(name, attributes = {}, ...inside) {
@@ -30,19 +31,19 @@
   const slug = (word) => word.replace(" ", "-");
   const swatch = (state) => make("i", { class: `s-${slug(states[state])}` });
   const verdict = (record) => {
-    const cause = causes[record[CAUSE]], outcome = outcomes[record[OUTCOME]];
+    const cause = causes[record.cause], outcome = outcomes[record.outcome];
     return ["CRASH", "HANG", "BROKEN"].includes(outcome) ? `${outcome} (${cause})` : outcome;
   };
-  const badness = (record) => (record[STATE] === BROKEN ? FIRST_UNMET - 0.5 : record[STATE]);
+  const badness = (record) => (record.state === BROKEN ? FIRST_UNMET - 0.5 : record.state);
   const worstOf = (records) => (records ?? []).filter(Boolean).sort((a, b) => badness(b) - badness(a))[0];
-  const reason = (record) => words[record[WORDS]].split("\n", 1)[0];
+  const reason = (record) => words[record.words].split("\n", 1)[0];
   const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
   /* The map: a row per case, a square per machine, in it a strip per kernel. */
 
   const looks = new Map(), sheet = document.head.appendChild(document.createElement("style")).sheet;
   function look(records) {
-    const key = kernels.map((_, k) => (records?.[k] ? records[k][STATE] : "x")).join("-");
+    const key = kernels.map((_, k) => (records?.[k] ? records[k].state : "x")).join("-");
     if (!looks.has(key)) {
       const stops = key.split("-").map((state, k, all) => {
         const colour = state === "x" ? "transparent" : `var(--s-${slug(states[state])})`;
@@ -70,7 +71,7 @@
         for (let t = 0; t < topologies.length; t++) {
           const cell = row.insertCell(), records = table[t][c];
           cell.className = records ? look(records) : "none";
-          if (records?.some((record) => record[STATE] >= FIRST_UNMET)) cell.classList.add("unmet");
+          if (records?.some((record) => record.state >= FIRST_UNMET)) cell.classList.add("unmet");
         }
         if (topologies.length <= 40) row.append(make("th", { class: "about" }, about));
         rows[c] = { row, title, c };
@@ -96,37 +97,37 @@
   /* Filters. */
 
   const CHIPS = [
-    ["regressed", (record) => deltas[record[DELTA]] === "regressed", "s-fail"],
-    ["not met", (record) => record[STATE] >= FIRST_UNMET && record[STATE] !== BROKEN, "s-fail"],
-    ["broken", (record) => record[STATE] === BROKEN, "s-broken"],
-    ["fixed", (record) => deltas[record[DELTA]] === "fixed", "s-pass"],
-    ["must-fail", (record) => states[record[STATE]] === "must-fail", "s-must-fail"],
-    ...(suites.length ? [["known-fail", (record) => states[record[STATE]] === "known-fail", "s-known-fail"]] : []),
-    ["pass", (record) => states[record[STATE]] === "pass", "s-pass"],
-    ["skip", (record) => states[record[STATE]] === "skip", "s-skip"],
+    ["regressed", (record) => deltas[record.delta] === "regressed", "s-fail"],
+    ["not met", (record) => record.state >= FIRST_UNMET && record.state !== BROKEN, "s-fail"],
+    ["broken", (record) => record.state === BROKEN, "s-broken"],
+    ["fixed", (record) => deltas[record.delta] === "fixed", "s-pass"],
+    ["must-fail", (record) => states[record.state] === "must-fail", "s-must-fail"],
+    ...(suites.length ? [["known-fail", (record) => states[record.state] === "known-fail", "s-known-fail"]] : []),
+    ["pass", (record) => states[record.state] === "pass", "s-pass"],
+    ["skip", (record) => states[record.state] === "skip", "s-skip"],
   ];
-  const pressed = new Set(), few = data.records.length < data.all;
-  const counted = `${data.records.length} records${few ? `, without those that met what was expected, of ${data.all} in all` : ""}`;
+  const pressed = new Set(), few = records.length < data.all;
+  const counted = `${records.length} records${few ? `, without those that met what was expected, of ${data.all} in all` : ""}`;
   let hay = null;
-  const haystack = () => (hay ??= data.records.map((record) =>
-    `${topologies[record[T]]}/${kernels[record[K]]} ${label(record[C])} ${cases[record[C]][2]} ${verdict(record)} ${reason(record)}`.toLowerCase()));
+  const haystack = () => (hay ??= records.map((record) =>
+    `${topologies[record.topology]}/${kernels[record.kernel]} ${label(record.case)} ${cases[record.case][2]} ${verdict(record)} ${reason(record)}`.toLowerCase()));
 
   function matches() {
     const tokens = by("words").value.toLowerCase().split(/\s+/).filter(Boolean);
     const tests = CHIPS.filter(([name]) => pressed.has(name)).map(([, test]) => test);
     if (!tokens.length && !tests.length) return null;
     const texts = tokens.length ? haystack() : null;
-    return data.records.filter((record, number) =>
+    return records.filter((record, number) =>
       (!tests.length || tests.some((test) => test(record))) && tokens.every((token) => texts[number].includes(token)));
   }
 
   function filter() {
     const found = matches(), cells = new Set(), inRow = new Set(), inColumn = new Set(), tiles = new Set();
     for (const record of found ?? []) {
-      cells.add(record[T] * cases.length + record[C]);
-      inRow.add(record[C]);
-      inColumn.add(record[T]);
-      tiles.add(`${record[T]} ${scenarios.indexOf(cases[record[C]][0])}`);
+      cells.add(record.topology * cases.length + record.case);
+      inRow.add(record.case);
+      inColumn.add(record.topology);
+      tiles.add(`${record.topology} ${scenarios.indexOf(cases[record.case][0])}`);
     }
     const heads = by("map").querySelectorAll("thead th");
     if (rows.length) topologies.forEach((_, t) => { heads[t + 1].hidden = found && !inColumn.has(t); });
@@ -147,14 +148,14 @@
       tile.classList.toggle("faint", Boolean(found) && !tiles.has(`${tile.dataset.t} ${tile.dataset.s}`));
     }
     for (const row of document.querySelectorAll("#matrix tbody tr")) row.hidden = found && !inColumn.has(Number(row.dataset.row));
-    by("shown").textContent = found ? `${found.length} of ${data.records.length} records` : counted;
+    by("shown").textContent = found ? `${found.length} of ${records.length} records` : counted;
     const reachable = by("map").querySelector("td[tabindex='0']");
     if (!reachable || !reachable.offsetParent) rove(by("map"), [...by("map").querySelectorAll("td:not(.none)")].find((cell) => cell.offsetParent));
   }
 
   function drawChips() {
     for (const [name, test, colour] of CHIPS) {
-      const number = data.records.filter(test).length;
+      const number = records.filter(test).length;
       if (!number) continue;
       by("chips").append(make("button", {
         type: "button", class: "chip", "aria-pressed": "false", "data-chip": name,
@@ -242,15 +243,15 @@
   }
   function card(kernel, record) {
     if (!record) return null;
-    const state = states[record[STATE]], must = record[MUST] ? "PASS" : "FAIL";
+    const state = states[record.state], must = record.must_pass ? "PASS" : "FAIL";
     const box = make("div", { class: "verdict" });
     box.style.borderLeftColor = `var(--s-${slug(state)})`;
     const told = [state === "skip" ? "no verdict" : `expected ${must}`];
-    if (record[MS] >= 0) told.push(`${record[MS]} ms`);
-    if (record[ATTEMPT] > 1) told.push(`attempt ${record[ATTEMPT]}`);
-    if (["fixed", "regressed"].includes(deltas[record[DELTA]])) told.push(deltas[record[DELTA]]);
-    box.append(make("div", { class: "state" }, swatch(record[STATE]), make("b", {}, verdict(record)), " ", make("b", {}, kernel), " ", make("span", { class: "dim" }, told.join(", "))));
-    const text = words[record[WORDS]];
+    if (record.ms >= 0) told.push(`${record.ms} ms`);
+    if (record.attempt > 1) told.push(`attempt ${record.attempt}`);
+    if (["fixed", "regressed"].includes(deltas[record.delta])) told.push(deltas[record.delta]);
+    box.append(make("div", { class: "state" }, swatch(record.state), make("b", {}, verdict(record)), " ", make("b", {}, kernel), " ", make("span", { class: "dim" }, told.join(", "))));
+    const text = words[record.words];
     if (text !== "ok") box.append(make("pre", {}, text));
     box.append(...placements(text));
     return box;
@@ -277,7 +278,7 @@
       const worst = worstOf(records);
       body.append(make("tr", {},
         make("td", {}, make("button", { type: "button", class: "case", onclick: () => go(address(t, label(c))) }, name)),
-        ...kernels.map((_, k) => make("td", { class: "state" }, ...(records[k] ? [swatch(records[k][STATE]), verdict(records[k])] : ["-"]))),
+        ...kernels.map((_, k) => make("td", { class: "state" }, ...(records[k] ? [swatch(records[k].state), verdict(records[k])] : ["-"]))),
         make("td", {}, reason(worst) === "ok" ? cases[c][2] : reason(worst))));
     });
     const head = make("tr", {}, make("th", {}, "case"), ...kernels.map((kernel) => make("th", {}, kernel)), make("th"));
@@ -340,11 +341,11 @@
     const guests = guestsOf(t).filter((guest) => papersOf(guest).length);
     if (!guests.length) return [];
     const worst = worstOf(c === undefined ? [] : table[t][c]);
-    const wanted = worst && worst[STATE] >= FIRST_UNMET ? worst[K] : kernels.length - 1;
+    const wanted = worst && worst.state >= FIRST_UNMET ? worst.kernel : kernels.length - 1;
     const state = { guest: guests.findLast((guest) => guest.k === wanted) ?? guests[0] };
     const ends = ["crash", "hang"].map((name) => states.indexOf(name));
     const first = papersOf(state.guest, s);
-    state.file = s ? (worst && ends.includes(worst[STATE]) && first.find((file) => file.endsWith(".console"))) || first[0] : "facts.json" in state.guest.papers ? "facts.json" : first[0];
+    state.file = s ? (worst && ends.includes(worst.state) && first.find((file) => file.endsWith(".console"))) || first[0] : "facts.json" in state.guest.papers ? "facts.json" : first[0];
     const tabs = make("div", { class: "tabs", role: "tablist" }), shown = make("div");
     const draw = () => {
       const tab = (text, selected, choose) => make("button", { type: "button", role: "tab", "aria-selected": selected, onclick: () => { choose(); draw(); } }, text);

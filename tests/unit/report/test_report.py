@@ -482,3 +482,13 @@ def test_junit_keeps_the_rules_of_jenkins_and_surefire(name: str) -> None:
                 assert not len(inside)
         assert suite.attrib["tests"] == str(len(suite.findall("testcase")))
         assert suite.attrib["skipped"] == str(len(suite.findall("testcase/skipped")))
+
+
+def test_the_page_reads_records_by_the_names_that_they_have() -> None:
+    script = files("lab.report").joinpath("page.js").read_text()
+    used = set(re.findall(r"\brecord\.([a-z_]+)", script))
+    assert used
+    assert used <= set(_data.COLUMNS)
+    assert not re.search(r"\brecord\[", script), "by position"
+    data, _ = _data.document(conclude(not_met()))
+    assert {len(values) for values in data["records"]} == {len(data["columns"])}
