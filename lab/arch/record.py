@@ -136,6 +136,8 @@ class Arch:
     """Why a node cannot be without CPUs; empty when it can."""
     node_grain: int = 64 * MIB
     """Bytes of which a node's memory is a multiple."""
+    small_nodes_cmdline: tuple[str, ...] = ()
+    """Kernel arguments for a machine that has nodes of less than a gibibyte, so that none is used up at boot."""
     plain_vcpus: int = 64
     """CPUs that the machine has without `more_vcpus_args`."""
     more_vcpus_args: tuple[str, ...] = ()

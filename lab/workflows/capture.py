@@ -103,7 +103,7 @@ class Reading:
         if self.nodes:
             yield f"  {'node':4}  {'CPUs':40}  {'memory':>10}  distances"
         for row in self.nodes:
-            yield f"  {row.what:>4}  {row.value}  ({row.where})"
+            yield f"  {row.what:>4}  {row.value}  {row.where}"
         for note in self.notes:
             yield f"  note: {one_line(note, 200)}"
 
@@ -298,7 +298,10 @@ class _Assembly:
                 self.notes.append(f"the architecture is a guess: {one_line(str(statement.value), 60)!r} is {name}")
                 return name
         self.rows.append(EvidenceRow(what="architecture", value=MISSING, where="--arch states it"))
-        self.problems.append("the description does not say the architecture")
+        if self.statements:
+            self.problems.append("the description does not say the architecture")
+        else:
+            self.problems.append("nothing in the text describes a machine, and it does not say the architecture")
         likely = _arch_of_words(self.texts.words, kernel=False)
         self.hint = "state it with --arch"
         if likely:
@@ -350,6 +353,8 @@ class _Assembly:
             count = len(statement.value) if isinstance(statement.value, tuple) else int(statement.value)
             self._row("CPUs", self._counted(key, count), statement)
             return max(count, on_nodes)
+        if not on_nodes:
+            self.rows.append(EvidenceRow(what="CPUs", value=MISSING, where=""))
         return on_nodes
 
     def _counted(self, key: str, count: int) -> str:
@@ -370,7 +375,10 @@ class _Assembly:
     def _memory(self, nodes: Mapping[int, DescribedNode]) -> int:
         statement = self.by_key.get(("memory", None))
         if statement is None or not isinstance(statement.value, int):
-            return sum(node.memory for node in nodes.values())
+            whole = sum(node.memory for node in nodes.values())
+            if not whole:
+                self.rows.append(EvidenceRow(what="memory", value=MISSING, where=""))
+            return whole
         self._row("memory", _amount(statement.value), statement)
         return statement.value
 
@@ -505,12 +513,13 @@ class _Assembly:
         return made
 
     def _note_distances(self, number: int, have: int, wanted: int, first: Statement) -> None:
-        what = f"has {have} numbers for {wanted} nodes" if have else "is missing"
-        self.notes.append(f"{self._place(first)}: the distances of node {number}: {what}; no distances are used")
+        what = f"{have} numbers for {wanted} nodes" if have else "no whole row"
+        self.notes.append(f"{self._place(first)}: the distances of node {number} have {what}; no distances are used")
 
     def _with_guessed_cpus(self, nodes: dict[int, DescribedNode]) -> dict[int, DescribedNode]:
         """The nodes, with equal shares of the CPUs where nothing says of any node which it has."""
-        if len(nodes) < 2 or any(("cpus", number) in self.by_key for number in nodes):
+        damaged = any("CPUs of node" in text for text in (*self.problems, *self.notes))
+        if len(nodes) < 2 or damaged or any(("cpus", number) in self.by_key for number in nodes):
             return nodes
         count = 0
         for key in ("online", "cpu_count", "processors"):
@@ -587,6 +596,11 @@ class _Assembly:
             state = "offline" if online is not None else "not described"
             self.notes.append(f"{self._place(possible)}: possible and {state}, left out: node {format_cpus(gone)}")
 
+    def _without_cpus(self, node: DescribedNode, where: str) -> str:
+        """Where a node was read whose CPUs are not stated."""
+        why = "its CPUs are a guess" if node.cpus else "its CPUs are unknown"
+        return "; ".join(filter(None, (where, why)))
+
     def _node_rows(self, nodes: Mapping[int, DescribedNode]) -> list[EvidenceRow]:
         rows = list[EvidenceRow]()
         listed = self.by_key.get(("nodes", None))
@@ -601,12 +615,12 @@ class _Assembly:
             file = stated[0].file if stated else ""
             where = (f"{file}:" if file else "line ") + ", ".join(map(str, lines[:6]))
             if ("cpus", number) not in self.by_key:
-                where = "guess" if not lines else f"{where}; its CPUs are a guess"
+                where = self._without_cpus(node, where if lines else "")
             cpus = f"{format_cpus(node.cpus)} ({len(node.cpus)})" if node.cpus else "none"
             memory = _amount(node.memory) if ("memory", number) in self.by_key else "?"
             distances = one_line(" ".join(map(str, node.distance)), 70)
             value = f"{one_line(cpus, 40):40}  {memory:>10}  {distances}"
-            rows.append(EvidenceRow(what=str(number), value=value.rstrip(), where=where))
+            rows.append(EvidenceRow(what=str(number), value=value.rstrip(), where=f"({where})"))
         return rows
 
 

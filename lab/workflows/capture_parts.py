@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from lab.arch import find
 from lab.core.errors import UsageError
@@ -123,7 +124,7 @@ def _agree(known: Statement, other: Statement) -> bool:
     if known.key == "cpu_count":
         return not (_of_lscpu(known) and _of_lscpu(other)) or known.value == other.value
     if known.key == "arch":
-        return normal_arch(known.value) == normal_arch(other.value)
+        return normal_arch(str(known.value)) == normal_arch(str(other.value))
     return known.value == other.value
 
 
@@ -135,9 +136,10 @@ def _length(value: Value) -> int:
     return len(value) if isinstance(value, tuple) else 0
 
 
-def normal_arch(value: Value) -> str:
+@lru_cache(maxsize=256)
+def normal_arch(value: str) -> str:
     """The name of an architecture as `uname -m` prints it, where the lab has it; else as it is."""
-    name = str(value)
+    name = value
     if re.fullmatch(r"armv[5-8]\w*", name):
         name = "arm"
     if re.fullmatch(r"i[345]86", name):

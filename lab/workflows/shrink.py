@@ -24,6 +24,7 @@ ROOM_32BIT = 512 * MIB
 """What 32-bit kernels reach without further ado."""
 GROW = 1 << 30
 """The largest huge pages for whose sake a guest is made larger than it would be."""
+SMALL_NODE = 1 << 30
 CPUS = 8
 """CPUs of a guest, unless it has more nodes with CPUs."""
 MAX_CPUS = 64
@@ -156,6 +157,10 @@ class _Draft:
         """The single node; all of the machine if its nodes are not described."""
         if found:
             return found[0].node
+        if not self.machine.cpus:
+            self.lost.append("CPUs: the description does not say how many (lscpu, nproc); 1 here")
+        if not self.machine.memory:
+            self.lost.append(f"memory: the description does not say how much (/proc/meminfo); {2 * GRAIN // MIB}M here")
         return DescribedNode(cpus=tuple(range(max(1, self.machine.cpus))), memory=self.machine.memory)
 
     def _few_enough(self, found: list[_Numbered]) -> list[_Numbered]:
@@ -278,7 +283,10 @@ class _Draft:
     # The rest.
 
     def _emulator(self) -> None:
-        """What a machine of this size needs beside: arguments of QEMU's, a kernel for more nodes."""
+        """What a machine of this size needs beside: arguments of the kernel and of QEMU, a kernel for more nodes."""
+        small = [size for size in self.memory if 0 < size < SMALL_NODE]
+        if len(self.nodes) > 1 and small and sum(self.memory) > 2 * SMALL_NODE and self.record.small_nodes_cmdline:
+            self.made.data.setdefault("cmdline", []).extend(self.record.small_nodes_cmdline)
         if sum(map(len, self.cpus)) > self.record.plain_vcpus:
             self.made.data["qemu_args"] = list(self.record.more_vcpus_args)
         if len(self.nodes) > self.record.kernel_nodes:

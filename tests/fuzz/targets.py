@@ -29,6 +29,8 @@ from lab.guests import verify
 from lab.specs.library import Library
 from lab.verdicts import counters
 from lab.verdicts.compare import conclude
+from lab.workflows import capture
+from lab.workflows.shrink import Room, shrink
 from tests.unit.fixtures import evidence as fixture
 
 ROOT = Path(__file__).parents[2]
@@ -201,6 +203,15 @@ def read_config(data: bytes) -> None:
 
 def read_makefile(data: bytes) -> None:
     source.kernel_version(text(data), "linux")
+
+
+def read_capture(data: bytes) -> None:
+    """A pasted machine: what is read of it is printable, and a topology that comes of it is one."""
+    reading = capture.read([("pasted", text(data))])
+    for line in reading.lines():
+        assert untrusted.printable(line) == line, line
+    topology = shrink(reading.check(), Room()).topology("pasted")
+    assert topology.vcpus <= 64
 
 
 def read_buildlog(data: bytes) -> None:
@@ -449,6 +460,18 @@ TARGETS: Mapping[str, Target] = {
             read=read_makefile,
             seeds=files("tests/fakelinux/Makefile"),
             words=(b"VERSION = 6\n", b"PATCHLEVEL=", b"SUBLEVEL\t=", b"EXTRAVERSION ="),
+        ),
+        Target(
+            name="capture",
+            read=read_capture,
+            large=16 << 10,
+            seeds=files("tests/golden/capture/*.txt", "tests/golden/capture/pasted/*.txt"),
+            words=(
+                *(b"available: 2 nodes (0-1)\n", b"node 1 cpus: 0-4095\n", b"node distances:\n", b"node 0 1\n"),
+                *(b"NUMA node0 CPU(s): 0-3,\n", b"Architecture: x86_64\n", b"> ", b"=\n", b"=3D", b"&nbsp;", b"<br>"),
+                *(b"/sys/devices/system/node/node0/cpumap:ff\n", b"==> node0/distance <==\n", b"10 20\n", b"|"),
+                *(b"SRAT: Node 0 PXM 0 [mem 0x0-0xffff]\n", b'<object type="NUMANode" os_index="1">', b"...\n"),
+            ),
         ),
         Target(
             name="buildlog",

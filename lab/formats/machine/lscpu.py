@@ -13,7 +13,16 @@ from collections.abc import Iterator, Sequence
 
 from lab.formats.machine.cpu_list import parse_cpu_list
 from lab.formats.machine.pasted import Line
-from lab.formats.machine.statements import DAMAGE, MAX_NODE, MAX_STATEMENTS, Statement, is_ellipsis
+from lab.formats.machine.statements import (
+    DAMAGE,
+    MAX_NODE,
+    MAX_NUMBERS,
+    MAX_STATEMENTS,
+    NOTE,
+    Statement,
+    amount,
+    is_ellipsis,
+)
 
 SOURCE = "lscpu"
 MACHINE_NAMES = re.compile(
@@ -68,6 +77,8 @@ _MEMBER = re.compile(r'"(\w+)"\s*:\s*"?([^",}\s]*)')
 _TABLE_HEAD = re.compile(r"CPU(?:\s+[A-Z][A-Za-z0-9:()-]*){1,20}")
 _PARSABLE_HEAD = re.compile(r"#?\s*CPU(?:,[\w-]*){1,20}", re.IGNORECASE)
 _PARSABLE_ROW = re.compile(r"\d{1,5}(?:,[\w:-]*)+")
+MAX_WIDTH = 72
+"""Characters from which on a line may have been wrapped by a terminal, within a number too."""
 MAX_FLAGS = 16 << 10
 """Characters of the flags, over all lines that they are wrapped to."""
 _NO = ("no", "n", "нет", "nein", "non", "nie", "ne", "否", "いいえ", "não", "não")
@@ -89,21 +100,26 @@ class _Fields:
         self.source = source
         self.block = 0
         self.stated: set[str] = set()
-        self.node = -1
+        self.node, self.value, self.line = -1, "", 0
+        self.width = self.before = 0
         self.flags = False
+        self.room = MAX_NUMBERS
 
     def take(self, line: Line) -> None:
         """Read one line: a field, or the rest of one that is wrapped."""
+        if self.room < 0 or len(self.found) > MAX_STATEMENTS:
+            return
         found = _FIELD.fullmatch(line.text)
         if found and "/" not in found[1] and not found[1].startswith("node "):
             self.node, self.flags = -1, False
-            self.field(found[1].strip(' "'), found[2].strip(' ",'), line.number)
+            value = found[2].removesuffix('",').strip(' "')
+            self.width = len(line.text)
+            self.field(found[1].strip(' "'), value, line.number)
         elif line.text:
             self._continue(line)
 
     def _add(self, key: str, value: str | int | tuple[int, ...], line: int, node: int | None = None) -> None:
-        if len(self.found) >= MAX_STATEMENTS:
-            return
+        self.room -= amount(value)
         name = f"{key} {node}"
         if key in ("arch", "cpu_count", "node_count", "byteorder", "cpus"):
             if name in self.stated:
@@ -160,28 +176,37 @@ class _Fields:
         self._cpus(node, value, line)
 
     def _cpus(self, node: int, value: str, line: int) -> None:
-        text = value.rstrip()
-        cut = text[-1:] in (",", "-")
+        """State the CPUs of a node; the next line may have more of them."""
+        self.node, self.value, self.line = node, value, line
+        self.before = len(self.found)
         try:
-            cpus = parse_cpu_list(text.rstrip(",-"))
+            cpus = parse_cpu_list(value.rstrip(",-"))
         except ValueError as error:
             self._add(DAMAGE, f"the CPUs of node {node} are damaged or cut off: {error}", line)
             return
         self._add("cpus", cpus, line, node)
-        if cut:
-            self.node, self.value, self.line = node, text, line
+        if value[-1:] in (",", "-") and len(value) > 1:
             self._add(DAMAGE, f"the CPUs of node {node} are cut off", line)
 
     def _continue(self, line: Line) -> None:
         if self.flags and _FLAG_WORDS.fullmatch(line.text):
             last = self.found.pop()
             self._add(last.key, f"{last.value} {line.text}"[:MAX_FLAGS], last.line)
-        elif self.node >= 0 and _LIST.fullmatch(line.text):
-            del self.found[-2:]
+        elif self.node >= 0 and self._is_rest(line.text) and len(self.value) < MAX_FLAGS:
+            del self.found[self.before :]
             self.stated.discard(f"cpus {self.node}")
             self._cpus(self.node, self.value + line.text, self.line)
+            self._add(NOTE, f"the CPUs of node {self.node} are wrapped: joined", self.line)
+            self.width = len(line.text)
         else:
             self.node, self.flags = -1, False
+
+    def _is_rest(self, text: str) -> bool:
+        """Whether a line goes on with a list of CPUs: a list of its own, or any number behind a full line."""
+        if not _SOME_LIST.fullmatch(text.strip(",-")):
+            return False
+        open_end = self.value[-1:] in (",", "-") or self.width >= MAX_WIDTH
+        return open_end or "," in text or "-" in text
 
 
 def read_json(lines: Sequence[Line]) -> Iterator[Statement]:
@@ -193,6 +218,8 @@ def read_json(lines: Sequence[Line]) -> Iterator[Statement]:
     offsets = _Offsets(lines)
     fields = _Fields("lscpu -J")
     for pair in _PAIR.finditer(text):
+        if len(fields.found) > MAX_STATEMENTS or fields.room < 0:
+            break
         fields.field(pair[1].rstrip(": "), (pair[2] or "").strip(), offsets.line(pair.start()))
     yield from fields.found
     yield from _cpu_objects(text, offsets)

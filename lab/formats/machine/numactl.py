@@ -19,10 +19,12 @@ from lab.formats.machine.pasted import Line
 from lab.formats.machine.statements import (
     DAMAGE,
     MAX_NODE,
+    MAX_NUMBERS,
     MAX_STATEMENTS,
     NOTE,
     Statement,
     Value,
+    amount,
     is_ellipsis,
     is_numbers,
     numbers,
@@ -68,10 +70,13 @@ class _NumactlReader:
         self.rows: dict[int, list[int]] = {}
         self.row_lines: dict[int, int] = {}
         self.in_table = False
+        self.room = MAX_NUMBERS
 
     def take(self, line: Line) -> None:
         """Read one line."""
         text = line.text
+        if self.room < 0 or len(self.found) > MAX_STATEMENTS:
+            return
         if self.parts and _CONTINUED.fullmatch(text) and text:
             self.parts.append(text)
             return
@@ -97,8 +102,7 @@ class _NumactlReader:
         self._end_table()
 
     def _add(self, key: str, value: Value, line: int, node: int | None = None) -> None:
-        if len(self.found) >= MAX_STATEMENTS:
-            return
+        self.room -= amount(value)
         self.found.append(Statement(key=key, value=value, line=line, source=SOURCE, node=node, block=self.block))
 
     def _begin_block(self) -> None:

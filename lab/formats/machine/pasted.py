@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 MAX_LAYERS = 4
+MAX_LINES = 100_000
+"""/proc/cpuinfo of a thousand CPUs has 28 000."""
 MAX_LINE = 64 << 10
 """Characters of a line that are read."""
 
@@ -63,7 +65,12 @@ def undecorated(text: str) -> Pasted:
     """The lines of a pasted text without what mailers, web pages and people put around them."""
     made = Pasted()
     rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    made.lines = [Line(number=number, text=row[:MAX_LINE]) for number, row in enumerate(rows, 1)]
+    for number, row in enumerate(rows, 1):
+        if row or not made.lines or made.lines[-1].text:
+            made.lines.append(Line(number=number, text=row[:MAX_LINE]))
+    if len(made.lines) > MAX_LINES:
+        del made.lines[MAX_LINES:]
+        made.notes.append(f"only the first {MAX_LINES} lines are read")
     if any(len(row) > MAX_LINE for row in rows):
         made.notes.append(f"lines longer than {MAX_LINE} characters: the rest of them is not read")
     for _ in range(MAX_LAYERS):

@@ -17,6 +17,8 @@ NOTE = "note"
 MAX_NODE = 1024
 MAX_STATEMENTS = 8 * MAX_NODE
 """That one reader makes of a text: what goes on behind them is no machine."""
+MAX_NUMBERS = 64 * 4096
+"""CPUs and distances in the statements of one reader."""
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 _NUMBERS = re.compile(r"\d{1,4}(?:[ \t]+\d{1,4})*[ \t]*")
 _ELLIPSIS = re.compile(
@@ -47,6 +49,21 @@ class Statement:
     guess: str = ""
     """Why this is a guess. Empty for what the text states."""
     file: str = ""
+
+
+def amount(value: Value) -> int:
+    """How many numbers a value has."""
+    return len(value) if isinstance(value, tuple) else 1
+
+
+def bounded(statements: Iterable[Statement]) -> Iterator[Statement]:
+    """The statements of one reader, as far as a text about machines can have them."""
+    numbers_left = MAX_NUMBERS
+    for count, statement in enumerate(statements):
+        numbers_left -= amount(statement.value)
+        if count >= MAX_STATEMENTS or numbers_left < 0:
+            return
+        yield statement
 
 
 def is_numbers(text: str) -> bool:

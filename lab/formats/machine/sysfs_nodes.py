@@ -34,7 +34,11 @@ _PAGE_SIZE = re.compile(r"(?:PAGE_?SIZE|page size)\W{0,20}(\d{4,6})\b.*", re.IGN
 _KERNEL_PAGE = re.compile(
     r"(?:CONFIG_\w*?_?(?:(\d{1,3})K_PAGES)=y|CONFIG_PAGE_SIZE_(\d{1,3})KB=y|(?:Kernel|MMU)PageSize:\s+(\d{1,3}) kB)"
 )
-_MACHINE_COMMAND = re.compile(r"(?:sudo\s+)?(?:uname\s+-[a-z]*[amp]|arch$|dpkg --print-architecture)")
+_MACHINE_COMMAND = re.compile(r"(?:^|.*\s)(?:uname\s+-[a-z]*[amp]|arch|dpkg --print-architecture)$")
+_ONE_LINE = re.compile(r"(?:^|.*\s)(?:uname(?:\s+-[a-z]+)?|arch|nproc|getconf\s+\w+|dpkg --print-architecture)$")
+"""Commands that print a line each, as they are typed one behind the other with `;` and `&&`."""
+_SEPARATOR = re.compile(r"\s*(?:&&|;)\s*")
+_NAMES = re.compile(r"x86_64|aarch64|ppc64le|ppc64|s390x|riscv64|i686|armv7l|loongarch64|mips64|sparc64|ia64")
 _BARE_SIZES = frozenset(("4096", "8192", "16384", "65536", "262144"))
 _UNAME = re.compile(r"Linux\s.*\s(\d+\.\d+\S*)\s.*")
 
@@ -55,24 +59,33 @@ def _of_line(line: Line, block: int) -> Iterator[Statement]:
         text = found[2]
     if found := _MEMINFO.fullmatch(text):
         yield from _node_meminfo(found, line, block)
-    elif found := _PAGE_SIZE.fullmatch(text):
-        yield from _page_size(int(found[1]), line, block, "getconf")
-    elif text in _BARE_SIZES:
-        guess = "a line that has this number alone"
-        size = int(text)
-        yield Statement(key="page_size", value=size, line=line.number, source="getconf", block=block, guess=guess)
     elif _PRIVATE_WORDS.fullmatch(text):
         yield from _chosen("thp", text, line, block)
     elif _SHARED_WORDS.fullmatch(text):
         yield from _chosen("shmem_thp", text, line, block)
+    elif _CMDLINE.fullmatch(text) and not _NO_CMDLINE.search(text):
+        yield from _command_line(text, line, block)
+    else:
+        yield from _of_kernel(text, line, block)
+
+
+def _of_kernel(text: str, line: Line, block: int) -> Iterator[Statement]:
+    """Lines that say the page size or the architecture by themselves."""
+    if found := _PAGE_SIZE.fullmatch(text):
+        yield from _page_size(int(found[1]), line, block, "getconf")
     elif found := _KERNEL_PAGE.search(text):
         kib = int(found[1] or found[2] or found[3])
         yield from _page_size(kib * KIB, line, block, "kernel configuration")
     elif found := _UNAME.fullmatch(text):
         yield _statement("release", found[1], line, block, "uname")
         yield from _uname(text, line, block)
-    elif _CMDLINE.fullmatch(text) and not _NO_CMDLINE.search(text):
-        yield from _command_line(text, line, block)
+    elif _NAMES.fullmatch(text):
+        guess = "a line that has this name alone"
+        yield Statement(key="arch", value=text, line=line.number, source="uname", block=block, guess=guess)
+    elif text in _BARE_SIZES:
+        guess = "a line that has this number alone"
+        size = int(text)
+        yield Statement(key="page_size", value=size, line=line.number, source="getconf", block=block, guess=guess)
 
 
 def _statement(key: str, value: Value, line: Line, block: int, source: str, node: int | None = None) -> Statement:
@@ -87,7 +100,11 @@ def _of_command(section: Section, block: int, *, last: bool) -> Iterator[Stateme
         if not last:
             yield from _empty(_paths(command), section.line, block)
         return
-    if _MACHINE_COMMAND.match(command):
+    several = _SEPARATOR.split(command)
+    if len(several) > 1 and all(map(_ONE_LINE.match, several)):
+        for each, line in zip(several, (line for line in lines if line.text), strict=False):
+            yield from _of_command(Section(command=each, host="", line=line.number, lines=(line,)), block, last=True)
+    elif _MACHINE_COMMAND.match(command):
         yield from _uname(first.text, first, block)
     elif command.startswith("getconf") and first.text.isdecimal() and len(first.text) < 7:
         yield from _page_size(int(first.text), first, block, "getconf")

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from lab.formats.machine import boot_log, cpuinfo, hwloc, lscpu, meminfo, numactl, sysfs_nodes
 from lab.formats.machine.pasted import Line, undecorated
 from lab.formats.machine.shell_session import Section, sections
-from lab.formats.machine.statements import Statement, is_ellipsis
+from lab.formats.machine.statements import Statement, bounded, is_ellipsis
 
 MAX_TEXT = 4 << 20
 """Characters; /proc/cpuinfo of a thousand CPUs has 1.5 million."""
@@ -48,34 +50,60 @@ def read(texts: Sequence[tuple[str, str]]) -> MachineTexts:
 def _read_one(made: MachineTexts, file: str, text: str) -> None:
     pasted = undecorated(text[:MAX_TEXT])
     where = f"{file}: " if file else ""
+    lines = separated(pasted.lines)
+    if len(lines) > len(pasted.lines):
+        pasted.notes.append("line breaks between fields were lost: put back")
     made.notes += [f"{where}{note}" for note in pasted.notes]
     if len(text) > MAX_TEXT:
         made.notes.append(f"{where}only the first {MAX_TEXT >> 20} MiB are read")
-    parts = list(sections(pasted.lines))
-    found = [replace(statement, file=file) for statement in _statements(pasted.lines, parts)]
+    parts = list(sections(lines))
+    found = [replace(statement, file=file) for statement in _statements(lines, parts)]
     found.sort(key=lambda statement: statement.line)
     made.statements += found
     _name_hosts(made, found, parts)
-    for line in pasted.lines:
+    for line in lines:
         if is_ellipsis(line.text):
             made.omissions.append(Omission(file=file, line=line.number, text=line.text))
-    made.words += "\n".join(line.text for line in pasted.lines) + "\n"
+    made.words += "\n".join(line.text for line in lines) + "\n"
+
+
+_NAMES = re.compile(
+    r"(?:Architecture|CPU op-mode\(s\)|Byte Order|Address sizes|On-line CPU\(s\) list|Off-line CPU\(s\) list|CPU\(s\)"
+    r"|Thread\(s\) per core|Core\(s\) per socket|Socket\(s\)|NUMA node\(s\)|NUMA node\d{1,4} CPU\(s\)|Vendor ID"
+    r"|CPU family|Model name|Model|Stepping|Flags|available|node \d{1,4} (?:cpus|size|free)|node distances)\s{0,30}:"
+)
+
+
+def separated(lines: Sequence[Line]) -> list[Line]:
+    """The lines; one that has several fields of lscpu or numactl, whose line breaks were lost, as several."""
+    made: list[Line] = []
+    for line in lines:
+        starts = [found.start() for found in _NAMES.finditer(line.text)] if line.text.count(":") > 2 else []
+        if len(starts) < 3:
+            made.append(line)
+            continue
+        for start, end in pairwise([0, *starts[1:], len(line.text)]):
+            made.append(Line(number=line.number, text=line.text[start:end].strip()))
+    return made
 
 
 def _statements(lines: Sequence[Line], parts: Sequence[Section]) -> list[Statement]:
-    return [
-        *numactl.read(lines),
-        *numactl.read_matrix(lines),
-        *lscpu.read(lines),
-        *lscpu.read_json(lines),
-        *lscpu.read_tables(lines),
-        *cpuinfo.read(lines),
-        *sysfs_nodes.read(parts),
-        *meminfo.read(parts),
-        *boot_log.read(lines),
-        *hwloc.read_xml(lines),
-        *hwloc.read_tree(lines),
-    ]
+    found: list[Statement] = []
+    for statements in (
+        numactl.read(lines),
+        numactl.read_matrix(lines),
+        lscpu.read(lines),
+        lscpu.read_json(lines),
+        lscpu.read_tables(lines),
+        cpuinfo.read(lines),
+        sysfs_nodes.read(parts),
+        meminfo.read(parts),
+        boot_log.read(lines),
+        hwloc.read_xml(lines),
+        hwloc.read_tree(lines),
+    ):
+        found += bounded(statements)
+    return found
 
 
 def _name_hosts(made: MachineTexts, found: Sequence[Statement], parts: Sequence[Section]) -> None:

@@ -189,3 +189,54 @@ def test_every_machine_gives_a_topology_that_can_be(
     )
     topology = shrink(machine, room).topology("any")
     assert topology.vcpus <= (room.cpus or 64)
+
+
+def test_a_stated_architecture_and_page_size_fill_what_is_missing() -> None:
+    text = "available: 1 nodes (0)\nnode 0 cpus: 0 1\nnode 0 size: 4000 MB\n"
+    choices = capture.Choices(arch="arm64", page_size=65536)
+    machine = capture.read([("numactl.txt", text)], choices).check()
+    assert (shrink(machine, Room()).topology("x").arch, machine.page_size) == ("arm64", 65536)
+
+
+def test_one_of_two_machines_can_be_chosen() -> None:
+    text = (GOLDEN / "pasted/host-and-guest.txt").read_text()
+    second = capture.read([("mail", text)], capture.Choices(machine=2)).check()
+    assert (second.cpus, list(second.nodes)) == (8, [0])
+    with pytest.raises(UsageError, match="expected a number from 1 to 2, got 3"):
+        capture.read([("mail", text)], capture.Choices(machine=3))
+
+
+def test_a_part_can_be_taken_for_the_whole() -> None:
+    text = (GOLDEN / "pasted/cut-json.txt").read_text()
+    reading = capture.read([("mail", text)], capture.Choices(partial=True))
+    assert list(reading.check().nodes) == [0]
+    assert any("--partial" in note for note in reading.notes)
+
+
+def test_files_that_contradict_each_other_are_two_machines() -> None:
+    texts = [("a", "Architecture: x86_64\nNUMA node0 CPU(s): 0-3\n"), ("b", "node 0 cpus: 0 1\nnode 0 size: 100 MB\n")]
+    with pytest.raises(UsageError, match="2 machines"):
+        capture.read(texts).check()
+
+
+def test_linux_on_x86_numbers_nodes_with_cpus_first() -> None:
+    nodes = {
+        0: DescribedNode(memory=1 << 30, distance=(10, 14)),
+        1: DescribedNode(cpus=(0,), memory=1 << 30, distance=(17, 10)),
+    }
+    machine = DescribedMachine(arch="x86_64", page_size=4096, cpus=1, nodes=nodes)
+    topology = shrink(machine, Room()).topology("x")
+    assert [cell.cpus for cell in topology.numa] == [(0,), ()]
+    assert topology.distances == ((10, 17), (14, 10))
+    arm = shrink(DescribedMachine(arch="aarch64", page_size=4096, cpus=1, nodes=nodes), Room()).topology("x")
+    assert [cell.cpus for cell in arm.numa] == [(), (0,)]
+
+
+@pytest.mark.parametrize("count", [9, 16, 34, 64])
+def test_many_nodes_fit(count: int) -> None:
+    nodes = {number: DescribedNode(cpus=(number,), memory=8 << 30) for number in range(count)}
+    topology = shrink(DescribedMachine(arch="x86_64", page_size=4096, cpus=count, nodes=nodes), Room()).topology("x")
+    assert len(topology.numa) == count == topology.vcpus
+    arm = shrink(DescribedMachine(arch="aarch64", page_size=65536, cpus=count, nodes=nodes), Room()).topology("x")
+    assert arm.qemu_args == ("-machine", "gic-version=3")
+    assert bool(arm.kernel_config) == (count > 16)
