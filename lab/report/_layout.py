@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import zip_longest
 
 from lab.core.untrusted import printable
 
@@ -40,17 +41,24 @@ def table(columns: Sequence[str], lines: Sequence[LayoutLine], width: int, *, ri
 
 
 def _cells(title: str, cells: Sequence[str], first: int, room: int, right: bool) -> list[str]:
-    broken = [textwrap.wrap(printable(cell), room) or [""] for cell in cells]
-    return row(title, [[text.rjust(room) for text in cell] if right else cell for cell in broken], first, room)
+    columns = []
+    for cell in cells:
+        broken = textwrap.wrap(printable(cell), room) or [""]
+        if right:
+            broken = [text.rjust(room) for text in broken]
+        columns.append(broken)
+    return row(title, columns, first, room)
 
 
 def _listed(columns: Sequence[str], line: LayoutLine, width: int) -> list[str]:
-    said = "; ".join(f"{name} {cell}" for name, cell in zip(columns, line.cells, strict=True)) if line.cells else ""
-    return wrap(f"{line.title}: {said}" if said else line.title, width, line.indent)
+    if not line.cells:
+        return wrap(line.title, width, line.indent)
+    cells = "; ".join(map(" ".join, zip(columns, line.cells, strict=True)))
+    return wrap(f"{line.title}: {cells}", width, line.indent)
 
 
 def column(parts: Sequence[str], room: int) -> list[str]:
-    """A cell's parts, broken between parts only."""
+    """Return the lines of a cell, broken between its parts only."""
     if len(short := ", ".join(parts)) <= room:
         return [short]
     whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
@@ -58,12 +66,13 @@ def column(parts: Sequence[str], room: int) -> list[str]:
 
 
 def row(title: str, columns: Sequence[Sequence[str]], first: int, room: int) -> list[str]:
-    height = max(len(column) for column in columns)
-    rows = [[column[i] if i < len(column) else "" for column in columns] for i in range(height)]
-    return [
-        (f"{title if i == 0 else '':<{first}}" + "".join(f"  {text:<{room}.{room}}" for text in row)).rstrip()
-        for i, row in enumerate(rows)
-    ]
+    """Return the lines of a row: the title in a column `first` wide, every cell in one of `room`."""
+    lines = []
+    for texts in zip_longest(*columns, fillvalue=""):
+        cells = "".join(f"  {text:<{room}.{room}}" for text in texts)
+        lines.append(f"{title:<{first}}{cells}".rstrip())
+        title = ""
+    return lines
 
 
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
@@ -102,4 +111,7 @@ def heading(text: str, width: int, role: Role) -> list[str]:
 
 
 def clip(line: str, width: int) -> str:
-    return line if len(line) <= width else line[: width - 1] + "…"
+    """Return the line, cut to the width; an ellipsis shows that it was longer."""
+    if len(line) <= width:
+        return line
+    return line[: width - 1] + "…"

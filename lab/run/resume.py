@@ -19,13 +19,13 @@ from lab.verdicts.changes import first_difference
 SCENARIO_ATTEMPTS = 6
 """Each costs a boot; more crashes and hangs than this in one scenario need no further proof."""
 KILLED = 128
-"""Exit statuses from here on are the shell's words for a signal."""
+"""From this exit status on, a shell reports a signal (128 + its number)."""
 
 
 def not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
-    """The cases behind the one that ended a run badly; none where the program ended by itself or only flooded.
+    """Return the cases after the one that was running when the program crashed, hung or was killed.
 
-    Where the lab ended it, the case that was running is not to blame: it is one of them.
+    Empty if the program exited or was cut off for flooding. If the lab ended it, the case that was running is included.
     """
     if run.end in (End.FLOODED, End.NOT_RUN) or (run.end is End.EXITED and (run.status or 0) < KILLED):
         return []
