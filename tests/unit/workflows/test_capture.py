@@ -61,6 +61,13 @@ def test_a_pasted_text_is_read_as_its_golden_file_says(path: Path) -> None:
     assert pasted_result(path) == path.with_suffix(".golden").read_text()
 
 
+def test_the_documented_example_is_what_is_printed() -> None:
+    readme = (GOLDEN.parents[2] / "topologies/README.md").read_text()
+    printed = (GOLDEN / "pasted/cxl-memory-first.golden").read_text().splitlines()
+    printed.remove("# SPDX-License-Identifier: GPL-2.0-or-later")
+    assert "".join(f"    {line}\n" for line in printed) in readme
+
+
 def test_four_nodes_of_x86_from_pasted_pieces() -> None:
     machine = capture.machine(texts("xeon-4node"))
     assert (machine.arch, machine.page_size, machine.cpus, machine.threads) == ("x86_64", 4096, 160, 2)
