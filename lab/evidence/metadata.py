@@ -129,6 +129,13 @@ class TopologyRecord(Recorded):
     """Globs of the scenarios that the machine is for; None for all."""
 
 
+class KnownLineRecord(Recorded):
+    """A complaint that is known and harmless: a glob of its first line, and why."""
+
+    line: str
+    reason: str = ""
+
+
 class KernelRecord(Recorded):
     """A kernel as it was planned: a `Kernel`."""
 
@@ -137,6 +144,7 @@ class KernelRecord(Recorded):
     series: str | None = None
     provides: TextList = ()
     config: TextList = ()
+    console_known: tuple[KnownLineRecord, ...] = ()
 
 
 class CellRecord(Recorded):

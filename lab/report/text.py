@@ -12,6 +12,7 @@ from lab.report import _layout as layout
 from lab.report import _words as words
 from lab.report._layout import Heading, Role, clip, column, heading, row, wrap
 from lab.verdicts.compare import Summary
+from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import cell_evidence
 
 FILE = "report.txt"
@@ -64,6 +65,7 @@ def _sections(summary: Summary, width: int, *, brief: bool) -> list[list[str]]:
         _matrix(summary, width),
         [] if brief else _by_scenario(summary, width),
         _known(summary, width),
+        _harmless(summary, width),
         designs.differ(summary, width),
         designs.cost(summary, width),
         _skipped(summary, width),
@@ -255,6 +257,21 @@ def _known(summary: Summary, width: int) -> list[str]:
         where = words.places((record.topology for record in same), summary.topologies)
         who = ", ".join(dict.fromkeys(record.kernel for record in same))
         lines += wrap(f"{label}: {verdict} ({who} {where}): {same[0].reason}", width, "  ")
+    return lines + _more(len(groups), width)
+
+
+def _harmless(summary: Summary, width: int) -> list[str]:
+    """Return the complaints that were judged as nothing, because the kernel's YAML lists them."""
+    groups: dict[tuple[str, str, str], list[HarmlessComplaint]] = {}
+    for each in summary.harmless:
+        groups.setdefault((each.kernel, each.title, each.reason), []).append(each)
+    if not groups:
+        return []
+    lines = wrap("KNOWN AND HARMLESS: complaints that are judged as nothing", width)
+    for (kernel, title, reason), same in list(groups.items())[:MAX_ENTRIES]:
+        times = words.count(sum(each.count for each in same), "time")
+        where = words.places((each.topology for each in same), summary.topologies)
+        lines += wrap(f"{kernel} {where}, {times}: {title} ({reason})", width, "  ")
     return lines + _more(len(groups), width)
 
 

@@ -338,7 +338,10 @@ def _topology_record(topology: Topology) -> TopologyRecord:
 
 
 def _kernel_record(kernel: Kernel) -> KernelRecord:
-    return KernelRecord.model_validate(kernel.model_dump(mode="json"))
+    fields = kernel.model_dump(mode="json")
+    if not kernel.console_known:  # so that a run from before the key existed can be resumed
+        del fields["console_known"]
+    return KernelRecord.model_validate(fields)
 
 
 def host_facts() -> dict[str, object]:

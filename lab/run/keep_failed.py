@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lab.core.outcome import Case, Run
+from lab.evidence.metadata import KnownLineRecord
 from lab.run.protocols import GuestLike
 from lab.specs.plan import Cell
 from lab.verdicts.judge import judge_run
@@ -34,7 +35,8 @@ class GuestKeeper:
 
         Returns whether it did; the caller must then not close the guest.
         """
-        records = judge_run(cell.topology.name, cell.kernel.name, run, declared, cell.kernel.provides)
+        known = [KnownLineRecord(line=each.line, reason=each.reason) for each in cell.kernel.console_known]
+        records = judge_run(cell.topology.name, cell.kernel.name, run, declared, cell.kernel.provides, known=known)
         unmet = [record for record in records if record.met is False]
         with self._lock:
             if self.kept or not unmet or guest.watch() is not None:

@@ -490,6 +490,14 @@ def _known_source(value: object) -> str:
     return _one_line(str(value))
 
 
+class KnownLine(Spec):
+    """A complaint of a kernel that is known and harmless."""
+
+    line: OneLine
+    """A glob that the whole first line of the complaint matches, without its time stamp."""
+    reason: OneLine
+
+
 class Kernel(Spec):
     """A source tree, series of patches (or none), and the features that they add."""
 
@@ -501,6 +509,8 @@ class Kernel(Spec):
     provides: frozenset[Feature] = frozenset()
     config: Words = ()
     """Extra config fragments (debug presets), merged last."""
+    console_known: tuple[KnownLine, ...] = ()
+    """Complaints on the console that are reported and judged as nothing."""
 
     @property
     def baseline(self) -> bool:

@@ -14,7 +14,8 @@ from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, 
 from lab.evidence import read
 from lab.evidence.metadata import Evidence, KernelRecord, Metadata, Provenance
 from lab.specs.plan import is_for
-from lab.verdicts import confirm
+from lab.verdicts import confirm, harmless
+from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.verdicts.suites import SEVERITY, fails_as_before, measured, suites_of
 
@@ -74,6 +75,8 @@ class Summary:
     """Cell -> its guests, one for each repeat."""
     odd: tuple[CaseRecord, ...]
     """The records except those that met their expectation: the few that most of a report is about."""
+    harmless: tuple[HarmlessComplaint, ...] = ()
+    """Complaints that were judged as nothing, because the kernel's YAML lists them."""
 
     @cached_property
     def topologies(self) -> tuple[str, ...]:
@@ -188,15 +191,18 @@ def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str 
     told: dict[CellKey, list[tuple[CaseRecord, ...]]] = {}
     again: dict[CellKey, list[tuple[CaseRecord, ...]]] = {}
     judged: list[CellResult] = []
+    left_out: list[HarmlessComplaint] = []
     for cell in cells:
+        known = metadata.kernel(cell.kernel).console_known
+        left_out += harmless.complaints(cell, known)
         mine = cases_of(metadata, cell.topology, cases)
         doubted = confirming.get((cell.topology, cell.kernel, cell.repeat))
         if doubted is not None:
             only = confirm.only(mine, doubted)
-            found = judge_cell(cell, only, provides(metadata, cell.kernel), suites)
+            found = judge_cell(cell, only, provides(metadata, cell.kernel), suites, known)
             again.setdefault(CellKey(cell.topology, cell.kernel), []).append(found)
             continue
-        records = judge_cell(cell, mine, provides(metadata, cell.kernel), suites)
+        records = judge_cell(cell, mine, provides(metadata, cell.kernel), suites, known)
         told.setdefault(CellKey(cell.topology, cell.kernel), []).append(records)
         judged.append(_quiet(cell))
     guests = places(judged)
@@ -204,7 +210,8 @@ def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str 
     for place, runs in again.items():
         by_cell[place] = confirm.applied(by_cell[place], runs, confirm.labels(confirming, place), suites)
     by_cell = measured(by_cell, metadata)
-    return _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
+    concluded = _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
+    return replace(concluded, harmless=tuple(left_out))
 
 
 def _agreed(guests: Sequence[CellResult], repeats: Sequence[tuple[CaseRecord, ...]]) -> tuple[CaseRecord, ...]:

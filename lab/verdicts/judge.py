@@ -47,10 +47,11 @@ from lab.core.outcome import (
     met,
 )
 from lab.core.untrusted import excerpt, one_line
+from lab.evidence.metadata import KnownLineRecord
 from lab.formats import ktap, oops
 from lab.formats.complaints import Kind
 from lab.formats.ktap import Flaw
-from lab.verdicts import counters, suites
+from lab.verdicts import counters, harmless, suites
 
 RUN = "run"
 CONSOLE = "console"
@@ -86,6 +87,7 @@ def judge_cell(
     cases: Mapping[str, Sequence[Case]],
     provides: frozenset[str],
     suites: Collection[str] = (),
+    known: Sequence[KnownLineRecord] = (),
 ) -> tuple[CaseRecord, ...]:
     """One record per declared case of a cell (and the synthetic ones), settled over attempts, in declared order.
 
@@ -101,10 +103,11 @@ def judge_cell(
         attempts = runs.get(scenario, ())
         judged: list[CaseRecord] = []
         for run in attempts:
-            judged += judge_run(cell.topology, cell.kernel, run, declared, provides, within=scenario in suites)
+            within = scenario in suites
+            judged += judge_run(cell.topology, cell.kernel, run, declared, provides, within=within, known=known)
         records += settle(judged) if len(attempts) > 1 else judged
-        known = {record.case for record in judged}
-        if lost := [case for case in declared if case.name not in known]:
+        names = {record.case for record in judged}
+        if lost := [case for case in declared if case.name not in names]:
             records += _never_ran(cell, lost, provides)
     return tuple(records)
 
@@ -117,15 +120,16 @@ def judge_run(
     provides: frozenset[str],
     *,
     within: bool = False,
+    known: Sequence[KnownLineRecord] = (),
 ) -> tuple[CaseRecord, ...]:
     """Records of one execution: one per case that was asked for, then what else there is to say about the run.
 
-    `within`: the cases are tests of a suite, whose own results are cases too.
+    `within`: the cases are tests of a suite, whose own results are cases too. `known`: complaints that are harmless.
     """
     asked = declared
     if run.cases:
         asked = [case for case in declared if case.name in run.cases]
-    judged = _Judgement(run, asked, within=within).judged()
+    judged = _Judgement(run, asked, within=within, known=known).judged()
     expected = {case.name: case.expected(provides) for case in asked}
     records: list[CaseRecord] = []
     for name, found in judged.findings.items():
@@ -415,12 +419,17 @@ class _Unreported:
 class _Judgement:
     """One run against its declared cases."""
 
-    def __init__(self, run: Run, declared: Sequence[Case], *, within: bool = False) -> None:
+    def __init__(
+        self, run: Run, declared: Sequence[Case], *, within: bool = False, known: Sequence[KnownLineRecord] = ()
+    ) -> None:
         self.within = within
         self.run = run = _as_signalled(run)
         self.declared = list(dict.fromkeys(case.name for case in declared))
         self.document = ktap.parse(run.ktap)
-        every = oops.scan(run.console)
+        scanned = oops.scan(run.console)
+        every = [report for report in scanned if harmless.reason_of(report, known) is None]
+        self.has_harmless = len(every) < len(scanned)
+        """Whether complaints were left out, which may have tainted the kernel."""
         self.victims = tuple(report for report in every if report.kind in _OOM_KILLS)
         self.reports = tuple(report for report in every if not report.kind.provoked)
 
@@ -654,7 +663,7 @@ class _Judgement:
         taint = counters.taint(self.run.before, self.run.after)
         blamed = {report for case in cases for report in case.reports}
         reports = tuple(report for report in self.reports if report not in blamed)
-        if not (reports or taint):
+        if not (reports or taint) or (self.has_harmless and not reports):
             return {}
         if not reports:
             reason = f"the kernel was tainted during {self.run.scenario} ({taint}), without a word on the console"
