@@ -37,6 +37,13 @@ TREE = click.option(
     metavar="DIR",
     help="Use the kernel tree in DIR, which is only read [the current directory].",
 )
+MACHINES = click.option(
+    *("--on", "--topology", "-t", "machines"),
+    multiple=True,
+    metavar="T",
+    shell_complete=completing.TOPOLOGIES,
+    help="Run on this machine: a name, a glob or a YAML file; may be repeated [one per page size, one with two nodes].",
+)
 BASE = click.option(
     "--base",
     default="",
@@ -89,12 +96,18 @@ class PatchOptions:
         stdin = sys.stdin.buffer.read(change.MAX_INPUT + 1) if word == change.STDIN else b""
         asked = change.Asked(mirror=self.mirror, base=self.base, branches=self.branches, stdin=stdin)
         found = change.read(word, tree, asked)
+        self.report(found)
+        return found
+
+    def report(self, found: Change) -> None:
+        """Print remarks about a change and its base to stderr; DoesNotApply if it does not apply."""
+        from lab.workflows import change
+
         for note in found.series.notes:
             print_note(f"note: {printable(note)}")
         if found.why:
             print_note(f"base: {printable(found.base)}: {printable(found.why)}")
-        change.check(found, tree)
-        return found
+        change.check(found, user_path(self.tree))
 
 
 def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,13 +126,7 @@ def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("patch", metavar="PATCH|MSGID|URL|REV..REV|-", type=click.Path())
 @COMMAND
 @patch_options
-@click.option(
-    *("--on", "--topology", "-t", "machines"),
-    multiple=True,
-    metavar="T",
-    shell_complete=completing.TOPOLOGIES,
-    help="Run on this machine: a name, a glob or a YAML file; may be repeated [one per page size, one with two nodes].",
-)
+@MACHINES
 @options.tests
 @options.programs
 @options.suites

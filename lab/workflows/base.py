@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lab.build import series, source
-from lab.core.errors import InputError, UsageError
+from lab.core.errors import InputError, LabError, UsageError
 from lab.formats.mail import MailedSeries
 
 AS_IT_IS = "tree"
@@ -35,9 +35,8 @@ def choose(found: MailedSeries, tree: Path, branches: Sequence[str] = (), wanted
         return _commit(tree, source.commit_of(tree, wanted), f"--base is {wanted}")
     if wanted:
         return _as_it_is(tree, "as --base says")
-    known = _known(tree, found.base_commit)
-    if known:
-        return _commit(tree, known, "the base-commit that the series names")
+    if commit := known(tree, found.base_commit):
+        return _commit(tree, commit, "the base-commit that the series names")
     named = f"the series names base-commit {found.base_commit[:12]}, which the tree lacks" if found.base_commit else ""
     if branches:
         candidates = _matching(tree, branches)
@@ -62,13 +61,13 @@ def _is_repository(tree: Path) -> bool:
     return (tree / ".git").exists() or (tree / "HEAD").is_file()
 
 
-def _known(tree: Path, commit: str) -> str:
-    """Return the whole id of a commit of the tree; empty if it has none."""
-    if not commit or not _is_repository(tree):
+def known(tree: Path, name: str, kind: str = "commit") -> str:
+    """Return the whole id of a commit (or another kind of object) of the tree; empty if it has none of that name."""
+    if not name or not _is_repository(tree):
         return ""
     try:
-        return source.commit_of(tree, commit)
-    except UsageError:
+        return source.git(tree, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{{kind}}}").strip()
+    except LabError:
         return ""
 
 
@@ -94,7 +93,7 @@ def _matching(tree: Path, globs: Sequence[str]) -> list[str]:
 
 def _revision(tree: Path, word: str) -> list[str]:
     """Return a word that is a revision and no glob, such as HEAD~3."""
-    return [word] if not set("*?[") & set(word) and _known(tree, word) else []
+    return [word] if not set("*?[") & set(word) and known(tree, word) else []
 
 
 def objects(found: MailedSeries) -> dict[str, str]:
