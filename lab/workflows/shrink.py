@@ -16,7 +16,7 @@ from lab.arch import ARCHES, Arch, Mmu, find
 from lab.core.errors import UsageError
 from lab.core.untrusted import one_line
 from lab.specs.model import MAX_NODES, MIB, MIN_THP, Topology, format_cpus, format_size
-from lab.workflows.capture import DescribedMachine, DescribedNode
+from lab.workflows.described import DescribedMachine, DescribedNode
 
 GRAIN = 256 * MIB
 """A node's memory is a multiple of this, or of the architecture's own grain where there is too little for that."""
@@ -114,7 +114,9 @@ class _Draft:
         self.page_size = _page_size(machine, self.record, self.made)
         self.possible = (self.mode.hugepages or self.record.hugepages).get(self.page_size, ())
         self.cpu_limit = _cpu_limit(machine, room, self.record)
-        self.memory_limit = min(room.memory, ROOM_32BIT) if self.record.bits == 32 else room.memory
+        self.memory_limit = room.memory
+        if self.record.bits == 32:
+            self.memory_limit = min(room.memory, ROOM_32BIT)
         self.nodes = self._nodes()
         self.cpus = self._cpus()
         self.memory = self._memory()
@@ -212,11 +214,16 @@ class _Draft:
         memory = _shares_of_memory([each.node.memory for each in self.nodes], self.memory_limit, self.record)
         if not all(memory):
             return memory
-        needed = [_needed(each.node.hugepages, self.possible) for each in self.nodes]
-        if not any(each.node.hugepages for each in self.nodes):
+        if not self._by_node():
             largest = memory.index(max(memory))
-            needed[largest] = _needed(self.machine.hugepages, self.possible)
-        return [max(pair) for pair in zip(memory, needed, strict=True)]
+            memory[largest] = max(memory[largest], _needed(self.machine.hugepages, self.possible))
+        for index, each in enumerate(self.nodes):
+            memory[index] = max(memory[index], _needed(each.node.hugepages, self.possible))
+        return memory
+
+    def _by_node(self) -> bool:
+        """Whether the description says on which nodes huge pages are reserved."""
+        return any(each.node.hugepages for each in self.nodes)
 
     def _cells(self) -> None:
         """The nodes as the file has them."""
@@ -258,9 +265,8 @@ class _Draft:
 
     def _hugepages(self) -> None:
         """Reservations of the same share of memory; at most half of it, and at least a page."""
-        by_node = any(each.node.hugepages for each in self.nodes) and "numa" in self.made.data
-        if not by_node:
-            whole = sum(each.node.memory for each in self.nodes) or self.machine.memory
+        if not self._by_node() or "numa" not in self.made.data:
+            whole = self._real_memory() or self.machine.memory
             self._reserve(self.made.data, self.machine.hugepages, whole, self.memory, "")
             return
         for each, cell, size in zip(self.nodes, self.made.data["numa"], self.memory, strict=True):
@@ -275,17 +281,24 @@ class _Draft:
         for size, count in wanted.items():
             if kept.get(size):
                 continue
-            why = "none is sure to fit into so little memory (--memory)" if size in had else "cannot be had"
+            why = "cannot be had"
+            if size in had:
+                why = "none is sure to fit into so little memory (--memory)"
             self.lost.append(f"{where}huge pages of {format_size(size)}: {count} there, none here: {why}")
-        if any(kept.values()):
-            place["hugepages"] = {format_size(size): count for size, count in kept.items() if count}
+        for size, count in kept.items():
+            if count:
+                place.setdefault("hugepages", {})[format_size(size)] = count
 
     # The rest.
 
+    def _real_memory(self) -> int:
+        """Bytes that these nodes have in the machine."""
+        return sum(each.node.memory for each in self.nodes)
+
     def _emulator(self) -> None:
         """What a machine of this size needs beside: arguments of the kernel and of QEMU, a kernel for more nodes."""
-        small = [size for size in self.memory if 0 < size < SMALL_NODE]
-        if len(self.nodes) > 1 and small and sum(self.memory) > 2 * SMALL_NODE and self.record.small_nodes_cmdline:
+        least = min(filter(None, self.memory))
+        if least < SMALL_NODE < sum(self.memory) // 2 and self.record.small_nodes_cmdline:
             self.made.data.setdefault("cmdline", []).extend(self.record.small_nodes_cmdline)
         if sum(map(len, self.cpus)) > self.record.plain_vcpus:
             self.made.data["qemu_args"] = list(self.record.more_vcpus_args)
@@ -294,15 +307,14 @@ class _Draft:
 
     def _scale(self) -> Iterator[str]:
         real_cpus = sum(len(each.node.cpus) for each in self.nodes)
-        real_memory = sum(each.node.memory for each in self.nodes)
+        real_memory = self._real_memory()
         have, size = sum(map(len, self.cpus)), sum(self.memory)
         if have != real_cpus:
             yield f"CPUs: {real_cpus} there, {have} here"
         if self.machine.threads > 1:
             yield f"threads: {self.machine.threads} per core there, every CPU a core here"
-        scattered = [each for each in self.nodes if _scattered(each.node.cpus)]
-        if len(self.nodes) > 1 and scattered:
-            first = scattered[0]
+        first = next((each for each in self.nodes if _scattered(each.node.cpus)), None)
+        if first is not None and len(self.nodes) > 1:
             there = one_line(format_cpus(first.node.cpus), 60)
             yield f"numbers of CPUs: node {first.number} has {there} there; one node after the other here"
         if real_memory and size < real_memory * 0.9:
@@ -321,12 +333,10 @@ def _cpu_limit(machine: DescribedMachine, room: Room, record: Arch) -> int:
 
 def _record(machine: DescribedMachine) -> Arch:
     """The architecture; of two that call themselves alike the one of the machine's byte order."""
-    order = machine.facts.get("Byte Order", "").split()
-    alike = [arch for arch in ARCHES.values() if arch.uname == machine.arch]
-    if len(alike) > 1 and order:
-        for arch in alike:
-            if arch.byteorder == order[0].lower():
-                return arch
+    order = machine.facts.get("Byte Order", "").lower()
+    for arch in ARCHES.values():
+        if arch.uname == machine.arch and order.startswith(arch.byteorder):
+            return arch
     try:
         return find(machine.arch)
     except UsageError:
@@ -421,7 +431,9 @@ def _shares_of_cpus(counts: list[int], limit: int) -> list[int]:
     alike = len({count for count in counts if count}) == 1
     shares: list[int] = []
     for count in counts:
-        share = fair if alike else count * limit // total
+        share = count * limit // total
+        if alike:
+            share = fair
         shares.append(min(count, max(1, share)))
     while sum(shares) > limit:
         shares[shares.index(max(shares))] -= 1
@@ -435,11 +447,14 @@ def _shares_of_memory(sizes: list[int], limit: int, record: Arch) -> list[int]:
     while grain > record.node_grain and grain * owners * 2 > limit:
         grain //= 2
     if not sum(sizes):
-        sizes = [grain if len(sizes) > 1 else 2 * GRAIN for _ in sizes]
+        sizes = [grain] * len(sizes)
+        if len(sizes) == 1:
+            sizes = [2 * GRAIN]
     scale = min(1.0, limit / sum(sizes))
     made: list[int] = []
     for size in sizes:
-        made.append(max(grain, round(size * scale / grain) * grain) if size else 0)
+        share = round(size * scale / grain) * grain
+        made.append(max(grain, share) * bool(size))
     while sum(made) > limit and max(made) > grain:
         made[made.index(max(made))] -= grain
     return made
@@ -488,7 +503,9 @@ def _shares(wanted: Mapping[int, int], real: int, nodes: Sequence[int]) -> dict[
     left, found = sum(nodes) // 2, dict[int, int]()
     for size, count in sorted(wanted.items(), reverse=True):
         most = min(left // size, sum(max(0, node // size - 2) for node in nodes))
-        share = max(1, int(count * sum(nodes) / real)) if real else count
+        share = count
+        if real:
+            share = max(1, int(count * sum(nodes) / real))
         found[size] = min(most, count, share)
         left -= found[size] * size
     return dict(sorted(found.items()))

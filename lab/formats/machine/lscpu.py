@@ -67,7 +67,8 @@ _MODEL_WORDS = (
 )
 _MODEL = re.compile("|".join(_MODEL_WORDS), re.IGNORECASE)
 _BYTE_ORDER = re.compile(r"(little|big)[ -]endian\b.*", re.IGNORECASE)
-_BITS = re.compile(r"(\d{2}) ?(?!-)\D{3,40}, ?(\d{2}) ?(?!-)\D{3,40}")
+_BIT = r"(\d{2}) ?(?:bits?|бит\w{0,4}|біт\w{0,4}|ビット|位)\b\D{0,40}"
+_BITS = re.compile(f"{_BIT}, ?{_BIT}", re.IGNORECASE)
 _MMU = re.compile(r"sv(?:32|39|48|57)|radix|hash", re.IGNORECASE)
 _FLAGS = re.compile(r"(?:fpu vme|fp asimd|half thumb|esan3|cpucfg |altivec|swp half)[\w\s.-]*")
 _FLAG_WORDS = re.compile(r"[a-z0-9_ .]+")

@@ -109,7 +109,7 @@ def _base64(lines: Sequence[Line]) -> list[Line]:
 def _decoded_run(run: list[Line]) -> list[Line]:
     if not run or len(run[0].text.strip()) < 56:
         return run
-    joined = "".join(line.text.strip() for line in run)
+    joined = "".join([line.text.strip() for line in run])
     try:
         text = binascii.a2b_base64(joined[: len(joined) // 4 * 4], strict_mode=True).decode()
     except ValueError:

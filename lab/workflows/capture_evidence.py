@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The statements about one machine, the best first, and what is reported about them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lab.core.untrusted import one_line
+from lab.formats.machine.statements import DAMAGE, MIB, NOTE, Statement
+from lab.formats.machine.texts import MachineTexts, Omission
+from lab.workflows.described import Choices, EvidenceRow
+
+RANKS = (
+    *("sysfs", "node meminfo", "uname", "getconf", "numactl -H", "lscpu", "lscpu -J", "/proc/meminfo", "lscpu -Je"),
+    *("lscpu -e", "lscpu -p", "numastat -m", "lstopo", "lsmem", "free", "dmesg", "distances"),
+)
+"""Sources, the best first: of two that state the same thing the better one is used."""
+MISSING = "not in the text"
+
+
+class Evidence:
+    """What the texts state about one machine, and the table, notes and problems that come of it."""
+
+    def __init__(self, texts: MachineTexts, statements: Sequence[Statement], choices: Choices) -> None:
+        self.texts = texts
+        self.choices = choices
+        ranks = {source: rank for rank, source in enumerate(RANKS)}
+        self.statements = sorted(statements, key=lambda each: (bool(each.guess), ranks.get(each.source, 4)))
+        self.rows: list[EvidenceRow] = []
+        self.notes: list[str] = []
+        self.problems: list[str] = []
+        self.hint = ""
+        self.by_key: dict[tuple[str, int | None], Statement] = {}
+        self.by_node: dict[int, list[Statement]] = {}
+        for each in self.statements:
+            if (each.key, each.node) in self.by_key:
+                continue
+            self.by_key[each.key, each.node] = each
+            if each.node is not None:
+                self.by_node.setdefault(each.node, []).append(each)
+
+    # Looking up.
+
+    def find(self, key: str, node: int | None = None) -> Statement | None:
+        """The best statement of a key; None if there is none."""
+        return self.by_key.get((key, node))
+
+    def text(self, key: str) -> str:
+        """The value of a key as text; empty if it is not stated."""
+        statement = self.find(key)
+        if statement is None:
+            return ""
+        return str(statement.value)
+
+    def number(self, key: str, node: int | None = None) -> int:
+        """The value of a key that is one number; 0 if it is not stated."""
+        statement = self.find(key, node)
+        if statement is None or not isinstance(statement.value, int):
+            return 0
+        return statement.value
+
+    def numbers(self, key: str, node: int | None = None) -> tuple[int, ...]:
+        """The value of a key that is a list of numbers; empty if it is not stated."""
+        statement = self.find(key, node)
+        if statement is None or not isinstance(statement.value, tuple):
+            return ()
+        return statement.value
+
+    def states(self, key: str, node: int | None = None) -> bool:
+        """Whether a key is stated."""
+        return (key, node) in self.by_key
+
+    def cpu_count(self) -> tuple[int, Statement | None]:
+        """How many CPUs are online, or are there, and what states it."""
+        for key in ("online", "cpu_count", "processors"):
+            statement = self.find(key)
+            if statement is not None:
+                return len(self.numbers(key)) or self.number(key), statement
+        return 0, None
+
+    # Reporting.
+
+    def row(self, what: str, value: str, where: str) -> None:
+        """Add a line to the table."""
+        self.rows.append(EvidenceRow(what=what, value=one_line(value, 70), where=where))
+
+    def stated(self, what: str, value: str, statement: Statement) -> None:
+        """Add a line to the table with the place of a statement."""
+        where = f"{place(statement)}, {statement.source}"
+        if statement.guess:
+            where += f"; guess: {statement.guess}"
+        self.row(what, value, where)
+
+    def shown_text(self, key: str) -> str:
+        """The value of a key as text, with a line in the table if it is stated."""
+        statement = self.find(key)
+        if statement is not None:
+            self.stated(key, str(statement.value), statement)
+        return self.text(key)
+
+    def shown_number(self, key: str, what: str) -> int:
+        """The value of a key that is one number, with a line in the table if it is stated."""
+        statement = self.find(key)
+        if statement is not None:
+            self.stated(what, str(statement.value), statement)
+        return self.number(key)
+
+    def problem(self, text: str) -> None:
+        """Report that something is missing; only note it if the user takes the part for the whole."""
+        if self.choices.partial:
+            self.notes.append(f"{text}; the rest is taken for the whole (--partial)")
+            return
+        self.problems.append(text)
+        self.hint = self.hint or "--partial takes the rest for the whole machine"
+
+    def report_damage(self) -> None:
+        """Report what the readers noted, found damaged, and saw left out."""
+        for each in sorted(self.statements, key=lambda each: each.line):
+            text = f"{place(each)}: {each.value}"
+            if each.key == NOTE or (each.key == DAMAGE and str(each.value).startswith("distances")):
+                self.notes.append(text)
+            elif each.key == DAMAGE:
+                self.problem(text)
+        for omission in self.texts.omissions[:8]:
+            what = one_line(omission.text, 40)
+            self.notes.append(f"{place(omission)}: {what!r} stands for something that was left out")
+
+
+def place(what: Statement | Omission) -> str:
+    """Where something stands: `line 3`, or `lscpu.json:3` if there are several files."""
+    if what.file:
+        return f"{what.file}:{what.line}"
+    return f"line {what.line}"
+
+
+def amount(size: int) -> str:
+    """A size of real memory as people say it."""
+    if size >= 10 << 30:
+        return f"{size / (1 << 30):.0f}G"
+    return f"{size / MIB:.0f}M"

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The parts of a described machine beside its nodes: architecture, page size, CPUs, memory, huge pages, facts. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from lab.arch import find
+from lab.core.errors import UsageError
+from lab.core.untrusted import one_line
+from lab.formats.machine.statements import KIB, MIB
+from lab.specs.model import format_cpus, format_size, parse_size
+from lab.workflows.capture_evidence import MISSING, Evidence, amount, place
+from lab.workflows.capture_parts import normal_arch
+from lab.workflows.described import DescribedNode
+
+MODEL_WORDS = (
+    (r"Intel|AMD\b|EPYC|Xeon|Ryzen|Threadripper|Opteron|Hygon|Zhaoxin|Celeron|Pentium", "x86_64"),
+    (r"Neoverse|Cortex-A[57]\d|Graviton|Ampere|Altra\b|Kunpeng|ThunderX|Phytium|A64FX|Apple M\d|Grace\b", "aarch64"),
+    (r"POWER ?(?:[89]|1\d)\b|Power ?(?:9|10)\b", "ppc64le"),
+    (r"IBM/S390|z/VM|LPAR z", "s390x"),
+)
+"""(words in the name of a processor, `uname -m` of the machines that have it)."""
+_RELEASE_ARCH = re.compile(r"[.+_-](x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64|ppc64el)\b")
+_RELEASE_PAGES = re.compile(r"[.+_-](4|16|64)k\b", re.IGNORECASE)
+_HUGE_ARGUMENT = re.compile(r"(hugepagesz|hugepages)=(\w{1,12})")
+
+
+def read_arch(evidence: Evidence) -> str:
+    """The architecture as `uname -m` prints it; empty, and a problem, if nothing states it or gives it away."""
+    statement = evidence.find("arch")
+    stated = normal_arch(evidence.text("arch"))
+    if value := evidence.choices.arch:
+        if statement is not None and stated != normal_arch(value):
+            evidence.notes.append(f"{place(statement)}: the text says {stated}; --arch overrides it")
+        evidence.row("architecture", value, "--arch")
+        return value
+    if statement is not None:
+        evidence.stated("architecture", stated, statement)
+        return stated
+    return _guessed_arch(evidence) or _missing_arch(evidence)
+
+
+def _guessed_arch(evidence: Evidence) -> str:
+    """The architecture by the name of the processor or of the kernel; empty if that is of no help."""
+    for key in ("model", "release", "cmdline"):
+        statement = evidence.find(key)
+        if statement is None:
+            continue
+        name = _arch_of_kernel(evidence.text(key))
+        if key == "model":
+            name = _arch_of_words(evidence.text(key))
+        if name:
+            evidence.row("architecture", name, f"guess from the {key}, line {statement.line}; --arch overrides it")
+            evidence.notes.append(f"the architecture is a guess: {one_line(evidence.text(key), 60)!r} is {name}")
+            return name
+    return ""
+
+
+def _missing_arch(evidence: Evidence) -> str:
+    evidence.row("architecture", MISSING, "--arch states it")
+    if evidence.statements:
+        evidence.problems.append("the description does not say the architecture")
+    else:
+        evidence.problems.append("nothing in the text describes a machine, and it does not say the architecture")
+    evidence.hint = "state it with --arch"
+    likely = _arch_of_words(evidence.texts.words)
+    if likely:
+        evidence.hint += f"; by the words of the text it may be --arch {likely}"
+    return ""
+
+
+def _arch_of_kernel(text: str) -> str:
+    """The architecture in the name of a distribution's kernel; empty if it has none."""
+    found = _RELEASE_ARCH.search(text)
+    if found is None:
+        return ""
+    return normal_arch(found[1])
+
+
+def _arch_of_words(text: str) -> str:
+    """The architecture of the processors that a text names; empty if it names none, or several."""
+    named = {arch for pattern, arch in MODEL_WORDS if re.search(pattern, text, re.IGNORECASE)}
+    if len(named) != 1:
+        return ""
+    return named.pop()
+
+
+def read_page_size(evidence: Evidence, arch: str) -> int | None:
+    """The page size in bytes: stated, the only one, or guessed; None if nothing is known of it."""
+    statement = evidence.find("page_size")
+    if evidence.choices.page_size is not None:
+        evidence.row("page size", format_size(evidence.choices.page_size), "--page-size")
+        return evidence.choices.page_size
+    if statement is not None:
+        size = evidence.number("page_size")
+        evidence.stated("page size", format_size(size), statement)
+        return size
+    sizes = _page_sizes(arch)
+    if len(sizes) == 1:
+        evidence.row("page size", format_size(sizes[0]), "the only one that the lab has of it")
+        return sizes[0]
+    size, why = _guessed_page_size(evidence, sizes)
+    if not size:
+        evidence.row("page size", MISSING, "--page-size states it")
+        return None
+    evidence.row("page size", format_size(size), f"guess: {why}")
+    return size
+
+
+def _guessed_page_size(evidence: Evidence, sizes: tuple[int, ...]) -> tuple[int, str]:
+    """(page size, why) by the kernel's name, or by what a page table covers; (0, "") if they tell nothing.
+
+    A page table has 8 bytes an entry. Huge pages of 2M may be smaller than what it covers, and are the default of
+    several page sizes.
+    """
+    for key in ("release", "cmdline"):
+        if found := _RELEASE_PAGES.search(evidence.text(key)):
+            return int(found[1]) * KIB, f"the kernel's name has {found[0]!r}"
+    huge = evidence.number("hugepage_size")
+    for size in sizes:
+        if huge > 2 * MIB and size * size // 8 == huge:
+            return size, f"huge pages of {format_size(huge)}"
+    return 0, ""
+
+
+def _page_sizes(arch: str) -> tuple[int, ...]:
+    try:
+        return tuple(find(arch).page_sizes)
+    except UsageError:
+        return ()
+
+
+def read_cpus(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> int:
+    """How many CPUs are online."""
+    on_nodes = sum(len(node.cpus) for node in nodes.values())
+    count, statement = evidence.cpu_count()
+    if statement is not None:
+        whole = evidence.number("cpu_count")
+        value = str(count)
+        if statement.key == "online" and whole not in (0, count):
+            value = f"{whole}, of which {count} are online"
+        evidence.stated("CPUs", value, statement)
+    elif not on_nodes:
+        evidence.row("CPUs", MISSING, "")
+    if offline := evidence.find("offline"):
+        cpus = format_cpus(evidence.numbers("offline"))
+        evidence.stated("offline CPUs", cpus, offline)
+        evidence.notes.append(f"CPUs {cpus} are offline there: not in the topology")
+    return max(count, on_nodes)
+
+
+def read_memory(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> int:
+    """The memory of the whole machine in bytes."""
+    statement = evidence.find("memory")
+    if statement is not None:
+        evidence.stated("memory", amount(evidence.number("memory")), statement)
+        return evidence.number("memory")
+    whole = sum(node.memory for node in nodes.values())
+    if not whole:
+        evidence.row("memory", MISSING, "")
+    return whole
+
+
+def read_hugepages(evidence: Evidence) -> dict[int, int]:
+    """Reserved huge pages by size: each size's own, else those of /proc/meminfo, else of the kernel's arguments."""
+    counts = dict[int, int]()
+    for (key, node), statement in evidence.by_key.items():
+        word = key.removeprefix("hugepages ")
+        if word != key and word.isdecimal() and node is None and statement.value:
+            counts[int(word)] = evidence.number(key)
+            evidence.stated(f"huge pages {format_size(int(word))}", str(statement.value), statement)
+    counts = counts or _default_hugepages(evidence) or _argument_hugepages(evidence)
+    return dict(sorted(counts.items()))
+
+
+def _default_hugepages(evidence: Evidence) -> dict[int, int]:
+    """Those of /proc/meminfo, which has them of one size."""
+    count, size = evidence.find("hugepages default"), evidence.number("hugepage_size")
+    if count is None or not count.value:
+        return {}
+    if not size:
+        evidence.notes.append(f"{place(count)}: {count.value} huge pages whose size is {MISSING}: left out")
+        return {}
+    evidence.stated(f"huge pages {format_size(size)}", str(count.value), count)
+    return {size: evidence.number("hugepages default")}
+
+
+def _argument_hugepages(evidence: Evidence) -> dict[int, int]:
+    """Those that the kernel's arguments reserve."""
+    statement = evidence.find("cmdline")
+    counts = dict[int, int]()
+    size = 0
+    for name, value in _HUGE_ARGUMENT.findall(evidence.text("cmdline")):
+        if name == "hugepagesz":
+            size = _size(value)
+        elif size and value.isdecimal() and int(value[:9]) > 0:
+            counts[size] = int(value[:9])
+    for size, count in counts.items():
+        if statement is not None:
+            evidence.stated(f"huge pages {format_size(size)}", str(count), statement)
+    return counts
+
+
+def _size(word: str) -> int:
+    try:
+        return parse_size(word)
+    except ValueError:
+        return 0
+
+
+def read_facts(evidence: Evidence) -> dict[str, str]:
+    """/proc/cpuinfo's keys that matter, and the byte order."""
+    facts = dict[str, str]()
+    for (key, _), statement in evidence.by_key.items():
+        if key.startswith("fact "):
+            facts[key.removeprefix("fact ")] = str(statement.value)
+    if order := evidence.text("byteorder"):
+        facts["Byte Order"] = f"{order} endian"
+    for name in ("MMU", "mmu"):
+        if name in facts:
+            evidence.row("MMU", one_line(facts[name], 40), "/proc/cpuinfo or lscpu")
+            break
+    return facts

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The nodes of a described machine, and whether its description is whole. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lab.core.untrusted import one_line
+from lab.formats.machine.statements import Statement
+from lab.specs.model import MAX_NODES, format_cpus
+from lab.workflows.capture_evidence import MISSING, Evidence, amount, place
+from lab.workflows.described import DescribedNode, EvidenceRow
+
+Nodes = dict[int, DescribedNode]
+
+
+def read_nodes(evidence: Evidence) -> Nodes:
+    """The nodes by their numbers, with everything that is stated about each."""
+    numbers = _numbers(evidence)
+    nodes = {number: _node(evidence, number) for number in sorted(numbers)}
+    return _with_guessed_cpus(evidence, _with_distances(evidence, nodes))
+
+
+def _numbers(evidence: Evidence) -> set[int]:
+    """The nodes that are described, else those that distances name, else those that are counted."""
+    numbers = set[int]()
+    for each in evidence.statements:
+        if each.node is not None and each.key in ("cpus", "memory"):
+            numbers.add(each.node)
+        elif each.key == "seen" and isinstance(each.value, int):
+            numbers.add(each.value)
+    online = set(evidence.numbers("nodes online"))
+    if numbers & online:
+        numbers &= online
+    numbers = numbers or set(evidence.numbers("columns"))
+    counted = evidence.find("node_count")
+    if counted is None:
+        return numbers
+    value = str(counted.value)
+    if listed := evidence.numbers("nodes"):
+        value += f": {format_cpus(listed)}"
+    evidence.stated("nodes", value, counted)
+    count = evidence.number("node_count")
+    if numbers or not 2 <= count <= MAX_NODES:
+        return numbers
+    evidence.notes.append(f"{place(counted)}: {count} nodes are counted and not described: guessed")
+    return set(range(count))
+
+
+def _node(evidence: Evidence, number: int) -> DescribedNode:
+    return DescribedNode(
+        cpus=evidence.numbers("cpus", number),
+        memory=evidence.number("memory", number),
+        hugepages=_hugepages(evidence, number),
+    )
+
+
+def _hugepages(evidence: Evidence, number: int) -> dict[int, int]:
+    counts = dict[int, int]()
+    for statement in evidence.by_node.get(number, ()):
+        word = statement.key.removeprefix("hugepages ")
+        if word == statement.key or not isinstance(statement.value, int):
+            continue
+        if word.isdecimal():
+            counts[int(word)] = statement.value
+        else:
+            counts.setdefault(evidence.number("hugepage_size"), statement.value)
+    return {size: count for size, count in sorted(counts.items()) if size and count}
+
+
+def _with_distances(evidence: Evidence, nodes: Nodes) -> Nodes:
+    """The nodes with their rows, if every node has one that fits; else without any, and a note."""
+    rows = {number: evidence.find("distance", number) for number in nodes}
+    first = next(filter(None, rows.values()), None)
+    if first is None:
+        return nodes
+    columns = evidence.numbers("columns") or tuple(nodes)
+    place_of = {other: index for index, other in enumerate(columns)}
+    places = [place_of[other] for other in nodes if other in place_of]
+    made = Nodes()
+    for number, node in nodes.items():
+        values = evidence.numbers("distance", number)
+        if len(values) != len(columns) or len(places) < len(nodes):
+            _note_distances(evidence, number, len(values), len(columns), first)
+            return nodes
+        made[number] = replace(node, distance=tuple(values[index] for index in places))
+    gone = set(columns) - set(nodes)
+    if gone:
+        evidence.notes.append(f"distances to nodes {format_cpus(gone)}, which are not described, are left out")
+    return made
+
+
+def _note_distances(evidence: Evidence, number: int, have: int, wanted: int, first: Statement) -> None:
+    what = "no whole row"
+    if have:
+        what = f"{have} numbers for {wanted} nodes"
+    evidence.notes.append(f"{place(first)}: the distances of node {number} have {what}; no distances are used")
+
+
+def _with_guessed_cpus(evidence: Evidence, nodes: Nodes) -> Nodes:
+    """The nodes, with equal shares of the CPUs where nothing says of any node which it has."""
+    damaged = any("CPUs of node" in text for text in (*evidence.problems, *evidence.notes))
+    if len(nodes) < 2 or damaged or any(evidence.states("cpus", number) for number in nodes):
+        return nodes
+    count, _ = evidence.cpu_count()
+    share = max(1, count // len(nodes))
+    evidence.notes.append(f"which CPUs a node has is {MISSING}: guessed as {share} on each of {len(nodes)} nodes")
+    made = Nodes()
+    for index, (number, node) in enumerate(nodes.items()):
+        made[number] = replace(node, cpus=tuple(range(index * share, (index + 1) * share)))
+    return made
+
+
+# Completeness.
+
+
+def check_complete(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+    """Report what of the nodes is missing or contradicts itself."""
+    _check_announced(evidence, nodes)
+    _check_parts(evidence, nodes)
+    _check_cpus(evidence, nodes)
+    _check_omissions(evidence, nodes)
+    _note_offline_nodes(evidence, nodes)
+
+
+def _check_announced(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+    """Fewer nodes are described than the text counts."""
+    described = set[int]()
+    for number in nodes:
+        if evidence.states("cpus", number) or evidence.states("memory", number):
+            described.add(number)
+    listed, counted = evidence.find("nodes"), evidence.find("node_count")
+    announced = evidence.numbers("nodes")
+    missing = set(announced) - described
+    if listed is not None and missing:
+        text = f"{len(announced)} nodes are announced and {len(described)} described"
+        evidence.problem(f"{place(listed)}: {text}: {format_cpus(missing)} are missing")
+    elif counted is not None and 0 < len(described) < evidence.number("node_count"):
+        evidence.problem(f"{place(counted)}: {counted.value} nodes are counted and {len(described)} described")
+
+
+def _check_parts(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+    """Of some nodes the size or the CPUs are stated, and of others not: the text was cut there."""
+    for key, what in (("memory", "the size"), ("cpus", "the CPUs")):
+        without = [number for number in nodes if not evidence.states(key, number)]
+        if not without or len(without) == len(nodes):
+            continue
+        sources = {each.source for each in evidence.statements if each.key == key and each.node is not None}
+        if key == "cpus" and sources == {"sysfs"}:
+            text = f"node {format_cpus(without)}: no cpulist; guess: grep leaves out empty files, and it has no CPUs"
+            evidence.notes.append(text)
+        elif not any("CPUs of node" in text for text in evidence.problems):
+            evidence.problem(f"{what} of node {format_cpus(without)}: {MISSING}, which is cut off")
+
+
+def _check_cpus(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+    """CPUs that belong to two nodes, or that are online and on no node."""
+    owners = dict[int, int]()
+    for number, node in nodes.items():
+        for cpu in node.cpus:
+            if owners.setdefault(cpu, number) != number:
+                evidence.problem(f"CPU {cpu} is on node {owners[cpu]} and on node {number}")
+                return
+    missing = set(evidence.numbers("online")) - set(owners)
+    if owners and missing:
+        evidence.problem(f"CPUs {one_line(format_cpus(missing), 60)} are online and on no node")
+
+
+def _check_omissions(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+    """Nodes were left out in the middle, and nothing says how many there are."""
+    if evidence.states("node_count") or evidence.states("nodes online"):
+        return
+    lines = [each.line for each in evidence.statements if each.node in nodes and each.key in ("cpus", "memory")]
+    for omission in evidence.texts.omissions:
+        if lines and min(lines) < omission.line < max(lines):
+            what = one_line(omission.text, 40)
+            evidence.problem(f"{place(omission)}: {what!r} leaves out an unknown part of the nodes")
+            return
+
+
+def _note_offline_nodes(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+    possible = evidence.find("nodes possible")
+    gone = set(evidence.numbers("nodes possible")) - set(nodes)
+    if possible is None or not 0 < len(gone) <= MAX_NODES:
+        return
+    state = "not described"
+    if evidence.states("nodes online"):
+        state = "offline"
+    evidence.notes.append(f"{place(possible)}: possible and {state}, left out: node {format_cpus(gone)}")
+
+
+# The table.
+
+
+def node_rows(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> list[EvidenceRow]:
+    """The table's part about nodes, with those that are announced and missing."""
+    rows: list[EvidenceRow] = []
+    for number in sorted({*nodes, *evidence.numbers("nodes")}):
+        if number in nodes:
+            rows.append(_row(evidence, number, nodes[number]))
+        else:
+            rows.append(EvidenceRow(what=str(number), value=MISSING, where=""))
+    return rows
+
+
+def _row(evidence: Evidence, number: int, node: DescribedNode) -> EvidenceRow:
+    cpus, memory = "none", "?"
+    if node.cpus:
+        cpus = f"{format_cpus(node.cpus)} ({len(node.cpus)})"
+    if evidence.states("memory", number):
+        memory = amount(node.memory)
+    distances = one_line(" ".join(map(str, node.distance)), 70)
+    value = f"{one_line(cpus, 40):40}  {memory:>10}  {distances}"
+    return EvidenceRow(what=str(number), value=value.rstrip(), where=f"({_sources(evidence, number, node)})")
+
+
+def _sources(evidence: Evidence, number: int, node: DescribedNode) -> str:
+    """The lines that a node was read from, and what of it is a guess."""
+    parts: list[str] = []
+    stated = evidence.by_node.get(number, [])
+    if stated:
+        lines = ", ".join(map(str, sorted({each.line for each in stated})[:6]))
+        parts.append(f"{stated[0].file}:{lines}" if stated[0].file else f"line {lines}")
+    if not evidence.states("cpus", number):
+        parts.append("its CPUs are a guess" if node.cpus else "its CPUs are unknown")
+    return "; ".join(parts)
