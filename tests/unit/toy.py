@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,13 @@ def diff(name: str, old: str, new: str) -> str:
         old.splitlines(keepends=True), new.splitlines(keepends=True), f"a/{name}", f"b/{name}", n=3
     )
     return "".join(lines)
+
+
+def git(tree: Path, *words: str) -> str:
+    """What git prints in a tree, without the blanks around it."""
+    name = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", *name, "-C", tree, *words], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,4 +101,4 @@ class Toy:
 GROW = {"mm/shmem.c": ("return -1;", "return size;")}
 """A series that changes one file."""
 
-__all__ = ["FAKELINUX", "GROW", "VERSION", "Progress", "Toy", "diff", "silent", "topology"]
+__all__ = ["FAKELINUX", "GROW", "VERSION", "Progress", "Toy", "diff", "git", "silent", "topology"]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,7 @@ import pytest
 from lab.core.errors import UsageError
 from lab.formats.patch import AlreadyApplied, DoesNotApply
 from lab.workflows.change import Asked, check, read
-from tests.unit.toy import Toy
-
-
-def git(tree: Path, *words: str) -> str:
-    name = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *name, "-C", tree, *words], capture_output=True, text=True, check=True, timeout=60)
-    return done.stdout.strip()
+from tests.unit.toy import Toy, git
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from lab.workflows import check
 from lab.workflows.change import Asked, Change
 from lab.workflows.check import Tracking
 from tests.unit.fixtures import evidence
-from tests.unit.toy import Toy, diff
-from tests.unit.workflows.test_base import git
+from tests.unit.toy import Toy, diff, git
 
 
 @pytest.fixture

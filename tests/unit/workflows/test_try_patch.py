@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from lab.workflows.bisect import CommitVerdict, JudgedCommit
 from lab.workflows.change import Change, check, read
 from lab.workflows.try_patch import Wish
 from tests.unit.fixtures import evidence
-from tests.unit.toy import GROW, Toy, diff, topology
+from tests.unit.toy import GROW, Toy, diff, git, topology
 
 WISH = Wish(topologies=["x86_64-4k"], scenarios=[])
 
@@ -34,12 +35,6 @@ WISH = Wish(topologies=["x86_64-4k"], scenarios=[])
 @pytest.fixture
 def toy(tmp_path: Path) -> Toy:
     return Toy.make(tmp_path)
-
-
-def git(tree: Path, *words: str) -> str:
-    name = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *name, "-C", tree, *words], capture_output=True, text=True, check=True, timeout=60)
-    return done.stdout.strip()
 
 
 @pytest.fixture
@@ -230,6 +225,21 @@ def test_the_first_bad_commit_is_found_and_the_tree_is_left_alone(history: Toy, 
     assert not (history.tree / ".git/BISECT_LOG").exists()
 
 
+def test_the_commit_that_mended_something_is_found(history: Toy, tmp_path: Path) -> None:
+    (history.tree / "mm/count").write_text("10\nfine\n")
+    git(history.tree, "commit", "--quiet", "--all", "--message", "mm: mend")
+    mended = git(history.tree, "rev-parse", "HEAD")
+    for number in (11, 12):
+        (history.tree / "mm/count").write_text(f"{number}\nfine\n")
+        git(history.tree, "commit", "--quiet", "--all", "--message", f"mm: step {number}")
+    _, judge = by_content(history)
+    assert bisect.bisect(history.tree, "HEAD", "s5", tmp_path, judge, fixed=True).commits == (mended,)
+    with pytest.raises(UsageError, match=r"--good s1 is not before --bad s9 .*|--bad s9 is not before --good s1"):
+        bisect.bisect(history.tree, "s1", "s9", tmp_path / "2", judge, fixed=True)
+    with pytest.raises(UsageError, match="to find what mended a case: --fixed"):
+        bisect.bisect(history.tree, "HEAD", "s5", tmp_path / "3", judge)
+
+
 def test_neighbours_are_found_at_once(history: Toy, tmp_path: Path) -> None:
     asked, judge = by_content(history)
     assert bisect.bisect(history.tree, "s4", "s5", tmp_path, judge).commits == (revision(history, "s5"),)
@@ -264,6 +274,17 @@ def word_of(**changes: object) -> CommitVerdict:
     found = evidence.evidence(one)
     alone = conclude(type(found)(metadata=found.metadata, cells=(one,)))
     return bisect.judged("0" * 40, alone, boots_badly=CommitVerdict.BAD).word
+
+
+def test_a_kernel_that_boots_only_sometimes_is_skipped() -> None:
+    cells = [evidence.cell(evidence.TOPOLOGIES[0], evidence.KERNELS[0], repeat=number) for number in (1, 2)]
+    found = evidence.evidence(cells[0])
+    lost = replace(cells[1], status=CellStatus.NO_BOOT, runs=())
+    again = found.metadata.changed(repeat=2)
+    step = bisect.judged(
+        "0" * 40, conclude(type(found)(metadata=again, cells=(cells[0], lost))), boots_badly=CommitVerdict.BAD
+    )
+    assert (step.word, step.why) == (CommitVerdict.SKIP, "boots 1 times of 2")
 
 
 def test_what_a_run_says_of_a_commit() -> None:
