@@ -14,7 +14,7 @@ from lab.core.untrusted import one_line
 from lab.formats.machine import texts as machine_texts
 from lab.formats.machine.statements import Statement
 from lab.workflows import capture_machine, capture_nodes
-from lab.workflows.capture_evidence import Evidence
+from lab.workflows.capture_evidence import MachineEvidence
 from lab.workflows.capture_parts import alike_machines
 from lab.workflows.described import Choices, DescribedMachine, DescribedNode, Reading
 
@@ -34,7 +34,7 @@ def read(texts: Sequence[tuple[str, str]], choices: Choices | None = None) -> Re
     if choices.machine is not None and not 1 <= choices.machine <= max(1, len(machines)):
         raise UsageError(f"--machine: expected a number from 1 to {len(machines)}, got {choices.machine}")
     chosen = machines[(choices.machine or 1) - 1] if machines else []
-    reading = _reading(Evidence(found, chosen, choices))
+    reading = _reading(MachineEvidence(found, chosen, choices))
     reading.notes[:0] = found.notes
     if len(machines) > 1 and choices.machine is None:
         described = [f"{number}: {_summary(each)}" for number, each in enumerate(machines[:8], 1)]
@@ -59,7 +59,7 @@ def _summary(statements: Sequence[Statement]) -> str:
     return f"{where}, {len(nodes)} nodes, {len(cpus)} CPUs"
 
 
-def _reading(evidence: Evidence) -> Reading:
+def _reading(evidence: MachineEvidence) -> Reading:
     """The machine of which this is the evidence."""
     evidence.report_damage()
     arch = capture_machine.read_arch(evidence)

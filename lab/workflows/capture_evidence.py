@@ -11,21 +11,32 @@ from lab.formats.machine.texts import MachineTexts, Omission
 from lab.workflows.described import Choices, EvidenceRow
 
 RANKS = (
-    *("sysfs", "node meminfo", "uname", "getconf", "numactl -H", "lscpu", "lscpu -J", "/proc/meminfo", "lscpu -Je"),
+    *(
+        "sysfs",
+        "node meminfo",
+        "uname",
+        "getconf",
+        "numactl -H",
+        "/proc/cpuinfo",
+        "lscpu",
+        "lscpu -J",
+        "/proc/meminfo",
+        "lscpu -Je",
+    ),
     *("lscpu -e", "lscpu -p", "numastat -m", "lstopo", "lsmem", "free", "dmesg", "distances"),
 )
 """Sources, the best first: of two that state the same thing the better one is used."""
 MISSING = "not in the text"
 
 
-class Evidence:
+class MachineEvidence:
     """What the texts state about one machine, and the table, notes and problems that come of it."""
 
     def __init__(self, texts: MachineTexts, statements: Sequence[Statement], choices: Choices) -> None:
         self.texts = texts
         self.choices = choices
         ranks = {source: rank for rank, source in enumerate(RANKS)}
-        self.statements = sorted(statements, key=lambda each: (bool(each.guess), ranks.get(each.source, 4)))
+        self.statements = sorted(statements, key=lambda each: (bool(each.guess), ranks.get(each.source, len(RANKS))))
         self.rows: list[EvidenceRow] = []
         self.notes: list[str] = []
         self.problems: list[str] = []

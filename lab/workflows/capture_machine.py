@@ -11,7 +11,7 @@ from lab.core.errors import UsageError
 from lab.core.untrusted import one_line
 from lab.formats.machine.statements import KIB, MIB
 from lab.specs.model import format_cpus, format_size, parse_size
-from lab.workflows.capture_evidence import MISSING, Evidence, amount, place
+from lab.workflows.capture_evidence import MISSING, MachineEvidence, amount, place
 from lab.workflows.capture_parts import normal_arch
 from lab.workflows.described import DescribedNode
 
@@ -24,10 +24,10 @@ MODEL_WORDS = (
 """(words in the name of a processor, `uname -m` of the machines that have it)."""
 _RELEASE_ARCH = re.compile(r"[.+_-](x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64|ppc64el)\b")
 _RELEASE_PAGES = re.compile(r"[.+_-](4|16|64)k\b", re.IGNORECASE)
-_HUGE_ARGUMENT = re.compile(r"(hugepagesz|hugepages)=(\w{1,12})")
+_HUGE_ARGUMENT = re.compile(r"\b((?:default_)?hugepagesz|hugepages)=(\w{1,12})")
 
 
-def read_arch(evidence: Evidence) -> str:
+def read_arch(evidence: MachineEvidence) -> str:
     """The architecture as `uname -m` prints it; empty, and a problem, if nothing states it or gives it away."""
     statement = evidence.find("arch")
     stated = normal_arch(evidence.text("arch"))
@@ -42,7 +42,7 @@ def read_arch(evidence: Evidence) -> str:
     return _guessed_arch(evidence) or _missing_arch(evidence)
 
 
-def _guessed_arch(evidence: Evidence) -> str:
+def _guessed_arch(evidence: MachineEvidence) -> str:
     """The architecture by the name of the processor or of the kernel; empty if that is of no help."""
     for key in ("model", "release", "cmdline"):
         statement = evidence.find(key)
@@ -58,7 +58,7 @@ def _guessed_arch(evidence: Evidence) -> str:
     return ""
 
 
-def _missing_arch(evidence: Evidence) -> str:
+def _missing_arch(evidence: MachineEvidence) -> str:
     evidence.row("architecture", MISSING, "--arch states it")
     if evidence.statements:
         evidence.problems.append("the description does not say the architecture")
@@ -87,7 +87,7 @@ def _arch_of_words(text: str) -> str:
     return named.pop()
 
 
-def read_page_size(evidence: Evidence, arch: str) -> int | None:
+def read_page_size(evidence: MachineEvidence, arch: str) -> int | None:
     """The page size in bytes: stated, the only one, or guessed; None if nothing is known of it."""
     statement = evidence.find("page_size")
     if evidence.choices.page_size is not None:
@@ -109,7 +109,7 @@ def read_page_size(evidence: Evidence, arch: str) -> int | None:
     return size
 
 
-def _guessed_page_size(evidence: Evidence, sizes: tuple[int, ...]) -> tuple[int, str]:
+def _guessed_page_size(evidence: MachineEvidence, sizes: tuple[int, ...]) -> tuple[int, str]:
     """(page size, why) by the kernel's name, or by what a page table covers; (0, "") if they tell nothing.
 
     A page table has 8 bytes an entry. Huge pages of 2M may be smaller than what it covers, and are the default of
@@ -132,7 +132,7 @@ def _page_sizes(arch: str) -> tuple[int, ...]:
         return ()
 
 
-def read_cpus(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> int:
+def read_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> int:
     """How many CPUs are online."""
     on_nodes = sum(len(node.cpus) for node in nodes.values())
     count, statement = evidence.cpu_count()
@@ -151,7 +151,7 @@ def read_cpus(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> int:
     return max(count, on_nodes)
 
 
-def read_memory(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> int:
+def read_memory(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> int:
     """The memory of the whole machine in bytes."""
     statement = evidence.find("memory")
     if statement is not None:
@@ -163,7 +163,7 @@ def read_memory(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> int:
     return whole
 
 
-def read_hugepages(evidence: Evidence) -> dict[int, int]:
+def read_hugepages(evidence: MachineEvidence) -> dict[int, int]:
     """Reserved huge pages by size: each size's own, else those of /proc/meminfo, else of the kernel's arguments."""
     counts = dict[int, int]()
     for (key, node), statement in evidence.by_key.items():
@@ -175,7 +175,7 @@ def read_hugepages(evidence: Evidence) -> dict[int, int]:
     return dict(sorted(counts.items()))
 
 
-def _default_hugepages(evidence: Evidence) -> dict[int, int]:
+def _default_hugepages(evidence: MachineEvidence) -> dict[int, int]:
     """Those of /proc/meminfo, which has them of one size."""
     count, size = evidence.find("hugepages default"), evidence.number("hugepage_size")
     if count is None or not count.value:
@@ -187,19 +187,22 @@ def _default_hugepages(evidence: Evidence) -> dict[int, int]:
     return {size: evidence.number("hugepages default")}
 
 
-def _argument_hugepages(evidence: Evidence) -> dict[int, int]:
+def _argument_hugepages(evidence: MachineEvidence) -> dict[int, int]:
     """Those that the kernel's arguments reserve."""
     statement = evidence.find("cmdline")
+    if statement is None:
+        return {}
     counts = dict[int, int]()
-    size = 0
+    size = evidence.number("hugepage_size")
     for name, value in _HUGE_ARGUMENT.findall(evidence.text("cmdline")):
-        if name == "hugepagesz":
+        if name != "hugepages":
             size = _size(value)
-        elif size and value.isdecimal() and int(value[:9]) > 0:
+        elif value.isdecimal() and int(value[:9]) > 0:
             counts[size] = int(value[:9])
+    if unknown := counts.pop(0, 0):
+        evidence.notes.append(f"{place(statement)}: hugepages={unknown}, whose size is {MISSING}: left out")
     for size, count in counts.items():
-        if statement is not None:
-            evidence.stated(f"huge pages {format_size(size)}", str(count), statement)
+        evidence.stated(f"huge pages {format_size(size)}", str(count), statement)
     return counts
 
 
@@ -210,7 +213,7 @@ def _size(word: str) -> int:
         return 0
 
 
-def read_facts(evidence: Evidence) -> dict[str, str]:
+def read_facts(evidence: MachineEvidence) -> dict[str, str]:
     """/proc/cpuinfo's keys that matter, and the byte order."""
     facts = dict[str, str]()
     for (key, _), statement in evidence.by_key.items():

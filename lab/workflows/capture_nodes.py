@@ -9,20 +9,20 @@ from dataclasses import replace
 from lab.core.untrusted import one_line
 from lab.formats.machine.statements import Statement
 from lab.specs.model import MAX_NODES, format_cpus
-from lab.workflows.capture_evidence import MISSING, Evidence, amount, place
+from lab.workflows.capture_evidence import MISSING, MachineEvidence, amount, place
 from lab.workflows.described import DescribedNode, EvidenceRow
 
-Nodes = dict[int, DescribedNode]
+DescribedNodes = dict[int, DescribedNode]
 
 
-def read_nodes(evidence: Evidence) -> Nodes:
+def read_nodes(evidence: MachineEvidence) -> DescribedNodes:
     """The nodes by their numbers, with everything that is stated about each."""
     numbers = _numbers(evidence)
     nodes = {number: _node(evidence, number) for number in sorted(numbers)}
     return _with_guessed_cpus(evidence, _with_distances(evidence, nodes))
 
 
-def _numbers(evidence: Evidence) -> set[int]:
+def _numbers(evidence: MachineEvidence) -> set[int]:
     """The nodes that are described, else those that distances name, else those that are counted."""
     numbers = set[int]()
     for each in evidence.statements:
@@ -48,7 +48,7 @@ def _numbers(evidence: Evidence) -> set[int]:
     return set(range(count))
 
 
-def _node(evidence: Evidence, number: int) -> DescribedNode:
+def _node(evidence: MachineEvidence, number: int) -> DescribedNode:
     return DescribedNode(
         cpus=evidence.numbers("cpus", number),
         memory=evidence.number("memory", number),
@@ -56,7 +56,7 @@ def _node(evidence: Evidence, number: int) -> DescribedNode:
     )
 
 
-def _hugepages(evidence: Evidence, number: int) -> dict[int, int]:
+def _hugepages(evidence: MachineEvidence, number: int) -> dict[int, int]:
     counts = dict[int, int]()
     for statement in evidence.by_node.get(number, ()):
         word = statement.key.removeprefix("hugepages ")
@@ -69,7 +69,7 @@ def _hugepages(evidence: Evidence, number: int) -> dict[int, int]:
     return {size: count for size, count in sorted(counts.items()) if size and count}
 
 
-def _with_distances(evidence: Evidence, nodes: Nodes) -> Nodes:
+def _with_distances(evidence: MachineEvidence, nodes: DescribedNodes) -> DescribedNodes:
     """The nodes with their rows, if every node has one that fits; else without any, and a note."""
     rows = {number: evidence.find("distance", number) for number in nodes}
     first = next(filter(None, rows.values()), None)
@@ -78,7 +78,7 @@ def _with_distances(evidence: Evidence, nodes: Nodes) -> Nodes:
     columns = evidence.numbers("columns") or tuple(nodes)
     place_of = {other: index for index, other in enumerate(columns)}
     places = [place_of[other] for other in nodes if other in place_of]
-    made = Nodes()
+    made = DescribedNodes()
     for number, node in nodes.items():
         values = evidence.numbers("distance", number)
         if len(values) != len(columns) or len(places) < len(nodes):
@@ -91,14 +91,14 @@ def _with_distances(evidence: Evidence, nodes: Nodes) -> Nodes:
     return made
 
 
-def _note_distances(evidence: Evidence, number: int, have: int, wanted: int, first: Statement) -> None:
+def _note_distances(evidence: MachineEvidence, number: int, have: int, wanted: int, first: Statement) -> None:
     what = "no whole row"
     if have:
         what = f"{have} numbers for {wanted} nodes"
     evidence.notes.append(f"{place(first)}: the distances of node {number} have {what}; no distances are used")
 
 
-def _with_guessed_cpus(evidence: Evidence, nodes: Nodes) -> Nodes:
+def _with_guessed_cpus(evidence: MachineEvidence, nodes: DescribedNodes) -> DescribedNodes:
     """The nodes, with equal shares of the CPUs where nothing says of any node which it has."""
     damaged = any("CPUs of node" in text for text in (*evidence.problems, *evidence.notes))
     if len(nodes) < 2 or damaged or any(evidence.states("cpus", number) for number in nodes):
@@ -106,7 +106,7 @@ def _with_guessed_cpus(evidence: Evidence, nodes: Nodes) -> Nodes:
     count, _ = evidence.cpu_count()
     share = max(1, count // len(nodes))
     evidence.notes.append(f"which CPUs a node has is {MISSING}: guessed as {share} on each of {len(nodes)} nodes")
-    made = Nodes()
+    made = DescribedNodes()
     for index, (number, node) in enumerate(nodes.items()):
         made[number] = replace(node, cpus=tuple(range(index * share, (index + 1) * share)))
     return made
@@ -115,7 +115,7 @@ def _with_guessed_cpus(evidence: Evidence, nodes: Nodes) -> Nodes:
 # Completeness.
 
 
-def check_complete(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+def check_complete(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
     """Report what of the nodes is missing or contradicts itself."""
     _check_announced(evidence, nodes)
     _check_parts(evidence, nodes)
@@ -124,7 +124,7 @@ def check_complete(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> No
     _note_offline_nodes(evidence, nodes)
 
 
-def _check_announced(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+def _check_announced(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
     """Fewer nodes are described than the text counts."""
     described = set[int]()
     for number in nodes:
@@ -140,7 +140,7 @@ def _check_announced(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> 
         evidence.problem(f"{place(counted)}: {counted.value} nodes are counted and {len(described)} described")
 
 
-def _check_parts(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+def _check_parts(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
     """Of some nodes the size or the CPUs are stated, and of others not: the text was cut there."""
     for key, what in (("memory", "the size"), ("cpus", "the CPUs")):
         without = [number for number in nodes if not evidence.states(key, number)]
@@ -154,7 +154,7 @@ def _check_parts(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None
             evidence.problem(f"{what} of node {format_cpus(without)}: {MISSING}, which is cut off")
 
 
-def _check_cpus(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+def _check_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
     """CPUs that belong to two nodes, or that are online and on no node."""
     owners = dict[int, int]()
     for number, node in nodes.items():
@@ -167,7 +167,7 @@ def _check_cpus(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
         evidence.problem(f"CPUs {one_line(format_cpus(missing), 60)} are online and on no node")
 
 
-def _check_omissions(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+def _check_omissions(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
     """Nodes were left out in the middle, and nothing says how many there are."""
     if evidence.states("node_count") or evidence.states("nodes online"):
         return
@@ -179,7 +179,7 @@ def _check_omissions(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> 
             return
 
 
-def _note_offline_nodes(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> None:
+def _note_offline_nodes(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
     possible = evidence.find("nodes possible")
     gone = set(evidence.numbers("nodes possible")) - set(nodes)
     if possible is None or not 0 < len(gone) <= MAX_NODES:
@@ -193,7 +193,7 @@ def _note_offline_nodes(evidence: Evidence, nodes: Mapping[int, DescribedNode]) 
 # The table.
 
 
-def node_rows(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> list[EvidenceRow]:
+def node_rows(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> list[EvidenceRow]:
     """The table's part about nodes, with those that are announced and missing."""
     rows: list[EvidenceRow] = []
     for number in sorted({*nodes, *evidence.numbers("nodes")}):
@@ -204,7 +204,7 @@ def node_rows(evidence: Evidence, nodes: Mapping[int, DescribedNode]) -> list[Ev
     return rows
 
 
-def _row(evidence: Evidence, number: int, node: DescribedNode) -> EvidenceRow:
+def _row(evidence: MachineEvidence, number: int, node: DescribedNode) -> EvidenceRow:
     cpus, memory = "none", "?"
     if node.cpus:
         cpus = f"{format_cpus(node.cpus)} ({len(node.cpus)})"
@@ -215,7 +215,7 @@ def _row(evidence: Evidence, number: int, node: DescribedNode) -> EvidenceRow:
     return EvidenceRow(what=str(number), value=value.rstrip(), where=f"({_sources(evidence, number, node)})")
 
 
-def _sources(evidence: Evidence, number: int, node: DescribedNode) -> str:
+def _sources(evidence: MachineEvidence, number: int, node: DescribedNode) -> str:
     """The lines that a node was read from, and what of it is a guess."""
     parts: list[str] = []
     stated = evidence.by_node.get(number, [])
