@@ -3,7 +3,8 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import GIB, KIB, MIB, Arch
+from lab.arch.record import Arch
+from lab.core.sizes import GIB, KIB, MIB
 
 FRAGMENTS = {
     "arch-arm64": """\

@@ -3,7 +3,8 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import KIB, MIB, Arch, Mmu
+from lab.arch.record import Arch, Mmu
+from lab.core.sizes import KIB, MIB
 
 FRAGMENTS = {
     "arch-armhf": """\

@@ -4,7 +4,8 @@
 from types import MappingProxyType
 from typing import Literal
 
-from lab.arch.record import KIB, MIB, Arch
+from lab.arch.record import Arch
+from lab.core.sizes import KIB, MIB
 
 COMMON = """\
 CONFIG_MIPS_MALTA=y

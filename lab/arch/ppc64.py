@@ -4,7 +4,8 @@
 from types import MappingProxyType
 from typing import Literal
 
-from lab.arch.record import GIB, KIB, MIB, Arch, Mmu
+from lab.arch.record import Arch, Mmu
+from lab.core.sizes import GIB, KIB, MIB
 
 COMMON = """\
 CONFIG_PPC64=y

@@ -2,6 +2,6 @@
 """ppc64le: little-endian POWER9 on QEMU pseries, with 4K or 64K pages and the radix or the hash MMU."""
 
 from lab.arch.ppc64 import pseries
-from lab.arch.record import KIB
+from lab.core.sizes import KIB
 
 ARCH = pseries("ppc64le", "little", ("powerpc64le", "ppc64el"), "ppc64el", (4 * KIB, 64 * KIB))

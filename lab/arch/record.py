@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+from lab.core.sizes import MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

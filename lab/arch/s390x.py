@@ -3,7 +3,8 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import KIB, Arch
+from lab.arch.record import Arch
+from lab.core.sizes import KIB
 
 FRAGMENTS = {
     "arch-s390x": """\

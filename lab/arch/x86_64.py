@@ -3,7 +3,8 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import GIB, KIB, MIB, Arch, Mmu
+from lab.arch.record import Arch, Mmu
+from lab.core.sizes import GIB, KIB, MIB
 
 FRAGMENTS = {
     "arch-x86_64": """\

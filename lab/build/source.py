@@ -26,7 +26,7 @@ from stat import S_IFDIR, S_IFMT, S_ISREG
 from lab.build import debian
 from lab.core import proc
 from lab.core.cache import Cache, digest, file_digest, write_atomic
-from lab.core.errors import InfraError, InputError, UsageError, nearest
+from lab.core.errors import InfraError, InputError, UsageError, did_you_mean, nearest
 from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
 from lab.formats import build_log
@@ -399,8 +399,7 @@ def _resolve_revision(repository: Path, revision: str) -> str:
     if _start_git(repository, "rev-parse", "--git-dir", check=False).status:
         raise UsageError(f"source git:{repository}@{revision}: {repository} is no git repository")
     refs = _run_git(repository, "for-each-ref", "--format=%(refname:short)").split()
-    near = nearest(revision, refs)
-    meant = f"; did you mean {near!r}?" if near else ""
+    meant = did_you_mean(revision, refs)
     raise UsageError(f"source git:{repository}@{revision}: no such revision{meant}")
 
 

@@ -115,9 +115,15 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return `; did you mean 'X'?` for the end of a message; empty if no choice is like `word`."""
+    near = nearest(word, choices)
+    return f"; did you mean {near!r}?" if near else ""
+
+
 def unknown(kind: str, word: str, choices: Iterable[str]) -> UsageError:
     """The error for a name that is not in a registry: says the choices and the nearest one."""
     listed = sorted(choices)
-    near = nearest(word, listed)
-    meant = f"; did you mean {near!r}?" if near else ""
-    return UsageError(f"unknown {kind} {word!r}{meant}", hint=f"choices: {', '.join(listed) or 'none'}")
+    return UsageError(
+        f"unknown {kind} {word!r}{did_you_mean(word, listed)}", hint=f"choices: {', '.join(listed) or 'none'}"
+    )

@@ -15,15 +15,13 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.core.errors import InfraError
 
 KEEP_LINES = 400
 Process = subprocess.Popen[bytes]
-_running: set[subprocess.Popen[bytes]] = set()
-_aborted = threading.Event()
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "XDG_CACHE_HOME", "http_proxy", "https_proxy")
 
 
@@ -42,6 +40,27 @@ class ProcError(InfraError):
     def __init__(self, argv: Sequence[str], why: str, *, cwd: Path | None = None, output: str = "") -> None:
         super().__init__(f"{argv[0]}: {why}", hint=f"run: {pasteable(argv, cwd)}")
         self.output = output
+
+
+@dataclass(slots=True)
+class Children:
+    """The processes that this process has under way, and whether it may start more."""
+
+    running: set[Process] = field(default_factory=set)
+    aborted: bool = False
+
+    def abort(self) -> None:
+        """End every process under way and start no more."""
+        self.aborted = True
+        for process in tuple(self.running):
+            _kill(process)
+
+    def reset(self) -> None:
+        """Allow processes again, after an abort: for tests, whose process lives on."""
+        self.aborted = False
+
+
+children = Children()
 
 
 def pasteable(argv: Sequence[str], cwd: Path | None = None) -> str:
@@ -83,7 +102,7 @@ def run(
     kept: deque[str] = deque(maxlen=None if whole else KEEP_LINES)
     timed_out = threading.Event()
     process = _start(argv, cwd=cwd, env=env, piped_input=input is not None, pass_fds=pass_fds, nice=nice)
-    _running.add(process)
+    children.running.add(process)
 
     def give_up() -> None:
         timed_out.set()
@@ -105,7 +124,7 @@ def run(
         timer.cancel()
         _kill(process)
         process.wait()
-        _running.discard(process)
+        children.running.discard(process)
         if process.stdout:
             process.stdout.close()
     output = "\n".join(kept)
@@ -118,9 +137,7 @@ def run(
 
 def abort() -> None:
     """End every process under way and start no more: the lab is being interrupted."""
-    _aborted.set()
-    for process in tuple(_running):
-        _kill(process)
+    children.abort()
 
 
 def start(
@@ -175,7 +192,7 @@ def _popen(
     nice: int = 0,
     foreground: bool = False,
 ) -> subprocess.Popen[bytes]:
-    if _aborted.is_set():
+    if children.aborted:
         raise ProcError(argv, "not started: the lab was interrupted", cwd=cwd)
     program = which(argv[0])
     if program is None:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from lab.core.cache import explain_os_error
 from lab.core.errors import InfraError, InputError
 from lab.core.outcome import Cause, CellResult, CellStatus, Mismatch, Run, Usage
-from lab.core.untrusted import one_line
+from lab.core.validation import first_invalid
 from lab.evidence.console import ConsoleLog, without_middle
 from lab.evidence.events import (
     EVENT,
@@ -84,9 +84,8 @@ def read_metadata(directory: Path) -> Metadata:
     except OSError as error:
         raise InputError(path, None, None, f"cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(path, None, key or None, one_line(first["msg"])) from None
+        key, expected = first_invalid(error)
+        raise InputError(path, None, key or None, expected) from None
     except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number of thousands of digits
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise InputError(path, line, None, "expected JSON") from None

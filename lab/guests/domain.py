@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from lab.core.sizes import KIB, MIB
 from lab.specs.model import Topology
 
 QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
 NETDEV = "lab0"
-KIB, MIB = 1 << 10, 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from lab.core.sizes import MIB
 from lab.guests.domain import GuestMachine, clock, command_line, links, machine_type, network, numa, processors
 from lab.specs.model import Topology
 
-MIB = 1 << 20
 CONSOLES = {
     "serial": ("-serial", "stdio"),
     "sclplm": ("-chardev", "stdio,id=console", "-device", "sclplmconsole,chardev=console"),

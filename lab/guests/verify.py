@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from lab.core.outcome import Mismatch
+from lab.core.sizes import MIB
 from lab.core.untrusted import one_line
 from lab.formats import hmat
 from lab.formats.elf import build_id
@@ -33,7 +34,6 @@ MAX_TEXT = 1 << 20
 MAX_FLAWS = 20
 MAX_HEX = 64 << 10
 """Bytes of notes or of a table."""
-MIB = 1 << 20
 LOOP, STEADY = 1.05, 1.001
 """What a loop may take beyond the instructions that were counted in it, and what its times may differ."""
 LOCAL, REMOTE = 10, 20

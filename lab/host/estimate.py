@@ -13,10 +13,11 @@ from lab.build import kernel, toolchain
 from lab.build.kernel import Past
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
+from lab.core.sizes import MIB
 from lab.host import doctor, history
 from lab.host.history import History
 from lab.host.schedule import Budget, Demand, Schedule, Stage, Task, makespan
-from lab.specs.model import MIB, Topology
+from lab.specs.model import Topology
 from lab.specs.plan import Build, Cell, Plan, in_order, possible
 
 GUEST_OVERHEAD = 256 * MIB

@@ -18,12 +18,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from lab import arch as arches
 from lab.arch import Arch, Mmu
 from lab.core.errors import LabError
+from lab.core.sizes import MIB
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"([0-9]{1,15})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _CPUS = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")
 _RANGE = re.compile(r"([0-9]{1,4})(-([0-9]{1,4})?)?")
-MIB = 1 << 20
 MAX_NODES = 64
 MAX_MEMORY = 1 << 44
 MAX_ENTRY = 0xFFFE

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from lab.core.errors import UsageError, nearest, unknown
+from lab.core.errors import UsageError, did_you_mean, unknown
 from lab.core.outcome import CaseRecord, CellKey, CellResult
+from lab.core.validation import first_invalid
 from lab.evidence.metadata import CaseSpec, HostRecord, Provenance, Recorded
 from lab.specs.model import CampaignSpec, Kernel, Spec, Topology
 from lab.specs.plan import Plan, Selection, plan
@@ -115,8 +116,7 @@ def _cases(declared: Mapping[str, Sequence[CaseSpec]], test: str) -> dict[str, t
     if not case:
         return {scenario: names[scenario]}
     if case not in names[scenario]:
-        near = nearest(case, names[scenario])
-        raise UsageError(f"{scenario} has no case {case!r}" + (f"; did you mean {near!r}?" if near else ""))
+        raise UsageError(f"{scenario} has no case {case!r}{did_you_mean(case, names[scenario])}")
     return {scenario: (case,)}
 
 
@@ -125,9 +125,8 @@ def _model(model: type[Model], record: Recorded | None, what: str) -> Model:
     try:
         return model.model_validate(record.document() if record else None)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{what}: {place}: {first['msg']}", hint="recorded by another version of the lab?") from None
+        key, expected = first_invalid(error)
+        raise UsageError(f"{what}: {key}: {expected}", hint="recorded by another version of the lab?") from None
 
 
 def changed_build(was: Provenance, now: Provenance) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lab.core.sizes import MIB
 from lab.core.untrusted import one_line
-from lab.formats.machine.statements import DAMAGE, MIB, NOTE, Statement
+from lab.formats.machine.statements import DAMAGE, NOTE, Statement
 from lab.formats.machine.texts import MachineTexts, Omission
 from lab.workflows.described import Choices, EvidenceRow
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from lab.arch import find
 from lab.core.errors import UsageError
+from lab.core.sizes import KIB, MIB
 from lab.core.untrusted import one_line
-from lab.formats.machine.statements import KIB, MIB
 from lab.specs.model import format_cpus, format_size, parse_size
 from lab.workflows.capture_evidence import MISSING, MachineEvidence, amount, place
 from lab.workflows.capture_parts import normal_arch

@@ -14,8 +14,9 @@ from typing import Any
 
 from lab.arch import ARCHES, Arch, Mmu, find
 from lab.core.errors import UsageError
+from lab.core.sizes import MIB
 from lab.core.untrusted import one_line
-from lab.specs.model import MAX_NODES, MIB, MIN_THP, Topology, format_cpus, format_size
+from lab.specs.model import MAX_NODES, MIN_THP, Topology, format_cpus, format_size
 from lab.workflows.described import DescribedMachine, DescribedNode
 
 GRAIN = 256 * MIB

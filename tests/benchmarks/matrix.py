@@ -19,10 +19,11 @@ from lab.core.cache import Cache, default_root
 from lab.core.deadline import Deadline
 from lab.core.errors import LabError
 from lab.core.progress import silent
+from lab.core.sizes import MIB
 from lab.guests.factory import BootableCell, GuestFactory, open_factory
 from lab.host import doctor
 from lab.specs.library import Library
-from lab.specs.model import MIB, Kernel, Topology, format_size
+from lab.specs.model import Kernel, Topology, format_size
 from lab.specs.plan import node_count
 
 CAMPAIGNS = ("all-arches", "numa")

@@ -27,11 +27,11 @@ import yaml
 
 from lab import report
 from lab.arch import PRESETS
-from lab.arch.record import GIB
 from lab.build import programs
 from lab.cli import main
 from lab.core.cache import Cache
 from lab.core.outcome import Cause, CellStatus, Delta, Outcome
+from lab.core.sizes import GIB
 from lab.host import doctor
 from lab.report._data import STATES
 from lab.specs import load

@@ -24,7 +24,7 @@ from lab.build.suites.built import Built, Test, lacking, skipped
 from lab.build.toolchain import Toolchain
 from lab.core import proc
 from lab.core.cache import Cache, digest
-from lab.core.errors import BuildError, UsageError, nearest
+from lab.core.errors import BuildError, UsageError, did_you_mean
 from lab.core.progress import Progress
 from lab.formats import build_log
 from lab.formats.patch import Content
@@ -65,8 +65,7 @@ def check(suite: Suite, tree: Path, version: str) -> None:
     known = collections(tree)
     if suite.collection in known or (tree / SELFTESTS / suite.collection / "Makefile").is_file():
         return
-    near = nearest(suite.word, [f"kselftest-{name}" for name in known])
-    meant = f"; did you mean {near!r}?" if near else ""
+    meant = did_you_mean(suite.word, [f"kselftest-{name}" for name in known])
     have = f"it has {', '.join(known)}" if known else f"it has no {SELFTESTS}"
     raise UsageError(f"--suite {suite.word}: kernel {version} has no such collection{meant}", hint=have)
 

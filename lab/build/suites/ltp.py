@@ -22,7 +22,7 @@ from lab.build.suites.built import Built, Test, interpreter, lacking, skipped
 from lab.build.toolchain import Toolchain
 from lab.core import proc
 from lab.core.cache import Cache, digest
-from lab.core.errors import UsageError, nearest
+from lab.core.errors import UsageError, did_you_mean
 from lab.core.progress import Progress
 from lab.formats import build_log, elf
 from lab.specs.suite import Suite, file_name
@@ -62,16 +62,14 @@ def tests_of(suite: Suite) -> tuple[LtpLine, ...]:
     names = sorted(path.name for path in directory.iterdir() if path.is_file() and path.name != "Makefile")
     files = [name for name in names if fnmatchcase(name, file)]
     if not files:
-        near = nearest(file, names)
-        meant = f"; did you mean {near!r}?" if near else ""
+        meant = did_you_mean(file, names)
         raise UsageError(
             f"--suite {suite.word}: no file {file!r} in its runtest/{meant}", hint=f"choices: {', '.join(names)}"
         )
     lines = [line for name in files for line in parse((directory / name).read_text(errors="replace"))]
     wanted = {line.tag: line for line in lines if fnmatchcase(line.tag, chosen or "*")}
     if not wanted:
-        near = nearest(chosen, [line.tag for line in lines])
-        meant = f"; did you mean {near!r}?" if near else ""
+        meant = did_you_mean(chosen, [line.tag for line in lines])
         raise UsageError(f"--suite {suite.word}: no test {chosen!r} in runtest/{', '.join(files)}{meant}")
     return tuple(wanted.values())
 

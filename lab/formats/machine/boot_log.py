@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from lab.core.sizes import KIB
 from lab.formats.machine.pasted import Line
-from lab.formats.machine.statements import KIB, MAX_NODE, NOTE, Statement, Value, size
+from lab.formats.machine.statements import MAX_NODE, NOTE, Statement, Value, size
 
 SOURCE = "dmesg"
 _RANGE = r"\[?(?:mem )?(?:0x)?([0-9a-fA-F]{1,16})\s?-\s?(?:0x)?([0-9a-fA-F]{1,16})\]?"

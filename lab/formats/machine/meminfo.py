@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from lab.core.sizes import KIB, MIB
 from lab.formats.machine.shell_session import Section
-from lab.formats.machine.statements import KIB, MAX_NODE, MIB, Statement, size
+from lab.formats.machine.statements import MAX_NODE, Statement, size
 
 _MEMINFO = re.compile(r"(?:/proc/meminfo:)?(MemTotal|HugePages_Total|Hugepagesize|Hugetlb):\s+(\d{1,15})(\s*[kMG]B)?")
 _HEAD = re.compile(r"(?:\S+\s+)?Node\s+\d{1,4}(?:\s+Node\s+\d{1,4})*(?:\s+Total)?")

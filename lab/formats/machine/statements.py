@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from lab.core.sizes import GIB, KIB, MIB
 from lab.formats.machine.pasted import Line
 
 Value = int | str | tuple[int, ...]
@@ -19,7 +20,6 @@ MAX_STATEMENTS = 8 * MAX_NODE
 """That one reader makes of a text: what goes on behind them is no machine."""
 MAX_NUMBERS = 64 * 4096
 """CPUs and distances in the statements of one reader."""
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 _NUMBERS = re.compile(r"\d{1,4}(?:[ \t]+\d{1,4})*[ \t]*")
 _ELLIPSIS = re.compile(
     r"\.{3,}|\[\s*(?:\.{2,}|snip\w*|cut|truncated|omitted|etc\.?)\s*\]|<\s*(?:snip\w*|cut|truncated[^<>]*)\s*>"

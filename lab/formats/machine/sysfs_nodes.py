@@ -6,11 +6,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from lab.core.sizes import KIB
 from lab.formats.machine.cpu_list import parse_cpu_list, parse_mask
 from lab.formats.machine.lscpu import MACHINE_NAMES
 from lab.formats.machine.pasted import Line
 from lab.formats.machine.shell_session import Section
-from lab.formats.machine.statements import DAMAGE, KIB, MAX_NODE, NOTE, Statement, Value, numbers
+from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, numbers
 
 _VALUED = re.compile(r"((?:/sys/|/proc/|\./|node\d|hugepages-)[^\s:]{1,300}|nr_hugepages):\s*(.*)")
 _NODE_FILE = re.compile(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -83,30 +84,28 @@ def test_children_die_when_the_lab_is_killed(tmp_path: Path) -> None:
 
 
 def test_abort_ends_what_runs_and_starts_no_more() -> None:
-    code = """
-import threading, time
-from lab.core import proc
-from lab.core.errors import InfraError
-def long():
+    errors: list[str] = []
+
+    def run(argv: list[str]) -> None:
+        try:
+            proc.run(argv)
+        except InfraError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=run, args=(["sleep", "60"],))
+    thread.start()
+    while not proc.children.running:
+        time.sleep(0.01)
     try:
-        proc.run(["sleep", "60"])
-    except InfraError:
-        print("ended", flush=True)
-thread = threading.Thread(target=long)
-thread.start()
-time.sleep(0.3)
-proc.abort()
-thread.join(5)
-try:
-    proc.run(["true"])
-except InfraError as error:
-    print("refused" if "interrupted" in str(error) else error)
-"""
-    root = Path(__file__).parents[3]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=20, check=True
-    )
-    assert done.stdout.split() == ["ended", "refused"]
+        proc.abort()
+        thread.join(5)
+        run(["true"])
+    finally:
+        proc.children.reset()
+    ended, refused = errors
+    assert "killed by SIGKILL" in ended
+    assert "interrupted" in refused
+    assert proc.run(["true"]).status == 0
 
 
 def _gone(pid: int) -> None:

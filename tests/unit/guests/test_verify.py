@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.core.sizes import MIB
 from lab.formats.elf import build_id
 from lab.guests.domain import command_line
 from lab.guests.verify import ExpectedMachine, Facts, memory_floor, parse_facts, shadow_of, verify
 from lab.specs.model import Hmat, NumaCell, Topology
 from tests.unit.fixtures.hmat import matrix, table
 
-MIB = 1 << 20
 ID = "0123456789abcdef0123456789abcdef01234567"
 
 

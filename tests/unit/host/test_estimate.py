@@ -12,11 +12,12 @@ from lab.build import kernel
 from lab.build.kernel import Past
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
+from lab.core.sizes import MIB
 from lab.host import doctor
 from lab.host.estimate import GUEST_OVERHEAD, Packing, here, look, packing
 from lab.host.history import History, Measured
 from lab.host.schedule import Budget
-from lab.specs.model import MIB, CampaignSpec, Kernel, Topology
+from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, Selection, plan
 
 SPEC = CampaignSpec(name="c", topologies=("*",), kernels=("*",))

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lab.arch import ARCHES
+from lab.core.sizes import MIB
 from lab.specs.model import Kernel, NumaCell, Topology, format_cpus, format_size, parse_cpus, parse_size
-
-MIB = 1 << 20
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from lab.core.errors import InfraError, UsageError
+from lab.core.sizes import MIB
 from lab.host.estimate import Outlook
 from lab.specs.model import CampaignSpec, Kernel, NumaCell, Topology
 from lab.specs.plan import Filters, Plan, Selection, Skipped, in_order, matches, plan, possible, resolve_cases
 from lab.verbs.plan_text import describe
 
 SOURCE = "debian:linux-source-6.12"
-MIB = 1 << 20
 TESTS = (Selection(scenario="expand"), Selection(scenario="fork"))
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lab.arch import ARCHES
 from lab.core.errors import LabError, UsageError
+from lab.core.sizes import MIB
 from lab.host.doctor import CAPTURE_SCRIPT, description
 from lab.specs import load
 from lab.specs.model import Topology
@@ -27,7 +28,6 @@ MACHINES = {
     for path in GOLDEN.glob("*[!l]")
     if path.name != "pasted"
 }
-MIB = 1 << 20
 
 
 def texts(name: str) -> list[str]:
