@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,6 +132,8 @@ def _read(source: str) -> str:
         raise UsageError(f"{source}: cannot be read: {error.strerror}") from None
     if len(data) > MAX_FILE:
         raise UsageError(f"{source}: expected at most {MAX_FILE >> 20} MiB of text")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")  # as PowerShell redirects
     return data.decode("utf-8-sig", "replace")
 
 

@@ -12,19 +12,9 @@ from lab.formats.machine.texts import MachineTexts, Omission
 from lab.workflows.described import Choices, EvidenceRow
 
 RANKS = (
-    *(
-        "sysfs",
-        "node meminfo",
-        "uname",
-        "getconf",
-        "numactl -H",
-        "/proc/cpuinfo",
-        "lscpu",
-        "lscpu -J",
-        "/proc/meminfo",
-        "lscpu -Je",
-    ),
-    *("lscpu -e", "lscpu -p", "numastat -m", "lstopo", "lsmem", "free", "dmesg", "distances"),
+    *("sysfs", "node meminfo", "uname", "getconf", "numactl -H", "/proc/cpuinfo", "lscpu", "lscpu -J"),
+    *("/proc/meminfo", "lscpu -Je", "lscpu -e", "lscpu -p", "numastat -m", "lstopo", "lsmem", "free", "dmesg"),
+    "distances",
 )
 """Sources, the best first: of two that state the same thing the better one is used."""
 MISSING = "not in the text"

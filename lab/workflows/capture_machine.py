@@ -103,6 +103,8 @@ def read_page_size(evidence: MachineEvidence, arch: str) -> int | None:
         return sizes[0]
     size, why = _guessed_page_size(evidence, sizes)
     if not size:
+        size, why = _page_size_of_pools(evidence, arch)
+    if not size:
         evidence.row("page size", MISSING, "--page-size states it")
         return None
     evidence.row("page size", format_size(size), f"guess: {why}")
@@ -123,6 +125,23 @@ def _guessed_page_size(evidence: MachineEvidence, sizes: tuple[int, ...]) -> tup
         if huge > 2 * MIB and size * size // 8 == huge:
             return size, f"huge pages of {format_size(huge)}"
     return 0, ""
+
+
+def _page_size_of_pools(evidence: MachineEvidence, arch: str) -> tuple[int, str]:
+    """(page size, why) if only one has huge pages of all the sizes that sysfs lists; (0, "") otherwise."""
+    pools = set[int]()
+    for key, _ in evidence.by_key:
+        word = key.removeprefix("hugepages ")
+        if word != key and word.isdecimal():
+            pools.add(int(word))
+    fitting: list[int] = []
+    for size in _page_sizes(arch) if pools else ():
+        if pools <= set(find(arch).hugepages.get(size, ())):
+            fitting.append(size)
+    if len(fitting) != 1:
+        return 0, ""
+    listed = ", ".join(map(format_size, sorted(pools)))
+    return fitting[0], f"huge pages of {listed} are listed"
 
 
 def _page_sizes(arch: str) -> tuple[int, ...]:

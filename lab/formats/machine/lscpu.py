@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from lab.formats.machine.cpu_list import parse_cpu_list
+from lab.formats.machine.cpu_list import parse_cpu_list, parse_mask
 from lab.formats.machine.pasted import Line
 from lab.formats.machine.statements import (
     DAMAGE,
@@ -32,6 +32,7 @@ MACHINE_NAMES = re.compile(
 """What `uname -m` can print, and how distributions spell it."""
 _FIELD = re.compile(r"([^:]{1,80}?)\s*:\s*(.*)")
 _NUMBER = re.compile(r"\d{1,4}")
+_NUMBER_BEFORE = re.compile(r"\d{1,4}(?= ?NUMA)")
 _LIST = re.compile(r"\d[\d\s,:()-]*")
 _SOME_LIST = re.compile(r"\d{1,5}(?:-\d{1,5}(?::\d+)?)?(?:,\s?\d{1,5}(?:-\d{1,5}(?::\d+)?)?)*")
 _NUMA = re.compile(r"[^|\"'$`]{0,40}NUMA[^|\"'$`]{0,40}")
@@ -166,7 +167,7 @@ class _Fields:
             self._add("offline", (int(value),), line)
 
     def _numa(self, key: str, value: str, line: int) -> None:
-        number = _NUMBER.search(key)
+        number = _NUMBER.search(key[key.upper().index("NUMA") :]) or _NUMBER_BEFORE.search(key)
         if number is None:
             if value.isdecimal() and len(value) < 5:
                 self._add("node_count", int(value), line)
@@ -181,7 +182,7 @@ class _Fields:
         self.node, self.value, self.line = node, value, line
         self.before = len(self.found)
         try:
-            cpus = parse_cpu_list(value.rstrip(",-"))
+            cpus = parse_mask(value) if value.startswith("0x") else parse_cpu_list(value.rstrip(",-"))
         except ValueError as error:
             self._add(DAMAGE, f"the CPUs of node {node} are damaged or cut off: {error}", line)
             return

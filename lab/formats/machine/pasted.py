@@ -40,6 +40,10 @@ _DASHES = re.compile("[\u2010-\u2015\u2212]")
 _QUOTES = re.compile(r"\s*(?:[A-Z]{0,3}>\s?)+")
 _TIME_STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\s")
 _BULLET = re.compile(r"[-*+\u2022]\s+(?=\S)")
+_NUMBERED = re.compile(
+    r"\d{1,4}[.:)|]?\s+(?=node \d{1,4} (?:cpus|size|free)|node distances|available:|NUMA|Architecture|CPU|On-line)"
+)
+_BARS = str.maketrans("\u2502\u2503\u2551", "|||")
 _FENCE = re.compile(r"(?:`{3,}|~{3,})\s*[\w{}.+ -]*")
 
 
@@ -195,6 +199,7 @@ def _cleaned(text: str) -> str:
     """One line without escape sequences, quotation marks, markup and blanks at its ends."""
     text = _TERMINAL.sub("", text)
     if not text.isascii():
+        text = text.translate(_BARS)
         text = _DASHES.sub("-", _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)))
     text = _INVISIBLE.sub("", text.replace("\t", " "))
     if quotes := _QUOTES.match(text):
@@ -206,8 +211,9 @@ def _cleaned(text: str) -> str:
         return "```"
     if text.startswith("|"):
         text = _row(text)
-    if bullet := _BULLET.match(text):
-        text = text[bullet.end() :]
+    for pattern in (_BULLET, _NUMBERED):
+        if found := pattern.match(text):
+            text = text[found.end() :]
     return _without_quotes(text.replace("**", "").strip("`")).strip()
 
 

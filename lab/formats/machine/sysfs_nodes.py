@@ -38,6 +38,7 @@ _KERNEL_PAGE = re.compile(
 _MACHINE_COMMAND = re.compile(r"(?:^|.*\s)(?:uname\s+-[a-z]*[amp]|arch|dpkg --print-architecture)$")
 _ONE_LINE = re.compile(r"(?:^|.*\s)(?:uname(?:\s+-[a-z]+)?|arch|nproc|getconf\s+\w+|dpkg --print-architecture)$")
 """Commands that print a line each, as they are typed one behind the other with `;` and `&&`."""
+_SPAN = re.compile(r"(\d{1,4})\.\.(\d{1,4})")
 _SEPARATOR = re.compile(r"\s*(?:&&|;)\s*")
 _NAMES = re.compile(r"x86_64|aarch64|ppc64le|ppc64|s390x|riscv64|i686|armv7l|loongarch64|mips64|sparc64|ia64")
 _BARE_SIZES = frozenset(("4096", "8192", "16384", "65536", "262144"))
@@ -126,8 +127,29 @@ def _paths(command: str) -> list[str]:
     if command.startswith("/"):
         return [command]
     found = _ARGUMENTS.fullmatch(command)
-    words = [] if found is None else found[1].split("|")[0].split()
-    return [word.rstrip(":;") for word in words if "/" in word or word in ("online", "possible", "cmdline")][:64]
+    paths: list[str] = []
+    for word in ("" if found is None else found[1]).split("|")[0].split()[:64]:
+        if "/" in word or word in ("online", "possible", "cmdline"):
+            paths += _expanded(word.rstrip(":;"))
+    return paths[:MAX_NODE]
+
+
+def _expanded(word: str) -> list[str]:
+    """A word of the shell with its first braces expanded: `node{0,1}/cpulist`, `node{0..3}/cpulist`."""
+    before, opening, rest = word.partition("{")
+    inside, closing, after = rest.partition("}")
+    if not opening or not closing or len(inside) > 200:
+        return [word]
+    parts = inside.split(",")
+    if span := _SPAN.fullmatch(inside):
+        parts = [str(number) for number in range(int(span[1]), min(int(span[2]), MAX_NODE) + 1)]
+    expanded: list[str] = []
+    for part in parts:
+        if "{" in after and len(parts) < 100:
+            expanded += _expanded(before + part + after)
+        else:
+            expanded.append(before + part + after)
+    return expanded
 
 
 def _files(paths: Sequence[str], lines: Sequence[Line], block: int) -> Iterator[Statement]:

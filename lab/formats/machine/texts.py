@@ -73,17 +73,24 @@ _NAMES = re.compile(
     r"|CPU family|Model name|Model|Stepping|Flags|available|node \d{1,4} (?:cpus|size|free)|node distances)\s{0,30}:"
 )
 
+_HOST_PREFIX = re.compile(rf"[\w.-]{{1,40}}:\s{{1,4}}(?={_NAMES.pattern})")
+"""As pdsh and ansible put the name of the host before each line."""
+
 
 def separated(lines: Sequence[Line]) -> list[Line]:
     """The lines; one that has several fields of lscpu or numactl, whose line breaks were lost, as several."""
     made: list[Line] = []
     for line in lines:
-        starts = [found.start() for found in _NAMES.finditer(line.text)] if line.text.count(":") > 2 else []
+        prefix = _HOST_PREFIX.match(line.text)
+        text = line.text[prefix.end() :] if prefix else line.text
+        starts = [0]
+        if text.count(":") > 2:
+            starts += [found.start() for found in _NAMES.finditer(text)][1:]
         if len(starts) < 3:
-            made.append(line)
+            made.append(Line(number=line.number, text=text))
             continue
-        for start, end in pairwise([0, *starts[1:], len(line.text)]):
-            made.append(Line(number=line.number, text=line.text[start:end].strip()))
+        for start, end in pairwise([*starts, len(text)]):
+            made.append(Line(number=line.number, text=text[start:end].strip()))
     return made
 
 
