@@ -16,10 +16,10 @@ from lab.core.outcome import Cause
 
 
 class LabError(Exception):
-    """Something went wrong that the lab can name.
+    """A failure that the lab can name.
 
-    `message` says what happened, `hint` what to do about it (a command to type, where there is one). `cause` is what
-    the records of cases say that could not be run because of it.
+    `message` states what happened, `hint` what to do about it (a command to type, where there is one). `cause` is the
+    cause of the cases that could not be run because of it.
     """
 
     exit_code = 2
@@ -31,7 +31,9 @@ class LabError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message} ({self.hint})" if self.hint else self.message
+        if not self.hint:
+            return self.message
+        return f"{self.message} ({self.hint})"
 
 
 class UsageError(LabError):
@@ -55,13 +57,16 @@ class InputError(UsageError):
     ) -> None:
         place = f"{path}:{line}" if line else str(path)
         text = ": ".join(part for part in (place, key, expected) if part)
-        whole = f"{text}; did you mean {nearest!r}?" if nearest else text
-        super().__init__(whole if len(whole) <= MAX_MESSAGE else f"{whole[:MAX_MESSAGE]}...")
+        if nearest:
+            text += f"; did you mean {nearest!r}?"
+        if len(text) > MAX_MESSAGE:
+            text = f"{text[:MAX_MESSAGE]}..."
+        super().__init__(text)
         self.path, self.line, self.key, self.expected, self.nearest = str(path), line, key, expected, nearest
 
 
 class InfraError(LabError):
-    """The lab or its host failed: says nothing about the kernel under test."""
+    """The lab or its host failed; nothing follows about the kernel under test."""
 
 
 class DiskFull(InfraError):
@@ -77,18 +82,20 @@ class LibvirtError(InfraError):
 
 
 class _WithExcerpt(LabError):
-    """An error with the evidence for it: `excerpt`, some lines of what somebody else said."""
+    """An error with its evidence: `excerpt`, some lines of a program's or a kernel's output."""
 
     def __init__(self, message: str, *, hint: str | None = None, excerpt: str = "") -> None:
         super().__init__(message, hint=hint)
         self.excerpt = excerpt
 
     def __str__(self) -> str:
-        return f"{super().__str__()}\n{self.excerpt}" if self.excerpt else super().__str__()
+        if not self.excerpt:
+            return super().__str__()
+        return f"{super().__str__()}\n{self.excerpt}"
 
 
 class BuildError(_WithExcerpt):
-    """A kernel, a guest test or the userland did not build; the excerpt holds the compiler's own words."""
+    """A kernel, a guest test or the userland did not build; the excerpt is from the compiler's output."""
 
     cause = Cause.BUILD
 
@@ -110,19 +117,20 @@ class DeadlineExceeded(LabError):
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice most like `word`, or None when nothing is like it."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return found[0] if found else None
+    """Return the choice most like `word`; None if none is like it."""
+    return next(iter(difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)), None)
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return `; did you mean 'X'?` for the end of a message; empty if no choice is like `word`."""
     near = nearest(word, choices)
-    return f"; did you mean {near!r}?" if near else ""
+    if near is None:
+        return ""
+    return f"; did you mean {near!r}?"
 
 
 def unknown(kind: str, word: str, choices: Iterable[str]) -> UsageError:
-    """The error for a name that is not in a registry: says the choices and the nearest one."""
+    """Return the error for a name that is not in a registry, with the choices and the nearest one."""
     listed = sorted(choices)
     return UsageError(
         f"unknown {kind} {word!r}{did_you_mean(word, listed)}", hint=f"choices: {', '.join(listed) or 'none'}"

@@ -35,7 +35,7 @@ class Completed:
 
 
 class ProcError(InfraError):
-    """A process that could not be started, failed, or outlived its time; `output` is what it had said."""
+    """A process that could not be started, failed, or outlived its time; `output` is what it had printed."""
 
     def __init__(self, argv: Sequence[str], why: str, *, cwd: Path | None = None, output: str = "") -> None:
         super().__init__(f"{argv[0]}: {why}", hint=f"run: {pasteable(argv, cwd)}")
@@ -64,18 +64,20 @@ children = Children()
 
 
 def pasteable(argv: Sequence[str], cwd: Path | None = None) -> str:
-    """The command as a user would type it."""
+    """Return the command as a user would type it."""
     command = shlex.join(argv)
-    return f"cd {shlex.quote(str(cwd))} && {command}" if cwd else command
+    if cwd is None:
+        return command
+    return f"cd {shlex.quote(str(cwd))} && {command}"
 
 
 def which(name: str) -> str | None:
-    """Full path of a program, looking in sbin too, which an ordinary user's PATH lacks."""
+    """Return the full path of a program, from sbin too, which an ordinary user's PATH lacks; None if there is none."""
     return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a child sees: a few inherited names, English messages, and `extra`."""
+    """Return a child's environment: a few inherited names, English messages, and `extra`."""
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return {**kept, "LC_ALL": "C.UTF-8", **(extra or {})}
 
@@ -198,8 +200,11 @@ def _popen(
     if program is None:
         raise ProcError(argv, "no such program", cwd=cwd)
     # setpriv (util-linux, always there) sets the parent-death signal without running Python code between fork and exec.
-    guarded = [] if outlive else ["setpriv", "--pdeathsig", "KILL", "--"]
-    guarded += ["nice", f"--adjustment={nice}"] if nice else []
+    guarded: list[str] = []
+    if not outlive:
+        guarded += ["setpriv", "--pdeathsig", "KILL", "--"]
+    if nice:
+        guarded += ["nice", f"--adjustment={nice}"]
     try:
         return subprocess.Popen(
             [*guarded, program, *argv[1:]],
@@ -238,6 +243,9 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _ended(status: int, output: str) -> str:
-    said = output.strip().rpartition("\n")[2][:300]
-    how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-    return f"{how}: {said}" if said else how
+    """Return how a process failed: its signal or exit status, and the last line that it printed."""
+    how = f"exit status {status}"
+    if status < 0:
+        how = f"killed by {signal.Signals(-status).name}"
+    last = output.strip().rpartition("\n")[2][:300]
+    return ": ".join(filter(None, (how, last)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How long work tells what it is doing; `lab/cli.py` decides how that looks."""
+"""How long work reports its progress; `lab/cli.py` decides how that looks."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ class Progress(Protocol):
 
 
 def silent(detail: str, *, done: float | None = None) -> None:
-    """For callers that nobody watches."""
+    """Report nothing: for work that nobody watches."""

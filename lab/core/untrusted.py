@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Text that a guest said, made fit for a terminal, XML, HTML and a person's patience."""
+"""Text from guests, made safe for terminals, XML and HTML, and short enough to read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ MAX_LINE = 300
 
 
 def printable(text: str) -> str:
-    """The text with every character that could do something instead of showing something spelled out (`\\x1b`).
+    """Return the text with every character that a terminal or a parser could act upon spelled out (`\\x1b`).
 
-    Newlines stay, tabs become spaces. What is left has no control characters, no escape sequences, no bidirectional
+    Newlines stay, tabs become spaces. The result has no control characters, no escape sequences, no bidirectional
     overrides, no lone surrogates and no non-characters, so it is also legal XML.
     """
     text = text.replace("\r\n", "\n").expandtabs(8)
@@ -21,13 +21,15 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str, limit: int = MAX_LINE) -> str:
-    """The text on one line of at most `limit` characters, printable; an ellipsis shows that it was longer."""
+    """Return the text on one printable line of at most `limit` characters; an ellipsis marks a cut."""
     flat = " ".join(printable(text[: 4 * limit]).split())
-    return flat if len(flat) <= limit and len(text) <= 4 * limit else flat[: limit - 1] + "…"
+    if len(flat) <= limit and len(text) <= 4 * limit:
+        return flat
+    return flat[: limit - 1] + "…"
 
 
 def excerpt(lines: Iterable[str], *, max_lines: int = 60, max_line: int = MAX_LINE) -> str:
-    """Lines joined, printable, none longer than `max_line`; of more than `max_lines` the middle is left out."""
+    """Join lines, printable, each cut at `max_line`; of more than `max_lines` lines leave out the middle."""
     kept = [line if len(line) <= max_line else line[: max_line - 1] + "…" for line in lines]
     if len(kept) > max_lines:
         head, tail = max_lines * 2 // 3, max_lines - max_lines * 2 // 3 - 1
