@@ -12,6 +12,8 @@ from lab.specs.model import MAX_NODES, format_cpus
 from lab.workflows.capture_evidence import MISSING, MachineEvidence, amount, place
 from lab.workflows.described import DescribedNode, EvidenceRow
 
+NEAREST = 10
+"""The least distance that ACPI knows, of a node to itself."""
 DescribedNodes = dict[int, DescribedNode]
 
 
@@ -19,6 +21,9 @@ def read_nodes(evidence: MachineEvidence) -> DescribedNodes:
     """The nodes by their numbers, with everything that is stated about each."""
     numbers = _numbers(evidence)
     nodes = {number: _node(evidence, number) for number in sorted(numbers)}
+    pools = [number for number in nodes if evidence.number("hugepages default", number)]
+    if pools and not evidence.number("hugepage_size"):
+        evidence.notes.append(f"huge pages of node {format_cpus(pools)}: their size is {MISSING}: left out")
     return _with_guessed_cpus(evidence, _with_distances(evidence, nodes))
 
 
@@ -81,7 +86,7 @@ def _with_distances(evidence: MachineEvidence, nodes: DescribedNodes) -> Describ
     made = DescribedNodes()
     for number, node in nodes.items():
         values = evidence.numbers("distance", number)
-        if len(values) != len(columns) or len(places) < len(nodes):
+        if len(values) != len(columns) or len(places) < len(nodes) or min(values, default=0) < NEAREST:
             _note_distances(evidence, number, len(values), len(columns), first)
             return nodes
         made[number] = replace(node, distance=tuple(values[index] for index in places))
@@ -93,7 +98,9 @@ def _with_distances(evidence: MachineEvidence, nodes: DescribedNodes) -> Describ
 
 def _note_distances(evidence: MachineEvidence, number: int, have: int, wanted: int, first: Statement) -> None:
     what = "no whole row"
-    if have:
+    if have == wanted:
+        what = f"a number below {NEAREST}, which is cut off or none"
+    elif have:
         what = f"{have} numbers for {wanted} nodes"
     evidence.notes.append(f"{place(first)}: the distances of node {number} have {what}; no distances are used")
 

@@ -362,24 +362,46 @@ def _page_size(machine: DescribedMachine, record: Arch, made: Shrunk) -> int:
 
 
 def _mode(machine: DescribedMachine, record: Arch, made: Shrunk) -> tuple[str, Mmu]:
-    """How the machine translates addresses: by a word of /proc/cpuinfo, the bits of addresses, or an argument."""
+    """How the machine translates addresses; what is a guess is noted."""
     modes = record.mmus
+    if name := _stated_mode(machine, modes):
+        return name, modes[name]
+    first = next(iter(modes))
+    fitting = _modes_with(machine, record)
+    if fitting and first not in fitting:
+        made.lost.append(f"mmu: guessed by the sizes of huge pages; {fitting[0]} here")
+        return fitting[0], modes[fitting[0]]
+    if len(modes) > 1 and any(each.cpuinfo or each.cpuinfo_without for each in modes.values()):
+        what = modes[first].description
+        made.lost.append(f"mmu: the description does not say the mode (/proc/cpuinfo); {first} here: {what}")
+    return first, modes[first]
+
+
+def _stated_mode(machine: DescribedMachine, modes: Mapping[str, Mmu]) -> str:
+    """The mode by a word of /proc/cpuinfo, an argument, the bits of addresses, or a word that is missing there."""
     for name, mode in modes.items():
         if mode.cpuinfo and _shows(machine, mode):
-            return name, mode
+            return name
     for name, mode in modes.items():
         if mode.cmdline and set(mode.cmdline) <= set(machine.cmdline):
-            return name, mode
+            return name
     for name, mode in modes.items():
         if machine.virtual_bits and mode.virtual_bits == machine.virtual_bits:
-            return name, mode
+            return name
     for name, mode in modes.items():
         if _shows(machine, mode):
-            return name, mode
-    name, mode = next(iter(modes.items()))
-    if len(modes) > 1 and any(each.cpuinfo or each.cpuinfo_without for each in modes.values()):
-        made.lost.append(f"mmu: the description does not say the mode (/proc/cpuinfo); {name} here: {mode.description}")
-    return name, mode
+            return name
+    return ""
+
+
+def _modes_with(machine: DescribedMachine, record: Arch) -> list[str]:
+    """The modes of an architecture that have huge pages of all the sizes that the machine has."""
+    fitting: list[str] = []
+    for name, mode in record.mmus.items():
+        for sizes in (mode.hugepages or record.hugepages).values():
+            if machine.hugepages and set(machine.hugepages) <= set(sizes) and name not in fitting:
+                fitting.append(name)
+    return fitting
 
 
 def _shows(machine: DescribedMachine, mode: Mmu) -> bool:

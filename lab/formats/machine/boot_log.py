@@ -25,7 +25,7 @@ _BOOTING = re.compile(r"\.{4} node\s{1,4}#(\d{1,4}), CPUs:((?:\s{1,20}#\d{1,5})*
 _MORE_CPUS = re.compile(r"\s{0,20}#\d{1,5}(?:\s{1,20}#\d{1,5})*(?:\s+OK)?")
 _CPU_NUMBER = re.compile(r"#(\d{1,5})")
 _BROUGHT_UP = re.compile(r"Brought up (\d{1,4}) nodes?, (\d{1,5}) CPUs?")
-_SLUB = re.compile(r"SLUB: .{0,80}CPUs=(\d{1,5}), Nodes=(\d{1,4})")
+_SLUB = re.compile(r"SLUB: .{0,80}CPUs=(\d{1,5}), Nodes=")
 _MEMORY = re.compile(r"Memory: \d{1,15}[Kk]/(\d{1,15})[Kk] available")
 _E820 = re.compile(rf"(?:BIOS-e820|e820):\s{_RANGE}\s\(?usable\)?")
 _HUGETLB = re.compile(
@@ -133,20 +133,28 @@ def _take_machine(log: _Log, text: str, line: int) -> None:
         log.add("cmdline", " ".join(words), line)
     elif found := _LINUX.search(text):
         log.add("release", found[1], line)
-    elif found := _BROUGHT_UP.search(text):
-        log.add("node_count", int(found[1]), line)
-        log.add("cpu_count", int(found[2]), line)
-    elif found := _HUGETLB.search(text):
-        log.add(f"hugepages {size(found[1], found[2])}", int(found[3]), line)
-    elif found := _MEMORY.search(text):
-        log.add("memory", int(found[1]) * KIB, line)
     elif found := _MODEL.search(text):
         log.add("model", found[1], line)
     elif found := _NODE_NAMED.search(text):
         log.nodes.setdefault(int(found[1]), line)
+    else:
+        _take_counts(log, text, line)
     for pattern, name in _SIGNS:
         if pattern.search(text):
             log.guess_arch(name, line, f"a kernel of {name} prints this line")
+
+
+def _take_counts(log: _Log, text: str, line: int) -> None:
+    """Read a line that counts CPUs, nodes, memory or huge pages."""
+    if found := _BROUGHT_UP.search(text):
+        log.add("node_count", int(found[1]), line)
+        log.add("cpu_count", int(found[2]), line)
+    elif found := _SLUB.search(text):
+        log.add("cpu_count", int(found[1]), line)
+    elif found := _HUGETLB.search(text):
+        log.add(f"hugepages {size(found[1], found[2])}", int(found[3]), line)
+    elif found := _MEMORY.search(text):
+        log.add("memory", int(found[1]) * KIB, line)
 
 
 def _sums(log: _Log) -> Iterator[Statement]:

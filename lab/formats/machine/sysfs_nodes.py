@@ -36,6 +36,7 @@ _KERNEL_PAGE = re.compile(
     r"(?:CONFIG_\w*?_?(?:(\d{1,3})K_PAGES)=y|CONFIG_PAGE_SIZE_(\d{1,3})KB=y|(?:Kernel|MMU)PageSize:\s+(\d{1,3}) kB)"
 )
 _MACHINE_COMMAND = re.compile(r"(?:^|.*\s)(?:uname\s+-[a-z]*[amp]|arch|dpkg --print-architecture)$")
+_RELEASE_COMMAND = re.compile(r"(?:^|.*\s)uname\s+-[a-z]*r[a-z]*$")
 _ONE_LINE = re.compile(r"(?:^|.*\s)(?:uname(?:\s+-[a-z]+)?|arch|nproc|getconf\s+\w+|dpkg --print-architecture)$")
 """Commands that print a line each, as they are typed one behind the other with `;` and `&&`."""
 _SPAN = re.compile(r"(\d{1,4})\.\.(\d{1,4})")
@@ -108,6 +109,8 @@ def _of_command(section: Section, block: int, *, last: bool) -> Iterator[Stateme
             yield from _of_command(Section(command=each, host="", line=line.number, lines=(line,)), block, last=True)
     elif _MACHINE_COMMAND.match(command):
         yield from _uname(first.text, first, block)
+    elif _RELEASE_COMMAND.match(command):
+        yield _statement("release", first.text[:100], first, block, "uname")
     elif command.startswith("getconf") and first.text.isdecimal() and len(first.text) < 7:
         yield from _page_size(int(first.text), first, block, "getconf")
     elif command.startswith("nproc") and first.text.isdecimal() and len(first.text) < 6:
