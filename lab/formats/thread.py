@@ -11,7 +11,7 @@ version that sends some patches again, each as a reply to the one it replaces, t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.core.errors import InputError
@@ -55,17 +55,33 @@ def subject(text: str) -> Subject:
         reply = reply or bool(found["reply"])
         words += re.split(r"[\s,:]+", re.sub(r"\s*/\s*", "/", found["words"] or ""))
         place = found.end()
-    versions = [int(match[1]) for word in words if (match := _VERSION.fullmatch(word))]
-    counters = [(int(match[1]), int(match[2])) for word in words if (match := _COUNTER.fullmatch(word))]
-    number, total = next((pair for pair in counters if pair[0] <= pair[1]), (0, 0))
+    number, total = _counter(words)
     return Subject(
         title=text[place:].strip(),
         reply=reply,
-        version=versions[-1] if versions else 1,
+        version=_version(words),
         number=number,
         total=total,
-        rfc=any("rfc" in word.lower() for word in words),
+        rfc="rfc" in " ".join(words).lower(),
     )
+
+
+def _version(words: Sequence[str]) -> int:
+    """Return the version that the words of a subject's brackets name, 1 if none."""
+    version = 1
+    for word in words:
+        if found := _VERSION.fullmatch(word):
+            version = int(found[1])
+    return version
+
+
+def _counter(words: Sequence[str]) -> tuple[int, int]:
+    """Return the first `2/7` among the words, (0, 0) if there is none."""
+    for word in words:
+        found = _COUNTER.fullmatch(word)
+        if found and int(found[1]) <= int(found[2]):
+            return int(found[1]), int(found[2])
+    return 0, 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +116,15 @@ class _Version:
     @property
     def words(self) -> str:
         version, final = self.order
-        return f"{'' if final else 'RFC '}v{version} of {self.total} {'patch' if self.total == 1 else 'patches'}"
+        kind = "" if final else "RFC "
+        number = "1 patch" if self.total == 1 else f"{self.total} patches"
+        return f"{kind}v{version} of {number}"
 
     @property
     def lacks(self) -> str:
         numbers = ", ".join(f"{number}/{self.total}" for number in self.missing)
-        return f"{self.words}: {numbers} {'is' if len(self.missing) == 1 else 'are'} missing"
+        verb = "is" if len(self.missing) == 1 else "are"
+        return f"{self.words}: {numbers} {verb} missing"
 
 
 def choose(messages: Sequence[Message], path: str, *, whole: bool = True, alone: bool = True) -> Chosen:
@@ -115,21 +134,31 @@ def choose(messages: Sequence[Message], path: str, *, whole: bool = True, alone:
     single message that is 2/7 is an incomplete series too.
     """
     letters = [_Letter(message=each, subject=subject(each.subject)) for each in _once(messages)]
-    patches = [letter for letter in letters if letter.message.diffs]
-    if not patches:
-        raise InputError(path, None, None, "expected a patch, found no diff in it")
-    originals = [letter for letter in patches if not letter.subject.reply]
-    notes = [f"left out, a reply: {letter.words}" for letter in patches if originals and letter.subject.reply]
-    taken = originals or patches
-    if not originals and len(taken) > 1:
-        raise InputError(path, None, None, f"expected a patch, found only replies with a diff, {len(taken)} of them")
+    taken, notes = _originals(letters, path)
+    numbered = sum(letter.subject.total for letter in taken)
     if len(taken) == 1 and ((alone and len(letters) == 1) or taken[0].subject.total < 2 or not whole):
         chosen, remarks = taken, _alone(taken[0])
-    elif all(letter.subject.total == 0 for letter in taken):
+    elif not numbered:
         chosen, remarks = _unnumbered(taken)
     else:
         chosen, remarks = _numbered(taken, path, whole=whole)
     return _result(chosen, letters, [*notes, *remarks])
+
+
+def _originals(letters: Sequence[_Letter], path: str) -> tuple[list[_Letter], list[str]]:
+    """Return the patches among some letters, without replies unless there is nothing else, and what was left out."""
+    originals: list[_Letter] = []
+    replies: list[_Letter] = []
+    for letter in letters:
+        if letter.message.diffs:
+            (replies if letter.subject.reply else originals).append(letter)
+    if originals:
+        return originals, [f"left out, a reply: {letter.words}" for letter in replies]
+    if not replies:
+        raise InputError(path, None, None, "expected a patch, found no diff in it")
+    if len(replies) > 1:
+        raise InputError(path, None, None, f"expected a patch, found only replies with a diff, {len(replies)} of them")
+    return replies, []
 
 
 def _once(messages: Iterable[Message]) -> list[Message]:
@@ -144,42 +173,54 @@ def _once(messages: Iterable[Message]) -> list[Message]:
 
 def _alone(letter: _Letter) -> list[str]:
     told = letter.subject
-    return [f"this is {told.number}/{told.total} of a series, alone"] if told.total > 1 else []
+    if told.total < 2:
+        return []
+    return [f"this is {told.number}/{told.total} of a series, alone"]
 
 
 def _unnumbered(letters: Sequence[_Letter]) -> tuple[list[_Letter], list[str]]:
     """Return single patches: those of the newest version, in the order of the file."""
     newest = max(letter.order for letter in letters)
-    ids = {letter.message.id: letter for letter in letters if letter.message.id}
+    authors = {letter.message.id: letter.message.author for letter in letters}
     chosen: dict[str, _Letter] = {}
     notes = []
     for letter in letters:
-        parent = next((ids[each] for each in letter.message.parents if each in ids), None)
+        same = chosen.get(letter.subject.title)
         if letter.order != newest:
             notes.append(f"left out, an older version: {letter.words}")
-        elif parent and parent.message.author != letter.message.author:
+        elif _is_answer(letter, authors):
             notes.append(f"left out, somebody else's answer: {letter.words}")
-        elif (same := chosen.get(letter.subject.title)) and same.message.sent > letter.message.sent:
+        elif same and same.message.sent > letter.message.sent:
             notes.append(f"left out, sent again later: {letter.words}")
         else:
-            notes += [f"left out, sent again later: {same.words}"] if same else []
             chosen[letter.subject.title] = letter
+            if same:
+                notes.append(f"left out, sent again later: {same.words}")
     return list(chosen.values()), notes
+
+
+def _is_answer(letter: _Letter, authors: Mapping[str, str]) -> bool:
+    """Whether a letter refers to one of somebody else's; `authors` has the author of each message id."""
+    for parent in letter.message.parents:
+        if parent in authors:
+            return authors[parent] != letter.message.author
+    return False
 
 
 def _numbered(letters: Sequence[_Letter], path: str, *, whole: bool) -> tuple[list[_Letter], list[str]]:
     versions, notes = _versions(letters, path)
     complete = [version for version in versions if not version.missing]
-    if not complete and not whole:
-        newest = versions[-1]
-        return _in_order(newest), [*notes, newest.lacks]
     if not complete:
+        newest = versions[-1]
+        if not whole:
+            return _in_order(newest), [*notes, newest.lacks]
         lacks = "; ".join(version.lacks for version in versions)
         raise InputError(path, None, None, f"the series is incomplete: {lacks}")
     best = complete[-1]
     _check_one_series(best, complete[:-1], path)
-    older = [version for version in versions if version.order < best.order and version.total > 1]
-    notes += [f"{best.words} was used, not {version.words}" for version in older]
+    for version in versions:
+        if version.order < best.order and version.total > 1:
+            notes.append(f"{best.words} was used, not {version.words}")
     for newer in versions[versions.index(best) + 1 :]:
         if again := _sent_again(newer, best):
             notes.append(f"{newer.words} has only {len(newer.patches)}, the others are those of {best.words}")
@@ -205,15 +246,17 @@ def _versions(letters: Sequence[_Letter], path: str) -> tuple[list[_Version], li
         if letter.subject.total and not letter.subject.number:
             notes.append(f"left out, a cover letter with a diff: {letter.words}")
         elif other is None or other.subject.title == letter.subject.title:
-            later = letter if other is None or letter.message.sent >= other.message.sent else other
-            version.patches[number] = later
-            notes += [f"sent several times, the latest was used: {letter.words}"] if other else []
+            if other is None or letter.message.sent >= other.message.sent:
+                version.patches[number] = letter
+            if other:
+                notes.append(f"sent several times, the latest was used: {letter.words}")
         elif total > 1:
             why = f"two patches are {number}/{total} of v{letter.subject.version}: {other.words!r} and {letter.words!r}"
             raise InputError(path, None, None, f"expected one series; {why}")
         else:
             notes.append(f"left out, no part of the series: {letter.words}")
-    return sorted((each for each in found.values() if each.patches), key=lambda each: (each.order, each.total)), notes
+    versions = [each for each in found.values() if each.patches]
+    return sorted(versions, key=lambda each: (each.order, each.total)), notes
 
 
 def _check_one_series(best: _Version, others: Sequence[_Version], path: str) -> None:
@@ -243,19 +286,18 @@ def _sent_again(newer: _Version, older: _Version) -> _Version | None:
 
 
 def _result(chosen: Sequence[_Letter], letters: Sequence[_Letter], notes: Sequence[str]) -> Chosen:
-    first = chosen[0]
-    covers = [each for each in letters if _is_cover(each, first)]
-    texts = [each.message.text for each in (*chosen, *covers)]
-    bases = [found[1].decode() for text in texts for found in _BASE.finditer(text)]
+    covers = [each for each in letters if _is_cover(each, chosen[0])]
+    text = b"\n".join(each.message.text for each in (*chosen, *covers))
     remarks = [*notes]
     for letter in chosen:
         remarks += [f"{letter.words}: {note}" for note in letter.message.notes]
-    if any(_NEEDS.search(text) for text in texts):
+    if _NEEDS.search(text):
         remarks.append("the series names prerequisite patches, which are not applied")
+    base = _BASE.search(text)
     return Chosen(
         messages=tuple(letter.message for letter in chosen),
-        title=covers[0].subject.title if covers else first.subject.title,
-        base_commit=bases[0] if bases else "",
+        title=[*covers, *chosen][0].subject.title,
+        base_commit=base[1].decode() if base else "",
         notes=tuple(dict.fromkeys(remarks)),
     )
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -22,12 +23,13 @@ def suspects(changed: Iterable[CaseDelta], records: Iterable[CaseRecord]) -> dic
     A program that does not build is left out: another run builds nothing else.
     """
     not_built = {(each.topology, each.scenario, each.case) for each in records if each.cause is Cause.BUILD}
-    found: dict[CellKey, set[Label]] = {}
+    found: defaultdict[CellKey, set[Label]] = defaultdict(set)
     for delta in changed:
         seems = delta.delta in (Delta.FIXED, Delta.REGRESSED)
         if seems and (delta.topology, delta.scenario, delta.case) not in not_built:
-            for kernel in (delta.baseline, delta.kernel):
-                found.setdefault(CellKey(delta.topology, kernel), set()).add((delta.scenario, delta.case))
+            label = (delta.scenario, delta.case)
+            found[CellKey(delta.topology, delta.baseline)].add(label)
+            found[CellKey(delta.topology, delta.kernel)].add(label)
     return found
 
 
@@ -40,9 +42,8 @@ def again(opened: OpenRun, summary: Summary, times: int) -> OpenRun | None:
         return None
     described = []
     for cell in cells:
-        labels = sorted(doubted[CellKey(cell.topology.name, cell.kernel.name)])
         place = {"topology": cell.topology.name, "kernel": cell.kernel.name, "repeat": cell.repeat}
-        described.append({**place, "cases": [list(label) for label in labels]})
+        described.append({**place, "cases": sorted(doubted[cell.key])})
     metadata = read.read_metadata(opened.path).changed(confirming=described)
     opened.run_dir.write_metadata(metadata)
     plan = replace(opened.plan, cells=cells, builds=tuple(dict.fromkeys(cell.build for cell in cells)))
@@ -51,25 +52,22 @@ def again(opened: OpenRun, summary: Summary, times: int) -> OpenRun | None:
 
 def _cells(opened: OpenRun, doubted: Mapping[CellKey, set[Label]], repeats: range) -> Iterator[Cell]:
     """Yield the guests that run the cases in doubt; those that a run went on with have no cell here, and stay."""
-    first = [cell for cell in opened.plan.cells if cell.repeat == 1]
     for repeat in repeats:
-        for cell in first:
-            labels = doubted.get(CellKey(cell.topology.name, cell.kernel.name), set())
-            selections = tuple(_selections(cell, labels, opened))
-            if selections:
+        for cell in opened.plan.cells:
+            selections = tuple(_selections(cell, doubted.get(cell.key, set()), opened))
+            if selections and cell.repeat == 1:
                 yield replace(cell, repeat=repeat, scenarios=selections)
 
 
 def _selections(cell: Cell, labels: Iterable[Label], opened: OpenRun) -> Iterator[Selection]:
     """Yield what a guest runs of each scenario: the cases in doubt, or all it ran if its console or leaks are."""
-    wanted: dict[str, set[str]] = {}
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
     for scenario, case in labels:
-        wanted.setdefault(scenario, set()).add(case)
+        wanted[scenario] |= {case, test_of(case)}
     for selection in cell.scenarios:
-        cases = wanted.get(selection.scenario, set())
-        if cases & SYNTHETIC:
+        tests = wanted[selection.scenario]
+        if tests & SYNTHETIC:
             yield selection
-        elif cases:
-            tests = cases | {test_of(case) for case in cases}
-            names = (case.name for case in opened.cases[selection.scenario])
-            yield replace(selection, cases=tuple(name for name in names if name in tests))
+        elif tests:
+            names = tuple(case.name for case in opened.cases[selection.scenario] if case.name in tests)
+            yield replace(selection, cases=names)

@@ -27,23 +27,24 @@ def confirming(metadata: Metadata) -> Confirming:
 
 def labels(guests: Confirming, place: CellKey) -> frozenset[Label]:
     """Return all cases that ran again in a cell."""
-    found: set[Label] = set()
+    found: frozenset[Label] = frozenset()
     for (topology, kernel, _), cases in guests.items():
         if (topology, kernel) == tuple(place):
             found |= cases
-    return frozenset(found)
+    return found
 
 
 def only(declared: Mapping[str, tuple[Case, ...]], labels: Collection[Label]) -> dict[str, tuple[Case, ...]]:
     """Return the declared cases that a guest was to run again; all of a scenario if its console is in doubt."""
+    wanted: dict[str, set[str]] = {}
+    for scenario, case in labels:
+        wanted.setdefault(scenario, set()).update((case, test_of(case)))
     found = {}
-    for scenario, cases in declared.items():
-        wanted = {case for name, case in labels if name == scenario}
-        if wanted & set(SYNTHETIC):
-            found[scenario] = cases
-        elif wanted:
-            tests = wanted | {test_of(case) for case in wanted}
-            found[scenario] = tuple(case for case in cases if case.name in tests)
+    for scenario, tests in wanted.items():
+        cases = declared.get(scenario, ())
+        if not tests & SYNTHETIC:
+            cases = tuple(case for case in cases if case.name in tests)
+        found[scenario] = cases
     return found
 
 
@@ -55,12 +56,11 @@ def applied(
 ) -> tuple[CaseRecord, ...]:
     """Return a cell's records with those of the cases in doubt from all of its runs."""
     tests = {(scenario, test_of(case)) for scenario, case in labels if scenario in suites}
-    merged = {(each.scenario, each.case): each for each in agree([first, *again])}
-    found = []
-    for record in first:
+    known = {(record.scenario, record.case): record for record in first}
+    found = dict(known)
+    for record in agree([first, *again]):
         label = (record.scenario, record.case)
-        doubted = label in labels or (record.scenario, test_of(record.case)) in tests
-        found.append(merged[label] if doubted else record)
-    known = {(record.scenario, record.case) for record in first}
-    late = [record for label, record in merged.items() if label in labels and label not in known]
-    return (*found, *late)
+        of_a_test = label in known and (record.scenario, test_of(record.case)) in tests
+        if label in labels or of_a_test:
+            found[label] = record
+    return tuple(found.values())
