@@ -194,7 +194,9 @@ def _leaves(parsed: ParsedMessage) -> Iterator[ParsedMessage]:
 
 def _children(parsed: ParsedMessage) -> list[ParsedMessage]:
     payload = parsed.get_payload()
-    return [part for part in payload if isinstance(part, ParsedMessage)] if isinstance(payload, list) else []
+    if not isinstance(payload, list):
+        return []
+    return [part for part in payload if isinstance(part, ParsedMessage)]
 
 
 def _messages_within(parsed: ParsedMessage) -> Iterator[ParsedMessage]:
@@ -236,14 +238,19 @@ def _attached(data: bytes, name: str, path: str, depth: int) -> list[Diff]:
         if name.endswith((".patch.gz", ".diff.gz", ".mbox.gz")):
             raise
         return []
-    if depth < MAX_DEPTH and is_mail(data.lstrip(b"\r\n")):
-        found: list[Diff] = []
-        for raw in split(data.lstrip(b"\r\n")):
-            for inner in read(raw, path, depth + 1):
-                number = re.search(r"(\d{1,3})/\d{1,3}", inner.subject.partition("]")[0])
-                found += [replace(each, name=name, number=int(number[1]) if number else 0) for each in inner.diffs]
-        return found
+    begins = data.lstrip(b"\r\n")
+    if depth < MAX_DEPTH and is_mail(begins):
+        return list(_of_mails(begins, name, path, depth))
     return [Diff(data=data, name=name)] if has_diff(data) else []
+
+
+def _of_mails(data: bytes, name: str, path: str, depth: int) -> Iterator[Diff]:
+    """Yield the diffs of a mail or mailbox that is attached, with the numbers in their subjects."""
+    for raw in split(data):
+        for inner in read(raw, path, depth + 1):
+            number = re.search(r"(\d{1,3})/\d{1,3}", inner.subject.partition("]")[0])
+            for each in inner.diffs:
+                yield replace(each, name=name, number=int(number[1]) if number else 0)
 
 
 def _text(part: ParsedMessage, data: bytes) -> bytes:
@@ -267,11 +274,13 @@ def unfolded(data: bytes, *, delete_space: bool = False) -> bytes:
     for line in data.replace(b"\r\n", b"\n").split(b"\n"):
         text = line.removeprefix(b" ")
         if text.endswith(b" ") and text.strip() and text != b"-- ":
-            open_line += text[:-1] if delete_space else text
+            open_line += text.removesuffix(b" " * delete_space)
             continue
         lines.append(open_line + text)
         open_line = b""
-    return b"\n".join([*lines, open_line] if open_line else lines)
+    if open_line:
+        lines.append(open_line)
+    return b"\n".join(lines)
 
 
 # Which of the diffs.
@@ -294,7 +303,8 @@ def _chosen(texts: Sequence[Diff], attached: Sequence[Diff]) -> tuple[tuple[Diff
     if not sound:
         return tuple(inline or files), tuple(dict.fromkeys(notes))
     own = [each for each in inline if not _is_copy(each, sound)]
-    notes += [INLINE_COPY] if len(own) < len(inline) else []
+    if len(own) < len(inline):
+        notes.append(INLINE_COPY)
     return (*own, *sound), tuple(dict.fromkeys(notes))
 
 
@@ -323,11 +333,11 @@ def _blankless(lines: Sequence[bytes]) -> tuple[bytes, ...]:
 def _is_copy(text: Diff, attached: Sequence[Diff]) -> bool:
     """Whether a diff in the text is one of the attached: it changes the same, or it is damaged and of their files."""
     mine = _changes(text.data)
-    theirs = [_changes(each.data) for each in attached]
+    theirs = frozenset[_Change]().union(*(_changes(each.data) for each in attached))
     if mine:
-        return any(mine <= each for each in theirs)
+        return mine <= theirs
     names = {name.decode("utf-8", "replace").strip() for name in _NEW_NAME.findall(text.data)} - {"dev/null"}
-    return names <= {name for each in theirs for name, _, _ in each}
+    return names <= {name for name, _, _ in theirs}
 
 
 def _diff(data: bytes) -> tuple[Diff, tuple[str, ...]]:

@@ -85,7 +85,10 @@ Lookup = Callable[[str], Content | None]
 def _lines(data: bytes) -> list[bytes]:
     """Lines ended by newline alone, as patches count them (bytes.splitlines also breaks at a lone carriage return)."""
     parts = data.split(b"\n")
-    return [part + b"\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+    lines = [part + b"\n" for part in parts[:-1]]
+    if parts[-1]:
+        lines.append(parts[-1])
+    return lines
 
 
 class Reader:
@@ -95,8 +98,9 @@ class Reader:
     """
 
     def __init__(self, data: bytes, path: str) -> None:
-        whole = data if data.endswith(b"\n") or not data else data + b"\n"
-        self.lines, self.path, self.at = _lines(whole), path, 0
+        self.lines, self.path, self.at = _lines(data), path, 0
+        if data and not data.endswith(b"\n"):
+            self.lines[-1] += b"\n"
 
     def peek(self, ahead: int = 0) -> bytes:
         """The line that comes next, without its newline; empty at the end."""
@@ -142,7 +146,10 @@ def _plain_change(reader: Reader) -> FileChange:
     # Without git the two names of one file may differ (`--- a/mm/shmem.c.orig`).
     is_new = old is None or patch_names.says_no_file(fields[0])
     is_gone = new is None or (gone and not hunks[0].new)
-    return FileChange(old=None if is_new else new or old, new=None if is_gone else new or old, hunks=hunks)
+    change = FileChange(old=new or old, new=new or old, hunks=hunks)
+    if is_new:
+        return replace(change, old=None)
+    return replace(change, new=None) if is_gone else change
 
 
 def _plain_names(fields: list[bytes], reader: Reader) -> tuple[str | None, str | None]:
@@ -181,16 +188,23 @@ def _git_change(reader: Reader) -> FileChange:
         hunks = tuple(_hunks(reader))
     if not hunks and not set(extra) - {b"index", b"similarity index", b"dissimilarity index"}:
         raise reader.malformed("a file header with neither a hunk nor a change of mode or name")
-    is_new = b"new file mode" in extra
-    blob = _BLOB.fullmatch(extra.get(b"index", b""))
-    return FileChange(
-        old=None if is_new else _inside(old, reader),
-        new=None if b"deleted file mode" in extra else _inside(new, reader),
+    change = FileChange(
+        old=_inside(old, reader),
+        new=_inside(new, reader),
         copied=b"copy from" in extra,
         mode=_mode(extra, reader),
         hunks=hunks,
-        blob=blob[1].decode() if blob and not is_new and blob[1].strip(b"0") else "",
+        blob=_blob(extra),
     )
+    if b"new file mode" in extra:
+        return replace(change, old=None)
+    return replace(change, new=None) if b"deleted file mode" in extra else change
+
+
+def _blob(extra: Mapping[bytes, bytes]) -> str:
+    """Return the object id of a file before its change; empty if its `index` line has none."""
+    found = _BLOB.fullmatch(extra.get(b"index", b""))
+    return found[1].decode() if found and found[1].strip(b"0") else ""
 
 
 def _git_lines(reader: Reader) -> dict[bytes, bytes]:
@@ -313,8 +327,8 @@ def undo(change: FileChange) -> FileChange:
     hunks = []
     for hunk in change.hunks:
         hunks.append(replace(hunk, start=hunk.new_start, new_start=hunk.start, old=hunk.new, new=hunk.old))
-    old = change.new if change.copied else change.old
-    return FileChange(old=change.new, new=old, hunks=tuple(hunks))
+    taken_back = FileChange(old=change.new, new=change.old, hunks=tuple(hunks))
+    return replace(taken_back, new=change.new) if change.copied else taken_back
 
 
 def is_applied(changes: Sequence[FileChange], lookup: Lookup) -> bool:
@@ -427,7 +441,9 @@ def _difference(wanted: bytes, got: bytes | None) -> str:
     if got.split() != wanted.split():
         return f"{expected}, found {_text(got).strip()!r}"
     if got.rstrip(b"\n") == wanted.rstrip(b"\n"):
-        has, lacks = ("patch", "tree's file") if wanted.endswith(b"\n") else ("tree's file", "patch")
+        has, lacks = "patch", "tree's file"
+        if got.endswith(b"\n"):
+            has, lacks = lacks, has
         return f"{expected}: the {has} has a newline at the end of this last line, the {lacks} has none"
     blanks = f"expected {_text(wanted)!r}, found {_text(got)!r}"
     return f"{blanks}: they differ in blank characters only; was the patch pasted, or its mail reformatted?"

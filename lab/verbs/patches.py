@@ -85,15 +85,16 @@ class PatchOptions:
 
     def words(self) -> list[str]:
         """Return the options as they are typed."""
-        base, mirror = ([word] if word else [] for word in (self.base, self.mirror))
-        return _options(tree=[self.tree], base=base, base_branches=self.branches, mirror=mirror)
+        return _options(tree=[self.tree], base=[self.base], base_branches=self.branches, mirror=[self.mirror])
 
     def change(self, word: str) -> Change:
         """Return the change that a word means, once it is known to apply; remarks about it go to stderr."""
         from lab.workflows import change
 
         tree = user_path(self.tree)
-        stdin = sys.stdin.buffer.read(change.MAX_INPUT + 1) if word == change.STDIN else b""
+        stdin = b""
+        if word == change.STDIN:
+            stdin = sys.stdin.buffer.read(change.MAX_INPUT + 1)
         asked = change.Asked(mirror=self.mirror, base=self.base, branches=self.branches, stdin=stdin)
         found = change.read(word, tree, asked)
         self.report(found)
@@ -245,25 +246,29 @@ class TryOptions:
             suite=self.suites,
             **{"with": self.programs},
         )
-        flags = ["--each"] if self.each else []
+        flags = ["--each"] * self.each
         return Typed(
             words=["lab", "try", self.patch, *flags, *self.chosen.words(), *words],
             on="--on",
             machines=self.machines,
             tests=self.tests,
-            rest=["--", *self.command] if self.command else [],
+            rest=_command(self.command),
         )
 
 
 def _options(**given: Sequence[object]) -> list[str]:
-    """Options as they are typed; those that have their default are left away."""
-    return [
-        str(word)
-        for name, values in given.items()
-        for value in values
-        if value not in (Path(), DEFAULT_TIMEOUT_S)
-        for word in (f"--{name.replace('_', '-')}", value)
-    ]
+    """Return options as they are typed; those that have their default are omitted."""
+    words: list[str] = []
+    for name, values in given.items():
+        for value in values:
+            if value not in (Path(), DEFAULT_TIMEOUT_S, "", None):
+                words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
+
+
+def _command(words: Sequence[str]) -> list[str]:
+    """Return a command as it is typed after all options; nothing if there is none."""
+    return ["--", *words] if words else []
 
 
 def _usual_machines(library: Library) -> list[str]:
@@ -378,11 +383,11 @@ class BisectOptions:
             test=self.tests,
             config=self.config,
             timeout=[self.timeout],
-            no_boot=[self.no_boot] if self.no_boot else [],
+            no_boot=[self.no_boot],
             **{"with": self.programs},
         )
-        flags = ["--fixed"] if self.fixed else []
-        return Typed(words=["lab", "bisect", *flags, *words], rest=["--", *self.command] if self.command else [])
+        flags = ["--fixed"] * self.fixed
+        return Typed(words=["lab", "bisect", *flags, *words], rest=_command(self.command))
 
     def wish(self) -> Wish:
         from lab.workflows import try_patch

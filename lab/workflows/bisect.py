@@ -166,11 +166,11 @@ def judged(commit: str, summary: Summary, *, boots_badly: CommitVerdict) -> Judg
     `boots_badly` is what a kernel that does not boot, or does not build, counts as.
     """
     cells = summary.evidence.cells
-    boots = [cell.status is not CellStatus.NO_BOOT for cell in cells]
-    if not all(boots):
-        flaky = f"boots {sum(boots)} times of {len(cells)}"
-        word = CommitVerdict.SKIP if any(boots) else boots_badly
-        return JudgedCommit(commit=commit, word=word, why=flaky if any(boots) else "does not boot")
+    boots = sum(cell.status is not CellStatus.NO_BOOT for cell in cells)
+    if not boots:
+        return JudgedCommit(commit=commit, word=boots_badly, why="does not boot")
+    if boots < len(cells):
+        return JudgedCommit(commit=commit, word=CommitVerdict.SKIP, why=f"boots {boots} times of {len(cells)}")
     cell = next((cell for cell in cells if cell.status is not CellStatus.OK), cells[0])
     if cell.status is CellStatus.BROKEN and cell.cause is Cause.BUILD:
         return JudgedCommit(commit=commit, word=CommitVerdict.SKIP, why=f"does not build: {cell.why}")

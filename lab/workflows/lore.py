@@ -42,8 +42,10 @@ def message_id(word: str) -> str | None:
         return unquote(plain[1])
     if not word.startswith(("http://", "https://")):
         return None
-    parts = [unquote(part) for part in urlsplit(word).path.split("/")]
-    return next((part for part in parts if _IN_PATH.fullmatch(part)), None)
+    for part in urlsplit(word).path.split("/"):
+        if _IN_PATH.fullmatch(unquote(part)):
+            return unquote(part)
+    return None
 
 
 def archive(word: str) -> str:
@@ -80,10 +82,10 @@ def _by_b4(wanted: str, url: str) -> bytes:
         done = proc.run(
             words, cwd=Path(scratch), timeout_s=FETCH_S, check=False, env={"NO_PROXY": "127.0.0.1,localhost"}
         )
-        found = sorted(path for path in Path(scratch).iterdir() if path.name.startswith("series") and path.is_file())
+        found = [path for path in sorted(Path(scratch).glob("series*")) if path.is_file()]
         if done.status or not found:
-            said = [line for line in done.output.splitlines() if line.strip()]
-            raise InfraError(f"b4 am {wanted}: {said[-1] if said else f'exit status {done.status}'}", hint=_other(url))
+            last = done.output.strip().rpartition("\n")[2] or f"exit status {done.status}"
+            raise InfraError(f"b4 am {wanted}: {last}", hint=_other(url))
         return _bounded(found[0])
 
 
@@ -132,8 +134,7 @@ class _Mail:
         self.raw, self.path = raw, path
         headers = BytesHeaderParser().parsebytes(raw)
         self.id = next(iter(_IDS.findall(str(headers.get("Message-ID", "")))), "")
-        refers = (str(headers.get(name, "")) for name in ("In-Reply-To", "References"))
-        self.refers = {found for text in refers for found in _IDS.findall(text)}
+        self.refers = set(_IDS.findall(f"{headers.get('In-Reply-To', '')} {headers.get('References', '')}"))
 
 
 def _files(place: Path) -> list[Path]:

@@ -46,7 +46,9 @@ class Wish:
     @property
     def tests(self) -> tuple[str, ...]:
         """The words of --test for all that is wanted."""
-        return (*self.scenarios, *([COMMAND] if self.command else []))
+        if not self.command:
+            return tuple(self.scenarios)
+        return (*self.scenarios, COMMAND)
 
 
 def prepare(change: Change, wish: Wish, cache: Cache) -> Path:
@@ -58,8 +60,10 @@ def prepare(change: Change, wish: Wish, cache: Cache) -> Path:
             (into / name).parent.mkdir(exist_ok=True)
             (into / name).write_bytes(content)
 
-    key = digest(*(part for name, content in sorted(files.items()) for part in (name, content)))
-    return cache.entry(ENTRY, key, make) / f"try-{change.name}.yaml"
+    parts: list[str | bytes] = []
+    for name, content in sorted(files.items()):
+        parts += [name, content]
+    return cache.entry(ENTRY, digest(*parts), make) / f"try-{change.name}.yaml"
 
 
 def command_file(wish: Wish, cache: Cache) -> tuple[Path, ...]:
@@ -97,15 +101,19 @@ def _kernels(change: Change, wish: Wish) -> dict[str, tuple[MailedPatch, ...]]:
     """Name of each kernel -> the patches it has: none, then all; with --each one more every time."""
     if not wish.each or len(change.patches) == 1:
         return {BASELINE: (), PATCHED: change.patches}
-    steps = range(1, len(change.patches) + 1)
-    return {BASELINE: (), **{f"{step:02}-{change.patches[step - 1].name}": change.patches[:step] for step in steps}}
+    kernels: dict[str, tuple[MailedPatch, ...]] = {BASELINE: ()}
+    for step, patch in enumerate(change.patches, start=1):
+        kernels[f"{step:02}-{patch.name}"] = change.patches[:step]
+    return kernels
 
 
 def _kernel(change: Change, wish: Wish, name: str, *, last: bool) -> dict[str, object]:
     if name == BASELINE:
         return {"description": "the tree without the patches", "source": change.base}
-    features = {"provides": list(wish.provides)} if wish.provides and last else {}
-    return {"description": "the tree with them", "source": change.base, "series": f"./{name}", **features}
+    kernel: dict[str, object] = {"description": "the tree with them", "source": change.base, "series": f"./{name}"}
+    if not wish.provides or not last:
+        return kernel
+    return {**kernel, "provides": list(wish.provides)}
 
 
 def _yaml(data: object) -> bytes:
@@ -167,9 +175,12 @@ def unprovided(summary: Summary) -> list[str]:
 
 def scenarios(tests: Sequence[str], programs: Sequence[str]) -> list[str]:
     """The words of --test and the user's own programs, each of them whole where no word is about it."""
-    about = [test.partition(".")[0] for test in tests]
-    names = [Path(program).stem for program in programs]
-    return [*tests, *(name for name in names if not any(fnmatchcase(name, word) for word in about))]
+    words = [*tests]
+    for program in programs:
+        name = Path(program).stem
+        if not any(fnmatchcase(name, test.partition(".")[0]) for test in tests):
+            words.append(name)
+    return words
 
 
 def default_machines(
@@ -182,7 +193,7 @@ def default_machines(
     chosen: dict[object, Topology] = {}
     left: dict[str, str] = {}
     for topology in wanted:
-        kind = topology.page_size if node_count(topology) == 1 else "nodes" if node_count(topology) == 2 else None
+        kind = {1: topology.page_size, 2: "nodes"}.get(node_count(topology))
         if kind is None or kind in chosen:
             continue
         if why := lacking(topology.architecture):
