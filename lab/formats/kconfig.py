@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from lab.core.errors import InputError
@@ -22,6 +23,9 @@ _CLOSE = re.compile(r"\s*(?:endif|endmenu|endchoice)\b")
 _DEPENDS = re.compile(r"\s*depends\s+on\s+(.+)")
 
 
+_BUILT_IN = {"m": "y"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolRequest:
     """One line of a fragment. `value` is as in a .config, `n` for `is not set`; `path` and `line` say who asked."""
@@ -31,14 +35,16 @@ class SymbolRequest:
     path: str
     line: int
     wish: bool = False
-    """Whether the kernel is as good without it: a wish that is not granted is told, and no error."""
+    """Whether the kernel can do without it: a wish that is not granted is reported, and is no error."""
 
     @property
     def place(self) -> str:
         return f"{self.path}:{self.line}"
 
     def __str__(self) -> str:
-        return f"# CONFIG_{self.symbol} is not set" if self.value == "n" else f"CONFIG_{self.symbol}={self.value}"
+        if self.value == "n":
+            return f"# CONFIG_{self.symbol} is not set"
+        return f"CONFIG_{self.symbol}={self.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +60,15 @@ class Lost:
 
 
 def parse_fragment(text: str, path: Path | str) -> tuple[SymbolRequest, ...]:
-    """The requests of a fragment, in order.
+    """Return the requests of a fragment, in order.
 
     A line is `CONFIG_X=value`, `# CONFIG_X is not set`, another comment, or blank; InputError names any other.
     """
-    found = (_parse_line(line, path, number) for number, line in enumerate(text.splitlines(), start=1))
-    return tuple(request for request in found if request)
+    requests: list[SymbolRequest] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if request := _parse_line(line, path, number):
+            requests.append(request)
+    return tuple(requests)
 
 
 def _parse_line(line: str, path: Path | str, number: int) -> SymbolRequest | None:
@@ -79,31 +88,38 @@ def _parse_line(line: str, path: Path | str, number: int) -> SymbolRequest | Non
 
 
 def parse_wishes(text: str, path: Path | str) -> tuple[SymbolRequest, ...]:
-    """The requests of a fragment that others wrote for kernels of theirs, as wishes: `=m` is `y` where there are no
-    modules, and what is no request is left alone."""
-    found = []
+    """Return the requests of somebody else's fragment as wishes.
+
+    A module, `=m`, becomes `y`: guests have no modules. Lines that are no requests are ignored.
+    """
+    found: list[SymbolRequest] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if match := _WISH.match(line):
-            value = "y" if match[2] == "m" else match[2]
+            value = _BUILT_IN.get(match[2], match[2])
             found.append(SymbolRequest(symbol=match[1], value=value, path=str(path), line=number, wish=True))
     return tuple(found)
 
 
 def merge(fragments: Iterable[Sequence[SymbolRequest]]) -> tuple[SymbolRequest, ...]:
-    """All requests, one per symbol, the later one winning; sorted by symbol, so that equal requests look equal.
+    """Return one request per symbol, the last one given; sorted by symbol, so that equal requests make equal text.
 
     A wish gives way to any other request.
     """
     by_symbol: dict[str, SymbolRequest] = {}
-    for request in (request for fragment in fragments for request in fragment):
+    for request in chain.from_iterable(fragments):
         if not request.wish or request.symbol not in by_symbol or by_symbol[request.symbol].wish:
             by_symbol[request.symbol] = request
-    return tuple(by_symbol[symbol] for symbol in sorted(by_symbol))
+    return tuple(sorted(by_symbol.values(), key=lambda request: request.symbol))
 
 
 def render(requests: Iterable[SymbolRequest]) -> str:
-    """The requests as .config lines, without where they come from: the text that a cache key is made of."""
-    return "".join(f"{request}\n" + ("# (a wish)\n" if request.wish else "") for request in requests)
+    """Return the requests as .config lines, without their places: the text that a cache key is made of."""
+    lines: list[str] = []
+    for request in requests:
+        lines.append(f"{request}\n")
+        if request.wish:
+            lines.append("# (a wish)\n")
+    return "".join(lines)
 
 
 def has_kasan(config: bytes) -> bool:
@@ -112,7 +128,7 @@ def has_kasan(config: bytes) -> bool:
 
 
 def parse_config(text: str) -> Mapping[str, str]:
-    """Symbol -> value of a .config, `n` for `is not set`."""
+    """Return symbol -> value of a .config, `n` for `is not set`."""
     values: dict[str, str] = {}
     for line in text.splitlines():
         if match := _SET.fullmatch(line):
@@ -123,33 +139,40 @@ def parse_config(text: str) -> Mapping[str, str]:
 
 
 def override(config: str, requests: Sequence[SymbolRequest]) -> str:
-    """A .config's text with the requests in place of its own lines for their symbols."""
+    """Return a .config's text with the requests in place of its own lines for their symbols."""
     asked = {request.symbol for request in requests}
     kept = [line for line in config.splitlines() if not asked & set(parse_config(line))]
     return "\n".join([*kept, render(requests)])
 
 
 def lost(requests: Iterable[SymbolRequest], config: Mapping[str, str]) -> tuple[Lost, ...]:
-    """The requests that the final .config does not grant. A symbol that is absent there counts as `n`."""
+    """Return the requests that the final .config does not grant. A symbol that is absent there counts as `n`."""
     return _not_granted((request for request in requests if not request.wish), config)
 
 
 def refused(requests: Iterable[SymbolRequest], config: Mapping[str, str]) -> tuple[Lost, ...]:
-    """The wishes that it does not grant, each once."""
+    """Return the wishes that the final .config does not grant, each once."""
     wishes = {str(request): request for request in requests if request.wish}
     return _not_granted(wishes.values(), config)
 
 
 def _not_granted(requests: Iterable[SymbolRequest], config: Mapping[str, str]) -> tuple[Lost, ...]:
-    pairs = ((request, config.get(request.symbol, "n")) for request in requests)
-    return tuple(Lost(request=request, got=got) for request, got in pairs if not _same(request.value, got))
+    found: list[Lost] = []
+    for request in requests:
+        got = config.get(request.symbol, "n")
+        if not _same(request.value, got):
+            found.append(Lost(request=request, got=got))
+    return tuple(found)
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
-    """`CONFIG_X: n -> y` for every symbol whose value differs; absent counts as `n`."""
-    symbols = sorted({*before, *after})
-    pairs = ((symbol, before.get(symbol, "n"), after.get(symbol, "n")) for symbol in symbols)
-    return tuple(f"CONFIG_{symbol}: {old} -> {new}" for symbol, old, new in pairs if not _same(old, new))
+    """Return `CONFIG_X: n -> y` for every symbol whose value differs; absent counts as `n`."""
+    found: list[str] = []
+    for symbol in sorted({*before, *after}):
+        old, new = before.get(symbol, "n"), after.get(symbol, "n")
+        if not _same(old, new):
+            found.append(f"CONFIG_{symbol}: {old} -> {new}")
+    return tuple(found)
 
 
 def _same(asked: str, got: str) -> bool:
@@ -157,9 +180,9 @@ def _same(asked: str, got: str) -> bool:
 
 
 def depends_on(kconfig: str, symbol: str) -> tuple[str, ...] | None:
-    """What a symbol depends on by one Kconfig file's text: its own `depends on`, and of the blocks around it.
+    """Return what a symbol depends on by one Kconfig file: its own `depends on`, and those of the blocks around it.
 
-    None when the file does not define the symbol.
+    None if the file does not define the symbol.
     """
     blocks: list[list[str]] = [[]]
     found: list[str] | None = None
@@ -168,7 +191,9 @@ def depends_on(kconfig: str, symbol: str) -> tuple[str, ...] | None:
         if match := _DEPENDS.fullmatch(line):
             target.append(" ".join(match[1].split()))
         elif match := _OPEN.match(line):
-            target = [match[2].strip()] if match[1] == "if" else []
+            target = []
+            if match[1] == "if":
+                target.append(match[2].strip())
             blocks.append(target)
         elif _CLOSE.match(line) and len(blocks) > 1:
             blocks.pop()
@@ -176,12 +201,14 @@ def depends_on(kconfig: str, symbol: str) -> tuple[str, ...] | None:
         elif _OTHER.match(line):
             target = []
         elif match := _ENTRY.fullmatch(line):
-            target = [each for block in blocks for each in block] if match[1] == symbol else []
+            target = []
             if match[1] == symbol:
-                found = target = [*(found or []), *target]
-    return None if found is None else tuple(dict.fromkeys(found))
+                found = target = [*(found or []), *chain.from_iterable(blocks)]
+    if found is None:
+        return None
+    return tuple(dict.fromkeys(found))
 
 
 def symbols_in(expressions: Iterable[str]) -> tuple[str, ...]:
-    """The symbols that dependency expressions name, each once, in order."""
-    return tuple(dict.fromkeys(word for each in expressions for word in re.findall(r"\b[A-Z][A-Z0-9_]*\b", each)))
+    """Return the symbols that dependency expressions name, each once, in order."""
+    return tuple(dict.fromkeys(re.findall(r"\b[A-Z][A-Z0-9_]*\b", " ".join(expressions))))

@@ -45,7 +45,7 @@ _BAIL_OUT = re.compile(r"Bail out!\s*(.*)", re.IGNORECASE)
 _SUBTEST = re.compile(r"# Subtest:? ?(.*)")
 _NESTED = re.compile(r"( {1,8}|\t|# )(?:K?TAP version \d{1,9}\s*|1\.\.\d{1,9}\s*(?:#.*)?|# Subtest:? ?.*)")
 _NESTED_RESULT = re.compile(r"([ \t]{1,40})(?:not )?ok \d{1,9}(?:\s.*)?")
-_STAMP = re.compile(r"(?:<\d{1,3}>)?\[\s*\d{1,8}\.\d{1,9}\](?:\[\s*[TC]\d{1,10}\])? ?")
+_STAMP = re.compile(r"^(?:<\d{1,3}>)?\[\s*\d{1,8}\.\d{1,9}\](?:\[\s*[TC]\d{1,10}\])? ?")
 _STARTS = re.compile(r"(?:K?TAP version |1\.\.)\d|(?:not )?ok \d")
 _DURATION = re.compile(r"#\s*duration_ms=(\d{1,12}(?:\.\d{1,6})?)\s*")
 # The stream of a program of the lab that came to its end, as almost all are: see `_calm`.
@@ -129,7 +129,7 @@ class Defect:
     detail: str = ""
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.flaw}" + (f": {self.detail}" if self.detail else "")
+        return ": ".join(filter(None, (f"line {self.line}", self.flaw, self.detail)))
 
 
 Event = Version | KtapPlan | Result | BailOut | Defect
@@ -154,12 +154,12 @@ class KtapDocument:
 
 
 def parse(text: str) -> KtapDocument:
-    """A stream that is all there. Never raises; what is kept is bounded whatever comes in."""
+    """Read a whole stream. Never raises; what is kept is bounded whatever comes in."""
     return _calm(text) or _parse(text)
 
 
 def _calm(text: str) -> KtapDocument | None:
-    """The same document as `_parse` gives, in a third of the time, of a stream with nothing odd in it; else None.
+    """Return what `_parse` returns, in a third of the time, for a stream with nothing odd in it; None for any other.
 
     Nothing odd: a version, a plan, as many results as planned, numbered in order, nothing nested, nothing after them.
     """
@@ -176,7 +176,7 @@ def _calm(text: str) -> KtapDocument | None:
         line += said.count("\n") + 1
         if int(number) != len(results) + 1:
             return None
-        diagnostics, duration = _calm_talk(said) if said else ((), None)
+        diagnostics, duration = _calm_talk(said)
         results.append(
             Result(
                 line=line,
@@ -184,23 +184,25 @@ def _calm(text: str) -> KtapDocument | None:
                 number=int(number),
                 name=name,
                 directive=directive or "",
-                reason=reason.strip() if reason else "",
+                reason=(reason or "").strip(),
                 diagnostics=diagnostics,
                 duration_ms=duration,
             )
         )
     whole = at == len(text) and len(results) == int(head[1]) == len({result.name for result in results})
-    return KtapDocument(plan=KtapPlan(line=2, count=int(head[1])), results=tuple(results)) if whole else None
+    if not whole:
+        return None
+    return KtapDocument(plan=KtapPlan(line=2, count=int(head[1])), results=tuple(results))
 
 
 def _calm_talk(said: str) -> tuple[tuple[str, ...], float | None]:
-    """The diagnostics before a result, and the duration that is one of them."""
+    """Return the diagnostics before a result, and the duration that is one of them."""
     duration, kept = None, []
     for text in said.split("\n")[:-1]:
         if "duration_ms=" in text and (found := _DURATION.fullmatch(text)):
             duration = float(found[1])
         else:
-            kept.append(text[2:] if text.startswith("# ") else text[1:])
+            kept.append(text.removeprefix("#").removeprefix(" "))
     return tuple(kept), duration
 
 
@@ -231,12 +233,12 @@ def _parse(text: str) -> KtapDocument:
 
 
 def events(lines: Iterable[str]) -> Iterator[Event]:
-    """Events of a stream as they come, from lines that still have their newline (as a file gives them)."""
+    """Yield the events of a stream as they come, from lines that still have their newline (as a file gives them)."""
     return _Parser().events(lines)
 
 
 def lines_of(text: str) -> Iterator[str]:
-    """The text's lines with their newlines. Only a newline ends a line: str.splitlines would split at more."""
+    """Yield the text's lines with their newlines. Only a newline ends a line: str.splitlines would split at more."""
     start = 0
     while (end := text.find("\n", start)) >= 0:
         yield text[start : end + 1]
@@ -246,7 +248,7 @@ def lines_of(text: str) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class _Said:
+class _KeptLines:
     """The first and the last lines of something that may be endless."""
 
     first: list[str] = field(default_factory=list)
@@ -261,13 +263,15 @@ class _Said:
         self.last.append(line)
 
     def take(self) -> tuple[str, ...]:
-        """All that is kept; empty afterwards."""
-        gap = [f"... {self.dropped} lines left out ..."] if self.dropped else []
-        kept = (*self.first, *gap, *self.last)
+        """Return all that is kept, and keep nothing."""
+        kept = [*self.first]
+        if self.dropped:
+            kept.append(f"... {self.dropped} lines left out ...")
+        kept += self.last
         self.first.clear()
         self.last.clear()
         self.dropped = 0
-        return kept
+        return tuple(kept)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -281,7 +285,7 @@ class _Level:
     last_number: int = 0
     numbers: set[int] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
-    said: _Said = field(default_factory=_Said)
+    said: _KeptLines = field(default_factory=_KeptLines)
     duration_ms: float | None = None
     finished: list[Result] = field(default_factory=list)
     """Results of this level that wait for their parent; unused at the top."""
@@ -344,14 +348,17 @@ class _Parser:
 
     def _without_stamp(self, text: str) -> str:
         """Return the line without the kernel's time stamp, if the stream is a kernel's log."""
-        stamp = _STAMP.match(text) if self.from_kernel is not False else None
-        bare = text[stamp.end() :] if stamp else text
+        if self.from_kernel is False:
+            return text
+        bare = _STAMP.sub("", text, count=1)
         if self.from_kernel is None and _STARTS.match(bare.lstrip()):
-            self.from_kernel = stamp is not None
-        return bare if self.from_kernel else text
+            self.from_kernel = bare != text
+        if self.from_kernel:
+            return bare
+        return text
 
     def _place(self, text: str) -> tuple[int, str]:
-        """The innermost open document that the line belongs to, and the line without that one's prefix."""
+        """Return the depth of the innermost open document that a line belongs to, and the line without its prefix."""
         for depth in range(len(self.levels) - 1, 0, -1):
             if text.startswith(self.levels[depth].prefix):
                 return depth, text[len(self.levels[depth].prefix) :]
@@ -411,8 +418,9 @@ class _Parser:
             yield self._defect(Flaw.LATE_PLAN)
         if top:
             comment = found["comment"]
-            reason = comment if found["skip"] or not level.plan else None
-            yield KtapPlan(line=self.line, count=level.plan, skip=reason)
+            if level.plan and not found["skip"]:
+                comment = None
+            yield KtapPlan(line=self.line, count=level.plan, skip=comment)
 
     def _diagnostic(self, level: _Level, text: str) -> None:
         if found := _DURATION.fullmatch(text):
@@ -446,15 +454,20 @@ class _Parser:
     def _build(self, level: _Level, found: re.Match[str], children: tuple[Result, ...]) -> Result:
         rest = found[3]
         directive = _DIRECTIVE.search(rest)
-        name = rest[: directive.start()] if directive else rest
+        name, word, reason = rest, "", ""
+        if directive:
+            name, word, reason = rest[: directive.start()], directive[1].upper(), directive[2].strip()
+        number = None
+        if found[2]:
+            number = int(found[2])
         duration, level.duration_ms = level.duration_ms, None
         return Result(
             line=self.line,
             ok=found[1] == "ok",
-            number=int(found[2]) if found[2] else None,
+            number=number,
             name=name.strip(),
-            directive=directive[1].upper() if directive else "",
-            reason=directive[2].strip() if directive else "",
+            directive=word,
+            reason=reason,
             diagnostics=level.said.take(),
             duration_ms=duration,
             children=children,

@@ -49,9 +49,12 @@ class Finding:
     count: int = 1
 
     def __str__(self) -> str:
-        times = f" ({self.count} times)" if self.count > 1 else ""
-        titled = self.kind.lower() in self.title.lower()
-        return self.title + times if titled else f"{self.kind}: {self.title}{times}"
+        text = self.title
+        if self.kind.lower() not in text.lower():
+            text = f"{self.kind}: {text}"
+        if self.count > 1:
+            text += f" ({self.count} times)"
+        return text
 
     @property
     def stack(self) -> tuple[str, ...]:
@@ -85,8 +88,8 @@ def tail(console: str, lines: int = 12) -> tuple[str, ...]:
 
 def message(line: str) -> str:
     """Return the last message on a line, without its time stamp and without what a program left before it."""
-    starts = [stamp.end() for stamp in _STAMP.finditer(line[:SCAN_LINE])]
-    return line[starts[-1] if starts else 0 : SCAN_LINE]
+    *_, last = _messages(0, line[:SCAN_LINE])
+    return last.text
 
 
 _STAMP = re.compile(r"\[\s*\d{1,8}\.\d{6}\](?:\[\s*([TC]\d{1,10})\])? ?")
@@ -111,7 +114,8 @@ def _lines(text: str) -> Iterator[str]:
     start = 0
     while start < len(text):
         end = text.find("\n", start)
-        end = len(text) if end < 0 else end
+        if end < 0:
+            end = len(text)
         yield text[start : min(end, start + SCAN_LINE)].rstrip("\r")
         start = end + 1
 
@@ -148,7 +152,7 @@ class _Open:
     def cpu(self) -> str | None:
         """The number of the CPU that the title names; None if it names none."""
         found = _TITLE_CPU.match(self.title)
-        return found[1] if found else None
+        return found and found[1]
 
     @property
     def of_slub(self) -> bool:
@@ -187,11 +191,10 @@ class _Scanner:
         whole = self._finished(message)
         if whole is None:
             return
-        kind = self._kind(whole)
-        report = self._continued(kind, whole) if kind else None
-        if kind and report is None:
-            report = self._open(kind, whole)
-        self._keep(report or self._owner(whole), whole)
+        if kind := self._kind(whole):
+            self._keep(self._continued(kind, whole) or self._open(kind, whole), whole)
+        else:
+            self._keep(self._owner(whole), whole)
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what was found, worst kind first; the reports that are still open end here."""
