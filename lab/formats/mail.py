@@ -13,7 +13,7 @@ from pathlib import PurePath
 
 from lab.core.errors import InputError
 from lab.formats import message, thread
-from lab.formats.message import Message
+from lab.formats.message import MailMessage
 
 _TAGS = re.compile(r"^\s*(?:\[[^]]*\]\s*|Re:\s*)+", re.IGNORECASE)
 _SUFFIXES = (".gz", ".patch", ".diff", ".mbox", ".mbx", ".eml", ".txt")
@@ -62,7 +62,7 @@ def read(
     where = where or files[0][1]
     diffs: list[MailedPatch] = []
     notes: list[str] = []
-    letters: list[Message] = []
+    letters: list[MailMessage] = []
     for data, path in files:
         content = message.unpacked(data, path).removeprefix(_MARK)
         begins = content.lstrip(b"\r\n")
@@ -85,12 +85,12 @@ def read(
     )
 
 
-def _messages(data: bytes, path: str) -> Iterable[Message]:
+def _messages(data: bytes, path: str) -> Iterable[MailMessage]:
     for raw in message.split(data):
         yield from message.read(raw, path)
 
 
-def _named(messages: Sequence[Message], path: str) -> Iterable[MailedPatch]:
+def _named(messages: Sequence[MailMessage], path: str) -> Iterable[MailedPatch]:
     for each in messages:
         for diff in each.diffs:
             own = _file_slug(diff.name) if diff.name and len(each.diffs) > 1 else ""

@@ -29,7 +29,7 @@ MAX_DEPTH = 4
 """Of messages within messages."""
 GZIP = b"\x1f\x8b"
 _FIELD = rb"[!-9;-~]+[ \t]*:"
-_FROM = re.compile(rb"(?:\A|(?<=\n))>?From \S.*\d:\d\d.*\r?\n(?=(?:>From .*\r?\n)?" + _FIELD + rb")")
+_FROM = re.compile(rb"(?:\A|(?<=\n))From \S.*\d:\d\d.*\r?\n(?=(?:>From .*\r?\n)?" + _FIELD + rb")")
 """The line before each message of a mailbox; git format-patch writes it, too."""
 _HEADERS = re.compile(rb"\A(?:" + _FIELD + rb".*\r?\n(?:[ \t].*\r?\n)*)+(?:\r?\n|\Z)")
 _KNOWN = re.compile(
@@ -58,7 +58,7 @@ class Diff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class MailMessage:
     """A message: its ids without `<>`, `sent` in seconds since 1970 (0 if unknown), its diffs, remarks for the user."""
 
     subject: str
@@ -81,9 +81,9 @@ def is_mail(data: bytes) -> bool:
 
 def split(data: bytes) -> list[bytes]:
     """Return the messages of a mailbox; a mail without the line that mailboxes have is one."""
-    starts = list(_FROM.finditer(data))
-    if not starts:
+    if not _FROM.match(data):
         return [data]
+    starts = list(_FROM.finditer(data))
     ends = [*(found.start() for found in starts[1:]), len(data)]
     return [data[found.end() : end] for found, end in zip(starts, ends, strict=True)]
 
@@ -107,15 +107,21 @@ def unpacked(data: bytes, path: str) -> bytes:
     return bytes(whole)
 
 
-def read(raw: bytes, path: str, depth: int = 0) -> Iterator[Message]:
-    """Yield a message, then those that are attached to it as messages (forwarded, a digest)."""
-    yield from _read(email.message_from_bytes(raw), path, depth)
+def read(raw: bytes, path: str, depth: int = 0) -> Iterator[MailMessage]:
+    """Yield a message, then those that are attached to it as messages (forwarded, a digest).
+
+    InputError if its parts are nested so deeply that Python cannot follow.
+    """
+    try:
+        yield from list(_read(email.message_from_bytes(raw), path, depth))
+    except RecursionError:
+        raise InputError(path, None, None, "its parts are nested too deeply") from None
 
 
-def _read(parsed: ParsedMessage, path: str, depth: int) -> Iterator[Message]:
+def _read(parsed: ParsedMessage, path: str, depth: int) -> Iterator[MailMessage]:
     texts, attached = _parts(parsed, path, depth)
     diffs, notes = _chosen(texts, attached)
-    yield Message(
+    yield MailMessage(
         subject=_header(parsed, "Subject"),
         author=_author(parsed),
         id=next(iter(_ids(parsed, "Message-ID")), ""),

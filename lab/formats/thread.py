@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.core.errors import InputError
-from lab.formats.message import Message
+from lab.formats.message import MailMessage
 
 _LEAD = re.compile(
     r"\s*(?:(?P<reply>(?:re|aw|sv|antw|rv)(?:\[\d+\])?\s*:)|(?:fwd?|wg|tr)\s*:|\[(?P<words>[^\]]*)\])", re.IGNORECASE
@@ -42,7 +42,7 @@ class Subject:
 class Chosen:
     """The patches of a series in order, its cover letter's title or its first patch's, and remarks for the user."""
 
-    messages: tuple[Message, ...]
+    messages: tuple[MailMessage, ...]
     title: str
     base_commit: str = ""
     notes: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ def _counter(words: Sequence[str]) -> tuple[int, int]:
 class _Letter:
     """A message with its subject read."""
 
-    message: Message
+    message: MailMessage
     subject: Subject
 
     @property
@@ -127,7 +127,7 @@ class _Version:
         return f"{self.words}: {numbers} {verb} missing"
 
 
-def choose(messages: Sequence[Message], path: str, *, whole: bool = True, alone: bool = True) -> Chosen:
+def choose(messages: Sequence[MailMessage], path: str, *, whole: bool = True, alone: bool = True) -> Chosen:
     """Return the series that the messages of a mailbox are; InputError if it is incomplete, or none, or two.
 
     `whole` is false where the user has chosen the messages: what is missing is a remark then. `alone` is false if a
@@ -161,9 +161,9 @@ def _originals(letters: Sequence[_Letter], path: str) -> tuple[list[_Letter], li
     return replies, []
 
 
-def _once(messages: Iterable[Message]) -> list[Message]:
+def _once(messages: Iterable[MailMessage]) -> list[MailMessage]:
     """Drop what is there several times, as lists send it: by its id, the first with a diff."""
-    found: dict[str, Message] = {}
+    found: dict[str, MailMessage] = {}
     for number, each in enumerate(messages):
         key = each.id or f"no id {number}"
         if key not in found or (each.diffs and not found[key].diffs):

@@ -24,7 +24,7 @@ from lab.core.outcome import Delta
 from lab.core.untrusted import one_line
 from lab.formats import mail, message, thread
 from lab.formats.mail import MailedSeries
-from lab.formats.message import Message
+from lab.formats.message import MailMessage
 from lab.verdicts.compare import EXIT_MET, EXIT_NOT_MET, Summary
 from lab.workflows import base, change, lore
 from lab.workflows.change import Asked, Change
@@ -97,7 +97,7 @@ def _based(found: MailedSeries, tracking: Tracking, tree: Path, asked: Asked) ->
     return Change(name=name, base=chosen.source, why=chosen.why, series=named)
 
 
-def _commit_of(letter: Message, tree: Path) -> str:
+def _commit_of(letter: MailMessage, tree: Path) -> str:
     """Return the commit of the checked-out branch that has a mail's title and files; empty if there is none."""
     title = thread.subject(letter.subject).title
     if not (tree / ".git").exists():
@@ -114,7 +114,7 @@ def _files(tree: Path, commit: str) -> set[str]:
     return set(source.git(tree, "show", "-z", "--format=", "--name-only", "--no-renames", commit).split("\0")) - {""}
 
 
-def _names(letter: Message) -> set[str]:
+def _names(letter: MailMessage) -> set[str]:
     found: set[str] = set()
     for diff in letter.diffs:
         for each in series.from_text("mail", diff.data, "standard input").changes:
@@ -122,7 +122,7 @@ def _names(letter: Message) -> set[str]:
     return found
 
 
-def _series(letter: Message, tracking: Tracking, tree: Path, asked: Asked) -> MailedSeries:
+def _series(letter: MailMessage, tracking: Tracking, tree: Path, asked: Asked) -> MailedSeries:
     """Return the whole series of a mail: from the thread that b4 keeps, its review branch, or an archive."""
     if tracking.thread_blob and base.known(tree, tracking.thread_blob, "blob"):
         box = source.git(tree, "cat-file", "blob", tracking.thread_blob).encode()

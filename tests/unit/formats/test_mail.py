@@ -60,6 +60,22 @@ def test_a_saved_mail_is_one_whatever_its_headers(cte: str, odd: str) -> None:
     assert diff().encode() in one(raw.replace(b"\n", b"\r\n"))
 
 
+def test_a_patch_with_headers_within_a_mail_is_its_text() -> None:
+    """Its own `From ` line begins no message where the file is no mailbox, or where the line is quoted."""
+    body = "See below.\n\n" + FROM.decode() + "From: c@d\nSubject: [PATCH] x\n\n---\n" + diff()
+    outer = letter("[PATCH] mm: outer", body, cte="quoted-printable")
+    assert names(outer.as_bytes()) == ["mm-outer"]
+    assert diff().encode() in one(outer.as_bytes())
+    quoted = letter("[PATCH] mm: outer", body.replace("\nFrom 0", "\n>From 0"))
+    assert names(mbox(quoted)) == ["mm-outer"]
+
+
+def test_parts_that_are_nested_without_end_are_refused() -> None:
+    parts = "".join(f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(3000))
+    with pytest.raises(InputError):
+        read(f"Subject: x\n{parts}\n{diff()}".encode())
+
+
 def test_blank_lines_before_a_mailbox_change_nothing() -> None:
     box = mbox(*(letter(f"[PATCH {number:02}/15] mm: {number}", diff(f"mm/{number}.c")) for number in range(1, 16)))
     assert len(read(b"\n\r\n\n" + box).patches) == 15
