@@ -1,25 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Describes this machine's processors and memory, so that somebody else can emulate one of the same shape:
+# Describe this machine's processors and memory, so that somebody else can emulate a machine of the same shape:
 #
 #     sh capture.sh > machine.txt
 #
-# Needs no root and installs nothing. What it prints is plain text: read it before you send it. It has no serial
-# numbers, no addresses and no names but those of the processor and of the kernel's version.
+# It needs no root and installs nothing. It prints plain text without serial numbers and addresses; the only names in
+# it are those of the processor and of the kernel's version. Read it before you send it.
 
 LC_ALL=C
 export LC_ALL
 
 echo "pagelab-capture 1"
 
-# file NAME: the file's content below a line with its name, where it can be read.
+# file NAME: print the file below a line with its name, if it can be read.
 file() {
 	[ -r "$1" ] || return 0
 	echo "== cat $1"
 	cat "$1" 2> /dev/null
 }
 
-# run NAME ARGS...: what it says, where there is one.
+# run NAME ARGS...: print the command and its output, if the program is installed.
 run() {
 	type "$1" > /dev/null 2>&1 || return 0
 	echo "== $*"
@@ -30,7 +30,7 @@ run uname -m
 run uname -r
 run getconf PAGESIZE
 run lscpu -J
-# Of the kernel's arguments those about memory: others may say where its disks and secrets are.
+# Print only the kernel's arguments about memory: others may show where its disks and secrets are.
 echo "== cat /proc/cmdline"
 for word in $(cat /proc/cmdline); do
 	case $word in
@@ -44,9 +44,12 @@ done
 echo
 echo "== cat /proc/meminfo"
 grep -E '^(MemTotal|SwapTotal|HugePages_Total|Hugepagesize|DirectMap.*|CommitLimit):' /proc/meminfo
-# The first processor's features; some architectures say the MMU's mode at the end.
+# Print the first processor's features; some architectures print the MMU's mode at the end of the file.
 echo "== cat /proc/cpuinfo"
 grep -i -E '^(flags|features|mmu|isa|cpu|cpu model|platform|machine|model name)[[:space:]]*:' /proc/cpuinfo | sort -u | head -n 20
+for name in online possible; do
+	file "/sys/devices/system/node/$name"
+done
 for node in /sys/devices/system/node/node[0-9]*; do
 	for name in cpulist distance; do
 		file "$node/$name"
