@@ -39,6 +39,7 @@ from lab.specs.model import Kernel, Topology
 
 ENTRY = "kernel"
 CONFIG_ENTRY = "kconfig"
+GCOV = "gcov"
 WISH, IN_TREE = "wish:", "tree:"
 """Prefixes of optional fragments: a symbol of theirs that the kernel lacks is no error."""
 BUILD_S = 4 * 3600.0
@@ -72,6 +73,8 @@ class BuiltKernel:
     log: Path
     vmlinux: Path | None = None
     """With debug information; None if the configuration does not ask for it."""
+    gcov: Path | None = None
+    """The directory of the `.gcno` files, below it by the paths of their sources; None if no line is counted."""
     provenance: Provenance
 
 
@@ -91,6 +94,8 @@ class Recipe:
     toolchain: Toolchain
     wishes: tuple[SymbolRequest, ...] = ()
     """All optional requests, also those that another request excludes."""
+    counted: tuple[str, ...] = ()
+    """The C files whose lines gcov counts; empty in a kernel as users run it."""
 
     @property
     def common(self) -> tuple[str, ...]:
@@ -98,7 +103,8 @@ class Recipe:
         arch = self.arch
         facts = (arch.kernel_arch, arch.image_target, arch.image)
         fixes = (fix.sha256 for fix in self.fixes)
-        return (*facts, self.toolchain.prefix, self.toolchain.version, kconfig.render(self.requests), *fixes)
+        gcov = ("gcov", *self.counted) if self.counted else ()
+        return (*facts, self.toolchain.prefix, self.toolchain.version, kconfig.render(self.requests), *fixes, *gcov)
 
     @property
     def fixes(self) -> tuple[Patch, ...]:
@@ -158,7 +164,7 @@ def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path 
     A configuration that a file of the source has a part in is not known before that is unpacked either.
     """
     found = source.identify(kernel.source, cache)
-    inside = any(name.startswith(IN_TREE) for name in kernel.config)
+    inside = any(name.startswith(IN_TREE) for name in kernel.fragments)
     if found is None or (inside and not cache.has(source.ENTRY, found.key)):
         return None
     return _recipe(kernel, topology, found, images or paths.images(), cache)
@@ -239,6 +245,7 @@ def _files(entry: Path) -> dict[str, Any]:
         "system_map": entry / "System.map",
         "log": entry / "build.log",
         "vmlinux": entry / "vmlinux" if (entry / "vmlinux").is_file() else None,
+        "gcov": entry / GCOV if (entry / GCOV).is_dir() else None,
     }
 
 
@@ -251,7 +258,7 @@ def fragments(
     `wish:NAME`, a file of `directory`, and `tree:PATH`, one of the kernel's source, need not exist: theirs are wishes.
     """
     found = []
-    for name in (*topology.fragments, *kernel.config):
+    for name in (*topology.fragments, *kernel.fragments):
         wishes = name.startswith((WISH, IN_TREE))
         found.append(_wishes(name, directory, tree) if wishes else _fragment(name, topology.architecture, directory))
     return tuple(found)
@@ -286,11 +293,13 @@ def _fragment(name: str, arch: Arch, directory: Path) -> tuple[SymbolRequest, ..
 def _recipe(kernel: Kernel, topology: Topology, found: Source, images: Path, cache: Cache) -> Recipe:
     toolchain.require_kernel_tools()
     asked = fragments(topology, kernel, images / "config", source.tree(found.key, cache))
+    patches = series.load(kernel.series, found.version, root=images / "series")
     return Recipe(
         name=kernel.name,
         arch=topology.architecture,
         source=found,
-        series=series.load(kernel.series, found.version, root=images / "series"),
+        series=patches,
+        counted=tuple(sorted(name for name in patches.touched if name.endswith(".c"))) if kernel.coverage else (),
         requests=kconfig.merge(asked),
         wishes=tuple(request for fragment in asked for request in fragment if request.wish),
         toolchain=toolchain.for_kernels(topology.architecture),
@@ -448,6 +457,7 @@ class _Build:
             "CROSS_COMPILE": chosen.prefix,
             **({"LLVM": chosen.llvm} if chosen.llvm else {}),
             "CC": " ".join(chosen.cached_cc),
+            **{f"GCOV_PROFILE_{Path(name).stem}.o": "y" for name in self.recipe.counted},
             **FIXED,
         }
         # --output-sync keeps the lines of one command together, so that errors of two do not mix.
@@ -495,6 +505,8 @@ class _Build:
             if not origin.is_file():
                 raise InfraError(f"make {recipe.arch.image_target} succeeded without making {origin}")
             shutil.copyfile(origin, into / name)
+        for name in recipe.counted:
+            _copy_notes_of_gcov(directory, into / GCOV, Path(name).with_suffix(".gcno"))
         notes = _notes(directory / "vmlinux")
         (into / "notes").write_bytes(notes)
         all_facts = {
@@ -572,6 +584,15 @@ def _kconfig_files(tree: Path, kernel_arch: str) -> Iterator[Path]:
         elif path == tree / "arch":
             directories[:] = [kernel_arch] if kernel_arch in directories else []
         yield from (path / name for name in names if name.startswith("Kconfig"))
+
+
+def _copy_notes_of_gcov(build: Path, into: Path, name: Path) -> None:
+    """Keep what the compiler wrote beside an object for gcov. A file that the configuration leaves out has none."""
+    if (build / name).is_file():
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(build / name, into / name)
+    else:
+        into.mkdir(exist_ok=True)
 
 
 def _notes(vmlinux: Path) -> bytes:

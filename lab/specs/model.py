@@ -498,6 +498,10 @@ class KnownLine(Spec):
     reason: OneLine
 
 
+COVERAGE = "coverage"
+"""The config fragment of a kernel that counts lines."""
+
+
 class Kernel(Spec):
     """A source tree, series of patches (or none), and the features that they add."""
 
@@ -511,6 +515,13 @@ class Kernel(Spec):
     """Extra config fragments (debug presets), merged last."""
     console_known: tuple[KnownLine, ...] = ()
     """Complaints on the console that are reported and judged as nothing."""
+    coverage: bool = False
+    """Count with gcov which lines run, in the C files that the series touches and in no others."""
+
+    @property
+    def fragments(self) -> tuple[str, ...]:
+        """The names of its config fragments: `config`, and what counting lines takes."""
+        return (*self.config, COVERAGE) if self.coverage else self.config
 
     @property
     def baseline(self) -> bool:
@@ -519,6 +530,8 @@ class Kernel(Spec):
 
     @model_validator(mode="after")
     def _sensible(self) -> Kernel:
+        if self.coverage and not self.series:
+            raise ValueError("coverage: lines are counted in the files of a series, and this kernel has none")
         if self.provides and not self.series:
             raise ValueError("provides: features come from a series, and this kernel has none")
         return self

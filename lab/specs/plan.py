@@ -235,7 +235,7 @@ def _impossible(
 
 def build_of(topology: Topology, kernel: Kernel) -> Build:
     """Return the image of `kernel` that `topology` boots."""
-    fragments = tuple(dict.fromkeys((*topology.fragments, *kernel.config)))
+    fragments = tuple(dict.fromkeys((*topology.fragments, *kernel.fragments)))
     return Build(kernel=kernel, arch=topology.arch, fragments=fragments)
 
 
