@@ -79,6 +79,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lab_gcov.h"
+
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -1751,10 +1753,13 @@ LAB_FN int lab_run_all(const struct lab_case *cases, int count, int argc, char *
 
 		if (!lab_selected(&cases[i], argc, argv))
 			continue;
-		if (!clean)
+		if (!clean) {
 			lab_decide(&run, LAB_IS_ERROR, "not run: a case before it left an unkillable process");
-		else if (!lab_unneeded(&cases[i], &run))
+		} else if (!lab_unneeded(&cases[i], &run)) {
+			lab_gcov_reset();
 			clean = lab_run_case(&run, &cases[i]);
+			lab_gcov_keep(cases[i].name);
+		}
 		if (lab_interrupted)
 			break;
 		lab_report(&run, ++number, cases[i].name, lab_now_ms() - start);

@@ -36,6 +36,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lab_gcov.h"
+
 enum { MAX_LINE = 3000, MAX_TESTS = 8192, MAX_SETTINGS = 256, GRACE_MS = 2000 };
 enum { MAX_SAID = 192 << 10, MAX_RESULTS = 192 << 10 };
 
@@ -452,6 +454,7 @@ static bool run(int number, const struct test *test)
 		printf("ok %d %s # SKIP %s\n", number, test->name, test->command);
 		return false;
 	}
+	lab_gcov_reset();
 	terminal = open_terminal(&other);
 	pid_t child = start(test, other);
 	if (child < 0)
@@ -465,6 +468,7 @@ static bool run(int number, const struct test *test)
 	restore_settings();
 	if (out.dropped)
 		printf("# | %ld lines left out: too many\n", out.dropped);
+	lab_gcov_keep(test->name);
 	after = taint();
 	if (after & ~before)
 		printf("# taint: %lu, was %lu\n", after, before);

@@ -50,6 +50,11 @@ NOT_DONE = "the lab ended before this cell was done"
 _NAME = TypeAdapter(Name)
 
 
+def gcov_file(scenario: str, attempt: int) -> str:
+    """The name of the file with the line counters of one execution, in the directory of its cell."""
+    return f"{scenario}.gcov" if attempt == 1 else f"{scenario}.{attempt}.gcov"
+
+
 def cell_path(topology: str, kernel: str, repeat: int) -> Path:
     """The directory with the evidence of a guest, relative to that of the run."""
     path = Path("cells", topology, kernel)

@@ -29,6 +29,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import tree_sitter_c
 from tree_sitter import Language, Node, Parser
@@ -236,18 +237,20 @@ def _of_function(function: Node, lines: frozenset[int]) -> Iterator[Mutation]:
         return
     types = _types(function)
     for node in _walk(body):
-        if not _touches(node, lines) or node.has_error and node.type not in _BLOCKS:
+        if not _touches(node, lines) or (node.has_error and node.type not in _BLOCKS):
             continue
-        for operator in _OPERATORS.get(node.type, ()):
-            for kind, before, after, edits in operator(node, types):
-                row = min(_row(node, start) for start, _, _ in edits)
-                yield Mutation(operator=kind, line=row, function=name, what=_change(before, after), edits=edits)
+        found = [each for operator in _OPERATORS.get(node.type, ()) for each in operator(node)]
+        if node.type == "call_expression":
+            found += _swapped_arguments(node, types)
+        for kind, before, after, edits in found:
+            row = min(_row(node, start) for start, _, _ in edits)
+            yield Mutation(operator=kind, line=row, function=name, what=_change(before, after), edits=edits)
     yield from _early_returns(function, body, name, lines)
 
 
 Found = tuple[str, str, str, tuple[Edit, ...]]
 """Operator, before, after, edits."""
-Operator = Callable[[Node, dict[str, str]], Iterator[Found]]
+Operator = Callable[[Node], Iterator[Found]]
 _BLOCKS = ("compound_statement", "case_statement", "labeled_statement", "if_statement", "while_statement")
 
 
@@ -295,7 +298,7 @@ def _types(function: Node) -> dict[str, str]:
 # Expressions.
 
 
-def _negated(node: Node, types: dict[str, str]) -> Iterator[Found]:
+def _negated(node: Node) -> Iterator[Found]:
     condition = _named(node, "condition")
     if condition is None or condition.has_error:
         return
@@ -306,7 +309,7 @@ def _negated(node: Node, types: dict[str, str]) -> Iterator[Found]:
     yield "negate-condition", text, replacement, _edit(condition, replacement)
 
 
-def _binary(node: Node, types: dict[str, str]) -> Iterator[Found]:
+def _binary(node: Node) -> Iterator[Found]:
     left, operator, right = _named(node, "left"), _named(node, "operator"), _named(node, "right")
     if left is None or operator is None or right is None:
         return
@@ -324,7 +327,7 @@ def _binary(node: Node, types: dict[str, str]) -> Iterator[Found]:
         yield "arithmetic", text, _text(left), _edit(node, _text(left))
 
 
-def _unary(node: Node, types: dict[str, str]) -> Iterator[Found]:
+def _unary(node: Node) -> Iterator[Found]:
     operand, text = _named(node, "argument"), _text(node)
     if operand is None:
         return
@@ -335,7 +338,7 @@ def _unary(node: Node, types: dict[str, str]) -> Iterator[Found]:
         yield "arithmetic", text, _text(operand), _edit(node, _text(operand))
 
 
-def _number(node: Node, types: dict[str, str]) -> Iterator[Found]:
+def _number(node: Node) -> Iterator[Found]:
     text = _text(node)
     match = re.fullmatch(r"(0[xX][0-9a-fA-F]+|[0-9]+)([uUlL]*)", text)
     if not match:
@@ -351,7 +354,7 @@ def _neighbours(word: str) -> Iterator[str]:
             yield pair[1] if word == pair[0] else pair[0]
 
 
-def _identifier(node: Node, types: dict[str, str]) -> Iterator[Found]:
+def _identifier(node: Node) -> Iterator[Found]:
     word = _text(node)
     for other in _neighbours(word):
         yield "flag", word, other, _edit(node, other)
@@ -360,7 +363,7 @@ def _identifier(node: Node, types: dict[str, str]) -> Iterator[Found]:
         yield "constant", word, opposite, _edit(node, opposite)
 
 
-def _assignment(node: Node, types: dict[str, str]) -> Iterator[Found]:
+def _assignment(node: Node) -> Iterator[Found]:
     operator = _named(node, "operator")
     other = ASSIGNMENTS.get(_text(operator)) if operator is not None else None
     if operator is not None and other:
@@ -368,7 +371,7 @@ def _assignment(node: Node, types: dict[str, str]) -> Iterator[Found]:
         yield "arithmetic", text, text.replace(_text(operator), other, 1), _edit(operator, other)
 
 
-def _call(node: Node, types: dict[str, str]) -> Iterator[Found]:
+def _call(node: Node) -> Iterator[Found]:
     function, arguments = _named(node, "function"), _named(node, "arguments")
     if function is None or arguments is None:
         return
@@ -385,10 +388,17 @@ def _call(node: Node, types: dict[str, str]) -> Iterator[Found]:
     if name in ("WRITE_ONCE", "smp_store_release") and len(given) == 2:
         target, value = given
         yield "barrier", text, f"{_text(target)} = {_text(value)}", _edit(node, f"({_text(target)} = {_text(value)})")
-    for first, second in zip(given, given[1:], strict=False):
-        if types.get(_text(first), "?") == types.get(_text(second), "??"):
-            edits = (*_edit(first, _text(second)), *_edit(second, _text(first)))
-            yield "swap-arguments", text, f"{name}(..., {_text(second)}, {_text(first)}, ...)", edits
+
+
+def _swapped_arguments(call: Node, types: dict[str, str]) -> Iterator[Found]:
+    """Two neighbours that are variables of one declared type, exchanged."""
+    arguments = _named(call, "arguments")
+    given = [each for each in arguments.children if each.is_named] if arguments is not None else []
+    for first, second in pairwise(given):
+        one, other = _text(first), _text(second)
+        if one != other and one in types and types[one] == types.get(other):
+            edits = (*_edit(first, other), *_edit(second, one))
+            yield "swap-arguments", _text(call), f"... {other}, {one} ...", edits
 
 
 # Statements.
@@ -403,7 +413,7 @@ def _called(statement: Node) -> str:
     return _text(function) if function is not None else ""
 
 
-def _removed(node: Node, types: dict[str, str]) -> Iterator[Found]:
+def _removed(node: Node) -> Iterator[Found]:
     name = _called(node)
     if name in QUIET or _is_last_return(node) or _text(node).strip() == ";":
         return
@@ -423,8 +433,9 @@ def _is_last_return(node: Node) -> bool:
     parent = node.parent
     if parent.type == "labeled_statement":
         node, parent = parent, parent.parent or parent
-    inside = parent.type == "compound_statement" and parent.parent is not None
-    return bool(inside and parent.parent.type == "function_definition" and node.next_named_sibling is None)
+    owner = parent.parent
+    inside = parent.type == "compound_statement" and owner is not None and owner.type == "function_definition"
+    return inside and node.next_named_sibling is None
 
 
 _ERROR_RETURN = re.compile(r"return\s+(?:-E[A-Z]+|ERR_PTR\(.*|VM_FAULT_\w+|false|NULL)\s*;|goto\s+\w+\s*;")
@@ -450,7 +461,7 @@ def _is_error_path(node: Node) -> bool:
 _MOVABLE = ("expression_statement", "if_statement", "while_statement", "for_statement", "do_statement")
 
 
-def _locks(node: Node, types: dict[str, str]) -> Iterator[Found]:
+def _locks(node: Node) -> Iterator[Found]:
     """In a block: a lock and its unlock removed; each moved over the statement that it protects first or last."""
     statements = _flat([each for each in node.children if each.is_named])
     for place, statement in enumerate(statements):

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Read line counts of gcov: the counters as a guest sends them, and the JSON that the tool `gcov` prints. Pure.
+"""Read line counts of gcov: the counters as a guest keeps them, and the JSON that the tool `gcov` prints. Pure.
 
 A kernel with CONFIG_GCOV_KERNEL has one file of counters (`.gcda`) for each instrumented object, below
-/sys/kernel/debug/gcov and the path of its build directory. What `READ` prints in a guest is
+/sys/kernel/debug/gcov and the path of its build directory. guest_tests/lab_gcov.h sets them to zero before each case and
+appends them to a file of the guest after it:
 
-    gcda <size in bytes> <path>\n<that many bytes>\n
+    gcda <size in bytes> <path>\n<that many bytes>\n      for each object
+    case <name>\n                                         behind the objects of a case
 
-for each of them, and `end\n` behind the last. The counters mean nothing without the `.gcno` file that the compiler wrote
-beside the object; `gcov --json-format` puts the two together.
+The counters mean nothing without the `.gcno` file that the compiler wrote beside the object; `gcov --json-format` puts
+the two together.
 """
 
 from __future__ import annotations
@@ -18,44 +20,44 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-DIRECTORY = "/sys/kernel/debug/gcov"
-MOUNT = f"[ -d {DIRECTORY} ] || mount -t debugfs debugfs /sys/kernel/debug"
-RESET = f"{{ {MOUNT}; }} && echo 1 >{DIRECTORY}/reset"
-READ = (
-    f"find {DIRECTORY} -name '*.gcda' | while read -r path; do "
-    'cat "$path" >/tmp/.gcda && echo "gcda $(wc -c </tmp/.gcda) $path" && cat /tmp/.gcda && echo; done; '
-    "rm -f /tmp/.gcda; echo end"
-)
-MAX_COUNTERS = 16 << 20
-"""Bytes of all counters of a guest; a file of the kernel has some ten KiB."""
+GUEST_FILE = "/tmp/lab-gcov"
+MAX_COUNTERS = 256 << 20
+"""Bytes of all counters of a program; a file of the kernel has some ten KiB for each case."""
 
 _HEADER = re.compile(rb"gcda ([0-9]{1,9}) (/[^\n\0]{1,4000})\n")
+_CASE = re.compile(rb"case ([^\n\0]{1,400})\n")
 
 Counts = Mapping[str, Mapping[int, int]]
 """Source file -> line, from 1 -> how often it ran. A line that was not compiled is missing."""
 
 
-def split(data: bytes) -> dict[str, bytes]:
-    """Return the counters that a guest sent: path of the object's `.gcda` -> content.
+def split(data: bytes) -> dict[str, dict[str, bytes]]:
+    """Return the counters that a guest kept: case -> path of the object's `.gcda` -> content.
 
-    ValueError if the data is not what `READ` prints, or if it does not come to its end.
+    What follows the last whole case is left out: its case took the guest with it. ValueError if bytes in the middle are
+    something else.
     """
-    found: dict[str, bytes] = {}
+    found: dict[str, dict[str, bytes]] = {}
+    objects: dict[str, bytes] = {}
     position = 0
-    while not data.startswith(b"end\n", position):
+    while position < len(data):
+        if case := _CASE.match(data, position):
+            found[case[1].decode("utf-8", "replace")] = objects
+            objects, position = {}, case.end()
+            continue
         header = _HEADER.match(data, position)
         if header is None:
+            if b"\n" not in data[position:]:
+                break
             raise ValueError(f"the guest's counters are damaged at byte {position} of {len(data)}")
-        size, end = int(header[1]), header.end()
-        if len(data) < end + size + 1:
-            raise ValueError(f"the guest's counters end early: {len(data)} bytes")
-        found[header[2].decode("utf-8", "replace")] = data[end : end + size]
-        position = end + size + 1
+        start, size = header.end(), int(header[1])
+        objects[header[2].decode("utf-8", "replace")] = data[start : start + size]
+        position = start + size + 1
     return found
 
 
 def parse(text: bytes) -> dict[str, dict[int, int]]:
-    """Return the line counts in the output of `gcov --json-format`, plain or gzip'd; ValueError if it is no such output.
+    """Return the line counts in what `gcov --json-format` prints, plain or gzip'd; ValueError if it is something else.
 
     A line that belongs to several functions or instances (an inline function) has the sum of its counts.
     """

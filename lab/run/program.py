@@ -19,11 +19,13 @@ from lab.core.deadline import Deadline, pause
 from lab.core.errors import LabError
 from lab.core.outcome import Books, Case, End, Ended, Run
 from lab.evidence.console import ConsoleLog
-from lab.evidence.events import MAX_STDERR
+from lab.evidence.events import MAX_STDERR, gcov_file
 from lab.evidence.write import CellDir
+from lab.formats import gcov
 from lab.formats.kconfig import has_kasan
 from lab.guests.accelerator import Accelerator
 from lab.guests.guest import DIRECTORY
+from lab.run import coverage
 from lab.run.protocols import GuestLike
 from lab.specs.model import Kernel, Topology
 from lab.verdicts import counters
@@ -165,6 +167,8 @@ class ProgramRunner:
         if self.stopping.is_set():  # the lab ended the program: how it ended is no evidence about the kernel
             execution.checkpoint()
             raise LabError(INTERRUPTED)
+        if self.kernel.coverage:
+            self.evidence.write(gcov_file(scenario, attempt), coverage.fetch(guest, scale))
         stdout, before, after = counters.split(ended.stdout, execution.mark)
         before, after = self._measured(before), self._measured(after)
         return execution.record(ended, stdout, before, self._settled(guest, before, after))
@@ -205,5 +209,7 @@ def command(topology: Topology, kernel: Kernel, name: str, cases: Sequence[str],
         "LAB_LOAD": load,
         "LAB_CLOCK": topology.clock or clock,
     }
+    if kernel.coverage:
+        environment["LAB_GCOV"] = gcov.GUEST_FILE
     assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
     return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"
