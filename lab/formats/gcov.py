@@ -2,8 +2,8 @@
 """Read line counts of gcov: the counters as a guest keeps them, and the JSON that the tool `gcov` prints. Pure.
 
 A kernel with CONFIG_GCOV_KERNEL has one file of counters (`.gcda`) for each instrumented object, below
-/sys/kernel/debug/gcov and the path of its build directory. guest_tests/lab_gcov.h sets them to zero before each case and
-appends them to a file of the guest after it:
+/sys/kernel/debug/gcov and the path of its build directory. guest_tests/lab_gcov.h sets them to zero before each case
+and appends them to a file of the guest after it:
 
     gcda <size in bytes> <path>\n<that many bytes>\n      for each object
     case <name>\n                                         behind the objects of a case
