@@ -14,7 +14,6 @@ the two together.
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -56,24 +55,20 @@ def split(data: bytes) -> dict[str, dict[str, bytes]]:
     return found
 
 
-def parse(text: bytes) -> dict[str, dict[int, int]]:
-    """Return the line counts in what `gcov --json-format` prints, plain or gzip'd; ValueError if it is something else.
+def parse(text: bytes) -> Iterator[tuple[str, dict[str, dict[int, int]]]]:
+    """Yield, of what `gcov --json-format` prints, each file of counters with its counts: source -> line -> count.
 
-    A line that belongs to several functions or instances (an inline function) has the sum of its counts.
+    A line that belongs to several functions or instances (an inline function) has the sum of its counts. ValueError if
+    the text is something else.
     """
-    if text.startswith(b"\x1f\x8b"):
-        try:
-            text = gzip.decompress(text)
-        except (OSError, EOFError) as error:
-            raise ValueError(f"gcov's output is damaged: {error}") from None
-    found: dict[str, dict[int, int]] = {}
     for document in _documents(text):
+        found: dict[str, dict[int, int]] = {}
         for file in document["files"]:
             counts = found.setdefault(str(file["file"]), {})
             for line in file["lines"]:
                 number = int(line["line_number"])
                 counts[number] = counts.get(number, 0) + int(line["count"])
-    return found
+        yield str(document["data_file"]), found
 
 
 def _documents(text: bytes) -> Iterator[Any]:

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which lines of a patch ran, where, and by which cases. Pure; coverage.json of a run is this model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from pydantic import BaseModel, ConfigDict
+
+MAX_LISTED = 12
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PatchedLine(_Frozen):
+    """One line that a patch adds or changes, by its number in the patched file, from 1."""
+
+    file: str
+    line: int
+    text: str
+    compiled: tuple[str, ...] = ()
+    """The machines on which the compiler made code for it."""
+    ran: Mapping[str, tuple[str, ...]] = {}
+    """Machine -> the cases (`scenario.case`) that ran it."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class UncompiledFile(_Frozen):
+    """A file of the patch that no machine's configuration compiles."""
+
+    file: str
+    symbol: str = ""
+    """The Kconfig symbol that it wants, without CONFIG_; empty if its Makefile names none."""
+
+
+class Coverage(_Frozen):
+    """The coverage of a patch."""
+
+    schema_: int = 1
+    kernel: str
+    machines: tuple[str, ...]
+    lines: tuple[PatchedLine, ...]
+    """Every added or changed line of C files and headers, those without code too."""
+    uncompiled: tuple[UncompiledFile, ...] = ()
+
+    @property
+    def code(self) -> tuple[PatchedLine, ...]:
+        """The lines that have code on some machine."""
+        return tuple(line for line in self.lines if line.compiled)
+
+    @property
+    def missed(self) -> tuple[PatchedLine, ...]:
+        """The lines with code that ran nowhere."""
+        return tuple(line for line in self.code if not line.ran)
+
+    def cases(self, file: str, line: int) -> frozenset[str]:
+        """Return the cases that ran a line, on any machine; empty if none did."""
+        found: set[str] = set()
+        for each in self.lines:
+            if (each.file, each.line) == (file, line):
+                for cases in each.ran.values():
+                    found.update(cases)
+        return frozenset(found)
+
+    def summary(self) -> str:
+        """Return one line: `coverage: 41 of 43 changed lines ran; not: mm/shmem.c:3167, 3170`."""
+        head = f"coverage: {len(self.code) - len(self.missed)} of {len(self.code)} changed lines ran"
+        if not self.missed:
+            return head
+        return f"{head}; not: {', '.join(ranges(self.missed))}"
+
+
+def ranges(lines: Iterable[PatchedLine]) -> Iterator[str]:
+    """Yield `file:first-last` for each run of lines that follow each other."""
+    by_file = groupby(sorted(lines, key=lambda each: (each.file, each.line)), key=lambda each: each.file)
+    for file, several in by_file:
+        for first, last in _runs([each.line for each in several]):
+            yield f"{file}:{first}" if first == last else f"{file}:{first}-{last}"
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    first = last = numbers[0]
+    for number in numbers[1:]:
+        if number != last + 1:
+            yield first, last
+            first = number
+        last = number
+    yield first, last
+
+
+Lines = Mapping[str, Mapping[int, int]]
+"""Source file -> line -> how often it ran."""
+
+
+def of(
+    kernel: str,
+    added: Mapping[str, Mapping[int, str]],
+    compiled: Mapping[str, Lines],
+    counted: Mapping[str, Mapping[str, Lines]],
+    symbols: Mapping[str, str],
+) -> Coverage:
+    """Put together what was compiled and what ran.
+
+    `added` is file -> line -> text; `compiled` machine -> lines with code; `counted` machine -> case -> counts;
+    `symbols` file -> the Kconfig symbol that it is compiled with.
+    """
+    lines = []
+    for file, texts in added.items():
+        for number, text in texts.items():
+            where = tuple(machine for machine, found in compiled.items() if number in found.get(file, {}))
+            ran = {machine: _cases(cases, file, number) for machine, cases in counted.items()}
+            lines.append(
+                PatchedLine(
+                    file=file,
+                    line=number,
+                    text=text,
+                    compiled=where,
+                    ran={machine: cases for machine, cases in ran.items() if cases},
+                )
+            )
+    nowhere = [
+        UncompiledFile(file=file, symbol=symbols.get(file, ""))
+        for file in added
+        if file.endswith(".c") and not any(file in found for found in compiled.values())
+    ]
+    return Coverage(kernel=kernel, machines=tuple(compiled), lines=tuple(lines), uncompiled=tuple(nowhere))
+
+
+def _cases(counted: Mapping[str, Lines], file: str, line: int) -> tuple[str, ...]:
+    return tuple(case for case, found in counted.items() if found.get(file, {}).get(line))
