@@ -171,14 +171,20 @@ def read_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> 
 
 
 def read_memory(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> int:
-    """The memory of the whole machine in bytes."""
+    """The memory of the whole machine in bytes; noted if the nodes have another sum."""
     statement = evidence.find("memory")
-    if statement is not None:
-        evidence.stated("memory", amount(evidence.number("memory")), statement)
-        return evidence.number("memory")
-    whole = sum(node.memory for node in nodes.values())
-    if not whole:
-        evidence.row("memory", MISSING, "")
+    on_nodes = sum(node.memory for node in nodes.values())
+    if statement is None:
+        if not on_nodes:
+            evidence.row("memory", MISSING, "")
+        return on_nodes
+    whole = evidence.number("memory")
+    evidence.stated("memory", amount(whole), statement)
+    if on_nodes and abs(whole - on_nodes) > whole // 4:
+        text = (
+            f"the machine has {amount(whole)} of memory and its nodes {amount(on_nodes)} together: the nodes' is used"
+        )
+        evidence.notes.append(f"{place(statement)}: {text}")
     return whole
 
 
