@@ -301,7 +301,9 @@ def _hunk_line(reader: Reader, lines: list[tuple[bytes, bytes]]) -> bytes:
     A blank line is a kept one whose space an editor ate.
     """
     if reader.ended:
-        raise reader.malformed("the patch ends in the middle of a hunk")
+        raise reader.malformed(
+            "the patch ends in the middle of a hunk: were lines at its end cut off, perhaps blank ones?"
+        )
     raw = reader.lines[reader.at]
     kind, text = (raw[:1], raw[1:]) if raw.strip(b"\r\n") else (b" ", raw)
     if kind == b"\\" and lines:  # `\ No newline at end of file` speaks of the line before it

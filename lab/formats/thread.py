@@ -23,6 +23,7 @@ _LEAD = re.compile(
 _VERSION = re.compile(r"-?(?:(?:rfc|patch|resend)[-/]?)*v(\d{1,3})(?:\.\d+)?", re.IGNORECASE)
 _COUNTER = re.compile(r"(\d{1,4})/(\d{1,4})")
 _BASE = re.compile(rb"^base-commit:\s*([0-9a-f]{7,64})\s*$", re.MULTILINE)
+_QUOTED = re.compile(rb"^(?:> ?)+(?:diff --git |\+\+\+ )", re.MULTILINE)
 _NEEDS = re.compile(rb"^prerequisite-patch-id:", re.MULTILINE)
 
 
@@ -155,7 +156,9 @@ def _originals(letters: Sequence[_Letter], path: str) -> tuple[list[_Letter], li
     if originals:
         return originals, [f"left out, a reply: {letter.words}" for letter in replies]
     if not replies:
-        raise InputError(path, None, None, "expected a patch, found no diff in it")
+        quoted = any(_QUOTED.search(letter.message.text) for letter in letters)
+        found = "only quotations of one" if quoted else "no diff in it"
+        raise InputError(path, None, None, f"expected a patch, found {found}")
     if len(replies) > 1:
         raise InputError(path, None, None, f"expected a patch, found only replies with a diff, {len(replies)} of them")
     return replies, []

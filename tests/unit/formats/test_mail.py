@@ -307,6 +307,12 @@ def test_two_series_in_one_mailbox_are_refused() -> None:
         read(mbox(*series("", 3), *others))
 
 
+def test_a_quotation_is_no_patch() -> None:
+    quoted = "".join(f"> {line}\n" for line in diff().splitlines())
+    with pytest.raises(InputError, match="found only quotations of one"):
+        read(letter("Re: [PATCH] x", quoted).as_bytes())
+
+
 def test_only_replies_are_no_series() -> None:
     assert len(read(mbox(letter("Re: [PATCH] x"), letter("Re: [PATCH] x", "no diff\n"))).patches) == 1
     with pytest.raises(InputError, match="found only replies with a diff, 2 of them"):
