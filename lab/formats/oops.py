@@ -10,6 +10,7 @@ open beside the next one, and the parts that every report has once (`CPU:`, `RIP
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -178,8 +179,8 @@ class _Scanner:
     def __init__(self, boots: int) -> None:
         self.boots_left = boots
         self.open: list[_Open] = []
-        self.latest: tuple[_Open | None, _Open | None] = (None, None)
-        """The reports that took the last message and the one before it."""
+        self.latest: deque[_Open | None] = deque([None] * 3, maxlen=3)
+        """The reports that took the last messages, the newest first."""
         self.found: dict[tuple[Kind, str], Finding] = {}
         self.preludes: dict[str, _Prelude] = {}
         self.unfinished: Message | None = None
@@ -304,12 +305,14 @@ class _Scanner:
             same = [report for report in self.open if header and report.cpu == header[1]]
             lacking = [report for report in self.open if part.lastgroup not in report.parts]
             begun = [report for report in lacking if _PART_BEFORE.get(part.lastgroup, "") in report.parts]
-            return (same or begun or lacking or self.open)[0]
-        last, before = self.latest
+            return (same or begun or lacking[::-1] or self.open)[0]
+        last, before, third = self.latest
         ready = [report for report in self.open if "tail" not in report.parts]
-        if last is not before and before in ready:  # line by line
+        if before is not None and last is not before and last is third and before in ready:  # line by line
             return before
-        return last if last in ready else (ready or self.open)[-1]
+        if last is not None and last in ready:
+            return last
+        return (ready or self.open)[-1]
 
     def _keep(self, report: _Open | None, message: Message) -> None:
         """Add a message to a report, or to what is kept for a title that is still to come."""
@@ -317,7 +320,7 @@ class _Scanner:
             if prelude := self.preludes.get(message.caller):
                 prelude.add(message.text)
             return
-        self.latest = report, self.latest[0]
+        self.latest.appendleft(report)
         room = report.add(message.text)
         if part := _PART.match(message.text):
             report.parts.add(part.lastgroup or "")

@@ -12,8 +12,8 @@ from lab.core import paths
 
 
 def test_a_home_is_expanded_and_that_of_an_unknown_user_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-    assert paths.user_path("~/linux") == Path("/home/me/linux")
+    monkeypatch.setenv("HOME", "/own")
+    assert paths.user_path("~/linux") == Path("/own/linux")
     assert paths.user_path("~no-such-user-here/linux") == Path("~no-such-user-here/linux")
     assert paths.user_path("linux") == Path("linux")
 

@@ -238,6 +238,19 @@ def test_reports_of_two_processors_are_told_apart(by: int) -> None:
     assert {finding.kind: finding.stack for finding in found} == STACKS
 
 
+def test_a_report_without_a_stack_does_not_take_that_of_the_next() -> None:
+    first, second = scan(
+        "WARNING: lock held when returning to user space!",
+        "own/80 is leaving the kernel with locks still held!",
+        "BUG: sleeping function called from invalid context at mm/own.c:12",
+        "in_atomic(): 1, irqs_disabled(): 0, non_block: 0, pid: 80, name: own",
+        *("CPU: 1 PID: 80 Comm: own", "Call Trace:", " <TASK>", " own_sleep+0x1/0x2", " </TASK>"),
+    )
+    assert (first.kind, first.stack) == (Kind.BUG, ("own_sleep",))
+    assert first.lines[1].startswith("in_atomic")
+    assert (second.kind, len(second.lines)) == (Kind.LOCKDEP, 2)
+
+
 STACKS_BY_ARCHITECTURE = {
     "x86_64": "RIP: 0010:inner+0x1/0x2/Code: 90/Call Trace:/ <TASK>/ caller+0x1/0x2/ ? guess+0x1/0x2",
     "i386": "EIP: inner+0x1/0x2/Code: 90/EAX: 00000000/Call Trace:/ caller+0x1/0x2",
