@@ -72,13 +72,15 @@ def parse(text: bytes) -> Iterator[tuple[str, dict[str, dict[int, int]]]]:
 
 
 def _documents(text: bytes) -> Iterator[Any]:
-    """The JSON documents of the output: one a line, one for each file of counters."""
-    for line in text.decode("utf-8", "replace").splitlines():
-        if line.startswith("{"):
-            document = json.loads(line)
-            if "files" not in document:
-                raise ValueError("gcov's output has no key `files`")
-            yield document
+    """The JSON documents of the output, one for each file of counters; there may be blank space between them."""
+    decoder = json.JSONDecoder()
+    rest = text.decode("utf-8", "replace")
+    position = 0
+    while (start := rest.find("{", position)) >= 0:
+        document, position = decoder.raw_decode(rest, start)
+        if "files" not in document:
+            raise ValueError("gcov's output has no key `files`")
+        yield document
 
 
 def total(several: Iterable[Counts]) -> dict[str, dict[int, int]]:

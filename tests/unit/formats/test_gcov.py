@@ -41,8 +41,9 @@ def document(name: str, lines: list[tuple[int, int]]) -> str:
     return json.dumps({"data_file": name, "files": [{"file": "../mm/shmem.c", "lines": counted}]})
 
 
-def test_what_gcov_prints() -> None:
-    text = "\n".join([document("a.gcda", [(3, 1), (4, 0), (3, 2)]), "", document("b.gcda", [])])
+@pytest.mark.parametrize("between", ["\n", "\n\n", ""])
+def test_what_gcov_prints(between: str) -> None:
+    text = between.join([document("a.gcda", [(3, 1), (4, 0), (3, 2)]), document("b.gcda", [])])
     assert list(gcov.parse(text.encode())) == [
         ("a.gcda", {"../mm/shmem.c": {3: 3, 4: 0}}),
         ("b.gcda", {"../mm/shmem.c": {}}),
