@@ -14,7 +14,7 @@ import click
 
 from lab import __version__
 from lab.core.errors import LabError
-from lab.verbs import campaigns, check, choose, guests, machines, patches, results, shells
+from lab.verbs import campaigns, check, choose, guests, machines, mutating, patches, results, shells
 from lab.verbs.common import EXIT_INTERRUPTED, print_error
 
 EXIT_USAGE = 64
@@ -24,7 +24,7 @@ VERBS = (
     *(campaigns.build, campaigns.run),
     *(guests.exec_, guests.shell, guests.console_, guests.gdb_),
     *(results.report, results.compare, results.replay, results.bundle),
-    *(patches.try_, patches.bisect, check.check),
+    *(patches.try_, patches.bisect, check.check, mutating.mutate),
     machines.capture,
     *(shells.completion, shells.man),
 )

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The verb that measures tests: `mutate` makes defects out of a patch and reports which of them the tests notice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lab.core.errors import UsageError
+from lab.verbs import completing, options
+from lab.verbs.patches import PatchOptions, patch_options
+from lab.verbs.places import open_cache, open_library
+from lab.verbs.running import builds_end_with_us
+
+if TYPE_CHECKING:
+    from lab.specs.library import Library
+    from lab.specs.model import Kernel
+    from lab.workflows.mutate import Task
+
+MACHINE = "x86_64-4k-2node"
+
+
+@click.command()
+@click.argument("patch", metavar="[PATCH|REV..REV]", type=click.Path(), required=False)
+@patch_options
+@click.option(
+    *("--kernel", "-k"),
+    metavar="K",
+    shell_complete=completing.KERNELS,
+    help="Mutate the series of this kernel instead of a patch: a name from `lab list kernels`, or a YAML file [none].",
+)
+@click.option(
+    *("--topology", "-t"),
+    metavar="T",
+    default=MACHINE,
+    shell_complete=completing.TOPOLOGIES,
+    help=f"Boot the mutants on this machine: a name or a YAML file [{MACHINE}].",
+)
+@options.tests
+@options.programs
+@click.option(
+    "--provides",
+    multiple=True,
+    metavar="FEATURE",
+    help="Expect the patch to add FEATURE, as for `lab try`; may be repeated [none].",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0),
+    metavar="N",
+    help="Start no mutant after N minutes; every function of the patch gets its share first [no limit].",
+)
+@click.option(
+    "--least",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Exit with status 1 if the score is less than PERCENT [0].",
+)
+@click.option(
+    "--no-coverage", is_flag=True, help="Try mutants without counting first which lines the tests run [count]."
+)
+@click.option(
+    "--equal",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.json",
+    help="Read from FILE.json why some survivors cannot be noticed: `FILE: BEFORE -> AFTER` to the reason [none].",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Go on with the mutation in DIR [begin a new one].",
+)
+@click.option("--list", "only_list", is_flag=True, help="Print the mutants and try none of them [try them].")
+@options.output("results/TIME-mutate")
+@options.packed
+@options.connect
+def mutate(
+    patch: str | None,
+    *,
+    chosen: PatchOptions,
+    programs: Sequence[str],
+    minutes: float | None,
+    least: float | None,
+    no_coverage: bool,
+    equal: Path | None,
+    resume: Path | None,
+    only_list: bool,
+    output: Path | None,
+    jobs: int | None,
+    memory: int | None,
+    connect: str | None,
+    **target: Any,
+) -> int:
+    """Make small defects in the lines that a patch adds, and report which of them the tests notice.
+
+    Each defect (a condition negated, a lock removed, an error code replaced ...) is built and booted; the cases that
+    run its line come first, then the others. A mutant that a case, the console or the boot notices is killed.
+
+    Exit status: 0 the mutants were tried, 1 the score is less than --least, 2 the lab failed, 64 bad input.
+
+    \b
+    lab mutate my.patch --tree ~/linux --test 'expand.*' --minutes 30
+    lab mutate -k expand-fault -t arm64-64k-2node
+    lab mutate --resume results/20260102T030405Z-mutate
+    """
+    from lab.build.builder import Builder
+    from lab.guests.factory import open_factory
+    from lab.host import estimate
+    from lab.workflows import mutate as mutation
+
+    cache = open_cache()
+    library = open_library().with_programs(programs)
+    task = mutation.read_task(resume) if resume else _task(library, patch, chosen, target)
+    if only_list:
+        for mutant in task.mutants:
+            print(f"{mutant.name:28} {mutant.place} {mutant.function}: {mutant.what}")
+        return 0
+    directory = resume or output or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-mutate")
+    if not resume:
+        mutation.open_task(directory, task)
+    packing = estimate.packing(cache, jobs=jobs, memory=memory)
+    builder = Builder(cache=cache, sources=library.scenario_sources)
+    with builds_end_with_us(), open_factory(builder, uri=connect) as factory:
+        work = mutation.Mutate(
+            directory=directory.absolute(),
+            task=task,
+            library=library,
+            cache=cache,
+            factory=factory,
+            packing=packing,
+            tell=_print_line,
+            minutes=minutes,
+            arguments=mutation.read_arguments(equal) if equal else {},
+            with_coverage=not no_coverage,
+            at_once=jobs or 2,
+        )
+        report = work.run()
+    print(mutation.write_report(directory, report), end="")
+    print(f"results: {directory}")
+    return int((report.score or 0.0) * 100 < (least or 0.0))
+
+
+def _print_line(text: str) -> None:
+    print(text, flush=True)
+
+
+def _task(library: Library, patch: str | None, chosen: PatchOptions, target: dict[str, Any]) -> Task:
+    """The task of a new mutation: of a kernel's series, or of a patch upon a tree."""
+    from lab.workflows import mutate as mutation
+
+    if (patch is None) == (target["kernel"] is None):
+        raise UsageError("expected a PATCH or --kernel K, one of the two")
+    kernel = library.kernel(target["kernel"]) if target["kernel"] else _patched(library, str(patch), chosen, target)
+    if kernel.series is None:
+        raise UsageError(f"kernel {kernel.name} has no series whose lines could be mutated")
+    return mutation.Task(
+        kernel=kernel,
+        topology=library.topology(target["topology"]),
+        tests=tuple(target["tests"]),
+        mutants=mutation.generate(kernel, open_cache()),
+    )
+
+
+def _patched(library: Library, patch: str, chosen: PatchOptions, target: dict[str, Any]) -> Kernel:
+    """The kernel of a tree with a patch, as `lab try` makes it; its source is fetched or copied."""
+    from lab.build import source
+    from lab.workflows import try_patch
+
+    wish = try_patch.Wish(topologies=(target["topology"],), scenarios=(), provides=tuple(target["provides"]))
+    campaign = try_patch.prepare(chosen.change(patch), wish, open_cache())
+    kernel = library.kernel(str(campaign.with_name(f"{try_patch.PATCHED}.yaml")))
+    source.resolve(kernel.source, cache=open_cache())
+    return kernel

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What became of the mutants of a patch, and the score of its tests. Pure; mutate.json is this model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Fate(StrEnum):
+    """What became of a mutant."""
+
+    KILLED = "killed"  # a case that passes on the patched kernel does not pass on this one, or it does not boot
+    SURVIVED = "survived"  # every case that was run passed
+    NOT_RUN = "survived: no case runs the line"  # coverage says so; no guest was started
+    EQUAL = "equal"  # the compiler made the same kernel of it
+    NOT_COMPILED = "not compiled here"  # the machine's configuration leaves its line out
+    NOT_BUILT = "not built"  # it does not compile
+    NO_VERDICT = "no verdict"  # the lab failed
+
+
+SURVIVORS = (Fate.SURVIVED, Fate.NOT_RUN)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MutantSpec(_Frozen):
+    """One mutant: a defect in one line of what a patch adds."""
+
+    name: str
+    """A word: m001-negate-condition."""
+    file: str
+    line: int
+    """Of the patched tree, from 1."""
+    function: str
+    operator: str
+    what: str
+    """Before and after, in one line."""
+    diff: str
+    """The defect as a patch on top of the patched tree."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class MutantResult(_Frozen):
+    """What became of one mutant."""
+
+    name: str
+    fate: Fate
+    by: tuple[str, ...] = ()
+    """What killed it: `scenario.case (OUTCOME)`, or `boot (NO_BOOT)`."""
+    seconds: float = 0.0
+    """Build and guests."""
+    cases: int = 0
+    """How many cases were run on it."""
+    why: str = ""
+    """Of NOT_BUILT and NO_VERDICT: the reason."""
+    argument: str = ""
+    """Of a survivor: why no test can tell it from the original, as a file of the user's says."""
+
+
+class MutationReport(_Frozen):
+    """All mutants of a patch with what became of them; those without a result were not reached."""
+
+    kernel: str
+    machine: str
+    mutants: tuple[MutantSpec, ...]
+    results: tuple[MutantResult, ...]
+
+    def result(self, name: str) -> MutantResult | None:
+        """Return what became of a mutant; None if it was not reached."""
+        for result in self.results:
+            if result.name == name:
+                return result
+        return None
+
+    def counts(self) -> dict[Fate, int]:
+        """Return how many mutants met each fate, in the order of the vocabulary."""
+        return {fate: sum(result.fate is fate for result in self.results) for fate in Fate}
+
+    @property
+    def score(self) -> float | None:
+        """Killed of those that are killed or survived without an argument, from 0 to 1; None if there are none."""
+        return score(self.results)
+
+    def by_function(self) -> dict[str, tuple[MutantResult, ...]]:
+        """Return the results of each function that the patch changes, in the order of the mutants."""
+        results = {result.name: result for result in self.results}
+        found: dict[str, list[MutantResult]] = {}
+        for mutant in self.mutants:
+            if mutant.name in results:
+                where = f"{mutant.file}: {mutant.function or 'macro'}"
+                found.setdefault(where, []).append(results[mutant.name])
+        return {where: tuple(several) for where, several in found.items()}
+
+    def survivors(self) -> tuple[tuple[MutantSpec, MutantResult], ...]:
+        """Return the survivors, those with an argument too, in the order of their lines."""
+        results = {result.name: result for result in self.results}
+        found = []
+        for mutant in self.mutants:
+            result = results.get(mutant.name)
+            if result and result.fate in SURVIVORS:
+                found.append((mutant, result))
+        return tuple(found)
+
+
+def score(results: Iterable[MutantResult]) -> float | None:
+    """Return killed / (killed + survived), from 0 to 1; None if no mutant is either.
+
+    Survivors with an argument are left out.
+    """
+    killed = survived = 0
+    for result in results:
+        killed += result.fate is Fate.KILLED
+        survived += result.fate in SURVIVORS and not result.argument
+    return killed / (killed + survived) if killed + survived else None
+
+
+def fair_order(mutants: Sequence[MutantSpec]) -> tuple[MutantSpec, ...]:
+    """Return the mutants so that each function has its first before any has its second, and so on."""
+    rounds: dict[tuple[str, str], int] = {}
+    numbered = []
+    for place, mutant in enumerate(mutants):
+        function = (mutant.file, mutant.function)
+        rounds[function] = rounds.get(function, -1) + 1
+        numbered.append((rounds[function], place, mutant))
+    numbered.sort(key=_round_and_place)
+    return tuple(mutant for _, _, mutant in numbered)
+
+
+def _round_and_place(numbered: tuple[int, int, MutantSpec]) -> tuple[int, int]:
+    turn, place, _ = numbered
+    return turn, place

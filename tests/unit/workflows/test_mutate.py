@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/workflows/mutate.py: mutants of a toy series, what is on disk, and what kills; no guest is started."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab.build import source
+from lab.core.errors import InputError, UsageError
+from lab.core.outcome import CellStatus, Outcome
+from lab.specs.model import Kernel
+from lab.verdicts.compare import conclude
+from lab.verdicts.mutation import Fate, MutantResult, MutationReport
+from lab.workflows import mutate
+from tests.unit.fixtures import evidence
+from tests.unit.toy import Toy, diff, topology
+
+BEFORE = "int f(int a)\n{\n\treturn 0;\n}\n"
+AFTER = "int f(int a)\n{\n\tif (a > 1)\n\t\treturn -EINVAL;\n\treturn 0;\n}\n"
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> tuple[Kernel, Toy]:
+    """A kernel of the toy tree with a series that adds two lines of C."""
+    toy = Toy.make(tmp_path)
+    (toy.tree / "mm" / "grow.c").write_text(BEFORE)
+    patch = tmp_path / "0001-check.patch"
+    patch.write_text(diff("mm/grow.c", BEFORE, AFTER))
+    made = Kernel(name="patched", source=f"path:{toy.tree}", series=str(patch))
+    source.resolve(made.source, cache=toy.cache)
+    return made, toy
+
+
+def test_mutants_of_the_lines_that_a_series_adds(kernel: tuple[Kernel, Toy]) -> None:
+    made, toy = kernel
+    mutants = mutate.generate(made, toy.cache)
+    assert {mutant.line for mutant in mutants} == {3, 4}
+    assert {mutant.function for mutant in mutants} == {"f"}
+    whats = [mutant.what for mutant in mutants]
+    assert "a > 1 -> a >= 1" in whats
+    assert "-EINVAL -> -ENOMEM" in whats
+    assert len({mutant.name for mutant in mutants}) == len(mutants)
+    first = next(mutant for mutant in mutants if mutant.what == "a > 1 -> a >= 1")
+    assert "-\tif (a > 1)\n+\tif (a >= 1)\n" in first.diff
+
+
+def task(kernel: Kernel, toy: Toy) -> mutate.Task:
+    mutants = mutate.generate(kernel, toy.cache)
+    return mutate.Task(kernel=kernel, topology=topology(), tests=("expand.*",), mutants=mutants)
+
+
+def test_a_task_is_read_back_the_same(kernel: tuple[Kernel, Toy], tmp_path: Path) -> None:
+    made = task(*kernel)
+    mutate.open_task(tmp_path / "run", made)
+    assert mutate.read_task(tmp_path / "run") == made
+    with pytest.raises(UsageError, match="exists and is not empty"):
+        mutate.open_task(tmp_path / "run", made)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "No such file or directory; expected the directory of a mutation"),
+        ("{}", "kernel"),
+        ("what", "Invalid JSON"),
+    ],
+)
+def test_a_directory_that_is_none_of_a_mutation(text: str | None, words: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / mutate.MUTANTS).write_text(text)
+    with pytest.raises(InputError) as caught:
+        mutate.read_task(tmp_path)
+    assert words in str(caught.value)
+
+
+def test_a_torn_line_of_results_is_tried_again(tmp_path: Path) -> None:
+    done = MutantResult(name="m001-constant", fate=Fate.KILLED, by=("expand.a (FAIL)",))
+    (tmp_path / mutate.RESULTS).write_text(done.model_dump_json() + "\n" + done.model_dump_json()[:20])
+    assert mutate.read_results(tmp_path) == (done,)
+    assert mutate.read_results(tmp_path / "nothing") == ()
+
+
+def test_a_case_that_is_sound_kills_and_another_does_not() -> None:
+    summary = conclude(evidence.evidence())
+    record = next(each for each in summary.records if each.met)
+    broken = replace(record, outcome=Outcome.FAIL, met=False)
+    records = tuple(broken if each is record else each for each in summary.records)
+    changed = replace(summary, records=records)
+    assert mutate.killers(changed, {record.label}) == ((f"{record.label} (FAIL)",), "")
+    assert mutate.killers(changed, set())[0] == ()
+
+
+def test_a_kernel_that_does_not_boot_is_noticed() -> None:
+    found = evidence.evidence()
+    cells = tuple(replace(cell, status=CellStatus.NO_BOOT, runs=()) for cell in found.cells)
+    by, trouble = mutate.killers(conclude(replace(found, cells=cells)), set())
+    assert "boot (NO_BOOT)" in by
+    assert trouble == ""
+
+
+def test_a_failure_of_the_lab_is_no_verdict() -> None:
+    found = evidence.evidence()
+    cells = tuple(replace(cell, status=CellStatus.BROKEN, reason="disk full", runs=()) for cell in found.cells)
+    by, trouble = mutate.killers(conclude(replace(found, cells=cells)), set())
+    assert by == ()
+    assert "disk full" in trouble
+
+
+def test_the_report_has_survivors_with_their_lines(kernel: tuple[Kernel, Toy]) -> None:
+    made = task(*kernel)
+    first, second, *_ = made.mutants
+    report = MutationReport(
+        kernel="patched",
+        machine="toy",
+        mutants=made.mutants,
+        results=(
+            MutantResult(name=first.name, fate=Fate.KILLED, by=("expand.a (FAIL)",), seconds=9.0),
+            MutantResult(name=second.name, fate=Fate.SURVIVED, seconds=12.0),
+        ),
+    )
+    lines = list(mutate.render(report))
+    assert lines[0] == f"mutants of patched on toy: {len(made.mutants)}: 1 killed, 1 survived"
+    assert lines[1] == "score: 50% of those that are killed or survive"
+    assert f"{second.place} in f: {second.operator} (survived)" in lines
+    assert lines[-1] == "median 12 s for each mutant that was built"
+
+
+def test_arguments_are_texts(tmp_path: Path) -> None:
+    path = tmp_path / "equal.json"
+    path.write_text('{"mm/a.c: 1 -> 2": "both are rounded up"}')
+    assert mutate.read_arguments(path) == {"mm/a.c: 1 -> 2": "both are rounded up"}
+    path.write_text('{"mm/a.c: 1 -> 2": ""}')
+    with pytest.raises(InputError, match="expected a JSON object of texts"):
+        mutate.read_arguments(path)
