@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from lab.cli import main
 
 WITHOUT_GUESTS = frozenset({"doctor", "list", "plan", "report", "compare", "clean", "capture", "completion", "man"})
-WITH_GUESTS = frozenset({"build", "run", "exec", "shell", "console", "gdb", "replay", "bundle", "try", "bisect"})
+WITH_GUESTS = frozenset(
+    {"build", "run", "exec", "shell", "console", "gdb", "replay", "bundle", "try", "bisect", "check", "mutate"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -346,8 +346,8 @@ class Mutate:
 def killers(summary: Summary, sound: Collection[str]) -> tuple[tuple[str, ...], str]:
     """Return what noticed a mutant in a run, and why the run says nothing (empty if it does say something).
 
-    A case kills that is not as it was on the patched kernel, or whose kernel complained, leaked or hung; a kernel that
-    does not boot is noticed by booting it.
+    A case kills that is not as it was on the patched kernel, or whose kernel complained, leaked or hung. A kernel that
+    does not boot is noticed by booting it; one that is not the machine which the patched kernel was, by verifying it.
     """
     found = []
     for record in summary.records:
@@ -357,10 +357,12 @@ def killers(summary: Summary, sound: Collection[str]) -> tuple[tuple[str, ...], 
     for cell in summary.evidence.cells:
         if cell.status is CellStatus.NO_BOOT:
             found.append("boot (NO_BOOT)")
+        elif cell.status is CellStatus.INVALID:
+            found.append(f"verification (INVALID): {cell.why}")
     trouble = ""
     if not found and summary.broken:
         trouble = summary.broken[0].reason
-    bad = [cell for cell in summary.evidence.cells if cell.status in (CellStatus.BROKEN, CellStatus.INVALID)]
+    bad = [cell for cell in summary.evidence.cells if cell.status is CellStatus.BROKEN]
     if not found and bad:
         trouble = f"{bad[0].status}: {bad[0].why}"
     return tuple(found), trouble

@@ -101,6 +101,14 @@ def test_a_kernel_that_does_not_boot_is_noticed() -> None:
     assert trouble == ""
 
 
+def test_a_kernel_that_is_another_machine_is_noticed() -> None:
+    found = evidence.evidence()
+    cells = tuple(replace(cell, status=CellStatus.INVALID, reason="nodes", runs=()) for cell in found.cells)
+    by, trouble = mutate.killers(conclude(replace(found, cells=cells)), set())
+    assert by[0].startswith("verification (INVALID): ")
+    assert trouble == ""
+
+
 def test_a_failure_of_the_lab_is_no_verdict() -> None:
     found = evidence.evidence()
     cells = tuple(replace(cell, status=CellStatus.BROKEN, reason="disk full", runs=()) for cell in found.cells)
