@@ -3,7 +3,7 @@
 
 The grammar that is accepted (indentation or a `# ` before every line of a nested document, to any sane depth):
 
-    document   = [version] [plan] { line } [plan]
+    document   = [version] [plan] { line } [plan]        (a version right behind the plan is accepted as well)
     version    = "KTAP version " N | "TAP version " N
     plan       = "1.." N [ "# SKIP " reason | "# " comment ]       (the comment of a plan for none is its reason)
     line       = result | diagnostic | bail-out | nested document | junk
@@ -61,7 +61,7 @@ class Flaw(StrEnum):
 
     EMPTY = "nothing was printed"
     NO_VERSION = "no version line"
-    LATE_VERSION = "version line after the plan"
+    LATE_VERSION = "version line after the first result"
     VERSION_REPEATED = "version line repeated"
     NO_PLAN = "no plan line"
     LATE_PLAN = "plan line after the first result"
@@ -404,7 +404,7 @@ class _Parser:
         level.versions += 1
         if level.versions > 1:
             yield self._defect(Flaw.VERSION_REPEATED)
-        elif level.plan is not None or level.results:
+        elif level.results:
             yield self._defect(Flaw.LATE_VERSION)
         if top and level.versions == 1:
             yield Version(line=self.line)

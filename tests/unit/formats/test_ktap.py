@@ -133,10 +133,15 @@ def test_time_stamps_within_a_programs_stream_are_its_own_words() -> None:
     assert document.results[0].diagnostics == ("[    1.000000] ok 1 kunit",)
 
 
-def test_a_version_behind_the_plan_has_its_flaw() -> None:
+def test_a_version_behind_the_plan_is_no_flaw() -> None:
     document = ktap.parse("1..1\nTAP version 13\nok 1 a\n")
-    assert [defect.flaw for defect in document.defects] == [Flaw.LATE_VERSION]
+    assert document.defects == ()
     assert [result.name for result in document.results] == ["a"]
+
+
+def test_a_version_behind_a_result_is_a_flaw() -> None:
+    document = ktap.parse("1..2\nok 1 a\nTAP version 13\nok 2 b\n")
+    assert [defect.flaw for defect in document.defects] == [Flaw.LATE_VERSION]
 
 
 def results(text: str) -> tuple[Result, ...]:
