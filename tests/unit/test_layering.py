@@ -27,6 +27,11 @@ IMPORTERS = {
 }
 """Outside things with exactly one door."""
 
+FORMAT_PARSERS = {"formats.c_mutations": frozenset({"tree_sitter", "tree_sitter_c"})}
+"""The modules of lab/formats that use a parser from another package, each the one door to it."""
+
+FILE_OPENERS = {"open", "fdopen", "read_text", "read_bytes", "write_text", "write_bytes"}
+
 PRINTERS = {"cli", "verbs", "report"}
 SLEEPERS = {"core.deadline", "guests.reaper"}
 """Time is a deadline; the reaper is a process of its own, which imports nothing of the lab."""
@@ -103,6 +108,19 @@ def test_imports_make_no_circle() -> None:
 def test_an_outside_thing_has_one_door(outside: str, owner: str) -> None:
     found = {dotted(path) for path in MODULES if outside in {top(name) for name in imports(path)}}
     assert found == {owner}, f"{outside} is imported by {owner} alone"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lab/formats").rglob("*.py")), ids=dotted)
+def test_a_format_needs_only_the_standard_library_and_opens_no_file(path: Path) -> None:
+    allowed = sys.stdlib_module_names | {"lab"} | FORMAT_PARSERS.get(dotted(path), frozenset())
+    outside = {top(name) for name in imports(path)} - allowed
+    assert not outside, f"{path}: formats has no door to {', '.join(sorted(outside))}"
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", None) or getattr(node.func, "attr", "")
+            assert name not in FILE_OPENERS, (
+                f"{path}:{node.lineno}: a format takes text or bytes, its caller opens files"
+            )
 
 
 @each_module
