@@ -50,7 +50,7 @@ static inline void lab_gcov_reset(void)
 /* Append one object's counters.  debugfs says that its files are empty, so they are read to their end first. */
 static inline int lab_gcov_copy(const char *path, const struct stat *status, int type, struct FTW *place)
 {
-	size_t room = 1 << 16, size = 0, got;
+	size_t room = 8 * BUFSIZ, size = 0, got;
 	char *data, *more;
 	FILE *counters;
 

@@ -44,9 +44,9 @@ def test_doctor_warns_of_each_and_of_nothing_else() -> None:
 
 
 def test_suites_are_asked_for_by_their_words() -> None:
-    programs.require_suites(["ltp:/home/me/ltp:mm"], host_without("rsync"))
+    programs.require_suites(["ltp:/srv/ltp:mm"], host_without("rsync"))
     with pytest.raises(InfraError, match="--suite kselftest needs rsync"):
-        programs.require_suites(["ltp:/home/me/ltp:mm", "kselftest-mm"], host_without("rsync"))
+        programs.require_suites(["ltp:/srv/ltp:mm", "kselftest-mm"], host_without("rsync"))
 
 
 @pytest.mark.parametrize(
