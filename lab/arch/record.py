@@ -102,7 +102,8 @@ class Arch:
     """Whether libvirt has a CPU driver for the architecture. Where it has none (9.0: "architecture is not supported by
     CPU driver") the domain has no <cpu>, and QEMU is told directly the model and the nodes, which are within it."""
     cpu_flags: tuple[str, ...] = ()
-    """Flags of that model in /proc/cpuinfo that matter to memory management (MATTER in lab/workflows/shrink.py)."""
+    """Flags of that model in /proc/cpuinfo that matter to memory management: MATTER in
+    lab/workflows/machine/shrink.py."""
     console: str
     """console= on the kernel's command line."""
     console_target: Literal["serial", "sclplm"] = "serial"

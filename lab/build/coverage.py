@@ -16,7 +16,7 @@ from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.formats import gcov
-from lab.formats.patch import Lookup
+from lab.formats.patches.patch import Lookup
 
 GCOV_S = 120.0
 FILES_AT_ONCE = 200

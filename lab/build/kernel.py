@@ -34,7 +34,7 @@ from lab.core.progress import Progress, silent
 from lab.evidence.metadata import PatchRecord, Provenance
 from lab.formats import build_log, elf, kconfig
 from lab.formats.kconfig import Lost, SymbolRequest
-from lab.formats.patch import Content
+from lab.formats.patches.patch import Content
 from lab.specs.model import Kernel, Topology
 
 ENTRY = "kernel"

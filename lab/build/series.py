@@ -15,7 +15,7 @@ from pathlib import Path
 from lab.arch import Arch
 from lab.core.errors import InputError, UsageError, unknown
 from lab.core.paths import user_path
-from lab.formats import patch
+from lab.formats.patches import patch
 from lab.specs.model import JOINT
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")

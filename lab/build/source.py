@@ -30,7 +30,7 @@ from lab.core.errors import InfraError, InputError, UsageError, did_you_mean, ne
 from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
 from lab.formats import build_log
-from lab.formats.patch import Content, Lookup
+from lab.formats.patches.patch import Content, Lookup
 
 ENTRY = "source"
 UNPACK_S = 3600.0

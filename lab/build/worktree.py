@@ -35,7 +35,7 @@ from lab.core.deadline import pause
 from lab.core.errors import InfraError, UsageError
 from lab.core.progress import Progress
 from lab.core.this_host import boot_id
-from lab.formats.patch import Content
+from lab.formats.patches.patch import Content
 
 KIND = "work"
 LINK_S = 1200.0

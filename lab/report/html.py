@@ -54,7 +54,7 @@ class _HtmlFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Guest:
+class _BadGuest:
     """A guest that is not OK."""
 
     guest: CellResult
@@ -117,7 +117,9 @@ def _findings(summary: Summary) -> dict[str, object]:
         "no_power": _grouped(summary.no_power, every),
         "broken": _grouped(broken, every),
         "skipped": Counter(record.reason for record in summary.skipped).most_common(MAX_ENTRIES),
-        "bad": [_Guest(guest=each, evidence=printable("\n".join(cell_evidence(each)))) for each in bad[:MAX_ENTRIES]],
+        "bad": [
+            _BadGuest(guest=each, evidence=printable("\n".join(cell_evidence(each)))) for each in bad[:MAX_ENTRIES]
+        ],
         "most": MAX_ENTRIES,
     }
 

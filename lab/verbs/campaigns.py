@@ -54,12 +54,7 @@ def build(campaign: str, filters: Filters) -> None:
 @click.argument("campaign", required=False, shell_complete=completing.CAMPAIGNS)
 @options.filtered
 @options.repeat
-@click.option(
-    "--resume",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Continue the stopped run in DIR [start a new run].",
-)
+@options.resume
 @options.output("results/TIME-CAMPAIGN")
 @options.packed
 @options.connect

@@ -57,7 +57,7 @@ def list_(what: str, *, as_json: bool) -> None:
     lab list scenarios
     lab list arches --json
     """
-    from lab.verbs import listing
+    from lab.verbs.text import listing
 
     if as_json:
         print(json.dumps(listing.entries(what, open_library(), open_cache()), indent=2))
@@ -83,7 +83,7 @@ def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) 
     lab plan all-arches --config debug-vm
     """
     from lab.host import estimate
-    from lab.verbs.plan_text import describe
+    from lab.verbs.text.plan import describe
 
     cache = open_cache()
     given = estimate.packing(cache, jobs=jobs, memory=memory)

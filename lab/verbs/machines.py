@@ -96,8 +96,8 @@ def capture(
     """
     from lab.core.untrusted import one_line, printable
     from lab.host import doctor
-    from lab.workflows import capture as reading
-    from lab.workflows.shrink import Room, shrink
+    from lab.workflows.machine import capture as reading
+    from lab.workflows.machine.shrink import Room, shrink
 
     sources = (*files, *sources)
     if script:

@@ -19,7 +19,7 @@ from lab.verbs.running import builds_end_with_us
 if TYPE_CHECKING:
     from lab.specs.library import Library
     from lab.specs.model import Kernel
-    from lab.workflows.mutate import Task
+    from lab.workflows.mutate import MutationTask
 
 MACHINE = "x86_64-4k-2node"
 
@@ -42,12 +42,7 @@ MACHINE = "x86_64-4k-2node"
 )
 @options.tests
 @options.programs
-@click.option(
-    "--provides",
-    multiple=True,
-    metavar="FEATURE",
-    help="Expect the patch to add FEATURE, as for `lab try`; may be repeated [none].",
-)
+@options.provides
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0),
@@ -69,12 +64,7 @@ MACHINE = "x86_64-4k-2node"
     metavar="FILE.json",
     help="Read from FILE.json why some survivors cannot be noticed: `FILE: BEFORE -> AFTER` to the reason [none].",
 )
-@click.option(
-    "--resume",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Go on with the mutation in DIR [begin a new one].",
-)
+@options.resume
 @click.option("--list", "only_list", is_flag=True, help="Print the mutants and try none of them [try them].")
 @options.output("results/TIME-mutate")
 @options.packed
@@ -96,7 +86,7 @@ def mutate(
     connect: str | None,
     **target: Any,
 ) -> int:
-    """Make small defects in the lines that a patch adds, and report which of them the tests notice.
+    """Break the lines of a patch and see what tests notice.
 
     Each defect (a condition negated, a lock removed, an error code replaced ...) is built and booted; the cases that
     run its line come first, then the others. A mutant that a case, the console or the boot notices is killed.
@@ -149,7 +139,7 @@ def _print_line(text: str) -> None:
     print(text, flush=True)
 
 
-def _task(library: Library, patch: str | None, chosen: PatchOptions, target: dict[str, Any]) -> Task:
+def _task(library: Library, patch: str | None, chosen: PatchOptions, target: dict[str, Any]) -> MutationTask:
     """The task of a new mutation: of a kernel's series, or of a patch upon a tree."""
     from lab.workflows import mutate as mutation
 
@@ -158,7 +148,7 @@ def _task(library: Library, patch: str | None, chosen: PatchOptions, target: dic
     kernel = library.kernel(target["kernel"]) if target["kernel"] else _patched(library, str(patch), chosen, target)
     if kernel.series is None:
         raise UsageError(f"kernel {kernel.name} has no series whose lines could be mutated")
-    return mutation.Task(
+    return mutation.MutationTask(
         kernel=kernel,
         topology=library.topology(target["topology"]),
         tests=tuple(target["tests"]),

@@ -133,6 +133,27 @@ def repeat(command: Command) -> Command:
     )(command)
 
 
+def provides(command: Command) -> Command:
+    """Add the option that names what a patch adds."""
+    return click.option(
+        "--provides",
+        multiple=True,
+        metavar="FEATURE",
+        help="Expect the patch to add FEATURE: cases that require it must fail without the patch; "
+        "may be repeated [none].",
+    )(command)
+
+
+def resume(command: Command) -> Command:
+    """Add the option that goes on in a directory."""
+    return click.option(
+        "--resume",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Continue the stopped run in DIR [start a new run].",
+    )(command)
+
+
 def confirm(times: int) -> Callable[[Command], Command]:
     """Return the option that says how often a change between kernels is seen again before it is reported."""
     return click.option(

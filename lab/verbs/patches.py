@@ -132,12 +132,7 @@ def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @options.programs
 @options.suites
 @click.option("--each", is_flag=True, help="Build a kernel for every patch of the series, with all patches before it.")
-@click.option(
-    "--provides",
-    multiple=True,
-    metavar="FEATURE",
-    help="Expect the patch to add FEATURE: cases that require it must fail without the patch; may be repeated [none].",
-)
+@options.provides
 @options.config
 @TIMEOUT
 @options.repeat

@@ -37,7 +37,7 @@ def man(context: click.Context) -> None:
     lab man > ~/.local/share/man/man1/lab.1
     """
     from lab import __version__
-    from lab.verbs import manual
+    from lab.verbs.text import manual
 
     group = context.find_root().command
     assert isinstance(group, click.Group)

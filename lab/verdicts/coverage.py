@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict
 MAX_LISTED = 12
 
 
-class _Frozen(BaseModel):
+class _CoverageModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PatchedLine(_Frozen):
+class PatchedLine(_CoverageModel):
     """One line that a patch adds or changes, by its number in the patched file, from 1."""
 
     file: str
@@ -31,7 +31,7 @@ class PatchedLine(_Frozen):
         return f"{self.file}:{self.line}"
 
 
-class UncompiledFile(_Frozen):
+class UncompiledFile(_CoverageModel):
     """A file of the patch that no machine's configuration compiles."""
 
     file: str
@@ -39,7 +39,7 @@ class UncompiledFile(_Frozen):
     """The Kconfig symbol that it wants, without CONFIG_; empty if its Makefile names none."""
 
 
-class Coverage(_Frozen):
+class Coverage(_CoverageModel):
     """The coverage of a patch."""
 
     schema_: int = 1

@@ -24,11 +24,11 @@ class Fate(StrEnum):
 SURVIVORS = (Fate.SURVIVED, Fate.NOT_RUN)
 
 
-class _Frozen(BaseModel):
+class _MutationModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class MutantSpec(_Frozen):
+class MutantSpec(_MutationModel):
     """One mutant: a defect in one line of what a patch adds."""
 
     name: str
@@ -48,7 +48,7 @@ class MutantSpec(_Frozen):
         return f"{self.file}:{self.line}"
 
 
-class MutantResult(_Frozen):
+class MutantResult(_MutationModel):
     """What became of one mutant."""
 
     name: str
@@ -65,7 +65,7 @@ class MutantResult(_Frozen):
     """Of a survivor: why no test can tell it from the original, as a file of the user's says."""
 
 
-class MutationReport(_Frozen):
+class MutationReport(_MutationModel):
     """All mutants of a patch with what became of them; those without a result were not reached."""
 
     kernel: str

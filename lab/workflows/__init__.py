@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What people do with campaigns and guests: try a patch, bisect, replay, bundle, debug, capture a machine."""
+"""What people do with campaigns and guests: try a patch, bisect, mutate, replay, bundle, debug, capture."""

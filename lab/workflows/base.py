@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab.build import series, source
 from lab.core.errors import InputError, LabError, UsageError
-from lab.formats.mail import MailedSeries
+from lab.formats.patches.mail import MailedSeries
 
 AS_IT_IS = "tree"
 MAX_REFS = 500

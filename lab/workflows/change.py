@@ -11,8 +11,8 @@ from pathlib import Path
 from lab.build import series, source, worktree
 from lab.core.errors import InputError, UsageError
 from lab.core.paths import user_path
-from lab.formats import mail, patch
-from lab.formats.mail import MailedPatch, MailedSeries
+from lab.formats.patches import mail, patch
+from lab.formats.patches.mail import MailedPatch, MailedSeries
 from lab.workflows import base, lore
 
 STDIN = "-"

@@ -22,9 +22,9 @@ from lab.build import series, source
 from lab.core.errors import InfraError, InputError, LabError, UsageError
 from lab.core.outcome import Delta
 from lab.core.untrusted import one_line
-from lab.formats import mail, message, thread
-from lab.formats.mail import MailedSeries
-from lab.formats.message import MailMessage
+from lab.formats.patches import mail, message, thread
+from lab.formats.patches.mail import MailedSeries
+from lab.formats.patches.message import MailMessage
 from lab.verdicts.compare import EXIT_MET, EXIT_NOT_MET, Summary
 from lab.workflows import base, change, lore
 from lab.workflows.change import Asked, Change

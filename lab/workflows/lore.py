@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from lab.core import proc
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.paths import user_path
-from lab.formats import message
+from lab.formats.patches import message
 
 REDIRECTORS = frozenset({"lore.kernel.org", "lkml.kernel.org", "patch.msgid.link", "msgid.link"})
 """Hosts whose every message is in ARCHIVE."""

@@ -54,7 +54,7 @@ MAX_KILLERS = 5
 Tell = Callable[[str], None]
 
 
-class Task(BaseModel):
+class MutationTask(BaseModel):
     """mutants.json: what is mutated, where it runs, and every mutant."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -115,7 +115,7 @@ class Mutate:
     """One mutation on its way."""
 
     directory: Path
-    task: Task
+    task: MutationTask
     library: Library
     cache: Cache
     factory: GuestFactory
@@ -368,7 +368,7 @@ def killers(summary: Summary, sound: Collection[str]) -> tuple[tuple[str, ...], 
     return tuple(found), trouble
 
 
-def open_task(directory: Path, task: Task) -> None:
+def open_task(directory: Path, task: MutationTask) -> None:
     """Make the directory of a mutation; UsageError if there is something in it."""
     if directory.exists() and any(directory.iterdir()):
         raise UsageError(f"{directory} exists and is not empty", hint="choose another directory, or use --resume")
@@ -376,11 +376,11 @@ def open_task(directory: Path, task: Task) -> None:
     write_atomic(directory / MUTANTS, (task.model_dump_json(indent=1) + "\n").encode())
 
 
-def read_task(directory: Path) -> Task:
+def read_task(directory: Path) -> MutationTask:
     """Return what a mutation is to do; InputError if the directory is none of a mutation."""
     path = directory / MUTANTS
     try:
-        return Task.model_validate_json(path.read_text())
+        return MutationTask.model_validate_json(path.read_text())
     except OSError as error:
         raise InputError(
             path, None, None, f"cannot be read: {error.strerror}; expected the directory of a mutation"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lab.arch import Arch
 from lab.core.cache import Cache, digest
-from lab.formats.mail import MailedPatch
+from lab.formats.patches.mail import MailedPatch
 from lab.specs.library import Library
 from lab.specs.model import Topology
 from lab.specs.plan import node_count

@@ -23,14 +23,15 @@ from lab.core.errors import LabError
 from lab.core.outcome import End, Run
 from lab.evidence.metadata import Evidence
 from lab.evidence.read import load
-from lab.formats import build_log, elf, kconfig, ktap, oops, patch
-from lab.formats.patch import Content
+from lab.formats import build_log, elf, kconfig, ktap, oops
+from lab.formats.patches import patch
+from lab.formats.patches.patch import Content
 from lab.guests import verify
 from lab.specs.library import Library
 from lab.verdicts import counters
 from lab.verdicts.compare import conclude
-from lab.workflows import capture
-from lab.workflows.shrink import Room, shrink
+from lab.workflows.machine import capture
+from lab.workflows.machine.shrink import Room, shrink
 from tests.unit.fixtures import evidence as fixture
 
 ROOT = Path(__file__).parents[2]

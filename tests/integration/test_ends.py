@@ -28,7 +28,7 @@ ENDS = {
     "sshd_killed": ("BROKEN", "ssh-lost"),
 }
 WORDS = {
-    "panic": ["Kernel panic - not syncing: sysrq triggered crash", "stack: ", "__handle_sysrq < write_sysrq_trigger < "],
+    "panic": ["Kernel panic - not syncing: sysrq triggered crash", "__handle_sysrq < write_sysrq_trigger < "],
     "reset": ["sysrq: Resetting"],
     "power_off": ["reboot: Power down"],
     "oom_victim": ["signal=9 (SIGKILL)", "Out of memory: Killed process"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.core.cache import Cache, default_root
-from lab.formats import patch
+from lab.formats.patches import patch
 from tests.integration.conftest import MACHINES, ROOT, CampaignRun, run_campaign
 from tests.mutants.mutant import PROVIDES, Mutant, as_patch, original, write_kernel
 from tests.mutants.table import MUTANTS

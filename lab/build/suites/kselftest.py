@@ -27,7 +27,7 @@ from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, UsageError, did_you_mean
 from lab.core.progress import Progress
 from lab.formats import build_log
-from lab.formats.patch import Content
+from lab.formats.patches.patch import Content
 from lab.specs.suite import SELFTESTS, Suite, file_name
 
 ENTRY = "suite"

@@ -24,7 +24,7 @@ from lab.core.cache import Cache, digest
 from lab.core.errors import UsageError
 from lab.core.outcome import Case
 from lab.core.progress import Progress, silent
-from lab.formats.patch import Content
+from lab.formats.patches.patch import Content
 from lab.specs.model import Kernel
 from lab.specs.plan import Build, Plan
 from lab.specs.suite import Suite

@@ -22,8 +22,8 @@ from lab.build.kernel import BuiltKernel
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import BuildError, InfraError, InputError, UsageError
-from lab.formats import patch
-from lab.formats.patch import Content
+from lab.formats.patches import patch
+from lab.formats.patches.patch import Content
 from tests.unit.toy import GROW, Toy, diff, topology
 
 ROOT = Path(__file__).parents[3]

@@ -12,8 +12,8 @@ from lab.build import series, source
 from lab.core import paths
 from lab.core.cache import Cache, default_root
 from lab.core.errors import InputError, UsageError
-from lab.formats import patch
-from lab.formats.patch import Content
+from lab.formats.patches import patch
+from lab.formats.patches.patch import Content
 from lab.specs.library import Library
 
 

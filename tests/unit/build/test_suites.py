@@ -26,7 +26,7 @@ from lab.core.errors import UsageError
 from lab.core.outcome import Cause, CellKey, Delta, End, Expected, Outcome, Run
 from lab.evidence.metadata import Evidence, Provenance
 from lab.formats import build_log, elf, kconfig, ktap
-from lab.formats.patch import Content
+from lab.formats.patches.patch import Content
 from lab.report import _data, text
 from lab.report import _words as words
 from lab.run import campaign

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.core.errors import InputError
-from lab.formats import mail, message, thread
-from lab.formats.mail import MailedSeries
+from lab.formats.patches import mail, message, thread
+from lab.formats.patches.mail import MailedSeries
 
 FROM = b"From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\n"
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from lab.core import proc
 from lab.core.errors import InputError
-from lab.formats import patch
-from lab.formats.patch import Content
+from lab.formats.patches import patch
+from lab.formats.patches.patch import Content
 
 OLD = "".join(f"line {number}\n" for number in range(1, 31))
 

@@ -15,7 +15,7 @@ from lab.core.sizes import MIB
 from lab.host.estimate import Outlook
 from lab.specs.model import CampaignSpec, Kernel, NumaCell, Topology
 from lab.specs.plan import Filters, Plan, Selection, Skipped, in_order, matches, plan, possible, resolve_cases
-from lab.verbs.plan_text import describe
+from lab.verbs.text.plan import describe
 
 SOURCE = "debian:linux-source-6.12"
 TESTS = (Selection(scenario="expand"), Selection(scenario="fork"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/verbs/listing.py: everything is listed, says its limits, fits a terminal, and is JSON for programs."""
+"""lab/verbs/text/listing.py: everything is listed, says its limits, fits a terminal, and is JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from lab.arch import ARCHES
 from lab.core.cache import Cache
 from lab.specs.library import Library
-from lab.verbs import listing
+from lab.verbs.text import listing
 
 WITHOUT_COMPILER = ("topologies", "kernels", "campaigns", "arches")
 

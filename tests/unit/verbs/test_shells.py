@@ -14,7 +14,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from lab.cli import main
-from lab.verbs import manual
+from lab.verbs.text import manual
 from tests.unit.fixtures import evidence
 
 

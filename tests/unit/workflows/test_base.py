@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.core.errors import UsageError
-from lab.formats.patch import AlreadyApplied, DoesNotApply
+from lab.formats.patches.patch import AlreadyApplied, DoesNotApply
 from lab.workflows.change import Asked, check, read
 from tests.unit.toy import Toy, git
 

@@ -17,9 +17,9 @@ from lab.core.sizes import MIB
 from lab.host.doctor import CAPTURE_SCRIPT, description
 from lab.specs import load
 from lab.specs.model import Topology
-from lab.workflows import capture
-from lab.workflows.capture import DescribedMachine, DescribedNode
-from lab.workflows.shrink import Room, shrink
+from lab.workflows.machine import capture
+from lab.workflows.machine.capture import DescribedMachine, DescribedNode
+from lab.workflows.machine.shrink import Room, shrink
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "capture"
 PASTED = sorted(path for path in (GOLDEN / "pasted").iterdir() if path.suffix != ".golden")

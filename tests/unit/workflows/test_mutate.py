@@ -47,9 +47,9 @@ def test_mutants_of_the_lines_that_a_series_adds(kernel: tuple[Kernel, Toy]) -> 
     assert "-\tif (a > 1)\n+\tif (a >= 1)\n" in first.diff
 
 
-def task(kernel: Kernel, toy: Toy) -> mutate.Task:
+def task(kernel: Kernel, toy: Toy) -> mutate.MutationTask:
     mutants = mutate.generate(kernel, toy.cache)
-    return mutate.Task(kernel=kernel, topology=topology(), tests=("expand.*",), mutants=mutants)
+    return mutate.MutationTask(kernel=kernel, topology=topology(), tests=("expand.*",), mutants=mutants)
 
 
 def test_a_task_is_read_back_the_same(kernel: tuple[Kernel, Toy], tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from lab.core.cache import Cache
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Outcome
 from lab.evidence.metadata import Evidence
-from lab.formats import mail as mailbox
-from lab.formats import patch
+from lab.formats.patches import mail as mailbox
+from lab.formats.patches import patch
 from lab.specs.library import Library
 from lab.specs.plan import Filters
 from lab.verdicts.compare import conclude

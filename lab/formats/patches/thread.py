@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.core.errors import InputError
-from lab.formats.message import MailMessage
+from lab.formats.patches.message import MailMessage
 
 _LEAD = re.compile(
     r"\s*(?:(?P<reply>(?:re|aw|sv|antw|rv)(?:\[\d+\])?\s*:)|(?:fwd?|wg|tr)\s*:|\[(?P<words>[^\]]*)\])", re.IGNORECASE

@@ -5,7 +5,7 @@ Grammar of what is understood; anything before the first header, between files a
 
     file   := [`diff --git ...` git-line*] `--- ` name  `+++ ` name  hunk+
             | `diff --git a/X b/X` git-line+                      (rename, mode change, empty file)
-    name   := see lab/formats/patch_names.py; git's names have any prefix or none, diff's have one unless both are equal
+    name   := see patch_names.py; git's names have any prefix or none, diff's have one unless both are equal
     hunk   := `@@ -start[,count] +start[,count] @@` line+         (counts must come out exactly)
     line   := ` ` kept | `-` removed | `+` added | `\\ No newline at end of file`
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from lab.core.errors import InputError, UsageError
-from lab.formats import patch_names
+from lab.formats.patches import patch_names
 
 _HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _GIT = b"diff --git "

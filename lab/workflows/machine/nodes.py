@@ -9,8 +9,8 @@ from dataclasses import replace
 from lab.core.untrusted import one_line
 from lab.formats.machine.statements import Statement
 from lab.specs.model import MAX_NODES, format_cpus
-from lab.workflows.capture_evidence import MISSING, MachineEvidence, amount, place
-from lab.workflows.described import DescribedNode, EvidenceRow
+from lab.workflows.machine.described import DescribedNode, EvidenceRow
+from lab.workflows.machine.evidence import MISSING, MachineEvidence, amount, place
 
 NEAREST = 10
 """The least distance that ACPI knows, of a node to itself."""

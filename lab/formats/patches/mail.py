@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from lab.core.errors import InputError
-from lab.formats import message, thread
-from lab.formats.message import MailMessage
+from lab.formats.patches import message, thread
+from lab.formats.patches.message import MailMessage
 
 _TAGS = re.compile(r"^\s*(?:\[[^]]*\]\s*|Re:\s*)+", re.IGNORECASE)
 _SUFFIXES = (".gz", ".patch", ".diff", ".mbox", ".mbx", ".eml", ".txt")

@@ -21,7 +21,7 @@ from email.message import Message as ParsedMessage
 from email.utils import getaddresses, parsedate_to_datetime
 
 from lab.core.errors import InputError
-from lab.formats import patch
+from lab.formats.patches import patch
 
 MAX_UNPACKED = 64 << 20
 """Bytes that a compressed patch or mailbox may unpack to."""

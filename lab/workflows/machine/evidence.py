@@ -9,7 +9,7 @@ from lab.core.sizes import MIB
 from lab.core.untrusted import one_line
 from lab.formats.machine.statements import DAMAGE, NOTE, Statement
 from lab.formats.machine.texts import MachineTexts, Omission
-from lab.workflows.described import Choices, EvidenceRow
+from lab.workflows.machine.described import Choices, EvidenceRow
 
 RANKS = (
     *("sysfs", "node meminfo", "uname", "getconf", "numactl -H", "/proc/cpuinfo", "lscpu", "lscpu -J"),

@@ -11,9 +11,9 @@ from lab.core.errors import UsageError
 from lab.core.sizes import KIB, MIB
 from lab.core.untrusted import one_line
 from lab.specs.model import format_cpus, format_size, parse_size
-from lab.workflows.capture_evidence import MISSING, MachineEvidence, amount, place
-from lab.workflows.capture_parts import normal_arch
-from lab.workflows.described import DescribedNode
+from lab.workflows.machine.described import DescribedNode
+from lab.workflows.machine.evidence import MISSING, MachineEvidence, amount, place
+from lab.workflows.machine.parts import normal_arch
 
 MODEL_WORDS = (
     (r"Intel|AMD\b|EPYC|Xeon|Ryzen|Threadripper|Opteron|Hygon|Zhaoxin|Celeron|Pentium", "x86_64"),

@@ -13,10 +13,11 @@ from lab.core.errors import UsageError
 from lab.core.untrusted import one_line
 from lab.formats.machine import texts as machine_texts
 from lab.formats.machine.statements import Statement
-from lab.workflows import capture_machine, capture_nodes
-from lab.workflows.capture_evidence import MachineEvidence
-from lab.workflows.capture_parts import alike_machines
-from lab.workflows.described import Choices, DescribedMachine, DescribedNode, Reading
+from lab.workflows.machine import machine as capture_machine
+from lab.workflows.machine import nodes as capture_nodes
+from lab.workflows.machine.described import Choices, DescribedMachine, DescribedNode, Reading
+from lab.workflows.machine.evidence import MachineEvidence
+from lab.workflows.machine.parts import alike_machines
 
 __all__ = ["Choices", "DescribedMachine", "DescribedNode", "Reading", "machine", "read"]
 

@@ -17,7 +17,7 @@ from lab.core.errors import UsageError
 from lab.core.sizes import MIB
 from lab.core.untrusted import one_line
 from lab.specs.model import MAX_NODES, MIN_THP, Topology, format_cpus, format_size
-from lab.workflows.described import DescribedMachine, DescribedNode
+from lab.workflows.machine.described import DescribedMachine, DescribedNode
 
 GRAIN = 256 * MIB
 """A node's memory is a multiple of this, or of the architecture's own grain where there is too little for that."""
