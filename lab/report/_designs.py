@@ -30,8 +30,8 @@ def differ(summary: Summary, width: int) -> list[str]:
 
 def _rest(found: Differences) -> str:
     said = f"alike in all designs: {words.count(found.alike, 'case')}"
-    lost = f"not told on any machine, for want of evidence: {words.count(found.untold, 'case')}"
-    return f"{said}; {lost}" if found.untold else said
+    lost = f"not told on any machine, for want of evidence: {words.count(found.without_evidence, 'case')}"
+    return f"{said}; {lost}" if found.without_evidence else said
 
 
 def _lines(rows: Sequence[Row], summary: Summary) -> Iterator[LayoutLine]:

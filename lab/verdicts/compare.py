@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the verdicts mean together: deltas between kernels, the proof of the pair, the exit code; pure."""
+"""Conclude from the verdicts of a run: deltas between kernels, the proof of the pair, the exit code. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path, PurePath
 
-from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, Delta, Expected, Outcome
+from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, Delta, Expected, Outcome, Run
 from lab.evidence import read
 from lab.evidence.metadata import Evidence, KernelRecord, Metadata, Provenance
 from lab.specs.plan import is_for
@@ -146,8 +146,10 @@ class Summary:
         return deltas(self.records, self.kernels)
 
     def delta(self, kind: Delta) -> tuple[CaseDelta, ...]:
-        every = self.deltas() if kind is Delta.SAME else self.changed
-        return tuple(delta for delta in every if delta.delta is kind)
+        deltas: Iterable[CaseDelta] = self.changed
+        if kind is Delta.SAME:
+            deltas = self.deltas()
+        return tuple(delta for delta in deltas if delta.delta is kind)
 
     def of_cell(self, topology: str, kernel: str) -> tuple[CaseRecord, ...]:
         return self.by_cell.get(CellKey(topology, kernel), ())
@@ -181,14 +183,14 @@ def conclude_directory(directory: Path) -> Summary:
 
 
 def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str = "") -> Summary:
-    """The same, of cells as they come: once a cell is judged, what its guest said is let go.
+    """Judge cells one after the other and compare the kernels; drop the output of each guest once it is judged.
 
-    What matters of it is in the records' excerpts; all of it, of ten thousand cells, would fill the memory. So the
-    summary's own evidence is for reports, and for nobody who reads what guests said.
+    The records' excerpts have the lines that matter; the whole output of ten thousand cells would fill the memory. So
+    the summary's own evidence is for reports only: it has no output of guests.
     """
     cases, suites = metadata.declared_cases(), suites_of(metadata)
     confirming = confirm.confirming(metadata)
-    told: dict[CellKey, list[tuple[CaseRecord, ...]]] = {}
+    judged_repeats: dict[CellKey, list[tuple[CaseRecord, ...]]] = {}
     again: dict[CellKey, list[tuple[CaseRecord, ...]]] = {}
     judged: list[CellResult] = []
     left_out: list[HarmlessComplaint] = []
@@ -203,10 +205,10 @@ def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str 
             again.setdefault(CellKey(cell.topology, cell.kernel), []).append(found)
             continue
         records = judge_cell(cell, mine, provides(metadata, cell.kernel), suites, known)
-        told.setdefault(CellKey(cell.topology, cell.kernel), []).append(records)
+        judged_repeats.setdefault(CellKey(cell.topology, cell.kernel), []).append(records)
         judged.append(_quiet(cell))
     guests = places(judged)
-    by_cell = {place: _agreed(guests[place], repeats) for place, repeats in told.items()}
+    by_cell = {place: _agreed(guests[place], repeats) for place, repeats in judged_repeats.items()}
     for place, runs in again.items():
         by_cell[place] = confirm.applied(by_cell[place], runs, confirm.labels(confirming, place), suites)
     by_cell = measured(by_cell, metadata)
@@ -218,15 +220,19 @@ def _agreed(guests: Sequence[CellResult], repeats: Sequence[tuple[CaseRecord, ..
     """The records of a cell from those of its guests, one for each repeat."""
     if len(repeats) == 1:
         return repeats[0]
-    numbered = enumerate(guests, start=1)
-    return agree(
-        repeats, [number for number, guest in numbered if guest.status is not CellStatus.OK and not guest.runs]
-    )
+    lost: list[int] = []
+    for number, guest in enumerate(guests, start=1):
+        if guest.status is not CellStatus.OK and not guest.runs:
+            lost.append(number)
+    return agree(repeats, lost)
 
 
 def _quiet(cell: CellResult) -> CellResult:
-    """A cell without what its guest said while it ran programs; the end of a console that is not OK stays."""
-    return replace(cell, runs=tuple(replace(run, ktap="", stderr="", console="") for run in cell.runs))
+    """Return a cell without its guest's output while it ran programs; the end of a console that is not OK stays."""
+    runs: list[Run] = []
+    for run in cell.runs:
+        runs.append(replace(run, ktap="", stderr="", console=""))
+    return replace(cell, runs=tuple(runs))
 
 
 def _summary(
@@ -276,7 +282,7 @@ def provides(metadata: Metadata, kernel: str) -> frozenset[str]:
 
 
 def deltas(records: Iterable[CaseRecord], kernels: Sequence[str]) -> Iterator[CaseDelta]:
-    """Every case of every topology on the first of `kernels` against the same case on each other one."""
+    """Yield the delta of every case of every topology between the first of `kernels` and each other one."""
     by_topology: dict[str, list[CaseRecord]] = {}
     for record in records:
         by_topology.setdefault(record.topology, []).append(record)
@@ -333,23 +339,27 @@ def tabulate(records: Iterable[CaseRecord]) -> Table:
 
 def table_of(summary: Summary, topology: str) -> Table:
     """The records of one machine of a run, side by side."""
-    cells = (summary.of_cell(topology, kernel) for kernel in summary.kernels)
-    return tabulate(chain.from_iterable(cells))
+    records: list[CaseRecord] = []
+    for kernel in summary.kernels:
+        records += summary.of_cell(topology, kernel)
+    return tabulate(records)
 
 
 def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, str], list[str]]:
-    """Consoles and leaks have a record only when something is wrong: on which kernels their absence means a PASS.
+    """Return the label of a console or leak record -> the kernels on which its absence means a PASS.
 
-    That is where the scenario has a verdict.
+    Such a record exists only when something is wrong, so its absence means a PASS if the scenario has a verdict.
     """
     ran: dict[str, set[str]] = {}
     for (scenario, _), records in table.items():
-        ran.setdefault(scenario, set()).update(name for name, record in records.items() if record.outcome in SEVERITY)
+        for kernel, record in records.items():
+            if record.outcome in SEVERITY:
+                ran.setdefault(scenario, set()).add(kernel)
     found: dict[tuple[str, str], list[str]] = {}
     for (scenario, case), records in table.items():
         if case in (CONSOLE, LEAK):
-            clean = ran[scenario] - records.keys()
-            found[scenario, case] = [kernel for kernel in kernels if kernel in clean]
+            clean = ran.get(scenario, set()) - records.keys()
+            found[scenario, case] = list(filter(clean.__contains__, kernels))
     return found
 
 
@@ -371,12 +381,14 @@ def verdict(records: Sequence[CaseRecord], cells: Sequence[CellResult], proofs: 
     if missing:
         return EXIT_INCOMPLETE, "incomplete: " + "; ".join(missing)
     skipped = Counter(record.outcome for record in records)[Outcome.SKIP]
-    aside = f", {skipped} skipped" if skipped else ""
-    return EXIT_MET, f"all {len(records) - skipped} expectations met{aside}"
+    sentence = f"all {len(records) - skipped} expectations met"
+    if skipped:
+        sentence += f", {skipped} skipped"
+    return EXIT_MET, sentence
 
 
 def _missing(records: Sequence[CaseRecord], cells: Sequence[CellResult], proofs: Sequence[Proof]) -> list[str]:
-    """Why the run's answer is not the whole answer."""
+    """Return the reasons why the run is incomplete, each a phrase."""
     outcomes = Counter(record.outcome for record in records)
     statuses = Counter(cell.status for cell in cells)
     unsound = Counter(proof.sound for proof in proofs)[False]
@@ -421,11 +433,11 @@ def prove(metadata: Metadata) -> tuple[Proof, ...]:
     if len(order) < 2:
         return ()
     baseline, *others = order
-    return tuple(
-        _prove_pair(metadata, baseline, kernel)
-        for kernel in others
-        if _comparable(metadata.kernel(baseline), metadata.kernel(kernel))
-    )
+    proofs: list[Proof] = []
+    for kernel in others:
+        if _comparable(metadata.kernel(baseline), metadata.kernel(kernel)):
+            proofs.append(_prove_pair(metadata, baseline, kernel))
+    return tuple(proofs)
 
 
 def _comparable(baseline: KernelRecord, kernel: KernelRecord) -> bool:
@@ -439,7 +451,8 @@ def _prove_pair(metadata: Metadata, baseline: str, kernel: str) -> Proof:
     wrong, unchanged = [], []
     for topology in pairs:
         first, second = metadata.build(topology, baseline), metadata.build(topology, kernel)
-        wrong += [f"{topology}: {difference}" for difference in _differences(first, second)]
+        for difference in _differences(first, second):
+            wrong.append(f"{topology}: {difference}")
         if first and second and _is_same_kernel(first, second):
             unchanged.append(topology)
             if metadata.kernel(kernel).provides:  # what is not there cannot provide anything
@@ -472,17 +485,20 @@ def series_words(metadata: Metadata, kernel: str) -> str:
         return ""
     if "/" not in series:
         return f"the series {series}"
-    patches = next((build.patches for build in metadata.builds_of(kernel) if build.patches), ())
-    names = [patch.name for patch in patches]
-    if not 0 < len(names) <= MAX_PATCHES:
-        return f"{len(names)} patches" if names else f"the series {PurePath(series).name}"
-    return ", ".join(names)
+    patches = next(filter(None, (build.patches for build in metadata.builds_of(kernel))), ())
+    if not patches:
+        return f"the series {PurePath(series).name}"
+    if len(patches) > MAX_PATCHES:
+        return f"{len(patches)} patches"
+    return ", ".join(patch.name for patch in patches)
 
 
 def _differences(baseline: Provenance | None, kernel: Provenance | None) -> list[str]:
-    """What speaks against the pair; empty when it is sound."""
-    if not baseline or not kernel:
-        return ["there is no record of the " + ("first" if not baseline else "second") + " build"]
+    """Return in what the two builds differ beside the series; empty if the pair is sound."""
+    if not baseline:
+        return ["there is no record of the first build"]
+    if not kernel:
+        return ["there is no record of the second build"]
     found = []
     for key, name in SAME_BUILD.items():
         one, other = getattr(baseline, key), getattr(kernel, key)

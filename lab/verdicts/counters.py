@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest's books: counters of its memory before and after a program, and which of them did not come back. Pure.
+"""Compare the counters of a guest's memory from before and after a program, and find what was not freed. Pure.
 
 The counters are read by the shell that runs the program, in the same SSH command, with builtins alone: a fork costs
 15 ms under emulation, all of this 6. What the kernel keeps per CPU is folded in and what it keeps for no reason but
@@ -32,10 +32,10 @@ READ = (
     '[ -r "$k" ] && read -r v < "$k" && echo "$k: $v"; done; '
     "grep -h -e count: -e '^[0-9]' /proc/zoneinfo /proc/sys/kernel/tainted"
 )
-"""A shell command that prints the books, `name: number` a line."""
+"""A shell command that prints the counters, one `name: number` per line."""
 TAINTED = "tainted"
 PAGE, CPUS, QUARANTINE = "page_kB", "cpus", "quarantine_kB"
-"""What the lab adds to the books: bounds depend on the machine, and on what its kernel keeps of freed memory."""
+"""Names of what the lab adds to the counters: bounds depend on the machine, and on what KASAN keeps of freed memory."""
 PER_CPU = "per_cpu_pages"
 _LINE = re.compile(rb"(\S+:)?\s*(\d{1,18})")
 _PLACE = re.compile(r"/sys/(?:kernel/mm|devices/system/node/(node\d+))/hugepages/hugepages-(\d+)kB/(\w+)_hugepages")
@@ -43,15 +43,18 @@ MAX_LINES = 4096
 
 
 def wrap(command: str, mark: str) -> str:
-    """The shell command with the books read before and after it, each behind a line with the mark; keeps its status."""
+    """Return the shell command with the counters read before and after it, after a line with the mark each time.
+
+    The exit status is that of the command.
+    """
     return f"books() {{ echo; echo {mark}; {READ}; echo {mark}; return $1; }}; books 0; {command}; books $?"
 
 
 def split(stdout: bytes, mark: str) -> tuple[bytes, Books | None, Books | None]:
-    """What the program itself wrote, and the books before and after it; None for books that are not there whole.
+    """Return what the program itself printed, and the counters before and after it; None for incomplete counters.
 
-    The mark is new for every run, and the first and the last books are the shell's: what a program prints between them
-    is its own.
+    The mark is new for every run, and the shell prints the first and the last counters: everything between them is the
+    program's own output.
     """
     line = mark.encode() + b"\n"
     head, tail = b"\n" + line, b"\n" + line
@@ -68,27 +71,32 @@ def split(stdout: bytes, mark: str) -> tuple[bytes, Books | None, Books | None]:
 
 
 def parse(text: bytes) -> Books:
-    """`name: number` lines; meminfo's are kB, pages of huge pages are counted: `free.2048kB`, `node0.free.2048kB`."""
+    """Parse `name: number` lines: kB from meminfo, numbers of huge pages as `free.2048kB` and `node0.free.2048kB`."""
     found: dict[str, int] = {}
     for line in text.split(b"\n", MAX_LINES)[:MAX_LINES]:
         if matched := _LINE.fullmatch(line.strip()):
             name = _name((matched[1] or b"tainted:")[:-1].decode("ascii", "replace"))
-            found[name] = int(matched[2]) + (found.get(name, 0) if name == PER_CPU else 0)
+            number = int(matched[2])
+            if name == PER_CPU:  # a line for each CPU and zone
+                number += found.get(name, 0)
+            found[name] = number
     return found
 
 
-def _name(said: str) -> str:
-    if place := _PLACE.fullmatch(said):
-        node, size, what = place.groups()
-        return f"{f'{node}.' if node else ''}{what}.{size}kB"
-    return {"count": PER_CPU}.get(said, said)
+def _name(printed: str) -> str:
+    """Return the name of the counter that was printed as a path of sysfs, or as a key of a file of /proc."""
+    if path := _PLACE.fullmatch(printed):
+        node, size, what = path.groups()
+        name = f"{what}.{size}kB"
+        return f"{node}.{name}" if node else name
+    return {"count": PER_CPU}.get(printed, printed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """By how much a counter may move the wrong way: so many kB, pages, and pages for every CPU.
+    """How far a counter may move the wrong way: the sum of kB, pages, and pages for every CPU.
 
-    `slab`: objects that were freed count, too, as long as the address sanitizer has them in quarantine.
+    With `slab`, freed objects count too, as long as the address sanitizer keeps them in quarantine.
     """
 
     kb: int = 0
@@ -97,9 +105,11 @@ class Bound:
     slab: bool = False
 
     def of(self, books: Books) -> int:
-        """In kB, on the machine that the books are of."""
-        kept = books.get(QUARANTINE, 0) if self.slab else 0
-        return self.kb + kept + books.get(PAGE, 4) * (self.pages + self.per_cpu * books.get(CPUS, 1))
+        """Return the bound in kB on the machine of these counters."""
+        allowed = self.kb + books.get(PAGE, 4) * (self.pages + self.per_cpu * books.get(CPUS, 1))
+        if self.slab:
+            allowed += books.get(QUARANTINE, 0)
+        return allowed
 
 
 # Measured over 144 runs of the scenarios of `quick` on both machines and kernels (x86_64 with 4K pages, arm64 with 64K;
@@ -122,17 +132,19 @@ BOUNDS = {
 
 
 def measures(*, page_size: int, cpus: int, memory: int, kasan: bool) -> Books:
-    """What the lab adds to a guest's books; sizes in bytes.
+    """Return what the lab adds to a guest's counters; the arguments are in bytes.
 
     The address sanitizer keeps what was freed from being used again, up to 1/32 of the memory (mm/kasan/quarantine.c);
     on a machine of 1 GiB programs left 6 to 13 MB there.
     """
-    kept = {QUARANTINE: memory // 32 >> 10} if kasan else {}
-    return {PAGE: page_size >> 10, CPUS: cpus, **kept}
+    added = {PAGE: page_size >> 10, CPUS: cpus}
+    if kasan:
+        added[QUARANTINE] = memory // 32 >> 10
+    return added
 
 
 def leaks(before: Books, after: Books) -> tuple[str, ...]:
-    """What did not come back, in words; empty when all is within its bound. Huge pages have none: they are counted."""
+    """Return a phrase for each counter beyond its bound; huge pages are exact and have no bound."""
     return (*_moved(before, after), *_huge(before, after))
 
 
@@ -141,27 +153,33 @@ def _moved(before: Books, after: Books) -> Iterator[str]:
         was, now = _value(before, name), _value(after, name)
         if was is None or now is None:
             continue
-        lost = was - now if name == "free memory" else now - was
+        growth = now - was
+        lost = growth
+        if name == "free memory":
+            lost = -growth
         if lost > bound.of(after):
-            yield f"{name} {now - was:+} kB (allowed: {bound.of(after)} kB)"
+            yield f"{name} {growth:+} kB (allowed: {bound.of(after)} kB)"
 
 
 def _value(books: Books, name: str) -> int | None:
     if name != "free memory":
         return books.get(name)
     available, pages = books.get("MemAvailable"), books.get(PER_CPU)
-    return None if available is None or pages is None else available + pages * books.get(PAGE, 4)
+    if available is None or pages is None:
+        return None
+    return available + pages * books.get(PAGE, 4)
 
 
 def _huge(before: Books, after: Books) -> Iterator[str]:
-    """Huge pages of the machine's pools that are no longer free, or still reserved."""
+    """Yield a phrase for each pool of huge pages whose numbers of free or reserved pages changed."""
     for name, was in before.items():
         head, _, size = name.rpartition(".")
         if not size.endswith("kB") or (now := after.get(name, was)) == was:
             continue
         node, _, what = head.rpartition(".")
         place = f" on {node}" if node else ""
-        yield f"huge pages of {size}{place}: {'free' if what == 'free' else 'reserved'} {now}, was {was}"
+        state = "free" if what == "free" else "reserved"
+        yield f"huge pages of {size}{place}: {state} {now}, was {was}"
 
 
 # What a bit of /proc/sys/kernel/tainted stands for (Documentation/admin-guide/tainted-kernels.rst).
@@ -169,8 +187,12 @@ _TAINTS = "PFSRMBUDAWCIOELKXTNJ"
 
 
 def taint(before: Books | None, after: Books | None) -> str:
-    """The letters of the taints that were added, as an oops shows them; empty where there are none."""
+    """Return the letters of the taints that were added, as an oops shows them; empty if there are none."""
     if before is None or after is None:
         return ""
     added = after.get(TAINTED, 0) & ~before.get(TAINTED, 0)
-    return "".join(_TAINTS[bit] if bit < len(_TAINTS) else f"({bit})" for bit in range(64) if added >> bit & 1)
+    letters = ""
+    for bit in range(64):
+        if added >> bit & 1:
+            letters += _TAINTS[bit : bit + 1] or f"({bit})"
+    return letters

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The designs of a patch side by side: in which cases they differ, and what each costs, by one run's records. Pure."""
+"""Compare the designs of a patch by one run's records: in which cases they differ, and what each costs. Pure."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """Where the designs differ, and how many cases there are besides."""
+    """The cases in which the designs differ, and how many other cases there are."""
 
     rows: tuple[Row, ...]
     alike: int
-    """Cases in which no two designs differ on any machine, and all are known on one at least."""
-    untold: int
-    """Cases that no machine can tell, for want of evidence."""
+    """The number of cases in which no two designs differ, and all designs have evidence on one machine at least."""
+    without_evidence: int
+    """The number of cases for which no machine has evidence of all designs."""
 
 
 def differences(summary: Summary) -> Differences | None:
-    """Where designs differ; None if there are not two of them."""
+    """Return where designs differ; None if there are not two of them."""
     if len(summary.designs) < 2:
         return None
     rows: list[Row] = []
@@ -55,11 +55,11 @@ def differences(summary: Summary) -> Differences | None:
         rows += differing
         if differing:
             continue
-        if any(None not in seen.designs for seen in machines.values()):
+        if any(seen.complete for seen in machines.values()):
             alike += 1
         else:
             unknown += 1
-    return Differences(rows=tuple(rows), alike=alike, untold=unknown)
+    return Differences(rows=tuple(rows), alike=alike, without_evidence=unknown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +72,13 @@ class _Seen:
     """On the designs alone."""
 
     @property
-    def telling(self) -> bool:
-        """Whether the machine has anything to say about designs, which it has not if all of them skip the case."""
+    def complete(self) -> bool:
+        """Whether there is evidence for every design."""
+        return None not in self.designs
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a design did anything but skip the case."""
         return any(did not in (None, _WORDS[Outcome.SKIP]) for did in self.designs)
 
     @property
@@ -97,25 +102,26 @@ def _side_by_side(summary: Summary) -> Mapping[tuple[str, str], Mapping[str, _Se
 
 
 def word(record: CaseRecord) -> str | None:
-    """What a case did, in a few words: `pass`, `pass: ENOMEM`, `fail: SIGBUS`; None where there is no evidence."""
-    said = _WORDS.get(record.outcome)
+    """Return what a case did, in a few words: `pass`, `pass: ENOMEM`, `fail: SIGBUS`; None without evidence."""
+    outcome = _WORDS.get(record.outcome)
     if record.outcome is Outcome.PASS and record.saw:
-        return f"{said}: {' '.join(record.saw)}"
+        return f"{outcome}: {' '.join(record.saw)}"
     if record.outcome is Outcome.FAIL and (got := _GOT.search(record.reason)):
-        return f"{said}: {got[1]}"
+        return f"{outcome}: {got[1]}"
     if record.outcome is Outcome.CRASH:
-        signal = _SIGNAL.search(record.reason) if record.cause is Cause.SIGNAL else None
-        return f"{said}: {signal[1] if signal else record.cause}"
-    return said
+        if record.cause is Cause.SIGNAL and (signal := _SIGNAL.search(record.reason)):
+            return f"{outcome}: {signal[1]}"
+        return f"{outcome}: {record.cause}"
+    return outcome
 
 
 def _rows(label: tuple[str, str], machines: Mapping[str, _Seen]) -> Iterator[Row]:
-    """The rows of one case: machines on which it did the same are one row."""
+    """Yield the rows of one case: machines on which it did the same share a row."""
     scenario, case = label
     alike: dict[Cells, list[str]] = {}
     differing: list[Cells] = []
     for topology, seen in machines.items():
-        if not seen.telling:
+        if not seen.comparable:
             continue
         if seen.kernels not in alike and seen.differs:
             differing.append(seen.kernels)
@@ -161,9 +167,9 @@ class Price:
 
 
 def prices(summary: Summary) -> Mapping[str, tuple[Price, ...]]:
-    """Machine -> what was measured there; machines on which nothing was are left out.
+    """Return machine -> what was measured there, without the machines on which nothing was measured.
 
-    A program that measures does so in all its cases: where one did not, that is said, whatever its outcome was.
+    A program that measures does so in all its cases: a case without a measurement has a row too, whatever its outcome.
     """
     found: dict[str, tuple[Price, ...]] = {}
     for topology in summary.topologies:
@@ -173,9 +179,9 @@ def prices(summary: Summary) -> Mapping[str, tuple[Price, ...]]:
 
 
 def _prices(summary: Summary, topology: str) -> tuple[Price, ...]:
-    """What a machine measured, by scenarios that measured anything."""
-    counted = summary.evidence.metadata.topology(topology).clock == "instructions"
-    unit = "instructions" if counted else "ns"
+    """Return what a machine measured, with all cases of the scenarios that measured anything."""
+    clock = summary.evidence.metadata.topology(topology).clock
+    unit = "instructions" if clock == "instructions" else "ns"
     found: list[Price] = []
     for (scenario, case), records in table_of(summary, topology).items():
         if case in SYNTHETIC:
@@ -190,8 +196,10 @@ def _prices(summary: Summary, topology: str) -> tuple[Price, ...]:
 
 
 def _in_unit(record: CaseRecord | None, unit: str) -> Cost | None:
-    """A cost in the unit of the machine's clock: a guest that says another is not believed."""
-    return record.cost if record and record.cost and record.cost.unit == unit else None
+    """Return a record's cost; None if it is not in the unit of the machine's clock."""
+    if record and record.cost and record.cost.unit == unit:
+        return record.cost
+    return None
 
 
 def _skipped(record: CaseRecord | None) -> bool:
@@ -199,7 +207,9 @@ def _skipped(record: CaseRecord | None) -> bool:
 
 
 def spread(measured: Sequence[Price]) -> float:
-    """How far apart half of the rounds of any operation are, at most, as a part of their median."""
-    costs = [cost for price in measured for cost in price.costs if cost]
-    spreads = [(cost.high - cost.low) / cost.median for cost in costs]
-    return max(spreads, default=0.0)
+    """Return the largest spread of any operation: the interquartile range of its rounds, divided by their median."""
+    largest = 0.0
+    for price in measured:
+        for cost in filter(None, price.costs):
+            largest = max(largest, (cost.high - cost.low) / cost.median)
+    return largest

@@ -89,7 +89,7 @@ def judge_cell(
     suites: Collection[str] = (),
     known: Sequence[KnownLineRecord] = (),
 ) -> tuple[CaseRecord, ...]:
-    """One record per declared case of a cell (and the synthetic ones), settled over attempts, in declared order.
+    """Return one record per declared case of a cell, and the synthetic ones, settled over attempts, in declared order.
 
     `cases` maps a scenario to its declared cases. On a guest that is INVALID or did not boot nothing counts; on a
     BROKEN cell what ran before it broke still does. Of `suites` the results within a test's own output count too.
@@ -170,18 +170,23 @@ def _decisive(attempts: Sequence[CaseRecord]) -> CaseRecord:
 
 
 def agree(repeats: Sequence[Sequence[CaseRecord]], lost: Collection[int] = ()) -> tuple[CaseRecord, ...]:
-    """One record per case of a cell that was run several times: FLAKY where its repeats do not agree.
+    """Return one record per case of a cell that was run several times: FLAKY if its repeats do not agree.
 
-    What the lab failed to find out in one repeat (BROKEN) is no disagreement: it stays BROKEN, unless the other repeats
-    agree on a verdict that is not met. `lost` are the numbers of the repeats whose guest never came to run anything.
-    Their guests' states say so, and the run's exit code; of the cases the others tell, where there are any.
+    A repeat without evidence (BROKEN) is no disagreement: the case is BROKEN, unless the other repeats agree on a
+    verdict that is not met. `lost` has the numbers of the repeats whose guest never ran anything. The states of those
+    guests and the run's exit code show that; the verdicts come from the other repeats, if there are any.
     """
-    known = [() if number in lost else records for number, records in enumerate(repeats, start=1)]
-    tables = [_Repeat.of(records) for records in (known if any(known) else repeats)]
-    labels = dict.fromkeys(label for repeat in tables for label in repeat.records)
-    scenarios = {scenario: place for place, scenario in enumerate(dict.fromkeys(scenario for scenario, _ in labels))}
-    ordered = sorted(labels, key=lambda label: scenarios[label[0]])
-    return tuple(_agreed(label, tables) for label in ordered)
+    usable: list[Sequence[CaseRecord]] = []
+    for number, records in enumerate(repeats, start=1):
+        usable.append(() if number in lost else records)
+    if not any(usable):
+        usable = list(repeats)
+    tables = list(map(_Repeat.of, usable))
+    labels: dict[str, dict[tuple[str, str], None]] = {}
+    for repeat in tables:
+        for scenario, case in repeat.records:
+            labels.setdefault(scenario, {})[scenario, case] = None
+    return tuple(_agreed(label, tables) for label in chain.from_iterable(labels.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,38 +211,49 @@ class _Repeat:
 
 def _agreed(label: tuple[str, str], repeats: Sequence[_Repeat]) -> CaseRecord:
     """The record of one case over all repeats: the first with its outcome, FLAKY where there are several outcomes."""
-    numbered = {number: each.records[label] for number, each in enumerate(repeats, start=1) if label in each.records}
+    numbered: dict[int, CaseRecord] = {}
+    for number, repeat in enumerate(repeats, start=1):
+        if label in repeat.records:
+            numbered[number] = repeat.records[label]
     records = list(numbered.values())
     counts = Counter(record.outcome for record in records)
     if clean := sum(repeat.is_clean(label) for repeat in repeats):
         counts[Outcome.PASS] += clean
-    listed = tuple(sorted(counts.items(), key=lambda item: -item[1]))
+    listed = tuple(counts.most_common())
     if len(counts.keys() - {Outcome.BROKEN}) > 1:
         return _flaky(numbered, listed)
     chosen = _representative(records)
-    costs = [record.cost for record in records if record.cost]
-    return replace(chosen, counts=listed, cost=_middle(costs) if chosen.cost else None)
+    if chosen.cost:
+        costs = filter(None, (record.cost for record in records))
+        return replace(chosen, counts=listed, cost=_middle(costs))
+    return replace(chosen, counts=listed)
 
 
 def _representative(records: Sequence[CaseRecord]) -> CaseRecord:
-    """Of records that agree but for BROKEN ones: one that is not met, else one that is BROKEN, else the first."""
-    verdict = next((record for record in records if record.outcome is not Outcome.BROKEN), None)
-    broken = next((record for record in records if record.outcome is Outcome.BROKEN), None)
+    """Choose one of records that agree, except BROKEN ones: one that is not met, else one that is BROKEN, else any."""
+    verdict = broken = None
+    for record in records:
+        if record.outcome is Outcome.BROKEN:
+            broken = broken or record
+        else:
+            verdict = verdict or record
     if verdict and verdict.met is False:
         return verdict
     return broken or verdict or records[0]
 
 
-def _middle(costs: Sequence[Cost]) -> Cost | None:
-    """Of what repeats measured the one in the middle; None where they have not one unit, or measured nothing."""
+def _middle(costs: Iterable[Cost]) -> Cost | None:
+    """Return the median of what the repeats measured; None if their units differ, or nothing was measured."""
     ordered = sorted(costs, key=lambda cost: cost.median)
-    return ordered[(len(ordered) - 1) // 2] if len({cost.unit for cost in costs}) == 1 else None
+    if len({cost.unit for cost in ordered}) != 1:
+        return None
+    return ordered[(len(ordered) - 1) // 2]
 
 
 def _flaky(numbered: Mapping[int, CaseRecord], counts: tuple[tuple[Outcome, int], ...]) -> CaseRecord:
     """The record of a case whose repeats do not agree, with the first repeat of each outcome as evidence."""
-    said = ", ".join(f"{number} {outcome}" for outcome, number in counts)
-    lines = [f"repeats do not agree: {said}"]
+    numbers = ", ".join(f"{number} {outcome}" for outcome, number in counts)
+    lines = [f"repeats do not agree: {numbers}"]
     first: dict[Outcome, int] = {}
     for number, record in numbered.items():
         first.setdefault(record.outcome, number)
@@ -281,13 +297,13 @@ def cause_of(cell: CellResult) -> Cause:
 
 def _why_never(cell: CellResult) -> str:
     why = "; ".join(map(str, cell.mismatches)) or cell.why
-    words = {
+    state = {
         CellStatus.OK: "never started in this guest",
         CellStatus.INVALID: "not the machine that was asked for",
         CellStatus.NO_BOOT: "the kernel did not boot",
         CellStatus.BROKEN: "the lab failed",
     }[cell.status]
-    return f"not run: {words}: {why}" if why else f"not run: {words}"
+    return ": ".join(filter(None, ("not run", state, why)))
 
 
 def cell_evidence(cell: CellResult) -> tuple[str, ...]:
@@ -333,8 +349,8 @@ def _record(
 def _excerpt(reason: str, evidence: tuple[str, ...]) -> str:
     """A record's excerpt. Most cases of a campaign have the same few: they share them."""
     reason = one_line(reason, 400)
-    said = [line for line in evidence if line.strip() and line.strip() != reason]
-    return excerpt([reason, *said], max_lines=MAX_EXCERPT_LINES)
+    others = [line for line in evidence if line.strip() not in ("", reason)]
+    return excerpt([reason, *others], max_lines=MAX_EXCERPT_LINES)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -596,7 +612,7 @@ class _Judgement:
 
     def _server_taken(self) -> oops.Finding | None:
         """The OOM killer's report that it killed the SSH server, which explains a lost connection."""
-        return next((each for each in self.victims if f"({SSH_SERVER})" in each.title), None)
+        return next((victim for victim in self.victims if f"({SSH_SERVER})" in victim.title), None)
 
     def _before(self, dead: oops.Finding) -> str:
         """The first thing that the kernel complained about before it died, in words."""
@@ -687,12 +703,12 @@ class _Judgement:
                     found.append(f"{one_line(result.name, 80)}: {line}")
         return tuple(found)
 
-    def _leak(self, told: Mapping[str, _Finding]) -> dict[str, _Finding]:
-        """LEAK, when memory did not come back and no case says that it was its own."""
+    def _leak(self, findings: Mapping[str, _Finding]) -> dict[str, _Finding]:
+        """Return LEAK if memory was not freed and no case reports that it keeps some."""
         if self.run.before is None or self.run.after is None:
             return {}
         lost = counters.leaks(self.run.before, self.run.after)
-        if not lost or any(found.outcome is Outcome.LEAK for found in told.values()):
+        if not lost or any(found.outcome is Outcome.LEAK for found in findings.values()):
             return {}
         reason = f"left behind by {self.run.scenario}: {'; '.join(lost)}"
         moved = [f"{name}: {was} -> {self.run.after.get(name)}" for name, was in self.run.before.items()]
@@ -759,7 +775,7 @@ def _cost(found: Sequence[re.Match[str]], name: str) -> Cost | None:
     """What a case measured: one line, of its own name, with numbers that can be; anything else is no measurement."""
     if len(found) != 1 or found[0]["name"] != name:
         return None
-    median, low, high, rounds = (int(found[0][each]) for each in ("median", "low", "high", "rounds"))
+    median, low, high, rounds = map(int, found[0].group("median", "low", "high", "rounds"))
     if not 0 < low <= median <= high or not rounds:
         return None
     return Cost(median=median, low=low, high=high, rounds=rounds, unit=found[0]["unit"])
@@ -772,7 +788,10 @@ _UNKILLABLE = re.compile(r"state=\S* unkillable\b")
 def _assertion(diagnostics: Sequence[str]) -> str:
     """The line that says what failed: the first with a source line's number, else the last of the harness's own."""
     own = [line for line in diagnostics if not line.startswith("|")]  # `| ` is what the case itself printed
-    return next((line for line in own if _SOURCE_LINE.search(line)), own[-1] if own else "")
+    for line in own:
+        if _SOURCE_LINE.search(line):
+            return line
+    return "".join(own[-1:])
 
 
 _SOURCE_LINE = re.compile(r"\w\.[ch]:\d+")
@@ -780,8 +799,11 @@ _SOURCE_LINE = re.compile(r"\w\.[ch]:\d+")
 
 def _as_said(result: ktap.Result) -> str:
     """The result line in short, as it stood."""
-    said = f"{'ok' if result.ok else 'not ok'} {one_line(result.name, 60)}"
-    return f"{said} # {result.directive} {one_line(result.reason, 60)}".rstrip() if result.directive else said
+    status = "ok" if result.ok else "not ok"
+    line = f"{status} {one_line(result.name, 60)}"
+    if result.directive:
+        line = f"{line} # {result.directive} {one_line(result.reason, 60)}".rstrip()
+    return line
 
 
 def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:
@@ -796,6 +818,9 @@ def _report_lines(report: oops.Finding) -> tuple[str, ...]:
     Their lines in the source would take debug information, with which no kernel here is built; System.map knows no more
     than the guest did, which has all of its symbols (KALLSYMS).
     """
-    shown = report.stack if report.kind not in _OOM_KILLS else ()  # always the same way into the OOM killer
-    stack = (f"  stack: {' < '.join(shown)}",) if len(shown) > 1 else ()
-    return (f"console, {report.kind}:", *stack, *(f"  {line}" for line in report.lines))
+    lines = [f"console, {report.kind}:"]
+    if len(report.stack) > 1 and report.kind not in _OOM_KILLS:  # the stack of every OOM kill is the same
+        lines.append(f"  stack: {' < '.join(report.stack)}")
+    for line in report.lines:
+        lines.append(f"  {line}")
+    return tuple(lines)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from lab.core.outcome import CaseRecord, Cause, CellKey, Expected, Outcome, met
 from lab.evidence.metadata import Metadata
@@ -27,17 +28,21 @@ _FAILED = re.compile(r"(?!\|).*\b(?:TFAIL|TBROK)\b")
 
 
 def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]]:
-    """The results that a test printed itself, of every depth, by the name of their case: `test/result`.
+    """Yield the results that a test printed itself, of every depth, with the name of their case: `test/result`.
 
-    A result goes by its name, or by its number where it has no name or shares it: what a test says when it skips or
-    fails may take the place of its name, and is the last of its words then.
+    A result is named by its name, or by its number if it has no name or shares it: a test may print the reason of a
+    skip or a failure in place of the name. That name becomes the last line of its diagnostics then.
     """
-    told = list(children)
-    names = [_plain(child.name) for child in told]
-    for place, (child, name) in enumerate(zip(told, names, strict=True), start=1):
-        alone = bool(name) and names.count(name) == 1
-        label = f"{case}/{name if alone else child.number or place}"
-        yield label, child if alone or not name else replace(child, diagnostics=(*child.diagnostics, name))
+    results = list(children)
+    names = [_plain(child.name) for child in results]
+    for place, (child, name) in enumerate(zip(results, names, strict=True), start=1):
+        if name and names.count(name) == 1:
+            label, result = f"{case}/{name}", child
+        else:
+            label, result = f"{case}/{child.number or place}", child
+            if name:
+                result = replace(child, diagnostics=(*child.diagnostics, name))
+        yield label, result
         yield from nested(label, child.children)
 
 
@@ -64,11 +69,16 @@ def _skip_reason(result: Result, lines: Sequence[str]) -> str:
 
 def _failed_within(result: Result) -> str:
     """Which of the results that a test printed fail, in words; empty if none does."""
-    bad = [_plain(child.name) or str(child.number) for child in result.children if not child.ok and not child.directive]
+    bad: list[str] = []
+    for child in result.children:
+        if not child.ok and not child.directive:
+            bad.append(_plain(child.name) or str(child.number))
     if not bad:
         return ""
     names = list(dict.fromkeys(bad))
-    listed = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
+    listed = ", ".join(names[:MAX_NAMED])
+    if len(names) > MAX_NAMED:
+        listed += ", ..."
     return f"{len(bad)} of {len(result.children)} results in it are not ok: {listed}"
 
 
@@ -79,10 +89,15 @@ def _failed_line(lines: Iterable[str]) -> str:
 
 def _own_words(result: Result) -> tuple[str, ...]:
     """What a test itself said; where it said nothing, what its runner put behind its name: `exit=137`."""
-    lines = [line.strip() for line in result.diagnostics]
-    begin = max((number for number, line in enumerate(lines) if _BEGINS.fullmatch(line)), default=-1) + 1
-    said = tuple(line for line in lines[begin:] if not _NOISE.fullmatch(line))
-    return said or tuple(filter(None, [result.name.partition(" # ")[2].strip()]))
+    lines = map(str.strip, result.diagnostics)
+    own: list[str] = []
+    for line in lines:
+        if _BEGINS.fullmatch(line):
+            own.clear()
+        elif not _NOISE.fullmatch(line):
+            own.append(line)
+    _, _, appended = result.name.partition(" # ")
+    return tuple(own or filter(None, [appended.strip()]))
 
 
 def _plain(name: str) -> str:
@@ -141,9 +156,11 @@ def measured(
 
 def _baselines(cells: Iterable[CellKey], metadata: Metadata) -> dict[tuple[str, str], CellKey]:
     """(topology, source) -> the cell of the first kernel of that source, in the order of the run's kernels."""
-    order = {kernel: place for place, kernel in enumerate(dict.fromkeys(cell.kernel for cell in cells))}
+    order: dict[str, list[CellKey]] = {}
+    for cell in cells:
+        order.setdefault(cell.kernel, []).append(cell)
     found: dict[tuple[str, str], CellKey] = {}
-    for cell in sorted(cells, key=lambda cell: order[cell.kernel]):
+    for cell in chain.from_iterable(order.values()):
         found.setdefault((cell.topology, metadata.kernel(cell.kernel).source), cell)
     return found
 
@@ -171,8 +188,14 @@ def _renamed(records: Sequence[CaseRecord], before: Sequence[CaseRecord], suites
     `18 extra pages` is `12 extra pages` where both kernels have one result of this shape that the other has not.
     """
     here, there = _only_in(records, before, suites), _only_in(before, records, suites)
-    names = {(shape[0], here[shape].case): there[shape].case for shape in here.keys() & there.keys()}
-    return [replace(record, case=names.get((record.scenario, record.case), record.case)) for record in records]
+    names: dict[tuple[str, str], str] = {}
+    for shape, record in here.items():
+        if shape in there:
+            names[record.scenario, record.case] = there[shape].case
+    renamed: list[CaseRecord] = []
+    for record in records:
+        renamed.append(replace(record, case=names.get((record.scenario, record.case), record.case)))
+    return renamed
 
 
 def _only_in(
@@ -188,16 +211,22 @@ def _only_in(
         named = "/" in record.case and not record.case.rpartition("/")[2].isdigit()
         if record.scenario in suites and named and (record.scenario, record.case) not in known:
             found.setdefault((record.scenario, _NUMBER.sub("#", record.case)), []).append(record)
-    return {shape: same[0] for shape, same in found.items() if len(same) == 1}
+    unique: dict[tuple[str, str], CaseRecord] = {}
+    for shape, alike in found.items():
+        if len(alike) == 1:
+            [unique[shape]] = alike
+    return unique
 
 
 def _itself(record: CaseRecord) -> CaseRecord:
     """A record of the kernel that others are compared with."""
     if record.outcome is Outcome.BROKEN:
         return record
-    known = record.outcome in SEVERITY
-    expected = Expected.FAIL if known and record.outcome is not Outcome.PASS else Expected.PASS
-    return replace(record, expected=expected, met=True if known else None)
+    if record.outcome not in SEVERITY:
+        return replace(record, expected=Expected.PASS, met=None)
+    if record.outcome is Outcome.PASS:
+        return replace(record, expected=Expected.PASS, met=True)
+    return replace(record, expected=Expected.FAIL, met=True)
 
 
 def _against(record: CaseRecord, table: CaseTable) -> CaseRecord:
@@ -206,7 +235,9 @@ def _against(record: CaseRecord, table: CaseTable) -> CaseRecord:
     if record.outcome is Outcome.BROKEN or (before and before.outcome in (Outcome.PASS, Outcome.SKIP)):
         return record
     if before is None:
-        return record if record.outcome is Outcome.PASS or _printed(record, table) else replace(record, met=None)
+        if record.outcome is Outcome.PASS or _printed(record, table):
+            return record
+        return replace(record, met=None)
     if before.outcome not in SEVERITY:  # flaky, or without evidence: nothing to compare with
         return replace(record, met=None)
     if record.outcome is Outcome.PASS:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two runs of the lab against each other: the same case on the same machine with the kernel of the same name. Pure."""
+"""Compare two runs of the lab: the same case on the same machine with the kernel of the same name. Pure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def compare(first: Summary, second: Summary) -> Comparison:
             hint="a cell is a topology and a kernel, by name",
         )
     _same_machines(first, second, common)
-    every = [delta for place in common for delta in _deltas(place, first, second)]
+    every: list[CaseDelta] = []
+    for place in common:
+        every += _deltas(place, first, second)
     if not (both := tuple(delta for delta in every if delta.before and delta.after)):
         raise UsageError(f"{first.evidence.source} and {second.evidence.source} have no case in common")
     return Comparison(
@@ -54,7 +56,7 @@ def compare(first: Summary, second: Summary) -> Comparison:
         second=second,
         common=common,
         deltas=both,
-        notes=(*_lonely(every, first, second), *_notes(first, second, common)),
+        notes=(*_only_in_one(every, first, second), *_notes(first, second, common)),
     )
 
 
@@ -67,11 +69,13 @@ def _same_machines(first: Summary, second: Summary, common: tuple[CellKey, ...])
 
 
 def _document(record: Recorded | None) -> dict[str, Any] | None:
-    return record.document() if record else None
+    if record is None:
+        return None
+    return record.document()
 
 
 def _deltas(cell: CellKey, first: Summary, second: Summary) -> Iterator[CaseDelta]:
-    """Every case of a cell that either run knows."""
+    """Yield the delta of every case of a cell that either run has."""
     was, now = _Outcomes.of(first, cell), _Outcomes.of(second, cell)
     for scenario, case in dict.fromkeys((*was.known, *now.known)):
         before, after = was.outcome(scenario, case), now.outcome(scenario, case)
@@ -110,18 +114,22 @@ class _Outcomes:
         return found
 
 
-def _lonely(deltas: Sequence[CaseDelta], first: Summary, second: Summary) -> Iterator[str]:
-    """Cases that only one of the runs has."""
-    for summary, only in (
-        (first, [delta.label for delta in deltas if delta.after is None]),
-        (second, [delta.label for delta in deltas if delta.before is None]),
-    ):
+def _only_in_one(deltas: Sequence[CaseDelta], first: Summary, second: Summary) -> Iterator[str]:
+    """Yield a note for each run that has cases which the other lacks."""
+    in_first: list[str] = []
+    in_second: list[str] = []
+    for delta in deltas:
+        if delta.after is None:
+            in_first.append(delta.label)
+        if delta.before is None:
+            in_second.append(delta.label)
+    for summary, only in ((first, in_first), (second, in_second)):
         if only:
             yield f"only in {summary.evidence.source}: {len(only)} outcomes of {' '.join(dict.fromkeys(only))}"
 
 
 def _notes(first: Summary, second: Summary, common: tuple[CellKey, ...]) -> Iterator[str]:
-    """What else differs: cells that only one run has, kernels, tests, repeats, accelerators."""
+    """Yield a note for whatever else differs: cells that only one run has, kernels, tests, repeats, accelerators."""
     shared = frozenset(common)
     for summary in (first, second):
         for cell in summary.repeats:
@@ -145,8 +153,12 @@ def _accelerators(summary: Summary, cell: CellKey) -> str:
 
 
 def _other_build(cell: CellKey, was: Provenance | None, now: Provenance | None) -> Iterator[str]:
-    """In what a cell's kernel is not the same."""
+    """Yield a note if a cell's kernels were not built from the same, with the names of what differs."""
     names = {**SAME_BUILD, "series_sha256": "series", "release": "release"}
-    found = [word for field, word in names.items() if getattr(was, field, None) != getattr(now, field, None)]
+    found: list[str] = []
+    for field, name in names.items():
+        if getattr(was, field, None) != getattr(now, field, None):
+            found.append(name)
     if found:
-        yield f"{cell}: another kernel: its {', '.join(found)} differ{'s' if len(found) == 1 else ''}"
+        verb = "differs" if len(found) == 1 else "differ"
+        yield f"{cell}: another kernel: its {', '.join(found)} {verb}"
