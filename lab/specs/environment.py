@@ -32,18 +32,23 @@ def arches() -> tuple[str, ...]:
 def cross_compile(arch: Arch) -> str | None:
     """The prefix of the compiler that the user wants for an architecture's kernels; None: the lab's choice."""
     prefix = os.environ.get("CROSS_COMPILE")
-    return prefix if prefix and arch.name in arches() else None
+    if prefix and arch.name in arches():
+        return prefix
+    return None
 
 
 def remarks() -> tuple[str, ...]:
     """What the variables that are set mean here, one sentence each."""
-    said = [f"ARCH: campaigns and globs mean {', '.join(arches())} alone"] if arches() else []
+    found: list[str] = []
+    names = ", ".join(arches())
+    if names:
+        found.append(f"ARCH: campaigns and globs mean {names} alone")
     if prefix := os.environ.get("CROSS_COMPILE"):
-        means = f"compiles kernels of {', '.join(arches())}" if arches() else "means nothing without ARCH"
-        said.append(f"CROSS_COMPILE={prefix}: {means}")
+        means = f"compiles kernels of {names}" if names else "means nothing without ARCH"
+        found.append(f"CROSS_COMPILE={prefix}: {means}")
     if llvm():
-        said.append(f"LLVM={llvm()}: clang and lld build kernels; gcc builds what runs in guests")
-    return tuple(said)
+        found.append(f"LLVM={llvm()}: clang and lld build kernels; gcc builds what runs in guests")
+    return tuple(found)
 
 
 def llvm() -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""YAML files -> models: the one reader of YAML. Whatever is wrong in a file is said as file, line, key, expectation.
+"""Read YAML files into models. An error in a file has the file, the line, the key and what was expected.
 
 The YAML accepted is the plain part of the language: mappings with unique keys, lists, and scalars as YAML 1.2 reads
 them (`on`, `no`, `010` and `1:30` are text). Tags, anchors and aliases are refused, so that no file can make the
@@ -71,7 +71,7 @@ class YamlDocument:
     def _first(self, error: ValidationError, model: type[BaseModel]) -> InputError:
         """The error nearest to the top of the file; a key that is missing comes last, as a typo is its usual cause."""
         found = error.errors(include_url=False)
-        worst = min(found, key=lambda each: (each["type"] == "missing", self.line(_where(each)) or 0))
+        worst = min(found, key=lambda detail: (detail["type"] == "missing", self.line(_where(detail)) or 0))
         where, expected, near = explain(worst, model)
         return self.error(where, expected, nearest=near)
 
@@ -96,7 +96,10 @@ def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> InputError:
     why = " ".join(part for part in (error.problem, error.context) if part)
     if mark and began and began.line < mark.line:
         why += f" that began on line {began.line + 1}"
-    return InputError(path, mark.line + 1 if mark else None, None, f"not YAML: {why}")
+    line = None
+    if mark:
+        line = mark.line + 1
+    return InputError(path, line, None, f"not YAML: {why}")
 
 
 def spell(where: YamlPath) -> str:
@@ -117,8 +120,7 @@ def _text(path: Path) -> str:
     """A file's text; InputError for anything that is no small UTF-8 file."""
     try:
         if not path.is_file():
-            got = "a directory" if path.is_dir() else "something else" if path.exists() else "no such file"
-            raise InputError(path, None, None, f"expected a YAML file, got {got}")
+            raise InputError(path, None, None, f"expected a YAML file, got {_kind_of(path)}")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
@@ -133,6 +135,15 @@ def _text(path: Path) -> str:
         raise InputError(path, line, None, f"expected UTF-8 text, got the byte {raw[error.start]:#04x}") from None
 
 
+def _kind_of(path: Path) -> str:
+    """Return what is at a path that is not a file, in words."""
+    if path.is_dir():
+        return "a directory"
+    if path.exists():
+        return "something else"
+    return "no such file"
+
+
 class _Reader:
     """Builds plain values from YAML events, noting lines. Works on events, so depth is bounded before it is reached."""
 
@@ -141,7 +152,7 @@ class _Reader:
         self.lines = lines
 
     def document(self, events: Iterator[yaml.Event]) -> Mapping[str, Any]:
-        """The one document of a file."""
+        """Return the one document of a file."""
         first: yaml.Event = yaml.StreamStartEvent()
         while isinstance(first, yaml.StreamStartEvent | yaml.DocumentStartEvent):
             first = next(events)
@@ -201,12 +212,14 @@ def _line(event: yaml.Event) -> int:
 
 
 def _scalar(text: str) -> str | int | float | bool | None:
-    """An unquoted scalar by YAML 1.2's core rules, in decimal only."""
+    """Return the value of an unquoted scalar by YAML 1.2's core rules, in decimal only."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
         return int(text)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
 
 
 # From pydantic's errors to words. Types without an entry keep pydantic's own message.
@@ -261,7 +274,9 @@ def _expected(error: ErrorDetails) -> str:
         return f"expected a word ({context['pattern'].strip('^$')})"
     if kind == "too_short":
         return f"expected at least {context['min_length']} entry"
-    return f"expected {context['expected']}" if "expected" in context else error["msg"]
+    if "expected" in context:
+        return f"expected {context['expected']}"
+    return error["msg"]
 
 
 def got(value: object) -> str:
@@ -270,10 +285,14 @@ def got(value: object) -> str:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, dict | list | tuple):
-        return "`key: value` pairs" if isinstance(value, dict) else "a list" if value else "an empty list"
+    if isinstance(value, dict):
+        return "`key: value` pairs"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:56]}...'"
+    if len(text) > 60:
+        return f"{text[:56]}...'"
+    return text
 
 
 def _where(error: ErrorDetails) -> YamlPath:
@@ -306,4 +325,4 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     """The model inside a field's type: `tuple[NumaCell, ...]` -> NumaCell."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
+    return next(filter(None, map(_model_in, get_args(annotation))), None)

@@ -10,13 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
+from itertools import chain
 from operator import or_
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from lab import arch as arches
-from lab.arch import Arch, Mmu
+from lab.arch import ARCHES, Arch, Mmu, find, lacking_preset
 from lab.core.errors import LabError
 from lab.core.sizes import MIB
 
@@ -34,23 +34,24 @@ MIN_THP = 640 << 20
 
 
 def parse_size(value: object) -> int:
-    """Bytes from `64K`, `2M`, `1G`, `512MiB` or a plain number of bytes; ValueError otherwise."""
+    """Return the bytes of `64K`, `2M`, `1G`, `512MiB` or a plain number of bytes; ValueError otherwise."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if not found:
+    if not isinstance(value, str) or not (found := _SIZE.fullmatch(value.strip())):
         raise ValueError(f"expected a size such as 64K, 512M or 2G, got {_short(value)}")
     return int(found[1]) * _UNITS[found[2].upper()]
 
 
 def _short(value: object) -> str:
-    """A value as a message shows it, however long it is."""
+    """Return a value as a message shows it: shortened if it is long."""
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    if len(text) > 60:
+        return f"{text[:57]}..."
+    return text
 
 
 def format_size(size: int) -> str:
-    """The shortest exact spelling of a number of bytes: 65536 -> `64K`."""
+    """Return the shortest exact spelling of a number of bytes: 65536 -> `64K`."""
     for unit in ("T", "G", "M", "K"):
         if size and size % _UNITS[unit] == 0:
             return f"{size // _UNITS[unit]}{unit}"
@@ -66,7 +67,7 @@ def parse_cpus(value: object) -> tuple[int, ...]:
     if not isinstance(value, str):
         raise ValueError(f"expected CPU numbers such as 0-1,4, got {_short(value)}")
     cpus: list[int] = []
-    for part in filter(None, (part.strip() for part in value.split(","))):
+    for part in filter(None, map(str.strip, value.split(","))):
         found = _CPUS.fullmatch(part)
         if not found or int(found[2] or found[1]) < int(found[1]):
             raise ValueError(f"expected CPU numbers such as 0-1,4, got {_short(part)}")
@@ -117,21 +118,26 @@ def _hugepages(value: object) -> object:
 
 
 def _bytes(hugepages: Mapping[int, int]) -> int:
-    return sum(size * count for size, count in hugepages.items())
+    total = 0
+    for size, count in hugepages.items():
+        total += size * count
+    return total
 
 
 def _known_arch(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected the name of an architecture, got {value!r}")
     try:
-        return arches.find(value).name
+        return find(value).name
     except LabError as error:
         raise ValueError(str(error)) from None
 
 
 def _words(value: object) -> Any:
     """A string of words, or a list of them."""
-    return tuple(value.split()) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return tuple(value.split())
+    return value
 
 
 JOINT = " + "
@@ -234,8 +240,8 @@ class Topology(Spec):
 
     @property
     def architecture(self) -> Arch:
-        """The architecture's record."""
-        return arches.ARCHES[self.arch]
+        """Return the architecture's record."""
+        return ARCHES[self.arch]
 
     @property
     def total_memory(self) -> int:
@@ -296,7 +302,9 @@ class Topology(Spec):
     def mode(self) -> Mmu:
         """How the machine translates addresses: the mode asked for, else the architecture's first."""
         modes = self.architecture.mmus
-        return modes[self.mmu] if self.mmu else next(iter(modes.values()))
+        if self.mmu:
+            return modes[self.mmu]
+        return next(iter(modes.values()))
 
     @property
     def possible_hugepages(self) -> tuple[int, ...]:
@@ -306,8 +314,10 @@ class Topology(Spec):
     @property
     def has_thp(self) -> bool:
         """Whether its kernels have transparent huge pages: its own fragments turn them on."""
-        texts = (self.architecture.fragments.get(name, "") for name in self.fragments)
-        return any("CONFIG_TRANSPARENT_HUGEPAGE=y\n" in text for text in texts)
+        for name in self.fragments:
+            if "CONFIG_TRANSPARENT_HUGEPAGE=y\n" in self.architecture.fragments.get(name, ""):
+                return True
+        return False
 
     @property
     def counted(self) -> bool:
@@ -342,10 +352,9 @@ class Topology(Spec):
             have = ", ".join(format_size(size) for size in sorted(record.page_sizes))
             raise ValueError(f"page_size: {record.name} has pages of {have}, not {format_size(self.page_size)}")
         if self.mmu and self.mmu not in record.mmus:
-            raise ValueError(
-                f"mmu: {record.name} has {', '.join(filter(None, record.mmus)) or 'no choice'}, not {self.mmu}"
-            )
-        if why := arches.lacking_preset(record, self.kernel_config):
+            modes = ", ".join(filter(None, record.mmus)) or "no choice"
+            raise ValueError(f"mmu: {record.name} has {modes}, not {self.mmu}")
+        if why := lacking_preset(record, self.kernel_config):
             raise ValueError(f"kernel_config: {why}")
         if (self.thp or self.shmem_thp) and not self.has_thp:
             key = "thp" if self.thp else "shmem_thp"
@@ -375,7 +384,7 @@ class Topology(Spec):
             raise ValueError(f"numa: {self.arch} cannot have several nodes: {why}")
         if len(self.numa) > MAX_NODES:
             raise ValueError(f"numa: at most {MAX_NODES} nodes, got {len(self.numa)}")
-        placed = sorted(cpu for cell in self.numa for cpu in cell.cpus)
+        placed = sorted(chain.from_iterable(cell.cpus for cell in self.numa))
         if placed != list(range(self.vcpus)):
             raise ValueError(
                 f"numa: the cells' cpus must be {format_cpus(range(self.vcpus))} together, each CPU once, "
@@ -404,15 +413,9 @@ class Topology(Spec):
                 raise ValueError(f"{place}: {format_size(size)} is in the topology's own hugepages, too")
             if count and size >= room:
                 raise ValueError(f"{place}: a page of {format_size(size)} does not fit in {format_size(room)}")
-        for place, reserved, room in (
-            *(
-                (f"numa[{node}].hugepages", _bytes(cell.hugepages), cell.memory or 0)
-                for node, cell in enumerate(self.numa)
-            ),
-            ("hugepages", _bytes(self.reserved_hugepages), self.total_memory),
-        ):
-            if reserved and reserved >= room:
-                raise ValueError(f"{place}: {format_size(reserved)} reserved of {format_size(room)} of memory")
+        for node, cell in enumerate(self.numa):
+            _check_room(f"numa[{node}].hugepages", _bytes(cell.hugepages), cell.memory or 0)
+        _check_room("hugepages", _bytes(self.reserved_hugepages), self.total_memory)
 
     def _hugepage_requests(self) -> Iterator[tuple[str, int, int, int]]:
         """Where it stands, size, count, and the memory (bytes) of the largest node that it may come from."""
@@ -464,23 +467,31 @@ class Topology(Spec):
         """
         if place.endswith("latency") and (far := max(map(max, matrix))) > MAX_ENTRY:
             raise ValueError(f"{place}: expected at most {MAX_ENTRY} ns, got {far}")
-        bits = reduce(or_, (value for row in matrix for value in row))
+        bits = reduce(or_, chain.from_iterable(matrix))
         if place.endswith("bandwidth") and bits // (bits & -bits) > MAX_ENTRY:
             raise ValueError(f"{place}: expected numbers of at most 16 bits times a common power of two")
 
     def _check_own_memory(self, place: str, matrix: Matrix, nearest: Callable[[Iterable[int]], int]) -> None:
         """libvirt takes the nearest initiator of a node for its own, and QEMU wants a node's CPUs to be that."""
         for row, node in enumerate(self.initiators):
-            column = [each[node] for each in matrix]
+            column = [values[node] for values in matrix]
             if column.count(nearest(column)) > 1 or column[row] != nearest(column):
                 raise ValueError(f"{place}[{row}][{node}]: expected a cell's own CPUs to be nearest to its memory")
+
+
+def _check_room(place: str, reserved: int, room: int) -> None:
+    """Raise ValueError if the reserved bytes leave none of the memory, in bytes, free."""
+    if reserved and reserved >= room:
+        raise ValueError(f"{place}: {format_size(reserved)} reserved of {format_size(room)} of memory")
 
 
 SOURCE_KINDS = ("debian", "path", "git", "tarball")
 
 
 def _known_source(value: object) -> str:
-    kind, _, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
+    kind = rest = ""
+    if isinstance(value, str):
+        kind, _, rest = value.partition(":")
     if kind not in SOURCE_KINDS or not rest.strip():
         raise ValueError(f"expected one of debian:PACKAGE, path:DIR, git:PATH@REV, tarball:FILE, got {_short(value)}")
     if kind == "git" and not all(rest.rpartition("@")):
@@ -521,7 +532,9 @@ class Kernel(Spec):
     @property
     def fragments(self) -> tuple[str, ...]:
         """The names of its config fragments: `config`, and what counting lines takes."""
-        return (*self.config, COVERAGE) if self.coverage else self.config
+        if self.coverage:
+            return (*self.config, COVERAGE)
+        return self.config
 
     @property
     def baseline(self) -> bool:

@@ -106,4 +106,6 @@ class Own:
 def load(path: Path | None = None) -> Own:
     """The user's settings; none where there is no file. InputError, with file, line and key, for what is wrong."""
     path = path or settings_path()
-    return Own(read(path)) if path.exists() else Own()
+    if path.exists():
+        return Own(read(path))
+    return Own()

@@ -39,7 +39,9 @@ class Suite:
     @property
     def word(self) -> str:
         """How to ask for it again, from any directory."""
-        return f"kselftest-{self.collection}" if self.kind == "kselftest" else f"ltp:{self.path}:{self.filter}"
+        if self.kind == "kselftest":
+            return f"kselftest-{self.collection}"
+        return f"ltp:{self.path}:{self.filter}"
 
     @property
     def fragments(self) -> tuple[str, ...]:
@@ -76,9 +78,3 @@ def _ltp(word: str, rest: str) -> Suite:
 def file_name(words: str) -> str:
     """Words as the name of a case, a file or a scenario: nothing that a shell, a glob or a path would read."""
     return re.sub(r"[^A-Za-z0-9_.:+-]+", "-", words).replace(":", "-").strip("-.")[:MAX_NAME] or "-"
-
-
-# Results within a test's own output.
-
-
-# What a case should do.
