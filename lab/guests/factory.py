@@ -34,6 +34,8 @@ from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell
 
 AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
+STARTS = itertools.count(1)
+"""Numbers the guests of all factories of this process: libvirt remembers a name for a while after a guest has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,6 @@ class GuestFactory:
     """Files of this run that guests boot from; removed with the lab."""
     key: KeyPair = field(default_factory=KeyPair.generate)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _starts: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _accelerators: dict[str, Accelerator] = field(default_factory=dict)
     _initrds: dict[str, Path] = field(default_factory=dict)
 
@@ -149,7 +150,7 @@ class GuestFactory:
     def _name(self, ready: BootableCell) -> str:
         """A name of its own for every start: libvirt takes a while to forget a guest that was ended, and with a daemon
         several labs share one list of names. Names of one cell are equally long (see `vm.Hypervisor.restore`)."""
-        return f"{ready.name}-{os.getpid()}-{next(self._starts):06}"
+        return f"{ready.name}-{os.getpid()}-{next(STARTS):06}"
 
     def _initrd(self, record: Arch, userland: Rootfs) -> Path:
         """The userland with this run's public key appended to it: the kernel unpacks one archive after the other."""

@@ -12,7 +12,7 @@ from lab.core.errors import UsageError
 from lab.verbs import completing, options
 from lab.verbs.common import console, progress_on_stderr
 from lab.verbs.places import open_cache, open_library
-from lab.verbs.running import builds_end_with_us, finish
+from lab.verbs.running import builds_end_with_us, finish, report_coverage
 
 if TYPE_CHECKING:
     from lab.specs.plan import Filters
@@ -59,6 +59,7 @@ def build(campaign: str, filters: Filters) -> None:
 @options.packed
 @options.connect
 @options.confirm(0)
+@options.coverage
 @click.option(
     "--keep-failed",
     is_flag=True,
@@ -74,6 +75,7 @@ def run(
     memory: int | None,
     connect: str | None,
     confirm: int,
+    coverage: bool,
     keep_failed: bool,
 ) -> int:
     """Run a campaign: build, boot, test, compare.
@@ -85,6 +87,8 @@ def run(
     With --repeat, a case whose repeats disagree is FLAKY, which misses its expectation.
 
     With --confirm, a case that seems fixed or regressed between two kernels runs again on both before it is called so.
+
+    With --coverage, patched kernels run once more with gcov; the lines of their patches that ran nowhere are listed.
 
     With --resume, everything else comes from the run's directory. Cells that are finished there are not run again.
 
@@ -98,6 +102,7 @@ def run(
     lab run quick --repeat 20 --test stress
     lab run quick --suite kselftest-mm
     lab run quick --suite ltp:~/ltp:mm
+    lab run quick -t x86_64-4k-2node --coverage
     lab run --resume results/latest
     lab run quick -t x86_64-4k-2node --keep-failed
     """
@@ -118,4 +123,7 @@ def run(
     request = CampaignRequest(campaign=campaign, filters=filters, repeat=repeat or 1)
     with builds_end_with_us():
         opened = open_run(request, library, cache, given, output, progress=progress_on_stderr())
-    return finish(opened, given, connect, keep=keep_failed, confirm=confirm).exit_code
+    summary = finish(opened, given, connect, keep=keep_failed, confirm=confirm)
+    if coverage:
+        report_coverage(opened, given, connect)
+    return summary.exit_code

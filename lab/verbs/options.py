@@ -133,6 +133,15 @@ def repeat(command: Command) -> Command:
     )(command)
 
 
+def coverage(command: Command) -> Command:
+    """Add the option that counts which lines of a patch run."""
+    return click.option(
+        "--coverage",
+        is_flag=True,
+        help="Run patched kernels once more with gcov, and list which lines of their patches ran [do not count].",
+    )(command)
+
+
 def provides(command: Command) -> Command:
     """Add the option that names what a patch adds."""
     return click.option(

@@ -19,7 +19,7 @@ from lab.verbs import completing, options
 from lab.verbs.common import console, print_note
 from lab.verbs.options import filters_of
 from lab.verbs.places import open_cache, open_library
-from lab.verbs.running import builds_end_with_us, finish
+from lab.verbs.running import builds_end_with_us, finish, report_coverage
 
 if TYPE_CHECKING:
     from lab.host.estimate import Packing
@@ -137,6 +137,7 @@ def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @TIMEOUT
 @options.repeat
 @options.confirm(1)
+@options.coverage
 @options.output("results/TIME-try")
 @options.packed
 @options.connect
@@ -163,6 +164,7 @@ def try_(patch: str, command: Sequence[str], *, chosen: PatchOptions, **given: A
     lab try 20261128101500.1234-1-somebody@example.org --tree ~/linux --mirror ~/Mail/linux-mm
     lab try v6.12..my-branch --tree ~/linux --on 'arm64-64k*' --test 'expand.*'
     lab try my.patch --tree ~/linux --with ./mytest.c
+    lab try my.patch --tree ~/linux --coverage
     lab try my.patch --tree ~/linux --suite kselftest-mm --on x86_64-4k
     lab try series/ --tree ~/linux --each -- sh -c 'grep -q thing /proc/vmstat'
     """
@@ -193,6 +195,7 @@ class TryOptions:
     timeout: float = DEFAULT_TIMEOUT_S
     repeat: int | None = None
     confirm: int = 1
+    coverage: bool = False
     output: Path | None = None
     jobs: int | None = None
     memory: int | None = None
@@ -214,7 +217,10 @@ class TryOptions:
         wanted = CampaignRequest(campaign=campaign, filters=filters, repeat=self.repeat or 1)
         packing = estimate.packing(cache, jobs=self.jobs, memory=self.memory)
         opened = open_run(wanted, library, cache, packing, self.output, typed=self.typed())
-        return finish(opened, packing, self.connect, confirm=self.confirm)
+        summary = finish(opened, packing, self.connect, confirm=self.confirm)
+        if self.coverage:
+            report_coverage(opened, packing, self.connect)
+        return summary
 
     def wish(self, library: Library) -> Wish:
         from lab.workflows import try_patch

@@ -71,6 +71,24 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
     return summary
 
 
+def report_coverage(opened: OpenRun, given: Packing, uri: str | None) -> None:
+    """Run the patched kernels of a run again with gcov, and print which lines of their patches ran."""
+    from lab.run import campaign
+    from lab.workflows import coverage
+
+    counting = coverage.counting_run(opened)
+    if counting is None:
+        print_note("note: --coverage: no kernel of this run has a series, so there are no lines to count")
+        return
+    print_note(f"counting lines with gcov, in {len(counting.plan.cells)} guests")
+    with builds_end_with_us():
+        campaign.execute(counting, open_cache(), console=console(stderr=True), packing=given, uri=uri)
+    for found in coverage.collect_all(counting, open_cache()):
+        text = "\n".join(coverage.render(found))
+        print(printable(text))
+        (counting.path / f"coverage-{found.kernel}.txt").write_text(text + "\n")
+
+
 def to_confirm(opened: OpenRun, times: int) -> OpenRun | None:
     """Return what runs again before it is called fixed or regressed; None if nothing does."""
     if not times:

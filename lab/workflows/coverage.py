@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from lab.build import coverage as counting
@@ -12,17 +13,27 @@ from lab.build import series, source, worktree
 from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache, write_atomic
 from lab.core.errors import InfraError, UsageError
-from lab.core.outcome import CellResult
+from lab.core.outcome import CellResult, CellStatus
 from lab.core.paths import images
 from lab.evidence import read
 from lab.evidence.events import gcov_file
 from lab.evidence.metadata import Evidence
 from lab.formats import gcov
+from lab.run.campaign import OpenRun, Typed, open_plan
 from lab.specs.model import Kernel, Topology
+from lab.specs.plan import build_of
 from lab.verdicts import coverage
 from lab.verdicts.coverage import Coverage
 
-FILE = "coverage.json"
+DIRECTORY = "coverage"
+"""Below a run's directory: the run of the counting kernels, and what came of it."""
+MAX_LISTED = 40
+"""Lines that ran nowhere that are printed."""
+
+
+def file_of(kernel: str) -> str:
+    """Return the name of the file with the coverage of a kernel's series, in the directory of the counting run."""
+    return f"coverage-{kernel}.json"
 
 
 def added_lines(kernel: Kernel, cache: Cache) -> dict[str, dict[int, str]]:
@@ -41,13 +52,16 @@ def _tree(kernel: Kernel, cache: Cache) -> tuple[str, Path]:
 
 
 def collect(directory: Path, kernel: Kernel, topologies: Mapping[str, Topology], cache: Cache) -> Coverage:
-    """Return the coverage of a kernel's series over all machines of a run, and write it to coverage.json there.
+    """Return the coverage of a kernel's series over all machines of a run, and write it there.
 
     UsageError if the kernel does not count lines, InfraError if the cache no longer has it or the counters are damaged.
     """
     if not kernel.coverage:
         raise UsageError(f"kernel {kernel.name} does not count lines: expected `coverage: true` in its file")
     evidence = read.load(directory)
+    for cell in evidence.cells:
+        if cell.kernel == kernel.name and cell.status is not CellStatus.OK:
+            raise InfraError(f"{cell.topology}/{cell.kernel}: no line was counted: {cell.status}: {cell.why}")
     compiled: dict[str, gcov.Counts] = {}
     counted: dict[str, dict[str, gcov.Counts]] = {}
     for cell in evidence.cells:
@@ -57,11 +71,13 @@ def collect(directory: Path, kernel: Kernel, topologies: Mapping[str, Topology],
             arch = topology.architecture
             compiled[cell.topology] = counting.compiled(built, arch, cache)
             counted[cell.topology] = _cases(evidence, cell, built, topology, cache)
+            if not any(counted[cell.topology].values()):
+                raise InfraError(f"{cell.topology}/{cell.kernel}: the guest sent no line counts")
     added = added_lines(kernel, cache)
     tree = _tree(kernel, cache)[1]
     symbols = {name: counting.symbol_of(name, tree) for name in added}
     found = coverage.of(kernel.name, added, compiled, counted, symbols)
-    write_atomic(directory / FILE, (found.model_dump_json(indent=1) + "\n").encode())
+    write_atomic(directory / file_of(kernel.name), (found.model_dump_json(indent=1) + "\n").encode())
     return found
 
 
@@ -79,3 +95,42 @@ def _cases(
         labelled = {f"{run.scenario}.{case}": objects for case, objects in counters.items()}
         found.update(counting.counts(built, topology.architecture, labelled, cache))
     return found
+
+
+def counting_run(opened: OpenRun) -> OpenRun | None:
+    """Open the run of the same cells on the same kernels with gcov, below a run's directory; None if none has a series.
+
+    Its verdicts are its own: those of the kernels without gcov stay what they are.
+    """
+    cells = []
+    for cell in opened.plan.cells:
+        if cell.kernel.series is not None and cell.repeat == 1:
+            kernel = cell.kernel.model_copy(update={"coverage": True})
+            cells.append(replace(cell, kernel=kernel, build=build_of(cell.topology, kernel)))
+    if not cells:
+        return None
+    builds = tuple(dict.fromkeys(cell.build for cell in cells))
+    planned = replace(opened.plan, cells=tuple(cells), builds=builds, skipped=())
+    typed = Typed(words=["lab", "run", opened.plan.name, "--coverage"])
+    counting = open_plan(planned, opened.cases, opened.path / DIRECTORY, typed=typed)
+    return replace(counting, suites=opened.suites)
+
+
+def collect_all(counting: OpenRun, cache: Cache) -> tuple[Coverage, ...]:
+    """Return the coverage of every kernel of a counting run."""
+    kernels_by_name = {cell.kernel.name: cell.kernel for cell in counting.plan.cells}
+    topologies = {cell.topology.name: cell.topology for cell in counting.plan.cells}
+    return tuple(collect(counting.path, kernel, topologies, cache) for kernel in kernels_by_name.values())
+
+
+def render(found: Coverage) -> Iterator[str]:
+    """Yield the lines of the report on a patch's coverage: files that nothing compiles first, then what ran nowhere."""
+    yield f"COVERAGE of {found.kernel} on {', '.join(found.machines)}"
+    for file in found.uncompiled:
+        symbol = f", it needs CONFIG_{file.symbol}" if file.symbol else ""
+        yield f"  {file.file}: no machine's configuration compiles it{symbol}"
+    yield f"  {found.summary()}"
+    for line in found.missed[:MAX_LISTED]:
+        yield f"    {line.place}: {line.text.strip()}"
+    if len(found.missed) > MAX_LISTED:
+        yield f"    and {len(found.missed) - MAX_LISTED} more"

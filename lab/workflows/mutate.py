@@ -215,7 +215,7 @@ class Mutate:
     def _coverage(self) -> Coverage:
         """Run all tests on the patched kernel with gcov; return which case runs which line."""
         counting = self.task.kernel.model_copy(update={"name": "with-gcov", "coverage": True})
-        path = self.directory / "coverage" / coverage.FILE
+        path = self.directory / "coverage" / coverage.file_of(counting.name)
         if path.is_file():
             return Coverage.model_validate_json(path.read_text())
         self._run_or_reuse("coverage", counting, self._selections())
