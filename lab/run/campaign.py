@@ -339,8 +339,9 @@ def _topology_record(topology: Topology) -> TopologyRecord:
 
 def _kernel_record(kernel: Kernel) -> KernelRecord:
     fields = kernel.model_dump(mode="json")
-    if not kernel.console_known:  # so that a run from before the key existed can be resumed
-        del fields["console_known"]
+    for key in ("console_known", "coverage"):  # so that a run from before the key existed can be resumed
+        if not fields[key]:
+            del fields[key]
     return KernelRecord.model_validate(fields)
 
 

@@ -14,7 +14,15 @@ from itertools import chain
 from operator import or_
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
 from lab.arch import ARCHES, Arch, Mmu, find, lacking_preset
 from lab.core.errors import LabError
@@ -521,7 +529,9 @@ class Kernel(Spec):
     source: Annotated[str, BeforeValidator(_known_source)]
     series: Annotated[OneLine | None, BeforeValidator(_stacked)] = None
     """The name of a series; those of several, each upon the one before, with JOINT between them."""
-    provides: frozenset[Feature] = frozenset()
+    provides: Annotated[frozenset[Feature], PlainSerializer(sorted, return_type=list[str], when_used="json")] = (
+        frozenset()
+    )
     config: Words = ()
     """Extra config fragments (debug presets), merged last."""
     console_known: tuple[KnownLine, ...] = ()

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lab.arch import ARCHES, Arch
 from lab.build import programs
 from lab.core.cache import Cache
 from lab.specs.library import Library
-from lab.specs.model import Topology, format_range, format_size
+from lab.specs.model import Kernel, Topology, format_range, format_size
 from lab.specs.plan import node_count
 
 WIDTH = 80
@@ -20,28 +21,27 @@ Entry = Mapping[str, Any]
 
 
 def entries(what: str, library: Library, cache: Cache) -> list[Entry]:
-    """Everything of a kind: topologies, kernels, scenarios, campaigns or arches."""
-    listings: Mapping[str, Callable[[], list[Entry]]] = {
-        "topologies": lambda: [_topology(library.topology(name)) for name in library.topologies()],
-        "kernels": lambda: [library.kernel(name).model_dump(mode="json") for name in library.kernels()],
+    """Return everything of a kind: topologies, kernels, scenarios, campaigns or arches."""
+    listings: Mapping[str, Callable[[], Iterable[Entry]]] = {
+        "topologies": lambda: map(_topology, map(library.topology, library.topologies())),
+        "kernels": lambda: map(_kernel, map(library.kernel, library.kernels())),
         "scenarios": lambda: _scenarios(library, cache),
-        "campaigns": lambda: [_campaign(name, library) for name in library.campaigns()],
-        "arches": lambda: [_arch(arch) for arch in ARCHES.values()],
+        "campaigns": lambda: map(partial(_campaign, library=library), library.campaigns()),
+        "arches": lambda: map(_arch, ARCHES.values()),
     }
-    return listings[what]()
+    return list(listings[what]())
 
 
 def lines(what: str, library: Library, cache: Cache) -> list[str]:
-    """The same as text."""
-    found = entries(what, library, cache)
+    """Return the same as text."""
     shown: Mapping[str, Callable[[list[Entry]], list[str]]] = {
         "topologies": _topology_lines,
         "kernels": _kernel_lines,
         "scenarios": _scenario_lines,
         "campaigns": _campaign_lines,
-        "arches": lambda each: [line for arch in each for line in _arch_lines(arch)],
+        "arches": _arches_lines,
     }
-    return shown[what](found)
+    return shown[what](entries(what, library, cache))
 
 
 # As data.
@@ -56,33 +56,34 @@ def _topology(topology: Topology) -> Entry:
     }
 
 
+def _kernel(kernel: Kernel) -> Entry:
+    return kernel.model_dump(mode="json")
+
+
 def _scenarios(library: Library, cache: Cache) -> list[Entry]:
     declared = programs.cases(library.scenario_sources, cache)
     missing = programs.no_cases(library.scenario_sources, cache)
-    return [
-        {
-            "name": name,
-            "cases": [
-                {"name": case.name, "requires": sorted(case.requires), "description": case.description}
-                for case in declared.get(name, ())
-            ],
-            "no_cases": [{"row": each.row, "reason": each.reason} for each in missing.get(name, ())],
-        }
-        for name in library.scenarios()
-    ]
+    found: list[Entry] = []
+    for name in library.scenarios():
+        cases = []
+        for case in declared.get(name, ()):
+            cases.append({"name": case.name, "requires": sorted(case.requires), "description": case.description})
+        absent = []
+        for row in missing.get(name, ()):
+            absent.append({"row": row.row, "reason": row.reason})
+        found.append({"name": name, "cases": cases, "no_cases": absent})
+    return found
 
 
 def _campaign(name: str, library: Library) -> Entry:
     campaign = library.campaign(name)
-    said = campaign.spec.model_dump(mode="json")
     nodes = format_range(campaign.spec.nodes) if campaign.spec.nodes else None
-    return {**said, "nodes": nodes, "machines": [each.name for each in campaign.topologies]}
+    machines = [topology.name for topology in campaign.topologies]
+    return {**campaign.spec.model_dump(mode="json"), "nodes": nodes, "machines": machines}
 
 
 def _arch(arch: Arch) -> Entry:
-    """A record, as far as users choose by it; what it cannot do under `limits`, each with the reason."""
-    limits = {"no NUMA": arch.no_numa, **{f"no NUMA with {name}": mmu.no_numa for name, mmu in arch.mmus.items()}}
-    limits["no snapshots"] = arch.no_save
+    """Return the facts of a record that users choose by; what it cannot do is in `limits`, each with the reason."""
     return {
         "name": arch.name,
         "aliases": list(arch.aliases),
@@ -95,11 +96,29 @@ def _arch(arch: Arch) -> Entry:
         "compiler": f"{arch.cross}gcc",
         "packages": list(arch.packages),
         "max_vcpus": arch.max_vcpus,
-        "pages": {format_size(size): list(map(format_size, arch.hugepages.get(size, ()))) for size in arch.page_sizes},
+        "pages": _pages(arch),
         "mmus": {name: mmu.description for name, mmu in arch.mmus.items() if name},
         "presets": list(arch.presets),
-        "limits": {name: reason for name, reason in limits.items() if reason} | dict(arch.notes),
+        "limits": _limits(arch),
     }
+
+
+def _pages(arch: Arch) -> dict[str, list[str]]:
+    """Each page size with the sizes of its huge pages."""
+    found = {}
+    for size in arch.page_sizes:
+        found[format_size(size)] = list(map(format_size, arch.hugepages.get(size, ())))
+    return found
+
+
+def _limits(arch: Arch) -> dict[str, str]:
+    """What a record cannot do -> the reason."""
+    limits = {"no NUMA": arch.no_numa}
+    for name, mmu in arch.mmus.items():
+        limits[f"no NUMA with {name}"] = mmu.no_numa
+    limits["no snapshots"] = arch.no_save
+    found = {name: reason for name, reason in limits.items() if reason}
+    return found | dict(arch.notes)
 
 
 # As text.
@@ -125,53 +144,69 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _topology_lines(found: list[Entry]) -> list[str]:
-    return table(
-        (
-            each["name"],
-            format_size(each["page_size"]),
-            f"{each.get('vcpus', 1)} CPU",
-            f"{each['nodes']} node",
-            format_size(each["total_memory"]),
-            each.get("description", ""),
+    rows = []
+    for topology in found:
+        rows.append(
+            (
+                topology["name"],
+                format_size(topology["page_size"]),
+                f"{topology.get('vcpus', 1)} CPU",
+                f"{topology['nodes']} node",
+                format_size(topology["total_memory"]),
+                topology.get("description", ""),
+            )
         )
-        for each in found
-    )
+    return table(rows)
 
 
 def _kernel_lines(found: list[Entry]) -> list[str]:
-    shown = []
-    for each in found:
-        made = " + ".join(filter(None, (each["source"], each["series"], *each["config"])))
-        provides = f"provides {' '.join(sorted(each['provides']))}" if each["provides"] else ""
-        shown.append((each["name"], ": ".join(filter(None, (made, provides, each["description"])))))
-    return table(shown)
+    rows = []
+    for kernel in found:
+        source = " + ".join(filter(None, (kernel["source"], kernel["series"], *kernel["config"])))
+        provides = f"provides {' '.join(sorted(kernel['provides']))}" if kernel["provides"] else ""
+        rows.append((kernel["name"], ": ".join(filter(None, (source, provides, kernel["description"])))))
+    return table(rows)
 
 
 def _scenario_lines(found: list[Entry]) -> list[str]:
     shown: list[str] = []
-    for each in found:
-        shown.append(f"{each['name']} ({len(each['cases'])} cases)")
-        shown += table(
-            (f"  {case['name']}", " ".join(case["requires"]) or "-", case["description"]) for case in each["cases"]
-        )
-        shown += table((f"  {absent['row']} has no case", absent["reason"]) for absent in each["no_cases"])
+    for scenario in found:
+        shown.append(f"{scenario['name']} ({len(scenario['cases'])} cases)")
+        cases = []
+        for case in scenario["cases"]:
+            cases.append((f"  {case['name']}", " ".join(case["requires"]) or "-", case["description"]))
+        absent = []
+        for row in scenario["no_cases"]:
+            absent.append((f"  {row['row']} has no case", row["reason"]))
+        shown += [*table(cases), *table(absent)]
     return shown
 
 
 def _campaign_lines(found: list[Entry]) -> list[str]:
-    return table((each["name"], f"{len(each['machines'])} machines", each["description"]) for each in found)
+    rows = []
+    for campaign in found:
+        rows.append((campaign["name"], f"{len(campaign['machines'])} machines", campaign["description"]))
+    return table(rows)
+
+
+def _arches_lines(found: list[Entry]) -> list[str]:
+    shown: list[str] = []
+    for arch in found:
+        shown += _arch_lines(arch)
+    return shown
 
 
 def _arch_lines(arch: Entry) -> list[str]:
-    pages = ", ".join(f"{size} (huge: {' '.join(huge) or 'none'})" for size, huge in arch["pages"].items())
-    modes = (f"{name}: {description}" for name, description in arch["mmus"].items())
-    rows = [
-        ("pages", pages),
-        *(("mmu", mode) for mode in modes),
-        ("presets", " ".join(arch["presets"]) or "none"),
-        *(("limit", f"{name}: {reason}") for name, reason in arch["limits"].items()),
-    ]
+    pages = []
+    for size, huge in arch["pages"].items():
+        pages.append(f"{size} (huge: {' '.join(huge) or 'none'})")
+    rows = [("  pages", ", ".join(pages))]
+    for name, description in arch["mmus"].items():
+        rows.append(("  mmu", f"{name}: {description}"))
+    rows.append(("  presets", " ".join(arch["presets"]) or "none"))
+    for name, reason in arch["limits"].items():
+        rows.append(("  limit", f"{name}: {reason}"))
     facts = (
         f"{arch['bits']} bit, {arch['byteorder']}-endian, at most {arch['max_vcpus']} CPUs, QEMU's {arch['machine']}"
     )
-    return [f"{arch['name']}: {facts}", *table((f"  {name}", text) for name, text in rows)]
+    return [f"{arch['name']}: {facts}", *table(rows)]

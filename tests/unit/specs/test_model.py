@@ -134,3 +134,11 @@ def test_every_page_size_of_every_architecture_makes_a_machine(arch: str) -> Non
 def test_a_kernel_without_series_is_a_baseline() -> None:
     assert Kernel(name="x", source="path:/src/linux").baseline
     assert not Kernel(name="x", source="path:/src/linux", series="fix").baseline
+
+
+def test_features_are_written_in_one_order() -> None:
+    """Sets have another order in every process, and what a run recorded is compared when it is resumed."""
+    words = ("shm-expand", "expand-enomem", "dontexpand-dup", "another")
+    kernel = Kernel(name="k", source="path:/srv/linux", series="s", provides=frozenset(words))
+    assert kernel.model_dump(mode="json")["provides"] == sorted(words)
+    assert Kernel.model_validate(kernel.model_dump(mode="json")) == kernel
