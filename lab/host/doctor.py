@@ -64,7 +64,9 @@ class Check:
     def line(self) -> str:
         """Return the check as `lab doctor` prints it; the fix is on a line of its own, ready to paste."""
         shown = f"{self.status:<5}{self.name}: {self.detail}"
-        return f"{shown}\n     fix: {self.fix}" if self.fix else shown
+        if self.fix:
+            return f"{shown}\n     fix: {self.fix}"
+        return shown
 
 
 def _installed(packages: Sequence[str]) -> frozenset[str] | None:
@@ -73,7 +75,12 @@ def _installed(packages: Sequence[str]) -> frozenset[str] | None:
         return None
     query = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\\n", *packages]
     lines = proc.run(query, check=False, whole=True, timeout_s=60).output.splitlines()
-    return frozenset(name for name, _, state in (line.partition(" ") for line in lines) if state == "installed")
+    installed = set()
+    for line in lines:
+        name, _, state = line.partition(" ")
+        if state == "installed":
+            installed.add(name)
+    return frozenset(installed)
 
 
 def _has_user(name: str) -> bool:
@@ -121,25 +128,46 @@ class Host:
 
 def base_packages() -> tuple[str, ...]:
     """Return the packages that every host needs: the list that lab/bootstrap.sh reads."""
-    lines = (line.partition("#")[0].strip() for line in PACKAGES.read_text("utf-8").splitlines())
-    return tuple(line for line in lines if line)
+    packages = []
+    for line in PACKAGES.read_text("utf-8").splitlines():
+        package = line.partition("#")[0].strip()
+        if package:
+            packages.append(package)
+    return tuple(packages)
 
 
 def arch_packages(campaigns: Iterable[str], host: Host | None = None) -> tuple[str, ...]:
     """Return the packages of the architectures of campaigns; UsageError for an unknown campaign."""
     host, library = host or Host(), Library.shipped()
-    names = dict.fromkeys(name for word in campaigns for name in library.plan(word).arches)
-    return tuple(dict.fromkeys(package for name in names for package in host.packages_of(ARCHES[name])))
+    names: list[str] = []
+    for word in campaigns:
+        names += library.plan(word).arches
+    return tuple(dict.fromkeys(_packages_of_arches(dict.fromkeys(names), host)))
+
+
+def _packages_of_arches(arches: Iterable[str], host: Host) -> list[str]:
+    """Return the packages of each architecture in turn; a package that several of them need is repeated."""
+    packages: list[str] = []
+    for name in arches:
+        packages += host.packages_of(ARCHES[name])
+    return packages
+
+
+def _missing_programs(names: Iterable[str], host: Host) -> list[str]:
+    """Return the programs that are not on the host's PATH."""
+    return [name for name in names if host.which(name) is None]
 
 
 def lacking(arch: Arch, host: Host | None = None) -> str:
     """Return which programs for an architecture are missing, and what to install; empty if none is."""
     host = host or Host()
-    native = host.machine == arch.uname
-    programs = (f"{'' if native else arch.cross}gcc", arch.qemu)
-    if missing := [name for name in programs if host.which(name) is None]:
-        return f"no {', no '.join(missing)} ({host.install_command(host.packages_of(arch))})"
-    return ""
+    compiler = f"{arch.cross}gcc"
+    if host.machine == arch.uname:
+        compiler = "gcc"
+    missing = _missing_programs((compiler, arch.qemu), host)
+    if not missing:
+        return ""
+    return f"no {', no '.join(missing)} ({host.install_command(host.packages_of(arch))})"
 
 
 CAPTURE_SCRIPT = Path(__file__).parents[1] / "capture.sh"
@@ -152,8 +180,13 @@ def description() -> str:
 
 def available_memory() -> int:
     """Return the bytes of memory that are available without swapping."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
+    return _meminfo_bytes(Path("/proc/meminfo").read_text().splitlines(), "MemAvailable:")
+
+
+def _meminfo_bytes(lines: Iterable[str], label: str) -> int:
+    """Return the value of a line of /proc/meminfo in bytes; 0 if there is no such line."""
+    for line in lines:
+        if line.startswith(label):
             return int(line.split()[1]) * 1024
     return 0
 
@@ -161,9 +194,11 @@ def available_memory() -> int:
 def missing_packages(arches: Iterable[str], host: Host | None = None) -> list[str]:
     """Return the missing packages for building for and emulating these architectures."""
     host = host or Host()
-    wanted = [*base_packages(), *(package for name in arches for package in host.packages_of(ARCHES[name]))]
+    wanted = [*base_packages(), *_packages_of_arches(arches, host)]
     present = host.installed(wanted)
-    return [] if present is None else [name for name in dict.fromkeys(wanted) if name not in present]
+    if present is None:
+        return []
+    return [name for name in dict.fromkeys(wanted) if name not in present]
 
 
 def install(arches: Iterable[str], host: Host | None = None) -> int:
@@ -175,7 +210,9 @@ def install(arches: Iterable[str], host: Host | None = None) -> int:
     missing = missing_packages(arches, host)
     if not missing:
         return 0
-    prefix = [] if host.uid == 0 else ["sudo", "--non-interactive"]
+    prefix: list[str] = []
+    if host.uid != 0:
+        prefix = ["sudo", "--non-interactive"]
     if prefix and (host.which("sudo") is None or proc.run([*prefix, "true"], check=False, timeout_s=30).status):
         raise UsageError("only root can install packages", hint=f"run: {host.install_command(missing)}")
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
@@ -187,7 +224,12 @@ def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host 
     host = host or Host()
     wanted = [ARCHES[name] for name in arches]
     cache = cache_root or default_root()
-    per_arch = [look(host, arch) for arch in wanted for look in (_compiler, _emulator)]
+    per_arch: list[Check] = []
+    for arch in wanted:
+        per_arch += [_compiler(host, arch), _emulator(host, arch)]
+    only_root: list[Check] = []
+    if host.uid == 0:
+        only_root.append(_libvirt_user(host))
     return [
         _python(host),
         _packages(host),
@@ -196,7 +238,7 @@ def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host 
         _modules(host),
         *per_arch,
         _libvirt_driver(host),
-        *([_libvirt_user(host)] if host.uid == 0 else []),
+        *only_root,
         _ccache(host),
         _kvm(host, wanted, cache),
         _disk(host, cache),
@@ -209,14 +251,16 @@ def checks(arches: Iterable[str], *, cache_root: Path | None = None, host: Host 
 
 def _check(name: str, good: bool, detail: str, problem: str, fix: str = "", *, bad: Status = Status.FAIL) -> Check:
     """Return a check that is ok, or has a problem and its fix."""
-    return Check(
-        name=name, status=Status.OK if good else bad, detail=detail if good else problem, fix="" if good else fix
-    )
+    if good:
+        return Check(name=name, status=Status.OK, detail=detail)
+    return Check(name=name, status=bad, detail=problem, fix=fix)
 
 
 def _python(host: Host) -> Check:
     version, least = ".".join(map(str, host.python)), ".".join(map(str, PYTHON))
-    fix = f"rm -rf .venv && {SETUP}" if CHECKOUT else SETUP
+    fix = SETUP
+    if CHECKOUT:
+        fix = f"rm -rf .venv && {SETUP}"
     return _check("python", host.python >= PYTHON, version, f"{version} is older than {least}", fix)
 
 
@@ -230,7 +274,7 @@ def _packages(host: Host) -> Check:
 
 
 def _programs(host: Host) -> Check:
-    missing = [name for name in PROGRAMS if host.which(name) is None]
+    missing = _missing_programs(PROGRAMS, host)
     return _check("programs", not missing, " ".join(PROGRAMS), f"missing: {' '.join(missing)}", _fix_base(host))
 
 
@@ -285,9 +329,11 @@ def _kvm(host: Host, arches: Sequence[Arch], cache: Path) -> Check:
         user = pwd.getpwuid(os.getuid()).pw_name
         fix = f"{host.as_root(['usermod', '--append', '--groups', 'kvm', user])}  # and log in again"
         return Check(name="kvm", status=Status.WARN, detail="no permission for /dev/kvm", fix=fix)
-    tried = [found for arch in arches if (found := accelerator.known(arch, Cache(cache)))]
-    works, detail = tried[0] if tried else (True, "/dev/kvm opens; the first guest will show whether it works")
-    return Check(name="kvm", status=Status.OK if works else Status.WARN, detail=detail)
+    for arch in arches:
+        if known := accelerator.known(arch, Cache(cache)):
+            works, detail = known
+            return _check("kvm", works, detail, detail, bad=Status.WARN)
+    return Check(name="kvm", status=Status.OK, detail="/dev/kvm opens; the first guest will show whether it works")
 
 
 def _disk(host: Host, cache: Path) -> Check:
@@ -308,7 +354,7 @@ def _memory(host: Host) -> Check:
 
 
 def _tmp(host: Host) -> Check:
-    """libvirt's directory lies below /tmp, since the names of its sockets must be short."""
+    """Check whether /tmp can hold libvirt's directory, which lies there because socket names must be short."""
     tmp = host.root / "tmp"
     good = tmp.is_dir() and host.accessible(tmp, os.W_OK | os.X_OK) and host.free(tmp) >= TMP_LEAST
     problem = f"not writable, or less than {format_size(TMP_LEAST)} free"
@@ -316,7 +362,7 @@ def _tmp(host: Host) -> Check:
 
 
 def _apt_sources(host: Host) -> Check:
-    """Kernels and the guests' userland come as source packages, through whatever mirror this host uses."""
+    """Check for a Debian archive, from which the sources of kernels and of the guests' userland are fetched."""
     apt = host.root / "etc/apt"
     files = [
         apt / "sources.list",
@@ -334,12 +380,12 @@ def _names_archive(path: Path) -> bool:
 
 
 def _total_memory(host: Host) -> int:
-    """Bytes of RAM; 0 when the kernel does not say."""
+    """Return the bytes of RAM; 0 if the kernel does not report them."""
     try:
         lines = (host.root / "proc/meminfo").read_text("ascii").splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")), 0)
+    return _meminfo_bytes(lines, "MemTotal:")
 
 
 def _fix_base(host: Host) -> str:
@@ -347,5 +393,8 @@ def _fix_base(host: Host) -> str:
 
 
 def _any(host: Host, *patterns: str) -> Path | None:
-    """The first file below the root that one of the patterns names."""
-    return next((path for pattern in patterns for path in sorted(host.root.glob(pattern))), None)
+    """Return the first file below the root that one of the patterns names; None if there is none."""
+    for pattern in patterns:
+        for path in sorted(host.root.glob(pattern)):
+            return path
+    return None
