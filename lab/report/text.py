@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""report.txt: what changed, what is not met, the matrix, the rest; at most 100 columns, without a need for colour."""
+"""Write report.txt: what changed, what is not met, the matrix, the rest; readable without colour in 100 columns."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lab.report import _designs as designs
 from lab.report import _layout as layout
 from lab.report import _words as words
 from lab.report._layout import Heading, Role, clip, column, heading, row, wrap
-from lab.verdicts.compare import Summary
+from lab.verdicts.compare import CaseDelta, Summary
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import cell_evidence
 
 FILE = "report.txt"
 WIDTH = layout.WIDTH
 MAX_ENTRIES = 40
-"""Of one kind; the rest is in results.json."""
+"""The entries of one kind that are printed; results.json has all of them."""
 MAX_EVIDENCE = 8
+"""The lines of evidence that are printed below a reason."""
 NARROWEST = 18
-"""A column of the matrix that would be narrower makes it a list."""
-
+"""The matrix is printed as a list if its columns would be narrower than this."""
 
 _ROLES = {Delta.FIXED: Role.GOOD, Delta.REGRESSED: Role.BAD}
 _CELL_ROLES = {
@@ -31,7 +31,12 @@ _CELL_ROLES = {
     CellStatus.BROKEN: Role.NO_VERDICT,
 }
 _EXIT_ROLES = {0: Role.GOOD, 1: Role.BAD}
-"""Any other exit status says that there is no verdict."""
+"""The roles of the last line; any other exit status means that there is no verdict."""
+_LEGENDS = {
+    "must-fail": "must-fail: failed, as it must on a kernel that does not provide what the case requires",
+    "known-fail": "known-fail: failed, and does so on the kernel that is compared with too",
+}
+"""The explanations of the words of the matrix that need one."""
 
 
 def render(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> str:
@@ -53,7 +58,13 @@ def lines(summary: Summary, width: int = WIDTH, *, brief: bool = False) -> list[
 
 
 def _sections(summary: Summary, width: int, *, brief: bool) -> list[list[str]]:
+    """Return the sections in their order; one that has nothing to report is empty."""
     role = _EXIT_ROLES.get(summary.exit_code, Role.NO_VERDICT)
+    by_scenario: list[str] = []
+    versions: list[str] = []
+    if not brief:
+        by_scenario = _by_scenario(summary, width)
+        versions = _versions(summary, width)
     return [
         _head(summary, width),
         _changed(summary, Delta.REGRESSED, width),
@@ -63,7 +74,7 @@ def _sections(summary: Summary, width: int, *, brief: bool) -> list[list[str]]:
         _bad_cells(summary, width),
         _broken(summary, width),
         _matrix(summary, width),
-        [] if brief else _by_scenario(summary, width),
+        by_scenario,
         _known(summary, width),
         _harmless(summary, width),
         designs.differ(summary, width),
@@ -72,19 +83,23 @@ def _sections(summary: Summary, width: int, *, brief: bool) -> list[list[str]]:
         _not_built(summary, width),
         _refused(summary, width),
         _left_out(summary, width),
-        [] if brief else _versions(summary, width),
+        versions,
         _proofs(summary, width),
         heading(f"exit {summary.exit_code}: {summary.sentence}", width, role),
     ]
 
 
 def _head(summary: Summary, width: int) -> list[str]:
+    """Return the headline, when the run started, how often each cell ran, and the kernels' configuration."""
     metadata = summary.evidence.metadata
     started = one_line(metadata.started or "", 40)
-    again = words.repeats(summary)
-    said = [f"started {started}"] if started else []
-    said += [f"every cell {again} times"] if again > 1 else []
-    lines = [*wrap(words.headline(summary), width), *wrap(", ".join(said), width)]
+    repeats = words.repeats(summary)
+    facts: list[str] = []
+    if started:
+        facts.append(f"started {started}")
+    if repeats > 1:
+        facts.append(f"every cell {repeats} times")
+    lines = [*wrap(words.headline(summary), width), *wrap(", ".join(facts), width)]
     for kernel, spec in metadata.kernels.items():
         if spec.config:
             lines += wrap(f"{kernel} with {' '.join(spec.config)}", width)
@@ -95,27 +110,31 @@ def _head(summary: Summary, width: int) -> list[str]:
 
 
 def _matrix(summary: Summary, width: int) -> list[str]:
+    """Return the counts of every cell, a row per machine, and the legends of the words that occur in them."""
     rows: dict[str, dict[str, list[str]]] = {name: {} for name in summary.topologies}
     for topology, kernel in summary.repeats:
         rows[topology][kernel] = words.cell_text(summary, CellKey(topology, kernel))
     lines = _counts(summary, rows, width)
-    legend = "must-fail: failed, as it must on a kernel that does not provide what the case requires"
-    known = "known-fail: failed, and does so on the kernel that is compared with too"
     shown = "\n".join(lines)
-    lines += wrap(legend, width) if "must-fail" in shown else []
-    return [*lines, *wrap(known, width)] if "known-fail" in shown else lines
+    for word, legend in _LEGENDS.items():
+        if word in shown:
+            lines += wrap(legend, width)
+    return lines
 
 
 def _by_scenario(summary: Summary, width: int) -> list[str]:
-    """What came of each scenario's cases on all machines together."""
+    """Return the counts of each scenario's cases on all machines together; nothing if there is one scenario."""
     found: dict[str, dict[str, list[CaseRecord]]] = {}
     for record in summary.records:
         found.setdefault(record.scenario, {}).setdefault(record.kernel, []).append(record)
-    rows = {}
-    for scenario, of in found.items():
-        number = len({record.case for records in of.values() for record in records})
-        tallies = {kernel: words.tally(records, summary.suites) for kernel, records in of.items()}
-        rows[f"{scenario} ({number})"] = tallies
+    rows: dict[str, dict[str, list[str]]] = {}
+    for scenario, by_kernel in found.items():
+        cases: set[str] = set()
+        tallies: dict[str, list[str]] = {}
+        for kernel, records in by_kernel.items():
+            cases.update(record.case for record in records)
+            tallies[kernel] = words.tally(records, summary.suites)
+        rows[f"{scenario} ({len(cases)})"] = tallies
     if len(rows) < 2:
         return []
     where = words.places(summary.topologies, summary.topologies)
@@ -123,17 +142,29 @@ def _by_scenario(summary: Summary, width: int) -> list[str]:
 
 
 def _counts(summary: Summary, rows: Mapping[str, Mapping[str, Sequence[str]]], width: int) -> list[str]:
-    """Row -> kernel -> counts, with a column per kernel; a list where columns would be too narrow."""
+    """Return the table of row -> kernel -> counts, a column per kernel; a list if columns would be too narrow."""
     kernels, first = summary.kernels, max(map(len, rows), default=0)
     room = (width - first - 2 * len(kernels)) // max(1, len(kernels))
     if room < NARROWEST:
-        flat = ((name, kernel, parts) for name, cells in rows.items() for kernel, parts in cells.items())
-        return [line for name, kernel, parts in flat for line in wrap(f"{name} / {kernel}: {', '.join(parts)}", width)]
-    told = [", ".join(parts) for cells in rows.values() for parts in cells.values()]
-    room = min(room, max(map(len, (*kernels, *told))))
+        return _listed_counts(rows, width)
+    widest = max(map(len, kernels))
+    for cells in rows.values():
+        for parts in cells.values():
+            widest = max(widest, len(", ".join(parts)))
+    room = min(room, widest)
     lines = row("", [[name] for name in kernels], first, room)
     for name, cells in rows.items():
-        lines += row(name, [column(cells.get(kernel, ["-"]), room) for kernel in kernels], first, room)
+        columns = [column(cells.get(kernel, ["-"]), room) for kernel in kernels]
+        lines += row(name, columns, first, room)
+    return lines
+
+
+def _listed_counts(rows: Mapping[str, Mapping[str, Sequence[str]]], width: int) -> list[str]:
+    """Return a paragraph per row and kernel."""
+    lines: list[str] = []
+    for name, cells in rows.items():
+        for kernel, parts in cells.items():
+            lines += wrap(f"{name} / {kernel}: {', '.join(parts)}", width)
     return lines
 
 
@@ -154,7 +185,7 @@ def _no_power(summary: Summary, width: int) -> list[str]:
 
 
 def _grouped(records: Iterable[CaseRecord], summary: Summary, width: int) -> list[str]:
-    """Cases by kernel and places, without their evidence."""
+    """Return the cases by kernel and places, without their evidence."""
     seen: dict[tuple[str, str, str], list[str]] = {}
     for record in records:
         seen.setdefault((record.kernel, record.scenario, record.case), []).append(record.topology)
@@ -162,11 +193,14 @@ def _grouped(records: Iterable[CaseRecord], summary: Summary, width: int) -> lis
     for (kernel, scenario, case), topologies in seen.items():
         where = f"{kernel} {words.places(topologies, summary.topologies)}"
         groups.setdefault(where, []).append((scenario, case))
-    return [line for where, found in groups.items() for line in cases(where, found, width)]
+    lines: list[str] = []
+    for where, found in groups.items():
+        lines += cases(where, found, width)
+    return lines
 
 
 def cases(title: str, found: Sequence[tuple[str, str]], width: int, indent: str = "  ") -> list[str]:
-    """`title: N cases`, then a paragraph per scenario."""
+    """Return `title: N cases`, then a paragraph per scenario."""
     lines = wrap(f"{title}: {words.count(len(found), 'case')}", width, indent)
     for scenario, names in words.by_scenario(found).items():
         lines += wrap(f"{scenario}: {' '.join(names)}", width, f"{indent}  ")
@@ -174,7 +208,7 @@ def cases(title: str, found: Sequence[tuple[str, str]], width: int, indent: str 
 
 
 def _findings(title: str, records: Sequence[CaseRecord], summary: Summary, width: int) -> list[str]:
-    """Records with their evidence; the same words on several topologies once."""
+    """Return the records with their evidence; those that are alike on several topologies are printed once."""
     groups: dict[tuple[str, str, str, str, str], list[CaseRecord]] = {}
     for record in records:
         key = (record.kernel, record.label, record.verdict, record.expected.value, record.reason)
@@ -183,36 +217,54 @@ def _findings(title: str, records: Sequence[CaseRecord], summary: Summary, width
         return []
     lines = heading(f"{title}: {words.count(len(records), 'record')}", width, Role.BAD)
     for (kernel, label, verdict, expected, _), same in list(groups.items())[:MAX_ENTRIES]:
-        where = words.places((record.topology for record in same), summary.topologies)
+        where = _places(same, summary)
         lines += wrap(f"{label}: {verdict}, expected {expected}: {kernel} {where}", width, "  ")
         lines += _evidence(same[0].excerpt, width)
     return lines + _more(len(groups), width)
 
 
 def _evidence(excerpt: str, width: int) -> list[str]:
-    """The reason whole, the lines behind it cut to the width, and how many more there are."""
-    reason, *said = printable(excerpt).split("\n")
-    shown = [clip(line, width - 6) for line in said[:MAX_EVIDENCE] if line.strip()]
-    rest = [f"({len(said) - MAX_EVIDENCE} more lines in results.json)"] if len(said) > MAX_EVIDENCE else []
-    return [*wrap(reason, width, "      "), *(f"      {line}" for line in (*shown, *rest))]
+    """Return the whole reason, the lines below it cut to the width, and how many more there are."""
+    indent = " " * 6
+    reason, *details = printable(excerpt).split("\n")
+    lines = wrap(reason, width, indent)
+    for line in details[:MAX_EVIDENCE]:
+        if line.strip():
+            lines.append(indent + clip(line, width - len(indent)))
+    if len(details) > MAX_EVIDENCE:
+        lines.append(f"{indent}({len(details) - MAX_EVIDENCE} more lines in results.json)")
+    return lines
 
 
 def _more(number: int, width: int) -> list[str]:
-    return wrap(f"and {number - MAX_ENTRIES} more in results.json", width, "  ") if number > MAX_ENTRIES else []
+    """Return the line that counts the entries above `MAX_ENTRIES`; nothing if all were printed."""
+    if number <= MAX_ENTRIES:
+        return []
+    return wrap(f"and {number - MAX_ENTRIES} more in results.json", width, "  ")
+
+
+def _names(found: Iterable[CaseRecord | CaseDelta]) -> list[tuple[str, str]]:
+    """Return the (scenario, case) of every record or delta."""
+    return [(each.scenario, each.case) for each in found]
+
+
+def _places(found: Iterable[CaseRecord | HarmlessComplaint], summary: Summary) -> str:
+    """Return the words for the topologies of some records or complaints."""
+    return words.places((each.topology for each in found), summary.topologies)
 
 
 def _changed(summary: Summary, kind: Delta, width: int) -> list[str]:
-    """`FIXED by expand-fault on both topologies: 31 cases`, and their names."""
+    """Return `FIXED by expand-fault on both topologies: 31 cases`, and their names."""
+    by = {Delta.FIXED: "by"}.get(kind, "with")
     lines: list[str] = []
     for (kernel, where), group in words.by_places(summary.delta(kind), summary.topologies).items():
-        title = f"{kind.value.upper()} {'by' if kind is Delta.FIXED else 'with'} {kernel} {where}"
-        first, *more = cases(title, [(delta.scenario, delta.case) for delta in group], width, "")
+        first, *more = cases(f"{kind.value.upper()} {by} {kernel} {where}", _names(group), width, "")
         lines += [Heading(first, _ROLES[kind]), *more]
     return lines
 
 
 def _bad_cells(summary: Summary, width: int) -> list[str]:
-    """Cells that are INVALID, did not boot or broke, the values side by side."""
+    """Return the cells that are INVALID, did not boot or broke; of a mismatch, both values."""
     lines: list[str] = []
     for cell in summary.evidence.cells:
         if cell.status is CellStatus.OK:
@@ -228,35 +280,46 @@ def _bad_cells(summary: Summary, width: int) -> list[str]:
 
 
 def _broken(summary: Summary, width: int) -> list[str]:
-    """Cases without evidence, by cell and reason; those of cells that are bad as a whole were told above."""
-    told = {place for place, guests in summary.repeats.items() if not any(guest.runs for guest in guests)}
+    """Return the records without evidence, by cell and reason, but for the cells that never ran, printed above."""
+    never_ran = _never_ran(summary)
     groups: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
     for record in summary.broken:
-        if (record.topology, record.kernel) not in told:
+        if (record.topology, record.kernel) not in never_ran:
             groups.setdefault((record.topology, record.kernel, record.cause, record.reason), []).append(record)
     if not groups:
         return []
     count = words.count(sum(map(len, groups.values())), "record")
     lines = heading(f"BROKEN: {count} without evidence", width, Role.NO_VERDICT)
     for (topology, kernel, cause, _), same in list(groups.items())[:MAX_ENTRIES]:
-        lines += cases(f"{topology} / {kernel}: {cause}", [(record.scenario, record.case) for record in same], width)
+        lines += cases(f"{topology} / {kernel}: {cause}", _names(same), width)
         lines += _evidence(same[0].excerpt, width)
     return lines + _more(len(groups), width)
 
 
+def _never_ran(summary: Summary) -> set[tuple[str, str]]:
+    """Return the cells (topology, kernel) of which no guest ran a scenario."""
+    places: set[tuple[str, str]] = set()
+    for place, guests in summary.repeats.items():
+        if not any(guest.runs for guest in guests):
+            places.add(place)
+    return places
+
+
 def _known(summary: Summary, width: int) -> list[str]:
-    """Cases of suites that fail as they did before: no news about the series, and news to whoever runs the suite."""
+    """Return the cases of suites that fail as on the kernel compared with, for whoever runs the suite."""
     groups: dict[tuple[str, str], list[CaseRecord]] = {}
     for record in summary.known:
         groups.setdefault((record.label, record.verdict), []).append(record)
     if not groups:
         return []
-    cases = len({record.label for record in summary.known})
-    lines = wrap(f"KNOWN FAILURES: {words.count(cases, 'case')}, no difference to the kernel compared with", width)
+    labels = {label for label, _ in groups}
+    lines = wrap(
+        f"KNOWN FAILURES: {words.count(len(labels), 'case')}, no difference to the kernel compared with", width
+    )
     for (label, verdict), same in list(groups.items())[:MAX_ENTRIES]:
-        where = words.places((record.topology for record in same), summary.topologies)
-        who = ", ".join(dict.fromkeys(record.kernel for record in same))
-        lines += wrap(f"{label}: {verdict} ({who} {where}): {same[0].reason}", width, "  ")
+        kernels = ", ".join(dict.fromkeys(record.kernel for record in same))
+        where = _places(same, summary)
+        lines += wrap(f"{label}: {verdict} ({kernels} {where}): {same[0].reason}", width, "  ")
     return lines + _more(len(groups), width)
 
 
@@ -270,40 +333,49 @@ def _harmless(summary: Summary, width: int) -> list[str]:
     lines = wrap("KNOWN AND HARMLESS: complaints that are judged as nothing", width)
     for (kernel, title, reason), same in list(groups.items())[:MAX_ENTRIES]:
         times = words.count(sum(each.count for each in same), "time")
-        where = words.places((each.topology for each in same), summary.topologies)
+        where = _places(same, summary)
         lines += wrap(f"{kernel} {where}, {times}: {title} ({reason})", width, "  ")
     return lines + _more(len(groups), width)
 
 
 def _not_built(summary: Summary, width: int) -> list[str]:
-    """Programs of suites that are not there."""
+    """Return the programs of suites that were not built, and why."""
     reasons: dict[tuple[str, str, str], list[str]] = {}
+    programs_missing: set[tuple[str, str]] = set()
+    places_missing: set[str] = set()
     for name, suite in summary.evidence.metadata.suites.items():
         for place, programs in suite.not_built.items():
             for program, why in programs.items():
                 reasons.setdefault((name, program, why), []).append(place)
-    places = {place for found in reasons.values() for place in found}
-    lines = wrap(f"NOT BUILT: {words.count(len({key[:2] for key in reasons}), 'program')}", width)
-    for (name, program, why), found in reasons.items():
-        where = "" if set(found) == places else f" ({', '.join(found)})"
+                programs_missing.add((name, program))
+                places_missing.add(place)
+    if not reasons:
+        return []
+    lines = wrap(f"NOT BUILT: {words.count(len(programs_missing), 'program')}", width)
+    for (name, program, why), places in reasons.items():
+        where = ""
+        if set(places) != places_missing:
+            where = f" ({', '.join(places)})"
         lines += wrap(f"{name} {program}{where}: {why}", width, "  ")
-    return lines if reasons else []
+    return lines
 
 
 def _refused(summary: Summary, width: int) -> list[str]:
-    """What suites want of the configuration and kernels could not be given."""
+    """Return the configuration symbols that suites want and that the kernels could not be given."""
     refused: dict[str, list[str]] = {}
     for cell, build in summary.evidence.metadata.builds.items():
         for wish in build.refused:
             refused.setdefault(wish, []).append(cell.topology)
+    if not refused:
+        return []
     lines = wrap(f"NOT IN THE KERNELS: {words.count(len(refused), 'symbol')} that a suite wishes for", width)
     for where, wishes in _by_place(refused, summary).items():
         lines += wrap(f"{where}: {' '.join(wishes)}", width, "  ")
-    return lines if refused else []
+    return lines
 
 
 def _by_place(found: Mapping[str, Sequence[str]], summary: Summary) -> dict[str, list[str]]:
-    """Where -> what, of what -> topologies."""
+    """Return the words for the places -> what is so there, from what -> its topologies."""
     grouped: dict[str, list[str]] = {}
     for what, topologies in found.items():
         grouped.setdefault(words.places(topologies, summary.topologies), []).append(what)
@@ -311,7 +383,7 @@ def _by_place(found: Mapping[str, Sequence[str]], summary: Summary) -> dict[str,
 
 
 def _skipped(summary: Summary, width: int) -> list[str]:
-    """Skips by reason, then the cases that no cell ran."""
+    """Return the skips by reason, then the cases that no cell ran."""
     reasons: dict[str, list[CaseRecord]] = {}
     for record in summary.skipped:
         reasons.setdefault(record.reason, []).append(record)
@@ -328,32 +400,41 @@ def _skipped(summary: Summary, width: int) -> list[str]:
 
 
 def _left_out(summary: Summary, width: int) -> list[str]:
-    """Machines of the campaign that this host could not build or start: no verdict is about them."""
+    """Return the campaign's machines that this host could not build or start; no verdict covers them."""
     reasons: dict[str, list[str]] = {}
     for skipped in summary.evidence.metadata.skipped:
         reasons.setdefault(skipped.reason, []).append(skipped.what)
+    if not reasons:
+        return []
     lines = wrap(f"NOT ON THIS HOST: {words.count(sum(map(len, reasons.values())), 'machine')}", width)
     for reason, names in reasons.items():
         lines += wrap(f"{reason}: {' '.join(names)}", width, "  ")
-    return lines if reasons else []
+    return lines
 
 
 # What it was run with.
 
 
 def _versions(summary: Summary, width: int) -> list[str]:
+    """Return what each machine's guests and kernels were, then the versions of the host's tools and of pagelab."""
     metadata = summary.evidence.metadata
     lines: list[str] = []
-    kernels = summary.kernels
     for topology, cells in words.by_topology(summary).items():
         parts = words.started(cells)
         peaks = [cell.usage.peak for cell in cells if cell.usage]
-        parts += [f"QEMU took {max(peaks) >> 20} MiB"] if peaks else []
-        lines += wrap(f"{topology}: {'; '.join([*parts, *words.builds_of(summary, topology, kernels)])}", width)
+        if peaks:
+            parts.append(f"QEMU took {max(peaks) >> 20} MiB")
+        parts += words.builds_of(summary, topology, summary.kernels)
+        lines += wrap(f"{topology}: {'; '.join(parts)}", width)
+    versions = [f"pagelab {one_line(metadata.pagelab or '?', 40)}"]
     host = words.flat(metadata.host)
-    version = one_line(metadata.pagelab or "?", 40)
-    return [*lines, *wrap(f"pagelab {version}" + (f"; {host}" if host else ""), width)]
+    if host:
+        versions.append(host)
+    return [*lines, *wrap("; ".join(versions), width)]
 
 
 def _proofs(summary: Summary, width: int) -> list[str]:
-    return [line for proof in summary.proofs for line in wrap(proof.sentence, width)]
+    lines: list[str] = []
+    for proof in summary.proofs:
+        lines += wrap(proof.sentence, width)
+    return lines
