@@ -93,14 +93,22 @@ def identify(spec: str, cache: Cache) -> Source | None:
     UsageError or InputError if it does not exist.
     """
     kind, rest = _split(spec)
-    found = _recall(spec, cache) if kind == "debian" else _LOCAL[kind](rest, cache)
+    found = _find(kind, rest, spec, cache)
     if found is None:
         return None
     seen = _read_memo(_memo(cache, "version", found.key))
-    if not seen and not found.makefile:
-        return None
-    version = seen["version"] if seen else kernel_version(found.makefile() if found.makefile else "", spec)
-    return found.described(spec, version)
+    if seen:
+        return found.described(spec, seen["version"])
+    if found.makefile:
+        return found.described(spec, kernel_version(found.makefile(), spec))
+    return None
+
+
+def _find(kind: str, rest: str, spec: str, cache: Cache) -> _IdentifiedSource | None:
+    """Identify the content of a local source; of a package, return what it was resolved to before, or None."""
+    if kind == "debian":
+        return _recall(spec, cache)
+    return _LOCAL[kind](rest, cache)
 
 
 def resolve(spec: str, *, cache: Cache, progress: Progress = silent) -> Source:
@@ -117,11 +125,15 @@ def kernel_version(makefile: str, where: str) -> str:
     parts = {}
     for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL", "EXTRAVERSION"):
         match = re.search(_VERSION_PART.format(name), makefile, re.MULTILINE)
-        parts[name] = match[1] if match else ""
+        parts[name] = ""
+        if match:
+            parts[name] = match[1]
     if not parts["VERSION"].isdigit() or not parts["PATCHLEVEL"].isdigit():
         raise InputError(where, None, None, "expected a kernel tree: its Makefile states no VERSION and PATCHLEVEL")
-    sublevel = f".{parts['SUBLEVEL']}" if parts["SUBLEVEL"] else ""
-    return f"{parts['VERSION']}.{parts['PATCHLEVEL']}{sublevel}{parts['EXTRAVERSION']}"
+    version = f"{parts['VERSION']}.{parts['PATCHLEVEL']}"
+    if parts["SUBLEVEL"]:
+        version += f".{parts['SUBLEVEL']}"
+    return version + parts["EXTRAVERSION"]
 
 
 def _split(spec: str) -> tuple[str, str]:
@@ -211,7 +223,9 @@ def _read_memo(path: Path) -> dict[str, str] | None:
         memo = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    return memo if isinstance(memo, dict) else None
+    if isinstance(memo, dict):
+        return memo
+    return None
 
 
 # ---- tarball: -------------------------------------------------------------------------------------------------------
@@ -229,7 +243,10 @@ def _tarball(rest: str, cache: Cache) -> _IdentifiedSource:
 
 
 def _siblings(path: Path) -> list[str]:
-    return [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    """Return the names beside a path; none if its directory is missing."""
+    if not path.parent.is_dir():
+        return []
+    return [each.name for each in path.parent.iterdir()]
 
 
 def _remember(memo: Path, compute: Callable[[], str]) -> str:
@@ -312,15 +329,19 @@ def _latest(lineage: str, cache: Cache) -> _Earlier | None:
 
 def _check_out(repository: Path, commit: str, into: Path, progress: Progress, earlier: _Earlier | None) -> None:
     """Unpack a commit. With an earlier one, link its tree and unpack only the differences, so that builds see these."""
-    names = _differing(repository, earlier.commit, commit) if earlier else None
+    names = None
+    if earlier:
+        names = _differing(repository, earlier.commit, commit)
     if earlier is None or names is None or len(names) > MANY_NAMES:
         _archive(repository, commit, into, progress)
         return
     progress(f"reading what {commit[:12]} of {repository.name} changes")
     proc.run(["cp", "--archive", "--link", f"{earlier.tree}/.", str(into)], timeout_s=UNPACK_S)
-    for name in names:
+    present = []
+    for name, gone in names.items():
         (into / name).unlink(missing_ok=True)
-    present = [name for name, gone in names.items() if not gone]
+        if not gone:
+            present.append(name)
     if present:
         tarball = into.parent / f"{commit}.tar"
         _run_git(repository, "archive", "--format=tar", f"--output={tarball}", commit, "--", *present)
@@ -334,7 +355,9 @@ def _differing(repository: Path, old: str, new: str) -> dict[str, bool] | None:
     done = _start_git(repository, *words, check=False)
     if done.status:
         return None
-    fields = done.output.rstrip("\0").split("\0") if done.output else []
+    if not done.output:
+        return {}
+    fields = done.output.rstrip("\0").split("\0")
     return {name: status == "D" for status, name in zip(fields[::2], fields[1::2], strict=True)}
 
 
@@ -355,22 +378,37 @@ def peek(spec: str) -> Lookup:
     kind, rest = _split(spec)
     if kind == "path":
         top = user_path(rest).absolute()
-        return lambda name: Content((top / name).read_bytes()) if (top / name).is_file() else None
+
+        def read_file(name: str) -> Content | None:
+            path = top / name
+            if path.is_file():
+                return Content(path.read_bytes())
+            return None
+
+        return read_file
     repository, revision = _repository(rest)
     commit = _resolve_revision(repository, revision)
 
-    def look(name: str) -> Content | None:
+    def read_committed(name: str) -> Content | None:
         with tempfile.TemporaryDirectory() as scratch:
             tarball = Path(scratch, "file.tar")
             words = ("archive", "--format=tar", f"--output={tarball}", commit, "--", name)
             if _start_git(repository, *words, check=False).status:
                 return None
-            with tarfile.open(tarball) as archive:
-                entry = next((each for each in archive if each.isfile()), None)
-                file = archive.extractfile(entry) if entry else None
-                return Content(file.read(), bool(entry and entry.mode & 0o100)) if file else None
+            return _first_file(tarball)
 
-    return look
+    return read_committed
+
+
+def _first_file(tarball: Path) -> Content | None:
+    """Return the first regular file of a tar archive; None if it has none."""
+    with tarfile.open(tarball) as archive:
+        for entry in archive:
+            if not entry.isfile():
+                continue
+            if file := archive.extractfile(entry):
+                return Content(file.read(), bool(entry.mode & 0o100))
+    return None
 
 
 def diff(repository: Path, old: str, new: str) -> bytes:
@@ -435,8 +473,10 @@ def _path(rest: str, cache: Cache) -> _IdentifiedSource:
     lineage = digest("path", str(directory))
 
     def unpack(into: Path, progress: Progress) -> None:
-        latest = _read_memo(_memo(cache, "latest", lineage))
-        _copy(directory, files, into, progress, like=tree(latest["key"], cache) if latest else None)
+        like = None
+        if latest := _read_memo(_memo(cache, "latest", lineage)):
+            like = tree(latest["key"], cache)
+        _copy(directory, files, into, progress, like=like)
         if _identity(directory, cache)[0] != sha256:
             raise InfraError(f"{directory} changed while it was being copied", hint="run the same command again")
 
@@ -451,12 +491,15 @@ def _path(rest: str, cache: Cache) -> _IdentifiedSource:
 
 def _identity(directory: Path, cache: Cache) -> tuple[str, list[str]]:
     """Return a hash of a directory's content and the names of its files."""
-    git_files = _git_files(directory) if (directory / ".git").exists() else None
+    git_files = None
+    if (directory / ".git").exists():
+        git_files = _git_files(directory)
     if git_files is not None:
         head, dirty, files = git_files
         return _hash_files(directory, dirty, f"git tree {head}"), files
     files = sorted(_walk(directory))
-    state = digest(str(directory), *(_signature(directory / name, name) for name in files))
+    signatures = [_signature(directory / name, name) for name in files]
+    state = digest(str(directory), *signatures)
     return _remember(_memo(cache, state), lambda: _hash_files(directory, files, "")), files
 
 
@@ -479,10 +522,14 @@ def _walk(directory: Path) -> Iterator[str]:
     """Yield every file below a directory that is no git work tree, except products of a build in it."""
     for place, directories, files in os.walk(directory):
         inside = os.path.relpath(place, directory)
-        prefix = "" if inside == "." else f"{inside}/"
+        prefix = f"{inside}/"
+        if inside == ".":
+            prefix = ""
         directories[:] = [name for name in directories if not _is_built(prefix + name, name)]
         links = [name for name in directories if Path(place, name).is_symlink()]
-        yield from (prefix + name for name in (*files, *links) if not _is_built(prefix + name, name))
+        for name in (*files, *links):
+            if not _is_built(prefix + name, name):
+                yield prefix + name
 
 
 def _is_built(path: str, name: str) -> bool:
@@ -494,6 +541,10 @@ def _signature(path: Path, name: str) -> str:
     return f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}\0{stat.st_mode}"
 
 
+_FILE_KINDS = {True: "exec", False: "file"}
+"""Whether a file is executable -> its kind in the hash of a directory."""
+
+
 def _hash_files(directory: Path, names: Iterable[str], head: str) -> str:
     """Return the hex SHA-256 over `head` and the name, kind and content of files; a missing file counts as gone."""
     state = hashlib.sha256(head.encode())
@@ -502,7 +553,8 @@ def _hash_files(directory: Path, names: Iterable[str], head: str) -> str:
         if path.is_symlink():
             fact = f"link {path.readlink()}"
         elif path.is_file():
-            fact = f"{'exec' if os.access(path, os.X_OK) else 'file'} {file_digest(path)}"
+            kind = _FILE_KINDS[os.access(path, os.X_OK)]
+            fact = f"{kind} {file_digest(path)}"
         else:
             fact = "gone"
         state.update(f"\0{name}\0{fact}".encode("utf-8", "surrogateescape"))
@@ -534,8 +586,8 @@ def _looks_same(one: Path, other: Path) -> bool:
         first, second = one.lstat(), other.lstat()
     except OSError:
         return False
-    facts = [(stat.st_size, stat.st_mtime_ns, stat.st_mode) for stat in (first, second)]
-    return facts[0] == facts[1] and S_ISREG(first.st_mode)
+    same_content = first.st_size == second.st_size and first.st_mtime_ns == second.st_mtime_ns
+    return same_content and first.st_mode == second.st_mode and S_ISREG(first.st_mode)
 
 
 def changed(old: Path, new: Path) -> set[str] | None:
@@ -548,9 +600,12 @@ def changed(old: Path, new: Path) -> set[str] | None:
 
 def _changed(old: Path, new: Path, prefix: str) -> Iterator[str]:
     """Walk two directories, either of which may be missing; NotADirectoryError if a name changed its kind."""
-    entries = [{each.name: each for each in os.scandir(side)} if side.is_dir() else {} for side in (old, new)]
-    for name in sorted({*entries[0], *entries[1]}):
-        sides = [side[name] for side in entries if name in side]
+    entries: dict[str, list[os.DirEntry[str]]] = {}
+    for side in (old, new):
+        if side.is_dir():
+            for entry in os.scandir(side):
+                entries.setdefault(entry.name, []).append(entry)
+    for name, sides in sorted(entries.items()):
         kinds = {S_IFMT(each.stat(follow_symlinks=False).st_mode) for each in sides}
         links = {str(Path(each).readlink()) for each in sides if each.is_symlink()}
         if len(kinds) > 1 or len(links) > 1 or (links and len(sides) == 1):
