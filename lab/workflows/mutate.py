@@ -16,6 +16,7 @@ from __future__ import annotations
 import difflib
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -126,6 +127,7 @@ class Mutate:
     """What a survivor changes (`MutantSpec.what` behind `FILE: `) -> why no test can notice it."""
     with_coverage: bool = True
     at_once: int = 2
+    stopping: threading.Event = field(default_factory=threading.Event)
     _cases: Mapping[str, tuple[Case, ...]] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
 
@@ -140,36 +142,38 @@ class Mutate:
         self.tell(
             f"{len(self.task.mutants)} mutants, {len(waiting)} to try, {len(sound)} cases as expected without them"
         )
-        try:
-            self._try_all(waiting, original, sound, covered)
-        except BaseException:
-            self.factory.abort()
-            raise
+        with ThreadPoolExecutor(self.at_once, "mutant") as pool:
+            try:
+                self._try_all(pool, waiting, original, sound, covered)
+            except BaseException:  # inside the pool's block, whose end waits for the guests
+                self.stopping.set()
+                self.factory.abort()
+                raise
         return self.report()
 
     def _try_all(
         self,
+        pool: ThreadPoolExecutor,
         waiting: Sequence[MutantSpec],
         original: BuiltKernel,
         sound: frozenset[str],
         covered: Coverage | None,
     ) -> None:
         """Build one mutant after the other, while those that are built run in guests."""
-        with ThreadPoolExecutor(self.at_once, "mutant") as pool:
-            running: set[Future[MutantResult]] = set()
-            for mutant in waiting:
-                if self._over():
-                    break
-                built = self._without_guest(mutant, covered) or self._built(mutant, original)
-                if isinstance(built, MutantResult):
-                    self._finish(mutant, built)
-                    continue
-                while len(running) >= self.at_once:
-                    running = self._collect(running)
-                kernel, build_s = built
-                running.add(pool.submit(self._tried, mutant, kernel, build_s, sound, covered))
-            while running:
+        running: set[Future[MutantResult]] = set()
+        for mutant in waiting:
+            if self._over():
+                break
+            built = self._without_guest(mutant, covered) or self._built(mutant, original)
+            if isinstance(built, MutantResult):
+                self._finish(mutant, built)
+                continue
+            while len(running) >= self.at_once:
                 running = self._collect(running)
+            kernel, build_s = built
+            running.add(pool.submit(self._tried, mutant, kernel, build_s, sound, covered))
+        while running:
+            running = self._collect(running)
 
     def report(self) -> MutationReport:
         """Return what is known so far."""
@@ -308,6 +312,8 @@ class Mutate:
         if not done.is_file():
             shutil.rmtree(directory, ignore_errors=True)
             self._execute(directory, kernel, selections)
+            if self.stopping.is_set():
+                raise LabError("the mutation was interrupted")
             done.touch()
         return conclude_directory(directory)
 
@@ -340,6 +346,7 @@ class Mutate:
             cases=opened.cases,
             screen=_NoScreen(),
             packing=self.packing,
+            stopping=self.stopping,
         )
 
 
