@@ -18,7 +18,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from lab.core.outcome import CaseRecord, CellResult, CellStatus, Delta
+from lab.core.outcome import CaseRecord, CellKey, CellResult, CellStatus, Delta
 from lab.core.untrusted import one_line, printable
 from lab.report import _data, _drawing
 from lab.report import _words as words
@@ -30,7 +30,8 @@ MAX_ENTRIES = 100
 """Of one kind in the document; the script has them all."""
 MAX_DRAWN = 400
 """Machines that are drawn, and whose times are."""
-_WORST = ("broken", "flaky", "leak", "hang", "crash", "no power", "fail")
+_UNMET = ("flaky", "leak", "hang", "crash", "no power", "fail")
+"""The states of records that did not meet what was expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,19 +63,21 @@ class _BadGuest:
 
 
 def render(summary: Summary) -> str:
-    """The page. Jinja escapes everything; control characters were spelled out before."""
+    """Return the page. Jinja escapes all of it; control characters were spelled out before."""
     data, papers = _data.document(summary)
     script = Markup(_asset("page.js"))
     drawn = summary.topologies[:MAX_DRAWN]
     times, scenarios = _drawing.durations(summary, drawn)
-    machines = _drawing.topologies(summary, drawn)
+    machines = []
+    for machine in _drawing.topologies(summary, drawn).values():
+        machines.append((machine, _drawing.about(machine), _drawing.machine(machine)))
     return _template().render(
         **_verdict(summary),
         **_findings(summary),
         summary=summary,
         scenarios=_scenarios(summary),
         rows=_rows(summary),
-        machines=[(machine, _drawing.about(machine), _drawing.machine(machine)) for machine in machines.values()],
+        machines=machines,
         drawn=MAX_DRAWN,
         boots=_drawing.boots(summary, drawn),
         durations=times,
@@ -88,8 +91,14 @@ def render(summary: Summary) -> str:
 
 
 def _verdict(summary: Summary) -> dict[str, object]:
-    """What was run, with what, and what came of it, in words."""
+    """Return what was run, with what, and the result, in words."""
     metadata = summary.evidence.metadata
+    builds: dict[str, list[str]] = {}
+    for topology in summary.topologies:
+        builds[topology] = words.builds_of(summary, topology, summary.kernels)
+    left_out: list[tuple[str, str]] = []
+    for skipped in metadata.skipped:
+        left_out.append((one_line(skipped.what), one_line(skipped.reason)))
     return {
         "title": words.headline(summary),
         "started": one_line(metadata.started or "", 40),
@@ -97,8 +106,8 @@ def _verdict(summary: Summary) -> dict[str, object]:
         "repeats": words.repeats(summary),
         "host": words.flat(metadata.host),
         "version": one_line(metadata.pagelab or "?", 40),
-        "builds": {topology: words.builds_of(summary, topology, summary.kernels) for topology in summary.topologies},
-        "left_out": [(one_line(each.what), one_line(each.reason)) for each in metadata.skipped],
+        "builds": builds,
+        "left_out": left_out,
     }
 
 
@@ -106,47 +115,63 @@ def _verdict(summary: Summary) -> dict[str, object]:
 
 
 def _findings(summary: Summary) -> dict[str, object]:
+    """Return what changed, what is not met, what was skipped, and the guests and records without a verdict."""
     every = summary.topologies
-    bad = [guest for guest in summary.evidence.cells if guest.status is not CellStatus.OK]
-    told = {place for place, guests in summary.repeats.items() if not any(guest.runs for guest in guests)}
-    broken = [record for record in summary.broken if (record.topology, record.kernel) not in told]
     return {
         "regressed": words.by_places(summary.delta(Delta.REGRESSED), every),
         "fixed": words.by_places(summary.delta(Delta.FIXED), every),
         "not_met": _grouped(summary.not_met, every),
         "no_power": _grouped(summary.no_power, every),
-        "broken": _grouped(broken, every),
+        "broken": _grouped(_broken(summary), every),
         "skipped": Counter(record.reason for record in summary.skipped).most_common(MAX_ENTRIES),
-        "bad": [
-            _BadGuest(guest=each, evidence=printable("\n".join(cell_evidence(each)))) for each in bad[:MAX_ENTRIES]
-        ],
+        "bad": _bad_guests(summary),
         "most": MAX_ENTRIES,
     }
 
 
+def _broken(summary: Summary) -> list[CaseRecord]:
+    """Return the records without evidence of the cells of which some guest ran a scenario."""
+    broken: list[CaseRecord] = []
+    for record in summary.broken:
+        guests = summary.repeats.get(CellKey(record.topology, record.kernel))
+        if guests is None or any(guest.runs for guest in guests):
+            broken.append(record)
+    return broken
+
+
+def _bad_guests(summary: Summary) -> list[_BadGuest]:
+    """Return the first `MAX_ENTRIES` guests that are not OK, with their evidence."""
+    bad: list[_BadGuest] = []
+    for guest in summary.evidence.cells:
+        if guest.status is not CellStatus.OK and len(bad) < MAX_ENTRIES:
+            bad.append(_BadGuest(guest=guest, evidence=printable("\n".join(cell_evidence(guest)))))
+    return bad
+
+
 def _grouped(records: Iterable[CaseRecord], every: Sequence[str]) -> list[_HtmlFinding]:
-    """The same words of the same case and kernel on several machines once."""
+    """Return the records; those of a case and kernel that are alike on several machines are one finding."""
     groups: dict[tuple[str, ...], list[CaseRecord]] = {}
     for record in records:
         key = (record.kernel, record.label, record.verdict, record.expected.value, record.reason)
         groups.setdefault(key, []).append(record)
-    return [
-        _HtmlFinding(record=same[0], where=words.places((record.topology for record in same), every))
-        for same in groups.values()
-    ]
+    findings: list[_HtmlFinding] = []
+    for same in groups.values():
+        where = words.places((record.topology for record in same), every)
+        findings.append(_HtmlFinding(record=same[0], where=where))
+    return findings
 
 
 # The matrix.
 
 
 def _scenarios(summary: Summary) -> tuple[str, ...]:
-    """In the order of the cases that the script has."""
+    """Return the scenarios in the order of the cases that the script has."""
     declared = summary.evidence.metadata.cases
     return tuple(dict.fromkeys([*declared, *(record.scenario for record in summary.records)]))
 
 
 def _rows(summary: Summary) -> list[tuple[str, list[tuple[str, str]], list[_Tile | None]]]:
-    """Per machine its name, the guests of it that are not OK (kernel, status), and a tile per scenario."""
+    """Return per machine its name, the guests of it that are not OK (kernel, status), and a tile per scenario."""
     scenarios, kernels = _scenarios(summary), summary.kernels
     states: dict[tuple[str, str, str], Counter[str]] = {}
     suites = summary.suites
@@ -157,27 +182,31 @@ def _rows(summary: Summary) -> list[tuple[str, list[tuple[str, str]], list[_Tile
     guests = words.by_topology(summary)
     rows = []
     for number, topology in enumerate(summary.topologies):
-        tiles = [
-            _tile(
-                number,
-                place,
-                topology,
-                scenario,
-                [states.get((topology, scenario, k), Counter()) for k in kernels],
-                {kind: changes[topology, scenario, kind] for kind in (Delta.FIXED, Delta.REGRESSED)},
-            )
-            for place, scenario in enumerate(scenarios)
-        ]
+        tiles = []
+        for place_of_scenario, scenario in enumerate(scenarios):
+            counts = [states.get((topology, scenario, kernel), Counter()) for kernel in kernels]
+            changed = {
+                Delta.FIXED: changes[topology, scenario, Delta.FIXED],
+                Delta.REGRESSED: changes[topology, scenario, Delta.REGRESSED],
+            }
+            tiles.append(_tile(number, place_of_scenario, topology, scenario, counts, changed))
         rows.append((topology, _badges(guests[topology]), tiles))
     return rows
 
 
 def _badges(guests: Iterable[CellResult]) -> list[tuple[str, str]]:
-    bad = Counter((guest.kernel, guest.status) for guest in guests if guest.status is not CellStatus.OK)
-    return [
-        (kernel, words.CELL_WORDS[status] + (f" ×{times}" if times > 1 else ""))
-        for (kernel, status), times in bad.items()
-    ]
+    """Return the kernel and status of the guests that are not OK; several of a kind are one badge."""
+    bad: Counter[tuple[str, CellStatus]] = Counter()
+    for guest in guests:
+        if guest.status is not CellStatus.OK:
+            bad[guest.kernel, guest.status] += 1
+    badges: list[tuple[str, str]] = []
+    for (kernel, status), times in bad.items():
+        badge = words.CELL_WORDS[status]
+        if times > 1:
+            badge += f" ×{times}"
+        badges.append((kernel, badge))
+    return badges
 
 
 def _tile(
@@ -188,27 +217,53 @@ def _tile(
     counts: Sequence[Counter[str]],
     changed: dict[Delta, int],
 ) -> _Tile | None:
-    """None where nothing of the scenario was asked of the machine."""
+    """Return the tile of a scenario on a machine; None if the machine had no case of the scenario."""
     total = sum(counts, Counter[str]())
     if not total:
         return None
-    worst = next((state for state in _WORST if total[state]), "")
-    unmet = sum(total[state] for state in _WORST if state != "broken")
-    said = [("good", f"+{changed[Delta.FIXED]}")] if changed[Delta.FIXED] else []
-    said += [("bad", f"−{changed[Delta.REGRESSED]}")] if changed[Delta.REGRESSED] else []
-    said += [("bad", f"!{unmet}")] if unmet else []
-    said += [("broken", f"?{total['broken']}")] if total["broken"] else []
-    said += [("dim", "=" if any(each["pass"] for each in counts) else "skip")] if not said else []
-    order = [(state, [each[state] for each in counts]) for state in _data.STATES if total[state]]
-    words_ = "; ".join(f"{state} {'/'.join(map(str, numbers))}" for state, numbers in order)
+    unmet = 0
+    for state in _UNMET:
+        unmet += total[state]
+    tone = ""
+    if unmet:
+        tone = "bad"
+    elif total["broken"]:
+        tone = "broken"
+    numbers: list[str] = []
+    for state in _data.STATES:
+        if total[state]:
+            numbers.append(f"{state} {'/'.join(str(each[state]) for each in counts)}")
     return _Tile(
         topology=number,
         scenario=place,
-        tone="bad" if unmet else worst,
-        said=tuple(said),
-        bars=tuple(tuple((state, each[state]) for state in _data.STATES if each[state]) for each in counts),
-        label=f"{scenario} on {topology}: {words_}",
+        tone=tone,
+        said=tuple(_tile_words(total, unmet, changed)),
+        bars=tuple(map(_bar, counts)),
+        label=f"{scenario} on {topology}: {'; '.join(numbers)}",
     )
+
+
+def _tile_words(total: Counter[str], unmet: int, changed: dict[Delta, int]) -> list[tuple[str, str]]:
+    """Return the tone and text of what a tile reports: `+fixed`, `−regressed`, `!unmet`, `?broken`; or `=`, `skip`."""
+    said: list[tuple[str, str]] = []
+    if changed[Delta.FIXED]:
+        said.append(("good", f"+{changed[Delta.FIXED]}"))
+    if changed[Delta.REGRESSED]:
+        said.append(("bad", f"−{changed[Delta.REGRESSED]}"))
+    if unmet:
+        said.append(("bad", f"!{unmet}"))
+    if total["broken"]:
+        said.append(("broken", f"?{total['broken']}"))
+    if said:
+        return said
+    if total["pass"]:
+        return [("dim", "=")]
+    return [("dim", "skip")]
+
+
+def _bar(count: Counter[str]) -> tuple[tuple[str, int], ...]:
+    """Return the states that occur, and how often."""
+    return tuple((state, count[state]) for state in _data.STATES if count[state])
 
 
 # The template.
