@@ -13,11 +13,11 @@ from lab.verdicts.designs import Differences, Price, Row
 
 UNKNOWN = "?"
 MANY = 8
-"""Cases that do the same on the same machines, and of which more than so many are one row."""
+"""More cases than this that do the same on the same machines are one row."""
 
 
 def differ(summary: Summary, width: int) -> list[str]:
-    """A line per case in which designs differ, then how many cases are alike; nothing without two designs."""
+    """Return a line per case in which designs differ, then how many are alike; nothing without two designs."""
     found = designs.differences(summary)
     if not found:
         return []
@@ -29,40 +29,68 @@ def differ(summary: Summary, width: int) -> list[str]:
 
 
 def _rest(found: Differences) -> str:
-    said = f"alike in all designs: {words.count(found.alike, 'case')}"
-    lost = f"not told on any machine, for want of evidence: {words.count(found.without_evidence, 'case')}"
-    return f"{said}; {lost}" if found.without_evidence else said
+    """Return how many cases are alike in all designs, and how many lack the evidence to tell."""
+    parts = [f"alike in all designs: {words.count(found.alike, 'case')}"]
+    if found.without_evidence:
+        parts.append(f"not told on any machine, for want of evidence: {words.count(found.without_evidence, 'case')}")
+    return "; ".join(parts)
 
 
 def _lines(rows: Sequence[Row], summary: Summary) -> Iterator[LayoutLine]:
-    """What few cases do, by scenario, a line each; then what many do, once, with their names."""
-    groups: dict[tuple[designs.Cells, tuple[str, ...]], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.cells, row.topologies if not row.everywhere else ()), []).append(row)
-    few = [row for same in groups.values() if len(same) <= MANY for row in same]
-    for scenario in dict.fromkeys(row.scenario for row in few):
+    """Yield what few cases do, by scenario, a line each; then what many do, once, with their names."""
+    few: dict[str, list[Row]] = {}
+    many: list[list[Row]] = []
+    for same in _alike(rows):
+        if len(same) > MANY:
+            many.append(same)
+            continue
+        for row in same:
+            few.setdefault(row.scenario, []).append(row)
+    for scenario, its_rows in few.items():
         yield LayoutLine(title=scenario)
-        for row in (row for row in few if row.scenario == scenario):
+        for row in its_rows:
             yield LayoutLine(title=row.case, cells=_shown(row.cells), indent="  ")
             yield from _where(row, summary)
-    for same in (same for same in groups.values() if len(same) > MANY):
+    for same in many:
         yield LayoutLine(title=f"{len(same)} cases", cells=_shown(same[0].cells))
         yield from _where(same[0], summary)
-        for scenario, cases in words.by_scenario((row.scenario, row.case) for row in same).items():
+        names: list[tuple[str, str]] = []
+        for row in same:
+            names.append((row.scenario, row.case))
+        for scenario, cases in words.by_scenario(names).items():
             yield LayoutLine(title=f"{scenario}: {' '.join(cases)}", indent="    ")
 
 
+def _alike(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows in groups that do the same on the same machines."""
+    groups: dict[tuple[designs.Cells, tuple[str, ...]], list[Row]] = {}
+    for row in rows:
+        topologies = row.topologies
+        if row.everywhere:
+            topologies = ()
+        groups.setdefault((row.cells, topologies), []).append(row)
+    return list(groups.values())
+
+
 def _shown(cells: designs.Cells) -> list[str]:
-    return [UNKNOWN if cell is None else cell for cell in cells]
+    """Return the texts of cells; `UNKNOWN` where there is no evidence."""
+    shown: list[str] = []
+    for cell in cells:
+        if cell is None:
+            shown.append(UNKNOWN)
+        else:
+            shown.append(cell)
+    return shown
 
 
 def _where(row: Row, summary: Summary) -> Iterator[LayoutLine]:
+    """Yield the names of the row's machines, unless the row is about all of them."""
     if not row.everywhere:
         yield LayoutLine(title=words.places(row.topologies, summary.topologies), indent="    ")
 
 
 def cost(summary: Summary, width: int) -> list[str]:
-    """A table for every machine on which something was measured."""
+    """Return a table for every machine on which something was measured."""
     lines: list[str] = []
     for topology, measured in designs.prices(summary).items():
         lines += ["", *_costs(topology, measured, summary, width)]
@@ -70,12 +98,20 @@ def cost(summary: Summary, width: int) -> list[str]:
 
 
 def _costs(topology: str, measured: Sequence[Price], summary: Summary, width: int) -> list[str]:
+    """Return the table of a machine: a row per measurement, a column per kernel."""
     first, *others = summary.kernels
     unit = next(cost.unit for price in measured for cost in price.costs if cost)
-    ratios = f"; the others as ratios to {first}, where that has it" if others else ""
+    ratios = ""
+    if others:
+        ratios = f"; the others as ratios to {first}, where that has it"
     lines = wrap(f"COSTS on {topology}, in {_UNITS[unit]}, by the median of many rounds{ratios}", width)
-    one = len({each.scenario for each in measured}) == 1
-    rows = [LayoutLine(title=each.case if one else each.label, cells=_prices(each)) for each in measured]
+    one_scenario = len({each.scenario for each in measured}) == 1
+    rows: list[LayoutLine] = []
+    for each in measured:
+        title = each.label
+        if one_scenario:
+            title = each.case
+        rows.append(LayoutLine(title=title, cells=_prices(each)))
     lines += table(summary.kernels, rows, width, right=True)
     apart = f"half of the rounds of a measurement are {designs.spread(measured):.1%} apart, at most"
     return [*lines, *wrap(apart, width)]
@@ -85,12 +121,20 @@ _UNITS = {"instructions": "instructions", "ns": "nanoseconds of the guest"}
 
 
 def _prices(price: Price) -> list[str]:
-    return [_price(price, number) for number in range(len(price.costs))]
+    """Return the text of every kernel's cost."""
+    texts: list[str] = []
+    for number in range(len(price.costs)):
+        texts.append(_price(price, number))
+    return texts
 
 
 def _price(price: Price, number: int) -> str:
-    """`7840`, `x1.003`, or why there is no number."""
+    """Return `7840`, `x1.003`, or why there is no number."""
     own, ratio = price.costs[number], price.ratio(number)
+    if own is None and price.skipped[number]:
+        return "-"
     if own is None:
-        return "-" if price.skipped[number] else "not measured"
-    return f"{own.median}" if number == 0 or ratio is None else f"x{ratio:.3f}"
+        return "not measured"
+    if number == 0 or ratio is None:
+        return f"{own.median}"
+    return f"x{ratio:.3f}"
