@@ -35,18 +35,31 @@ _BOOT = {CellStatus.OK: "PASS", CellStatus.NO_BOOT: "FAIL", CellStatus.INVALID: 
 
 
 def render(summary: Summary) -> str:
-    """The document; ASCII, nothing null, no object without its parent."""
+    """Return the document: ASCII, without null, every object with its parent."""
     run = _run_id(summary.evidence.metadata)
+    checkouts: list[dict[str, Any]] = []
+    for kernel in summary.kernels:
+        checkouts.append(_checkout(summary, run, kernel))
+    builds: list[dict[str, Any]] = []
+    for topology, kernel in summary.repeats:
+        builds.append(_build(summary, run, topology, kernel))
     document = {
         "version": VERSION,
-        "checkouts": [_checkout(summary, run, kernel) for kernel in summary.kernels],
-        "builds": [_build(summary, run, *place) for place in summary.repeats],
-        "tests": [
-            *(_boot(run, cell) for cell in summary.evidence.cells),
-            *(_test(summary, run, record) for record in summary.records),
-        ],
+        "checkouts": checkouts,
+        "builds": builds,
+        "tests": _tests(summary, run),
     }
     return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
+
+
+def _tests(summary: Summary, run: str) -> list[dict[str, Any]]:
+    """Return the boots of all guests, then the tests of all records."""
+    tests: list[dict[str, Any]] = []
+    for cell in summary.evidence.cells:
+        tests.append(_boot(run, cell))
+    for record in summary.records:
+        tests.append(_test(summary, run, record))
+    return tests
 
 
 def _run_id(metadata: Metadata) -> str:
@@ -55,13 +68,15 @@ def _run_id(metadata: Metadata) -> str:
 
 
 def _id(run: str, *parts: object) -> str:
-    return f"{ORIGIN}:{'/'.join([run, *(_unique(str(part)) for part in parts)])}"
+    return f"{ORIGIN}:{'/'.join([run, *map(_unique, map(str, parts))])}"
 
 
 def _unique(text: str) -> str:
     """A part of an id: two texts do not become one when what may not stand there is replaced."""
     word = _word(text)
-    return word if word == text else f"{word}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    if word == text:
+        return word
+    return f"{word}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
 def _word(text: str) -> str:
@@ -81,22 +96,30 @@ def _checkout(summary: Summary, run: str, kernel: str) -> dict[str, Any]:
     spec = summary.evidence.metadata.kernel(kernel)
     builds = (summary.evidence.metadata.build(topology, kernel) for topology in summary.topologies)
     built = next(filter(None, builds), None)
+    release: str | None = None
+    patchset: str | None = None
+    if built:
+        patchset = _patchset(built)
+    if built and built.release:
+        release = one_line(built.release, 100)
     return _known(
         id=_id(run, kernel),
         origin=ORIGIN,
         tree_name=one_line(spec.source or "unknown", 200),
-        git_commit_name=one_line(built.release, 100) if built and built.release else None,
-        patchset_hash=_patchset(built) if built else None,
+        git_commit_name=release,
+        patchset_hash=patchset,
         comment=one_line(f"{kernel}: {spec.description or words.campaign(summary)}", 400),
-        valid=True if built else None,
+        valid=bool(built) or None,
         misc={"series": spec.series, "provides": list(spec.provides)},
     )
 
 
 def _patchset(build: Provenance) -> str | None:
     """KCIDB's hash of a patch set: of the patches' hashes, a line each; empty when there are none."""
+    if not build.patches and build.series_sha256:
+        return None
     if not build.patches:
-        return None if build.series_sha256 else ""
+        return ""
     return hashlib.sha256("".join(f"{patch.sha256}\n" for patch in build.patches).encode()).hexdigest()
 
 
@@ -104,17 +127,24 @@ def _build(summary: Summary, run: str, topology: str, kernel: str) -> dict[str, 
     metadata = summary.evidence.metadata
     built = metadata.build(topology, kernel)
     arch = metadata.topology(topology).arch
-    failed = any(cell.cause is Cause.BUILD for cell in summary.repeats[CellKey(topology, kernel)])
     build = built or Provenance()
+    compiler: str | None = None
+    if build.compiler:
+        compiler = one_line(build.compiler, 200)
+    status = "MISS"
+    if built:
+        status = "PASS"
+    elif any(cell.cause is Cause.BUILD for cell in summary.repeats[CellKey(topology, kernel)]):
+        status = "FAIL"
     return _known(
         id=_id(run, kernel, topology),
         checkout_id=_id(run, kernel),
         origin=ORIGIN,
         architecture=arch if re.fullmatch("[a-z0-9_]+", arch) else None,
-        compiler=one_line(build.compiler, 200) if build.compiler else None,
+        compiler=compiler,
         config_name=f"pagelab {topology}",
         duration=build.build_s,
-        status="PASS" if built else "FAIL" if failed else "MISS",
+        status=status,
         misc=_known(
             key=build.key or None,
             build_id=build.build_id or None,
@@ -129,6 +159,10 @@ def _build(summary: Summary, run: str, topology: str, kernel: str) -> dict[str, 
 
 
 def _boot(run: str, cell: CellResult) -> dict[str, Any]:
+    """Return the test of whether a guest became ready."""
+    cause: str | None = None
+    if cell.status is not CellStatus.OK:
+        cause = cause_of(cell).value
     return _known(
         id=_id(run, cell.kernel, cell.topology, "boot", cell.repeat),
         build_id=_id(run, cell.kernel, cell.topology),
@@ -138,7 +172,7 @@ def _boot(run: str, cell: CellResult) -> dict[str, Any]:
         status=_BOOT[cell.status],
         duration=cell.boot_s,
         log_excerpt=printable("\n".join([cell.reason, *map(str, cell.mismatches)]))[:MAX_EXCERPT] or None,
-        misc=_known(status=cell.status.value, cause=None if cell.status is CellStatus.OK else cause_of(cell).value),
+        misc=_known(status=cell.status.value, cause=cause),
     )
 
 
@@ -160,6 +194,9 @@ def _test(summary: Summary, run: str, record: CaseRecord) -> dict[str, Any]:
 
 
 def _status(record: CaseRecord) -> str:
+    """Return KCIDB's word for the outcome of a record."""
+    if record.outcome is Outcome.BROKEN and record.cause in _OWN_FAULT:
+        return "ERROR"
     if record.outcome is Outcome.BROKEN:
-        return "ERROR" if record.cause in _OWN_FAULT else "MISS"
+        return "MISS"
     return _STATUS.get(record.outcome, "FAIL")
