@@ -48,34 +48,49 @@ class LtpLine:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """What it calls, in its order: the first word of each command that is a name, and not the shell's own."""
-        words = (part.split()[0] for part in self.command.split(";") if part.strip())
-        return tuple(word for word in words if _COMMAND.fullmatch(word))
+        """The programs that the line calls, in order: the first word of each command, if it is a program's name."""
+        called = []
+        for command in self.command.split(";"):
+            words = command.split()
+            if words and _COMMAND.fullmatch(words[0]):
+                called.append(words[0])
+        return tuple(called)
 
 
 def tests_of(suite: Suite) -> tuple[LtpLine, ...]:
-    """The lines that the suite's filter means; UsageError for a file that is not there or tests that it has not."""
+    """Return the lines that the suite's filter selects; UsageError if a file or the tests are missing."""
     directory = Path(suite.path) / "runtest"
     if not directory.is_dir():
         raise UsageError(f"--suite {suite.word}: no tree of LTP: it has no runtest/", hint=f"looked in {suite.path}")
     file, _, chosen = suite.filter.partition("/")
-    names = sorted(path.name for path in directory.iterdir() if path.is_file() and path.name != "Makefile")
+    names = _runtest_files(directory)
     files = [name for name in names if fnmatchcase(name, file)]
     if not files:
         meant = did_you_mean(file, names)
         raise UsageError(
             f"--suite {suite.word}: no file {file!r} in its runtest/{meant}", hint=f"choices: {', '.join(names)}"
         )
-    lines = [line for name in files for line in parse((directory / name).read_text(errors="replace"))]
-    wanted = {line.tag: line for line in lines if fnmatchcase(line.tag, chosen or "*")}
+    wanted: dict[str, LtpLine] = {}
+    tags = []
+    for name in files:
+        for line in parse((directory / name).read_text(errors="replace")):
+            tags.append(line.tag)
+            if fnmatchcase(line.tag, chosen or "*"):
+                wanted[line.tag] = line
     if not wanted:
-        meant = did_you_mean(chosen, [line.tag for line in lines])
+        meant = did_you_mean(chosen, tags)
         raise UsageError(f"--suite {suite.word}: no test {chosen!r} in runtest/{', '.join(files)}{meant}")
     return tuple(wanted.values())
 
 
+def _runtest_files(directory: Path) -> list[str]:
+    """Return the names of the files in runtest/ that list tests, sorted."""
+    names = {path.name for path in directory.iterdir() if path.is_file()}
+    return sorted(names - {"Makefile"})
+
+
 def parse(text: str) -> Iterator[LtpLine]:
-    """The lines `tag command arguments` of a runtest file."""
+    """Yield the lines `tag command arguments` of a runtest file."""
     for line in text.splitlines():
         tag, command = [*line.split(None, 1), "", ""][:2]
         if command and not tag.startswith("#"):
@@ -83,43 +98,51 @@ def parse(text: str) -> Iterator[LtpLine]:
 
 
 def build(suite: Suite, arch: Arch, *, cache: Cache, progress: Progress) -> Built:
-    """The tests for an architecture; BuildError when LTP's own configuration fails."""
+    """Return the tests built for an architecture; BuildError if LTP's own configuration fails."""
     lines, place, chain = tests_of(suite), Path(suite.path), toolchain.find(arch)
     installed = (place / BIN).is_dir()
     if not installed and not (place / "configure").is_file():
-        sources = (place / "configure.ac").is_file()
-        hint = f"make -C {place} autotools" if sources else "expected its ./configure, or ./testcases/bin"
+        hint = "expected its ./configure, or ./testcases/bin"
+        if (place / "configure.ac").is_file():
+            hint = f"make -C {place} autotools"
         raise UsageError(f"--suite {suite.word}: neither installed nor ready to be configured", hint=hint)
-    wanted = (f"{line.tag} {line.command}" for line in lines)
+    wanted = [f"{line.tag} {line.command}" for line in lines]
     key = digest(RECIPE, *_signature(place), *wanted, chain.prefix, chain.key)
 
     def make(entry: Path) -> None:
-        tree, programs = entry / built.TREE, {name for line in lines for name in line.programs}
+        tree = entry / built.TREE
+        programs: set[str] = set()
+        for line in lines:
+            programs.update(line.programs)
         (tree / BIN).mkdir(parents=True)
         if installed:
             reasons = _take(place / BIN, tree / BIN, _sample(chain, cache))
         else:
             with cache.scratch("suite") as scratch:
                 reasons = _LtpWork(suite, chain, scratch, progress).make(place, programs, tree / BIN)
-        missing = sorted(name for name in programs if not (tree / BIN / name).exists())
-        absent = {name: reasons.get(name, "it is not in this tree") for name in missing}
+        absent = {}
+        for name in sorted(programs):
+            if not (tree / BIN / name).exists():
+                absent[name] = reasons.get(name, "it is not in this tree")
         built.write(entry, tuple(_test(line, tree, absent) for line in lines), absent)
 
     return built.read(cache.entry(ENTRY, key, make, waiting=lambda: progress(f"waiting for another {suite.name}")))
 
 
 def _test(line: LtpLine, tree: Path, absent: Mapping[str, str]) -> Test:
-    reasons = (f"not built: {absent[name]}" if name in absent else lacking(tree / BIN / name) for name in line.programs)
-    why = next(filter(None, reasons), "")
-    if why:
-        return skipped(line.tag, why)
+    """Return the test of a line: a skipped one if a program that it calls is missing or cannot run."""
+    for name in line.programs:
+        if name in absent:
+            return skipped(line.tag, f"not built: {absent[name]}")
+        if why := lacking(tree / BIN / name):
+            return skipped(line.tag, why)
     return Test(name=file_name(line.tag), style="ltp", timeout_s=TEST_S, directory=str(BIN), command=line.command)
 
 
 def _signature(place: Path) -> Iterator[str]:
-    """Name, size and time of every file of the user's tree."""
+    """Yield the name, size and time of every file of the user's tree."""
     for directory, below, names in os.walk(place):
-        below[:] = sorted(name for name in below if name != ".git")
+        below[:] = sorted(set(below) - {".git"})
         for name in sorted(names):
             path = Path(directory, name)
             found = path.lstat()
@@ -130,7 +153,7 @@ def _signature(place: Path) -> Iterator[str]:
 
 
 def _sample(chain: Toolchain, cache: Cache) -> bytes:
-    """An object file for the machine."""
+    """Return an object file for the machine."""
     with cache.scratch("sample") as scratch:
         (scratch / "a.c").write_text("int a;\n")
         proc.run([chain.cc, "-c", "-o", "a.o", "a.c"], cwd=scratch, timeout_s=60)
@@ -138,7 +161,7 @@ def _sample(chain: Toolchain, cache: Cache) -> bytes:
 
 
 def _take(origin: Path, into: Path, sample: bytes) -> dict[str, str]:
-    """Copy what runs in a guest; name -> why not, of the others."""
+    """Copy the files that run in a guest; return each other file's name -> the reason why it does not."""
     reasons: dict[str, str] = {}
     for path in sorted(origin.rglob("*")):
         if not path.is_file():
@@ -161,7 +184,7 @@ def _take(origin: Path, into: Path, sample: bytes) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _LtpWork:
-    """One build in a directory of its own, which goes afterwards."""
+    """One build in a scratch directory of its own, which is deleted afterwards."""
 
     suite: Suite
     chain: Toolchain
@@ -169,11 +192,13 @@ class _LtpWork:
     progress: Progress
 
     def make(self, place: Path, programs: Iterable[str], into: Path) -> dict[str, str]:
-        """Build the directories of the programs and copy what they have; name -> why it did not build."""
+        """Build the directories of the programs and copy the results; return name -> why it did not build."""
         src = self.scratch / "src"
         self.progress(f"{self.suite.name}: copying the tree")
         shutil.copytree(place, src, symlinks=True, ignore=shutil.ignore_patterns(".git", "*.o", "*.a"))
-        host = [f"--host={self.chain.target}"] if self.chain.target else []
+        host = []
+        if self.chain.target:
+            host.append(f"--host={self.chain.target}")
         cc = " ".join((self.chain.cc, "-static", "-s", *self.chain.ldflags))
         self._run(["sh", "./configure", *host, f"CC={cc}", "--prefix=/lab"], src, check=True)
         directories = list(dict.fromkeys((*SUPPORT, *_directories(src, set(programs)))))
@@ -199,11 +224,12 @@ class _LtpWork:
 
 
 def _directories(src: Path, programs: set[str]) -> list[str]:
-    """Where the sources of the programs lie: NAME.c, NAME.sh or NAME itself below testcases/."""
+    """Return the directories below testcases/ with a makefile and a program's source: NAME.c, NAME.sh or NAME."""
     found = []
     for place, below, names in os.walk(src / "testcases"):
         below.sort()
-        if {name.removesuffix(".c") for name in names} & programs and "Makefile" in names:
+        stems = {name.removesuffix(".c") for name in names}
+        if stems & programs and "Makefile" in names:
             found.append(str(Path(place).relative_to(src)))
     return found
 
