@@ -63,32 +63,41 @@ def topologies(summary: Summary, names: Iterable[str]) -> dict[str, Topology]:
 
 
 def about(topology: Topology) -> str:
-    """`arm64, 64K pages, 4 CPUs, 1G, 2 nodes` and what else is particular."""
+    """Return `arm64, 64K pages, 4 CPUs, 1G, 2 nodes` and what else is particular."""
     nodes, cpus = len(topology.node_memory), topology.vcpus
     parts = [topology.arch, f"{format_size(topology.page_size)} pages", f"{cpus} CPU{'s' * (cpus != 1)}"]
-    parts += [format_size(topology.total_memory)] if topology.total_memory else []
-    parts += [f"{nodes} nodes"] if nodes > 1 else []
-    parts += [f"{number} × {format_size(size)}" for size, number in topology.reserved_hugepages.items()]
-    parts += [word for word in (topology.mmu, topology.machine, topology.cpu) if word]
-    parts += [f"thp {topology.thp}"] if topology.thp else []
-    parts += [f"shmem thp {topology.shmem_thp}"] if topology.shmem_thp else []
+    if topology.total_memory:
+        parts.append(format_size(topology.total_memory))
+    if nodes > 1:
+        parts.append(f"{nodes} nodes")
+    for size, number in topology.reserved_hugepages.items():
+        parts.append(f"{number} × {format_size(size)}")
+    for word in (topology.mmu, topology.machine, topology.cpu):
+        if word:
+            parts.append(word)
+    if topology.thp:
+        parts.append(f"thp {topology.thp}")
+    if topology.shmem_thp:
+        parts.append(f"shmem thp {topology.shmem_thp}")
     return ", ".join(parts)
 
 
 def machine(topology: Topology) -> Markup:
-    """The nodes with their CPUs and memory, and the distances between them."""
+    """Return the drawing of the nodes with their CPUs and memory, and the distances between them."""
     nodes = len(topology.node_memory)
     columns, rows = min(nodes, ROW), (nodes + ROW - 1) // ROW
     width, height = columns * (NODE_W + GAP) - GAP, rows * (NODE_H + GAP) - GAP
-    shapes = [
-        shape
-        for node in range(nodes)
-        for shape in _node(topology, node, node % ROW * (NODE_W + GAP), node // ROW * (NODE_H + GAP))
-    ]
+    shapes: list[Markup] = []
+    for node in range(nodes):
+        shapes += _node(topology, node, node % ROW * (NODE_W + GAP), node // ROW * (NODE_H + GAP))
     drawn = _svg(width, height, f"{topology.name}: {about(topology)}", shapes)
     matrices = [("distances", topology.distances)]
-    matrices += [("read latency, ns", topology.hmat.read_latency)] if topology.hmat else []
-    maps = [heat(title, rows_) for title, rows_ in matrices if 1 < len(rows_[0] if rows_ else ()) <= MAX_HEAT]
+    if topology.hmat:
+        matrices.append(("read latency, ns", topology.hmat.read_latency))
+    maps: list[Markup] = []
+    for title, matrix in matrices:
+        if matrix and 1 < len(matrix[0]) <= MAX_HEAT:
+            maps.append(heat(title, matrix))
     return Markup("").join([drawn, *maps])
 
 
