@@ -104,7 +104,9 @@ def machine(topology: Topology) -> Markup:
 def _node(topology: Topology, node: int, x: float, y: float) -> Iterable[Markup]:
     """One box: name, a square per CPU, a bar of memory as long as the node is large among its fellows."""
     cpus, memory = topology.node_cpus[node], topology.node_memory[node]
-    title = f"node {node}" if topology.numa else "no NUMA"
+    title = "no NUMA"
+    if topology.numa:
+        title = f"node {node}"
     told = f"{title}: CPUs {format_cpus(cpus) or 'none'}, memory {format_size(memory) if memory else 'none'}"
     yield _rect(x + 0.5, y + 0.5, NODE_W - 1, NODE_H - 1, tag("title", told), class_="box", rx=4)
     yield _text(x + 8, y + 16, title)
@@ -137,13 +139,15 @@ def heat(title: str, rows: Sequence[Sequence[int]]) -> Markup:
     for y, row in enumerate(rows):
         shapes.append(_text(8, top + (y + 0.5) * HEAT + 4, y, class_="tick"))
         for x, number in enumerate(row):
-            depth = (number - low) / (high - low) if high > low else 0.0
+            depth = (number - low) / max(1, high - low)
             told = tag("title", f"from node {y} to node {x}: {number}")
             place = (left + x * HEAT, top + y * HEAT)
             shapes.append(
                 _rect(*place, HEAT - 1, HEAT - 1, told, class_="heat", fill_opacity=f"{0.08 + 0.8 * depth:.2f}")
             )
-            shade = "on" if depth > 0.5 else ""
+            shade = ""
+            if depth > 0.5:
+                shade = "on"
             shapes.append(_text(place[0] + HEAT / 2 - 0.5, place[1] + HEAT / 2 + 3, number, class_=f"number {shade}"))
     width = max(left + len(rows[0]) * HEAT, left + 7 * len(title))
     return _svg(width, top + len(rows) * HEAT, title, shapes)
