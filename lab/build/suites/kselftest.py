@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,22 +51,28 @@ _CATEGORY = re.compile(r"CATEGORY=\"?([A-Za-z0-9_-]+)\"?\s+run_test")
 
 
 def collections(tree: Path) -> tuple[str, ...]:
-    """The collections that a kernel tree's makefile names; empty where the tree has none."""
+    """Return the collections that a kernel tree's makefile names; empty if the tree has none."""
     try:
         text = (tree / SELFTESTS / "Makefile").read_text(errors="replace").replace("\\\n", " ")
     except OSError:
         return ()
-    names = (name for line in _TARGETS.findall(text) for name in line.partition("#")[0].split() if "$" not in name)
+    names = []
+    for line in _TARGETS.findall(text):
+        for name in line.partition("#")[0].split():
+            if "$" not in name:
+                names.append(name)
     return tuple(dict.fromkeys(names))
 
 
 def check(suite: Suite, tree: Path, version: str) -> None:
-    """UsageError, with the nearest name there is, for a collection that the tree does not have."""
+    """Raise UsageError, with the nearest name, if the tree does not have the collection."""
     known = collections(tree)
     if suite.collection in known or (tree / SELFTESTS / suite.collection / "Makefile").is_file():
         return
     meant = did_you_mean(suite.word, [f"kselftest-{name}" for name in known])
-    have = f"it has {', '.join(known)}" if known else f"it has no {SELFTESTS}"
+    have = f"it has no {SELFTESTS}"
+    if known:
+        have = f"it has {', '.join(known)}"
     raise UsageError(f"--suite {suite.word}: kernel {version} has no such collection{meant}", hint=have)
 
 
@@ -86,7 +92,7 @@ def build(
     """
     chain = toolchain.find(arch)
     decisive = {name: content for name, content in changed.items() if _DECIDES.fullmatch(name)}
-    state = (f"{name} {digest(each.data) if each else 'gone'}" for name, each in sorted(decisive.items()))
+    state = [f"{name} {_content_hash(decisive[name])}" for name in sorted(decisive)]
     key = digest(RECIPE, suite.collection, source, *state, arch.kernel_arch, arch.suite_arch, chain.prefix, chain.key)
 
     def make(entry: Path) -> None:
@@ -99,6 +105,13 @@ def build(
 
     waiting = f"waiting for another lab that builds {suite.name}"
     return built.read(cache.entry(ENTRY, key, make, waiting=lambda: progress(waiting)))
+
+
+def _content_hash(content: Content | None) -> str:
+    """Return the hash of a file's content; `gone` for a file that the series deletes."""
+    if content is None:
+        return "gone"
+    return digest(content.data)
 
 
 # ---- Building -------------------------------------------------------------------------------------------------------
@@ -156,7 +169,11 @@ class _KselftestWork:
                 _stand_in(path, reasons.setdefault(path.name, first))
         if not (self.installed / "kselftest-list.txt").is_file():
             raise BuildError(f"{self.suite.word} did not build for {self.arch.name}", excerpt="\n".join(lines[-25:]))
-        return {path.name: reasons[path.name] for path in self._wanted() if path.name in reasons}
+        not_built = {}
+        for path in self._wanted():
+            if path.name in reasons:
+                not_built[path.name] = reasons[path.name]
+        return not_built
 
     @property
     def _arch(self) -> str:
@@ -199,8 +216,12 @@ class _KselftestWork:
             [f"OUTPUT={self.out}", f"--eval={rule}", "pagelab-wanted"],
             check=False,
         )
-        words = (line.removeprefix("pagelab ") for line in lines if line.startswith("pagelab "))
-        return [self.out / word for word in dict.fromkeys(words) if word.strip()]
+        wanted: dict[str, Path] = {}
+        for line in lines:
+            name = line.removeprefix("pagelab ")
+            if line.startswith("pagelab ") and name.strip():
+                wanted[name] = self.out / name
+        return list(wanted.values())
 
 
 def _stand_in(path: Path, why: str) -> None:
@@ -216,14 +237,22 @@ def _stand_in(path: Path, why: str) -> None:
 
 def _tests(suite: Suite, tree: Path) -> tuple[Test, ...]:
     """The tests of an installed collection, in the order of its list."""
-    listed = (line.partition(":")[2].strip() for line in (tree / "kselftest-list.txt").read_text().splitlines())
     directory = tree / suite.collection
     timeout_s = timeout_of(directory / "settings")
-    tests = (each for name in dict.fromkeys(filter(None, listed)) for each in _of(suite, directory, name, timeout_s))
-    return tuple({test.name: test for test in tests}.values())
+    tests: dict[str, Test] = {}
+    for program in _listed_programs(tree / "kselftest-list.txt"):
+        for test in _tests_of_program(suite, directory, program, timeout_s):
+            tests[test.name] = test
+    return tuple(tests.values())
 
 
-def _of(suite: Suite, directory: Path, name: str, timeout_s: float) -> Iterator[Test]:
+def _listed_programs(path: Path) -> Iterable[str]:
+    """Return the programs that the lines `collection:program` of a list name, each once."""
+    programs = [line.partition(":")[2].strip() for line in path.read_text().splitlines()]
+    return dict.fromkeys(filter(None, programs))
+
+
+def _tests_of_program(suite: Suite, directory: Path, name: str, timeout_s: float) -> Iterator[Test]:
     if why := lacking(directory / name):
         yield skipped(name, why)
         return
@@ -234,7 +263,9 @@ def _of(suite: Suite, directory: Path, name: str, timeout_s: float) -> Iterator[
         directory=suite.collection,
         command=f"exec ./{name}",
     )
-    categories = _categories(directory / name) if name == VMTESTS else ()
+    categories: tuple[str, ...] = ()
+    if name == VMTESTS:
+        categories = _categories(directory / name)
     for category in categories:
         yield Test(
             name=f"{file_name(name)}:{file_name(category)}",
