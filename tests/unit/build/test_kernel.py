@@ -99,7 +99,7 @@ def test_what_an_architecture_needs_to_compile_is_in_both_and_named(toy: Toy, mo
         "of another tree": diff("mm/mmap.c", f"{before}one\ntwo\n", f"{before}one\nthree\n"),
     }
     record = dataclasses.replace(ARCHES["x86_64"], fixes=diffs)
-    monkeypatch.setattr("lab.arch.ARCHES", {**ARCHES, "x86_64": record})
+    monkeypatch.setattr("lab.specs.model.ARCHES", {**ARCHES, "x86_64": record})
     plain, grown = build(toy), build(toy, "grow")
     assert plain.provenance.fixes == grown.provenance.fixes == ("a comment is missing",)
     assert plain.provenance.document()["fixes"] == ["a comment is missing"]
