@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lab.core.errors import UsageError
+from lab.core.paths import user_path
 from lab.verbs import completing, options
 from lab.verbs.patches import PatchOptions, patch_options
 from lab.verbs.places import open_cache, open_library
@@ -62,7 +63,7 @@ MACHINE = "x86_64-4k-2node"
     "--equal",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.json",
-    help="Read from FILE.json why some survivors cannot be noticed: `FILE: BEFORE -> AFTER` to the reason [none].",
+    help="Read from FILE.json why some survivors cannot be noticed: what each changes, to the reason [none].",
 )
 @options.resume
 @click.option("--list", "only_list", is_flag=True, help="Print the mutants and try none of them [try them].")
@@ -104,13 +105,20 @@ def mutate(
     from lab.workflows import mutate as mutation
 
     cache = open_cache()
-    library = open_library().with_programs(programs)
-    task = mutation.read_task(resume) if resume else _task(library, patch, chosen, target)
+    if resume:
+        if patch or target["kernel"] or target["tests"] or target["provides"] or programs or output:
+            raise UsageError("--resume takes the patch, the tests and the directory from the mutation: omit them")
+        task = mutation.read_task(resume)
+        library = open_library().with_programs(task.programs)
+    else:
+        library = open_library().with_programs(programs)
+        task = _task(library, patch, chosen, {**target, "programs": programs})
     if only_list:
         for mutant in task.mutants:
             print(f"{mutant.name:28} {mutant.place} {mutant.function}: {mutant.what}")
         return 0
     directory = resume or output or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-mutate")
+    arguments = mutation.read_arguments(equal, task.mutants) if equal else {}
     if not resume:
         mutation.open_task(directory, task)
     packing = estimate.packing(cache, jobs=jobs, memory=memory)
@@ -125,14 +133,14 @@ def mutate(
             packing=packing,
             tell=_print_line,
             minutes=minutes,
-            arguments=mutation.read_arguments(equal) if equal else {},
+            arguments=arguments,
             with_coverage=not no_coverage,
             at_once=jobs or 2,
         )
         report = work.run()
     print(mutation.write_report(directory, report), end="")
     print(f"results: {directory}")
-    return int((report.score or 0.0) * 100 < (least or 0.0))
+    return int((report.score or 0.0) < (least or 0.0) / 100)
 
 
 def _print_line(text: str) -> None:
@@ -152,6 +160,7 @@ def _task(library: Library, patch: str | None, chosen: PatchOptions, target: dic
         kernel=kernel,
         topology=library.topology(target["topology"]),
         tests=tuple(target["tests"]),
+        programs=tuple(str(user_path(program).absolute()) for program in target["programs"]),
         mutants=mutation.generate(kernel, open_cache()),
     )
 

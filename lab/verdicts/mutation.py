@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
@@ -47,6 +48,11 @@ class MutantSpec(_MutationModel):
     def place(self) -> str:
         return f"{self.file}:{self.line}"
 
+    @property
+    def change(self) -> str:
+        """What it does to which function, `FILE FUNCTION: BEFORE -> AFTER`: how a file of arguments names it."""
+        return f"{self.file} {self.function}: {self.what}"
+
 
 class MutantResult(_MutationModel):
     """What became of one mutant."""
@@ -73,17 +79,6 @@ class MutationReport(_MutationModel):
     mutants: tuple[MutantSpec, ...]
     results: tuple[MutantResult, ...]
 
-    def result(self, name: str) -> MutantResult | None:
-        """Return what became of a mutant; None if it was not reached."""
-        for result in self.results:
-            if result.name == name:
-                return result
-        return None
-
-    def counts(self) -> dict[Fate, int]:
-        """Return how many mutants met each fate, in the order of the vocabulary."""
-        return {fate: sum(result.fate is fate for result in self.results) for fate in Fate}
-
     @property
     def score(self) -> float | None:
         """Killed of those that are killed or survived without an argument, from 0 to 1; None if there are none."""
@@ -108,6 +103,12 @@ class MutationReport(_MutationModel):
             if result and result.fate in SURVIVORS:
                 found.append((mutant, result))
         return tuple(found)
+
+
+def counted(results: Iterable[MutantResult]) -> str:
+    """Return how many mutants met each fate, in the order of the vocabulary: `9 killed, 2 survived`."""
+    counts = Counter(result.fate for result in results)
+    return ", ".join(f"{counts[fate]} {fate}" for fate in Fate if counts[fate])
 
 
 def score(results: Iterable[MutantResult]) -> float | None:

@@ -31,9 +31,10 @@ from lab.build.builder import Builder
 from lab.build.coverage import added_lines
 from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache, write_atomic
-from lab.core.errors import BuildError, InfraError, InputError, LabError, UsageError
+from lab.core.errors import BuildError, InfraError, InputError, LabError, UsageError, did_you_mean
 from lab.core.outcome import Case, CellStatus, Outcome
 from lab.core.paths import images
+from lab.core.validation import first_invalid
 from lab.formats import c_mutations
 from lab.guests.factory import GuestFactory
 from lab.host.estimate import Packing
@@ -45,7 +46,7 @@ from lab.specs.model import JOINT, CampaignSpec, Kernel, Topology
 from lab.specs.plan import Cell, Plan, Selection, plan, resolve_cases
 from lab.verdicts.compare import Summary, conclude_directory
 from lab.verdicts.coverage import Coverage
-from lab.verdicts.mutation import Fate, MutantResult, MutantSpec, MutationReport, fair_order
+from lab.verdicts.mutation import SURVIVORS, Fate, MutantResult, MutantSpec, MutationReport, counted, fair_order, score
 from lab.workflows import coverage
 
 MUTANTS, RESULTS, REPORT = "mutants.json", "results.jsonl", "mutate.json"
@@ -64,6 +65,8 @@ class MutationTask(BaseModel):
     kernel: Kernel
     topology: Topology
     tests: tuple[str, ...]
+    programs: tuple[str, ...] = ()
+    """The user's own scenarios, absolute paths of C files."""
     mutants: tuple[MutantSpec, ...]
 
 
@@ -111,6 +114,20 @@ class _NoScreen:
     def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What the runs of the patched kernel itself showed, before any mutant is tried."""
+
+    sound: frozenset[str]
+    """The cases that meet their expectation, `scenario.case`."""
+    unsound: frozenset[str]
+    covered: Coverage | None
+
+    def covering(self, mutant: MutantSpec) -> frozenset[str]:
+        """Return the sound cases that run a mutant's line; empty without coverage."""
+        return self.covered.cases(mutant.file, mutant.line) & self.sound if self.covered else frozenset()
+
+
 @dataclass(slots=True, kw_only=True)
 class Mutate:
     """One mutation on its way."""
@@ -124,7 +141,7 @@ class Mutate:
     tell: Tell
     minutes: float | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
-    """What a survivor changes (`MutantSpec.what` behind `FILE: `) -> why no test can notice it."""
+    """What a survivor changes (`MutantSpec.change`) -> why no test can notice it."""
     with_coverage: bool = True
     at_once: int = 2
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -134,17 +151,20 @@ class Mutate:
     def run(self) -> MutationReport:
         """Try every mutant that has no result yet, until all have one or the time is over; return the report."""
         self._cases = Builder(cache=self.cache, sources=self.library.scenario_sources).cases()
-        sound = self._sound()
+        original_summary = self._run_or_reuse("original", self.task.kernel, self._selections())
+        unsound = unmet(original_summary)
+        sound = frozenset(record.label for record in original_summary.records) - unsound
+        if not sound:
+            raise InfraError(f"no case passes on {self.task.kernel.name} itself: {original_summary.sentence}")
         covered = self._coverage() if self.with_coverage else None
         original = kernels.build(self.task.kernel, self.task.topology, cache=self.cache)
-        results = {result.name: result for result in read_results(self.directory)}
-        waiting = [mutant for mutant in fair_order(self.task.mutants) if mutant.name not in results]
+        waiting = undecided(fair_order(self.task.mutants), read_results(self.directory))
         self.tell(
             f"{len(self.task.mutants)} mutants, {len(waiting)} to try, {len(sound)} cases as expected without them"
         )
         with ThreadPoolExecutor(self.at_once, "mutant") as pool:
             try:
-                self._try_all(pool, waiting, original, sound, covered)
+                self._try_all(pool, waiting, original, _Known(sound=sound, unsound=unsound, covered=covered))
             except BaseException:  # inside the pool's block, whose end waits for the guests
                 self.stopping.set()
                 self.factory.abort()
@@ -156,22 +176,21 @@ class Mutate:
         pool: ThreadPoolExecutor,
         waiting: Sequence[MutantSpec],
         original: BuiltKernel,
-        sound: frozenset[str],
-        covered: Coverage | None,
+        known: _Known,
     ) -> None:
         """Build one mutant after the other, while those that are built run in guests."""
         running: set[Future[MutantResult]] = set()
         for mutant in waiting:
             if self._over():
                 break
-            built = self._without_guest(mutant, covered) or self._built(mutant, original)
+            built = self._without_guest(mutant, known.covered) or self._built(mutant, original)
             if isinstance(built, MutantResult):
                 self._finish(mutant, built)
                 continue
             while len(running) >= self.at_once:
                 running = self._collect(running)
             kernel, build_s = built
-            running.add(pool.submit(self._tried, mutant, kernel, build_s, sound, covered))
+            running.add(pool.submit(self._tried, mutant, kernel, build_s, known))
         while running:
             running = self._collect(running)
 
@@ -181,7 +200,7 @@ class Mutate:
             kernel=self.task.kernel.name,
             machine=self.task.topology.name,
             mutants=self.task.mutants,
-            results=read_results(self.directory),
+            results=argued(self.task.mutants, read_results(self.directory), self.arguments),
         )
 
     def _over(self) -> bool:
@@ -198,23 +217,12 @@ class Mutate:
 
     def _finish(self, mutant: MutantSpec, result: MutantResult) -> None:
         """Append a result to results.jsonl, and print it."""
-        argument = self.arguments.get(f"{mutant.file}: {mutant.what}", "")
-        if argument:
-            result = result.model_copy(update={"argument": argument})
         with (self.directory / RESULTS).open("a") as file:
             file.write(result.model_dump_json() + "\n")
-        by = ", ".join(result.by[:2]) or result.why or result.argument
+        by = ", ".join(result.by[:2]) or result.why
         self.tell(f"{result.fate}: {mutant.place} {mutant.function}: {mutant.what} [{result.seconds:.0f} s] {by}")
 
     # What is known before any mutant is built.
-
-    def _sound(self) -> frozenset[str]:
-        """Run all tests on the patched kernel; return the cases that meet their expectation, which alone can kill."""
-        summary = self._run_or_reuse("original", self.task.kernel, self._selections())
-        sound = frozenset(record.label for record in summary.records if record.met)
-        if not sound:
-            raise InfraError(f"no case passes on {self.task.kernel.name} itself: {summary.sentence}")
-        return sound
 
     def _coverage(self) -> Coverage:
         """Run all tests on the patched kernel with gcov; return which case runs which line."""
@@ -268,15 +276,13 @@ class Mutate:
             return MutantResult(name=mutant.name, fate=Fate.EQUAL, seconds=spent)
         return kernel, spent
 
-    def _tried(
-        self, mutant: MutantSpec, kernel: Kernel, build_s: float, sound: frozenset[str], covered: Coverage | None
-    ) -> MutantResult:
+    def _tried(self, mutant: MutantSpec, kernel: Kernel, build_s: float, known: _Known) -> MutantResult:
         """Run the cases that cover a mutant's line, then the others, until one notices it."""
         started = time.monotonic()
         cases = 0
         result = MutantResult(name=mutant.name, fate=Fate.NO_VERDICT, why="no case was left to run")
-        covering = covered.cases(mutant.file, mutant.line) & sound if covered else frozenset()
-        for name, labels in (("covering", covering), ("others", sound - covering)):
+        covering = known.covering(mutant)
+        for name, labels in (("covering", covering), ("others", known.sound - covering)):
             if not labels:
                 continue
             try:
@@ -286,7 +292,7 @@ class Mutate:
             cases += len(summary.records)
             seconds = round(build_s + time.monotonic() - started, 1)
             result = MutantResult(name=mutant.name, fate=Fate.SURVIVED, seconds=seconds, cases=cases)
-            by, trouble = killers(summary, sound)
+            by, trouble = killers(summary, known.unsound)
             if by:
                 return result.model_copy(update={"fate": Fate.KILLED, "by": by[:MAX_KILLERS]})
             if trouble:
@@ -306,16 +312,19 @@ class Mutate:
         return tuple(found)
 
     def _run_or_reuse(self, name: str, kernel: Kernel, selections: Sequence[Selection]) -> Summary:
-        """Return the verdicts of a run of one kernel; a run that is on disk and whole is not made again."""
+        """Return the verdicts of a run of one kernel; a run that is on disk is not made again unless the lab failed."""
         directory = self.directory / name
         done = directory / "done"
-        if not done.is_file():
-            shutil.rmtree(directory, ignore_errors=True)
-            self._execute(directory, kernel, selections)
-            if self.stopping.is_set():
-                raise LabError("the mutation was interrupted")
+        if done.is_file():
+            return conclude_directory(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+        self._execute(directory, kernel, selections)
+        if self.stopping.is_set():
+            raise LabError("the mutation was interrupted")
+        summary = conclude_directory(directory)
+        if all(cell.status is not CellStatus.BROKEN for cell in summary.evidence.cells):
             done.touch()
-        return conclude_directory(directory)
+        return summary
 
     def _execute(self, directory: Path, kernel: Kernel, selections: Sequence[Selection]) -> None:
         spec = CampaignSpec(
@@ -350,16 +359,25 @@ class Mutate:
         )
 
 
-def killers(summary: Summary, sound: Collection[str]) -> tuple[tuple[str, ...], str]:
+def unmet(summary: Summary) -> frozenset[str]:
+    """Return the records, `scenario.case`, that did not meet their expectation, or have none: they can kill nothing.
+
+    A complaint on the console and a leak have a record only where there is one, so those of the patched kernel itself
+    are among them.
+    """
+    return frozenset(record.label for record in summary.records if not record.met)
+
+
+def killers(summary: Summary, unsound: Collection[str]) -> tuple[tuple[str, ...], str]:
     """Return what noticed a mutant in a run, and why the run says nothing (empty if it does say something).
 
-    A case kills that is not as it was on the patched kernel, or whose kernel complained, leaked or hung. A kernel that
-    does not boot is noticed by booting it; one that is not the machine which the patched kernel was, by verifying it.
+    A record kills that does not meet its expectation and is not one of `unsound`, which did not on the patched kernel
+    either. A kernel that does not boot is noticed by booting it; one that is not the machine which the patched kernel
+    was, by verifying it.
     """
     found = []
     for record in summary.records:
-        synthetic = record.label not in sound and record.case in ("console", "leak", "run")
-        if record.met is False and record.outcome is not Outcome.BROKEN and (record.label in sound or synthetic):
+        if record.met is False and record.outcome is not Outcome.BROKEN and record.label not in unsound:
             found.append(f"{record.label} ({record.outcome})")
     for cell in summary.evidence.cells:
         if cell.status is CellStatus.NO_BOOT:
@@ -393,9 +411,8 @@ def read_task(directory: Path) -> MutationTask:
             path, None, None, f"cannot be read: {error.strerror}; expected the directory of a mutation"
         ) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise InputError(path, None, key or None, first["msg"]) from None
+        key, why = first_invalid(error)
+        raise InputError(path, None, key or None, why) from None
 
 
 def read_results(directory: Path) -> tuple[MutantResult, ...]:
@@ -414,8 +431,32 @@ def read_results(directory: Path) -> tuple[MutantResult, ...]:
     return tuple(found.values())
 
 
-def read_arguments(path: Path) -> dict[str, str]:
-    """Return the arguments of a file, a JSON object: `FILE: BEFORE -> AFTER` to the reason; InputError otherwise."""
+def undecided(mutants: Iterable[MutantSpec], results: Iterable[MutantResult]) -> list[MutantSpec]:
+    """Return the mutants that have no result yet, or only a failure of the lab, which is tried again."""
+    decided = {result.name for result in results if result.fate is not Fate.NO_VERDICT}
+    return [mutant for mutant in mutants if mutant.name not in decided]
+
+
+def argued(
+    mutants: Iterable[MutantSpec], results: Iterable[MutantResult], arguments: Mapping[str, str]
+) -> tuple[MutantResult, ...]:
+    """Return the results, the survivors among them with the argument that a file has for their change."""
+    change_of = {mutant.name: mutant.change for mutant in mutants}
+    found = []
+    for result in results:
+        argument = arguments.get(change_of.get(result.name, ""), "")
+        if argument and result.fate in SURVIVORS:
+            found.append(result.model_copy(update={"argument": argument}))
+        else:
+            found.append(result)
+    return tuple(found)
+
+
+def read_arguments(path: Path, mutants: Iterable[MutantSpec]) -> dict[str, str]:
+    """Return the arguments of a file, a JSON object: `FILE FUNCTION: BEFORE -> AFTER` to the reason.
+
+    InputError for another document, and for a change that no mutant makes.
+    """
     try:
         raw = json.loads(path.read_text())
     except OSError as error:
@@ -424,6 +465,10 @@ def read_arguments(path: Path) -> dict[str, str]:
         raise InputError(path, error.lineno, None, "expected a JSON object") from None
     if not isinstance(raw, dict) or not all(isinstance(value, str) and value for value in raw.values()):
         raise InputError(path, None, None, "expected a JSON object of texts")
+    known = {mutant.change for mutant in mutants}
+    for change in raw:
+        if change not in known:
+            raise InputError(path, None, change, f"no mutant makes this change{did_you_mean(change, known)}")
     return raw
 
 
@@ -437,15 +482,12 @@ def write_report(directory: Path, report: MutationReport) -> str:
 
 def render(report: MutationReport) -> Iterable[str]:
     """Yield the lines of the report: the score, per function and in all, and every survivor with its diff."""
-    counts = ", ".join(f"{number} {fate}" for fate, number in report.counts().items() if number)
-    yield f"mutants of {report.kernel} on {report.machine}: {len(report.mutants)}: {counts}"
+    yield f"mutants of {report.kernel} on {report.machine}: {len(report.mutants)}: {counted(report.results)}"
     yield f"score: {_percent(report.score)} of those that are killed or survive"
     yield ""
     yield "BY FUNCTION"
     for function, results in report.by_function().items():
-        partial = MutationReport(kernel="", machine="", mutants=(), results=results)
-        listed = ", ".join(f"{number} {fate}" for fate, number in partial.counts().items() if number)
-        yield f"  {_percent(partial.score):>5}  {function}: {listed}"
+        yield f"  {_percent(score(results)):>5}  {function}: {counted(results)}"
     survivors = report.survivors()
     if survivors:
         yield ""

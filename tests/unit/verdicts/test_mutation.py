@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.verdicts.mutation import Fate, MutantResult, MutantSpec, MutationReport, fair_order, score
+from lab.verdicts.mutation import Fate, MutantResult, MutantSpec, MutationReport, counted, fair_order, score
 
 
 def mutant(name: str, function: str = "f", line: int = 1) -> MutantSpec:
@@ -54,4 +54,4 @@ def test_functions_have_scores_of_their_own() -> None:
     scores = {function: score(results) for function, results in report.by_function().items()}
     assert scores == {"mm/a.c: f": 0.5, "mm/a.c: g": 1.0}
     assert [spec.name for spec, _ in report.survivors()] == ["b"]
-    assert report.counts()[Fate.KILLED] == 2
+    assert counted(report.results) == "2 killed, 1 survived"

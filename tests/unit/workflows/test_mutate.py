@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,14 +84,34 @@ def test_a_torn_line_of_results_is_tried_again(tmp_path: Path) -> None:
     assert mutate.read_results(tmp_path / "nothing") == ()
 
 
+def test_a_failure_of_the_lab_is_tried_again(kernel: tuple[Kernel, Toy]) -> None:
+    first, second, *others = task(*kernel).mutants
+    results = [
+        MutantResult(name=first.name, fate=Fate.NO_VERDICT, why="disk full"),
+        MutantResult(name=second.name, fate=Fate.EQUAL),
+    ]
+    assert mutate.undecided((first, second, *others), results) == [first, *others]
+
+
 def test_a_case_that_is_sound_kills_and_another_does_not() -> None:
     summary = conclude(evidence.evidence())
     record = next(each for each in summary.records if each.met)
     broken = replace(record, outcome=Outcome.FAIL, met=False)
     records = tuple(broken if each is record else each for each in summary.records)
     changed = replace(summary, records=records)
-    assert mutate.killers(changed, {record.label}) == ((f"{record.label} (FAIL)",), "")
-    assert mutate.killers(changed, set())[0] == ()
+    unsound = mutate.unmet(summary)
+    assert record.label not in unsound
+    assert mutate.killers(changed, unsound) == ((f"{record.label} (FAIL)",), "")
+    assert mutate.killers(changed, unsound | {record.label})[0] == ()
+
+
+def test_a_complaint_of_the_patched_kernel_itself_kills_nothing() -> None:
+    summary = conclude(evidence.evidence())
+    first = next(record for record in summary.records if record.met)
+    complaint = replace(first, case="console", outcome=Outcome.CRASH, met=False)
+    changed = replace(summary, records=(*summary.records, complaint))
+    assert f"{complaint.label} (CRASH)" in mutate.killers(changed, mutate.unmet(summary))[0]
+    assert f"{complaint.label} (CRASH)" not in mutate.killers(changed, mutate.unmet(changed))[0]
 
 
 def test_a_kernel_that_does_not_boot_is_noticed() -> None:
@@ -136,10 +157,24 @@ def test_the_report_has_survivors_with_their_lines(kernel: tuple[Kernel, Toy]) -
     assert lines[-1] == "median 12 s for each mutant that was built"
 
 
-def test_arguments_are_texts(tmp_path: Path) -> None:
+def test_an_argument_is_about_one_function(kernel: tuple[Kernel, Toy], tmp_path: Path) -> None:
+    mutants = task(*kernel).mutants
+    first, second, *_ = mutants
     path = tmp_path / "equal.json"
-    path.write_text('{"mm/a.c: 1 -> 2": "both are rounded up"}')
-    assert mutate.read_arguments(path) == {"mm/a.c: 1 -> 2": "both are rounded up"}
-    path.write_text('{"mm/a.c: 1 -> 2": ""}')
+    path.write_text(json.dumps({first.change: "both are rounded up"}))
+    arguments = mutate.read_arguments(path, mutants)
+    survived = tuple(MutantResult(name=mutant.name, fate=Fate.SURVIVED) for mutant in (first, second))
+    assert [result.argument for result in mutate.argued(mutants, survived, arguments)] == ["both are rounded up", ""]
+    killed = (MutantResult(name=first.name, fate=Fate.KILLED),)
+    assert mutate.argued(mutants, killed, arguments) == killed
+
+
+def test_an_argument_about_no_mutant_is_an_error(kernel: tuple[Kernel, Toy], tmp_path: Path) -> None:
+    mutants = task(*kernel).mutants
+    path = tmp_path / "equal.json"
+    path.write_text(json.dumps({mutants[0].change.replace("a >", "b >"): "a typo"}))
+    with pytest.raises(InputError, match="no mutant makes this change; did you mean"):
+        mutate.read_arguments(path, mutants)
+    path.write_text(json.dumps({mutants[0].change: ""}))
     with pytest.raises(InputError, match="expected a JSON object of texts"):
-        mutate.read_arguments(path)
+        mutate.read_arguments(path, mutants)
