@@ -114,14 +114,11 @@ def mutate(
         library = open_library().with_programs(programs)
         task = _task(library, patch, chosen, {**target, "programs": programs})
     if only_list:
-        for mutant in task.mutants:
-            print(f"{mutant.name:28} {mutant.place} {mutant.function}: {mutant.what}")
-        return 0
+        return _list_mutants(task)
     directory = resume or output or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-mutate")
     arguments = mutation.read_arguments(equal, task.mutants) if equal else {}
     if not resume:
         mutation.open_task(directory, task)
-    packing = estimate.packing(cache, jobs=jobs, memory=memory)
     builder = Builder(cache=cache, sources=library.scenario_sources)
     with builds_end_with_us(), open_factory(builder, uri=connect) as factory:
         work = mutation.Mutate(
@@ -130,7 +127,7 @@ def mutate(
             library=library,
             cache=cache,
             factory=factory,
-            packing=packing,
+            packing=estimate.packing(cache, jobs=jobs, memory=memory),
             tell=_print_line,
             minutes=minutes,
             arguments=arguments,
@@ -141,6 +138,12 @@ def mutate(
     print(mutation.write_report(directory, report), end="")
     print(f"results: {directory}")
     return int((report.score or 0.0) < (least or 0.0) / 100)
+
+
+def _list_mutants(task: MutationTask) -> int:
+    for mutant in task.mutants:
+        print(f"{mutant.name:28} {mutant.place} {mutant.function}: {mutant.what}")
+    return 0
 
 
 def _print_line(text: str) -> None:
