@@ -7,6 +7,8 @@ TREE =
 
 PYTHON = .venv/bin/python
 LAB = .venv/bin/lab
+# One process of pytest a core. One of them runs all tests that boot guests.
+WORKERS = -n auto --dist loadgroup
 
 .PHONY: help setup run matrix test unit bench faults kernel-faults examples mutants fuzz browser kernel-words lint shape doctor clean
 
@@ -44,10 +46,10 @@ matrix:
 	@status=0; for each in all-arches numa; do $(LAB) run $$each $(ARGS) || status=$$?; done; exit $$status
 
 test: setup
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest $(WORKERS) $(ARGS)
 
 unit: setup
-	@$(PYTHON) -m pytest tests/unit $(ARGS)
+	@$(PYTHON) -m pytest $(WORKERS) tests/unit $(ARGS)
 
 bench: setup
 	@$(PYTHON) -m tests.benchmarks $(ARGS)
