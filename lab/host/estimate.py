@@ -46,7 +46,13 @@ class Packing:
 
     def task(self, cell: Cell) -> Task:
         """Return a cell as a task for the schedule."""
-        return Task(name=cell.name, demand=self.demand(cell), seconds=self.history.seconds(cell))
+        return Task(
+            name=cell.name,
+            demand=self.demand(cell),
+            seconds=self.history.seconds(cell),
+            needs=frozenset({start_offer(cell.build.arch)}),
+            prefers=frozenset({kvm_offer(cell.build.arch)}),
+        )
 
     def demand(self, cell: Cell) -> Demand:
         """Return what a cell needs.
@@ -59,10 +65,26 @@ class Packing:
         memory = max(cell.topology.footprint + GUEST_OVERHEAD, known.peak if known else 0)
         return Demand(memory=memory, cpus=0.0 if self.counted else cpus)
 
-    def build(self, name: str) -> Task:
+    def build(self, name: str, build: Build) -> Task:
         """Return a kernel build as a task. It runs a compiler per CPU, at a lower priority than guests."""
         memory = min(BUILD_MEMORY * toolchain.jobs(), self.budget.memory)
-        return Task(name=name, demand=Demand(memory=memory, cpus=0.0, guests=0), first=True)
+        demand = Demand(memory=memory, cpus=0.0, guests=0)
+        return Task(name=name, demand=demand, first=True, needs=frozenset({build_offer(build.arch)}))
+
+
+def start_offer(arch: str) -> str:
+    """Return what a host offers that can start guests of an architecture."""
+    return f"start {arch}"
+
+
+def kvm_offer(arch: str) -> str:
+    """Return what a host offers on which a guest of an architecture has booted with KVM."""
+    return f"kvm {arch}"
+
+
+def build_offer(arch: str) -> str:
+    """Return what a host offers that can build kernels for an architecture."""
+    return f"build {arch}"
 
 
 def packing(cache: Cache, *, jobs: int | None = None, memory: int | None = None) -> Packing:

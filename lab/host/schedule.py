@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Choose which waiting tasks may start, so that the host is busy but not overcommitted. Pure: no clock, no threads.
+"""Choose which waiting tasks may start and on which host, so that hosts are busy but not overcommitted.
 
-The longest task starts first. If it does not fit, up to PATIENCE smaller ones may start before it; then all wait for
-it, so that a large machine cannot starve. Kernel builds are tasks too and start before guests.
+The longest task starts first. If it fits on no host, up to PATIENCE smaller ones may start before it; then a host is
+kept free for it, so that a large machine cannot starve. Kernel builds are tasks too and start before guests. Each host
+has a budget of its own; a lab without a cluster has one host. Pure: no clock, no threads.
 """
 
 from __future__ import annotations
 
+import bisect
 import heapq
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 PATIENCE = 4
@@ -50,77 +53,225 @@ class Task:
     demand: Demand
     seconds: float = 0.0
     first: bool = False
+    needs: frozenset[str] = frozenset()
+    """What a host must offer, such as `start arm64`; a host that names no offers can run everything."""
+    prefers: frozenset[str] = frozenset()
+    """What makes a host the better choice, such as `kvm arm64`."""
+    avoids: frozenset[str] = frozenset()
+    """Names of hosts that must not run it."""
+    host: str = ""
+    """The host that runs it, once it has started; empty for this computer."""
+
+    @property
+    def shape(self) -> Shape:
+        """What decides where it fits: waiting tasks of one shape start in their order."""
+        return self.demand, self.first, self.needs, self.prefers, self.avoids
+
+
+Shape = tuple[Demand, bool, frozenset[str], frozenset[str], frozenset[str]]
+_Place = tuple[bool, float, int]
+"""Where a task stands among those that wait: builds first, then the longest, then the one that came first."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _HostLoad:
+    """A host of the schedule, and what runs on it."""
+
+    name: str
+    budget: Budget
+    offers: frozenset[str] | None
+    """None if it can run everything."""
+    running: dict[str, Task] = field(default_factory=dict)
+    memory: int = 0
+    cpus: float = 0.0
+    guests: int = 0
+
+    def count(self) -> None:
+        """Add up what its tasks use."""
+        demands = [task.demand for task in self.running.values()]
+        self.memory = sum(demand.memory for demand in demands)
+        self.cpus = sum(demand.cpus for demand in demands)
+        self.guests = sum(demand.guests for demand in demands)
+
+    def could_run(self, task: Task) -> bool:
+        """Whether it could run the task if nothing else ran."""
+        offered = self.offers is None or task.needs <= self.offers
+        return offered and self.name not in task.avoids and not self.budget.never(task.demand)
+
+    def fits(self, task: Task) -> bool:
+        """Whether there is room for the task now."""
+        demand, budget = task.demand, self.budget
+        return (
+            self.memory + demand.memory <= budget.memory
+            and self.guests + demand.guests <= budget.guests
+            and self._cpus_fit(min(demand.cpus, budget.cpus))
+            and self.could_run(task)
+        )
+
+    def _cpus_fit(self, wanted: float) -> bool:
+        """Whether a CPU is free, at least in part, and the demand exceeds the CPUs by at most SHARED."""
+        used, whole = self.cpus, self.budget.cpus
+        return used + wanted <= whole + SLACK or (used < whole - SLACK and used + wanted <= whole + SHARED + SLACK)
+
+    def order(self, task: Task) -> tuple[int, float, int, str]:
+        """The better choice for a task comes first: what it prefers, then the emptiest host."""
+        preferred = len(task.prefers & (self.offers or frozenset()))
+        return -preferred, self.cpus - self.budget.cpus, self.memory - self.budget.memory, self.name
 
 
 @dataclass(slots=True)
 class Schedule:
-    """Waiting and running tasks. The caller adds them, starts those that `start` returns, and calls `done` for each."""
+    """Waiting and running tasks. The caller adds them, starts those that `start` returns, and calls `done` for each.
 
-    budget: Budget
-    _waiting: list[Task] = field(default_factory=list)
-    _passed: dict[str, int] = field(default_factory=dict)
-    _running: dict[str, Task] = field(default_factory=dict)
+    With a `budget` it has one host, this computer. Without one, hosts join and leave.
+    """
+
+    budget: Budget | None = None
+    _hosts: dict[str, _HostLoad] = field(default_factory=dict)
+    _queues: dict[Shape, list[tuple[_Place, Task]]] = field(default_factory=dict)
+    """Shape -> its waiting tasks in their order."""
+    _passed: dict[Shape, int] = field(default_factory=dict)
+    """Shape -> how many tasks started before the first of its tasks, which had come later."""
+    _names: set[str] = field(default_factory=set)
+    _where: dict[str, _HostLoad] = field(default_factory=dict)
+    """Name of a running task -> its host."""
+    _arrival: itertools.count[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        if self.budget:
+            self.join("", self.budget)
 
     @property
     def used(self) -> Demand:
         """The total demand of the running tasks."""
-        demands = [task.demand for task in self._running.values()]
+        hosts = {id(host): host for host in (*self._hosts.values(), *self._where.values())}.values()
         return Demand(
-            memory=sum(demand.memory for demand in demands),
-            cpus=sum(demand.cpus for demand in demands),
-            guests=sum(demand.guests for demand in demands),
+            memory=sum(host.memory for host in hosts),
+            cpus=sum(host.cpus for host in hosts),
+            guests=sum(host.guests for host in hosts),
         )
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names of the hosts that take tasks."""
+        return tuple(self._hosts)
+
+    def running_on(self, host: str) -> tuple[str, ...]:
+        """The names of the tasks that run on a host."""
+        found = self._hosts.get(host)
+        return tuple(found.running) if found else ()
+
+    def join(self, host: str, budget: Budget, offers: Collection[str] | None = None) -> None:
+        """Add a host; one of this name that is there already is replaced, and keeps what runs on it."""
+        before = self._hosts.get(host)
+        offered = None if offers is None else frozenset(offers)
+        self._hosts[host] = joined = _HostLoad(name=host, budget=budget, offers=offered)
+        for task in before.running.values() if before else ():
+            joined.running[task.name] = task
+            self._where[task.name] = joined
+        joined.count()
+
+    def leave(self, host: str) -> None:
+        """Start nothing more on a host. What runs there is still running until `done` is called for it."""
+        self._hosts.pop(host, None)
+
+    def never(self, demand: Demand) -> bool:
+        """Whether no host of this schedule can have room for a demand; False while hosts may still join."""
+        return self.budget is not None and self.budget.never(demand)
+
+    def homeless(self) -> tuple[Task, ...]:
+        """Return the waiting tasks that none of the present hosts could ever run."""
+        found: list[Task] = []
+        for queue in self._queues.values():
+            if not any(host.could_run(queue[0][1]) for host in self._hosts.values()):
+                found += [task for _, task in queue]
+        return tuple(found)
 
     def add(self, task: Task) -> None:
         """Add a waiting task; ValueError if it can never run, or its name is taken."""
-        if self.budget.never(task.demand):
+        if self.never(task.demand):
             raise ValueError(f"{task.name}: needs more than the host has")
-        if task.name in self._running or task.name in self._passed:
+        if task.name in self._names:
             raise ValueError(f"{task.name}: added twice")
-        fewer = replace(task.demand, cpus=min(task.demand.cpus, self.budget.cpus))
-        self._waiting.append(replace(task, demand=fewer))
-        # The sort is stable: equal ones stay in the order of arrival.
-        self._waiting.sort(key=lambda waiting: (not waiting.first, -waiting.seconds))
-        self._passed[task.name] = 0
+        self._names.add(task.name)
+        # Equal ones stay in the order of arrival.
+        place = (not task.first, -task.seconds, next(self._arrival))
+        bisect.insort(self._queues.setdefault(task.shape, []), (place, task), key=_place_of)
+
+    def withdraw(self, name: str) -> None:
+        """Remove a waiting task."""
+        for shape, queue in tuple(self._queues.items()):
+            self._queues[shape] = [entry for entry in queue if entry[1].name != name]
+            if not self._queues[shape]:
+                del self._queues[shape]
+        self._names.discard(name)
 
     def start(self) -> tuple[Task, ...]:
-        """Return the tasks to start now; they count as running from here on."""
+        """Return the tasks to start now, each with its host; they count as running from here on."""
         started = []
-        while task := self._next():
-            self._waiting.remove(task)
-            del self._passed[task.name]
-            self._running[task.name] = task
+        full: set[Shape] = set()
+        while task := self._next(full):
             started.append(task)
         return tuple(started)
 
     def done(self, name: str) -> None:
         """Remove a running task that has ended."""
-        del self._running[name]
+        host = self._where.pop(name)
+        del host.running[name]
+        host.count()
+        self._names.discard(name)
 
-    def _next(self) -> Task | None:
-        """Return the task to start next: one that was passed too often, or the first that fits; None if none fits."""
-        overdue = [task for task in self._waiting if self._passed[task.name] >= PATIENCE]
-        if overdue:
-            return overdue[0] if self._fits(overdue[0]) else None
-        for index, task in enumerate(self._waiting):
-            if self._fits(task):
-                for other in self._waiting[:index]:
-                    self._passed[other.name] += 1
-                return task
+    def _next(self, full: set[Shape]) -> Task | None:
+        """Start the task that is to start next; None if none fits. `full` collects the shapes without room.
+
+        Those that were passed too often come first, and keep the host free that they wait for.
+        """
+        heads = sorted((queue[0][0], shape) for shape, queue in self._queues.items())
+        heads.sort(key=lambda head: self._passed.get(head[1], 0) < PATIENCE)
+        open_hosts = dict(self._hosts)
+        for number, (_, shape) in enumerate(heads):
+            task = self._queues[shape][0][1]
+            overdue = self._passed.get(shape, 0) >= PATIENCE
+            if shape not in full or overdue:
+                if host := _best(task, open_hosts.values()):
+                    for _, passed in heads[:number]:
+                        self._passed[passed] = self._passed.get(passed, 0) + 1
+                    return self._place(task, host)
+                full.add(shape)
+            if overdue:
+                _keep_one_free(task, open_hosts)
         return None
 
-    def _fits(self, task: Task) -> bool:
-        used, demand, budget = self.used, task.demand, self.budget
-        return (
-            used.memory + demand.memory <= budget.memory
-            and self._cpus_fit(used.cpus, demand.cpus)
-            and used.guests + demand.guests <= budget.guests
-        )
+    def _place(self, task: Task, host: _HostLoad) -> Task:
+        queue = self._queues[task.shape]
+        queue.pop(0)
+        if not queue:
+            del self._queues[task.shape]
+        self._passed.pop(task.shape, None)
+        fewer = replace(task.demand, cpus=min(task.demand.cpus, host.budget.cpus))
+        placed = replace(task, demand=fewer, host=host.name)
+        host.running[task.name] = placed
+        host.count()
+        self._where[task.name] = host
+        return placed
 
-    def _cpus_fit(self, used: float, wanted: float) -> bool:
-        """Whether a CPU is free, at least in part, and the demand exceeds the CPUs by at most SHARED."""
-        whole = self.budget.cpus
-        return used + wanted <= whole + SLACK or (used < whole - SLACK and used + wanted <= whole + SHARED + SLACK)
+
+def _place_of(entry: tuple[_Place, Task]) -> _Place:
+    return entry[0]
+
+
+def _best(task: Task, hosts: Collection[_HostLoad]) -> _HostLoad | None:
+    """The best of the hosts that have room for a task; None if none has."""
+    fitting = [host for host in hosts if host.fits(task)]
+    return min(fitting, key=lambda host: host.order(task), default=None)
+
+
+def _keep_one_free(task: Task, hosts: dict[str, _HostLoad]) -> None:
+    """Remove from `hosts` the one that will have room for a task soonest, as far as its load says."""
+    able = [host for host in hosts.values() if host.could_run(task)]
+    if able:
+        soonest = min(able, key=lambda host: (host.memory / max(1, host.budget.memory), host.order(task)))
+        del hosts[soonest.name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

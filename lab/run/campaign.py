@@ -44,9 +44,10 @@ from lab.host.doctor import available_memory
 from lab.host.estimate import Packing, here, look
 from lab.run import resume
 from lab.run.keep_failed import GuestKeeper, KeptGuest
-from lab.run.protocols import Screen
+from lab.run.protocols import BootableCellLike, Screen
 from lab.run.runner import Runner
 from lab.run.screen import screen
+from lab.run.this_host import ThisHost
 from lab.specs import suite
 from lab.specs.library import Library
 from lab.specs.model import Kernel, Topology
@@ -290,10 +291,10 @@ def _runner(
     packing: Packing,
     to_build: Collection[Build],
     keeper: GuestKeeper | None,
-) -> Runner:
+) -> Runner[BootableCellLike]:
     return Runner(
         plan=plan,
-        shop=factory,
+        place=ThisHost(shop=factory, budget=packing.budget),
         run_dir=opened.run_dir,
         metadata=_with_host(opened, factory.hypervisor),
         cases=opened.cases,

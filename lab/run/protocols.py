@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The interfaces that a campaign runs against: guests and their snapshots, a cell that can boot, the screen.
+"""The interfaces that a campaign runs against: guests and snapshots, a cell that can boot, the place, the screen.
 
-The real ones are in lab/guests and lab/run/screen.py, the fakes of the tests in tests/unit/fakes.py.
+The real ones are in lab/guests, lab/run/this_host.py, lab/cluster and lab/run/screen.py, the fakes of the tests in
+tests/unit/fakes.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from threading import Event
+from typing import Generic, Protocol, TypeVar
 
 from lab.core.deadline import Deadline
 from lab.core.outcome import Case, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.core.progress import Progress
 from lab.evidence.console import ConsoleLog
 from lab.evidence.metadata import Provenance
+from lab.evidence.write import CellDir
 from lab.guests.accelerator import Accelerator
 from lab.guests.guest import Description
+from lab.host.schedule import Schedule, Task
 from lab.specs.plan import Cell
 
 
@@ -61,15 +66,23 @@ class SnapshotLike(Protocol):
     def discard(self) -> None: ...
 
 
-class BootableCellLike(Protocol):
+class BuiltLike(Protocol):
+    """Everything that a cell boots from, wherever it is."""
+
+    @property
+    def provenance(self) -> Provenance: ...
+
+
+Built = TypeVar("Built", bound=BuiltLike)
+
+
+class BootableCellLike(BuiltLike, Protocol):
     """A cell with everything that it boots from; `lab.guests.factory.BootableCell` is the real one."""
 
     @property
     def programs(self) -> Mapping[str, Path]: ...
     @property
     def config(self) -> bytes: ...
-    @property
-    def provenance(self) -> Provenance: ...
     @property
     def no_save(self) -> str: ...
     def planned(self, console: Path) -> Description: ...
@@ -138,3 +151,52 @@ class Screen(Protocol):
 
     def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
         """Show that the scenario under way has reported further results."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellOrder(Generic[Built]):
+    """A cell that is to be run, with everything that was decided about it."""
+
+    cell: Cell
+    fresh: bool
+    """Every scenario gets a guest of its own."""
+    built: Built
+    """What the `prepare` of the same place returned for the cell."""
+    evidence: CellDir
+    cases: Mapping[str, tuple[Case, ...]]
+    screen: Screen
+    stopping: Event
+    kept: Sequence[Run] = ()
+    """The runs that a lab which was killed has completed: they count, and are not repeated."""
+    keeper: KeeperLike | None = None
+
+
+class PlaceLike(Protocol[Built]):
+    """Where builds and cells are carried out: this computer (lab/run/this_host.py) or a cluster (lab/cluster)."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """Its hosts, each with its budget."""
+
+    @property
+    def at_once(self) -> int:
+        """How many cells may be under way at once."""
+
+    @property
+    def builders(self) -> int:
+        """How many kernel trees may be built at once."""
+
+    def open(self, update: Callable[[Callable[[Schedule], None]], None]) -> None:
+        """Begin to follow the hosts; whatever changes of them goes through `update`."""
+
+    def hopeless(self) -> Sequence[tuple[Task, str]]:
+        """Return the waiting tasks that no host can run, and why, once there was time for one to join."""
+
+    def prepare(self, cell: Cell, progress: Progress, host: str) -> Built:
+        """Build what a cell needs on a host, or find it; the empty name means wherever it is cheapest."""
+
+    def run(self, order: CellOrder[Built], placed: Task) -> Task | None:
+        """Run a cell on the host that its task was placed on. Return the task if it is to be placed again."""
+
+    def abort(self) -> None:
+        """End every guest and every compiler at once."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs a plan: builds in one thread, guests of finished builds in others, every exception turned into evidence.
+"""Runs a plan: builds in some threads, guests of finished builds in others, every exception turned into evidence.
 
-Builds and guests share one budget of memory, CPUs and guests at once (`lab/host/schedule.py`): what is ready starts as
-soon as there is room for it.
+Builds and guests share one budget of memory, CPUs and guests for each host (`lab/host/schedule.py`): what is ready
+starts as soon as there is room for it. How a build or a cell is carried out on its host is up to the `place`: this
+computer (lab/run/this_host.py) or the hosts of a cluster (lab/cluster).
 
 Nothing is judged here. What happened is written to the run's directory; `lab/verdicts/judge.py` reads it from there.
 """
@@ -12,32 +13,35 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Generic
 
-from lab.core.errors import LabError, UsageError
+from lab.core.errors import InfraError, LabError, UsageError
 from lab.core.outcome import Case, Cause, CellKey, CellStatus, Run
 from lab.core.progress import Progress
 from lab.evidence.metadata import Metadata, Provenance
 from lab.evidence.write import RunDir
 from lab.host.estimate import Packing
 from lab.host.schedule import Schedule, Task
-from lab.run.cell import CellWork
 from lab.run.program import INTERRUPTED
-from lab.run.protocols import BootableCellLike, CellState, GuestFactoryLike, KeeperLike, Screen
+from lab.run.protocols import Built, CellOrder, CellState, KeeperLike, PlaceLike, Screen
 from lab.specs.plan import Build, Cell, Plan
 
 WAKE_S = 0.2
 """Poll interval of the main thread; Ctrl-C is handled after at most this long."""
+MAX_THREADS = 1024
+"""Cells under way at once on all hosts: a thread waits for each."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Runner:
+class Runner(Generic[Built]):
     """One campaign on its way."""
 
     plan: Plan
-    shop: GuestFactoryLike
+    place: PlaceLike[Built]
+    """Where builds and cells are carried out."""
     run_dir: RunDir
     metadata: Metadata
     """What metadata.json holds so far; the builds are added as they are made."""
@@ -52,57 +56,89 @@ class Runner:
     """Cell's name -> the runs of a killed lab that count."""
     keeper: KeeperLike | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
+    _recording: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
         """Run every cell of the plan. On an interrupt the cells under way are ended and what they gave is kept."""
-        at_once = max(1, min(self.packing.budget.guests, len(self.plan.cells)))
-        with ThreadPoolExecutor(at_once, "cell") as pool, ThreadPoolExecutor(1, "builder") as builder:
-            gate = Gate(Schedule(self.packing.budget), pool)
-            building = builder.submit(self._build_all, gate)
+        groups = self._groups()
+        with (
+            ThreadPoolExecutor(max(1, min(MAX_THREADS, self.place.at_once, len(self.plan.cells))), "cell") as pool,
+            ThreadPoolExecutor(max(1, min(len(groups), self.place.builders)), "builder") as builders,
+        ):
+            gate = Gate(self.place.schedule, pool)
+            self.place.open(gate.update)
+            building = [builders.submit(self._build_all, cells, gate) for cells in groups]
             try:
-                while wait([building], timeout=WAKE_S).not_done:
-                    pass
+                while wait(building, timeout=WAKE_S).not_done:
+                    self._give_up_homeless(gate)
                 while not gate.wait_until_idle(WAKE_S):
-                    pass
+                    self._give_up_homeless(gate)
             except BaseException:
                 self.stopping.set()
                 gate.close()
-                self.shop.abort()
+                self.place.abort()
                 raise
-        for future in (building, *gate.futures):
+        for future in (*building, *gate.futures):
             future.result()
 
-    def _build_all(self, gate: Gate) -> None:
-        """Build cell by cell in the plan's order; a cell starts when what it needs is there and it has room."""
+    def _groups(self) -> list[Sequence[Cell]]:
+        """Return the cells whose kernels one thread builds in turn: those of one tree, which differ in their series."""
+        if self.place.builders == 1:
+            return [self.plan.cells]
+        groups: dict[object, list[Cell]] = {}
         for cell in self.plan.cells:
+            groups.setdefault(cell.build.tree, []).append(cell)
+        return list(groups.values())
+
+    def _give_up_homeless(self, gate: Gate) -> None:
+        """End the tasks that no host can run, once the place has waited long enough for one that can."""
+        for task, reason in self.place.hopeless():
+            gate.give_up(task, reason)
+
+    def _build_all(self, cells: Sequence[Cell], gate: Gate) -> None:
+        """Build cell by cell in their order; a cell starts when what it needs is there and it has room."""
+        for cell in cells:
             if self.stopping.is_set():
                 return
             task = self.packing.task(cell)
-            if self.packing.budget.never(task.demand):
+            if self.place.schedule.never(task.demand):
                 self._broken(cell, "the machine does not fit into the memory that there is", Cause.LAB)
             elif built := self._built(cell, gate):
-                gate.add(task, partial(self._cell, cell, built))
+                gate.add(task, partial(self._cell, cell, built), partial(self._homeless, cell))
 
-    def _built(self, cell: Cell, gate: Gate) -> BootableCellLike | None:
+    def _built(self, cell: Cell, gate: Gate) -> Built | None:
         """All that a cell needs; None when it cannot be had, which is on record then."""
-        with gate.turn(self.packing.build(f"build of {cell.name}")) if cell.build in self.to_build else nullcontext():
-            self.screen.cell(cell, CellState.BUILDING)
-            try:
-                built = self.shop.prepare(cell, self._building(cell))
-            except LabError as error:
-                self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error), error.cause)
-                return None
+        try:
+            if cell.build in self.to_build:
+                with gate.turn(self.packing.build(f"build of {cell.name}", cell.build)) as host:
+                    built = self._prepare(cell, host)
+            else:
+                built = self._prepare(cell, "")
+        except LabError as error:
+            self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error), error.cause)
+            return None
         self._remember(cell, built)
         self.screen.cell(cell, CellState.BUILT)
         return built
 
-    def _remember(self, cell: Cell, built: BootableCellLike) -> None:
+    def _prepare(self, cell: Cell, host: str) -> Built:
+        self.screen.cell(cell, CellState.BUILDING)
+        return self.place.prepare(cell, self._building(cell), host)
+
+    def _homeless(self, cell: Cell, reason: str) -> None:
+        self._broken(cell, reason, Cause.LAB)
+
+    def _remember(self, cell: Cell, built: Built) -> None:
         """Put a build on record. What is on record stays: a run goes on with the kernels that it began with, or not."""
-        before, now = self.builds.get(cell.key), built.provenance
+        now = built.provenance
+        with self._recording:
+            before = self.builds.get(cell.key)
+            if before is None:
+                self.builds[cell.key] = now
+                self.run_dir.write_metadata(self.metadata.changed(builds=self.builds))
         if before is None:
-            self.builds[cell.key] = now
-            self.run_dir.write_metadata(self.metadata.changed(builds=self.builds))
-        elif before.key != now.key:
+            return
+        if before.key != now.key:
             raise UsageError(f"{cell.key}: another kernel: recorded {before.key}, now {now.key}")
 
     def _building(self, cell: Cell) -> Progress:
@@ -116,22 +152,34 @@ class Runner:
         evidence.finish(CellStatus.BROKEN, reason, cause=Cause.INTERRUPTED if self.stopping.is_set() else cause)
         self.screen.cell(cell, CellState.BROKEN)
 
-    def _cell(self, cell: Cell, built: BootableCellLike) -> None:
+    def _cell(self, cell: Cell, built: Built, placed: Task) -> Task | None:
+        """Run a cell on the host that it was placed on; return the task if it is to be placed again."""
         if self.stopping.is_set():
-            return
-        evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat)
-        work = CellWork(
+            return None
+        order = CellOrder(
             cell=cell,
             fresh=self.plan.spec.isolation == "fresh",
             built=built,
-            evidence=evidence,
+            evidence=self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat),
             cases=self.cases,
             screen=self.screen,
             stopping=self.stopping,
             kept=self.kept.get(cell.name, ()),
             keeper=self.keeper,
         )
-        work.run()
+        return self.place.run(order, placed)
+
+
+Work = Callable[[Task], Task | None]
+"""Does a task that was placed on a host; returns it if it is to be placed again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    """What is done about a task that waits: once it is placed, or when no host can ever run it."""
+
+    start: Callable[[Task], object]
+    give_up: Callable[[str], object]
 
 
 @dataclass(slots=True)
@@ -141,33 +189,47 @@ class Gate:
     schedule: Schedule
     pool: ThreadPoolExecutor
     futures: list[Future[None]] = field(default_factory=list)
-    _starts: dict[str, Callable[[], object]] = field(default_factory=dict)
+    _waiting: dict[str, _Waiting] = field(default_factory=dict)
     _busy: int = 0
     _closed: bool = False
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def add(self, task: Task, work: Callable[[], None]) -> None:
-        """Have `work` done in a thread of the pool as soon as there is room for the task."""
+    def add(self, task: Task, work: Work, give_up: Callable[[str], object] | None = None) -> None:
+        """Have `work` done in a thread of the pool as soon as there is room for the task on a host.
 
-        def in_pool() -> None:
+        `give_up` is called with the reason if no host can run it.
+        """
+
+        def in_pool(placed: Task) -> None:
+            again = None
             try:
-                work()
+                again = work(placed)
             finally:
-                self._done(task)
+                self._done(placed, again, waiting)
 
-        self._add(task, lambda: self.futures.append(self.pool.submit(in_pool)))
+        def start(placed: Task) -> None:
+            self.futures.append(self.pool.submit(in_pool, placed))
+
+        waiting = _Waiting(start=start, give_up=give_up or _ignore)
+        self._add(task, waiting)
 
     @contextmanager
-    def turn(self, task: Task) -> Iterator[None]:
-        """Wait in this thread until there is room for the task, and hold it; after `close` there is no waiting."""
-        mine = threading.Event()
-        self._add(task, mine.set)
+    def turn(self, task: Task) -> Iterator[str]:
+        """Wait in this thread until there is room for the task, hold it, and give the name of the host.
+
+        After `close` there is no waiting. InfraError if no host can run it.
+        """
+        mine: list[Task] = []
+        refused: list[str] = []
+        self._add(task, _Waiting(start=mine.append, give_up=refused.append))
         with self._changed:
-            self._changed.wait_for(lambda: mine.is_set() or self._closed)
+            self._changed.wait_for(lambda: mine or refused or self._closed)
+        if refused:
+            raise InfraError(refused[0])
         try:
-            yield
+            yield mine[0].host if mine else ""
         finally:
-            if mine.is_set():
+            if mine:
                 self._done(task)
 
     def wait_until_idle(self, timeout_s: float) -> bool:
@@ -181,20 +243,47 @@ class Gate:
             self._closed = True
             self._changed.notify_all()
 
-    def _add(self, task: Task, start: Callable[[], object]) -> None:
+    def update(self, change: Callable[[Schedule], None]) -> None:
+        """Change the hosts of the schedule, then start what fits."""
         with self._changed:
-            self._starts[task.name] = start
-            self._busy += 1
-            self.schedule.add(task)
+            change(self.schedule)
             self._start()
 
-    def _done(self, task: Task) -> None:
+    def give_up(self, task: Task, reason: str) -> None:
+        """Withdraw a task that still waits."""
+        with self._changed:
+            waiting = self._waiting.pop(task.name, None)
+            if waiting is None:
+                return
+            self.schedule.withdraw(task.name)
+            self._busy -= 1
+            waiting.give_up(reason)
+            self._changed.notify_all()
+
+    def _add(self, task: Task, waiting: _Waiting) -> None:
+        with self._changed:
+            self._queue(task, waiting)
+            self._start()
+
+    def _queue(self, task: Task, waiting: _Waiting) -> None:
+        self._waiting[task.name] = waiting
+        self._busy += 1
+        self.schedule.add(task)
+
+    def _done(self, task: Task, again: Task | None = None, waiting: _Waiting | None = None) -> None:
+        """Give a task's room back; let it wait once more if it is to be placed again."""
         with self._changed:
             self._busy -= 1
             self.schedule.done(task.name)
+            if again and waiting and not self._closed:
+                self._queue(again, waiting)
             self._start()
 
     def _start(self) -> None:
         for task in () if self._closed else self.schedule.start():
-            self._starts.pop(task.name)()
+            self._waiting.pop(task.name).start(task)
         self._changed.notify_all()
+
+
+def _ignore(_reason: str) -> None:
+    """Do nothing about a task that was withdrawn."""

@@ -39,8 +39,9 @@ from lab.formats import c_mutations
 from lab.guests.factory import GuestFactory
 from lab.host.estimate import Packing
 from lab.run.campaign import OpenRun, Typed, open_plan
-from lab.run.protocols import CellState
+from lab.run.protocols import BootableCellLike, CellState
 from lab.run.runner import Runner
+from lab.run.this_host import ThisHost
 from lab.specs.library import Library
 from lab.specs.model import JOINT, CampaignSpec, Kernel, Topology
 from lab.specs.plan import Cell, Plan, Selection, plan, resolve_cases
@@ -345,11 +346,11 @@ class Mutate:
         opened = open_plan(resolved, cases, directory, typed=typed)
         self._runner(opened, resolved).run()
 
-    def _runner(self, opened: OpenRun, planned: Plan) -> Runner:
+    def _runner(self, opened: OpenRun, planned: Plan) -> Runner[BootableCellLike]:
         metadata = opened.metadata.changed(connection=self.factory.hypervisor.uri)
         return Runner(
             plan=planned,
-            shop=self.factory,
+            place=ThisHost(shop=self.factory, budget=self.packing.budget),
             run_dir=opened.run_dir,
             metadata=metadata,
             cases=opened.cases,

@@ -138,3 +138,125 @@ def test_two_guests_share_a_cpu_rather_than_leave_one_idle(running: float, next_
     schedule.start()
     schedule.add(task("next", cpus=next_one))
     assert bool(schedule.start()) is fits
+
+
+def on_hosts(**hosts: list[str]) -> Schedule:
+    """A schedule of hosts, each with what it offers."""
+    schedule = Schedule()
+    for name, offers in hosts.items():
+        schedule.join(name, BUDGET, offers)
+    return schedule
+
+
+def needing(name: str, *needs: str, seconds: float = 1.0, prefers: str = "", avoids: str = "") -> Task:
+    return Task(
+        name=name,
+        demand=Demand(memory=400, cpus=1.0),
+        seconds=seconds,
+        needs=frozenset(needs),
+        prefers=frozenset(filter(None, [prefers])),
+        avoids=frozenset(filter(None, [avoids])),
+    )
+
+
+def test_a_task_goes_only_where_it_can_run() -> None:
+    schedule = on_hosts(a=["start arm64"], b=["start s390x"])
+    for number in range(4):
+        schedule.add(needing(str(number), "start s390x"))
+    assert [each.host for each in schedule.start()] == ["b", "b"]
+    assert schedule.start() == ()
+    schedule.done("0")
+    assert [(each.name, each.host) for each in schedule.start()] == [("2", "b")]
+
+
+def test_a_host_that_joins_late_gets_work_at_once() -> None:
+    schedule = on_hosts(a=["x"])
+    for number in range(6):
+        schedule.add(needing(str(number), "x"))
+    assert len(schedule.start()) == 2
+    schedule.join("late", BUDGET, ["x"])
+    assert [each.host for each in schedule.start()] == ["late", "late"]
+
+
+def test_a_host_that_left_gets_nothing_and_its_tasks_end_by_themselves() -> None:
+    schedule = on_hosts(a=["x"])
+    schedule.add(needing("one", "x"))
+    schedule.start()
+    schedule.add(needing("two", "x"))
+    schedule.leave("a")
+    assert schedule.start() == ()
+    schedule.done("one")
+    schedule.add(needing("one", "x", avoids="a"))
+    schedule.join("a", BUDGET, ["x"])
+    assert [each.name for each in schedule.start()] == ["two"], "it came back, but `one` was lost there"
+    assert [each.name for each in schedule.homeless()] == ["one"]
+
+
+def test_a_host_that_joins_again_keeps_what_it_runs() -> None:
+    schedule = on_hosts(a=["x"])
+    schedule.add(needing("one", "x"))
+    schedule.add(needing("two", "x"))
+    assert len(schedule.start()) == 2
+    schedule.join("a", BUDGET, ["x"])
+    schedule.add(needing("three", "x"))
+    assert schedule.start() == ()
+    schedule.done("one")
+    assert names(schedule.start()) == ["three"]
+
+
+def test_native_cells_prefer_their_host_and_take_another_rather_than_wait() -> None:
+    schedule = on_hosts(a=["start arm64"], z=["start arm64", "kvm arm64"])
+    for number in range(4):
+        schedule.add(needing(str(number), "start arm64", prefers="kvm arm64"))
+    assert [each.host for each in schedule.start()] == ["z", "z", "a", "a"]
+
+
+def test_one_host_is_kept_free_for_a_large_task_and_the_others_go_on() -> None:
+    schedule = on_hosts(a=[], b=[])
+    for name in ("a1", "b1"):
+        schedule.add(Task(name=name, demand=Demand(memory=300, cpus=0.5)))
+    assert len(schedule.start()) == 2
+    schedule.add(Task(name="large", demand=Demand(memory=1000, cpus=0.5), seconds=99))
+    started: list[Task] = []
+    for number in range(3 * PATIENCE):
+        schedule.add(Task(name=str(number), demand=Demand(memory=300, cpus=0.5)))
+        for each in schedule.start():
+            started.append(each)
+            if len(started) > 1:
+                schedule.done(started[-2].name)
+    kept = {"a", "b"} - {each.host for each in started[PATIENCE:]}
+    assert len(kept) == 1
+    schedule.done(f"{kept.pop()}1")
+    assert "large" in names(schedule.start())
+
+
+@given(TASKS, st.integers(1, 4), st.data())
+def test_no_host_is_above_its_budget_and_all_is_done_while_hosts_come_and_go(
+    tasks: list[Task], hosts: int, data: st.DataObject
+) -> None:
+    schedule = Schedule()
+    here = {f"h{number}" for number in range(hosts)}
+    for host in sorted(here):
+        schedule.join(host, BUDGET)
+    for number, each in enumerate(tasks):
+        schedule.add(Task(name=str(number), demand=each.demand, seconds=each.seconds, first=each.first))
+    running: list[Task] = list(schedule.start())
+    ran = [each.name for each in running]
+    while running:
+        on: dict[str, list[Task]] = {}
+        for each in running:
+            on.setdefault(each.host, []).append(each)
+        for group in on.values():
+            assert sum(each.demand.memory for each in group) <= BUDGET.memory
+            assert sum(each.demand.guests for each in group) <= BUDGET.guests
+        if len(here) > 1 and data.draw(st.booleans()):
+            host = data.draw(st.sampled_from(sorted(here)))
+            here.remove(host)
+            schedule.leave(host)
+        ended = running.pop(data.draw(st.integers(0, len(running) - 1)))
+        schedule.done(ended.name)
+        started = schedule.start()
+        assert {each.host for each in started} <= here
+        running += started
+        ran += [each.name for each in started]
+    assert sorted(ran, key=int) == [str(number) for number in range(len(tasks))]

@@ -16,6 +16,7 @@ from lab.evidence.write import RunDir
 from lab.run import campaign, confirm
 from lab.run.campaign import OpenRun
 from lab.run.runner import Runner
+from lab.run.this_host import ThisHost
 from lab.specs.plan import repeated
 from lab.verdicts.compare import Summary, conclude, conclude_directory
 from tests.unit.fakes import (
@@ -55,7 +56,7 @@ class Lab:
     def run(self, opened: OpenRun) -> None:
         Runner(
             plan=opened.plan,
-            shop=FakeFactory(self.cells),
+            place=ThisHost(shop=FakeFactory(self.cells), budget=PACKING.budget),
             run_dir=opened.run_dir,
             metadata=opened.metadata,
             cases=CASES,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -35,7 +36,7 @@ def gate() -> Iterator[Gate]:
 def test_work_waits_for_room_and_all_of_it_is_done(gate: Gate) -> None:
     lock, used, most, done = threading.Lock(), [0], [0], []
 
-    def work(name: str, memory: int) -> None:
+    def work(name: str, memory: int, _: Task) -> None:
         with lock:
             used[0] += memory
             most[0] = max(most[0], used[0])
@@ -55,7 +56,7 @@ def test_work_waits_for_room_and_all_of_it_is_done(gate: Gate) -> None:
 def test_a_build_takes_its_place_in_the_budget(gate: Gate) -> None:
     ran = threading.Event()
     with gate.turn(task("build", 80, guests=0, first=True)):
-        gate.add(task("guest", 50), ran.set)
+        gate.add(task("guest", 50), lambda _: ran.set())
         assert not ran.wait(0.05), "no room beside the build"
     assert ran.wait(LONG_S)
     assert gate.wait_until_idle(LONG_S)
@@ -63,7 +64,7 @@ def test_a_build_takes_its_place_in_the_budget(gate: Gate) -> None:
 
 def test_a_build_waits_for_guests_to_end(gate: Gate) -> None:
     let_go, built = threading.Event(), threading.Event()
-    gate.add(task("guest", 50), lambda: wait_for(let_go))
+    gate.add(task("guest", 50), lambda _: wait_for(let_go))
 
     def build() -> None:
         with gate.turn(task("build", 80, guests=0, first=True)):
@@ -78,12 +79,12 @@ def test_a_build_waits_for_guests_to_end(gate: Gate) -> None:
 
 
 def test_what_fails_gives_its_room_back(gate: Gate) -> None:
-    def fail() -> None:
+    def fail(_: Task) -> None:
         raise RuntimeError("broken")
 
     gate.add(task("bad", 100), fail)
     ran = threading.Event()
-    gate.add(task("next", 100), ran.set)
+    gate.add(task("next", 100), lambda _: ran.set())
     assert ran.wait(LONG_S)
     assert gate.wait_until_idle(LONG_S)
     assert isinstance(gate.futures[0].exception(LONG_S), RuntimeError)
@@ -91,9 +92,9 @@ def test_what_fails_gives_its_room_back(gate: Gate) -> None:
 
 def test_closing_starts_nothing_more_and_lets_a_waiting_build_go(gate: Gate) -> None:
     let_go = threading.Event()
-    gate.add(task("guest", 100), lambda: wait_for(let_go))
+    gate.add(task("guest", 100), lambda _: wait_for(let_go))
     never = threading.Event()
-    gate.add(task("other", 100), never.set)
+    gate.add(task("other", 100), lambda _: never.set())
     through = threading.Event()
 
     def build() -> None:
@@ -108,3 +109,33 @@ def test_closing_starts_nothing_more_and_lets_a_waiting_build_go(gate: Gate) -> 
     builder.join(LONG_S)
     assert not gate.wait_until_idle(0.05)
     assert not never.is_set()
+
+
+def test_work_that_its_host_lost_is_placed_again_elsewhere() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        gate = Gate(Schedule(), pool)
+        ran: list[str] = []
+
+        def work(placed: Task) -> Task | None:
+            ran.append(placed.host)
+            if placed.avoids:
+                return None
+            return replace(task("cell", 10), avoids=frozenset({placed.host}))
+
+        gate.add(task("cell", 10), work)
+        budget = Budget(memory=100, cpus=1.0, guests=1)
+        gate.update(lambda schedule: schedule.join("a", budget))
+        gate.update(lambda schedule: schedule.join("b", budget))
+        assert gate.wait_until_idle(LONG_S)
+        assert sorted(ran) == ["a", "b"]
+
+
+def test_what_no_host_can_run_is_given_up_with_a_reason() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        gate, reasons = Gate(Schedule(), pool), list[str]()
+        waiting = task("cell", 10)
+        gate.add(waiting, lambda _: None, reasons.append)
+        assert not gate.wait_until_idle(0.01)
+        gate.give_up(waiting, "no host offers it")
+        assert gate.wait_until_idle(LONG_S)
+        assert reasons == ["no host offers it"]

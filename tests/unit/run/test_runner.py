@@ -17,6 +17,7 @@ from lab.evidence.write import RunDir
 from lab.run import campaign
 from lab.run.cell import reusable
 from lab.run.runner import Runner
+from lab.run.this_host import ThisHost
 from lab.specs.plan import repeated
 from lab.verdicts.compare import Summary, conclude
 from tests.unit.fakes import (
@@ -63,7 +64,7 @@ def play(tmp_path: Path) -> Play:
                 run_dir.cell(topology, kernel).run(run)
         runner = Runner(
             plan=repeated(planned, repeat),
-            shop=FakeFactory(built),
+            place=ThisHost(shop=FakeFactory(built), budget=PACKING.budget),
             run_dir=run_dir,
             metadata=metadata,
             cases=CASES,
@@ -365,7 +366,7 @@ def test_environment_of_the_program(play: Play, tmp_path: Path) -> None:
     run_dir = RunDir.create(tmp_path, "test", metadata, output=tmp_path / "run")
     Runner(
         plan=planned,
-        shop=FakeFactory({"patched": built}),
+        place=ThisHost(shop=FakeFactory({"patched": built}), budget=PACKING.budget),
         run_dir=run_dir,
         metadata=metadata,
         cases=CASES,
