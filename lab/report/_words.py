@@ -137,7 +137,7 @@ def campaign(summary: Summary) -> str:
 
 def headline(summary: Summary) -> str:
     """The whole verdict on one line."""
-    unmet = len(summary.not_met) + len(summary.no_power)
+    unmet = len(summary.not_met) + len(summary.no_power) + len(summary.unproven)
     parts = [f"{_distinct(summary, Delta.FIXED)} fixed", f"{_distinct(summary, Delta.REGRESSED)} regressed"]
     parts = parts if len(summary.kernels) > 1 else []
     parts += [f"{unmet} not met"]

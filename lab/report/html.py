@@ -122,6 +122,7 @@ def _findings(summary: Summary) -> dict[str, object]:
         "fixed": words.by_places(summary.delta(Delta.FIXED), every),
         "not_met": _grouped(summary.not_met, every),
         "no_power": _grouped(summary.no_power, every),
+        "unproven": summary.unproven,
         "broken": _grouped(_broken(summary), every),
         "skipped": Counter(record.reason for record in summary.skipped).most_common(MAX_ENTRIES),
         "bad": _bad_guests(summary),

@@ -12,6 +12,7 @@ from lab.core.outcome import CaseRecord, CellResult, CellStatus, Cost, Mismatch
 from lab.verdicts.compare import CaseDelta, Proof, Summary
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import cause_of
+from lab.verdicts.power import Unproven
 
 FILE = "results.json"
 SCHEMA = 1
@@ -41,6 +42,8 @@ def render(summary: Summary) -> str:
         "deltas": map(_flat, summary.deltas()),
         "proofs": map(_flat, summary.proofs),
     }
+    if summary.unproven:
+        lists["no_power"] = map(_flat, summary.unproven)
     if summary.harmless:
         lists["harmless"] = map(_flat, summary.harmless)
     parts = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
@@ -53,7 +56,7 @@ def _list(values: Iterable[Mapping[str, Any]]) -> str:
     return f"[\n  {rows}\n ]" if rows else "[]"
 
 
-def _flat(record: CaseRecord | CaseDelta | Proof | Mismatch | Cost | HarmlessComplaint) -> dict[str, Any]:
+def _flat(record: CaseRecord | CaseDelta | Proof | Mismatch | Cost | HarmlessComplaint | Unproven) -> dict[str, Any]:
     """The fields of a record that holds no other (dataclasses.asdict would copy deeply, ten times as slow)."""
     return {name: getattr(record, name) for name in record.__slots__}
 

@@ -18,6 +18,7 @@ from lab.core.untrusted import printable
 from lab.report import _words as words
 from lab.verdicts.compare import Summary
 from lab.verdicts.judge import cell_evidence
+from lab.verdicts.power import Unproven
 
 FILE = "junit.xml"
 _TIMED = ("testsuites", "testsuite", "testcase")
@@ -35,6 +36,11 @@ def render(summary: Summary) -> str:
         bad = [_cell(guest) for guest in guests if guest.status is not CellStatus.OK]
         suite.add_testcases([*bad, *(_case(record, suites) for record in summary.of_cell(topology, kernel))])
         document.append(suite)  # add_testsuite() compares it with every suite before
+    if summary.unproven:
+        claims = TestSuite("NO POWER")
+        claims.add_property("about", "features, suites and programs of which no case could fail")
+        claims.add_testcases([*map(_claim, summary.unproven)])
+        document.append(claims)
     document.update_statistics()
     return f"{_DECLARATION}\n{_accepted_everywhere(document.tostring())}\n"
 
@@ -58,6 +64,15 @@ def _cell(cell: CellResult) -> TestCase:
     kind = Failure if cell.status is CellStatus.NO_BOOT else Error
     entry = kind(printable(f"{words.CELL_WORDS[cell.status]}: {why}"), cell.status.value)
     entry.text = printable("\n".join(cell_evidence(cell)))
+    case.result = [entry]
+    return case
+
+
+def _claim(claim: Unproven) -> TestCase:
+    """A claim about a kernel that no case could refute: a failure of no machine's."""
+    case = TestCase(printable(f"({claim.subject})"), classname=claim.kernel)
+    entry = Failure(printable(f"no power: {claim.reason}"), "NO POWER")
+    entry.text = printable("\n".join(claim.cases))
     case.result = [entry]
     return case
 

@@ -38,6 +38,7 @@ def render(summary: Summary) -> str:
         _changed(summary, Delta.REGRESSED, "Regressed with"),
         _found(summary.not_met, "Not as expected", summary),
         _found(summary.no_power, "No power (had to fail and passed)", summary),
+        _unproven(summary),
         _changed(summary, Delta.FIXED, "Fixed by"),
         _known(summary),
         _not_judged(summary),
@@ -155,6 +156,17 @@ def _found(records: Sequence[CaseRecord], title: str, summary: Summary) -> list[
         lines += wrap(one_line(reason, 2 * WIDTH - 16), WIDTH, "      ")
     more = len(groups) - MAX_ENTRIES
     return lines + (wrap(f"and {more} more", WIDTH, "  ") if more > 0 else [])
+
+
+def _unproven(summary: Summary) -> list[str]:
+    """Features, suites and programs of which no case could fail, with the reason."""
+    if not summary.unproven:
+        return []
+    lines = wrap(f"No power: {words.count(len(summary.unproven), 'claim')} that no case could refute", WIDTH)
+    for claim in summary.unproven[:MAX_ENTRIES]:
+        lines += wrap(f"{claim.subject} on {claim.kernel}", WIDTH, "  ")
+        lines += wrap(one_line(claim.reason, 2 * WIDTH - 16), WIDTH, "      ")
+    return lines
 
 
 def _known(summary: Summary) -> list[str]:

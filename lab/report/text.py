@@ -176,12 +176,17 @@ def _not_met(summary: Summary, width: int) -> list[str]:
 
 
 def _no_power(summary: Summary, width: int) -> list[str]:
-    records = summary.no_power
-    if not records:
-        return []
-    about = "these must fail where they passed, so they cannot tell the kernels apart"
-    lines = heading(f"NO POWER: {words.count(len(records), 'record')}: {about}", width, Role.BAD)
-    return lines + _grouped(records, summary, width)
+    records, lines = summary.no_power, []
+    if records:
+        about = "these must fail where they passed, so they cannot tell the kernels apart"
+        lines += heading(f"NO POWER: {words.count(len(records), 'record')}: {about}", width, Role.BAD)
+        lines += _grouped(records, summary, width)
+    if summary.unproven:
+        number = words.count(len(summary.unproven), "claim")
+        lines += heading(f"NO POWER: {number} that no case could refute", width, Role.BAD)
+    for claim in summary.unproven[:MAX_ENTRIES]:
+        lines += wrap(f"{claim.subject} on {claim.kernel}: {claim.reason}", width, "  ")
+    return lines + _more(len(summary.unproven), width)
 
 
 def _grouped(records: Iterable[CaseRecord], summary: Summary, width: int) -> list[str]:

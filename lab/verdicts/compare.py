@@ -17,6 +17,7 @@ from lab.specs.plan import is_for
 from lab.verdicts import confirm, harmless
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import CONSOLE, LEAK, agree, judge_cell
+from lab.verdicts.power import Unproven, unproven
 from lab.verdicts.suites import SEVERITY, fails_as_before, measured, suites_of
 
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
@@ -77,6 +78,8 @@ class Summary:
     """The records except those that met their expectation: the few that most of a report is about."""
     harmless: tuple[HarmlessComplaint, ...] = ()
     """Complaints that were judged as nothing, because the kernel's YAML lists them."""
+    unproven: tuple[Unproven, ...] = ()
+    """Features, suites and programs of which no case could fail: expectations that are not met."""
 
     @cached_property
     def topologies(self) -> tuple[str, ...]:
@@ -164,6 +167,7 @@ class Summary:
         for outcome in Outcome:
             counts[outcome.value] = outcomes[outcome]
         counts |= {"met": expectations[True], "not met": expectations[False], "no power": len(self.no_power)}
+        counts["no power"] += len(self.unproven)
         for delta in Delta:
             counts[delta.value] = deltas[delta]
         for status in CellStatus:
@@ -242,7 +246,8 @@ def _summary(
 ) -> Summary:
     records = tuple(chain.from_iterable(by_cell.values()))
     proofs = prove(evidence.metadata)
-    exit_code, sentence = verdict(records, evidence.cells, proofs)
+    powerless = unproven(evidence.metadata, by_cell)
+    exit_code, sentence = verdict(records, evidence.cells, proofs, powerless)
     order = tuple(dict.fromkeys(cell.kernel for cell in evidence.cells))
     return Summary(
         evidence=evidence,
@@ -254,6 +259,7 @@ def _summary(
         by_cell=by_cell,
         repeats=guests,
         odd=tuple(record for record in records if record.met is not True),
+        unproven=powerless,
     )
 
 
@@ -366,15 +372,21 @@ def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, s
 # The exit code.
 
 
-def verdict(records: Sequence[CaseRecord], cells: Sequence[CellResult], proofs: Sequence[Proof]) -> tuple[int, str]:
+def verdict(
+    records: Sequence[CaseRecord],
+    cells: Sequence[CellResult],
+    proofs: Sequence[Proof],
+    powerless: Sequence[Unproven] = (),
+) -> tuple[int, str]:
     """The run's exit code and a sentence that explains it. What is not met weighs more than what is missing."""
-    findings = sum(map(_is_finding, records))
+    findings = sum(map(_is_finding, records)) + len(powerless)
+    expectations = len(records) + len(powerless)
     no_boot = Counter(cell.status for cell in cells)[CellStatus.NO_BOOT]
     missing = _missing(records, cells, proofs)
     if findings or no_boot:
         parts = []
         if findings:
-            parts.append(f"{findings} of {len(records)} expectations not met")
+            parts.append(f"{findings} of {expectations} expectations not met")
         if no_boot:
             parts.append(f"{_count(no_boot, 'kernel')} did not boot")
         return EXIT_NOT_MET, "; ".join([*parts, *missing])

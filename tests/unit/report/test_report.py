@@ -33,7 +33,7 @@ from lab.formats import ktap as ktap_parser
 from lab.report import _data, mail, text
 from lab.verdicts.compare import conclude
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
-from tests.unit.fixtures.runs import everything_wrong, hostile, many_kernels, not_met, unsteady
+from tests.unit.fixtures.runs import everything_wrong, hostile, many_kernels, not_met, powerless, unsteady
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report"
 SUFFIX = {
@@ -47,7 +47,13 @@ SUFFIX = {
 }
 
 
-RUNS = {"good": evidence, "not-met": not_met, "everything-wrong": everything_wrong, "unsteady": unsteady}
+RUNS = {
+    "good": evidence,
+    "not-met": not_met,
+    "no-power": powerless,
+    "everything-wrong": everything_wrong,
+    "unsteady": unsteady,
+}
 
 
 def without_assets(page: str) -> str:

@@ -189,7 +189,12 @@ def test_a_campaign_that_skipped_everything_tested_nothing() -> None:
         for name, said in (("expand", skipped), ("guard", guard))
     )
     cells = tuple(cell(one.topology, one.kernel, runs=runs) for one in evidence().cells)
-    assert exit_of(evidence(*cells)) == (EXIT_INCOMPLETE, "incomplete: every case was skipped")
+    claimed = "1 of 25 expectations not met; every case was skipped"  # that the kernel has the feature
+    assert exit_of(evidence(*cells)) == (EXIT_NOT_MET, claimed)
+    document = metadata()
+    document["kernels"]["expand-fault"]["provides"] = []
+    nothing = Evidence(metadata=recorded(document), cells=cells)
+    assert exit_of(nothing) == (EXIT_INCOMPLETE, "incomplete: every case was skipped")
 
 
 # The proof.

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which claims of a run no case of it could refute: features, suites and programs without a case that ran; pure.
+
+A kernel's `provides` is a claim: every case that requires the feature passes on it. If all of those cases were skipped
+there, or there is none, the run would be the same without the feature. Likewise a suite, or a program of the user's,
+all of whose cases were skipped, says nothing about the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePath
+
+from lab.core.outcome import CaseRecord, CellKey, Outcome
+from lab.evidence.metadata import Metadata
+
+EVERYTHING = ["*"]
+"""The `scenarios` of a campaign that runs all of them."""
+
+CellRecords = Mapping[CellKey, tuple[CaseRecord, ...]]
+
+
+class Claim(StrEnum):
+    """What was claimed or run without a case that could fail."""
+
+    FEATURE = "feature"  # of a kernel's `provides`
+    SUITE = "suite"  # of --suite
+    PROGRAM = "program"  # of --with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unproven:
+    """A claim about a kernel that no case of the run could refute."""
+
+    kernel: str
+    claim: Claim
+    name: str
+    reason: str
+    cases: tuple[str, ...] = ()
+    """The cases that were skipped, `scenario.case`; empty if there is none."""
+
+    @property
+    def subject(self) -> str:
+        """What has no power, in words: `feature dontexpand-dup`."""
+        return f"{self.claim} {self.name}"
+
+
+def unproven(metadata: Metadata, by_cell: CellRecords) -> tuple[Unproven, ...]:
+    """Return the claims of a run that nothing could refute, kernel by kernel."""
+    found: list[Unproven] = []
+    kernels = list(dict.fromkeys(cell.kernel for cell in by_cell))
+    for kernel in kernels:
+        records = _records_on(kernel, by_cell)
+        found += _features(metadata, kernel, records)
+        if kernel != kernels[0] or len(kernels) == 1:  # what the first kernel lacks, its cases may well skip
+            found += _programs(metadata, kernel, records)
+    return tuple(found)
+
+
+def _records_on(kernel: str, by_cell: CellRecords) -> list[CaseRecord]:
+    """The records of a kernel on all machines."""
+    records: list[CaseRecord] = []
+    for cell, judged in by_cell.items():
+        if cell.kernel == kernel:
+            records += judged
+    return records
+
+
+def _features(metadata: Metadata, kernel: str, records: Sequence[CaseRecord]) -> list[Unproven]:
+    found: list[Unproven] = []
+    for feature in metadata.kernel(kernel).provides:
+        requiring = _requiring(metadata, feature)
+        mine = [record for record in records if (record.scenario, record.case) in requiring]
+        if not mine and runs_everything(metadata, kernel):
+            reason = "no case requires it"
+            found.append(Unproven(kernel=kernel, claim=Claim.FEATURE, name=feature, reason=reason))
+        elif _all_skipped(mine):
+            found.append(_skipped(kernel, Claim.FEATURE, feature, mine))
+    return found
+
+
+def _requiring(metadata: Metadata, feature: str) -> frozenset[tuple[str, str]]:
+    """The cases that require a feature, as scenario and case."""
+    found: set[tuple[str, str]] = set()
+    for scenario, cases in metadata.declared_cases().items():
+        found.update((scenario, case.name) for case in cases if feature in case.requires)
+    return frozenset(found)
+
+
+def runs_everything(metadata: Metadata, kernel: str) -> bool:
+    """Whether nobody chose the scenarios of a run: then a feature that no case requires is no matter of the choice.
+
+    The campaign, --test and --suite choose scenarios, and so does a machine that is for a few of them only.
+    """
+    typed = [*(metadata.asked.tests if metadata.asked else ()), *(metadata.typed.tests if metadata.typed else ())]
+    if typed or metadata.suites or metadata.campaign.document().get("scenarios") != EVERYTHING:
+        return False
+    machines = {cell.topology for cell in metadata.cells if cell.kernel == kernel}
+    return any(metadata.topology(machine).scenarios is None for machine in machines)
+
+
+def _programs(metadata: Metadata, kernel: str, records: Iterable[CaseRecord]) -> list[Unproven]:
+    """Return the suites and the user's programs all of whose cases a kernel skipped."""
+    claims = dict.fromkeys((PurePath(path).stem for path in metadata.programs), Claim.PROGRAM)
+    claims |= dict.fromkeys(metadata.suites, Claim.SUITE)
+    of_scenario: dict[str, list[CaseRecord]] = {}
+    for record in records:
+        of_scenario.setdefault(record.scenario, []).append(record)
+    found: list[Unproven] = []
+    for name, claim in claims.items():
+        mine = of_scenario.get(name, [])
+        if _all_skipped(mine):
+            found.append(_skipped(kernel, claim, name, mine))
+    return found
+
+
+def _all_skipped(records: Collection[CaseRecord]) -> bool:
+    """Whether there are records, and none of them says anything about the kernel."""
+    return bool(records) and all(record.outcome is Outcome.SKIP for record in records)
+
+
+def _skipped(kernel: str, claim: Claim, name: str, records: Sequence[CaseRecord]) -> Unproven:
+    cases = tuple(dict.fromkeys(record.label for record in records))
+    which = "the one case" if len(cases) == 1 else f"all {len(cases)} cases"
+    if claim is Claim.FEATURE:
+        which += " that requires it" if len(cases) == 1 else " that require it"
+    verb = "was" if len(cases) == 1 else "were"
+    reason = f"{which} {verb} skipped on every machine; {cases[0]}: {records[0].reason}"
+    return Unproven(kernel=kernel, claim=claim, name=name, reason=reason, cases=cases)
