@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +10,10 @@ from pathlib import Path
 from lab.arch import Arch
 from lab.build import toolchain
 from lab.build.kernel import BuiltKernel
-from lab.build.series import Series, changed_files
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.formats import gcov
-from lab.formats.patches.patch import Lookup
 
 GCOV_S = 120.0
 FILES_AT_ONCE = 200
@@ -91,7 +88,13 @@ def _run(program: str, directory: Path, names: Sequence[str]) -> Iterator[tuple[
     for batch in batched(names, FILES_AT_ONCE):
         argv = [program, "--json-format", "--stdout", *batch]
         printed = proc.run(argv, cwd=directory, timeout_s=GCOV_S, whole=True).output
-        for name, found in gcov.parse(printed.encode()):
+        try:
+            counts_by_name = dict(gcov.parse(printed.encode()))
+        except ValueError as error:
+            raise InfraError(f"{program} printed something else than line counts: {error}") from None
+        if different := counts_by_name.keys() ^ set(batch):
+            raise InfraError(f"{program} printed the counts of other files than it was asked for: {min(different)}")
+        for name, found in counts_by_name.items():
             yield name, {_BUILD_PATH.sub("", file): lines for file, lines in found.items()}
 
 
@@ -99,42 +102,3 @@ def batched(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     """Yield the names in groups of at most `size`."""
     for start in range(0, len(names), size):
         yield names[start : start + size]
-
-
-def added_lines(series: Series, pristine: Lookup) -> dict[str, dict[int, str]]:
-    """Return what a series adds or changes in C files and headers: file -> line of the patched tree, from 1 -> text."""
-    found = {}
-    for name, content in changed_files(series.patches, pristine).items():
-        if content is None or not name.endswith((".c", ".h")):
-            continue
-        before = pristine(name)
-        old = before.data.decode("utf-8", "replace").splitlines() if before else []
-        new = content.data.decode("utf-8", "replace").splitlines()
-        lines = _added(old, new)
-        if lines:
-            found[name] = lines
-    return found
-
-
-def _added(old: list[str], new: list[str]) -> dict[int, str]:
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    found = {}
-    for kind, _, _, start, end in matcher.get_opcodes():
-        if kind in ("replace", "insert"):
-            found.update({number + 1: new[number] for number in range(start, end)})
-    return found
-
-
-_OBJECT = r"^\s*(?:obj|[\w-]+)-(?:\$\((CONFIG_\w+)\)|y|objs)\s*[:+]?=.*\b{name}\.o\b"
-
-
-def symbol_of(name: str, tree: Path) -> str:
-    """Return the Kconfig symbol that a C file of the tree is compiled with; empty if its Makefile names none."""
-    path = tree / name
-    makefile = path.parent / "Makefile"
-    try:
-        text = makefile.read_text("utf-8", "replace").replace("\\\n", " ")
-    except OSError:
-        return ""
-    match = re.search(_OBJECT.format(name=re.escape(path.stem)), text, re.MULTILINE)
-    return (match[1] or "").removeprefix("CONFIG_") if match else ""

@@ -20,8 +20,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 GUEST_FILE = "/tmp/lab-gcov"
-MAX_COUNTERS = 256 << 20
-"""Bytes of all counters of a program; a file of the kernel has some ten KiB for each case."""
 
 _HEADER = re.compile(rb"gcda ([0-9]{1,9}) (/[^\n\0]{1,4000})\n")
 _CASE = re.compile(rb"case ([^\n\0]{1,400})\n")
@@ -62,13 +60,20 @@ def parse(text: bytes) -> Iterator[tuple[str, dict[str, dict[int, int]]]]:
     the text is something else.
     """
     for document in _documents(text):
-        found: dict[str, dict[int, int]] = {}
-        for file in document["files"]:
-            counts = found.setdefault(str(file["file"]), {})
-            for line in file["lines"]:
-                number = int(line["line_number"])
-                counts[number] = counts.get(number, 0) + int(line["count"])
-        yield str(document["data_file"]), found
+        try:
+            yield str(document["data_file"]), _counts_by_file(document["files"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"gcov's output is not as expected: {error!r}") from None
+
+
+def _counts_by_file(files: Any) -> dict[str, dict[int, int]]:
+    found: dict[str, dict[int, int]] = {}
+    for file in files:
+        counts = found.setdefault(str(file["file"]), {})
+        for line in file["lines"]:
+            number = int(line["line_number"])
+            counts[number] = counts.get(number, 0) + int(line["count"])
+    return found
 
 
 def _documents(text: bytes) -> Iterator[Any]:

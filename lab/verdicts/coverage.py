@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which lines of a patch ran, where, and by which cases. Pure; coverage.json of a run is this model."""
+"""Which lines of a patch ran, where, and by which cases. Pure; coverage-KERNEL.json is this model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict
-
-MAX_LISTED = 12
 
 
 class _CoverageModel(BaseModel):

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from lab.build import coverage as counting
 from lab.build import kernel as kernels
-from lab.build import series, source, worktree
 from lab.build.kernel import BuiltKernel
+from lab.build.patched import patched_files
 from lab.core.cache import Cache, write_atomic
 from lab.core.errors import InfraError, UsageError
 from lab.core.outcome import CellResult, CellStatus
-from lab.core.paths import images
 from lab.evidence import read
 from lab.evidence.events import gcov_file
 from lab.evidence.metadata import Evidence
@@ -34,21 +33,6 @@ MAX_LISTED = 40
 def file_of(kernel: str) -> str:
     """Return the name of the file with the coverage of a kernel's series, in the directory of the counting run."""
     return f"coverage-{kernel}.json"
-
-
-def added_lines(kernel: Kernel, cache: Cache) -> dict[str, dict[int, str]]:
-    """Return what a kernel's series adds or changes: file -> line -> text; InfraError without source."""
-    found, tree = _tree(kernel, cache)
-    patches = series.load(kernel.series, found, root=images() / "series")
-    return counting.added_lines(patches, lambda name: worktree.read_file(tree, name))
-
-
-def _tree(kernel: Kernel, cache: Cache) -> tuple[str, Path]:
-    """The version of a kernel's source, and its unpacked tree."""
-    found = source.identify(kernel.source, cache)
-    if found is None:
-        raise InfraError(f"{kernel.source} has not been fetched yet", hint="lab build, or lab run, fetches it")
-    return found.version, source.tree(found.key, cache)
 
 
 def collect(directory: Path, kernel: Kernel, topologies: Mapping[str, Topology], cache: Cache) -> Coverage:
@@ -73,9 +57,9 @@ def collect(directory: Path, kernel: Kernel, topologies: Mapping[str, Topology],
             counted[cell.topology] = _cases(evidence, cell, built, topology, cache)
             if not any(counted[cell.topology].values()):
                 raise InfraError(f"{cell.topology}/{cell.kernel}: the guest sent no line counts")
-    added = added_lines(kernel, cache)
-    tree = _tree(kernel, cache)[1]
-    symbols = {name: counting.symbol_of(name, tree) for name in added}
+    files = patched_files(kernel, cache)
+    added = {name: file.added for name, file in files.items()}
+    symbols = {name: file.symbol for name, file in files.items()}
     found = coverage.of(kernel.name, added, compiled, counted, symbols)
     write_atomic(directory / file_of(kernel.name), (found.model_dump_json(indent=1) + "\n").encode())
     return found

@@ -26,14 +26,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lab.build import kernel as kernels
-from lab.build import series, source, worktree
 from lab.build.builder import Builder
-from lab.build.coverage import added_lines
 from lab.build.kernel import BuiltKernel
+from lab.build.patched import patched_files
 from lab.core.cache import Cache, write_atomic
 from lab.core.errors import BuildError, InfraError, InputError, LabError, UsageError, did_you_mean
 from lab.core.outcome import Case, CellStatus, Outcome
-from lab.core.paths import images
 from lab.core.validation import first_invalid
 from lab.formats import c_mutations
 from lab.guests.factory import GuestFactory
@@ -73,18 +71,10 @@ class MutationTask(BaseModel):
 
 def generate(kernel: Kernel, cache: Cache) -> tuple[MutantSpec, ...]:
     """Return the mutants of a kernel's series; UsageError if it adds no code, InfraError if its source is not here."""
-    found = source.identify(kernel.source, cache)
-    if found is None:
-        raise InfraError(f"{kernel.source} has not been fetched yet", hint="lab build, or lab run, fetches it")
-    tree = source.tree(found.key, cache)
-    patches = series.load(kernel.series, found.version, root=images() / "series")
-    changed = series.changed_files(patches.patches, lambda name: worktree.read_file(tree, name))
     mutants: list[MutantSpec] = []
-    for file, lines in added_lines(patches, lambda name: worktree.read_file(tree, name)).items():
-        content = changed[file]
-        if content is not None:
-            for mutation in c_mutations.mutations(content.data, lines):
-                mutants.append(_mutant(len(mutants) + 1, file, content.data, mutation))
+    for name, file in patched_files(kernel, cache).items():
+        for mutation in c_mutations.mutations(file.content, file.added):
+            mutants.append(_mutant(len(mutants) + 1, name, file.content, mutation))
     if not mutants:
         raise UsageError(f"{kernel.series}: adds no line of C that could be mutated")
     return tuple(mutants)

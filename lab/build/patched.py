@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a kernel's series makes of the C files that it touches: their content, and the lines that it adds or changes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from lab.build import series, source, worktree
+from lab.build.series import Patch
+from lab.core.cache import Cache
+from lab.core.errors import InfraError
+from lab.core.paths import images
+from lab.formats.patches.patch import Lookup
+from lab.specs.model import Kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchedFile:
+    """A C file or header with the changes of a series."""
+
+    content: bytes
+    added: Mapping[int, str]
+    """What the series adds or changes: line of the patched file, from 1 -> its text."""
+    symbol: str = ""
+    """The Kconfig symbol that a C file is compiled with, without CONFIG_; empty if no Makefile names one."""
+
+
+def patched_files(kernel: Kernel, cache: Cache) -> dict[str, PatchedFile]:
+    """Return the C files and headers to which a kernel's series adds lines, by their paths in the tree.
+
+    InfraError if the source has not been fetched yet.
+    """
+    found = source.identify(kernel.source, cache)
+    if found is None:
+        raise InfraError(f"{kernel.source} has not been fetched yet", hint="lab build, or lab run, fetches it")
+    tree = source.tree(found.key, cache)
+    patches = series.load(kernel.series, found.version, root=images() / "series").patches
+    return changed_lines(patches, lambda name: worktree.read_file(tree, name))
+
+
+def changed_lines(patches: Iterable[Patch], pristine: Lookup) -> dict[str, PatchedFile]:
+    """Return the C files and headers to which patches add lines, in a tree that is read with `pristine`."""
+    changed = series.changed_files(patches, pristine)
+
+    def read(name: str) -> str:
+        content = changed[name] if name in changed else pristine(name)
+        return content.data.decode("utf-8", "replace") if content else ""
+
+    files = {}
+    for name, content in changed.items():
+        if content is None or not name.endswith((".c", ".h")):
+            continue
+        before = pristine(name)
+        old = before.data.decode("utf-8", "replace").splitlines() if before else []
+        added = _added(old, read(name).splitlines())
+        if added:
+            files[name] = PatchedFile(content=content.data, added=added, symbol=symbol_of(name, read))
+    return files
+
+
+def _added(old: list[str], new: list[str]) -> dict[int, str]:
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    found = {}
+    for kind, _, _, start, end in matcher.get_opcodes():
+        if kind in ("replace", "insert"):
+            for number in range(start, end):
+                found[number + 1] = new[number]
+    return found
+
+
+_RULE = re.compile(r"^\s*([\w-]+)-(?:(y|m|objs)|\$\(CONFIG_(\w+)\))\s*[:+]?=(.*)$", re.MULTILINE)
+"""One line of a kbuild Makefile that lists objects: the list's name, what the list depends on, the objects."""
+_LISTS = ("obj", "lib")
+"""The lists that kbuild itself compiles; another list is what an object of its name is linked from."""
+MAX_NESTED = 8
+"""Lists within lists and directories within directories that are followed."""
+
+
+def symbol_of(name: str, read: Callable[[str], str]) -> str:
+    """Return the Kconfig symbol that a C file of a tree is compiled with; empty if no Makefile names one.
+
+    Where the file's own rule has none, it is that of the object that the file is a part of, or of its directory. `read`
+    returns a file of the tree, empty if it does not exist.
+    """
+    directory = PurePosixPath(name).parent
+    wanted = f"{PurePosixPath(name).stem}.o"
+    for _ in range(MAX_NESTED):
+        rule = _rule(read(str(directory / "Makefile")), wanted)
+        if rule is None:
+            return ""
+        listed, symbol = rule
+        if symbol:
+            return symbol
+        if listed not in _LISTS:
+            wanted = f"{listed}.o"
+        else:
+            wanted = f"{directory.name}/"
+            directory = directory.parent
+    return ""
+
+
+def _rule(makefile: str, wanted: str) -> tuple[str, str] | None:
+    """The name of the list that an object is in, and the symbol that it depends on; None if it is in no list."""
+    for match in _RULE.finditer(makefile.replace("\\\n", " ")):
+        if wanted in match[4].split():
+            return match[1], match[3] or ""
+    return None
