@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from lab.arch import ARCHES
@@ -70,6 +70,15 @@ class Packing:
         memory = min(BUILD_MEMORY * toolchain.jobs(), self.budget.memory)
         demand = Demand(memory=memory, cpus=0.0, guests=0)
         return Task(name=name, demand=demand, first=True, needs=frozenset({build_offer(build.arch)}))
+
+    def at_once(self, cell: Cell, most: int) -> int:
+        """Return how many guests like a cell's may run at once beside a build, at most `most` and at least one."""
+        schedule = Schedule(self.budget)
+        schedule.add(self.build("build", cell.build))
+        task = self.task(cell)
+        for number in range(most):
+            schedule.add(replace(task, name=f"{task.name} {number}"))
+        return max(1, len(schedule.start()) - 1)
 
 
 def start_offer(arch: str) -> str:

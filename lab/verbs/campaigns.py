@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from lab.core.errors import UsageError
 from lab.verbs import completing, options
@@ -114,6 +115,7 @@ def run(
     if resume:
         if campaign or filters.given or repeat or output:
             raise UsageError("--resume takes the campaign, its filters and its directory from the run: omit them")
+        _not_of_a_resumed_run("confirm", "coverage")
         reopened = reopen_run(resume, library, cache, given)
         return finish(reopened, given, connect, keep=keep_failed).exit_code
     if not campaign:
@@ -127,3 +129,14 @@ def run(
     if coverage:
         report_coverage(opened, given, connect)
     return summary.exit_code
+
+
+def _not_of_a_resumed_run(*options_of_new_runs: str) -> None:
+    """Raise UsageError if one of these options was typed; a default from the settings is not meant for this run."""
+    context = click.get_current_context()
+    for name in options_of_new_runs:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{name} is carried out behind a whole run, and --resume runs what is left of one: omit it",
+                hint="run the campaign anew; what is built stays in the cache",
+            )

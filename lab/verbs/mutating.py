@@ -132,7 +132,6 @@ def mutate(
             minutes=minutes,
             arguments=arguments,
             with_coverage=not no_coverage,
-            at_once=jobs or 2,
         )
         report = work.run()
     print(mutation.write_report(directory, report), end="")

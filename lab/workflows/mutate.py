@@ -51,6 +51,8 @@ from lab.workflows import coverage
 MUTANTS, RESULTS, REPORT = "mutants.json", "results.jsonl", "mutate.json"
 CONTEXT_LINES = 3
 MAX_KILLERS = 5
+MAX_GUESTS = 8
+"""Mutants in guests at once; one kernel is built at a time, so more would wait for it."""
 
 Tell = Callable[[str], None]
 
@@ -134,7 +136,6 @@ class Mutate:
     arguments: Mapping[str, str] = field(default_factory=dict)
     """What a survivor changes (`MutantSpec.change`) -> why no test can notice it."""
     with_coverage: bool = True
-    at_once: int = 2
     stopping: threading.Event = field(default_factory=threading.Event)
     _cases: Mapping[str, tuple[Case, ...]] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
@@ -153,9 +154,11 @@ class Mutate:
         self.tell(
             f"{len(self.task.mutants)} mutants, {len(waiting)} to try, {len(sound)} cases as expected without them"
         )
-        with ThreadPoolExecutor(self.at_once, "mutant") as pool:
+        at_once = self.packing.at_once(self._planned(self.task.kernel, self._selections()).cells[0], MAX_GUESTS)
+        with ThreadPoolExecutor(at_once, "mutant") as pool:
             try:
-                self._try_all(pool, waiting, original, _Known(sound=sound, unsound=unsound, covered=covered))
+                known = _Known(sound=sound, unsound=unsound, covered=covered)
+                self._try_all(pool, at_once, waiting, original, known)
             except BaseException:  # inside the pool's block, whose end waits for the guests
                 self.stopping.set()
                 self.factory.abort()
@@ -165,6 +168,7 @@ class Mutate:
     def _try_all(
         self,
         pool: ThreadPoolExecutor,
+        at_once: int,
         waiting: Sequence[MutantSpec],
         original: BuiltKernel,
         known: _Known,
@@ -178,7 +182,7 @@ class Mutate:
             if isinstance(built, MutantResult):
                 self._finish(mutant, built)
                 continue
-            while len(running) >= self.at_once:
+            while len(running) >= at_once:
                 running = self._collect(running)
             kernel, build_s = built
             running.add(pool.submit(self._tried, mutant, kernel, build_s, known))
@@ -317,7 +321,8 @@ class Mutate:
             done.touch()
         return summary
 
-    def _execute(self, directory: Path, kernel: Kernel, selections: Sequence[Selection]) -> None:
+    def _planned(self, kernel: Kernel, selections: Sequence[Selection]) -> Plan:
+        """The plan of one kernel in one guest."""
         spec = CampaignSpec(
             name="mutate",
             topologies=(self.task.topology.name,),
@@ -327,7 +332,10 @@ class Mutate:
         )
         planned = plan(spec, [self.task.topology], [kernel], selections, named=[self.task.topology.name])
         names = {name: [case.name for case in cases] for name, cases in self._cases.items()}
-        resolved = replace(resolve_cases(planned, names), sources=self.library.scenario_sources)
+        return replace(resolve_cases(planned, names), sources=self.library.scenario_sources)
+
+    def _execute(self, directory: Path, kernel: Kernel, selections: Sequence[Selection]) -> None:
+        resolved = self._planned(kernel, selections)
         cases = {}
         for selection in resolved.cells[0].scenarios:
             cases[selection.scenario] = tuple(selection.asked_cases(self._cases[selection.scenario]))

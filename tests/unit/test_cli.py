@@ -68,6 +68,8 @@ GOOD_MACHINE = "arch: arm64\npage_size: 64K\nmemory: 1G\n"
         (("plan", "quick", "--suite", "mm"), "--suite mm: expected kselftest-COLLECTION"),
         (("run", "quick", "--suite", "kselftest-mm", "--with", "x.c"), "--suite replaces the scenarios"),
         (("run", "--resume", "."), "metadata.json: no such file"),
+        (("run", "--resume", ".", "--coverage"), "--coverage is carried out behind a whole run"),
+        (("run", "--resume", ".", "--confirm", "2"), "--confirm is carried out behind a whole run"),
         (("run", "quick", "--repeat", "0"), "0 is not in the range"),
     ],
 )

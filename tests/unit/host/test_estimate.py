@@ -67,6 +67,21 @@ def test_what_the_user_says_overrides_what_there_is(tmp_path: Path) -> None:
     assert not own.counted
 
 
+def test_guests_beside_a_build_share_one_budget() -> None:
+    cell = planned(machine("m", 512)).cells[0]
+    room = PACKING.demand(cell).memory
+    build = PACKING.build("build", cell.build).demand.memory
+
+    def at_once(memory: int, guests: int = 8) -> int:
+        budget = replace(BUDGET, memory=memory, cpus=64.0, guests=guests)
+        return replace(PACKING, budget=budget).at_once(cell, 8)
+
+    assert at_once(build + 3 * room) == 3
+    assert at_once(build + 3 * room, guests=2) == 2
+    assert at_once(build + 100 * room) == 8
+    assert at_once(room) == 1
+
+
 def test_a_machine_that_never_fits_is_refused_beforehand() -> None:
     small, large = machine("pc", 512), machine("big", 4096)
     left = here(planned(small, large), PACKING)
