@@ -7,7 +7,7 @@ again, it is the same object in the same order. What an old run did not record h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
@@ -246,28 +246,40 @@ class Provenance(Recorded):
     """The key of the userland that the kernel starts."""
 
 
-class RequestRecord(Recorded):
-    """The words of `lab run`: the campaign, and names, globs and paths that narrow it."""
-
-    campaign: str = ""
-    topologies: TextList = ()
-    kernels: TextList = ()
-    tests: TextList = ()
-    config: TextList = ()
-    programs: TextList = ()
-    suites: TextList = ()
-    arches: TextList = ()
+FILTER_OPTIONS = {
+    "config": "--config",
+    "programs": "--with",
+    "suites": "--suite",
+    "topologies": "-t",
+    "kernels": "-k",
+    "tests": "--test",
+}
+"""Field of `lab.specs.plan.Filters` -> the option of `lab run`, in the order in which a recorded command has them."""
 
 
 class CommandRecord(Recorded):
-    """The words of a command other than `lab run`."""
+    """The command that a run was made by: `lab VERB ARGUMENTS OPTIONS -- PROGRAM`.
 
-    words: TextList = ()
-    on: str = ""
-    """The option that chooses machines; empty where nothing can be narrowed."""
-    machines: TextList = ()
-    tests: TextList = ()
-    rest: TextList = ()
+    It has what decides what is run. Options that have their default are omitted, and so are those for the output.
+    """
+
+    verb: str
+    arguments: TextList = ()
+    options: Mapping[str, TextList] = {}
+    """Option as it is typed (`--test`) -> its values in their order; no value for a flag."""
+    program: TextList = ()
+    """What follows `--`."""
+    arches: TextList = ()
+    """The architectures to which ARCH in the environment restricted the command; empty for all."""
+    runs: CommandRecord | None = None
+    """The `lab run` that the lab made of a command such as `lab try`; None if the command is not resumed by it."""
+
+    @property
+    def chooses_tests(self) -> bool:
+        """Whether --test or the user's own programs restrict the scenarios of the campaign."""
+        if self.runs and self.runs.chooses_tests:
+            return True
+        return bool(self.options.get("--test"))
 
 
 class Metadata(Recorded):
@@ -289,8 +301,8 @@ class Metadata(Recorded):
     """Scenario -> its cases."""
     programs: TextList = ()
     """Paths of the user's own C files that were run."""
-    asked: RequestRecord | None = None
-    typed: CommandRecord | None = None
+    command: CommandRecord | None = None
+    """What the user typed; None in runs that did not record it."""
     repeat: Annotated[int, Field(ge=1, le=MAX_REPEATS)] = 1
     """How often every cell was run."""
     tests: Mapping[str, Mapping[str, str] | str | None] = {}
@@ -300,6 +312,13 @@ class Metadata(Recorded):
     """The URI of libvirt; None before the first guest could be started."""
     builds: Mapping[CellKeyText, Provenance] = {}
     resumed: TextList = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _convert_old_commands(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "command" not in data and (data.get("asked") or data.get("typed")):
+            return {**data, "command": _old_command(data)}
+        return data
 
     def topology(self, name: str) -> TopologyRecord:
         """The record of a machine; an empty one for a machine that was not recorded."""
@@ -325,6 +344,67 @@ class Metadata(Recorded):
     def declared_cases(self) -> dict[str, tuple[Case, ...]]:
         """Scenario -> its declared cases."""
         return {scenario: tuple(spec.case(scenario) for spec in specs) for scenario, specs in self.cases.items()}
+
+
+def _old_command(data: Mapping[str, Any]) -> object:
+    """Return the command of an older run: `asked` has the filters of `lab run`, `typed` the words of another verb.
+
+    What is not as an older version wrote it is returned as it is, for the model to refuse.
+    """
+    asked, typed = data.get("asked") or {}, data.get("typed") or {}
+    if not isinstance(asked, Mapping) or not isinstance(typed, Mapping):
+        return asked or typed
+    runs = _old_request(asked, data.get("repeat")) if asked else None
+    words, machine_option, rest = typed.get("words") or [], typed.get("on") or "", typed.get("rest") or []
+    if not isinstance(words, list) or not isinstance(machine_option, str) or not isinstance(rest, list):
+        return typed
+    if not words:
+        return runs
+    command = _old_words(words)
+    options = command["options"]
+    if command["verb"] == "try" and (data.get("repeat") or 1) != 1:
+        options["--repeat"] = [str(data["repeat"])]
+    if machine_option and typed.get("machines"):
+        options[machine_option] = typed["machines"]
+    if typed.get("tests"):
+        options["--test"] = typed["tests"]
+    return {**command, "program": rest[1:], "arches": asked.get("arches"), "runs": runs}
+
+
+def _old_request(asked: Mapping[str, Any], repeat: object) -> dict[str, Any]:
+    """Return the `lab run` of `asked`, whose keys are the fields of `Filters`.
+
+    A key that no older version wrote becomes an option that `lab run` lacks.
+    """
+    options = {}
+    for key, option in FILTER_OPTIONS.items():
+        if asked.get(key):
+            options[option] = asked[key]
+    if (repeat or 1) != 1:
+        options["--repeat"] = [str(repeat)]
+    for key in asked.keys() - FILTER_OPTIONS.keys() - {"campaign", "arches"}:
+        options[f"--{key}"] = []
+    campaign = asked.get("campaign")
+    arguments = [campaign] if campaign else []
+    return {"verb": "run", "arguments": arguments, "options": options, "arches": asked.get("arches")}
+
+
+def _old_words(words: Sequence[object]) -> dict[str, Any]:
+    """Return the words of a command by verb, arguments and options. A word after an option is the option's value."""
+    arguments: list[str] = []
+    options: dict[str, list[str]] = {}
+    option = ""
+    for word in map(str, words[2:]):
+        if word.startswith("-") and word != "-":
+            option = word
+            options.setdefault(option, [])
+        elif option:
+            options[option].append(word)
+            option = ""
+        else:
+            arguments.append(word)
+    verb = str(words[1]) if len(words) > 1 else ""
+    return {"verb": verb, "arguments": arguments, "options": options}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from lab.core.outcome import CaseRecord, Cause, CellResult, CellStatus, Delta, E
 from lab.core.untrusted import one_line, printable
 from lab.formats import oops
 from lab.report import _words as words
-from lab.report._asked import asked
+from lab.report._command import command_line
 from lab.verdicts.compare import Summary
 from lab.verdicts.judge import SYNTHETIC
 from lab.verdicts.suites import fails_as_before, test_of
@@ -103,7 +103,7 @@ def embed(value: object) -> Markup:
 def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
     """What the script is given, and the papers that it is given later."""
     said, papers = Pool(MAX_WORDS), Pool(MAX_PAPERS)
-    cases, given = _cases(summary), asked(summary)
+    cases, given = _cases(summary), command_line(summary)
     places = {label: number for number, label in enumerate(cases)}
     data = {
         "kernels": summary.kernels,

@@ -16,7 +16,7 @@ from lab.core.untrusted import one_line, printable
 from lab.evidence.metadata import Provenance
 from lab.report import _drawing
 from lab.report import _words as words
-from lab.report._asked import asked
+from lab.report._command import command_line
 from lab.report._layout import wrap
 from lab.specs.model import format_size
 from lab.verdicts.compare import Summary, series_words
@@ -228,7 +228,7 @@ def _prose(said: str) -> list[str]:
 
 def _again(summary: Summary) -> list[str]:
     """The command that runs it again, where a lab is; broken between its options, so that it can be pasted."""
-    first, *others = asked(summary).parts
+    first, *others = command_line(summary).parts
     lines, line = [], f"    {first}"
     for part in others:
         if len(line) + 1 + len(part) > WIDTH - 2:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from lab.core.paths import absolute_word, user_path
 from lab.core.progress import Progress, silent
 from lab.evidence import read
 from lab.evidence.metadata import (
+    FILTER_OPTIONS,
     CampaignRecord,
     CaseSpec,
     CellRecord,
@@ -33,7 +34,6 @@ from lab.evidence.metadata import (
     HostRecord,
     KernelRecord,
     Metadata,
-    RequestRecord,
     SkippedRecord,
     TopologyRecord,
 )
@@ -81,21 +81,6 @@ class OpenRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Typed:
-    """A command other than `lab run`, as it was typed: what a report says runs it again. See lab/report/_asked.py."""
-
-    words: Sequence[str]
-    on: str = ""
-    """The option that chooses machines; empty where nothing is to be narrowed."""
-    machines: Sequence[str] = ()
-    tests: Sequence[str] = ()
-    rest: Sequence[str] = ()
-
-    def record(self) -> CommandRecord:
-        return CommandRecord.model_validate(asdict(self))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignRequest:
     """What a user asked for: the words of the command line, so that a run that was killed can be asked for again."""
 
@@ -110,21 +95,55 @@ class CampaignRequest:
             raise UsageError(f"campaign {self.campaign}: nothing is left to run", hint="`lab plan` says why")
         return planned
 
-    def record(self) -> RequestRecord:
-        """The words for metadata.json; paths are made absolute."""
-        narrowed = {name: [absolute_word(word) for word in words] for name, words in asdict(self.filters).items()}
-        narrowed["programs"] = [str(user_path(word).absolute()) for word in self.filters.programs]
-        narrowed["suites"] = [suite.parse(word).word for word in self.filters.suites]
-        return RequestRecord.model_validate({"campaign": absolute_word(self.campaign), **narrowed})
+    def record(self) -> CommandRecord:
+        """Return the request as the `lab run` that metadata.json records; paths are made absolute."""
+        options = {}
+        for field_name, option in FILTER_OPTIONS.items():
+            words = _absolute(field_name, getattr(self.filters, field_name))
+            if words:
+                options[option] = words
+        if self.repeat > 1:
+            options["--repeat"] = (str(self.repeat),)
+        return CommandRecord(
+            verb="run", arguments=(absolute_word(self.campaign),), options=options, arches=self.filters.arches
+        )
 
     @classmethod
     def recorded(cls, metadata: Metadata, directory: Path) -> CampaignRequest:
-        """The request that a run recorded; UsageError when it recorded none."""
-        request = metadata.asked
-        if request and request.campaign and not request.model_extra:
-            words = {each.name: getattr(request, each.name) for each in fields(Filters)}
-            return cls(campaign=request.campaign, filters=Filters(**words), repeat=metadata.repeat)
-        raise UsageError(f"{directory}: its metadata.json does not say what was asked for, so it cannot be resumed")
+        """Return the request that a run recorded; UsageError if it recorded none."""
+        command = metadata.command
+        if command and command.runs:
+            command = command.runs
+        if not command or command.verb != "run" or not _can_be_read(command):
+            raise UsageError(f"{directory}: its metadata.json has no campaign to run, so it cannot be resumed")
+        filters = {name: command.options.get(option, ()) for name, option in FILTER_OPTIONS.items()}
+        return cls(
+            campaign=command.arguments[0], filters=Filters(**filters, arches=command.arches), repeat=metadata.repeat
+        )
+
+
+def _can_be_read(command: CommandRecord) -> bool:
+    """Whether a `lab run` has one campaign and no option or key that this version does not know."""
+    unknown = command.options.keys() - {*FILTER_OPTIONS.values(), "--repeat"}
+    return len(command.arguments) == 1 and not unknown and not command.model_extra
+
+
+def _absolute(field_name: str, words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a filter in a form that means the same from any directory."""
+    absolute = absolute_word
+    if field_name == "programs":
+        absolute = _absolute_path
+    elif field_name == "suites":
+        absolute = _absolute_suite
+    return tuple(map(absolute, words))
+
+
+def _absolute_path(word: str) -> str:
+    return str(user_path(word).absolute())
+
+
+def _absolute_suite(word: str) -> str:
+    return suite.parse(word).word
 
 
 def open_run(
@@ -134,17 +153,17 @@ def open_run(
     packing: Packing,
     output: Path | None,
     *,
-    typed: Typed | None = None,
+    command: CommandRecord | None = None,
     progress: Progress = silent,
 ) -> OpenRun:
     """Make the run's directory, before anything is built. Evidence comes first, so its place does too.
 
-    `typed` is what the user wrote where that is no campaign. UsageError for a case in --test or the campaign that no
+    `command` is what the user typed if that is not `lab run`. UsageError for a case in --test or the campaign that no
     scenario has.
     """
     plan, declared, metadata, suites = _prepared(request, library, cache, packing, progress)
-    if typed:
-        metadata = metadata.changed(typed=typed.record())
+    if command:
+        metadata = metadata.changed(command=command.changed(runs=request.record()))
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=declared, suites=suites)
 
@@ -194,7 +213,7 @@ def _prepared(
     selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
     chosen = {name: tuple(selections[name].asked_cases(cases[name])) for name in sorted(selections)}
     metadata = describe(plan, chosen).changed(
-        asked=request.record(),
+        command=request.record(),
         repeat=request.repeat,
         tests=suites.keys if suites else _tests(plan, selections),
     )
@@ -209,11 +228,11 @@ def open_plan(
     output: Path | None,
     *,
     kernels: Mapping[CellKey, BuiltKernel] | None = None,
-    typed: Typed,
+    command: CommandRecord,
     repeat: int = 1,
 ) -> OpenRun:
     """Make the directory of a run that is no campaign of the library's: one that cannot be resumed."""
-    metadata = describe(plan, cases).changed(repeat=repeat, tests=_tests(plan, cases), typed=typed.record())
+    metadata = describe(plan, cases).changed(repeat=repeat, tests=_tests(plan, cases), command=command)
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=cases, kernels=kernels or {})
 

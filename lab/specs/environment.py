@@ -11,9 +11,10 @@ whose C library they are linked with.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from lab.arch import ARCHES, Arch, find
-from lab.core.errors import LabError, UsageError
+from lab.core.errors import LabError, UsageError, unknown
 
 
 def arches() -> tuple[str, ...]:
@@ -21,12 +22,31 @@ def arches() -> tuple[str, ...]:
     word = os.environ.get("ARCH", "")
     if not word:
         return ()
-    if of_kernel := tuple(arch.name for arch in ARCHES.values() if arch.kernel_arch == word):
+    found = meant_by(word)
+    if not found:
+        raise UsageError(f"ARCH in the environment: {unknown('arch', word, ARCHES)}")
+    return found
+
+
+def meant_by(word: str) -> tuple[str, ...]:
+    """Return the architectures that a value of ARCH means; empty if it means none."""
+    of_kernel = tuple(arch.name for arch in ARCHES.values() if arch.kernel_arch == word)
+    if of_kernel:
         return of_kernel
     try:
         return (find(word).name,)
-    except LabError as error:
-        raise UsageError(f"ARCH in the environment: {error}") from None
+    except LabError:
+        return ()
+
+
+def word_of(names: Sequence[str]) -> str:
+    """Return the value of ARCH that means some architectures; empty if none does, or if all are meant."""
+    known = [ARCHES[name] for name in names if name in ARCHES]
+    kernel_archs = {arch.kernel_arch for arch in known}
+    for word in (*sorted(kernel_archs), *names):
+        if names and sorted(meant_by(word)) == sorted(names):
+            return word
+    return ""
 
 
 def cross_compile(arch: Arch) -> str | None:

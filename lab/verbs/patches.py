@@ -22,8 +22,9 @@ from lab.verbs.places import open_cache, open_library
 from lab.verbs.running import builds_end_with_us, finish, report_coverage
 
 if TYPE_CHECKING:
+    from lab.evidence.metadata import CommandRecord
     from lab.host.estimate import Packing
-    from lab.run.campaign import OpenRun, Typed
+    from lab.run.campaign import OpenRun
     from lab.specs.library import Library
     from lab.verdicts.compare import Summary
     from lab.workflows.bisect import CommitJudge, JudgedCommit
@@ -65,6 +66,7 @@ MIRROR = click.option(
 )
 COMMAND = click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARGS...]")
 DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_CONFIRM = 1
 TIMEOUT = click.option(
     "--timeout",
     type=click.FloatRange(min=0.1),
@@ -83,7 +85,7 @@ class PatchOptions:
     branches: Sequence[str]
     mirror: str
 
-    def words(self) -> list[str]:
+    def typed(self) -> dict[str, tuple[str, ...]]:
         """Return the options as they are typed."""
         return _options(tree=[self.tree], base=[self.base], base_branches=self.branches, mirror=[self.mirror])
 
@@ -136,7 +138,7 @@ def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @options.config
 @TIMEOUT
 @options.repeat
-@options.confirm(1)
+@options.confirm(DEFAULT_CONFIRM)
 @options.coverage
 @options.output("results/TIME-try")
 @options.packed
@@ -194,7 +196,7 @@ class TryOptions:
     config: Sequence[str] = ()
     timeout: float = DEFAULT_TIMEOUT_S
     repeat: int | None = None
-    confirm: int = 1
+    confirm: int = DEFAULT_CONFIRM
     coverage: bool = False
     output: Path | None = None
     jobs: int | None = None
@@ -216,7 +218,7 @@ class TryOptions:
         campaign = str(try_patch.prepare(change, wish, cache))
         wanted = CampaignRequest(campaign=campaign, filters=filters, repeat=self.repeat or 1)
         packing = estimate.packing(cache, jobs=self.jobs, memory=self.memory)
-        opened = open_run(wanted, library, cache, packing, self.output, typed=self.typed())
+        opened = open_run(wanted, library, cache, packing, self.output, command=self.recorded())
         summary = finish(opened, packing, self.connect, confirm=self.confirm)
         if self.coverage:
             report_coverage(opened, packing, self.connect)
@@ -236,40 +238,49 @@ class TryOptions:
             timeout_s=self.timeout,
         )
 
-    def typed(self) -> Typed:
-        """Return the command as it was typed, for reports."""
-        from lab.run.campaign import Typed
+    def recorded(self) -> CommandRecord:
+        """Return the command as it was typed, for metadata.json."""
+        from lab.evidence.metadata import CommandRecord
+        from lab.specs import environment
 
-        words = _options(
+        options = _options(
             provides=self.provides,
             config=self.config,
             timeout=[self.timeout],
             suite=self.suites,
             **{"with": self.programs},
+            confirm=_without_default(self.confirm),
+            repeat=[self.repeat],
+            on=self.machines,
+            test=self.tests,
         )
-        flags = ["--each"] * self.each
-        return Typed(
-            words=["lab", "try", self.patch, *flags, *self.chosen.words(), *words],
-            on="--on",
-            machines=self.machines,
-            tests=self.tests,
-            rest=_command(self.command),
+        return CommandRecord(
+            verb="try",
+            arguments=(self.patch,),
+            options={**_flags(each=self.each), **self.chosen.typed(), **options},
+            program=tuple(self.command),
+            arches=environment.arches(),
         )
 
 
-def _options(**given: Sequence[object]) -> list[str]:
-    """Return options as they are typed; those that have their default are omitted."""
-    words: list[str] = []
+def _options(**given: Sequence[object]) -> dict[str, tuple[str, ...]]:
+    """Return options as they are typed, with their values; those that have their default are omitted."""
+    options = {}
     for name, values in given.items():
-        for value in values:
-            if value not in (Path(), DEFAULT_TIMEOUT_S, "", None):
-                words += [f"--{name.replace('_', '-')}", str(value)]
-    return words
+        words = tuple(str(value) for value in values if value not in (Path(), DEFAULT_TIMEOUT_S, "", None))
+        if words:
+            options[f"--{name.replace('_', '-')}"] = words
+    return options
 
 
-def _command(words: Sequence[str]) -> list[str]:
-    """Return a command as it is typed after all options; nothing if there is none."""
-    return ["--", *words] if words else []
+def _flags(**given: bool) -> dict[str, tuple[str, ...]]:
+    """Return the flags that were given, as they are typed."""
+    return {f"--{name}": () for name, value in given.items() if value}
+
+
+def _without_default(confirm: int) -> list[int]:
+    """Return the value of --confirm; nothing for its default."""
+    return [] if confirm == DEFAULT_CONFIRM else [confirm]
 
 
 def _usual_machines(library: Library) -> list[str]:
@@ -304,7 +315,7 @@ def _usual_machines(library: Library) -> list[str]:
     type=click.Choice(["bad", "good", "skip"]),
     help="Judge a commit whose kernel does not boot as bad, good or skip [skip; bad if no test is given].",
 )
-@options.confirm(1)
+@options.confirm(DEFAULT_CONFIRM)
 @options.output("results/TIME-bisect")
 @options.packed
 @options.connect
@@ -361,7 +372,7 @@ class BisectOptions:
     config: Sequence[str] = ()
     timeout: float = DEFAULT_TIMEOUT_S
     no_boot: str | None = None
-    confirm: int = 1
+    confirm: int = DEFAULT_CONFIRM
     output: Path | None = None
     jobs: int | None = None
     memory: int | None = None
@@ -372,11 +383,11 @@ class BisectOptions:
         """Whether a test is given, and not only booting is asked."""
         return bool(self.tests or self.programs or self.command)
 
-    def typed(self) -> Typed:
-        """Return the command as it was typed, for the reports of its steps."""
-        from lab.run.campaign import Typed
+    def recorded(self) -> CommandRecord:
+        """Return the command as it was typed, for the metadata.json of its steps."""
+        from lab.evidence.metadata import CommandRecord
 
-        words = _options(
+        options = _options(
             tree=[self.tree],
             good=[self.good],
             bad=[self.bad],
@@ -386,9 +397,11 @@ class BisectOptions:
             timeout=[self.timeout],
             no_boot=[self.no_boot],
             **{"with": self.programs},
+            confirm=_without_default(self.confirm),
         )
-        flags = ["--fixed"] * self.fixed
-        return Typed(words=["lab", "bisect", *flags, *words], rest=_command(self.command))
+        return CommandRecord(
+            verb="bisect", options={**_flags(fixed=self.fixed), **options}, program=tuple(self.command)
+        )
 
     def wish(self) -> Wish:
         from lab.workflows import try_patch
@@ -421,7 +434,7 @@ class BisectOptions:
             number = len(list(place.iterdir())) + 1 if place.is_dir() else 1
             plan, cases = bisection.plan_of(library, library.topology(self.topology), kernel, wish, cache)
             directory = place / f"{number:02}-{commit[:12]}"
-            opened = open_plan(repeated(plan, times), cases, directory, typed=self.typed(), repeat=times)
+            opened = open_plan(repeated(plan, times), cases, directory, command=self.recorded(), repeat=times)
             summary = _carried_out(opened, given, self.connect)
             step = bisection.judged(commit, summary, boots_badly=boots_badly)
             print(f"{step.word:<5}{bisection.title(tree, commit)}: {step.why}", flush=True)

@@ -94,8 +94,9 @@ def runs_everything(metadata: Metadata, kernel: str) -> bool:
 
     The campaign, --test and --suite choose scenarios, and so does a machine that is for a few of them only.
     """
-    typed = [*(metadata.asked.tests if metadata.asked else ()), *(metadata.typed.tests if metadata.typed else ())]
-    if typed or metadata.suites or metadata.campaign.document().get("scenarios") != EVERYTHING:
+    if metadata.command and metadata.command.chooses_tests:
+        return False
+    if metadata.suites or metadata.campaign.document().get("scenarios") != EVERYTHING:
         return False
     machines = {cell.topology for cell in metadata.cells if cell.kernel == kernel}
     return any(metadata.topology(machine).scenarios is None for machine in machines)

@@ -16,9 +16,9 @@ from lab.core.errors import InfraError, UsageError
 from lab.core.outcome import CellResult, CellStatus
 from lab.evidence import read
 from lab.evidence.events import gcov_file
-from lab.evidence.metadata import Evidence
+from lab.evidence.metadata import CommandRecord, Evidence
 from lab.formats import gcov
-from lab.run.campaign import OpenRun, Typed, open_plan
+from lab.run.campaign import OpenRun, open_plan
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import build_of
 from lab.verdicts import coverage
@@ -95,9 +95,14 @@ def counting_run(opened: OpenRun) -> OpenRun | None:
         return None
     builds = tuple(dict.fromkeys(cell.build for cell in cells))
     planned = replace(opened.plan, cells=tuple(cells), builds=builds, skipped=())
-    typed = Typed(words=["lab", "run", opened.plan.name, "--coverage"])
-    counting = open_plan(planned, opened.cases, opened.path / DIRECTORY, typed=typed)
+    counting = open_plan(planned, opened.cases, opened.path / DIRECTORY, command=counting_command(opened))
     return replace(counting, suites=opened.suites)
+
+
+def counting_command(opened: OpenRun) -> CommandRecord:
+    """Return the command that a run recorded, with --coverage; the counting run cannot be resumed."""
+    recorded = opened.metadata.command or CommandRecord(verb="run", arguments=(opened.plan.name,))
+    return recorded.changed(options={**recorded.options, "--coverage": ()}, runs=None)
 
 
 def collect_all(counting: OpenRun, cache: Cache) -> tuple[Coverage, ...]:

@@ -33,10 +33,11 @@ from lab.core.cache import Cache, write_atomic
 from lab.core.errors import BuildError, InfraError, InputError, LabError, UsageError, did_you_mean
 from lab.core.outcome import Case, CellStatus, Outcome
 from lab.core.validation import first_invalid
+from lab.evidence.metadata import CommandRecord
 from lab.formats import c_mutations
 from lab.guests.factory import GuestFactory
 from lab.host.estimate import Packing
-from lab.run.campaign import OpenRun, Typed, open_plan
+from lab.run.campaign import OpenRun, open_plan
 from lab.run.protocols import BootableCellLike, CellState
 from lab.run.runner import Runner
 from lab.run.this_host import ThisHost
@@ -339,9 +340,9 @@ class Mutate:
         cases = {}
         for selection in resolved.cells[0].scenarios:
             cases[selection.scenario] = tuple(selection.asked_cases(self._cases[selection.scenario]))
-        typed = Typed(words=["lab", "mutate", "--resume", str(self.directory)])
+        command = CommandRecord(verb="mutate", options={"--resume": (str(self.directory),)})
         directory.parent.mkdir(parents=True, exist_ok=True)
-        opened = open_plan(resolved, cases, directory, typed=typed)
+        opened = open_plan(resolved, cases, directory, command=command)
         self._runner(opened, resolved).run()
 
     def _runner(self, opened: OpenRun, planned: Plan) -> Runner[BootableCellLike]:

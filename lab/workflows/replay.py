@@ -14,10 +14,10 @@ from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import CaseRecord, CellKey
-from lab.evidence.metadata import HostRecord, Provenance
+from lab.evidence.metadata import CommandRecord, HostRecord, Provenance
 from lab.host.estimate import Packing, here
 from lab.run import campaign
-from lab.run.campaign import OpenRun, Typed
+from lab.run.campaign import OpenRun
 from lab.specs.library import Library
 from lab.specs.plan import Plan, cell_key
 from lab.verdicts.changes import first_difference
@@ -30,7 +30,7 @@ class Again:
     """What was run, as it can be had now."""
 
     spot: Spot
-    typed: Typed
+    command: CommandRecord
     plan: Plan
     kernel: BuiltKernel | None
     """The very kernel that was booted, where it is in the cache."""
@@ -59,7 +59,7 @@ def look(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
     host = HostRecord.model_validate({**campaign.emulators(planned), "libvirt": was.libvirt})
     return Again(
         spot=spot,
-        typed=Typed(words=["lab", "replay", summary.evidence.source, spot.name]),
+        command=CommandRecord(verb="replay", arguments=(summary.evidence.source, spot.name)),
         plan=replace(planned, sources=tuple(sources)),
         kernel=found,
         changed=tuple(changed),
@@ -104,7 +104,7 @@ def open_replay(again: Again, cache: Cache, packing: Packing, output: Path | Non
             raise UsageError(f"{scenario} has no case {', '.join(gone)} any more")
         chosen[scenario] = tuple(known[name] for name in names)
     planned = replace(planned, spec=planned.spec.model_copy(update={"name": "replay"}))
-    return campaign.open_plan(planned, chosen, output, kernels=again.kernels, typed=again.typed)
+    return campaign.open_plan(planned, chosen, output, kernels=again.kernels, command=again.command)
 
 
 def compared(then: Sequence[CaseRecord], now: Summary) -> tuple[list[str], bool]:

@@ -623,7 +623,7 @@ def test_a_mail_says_why_what_did_not_pass_is_well(known: Summary) -> None:
 
 def test_the_words_that_run_it_again_name_the_suite(known: Summary) -> None:
     asked = campaign.CampaignRequest(campaign="quick", filters=Filters(suites=(MM,))).record()
-    meta = known.evidence.metadata.changed(asked=asked)
+    meta = known.evidence.metadata.changed(command=asked)
     again = conclude(replace(known.evidence, metadata=meta))
     assert f"lab run quick --suite {MM}" in report.render(again, "mail")
     assert campaign.CampaignRequest.recorded(meta, Path()).filters.suites == (MM,)

@@ -206,6 +206,20 @@ def test_the_mail_says_how_to_run_it_again_and_can_be_pasted() -> None:
     assert shlex.split(pasted) == ["lab", "run", "./my campaign.yaml", *words]
 
 
+def test_the_mail_sets_arch_where_the_run_was_restricted_by_it() -> None:
+    command = {"verb": "run", "arguments": ["quick"], "options": {"--repeat": ["2"]}, "arches": ["arm64"]}
+    pasted = report.render(evidence(command=command), "mail").partition("To reproduce:\n")[2].partition("\n\n")[0]
+    assert shlex.split(pasted) == ["ARCH=arm64", "lab", "run", "quick", "--repeat", "2"]
+
+
+def test_the_mail_of_a_bisection_has_its_command_and_no_option_that_it_lacks() -> None:
+    options = {"--fixed": [], "--good": ["v6.13"], "--bad": ["v6.12"], "--topology": ["pc"], "--test": ["a.b"]}
+    command = {"verb": "bisect", "options": options, "program": ["true"]}
+    pasted = report.render(evidence(command=command, repeat=2), "mail").partition("To reproduce:\n")[2]
+    words = "lab bisect --fixed --good v6.13 --bad v6.12 --topology pc --test a.b -- true"
+    assert shlex.split(pasted.partition("\n\n")[0].replace("\\\n", "")) == words.split()
+
+
 def test_the_mail_of_a_patch_that_was_tried_names_patch_and_tree_and_not_the_cache() -> None:
     typed: dict[str, Any] = {
         "words": ["lab", "try", "my.patch", "--each", "--tree", "/srv/me/linux", "--with", "./my test.c"],

@@ -31,6 +31,19 @@ def test_arch_in_every_spelling(monkeypatch: pytest.MonkeyPatch, word: str, mean
     assert environment.arches() == means
 
 
+@pytest.mark.parametrize("word", ["arm64", "x86_64", "powerpc", "ppc64le", "riscv64", "mips64"])
+def test_the_word_of_what_arch_means_means_the_same(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setenv("ARCH", word)
+    meant = environment.arches()
+    monkeypatch.setenv("ARCH", environment.word_of(meant))
+    assert environment.arches() == meant
+
+
+@pytest.mark.parametrize("names", [(), ("arm64", "x86_64"), ("unknown",)])
+def test_there_is_no_word_for_what_arch_cannot_mean(names: tuple[str, ...]) -> None:
+    assert environment.word_of(names) == ""
+
+
 def test_an_arch_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARCH", "arm46")
     with pytest.raises(UsageError, match="ARCH in the environment: unknown arch 'arm46'; did you mean 'arm64'"):

@@ -24,18 +24,29 @@ def test_a_try_is_recorded_as_it_was_typed() -> None:
         provides=["thing"],
         config=["kasan"],
         each=True,
+        repeat=3,
     )
-    typed = asked.typed()
-    assert " ".join(typed.words) == (
-        "lab try 1@example.org --each --tree linux --base v6.12 --base-branches next-* --mirror ~/mail "
-        "--provides thing --config kasan --suite kselftest-mm"
-    )
-    assert (typed.on, typed.machines, typed.tests) == ("--on", ["x86_64-4k"], ["kselftest-mm.cow"])
+    command = asked.recorded()
+    assert (command.verb, command.arguments) == ("try", ("1@example.org",))
+    assert list(command.options.items()) == [
+        ("--each", ()),
+        ("--tree", ("linux",)),
+        ("--base", ("v6.12",)),
+        ("--base-branches", ("next-*",)),
+        ("--mirror", ("~/mail",)),
+        ("--provides", ("thing",)),
+        ("--config", ("kasan",)),
+        ("--suite", ("kselftest-mm",)),
+        ("--repeat", ("3",)),
+        ("--on", ("x86_64-4k",)),
+        ("--test", ("kselftest-mm.cow",)),
+    ]
 
 
 def test_what_has_its_default_is_left_away() -> None:
     chosen = PatchOptions(tree=Path(), base="", branches=(), mirror="")
-    assert TryOptions(patch="x.patch", chosen=chosen).typed().words == ["lab", "try", "x.patch"]
+    command = TryOptions(patch="x.patch", chosen=chosen).recorded()
+    assert (command.arguments, command.options, command.program) == (("x.patch",), {}, ())
 
 
 def test_a_suite_and_a_command_exclude_each_other() -> None:
@@ -48,10 +59,16 @@ def test_a_bisection_is_recorded_as_it_was_typed() -> None:
     asked = BisectOptions(
         tree=Path("linux"), good="HEAD", bad="v6.12", topology="x86_64-4k", command=["true"], fixed=True, no_boot="bad"
     )
-    typed = asked.typed()
-    assert " ".join([*typed.words, *typed.rest]) == (
-        "lab bisect --fixed --tree linux --good HEAD --bad v6.12 --topology x86_64-4k --no-boot bad -- true"
-    )
+    command = asked.recorded()
+    assert list(command.options.items()) == [
+        ("--fixed", ()),
+        ("--tree", ("linux",)),
+        ("--good", ("HEAD",)),
+        ("--bad", ("v6.12",)),
+        ("--topology", ("x86_64-4k",)),
+        ("--no-boot", ("bad",)),
+    ]
+    assert (command.verb, command.program) == ("bisect", ("true",))
 
 
 def test_booting_is_asked_where_no_test_is() -> None:

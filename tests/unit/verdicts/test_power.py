@@ -77,8 +77,10 @@ def test_a_feature_that_no_case_requires() -> None:
 @pytest.mark.parametrize(
     "choice",
     [
+        {"command": {"verb": "run", "options": {"--test": ["mine.slow"]}}},
+        {"command": {"verb": "try", "runs": {"verb": "run", "options": {"--test": ["mine.slow"]}}}},
         {"asked": {"tests": ["mine.slow"]}},
-        {"typed": {"tests": ["mine.slow"]}},
+        {"typed": {"words": ["lab", "try", "my.patch"], "on": "--on", "tests": ["mine.slow"]}},
         {"campaign": {"name": "few", "scenarios": ["mine"]}},
         {"campaign": {"name": "old"}},
         {"suites": {"kselftest-mm": {"word": "kselftest-mm"}}},
