@@ -7,6 +7,8 @@ TREE =
 
 PYTHON = .venv/bin/python
 LAB = .venv/bin/lab
+# The set-up also installs what these commands need (lab/host/needs.py); a --suite among the arguments may need more.
+export NEEDED_BY = $(addprefix make ,$(MAKECMDGOALS)) $(ARGS)
 # One process of pytest a core. One of them runs all tests that boot guests.
 WORKERS = -n auto --dist loadgroup
 
@@ -36,8 +38,6 @@ help:
 setup:
 	@sh lab/bootstrap.sh $(CAMPAIGN)
 
-# A --suite among the arguments may need packages of its own.
-run: export NEEDED_BY = $(ARGS)
 run: setup
 	@$(LAB) run $(CAMPAIGN) $(ARGS)
 
@@ -60,7 +60,6 @@ faults: setup
 kernel-faults: setup
 	@PAGELAB_KERNEL_FAULTS=1 $(PYTHON) -m pytest tests/integration/test_kernel_faults.py $(ARGS)
 
-examples: export NEEDED_BY = make examples
 examples: setup
 	@PAGELAB_EXAMPLES=1 $(PYTHON) -m pytest tests/unit/test_examples.py tests/integration/test_people.py $(ARGS)
 
@@ -70,8 +69,7 @@ mutants: setup
 fuzz: setup
 	@$(PYTHON) -m tests.fuzz $(ARGS)
 
-browser:
-	@NEEDED_BY='make browser' sh lab/bootstrap.sh $(CAMPAIGN)
+browser: setup
 	@$(PYTHON) -m pytest tests/integration/test_browser.py $(ARGS)
 
 kernel-words: setup

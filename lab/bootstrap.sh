@@ -5,7 +5,7 @@
 #   sh lab/bootstrap.sh [CAMPAIGN...]     campaigns whose architectures the machine must be able to build and emulate
 #
 # NEEDED_BY in the environment: a command, such as "make browser" or "--suite kselftest-mm", whose packages are installed
-# too; lab/host/programs.py lists them.
+# too; lab/host/needs.py lists them.
 #
 # Needs nothing but a shell, coreutils, apt and dpkg. Asks for root only when something is to be installed. When
 # nothing is to be done it says nothing and takes a tenth of a second: .venv/.set-up remembers what .venv was made of.
@@ -110,21 +110,30 @@ make_venv() {
     mv -f "$stamp.new" "$stamp"
 }
 
+# remembered NAME FILES COMMAND ARGUMENT...: print what the command prints, which is run again only when the arguments
+# or one of the files (words in one argument) have changed. A file that does not exist counts as empty.
+remembered() {
+    name=$1
+    files=$2
+    shift 2
+    # shellcheck disable=SC2086
+    key=$({ printf '%s\n' "$*"; cat "$stamp" $files; } 2>/dev/null | sha256sum | cut -c 1-20)
+    if [ ! -f ".venv/.$name-$key" ]; then
+        rm -f ".venv/.$name"-*
+        "$@" >".venv/.$name.new"
+        mv -f ".venv/.$name.new" ".venv/.$name-$key"
+    fi
+    cat ".venv/.$name-$key"
+}
+
 # The packages of the campaigns' architectures: asked of the lab once, and again when anything it reads has changed.
 arch_packages() {
-    key=$({
-        printf '%s\n' "$*"
-        cat "$stamp" lab/arch/*.py topologies/*.yaml topologies/campaigns/*.yaml images/kernels/*.yaml
-        for campaign in "$@"; do
-            [ ! -f "$campaign" ] || cat "$campaign"
-        done
-    } 2>/dev/null | sha256sum | cut -c 1-20)
-    if [ ! -f ".venv/.packages-$key" ]; then
-        rm -f .venv/.packages-*
-        ask_arch_packages "$@" >".venv/.packages.new"
-        mv -f .venv/.packages.new ".venv/.packages-$key"
-    fi
-    cat ".venv/.packages-$key"
+    own=
+    for campaign in "$@"; do
+        [ ! -f "$campaign" ] || own="$own $campaign"
+    done
+    remembered packages "lab/arch/*.py topologies/*.yaml topologies/campaigns/*.yaml images/kernels/*.yaml $own" \
+        ask_arch_packages "$@"
 }
 
 ask_arch_packages() {
@@ -164,7 +173,7 @@ packages=$(arch_packages "$@")
 # shellcheck disable=SC2086
 ensure_packages "the campaign ($*)" $packages
 if [ -n "${NEEDED_BY:-}" ]; then
-    packages=$(ask_needed_packages "$NEEDED_BY")
+    packages=$(remembered needed "lab/host/*.py" ask_needed_packages "$NEEDED_BY")
     # shellcheck disable=SC2086
     ensure_packages "$NEEDED_BY" $packages
 fi

@@ -8,12 +8,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, NoReturn, TextIO, cast
 
 import click
 
 from lab import __version__
 from lab.core.errors import LabError
+from lab.host.needs import LAB, NEEDS
 from lab.verbs import campaigns, check, choose, guests, machines, mutating, patches, results, shells
 from lab.verbs.common import EXIT_INTERRUPTED, print_error
 
@@ -142,5 +144,22 @@ def main(context: click.Context) -> None:
     context.default_map = defaults.of(context.command)
 
 
+def checked(verb: click.Command) -> click.Command:
+    """Let a verb check, before it does anything, that the programs it runs are installed; return it."""
+    name, act = verb.name, verb.callback
+    assert name is not None and act is not None
+
+    @wraps(act)
+    def act_if_possible(*args: Any, **kwargs: Any) -> Any:
+        if NEEDS[f"{LAB}{name}"]:
+            from lab.host import programs
+
+            programs.require_verb(name)
+        return act(*args, **kwargs)
+
+    verb.callback = act_if_possible
+    return verb
+
+
 for verb in VERBS:
-    main.add_command(verb)
+    main.add_command(checked(verb))

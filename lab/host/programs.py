@@ -1,61 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The programs that verbs, suites and make targets run on this host: which they are, and which package has each.
-
-Kernels, userland and machines need what lab/packages.txt and the records of architectures list. This is the rest.
-"""
+"""Check that this host has the programs of lab/host/needs.py, and name the packages of those that are missing."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from types import MappingProxyType
 
-from lab.build.toolchain import KERNEL_TOOLS
 from lab.core.errors import InfraError
 from lab.host.doctor import Check, Host, Status
-
-PACKAGES: Mapping[str, str] = MappingProxyType(
-    {
-        **KERNEL_TOOLS,
-        "apt-get": "apt",
-        "chromium": "chromium",
-        "cpio": "cpio",
-        "dpkg-source": "dpkg-dev",
-        "gdb-multiarch": "gdb-multiarch",
-        "git": "git",
-        "groff": "groff",
-        "rsync": "rsync",
-        "shellcheck": "shellcheck",
-    }
-)
-"""Program -> the Debian package that has it."""
-
-SUITE = "--suite "
-MAKE = "make "
-NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "kernels": tuple(KERNEL_TOOLS),
-        "sources debian:": ("apt-get", "dpkg-source"),
-        "sources git:": ("git",),
-        "lab try": ("git",),
-        "lab bisect": ("git",),
-        "lab gdb": ("gdb-multiarch",),
-        # The makefiles of kselftest install with it.
-        f"{SUITE}kselftest": ("rsync",),
-        f"{SUITE}ltp": ("make",),
-        f"{MAKE}browser": ("chromium",),
-        f"{MAKE}examples": ("gdb-multiarch", "git", "rsync"),
-        f"{MAKE}unit": ("cpio", "groff", "shellcheck"),
-    }
-)
-"""What needs programs -> the programs. `make unit` skips the tests whose program is missing."""
+from lab.host.needs import ALTERNATIVES, LAB, NEEDS, PACKAGES, SUITE
 
 
 def missing(what: str, host: Host | None = None) -> tuple[str, ...]:
     """Return the programs that something needs and this host lacks."""
     host = host or Host()
-    return tuple(program for program in NEEDS[what] if host.which(program) is None)
+    return tuple(program for program in NEEDS[what] if not _present(program, host))
+
+
+def _present(program: str, host: Host) -> bool:
+    """Whether a host has a program, or one that does the same."""
+    names = (program, *ALTERNATIVES.get(program, ()))
+    return any(host.which(name) for name in names)
 
 
 def packages_of(programs: Iterable[str]) -> tuple[str, ...]:
@@ -73,21 +39,42 @@ def require(*needs: str, host: Host | None = None) -> None:
             raise InfraError(message, hint=host.install_command(packages_of(absent)))
 
 
-def require_suites(words: Sequence[str], host: Host | None = None) -> None:
+def require_verb(name: str, host: Host | None = None) -> None:
+    """Raise InfraError if a program that a verb runs is missing."""
+    require(f"{LAB}{name}", host=host)
+
+
+def require_suites(words: Iterable[str], host: Host | None = None) -> None:
     """Raise InfraError if a program that suites, in the words of --suite, are built with is missing."""
-    require(*dict.fromkeys(_needs_in([word for suite in words for word in ("--suite", suite)])), host=host)
+    typed: list[str] = []
+    for suite in words:
+        typed += ["--suite", suite]
+    require(*dict.fromkeys(_needs_in(typed)), host=host)
 
 
 def packages_for(command: str) -> tuple[str, ...]:
     """Return the packages that a command, such as `make browser` or `--suite kselftest-mm`, needs beside the base.
 
-    The set-up asks for them. A command that needs nothing more, or that no shell could read, has none.
+    The set-up asks for them. A command that needs nothing more has none. A word that no shell could read ends it.
     """
+    programs: list[str] = []
+    for what in _needs_in(_words(command.replace("=", " "))):
+        programs += NEEDS[what]
+    return packages_of(programs)
+
+
+def _words(command: str) -> list[str]:
+    """Return the words of a command as a shell reads them; those before an unbalanced quote if it has one."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    words: list[str] = []
     try:
-        words = shlex.split(command.replace("=", " "))
+        for word in lexer:
+            words.append(word)
     except ValueError:
-        return ()
-    return packages_of(program for what in _needs_in(words) for program in NEEDS[what])
+        pass  # an unbalanced quote
+    return words
 
 
 def _needs_in(words: Sequence[str]) -> list[str]:
@@ -102,14 +89,22 @@ def _needs_in(words: Sequence[str]) -> list[str]:
 
 
 def checks(host: Host | None = None) -> list[Check]:
-    """Return a check for everything in NEEDS; a missing program is a limit of the host and no failure."""
+    """Return a check for everything in NEEDS; a missing program is a limit of the host and no failure.
+
+    What needs the same programs shares a check. What needs nothing beside the set-up has none.
+    """
     host = host or Host()
-    return [_check(what, host) for what in NEEDS]
+    users: dict[tuple[str, ...], list[str]] = {}
+    for what, needed in NEEDS.items():
+        if needed:
+            users.setdefault(needed, []).append(what)
+    return [_check(names, needed, host) for needed, names in users.items()]
 
 
-def _check(what: str, host: Host) -> Check:
-    absent = missing(what, host)
+def _check(names: Sequence[str], needed: Sequence[str], host: Host) -> Check:
+    """Return the check of the things that need some programs."""
+    name, absent = ", ".join(names), missing(names[0], host)
     if not absent:
-        return Check(name=what.strip(), status=Status.OK, detail=" ".join(NEEDS[what]))
+        return Check(name=name, status=Status.OK, detail=" ".join(needed))
     fix = host.install_command(packages_of(absent))
-    return Check(name=what.strip(), status=Status.WARN, detail=f"missing: {' '.join(absent)}", fix=fix)
+    return Check(name=name, status=Status.WARN, detail=f"missing: {' '.join(absent)}", fix=fix)

@@ -42,6 +42,7 @@ from lab.guests.factory import GuestFactory, open_factory
 from lab.guests.vm import Hypervisor
 from lab.host.doctor import available_memory
 from lab.host.estimate import Packing, here, look
+from lab.host.programs import require_suites
 from lab.run import resume
 from lab.run.keep_failed import GuestKeeper, KeptGuest
 from lab.run.protocols import BootableCellLike, Screen
@@ -207,6 +208,7 @@ def _prepared(
 ) -> tuple[Plan, dict[str, tuple[Case, ...]], Metadata, Suites | None]:
     """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
     wanted = request.plan(library, packing)
+    require_suites(asked.word for asked in wanted.suites)
     workshop = Builder.of(wanted, cache, progress)
     cases, suites = workshop.cases(), workshop.suites
     plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})

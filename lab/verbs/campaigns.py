@@ -38,7 +38,7 @@ def build(campaign: str, filters: Filters) -> None:
 
     cache = open_cache()
     planned = open_library().plan(campaign, filters)
-    programs.require_suites(filters.suites)
+    programs.require_suites(suite.word for suite in planned.suites)
     planned = estimate.here(planned, estimate.packing(cache))
     with builds_end_with_us():
         workshop = Builder.of(planned, cache, progress_on_stderr())
@@ -107,7 +107,7 @@ def run(
     lab run --resume results/latest
     lab run quick -t x86_64-4k-2node --keep-failed
     """
-    from lab.host import estimate, programs
+    from lab.host import estimate
     from lab.run.campaign import CampaignRequest, open_run, reopen_run
 
     cache, library = open_cache(), open_library()
@@ -120,8 +120,6 @@ def run(
         return finish(reopened, given, connect, keep=keep_failed).exit_code
     if not campaign:
         raise UsageError("which campaign? expected its name, or --resume DIR", hint="`lab list campaigns`")
-    library.plan(campaign, filters)  # only for its errors: wrong input is reported before a missing program
-    programs.require_suites(filters.suites)
     request = CampaignRequest(campaign=campaign, filters=filters, repeat=repeat or 1)
     with builds_end_with_us():
         opened = open_run(request, library, cache, given, output, progress=progress_on_stderr())

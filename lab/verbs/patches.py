@@ -339,10 +339,8 @@ def bisect(**given: Any) -> int:
     lab bisect --fixed --bad v6.12 --good v6.13 -t x86_64-4k --with ./reproducer.c
     lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k -- grep -qx 0 /proc/sys/kernel/tainted
     """
-    from lab.host import programs
     from lab.workflows import bisect as bisection
 
-    programs.require("lab bisect")
     asked = BisectOptions(**given)
     tree = user_path(asked.tree)
     judge = asked.judge()

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The programs that verbs, suites and make targets run on this host: which they are, and which package has each.
+
+Compilers and emulators stand in the records of architectures, lab/arch/. This is the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from lab.build.toolchain import KERNEL_TOOLS
+
+PACKAGES: Mapping[str, str] = MappingProxyType(
+    {
+        **KERNEL_TOOLS,
+        "apt-get": "apt",
+        "chromium": "chromium",
+        "cpio": "cpio",
+        "dpkg-source": "dpkg-dev",
+        "gdb-multiarch": "gdb-multiarch",
+        "git": "git",
+        "groff": "groff-base",
+        "man": "man-db",
+        "mount": "mount",
+        "pkill": "procps",
+        "rsync": "rsync",
+        "shellcheck": "shellcheck",
+    }
+)
+"""Program -> the Debian package that has it."""
+
+ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"gdb-multiarch": ("gdb",)})
+"""Program -> other programs that do the same on some hosts; the verb itself checks whether they do on this one."""
+
+LAB = "lab "
+SUITE = "--suite "
+MAKE = "make "
+
+SET_UP: tuple[str, ...] = ()
+"""Nothing but Python and what the set-up installs on every host."""
+KERNELS = tuple(KERNEL_TOOLS)
+GIT_AND_KERNELS = ("git", *KERNELS)
+TESTS = ("git", "cpio", "groff", "man", "mount", "shellcheck", *KERNELS)
+
+NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "kernels": KERNELS,
+        "sources debian:": ("apt-get", "dpkg-source"),
+        "sources git:": ("git",),
+        "lab doctor": SET_UP,
+        "lab list": SET_UP,
+        "lab plan": SET_UP,
+        "lab clean": SET_UP,
+        "lab build": KERNELS,
+        "lab run": KERNELS,
+        "lab exec": KERNELS,
+        "lab shell": KERNELS,
+        "lab console": KERNELS,
+        "lab gdb": ("gdb-multiarch", *KERNELS),
+        "lab report": SET_UP,
+        "lab compare": SET_UP,
+        "lab replay": KERNELS,
+        "lab bundle": KERNELS,
+        "lab try": GIT_AND_KERNELS,
+        "lab bisect": GIT_AND_KERNELS,
+        "lab check": GIT_AND_KERNELS,
+        "lab mutate": GIT_AND_KERNELS,
+        "lab capture": SET_UP,
+        "lab completion": SET_UP,
+        "lab man": SET_UP,
+        # The makefiles of kselftest install with it.
+        f"{SUITE}kselftest": ("rsync",),
+        f"{SUITE}ltp": ("make",),
+        f"{MAKE}help": SET_UP,
+        f"{MAKE}setup": SET_UP,
+        f"{MAKE}doctor": SET_UP,
+        f"{MAKE}clean": SET_UP,
+        f"{MAKE}run": KERNELS,
+        f"{MAKE}matrix": KERNELS,
+        f"{MAKE}test": TESTS,
+        f"{MAKE}unit": TESTS,
+        f"{MAKE}bench": KERNELS,
+        f"{MAKE}faults": ("mount", "pkill", *KERNELS),
+        f"{MAKE}kernel-faults": KERNELS,
+        f"{MAKE}kernel-words": SET_UP,
+        f"{MAKE}examples": ("gdb-multiarch", "man", "rsync", *GIT_AND_KERNELS),
+        f"{MAKE}mutants": KERNELS,
+        f"{MAKE}fuzz": SET_UP,
+        f"{MAKE}browser": ("chromium",),
+        f"{MAKE}lint": SET_UP,
+        f"{MAKE}shape": SET_UP,
+    }
+)
+"""What needs programs -> the programs. Every verb, kind of suite and make target is a key."""
