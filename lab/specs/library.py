@@ -3,23 +3,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lab.core import paths
 from lab.core.errors import InputError, UsageError, nearest, unknown
 from lab.core.paths import is_path, user_path
 from lab.specs import suite
 from lab.specs.load import YamlDocument, read
-from lab.specs.model import JOINT, CampaignSpec, Kernel, Spec, Topology, format_range
-from lab.specs.plan import Filters, Plan, Selection, Skipped, matches, merge_selections, narrow_tests, node_count, plan
+from lab.specs.model import JOINT, CampaignSpec, Kernel, Topology, format_range
+from lab.specs.plan import (
+    Filters,
+    Named,
+    Plan,
+    Selection,
+    Skipped,
+    matches,
+    merge_selections,
+    narrow_tests,
+    node_count,
+    plan,
+)
 from lab.specs.settings import Own
-
-Named = TypeVar("Named", Topology, Kernel)
+from lab.specs.suite import Suite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +98,9 @@ class Library:
         for word in words:
             path = user_path(word).absolute()
             if path.suffix != ".c" or not path.is_file():
-                got = f"a {word}" if path.exists() else f"no such file: {word}"
+                got = f"no such file: {word}"
+                if path.exists():
+                    got = f"a {word}"
                 raise UsageError(f"--with: expected a C file, got {got}")
             if other := library.scenarios().get(path.stem):
                 raise UsageError(f"--with: {word} has the name of the scenario {other}", hint="rename it")
@@ -143,8 +154,7 @@ class Library:
 
     def select_scenarios(self, words: Iterable[str]) -> tuple[Selection, ...]:
         """Return the scenarios that the words (`scenario`, `scenario.case`, globs of both) match."""
-        everything = [Selection(scenario=name) for name in self.scenarios()]
-        return narrow_tests(tuple(words), everything)
+        return narrow_tests(tuple(words), _whole(self.scenarios()))
 
     # Campaigns.
 
@@ -155,15 +165,20 @@ class Library:
             raise UsageError(
                 "--suite replaces the scenarios, so --with would add nothing", hint="run them one after the other"
             )
-        suites = {parsed.name: parsed for parsed in map(suite.parse, filters.suites)}
-        wishes = tuple(chain.from_iterable(parsed.fragments for parsed in suites.values()))
+        suites: dict[str, Suite] = {}
+        for suite_word in filters.suites:
+            parsed = suite.parse(suite_word)
+            suites[parsed.name] = parsed
         library = self.with_programs(filters.programs)
         campaign = library.campaign(word, filters).on(filters)
+        kernels = []
+        for kernel in campaign.kernels:
+            kernels.append(_wishing(library.with_config(kernel, filters.config), suites.values()))
         planned = plan(
             campaign.spec,
             campaign.topologies,
-            [_wishing(library.with_config(kernel, filters.config), wishes) for kernel in campaign.kernels],
-            [Selection(scenario=name) for name in suites] or campaign.scenarios,
+            kernels,
+            _whole(suites) or campaign.scenarios,
             filters,
             named=campaign.named,
             left_out=campaign.left_out,
@@ -179,7 +194,7 @@ class Library:
                 raise unknown("config fragment", word, known)
             if word not in known and not user_path(word).is_file():
                 raise UsageError(f"--config: expected a file of config symbols, got no such file: {word}")
-            fragments[word if word in known else str(user_path(word).absolute())] = None
+            fragments[_fragment(word, known)] = None
         return kernel.model_copy(update={"config": tuple(fragments)})
 
     def campaign(self, word: str, filters: Filters | None = None) -> Campaign:
@@ -192,23 +207,26 @@ class Library:
         scenarios = _all(document, "scenarios", spec.scenarios, self.select_scenarios)
         if not filters.suites:
             scenarios += self._new_scenarios(filters.tests, scenarios)
-        added = self.select_topologies(_new(filters.topologies, topologies))
-        added_names = {topology.name for topology in added}
-        words = (*spec.topologies, *filters.topologies)
+        added = self.select_topologies(_new(filters.topologies, _names(topologies)))
         return Campaign(
             spec=spec,
             topologies=_unique("topology", [*topologies, *added]),
-            named=frozenset(Path(word).stem if is_path(word) else word for word in words),
-            left_out=tuple(skipped for skipped in left_out if skipped.what not in added_names),
-            kernels=_unique("kernel", [*kernels, *self.select_kernels(_new(filters.kernels, kernels))]),
+            named=frozenset(map(_name_of, (*spec.topologies, *filters.topologies))),
+            left_out=_without(left_out, _names(added)),
+            kernels=_unique("kernel", [*kernels, *self.select_kernels(_new(filters.kernels, _names(kernels)))]),
             scenarios=merge_selections(scenarios),
         )
 
     def _new_scenarios(self, tests: Iterable[str], present: Sequence[Selection]) -> tuple[Selection, ...]:
         """Return the scenarios of the --test words that match nothing present."""
         names = [selection.scenario for selection in present]
-        new = [test for test in tests if not any(_scenario_of(test, name) for name in names)]
-        return self.select_scenarios(new) if new else ()
+        new = []
+        for test in tests:
+            if not any(_scenario_of(test, name) for name in names):
+                new.append(test)
+        if not new:
+            return ()  # select_scenarios takes no words for all scenarios
+        return self.select_scenarios(new)
 
     def _machines(self, document: YamlDocument, spec: CampaignSpec) -> tuple[list[Topology], list[Skipped]]:
         """Return the topologies of a campaign, and those that its globs match but its `nodes` or `one_per` excludes."""
@@ -300,7 +318,9 @@ def _listing(directories: Sequence[Path], suffix: str) -> Mapping[str, Path]:
     """Return name -> path of the files with a suffix in the directories; without a suffix, of their subdirectories."""
     listing: dict[str, Path] = {}
     for directory in directories:
-        entries = sorted(directory.iterdir()) if directory.is_dir() else [directory]
+        entries = [directory]
+        if directory.is_dir():
+            entries = sorted(directory.iterdir())
         for path in entries:
             if path.name.startswith((".", "_")):
                 continue
@@ -313,7 +333,9 @@ def _listing(directories: Sequence[Path], suffix: str) -> Mapping[str, Path]:
 
 def _place(document: YamlDocument, key: str, index: int) -> tuple[str | int, ...]:
     """Return where an entry of a key is in its file: the key may have a list, or a single string of words."""
-    return (key, index) if isinstance(document.data.get(key), list) else (key,)
+    if isinstance(document.data.get(key), list):
+        return (key, index)
+    return (key,)
 
 
 def _file(kind: str, word: str, known: Mapping[str, Path]) -> Path:
@@ -382,22 +404,56 @@ def _distinct(models: Iterable[Named]) -> list[Named]:
 def _unique(kind: str, models: Sequence[Named]) -> tuple[Named, ...]:
     """Return each model once; UsageError if two different ones have one name, since results are stored by name."""
     distinct = _distinct(models)
-    names = [model.name for model in distinct]
+    names = _names(distinct)
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"two different {kind} files are called {name!r}", hint="rename one of them")
     return tuple(distinct)
 
 
-def _new(words: Sequence[str], present: Sequence[Spec]) -> list[str]:
-    """Return the words that match nothing present, and every path."""
-    names = [str(getattr(model, "name", "")) for model in present]
-    return [word for word in words if is_path(word) or not any(matches(word, name) for name in names)]
+def _names(models: Iterable[Named]) -> list[str]:
+    return [model.name for model in models]
 
 
-def _wishing(kernel: Kernel, fragments: tuple[str, ...]) -> Kernel:
+def _name_of(word: str) -> str:
+    """Return the name that a word of the command line gives: of a path, that of the file."""
+    if is_path(word):
+        return Path(word).stem
+    return word
+
+
+def _whole(names: Iterable[str]) -> tuple[Selection, ...]:
+    """Return the selections of scenarios with all their cases."""
+    return tuple(Selection(scenario=name) for name in names)
+
+
+def _without(skipped: Iterable[Skipped], names: Sequence[str]) -> tuple[Skipped, ...]:
+    """Return what is skipped, but for some machines by name."""
+    return tuple(entry for entry in skipped if entry.what not in names)
+
+
+def _new(words: Sequence[str], present: Sequence[str]) -> list[str]:
+    """Return the words that match none of the names that are present, and every path."""
+    new = []
+    for word in words:
+        if is_path(word) or not any(matches(word, name) for name in present):
+            new.append(word)
+    return new
+
+
+def _wishing(kernel: Kernel, suites: Iterable[Suite]) -> Kernel:
     """Return a kernel with the optional config fragments of suites."""
-    return kernel.model_copy(update={"config": (*kernel.config, *fragments)}) if fragments else kernel
+    fragments = list(kernel.config)
+    for wished in suites:
+        fragments += wished.fragments
+    return kernel.model_copy(update={"config": tuple(fragments)})
+
+
+def _fragment(word: str, known: Collection[str]) -> str:
+    """Return a known name of a config fragment as it is, and a path made absolute."""
+    if word in known:
+        return word
+    return str(user_path(word).absolute())
 
 
 def _is_config(word: str) -> bool:
@@ -442,8 +498,15 @@ def _existing(
     except RuntimeError:  # a loop of links
         raise document.error(where, f"expected {what}, got a loop of symbolic links: {word!r}") from None
     if not there:
-        names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = nearest(path.name, names)
-        got = "something else" if path.exists() else "nothing there"
+        near, got = nearest(path.name, _entries(path.parent)), "nothing there"
+        if path.exists():
+            got = "something else"
         raise document.error(where, f"expected {what}, got {got}: {path}", nearest=near)
     return path
+
+
+def _entries(directory: Path) -> list[str]:
+    """Return the names in a directory; none if there is no such directory."""
+    if not directory.is_dir():
+        return []
+    return [entry.name for entry in directory.iterdir()]

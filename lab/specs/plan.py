@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from itertools import chain, product
+from itertools import product
 from pathlib import Path, PurePath
+from typing import TypeVar
 
 from lab.arch import lacking_preset
 from lab.core.errors import InfraError, UsageError, unknown
@@ -20,6 +21,8 @@ from lab.core.outcome import Case, CellKey
 from lab.core.paths import is_path
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.suite import Suite
+
+Named = TypeVar("Named", Topology, Kernel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,9 @@ class Selection:
         return [case for case in declared if not self.cases or case.name in self.cases]
 
     def __str__(self) -> str:
-        return f"{self.scenario}.{{{','.join(self.cases)}}}" if self.cases else self.scenario
+        if not self.cases:
+            return self.scenario
+        return f"{self.scenario}.{{{','.join(self.cases)}}}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +98,9 @@ class Cell:
     @property
     def name(self) -> str:
         """`topology/kernel`, or `topology/kernel/repeat-2`; also the guest's directory below cells/ of a run."""
-        return str(self.key) if self.repeat == 1 else f"{self.key}/repeat-{self.repeat}"
+        if self.repeat == 1:
+            return str(self.key)
+        return f"{self.key}/repeat-{self.repeat}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,25 +155,36 @@ def plan(
     one that only a glob matched is skipped. `left_out` is what was skipped before.
     """
     filters = filters or Filters()
-    topology_names = _narrow("topology", filters.topologies, [topology.name for topology in topologies])
-    kernel_names = _narrow("kernel", filters.kernels, [kernel.name for kernel in kernels])
+    machines = _narrow("topology", filters.topologies, topologies)
+    variants = _narrow("kernel", filters.kernels, kernels)
     selections = narrow_tests(filters.tests, scenarios)
-    selected = [topology for topology in topologies if topology.name in topology_names]
-    variants = [kernel for kernel in kernels if kernel.name in kernel_names]
-    impossible = _impossible(selected, variants, named)
-    idle = [topology for topology in selected if not _meant_for(topology, selections)]
-    busy = [topology for topology in selected if topology not in idle]
-    machines = _machines_of_builds(busy, variants, impossible)
-    builds = _in_order(machines)
+    impossible = _impossible(machines, variants, named)
+    busy, idle = _busy_and_idle(machines, selections)
+    booted_by = _machines_of_builds(busy, variants, impossible)
+    builds = _in_order(booted_by)
     skipped = [
         *left_out,
-        *_skipped(topologies, kernels, topology_names, kernel_names),
-        *_skipped_by_host({str(key): reason for key, reason in impossible.items()}),
+        *_skipped(topologies, kernels, machines, variants),
+        *_skipped_by_host(impossible),
         *_unselected(scenarios, selections),
         *map(_skipped_idle, idle),
     ]
-    cells = _cells(builds, machines, selections)
+    cells = _cells(builds, booted_by, selections)
     return Plan(spec=spec, builds=builds, cells=cells, named=frozenset(named), skipped=tuple(skipped))
+
+
+def _busy_and_idle(
+    topologies: Sequence[Topology], selections: Sequence[Selection]
+) -> tuple[list[Topology], list[Topology]]:
+    """Return the machines that a selected scenario is meant for, and the others."""
+    busy: list[Topology] = []
+    idle: list[Topology] = []
+    for topology in topologies:
+        if _meant_for(topology, selections):
+            busy.append(topology)
+        else:
+            idle.append(topology)
+    return busy, idle
 
 
 def _machines_of_builds(
@@ -191,9 +209,12 @@ def _cells(
     return tuple(cells)
 
 
-def _skipped_by_host(reasons: Mapping[str, str]) -> tuple[Skipped, ...]:
+def _skipped_by_host(reasons: Mapping[str, str] | Mapping[CellKey, str]) -> list[Skipped]:
     """Return what cannot be built or run here; `reasons` has a machine or a cell -> why."""
-    return tuple(Skipped(what=what, reason=reason, by_host=True) for what, reason in reasons.items())
+    skipped = []
+    for what, reason in reasons.items():
+        skipped.append(Skipped(what=str(what), reason=reason, by_host=True))
+    return skipped
 
 
 def _skipped_idle(topology: Topology) -> Skipped:
@@ -243,16 +264,28 @@ def narrow_tests(words: Sequence[str], scenarios: Sequence[Selection]) -> tuple[
     """Return the selections that the words of --test (`scenario`, `scenario.case`, globs of both) match."""
     if not words:
         return tuple(scenarios)
+    names = list(dict.fromkeys(selection.scenario for selection in scenarios))
     chosen: list[Selection] = []
     for word in words:
-        scenario, _, case = word.partition(".")
-        hits = [selection for selection in scenarios if fnmatchcase(selection.scenario, scenario)]
-        if not hits:
-            raise unknown("scenario", scenario, [selection.scenario for selection in scenarios])
-        chosen += [replace(hit, cases=(case,)) for hit in hits] if case else hits
-    merged = {selection.scenario: selection for selection in merge_selections(chosen)}
-    names = dict.fromkeys(selection.scenario for selection in scenarios)
-    return tuple(merged[name] for name in names if name in merged)
+        chosen += _selected_by(word, scenarios, names)
+    merged = merge_selections(chosen)
+    return tuple(sorted(merged, key=lambda selection: names.index(selection.scenario)))
+
+
+def _selected_by(word: str, scenarios: Sequence[Selection], names: Sequence[str]) -> list[Selection]:
+    """Return the selections that one word of --test matches; UsageError if it matches none of the scenarios."""
+    scenario, _, case = word.partition(".")
+    hits = []
+    for selection in scenarios:
+        if not fnmatchcase(selection.scenario, scenario):
+            continue
+        if case:
+            hits.append(replace(selection, cases=(case,)))
+        else:
+            hits.append(selection)
+    if not hits:
+        raise unknown("scenario", scenario, names)
+    return hits
 
 
 def merge_selections(selections: Iterable[Selection]) -> tuple[Selection, ...]:
@@ -260,8 +293,10 @@ def merge_selections(selections: Iterable[Selection]) -> tuple[Selection, ...]:
     merged: dict[str, Selection] = {}
     for selection in selections:
         before = merged.setdefault(selection.scenario, selection)
-        cases = dict.fromkeys((*before.cases, *selection.cases)) if before.cases and selection.cases else ()
-        merged[selection.scenario] = replace(selection, cases=tuple(cases))
+        cases: tuple[str, ...] = ()
+        if before.cases and selection.cases:
+            cases = tuple(dict.fromkeys((*before.cases, *selection.cases)))
+        merged[selection.scenario] = replace(selection, cases=cases)
     return tuple(merged.values())
 
 
@@ -274,11 +309,14 @@ def resolve_cases(planned: Plan, declared: Mapping[str, Collection[str]]) -> Pla
     for selection in selections:
         for glob in selection.cases:
             _check_glob(glob, selections, declared)
-    resolved = {selection: _resolved(selection, declared[selection.scenario]) for selection in selections}
     cells = []
     for cell in planned.cells:
-        if scenarios := tuple(filter(None, map(resolved.__getitem__, cell.scenarios))):
-            cells.append(replace(cell, scenarios=scenarios))
+        scenarios = []
+        for selection in cell.scenarios:
+            if resolved := _resolved(selection, declared[selection.scenario]):
+                scenarios.append(resolved)
+        if scenarios:
+            cells.append(replace(cell, scenarios=tuple(scenarios)))
     return _with_cells(planned, cells)
 
 
@@ -301,49 +339,69 @@ def _with_cells(planned: Plan, cells: Sequence[Cell]) -> Plan:
 
 def _selections(cells: Iterable[Cell]) -> tuple[Selection, ...]:
     """Return every selection that a cell runs, once."""
-    return tuple(dict.fromkeys(chain.from_iterable(cell.scenarios for cell in cells)))
+    selections: dict[Selection, None] = {}
+    for cell in cells:
+        selections |= dict.fromkeys(cell.scenarios)
+    return tuple(selections)
 
 
 def repeated(planned: Plan, times: int) -> Plan:
     """Return the plan with every cell so many times: all cells once, then all of them again."""
-    repeats = product(range(1, times + 1), planned.cells)
-    return replace(planned, cells=tuple(replace(cell, repeat=number) for number, cell in repeats))
+    cells = []
+    for number, cell in product(range(1, times + 1), planned.cells):
+        cells.append(replace(cell, repeat=number))
+    return replace(planned, cells=tuple(cells))
 
 
 def _resolved(selection: Selection, names: Iterable[str]) -> Selection | None:
     """Return a selection with names for globs; None if its globs match none of the names."""
     if not selection.cases:
         return selection
-    cases = tuple(name for name in names if any(fnmatchcase(name, glob) for glob in selection.cases))
-    return replace(selection, cases=cases) if cases else None
+    cases = []
+    for name in names:
+        if any(fnmatchcase(name, glob) for glob in selection.cases):
+            cases.append(name)
+    if not cases:
+        return None
+    return replace(selection, cases=tuple(cases))
 
 
 def matches(word: str, name: str) -> bool:
     """Whether a word of the command line (name, glob, or path of a YAML file) matches this name."""
-    return fnmatchcase(name, PurePath(word).stem if is_path(word) else word)
+    if is_path(word):
+        word = PurePath(word).stem
+    return fnmatchcase(name, word)
 
 
-def _narrow(kind: str, words: Iterable[str], names: Sequence[str]) -> set[str]:
-    """Return the names that any word matches; all of them if there are no words."""
+def _narrow(kind: str, words: Collection[str], models: Sequence[Named]) -> list[Named]:
+    """Return the models whose names any word matches; all of them if there are no words."""
+    if not words:
+        return list(models)
+    names = [model.name for model in models]
     matched: set[str] = set()
     for word in words:
         hits = {name for name in names if matches(word, name)}
         if not hits:
             raise unknown(kind, word, names)
         matched |= hits
-    return matched or set(names)
+    return [model for model in models if model.name in matched]
 
 
 def _in_order(builds: Collection[Build]) -> tuple[Build, ...]:
     """Return the images: trees in the order of their first image, unpatched kernels first."""
-    place = {tree: number for number, tree in enumerate(dict.fromkeys(build.tree for build in builds))}
-    return tuple(sorted(builds, key=lambda build: (place[build.tree], not build.kernel.baseline)))
+    trees = [build.tree for build in builds]
+    return tuple(sorted(builds, key=lambda build: (trees.index(build.tree), not build.kernel.baseline)))
 
 
 def _skipped(
-    topologies: Sequence[Topology], kernels: Sequence[Kernel], topology_names: set[str], kernel_names: set[str]
+    topologies: Sequence[Topology],
+    kernels: Sequence[Kernel],
+    selected: Sequence[Topology],
+    variants: Sequence[Kernel],
 ) -> list[Skipped]:
-    """Return the cells that the filters leave out."""
+    """Return the cells that the filters leave out of all: those without a selected machine or kernel."""
+    topology_names = {topology.name for topology in selected}
+    kernel_names = {kernel.name for kernel in variants}
     skipped: list[Skipped] = []
     for topology, kernel in product(topologies, kernels):
         cell = str(cell_key(topology, kernel))
@@ -357,8 +415,11 @@ def _skipped(
 def _unselected(scenarios: Sequence[Selection], selections: Sequence[Selection]) -> list[Skipped]:
     """Return the scenarios that --test leaves out."""
     selected = {selection.scenario for selection in selections}
-    names = [selection.scenario for selection in scenarios if selection.scenario not in selected]
-    return [Skipped(what=name, reason="not selected by --test") for name in names]
+    skipped = []
+    for selection in scenarios:
+        if selection.scenario not in selected:
+            skipped.append(Skipped(what=selection.scenario, reason="not selected by --test"))
+    return skipped
 
 
 def possible(planned: Plan, lacking: Mapping[str, str]) -> Plan:
@@ -387,6 +448,12 @@ def in_order(planned: Plan, built: Collection[Build], seconds: Mapping[str, floa
     `seconds` has the name of each cell -> its expected duration.
     """
     builds = tuple(sorted(planned.builds, key=lambda build: build not in built))
-    place = {build: number for number, build in enumerate(builds, start=1)} | dict.fromkeys(built, 0)
-    cells = sorted(planned.cells, key=lambda cell: (place[cell.build], -seconds.get(cell.name, 0.0)))
-    return replace(planned, builds=builds, cells=tuple(cells))
+
+    def start(cell: Cell) -> tuple[int, float]:
+        """Return when a cell can start, as the number of its build, and how long it takes, negated."""
+        number = 0
+        if cell.build not in built:
+            number = builds.index(cell.build) + 1
+        return number, -seconds.get(cell.name, 0.0)
+
+    return replace(planned, builds=builds, cells=tuple(sorted(planned.cells, key=start)))
