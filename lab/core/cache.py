@@ -166,7 +166,7 @@ class Cache:
                 raise InfraError(f"another lab is using {self.root}", hint="wait for it, then `lab clean --all` again")
         if everything:
             shutil.rmtree(self.root, ignore_errors=True)
-        return before - _used(self.root)
+        return max(0, before - _used(self.root))  # another lab may have added more than was removed
 
     @staticmethod
     def _sweep(base: Path) -> None:

@@ -13,6 +13,8 @@ from lab.specs.model import Topology
 
 QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
 NETDEV = "lab0"
+DOMAIN_TYPES = {"kvm": "kvm", "tcg": "qemu"}
+"""Accelerator -> libvirt's type of the domain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,37 +38,36 @@ def command_line(topology: Topology) -> tuple[str, ...]:
     A panic reboots at once and a reboot ends the emulator, so that nobody waits for a dead guest.
     """
     record = topology.architecture
-    huge = [f"hugepagesz={size} hugepages={_reservation(topology, size)}" for size in topology.reserved_hugepages]
-    thp = [f"transparent_hugepage={topology.thp}"] if topology.thp else []
-    # 6.12 has no argument for it (6.14 has): the guest's init does it. The kernel passes arguments with a dot by.
-    shmem_thp = [f"pagelab.shmem_thp={topology.shmem_thp}"] if topology.shmem_thp else []
-    words = [
-        f"console={record.console}",
-        "panic=-1",
-        "random.trust_cpu=on",
-        *record.cmdline,
-        *topology.mode.cmdline,
-        *huge,
-        *thp,
-        *shmem_thp,
-        *topology.cmdline,
-    ]
-    return tuple(word for part in words for word in part.split())
+    parts = [f"console={record.console}", "panic=-1", "random.trust_cpu=on", *record.cmdline, *topology.mode.cmdline]
+    for size in topology.reserved_hugepages:
+        parts.append(f"hugepagesz={size} hugepages={_reservation(topology, size)}")
+    if topology.thp:
+        parts.append(f"transparent_hugepage={topology.thp}")
+    if topology.shmem_thp:
+        # 6.12 has no argument for it (6.14 has): the guest's init does it. The kernel passes arguments with a dot by.
+        parts.append(f"pagelab.shmem_thp={topology.shmem_thp}")
+    return tuple(" ".join((*parts, *topology.cmdline)).split())
 
 
 def _reservation(topology: Topology, size: int) -> str:
     """The value of `hugepages=` for one size: a number, or a number per node."""
     if size in topology.hugepages:
         return str(topology.hugepages[size])
-    return ",".join(
-        f"{node}:{cell.hugepages[size]}" for node, cell in enumerate(topology.numa) if size in cell.hugepages
-    )
+    numbers = []
+    for node, cell in enumerate(topology.numa):
+        if size in cell.hugepages:
+            numbers.append(f"{node}:{cell.hugepages[size]}")
+    return ",".join(numbers)
 
 
 def machine_type(topology: Topology) -> str:
     """QEMU's machine: what the topology says, else the architecture's."""
     record = topology.architecture
-    return topology.machine or (record.cpu_only_machine if topology.cpu_only else record.machine)
+    if topology.machine:
+        return topology.machine
+    if topology.cpu_only:
+        return record.cpu_only_machine
+    return record.machine
 
 
 def sockets_and_cores(topology: Topology) -> tuple[int, int]:
@@ -83,18 +84,24 @@ def sockets_and_cores(topology: Topology) -> tuple[int, int]:
 
 def cpu_model(machine: GuestMachine) -> str:
     """QEMU's name of the CPU: what the topology says, else the host's under KVM and the architecture's under TCG."""
-    return machine.topology.cpu or ("host" if machine.accelerator == "kvm" else machine.topology.architecture.cpu)
+    if machine.topology.cpu:
+        return machine.topology.cpu
+    if machine.accelerator == "kvm":
+        return "host"
+    return machine.topology.architecture.cpu
 
 
 def cpu_without(machine: GuestMachine) -> tuple[str, ...]:
     """Features of the CPU that are switched off; only of the architecture's own model."""
-    return () if machine.topology.cpu or machine.accelerator == "kvm" else machine.topology.architecture.cpu_without
+    if machine.topology.cpu or machine.accelerator == "kvm":
+        return ()
+    return machine.topology.architecture.cpu_without
 
 
 def network(topology: Topology) -> tuple[str, ...]:
     """QEMU's arguments for the guest's network: cut off, but for a port of QEMU's choice on 127.0.0.1."""
     record = topology.architecture
-    device = ",".join(part for part in (record.net_device, f"netdev={NETDEV}", record.net_options) if part)
+    device = ",".join(filter(None, (record.net_device, f"netdev={NETDEV}", record.net_options)))
     return ("-netdev", f"user,id={NETDEV},restrict=on,hostfwd=tcp:127.0.0.1:0-:22", "-device", device)
 
 
@@ -112,7 +119,9 @@ def clock(topology: Topology) -> tuple[str, ...]:
     While the guest has nothing to do its clock follows the host's, so that whoever waits for the lab does not wait in
     vain; `sleep=off` would let such waits end at once.
     """
-    return ("-icount", "shift=0") if topology.counted else ()
+    if not topology.counted:
+        return ()
+    return ("-icount", "shift=0")
 
 
 def numa(topology: Topology, *, backends: bool = True) -> tuple[str, ...]:
@@ -123,14 +132,20 @@ def numa(topology: Topology, *, backends: bool = True) -> tuple[str, ...]:
     """
     arguments: list[str] = []
     for node, cell in enumerate(topology.numa):
-        size = cell.memory or 0
-        memory = f",mem={size // MIB}M" if not backends else f",memdev=ram{node}" if size else ""
-        cpus = "".join(f",cpus={cpu}" for cpu in cell.cpus)
-        initiator = f",initiator={topology.nearest_initiator(node)}" if topology.hmat else ""
-        arguments += ["-numa", f"node,nodeid={node}{memory}{cpus}{initiator}"]
+        size, words = cell.memory or 0, ["node", f"nodeid={node}"]
+        if not backends:
+            words.append(f"mem={size // MIB}M")
+        elif size:
+            words.append(f"memdev=ram{node}")
+        for cpu in cell.cpus:
+            words.append(f"cpus={cpu}")
+        if topology.hmat:
+            words.append(f"initiator={topology.nearest_initiator(node)}")
+        arguments += ["-numa", ",".join(words)]
     for node, row in enumerate(topology.distances):
-        for other in (other for other in range(len(row)) if other != node):
-            arguments += ["-numa", f"dist,src={node},dst={other},val={row[other]}"]
+        for other, distance in enumerate(row):
+            if other != node:
+                arguments += ["-numa", f"dist,src={node},dst={other},val={distance}"]
     return tuple(arguments)
 
 
@@ -138,7 +153,7 @@ def domain_xml(machine: GuestMachine) -> str:
     """The domain's XML, indented, ready for virDomainCreateXML."""
     ET.register_namespace("qemu", QEMU_NS)
     topology = machine.topology
-    root = ET.Element("domain", type="kvm" if machine.accelerator == "kvm" else "qemu")
+    root = ET.Element("domain", type=DOMAIN_TYPES[machine.accelerator])
     _text(root, "name", machine.name)
     _text(root, "memory", str(topology.total_memory // KIB), unit="KiB")
     if topology.sparse:
@@ -243,7 +258,9 @@ class Link:
     @property
     def qemu(self) -> tuple[str, str]:
         """QEMU's arguments for it."""
-        value = f"{self.value}M" if self.quantity == "bandwidth" else self.value
+        value = str(self.value)
+        if self.quantity == "bandwidth":
+            value += "M"
         return (
             "-numa",
             f"hmat-lb,initiator={self.initiator},target={self.target},hierarchy=memory,"
@@ -253,7 +270,9 @@ class Link:
 
 def links(topology: Topology) -> Iterator[Link]:
     """Every entry of a topology's HMAT."""
-    for name, matrix in topology.hmat.matrices.items() if topology.hmat else ():
+    if not topology.hmat:
+        return
+    for name, matrix in topology.hmat.matrices.items():
         access, quantity = name.split("_")
         for initiator, row in zip(topology.initiators, matrix, strict=True):
             for target, value in enumerate(row):
@@ -274,8 +293,9 @@ def _interconnect(parent: ET.Element, link: Link) -> None:
         "target": str(link.target),
         "type": link.access,
         "value": str(link.value),
-        **({"unit": "MiB"} if link.quantity == "bandwidth" else {}),
     }
+    if link.quantity == "bandwidth":
+        attributes["unit"] = "MiB"
     ET.SubElement(parent, link.quantity, attributes)
 
 
@@ -284,9 +304,12 @@ def _devices(root: ET.Element, machine: GuestMachine) -> None:
     _text(devices, "emulator", str(machine.emulator))
     ET.SubElement(devices, "controller", type="usb", model="none")
     target = machine.topology.architecture.console_target
-    console = ET.SubElement(devices, "serial" if target == "serial" else "console", type="file")
+    kind, where = "console", {"type": target, "port": "0"}
+    if target == "serial":
+        kind, where = "serial", {"port": "0"}
+    console = ET.SubElement(devices, kind, type="file")
     ET.SubElement(console, "source", path=str(machine.console), append="on")
-    ET.SubElement(console, "target", {"port": "0"} if target == "serial" else {"type": target, "port": "0"})
+    ET.SubElement(console, "target", where)
     ET.SubElement(devices, "memballoon", model="none")
 
 
@@ -298,14 +321,13 @@ def _qemu_arguments(root: ET.Element, machine: GuestMachine) -> None:
     """
     topology = machine.topology
     command = ET.SubElement(root, f"{{{QEMU_NS}}}commandline")
-    cpu = () if topology.architecture.libvirt_cpus else (*processors(machine), *numa(topology, backends=False))
-    back = [word for link in links(topology) if link.backwards for word in link.qemu]
-    for argument in (
-        *cpu,
-        *clock(topology),
-        *network(topology),
-        *back,
-        *topology.architecture.qemu_args,
-        *topology.qemu_args,
-    ):
+    arguments: list[str] = []
+    if not topology.architecture.libvirt_cpus:
+        arguments += (*processors(machine), *numa(topology, backends=False))
+    arguments += (*clock(topology), *network(topology))
+    for link in links(topology):
+        if link.backwards:
+            arguments += link.qemu
+    arguments += (*topology.architecture.qemu_args, *topology.qemu_args)
+    for argument in arguments:
         ET.SubElement(command, f"{{{QEMU_NS}}}arg", value=argument)

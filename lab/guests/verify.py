@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 from lab.core.outcome import Mismatch
 from lab.core.sizes import MIB
@@ -127,7 +128,7 @@ def parse_facts(text: str) -> Facts:
         mem_total=_number("mem_total", plain, flaws),
         nodes=_nodes(values, flaws),
         hugepages=_by_size(values, flaws),
-        cpuinfo=MappingProxyType({found[1]: values[key] for key in values if (found := _CPUINFO.fullmatch(key))}),
+        cpuinfo=_cpuinfo(values),
         flaws=tuple([*flaws, *_uptime_flaws(plain.get("uptime"))][:MAX_FLAWS]),
     )
 
@@ -151,23 +152,29 @@ def _lines(text: str, flaws: list[str]) -> dict[str, str]:
 
 def _number(key: str, values: Mapping[str, str], flaws: list[str]) -> int | None:
     value = values.get(key)
-    if value is None or _NUMBER.fullmatch(value):
-        return None if value is None else int(value)
+    if value is None:
+        return None
+    if _NUMBER.fullmatch(value):
+        return int(value)
     flaws.append(f"{key}: no number: {one_line(value, 40)}")
     return None
 
 
 def _numbers(key: str, form: re.Pattern[str], values: Mapping[str, str], flaws: list[str]) -> tuple[int, ...] | None:
     text = values.get(key)
-    if text is None or form.fullmatch(text):
-        return None if text is None else tuple(map(int, text.split()))
+    if text is None:
+        return None
+    if form.fullmatch(text):
+        return tuple(map(int, text.split()))
     flaws.append(f"{key}: no numbers: {one_line(text, 40)}")
     return None
 
 
 def _cpus(key: str, values: Mapping[str, str], flaws: list[str]) -> tuple[int, ...] | None:
+    if key not in values:
+        return None
     try:
-        return parse_cpus(values[key][:4096]) if key in values else None
+        return parse_cpus(values[key][:4096])
     except ValueError:
         flaws.append(f"{key}: no list of CPUs: {one_line(values[key], 40)}")
         return None
@@ -194,15 +201,21 @@ def _by_size(values: Mapping[str, str], flaws: list[str], prefix: str = "") -> S
     """Hugepage counts by size from the keys `<prefix>hugepages.SIZE`."""
     found: dict[int, int] = {}
     for key in values:
-        match = _HUGEPAGES.fullmatch(key.removeprefix(prefix)) if key.startswith(prefix) else None
-        count = _number(key, values, flaws) if match else None
-        if match and count is not None:
-            found[int(match[1])] = count
+        if not key.startswith(prefix):
+            continue
+        if match := _HUGEPAGES.fullmatch(key.removeprefix(prefix)):
+            count = _number(key, values, flaws)
+            if count is not None:
+                found[int(match[1])] = count
     return MappingProxyType(found)
 
 
 def _nodes(values: Mapping[str, str], flaws: list[str]) -> Mapping[int, NodeFacts]:
-    numbers = sorted({int(match[1]) for key in values if (match := _NODE.fullmatch(key))})
+    present: set[int] = set()
+    for key in values:
+        if match := _NODE.fullmatch(key):
+            present.add(int(match[1]))
+    numbers = sorted(present)
     if len(numbers) > MAX_NODES:
         flaws.append(f"{len(numbers)} nodes, at most {MAX_NODES} are read")
     return MappingProxyType({number: _node(number, values, flaws) for number in numbers[:MAX_NODES]})
@@ -210,14 +223,10 @@ def _nodes(values: Mapping[str, str], flaws: list[str]) -> Mapping[int, NodeFact
 
 def _node(number: int, values: Mapping[str, str], flaws: list[str]) -> NodeFacts:
     prefix = f"node.{number}."
-    distance = values.get(f"{prefix}distance")
-    if distance is not None and not _DISTANCES.fullmatch(distance):
-        flaws.append(f"{prefix}distance: no distances: {one_line(distance, 40)}")
-        distance = None
     return NodeFacts(
         cpus=_cpus(f"{prefix}cpus", values, flaws),
         mem_total=_number(f"{prefix}mem_total", values, flaws),
-        distance=None if distance is None else tuple(int(word) for word in distance.split()),
+        distance=_numbers(f"{prefix}distance", _DISTANCES, values, flaws),
         hugepages=_by_size(values, flaws, prefix),
         initiators=_cpus(f"{prefix}access0.initiators", values, flaws),
         access=_access(f"{prefix}access0.", values, flaws),
@@ -225,8 +234,21 @@ def _node(number: int, values: Mapping[str, str], flaws: list[str]) -> NodeFacts
 
 
 def _access(prefix: str, values: Mapping[str, str], flaws: list[str]) -> Mapping[str, int]:
-    numbers = {name: _number(f"{prefix}{name}", values, flaws) for name in Hmat.model_fields}
-    return MappingProxyType({name: number for name, number in numbers.items() if number is not None})
+    numbers: dict[str, int] = {}
+    for name in Hmat.model_fields:
+        number = _number(f"{prefix}{name}", values, flaws)
+        if number is not None:
+            numbers[name] = number
+    return MappingProxyType(numbers)
+
+
+def _cpuinfo(values: Mapping[str, str]) -> Mapping[str, str]:
+    """Return value by key of /proc/cpuinfo, from the keys `cpuinfo.KEY`."""
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        if match := _CPUINFO.fullmatch(key):
+            found[match[1]] = value
+    return MappingProxyType(found)
 
 
 # Comparing.
@@ -238,7 +260,10 @@ def verify(asked: ExpectedMachine, facts: Facts) -> tuple[Mismatch, ...]:
         *(_flaws, _identity, _page_size, _mmu, _all_cpus, _memory, _all_nodes, _distances, _nearest, _hmat),
         *(_all_hugepages, _huge_on_nodes, _thp, _counted, _cmdline),
     )
-    return tuple(mismatch for check in checks for mismatch in check(asked, facts))
+    mismatches: list[Mismatch] = []
+    for check in checks:
+        mismatches += check(asked, facts)
+    return tuple(mismatches)
 
 
 def memory_floor(size: int) -> int:
@@ -258,7 +283,9 @@ def shadow_of(config: bytes, memory: int) -> int:
     The generic address sanitizer has a byte for 8 (Documentation/dev-tools/kasan.rst), of all memory, and takes them
     where early memory comes from: on x86_64 all of them on node 0.
     """
-    return memory // 8 if has_kasan(config) else 0
+    if not has_kasan(config):
+        return 0
+    return memory // 8
 
 
 def _differs(fact: str, asked: object, got: object) -> list[Mismatch]:
@@ -284,17 +311,25 @@ def _identity(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     yield from _differs("arch", record.uname, facts.machine)
     if facts.byteorder is not None:
         yield from _differs("byte order", record.byteorder, facts.byteorder)
-    try:
-        got = None if facts.notes is None else build_id(facts.notes, record.byteorder)
-    except ValueError as error:
-        got = str(error)
-    yield from _differs("kernel build id", asked.build_id.lower(), got)
+    yield from _differs("kernel build id", asked.build_id.lower(), _build_id(facts.notes, record.byteorder))
     if asked.release is not None:
         yield from _differs("kernel release", asked.release, facts.release)
 
 
+def _build_id(notes: bytes | None, byteorder: Literal["little", "big"]) -> str | None:
+    """Return the build id in the kernel's ELF notes, or why it cannot be read; None if there are no notes."""
+    if notes is None:
+        return None
+    try:
+        return build_id(notes, byteorder)
+    except ValueError as error:
+        return str(error)
+
+
 def _page_size(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
-    got = None if facts.page_size is None else format_size(facts.page_size)
+    got = None
+    if facts.page_size is not None:
+        got = format_size(facts.page_size)
     return _differs("page size", format_size(asked.topology.page_size), got)
 
 
@@ -306,9 +341,12 @@ def _mmu(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
             continue
         key, word = wanted
         got = facts.cpuinfo.get(key)
-        if got is None or (word in got.split()) is not there:
-            fact = f"MMU, by {key} in /proc/cpuinfo"
-            yield Mismatch(fact=fact, asked=word if there else f"no {word}", got=_shown(got))
+        if got is not None and (word in got.split()) is there:
+            continue
+        shown = f"no {word}"
+        if there:
+            shown = word
+        yield Mismatch(fact=f"MMU, by {key} in /proc/cpuinfo", asked=shown, got=_shown(got))
 
 
 def _all_cpus(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
@@ -329,10 +367,13 @@ def _memory(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
 
 def _memory_of(fact: str, size: int, shadow: int, got: int | None) -> Iterable[Mismatch]:
     least = max(0, memory_floor(size) - shadow)
-    if got is None or not least <= got <= size:
-        asked = f"{format_size(size)} (shown as {least // MIB} to {size // MIB} MiB)"
-        return [Mismatch(fact=fact, asked=asked, got="nothing" if got is None else f"{got // MIB} MiB")]
-    return []
+    if got is not None and least <= got <= size:
+        return []
+    shown = "nothing"
+    if got is not None:
+        shown = f"{got // MIB} MiB"
+    asked = f"{format_size(size)} (shown as {least // MIB} to {size // MIB} MiB)"
+    return [Mismatch(fact=fact, asked=asked, got=shown)]
 
 
 def _all_nodes(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
@@ -353,50 +394,69 @@ def _machine_cpus(cpus: tuple[int, ...] | None, harts: tuple[int, ...]) -> tuple
 
 
 def _distances(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
-    count = len(asked.topology.node_memory)
-    default = tuple(tuple(LOCAL if row == col else REMOTE for col in range(count)) for row in range(count))
-    for number, wanted in enumerate(asked.topology.distances or default):
+    for number, wanted in enumerate(asked.topology.distances or _default_distances(asked.topology)):
         if number in facts.nodes:
             yield from _differs(f"distances of node {number}", wanted, facts.nodes[number].distance)
+
+
+def _default_distances(topology: Topology) -> list[tuple[int, ...]]:
+    """Return the distances of a machine whose topology states none."""
+    count = len(topology.node_memory)
+    rows = []
+    for node in range(count):
+        row = [REMOTE] * count
+        row[node] = LOCAL
+        rows.append(tuple(row))
+    return rows
 
 
 def _nearest(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """What Linux made of HMAT: for every node who reaches it fastest, and how fast."""
     topology = asked.topology
-    for node in range(len(topology.numa)) if topology.hmat else ():
+    if not topology.hmat:
+        return
+    for node in range(len(topology.numa)):
         got = facts.nodes.get(node, NodeFacts())
         nearest = topology.nearest_initiator(node)
         yield from _differs(f"nearest CPUs to node {node}", (nearest,), got.initiators)
-        for name, matrix in topology.hmat.matrices.items() if topology.hmat else ():
+        for name, matrix in topology.hmat.matrices.items():
             wanted = matrix[topology.initiators.index(nearest)][node]
             yield from _differs(f"{name} of node {node}", wanted, got.access.get(name))
 
 
 def _hmat(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """Every link, from the table itself: Linux shows those of the nearest CPUs alone."""
-    topology = asked.topology
-    if not topology.hmat:
-        return [] if facts.hmat is None else [Mismatch(fact="HMAT", asked="none", got=f"{len(facts.hmat)} bytes")]
-    try:
-        table = hmat.decode(facts.hmat) if facts.hmat is not None else {}
-    except ValueError as error:
-        return [Mismatch(fact="HMAT", asked="a table", got=one_line(str(error)))]
-    return [
-        mismatch
-        for name, matrix in topology.hmat.matrices.items()
-        for initiator, row in zip(topology.initiators, matrix, strict=True)
-        for target, wanted in enumerate(row)
-        for mismatch in _differs(
-            f"{name} from node {initiator} to node {target}", wanted, table.get(name, {}).get((initiator, target))
-        )
-    ]
+    topology, table = asked.topology, facts.hmat
+    if topology.hmat:
+        yield from _links(topology, table)
+    elif table is not None:
+        yield Mismatch(fact="HMAT", asked="none", got=f"{len(table)} bytes")
+
+
+def _links(topology: Topology, table: bytes | None) -> Iterable[Mismatch]:
+    """Yield the links of a topology's HMAT that the guest's table lacks or has with another value."""
+    assert topology.hmat is not None
+    found: Mapping[str, Mapping[tuple[int, int], int]] = {}
+    if table is not None:
+        try:
+            found = hmat.decode(table)
+        except ValueError as error:
+            yield Mismatch(fact="HMAT", asked="a table", got=one_line(str(error)))
+            return
+    for name, matrix in topology.hmat.matrices.items():
+        values = found.get(name, {})
+        for initiator, row in zip(topology.initiators, matrix, strict=True):
+            for target, wanted in enumerate(row):
+                fact = f"{name} from node {initiator} to node {target}"
+                yield from _differs(fact, wanted, values.get((initiator, target)))
 
 
 def _all_hugepages(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     wanted = asked.topology.reserved_hugepages
     for size in sorted({*wanted, *facts.hugepages}):
-        name = f"hugepages of {format_size(size)}"
-        yield from _differs(name, wanted.get(size, 0), facts.hugepages.get(size, None if wanted.get(size) else 0))
+        name, number = f"hugepages of {format_size(size)}", wanted.get(size, 0)
+        if number or size in facts.hugepages:
+            yield from _differs(name, number, facts.hugepages.get(size))
         on_nodes = [node.hugepages[size] for node in facts.nodes.values() if size in node.hugepages]
         if on_nodes and size in facts.hugepages:
             yield from _differs(f"{name}, sum over nodes", facts.hugepages[size], sum(on_nodes))
@@ -405,7 +465,10 @@ def _all_hugepages(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
 def _huge_on_nodes(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """Reservations that the topology makes on one node."""
     cells = asked.topology.numa
-    for size in sorted({size for cell in cells for size in cell.hugepages}):
+    sizes: set[int] = set()
+    for cell in cells:
+        sizes.update(cell.hugepages)
+    for size in sorted(sizes):
         for number, cell in enumerate(cells):
             got = facts.nodes.get(number, NodeFacts()).hugepages.get(size)
             yield from _differs(f"hugepages of {format_size(size)} on node {number}", cell.hugepages.get(size, 0), got)
@@ -415,7 +478,8 @@ def _thp(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """Modes that the topology names; others are as the kernel was built, or off on a machine of little memory."""
     topology = asked.topology
     for fact, mode, got in (("thp", topology.thp, facts.thp), ("shmem_thp", topology.shmem_thp, facts.shmem_thp)):
-        yield from _differs(fact, mode, got) if mode else ()
+        if mode:
+            yield from _differs(fact, mode, got)
 
 
 def _counted(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
@@ -436,7 +500,11 @@ def _counted(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
 def _cmdline(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     """Every argument asked for is there, in the order asked for; others may stand between."""
     if facts.cmdline is None:
-        return _differs("command line", asked.cmdline, None) if asked.cmdline else []
+        if asked.cmdline:
+            yield from _differs("command line", asked.cmdline, None)
+        return
     there = iter(facts.cmdline.split())
-    lost = next((argument for argument in asked.cmdline if argument not in there), None)
-    return [Mismatch(fact="command line", asked=one_line(lost), got=one_line(facts.cmdline))] if lost else []
+    for argument in asked.cmdline:
+        if argument not in there:
+            yield Mismatch(fact="command line", asked=one_line(argument), got=one_line(facts.cmdline))
+            return

@@ -489,7 +489,7 @@ def test_reading() -> None:
         ("node.99999.cpus=0", "no fact: node.99999.cpus=0"),
         ("node.2.mem_total=much", "node.2.mem_total: no number: much"),
         ("node.2.cpus=3-1", "node.2.cpus: no list of CPUs: 3-1"),
-        ("node.2.distance=near", "node.2.distance: no distances: near"),
+        ("node.2.distance=near", "node.2.distance: no numbers: near"),
         ("harts=0,1", "harts: no numbers: 0,1"),
         ("cpuinfo.model=x", "no fact: cpuinfo.model=x"),
         ("hugepages.4096=-1", "hugepages.4096: no number: -1"),
