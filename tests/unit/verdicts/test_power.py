@@ -96,7 +96,7 @@ def test_whoever_chooses_cases_need_not_choose_those_of_every_feature(choice: di
 @pytest.mark.parametrize(
     ("given", "subject"),
     [
-        ({"programs": ["/home/me/mine.c"]}, "program mine"),
+        ({"programs": ["own/mine.c"]}, "program mine"),
         ({"suites": {"mine": {"word": "ltp:/x"}}}, "suite mine"),
     ],
 )
