@@ -6,6 +6,7 @@ A quirk of an architecture is a field here with its evidence, never a test of th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -170,6 +171,14 @@ class Arch:
     def packages_on(self, machine: str) -> tuple[str, ...]:
         """Debian packages that compile for and emulate this architecture on a host whose `uname -m` is `machine`."""
         return self.native_packages if machine == self.uname else self.packages
+
+    @property
+    def debian(self) -> str:
+        """Debian's name of the architecture, which the package of its C library for cross compilers has."""
+        for package in self.packages:
+            if match := re.fullmatch(r"libc6\S*-dev-(\S+)-cross", package):
+                return match[1]
+        raise ValueError(f"arch {self.name}: packages name no C library for cross compilers")
 
     @property
     def config_fragment(self) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from lab.guests.verify import ExpectedMachine
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell
 
+COPY = 1 << 20
 AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
 STARTS = itertools.count(1)
 """Numbers the guests of all factories of this process: libvirt remembers a name for a while after a guest has ended."""
@@ -46,6 +48,8 @@ class BootableCell:
     topology: Topology
     products: Artifacts
     factory: GuestFactory
+    archives: tuple[Path, ...] = ()
+    """Further parts of the initramfs, unpacked after the userland: what a user brings along."""
 
     @property
     def programs(self) -> Mapping[str, Path]:
@@ -99,7 +103,7 @@ class GuestFactory:
     key: KeyPair = field(default_factory=KeyPair.generate)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _accelerators: dict[str, Accelerator] = field(default_factory=dict)
-    _initrds: dict[str, Path] = field(default_factory=dict)
+    _initrds: dict[tuple[str, ...], Path] = field(default_factory=dict)
 
     def prepare(self, cell: Cell, progress: Progress) -> BootableCell:
         """All that a cell of a plan needs."""
@@ -132,7 +136,7 @@ class GuestFactory:
             accelerator=chosen.name,
             emulator=Path(emulator),
             image=ready.products.kernel.image,
-            initrd=self._initrd(record, ready.products.rootfs),
+            initrd=self._initrd(record, ready.products.rootfs, ready.archives),
             console=console.absolute(),
         )
         return Boot(
@@ -152,18 +156,24 @@ class GuestFactory:
         several labs share one list of names. Names of one cell are equally long (see `vm.Hypervisor.restore`)."""
         return f"{ready.name}-{os.getpid()}-{next(STARTS):06}"
 
-    def _initrd(self, record: Arch, userland: Rootfs) -> Path:
-        """The userland with this run's public key appended to it: the kernel unpacks one archive after the other."""
+    def _initrd(self, record: Arch, userland: Rootfs, archives: tuple[Path, ...]) -> Path:
+        """The userland with this run's public key and the user's archives appended: the kernel unpacks one after the
+        other."""
+        key = (record.name, *map(str, archives))
         with self._lock:
-            if record.name not in self._initrds:
+            if key not in self._initrds:
                 keys = rootfs.overlay({AUTHORIZED_KEYS: (0o600, f"{self.key.public}\n".encode())})
-                path = self.scratch / f"initrd-{record.name}"
+                path = self.scratch / f"initrd-{record.name}-{len(self._initrds)}"
                 try:
-                    path.write_bytes(userland.initrd.read_bytes() + keys)
+                    with path.open("wb") as file:
+                        file.write(userland.initrd.read_bytes() + keys)
+                        for archive in archives:
+                            with archive.open("rb") as part:
+                                shutil.copyfileobj(part, file, COPY)
                 except OSError as error:
                     raise explain_os_error(error, str(path)) from error
-                self._initrds[record.name] = path
-            return self._initrds[record.name]
+                self._initrds[key] = path
+            return self._initrds[key]
 
     def _accelerator(self, ready: BootableCell) -> Accelerator:
         record = ready.topology.architecture

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from lab.core.errors import LabError, UsageError
 from lab.verbs.common import print_error
-from lab.verbs.options import GuestChoice, on_guest
+from lab.verbs.options import GuestChoice, on_guest, on_guest_of_baseline, sysroot
 from lab.verbs.places import open_cache, open_library
 from lab.verbs.running import one_guest
 
@@ -18,7 +19,8 @@ EXIT_LAB_FAILED = 125
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
-@on_guest
+@on_guest_of_baseline
+@sysroot
 @click.argument("program")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option(
@@ -30,6 +32,7 @@ EXIT_LAB_FAILED = 125
 )
 def exec_(
     choice: GuestChoice,
+    sysroot: Path | None,
     program: str,
     args: Sequence[str],
     timeout: float,
@@ -37,21 +40,26 @@ def exec_(
     """Run a program in a fresh guest; exit with its status.
 
     If PROGRAM is a file on this host, it is copied to the guest; a C file (it may include lab.h) is compiled for the
-    guest first. Otherwise PROGRAM is a command of the guest. A program must be linked statically and for the guest's
-    architecture, and a script must be for sh: the guest has busybox and no libraries.
+    guest first. Otherwise PROGRAM is a command of the guest.
+
+    The loader and the libraries that a program is linked with, and the interpreter of a script, are brought along: from
+    --sysroot, else from this host's libraries for the guest's architecture. What is missing is reported before
+    anything is built or booted, with the command that installs it.
 
     Exit status: the program's, 128+N if signal N ended it, 64 bad input, 125 the lab itself failed.
 
     \b
-    lab exec -t arm64-64k-2node -k baseline -- ./prog args
+    lab exec -t arm64-64k -- ./prog args
+    lab exec -t arm64-64k --sysroot ~/sysroots/trixie-arm64 -- ./prog --version
     lab exec -t x86_64-4k-2node -k expand-fault -- cat /proc/cmdline
     """
     from lab.workflows import one_guest as oneshot
 
     try:
-        oneshot.check_program(program, open_library().topology(choice.topology).architecture, open_cache())
+        arch = open_library().topology(choice.topology).architecture
+        load = oneshot.workload([program, *args], arch, open_cache(), sysroot=sysroot)
         with one_guest(choice) as (factory, ready):
-            return oneshot.execute(factory, ready, program, args, timeout_s=timeout)
+            return oneshot.execute(factory, ready, load, timeout_s=timeout)
     except UsageError:
         raise
     except LabError as error:

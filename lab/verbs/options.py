@@ -16,6 +16,7 @@ from lab.verbs import completing
 if TYPE_CHECKING:
     from lab.specs.plan import Filters
 
+BASELINE = "baseline"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -64,6 +65,28 @@ def kernel(command: Command) -> Command:
         metavar="K",
         shell_complete=completing.KERNELS,
         help="Boot this kernel: a name from `lab list kernels`, or a YAML file.",
+    )(command)
+
+
+def kernel_or_baseline(command: Command) -> Command:
+    """Add the option that chooses one kernel, for verbs that are about a program and not about a kernel."""
+    return click.option(
+        *("--kernel", "-k"),
+        default=BASELINE,
+        metavar="K",
+        shell_complete=completing.KERNELS,
+        help=f"Boot this kernel: a name from `lab list kernels`, or a YAML file [{BASELINE}].",
+    )(command)
+
+
+def sysroot(command: Command) -> Command:
+    """Add the option that names a directory with libraries for the guest."""
+    return click.option(
+        "--sysroot",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Take loader and libraries of a program from DIR, which is laid out like the guest's /, and from nowhere "
+        "else [this host's libraries for the architecture].",
     )(command)
 
 
@@ -274,10 +297,20 @@ class GuestChoice:
 
 def on_guest(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose one guest; the verb gets them as `choice`."""
+    return topology(kernel(config(connect(_with_choice(command)))))
+
+
+def on_guest_of_baseline(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the same options with a kernel that need not be chosen."""
+    return topology(kernel_or_baseline(config(connect(_with_choice(command)))))
+
+
+def _with_choice(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the verb with its four options as one argument."""
 
     @wraps(command)
     def chosen(topology: str, kernel: str, config: Sequence[str], connect: str | None, **others: Any) -> Any:
         choice = GuestChoice(topology=topology, kernel=kernel, config=config, connect=connect)
         return command(choice=choice, **others)
 
-    return topology(kernel(config(connect(chosen))))
+    return chosen

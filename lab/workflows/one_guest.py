@@ -3,55 +3,103 @@
 
 from __future__ import annotations
 
+import platform
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
 from lab.arch import Arch
 from lab.build import programs, toolchain
-from lab.build.suites.built import interpreter
+from lab.build.roots import needed
+from lab.build.roots.needed import Needs, read_regular
 from lab.core import paths, proc
 from lab.core.cache import Cache
 from lab.core.deadline import Deadline
 from lab.core.errors import GuestLost, InfraError, UsageError
 from lab.core.outcome import End
-from lab.formats import elf
+from lab.formats import cpio, elf
 from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import DIRECTORY, Guest
 
 MAX_OUTPUT = 1 << 30
 
 
-def check_program(word: str, arch: Arch, cache: Cache) -> None:
-    """Raise UsageError if a file on this host cannot run in a guest of the architecture; boots and builds nothing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What is run in a guest, and what is brought there for it."""
 
-    A word that is no file here is a command of the guest, and a C file is compiled: neither is looked into.
+    words: tuple[str, ...]
+    """The program and its arguments, as they were typed."""
+    program: Path | None = None
+    """The program on this host; None if it is a command of the guest."""
+    needs: Needs | None = None
+    """The libraries of a program, the interpreter of a script."""
+
+    @property
+    def archive(self) -> bytes:
+        """The part of an initramfs with all that the program needs beside itself; empty if it needs nothing."""
+        if self.needs is None:
+            return b""
+        nodes = []
+        for guest, here in self.needs.files.items():
+            if guest != self.needs.guest_path:
+                nodes.append(cpio.file(guest.lstrip("/"), read_regular(here), 0o755))
+        for guest, target in self.needs.links.items():
+            nodes.append(cpio.symlink(guest.lstrip("/"), target))
+        return cpio.archive(nodes) if nodes else b""
+
+
+def workload(words: Sequence[str], arch: Arch, cache: Cache, *, sysroot: Path | None = None) -> Workload:
+    """Return a command with all that a file of this host needs in a guest of the architecture; boots nothing.
+
+    A word that is no file here is a command of the guest, and a C file is compiled: neither is looked into. UsageError
+    for a program of another architecture, a damaged one, and one whose libraries or interpreter are missing here.
     """
-    path = Path(word)
+    path = Path(words[0])
     if not path.is_file() or path.suffix == ".c":
-        return
-    if wanted := interpreter(path):
-        if wanted not in guest_commands():
-            raise UsageError(
-                f"{path} is a script for {wanted}, which the guest does not have", hint="it has sh and awk"
-            )
-        return
-    content = path.read_bytes()
-    machine = elf.machine(content)
-    if machine is None:
-        return
+        return Workload(words=tuple(words))
+    content = read_regular(path)
+    if machine := elf.machine(content):
+        _check_machine(path, machine, arch, cache)
+    if not content.startswith(b"#!") and (machine is None or not _is_dynamic(path, content)):
+        return Workload(words=tuple(words), program=path)
+    commands = {name: f"/bin/{name}" for name in guest_commands()}
+    found = needed.needs(path, arch, needed.places(arch, sysroot), commands=commands)
+    if found.missing:
+        raise _missing_error(path, found, arch)
+    return Workload(words=tuple(words), program=path, needs=found)
+
+
+def _check_machine(path: Path, machine: tuple[int, int, int], arch: Arch, cache: Cache) -> None:
     if machine != elf.machine(_object_file(arch, cache)):
         raise UsageError(f"{path} is a program for another processor ({_described(machine)}), not for {arch.name}")
+
+
+def _is_dynamic(path: Path, content: bytes) -> bool:
     try:
-        dynamic = elf.wants_loader(content)
+        return elf.wants_loader(content)
     except ValueError as error:
         raise UsageError(f"{path} cannot be run: {error}") from None
-    if dynamic:
-        hint = "link it with -static, or pass its .c file"
-        raise UsageError(f"{path} is linked dynamically, and the guest has no libraries", hint=hint)
+
+
+def _missing_error(path: Path, found: Needs, arch: Arch) -> UsageError:
+    """Return the error for what a program needs and nothing has, with the command that installs it."""
+    native = platform.machine() == arch.uname
+    names = []
+    for each in found.missing:
+        wanted_by = "" if each.wanted_by == path.name else f" (for {each.wanted_by})"
+        names.append(f"{each.name}{wanted_by}")
+    script = not found.programs
+    what = "is a script for" if script else "needs"
+    hint = "the guest has sh and awk; --sysroot DIR names a directory with it"
+    if not script:
+        install = needed.install_hint(found.missing, arch, native=native)
+        hint = f"{install}; or name a directory that has them: --sysroot DIR".removeprefix("; or ")
+    return UsageError(f"{path} {what} {', '.join(names)}, not found for {arch.name}", hint=hint)
 
 
 def guest_commands() -> frozenset[str]:
@@ -77,22 +125,16 @@ def _described(machine: tuple[int, int, int]) -> str:
     return f"{bits}, {byteorder}, ELF machine {number}"
 
 
-def execute(factory: GuestFactory, ready: BootableCell, program: str, args: Sequence[str], *, timeout_s: float) -> int:
+def execute(factory: GuestFactory, ready: BootableCell, load: Workload, *, timeout_s: float) -> int:
     """Run a program in a fresh guest, pass on its output, and return its exit status (128+N: killed by signal N).
 
     A file on this host is copied to the guest, a C file compiled for it first; anything else is a command of the guest.
     GuestLost if the program did not exit or get killed by a signal.
     """
-    local = Path(program)
-    if local.suffix == ".c" and local.is_file():
-        local = programs.compile_one(ready.topology.architecture, local, factory.workshop.cache)
-    with one_guest(factory, ready) as guest:
-        if local.is_file():
-            guest.push({local.name: local})
-            program = f"{DIRECTORY}/{local.name}"
+    with guest_with(factory, ready, load) as (guest, words):
         ended = guest.run(
-            shlex.join([program, *args]),
-            deadline=Deadline.after(timeout_s, program, scale=guest.accelerator.slowdown),
+            shlex.join(words),
+            deadline=Deadline.after(timeout_s, words[0], scale=guest.accelerator.slowdown),
             limit=MAX_OUTPUT,
             keep=False,
             on_stdout=lambda data: _pass_on(sys.stdout, data),
@@ -101,8 +143,26 @@ def execute(factory: GuestFactory, ready: BootableCell, program: str, args: Sequ
         if ended.end is not End.EXITED or ended.status is None:
             last = "\n".join(guest.console.text(max(0, guest.console.size() - 2000)).splitlines()[-12:])
             end = ", ".join(filter(None, (str(ended.end), ended.note)))
-            raise GuestLost(f"{program}: {end}; console:\n{last}")
+            raise GuestLost(f"{words[0]}: {end}; console:\n{last}")
         return ended.status
+
+
+@contextmanager
+def guest_with(factory: GuestFactory, ready: BootableCell, load: Workload) -> Iterator[tuple[Guest, tuple[str, ...]]]:
+    """Boot a guest that has a program with all that it needs; yields it and the command that starts the program."""
+    program, words = load.program, load.words
+    local = Path(words[0])
+    if local.suffix == ".c" and local.is_file():
+        program = programs.compile_one(ready.topology.architecture, local, factory.workshop.cache)
+    if archive := load.archive:
+        place = factory.scratch / f"brought-{local.name}.cpio"
+        place.write_bytes(archive)
+        ready = replace(ready, archives=(*ready.archives, place))
+    with one_guest(factory, ready) as guest:
+        if program is not None:
+            guest.push({program.name: program})
+            words = (f"{DIRECTORY}/{program.name}", *words[1:])
+        yield guest, words
 
 
 def shell(factory: GuestFactory, ready: BootableCell) -> int:

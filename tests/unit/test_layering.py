@@ -27,7 +27,10 @@ IMPORTERS = {
 }
 """Outside things with exactly one door."""
 
-FORMAT_PARSERS = {"formats.c_mutations": frozenset({"tree_sitter", "tree_sitter_c"})}
+FORMAT_PARSERS = {
+    "formats.c_mutations": frozenset({"tree_sitter", "tree_sitter_c"}),
+    "formats.elf_program": frozenset({"elftools"}),
+}
 """The modules of lab/formats that use a parser from another package, each the one door to it."""
 
 FILE_OPENERS = {"open", "fdopen", "read_text", "read_bytes", "write_text", "write_bytes"}

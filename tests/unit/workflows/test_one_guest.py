@@ -19,6 +19,7 @@ from lab.core.cache import Cache
 from lab.core.errors import GuestLost, InfraError, UsageError
 from lab.core.outcome import End, Ended
 from lab.evidence.console import ConsoleLog
+from lab.formats import cpio
 from lab.guests.accelerator import Accelerator
 from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import DIRECTORY
@@ -38,12 +39,12 @@ def elf_file(machine: int = X86, *segments: int) -> bytes:
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    """Write a program and check it for a guest of x86_64, whose compiler makes the header above."""
+    """Write a program and ask what it needs in a guest of x86_64, whose compiler makes the header above."""
     monkeypatch.setattr(one_guest, "_object_file", lambda arch, cache: elf_file())
 
     def written_and_checked(content: bytes) -> None:
         (tmp_path / "prog").write_bytes(content)
-        one_guest.check_program(str(tmp_path / "prog"), ARCH, Cache(tmp_path / "cache"))
+        one_guest.workload([str(tmp_path / "prog")], ARCH, Cache(tmp_path / "cache"))
 
     return written_and_checked
 
@@ -51,13 +52,13 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (elf_file(X86, INTERP), "prog is linked dynamically, and the guest has no libraries (link it with -static"),
+        (elf_file(X86, INTERP), "prog cannot be run: it has no segment to load"),
         (elf_file(OTHER), "prog is a program for another processor (64 bit, little-endian, ELF machine 183), not for "),
         (elf_file(OTHER, INTERP), "prog is a program for another processor"),
         (elf_file(X86, INTERP)[:60], "prog cannot be run: damaged ELF file"),
-        (b"#!/usr/bin/python3\nprint(1)\n", "prog is a script for python3, which the guest does not have"),
-        (b"#!/usr/bin/env -S perl -w\n", "prog is a script for perl, which the guest does not have"),
-        (b"#!/bin/bash\n", "prog is a script for bash, which the guest does not have"),
+        (b"#!/opt/python3\nprint(1)\n", "prog is a script for /opt/python3, not found for x86_64 (the guest has sh"),
+        (b"#!/usr/bin/env -S perl -w\n", "prog is a script for perl, not found for x86_64"),
+        (b"#!/bin/bash\n", "prog is a script for /bin/bash, not found for x86_64"),
     ],
     ids=["dynamic", "other", "other-dynamic", "damaged", "python3", "perl", "bash"],
 )
@@ -81,7 +82,8 @@ def test_what_a_guest_can_run_passes(check: Callable[[bytes], None], content: by
 def test_commands_of_the_guest_and_c_files_are_not_looked_into(tmp_path: Path) -> None:
     (tmp_path / "test.c").write_text("#!/usr/bin/python3\n")
     for word in ("cat", str(tmp_path / "test.c"), str(tmp_path)):
-        one_guest.check_program(word, ARCH, Cache(tmp_path / "cache"))
+        load = one_guest.workload([word], ARCH, Cache(tmp_path / "cache"))
+        assert (load.program, load.needs, load.archive) == (None, None, b"")
 
 
 def test_an_architecture_s_compiler_makes_the_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +96,8 @@ def test_an_architecture_s_compiler_makes_the_header(tmp_path: Path, monkeypatch
     monkeypatch.setattr("lab.core.proc.run", compile_nothing)
     monkeypatch.setattr("lab.build.toolchain.find", lambda arch: type("Chain", (), {"cc": "cc"}))
     (tmp_path / "prog").write_bytes(elf_file(OTHER))
-    one_guest.check_program(str(tmp_path / "prog"), ARCH, Cache(tmp_path / "cache"))
+    load = one_guest.workload([str(tmp_path / "prog")], ARCH, Cache(tmp_path / "cache"))
+    assert load.program == tmp_path / "prog"
 
 
 @dataclass
@@ -136,9 +139,19 @@ class FakeReady:
         return self.mismatches
 
 
+def test_a_script_of_the_guest_s_shell_gets_a_link_to_it(tmp_path: Path) -> None:
+    """busybox is in /bin alone: what `#!/usr/bin/env` names would not be found."""
+    (tmp_path / "script").write_text("#!/usr/bin/env awk\n")
+    load = one_guest.workload([str(tmp_path / "script")], ARCH, Cache(tmp_path / "cache"))
+    assert load.needs is not None
+    assert load.needs.links == {"/usr/bin/env": "/bin/env"}
+    assert [node.name for node in cpio.read(load.archive)] == ["usr", "usr/bin", "usr/bin/env"]
+
+
 def execute(place: Path, ready: FakeReady, program: str, *args: str) -> int:
     factory = cast(GuestFactory, type("Factory", (), {"scratch": place}))
-    return one_guest.execute(factory, cast(BootableCell, cast(Any, ready)), program, args, timeout_s=1.0)
+    load = one_guest.workload([program, *args], ARCH, Cache(place / "cache"))
+    return one_guest.execute(factory, cast(BootableCell, cast(Any, ready)), load, timeout_s=1.0)
 
 
 @pytest.fixture
@@ -158,7 +171,8 @@ def test_a_command_s_status_and_output_are_passed_on(
     assert capfdbinary.readouterr().out == b"out\n"
 
 
-def test_a_file_here_is_pushed_and_run(tmp_path: Path, guest: FakeGuest) -> None:
+def test_a_file_here_is_pushed_and_run(tmp_path: Path, guest: FakeGuest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_guest, "_object_file", lambda arch, cache: elf_file())
     (tmp_path / "prog").write_bytes(elf_file())
     assert execute(tmp_path, FakeReady(guest), str(tmp_path / "prog")) == 7
     assert guest.pushed == {"prog": tmp_path / "prog"}
@@ -181,7 +195,7 @@ def test_a_guest_that_is_another_machine_runs_nothing(tmp_path: Path, guest: Fak
 
 def test_exec_refuses_before_it_builds(tmp_path: Path) -> None:
     """As a user runs it; the cache is not even made."""
-    (tmp_path / "script").write_text("#!/usr/bin/python3\n")
+    (tmp_path / "script").write_text("#!/opt/no-such-program\n")
     done = subprocess.run(
         [sys.executable, "-m", "lab", "exec", "-t", "x86_64-4k", "-k", "baseline", "--", str(tmp_path / "script")],
         env={**os.environ, "PAGELAB_CACHE": str(tmp_path / "cache")},

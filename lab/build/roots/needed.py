@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Find what a program needs to start: its interpreter and its libraries, in directories of this host.
+
+What the program opens by itself later (plug-ins, locales, name services) is not known from its headers.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import stat
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from lab.arch import Arch
+from lab.core.errors import UsageError
+from lab.core.this_host import as_root, install_command
+from lab.formats import elf, elf_program
+from lab.formats.elf_program import ElfProgram
+
+MAX_FILES = 1000
+MAX_FILE = 1 << 30
+MAX_SCRIPT = 256
+"""Bytes of a script's first line, as in Linux (BINPRM_BUF_SIZE)."""
+MAX_SCRIPTS = 4
+"""Interpreters of interpreters that Linux follows."""
+PROGRAM_DIRECTORY = "/lab"
+COMMANDS = ("/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A file that a program needs and nothing here has."""
+
+    name: str
+    wanted_by: str
+    """The file that names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """A program with all that it needs to start."""
+
+    guest_path: str
+    """Where the program is in the guest."""
+    files: Mapping[str, Path]
+    """Path in the guest -> file of this host; the program is among them."""
+    programs: Mapping[str, ElfProgram]
+    """Path in the guest -> headers, of those files that are ELF files."""
+    links: Mapping[str, str]
+    """Path in the guest -> the command of the guest that it is a link to."""
+    missing: tuple[Missing, ...] = ()
+
+    @property
+    def machine(self) -> tuple[int, int, int] | None:
+        """Width, byte order and number of the machine; None for a script of the guest's own shell."""
+        for program in self.programs.values():
+            return program.machine
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlaces:
+    """Where a file for the guest is looked for: a directory of this host per directory of the guest."""
+
+    roots: tuple[Path, ...]
+    """Trees that are laid out like the guest's `/`."""
+    libraries: tuple[tuple[Path, str], ...]
+    """Directories of libraries on this host -> the guest's directory for them."""
+
+    def file(self, path: str) -> Path | None:
+        """Return the file of this host for an absolute path in the guest; None if there is none."""
+        for root in self.roots:
+            if (found := inside(root, path)) is not None:
+                return found
+        directory, name = posixpath.split(path)
+        for here, there in self.libraries:
+            if there == directory and (here / name).is_file():
+                return here / name
+        return None
+
+    def default_directories(self, arch: Arch) -> tuple[str, ...]:
+        """Return the directories of the guest in which its loader looks without being told."""
+        triplets = triplets_of(arch)
+        names = [f"{base}/{triplet}" for base in ("/lib", "/usr/lib") for triplet in triplets]
+        wide = ["/lib64", "/usr/lib64"] if arch.bits == 64 else ["/lib32", "/usr/lib32"]
+        return (*names, *wide, "/lib", "/usr/lib", "/usr/local/lib")
+
+
+def triplets_of(arch: Arch) -> tuple[str, ...]:
+    """Return the names that multiarch directories of an architecture have."""
+    cross = arch.cross.removesuffix("-")
+    rest = cross.partition("-")[2]
+    return tuple(dict.fromkeys([cross, f"{arch.name}-{rest}", f"{arch.uname}-{rest}"]))
+
+
+def places(arch: Arch, sysroot: Path | None) -> SearchPlaces:
+    """Return where to look: in `sysroot` alone if one is given, else in this host's libraries of the architecture."""
+    if sysroot is not None:
+        if not sysroot.is_dir():
+            raise UsageError(f"--sysroot: {sysroot} is no directory")
+        return SearchPlaces(roots=(sysroot.resolve(),), libraries=())
+    libraries = []
+    for triplet in triplets_of(arch):
+        for base in ("/lib", "/usr/lib"):
+            libraries.append((Path(base, triplet), f"{base}/{triplet}"))
+        cross = Path("/usr", triplet)
+        for name in ("lib", "lib64", "lib32"):
+            libraries.append((cross / name, f"/{name}"))
+    return SearchPlaces(roots=(), libraries=tuple(libraries))
+
+
+def inside(root: Path, path: str) -> Path | None:
+    """Return the file that an absolute path names with `root` as `/`, links followed within it; None if none is."""
+    todo, at, links = deque(PurePosixPath(path).parts[1:]), PurePosixPath("/"), 0
+    while todo:
+        part = todo.popleft()
+        if part == "..":
+            at = at.parent
+            continue
+        found = root / str(at / part).lstrip("/")
+        if found.is_symlink():
+            links += 1
+            if links > 40:
+                return None
+            target = PurePosixPath(found.readlink())
+            if target.is_absolute():
+                at = PurePosixPath("/")
+            todo.extendleft(reversed([word for word in target.parts if word != "/"]))
+            continue
+        at = at / part
+    final = root / str(at).lstrip("/")
+    return final if final.is_file() else None
+
+
+# ---- Following a program --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchDirectory:
+    """A directory that a program names for its libraries."""
+
+    guest: str
+    here: Path
+    """The same directory on this host, where it is not one of a root's."""
+
+
+def needs(
+    program: Path, arch: Arch, searched: SearchPlaces, *, commands: Mapping[str, str], guest_path: str = ""
+) -> Needs:
+    """Return what a program or script of this host needs to start in a guest, and which of it is missing.
+
+    `commands`: name -> path of the guest's own commands, which scripts may use. UsageError for damaged files.
+    """
+    guest = guest_path or f"{PROGRAM_DIRECTORY}/{program.name}"
+    search = _Search(arch=arch, places=searched, commands=commands)
+    search.add(guest, program, ())
+    return Needs(
+        guest_path=guest,
+        files=search.files,
+        programs=search.programs,
+        links=search.links,
+        missing=tuple(search.missing.values()),
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Search:
+    """The files that were found so far, and those that were not."""
+
+    arch: Arch
+    places: SearchPlaces
+    commands: Mapping[str, str]
+    files: dict[str, Path] = field(default_factory=dict)
+    programs: dict[str, ElfProgram] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, Missing] = field(default_factory=dict)
+    found: set[str] = field(default_factory=set)
+    """Names of libraries that were found: a loader loads each once."""
+    scripts: int = 0
+
+    def add(self, guest: str, here: Path, inherited: tuple[SearchDirectory, ...]) -> None:
+        """Add a file and all that it needs. `inherited`: the RPATH of the file that loads it."""
+        self.files[guest] = here
+        if len(self.files) > MAX_FILES:
+            raise UsageError(f"{here} needs more than {MAX_FILES} files")
+        data = read_regular(here)
+        if data.startswith(b"#!"):
+            self._script(data, here)
+        if not elf_program.is_elf(data):
+            return
+        try:
+            program = elf_program.parse(data)
+        except ValueError as error:
+            raise UsageError(f"{here} cannot be run: {error}") from None
+        self.programs[guest] = program
+        self._loaded(program, guest, here, inherited)
+
+    def _loaded(self, program: ElfProgram, guest: str, here: Path, inherited: tuple[SearchDirectory, ...]) -> None:
+        """Add what an ELF file is loaded with: its interpreter and its libraries."""
+        if program.interpreter:
+            self._interpreter(program.interpreter, here)
+        run_path = self._directories(program.runpath, guest, here)
+        rpath = inherited
+        if not run_path:
+            rpath = (*self._directories(program.rpath, guest, here), *inherited)
+        for name in program.needed:
+            self._library(name, (*rpath, *run_path), here, rpath)
+
+    def _script(self, data: bytes, here: Path) -> None:
+        """Add the interpreter that a script names in its first line."""
+        words = data[2:MAX_SCRIPT].partition(b"\n")[0].decode("utf-8", "replace").split()
+        if not words:
+            return
+        self.scripts += 1
+        if self.scripts > MAX_SCRIPTS:
+            raise UsageError(f"{here} is a script of a script of a script: Linux follows {MAX_SCRIPTS}")
+        self._command(words[0], here)
+        if posixpath.basename(words[0]) == "env":
+            for word in words[1:]:
+                if not word.startswith("-") and "=" not in word:
+                    self._command(word, here)
+                    break
+
+    def _command(self, word: str, wanted_by: Path) -> None:
+        """Add a program by its path or its name; a command that the guest has gets a link where it is looked for."""
+        candidates = [posixpath.normpath(word)]
+        if "/" not in word:
+            candidates = [f"{directory}/{word}" for directory in COMMANDS]
+        for guest in candidates:
+            if guest in self.files:
+                return
+            if here := self.places.file(guest):
+                self.add(guest, here, ())
+                return
+        name = posixpath.basename(word)
+        if name not in self.commands:
+            self.missing[word] = Missing(name=word, wanted_by=wanted_by.name)
+        elif candidates[0] != self.commands[name]:
+            self.links[candidates[0]] = self.commands[name]
+
+    def _interpreter(self, path: str, wanted_by: Path) -> None:
+        guest = posixpath.normpath(path)
+        name = posixpath.basename(guest)
+        self.found.add(name)
+        if guest in self.files or guest in self.missing:
+            return
+        here = self.places.file(guest) or self._anywhere(name)
+        if here is None:
+            self.missing[guest] = Missing(name=guest, wanted_by=wanted_by.name)
+            return
+        self.add(guest, here, ())
+
+    def _anywhere(self, name: str) -> Path | None:
+        """Return a library by its name alone: cross libraries are in another directory than a guest's."""
+        for here, _ in self.places.libraries:
+            if (here / name).is_file():
+                return here / name
+        return None
+
+    def _library(
+        self, name: str, own: Sequence[SearchDirectory], wanted_by: Path, rpath: tuple[SearchDirectory, ...]
+    ) -> None:
+        if name in self.found or name in self.missing:
+            return
+        machine = next(iter(self.programs.values())).machine
+        for guest, here in self._candidates(name, own):
+            if elf.machine(read_head(here)) == machine:
+                self.found.add(name)
+                self.add(guest, here, rpath)
+                return
+        self.missing[name] = Missing(name=name, wanted_by=wanted_by.name)
+
+    def _candidates(self, name: str, own: Sequence[SearchDirectory]) -> Iterator[tuple[str, Path]]:
+        """Yield the places of a library, in the loader's order."""
+        for directory in own:
+            guest = posixpath.normpath(posixpath.join(directory.guest, name))
+            here = self.places.file(guest)
+            if here is None and (directory.here / name).is_file():
+                here = directory.here / name
+            if here is not None:
+                yield guest, here
+        for default in self.places.default_directories(self.arch):
+            guest = posixpath.normpath(posixpath.join(default, name))
+            if here := self.places.file(guest):
+                yield guest, here
+
+    def _directories(self, paths: Sequence[str], guest: str, here: Path) -> tuple[SearchDirectory, ...]:
+        """Return the directories of an RPATH or RUNPATH of a file, $ORIGIN replaced by the file's own directory."""
+        found = []
+        for path in paths:
+            inside_guest, outside = self._expanded(path, guest, here)
+            if inside_guest.startswith("/"):
+                found.append(SearchDirectory(guest=posixpath.normpath(inside_guest), here=Path(outside)))
+        return tuple(found)
+
+    def _expanded(self, path: str, guest: str, here: Path) -> tuple[str, str]:
+        """Return a path of an RPATH in the guest and on this host."""
+        wide = "lib64" if self.arch.bits == 64 else "lib"
+        for word, value in {"LIB": wide, "PLATFORM": self.arch.uname}.items():
+            path = path.replace(f"${{{word}}}", value).replace(f"${word}", value)
+        both = []
+        for origin in (posixpath.dirname(guest), str(here.resolve().parent)):
+            both.append(path.replace("${ORIGIN}", origin).replace("$ORIGIN", origin))
+        return both[0], both[1]
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the bytes of a regular file; UsageError for anything else, and for a file that is too large."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise UsageError(f"{path} is no regular file")
+            if info.st_size > MAX_FILE:
+                raise UsageError(f"{path} is larger than {MAX_FILE >> 30} GiB")
+            return file.read(MAX_FILE)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def read_head(path: Path) -> bytes:
+    """Return the first bytes of a file, as many as an ELF header has."""
+    with path.open("rb") as file:
+        return file.read(64)
+
+
+# ---- What to do about it --------------------------------------------------------------------------------------------
+
+CROSS_PACKAGES = (
+    (r"ld-linux.*|ld64.*|ld\.so\.1|lib(c|m|dl|rt|pthread|resolv|util|nsl)\.so\.\S+", "libc6"),
+    (r"libstdc\+\+\.so\.6", "libstdc++6"),
+    (r"libgcc_s\.so\.1", "libgcc-s1"),
+    (r"libatomic\.so\.1", "libatomic1"),
+    (r"libgomp\.so\.1", "libgomp1"),
+)
+"""Libraries that Debian has as packages for cross compilers: name -> beginning of the package's name."""
+
+
+def install_hint(missing: Sequence[Missing], arch: Arch, *, native: bool) -> str:
+    """Return the commands that install what is missing, as far as names of files say which packages have it."""
+    cross: list[str] = []
+    foreign: list[str] = []
+    for each in missing:
+        name = posixpath.basename(each.name)
+        stem = cross_package(name)
+        if stem and native:
+            foreign.append(stem)
+        elif stem:
+            cross.append(f"{stem}-{arch.debian}-cross")
+        elif package := library_package(name):
+            foreign.append(package if native else f"{package}:{arch.debian}")
+    commands = []
+    if cross:
+        commands.append(install_command(cross))
+    if foreign:
+        if not native:
+            commands += [as_root(["dpkg", "--add-architecture", arch.debian]), as_root(["apt-get", "update"])]
+        commands.append(install_command(foreign))
+    return " && ".join(commands)
+
+
+def cross_package(name: str) -> str:
+    """Return the beginning of the name of the package for cross compilers that has a library; empty if none has."""
+    for pattern, package in CROSS_PACKAGES:
+        if re.fullmatch(pattern, name):
+            return package
+    return ""
+
+
+def library_package(name: str) -> str:
+    """Return the name that Debian's policy gives the package of a library: libssl.so.3 -> libssl3; empty if none."""
+    match = re.fullmatch(r"(lib[\w+.-]*?)(-[\d.]+)?\.so\.(\d+)(?:\.[\d.]+)?", name)
+    if not match:
+        return ""
+    stem, version = f"{match[1]}{match[2] or ''}".lower().replace("_", "-"), match[3]
+    between = "-" if stem[-1].isdigit() else ""
+    return f"{stem}{between}{version}"

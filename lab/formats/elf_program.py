@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Read what a loader reads of a program: its segments, its interpreter and its libraries. The door to pyelftools."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.dynamic import DynamicSegment
+from elftools.elf.elffile import ELFFile
+
+from lab.core.sizes import KIB
+from lab.formats import elf
+
+MAX_SEGMENTS = 4096
+MAX_ENTRIES = 65536
+"""Entries of a dynamic section: real ones have some dozens."""
+WRITABLE, EXECUTABLE = 2, 1
+DAMAGE = (ELFError, KeyError, IndexError, TypeError, AttributeError, OverflowError, AssertionError)
+"""What pyelftools raises for files that are damaged on purpose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSegment:
+    """One PT_LOAD header; addresses and sizes in bytes, `flags` as in p_flags."""
+
+    offset: int
+    address: int
+    file_size: int
+    memory_size: int
+    align: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElfProgram:
+    """A program or a shared library."""
+
+    machine: tuple[int, int, int]
+    """Width, byte order and number of the machine, as `elf.machine` returns them."""
+    executable: bool
+    """Whether the kernel starts it; a library is mapped by the dynamic loader."""
+    segments: tuple[LoadSegment, ...]
+    interpreter: str = ""
+    needed: tuple[str, ...] = ()
+    rpath: tuple[str, ...] = ()
+    runpath: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignmentProblem:
+    """Why a file cannot be loaded on a page size."""
+
+    page_size: int
+    reason: str
+
+
+def is_elf(data: bytes) -> bool:
+    """Whether the first bytes of a file are those of an ELF file."""
+    return elf.machine(data[:64]) is not None
+
+
+def parse(data: bytes) -> ElfProgram:
+    """Return a program's headers; ValueError if it is no ELF file, damaged, or nothing that is loaded."""
+    machine = elf.machine(data)
+    if machine is None:
+        raise ValueError("not an ELF file")
+    try:
+        return _parsed(data, machine)
+    except ValueError:
+        raise
+    except DAMAGE as error:
+        raise ValueError(f"damaged ELF file: {error}") from None
+
+
+def _parsed(data: bytes, machine: tuple[int, int, int]) -> ElfProgram:
+    file = ELFFile(io.BytesIO(data))
+    if file["e_type"] not in ("ET_EXEC", "ET_DYN"):
+        raise ValueError("an object file, which nothing loads")
+    if file.num_segments() > MAX_SEGMENTS:
+        raise ValueError(f"more than {MAX_SEGMENTS} program headers")
+    segments: list[LoadSegment] = []
+    interpreter, names = "", dict[str, list[str]]()
+    for segment in file.iter_segments():
+        header = segment.header
+        if header.p_type == "PT_LOAD":
+            segments.append(_load_segment(header, len(data)))
+        elif header.p_type == "PT_INTERP":
+            interpreter = _text(data[header.p_offset : header.p_offset + min(header.p_filesz, 4096)])
+        elif isinstance(segment, DynamicSegment):
+            names = _dynamic(segment)
+    if not segments:
+        raise ValueError("it has no segment to load")
+    return ElfProgram(
+        machine=machine,
+        executable=file["e_type"] == "ET_EXEC" or bool(interpreter),
+        segments=tuple(segments),
+        interpreter=interpreter,
+        needed=tuple(names.get("DT_NEEDED", ())),
+        rpath=_directories(names.get("DT_RPATH", ())),
+        runpath=_directories(names.get("DT_RUNPATH", ())),
+    )
+
+
+def _load_segment(header: Any, size: int) -> LoadSegment:
+    if header.p_offset + header.p_filesz > size:
+        raise ValueError("a segment ends behind the end of the file")
+    return LoadSegment(
+        offset=header.p_offset,
+        address=header.p_vaddr,
+        file_size=header.p_filesz,
+        memory_size=header.p_memsz,
+        align=header.p_align,
+        flags=header.p_flags,
+    )
+
+
+def _dynamic(segment: DynamicSegment) -> dict[str, list[str]]:
+    """Return the strings of a dynamic section by their tags."""
+    names: dict[str, list[str]] = {}
+    attributes = {"DT_NEEDED": "needed", "DT_RPATH": "rpath", "DT_RUNPATH": "runpath"}
+    for count, tag in enumerate(segment.iter_tags()):
+        if count > MAX_ENTRIES:
+            raise ValueError(f"more than {MAX_ENTRIES} entries in its dynamic section")
+        kind = str(tag.entry.d_tag)
+        if kind in attributes:
+            names.setdefault(kind, []).append(str(getattr(tag, attributes[kind])))
+    return names
+
+
+def _text(raw: bytes) -> str:
+    return raw.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _directories(values: list[str] | tuple[()]) -> tuple[str, ...]:
+    return tuple(part for value in values for part in value.split(":") if part)
+
+
+# ---- Page sizes -----------------------------------------------------------------------------------------------------
+
+
+def alignment_problem(program: ElfProgram, page_size: int) -> AlignmentProblem | None:
+    """Return why a file cannot be loaded with pages of a size; None if it can.
+
+    Linux (load_elf_binary) maps a segment at its address rounded down to a page, from an offset that is rounded by as
+    much, and refuses an offset that is no multiple of the page. Two segments on one page end up with the permissions
+    of the second. glibc refuses a library whose segments are aligned to less than a page, or to no multiple of one.
+    """
+    for reason in _reasons(program, page_size):
+        return AlignmentProblem(page_size=page_size, reason=reason)
+    return None
+
+
+def _reasons(program: ElfProgram, page_size: int) -> Iterator[str]:
+    least = min(segment.align for segment in program.segments)
+    aligned = f"PT_LOAD aligned to {_size(least)}"
+    for segment in program.segments:
+        if (segment.address - segment.offset) % page_size:
+            yield f"{aligned}, and its address and file offset differ by no multiple of {_size(page_size)}"
+    if not program.executable and least % page_size:
+        yield f"{aligned}: the loader refuses a library with less than a page ({_size(page_size)})"
+    ordered = sorted(program.segments, key=lambda segment: segment.address)
+    for first, second in pairwise(ordered):
+        last_page = (first.address + max(first.memory_size, 1) - 1) // page_size
+        if last_page >= second.address // page_size and first.flags != second.flags:
+            yield f"{aligned}: two segments with different permissions share a page of {_size(page_size)}"
+
+
+def linker_option(page_size: int) -> str:
+    """Return the option of the linker, as the compiler takes it, that aligns segments to a page size."""
+    return f"-Wl,-z,max-page-size={page_size}"
+
+
+def _size(value: int) -> str:
+    if value >= KIB and not value % KIB:
+        return f"{value // KIB} KiB"
+    return f"{value} bytes"

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/build/roots/needed.py, with programs that the host's compiler links."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.arch import ARCHES, Arch
+from lab.build.programs import _host_arch
+from lab.build.roots import needed
+from lab.build.roots.needed import Missing, Needs
+from lab.core.errors import UsageError
+
+HOST = _host_arch()
+LIBC = "libc.so.6"
+
+
+def link(source: str, into: Path, *options: str) -> Path:
+    into.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["gcc", "-x", "c", "-", "-x", "none", "-o", into, *options], input=source.encode(), check=True)
+    return into
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    return link("int f(void) { return 7; }", tmp_path / "lib" / "libf.so.1", "-shared", "-Wl,-soname,libf.so.1")
+
+
+def program(place: Path, library: Path, *options: str) -> Path:
+    return link("int f(void); int main(void) { return f(); }", place, str(library), *options)
+
+
+def needs_of(path: Path, sysroot: Path | None = None, arch: Arch = HOST) -> Needs:
+    return needed.needs(path, arch, needed.places(arch, sysroot), commands={"sh": "/bin/sh", "env": "/bin/env"})
+
+
+def test_a_program_s_loader_and_libraries_are_found_on_the_host(tmp_path: Path) -> None:
+    found = needs_of(link("int main(void) { return 0; }", tmp_path / "prog"))
+    assert found.missing == ()
+    assert found.guest_path == "/lab/prog"
+    assert found.files["/lab/prog"] == tmp_path / "prog"
+    assert found.programs["/lab/prog"].interpreter in found.files
+    assert any(path.endswith(f"/{LIBC}") for path in found.files)
+
+
+def test_a_library_beside_the_program_is_placed_as_its_run_path_says(tmp_path: Path, library: Path) -> None:
+    """`$ORIGIN/../lib` of /lab/prog is /lib of the guest."""
+    prog = program(tmp_path / "bin" / "prog", library, "-Wl,-rpath,$ORIGIN/../lib", "-Wl,--enable-new-dtags")
+    found = needs_of(prog)
+    assert found.missing == ()
+    assert found.files["/lib/libf.so.1"] == tmp_path / "bin/../lib/libf.so.1"
+
+
+def test_an_old_rpath_counts_for_libraries_of_libraries_and_a_runpath_does_not(tmp_path: Path, library: Path) -> None:
+    second = link(
+        "int f(void); int g(void) { return f(); }", tmp_path / "lib" / "libg.so.1", "-shared", "-Wl,-soname,libg.so.1",
+        str(library),
+    )  # fmt: skip
+    main = "int g(void); int main(void) { return g(); }"
+    given = ("-Wl,-rpath,$ORIGIN/lib", f"-Wl,-rpath-link,{library.parent}", str(second))
+    old = needs_of(link(main, tmp_path / "old", *given, "-Wl,--disable-new-dtags"))
+    assert old.missing == ()
+    new = needs_of(link(main, tmp_path / "new", *given, "-Wl,--enable-new-dtags"))
+    assert new.missing == (Missing(name="libf.so.1", wanted_by="libg.so.1"),)
+
+
+def test_a_missing_library_is_named_with_who_wants_it(tmp_path: Path, library: Path) -> None:
+    prog = program(tmp_path / "prog", library)
+    library.unlink()
+    assert needs_of(prog).missing == (Missing(name="libf.so.1", wanted_by="prog"),)
+
+
+def test_a_sysroot_replaces_the_host(tmp_path: Path) -> None:
+    prog = link("int main(void) { return 0; }", tmp_path / "prog")
+    (tmp_path / "root").mkdir()
+    missing = {each.name for each in needs_of(prog, tmp_path / "root").missing}
+    assert LIBC in missing
+
+
+def test_links_of_a_sysroot_stay_inside_it(tmp_path: Path) -> None:
+    """An absolute link starts at the sysroot, and `..` does not leave it."""
+    root = tmp_path / "root"
+    (root / "usr/lib").mkdir(parents=True)
+    (root / "usr/lib/a").write_text("inside")
+    (root / "lib").symlink_to("/usr/lib")
+    (root / "up").symlink_to("../../../../usr/lib/a")
+    (root / "loop").symlink_to("loop")
+    assert needed.inside(root, "/lib/a") == root / "usr/lib/a"
+    assert needed.inside(root, "/up") == root / "usr/lib/a"
+    assert needed.inside(root, "/loop") is None
+    assert needed.inside(root, "/../../etc/passwd") is None
+
+
+def test_a_library_of_another_architecture_is_passed_by(tmp_path: Path, library: Path) -> None:
+    prog = program(tmp_path / "bin" / "prog", library, "-Wl,-rpath,$ORIGIN/../lib")
+    data = bytearray(library.read_bytes())
+    data[18:20] = (0x1234).to_bytes(2, "little")
+    library.write_bytes(data)
+    assert [each.name for each in needs_of(prog).missing] == ["libf.so.1"]
+
+
+def test_an_interpreter_of_a_script_comes_from_the_sysroot_with_its_libraries(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    link("int main(void) { return 0; }", root / "usr/bin/tool", "-static")
+    (tmp_path / "script").write_text("#!/usr/bin/env -S tool -x\n")
+    found = needs_of(tmp_path / "script", root)
+    assert found.missing == ()
+    assert found.files["/usr/bin/tool"] == root / "usr/bin/tool"
+    assert found.links == {"/usr/bin/env": "/bin/env"}
+
+
+def test_scripts_of_scripts_end(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "bin").mkdir(parents=True)
+    for number in range(9):
+        (root / f"bin/s{number}").write_text(f"#!/bin/s{number + 1}\n")
+    with pytest.raises(UsageError, match="a script of a script"):
+        needs_of(root / "bin/s0", root)
+
+
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UsageError, match="is no regular file"):
+        needed.read_regular(tmp_path / "fifo")
+
+
+@pytest.mark.parametrize(
+    ("library", "package"),
+    [
+        ("libssl.so.3", "libssl3"),
+        ("libpcre2-8.so.0", "libpcre2-8-0"),
+        ("libX11.so.6", "libx11-6"),
+        ("libz.so.1", "libz1"),
+        ("plugin.so", ""),
+        ("ld-musl-aarch64.so.1", ""),
+    ],
+)
+def test_a_library_s_name_says_its_package(library: str, package: str) -> None:
+    assert needed.library_package(library) == package
+
+
+def test_the_hint_installs_cross_libraries_and_foreign_packages() -> None:
+    missing = [Missing(name=name, wanted_by="prog") for name in ("/lib/ld-linux-aarch64.so.1", "libssl.so.3")]
+    hint = needed.install_hint(missing, ARCHES["arm64"], native=False)
+    assert "libc6-arm64-cross" in hint
+    assert "dpkg --add-architecture arm64" in hint
+    assert hint.endswith("libssl3:arm64")
