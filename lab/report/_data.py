@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the page's script works with: verdicts as small numbers, and the evidence behind them as text. Pure.
+"""The data of the page's script: verdicts as small numbers, and the evidence behind them as text. Pure.
 
     {"kernels": [...], "topologies": [...], "cases": [[scenario, case, description, [feature it requires...]]...],
      "states": [...], "outcomes": [...], "causes": [...], "deltas": [...], "words": [text...],
@@ -12,14 +12,14 @@
      "lab": {"run": [word...], "on": option, "machines": {name: path}, "kernels": [word...], "rest": [word...]}}
 
 Everything but names is an index into the lists beside it; `papers` are indexes into a second list, which is parsed when
-the first of them is opened. Of both lists there is only so much: the rest is in the files.
+the first of them is opened. Both lists are bounded; what is left out is in the run's files.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 
@@ -36,20 +36,21 @@ MAX_WORDS = 8 << 20
 MAX_PAPERS = 24 << 20
 """Characters of excerpts and of files that are embedded; guests in which something is wrong come first."""
 MAX_REFUSED = 100
-"""Texts there was no room for, after which no guest's files are read any more."""
+"""After so many texts for which there was no room, no guest's files are read any more."""
 MAX_RECORDS = 100_000
-"""Of more, those that met their expectation are left out."""
+"""If there are more, those that met their expectation are left out."""
 
 COLUMNS = (
     *("topology", "kernel", "case", "state", "cause", "delta"),
     *("ms", "words", "attempt", "must_pass", "outcome"),
 )
-"""What the values of a record are, in their order: the page reads them by these names."""
+"""The names of a record's values, in their order, by which the page reads them."""
 STATES = ("pass", "must-fail", "known-fail", "skip", "fail", "no power", "crash", "hang", "leak", "flaky", "broken")
-"""How a record is shown; from `fail` on it is something to look at."""
+"""How a record is shown. From `fail` on, it needs attention."""
 _STATES = {Outcome.SKIP: "skip", Outcome.CRASH: "crash", Outcome.HANG: "hang"}
 _STATES |= {Outcome.LEAK: "leak", Outcome.FLAKY: "flaky", Outcome.BROKEN: "broken"}
 LEFT_OUT = "(left out here, since there is so much of it)"
+_T = TypeVar("_T")
 
 
 def state(record: CaseRecord, suites: Collection[str] = ()) -> str:
@@ -66,7 +67,7 @@ def state(record: CaseRecord, suites: Collection[str] = ()) -> str:
 
 
 class Pool:
-    """Texts, each once, printable, up to so many characters of them all."""
+    """Printable texts, each stored once, with at most `limit` characters in all."""
 
     def __init__(self, limit: int) -> None:
         self.texts: list[str] = [LEFT_OUT]
@@ -76,11 +77,11 @@ class Pool:
 
     @property
     def full(self) -> bool:
-        """Whether it is no use to bring more."""
+        """Whether so many texts were refused that no more need to be read."""
         return self._refused > MAX_REFUSED
 
     def add(self, text: str) -> int:
-        """The text's index; that of LEFT_OUT when there is no room for it."""
+        """Return the text's index; that of LEFT_OUT if there is no room for it."""
         if text not in self._places:
             shown = printable(text)
             if len(shown) > self._left:
@@ -94,31 +95,33 @@ class Pool:
 
 def embed(value: object) -> Markup:
     """JSON that cannot end the script element it stands in: ASCII without `<`, `>` and `&`."""
-    said = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
     for char in "<>&":
-        said = said.replace(char, f"\\u{ord(char):04x}")
-    return Markup(said)
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)
 
 
 def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
-    """What the script is given, and the papers that it is given later."""
-    said, papers = Pool(MAX_WORDS), Pool(MAX_PAPERS)
+    """Return what the script gets at once, and the papers that it parses later."""
+    excerpts, papers = Pool(MAX_WORDS), Pool(MAX_PAPERS)
     cases, given = _cases(summary), command_line(summary)
-    places = {label: number for number, label in enumerate(cases)}
+    listed: list[list[object]] = []
+    for (scenario, case), about in cases.items():
+        listed.append([printable(scenario), printable(case), *about])
     data = {
         "kernels": summary.kernels,
         "topologies": summary.topologies,
-        "cases": [[printable(scenario), printable(case), *about] for (scenario, case), about in cases.items()],
+        "cases": listed,
         "states": STATES,
-        "outcomes": [outcome.value for outcome in Outcome],
-        "causes": [cause.value for cause in Cause],
-        "deltas": [delta.value for delta in Delta],
+        "outcomes": list(Outcome),
+        "causes": list(Cause),
+        "deltas": list(Delta),
         "columns": COLUMNS,
-        "records": _records(summary, places, said),
+        "records": _records(summary, numbered(cases), excerpts),
         "all": len(summary.records),
         "suites": sorted(summary.suites),
         "guests": _guests(summary, papers),
-        "words": said.texts,
+        "words": excerpts.texts,
         "lab": {
             "run": given.run,
             "on": given.on,
@@ -130,109 +133,151 @@ def document(summary: Summary) -> tuple[dict[str, Any], list[str]]:
     return data, papers.texts
 
 
-def _cases(summary: Summary) -> dict[tuple[str, str], tuple[str, list[str]]]:
-    """(scenario, case) -> description and features: as they were declared, then what else there are records of."""
-    declared, suites = summary.evidence.metadata.declared_cases(), summary.suites
-    found = {
-        (scenario, case.name): (printable(case.description), sorted(case.requires))
-        for scenario, cases in declared.items()
-        for case in cases
-    }
+def numbered(values: Iterable[_T]) -> dict[_T, int]:
+    """Return value -> its index, by which the page's script refers to it."""
+    return {value: number for number, value in enumerate(values)}
+
+
+About = tuple[str, list[str]]
+"""A case's description and the features that it requires."""
+
+
+def _cases(summary: Summary) -> dict[tuple[str, str], About]:
+    """Return (scenario, case) -> what the case is about; those of a scenario that were not declared come last."""
+    by_scenario: dict[str, dict[str, About]] = {}
+    for scenario, declared in summary.evidence.metadata.declared_cases().items():
+        for case in declared:
+            by_scenario.setdefault(scenario, {})[case.name] = (printable(case.description), sorted(case.requires))
     for record in summary.records:
-        if (record.scenario, record.case) not in found:
-            found[record.scenario, record.case] = (_undeclared(record, suites), [])
-    order = {scenario: number for number, scenario in enumerate(dict.fromkeys(scenario for scenario, _ in found))}
-    return dict(sorted(found.items(), key=lambda item: order[item[0][0]]))
+        known = by_scenario.setdefault(record.scenario, {})
+        if record.case not in known:
+            known[record.case] = (_undeclared(record, summary.suites), [])
+    found: dict[tuple[str, str], About] = {}
+    for scenario, cases in by_scenario.items():
+        for name, about in cases.items():
+            found[scenario, name] = about
+    return found
 
 
 def _undeclared(record: CaseRecord, suites: Collection[str]) -> str:
+    """Return the description of a case that its scenario does not declare."""
     if record.case in SYNTHETIC:
         return "of the scenario as a whole"
-    within = record.scenario in suites and "/" in record.case
-    return printable(f"printed by {test_of(record.case)}") if within else "not declared"
+    if record.scenario in suites and "/" in record.case:
+        return printable(f"printed by {test_of(record.case)}")
+    return "not declared"
 
 
-def _records(summary: Summary, cases: Mapping[tuple[str, str], int], said: Pool) -> list[list[int]]:
-    topologies = {name: number for number, name in enumerate(summary.topologies)}
-    kernels = {name: number for number, name in enumerate(summary.kernels)}
-    states = {name: number for number, name in enumerate(STATES)}
-    outcomes = {outcome: number for number, outcome in enumerate(Outcome)}
-    causes = {cause: number for number, cause in enumerate(Cause)}
-    kinds = {delta: number for number, delta in enumerate(Delta)}
-    suites = summary.suites
-    deltas = {
-        (each.topology, each.kernel, each.scenario, each.case): kinds[each.delta]
-        for each in summary.deltas()
-        if each.delta is not Delta.SAME
-    }
-    few = len(summary.records) <= MAX_RECORDS
-    shown = [record for record in summary.records if few or record.met is not True]
-    shown.sort(key=lambda record: record.met is not False)  # room for their words before there is none
-    return [
-        [
-            topologies[each.topology],
-            kernels[each.kernel],
-            cases[each.scenario, each.case],
-            states[state(each, suites)],
-            causes[each.cause],
-            deltas.get((each.topology, each.kernel, each.scenario, each.case), kinds[Delta.SAME]),
-            -1 if each.duration_s is None else round(each.duration_s * 1000),
-            said.add(each.excerpt),
-            each.attempt,
-            int(each.expected is Expected.PASS),
-            outcomes[each.outcome],
+def _records(summary: Summary, cases: Mapping[tuple[str, str], int], excerpts: Pool) -> list[list[int]]:
+    """Return the values of every record that is shown, in the order of `COLUMNS`."""
+    topologies, kernels, states = numbered(summary.topologies), numbered(summary.kernels), numbered(STATES)
+    outcomes, causes, kinds = numbered(Outcome), numbered(Cause), numbered(Delta)
+    suites, same = summary.suites, kinds[Delta.SAME]
+    deltas = {(delta.topology, delta.kernel, delta.scenario, delta.case): delta.delta for delta in summary.changed}
+    rows: list[list[int]] = []
+    for record in _shown(summary):
+        milliseconds = -1
+        if record.duration_s is not None:
+            milliseconds = round(record.duration_s * 1000)
+        delta = deltas.get((record.topology, record.kernel, record.scenario, record.case))
+        row = [
+            topologies[record.topology],
+            kernels[record.kernel],
+            cases[record.scenario, record.case],
+            states[state(record, suites)],
+            causes[record.cause],
+            kinds[delta] if delta else same,
+            milliseconds,
+            excerpts.add(record.excerpt),
+            record.attempt,
+            int(record.expected is Expected.PASS),
+            outcomes[record.outcome],
         ]
-        for each in shown
-    ]
+        rows.append(row)
+    return rows
+
+
+def _shown(summary: Summary) -> list[CaseRecord]:
+    """Return the records that the page has: those not met first, so that there is room for their excerpts."""
+    shown = list(summary.records)
+    if len(shown) > MAX_RECORDS:
+        shown = list(summary.odd)
+    shown.sort(key=lambda record: record.met is not False)
+    return shown
 
 
 # Guests.
 
 
 def _guests(summary: Summary, papers: Pool) -> list[dict[str, Any]]:
-    """Every guest with its files, in the order of the cells; those with something wrong come first to the room."""
-    kernels = {name: number for number, name in enumerate(summary.kernels)}
-    topologies = {name: number for number, name in enumerate(summary.topologies)}
-    wrong = {(record.topology, record.kernel) for record in summary.records if record.met is False}
+    """Return every guest with its files, in the order of the cells.
+
+    The files of guests in which something is wrong are added first, so that there is room for them.
+    """
+    kernels, topologies = numbered(summary.kernels), numbered(summary.topologies)
+    wrong = {(record.topology, record.kernel) for record in summary.odd if record.met is False}
+    well: list[int] = []
+    order: list[int] = []
     cells = summary.evidence.cells
-    order = sorted(cells, key=lambda cell: cell.status is CellStatus.OK and (cell.topology, cell.kernel) not in wrong)
-    found = {id(cell): _guest(cell, papers) for cell in order}
-    return [{"t": topologies[cell.topology], "k": kernels[cell.kernel], **found[id(cell)]} for cell in cells]
+    for number, cell in enumerate(cells):
+        if cell.status is CellStatus.OK and (cell.topology, cell.kernel) not in wrong:
+            well.append(number)
+        else:
+            order.append(number)
+    guests: dict[int, dict[str, Any]] = {}
+    for number in (*order, *well):
+        cell = cells[number]
+        guests[number] = {"t": topologies[cell.topology], "k": kernels[cell.kernel], **_guest(cell, papers)}
+    return [guests[number] for number in range(len(cells))]
 
 
 def _guest(cell: CellResult, papers: Pool) -> dict[str, Any]:
-    files = {} if papers.full else cell.papers()
-    taken = [f"QEMU took {cell.usage.peak >> 20} MiB"] if cell.usage else []
-    marks = {name: _marks(name, text) for name, text in files.items() if name.endswith((".console", "console.log"))}
+    """Return a guest's state and its files, with the places of the kernel's reports in its consoles."""
+    files: Mapping[str, str] = {}
+    if not papers.full:
+        files = cell.papers()
+    numbers: dict[str, int] = {}
+    marks: dict[str, list[tuple[int, int, str]]] = {}
+    for name, text in files.items():
+        numbers[name] = papers.add(_readable(name, text))
+        if name.endswith((".console", "console.log")) and (found := _marks(name, text)):
+            marks[name] = found
+    how = words.started([cell])
+    if cell.usage:
+        how.append(f"QEMU took {cell.usage.peak >> 20} MiB")
     return {
         "repeat": cell.repeat,
         "status": cell.status.value,
-        "why": one_line("; ".join(filter(None, (cell.why, *map(str, cell.mismatches)))), 2000),
-        "how": one_line("; ".join([*words.started([cell]), *taken]), 200),
-        "papers": {name: papers.add(_readable(name, text)) for name, text in files.items()},
-        "marks": {name: found for name, found in marks.items() if found},
+        "why": one_line(words.why_not_ok(cell), 2000),
+        "how": one_line("; ".join(how), 200),
+        "papers": numbers,
+        "marks": marks,
     }
 
 
 def _readable(name: str, text: str) -> str:
-    """A file as a person wants it: the facts one to a line, of a configuration what is set."""
+    """Return a file as a person wants to read it: a fact per line, the options of a configuration that are set."""
     if name == "facts.json":
         return _facts(text)
     if name == "config":
-        return "".join(line for line in text.splitlines(keepends=True) if line.startswith("CONFIG_"))
+        return "".join(filter(_is_set, text.splitlines(keepends=True)))
     return text.replace("\r\n", "\n").replace("\0", "\ufffd")
 
 
+def _is_set(line: str) -> bool:
+    return line.startswith("CONFIG_")
+
+
 def _facts(text: str) -> str:
-    """The guest's lines out of facts.json; the file as it is when it is none of the lab's."""
+    """Return the guest's lines out of facts.json; the whole file if the lab did not write it."""
     try:
-        told = json.loads(text)["facts"]
-        return "\n".join(line for line in told if isinstance(line, str))
+        facts = json.loads(text)["facts"]
+        return "\n".join(line for line in facts if isinstance(line, str))
     except (ValueError, KeyError, TypeError, RecursionError):
         return text
 
 
 def _marks(name: str, text: str) -> list[tuple[int, int, str]]:
-    """The kernel's reports on a console: line (from 1), how many lines, kind."""
+    """Return the kernel's reports on a console: line (from 1), how many lines, kind."""
     found = oops.scan(text, boots=1 if name == "console.log" else 0)
     return sorted((each.line, max(1, len(each.lines)), each.kind.value) for each in found)

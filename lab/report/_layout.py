@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import zip_longest
@@ -26,17 +26,22 @@ class LayoutLine:
 
 
 def table(columns: Sequence[str], lines: Sequence[LayoutLine], width: int, *, right: bool = False) -> list[str]:
-    """Rows below the names of their columns; with `right`, cells end at the same place (numbers)."""
-    rows = [line for line in lines if line.cells]
-    first = max((len(line.indent + line.title) for line in rows), default=0)
+    """Return rows below the names of their columns; with `right`, cells end at the same place (numbers)."""
+    first, widest = 0, max(map(len, columns))
+    for line in lines:
+        if line.cells:
+            first = max(first, len(line.indent + line.title))
+            widest = max(widest, *map(len, line.cells))
     room = (width - first - 2 * len(columns)) // max(1, len(columns))
     if room < NARROWEST:
-        return [text for line in lines for text in _listed(columns, line, width)]
-    room = min(room, max(len(cell) for cells in (columns, *(line.cells for line in rows)) for cell in cells))
+        return _list(columns, lines, width)
+    room = min(room, widest)
     shown = _cells("", columns, first, room, right)
     for line in lines:
-        title = line.indent + line.title
-        shown += _cells(title, line.cells, first, room, right) if line.cells else wrap(line.title, width, line.indent)
+        if line.cells:
+            shown += _cells(line.indent + line.title, line.cells, first, room, right)
+        else:
+            shown += wrap(line.title, width, line.indent)
     return shown
 
 
@@ -50,11 +55,16 @@ def _cells(title: str, cells: Sequence[str], first: int, room: int, right: bool)
     return row(title, columns, first, room)
 
 
-def _listed(columns: Sequence[str], line: LayoutLine, width: int) -> list[str]:
-    if not line.cells:
-        return wrap(line.title, width, line.indent)
-    cells = "; ".join(map(" ".join, zip(columns, line.cells, strict=True)))
-    return wrap(f"{line.title}: {cells}", width, line.indent)
+def _list(columns: Sequence[str], lines: Iterable[LayoutLine], width: int) -> list[str]:
+    """Return a paragraph for each row of a table."""
+    shown: list[str] = []
+    for line in lines:
+        text = line.title
+        if line.cells:
+            cells = "; ".join(map(" ".join, zip(columns, line.cells, strict=True)))
+            text = f"{line.title}: {cells}"
+        shown += wrap(text, width, line.indent)
+    return shown
 
 
 def column(parts: Sequence[str], room: int) -> list[str]:
@@ -76,7 +86,7 @@ def row(title: str, columns: Sequence[Sequence[str]], first: int, room: int) -> 
 
 
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """Printable lines of at most `width`, continued two columns further in; a word that is too long is cut."""
+    """Return printable lines of at most `width`, continued two columns further in; a word that is too long is cut."""
     flat = " ".join(printable(text).split())
     if flat and len(indent) + len(flat) <= width:
         return [indent + flat]  # of thousands of lines most are short: textwrap takes fifty times as long

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from statistics import median
 
 from lab.core.outcome import CaseRecord, CellKey, CellResult, CellStatus, Delta, Outcome
@@ -20,60 +20,101 @@ CELL_WORDS = {
     CellStatus.BROKEN: "BROKEN",
 }
 MAX_TIMES = 4
+"""More times than this are shown as a range."""
+_OF_THEIR_OWN = (Outcome.LEAK, Outcome.FLAKY, Outcome.BROKEN)
+"""Outcomes that a tally counts by their own name, whether or not an expectation was met."""
 
 
 def count(number: int, word: str) -> str:
     """`1 case`, `2 cases`."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+    if number == 1:
+        return f"1 {word}"
+    return f"{number} {word}s"
+
+
+def joined_sections(sections: Iterable[Sequence[str]]) -> str:
+    """Return sections of lines with an empty line between them; those without a line are left out."""
+    texts = map("\n".join, filter(None, sections))
+    return "\n\n".join(texts) + "\n"
+
+
+def labels(found: Iterable[CaseRecord | CaseDelta]) -> Iterator[tuple[str, str]]:
+    """Yield the (scenario, case) of every record or delta."""
+    for each in found:
+        yield each.scenario, each.case
+
+
+def why_not_ok(cell: CellResult) -> str:
+    """Return why a guest is not OK, and in what it is not the machine asked for."""
+    return "; ".join(filter(None, (cell.why, *map(str, cell.mismatches))))
+
+
+def never_ran(summary: Summary) -> set[tuple[str, str]]:
+    """Return the cells (topology, kernel) of which no guest ran a scenario."""
+    found: set[tuple[str, str]] = set()
+    for place, guests in summary.repeats.items():
+        if not any(guest.runs for guest in guests):
+            found.add(place)
+    return found
 
 
 def places(some: Iterable[str], every: Sequence[str]) -> str:
-    """`on both topologies`, `on all 5 topologies`, or the names."""
-    wanted = set(some)
-    names = [name for name in every if name in wanted]
-    if len(every) > 1 and names == list(every):
-        return "on both topologies" if len(every) == 2 else f"on all {len(every)} topologies"
-    return f"on {', '.join(names)}"
+    """Return `on both topologies`, `on all 5 topologies`, or the names."""
+    names = list(filter(set(some).__contains__, every))
+    if len(names) < len(every) or len(names) < 2:
+        return f"on {', '.join(names)}"
+    if len(names) == 2:
+        return "on both topologies"
+    return f"on all {len(names)} topologies"
 
 
 def tally(records: Sequence[CaseRecord], suites: Collection[str] = ()) -> list[str]:
-    """A cell's counts, most usual first: `40 pass`, `31 must-fail` (failed as it must), `2 skip`, `1 NOT MET`, ...
+    """Return a cell's counts, most usual first: `40 pass`, `31 must-fail` (failed as it must), `2 skip`, ...
 
     What fails in a suite as on the kernel that is compared with (or on that kernel itself) is `known-fail`.
     """
-    odd = [record for record in records if record.met is not True]
-    passed = sum(record.outcome is Outcome.PASS for record in records)
-    passed -= sum(record.outcome is Outcome.PASS for record in odd)
-    failed = len(records) - len(odd) - passed
-    skipped = sum(record.outcome is Outcome.SKIP for record in odd)
-    named = {
-        outcome.value: sum(record.outcome is outcome for record in odd)
-        for outcome in (Outcome.LEAK, Outcome.FLAKY, Outcome.BROKEN)
-    }
-    unmet = sum(record.met is False and record.outcome.value not in named for record in odd)
-    unknown = len(odd) - skipped - unmet - sum(named.values())
-    known = sum(fails_as_before(record, suites) for record in (records if suites else ()))
-    parts = {
-        "pass": passed,
-        "must-fail": failed - known,
-        "known-fail": known,
-        "skip": skipped,
-        "NOT MET": unmet,
-        "no verdict": unknown,
-        **named,
-    }
-    return [f"{number} {word}" for word, number in parts.items() if number] or ["nothing"]
+    counts = dict.fromkeys(("pass", "must-fail", "known-fail", "skip", "NOT MET", "no verdict", *_OF_THEIR_OWN), 0)
+    for record in records:
+        counts[_tally_word(record, suites)] += 1
+    parts: list[str] = []
+    for word, number in counts.items():
+        if number:
+            parts.append(f"{number} {word}")
+    return parts or ["nothing"]
+
+
+def _tally_word(record: CaseRecord, suites: Collection[str]) -> str:
+    """Return the word under which a tally counts a record."""
+    if fails_as_before(record, suites):
+        return "known-fail"
+    if record.met is True and record.outcome is Outcome.PASS:
+        return "pass"
+    if record.met is True:
+        return "must-fail"
+    if record.outcome in _OF_THEIR_OWN:
+        return record.outcome.value
+    if record.outcome is Outcome.SKIP:
+        return "skip"
+    return {False: "NOT MET", None: "no verdict"}[record.met]
 
 
 def cell_text(summary: Summary, place: CellKey) -> list[str]:
-    """What the matrix says of a cell and its repeats, as short parts."""
+    """Return what the matrix shows of a cell and its repeats, as short parts."""
     guests = summary.repeats[place]
-    bad = Counter(guest.status for guest in guests if guest.status is not CellStatus.OK)
-    if len(guests) == 1:
-        states = [CELL_WORDS[status] for status in bad]
-    else:
-        states = [f"{number} of {len(guests)} {CELL_WORDS[status]}" for status, number in bad.items()]
-    if any(guest.runs and guest.status in (CellStatus.OK, CellStatus.BROKEN) for guest in guests):
+    bad: Counter[CellStatus] = Counter()
+    ran = False
+    for guest in guests:
+        if guest.status is not CellStatus.OK:
+            bad[guest.status] += 1
+        if guest.runs and guest.status in (CellStatus.OK, CellStatus.BROKEN):
+            ran = True
+    states: list[str] = []
+    for status, number in bad.items():
+        state = CELL_WORDS[status]
+        if len(guests) > 1:
+            state = f"{number} of {len(guests)} {state}"
+        states.append(state)
+    if ran:
         return [*states, *tally(summary.of_cell(*place), summary.suites)]
     return states or ["nothing ran"]
 
@@ -87,7 +128,7 @@ def by_topology(summary: Summary) -> dict[str, list[CellResult]]:
 
 
 def repeats(summary: Summary) -> int:
-    """How often every cell was run."""
+    """Return how often every cell was run."""
     return max(map(len, summary.repeats.values()), default=1)
 
 
@@ -95,29 +136,39 @@ def seconds(values: Sequence[float]) -> str:
     """`1.9/2.3` of a few times, `1.9-4.0` of many."""
     if len(values) > MAX_TIMES:
         return f"{min(values):.1f}-{max(values):.1f}"
-    return "/".join(f"{value:.1f}" for value in values)
+    return "/".join(map("{:.1f}".format, values))
 
 
 def started(guests: Iterable[CellResult]) -> list[str]:
     """How guests came to life: `tcg`, `booted in 1.9/2.3 s`, `6 guests restored in 0.4 s each`."""
     every = list(guests)
-    accelerators = dict.fromkeys(guest.accelerator or "never started" for guest in every)
-    boots = [guest.boot_s for guest in every if guest.boot_s is not None]
-    restores = [spent for guest in every for spent in guest.restores_s]
+    accelerators: dict[str, None] = {}
+    boots: list[float] = []
+    restores: list[float] = []
+    for guest in every:
+        accelerators[guest.accelerator or "never started"] = None
+        if guest.boot_s is not None:
+            boots.append(guest.boot_s)
+        restores += guest.restores_s
     parts = [", ".join(accelerators)]
-    parts += [f"booted in {seconds(boots)} s"] if boots else []
-    parts += [f"{count(len(restores), 'guest')} restored in {median(restores):.1f} s each"] if restores else []
+    if boots:
+        parts.append(f"booted in {seconds(boots)} s")
+    if restores:
+        parts.append(f"{count(len(restores), 'guest')} restored in {median(restores):.1f} s each")
     return parts
 
 
 def by_places(deltas: Iterable[CaseDelta], every: Sequence[str]) -> dict[tuple[str, str], list[CaseDelta]]:
     """(kernel, where) -> deltas of the cases that are so on exactly those topologies, one delta per case."""
-    seen: dict[tuple[str, str], list[CaseDelta]] = {}
+    first: dict[tuple[str, str], CaseDelta] = {}
+    topologies: dict[tuple[str, str], list[str]] = {}
     for delta in deltas:
-        seen.setdefault((delta.kernel, delta.label), []).append(delta)
+        key = (delta.kernel, delta.label)
+        first.setdefault(key, delta)
+        topologies.setdefault(key, []).append(delta.topology)
     grouped: dict[tuple[str, str], list[CaseDelta]] = {}
-    for (kernel, _), same in seen.items():
-        grouped.setdefault((kernel, places((delta.topology for delta in same), every)), []).append(same[0])
+    for key, delta in first.items():
+        grouped.setdefault((delta.kernel, places(topologies[key], every)), []).append(delta)
     return grouped
 
 
@@ -136,36 +187,51 @@ def campaign(summary: Summary) -> str:
 
 
 def headline(summary: Summary) -> str:
-    """The whole verdict on one line."""
-    unmet = len(summary.not_met) + len(summary.no_power) + len(summary.unproven)
-    parts = [f"{_distinct(summary, Delta.FIXED)} fixed", f"{_distinct(summary, Delta.REGRESSED)} regressed"]
-    parts = parts if len(summary.kernels) > 1 else []
-    parts += [f"{unmet} not met"]
-    parts += [f"{len(summary.flaky)} flaky"] if summary.flaky else []
-    parts += [count(len(summary.leaks), "leak")] if summary.leaks else []
-    bad = [cell for cell in summary.evidence.cells if cell.status is not CellStatus.OK]
-    what = "cell" if repeats(summary) == 1 else "guest"
-    parts += [f"{len(bad)} of {count(len(summary.evidence.cells), what)} without a verdict"] if bad else []
-    parts += [f"{len(summary.broken)} broken"] if summary.broken and not bad else []
+    """Return the whole verdict on one line."""
+    parts: list[str] = []
+    if len(summary.kernels) > 1:
+        parts += [f"{_distinct(summary, Delta.FIXED)} fixed", f"{_distinct(summary, Delta.REGRESSED)} regressed"]
+    parts.append(f"{len(summary.not_met) + len(summary.no_power) + len(summary.unproven)} not met")
+    if summary.flaky:
+        parts.append(f"{len(summary.flaky)} flaky")
+    if summary.leaks:
+        parts.append(count(len(summary.leaks), "leak"))
+    cells = summary.evidence.cells
+    bad = len(cells) - Counter(cell.status for cell in cells)[CellStatus.OK]
+    if bad:
+        what = "guest" if repeats(summary) > 1 else "cell"
+        parts.append(f"{bad} of {count(len(cells), what)} without a verdict")
+    elif summary.broken:
+        parts.append(f"{len(summary.broken)} broken")
     return f"{campaign(summary)}: {', '.join(parts)}"
 
 
 def _distinct(summary: Summary, kind: Delta) -> int:
-    """How many cases have a delta, on however many topologies."""
+    """Return how many cases have a delta, on however many topologies."""
     return len({(delta.kernel, delta.label) for delta in summary.delta(kind)})
 
 
 def flat(record: Recorded) -> str:
-    """The scalars of a record of metadata.json on one line: `qemu 7.2.0, cores 2`."""
-    facts = record.document().items()
-    pairs = [(key, value) for key, value in facts if isinstance(value, str | int | float) and value != ""]
-    return ", ".join(f"{one_line(str(key), 40)} {one_line(str(value), 120)}" for key, value in pairs)
+    """Return the scalars of a record of metadata.json on one line: `qemu 7.2.0, cores 2`."""
+    facts: list[str] = []
+    for key, value in record.document().items():
+        if isinstance(value, str | int | float) and value != "":
+            facts.append(f"{one_line(str(key), 40)} {one_line(str(value), 120)}")
+    return ", ".join(facts)
 
 
 def builds_of(summary: Summary, topology: str, kernels: Iterable[str]) -> list[str]:
-    """`6.12.95`, `gcc ...`: what the kernels built for a topology are, and their compilers; each once."""
-    every = (summary.evidence.metadata.build(topology, kernel) for kernel in kernels)
-    builds = [build for build in every if build]
-    releases = dict.fromkeys(build.release or "?" for build in builds)
-    compilers = dict.fromkeys(build.compiler or "?" for build in builds)
-    return [one_line(", ".join(words), 160) for words in (releases, compilers) if words]
+    """Return `6.12.95` and `gcc ...`: the releases built for a topology, and their compilers, each once.
+
+    Empty if nothing was built.
+    """
+    releases: dict[str, None] = {}
+    compilers: dict[str, None] = {}
+    for kernel in kernels:
+        build = summary.evidence.metadata.build(topology, kernel)
+        if build:
+            releases[build.release or "?"] = None
+            compilers[build.compiler or "?"] = None
+    if not releases:
+        return []
+    return [one_line(", ".join(releases), 160), one_line(", ".join(compilers), 160)]

@@ -18,7 +18,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from lab.core.outcome import CaseRecord, CellKey, CellResult, CellStatus, Delta
+from lab.core.outcome import CaseRecord, CellResult, CellStatus, Delta
 from lab.core.untrusted import one_line, printable
 from lab.report import _data, _drawing
 from lab.report import _words as words
@@ -132,12 +132,8 @@ def _findings(summary: Summary) -> dict[str, object]:
 
 def _broken(summary: Summary) -> list[CaseRecord]:
     """Return the records without evidence of the cells of which some guest ran a scenario."""
-    broken: list[CaseRecord] = []
-    for record in summary.broken:
-        guests = summary.repeats.get(CellKey(record.topology, record.kernel))
-        if guests is None or any(guest.runs for guest in guests):
-            broken.append(record)
-    return broken
+    never_ran = words.never_ran(summary)
+    return [record for record in summary.broken if (record.topology, record.kernel) not in never_ran]
 
 
 def _bad_guests(summary: Summary) -> list[_BadGuest]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
-from lab.core.outcome import CaseRecord, CellKey, CellStatus, Delta, Outcome
+from lab.core.outcome import CaseRecord, CellKey, CellResult, CellStatus, Delta, Outcome
 from lab.core.untrusted import one_line, printable
 from lab.evidence.metadata import Provenance
 from lab.report import _drawing
@@ -25,14 +26,16 @@ FILE = None
 WIDTH = 72
 MAX_ENTRIES = 20
 MAX_NAMES = 30
-"""Of cases of one scenario; of more it is said how many."""
+"""The cases of one scenario that are named; the others are counted."""
 
 
 def render(summary: Summary) -> str:
-    """`Subject:` line, empty line, body, newline at its end."""
+    """Return a `Subject:` line, an empty line and the body, with a newline at its end."""
     subject = f"Subject: [pagelab] {words.headline(summary)}"
+    if len(subject) > WIDTH:
+        subject = f"{subject[: WIDTH - 3]}..."
     sections = [
-        [subject if len(subject) <= WIDTH else f"{subject[: WIDTH - 3]}..."],
+        [subject],
         _what(summary),
         _table(summary),
         _changed(summary, Delta.REGRESSED, "Regressed with"),
@@ -46,83 +49,121 @@ def render(summary: Summary) -> str:
         _again(summary),
         _prose(f"Result: {summary.sentence} (exit status {summary.exit_code})."),
     ]
-    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+    return words.joined_sections(sections)
 
 
 def _what(summary: Summary) -> list[str]:
-    cases = len({record.label for record in summary.records})
-    machines = words.count(len(summary.topologies), "emulated machine")
-    accelerators = sorted({cell.accelerator for cell in summary.evidence.cells if cell.accelerator})
-    how = f" (QEMU, {', '.join(accelerators)})" if accelerators else ""
-    often = f", every cell {words.repeats(summary)} times" if words.repeats(summary) > 1 else ""
-    return wrap(f"{words.count(cases, 'case')} on {machines}{how}, kernels {_named(summary.kernels)}{often}.", WIDTH)
+    """Return a sentence on the cases, machines and kernels that were run."""
+    cases = {record.label for record in summary.records}
+    accelerators = {cell.accelerator or "" for cell in summary.evidence.cells} - {""}
+    sentence = f"{words.count(len(cases), 'case')} on {words.count(len(summary.topologies), 'emulated machine')}"
+    if accelerators:
+        sentence += f" (QEMU, {', '.join(sorted(accelerators))})"
+    sentence += f", kernels {_enumerated(summary.kernels)}"
+    repeats = words.repeats(summary)
+    if repeats > 1:
+        sentence += f", every cell {repeats} times"
+    return wrap(f"{sentence}.", WIDTH)
 
 
-def _named(names: Sequence[str]) -> str:
-    return " and ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _enumerated(names: Sequence[str]) -> str:
+    """Return `a`, `a and b` or `a, b and c`."""
+    if len(names) < 3:
+        return " and ".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 # The table: a line per machine.
 
 
 def _table(summary: Summary) -> list[str]:
-    """Machine, page size and nodes, then per kernel `pass/all`, then fixed and regressed."""
+    """Return a row per machine: page size and nodes, then `pass/all` per kernel, then fixed and regressed."""
     machines = _drawing.topologies(summary, summary.topologies)
-    changes = len(summary.kernels) > 1
-    head = ["", "pages", "nodes", *_heads(summary.kernels), *(["fixed", "regr."] if changes else [])]
-    rows = [head]
+    compared = len(summary.kernels) > 1
+    head = ["", "pages", "nodes", *_heads(summary.kernels)]
+    if compared:
+        head += ["fixed", "regr."]
+    fixed, regressed = _changed_labels(summary, Delta.FIXED), _changed_labels(summary, Delta.REGRESSED)
+    rows, unmet = [head], False
     for topology in summary.topologies:
-        machine = machines.get(topology)
-        pages = format_size(machine.page_size) if machine else "?"
-        nodes = str(len(machine.node_memory)) if machine else "?"
-        counts = [
-            str(len({delta.label for delta in summary.delta(kind) if delta.topology == topology}))
-            for kind in (Delta.FIXED, Delta.REGRESSED)
-        ]
-        cells = [_cell(summary, topology, kernel) for kernel in summary.kernels]
-        rows.append([topology, pages, nodes, *cells, *(counts if changes else [])])
-    unmet = any("!" in cell for row in rows[1:] for cell in row)
+        row = [topology, "?", "?"]
+        if machine := machines.get(topology):
+            row = [topology, format_size(machine.page_size), str(len(machine.node_memory))]
+        for kernel in summary.kernels:
+            cell = _cell(summary, topology, kernel)
+            unmet = unmet or cell.endswith("!")
+            row.append(cell)
+        if compared:
+            row += [str(len(fixed.get(topology, ()))), str(len(regressed.get(topology, ())))]
+        rows.append(row)
     return [*_aligned(rows), *_legend(summary, unmet)]
 
 
+def _changed_labels(summary: Summary, kind: Delta) -> dict[str, set[str]]:
+    """Return topology -> the cases that changed in a way there, on any kernel."""
+    labels: dict[str, set[str]] = {}
+    for delta in summary.delta(kind):
+        labels.setdefault(delta.topology, set()).add(delta.label)
+    return labels
+
+
 def _heads(kernels: Sequence[str]) -> list[str]:
-    return [f"[{number}]" for number, _ in enumerate(kernels, start=1)]
+    """Return the head of each kernel's column, a number: names are too long for a mail."""
+    return [f"[{number}]" for number in range(1, len(kernels) + 1)]
 
 
 def _cell(summary: Summary, topology: str, kernel: str) -> str:
     """`58/60`: passed of those with a verdict; a word where there was none; `!` where something is not as expected."""
-    guests = summary.repeats.get(CellKey(topology, kernel), ())
-    records = summary.of_cell(topology, kernel)
-    judged = [record for record in records if record.outcome not in (Outcome.SKIP, Outcome.BROKEN)]
+    judged = passed = unmet = 0
+    for record in summary.of_cell(topology, kernel):
+        unmet += record.met is False
+        judged += record.outcome not in (Outcome.SKIP, Outcome.BROKEN)
+        passed += record.outcome is Outcome.PASS
     if not judged:
-        return next((words.CELL_WORDS[guest.status] for guest in guests if guest.status is not CellStatus.OK), "-")
-    passed = sum(record.outcome is Outcome.PASS for record in judged)
-    return f"{passed}/{len(judged)}" + ("!" if any(record.met is False for record in records) else "")
+        return _state(summary.repeats.get(CellKey(topology, kernel), ()))
+    mark = ""
+    if unmet:
+        mark = "!"
+    return f"{passed}/{judged}{mark}"
+
+
+def _state(guests: Sequence[CellResult]) -> str:
+    """Return the word for the first guest that is not OK; `-` if all are."""
+    for guest in guests:
+        if guest.status is not CellStatus.OK:
+            return words.CELL_WORDS[guest.status]
+    return "-"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The rows under each other where they fit into the width; else a paragraph each."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    """Return the rows below each other if they fit into the width, else a paragraph for each."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines: list[str] = []
     if sum(widths) + 2 * (len(widths) - 1) <= WIDTH:
-        return ["  ".join([f"{row[0]:<{widths[0]}}", *_right(row[1:], widths[1:])]).rstrip() for row in rows]
-    head, *others = rows
-    told = [
-        f"{row[0]}: " + ", ".join(f"{name} {value}" for name, value in zip(head[1:], row[1:], strict=True))
-        for row in others
-    ]
-    return [line for row in told for line in wrap(row, WIDTH)]
-
-
-def _right(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)]
+        for title, *cells in rows:
+            line = title.ljust(widths[0])
+            for cell, width in zip(cells, widths[1:], strict=True):
+                line += f"  {cell:>{width}}"
+            lines.append(line.rstrip())
+        return lines
+    (_, *names), *others = rows
+    for title, *cells in others:
+        values = ", ".join(map(" ".join, zip(names, cells, strict=True)))
+        lines += wrap(f"{title}: {values}", WIDTH)
+    return lines
 
 
 def _legend(summary: Summary, unmet: bool) -> list[str]:
-    named = ", ".join(f"{head} {kernel}" for head, kernel in zip(_heads(summary.kernels), summary.kernels, strict=True))
-    must = any(record.outcome is Outcome.FAIL and record.met is True for record in summary.records)
-    why = "what did not pass did not before the series either" if summary.known else "what did not pass had to fail"
-    notes = ["! not as expected"] if unmet else [why] if must or summary.known else []
-    return _prose("; ".join([f"{named}: passed/judged", *notes]))
+    """Return what the heads of the columns and the numbers below them mean."""
+    kernels = ", ".join(map(" ".join, zip(_heads(summary.kernels), summary.kernels, strict=True)))
+    legend = f"{kernels}: passed/judged"
+    if unmet:
+        legend += "; ! not as expected"
+    elif summary.known:
+        legend += "; what did not pass did not before the series either"
+    elif any(record.outcome is Outcome.FAIL and record.met is True for record in summary.records):
+        legend += "; what did not pass had to fail"
+    return _prose(legend)
 
 
 # What matters.
@@ -132,30 +173,37 @@ def _changed(summary: Summary, kind: Delta, title: str) -> list[str]:
     lines: list[str] = []
     for (kernel, where), group in words.by_places(summary.delta(kind), summary.topologies).items():
         lines += wrap(f"{title} {kernel} {where}: {words.count(len(group), 'case')}", WIDTH)
-        lines += _names([(delta.scenario, delta.case) for delta in group])
+        lines += _names(words.labels(group))
     return lines
 
 
-def _names(cases: Sequence[tuple[str, str]]) -> list[str]:
+def _names(cases: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a paragraph per scenario with the names of its cases, at most `MAX_NAMES` of them."""
     lines: list[str] = []
     for scenario, names in words.by_scenario(cases).items():
-        more = [f"and {len(names) - MAX_NAMES} more"] if len(names) > MAX_NAMES else []
-        lines += wrap(f"{scenario}: {' '.join([*names[:MAX_NAMES], *more])}", WIDTH, "  ")
+        listed = " ".join(names[:MAX_NAMES])
+        if len(names) > MAX_NAMES:
+            listed += f" and {len(names) - MAX_NAMES} more"
+        lines += wrap(f"{scenario}: {listed}", WIDTH, "  ")
     return lines
 
 
 def _found(records: Sequence[CaseRecord], title: str, summary: Summary) -> list[str]:
-    """Each once for all its machines, with the reason."""
-    groups: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
+    """Return each record once for all its machines, with the reason."""
+    if not records:
+        return []
+    groups: dict[tuple[str, str, str, str], list[str]] = {}
     for record in records:
-        groups.setdefault((record.kernel, record.label, record.verdict, record.reason), []).append(record)
-    lines = wrap(f"{title}: {words.count(len(records), 'record')}", WIDTH) if records else []
-    for (kernel, label, verdict, reason), same in list(groups.items())[:MAX_ENTRIES]:
-        where = words.places((record.topology for record in same), summary.topologies)
+        key = (record.kernel, record.label, record.verdict, record.reason)
+        groups.setdefault(key, []).append(record.topology)
+    lines = wrap(f"{title}: {words.count(len(records), 'record')}", WIDTH)
+    for (kernel, label, verdict, reason), topologies in list(groups.items())[:MAX_ENTRIES]:
+        where = words.places(topologies, summary.topologies)
         lines += wrap(f"{label}: {verdict} on {kernel} {where}", WIDTH, "  ")
         lines += wrap(one_line(reason, 2 * WIDTH - 16), WIDTH, "      ")
-    more = len(groups) - MAX_ENTRIES
-    return lines + (wrap(f"and {more} more", WIDTH, "  ") if more > 0 else [])
+    if len(groups) > MAX_ENTRIES:
+        lines += wrap(f"and {len(groups) - MAX_ENTRIES} more", WIDTH, "  ")
+    return lines
 
 
 def _unproven(summary: Summary) -> list[str]:
@@ -170,29 +218,33 @@ def _unproven(summary: Summary) -> list[str]:
 
 
 def _known(summary: Summary) -> list[str]:
-    """What fails in a suite whatever the kernel."""
-    labels = dict.fromkeys((record.scenario, record.case) for record in summary.known)
+    """Return the cases of suites that fail whatever the kernel."""
+    labels = dict.fromkeys(words.labels(summary.known))
+    if not labels:
+        return []
     title = f"Failed as on the kernel compared with: {words.count(len(labels), 'case')}"
-    return [*wrap(title, WIDTH), *_names([*labels])] if labels else []
+    return [*wrap(title, WIDTH), *_names(labels)]
 
 
 def _not_judged(summary: Summary) -> list[str]:
-    """Guests that are no evidence, cases without a result, what was skipped, machines that this host does not have."""
+    """Return the guests that are no evidence, the cases without a result or skipped, and the machines not run."""
     lines: list[str] = []
     for cell in summary.evidence.cells:
         if cell.status is not CellStatus.OK:
-            why = "; ".join(filter(None, (cell.why, *map(str, cell.mismatches))))
-            lines += wrap(f"{cell.name}: {words.CELL_WORDS[cell.status]}: {one_line(why, 100)}", WIDTH, "  ")
-    bare = {place for place, guests in summary.repeats.items() if not any(guest.runs for guest in guests)}
-    reasons: dict[str, list[CaseRecord]] = {}
+            why = one_line(words.why_not_ok(cell), 100)
+            lines += wrap(f"{cell.name}: {words.CELL_WORDS[cell.status]}: {why}", WIDTH, "  ")
+    never_ran = words.never_ran(summary)
+    reasons: Counter[str] = Counter()
     for record in (*summary.broken, *summary.skipped):
-        if (record.topology, record.kernel) not in bare:
-            reasons.setdefault(f"{record.outcome.lower()}: {one_line(record.reason, 60)}", []).append(record)
-    for reason, same in list(reasons.items())[:MAX_ENTRIES]:
-        lines += wrap(f"{len(same)}x {reason}", WIDTH, "  ")
-    skipped = summary.evidence.metadata.skipped
-    lines += wrap(f"{words.count(len(skipped), 'machine')} not on this host", WIDTH, "  ") if skipped else []
-    return ["Not judged:", *lines] if lines else []
+        if (record.topology, record.kernel) not in never_ran:
+            reasons[f"{record.outcome.lower()}: {one_line(record.reason, 60)}"] += 1
+    for reason, times in list(reasons.items())[:MAX_ENTRIES]:
+        lines += wrap(f"{times}x {reason}", WIDTH, "  ")
+    if skipped := summary.evidence.metadata.skipped:
+        lines += wrap(f"{words.count(len(skipped), 'machine')} not on this host", WIDTH, "  ")
+    if not lines:
+        return []
+    return ["Not judged:", *lines]
 
 
 # With what, and how again.
@@ -201,19 +253,26 @@ def _not_judged(summary: Summary) -> list[str]:
 def _versions(summary: Summary) -> list[str]:
     """Kernel releases and compilers, each once; emulators; the proof that the series is the only difference."""
     metadata = summary.evidence.metadata
-    builds = list(metadata.builds.values())
-    releases = dict.fromkeys(one_line(build.release or "?", 60) for build in builds)
-    compilers = dict.fromkeys(_compiler(build) for build in builds)
-    emulators = dict.fromkeys(one_line(version.split(" ")[0], 30) for version in metadata.host.emulators.values())
-    pagelab = one_line(metadata.pagelab or "?", 30)
-    told = [f"pagelab {pagelab}", *(f"QEMU {version}" for version in emulators)]
-    lines = wrap(f"Kernels: {', '.join(releases)}", WIDTH) if releases else []
+    releases: dict[str, None] = {}
+    compilers: dict[str, None] = {}
+    for build in metadata.builds.values():
+        releases[one_line(build.release or "?", 60)] = None
+        compilers[_compiler(build)] = None
+    programs = {f"pagelab {one_line(metadata.pagelab or '?', 30)}": None}
+    for version in metadata.host.emulators.values():
+        programs[f"QEMU {one_line(version.split(' ')[0], 30)}"] = None
+    lines: list[str] = []
+    if releases:
+        lines += wrap(f"Kernels: {', '.join(releases)}", WIDTH)
     for kernel in summary.kernels:
+        what = metadata.kernel(kernel).source or "?"
         series = series_words(metadata, kernel).removeprefix("the series ")
-        what = " + ".join(filter(None, (metadata.kernel(kernel).source or "?", one_line(series, 200))))
+        if series:
+            what += f" + {one_line(series, 200)}"
         lines += wrap(f"{kernel}: {what}", WIDTH, "  ")
-    lines += wrap(f"Compilers: {'; '.join(compilers)}", WIDTH) if compilers else []
-    lines += wrap(f"With: {', '.join(told)}", WIDTH)
+    if compilers:
+        lines += wrap(f"Compilers: {'; '.join(compilers)}", WIDTH)
+    lines += wrap(f"With: {', '.join(programs)}", WIDTH)
     return [*lines, *(line for proof in summary.proofs for line in _prose(proof.sentence))]
 
 
@@ -222,17 +281,24 @@ def _compiler(build: Provenance) -> str:
     return one_line(re.sub(r" \([^()]*\)", "", (build.compiler or "?").split(",")[0]), 80)
 
 
-def _prose(said: str) -> list[str]:
-    return textwrap.wrap(" ".join(printable(said).split()), WIDTH, break_on_hyphens=False)
+def _prose(text: str) -> list[str]:
+    return textwrap.wrap(" ".join(printable(text).split()), WIDTH, break_on_hyphens=False)
 
 
 def _again(summary: Summary) -> list[str]:
-    """The command that runs it again, where a lab is; broken between its options, so that it can be pasted."""
+    """Return the command that runs it again, broken between its options so that it can be pasted.
+
+    Empty if a word of it is longer than a line.
+    """
     first, *others = command_line(summary).parts
-    lines, line = [], f"    {first}"
+    lines: list[str] = []
+    line = f"    {first}"
     for part in others:
         if len(line) + 1 + len(part) > WIDTH - 2:
             lines.append(f"{line} \\")
             line = "       "
         line += f" {part}"
-    return ["To reproduce:", *lines, line] if max(map(len, (*lines, line))) <= WIDTH else []
+    lines.append(line)
+    if max(map(len, lines)) > WIDTH:
+        return []
+    return ["To reproduce:", *lines]

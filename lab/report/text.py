@@ -11,7 +11,7 @@ from lab.report import _designs as designs
 from lab.report import _layout as layout
 from lab.report import _words as words
 from lab.report._layout import Heading, Role, clip, column, heading, row, wrap
-from lab.verdicts.compare import CaseDelta, Summary
+from lab.verdicts.compare import Summary
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import cell_evidence
 
@@ -248,11 +248,6 @@ def _more(number: int, width: int) -> list[str]:
     return wrap(f"and {number - MAX_ENTRIES} more in results.json", width, "  ")
 
 
-def _names(found: Iterable[CaseRecord | CaseDelta]) -> list[tuple[str, str]]:
-    """Return the (scenario, case) of every record or delta."""
-    return [(each.scenario, each.case) for each in found]
-
-
 def _places(found: Iterable[CaseRecord | HarmlessComplaint], summary: Summary) -> str:
     """Return the words for the topologies of some records or complaints."""
     return words.places((each.topology for each in found), summary.topologies)
@@ -263,7 +258,7 @@ def _changed(summary: Summary, kind: Delta, width: int) -> list[str]:
     by = {Delta.FIXED: "by"}.get(kind, "with")
     lines: list[str] = []
     for (kernel, where), group in words.by_places(summary.delta(kind), summary.topologies).items():
-        first, *more = cases(f"{kind.value.upper()} {by} {kernel} {where}", _names(group), width, "")
+        first, *more = cases(f"{kind.value.upper()} {by} {kernel} {where}", list(words.labels(group)), width, "")
         lines += [Heading(first, _ROLES[kind]), *more]
     return lines
 
@@ -286,7 +281,7 @@ def _bad_cells(summary: Summary, width: int) -> list[str]:
 
 def _broken(summary: Summary, width: int) -> list[str]:
     """Return the records without evidence, by cell and reason, but for the cells that never ran, printed above."""
-    never_ran = _never_ran(summary)
+    never_ran = words.never_ran(summary)
     groups: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
     for record in summary.broken:
         if (record.topology, record.kernel) not in never_ran:
@@ -296,18 +291,9 @@ def _broken(summary: Summary, width: int) -> list[str]:
     count = words.count(sum(map(len, groups.values())), "record")
     lines = heading(f"BROKEN: {count} without evidence", width, Role.NO_VERDICT)
     for (topology, kernel, cause, _), same in list(groups.items())[:MAX_ENTRIES]:
-        lines += cases(f"{topology} / {kernel}: {cause}", _names(same), width)
+        lines += cases(f"{topology} / {kernel}: {cause}", list(words.labels(same)), width)
         lines += _evidence(same[0].excerpt, width)
     return lines + _more(len(groups), width)
-
-
-def _never_ran(summary: Summary) -> set[tuple[str, str]]:
-    """Return the cells (topology, kernel) of which no guest ran a scenario."""
-    places: set[tuple[str, str]] = set()
-    for place, guests in summary.repeats.items():
-        if not any(guest.runs for guest in guests):
-            places.add(place)
-    return places
 
 
 def _known(summary: Summary, width: int) -> list[str]:
