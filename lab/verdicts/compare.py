@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, Delta, Expected, Outcome, Run
 from lab.evidence import read
-from lab.evidence.metadata import Evidence, KernelRecord, Metadata, Provenance
+from lab.evidence.metadata import CellRecord, Evidence, KernelRecord, Metadata, Provenance
 from lab.specs.plan import is_for
 from lab.verdicts import confirm, harmless
 from lab.verdicts.harmless import HarmlessComplaint
@@ -26,7 +26,7 @@ SAME_BUILD = {"source": "source", "config_sha256": "configuration", "compiler": 
 """What two builds of a pair must agree on: field of `Provenance` -> its name in a sentence."""
 
 MAX_PATCHES = 4
-"""Of a series without a name; of more it is said how many."""
+"""The patches of a series without a name that are named; of a longer series the number is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +83,11 @@ class Summary:
 
     @cached_property
     def topologies(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(cell.topology for cell in self.evidence.cells))
+        return topologies_of(self.evidence.cells)
 
     @cached_property
     def kernels(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(cell.kernel for cell in self.evidence.cells))
+        return kernels_of(self.evidence.cells)
 
     @cached_property
     def designs(self) -> tuple[str, ...]:
@@ -159,10 +159,9 @@ class Summary:
 
     def counts(self) -> dict[str, int]:
         """Totals: every outcome, met and not met, every delta, every state of a cell."""
-        outcomes = Counter(record.outcome for record in self.records)
+        outcomes, statuses = _outcomes(self.records), _statuses(self.evidence.cells)
         expectations = Counter(record.met for record in self.records)
         deltas = Counter(delta.delta for delta in self.deltas())
-        statuses = Counter(cell.status for cell in self.evidence.cells)
         counts = {"records": len(self.records)}
         for outcome in Outcome:
             counts[outcome.value] = outcomes[outcome]
@@ -173,6 +172,26 @@ class Summary:
         for status in CellStatus:
             counts[f"cells {status.value}"] = statuses[status]
         return counts
+
+
+def topologies_of(cells: Iterable[CellResult | CellRecord]) -> tuple[str, ...]:
+    """Return the machines of some cells, each once, in their order."""
+    return tuple(dict.fromkeys(cell.topology for cell in cells))
+
+
+def kernels_of(cells: Iterable[CellResult | CellRecord]) -> tuple[str, ...]:
+    """Return the kernels of some cells, each once, in their order."""
+    return tuple(dict.fromkeys(cell.kernel for cell in cells))
+
+
+def _outcomes(records: Iterable[CaseRecord]) -> Counter[Outcome]:
+    """Return how many records have each outcome."""
+    return Counter(record.outcome for record in records)
+
+
+def _statuses(cells: Iterable[CellResult]) -> Counter[CellStatus]:
+    """Return how many guests have each status."""
+    return Counter(cell.status for cell in cells)
 
 
 def conclude(evidence: Evidence) -> Summary:
@@ -248,7 +267,7 @@ def _summary(
     proofs = prove(evidence.metadata)
     powerless = unproven(evidence.metadata, by_cell)
     exit_code, sentence = verdict(records, evidence.cells, proofs, powerless)
-    order = tuple(dict.fromkeys(cell.kernel for cell in evidence.cells))
+    order = kernels_of(evidence.cells)
     return Summary(
         evidence=evidence,
         records=records,
@@ -381,8 +400,9 @@ def verdict(
     """The run's exit code and a sentence that explains it. What is not met weighs more than what is missing."""
     findings = sum(map(_is_finding, records)) + len(powerless)
     expectations = len(records) + len(powerless)
-    no_boot = Counter(cell.status for cell in cells)[CellStatus.NO_BOOT]
-    missing = _missing(records, cells, proofs)
+    outcomes, statuses = _outcomes(records), _statuses(cells)
+    no_boot = statuses[CellStatus.NO_BOOT]
+    missing = _missing(outcomes, statuses, proofs)
     if findings or no_boot:
         parts = []
         if findings:
@@ -392,22 +412,21 @@ def verdict(
         return EXIT_NOT_MET, "; ".join([*parts, *missing])
     if missing:
         return EXIT_INCOMPLETE, "incomplete: " + "; ".join(missing)
-    skipped = Counter(record.outcome for record in records)[Outcome.SKIP]
+    skipped = outcomes[Outcome.SKIP]
     sentence = f"all {len(records) - skipped} expectations met"
     if skipped:
         sentence += f", {skipped} skipped"
     return EXIT_MET, sentence
 
 
-def _missing(records: Sequence[CaseRecord], cells: Sequence[CellResult], proofs: Sequence[Proof]) -> list[str]:
+def _missing(outcomes: Counter[Outcome], statuses: Counter[CellStatus], proofs: Sequence[Proof]) -> list[str]:
     """Return the reasons why the run is incomplete, each a phrase."""
-    outcomes = Counter(record.outcome for record in records)
-    statuses = Counter(cell.status for cell in cells)
+    records = outcomes.total()
     unsound = Counter(proof.sound for proof in proofs)[False]
     parts: list[str] = []
     if not records:
         parts.append("there is no record at all")
-    elif outcomes[Outcome.SKIP] == len(records):
+    elif outcomes[Outcome.SKIP] == records:
         parts.append("every case was skipped")
     if invalid := statuses[CellStatus.INVALID]:
         parts.append(f"{_count(invalid, 'guest')} not the machine asked for")
@@ -441,7 +460,7 @@ def prove(metadata: Metadata) -> tuple[Proof, ...]:
 
     Kernels whose YAML asks for another source or configuration are no pair, and nothing is claimed of them.
     """
-    order = list(dict.fromkeys(cell.kernel for cell in metadata.cells))
+    order = kernels_of(metadata.cells)
     if len(order) < 2:
         return ()
     baseline, *others = order
@@ -458,8 +477,10 @@ def _comparable(baseline: KernelRecord, kernel: KernelRecord) -> bool:
 
 def _prove_pair(metadata: Metadata, baseline: str, kernel: str) -> Proof:
     cells = {cell.key for cell in metadata.cells}
-    topologies = dict.fromkeys(cell.topology for cell in metadata.cells)
-    pairs = [name for name in topologies if {CellKey(name, baseline), CellKey(name, kernel)} <= cells]
+    pairs: list[str] = []
+    for topology in topologies_of(metadata.cells):
+        if {CellKey(topology, baseline), CellKey(topology, kernel)} <= cells:
+            pairs.append(topology)
     wrong, unchanged = [], []
     for topology in pairs:
         first, second = metadata.build(topology, baseline), metadata.build(topology, kernel)
@@ -497,12 +518,12 @@ def series_words(metadata: Metadata, kernel: str) -> str:
         return ""
     if "/" not in series:
         return f"the series {series}"
-    patches = next(filter(None, (build.patches for build in metadata.builds_of(kernel))), ())
-    if not patches:
-        return f"the series {PurePath(series).name}"
-    if len(patches) > MAX_PATCHES:
-        return f"{len(patches)} patches"
-    return ", ".join(patch.name for patch in patches)
+    for build in metadata.builds_of(kernel):
+        if len(build.patches) > MAX_PATCHES:
+            return f"{len(build.patches)} patches"
+        if build.patches:
+            return ", ".join(patch.name for patch in build.patches)
+    return f"the series {PurePath(series).name}"
 
 
 def _differences(baseline: Provenance | None, kernel: Provenance | None) -> list[str]:

@@ -126,11 +126,11 @@ def judge_run(
 
     `within`: the cases are tests of a suite, whose own results are cases too. `known`: complaints that are harmless.
     """
-    asked = declared
-    if run.cases:
-        asked = [case for case in declared if case.name in run.cases]
-    judged = _Judgement(run, asked, within=within, known=known).judged()
-    expected = {case.name: case.expected(provides) for case in asked}
+    expected: dict[str, Expected] = {}
+    for case in declared:
+        if not run.cases or case.name in run.cases:
+            expected[case.name] = case.expected(provides)
+    judged = _Judgement(run, expected, within=within, known=known).judged()
     records: list[CaseRecord] = []
     for name, found in judged.findings.items():
         record = _record(
@@ -156,17 +156,23 @@ def settle(records: Iterable[CaseRecord]) -> tuple[CaseRecord, ...]:
     attempts: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
     for record in records:
         attempts.setdefault((record.topology, record.kernel, record.scenario, record.case), []).append(record)
-    return tuple(_decisive(same) for same in attempts.values())
+    return tuple(map(_decisive, attempts.values()))
 
 
 def _decisive(attempts: Sequence[CaseRecord]) -> CaseRecord:
-    verdicts = [record for record in attempts if record.outcome is not Outcome.BROKEN]
-    for record in verdicts:
-        if record.met is False:
+    """Return the record that counts of several attempts at a case."""
+    last_verdict: CaseRecord | None = None
+    for record in attempts:
+        if record.outcome is not Outcome.BROKEN:
+            if record.met is False:
+                return record
+            last_verdict = record
+    if last_verdict:
+        return last_verdict
+    for record in attempts:
+        if record.cause is not Cause.NOT_REACHED:
             return record
-    if verdicts:
-        return verdicts[-1]
-    return next((record for record in attempts if record.cause is not Cause.NOT_REACHED), attempts[0])
+    return attempts[0]
 
 
 def agree(repeats: Sequence[Sequence[CaseRecord]], lost: Collection[int] = ()) -> tuple[CaseRecord, ...]:
@@ -182,11 +188,15 @@ def agree(repeats: Sequence[Sequence[CaseRecord]], lost: Collection[int] = ()) -
     if not any(usable):
         usable = list(repeats)
     tables = list(map(_Repeat.of, usable))
-    labels: dict[str, dict[tuple[str, str], None]] = {}
+    by_scenario: dict[str, dict[tuple[str, str], None]] = {}
     for repeat in tables:
         for scenario, case in repeat.records:
-            labels.setdefault(scenario, {})[scenario, case] = None
-    return tuple(_agreed(label, tables) for label in chain.from_iterable(labels.values()))
+            by_scenario.setdefault(scenario, {})[scenario, case] = None
+    agreed: list[CaseRecord] = []
+    for labels in by_scenario.values():
+        for label in labels:
+            agreed.append(_agreed(label, tables))
+    return tuple(agreed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +210,13 @@ class _Repeat:
 
     @classmethod
     def of(cls, records: Sequence[CaseRecord]) -> _Repeat:
-        ran = frozenset(record.scenario for record in records if record.outcome is not Outcome.BROKEN)
-        return cls(records={(record.scenario, record.case): record for record in records}, ran=ran)
+        by_label: dict[tuple[str, str], CaseRecord] = {}
+        ran: set[str] = set()
+        for record in records:
+            by_label[record.scenario, record.case] = record
+            if record.outcome is not Outcome.BROKEN:
+                ran.add(record.scenario)
+        return cls(records=by_label, ran=frozenset(ran))
 
     def is_clean(self, label: tuple[str, str]) -> bool:
         """Whether a synthetic case has no record because nothing was wrong: its scenario ran."""
@@ -212,20 +227,24 @@ class _Repeat:
 def _agreed(label: tuple[str, str], repeats: Sequence[_Repeat]) -> CaseRecord:
     """The record of one case over all repeats: the first with its outcome, FLAKY where there are several outcomes."""
     numbered: dict[int, CaseRecord] = {}
+    counts: Counter[Outcome] = Counter()
+    clean = 0
     for number, repeat in enumerate(repeats, start=1):
-        if label in repeat.records:
-            numbered[number] = repeat.records[label]
-    records = list(numbered.values())
-    counts = Counter(record.outcome for record in records)
-    if clean := sum(repeat.is_clean(label) for repeat in repeats):
+        record = repeat.records.get(label)
+        if record:
+            numbered[number] = record
+            counts[record.outcome] += 1
+        elif repeat.is_clean(label):
+            clean += 1
+    if clean:
         counts[Outcome.PASS] += clean
     listed = tuple(counts.most_common())
     if len(counts.keys() - {Outcome.BROKEN}) > 1:
         return _flaky(numbered, listed)
+    records = list(numbered.values())
     chosen = _representative(records)
     if chosen.cost:
-        costs = filter(None, (record.cost for record in records))
-        return replace(chosen, counts=listed, cost=_middle(costs))
+        return replace(chosen, counts=listed, cost=_middle(records))
     return replace(chosen, counts=listed)
 
 
@@ -242,12 +261,18 @@ def _representative(records: Sequence[CaseRecord]) -> CaseRecord:
     return broken or verdict or records[0]
 
 
-def _middle(costs: Iterable[Cost]) -> Cost | None:
+def _middle(records: Iterable[CaseRecord]) -> Cost | None:
     """Return the median of what the repeats measured; None if their units differ, or nothing was measured."""
-    ordered = sorted(costs, key=lambda cost: cost.median)
-    if len({cost.unit for cost in ordered}) != 1:
+    costs: list[Cost] = []
+    units: set[str] = set()
+    for record in records:
+        if record.cost:
+            costs.append(record.cost)
+            units.add(record.cost.unit)
+    if len(units) != 1:
         return None
-    return ordered[(len(ordered) - 1) // 2]
+    costs.sort(key=lambda cost: cost.median)
+    return costs[(len(costs) - 1) // 2]
 
 
 def _flaky(numbered: Mapping[int, CaseRecord], counts: tuple[tuple[Outcome, int], ...]) -> CaseRecord:
@@ -433,21 +458,29 @@ class _Unreported:
 
 
 class _Judgement:
-    """One run against its declared cases."""
+    """One run against the names of its declared cases."""
 
     def __init__(
-        self, run: Run, declared: Sequence[Case], *, within: bool = False, known: Sequence[KnownLineRecord] = ()
+        self, run: Run, declared: Iterable[str], *, within: bool = False, known: Sequence[KnownLineRecord] = ()
     ) -> None:
         self.within = within
         self.run = run = _as_signalled(run)
-        self.declared = list(dict.fromkeys(case.name for case in declared))
+        self.declared = list(declared)
         self.document = ktap.parse(run.ktap)
-        scanned = oops.scan(run.console)
-        every = [report for report in scanned if harmless.reason_of(report, known) is None]
-        self.has_harmless = len(every) < len(scanned)
+        self.has_harmless = False
         """Whether complaints were left out, which may have tainted the kernel."""
-        self.victims = tuple(report for report in every if report.kind in _OOM_KILLS)
-        self.reports = tuple(report for report in every if not report.kind.provoked)
+        self.victims: list[oops.Finding] = []
+        """The OOM killer's reports."""
+        self.reports: list[oops.Finding] = []
+        """The reports that count against the kernel."""
+        for report in oops.scan(run.console):
+            if harmless.reason_of(report, known) is not None:
+                self.has_harmless = True
+                continue
+            if report.kind in _OOM_KILLS:
+                self.victims.append(report)
+            if not report.kind.provoked:
+                self.reports.append(report)
 
     def judged(self) -> _Judged:
         """Declared cases in their order, then undeclared ones, then RUN, CONSOLE and LEAK where there is need."""
@@ -462,13 +495,12 @@ class _Judgement:
         unreported = self._unreported(missing)
         findings: dict[str, _Finding] = {}
         for name in self.declared:
-            reported = name in results
-            findings[name] = self._case(self._explained(results[name])) if reported else unreported.findings[name]
+            if name in results:
+                findings[name] = self._case(self._explained(results[name]))
+            else:
+                findings[name] = unreported.findings[name]
         if self.within:
-            for name in self.declared:
-                findings |= self._nested(name, results.get(name, ()))
-            for name in missing[:1]:  # the test that was running, if its results came and its own did not
-                findings |= self._nested_results(name, self.document.orphans)
+            findings |= self._within_tests(results, missing)
         findings |= self._undeclared({name: results[name] for name in results if name not in findings})
         findings |= unreported.findings
         if RUN not in unreported.findings:
@@ -478,16 +510,26 @@ class _Judgement:
         findings |= self._leak(findings)
         return _Judged(findings=findings, duration_s=self._durations(results))
 
-    def _nested(self, name: str, results: Sequence[ktap.Result]) -> dict[str, _Finding]:
-        """The results that a test of a suite printed itself."""
-        return self._nested_results(name, results[0].children) if results else {}
+    def _within_tests(
+        self, results: Mapping[str, Sequence[ktap.Result]], missing: Sequence[str]
+    ) -> dict[str, _Finding]:
+        """Return what became of the results that the tests of a suite printed themselves."""
+        findings: dict[str, _Finding] = {}
+        for name in self.declared:
+            for result in results.get(name, ())[:1]:
+                findings |= self._nested(name, result.children)
+        for name in missing[:1]:  # the test that was running, if its results came and its own did not
+            findings |= self._nested(name, self.document.orphans)
+        return findings
 
-    def _nested_results(self, name: str, children: Sequence[ktap.Result]) -> dict[str, _Finding]:
+    def _nested(self, name: str, children: Sequence[ktap.Result]) -> dict[str, _Finding]:
         nested = suites.nested(name, children)
         return {label: self._case([suites.explained(child)]) for label, child in nested}
 
     def _explained(self, results: Sequence[ktap.Result]) -> Sequence[ktap.Result]:
-        return [suites.explained(result) for result in results] if self.within else results
+        if not self.within:
+            return results
+        return list(map(suites.explained, results))
 
     def _durations(self, results: Mapping[str, Sequence[ktap.Result]]) -> dict[str, float]:
         """How long declared cases took that say so, on their only result line."""
@@ -510,12 +552,14 @@ class _Judgement:
         if first.ok and not first.directive and not first.diagnostics and len(results) == 1:
             return _PASSED
         if len(results) > 1:
-            said = ", then ".join(_as_said(result) for result in results[:4])
-            why = f"{len(results)} result lines for one case: {said}"
+            lines = ", then ".join(map(_as_printed, results[:4]))
+            why = f"{len(results)} result lines for one case: {lines}"
             return _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=why)
         saw, costs, evidence = _findings_in(first.diagnostics)
         outcome, cause, reason = _verdict(replace(first, diagnostics=evidence))
-        cost = _cost(costs, first.name) if outcome is Outcome.PASS else None
+        cost: Cost | None = None
+        if outcome is Outcome.PASS:
+            cost = _cost(costs, first.name)
         blamed: tuple[oops.Finding, ...] = ()
         if cause is Cause.SIGNAL:
             cause, blamed = self._killer(reason)
@@ -526,13 +570,13 @@ class _Judgement:
         )
 
     def _killer(self, reason: str) -> tuple[Cause, tuple[oops.Finding, ...]]:
-        """What a deadly signal came from: the kernel's own fault, the OOM killer, or somebody who sent it.
+        """Return the cause of a deadly signal: a fault of the kernel, the OOM killer, or a process that sent it.
 
-        With the OOM killer's reports that the case is to blame for.
+        With it come the OOM killer's reports that the case is to blame for.
         """
-        fault = next((report for report in self.reports if report.kind in _KILL_TASKS), None)
-        if fault:
-            return CAUSE_OF[fault.kind], ()
+        for report in self.reports:
+            if report.kind in _KILL_TASKS:
+                return CAUSE_OF[report.kind], ()
         mine = tuple(report for report in self.victims if f"({self.run.scenario[:15]})" in report.title)
         if not mine or "signal=9 " not in reason:
             return Cause.SIGNAL, ()
@@ -541,7 +585,7 @@ class _Judgement:
     def _beside(self, cause: Cause) -> list[oops.Finding]:
         """The kernel's reports that belong to a case: not other processes' ends by the OOM killer."""
         if cause in (Cause.OOM_KILL, Cause.CONTAINED_OOM):
-            return list(self.victims)
+            return self.victims
         return [report for report in self.reports if report.kind not in _OOM_KILLS]
 
     def _undeclared(self, results: Mapping[str, Sequence[ktap.Result]]) -> dict[str, _Finding]:
@@ -551,7 +595,7 @@ class _Judgement:
             found[one_line(name, 80) or "(no name)"] = _Finding(
                 outcome=Outcome.BROKEN,
                 cause=Cause.CONTRADICTION,
-                reason=f"not declared: the program reports a case that its --list does not have: {_as_said(first)}",
+                reason=f"not declared: the program reports a case that its --list does not have: {_as_printed(first)}",
                 evidence=first.diagnostics,
             )
         if len(results) > MAX_UNDECLARED:
@@ -583,7 +627,11 @@ class _Judgement:
         return self.run.end is End.EXITED and self.run.status in (0, 1) and not self._deadly()
 
     def _deadly(self) -> oops.Finding | None:
-        return next((report for report in self.reports if report.kind.deadly), None)
+        """Return the first report of the kernel's death; None if it did not die."""
+        for report in self.reports:
+            if report.kind.deadly:
+                return report
+        return None
 
     def _culprit(self, culprit: str) -> _Finding:
         """The finding for the case that was running when the run ended, from how it ended."""
@@ -611,13 +659,18 @@ class _Judgement:
         return outcome, cause, words.format(when=when, signal=run.signal or "?", duration=run.duration_s) + note
 
     def _server_taken(self) -> oops.Finding | None:
-        """The OOM killer's report that it killed the SSH server, which explains a lost connection."""
-        return next((victim for victim in self.victims if f"({SSH_SERVER})" in victim.title), None)
+        """Return the OOM killer's report that it killed the SSH server; None if it did not."""
+        for victim in self.victims:
+            if f"({SSH_SERVER})" in victim.title:
+                return victim
+        return None
 
     def _before(self, dead: oops.Finding) -> str:
-        """The first thing that the kernel complained about before it died, in words."""
-        before = [report for report in self.reports if report.line < dead.line]
-        return f", after {min(before, key=lambda report: report.line)}" if before else ""
+        """Return words for the kernel's first complaint before it died; empty if there was none."""
+        first = min(self.reports, key=lambda report: report.line)
+        if first.line >= dead.line:
+            return ""
+        return f", after {first}"
 
     def _while(self) -> str:
         return "while this case ran" if self.document.plan else "before its plan line"
@@ -648,15 +701,22 @@ class _Judgement:
     # The run as a whole.
 
     def _contradictions(self, missing: Sequence[str]) -> dict[str, _Finding]:
-        """RUN, BROKEN, when the stream contradicts itself, its exit status or what was declared."""
-        grave = frozenset({Flaw.OVERFLOW}) if self.within else _GRAVE  # how a suite's tests nest theirs is their affair
-        wrong = [str(defect) for defect in self.document.defects if defect.flaw in grave]
+        """Return RUN, BROKEN, if the stream contradicts itself, its exit status or what was declared."""
+        grave = _GRAVE
+        if self.within:
+            grave = frozenset({Flaw.OVERFLOW})  # a suite's tests may nest their output in any way
+        wrong: list[str] = []
+        others: list[str] = []
+        for defect in self.document.defects:
+            if defect.flaw in grave:
+                wrong.append(str(defect))
+            elif defect.flaw not in _GRAVE:
+                others.append(str(defect))
         wrong += self._wrong_plan()
         if self.run.end is End.EXITED and not missing:
             wrong += self._wrong_status()
         if not wrong:
             return {}
-        others = [str(defect) for defect in self.document.defects if defect.flaw not in _GRAVE]
         evidence = (*wrong[1:], *others)
         return {RUN: _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=wrong[0], evidence=evidence)}
 
@@ -670,15 +730,17 @@ class _Judgement:
         """An exit status that does not fit result lines that are all there."""
         failed = sum(not result.ok and result.directive not in _NO_VERDICT for result in self.document.results)
         status = self.run.status
-        if status == (1 if failed else 0) or not self._ended_well():
+        if status == min(failed, 1) or not self._ended_well():
             return []  # a bad end without missing results is RUN's already
         return [f"exit status {status} does not fit the results: {failed} not ok"]
 
     def _console(self, cases: Iterable[_Finding]) -> dict[str, _Finding]:
         """CONSOLE, CRASH, when the kernel complained (or tainted itself silently) and no case carries the blame."""
         taint = counters.taint(self.run.before, self.run.after)
-        blamed = {report for case in cases for report in case.reports}
-        reports = tuple(report for report in self.reports if report not in blamed)
+        blamed: set[oops.Finding] = set()
+        for case in cases:
+            blamed.update(case.reports)
+        reports = [report for report in self.reports if report not in blamed]
         if not (reports or taint) or (self.has_harmless and not reports):
             return {}
         if not reports:
@@ -686,11 +748,12 @@ class _Judgement:
             found = _Finding(outcome=Outcome.CRASH, cause=Cause.TAINT, reason=reason, evidence=self._tainted())
             return {CONSOLE: found}
         # Of a suite the worst: a complaint that the kernel compared with has too must not hide another.
-        first = min(reports, key=_rank) if self.within else reports[0]
+        first = reports[0]
+        if self.within:
+            first = min(reports, key=_rank)
         reason = f"the kernel complained during {self.run.scenario}: {first}"
         if len(reports) > 1:
-            kinds = Counter(str(report.kind) for report in reports)
-            reason += f" (in all: {', '.join(f'{count} {kind}' for kind, count in kinds.items())})"
+            reason += f" (in all: {_counted_kinds(reports)})"
         evidence = (*self._tainted(), *_reports(reports))
         return {CONSOLE: _Finding(outcome=Outcome.CRASH, cause=CAUSE_OF[first.kind], reason=reason, evidence=evidence)}
 
@@ -711,7 +774,9 @@ class _Judgement:
         if not lost or any(found.outcome is Outcome.LEAK for found in findings.values()):
             return {}
         reason = f"left behind by {self.run.scenario}: {'; '.join(lost)}"
-        moved = [f"{name}: {was} -> {self.run.after.get(name)}" for name, was in self.run.before.items()]
+        moved: list[str] = []
+        for name, was in self.run.before.items():
+            moved.append(f"{name}: {was} -> {self.run.after.get(name)}")
         return {LEAK: _Finding(outcome=Outcome.LEAK, cause=Cause.LEAK, reason=reason, evidence=tuple(moved))}
 
 
@@ -738,7 +803,7 @@ def _verdict(result: ktap.Result) -> tuple[Outcome, Cause, str]:
     if directive in _NO_RESULT:
         outcome, cause, words = _NO_RESULT[directive]
         if result.ok:
-            return Outcome.BROKEN, Cause.CONTRADICTION, f"contradiction: {_as_said(result)}"
+            return Outcome.BROKEN, Cause.CONTRADICTION, f"contradiction: {_as_printed(result)}"
         if directive == "TIMEOUT" and _UNKILLABLE.search(reason):
             cause = Cause.UNKILLABLE
         return outcome, cause, f"{words}: {reason}" if reason else words
@@ -768,7 +833,10 @@ def _findings_in(diagnostics: Sequence[str]) -> tuple[tuple[str, ...], list[re.M
             costs.append(measured)
         else:
             others.append(line)
-    return tuple(saw[0].split()) if len(saw) == 1 else (), costs, tuple(others)
+    seen: tuple[str, ...] = ()
+    if len(saw) == 1:
+        seen = tuple(saw[0].split())
+    return seen, costs, tuple(others)
 
 
 def _cost(found: Sequence[re.Match[str]], name: str) -> Cost | None:
@@ -797,13 +865,21 @@ def _assertion(diagnostics: Sequence[str]) -> str:
 _SOURCE_LINE = re.compile(r"\w\.[ch]:\d+")
 
 
-def _as_said(result: ktap.Result) -> str:
-    """The result line in short, as it stood."""
+def _as_printed(result: ktap.Result) -> str:
+    """Return the result line in short, as the program printed it."""
     status = "ok" if result.ok else "not ok"
     line = f"{status} {one_line(result.name, 60)}"
     if result.directive:
         line = f"{line} # {result.directive} {one_line(result.reason, 60)}".rstrip()
     return line
+
+
+def _counted_kinds(reports: Iterable[oops.Finding]) -> str:
+    """Return `2 warning, 1 KASAN`: how many reports there are of each kind."""
+    kinds: Counter[str] = Counter()
+    for report in reports:
+        kinds[str(report.kind)] += 1
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items())
 
 
 def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:

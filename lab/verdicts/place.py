@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -133,21 +133,34 @@ def changed_build(was: Provenance, now: Provenance) -> list[str]:
     """In what a kernel is another one than was recorded, a line for each fact; empty if its key is the same."""
     if was.key == now.key:
         return []
+    facts = [name for name in _KERNEL_FACTS if name in now.document()]
+    differences = _differences(was, now, facts)
+    if not differences:
+        return ["kernel: its configuration or the way it is built"]
+    return [f"kernel: {difference}" for difference in differences]
+
+
+def _differences(was: Recorded, now: Recorded, keys: Iterable[str]) -> list[str]:
+    """Return a line for each key whose values differ."""
     before, after = was.document(), now.document()
-    found = [first_difference(name, before.get(name), after[name]) for name in _KERNEL_FACTS if name in after]
-    return [f"kernel: {line}" for line in found if line] or ["kernel: its configuration or the way it is built"]
+    lines: list[str] = []
+    for key in keys:
+        if line := first_difference(key, before.get(key), after.get(key)):
+            lines.append(line)
+    return lines
 
 
 def changed_programs(was: Mapping[str, str], now: Mapping[str, str] | None, scenarios: Sequence[str]) -> list[str]:
-    """Which test programs are others than were recorded; a word where nobody recorded what they were."""
+    """Return a line for each test program that is not the recorded one, or one line if none was recorded."""
     if not was:
         return ["tests: the run did not record what they were built from"]
-    changed = [name for name in scenarios if (now or {}).get(name) != was.get(name)]
-    return [f"test {name}: its source, a header or the compiler" for name in changed]
+    lines: list[str] = []
+    for name in scenarios:
+        if (now or {}).get(name) != was.get(name):
+            lines.append(f"test {name}: its source, a header or the compiler")
+    return lines
 
 
 def changed_host(was: HostRecord, now: HostRecord, emulator: str) -> list[str]:
-    """In what the host differs as far as guests notice."""
-    before, after = was.document(), now.document()
-    changed = (first_difference(name, before.get(name), after.get(name)) for name in (emulator, "libvirt"))
-    return [line for line in changed if line]
+    """Return a line for each difference between hosts that guests may notice."""
+    return _differences(was, now, (emulator, "libvirt"))

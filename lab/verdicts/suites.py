@@ -61,10 +61,13 @@ def _skip_reason(result: Result, lines: Sequence[str]) -> str:
     for child in result.children:
         if child.directive == "SKIP" and (reason := explained(child).reason):
             return reason
-    own = [line for line in lines if not line.startswith("|")]
-    about = [line for line in own if "SKIP" in line or "TCONF" in line]
-    last = (about or own)[-1:]
-    return _SKIP.sub("", last[0]) if last else ""
+    last = about = ""
+    for line in lines:
+        if not line.startswith("|"):
+            last = line
+            if "SKIP" in line or "TCONF" in line:
+                about = line
+    return _SKIP.sub("", about or last)
 
 
 def _failed_within(result: Result) -> str:
