@@ -21,7 +21,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,13 +95,25 @@ class Cache:
         self._check(final)
         return final
 
+    def remove(self, kind: str, key: str) -> None:
+        """Remove an entry, if there is one; whoever has it open may go on reading."""
+        with self.lock(f"{kind}-{key}"), self.scratch(kind) as scratch, _checking:
+            final = self.path(kind, key)
+            self._sums_file(final).unlink(missing_ok=True)
+            _checked.discard(final)
+            with suppress(FileNotFoundError):
+                final.rename(scratch / key)
+
+    def _sums_file(self, final: Path) -> Path:
+        return self.root / "sums" / f"{final.parent.name}-{final.name}"
+
     def _check(self, final: Path) -> None:
         """InfraError for an entry that is not what it was when it was made (or first seen): disks and people do err."""
         with _checking:
             if final in _checked:
                 return
             sums = _sums(final)
-            kept = self.root / "sums" / f"{final.parent.name}-{final.name}"
+            kept = self._sums_file(final)
             if sums is not None and not _known(kept, sums):
                 raise InfraError(
                     f"the cache is damaged: {final} is not what was put there", hint=f"rm -r {final} {kept}; run again"

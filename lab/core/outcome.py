@@ -300,6 +300,19 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """A run whose evidence of a cell is used by a later one."""
+
+    run: str
+    """Its directory."""
+    started: str
+    """When it began, in ISO 8601."""
+
+    def __str__(self) -> str:
+        return f"{self.run} of {self.started}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
     """One guest: what became of it and the runs in it. `console` is the end of its console where it is not OK.
 
@@ -321,6 +334,8 @@ class CellResult:
     console: str = ""
     usage: Usage | None = None
     """Of all its emulators together; None when nobody could tell."""
+    origin: Origin | None = None
+    """The earlier run that this evidence was taken from; None if the guest belongs to this run."""
     papers: Papers = field(default=no_papers, compare=False, repr=False)
     """What it left on disk, for who wants to show it: read anew at every call."""
 

@@ -143,7 +143,16 @@ class RunEvent(_Strict):
     after: dict[str, int] | None = None
 
 
-Event = BootEvent | SaveEvent | UsageEvent | CellEvent | RunEvent
+class OriginEvent(_Strict):
+    """All events before it were recorded by an earlier run, whose guest is not started again."""
+
+    event: Literal["origin"]
+    seq: int
+    run: str
+    started: str
+
+
+Event = BootEvent | SaveEvent | UsageEvent | CellEvent | RunEvent | OriginEvent
 
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

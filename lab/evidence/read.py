@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from lab.core.cache import explain_os_error
 from lab.core.errors import InfraError, InputError
-from lab.core.outcome import Cause, CellResult, CellStatus, Mismatch, Run, Usage
+from lab.core.outcome import Cause, CellResult, CellStatus, Mismatch, Origin, Run, Usage
 from lab.core.validation import first_invalid
 from lab.evidence.console import ConsoleLog, without_middle
 from lab.evidence.events import (
@@ -37,6 +37,7 @@ from lab.evidence.events import (
     BootEvent,
     CellEvent,
     Event,
+    OriginEvent,
     RunEvent,
     UsageEvent,
     cell_path,
@@ -111,6 +112,7 @@ class _Journal:
     runs: tuple[RunEvent, ...]
     usages: tuple[UsageEvent, ...]
     verdict: CellEvent
+    origin: Origin | None
 
     @classmethod
     def read(cls, path: Path) -> _Journal:
@@ -120,6 +122,7 @@ class _Journal:
         restores: list[BootEvent] = []
         runs: dict[tuple[str, int], RunEvent] = {}
         usages: list[UsageEvent] = []
+        origin = None
         for event in events:
             if isinstance(event, BootEvent) and event.how == "restore":
                 restores.append(event)
@@ -131,6 +134,8 @@ class _Journal:
                 usages.append(event)
             elif isinstance(event, CellEvent):
                 verdict = event
+            elif isinstance(event, OriginEvent):
+                origin = Origin(run=event.run, started=event.started)
         return cls(
             damage=damage,
             boot=boot,
@@ -138,6 +143,7 @@ class _Journal:
             runs=tuple(runs.values()),
             usages=tuple(usages),
             verdict=verdict,
+            origin=origin,
         )
 
 
@@ -156,6 +162,7 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
         mismatches=tuple(Mismatch(fact=each.fact, asked=each.asked, got=each.got) for each in verdict.mismatches),
         runs=tuple(_run(path, event) for event in journal.runs),
         usage=_total(journal.usages),
+        origin=journal.origin,
         papers=partial(_papers, path, journal.runs),
     )
     if journal.damage:

@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal
 
 from lab.core.cache import explain_os_error, write_atomic
 from lab.core.errors import InfraError, UsageError
-from lab.core.outcome import Cause, CellStatus, Mismatch, Run, Usage
+from lab.core.outcome import Cause, CellStatus, Mismatch, Origin, Run, Usage
 from lab.evidence.events import (
     JOURNAL,
     LATEST,
@@ -85,6 +85,10 @@ class CellDir:
         seconds = {"cpu_s": usage.cpu_s, "wait_s": usage.wait_s, "life_s": usage.life_s}
         rounded = {name: round(value, 2) for name, value in seconds.items()}
         self._append({"event": "usage", "peak": usage.peak, **rounded})
+
+    def origin(self, origin: Origin) -> None:
+        """Record that all events so far are those of an earlier run."""
+        self._append({"event": "origin", "run": origin.run, "started": origin.started})
 
     def finish(
         self, status: CellStatus, reason: str = "", mismatches: Sequence[Mismatch] = (), *, cause: Cause = Cause.LAB

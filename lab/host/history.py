@@ -101,8 +101,11 @@ def load(cache: Cache) -> History:
 
 
 def record(cache: Cache, evidence: Evidence) -> None:
-    """Add the measurements of a run. Two labs may do so at once."""
-    measured = [cell for cell in evidence.cells if cell.status is CellStatus.OK and cell.boot_s is not None]
+    """Add the measurements of a run, except those of guests of earlier runs. Two labs may do so at once."""
+    measured = []
+    for cell in evidence.cells:
+        if cell.status is CellStatus.OK and cell.boot_s is not None and cell.origin is None:
+            measured.append(cell)
     if not measured:
         return
     with cache.lock("history"):

@@ -141,15 +141,18 @@ def seconds(values: Sequence[float]) -> str:
 
 def started(guests: Iterable[CellResult]) -> list[str]:
     """How guests came to life: `tcg`, `booted in 1.9/2.3 s`, `6 guests restored in 0.4 s each`."""
-    every = list(guests)
     accelerators: dict[str, None] = {}
     boots: list[float] = []
     restores: list[float] = []
-    for guest in every:
+    for guest in guests:
+        if guest.origin:
+            continue
         accelerators[guest.accelerator or "never started"] = None
         if guest.boot_s is not None:
             boots.append(guest.boot_s)
         restores += guest.restores_s
+    if not accelerators:
+        return ["no guest was started"]
     parts = [", ".join(accelerators)]
     if boots:
         parts.append(f"booted in {seconds(boots)} s")

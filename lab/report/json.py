@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
-from lab.core.outcome import CaseRecord, CellResult, CellStatus, Cost, Mismatch
+from lab.core.outcome import CaseRecord, CellResult, CellStatus, Cost, Mismatch, Origin
 from lab.verdicts.compare import CaseDelta, Proof, Summary
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import cause_of
@@ -70,6 +70,11 @@ def _record(record: CaseRecord) -> dict[str, Any]:
     return {**{key: value for key, value in flat.items() if key not in ("saw", "cost")}, **told}
 
 
+def _origin(origin: Origin | None) -> dict[str, Any]:
+    """The run that a cell's evidence was taken from; nothing if the guest belongs to this run."""
+    return {"evidence_of": {"run": origin.run, "started": origin.started}} if origin else {}
+
+
 def _cell(cell: CellResult) -> dict[str, Any]:
     return {
         "topology": cell.topology,
@@ -81,6 +86,7 @@ def _cell(cell: CellResult) -> dict[str, Any]:
         "boot_s": cell.boot_s,
         "restores": len(cell.restores_s),
         "restore_s": round(median(cell.restores_s), 3) if cell.restores_s else None,
+        **_origin(cell.origin),
         "reason": cell.reason,
         "mismatches": [_flat(mismatch) for mismatch in cell.mismatches],
         "runs": [

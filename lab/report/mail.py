@@ -273,7 +273,9 @@ def _versions(summary: Summary) -> list[str]:
     if compilers:
         lines += wrap(f"Compilers: {'; '.join(compilers)}", WIDTH)
     lines += wrap(f"With: {', '.join(programs)}", WIDTH)
-    return [*lines, *(line for proof in summary.proofs for line in _prose(proof.sentence))]
+    for sentence in (*summary.origins, *(proof.sentence for proof in summary.proofs)):
+        lines += _prose(sentence)
+    return lines
 
 
 def _compiler(build: Provenance) -> str:

@@ -426,6 +426,6 @@ def _versions(summary: Summary, width: int) -> list[str]:
 
 def _proofs(summary: Summary, width: int) -> list[str]:
     lines: list[str] = []
-    for proof in summary.proofs:
-        lines += wrap(proof.sentence, width)
+    for sentence in (*summary.origins, *(proof.sentence for proof in summary.proofs)):
+        lines += wrap(sentence, width)
     return lines

@@ -46,12 +46,13 @@ from lab.host.programs import require_suites
 from lab.run import resume
 from lab.run.keep_failed import GuestKeeper, KeptGuest
 from lab.run.protocols import BootableCellLike, Screen
+from lab.run.reuse import EvidenceStore
 from lab.run.runner import Runner
 from lab.run.screen import screen
 from lab.run.this_host import ThisHost
 from lab.specs import suite
 from lab.specs.library import Library
-from lab.specs.model import Kernel, Topology
+from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Build, Filters, Plan, repeated, resolve_cases
 
 RESULTS = Path("results")
@@ -71,6 +72,17 @@ class OpenRun:
     """Cell -> the kernel of an earlier run, to be used as it is."""
     suites: Suites | None = None
     """What is run in place of the lab's own scenarios."""
+    anew: bool = False
+    """Start a guest for every cell, even if the campaign lets the baseline's evidence come from an earlier run."""
+
+    def evidence_store(self, cache: Cache, libvirt: str, *, uri: str | None) -> EvidenceStore | None:
+        """Return where the baseline's evidence may come from; None if every cell gets a guest of its own.
+
+        `libvirt` is its version. The guests of a daemon (`uri`) are not known well enough to stand for others.
+        """
+        if self.anew or uri or not self.plan.spec.reuse_baseline:
+            return None
+        return EvidenceStore(cache=cache, libvirt=libvirt)
 
     @property
     def path(self) -> Path:
@@ -296,7 +308,9 @@ def execute(
     workshop = Builder(cache=cache, sources=plan.sources, kernels=opened.kernels, suites=opened.suites)
     with open_factory(workshop, uri=uri) as factory:
         with screen(console, plan.cells, expected) as shown:
-            _runner(opened, plan, factory, shown, packing, expected.build_s.keys(), keeper).run()
+            runner = _runner(opened, plan, factory, shown, packing, expected.build_s.keys(), keeper)
+            runner.reuse = None if keeper else opened.evidence_store(cache, factory.hypervisor.version(), uri=uri)
+            runner.run()
         if afterwards and keeper and keeper.kept:
             try:
                 afterwards(factory, keeper.kept)
@@ -342,7 +356,7 @@ def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> Metadata:
         schema=1,
         pagelab=__version__,
         started=_now(),
-        campaign=CampaignRecord.model_validate(plan.spec.model_dump(mode="json")),
+        campaign=_campaign_record(plan.spec),
         host=HostRecord.model_validate(host_facts()),
         topologies={cell.topology.name: _topology_record(cell.topology) for cell in plan.cells},
         kernels={cell.kernel.name: _kernel_record(cell.kernel) for cell in plan.cells},
@@ -353,6 +367,13 @@ def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> Metadata:
         cases={scenario: tuple(map(CaseSpec.of, declared)) for scenario, declared in cases.items()},
         programs=tuple(str(source) for source in plan.sources if source.is_file()),
     )
+
+
+def _campaign_record(spec: CampaignSpec) -> CampaignRecord:
+    fields = spec.model_dump(mode="json")
+    if not fields["reuse_baseline"]:  # so that a run from before the key existed can be resumed
+        del fields["reuse_baseline"]
+    return CampaignRecord.model_validate(fields)
 
 
 def _topology_record(topology: Topology) -> TopologyRecord:

@@ -27,6 +27,7 @@ from lab.host.estimate import Packing
 from lab.host.schedule import Schedule, Task
 from lab.run.program import INTERRUPTED
 from lab.run.protocols import Built, CellOrder, CellState, KeeperLike, PlaceLike, Screen
+from lab.run.reuse import EvidenceStore
 from lab.specs.plan import Build, Cell, Plan
 
 WAKE_S = 0.2
@@ -55,6 +56,8 @@ class Runner(Generic[Built]):
     kept: Mapping[str, Sequence[Run]] = field(default_factory=dict)
     """Cell's name -> the runs of a killed lab that count."""
     keeper: KeeperLike | None = None
+    reuse: EvidenceStore | None = None
+    """The evidence of earlier runs, where it may be taken; None to start a guest for every cell."""
     stopping: threading.Event = field(default_factory=threading.Event)
     _recording: threading.Lock = field(default_factory=threading.Lock)
 
@@ -103,7 +106,7 @@ class Runner(Generic[Built]):
             task = self.packing.task(cell)
             if self.place.schedule.never(task.demand):
                 self._broken(cell, "the machine does not fit into the memory that there is", Cause.LAB)
-            elif built := self._built(cell, gate):
+            elif (built := self._built(cell, gate)) and not self._taken(cell, built):
                 gate.add(task, partial(self._cell, cell, built), partial(self._homeless, cell))
 
     def _built(self, cell: Cell, gate: Gate) -> Built | None:
@@ -124,6 +127,17 @@ class Runner(Generic[Built]):
     def _prepare(self, cell: Cell, host: str) -> Built:
         self.screen.cell(cell, CellState.BUILDING)
         return self.place.prepare(cell, self._building(cell), host)
+
+    def _taken(self, cell: Cell, built: Built) -> bool:
+        """Whether a cell has the evidence of an earlier run."""
+        if self.reuse is None or self.kept.get(cell.name):
+            return False
+        evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat)
+        if not self.reuse.take(cell, self.metadata, built.provenance, evidence):
+            return False
+        total = sum(len(each.asked_cases(self.cases[each.scenario])) for each in cell.scenarios)
+        self.screen.cell(cell, CellState.DONE, done=total, total=total)
+        return True
 
     def _homeless(self, cell: Cell, reason: str) -> None:
         self._broken(cell, reason, Cause.LAB)

@@ -598,3 +598,5 @@ class CampaignSpec(Spec):
     scenarios: Annotated[tuple[OneLine, ...], Field(min_length=1)] = ("*",)
     """Scenarios, and `scenario.case`, names or globs: as --test has them."""
     isolation: Literal["fresh", "shared"] = "fresh"
+    reuse_baseline: bool = False
+    """Take the evidence of kernels without a series from an earlier run, if all that it depends on is the same."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,7 @@ def build(campaign: str, filters: Filters) -> None:
 @options.connect
 @options.confirm(0)
 @options.coverage
+@options.fresh
 @click.option(
     "--keep-failed",
     is_flag=True,
@@ -77,6 +79,7 @@ def run(
     connect: str | None,
     confirm: int,
     coverage: bool,
+    fresh: bool,
     keep_failed: bool,
 ) -> int:
     """Run a campaign: build, boot, test, compare.
@@ -90,6 +93,9 @@ def run(
     With --confirm, a case that seems fixed or regressed between two kernels runs again on both before it is called so.
 
     With --coverage, patched kernels run once more with gcov; the lines of their patches that ran nowhere are listed.
+
+    A campaign with `reuse_baseline` takes the evidence of kernels without a series from an earlier run if all that it
+    depends on is the same; --fresh starts guests for them.
 
     With --resume, everything else comes from the run's directory. Cells that are finished there are not run again.
 
@@ -117,12 +123,14 @@ def run(
             raise UsageError("--resume takes the campaign, its filters and its directory from the run: omit them")
         _not_of_a_resumed_run("confirm", "coverage")
         reopened = reopen_run(resume, library, cache, given)
+        reopened = replace(reopened, anew=fresh)
         return finish(reopened, given, connect, keep=keep_failed).exit_code
     if not campaign:
         raise UsageError("which campaign? expected its name, or --resume DIR", hint="`lab list campaigns`")
     request = CampaignRequest(campaign=campaign, filters=filters, repeat=repeat or 1)
     with builds_end_with_us():
         opened = open_run(request, library, cache, given, output, progress=progress_on_stderr())
+    opened = replace(opened, anew=fresh)
     summary = finish(opened, given, connect, keep=keep_failed, confirm=confirm)
     if coverage:
         report_coverage(opened, given, connect)

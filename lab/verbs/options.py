@@ -197,6 +197,15 @@ def confirm(times: int) -> Callable[[Command], Command]:
     )
 
 
+def fresh(command: Command) -> Command:
+    """Add the option that starts a guest for the baseline, too."""
+    return click.option(
+        "--fresh",
+        is_flag=True,
+        help="Run kernels without a series anew [take the evidence of an earlier run if nothing has changed].",
+    )(command)
+
+
 def output(default: str) -> Callable[[Command], Command]:
     """Return the option that names the directory of a run; `default` is shown."""
     return click.option(

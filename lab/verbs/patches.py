@@ -19,7 +19,7 @@ from lab.verbs import completing, options
 from lab.verbs.common import console, print_note
 from lab.verbs.options import filters_of
 from lab.verbs.places import open_cache, open_library
-from lab.verbs.running import builds_end_with_us, finish, report_coverage
+from lab.verbs.running import builds_end_with_us, finish, keep_evidence, report_coverage
 
 if TYPE_CHECKING:
     from lab.evidence.metadata import CommandRecord
@@ -140,6 +140,7 @@ def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @options.repeat
 @options.confirm(DEFAULT_CONFIRM)
 @options.coverage
+@options.fresh
 @options.output("results/TIME-try")
 @options.packed
 @options.connect
@@ -155,7 +156,8 @@ def try_(patch: str, command: Sequence[str], *, chosen: PatchOptions, **given: A
 
     Machines are one per page size and one with two nodes, or what --on names. Tests are all scenarios; or what --test
     names, a C file of your own (--with), a command (its exit status is the verdict, 125 is none), or a suite (--suite).
-    What seems fixed or regressed runs once more on both kernels before it is called so (--confirm).
+    What seems fixed or regressed runs once more on both kernels before it is called so (--confirm). What the tree
+    without the patch does comes from an earlier run if machine, kernel, programs and emulator are the same (--fresh).
 
     `git rebase -x 'lab try HEAD^..HEAD --tree .' main` tries every commit of a branch.
 
@@ -198,6 +200,7 @@ class TryOptions:
     repeat: int | None = None
     confirm: int = DEFAULT_CONFIRM
     coverage: bool = False
+    fresh: bool = False
     output: Path | None = None
     jobs: int | None = None
     memory: int | None = None
@@ -234,6 +237,7 @@ class TryOptions:
             scenarios=try_patch.scenarios(self.tests, self.programs),
             provides=self.provides,
             each=self.each,
+            anew=self.fresh,
             command=self.command,
             timeout_s=self.timeout,
         )
@@ -316,6 +320,7 @@ def _usual_machines(library: Library) -> list[str]:
     help="Judge a commit whose kernel does not boot as bad, good or skip [skip; bad if no test is given].",
 )
 @options.confirm(DEFAULT_CONFIRM)
+@options.fresh
 @options.output("results/TIME-bisect")
 @options.packed
 @options.connect
@@ -371,6 +376,7 @@ class BisectOptions:
     timeout: float = DEFAULT_TIMEOUT_S
     no_boot: str | None = None
     confirm: int = DEFAULT_CONFIRM
+    fresh: bool = False
     output: Path | None = None
     jobs: int | None = None
     memory: int | None = None
@@ -408,6 +414,7 @@ class BisectOptions:
             topologies=[self.topology],
             scenarios=try_patch.scenarios(self.tests, self.programs),
             command=self.command if self.asks else ["true"],
+            anew=self.fresh,
             timeout_s=self.timeout,
         )
 
@@ -450,6 +457,7 @@ def _carried_out(opened: OpenRun, given: Packing, uri: str | None) -> Summary:
     with builds_end_with_us():
         campaign.execute(opened, open_cache(), console=console(stderr=True), packing=given, uri=uri)
     summary = conclude_directory(opened.path)
+    keep_evidence(opened, summary, uri)
     report.write(opened.path, summary)
     return summary
 

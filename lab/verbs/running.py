@@ -66,9 +66,18 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
         interrupted = True
         print_note("interrupted; the results so far are saved")
     summary = reported[0] if reported else report_run(opened)
+    keep_evidence(opened, summary, uri)
     if interrupted:
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
     return summary
+
+
+def keep_evidence(opened: OpenRun, summary: Summary, uri: str | None) -> None:
+    """Keep the baseline's evidence for later runs, and print in what it differs from what an earlier run saw."""
+    libvirt = summary.evidence.metadata.host.libvirt or ""
+    store = opened.evidence_store(open_cache(), libvirt, uri=uri)
+    for note in store.keep(opened.plan.cells, summary) if store else ():
+        print_note(f"note: {printable(note)}")
 
 
 def report_coverage(opened: OpenRun, given: Packing, uri: str | None) -> None:

@@ -95,6 +95,15 @@ class Summary:
         return tuple(kernel for kernel in self.kernels if self.evidence.metadata.kernel(kernel).series)
 
     @cached_property
+    def origins(self) -> tuple[str, ...]:
+        """Sentences that name the earlier runs whose evidence stands for guests of this one."""
+        found = []
+        for cell in self.evidence.cells:
+            if cell.origin:
+                found.append(f"{cell.name}: no guest was started; this is the evidence of {cell.origin}.")
+        return tuple(found)
+
+    @cached_property
     def suites(self) -> frozenset[str]:
         """The scenarios that are suites."""
         return suites_of(self.evidence.metadata)

@@ -150,6 +150,7 @@ def plan_of(
         kernels=(kernel.name,),
         scenarios=wish.tests,
         isolation="shared",
+        reuse_baseline=not wish.anew,
     )
     planned = plan(spec, [topology], [kernel], library.select_scenarios(wish.tests), named=[topology.name])
     sources = library.scenario_sources

@@ -40,6 +40,8 @@ class Wish:
     """As --test has them; none, and no command: all."""
     provides: Sequence[str] = ()
     each: bool = False
+    anew: bool = False
+    """Run the tree without the patch anew, even if an earlier run has its evidence."""
     command: Sequence[str] = ()
     timeout_s: float = 60.0
 
@@ -88,6 +90,7 @@ def files_of(change: Change, wish: Wish) -> dict[str, bytes]:
         "kernels": [f"./{name}.yaml" for name in kernels],
         "scenarios": ["*"],
         "isolation": "shared",
+        "reuse_baseline": not wish.anew,
     }
     files = {f"try-{change.name}.yaml": _yaml(campaign)}
     for name, patches in kernels.items():

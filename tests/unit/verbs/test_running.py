@@ -29,6 +29,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return SUMMARY
 
     monkeypatch.setattr(running, "report_run", report_run)
+    monkeypatch.setattr(running, "keep_evidence", lambda *_: None)
     monkeypatch.setattr(running, "offer_guest", lambda factory, kept: happened.append("offer"))
     return happened
 
