@@ -10,15 +10,8 @@ from tests.shape import measure
 
 def main() -> int:
     """Print one row a room, then the numbers that have a bound."""
-    print(f"{'room':<12}{'files':>6}{'lines':>7}{'functions':>11}{'median':>8}{'longest':>9}{'compr.':>8}{'cond.':>7}")
     every = measure.count("all", measure.sources())
-    for room in (*measure.rooms(), every):
-        compr, cond = room.density
-        longest = max(room.functions, default=0)
-        print(
-            f"{room.name:<12}{room.files:>6}{room.lines:>7}{len(room.functions):>11}{room.typical:>8.0f}{longest:>9}"
-            f"{compr:>8.1f}{cond:>7.1f}"
-        )
+    print(measure.table([*measure.rooms(), every]))
     print("\ncompr., cond.: comprehensions and conditional expressions in 100 lines\n")
     compr, cond = every.density
     folder, files = measure.largest_folder()
@@ -31,8 +24,8 @@ def main() -> int:
         ("lines of the longest function", max(every.functions), measure.FUNCTION_LINES),
         (f"class names in two modules {' '.join(shared)}", len(shared), 0),
         ("look-ups of metadata by a text", len(lookups), 0),
-        ("comprehensions in 100 lines", round(compr, 1), measure.COMPREHENSIONS),
-        ("conditional expressions in 100 lines", round(cond, 1), measure.CONDITIONALS),
+        ("comprehensions in 100 lines", compr, measure.COMPREHENSIONS),
+        ("conditional expressions in 100 lines", cond, measure.CONDITIONALS),
     ]
     exceeded = 0
     for what, got, most in rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -35,13 +35,27 @@ class Room:
 
     @property
     def density(self) -> tuple[float, float]:
-        """Comprehensions and conditional expressions, each in 100 lines."""
-        return self.comprehensions * 100 / self.lines, self.conditionals * 100 / self.lines
+        """Comprehensions and conditional expressions, each in 100 lines, to one decimal."""
+        return round(self.comprehensions * 100 / self.lines, 1), round(self.conditionals * 100 / self.lines, 1)
 
     @property
     def typical(self) -> float:
         """The median length of a function, in lines."""
         return median(self.functions or (0,))
+
+
+def table(rooms: Iterable[Room]) -> str:
+    """Return a line for each room, below a line with the names of the columns."""
+    lines = [
+        f"{'room':<12}{'files':>6}{'lines':>7}{'functions':>11}{'median':>8}{'longest':>9}{'compr.':>8}{'cond.':>7}"
+    ]
+    for room in rooms:
+        comprehensions, conditionals = room.density
+        lines.append(
+            f"{room.name:<12}{room.files:>6}{room.lines:>7}{len(room.functions):>11}{room.typical:>8.0f}"
+            f"{max(room.functions, default=0):>9}{comprehensions:>8.1f}{conditionals:>7.1f}"
+        )
+    return "\n".join(lines)
 
 
 def sources() -> tuple[Path, ...]:

@@ -22,6 +22,21 @@ def test_functions_can_be_seen_whole() -> None:
     assert max(every.functions) <= measure.FUNCTION_LINES
 
 
+def test_statements_are_plain() -> None:
+    every = measure.count("all", measure.sources())
+    comprehensions, conditionals = every.density
+    table = measure.table([*measure.rooms(), every])
+    assert comprehensions <= measure.COMPREHENSIONS, f"comprehensions in 100 lines of lab/:\n{table}"
+    assert conditionals <= measure.CONDITIONALS, f"conditional expressions in 100 lines of lab/:\n{table}"
+
+
+def test_the_table_has_a_line_for_each_room() -> None:
+    rooms = measure.rooms()
+    head, *lines = measure.table(rooms).splitlines()
+    assert head.split()[-2:] == ["compr.", "cond."]
+    assert [line.split()[0] for line in lines] == [room.name for room in rooms]
+
+
 def test_a_class_name_means_one_thing() -> None:
     assert measure.shared_class_names() == {}
 
