@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The report formats: every module here without a leading underscore is one. The listing is the registry.
 
-A format has `render(summary) -> str` and FILE, the name of its file in a run's directory, or None when it has none.
+A format has `render(summary) -> str`, and FILE: the name of its file in a run's directory, None if it has none there.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 NARROWEST = 60
-"""Columns below which a report is not squeezed."""
+"""The least width of a report in columns, however narrow the terminal is."""
 
 
 def formats() -> tuple[str, ...]:
-    """Names of all formats."""
+    """Return the names of all formats."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
 
 
 def render(evidence: Evidence | Summary, format: str) -> str:
-    """The report in one format, newline at its end; UsageError with the choices for an unknown format."""
+    """Return the report in one format, with a newline at its end; UsageError with the choices for an unknown format."""
     return str(_module(format).render(_concluded(evidence)))
 
 
@@ -43,12 +43,12 @@ def for_terminal(summary: Summary, width: int) -> Text:
 
 
 def versus(comparison: Comparison) -> str:
-    """Two runs against each other, as text."""
+    """Return the comparison of two runs as text."""
     return str(importlib.import_module(f"{__name__}._versus").render(comparison))
 
 
 def files(evidence: Evidence | Summary) -> dict[str, str]:
-    """File name -> content of every report that has a place in a run's directory."""
+    """Return file name -> content of every report that has a file in a run's directory."""
     summary = _concluded(evidence)
     modules = [_module(name) for name in formats()]
     return {module.FILE: module.render(summary) for module in modules if module.FILE}

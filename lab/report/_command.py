@@ -39,7 +39,7 @@ class CommandLine:
 
     @property
     def parts(self) -> list[str]:
-        """The whole command, cut where a line of it may end."""
+        """The whole command, in parts between which a line may be broken."""
         parts = [*self.environment, *_with_values(self.run)]
         for option, values in ((self.on, self.topologies), (KERNEL_OPTION, self.kernels), (TEST_OPTION, self.tests)):
             for value in values:

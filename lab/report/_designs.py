@@ -21,8 +21,8 @@ def differ(summary: Summary, width: int) -> list[str]:
     found = designs.differences(summary)
     if not found:
         return []
-    said = words.count(len({(row.scenario, row.case) for row in found.rows}), "case")
-    lines = wrap(f"DESIGNS DIFFER in {said}", width)
+    cases = words.count(len({(row.scenario, row.case) for row in found.rows}), "case")
+    lines = wrap(f"DESIGNS DIFFER in {cases}", width)
     if found.rows:
         lines += table(summary.kernels, list(_lines(found.rows, summary)), width)
     return [*lines, *wrap(_rest(found), width)]

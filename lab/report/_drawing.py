@@ -14,24 +14,24 @@ from lab.verdicts.compare import Summary
 
 NODE_W, NODE_H, GAP = 116, 74, 10
 ROW = 6
-"""Nodes beside each other."""
+"""How many nodes are drawn beside each other."""
 CPU = 8
 MAX_CPUS = 24
-"""Squares of CPUs that are drawn of a node; of more, a number says how many."""
+"""The squares of CPUs that are drawn for a node; the others are a number."""
 HEAT = 22
 MAX_HEAT = 16
-"""Nodes whose distances are drawn; of more the matrix is in the machine's facts."""
+"""The matrix of more nodes is not drawn; the machine's facts have it."""
 LABEL, PLOT, LINE = 190, 520, 18
 """Widths of a plot's names and of the plot itself, height of a line of it."""
 
 
 def tag(name: str, *inside: object, **attributes: object) -> Markup:
-    """An element; `class_` is `class`, `_` in names is `-`. What is inside is escaped unless it is Markup."""
-    said = Markup("").join(
+    """Return an element; `class_` is `class`, and `_` in names is `-`. The content is escaped unless it is Markup."""
+    written = Markup("").join(
         Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items()
     )
     body = Markup("").join(Markup("{}").format(each) for each in inside)
-    return Markup("<{0}{1}>{2}</{0}>").format(name, said, body)
+    return Markup("<{0}{1}>{2}</{0}>").format(name, written, body)
 
 
 def _svg(width: float, height: float, title: str, shapes: Iterable[Markup]) -> Markup:
@@ -39,8 +39,8 @@ def _svg(width: float, height: float, title: str, shapes: Iterable[Markup]) -> M
     return tag("svg", *shapes, viewBox=box, width=f"{width:g}", height=f"{height:g}", role="img", aria_label=title)
 
 
-def _text(x: float, y: float, said: object, **attributes: object) -> Markup:
-    return tag("text", said, x=f"{x:g}", y=f"{y:g}", **attributes)
+def _text(x: float, y: float, content: object, **attributes: object) -> Markup:
+    return tag("text", content, x=f"{x:g}", y=f"{y:g}", **attributes)
 
 
 def _rect(x: float, y: float, width: float, height: float, *inside: Markup, **attributes: object) -> Markup:
@@ -51,7 +51,7 @@ def _rect(x: float, y: float, width: float, height: float, *inside: Markup, **at
 
 
 def topologies(summary: Summary, names: Iterable[str]) -> dict[str, Topology]:
-    """Those of the machines of a run that metadata.json describes; one that makes no sense is left out."""
+    """Return the machines that metadata.json describes as this version of the lab can read them, by name."""
     found: dict[str, Topology] = {}
     metadata = summary.evidence.metadata
     for name in names:
@@ -102,13 +102,16 @@ def machine(topology: Topology) -> Markup:
 
 
 def _node(topology: Topology, node: int, x: float, y: float) -> Iterable[Markup]:
-    """One box: name, a square per CPU, a bar of memory as long as the node is large among its fellows."""
+    """Yield the box of a node: its name, a square per CPU, and a bar of its memory relative to the largest node."""
     cpus, memory = topology.node_cpus[node], topology.node_memory[node]
     title = "no NUMA"
     if topology.numa:
         title = f"node {node}"
-    told = f"{title}: CPUs {format_cpus(cpus) or 'none'}, memory {format_size(memory) if memory else 'none'}"
-    yield _rect(x + 0.5, y + 0.5, NODE_W - 1, NODE_H - 1, tag("title", told), class_="box", rx=4)
+    shown_memory = "none"
+    if memory:
+        shown_memory = format_size(memory)
+    tooltip = tag("title", f"{title}: CPUs {format_cpus(cpus) or 'none'}, memory {shown_memory}")
+    yield _rect(x + 0.5, y + 0.5, NODE_W - 1, NODE_H - 1, tooltip, class_="box", rx=4)
     yield _text(x + 8, y + 16, title)
     yield _text(x + NODE_W - 8, y + 16, format_cpus(cpus) if cpus else "no CPUs", class_="dim", text_anchor="end")
     for number, _ in enumerate(cpus[:MAX_CPUS]):
@@ -123,15 +126,15 @@ def _node(topology: Topology, node: int, x: float, y: float) -> Iterable[Markup]
     yield _rect(x + 8, y + NODE_H - 14, room, 6, class_="room")
     yield _rect(x + 8, y + NODE_H - 14, bar, 6, class_="memory")
     huge = topology.numa[node].hugepages if topology.numa else topology.hugepages
-    taken = sum(size * number for size, number in huge.items())
-    if taken:
-        yield _rect(x + 8, y + NODE_H - 14, max(1.0, bar * min(1.0, taken / memory)), 6, class_="huge")
+    reserved_bytes = sum(size * number for size, number in huge.items())
+    if reserved_bytes:
+        yield _rect(x + 8, y + NODE_H - 14, max(1.0, bar * min(1.0, reserved_bytes / memory)), 6, class_="huge")
     reserved = " ".join(f"{number}×{format_size(size)}" for size, number in huge.items() if number)
     yield _text(x + 8, y + NODE_H - 19, " ".join(filter(None, (format_size(memory), reserved))), class_="dim")
 
 
 def heat(title: str, rows: Sequence[Sequence[int]]) -> Markup:
-    """A matrix of numbers, the larger the darker; a row per node that asks, a column per node that is asked."""
+    """Return a matrix of numbers, darker the larger they are: a row per accessing node, a column per node accessed."""
     low, high = min(map(min, rows)), max(map(max, rows))
     left, top = 18, 30
     shapes = [_text(left, 12, title, class_="dim")]
@@ -140,10 +143,10 @@ def heat(title: str, rows: Sequence[Sequence[int]]) -> Markup:
         shapes.append(_text(8, top + (y + 0.5) * HEAT + 4, y, class_="tick"))
         for x, number in enumerate(row):
             depth = (number - low) / max(1, high - low)
-            told = tag("title", f"from node {y} to node {x}: {number}")
+            tooltip = tag("title", f"from node {y} to node {x}: {number}")
             place = (left + x * HEAT, top + y * HEAT)
             shapes.append(
-                _rect(*place, HEAT - 1, HEAT - 1, told, class_="heat", fill_opacity=f"{0.08 + 0.8 * depth:.2f}")
+                _rect(*place, HEAT - 1, HEAT - 1, tooltip, class_="heat", fill_opacity=f"{0.08 + 0.8 * depth:.2f}")
             )
             shade = ""
             if depth > 0.5:
@@ -157,7 +160,7 @@ def heat(title: str, rows: Sequence[Sequence[int]]) -> Markup:
 
 
 def boots(summary: Summary, names: Collection[str]) -> Markup:
-    """How long each machine took to its ready line: a dot per guest, a colour per kernel."""
+    """Return the plot of the seconds until each guest was ready: a dot per guest, a colour per kernel."""
     times: dict[str, list[tuple[int, float]]] = {}
     kernels = summary.kernels
     for cell in summary.evidence.cells:
@@ -170,21 +173,21 @@ def boots(summary: Summary, names: Collection[str]) -> Markup:
         ends = [LABEL + PLOT * seconds / (most or 1) for _, seconds in some]
         lines.append(tag("line", x1=f"{min(ends):g}", x2=f"{max(ends):g}", y1=y, y2=y, class_="span"))
         for (kernel, seconds), x in zip(some, ends, strict=True):
-            told = tag("title", f"{topology} / {kernels[kernel]}: {seconds:.1f} s")
-            lines.append(tag("circle", told, cx=f"{x:g}", cy=y, r=4, class_=f"k{kernel % 6}"))
+            tooltip = tag("title", f"{topology} / {kernels[kernel]}: {seconds:.1f} s")
+            lines.append(tag("circle", tooltip, cx=f"{x:g}", cy=y, r=4, class_=f"k{kernel % 6}"))
     return _plot("seconds until the guest was ready", list(times), most, lines)
 
 
 def durations(summary: Summary, names: Collection[str]) -> tuple[Markup, tuple[str, ...]]:
-    """How long the scenarios took on each machine, a bar per kernel; the scenarios in the order of their colours."""
+    """Return the plot of the seconds in scenarios, a bar per kernel, and the scenarios in the order of colours."""
     cells = [cell for cell in summary.evidence.cells if cell.topology in names]
     scenarios = tuple(dict.fromkeys(run.scenario for cell in cells for run in cell.runs))
     kernels = summary.kernels
     spent: dict[str, dict[int, dict[str, float]]] = {}
     for cell in cells:
-        mine = spent.setdefault(cell.topology, {}).setdefault(kernels.index(cell.kernel), {})
+        times_here = spent.setdefault(cell.topology, {}).setdefault(kernels.index(cell.kernel), {})
         for run in cell.runs:
-            mine[run.scenario] = mine.get(run.scenario, 0.0) + run.duration_s
+            times_here[run.scenario] = times_here.get(run.scenario, 0.0) + run.duration_s
     most = max((sum(times.values()) for some in spent.values() for times in some.values()), default=0.0)
     lines: list[Markup] = []
     for number, (topology, some) in enumerate(spent.items()):
@@ -201,13 +204,13 @@ def _stack(
     x = float(LABEL)
     for scenario, seconds in times.items():
         width = PLOT * seconds / (most or 1)
-        told = tag("title", f"{name}: {scenario} {seconds:.1f} s")
-        yield _rect(x, y, max(0.5, width - 0.5), high, told, class_=f"s{scenarios.index(scenario) % 8}")
+        tooltip = tag("title", f"{name}: {scenario} {seconds:.1f} s")
+        yield _rect(x, y, max(0.5, width - 0.5), high, tooltip, class_=f"s{scenarios.index(scenario) % 8}")
         x += width
 
 
 def _plot(title: str, names: Sequence[str], most: float, lines: Iterable[Markup]) -> Markup:
-    """The frame: names to the left, seconds below."""
+    """Return the frame of a plot with its lines: names to the left, seconds below."""
     height = len(names) * LINE
     shapes: list[Markup] = []
     for second in _ticks(most):
@@ -219,6 +222,6 @@ def _plot(title: str, names: Sequence[str], most: float, lines: Iterable[Markup]
 
 
 def _ticks(most: float) -> list[float]:
-    """Round numbers from nothing to `most`, about six of them."""
+    """Return about six round numbers from 0 to `most`."""
     step: Any = next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if most / s <= 7), most / 5 or 1)
     return [round(number * step, 6) for number in range(int(most / step) + 1)]

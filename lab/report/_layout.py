@@ -13,7 +13,7 @@ from lab.core.untrusted import printable
 
 WIDTH = 100
 NARROWEST = 12
-"""A column of a table that would be narrower makes it a list."""
+"""If a column would be narrower, the table is printed as a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
 
 
 class Role(Enum):
-    """What a heading announces: what a terminal's colour follows from."""
+    """What a heading announces, from which a terminal's colour follows."""
 
     GOOD = "the series does what it is for"
     BAD = "an expectation about the kernel was not met"

@@ -26,7 +26,7 @@ _OF_THEIR_OWN = (Outcome.LEAK, Outcome.FLAKY, Outcome.BROKEN)
 
 
 def count(number: int, word: str) -> str:
-    """`1 case`, `2 cases`."""
+    """Return `1 case` or `2 cases`."""
     if number == 1:
         return f"1 {word}"
     return f"{number} {word}s"
@@ -120,7 +120,7 @@ def cell_text(summary: Summary, place: CellKey) -> list[str]:
 
 
 def by_topology(summary: Summary) -> dict[str, list[CellResult]]:
-    """topology -> all of its guests."""
+    """Return topology -> all of its guests."""
     grouped: dict[str, list[CellResult]] = {}
     for cell in summary.evidence.cells:
         grouped.setdefault(cell.topology, []).append(cell)
@@ -133,14 +133,14 @@ def repeats(summary: Summary) -> int:
 
 
 def seconds(values: Sequence[float]) -> str:
-    """`1.9/2.3` of a few times, `1.9-4.0` of many."""
+    """Return `1.9/2.3` for a few times, `1.9-4.0` for many."""
     if len(values) > MAX_TIMES:
         return f"{min(values):.1f}-{max(values):.1f}"
     return "/".join(map("{:.1f}".format, values))
 
 
 def started(guests: Iterable[CellResult]) -> list[str]:
-    """How guests came to life: `tcg`, `booted in 1.9/2.3 s`, `6 guests restored in 0.4 s each`."""
+    """Return how guests started: `tcg`, `booted in 1.9/2.3 s`, `6 guests restored in 0.4 s each`."""
     accelerators: dict[str, None] = {}
     boots: list[float] = []
     restores: list[float] = []
@@ -162,7 +162,7 @@ def started(guests: Iterable[CellResult]) -> list[str]:
 
 
 def by_places(deltas: Iterable[CaseDelta], every: Sequence[str]) -> dict[tuple[str, str], list[CaseDelta]]:
-    """(kernel, where) -> deltas of the cases that are so on exactly those topologies, one delta per case."""
+    """Return (kernel, where) -> the cases that changed on exactly those topologies, one delta per case."""
     first: dict[tuple[str, str], CaseDelta] = {}
     topologies: dict[tuple[str, str], list[str]] = {}
     for delta in deltas:
@@ -176,7 +176,7 @@ def by_places(deltas: Iterable[CaseDelta], every: Sequence[str]) -> dict[tuple[s
 
 
 def by_scenario(labels: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """scenario -> its cases, of (scenario, case) pairs."""
+    """Return scenario -> its cases, each once, from (scenario, case) pairs."""
     grouped: dict[str, list[str]] = {}
     for scenario, case in labels:
         cases = grouped.setdefault(scenario, [])

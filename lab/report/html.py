@@ -48,7 +48,7 @@ class _Tile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _HtmlFinding:
-    """Records that say the same of several machines."""
+    """Records that are alike on several machines."""
 
     record: CaseRecord
     where: str
@@ -242,17 +242,17 @@ def _tile(
 
 def _tile_words(total: Counter[str], unmet: int, changed: dict[Delta, int]) -> list[tuple[str, str]]:
     """Return the tone and text of what a tile reports: `+fixed`, `−regressed`, `!unmet`, `?broken`; or `=`, `skip`."""
-    said: list[tuple[str, str]] = []
+    parts: list[tuple[str, str]] = []
     if changed[Delta.FIXED]:
-        said.append(("good", f"+{changed[Delta.FIXED]}"))
+        parts.append(("good", f"+{changed[Delta.FIXED]}"))
     if changed[Delta.REGRESSED]:
-        said.append(("bad", f"−{changed[Delta.REGRESSED]}"))
+        parts.append(("bad", f"−{changed[Delta.REGRESSED]}"))
     if unmet:
-        said.append(("bad", f"!{unmet}"))
+        parts.append(("bad", f"!{unmet}"))
     if total["broken"]:
-        said.append(("broken", f"?{total['broken']}"))
-    if said:
-        return said
+        parts.append(("broken", f"?{total['broken']}"))
+    if parts:
+        return parts
     if total["pass"]:
         return [("dim", "=")]
     return [("dim", "skip")]
@@ -268,7 +268,7 @@ def _bar(count: Counter[str]) -> tuple[tuple[str, int], ...]:
 
 @cache
 def _asset(name: str) -> str:
-    """A file beside this module that goes into the page as it is."""
+    """Return the content of a file beside this module that goes into the page unchanged."""
     return files("lab.report").joinpath(name).read_text("utf-8")
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""junit.xml: a suite per cell, for CI systems to show. Red is what is not met; a failure that must be is green.
+"""junit.xml: a suite per cell, for CI systems. An expectation that is not met is red; an expected failure is green.
 
-There is no schema of this format that everybody keeps. The document keeps Jenkins' junit-10.xsd, which knows no
-`skipped` of the whole document, and surefire's, which wants a time of every test case, with at most three decimals.
+This format has no one schema. The document is valid by Jenkins' junit-10.xsd, which has no `skipped` of the whole
+document, and by surefire's, which requires a time for every test case, with at most three decimals.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _accepted_everywhere(document: bytes) -> str:
 
 
 def _cell(cell: CellResult) -> TestCase:
-    """A cell that is not OK is an entry of its own, so that it is red even when no case is declared."""
+    """Return the entry of a guest that is not OK, which is red even if no case is declared."""
     again = f", repeat {cell.repeat}" if cell.repeat > 1 else ""
     case = TestCase(f"(the guest{again})", classname=f"{cell.topology}.{cell.kernel}")
     why = "; ".join([cell.why, *(str(mismatch) for mismatch in cell.mismatches)]).strip("; ")
@@ -69,7 +69,7 @@ def _cell(cell: CellResult) -> TestCase:
 
 
 def _claim(claim: Unproven) -> TestCase:
-    """A claim about a kernel that no case could refute: a failure of no machine's."""
+    """Return the entry of a claim about a kernel that no case could refute; it belongs to no machine."""
     case = TestCase(printable(f"({claim.subject})"), classname=claim.kernel)
     entry = Failure(printable(f"no power: {claim.reason}"), "NO POWER")
     entry.text = printable("\n".join(claim.cases))

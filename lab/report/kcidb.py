@@ -6,7 +6,7 @@
     a record -> a test `pagelab.SCENARIO.CASE` (`.RESULT` within a test of a suite), a guest -> a test `pagelab.boot`
 
 A test's status is about the kernel: a case that fails, as it must on a kernel without the feature, is a FAIL there;
-what was expected is in `misc`. `kcidb-io` validates it; whoever submits it does so under an origin of their own.
+what was expected is in `misc`. `kcidb-io` validates it; it is submitted under an origin of one's own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_EXCERPT = 16384
 
 _STATUS = {Outcome.PASS: "PASS", Outcome.SKIP: "SKIP"}
 _OWN_FAULT = frozenset({Cause.SET_UP, Cause.NO_RESULT, Cause.CONTRADICTION, Cause.FLOOD})
-"""Causes of BROKEN that are the test's; the others mean that it did not run or nobody saw what became of it."""
+"""Causes of BROKEN that are the test's fault; the others mean that it did not run or that its result was lost."""
 _BOOT = {CellStatus.OK: "PASS", CellStatus.NO_BOOT: "FAIL", CellStatus.INVALID: "MISS", CellStatus.BROKEN: "MISS"}
 
 
@@ -63,7 +63,7 @@ def _tests(summary: Summary, run: str) -> list[dict[str, Any]]:
 
 
 def _run_id(metadata: Metadata) -> str:
-    """The same for the same run, another one for every other."""
+    """Return an id that is the same for the same run, and differs for any other."""
     return hashlib.sha256(json.dumps(metadata.document(), sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -72,7 +72,7 @@ def _id(run: str, *parts: object) -> str:
 
 
 def _unique(text: str) -> str:
-    """A part of an id: two texts do not become one when what may not stand there is replaced."""
+    """Return a part of an id. Different texts stay different when characters that an id cannot have are replaced."""
     word = _word(text)
     if word == text:
         return word
@@ -80,12 +80,12 @@ def _unique(text: str) -> str:
 
 
 def _word(text: str) -> str:
-    """A part of a path: what somebody else chose, without what means something there."""
+    """Return a part of a path: a name without the characters that have a meaning in paths."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", one_line(text, 100)) or "_"
 
 
 def _known(**values: object) -> dict[str, Any]:
-    """What there is of it: nothing may be null, and nothing means what is missing."""
+    """Return the values that are known: the format has no null, and a missing key means unknown."""
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -115,7 +115,7 @@ def _checkout(summary: Summary, run: str, kernel: str) -> dict[str, Any]:
 
 
 def _patchset(build: Provenance) -> str | None:
-    """KCIDB's hash of a patch set: of the patches' hashes, a line each; empty when there are none."""
+    """Return KCIDB's hash of a patch set, made from the patches' hashes, a line each; empty if there are no patches."""
     if not build.patches and build.series_sha256:
         return None
     if not build.patches:
@@ -179,7 +179,7 @@ def _boot(run: str, cell: CellResult) -> dict[str, Any]:
 def _test(summary: Summary, run: str, record: CaseRecord) -> dict[str, Any]:
     guests = summary.repeats[CellKey(record.topology, record.kernel)]
     accelerators = dict.fromkeys(guest.accelerator for guest in guests if guest.accelerator)
-    said = {"outcome": record.outcome.value, "cause": record.cause.value, "expected": record.expected.value}
+    judged = {"outcome": record.outcome.value, "cause": record.cause.value, "expected": record.expected.value}
     return _known(
         id=_id(run, record.kernel, record.topology, record.scenario, record.case),
         build_id=_id(run, record.kernel, record.topology),
@@ -189,7 +189,7 @@ def _test(summary: Summary, run: str, record: CaseRecord) -> dict[str, Any]:
         status=_status(record),
         duration=record.duration_s,
         log_excerpt=record.excerpt[:MAX_EXCERPT],
-        misc={**said, **_known(met=record.met), "attempt": record.attempt, "reason": record.reason},
+        misc={**judged, **_known(met=record.met), "attempt": record.attempt, "reason": record.reason},
     )
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 
 
 def first_difference(name: str, was: object, now: object) -> str:
-    """Where two JSON values differ first, `name.key: recorded X, now Y`; empty when they do not."""
+    """Return where two JSON values differ first, `name.key: recorded X, now Y`; empty if they do not."""
     for place, one, other in _differences(name, was, now):
         return f"{place}: recorded {_short(one)}, now {_short(other)}"
     return ""
 
 
 def _differences(place: str, was: object, now: object) -> Iterator[tuple[str, object, object]]:
-    """Where two JSON values differ, as deep as it goes."""
+    """Return where two JSON values differ, as deep in them as possible."""
     if isinstance(was, Mapping) and isinstance(now, Mapping):
         for key in dict.fromkeys((*was, *now)):
             yield from _differences(f"{place}.{key}", was.get(key), now.get(key))

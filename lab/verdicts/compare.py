@@ -31,7 +31,7 @@ MAX_PATCHES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseDelta:
-    """One case on the campaign's first kernel and on another one; an outcome is None where there is no record."""
+    """One case on the campaign's first kernel and on another one. An outcome is None if there is no record."""
 
     topology: str
     scenario: str
@@ -60,7 +60,7 @@ class Proof:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Everything a report shows, computed once from the evidence. What takes a walk over it is computed once too."""
+    """Everything that reports show, computed from the evidence. Properties that walk over it are computed once."""
 
     evidence: Evidence
     records: tuple[CaseRecord, ...]
@@ -204,7 +204,7 @@ def _statuses(cells: Iterable[CellResult]) -> Counter[CellStatus]:
 
 
 def conclude(evidence: Evidence) -> Summary:
-    """Judge every cell and compare the kernels. The one way from evidence to anything that is shown."""
+    """Judge every cell and compare the kernels. Everything that is shown is computed here."""
     return conclude_cells(evidence.metadata, evidence.cells, evidence.source)
 
 
@@ -249,7 +249,7 @@ def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str 
 
 
 def _agreed(guests: Sequence[CellResult], repeats: Sequence[tuple[CaseRecord, ...]]) -> tuple[CaseRecord, ...]:
-    """The records of a cell from those of its guests, one for each repeat."""
+    """Return the records of a cell from those of its guests, one for each repeat."""
     if len(repeats) == 1:
         return repeats[0]
     lost: list[int] = []
@@ -292,7 +292,7 @@ def _summary(
 
 
 def places(cells: Iterable[CellResult]) -> dict[CellKey, tuple[CellResult, ...]]:
-    """(topology, kernel) -> the guests of that cell, one for each repeat."""
+    """Return (topology, kernel) -> the guests of that cell, one for each repeat."""
     found: dict[CellKey, list[CellResult]] = {}
     for cell in cells:
         found.setdefault(CellKey(cell.topology, cell.kernel), []).append(cell)
@@ -302,13 +302,13 @@ def places(cells: Iterable[CellResult]) -> dict[CellKey, tuple[CellResult, ...]]
 def cases_of(
     metadata: Metadata, topology: str, cases: Mapping[str, tuple[Case, ...]]
 ) -> Mapping[str, tuple[Case, ...]]:
-    """Of all declared cases those that a machine of the run is for."""
+    """Return the declared cases of the scenarios that a machine of the run is for."""
     scenarios = metadata.topology(topology).scenarios
     return {name: declared for name, declared in cases.items() if is_for(scenarios, name)}
 
 
 def provides(metadata: Metadata, kernel: str) -> frozenset[str]:
-    """The features of a kernel of the run."""
+    """Return the features of a kernel of the run."""
     return frozenset(metadata.kernel(kernel).provides)
 
 
@@ -349,7 +349,7 @@ def _deltas(topology: str, records: Iterable[CaseRecord], kernels: Sequence[str]
 
 
 def delta_of(before: Outcome | None, after: Outcome | None) -> Delta:
-    """What changed between two outcomes. Less bad but still bad is no fix: `same`."""
+    """Return what changed between two outcomes. One that is less bad but still bad is no fix: `same`."""
     if before not in SEVERITY or after not in SEVERITY:
         return Delta.NO_VERDICT
     if after is before:
@@ -364,7 +364,7 @@ Table = Mapping[tuple[str, str], Mapping[str, CaseRecord]]
 
 
 def tabulate(records: Iterable[CaseRecord]) -> Table:
-    """The records of one machine, side by side."""
+    """Return the records of one machine, side by side."""
     table: dict[tuple[str, str], dict[str, CaseRecord]] = {}
     for record in records:
         table.setdefault((record.scenario, record.case), {})[record.kernel] = record
@@ -372,7 +372,7 @@ def tabulate(records: Iterable[CaseRecord]) -> Table:
 
 
 def table_of(summary: Summary, topology: str) -> Table:
-    """The records of one machine of a run, side by side."""
+    """Return the records of one machine of a run, side by side."""
     records: list[CaseRecord] = []
     for kernel in summary.kernels:
         records += summary.of_cell(topology, kernel)
@@ -406,7 +406,7 @@ def verdict(
     proofs: Sequence[Proof],
     powerless: Sequence[Unproven] = (),
 ) -> tuple[int, str]:
-    """The run's exit code and a sentence that explains it. What is not met weighs more than what is missing."""
+    """Return the run's exit code and a sentence that explains it. A missed expectation outweighs missing evidence."""
     findings = sum(map(_is_finding, records)) + len(powerless)
     expectations = len(records) + len(powerless)
     outcomes, statuses = _outcomes(records), _statuses(cells)
@@ -465,7 +465,7 @@ def _no_power(record: CaseRecord) -> bool:
 
 
 def prove(metadata: Metadata) -> tuple[Proof, ...]:
-    """For each kernel after the first: that its builds differ from the first one's in the series and in nothing else.
+    """Return for each kernel after the first whether its builds differ from the first one's in the series alone.
 
     Kernels whose YAML asks for another source or configuration are no pair, and nothing is claimed of them.
     """
@@ -521,7 +521,7 @@ def _sentence(names: str, series: str, topologies: int) -> str:
 
 
 def series_words(metadata: Metadata, kernel: str) -> str:
-    """What a kernel's series is called: its name, or its patches where it is a path; empty where it has none."""
+    """Return words for a kernel's series: its name, or its patches if it is a path; empty if there is no series."""
     series = metadata.kernel(kernel).series
     if not series:
         return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the second run of a case that seems fixed or regressed makes of it; pure.
+"""Combine the first run of a case that seems fixed or regressed with its second one; pure.
 
 metadata.json has under `confirming` the guests that ran some cases again: topology, kernel, repeat and cases. A case
 whose runs do not agree is FLAKY; it is neither fixed nor regressed then.

@@ -87,7 +87,7 @@ class _Seen:
 
 
 def _side_by_side(summary: Summary) -> Mapping[tuple[str, str], Mapping[str, _Seen]]:
-    """(scenario, case) -> machine -> what the case did there."""
+    """Return (scenario, case) -> machine -> what the case did there."""
     found: dict[tuple[str, str], dict[str, _Seen]] = {}
     for topology in summary.topologies:
         table = table_of(summary, topology)
@@ -141,7 +141,7 @@ def _rows(label: tuple[str, str], machines: Mapping[str, _Seen]) -> Iterator[Row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What one operation takes on every kernel of a machine; None where it was not measured."""
+    """The cost of one operation on every kernel of a machine; None if it was not measured."""
 
     scenario: str
     case: str
@@ -155,11 +155,11 @@ class Price:
 
     @property
     def base(self) -> Cost | None:
-        """What the others are ratios of: the first kernel's."""
+        """The cost on the first kernel, to which the others are ratios."""
         return self.costs[0]
 
     def ratio(self, number: int) -> float | None:
-        """Of a kernel to the first one; None where either was not measured, or in another unit."""
+        """Return the ratio of a kernel to the first one; None if either was not measured, or in another unit."""
         own = self.costs[number]
         if not own or not self.base or own.unit != self.base.unit:
             return None

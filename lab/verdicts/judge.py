@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From what a program and its console said to a verdict per case; pure.
+"""Judge the output of a program and its console: a verdict per case; pure.
 
 Every declared case starts as BROKEN, "no result line". Only a complete result line, or a named end of the program,
 changes that:
@@ -15,12 +15,11 @@ changes that:
     not run                         BROKEN                            BROKEN
     files damaged since             BROKEN                            BROKEN
 
-The case that was running is the first declared one without a result line. When there is none (everything was reported
-and then the program came to a bad end) the verdict goes to a case of its own, `<scenario>.run`, and so does every
+The case that was running is the first declared one without a result line. If there is none (every case was reported
+before the program ended badly) the verdict goes to a case of its own, `<scenario>.run`, and so does every
 contradiction of the run as a whole: no plan, a plan for another number of cases, an exit status that does not fit.
-What the kernel said on the console during the run, where no case can be blamed for it, is `<scenario>.console`; memory
-that did not come back, where no case says that it kept it, is `<scenario>.leak`. These three exist only when something
-is wrong.
+Complaints of the kernel on the console for which no case can be blamed go to `<scenario>.console`. Memory that was not
+freed goes to `<scenario>.leak`, unless a case reports that it keeps some. These three exist only if something is wrong.
 """
 
 from __future__ import annotations
@@ -122,7 +121,7 @@ def judge_run(
     within: bool = False,
     known: Sequence[KnownLineRecord] = (),
 ) -> tuple[CaseRecord, ...]:
-    """Records of one execution: one per case that was asked for, then what else there is to say about the run.
+    """Return the records of one execution: one per case that it was to run, then those about the run as a whole.
 
     `within`: the cases are tests of a suite, whose own results are cases too. `known`: complaints that are harmless.
     """
@@ -148,10 +147,10 @@ def judge_run(
 
 
 def settle(records: Iterable[CaseRecord]) -> tuple[CaseRecord, ...]:
-    """One record per case: of several attempts the first with a verdict that is not met, else the last with any.
+    """Return one record per case: of several attempts the first with a verdict that is not met, else the last verdict.
 
-    An attempt without evidence (BROKEN) gives way to one with some, and one that was not reached to one that was; a
-    crash that did not come again stays a crash.
+    An attempt with evidence is preferred to one without (BROKEN), and one that was reached to one that was not. A crash
+    that did not happen again stays a crash.
     """
     attempts: dict[tuple[str, str, str, str], list[CaseRecord]] = {}
     for record in records:
@@ -225,7 +224,7 @@ class _Repeat:
 
 
 def _agreed(label: tuple[str, str], repeats: Sequence[_Repeat]) -> CaseRecord:
-    """The record of one case over all repeats: the first with its outcome, FLAKY where there are several outcomes."""
+    """Return the record of one case over all repeats: the first with its outcome, or FLAKY if outcomes differ."""
     numbered: dict[int, CaseRecord] = {}
     counts: Counter[Outcome] = Counter()
     clean = 0
@@ -276,7 +275,7 @@ def _middle(records: Iterable[CaseRecord]) -> Cost | None:
 
 
 def _flaky(numbered: Mapping[int, CaseRecord], counts: tuple[tuple[Outcome, int], ...]) -> CaseRecord:
-    """The record of a case whose repeats do not agree, with the first repeat of each outcome as evidence."""
+    """Return the record of a case whose repeats do not agree, with the first repeat of each outcome as evidence."""
     numbers = ", ".join(f"{number} {outcome}" for outcome, number in counts)
     lines = [f"repeats do not agree: {numbers}"]
     first: dict[Outcome, int] = {}
@@ -296,7 +295,7 @@ def _flaky(numbered: Mapping[int, CaseRecord], counts: tuple[tuple[Outcome, int]
 
 
 def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[str]) -> list[CaseRecord]:
-    """Records of a scenario that was never started in this cell."""
+    """Return the records of a scenario that was never started in this cell."""
     reason, cause = _why_never(cell), cause_of(cell)
     found = _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason, evidence=cell_evidence(cell))
     records: list[CaseRecord] = []
@@ -315,7 +314,7 @@ def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[s
 
 
 def cause_of(cell: CellResult) -> Cause:
-    """Why cases of a cell could not be run."""
+    """Return why cases of a cell could not be run."""
     known = {CellStatus.INVALID: Cause.INVALID, CellStatus.NO_BOOT: Cause.NO_BOOT, CellStatus.OK: Cause.INTERRUPTED}
     return known.get(cell.status, cell.cause)
 
@@ -332,7 +331,7 @@ def _why_never(cell: CellResult) -> str:
 
 
 def cell_evidence(cell: CellResult) -> tuple[str, ...]:
-    """For a cell that is not OK: reports on its console, else what its reason goes on to say, else its last lines."""
+    """Return evidence of a cell that is not OK: reports on its console, else the rest of its reason, else its end."""
     if reports := _reports(oops.scan(cell.console, boots=BOOT_ATTEMPTS)):
         return reports
     if lines := [line for line in cell.reason.split("\n")[1:] if line.strip()]:
@@ -372,7 +371,7 @@ def _record(
 
 @lru_cache(maxsize=1 << 10)
 def _excerpt(reason: str, evidence: tuple[str, ...]) -> str:
-    """A record's excerpt. Most cases of a campaign have the same few: they share them."""
+    """Return a record's excerpt. It is cached, since most records of a campaign share a few excerpts."""
     reason = one_line(reason, 400)
     others = [line for line in evidence if line.strip() not in ("", reason)]
     return excerpt([reason, *others], max_lines=MAX_EXCERPT_LINES)
@@ -380,7 +379,7 @@ def _excerpt(reason: str, evidence: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=1 << 14)
 def _seconds(milliseconds: float) -> float:
-    """Cached because the same short times come again and again: they share one number."""
+    """Convert to seconds. Cached, since many records have the same short times and can share one number."""
     return milliseconds / 1000
 
 
@@ -408,7 +407,7 @@ _SIGNALS = {1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 5: "TRAP", 6: "ABRT", 8: "F
 
 
 def _as_signalled(run: Run) -> Run:
-    """A shell between SSH and the program turns death by signal N into exit status 128 + N: turn it back."""
+    """Return a run whose exit status 128 + N, by which a shell reports signal N, is that signal again."""
     number = (run.status or 0) - 128
     if run.end is not End.EXITED or not 0 < number <= 64:
         return run
@@ -445,12 +444,12 @@ class _Judged:
 
     findings: Mapping[str, _Finding]
     duration_s: Mapping[str, float] = field(default_factory=dict)
-    """Of the cases that say how long they took."""
+    """The cases that report how long they took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Unreported:
-    """What became of the declared cases without a result line, and of RUN where the run ended badly after them all."""
+    """What became of the declared cases without a result line, and of RUN if the run ended badly after all of them."""
 
     findings: Mapping[str, _Finding] = field(default_factory=dict)
     has_victim: bool = False
@@ -483,7 +482,7 @@ class _Judgement:
                 self.reports.append(report)
 
     def judged(self) -> _Judged:
-        """Declared cases in their order, then undeclared ones, then RUN, CONSOLE and LEAK where there is need."""
+        """Return declared cases in their order, then undeclared ones; then RUN, CONSOLE and LEAK where needed."""
         if self.run.damage:
             return self._all_broken(Cause.DAMAGED, f"the evidence is damaged: {self.run.damage}")
         if self.run.end is End.NOT_RUN:
@@ -532,7 +531,7 @@ class _Judgement:
         return list(map(suites.explained, results))
 
     def _durations(self, results: Mapping[str, Sequence[ktap.Result]]) -> dict[str, float]:
-        """How long declared cases took that say so, on their only result line."""
+        """Return the times of declared cases that report one, on their only result line."""
         found: dict[str, float] = {}
         for name in self.declared:
             lines = results.get(name, ())
@@ -547,7 +546,7 @@ class _Judgement:
     # Result lines.
 
     def _case(self, results: Sequence[ktap.Result]) -> _Finding:
-        """The verdict of a case from its result line."""
+        """Return the verdict of a case from its result line."""
         first = results[0]
         if first.ok and not first.directive and not first.diagnostics and len(results) == 1:
             return _PASSED
@@ -583,13 +582,13 @@ class _Judgement:
         return CAUSE_OF[mine[0].kind], mine
 
     def _beside(self, cause: Cause) -> list[oops.Finding]:
-        """The kernel's reports that belong to a case: not other processes' ends by the OOM killer."""
+        """Return the kernel's reports that may belong to a case: no kills of other processes by the OOM killer."""
         if cause in (Cause.OOM_KILL, Cause.CONTAINED_OOM):
             return self.victims
         return [report for report in self.reports if report.kind not in _OOM_KILLS]
 
     def _undeclared(self, results: Mapping[str, Sequence[ktap.Result]]) -> dict[str, _Finding]:
-        """Results of cases that were not declared: another process writes there, or the program is another one."""
+        """Return the results of undeclared cases, which another process or another program printed."""
         found: dict[str, _Finding] = {}
         for name, (first, *_) in islice(results.items(), MAX_UNDECLARED):
             found[one_line(name, 80) or "(no name)"] = _Finding(
@@ -606,7 +605,7 @@ class _Judgement:
     # Missing result lines.
 
     def _unreported(self, missing: Sequence[str]) -> _Unreported:
-        """Give every declared case without a result its verdict, or RUN one when the run ended badly after them all."""
+        """Return verdicts for declared cases without a result, or for RUN if the run ended badly after all results."""
         plan = self.document.plan
         if missing and plan and plan.skip is not None and plan.count == 0 and self._ended_well():
             why = plan.skip or "the program skipped all of its cases"
@@ -634,7 +633,7 @@ class _Judgement:
         return None
 
     def _culprit(self, culprit: str) -> _Finding:
-        """The finding for the case that was running when the run ended, from how it ended."""
+        """Return the finding for the case that was running when the run ended, from how it ended."""
         outcome, cause, words = self._end(culprit)
         reports: tuple[oops.Finding, ...] = ()
         if cause is Cause.SIGNAL and self.run.signal == "KILL":
@@ -642,7 +641,7 @@ class _Judgement:
         return _Finding(outcome=outcome, cause=cause, reason=words, evidence=self._last_words(), reports=reports)
 
     def _end(self, culprit: str) -> tuple[Outcome, Cause, str]:
-        """How the run ended, as an outcome, its cause and words for the case that was running."""
+        """Return how the run ended: an outcome, its cause, and words for the case that was running."""
         run, dead = self.run, self._deadly()
         when = "after its last result" if culprit == RUN else self._while()
         note = f"; {run.note}" if run.note else ""
@@ -653,12 +652,13 @@ class _Judgement:
             return Outcome.CRASH, Cause.PANIC, f"the kernel died {when}: panic{note}"
         if run.end is End.EXITED:
             return Outcome.BROKEN, Cause.NO_RESULT, f"{self._exit_words(culprit)}{note}"
-        if run.end is End.LOST and (taken := self._server_taken()):
-            return Outcome.CRASH, Cause.OOM_KILL, f"the guest's SSH server fell to the OOM killer {when}: {taken}{note}"
+        if run.end is End.LOST and (victim := self._killed_server()):
+            words = f"the guest's SSH server fell to the OOM killer {when}: {victim}{note}"
+            return Outcome.CRASH, Cause.OOM_KILL, words
         outcome, cause, words = _ENDS[run.end]
         return outcome, cause, words.format(when=when, signal=run.signal or "?", duration=run.duration_s) + note
 
-    def _server_taken(self) -> oops.Finding | None:
+    def _killed_server(self) -> oops.Finding | None:
         """Return the OOM killer's report that it killed the SSH server; None if it did not."""
         for victim in self.victims:
             if f"({SSH_SERVER})" in victim.title:
@@ -676,7 +676,7 @@ class _Judgement:
         return "while this case ran" if self.document.plan else "before its plan line"
 
     def _exit_words(self, culprit: str) -> str:
-        """Words for a program that exited without all results, or with all of them and an impossible status."""
+        """Return words for a program that exited without all results, or with all of them and an impossible status."""
         document, status = self.document, self.run.status
         ended = "ended without an exit status" if status is None else f"exited with status {status}"
         if culprit == RUN:
@@ -690,7 +690,7 @@ class _Judgement:
         return f"no result line: the program {ended} after {len(document.results)} of {document.plan.count} results"
 
     def _last_words(self) -> tuple[str, ...]:
-        """Evidence for a bad end: what the case, stderr and the kernel said last."""
+        """Return the evidence of a bad end: the last lines of the case, of stderr and of the kernel."""
         stderr = [f"stderr: {line}" for line in self.run.stderr.splitlines()[-6:]]
         console = _reports(self.reports)
         late = self.run.end in (End.DEADLINE, End.UNRESPONSIVE)  # what is blocked was shown last
@@ -727,7 +727,7 @@ class _Judgement:
         return [f"the plan is for {plan.count} cases, {count} were {'asked for' if self.run.cases else 'declared'}"]
 
     def _wrong_status(self) -> list[str]:
-        """An exit status that does not fit result lines that are all there."""
+        """Return a contradiction between the exit status and the result lines; empty if there is none."""
         failed = sum(not result.ok and result.directive not in _NO_VERDICT for result in self.document.results)
         status = self.run.status
         if status == min(failed, 1) or not self._ended_well():
@@ -735,7 +735,7 @@ class _Judgement:
         return [f"exit status {status} does not fit the results: {failed} not ok"]
 
     def _console(self, cases: Iterable[_Finding]) -> dict[str, _Finding]:
-        """CONSOLE, CRASH, when the kernel complained (or tainted itself silently) and no case carries the blame."""
+        """Return CONSOLE, CRASH, if the kernel complained or was tainted and no case is to blame for it."""
         taint = counters.taint(self.run.before, self.run.after)
         blamed: set[oops.Finding] = set()
         for case in cases:
@@ -758,7 +758,7 @@ class _Judgement:
         return {CONSOLE: _Finding(outcome=Outcome.CRASH, cause=CAUSE_OF[first.kind], reason=reason, evidence=evidence)}
 
     def _tainted(self) -> tuple[str, ...]:
-        """Which cases say that the kernel became tainted under them."""
+        """Return the lines of cases which report that the kernel was tainted while they ran."""
         found: list[str] = []
         for result in self.document.results:
             for line in result.diagnostics:
@@ -783,7 +783,7 @@ class _Judgement:
 SSH_SERVER = "dropbear"
 _OOM_KILLS = (Kind.OOM_KILL, Kind.CONTAINED_OOM)
 _KILL_TASKS = (Kind.KASAN, Kind.OOPS, Kind.BUG)
-"""Reports after which the kernel ends the task that ran into them."""
+"""Reports after which the kernel ends the task that caused them."""
 _NO_VERDICT = ("SKIP", "TODO", "XFAIL")
 _NO_RESULT = {
     "TIMEOUT": (Outcome.HANG, Cause.TEST_HANG, "time-out of the case"),
@@ -794,7 +794,7 @@ _NO_RESULT = {
 
 
 def _verdict(result: ktap.Result) -> tuple[Outcome, Cause, str]:
-    """Outcome, cause and words of one result line."""
+    """Return outcome, cause and words of one result line."""
     directive, reason = result.directive, result.reason
     if directive == "SKIP":
         return Outcome.SKIP, Cause.SKIPPED, reason or "no reason given"
@@ -822,7 +822,7 @@ _COST = re.compile(
 
 
 def _findings_in(diagnostics: Sequence[str]) -> tuple[tuple[str, ...], list[re.Match[str]], tuple[str, ...]]:
-    """What a case saw, what it measured, and its other lines. Of several `saw` lines none counts."""
+    """Return what a case saw, what it measured, and its other lines. If there are several `saw` lines, none counts."""
     saw: list[str] = []
     costs: list[re.Match[str]] = []
     others: list[str] = []
@@ -840,7 +840,7 @@ def _findings_in(diagnostics: Sequence[str]) -> tuple[tuple[str, ...], list[re.M
 
 
 def _cost(found: Sequence[re.Match[str]], name: str) -> Cost | None:
-    """What a case measured: one line, of its own name, with numbers that can be; anything else is no measurement."""
+    """Return what a case measured; None unless it is one line with its own name and plausible numbers."""
     if len(found) != 1 or found[0]["name"] != name:
         return None
     median, low, high, rounds = map(int, found[0].group("median", "low", "high", "rounds"))
@@ -854,7 +854,7 @@ _UNKILLABLE = re.compile(r"state=\S* unkillable\b")
 
 
 def _assertion(diagnostics: Sequence[str]) -> str:
-    """The line that says what failed: the first with a source line's number, else the last of the harness's own."""
+    """Return the line that shows what failed: the first with a source line's number, else the harness's last."""
     own = [line for line in diagnostics if not line.startswith("|")]  # `| ` is what the case itself printed
     for line in own:
         if _SOURCE_LINE.search(line):
@@ -883,16 +883,16 @@ def _counted_kinds(reports: Iterable[oops.Finding]) -> str:
 
 
 def _reports(reports: Iterable[oops.Finding]) -> tuple[str, ...]:
-    """The console's relevant lines, under a heading per report, in the order they came: the first is the cause."""
+    """Return the lines of the console's first reports, under a heading for each: the first is the likely cause."""
     first = sorted(reports, key=lambda report: report.line)[:4]
     return tuple(chain.from_iterable(map(_report_lines, first)))
 
 
 def _report_lines(report: oops.Finding) -> tuple[str, ...]:
-    """One report, and first its stack by the functions that the guest's kernel names.
+    """Return the lines of one report, after its stack by the functions that the guest's kernel names.
 
-    Their lines in the source would take debug information, with which no kernel here is built; System.map knows no more
-    than the guest did, which has all of its symbols (KALLSYMS).
+    The lines in the source are missing: they need debug information, with which no kernel is built here. System.map has
+    no more symbols than the guest (KALLSYMS).
     """
     lines = [f"console, {report.kind}:"]
     if len(report.stack) > 1 and report.kind not in _OOM_KILLS:  # the stack of every OOM kill is the same

@@ -31,7 +31,7 @@ _KERNEL_FACTS = (
     "compiler",
     "build_id",
 )
-"""Of a build: what is worth naming when it is another one now."""
+"""Facts of a build that are named if they differ from the recorded ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,9 @@ class Spot:
     kernel: Kernel
     cell: CellResult
     cases: Mapping[str, tuple[str, ...]]
-    """Scenario -> the names of its cases that are meant."""
+    """Scenario -> the names of the cases that are meant."""
     records: tuple[CaseRecord, ...]
-    """What was found of these cases, over all repeats."""
+    """The records of these cases, over all repeats."""
     build: Provenance | None
     """What the kernel was built from; None if it was never built."""
     programs: Mapping[str, str]
@@ -58,12 +58,12 @@ class Spot:
         return tuple(Selection(scenario=scenario, cases=cases) for scenario, cases in self.cases.items())
 
     def plan(self) -> Plan:
-        """Just this, as a plan."""
+        """Return a plan of this place alone."""
         return plan(self.spec, [self.topology], [self.kernel], self.selections, named=[self.topology.name])
 
 
 def find(summary: Summary, word: str) -> Spot:
-    """What was run at a place of a run; UsageError, with the nearest there is, when there is no such place."""
+    """Return what was run at a place of a run; UsageError with the nearest match if there is no such place."""
     key, test = _split(word)
     if key not in summary.repeats:
         raise unknown("cell", str(key), map(str, summary.repeats))
@@ -77,7 +77,7 @@ def find(summary: Summary, word: str) -> Spot:
 
 
 def _split(word: str) -> tuple[CellKey, str]:
-    """The cell, and what follows it; also of a path below the directory cells/."""
+    """Return the cell and what follows it. A path below the directory cells/ is accepted too."""
     topology, _, rest = word.rpartition("cells/")[2].strip("/").partition("/")
     kernel, _, test = rest.partition("/")
     if not (topology and kernel):
@@ -106,7 +106,7 @@ def _spot(summary: Summary, cell: CellResult, test: str) -> Spot:
 
 
 def _cases(declared: Mapping[str, Sequence[CaseSpec]], test: str) -> dict[str, tuple[str, ...]]:
-    """The cases that `SCENARIO[.CASE]` means among those that were run; all of them for nothing."""
+    """Return the cases that `SCENARIO[.CASE]` means among those that were run; all of them if it is empty."""
     names = {scenario: tuple(case.name for case in cases) for scenario, cases in declared.items()}
     if not test:
         return names
@@ -121,7 +121,7 @@ def _cases(declared: Mapping[str, Sequence[CaseSpec]], test: str) -> dict[str, t
 
 
 def _model(model: type[Model], record: Recorded | None, what: str) -> Model:
-    """A model from metadata.json; UsageError when it is from another version of the lab, or damaged."""
+    """Return a model from metadata.json; UsageError if another version of the lab wrote it, or it is damaged."""
     try:
         return model.model_validate(record.document() if record else None)
     except ValidationError as error:
@@ -130,7 +130,7 @@ def _model(model: type[Model], record: Recorded | None, what: str) -> Model:
 
 
 def changed_build(was: Provenance, now: Provenance) -> list[str]:
-    """In what a kernel is another one than was recorded, a line for each fact; empty if its key is the same."""
+    """Return in what a kernel differs from the recorded one, a line for each fact; empty if its key is the same."""
     if was.key == now.key:
         return []
     facts = [name for name in _KERNEL_FACTS if name in now.document()]

@@ -60,7 +60,7 @@ def unproven(metadata: Metadata, by_cell: CellRecords) -> tuple[Unproven, ...]:
 
 
 def _records_on(kernel: str, by_cell: CellRecords) -> list[CaseRecord]:
-    """The records of a kernel on all machines."""
+    """Return the records of a kernel on all machines."""
     records: list[CaseRecord] = []
     for cell, judged in by_cell.items():
         if cell.kernel == kernel:
@@ -82,7 +82,7 @@ def _features(metadata: Metadata, kernel: str, records: Sequence[CaseRecord]) ->
 
 
 def _requiring(metadata: Metadata, feature: str) -> frozenset[tuple[str, str]]:
-    """The cases that require a feature, as scenario and case."""
+    """Return the cases that require a feature, as scenario and case."""
     found: set[tuple[str, str]] = set()
     for scenario, cases in metadata.declared_cases().items():
         found.update((scenario, case.name) for case in cases if feature in case.requires)
@@ -90,7 +90,7 @@ def _requiring(metadata: Metadata, feature: str) -> frozenset[tuple[str, str]]:
 
 
 def runs_everything(metadata: Metadata, kernel: str) -> bool:
-    """Whether nobody chose the scenarios of a run: then a feature that no case requires is no matter of the choice.
+    """Whether a run was to run all scenarios, so that a feature which no case requires was not left out by choice.
 
     The campaign, --test and --suite choose scenarios, and so does a machine that is for a few of them only.
     """

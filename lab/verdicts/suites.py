@@ -17,14 +17,14 @@ from lab.verdicts import not_built
 MAX_NAMED = 4
 
 
-# What frames the words of a test, and says nothing.
+# Lines around the output of a test that have no information.
 _NOISE = re.compile(r"|\[(?:PASS|FAIL|SKIP)\]|(?:SUMMARY|Totals):.*|-\S*")
 _BEGINS = re.compile(r"running \S.*")
-"""run_vmtests.sh's heading: what stands before it is not the test's."""
+"""run_vmtests.sh's heading: the lines before it are not the test's."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SKIP = re.compile(r"^.*?\b(?:SKIP|TCONF)\b[\s:]*")
 _FAILED = re.compile(r"(?!\|).*\b(?:TFAIL|TBROK)\b")
-"""LTP's word for what failed; `| ` is before what the lab's own driver says."""
+"""LTP's word for a failure. The lines of the lab's own driver begin with `| `."""
 
 
 def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]]:
@@ -47,7 +47,7 @@ def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]
 
 
 def explained(result: Result) -> Result:
-    """The result with its reason where a reader looks for it: the words of a skip, or the results within that fail."""
+    """Return the result with its reason in front: the words of a skip, or the results within it that fail."""
     lines = _own_words(result)
     if result.directive == "SKIP" and not result.reason:
         return replace(result, reason=_skip_reason(result, lines), diagnostics=lines)
@@ -57,7 +57,7 @@ def explained(result: Result) -> Result:
 
 
 def _skip_reason(result: Result, lines: Sequence[str]) -> str:
-    """Why a test skips: the reason of the first result within it that does, else its own last words about it."""
+    """Return why a test skips: the reason of the first result within it that skips, else its last line about it."""
     for child in result.children:
         if child.directive == "SKIP" and (reason := explained(child).reason):
             return reason
@@ -71,7 +71,7 @@ def _skip_reason(result: Result, lines: Sequence[str]) -> str:
 
 
 def _failed_within(result: Result) -> str:
-    """Which of the results that a test printed fail, in words; empty if none does."""
+    """Return words for the results within a test that fail; empty if none does."""
     bad: list[str] = []
     for child in result.children:
         if not child.ok and not child.directive:
@@ -86,12 +86,12 @@ def _failed_within(result: Result) -> str:
 
 
 def _failed_line(lines: Iterable[str]) -> str:
-    """The first line in which LTP says that something failed; empty if there is none."""
+    """Return the first line in which LTP reports a failure; empty if there is none."""
     return next(filter(_FAILED.match, lines), "")
 
 
 def _own_words(result: Result) -> tuple[str, ...]:
-    """What a test itself said; where it said nothing, what its runner put behind its name: `exit=137`."""
+    """Return the lines of a test itself; if it printed none, what its runner put behind its name: `exit=137`."""
     lines = map(str.strip, result.diagnostics)
     own: list[str] = []
     for line in lines:
@@ -104,7 +104,7 @@ def _own_words(result: Result) -> tuple[str, ...]:
 
 
 def _plain(name: str) -> str:
-    """A result's name without what changes from run to run: its exit status, addresses."""
+    """Return a result's name without what changes from run to run: its exit status, addresses."""
     return re.sub(r"0x[0-9a-fA-F]{5,}", "0x…", name.partition(" # ")[0].strip())[:MAX_NAME]
 
 
@@ -113,7 +113,7 @@ SEVERITY = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LEAK: 2, Outcome.HANG: 3, 
 
 
 WORST_FIRST = tuple(Cause)
-"""The vocabulary has them in this order, of crashes and hangs at least."""
+"""The causes of crashes and hangs are declared in this order."""
 
 
 CaseTable = Mapping[tuple[str, str], CaseRecord]
@@ -131,16 +131,16 @@ def fails_as_before(record: CaseRecord, suites: Collection[str]) -> bool:
 
 
 def test_of(case: str) -> str:
-    """The test that prints a result, which is what can be asked for."""
+    """Return the test that prints a result; only whole tests can be run."""
     return case.partition("/")[0]
 
 
 def measured(
     by_cell: Mapping[CellKey, tuple[CaseRecord, ...]], metadata: Metadata
 ) -> dict[CellKey, tuple[CaseRecord, ...]]:
-    """The records with the expectations that suites have: what the case did on the kernel that is compared with.
+    """Return the records with the expectations of suites: what the case did on the kernel that is compared with.
 
-    That is the first kernel of the same source; what it does itself is as expected, unless there is no evidence.
+    That is the first kernel of the same source. Its own records are as expected, unless there is no evidence.
     """
     suites = suites_of(metadata)
     if not suites:
@@ -158,7 +158,7 @@ def measured(
 
 
 def _baselines(cells: Iterable[CellKey], metadata: Metadata) -> dict[tuple[str, str], CellKey]:
-    """(topology, source) -> the cell of the first kernel of that source, in the order of the run's kernels."""
+    """Return (topology, source) -> the cell of the first kernel of that source, in the order of the run's kernels."""
     order: dict[str, list[CellKey]] = {}
     for cell in cells:
         order.setdefault(cell.kernel, []).append(cell)
@@ -171,14 +171,14 @@ def _baselines(cells: Iterable[CellKey], metadata: Metadata) -> dict[tuple[str, 
 def _of_suites(
     records: Iterable[CaseRecord], suites: Collection[str], change: Callable[[CaseRecord], CaseRecord]
 ) -> tuple[CaseRecord, ...]:
-    """Records, of which those of suites are changed."""
+    """Return the records with those of suites changed."""
     return tuple(change(record) if record.scenario in suites else record for record in records)
 
 
 def _compared(
     records: Sequence[CaseRecord], before: Sequence[CaseRecord], suites: Collection[str]
 ) -> tuple[CaseRecord, ...]:
-    """The records of a cell, compared with those of the same machine's baseline."""
+    """Return the records of a cell, compared with those of the same machine's baseline."""
     records = _renamed(records, before, suites)
     table = {(record.scenario, record.case): record for record in before}
     judged = _of_suites(records, suites, lambda record: _against(record, table))
@@ -186,9 +186,9 @@ def _compared(
 
 
 def _renamed(records: Sequence[CaseRecord], before: Sequence[CaseRecord], suites: Collection[str]) -> list[CaseRecord]:
-    """Results whose names have what was measured in them, by the names that the other kernel gave them.
+    """Return the records, with results that have a measured number in their name by their name on the other kernel.
 
-    `18 extra pages` is `12 extra pages` where both kernels have one result of this shape that the other has not.
+    `18 extra pages` becomes `12 extra pages` if each kernel has just one such result that the other lacks.
     """
     here, there = _only_in(records, before, suites), _only_in(before, records, suites)
     names: dict[tuple[str, str], str] = {}
@@ -204,9 +204,9 @@ def _renamed(records: Sequence[CaseRecord], before: Sequence[CaseRecord], suites
 def _only_in(
     records: Sequence[CaseRecord], others: Iterable[CaseRecord], suites: Collection[str]
 ) -> dict[tuple[str, str], CaseRecord]:
-    """Results within tests that the others lack, by scenario and name without numbers; where that is one result's.
+    """Return the results within tests that the others lack, by scenario and name without numbers, if that is unique.
 
-    What goes by its number alone has no name to tell it by.
+    Results that have a number in place of a name are left out.
     """
     known = {(record.scenario, record.case) for record in others}
     found: dict[tuple[str, str], list[CaseRecord]] = {}
@@ -222,7 +222,7 @@ def _only_in(
 
 
 def _itself(record: CaseRecord) -> CaseRecord:
-    """A record of the kernel that others are compared with."""
+    """Return a record of the kernel that others are compared with, with its own expectation."""
     if record.outcome is Outcome.BROKEN:
         return record
     if record.outcome not in SEVERITY:
@@ -233,7 +233,7 @@ def _itself(record: CaseRecord) -> CaseRecord:
 
 
 def _against(record: CaseRecord, table: CaseTable) -> CaseRecord:
-    """A record beside that of the same case on the kernel which it is compared with, whose records `table` has."""
+    """Return a record, judged by that of the same case in `table`, the records of the kernel compared with."""
     before = table.get((record.scenario, record.case))
     if record.outcome is Outcome.BROKEN or (before and before.outcome in (Outcome.PASS, Outcome.SKIP)):
         return record
@@ -252,18 +252,18 @@ def _against(record: CaseRecord, table: CaseTable) -> CaseRecord:
 
 
 def _printed(record: CaseRecord, table: CaseTable) -> bool:
-    """Whether the other kernel's test came to its end, so that a result which it did not print is a new one."""
+    """Whether the other kernel's test ended, so that a result which it did not print is a new one."""
     test = table.get((record.scenario, test_of(record.case)))
     return test is None or test.outcome in (Outcome.PASS, Outcome.FAIL, Outcome.SKIP)
 
 
 def _badness(record: CaseRecord) -> tuple[int, int]:
-    """For comparison; of two crashes the one with the graver cause is the worse: an oops where a task was killed."""
+    """Return a key for comparison. Of two crashes the one with the graver cause is worse."""
     return SEVERITY[record.outcome], -WORST_FIRST.index(record.cause)
 
 
 def _lost(records: Sequence[CaseRecord], before: Iterable[CaseRecord]) -> Iterator[CaseRecord]:
-    """For results within a test that passed on the other kernel and are not there on this one."""
+    """Yield a record for each result within a test that passed on the other kernel and is missing on this one."""
     outcomes = {(record.scenario, record.case): record for record in records}
     for gone in before:
         if gone.outcome is not Outcome.PASS or (gone.scenario, gone.case) in outcomes or "/" not in gone.case:

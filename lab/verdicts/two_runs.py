@@ -17,7 +17,7 @@ from lab.verdicts.judge import SYNTHETIC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What differs between two runs, and what the difference may come from."""
+    """The differences between two runs, and their possible causes."""
 
     first: Summary
     second: Summary
@@ -38,7 +38,7 @@ class Comparison:
 
 
 def compare(first: Summary, second: Summary) -> Comparison:
-    """Compare two runs; UsageError when they have no case in common, or machines of one name that are not the same."""
+    """Compare two runs; UsageError if they have no case in common, or if machines of one name differ."""
     common = tuple(place for place in first.repeats if place in second.repeats)
     if not common:
         raise UsageError(
