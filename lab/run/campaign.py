@@ -226,13 +226,8 @@ def _prepared(
     plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
     selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
     chosen = {name: tuple(selections[name].asked_cases(cases[name])) for name in sorted(selections)}
-    metadata = describe(plan, chosen).changed(
-        command=request.record(),
-        repeat=request.repeat,
-        tests=suites.keys if suites else _tests(plan, selections),
-    )
-    if suites:
-        metadata = metadata.changed(suites=suites.described())
+    metadata = describe(plan, chosen).changed(command=request.record(), repeat=request.repeat)
+    metadata = _with_tests(metadata, plan, selections, suites)
     return repeated(plan, request.repeat), chosen, metadata, suites
 
 
@@ -242,13 +237,22 @@ def open_plan(
     output: Path | None,
     *,
     kernels: Mapping[CellKey, BuiltKernel] | None = None,
+    suites: Suites | None = None,
     command: CommandRecord,
     repeat: int = 1,
 ) -> OpenRun:
     """Make the directory of a run that is no campaign of the library's: one that cannot be resumed."""
-    metadata = describe(plan, cases).changed(repeat=repeat, tests=_tests(plan, cases), command=command)
+    metadata = describe(plan, cases).changed(repeat=repeat, command=command)
+    metadata = _with_tests(metadata, plan, cases, suites)
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
-    return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=cases, kernels=kernels or {})
+    return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=cases, kernels=kernels or {}, suites=suites)
+
+
+def _with_tests(metadata: Metadata, plan: Plan, names: Iterable[str], suites: Suites | None) -> Metadata:
+    """Add the keys of the test programs, and what the suites are."""
+    if suites:
+        return metadata.changed(tests=suites.keys, suites=suites.described())
+    return metadata.changed(tests=_tests(plan, names))
 
 
 def _tests(plan: Plan, names: Iterable[str]) -> dict[str, dict[str, str] | None]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lab.core.outcome import Case, Run
+from lab.core.outcome import Case, CaseRecord, Run
 from lab.evidence.metadata import KnownLineRecord
 from lab.run.protocols import GuestLike
 from lab.specs.plan import Cell
@@ -35,9 +35,7 @@ class GuestKeeper:
 
         Returns whether it did; the caller must then not close the guest.
         """
-        known = [KnownLineRecord(line=each.line, reason=each.reason) for each in cell.kernel.console_known]
-        records = judge_run(cell.topology.name, cell.kernel.name, run, declared, cell.kernel.provides, known=known)
-        unmet = [record for record in records if record.met is False]
+        unmet = missed(cell, run, declared)
         with self._lock:
             if self.kept or not unmet or guest.watch() is not None:
                 return False
@@ -46,3 +44,12 @@ class GuestKeeper:
                 cell=cell, guest=guest, why=f"{cell.name}: {first.label} {first.verdict}: {first.reason}"
             )
             return True
+
+
+def missed(cell: Cell, run: Run, declared: Sequence[Case], *, within: bool = False) -> list[CaseRecord]:
+    """Return the records of a run that did not meet their expectation; `within`: it is a suite's."""
+    known = [KnownLineRecord(line=each.line, reason=each.reason) for each in cell.kernel.console_known]
+    records = judge_run(
+        cell.topology.name, cell.kernel.name, run, declared, cell.kernel.provides, within=within, known=known
+    )
+    return [record for record in records if record.met is False]

@@ -95,8 +95,8 @@ def counting_run(opened: OpenRun) -> OpenRun | None:
         return None
     builds = tuple(dict.fromkeys(cell.build for cell in cells))
     planned = replace(opened.plan, cells=tuple(cells), builds=builds, skipped=())
-    counting = open_plan(planned, opened.cases, opened.path / DIRECTORY, command=counting_command(opened))
-    return replace(counting, suites=opened.suites)
+    command = counting_command(opened)
+    return open_plan(planned, opened.cases, opened.path / DIRECTORY, suites=opened.suites, command=command)
 
 
 def counting_command(opened: OpenRun) -> CommandRecord:

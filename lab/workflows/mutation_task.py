@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a mutation is to do and what it has done, as files of its directory; the mutants of a kernel's series."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lab.build.patched import patched_files
+from lab.core.cache import Cache, write_atomic
+from lab.core.errors import InputError, UsageError, did_you_mean
+from lab.core.validation import first_invalid
+from lab.formats import c_mutations
+from lab.specs.model import Kernel, Topology
+from lab.verdicts.mutation import SURVIVORS, Fate, MutantResult, MutantSpec
+
+MUTANTS, RESULTS = "mutants.json", "results.jsonl"
+CONTEXT_LINES = 3
+
+
+class MutationTask(BaseModel):
+    """mutants.json: what is mutated, where it runs, and every mutant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_: int = 1
+    kernel: Kernel
+    topology: Topology
+    tests: tuple[str, ...]
+    suites: tuple[str, ...] = ()
+    """What runs in place of the lab's scenarios, as in --suite."""
+    programs: tuple[str, ...] = ()
+    """The user's own scenarios, absolute paths of C files."""
+    mutants: tuple[MutantSpec, ...]
+
+
+def generate(kernel: Kernel, cache: Cache) -> tuple[MutantSpec, ...]:
+    """Return the mutants of a kernel's series; UsageError if it adds no code, InfraError if its source is not here."""
+    mutants: list[MutantSpec] = []
+    for name, file in patched_files(kernel, cache).items():
+        for mutation in c_mutations.mutations(file.content, file.added):
+            mutants.append(_mutant(len(mutants) + 1, name, file.content, mutation))
+    if not mutants:
+        raise UsageError(f"{kernel.series}: adds no line of C that could be mutated")
+    return tuple(mutants)
+
+
+def _mutant(number: int, file: str, before: bytes, mutation: c_mutations.Mutation) -> MutantSpec:
+    old = before.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    new = mutation.apply(before).decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    lines = difflib.unified_diff(old, new, f"a/{file}", f"b/{file}", n=CONTEXT_LINES)
+    return MutantSpec(
+        name=f"m{number:03}-{mutation.operator}",
+        file=file,
+        line=mutation.line,
+        function=mutation.function,
+        operator=mutation.operator,
+        what=mutation.what,
+        diff="".join(lines).encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+    )
+
+
+def open_task(directory: Path, task: MutationTask) -> None:
+    """Make the directory of a mutation; UsageError if there is something in it."""
+    if directory.exists() and any(directory.iterdir()):
+        raise UsageError(f"{directory} exists and is not empty", hint="choose another directory, or use --resume")
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomic(directory / MUTANTS, (task.model_dump_json(indent=1) + "\n").encode())
+
+
+def read_task(directory: Path) -> MutationTask:
+    """Return what a mutation is to do; InputError if the directory is none of a mutation."""
+    path = directory / MUTANTS
+    try:
+        return MutationTask.model_validate_json(path.read_text())
+    except OSError as error:
+        raise InputError(
+            path, None, None, f"cannot be read: {error.strerror}; expected the directory of a mutation"
+        ) from None
+    except ValidationError as error:
+        key, why = first_invalid(error)
+        raise InputError(path, None, key or None, why) from None
+
+
+def read_results(directory: Path) -> tuple[MutantResult, ...]:
+    """Return the results so far, the last of each mutant; a line that a killed lab left torn is ignored."""
+    try:
+        lines = (directory / RESULTS).read_text("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return ()
+    found: dict[str, MutantResult] = {}
+    for line in lines:
+        try:
+            result = MutantResult.model_validate_json(line)
+        except ValidationError:
+            continue
+        found[result.name] = result
+    return tuple(found.values())
+
+
+def add_result(directory: Path, result: MutantResult) -> None:
+    """Append the result of one mutant."""
+    with (directory / RESULTS).open("a") as file:
+        file.write(result.model_dump_json() + "\n")
+
+
+def undecided(mutants: Iterable[MutantSpec], results: Iterable[MutantResult]) -> list[MutantSpec]:
+    """Return the mutants that have no result yet, or only a failure of the lab, which is tried again."""
+    decided = {result.name for result in results if result.fate is not Fate.NO_VERDICT}
+    return [mutant for mutant in mutants if mutant.name not in decided]
+
+
+def argued(
+    mutants: Iterable[MutantSpec], results: Iterable[MutantResult], arguments: Mapping[str, str]
+) -> tuple[MutantResult, ...]:
+    """Return the results, the survivors among them with the argument that a file has for their change."""
+    change_of = {mutant.name: mutant.change for mutant in mutants}
+    found = []
+    for result in results:
+        argument = arguments.get(change_of.get(result.name, ""), "")
+        if argument and result.fate in SURVIVORS:
+            found.append(result.model_copy(update={"argument": argument}))
+        else:
+            found.append(result)
+    return tuple(found)
+
+
+def read_arguments(path: Path, mutants: Iterable[MutantSpec]) -> dict[str, str]:
+    """Return the arguments of a file, a JSON object: `FILE FUNCTION: BEFORE -> AFTER` to the reason.
+
+    InputError for another document, and for a change that no mutant makes.
+    """
+    try:
+        raw = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(path, None, None, f"cannot be read: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        raise InputError(path, error.lineno, None, "expected a JSON object") from None
+    if not isinstance(raw, dict) or not all(isinstance(value, str) and value for value in raw.values()):
+        raise InputError(path, None, None, "expected a JSON object of texts")
+    known = {mutant.change for mutant in mutants}
+    for change in raw:
+        if change not in known:
+            raise InputError(path, None, change, f"no mutant makes this change{did_you_mean(change, known)}")
+    return raw
