@@ -17,16 +17,24 @@ from lab.core.paths import images
 from lab.formats.patches.patch import Lookup
 from lab.specs.model import Kernel
 
+CONTEXT_LINES = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchedFile:
     """A C file or header with the changes of a series."""
 
+    before: bytes
+    """Empty for a new file."""
     content: bytes
     added: Mapping[int, str]
     """What the series adds or changes: line of the patched file, from 1 -> its text."""
     symbol: str = ""
     """The Kconfig symbol that a C file is compiled with, without CONFIG_; empty if no Makefile names one."""
+
+    def diff(self, name: str) -> str:
+        """Return what the series changes, as a unified diff of the file `name`."""
+        return unified(name, self.before, self.content)
 
 
 def patched_files(kernel: Kernel, cache: Cache) -> dict[str, PatchedFile]:
@@ -54,12 +62,21 @@ def changed_lines(patches: Iterable[Patch], pristine: Lookup) -> dict[str, Patch
     for name, content in changed.items():
         if content is None or not name.endswith((".c", ".h")):
             continue
-        before = pristine(name)
-        old = before.data.decode("utf-8", "replace").splitlines() if before else []
-        added = _added(old, read(name).splitlines())
+        pristine_content = pristine(name)
+        before = pristine_content.data if pristine_content else b""
+        added = _added(before.decode("utf-8", "replace").splitlines(), read(name).splitlines())
         if added:
-            files[name] = PatchedFile(content=content.data, added=added, symbol=symbol_of(name, read))
+            symbol = symbol_of(name, read)
+            files[name] = PatchedFile(before=before, content=content.data, added=added, symbol=symbol)
     return files
+
+
+def unified(name: str, before: bytes, after: bytes) -> str:
+    """Return a unified diff of two states of a file; bytes that are no UTF-8 are replaced."""
+    old = before.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    new = after.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    lines = difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", n=CONTEXT_LINES)
+    return "".join(lines).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _added(old: list[str], new: list[str]) -> dict[int, str]:

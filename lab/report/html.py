@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,6 +22,7 @@ from lab.core.outcome import CaseRecord, CellResult, CellStatus, Delta
 from lab.core.untrusted import one_line, printable
 from lab.report import _data, _drawing
 from lab.report import _words as words
+from lab.report._patch import coverage
 from lab.verdicts.compare import Summary
 from lab.verdicts.judge import cell_evidence
 
@@ -62,6 +63,16 @@ class _BadGuest:
     evidence: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Covered:
+    """The coverage of one kernel's series."""
+
+    kernel: str
+    machines: Sequence[str]
+    lines: Sequence[str]
+    files: Mapping[str, Sequence[coverage.DiffRow]]
+
+
 def render(summary: Summary) -> str:
     """Return the page. Jinja escapes all of it; control characters were spelled out before."""
     data, papers = _data.document(summary)
@@ -78,6 +89,7 @@ def render(summary: Summary) -> str:
         scenarios=_scenarios(summary),
         rows=_rows(summary),
         machines=machines,
+        covered=_covered(summary),
         drawn=MAX_DRAWN,
         boots=_drawing.boots(summary, drawn),
         durations=times,
@@ -156,6 +168,16 @@ def _grouped(records: Iterable[CaseRecord], every: Sequence[str]) -> list[_HtmlF
         where = words.places((record.topology for record in same), every)
         findings.append(_HtmlFinding(record=same[0], where=where))
     return findings
+
+
+def _covered(summary: Summary) -> list[_Covered]:
+    """Return the patch of each kernel, line by line with its counts, of a run that counted them."""
+    found: list[_Covered] = []
+    for each in summary.coverage:
+        files = {file: list(coverage.diff_rows(each, file)) for file in each.diffs}
+        lines = coverage.head(each, width=200, indent="")
+        found.append(_Covered(kernel=each.kernel, machines=each.machines, lines=lines, files=files))
+    return found
 
 
 # The matrix.

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from lab.core.outcome import CaseRecord, CellResult, CellStatus, Cost, Mismatch, Origin
+from lab.report._patch import coverage
 from lab.verdicts.compare import CaseDelta, Proof, Summary
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import cause_of
@@ -46,6 +47,8 @@ def render(summary: Summary) -> str:
         lists["no_power"] = map(_flat, summary.unproven)
     if summary.harmless:
         lists["harmless"] = map(_flat, summary.harmless)
+    if summary.coverage:
+        lists["coverage"] = map(coverage.document, summary.coverage)
     parts = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
     parts += [f' "{key}": {_list(values)}' for key, values in lists.items()]
     return "{\n" + ",\n".join(parts) + "\n}\n"

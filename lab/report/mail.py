@@ -19,6 +19,7 @@ from lab.report import _drawing
 from lab.report import _words as words
 from lab.report._command import command_line
 from lab.report._layout import wrap
+from lab.report._patch import coverage
 from lab.specs.model import format_size
 from lab.verdicts.compare import Summary, series_words
 
@@ -43,6 +44,7 @@ def render(summary: Summary) -> str:
         _found(summary.no_power, "No power (had to fail and passed)", summary),
         _unproven(summary),
         _changed(summary, Delta.FIXED, "Fixed by"),
+        _coverage(summary),
         _known(summary),
         _not_judged(summary),
         _versions(summary),
@@ -64,6 +66,16 @@ def _what(summary: Summary) -> list[str]:
     if repeats > 1:
         sentence += f", every cell {repeats} times"
     return wrap(f"{sentence}.", WIDTH)
+
+
+def _coverage(summary: Summary) -> list[str]:
+    """Return how many changed lines ran, with the kernel's name where there are several, and the lines that did not."""
+    lines: list[str] = []
+    for found in summary.coverage:
+        if len(summary.coverage) > 1:
+            lines.append(f"{found.kernel}:")
+        lines += coverage.head(found, WIDTH, "")
+    return lines
 
 
 def _enumerated(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from lab.report import _designs as designs
 from lab.report import _layout as layout
 from lab.report import _words as words
 from lab.report._layout import Heading, Role, clip, column, heading, row, wrap
+from lab.report._patch import coverage
 from lab.verdicts.compare import Summary
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import cell_evidence
@@ -77,6 +78,7 @@ def _sections(summary: Summary, width: int, *, brief: bool) -> list[list[str]]:
         by_scenario,
         _known(summary, width),
         _harmless(summary, width),
+        _coverage(summary, width),
         designs.differ(summary, width),
         designs.cost(summary, width),
         _skipped(summary, width),
@@ -103,6 +105,14 @@ def _head(summary: Summary, width: int) -> list[str]:
     for kernel, spec in metadata.kernels.items():
         if spec.config:
             lines += wrap(f"{kernel} with {' '.join(spec.config)}", width)
+    return lines
+
+
+def _coverage(summary: Summary, width: int) -> list[str]:
+    """Return which changed lines ran, of a run that counted them."""
+    lines: list[str] = []
+    for found in summary.coverage:
+        lines += coverage.text(found, width)
     return lines
 
 

@@ -197,6 +197,10 @@ class Library:
             fragments[_fragment(word, known)] = None
         return kernel.model_copy(update={"config": tuple(fragments)})
 
+    def for_suites(self, kernel: Kernel, words: Sequence[str]) -> Kernel:
+        """Return a kernel with the optional config fragments of suites, in the words of --suite."""
+        return _wishing(kernel, map(suite.parse, words))
+
     def campaign(self, word: str, filters: Filters | None = None) -> Campaign:
         """Return a campaign with all that it names. A filter that matches nothing in it adds other parts."""
         filters = filters or Filters()

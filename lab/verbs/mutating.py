@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,9 @@ import click
 
 from lab.core.errors import UsageError
 from lab.core.paths import user_path
+from lab.core.untrusted import printable
 from lab.verbs import completing, options
+from lab.verbs.common import progress_on_stderr
 from lab.verbs.patches import PatchOptions, patch_options
 from lab.verbs.places import open_cache, open_library
 from lab.verbs.running import builds_end_with_us
@@ -20,7 +22,7 @@ from lab.verbs.running import builds_end_with_us
 if TYPE_CHECKING:
     from lab.specs.library import Library
     from lab.specs.model import Kernel
-    from lab.workflows.mutate import MutationTask
+    from lab.workflows.mutation_task import MutationTask
 
 MACHINE = "x86_64-4k-2node"
 
@@ -43,6 +45,8 @@ MACHINE = "x86_64-4k-2node"
 )
 @options.tests
 @options.programs
+@options.suites
+@options.config
 @options.provides
 @click.option(
     "--minutes",
@@ -74,7 +78,6 @@ def mutate(
     patch: str | None,
     *,
     chosen: PatchOptions,
-    programs: Sequence[str],
     minutes: float | None,
     least: float | None,
     no_coverage: bool,
@@ -85,7 +88,7 @@ def mutate(
     jobs: int | None,
     memory: int | None,
     connect: str | None,
-    **target: Any,
+    **words: Any,
 ) -> int:
     """Break the lines of a patch and see what tests notice.
 
@@ -97,46 +100,53 @@ def mutate(
     \b
     lab mutate my.patch --tree ~/linux --test 'expand.*' --minutes 30
     lab mutate -k expand-fault -t arm64-64k-2node
+    lab mutate -k expand-fault --config kasan --config lockdep
+    lab mutate my.patch --tree ~/linux --suite kselftest-mm --test 'kselftest-mm.mremap*'
     lab mutate --resume results/20260102T030405Z-mutate
     """
-    from lab.build.builder import Builder
     from lab.guests.factory import open_factory
     from lab.host import estimate
+    from lab.report._patch import mutation as mutation_report
     from lab.workflows import mutate as mutation
+    from lab.workflows import mutation_task
 
-    cache = open_cache()
+    if resume and (patch or output or any(words[name] for name in _OF_THE_TASK)):
+        raise UsageError("--resume takes the patch, the tests and the directory from the mutation: omit them")
     if resume:
-        if patch or target["kernel"] or target["tests"] or target["provides"] or programs or output:
-            raise UsageError("--resume takes the patch, the tests and the directory from the mutation: omit them")
-        task = mutation.read_task(resume)
+        task = mutation_task.read_task(resume)
         library = open_library().with_programs(task.programs)
     else:
-        library = open_library().with_programs(programs)
-        task = _task(library, patch, chosen, {**target, "programs": programs})
+        library = open_library().with_programs(words["programs"])
+        task = _task(library, patch, chosen, words)
     if only_list:
         return _list_mutants(task)
     directory = resume or output or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-mutate")
-    arguments = mutation.read_arguments(equal, task.mutants) if equal else {}
+    arguments = mutation_task.read_arguments(equal, task.mutants) if equal else {}
     if not resume:
-        mutation.open_task(directory, task)
-    builder = Builder(cache=cache, sources=library.scenario_sources)
-    with builds_end_with_us(), open_factory(builder, uri=connect) as factory:
+        mutation_task.open_task(directory, task)
+    with builds_end_with_us(), ExitStack() as stack:
+        builder = mutation.builder(task, library, open_cache(), progress_on_stderr())
+        factory = stack.enter_context(open_factory(builder, uri=connect))
         work = mutation.Mutate(
             directory=directory.absolute(),
             task=task,
             library=library,
-            cache=cache,
+            builder=builder,
             factory=factory,
-            packing=estimate.packing(cache, jobs=jobs, memory=memory),
+            packing=estimate.packing(open_cache(), jobs=jobs, memory=memory),
             tell=_print_line,
             minutes=minutes,
             arguments=arguments,
             with_coverage=not no_coverage,
         )
         report = work.run()
-    print(mutation.write_report(directory, report), end="")
+    print(printable(mutation_report.write(directory, report, mutation.coverage_of(directory, task))))
     print(f"results: {directory}")
     return int((report.score or 0.0) < (least or 0.0) / 100)
+
+
+_OF_THE_TASK = ("kernel", "tests", "provides", "programs", "suites", "config")
+"""Options whose values mutants.json has."""
 
 
 def _list_mutants(task: MutationTask) -> int:
@@ -149,21 +159,27 @@ def _print_line(text: str) -> None:
     print(text, flush=True)
 
 
-def _task(library: Library, patch: str | None, chosen: PatchOptions, target: dict[str, Any]) -> MutationTask:
+def _task(library: Library, patch: str | None, chosen: PatchOptions, words: dict[str, Any]) -> MutationTask:
     """The task of a new mutation: of a kernel's series, or of a patch upon a tree."""
-    from lab.workflows import mutate as mutation
+    from lab.host import programs
+    from lab.workflows import mutation_task
 
-    if (patch is None) == (target["kernel"] is None):
+    if (patch is None) == (words["kernel"] is None):
         raise UsageError("expected a PATCH or --kernel K, one of the two")
-    kernel = library.kernel(target["kernel"]) if target["kernel"] else _patched(library, str(patch), chosen, target)
+    if words["suites"] and words["programs"]:
+        raise UsageError("--suite replaces the scenarios, so --with would add nothing", hint="run them apart")
+    programs.require_suites(words["suites"])
+    kernel = library.kernel(words["kernel"]) if words["kernel"] else _patched(library, str(patch), chosen, words)
     if kernel.series is None:
         raise UsageError(f"kernel {kernel.name} has no series whose lines could be mutated")
-    return mutation.MutationTask(
-        kernel=kernel,
-        topology=library.topology(target["topology"]),
-        tests=tuple(target["tests"]),
-        programs=tuple(str(user_path(program).absolute()) for program in target["programs"]),
-        mutants=mutation.generate(kernel, open_cache()),
+    kernel = library.with_config(kernel, words["config"])
+    return mutation_task.MutationTask(
+        kernel=library.for_suites(kernel, words["suites"]),
+        topology=library.topology(words["topology"]),
+        tests=tuple(words["tests"]),
+        suites=tuple(words["suites"]),
+        programs=tuple(str(user_path(program).absolute()) for program in words["programs"]),
+        mutants=mutation_task.generate(kernel, open_cache()),
     )
 
 

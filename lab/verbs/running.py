@@ -81,8 +81,12 @@ def keep_evidence(opened: OpenRun, summary: Summary, uri: str | None) -> None:
 
 
 def report_coverage(opened: OpenRun, given: Packing, uri: str | None) -> None:
-    """Run the patched kernels of a run again with gcov, and print which lines of their patches ran."""
+    """Run the patched kernels of a run again with gcov, print which lines ran, and add that to the reports."""
+    from lab import report
+    from lab.evidence import read
+    from lab.report._patch import coverage as coverage_text
     from lab.run import campaign
+    from lab.verdicts.compare import conclude
     from lab.workflows import coverage
 
     counting = coverage.counting_run(opened)
@@ -93,9 +97,10 @@ def report_coverage(opened: OpenRun, given: Packing, uri: str | None) -> None:
     with builds_end_with_us():
         campaign.execute(counting, open_cache(), console=console(stderr=True), packing=given, uri=uri)
     for found in coverage.collect_all(counting, open_cache()):
-        text = "\n".join(coverage.render(found))
+        text = "\n".join(coverage_text.text(found))
         print(printable(text))
         (counting.path / f"coverage-{found.kernel}.txt").write_text(text + "\n")
+    report.write(opened.path, conclude(read.load(opened.path)))  # again, now with the coverage
 
 
 def to_confirm(opened: OpenRun, times: int) -> OpenRun | None:

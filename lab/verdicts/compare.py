@@ -14,7 +14,8 @@ from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, 
 from lab.evidence import read
 from lab.evidence.metadata import CellRecord, Evidence, KernelRecord, Metadata, Provenance
 from lab.specs.plan import is_for
-from lab.verdicts import confirm, harmless
+from lab.verdicts import confirm, coverage, harmless
+from lab.verdicts.coverage import Coverage
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.verdicts.power import Unproven, unproven
@@ -80,6 +81,8 @@ class Summary:
     """Complaints that were judged as nothing, because the kernel's YAML lists them."""
     unproven: tuple[Unproven, ...] = ()
     """Features, suites and programs of which no case could fail: expectations that are not met."""
+    coverage: tuple[Coverage, ...] = ()
+    """Which changed lines ran, for each kernel with a series, of a run with --coverage."""
 
     @cached_property
     def topologies(self) -> tuple[str, ...]:
@@ -245,7 +248,8 @@ def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str 
         by_cell[place] = confirm.applied(by_cell[place], runs, confirm.labels(confirming, place), suites)
     by_cell = measured(by_cell, metadata)
     concluded = _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
-    return replace(concluded, harmless=tuple(left_out))
+    covered = coverage.read_all(source) if source else ()
+    return replace(concluded, harmless=tuple(left_out), coverage=covered)
 
 
 def _agreed(guests: Sequence[CellResult], repeats: Sequence[tuple[CaseRecord, ...]]) -> tuple[CaseRecord, ...]:

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which lines of a patch ran, where, and by which cases. Pure; coverage-KERNEL.json is this model."""
+"""Which lines of a patch ran, where, and by which cases. coverage-KERNEL.json of a run is this model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lab.core.errors import InputError
+from lab.core.validation import first_invalid
 
 
 class _CoverageModel(BaseModel):
@@ -23,6 +27,8 @@ class PatchedLine(_CoverageModel):
     """The machines on which the compiler made code for it."""
     ran: Mapping[str, tuple[str, ...]] = {}
     """Machine -> the cases (`scenario.case`) that ran it."""
+    times: int = 0
+    """How often it ran, on all machines together."""
 
     @property
     def place(self) -> str:
@@ -46,6 +52,8 @@ class Coverage(_CoverageModel):
     lines: tuple[PatchedLine, ...]
     """Every added or changed line of C files and headers, those without code too."""
     uncompiled: tuple[UncompiledFile, ...] = ()
+    diffs: Mapping[str, str] = {}
+    """File -> what the series changes in it, as a unified diff."""
 
     @property
     def code(self) -> tuple[PatchedLine, ...]:
@@ -67,7 +75,7 @@ class Coverage(_CoverageModel):
         return frozenset(found)
 
     def summary(self) -> str:
-        """Return one line: `coverage: 41 of 43 changed lines ran; not: mm/shmem.c:3167, 3170`."""
+        """Return one line: `coverage: 41 of 43 changed lines ran; not: mm/shmem.c:3167, :3170`."""
         head = f"coverage: {len(self.code) - len(self.missed)} of {len(self.code)} changed lines ran"
         if not self.missed:
             return head
@@ -75,11 +83,16 @@ class Coverage(_CoverageModel):
 
 
 def ranges(lines: Iterable[PatchedLine]) -> Iterator[str]:
-    """Yield `file:first-last` for each run of lines that follow each other."""
+    """Yield `file:first-last` for each run of lines that follow each other; the file's name stands at its first."""
     by_file = groupby(sorted(lines, key=lambda each: (each.file, each.line)), key=lambda each: each.file)
     for file, several in by_file:
+        name = file
         for first, last in _runs([each.line for each in several]):
-            yield f"{file}:{first}" if first == last else f"{file}:{first}-{last}"
+            numbers = str(first)
+            if last != first:
+                numbers = f"{first}-{last}"
+            yield f"{name}:{numbers}"
+            name = ""
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -102,33 +115,59 @@ def of(
     compiled: Mapping[str, Lines],
     counted: Mapping[str, Mapping[str, Lines]],
     symbols: Mapping[str, str],
+    diffs: Mapping[str, str],
 ) -> Coverage:
     """Put together what was compiled and what ran.
 
     `added` is file -> line -> text; `compiled` machine -> lines with code; `counted` machine -> case -> counts;
-    `symbols` file -> the Kconfig symbol that it is compiled with.
+    `symbols` file -> the Kconfig symbol that it is compiled with; `diffs` file -> its unified diff.
     """
     lines = []
     for file, texts in added.items():
         for number, text in texts.items():
             where = tuple(machine for machine, found in compiled.items() if number in found.get(file, {}))
-            ran = {machine: _cases(cases, file, number) for machine, cases in counted.items()}
-            lines.append(
-                PatchedLine(
-                    file=file,
-                    line=number,
-                    text=text,
-                    compiled=where,
-                    ran={machine: cases for machine, cases in ran.items() if cases},
-                )
-            )
-    nowhere = [
-        UncompiledFile(file=file, symbol=symbols.get(file, ""))
-        for file in added
-        if file.endswith(".c") and not any(file in found for found in compiled.values())
-    ]
-    return Coverage(kernel=kernel, machines=tuple(compiled), lines=tuple(lines), uncompiled=tuple(nowhere))
+            lines.append(_line(file, number, text, where, counted))
+    nowhere = []
+    for file in added:
+        if file.endswith(".c") and not any(file in found for found in compiled.values()):
+            nowhere.append(UncompiledFile(file=file, symbol=symbols.get(file, "")))
+    return Coverage(
+        kernel=kernel, machines=tuple(compiled), lines=tuple(lines), uncompiled=tuple(nowhere), diffs=dict(diffs)
+    )
 
 
-def _cases(counted: Mapping[str, Lines], file: str, line: int) -> tuple[str, ...]:
-    return tuple(case for case, found in counted.items() if found.get(file, {}).get(line))
+def _line(
+    file: str, number: int, text: str, compiled: tuple[str, ...], counted: Mapping[str, Mapping[str, Lines]]
+) -> PatchedLine:
+    ran: dict[str, tuple[str, ...]] = {}
+    times = 0
+    for machine, by_case in counted.items():
+        cases = []
+        for case, found in by_case.items():
+            if count := found.get(file, {}).get(number):
+                cases.append(case)
+                times += count
+        if cases:
+            ran[machine] = tuple(cases)
+    return PatchedLine(file=file, line=number, text=text, compiled=compiled, ran=ran, times=times)
+
+
+DIRECTORY = "coverage"
+"""Below a run's directory: the run of the counting kernels, and what came of it."""
+
+
+def file_of(kernel: str) -> str:
+    """Return the name of the file with the coverage of a kernel's series, in the directory of the counting run."""
+    return f"coverage-{kernel}.json"
+
+
+def read_all(directory: str) -> tuple[Coverage, ...]:
+    """Return what a run with --coverage has found, kernel by kernel; InputError if a file of it is damaged."""
+    found = []
+    for path in sorted((Path(directory) / DIRECTORY).glob(file_of("*"))):
+        try:
+            found.append(Coverage.model_validate_json(path.read_bytes()))
+        except ValidationError as error:
+            key, why = first_invalid(error)
+            raise InputError(path, None, key or None, why) from None
+    return tuple(found)

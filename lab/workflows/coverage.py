@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,16 +23,6 @@ from lab.specs.model import Kernel, Topology
 from lab.specs.plan import build_of
 from lab.verdicts import coverage
 from lab.verdicts.coverage import Coverage
-
-DIRECTORY = "coverage"
-"""Below a run's directory: the run of the counting kernels, and what came of it."""
-MAX_LISTED = 40
-"""Lines that ran nowhere that are printed."""
-
-
-def file_of(kernel: str) -> str:
-    """Return the name of the file with the coverage of a kernel's series, in the directory of the counting run."""
-    return f"coverage-{kernel}.json"
 
 
 def collect(directory: Path, kernel: Kernel, topologies: Mapping[str, Topology], cache: Cache) -> Coverage:
@@ -60,8 +50,9 @@ def collect(directory: Path, kernel: Kernel, topologies: Mapping[str, Topology],
     files = patched_files(kernel, cache)
     added = {name: file.added for name, file in files.items()}
     symbols = {name: file.symbol for name, file in files.items()}
-    found = coverage.of(kernel.name, added, compiled, counted, symbols)
-    write_atomic(directory / file_of(kernel.name), (found.model_dump_json(indent=1) + "\n").encode())
+    diffs = {name: file.diff(name) for name, file in files.items()}
+    found = coverage.of(kernel.name, added, compiled, counted, symbols, diffs)
+    write_atomic(directory / coverage.file_of(kernel.name), (found.model_dump_json(indent=1) + "\n").encode())
     return found
 
 
@@ -96,7 +87,7 @@ def counting_run(opened: OpenRun) -> OpenRun | None:
     builds = tuple(dict.fromkeys(cell.build for cell in cells))
     planned = replace(opened.plan, cells=tuple(cells), builds=builds, skipped=())
     command = counting_command(opened)
-    return open_plan(planned, opened.cases, opened.path / DIRECTORY, suites=opened.suites, command=command)
+    return open_plan(planned, opened.cases, opened.path / coverage.DIRECTORY, suites=opened.suites, command=command)
 
 
 def counting_command(opened: OpenRun) -> CommandRecord:
@@ -110,16 +101,3 @@ def collect_all(counting: OpenRun, cache: Cache) -> tuple[Coverage, ...]:
     kernels_by_name = {cell.kernel.name: cell.kernel for cell in counting.plan.cells}
     topologies = {cell.topology.name: cell.topology for cell in counting.plan.cells}
     return tuple(collect(counting.path, kernel, topologies, cache) for kernel in kernels_by_name.values())
-
-
-def render(found: Coverage) -> Iterator[str]:
-    """Yield the lines of the report on a patch's coverage: files that nothing compiles first, then what ran nowhere."""
-    yield f"COVERAGE of {found.kernel} on {', '.join(found.machines)}"
-    for file in found.uncompiled:
-        symbol = f", it needs CONFIG_{file.symbol}" if file.symbol else ""
-        yield f"  {file.file}: no machine's configuration compiles it{symbol}"
-    yield f"  {found.summary()}"
-    for line in found.missed[:MAX_LISTED]:
-        yield f"    {line.place}: {line.text.strip()}"
-    if len(found.missed) > MAX_LISTED:
-        yield f"    and {len(found.missed) - MAX_LISTED} more"

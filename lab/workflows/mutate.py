@@ -41,7 +41,7 @@ from lab.specs.library import Library
 from lab.specs.model import JOINT, CampaignSpec, Kernel
 from lab.specs.plan import Cell, Plan, Selection, narrow_tests, plan, resolve_cases
 from lab.verdicts.compare import Summary, conclude_directory
-from lab.verdicts.coverage import Coverage
+from lab.verdicts.coverage import DIRECTORY, Coverage, read_all
 from lab.verdicts.mutation import Fate, MutantResult, MutantSpec, MutationReport, fair_order
 from lab.workflows import coverage
 from lab.workflows.mutation_task import MutationTask, add_result, argued, read_results, undecided
@@ -216,12 +216,11 @@ class Mutate:
     def _coverage(self) -> tuple[Coverage, Summary]:
         """Run all tests on the patched kernel with gcov; return which case runs which line, and the verdicts."""
         counting = self.task.kernel.model_copy(update={"coverage": True})
-        summary = self._run_or_reuse("coverage", counting, self._selections())
-        path = self.directory / "coverage" / coverage.file_of(counting.name)
-        if path.is_file():
-            return Coverage.model_validate_json(path.read_text()), summary
+        summary = self._run_or_reuse(DIRECTORY, counting, self._selections())
+        if found := coverage_of(self.directory, self.task):
+            return found, summary
         machine = self.task.topology
-        found = coverage.collect(path.parent, counting, {machine.name: machine}, self.cache)
+        found = coverage.collect(self.directory / DIRECTORY, counting, {machine.name: machine}, self.cache)
         self.tell(found.summary())
         return found, summary
 
@@ -381,6 +380,14 @@ class Mutate:
             keeper=keeper,
             stopping=stop,
         )
+
+
+def coverage_of(directory: Path, task: MutationTask) -> Coverage | None:
+    """Return which case runs which line, as far as a mutation has counted; None if it has not."""
+    for found in read_all(str(directory)):
+        if found.kernel == task.kernel.name:
+            return found
+    return None
 
 
 def builder(task: MutationTask, library: Library, cache: Cache, progress: Progress) -> Builder:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lab.build.patched import patched_files
+from lab.build.patched import patched_files, unified
 from lab.core.cache import Cache, write_atomic
 from lab.core.errors import InputError, UsageError, did_you_mean
 from lab.core.validation import first_invalid
@@ -19,7 +18,6 @@ from lab.specs.model import Kernel, Topology
 from lab.verdicts.mutation import SURVIVORS, Fate, MutantResult, MutantSpec
 
 MUTANTS, RESULTS = "mutants.json", "results.jsonl"
-CONTEXT_LINES = 3
 
 
 class MutationTask(BaseModel):
@@ -50,9 +48,6 @@ def generate(kernel: Kernel, cache: Cache) -> tuple[MutantSpec, ...]:
 
 
 def _mutant(number: int, file: str, before: bytes, mutation: c_mutations.Mutation) -> MutantSpec:
-    old = before.decode("utf-8", "surrogateescape").splitlines(keepends=True)
-    new = mutation.apply(before).decode("utf-8", "surrogateescape").splitlines(keepends=True)
-    lines = difflib.unified_diff(old, new, f"a/{file}", f"b/{file}", n=CONTEXT_LINES)
     return MutantSpec(
         name=f"m{number:03}-{mutation.operator}",
         file=file,
@@ -60,7 +55,7 @@ def _mutant(number: int, file: str, before: bytes, mutation: c_mutations.Mutatio
         function=mutation.function,
         operator=mutation.operator,
         what=mutation.what,
-        diff="".join(lines).encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+        diff=unified(file, before, mutation.apply(before)),
     )
 
 

@@ -14,28 +14,31 @@ COUNTED = {
 
 
 def found() -> Coverage:
-    return of("patched", ADDED, COMPILED, COUNTED, {"mm/b.c": "SHMEM"})
+    return of("patched", ADDED, COMPILED, COUNTED, {"mm/b.c": "SHMEM"}, {"mm/a.c": "a diff"})
 
 
 def test_a_line_has_its_machines_and_cases() -> None:
     line = next(each for each in found().lines if each.place == "mm/a.c:10")
     assert line.compiled == ("pc", "arm")
     assert line.ran == {"pc": ("expand.a01", "guards.i01"), "arm": ("expand.a01",)}
+    assert line.times == 5
     assert found().cases("mm/a.c", 10) == {"expand.a01", "guards.i01"}
 
 
 def test_what_ran_nowhere_is_listed() -> None:
-    assert found().summary() == "coverage: 1 of 3 changed lines ran; not: mm/a.c:11, mm/a.c:20"
+    assert found().summary() == "coverage: 1 of 3 changed lines ran; not: mm/a.c:11, :20"
 
 
 def test_lines_that_follow_each_other_are_a_range() -> None:
     counted = {"pc": {"a.b": {"mm/a.c": {20: 1}}}}
-    assert of("k", ADDED, COMPILED, counted, {}).summary() == "coverage: 1 of 3 changed lines ran; not: mm/a.c:10-11"
+    assert (
+        of("k", ADDED, COMPILED, counted, {}, {}).summary() == "coverage: 1 of 3 changed lines ran; not: mm/a.c:10-11"
+    )
 
 
 def test_all_ran() -> None:
     counted = {"pc": {"a.b": {"mm/a.c": {10: 1, 11: 1, 20: 1}}}}
-    assert of("k", ADDED, COMPILED, counted, {}).summary() == "coverage: 3 of 3 changed lines ran"
+    assert of("k", ADDED, COMPILED, counted, {}, {}).summary() == "coverage: 3 of 3 changed lines ran"
 
 
 def test_a_file_that_no_machine_compiles_has_its_symbol() -> None:

@@ -14,8 +14,8 @@ from lab.core.errors import InputError, UsageError
 from lab.core.outcome import CellStatus, Outcome
 from lab.specs.model import Kernel
 from lab.verdicts.compare import conclude
-from lab.verdicts.mutation import Fate, MutantResult, MutationReport
-from lab.workflows import mutate
+from lab.verdicts.mutation import Fate, MutantResult
+from lab.workflows import mutate, mutation_task
 from tests.unit.fixtures import evidence
 from tests.unit.toy import Toy, diff, topology
 
@@ -37,7 +37,7 @@ def kernel(tmp_path: Path) -> tuple[Kernel, Toy]:
 
 def test_mutants_of_the_lines_that_a_series_adds(kernel: tuple[Kernel, Toy]) -> None:
     made, toy = kernel
-    mutants = mutate.generate(made, toy.cache)
+    mutants = mutation_task.generate(made, toy.cache)
     assert {mutant.line for mutant in mutants} == {3, 4}
     assert {mutant.function for mutant in mutants} == {"f"}
     whats = [mutant.what for mutant in mutants]
@@ -48,17 +48,17 @@ def test_mutants_of_the_lines_that_a_series_adds(kernel: tuple[Kernel, Toy]) -> 
     assert "-\tif (a > 1)\n+\tif (a >= 1)\n" in first.diff
 
 
-def task(kernel: Kernel, toy: Toy) -> mutate.MutationTask:
-    mutants = mutate.generate(kernel, toy.cache)
-    return mutate.MutationTask(kernel=kernel, topology=topology(), tests=("expand.*",), mutants=mutants)
+def task(kernel: Kernel, toy: Toy) -> mutation_task.MutationTask:
+    mutants = mutation_task.generate(kernel, toy.cache)
+    return mutation_task.MutationTask(kernel=kernel, topology=topology(), tests=("expand.*",), mutants=mutants)
 
 
 def test_a_task_is_read_back_the_same(kernel: tuple[Kernel, Toy], tmp_path: Path) -> None:
     made = task(*kernel)
-    mutate.open_task(tmp_path / "run", made)
-    assert mutate.read_task(tmp_path / "run") == made
+    mutation_task.open_task(tmp_path / "run", made)
+    assert mutation_task.read_task(tmp_path / "run") == made
     with pytest.raises(UsageError, match="exists and is not empty"):
-        mutate.open_task(tmp_path / "run", made)
+        mutation_task.open_task(tmp_path / "run", made)
 
 
 @pytest.mark.parametrize(
@@ -71,17 +71,17 @@ def test_a_task_is_read_back_the_same(kernel: tuple[Kernel, Toy], tmp_path: Path
 )
 def test_a_directory_that_is_none_of_a_mutation(text: str | None, words: str, tmp_path: Path) -> None:
     if text is not None:
-        (tmp_path / mutate.MUTANTS).write_text(text)
+        (tmp_path / mutation_task.MUTANTS).write_text(text)
     with pytest.raises(InputError) as caught:
-        mutate.read_task(tmp_path)
+        mutation_task.read_task(tmp_path)
     assert words in str(caught.value)
 
 
 def test_a_torn_line_of_results_is_tried_again(tmp_path: Path) -> None:
     done = MutantResult(name="m001-constant", fate=Fate.KILLED, by=("expand.a (FAIL)",))
-    (tmp_path / mutate.RESULTS).write_text(done.model_dump_json() + "\n" + done.model_dump_json()[:20])
-    assert mutate.read_results(tmp_path) == (done,)
-    assert mutate.read_results(tmp_path / "nothing") == ()
+    (tmp_path / mutation_task.RESULTS).write_text(done.model_dump_json() + "\n" + done.model_dump_json()[:20])
+    assert mutation_task.read_results(tmp_path) == (done,)
+    assert mutation_task.read_results(tmp_path / "nothing") == ()
 
 
 def test_a_failure_of_the_lab_is_tried_again(kernel: tuple[Kernel, Toy]) -> None:
@@ -90,7 +90,7 @@ def test_a_failure_of_the_lab_is_tried_again(kernel: tuple[Kernel, Toy]) -> None
         MutantResult(name=first.name, fate=Fate.NO_VERDICT, why="disk full"),
         MutantResult(name=second.name, fate=Fate.EQUAL),
     ]
-    assert mutate.undecided((first, second, *others), results) == [first, *others]
+    assert mutation_task.undecided((first, second, *others), results) == [first, *others]
 
 
 def test_a_case_that_is_sound_kills_and_another_does_not() -> None:
@@ -138,35 +138,19 @@ def test_a_failure_of_the_lab_is_no_verdict() -> None:
     assert "disk full" in trouble
 
 
-def test_the_report_has_survivors_with_their_lines(kernel: tuple[Kernel, Toy]) -> None:
-    made = task(*kernel)
-    first, second, *_ = made.mutants
-    report = MutationReport(
-        kernel="patched",
-        machine="toy",
-        mutants=made.mutants,
-        results=(
-            MutantResult(name=first.name, fate=Fate.KILLED, by=("expand.a (FAIL)",), seconds=9.0),
-            MutantResult(name=second.name, fate=Fate.SURVIVED, seconds=12.0),
-        ),
-    )
-    lines = list(mutate.render(report))
-    assert lines[0] == f"mutants of patched on toy: {len(made.mutants)}: 1 killed, 1 survived"
-    assert lines[1] == "score: 50% of those that are killed or survive"
-    assert f"{second.place} in f: {second.operator} (survived)" in lines
-    assert lines[-1] == "median 12 s for each mutant that was built"
-
-
 def test_an_argument_is_about_one_function(kernel: tuple[Kernel, Toy], tmp_path: Path) -> None:
     mutants = task(*kernel).mutants
     first, second, *_ = mutants
     path = tmp_path / "equal.json"
     path.write_text(json.dumps({first.change: "both are rounded up"}))
-    arguments = mutate.read_arguments(path, mutants)
+    arguments = mutation_task.read_arguments(path, mutants)
     survived = tuple(MutantResult(name=mutant.name, fate=Fate.SURVIVED) for mutant in (first, second))
-    assert [result.argument for result in mutate.argued(mutants, survived, arguments)] == ["both are rounded up", ""]
+    assert [result.argument for result in mutation_task.argued(mutants, survived, arguments)] == [
+        "both are rounded up",
+        "",
+    ]
     killed = (MutantResult(name=first.name, fate=Fate.KILLED),)
-    assert mutate.argued(mutants, killed, arguments) == killed
+    assert mutation_task.argued(mutants, killed, arguments) == killed
 
 
 def test_an_argument_about_no_mutant_is_an_error(kernel: tuple[Kernel, Toy], tmp_path: Path) -> None:
@@ -174,7 +158,7 @@ def test_an_argument_about_no_mutant_is_an_error(kernel: tuple[Kernel, Toy], tmp
     path = tmp_path / "equal.json"
     path.write_text(json.dumps({mutants[0].change.replace("a >", "b >"): "a typo"}))
     with pytest.raises(InputError, match="no mutant makes this change; did you mean"):
-        mutate.read_arguments(path, mutants)
+        mutation_task.read_arguments(path, mutants)
     path.write_text(json.dumps({mutants[0].change: ""}))
     with pytest.raises(InputError, match="expected a JSON object of texts"):
-        mutate.read_arguments(path, mutants)
+        mutation_task.read_arguments(path, mutants)

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The report on the mutants of a patch: mutation.txt, .html, .mail and .json of its directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from statistics import median
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from lab.core.cache import write_atomic
+from lab.core.untrusted import one_line, printable
+from lab.report._layout import wrap
+from lab.report._patch.coverage import DiffRow
+from lab.verdicts.coverage import Coverage
+from lab.verdicts.mutation import SURVIVORS, Fate, MutantResult, MutantSpec, MutationReport, counted, score
+
+NAME = "mutation"
+MAIL_WIDTH = 72
+TEXT_WIDTH = 100
+MAX_TEXT = 200
+
+
+def write(directory: Path, report: MutationReport, covered: Coverage | None) -> str:
+    """Write the report in every format, each in one step, and return the text."""
+    shown = "\n".join(text(report, covered)) + "\n"
+    contents = {
+        "json": report.model_dump_json(indent=1) + "\n",
+        "txt": shown,
+        "mail": "\n".join(mail(report, covered)) + "\n",
+        "html": page(report, covered),
+    }
+    for suffix, content in contents.items():
+        write_atomic(directory / f"{NAME}.{suffix}", content.encode("utf-8", "replace"))
+    return shown
+
+
+def text(report: MutationReport, covered: Coverage | None = None) -> Iterator[str]:
+    """Yield the report: the score, in all and for each function, the cost, then every survivor with its diff."""
+    yield from head(report, covered, TEXT_WIDTH)
+    yield ""
+    yield "BY FUNCTION"
+    for function, results in report.by_function().items():
+        yield f"  {percent(score(results)):>5}  {function}: {counted(results)}"
+    survivors = report.survivors()
+    if survivors:
+        yield ""
+        yield f"SURVIVORS: {len(survivors)}"
+    for mutant, result in survivors:
+        yield ""
+        yield from _survivor(mutant, result)
+
+
+def mail(report: MutationReport, covered: Coverage | None = None) -> Iterator[str]:
+    """Yield the report as a mailing list takes it: a subject, then at most 72 columns but for diffs."""
+    subject = f"Subject: [pagelab] {report.kernel}: {percent(report.score)} of {_total(report)} mutants killed"
+    yield subject[:MAIL_WIDTH]
+    yield ""
+    yield from head(report, covered, MAIL_WIDTH)
+    yield ""
+    yield "score  killed  survived  equal  function"
+    for function, results in report.by_function().items():
+        fates = [result.fate for result in results]
+        killed, equal = fates.count(Fate.KILLED), fates.count(Fate.EQUAL)
+        survived = sum(fate in SURVIVORS for fate in fates)
+        yield f"{percent(score(results)):>5} {killed:>7} {survived:>9} {equal:>6}  {function}"
+    for mutant, result in report.survivors():
+        yield ""
+        yield from _survivor(mutant, result)
+
+
+def head(report: MutationReport, covered: Coverage | None, width: int) -> Iterator[str]:
+    """Yield what matters most: how many mutants met which fate, the score, the coverage and the cost."""
+    yield from wrap(
+        f"mutants of {report.kernel} on {report.machine}: {len(report.mutants)}: {counted(report.results)}", width
+    )
+    if reached := len(report.mutants) - len(report.results):
+        yield f"not tried yet: {reached}"
+    yield f"score: {percent(report.score)} of those that are killed or survive"
+    if covered:
+        yield from wrap(covered.summary(), width)
+    seconds = [result.seconds for result in report.results if result.seconds]
+    if seconds:
+        yield f"median {median(seconds):.0f} s for each mutant that was built"
+
+
+def _total(report: MutationReport) -> int:
+    """How many mutants the score is about."""
+    killed = sum(result.fate is Fate.KILLED for result in report.results)
+    return killed + sum(result.fate in SURVIVORS and not result.argument for result in report.results)
+
+
+def _survivor(mutant: MutantSpec, result: MutantResult) -> Iterator[str]:
+    yield f"{mutant.place} in {mutant.function or 'a macro'}: {mutant.operator} ({result.fate})"
+    if result.argument:
+        yield f"  equal: {one_line(result.argument, MAX_TEXT)}"
+    for line in changed_lines(mutant):
+        yield f"    {printable(line)}"
+
+
+def changed_lines(mutant: MutantSpec) -> Iterator[str]:
+    """Yield the removed and added lines of a mutant's diff."""
+    for line in mutant.diff.splitlines()[2:]:
+        if line.startswith(("-", "+")):
+            yield line
+
+
+def percent(share: float | None) -> str:
+    """Return a share from 0 to 1 as a percentage; `-` for None."""
+    return "-" if share is None else f"{share:.0%}"
+
+
+# The page.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Survivor:
+    """A survivor as the page shows it."""
+
+    mutant: MutantSpec
+    result: MutantResult
+    rows: Sequence[DiffRow]
+    cases: int | None
+    """How many cases run its line; None if it has no code of its own, or nobody counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Function:
+    """A row of the table of functions."""
+
+    name: str
+    share: str
+    tone: str
+    counts: str
+
+
+def page(report: MutationReport, covered: Coverage | None) -> str:
+    """Return one page of HTML without outside references and without a script."""
+    survivors = []
+    for mutant, result in report.survivors():
+        rows = list(_rows(mutant))
+        survivors.append(_Survivor(mutant=mutant, result=result, rows=rows, cases=_cases(mutant, covered)))
+    by_name = {mutant.name: mutant for mutant in report.mutants}
+    others = [(by_name[each.name], each) for each in report.results if each.fate not in SURVIVORS]
+    return _template().render(
+        title=f"mutants of {report.kernel} on {report.machine}",
+        report=report,
+        share=percent(report.score),
+        lines=list(head(report, covered, MAX_TEXT)),
+        functions=_functions(report.by_function()),
+        survivors=survivors,
+        killed=[pair for pair in others if pair[1].fate is Fate.KILLED],
+        others=[pair for pair in others if pair[1].fate is not Fate.KILLED],
+        style=Markup(_style()),
+    )
+
+
+def _functions(results_by_function: Mapping[str, Sequence[MutantResult]]) -> list[_Function]:
+    found = []
+    for name, results in results_by_function.items():
+        share = score(results)
+        tone = "good"
+        if share is None:
+            tone = "dim"
+        elif share < 1:
+            tone = "bad"
+        found.append(_Function(name=name, share=percent(share), tone=tone, counts=counted(results)))
+    return found
+
+
+def _rows(mutant: MutantSpec) -> Iterable[DiffRow]:
+    for line in mutant.diff.splitlines()[2:]:
+        tone = {"@": "head", "+": "bad", "-": "good"}.get(line[:1], "")
+        yield DiffRow(number="", count="", tone=tone, about="", text=line)
+
+
+def _cases(mutant: MutantSpec, covered: Coverage | None) -> int | None:
+    for line in covered.code if covered else ():
+        if (line.file, line.line) == (mutant.file, mutant.line):
+            return sum(map(len, line.ran.values()))
+    return None
+
+
+@cache
+def _style() -> str:
+    return files("lab.report").joinpath("page.css").read_text("utf-8")
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("lab", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["printable"] = printable
+    return environment.get_template("mutation.html.j2")
