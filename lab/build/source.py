@@ -411,11 +411,11 @@ def _first_file(tarball: Path) -> Content | None:
     return None
 
 
-def diff(repository: Path, old: str, new: str) -> bytes:
-    """Return the patch from one commit of a repository to another, byte by byte."""
+def diff(repository: Path, *commits: str) -> bytes:
+    """Return the patch from one commit to another, or from one to the files as they are, byte by byte."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "patch")
-        _run_git(repository, "diff", "--no-ext-diff", "--no-textconv", "--no-color", f"--output={file}", old, new)
+        _run_git(repository, "diff", "--no-ext-diff", "--no-textconv", "--no-color", f"--output={file}", *commits, "--")
         return file.read_bytes()
 
 

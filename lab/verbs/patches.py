@@ -16,7 +16,7 @@ from lab.core.errors import UsageError
 from lab.core.paths import absolute_word, user_path
 from lab.core.untrusted import printable
 from lab.verbs import completing, options
-from lab.verbs.common import console, print_note
+from lab.verbs.common import EXIT_INTERRUPTED, console, print_error, print_note
 from lab.verbs.options import filters_of
 from lab.verbs.places import open_cache, open_library
 from lab.verbs.running import builds_end_with_us, finish, keep_evidence, report_coverage
@@ -126,7 +126,7 @@ def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("try")
-@click.argument("patch", metavar="PATCH|MSGID|URL|REV..REV|-", type=click.Path())
+@click.argument("patch", metavar="PATCH|MSGID|URL|REV..REV|uncommitted|-", type=click.Path())
 @COMMAND
 @patch_options
 @MACHINES
@@ -141,18 +141,21 @@ def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @options.confirm(DEFAULT_CONFIRM)
 @options.coverage
 @options.fresh
+@click.option(
+    "--watch", is_flag=True, help="Try again whenever the patch, the tree or a program changes; Ctrl-C ends it."
+)
 @options.output("results/TIME-try")
 @options.packed
 @options.connect
-def try_(patch: str, command: Sequence[str], *, chosen: PatchOptions, **given: Any) -> int:
+def try_(patch: str, command: Sequence[str], *, chosen: PatchOptions, watch: bool, **given: Any) -> int:
     """Test a kernel tree with and without a patch.
 
     The report lists what the patch fixed and what it broke.
 
     The patch is a file, a directory of patches, a mailbox, `-` for standard input, a message id or URL of a public
-    archive (see --mirror), or commits REV..REV of the tree. Of a mailbox the newest complete version is taken. It is
-    applied to the commit that the series names (base-commit), else to the first of --base-branches that its index
-    lines fit, else to the tree as it is.
+    archive (see --mirror), commits REV..REV of the tree, or `uncommitted` for what `git diff HEAD` prints there. Of a
+    mailbox the newest complete version is taken. It is applied to the commit that the series names (base-commit), else
+    to the first of --base-branches that its index lines fit, else to the tree as it is.
 
     Machines are one per page size and one with two nodes, or what --on names. Tests are all scenarios; or what --test
     names, a C file of your own (--with), a command (its exit status is the verdict, 125 is none), or a suite (--suite).
@@ -167,6 +170,7 @@ def try_(patch: str, command: Sequence[str], *, chosen: PatchOptions, **given: A
     lab try my.patch --tree ~/linux
     lab try 20261128101500.1234-1-somebody@example.org --tree ~/linux --mirror ~/Mail/linux-mm
     lab try v6.12..my-branch --tree ~/linux --on 'arm64-64k*' --test 'expand.*'
+    lab try uncommitted --tree ~/linux --on x86_64-4k-2node --test expand --watch
     lab try my.patch --tree ~/linux --with ./mytest.c
     lab try my.patch --tree ~/linux --coverage
     lab try my.patch --tree ~/linux --suite kselftest-mm --on x86_64-4k
@@ -175,11 +179,39 @@ def try_(patch: str, command: Sequence[str], *, chosen: PatchOptions, **given: A
     from lab.workflows import try_patch
 
     asked = TryOptions(patch=patch, command=command, chosen=chosen, **given)
+    if watch:
+        return _try_again_and_again(asked)
     summary = asked.run(chosen.change(patch))
     if features := try_patch.unprovided(summary):
         meant = " ".join(f"--provides {feature}" for feature in features)
         print_note(f"note: cases that require {', '.join(features)} pass with the patch: add {meant} to expect that")
     return summary.exit_code
+
+
+def _try_again_and_again(asked: TryOptions) -> int:
+    """Try a change and try it again when it changes, print what turned, and end with the last exit status."""
+    from lab.workflows import watch
+
+    if asked.output:
+        raise UsageError("--watch writes every run to a directory of its own: omit -o")
+    files = [path for path in map(user_path, (asked.patch, *asked.programs)) if path.exists()]
+    before: watch.Attempt | None = None
+    attempts = watch.attempts(
+        read=lambda: asked.chosen.change(asked.patch),
+        programs=[path for path in files if path.is_file()],
+        run=asked.run,
+        report=print_error,
+        events=watch.changes([user_path(asked.chosen.tree), *files]),
+    )
+    try:
+        for now in attempts:
+            for line in watch.turned(before, now) if before else ():
+                print_note(line)
+            print_note("waiting for the next change; Ctrl-C ends")
+            before = now
+    except KeyboardInterrupt:
+        print_note("ended")
+    return before.exit_code if before else EXIT_INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from lab.formats.patches.mail import MailedPatch, MailedSeries
 from lab.workflows import base, lore
 
 STDIN = "-"
+UNCOMMITTED = "uncommitted"
 SUFFIXES = (".patch", ".diff", ".mbox", ".mbx", ".eml", ".gz")
 MAX_INPUT = series.MAX_PATCH
 _RANGE = re.compile(r"(?P<base>[^\s.][^\s]*?)\.\.(?P<tip>[^\s.][^\s]*)?")
@@ -50,7 +51,8 @@ class Asked:
 def read(word: str, tree: Path, asked: Asked | None = None) -> Change:
     """Return the change that a word of the command line means; UsageError if it means none.
 
-    An existing file comes first, then a message id or URL, then REV..REV of the tree.
+    An existing file comes first, then a message id or URL, then REV..REV of the tree. `uncommitted` means what the
+    tree has beyond its last commit.
     """
     asked = asked or Asked()
     if not (tree / "Makefile").is_file() and not (tree / "HEAD").is_file() and not (tree / ".git").exists():
@@ -59,6 +61,8 @@ def read(word: str, tree: Path, asked: Asked | None = None) -> Change:
     path = user_path(word)
     if word == STDIN:
         return _based(mail.read([(asked.stdin, "standard input")]), "", tree, asked)
+    if not path.exists() and word == UNCOMMITTED:
+        return _uncommitted(tree)
     if not path.exists() and (wanted := lore.message_id(word)):
         mails = lore.thread(wanted, asked.mirror or lore.archive(word))
         return _based(mail.read(mails, where=wanted, alone=False), "", tree, asked)
@@ -144,6 +148,28 @@ def _of_range(base: str, tip: str, tree: Path) -> Change:
         return Change(name=name, base=f"git:{tree.absolute()}@{forked}", why=why, series=MailedSeries(patches=(whole,)))
     patches = tuple(_commit(tree, commit) for commit in commits)
     return Change(name=name, base=f"git:{tree.absolute()}@{forked}", why=why, series=MailedSeries(patches=patches))
+
+
+def _uncommitted(tree: Path) -> Change:
+    """Return what `git diff HEAD` prints as one patch; UsageError if it prints nothing."""
+    head = source.commit_of(tree, "HEAD")
+    data = source.diff(tree, head)
+    if not data:
+        hint = "`git add -N FILE` makes a new file part of it"
+        raise UsageError(f"{tree} has no uncommitted changes", hint=hint)
+    series = MailedSeries(patches=(MailedPatch(name=UNCOMMITTED, data=data),), notes=_untracked(tree))
+    return Change(
+        name=UNCOMMITTED, base=f"git:{tree.absolute()}@{head}", why="the last commit of the tree", series=series
+    )
+
+
+def _untracked(tree: Path) -> tuple[str, ...]:
+    """Return a note about the new files that git does not know, since they are no part of the change."""
+    names = source.git(tree, "ls-files", "--others", "--exclude-standard").splitlines()
+    if not names:
+        return ()
+    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return (f"untracked files are not part of the change: {listed}; `git add -N FILE` adds one",)
 
 
 def _commit(tree: Path, commit: str) -> MailedPatch:
