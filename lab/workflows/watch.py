@@ -15,7 +15,7 @@ from lab.verdicts.compare import Summary
 from lab.workflows.change import Change
 
 BELL = "\a"
-Case = tuple[str, str, str, str]
+CasePlace = tuple[str, str, str, str]
 """Machine, kernel, scenario and case."""
 
 
@@ -24,14 +24,14 @@ class Attempt:
     """One run of the change, or the error that prevented it."""
 
     exit_code: int
-    outcomes: dict[Case, Outcome]
+    outcomes: dict[CasePlace, Outcome]
 
     @classmethod
     def of(cls, summary: Summary) -> Attempt:
         return cls(exit_code=summary.exit_code, outcomes={_case(each): each.outcome for each in summary.records})
 
 
-def _case(record: CaseRecord) -> Case:
+def _case(record: CaseRecord) -> CasePlace:
     return record.topology, record.kernel, record.scenario, record.case
 
 
