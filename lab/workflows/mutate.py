@@ -392,6 +392,8 @@ def coverage_of(directory: Path, task: MutationTask) -> Coverage | None:
 
 def builder(task: MutationTask, library: Library, cache: Cache, progress: Progress) -> Builder:
     """Return what builds a mutation's guests, after building its suites."""
+    if not task.suites:
+        return Builder(cache=cache, sources=library.scenario_sources)
     suites = tuple(suite.parse(word) for word in task.suites)
     selections = [Selection(scenario=each.name) for each in suites]
     spec = CampaignSpec(

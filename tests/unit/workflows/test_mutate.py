@@ -4,17 +4,24 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from lab.build import kernel as build_kernel
 from lab.build import source
 from lab.core.errors import InputError, UsageError
 from lab.core.outcome import CellStatus, Outcome
+from lab.core.progress import silent
+from lab.report._patch.mutation import text as report_text
+from lab.specs.library import Library
 from lab.specs.model import Kernel
 from lab.verdicts.compare import conclude
-from lab.verdicts.mutation import Fate, MutantResult
+from lab.verdicts.mutation import Fate, MutantResult, MutantSpec, MutationReport
 from lab.workflows import mutate, mutation_task
 from tests.unit.fixtures import evidence
 from tests.unit.toy import Toy, diff, topology
@@ -162,3 +169,89 @@ def test_an_argument_about_no_mutant_is_an_error(kernel: tuple[Kernel, Toy], tmp
     path.write_text(json.dumps({mutants[0].change: ""}))
     with pytest.raises(InputError, match="expected a JSON object of texts"):
         mutation_task.read_arguments(path, mutants)
+
+
+class Killed(BaseException):
+    """The lab is gone, as after SIGKILL: nothing is tidied up."""
+
+
+class ToyMutation:
+    """A mutation whose kernels and guests are made up: the fate of a mutant follows from its name."""
+
+    def __init__(self, directory: Path, made: mutation_task.MutationTask, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory = directory
+        self.made = made
+        self.tried: list[str] = []
+        known = SimpleNamespace(sound={"expand.a"}, unsound=set(), covered=None)
+        monkeypatch.setattr(mutate.Mutate, "_known", lambda _: known)
+        monkeypatch.setattr(mutate.Mutate, "_selections", lambda _: ())
+        monkeypatch.setattr(mutate.Mutate, "_planned", lambda *_: SimpleNamespace(cells=(None,)))
+        monkeypatch.setattr(mutate.Mutate, "_built", lambda _, mutant, original: self.built(mutant))
+        monkeypatch.setattr(mutate.Mutate, "_tried", lambda _, mutant, *more: self.fate(mutant))
+        monkeypatch.setattr(build_kernel, "build", lambda *_, **more: None)
+
+    def built(self, mutant: MutantSpec) -> MutantResult | tuple[None, float]:
+        self.tried.append(mutant.name)
+        if hash_of(mutant) % 4 == 0:
+            return MutantResult(name=mutant.name, fate=Fate.EQUAL)
+        return None, 1.0
+
+    def fate(self, mutant: MutantSpec) -> MutantResult:
+        if hash_of(mutant) % 2:
+            return MutantResult(name=mutant.name, fate=Fate.KILLED, by=("expand.a (FAIL)",))
+        return MutantResult(name=mutant.name, fate=Fate.SURVIVED)
+
+    def run(self, *, killed_after: int | None = None) -> MutationReport:
+        """Go on until everything is tried, or the lab is killed behind so many results."""
+        told: list[str] = []
+
+        def tell(text: str) -> None:
+            told.append(text)
+            if killed_after is not None and len(told) > killed_after:
+                raise Killed
+
+        unused = cast(Any, SimpleNamespace(cache=None, abort=lambda: None, at_once=lambda *_: 2))
+        return mutate.Mutate(
+            directory=self.directory,
+            task=self.made,
+            library=unused,
+            builder=unused,
+            factory=unused,
+            packing=unused,
+            tell=tell,
+        ).run()
+
+
+def hash_of(mutant: MutantSpec) -> int:
+    return zlib.crc32(mutant.name.encode())
+
+
+@pytest.mark.parametrize("killed_after", range(1, 8, 2))
+def test_a_mutation_that_was_killed_ends_as_one_that_was_not(
+    killed_after: int, kernel: tuple[Kernel, Toy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = task(*kernel)
+    mutation_task.open_task(tmp_path / "whole", made)
+    whole = ToyMutation(tmp_path / "whole", made, monkeypatch).run()
+    mutation_task.open_task(tmp_path / "killed", made)
+    killed = ToyMutation(tmp_path / "killed", made, monkeypatch)
+    with pytest.raises(Killed):
+        killed.run(killed_after=killed_after)
+    decided = {result.name for result in mutation_task.read_results(tmp_path / "killed")}
+    with (tmp_path / "killed" / mutation_task.RESULTS).open("a") as file:
+        file.write('{"name": "m0')  # torn by the kill
+        file.write("\n")
+    killed.tried.clear()
+    resumed = killed.run()
+    assert decided
+    assert not decided & set(killed.tried)
+    assert list(report_text(resumed)) == list(report_text(whole))
+    assert len(whole.results) == len(made.mutants)
+
+
+def test_what_builds_guests_has_suites_only_if_the_task_has(kernel: tuple[Kernel, Toy]) -> None:
+    made, toy = kernel
+    library = Library.shipped()
+    builder = mutate.builder(task(made, toy), library, toy.cache, silent)
+    assert builder.suites is None
+    assert builder.sources == library.scenario_sources
