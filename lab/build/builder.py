@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.build import kernel, programs, rootfs
 from lab.build.kernel import BuiltKernel
 from lab.build.programs import GuestTests

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.build import toolchain
 from lab.build.kernel import BuiltKernel
 from lab.core import proc

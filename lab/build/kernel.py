@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.build import series, source, toolchain, worktree
 from lab.build.series import Patch, Series
 from lab.build.source import Source

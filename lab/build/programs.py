@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from lab.arch import ARCHES, Arch
+from lab.arch.record import Arch
 from lab.build import step, toolchain
 from lab.build.toolchain import Toolchain
 from lab.core import paths, proc
@@ -19,6 +19,7 @@ from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, InfraError, UsageError
 from lab.core.outcome import Case
 from lab.core.progress import Progress, silent
+from lab.specs.arches import ARCHES
 
 CFLAGS = (
     "-std=gnu11",

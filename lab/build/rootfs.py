@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.build import debian, step, toolchain
 from lab.build.toolchain import Toolchain
 from lab.core import paths

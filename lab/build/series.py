@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.core.errors import InputError, UsageError, unknown
 from lab.core.paths import user_path
 from lab.formats.patches import patch

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.core import proc
 from lab.core.cache import digest, file_digest
 from lab.core.errors import InfraError

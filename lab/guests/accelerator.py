@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.core.cache import Cache, digest, write_atomic
 from lab.core.errors import BootError, GuestLost, InfraError, UsageError
 from lab.core.this_host import boot_id

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.build import rootfs
 from lab.build.builder import Artifacts, Builder
 from lab.build.rootfs import Rootfs

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from lab.arch import ARCHES, Arch
+from lab.arch.record import Arch
 from lab.core import proc, this_host
 from lab.core.cache import Cache, default_root
 from lab.core.errors import UsageError
 from lab.core.sizes import GIB, MIB
 from lab.guests import accelerator
 from lab.specs import environment
+from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.specs.model import format_size
 

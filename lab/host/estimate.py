@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from lab.arch import ARCHES
 from lab.build import kernel, toolchain
 from lab.build.kernel import Past
 from lab.core.cache import Cache
@@ -17,6 +16,7 @@ from lab.core.sizes import MIB
 from lab.host import doctor, history
 from lab.host.history import History
 from lab.host.schedule import Budget, Demand, Schedule, Stage, Task, makespan
+from lab.specs.arches import ARCHES
 from lab.specs.model import Topology
 from lab.specs.plan import Build, Cell, Plan, in_order, possible
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from rich.console import Console
 
 from lab import __version__
-from lab.arch import ARCHES
 from lab.build import kernel, programs
 from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
@@ -51,6 +50,7 @@ from lab.run.runner import Runner
 from lab.run.screen import screen
 from lab.run.this_host import ThisHost
 from lab.specs import suite
+from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Build, Filters, Plan, repeated, resolve_cases

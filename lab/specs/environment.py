@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from lab.arch import ARCHES, Arch, find
+from lab.arch.record import Arch
 from lab.core.errors import LabError, UsageError, unknown
+from lab.specs.arches import ARCHES, find
 
 
 def arches() -> tuple[str, ...]:

@@ -24,9 +24,10 @@ from pydantic import (
     model_validator,
 )
 
-from lab.arch import ARCHES, Arch, Mmu, find, lacking_preset
+from lab.arch.record import Arch, Mmu
 from lab.core.errors import LabError
 from lab.core.sizes import MIB
+from lab.specs.arches import ARCHES, find, lacking_preset
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"([0-9]{1,15})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)

@@ -15,10 +15,10 @@ from itertools import product
 from pathlib import Path, PurePath
 from typing import TypeVar
 
-from lab.arch import lacking_preset
 from lab.core.errors import InfraError, UsageError, unknown
 from lab.core.outcome import Case, CellKey
 from lab.core.paths import is_path
+from lab.specs.arches import lacking_preset
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.suite import Suite
 

@@ -26,7 +26,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def show_report(summary: Summary, out: Console) -> None:
     """Print the text report: fitted to a terminal and coloured there, otherwise as it is in report.txt."""
-    from lab import report
+    from lab.report import registry as report
 
     if out.is_terminal:
         out.print(report.for_terminal(summary, out.width), end="")

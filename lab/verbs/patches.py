@@ -482,7 +482,7 @@ class BisectOptions:
 
 def _carried_out(opened: OpenRun, given: Packing, uri: str | None) -> Summary:
     """What a run of one kernel on one machine finds; progress goes to stderr."""
-    from lab import report
+    from lab.report import registry as report
     from lab.run import campaign
     from lab.verdicts.compare import conclude_directory
 

@@ -36,7 +36,7 @@ def report(directory: Path, form: str) -> int:
     lab report
     lab report results/latest --format json
     """
-    from lab import report as reports
+    from lab.report import registry as reports
     from lab.verdicts.compare import conclude_directory
 
     gc.disable()  # nothing made here becomes garbage, and the collector takes a fifth of the time
@@ -62,7 +62,7 @@ def compare(first: Path, second: Path) -> int:
     lab compare results/20260102T030405Z-quick results/latest
     lab compare results/20260102T030405Z-quick results/latest > differences.txt
     """
-    from lab import report as reports
+    from lab.report import registry as reports
     from lab.verdicts import two_runs
     from lab.verdicts.compare import conclude_directory
 

@@ -82,8 +82,8 @@ def keep_evidence(opened: OpenRun, summary: Summary, uri: str | None) -> None:
 
 def report_coverage(opened: OpenRun, given: Packing, uri: str | None) -> None:
     """Run the patched kernels of a run again with gcov, print which lines ran, and add that to the reports."""
-    from lab import report
     from lab.evidence import read
+    from lab.report import registry as report
     from lab.report._patch import coverage as coverage_text
     from lab.run import campaign
     from lab.verdicts.compare import conclude
@@ -118,9 +118,9 @@ def to_confirm(opened: OpenRun, times: int) -> OpenRun | None:
 
 def report_run(opened: OpenRun) -> Summary:
     """Derive the verdicts of a run, write the reports to its directory, print the text one, and return them."""
-    from lab import report
     from lab.evidence import read
     from lab.host import history
+    from lab.report import registry as report
     from lab.verdicts.compare import conclude
 
     out = console()
@@ -175,15 +175,15 @@ def typed_line() -> str | None:
 @contextmanager
 def one_guest(choice: GuestChoice) -> Iterator[tuple[GuestFactory, BootableCell]]:
     """Build what is missing for one cell, with progress on stderr; yields what boots it."""
-    from lab import arch
     from lab.build.builder import Builder
     from lab.guests.factory import open_factory
     from lab.host import doctor
+    from lab.specs import arches
 
     library = open_library()
     topology = library.topology(choice.topology)
     kernel = library.with_config(library.kernel(choice.kernel), choice.config)
-    if why := arch.lacking_preset(topology.architecture, kernel.config):
+    if why := arches.lacking_preset(topology.architecture, kernel.config):
         raise UsageError(f"{topology.name}/{kernel.name}: {why}")
     if why := doctor.lacking(topology.architecture):
         raise InfraError(f"{topology.name} cannot be built or booted on this host: {why}")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.build import rootfs, toolchain
 from lab.build.builder import Artifacts
 from lab.core import proc

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.build import programs, toolchain
 from lab.build.roots import needed
 from lab.build.roots.needed import Needs, read_regular

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.arch import ARCHES
 from lab.build import kernel
 from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
@@ -18,6 +17,7 @@ from lab.evidence.metadata import CommandRecord, HostRecord, Provenance
 from lab.host.estimate import Packing, here
 from lab.run import campaign
 from lab.run.campaign import OpenRun
+from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.specs.plan import Plan, cell_key
 from lab.verdicts.changes import first_difference

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.core.cache import Cache, digest
 from lab.formats.patches.mail import MailedPatch
 from lab.specs.library import Library

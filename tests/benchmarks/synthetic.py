@@ -20,10 +20,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
-from lab.arch import ARCHES
 from lab.core.outcome import CellStatus, End, Run, Usage
 from lab.evidence.metadata import Metadata
 from lab.evidence.write import RunDir
+from lab.specs.arches import ARCHES
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, Selection, plan
 

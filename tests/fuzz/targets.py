@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lab import report
 from lab.build import programs, source
 from lab.core import untrusted
 from lab.core.errors import LabError
@@ -27,6 +26,7 @@ from lab.formats import build_log, elf, kconfig, ktap, oops
 from lab.formats.patches import patch
 from lab.formats.patches.patch import Content
 from lab.guests import verify
+from lab.report import registry as report
 from lab.specs.library import Library
 from lab.verdicts import counters
 from lab.verdicts.compare import conclude

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import report
 from lab.core.outcome import CellResult, End, Run
 from lab.evidence.metadata import Evidence
+from lab.report import registry as report
 from tests import browser
 from tests.browser import Page
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, ktap, metadata, recorded

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.arch import ARCHES
 from lab.build import source
 from lab.core.cache import Cache, default_root
+from lab.specs.arches import ARCHES
 from tests.examples import WITH_GUESTS, Example, examples
 from tests.integration.conftest import BUILD_TIMEOUT_S, ROOT, CampaignRun, lab
 

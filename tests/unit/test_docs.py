@@ -25,16 +25,16 @@ import click
 import pytest
 import yaml
 
-from lab import report
-from lab.arch import PRESETS
 from lab.build import programs
 from lab.cli import main
 from lab.core.cache import Cache
 from lab.core.outcome import Cause, CellStatus, Delta, Outcome
 from lab.core.sizes import GIB
 from lab.host import doctor
+from lab.report import registry as report
 from lab.report._data import STATES
 from lab.specs import load
+from lab.specs.arches import PRESETS
 from lab.specs.model import CampaignSpec, Hmat, Kernel, NumaCell, Topology
 from lab.specs.settings import Settings
 from tests import markdown

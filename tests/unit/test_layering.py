@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.arch import ARCHES
+from lab.specs.arches import ARCHES
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
@@ -191,3 +191,10 @@ def test_no_test_module_is_imported_by_another() -> None:
     for path in sorted((ROOT / "tests").rglob("*.py")):
         borrowed = {name for name in imports(path) if name.startswith("tests.") and ".test_" in name}
         assert not borrowed, f"{path}: {borrowed}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lab").glob("*/**/__init__.py")), ids=dotted)
+def test_a_rooms_package_holds_nothing_but_its_sentence(path: Path) -> None:
+    (statement,) = tree(path).body
+    assert isinstance(statement, ast.Expr)
+    assert ast.get_docstring(tree(path))

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.core.errors import UsageError
 from lab.core.this_host import as_root, install_command
 from lab.formats import elf, elf_program

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.build import debian, step, toolchain
 from lab.core.cache import Cache, digest
 from lab.core.progress import Progress

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.build import step, toolchain
 from lab.build.suites import built
 from lab.build.suites.built import Built, Test, lacking, skipped

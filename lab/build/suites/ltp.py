@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lab.arch import Arch
+from lab.arch.record import Arch
 from lab.build import step, toolchain
 from lab.build.suites import built
 from lab.build.suites.built import Built, Test, interpreter, lacking, skipped

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.arch import ARCHES, Arch
+from lab.arch.record import Arch
 from lab.build import programs, series, source, worktree
 from lab.build.programs import GuestTests
 from lab.build.suites import bash, kselftest, ltp
@@ -25,6 +25,7 @@ from lab.core.errors import UsageError
 from lab.core.outcome import Case
 from lab.core.progress import Progress, silent
 from lab.formats.patches.patch import Content
+from lab.specs.arches import ARCHES
 from lab.specs.model import Kernel
 from lab.specs.plan import Build, Plan
 from lab.specs.suite import Suite

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from lab.arch import ARCHES, Arch
+from lab.arch.record import Arch
 from lab.build import programs
 from lab.core.cache import Cache
+from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.specs.model import Kernel, Topology, format_range, format_size
 from lab.specs.plan import node_count

@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lab.arch import find
 from lab.core.errors import UsageError
 from lab.core.sizes import KIB, MIB
 from lab.core.untrusted import one_line
+from lab.specs.arches import find
 from lab.specs.model import format_cpus, format_size, parse_size
 from lab.workflows.machine.described import DescribedNode
 from lab.workflows.machine.evidence import MISSING, MachineEvidence, amount, place

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from lab.arch import find
 from lab.core.errors import UsageError
 from lab.formats.machine.statements import DAMAGE, NOTE, Statement, Value
 from lab.formats.machine.texts import MachineTexts
+from lab.specs.arches import find
 
 IDENTITY = frozenset(("arch", "cpus", "memory", "distance", "nodes", "node_count", "cpu_count", "online", "page_size"))
 """Keys whose values do not change on a machine, so that another value is another machine (or another time)."""

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lab.arch import ARCHES, Arch, Mmu, find
+from lab.arch.record import Arch, Mmu
 from lab.core.errors import UsageError
 from lab.core.sizes import MIB
 from lab.core.untrusted import one_line
+from lab.specs.arches import ARCHES, find
 from lab.specs.model import MAX_NODES, MIN_THP, Topology, format_cpus, format_size
 from lab.workflows.machine.described import DescribedMachine, DescribedNode
 

@@ -8,10 +8,11 @@ import re
 
 import pytest
 
-from lab.arch import ARCHES, Arch, find
+from lab.arch.record import Arch
 from lab.core import paths
 from lab.core.errors import UsageError
 from lab.formats import kconfig
+from lab.specs.arches import ARCHES, find
 
 RECORDS = [pytest.param(record, id=name) for name, record in ARCHES.items()]
 

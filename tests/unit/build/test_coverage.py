@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lab.arch import ARCHES
 from lab.build import coverage
 from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.evidence.metadata import Provenance
+from lab.specs.arches import ARCHES
 
 GCDA = "/sys/kernel/debug/gcov/build/mm/a.gcda"
 PRINTS = """#!/bin/sh

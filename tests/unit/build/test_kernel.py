@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from lab.arch import ARCHES
 from lab.build import kernel, toolchain, worktree
 from lab.build.kernel import BuiltKernel
 from lab.core import proc
@@ -24,6 +23,7 @@ from lab.core.cache import Cache
 from lab.core.errors import BuildError, InfraError, InputError, UsageError
 from lab.formats.patches import patch
 from lab.formats.patches.patch import Content
+from lab.specs.arches import ARCHES
 from tests.unit.toy import GROW, Toy, diff, topology
 
 ROOT = Path(__file__).parents[3]

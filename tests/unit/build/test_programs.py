@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.arch import ARCHES, Arch
+from lab.arch.record import Arch
 from lab.build import programs, toolchain
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import BuildError, UsageError
 from lab.core.outcome import Case
+from lab.specs.arches import ARCHES
 
 HEADER = (
     '#include <stdio.h>\n#include <string.h>\n#define FIRST "{\\"name\\": \\"grow\\", \\"requires\\": [\\"shm\\"]}"\n'

@@ -12,7 +12,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from lab.arch import ARCHES
 from lab.build import debian, rootfs, step, toolchain
 from lab.build.toolchain import Toolchain
 from lab.core import paths, proc
@@ -20,6 +19,7 @@ from lab.core.cache import Cache
 from lab.core.errors import BuildError
 from lab.core.progress import silent
 from lab.core.ssh_keys import dropbear_host_key
+from lab.specs.arches import ARCHES
 
 RECIPE = paths.images() / "rootfs"
 CHAIN = Toolchain(prefix="", version="gcc (test) 12", key="k")

@@ -15,8 +15,7 @@ from jsonschema import Draft202012Validator
 from junitparser import JUnitXml
 from kcidb_io import schema as kcidb
 
-from lab import report
-from lab.arch import ARCHES, Arch
+from lab.arch.record import Arch
 from lab.build import kernel, toolchain
 from lab.build.suites import built as made
 from lab.build.suites import kselftest, ltp
@@ -29,8 +28,10 @@ from lab.formats import build_log, elf, kconfig, ktap
 from lab.formats.patches.patch import Content
 from lab.report import _data, text
 from lab.report import _words as words
+from lab.report import registry as report
 from lab.run import campaign
 from lab.specs import suite
+from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.specs.plan import Filters
 from lab.verdicts import suites

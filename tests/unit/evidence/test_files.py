@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import report
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.outcome import Cause, CellStatus, End, Mismatch, Outcome, Run
 from lab.evidence.console import MAX_SLICE
 from lab.evidence.events import MAX_METADATA, NOT_DONE
 from lab.evidence.read import load
 from lab.evidence.write import CellDir, RunDir
+from lab.report import registry as report
 from lab.verdicts.compare import conclude
 from tests.unit.fixtures.evidence import TOPOLOGIES, cell, evidence, metadata, recorded, write
 

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from lab import arch
+from lab.arch.record import Arch
 from lab.core.cache import Cache
 from lab.core.errors import BootError, UsageError
 from lab.guests import accelerator
 from lab.guests.accelerator import Accelerator
+from lab.specs.arches import ARCHES
 
-FOREIGN = next(each for each in arch.ARCHES.values() if each.uname != platform.machine())
+FOREIGN = next(each for each in ARCHES.values() if each.uname != platform.machine())
 
 
 @pytest.fixture
-def native(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> arch.Arch:
+def native(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Arch:
     """An architecture that pretends to be the host's, with a KVM device that opens."""
     device = tmp_path / "kvm"
     device.touch()
@@ -38,7 +39,7 @@ def test_another_architecture_is_emulated(tmp_path: Path) -> None:
     assert chosen.slowdown == FOREIGN.tcg_slowdown
 
 
-def test_kvm_that_boots_is_used_and_remembered(native: arch.Arch, tmp_path: Path) -> None:
+def test_kvm_that_boots_is_used_and_remembered(native: Arch, tmp_path: Path) -> None:
     asked: list[str] = []
     cache = Cache(tmp_path / "cache")
     for _ in range(2):
@@ -47,7 +48,7 @@ def test_kvm_that_boots_is_used_and_remembered(native: arch.Arch, tmp_path: Path
     assert asked == ["kvm"]
 
 
-def test_kvm_that_opens_but_hangs_is_not_used(native: arch.Arch, tmp_path: Path) -> None:
+def test_kvm_that_opens_but_hangs_is_not_used(native: Arch, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     for _ in range(2):
         chosen = accelerator.choose(native, cache=cache, try_kvm=_hangs)
@@ -56,7 +57,7 @@ def test_kvm_that_opens_but_hangs_is_not_used(native: arch.Arch, tmp_path: Path)
         assert "no ready line" in chosen.why
 
 
-def test_a_torn_memory_is_asked_again(native: arch.Arch, tmp_path: Path) -> None:
+def test_a_torn_memory_is_asked_again(native: Arch, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     path = accelerator.remembered_at(native, cache)
     path.parent.mkdir(parents=True)

@@ -10,11 +10,11 @@ from types import MappingProxyType
 
 import pytest
 
-from lab.arch import ARCHES
 from lab.core.errors import UsageError
 from lab.core.sizes import GIB
 from lab.host import doctor
 from lab.host.doctor import Check, Host, Status
+from lab.specs.arches import ARCHES
 
 ALL_PACKAGES = frozenset(package for arch in ARCHES.values() for package in (*arch.packages, *arch.native_packages))
 DRIVER = "usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so"

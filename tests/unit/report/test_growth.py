@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab import report
+from lab.report import registry as report
 from lab.report import text
 from lab.verdicts.compare import conclude
 from tests.unit.fixtures.growth import FEW, GROWTH, TWICE, calls, evidence

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import report as reports
 from lab.core.errors import InputError
+from lab.report import registry as reports
 from lab.report._patch import coverage, mutation
 from lab.verdicts.compare import conclude_directory
 from lab.verdicts.coverage import DIRECTORY, Coverage, PatchedLine, UncompiledFile, file_of

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import report
 from lab.evidence import read
 from lab.evidence.metadata import Metadata
 from lab.evidence.write import RunDir
+from lab.report import registry as report
 from lab.verdicts.compare import Summary, conclude, conclude_directory
 
 RUNS = Path(__file__).parents[2] / "golden" / "runs"

@@ -26,11 +26,11 @@ from jsonschema import Draft202012Validator
 from kcidb_io import schema as kcidb
 from rich.console import Console
 
-from lab import report
 from lab.core.errors import UsageError
 from lab.core.outcome import Cause, CellStatus, End, Outcome, Run
 from lab.formats import ktap as ktap_parser
 from lab.report import _data, mail, text
+from lab.report import registry as report
 from lab.verdicts.compare import conclude
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
 from tests.unit.fixtures.runs import everything_wrong, hostile, many_kernels, not_met, powerless, unsteady

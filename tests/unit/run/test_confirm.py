@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import report
 from lab.core.errors import InputError
 from lab.core.outcome import CaseRecord, CellKey, Delta, Outcome
 from lab.evidence.read import load
 from lab.evidence.write import RunDir
+from lab.report import registry as report
 from lab.run import campaign, confirm
 from lab.run.campaign import OpenRun
 from lab.run.runner import Runner

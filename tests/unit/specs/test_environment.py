@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.arch import ARCHES
 from lab.build import toolchain
 from lab.core.errors import InfraError, UsageError
 from lab.specs import environment
+from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.specs.plan import Filters
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lab.arch import ARCHES
 from lab.core.sizes import MIB
+from lab.specs.arches import ARCHES
 from lab.specs.model import Kernel, NumaCell, Topology, format_cpus, format_size, parse_cpus, parse_size
 
 

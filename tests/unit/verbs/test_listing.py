@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.arch import ARCHES
 from lab.core.cache import Cache
+from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.verbs.text import listing
 

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from lab import report
 from lab.core.outcome import CaseRecord, Cause, End, Outcome, Run
 from lab.evidence.metadata import Evidence, KnownLineRecord
+from lab.report import registry as report
 from lab.verdicts import judge
 from lab.verdicts.compare import conclude
 from tests.unit.fixtures import evidence as fixture

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from lab.arch import ARCHES
 from lab.build.builder import Artifacts
 from lab.build.kernel import BuiltKernel
 from lab.build.programs import GuestTests
@@ -23,6 +22,7 @@ from lab.evidence.metadata import HostRecord, Provenance
 from lab.formats import cpio
 from lab.guests import qemu_command
 from lab.guests.domain import GuestMachine
+from lab.specs.arches import ARCHES
 from lab.specs.model import Topology
 from lab.verdicts import place
 from lab.verdicts.compare import Summary, conclude

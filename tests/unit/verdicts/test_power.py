@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lab import report
 from lab.core.outcome import CaseRecord, CellKey, Expected, Outcome
 from lab.evidence.metadata import Evidence
+from lab.report import registry as report
 from lab.verdicts.compare import EXIT_NOT_MET, conclude
 from lab.verdicts.power import Claim, Unproven, runs_everything, unproven
 from tests.unit.fixtures.evidence import evidence, metadata, recorded

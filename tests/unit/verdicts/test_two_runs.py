@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lab import report
 from lab.core.errors import UsageError
 from lab.core.outcome import Delta, End, Run
 from lab.evidence.metadata import Evidence
+from lab.report import registry as report
 from lab.report import text
 from lab.verdicts import two_runs
 from lab.verdicts.compare import conclude

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.arch import ARCHES
 from lab.core.errors import LabError, UsageError
 from lab.core.sizes import MIB
 from lab.host.doctor import CAPTURE_SCRIPT, description
 from lab.specs import load
+from lab.specs.arches import ARCHES
 from lab.specs.model import Topology
 from lab.workflows.machine import capture
 from lab.workflows.machine.capture import DescribedMachine, DescribedNode

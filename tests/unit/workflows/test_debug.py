@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from lab.arch import ARCHES
 from lab.core.errors import InfraError
+from lab.specs.arches import ARCHES
 from lab.workflows import debug
 
 ARCH = ARCHES["arm64"]

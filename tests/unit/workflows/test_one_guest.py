@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import pytest
 
-from lab.arch import ARCHES
 from lab.core.cache import Cache
 from lab.core.errors import GuestLost, InfraError, UsageError
 from lab.core.outcome import End, Ended
@@ -23,6 +22,7 @@ from lab.formats import cpio
 from lab.guests.accelerator import Accelerator
 from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import DIRECTORY
+from lab.specs.arches import ARCHES
 from lab.workflows import one_guest
 
 ARCH = ARCHES["x86_64"]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from lab.arch import ARCHES
 from lab.build import kernel, programs, source
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, InputError, UsageError
@@ -19,6 +18,7 @@ from lab.core.outcome import Case, Cause, CellStatus, Outcome
 from lab.evidence.metadata import Evidence
 from lab.formats.patches import mail as mailbox
 from lab.formats.patches import patch
+from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.specs.plan import Filters
 from lab.verdicts.compare import conclude

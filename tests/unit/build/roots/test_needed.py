@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lab.arch import ARCHES, Arch
+from lab.arch.record import Arch
 from lab.build.programs import _host_arch
 from lab.build.roots import needed
 from lab.build.roots.needed import Missing, Needs
 from lab.core.errors import UsageError
+from lab.specs.arches import ARCHES
 
 HOST = _host_arch()
 LIBC = "libc.so.6"
