@@ -19,7 +19,7 @@ class ConsoleLog:
     path: Path
 
     def size(self) -> int:
-        """Bytes written so far."""
+        """How many bytes were written so far."""
         try:
             return self.path.stat().st_size
         except FileNotFoundError:
@@ -55,7 +55,7 @@ def _decode(raw: bytes) -> str:
 
 
 class Watcher:
-    """Looks for words in the text of a console from a given offset on, reading each byte once."""
+    """A search for words in the text of a console from an offset on. It reads each byte once."""
 
     def __init__(self, console: ConsoleLog, *words: bytes, start: int = 0) -> None:
         self._console = console
@@ -64,7 +64,7 @@ class Watcher:
         self._carry = b""
 
     def seen(self) -> bytes | None:
-        """The first of the words that appeared since the last call; None if none did."""
+        """Return the first of the words that appeared since the last call; None if none did."""
         try:
             with self._console.path.open("rb") as file:
                 file.seek(self._offset)

@@ -51,12 +51,12 @@ _NAME = TypeAdapter(Name)
 
 
 def gcov_file(scenario: str, attempt: int) -> str:
-    """The name of the file with the line counters of one execution, in the directory of its cell."""
+    """Return the name of the file with the line counters of one execution, in the directory of its cell."""
     return f"{scenario}.gcov" if attempt == 1 else f"{scenario}.{attempt}.gcov"
 
 
 def cell_path(topology: str, kernel: str, repeat: int) -> Path:
-    """The directory with the evidence of a guest, relative to that of the run."""
+    """Return the directory with the evidence of a guest, relative to that of the run."""
     path = Path("cells", topology, kernel)
     return path if repeat == 1 else path / f"repeat-{repeat}"
 
@@ -66,7 +66,7 @@ SEAL = re.compile(rb'(.*), "crc": "([0-9a-f]{8})"\}', re.DOTALL)
 
 
 def sealed(event: Mapping[str, object], number: int) -> bytes:
-    """A journal's line: the event, its number, and the check sum of both."""
+    """Return a journal's line: the event, its number, and the check sum of both."""
     open_end = json.dumps({**event, "seq": number}, ensure_ascii=False).encode("utf-8", "replace")[:-1]
     return open_end + b', "crc": "%08x"}\n' % zlib.crc32(open_end)
 

@@ -2,7 +2,7 @@
 """The model of metadata.json, which its writer and all its readers use; and the evidence of a run around it.
 
 A record keeps the JSON object that it was made from, with keys that this version of the lab does not know: written
-again, it is the same object in the same order. What an old run did not record has a default.
+again, it is the same object in the same order. Keys that an old run lacks have a default.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _words_if_none(value: object) -> object:
 
 
 def _whole_patches(value: object) -> object:
-    """The patches of a build; those without a name, of a damaged record, are left out."""
+    """Return the patches of a build without those that have no name, which are of a damaged record."""
     if not isinstance(value, list | tuple):
         return ()
     return [
@@ -72,11 +72,11 @@ class Recorded(BaseModel):
         return made
 
     def document(self) -> dict[str, Any]:
-        """The JSON object that this record was made from, with its keys in their order."""
+        """Return the JSON object that this record was made from, with its keys in their order."""
         return {str(key): _plain(value) for key, value in self._given.items()}
 
     def changed(self, **changes: object) -> Self:
-        """This record with other values for some of its keys; new keys come last."""
+        """Return this record with other values for some of its keys; new keys come last."""
         return type(self).model_validate({**self._given, **changes})
 
 
@@ -85,11 +85,11 @@ def _plain(value: object) -> Any:
     if isinstance(value, Recorded):
         return value.document()
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, frozenset | set):
         value = sorted(value)
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(element) for element in value]
     if isinstance(value, PurePath):
         return str(value)
     if value is None or isinstance(value, str | int | float):
@@ -189,7 +189,7 @@ class CaseSpec(Recorded):
         )
 
     def case(self, scenario: str) -> Case:
-        """The case of a scenario that this declares."""
+        """Return the case of a scenario that this declares."""
         return Case(
             scenario=scenario,
             name=self.name,
@@ -321,28 +321,28 @@ class Metadata(Recorded):
         return data
 
     def topology(self, name: str) -> TopologyRecord:
-        """The record of a machine; an empty one for a machine that was not recorded."""
+        """Return the record of a machine; an empty one if the machine was not recorded."""
         return self.topologies.get(name, TopologyRecord())
 
     def kernel(self, name: str) -> KernelRecord:
-        """The record of a kernel; an empty one for a kernel that was not recorded."""
+        """Return the record of a kernel; an empty one if the kernel was not recorded."""
         return self.kernels.get(name, KernelRecord())
 
     def build(self, topology: str, kernel: str) -> Provenance | None:
-        """What a cell's kernel was built from; None if it was never built."""
+        """Return what a cell's kernel was built from; None if it was never built."""
         return self.builds.get(CellKey(topology, kernel))
 
     def program_keys(self, arch: str) -> Mapping[str, str]:
-        """Scenario -> key of its program on an architecture; empty if the run did not record them."""
+        """Return scenario -> key of its program on an architecture; empty if the run did not record them."""
         recorded = self.tests.get(arch)
         return recorded if isinstance(recorded, Mapping) else {}
 
     def builds_of(self, kernel: str) -> list[Provenance]:
-        """The builds of a kernel, one for each machine."""
+        """Return the builds of a kernel, one for each machine."""
         return [build for cell, build in self.builds.items() if cell.kernel == kernel]
 
     def declared_cases(self) -> dict[str, tuple[Case, ...]]:
-        """Scenario -> its declared cases."""
+        """Return scenario -> its declared cases."""
         return {scenario: tuple(spec.case(scenario) for spec in specs) for scenario, specs in self.cases.items()}
 
 

@@ -53,7 +53,7 @@ def load(directory: Path) -> Evidence:
 
 
 def file_of(source: str, cell: CellResult, name: str) -> bytes:
-    """The content of one of a cell's files, at most MAX_FILE bytes of it; empty if there is no such file."""
+    """Return the content of one of a cell's files, at most MAX_FILE bytes of it; empty if there is no such file."""
     return _slice(Path(source) / cell_path(cell.topology, cell.kernel, cell.repeat) / safe_name(name), 0, MAX_FILE)
 
 
@@ -64,7 +64,7 @@ def stream(directory: Path) -> tuple[Metadata, Iterator[CellResult]]:
 
 
 def _cells(directory: Path, metadata: Metadata) -> Iterator[CellResult]:
-    """Every guest that was to run."""
+    """Yield every guest that was to run."""
     for cell in metadata.cells:
         for repeat in range(1, metadata.repeat + 1):
             yield _cell(directory, cell.topology, cell.kernel, repeat)
@@ -73,7 +73,7 @@ def _cells(directory: Path, metadata: Metadata) -> Iterator[CellResult]:
 
 
 def read_metadata(directory: Path) -> Metadata:
-    """The metadata.json of a run; InputError if the directory is not that of a run."""
+    """Return the metadata.json of a run; InputError if the directory is not that of a run."""
     path = directory / "metadata.json"
     try:
         data = _regular(path, 0, MAX_METADATA + 1)
@@ -93,7 +93,7 @@ def read_metadata(directory: Path) -> Metadata:
 
 
 def _cell(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
-    """One guest from its files. If one of them cannot be read the cell is BROKEN; other cells are not affected."""
+    """Return one guest from its files. If one of them cannot be read, this cell is BROKEN and no other."""
     path = directory / cell_path(topology, kernel, repeat)
     empty = CellResult(topology=topology, kernel=kernel, repeat=repeat, status=CellStatus.BROKEN, cause=Cause.DAMAGED)
     try:
@@ -148,7 +148,7 @@ class _Journal:
 
 
 def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
-    """One guest by its journal. With a damaged journal it is BROKEN: nobody knows what else the journal said."""
+    """Return one guest by its journal. With a damaged journal it is BROKEN, since events may be missing."""
     journal = _Journal.read(path / JOURNAL)
     verdict = journal.verdict
     found = replace(
@@ -178,7 +178,7 @@ PAPERS = ("console.log", "facts.json", "config", "domain.xml", "qemu.args", "rep
 
 
 def _papers(path: Path, runs: Sequence[RunEvent]) -> dict[str, str]:
-    """The files of a guest that are there, name -> text. A file that cannot be read has a line that says so."""
+    """Return the files of a guest, name -> text. A file that cannot be read is a line with the reason."""
     found = {name: _paper(path / name) for name in PAPERS}
     for run in runs:
         found[run.ktap] = _paper(path / run.ktap)
@@ -202,13 +202,13 @@ def _paper(path: Path, start: int = 0, end: int | None = None) -> str:
 
 
 def _total(events: Sequence[UsageEvent]) -> Usage | None:
-    """What the emulators of a cell used together; None if it was not measured."""
+    """Return what the emulators of a cell used together; None if it was not measured."""
     each = [Usage(peak=one.peak, cpu_s=one.cpu_s, wait_s=one.wait_s, life_s=one.life_s) for one in events]
     return reduce(operator.add, each) if each else None
 
 
 def read_journal(path: Path) -> tuple[list[Event], str]:
-    """The events of a journal, and how it is damaged (empty if it is whole).
+    """Return the events of a journal, and how it is damaged (empty if it is whole).
 
     The torn last line of a killed lab is no damage: nothing had yet relied on the event that it was to record.
     """
@@ -238,10 +238,10 @@ def _sound(line: bytes) -> bool:
 
 
 def _run(path: Path, event: RunEvent) -> Run:
-    said = b""
+    output = b""
     try:
-        said = _slice(path / event.ktap, 0, MAX_KTAP + 1)
-        damage = _damage(path, event, said)
+        output = _slice(path / event.ktap, 0, MAX_KTAP + 1)
+        damage = _damage(path, event, output)
     except InfraError as error:
         damage = str(error)
     return Run(
@@ -251,7 +251,7 @@ def _run(path: Path, event: RunEvent) -> Run:
         status=event.status,
         signal=event.signal,
         duration_s=event.duration_s,
-        ktap=_text(said[:MAX_KTAP]),
+        ktap=_text(output[:MAX_KTAP]),
         stderr=event.stderr,
         console=ConsoleLog(path / "console.log").text(event.console_from, event.console_to),
         note=event.note,
@@ -262,13 +262,13 @@ def _run(path: Path, event: RunEvent) -> Run:
     )
 
 
-def _damage(path: Path, event: RunEvent, said: bytes) -> str:
-    """How the files of a run differ from what was written; empty if they do not, or if their size was not recorded."""
+def _damage(path: Path, event: RunEvent, output: bytes) -> str:
+    """Return how a run's files differ from what was written; empty if they do not, or if no size was recorded."""
     if event.ktap_size is None:
         return ""
-    if len(said) != event.ktap_size:
-        return f"{event.ktap} has {len(said)} bytes, {event.ktap_size} were written"
-    if hashlib.sha256(said).hexdigest() != event.ktap_sha256:
+    if len(output) != event.ktap_size:
+        return f"{event.ktap} has {len(output)} bytes, {event.ktap_size} were written"
+    if hashlib.sha256(output).hexdigest() != event.ktap_sha256:
         return f"{event.ktap} is not what was written"
     size = ConsoleLog(path / "console.log").size()
     if size < event.console_to:
@@ -283,7 +283,7 @@ def _console_tail(path: Path) -> str:
 
 
 def _slice(path: Path, start: int, end: int) -> bytes:
-    """Bytes of a file; empty if there is no such file, InfraError if it cannot be read."""
+    """Return bytes of a file; empty if there is no such file, InfraError if it cannot be read."""
     try:
         return _regular(path, start, end)
     except FileNotFoundError:
@@ -293,7 +293,7 @@ def _slice(path: Path, start: int, end: int) -> bytes:
 
 
 def _regular(path: Path, start: int, end: int) -> bytes:
-    """Bytes of a file; OSError if it is no regular file."""
+    """Return bytes of a file; OSError if it is no regular file."""
     with _opened(path) as file:
         file.seek(start)
         # read() makes room for what it is asked for

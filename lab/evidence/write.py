@@ -37,7 +37,7 @@ from lab.evidence.read import read_journal
 
 @dataclass(slots=True)
 class _Tail:
-    """How long its writer left a journal: bytes and whole lines."""
+    """The size of a journal after its last write: bytes and whole lines."""
 
     size: int = 0
     lines: int = 0
@@ -107,8 +107,8 @@ class CellDir:
         if run.attempt > 1:
             stem += f".{run.attempt}"
         ktap = f"{stem}.ktap"
-        said = run.ktap.encode("utf-8", "replace")[:MAX_KTAP]
-        write_atomic(self.path / ktap, said)
+        output = run.ktap.encode("utf-8", "replace")[:MAX_KTAP]
+        write_atomic(self.path / ktap, output)
         self._append(
             {
                 "event": "run",
@@ -119,8 +119,8 @@ class CellDir:
                 "signal": run.signal,
                 "duration_s": run.duration_s,
                 "ktap": ktap,
-                "ktap_size": len(said),
-                "ktap_sha256": hashlib.sha256(said).hexdigest(),
+                "ktap_size": len(output),
+                "ktap_sha256": hashlib.sha256(output).hexdigest(),
                 "stderr": run.stderr[-MAX_STDERR:],
                 "console_from": console_from,
                 "console_to": self.console_size() if console_to is None else console_to,
@@ -146,7 +146,7 @@ class CellDir:
         self._tail.size, self._tail.lines = len(whole), len(lines)
 
     def console_size(self) -> int:
-        """How many bytes the console has so far: an offset for `run`."""
+        """Return how many bytes the console has so far: an offset for `run`."""
         try:
             return self.console.stat().st_size
         except OSError:
@@ -230,7 +230,7 @@ class RunDir:
         return handle
 
     def cell(self, topology: str, kernel: str, repeat: int = 1) -> CellDir:
-        """The directory of a cell's guest; made when it is not there."""
+        """Return the directory of a cell's guest, and make it if it is missing."""
         path = self.path / cell_path(safe_name(topology), safe_name(kernel), repeat)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -253,7 +253,7 @@ def _chosen(path: Path) -> Path:
 
 
 def _fresh(results: Path, campaign: str, now: datetime) -> Path:
-    """A new directory: two runs in one second get different ones."""
+    """Make and return a new directory. Two runs in the same second get different ones."""
     results.mkdir(parents=True, exist_ok=True)
     stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{campaign}"
     for suffix in ("", *(f"-{number}" for number in range(2, 1000))):

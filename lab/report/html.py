@@ -42,7 +42,7 @@ class _Tile:
     topology: int
     scenario: int
     tone: str
-    said: tuple[tuple[str, str], ...]
+    parts: tuple[tuple[str, str], ...]
     bars: tuple[tuple[tuple[str, int], ...], ...]
     label: str
 
@@ -256,7 +256,7 @@ def _tile(
         topology=number,
         scenario=place,
         tone=tone,
-        said=tuple(_tile_words(total, unmet, changed)),
+        parts=tuple(_tile_words(total, unmet, changed)),
         bars=tuple(map(_bar, counts)),
         label=f"{scenario} on {topology}: {'; '.join(numbers)}",
     )

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the programs printed, as it came: one KTAP document, in it one per cell, in it one per program.
 
-The lab's verdicts are not in it: `ok` of a program is its exit status, `ok` of a cell that all of its programs said so.
-What a guest said is two levels further in, and cannot get out of there; it is made printable, and of very much of it
-the middle is left out. A program whose KTAP cannot be had any more is not ok.
+The lab's verdicts are not in it: a program is `ok` if it exited with status 0, a cell if all of its programs are. The
+output of a guest is indented by two more levels, so that no line of it can pass for one of the lab's. It is made
+printable, and the middle of a very long output is left out. A program whose KTAP is missing is not ok.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lab.core.outcome import CellResult, End, Run
 from lab.core.untrusted import one_line, printable
@@ -17,42 +18,68 @@ from lab.verdicts.compare import Summary
 FILE = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subtest:
+    """A part of a KTAP document: the lines within it, and its result."""
+
+    name: str
+    lines: Sequence[str]
+    ok: bool
+    note: str = ""
+    """Why it is not ok; empty if there is nothing to add."""
+
+
 def render(summary: Summary) -> str:
-    """The document, newline at its end."""
-    parts = [_cell(cell) for cell in summary.evidence.cells]
-    return (
-        "\n".join(_document([(cell.name, *part) for cell, part in zip(summary.evidence.cells, parts, strict=True)]))
-        + "\n"
-    )
+    """Return the document, with a newline at its end."""
+    cells = list(map(_cell, summary.evidence.cells))
+    return "\n".join(_document(cells)) + "\n"
 
 
-def _cell(cell: CellResult) -> tuple[list[str], bool, str]:
-    """Its document, whether all of it was well, and what else there is to say."""
+def _cell(cell: CellResult) -> Subtest:
+    """Return a guest with the output of all its programs."""
     papers = cell.papers()
-    parts = [(_title(run), *_run(run, papers.get(_file(run), ""))) for run in cell.runs]
-    return _document(parts), bool(parts) and all(ok for _, _, ok, _ in parts), cell.why
+    programs: list[Subtest] = []
+    for run in cell.runs:
+        programs.append(_program(run, papers.get(_file(run), "")))
+    ok = bool(programs) and all(program.ok for program in programs)
+    return Subtest(name=cell.name, lines=_document(programs), ok=ok, note=cell.why)
 
 
-def _run(run: Run, said: str) -> tuple[list[str], bool, str]:
-    ended = f"{run.end}" + (f" status {run.status}" if run.status is not None else "") + f" {run.signal or ''}"
-    ok = run.end is End.EXITED and run.status == 0 and bool(said)
-    return printable(said).rstrip("\n").split("\n"), ok, "" if ok else f"{ended.strip()} {run.note}"
-
-
-def _title(run: Run) -> str:
-    return run.scenario + (f" attempt {run.attempt}" if run.attempt > 1 else "")
+def _program(run: Run, output: str) -> Subtest:
+    """Return one execution of a program with its output."""
+    name = run.scenario
+    if run.attempt > 1:
+        name += f" attempt {run.attempt}"
+    lines = printable(output).rstrip("\n").split("\n")
+    if run.end is End.EXITED and run.status == 0 and output:
+        return Subtest(name=name, lines=lines, ok=True)
+    ended = [str(run.end)]
+    if run.status is not None:
+        ended.append(f"status {run.status}")
+    if run.signal:
+        ended.append(run.signal)
+    return Subtest(name=name, lines=lines, ok=False, note=f"{' '.join(ended)} {run.note}")
 
 
 def _file(run: Run) -> str:
-    return f"{run.scenario}{'' if run.attempt == 1 else f'.{run.attempt}'}.ktap"
+    """Return the name of the file with a program's output, in the directory of its cell."""
+    if run.attempt == 1:
+        return f"{run.scenario}.ktap"
+    return f"{run.scenario}.{run.attempt}.ktap"
 
 
-def _document(parts: Sequence[tuple[str, Iterable[str], bool, str]]) -> list[str]:
-    """A plan, then per part its lines two columns further in, and a line on the whole of it."""
+def _document(parts: Sequence[Subtest]) -> list[str]:
+    """Return a plan, then for each part its lines, indented by two columns, and its result."""
     lines = ["KTAP version 1", f"1..{len(parts)}"]
-    for number, (name, inside, ok, words) in enumerate(parts, start=1):
-        lines.append(f"  # Subtest: {one_line(name, 120)}")
-        lines += [f"  {line}".rstrip() for line in inside]
-        lines += [f"# {one_line(words)}"] if words.strip() else []
-        lines.append(f"{'ok' if ok else 'not ok'} {number} {one_line(name, 120)}")
+    for number, part in enumerate(parts, start=1):
+        name = one_line(part.name, 120)
+        lines.append(f"  # Subtest: {name}")
+        for line in part.lines:
+            lines.append(f"  {line}".rstrip())
+        if part.note.strip():
+            lines.append(f"# {one_line(part.note)}")
+        result = "not ok"
+        if part.ok:
+            result = "ok"
+        lines.append(f"{result} {number} {name}")
     return lines

@@ -56,8 +56,8 @@ def _program(record: CaseRecord, programs: Mapping[str, str]) -> str:
     if record.outcome is not Outcome.SKIP:
         return ""
     for program, why in programs.items():
-        said = _MARK in record.reason and _words(why) in _words(record.reason)
-        if said or record.case == file_name(program):
+        has_reason = _MARK in record.reason and _words(why) in _words(record.reason)
+        if has_reason or record.case == file_name(program):
             return program
     return ""
 
