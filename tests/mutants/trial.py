@@ -62,17 +62,21 @@ class MutantDirectory:
     presets: Sequence[str] = ()
 
 
+def environment() -> dict[str, str]:
+    """Return the environment in which `lab` runs from this tree."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+
 def run(kernel: str, machine: str, tests: Sequence[str], name: str, place: MutantDirectory) -> Seen:
     """`lab run` of one kernel on one machine."""
     asked = [word for test in tests for word in ("--test", test)]
     asked += [word for preset in place.presets for word in ("--config", preset)]
     output = place.directory / name
     command = [sys.executable, "-m", "lab", "run", "quick", "-t", machine, "-k", kernel, *asked, "-j", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     done = subprocess.run(
         [*command, "-o", str(output)],
         cwd=ROOT,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=TRIAL_S,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 from lab.core.errors import UsageError
-from tests.mutants.__main__ import main, share, summary
+from lab.verdicts.mutation import Fate, MutantResult, MutantSpec, MutationReport
+from tests.mutants import generated
+from tests.mutants.__main__ import main, share, summary, total
 from tests.mutants.mutant import PROVIDES, Edit, Mutant, as_patch
 from tests.mutants.table import MUTANTS
-from tests.mutants.trial import Seen, Verdict, seen
+from tests.mutants.trial import MutantDirectory, Seen, Verdict, seen
 
 GUEST_TESTS = Path(__file__).parents[2] / "guest_tests"
 CASES = {
@@ -99,3 +102,56 @@ def test_a_name_that_no_mutant_has_is_refused(asked: str, meant: str, capsys: py
     said = capsys.readouterr()
     assert f"did you mean {meant!r}?" in said.err
     assert not said.out
+
+
+def report(*fates: Fate, argued: int = 0) -> MutationReport:
+    """A report on as many generated mutants, the last of them not tried; `argued` survivors have an argument."""
+    names = [f"m{number}" for number in range(len(fates) + 1)]
+    results = []
+    for name, fate in zip(names, fates, strict=False):
+        argument = ""
+        if fate is Fate.SURVIVED and argued:
+            argument, argued = "it is the same", argued - 1
+        results.append(MutantResult(name=name, fate=fate, argument=argument))
+    mutants = tuple(
+        MutantSpec(name=name, file="mm/x.c", line=1, function="f", operator="o", what="a -> b", diff="")
+        for name in names
+    )
+    return MutationReport(kernel="expand-fault", machine="pc", mutants=mutants, results=tuple(results))
+
+
+def test_one_score_for_the_table_and_the_generated_ones() -> None:
+    verdicts = [Verdict(mutant=ONE, killers=("a.b (FAIL)",), asked_all=False, seconds=1.0)]
+    generated_ones = [report(Fate.KILLED, Fate.SURVIVED, Fate.SURVIVED, Fate.EQUAL, Fate.NOT_RUN, argued=1)]
+    assert share(verdicts, generated_ones) == 0.5
+    assert total(verdicts, generated_ones).splitlines() == [
+        "generated from expand-fault: 6 mutants: 1 killed, 2 survived, 1 survived: no case runs the line, 1 equal",
+        "50% of 4 mutants that differ killed, by hand and generated",
+        "not tried: 1",
+    ]
+
+
+def test_the_generated_mutants_of_a_series_are_tried_once(tmp_path: Path) -> None:
+    place = MutantDirectory(tmp_path, ("lockdep",))
+    first = generated.command("expand-fault", place, 10)
+    assert first[3:8] == ["mutate", "-k", "expand-fault", "-t", "x86_64-4k-2node"]
+    assert first[-6:-2] == ["--config", "lockdep", "--equal", str(generated.EQUAL / "expand-fault.json")]
+    assert first[-2:] == ["--minutes", "10"]
+    (tmp_path / "generated-expand-fault").mkdir()
+    (tmp_path / "generated-expand-fault" / "mutants.json").touch()
+    again = generated.command("expand-fault", place, None)
+    assert again[3:6] == ["mutate", "--resume", str(tmp_path / "generated-expand-fault")]
+    assert "--config" not in again
+
+
+@pytest.mark.parametrize("path", sorted(generated.EQUAL.glob("*.json")), ids=lambda each: each.stem)
+def test_an_argument_is_about_a_line_of_its_series(path: Path) -> None:
+    assert path.stem in generated.SERIES
+    patches = (Path("images") / "series" / path.stem / "6.12").glob("*.patch")
+    added = " ".join(" ".join(patch.read_text().split()) for patch in patches)
+    arguments = json.loads(path.read_text())
+    assert arguments
+    for change, argument in arguments.items():
+        before = change.partition(": ")[2].partition(" -> ")[0].removesuffix("...")
+        assert before in added, change
+        assert len(argument) > 40
