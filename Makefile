@@ -12,7 +12,7 @@ export NEEDED_BY = $(addprefix make ,$(MAKECMDGOALS)) $(ARGS)
 # One process of pytest a core. One of them runs all tests that boot guests.
 WORKERS = -n auto --dist loadgroup
 
-.PHONY: help setup run matrix test unit bench faults kernel-faults examples mutants fuzz browser kernel-words lint shape doctor clean
+.PHONY: help setup run matrix test unit bench bare-host faults kernel-faults examples mutants fuzz browser kernel-words lint shape doctor clean
 
 help:
 	@echo "make run            run a campaign: CAMPAIGN=quick; further arguments of lab run in ARGS="
@@ -25,6 +25,7 @@ help:
 	@echo "make faults         inject faults into host, QEMU, guests and input; some: ARGS=NAME, names: ARGS=--list"
 	@echo "make kernel-faults  check how the kernel's own complaints are named; builds a kernel with lkdtm, sanitizers"
 	@echo "make examples       run every example of every verb's help, those with guests and kernel trees too"
+	@echo "make bare-host      run examples of all verbs in a bare Debian, as root; keep its chroot: ARGS=DIR"
 	@echo "make mutants        break the series in 50 ways and in all that lab mutate generates, see which case notices;"
 	@echo "                    some: ARGS=NAME, names: ARGS=--list, ARGS='--generated --minutes 30 -o DIR'"
 	@echo "make fuzz           fuzz every reader of other people's files; ARGS='SECONDS [TARGET...]', 60 seconds each"
@@ -63,6 +64,9 @@ kernel-faults: setup
 
 examples: setup
 	@PAGELAB_EXAMPLES=1 $(PYTHON) -m pytest tests/unit/test_examples.py tests/integration/test_people.py $(ARGS)
+
+bare-host: setup
+	@$(PYTHON) -m tests.bare_host $(ARGS)
 
 mutants: setup
 	@$(PYTHON) -m tests.mutants $(ARGS)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""tests/bare_host.py: every verb and kind of suite is tried, and what a bare host prints is judged."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.cli import main
+from lab.host.needs import NEEDS, SUITE
+from tests.bare_host import TRIALS, Trial, fault
+
+
+@pytest.mark.parametrize("verb", main.commands)
+def test_every_verb_is_tried(verb: str) -> None:
+    assert any(f"lab {verb} " in f"{trial.line} " for trial in TRIALS)
+
+
+@pytest.mark.parametrize("kind", [what for what in NEEDS if what.startswith(SUITE)])
+def test_every_kind_of_suite_is_tried(kind: str) -> None:
+    assert any(kind in trial.line for trial in TRIALS)
+
+
+@pytest.mark.parametrize(
+    ("status", "printed", "wrong"),
+    [
+        (0, "lab 1.0", ""),
+        (2, "lab 1.0", "exit status 2, expected 0"),
+        (0, "nothing", "does not print 'lab'"),
+        (0, "lab: rsync: No such file or directory", "prints 'No such file'"),
+        (1, "Traceback (most recent call last):", "prints 'Traceback (most recent call last)'"),
+    ],
+)
+def test_what_is_wrong_is_named(status: int, printed: str, wrong: str) -> None:
+    assert fault(Trial(line="lab --version", text="lab"), status, printed) == wrong
