@@ -146,7 +146,7 @@ def build(
     the host cannot build (tools missing, disk full).
     """
     recipe = recipe_of(kernel, topology, cache=cache, images=images)
-    if recipe is None or not cache.has(ENTRY, recipe.key):
+    if recipe is None or not cache.obtain(ENTRY, recipe.key):
         found = source.resolve(kernel.source, cache=cache, progress=progress)
         recipe = _recipe(kernel, topology, found, images or paths.images(), cache)
     entry = cache.entry(
@@ -225,6 +225,20 @@ def recorded(provenance: Provenance, cache: Cache) -> BuiltKernel | None:
         hint = "recorded by another version of the lab?"
         raise UsageError(f"the record of kernel {key} lacks {lacking[0]!r}", hint=hint)
     return BuiltKernel(**_files(cache.entry(ENTRY, key, _never)), provenance=provenance)
+
+
+def newest(arch: Arch, cache: Cache) -> BuiltKernel | None:
+    """Return the kernel without a series that was built last for an architecture; None if the cache has none."""
+    found = sorted((cache.root / ENTRY).glob("*/build.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found:
+        try:
+            facts = json.loads(path.read_text())
+            if facts["arch"] == arch.name and facts["series"] is None:
+                provenance = Provenance(key=path.parent.name, build_id=facts["build_id"], release=facts["release"])
+                return BuiltKernel(**_files(path.parent), provenance=provenance)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
 
 
 _REQUIRED = tuple(name for name in Provenance.model_fields if name not in ("refused", "userland"))

@@ -7,6 +7,8 @@ Layout below the root (`$PAGELAB_CACHE`, else `$XDG_CACHE_HOME/pagelab`, else ~/
     locks/<kind>-<key>   flock()ed while somebody makes the entry; the kernel drops the lock when its holder dies
     tmp/                 entries being made; what a killed lab leaves there is removed by the next one
     sums/<kind>-<key>    check sums of the entry's files, where they are few: it is compared with them once per process
+
+With a `remote`, an entry that is missing is fetched from there before it is built, and stored there when it was built.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from lab.core.errors import DiskFull, InfraError
 
@@ -66,11 +69,22 @@ def explain_os_error(error: OSError, what: str) -> InfraError:
     return InfraError(f"{what}: {error.strerror or error}: {error.filename or ''}".rstrip(": "))
 
 
+class RemoteCache(Protocol):
+    """A store of entries that several hosts share; `lab.cluster.store.Store` is the real one."""
+
+    def fetch(self, kind: str, key: str, into: Path) -> bool:
+        """Fill an empty directory with an entry; False if there is none that can be used."""
+
+    def offer(self, kind: str, key: str, entry: Path) -> None:
+        """Store an entry that was built here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cache:
     """A directory of finished entries, safe against two labs at once and against a kill at any moment."""
 
     root: Path
+    remote: RemoteCache | None = None
 
     def path(self, kind: str, key: str) -> Path:
         """Where the entry is, or would be."""
@@ -78,6 +92,16 @@ class Cache:
 
     def has(self, kind: str, key: str) -> bool:
         return self.path(kind, key).is_dir()
+
+    def obtain(self, kind: str, key: str) -> bool:
+        """Whether the entry is here, or could be fetched just now."""
+        final = self.path(kind, key)
+        if final.is_dir() or self.remote is None:
+            return final.is_dir()
+        with self.lock(f"{kind}-{key}"):
+            if not final.is_dir():
+                self._make(final, None)
+        return final.is_dir()
 
     def entry(
         self, kind: str, key: str, make: Callable[[Path], None], *, waiting: Callable[[], None] | None = None
@@ -120,15 +144,32 @@ class Cache:
                 )
             _checked.add(final)
 
-    def _make(self, final: Path, make: Callable[[Path], None]) -> None:
+    def _fetched(self, final: Path, inside: Path) -> bool:
+        """Whether the remote filled the directory; it is empty otherwise."""
+        if self.remote is None:
+            return False
+        fetched = self.remote.fetch(final.parent.name, final.name, inside)
+        if not fetched:
+            shutil.rmtree(inside)
+            inside.mkdir()
+        return fetched
+
+    def _make(self, final: Path, make: Callable[[Path], None] | None) -> None:
+        """Fetch an entry, or else make it; without `make` it is missing afterwards if it could not be fetched."""
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             with self.scratch(final.parent.name) as scratch:
                 inside = scratch / "entry"
                 inside.mkdir()
-                make(inside)
+                fetched = self._fetched(final, inside)
+                if not fetched and make is None:
+                    return
+                if not fetched and make:
+                    make(inside)
                 _sync(inside)
                 inside.rename(final)
+            if self.remote and not fetched:
+                self.remote.offer(final.parent.name, final.name, final)
         except OSError as error:
             raise explain_os_error(error, str(final)) from error
 
@@ -185,8 +226,12 @@ class Cache:
         """Remove what labs that are no more left behind: the name begins with the maker's process id."""
         for stale in base.iterdir():
             pid = stale.name.partition("-")[0]
-            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            if not pid.isdigit() or Path(f"/proc/{pid}").exists():
+                continue
+            if stale.is_dir():
                 shutil.rmtree(stale, ignore_errors=True)
+            else:
+                stale.unlink(missing_ok=True)
 
 
 _checking = threading.Lock()

@@ -325,6 +325,12 @@ class CellResult:
     status: CellStatus
     cause: Cause = Cause.LAB
     accelerator: str = ""
+    host: str = ""
+    """The host of a cluster that ran it; empty for the computer of the run itself."""
+    host_attempt: int = 1
+    """Which attempt counts, of those on several hosts."""
+    host_load: float = 0.0
+    """The host's load average when it began."""
     boot_s: float | None = None
     restores_s: tuple[float, ...] = ()
     """For every guest that was restored instead: seconds until it answered."""

@@ -155,6 +155,16 @@ def start(
     return _popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stdout, pass_fds=pass_fds, outlive=outlive)
 
 
+def end(process: Process, patience_s: float) -> None:
+    """End a process that was started: it is asked to, and killed if it has not ended after `patience_s` seconds."""
+    process.terminate()
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        process.wait()
+
+
 def attach(argv: Sequence[str]) -> int:
     """Run a program on the user's terminal, which is its own meanwhile, Ctrl-C too; its exit status."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

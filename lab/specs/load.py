@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -311,14 +311,22 @@ def _validator(message: str, where: YamlPath, model: type[BaseModel]) -> tuple[Y
 
 def _keys(model: type[BaseModel], where: YamlPath) -> list[str]:
     """The keys that may stand at a place of a model, in the order in which the model has them."""
+    user_key = False  # the next word is a key of a dictionary, which the user chose
     for part in where:
-        if isinstance(part, str):
+        if isinstance(part, str) and not user_key:
             field = model.model_fields.get(part)
             inner = _model_in(field.annotation) if field else None
-            if inner is None:
+            if field is None or inner is None:
                 return []
-            model = inner
+            model, user_key = inner, _is_dictionary(field.annotation)
+        else:
+            user_key = False
     return [name for name in model.model_fields if name != "name"]
+
+
+def _is_dictionary(annotation: Any) -> bool:
+    """Whether a field's type is a dictionary, also an annotated one."""
+    return get_origin(annotation) is dict or any(get_origin(each) is dict for each in get_args(annotation))
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -6,6 +6,7 @@ topologies: [~/lab/machines]       # directories; relative ones are relative to 
 kernels: [~/lab/kernels]
 scenarios: [~/lab/tests]
 campaigns: [~/lab/campaigns]
+cache_remote: ssh://files.example.org/srv/pagelab    # a store of built kernels, userlands and programs
 defaults:
   every: {connect: "qemu:///session"}        # every verb that has this option
   run: {jobs: 2, memory: 8G}
@@ -42,6 +43,8 @@ class Settings(Spec):
     kernels: tuple[OneLine, ...] = ()
     scenarios: tuple[OneLine, ...] = ()
     campaigns: tuple[OneLine, ...] = ()
+    cache_remote: OneLine = ""
+    """A directory or URL that several hosts share; empty for none."""
     defaults: dict[str, Options] = Field(default_factory=dict)
     """Verb, or `every`, -> long name of an option -> its value."""
 
