@@ -16,7 +16,7 @@ import click
 from lab import __version__
 from lab.core.errors import LabError
 from lab.host.needs import LAB, NEEDS
-from lab.verbs import campaigns, check, choose, guests, machines, mutating, patches, results, shells
+from lab.verbs import campaigns, check, choose, cluster, guests, machines, mutating, patches, results, shells
 from lab.verbs.common import EXIT_INTERRUPTED, print_error
 
 EXIT_USAGE = 64
@@ -28,6 +28,7 @@ VERBS = (
     *(results.report, results.compare, results.replay, results.bundle),
     *(patches.try_, patches.bisect, check.check, mutating.mutate),
     machines.capture,
+    *(cluster.worker, cluster.hosts_, cluster.cluster_, cluster.queue_, cluster.cache_),
     *(shells.completion, shells.man),
 )
 

@@ -23,6 +23,7 @@ from lab.core.progress import Progress, silent
 from lab.core.ssh_keys import dropbear_host_key
 from lab.formats import cpio
 
+ENTRY = "rootfs"
 SOURCES = ("busybox", "dropbear")
 BUILD_S = 900.0
 """Seconds for the build of one program; a minute where both cores are free."""
@@ -84,12 +85,23 @@ def build(arch: Arch, *, cache: Cache, progress: Progress = silent, recipe: Path
         (entry / "host_key.pub").write_text(public + "\n")
         (entry / "notes").write_bytes((programs / "notes").read_bytes())
 
-    entry = cache.entry("rootfs", key, pack)
+    built = _load(cache.entry(ENTRY, key, pack))
+    for note in built.notes:
+        progress(note)
+    return built
+
+
+def recorded(key: str, cache: Cache) -> Rootfs | None:
+    """Return the userland of a key; None if the cache does not have it."""
+    if not key.isalnum() or not cache.has(ENTRY, key):
+        return None
+    return _load(cache.path(ENTRY, key))
+
+
+def _load(entry: Path) -> Rootfs:
     host_key = (entry / "host_key.pub").read_text().strip()
     notes = tuple((entry / "notes").read_text().splitlines())
-    for note in notes:
-        progress(note)
-    return Rootfs(initrd=entry / "initrd", host_key=host_key, key=key, notes=notes)
+    return Rootfs(initrd=entry / "initrd", host_key=host_key, key=entry.name, notes=notes)
 
 
 def _versions(cache: Cache, progress: Progress) -> list[str]:

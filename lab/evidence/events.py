@@ -92,6 +92,16 @@ class BootEvent(_Strict):
     login_s: float | None = None
 
 
+class PlacedEvent(_Strict):
+    """Which host of a cluster ran the cell, at which attempt."""
+
+    event: Literal["placed"]
+    seq: int
+    host: str
+    attempt: Annotated[int, Field(ge=1)] = 1
+    load: float = 0.0
+
+
 class SaveEvent(_Strict):
     event: Literal["save"]
     seq: int
@@ -152,7 +162,7 @@ class OriginEvent(_Strict):
     started: str
 
 
-Event = BootEvent | SaveEvent | UsageEvent | CellEvent | RunEvent | OriginEvent
+Event = BootEvent | PlacedEvent | SaveEvent | UsageEvent | CellEvent | RunEvent | OriginEvent
 
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

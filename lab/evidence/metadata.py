@@ -291,6 +291,8 @@ class Metadata(Recorded):
     started: str | None = None
     campaign: CampaignRecord = CampaignRecord()
     host: HostRecord = HostRecord()
+    hosts: Mapping[str, HostRecord] = {}
+    """Name -> host of the cluster that the run was begun on; empty without one."""
     topologies: Mapping[str, TopologyRecord] = {}
     kernels: Mapping[str, KernelRecord] = {}
     cells: tuple[CellRecord, ...]

@@ -38,6 +38,7 @@ from lab.evidence.events import (
     CellEvent,
     Event,
     OriginEvent,
+    PlacedEvent,
     RunEvent,
     UsageEvent,
     cell_path,
@@ -67,9 +68,9 @@ def _cells(directory: Path, metadata: Metadata) -> Iterator[CellResult]:
     """Yield every guest that was to run."""
     for cell in metadata.cells:
         for repeat in range(1, metadata.repeat + 1):
-            yield _cell(directory, cell.topology, cell.kernel, repeat)
+            yield cell_result(directory, cell.topology, cell.kernel, repeat)
     for again in metadata.confirming:
-        yield _cell(directory, again.topology, again.kernel, again.repeat)
+        yield cell_result(directory, again.topology, again.kernel, again.repeat)
 
 
 def read_metadata(directory: Path) -> Metadata:
@@ -92,7 +93,7 @@ def read_metadata(directory: Path) -> Metadata:
         raise InputError(path, line, None, "expected JSON") from None
 
 
-def _cell(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
+def cell_result(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
     """Return one guest from its files. If one of them cannot be read, this cell is BROKEN and no other."""
     path = directory / cell_path(topology, kernel, repeat)
     empty = CellResult(topology=topology, kernel=kernel, repeat=repeat, status=CellStatus.BROKEN, cause=Cause.DAMAGED)
@@ -107,6 +108,7 @@ class _Journal:
     """The events of one guest, sorted. The last boot and the last verdict count, and of every run the last event."""
 
     damage: str
+    placed: PlacedEvent
     boot: BootEvent
     restores: tuple[BootEvent, ...]
     runs: tuple[RunEvent, ...]
@@ -118,6 +120,7 @@ class _Journal:
     def read(cls, path: Path) -> _Journal:
         events, damage = read_journal(path)
         boot = BootEvent(event="boot", seq=0)
+        placed = PlacedEvent(event="placed", seq=0, host="")
         verdict = CellEvent(event="cell", seq=0, status=CellStatus.BROKEN, reason=NOT_DONE, cause=Cause.INTERRUPTED)
         restores: list[BootEvent] = []
         runs: dict[tuple[str, int], RunEvent] = {}
@@ -130,6 +133,8 @@ class _Journal:
                 boot = event
             elif isinstance(event, RunEvent):
                 runs[event.scenario, event.attempt] = event
+            elif isinstance(event, PlacedEvent):
+                placed = event
             elif isinstance(event, UsageEvent):
                 usages.append(event)
             elif isinstance(event, CellEvent):
@@ -138,6 +143,7 @@ class _Journal:
                 origin = Origin(run=event.run, started=event.started)
         return cls(
             damage=damage,
+            placed=placed,
             boot=boot,
             restores=tuple(restores),
             runs=tuple(runs.values()),
@@ -157,6 +163,9 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
         cause=verdict.cause,
         reason=verdict.reason,
         accelerator=journal.boot.accelerator,
+        host=journal.placed.host,
+        host_attempt=journal.placed.attempt,
+        host_load=journal.placed.load,
         boot_s=journal.boot.boot_s,
         restores_s=tuple((restore.boot_s or 0) + (restore.login_s or 0) for restore in journal.restores),
         mismatches=tuple(Mismatch(fact=each.fact, asked=each.asked, got=each.got) for each in verdict.mismatches),

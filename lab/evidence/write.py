@@ -25,6 +25,7 @@ from lab.evidence.events import (
     MAX_STDERR,
     BootEvent,
     Event,
+    PlacedEvent,
     RunEvent,
     UsageEvent,
     cell_path,
@@ -75,6 +76,10 @@ class CellDir:
         """Record the start of a guest: `boot_s` to its ready line (or its restored state), `login_s` to an answer."""
         facts = {"how": how, "accelerator": accelerator, "boot_s": boot_s, "login_s": login_s, "attempt": attempt}
         self._append({"event": "boot", **facts})
+
+    def placed(self, *, host: str, attempt: int, load: float) -> None:
+        """Record the host of a cluster that runs the cell, with its load average."""
+        self._append({"event": "placed", "host": host, "attempt": attempt, "load": round(load, 2)})
 
     def saved(self, *, save_s: float | None = None, size: int = 0, note: str = "") -> None:
         """Record that a guest was saved, `size` bytes; or, with a `note`, why guests of this cell are not saved."""
@@ -240,7 +245,7 @@ class RunDir:
 
 
 def _stays(event: Event, runs: set[tuple[str, int]]) -> bool:
-    return isinstance(event, BootEvent | UsageEvent) or (
+    return isinstance(event, BootEvent | PlacedEvent | UsageEvent) or (
         isinstance(event, RunEvent) and (event.scenario, event.attempt) in runs
     )
 

@@ -121,7 +121,7 @@ class GuestFactory:
 
     def boot_of(self, ready: BootableCell, console: Path) -> Boot:
         """What it takes to boot a guest of a prepared cell."""
-        return self._boot(ready, ready.topology, console, self._accelerator(ready))
+        return self._boot(ready, ready.topology, console, self.accelerator_of(ready))
 
     def _boot(self, ready: BootableCell, topology: Topology, console: Path, chosen: Accelerator) -> Boot:
         record = topology.architecture
@@ -175,7 +175,8 @@ class GuestFactory:
                 self._initrds[key] = path
             return self._initrds[key]
 
-    def _accelerator(self, ready: BootableCell) -> Accelerator:
+    def accelerator_of(self, ready: BootableCell) -> Accelerator:
+        """What runs guests of a cell's architecture here: KVM if a guest has booted with it."""
         record = ready.topology.architecture
         if ready.topology.counted:
             return accelerator.tcg(record, "only the emulator counts instructions")

@@ -306,6 +306,15 @@ class Hypervisor:
             domain.destroy()
         self._kill("guest=")  # and those that libvirt still waits for
 
+    def end_named(self, prefix: str) -> None:
+        """End the guests whose names begin with a prefix: whoever waits for one learns that it is dead."""
+        with self._lock:
+            started = tuple(self._started)
+        for domain in started:
+            if domain.name.startswith(prefix):
+                domain.destroy()
+        self._kill(f"guest={prefix}")
+
     def _create(self, name: str, xml: str) -> Domain:
         flags = 0 if self.root else libvirt.VIR_DOMAIN_START_AUTODESTROY
         try:

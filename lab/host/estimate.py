@@ -43,6 +43,8 @@ class Packing:
     history: History
     counted: bool = False
     """Whether the user has set how many guests run at once: then their CPU use does not count."""
+    hosts_start: frozenset[str] | None = None
+    """The architectures that a cluster's hosts can start; None if guests run on this computer."""
 
     def task(self, cell: Cell) -> Task:
         """Return a cell as a task for the schedule."""
@@ -108,13 +110,22 @@ def packing(cache: Cache, *, jobs: int | None = None, memory: int | None = None)
 
 def here(planned: Plan, packed: Packing) -> Plan:
     """Return the plan without the machines that this host cannot run; InfraError for one that was named."""
-    lacking = {name: why for name in planned.arches if (why := doctor.lacking(ARCHES[name]))}
+    lacking = {name: why for name in planned.arches if (why := _lacking(name, packed))}
     for cell in planned.cells:
         demand = packed.demand(cell)
         if packed.budget.never(demand):
             have = f"{packed.budget.memory // MIB} MiB"
             lacking[cell.topology.name] = f"needs {demand.memory // MIB} MiB of memory, there are {have} (--memory)"
     return possible(planned, lacking)
+
+
+def _lacking(arch: str, packed: Packing) -> str:
+    """Return why guests of an architecture can run nowhere; empty if they can."""
+    if packed.hosts_start is None:
+        return doctor.lacking(ARCHES[arch])
+    if arch in packed.hosts_start:
+        return ""
+    return f"no host of the cluster has {ARCHES[arch].qemu}"
 
 
 def look(planned: Plan, packed: Packing, cache: Cache) -> tuple[Plan, Outlook]:

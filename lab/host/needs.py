@@ -68,6 +68,11 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "lab check": GIT_AND_KERNELS,
         "lab mutate": GIT_AND_KERNELS,
         "lab capture": SET_UP,
+        "lab worker": SET_UP,
+        "lab hosts": SET_UP,
+        "lab cluster": SET_UP,
+        "lab cache": SET_UP,
+        "lab queue": GIT_AND_KERNELS,
         "lab completion": SET_UP,
         "lab man": SET_UP,
         # The makefiles of kselftest install with it.

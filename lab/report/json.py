@@ -81,7 +81,12 @@ def _origin(origin: Origin | None) -> dict[str, Any]:
 
 
 def _cell(cell: CellResult) -> dict[str, Any]:
+    """A cell; its host is there only if it ran on one of a cluster."""
+    placed: dict[str, Any] = {}
+    if cell.host:
+        placed = {"host": cell.host, "host_attempt": cell.host_attempt, "host_load": cell.host_load}
     return {
+        **placed,
         "topology": cell.topology,
         "kernel": cell.kernel,
         "repeat": cell.repeat,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -44,7 +45,7 @@ from lab.host.estimate import Packing, here, look
 from lab.host.programs import require_suites
 from lab.run import resume
 from lab.run.keep_failed import GuestKeeper, KeptGuest
-from lab.run.protocols import BootableCellLike, Screen
+from lab.run.protocols import ElsewhereLike, PlaceLike, Screen
 from lab.run.reuse import EvidenceStore
 from lab.run.runner import Runner
 from lab.run.screen import screen
@@ -300,19 +301,29 @@ def execute(
     packing: Packing,
     uri: str | None,
     afterwards: Afterwards | None = None,
+    elsewhere: ElsewhereLike | None = None,
 ) -> None:
     """Run all cells; what happened is in the run's directory afterwards, also when this is interrupted.
 
     With `afterwards` the guest in which an expectation is not met first is kept for it; nobody is called without one.
+    With `elsewhere` the guests run on the hosts of a cluster, and no libvirt is opened here.
     """
     keeper = GuestKeeper() if afterwards else None
     if not opened.plan.cells:
         return
     plan, expected = look(opened.plan, packing, cache)
     workshop = Builder(cache=cache, sources=plan.sources, kernels=opened.kernels, suites=opened.suites)
+    to_build = expected.build_s.keys()
+    if elsewhere:
+        metadata = _with_hosts(opened, elsewhere)
+        with elsewhere.place(workshop, opened.run_dir) as place, screen(console, plan.cells, expected) as shown:
+            _runner(opened, plan, place, metadata, shown, packing, to_build).run()
+        return
     with open_factory(workshop, uri=uri) as factory:
         with screen(console, plan.cells, expected) as shown:
-            runner = _runner(opened, plan, factory, shown, packing, expected.build_s.keys(), keeper)
+            here = ThisHost(shop=factory, budget=packing.budget)
+            metadata = _with_host(opened, factory.hypervisor)
+            runner = _runner(opened, plan, here, metadata, shown, packing, to_build, keeper)
             runner.reuse = None if keeper else opened.evidence_store(cache, factory.hypervisor.version(), uri=uri)
             runner.run()
         if afterwards and keeper and keeper.kept:
@@ -325,17 +336,18 @@ def execute(
 def _runner(
     opened: OpenRun,
     plan: Plan,
-    factory: GuestFactory,
+    place: PlaceLike[Any],
+    metadata: Metadata,
     shown: Screen,
     packing: Packing,
     to_build: Collection[Build],
-    keeper: GuestKeeper | None,
-) -> Runner[BootableCellLike]:
+    keeper: GuestKeeper | None = None,
+) -> Runner[Any]:
     return Runner(
         plan=plan,
-        place=ThisHost(shop=factory, budget=packing.budget),
+        place=place,
         run_dir=opened.run_dir,
-        metadata=_with_host(opened, factory.hypervisor),
+        metadata=metadata,
         cases=opened.cases,
         builds=dict(opened.metadata.builds),
         kept=opened.kept,
@@ -352,6 +364,13 @@ def _with_host(opened: OpenRun, hypervisor: Hypervisor) -> Metadata:
         return opened.metadata
     host = {**host_facts(), **emulators(opened.plan), "libvirt": hypervisor.version()}
     return opened.metadata.changed(host=host, connection=hypervisor.uri)
+
+
+def _with_hosts(opened: OpenRun, elsewhere: ElsewhereLike) -> Metadata:
+    """The metadata with the hosts of a cluster. A run that is resumed keeps what it began with."""
+    if opened.resumed:
+        return opened.metadata
+    return opened.metadata.changed(host=host_facts(), hosts=elsewhere.describe(), connection="cluster")
 
 
 def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> Metadata:

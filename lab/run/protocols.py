@@ -8,18 +8,20 @@ tests/unit/fakes.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from threading import Event
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from lab.build.builder import Builder
 from lab.core.deadline import Deadline
 from lab.core.outcome import Case, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.core.progress import Progress
 from lab.evidence.console import ConsoleLog
 from lab.evidence.metadata import Provenance
-from lab.evidence.write import CellDir
+from lab.evidence.write import CellDir, RunDir
 from lab.guests.accelerator import Accelerator
 from lab.guests.guest import Description
 from lab.host.schedule import Schedule, Task
@@ -149,6 +151,9 @@ class Screen(Protocol):
     def cell(self, cell: Cell, state: CellState, *, scenario: str = "", done: int = 0, total: int = 0) -> None:
         """Show a cell's new state; `scenario` is the name of the one that runs, `done` of `total` cases have ended."""
 
+    def placed(self, cell: Cell, host: str) -> None:
+        """Show which host of a cluster runs a cell."""
+
     def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
         """Show that the scenario under way has reported further results."""
 
@@ -189,8 +194,8 @@ class PlaceLike(Protocol[Built]):
     def open(self, update: Callable[[Callable[[Schedule], None]], None]) -> None:
         """Begin to follow the hosts; whatever changes of them goes through `update`."""
 
-    def hopeless(self) -> Sequence[tuple[Task, str]]:
-        """Return the waiting tasks that no host can run, and why, once there was time for one to join."""
+    def hopeless(self, waiting: Sequence[Task]) -> Sequence[tuple[Task, str]]:
+        """Return those of the waiting tasks, none of which a present host can run, that are given up, and why."""
 
     def prepare(self, cell: Cell, progress: Progress, host: str) -> Built:
         """Build what a cell needs on a host, or find it; the empty name means wherever it is cheapest."""
@@ -200,3 +205,13 @@ class PlaceLike(Protocol[Built]):
 
     def abort(self) -> None:
         """End every guest and every compiler at once."""
+
+
+class ElsewhereLike(Protocol):
+    """A cluster that is connected; `lab.cluster.session.Session` is the real one."""
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what metadata.json says of each host, by its name."""
+
+    def place(self, workshop: Builder, run_dir: RunDir) -> AbstractContextManager[PlaceLike[Any]]:
+        """Return the hosts as the place of one run."""

@@ -95,7 +95,7 @@ class Runner(Generic[Built]):
 
     def _give_up_homeless(self, gate: Gate) -> None:
         """End the tasks that no host can run, once the place has waited long enough for one that can."""
-        for task, reason in self.place.hopeless():
+        for task, reason in self.place.hopeless(gate.homeless()):
             gate.give_up(task, reason)
 
     def _build_all(self, cells: Sequence[Cell], gate: Gate) -> None:
@@ -262,6 +262,11 @@ class Gate:
         with self._changed:
             change(self.schedule)
             self._start()
+
+    def homeless(self) -> tuple[Task, ...]:
+        """Return the waiting tasks that none of the present hosts could ever run."""
+        with self._changed:
+            return self.schedule.homeless()
 
     def give_up(self, task: Task, reason: str) -> None:
         """Withdraw a task that still waits."""

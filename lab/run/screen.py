@@ -34,6 +34,8 @@ MAX_CORRECTION = 5.0
 FRAME_LINES = 5
 """Lines of a terminal that the heading, the build, the totals and the prompt take."""
 BAR = 6
+MAX_HOST = 12
+"""Characters of a host's name in the matrix."""
 MAX_WORDS = 80
 """Characters of what a compiler prints or a scenario is called."""
 _STYLES = {
@@ -53,6 +55,8 @@ class _Progress:
     done: int = 0
     total: int = 0
     repeat: int = 1
+    host: str = ""
+    """The host of a cluster that runs it."""
     since: float = field(default_factory=time.monotonic)
 
     @property
@@ -169,6 +173,10 @@ class PlainScreen:
             parts.append(f"{done:.0%}")
         self._print(cell, " ".join(parts))
 
+    def placed(self, cell: Cell, host: str) -> None:
+        """Print which host runs a cell."""
+        self._print(cell, f"on {host}")
+
     def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
         """Print, now and then, how far a scenario is."""
         with self._lock:
@@ -244,6 +252,11 @@ class LiveScreen:
             shown.repeat = cell.repeat
             if state is not CellState.BUILDING and self._builds(cell):
                 self._build = None
+
+    def placed(self, cell: Cell, host: str) -> None:
+        """Show which host runs a cell."""
+        with self._lock:
+            self._cells[cell.key].host = host
 
     def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
         """Show how far a scenario is."""
@@ -325,6 +338,8 @@ def _entry_text(progress: _Progress, now: float, room: int, repeats: int) -> Tex
     parts = [progress.words]
     if repeats > 1:
         parts.insert(0, f"{progress.repeat}/{repeats}")
+    if progress.host:
+        parts.insert(0, f"{one_line(progress.host, MAX_HOST)}:")
     if progress.total:
         parts.append(f"{progress.done}/{progress.total}")
     text = " ".join(parts)

@@ -33,7 +33,7 @@ class ThisHost:
     def open(self, update: Callable[[Callable[[Schedule], None]], None]) -> None:
         """Follow nothing: the one host stays."""
 
-    def hopeless(self) -> Sequence[tuple[Task, str]]:
+    def hopeless(self, waiting: Sequence[Task]) -> Sequence[tuple[Task, str]]:  # noqa: ARG002
         """Return nothing: what does not fit here is refused when it is added."""
         return ()
 

@@ -14,9 +14,10 @@ from lab.core.errors import UsageError
 from lab.verbs import completing, options
 from lab.verbs.common import console, progress_on_stderr
 from lab.verbs.places import open_cache, open_library
-from lab.verbs.running import builds_end_with_us, finish, report_coverage
+from lab.verbs.running import builds_end_with_us, cluster_session, finish, report_coverage, resources
 
 if TYPE_CHECKING:
+    from lab.cluster.session import ClusterChoice
     from lab.specs.plan import Filters
 
 
@@ -60,6 +61,7 @@ def build(campaign: str, filters: Filters) -> None:
 @options.output("results/TIME-CAMPAIGN")
 @options.packed
 @options.connect
+@options.elsewhere
 @options.confirm(0)
 @options.coverage
 @options.fresh
@@ -77,6 +79,7 @@ def run(
     jobs: int | None,
     memory: int | None,
     connect: str | None,
+    cluster: ClusterChoice | None,
     confirm: int,
     coverage: bool,
     fresh: bool,
@@ -112,28 +115,32 @@ def run(
     lab run quick -t x86_64-4k-2node --coverage
     lab run --resume results/latest
     lab run quick -t x86_64-4k-2node --keep-failed
+    lab run quick --hosts hosts.yaml
     """
-    from lab.host import estimate
     from lab.run.campaign import CampaignRequest, open_run, reopen_run
 
     cache, library = open_cache(), open_library()
-    given = estimate.packing(cache, jobs=jobs, memory=memory)
+    if resume and (campaign or filters.given or repeat or output):
+        raise UsageError("--resume takes the campaign, its filters and its directory from the run: omit them")
     if resume:
-        if campaign or filters.given or repeat or output:
-            raise UsageError("--resume takes the campaign, its filters and its directory from the run: omit them")
         _not_of_a_resumed_run("confirm", "coverage")
-        reopened = reopen_run(resume, library, cache, given)
-        reopened = replace(reopened, anew=fresh)
-        return finish(reopened, given, connect, keep=keep_failed).exit_code
-    if not campaign:
+    elif not campaign:
         raise UsageError("which campaign? expected its name, or --resume DIR", hint="`lab list campaigns`")
-    request = CampaignRequest(campaign=campaign, filters=filters, repeat=repeat or 1)
-    with builds_end_with_us():
-        opened = open_run(request, library, cache, given, output, progress=progress_on_stderr())
-    opened = replace(opened, anew=fresh)
-    summary = finish(opened, given, connect, keep=keep_failed, confirm=confirm)
-    if coverage:
-        report_coverage(opened, given, connect)
+    local = {"jobs": jobs, "memory": memory, "connect": connect, "keep_failed": keep_failed}
+    with cluster_session(cluster, **local) as session:
+        given = resources(session, jobs, memory)
+        with builds_end_with_us():
+            if campaign:
+                request = CampaignRequest(campaign=campaign, filters=filters, repeat=repeat or 1)
+                opened = open_run(request, library, cache, given, output, progress=progress_on_stderr())
+            else:
+                assert resume
+                opened = reopen_run(resume, library, cache, given)
+        opened = replace(opened, anew=fresh)
+        times = confirm if campaign else 0
+        summary = finish(opened, given, connect, keep=keep_failed, confirm=times, elsewhere=session)
+        if coverage and campaign:
+            report_coverage(opened, given, connect, session)
     return summary.exit_code
 
 

@@ -14,6 +14,7 @@ import click
 from lab.verbs import completing
 
 if TYPE_CHECKING:
+    from lab.cluster.session import ClusterChoice
     from lab.specs.plan import Filters
 
 BASELINE = "baseline"
@@ -246,6 +247,49 @@ def memory(command: Command) -> Command:
 
 
 # Groups of them.
+
+
+def elsewhere(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that name a cluster; the verb gets them as `cluster`, None if guests run on this computer."""
+
+    @wraps(command)
+    def placed(hosts: Path | None, cluster: str | None, certs: str | None, **others: Any) -> Any:
+        return command(cluster=cluster_choice(hosts, cluster, certs), **others)
+
+    for option in (CERTS, CLUSTER, HOSTS):
+        placed = option(placed)
+    return placed
+
+
+def cluster_choice(hosts: Path | None, address: str | None, certs: str | None) -> ClusterChoice | None:
+    """Return the cluster that a command line names; None if it names none."""
+    if not hosts and not address:
+        return None
+    if hosts and address:
+        raise click.UsageError("--hosts and --cluster each name a cluster: give one of them")
+    from lab.cluster.session import ClusterChoice
+    from lab.specs import settings
+
+    store = settings.load().settings.cache_remote
+    return ClusterChoice(hosts=hosts, address=address or "", certs=certs or "", store=store)
+
+
+HOSTS = click.option(
+    "--hosts",
+    type=click.Path(path_type=Path),
+    metavar="FILE.yaml",
+    help="Run guests and builds on the hosts of this file, and start a worker on each [this computer].",
+)
+CLUSTER = click.option(
+    "--cluster",
+    metavar="tls://HOST:PORT",
+    help="Run guests and builds on the workers of this Dask scheduler [this computer].",
+)
+CERTS = click.option(
+    "--certs",
+    metavar="DIR",
+    help="Use the certificate in DIR, from `lab cluster certs` [~/.config/pagelab/certs].",
+)
 
 
 def packed(command: Command) -> Command:

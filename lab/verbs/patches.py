@@ -19,9 +19,17 @@ from lab.verbs import completing, options
 from lab.verbs.common import EXIT_INTERRUPTED, console, print_error, print_note
 from lab.verbs.options import filters_of
 from lab.verbs.places import open_cache, open_library
-from lab.verbs.running import builds_end_with_us, finish, keep_evidence, report_coverage
+from lab.verbs.running import (
+    builds_end_with_us,
+    cluster_session,
+    finish,
+    keep_evidence,
+    report_coverage,
+    resources,
+)
 
 if TYPE_CHECKING:
+    from lab.cluster.session import ClusterChoice
     from lab.evidence.metadata import CommandRecord
     from lab.host.estimate import Packing
     from lab.run.campaign import OpenRun
@@ -147,6 +155,7 @@ def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @options.output("results/TIME-try")
 @options.packed
 @options.connect
+@options.elsewhere
 def try_(patch: str, command: Sequence[str], *, chosen: PatchOptions, watch: bool, **given: Any) -> int:
     """Test a kernel tree with and without a patch.
 
@@ -237,10 +246,11 @@ class TryOptions:
     jobs: int | None = None
     memory: int | None = None
     connect: str | None = None
+    cluster: ClusterChoice | None = None
 
     def run(self, change: Change) -> Summary:
         """Run the campaign that tries a change, and report on it."""
-        from lab.host import estimate, programs
+        from lab.host import programs
         from lab.run.campaign import CampaignRequest, open_run
         from lab.workflows import try_patch
 
@@ -252,11 +262,12 @@ class TryOptions:
         filters = filters_of(tests=wish.tests, config=self.config, programs=own, suites=self.suites)
         campaign = str(try_patch.prepare(change, wish, cache))
         wanted = CampaignRequest(campaign=campaign, filters=filters, repeat=self.repeat or 1)
-        packing = estimate.packing(cache, jobs=self.jobs, memory=self.memory)
-        opened = open_run(wanted, library, cache, packing, self.output, command=self.recorded())
-        summary = finish(opened, packing, self.connect, confirm=self.confirm)
-        if self.coverage:
-            report_coverage(opened, packing, self.connect)
+        with cluster_session(self.cluster, jobs=self.jobs, memory=self.memory, connect=self.connect) as session:
+            packing = resources(session, self.jobs, self.memory)
+            opened = open_run(wanted, library, cache, packing, self.output, command=self.recorded())
+            summary = finish(opened, packing, self.connect, confirm=self.confirm, elsewhere=session)
+            if self.coverage:
+                report_coverage(opened, packing, self.connect, session)
         return summary
 
     def wish(self, library: Library) -> Wish:

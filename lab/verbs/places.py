@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lab.verbs.common import print_note
+
 if TYPE_CHECKING:
+    from lab.cluster.store import Store
     from lab.core.cache import Cache
     from lab.specs.library import Library
 
@@ -19,7 +22,26 @@ def open_library() -> Library:
 
 
 def open_cache() -> Cache:
-    """Open the cache in its default place, which the environment can change."""
+    """Open the cache in its default place, which the environment can change, with the remote of the settings."""
     from lab.core.cache import Cache, default_root
+    from lab.specs import settings
 
-    return Cache(default_root())
+    url = settings.load().settings.cache_remote
+    if not url:
+        return Cache(default_root())
+    return Cache(default_root(), open_store(url))
+
+
+def open_store(url: str) -> Store:
+    """Open a store that hosts share; what goes wrong with it is printed, each thing once."""
+    from lab.cluster.store import Store
+    from lab.core.cache import default_root
+
+    printed: set[str] = set()
+
+    def warn(line: str) -> None:
+        if line not in printed:
+            printed.add(line)
+            print_note(f"note: {line}")
+
+    return Store(url=url, scratch=default_root() / "tmp", warn=warn)

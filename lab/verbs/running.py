@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,7 @@ from lab.verbs.common import EXIT_INTERRUPTED, console, print_error, print_note,
 from lab.verbs.places import open_cache, open_library
 
 if TYPE_CHECKING:
+    from lab.cluster.session import ClusterChoice, Session
     from lab.guests.factory import BootableCell, GuestFactory
     from lab.host.estimate import Packing
     from lab.run.campaign import OpenRun
@@ -41,7 +43,42 @@ def builds_end_with_us() -> Iterator[None]:
         raise
 
 
-def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = False, confirm: int = 0) -> Summary:
+@contextmanager
+def cluster_session(choice: ClusterChoice | None, **local: object) -> Iterator[Session | None]:
+    """Connect to the cluster that a command line names; None if it names none.
+
+    `local` are values of options that are for this computer alone: UsageError if one is given as well.
+    """
+    if choice is None:
+        yield None
+        return
+    from lab.cluster.session import session
+
+    for name, value in local.items():
+        if value:
+            raise UsageError(f"--{name.replace('_', '-')} is for guests on this computer, not for those of a cluster")
+    with session(choice, lambda line: print_note(f"note: {line}")) as found:
+        yield found
+
+
+def resources(session: Session | None, jobs: int | None, memory: int | None) -> Packing:
+    """Return what guests may use: of the hosts of a cluster, or of this computer."""
+    from lab.host import estimate
+
+    if session:
+        return session.packing(open_cache())
+    return estimate.packing(open_cache(), jobs=jobs, memory=memory)
+
+
+def finish(
+    opened: OpenRun,
+    given: Packing,
+    uri: str | None,
+    *,
+    keep: bool = False,
+    confirm: int = 0,
+    elsewhere: Session | None = None,
+) -> Summary:
     """Run what is left to run of a campaign, print the report, and return its verdicts.
 
     What seems fixed or regressed runs `confirm` times more on both kernels before the report. An interrupt ends the
@@ -59,14 +96,16 @@ def finish(opened: OpenRun, given: Packing, uri: str | None, *, keep: bool = Fal
     afterwards = report_and_offer if keep else None
     try:
         with builds_end_with_us():
-            campaign.execute(opened, open_cache(), console=console(), packing=given, uri=uri, afterwards=afterwards)
+            execute = partial(campaign.execute, console=console(), packing=given, uri=uri, elsewhere=elsewhere)
+            execute(opened, open_cache(), afterwards=afterwards)
             if again := to_confirm(opened, confirm):
-                campaign.execute(again, open_cache(), console=console(), packing=given, uri=uri)
+                execute(again, open_cache())
     except KeyboardInterrupt:
         interrupted = True
         print_note("interrupted; the results so far are saved")
     summary = reported[0] if reported else report_run(opened)
-    keep_evidence(opened, summary, uri)
+    if elsewhere is None:  # what another host saw says nothing of this one
+        keep_evidence(opened, summary, uri)
     if interrupted:
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
     return summary
@@ -80,7 +119,7 @@ def keep_evidence(opened: OpenRun, summary: Summary, uri: str | None) -> None:
         print_note(f"note: {printable(note)}")
 
 
-def report_coverage(opened: OpenRun, given: Packing, uri: str | None) -> None:
+def report_coverage(opened: OpenRun, given: Packing, uri: str | None, elsewhere: Session | None = None) -> None:
     """Run the patched kernels of a run again with gcov, print which lines ran, and add that to the reports."""
     from lab.evidence import read
     from lab.report import registry as report
@@ -95,7 +134,8 @@ def report_coverage(opened: OpenRun, given: Packing, uri: str | None) -> None:
         return
     print_note(f"counting lines with gcov, in {len(counting.plan.cells)} guests")
     with builds_end_with_us():
-        campaign.execute(counting, open_cache(), console=console(stderr=True), packing=given, uri=uri)
+        out = console(stderr=True)
+        campaign.execute(counting, open_cache(), console=out, packing=given, uri=uri, elsewhere=elsewhere)
     for found in coverage.collect_all(counting, open_cache()):
         text = "\n".join(coverage_text.text(found))
         print(printable(text))

@@ -206,6 +206,9 @@ class FakeFactory:
 
 
 class NoScreen:
+    def placed(self, cell: Cell, host: str) -> None:
+        pass
+
     def building(self, cell: Cell, detail: str, done: float | None) -> None:
         pass
 

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from lab.cli import main
-from tests.examples import WITH_GUESTS, WITHOUT_GUESTS, Example, examples
+from tests.examples import ON_HOSTS, WITH_GUESTS, WITHOUT_GUESTS, Example, examples
 from tests.unit.fixtures import evidence
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ MAY_FAIL = {"doctor": {0, 2}, "compare": {0, 1}}
 
 def test_every_verb_is_known_here_and_has_an_example() -> None:
     assert not WITH_GUESTS & WITHOUT_GUESTS
-    assert set(main.commands) == WITH_GUESTS | WITHOUT_GUESTS
+    assert set(main.commands) == WITH_GUESTS | WITHOUT_GUESTS | ON_HOSTS
     assert {example.verb for example in examples(WITH_GUESTS | WITHOUT_GUESTS)} == set(main.commands)
 
 

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The door to dask.distributed: membership, liveness and transport. What runs where is decided by the lab's schedule.
+
+Only bytes of JSON go in and come out. TLS is required in both directions.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.core.errors import InfraError, UsageError
+
+THREADS = 64
+"""Tasks of one host at a time, as far as Dask is concerned; the schedule gives it fewer."""
+CONNECT_S = 30.0
+POLL_S = 0.2
+LOST_S = 60.0
+"""A host that was not heard of for so long is lost."""
+INSTALL = "pip install 'pagelab[cluster]'"
+
+
+class HostLost(InfraError):
+    """The host that a task was placed on is gone, or its worker was killed."""
+
+
+class Refused(InfraError):
+    """The other side could not be talked to: wrong certificate, nobody there."""
+
+
+def configuration(lost_s: float = LOST_S) -> dict[str, Any]:
+    """Return the settings of Dask that a scheduler and its workers need."""
+    return {
+        "distributed.scheduler.work-stealing": False,
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.no-workers-timeout": f"{lost_s:.0f}s",
+        "distributed.scheduler.worker-ttl": f"{lost_s:.0f}s",
+        "distributed.scheduler.worker-saturation": "inf",
+        "distributed.comm.require-encryption": True,
+        "distributed.comm.timeouts.connect": f"{CONNECT_S:.0f}s",
+        "distributed.comm.timeouts.tcp": f"{lost_s:.0f}s",
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": False,
+        "distributed.worker.daemon": True,
+    }
+
+
+def installed() -> bool:
+    """Whether the extra is installed."""
+    return importlib.util.find_spec("distributed") is not None
+
+
+def require() -> None:
+    """Raise UsageError if dask.distributed is not installed; what it logs is not printed."""
+    if not installed():
+        raise UsageError("a cluster needs dask.distributed, which is not installed", hint=INSTALL)
+    import distributed.config  # sets the levels of its loggers when it is imported
+
+    assert distributed.config
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith(("distributed", "tornado"))]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+
+def check_address(address: str) -> str:
+    """Return the address of a scheduler; UsageError if it is not encrypted, since it may run code here."""
+    kind, _, rest = address.partition("://")
+    host, _, port = rest.rpartition(":")
+    if kind != "tls" or not host or not port.isdigit():
+        raise UsageError(f"expected tls://HOST:PORT, got {address!r}")
+    return address
+
+
+def security(certificates: Path) -> Any:
+    """Return Dask's security from a directory with ca.pem, cert.pem and key.pem; UsageError if one is missing."""
+    require()
+    from distributed.security import Security
+
+    files = {name: certificates / f"{name}.pem" for name in ("ca", "cert", "key")}
+    for path in files.values():
+        if not path.is_file():
+            raise UsageError(f"{path}: no such certificate", hint="`lab cluster certs DIR HOST...` makes them")
+    ca, cert, key = (str(files[name]) for name in ("ca", "cert", "key"))
+    roles = {f"tls_{role}_{what}": path for role in ROLES for what, path in (("cert", cert), ("key", key))}
+    return Security(tls_ca_file=ca, require_encryption=True, **roles)
+
+
+ROLES = ("client", "worker", "scheduler")
+
+
+@dataclass(slots=True, kw_only=True)
+class Remote:
+    """A task under way on a host."""
+
+    key: str
+    address: str
+    future: Any = field(repr=False)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.future.add_done_callback(lambda _: self.done.set())
+
+    def result(self, alive: Callable[[str], bool]) -> bytes:
+        """Wait for what the task returns; HostLost if its host goes first."""
+        while not self.done.wait(POLL_S):
+            if not alive(self.address):
+                self.future.cancel()
+                raise HostLost("the host left the cluster")
+        return self._answer()
+
+    def _answer(self) -> bytes:
+        from distributed import CancelledError
+        from distributed.scheduler import KilledWorker, NoValidWorkerError
+
+        try:
+            answer = self.future.result(timeout=CONNECT_S)
+        except KilledWorker:
+            raise HostLost("its worker was killed or frozen") from None
+        except (CancelledError, NoValidWorkerError, TimeoutError) as error:
+            raise HostLost(f"the host left the cluster ({type(error).__name__})") from None
+        except OSError as error:
+            raise HostLost(f"the host cannot be reached: {error}") from None
+        finally:
+            self.future.release()
+        if not isinstance(answer, bytes):
+            raise InfraError(f"{self.key}: a host answered with something other than JSON")
+        return answer
+
+
+@dataclass(slots=True, kw_only=True)
+class SchedulerClient:
+    """A client of a scheduler."""
+
+    client: Any = field(repr=False)
+    address: str
+    _members: frozenset[str] = frozenset()
+
+    def members(self) -> dict[str, str]:
+        """Return address -> name of the workers that the scheduler knows now; empty if the scheduler is gone."""
+        try:
+            info = self.client.sync(self.client.scheduler.identity, n_workers=-1, callback_timeout=CONNECT_S)
+        except Exception:  # a scheduler that is gone raises whatever its comm raised
+            self._members = frozenset()
+            return {}
+        found = {address: str(worker["name"]) for address, worker in info["workers"].items()}
+        self._members = frozenset(found)
+        return found
+
+    def alive(self, address: str) -> bool:
+        """Whether a worker was there when `members` was called last."""
+        return address in self._members
+
+    def submit(self, function: Callable[[bytes], bytes], document: bytes, address: str, key: str) -> Remote:
+        """Run a function of the lab on one host."""
+        future = self.client.submit(
+            function,
+            document,
+            key=key,
+            pure=False,
+            retries=0,
+            workers=[address],
+            allow_other_workers=False,
+        )
+        return Remote(key=key, address=address, future=future)
+
+    def tell(self, function: Callable[..., Any], word: str) -> None:
+        """Call a function on every host, outside its tasks; hosts that do not answer are left alone."""
+        with suppress(Exception):
+            self.client.run(function, word, on_error="ignore", wait=False)
+
+    def follow(self, topic: str, heard: Callable[[Mapping[str, Any]], None]) -> None:
+        """Call a function with every event of a topic."""
+
+        def on_event(event: tuple[float, Any]) -> None:
+            _, message = event
+            if isinstance(message, str):
+                heard(json.loads(message))
+
+        self.client.subscribe_topic(topic, on_event)
+
+    def events(self, topic: str) -> list[Any]:
+        """Return the events of a topic that the scheduler remembers."""
+        return [message for _, message in self.client.get_events(topic)]
+
+
+@contextmanager
+def connected(address: str, certificates: Path, *, lost_s: float = LOST_S) -> Iterator[SchedulerClient]:
+    """Connect to a scheduler; Refused if it does not answer or its certificate is of another CA."""
+    require()
+    import dask
+    from distributed import Client
+
+    with dask.config.set(configuration(lost_s)):
+        try:
+            client = Client(
+                check_address(address),
+                security=security(certificates),
+                timeout=CONNECT_S,
+                set_as_default=False,
+            )
+        except (OSError, TimeoutError) as error:
+            raise Refused(f"scheduler {address}: {_cause_of(error)}") from None
+        try:
+            yield SchedulerClient(client=client, address=address)
+        finally:
+            with suppress(Exception):
+                client.close(timeout=5)
+
+
+@contextmanager
+def scheduler(address: str, certificates: Path, *, lost_s: float = LOST_S) -> Iterator[str]:
+    """Run a scheduler in a thread of this process, at an address such as tls://10.0.0.1:8786; gives that address."""
+    require()
+    import asyncio
+
+    import dask
+    from distributed import Scheduler
+
+    host, _, port = check_address(address).removeprefix("tls://").rpartition(":")
+    ready = threading.Event()
+    state: dict[str, Any] = {}
+
+    async def serve() -> None:
+        try:
+            started = Scheduler(
+                host=host,
+                port=int(port),
+                protocol="tls",
+                security=security(certificates),
+                dashboard=False,
+            )
+            async with started as running:
+                stop, loop = asyncio.Event(), asyncio.get_running_loop()
+                state["stop"] = lambda: loop.call_soon_threadsafe(stop.set)
+                state["address"] = running.address
+                ready.set()
+                await stop.wait()
+        except (OSError, RuntimeError) as error:
+            state["error"] = error
+        finally:
+            ready.set()
+
+    with dask.config.set(configuration(lost_s)):
+        thread = threading.Thread(target=lambda: asyncio.run(serve()), name="scheduler", daemon=True)
+        thread.start()
+        ready.wait(CONNECT_S)
+        if "address" not in state:
+            raise Refused(f"scheduler {address}: cannot listen: {state.get('error', 'no answer')}")
+        try:
+            yield str(state["address"])
+        finally:
+            state["stop"]()
+            thread.join(CONNECT_S)
+
+
+def serve_worker(
+    address: str, name: str, certificates: Path, scratch: Path, ended: Callable[[], None], *, lost_s: float = LOST_S
+) -> None:
+    """Be a worker until the scheduler is gone; `ended` is called first thing then. Refused if it does not answer."""
+    require()
+    import asyncio
+
+    import dask
+    from distributed import Worker
+    from distributed.diagnostics.plugin import WorkerPlugin
+
+    class EndGuests(WorkerPlugin):  # type: ignore[misc]
+        """Calls `ended` before the worker waits for its threads."""
+
+        def teardown(self, worker: object) -> None:  # noqa: ARG002
+            ended()
+
+    async def serve() -> None:
+        worker = Worker(
+            check_address(address),
+            nthreads=THREADS,
+            name=name,
+            security=security(certificates),
+            memory_limit=0,
+            death_timeout=CONNECT_S,
+            dashboard=False,
+            local_directory=str(scratch),
+            plugins=(EndGuests(),),
+        )
+        async with worker as running:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.add_signal_handler(number, lambda: asyncio.ensure_future(running.close(reason="signal")))
+            await running.finished()
+
+    with dask.config.set(configuration(lost_s)):
+        try:
+            asyncio.run(serve())
+        except (OSError, TimeoutError, RuntimeError) as error:
+            raise Refused(f"scheduler {address}: {_cause_of(error)}") from None
+
+
+def _cause_of(error: BaseException) -> str:
+    """The innermost reason of an error, which names the certificate or the refused connection."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return str(error) or type(error).__name__

@@ -1,0 +1,491 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The hosts of a cluster as the place of a run: sends builds and attempts, takes evidence back, replaces lost hosts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.arch import ARCHES
+from lab.build.builder import Builder
+from lab.cluster import pack, worker
+from lab.cluster.attempts import Attempt, Attempts, Became, adopt, keep_apart
+from lab.cluster.engine import HostLost
+from lab.cluster.job import (
+    AttemptResult,
+    BuildJob,
+    BuildResult,
+    CellJob,
+    Ingredients,
+    SelectionDocument,
+    cases_document,
+    cell_label,
+)
+from lab.cluster.offer import Offer, lab_hash
+from lab.cluster.store import EVIDENCE, Store
+from lab.core import paths, proc
+from lab.core.cache import file_digest
+from lab.core.errors import InfraError, LabError, UsageError
+from lab.core.outcome import Cause, CellStatus
+from lab.core.progress import Progress
+from lab.core.sizes import MIB
+from lab.evidence.events import JOURNAL
+from lab.evidence.metadata import Provenance
+from lab.evidence.write import RunDir
+from lab.host import doctor
+from lab.host.estimate import build_offer
+from lab.host.schedule import Budget, Schedule, Task
+from lab.run.protocols import CellOrder, CellState, Screen
+from lab.specs.load import NAME
+from lab.specs.plan import Build, Cell
+
+CLIENT = "this-lab"
+"""The name of the computer that runs the lab itself: it builds, and runs no cell."""
+MAX_ATTEMPTS = 3
+MAX_EVIDENCE = 512 * MIB
+FOLLOW_S = 1.0
+NO_HOST_S = 60.0
+"""How long a cell waits for a host that can run it."""
+OFFER_S = 60.0
+HOST_FAULTS = frozenset({Cause.DISK_FULL, Cause.LIBVIRT, Cause.DAMAGED, Cause.LAB, Cause.QEMU_DEAD})
+"""Why a cell is BROKEN that may be well on another host."""
+
+
+class RemoteLike(Protocol):
+    """A task under way; `lab.cluster.engine.Remote` is the real one."""
+
+    def result(self, alive: Callable[[str], bool]) -> bytes: ...
+
+
+class ConnectionLike(Protocol):
+    """A connection to the hosts; `lab.cluster.engine.SchedulerClient` is the real one."""
+
+    @property
+    def address(self) -> str: ...
+    def members(self) -> dict[str, str]: ...
+    def alive(self, address: str) -> bool: ...
+    def submit(self, function: Callable[[bytes], bytes], document: bytes, address: str, key: str) -> RemoteLike: ...
+    def tell(self, function: Callable[..., Any], word: str) -> None: ...
+    def follow(self, topic: str, heard: Callable[[Mapping[str, Any]], None]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteBuilt:
+    """What a cell boots from, as entries of the store."""
+
+    ingredients: Ingredients
+
+    @property
+    def provenance(self) -> Provenance:
+        return self.ingredients.built_from
+
+
+@dataclass(slots=True, kw_only=True)
+class Member:
+    """A host of the cluster."""
+
+    address: str
+    offer: Offer | None = None
+    refused: str = ""
+    """Why it is given nothing."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ClusterPlace:
+    """The hosts of a connection. Methods may be called from any thread."""
+
+    connection: ConnectionLike
+    store: Store
+    builder: Builder
+    run_dir: RunDir
+    run_name: str
+    """Names the run on the hosts and in the store."""
+    note: Callable[[str], object]
+    """Called with a line for the user."""
+    max_evidence: int = MAX_EVIDENCE
+    no_host_s: float = NO_HOST_S
+    client: Budget = field(default_factory=lambda: Budget(memory=doctor.available_memory(), cpus=1.0, guests=0))
+    schedule: Schedule = field(default_factory=Schedule)
+    members: dict[str, Member] = field(default_factory=dict)
+    """By name."""
+    attempts: Attempts = field(init=False)
+    _orders: dict[tuple[str, int], CellOrder[RemoteBuilt]] = field(default_factory=dict)
+    _tried: dict[str, int] = field(default_factory=dict)
+    _homeless: dict[str, float] = field(default_factory=dict)
+    _trees: dict[object, str] = field(default_factory=dict)
+    """Kernel tree -> the host that built of it: the kernels of a pair are built by one compiler."""
+    _over: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _follower: threading.Thread | None = None
+    _update: Callable[[Callable[[Schedule], None]], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.attempts = Attempts(self.run_dir.path)
+
+    @property
+    def at_once(self) -> int:
+        """How many cells may be under way: hosts that join later count too, so there is no bound here."""
+        return 1 << 20
+
+    @property
+    def builders(self) -> int:
+        """How many trees may be built at once: one on each host that can build, and one here."""
+        return 1 + sum(bool(each.offer and _can_build(each.offer)) for each in self.members.values())
+
+    # Membership.
+
+    def open(self, update: Callable[[Callable[[Schedule], None]], None]) -> None:
+        """Follow the hosts from now on: those that join get work at once, those that leave get none."""
+        self._update = update
+        offers = [build_offer(name) for name, arch in ARCHES.items() if not doctor.lacking(arch)]
+        update(lambda schedule: schedule.join(CLIENT, self.client, offers))
+        for name in tuple(self.members):
+            self._join(name)
+        self.connection.follow(worker.topic(self.run_name), self._heard)
+        self._follower = threading.Thread(target=self._follow, name="hosts", daemon=True)
+        self._follower.start()
+
+    def look(self) -> None:
+        """Ask the hosts that are there now what they offer; those that left are no members any more."""
+        there = self.connection.members()
+        by_name = {name: address for address, name in there.items()}
+        for name in set(self.members) - by_name.keys():
+            self._leave(name)
+        for name, address in by_name.items():
+            known = self.members.get(name)
+            if known is None or known.address != address:
+                self.members[name] = self._introduced(name, address)
+                self._join(name)
+
+    def _follow(self) -> None:
+        while not self._over.wait(FOLLOW_S):
+            with suppress(LabError):
+                self.look()
+
+    def _introduced(self, name: str, address: str) -> Member:
+        """A host that joined, with what it offers, or why it is given nothing."""
+        member = Member(address=address)
+        if not NAME.fullmatch(name):
+            member.refused = "its name is not one of letters, digits and . _ + -"
+            return member
+        try:
+            remote = self.connection.submit(worker.measure, b"", address, f"offer-{name}-{time.monotonic_ns()}")
+            member.offer = Offer.decode(remote.result(self.connection.alive))
+        except LabError as error:
+            member.refused = f"it does not say what it offers: {error}"
+        else:
+            member.refused = member.offer.refused()
+            for remark in member.offer.remarks():
+                self.note(f"host {name}: {remark}")
+        if member.refused:
+            self.note(f"host {name} is given nothing: {member.refused}")
+        return member
+
+    def _join(self, name: str) -> None:
+        member = self.members[name]
+        if self._update and member.offer and not member.refused:
+            budget, offers = member.offer.budget, member.offer.offers
+            self._update(lambda schedule: schedule.join(name, budget, offers))
+
+    def _leave(self, name: str) -> None:
+        self.members.pop(name, None)
+        self.note(f"host {name} left the cluster")
+        if self._update:
+            self._update(lambda schedule: schedule.leave(name))
+
+    def hopeless(self, waiting: Sequence[Task]) -> Sequence[tuple[Task, str]]:
+        """Return the tasks that no host could run for `no_host_s` seconds."""
+        now = time.monotonic()
+        names = {task.name for task in waiting}
+        for name in set(self._homeless) - names:
+            del self._homeless[name]
+        found = []
+        for task in waiting:
+            since = self._homeless.setdefault(task.name, now)
+            if now - since >= self.no_host_s:
+                found.append((task, self._why_homeless(task)))
+        return found
+
+    def _why_homeless(self, task: Task) -> str:
+        needs = ", ".join(sorted(task.needs)) or "nothing special"
+        tried = f"; it was lost or failed on {', '.join(sorted(task.avoids))}" if task.avoids else ""
+        hosts = ", ".join(sorted(self.members)) or "none"
+        return f"no host could run it for {self.no_host_s:.0f} s: needs {needs}{tried}; hosts: {hosts}"
+
+    def _heard(self, event: Mapping[str, Any]) -> None:
+        """Show what a host reports of an attempt; what comes of another attempt is not shown."""
+        with self._lock:
+            order = self._orders.get((str(event.get("cell")), int(event.get("attempt", 0))))
+        if order is None:
+            return
+        state = CellState.__members__.get(str(event.get("state")))
+        if state and not state.over:
+            counted = {"done": int(event.get("done", 0)), "total": int(event.get("total", 0))}
+            order.screen.cell(order.cell, state, scenario=str(event.get("scenario", "")), **counted)
+
+    # Builds.
+
+    def prepare(self, cell: Cell, progress: Progress, host: str) -> RemoteBuilt:
+        """Build what a cell needs on a host and have it in the store; a source that only this computer has, here."""
+        target = self._trees.setdefault(cell.build.tree, host or CLIENT)
+        member = self.members.get(target)
+        job = BuildJob(run=self.run_name, lab=lab_hash(), store=self.store.url, **_specs(cell))
+        if member is None or not self._portable(cell.build):
+            return RemoteBuilt(ingredients=worker.ingredients(self.builder, job, progress, self.store))
+        progress(f"on {target}")
+        key = f"{self.run_name}/build/{cell_label(cell.name)}/{time.monotonic_ns()}"
+        remote = self.connection.submit(worker.build, job.encode(), member.address, key)
+        built = BuildResult.decode(remote.result(self.connection.alive))
+        if built.ingredients is None:
+            raise _BuildElsewhere(built.reason, built.cause)
+        return RemoteBuilt(ingredients=built.ingredients)
+
+    def _portable(self, build: Build) -> bool:
+        """Whether another host has all that a kernel and its programs are built from: what the lab itself ships."""
+        kernel = build.kernel
+        shipped = kernel.series is None or (paths.images() / "series" / kernel.series).is_dir()
+        fragments = not any("/" in name for name in build.fragments)
+        own = self.builder.suites is None and not self.builder.kernels and self.builder.sources == paths.scenarios()
+        return kernel.source.startswith("debian:") and shipped and fragments and own
+
+    # Cells.
+
+    def run(self, order: CellOrder[RemoteBuilt], placed: Task) -> Task | None:
+        """Run one attempt at a cell on a host, and take its evidence; the task again if it is to run elsewhere."""
+        cell, host = order.cell, placed.host
+        number = self.attempts.begin(cell.name, host)
+        with self._lock:
+            self._orders[cell.name, number] = order
+            self._tried[cell.name] = self._tried.get(cell.name, 0) + 1
+        order.screen.placed(cell, host)
+        try:
+            job = self._job(order, number, host)
+            result = self._result(job, host)
+        except HostLost as error:
+            reason = f"host {host} was lost: {error}"
+            self._noted(cell, number, host, Became.LOST, reason)
+            return self._elsewhere(order, placed, reason, Cause.LAB)
+        except LabError as error:
+            self._noted(cell, number, host, Became.WITHOUT, str(error))
+            return self._elsewhere(order, placed, f"host {host}: {error}", error.cause)
+        finally:
+            with self._lock:
+                del self._orders[cell.name, number]
+        return self._taken(order, placed, job, result)
+
+    def _result(self, job: CellJob, host: str) -> AttemptResult:
+        member = self.members.get(host)
+        if member is None:
+            raise HostLost("the host left the cluster")
+        key = f"{self.run_name}/{job.label}/{job.attempt}"
+        remote = self.connection.submit(worker.run_cell, job.encode(), member.address, key)
+        return AttemptResult.decode(remote.result(self.connection.alive))
+
+    def _taken(self, order: CellOrder[RemoteBuilt], placed: Task, job: CellJob, result: AttemptResult) -> Task | None:
+        """Take the evidence of an attempt that ended; another attempt if the fault was the host's."""
+        cell, host = order.cell, placed.host
+        host_fault = result.status is CellStatus.BROKEN and result.cause in HOST_FAULTS
+        if not result.sha256:
+            self._noted(cell, job.attempt, host, Became.WITHOUT, result.reason)
+            if result.cause is Cause.DAMAGED:
+                self._store_again(job.ingredients)
+            return self._elsewhere(order, placed, f"host {host}: {result.reason}", result.cause)
+        try:
+            evidence = self._fetched(job, result)
+        except LabError as error:
+            self._noted(cell, job.attempt, host, Became.WITHOUT, str(error))
+            return self._elsewhere(order, placed, f"evidence of host {host}: {error}", Cause.DAMAGED)
+        if host_fault and self._more(order) and not order.stopping.is_set():
+            keep_apart(evidence, order.evidence.path, job.attempt, host)
+            self._noted(cell, job.attempt, host, Became.APART, result.reason, result.sha256)
+            return self._elsewhere(order, placed, result.reason, result.cause)
+        adopt(evidence, order.evidence.path)
+        self._noted(cell, job.attempt, host, Became.COUNTS, sha256=result.sha256)
+        self.store.remove_evidence(self.run_name, job.evidence.rpartition("/")[2])
+        _show_end(order.screen, order, result.status)
+        return None
+
+    def _fetched(self, job: CellJob, result: AttemptResult) -> Path:
+        """Get the evidence of an attempt out of the store, into a directory beside the cell's own files."""
+        target = self.run_dir.path / "cells" / f".{job.label}.attempt-{job.attempt}"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        with self.store.temporary() as tar:
+            self.store.download(job.evidence, tar, result.sha256)
+            pack.unpack(tar, target, limit=2 * self.max_evidence)
+        return target
+
+    def _elsewhere(self, order: CellOrder[RemoteBuilt], placed: Task, reason: str, cause: Cause) -> Task | None:
+        """Return the task to be placed on another host; after MAX_ATTEMPTS, record the cell as BROKEN."""
+        first_line = reason.partition("\n")[0]
+        if order.stopping.is_set():
+            self._broken(order, "the lab was interrupted", Cause.INTERRUPTED)
+            return None
+        if not self._more(order):
+            tries = self._tried[order.cell.name]
+            self._broken(order, f"{tries} attempts failed; the last: {first_line}", cause)
+            return None
+        self.note(f"{order.cell.name}: {first_line}; it is placed again")
+        order.screen.cell(order.cell, CellState.WAITING)
+        avoids = placed.avoids | {placed.host}
+        if cause is Cause.DAMAGED:  # of the store, not of the host
+            avoids = placed.avoids
+        return replace(placed, avoids=avoids, host="")
+
+    def _more(self, order: CellOrder[RemoteBuilt]) -> bool:
+        return self._tried[order.cell.name] < MAX_ATTEMPTS
+
+    def _broken(self, order: CellOrder[RemoteBuilt], reason: str, cause: Cause) -> None:
+        order.evidence.finish(CellStatus.BROKEN, reason, cause=cause)
+        order.screen.cell(order.cell, CellState.BROKEN)
+
+    def _job(self, order: CellOrder[RemoteBuilt], number: int, host: str) -> CellJob:
+        cell = order.cell
+        selections = []
+        for each in cell.scenarios:
+            selections.append(SelectionDocument(scenario=each.scenario, cases=each.cases))
+        built = order.built.ingredients
+        wanted = {each.scenario: built.programs[each.scenario] for each in cell.scenarios}
+        job = CellJob(
+            run=self.run_name,
+            lab=lab_hash(),
+            store=self.store.url,
+            attempt=number,
+            host=host,
+            repeat=cell.repeat,
+            fresh=order.fresh,
+            selections=tuple(selections),
+            cases=cases_document(order.cases, cell.scenarios),
+            ingredients=built.model_copy(update={"programs": wanted}),
+            max_evidence=self.max_evidence,
+            **_specs(cell),
+        )
+        return job.model_copy(update={"base": self._base(order, job)})
+
+    def _base(self, order: CellOrder[RemoteBuilt], job: CellJob) -> str:
+        """Send what a killed lab left of a cell; return its SHA-256, empty if nothing of it counts."""
+        if not order.kept:
+            return ""
+        with self.store.temporary() as tar:
+            pack.pack(order.evidence.path, tar, limit=worker.MAX_BASE)
+            self.store.upload(tar, job.base_name)
+            return file_digest(tar)
+
+    def _store_again(self, needed: Ingredients) -> None:
+        """Store the entries that this computer has once more, since the store's are damaged."""
+        cache = self.builder.cache
+        for entry in needed.entries:
+            kind, _, key = entry.partition("/")
+            if cache.has(kind, key):
+                self.store.put(kind, key, cache.path(kind, key), again=True)
+
+    def _noted(self, cell: Cell, number: int, host: str, became: Became, reason: str = "", sha256: str = "") -> None:
+        attempt = Attempt(cell=cell.name, attempt=number, host=host, became=became, reason=reason[:2000], sha256=sha256)
+        self.attempts.note(attempt)
+
+    # The end.
+
+    def abort(self) -> None:
+        """End the attempts of this run on every host; their evidence so far is still taken."""
+        proc.abort()
+        self.connection.tell(worker.stop_run, self.run_name)
+
+    def close(self) -> None:
+        """Stop following the hosts, and keep what came of attempts that do not count."""
+        self._over.set()
+        if self._follower:
+            self._follower.join()
+        with suppress(InfraError):
+            self.take_late_evidence()
+
+    def take_late_evidence(self) -> None:
+        """Keep the evidence apart that hosts stored after they were thought lost."""
+        cells = {cell_label(each): each for each in self._tried}
+        for name in self.store.evidence(self.run_name):
+            label, _, rest = name.removesuffix(".tar").rpartition(".attempt-")
+            if label in cells and rest.isdigit():
+                self._keep_late(cells[label], int(rest), name)
+            elif name.endswith(".base.tar"):
+                self.store.remove_evidence(self.run_name, name)
+
+    def _keep_late(self, cell: str, number: int, name: str) -> None:
+        topology, kernel, *repeat = cell.split("/")
+        times = int(repeat[0].removeprefix("repeat-")) if repeat else 1
+        evidence = self.run_dir.cell(topology, kernel, times)
+        target = self.run_dir.path / "cells" / f".{name}"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        with self.store.temporary() as tar:
+            self.store.download(f"{EVIDENCE}/{self.run_name}/{name}", tar)
+            sha256 = file_digest(tar)
+            try:
+                pack.unpack(tar, target, limit=2 * self.max_evidence)
+            except InfraError as error:
+                self.note(f"{cell}: late evidence of attempt {number} is unusable: {error}")
+        host = _host_of(target)
+        keep_apart(target, evidence.path, number, host)
+        reason = "it came after its host was thought lost"
+        self.attempts.note(
+            Attempt(cell=cell, attempt=number, host=host, became=Became.APART, reason=reason, sha256=sha256)
+        )
+        self.note(f"{cell}: attempt {number} on {host} ended late; attempt {self.attempts.counts(cell)} counts")
+        self.store.remove_evidence(self.run_name, name)
+
+
+class _BuildElsewhere(InfraError):
+    """A build failed on another host, with the cause that it had there."""
+
+    def __init__(self, reason: str, cause: Cause) -> None:
+        super().__init__(reason)
+        self.cause = cause  # type: ignore[misc]
+
+
+@contextmanager
+def opened(place: ClusterPlace) -> Iterator[ClusterPlace]:
+    """Look at the hosts, and close the place afterwards; UsageError if no host can be given anything."""
+    try:
+        place.look()
+        if not any(member.offer and not member.refused for member in place.members.values()):
+            listed = [f"{name}: {member.refused}" for name, member in place.members.items()]
+            raise UsageError(f"{place.connection.address}: no host to run on: {'; '.join(listed) or 'none joined'}")
+        yield place
+    finally:
+        place.close()
+
+
+def _specs(cell: Cell) -> dict[str, Any]:
+    """The machine and the kernel of a cell as JSON."""
+    topology = cell.topology.model_dump(mode="json")
+    return {"topology": topology, "kernel": cell.kernel.model_dump(mode="json")}
+
+
+def _can_build(offer: Offer) -> bool:
+    return any(arch.build for arch in offer.arches.values())
+
+
+def _show_end(screen: Screen, order: CellOrder[RemoteBuilt], status: CellStatus) -> None:
+    states = {
+        CellStatus.OK: CellState.DONE,
+        CellStatus.INVALID: CellState.INVALID,
+        CellStatus.NO_BOOT: CellState.NO_BOOT,
+        CellStatus.BROKEN: CellState.BROKEN,
+    }
+    total = sum(len(each.asked_cases(order.cases[each.scenario])) for each in order.cell.scenarios)
+    screen.cell(order.cell, states[status], done=total, total=total)
+
+
+def _host_of(evidence: Path) -> str:
+    """The host that an attempt's own journal names; `unknown` if it cannot be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        first = (evidence / JOURNAL).read_bytes().partition(b"\n")[0]
+        name = str(json.loads(first)["host"])
+        if name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            return name[:63]
+    return "unknown"

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A cluster while a lab uses it: connects to a scheduler, or starts one and the workers of hosts.yaml."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.build.builder import Builder
+from lab.cluster import engine, hosts
+from lab.cluster.engine import SchedulerClient
+from lab.cluster.hosts import HostEntry, HostsFile
+from lab.cluster.offer import Offer
+from lab.cluster.place import ClusterPlace, opened
+from lab.cluster.store import Store
+from lab.cluster.worker import measure
+from lab.core import proc
+from lab.core.cache import Cache
+from lab.core.deadline import Deadline
+from lab.core.errors import DeadlineExceeded, InfraError, LabError, UsageError
+from lab.evidence.write import RunDir
+from lab.host import history
+from lab.host.estimate import Packing
+from lab.host.schedule import Budget
+
+JOIN_S = 60.0
+END_S = 15.0
+LOG_TAIL = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterChoice:
+    """Which cluster a command line names: a file of hosts, or the address of a scheduler."""
+
+    hosts: Path | None = None
+    address: str = ""
+    certs: str = ""
+    """The directory of certificates; empty for that of the file, or the usual one."""
+    store: str = ""
+    """The store, if the file names none: the settings' `cache_remote`."""
+
+    def file(self) -> HostsFile | None:
+        """Read the file of hosts; None if the command line names a scheduler."""
+        return hosts.read(self.hosts) if self.hosts else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """A connection to a cluster, and the store that its hosts share."""
+
+    connection: SchedulerClient
+    store_url: str
+    note: Callable[[str], object]
+    lost_s: float = engine.LOST_S
+
+    def offers(self) -> dict[str, Offer | str]:
+        """Return what every host offers, by name; a string says why it does not say."""
+        found: dict[str, Offer | str] = {}
+        for address, name in self.connection.members().items():
+            try:
+                key = f"offer-{name}-{secrets.token_hex(4)}"
+                answer = self.connection.submit(measure, b"", address, key).result(self.connection.alive)
+                found[name] = Offer.decode(answer)
+            except LabError as error:
+                found[name] = str(error)
+        return found
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what metadata.json says of the hosts that are there now."""
+        found = {}
+        for name, offer in self.offers().items():
+            if isinstance(offer, Offer):
+                emulators = {arch: each.emulator for arch, each in offer.arches.items()}
+                facts = {"machine": offer.machine, "kernel": offer.kernel, "cpus": offer.cpus, "memory": offer.memory}
+                found[name] = {**facts, "lab": offer.lab, "emulators": emulators}
+        return found
+
+    def packing(self, cache: Cache) -> Packing:
+        """Return the resources of all hosts together, for estimates; the schedule has a budget for each."""
+        memory, cpus, guests = 0, 0.0, 0
+        arches: set[str] = set()
+        for offer in self.offers().values():
+            if isinstance(offer, Offer) and not offer.refused():
+                memory, cpus = memory + offer.budget.memory, cpus + offer.budget.cpus
+                guests += offer.budget.guests
+                arches |= offer.arches.keys()
+        budget = Budget(memory=memory, cpus=max(1.0, cpus), guests=max(1, guests))
+        return Packing(budget=budget, history=history.load(cache), hosts_start=frozenset(arches))
+
+    @contextmanager
+    def place(self, workshop: Builder, run_dir: RunDir) -> Iterator[ClusterPlace]:
+        """The hosts as the place of one run."""
+        with workshop.cache.scratch("store") as scratch:
+            made = ClusterPlace(
+                connection=self.connection,
+                store=Store(url=self.store_url, scratch=scratch, warn=self.note),
+                builder=workshop,
+                run_dir=run_dir,
+                run_name=f"{run_dir.path.absolute().name[:80]}.{secrets.token_hex(4)}",
+                note=self.note,
+            )
+            with opened(made) as place:
+                yield place
+
+
+@contextmanager
+def session(
+    choice: ClusterChoice, note: Callable[[str], object], *, lost_s: float = engine.LOST_S
+) -> Iterator[Session]:
+    """Connect to a cluster; with a file of hosts, its scheduler runs in this process and a worker on each host."""
+    engine.require()
+    file = choice.file()
+    store = (file.store if file else "") or choice.store
+    if not store:
+        hint = "`store:` in hosts.yaml, or `cache_remote:` in the settings"
+        raise UsageError("a cluster needs a store that its hosts share", hint=hint)
+    certs = hosts.directory(choice.certs or (file.certs if file else hosts.CERTS))
+    with ExitStack() as stack:
+        address = choice.address
+        if file:
+            address = stack.enter_context(engine.scheduler(file.listen, certs, lost_s=lost_s))
+        connection = stack.enter_context(engine.connected(address, certs, lost_s=lost_s))
+        if file:
+            stack.enter_context(_workers(file, connection, note))
+        yield Session(connection=connection, store_url=store, note=note, lost_s=lost_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StartedWorker:
+    name: str
+    process: proc.Process
+    log: Path
+
+    def last_words(self) -> str:
+        """The last line that it printed."""
+        with suppress(OSError):
+            text = self.log.read_bytes()[-LOG_TAIL:].decode("utf-8", "replace").strip()
+            return text.rpartition("\n")[2]
+        return ""
+
+
+@contextmanager
+def _workers(file: HostsFile, connection: SchedulerClient, note: Callable[[str], object]) -> Iterator[None]:
+    """A worker on each host of a file, ended afterwards; hosts that do not join are left out, and named."""
+    with tempfile.TemporaryDirectory(prefix="pagelab-hosts-") as logs, ExitStack() as stack:
+        started = []
+        for name, entry in file.hosts.items():
+            started.append(_start(name, entry, file.listen, Path(logs)))
+            stack.callback(proc.end, started[-1].process, END_S)
+        missing = _wait_for(connection, set(file.hosts))
+        for each in started:
+            if each.name in missing:
+                note(
+                    f"host {each.name} did not join within {JOIN_S:.0f} s: {each.last_words() or 'it printed nothing'}"
+                )
+        if len(missing) == len(file.hosts):
+            raise InfraError(f"no host joined: {started[0].last_words()}")
+        yield
+
+
+def _wait_for(connection: SchedulerClient, names: set[str]) -> set[str]:
+    """Return the names of the hosts that have not joined in time."""
+    missing = set(names)
+
+    def all_joined() -> bool:
+        missing.difference_update(connection.members().values())
+        return not missing
+
+    with suppress(DeadlineExceeded):
+        Deadline.after(JOIN_S, "the hosts to join").wait_for(all_joined, interval_s=engine.POLL_S)
+    return missing
+
+
+def _start(name: str, entry: HostEntry, address: str, logs: Path) -> _StartedWorker:
+    log = logs / f"{name}.log"
+    both = ["sh", "-c", 'exec "$@" 2>&1', "sh"]
+    with log.open("wb") as file:
+        process = proc.start([*both, *entry.command(name, address)], stdout=file.fileno())
+    return _StartedWorker(name=name, process=process, log=log)

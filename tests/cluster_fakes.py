@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Fakes for a cluster: artefacts of a few bytes, a host whose guests only sleep, and hosts in threads of one process.
+
+Store, jobs, evidence, the fence, the schedule and the runner are real. As a program it is a worker with such a host:
+
+    python -m tests.cluster_fakes tls://HOST:PORT NAME CERTS CACHE SECONDS [LAB-HASH]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lab.build import programs
+from lab.build.builder import Artifacts
+from lab.build.kernel import ENTRY as KERNEL
+from lab.build.kernel import BuiltKernel
+from lab.build.rootfs import ENTRY as ROOTFS
+from lab.build.rootfs import Rootfs
+from lab.build.rootfs import recorded as rootfs_recorded
+from lab.cluster import engine, worker
+from lab.cluster.engine import HostLost
+from lab.cluster.job import CellJob
+from lab.cluster.offer import ArchOffer, Offer, lab_hash
+from lab.cluster.worker import WorkerHost
+from lab.core.cache import Cache, digest
+from lab.core.deadline import Deadline, pause
+from lab.core.outcome import Ended
+from lab.core.progress import Progress
+from lab.core.sizes import GIB
+from lab.evidence.metadata import Provenance
+from lab.host.estimate import Packing
+from lab.host.history import History
+from lab.host.schedule import Budget
+from lab.run.protocols import BootableCellLike
+from lab.specs.model import CampaignSpec, Kernel, Topology
+from lab.specs.plan import Plan, Selection, plan
+from tests.unit.fakes import BUILD, GOOD, Behaviour, FakeCell, FakeGuest, ended
+
+GUESTS = 4
+PACKING = Packing(budget=Budget(memory=64 * GIB, cpus=32.0, guests=64), history=History())
+POLL_S = 0.02
+
+
+def machines(count: int, kernels: Sequence[str] = ("patched",)) -> Plan:
+    """A plan of so many machines, each with these kernels and one scenario."""
+    topologies = []
+    for number in range(count):
+        facts = {"name": f"m{number:04}", "arch": "x86_64", "page_size": "4K", "memory": "256M"}
+        topologies.append(Topology.model_validate(facts))
+    known = {
+        "baseline": Kernel(name="baseline", source="tarball:x"),
+        "patched": Kernel(name="patched", source="tarball:x", series="s", provides=frozenset({"shm-expand"})),
+    }
+    names = tuple(topology.name for topology in topologies)
+    spec = CampaignSpec(name="cluster", topologies=names, kernels=tuple(kernels), isolation="shared")
+    return plan(spec, topologies, [known[name] for name in kernels], [Selection(scenario="demo")])
+
+
+def artefacts(cache: Cache, kernel_name: str) -> Artifacts:
+    """A kernel, a userland and a program of a few bytes, as entries of the cache."""
+    key = digest("fake", kernel_name)
+
+    def make_kernel(entry: Path) -> None:
+        for name in ("image", "config", "notes", "System.map", "build.log"):
+            (entry / name).write_text(f"{kernel_name} {name}\n")
+        (entry / "build.json").write_text(json.dumps({"image": "image"}))
+
+    def make_rootfs(entry: Path) -> None:
+        for name in ("initrd", "host_key.pub", "notes"):
+            (entry / name).write_text("")
+
+    def make_program(entry: Path) -> None:
+        (entry / "demo").write_bytes(b"\x7fELF")
+
+    root = cache.entry(KERNEL, key, make_kernel)
+    userland = cache.entry(ROOTFS, digest("rootfs"), make_rootfs)
+    program = cache.entry("program", digest("demo"), make_program)
+    found = {name: "" for name in Provenance.model_fields if name not in ("refused", "userland")}
+    facts = {**found, **BUILD.document(), "key": key, "patches": (), "config_changes": (), "fixes": ()}
+    facts |= {"build_s": 1.0, "cpu_s": 1.0, "full_build": True, "series_sha256": kernel_name, "build_id": kernel_name}
+    built = BuiltKernel(
+        image=root / "image",
+        config=root / "config",
+        notes=root / "notes",
+        system_map=root / "System.map",
+        log=root / "build.log",
+        provenance=Provenance.model_validate(facts),
+    )
+    loaded = rootfs_recorded(userland.name, cache)
+    assert isinstance(loaded, Rootfs)
+    tests = programs.GuestTests(programs={"demo": program / "demo"}, key="")
+    return Artifacts(kernel=built, rootfs=loaded, tests=tests)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeBuilder:
+    """Builds such artefacts; stands for `lab.build.builder.Builder`."""
+
+    cache: Cache
+    sources: tuple[Path, ...] = ()
+    kernels: Mapping[object, object] = field(default_factory=dict)
+    suites: None = None
+
+    def make(self, topology: Topology, kernel: Kernel, progress: Progress) -> Artifacts:
+        return artefacts(self.cache, kernel.name)
+
+
+@dataclass
+class SleepingGuest(FakeGuest):
+    """A guest whose program takes a while; it ends at once when it is told to."""
+
+    seconds: float = 0.0
+    ended_early: threading.Event = field(default_factory=threading.Event)
+
+    def run(
+        self,
+        command: str,
+        *,
+        deadline: Deadline,
+        silence_s: float | None = None,
+        on_stdout: Callable[[bytes], None] | None = None,
+    ) -> Ended:
+        self.ended_early.wait(self.seconds)
+        return replace(ended(GOOD), duration_s=self.seconds)
+
+
+@dataclass
+class SleepingCell(FakeCell):
+    """A cell of such guests."""
+
+    seconds: float = 0.0
+    ended_early: threading.Event = field(default_factory=threading.Event)
+    flood: int = 0
+    """Bytes that its console has."""
+
+    def boot(self, console: Path) -> FakeGuest:
+        booted = super().boot(console)
+        if self.flood:
+            with console.open("ab") as file:
+                file.write(b"x" * 99 + b"\n" * (self.flood // 100))
+                file.truncate(self.flood)
+        return SleepingGuest(booted.behaviour, booted.console, self, seconds=self.seconds, ended_early=self.ended_early)
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeHost(WorkerHost):
+    """A host whose guests only sleep."""
+
+    seconds: float = 0.0
+    offered_lab: str = ""
+    clock_s: float = 0.0
+    """How far its clock is off."""
+    flood: int = 0
+    cells: dict[tuple[str, int], SleepingCell] = field(default_factory=dict)
+
+    def offer(self) -> Offer:
+        return Offer(
+            name=self.name,
+            lab=self.offered_lab or lab_hash(),
+            version="0",
+            machine="x86_64",
+            kernel="6",
+            cpus=GUESTS,
+            memory=16 * GIB,
+            guests=self.guests or GUESTS,
+            disk=100 * GIB,
+            load=0.0,
+            time=time.time() + self.clock_s,
+            arches={"x86_64": ArchOffer(emulator="7.2")},
+        )
+
+    def bootable(self, job: CellJob, cache: Cache) -> BootableCellLike:
+        cell = SleepingCell([Behaviour(runs=[ended(GOOD)])], seconds=self.seconds, flood=self.flood)
+        self.cells[job.label, job.attempt] = cell
+        return cell
+
+    def end_guests(self, job: CellJob) -> None:
+        self.cells[job.label, job.attempt].ended_early.set()
+
+
+# Hosts in threads.
+
+
+@dataclass(slots=True, kw_only=True)
+class ThreadRemote:
+    """A task of a host in this process."""
+
+    address: str
+    thread: threading.Thread
+    answer: list[bytes | BaseException]
+
+    def result(self, alive: Callable[[str], bool]) -> bytes:
+        while not self.answer:
+            if not alive(self.address):
+                raise HostLost("the host left the cluster")
+            pause(POLL_S)
+        found = self.answer[0]
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+
+@dataclass(slots=True, kw_only=True)
+class ThreadConnection:
+    """Hosts of this process by address; stands for `lab.cluster.engine.SchedulerClient`."""
+
+    hosts: dict[str, FakeHost]
+    address: str = "tls://fake:1"
+    heard: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
+
+    def members(self) -> dict[str, str]:
+        return {address: host.name for address, host in self.hosts.items()}
+
+    def alive(self, address: str) -> bool:
+        return address in self.hosts
+
+    def submit(self, function: Callable[[bytes], bytes], document: bytes, address: str, key: str) -> ThreadRemote:
+        if address not in self.hosts:
+            raise HostLost("the host left the cluster")
+        host, answer = self.hosts[address], list[bytes | BaseException]()
+
+        def work() -> None:
+            try:
+                answer.append(self._carry_out(function, host, document, key))
+            except BaseException as error:
+                answer.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        return ThreadRemote(address=address, thread=thread, answer=answer)
+
+    def _carry_out(self, function: Callable[[bytes], bytes], host: FakeHost, document: bytes, key: str) -> bytes:
+        if function is worker.measure:
+            return host.offer().encode()
+        job = CellJob.decode(document)
+        return host.run(job, key, lambda: True, self._say).encode()
+
+    def _say(self, message: str) -> None:
+        for each in self.heard:
+            each(json.loads(message))
+
+    def tell(self, function: Callable[..., Any], word: str) -> None:
+        for host in tuple(self.hosts.values()):
+            host.stop(word)
+
+    def follow(self, topic: str, heard: Callable[[Mapping[str, Any]], None]) -> None:
+        self.heard.append(heard)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Be a worker whose guests only sleep."""
+    address, name, certs, cache, seconds, *rest = argv
+    host = FakeHost(name=name, cache_root=Path(cache), seconds=float(seconds), offered_lab=rest[0] if rest else "")
+    worker.become(host)
+    scratch = Path(cache) / "dask"
+    scratch.mkdir(parents=True, exist_ok=True)
+    engine.serve_worker(address, name, Path(certs), scratch, host.stop, lost_s=5.0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""hosts.yaml, certificates, offers and attempts: what users write, what hosts say, what is on record."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="the extra pagelab[cluster] is not installed")
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from lab.cluster import attempts, certificates, engine, hosts, offer
+from lab.cluster.attempts import Attempt, Attempts, Became
+from lab.cluster.job import CellJob
+from lab.core.cache import Cache
+from lab.core.errors import InfraError, InputError, UsageError
+from lab.host.estimate import start_offer
+
+GOOD = """\
+store: /srv/pagelab
+listen: tls://10.0.0.1:8786
+hosts:
+  big: {guests: 4}
+  arm: {start: "ssh -p 2222 root@10.0.0.7", lab: /opt/lab, store: "ssh://x/y"}
+  local: {start: ip netns exec x}
+"""
+
+
+def hosts_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "hosts.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_command_that_starts_a_worker(tmp_path: Path) -> None:
+    found = hosts.read(hosts_file(tmp_path, GOOD)).hosts
+    address = "tls://10.0.0.1:8786"
+    assert found["big"].command("big", address) == [
+        *("ssh", "-o", "BatchMode=yes", "big"),
+        "lab worker tls://10.0.0.1:8786 --name big --certs ~/.config/pagelab/certs --guests 4",
+    ]
+    arm = found["arm"].command("arm", address)
+    assert arm[:4] == ["ssh", "-p", "2222", "root@10.0.0.7"]
+    assert arm[4].startswith("/opt/lab worker ")
+    assert arm[4].endswith("--store ssh://x/y")
+    assert found["local"].command("local", address)[:6] == ["ip", "netns", "exec", "x", "lab", "worker"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("guests: 4", "guest: 4"), "hosts.yaml:4: hosts.big.guest: unknown key, expected one of start, lab, certs"),
+        (("guests: 4", "guests: 4.5"), "hosts.yaml:4: hosts.big.guests: expected"),
+        (("guests: 4", "guests: 0"), "hosts.yaml:4: hosts.big.guests: expected at least 1, got 0"),
+        (("store: /srv", "stor: /srv"), "hosts.yaml:1: stor: unknown key, expected one of store, listen, certs, hosts"),
+        (("tls://10.0.0.1:8786", "tcp://10.0.0.1:8786"), "hosts.yaml:2: listen: expected tls://HOST:PORT, got"),
+        (("big:", "-big:"), "hosts.yaml:4: hosts.-big: expected a name of letters"),
+        (("listen: tls://10.0.0.1:8786\n", ""), "listen: is required, and missing"),
+        (("ip netns exec x", "ip 'netns"), "hosts.yaml:6: hosts.local.start: expected a command"),
+    ],
+)
+def test_one_line_for_what_is_wrong(tmp_path: Path, change: tuple[str, str], expected: str) -> None:
+    old, new = change
+    with pytest.raises(InputError) as error:
+        hosts.read(hosts_file(tmp_path, GOOD.replace(old, new)))
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_nearest_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'guests'"):
+        hosts.read(hosts_file(tmp_path, GOOD.replace("guests", "guest")))
+
+
+@pytest.mark.parametrize("address", ["tcp://a:1", "tls://a", "tls://:1", "tls://a:x", "a:1", ""])
+def test_only_encrypted_addresses(address: str) -> None:
+    with pytest.raises(UsageError, match="tls://HOST:PORT"):
+        engine.check_address(address)
+
+
+def test_certificates(tmp_path: Path) -> None:
+    made = certificates.make(tmp_path / "certs", ["a", "b"], days=30)
+    again = certificates.make(tmp_path / "certs", ["c"])
+    authority = x509.load_pem_x509_certificate((tmp_path / "certs/ca.pem").read_bytes())
+    key = authority.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    for directory in (*made, *again):
+        cert = x509.load_pem_x509_certificate((directory / "cert.pem").read_bytes())
+        cert.verify_directly_issued_by(authority)
+        assert stat.S_IMODE((directory / "key.pem").stat().st_mode) == 0o600
+        assert not (directory / "ca-key.pem").exists(), "a host cannot make further hosts"
+        assert engine.security(directory).tls_client_cert == str(directory / "cert.pem")
+    expires = certificates.expires(made[0] / "cert.pem")
+    assert timedelta(days=29) < expires - datetime.now(UTC) < timedelta(days=31)
+    with pytest.raises(UsageError, match="is there already"):
+        certificates.make(tmp_path / "certs", ["a"])
+    with pytest.raises(UsageError, match="expected a host's name"):
+        certificates.make(tmp_path / "certs", ["../a"])
+
+
+def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"ca\.pem: no such certificate"):
+        engine.security(tmp_path)
+
+
+def test_this_host_measures_itself(tmp_path: Path) -> None:
+    found = offer.measure("me", Cache(tmp_path))
+    assert offer.Offer.decode(found.encode()) == found
+    assert found.refused() == ""
+    assert found.offers >= {start_offer(arch) for arch in found.arches}
+    assert found.model_copy(update={"lab": "x"}).refused().startswith("another lab")
+    assert "GiB of disk are free" in found.model_copy(update={"disk": 5}).refused()
+    assert found.remarks(found.time + 86400) == ["its clock is -86400 s off"]
+    assert found.remarks(found.time + 5) == []
+
+
+def test_a_document_of_another_kind_is_refused() -> None:
+    for document in (b"", b"[]", b'{"run": "x"}', b"x" * (9 << 20)):
+        with pytest.raises(InfraError):
+            CellJob.decode(document)
+
+
+def test_attempts_are_numbered_across_labs(tmp_path: Path) -> None:
+    first = Attempts(tmp_path)
+    assert [first.begin("c", "a"), first.begin("c", "b"), first.begin("d", "a")] == [1, 2, 1]
+    first.note(Attempt(cell="c", attempt=2, host="b", became=Became.COUNTS))
+    with (tmp_path / attempts.FILE).open("a") as file:
+        file.write('{"cell": "torn')
+    second = Attempts(tmp_path)
+    assert second.counts("c") == 2
+    assert second.counts("d") is None
+
+
+def test_a_damaged_record_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / attempts.FILE).write_text('{"cell": 1}\n{"cell"\n')
+    with pytest.raises(InfraError, match="is damaged"):
+        Attempts(tmp_path)

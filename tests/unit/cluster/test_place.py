@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/cluster/place.py over hosts in threads: evidence comes back once, whatever becomes of hosts and artefacts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+pytest.importorskip("fsspec", reason="the extra pagelab[cluster] is not installed")
+
+from lab.build.builder import Builder
+from lab.cluster import attempts
+from lab.cluster.attempts import Became
+from lab.cluster.place import ClusterPlace, opened
+from lab.cluster.store import Store
+from lab.core.cache import Cache
+from lab.core.deadline import Deadline
+from lab.core.errors import DiskFull, UsageError
+from lab.core.outcome import Cause, CellStatus
+from lab.evidence import read
+from lab.evidence.metadata import Evidence
+from lab.evidence.write import RunDir
+from lab.run import campaign
+from lab.run.runner import Runner
+from lab.specs.plan import Plan
+from lab.verdicts.compare import conclude
+from tests.cluster_fakes import PACKING, FakeBuilder, FakeHost, ThreadConnection, machines
+from tests.unit.fakes import CASES, NoScreen
+
+LONG_S = 60.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Cluster:
+    """A run over some hosts in threads."""
+
+    path: Path
+    plan: Plan
+    notes: list[str] = field(default_factory=list)
+    connection: ThreadConnection = field(default_factory=lambda: ThreadConnection(hosts={}))
+    stopping: threading.Event = field(default_factory=threading.Event)
+    max_evidence: int = 1 << 20
+    no_host_s: float = LONG_S
+
+    def add(self, name: str, seconds: float = 0.0, **given: Any) -> FakeHost:
+        host = FakeHost(name=name, cache_root=self.path / f"cache-{name}", seconds=seconds, **given)
+        self.connection.hosts[f"tls://{name}:1"] = host
+        return host
+
+    def lose(self, name: str) -> FakeHost:
+        return self.connection.hosts.pop(f"tls://{name}:1")
+
+    @property
+    def store(self) -> Store:
+        return Store(url=str(self.path / "store"), scratch=self.path / "tmp", warn=self.notes.append)
+
+    def run(self, during: Callable[[], None] = lambda: None) -> Evidence:
+        metadata = campaign.describe(self.plan, CASES)
+        output = self.path / "run"
+        run_dir = RunDir(output)
+        if not output.exists():
+            run_dir = RunDir.create(self.path, "test", metadata, output=output)
+        place = ClusterPlace(
+            connection=self.connection,
+            store=self.store,
+            builder=cast(Builder, FakeBuilder(cache=Cache(self.path / "cache-lab"))),
+            run_dir=run_dir,
+            run_name="run.1",
+            note=self.notes.append,
+            max_evidence=self.max_evidence,
+            no_host_s=self.no_host_s,
+        )
+        with opened(place):
+            runner: Runner[Any] = Runner(
+                plan=self.plan,
+                place=place,
+                run_dir=run_dir,
+                metadata=metadata,
+                cases=CASES,
+                screen=NoScreen(),
+                packing=PACKING,
+                stopping=self.stopping,
+            )
+            thread = threading.Thread(target=during)
+            thread.start()
+            runner.run()
+            thread.join(LONG_S)
+        return read.load(run_dir.path)
+
+    def became(self, cell: str) -> list[tuple[int, Became]]:
+        found: list[tuple[int, Became]] = []
+        for each in attempts.read(self.path / "run"):
+            if each.cell == cell and each.became is not Became.PLACED:
+                found.append((each.attempt, each.became))
+        return found
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(path=tmp_path, plan=machines(6))
+
+
+def test_every_cell_runs_once_and_its_host_is_on_record(cluster: Cluster) -> None:
+    cluster.add("a")
+    cluster.add("b")
+    evidence = cluster.run()
+    assert {cell.status for cell in evidence.cells} == {CellStatus.OK}
+    assert {cell.host for cell in evidence.cells} == {"a", "b"}
+    assert conclude(evidence).exit_code == 0
+    for cell in cluster.plan.cells:
+        assert cluster.became(cell.name) == [(1, Became.COUNTS)]
+    assert cluster.store.evidence("run.1") == [], "what was taken is not kept in the store"
+
+
+def test_a_cell_whose_host_is_lost_runs_elsewhere_and_counts_once(cluster: Cluster) -> None:
+    slow = cluster.add("a", seconds=LONG_S)
+
+    def lose_and_add() -> None:
+        Deadline.after(LONG_S, "a job on a").wait_for(lambda: len(slow.jobs) == 4)
+        cluster.lose("a")
+        cluster.add("b")
+
+    evidence = cluster.run(lose_and_add)
+    slow.stop()
+    assert {(cell.host, cell.status) for cell in evidence.cells} == {("b", CellStatus.OK)}
+    lost = [each for each in attempts.read(cluster.path / "run") if each.became is Became.LOST]
+    assert len(lost) >= 4
+    assert {each.host for each in lost} == {"a"}
+
+
+def test_evidence_that_comes_late_is_kept_apart_and_named(cluster: Cluster) -> None:
+    cluster.plan = machines(1)
+    slow = cluster.add("a", seconds=LONG_S)
+    store = cluster.store
+
+    def thaw_late() -> None:
+        Deadline.after(LONG_S, "a job on a").wait_for(lambda: bool(slow.jobs))
+        cluster.lose("a")
+        for cell in slow.cells.values():
+            cell.ended_early.set()  # its program ends by itself: the attempt is whole, and too late
+        Deadline.after(LONG_S, "late evidence").wait_for(lambda: len(store.evidence("run.1")) == 1)
+        cluster.add("b")
+
+    evidence = cluster.run(thaw_late)
+    assert [(cell.host, cell.host_attempt) for cell in evidence.cells] == [("b", 2)]
+    assert (1, Became.APART) in cluster.became("m0000/patched")
+    assert (2, Became.COUNTS) in cluster.became("m0000/patched")
+    kept = cluster.path / "run/cells/m0000/patched/attempts/1-a"
+    assert (kept / "demo.ktap").is_file()
+    assert any("attempt 1 on a ended late; attempt 2 counts" in line for line in cluster.notes)
+
+
+def test_a_host_with_another_lab_is_given_nothing(cluster: Cluster) -> None:
+    cluster.add("a")
+    cluster.add("old", offered_lab="0123")
+    evidence = cluster.run()
+    assert {cell.host for cell in evidence.cells} == {"a"}
+    assert any("host old is given nothing: another lab" in line for line in cluster.notes)
+
+
+def test_a_run_without_any_host_that_can_is_refused(cluster: Cluster) -> None:
+    cluster.add("old", offered_lab="0123")
+    with pytest.raises(UsageError, match="no host to run on: old: another lab"):
+        cluster.run()
+
+
+def test_a_clock_that_is_off_is_noted_and_changes_nothing(cluster: Cluster) -> None:
+    cluster.add("a", clock_s=86400.0)
+    evidence = cluster.run()
+    assert {cell.status for cell in evidence.cells} == {CellStatus.OK}
+    assert any("host a: its clock is +86400 s off" in line for line in cluster.notes)
+
+
+def test_a_full_disk_of_a_host_sends_the_cell_elsewhere(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = cluster.add("a")
+
+    def no_room(*_: object) -> None:
+        raise DiskFull("disk full while writing x")
+
+    monkeypatch.setattr(type(full), "_fetched", lambda self, *_: no_room() if self.name == "a" else None)
+    cluster.plan = machines(1)
+    cluster.no_host_s = 0.5
+    evidence = cluster.run()
+    cell = evidence.cells[0]
+    assert (cell.status, cell.cause) == (CellStatus.BROKEN, Cause.LAB)
+    assert "no host could run it" in cell.reason
+    assert "it was lost or failed on a" in cell.reason
+    assert cluster.became("m0000/patched") == [(1, Became.WITHOUT)]
+
+
+def test_too_much_evidence_is_a_named_outcome(cluster: Cluster) -> None:
+    cluster.plan = machines(1)
+    cluster.max_evidence = 1 << 20
+    for name in ("a", "b", "c"):
+        cluster.add(name, flood=3 << 20)
+    evidence = cluster.run()
+    cell = evidence.cells[0]
+    assert cell.status is CellStatus.BROKEN
+    assert "3 attempts failed" in cell.reason
+    assert "MiB of files, at most 1.0 MiB are sent" in cell.reason
+    assert cluster.became("m0000/patched") == [(number, Became.WITHOUT) for number in (1, 2, 3)]
+
+
+def test_a_host_that_joins_late_gets_work(cluster: Cluster) -> None:
+    cluster.plan = machines(12)
+    first = cluster.add("a", seconds=0.5)
+
+    def join() -> None:
+        Deadline.after(LONG_S, "a job on a").wait_for(lambda: bool(first.jobs))
+        cluster.add("late")
+
+    evidence = cluster.run(join)
+    assert {cell.status for cell in evidence.cells} == {CellStatus.OK}
+    assert {cell.host for cell in evidence.cells} == {"a", "late"}
+
+
+def test_an_interrupt_keeps_what_was_there_and_a_later_attempt_has_a_new_number(cluster: Cluster) -> None:
+    cluster.plan = machines(1)
+    slow = cluster.add("a", seconds=LONG_S)
+    place_stopped = threading.Event()
+
+    def interrupt() -> None:
+        Deadline.after(LONG_S, "a job on a").wait_for(lambda: bool(slow.jobs))
+        cluster.stopping.set()
+        slow.stop("run.1")
+        place_stopped.set()
+
+    evidence = cluster.run(interrupt)
+    cell = evidence.cells[0]
+    assert (cell.status, cell.cause) == (CellStatus.BROKEN, Cause.INTERRUPTED)
+    assert place_stopped.is_set()
+    assert attempts.Attempts(cluster.path / "run").begin("m0000/patched", "a") == 2
+
+
+def test_a_damaged_artefact_is_stored_again_and_the_cell_runs(cluster: Cluster) -> None:
+    cluster.plan = machines(1)
+    cluster.add("a")
+    cluster.add("b")
+    damaged: list[Path] = []
+    store = cluster.store
+    builder = FakeBuilder(cache=Cache(cluster.path / "cache-lab"))
+    products = builder.make(cluster.plan.cells[0].topology, cluster.plan.cells[0].kernel, lambda *_, **__: None)
+    key = products.kernel.provenance.key
+    store.put("kernel", key, builder.cache.path("kernel", key))
+    for tar in (cluster.path / "store/kernel").glob("*.tar"):
+        raw = bytearray(tar.read_bytes())
+        raw[600] ^= 0xFF
+        tar.write_bytes(raw)
+        damaged.append(tar)
+    evidence = cluster.run()
+    assert damaged
+    assert {cell.status for cell in evidence.cells} == {CellStatus.OK}
+    assert cluster.became("m0000/patched") == [(1, Became.WITHOUT), (2, Became.COUNTS)]
+    assert any("is damaged" in line for line in cluster.notes)
