@@ -39,7 +39,7 @@ class Became(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class HostAttempt:
     """A line of the record."""
 
     cell: str
@@ -70,10 +70,10 @@ class Attempts:
         with self._lock:
             number = self._last.get(cell, 0) + 1
             self._last[cell] = number
-            self._append(Attempt(cell=cell, attempt=number, host=host, became=Became.PLACED))
+            self._append(HostAttempt(cell=cell, attempt=number, host=host, became=Became.PLACED))
         return number
 
-    def note(self, attempt: Attempt) -> None:
+    def note(self, attempt: HostAttempt) -> None:
         """Record what became of an attempt."""
         with self._lock:
             if attempt.became is Became.COUNTS:
@@ -84,7 +84,7 @@ class Attempts:
         """Return the number of the attempt that counts for a cell; None if there is none yet."""
         return self._counting.get(cell)
 
-    def _append(self, attempt: Attempt) -> None:
+    def _append(self, attempt: HostAttempt) -> None:
         path = self.run / FILE
         line = json.dumps({name: getattr(attempt, name) for name in attempt.__slots__}) + "\n"
         try:
@@ -96,7 +96,7 @@ class Attempts:
             raise explain_os_error(error, str(path)) from error
 
 
-def read(run: Path) -> Iterator[Attempt]:
+def read(run: Path) -> Iterator[HostAttempt]:
     """Yield the recorded attempts of a run; a torn last line is left out."""
     try:
         with (run / FILE).open("rb") as file:
@@ -108,7 +108,7 @@ def read(run: Path) -> Iterator[Attempt]:
     for line in lines[:-1]:
         try:
             raw = json.loads(line)
-            yield Attempt(**{**raw, "became": Became(raw["became"])})
+            yield HostAttempt(**{**raw, "became": Became(raw["became"])})
         except (ValueError, TypeError, KeyError):
             raise InfraError(f"{run / FILE} is damaged: {line[:80]!r}") from None
 

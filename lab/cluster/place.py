@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from lab.arch import ARCHES
 from lab.build.builder import Builder
 from lab.cluster import pack, worker
-from lab.cluster.attempts import Attempt, Attempts, Became, adopt, keep_apart
+from lab.cluster.attempts import Attempts, Became, HostAttempt, adopt, keep_apart
 from lab.cluster.engine import HostLost
 from lab.cluster.job import (
     AttemptResult,
@@ -387,7 +387,9 @@ class ClusterPlace:
                 self.store.put(kind, key, cache.path(kind, key), again=True)
 
     def _noted(self, cell: Cell, number: int, host: str, became: Became, reason: str = "", sha256: str = "") -> None:
-        attempt = Attempt(cell=cell.name, attempt=number, host=host, became=became, reason=reason[:2000], sha256=sha256)
+        attempt = HostAttempt(
+            cell=cell.name, attempt=number, host=host, became=became, reason=reason[:2000], sha256=sha256
+        )
         self.attempts.note(attempt)
 
     # The end.
@@ -433,7 +435,7 @@ class ClusterPlace:
         keep_apart(target, evidence.path, number, host)
         reason = "it came after its host was thought lost"
         self.attempts.note(
-            Attempt(cell=cell, attempt=number, host=host, became=Became.APART, reason=reason, sha256=sha256)
+            HostAttempt(cell=cell, attempt=number, host=host, became=Became.APART, reason=reason, sha256=sha256)
         )
         self.note(f"{cell}: attempt {number} on {host} ended late; attempt {self.attempts.counts(cell)} counts")
         self.store.remove_evidence(self.run_name, name)

@@ -126,8 +126,7 @@ def run(
         _not_of_a_resumed_run("confirm", "coverage")
     elif not campaign:
         raise UsageError("which campaign? expected its name, or --resume DIR", hint="`lab list campaigns`")
-    local = {"jobs": jobs, "memory": memory, "connect": connect, "keep_failed": keep_failed}
-    with cluster_session(cluster, **local) as session:
+    with cluster_session(cluster, jobs=jobs, memory=memory, connect=connect, keep_failed=keep_failed) as session:
         given = resources(session, jobs, memory)
         with builds_end_with_us():
             if campaign:
@@ -136,8 +135,7 @@ def run(
             else:
                 assert resume
                 opened = reopen_run(resume, library, cache, given)
-        opened = replace(opened, anew=fresh)
-        times = confirm if campaign else 0
+        opened, times = replace(opened, anew=fresh), confirm if campaign else 0
         summary = finish(opened, given, connect, keep=keep_failed, confirm=times, elsewhere=session)
         if coverage and campaign:
             report_coverage(opened, given, connect, session)

@@ -24,10 +24,10 @@ MAY_FAIL = {"doctor": {0, 2}, "compare": {0, 1}}
 def test_every_verb_is_known_here_and_has_an_example() -> None:
     assert not WITH_GUESTS & WITHOUT_GUESTS
     assert set(main.commands) == WITH_GUESTS | WITHOUT_GUESTS | ON_HOSTS
-    assert {example.verb for example in examples(WITH_GUESTS | WITHOUT_GUESTS)} == set(main.commands)
+    assert {example.verb for example in examples(WITH_GUESTS | WITHOUT_GUESTS | ON_HOSTS)} == set(main.commands)
 
 
-@pytest.mark.parametrize("example", examples(WITH_GUESTS | WITHOUT_GUESTS), ids=str)
+@pytest.mark.parametrize("example", examples(WITH_GUESTS | WITHOUT_GUESTS | ON_HOSTS), ids=str)
 def test_an_example_is_what_its_verb_takes(example: Example) -> None:
     verb, *args = example.words
     assert verb == example.verb

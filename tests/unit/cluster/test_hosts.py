@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lab.cluster import attempts, certificates, engine, hosts, offer
-from lab.cluster.attempts import Attempt, Attempts, Became
+from lab.cluster.attempts import Attempts, Became, HostAttempt
 from lab.cluster.job import CellJob
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, InputError, UsageError
@@ -128,7 +128,7 @@ def test_a_document_of_another_kind_is_refused() -> None:
 def test_attempts_are_numbered_across_labs(tmp_path: Path) -> None:
     first = Attempts(tmp_path)
     assert [first.begin("c", "a"), first.begin("c", "b"), first.begin("d", "a")] == [1, 2, 1]
-    first.note(Attempt(cell="c", attempt=2, host="b", became=Became.COUNTS))
+    first.note(HostAttempt(cell="c", attempt=2, host="b", became=Became.COUNTS))
     with (tmp_path / attempts.FILE).open("a") as file:
         file.write('{"cell": "torn')
     second = Attempts(tmp_path)
