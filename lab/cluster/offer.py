@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from lab import __version__
-from lab.arch import ARCHES
 from lab.build import toolchain
 from lab.cluster.job import JsonDocument
 from lab.core import paths, proc
@@ -23,6 +22,7 @@ from lab.guests import accelerator
 from lab.host import doctor
 from lab.host.estimate import MAX_GUESTS, MEMORY_SHARE, build_offer, kvm_offer, start_offer
 from lab.host.schedule import Budget
+from lab.specs.arches import ARCHES
 
 DISK_LEAST = 1 * GIB
 """Bytes that must be free for a host to be given cells: kernels, programs and the evidence of some guests."""

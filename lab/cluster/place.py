@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.arch import ARCHES
 from lab.build.builder import Builder
 from lab.cluster import pack, worker
 from lab.cluster.attempts import Attempts, Became, HostAttempt, adopt, keep_apart
@@ -43,6 +42,7 @@ from lab.host import doctor
 from lab.host.estimate import build_offer
 from lab.host.schedule import Budget, Schedule, Task
 from lab.run.protocols import CellOrder, CellState, Screen
+from lab.specs.arches import ARCHES
 from lab.specs.load import NAME
 from lab.specs.plan import Build, Cell
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 
-from lab.arch import ARCHES, Arch
+from lab.arch.record import Arch
 from lab.build import kernel, rootfs
 from lab.build.builder import Artifacts
 from lab.build.programs import GuestTests
@@ -15,6 +15,7 @@ from lab.core.cache import Cache
 from lab.core.errors import LabError
 from lab.guests import accelerator
 from lab.guests.factory import BootableCell
+from lab.specs.arches import ARCHES
 from lab.specs.model import Topology
 
 MEMORY = 256 << 20
