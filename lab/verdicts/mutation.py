@@ -78,6 +78,10 @@ class MutationReport(_MutationModel):
     machine: str
     mutants: tuple[MutantSpec, ...]
     results: tuple[MutantResult, ...]
+    tests_s: float | None = None
+    """How long all tests take on the patched kernel; None before they ran."""
+    counting_s: float | None = None
+    """How long they take on the same kernel with gcov; None if nobody counted."""
 
     @property
     def score(self) -> float | None:

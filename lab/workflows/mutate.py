@@ -46,6 +46,7 @@ from lab.verdicts.mutation import Fate, MutantResult, MutantSpec, MutationReport
 from lab.workflows import coverage
 from lab.workflows.mutation_task import MutationTask, add_result, argued, read_results, undecided
 
+ORIGINAL = "original"
 MAX_KILLERS = 5
 MAX_GUESTS = 8
 """Mutants in guests at once; one kernel is built at a time, so more would wait for it."""
@@ -179,6 +180,8 @@ class Mutate:
             machine=self.task.topology.name,
             mutants=self.task.mutants,
             results=argued(self.task.mutants, read_results(self.directory), self.arguments),
+            tests_s=_tests_s(self.directory / ORIGINAL),
+            counting_s=_tests_s(self.directory / DIRECTORY),
         )
 
     def _over(self) -> bool:
@@ -203,7 +206,7 @@ class Mutate:
 
     def _known(self) -> _Known:
         """Run all tests on the patched kernel, and on the same kernel with gcov; InfraError if no case passes."""
-        summary = self._run_or_reuse("original", self.task.kernel, self._selections())
+        summary = self._run_or_reuse(ORIGINAL, self.task.kernel, self._selections())
         labels = frozenset(record.label for record in summary.records)
         unsound = unmet(summary)
         covered = None
@@ -405,6 +408,14 @@ def builder(task: MutationTask, library: Library, cache: Cache, progress: Progre
     )
     planned = plan(spec, [task.topology], [task.kernel], selections, named=[task.topology.name])
     return Builder.of(replace(planned, sources=library.scenario_sources, suites=suites), cache, progress)
+
+
+def _tests_s(directory: Path) -> float | None:
+    """How long the programs of a run took; None if there is no such run."""
+    if not directory.is_dir():
+        return None
+    evidence = conclude_directory(directory).evidence
+    return round(sum(run.duration_s for cell in evidence.cells for run in cell.runs), 1)
 
 
 def _seconds_of_cases(summary: Summary) -> dict[str, float]:

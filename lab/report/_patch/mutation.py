@@ -84,6 +84,8 @@ def head(report: MutationReport, covered: Coverage | None, width: int) -> Iterat
     yield f"score: {percent(report.score)} of those that are killed or survive"
     if covered:
         yield from wrap(covered.summary(), width)
+    if report.tests_s is not None and report.counting_s is not None:
+        yield f"all tests: {report.tests_s:.0f} s on the patched kernel, {report.counting_s:.0f} s with gcov"
     seconds = [result.seconds for result in report.results if result.seconds]
     if seconds:
         yield f"median {median(seconds):.0f} s for each mutant that was built"

@@ -132,6 +132,8 @@ MUTANTS = (mutant("m1", 2), mutant("m2", 3), mutant("m3", 2, "g"), mutant("m4", 
 REPORT = MutationReport(
     kernel="patched",
     machine="toy",
+    tests_s=61.2,
+    counting_s=84.0,
     mutants=MUTANTS,
     results=(
         MutantResult(name="m1", fate=Fate.KILLED, by=("expand.a (FAIL)",), seconds=9.0),
@@ -144,11 +146,12 @@ REPORT = MutationReport(
 
 def test_the_report_has_survivors_with_their_lines() -> None:
     lines = list(mutation.text(REPORT, FOUND))
-    assert lines[:5] == [
+    assert lines[:6] == [
         "mutants of patched on toy: 5: 1 killed, 2 survived, 1 equal",
         "not tried yet: 1",
         "score: 50% of those that are killed or survive",
         "coverage: 1 of 2 changed lines ran; not: mm/a.c:3",
+        "all tests: 61 s on the patched kernel, 84 s with gcov",
         "median 13 s for each mutant that was built",
     ]
     assert "    50%  mm/a.c: f: 1 killed, 1 survived" in lines
