@@ -76,13 +76,13 @@ class _Covered:
 def render(summary: Summary) -> str:
     """Return the page. Jinja escapes all of it; control characters were spelled out before."""
     data, papers = _data.document(summary)
-    script = Markup(_asset("page.js"))
+    script = Markup(asset("page.js"))
     drawn = summary.topologies[:MAX_DRAWN]
     times, scenarios = _drawing.durations(summary, drawn)
     machines = []
     for machine in _drawing.topologies(summary, drawn).values():
         machines.append((machine, _drawing.about(machine), _drawing.machine(machine)))
-    return _template().render(
+    return template("page.html.j2").render(
         **_verdict(summary),
         **_findings(summary),
         summary=summary,
@@ -94,7 +94,7 @@ def render(summary: Summary) -> str:
         boots=_drawing.boots(summary, drawn),
         durations=times,
         timed=scenarios,
-        style=Markup(_asset("page.css")),
+        style=Markup(asset("page.css")),
         script=script,
         script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=_data.embed(data),
@@ -289,13 +289,14 @@ def _bar(count: Counter[str]) -> tuple[tuple[str, int], ...]:
 
 
 @cache
-def _asset(name: str) -> str:
-    """Return the content of a file beside this module that goes into the page unchanged."""
+def asset(name: str) -> str:
+    """Return a file beside this module that goes into a page as it is."""
     return files("lab.report").joinpath(name).read_text("utf-8")
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """Return a template beside this module. It escapes what it is given."""
     environment = Environment(
         loader=PackageLoader("lab", "report"),
         autoescape=True,
@@ -304,4 +305,4 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["printable"] = printable
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)

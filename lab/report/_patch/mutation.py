@@ -5,16 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from statistics import median
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from lab.core.cache import write_atomic
-from lab.core.untrusted import one_line, printable
+from lab.core.untrusted import printable
+from lab.report import html
 from lab.report._layout import wrap
 from lab.report._patch.coverage import DiffRow
 from lab.verdicts.coverage import Coverage
@@ -53,7 +51,7 @@ def text(report: MutationReport, covered: Coverage | None = None) -> Iterator[st
         yield f"SURVIVORS: {len(survivors)}"
     for mutant, result in survivors:
         yield ""
-        yield from _survivor(mutant, result)
+        yield from _survivor(mutant, result, TEXT_WIDTH)
 
 
 def mail(report: MutationReport, covered: Coverage | None = None) -> Iterator[str]:
@@ -71,7 +69,7 @@ def mail(report: MutationReport, covered: Coverage | None = None) -> Iterator[st
         yield f"{percent(score(results)):>5} {killed:>7} {survived:>9} {equal:>6}  {function}"
     for mutant, result in report.survivors():
         yield ""
-        yield from _survivor(mutant, result)
+        yield from _survivor(mutant, result, MAIL_WIDTH)
 
 
 def head(report: MutationReport, covered: Coverage | None, width: int) -> Iterator[str]:
@@ -97,10 +95,10 @@ def _total(report: MutationReport) -> int:
     return killed + sum(result.fate in SURVIVORS and not result.argument for result in report.results)
 
 
-def _survivor(mutant: MutantSpec, result: MutantResult) -> Iterator[str]:
+def _survivor(mutant: MutantSpec, result: MutantResult, width: int) -> Iterator[str]:
     yield f"{mutant.place} in {mutant.function or 'a macro'}: {mutant.operator} ({result.fate})"
     if result.argument:
-        yield f"  equal: {one_line(result.argument, MAX_TEXT)}"
+        yield from wrap(f"equal: {result.argument}", width, "  ")
     for line in changed_lines(mutant):
         yield f"    {printable(line)}"
 
@@ -149,7 +147,7 @@ def page(report: MutationReport, covered: Coverage | None) -> str:
         survivors.append(_Survivor(mutant=mutant, result=result, rows=rows, cases=_cases(mutant, covered)))
     by_name = {mutant.name: mutant for mutant in report.mutants}
     others = [(by_name[each.name], each) for each in report.results if each.fate not in SURVIVORS]
-    return _template().render(
+    return html.template("mutation.html.j2").render(
         title=f"mutants of {report.kernel} on {report.machine}",
         report=report,
         share=percent(report.score),
@@ -158,7 +156,7 @@ def page(report: MutationReport, covered: Coverage | None) -> str:
         survivors=survivors,
         killed=[pair for pair in others if pair[1].fate is Fate.KILLED],
         others=[pair for pair in others if pair[1].fate is not Fate.KILLED],
-        style=Markup(_style()),
+        style=Markup(html.asset("page.css")),
     )
 
 
@@ -186,21 +184,3 @@ def _cases(mutant: MutantSpec, covered: Coverage | None) -> int | None:
         if (line.file, line.line) == (mutant.file, mutant.line):
             return sum(map(len, line.ran.values()))
     return None
-
-
-@cache
-def _style() -> str:
-    return files("lab.report").joinpath("page.css").read_text("utf-8")
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("lab", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["printable"] = printable
-    return environment.get_template("mutation.html.j2")
