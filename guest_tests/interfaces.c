@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Group G: the grown part as the rest of the kernel sees it, through system calls and /proc. */
 #include "lab.h"
+#include "lab_disk.h"
 
 #include <link.h>
 #include <linux/futex.h>
@@ -249,18 +250,27 @@ static void g16_meminfo_shmem(void)
 
 /* ---- userfaultfd ---- */
 
-/* A userfaultfd that watches for missing pages of the mapping; the case is skipped where that is not to be had. */
-static int watch_missing(char *p, long pages)
+/* A userfaultfd that watches the mapping in a mode, which needs features; the case is skipped where it has them not. */
+static int watch(char *p, long pages, uint64_t mode, uint64_t features)
 {
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	struct uffdio_register reg = { .mode = mode };
 	int fd = (int)LAB_SETUP_OR_SKIP(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY));
 
-	LAB_SETUP(ioctl(fd, UFFDIO_API, &api));
+	if (ioctl(fd, UFFDIO_API, &api)) {
+		if (features && errno == EINVAL)
+			LAB_SKIP("userfaultfd does not have the features %llx", (unsigned long long)features);
+		LAB_ERROR("UFFDIO_API: %s", lab_errno(errno));
+	}
 	reg.range.start = (uintptr_t)p;
 	reg.range.len = (uint64_t)pages * lab_page();
 	LAB_EXPECT_OK(ioctl(fd, UFFDIO_REGISTER, &reg));
 	return fd;
+}
+
+static int watch_missing(char *p, long pages)
+{
+	return watch(p, pages, UFFDIO_REGISTER_MODE_MISSING, 0);
 }
 
 /* Fill the page at `p` with bytes of 42: 0, or what the kernel says. */
@@ -289,27 +299,109 @@ static void *touch_in_thread(void *argument)
 	return NULL;
 }
 
-static void g17_uffd_event(void)
+static void *write_in_thread(void *argument)
 {
-	struct toucher toucher = { .addr = NULL };
-	char *p = grown();
-	int fd = watch_missing(p, 8);
+	struct toucher *toucher = argument;
+
+	toucher->fault = lab_touch(toucher->addr, true, &toucher->value);
+	toucher->done = 1;
+	return NULL;
+}
+
+/* Touch `addr` in a thread, until userfaultfd reports it; the flags of the report. */
+static uint64_t await_event(int fd, struct toucher *toucher, void *(*touch)(void *), pthread_t *thread)
+{
 	struct pollfd event = { .fd = fd, .events = POLLIN };
 	struct uffd_msg msg;
-	pthread_t thread;
 
-	toucher.addr = lab_at(p, 5);
-	if (pthread_create(&thread, NULL, touch_in_thread, &toucher))
+	if (pthread_create(thread, NULL, touch, toucher))
 		LAB_ERROR("cannot start a thread");
-	while (!toucher.done && poll(&event, 1, 10) == 0)
+	while (!toucher->done && poll(&event, 1, 10) == 0)
 		;
-	if (toucher.done)
-		LAB_FAIL("no event: the touch ended with %s", lab_signal(toucher.fault.signo));
+	if (toucher->done)
+		LAB_FAIL("no event: the touch ended with %s", lab_signal(toucher->fault.signo));
 	LAB_EXPECT_EQ(LAB_EXPECT_OK(read(fd, &msg, sizeof(msg))), sizeof(msg));
 	LAB_EXPECT_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
-	LAB_EXPECT_EQ(fill(fd, toucher.addr), 0);
+	LAB_EXPECT(lab_same_page((void *)(uintptr_t)msg.arg.pagefault.address, toucher->addr));
+	return msg.arg.pagefault.flags;
+}
+
+/* The grown page at `addr` is missing: reported, filled, and read as what it was filled with. */
+static void reported_and_filled(int fd, char *addr)
+{
+	struct toucher toucher = { .addr = addr };
+	pthread_t thread;
+
+	await_event(fd, &toucher, touch_in_thread, &thread);
+	LAB_EXPECT_EQ(fill(fd, addr), 0);
 	pthread_join(thread, NULL);
 	LAB_EXPECT_EQ(toucher.value, 42);
+}
+
+static void g17_uffd_event(void)
+{
+	char *p = grown();
+
+	reported_and_filled(watch_missing(p, 8), lab_at(p, 5));
+	LAB_OBJECT(p, 8);
+}
+
+/* Registered before growth: what grows in place is watched, too. */
+static void g30_uffd_before_growth(void)
+{
+	char *p = lab_shared_in_hole(1, 9);
+	int fd;
+
+	LAB_WRITES(p, 9);
+	fd = watch_missing(p, 1);
+	LAB_GROW_IN_PLACE(p, 1, 8);
+	reported_and_filled(fd, lab_at(p, 7));
+	reported_and_filled(fd, lab_at(p, 1));
+	LAB_READS(p, 9);
+	LAB_OBJECT(p, 8);
+}
+
+/* A grown page that is protected: the write is reported, and goes on when it may. */
+static void g31_uffd_write_protected(void)
+{
+	struct toucher toucher = { .value = 8 };
+	struct uffdio_writeprotect protect = { .mode = UFFDIO_WRITEPROTECT_MODE_WP };
+	char *p = grown();
+	pthread_t thread;
+	int fd;
+
+	LAB_WRITES(lab_at(p, 5), 7);
+	fd = watch(p, 8, UFFDIO_REGISTER_MODE_WP, UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
+	protect.range.start = (uintptr_t)lab_at(p, 5);
+	protect.range.len = lab_page();
+	LAB_EXPECT_OK(ioctl(fd, UFFDIO_WRITEPROTECT, &protect));
+	toucher.addr = lab_at(p, 5);
+	LAB_EXPECT(await_event(fd, &toucher, write_in_thread, &thread) & UFFD_PAGEFAULT_FLAG_WP);
+	protect.mode = 0;
+	LAB_EXPECT_OK(ioctl(fd, UFFDIO_WRITEPROTECT, &protect));
+	pthread_join(thread, NULL);
+	LAB_READS(lab_at(p, 5), 8);
+}
+
+/* A grown page that another view has written: reported as a minor fault, and mapped as it is. */
+static void g32_uffd_minor(void)
+{
+	struct uffdio_continue go_on = { .mode = 0 };
+	char *p = grown(), *view;
+	struct toucher toucher = { .value = 0 };
+	pthread_t thread;
+	int fd;
+
+	LAB_WRITES(lab_at(p, 5), 7);
+	view = LAB_DUP_TO(p, 8, lab_hole(8, 0));
+	fd = watch(view, 8, UFFDIO_REGISTER_MODE_MINOR, UFFD_FEATURE_MINOR_SHMEM);
+	toucher.addr = lab_at(view, 5);
+	LAB_EXPECT(await_event(fd, &toucher, touch_in_thread, &thread) & UFFD_PAGEFAULT_FLAG_MINOR);
+	go_on.range.start = (uintptr_t)toucher.addr;
+	go_on.range.len = lab_page();
+	LAB_EXPECT_OK(ioctl(fd, UFFDIO_CONTINUE, &go_on));
+	pthread_join(thread, NULL);
+	LAB_EXPECT_EQ(toucher.value, 7);
 }
 
 /* Before any fault: the object is still short where faults extend it. */
@@ -361,6 +453,105 @@ static void g21_io_uring_buffer(void)
 	memset(&params, 0, sizeof(params));
 	ring = (int)LAB_SETUP_OR_SKIP(syscall(SYS_io_uring_setup, 1, &params));
 	LAB_EXPECT_OK(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &buffer, 1));
+}
+
+/* The one request of a ring is done when this returns; its result. */
+static int submit(int ring, const struct io_uring_params *params, const struct io_uring_sqe *request)
+{
+	size_t size = params->cq_off.cqes + params->cq_entries * sizeof(struct io_uring_cqe);
+	char *rings = LAB_SETUP(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING));
+	struct io_uring_sqe *requests = LAB_SETUP(mmap(NULL, params->sq_entries * sizeof(*requests),
+						       PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES));
+	unsigned int *tail = (unsigned int *)(rings + params->sq_off.tail);
+	unsigned int *head = (unsigned int *)(rings + params->cq_off.head);
+	struct io_uring_cqe *done = (struct io_uring_cqe *)(rings + params->cq_off.cqes);
+	unsigned int mask = *(unsigned int *)(rings + params->sq_off.ring_mask), at = *tail & mask;
+
+	requests[at] = *request;
+	((unsigned int *)(rings + params->sq_off.array))[at] = at;
+	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0)), 1);
+	return done[__atomic_load_n(head, __ATOMIC_ACQUIRE) & *(unsigned int *)(rings + params->cq_off.ring_mask)].res;
+}
+
+/* io_uring reads a pipe into the grown part, which is registered as its buffer. */
+static void g33_io_uring_into(void)
+{
+	struct io_uring_sqe request = { .opcode = IORING_OP_READ_FIXED, .off = (uint64_t)-1, .len = 5 };
+	struct io_uring_params params;
+	struct iovec buffer;
+	int ring, ends[2];
+	char *p;
+
+	memset(&params, 0, sizeof(params));
+	ring = (int)LAB_SETUP_OR_SKIP(syscall(SYS_io_uring_setup, 1, &params));
+	if (!(params.features & IORING_FEAT_SINGLE_MMAP))
+		LAB_SKIP("io_uring's rings are two mappings here");
+	p = grown();
+	buffer.iov_base = p;
+	buffer.iov_len = 8 * lab_page();
+	LAB_EXPECT_OK(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &buffer, 1));
+	LAB_OBJECT(p, 8);
+	LAB_SETUP(pipe(ends));
+	LAB_SETUP(write(ends[1], "hello", 5));
+	request.fd = ends[0];
+	request.addr = (uintptr_t)lab_at(p, 6);
+	LAB_EXPECT_EQ(submit(ring, &params, &request), 5);
+	LAB_READS(lab_at(p, 6), 'h');
+	LAB_READS(lab_at(p, 6) + 4, 'o');
+	LAB_BLOCKS(p, 8);
+}
+
+/* A block of a disk is read straight into the grown part, and written from there. */
+static void g34_direct_io(void)
+{
+	const char *directory = lab_ext2(16);
+	char path[LAB_PATH], *p;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/file", directory);
+	fd = LAB_SETUP(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	p = lab_shared(2);
+	memset(p, 'a', 2 * lab_page());
+	LAB_SETUP(write(fd, p, 2 * lab_page()));
+	LAB_SETUP(fsync(fd));
+	close(fd);
+	fd = LAB_SETUP_OR_SKIP(open(path, O_RDWR | O_DIRECT | O_CLOEXEC));
+	p = LAB_GROW(p, 2, 8);
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(pread(fd, lab_at(p, 5), 2 * lab_page(), 0)), 2 * lab_page());
+	LAB_READS(lab_at(p, 5), 'a');
+	LAB_READS(lab_at(p, 7) - 1, 'a');
+	LAB_READS(lab_at(p, 4), 0);
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(fd, lab_at(p, 4), lab_page(), (off_t)lab_page())), lab_page());
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(pread(fd, lab_at(p, 5), 2 * lab_page(), 0)), 2 * lab_page());
+	LAB_READS(lab_at(p, 5), 'a');
+	LAB_READS(lab_at(p, 6), 0);
+	close(fd);
+}
+
+/* pagemap's bit of a page that was written since it was cleared. */
+static bool soft_dirty(char *p)
+{
+	int fd = LAB_SETUP(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+	uint64_t entry = 0;
+
+	LAB_EXPECT_EQ(pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)p / lab_page() * sizeof(entry))), sizeof(entry));
+	close(fd);
+	return entry >> 55 & 1;
+}
+
+static void g35_soft_dirty(void)
+{
+	char *p = grown();
+	int i;
+
+	for (i = 0; i < 8; i++)
+		LAB_WRITES(lab_at(p, i), 1);
+	LAB_SETUP(lab_write_file("/proc/self/clear_refs", "4"));
+	LAB_EXPECT(!soft_dirty(lab_at(p, 5)));
+	LAB_WRITES(lab_at(p, 5), 2);
+	LAB_EXPECT(soft_dirty(lab_at(p, 5)));
+	LAB_EXPECT(!soft_dirty(lab_at(p, 6)));
 }
 
 /* ---- map_files: the object itself ---- */
@@ -623,6 +814,18 @@ LAB_CASES(
 	{ LAB_CASE(g27_remapped_within), .about = "remap_file_pages within the object" },
 	{ LAB_CASE(g27_remapped_beyond), .about = "remap_file_pages beyond the object is no growth by mremap" },
 	{ LAB_CASE(g28_core_dump), .about = "a core dump of a grown mapping is whole, with zeros beyond", .needs_config = "ELF_CORE" },
+	{ LAB_CASE(g30_uffd_before_growth), .about = "userfaultfd registered before growth watches the grown part", EXPAND,
+	  .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g31_uffd_write_protected), .about = "userfaultfd reports a write to a protected grown page", EXPAND,
+	  .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g32_uffd_minor), .about = "userfaultfd reports a minor fault in the grown part", EXPAND,
+	  .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g33_io_uring_into), .about = "io_uring reads into the grown part as its registered buffer", EXPAND,
+	  .needs_config = "IO_URING" },
+	{ LAB_CASE(g34_direct_io), .about = "O_DIRECT from and to a disk (ext2) with the grown part", EXPAND,
+	  .needs_root = true, .needs_config = "EXT2_FS ZRAM" },
+	{ LAB_CASE(g35_soft_dirty), .about = "soft-dirty bits of grown pages", EXPAND, .needs_root = true,
+	  .needs_config = "MEM_SOFT_DIRTY" },
 	{ LAB_CASE(g29_vmsplice), .about = "vmsplice of the grown part", EXPAND },
 	LAB_NO_CASE("G29", "its KVM memory slot only: an emulated guest has no KVM of its own; vmsplice takes the same path"),
 )

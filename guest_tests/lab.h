@@ -365,13 +365,59 @@ struct lab_books {
 };
 
 /*
- * Pages by which the system-wide counters may move without a case's doing.  The counters themselves are exact (above);
- * the rest is the ssh daemon that carries our output: its heap grows by 128 KiB and a page at a time, a few of those
- * at most.  Cases whose accounting could go wrong use sizes well above this.
+ * Pages by which the system-wide counters may move without a case's doing.  The counters themselves are exact (above),
+ * and what other processes take is measured with every reading (below); the rest is what one of them does just then.
  */
 LAB_FN long lab_noise(void)
 {
-	return 16 + lab_pages(256 << 10);
+	return 4;
+}
+
+static bool lab_in_case;	/* whether this process is one of a case's own */
+
+/* Pages of private memory of a process outside the case; 0 of the case's own, and of a kernel thread, -1 if gone. */
+LAB_FN long lab_private_pages(long pid)
+{
+	char path[LAB_PATH], text[BUFSIZ], *after;
+	long session = -1, data = 0;
+
+	snprintf(path, sizeof(path), "/proc/%ld/statm", pid);
+	if (lab_slurp(path, text, sizeof(text)) < 0)
+		return -1;
+	sscanf(text, "%*d %*d %*d %*d %*d %ld", &data);
+	if (!data || !lab_in_case)
+		return data;
+	snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+	if (lab_slurp(path, text, sizeof(text)) < 0 || !(after = strrchr(text, ')')))
+		return -1;
+	sscanf(after + 1, " %*c %*d %*d %ld", &session);
+	return session == getsid(0) ? 0 : data;
+}
+
+/*
+ * Pages of private memory of all processes outside the case: what they add to Committed_AS.  The ssh daemon that carries
+ * our output does, now and then.  Kernel threads have none, and are remembered, since there are many.
+ */
+LAB_FN long lab_others(void)
+{
+	static _Alignas(8) char entries[8000];	/* no opendir, which allocates: it may be called under limits */
+	static unsigned char kernel_thread[1 << 11];
+	int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	long sum = 0, got, at, pid, pages;
+
+	while (fd >= 0 && (got = syscall(SYS_getdents64, fd, entries, sizeof(entries))) > 0) {
+		for (at = 0; at < got; at += ((struct dirent64 *)(entries + at))->d_reclen) {
+			pid = atol(((struct dirent64 *)(entries + at))->d_name);
+			if (pid <= 0 || (pid < (long)sizeof(kernel_thread) && kernel_thread[pid]))
+				continue;
+			pages = lab_private_pages(pid);
+			sum += pages > 0 ? pages : 0;
+			if (!pages && !lab_in_case && pid < (long)sizeof(kernel_thread))
+				kernel_thread[pid] = 1;
+		}
+	}
+	close(fd);
+	return sum;
 }
 
 LAB_FN long lab_meminfo(const char *key)
@@ -386,10 +432,12 @@ LAB_FN long lab_meminfo_pages(const char *key)
 	return lab_meminfo(key) / (long)(lab_page() >> 10);
 }
 
-/* Committed_AS in pages. */
+/* Committed_AS in pages, without what processes outside the case have of it. */
 LAB_FN long lab_committed(void)
 {
-	return lab_meminfo_pages("Committed_AS");
+	long others = lab_owned() ? lab_others() : 0;
+
+	return lab_meminfo_pages("Committed_AS") - others;
 }
 
 /* Shmem in pages, with the per-CPU differences folded in where we may. */
@@ -902,6 +950,25 @@ LAB_FN long lab_object_pages(void *addr)
 			lab_saw("object=%ld", lab_pages_);				\
 	} while (0)
 
+/* Pages that the object behind `addr` has in memory and in swap; -1 where we may not know.  Exact, unlike the books. */
+LAB_FN long lab_object_blocks(void *addr)
+{
+	char path[LAB_PATH];
+	struct stat about;
+
+	if (!lab_map_files(addr, path, sizeof(path)) || stat(path, &about) < 0)
+		return -1;
+	return lab_pages((unsigned long long)about.st_blocks * 512);
+}
+
+/* The object behind `addr` has `wanted` pages of memory; not checked where we may not know. */
+#define LAB_BLOCKS(addr, wanted)							\
+	do {										\
+		long lab_blocks_ = lab_object_blocks(addr);				\
+		if (lab_blocks_ >= 0 && lab_blocks_ != (wanted))			\
+			LAB_FAIL("object of %s: has %ld pages of memory, expected %ld", #addr, lab_blocks_, (long)(wanted)); \
+	} while (0)
+
 /* Committed_AS is `delta` pages above `before`, give or take the noise; judged on the lab's own machines only. */
 #define LAB_COMMITTED(before, delta) lab_check_books(__FILE__, __LINE__, "Committed_AS", lab_committed, before, delta)
 #define LAB_SHMEM(before, delta) lab_check_books(__FILE__, __LINE__, "Shmem", lab_shmem, before, delta)
@@ -1237,6 +1304,7 @@ LAB_FN __attribute__((noreturn)) void lab_child(const struct lab_case *c, int ou
 	signal(SIGINT, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
 	lab_notes = notes;
+	lab_in_case = true;
 	c->run();
 	fflush(stdout);
 	lab_end(LAB_IS_PASS, NULL, 0, "passed");

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Group C: exact boundaries, resource limits, overcommit, and what a refused growth leaves behind. */
 #include "lab.h"
+#include "lab_refusal.h"
 
 #define EXPAND .requires = "shm-expand"
 #define ENOMEM_BY_MREMAP .requires = "expand-enomem"
-
-#define OVERCOMMIT "/proc/sys/vm/overcommit_memory"
-#define OVERCOMMIT_KB "/proc/sys/vm/overcommit_kbytes"
-#define OVERCOMMIT_RATIO "/proc/sys/vm/overcommit_ratio"
-#define MAX_MAP_COUNT "/proc/sys/vm/max_map_count"
 
 /* ---- boundaries and signals ---- */
 
@@ -25,19 +21,10 @@ static void c01_last_byte(void)
 	LAB_SIGSEGV(lab_at(p, 8));
 }
 
-/* Pages that no kernel grants without being told to overcommit. */
-static long more_than_memory(void)
-{
-	long more = lab_meminfo_pages("MemTotal") + lab_meminfo_pages("SwapTotal") + 64;
-
-	lab_need_room(1 + more);
-	return more;
-}
-
 /* Whatever cannot be granted at the touch is SIGBUS, BUS_ADRERR, in the page that was touched. */
 static void c02_siginfo(void)
 {
-	long more = more_than_memory();
+	long more = lab_more_than_memory();
 	char *p = lab_shared(1);
 
 	if (lab_provides("expand-enomem")) {
@@ -80,21 +67,12 @@ static void c04_rlimit_fsize(void)
 	LAB_EXPECT_EQ(file_size_signals, 0);
 }
 
-/* Allow this process `pages` more of address space than it has. */
-static void limit_address_space(long pages)
-{
-	char text[BUFSIZ];
-
-	LAB_SETUP(lab_slurp("/proc/self/statm", text, sizeof(text)));
-	lab_limit(RLIMIT_AS, (unsigned long long)(strtol(text, NULL, 10) + pages) * lab_page());
-}
-
 static void c05_rlimit_as(void)
 {
 	char *p = lab_shared(1);
 
 	LAB_WRITES(p, 7);
-	limit_address_space(8);
+	lab_limit_address_space(8);
 	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
 	LAB_OBJECT(p, 1);
 	LAB_READS(p, 7);
@@ -134,7 +112,7 @@ static void c06_childs_rlimit_as(void)
 	pid_t pid = lab_fork();
 
 	if (!pid) {
-		limit_address_space(8);
+		lab_limit_address_space(8);
 		LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
 		_exit(0);
 	}
@@ -181,57 +159,18 @@ static void c08_rlimit_data(void)
 
 /* ---- strict overcommit ---- */
 
-/*
- * Strict overcommit for this case, with room for an eighth of the memory beyond what is committed now: enough for the
- * rest of the system.  Returns a growth, in pages, that exceeds it however the kernel batches its counter.
- */
-static long strict_overcommit(void)
-{
-	long limit = lab_meminfo("Committed_AS") + lab_meminfo("MemTotal") / 8;
-	char text[32];
-
-	if (lab_setting(OVERCOMMIT_KB, text, sizeof(text)) < 0)
-		LAB_SKIP("no " OVERCOMMIT_KB);
-	if (!strcmp(text, "0") && lab_owned()) {	/* setting kbytes clears the ratio: have it put back, too */
-		LAB_SETUP(lab_setting(OVERCOMMIT_RATIO, text, sizeof(text)));
-		lab_send(LAB_TO_RESTORE, OVERCOMMIT_RATIO, text);
-	}
-	snprintf(text, sizeof(text), "%ld", limit);
-	LAB_SET(OVERCOMMIT_KB, text);
-	LAB_SET(OVERCOMMIT, "2");
-	lab_need_room(1 + 2 * lab_pages((unsigned long long)limit << 10));
-	return 2 * lab_pages((unsigned long long)limit << 10);
-}
-
-/* Growth over the limit: either mremap says ENOMEM and changes nothing, or a touch says SIGBUS; the mapping of now. */
-static char *refused_growth(char *p, long pages, long more)
-{
-	long before = lab_committed();
-
-	if (lab_provides("expand-enomem")) {
-		LAB_EXPECT_ERRNO(lab_mremap(p, pages, pages + more, MREMAP_MAYMOVE, NULL), ENOMEM);
-	} else {
-		p = LAB_GROW(p, pages, pages + more);
-		LAB_SIGBUS(lab_at(p, pages));
-		LAB_SIGBUS(lab_at(p, pages + more - 1));
-	}
-	LAB_COMMITTED(before, 0);
-	LAB_OBJECT(p, pages);
-	return p;
-}
-
 static void c09_strict_overcommit(void)
 {
-	long more = strict_overcommit();
+	long more = lab_strict_overcommit();
 	long long start = lab_now_ms();
 
-	refused_growth(lab_shared(1), 1, more);
+	lab_refused_growth(lab_shared(1), 1, more);
 	LAB_EXPECT(lab_now_ms() - start < lab_scaled(2000));
 }
 
 static void c09_enomem_by_mremap(void)
 {
-	long more = strict_overcommit();
+	long more = lab_strict_overcommit();
 	char *p = lab_shared(1);
 
 	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 1 + more, MREMAP_MAYMOVE, NULL), ENOMEM);
@@ -240,11 +179,11 @@ static void c09_enomem_by_mremap(void)
 /* Pages that are inside the object work before and after, though nobody had touched them. */
 static void c10_old_pages_still_work(void)
 {
-	long more = strict_overcommit();
+	long more = lab_strict_overcommit();
 	char *p = lab_shared(4);
 
 	LAB_WRITES(p, 1);
-	p = refused_growth(p, 4, more);
+	p = lab_refused_growth(p, 4, more);
 	LAB_READS(p, 1);
 	LAB_WRITES(lab_at(p, 1), 2);
 	LAB_READS(lab_at(p, 2), 0);
@@ -253,13 +192,13 @@ static void c10_old_pages_still_work(void)
 
 static void c11_no_fault_oom(void)
 {
-	long more = strict_overcommit();
+	long more = lab_strict_overcommit();
 	int log = LAB_SETUP_OR_SKIP(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
 	char record[BUFSIZ];
 	ssize_t got;
 
 	LAB_SETUP(lseek(log, 0, SEEK_END));
-	refused_growth(lab_shared(1), 1, more);
+	lab_refused_growth(lab_shared(1), 1, more);
 	while ((got = read(log, record, sizeof(record) - 1)) > 0 || (got < 0 && errno == EPIPE)) {
 		record[got > 0 ? got : 0] = 0;
 		if (strstr(record, "VM_FAULT_OOM"))
@@ -269,7 +208,7 @@ static void c11_no_fault_oom(void)
 
 static void c12_fixed_growth_refused(void)
 {
-	long more = strict_overcommit();
+	long more = lab_strict_overcommit();
 	char *p = lab_shared(1), *target = lab_hole(1 + more, 0);
 
 	LAB_WRITES(p, 7);
@@ -338,14 +277,14 @@ static void c15_tebibyte_noreserve(void)
 
 static void c16_more_than_memory(void)
 {
-	refused_growth(lab_shared(1), 1, more_than_memory());
+	lab_refused_growth(lab_shared(1), 1, lab_more_than_memory());
 }
 
 static void c16_enomem_by_mremap(void)
 {
 	char *p = lab_shared(1);
 
-	LAB_EXPECT_ERRNO(lab_mremap(p, 1, more_than_memory(), MREMAP_MAYMOVE, NULL), ENOMEM);
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, lab_more_than_memory(), MREMAP_MAYMOVE, NULL), ENOMEM);
 }
 
 /* ---- memory cgroup ---- */
@@ -414,26 +353,12 @@ static void c17_memcg_charge(void)
 
 /* ---- failures leave nothing behind ---- */
 
-/* The next mapping that this process makes is one too many. */
-static void exhaust_map_count(void)
-{
-	static char maps[1 << 17];
-	char text[32], *line;
-	int count = 0;
-
-	LAB_SETUP(lab_slurp("/proc/self/maps", maps, sizeof(maps)));
-	for (line = maps; (line = strchr(line, '\n')); line++)
-		count++;
-	snprintf(text, sizeof(text), "%d", count);
-	LAB_SET(MAX_MAP_COUNT, text);
-}
-
 static void c18_map_count(void)
 {
 	char *p = lab_shared_blocked(1);
 	long before = lab_committed();
 
-	exhaust_map_count();
+	lab_limit_map_count(0);
 	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
 	LAB_COMMITTED(before, 0);
 	LAB_OBJECT(p, 1);
@@ -484,7 +409,7 @@ static void c19_rlimit_as(void)
 {
 	char *p = lab_shared(1);
 
-	limit_address_space(8);
+	lab_limit_address_space(8);
 	FAILS_FREE(p, lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
 }
 

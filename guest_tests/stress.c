@@ -2,6 +2,7 @@
 /* Group H: races.  Bounded, scaled by LAB_LOAD; what cannot show that it did race says so and proves nothing. */
 #include "lab.h"
 #include "lab_disk.h"
+#include "lab_refusal.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -94,16 +95,35 @@ static void touch_together(struct arena *arena, char **grown, int worker, int fi
 	}
 }
 
+/* Grow a round's objects, likewise in two orders: where mremap extends, this is the race. */
+static void grow_together(struct arena *arena, char **objects, char **grown, int worker, int first)
+{
+	int i;
+
+	for (i = 0; i < TOGETHER; i++) {
+		int mine = worker % 2 ? TOGETHER - 1 - i : i;
+		struct span *span = &arena->spans[first + mine][worker];
+
+		span->from = lab_now_ns();
+		grown[mine] = LAB_GROW(objects[first + mine], 1, size_of(arena, worker, first + mine));
+		span->to = lab_now_ns();
+	}
+}
+
 static void grow_in_round(struct arena *arena, char **objects, int worker, int round)
 {
+	bool by_mremap = lab_provides("expand-enomem");
 	char *grown[TOGETHER];
 	int first = round * TOGETHER, i;
 
-	for (i = 0; i < TOGETHER; i++)
-		grown[i] = LAB_GROW(objects[first + i], 1, size_of(arena, worker, first + i));
+	if (!by_mremap)
+		grow_together(arena, objects, grown, worker, first);
 	meet(arena, 3 * round);
 	meet_awake(arena, 3 * round + 1);
-	touch_together(arena, grown, worker, first);
+	if (by_mremap)
+		grow_together(arena, objects, grown, worker, first);
+	else
+		touch_together(arena, grown, worker, first);
 	meet(arena, 3 * round + 2);
 	for (i = 0; i < TOGETHER; i++) {
 		long size = size_of(arena, worker, first + i);
@@ -176,22 +196,25 @@ static void h01_grow_together(void)
 
 /*
  * Two in lockstep, object by object, one growing to less than the other: the narrowest race there is, between looking
- * at the object's size and changing it.  Nobody touches a second time, so what a loser does to the size stays done.
+ * at the object's size and changing it, be that in the touch or in mremap.  Nobody touches a second time, so what a
+ * loser does to the size stays done.
  */
 static void duel(struct arena *arena, char **objects, int count, int me)
 {
+	bool by_mremap = lab_provides("expand-enomem");
 	volatile int delay;
 	int i;
 
 	for (i = 0; i < count; i++) {
 		struct span *span = &arena->spans[i][me];
 		long size = 1 + STEP * (1 + (i + me) % 2);
-		char *p = LAB_GROW(objects[i], 1, size);
+		char *p = by_mremap ? objects[i] : LAB_GROW(objects[i], 1, size);
 
 		meet_awake(arena, i);
 		for (delay = me ? i % 16 * 4 : 30; delay; delay--)	/* now the one is first, now the other */
 			;
 		span->from = lab_now_ns();
+		p = by_mremap ? LAB_GROW(p, 1, size) : p;
 		LAB_WRITES(lab_at(p, size - 1), 1);
 		span->to = lab_now_ns();
 		lab_unmap(p, size);
@@ -629,6 +652,81 @@ static void h06_grow_while_truncated(void)
 		LAB_ERROR("nobody truncated while the object grew");
 }
 
+/* ---- H11: several at a limit that has room for one ---- */
+
+/* Two thirds of the room, for an object of one's own, grown and touched with the others; how often that worked. */
+static int grow_at_the_limit(struct arena *arena, long size, int rounds)
+{
+	int granted = 0, i;
+
+	for (i = 0; i < rounds; i++) {
+		char *p = lab_shared(1), *q;
+		bool worked;
+
+		meet(arena, i);
+		q = lab_mremap(p, 1, size, MREMAP_MAYMOVE, NULL);
+		worked = q != MAP_FAILED && !lab_write(lab_at(q, size - 1), 1).signo;
+		if (q == MAP_FAILED)
+			LAB_EXPECT_EQ(errno, ENOMEM);
+		LAB_WRITES(q == MAP_FAILED ? p : q, 1);
+		granted += worked;
+		meet(arena, MOST_ROUNDS + i);
+		lab_unmap(q == MAP_FAILED ? p : q, q == MAP_FAILED ? 1 : size);
+		meet(arena, 2 * MOST_ROUNDS + i);
+	}
+	return granted;
+}
+
+/* At most one at a time is granted what there is room for once, someone is in the end, and the sums are right. */
+static void h11_grow_at_the_limit(void)
+{
+	long more = lab_strict_overcommit(), size = lab_meminfo_pages("MemTotal") / 12, before = lab_committed();
+	int rounds = bounded(lab_load(12), MOST_ROUNDS), worker;
+	struct arena *arena = make_arena(3);
+
+	LAB_EXPECT(size < more);
+	for (worker = 0; worker < 3; worker++) {
+		if (lab_fork())
+			continue;
+		__atomic_add_fetch(&arena->turns, grow_at_the_limit(arena, size, rounds), __ATOMIC_SEQ_CST);
+		_exit(0);
+	}
+	join_all(3);
+	printf("%d of %d growths were granted\n", arena->turns, 3 * rounds);
+	LAB_EXPECT(arena->turns <= rounds);
+	lab_unmap(arena, lab_pages(sizeof(*arena)));
+	LAB_COMMITTED(before, 0);
+	LAB_WRITES(lab_at(LAB_GROW(lab_shared(1), 1, size), size - 1), 1);
+}
+
+/* Two grow and touch one object, a third lets its views go: what is there at the end is the largest, paid for once. */
+static void h12_grow_while_others_let_go(void)
+{
+	int rounds = lab_load(48), worker, i;
+	long before = lab_committed(), largest = 2 * STEP + 1;
+	char *p = lab_shared(1);
+
+	for (worker = 0; worker < 3; worker++) {
+		if (lab_fork())
+			continue;
+		for (i = 0; i < rounds; i++) {
+			long size = 1 + (worker < 2 ? (i + worker) % (2 * STEP) + 1 : 1);
+			char *q = LAB_EXPECT_OK(lab_mremap(p, 0, size, MREMAP_MAYMOVE, NULL));
+
+			LAB_WRITES(lab_at(q, size - 1), 1);
+			lab_unmap(q, size);
+		}
+		_exit(0);
+	}
+	join_all(3);
+	p = LAB_GROW(p, 1, largest);
+	LAB_WRITES(lab_at(p, largest - 1), 1);
+	LAB_OBJECT(p, largest);
+	LAB_COMMITTED(before, largest);
+	lab_unmap(p, largest);
+	LAB_COMMITTED(before, 0);
+}
+
 /* ---- H10: the header's own rule ---- */
 
 static void see_state(pid_t pid, char wanted)
@@ -682,6 +780,10 @@ LAB_CASES(
 	  .needs_root = true, .needs_config = "SWAP ZRAM", .timeout_s = 20 },
 	{ LAB_CASE(h07_grow_under_pressure), .about = "growth in a memory cgroup that is full: swapped, data intact", EXPAND,
 	  .needs_root = true, .needs_config = "MEMCG SWAP ZRAM", .timeout_s = 20 },
+	{ LAB_CASE(h11_grow_at_the_limit), .about = "several grow where there is room for one: granted once, sums right", EXPAND,
+	  .needs_root = true, .timeout_s = 30 },
+	{ LAB_CASE(h12_grow_while_others_let_go), .about = "two grow an object while views of it end: paid for once", EXPAND,
+	  .timeout_s = 20 },
 	LAB_NO_CASE("H09", "a campaign's: all programs on kernels built with lockdep, DEBUG_ATOMIC_SLEEP and DEBUG_VM"),
 	{ LAB_CASE(h10_watchdog), .about = "an unfinished child is looked at, told apart and killed" },
 )

@@ -176,7 +176,7 @@ static int collapse(char *p, long pages)
 	return error;
 }
 
-/* Skip where even a memfd of a huge page's size cannot be made one. */
+/* Skip where even a memfd of a huge page's size cannot be made one; that it can be, d14_collapse_whole demands. */
 static void need_collapse(long huge)
 {
 	char *whole = aligned_memfd(huge);
@@ -336,29 +336,20 @@ static void d06_deny(void)
 }
 
 /* Every size of huge page that shared memory may have below the page table's, one at a time. */
-static void d07_smaller_sizes(void)
+static void each_smaller_size(void (*try)(long pages))
 {
 	DIR *dir = opendir(THP);
 	char path[LAB_PATH];
 	struct dirent *entry;
 	int tried = 0;
-	long kb, i;
+	long kb;
 
 	while (dir && (entry = readdir(dir))) {
-		char *p;
-
 		snprintf(path, sizeof(path), THP "/%.32s/shmem_enabled", entry->d_name);
 		if (sscanf(entry->d_name, "hugepages-%ldkB", &kb) != 1 || kb > 1024 || access(path, W_OK))
 			continue;
 		LAB_SET(path, "always");
-		p = LAB_GROW(lab_shared(10), 10, 64);
-		for (i = 0; i < 64; i++)
-			LAB_WRITES(lab_at(p, i), (unsigned char)(i + 1));
-		drop_slab();
-		for (i = 0; i < 64; i++)
-			LAB_READS(lab_at(p, i), (unsigned char)(i + 1));
-		LAB_OBJECT(p, 64);
-		lab_unmap(p, 64);
+		try(lab_pages((unsigned long long)kb << 10));
 		LAB_SET(path, "never");
 		tried++;
 	}
@@ -366,6 +357,207 @@ static void d07_smaller_sizes(void)
 		closedir(dir);
 	if (!tried)
 		LAB_SKIP("shared memory has no smaller huge pages here");
+}
+
+/* An address that a huge page of so many pages starts at, with room for `room` pages. */
+static char *aligned_to(long pages, long room)
+{
+	uintptr_t bytes = (uintptr_t)pages * lab_page();
+	char *p = lab_hole(room + pages, 0);
+
+	return (char *)(((uintptr_t)p + bytes - 1) & ~(bytes - 1));
+}
+
+/* One and a half huge pages, grown to four: none across the old end, and the second last is a whole one. */
+static void grown_by_huge_pages(long huge)
+{
+	long old = huge + huge / 2, new = 4 * huge, i;
+	char *p = LAB_SETUP(mmap(aligned_to(huge, new), (size_t)old * lab_page(), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+
+	LAB_GROW_IN_PLACE(p, old, new);
+	LAB_WRITES(lab_at(p, new - 1), 9);
+	LAB_BLOCKS(p, huge);
+	LAB_WRITES(lab_at(p, 2 * huge), 9);
+	LAB_BLOCKS(p, 2 * huge);
+	for (i = 0; i < new; i++)
+		LAB_WRITES(lab_at(p, i), (unsigned char)(1 + i % 251));
+	drop_slab();
+	for (i = 0; i < new; i++)
+		LAB_READS(lab_at(p, i), (unsigned char)(1 + i % 251));
+	LAB_OBJECT(p, new);
+	lab_unmap(p, new);
+}
+
+static void d07_smaller_sizes(void)
+{
+	each_smaller_size(grown_by_huge_pages);
+}
+
+/* ---- huge pages that others have had must stay ---- */
+
+/* Pages of memory that a file has. */
+static long blocks_of(int fd)
+{
+	struct stat about;
+
+	LAB_SETUP(fstat(fd, &about));
+	return lab_pages((unsigned long long)about.st_blocks * 512);
+}
+
+/* A memfd of one and a half huge pages: the second, across its end, is there as a whole when a byte of it is. */
+static void memfd_across_its_end(long huge, bool by_write)
+{
+	int fd = (int)LAB_SETUP_OR_SKIP(syscall(SYS_memfd_create, "lab", 1U));
+	off_t end = (off_t)(huge + huge / 2) * (off_t)lab_page();
+	char *p = aligned_to(huge, 2 * huge);
+
+	LAB_SETUP(ftruncate(fd, end));
+	p = LAB_SETUP(mmap(p, 2 * (size_t)huge * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0));
+	if (by_write)
+		LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(fd, "x", 1, (off_t)huge * (off_t)lab_page())), 1);
+	else
+		LAB_WRITES(lab_at(p, huge), 'x');
+	LAB_EXPECT_EQ(blocks_of(fd), huge);
+	LAB_READS(lab_at(p, huge), 'x');
+	LAB_WRITES(p, 1);
+	LAB_EXPECT_EQ(blocks_of(fd), 2 * huge);
+	lab_unmap(p, 2 * huge);
+	close(fd);
+}
+
+static void smaller_memfd(long huge)
+{
+	memfd_across_its_end(huge, false);
+}
+
+static void d12_smaller_sizes_of_memfd(void)
+{
+	if (lab_kernel_before(6, 12) || !lab_kernel_before(6, 13))
+		LAB_SKIP("the rules for huge pages across the end are those of 6.12");
+	each_smaller_size(smaller_memfd);
+}
+
+/*
+ * Skip where a machine has no huge page of the page table's second level to give: asked of private memory, with which no
+ * series has to do.
+ */
+static void need_huge(long huge)
+{
+	static struct lab_vma vma;
+	char *p;
+
+	if (__builtin_ctzl((unsigned long)huge) > CACHE_ORDER)
+		LAB_SKIP("a huge page is too large for the page cache");
+	LAB_SET(THP "/enabled", "always");
+	p = LAB_SETUP(mmap(aligned_hole(huge), (size_t)huge * lab_page(), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	LAB_WRITES(p, 1);
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
+	if (lab_kb(vma.details, "AnonHugePages") != huge * (long)(lab_page() >> 10))
+		LAB_SKIP("private memory has no huge page either");
+	lab_unmap(p, huge);
+}
+
+static void d12_memfd(bool by_write)
+{
+	long huge = huge_pages();
+
+	if (lab_kernel_before(6, 12) || !lab_kernel_before(6, 13))
+		LAB_SKIP("the rules for huge pages across the end are those of 6.12");
+	need_huge(huge);
+	allow_huge("always");
+	memfd_across_its_end(huge, by_write);
+}
+
+static void d12_memfd_by_fault(void)
+{
+	d12_memfd(false);
+}
+
+static void d12_memfd_by_write(void)
+{
+	d12_memfd(true);
+}
+
+/* A shared mapping of /dev/zero has its address chosen as MAP_ANONYMOUS has: by huge pages, whatever its offset. */
+static void d15_address_of_dev_zero(void)
+{
+	long huge = huge_pages(), bytes = huge * (long)lab_page(), offset;
+	int fd = LAB_SETUP_OR_SKIP(open("/dev/zero", O_RDWR | O_CLOEXEC));
+	char *p;
+
+	need_huge(huge);
+	allow_huge("always");
+	p = LAB_SETUP(lab_map(2 * huge, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS));
+	if ((uintptr_t)p % (uintptr_t)bytes)
+		LAB_SKIP("addresses are not chosen by huge pages here");
+	for (offset = 0; offset <= 6; offset += 3) {
+		p = LAB_EXPECT_OK(mmap(NULL, 2 * (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+				       offset * (off_t)lab_page()));
+		LAB_EXPECT_EQ((uintptr_t)p % (uintptr_t)bytes, 0);
+		LAB_WRITES(p, 1);
+		LAB_EXPECT_EQ(mapped_huge_kb(p), huge * (long)(lab_page() >> 10));
+		LAB_BLOCKS(p, huge);
+	}
+}
+
+/* Whole huge pages by fault: of a memfd, and of an anonymous object that was never grown. */
+static void d13_whole_huge_pages(void)
+{
+	long huge = huge_pages(), kb = huge * (long)(lab_page() >> 10);
+	char *whole, *p;
+
+	need_huge(huge);
+	allow_huge("always");
+	whole = aligned_memfd(2 * huge);
+	LAB_WRITES(lab_at(whole, huge), 1);
+	LAB_WRITES(whole, 1);
+	LAB_EXPECT_EQ(mapped_huge_kb(whole), 2 * kb);
+	lab_unmap(whole, 2 * huge);
+	p = aligned(huge, huge);
+	LAB_WRITES(lab_at(p, huge - 1), 1);
+	LAB_EXPECT_EQ(mapped_huge_kb(p), kb);
+	LAB_BLOCKS(p, huge);
+}
+
+/* MADV_COLLAPSE of what ends with a huge page: of a memfd, and of an anonymous object that was never grown. */
+static void d14_collapse_whole(void)
+{
+	long huge = huge_pages(), kb = huge * (long)(lab_page() >> 10);
+	char *whole, *p;
+
+	if (lab_kernel_before(6, 12))
+		LAB_SKIP("MADV_COLLAPSE of shared memory is as shmem_enabled says before 6.12");
+	need_huge(huge);
+	whole = aligned_memfd(huge);
+	LAB_WRITES(whole, 1);
+	LAB_EXPECT_EQ(collapse(whole, huge), 0);
+	LAB_EXPECT_EQ(mapped_huge_kb(whole), kb);
+	p = aligned(huge, huge);
+	LAB_WRITES(lab_at(p, huge - 1), 1);
+	LAB_EXPECT_EQ(collapse(p, huge), 0);
+	LAB_EXPECT_EQ(mapped_huge_kb(p), kb);
+	LAB_OBJECT(p, huge);
+}
+
+/*
+ * MADV_COLLAPSE over the end of a memfd, which nobody may extend: granted or refused as ever, and the size stays.
+ */
+static void d14_collapse_extends_nothing_else(void)
+{
+	long huge = huge_pages();
+	int fd = (int)LAB_SETUP_OR_SKIP(syscall(SYS_memfd_create, "lab", 1U));
+	char *p = aligned_hole(huge);
+	struct stat about;
+
+	LAB_SETUP(ftruncate(fd, (off_t)(huge / 2) * (off_t)lab_page()));
+	p = LAB_SETUP(mmap(p, (size_t)huge * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0));
+	LAB_WRITES(p, 1);
+	collapse(p, huge);
+	LAB_SETUP(fstat(fd, &about));
+	LAB_EXPECT_EQ(about.st_size, (huge / 2) * (long)lab_page());
+	LAB_READS(p, 1);
 }
 
 /* ---- huge pages too large for the page cache ---- */
@@ -671,7 +863,8 @@ LAB_CASES(
 	{ LAB_CASE(d06_advise), .about = "shmem_enabled advise, with MADV_HUGEPAGE", EXPAND },
 	{ LAB_CASE(d06_force), .about = "shmem_enabled force", EXPAND },
 	{ LAB_CASE(d06_deny), .about = "shmem_enabled deny", EXPAND },
-	{ LAB_CASE(d07_smaller_sizes), .about = "each smaller huge page size: 10 pages grown to 64", EXPAND },
+	{ LAB_CASE(d07_smaller_sizes), .about = "each smaller huge page size: none across the old end, whole ones behind it",
+	  EXPAND },
 	{ LAB_CASE(d08_too_large_for_the_page_cache), .about = "huge pages too large for shared memory: none, all works",
 	  EXPAND },
 	{ LAB_CASE(d09_mapped_around), .about = "objects that end anywhere in the window that a read maps",
@@ -687,5 +880,12 @@ LAB_CASES(
 	  .timeout_s = 20 },
 	{ LAB_CASE(h08_khugepaged_at_the_end), .about = "khugepaged at an object shorter than its mapping: data lasts", EXPAND,
 	  .timeout_s = 20 },
+	{ LAB_CASE(d12_smaller_sizes_of_memfd), .about = "each smaller huge page size: a memfd has one across its end", HUGE },
+	{ LAB_CASE(d12_memfd_by_fault), .about = "a memfd has a huge page across its end, by a fault", HUGE },
+	{ LAB_CASE(d12_memfd_by_write), .about = "a memfd has a huge page across its end, by write()", HUGE },
+	{ LAB_CASE(d15_address_of_dev_zero), .about = "/dev/zero at an offset: addresses are chosen by huge pages", EXPAND },
+	{ LAB_CASE(d13_whole_huge_pages), .about = "memory that was never grown has huge pages up to its end", HUGE },
+	{ LAB_CASE(d14_collapse_whole), .about = "MADV_COLLAPSE up to the end of what was never grown", HUGE },
+	{ LAB_CASE(d14_collapse_extends_nothing_else), .about = "MADV_COLLAPSE over a memfd's end leaves its size alone", HUGE },
 	{ LAB_CASE(d11_hugetlb), .about = "hugetlb of any size: growth and duplication are EINVAL" },
 )

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Group L: what is possible after a refusal, and growth that just fits. */
+#include "lab.h"
+#include "lab_refusal.h"
+
+#define EXPAND .requires = "shm-expand"
+#define STRICT .needs_root = true, .timeout_s = 20
+
+/* ---- refused, then possible ---- */
+
+/* Grow from `pages` to `wanted` after a growth by `more` was refused: the mapping may have grown all the same. */
+static char *smaller_growth(char *p, long pages, long more, long wanted)
+{
+	if (lab_provides("expand-enomem"))
+		return LAB_GROW(p, pages, wanted);
+	LAB_EXPECT_OK(lab_mremap(p, pages + more, wanted, 0, NULL));
+	return p;
+}
+
+static void l01_smaller_growth(void)
+{
+	long more = lab_strict_overcommit(), before = lab_committed(), i;
+	char *p = lab_shared(8);
+
+	p = lab_refused_growth(p, 8, more);
+	p = smaller_growth(p, 8, more, 64);
+	for (i = 0; i < 64; i++) {
+		LAB_READS(lab_at(p, i), 0);
+		LAB_WRITES(lab_at(p, i), (unsigned char)i);
+	}
+	LAB_OBJECT(p, 64);
+	LAB_BLOCKS(p, 64);
+	LAB_COMMITTED(before, 64);
+	lab_unmap(p, 64);
+	LAB_COMMITTED(before, 0);
+}
+
+/* The very growth that was refused, once there is room for it. */
+static void l02_same_growth_after_the_limit_rose(void)
+{
+	long more = lab_strict_overcommit(), before = lab_committed();
+	char *p = lab_refused_growth(lab_shared(1), 1, more);
+
+	LAB_SET(OVERCOMMIT, "1");
+	if (lab_provides("expand-enomem"))
+		p = LAB_GROW(p, 1, 1 + more);
+	LAB_WRITES(lab_at(p, more), 1);
+	LAB_READS(lab_at(p, 1), 0);
+	LAB_OBJECT(p, 1 + more);
+	LAB_COMMITTED(before, 1 + more);
+	lab_unmap(p, 1 + more);
+	LAB_COMMITTED(before, 0);
+}
+
+/* What was refused to one process is no matter for another, which asks for less. */
+static void l03_another_process_touches(void)
+{
+	long more = lab_strict_overcommit();
+	char *p = lab_shared(2), *q;
+	pid_t pid;
+
+	q = lab_refused_growth(p, 2, more);
+	pid = lab_fork();
+	if (!pid) {
+		p = smaller_growth(q, 2, more, 16);
+		LAB_WRITES(lab_at(p, 15), 15);
+		_exit(0);
+	}
+	lab_join(pid);
+	LAB_OBJECT(q, 16);
+	q = lab_provides("expand-enomem") ? LAB_GROW(q, 2, 16) : q;
+	LAB_READS(lab_at(q, 15), 15);
+	LAB_WRITES(lab_at(q, 2), 2);
+	if (!lab_provides("expand-enomem"))
+		LAB_SIGBUS(lab_at(q, 16));
+}
+
+/* Somebody looks at the size and the memory of an object while its growth is refused again and again. */
+static void l04_watched_size(void)
+{
+	long more = lab_strict_overcommit(), before = lab_committed(), i;
+	char *p = lab_shared(4);
+	struct stat was, is;
+	int fd = lab_open_object(p);
+
+	LAB_WRITES(p, 1);
+	LAB_SETUP(fstat(fd, &was));
+	LAB_EXPECT_EQ(was.st_size, 4 * lab_page());
+	for (i = 0; i < 32; i++) {
+		p = lab_refused_growth(p, 4, more);
+		if (!lab_provides("expand-enomem"))
+			LAB_EXPECT_OK(lab_mremap(p, 4 + more, 4, 0, NULL));
+		LAB_SETUP(fstat(fd, &is));
+		LAB_EXPECT_EQ(is.st_size, was.st_size);
+		LAB_EXPECT_EQ(is.st_blocks, was.st_blocks);
+	}
+	LAB_WRITES(lab_at(p, 3), 3);
+	LAB_COMMITTED(before, 4);
+	lab_unmap(p, 4);
+	close(fd);
+	LAB_COMMITTED(before, 0);
+}
+
+/* Refusals take nothing from the room that is left: what was possible before them still is. */
+static void l05_room_is_as_before(void)
+{
+	long more = lab_strict_overcommit(), half = lab_meminfo_pages("MemTotal") / 32, i;
+	char *p = lab_shared(1), *q;
+
+	for (i = 0; i < 32; i++) {
+		q = lab_refused_growth(p, 1, more);
+		if (!lab_provides("expand-enomem"))
+			LAB_EXPECT_OK(lab_mremap(q, 1 + more, 1, 0, NULL));
+		p = q;
+	}
+	p = LAB_GROW(p, 1, half);
+	LAB_WRITES(lab_at(p, half - 1), 1);
+	LAB_OBJECT(p, half);
+}
+
+/* Killed in a memory cgroup for what it touched; who is in none uses the same pages afterwards. */
+static void l06_after_a_cgroups_kill(void)
+{
+	long pages = lab_pages(16ULL << 20), before = lab_committed(), i;
+	const char *group = lab_cgroup("lab-l06", "memory");
+	char *p = lab_shared(1), path[LAB_PATH];
+	int status;
+	pid_t pid;
+
+	lab_cgroup_set(group, "memory.max", "8M");
+	snprintf(path, sizeof(path), "%s/memory.swap.max", group);
+	lab_write_file(path, "0");
+	pid = lab_fork();
+	if (!pid) {
+		lab_join_cgroup(group);
+		p = LAB_GROW(p, 1, pages);
+		for (i = 1; i < pages; i++)
+			LAB_WRITES(lab_at(p, i), (unsigned char)(i % 251));
+		LAB_FAIL("touched 16 MiB in a cgroup of 8 MiB");
+	}
+	LAB_SETUP(waitpid(pid, &status, 0));
+	if (WIFEXITED(status))
+		_exit(WEXITSTATUS(status));
+	LAB_EXPECT_EQ(WTERMSIG(status), SIGKILL);
+	LAB_OBJECT(p, pages);
+	p = LAB_GROW(p, 1, pages);
+	LAB_READS(lab_at(p, 2), 2);
+	for (i = 1; i < pages; i++)
+		LAB_WRITES(lab_at(p, i), 1);
+	LAB_BLOCKS(p, pages - 1);	/* all but the first, which nobody touched */
+	LAB_COMMITTED(before, pages);
+}
+
+/* A soft limit that refused is raised, and the same growth works. */
+static void l07_address_space_raised(void)
+{
+	char *p = lab_shared_in_hole(1, 513);
+	struct rlimit limit;
+
+	LAB_SETUP(getrlimit(RLIMIT_AS, &limit));
+	limit.rlim_cur = (rlim_t)1 << 20;
+	LAB_SETUP(setrlimit(RLIMIT_AS, &limit));
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, 0, NULL), ENOMEM);
+	LAB_OBJECT(p, 1);
+	limit.rlim_cur = limit.rlim_max;
+	LAB_SETUP(setrlimit(RLIMIT_AS, &limit));
+	LAB_GROW_IN_PLACE(p, 1, 512);
+	LAB_WRITES(lab_at(p, 511), 1);
+	LAB_OBJECT(p, 512);
+}
+
+/* A place that was taken becomes free. */
+static void l08_room_is_made(void)
+{
+	long before = lab_committed();
+	char *p = lab_shared_blocked(2);
+
+	LAB_EXPECT_ERRNO(lab_mremap(p, 2, 3, 0, NULL), ENOMEM);
+	LAB_OBJECT(p, 2);
+	lab_unmap(lab_at(p, 2), 1);
+	LAB_GROW_IN_PLACE(p, 2, 3);
+	LAB_WRITES(lab_at(p, 2), 1);
+	LAB_OBJECT(p, 3);
+	LAB_COMMITTED(before, 3);
+}
+
+/* ---- growth that just fits ---- */
+
+/* Overcommit 0 refuses what is more than all memory and swap, to the page. */
+static void l09_fits_into_memory(void)
+{
+	long all = lab_meminfo_pages("MemTotal") + lab_meminfo_pages("SwapTotal"), before = lab_committed();
+	char *p = lab_shared(8);
+
+	lab_need_room(9 + all);
+	p = LAB_GROW(p, 8, 8 + all);
+	LAB_WRITES(lab_at(p, 7 + all), 1);
+	LAB_OBJECT(p, 8 + all);
+	LAB_COMMITTED(before, 8 + all);
+	lab_unmap(p, 8 + all);
+	LAB_COMMITTED(before, 0);
+}
+
+static void l09_a_page_too_much_for_memory(void)
+{
+	long all = lab_meminfo_pages("MemTotal") + lab_meminfo_pages("SwapTotal");
+
+	lab_need_room(9 + all);
+	lab_refused_growth(lab_shared(8), 8, all + 1);
+}
+
+/* Where commitment is strict, growth may have almost all of what a fresh mapping could have. */
+static void l10_fits_into_the_commit_limit(void)
+{
+	long low = 1, high = lab_strict_overcommit(), middle, before;
+	char *p;
+
+	while (high - low > 1) {	/* what mmap grants, in pages */
+		middle = low + (high - low) / 2;
+		p = lab_map(middle, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+		if (p == MAP_FAILED) {
+			high = middle;
+			continue;
+		}
+		low = middle;
+		lab_unmap(p, middle);
+	}
+	printf("mmap grants %ld pages\n", low);
+	low -= low / 8;	/* the counter is read in batches, and a mapping's own length counts a little */
+	before = lab_committed();
+	p = LAB_GROW(lab_shared(4), 4, low);
+	LAB_WRITES(lab_at(p, low - 1), 1);
+	LAB_OBJECT(p, low);
+	LAB_COMMITTED(before, low);
+	lab_refused_growth(lab_shared(4), 4, low);
+}
+
+static void l11_fits_into_the_address_space(void)
+{
+	char *p = lab_shared_in_hole(4, 64);
+
+	LAB_OBJECT(p, 4);	/* which reads files: what that maps is mapped before the limit is set */
+	lab_limit_address_space(8);
+	LAB_EXPECT_ERRNO(lab_mremap(p, 4, 13, 0, NULL), ENOMEM);
+	LAB_GROW_IN_PLACE(p, 4, 12);
+	LAB_WRITES(lab_at(p, 11), 1);
+	LAB_EXPECT_ERRNO(lab_mremap(p, 12, 13, 0, NULL), ENOMEM);
+	LAB_OBJECT(p, 12);
+}
+
+static void l12_fits_into_the_gap(void)
+{
+	char *p = lab_shared_in_hole(1, 10);
+
+	LAB_SETUP(mmap(lab_at(p, 8), lab_page(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 9, 0, NULL), ENOMEM);
+	LAB_OBJECT(p, 1);
+	LAB_GROW_IN_PLACE(p, 1, 8);
+	LAB_WRITES(lab_at(p, 7), 1);
+	LAB_OBJECT(p, 8);
+}
+
+static void l13_fits_into_what_may_be_locked(void)
+{
+	char *p = lab_shared_in_hole(1, 8);
+
+	lab_limit(RLIMIT_MEMLOCK, 4 * lab_page());
+	lab_drop_root();
+	LAB_SETUP(mlock(p, lab_page()));
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 5, 0, NULL), EAGAIN);
+	LAB_GROW_IN_PLACE(p, 1, 4);
+	LAB_WRITES(lab_at(p, 3), 1);
+}
+
+/* A move wants to have three mappings in reserve. */
+static void l14_fits_into_the_map_count(void)
+{
+	char *p = lab_shared_blocked(1);
+	long before = lab_committed();
+
+	lab_limit_map_count(4);
+	p = LAB_GROW(p, 1, 64);
+	LAB_WRITES(lab_at(p, 63), 1);
+	LAB_OBJECT(p, 64);
+	LAB_COMMITTED(before, 63);
+}
+
+/* Three quarters of a memory cgroup's limit can be touched. */
+static void l15_fits_into_the_cgroup(void)
+{
+	long pages = lab_pages(12ULL << 20), i;
+	const char *group = lab_cgroup("lab-l15", "memory");
+	char *p = lab_shared(1), path[LAB_PATH];
+	pid_t pid;
+
+	lab_cgroup_set(group, "memory.max", "16M");
+	snprintf(path, sizeof(path), "%s/memory.swap.max", group);
+	lab_write_file(path, "0");
+	pid = lab_fork();
+	if (!pid) {
+		lab_join_cgroup(group);
+		p = LAB_GROW(p, 1, pages);
+		for (i = 1; i < pages; i++)
+			LAB_WRITES(lab_at(p, i), 1);
+		_exit(0);
+	}
+	lab_join(pid);
+	LAB_OBJECT(p, pages);
+	LAB_BLOCKS(p, pages - 1);
+}
+
+/* ---- what growth costs, to the page ---- */
+
+#define MANY 48	/* objects, so that a page too much of each is well above the noise */
+
+/* Make objects of `old` pages and grow each by pieces until it has `new`: Committed_AS has each page of them once. */
+static void cost_of_many(long old, long new, int flags, long paid)
+{
+	long before = lab_committed(), size, next, i;
+	char *p[MANY];
+
+	for (i = 0; i < MANY; i++) {
+		p[i] = LAB_SETUP(lab_map(old, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | flags));
+		for (size = old; size < new; size = next) {
+			next = size + 3 < new ? size + 3 : new;
+			p[i] = LAB_GROW(p[i], size, next);
+			LAB_WRITES(lab_at(p[i], next - 1), 1);
+		}
+		LAB_OBJECT(p[i], new);
+	}
+	LAB_COMMITTED(before, MANY * paid);
+	for (i = 0; i < MANY; i++)
+		lab_unmap(p[i], new);
+	LAB_COMMITTED(before, 0);
+}
+
+static void l16_many_objects(void)
+{
+	cost_of_many(2, 13, 0, 13);
+}
+
+/* MAP_NORESERVE: the last page of each of four pieces was written, and nothing else is paid for. */
+static void l16_many_noreserve(void)
+{
+	cost_of_many(2, 13, MAP_NORESERVE, 4);
+}
+
+/* Views of one object grow to several sizes, the largest neither first nor last: it is paid for once. */
+static void l17_paid_once(void)
+{
+	static const long sizes[] = { 40, 200, 120, 200, 7 };
+	long before = lab_committed(), i;
+	char *p = lab_shared(4), *view[5];
+
+	for (i = 0; i < 5; i++) {
+		view[i] = LAB_EXPECT_OK(lab_mremap(p, 0, 4, MREMAP_MAYMOVE, NULL));
+		view[i] = LAB_GROW(view[i], 4, sizes[i]);
+		LAB_WRITES(lab_at(view[i], sizes[i] - 1), (unsigned char)sizes[i]);
+		LAB_COMMITTED(before, i ? 200 : 40);
+	}
+	LAB_OBJECT(p, 200);
+	for (i = 0; i < 5; i++) {
+		lab_unmap(view[i], sizes[i]);
+		LAB_COMMITTED(before, 200);
+	}
+	lab_unmap(p, 4);
+	LAB_COMMITTED(before, 0);
+}
+
+/* Growth within the object, after it was extended, costs nothing; nor does shrinking give anything back. */
+static void l18_within_is_free(void)
+{
+	long before = lab_committed(), i;
+	char *p = LAB_GROW(lab_shared(4), 4, 300);
+
+	LAB_WRITES(lab_at(p, 299), 1);
+	for (i = 0; i < 16; i++) {
+		LAB_EXPECT_OK(lab_mremap(p, 300, 4, 0, NULL));
+		LAB_COMMITTED(before, 300);
+		p = LAB_GROW(p, 4, 300);
+		LAB_WRITES(lab_at(p, 299), 1);
+	}
+	LAB_COMMITTED(before, 300);
+	LAB_OBJECT(p, 300);
+	lab_unmap(p, 300);
+	LAB_COMMITTED(before, 0);
+}
+
+LAB_CASES(
+	{ LAB_CASE(l01_smaller_growth), .about = "refused growth, then a smaller one: usable, paid for exactly", EXPAND, STRICT },
+	{ LAB_CASE(l02_same_growth_after_the_limit_rose), .about = "refused growth is possible once the limit is gone", EXPAND,
+	  STRICT },
+	{ LAB_CASE(l03_another_process_touches), .about = "what one was refused, another has less of: both use it", EXPAND, STRICT },
+	{ LAB_CASE(l04_watched_size), .about = "refusals change neither size nor memory of an object that is watched", STRICT },
+	{ LAB_CASE(l05_room_is_as_before), .about = "many refusals take nothing from the room that is left", EXPAND, STRICT },
+	{ LAB_CASE(l06_after_a_cgroups_kill), .about = "killed in a memory cgroup: others use the same grown pages", EXPAND,
+	  .needs_root = true, .needs_config = "MEMCG" },
+	{ LAB_CASE(l07_address_space_raised), .about = "refused by RLIMIT_AS, then possible", EXPAND },
+	{ LAB_CASE(l08_room_is_made), .about = "refused for want of addresses, then possible", EXPAND },
+	{ LAB_CASE(l09_fits_into_memory), .about = "overcommit 0: growth by all memory and swap just fits", EXPAND },
+	{ LAB_CASE(l09_a_page_too_much_for_memory), .about = "overcommit 0: a page more is refused" },
+	{ LAB_CASE(l10_fits_into_the_commit_limit), .about = "strict overcommit: growth has what a fresh mapping has", EXPAND, STRICT },
+	{ LAB_CASE(l11_fits_into_the_address_space), .about = "RLIMIT_AS: the last page fits, one more does not", EXPAND },
+	{ LAB_CASE(l12_fits_into_the_gap), .about = "growth in place up to the next mapping, not a page further", EXPAND },
+	{ LAB_CASE(l13_fits_into_what_may_be_locked), .about = "RLIMIT_MEMLOCK: the last page fits, one more does not", EXPAND,
+	  .needs_root = true },
+	{ LAB_CASE(l14_fits_into_the_map_count), .about = "max_map_count: growth that just fits", EXPAND, .needs_root = true },
+	{ LAB_CASE(l15_fits_into_the_cgroup), .about = "memory cgroup: three quarters of the limit can be touched", EXPAND,
+	  .needs_root = true, .needs_config = "MEMCG" },
+	{ LAB_CASE(l16_many_objects), .about = "many objects grown by pieces: each page is paid for once", EXPAND, .timeout_s = 20 },
+	{ LAB_CASE(l16_many_noreserve), .about = "the same with MAP_NORESERVE: what was touched is paid for", EXPAND,
+	  .timeout_s = 20 },
+	{ LAB_CASE(l17_paid_once), .about = "views grow to several sizes: the largest is paid for, once", EXPAND },
+	{ LAB_CASE(l18_within_is_free), .about = "shrinking and growing within the object costs nothing", EXPAND },
+)
