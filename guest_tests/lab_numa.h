@@ -221,16 +221,12 @@ LAB_FN void lab_say_placed(const char *what, const int *nodes, long pages)
  * Every page lies on a node of the policy; of interleaved ones each follows its neighbour's, and of weighted ones as
  * many on each as it weighs.  Which node an interleaved object begins with depends on its inode's number.
  */
-LAB_FN void lab_check_placed(const char *file, int line, const char *what, void *p, long pages,
-			     const struct lab_policy *policy)
+LAB_FN void lab_check_nodes(const char *file, int line, const char *what, const int *nodes, long pages,
+			    const struct lab_policy *policy)
 {
-	static int nodes[LAB_MOST_PLACES];
 	const char *mode = lab_mode_name(policy->mode);
 	long i;
 
-	if (pages > LAB_MOST_PLACES)
-		lab_end(LAB_IS_ERROR, file, line, "%s: more than %d pages at once", what, LAB_MOST_PLACES);
-	lab_nodes_of(p, pages, nodes);
 	lab_say_placed(what, nodes, pages);
 	for (i = 0; i < pages; i++) {
 		if (nodes[i] < 0)
@@ -244,6 +240,17 @@ LAB_FN void lab_check_placed(const char *file, int line, const char *what, void 
 	}
 	if (policy->mode == LAB_MPOL_WEIGHTED_INTERLEAVE)
 		lab_check_weights(file, line, what, policy, nodes, pages);
+}
+
+LAB_FN void lab_check_placed(const char *file, int line, const char *what, void *p, long pages,
+			     const struct lab_policy *policy)
+{
+	static int nodes[LAB_MOST_PLACES];
+
+	if (pages > LAB_MOST_PLACES)
+		lab_end(LAB_IS_ERROR, file, line, "%s: more than %d pages at once", what, LAB_MOST_PLACES);
+	lab_nodes_of(p, pages, nodes);
+	lab_check_nodes(file, line, what, nodes, pages, policy);
 }
 
 #define LAB_NUMA_EXPECT(p, pages, policy) lab_check_placed(__FILE__, __LINE__, #p, p, pages, policy)

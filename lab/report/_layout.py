@@ -13,7 +13,7 @@ from lab.core.untrusted import printable
 
 WIDTH = 100
 NARROWEST = 12
-"""If a column would be narrower, the table is printed as a list."""
+"""If a column would be narrower, and a cell does not fit into it, the table is printed as a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ def table(columns: Sequence[str], lines: Sequence[LayoutLine], width: int, *, ri
             first = max(first, len(line.indent + line.title))
             widest = max(widest, *map(len, line.cells))
     room = (width - first - 2 * len(columns)) // max(1, len(columns))
-    if room < NARROWEST:
+    if room < min(NARROWEST, widest):
         return _list(columns, lines, width)
     room = min(room, widest)
     shown = _cells("", columns, first, room, right)

@@ -25,6 +25,7 @@ from lab.report import _words as words
 from lab.report._patch import coverage
 from lab.verdicts.compare import Summary
 from lab.verdicts.judge import cell_evidence
+from lab.verdicts.policies import policy_tables
 
 FILE = "report.html"
 MAX_ENTRIES = 100
@@ -88,6 +89,7 @@ def render(summary: Summary) -> str:
         summary=summary,
         scenarios=_scenarios(summary),
         rows=_rows(summary),
+        policies=policy_tables(summary),
         machines=machines,
         covered=_covered(summary),
         drawn=MAX_DRAWN,

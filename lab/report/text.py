@@ -10,11 +10,12 @@ from lab.core.untrusted import one_line, printable
 from lab.report import _designs as designs
 from lab.report import _layout as layout
 from lab.report import _words as words
-from lab.report._layout import Heading, Role, clip, column, heading, row, wrap
+from lab.report._layout import Heading, LayoutLine, Role, clip, column, heading, row, table, wrap
 from lab.report._patch import coverage
 from lab.verdicts.compare import Summary
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import cell_evidence
+from lab.verdicts.policies import policy_tables
 
 FILE = "report.txt"
 WIDTH = layout.WIDTH
@@ -79,6 +80,7 @@ def _sections(summary: Summary, width: int, *, brief: bool) -> list[list[str]]:
         _known(summary, width),
         _harmless(summary, width),
         _coverage(summary, width),
+        _policies(summary, width),
         designs.differ(summary, width),
         designs.cost(summary, width),
         _skipped(summary, width),
@@ -322,6 +324,16 @@ def _known(summary: Summary, width: int) -> list[str]:
         where = _places(same, summary)
         lines += wrap(f"{label}: {verdict} ({kernels} {where}): {same[0].reason}", width, "  ")
     return lines + _more(len(groups), width)
+
+
+def _policies(summary: Summary, width: int) -> list[str]:
+    """Return where pages lie, a table for each machine: a row per memory policy, a column per kind of memory."""
+    lines: list[str] = []
+    for found in policy_tables(summary):
+        rows = [LayoutLine(title=policy, cells=cells) for policy, cells in found.rows]
+        lines += ["", *wrap(f"MEMORY POLICIES on {found.topology} ({found.scenario}): where pages lie", width)]
+        lines += table(found.kinds, rows, width)
+    return lines[1:]
 
 
 def _harmless(summary: Summary, width: int) -> list[str]:
