@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fakes for a cluster: artefacts of a few bytes, a host whose guests only sleep, and hosts in threads of one process.
 
-Store, jobs, evidence, the fence, the schedule and the runner are real. As a program it is a worker with such a host:
-
-    python -m tests.cluster_fakes tls://HOST:PORT NAME CERTS CACHE SECONDS [LAB-HASH]
+Store, jobs, evidence, the fence, the schedule and the runner are real. `python -m tests.cluster_fakes ROLE`
+is a scheduler, a worker with such a host, or a lab that runs such cells on them.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lab.build import programs
-from lab.build.builder import Artifacts
+from lab.build.builder import Artifacts, Builder
 from lab.build.kernel import ENTRY as KERNEL
 from lab.build.kernel import BuiltKernel
 from lab.build.rootfs import ENTRY as ROOTFS
@@ -28,20 +28,28 @@ from lab.cluster import engine, worker
 from lab.cluster.engine import HostLost
 from lab.cluster.job import CellJob
 from lab.cluster.offer import ArchOffer, Offer, lab_hash
+from lab.cluster.place import ClusterPlace, opened
+from lab.cluster.store import Store
 from lab.cluster.worker import WorkerHost
 from lab.core.cache import Cache, digest
 from lab.core.deadline import Deadline, pause
-from lab.core.outcome import Ended
+from lab.core.errors import DiskFull, LabError
+from lab.core.outcome import CellStatus, Ended
 from lab.core.progress import Progress
 from lab.core.sizes import GIB
-from lab.evidence.metadata import Provenance
+from lab.evidence import read
+from lab.evidence.metadata import Metadata, Provenance
+from lab.evidence.write import RunDir
 from lab.host.estimate import Packing
 from lab.host.history import History
 from lab.host.schedule import Budget
+from lab.run import campaign
 from lab.run.protocols import BootableCellLike
+from lab.run.runner import Runner
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, Selection, plan
-from tests.unit.fakes import BUILD, GOOD, Behaviour, FakeCell, FakeGuest, ended
+from lab.verdicts.compare import conclude
+from tests.unit.fakes import BUILD, CASES, GOOD, Behaviour, FakeCell, FakeGuest, NoScreen, ended
 
 GUESTS = 4
 PACKING = Packing(budget=Budget(memory=64 * GIB, cpus=32.0, guests=64), history=History())
@@ -158,6 +166,7 @@ class FakeHost(WorkerHost):
     clock_s: float = 0.0
     """How far its clock is off."""
     flood: int = 0
+    disk_full: bool = False
     cells: dict[tuple[str, int], SleepingCell] = field(default_factory=dict)
 
     def offer(self) -> Offer:
@@ -177,6 +186,8 @@ class FakeHost(WorkerHost):
         )
 
     def bootable(self, job: CellJob, cache: Cache) -> BootableCellLike:
+        if self.disk_full:
+            raise DiskFull("disk full while writing the evidence")
         cell = SleepingCell([Behaviour(runs=[ended(GOOD)])], seconds=self.seconds, flood=self.flood)
         self.cells[job.label, job.attempt] = cell
         return cell
@@ -254,15 +265,87 @@ class ThreadConnection:
         self.heard.append(heard)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Be a worker whose guests only sleep."""
-    address, name, certs, cache, seconds, *rest = argv
-    host = FakeHost(name=name, cache_root=Path(cache), seconds=float(seconds), offered_lab=rest[0] if rest else "")
+NO_HOST_S = 15.0
+
+
+def be_scheduler(address: str, certs: str, lost_s: str) -> None:
+    """Run a scheduler until it is killed."""
+    with engine.scheduler(address, Path(certs), lost_s=float(lost_s)):
+        threading.Event().wait()
+
+
+def be_worker(address: str, name: str, certs: str, cache: str, seconds: str, lost_s: str, *options: str) -> None:
+    """Be a worker whose guests only sleep. `options`: `--lab HASH`, `--clock SECONDS`, `--disk-full`."""
+    given = dict(zip(options, (*options[1:], ""), strict=False))
+    host = FakeHost(
+        name=name,
+        cache_root=Path(cache),
+        seconds=float(seconds),
+        offered_lab=given.get("--lab", ""),
+        clock_s=float(given.get("--clock", 0)),
+        disk_full="--disk-full" in given,
+    )
     worker.become(host)
     scratch = Path(cache) / "dask"
     scratch.mkdir(parents=True, exist_ok=True)
-    engine.serve_worker(address, name, Path(certs), scratch, host.stop, lost_s=5.0)
+    engine.serve_worker(address, name, Path(certs), scratch, host.stop, lost_s=float(lost_s))
 
+
+def be_lab(address: str, certs: str, directory: str, cells: str, lost_s: str, hosts: str, *options: str) -> int:
+    """Run a campaign of so many cells; `resume` goes on with one, `small` takes little evidence. Its exit status."""
+    path, planned = Path(directory), machines(int(cells))
+    metadata = campaign.describe(planned, CASES)
+    run_dir = RunDir(path / "run")
+    if "resume" in options:
+        found = {cell.topology: cell for cell in read.load(run_dir.path).cells}
+        left = [cell for cell in planned.cells if found[cell.topology.name].status is not CellStatus.OK]
+        planned = replace(planned, cells=tuple(left))
+    else:
+        run_dir = RunDir.create(path, "test", metadata, output=run_dir.path)
+    with engine.connected(address, Path(certs), lost_s=float(lost_s)) as connection:
+        Deadline.after(60, "the hosts to join").wait_for(lambda: len(connection.members()) >= int(hosts))
+        run_cells(connection, planned, run_dir, metadata, small="small" in options)
+    return conclude(read.load(run_dir.path)).exit_code
+
+
+def run_cells(
+    connection: engine.SchedulerClient, planned: Plan, run_dir: RunDir, metadata: Metadata, *, small: bool = False
+) -> None:
+    """Run cells on the workers of a scheduler."""
+
+    def note(line: str) -> None:
+        print(line, flush=True)
+
+    path = run_dir.path.parent
+    place = ClusterPlace(
+        connection=connection,
+        store=Store(url=str(path / "store"), scratch=path / "tmp", warn=note),
+        builder=cast(Builder, FakeBuilder(cache=Cache(path / "cache-lab"))),
+        run_dir=run_dir,
+        run_name=f"run.{secrets.token_hex(4)}",
+        note=note,
+        max_evidence=10 if small else 1 << 20,
+        no_host_s=NO_HOST_S,
+    )
+    with opened(place):
+        runner: Runner[Any] = Runner(
+            plan=planned,
+            place=place,
+            run_dir=run_dir,
+            metadata=metadata,
+            cases=CASES,
+            screen=NoScreen(),
+            packing=PACKING,
+        )
+        runner.run()
+
+
+ROLES: Mapping[str, Callable[..., int | None]] = {"scheduler": be_scheduler, "worker": be_worker, "lab": be_lab}
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    role, *words = sys.argv[1:]
+    try:
+        sys.exit(ROLES[role](*words))
+    except LabError as error:
+        print(error, flush=True)
+        sys.exit(error.exit_code)

@@ -6,15 +6,19 @@ Nothing outside the namespaces made here is touched. Tests that need them are sk
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 NETWORK = "10.77.0"
 HUB = "hub"
+LOSS_S = 0.15
+_made = itertools.count(1)
 
 
 def unavailable() -> str:
@@ -23,7 +27,7 @@ def unavailable() -> str:
         return "only root makes network namespaces"
     if shutil.which("ip") is None or shutil.which("tc") is None:
         return "no ip and tc (iproute2)"
-    probe = f"pl{os.getpid()}-probe"
+    probe = f"pl{os.getpid()}x{next(_made)}-probe"
     done = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True, check=False)
     subprocess.run(["ip", "netns", "delete", probe], capture_output=True, check=False)
     return done.stderr.strip()
@@ -57,11 +61,33 @@ class Namespaces:
         """Bring a host's link up again."""
         _ip("-n", f"{self.prefix}-{HUB}", "link", "set", self._port(name), "up")
 
-    def shape(self, name: str, *netem: str) -> None:
-        """Shape what is sent to a host and what it sends, such as `loss 30% delay 50ms`."""
+    def slow_down(self, name: str, rate: str) -> None:
+        """Limit what is sent to a host and what it sends, such as `2mbit`."""
         for space, link in ((HUB, self._port(name)), (name, "eth0")):
-            words = ["tc", "-n", f"{self.prefix}-{space}", "qdisc", "replace", "dev", link, "root", "netem", *netem]
+            shaped = ["root", "tbf", "rate", rate, "burst", "32k", "latency", "200ms"]
+            words = ["tc", "-n", f"{self.prefix}-{space}", "qdisc", "replace", "dev", link, *shaped]
             subprocess.run(words, check=True, capture_output=True)
+
+    @contextmanager
+    def losing_a_third(self, *names: str) -> Iterator[None]:
+        """Lose the packets of hosts for a third of the time, in turns of LOSS_S, while the block runs."""
+        over = threading.Event()
+
+        def lose() -> None:
+            while not over.wait(2 * LOSS_S):
+                for name in names:
+                    self.cut_off(name)
+                over.wait(LOSS_S)
+                for name in names:
+                    self.connect(name)
+
+        thread = threading.Thread(target=lose)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def _port(self, name: str) -> str:
         return f"v{self.names.index(name) + 2}"
@@ -70,7 +96,7 @@ class Namespaces:
 @contextmanager
 def namespaces(*names: str) -> Iterator[Namespaces]:
     """Make the namespaces of some hosts; they are gone afterwards."""
-    made = Namespaces(prefix=f"pl{os.getpid()}", names=names)
+    made = Namespaces(prefix=f"pl{os.getpid()}x{next(_made)}", names=names)
     spaces = [f"{made.prefix}-{each}" for each in (HUB, *names)]
     try:
         for space in spaces:

@@ -22,6 +22,8 @@ from lab.core.errors import InfraError, UsageError
 THREADS = 64
 """Tasks of one host at a time, as far as Dask is concerned; the schedule gives it fewer."""
 CONNECT_S = 30.0
+TCP_S = 30.0
+"""Dask refuses less."""
 POLL_S = 0.2
 LOST_S = 60.0
 """A host that was not heard of for so long is lost."""
@@ -46,7 +48,7 @@ def configuration(lost_s: float = LOST_S) -> dict[str, Any]:
         "distributed.scheduler.worker-saturation": "inf",
         "distributed.comm.require-encryption": True,
         "distributed.comm.timeouts.connect": f"{CONNECT_S:.0f}s",
-        "distributed.comm.timeouts.tcp": f"{lost_s:.0f}s",
+        "distributed.comm.timeouts.tcp": f"{max(lost_s, TCP_S):.0f}s",
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,

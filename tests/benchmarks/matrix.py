@@ -25,6 +25,7 @@ from lab.host import doctor
 from lab.specs.library import Library
 from lab.specs.model import Kernel, Topology, format_size
 from lab.specs.plan import node_count
+from tests.benchmarks.cluster import cluster
 
 CAMPAIGNS = ("all-arches", "numa")
 KERNEL, PATCHED = "baseline", "expand-fault"
@@ -134,5 +135,5 @@ def print_row(row: Sequence[str]) -> None:
     print(f"| {' | '.join(row)} |", flush=True)
 
 
-TABLES = {"matrix": machines, "builds": builds}
+TABLES = {"matrix": machines, "builds": builds, "cluster": cluster}
 """Name -> what prints it, narrowed by globs of topologies."""

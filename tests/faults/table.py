@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.faults import boot, host, inputs, program, qemu
+from tests.faults import boot, cluster, host, inputs, program, qemu
 from tests.faults.fault import Fault
 
 SIDES: Mapping[str, tuple[Fault, ...]] = {
@@ -14,4 +14,5 @@ SIDES: Mapping[str, tuple[Fault, ...]] = {
     "qemu": qemu.FAULTS,
     "boot": boot.FAULTS,
     "program": program.FAULTS,
+    "cluster": cluster.FAULTS,
 }
