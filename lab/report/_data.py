@@ -243,6 +243,8 @@ def _guest(cell: CellResult, papers: Pool) -> dict[str, Any]:
         if name.endswith((".console", "console.log")) and (found := _marks(name, text)):
             marks[name] = found
     how = words.started([cell])
+    if cell.host:
+        how.append(f"attempt {cell.host_attempt}, load {cell.host_load:.1f}")
     if cell.usage:
         how.append(f"QEMU took {cell.usage.peak >> 20} MiB")
     return {

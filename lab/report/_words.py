@@ -19,6 +19,8 @@ CELL_WORDS = {
     CellStatus.NO_BOOT: "NO BOOT",
     CellStatus.BROKEN: "BROKEN",
 }
+MAX_HOST = 30
+"""Characters of a host's name."""
 MAX_TIMES = 4
 """More times than this are shown as a range."""
 _OF_THEIR_OWN = (Outcome.LEAK, Outcome.FLAKY, Outcome.BROKEN)
@@ -140,7 +142,8 @@ def seconds(values: Sequence[float]) -> str:
 
 
 def started(guests: Iterable[CellResult]) -> list[str]:
-    """Return how guests started: `tcg`, `booted in 1.9/2.3 s`, `6 guests restored in 0.4 s each`."""
+    """Return how guests started: `tcg`, `on big, arm`, `booted in 1.9/2.3 s`, `6 guests restored in 0.4 s each`."""
+    hosts: dict[str, None] = {}
     accelerators: dict[str, None] = {}
     boots: list[float] = []
     restores: list[float] = []
@@ -148,12 +151,16 @@ def started(guests: Iterable[CellResult]) -> list[str]:
         if guest.origin:
             continue
         accelerators[guest.accelerator or "never started"] = None
+        if guest.host:
+            hosts[one_line(guest.host, MAX_HOST)] = None
         if guest.boot_s is not None:
             boots.append(guest.boot_s)
         restores += guest.restores_s
     if not accelerators:
         return ["no guest was started"]
     parts = [", ".join(accelerators)]
+    if hosts:
+        parts.append(f"on {', '.join(hosts)}")
     if boots:
         parts.append(f"booted in {seconds(boots)} s")
     if restores:

@@ -41,6 +41,8 @@ class HostsUnderTest:
     here: FaultDirectory
     net: Namespaces
     certs: Path
+    lost_s: float = LOST_S
+    """After how many seconds a host is thought lost; users have 60."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -62,20 +64,20 @@ class HostsUnderTest:
         return process
 
     def scheduler(self) -> None:
-        self.start("scheduler", self.net.hub, "scheduler", self.address, str(self.certs / "lab"), str(LOST_S))
+        self.start("scheduler", self.net.hub, "scheduler", self.address, str(self.certs / "lab"), str(self.lost_s))
 
     def worker(
         self, name: str, *, certs: Path | None = None, seconds: float = SECONDS, options: Sequence[str] = ()
     ) -> None:
         cache = self.here.path / f"cache-{name}"
         directory = certs or self.certs / name
-        words = ["worker", self.address, name, str(directory), str(cache), str(seconds), str(LOST_S), *options]
+        words = ["worker", self.address, name, str(directory), str(cache), str(seconds), str(self.lost_s), *options]
         self.start(name, self.net.at(name), *words)
 
     def lab(self, hosts: int, *options: str) -> subprocess.Popen[bytes]:
         """Start a lab that waits for so many hosts."""
         place = [self.address, str(self.certs / "lab"), str(self.here.path)]
-        words = ["lab", *place, str(CELLS), str(LOST_S), str(hosts), *options]
+        words = ["lab", *place, str(CELLS), str(self.lost_s), str(hosts), *options]
         return self.start("lab", self.net.hub, *words)
 
     def until(self, condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
@@ -116,7 +118,7 @@ Injection = Callable[[HostsUnderTest], None]
 
 
 def injected(
-    act: Injection, *, hosts: Sequence[str] = HOSTS, lab: Sequence[str] = ()
+    act: Injection, *, hosts: Sequence[str] = HOSTS, lab: Sequence[str] = (), lost_s: float = LOST_S
 ) -> Callable[[FaultDirectory], Done]:
     """A campaign on hosts, to which something is done while it runs."""
 
@@ -126,7 +128,7 @@ def injected(
         certs = here.path / "certs"
         certificates.make(certs, ["lab", *HOSTS])
         with namespaces(*HOSTS) as net:
-            under = HostsUnderTest(here=here, net=net, certs=certs)
+            under = HostsUnderTest(here=here, net=net, certs=certs, lost_s=lost_s)
             try:
                 under.scheduler()
                 for name in hosts:
@@ -264,7 +266,7 @@ FAULTS = (
     _fault(
         "wrong-clock", "a host's clock is a day off", injected(_wrong_clock, hosts=("a", "b")), r"clock is \+86400 s"
     ),
-    _fault("slow-network", "2 Mbit/s, and the packets of a third of the time lost", injected(_slow_network)),
+    _fault("slow-network", "2 Mbit/s, and a third of the packets lost", injected(_slow_network, lost_s=60.0)),
     _fault("damaged-artefact", "a stored kernel is changed", injected(_damage_artefact, hosts=("a",)), "is damaged"),
     _fault("expired", "a worker's certificate has expired", injected(_expired, hosts=("a", "b"))),
     _fault("other-authority", "a worker's certificate is another CA's", injected(_other_authority, hosts=("a", "b"))),

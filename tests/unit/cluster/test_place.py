@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import jsonschema
 import pytest
 
 pytest.importorskip("fsspec", reason="the extra pagelab[cluster] is not installed")
@@ -25,6 +27,7 @@ from lab.core.outcome import Cause, CellStatus
 from lab.evidence import read
 from lab.evidence.metadata import Evidence
 from lab.evidence.write import RunDir
+from lab.report import registry as report
 from lab.run import campaign
 from lab.run.runner import Runner
 from lab.specs.plan import Plan
@@ -115,6 +118,18 @@ def test_every_cell_runs_once_and_its_host_is_on_record(cluster: Cluster) -> Non
     for cell in cluster.plan.cells:
         assert cluster.became(cell.name) == [(1, Became.COUNTS)]
     assert cluster.store.evidence("run.1") == [], "what was taken is not kept in the store"
+
+
+def test_reports_name_the_host_of_every_cell(cluster: Cluster) -> None:
+    cluster.add("big")
+    evidence = cluster.run()
+    summary = conclude(evidence)
+    document = json.loads(report.render(summary, "json"))
+    assert [cell["host"] for cell in document["cells"]] == ["big"] * 6
+    schema = json.loads((Path(report.__file__).parent / "results.schema.json").read_text())
+    jsonschema.validate(document, schema)
+    assert "on big" in report.render(summary, "text")
+    assert "on big" in report.render(summary, "html")
 
 
 def test_a_cell_whose_host_is_lost_runs_elsewhere_and_counts_once(cluster: Cluster) -> None:
