@@ -12,7 +12,7 @@ export NEEDED_BY = $(addprefix make ,$(MAKECMDGOALS)) $(ARGS)
 # One process of pytest a core. One of them runs all tests that boot guests.
 WORKERS = -n auto --dist loadgroup
 
-.PHONY: help setup run matrix test unit bench bare-host faults kernel-faults examples mutants fuzz browser kernel-words lint shape doctor clean
+.PHONY: help setup run matrix test unit bench bare-host faults kernel-faults examples mutants fuzz browser kernel-words series-check lint shape doctor clean
 
 help:
 	@echo "make run            run a campaign: CAMPAIGN=quick; further arguments of lab run in ARGS="
@@ -31,6 +31,7 @@ help:
 	@echo "make fuzz           fuzz every reader of other people's files; ARGS='SECONDS [TARGET...]', 60 seconds each"
 	@echo "make browser        install Chromium and test report.html in it; make test does so too afterwards"
 	@echo "make kernel-words   check that the console scan sees what a kernel tree prints; the tree: TREE=DIR"
+	@echo "make series-check   check every patch of the series by checkpatch, gcc, clang and sparse; some: ARGS=KERNEL"
 	@echo "make lint           run ruff and mypy"
 	@echo "make shape          measure rooms, density of statements and shared class names against their bounds"
 	@echo "make doctor         check what this host can do, and what is missing"
@@ -79,6 +80,9 @@ browser: setup
 
 kernel-words: setup
 	@$(PYTHON) -m tests.kernel_words $(TREE)
+
+series-check: setup
+	@$(PYTHON) -m tests.series_check $(ARGS)
 
 lint: setup
 	@$(PYTHON) -m ruff check lab tests

@@ -68,7 +68,7 @@ ARCH = Arch(
     image="arch/arm64/boot/Image",
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({4 * KIB: "arm64-4k", 16 * KIB: "arm64-16k", 64 * KIB: "arm64-64k"}),
-    presets=("debug-vm", "kasan", "lockdep", "ubsan"),
+    presets=("debug-vm", "fault-injection", "init-stack-pattern", "kasan", "kcsan", "lockdep", "ubsan"),
     hugepages=MappingProxyType(
         {
             4 * KIB: (64 * KIB, 2 * MIB, 32 * MIB, GIB),

@@ -84,7 +84,7 @@ class Arch:
     presets: tuple[str, ...] = ()
     """Debug presets (fragments in images/config) that its kernels can have, by Kconfig of 6.12: kasan needs
     HAVE_ARCH_KASAN (on powerpc with the radix MMU alone), ubsan ARCH_HAS_UBSAN, lockdep LOCKDEP_SUPPORT and a kernel
-    that can be preempted."""
+    that can be preempted, kcsan HAVE_ARCH_KCSAN."""
     hugepages: Mapping[int, tuple[int, ...]]
     """Base page size -> hugetlb page sizes that exist with it."""
 

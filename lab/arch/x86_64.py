@@ -95,7 +95,7 @@ ARCH = Arch(
             "la57": Mmu(description="5 levels of page tables", cpuinfo=("flags", "la57"), virtual_bits=57),
         }
     ),
-    presets=("debug-vm", "kasan", "lockdep", "ubsan"),
+    presets=("debug-vm", "fault-injection", "init-stack-pattern", "kasan", "kcsan", "lockdep", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: (2 * MIB, GIB)}),
     qemu="qemu-system-x86_64",
     libvirt_arch="x86_64",
