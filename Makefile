@@ -21,7 +21,7 @@ help:
 	@echo "make unit           run the tests that need no guest"
 	@echo "make bench          run the benchmarks and print ratios; some of them:"
 	@echo "                    ARGS='cold restore memory pair efficiency case campaign report'; by themselves:"
-	@echo "                    ARGS='repeats N' (two cells N times, 200); tables: ARGS=matrix or ARGS=builds"
+	@echo "                    ARGS='repeats N' (two cells N times, 200); tables: ARGS=matrix, builds or cluster"
 	@echo "make faults         inject faults into host, QEMU, guests and input; some: ARGS=NAME, names: ARGS=--list"
 	@echo "make kernel-faults  check how the kernel's own complaints are named; builds a kernel with lkdtm, sanitizers"
 	@echo "make examples       run every example of every verb's help, those with guests and kernel trees too"
