@@ -351,6 +351,126 @@ FAULT_DESIGN = (
         ),
         kills=("expand.a23_dev_zero_at_offset",),
     ),
+    # What a refusal leaves.
+    Mutant(
+        name="refusal-forfeits",
+        breaks="an object that was refused an extension once is never extended again",
+        edits=_extend(
+            "\tif (newsize > inode->i_size) {\n"
+            "\t\tif (!shmem_reacct_size(info->flags, inode->i_size, newsize))\n"
+            "\t\t\ti_size_write(inode, newsize);\n"
+            "\t\telse\n\t\t\tinfo->flags &= ~SHMEM_EXPANDABLE;\n\t}\n"
+        ),
+        kills=("refused.l01_*", "refused.l02_*", "refused.l03_*"),
+    ),
+    Mutant(
+        name="accounts-a-page-more",
+        breaks="every extension is accounted for with a page too much",
+        edits=_extend(EXTEND.replace("inode->i_size, newsize)", "inode->i_size, newsize + PAGE_SIZE)")),
+        kills=("refused.l09_fits_into_memory", "refused.l16_many_objects", "views.m01_read_only"),
+    ),
+    # Views.
+    Mutant(
+        name="never-writable-too",
+        breaks="a view that can never be written extends the object",
+        edits=_shmem(WHOSE, WHOSE.replace("(vma->vm_flags & VM_SHARED)", "(vma->vm_flags & VM_MAYSHARE)")),
+        kills=("views.m02_never_writable",),
+    ),
+    Mutant(
+        name="writable-only",
+        breaks="a read-only view does not extend the object",
+        edits=_shmem(WHOSE, WHOSE.replace("(vma->vm_flags & VM_SHARED)", "(vma->vm_flags & VM_WRITE)")),
+        kills=("views.m01_read_only",),
+    ),
+    Mutant(
+        name="views-noreserve",
+        breaks="whether an extension is accounted for follows from the view, not from the object",
+        edits=_extend(EXTEND.replace("(info->flags, inode", "(vma->vm_flags, inode")),
+        kills=("views.m17_noreserve_view",),
+    ),
+    # Sizes of files.
+    Mutant(
+        name="short-write-extends",
+        breaks="write() extends a file by what was asked for, not by what was copied",
+        edits=_shmem("\t\tshmem_raise_size(inode, pos + copied);\n", "\t\tshmem_raise_size(inode, pos + len);\n"),
+        kills=("files.n02_short_write",),
+    ),
+    Mutant(
+        name="fallocate-rounds-up",
+        breaks="fallocate extends a file by whole pages",
+        edits=_shmem(
+            "\t\tshmem_raise_size(inode, offset + len);\n",
+            "\t\tshmem_raise_size(inode, round_up(offset + len, PAGE_SIZE));\n",
+        ),
+        kills=("files.n03_*",),
+    ),
+    Mutant(
+        name="fallocate-keeps-no-size",
+        breaks="fallocate extends a file that is to keep its size",
+        edits=_shmem("\tif (!(mode & FALLOC_FL_KEEP_SIZE) && offset + len >", "\tif (offset + len >"),
+        kills=("files.n03_*",),
+    ),
+    Mutant(
+        name="seek-to-the-page",
+        breaks="lseek takes a file to end with its last whole page",
+        edits=_shmem(
+            "\toffset = mapping_seek_hole_data(mapping, offset, i_size_read(inode),\n",
+            "\toffset = mapping_seek_hole_data(mapping, offset, round_down(i_size_read(inode), PAGE_SIZE),\n",
+        ),
+        kills=("files.n04_*",),
+    ),
+    Mutant(
+        name="truncation-unaccounted",
+        breaks="truncation by map_files changes the size and accounts for nothing",
+        edits=_shmem(
+            "\terror = shmem_reacct_size(info->flags, *oldsize, newsize);\n",
+            "\terror = shmem_reacct_size(info->flags | VM_NORESERVE, *oldsize, newsize);\n",
+        ),
+        kills=("files.n08_anonymous_object",),
+    ),
+    # Huge pages of others.
+    Mutant(
+        name="no-file-across-its-end",
+        breaks="memfd and tmpfs have no huge page across their end any more",
+        edits=_shmem(
+            "\treturn !shmem_expandable(inode) ||\n\t       end <= DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);\n",
+            "\treturn end <= DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);\n",
+        ),
+        kills=("thp.d12_*",),
+    ),
+    Mutant(
+        name="no-huge-by-fault",
+        breaks="no fault finds a huge page that fits",
+        edits=_shmem(
+            "\t\tif (shmem_huge_fits(inode, aligned_index + pages) &&\n",
+            "\t\tif (pages < 2 && shmem_huge_fits(inode, aligned_index + pages) &&\n",
+        ),
+        kills=("thp.d12_*", "thp.d13_whole_huge_pages"),
+    ),
+    Mutant(
+        name="no-collapse",
+        breaks="shared memory is collapsed only where a huge page does not fit",
+        edits=(
+            Edit(
+                file=KHUGEPAGED,
+                old="\tif (is_shmem && !shmem_huge_fits(mapping->host, end)) {\n",
+                new="\tif (is_shmem && shmem_huge_fits(mapping->host, end)) {\n",
+            ),
+        ),
+        kills=("thp.d14_collapse_whole",),
+    ),
+    Mutant(
+        name="dev-zero-placed-by-its-offset",
+        breaks="the address of a shared mapping of /dev/zero is chosen for the offset that it does not keep",
+        edits=(
+            Edit(
+                file=MEM,
+                old="\t\treturn shmem_get_unmapped_area(NULL, addr, len, 0, flags);\n",
+                new="\t\treturn shmem_get_unmapped_area(NULL, addr, len, pgoff, flags);\n",
+            ),
+        ),
+        kills=("thp.d15_address_of_dev_zero",),
+    ),
 )
 
 # As the series has them.
@@ -489,6 +609,46 @@ MREMAP_DESIGN = (
         breaks="an end beyond what a file can have is not refused",
         edits=_shmem("\tif (end > min_t(u64, MAX_LFS_FILESIZE >> PAGE_SHIFT, LONG_MAX))\n\t\treturn -EINVAL;\n", ""),
         kills=("limits.c20_past_the_last_page",),
+    ),
+    Mutant(
+        series="expand-mremap",
+        name="mremap-reserves-all-again",
+        breaks="what is set aside is the object's new size, not what it lacks; the surplus is given back later",
+        edits=_shmem("\tpages = VM_ACCT(newsize) - VM_ACCT(oldsize);\n", "\tpages = VM_ACCT(newsize);\n"),
+        kills=("refused.l09_fits_into_memory",),
+    ),
+    Mutant(
+        series="expand-mremap",
+        name="mremap-moved-from-the-start",
+        breaks="growth that moves takes the piece to begin where its mapping does",
+        edits=_mremap(
+            "\tnew_end = new_pgoff + (new_len >> PAGE_SHIFT);\n",
+            "\tnew_end = vma->vm_pgoff + (new_len >> PAGE_SHIFT);\n",
+        ),
+        kills=("views.m16_*",),
+    ),
+    Mutant(
+        series="expand-mremap",
+        name="mremap-no-duplicates",
+        breaks="a duplicate that is longer than the object does not extend it",
+        edits=_mremap(
+            "\t\tif (new_len > old_len)\n\t\t\tshmem_expand_commit(new_vma, new_end, reserved);\n",
+            "\t\tif (new_len > old_len && old_len)\n\t\t\tshmem_expand_commit(new_vma, new_end, reserved);\n",
+        ),
+        kills=("views.m13_pieces_duplicated", "views.m16_duplicate_from_inside"),
+    ),
+    Mutant(
+        series="expand-mremap",
+        name="mremap-views-noreserve",
+        breaks="whether an extension is accounted for follows from the view, not from the object",
+        edits=(
+            *_shmem(
+                "\tif (newsize <= oldsize || (SHMEM_I(inode)->flags & VM_NORESERVE))\n",
+                "\tif (newsize <= oldsize || (vma->vm_flags & VM_NORESERVE))\n",
+            ),
+            *_shmem("\t\tif (!(info->flags & VM_NORESERVE))\n", "\t\tif (!(vma->vm_flags & VM_NORESERVE))\n"),
+        ),
+        kills=("views.m17_noreserve_view",),
     ),
     Mutant(
         series="expand-mremap",
