@@ -18,6 +18,7 @@ from lab.core.errors import LabError
 from lab.host.needs import LAB, NEEDS
 from lab.verbs import campaigns, check, choose, cluster, guests, machines, mutating, patches, results, shells
 from lab.verbs.common import EXIT_INTERRUPTED, print_error
+from lab.verbs.programs import pages
 
 EXIT_USAGE = 64
 EXIT_OUTPUT_FAILED = 2
@@ -25,6 +26,7 @@ VERBS = (
     *(choose.doctor, choose.list_, choose.plan, choose.clean),
     *(campaigns.build, campaigns.run),
     *(guests.exec_, guests.shell, guests.console_, guests.gdb_),
+    pages.pages,
     *(results.report, results.compare, results.replay, results.bundle),
     *(patches.try_, patches.bisect, check.check, mutating.mutate),
     machines.capture,

@@ -37,6 +37,7 @@ ARCH = Arch(
     name="alpha",
     uname="alpha",
     bits=64,
+    elf_machine=0x9026,
     byteorder="little",
     kernel_arch="alpha",
     cross="alpha-linux-gnu-",

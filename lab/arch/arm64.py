@@ -59,6 +59,7 @@ ARCH = Arch(
     aliases=("aarch64",),
     uname="aarch64",
     bits=64,
+    elf_machine=183,
     byteorder="little",
     kernel_arch="arm64",
     cross="aarch64-linux-gnu-",

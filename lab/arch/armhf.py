@@ -47,6 +47,7 @@ ARCH = Arch(
     aliases=("arm", "armv7"),
     uname="armv7l",
     bits=32,
+    elf_machine=40,
     byteorder="little",
     kernel_arch="arm",
     cross="arm-linux-gnueabihf-",

@@ -66,6 +66,7 @@ ARCH = Arch(
     aliases=("i686", "x86_32", "x86-32"),
     uname="i686",
     bits=32,
+    elf_machine=3,
     byteorder="little",
     kernel_arch="i386",
     cross="i686-linux-gnu-",

@@ -39,6 +39,7 @@ ARCH = Arch(
     aliases=("68k",),
     uname="m68k",
     bits=32,
+    elf_machine=4,
     byteorder="big",
     kernel_arch="m68k",
     cross="m68k-linux-gnu-",

@@ -64,6 +64,7 @@ def malta(name: str, byteorder: Literal["little", "big"], aliases: tuple[str, ..
         aliases=aliases,
         uname="mips64",
         bits=64,
+        elf_machine=8,
         byteorder=byteorder,
         kernel_arch="mips",
         cross=f"{name}-linux-gnuabi64-",

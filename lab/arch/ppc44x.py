@@ -55,6 +55,7 @@ ARCH = Arch(
     aliases=("ppc440", "bamboo"),
     uname="ppc",
     bits=32,
+    elf_machine=20,
     byteorder="big",
     kernel_arch="powerpc",
     cross="powerpc-linux-gnu-",

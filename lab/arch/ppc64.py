@@ -62,6 +62,7 @@ def pseries(
         aliases=aliases,
         uname=name,
         bits=64,
+        elf_machine=21,
         byteorder=byteorder,
         kernel_arch="powerpc",
         cross=f"{cross}-linux-gnu-",

@@ -52,6 +52,8 @@ class Arch:
     """What `uname -m` says in a guest; verified."""
     bits: Literal[32, 64]
     byteorder: Literal["little", "big"]
+    elf_machine: int
+    """Number of the machine (e_machine) in its programs."""
 
     # Kernel and compiler.
     kernel_arch: str
@@ -171,6 +173,13 @@ class Arch:
     def packages_on(self, machine: str) -> tuple[str, ...]:
         """Debian packages that compile for and emulate this architecture on a host whose `uname -m` is `machine`."""
         return self.native_packages if machine == self.uname else self.packages
+
+    @property
+    def elf_header(self) -> tuple[int, int, int]:
+        """Width, byte order and number of the machine, as the header of an ELF file has them."""
+        widths = {32: 1, 64: 2}
+        orders = {"little": 1, "big": 2}
+        return widths[self.bits], orders[self.byteorder], self.elf_machine
 
     @property
     def debian(self) -> str:

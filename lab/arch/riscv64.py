@@ -44,6 +44,7 @@ ARCH = Arch(
     aliases=("riscv",),
     uname="riscv64",
     bits=64,
+    elf_machine=243,
     byteorder="little",
     kernel_arch="riscv",
     cross="riscv64-linux-gnu-",

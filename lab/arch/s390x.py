@@ -45,6 +45,7 @@ ARCH = Arch(
     aliases=("s390",),
     uname="s390x",
     bits=64,
+    elf_machine=22,
     byteorder="big",
     kernel_arch="s390",
     cross="s390x-linux-gnu-",

@@ -45,6 +45,7 @@ ARCH = Arch(
     aliases=("sun4u",),
     uname="sparc64",
     bits=64,
+    elf_machine=43,
     byteorder="big",
     kernel_arch="sparc64",
     cross="sparc64-linux-gnu-",

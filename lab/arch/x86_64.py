@@ -74,6 +74,7 @@ ARCH = Arch(
     aliases=("x86-64", "amd64", "x86"),
     uname="x86_64",
     bits=64,
+    elf_machine=62,
     byteorder="little",
     kernel_arch="x86",
     suite_arch="x86_64",

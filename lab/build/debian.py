@@ -183,6 +183,19 @@ def _own_suites(entries: Iterable[AptEntry]) -> list[AptSuite]:
     return list(suites.values())
 
 
+def older(entries: Iterable[AptEntry], keyrings: Sequence[Path] = ()) -> tuple[AptSuite, ...]:
+    """Return the suites of the releases before the host's own, on the host's mirrors."""
+    own = _own_suites(entries)
+    found: list[AptSuite] = []
+    for ladder in LADDERS:
+        releases = _releases(own)
+        if releases and releases[0] in ladder:
+            for release in ladder[: ladder.index(releases[0])]:
+                for group in _newer(release, own, keyrings):
+                    found += group
+    return tuple(found)
+
+
 def _newer(release: str, own: Sequence[AptSuite], keyrings: Sequence[Path]) -> list[tuple[AptSuite, ...]]:
     """Return the groups of a release on the host's mirrors: its suites, then its backports, without the host's own."""
     archive = next((suite for suite in own if _pocket(suite) != "security"), None)
@@ -342,13 +355,13 @@ Acquire::Retries "1";
 """
 
 
-def _update(state: AptState, progress: Progress) -> None:
+def update(state: AptState, progress: Progress) -> None:
     """Fetch the suite's list; InfraError with the reason in a few words if that fails."""
     progress(f"package list of {state.suite.name}")
     try:
         state.apt("apt-get", "update", "--error-on=any", timeout_s=600)
     except proc.ProcError as error:
-        raise InfraError(f"{state.suite.name}: {_reason(error)}", hint=error.hint) from error
+        raise InfraError(f"{state.suite.name}: {reason(error)}", hint=error.hint) from error
     origin = state.apt("apt-get", "indextargets", "--format", "$(ORIGIN)").output.split("\n")[0].strip()
     if not origin:
         raise InfraError(f"{state.suite.name}: empty")
@@ -375,7 +388,7 @@ REASONS = (
 )
 
 
-def _reason(error: proc.ProcError) -> str:
+def reason(error: proc.ProcError) -> str:
     """Return why apt failed, in a few words."""
     for phrase, meaning in REASONS:
         if phrase in error.output:
@@ -384,14 +397,14 @@ def _reason(error: proc.ProcError) -> str:
     return next(errors, error.message)
 
 
-def _versions(state: AptState, package: str) -> list[str]:
+def versions(state: AptState, package: str) -> list[str]:
     """Return all versions of a package in a list, the newest first."""
-    versions = set()
+    found = set()
     for line in state.apt("apt-cache", "madison", package).output.splitlines():
         columns = [column.strip() for column in line.split("|")]
         if len(columns) == 3 and columns[0] == package:
-            versions.add(columns[1])
-    return sorted(versions, key=Version, reverse=True)
+            found.add(columns[1])
+    return sorted(found, key=Version, reverse=True)
 
 
 # ---- Finding --------------------------------------------------------------------------------------------------------
@@ -455,11 +468,11 @@ def _newest(
         offline = any(reason.startswith(NO_NETWORK) for reason in failures.values())
         if state.age_s() > max_age_s and state.suite.name not in failures and not offline:
             try:
-                _update(state, progress)
+                update(state, progress)
             except InfraError as error:
                 failures[state.suite.name] = error.message.removeprefix(f"{state.suite.name}: ")
         if state.updated.exists():  # an old list is better than none without network
-            for version in _versions(state, package)[:1]:
+            for version in versions(state, package)[:1]:
                 newest.append(PackageVersion(package=package, version=version, suite=state.suite.name))
     return max(newest, key=lambda candidate: Version(candidate.version), default=None)
 
@@ -536,7 +549,7 @@ def _downloaded(kind: AptKind, package: str, cache: Cache, progress: Progress) -
                 # The version may have left the mirror since it was looked up: look again the next time.
                 _memory(kind, package, cache).unlink(missing_ok=True)
                 raise InfraError(
-                    f"{package} {version.version} ({version.suite}) could not be downloaded: {_reason(error)}",
+                    f"{package} {version.version} ({version.suite}) could not be downloaded: {reason(error)}",
                     hint="run the same command again: it looks up the version that the mirror has now",
                 ) from error
         yield scratch, version
@@ -550,8 +563,8 @@ def _state_of(version: PackageVersion, kind: AptKind, cache: Cache, progress: Pr
     for suite in suites:
         state = _open(cache, suite, kind, apt.architecture)
         if not state.updated.exists():
-            _update(state, progress)
-        if len(suites) == 1 or version.version in _versions(state, version.package):
+            update(state, progress)
+        if len(suites) == 1 or version.version in versions(state, version.package):
             return state
     _memory(kind, version.package, cache).unlink(missing_ok=True)
     raise InfraError(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lab.arch.record import Arch
-from lab.build import series, source, toolchain, worktree
+from lab.build import prebuilt, series, source, toolchain, worktree
 from lab.build.series import Patch, Series
 from lab.build.source import Source
 from lab.build.toolchain import Toolchain
@@ -73,6 +73,8 @@ class BuiltKernel:
     log: Path
     vmlinux: Path | None = None
     """With debug information; None if the configuration does not ask for it."""
+    modules: Path | None = None
+    """Of a kernel that was not built here: a part of an initramfs with its modules; empty if it needs none."""
     gcov: Path | None = None
     """The directory of the `.gcno` files, below it by the paths of their sources; None if no line is counted."""
     provenance: Provenance
@@ -145,6 +147,8 @@ def build(
     apply, a symbol that got lost), BuildError with the compiler's own words when it does not compile, InfraError when
     the host cannot build (tools missing, disk full).
     """
+    if prebuilt.is_prebuilt(kernel.source):
+        return _prebuilt(kernel, topology, cache, progress)
     recipe = recipe_of(kernel, topology, cache=cache, images=images)
     if recipe is None or not cache.obtain(ENTRY, recipe.key):
         found = source.resolve(kernel.source, cache=cache, progress=progress)
@@ -158,11 +162,23 @@ def build(
     return _load(entry, recipe)
 
 
+def _prebuilt(kernel: Kernel, topology: Topology, cache: Cache, progress: Progress) -> BuiltKernel:
+    """Return a kernel that exists already; fetch it unless the cache has it."""
+    if kernel.series or kernel.fragments:
+        raise UsageError(f"kernel {kernel.name}: nothing can be added to {kernel.source}, which is not built here")
+    key = prebuilt.fill(kernel, topology.architecture, cache, progress)
+    entry = cache.entry(ENTRY, key, _never)
+    prebuilt.check_machine(kernel, topology, (entry / "config").read_text())
+    return BuiltKernel(**_files(entry), provenance=prebuilt.provenance(entry, key))
+
+
 def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> Recipe | None:
     """Return what `build` would build, without network; None if the source must be fetched first. Errors as in `build`.
 
     A configuration that a file of the source has a part in is not known before that is unpacked either.
     """
+    if prebuilt.is_prebuilt(kernel.source):
+        return None
     found = source.identify(kernel.source, cache)
     inside = any(name.startswith(IN_TREE) for name in kernel.fragments)
     if found is None or (inside and not cache.has(source.ENTRY, found.key)):
@@ -172,6 +188,8 @@ def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path 
 
 def key_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> str | None:
     """Return the cache key of what `build` would build; None if the source must be fetched first."""
+    if prebuilt.is_prebuilt(kernel.source):
+        return prebuilt.key_of(kernel, topology.architecture, cache)
     recipe = recipe_of(kernel, topology, cache=cache, images=images)
     return recipe.key if recipe else None
 
@@ -259,6 +277,7 @@ def _files(entry: Path) -> dict[str, Any]:
         "system_map": entry / "System.map",
         "log": entry / "build.log",
         "vmlinux": entry / "vmlinux" if (entry / "vmlinux").is_file() else None,
+        "modules": entry / prebuilt.MODULES if (entry / prebuilt.MODULES).is_file() else None,
         "gcov": entry / GCOV if (entry / GCOV).is_dir() else None,
     }
 

@@ -16,13 +16,15 @@ BLOCK = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpioNode:
-    """One file of an archive. `mode` holds type and permissions, as in stat; the owner is always root."""
+    """One file of an archive. `mode` holds type and permissions, as in stat; the owner is root unless given."""
 
     name: str
     mode: int
     data: bytes = b""
     device: tuple[int, int] = (0, 0)
     """Major and minor number of a device node."""
+    uid: int = 0
+    gid: int = 0
 
 
 def file(name: str, data: bytes, permissions: int = 0o644) -> CpioNode:
@@ -53,8 +55,8 @@ def archive(nodes: Iterable[CpioNode]) -> bytes:
         by_name[_checked(node.name)] = node
     for name in _parents(by_name):
         by_name.setdefault(name, directory(name))
-    members = [_member(number, by_name[name]) for number, name in enumerate(sorted(by_name), start=1)]
-    members.append(_member(0, CpioNode(name=TRAILER, mode=0)))
+    members = [member(number, by_name[name]) for number, name in enumerate(sorted(by_name), start=1)]
+    members.append(end())
     return _padded(b"".join(members), BLOCK)
 
 
@@ -85,14 +87,14 @@ def _parents(by_name: Mapping[str, CpioNode]) -> set[str]:
     return {str(parent) for name in by_name for parent in PurePosixPath(name).parents} - {"."}
 
 
-def _member(number: int, node: CpioNode) -> bytes:
+def member(number: int, node: CpioNode) -> bytes:
     """Header of thirteen 8-digit hex fields, name with its NUL, data; each padded to four bytes."""
-    name = node.name.encode() + b"\0"
+    name = node.name.encode("utf-8", "surrogateescape") + b"\0"
     fields = (
         number,  # inode: nodes with the same number and nlink > 1 would be hard links
         node.mode,
-        0,  # owner
-        0,  # group
+        node.uid,
+        node.gid,
         2 if stat.S_ISDIR(node.mode) else 1,  # nlink
         0,  # mtime: the archive must not depend on when it was made
         len(node.data),
@@ -104,6 +106,11 @@ def _member(number: int, node: CpioNode) -> bytes:
     )
     header = MAGIC + b"".join(b"%08X" % field for field in fields)
     return _padded(header + name, 4) + _padded(node.data, 4)
+
+
+def end() -> bytes:
+    """Return the member that ends an archive."""
+    return member(0, CpioNode(name=TRAILER, mode=0))
 
 
 def _padded(data: bytes, multiple: int) -> bytes:

@@ -83,6 +83,8 @@ class Boot:
     """A script that boots the same machine with plain QEMU."""
     probes: tuple[Path, ...] = ()
     """Programs that tell further facts of this machine."""
+    patience: float = 1.0
+    """How many times longer than a kernel of the lab's own this one may boot."""
     state: Path
     """Where the guest's state goes when it is saved."""
     rename: Callable[[], str]
@@ -337,7 +339,7 @@ def boot(hypervisor: Hypervisor, wanted: Boot) -> Guest:
     BootError: the kernel did not reach the ready line. InfraError: libvirt refused. GuestLost: no SSH.
     """
     machine = wanted.machine
-    deadline = Deadline.after(BOOT_S, f"{machine.name}: booting", scale=wanted.accelerator.slowdown)
+    deadline = Deadline.after(BOOT_S * wanted.patience, f"{machine.name}: booting", scale=wanted.accelerator.slowdown)
     running = power_on(hypervisor, wanted, deadline)
     boot_s = deadline.budget_s - deadline.remaining
     try:

@@ -164,12 +164,15 @@ class Connection:
             said = ended.stderr.decode("utf-8", "replace").strip()
             raise GuestLost(f"pushing {', '.join(files)} into the guest failed: {said or ended.note or ended.end}")
 
-    def shell(self) -> int:
-        """An interactive login shell on our terminal; returns its exit status."""
+    def shell(self, command: str = "") -> int:
+        """An interactive login shell on our terminal, or another command; returns its exit status."""
         channel = self.transport.open_session()
         size = _terminal_size()
         channel.get_pty("linux", *size)
-        channel.invoke_shell()
+        if command:
+            channel.exec_command(command)
+        else:
+            channel.invoke_shell()
         return _interact(channel)
 
     def close(self) -> None:

@@ -56,6 +56,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "lab build": KERNELS,
         "lab run": KERNELS,
         "lab exec": KERNELS,
+        # Only a run needs more, and asks for it then: --check boots nothing.
+        "lab pages": SET_UP,
         "lab shell": KERNELS,
         "lab console": KERNELS,
         "lab gdb": ("gdb-multiarch", *KERNELS),

@@ -54,3 +54,11 @@ def find(word: str) -> Arch:
         if word == arch.uname:
             return arch
     raise unknown("arch", word, ARCHES)
+
+
+def of_program(header: tuple[int, int, int]) -> Arch | None:
+    """Return the architecture whose programs have this ELF header (`Arch.elf_header`); None if no record has it."""
+    for arch in ARCHES.values():
+        if arch.elf_header == header:
+            return arch
+    return None

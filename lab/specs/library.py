@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from lab.core import paths
 from lab.core.errors import InputError, UsageError, nearest, unknown
@@ -135,7 +138,9 @@ class Library:
         return self._topology(_file("topology", word, self.topologies()))
 
     def kernel(self, word: str) -> Kernel:
-        """Return the kernel with a name, or of a YAML file anywhere."""
+        """Return the kernel with a name, of a YAML file anywhere, or one that exists: `debian:linux-image-...`."""
+        if word.startswith(("debian:linux-image-", "image:")):
+            return _existing_kernel(word)
         return self._kernel(_file("kernel", word, self.kernels()))
 
     def scenario(self, word: str) -> Path:
@@ -469,6 +474,16 @@ def _scenario_of(test: str, name: str) -> bool:
     return fnmatchcase(name, test.partition(".")[0])
 
 
+def _existing_kernel(word: str) -> Kernel:
+    """Return the kernel that a word of the command line names by its source."""
+    kind, _, rest = word.partition(":")
+    name = re.sub(r"[^A-Za-z0-9._+-]", "-", Path(rest).name)
+    try:
+        return Kernel(name=name, source=f"{kind}:{rest}", description=f"as it is: {word}")
+    except ValidationError as error:
+        raise UsageError(f"{word!r} names no kernel: {error.errors()[0]['msg']}") from None
+
+
 def _source(document: YamlDocument, source: str) -> str:
     """Return a kernel's source with an absolute path; InputError if it does not exist, before anything is built."""
     kind, _, rest = source.partition(":")
@@ -477,6 +492,8 @@ def _source(document: YamlDocument, source: str) -> str:
         return f"path:{_existing(document, where, rest, 'a directory with a kernel tree', Path.is_dir)}"
     if kind == "tarball":
         return f"tarball:{_existing(document, where, rest, 'a tarball', Path.is_file)}"
+    if kind == "image":
+        return f"image:{_existing(document, where, rest, 'a bootable kernel', Path.is_file)}"
     if kind == "git":
         path, _, rev = rest.rpartition("@")
         return f"git:{_existing(document, where, path, 'a git repository', Path.is_dir)}@{rev}"

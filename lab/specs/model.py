@@ -494,7 +494,7 @@ def _check_room(place: str, reserved: int, room: int) -> None:
         raise ValueError(f"{place}: {format_size(reserved)} reserved of {format_size(room)} of memory")
 
 
-SOURCE_KINDS = ("debian", "path", "git", "tarball")
+SOURCE_KINDS = ("debian", "path", "git", "tarball", "image")
 
 
 def _known_source(value: object) -> str:
@@ -502,7 +502,9 @@ def _known_source(value: object) -> str:
     if isinstance(value, str):
         kind, _, rest = value.partition(":")
     if kind not in SOURCE_KINDS or not rest.strip():
-        raise ValueError(f"expected one of debian:PACKAGE, path:DIR, git:PATH@REV, tarball:FILE, got {_short(value)}")
+        raise ValueError(
+            f"expected one of debian:PACKAGE, path:DIR, git:PATH@REV, tarball:FILE, image:FILE, got {_short(value)}"
+        )
     if kind == "git" and not all(rest.rpartition("@")):
         raise ValueError(f"expected git:PATH@REV, got {_short(value)}")
     if kind == "debian" and not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", rest):

@@ -10,9 +10,9 @@ import click
 
 from lab.core.errors import LabError, UsageError
 from lab.verbs.common import print_error
-from lab.verbs.options import GuestChoice, on_guest, on_guest_of_baseline, sysroot
-from lab.verbs.places import open_cache, open_library
-from lab.verbs.running import one_guest
+from lab.verbs.options import GuestChoice, on_guest, on_guest_of_baseline, root, sysroot, volumes
+from lab.verbs.places import open_library
+from lab.verbs.running import load_of, one_guest
 
 EXIT_LAB_FAILED = 125
 """`lab exec`: the lab itself failed; env(1) and timeout(1) use the same status, which few programs exit with."""
@@ -21,6 +21,15 @@ EXIT_LAB_FAILED = 125
 @click.command("exec", context_settings={"ignore_unknown_options": True})
 @on_guest_of_baseline
 @sysroot
+@root
+@volumes
+@click.option(
+    *("--out", "out"),
+    multiple=True,
+    metavar="/GUEST:HOST",
+    help="Copy a directory of the guest here when the program has ended, its regular files alone; HOST must not exist; "
+    "may be repeated [none].",
+)
 @click.argument("program")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option(
@@ -33,6 +42,9 @@ EXIT_LAB_FAILED = 125
 def exec_(
     choice: GuestChoice,
     sysroot: Path | None,
+    root_: str | None,
+    volumes: Sequence[str],
+    out: Sequence[str],
     program: str,
     args: Sequence[str],
     timeout: float,
@@ -51,15 +63,18 @@ def exec_(
     \b
     lab exec -t arm64-64k -- ./prog args
     lab exec -t arm64-64k --sysroot ~/sysroots/trixie-arm64 -- ./prog --version
+    lab exec -t arm64-64k --root debian:trixie+redis-server -- redis-server --version
+    lab exec -t arm64-16k -k debian:linux-image-arm64-16k -v ./src:/src -- ./prog /src
     lab exec -t x86_64-4k-2node -k expand-fault -- cat /proc/cmdline
     """
     from lab.workflows import one_guest as oneshot
 
     try:
         arch = open_library().topology(choice.topology).architecture
-        load = oneshot.workload([program, *args], arch, open_cache(), sysroot=sysroot)
+        oneshot.check_out(out)
+        load = load_of([program, *args], arch, root_, volumes, sysroot=sysroot)
         with one_guest(choice) as (factory, ready):
-            return oneshot.execute(factory, ready, load, timeout_s=timeout)
+            return oneshot.execute(factory, ready, load, timeout_s=timeout, out=out)
     except UsageError:
         raise
     except LabError as error:
@@ -69,7 +84,9 @@ def exec_(
 
 @click.command()
 @on_guest
-def shell(choice: GuestChoice) -> int:
+@root
+@volumes
+def shell(choice: GuestChoice, root_: str | None, volumes: Sequence[str]) -> int:
     """Open a shell in a fresh guest; `exit` ends both.
 
     Exit status: the shell's, 2 the lab failed, 64 bad input.
@@ -80,8 +97,10 @@ def shell(choice: GuestChoice) -> int:
     """
     from lab.workflows import one_guest as oneshot
 
+    arch = open_library().topology(choice.topology).architecture
+    load = load_of(["/bin/sh"], arch, root_, volumes)
     with one_guest(choice) as (factory, ready):
-        return oneshot.shell(factory, ready)
+        return oneshot.shell(factory, ready, load)
 
 
 @click.command("console")

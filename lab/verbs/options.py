@@ -76,7 +76,21 @@ def kernel_or_baseline(command: Command) -> Command:
         default=BASELINE,
         metavar="K",
         shell_complete=completing.KERNELS,
-        help=f"Boot this kernel: a name from `lab list kernels`, or a YAML file [{BASELINE}].",
+        help="Boot this kernel: a name from `lab list kernels`, a YAML file, or one that exists already, such as "
+        f"debian:linux-image-arm64-16k or image:FILE [{BASELINE}].",
+    )(command)
+
+
+def kernels_or_baseline(command: Command) -> Command:
+    """Add the option that chooses kernels for machines of several page sizes."""
+    return click.option(
+        *("--kernel", "-k", "kernels"),
+        multiple=True,
+        default=(BASELINE,),
+        metavar="K",
+        shell_complete=completing.KERNELS,
+        help="Boot this kernel, as exec does; may be repeated: each machine boots the first that has pages of its size "
+        f"[{BASELINE}].",
     )(command)
 
 
@@ -88,6 +102,26 @@ def sysroot(command: Command) -> Command:
         metavar="DIR",
         help="Take loader and libraries of a program from DIR, which is laid out like the guest's /, and from nowhere "
         "else [this host's libraries for the architecture].",
+    )(command)
+
+
+def root(command: Command) -> Command:
+    """Add the option that names what programs of a guest have as `/`."""
+    return click.option(
+        *("--root", "root_"),
+        metavar="ROOT",
+        help="Run the program in this root: debian:SUITE+PACKAGE+..., a directory, a tar, or an OCI or docker image "
+        "[the guest's small userland].",
+    )(command)
+
+
+def volumes(command: Command) -> Command:
+    """Add the option that copies files to a guest."""
+    return click.option(
+        *("--volume", "-v", "volumes"),
+        multiple=True,
+        metavar="HOST:/GUEST",
+        help="Copy a file or directory of this host to the guest; nothing is shared; may be repeated [none].",
     )(command)
 
 

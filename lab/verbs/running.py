@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +20,7 @@ from lab.verbs.common import EXIT_INTERRUPTED, console, print_error, print_note,
 from lab.verbs.places import open_cache, open_library
 
 if TYPE_CHECKING:
+    from lab.arch.record import Arch
     from lab.cluster.session import ClusterChoice, Session
     from lab.guests.factory import BootableCell, GuestFactory
     from lab.host.estimate import Packing
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from lab.run.keep_failed import KeptGuest
     from lab.verbs.options import GuestChoice
     from lab.verdicts.compare import Summary
+    from lab.workflows.one_guest import Workload
 
 CONSOLE_TAIL = 8000
 """Bytes of a kept guest's console that are printed."""
@@ -230,3 +233,19 @@ def one_guest(choice: GuestChoice) -> Iterator[tuple[GuestFactory, BootableCell]
     builder = Builder(cache=open_cache(), sources=library.scenario_sources)
     with builds_end_with_us(), open_factory(builder, uri=choice.connect) as factory:
         yield factory, factory.ready(topology, kernel, progress_on_stderr())
+
+
+def load_of(
+    words: Sequence[str], arch: Arch, root: str | None, volumes: Sequence[str], *, sysroot: Path | None = None
+) -> Workload:
+    """Return a command with its root, made if needed, and with the copies that it gets."""
+    from lab.build.roots import root as roots
+    from lab.workflows import one_guest as oneshot
+
+    copies = [roots.copied(word) for word in volumes]
+    if root is None:
+        return oneshot.in_root(words, arch, None, copies, sysroot=sysroot)
+    built = roots.build(root, arch, open_cache(), progress_on_stderr())
+    for note in built.notes:
+        print_note(f"--root {root}: {printable(note)}")
+    return oneshot.in_root(words, arch, built, copies)

@@ -105,6 +105,8 @@ def write(to: Path, spot: Spot, summary: Summary, products: Artifacts, sources: 
     accelerator = _accelerator(spot)
     test = test_of(spot, accelerator, _timeouts(summary))
     initrd = rootfs.with_new_host_key(products.rootfs.initrd) + rootfs.overlay(_overlay(spot, products, test))
+    if products.kernel.modules:
+        initrd += products.kernel.modules.read_bytes()
     machine = GuestMachine(
         name="bundle",
         topology=spot.topology,

@@ -89,6 +89,7 @@ def console(factory: GuestFactory, ready: BootableCell) -> int:
     programs = {f"lab/{name}": (0o755, path.read_bytes()) for name, path in ready.programs.items()}
     initrd = factory.scratch / "initrd-console"
     overlay = rootfs.overlay({FIRST: (0o755, first(Trial())), **programs})
-    initrd.write_bytes(ready.products.rootfs.initrd.read_bytes() + overlay)
+    parts = (part.read_bytes() for part in ready.parts)
+    initrd.write_bytes(b"".join((ready.products.rootfs.initrd.read_bytes(), overlay, *parts)))
     machine = replace(wanted.machine, initrd=initrd)
     return proc.attach(qemu_command.qemu_command(machine, f"rdinit=/{FIRST}", SHELL, interactive=True))

@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import TextIO
 
 from lab.arch.record import Arch
-from lab.build import programs, toolchain
-from lab.build.roots import needed
+from lab.build import programs
+from lab.build.roots import needed, root
 from lab.build.roots.needed import Needs, read_regular
-from lab.core import paths, proc
-from lab.core.cache import Cache
+from lab.build.roots.root import BuiltRoot, Copied
+from lab.core import paths
 from lab.core.deadline import Deadline
 from lab.core.errors import GuestLost, InfraError, UsageError
 from lab.core.outcome import End
 from lab.formats import cpio, elf
 from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import DIRECTORY, Guest
+from lab.specs.arches import of_program
 
 MAX_OUTPUT = 1 << 30
 
@@ -38,6 +39,10 @@ class Workload:
     """The program on this host; None if it is a command of the guest."""
     needs: Needs | None = None
     """The libraries of a program, the interpreter of a script."""
+    root: BuiltRoot | None = None
+    """What programs have as `/`; None for the guest's own small userland."""
+    copies: tuple[Copied, ...] = ()
+    """Files of this host that are copied to the guest."""
 
     @property
     def archive(self) -> bytes:
@@ -53,7 +58,24 @@ class Workload:
         return cpio.archive(nodes) if nodes else b""
 
 
-def workload(words: Sequence[str], arch: Arch, cache: Cache, *, sysroot: Path | None = None) -> Workload:
+def in_root(
+    words: Sequence[str], arch: Arch, base: BuiltRoot | None, copies: Sequence[Copied], *, sysroot: Path | None = None
+) -> Workload:
+    """Return a command that runs in a root, if one is given, with copies of files of this host.
+
+    The loader and the libraries of a program of this host are then the root's.
+    """
+    if base is None:
+        return replace(workload(words, arch, sysroot=sysroot), copies=tuple(copies))
+    path, program = Path(words[0]), None
+    if path.is_file() and path.suffix != ".c":
+        program = path
+        if machine := elf.machine(needed.read_head(path)):
+            _check_machine(path, machine, arch)
+    return Workload(words=tuple(words), program=program, root=base, copies=tuple(copies))
+
+
+def workload(words: Sequence[str], arch: Arch, *, sysroot: Path | None = None) -> Workload:
     """Return a command with all that a file of this host needs in a guest of the architecture; boots nothing.
 
     A word that is no file here is a command of the guest, and a C file is compiled: neither is looked into. UsageError
@@ -64,7 +86,7 @@ def workload(words: Sequence[str], arch: Arch, cache: Cache, *, sysroot: Path | 
         return Workload(words=tuple(words))
     content = read_regular(path)
     if machine := elf.machine(content):
-        _check_machine(path, machine, arch, cache)
+        _check_machine(path, machine, arch)
     if not content.startswith(b"#!") and (machine is None or not _is_dynamic(path, content)):
         return Workload(words=tuple(words), program=path)
     commands = {name: f"/bin/{name}" for name in guest_commands()}
@@ -74,8 +96,8 @@ def workload(words: Sequence[str], arch: Arch, cache: Cache, *, sysroot: Path | 
     return Workload(words=tuple(words), program=path, needs=found)
 
 
-def _check_machine(path: Path, machine: tuple[int, int, int], arch: Arch, cache: Cache) -> None:
-    if machine != elf.machine(_object_file(arch, cache)):
+def _check_machine(path: Path, machine: tuple[int, int, int], arch: Arch) -> None:
+    if machine != arch.elf_header:
         raise UsageError(f"{path} is a program for another processor ({_described(machine)}), not for {arch.name}")
 
 
@@ -109,23 +131,18 @@ def guest_commands() -> frozenset[str]:
     return frozenset({"sh", *map(str.lower, switched_on)})
 
 
-def _object_file(arch: Arch, cache: Cache) -> bytes:
-    """Compile nothing for an architecture: an object file has the architecture's ELF header."""
-    compiler = toolchain.find(arch).cc
-    with cache.scratch("object") as scratch:
-        (scratch / "empty.c").write_text("")
-        proc.run([compiler, "-c", "-o", "empty.o", "empty.c"], cwd=scratch, timeout_s=60)
-        return (scratch / "empty.o").read_bytes()
-
-
 def _described(machine: tuple[int, int, int]) -> str:
+    if known := of_program(machine):
+        return known.name
     width, order, number = machine
     bits = {1: "32 bit", 2: "64 bit"}[width]
     byteorder = {1: "little-endian", 2: "big-endian"}[order]
     return f"{bits}, {byteorder}, ELF machine {number}"
 
 
-def execute(factory: GuestFactory, ready: BootableCell, load: Workload, *, timeout_s: float) -> int:
+def execute(
+    factory: GuestFactory, ready: BootableCell, load: Workload, *, timeout_s: float, out: Sequence[str] = ()
+) -> int:
     """Run a program in a fresh guest, pass on its output, and return its exit status (128+N: killed by signal N).
 
     A file on this host is copied to the guest, a C file compiled for it first; anything else is a command of the guest.
@@ -134,7 +151,7 @@ def execute(factory: GuestFactory, ready: BootableCell, load: Workload, *, timeo
     with guest_with(factory, ready, load) as (guest, words):
         ended = guest.run(
             shlex.join(words),
-            deadline=Deadline.after(timeout_s, words[0], scale=guest.accelerator.slowdown),
+            deadline=Deadline.after(timeout_s, load.words[0], scale=guest.accelerator.slowdown),
             limit=MAX_OUTPUT,
             keep=False,
             on_stdout=lambda data: _pass_on(sys.stdout, data),
@@ -143,7 +160,8 @@ def execute(factory: GuestFactory, ready: BootableCell, load: Workload, *, timeo
         if ended.end is not End.EXITED or ended.status is None:
             last = "\n".join(guest.console.text(max(0, guest.console.size() - 2000)).splitlines()[-12:])
             end = ", ".join(filter(None, (str(ended.end), ended.note)))
-            raise GuestLost(f"{words[0]}: {end}; console:\n{last}")
+            raise GuestLost(f"{load.words[0]}: {end}; console:\n{last}")
+        fetch(guest, out, load)
         return ended.status
 
 
@@ -154,21 +172,91 @@ def guest_with(factory: GuestFactory, ready: BootableCell, load: Workload) -> It
     local = Path(words[0])
     if local.suffix == ".c" and local.is_file():
         program = programs.compile_one(ready.topology.architecture, local, factory.workshop.cache)
-    if archive := load.archive:
-        place = factory.scratch / f"brought-{local.name}.cpio"
-        place.write_bytes(archive)
-        ready = replace(ready, archives=(*ready.archives, place))
+    ready = _equipped(factory, ready, load)
     with one_guest(factory, ready) as guest:
+        brought = {}
+        if load.root is not None:
+            enter = programs.compile_one(ready.topology.architecture, ENTER, factory.workshop.cache)
+            brought[enter.name] = enter
         if program is not None:
-            guest.push({program.name: program})
+            brought[program.name] = program
             words = (f"{DIRECTORY}/{program.name}", *words[1:])
+        if brought:
+            guest.push(brought)
+        if load.root is not None:
+            words = (f"{DIRECTORY}/{ENTER.stem}", f"/{root.BELOW}", *words)
         yield guest, words
 
 
-def shell(factory: GuestFactory, ready: BootableCell) -> int:
-    """Open an interactive shell in a fresh guest, and return its exit status."""
-    with one_guest(factory, ready) as guest:
-        return guest.connection.shell()
+ENTER = paths.images() / "probes" / "enter.c"
+SPARE = 160 << 20
+"""Memory of a machine beside the files of a root: the kernel, and what a program uses."""
+
+
+def _equipped(factory: GuestFactory, ready: BootableCell, load: Workload) -> BootableCell:
+    """Return the cell with all that a program brings along in its initramfs.
+
+    While the kernel unpacks them, the files are in memory twice. UsageError if the machine has not as much.
+    """
+    archive = load.archive
+    if not archive and load.root is None and not load.copies:
+        return ready
+    archives, size = list(ready.archives), 0
+    if archive:
+        place = factory.scratch / f"brought-{Path(load.words[0]).name}.cpio"
+        place.write_bytes(archive)
+        archives.append(place)
+    below = ""
+    if load.root is not None:
+        archives.append(load.root.archive)
+        size, below = load.root.size, root.BELOW
+    if load.copies:
+        place = factory.scratch / "copies.cpio"
+        size += root.write_copies(load.copies, place, below=below)
+        archives.append(place)
+    topology = ready.topology
+    needed_bytes = 2 * size + SPARE
+    if size and needed_bytes > topology.total_memory:
+        raise UsageError(
+            f"{topology.name} has {topology.total_memory >> 20} MiB of memory; with {size >> 20} MiB of files it takes "
+            f"{needed_bytes >> 20}",
+            hint="copy its YAML file, give it more memory, and name the copy: -t ./FILE.yaml",
+        )
+    return replace(ready, archives=tuple(archives))
+
+
+def fetch(guest: Guest, words: Sequence[str], load: Workload) -> None:
+    """Copy `/GUEST:HOST` of --out from the guest; UsageError for a place of the host that exists."""
+    for word in words:
+        there, _, here = word.partition(":")
+        base = ""
+        if load.root is not None:
+            base = f"/{root.BELOW}"
+        deadline = Deadline.after(30.0, f"copying {there}", scale=guest.accelerator.slowdown)
+        command = f"tar -c -f - -C {shlex.quote(base + there)} ."
+        ended = guest.run(command, deadline=deadline, limit=root.MAX_OUT)
+        if ended.end is not End.EXITED or ended.status:
+            raise GuestLost(f"--out {word}: {ended.stderr.decode('utf-8', 'replace').strip()[:200] or ended.note}")
+        root.write_out(ended.stdout, Path(here))
+
+
+def check_out(words: Sequence[str]) -> None:
+    """Raise UsageError for a word of --out that is not `/GUEST:HOST`, and for a place of the host that exists."""
+    for word in words:
+        there, _, here = word.partition(":")
+        if not there.startswith("/") or not here:
+            raise UsageError(f"--out {word}: expected /GUEST:HOST")
+        if Path(here).exists():
+            raise UsageError(f"--out {word}: {here} exists")
+
+
+def shell(factory: GuestFactory, ready: BootableCell, load: Workload) -> int:
+    """Open an interactive shell in a fresh guest, of its root if it has one, and return its exit status."""
+    with guest_with(factory, ready, load) as (guest, words):
+        command = ""
+        if load.root is not None:
+            command = shlex.join(words)
+        return guest.connection.shell(command)
 
 
 @contextmanager

@@ -56,11 +56,20 @@ def test_a_default_in_the_help_is_the_option_s_own(option: click.Option) -> None
 
 
 def test_options_of_one_name_are_one_option() -> None:
-    """What --output writes, how often --confirm runs, and whether -t and -k choose one or many, differs."""
+    """What --output writes, the formats, how often --confirm runs, and whether -t and -k choose one or many differ."""
     helps: dict[str, set[str]] = {}
     for param in OPTIONS:
         (option,) = param.values
         assert isinstance(option, click.Option)
         helps.setdefault(option.opts[0], set()).add(option.help or "")
     several = {name for name, texts in helps.items() if len(texts) > 1}
-    assert several <= {"--output", "--confirm", "--topology", "--kernel", "--memory", "--anyway", "--timeout"}
+    assert several <= {
+        "--output",
+        "--format",
+        "--confirm",
+        "--topology",
+        "--kernel",
+        "--memory",
+        "--anyway",
+        "--timeout",
+    }

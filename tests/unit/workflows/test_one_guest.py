@@ -4,25 +4,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from lab.core.cache import Cache
+from lab.arch.record import Arch
 from lab.core.errors import GuestLost, InfraError, UsageError
 from lab.core.outcome import End, Ended
 from lab.evidence.console import ConsoleLog
-from lab.formats import cpio
+from lab.formats import cpio, elf
 from lab.guests.accelerator import Accelerator
 from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import DIRECTORY
-from lab.specs.arches import ARCHES
+from lab.specs.arches import ARCHES, of_program
 from lab.workflows import one_guest
 
 ARCH = ARCHES["x86_64"]
@@ -38,13 +39,12 @@ def elf_file(machine: int = X86, *segments: int) -> bytes:
 
 
 @pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    """Write a program and ask what it needs in a guest of x86_64, whose compiler makes the header above."""
-    monkeypatch.setattr(one_guest, "_object_file", lambda arch, cache: elf_file())
+def check(tmp_path: Path) -> Callable[[bytes], None]:
+    """Write a program and ask what it needs in a guest of x86_64."""
 
     def written_and_checked(content: bytes) -> None:
         (tmp_path / "prog").write_bytes(content)
-        one_guest.workload([str(tmp_path / "prog")], ARCH, Cache(tmp_path / "cache"))
+        one_guest.workload([str(tmp_path / "prog")], ARCH)
 
     return written_and_checked
 
@@ -53,7 +53,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], 
     ("content", "message"),
     [
         (elf_file(X86, INTERP), "prog cannot be run: it has no segment to load"),
-        (elf_file(OTHER), "prog is a program for another processor (64 bit, little-endian, ELF machine 183), not for "),
+        (elf_file(OTHER), "prog is a program for another processor (arm64), not for "),
         (elf_file(OTHER, INTERP), "prog is a program for another processor"),
         (elf_file(X86, INTERP)[:60], "prog cannot be run: damaged ELF file"),
         (b"#!/opt/python3\nprint(1)\n", "prog is a script for /opt/python3, not found for x86_64 (the guest has sh"),
@@ -82,22 +82,19 @@ def test_what_a_guest_can_run_passes(check: Callable[[bytes], None], content: by
 def test_commands_of_the_guest_and_c_files_are_not_looked_into(tmp_path: Path) -> None:
     (tmp_path / "test.c").write_text("#!/usr/bin/python3\n")
     for word in ("cat", str(tmp_path / "test.c"), str(tmp_path)):
-        load = one_guest.workload([word], ARCH, Cache(tmp_path / "cache"))
+        load = one_guest.workload([word], ARCH)
         assert (load.program, load.needs, load.archive) == (None, None, b"")
 
 
-def test_an_architecture_s_compiler_makes_the_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The compiler is a fake that copies a header: what is compared is what it wrote."""
-
-    def compile_nothing(argv: Sequence[str], *, cwd: Path, timeout_s: float) -> None:
-        assert argv[1:] == ["-c", "-o", "empty.o", "empty.c"]
-        (cwd / "empty.o").write_bytes(elf_file(OTHER))
-
-    monkeypatch.setattr("lab.core.proc.run", compile_nothing)
-    monkeypatch.setattr("lab.build.toolchain.find", lambda arch: type("Chain", (), {"cc": "cc"}))
-    (tmp_path / "prog").write_bytes(elf_file(OTHER))
-    load = one_guest.workload([str(tmp_path / "prog")], ARCH, Cache(tmp_path / "cache"))
-    assert load.program == tmp_path / "prog"
+@pytest.mark.parametrize("arch", ARCHES.values(), ids=list(ARCHES))
+def test_an_architecture_s_compiler_makes_the_header_of_its_record(arch: Arch, tmp_path: Path) -> None:
+    compiler = shutil.which(f"{arch.cross}gcc")
+    if compiler is None:
+        pytest.skip(f"no compiler for {arch.name}")
+    (tmp_path / "empty.c").write_text("")
+    subprocess.run([compiler, "-c", "-o", tmp_path / "empty.o", tmp_path / "empty.c"], check=True)
+    assert elf.machine((tmp_path / "empty.o").read_bytes()) == arch.elf_header
+    assert of_program(arch.elf_header) == arch
 
 
 @dataclass
@@ -142,7 +139,7 @@ class FakeReady:
 def test_a_script_of_the_guest_s_shell_gets_a_link_to_it(tmp_path: Path) -> None:
     """busybox is in /bin alone: what `#!/usr/bin/env` names would not be found."""
     (tmp_path / "script").write_text("#!/usr/bin/env awk\n")
-    load = one_guest.workload([str(tmp_path / "script")], ARCH, Cache(tmp_path / "cache"))
+    load = one_guest.workload([str(tmp_path / "script")], ARCH)
     assert load.needs is not None
     assert load.needs.links == {"/usr/bin/env": "/bin/env"}
     assert [node.name for node in cpio.read(load.archive)] == ["usr", "usr/bin", "usr/bin/env"]
@@ -150,7 +147,7 @@ def test_a_script_of_the_guest_s_shell_gets_a_link_to_it(tmp_path: Path) -> None
 
 def execute(place: Path, ready: FakeReady, program: str, *args: str) -> int:
     factory = cast(GuestFactory, type("Factory", (), {"scratch": place}))
-    load = one_guest.workload([program, *args], ARCH, Cache(place / "cache"))
+    load = one_guest.workload([program, *args], ARCH)
     return one_guest.execute(factory, cast(BootableCell, cast(Any, ready)), load, timeout_s=1.0)
 
 
@@ -172,7 +169,6 @@ def test_a_command_s_status_and_output_are_passed_on(
 
 
 def test_a_file_here_is_pushed_and_run(tmp_path: Path, guest: FakeGuest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(one_guest, "_object_file", lambda arch, cache: elf_file())
     (tmp_path / "prog").write_bytes(elf_file())
     assert execute(tmp_path, FakeReady(guest), str(tmp_path / "prog")) == 7
     assert guest.pushed == {"prog": tmp_path / "prog"}

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Fetch packages of a Debian suite for any architecture, through apt with a private state; nothing is installed.
+
+The suites' mirrors and keys come from the host's own sources entries (lab/build/debian.py), apt verifies signatures and
+hashes, and resolves dependencies for the other architecture. No maintainer script runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from lab.arch.record import Arch
+from lab.build import debian
+from lab.build.debian import APT_CONF, DOWNLOAD_S, FRESH_S, AptState, AptSuite
+from lab.core import proc
+from lab.core.cache import Cache, digest, write_atomic
+from lab.core.errors import InfraError, UsageError
+from lab.core.progress import Progress, silent
+
+FOREIGN = """\
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
+APT::Install-Recommends "false";
+"""
+MAX_PACKAGES = 2000
+PACKAGE = r"[a-z0-9][a-z0-9+.-]+"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AptRoot:
+    """apt's private state for the suites of one release and one architecture."""
+
+    state: AptState
+    release: str
+    architecture: str
+    cache: Cache
+
+    def download(self, packages: Sequence[str], into: Path, progress: Progress) -> tuple[str, ...]:
+        """Download packages and all that they depend on into a directory; return `NAME VERSION` of each.
+
+        UsageError for a package that the release does not have.
+        """
+        self._require(packages)
+        archives = f"Dir::Cache::archives={into}"
+        (into / "partial").mkdir(parents=True, exist_ok=True)
+        words = ["-o", archives, "--yes", "--download-only", "--no-remove", "install", *packages]
+        with self._locked(f"packages of {self.release} for {self.architecture}", progress):
+            try:
+                self.state.apt("apt-get", *words, timeout_s=DOWNLOAD_S)
+            except proc.ProcError as error:
+                raise self._failed(packages, error) from error
+        return _listed(into)
+
+    def download_alone(self, package: str, into: Path, progress: Progress) -> Path:
+        """Download one package without what it depends on, and return its file."""
+        self._require([package])
+        with self._locked(f"{package} of {self.release} for {self.architecture}", progress):
+            try:
+                self.state.apt("apt-get", "download", package, cwd=into, timeout_s=DOWNLOAD_S)
+            except proc.ProcError as error:
+                raise self._failed([package], error) from error
+        return next(into.glob("*.deb"))
+
+    def depends(self, package: str) -> tuple[str, ...]:
+        """Return the packages that one depends on directly."""
+        output = self.state.apt("apt-cache", "depends", "--important", package).output
+        return tuple(re.findall(rf"^ +\|?Depends: ({PACKAGE})", output, re.MULTILINE))
+
+    def versions(self, packages: Sequence[str]) -> tuple[str, ...]:
+        """Return `NAME=VERSION` of each package that the release has now."""
+        found = []
+        for package in packages:
+            for version in debian.versions(self.state, package)[:1]:
+                found.append(f"{package}={version}")
+        return tuple(found)
+
+    def _require(self, packages: Sequence[str]) -> None:
+        for package in packages:
+            if not re.fullmatch(PACKAGE, package):
+                raise UsageError(f"{package!r} cannot be the name of a Debian package")
+            if not self.versions([package]):
+                raise UsageError(f"{self.release} has no package {package} for {self.architecture}")
+
+    @contextmanager
+    def _locked(self, what: str, progress: Progress) -> Iterator[None]:
+        with self.cache.lock(f"apt-{self.state.directory.name}"):
+            progress(f"fetching {what}")
+            yield
+
+    def _failed(self, packages: Sequence[str], error: proc.ProcError) -> InfraError:
+        names = " ".join(packages)
+        reason = debian.reason(error)
+        return InfraError(f"{names} of {self.release} for {self.architecture} could not be downloaded: {reason}")
+
+
+def open_release(release: str, arch: Arch, cache: Cache, progress: Progress = silent) -> AptRoot:
+    """Return apt for a release of Debian, its lists fetched if they are older than a day."""
+    suites = [suite for suite in _suites() if suite.name.partition("-")[0] == release]
+    suites = [suite for suite in suites if not suite.name.endswith(("-backports", "-proposed-updates", "-sloppy"))]
+    if not suites:
+        known = sorted({suite.name.partition("-")[0] for suite in _suites()})
+        raise UsageError(
+            f"{release!r} is no release on the mirrors of the host's apt sources", hint=f"choices: {', '.join(known)}"
+        )
+    state = _open(suites, release, arch.debian, cache)
+    root = AptRoot(state=state, release=release, architecture=arch.debian, cache=cache)
+    if state.age_s() > FRESH_S:
+        with cache.lock(f"apt-{state.directory.name}"):
+            debian.update(state, progress)
+    return root
+
+
+def releases_from(first: str = "") -> tuple[str, ...]:
+    """Return the releases on the host's mirrors, the host's own first and then the newer ones; `first` leads."""
+    names = dict.fromkeys(suite.name.partition("-")[0] for suite in _suites())
+    ordered = list(names)
+    if first:
+        ordered = [first, *(name for name in ordered if name != first)]
+    return tuple(ordered)
+
+
+def _suites() -> list[AptSuite]:
+    host = debian.host()
+    found = list(chain.from_iterable(debian.groups(host.entries, host.keyrings)))
+    return found + list(debian.older(host.entries, host.keyrings))
+
+
+def _open(suites: Sequence[AptSuite], release: str, architecture: str, cache: Cache) -> AptState:
+    """Return the state of a release, created if needed; a hash of all that it depends on is in its name."""
+    stanzas = "\n".join(suite.stanza("deb", architecture) for suite in suites)
+    conf = APT_CONF + FOREIGN.format(architecture=architecture)
+    directory = cache.root / "apt" / f"{release}-{architecture}-{digest(stanzas, conf)}"
+    if not (directory / "apt.conf").exists():
+        for name in ("lists/partial", "cache/archives/partial", "etc/sources.d", "etc/empty"):
+            (directory / name).mkdir(parents=True, exist_ok=True)
+        write_atomic(directory / "status", b"")
+        write_atomic(directory / "etc/sources.d/lab.sources", stanzas.encode())
+        write_atomic(directory / "apt.conf", conf.replace("@", str(directory)).encode())
+    return AptState(suite=suites[0], kind="deb", directory=directory)
+
+
+def _listed(into: Path) -> tuple[str, ...]:
+    """Return `NAME VERSION` of the packages in a directory, by the names that apt gives their files."""
+    found = []
+    for path in sorted(into.glob("*.deb")):
+        name, version, _ = path.stem.split("_", 2)
+        found.append(f"{name} {version.replace('%3a', ':')}")
+    if len(found) > MAX_PACKAGES:
+        raise UsageError(f"more than {MAX_PACKAGES} packages")
+    return tuple(found)

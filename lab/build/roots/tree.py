@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Put a root together from the layers of tars, and write it as a part of an initramfs. Nothing is unpacked on the host.
+
+A layer is untrusted. A name with `..` is refused; every other name is below the root, through links of the root alone.
+Device nodes, sockets and pipes are left out, owners and set-uid bits count inside the guest only. Sizes are bounded.
+"""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from lab.core.errors import UsageError
+from lab.core.sizes import GIB, MIB
+from lab.formats import cpio
+from lab.formats.cpio import CpioNode
+
+MAX_BYTES = 2 * GIB
+MAX_FILE = 512 * MIB
+MAX_NODES = 300_000
+MAX_LAYERS = 128
+MAX_LINKS = 40
+MAX_NAME = 4096
+WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One file of a root. `mode` as in stat; `start` and `size` say where its bytes are in the spool."""
+
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    target: str = ""
+    start: int = 0
+    size: int = 0
+    layer: int = 0
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        return stat.S_ISLNK(self.mode)
+
+
+ROOT = Node(mode=stat.S_IFDIR | 0o755)
+
+
+@dataclass(slots=True)
+class RootTree:
+    """A root, layer upon layer; `spool` is a scratch file that holds the bytes of all files."""
+
+    spool: IO[bytes]
+    what: str
+    """What the user named, for messages."""
+    nodes: dict[str, Node] = field(default_factory=dict)
+    left_out: int = 0
+    """Device nodes, sockets and pipes."""
+    total: int = 0
+    """Bytes of all files that were added."""
+    layers: int = 0
+
+    def add_layer(self, archive: tarfile.TarFile) -> None:
+        """Lay a tar over what is there; UsageError for one that is hostile, damaged or too large."""
+        self.layers += 1
+        if self.layers > MAX_LAYERS:
+            raise UsageError(f"{self.what}: more than {MAX_LAYERS} layers")
+        try:
+            for member in archive:
+                self._add(archive, member)
+        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+            raise UsageError(f"{self.what}: a damaged tar: {str(error).splitlines()[0]}") from None
+
+    def add_file(self, name: str, mode: int, content: bytes, *, uid: int = 0, gid: int = 0) -> None:
+        """Add or replace a regular file."""
+        place = self._place(name)
+        self._put(place, self._spooled(content, Node(mode=stat.S_IFREG | mode, uid=uid, gid=gid)))
+
+    def add_from_host(self, name: str, here: Path) -> None:
+        """Add a file, a directory or a link of this host; anything else is left out."""
+        info = here.lstat()
+        node = Node(mode=info.st_mode, uid=info.st_uid, gid=info.st_gid, layer=self.layers)
+        place = self._place(name)
+        if stat.S_ISLNK(info.st_mode):
+            self._put(place, replace(node, target=str(here.readlink())))
+        elif stat.S_ISDIR(info.st_mode):
+            self._put(place, node)
+        elif stat.S_ISREG(info.st_mode):
+            self._room(info.st_size)
+            self._put(place, self._spooled(here.read_bytes(), node))
+        else:
+            self.left_out += 1
+
+    def add_directory(self, name: str, mode: int) -> None:
+        """Add a directory unless there is one."""
+        place = self._place(name)
+        if place not in self.nodes:
+            self._put(place, Node(mode=stat.S_IFDIR | mode))
+
+    def read(self, name: str) -> bytes | None:
+        """Return the bytes of a regular file, links followed; None if there is none."""
+        place = self._place(name, follow=True)
+        node = self.nodes.get(place)
+        if node is None or not stat.S_ISREG(node.mode):
+            return None
+        return self._content(node)
+
+    def _add(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        parts = [part for part in PurePosixPath(member.name).parts if part not in ("/", ".")]
+        if ".." in parts or len(member.name) > MAX_NAME or "\0" in member.name:
+            raise UsageError(f"{self.what}: a name that leaves the root: {member.name[:100]!r}")
+        if not parts:
+            return
+        place = self._place("/".join(parts))
+        name = parts[-1]
+        if name == OPAQUE:
+            self._clear(place.rpartition("/")[0])
+        elif name.startswith(WHITEOUT):
+            directory = place.rpartition("/")[0]
+            self._remove(f"{directory}/{name.removeprefix(WHITEOUT)}".lstrip("/"))
+        else:
+            self._member(archive, member, place)
+
+    def _member(self, archive: tarfile.TarFile, member: tarfile.TarInfo, place: str) -> None:
+        """Add a file, a directory or a link."""
+        bits = member.mode & 0o7777
+        plain = Node(mode=0, uid=member.uid & 0xFFFFFFFF, gid=member.gid & 0xFFFFFFFF, layer=self.layers)
+        if member.isdir():
+            before = self.nodes.get(place)
+            if before is not None and before.is_link:
+                return  # a directory over a link to one: the link stays, as in every merged /usr
+            self._put(place, replace(plain, mode=stat.S_IFDIR | bits))
+        elif member.issym():
+            self._put(place, replace(plain, mode=stat.S_IFLNK | 0o777, target=member.linkname[:MAX_NAME]))
+        elif member.islnk():
+            original = self.nodes.get(self._place(member.linkname.lstrip("/")))
+            if original is None or original.is_directory:
+                raise UsageError(f"{self.what}: {member.name[:100]!r} is a hard link to nothing in it")
+            self._put(place, original)
+        elif member.isreg():
+            self._room(member.size)
+            file = archive.extractfile(member)
+            content = file.read(member.size) if file else b""
+            self._put(place, self._spooled(content, replace(plain, mode=stat.S_IFREG | bits)))
+        else:
+            self.left_out += 1
+
+    def _room(self, size: int) -> None:
+        if size > MAX_FILE:
+            raise UsageError(f"{self.what}: a file of {size >> 20} MiB; at most {MAX_FILE >> 20} are taken")
+        self.total += size
+        if self.total > MAX_BYTES:
+            raise UsageError(f"{self.what}: more than {MAX_BYTES >> 30} GiB")
+
+    def _spooled(self, content: bytes, node: Node) -> Node:
+        start = self.spool.seek(0, 2)
+        self.spool.write(content)
+        return replace(node, start=start, size=len(content))
+
+    def _put(self, place: str, node: Node) -> None:
+        if place not in self.nodes and len(self.nodes) >= MAX_NODES:
+            raise UsageError(f"{self.what}: more than {MAX_NODES} files")
+        before = self.nodes.get(place)
+        if before is not None and before.is_directory and not node.is_directory:
+            if node.is_link and any(name.startswith(f"{place}/") for name in self.nodes):
+                return  # a link over a directory that has files already
+            self._remove(place)
+        parent = place.rpartition("/")[0]
+        if parent and parent not in self.nodes:
+            self._put(parent, ROOT)
+        self.nodes[place] = node
+
+    def _remove(self, place: str) -> None:
+        self.nodes.pop(place, None)
+        for name in [each for each in self.nodes if each.startswith(f"{place}/")]:
+            del self.nodes[name]
+
+    def _clear(self, directory: str) -> None:
+        """Remove what lower layers have in a directory."""
+        prefix = f"{directory}/".lstrip("/")
+        for name in [each for each, node in self.nodes.items() if each.startswith(prefix)]:
+            if self.nodes[name].layer < self.layers:
+                del self.nodes[name]
+
+    def _place(self, name: str, *, follow: bool = False) -> str:
+        """Return where a name is once links among its directories are followed, within the root."""
+        todo = [part for part in name.split("/") if part not in ("", ".")]
+        at: list[str] = []
+        links = 0
+        while todo:
+            part = todo.pop(0)
+            if part == "..":
+                at = at[:-1]
+                continue
+            node = self.nodes.get("/".join([*at, part]))
+            if node is not None and node.is_link and (todo or follow):
+                links += 1
+                if links > MAX_LINKS:
+                    raise UsageError(f"{self.what}: links that go round: {name[:100]!r}")
+                if node.target.startswith("/"):
+                    at = []
+                todo = [word for word in node.target.split("/") if word not in ("", ".")] + todo
+                continue
+            at.append(part)
+        return "/".join(at)
+
+    def _content(self, node: Node) -> bytes:
+        self.spool.seek(node.start)
+        return self.spool.read(node.size)
+
+    # ---- Writing ----------------------------------------------------------------------------------------------------
+
+    def write(self, path: Path, below: str) -> int:
+        """Write an archive with the root below a directory of the guest, "" for its `/`; return the bytes of files."""
+        total = 0
+        with path.open("wb") as out:
+            for number, (name, node) in enumerate(self._members(below), start=1):
+                data = b""
+                if stat.S_ISREG(node.mode):
+                    data = self._content(node)
+                elif node.is_link:
+                    data = node.target.encode("utf-8", "surrogateescape")
+                total += len(data)
+                made = CpioNode(name=name, mode=node.mode, data=data, uid=node.uid, gid=node.gid)
+                out.write(cpio.member(number, made))
+            out.write(cpio.end())
+            out.write(b"\0" * (-out.tell() % cpio.BLOCK))
+        return total
+
+    def _members(self, below: str) -> Iterator[tuple[str, Node]]:
+        if below:
+            yield below, ROOT
+        for name in sorted(self.nodes):
+            yield f"{below}/{name}".lstrip("/"), self.nodes[name]

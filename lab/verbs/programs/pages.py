@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The verb `lab pages`: one program on every page size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lab.core.errors import InfraError, UsageError
+from lab.core.untrusted import printable
+from lab.verbs.common import print_note, progress_on_stderr
+from lab.verbs.options import config, connect, kernels_or_baseline, root, sysroot, topologies, volumes
+from lab.verbs.places import open_cache, open_library
+from lab.verbs.running import builds_end_with_us, load_of
+
+if TYPE_CHECKING:
+    from lab.arch.record import Arch
+    from lab.specs.library import Library
+    from lab.specs.model import Kernel
+    from lab.workflows.one_guest import Workload
+    from lab.workflows.pages.outcomes import MachineRun, PagesAnswer
+
+
+@click.command("pages", context_settings={"ignore_unknown_options": True})
+@topologies
+@kernels_or_baseline
+@config
+@connect
+@sysroot
+@root
+@volumes
+@click.option("--numa", is_flag=True, help="Try every layout of NUMA nodes too [one machine per page size].")
+@click.option("--check", "check_only", is_flag=True, help="Look at the FILEs alone and boot nothing [boot].")
+@click.option("--build", is_flag=True, help="Build the kernels that are not in the cache [report them as not tried].")
+@click.option("--no-trace", is_flag=True, help="Do not run the program under ptrace when it ends otherwise [trace].")
+@click.option("--status-only", is_flag=True, help="Compare how the program ends, and not its output [compare both].")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    metavar="SECONDS",
+    help="End the program after this many seconds, scaled up where the machine is emulated [60].",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "junit", "html"]),
+    default="text",
+    help="Print the answer in this format: text, json, junit or html [text].",
+)
+@click.option(
+    *("--output", "-o"),
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the answer in every format to files in this directory, too [none].",
+)
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM [ARGS]...")
+def pages(words: Sequence[str], check_only: bool, form: str, output: Path | None, **options: object) -> int:
+    """Run a program on every page size of its architecture.
+
+    The architecture is read from the program's header. The smallest page size is the control: there the program runs
+    twice, so that output which changes from run to run does not count. On every other page size its exit status, its
+    signal and its output are compared with the control's. Where it ends otherwise it runs once more under ptrace,
+    which reports the signal, the address with the mappings beside it, and system calls that failed with EINVAL because
+    of a number that is no multiple of the page. Before anything boots, the segments of the program and of its libraries
+    are checked for their alignment.
+
+    With --check the words are programs, libraries, directories, Debian packages, tars, APKs and wheels, which are
+    only looked at.
+
+    Exit status: 0 no difference, 1 it depends on the page size, 2 the lab failed or a page size was not tried, 64 bad
+    input.
+
+    \b
+    lab pages -- ./prog --version
+    lab pages -t 'arm64-64k*' --status-only -- ./prog
+    lab pages -k baseline -k debian:linux-image-arm64-16k -- ./prog
+    lab pages --check ./libfoo.so ./package.deb ./app.apk
+    """
+    if check_only:
+        return _check(words)
+    outcome = _answer(words, **options)  # type: ignore[arg-type]
+    _show(outcome, form, output)
+    return outcome.exit_status
+
+
+def _check(words: Sequence[str]) -> int:
+    from lab.workflows.pages import look
+
+    looked = look.check([Path(word) for word in words])
+    for line in look.render(looked):
+        print(printable(line))
+    return int(any(each.problems for each in looked))
+
+
+def _answer(
+    words: Sequence[str],
+    *,
+    topologies: Sequence[str],
+    kernels: Sequence[str],
+    config: Sequence[str],
+    connect: str | None,
+    sysroot: Path | None,
+    root_: str | None,
+    volumes: Sequence[str],
+    numa: bool,
+    build: bool,
+    no_trace: bool,
+    status_only: bool,
+    timeout: float,
+) -> PagesAnswer:
+    """Choose the machines, look at the program, and run it on them."""
+    from lab.build.builder import Builder
+    from lab.guests.factory import open_factory
+    from lab.host import doctor, programs
+    from lab.workflows.pages import machines, trying
+
+    library = open_library()
+    arch = _architecture(words[0], library, topologies)
+    load = load_of(words, arch, root_, volumes, sysroot=sysroot)
+    chosen = machines.choose(library, arch, topologies, numa=numa)
+    specs: list[Kernel] = []
+    for word in kernels:
+        specs.append(library.with_config(library.kernel(word), config))
+    looked = _looked_at(load, arch)
+    programs.require("kernels")
+    if why := doctor.lacking(arch):
+        raise InfraError(f"{arch.name} cannot be booted on this host: {why}")
+    builder = Builder(cache=open_cache(), sources=library.scenario_sources)
+    wanted = trying.Wanted(
+        load=load, kernels=tuple(specs), timeout_s=timeout, trace=not no_trace, build=build, output=not status_only
+    )
+    with builds_end_with_us(), open_factory(builder, uri=connect) as factory:
+        return trying.answer(factory, chosen, wanted, looked=looked, report=_print_run, progress=progress_on_stderr())
+
+
+def _architecture(program: str, library: Library, globs: Sequence[str]) -> Arch:
+    """Return the architecture of a program of this host, or of the machines that were chosen for another.
+
+    UsageError if neither says one.
+    """
+    from lab.build.roots.needed import read_head
+    from lab.formats import elf
+    from lab.specs import arches as arch
+
+    path = Path(program)
+    if not path.is_file():
+        found = {each.arch for each in library.select_topologies(globs)} if globs else set()
+        if len(found) == 1:
+            return arch.find(found.pop())
+        raise UsageError(
+            f"{program} is no file on this host, so nothing says its architecture", hint="-t 'arm64*' says it"
+        )
+    header = elf.machine(read_head(path))
+    if header is None:
+        raise UsageError(f"{program} is no ELF file, so nothing says its architecture")
+    if known := arch.of_program(header):
+        return known
+    raise UsageError(f"{program} is a program of an architecture that the lab does not have", hint="lab list arches")
+
+
+def _looked_at(load: Workload, arch: Arch) -> tuple[str, ...]:
+    """Return what the static look finds in a program and in all that it loads; empty if it finds nothing."""
+    from lab.build.roots.needed import read_regular
+    from lab.formats import elf_program
+    from lab.workflows.pages import look
+
+    programs = {}
+    if load.root is not None:
+        return ()
+    if load.needs is not None:
+        programs = dict(load.needs.programs)
+    elif load.program is not None:
+        try:
+            programs = {load.program.name: elf_program.parse(read_regular(load.program))}
+        except ValueError as error:
+            raise UsageError(f"{load.program} cannot be run: {error}") from None
+    looked = tuple(look.look_at(name, program, arch) for name, program in programs.items())
+    return tuple(look.render(looked))
+
+
+def _print_run(run: MachineRun) -> None:
+    """Print a machine's result to stderr as it comes: the answer on stdout comes last."""
+    ended = run.not_tried
+    if run.attempts:
+        ended = run.attempts[0].ended
+    print_note(printable(f"{run.topology}: {ended}"))
+
+
+def _show(outcome: PagesAnswer, form: str, output: Path | None) -> None:
+    """Print the answer, and write it in every format if a directory is named."""
+    from lab.core.cache import write_atomic
+    from lab.workflows.pages import render
+
+    print(render.FORMATS[form](outcome), end="")
+    if output is not None:
+        names = {"text": "pages.txt", "json": "pages.json", "junit": "pages-junit.xml", "html": "pages.html"}
+        for each, name in names.items():
+            write_atomic(output / name, render.FORMATS[each](outcome).encode())

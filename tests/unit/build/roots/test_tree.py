@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/build/roots/tree.py and root.py: roots are put together, and hostile ones are refused or harmless."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.build.roots import root, tree
+from lab.build.roots.tree import RootTree
+from lab.core.cache import Cache
+from lab.core.errors import UsageError
+from lab.formats import cpio
+from lab.specs.arches import ARCHES
+
+ARM64 = ARCHES["arm64"]
+
+
+def entry(
+    name: str, content: bytes = b"", *, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, link: str = ""
+) -> tuple[tarfile.TarInfo, bytes]:
+    member = tarfile.TarInfo(name)
+    member.size, member.type, member.mode, member.linkname = len(content), kind, mode, link
+    return member, content
+
+
+def tar(*members: tuple[tarfile.TarInfo, bytes], packing: str = "") -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode=f"w:{packing}") as archive:  # type: ignore[call-overload]
+        for member, content in members:
+            archive.addfile(member, io.BytesIO(content))
+    return made.getvalue()
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[RootTree]:
+    with (tmp_path / "spool").open("w+b") as spool:
+        yield RootTree(spool=spool, what="--root x")
+
+
+def lay(tree_: RootTree, *members: tuple[tarfile.TarInfo, bytes]) -> None:
+    with tarfile.open(fileobj=io.BytesIO(tar(*members))) as archive:
+        tree_.add_layer(archive)
+
+
+def test_a_root_is_written_below_its_directory(empty: RootTree, tmp_path: Path) -> None:
+    lay(empty, entry("./usr/bin/prog", b"x", mode=0o4755), entry("bin", kind=tarfile.SYMTYPE, link="usr/bin"))
+    assert empty.write(tmp_path / "a.cpio", "newroot") == len(b"x") + len("usr/bin")
+    nodes = {node.name: node for node in cpio.read((tmp_path / "a.cpio").read_bytes())}
+    assert list(nodes) == ["newroot", "newroot/bin", "newroot/usr", "newroot/usr/bin", "newroot/usr/bin/prog"]
+    assert nodes["newroot/usr/bin/prog"].mode == stat.S_IFREG | 0o4755
+    assert nodes["newroot/bin"].data == b"usr/bin"
+
+
+@pytest.mark.parametrize("name", ["../etc/passwd", "a/../../b", "/../x"])
+def test_a_name_that_leaves_the_root_is_refused(empty: RootTree, name: str) -> None:
+    with pytest.raises(UsageError, match="a name that leaves the root"):
+        lay(empty, entry(name, b"x"))
+
+
+def test_a_file_through_an_absolute_link_stays_inside(empty: RootTree) -> None:
+    lay(empty, entry("etc", kind=tarfile.SYMTYPE, link="/../../outside"), entry("etc/passwd", b"x"))
+    assert "outside/passwd" in empty.nodes
+
+
+def test_links_that_go_round_are_refused(empty: RootTree) -> None:
+    with pytest.raises(UsageError, match="links that go round"):
+        lay(
+            empty,
+            entry("a", kind=tarfile.SYMTYPE, link="b"),
+            entry("b", kind=tarfile.SYMTYPE, link="a"),
+            entry("a/x", b"x"),
+        )
+
+
+def test_devices_and_pipes_are_left_out(empty: RootTree) -> None:
+    lay(empty, entry("dev/sda", kind=tarfile.BLKTYPE), entry("pipe", kind=tarfile.FIFOTYPE))
+    assert (empty.nodes, empty.left_out) == ({}, 2)
+
+
+def test_a_hard_link_to_nothing_is_refused(empty: RootTree) -> None:
+    with pytest.raises(UsageError, match="a hard link to nothing"):
+        lay(empty, entry("a", kind=tarfile.LNKTYPE, link="/etc/shadow"))
+
+
+def test_sizes_and_numbers_are_bounded(empty: RootTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = tarfile.TarInfo("zeros")
+    huge.size = 10 << 30
+    with pytest.raises(UsageError, match="a file of 10240 MiB"):
+        empty._member(tarfile.TarFile(fileobj=io.BytesIO(tar()), mode="r"), huge, "zeros")
+    monkeypatch.setattr(tree, "MAX_BYTES", 3)
+    with pytest.raises(UsageError, match="more than"):
+        lay(empty, entry("a", b"xx"), entry("b", b"xx"))
+    monkeypatch.undo()
+    monkeypatch.setattr(tree, "MAX_NODES", 1)
+    with pytest.raises(UsageError, match="more than 1 files"):
+        lay(empty, entry("c"), entry("d"))
+    monkeypatch.setattr(tree, "MAX_LAYERS", 3)
+    with pytest.raises(UsageError, match="more than 3 layers"):
+        for _ in range(1000):
+            lay(empty)
+
+
+def test_whiteouts_remove_what_lower_layers_have(empty: RootTree) -> None:
+    lay(empty, entry("a/one"), entry("a/two"), entry("b/x"), entry("b/y"))
+    lay(empty, entry("a/.wh.one"), entry("b/new"), entry("b/.wh..wh..opq"))
+    assert sorted(empty.nodes) == ["a", "a/two", "b", "b/new"]
+
+
+# ---- Whole roots ----------------------------------------------------------------------------------------------------
+
+
+def built(word: Path, tmp_path: Path) -> dict[str, bytes]:
+    made = root.build(str(word), ARM64, Cache(tmp_path / "cache"))
+    return {node.name.removeprefix("newroot/"): node.data for node in cpio.read(made.archive.read_bytes())}
+
+
+@pytest.mark.parametrize("packing", ["", "gz", "xz", "bz2"])
+def test_a_tar_in_any_packing_gets_users_and_mount_points(tmp_path: Path, packing: str) -> None:
+    (tmp_path / "root.tar").write_bytes(tar(entry("usr/bin/prog", b"x"), packing=packing))
+    files = built(tmp_path / "root.tar", tmp_path)
+    assert files["usr/bin/prog"] == b"x"
+    assert files["etc/passwd"].startswith(b"root:x:0:0:")
+    assert {"proc", "sys", "dev", "tmp", "run"} <= set(files)
+
+
+def test_a_directory_is_a_root(tmp_path: Path) -> None:
+    (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/etc/passwd").write_text("me:x:1:1::/:/bin/sh\n")
+    (tmp_path / "root/link").symlink_to("/etc/passwd")
+    files = built(tmp_path / "root", tmp_path)
+    assert files["etc/passwd"] == b"me:x:1:1::/:/bin/sh\n"
+    assert files["link"] == b"/etc/passwd"
+
+
+def blob(place: Path, data: bytes) -> dict[str, str]:
+    name = hashlib.sha256(data).hexdigest()
+    (place / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+    (place / "blobs/sha256" / name).write_bytes(data)
+    return {"digest": f"sha256:{name}"}
+
+
+def test_an_oci_layout_and_its_archive_are_roots(tmp_path: Path) -> None:
+    place = tmp_path / "layout"
+    layers = [
+        blob(place, tar(entry("a/one", b"1"), packing="gz")),
+        blob(place, tar(entry("a/.wh.one"), entry("two", b"2"))),
+    ]
+    manifest = blob(place, json.dumps({"layers": layers}).encode())
+    (place / "index.json").write_text(json.dumps({"manifests": [manifest]}))
+    (place / "oci-layout").write_text("{}")
+    with tarfile.open(tmp_path / "layout.tar", "w") as archive:
+        archive.add(place, ".")
+    with tarfile.open(tmp_path / "plain.tar", "w") as archive:
+        for path in sorted(place.rglob("*")):
+            archive.add(path, str(path.relative_to(place)), recursive=False)
+    for word in (place, tmp_path / "plain.tar"):
+        files = built(word, tmp_path)
+        assert files["two"] == b"2"
+        assert "a/one" not in files
+
+
+@pytest.mark.parametrize(
+    "index", ["[]", "{", '{"manifests": []}', '{"manifests": [{"digest": "../../etc/passwd"}]}', '{"manifests": [{}]}']
+)
+def test_a_manifest_that_is_none_is_one_line(tmp_path: Path, index: str) -> None:
+    (tmp_path / "layout").mkdir()
+    (tmp_path / "layout/oci-layout").write_text("{}")
+    (tmp_path / "layout/index.json").write_text(index)
+    with pytest.raises(UsageError) as caught:
+        built(tmp_path / "layout", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+CUT_OFF = tar(entry("a", b"x" * 3000), packing="gz")[:-60]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x1f\x8bno", CUT_OFF], ids=["empty", "text", "no gzip", "cut off"])
+def test_a_file_that_is_no_tar_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        built(tmp_path / "file", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+# ---- Copies ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_names_both_ends(tmp_path: Path) -> None:
+    (tmp_path / "dir/sub").mkdir(parents=True)
+    (tmp_path / "dir/sub/file").write_text("x")
+    copies = [root.copied(f"{tmp_path / 'dir'}:/src")]
+    root.write_copies(copies, tmp_path / "copies.cpio", below="newroot")
+    names = [node.name for node in cpio.read((tmp_path / "copies.cpio").read_bytes())]
+    assert names == ["newroot", "newroot/src", "newroot/src/sub", "newroot/src/sub/file"]
+    for word in ("/src", f"{tmp_path}:src", f"{tmp_path}:/a/../b", "missing:/src"):
+        with pytest.raises(UsageError):
+            root.copied(word)
+
+
+def test_what_comes_out_is_regular_files_below_the_directory(tmp_path: Path) -> None:
+    data = tar(
+        entry("./a/b", b"1", mode=0o4755), entry("link", kind=tarfile.SYMTYPE, link="/etc"), entry("link/x", b"2")
+    )
+    assert root.write_out(data, tmp_path / "out") == 2
+    assert (tmp_path / "out/a/b").read_bytes() == b"1"
+    assert (tmp_path / "out/a/b").stat().st_mode & 0o7777 == 0o755
+    assert not (tmp_path / "out/link").is_symlink()
+    with pytest.raises(UsageError, match="leaves the directory"):
+        root.write_out(tar(entry("../x", b"")), tmp_path / "out")
+    with pytest.raises(UsageError, match="no whole tar"):
+        root.write_out(data[:700], tmp_path / "out2")

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/build/prebuilt.py and lab/formats/kernel_image.py: kernels that exist, of toy images that have what is read."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import struct
+from pathlib import Path
+
+import pytest
+
+from lab.build import kernel, prebuilt, programs
+from lab.core.cache import Cache
+from lab.core.errors import UsageError
+from lab.core.sizes import KIB, MIB
+from lab.formats import cpio, kernel_image
+from lab.specs.arches import ARCHES
+from lab.specs.model import Kernel, Topology
+
+ID = bytes(range(20))
+NOTE = struct.pack("<III4s", 4, 20, 3, b"GNU\0") + ID
+VDSO = b"\x7fELF" + bytes(500) + struct.pack("<III4s", 4, 20, 3, b"GNU\0") + bytes(20)
+RELEASE = "6.12.1-toy"
+IMAGE = b"MZ" + bytes(62) + NOTE + bytes(8192) + VDSO + f"Linux version {RELEASE} (toy)".encode()
+CONFIG = "CONFIG_ARM64_16K_PAGES=y\n"
+
+
+def module(*needs: str) -> bytes:
+    """An ELF file with a section .modinfo."""
+    info = f"license=GPL\0depends={','.join(needs)}\0".encode()
+    names = b"\0.modinfo\0.shstrtab\0"
+    header = struct.pack("<HHIQQQIHHHHHH", 1, 183, 1, 0, 0, 64 + len(info) + len(names), 0, 64, 0, 0, 64, 3, 2)
+    sections = bytes(64)
+    sections += struct.pack("<IIQQQQIIQQ", 1, 1, 0, 0, 64, len(info), 0, 0, 1, 0)
+    sections += struct.pack("<IIQQQQIIQQ", 10, 3, 0, 0, 64 + len(info), len(names), 0, 0, 1, 0)
+    return b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + header + info + names + sections
+
+
+@pytest.fixture
+def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files of a kernel as a package has them; returns the image."""
+    (tmp_path / "loader").write_bytes(b"static loader")
+    monkeypatch.setattr(programs, "compile_one", lambda arch, source, cache: tmp_path / "loader")
+    modules = tmp_path / "lib/modules/toy/kernel/drivers"
+    modules.mkdir(parents=True)
+    (modules / "virtio_net.ko.xz").write_bytes(lzma.compress(module("net_failover")))
+    (modules / "net_failover.ko").write_bytes(module("failover"))
+    (modules / "failover.ko").write_bytes(module())
+    (modules / "sound.ko").write_bytes(module())
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot/config-toy").write_text(CONFIG)
+    (tmp_path / "boot/vmlinuz-toy").write_bytes(IMAGE)
+    return tmp_path / "boot/vmlinuz-toy"
+
+
+def machine(size: int) -> Topology:
+    return Topology(name="m", arch="arm64", page_size=size, memory=256 * MIB)
+
+
+def test_a_kernel_with_its_modules_is_an_entry_like_any_other(boot: Path, tmp_path: Path) -> None:
+    spec = Kernel(name="toy", source=f"image:{boot}")
+    cache = Cache(tmp_path / "cache")
+    assert not kernel.is_built(spec, machine(16 * KIB), cache=cache)
+    built = kernel.build(spec, machine(16 * KIB), cache=cache)
+    assert built.provenance.build_id == ID.hex()
+    assert built.provenance.release == RELEASE
+    assert built.image.read_bytes() == IMAGE
+    assert built.modules is not None
+    nodes = {node.name: node.data for node in cpio.read(built.modules.read_bytes())}
+    listed = nodes["lib/modules/list"].decode().split()
+    assert listed == [f"/lib/modules/{name}.ko" for name in ("failover", "net_failover", "virtio_net")]
+    assert "lib/modules/sound.ko" not in nodes
+    assert kernel.is_built(spec, machine(16 * KIB), cache=cache)
+    assert kernel.recorded(built.provenance, cache) == built
+
+
+def test_a_machine_with_other_pages_is_refused(boot: Path, tmp_path: Path) -> None:
+    spec = Kernel(name="toy", source=f"image:{boot}")
+    with pytest.raises(UsageError, match="toy has no pages of 64 KiB, as m asks: CONFIG_ARM64_64K_PAGES"):
+        kernel.build(spec, machine(64 * KIB), cache=Cache(tmp_path / "cache"))
+
+
+def test_nothing_can_be_added_to_it(boot: Path, tmp_path: Path) -> None:
+    spec = Kernel(name="toy", source=f"image:{boot}", config=("kasan",))
+    with pytest.raises(UsageError, match="nothing can be added"):
+        kernel.build(spec, machine(16 * KIB), cache=Cache(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [(b"MZ", "0 build ids"), (IMAGE + bytes(9000) + NOTE[:-1] + b"x", "2 build ids"), (NOTE, "no banner")],
+)
+def test_what_cannot_be_verified_is_refused(boot: Path, tmp_path: Path, image: bytes, why: str) -> None:
+    boot.write_bytes(image)
+    with pytest.raises(UsageError, match=f"guests with it cannot be verified: .*{why}"):
+        kernel.build(Kernel(name="toy", source=f"image:{boot}"), machine(16 * KIB), cache=Cache(tmp_path / "cache"))
+
+
+def test_an_image_without_a_configuration_is_refused(boot: Path, tmp_path: Path) -> None:
+    boot.with_name("config-toy").unlink()
+    with pytest.raises(UsageError, match="no config-toy beside vmlinuz-toy"):
+        prebuilt.key_of(Kernel(name="toy", source=f"image:{boot}"), ARCHES["arm64"], Cache(tmp_path / "cache"))
+
+
+def test_images_are_unpacked() -> None:
+    packed = gzip.compress(IMAGE)
+    zimg = b"MZ\0\0zimg" + struct.pack("<II", 64, len(packed)) + bytes(48) + packed
+    bzimage = bytearray(0x400) + lzma.compress(IMAGE)
+    bzimage[0x1F1], bzimage[0x202:0x206] = 1, b"HdrS"
+    struct.pack_into("<II", bzimage, 0x248, 0, len(bzimage) - 0x400)
+    for image in (IMAGE, packed, zimg, bytes(bzimage)):
+        assert kernel_image.unpacked(image) == IMAGE
+    for damaged in (packed[:50] + b"x" * 30, b"\x28\xb5\x2f\xfdzstd", b"MZ\0\0zimg"):
+        with pytest.raises(ValueError, match=r"damaged|packed with|build id"):
+            kernel_image.build_id_note(kernel_image.unpacked(damaged))
