@@ -15,11 +15,12 @@ import pytest
 from lab.build import kernel as build_kernel
 from lab.build import source
 from lab.core.errors import InputError, UsageError
-from lab.core.outcome import CellStatus, Outcome
+from lab.core.outcome import Case, CellStatus, Outcome
 from lab.core.progress import silent
 from lab.report._patch.mutation import text as report_text
 from lab.specs.library import Library
 from lab.specs.model import Kernel
+from lab.specs.plan import Plan
 from lab.verdicts.compare import conclude
 from lab.verdicts.mutation import Fate, MutantResult, MutantSpec, MutationReport
 from lab.workflows import mutate, mutation_task
@@ -255,3 +256,33 @@ def test_what_builds_guests_has_suites_only_if_the_task_has(kernel: tuple[Kernel
     builder = mutate.builder(task(made, toy), library, toy.cache, silent)
     assert builder.suites is None
     assert builder.sources == library.scenario_sources
+
+
+def test_a_suite_is_built_once_and_its_tests_are_narrowed(
+    kernel: tuple[Kernel, Toy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, toy = kernel
+    planned: list[Plan] = []
+    tests = tuple(Case(scenario="kselftest-mm", name=name) for name in ("mremap_test", "other"))
+
+    def prepare(plan: Plan, *_: object) -> object:
+        planned.append(plan)
+        return SimpleNamespace(cases={"kselftest-mm": tests})
+
+    monkeypatch.setattr("lab.build.suites.prepare.prepare", prepare)
+    library = Library.shipped()
+    wanted = task(made, toy).model_copy(update={"suites": ("kselftest-mm",), "tests": ("kselftest-mm.mremap*",)})
+    unused = cast(Any, None)
+    work = mutate.Mutate(
+        directory=tmp_path,
+        task=wanted,
+        library=library,
+        builder=mutate.builder(wanted, library, toy.cache, silent),
+        factory=unused,
+        packing=unused,
+        tell=print,
+    )
+    (plan,) = planned
+    assert [(each.kernel.name, each.arch) for each in plan.builds] == [("patched", "x86_64")]
+    (selection,) = work._planned(made, work._selections()).cells[0].scenarios
+    assert (selection.scenario, selection.cases) == ("kselftest-mm", ("mremap_test",))
