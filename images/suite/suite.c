@@ -9,9 +9,11 @@
  *	case	style	timeout_s	directory	command
  *
  * The directory is below NAME.d, the command is for sh. Styles, by what an exit status means: `kselftest` (4: skipped),
- * `ltp` (bits: 1 failed, 2 broken, 4 warned, 32 not for this system), `skip` (not run; the command says why).
+ * `ltp` (bits: 1 failed, 2 broken, 4 warned, 32 not for this system), `skip` (not run; the command says why), `report`
+ * (how it ended is printed as `# ended: exit 1` or `# ended: signal SEGV`, and the result is `ok`: the host judges).
  *
- * What a test prints stands, indented, before its result line, so that KTAP in it is a nested document. It writes to a
+ * What a test prints stands, indented, before its result line, so that KTAP in it is a nested document; what a program
+ * of a report prints is a comment, so that no line of it can be one of ours. A test writes to a
  * terminal, for else the C library would keep back what a test printed before it crashed. Whatever a test leaves running
  * is killed before the next one starts, and what it leaves set in /proc/sys/vm is put back.
  */
@@ -243,6 +245,7 @@ static void survive(void)
 }
 
 struct output {
+	const char *prefix;
 	char line[MAX_LINE];
 	size_t length, said, results;
 	long dropped;
@@ -261,10 +264,10 @@ static void end_line(struct output *out)
 	out->line[out->length] = 0;
 	if (out->said + out->length < MAX_SAID) {
 		out->said += out->length + 3;
-		printf("  %s\n", out->line);
+		printf("%s%s\n", out->prefix, out->line);
 	} else if (is_result(out->line) && out->results + out->length < MAX_RESULTS) {
 		out->results += out->length + 3;
-		printf("  %s\n", out->line);
+		printf("%s%s\n", out->prefix, out->line);
 	} else {
 		out->dropped++;
 	}
@@ -409,6 +412,32 @@ static struct ending follow(pid_t child, int terminal, struct output *out, long 
 	}
 }
 
+/* A signal's name without SIG: numbers differ between architectures. */
+static const char *signal_name(int number)
+{
+	static const struct {
+		int number;
+		const char *name;
+	} signals[] = {
+		{ SIGHUP, "HUP" },   { SIGINT, "INT" },	  { SIGQUIT, "QUIT" }, { SIGILL, "ILL" },   { SIGTRAP, "TRAP" },
+		{ SIGABRT, "ABRT" }, { SIGBUS, "BUS" },	  { SIGFPE, "FPE" },   { SIGKILL, "KILL" }, { SIGSEGV, "SEGV" },
+		{ SIGPIPE, "PIPE" }, { SIGALRM, "ALRM" }, { SIGTERM, "TERM" }, { SIGSYS, "SYS" },   { SIGXCPU, "XCPU" },
+		{ SIGXFSZ, "XFSZ" }, { SIGUSR1, "USR1" }, { SIGUSR2, "USR2" },
+	};
+	static char other[16];
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		if (signals[i].number == number)
+			return signals[i].name;
+	snprintf(other, sizeof(other), "%d", number);
+	return other;
+}
+
+static bool of_report(const struct test *test)
+{
+	return !strcmp(test->style, "report");
+}
+
 /* The result line of a test; whether it is one of a failure. */
 static bool tell(int number, const struct test *test, const struct ending *end, long spent)
 {
@@ -420,6 +449,14 @@ static bool tell(int number, const struct test *test, const struct ending *end, 
 		printf("not ok %d %s # TIMEOUT state=%c%s after %ld ms\n", number, test->name, end->state,
 		       end->stuck ? " unkillable" : "", spent);
 		return true;
+	}
+	if (of_report(test)) {
+		if (WIFSIGNALED(end->status))
+			printf("# ended: signal %s\n", signal_name(WTERMSIG(end->status)));
+		else
+			printf("# ended: exit %d\n", status);
+		printf("ok %d %s\n", number, test->name);
+		return false;
 	}
 	if (WIFSIGNALED(end->status)) {
 		printf("not ok %d %s # CRASH signal=%d (%s)\n", number, test->name, WTERMSIG(end->status),
@@ -445,7 +482,7 @@ static bool tell(int number, const struct test *test, const struct ending *end, 
 
 static bool run(int number, const struct test *test)
 {
-	struct output out = { .length = 0 };
+	struct output out = { .prefix = of_report(test) ? "# | " : "  " };
 	unsigned long before = taint(), after;
 	long started = now_ms();
 	int other, terminal;

@@ -14,6 +14,7 @@ from lab.build.programs import GuestTests
 from lab.build.rootfs import Rootfs
 from lab.build.suites import prepare
 from lab.build.suites.prepare import Suites
+from lab.build.suites.reports import Reports
 from lab.core import paths
 from lab.core.cache import Cache
 from lab.core.outcome import Case, CellKey
@@ -42,13 +43,17 @@ class Builder:
     """Directories with scenario programs, and single C files."""
     kernels: Mapping[CellKey, BuiltKernel] = field(default_factory=dict)
     """Cell -> a kernel recorded by an earlier run, used instead of building one."""
-    suites: Suites | None = None
-    """Suites to run instead of the lab's own scenarios."""
+    suites: Suites | Reports | None = None
+    """Suites or reports to run instead of the lab's own scenarios."""
 
     @classmethod
     def of(cls, planned: Plan, cache: Cache, progress: Progress = silent) -> Builder:
         """Return the builder of a plan, after building its suites: only a built suite lists its tests."""
-        suites = prepare.prepare(planned, cache, progress) if planned.suites else None
+        suites: Suites | Reports | None = None
+        if planned.suites:
+            suites = prepare.prepare(planned, cache, progress)
+        elif planned.reports:
+            suites = Reports.of(planned, cache)
         return cls(cache=cache, sources=planned.sources, suites=suites)
 
     def make(self, topology: Topology, kernel_spec: Kernel, progress: Progress) -> Artifacts:

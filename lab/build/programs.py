@@ -111,9 +111,9 @@ def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
     """Compile a user's own C file to a static program; it may include `lab.h` and headers beside it."""
     chain = toolchain.find(arch)
     includes = _includes(source.resolve().parent)
-    # Which headers it includes is unknown, so the key is made from the preprocessor's output.
+    # Which headers it includes is unknown, so the key is made from the preprocessor's output; the name is the entry's.
     whole = _gcc([chain.cc, *CFLAGS, *_include(includes), "-E", "-P", source.name], source)
-    key = digest(chain.key, *CFLAGS, *LDFLAGS, whole)
+    key = digest(chain.key, source.stem, *CFLAGS, *LDFLAGS, whole)
 
     def make(entry: Path) -> None:
         _compile(chain, source, includes, entry)

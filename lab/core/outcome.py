@@ -168,6 +168,21 @@ class CellStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeenEvidence:
+    """What a program does on one side of a report: its exit status, or the signal that ends it, and what it prints."""
+
+    exit: int | None = None
+    signal: str = ""
+    """Without SIG; empty if the program exits."""
+    prints: tuple[str, ...] = ()
+    """Globs, each of which matches a line."""
+
+
+SHOWS, HEALTHY = "shows", "healthy"
+"""The sides of a report: the machines on which it shows, and those on which it does not. Each is a case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One case as the scenario program declares it (from its `--list`)."""
 
@@ -176,6 +191,10 @@ class Case:
     requires: frozenset[str] = frozenset()
     description: str = ""
     timeout_s: float = 10.0
+    sides: Mapping[str, SeenEvidence] = field(default_factory=dict)
+    """Of a report's case: side -> what is seen there. The case has the name of the side that its machine is on."""
+    places: frozenset[str] = frozenset()
+    """The cells, `topology/kernel`, in which the case runs; empty for all."""
 
     def expected(self, provides: frozenset[str]) -> Expected:
         """PASS where `provides` covers all that the case requires, FAIL elsewhere."""

@@ -46,5 +46,9 @@ def scenarios() -> tuple[Path, ...]:
     return (guest_tests(), *(user_path(word).absolute() for word in own if word))
 
 
+def reports() -> Path:
+    return guest_tests() / "reports"
+
+
 def topologies() -> Path:
     return data_root() / "topologies"

@@ -8,7 +8,7 @@ again, it is the same object in the same order. Keys that an old run lacks have 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from lab.core.outcome import Case, CellKey, CellResult
+from lab.core.outcome import Case, CellKey, CellResult, SeenEvidence
 
 MAX_REPEATS = 10_000
 
@@ -171,22 +171,36 @@ class SkippedRecord(Recorded):
     reason: str = ""
 
 
+class SideRecord(Recorded):
+    """What is seen on one side of a report."""
+
+    exit: int | None = None
+    signal: str = ""
+    prints: tuple[str, ...] = ()
+
+
 class CaseSpec(Recorded):
-    """A case as its scenario declares it."""
+    """A case as its scenario declares it; `sides` and `places` are there for the case of a report only."""
 
     name: str
     requires: tuple[str, ...] = ()
     description: str = ""
     timeout_s: float = 10.0
+    sides: Mapping[str, SideRecord] = {}
+    places: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, case: Case) -> CaseSpec:
-        return cls(
-            name=case.name,
-            requires=tuple(sorted(case.requires)),
-            description=case.description,
-            timeout_s=case.timeout_s,
-        )
+        declared = {
+            "name": case.name,
+            "requires": tuple(sorted(case.requires)),
+            "description": case.description,
+            "timeout_s": case.timeout_s,
+        }
+        if case.sides:
+            declared["sides"] = {name: asdict(seen) for name, seen in case.sides.items()}
+            declared["places"] = sorted(case.places)
+        return cls.model_validate(declared)
 
     def case(self, scenario: str) -> Case:
         """Return the case of a scenario that this declares."""
@@ -196,7 +210,22 @@ class CaseSpec(Recorded):
             requires=frozenset(self.requires),
             description=self.description,
             timeout_s=self.timeout_s,
+            sides={side: _seen(record) for side, record in self.sides.items()},
+            places=frozenset(self.places),
         )
+
+
+def _seen(record: SideRecord) -> SeenEvidence:
+    return SeenEvidence(exit=record.exit, signal=record.signal, prints=record.prints)
+
+
+class ReportRecord(Recorded):
+    """A report of somebody's that the run reproduces: its words and where they are."""
+
+    title: str = ""
+    links: TextList = ()
+    what_changed: str = ""
+    """What was changed because of it; empty if nothing is known."""
 
 
 class SuiteRecord(Recorded):
@@ -247,6 +276,7 @@ class Provenance(Recorded):
 
 
 FILTER_OPTIONS = {
+    "reports": "--report",
     "config": "--config",
     "programs": "--with",
     "suites": "--suite",
@@ -310,6 +340,8 @@ class Metadata(Recorded):
     tests: Mapping[str, Mapping[str, str] | str | None] = {}
     """Architecture -> scenario -> key of its program; None where it was not known, one key for all in old runs."""
     suites: Mapping[str, SuiteRecord] = {}
+    reports: Mapping[str, ReportRecord] = {}
+    """Reports that were run: name, which is the scenario's -> the report."""
     connection: str | None = None
     """The URI of libvirt; None before the first guest could be started."""
     builds: Mapping[CellKeyText, Provenance] = {}

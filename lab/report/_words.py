@@ -199,7 +199,9 @@ def campaign(summary: Summary) -> str:
 def headline(summary: Summary) -> str:
     """Return the whole verdict on one line."""
     parts: list[str] = []
-    if len(summary.kernels) > 1:
+    if reports := summary.reported:
+        parts.append(f"{sum(report.as_reported for report in reports)} of {count(len(reports), 'report')} as reported")
+    elif len(summary.kernels) > 1:
         parts += [f"{_distinct(summary, Delta.FIXED)} fixed", f"{_distinct(summary, Delta.REGRESSED)} regressed"]
     parts.append(f"{len(summary.not_met) + len(summary.no_power) + len(summary.unproven)} not met")
     if summary.flaky:

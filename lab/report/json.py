@@ -14,6 +14,7 @@ from lab.verdicts.compare import CaseDelta, Proof, Summary
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import cause_of
 from lab.verdicts.power import Unproven
+from lab.verdicts.reported import ReportResult
 
 FILE = "results.json"
 SCHEMA = 1
@@ -43,6 +44,8 @@ def render(summary: Summary) -> str:
         "deltas": map(_flat, summary.deltas()),
         "proofs": map(_flat, summary.proofs),
     }
+    if summary.reported:
+        lists["reports"] = map(_report, summary.reported)
     if summary.unproven:
         lists["no_power"] = map(_flat, summary.unproven)
     if summary.harmless:
@@ -78,6 +81,18 @@ def _record(record: CaseRecord) -> dict[str, Any]:
 def _origin(origin: Origin | None) -> dict[str, Any]:
     """The run that a cell's evidence was taken from; nothing if the guest belongs to this run."""
     return {"evidence_of": {"run": origin.run, "started": origin.started}} if origin else {}
+
+
+def _report(result: ReportResult) -> dict[str, Any]:
+    """A report; its records are those of the scenario of its name."""
+    return {
+        "name": result.name,
+        "title": result.report.title,
+        "links": list(result.report.links),
+        "what_changed": result.report.what_changed,
+        "as_reported": result.as_reported,
+        "state": result.state,
+    }
 
 
 def _cell(cell: CellResult) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from lab.core.outcome import CaseRecord, CellResult, CellStatus, Outcome
 from lab.core.untrusted import printable
+from lab.report import _reported as reported
 from lab.report import _words as words
 from lab.verdicts.compare import Summary
 from lab.verdicts.judge import cell_evidence
 from lab.verdicts.power import Unproven
+from lab.verdicts.reported import ReportResult
 
 FILE = "junit.xml"
 _TIMED = ("testsuites", "testsuite", "testcase")
@@ -36,6 +38,11 @@ def render(summary: Summary) -> str:
         bad = [_cell(guest) for guest in guests if guest.status is not CellStatus.OK]
         suite.add_testcases([*bad, *(_case(record, suites) for record in summary.of_cell(topology, kernel))])
         document.append(suite)  # add_testsuite() compares it with every suite before
+    if summary.reported:
+        section = TestSuite("REPORTS")
+        section.add_property("about", f"reports that were reproduced: {reported.title(summary)}")
+        section.add_testcases([*map(_report, summary.reported)])
+        document.append(section)
     if summary.unproven:
         claims = TestSuite("NO POWER")
         claims.add_property("about", "features, suites and programs of which no case could fail")
@@ -43,6 +50,21 @@ def render(summary: Summary) -> str:
         document.append(claims)
     document.update_statistics()
     return f"{_DECLARATION}\n{_accepted_everywhere(document.tostring())}\n"
+
+
+def _report(result: ReportResult) -> TestCase:
+    """A report: red if it is not as reported somewhere; its links are there in any case."""
+    case = TestCase(printable(result.name), classname="reports")
+    facts = printable("\n".join([result.report.title, *reported.facts(result)]))
+    if result.unmet:
+        entry = Failure(result.state, "report")
+        entry.text = facts
+        case.result = [entry]
+    elif result.missing_sides:
+        case.result = [Skipped(printable(f"{result.state}; {' '.join(result.report.links)}"))]
+    else:
+        case.system_out = facts
+    return case
 
 
 def _accepted_everywhere(document: bytes) -> str:

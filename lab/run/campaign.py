@@ -18,6 +18,7 @@ from lab.build import kernel, programs
 from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
 from lab.build.suites.prepare import Suites
+from lab.build.suites.reports import Reports
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import LabError, UsageError
@@ -54,7 +55,7 @@ from lab.specs import suite
 from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.specs.model import CampaignSpec, Kernel, Topology
-from lab.specs.plan import Build, Filters, Plan, repeated, resolve_cases
+from lab.specs.plan import Build, Filters, Plan, Selection, merge_selections, repeated, resolve_cases
 
 RESULTS = Path("results")
 
@@ -71,7 +72,7 @@ class OpenRun:
     """Cell's name -> what a lab that was killed has left of it."""
     kernels: Mapping[CellKey, BuiltKernel] = field(default_factory=dict)
     """Cell -> the kernel of an earlier run, to be used as it is."""
-    suites: Suites | None = None
+    suites: Suites | Reports | None = None
     """What is run in place of the lab's own scenarios."""
     anew: bool = False
     """Start a guest for every cell, even if the campaign lets the baseline's evidence come from an earlier run."""
@@ -218,18 +219,26 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
 
 def _prepared(
     request: CampaignRequest, library: Library, cache: Cache, packing: Packing, progress: Progress = silent
-) -> tuple[Plan, dict[str, tuple[Case, ...]], Metadata, Suites | None]:
+) -> tuple[Plan, dict[str, tuple[Case, ...]], Metadata, Suites | Reports | None]:
     """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
     wanted = request.plan(library, packing)
     require_suites(asked.word for asked in wanted.suites)
     workshop = Builder.of(wanted, cache, progress)
     cases, suites = workshop.cases(), workshop.suites
     plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
-    selections = {each.scenario: each for cell in plan.cells for each in cell.scenarios}
+    selections = selections_of(plan)
     chosen = {name: tuple(selections[name].asked_cases(cases[name])) for name in sorted(selections)}
     metadata = describe(plan, chosen).changed(command=request.record(), repeat=request.repeat)
     metadata = _with_tests(metadata, plan, selections, suites)
     return repeated(plan, request.repeat), chosen, metadata, suites
+
+
+def selections_of(plan: Plan) -> dict[str, Selection]:
+    """Return scenario -> what the cells of a plan run of it, all together."""
+    everything: list[Selection] = []
+    for cell in plan.cells:
+        everything += cell.scenarios
+    return {selection.scenario: selection for selection in merge_selections(everything)}
 
 
 def open_plan(
@@ -238,7 +247,7 @@ def open_plan(
     output: Path | None,
     *,
     kernels: Mapping[CellKey, BuiltKernel] | None = None,
-    suites: Suites | None = None,
+    suites: Suites | Reports | None = None,
     command: CommandRecord,
     repeat: int = 1,
 ) -> OpenRun:
@@ -249,10 +258,10 @@ def open_plan(
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=cases, kernels=kernels or {}, suites=suites)
 
 
-def _with_tests(metadata: Metadata, plan: Plan, names: Iterable[str], suites: Suites | None) -> Metadata:
-    """Add the keys of the test programs, and what the suites are."""
+def _with_tests(metadata: Metadata, plan: Plan, names: Iterable[str], suites: Suites | Reports | None) -> Metadata:
+    """Add the keys of the test programs, and what the suites or reports are."""
     if suites:
-        return metadata.changed(tests=suites.keys, suites=suites.described())
+        return metadata.changed(tests=suites.keys, **suites.described)
     return metadata.changed(tests=_tests(plan, names))
 
 
@@ -396,6 +405,8 @@ def _campaign_record(spec: CampaignSpec) -> CampaignRecord:
     fields = spec.model_dump(mode="json")
     if not fields["reuse_baseline"]:  # so that a run from before the key existed can be resumed
         del fields["reuse_baseline"]
+    if not spec.reports:  # so that a run from before the key existed can be resumed
+        del fields["reports"]
     return CampaignRecord.model_validate(fields)
 
 

@@ -30,6 +30,8 @@ from lab.specs.plan import (
     node_count,
     plan,
 )
+from lab.specs.report import Report, ReportPlan
+from lab.specs.report_plan import plan_reports
 from lab.specs.settings import Own
 from lab.specs.suite import Suite
 
@@ -46,6 +48,8 @@ class Campaign:
     """The topologies that were given by name or path, not by a glob."""
     left_out: tuple[Skipped, ...] = ()
     """Topologies that a glob matches and the campaign's `nodes` or `one_per`, or the environment, leaves out."""
+    reports: tuple[ReportPlan, ...] = ()
+    """Of a campaign of reports, which has none of the other parts but the machines and kernels of its reports."""
 
     def on(self, filters: Filters) -> Campaign:
         """Return the campaign with the machines of the environment's architectures, and those given by hand."""
@@ -72,6 +76,7 @@ class Library:
     """Directories, and single C files."""
     config_dirs: tuple[Path, ...]
     series_dirs: tuple[Path, ...]
+    report_dirs: tuple[Path, ...] = ()
 
     @classmethod
     def shipped(cls) -> Library:
@@ -83,6 +88,7 @@ class Library:
             scenario_sources=paths.scenarios(),
             config_dirs=(paths.images() / "config",),
             series_dirs=(paths.images() / "series",),
+            report_dirs=(paths.reports(),),
         )
 
     def with_own(self, own: Own) -> Library:
@@ -93,6 +99,7 @@ class Library:
             campaign_dirs=(*self.campaign_dirs, *own.directories("campaigns", self.campaigns())),
             kernel_dirs=(*self.kernel_dirs, *own.directories("kernels", self.kernels())),
             scenario_sources=(*self.scenario_sources, *own.directories("scenarios", self.scenarios())),
+            report_dirs=(*self.report_dirs, *own.directories("reports", self.reports())),
         )
 
     def with_programs(self, words: Iterable[str]) -> Library:
@@ -124,6 +131,9 @@ class Library:
     def scenarios(self) -> Mapping[str, Path]:
         return _listing(self.scenario_sources, ".c")
 
+    def reports(self) -> Mapping[str, Path]:
+        return _listing(self.report_dirs, ".yaml")
+
     def configs(self) -> Mapping[str, Path]:
         return _listing(self.config_dirs, ".config")
 
@@ -143,6 +153,10 @@ class Library:
             return _existing_kernel(word)
         return self._kernel(_file("kernel", word, self.kernels()))
 
+    def report(self, word: str) -> ReportPlan:
+        """Return the report with a name, or of a YAML file anywhere."""
+        return self._report(_file("report", word, self.reports()))
+
     def scenario(self, word: str) -> Path:
         """Return the C source of a scenario."""
         return _file("scenario", word, self.scenarios())
@@ -156,6 +170,17 @@ class Library:
     def select_kernels(self, words: Iterable[str]) -> tuple[Kernel, ...]:
         """Return every kernel that the words match, once, in their order."""
         return self._several("kernel", words, self.kernels(), self._kernel)
+
+    def select_reports(self, words: Iterable[str]) -> tuple[ReportPlan, ...]:
+        """Return every report that the words match, once, in their order."""
+        files: dict[Path, None] = {}
+        for word in words:
+            files |= dict.fromkeys(_files("report", word, self.reports()))
+        names = [path.stem for path in files]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"two different report files are called {name!r}", hint="rename one of them")
+        return tuple(map(self._report, files))
 
     def select_scenarios(self, words: Iterable[str]) -> tuple[Selection, ...]:
         """Return the scenarios that the words (`scenario`, `scenario.case`, globs of both) match."""
@@ -175,7 +200,12 @@ class Library:
             parsed = suite.parse(suite_word)
             suites[parsed.name] = parsed
         library = self.with_programs(filters.programs)
-        campaign = library.campaign(word, filters).on(filters)
+        campaign = library.campaign(word, filters)
+        if campaign.reports:
+            return library._plan_of_reports(campaign, filters)
+        if filters.reports:
+            raise UsageError(f"--report: the campaign {campaign.spec.name} has no reports", hint="leave it out")
+        campaign = campaign.on(filters)
         kernels = []
         for kernel in campaign.kernels:
             kernels.append(_wishing(library.with_config(kernel, filters.config), suites.values()))
@@ -189,6 +219,17 @@ class Library:
             left_out=campaign.left_out,
         )
         return replace(planned, sources=library.scenario_sources, suites=tuple(suites.values()))
+
+    def _plan_of_reports(self, campaign: Campaign, filters: Filters) -> Plan:
+        if filters.programs or filters.suites:
+            option = "--with" if filters.programs else "--suite"
+            raise UsageError(f"{option}: a campaign of reports runs their programs and no others")
+        others = self.select_kernels(_new(filters.kernels, [kernel.name for kernel in campaign.kernels]))
+        kernels: dict[str, Kernel] = {}
+        for kernel in _unique("kernel", [*campaign.kernels, *others]):
+            kernels[kernel.name] = self.with_config(kernel, filters.config)
+        names = [kernel.name for kernel in others]
+        return plan_reports(campaign.spec, campaign.reports, kernels, filters, others=names)
 
     def with_config(self, kernel: Kernel, words: Sequence[str]) -> Kernel:
         """Return a kernel with more config fragments (names, paths), merged last; UsageError if one does not exist."""
@@ -211,6 +252,8 @@ class Library:
         filters = filters or Filters()
         document = read(_file("campaign", word, self.campaigns()))
         spec = document.build(CampaignSpec)
+        if spec.reports:
+            return self._campaign_of_reports(document, spec, filters)
         topologies, left_out = self._machines(document, spec)
         kernels = _all(document, "kernels", spec.kernels, self.select_kernels)
         scenarios = _all(document, "scenarios", spec.scenarios, self.select_scenarios)
@@ -224,6 +267,25 @@ class Library:
             left_out=_without(left_out, _names(added)),
             kernels=_unique("kernel", [*kernels, *self.select_kernels(_new(filters.kernels, _names(kernels)))]),
             scenarios=merge_selections(scenarios),
+        )
+
+    def _campaign_of_reports(self, document: YamlDocument, spec: CampaignSpec, filters: Filters) -> Campaign:
+        """Return a campaign of reports; those that --report names in place of its own, if it names any."""
+        if filters.reports:
+            reports = self.select_reports(filters.reports)
+        else:
+            reports = tuple(_all(document, "reports", spec.reports, self.select_reports))
+        topologies: list[Topology] = []
+        kernels: list[Kernel] = []
+        for report in reports:
+            topologies += report.topologies
+            kernels += [*report.kernels, *report.fixed_by]
+        return Campaign(
+            spec=spec,
+            topologies=_unique("topology", topologies),
+            kernels=_unique("kernel", kernels),
+            scenarios=(),
+            reports=reports,
         )
 
     def _new_scenarios(self, tests: Iterable[str], present: Sequence[Selection]) -> tuple[Selection, ...]:
@@ -277,6 +339,36 @@ class Library:
         if kernel.series is not None:
             resolved["series"] = self._stack(document, kernel.series)
         return kernel.model_copy(update=resolved)
+
+    def _report(self, path: Path) -> ReportPlan:
+        """Return a report with all that it names; words that are paths are relative to its file."""
+        document = read(path)
+        report = document.build(Report)
+        program = document.path.parent / f"{report.name}.c"
+        if report.program is not None:
+            program = _existing(document, ("program",), report.program, "a C file", Path.is_file)
+        elif not program.is_file():
+            raise document.error((), f"expected its program beside it, got nothing there: {program}")
+        if program.suffix != ".c":
+            raise document.error(("program",), f"expected a C file (*.c), got {program.name}")
+        sides: dict[str, tuple[Topology, ...]] = {}
+        for name, side in (("shows", report.shows), ("healthy", report.healthy)):
+            machines = _all(document, (name, "topologies"), side.topologies, self.select_topologies)
+            sides[name] = _unique("topology", machines)
+        for topology in sides["healthy"]:
+            if topology in sides["shows"]:
+                raise document.error(("healthy", "topologies"), f"{topology.name} is a machine of `shows`, too")
+        kernels = _all(document, "kernels", report.kernels, self.select_kernels)
+        fixed_by = _all(document, "fixed_by", report.fixed_by, self.select_kernels)
+        return ReportPlan(
+            report=report,
+            path=path,
+            program=program.resolve(),
+            shows=sides["shows"],
+            healthy=sides["healthy"],
+            kernels=_unique("kernel", kernels),
+            fixed_by=_unique("kernel", fixed_by),
+        )
 
     def _fragments(self, document: YamlDocument, key: str, words: tuple[str, ...]) -> tuple[str, ...]:
         """Resolve config fragments: names of the library stay names, files become absolute paths."""
@@ -367,19 +459,23 @@ def _files(kind: str, word: str, known: Mapping[str, Path]) -> list[Path]:
 
 
 def _all(
-    document: YamlDocument, key: str, words: tuple[str, ...], select: Callable[[Iterable[str]], tuple[Any, ...]]
+    document: YamlDocument,
+    key: str | tuple[str, ...],
+    words: tuple[str, ...],
+    select: Callable[[Iterable[str]], tuple[Any, ...]],
 ) -> list[Any]:
-    """Select with every word of a campaign's key."""
+    """Select with every word of a key of a campaign or report, which may be the key of a mapping within it."""
+    where = (key,) if isinstance(key, str) else key
     selected: list[Any] = []
     for index, word in enumerate(words):
-        selected += _select(document, (key, index), word, select)
+        selected += _select(document, (*where, index), word, select)
     return selected
 
 
 def _select(
-    document: YamlDocument, where: tuple[str, int], word: str, select: Callable[[Iterable[str]], tuple[Any, ...]]
+    document: YamlDocument, where: tuple[str | int, ...], word: str, select: Callable[[Iterable[str]], tuple[Any, ...]]
 ) -> tuple[Any, ...]:
-    """Select with one word of a campaign; if it matches nothing, the error names its line of the campaign's file."""
+    """Select with one word of a campaign or report; if it matches nothing, the error names its line of the file."""
     if is_path(word):
         word = str(_existing(document, where, word, "a YAML file", Path.is_file))
     try:

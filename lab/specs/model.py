@@ -592,14 +592,29 @@ class CampaignSpec(Spec):
 
     name: str
     description: str = ""
-    topologies: Annotated[tuple[OneLine, ...], Field(min_length=1)]
+    topologies: tuple[OneLine, ...] = ()
     nodes: Nodes | None = None
     """Only machines with so many NUMA nodes, lowest and highest."""
     one_per: Properties = ()
     """Of machines that are alike in these properties only the first, in the order of `topologies`."""
-    kernels: Annotated[tuple[OneLine, ...], Field(min_length=1)]
+    kernels: tuple[OneLine, ...] = ()
     scenarios: Annotated[tuple[OneLine, ...], Field(min_length=1)] = ("*",)
     """Scenarios, and `scenario.case`, names or globs: as --test has them."""
+    reports: tuple[OneLine, ...] = ()
+    """Reports to reproduce, each on its own machines and kernels: then the campaign has none of the other parts."""
     isolation: Literal["fresh", "shared"] = "fresh"
     reuse_baseline: bool = False
     """Take the evidence of kernels without a series from an earlier run, if all that it depends on is the same."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> CampaignSpec:
+        """Ask for machines and kernels, or for reports, which have their own."""
+        for key in ("topologies", "kernels"):
+            if not self.reports and not getattr(self, key):
+                missing = key not in self.model_fields_set
+                why = "is required, and missing" if missing else "expected at least 1 entry, got an empty list"
+                raise ValueError(f"{key}: {why}")
+        for key in ("topologies", "nodes", "one_per", "kernels", "scenarios"):
+            if self.reports and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key}: a campaign of reports has none: each report has its own")
+        return self

@@ -20,6 +20,7 @@ from lab.core.outcome import Case, CellKey
 from lab.core.paths import is_path
 from lab.specs.arches import lacking_preset
 from lab.specs.model import CampaignSpec, Kernel, Topology
+from lab.specs.report import ReportPlan
 from lab.specs.suite import Suite
 
 Named = TypeVar("Named", Topology, Kernel)
@@ -57,11 +58,14 @@ class Filters:
     """Test suites (`lab/specs/suite.py`) to run instead of the campaign's scenarios."""
     arches: tuple[str, ...] = ()
     """Architectures to which the environment restricts the campaign; empty for all."""
+    reports: tuple[str, ...] = ()
+    """Of a campaign of reports only these, and the user's own."""
 
     @property
     def given(self) -> bool:
         """Whether the command line has any of these filters."""
-        return any((self.topologies, self.kernels, self.tests, self.config, self.programs, self.suites))
+        own = (self.programs, self.suites, self.reports)
+        return any((self.topologies, self.kernels, self.tests, self.config, *own))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,8 @@ class Plan:
     """Directories with scenario programs, and single C files."""
     suites: tuple[Suite, ...] = ()
     """Suites to run instead of the lab's own scenarios."""
+    reports: tuple[ReportPlan, ...] = ()
+    """Reports to reproduce instead of the lab's own scenarios; each cell has a selection for those that it runs."""
 
     @property
     def name(self) -> str:
@@ -155,13 +161,13 @@ def plan(
     one that only a glob matched is skipped. `left_out` is what was skipped before.
     """
     filters = filters or Filters()
-    machines = _narrow("topology", filters.topologies, topologies)
-    variants = _narrow("kernel", filters.kernels, kernels)
+    machines = narrowed("topology", filters.topologies, topologies)
+    variants = narrowed("kernel", filters.kernels, kernels)
     selections = narrow_tests(filters.tests, scenarios)
     impossible = _impossible(machines, variants, named)
     busy, idle = _busy_and_idle(machines, selections)
     booted_by = _machines_of_builds(busy, variants, impossible)
-    builds = _in_order(booted_by)
+    builds = in_build_order(booted_by)
     skipped = [
         *left_out,
         *_skipped(topologies, kernels, machines, variants),
@@ -373,7 +379,7 @@ def matches(word: str, name: str) -> bool:
     return fnmatchcase(name, word)
 
 
-def _narrow(kind: str, words: Collection[str], models: Sequence[Named]) -> list[Named]:
+def narrowed(kind: str, words: Collection[str], models: Sequence[Named]) -> list[Named]:
     """Return the models whose names any word matches; all of them if there are no words."""
     if not words:
         return list(models)
@@ -387,7 +393,7 @@ def _narrow(kind: str, words: Collection[str], models: Sequence[Named]) -> list[
     return [model for model in models if model.name in matched]
 
 
-def _in_order(builds: Collection[Build]) -> tuple[Build, ...]:
+def in_build_order(builds: Collection[Build]) -> tuple[Build, ...]:
     """Return the images: trees in the order of their first image, unpatched kernels first."""
     trees = [build.tree for build in builds]
     return tuple(sorted(builds, key=lambda build: (trees.index(build.tree), not build.kernel.baseline)))

@@ -7,6 +7,7 @@ kernels: [~/lab/kernels]
 scenarios: [~/lab/tests]
 campaigns: [~/lab/campaigns]
 cache_remote: ssh://files.example.org/srv/pagelab    # a store of built kernels, userlands and programs
+reports: [~/lab/reports]
 defaults:
   every: {connect: "qemu:///session"}        # every verb that has this option
   run: {jobs: 2, memory: 8G}
@@ -45,6 +46,7 @@ class Settings(Spec):
     campaigns: tuple[OneLine, ...] = ()
     cache_remote: OneLine = ""
     """A directory or URL that several hosts share; empty for none."""
+    reports: tuple[OneLine, ...] = ()
     defaults: dict[str, Options] = Field(default_factory=dict)
     """Verb, or `every`, -> long name of an option -> its value."""
 
@@ -54,6 +56,7 @@ DIRECTORIES: Mapping[str, str] = {
     "kernels": ".yaml",
     "scenarios": ".c",
     "campaigns": ".yaml",
+    "reports": ".yaml",
 }
 """Key -> how the names of the files end that are looked for."""
 

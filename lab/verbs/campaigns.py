@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from lab.specs.plan import Filters
 
 
+REPORTS = "reports"
+"""The campaign that `lab run --report` runs where none is named."""
+
+
 @click.command()
 @click.argument("campaign", shell_complete=completing.CAMPAIGNS)
 @options.filtered
@@ -87,15 +91,15 @@ def run(
 ) -> int:
     """Run a campaign: build, boot, test, compare.
 
-    Boots every kernel on every machine and runs the scenarios there. Only what the cache lacks is built. The results,
-    the guests' consoles and the reports are written to a directory below results/, and results/latest points to the
-    newest one.
+    Boots every kernel on every machine and runs the scenarios there. Only what the cache lacks is built. Results,
+    consoles and reports are written to a directory below results/; results/latest points to the newest one.
 
     With --repeat, a case whose repeats disagree is FLAKY, which misses its expectation.
 
     With --confirm, a case that seems fixed or regressed between two kernels runs again on both before it is called so.
 
     With --coverage, patched kernels run once more with gcov; the lines of their patches that ran nowhere are listed.
+    With --report, a report is reproduced, of the campaign `reports` if none is named.
 
     A campaign with `reuse_baseline` takes the evidence of kernels without a series from an earlier run if all that it
     depends on is the same; --fresh starts guests for them.
@@ -113,6 +117,7 @@ def run(
     lab run quick --suite kselftest-mm
     lab run quick --suite ltp:~/ltp:mm
     lab run quick -t x86_64-4k-2node --coverage
+    lab run --report ./my-report.yaml
     lab run --resume results/latest
     lab run quick -t x86_64-4k-2node --keep-failed
     lab run quick --hosts hosts.yaml
@@ -122,6 +127,8 @@ def run(
     cache, library = open_cache(), open_library()
     if resume and (campaign or filters.given or repeat or output):
         raise UsageError("--resume takes the campaign, its filters and its directory from the run: omit them")
+    if not resume and not campaign and filters.reports:
+        campaign = REPORTS
     if resume:
         _not_of_a_resumed_run("confirm", "coverage")
     elif not campaign:

@@ -43,7 +43,7 @@ def doctor(campaign: str, install: bool) -> int:
     return 0 if all(check.ok for check in checks) else 2
 
 
-LISTS = ("topologies", "kernels", "scenarios", "campaigns", "arches")
+LISTS = ("topologies", "kernels", "scenarios", "campaigns", "reports", "arches")
 
 
 @click.command("list")

@@ -35,6 +35,7 @@ def completer(listing: Callable[[Library], Iterable[str]]) -> Completer:
 
 TOPOLOGIES = completer(lambda library: library.topologies())
 KERNELS = completer(lambda library: library.kernels())
+REPORTS = completer(lambda library: library.reports())
 SCENARIOS = completer(lambda library: library.scenarios())
 CAMPAIGNS = completer(lambda library: library.campaigns())
 CONFIGS = completer(lambda library: library.configs())

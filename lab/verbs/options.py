@@ -181,6 +181,17 @@ def suites(command: Command) -> Command:
     )(command)
 
 
+def reports(command: Command) -> Command:
+    """Add the option that names reports to reproduce."""
+    return click.option(
+        *("--report", "reports"),
+        multiple=True,
+        metavar="REPORT",
+        shell_complete=completing.REPORTS,
+        help="Reproduce only this report: a name, a glob or a YAML file; may be repeated [the campaign's].",
+    )(command)
+
+
 def repeat(command: Command) -> Command:
     """Add the option that repeats cells."""
     return click.option(
@@ -342,11 +353,13 @@ def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
         config: Sequence[str],
         programs: Sequence[str],
         suites: Sequence[str],
+        reports: Sequence[str],
         **others: Any,
     ) -> Any:
-        return command(filters=filters_of(topologies, kernels, tests, config, programs, suites), **others)
+        filters = filters_of(topologies, kernels, tests, config, programs, suites, reports)
+        return command(filters=filters, **others)
 
-    return topologies(kernels(tests(config(programs(suites(narrowed))))))
+    return topologies(kernels(tests(config(programs(suites(reports(narrowed)))))))
 
 
 def filters_of(
@@ -356,6 +369,7 @@ def filters_of(
     config: Sequence[str] = (),
     programs: Sequence[str] = (),
     suites: Sequence[str] = (),
+    reports: Sequence[str] = (),
 ) -> Filters:
     """Return the filters that a command line, and ARCH in the environment, put on a campaign."""
     from lab.specs import environment
@@ -368,6 +382,7 @@ def filters_of(
         config=tuple(config),
         programs=tuple(programs),
         suites=tuple(suites),
+        reports=tuple(reports),
         arches=environment.arches(),
     )
 

@@ -14,11 +14,12 @@ from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, 
 from lab.evidence import read
 from lab.evidence.metadata import CellRecord, Evidence, KernelRecord, Metadata, Provenance
 from lab.specs.plan import is_for
-from lab.verdicts import confirm, coverage, harmless
+from lab.verdicts import confirm, coverage, harmless, reported
 from lab.verdicts.coverage import Coverage
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import CONSOLE, LEAK, agree, judge_cell
 from lab.verdicts.power import Unproven, unproven
+from lab.verdicts.reported import ReportResult
 from lab.verdicts.suites import SEVERITY, fails_as_before, measured, suites_of
 
 EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
@@ -158,7 +159,12 @@ class Summary:
 
     def deltas(self) -> Iterator[CaseDelta]:
         """Compute the delta of every case. They are not kept: nearly all of them are `same`."""
-        return deltas(self.records, self.kernels)
+        return deltas(compared(self.records, self.evidence.metadata), self.kernels)
+
+    @cached_property
+    def reported(self) -> tuple[ReportResult, ...]:
+        """The reports that were run, each with what became of it."""
+        return reported.results(self.evidence.metadata, self.records)
 
     def delta(self, kind: Delta) -> tuple[CaseDelta, ...]:
         deltas: Iterable[CaseDelta] = self.changed
@@ -232,7 +238,7 @@ def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str 
     for cell in cells:
         known = metadata.kernel(cell.kernel).console_known
         left_out += harmless.complaints(cell, known)
-        mine = cases_of(metadata, cell.topology, cases)
+        mine = cases_of(metadata, CellKey(cell.topology, cell.kernel), cases)
         doubted = confirming.get((cell.topology, cell.kernel, cell.repeat))
         if doubted is not None:
             only = confirm.only(mine, doubted)
@@ -281,10 +287,11 @@ def _summary(
     powerless = unproven(evidence.metadata, by_cell)
     exit_code, sentence = verdict(records, evidence.cells, proofs, powerless)
     order = kernels_of(evidence.cells)
+    paired = compared(records, evidence.metadata)
     return Summary(
         evidence=evidence,
         records=records,
-        changed=tuple(delta for delta in deltas(records, order) if delta.delta is not Delta.SAME),
+        changed=tuple(delta for delta in deltas(paired, order) if delta.delta is not Delta.SAME),
         proofs=proofs,
         exit_code=exit_code,
         sentence=sentence,
@@ -304,11 +311,18 @@ def places(cells: Iterable[CellResult]) -> dict[CellKey, tuple[CellResult, ...]]
 
 
 def cases_of(
-    metadata: Metadata, topology: str, cases: Mapping[str, tuple[Case, ...]]
+    metadata: Metadata, cell: CellKey, cases: Mapping[str, tuple[Case, ...]]
 ) -> Mapping[str, tuple[Case, ...]]:
-    """Return the declared cases of the scenarios that a machine of the run is for."""
-    scenarios = metadata.topology(topology).scenarios
-    return {name: declared for name, declared in cases.items() if is_for(scenarios, name)}
+    """Of all declared cases those that run in a cell: those that its machine is for, or that name the cell."""
+    scenarios = metadata.topology(cell.topology).scenarios
+    found: dict[str, tuple[Case, ...]] = {}
+    for name, declared in cases.items():
+        if name in metadata.reports:
+            if mine := tuple(case for case in declared if str(cell) in case.places):
+                found[name] = mine
+        elif is_for(scenarios, name):
+            found[name] = declared
+    return found
 
 
 def provides(metadata: Metadata, kernel: str) -> frozenset[str]:
@@ -317,6 +331,13 @@ def provides(metadata: Metadata, kernel: str) -> frozenset[str]:
 
 
 # Deltas.
+
+
+def compared(records: Iterable[CaseRecord], metadata: Metadata) -> Iterator[CaseRecord]:
+    """Yield the records that are compared between kernels: not those of reports, each of which expects its own."""
+    for record in records:
+        if record.scenario not in metadata.reports:
+            yield record
 
 
 def deltas(records: Iterable[CaseRecord], kernels: Sequence[str]) -> Iterator[CaseDelta]:

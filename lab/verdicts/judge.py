@@ -50,7 +50,7 @@ from lab.evidence.metadata import KnownLineRecord
 from lab.formats import ktap, oops
 from lab.formats.complaints import Kind
 from lab.formats.ktap import Flaw
-from lab.verdicts import counters, harmless, suites
+from lab.verdicts import counters, harmless, reported, suites
 
 RUN = "run"
 CONSOLE = "console"
@@ -125,11 +125,13 @@ def judge_run(
 
     `within`: the cases are tests of a suite, whose own results are cases too. `known`: complaints that are harmless.
     """
+    asked: dict[str, Case] = {}
     expected: dict[str, Expected] = {}
     for case in declared:
         if not run.cases or case.name in run.cases:
+            asked[case.name] = case
             expected[case.name] = case.expected(provides)
-    judged = _Judgement(run, expected, within=within, known=known).judged()
+    judged = _Judgement(run, list(asked.values()), within=within, known=known).judged()
     records: list[CaseRecord] = []
     for name, found in judged.findings.items():
         record = _record(
@@ -457,14 +459,15 @@ class _Unreported:
 
 
 class _Judgement:
-    """One run against the names of its declared cases."""
+    """One run against its declared cases."""
 
     def __init__(
-        self, run: Run, declared: Iterable[str], *, within: bool = False, known: Sequence[KnownLineRecord] = ()
+        self, run: Run, declared: Collection[Case], *, within: bool = False, known: Sequence[KnownLineRecord] = ()
     ) -> None:
         self.within = within
         self.run = run = _as_signalled(run)
-        self.declared = list(declared)
+        self.declared = [case.name for case in declared]
+        self.of_reports = {case.name: case for case in declared if case.sides}
         self.document = ktap.parse(run.ktap)
         self.has_harmless = False
         """Whether complaints were left out, which may have tainted the kernel."""
@@ -548,12 +551,16 @@ class _Judgement:
     def _case(self, results: Sequence[ktap.Result]) -> _Finding:
         """Return the verdict of a case from its result line."""
         first = results[0]
-        if first.ok and not first.directive and not first.diagnostics and len(results) == 1:
+        plain = first.name not in self.of_reports and not first.diagnostics
+        if first.ok and not first.directive and plain and len(results) == 1:
             return _PASSED
         if len(results) > 1:
             lines = ", then ".join(map(_as_printed, results[:4]))
             why = f"{len(results)} result lines for one case: {lines}"
             return _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=why)
+        if first.ok and not first.directive and first.name in self.of_reports:
+            outcome, cause, reason = reported.verdict(self.of_reports[first.name], first.diagnostics)
+            return _Finding(outcome=outcome, cause=cause, reason=reason, evidence=first.diagnostics)
         saw, costs, evidence = _findings_in(first.diagnostics)
         outcome, cause, reason = _verdict(replace(first, diagnostics=evidence))
         cost: Cost | None = None

@@ -96,7 +96,7 @@ def runs_everything(metadata: Metadata, kernel: str) -> bool:
     """
     if metadata.command and metadata.command.chooses_tests:
         return False
-    if metadata.suites or metadata.campaign.document().get("scenarios") != EVERYTHING:
+    if metadata.suites or metadata.reports or metadata.campaign.document().get("scenarios") != EVERYTHING:
         return False
     machines = {cell.topology for cell in metadata.cells if cell.kernel == kernel}
     return any(metadata.topology(machine).scenarios is None for machine in machines)

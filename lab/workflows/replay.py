@@ -68,7 +68,16 @@ def look(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
 
 
 def _no_suite(spot: Spot, summary: Summary) -> None:
-    """UsageError for tests that are not ours: their programs are the tested tree's, and not one file each."""
+    """UsageError for tests that are not ours: their programs are the tested tree's, and not one file each.
+
+    Those of reports are, and a report is a campaign that is run again as fast.
+    """
+    if reports := sorted(summary.evidence.metadata.reports.keys() & spot.cases.keys()):
+        words = summary.evidence.metadata.command
+        named = words.options.get("--report", reports) if words else reports
+        options = " ".join(f"--report {name}" for name in named)
+        hint = f"lab run {options} -t {spot.topology.name} -k {spot.kernel.name} runs it again"
+        raise UsageError(f"{spot.name}: {reports[0]} is a report, of which no single place is repeated", hint=hint)
     if found := sorted(summary.suites.intersection(spot.cases)):
         word = summary.evidence.metadata.suites[found[0]].word
         hint = f"lab run CAMPAIGN -t {spot.topology.name} --suite {word} runs it on all kernels of the campaign"

@@ -36,6 +36,7 @@ from lab.report._data import STATES
 from lab.specs import load
 from lab.specs.arches import PRESETS
 from lab.specs.model import CampaignSpec, Hmat, Kernel, NumaCell, Topology
+from lab.specs.report import Report, Side
 from lab.specs.settings import Settings
 from tests import markdown
 from tests.examples import WITHOUT_GUESTS
@@ -118,7 +119,7 @@ class WordTable:
         return markdown.without_rows(text, {cell for cell in cells if word in self.read(cell)})
 
 
-def keys(*models: type[Topology | NumaCell | Hmat | Kernel | CampaignSpec]) -> list[str]:
+def keys(*models: type[Topology | NumaCell | Hmat | Kernel | CampaignSpec | Report | Side]) -> list[str]:
     return [key for model in models for key in model.model_fields if key != "name"]
 
 
@@ -196,6 +197,17 @@ TABLES = {
         section="The designs side by side",
         column="series",
         words=[path.name for path in (ROOT / "images/series").iterdir() if path.is_dir()],
+        read=code,
+    ),
+    "report": WordTable(page=GUEST_TESTS, section="Keys of a report", column="key", words=keys(Report), read=code),
+    "side": WordTable(
+        page=GUEST_TESTS, section="Keys of a report", column="key of a side", words=keys(Side), read=code
+    ),
+    "report file": WordTable(
+        page=GUEST_TESTS,
+        section="The reports that ship",
+        column="report",
+        words=stems("guest_tests/reports/*.yaml"),
         read=code,
     ),
     "macro": WordTable(page=GUEST_TESTS, section="Macros", column="macro", words=header_macros(), read=macros),
@@ -340,6 +352,7 @@ def test_requirements_are_those_of_lab_doctor() -> None:
         ("campaigns", "topologies/campaigns/*.yaml"),
         ("kernels", "images/kernels/*.yaml"),
         ("scenarios", "guest_tests/*.c"),
+        ("reports", "guest_tests/reports/*.yaml"),
     ],
 )
 def test_a_page_beside_the_files_is_none_of_them(kind: str, files: str) -> None:

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GUEST_TESTS = ROOT / "guest_tests"
 GOLDEN = ROOT / "tests" / "golden" / "guest_tests"
 SCENARIOS = sorted(path.stem for path in GUEST_TESTS.glob("*.c"))
+REPORTS = sorted(path.stem for path in (GUEST_TESTS / "reports").glob("*.c"))
 SAMPLES = {"pass": 0, "skip": 0, "fail": 1, "setup_error": 1, "crash": 1, "hang": 1, "flood": 1, "forge": 1}
 NOBODY = 65534
 
@@ -254,7 +255,21 @@ def test_scenario_cross_compiles(tmp_path: Path, scenario: str, compiler: str) -
     proc.run([compiler, *strict, "-o", str(tmp_path / scenario), str(GUEST_TESTS / f"{scenario}.c")])
 
 
-@pytest.mark.parametrize("path", sorted(GUEST_TESTS.rglob("*.[ch]")), ids=lambda path: path.name)
+@pytest.mark.parametrize("compiler", ["gcc", "aarch64-linux-gnu-gcc"])
+@pytest.mark.parametrize("report", REPORTS)
+def test_program_of_a_report_compiles(tmp_path: Path, report: str, compiler: str) -> None:
+    if not proc.which(compiler):
+        pytest.skip(f"needs {compiler}")
+    strict = ["-std=gnu11", "-O2", "-static", "-Wall", "-Wextra", "-Werror"]
+    proc.run([compiler, *strict, "-o", str(tmp_path / report), str(GUEST_TESTS / f"reports/{report}.c")])
+
+
+def sources() -> list[Path]:
+    """The C files of scenarios; a program of a report has the sizes that were reported."""
+    return sorted(path for path in GUEST_TESTS.rglob("*.[ch]") if path.parent.name != "reports")
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.name)
 def test_sizes_come_from_the_running_kernel(path: Path) -> None:
     found = [line for line in path.read_text().splitlines() if LITERAL_SIZE.search(line)]
     assert found == []

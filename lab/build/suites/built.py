@@ -29,7 +29,7 @@ class Test:
     """One test: a command for sh, run in a directory of the suite. `style`: what its exit status means."""
 
     name: str
-    style: Literal["kselftest", "ltp", "skip"]
+    style: Literal["kselftest", "ltp", "report", "skip"]
     timeout_s: float
     directory: str
     command: str

@@ -55,9 +55,13 @@ class Suites:
             keys.setdefault(arch, {}).setdefault(name, []).append(build.key)
         return {arch: _digests(suites) for arch, suites in keys.items()}
 
+    @property
     def described(self) -> Mapping[str, object]:
-        """Describe each suite for metadata.json: its word for --suite, and the programs that did not build, and why."""
-        return {suite.name: {"word": suite.word, "not_built": self._not_built(suite)} for suite in self.suites}
+        """What metadata.json has of them: `suites`, each with its word and the programs that did not build."""
+        suites: dict[str, object] = {}
+        for suite in self.suites:
+            suites[suite.name] = {"word": suite.word, "not_built": self._not_built(suite)}
+        return {"suites": suites}
 
     def _not_built(self, suite: Suite) -> dict[str, dict[str, str]]:
         """Return `arch/kernel` -> program -> why it did not build."""

@@ -15,6 +15,7 @@ from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.specs.model import Kernel, Topology, format_range, format_size
 from lab.specs.plan import node_count
+from lab.specs.report import ReportPlan
 
 WIDTH = 80
 Entry = Mapping[str, Any]
@@ -22,12 +23,13 @@ Entry = Mapping[str, Any]
 
 
 def entries(what: str, library: Library, cache: Cache) -> list[Entry]:
-    """Return everything of a kind: topologies, kernels, scenarios, campaigns or arches."""
+    """Return everything of a kind: topologies, kernels, scenarios, campaigns, reports or arches."""
     listings: Mapping[str, Callable[[], Iterable[Entry]]] = {
         "topologies": lambda: map(_topology, map(library.topology, library.topologies())),
         "kernels": lambda: map(_kernel, map(library.kernel, library.kernels())),
         "scenarios": lambda: _scenarios(library, cache),
         "campaigns": lambda: map(partial(_campaign, library=library), library.campaigns()),
+        "reports": lambda: map(_report, map(library.report, library.reports())),
         "arches": lambda: map(_arch, ARCHES.values()),
     }
     return list(listings[what]())
@@ -40,6 +42,7 @@ def lines(what: str, library: Library, cache: Cache) -> list[str]:
         "kernels": _kernel_lines,
         "scenarios": _scenario_lines,
         "campaigns": _campaign_lines,
+        "reports": _report_lines,
         "arches": _arches_lines,
     }
     return shown[what](entries(what, library, cache))
@@ -81,6 +84,17 @@ def _campaign(name: str, library: Library) -> Entry:
     nodes = format_range(campaign.spec.nodes) if campaign.spec.nodes else None
     machines = [topology.name for topology in campaign.topologies]
     return {**campaign.spec.model_dump(mode="json"), "nodes": nodes, "machines": machines}
+
+
+def _report(plan: ReportPlan) -> Entry:
+    """Return a report as its file has it, with the names of its machines and the paths of its files."""
+    machines = {"shows": plan.shows, "healthy": plan.healthy}
+    return {
+        **plan.report.model_dump(mode="json", exclude_none=True),
+        "file": str(plan.path),
+        "program": str(plan.program),
+        "machines": {side: [topology.name for topology in topologies] for side, topologies in machines.items()},
+    }
 
 
 def _arch(arch: Arch) -> Entry:
@@ -188,6 +202,24 @@ def _campaign_lines(found: list[Entry]) -> list[str]:
     for campaign in found:
         rows.append((campaign["name"], f"{len(campaign['machines'])} machines", campaign["description"]))
     return table(rows)
+
+
+def _report_lines(found: list[Entry]) -> list[str]:
+    shown: list[str] = []
+    for report in found:
+        machines = report["machines"]
+        rows = [
+            ("  shows on", " ".join(machines["shows"])),
+            ("  not on", " ".join(machines["healthy"])),
+        ]
+        if report["fixed_by"]:
+            rows.append(("  not with", " ".join(report["fixed_by"])))
+        if "what_changed" in report:
+            rows.append(("  changed", report["what_changed"]))
+        for link in report["links"]:
+            rows.append(("  see", link))
+        shown += [f"{report['name']}: {report['title']}", *table(rows)]
+    return shown
 
 
 def _arches_lines(found: list[Entry]) -> list[str]:

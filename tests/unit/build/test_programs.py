@@ -110,6 +110,14 @@ def test_no_scenarios_is_an_error(tmp_path: Path, cache: Cache) -> None:
 
 
 @needs_gcc
+def test_a_program_is_found_by_the_name_of_its_file(tmp_path: Path, cache: Cache, native: Arch) -> None:
+    """The same text in a file of another name is another program."""
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.c").write_text("int main(void) { return 0; }\n")
+        assert programs.compile_one(native, tmp_path / f"{name}.c", cache).is_file()
+
+
+@needs_gcc
 def test_a_program_of_the_user_may_have_headers_beside_it(native: Arch, tmp_path: Path, cache: Cache) -> None:
     (tmp_path / "own.h").write_text("#define STATUS 7\n")
     (tmp_path / "own.c").write_text('#include "own.h"\nint main(void) { return STATUS; }\n')

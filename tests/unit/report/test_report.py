@@ -33,7 +33,15 @@ from lab.report import _data, mail, text
 from lab.report import registry as report
 from lab.verdicts.compare import conclude
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
-from tests.unit.fixtures.runs import everything_wrong, hostile, many_kernels, not_met, powerless, unsteady
+from tests.unit.fixtures.runs import (
+    everything_wrong,
+    hostile,
+    many_kernels,
+    not_met,
+    powerless,
+    reproduced,
+    unsteady,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report"
 SUFFIX = {
@@ -53,6 +61,7 @@ RUNS = {
     "no-power": powerless,
     "everything-wrong": everything_wrong,
     "unsteady": unsteady,
+    "reports": reproduced,
 }
 
 
@@ -71,6 +80,24 @@ def test_golden(name: str, form: str) -> None:
     if os.environ.get("PAGELAB_UPDATE_GOLDEN"):
         golden.write_text(got)
     assert got == golden.read_text()
+
+
+@pytest.mark.parametrize("form", ["text", "mail", "json", "junit", "html"])
+def test_every_format_has_the_links_of_the_reports(form: str) -> None:
+    said = report.render(reproduced(), form)
+    assert "https://bugs.example.org/1" in said
+    assert "https://bugs.example.org/2" in said
+    assert "bugs.example.org" not in report.render(evidence(), form)
+
+
+def test_a_link_that_is_no_address_of_the_web_is_none_in_the_page() -> None:
+    """metadata.json may come from anybody."""
+    bent = reproduced()
+    reports = bent.metadata.document()["reports"]
+    reports["my-report"]["links"] = ["javascript:alert(1)"]
+    page = report.render(replace(bent, metadata=bent.metadata.changed(reports=reports)), "html")
+    assert 'href="https://bugs.example.org/1"' in page
+    assert 'href="javascript' not in page
 
 
 def test_the_listing_is_the_registry() -> None:

@@ -80,6 +80,7 @@ def golden_messages(library: Library) -> str:
         "topology": library.topology,
         "kernel": library.kernel,
         "campaign": library.campaign,
+        "report": library.report,
     }
     lines = []
     for name in WRONG:
