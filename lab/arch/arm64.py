@@ -3,7 +3,7 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import Arch
+from lab.arch.record import Arch, Mmu
 from lab.core.sizes import GIB, KIB, MIB
 
 FRAGMENTS = {
@@ -52,6 +52,42 @@ CONFIG_ARM64_64K_PAGES=y
 CONFIG_ARM64_VA_BITS_48=y
 CONFIG_ARM64_PA_BITS_48=y
 """,
+    "arm64-va39": """\
+# CONFIG_ARM64_VA_BITS_48 is not set
+CONFIG_ARM64_VA_BITS_39=y
+""",
+    "arm64-va42": """\
+# CONFIG_ARM64_VA_BITS_48 is not set
+CONFIG_ARM64_VA_BITS_42=y
+""",
+    "arm64-va47": """\
+# CONFIG_ARM64_VA_BITS_48 is not set
+CONFIG_ARM64_VA_BITS_47=y
+""",
+    "arm64-va52": """\
+# CONFIG_ARM64_VA_BITS_48 is not set
+CONFIG_ARM64_VA_BITS_52=y
+""",
+}
+
+MMUS = {
+    "": Mmu(description="48 bits of address", address_bits=48, user_bits=48),
+    "va39": Mmu(
+        description="39 bits of address", fragment="arm64-va39", address_bits=39, user_bits=39, page_sizes=(4 * KIB,)
+    ),
+    "va42": Mmu(
+        description="42 bits of address", fragment="arm64-va42", address_bits=42, user_bits=42, page_sizes=(64 * KIB,)
+    ),
+    "va47": Mmu(
+        description="47 bits of address", fragment="arm64-va47", address_bits=47, user_bits=47, page_sizes=(16 * KIB,)
+    ),
+    "va52": Mmu(
+        description="52 bits of address, where a program asks for them",
+        fragment="arm64-va52",
+        address_bits=52,
+        user_bits=52,
+        page_sizes=(64 * KIB,),
+    ),
 }
 
 ARCH = Arch(
@@ -69,6 +105,7 @@ ARCH = Arch(
     image="arch/arm64/boot/Image",
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({4 * KIB: "arm64-4k", 16 * KIB: "arm64-16k", 64 * KIB: "arm64-64k"}),
+    mmus=MappingProxyType(MMUS),
     presets=("debug-vm", "fault-injection", "init-stack-pattern", "kasan", "kcsan", "lockdep", "ubsan"),
     hugepages=MappingProxyType(
         {

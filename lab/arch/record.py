@@ -34,6 +34,12 @@ class Mmu:
     """Why a kernel in this mode cannot have several nodes, where the architecture can."""
     virtual_bits: int = 0
     """Bits of an address, as lscpu prints them; 0 where it prints none."""
+    address_bits: int = 0
+    """Bits of a virtual address, by which a topology can choose the mode; 0 where there is no choice."""
+    user_bits: int = 0
+    """Of them those that a program has, with addresses from 0 on: one less where the upper half is the kernel's."""
+    page_sizes: tuple[int, ...] = ()
+    """The page sizes with which kernels have this mode; empty for all."""
 
 
 PLAIN = Mmu(description="the only one")

@@ -55,9 +55,21 @@ ARCH = Arch(
     page_sizes=MappingProxyType({4 * KIB: ""}),
     mmus=MappingProxyType(
         {
-            "sv39": Mmu(description="3 levels of page tables", cmdline=("no4lvl", "no5lvl"), cpuinfo=("mmu", "sv39")),
-            "sv48": Mmu(description="4 levels of page tables", cmdline=("no5lvl",), cpuinfo=("mmu", "sv48")),
-            "sv57": Mmu(description="5 levels of page tables", cpuinfo=("mmu", "sv57")),
+            "sv39": Mmu(
+                description="3 levels of page tables",
+                cmdline=("no4lvl", "no5lvl"),
+                cpuinfo=("mmu", "sv39"),
+                address_bits=39,
+                user_bits=38,
+            ),
+            "sv48": Mmu(
+                description="4 levels of page tables",
+                cmdline=("no5lvl",),
+                cpuinfo=("mmu", "sv48"),
+                address_bits=48,
+                user_bits=47,
+            ),
+            "sv57": Mmu(description="5 levels of page tables", cpuinfo=("mmu", "sv57"), address_bits=57, user_bits=56),
         }
     ),
     presets=("debug-vm", "kasan", "lockdep", "ubsan"),

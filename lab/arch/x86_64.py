@@ -92,8 +92,16 @@ ARCH = Arch(
                 cmdline=("no5lvl",),
                 cpuinfo_without=("flags", "la57"),
                 virtual_bits=48,
+                address_bits=48,
+                user_bits=47,
             ),
-            "la57": Mmu(description="5 levels of page tables", cpuinfo=("flags", "la57"), virtual_bits=57),
+            "la57": Mmu(
+                description="5 levels of page tables",
+                cpuinfo=("flags", "la57"),
+                virtual_bits=57,
+                address_bits=57,
+                user_bits=56,
+            ),
         }
     ),
     presets=("debug-vm", "fault-injection", "init-stack-pattern", "kasan", "kcsan", "lockdep", "ubsan"),

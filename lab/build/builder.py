@@ -75,10 +75,13 @@ class Builder:
         return recorded or kernel.build(kernel_spec, topology, cache=self.cache, progress=progress)
 
     def _probes(self, topology: Topology) -> tuple[Path, ...]:
-        if not topology.counted:
-            return ()
-        clock = paths.images() / "probes" / "clock.c"
-        return (programs.compile_one(topology.architecture, clock, self.cache),)
+        names = []
+        if topology.counted:
+            names.append("clock.c")
+        if topology.address_bits:
+            names.append("address.c")
+        sources = [paths.images() / "probes" / name for name in names]
+        return tuple(programs.compile_one(topology.architecture, source, self.cache) for source in sources)
 
     def _tests(self, arch: Arch, kernel_spec: Kernel, progress: Progress) -> GuestTests:
         if self.suites:

@@ -8,6 +8,7 @@ Facts are text that the guest's init writes, `key=value` per line:
     node.N.access0.initiators=0  node.N.access0.read_latency=80  (write_latency, read_bandwidth, write_bandwidth)
     hmat=<hex of ACPI's table>  thp=madvise  shmem_thp=never
     hugepages.SIZE=16  cpuinfo.KEY=<value of a line in /proc/cpuinfo>  cmdline=...  byteorder=little  uptime=0.91
+    user_bits=47 (where the topology says how many bits an address has: of those that a program could map)
     counted=1000000 1006012 1006012 (of a clock that should count them: instructions of a loop, at least, and the
     nanoseconds that it took, time after time)
     harts=1 0 2 3 (where Linux numbers CPUs in an order of its own: the machine's numbers of CPU 0, 1, ...)
@@ -52,7 +53,9 @@ _COUNTED = re.compile(r"\d{1,15}( \d{1,15}){3,20}")
 _DISTANCES = re.compile(r"\d{1,3}( +\d{1,3})*")
 _HEX = re.compile(r"([0-9a-fA-F]{2})*")
 _TEXTS = ("machine", "release", "cmdline", "byteorder", "thp", "shmem_thp")
-_PLAIN = frozenset({*_TEXTS, "notes", "hmat", "page_size", "cpus", "harts", "mem_total", "uptime", "counted"})
+_PLAIN = frozenset(
+    {*_TEXTS, "notes", "hmat", "page_size", "cpus", "harts", "mem_total", "uptime", "counted", "user_bits"}
+)
 
 Sizes = Mapping[int, int]
 
@@ -92,6 +95,8 @@ class Facts:
     hmat: bytes | None = None
     thp: str | None = None
     shmem_thp: str | None = None
+    user_bits: int | None = None
+    """Bits of the highest address at which a program could map memory."""
     counted: tuple[int, ...] | None = None
     """How many instructions a loop has, at least, and the nanoseconds that it took, time after time."""
     flaws: tuple[str, ...] = ()
@@ -124,6 +129,7 @@ def parse_facts(text: str) -> Facts:
         page_size=_number("page_size", plain, flaws),
         cpus=_cpus("cpus", plain, flaws),
         harts=_numbers("harts", _HARTS, plain, flaws) or (),
+        user_bits=_number("user_bits", plain, flaws),
         counted=_numbers("counted", _COUNTED, plain, flaws),
         mem_total=_number("mem_total", plain, flaws),
         nodes=_nodes(values, flaws),
@@ -257,7 +263,19 @@ def _cpuinfo(values: Mapping[str, str]) -> Mapping[str, str]:
 def verify(asked: ExpectedMachine, facts: Facts) -> tuple[Mismatch, ...]:
     """Every way in which the guest is not what was asked for; empty when it is."""
     checks = (
-        *(_flaws, _identity, _page_size, _mmu, _all_cpus, _memory, _all_nodes, _distances, _nearest, _hmat),
+        *(
+            _flaws,
+            _identity,
+            _page_size,
+            _mmu,
+            _address_bits,
+            _all_cpus,
+            _memory,
+            _all_nodes,
+            _distances,
+            _nearest,
+            _hmat,
+        ),
         *(_all_hugepages, _huge_on_nodes, _thp, _counted, _cmdline),
     )
     mismatches: list[Mismatch] = []
@@ -347,6 +365,13 @@ def _mmu(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
         if there:
             shown = word
         yield Mismatch(fact=f"MMU, by {key} in /proc/cpuinfo", asked=shown, got=_shown(got))
+
+
+def _address_bits(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
+    """A program can map memory at addresses of so many bits, and of no more: measured where the topology names them."""
+    if asked.topology.address_bits is None:
+        return []
+    return _differs("bits of a program's addresses", asked.topology.mode.user_bits, facts.user_bits)
 
 
 def _all_cpus(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:

@@ -10,7 +10,9 @@ from statistics import median
 from lab.core.outcome import CaseRecord, CellKey, CellResult, CellStatus, Delta, Outcome
 from lab.core.untrusted import one_line
 from lab.evidence.metadata import Recorded
+from lab.report._layout import Role, heading, wrap
 from lab.verdicts.compare import CaseDelta, Summary
+from lab.verdicts.reported import ReportResult
 from lab.verdicts.suites import fails_as_before
 
 CELL_WORDS = {
@@ -247,3 +249,47 @@ def builds_of(summary: Summary, topology: str, kernels: Iterable[str]) -> list[s
     if not releases:
         return []
     return [one_line(", ".join(releases), 160), one_line(", ".join(compilers), 160)]
+
+
+# The reports that a run reproduces.
+
+
+def reports_title(summary: Summary) -> str:
+    """Return how many of the reports are as reported."""
+    reports = summary.reported
+    as_reported = sum(report.as_reported for report in reports)
+    return f"{as_reported} of {len(reports)} as reported"
+
+
+def report_place(record: CaseRecord) -> str:
+    """Return where a report was run, and what became of it there."""
+    return f"{record.topology} with {record.kernel}: {record.verdict}: {record.reason}"
+
+
+def report_facts(report: ReportResult) -> list[str]:
+    """Return the lines on a report, its links first: what changed, and what became of it in each cell."""
+    lines = [one_line(link, 400) for link in report.report.links]
+    if report.report.what_changed:
+        lines.append(f"changed: {one_line(report.report.what_changed, 400)}")
+    return [*lines, *map(report_place, report.results)]
+
+
+def report_lines(summary: Summary, width: int) -> list[str]:
+    """Return the section as text; nothing if no report was run."""
+    reports = summary.reported
+    if not reports:
+        return []
+    found = heading(f"REPORTS: {reports_title(summary)}", width, _report_role(reports))
+    for report in reports:
+        found += wrap(f"{report.name}, {report.state}: {one_line(report.report.title, 400)}", width, "  ")
+        for fact in report_facts(report):
+            found += wrap(fact, width, "    ")
+    return found
+
+
+def _report_role(reports: Sequence[ReportResult]) -> Role:
+    if any(report.unmet for report in reports):
+        return Role.BAD
+    if any(report.missing_sides for report in reports):
+        return Role.NO_VERDICT
+    return Role.GOOD

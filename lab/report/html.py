@@ -21,7 +21,6 @@ from markupsafe import Markup
 from lab.core.outcome import CaseRecord, CellResult, CellStatus, Delta
 from lab.core.untrusted import one_line, printable
 from lab.report import _data, _drawing
-from lab.report import _reported as reported
 from lab.report import _words as words
 from lab.report._patch import coverage
 from lab.verdicts.compare import Summary
@@ -134,8 +133,8 @@ def _findings(summary: Summary) -> dict[str, object]:
     every = summary.topologies
     return {
         "reports": summary.reported,
-        "reports_title": reported.title(summary),
-        "report_place": reported.place,
+        "reports_title": words.reports_title(summary),
+        "report_place": words.report_place,
         "regressed": words.by_places(summary.delta(Delta.REGRESSED), every),
         "fixed": words.by_places(summary.delta(Delta.FIXED), every),
         "not_met": _grouped(summary.not_met, every),

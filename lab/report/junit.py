@@ -15,7 +15,6 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from lab.core.outcome import CaseRecord, CellResult, CellStatus, Outcome
 from lab.core.untrusted import printable
-from lab.report import _reported as reported
 from lab.report import _words as words
 from lab.verdicts.compare import Summary
 from lab.verdicts.judge import cell_evidence
@@ -40,7 +39,7 @@ def render(summary: Summary) -> str:
         document.append(suite)  # add_testsuite() compares it with every suite before
     if summary.reported:
         section = TestSuite("REPORTS")
-        section.add_property("about", f"reports that were reproduced: {reported.title(summary)}")
+        section.add_property("about", f"reports that were reproduced: {words.reports_title(summary)}")
         section.add_testcases([*map(_report, summary.reported)])
         document.append(section)
     if summary.unproven:
@@ -55,7 +54,7 @@ def render(summary: Summary) -> str:
 def _report(result: ReportResult) -> TestCase:
     """A report: red if it is not as reported somewhere; its links are there in any case."""
     case = TestCase(printable(result.name), classname="reports")
-    facts = printable("\n".join([result.report.title, *reported.facts(result)]))
+    facts = printable("\n".join([result.report.title, *words.report_facts(result)]))
     if result.unmet:
         entry = Failure(result.state, "report")
         entry.text = facts

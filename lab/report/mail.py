@@ -16,7 +16,6 @@ from lab.core.outcome import CaseRecord, CellKey, CellResult, CellStatus, Delta,
 from lab.core.untrusted import one_line, printable
 from lab.evidence.metadata import Provenance
 from lab.report import _drawing
-from lab.report import _reported as reported
 from lab.report import _words as words
 from lab.report._command import command_line
 from lab.report._layout import wrap
@@ -40,7 +39,7 @@ def render(summary: Summary) -> str:
         [subject],
         _what(summary),
         _table(summary),
-        reported.lines(summary, WIDTH),
+        words.report_lines(summary, WIDTH),
         _changed(summary, Delta.REGRESSED, "Regressed with"),
         _found(summary.not_met, "Not as expected", summary),
         _found(summary.no_power, "No power (had to fail and passed)", summary),

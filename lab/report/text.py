@@ -9,7 +9,6 @@ from lab.core.outcome import CaseRecord, CellKey, CellStatus, Delta
 from lab.core.untrusted import one_line, printable
 from lab.report import _designs as designs
 from lab.report import _layout as layout
-from lab.report import _reported as reported
 from lab.report import _words as words
 from lab.report._layout import Heading, LayoutLine, Role, clip, column, heading, row, table, wrap
 from lab.report._patch import coverage
@@ -70,7 +69,7 @@ def _sections(summary: Summary, width: int, *, brief: bool) -> list[list[str]]:
         versions = _versions(summary, width)
     return [
         _head(summary, width),
-        reported.lines(summary, width),
+        words.report_lines(summary, width),
         _changed(summary, Delta.REGRESSED, width),
         _changed(summary, Delta.FIXED, width),
         _not_met(summary, width),

@@ -224,6 +224,8 @@ class Topology(Spec):
     arch: Annotated[str, BeforeValidator(_known_arch)]
     page_size: PageSize
     mmu: Option | None = None
+    address_bits: Annotated[int, Field(strict=True)] | None = None
+    """Bits of a virtual address, where the architecture can choose; measured in the guest."""
     vcpus: Annotated[int, Field(ge=1, strict=True)] = 1
     cpu: Option | None = None
     machine: Option | None = None
@@ -313,7 +315,16 @@ class Topology(Spec):
         modes = self.architecture.mmus
         if self.mmu:
             return modes[self.mmu]
+        for mode in self._modes:
+            if mode.address_bits == self.address_bits:
+                return mode
         return next(iter(modes.values()))
+
+    @property
+    def _modes(self) -> list[Mmu]:
+        """The modes that kernels with this page size have."""
+        modes = self.architecture.mmus.values()
+        return [mode for mode in modes if not mode.page_sizes or self.page_size in mode.page_sizes]
 
     @property
     def possible_hugepages(self) -> tuple[int, ...]:
@@ -363,6 +374,7 @@ class Topology(Spec):
         if self.mmu and self.mmu not in record.mmus:
             modes = ", ".join(filter(None, record.mmus)) or "no choice"
             raise ValueError(f"mmu: {record.name} has {modes}, not {self.mmu}")
+        self._check_address_bits()
         if why := lacking_preset(record, self.kernel_config):
             raise ValueError(f"kernel_config: {why}")
         if (self.thp or self.shmem_thp) and not self.has_thp:
@@ -372,6 +384,20 @@ class Topology(Spec):
             raise ValueError(f"thp: Linux has none on a machine of less than {format_size(MIN_THP)}")
         if self.vcpus > record.max_vcpus:
             raise ValueError(f"vcpus: at most {record.max_vcpus} on {record.name}, got {self.vcpus}")
+
+    def _check_address_bits(self) -> None:
+        """Refuse a mode, or bits of an address, that no kernel with this page size has, and two that differ."""
+        pages = f"{self.arch} with {format_size(self.page_size)} pages"
+        if self.mmu and self.mode not in self._modes:
+            raise ValueError(f"mmu: {pages} has no {self.mmu}")
+        if self.address_bits is None:
+            return
+        choices = sorted({mode.address_bits for mode in self._modes} - {0})
+        if self.address_bits not in choices:
+            have = ", ".join(map(str, choices)) or "no choice"
+            raise ValueError(f"address_bits: {pages} has {have}, not {self.address_bits}")
+        if self.mode.address_bits != self.address_bits:
+            raise ValueError(f"address_bits: mmu {self.mmu} has {self.mode.address_bits}, not {self.address_bits}")
 
     def _check_clock(self) -> None:
         if self.counted and self.vcpus > 1:

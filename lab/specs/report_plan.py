@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from lab.arch import lacking_preset
 from lab.core.errors import unknown
 from lab.core.outcome import HEALTHY, SHOWS, CellKey
+from lab.specs.arches import lacking_preset
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Build, Cell, Filters, Plan, Selection, Skipped, build_of, in_build_order, narrowed
 from lab.specs.report import ReportPlan

@@ -95,11 +95,9 @@ def run(
     consoles and reports are written to a directory below results/; results/latest points to the newest one.
 
     With --repeat, a case whose repeats disagree is FLAKY, which misses its expectation.
-
-    With --confirm, a case that seems fixed or regressed between two kernels runs again on both before it is called so.
-
-    With --coverage, patched kernels run once more with gcov; the lines of their patches that ran nowhere are listed.
     With --report, a report is reproduced, of the campaign `reports` if none is named.
+    With --confirm, a case that seems fixed or regressed between two kernels runs again on both before it is called so.
+    With --coverage, patched kernels run once more with gcov; the lines of their patches that ran nowhere are listed.
 
     A campaign with `reuse_baseline` takes the evidence of kernels without a series from an earlier run if all that it
     depends on is the same; --fresh starts guests for them.
@@ -127,8 +125,7 @@ def run(
     cache, library = open_cache(), open_library()
     if resume and (campaign or filters.given or repeat or output):
         raise UsageError("--resume takes the campaign, its filters and its directory from the run: omit them")
-    if not resume and not campaign and filters.reports:
-        campaign = REPORTS
+    campaign = campaign or (REPORTS if filters.reports and not resume else None)
     if resume:
         _not_of_a_resumed_run("confirm", "coverage")
     elif not campaign:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.arch import ARCHES, Arch
+from lab.arch.record import Arch
 from lab.build import programs
 from lab.build.programs import GuestTests
 from lab.build.suites.built import Test
@@ -23,6 +23,7 @@ from lab.core.cache import Cache, digest
 from lab.core.errors import LabError
 from lab.core.outcome import HEALTHY, SHOWS, Case, CellKey
 from lab.core.progress import Progress
+from lab.specs.arches import ARCHES
 from lab.specs.model import Kernel
 from lab.specs.plan import Plan
 from lab.specs.report import CANNOT_TELL, ReportPlan, Side

@@ -170,6 +170,29 @@ def test_the_mode_of_the_mmu(arch: str, mmu: str | None, key: str, value: str | 
     assert [words[0] for words in found] == ([asked] if asked else [])
 
 
+@pytest.mark.parametrize(
+    ("arch", "asked", "measured", "fits"),
+    [
+        ("x86_64", 48, "47", True),
+        ("x86_64", 48, "56", False),
+        ("x86_64", 57, "47", False),
+        ("x86_64", 48, None, False),
+        ("x86_64", None, None, True),
+        ("arm64", 48, "48", True),
+        ("arm64", 39, "48", False),
+        ("arm64", 39, "39", True),
+        ("riscv64", 39, "38", True),
+        ("riscv64", 57, "47", False),
+    ],
+)
+def test_the_bits_of_an_address_are_measured(arch: str, asked: int | None, measured: str | None, fits: bool) -> None:
+    topology = Topology(name="x", arch=arch, page_size=4096, address_bits=asked, vcpus=2, memory=512 * MIB)
+    values = {**PLAIN, "machine": topology.architecture.uname}
+    if measured:
+        values["user_bits"] = measured
+    assert ("bits of a program's addresses" not in wrong(values, topology)) is fits
+
+
 def test_memory_lacks_what_the_kernel_takes_and_never_more() -> None:
     asked = 512 * MIB
     for got, fits in ((asked + 1, False), (asked, True), (memory_floor(asked), True), (memory_floor(asked) - 1, False)):
@@ -383,6 +406,7 @@ OTHER: dict[str, tuple[dict[str, Any], str]] = {
     "arch": ({"arch": "arm64"}, "arch"),
     "page_size": ({"page_size": 65536}, "page size"),
     "mmu": ({"mmu": "la57"}, "MMU, by flags in /proc/cpuinfo"),
+    "address_bits": ({"address_bits": 48}, "bits of a program's addresses"),
     "vcpus": ({"vcpus": 3}, "CPUs"),
     "memory": ({"numa": (), "hmat": None, "memory": 1200 * MIB}, "memory"),
     "numa": ({"numa": (node("0-2"), node("3"))}, "CPUs of node 1"),

@@ -43,7 +43,7 @@ def without_rsync(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_programs_of_suites_are_checked_before_anything_is_built(tmp_path: Path, resumed: bool) -> None:
     request = CampaignRequest(campaign="quick", filters=Filters(suites=("kselftest-mm",)))
     library, cache = Library.shipped(), Cache(tmp_path / "cache")
-    run = evidence.write(tmp_path / "results", evidence.evidence(asked=request.record().model_dump(mode="json")))
+    run = evidence.write(tmp_path / "results", evidence.evidence(command=request.record().model_dump(mode="json")))
     with pytest.raises(InfraError, match="--suite kselftest needs rsync, which is not installed"):
         if resumed:
             reopen_run(run.path, library, cache, packing(cache))

@@ -142,3 +142,40 @@ def test_features_are_written_in_one_order() -> None:
     kernel = Kernel(name="k", source="path:/srv/linux", series="s", provides=frozenset(words))
     assert kernel.model_dump(mode="json")["provides"] == sorted(words)
     assert Kernel.model_validate(kernel.model_dump(mode="json")) == kernel
+
+
+@pytest.mark.parametrize(
+    ("arch", "page_size", "bits", "fragment", "arguments"),
+    [
+        ("x86_64", "4K", 48, "", ("no5lvl",)),
+        ("x86_64", "4K", 57, "", ()),
+        ("riscv64", "4K", 48, "", ("no5lvl",)),
+        ("arm64", "4K", 39, "arm64-va39", ()),
+        ("arm64", "64K", 42, "arm64-va42", ()),
+        ("arm64", "64K", 52, "arm64-va52", ()),
+        ("arm64", "16K", 48, "", ()),
+    ],
+)
+def test_bits_of_an_address_choose_the_mode(
+    arch: str, page_size: str, bits: int, fragment: str, arguments: tuple[str, ...]
+) -> None:
+    machine = Topology.model_validate(
+        {"name": "x", "arch": arch, "page_size": page_size, "memory": "512M", "address_bits": bits}
+    )
+    assert (machine.mode.fragment, machine.mode.cmdline) == (fragment, arguments)
+    assert not fragment or fragment in machine.fragments
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"arch": "arm64", "page_size": "64K", "address_bits": 39}, "arm64 with 64K pages has 42, 48, 52, not 39"),
+        ({"arch": "s390x", "page_size": "4K", "address_bits": 53}, "s390x with 4K pages has no choice, not 53"),
+        ({"arch": "x86_64", "page_size": "4K", "mmu": "4level", "address_bits": 57}, "mmu 4level has 48, not 57"),
+        ({"arch": "arm64", "page_size": "64K", "mmu": "va39"}, "mmu: arm64 with 64K pages has no va39"),
+        ({"arch": "x86_64", "page_size": "4K", "address_bits": "57"}, "Input should be a valid integer"),
+    ],
+)
+def test_bits_of_an_address_that_cannot_be(keys: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Topology.model_validate({"name": "x", "memory": "512M", **keys})
