@@ -5,17 +5,20 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Edit, Mutant
 
-SHMEM, KHUGEPAGED, MEM, MREMAP = "mm/shmem.c", "mm/khugepaged.c", "drivers/char/mem.c", "mm/mremap.c"
+SHMEM, KHUGEPAGED, USERFAULTFD, MREMAP = "mm/shmem.c", "mm/khugepaged.c", "mm/userfaultfd.c", "mm/mremap.c"
 
 # What several of them change, as the series has it.
-EXTEND = """\
-\tif (newsize > inode->i_size &&
-\t    !shmem_reacct_size(info->flags, inode->i_size, newsize))
-\t\ti_size_write(inode, newsize);
-"""
-EXTEND_LOCKED = f"\tspin_lock(&info->lock);\n{EXTEND}\tspin_unlock(&info->lock);\n"
+NEWSIZE = "\tnewsize = (loff_t)end << PAGE_SHIFT;\n\n\tfilemap_invalidate_lock(inode->i_mapping);\n"
+LOOK = "\toldsize = i_size_read(inode);\n\tif (newsize <= oldsize)\n\t\tgoto unlock;\n"
+LOCK_AND_LOOK = f"\tfilemap_invalidate_lock(inode->i_mapping);\n{LOOK}"
+PAGES = "\tif (!(info->flags & VM_NORESERVE))\n\t\tpages = VM_ACCT(newsize) - VM_ACCT(oldsize);\n"
+REFUSED = "\tif (pages && security_vm_enough_memory_mm(vma->vm_mm, pages))\n\t\tgoto unlock;\n"
+LOOK_AGAIN = "\tif (newsize > inode->i_size) {\n\t\t/* Only write() can have come between */\n"
+SURPLUS = "\t\t\tpages -= VM_ACCT(newsize) - VM_ACCT(inode->i_size);\n"
+UNLOCK = "\tvm_unacct_memory(pages);\nunlock:\n\tfilemap_invalidate_unlock(inode->i_mapping);\n"
 FAULT = """\
-\tif (unlikely(((loff_t)vmf->pgoff << PAGE_SHIFT) >= i_size_read(inode)))
+\tif (unlikely(((loff_t)vmf->pgoff << PAGE_SHIFT) >= i_size_read(inode)) &&
+\t    !shmem_fault_observes(vmf))
 \t\tshmem_expand(vmf->vma);
 """
 WHOSE = "\tif (!vma_is_anon_shmem(vma) || !(vma->vm_flags & VM_SHARED))\n\t\treturn;\n"
@@ -30,11 +33,6 @@ def _shmem(old: str, new: str) -> tuple[Edit, ...]:
     return (Edit(file=SHMEM, old=old, new=new),)
 
 
-def _extend(new: str) -> tuple[Edit, ...]:
-    """With another way to extend, under the lock still."""
-    return _shmem(EXTEND, new)
-
-
 def _after_fault(new: str) -> tuple[Edit, ...]:
     """With something more in the fault, once the object has been extended or not."""
     return _shmem(FAULT, FAULT + new)
@@ -47,38 +45,35 @@ FAULT_DESIGN = (
     Mutant(
         name="no-accounting",
         breaks="an extension is not accounted for, but given back with the object",
-        edits=_extend("\tif (newsize > inode->i_size)\n\t\ti_size_write(inode, newsize);\n"),
+        edits=_shmem(PAGES, ""),
         kills=("limits.c13_committed", "limits.c16_more_than_memory"),
     ),
     Mutant(
         name="accounts-all-again",
         breaks="an extension is accounted for as if the object had had no size before",
-        edits=_extend(EXTEND.replace("info->flags, inode->i_size, newsize", "info->flags, 0, newsize")),
+        edits=(*_shmem(PAGES, PAGES.replace(" - VM_ACCT(oldsize)", "")), *_shmem(SURPLUS, "\t\t\tpages = 0;\n")),
         kills=("limits.c13_committed", "fork_share.b09_committed_returns"),
     ),
     Mutant(
         name="accounts-noreserve",
         breaks="MAP_NORESERVE is accounted for like anything else",
-        edits=_extend(EXTEND.replace("info->flags,", "info->flags & ~VM_NORESERVE,")),
+        edits=_shmem(PAGES, "\tpages = VM_ACCT(newsize) - VM_ACCT(oldsize);\n"),
         kills=("limits.c14_noreserve",),
     ),
     Mutant(
         name="size-before-accounting",
-        breaks="the size is set first, and stays when the accounting is refused",
-        edits=_extend(
-            "\tif (newsize > inode->i_size) {\n\t\tloff_t was = inode->i_size;\n\n"
-            "\t\ti_size_write(inode, newsize);\n\t\tshmem_reacct_size(info->flags, was, newsize);\n\t}\n"
-        ),
+        breaks="the size is set though the accounting is refused",
+        edits=_shmem(REFUSED, REFUSED.replace("goto unlock", "pages = 0")),
         kills=("limits.c16_more_than_memory", "limits.c02_siginfo", "limits.c09_strict_overcommit"),
     ),
     Mutant(
         name="gives-back-what-was-refused",
         breaks="what was refused is taken off the accounts all the same",
-        edits=_extend(
-            "\tif (newsize > inode->i_size) {\n"
-            "\t\tif (!shmem_reacct_size(info->flags, inode->i_size, newsize))\n"
-            "\t\t\ti_size_write(inode, newsize);\n"
-            "\t\telse\n\t\t\tvm_unacct_memory(VM_ACCT(newsize) - VM_ACCT(inode->i_size));\n\t}\n"
+        edits=_shmem(
+            REFUSED,
+            REFUSED.replace(
+                "pages))\n\t\tgoto unlock;\n", "pages)) {\n\t\tvm_unacct_memory(pages);\n\t\tgoto unlock;\n\t}\n"
+            ),
         ),
         kills=("limits.c09_strict_overcommit", "limits.c16_more_than_memory"),
     ),
@@ -87,7 +82,8 @@ FAULT_DESIGN = (
         name="size-may-shrink",
         breaks="the object takes the size of whichever mapping has faulted last",
         edits=(
-            *_extend(EXTEND.replace("newsize > inode->i_size", "newsize != inode->i_size")),
+            *_shmem(LOOK, LOOK.replace("<=", "==")),
+            *_shmem(LOOK_AGAIN, LOOK_AGAIN.replace(">", "!=")),
             *_shmem(FAULT, "\tshmem_expand(vmf->vma);\n"),
         ),
         kills=("fork_share.b03_parent_grows_less", "fork_share.b08_siblings"),
@@ -95,36 +91,46 @@ FAULT_DESIGN = (
     Mutant(
         name="no-lock",
         breaks="nothing serializes those who extend at once",
-        edits=_shmem(EXTEND_LOCKED, EXTEND),
+        edits=(
+            *_shmem(LOCK_AND_LOOK, LOOK),
+            *_shmem("\tspin_lock(&info->lock);\n" + LOOK_AGAIN, LOOK_AGAIN),
+            *_shmem("\tspin_unlock(&info->lock);\n" + UNLOCK, "\tvm_unacct_memory(pages);\nunlock:;\n"),
+        ),
         kills=("stress.h01_*", "stress.h02_size_never_shrinks"),
     ),
     Mutant(
         name="check-outside-the-lock",
         breaks="the size is looked at before the lock is taken, as a literal port of the patch of 2004 does",
-        edits=_shmem(
-            EXTEND_LOCKED,
-            "\tif (newsize <= i_size_read(inode))\n\t\treturn;\n"
-            "\tif (shmem_reacct_size(info->flags, i_size_read(inode), newsize))\n\t\treturn;\n"
-            "\tspin_lock(&info->lock);\n\ti_size_write(inode, newsize);\n\tspin_unlock(&info->lock);\n",
+        edits=(
+            *_shmem(
+                LOCK_AND_LOOK, f"{LOOK.replace('goto unlock', 'return')}\tfilemap_invalidate_lock(inode->i_mapping);\n"
+            ),
+            *_shmem(LOOK_AGAIN, LOOK_AGAIN.replace("newsize > inode->i_size", "newsize")),
+            *_shmem(SURPLUS, "\t\t\tpages = 0;\n"),
         ),
         kills=("stress.h01_*", "stress.h02_size_never_shrinks"),
     ),
     Mutant(
         name="inode-lock",
         breaks="the lock is i_rwsem, which write() holds while it faults in its buffer",
-        edits=_shmem(
-            EXTEND_LOCKED,
-            f"\tinode_lock(inode);\n{EXTEND}\tinode_unlock(inode);\n",
+        edits=(
+            *_shmem(LOCK_AND_LOOK, f"\tinode_lock(inode);\n{LOOK}"),
+            *_shmem(UNLOCK, "\tvm_unacct_memory(pages);\nunlock:\n\tinode_unlock(inode);\n"),
         ),
         kills=("interfaces.g25_pwrite_from_grown_part",),
     ),
     Mutant(
         name="truncation-unlocked",
-        breaks="truncation by map_files changes size and accounts without the lock, by a size it read before",
-        edits=_shmem(
-            "\t\t\terror = shmem_resize(inode, &oldsize, newsize);\n\t\t\tif (error)\n\t\t\t\treturn error;\n",
-            "\t\t\terror = shmem_reacct_size(SHMEM_I(inode)->flags,\n\t\t\t\t\toldsize, newsize);\n"
-            "\t\t\tif (error)\n\t\t\t\treturn error;\n\t\t\ti_size_write(inode, newsize);\n",
+        breaks="truncation by map_files does not wait for those who extend, nor they for it",
+        edits=(
+            *_shmem(
+                "\tfilemap_invalidate_lock(inode->i_mapping);\n\toldsize = inode->i_size;\n",
+                "\toldsize = inode->i_size;\n",
+            ),
+            *_shmem(
+                "\terror = 0;\nunlock:\n\tfilemap_invalidate_unlock(inode->i_mapping);\n\treturn error;\n",
+                "\terror = 0;\nunlock:\n\treturn error;\n",
+            ),
         ),
         kills=("stress.h06_grow_while_truncated",),
     ),
@@ -150,11 +156,7 @@ FAULT_DESIGN = (
     Mutant(
         name="page-by-page",
         breaks="a fault extends by a page, not to the end of the mapping",
-        edits=_shmem(
-            "\tnewsize = (loff_t)end << PAGE_SHIFT;\n\tspin_lock(&info->lock);\n\tif (newsize > inode->i_size &&\n",
-            "\tnewsize = i_size_read(inode) + PAGE_SIZE;\n\tspin_lock(&info->lock);\n"
-            "\tif (newsize > inode->i_size &&\n",
-        ),
+        edits=_shmem(NEWSIZE, NEWSIZE.replace("(loff_t)end << PAGE_SHIFT", "i_size_read(inode) + PAGE_SIZE")),
         kills=("expand.a01_grow_touch", "limits.c13_committed"),
     ),
     Mutant(
@@ -185,10 +187,7 @@ FAULT_DESIGN = (
     Mutant(
         name="size-in-an-unsigned-long",
         breaks="the new size is shifted in 32 bits",
-        edits=_shmem(
-            "\tnewsize = (loff_t)end << PAGE_SHIFT;\n\tspin_lock(&info->lock);\n\tif (newsize > inode->i_size &&\n",
-            "\tnewsize = end << PAGE_SHIFT;\n\tspin_lock(&info->lock);\n\tif (newsize > inode->i_size &&\n",
-        ),
+        edits=_shmem(NEWSIZE, NEWSIZE.replace("(loff_t)end", "end")),
         kills=("expand.a30_past_four_gibibytes",),
         machine="i386-4k-pae",
     ),
@@ -270,11 +269,7 @@ FAULT_DESIGN = (
     Mutant(
         name="file-size-limit",
         breaks="RLIMIT_FSIZE is asked, as for files, and sends SIGXFSZ",
-        edits=_shmem(
-            "\tnewsize = (loff_t)end << PAGE_SHIFT;\n\tspin_lock(&info->lock);\n\tif (newsize > inode->i_size &&\n",
-            "\tnewsize = (loff_t)end << PAGE_SHIFT;\n\tif (inode_newsize_ok(inode, newsize))\n\t\treturn;\n"
-            "\tspin_lock(&info->lock);\n\tif (newsize > inode->i_size &&\n",
-        ),
+        edits=_shmem(NEWSIZE, NEWSIZE.replace("\n\n", "\n\tif (inode_newsize_ok(inode, newsize))\n\t\treturn;\n\n")),
         kills=("limits.c04_rlimit_fsize",),
     ),
     # Policy, userfaultfd, huge pages, /dev/zero.
@@ -295,6 +290,12 @@ FAULT_DESIGN = (
         breaks="a mapping that userfaultfd watches is not extended",
         edits=_shmem(FAULT, FAULT.replace("\tif (unlikely(", "\tif (!userfaultfd_missing(vmf->vma) && unlikely(")),
         kills=("interfaces.g17_uffd_event",),
+    ),
+    Mutant(
+        name="filling-does-not-extend",
+        breaks="userfaultfd cannot fill beyond the object until somebody has touched it",
+        edits=(Edit(file=USERFAULTFD, old="\t\tshmem_expand(dst_vma);\n", new="\t\tcond_resched();\n"),),
+        kills=("interfaces.g18_uffd_copy_first",),
     ),
     Mutant(
         name="huge-across-the-end",
@@ -342,31 +343,25 @@ FAULT_DESIGN = (
     Mutant(
         name="dev-zero-keeps-its-offset",
         breaks="a shared mapping of /dev/zero begins at its offset, the object does not reach to its end",
-        edits=(
-            Edit(
-                file=MEM,
-                old="\t\tvma->vm_pgoff = 0;\n\t\treturn shmem_zero_setup(vma);\n",
-                new="\t\treturn shmem_zero_setup(vma);\n",
-            ),
-        ),
+        edits=_shmem("\tvma->vm_pgoff = 0;\n", ""),
         kills=("expand.a23_dev_zero_at_offset",),
     ),
     # What a refusal leaves.
     Mutant(
         name="refusal-forfeits",
         breaks="an object that was refused an extension once is never extended again",
-        edits=_extend(
-            "\tif (newsize > inode->i_size) {\n"
-            "\t\tif (!shmem_reacct_size(info->flags, inode->i_size, newsize))\n"
-            "\t\t\ti_size_write(inode, newsize);\n"
-            "\t\telse\n\t\t\tinfo->flags &= ~SHMEM_EXPANDABLE;\n\t}\n"
+        edits=_shmem(
+            REFUSED,
+            REFUSED.replace("pages))\n", "pages)) {\n\t\tinfo->flags &= ~SHMEM_EXPANDABLE;\n").replace(
+                "unlock;\n", "unlock;\n\t}\n"
+            ),
         ),
         kills=("refused.l01_*", "refused.l02_*", "refused.l03_*"),
     ),
     Mutant(
         name="accounts-a-page-more",
         breaks="every extension is accounted for with a page too much",
-        edits=_extend(EXTEND.replace("inode->i_size, newsize)", "inode->i_size, newsize + PAGE_SIZE)")),
+        edits=_shmem(PAGES, PAGES.replace(" - VM_ACCT(oldsize)", " - VM_ACCT(oldsize) + 1")),
         kills=("refused.l09_fits_into_memory", "refused.l16_many_objects", "views.m01_read_only"),
     ),
     # Views.
@@ -385,7 +380,7 @@ FAULT_DESIGN = (
     Mutant(
         name="views-noreserve",
         breaks="whether an extension is accounted for follows from the view, not from the object",
-        edits=_extend(EXTEND.replace("(info->flags, inode", "(vma->vm_flags, inode")),
+        edits=_shmem(PAGES, PAGES.replace("info->flags", "vma->vm_flags")),
         kills=("views.m17_noreserve_view",),
     ),
     # Sizes of files.
@@ -464,7 +459,7 @@ FAULT_DESIGN = (
         breaks="the address of a shared mapping of /dev/zero is chosen for the offset that it does not keep",
         edits=(
             Edit(
-                file=MEM,
+                file="drivers/char/mem.c",
                 old="\t\treturn shmem_get_unmapped_area(NULL, addr, len, 0, flags);\n",
                 new="\t\treturn shmem_get_unmapped_area(NULL, addr, len, pgoff, flags);\n",
             ),
