@@ -418,8 +418,8 @@ FAULT_DESIGN = (
         name="truncation-unaccounted",
         breaks="truncation by map_files changes the size and accounts for nothing",
         edits=_shmem(
-            "\terror = shmem_reacct_size(info->flags, *oldsize, newsize);\n",
-            "\terror = shmem_reacct_size(info->flags | VM_NORESERVE, *oldsize, newsize);\n",
+            "\t\terror = shmem_reacct_size(info->flags, oldsize, newsize);\n",
+            "\t\terror = shmem_reacct_size(info->flags | VM_NORESERVE, oldsize, newsize);\n",
         ),
         kills=("files.n08_anonymous_object",),
     ),
