@@ -97,6 +97,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         f"{MAKE}mutants": KERNELS,
         f"{MAKE}fuzz": SET_UP,
         f"{MAKE}browser": ("chromium",),
+        # What checks beside gcc (clang, sparse) is used where it is installed, and named where it is not.
+        f"{MAKE}series-check": KERNELS,
         f"{MAKE}lint": SET_UP,
         f"{MAKE}shape": SET_UP,
     }
