@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One guest: libvirt's domain, its console and the SSH connection into it, as one thing with one life.
+"""The lifecycle of one guest: a libvirt domain, its console log and the SSH connection into it.
 
-It begins with a boot, or with a restore of the state in which an earlier guest was saved after it had booted, been
-verified and got its programs.
+A guest is booted, or restored from a snapshot. The snapshot is taken from an earlier guest of the same cell after that
+one has booted, was verified and received its programs.
 
-**Twins.** All guests restored from one state would give the same random numbers and live in the past. So the first
-command in every guest (booted ones too) is `wake`: it sets CLOCK_REALTIME to the host's, credits 64 of the host's
-random bytes to the kernel's pool and has its generator seeded from it (RNDRESEEDCRNG), which also makes the generators
-of each CPU and of the vDSO start anew. From then on getrandom(), /dev/urandom, AT_RANDOM, the addresses that ASLR gives
-and UUIDs differ from twin to twin. What stays equal: what the kernel drew once at boot (its own addresses, the keys of
-its hash tables and of TCP's sequence numbers, boot_id), the next process id, and CLOCK_MONOTONIC, which goes on from
-where it was saved. No test can tell twins apart by these, since it sees but one. sshd's ephemeral key of the first
-connection is made before `wake`; the session keys still differ, for the lab's half of the exchange is new every time.
+**Clock and random numbers.** Guests restored from one snapshot start with the same clock and the same state of the
+random number generator. Therefore the first command in every guest, also in a booted one, is `wake`. It sets
+CLOCK_REALTIME to the host's, credits 64 random bytes of the host to the kernel's pool and reseeds the generator from
+the pool (RNDRESEEDCRNG), which also restarts the generators of each CPU and of the vDSO. From then on getrandom(),
+/dev/urandom, AT_RANDOM, the addresses that ASLR chooses and UUIDs differ between these guests. Equal in all of them
+remain: what the kernel drew once at boot (its own addresses, the keys of its hash tables and of TCP's sequence numbers,
+boot_id), the next process id, and CLOCK_MONOTONIC, which continues at the value that was saved. A test runs in a
+single guest and cannot see that these values are equal. sshd creates the ephemeral key of the first connection before
+`wake`; the session keys differ all the same, because the lab contributes a new half of the key exchange every time.
 
-**Still the verified machine.** A restored guest is not verified again: libvirt starts the very XML that was saved, QEMU
-refuses a stream that does not fit the machine (sizes of memory, devices, CPUs), and the kernel with its nodes and huge
-pages is in the memory that was saved while it was verified. That it is that kernel, its boot_id proves.
+**No second verification.** A restored guest is not verified again: libvirt starts exactly the XML that was saved, QEMU
+rejects a migration stream that does not fit the machine (sizes of memory, devices, CPUs), and the saved memory contains
+the kernel with its nodes and huge pages, which was verified. The boot_id proves that it is that kernel.
 """
 
 from __future__ import annotations
@@ -45,23 +46,24 @@ if TYPE_CHECKING:
     from lab.guests.ssh import Connection
 
 READY = b"pagelab: ready"
-"""What the guest's init says on the console once sshd accepts."""
+"""The line that the guest's init prints on the console when sshd accepts connections."""
 PANIC = b"Kernel panic - not syncing"
 BOOT_S = 9.0
-"""On real hardware, from power-on to the ready line; scaled by the accelerator."""
+"""Seconds from power-on to the ready line, on real hardware. This limit, and those for SSH, `wake`, facts, answers and
+pushes below, are multiplied by the accelerator's slowdown."""
 CONNECT_S = 3.0
 WAKE_S = 3.0
 SEED_BYTES = 64
 FACTS_S = 3.0
 ANSWER_S = 3.0
-"""How long a guest in which a deadline passed may take to answer before it counts as hung itself."""
+"""How long a guest may take to answer after a program in it missed its deadline; then the guest counts as hung too."""
 PUSH_S = 6.0
 LATE_CONSOLE_S = 0.3
-"""How long to wait for the console's last words after a connection died: the oops arrives after the connection ends."""
+"""How long the console must be quiet after a connection died: an oops is printed after the connection has ended."""
 FAILED_S = 0.3
-"""How much later than the end of an emulator's process libvirt's word for its cause may come."""
+"""How long after the end of an emulator's process libvirt may take to report the cause."""
 LAST_WORDS_S = 2.0
-"""How long a machine whose kernel panicked may take to end."""
+"""How long the emulator may take to exit after its kernel panicked."""
 DIRECTORY = "/lab"
 MAX_FACTS = 256 << 10
 MAX_OUTPUT = 4 << 20
@@ -72,7 +74,7 @@ EXCERPT_LINES = 25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
-    """What it takes to start a guest: the machine, and the key that opens it."""
+    """The input for starting a guest: the machine, its SSH keys, and the files for evidence and snapshots."""
 
     machine: domain.GuestMachine
     accelerator: Accelerator
@@ -82,43 +84,44 @@ class Boot:
     reproduce: str
     """A script that boots the same machine with plain QEMU."""
     probes: tuple[Path, ...] = ()
-    """Programs that tell further facts of this machine."""
+    """Programs that print further facts about this machine."""
     patience: float = 1.0
-    """How many times longer than a kernel of the lab's own this one may boot."""
+    """The factor by which this kernel may boot more slowly than one that the lab configures."""
     state: Path
-    """Where the guest's state goes when it is saved."""
+    """The file into which the guest is saved."""
     rename: Callable[[], str]
-    """Gives names for guests that are restored from that state, each as long as the machine's."""
+    """Returns a new name for each guest restored from that file; all names are as long as the machine's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """A guest on paper."""
+    """The description of a guest that is stored with the evidence."""
 
     domain_xml: str
-    """As it was asked for, or as libvirt completed it once it runs."""
+    """The XML that the lab wrote, or that libvirt completed if the guest runs."""
     qemu_args: tuple[str, ...]
-    """The emulator's own command line, once it runs."""
+    """The emulator's command line; empty if the guest does not run yet."""
     reproduce: str
+    """A script that boots the same machine with plain QEMU."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Guest:
-    """A guest that answers. `close` ends it; nothing here survives that."""
+    """A running guest that answers over SSH. It cannot be used after `close`."""
 
     wanted: Boot
     hypervisor: Hypervisor
     console: ConsoleLog
     boot_s: float
-    """From power-on to the ready line; of a restored guest, what was waited for until it ran."""
+    """Seconds from power-on to the ready line; for a restored guest, seconds that the caller waited until it ran."""
     domain: Domain
     connection: Connection
     login_s: float = 0.0
-    """From then until the first command was answered."""
+    """Seconds that followed `boot_s` until the first command was answered."""
     boot_id: str = ""
-    """Which boot of which kernel this is, from the kernel itself."""
+    """/proc/sys/kernel/random/boot_id of the guest."""
     since: int = 0
-    """Where on the console, which all guests of a cell append to, this one's words begin."""
+    """The offset in the console log at which this guest's output begins; all guests of a cell append to one log."""
     _panic: Watcher = field(repr=False)
     _gone: End | None = None
 
@@ -131,7 +134,7 @@ class Guest:
         return self.wanted.accelerator
 
     def watch(self) -> End | None:
-        """What has happened to the guest, None while it is well. Once gone it stays gone."""
+        """Return what happened to the guest (panic, emulator dead, console flooded), for good; None if it is well."""
         if self._gone is None:
             if self._panic.seen():
                 self._gone = End.PANIC
@@ -142,40 +145,41 @@ class Guest:
         return self._gone
 
     def facts(self) -> str:
-        """What the guest says it is, as its init wrote it, and what probes say; GuestLost when it does not answer."""
-        said = [self._ask("cat /run/facts", self._deadline(FACTS_S, "reading the guest's facts"))]
+        """Return the facts that the guest's init collected and those of the probes; GuestLost if it does not answer."""
+        facts = [self._output_of("cat /run/facts", self._deadline(FACTS_S, "reading the guest's facts"))]
         for probe in self.wanted.probes:
             self.push({probe.name: probe})
-            said.append(self._ask(f"{DIRECTORY}/{probe.name}", self._deadline(FACTS_S, f"probing with {probe.name}")))
-        return "".join(said)
+            deadline = self._deadline(FACTS_S, f"probing with {probe.name}")
+            facts.append(self._output_of(f"{DIRECTORY}/{probe.name}", deadline))
+        return "".join(facts)
 
-    def _ask(self, command: str, deadline: Deadline, stdin: bytes = b"") -> str:
-        """What a command of the lab's own says; GuestLost when it fails."""
+    def _output_of(self, command: str, deadline: Deadline, stdin: bytes = b"") -> str:
+        """Run a command of the lab's own in the guest and return its stdout; GuestLost if it fails."""
         ended = self.connection.run(command, deadline=deadline, limit=MAX_FACTS, stdin=stdin, watch=self.watch)
         if ended.end is not End.EXITED or ended.status:
-            said = ended.stderr.decode("utf-8", "replace").strip()[:200]
-            raise GuestLost(f"{deadline.what}: {' '.join(filter(None, (ended.end, ended.note, said)))}")
+            stderr = ended.stderr.decode("utf-8", "replace").strip()[:200]
+            raise GuestLost(f"{deadline.what}: {' '.join(filter(None, (ended.end, ended.note, stderr)))}")
         return ended.stdout.decode("utf-8", "replace")
 
     def wake(self) -> None:
-        """The first command in a guest: the time, random bytes, and who it is; GuestLost when it does not answer.
+        """Set the guest's clock, reseed its random numbers and read its boot_id; GuestLost if it does not answer.
 
-        A restored guest still has the process that served the connection of the guest it was saved from; it waits for
-        packets that cannot come, and is ended.
+        A restored guest still contains the sshd process that served the connection of the guest it was saved from.
+        No packets can reach that process any more, so it is killed.
         """
         started = time.monotonic()
         seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-        said = self._ask(
+        boot_id = self._output_of(
             "{ read old < /run/session && kill -9 $old; } 2> /dev/null; echo $PPID > /run/session;"
             f" wake {seconds} {nanoseconds} && read id < /proc/sys/kernel/random/boot_id && echo $id",
             self._deadline(WAKE_S, "the guest's first command"),
             os.urandom(SEED_BYTES),
         )
-        self.boot_id = said.strip()
+        self.boot_id = boot_id.strip()
         self.login_s += time.monotonic() - started
 
     def save(self) -> Snapshot:
-        """Save the guest, which goes on; InfraError when it cannot be, after which it may be dead."""
+        """Save the guest, which keeps running; InfraError if that fails, after which the guest may be dead."""
         state = self.wanted.state
         needed, free = self.wanted.machine.topology.total_memory, shutil.disk_usage(state.parent).free
         if free < needed:
@@ -191,12 +195,16 @@ class Guest:
         )
 
     def push(self, programs: Mapping[str, Path]) -> None:
-        """Put programs into the guest's /lab, and what lies beside one in `NAME.d`; GuestLost when that fails."""
+        """Copy programs, and the files in `NAME.d` beside each of them, to the guest's /lab; GuestLost if that fails.
+
+        The time limit grows by a second (scaled) for every file.
+        """
         content = {name: path.read_bytes() for name, path in programs.items()}
         for name, path in programs.items():
             beside = path.with_name(f"{path.name}.d")
-            files = sorted(each for each in beside.rglob("*") if each.is_file())
-            content |= {f"{name}.d/{each.relative_to(beside)}": each.read_bytes() for each in files}
+            for file in sorted(beside.rglob("*")):
+                if file.is_file():
+                    content[f"{name}.d/{file.relative_to(beside)}"] = file.read_bytes()
         self.connection.push(content, DIRECTORY, deadline=self._deadline(PUSH_S + len(content), "pushing programs"))
 
     def run(
@@ -210,7 +218,10 @@ class Guest:
         on_stdout: Callable[[bytes], None] | None = None,
         on_stderr: Callable[[bytes], None] | None = None,
     ) -> Ended:
-        """Run a shell command; a guest that dies under it is waited for, so that its last words are on the console."""
+        """Run a shell command and return how it ended; see `Connection.run` for the arguments.
+
+        If the guest dies meanwhile, wait until its console output is complete before returning.
+        """
         ended = self.connection.run(
             command,
             deadline=deadline,
@@ -223,16 +234,16 @@ class Guest:
         )
         if ended.end is End.DEADLINE and self.domain.stopped():
             return replace(ended, end=End.QEMU_DEAD, note=f"{ended.note}: it was stopped by a signal")
-        if ended.end is End.DEADLINE and not self._answers():
+        if ended.end is End.DEADLINE and not self._obeys_sysrq():
             ended = replace(ended, end=self.watch() or End.UNRESPONSIVE)
         if ended.end in (End.LOST, End.PANIC, End.QEMU_DEAD):
-            self._wait_for_last_words()
+            self._wait_for_console()
             if ended.end is End.LOST and (gone := self.watch()):
                 return replace(ended, end=gone)
         return ended
 
-    def _answers(self) -> bool:
-        """Whether the guest still does what it is told: to show on its console what is blocked and what is running."""
+    def _obeys_sysrq(self) -> bool:
+        """Have the guest print its blocked and its running tasks on the console; return whether it did so in time."""
         ended = self.connection.run(
             "for key in w l; do echo $key > /proc/sysrq-trigger; done",
             deadline=self._deadline(ANSWER_S, "a sign of life"),
@@ -242,13 +253,13 @@ class Guest:
         return ended.end is End.EXITED
 
     def describe(self) -> Description:
-        """What is run, for the evidence."""
+        """Return the description of the running guest, for the evidence."""
         return Description(
             domain_xml=self.domain.xml(), qemu_args=self.domain.qemu_args(), reproduce=self.wanted.reproduce
         )
 
-    def _wait_for_last_words(self) -> None:
-        """Until the emulator has ended or the console has been quiet for a while."""
+    def _wait_for_console(self) -> None:
+        """Wait until the emulator has ended or the console was quiet for LATE_CONSOLE_S; at most 20 times as long."""
         before = -1
         for _ in range(20):
             if not self.domain.alive() or self.console.size() == before:
@@ -260,7 +271,7 @@ class Guest:
         return Deadline.after(seconds, f"{self.name}: {what}", scale=self.accelerator.slowdown)
 
     def usage(self) -> Usage | None:
-        """What its emulator has taken so far; None where it cannot be told."""
+        """Return the resources that the emulator has used so far; None if they cannot be read."""
         return self.domain.usage()
 
     def close(self) -> None:
@@ -271,9 +282,9 @@ class Guest:
 
 @dataclass(slots=True, kw_only=True)
 class Snapshot:
-    """A guest on disk, in the state in which every guest that is restored from it begins.
+    """A saved guest on disk, from which guests are restored.
 
-    For one thread; any number of guests that were restored from it may run at a time.
+    Its methods must be called from one thread; any number of guests restored from it may run at a time.
     """
 
     wanted: Boot
@@ -281,22 +292,22 @@ class Snapshot:
     boot_id: str
     save_s: float
     size: int
-    """Bytes of the file: the pages that are not zero, at most the guest's memory."""
+    """Size of the file in bytes: it holds the pages that are not zero, at most the guest's memory."""
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "restore"))
     _prepared: Future[tuple[Domain, int]] | None = None
 
     def prepare(self) -> None:
-        """Restore the next guest in the background, up to the moment before it runs; to be called when one is certain.
+        """Restore the next guest in the background and leave it paused; call this only if a next guest will be needed.
 
-        A fifth of a second of the emulator's start and of loading memory is so off the path of whoever waits for
-        `restore`. Until it runs, the guest costs the memory that was saved and some 60 MB for the emulator, and says
-        nothing on the console, which is still the last guest's; where these cannot be shared nothing is prepared.
+        This saves the caller of `restore` about 0.2 s: the emulator's start and the loading of memory. While paused,
+        the guest costs the memory that was saved and some 60 MB for the emulator. It prints nothing on the console,
+        which the last guest still uses; if two guests cannot have one console file open, nothing is prepared.
         """
         if self._prepared is None and self.hypervisor.shares_consoles:
             self._prepared = self._thread.submit(self._start)
 
     def _start(self) -> tuple[Domain, int]:
-        """The guest that does not run yet, and the port that leads to it, which QEMU chose anew."""
+        """Return a restored guest, still paused, and its SSH port on the host, which QEMU chooses at every start."""
         running = self.hypervisor.restore(self.wanted.state, self.wanted.rename())
         try:
             return running, running.ssh_port()
@@ -305,15 +316,15 @@ class Snapshot:
             raise
 
     def restore(self) -> Guest:
-        """A guest restored and logged in to; InfraError or GuestLost when it does not come to life."""
+        """Restore a guest and log in; InfraError if it cannot be started, GuestLost if it does not answer."""
         started = time.monotonic()
         prepared, self._prepared = self._prepared, None
         running, port = prepared.result() if prepared else self._start()
         try:
-            # From here on the console's words are this guest's: it does not run yet.
-            said = ConsoleLog(self.wanted.machine.console).size()
+            # The guest is still paused: all console output from this offset on is its own.
+            since = ConsoleLog(self.wanted.machine.console).size()
             running.resume()
-            guest = _log_in(self.hypervisor, self.wanted, running, port, boot_s=time.monotonic() - started, said=said)
+            guest = _log_in(self.hypervisor, self.wanted, running, port, boot_s=time.monotonic() - started, since=since)
         except LabError:
             running.destroy()
             raise
@@ -323,7 +334,7 @@ class Snapshot:
         return guest
 
     def discard(self) -> None:
-        """Remove the file, and the guest that was prepared for nobody. Guests that run go on."""
+        """Remove the file, and end the prepared guest if no `restore` has used it. Running guests are not affected."""
         if self._prepared is not None:
             with suppress(LabError):
                 running, _ = self._prepared.result()
@@ -334,9 +345,10 @@ class Snapshot:
 
 
 def boot(hypervisor: Hypervisor, wanted: Boot) -> Guest:
-    """Start a guest and log in.
+    """Boot a guest and log in.
 
-    BootError: the kernel did not reach the ready line. InfraError: libvirt refused. GuestLost: no SSH.
+    BootError: the kernel did not reach the ready line. InfraError: libvirt refused. GuestLost: SSH failed, or the
+    emulator was killed or stopped.
     """
     machine = wanted.machine
     deadline = Deadline.after(BOOT_S * wanted.patience, f"{machine.name}: booting", scale=wanted.accelerator.slowdown)
@@ -350,16 +362,20 @@ def boot(hypervisor: Hypervisor, wanted: Boot) -> Guest:
 
 
 def _log_in(
-    hypervisor: Hypervisor, wanted: Boot, running: Domain, port: int, *, boot_s: float, said: int | None = None
+    hypervisor: Hypervisor, wanted: Boot, running: Domain, port: int, *, boot_s: float, since: int | None = None
 ) -> Guest:
-    """The guest that runs, once it answers. `said` is the size of its console when it was restored, else None."""
+    """Connect to a running guest, wake it and return it; GuestLost if it does not answer.
+
+    `since` is the size of the console log when the guest was restored; None if it was booted.
+    """
     from lab.guests import ssh
 
     started = time.monotonic()
     console = ConsoleLog(wanted.machine.console)
     deadline = Deadline.after(CONNECT_S, f"{running.name}: SSH", scale=wanted.accelerator.slowdown)
     connection = ssh.connect(port, host_key=wanted.host_key, key=wanted.key, deadline=deadline)
-    since = console.size() if said is None else said
+    if since is None:
+        since = console.size()
     guest = Guest(
         wanted=wanted,
         hypervisor=hypervisor,
@@ -380,11 +396,11 @@ def _log_in(
 
 
 def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain:
-    """Start the machine and wait for its ready line; BootError with the end of its console when that never comes.
+    """Start the machine and wait for its ready line; BootError with the end of its console if the line never comes.
 
-    GuestLost when the emulator was killed or stopped meanwhile: that is no word about the kernel.
+    GuestLost if the emulator was killed or stopped meanwhile: then nothing is known about the kernel.
 
-    The SSH library takes a fifth of a second to load: that is done while the guest boots.
+    The SSH library takes 0.2 s to load, so a thread loads it while the guest boots.
     """
     machine = wanted.machine
     console = ConsoleLog(machine.console)
@@ -398,11 +414,11 @@ def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain
         if ready.seen():
             return True
         if not running.alive() or panic.seen():
-            if ready.seen():  # it may have come between the two looks
+            if ready.seen():  # the line may have arrived between the two checks
                 return True
-            with suppress(DeadlineExceeded):  # a panic reboots, which ends the machine, once all of it is said
+            with suppress(DeadlineExceeded):  # after printing a panic the kernel reboots, which ends the emulator
                 Deadline.after(LAST_WORDS_S, "").wait_for(lambda: not running.alive())
-            with suppress(DeadlineExceeded):  # libvirt says so a moment later
+            with suppress(DeadlineExceeded):  # libvirt reports a killed emulator a moment later
                 Deadline.after(FAILED_S, "").wait_for(running.emulator_died)
                 raise GuestLost(f"{machine.name}: the emulator's process ended while the kernel booted")
             raise _boot_error(machine, console, start, "the kernel died before it was ready")
@@ -427,6 +443,7 @@ def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain
 
 
 def _boot_error(machine: domain.GuestMachine, console: ConsoleLog, start: int, why: str) -> BootError:
+    """Return a BootError with the last EXCERPT_LINES lines that the console log has behind offset `start`."""
     lines = console.text(start).strip().splitlines()
-    said = "\n".join(lines[-EXCERPT_LINES:]) or "(the console stayed silent)"
-    return BootError(f"{machine.name}: {why}", hint=f"console: {machine.console}", excerpt=said)
+    excerpt = "\n".join(lines[-EXCERPT_LINES:]) or "(the console stayed silent)"
+    return BootError(f"{machine.name}: {why}", hint=f"console: {machine.console}", excerpt=excerpt)
