@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""libvirt, and the only module that imports it: start a domain, find its SSH port, save it, see it die, end it.
+"""Domains of libvirt: start one, find its SSH port, save and restore it, notice its end, kill it.
 
-The default is the embedded driver: no daemon, no root needed, nothing of the user's other machines is touched. Each lab
-has a root directory of its own below /tmp (socket names limit its length) and a reaper that ends its emulators when
-the lab is killed. With a daemon (`qemu:///session`, `qemu:///system`) libvirt's autodestroy does that for guests that
-boot; for restored ones, which it does not cover, a reaper does again, so a daemon whose emulators are another user's
-restores none.
+No other module imports libvirt.
 
-A saved domain is a file of libvirt's: the domain's XML, then QEMU's migration stream. It is written as a snapshot of
-memory alone (`virDomainSnapshotCreateXML`): 0.1-0.2 s, after which the guest goes on; `virDomainSave` takes 1.4-2 s and
-ends it. `virDomainRestoreFlags` starts it again.
+The default is libvirt's embedded driver: it needs neither a daemon nor root and does not touch the user's other virtual
+machines. Each lab process has its own root directory below /tmp (the length of socket names limits its path) and a
+reaper process that kills its emulators when the lab is killed. With a daemon (`qemu:///session`, `qemu:///system`)
+libvirt's autodestroy does that for booted guests. Autodestroy does not cover restored guests, so the reaper kills them.
+It cannot kill the emulators of another user: with a daemon that runs them as another user, no guest is restored.
+
+A saved domain is a file in libvirt's format: the domain's XML, then QEMU's migration stream. It is written as a
+memory-only snapshot (`virDomainSnapshotCreateXML`), which takes 0.1-0.2 s and lets the guest continue; `virDomainSave`
+takes 1.4-2 s and ends the guest. `virDomainRestoreFlags` starts a guest from the file.
 """
 
 from __future__ import annotations
@@ -36,19 +38,19 @@ from lab.core.errors import InfraError, LibvirtError
 from lab.core.outcome import Usage
 from lab.guests import reaper
 
-# Read when the library is loaded. What matters comes as exceptions; the log is about dmidecode, cgroups and taints.
+# libvirt reads this when it is loaded. Errors are raised as exceptions; the log is about dmidecode, cgroups and taints.
 os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
 import libvirt
 import libvirt_qemu
 
 EMBED = "embed"
 LOGD_S = 3.0
-"""How long virtlogd may take to let go of the console of a guest that has ended."""
+"""Seconds that virtlogd may take to close the console file of a guest that has ended."""
 START_S = 30.0
-"""How long libvirt may take to start an emulator, which takes a fraction of a second."""
-# QEMU opens the console's file itself (no virtlogd), and runs as whoever runs the lab: an unprivileged user of
-# libvirt's could not reach kernels and consoles below a home directory. The capability is filtered because libvirt 9.0
-# with it asks an x86 guest for each property of its CPU, 400 questions and 0.2-0.3 s for every start; without, for two.
+"""Seconds that libvirt may take to start an emulator; normally it takes a fraction of one."""
+# QEMU opens the console's file itself (no virtlogd) and runs as the user who runs the lab: libvirt's unprivileged
+# user could not read kernels and write consoles below a home directory. The capability is filtered because with it
+# libvirt 9.0 queries every property of an x86 guest's CPU: 400 queries and 0.2-0.3 s at every start, instead of two.
 _QEMU_CONF = """\
 stdio_handler = "file"
 seccomp_sandbox = 1
@@ -65,11 +67,11 @@ _events_started = threading.Lock()
 _events_running = False
 _never_closed: list[libvirt.virConnect] = []
 _roots: list[tuple[Path, proc.Process]] = []
-"""The one root of our embedded driver and its reaper, once there is one."""
+"""The root directory of this process's embedded driver and its reaper; empty until the driver is first opened."""
 
 
 def _start_events() -> None:
-    """libvirt wants an event loop before the first connection is opened; it runs until the process ends."""
+    """Start libvirt's event loop, which must exist before the first connection; it runs until the process ends."""
     global _events_running  # noqa: PLW0603
     with _events_started:
         if _events_running:
@@ -92,19 +94,19 @@ class Domain:
     name: str
     handle: libvirt.virDomain
     pid: int | None
-    """Process id of the emulator, where it runs on this host and can be told."""
+    """Process id of the emulator; None if it is unknown or the lab may not kill it."""
     _gone: bool = field(default=False)
     _failed: set[str] = field(default_factory=set, repr=False)
     """Names of domains whose emulators died, filled by libvirt's events."""
 
     def alive(self) -> bool:
-        """Whether libvirt has the guest running, or still about to."""
+        """Return whether the guest is running, or paused before it runs."""
         if self._gone or (self.pid is not None and not self._is_emulator()):
             return False
         return self._runs()
 
     def _runs(self) -> bool:
-        """What libvirt thinks, which takes a second or more to see that an emulator was killed."""
+        """Return whether libvirt reports the guest as alive; it notices a killed emulator after a second or more."""
         try:
             state, _ = self.handle.state()
         except libvirt.libvirtError:
@@ -112,48 +114,48 @@ class Domain:
         return bool(state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED))
 
     def emulator_died(self) -> bool:
-        """Whether the guest ended because its emulator was killed or crashed, and not by its own doing.
+        """Return whether the guest ended because its emulator was killed or crashed, not because it shut down.
 
-        A guest that ends itself has QEMU tell libvirt before the process is gone. libvirt's word for a process that is
-        just gone comes a second later, as an event.
+        When a guest shuts down, QEMU notifies libvirt before the process ends. If the process just disappears, libvirt
+        reports that a second later, as an event.
         """
         if self.name in self._failed:
             return True
         return self.pid is not None and not self._is_emulator() and self._runs()
 
     def stopped(self) -> bool:
-        """Whether somebody has stopped the emulator's process (SIGSTOP): its guest cannot do anything then."""
+        """Return whether the emulator's process is stopped (SIGSTOP), so that its guest cannot run."""
         try:
             return self.pid is not None and "\nState:\tT" in Path(f"/proc/{self.pid}/status").read_text()
         except OSError:
             return False
 
     def ssh_port(self) -> int:
-        """The port on 127.0.0.1 that leads to the guest's port 22."""
+        """Return the port on 127.0.0.1 that is forwarded to the guest's port 22."""
         try:
-            said = libvirt_qemu.qemuMonitorCommand(
+            answer = libvirt_qemu.qemuMonitorCommand(
                 self.handle, "info usernet", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
             )
         except libvirt.libvirtError as error:
-            raise LibvirtError(f"{self.name}: QEMU does not tell the forwarded port: {error}") from error
-        found = _HOST_FORWARD.search(said)
+            raise LibvirtError(f"{self.name}: QEMU does not report the forwarded port: {error}") from error
+        found = _HOST_FORWARD.search(answer)
         if not found:
-            raise InfraError(f"{self.name}: no forwarded port in QEMU's answer: {said.strip()!r}")
+            raise InfraError(f"{self.name}: no forwarded port in QEMU's answer: {answer.strip()!r}")
         return int(found[1])
 
     def xml(self) -> str:
-        """The domain as libvirt completed it."""
+        """Return the domain's XML as libvirt completed it."""
         try:
             return str(self.handle.XMLDesc())
         except libvirt.libvirtError as error:
             raise LibvirtError(f"{self.name}: libvirt does not give its XML: {error}") from error
 
     def qemu_args(self) -> tuple[str, ...]:
-        """The emulator's own command line, empty where it cannot be read."""
+        """Return the emulator's command line; empty if it cannot be read."""
         return () if self.pid is None else _arguments(self.pid)
 
     def save(self, image: Path) -> None:
-        """Write the guest's state to a file; the guest stands still meanwhile (0.1-0.2 s), then goes on."""
+        """Write the guest's state to a file; the guest is paused meanwhile (0.1-0.2 s) and then continues."""
         root = ET.Element("domainsnapshot")
         ET.SubElement(root, "memory", snapshot="external", file=str(image))
         flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
@@ -163,42 +165,42 @@ class Domain:
             raise InfraError(f"{self.name} cannot be saved: {_words(error)}") from error
 
     def gdbserver(self, socket: Path | None) -> None:
-        """Let debuggers have the guest through a socket, for which it waits; with None no more."""
+        """Have QEMU open a gdbserver on a Unix socket; with None it closes the gdbserver."""
         what = f"unix:{socket},server=on,wait=off" if socket else "none"
         try:
-            said = libvirt_qemu.qemuMonitorCommand(
+            answer = libvirt_qemu.qemuMonitorCommand(
                 self.handle, f"gdbserver {what}", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
             )
         except libvirt.libvirtError as error:
             raise LibvirtError(f"{self.name}: QEMU does not open a gdbserver: {_words(error)}") from error
-        if socket and "Waiting for gdb" not in said:
-            raise InfraError(f"{self.name}: QEMU does not open a gdbserver: {said.strip()}")
+        if socket and "Waiting for gdb" not in answer:
+            raise InfraError(f"{self.name}: QEMU does not open a gdbserver: {answer.strip()}")
 
     def suspend(self) -> None:
-        """Let the guest stand still."""
+        """Pause the guest."""
         try:
             self.handle.suspend()
         except libvirt.libvirtError as error:
-            raise InfraError(f"{self.name} does not stop: {_words(error)}") from error
+            raise InfraError(f"{self.name} cannot be paused: {_words(error)}") from error
 
     def resume(self) -> None:
-        """Let a restored guest run."""
+        """Continue a paused guest; a guest that was just restored is paused."""
         try:
             self.handle.resume()
         except libvirt.libvirtError as error:
-            raise InfraError(f"{self.name} does not run on: {_words(error)}") from error
+            raise InfraError(f"{self.name} cannot be continued: {_words(error)}") from error
 
     def usage(self) -> Usage | None:
-        """What the emulator has taken so far; None where it cannot be told."""
+        """Return the resources that the emulator has used so far; None if they cannot be read."""
         if self.pid is None:
             return None
         return usage_of(Path(f"/proc/{self.pid}"))
 
     def destroy(self) -> None:
-        """End the guest at once; fine when it has ended by itself.
+        """End the guest at once; do nothing if it has ended already.
 
-        Where we know the emulator's process it is simply killed: nothing in a guest is worth the 1-2 s that libvirt's
-        orderly end takes, and libvirt forgets a transient domain by itself when its monitor closes.
+        If the emulator's process is known it is killed: libvirt's own shutdown would take 1-2 s and a guest holds
+        nothing worth saving. libvirt drops a transient domain by itself when its monitor closes.
         """
         if self._gone:
             return
@@ -211,23 +213,23 @@ class Domain:
                 os.kill(self.pid, signal.SIGKILL)
 
     def _is_emulator(self) -> bool:
-        """Whether the process id still is our emulator."""
-        return _carries(self.name, self.qemu_args())
+        """Return whether the process id still belongs to this domain's emulator."""
+        return _is_command_line_of(self.name, self.qemu_args())
 
 
 def usage_of(process: Path) -> Usage | None:
-    """What a process (its directory in /proc) has taken so far; None when it has ended."""
+    """Return the resources that a process, given by its directory in /proc, has used so far; None if it has ended."""
     try:
         status = (process / "status").read_text()
-        # The second field may hold anything, in parentheses; those behind it are numbers: proc(5).
+        # The second field is the command name in parentheses, with any characters in it; numbers follow: proc(5).
         fields = (process / "stat").read_text().rpartition(")")[2].split()
-        # Of every thread: nanoseconds that it ran, and that it waited for a CPU. Threads that ended are not counted.
+        # Per thread: nanoseconds that it ran, and that it waited for a CPU. Threads that have ended are not counted.
         waits = [int(path.read_text().split()[1]) for path in process.glob("task/*/schedstat")]
     except OSError:
         return None
     peak = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
     if not peak:
-        return None  # ended, and not yet waited for
+        return None  # a zombie: it has ended and its parent has not reaped it yet
     ticks = os.sysconf("SC_CLK_TCK")
     user, system, started = (int(fields[number]) / ticks for number in (11, 12, 19))
     life = time.clock_gettime(time.CLOCK_BOOTTIME) - started
@@ -241,7 +243,7 @@ class Hypervisor:
     connection: libvirt.virConnect
     uri: str
     root: Path | None
-    """The embedded driver's directory, None with a daemon."""
+    """The embedded driver's root directory; None with a daemon."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _started: list[Domain] = field(default_factory=list)
     _failed: set[str] = field(default_factory=set)
@@ -255,23 +257,24 @@ class Hypervisor:
         self.connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, ended, None)
 
     def start(self, xml: str) -> Domain:
-        """Create a transient domain; InfraError with libvirt's words when it refuses."""
+        """Create a transient domain and start it; LibvirtError with libvirt's message if it refuses."""
         name = ET.fromstring(xml).findtext("name") or ""
-        return self._enlist(self._create(name, xml))
+        return self._register(self._create(name, xml))
 
     def restore(self, image: Path, name: str) -> Domain:
-        """Start a saved guest, paused, under a name of its own that is as long as the one it was saved under.
+        """Restore a saved guest, leave it paused, and give it a new name, as long as the one it was saved under.
 
-        InfraError when libvirt refuses. Not for two threads at once with one image, which is given the new name.
+        InfraError if libvirt refuses, or if the emulator would belong to another user. The new name is written into
+        the image, so two threads must not restore from one image at the same time.
         """
         _rename(image, name)
-        # Without a daemon nothing has to be waited for, and the first refusal is the last.
+        # With a daemon, virtlogd may still hold the console of the last guest: try again for LOGD_S. Without, try once.
         deadline = Deadline.after(0.0 if self.shares_consoles else LOGD_S, f"restoring {name}")
         while True:
             try:
-                with self._not_for_ever(name):
+                with self._start_limit(name):
                     self.connection.restoreFlags(str(image), None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
-                domain = self._enlist(self._domain(name, self.connection.lookupByName(name)))
+                domain = self._register(self._domain(name, self.connection.lookupByName(name)))
                 break
             except libvirt.libvirtError as error:
                 if deadline.expired:
@@ -279,17 +282,19 @@ class Hypervisor:
                 pause(LOGD_S / 10)
         if domain.pid is None:
             domain.destroy()
-            raise InfraError(f"{name} must not be restored: its emulator is another user's and would outlive the lab")
+            raise InfraError(f"{name} cannot be restored: its emulator runs as another user and would outlive the lab")
         return domain
 
     @property
     def shares_consoles(self) -> bool:
-        """Whether two guests may have one console's file at a time. A daemon's virtlogd gives it to one, and lets go a
-        moment after that one has ended."""
+        """Whether two guests may have one console file open at a time.
+
+        With a daemon they may not: virtlogd opens it for one guest and closes it a moment after that guest has ended.
+        """
         return self.root is not None
 
-    def _enlist(self, domain: Domain) -> Domain:
-        """Remember a domain, so that `abort` ends it; end it at once when that was before."""
+    def _register(self, domain: Domain) -> Domain:
+        """Record a domain, so that `abort` ends it; if `abort` was called before, end the domain at once."""
         with self._lock:
             self._started.append(domain)
             aborted = self._aborted
@@ -298,16 +303,16 @@ class Hypervisor:
         return domain
 
     def abort(self) -> None:
-        """End every guest, also those that are being started: whoever waits for one learns that it is dead."""
+        """End every guest, also those that are being started; `alive` is False for them from then on."""
         with self._lock:
             self._aborted = True
             started = tuple(self._started)
         for domain in started:
             domain.destroy()
-        self._kill("guest=")  # and those that libvirt still waits for
+        self._kill("guest=")  # emulators that libvirt is still starting
 
     def end_named(self, prefix: str) -> None:
-        """End the guests whose names begin with a prefix: whoever waits for one learns that it is dead."""
+        """End the guests whose names begin with a prefix; `alive` is False for them from then on."""
         with self._lock:
             started = tuple(self._started)
         for domain in started:
@@ -318,7 +323,7 @@ class Hypervisor:
     def _create(self, name: str, xml: str) -> Domain:
         flags = 0 if self.root else libvirt.VIR_DOMAIN_START_AUTODESTROY
         try:
-            with self._not_for_ever(name):
+            with self._start_limit(name):
                 handle = self.connection.createXML(xml, flags)
         except libvirt.libvirtError as error:
             raise LibvirtError(
@@ -330,8 +335,11 @@ class Hypervisor:
         return Domain(name=name, handle=handle, pid=self._pid(name), _failed=self._failed)
 
     @contextmanager
-    def _not_for_ever(self, name: str) -> Iterator[None]:
-        """End an emulator that does not talk to libvirt (somebody stopped it?): libvirt itself waits without end."""
+    def _start_limit(self, name: str) -> Iterator[None]:
+        """Kill an emulator that does not answer libvirt within START_S, for example because it was stopped.
+
+        libvirt itself waits without a time limit.
+        """
         timer = threading.Timer(START_S, self._kill, args=(f"guest={name},",))
         timer.start()
         try:
@@ -339,15 +347,15 @@ class Hypervisor:
         finally:
             timer.cancel()
 
-    def _kill(self, word: str) -> None:
-        """End the emulators below our root that have a word on their command lines."""
+    def _kill(self, text: str) -> None:
+        """Kill the emulators below the embedded driver's root whose command lines contain `text`."""
         for pid in reaper.emulators(str(self.root)) if self.root else ():
             with suppress(OSError):
-                if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if text.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
 
     def _pid(self, name: str) -> int | None:
-        """The emulator's process, None where it is not ours to end."""
+        """Return the emulator's process id; None if it is unknown or the lab may not kill it."""
         if self.root is None:
             return _own_emulator(name)
         for base in (self.root / "run" / "qemu", self.root / "run"):
@@ -356,18 +364,18 @@ class Hypervisor:
         return None
 
     def version(self) -> str:
-        """libvirt's version, `9.0.0`."""
+        """Return libvirt's version, such as `9.0.0`."""
         number = int(self.connection.getLibVersion())
         return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
 
-def _carries(name: str, arguments: Sequence[str]) -> bool:
-    """Whether a command line is that of the emulator which runs the domain of this name."""
+def _is_command_line_of(name: str, arguments: Sequence[str]) -> bool:
+    """Return whether a command line belongs to the emulator of the domain `name`."""
     return any(part.startswith(f"guest={name},") for part in arguments)
 
 
 def _arguments(pid: int | str) -> tuple[str, ...]:
-    """A process's command line; empty where it cannot be read."""
+    """Return a process's command line; empty if it cannot be read."""
     try:
         raw = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -376,30 +384,30 @@ def _arguments(pid: int | str) -> tuple[str, ...]:
 
 
 def _own_emulator(name: str) -> int | None:
-    """The process that runs a daemon's domain, where we may end it."""
+    """Return the process id of a daemon's emulator; None if there is none or the lab may not kill it."""
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _carries(name, _arguments(entry.name)):
+        if entry.name.isdigit() and _is_command_line_of(name, _arguments(entry.name)):
             with suppress(OSError):
                 return int(entry.name) if os.geteuid() in (0, entry.stat().st_uid) else None
     return None
 
 
 def _words(error: libvirt.libvirtError) -> str:
-    """libvirt's message in one line; QEMU's own, within it, come on several."""
+    """Return libvirt's message as one line; a message of QEMU's within it may have several."""
     return " ".join(str(error).split())
 
 
 _IMAGE_MAGIC = b"LibvirtQemudSave"
 _IMAGE_HEAD = 64 << 10
-"""More bytes than the head of an image with the domain's XML has before the XML's name and UUID."""
+"""How many bytes of an image are searched for the domain's name and UUID, which are near the start of its XML."""
 
 
 def _rename(image: Path, name: str) -> None:
-    """Give a saved guest another name and another UUID, in the XML at the head of its image.
+    """Replace the name and the UUID of a saved guest, in the XML at the head of its image.
 
-    libvirt starts a saved guest under its old name and UUID only (its check that the machine is the same one covers
-    them), and these are free a second or more after the last guest that had them was killed. The guest does not see
-    them: what the firmware was told of the UUID is in its memory. InfraError when the image looks otherwise.
+    libvirt restores a guest only under the name and UUID in the image, because its check for the same machine compares
+    them. It releases both only a second or more after the last guest with them was killed. The guest does not notice
+    the change: the UUID that its firmware read is in its memory. InfraError if the image has another format.
     """
     try:
         with image.open("r+b") as file:
@@ -416,10 +424,10 @@ def _rename(image: Path, name: str) -> None:
 
 @contextmanager
 def hypervisor(cache: Cache, scratch: Path, *, uri: str | None = None) -> Iterator[Hypervisor]:
-    """Open libvirt: the embedded driver, or `uri` where the user names a daemon.
+    """Open libvirt: the embedded driver, or the daemon at `uri` if the user named one.
 
-    `scratch` is the directory of this lab's that its guests boot from. With a daemon they are known by it, when the lab
-    was killed; it goes with them.
+    `scratch` is the directory of this lab process from which its guests boot. With a daemon the reaper recognises the
+    guests of a killed lab by this directory on their command lines, and removes it afterwards.
     """
     _start_events()
     if uri and not uri.startswith(f"qemu:///{EMBED}"):
@@ -432,7 +440,7 @@ def hypervisor(cache: Cache, scratch: Path, *, uri: str | None = None) -> Iterat
 
 
 def _opened(opened: Hypervisor) -> Iterator[Hypervisor]:
-    """End whatever still runs, on the way out."""
+    """Yield the hypervisor and end all its guests at exit."""
     try:
         yield opened
     finally:
@@ -449,7 +457,7 @@ def _connection(uri: str, *, embedded: bool = False) -> Iterator[libvirt.virConn
         yield connection
     finally:
         if embedded:
-            # Closing waits 1-2 s for threads that take leave of guests which are dead already.
+            # Closing would wait 1-2 s for threads that clean up after guests which are dead already.
             _never_closed.append(connection)
         else:
             with suppress(libvirt.libvirtError):
@@ -458,9 +466,9 @@ def _connection(uri: str, *, embedded: bool = False) -> Iterator[libvirt.virConn
 
 @contextmanager
 def _embedded_root(cache: Cache) -> Iterator[Path]:
-    """A private root for the embedded driver, watched by a reaper that removes it when we are gone.
+    """Yield a private root directory for the embedded driver, which a reaper removes after this process has ended.
 
-    A process has one: libvirt opens its driver with no second root, so the next hypervisor has the same.
+    A process has one root: libvirt cannot open its driver with a second, so the next hypervisor uses the same.
     """
     if not _roots:
         root = Path(tempfile.mkdtemp(prefix="pagelab-", dir="/tmp"))
@@ -476,10 +484,10 @@ def _embedded_root(cache: Cache) -> Iterator[Path]:
 
 
 def _start_reaper(directory: Path) -> proc.Process:
-    """A process that, once we are gone, ends the emulators that name a directory, and removes it.
+    """Start a process that waits for the end of this one, then kills the emulators using a directory and removes it.
 
-    The pipe to it is closed by our process's end and not before: libvirt's threads still write below the root while
-    they take leave of guests, and what comes back behind the reaper would stay.
+    The pipe to it stays open until this process ends: libvirt's threads still write below the root while they clean up
+    after guests, and files written after the reaper had finished would never be removed.
     """
     read_end, _ = os.pipe()
     guard = proc.start(
@@ -491,8 +499,8 @@ def _start_reaper(directory: Path) -> proc.Process:
     return guard
 
 
-# libvirt asks every emulator for its capabilities once per root, 1-2 s each. It checks by itself whether a stored
-# answer still fits (emulator's ctime, libvirt's version), so answers may be carried from one root to the next.
+# libvirt queries the capabilities of every emulator once per root, 1-2 s each. It checks by itself whether a stored
+# answer is still valid (emulator's ctime, libvirt's version), so answers can be copied from one root to the next.
 _CAPABILITIES = Path("cache/qemu/capabilities")
 
 
