@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SSH to a guest, and the only module that imports paramiko: pinned host key, one connection, bounded commands.
+"""SSH to a guest: one connection with a pinned host key, and commands with bounded time and output.
 
-What comes through here was written by a guest and is never trusted: it is bytes, and there is a limit to how many.
+No other module imports paramiko. Output of a guest is never trusted: it stays bytes, and its length is limited.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from lab.core.errors import GuestLost, InfraError
 from lab.core.outcome import End, Ended, Watch
 from lab.core.ssh_keys import KeyPair
 
-# What goes wrong on a connection reaches us as exceptions; paramiko's log would write into the user's terminal.
+# Errors of a connection are raised as exceptions; paramiko's log would be printed on the user's terminal.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 _CHUNK = 64 << 10
 _POLL_S = 0.1
-# Emulated CPUs pay dearly for large-number arithmetic; these are the cheapest choices that dropbear has and trusts.
+# Arithmetic with large numbers is slow on emulated CPUs: these are the cheapest algorithms that dropbear supports.
 _KEX = ("curve25519-sha256@libssh.org",)
 _CIPHERS = ("aes128-ctr",)
 _MACS = ("hmac-sha2-256",)
@@ -47,7 +47,7 @@ def _well() -> End | None:
 
 @dataclass(slots=True)
 class _Output:
-    """stdout and stderr of one command, bounded together; told on as they come."""
+    """stdout and stderr of one command, with one limit for both; each chunk goes to the callbacks as it arrives."""
 
     limit: int
     keep: bool = True
@@ -63,7 +63,7 @@ class _Output:
         return self.seen >= self.limit
 
     def take(self, channel: paramiko.Channel) -> bool:
-        """Move what has arrived; False when there was nothing."""
+        """Read what has arrived on the channel; return False if there was nothing."""
         before = self.last
         while channel.recv_ready() and not self.full:
             self._add(self.stdout, channel.recv(_CHUNK), self.on_stdout)
@@ -71,14 +71,14 @@ class _Output:
             self._add(self.stderr, channel.recv_stderr(_CHUNK), self.on_stderr)
         return self.last != before
 
-    def _add(self, kept: bytearray, data: bytes, told: Callable[[bytes], None] | None) -> None:
+    def _add(self, kept: bytearray, data: bytes, callback: Callable[[bytes], None] | None) -> None:
         data = data[: self.limit - self.seen]
         self.seen += len(data)
         self.last = time.monotonic()
         if self.keep:
             kept += data
-        if told:
-            told(data)
+        if callback:
+            callback(data)
 
 
 @dataclass(slots=True)
@@ -100,17 +100,18 @@ class Connection:
         on_stdout: Callable[[bytes], None] | None = None,
         on_stderr: Callable[[bytes], None] | None = None,
     ) -> Ended:
-        """Run a shell command to its end, whatever that is; raises nothing that a guest can cause.
+        """Run a shell command and return how it ended; nothing that a guest does raises an exception.
 
-        Ends early at the deadline, after `silence_s` without a byte, when `limit` bytes have come, or when `watch` says
-        that the guest is gone. Without `keep` the output is only told on, not kept in memory.
+        The command is given up at the deadline, after `silence_s` seconds without output, after `limit` bytes of
+        output, or when `watch` reports that the guest is gone. Without `keep` the output only goes to the callbacks
+        and is not stored.
         """
         started = time.monotonic()
         output = _Output(limit, keep, on_stdout, on_stderr)
         try:
-            # The trailing exit keeps the shell from exec()ing the command, so a signal shows as status 128+N.
+            # The trailing exit keeps the shell from exec()ing the command, so a signal appears as status 128+N.
             channel = self.transport.open_session(timeout=max(1.0, deadline.remaining))
-            with self._not_for_ever(deadline):
+            with self._closed_at(deadline):
                 channel.exec_command(f"{command}; exit $?")
             self._send(channel, stdin, deadline)
             end, note = _follow(channel, output, deadline, silence_s, watch)
@@ -129,8 +130,8 @@ class Connection:
         )
 
     @contextmanager
-    def _not_for_ever(self, deadline: Deadline) -> Iterator[None]:
-        """Give up the connection at the deadline: paramiko waits without end for a guest's answer to a request."""
+    def _closed_at(self, deadline: Deadline) -> Iterator[None]:
+        """Close the connection at the deadline: paramiko waits without a limit for a guest's answer to a request."""
         timer = threading.Timer(max(1.0, deadline.remaining), self.transport.close)
         timer.start()
         try:
@@ -146,7 +147,7 @@ class Connection:
         channel.shutdown_write()
 
     def push(self, files: Mapping[str, bytes], directory: str, *, deadline: Deadline) -> None:
-        """Put executable files into a directory of the guest; GuestLost when that fails."""
+        """Copy executable files into a directory of the guest; GuestLost if that fails."""
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1, format=tarfile.USTAR_FORMAT) as tar:
             for name, content in sorted(files.items()):
@@ -161,11 +162,11 @@ class Connection:
             stdin=archive.getvalue(),
         )
         if ended.end is not End.EXITED or ended.status:
-            said = ended.stderr.decode("utf-8", "replace").strip()
-            raise GuestLost(f"pushing {', '.join(files)} into the guest failed: {said or ended.note or ended.end}")
+            stderr = ended.stderr.decode("utf-8", "replace").strip()
+            raise GuestLost(f"pushing {', '.join(files)} into the guest failed: {stderr or ended.note or ended.end}")
 
     def shell(self, command: str = "") -> int:
-        """An interactive login shell on our terminal, or another command; returns its exit status."""
+        """Run a login shell, or another command, on the user's terminal and return its exit status."""
         channel = self.transport.open_session()
         size = _terminal_size()
         channel.get_pty("linux", *size)
@@ -176,12 +177,15 @@ class Connection:
         return _interact(channel)
 
     def close(self) -> None:
-        with suppress(Exception):  # whatever a dying guest does to its connection, we are done with it
+        with suppress(Exception):  # errors of a dying guest's connection do not matter any more
             self.transport.close()
 
 
 def connect(port: int, *, host_key: str, key: KeyPair, deadline: Deadline) -> Connection:
-    """Connect to 127.0.0.1:`port`; InfraError when the guest is not the one whose host key is pinned."""
+    """Connect to 127.0.0.1:`port` and return the connection.
+
+    InfraError if the guest's host key is not the pinned one; GuestLost if SSH fails otherwise.
+    """
     transport = None
     try:
         sock = socket.create_connection(("127.0.0.1", port), timeout=max(1.0, deadline.remaining))
@@ -211,14 +215,14 @@ def _check_host_key(transport: paramiko.Transport, pinned: str) -> None:
 def _follow(
     channel: paramiko.Channel, output: _Output, deadline: Deadline, silence_s: float | None, watch: Watch
 ) -> tuple[End, str]:
-    """Read until the command has ended or has to be given up; says which."""
+    """Read until the command has ended or is given up; return how it ended and a note for the user."""
     while True:
         select.select([channel], [], [], min(_POLL_S, deadline.remaining))
         moved = output.take(channel)
         if output.full:
             return End.FLOODED, f"cut off after {output.limit} bytes"
         if not moved and channel.exit_status_ready() and (channel.eof_received or channel.closed):
-            return _last_word(channel, watch)
+            return _end_of(channel, watch)
         if gone := watch():
             output.take(channel)
             return gone, ""
@@ -228,7 +232,8 @@ def _follow(
             return End.DEADLINE, f"silent for {silence_s:.0f} s"
 
 
-def _last_word(channel: paramiko.Channel, watch: Watch) -> tuple[End, str]:
+def _end_of(channel: paramiko.Channel, watch: Watch) -> tuple[End, str]:
+    """Return how the command of a closed channel ended, and a note for the user."""
     if channel.exit_status >= 0:
         return End.EXITED, ""
     return watch() or End.LOST, "the connection ended without an exit status"
@@ -242,7 +247,7 @@ def _terminal_size() -> tuple[int, int]:
 
 
 def _interact(channel: paramiko.Channel) -> int:
-    """Copy between our terminal and the channel until the shell ends."""
+    """Copy between the user's terminal and the channel until the shell ends; return its exit status."""
     stdin = sys.stdin.fileno()
     saved = termios.tcgetattr(stdin) if sys.stdin.isatty() else None
     try:
