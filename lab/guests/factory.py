@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Everything a cell needs, made or found in the cache, and guests booted from it. The runner's only way outside."""
+"""Prepares what a cell's guests boot from and run (built, or from the cache) and boots guests.
+
+The runner reaches builds, libvirt and the disk only through this module.
+"""
 
 from __future__ import annotations
 
@@ -37,19 +40,19 @@ from lab.specs.plan import Cell
 COPY = 1 << 20
 AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
 STARTS = itertools.count(1)
-"""Numbers the guests of all factories of this process: libvirt remembers a name for a while after a guest has ended."""
+"""Numbers the guests of all factories of this process: libvirt blocks a name for a while after its guest has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootableCell:
-    """One cell with everything that its guests boot from and run."""
+    """A cell with everything that its guests boot from and run."""
 
     name: str
     topology: Topology
     products: Artifacts
     factory: GuestFactory
     archives: tuple[Path, ...] = ()
-    """Further parts of the initramfs, unpacked after the userland: what a user brings along."""
+    """Archives of the user's that are appended to the initramfs and unpacked after the userland."""
 
     @property
     def parts(self) -> tuple[Path, ...]:
@@ -71,25 +74,25 @@ class BootableCell:
 
     @property
     def provenance(self) -> Provenance:
-        """What the kernel was built from, and which userland it starts, for metadata.json."""
+        """What the kernel was built from, and the key of its userland, for metadata.json."""
         return self.products.kernel.provenance.changed(userland=self.products.rootfs.key)
 
     @property
     def no_save(self) -> str:
-        """Why guests of this cell cannot be saved, empty when they can."""
+        """Why guests of this cell cannot be saved; empty if they can."""
         return self.topology.architecture.no_save
 
     def planned(self, console: Path) -> Description:
-        """The machine as it is going to be started."""
+        """Return the description of the machine that is going to be started."""
         wanted = self.factory.boot_of(self, console)
         return Description(domain_xml=domain_xml(wanted.machine), qemu_args=(), reproduce=wanted.reproduce)
 
     def boot(self, console: Path) -> Guest:
-        """Boot one guest with the best accelerator that works and log in. See `guest.boot` for errors."""
+        """Boot one guest with the best working accelerator and log in. See `guest.boot` for errors."""
         return guest.boot(self.factory.hypervisor, self.factory.boot_of(self, console))
 
     def verify(self, facts: str) -> tuple[Mismatch, ...]:
-        """In what the guest differs from the machine that was asked for."""
+        """Return how the guest, by its facts, differs from the requested machine; empty if it does not."""
         asked = ExpectedMachine(
             topology=self.topology,
             build_id=self.products.kernel.provenance.build_id,
@@ -102,19 +105,19 @@ class BootableCell:
 
 @dataclass(slots=True, kw_only=True)
 class GuestFactory:
-    """A workshop with libvirt open and a key pair for this run. Methods may be called from any thread."""
+    """A builder, an open libvirt connection and this run's key pair. Methods may be called from any thread."""
 
     workshop: Builder
     hypervisor: vm.Hypervisor
     scratch: Path
-    """Files of this run that guests boot from; removed with the lab."""
+    """The directory of this run's files that guests boot from; removed when the lab ends."""
     key: KeyPair = field(default_factory=KeyPair.generate)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _accelerators: dict[str, Accelerator] = field(default_factory=dict)
     _initrds: dict[tuple[str, ...], Path] = field(default_factory=dict)
 
     def prepare(self, cell: Cell, progress: Progress) -> BootableCell:
-        """All that a cell of a plan needs."""
+        """Build or find what the guests of a plan's cell need, and return it."""
         return self.ready(cell.topology, cell.kernel, progress)
 
     def abort(self) -> None:
@@ -123,12 +126,12 @@ class GuestFactory:
         self.hypervisor.abort()
 
     def ready(self, topology: Topology, wanted: Kernel, progress: Progress) -> BootableCell:
-        """All that guests of this machine with this kernel need."""
+        """Build or find what guests of this machine with this kernel need, and return it."""
         products = self.workshop.make(topology, wanted, progress)
         return BootableCell(name=f"{topology.name}-{wanted.name}", topology=topology, products=products, factory=self)
 
     def boot_of(self, ready: BootableCell, console: Path) -> Boot:
-        """What it takes to boot a guest of a prepared cell."""
+        """Return the input for booting a guest of a prepared cell."""
         return self._boot(ready, ready.topology, console, self.accelerator_of(ready))
 
     def _boot(self, ready: BootableCell, topology: Topology, console: Path, chosen: Accelerator) -> Boot:
@@ -152,7 +155,7 @@ class GuestFactory:
             accelerator=chosen,
             host_key=ready.products.rootfs.host_key,
             key=self.key,
-            # Without this run's key, which goes with the run: the initrd that stays in the cache.
+            # The script uses the cached initrd, which outlives the run and does not contain this run's key.
             reproduce=qemu_command.script(replace(machine, initrd=ready.products.rootfs.initrd)),
             probes=ready.products.probes,
             patience=_patience(ready),
@@ -161,13 +164,18 @@ class GuestFactory:
         )
 
     def _name(self, ready: BootableCell) -> str:
-        """A name of its own for every start: libvirt takes a while to forget a guest that was ended, and with a daemon
-        several labs share one list of names. Names of one cell are equally long (see `vm.Hypervisor.restore`)."""
+        """Return a new name for a guest; all names of one cell are equally long (see `vm.Hypervisor.restore`).
+
+        Names are not used twice because libvirt blocks a name for a while after its guest has ended. They contain the
+        process id because with a daemon several labs share one list of names.
+        """
         return f"{ready.name}-{os.getpid()}-{next(STARTS):06}"
 
     def _initrd(self, record: Arch, userland: Rootfs, archives: tuple[Path, ...]) -> Path:
-        """The userland with this run's public key and the user's archives appended: the kernel unpacks one after the
-        other."""
+        """Return the initrd: the userland, this run's public key and the user's archives, concatenated.
+
+        The kernel unpacks them one after the other.
+        """
         key = (record.name, *map(str, archives))
         with self._lock:
             if key not in self._initrds:
@@ -185,7 +193,7 @@ class GuestFactory:
             return self._initrds[key]
 
     def accelerator_of(self, ready: BootableCell) -> Accelerator:
-        """What runs guests of a cell's architecture here: KVM if a guest has booted with it."""
+        """Return the accelerator for a cell's guests on this host: KVM if a guest has booted with it, else TCG."""
         record = ready.topology.architecture
         if ready.topology.counted:
             return accelerator.tcg(record, "only the emulator counts instructions")
@@ -215,7 +223,7 @@ def _patience(ready: BootableCell) -> float:
 
 @contextmanager
 def open_factory(workshop: Builder, *, uri: str | None = None) -> Iterator[GuestFactory]:
-    """A factory with libvirt open; everything it started is gone afterwards."""
+    """Yield a factory with libvirt open; end everything that it started at exit."""
     cache = workshop.cache
     with cache.scratch("run") as scratch, vm.hypervisor(cache, scratch, uri=uri) as hypervisor:
         yield GuestFactory(workshop=workshop, hypervisor=hypervisor, scratch=scratch)
