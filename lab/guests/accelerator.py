@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which accelerator runs a guest. KVM only where it *works*: a device that opens can still hang every guest.
+"""Chooses the accelerator of guests: KVM if it works on this host, else TCG.
 
-What decides is a guest that boots under KVM and says its word; the answer is remembered until the host reboots.
+That /dev/kvm can be opened does not suffice, because every guest may still hang. KVM counts as working if a guest
+booted under it prints its ready line. The result is cached until the host reboots.
 """
 
 from __future__ import annotations
@@ -22,30 +23,34 @@ KVM_DEVICE = Path("/dev/kvm")
 KVM_SLOWDOWN = 2.0
 MIN_PATIENCE = 0.01
 PROBE_S = 8.0
-"""How long a guest under KVM may take to its ready line before KVM counts as not working; it takes about one."""
+"""Seconds that a guest under KVM may take to its ready line before KVM counts as not working; it takes about one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """What runs a guest's instructions; `why` says what decided."""
+    """What runs a guest's instructions, and why it was chosen."""
 
     name: str
     """`tcg` or `kvm`, as QEMU calls them."""
     slowdown: float
-    """Deadlines written for real hardware are multiplied by this."""
+    """The factor by which deadlines for real hardware are multiplied."""
     why: str
+    """The reason for the choice, as shown to users."""
 
 
 def patience() -> float:
-    """By what deadlines in guests are stretched besides: $PAGELAB_PATIENCE, above 1 for a host that is very busy."""
-    said = os.environ.get("PAGELAB_PATIENCE", "1")
+    """Return the extra factor for all guest deadlines from $PAGELAB_PATIENCE (default 1; more on a busy host).
+
+    UsageError if it is not a number in the allowed range.
+    """
+    text = os.environ.get("PAGELAB_PATIENCE", "1")
     try:
-        factor = float(said)
+        factor = float(text)
     except ValueError:
         factor = 0.0
     if not MIN_PATIENCE <= factor <= 1 / MIN_PATIENCE:
         raise UsageError(
-            f"PAGELAB_PATIENCE: expected a number from {MIN_PATIENCE} to {1 / MIN_PATIENCE:g}, got {said!r}"
+            f"PAGELAB_PATIENCE: expected a number from {MIN_PATIENCE} to {1 / MIN_PATIENCE:g}, got {text!r}"
         )
     return factor
 
@@ -55,9 +60,9 @@ def tcg(arch: Arch, why: str) -> Accelerator:
 
 
 def choose(arch: Arch, *, cache: Cache, try_kvm: Callable[[Accelerator], None]) -> Accelerator:
-    """KVM when the host can and `try_kvm`, which boots a guest with it, returns; TCG otherwise.
+    """Return KVM if the host supports it and `try_kvm`, which boots a guest under it, succeeds; else TCG.
 
-    `try_kvm` raises BootError, GuestLost or InfraError when the guest does not come up.
+    `try_kvm` raises BootError, GuestLost or InfraError if the guest does not boot.
     """
     if reason := kvm_impossible(arch):
         return tcg(arch, reason)
@@ -66,7 +71,7 @@ def choose(arch: Arch, *, cache: Cache, try_kvm: Callable[[Accelerator], None]) 
 
 
 def kvm_impossible(arch: Arch) -> str:
-    """Why KVM cannot be tried at all for this architecture on this host; empty when it can."""
+    """Return why KVM cannot be tried for this architecture on this host; empty if it can."""
     if platform.machine() != arch.uname:
         return f"the host is {platform.machine()}"
     if not KVM_DEVICE.exists():
@@ -79,7 +84,7 @@ def _kvm(why: str) -> Accelerator:
 
 
 def _remembered(arch: Arch, cache: Cache, try_kvm: Callable[[Accelerator], None]) -> tuple[bool, str]:
-    """The probe's answer, asked once per host boot."""
+    """Return whether KVM works, and why; the probe runs once per boot of the host."""
     path = remembered_at(arch, cache)
     with cache.lock(f"accelerator-{arch.name}"):
         if answer := known(arch, cache):
@@ -94,7 +99,7 @@ def _remembered(arch: Arch, cache: Cache, try_kvm: Callable[[Accelerator], None]
 
 
 def known(arch: Arch, cache: Cache) -> tuple[bool, str] | None:
-    """What the probe of this boot of the host found: whether KVM works, and why; None when it was not asked yet."""
+    """Return the cached result of the probe since the host booted: whether KVM works, and why; None if not probed."""
     try:
         answer = json.loads(remembered_at(arch, cache).read_text())
         return bool(answer["works"]), str(answer["why"])
@@ -103,5 +108,5 @@ def known(arch: Arch, cache: Cache) -> tuple[bool, str] | None:
 
 
 def remembered_at(arch: Arch, cache: Cache) -> Path:
-    """Where the answer for this boot of this host is kept."""
+    """Return the file that stores the probe's result for this boot of the host."""
     return cache.root / "accelerator" / f"{arch.name}-{digest(boot_id())}.json"
