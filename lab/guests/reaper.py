@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ends the emulators of a lab that died, however it died.
+"""Kills the emulators of a lab process after that process has ended, even by SIGKILL.
 
-libvirt's embedded driver has no autodestroy: a QEMU process outlives the lab that was killed. So every lab starts this
-program first and holds the write end of a pipe to it; the kernel closes that end when the lab is gone. Then every
-process whose command line names the lab's private root directory is killed and the directory is removed. With a daemon
-the directory is the one that the lab's guests boot from.
+libvirt's embedded driver has no autodestroy: a QEMU process outlives a lab that was killed. Therefore every lab starts
+this program first and holds the write end of a pipe to it, which the kernel closes when the lab ends. The reaper then
+kills every process whose command line contains the lab's private root directory, and removes the directory. With a
+daemon the directory is the one that the lab's guests boot from.
 
-Runs as a script of its own (`python -I -S reaper.py ROOT FD`): standard library only, nothing of the lab imported.
+This file runs as a separate script (`python -I -S reaper.py ROOT FD`): it uses the standard library only and imports
+nothing of the lab.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import time
 from pathlib import Path
 
 SETTLE_S = 2.0
-"""How long to look again for an emulator that libvirt was starting while the lab died."""
+"""Seconds during which to look again for an emulator that libvirt was starting when the lab died."""
 
 
 def emulators(root: str) -> list[int]:
-    """Process ids, other than ours, whose command line has the root directory in it."""
+    """Return the ids of the processes, other than this one, whose command line contains the root directory."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -38,7 +39,7 @@ def emulators(root: str) -> list[int]:
 
 
 def reap(root: str) -> None:
-    """Kill what is left below `root`, look again until nothing new shows up, remove the directory."""
+    """Kill the emulators that use `root`, look again until there are none, and remove the directory."""
     until = time.monotonic() + SETTLE_S
     seen = False
     while True:
@@ -49,7 +50,7 @@ def reap(root: str) -> None:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-            except PermissionError:  # a system daemon's, which ends it itself
+            except PermissionError:  # the emulator belongs to a system daemon, which ends it by itself
                 return
         if not alive and (not Path(root, "starting").exists() or time.monotonic() > until):
             break
@@ -61,7 +62,7 @@ def main() -> None:
     root, descriptor = sys.argv[1], int(sys.argv[2])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    while os.read(descriptor, 1):  # nobody writes: this returns when the lab is gone
+    while os.read(descriptor, 1):  # nothing is ever written: read returns at end of file, when the lab has ended
         pass
     reap(root)
 
