@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A topology as libvirt domain XML. Pure: no libvirt, no disk; the XML is built as a tree, never by formatting text."""
+"""Translates a topology to libvirt domain XML. Pure: no libvirt, no disk; the XML is built as a tree, not as text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOMAIN_TYPES = {"kvm": "kvm", "tcg": "qemu"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestMachine:
-    """One guest to start: the machine that was asked for and the files it boots from."""
+    """A guest to start: the requested machine and the files that it boots from."""
 
     name: str
     topology: Topology
@@ -29,13 +29,13 @@ class GuestMachine:
     image: Path
     initrd: Path
     console: Path
-    """Where the console's output goes; QEMU appends."""
+    """The file to which QEMU appends the console's output."""
 
 
 def command_line(topology: Topology) -> tuple[str, ...]:
-    """The kernel's arguments for a machine, in order.
+    """Return the kernel's arguments for a machine, in order.
 
-    A panic reboots at once and a reboot ends the emulator, so that nobody waits for a dead guest.
+    A panic reboots the guest at once and a reboot ends the emulator, so that a dead guest is noticed without waiting.
     """
     record = topology.architecture
     parts = [f"console={record.console}", "panic=-1", "random.trust_cpu=on", *record.cmdline, *topology.mode.cmdline]
@@ -44,13 +44,13 @@ def command_line(topology: Topology) -> tuple[str, ...]:
     if topology.thp:
         parts.append(f"transparent_hugepage={topology.thp}")
     if topology.shmem_thp:
-        # 6.12 has no argument for it (6.14 has): the guest's init does it. The kernel passes arguments with a dot by.
+        # 6.12 has no argument for it (6.14 has): the guest's init sets it. The kernel ignores arguments with a dot.
         parts.append(f"pagelab.shmem_thp={topology.shmem_thp}")
     return tuple(" ".join((*parts, *topology.cmdline)).split())
 
 
 def _reservation(topology: Topology, size: int) -> str:
-    """The value of `hugepages=` for one size: a number, or a number per node."""
+    """Return the value of `hugepages=` for one size: a number, or a number per node."""
     if size in topology.hugepages:
         return str(topology.hugepages[size])
     numbers = []
@@ -61,7 +61,7 @@ def _reservation(topology: Topology, size: int) -> str:
 
 
 def machine_type(topology: Topology) -> str:
-    """QEMU's machine: what the topology says, else the architecture's."""
+    """Return QEMU's machine: the topology's if it names one, else the architecture's."""
     record = topology.architecture
     if topology.machine:
         return topology.machine
@@ -71,10 +71,10 @@ def machine_type(topology: Topology) -> str:
 
 
 def sockets_and_cores(topology: Topology) -> tuple[int, int]:
-    """How the CPUs are packaged: a socket per node that has CPUs, so that no node is within one or across several.
+    """Return the number of sockets and of cores per socket: each node with CPUs is one socket.
 
-    Otherwise x86 guests warn at boot that CPUs which share a cache lie on different nodes (topology_sane, 6.12). Where
-    nodes have different numbers of CPUs, every CPU is a socket.
+    If a socket contained CPUs of two nodes, x86 guests would warn at boot that CPUs which share a cache lie on
+    different nodes (topology_sane, 6.12). If nodes have different numbers of CPUs, every CPU is a socket.
     """
     counts = [len(cell.cpus) for cell in topology.numa if cell.cpus]
     if len(set(counts)) == 1:
@@ -83,7 +83,7 @@ def sockets_and_cores(topology: Topology) -> tuple[int, int]:
 
 
 def cpu_model(machine: GuestMachine) -> str:
-    """QEMU's name of the CPU: what the topology says, else the host's under KVM and the architecture's under TCG."""
+    """Return QEMU's CPU model: the topology's if it names one, else `host` under KVM, the architecture's under TCG."""
     if machine.topology.cpu:
         return machine.topology.cpu
     if machine.accelerator == "kvm":
@@ -92,21 +92,21 @@ def cpu_model(machine: GuestMachine) -> str:
 
 
 def cpu_without(machine: GuestMachine) -> tuple[str, ...]:
-    """Features of the CPU that are switched off; only of the architecture's own model."""
+    """Return the CPU features to switch off; empty unless the CPU model is the architecture's own."""
     if machine.topology.cpu or machine.accelerator == "kvm":
         return ()
     return machine.topology.architecture.cpu_without
 
 
 def network(topology: Topology) -> tuple[str, ...]:
-    """QEMU's arguments for the guest's network: cut off, but for a port of QEMU's choice on 127.0.0.1."""
+    """Return QEMU's arguments for an isolated network with SSH forwarded from a port of QEMU's choice on 127.0.0.1."""
     record = topology.architecture
     device = ",".join(filter(None, (record.net_device, f"netdev={NETDEV}", record.net_options)))
     return ("-netdev", f"user,id={NETDEV},restrict=on,hostfwd=tcp:127.0.0.1:0-:22", "-device", device)
 
 
 def processors(machine: GuestMachine) -> tuple[str, ...]:
-    """QEMU's arguments for the CPUs: model, number, packages."""
+    """Return QEMU's arguments for the CPUs: model, number, sockets and cores."""
     sockets, cores = sockets_and_cores(machine.topology)
     packages = f"{machine.topology.vcpus},sockets={sockets},cores={cores},threads=1"
     model = ",".join((cpu_model(machine), *(f"{name}=off" for name in cpu_without(machine))))
@@ -114,10 +114,10 @@ def processors(machine: GuestMachine) -> tuple[str, ...]:
 
 
 def clock(topology: Topology) -> tuple[str, ...]:
-    """QEMU's arguments for a clock that counts instructions: 2^0 nanoseconds for each.
+    """Return QEMU's arguments for a clock that advances 2^0 nanoseconds per instruction; empty if none was requested.
 
-    While the guest has nothing to do its clock follows the host's, so that whoever waits for the lab does not wait in
-    vain; `sleep=off` would let such waits end at once.
+    While the guest is idle its clock follows the host's, so that its waits for the lab do not time out too early; with
+    `sleep=off` the clock would jump to the end of such a wait.
     """
     if not topology.counted:
         return ()
@@ -125,10 +125,10 @@ def clock(topology: Topology) -> tuple[str, ...]:
 
 
 def numa(topology: Topology, *, backends: bool = True) -> tuple[str, ...]:
-    """QEMU's -numa for every node: its memory (a backend called ramN), its CPUs, its distances.
+    """Return QEMU's -numa arguments for every node: its memory (a backend called ramN), CPUs and distances.
 
-    Without `backends` a node's memory is a part of the machine's own, which is how QEMU wants it when -machine names a
-    backend for that, as libvirt's command line does.
+    Without `backends` a node's memory is a part of the machine's. QEMU requires this form if -machine names a memory
+    backend, as libvirt's command line does.
     """
     arguments: list[str] = []
     for node, cell in enumerate(topology.numa):
@@ -150,7 +150,7 @@ def numa(topology: Topology, *, backends: bool = True) -> tuple[str, ...]:
 
 
 def domain_xml(machine: GuestMachine) -> str:
-    """The domain's XML, indented, ready for virDomainCreateXML."""
+    """Return the domain's XML, indented, ready for virDomainCreateXML."""
     ET.register_namespace("qemu", QEMU_NS)
     topology = machine.topology
     root = ET.Element("domain", type=DOMAIN_TYPES[machine.accelerator])
@@ -179,10 +179,10 @@ def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Elem
 
 
 def _memory_backing(root: ET.Element) -> None:
-    """A file without a name, shared: what the host sets aside for it is what is touched, whatever its overcommit mode.
+    """Back the guest's memory with a shared memfd: the host then allocates only touched pages, in any overcommit mode.
 
-    Memory of the emulator's own would be refused where it is larger than the host's (overcommit_memory 0, the default),
-    and `reserve=off`, which would allow it, is nothing that libvirt 9.0 can say.
+    The host would refuse anonymous memory larger than its own (overcommit_memory 0, the default). `reserve=off` would
+    allow it, but libvirt 9.0 cannot express that option.
     """
     backing = ET.SubElement(root, "memoryBacking")
     ET.SubElement(backing, "source", type="memfd")
@@ -243,7 +243,7 @@ def _numa(cpu: ET.Element, topology: Topology) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One entry of HMAT: how fast a node with CPUs reaches a node with memory."""
+    """One entry of the HMAT: how fast a node with CPUs accesses a node with memory."""
 
     initiator: int
     target: int
@@ -253,11 +253,11 @@ class Link:
     """`latency` (nanoseconds) or `bandwidth` (MB/s)."""
     value: int
     backwards: bool
-    """The same two nodes as an earlier link of this kind, the other way round."""
+    """Whether an earlier link of this kind connects the same two nodes in the opposite direction."""
 
     @property
     def qemu(self) -> tuple[str, str]:
-        """QEMU's arguments for it."""
+        """QEMU's arguments for this entry."""
         value = str(self.value)
         if self.quantity == "bandwidth":
             value += "M"
@@ -269,7 +269,7 @@ class Link:
 
 
 def links(topology: Topology) -> Iterator[Link]:
-    """Every entry of a topology's HMAT."""
+    """Yield every entry of a topology's HMAT; nothing if it has none."""
     if not topology.hmat:
         return
     for name, matrix in topology.hmat.matrices.items():
@@ -314,10 +314,10 @@ def _devices(root: ET.Element, machine: GuestMachine) -> None:
 
 
 def _qemu_arguments(root: ET.Element, machine: GuestMachine) -> None:
-    """What libvirt cannot say.
+    """Add the QEMU arguments for what libvirt cannot express.
 
-    The network: only QEMU's own option lets it pick the free port on 127.0.0.1 by itself. Of HMAT's links those back
-    from B to A: libvirt 9.0 takes them for the one from A to B ("Link already defined"), and QEMU does not.
+    Network: only QEMU's own option lets QEMU choose a free port on 127.0.0.1. HMAT links from B to A: libvirt 9.0
+    takes them for duplicates of the link from A to B ("Link already defined"), QEMU does not.
     """
     topology = machine.topology
     command = ET.SubElement(root, f"{{{QEMU_NS}}}commandline")
