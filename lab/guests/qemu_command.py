@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine as a plain QEMU command line, for people (and benchmarks) that want no libvirt in between. Pure."""
+"""Translates a machine to a plain QEMU command line, for users and benchmarks that do not need libvirt. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONSOLES = {
     "serial": ("-serial", "stdio"),
     "sclplm": ("-chardev", "stdio,id=console", "-device", "sclplmconsole,chardev=console"),
 }
-"""What QEMU calls libvirt's consoles, with the terminal behind them."""
+"""QEMU's arguments by libvirt's name of a console, connected to the terminal."""
 INTERACTIVE = {
     "serial": ("-serial", "mon:stdio"),
     "sclplm": (
@@ -22,13 +22,13 @@ INTERACTIVE = {
         *("-device", "sclplmconsole,chardev=console"),
     ),
 }
-"""The same where Ctrl-C is the guest's; Ctrl-A X ends it."""
+"""The same for interactive use: Ctrl-C goes to the guest, Ctrl-A X ends QEMU."""
 
 
 def qemu_command(machine: GuestMachine, *arguments: str, interactive: bool = False) -> tuple[str, ...]:
-    """The emulator's arguments: the same machine, kernel, initrd and kernel arguments; console on stdout.
+    """Return QEMU's command line for the same machine, kernel, initrd and kernel arguments; console on stdout.
 
-    `arguments` are further ones for the kernel.
+    `arguments` are additional kernel arguments.
     """
     topology = machine.topology
     return (
@@ -56,14 +56,14 @@ def qemu_command(machine: GuestMachine, *arguments: str, interactive: bool = Fal
 
 
 def _machine(topology: Topology) -> str:
-    """QEMU's machine and its properties."""
+    """Return the value of -M: QEMU's machine and its properties."""
     hmat = ",hmat=on" if topology.hmat else ""
     backend = ",memory-backend=ram0" if topology.sparse and not topology.numa else ""
     return f"{machine_type(topology)}{hmat}{backend}"
 
 
 def _memory(topology: Topology) -> list[str]:
-    """A backend for every node's memory, where the machine does not make its own."""
+    """Return QEMU's arguments for a memory backend per node; empty if the machine allocates its memory itself."""
     if not topology.numa and not topology.sparse:
         return []
     kind = "memory-backend-memfd,share=on" if topology.sparse else "memory-backend-ram"
@@ -72,10 +72,11 @@ def _memory(topology: Topology) -> list[str]:
 
 
 def bundle_script(machine: GuestMachine, init: str, *, seconds: float, tested: bool) -> str:
-    """reproduce.sh of a bundle, whose guest begins with `init`: runs its test, or gives a shell; `--shell` always does.
+    """Return reproduce.sh of a bundle, whose guest starts `init`: it runs the bundle's test, with `--shell` a shell.
 
-    What the guest says goes to the terminal and to `output`; every line of `expected` is looked for in it. A guest that
-    is not done after so many seconds is ended, where the host has timeout(1).
+    Without a test (`tested` false) it always starts a shell. The guest's output goes to the terminal and to the file
+    `output`, in which every line of the file `expected` is searched as a pattern. A guest that has not finished after
+    `seconds` is killed if the host has timeout(1).
     """
     words = [shlex.quote(word) for word in qemu_command(machine, f"rdinit=/{init}")]
     append = words.index("-append") + 1
@@ -119,7 +120,7 @@ exit $status
 
 
 def script(machine: GuestMachine) -> str:
-    """reproduce.sh of a cell: boots its guest with plain QEMU; KERNEL and INITRD may be set to other files."""
+    """Return reproduce.sh of a cell, which boots its guest with plain QEMU; KERNEL and INITRD can name other files."""
     command = qemu_command(machine)
     files = {str(machine.image): '"$KERNEL"', str(machine.initrd): '"$INITRD"'}
     words = [files.get(word) or shlex.quote(word) for word in (Path(command[0]).name, *command[1:])]
