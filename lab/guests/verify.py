@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether a guest is the machine that was asked for: the facts it states against its topology and kernel; pure.
+"""Compares the facts that a guest reports with the requested topology and kernel. Pure.
 
 Facts are text that the guest's init writes, `key=value` per line:
 
@@ -9,11 +9,11 @@ Facts are text that the guest's init writes, `key=value` per line:
     hmat=<hex of ACPI's table>  thp=madvise  shmem_thp=never
     hugepages.SIZE=16  cpuinfo.KEY=<value of a line in /proc/cpuinfo>  cmdline=...  byteorder=little  uptime=0.91
     user_bits=47 (where the topology says how many bits an address has: of those that a program could map)
-    counted=1000000 1006012 1006012 (of a clock that should count them: instructions of a loop, at least, and the
-    nanoseconds that it took, time after time)
-    harts=1 0 2 3 (where Linux numbers CPUs in an order of its own: the machine's numbers of CPU 0, 1, ...)
+    counted=1000000 1006012 1006012 (if the clock should count instructions: the least number of instructions of a
+    loop, then the nanoseconds that each of its runs took)
+    harts=1 0 2 3 (if Linux numbers CPUs in another order than the machine: the machine's numbers of CPU 0, 1, ...)
 
-A fact that is missing, unreadable or stated twice is a mismatch of its own: absence is never agreement.
+A fact that is missing, unreadable or stated twice is a mismatch of its own.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from lab.specs.model import MAX_NODES, Hmat, Topology, format_size, parse_cpus
 MAX_TEXT = 1 << 20
 MAX_FLAWS = 20
 MAX_HEX = 64 << 10
-"""Bytes of notes or of a table."""
+"""Most bytes of ELF notes, or of an ACPI table, that are read."""
 LOOP, STEADY = 1.05, 1.001
-"""What a loop may take beyond the instructions that were counted in it, and what its times may differ."""
+"""The most nanoseconds per instruction of the counted loop, and the greatest ratio of two of its times."""
 LOCAL, REMOTE = 10, 20
-"""Distances where the topology states none: ACPI's and Linux's own defaults."""
+"""Distances if the topology states none: the defaults of ACPI and Linux."""
 
 _NODE = re.compile(
     r"node\.(\d{1,4})\.(cpus|mem_total|distance|hugepages\.(\d{1,15})|access0\.(initiators|(read|write)_(latency|bandwidth)))"
@@ -62,7 +62,7 @@ Sizes = Mapping[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """One NUMA node as the guest sees it; None where it did not say. Bytes; hugepages by size."""
+    """One NUMA node as the guest reports it. Sizes are in bytes, hugepages counted by size; None if not reported."""
 
     cpus: tuple[int, ...] | None = None
     mem_total: int | None = None
@@ -71,12 +71,12 @@ class NodeFacts:
     initiators: tuple[int, ...] | None = None
     """The nodes whose CPUs reach this node's memory fastest."""
     access: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    """How fast they do: `read_latency` and so on, in nanoseconds and MB/s."""
+    """Speed of that access: `read_latency` and so on, in nanoseconds and MB/s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a guest says about itself; None where it did not say. `flaws` are lines that make no sense."""
+    """The facts that a guest reports; None if not reported. `flaws` describes the lines that cannot be read."""
 
     machine: str | None = None
     release: str | None = None
@@ -84,12 +84,12 @@ class Facts:
     page_size: int | None = None
     cpus: tuple[int, ...] | None = None
     harts: tuple[int, ...] = ()
-    """The machine's number of each CPU, where Linux numbers them in an order of its own; empty where it does not."""
+    """The machine's number of each CPU if Linux numbers them in another order; else empty."""
     mem_total: int | None = None
     nodes: Mapping[int, NodeFacts] = field(default_factory=lambda: MappingProxyType({}))
     hugepages: Sizes = field(default_factory=lambda: MappingProxyType({}))
     cpuinfo: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Value by key of /proc/cpuinfo, of the keys that tell the MMU's mode."""
+    """Values of /proc/cpuinfo by key, for the keys that show the MMU's mode."""
     cmdline: str | None = None
     byteorder: str | None = None
     hmat: bytes | None = None
@@ -98,27 +98,27 @@ class Facts:
     user_bits: int | None = None
     """Bits of the highest address at which a program could map memory."""
     counted: tuple[int, ...] | None = None
-    """How many instructions a loop has, at least, and the nanoseconds that it took, time after time."""
+    """The least number of instructions of a loop, then the nanoseconds that each of its runs took."""
     flaws: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedMachine:
-    """What the guest must be. `build_id` is hex; `cmdline` the kernel arguments in their order."""
+    """What the guest must report. `build_id` is hexadecimal; `cmdline` has the kernel arguments in order."""
 
     topology: Topology
     build_id: str
     release: str | None = None
     cmdline: tuple[str, ...] = ()
     shadow: int = 0
-    """Bytes that the kernel keeps books in about its memory (see `shadow_of`)."""
+    """Bytes that the kernel needs for the shadow memory of its address sanitizer (see `shadow_of`)."""
 
 
 # Reading.
 
 
 def parse_facts(text: str) -> Facts:
-    """Facts from what the guest wrote. Never raises; what cannot be read ends up in `flaws`, at most MAX_FLAWS."""
+    """Parse the guest's facts. Never raises: a line that cannot be read is described in `flaws`, at most MAX_FLAWS."""
     flaws: list[str] = []
     values = _lines(text, flaws)
     plain = {key: value for key, value in values.items() if key in _PLAIN}
@@ -197,14 +197,14 @@ def _bytes(key: str, values: Mapping[str, str], flaws: list[str]) -> bytes | Non
 
 
 def _uptime_flaws(value: str | None) -> list[str]:
-    """Return what is wrong with the last line of the facts; nothing else of it is used."""
+    """Return the flaws of the uptime, the last line of the facts, whose value is not used otherwise."""
     if value is None or _SECONDS.fullmatch(value):
         return []
     return [f"uptime: no seconds: {one_line(value, 40)}"]
 
 
 def _by_size(values: Mapping[str, str], flaws: list[str], prefix: str = "") -> Sizes:
-    """Hugepage counts by size from the keys `<prefix>hugepages.SIZE`."""
+    """Return the number of huge pages by size, from the keys `<prefix>hugepages.SIZE`."""
     found: dict[int, int] = {}
     for key in values:
         if not key.startswith(prefix):
@@ -261,7 +261,7 @@ def _cpuinfo(values: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def verify(asked: ExpectedMachine, facts: Facts) -> tuple[Mismatch, ...]:
-    """Every way in which the guest is not what was asked for; empty when it is."""
+    """Return every difference between the guest and the requested machine; empty if there is none."""
     checks = (
         *(
             _flaws,
@@ -285,21 +285,21 @@ def verify(asked: ExpectedMachine, facts: Facts) -> tuple[Mismatch, ...]:
 
 
 def memory_floor(size: int) -> int:
-    """The least MemTotal (bytes) that a machine or node of `size` bytes may show.
+    """Return the least MemTotal (bytes) that a machine or node of `size` bytes may show.
 
-    MemTotal lacks what the kernel takes before it counts: 64 bytes of struct page per page (1/64 with 4 KiB pages),
-    its own image, per-CPU data and early hash tables (some 20 to 40 MiB, all of it perhaps on one node), and firmware
-    tables. Seen of 1 GiB on two nodes: 30 MiB taken by x86_64 with 4 KiB pages (22 of them on node 0), 12 MiB by arm64
-    with 64 KiB pages. 1/32 and 48 MiB leave room for debugging kernels; a module of memory that is missing is far more.
+    MemTotal excludes what the kernel allocates early: 64 bytes of struct page per page (1/64 with 4 KiB pages), its
+    image, per-CPU data and early hash tables (some 20 to 40 MiB, perhaps all on one node), and firmware tables.
+    Observed of 1 GiB on two nodes: 30 MiB less on x86_64 with 4 KiB pages (22 of them on node 0), 12 MiB less on arm64
+    with 64 KiB pages. 1/32 and 48 MiB leave room for debugging kernels; a missing memory module is far larger.
     """
     return size - size // 32 - 48 * MIB
 
 
 def shadow_of(config: bytes, memory: int) -> int:
-    """Bytes of shadow that a kernel with this .config keeps for a machine of `memory` bytes.
+    """Return the bytes of shadow memory that a kernel with this .config needs on a machine of `memory` bytes.
 
-    The generic address sanitizer has a byte for 8 (Documentation/dev-tools/kasan.rst), of all memory, and takes them
-    where early memory comes from: on x86_64 all of them on node 0.
+    The generic address sanitizer needs a byte for every 8 bytes of memory (Documentation/dev-tools/kasan.rst) and
+    allocates them like other early memory: on x86_64 all of them on node 0. 0 without the sanitizer.
     """
     if not has_kasan(config):
         return 0
@@ -352,7 +352,10 @@ def _page_size(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
 
 
 def _mmu(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
-    """The mode's word is there, the word that it must not have is not; a line that is missing is neither."""
+    """Check that /proc/cpuinfo has the MMU mode's word and lacks the word that it must not have.
+
+    A missing line is a mismatch in both cases.
+    """
     mode = asked.topology.mode
     for wanted, there in ((mode.cpuinfo, True), (mode.cpuinfo_without, False)):
         if wanted is None:
@@ -404,7 +407,7 @@ def _memory_of(fact: str, size: int, shadow: int, got: int | None) -> Iterable[M
 def _all_nodes(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
     cpus = asked.topology.node_cpus
     if len(cpus) == 1 and not facts.nodes:
-        return  # a kernel without NUMA has no nodes to show
+        return  # a kernel without NUMA reports no nodes
     yield from _differs("nodes", tuple(range(len(cpus))), tuple(sorted(facts.nodes)))
     for number, wanted in enumerate(cpus):
         if number in facts.nodes:
@@ -412,7 +415,7 @@ def _all_nodes(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
 
 
 def _machine_cpus(cpus: tuple[int, ...] | None, harts: tuple[int, ...]) -> tuple[int, ...] | None:
-    """CPUs by the machine's numbers; as Linux has them where a number is missing, which is a mismatch of its own."""
+    """Return CPUs by the machine's numbers, or by Linux's if a number is missing, which is a mismatch of its own."""
     if cpus is None or not harts or max(cpus, default=0) >= len(harts):
         return cpus
     return tuple(sorted(harts[cpu] for cpu in cpus))
@@ -436,7 +439,7 @@ def _default_distances(topology: Topology) -> list[tuple[int, ...]]:
 
 
 def _nearest(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
-    """What Linux made of HMAT: for every node who reaches it fastest, and how fast."""
+    """Check what Linux derived from the HMAT: for every node, whose CPUs access it fastest, and how fast."""
     topology = asked.topology
     if not topology.hmat:
         return
@@ -450,7 +453,7 @@ def _nearest(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
 
 
 def _hmat(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
-    """Every link, from the table itself: Linux shows those of the nearest CPUs alone."""
+    """Check every link in the ACPI table itself: Linux shows only the links of the nearest CPUs."""
     topology, table = asked.topology, facts.hmat
     if topology.hmat:
         yield from _links(topology, table)
@@ -488,7 +491,7 @@ def _all_hugepages(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
 
 
 def _huge_on_nodes(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
-    """Reservations that the topology makes on one node."""
+    """Check the reservations of huge pages that the topology makes on single nodes."""
     cells = asked.topology.numa
     sizes: set[int] = set()
     for cell in cells:
@@ -500,7 +503,7 @@ def _huge_on_nodes(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
 
 
 def _thp(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
-    """Modes that the topology names; others are as the kernel was built, or off on a machine of little memory."""
+    """Check the modes that the topology names; the kernel's build or a small memory decide about the others."""
     topology = asked.topology
     for fact, mode, got in (("thp", topology.thp, facts.thp), ("shmem_thp", topology.shmem_thp, facts.shmem_thp)):
         if mode:
@@ -508,28 +511,28 @@ def _thp(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
 
 
 def _counted(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
-    """A loop takes a nanosecond for each of its instructions, and again and again the same.
+    """Check that a loop takes one nanosecond for each of its instructions, and the same time in every run.
 
-    One or two of the times may be longer: the timer's tick came in between, some 35000 instructions on arm64. An
-    emulator that does not count is done with a loop of nothing much quicker than that, and so is a processor.
+    One or two of the times may be longer because a timer tick interrupted the run (some 35000 instructions on arm64).
+    An emulator that does not count instructions, or a processor, finishes an empty loop much faster.
     """
     if not asked.topology.counted:
         return
     instructions, *took = facts.counted or (0,)
     best = sorted(took)[: (len(took) + 1) // 2]
     if not best or not instructions <= best[0] <= best[-1] <= instructions * LOOP or best[-1] > best[0] * STEADY:
-        times = " ".join(f"{each} ns" for each in took) or "nothing"
+        times = " ".join(f"{duration} ns" for duration in took) or "nothing"
         yield Mismatch(fact="clock", asked=f"{instructions or 'so many'} ns for as many instructions", got=times)
 
 
 def _cmdline(asked: ExpectedMachine, facts: Facts) -> Iterable[Mismatch]:
-    """Every argument asked for is there, in the order asked for; others may stand between."""
+    """Check that every requested argument is there, in the requested order; other arguments may stand between."""
     if facts.cmdline is None:
         if asked.cmdline:
             yield from _differs("command line", asked.cmdline, None)
         return
-    there = iter(facts.cmdline.split())
+    reported = iter(facts.cmdline.split())
     for argument in asked.cmdline:
-        if argument not in there:
+        if argument not in reported:  # consumes the iterator up to the argument, which checks the order
             yield Mismatch(fact="command line", asked=one_line(argument), got=one_line(facts.cmdline))
             return
