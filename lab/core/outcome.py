@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Vocabulary of verdicts: how a program ended, what became of a case, and whether that was expected.
+"""The vocabulary of verdicts: how a program ended, the outcome of a case, and whether it was expected.
 
-Pessimism is the rule: a case is BROKEN until evidence says otherwise.
+A case is BROKEN until evidence proves another outcome.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from enum import StrEnum
 from typing import NamedTuple
 
 BOOT_ATTEMPTS = 2
-"""Starts of a cell's first guest: one whose kernel came up but whose SSH did not is started again, since that is the
-lab's trouble and not the kernel's. Its console then has so many boots."""
+"""How often a cell's first guest is started. If its kernel booted but SSH failed it is started again, because the lab
+failed and not the kernel. The console log then contains that many boots."""
 
 
 class CellKey(NamedTuple):
-    """Which cell: the names of its topology and of its kernel. As text `topology/kernel`."""
+    """The names of a cell's topology and kernel; as text `topology/kernel`."""
 
     topology: str
     kernel: str
@@ -27,7 +27,7 @@ class CellKey(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> CellKey:
-        """The key that `topology/kernel` names; ValueError for any other text."""
+        """Return the key for the text `topology/kernel`; ValueError for any other text."""
         topology, slash, kernel = text.partition("/")
         if not (topology and slash and kernel) or "/" in kernel:
             raise ValueError(f"expected TOPOLOGY/KERNEL, got {text!r}")
@@ -35,20 +35,20 @@ class CellKey(NamedTuple):
 
 
 class Outcome(StrEnum):
-    """What happened to one case."""
+    """The outcome of one case."""
 
     PASS = "PASS"
     FAIL = "FAIL"
     SKIP = "SKIP"
     CRASH = "CRASH"  # killed by a signal it did not expect, or the kernel oopsed or panicked under it
     HANG = "HANG"  # did not end by its deadline
-    LEAK = "LEAK"  # ended, but memory it had taken did not come back
-    FLAKY = "FLAKY"  # repeats of the same case do not agree
-    BROKEN = "BROKEN"  # the lab's own fault, or no evidence at all
+    LEAK = "LEAK"  # ended, but memory that it had allocated was not freed
+    FLAKY = "FLAKY"  # repeats of the case had different outcomes
+    BROKEN = "BROKEN"  # the lab failed, or there is no evidence
 
 
 class Cause(StrEnum):
-    """Why an outcome is what it is: a closed vocabulary for programs; `CaseRecord.reason` says it in words."""
+    """The cause of an outcome: a closed vocabulary for programs; `CaseRecord.reason` explains it to users."""
 
     PASSED = "passed"
     FAILED = "failed"  # an assertion of the case did not hold
@@ -71,7 +71,7 @@ class Cause(StrEnum):
     FAULT_OOM = "fault-oom"  # VM_FAULT_OOM leaked out to the page fault handler
     OOM_KILL = "oom-kill"  # a victim of the OOM killer
     CONTAINED_OOM = "contained-oom"  # of the OOM killer of a cgroup, cpuset or memory policy
-    TAINT = "taint"  # the kernel tainted itself without a word on the console
+    TAINT = "taint"  # the kernel tainted itself and printed nothing on the console
 
     # HANG.
     TEST_HANG = "test-hang"  # did not end in time; the guest still answered
@@ -82,13 +82,13 @@ class Cause(StrEnum):
     FLAKY = "flaky"
 
     # BROKEN: of the test.
-    SET_UP = "set-up"  # the case could not even try
+    SET_UP = "set-up"  # the case's preparation failed
     NO_RESULT = "no-result"  # the program ended without a result line for the case
-    CONTRADICTION = "contradiction"  # its words contradict each other, its exit status or its declaration
+    CONTRADICTION = "contradiction"  # its output contradicts itself, its exit status or its declaration
     NOT_REACHED = "not-reached"  # something before the case ended the run
-    FLOOD = "flood"  # wrote more than the lab keeps
-    # BROKEN: of the guest or its way to us.
-    INVALID = "invalid"  # the guest is not the machine that was asked for
+    FLOOD = "flood"  # wrote more than the lab stores
+    # BROKEN: of the guest or the connection to it.
+    INVALID = "invalid"  # the guest is not the requested machine
     NO_BOOT = "no-boot"
     SSH_LOST = "ssh-lost"
     QEMU_DEAD = "qemu-dead"  # the emulator's process ended or was killed
@@ -96,21 +96,21 @@ class Cause(StrEnum):
     LIBVIRT = "libvirt"
     DISK_FULL = "disk-full"
     BUILD = "build"
-    INTERRUPTED = "interrupted"  # the lab was stopped or killed before it came to this
-    DAMAGED = "damaged"  # evidence on disk is torn or not what was written
-    NO_GUEST = "no-guest"  # the next guest could not be had
-    LAB = "lab"  # anything else that went wrong in the lab
+    INTERRUPTED = "interrupted"  # the lab was stopped or killed before it ran the case
+    DAMAGED = "damaged"  # evidence on disk is incomplete or was changed
+    NO_GUEST = "no-guest"  # the next guest could not be started
+    LAB = "lab"  # any other failure of the lab
 
 
 class Expected(StrEnum):
-    """What a case should do on a kernel: PASS when the kernel provides all it requires, else FAIL."""
+    """The expected outcome of a case on a kernel: PASS if the kernel provides all that the case requires, else FAIL."""
 
     PASS = "PASS"
     FAIL = "FAIL"
 
 
 class Delta(StrEnum):
-    """The same case on two kernels of one topology."""
+    """The difference between the outcomes of a case on two kernels of one topology."""
 
     FIXED = "fixed"
     REGRESSED = "regressed"
@@ -129,7 +129,7 @@ class End(StrEnum):
     LOST = "lost"  # the SSH connection ended without an exit status
     PANIC = "panic"  # the console showed the kernel dying
     QEMU_DEAD = "qemu-dead"  # the emulator's process ended
-    INTERRUPTED = "interrupted"  # the lab was stopped or killed; what had been told until (a minute before) then
+    INTERRUPTED = "interrupted"  # the lab was stopped or killed; the output may lack the last minute
     NOT_RUN = "not-run"  # never started; `note` says why
 
 
@@ -148,22 +148,22 @@ class Ended:
 Books = Mapping[str, int]
 """Counters of a guest's memory by name (see lab/verdicts/counters.py)."""
 Watch = Callable[[], End | None]
-"""Asked a few times a second: what has happened to the guest, None while it is well."""
+"""Polled a few times a second; returns what happened to the guest, None if it is well."""
 Papers = Callable[[], Mapping[str, str]]
-"""Reads the files that a guest left, name -> text: each bounded, none of them checked, all of it anybody's words."""
+"""Returns the evidence files of a guest, name -> text. Their length is limited; their content is not trusted."""
 
 
 def no_papers() -> Mapping[str, str]:
-    """Of a guest that left none, or none that can be had any more."""
+    """Return no files: those of a guest that has none, or whose files cannot be read any more."""
     return {}
 
 
 class CellStatus(StrEnum):
-    """What became of one guest, topology × kernel."""
+    """The status of one guest, topology × kernel."""
 
     OK = "OK"  # booted and verified; its records count
-    INVALID = "INVALID"  # booted, but is not the machine that was asked for; nothing was run
-    NO_BOOT = "NO_BOOT"  # the kernel under test never got to user space
+    INVALID = "INVALID"  # booted, but is not the requested machine; nothing was run
+    NO_BOOT = "NO_BOOT"  # the kernel under test did not reach user space
     BROKEN = "BROKEN"  # the lab failed: build, libvirt, disk, SSH
 
 
@@ -197,7 +197,7 @@ class Case:
     """The cells, `topology/kernel`, in which the case runs; empty for all."""
 
     def expected(self, provides: frozenset[str]) -> Expected:
-        """PASS where `provides` covers all that the case requires, FAIL elsewhere."""
+        """Return PASS if `provides` contains all that the case requires, else FAIL."""
         return Expected.PASS if self.requires <= provides else Expected.FAIL
 
 
@@ -205,11 +205,11 @@ class Case:
 class Run:
     """One execution of a scenario program in a guest: the evidence a verdict is computed from.
 
-    `ktap` and `stderr` are what the guest said (bounded, undecodable bytes replaced); `console` is what the console
-    said from the start of the program until shortly after its end. `attempt` counts from 1. `cases` are the names that
-    were asked for, empty for all of them: after a crash the cases that were not reached can be run on their own.
-    `before` and `after` are the guest's books round the program, None where they could not be taken. `damage` says in
-    what its files are not what was written, empty when they are whole.
+    `ktap` and `stderr` are the program's output (bounded, undecodable bytes replaced); `console` is the console output
+    from the start of the program until shortly after its end. `attempt` counts from 1. `cases` are the names of the
+    requested cases, empty for all: after a crash the cases that were not reached can be run on their own. `before` and
+    `after` are the guest's memory counters before and after the program, None if they could not be read. `damage`
+    describes how the files of this run differ from what was written, empty if they do not.
     """
 
     scenario: str
@@ -230,7 +230,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """One way in which a guest is not the machine that was asked for."""
+    """One difference between a guest and the requested machine."""
 
     fact: str
     asked: str
@@ -242,23 +242,24 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one operation took in a guest: the median of `rounds`, and the two values between which half of them lie."""
+    """The measured cost of an operation in a guest: the median of `rounds`, and the bounds of their middle half."""
 
     median: int
     low: int
     high: int
     rounds: int
     unit: str
-    """`instructions`, or `ns` where instructions run on a processor."""
+    """`instructions`, or `ns` if a processor and not an emulator executes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseRecord:
-    """One line of results.json: one case on one cell. `met` is None when there is no verdict (SKIP).
+    """One line of results.json: one case on one cell. `met` is None if there is no verdict (SKIP).
 
-    The first line of `excerpt` says in words why the outcome is what it is (`reason`); evidence follows. Printable.
-    `counts` has how often each outcome came, where the cell was run more than once. `saw` are the signals, errnos and
-    sizes that the case met as it should, `cost` what it measured; both only as far as the guest says so without doubt.
+    The first line of `excerpt` is the `reason`, which explains the outcome to users; evidence follows. All of it is
+    printable. `counts` has the number of times that each outcome occurred, if the cell was run more than once. `saw`
+    are the expected signals, errnos and sizes that the case observed, `cost` is what it measured; both are empty if
+    the guest's output about them is ambiguous.
     """
 
     topology: str
@@ -286,16 +287,17 @@ class CaseRecord:
 
     @property
     def verdict(self) -> str:
-        """The outcome, with its cause where that says more: `CRASH (panic)`."""
-        told = self.outcome in (Outcome.CRASH, Outcome.HANG, Outcome.BROKEN)
-        return f"{self.outcome} ({self.cause})" if told else self.outcome.value
+        """The outcome; for CRASH, HANG and BROKEN with its cause: `CRASH (panic)`."""
+        if self.outcome in (Outcome.CRASH, Outcome.HANG, Outcome.BROKEN):
+            return f"{self.outcome} ({self.cause})"
+        return self.outcome.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What an emulator took of the host: most memory it had (bytes), CPU time, and how long it lived (seconds).
+    """The host's resources that an emulator used: peak memory (bytes), CPU time and life time (seconds).
 
-    `wait_s` is for how long its threads could have run and did not, since others had the CPUs.
+    `wait_s` is the time that its threads were runnable and waited for a CPU.
     """
 
     peak: int
@@ -305,11 +307,11 @@ class Usage:
 
     @property
     def cpus(self) -> float:
-        """How many CPUs it would have kept busy, on the average, had it had them to itself."""
+        """The average number of CPUs that it would have kept busy on an idle host."""
         return (self.cpu_s + self.wait_s) / self.life_s if self.life_s > 0 else 0.0
 
     def __add__(self, other: Usage) -> Usage:
-        """Both, one after the other."""
+        """Return the usage of two emulators that ran one after the other."""
         return Usage(
             peak=max(self.peak, other.peak),
             cpu_s=self.cpu_s + other.cpu_s,
@@ -320,7 +322,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """A run whose evidence of a cell is used by a later one."""
+    """An earlier run whose evidence of a cell is used by a later run."""
 
     run: str
     """Its directory."""
@@ -333,9 +335,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
-    """One guest: what became of it and the runs in it. `console` is the end of its console where it is not OK.
+    """The result of one guest: its status and the runs in it. `console` is the end of its console if it is not OK.
 
-    `repeat` counts from 1; `cause` is that of a status that is not OK.
+    `repeat` counts from 1; `cause` is the cause of a status that is not OK.
     """
 
     topology: str
@@ -358,28 +360,29 @@ class CellResult:
     runs: tuple[Run, ...] = field(default_factory=tuple)
     console: str = ""
     usage: Usage | None = None
-    """Of all its emulators together; None when nobody could tell."""
+    """The sum over all its emulators; None if it could not be measured."""
     origin: Origin | None = None
     """The earlier run that this evidence was taken from; None if the guest belongs to this run."""
     papers: Papers = field(default=no_papers, compare=False, repr=False)
-    """What it left on disk, for who wants to show it: read anew at every call."""
+    """Returns its evidence files for reports; reads them again at every call."""
 
     @property
     def name(self) -> str:
-        """`topology / kernel`, with its number from the second repeat on."""
+        """The name `topology / kernel`, from the second repeat on with its number."""
         again = f" (repeat {self.repeat})" if self.repeat > 1 else ""
         return f"{self.topology} / {self.kernel}{again}"
 
     @property
     def why(self) -> str:
-        """The first line of `reason`; what follows it is an excerpt (a compiler's words, a console's end)."""
+        """The first line of `reason`; an excerpt follows it (of a compiler's output, or the end of a console)."""
         return self.reason.partition("\n")[0]
 
 
 def met(outcome: Outcome, expected: Expected) -> bool | None:
-    """Whether an outcome is the expected one; None for SKIP, which proves nothing either way.
+    """Return whether an outcome is the expected one; None for SKIP, which proves neither.
 
-    Only a plain FAIL meets an expected FAIL: a crash or a hang on the baseline is a finding, not power.
+    Only FAIL meets an expected FAIL: a crash or a hang on the baseline is a finding and does not show that the case
+    detects the missing feature.
     """
     if outcome is Outcome.SKIP:
         return None
