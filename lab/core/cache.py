@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The content-addressed cache: an entry exists whole or not at all.
+"""The content-addressed cache, whose entries appear in one step when they are complete.
 
 Layout below the root (`$PAGELAB_CACHE`, else `$XDG_CACHE_HOME/pagelab`, else ~/.cache/pagelab):
 
     <kind>/<key>/        a finished entry, never changed afterwards
-    locks/<kind>-<key>   flock()ed while somebody makes the entry; the kernel drops the lock when its holder dies
-    tmp/                 entries being made; what a killed lab leaves there is removed by the next one
-    sums/<kind>-<key>    check sums of the entry's files, where they are few: it is compared with them once per process
+    locks/<kind>-<key>   flock()ed by the process that makes the entry; the kernel drops the lock when that process dies
+    tmp/                 entries being made; the next lab removes what a killed one left there
+    sums/<kind>-<key>    checksums of the entry's files, if it has few: every process compares them once
 
-With a `remote`, an entry that is missing is fetched from there before it is built, and stored there when it was built.
+With a `remote`, a missing entry is fetched from there if possible; an entry that was built here is stored there.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from lab.core.errors import DiskFull, InfraError
 
 KEY_LENGTH = 20
 MANY_FILES = 2000
-"""Beyond this, syncing everything costs less than syncing file by file."""
+"""If an entry has more files, one sync() of everything is faster than fsync() of each file."""
 FEW_FILES = 100
+"""An entry with more files has no checksums."""
 MAX_CHECKED = 128 << 20
-"""Bytes of an entry that are read to see whether it is whole: some milliseconds for a kernel or a userland."""
+"""A larger entry (bytes) has no checksums. Computing them takes some milliseconds for a kernel or a userland."""
 
 
 def default_root() -> Path:
-    """Where the cache lies for this user."""
+    """Return the cache's directory for this user."""
     if own := os.environ.get("PAGELAB_CACHE"):
         return Path(own).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
@@ -47,7 +48,7 @@ def default_root() -> Path:
 
 
 def digest(*parts: str | bytes) -> str:
-    """A key made of all parts; their boundaries count."""
+    """Return a key computed from all parts and the boundaries between them."""
     state = hashlib.sha256()
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
@@ -56,13 +57,13 @@ def digest(*parts: str | bytes) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Hex SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def explain_os_error(error: OSError, what: str) -> InfraError:
-    """An OSError as the one line a user needs; a full disk says so."""
+    """Return an OSError as an error with a message of one line: DiskFull for a full disk, else InfraError."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = error.filename or what
         return DiskFull(f"disk full while writing {place}", hint="free some room, or `lab clean`; the cache is sound")
@@ -73,7 +74,7 @@ class RemoteCache(Protocol):
     """A store of entries that several hosts share; `lab.cluster.store.Store` is the real one."""
 
     def fetch(self, kind: str, key: str, into: Path) -> bool:
-        """Fill an empty directory with an entry; False if there is none that can be used."""
+        """Fill an empty directory with an entry; return False if there is no usable one."""
 
     def offer(self, kind: str, key: str, entry: Path) -> None:
         """Store an entry that was built here."""
@@ -81,20 +82,20 @@ class RemoteCache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A directory of finished entries, safe against two labs at once and against a kill at any moment."""
+    """A directory of finished entries, which several labs may use at a time and which survives a kill at any moment."""
 
     root: Path
     remote: RemoteCache | None = None
 
     def path(self, kind: str, key: str) -> Path:
-        """Where the entry is, or would be."""
+        """Return the entry's directory, whether it exists or not."""
         return self.root / kind / key
 
     def has(self, kind: str, key: str) -> bool:
         return self.path(kind, key).is_dir()
 
     def obtain(self, kind: str, key: str) -> bool:
-        """Whether the entry is here, or could be fetched just now."""
+        """Fetch the entry from the remote if it is missing here; return whether it is here now."""
         final = self.path(kind, key)
         if final.is_dir() or self.remote is None:
             return final.is_dir()
@@ -106,10 +107,10 @@ class Cache:
     def entry(
         self, kind: str, key: str, make: Callable[[Path], None], *, waiting: Callable[[], None] | None = None
     ) -> Path:
-        """The entry's directory; `make(empty_directory)` fills it first when there is none.
+        """Return the entry's directory; if there is none, fetch the entry or call `make(empty_directory)` to fill it.
 
-        Whatever `make` raises leaves nothing behind. An entry appears by one rename, with its data on disk. `waiting`
-        is called once when somebody else is making it.
+        If `make` raises, no entry is left behind. An entry appears by one rename, after its data was synced to the
+        disk. `waiting` is called once if another thread or process is making the entry.
         """
         final = self.path(kind, key)
         if not final.is_dir():
@@ -120,7 +121,7 @@ class Cache:
         return final
 
     def remove(self, kind: str, key: str) -> None:
-        """Remove an entry, if there is one; whoever has it open may go on reading."""
+        """Remove an entry, if there is one; processes that have its files open can still read them."""
         with self.lock(f"{kind}-{key}"), self.scratch(kind) as scratch, _checking:
             final = self.path(kind, key)
             self._sums_file(final).unlink(missing_ok=True)
@@ -132,7 +133,7 @@ class Cache:
         return self.root / "sums" / f"{final.parent.name}-{final.name}"
 
     def _check(self, final: Path) -> None:
-        """InfraError for an entry that is not what it was when it was made (or first seen): disks and people do err."""
+        """Raise InfraError if an entry's checksums differ from those of when it was made (or first read)."""
         with _checking:
             if final in _checked:
                 return
@@ -145,7 +146,7 @@ class Cache:
             _checked.add(final)
 
     def _fetched(self, final: Path, inside: Path) -> bool:
-        """Whether the remote filled the directory; it is empty otherwise."""
+        """Fetch an entry from the remote into a directory; return whether it did (if not, the directory is empty)."""
         if self.remote is None:
             return False
         fetched = self.remote.fetch(final.parent.name, final.name, inside)
@@ -155,7 +156,7 @@ class Cache:
         return fetched
 
     def _make(self, final: Path, make: Callable[[Path], None] | None) -> None:
-        """Fetch an entry, or else make it; without `make` it is missing afterwards if it could not be fetched."""
+        """Fetch an entry, or else make it; without `make` there is no entry afterwards if it could not be fetched."""
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             with self.scratch(final.parent.name) as scratch:
@@ -177,8 +178,8 @@ class Cache:
     def lock(self, name: str, *, waiting: Callable[[], None] | None = None) -> Iterator[int]:
         """Hold a named lock against every other thread and process that uses this cache.
 
-        `waiting` is called once when somebody else has it. Gives the file descriptor that holds the lock: a child that
-        inherits it keeps the lock for as long as it lives.
+        `waiting` is called once if the lock is taken. Yields the file descriptor that holds the lock: a child process
+        that inherits it keeps the lock for as long as it lives.
         """
         directory = self.root / "locks"
         try:
@@ -197,7 +198,7 @@ class Cache:
 
     @contextmanager
     def scratch(self, label: str) -> Iterator[Path]:
-        """A private directory on the cache's file system, gone afterwards; stale ones of dead labs go too."""
+        """Yield a private directory on the cache's file system, removed at exit; remove those of dead labs first."""
         base = self.root / "tmp"
         try:
             base.mkdir(parents=True, exist_ok=True)
@@ -211,7 +212,10 @@ class Cache:
             shutil.rmtree(directory, ignore_errors=True)
 
     def clean(self, *, everything: bool) -> int:
-        """Remove what dead labs left, or all there is; returns the bytes freed. Refuses while a lab is at work."""
+        """Remove the temporary files of dead labs, or the whole cache; return the bytes freed.
+
+        InfraError if the whole cache is to be removed while another lab uses it.
+        """
         before = _used(self.root)
         if (self.root / "tmp").is_dir():
             self._sweep(self.root / "tmp")
@@ -223,7 +227,7 @@ class Cache:
 
     @staticmethod
     def _sweep(base: Path) -> None:
-        """Remove what labs that are no more left behind: the name begins with the maker's process id."""
+        """Remove the temporary files of dead labs; a name begins with the process id of the lab that made the file."""
         for stale in base.iterdir():
             pid = stale.name.partition("-")[0]
             if not pid.isdigit() or Path(f"/proc/{pid}").exists():
@@ -239,7 +243,7 @@ _checked: set[Path] = set()
 
 
 def _sums(entry: Path) -> dict[str, int] | None:
-    """CRC-32 of every file of an entry by its name; None for entries that are large, or are trees."""
+    """Return the CRC-32 of every file of an entry by its name; None for an entry that is large or has directories."""
     try:
         files = list(entry.iterdir())
         if len(files) > FEW_FILES or not all(file.is_file() for file in files):
@@ -252,7 +256,7 @@ def _sums(entry: Path) -> dict[str, int] | None:
 
 
 def _known(kept: Path, sums: Mapping[str, int]) -> bool:
-    """Whether these are the check sums that were kept; what is seen for the first time is believed."""
+    """Return whether checksums equal those stored in the file `kept`; store them and return True if it is missing."""
     try:
         return bool(json.loads(kept.read_text()) == sums)
     except FileNotFoundError:
@@ -263,7 +267,7 @@ def _known(kept: Path, sums: Mapping[str, int]) -> bool:
 
 
 def _used(directory: Path) -> int:
-    """Bytes that the files below a directory occupy; hard links count once."""
+    """Return the bytes on disk of the files below a directory; hard links count once."""
     seen = {(info.st_dev, info.st_ino): info.st_blocks * 512 for path in directory.rglob("*") if (info := path.lstat())}
     return sum(seen.values())
 
@@ -284,7 +288,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def _sync(directory: Path) -> None:
-    """Bring an entry's files to the disk before it gets its final name."""
+    """Sync an entry's files to the disk; done before it gets its final name."""
     files = [*directory.rglob("*"), directory]
     if len(files) > MANY_FILES:
         os.sync()
