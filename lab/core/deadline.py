@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Time as a deadline: made once, passed down, never renewed by whoever waits on it."""
+"""Deadlines: one is made for a task and passed to everything that waits for a part of it, which never extends it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float, what: str, *, scale: float = 1.0) -> Deadline:
-        """`seconds` from now on real hardware, stretched by `scale` (see `Accelerator.slowdown`)."""
+        """Return the deadline `seconds` times `scale` from now; see `Accelerator.slowdown` for the scale of guests."""
         budget = seconds * scale
         return cls(at=time.monotonic() + budget, what=what, budget_s=budget)
 
@@ -39,9 +39,9 @@ class Deadline:
             raise DeadlineExceeded(f"{self.what}: not done within {self.budget_s:.1f} s")
 
     def wait_for(self, condition: Callable[[], bool], *, interval_s: float = 0.02) -> None:
-        """Poll `condition` until it is true; DeadlineExceeded when it never was.
+        """Poll `condition` until it is true; DeadlineExceeded if the deadline passes first.
 
-        `condition` may raise to report an early death, so that nobody waits for a guest that is gone.
+        `condition` may raise to end the wait early, for example when the guest has died.
         """
         while not condition():
             self.check()
@@ -49,5 +49,5 @@ class Deadline:
 
 
 def pause(seconds: float) -> None:
-    """Let a short time pass that is known beforehand and that nothing tells the end of, such as a clock's step."""
+    """Sleep for a short, known time if there is no condition to poll, such as for a clock's step."""
     time.sleep(max(0.0, seconds))
