@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The one door for processes: explicit environment, stdin closed, always reaped, dead when the lab dies.
+"""Starts every process of the lab: with an explicit environment and closed stdin, reaped, and killed if the lab dies.
 
-A failure prints a command that can be pasted into a shell.
+An error message contains the command in a form that can be pasted into a shell.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "XDG_CACHE_HOM
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """A process that ended. `output` is stdout and stderr as they came, the last KEEP_LINES lines unless `whole`."""
+    """A process that ended. `output` is stdout and stderr in order, only the last KEEP_LINES lines unless `whole`."""
 
     argv: tuple[str, ...]
     status: int
@@ -35,7 +35,7 @@ class Completed:
 
 
 class ProcError(InfraError):
-    """A process that could not be started, failed, or outlived its time; `output` is what it had printed."""
+    """A process that could not be started, failed, or exceeded its time limit; `output` is what it printed."""
 
     def __init__(self, argv: Sequence[str], why: str, *, cwd: Path | None = None, output: str = "") -> None:
         super().__init__(f"{argv[0]}: {why}", hint=f"run: {pasteable(argv, cwd)}")
@@ -44,19 +44,19 @@ class ProcError(InfraError):
 
 @dataclass(slots=True)
 class Children:
-    """The processes that this process has under way, and whether it may start more."""
+    """The running child processes of this process, and whether it may start more."""
 
     running: set[Process] = field(default_factory=set)
     aborted: bool = False
 
     def abort(self) -> None:
-        """End every process under way and start no more."""
+        """Kill every running child and start no more."""
         self.aborted = True
         for process in tuple(self.running):
             _kill(process)
 
     def reset(self) -> None:
-        """Allow processes again, after an abort: for tests, whose process lives on."""
+        """Allow new processes after an abort; for tests, whose own process continues."""
         self.aborted = False
 
 
@@ -95,11 +95,11 @@ def run(
     pass_fds: Sequence[int] = (),
     nice: int = 0,
 ) -> Completed:
-    """Run a command to its end; ProcError when it cannot start, exceeds `timeout_s`, or fails (with `check`).
+    """Run a command to its end; ProcError if it cannot start, exceeds `timeout_s`, or fails (with `check`).
 
-    `env` is added to a small clean environment. `on_line` sees every line of output as it comes (its exceptions end the
-    process). The child is killed when the lab dies, however it dies, and inherits `pass_fds` (a lock that is to live as
-    long as it). `nice` is how far it gives way to others.
+    `env` is added to a small clean environment. `on_line` is called with every line of output as it arrives; if it
+    raises, the process is killed. The child is killed if the lab dies, even by SIGKILL. It inherits `pass_fds`, such as
+    a lock that it must hold as long as it lives. `nice` is added to its niceness.
     """
     kept: deque[str] = deque(maxlen=None if whole else KEEP_LINES)
     timed_out = threading.Event()
@@ -138,7 +138,7 @@ def run(
 
 
 def abort() -> None:
-    """End every process under way and start no more: the lab is being interrupted."""
+    """Kill every running child and start no more, because the lab is being interrupted."""
     children.abort()
 
 
@@ -151,12 +151,12 @@ def start(
     pass_fds: Sequence[int] = (),
     outlive: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a process that the caller reaps. With `outlive` it survives the lab (the reaper's case)."""
+    """Start a process that the caller must reap. With `outlive` it survives the lab, as the reaper does."""
     return _popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stdout, pass_fds=pass_fds, outlive=outlive)
 
 
 def end(process: Process, patience_s: float) -> None:
-    """End a process that was started: it is asked to, and killed if it has not ended after `patience_s` seconds."""
+    """End a process of `start` with SIGTERM, and with SIGKILL if it has not ended after `patience_s` seconds."""
     process.terminate()
     try:
         process.wait(patience_s)
@@ -166,7 +166,7 @@ def end(process: Process, patience_s: float) -> None:
 
 
 def attach(argv: Sequence[str]) -> int:
-    """Run a program on the user's terminal, which is its own meanwhile, Ctrl-C too; its exit status."""
+    """Run a program on the user's terminal and return its exit status; Ctrl-C goes to the program alone."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = _popen(argv, cwd=None, env=_terminal(), stdin=None, stdout=None, pass_fds=(), foreground=True)
@@ -231,7 +231,7 @@ def _popen(
 
 
 def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
-    """Write the child's input from a thread, so that neither side waits for the other's full pipe."""
+    """Write the child's input from a thread, so that a full pipe cannot block both processes."""
     pipe = process.stdin
     assert pipe is not None
 
@@ -246,7 +246,7 @@ def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the whole session that the child leads; nothing happens when it has ended."""
+    """Kill the child and its process group; do nothing if the child has ended."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
