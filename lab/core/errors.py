@@ -16,10 +16,10 @@ from lab.core.outcome import Cause
 
 
 class LabError(Exception):
-    """A failure that the lab can name.
+    """A failure that the lab expects and reports without a traceback.
 
-    `message` states what happened, `hint` what to do about it (a command to type, where there is one). `cause` is the
-    cause of the cases that could not be run because of it.
+    `message` states what happened, `hint` what to do about it (if possible a command to type). `cause` becomes the
+    cause of the cases that could not be run because of the error.
     """
 
     exit_code = 2
@@ -43,7 +43,7 @@ class UsageError(LabError):
 
 
 MAX_MESSAGE = 10_000
-"""Characters of an error about a file: what it quotes may be a line of any length."""
+"""Most characters of an error about a file, because the line that it quotes may have any length."""
 
 
 class InputError(UsageError):
@@ -66,7 +66,7 @@ class InputError(UsageError):
 
 
 class InfraError(LabError):
-    """The lab or its host failed; nothing follows about the kernel under test."""
+    """The lab or its host failed; the error says nothing about the kernel under test."""
 
 
 class DiskFull(InfraError):
@@ -76,7 +76,7 @@ class DiskFull(InfraError):
 
 
 class LibvirtError(InfraError):
-    """libvirt refuses, or is gone."""
+    """libvirt refused a request, or the connection to it failed."""
 
     cause = Cause.LIBVIRT
 
@@ -113,7 +113,7 @@ class GuestLost(LabError):
 
 
 class DeadlineExceeded(LabError):
-    """A deadline passed; the message names what was waited for and for how long."""
+    """A deadline passed; the message names the awaited event and the time limit."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
