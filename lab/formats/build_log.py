@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a kernel build's output says: the step it is at, and on failure the words of whoever failed. Pure."""
+"""Parses the output of a kernel build: the current step, and the error messages of a failed build. Pure."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ class BuildStep:
 
 
 def parse_step(line: str) -> BuildStep | None:
-    """The step that a line of the output announces, or None."""
+    """Return the build step that a line of output announces; None if it announces none."""
     match = _STEP.match(line)
     return BuildStep(tool=match[1], target=match[2]) if match else None
 
 
 def excerpt(lines: Sequence[str]) -> str:
-    """The errors in a failed build's output, first ones first, each with its context; bounded.
+    """Return the errors in a failed build's output in order, with context; at most MAX_ERRORS and MAX_LINES.
 
-    When nobody said anything that is known as an error: the lines before make gave up, else the last lines.
+    If no line is a known kind of error, return the lines before make gave up, or else the last lines.
     """
     spans: list[range] = []
     for number, line in enumerate(lines):
@@ -83,16 +83,16 @@ def excerpt(lines: Sequence[str]) -> str:
 
 
 def failures(lines: Iterable[str]) -> dict[str, str]:
-    """Name of every file that make, which went on, could not make -> the first error before it said so.
+    """Return, for every file that `make -k` could not make, its name and the first error before make reported it.
 
-    Of several compilers at once each one's lines must stand together (make's --output-sync=target).
+    If several compilers run at once, the lines of each must stand together (make's --output-sync=target).
     """
     found: dict[str, str] = {}
     reason = ""
     for line in lines:
         if failed := _FAILED.match(line):
-            said = reason or line.partition("*** ")[2]
-            found.setdefault(PurePath(failed[1] or failed[2]).name, said.strip())
+            error = reason or line.partition("*** ")[2]
+            found.setdefault(PurePath(failed[1] or failed[2]).name, error.strip())
             reason = ""
         elif not reason and is_error(line):
             reason = line
@@ -100,12 +100,12 @@ def failures(lines: Iterable[str]) -> dict[str, str]:
 
 
 def is_error(line: str) -> bool:
-    """Whether a line is somebody's error message."""
+    """Return whether a line is an error message of a build tool."""
     return bool(_ERROR.search(line)) and not _NOT_AN_ERROR.search(line)
 
 
 def _span(lines: Sequence[str], at: int) -> range:
-    """An error's line with what the compiler says before and after it."""
+    """Return the lines of an error: its own and those that the compiler prints before and after it."""
     first, last = at, at + 1
     while first > 0 and _BEFORE.match(lines[first - 1]):
         first -= 1
@@ -123,14 +123,14 @@ def _before_make_gave_up(lines: Sequence[str]) -> range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFault:
-    """A build failure that says nothing about the kernel: `what` happened, `hint` what to do."""
+    """A build failure that the host caused and not the kernel: `what` happened, and a `hint` what to do."""
 
     what: str
     hint: str
 
 
 def host_fault(lines: Sequence[str]) -> HostFault | None:
-    """The host's own fault that a build's output tells of, or None: full disk, memory gone, a package missing."""
+    """Return the host's fault in a build's output (disk full, out of memory, package missing); None if it has none."""
     for line in lines:
         if _DISK_FULL.search(line):
             return HostFault(what="disk full", hint="free some room, or `lab clean`; the cache is sound")
