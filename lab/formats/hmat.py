@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ACPI's heterogeneous memory attribute table, as a guest shows it: bytes -> latencies and bandwidths; pure.
+"""Decodes ACPI's heterogeneous memory attribute table (HMAT) to latencies and bandwidths. Pure.
 
 ACPI 6.5, 5.2.28. The table is a header of 40 bytes and structures: type (16 bits), reserved (16), length (32). Type 1
 is a matrix of initiators x targets: at offset 8 the flags (low 4 bits: 0 is memory itself, others are its caches), at
 9 what is measured, at 12 and 16 how many initiators and targets, at 24 the unit (64 bits), then their numbers (32 bits
-each) and the entries (16 bits each), row by row. Linux shows but the fastest way to each node; this is all of it.
+each) and the entries (16 bits each), row by row. Linux shows only the fastest access to each node, the table has all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 HEADER = 40
 LOCALITY = 1
 FIXED = 32
-"""Bytes of a matrix before its lists."""
+"""Bytes of a matrix before its lists of initiators and targets."""
 QUANTITIES = {1: "read_latency", 2: "write_latency", 4: "read_bandwidth", 5: "write_bandwidth"}
 PER_NANOSECOND = 1000
 """Latencies are in picoseconds (since revision 2 of the table), bandwidths in MB/s."""
@@ -26,7 +26,7 @@ Links = Mapping[tuple[int, int], int]
 
 
 def decode(table: bytes) -> Mapping[str, Links]:
-    """What is measured (read_latency, ...) -> every link that the table has a value for; ValueError for damage."""
+    """Return every link with a value by quantity (read_latency, ...); ValueError for a damaged table."""
     found: dict[str, dict[tuple[int, int], int]] = {}
     try:
         for body in _matrices(table):

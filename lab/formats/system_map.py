@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A kernel's System.map as an ELF file for debuggers: names of functions and variables, no types, no lines. Pure.
+"""Converts a kernel's System.map to an ELF file for debuggers, with symbols but without types or line numbers. Pure.
 
-What kind of ELF a machine wants (its number, its flags) is taken from another ELF file for it.
+The ELF machine number and flags are copied from another ELF file for the same machine.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class _Shape:
 
 
 def elf_of(system_map: str, like: bytes) -> bytes:
-    """The ELF file; ValueError when the map has no symbols or `like` is no ELF file."""
+    """Return the ELF file; ValueError if the map has no symbols or `like` is no ELF file."""
     if like[:4] != b"\x7fELF" or len(like) < 64:
         raise ValueError("not an ELF file")
     shape = _Shape("<" if like[5] == 1 else ">", like[4] == 2)
     symbols = _symbols(system_map)
     if not symbols:
         raise ValueError("no symbols in the System.map")
-    names = [each.name for each in symbols]
+    names = [symbol.name for symbol in symbols]
     strings = b"\0" + b"\0".join(names) + b"\0"
     offsets = _offsets(names)
     table = shape.symbol(0, _Symbol(0, 0, False, b""))[:0] + bytes(24 if shape.wide else 16)
@@ -71,7 +71,7 @@ def elf_of(system_map: str, like: bytes) -> bytes:
 
 
 def _symbols(system_map: str) -> list[_Symbol]:
-    """In the order of their addresses; the size of each is the way to the next one."""
+    """Return the symbols by address; each one's size is the distance to the next one, at most 1 MiB."""
     found = [(int(address, 16), kind, name.encode()) for address, kind, name in _LINE.findall(system_map)]
     found = sorted(each for each in found if each[1] not in "aA" and each[0])
     ends = [after[0] for _, after in pairwise(found)] + [found[-1][0]] if found else []
@@ -90,7 +90,7 @@ def _offsets(names: Sequence[bytes]) -> list[int]:
 
 
 def _file(shape: _Shape, like: bytes, symbols: Sequence[_Symbol], table: bytes, strings: bytes) -> bytes:
-    """Header, symbols, their names, names of sections, section headers."""
+    """Return the file: header, symbols, their names, names of sections, section headers."""
     first, last = symbols[0].address, symbols[-1].address
     table_at = shape.header_size
     strings_at = table_at + len(table)
