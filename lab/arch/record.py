@@ -21,17 +21,17 @@ class Mmu:
 
     description: str
     fragment: str = ""
-    """Of the record's `fragments` the one that builds it into the kernel; empty when every kernel has it."""
+    """The one of the record's `fragments` that builds this mode into the kernel; empty if every kernel has it."""
     cmdline: tuple[str, ...] = ()
     """Kernel arguments that choose it."""
     cpuinfo: tuple[str, str] | None = None
-    """A key of /proc/cpuinfo and a word that its value has when this mode is on; verified in the guest."""
+    """A key of /proc/cpuinfo and a word that its value contains in this mode; verified in the guest."""
     cpuinfo_without: tuple[str, str] | None = None
     """A key of /proc/cpuinfo and a word that its value must not have."""
     hugepages: Mapping[int, tuple[int, ...]] | None = None
-    """As in the record, where this mode has others."""
+    """The huge pages of this mode, as in the record; None if they are the record's."""
     no_numa: str = ""
-    """Why a kernel in this mode cannot have several nodes, where the architecture can."""
+    """Why a kernel in this mode cannot have several nodes although the architecture can; empty if it can."""
     virtual_bits: int = 0
     """Bits of an address, as lscpu prints them; 0 where it prints none."""
     address_bits: int = 0
@@ -55,7 +55,7 @@ class Arch:
     aliases: tuple[str, ...] = ()
     """Other spellings that are accepted (kernel ARCH=, QEMU's, Debian's)."""
     uname: str
-    """What `uname -m` says in a guest; verified."""
+    """What `uname -m` prints in a guest; verified."""
     bits: Literal[32, 64]
     byteorder: Literal["little", "big"]
     elf_machine: int
@@ -84,11 +84,11 @@ class Arch:
     page_sizes: Mapping[int, str]
     """Page size -> which of `fragments` selects it, '' when there is no choice."""
     fixes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Why -> unified diff: what some trees need to compile for this architecture, or to start on its emulator. Applied
-    to every tree that it applies to, for baseline and patched kernel alike; the build's provenance names those that
-    were."""
+    """Reason -> unified diff that some trees need to compile for this architecture or to boot on its emulator. It is
+    applied to every tree to which it applies, for baseline and patched kernel alike; the build's provenance names the
+    applied ones."""
     mmus: Mapping[str, Mmu] = field(default_factory=lambda: MappingProxyType({"": PLAIN}))
-    """Name -> way of translating addresses; the first is what a topology gets that names none."""
+    """Name -> MMU mode; a topology that names none gets the first."""
     presets: tuple[str, ...] = ()
     """Debug presets (fragments in images/config) that its kernels can have, by Kconfig of 6.12: kasan needs
     HAVE_ARCH_KASAN (on powerpc with the radix MMU alone), ubsan ARCH_HAS_UBSAN, lockdep LOCKDEP_SUPPORT and a kernel
@@ -124,12 +124,12 @@ class Arch:
     cmdline: tuple[str, ...] = ()
     """Kernel arguments that every guest of this architecture needs."""
     qemu_args: tuple[str, ...] = ()
-    """Arguments of QEMU's for every machine of this architecture, for what libvirt has no words."""
+    """QEMU's arguments for every machine of this architecture, for what libvirt cannot express."""
     features: tuple[str, ...] = ()
     """Elements of the domain XML's <features>, e.g. `acpi`."""
     max_vcpus: int = 64
     min_memory: int = 64 * MIB
-    """Less does not boot."""
+    """The least memory (bytes) with which a guest boots."""
     no_numa: str = ""
     """Why this architecture or its emulator cannot have several nodes; empty when it can."""
     max_nodes: int = 64
@@ -151,11 +151,11 @@ class Arch:
     plain_vcpus: int = 64
     """CPUs that the machine has without `more_vcpus_args`."""
     more_vcpus_args: tuple[str, ...] = ()
-    """Arguments of QEMU's for a machine of more CPUs than `plain_vcpus`."""
+    """QEMU's arguments for a machine with more CPUs than `plain_vcpus`."""
     no_save: str = ""
     """Why the emulator cannot save a guest and restore it; empty when it can. Every guest then has to boot."""
     cpu_only_machine: str = ""
-    """The machine that a topology with a node without memory gets; empty: there is none.
+    """QEMU's machine for a topology with a node without memory; empty if there is none.
 
     libvirt 9.0 gives every node a memory backend, also one of size 0, which QEMU refuses. For versions of a machine
     that still know `-numa node,mem=` (5.0 was the last) it uses that instead, and 0 is fine there.
@@ -163,7 +163,7 @@ class Arch:
     no_hmat: str = "no ACPI tables reach its kernels"
     """Why guests cannot be told latencies and bandwidths of memory (ACPI's HMAT); empty when they can."""
     tcg_slowdown: float = 10.0
-    """How much longer than on hardware a deadline must be under TCG; generous, since hosts are busy."""
+    """The factor from a deadline on hardware to one under TCG; generous, because hosts are busy."""
     notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Limits that users should know, name -> reason; shown by `lab list arches`."""
 
