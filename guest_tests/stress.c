@@ -107,6 +107,8 @@ static void grow_together(struct arena *arena, char **objects, char **grown, int
 		span->from = lab_now_ns();
 		grown[mine] = LAB_GROW(objects[first + mine], 1, size_of(arena, worker, first + mine));
 		span->to = lab_now_ns();
+		if (lab_provides("expand-enomem"))
+			LAB_WRITES(lab_at(grown[mine], size_of(arena, worker, first + mine) - 1), (unsigned char)(worker + 1));
 	}
 }
 
