@@ -9,8 +9,8 @@ PYTHON = .venv/bin/python
 LAB = .venv/bin/lab
 # The set-up also installs what these commands need (lab/host/needs.py); a --suite among the arguments may need more.
 export NEEDED_BY = $(addprefix make ,$(MAKECMDGOALS)) $(ARGS)
-# One process of pytest a core. One of them runs all tests that boot guests.
-WORKERS = -n auto --dist loadgroup
+# One process of pytest a core, for tests without guests: guests use all cores themselves.
+WORKERS = -n auto
 
 .PHONY: help setup run matrix test unit bench bare-host faults kernel-faults examples mutants fuzz browser kernel-words series-check lint shape doctor clean
 
@@ -49,7 +49,8 @@ matrix:
 	@status=0; for each in all-arches numa; do $(LAB) run $$each $(ARGS) || status=$$?; done; exit $$status
 
 test: setup
-	@$(PYTHON) -m pytest $(WORKERS) $(ARGS)
+	@status=0; $(PYTHON) -m pytest $(WORKERS) tests/unit $(ARGS) || status=$$?; \
+	$(PYTHON) -m pytest tests/integration $(ARGS) || status=$$?; exit $$status
 
 unit: setup
 	@$(PYTHON) -m pytest $(WORKERS) tests/unit $(ARGS)

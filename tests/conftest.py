@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What all tests share: integration tests carry their marker and one worker; unit tests never see the user's cache."""
+"""What all tests share: integration tests have their marker and run last; unit tests never see the user's cache."""
 
 from __future__ import annotations
 
@@ -17,15 +17,10 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of tests/integration, which one worker runs while the others run unit tests.
-
-    They share the guests of one campaign, and each of them may use both cores: two workers with guests would wait for
-    each other. Without workers they run last, so that a mistake costs seconds before a kernel is built.
-    """
+    """Mark the tests of tests/integration, and run them last: a mistake costs seconds before a kernel is built."""
     for item in items:
         if is_integration(item):
             item.add_marker("integration")
-            item.add_marker(pytest.mark.xdist_group("integration"))
     items.sort(key=is_integration)
 
 

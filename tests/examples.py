@@ -12,7 +12,7 @@ WITHOUT_GUESTS = frozenset({"doctor", "list", "plan", "report", "compare", "clea
 ON_HOSTS = frozenset({"worker", "hosts", "cluster", "cache", "queue"})
 """Of verbs that need other hosts, a store or a queue; tests/unit/cluster and `make faults` carry them out."""
 WITH_GUESTS = frozenset(
-    {"build", "run", "exec", "shell", "console", "gdb", "replay", "bundle", "try", "bisect", "check", "mutate"}
+    {"build", "run", "exec", "shell", "console", "gdb", "replay", "bundle", "try", "bisect", "check", "mutate", "pages"}
 )
 
 

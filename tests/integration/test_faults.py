@@ -21,5 +21,5 @@ def test_fault(built: None, wanted: Fault) -> None:
 def test_the_table_is_large_and_names_are_unique() -> None:
     names = [each.name for _, each in everything()]
     assert len(names) >= 30
-    assert {side for side, _ in everything()} == {"input", "host", "qemu", "boot", "program"}
+    assert {side for side, _ in everything()} == {"input", "host", "qemu", "boot", "program", "cluster"}
     assert len({(side, each.name) for side, each in everything()}) == len(names)

@@ -89,11 +89,11 @@ def test_a_replay_of_another_kernel_is_refused_and_named(quick: CampaignRun, tmp
 
 
 def test_the_guest_in_which_a_case_failed_is_kept(built: None, tmp_path: Path) -> None:
-    failing = tmp_path / "failing.c"
-    failing.write_text(
+    unmet = tmp_path / "unmet.c"
+    unmet.write_text(
         '#include "lab.h"\nstatic void fails(void) { LAB_FAIL("on purpose"); }\nLAB_CASES({ LAB_CASE(fails) })\n'
     )
-    words = ("run", "quick", "-t", "x86_64-4k-2node", "-k", "baseline", "--with", str(failing), "--test", "failing")
+    words = ("run", "quick", "-t", "x86_64-4k-2node", "-k", "baseline", "--with", str(unmet), "--test", "unmet")
     process = start([*words, "--keep-failed", "-o", str(tmp_path / "run")], tmp_path)
     wait_for(process, "shell, gdb, console or end?")
     tell(process, "shell\n")

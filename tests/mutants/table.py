@@ -83,7 +83,7 @@ FAULT_DESIGN = (
         breaks="the object takes the size of whichever mapping has faulted last",
         edits=(
             *_shmem(LOOK, LOOK.replace("<=", "==")),
-            *_shmem(LOOK_AGAIN, LOOK_AGAIN.replace(">", "!=")),
+            *_shmem(LOOK_AGAIN, LOOK_AGAIN.replace(" > ", " != ")),
             *_shmem(FAULT, "\tshmem_expand(vmf->vma);\n"),
         ),
         kills=("fork_share.b03_parent_grows_less", "fork_share.b08_siblings"),
