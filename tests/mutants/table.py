@@ -86,7 +86,7 @@ FAULT_DESIGN = (
             *_shmem(LOOK_AGAIN, LOOK_AGAIN.replace(" > ", " != ")),
             *_shmem(FAULT, "\tshmem_expand(vmf->vma);\n"),
         ),
-        kills=("fork_share.b03_parent_grows_less", "fork_share.b08_siblings"),
+        kills=("fork_share.b07_touched_inside", "views.m04_longer_than_the_object"),
     ),
     Mutant(
         name="no-lock",
