@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What users write in YAML, as strict frozen models; a value that constructs is a value that makes sense by itself.
+"""Strict frozen models of the YAML files that users write; construction validates a value as far as it stands alone.
 
-Reading the files, and pointing at the line where one is wrong, is `lab/specs/load.py`'s job.
+`lab/specs/load.py` reads the files and reports errors with their line.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _RANGE = re.compile(r"([0-9]{1,4})(-([0-9]{1,4})?)?")
 MAX_NODES = 64
 MAX_MEMORY = 1 << 44
 MAX_ENTRY = 0xFFFE
-"""The largest entry of HMAT's 16 bits; 0xFFFF means that there is no way."""
+"""The largest 16-bit entry of HMAT; 0xFFFF means that the memory cannot be reached."""
 SPARSE_ROOM = 1 << 30
 MIN_THP = 640 << 20
-"""Bytes: Linux turns transparent huge pages off where less than 512M is left of memory (6.12, hugepage_init)."""
+"""Bytes: Linux turns transparent huge pages off if less than 512M of memory is available (6.12, hugepage_init)."""
 
 
 def parse_size(value: object) -> int:
@@ -68,7 +68,7 @@ def format_size(size: int) -> str:
 
 
 def parse_cpus(value: object) -> tuple[int, ...]:
-    """CPU numbers, sorted, from `0-1,4` (or one number, a list of numbers, or nothing); ValueError otherwise."""
+    """Return sorted CPU numbers from `0-1,4`, one number, a list of numbers, or nothing; ValueError otherwise."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if isinstance(value, list | tuple):
@@ -87,7 +87,7 @@ def parse_cpus(value: object) -> tuple[int, ...]:
 
 
 def format_cpus(cpus: Iterable[int]) -> str:
-    """The kernel's spelling of a set of CPU numbers: 0, 1, 4 -> `0-1,4`; `none` for an empty set."""
+    """Return the kernel's spelling of a set of CPU numbers: 0, 1, 4 -> `0-1,4`; `none` for an empty set."""
     runs: list[list[int]] = []
     for cpu in sorted(set(cpus)):
         if runs and runs[-1][-1] == cpu - 1:
@@ -104,21 +104,21 @@ def _power_of_two(size: int) -> int:
 
 
 def _memory(size: int) -> int:
-    """Memory comes in whole mebibytes: libvirt would silently round anything else up."""
+    """Require memory in whole mebibytes, as libvirt would silently round anything else up."""
     if not 0 < size <= MAX_MEMORY or size % MIB:
         raise ValueError(f"expected whole mebibytes, 1M to {format_size(MAX_MEMORY)}, got {format_size(size)}")
     return size
 
 
 def _one_line(text: str) -> str:
-    """Text that may go into a command line or XML: no control characters, not empty."""
+    """Require text that is safe in a command line or XML: not empty, without control characters."""
     if not text.isprintable() or not text.strip():
         raise ValueError(f"expected printable text on one line, got {_short(text)}")
     return text
 
 
 def _hugepages(value: object) -> object:
-    """The pairs of a mapping size -> count, refusing one size in two spellings."""
+    """Refuse a mapping size -> count that has one size in two spellings."""
     if isinstance(value, dict):
         sizes = [parse_size(key) for key in value]
         if len(set(sizes)) != len(sizes):
@@ -143,18 +143,18 @@ def _known_arch(value: object) -> str:
 
 
 def _words(value: object) -> Any:
-    """A string of words, or a list of them."""
+    """Split a string into words; return a list as it is."""
     if isinstance(value, str):
         return tuple(value.split())
     return value
 
 
 JOINT = " + "
-"""Between the names of several series, as they are printed and recorded."""
+"""The separator of several series' names, as they are printed and recorded."""
 
 
 def _stacked(value: object) -> object:
-    """One series, or a list of them, each upon the one before."""
+    """Join a list of series, each applied after the one before, to one name; return one series as it is."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         return value
     if not value or len(set(value)) != len(value):
@@ -168,13 +168,13 @@ Cpus = Annotated[tuple[int, ...], BeforeValidator(parse_cpus)]
 OneLine = Annotated[str, AfterValidator(_one_line)]
 Words = Annotated[tuple[OneLine, ...], BeforeValidator(_words)]
 Option = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,+=-]*$")]
-"""A CPU model or machine of QEMU's, with its properties."""
+"""A CPU model or machine type of QEMU, with its properties."""
 Feature = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 """One word: guests get the features of their kernel separated by spaces."""
 
 
 class Spec(BaseModel):
-    """A YAML file: unknown keys refused, values never coerced silently, frozen once made."""
+    """A YAML file. Unknown keys are refused, values are never coerced silently, and instances are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -182,7 +182,7 @@ class Spec(BaseModel):
 Hugepages = Annotated[dict[PageSize, Annotated[int, Field(ge=0, strict=True)]], BeforeValidator(_hugepages)]
 """Size in bytes -> how many pages of that size are reserved at boot."""
 Matrix = tuple[tuple[Annotated[int, Field(ge=1, strict=True)], ...], ...]
-"""A row per initiator (cell with CPUs), in it a number per target (cell)."""
+"""A row per initiator (cell with CPUs), each with a number per target (cell)."""
 
 
 class NumaCell(Spec):
@@ -191,7 +191,7 @@ class NumaCell(Spec):
     cpus: Cpus = ()
     memory: Memory | None = None
     hugepages: Hugepages = Field(default_factory=dict)
-    """Reserved on this node, where the topology does not leave it to the kernel where they lie."""
+    """Reserved on this node; the topology's own `hugepages` leave the choice of node to the kernel."""
 
     @model_validator(mode="after")
     def _something(self) -> NumaCell:
@@ -207,12 +207,12 @@ class Hmat(Spec):
     """Nanoseconds."""
     write_latency: Matrix
     read_bandwidth: Matrix
-    """MB/s, as Linux shows them; QEMU means mebibytes."""
+    """MB/s, as Linux shows them; in QEMU the unit is MiB/s."""
     write_bandwidth: Matrix
 
     @property
     def matrices(self) -> Mapping[str, Matrix]:
-        """Attribute, as sysfs and the YAML call it -> its matrix."""
+        """Return attribute -> matrix, with the names of sysfs and of the YAML keys."""
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
@@ -225,7 +225,7 @@ class Topology(Spec):
     page_size: PageSize
     mmu: Option | None = None
     address_bits: Annotated[int, Field(strict=True)] | None = None
-    """Bits of a virtual address, where the architecture can choose; measured in the guest."""
+    """Bits of a virtual address, if the architecture has a choice; verified in the guest."""
     vcpus: Annotated[int, Field(ge=1, strict=True)] = 1
     cpu: Option | None = None
     machine: Option | None = None
@@ -236,15 +236,15 @@ class Topology(Spec):
     hugepages: Hugepages = Field(default_factory=dict)
     """Reserved wherever the kernel puts them; a cell's own `hugepages` say on which node."""
     thp: Literal["always", "madvise", "never"] | None = None
-    """Transparent huge pages for private memory, where not as the kernel was built."""
+    """Transparent huge pages for private memory; None for the kernel's built-in default."""
     shmem_thp: Literal["always", "within_size", "advise", "never", "deny", "force"] | None = None
-    """Transparent huge pages for shared memory: what shmem_enabled says from boot on."""
+    """Transparent huge pages for shared memory: the value of shmem_enabled from boot on."""
     sparse: Annotated[bool, Field(strict=True)] = False
-    """Memory that is promised and not set aside: the guest may be larger than the host while it touches little."""
+    """Do not set the memory aside on the host: a guest that touches little may be larger than the host."""
     clock: Literal["instructions"] | None = None
-    """What its clock goes by, where not by the host's: a nanosecond for every instruction (QEMU's icount)."""
+    """The source of the guest's time: one nanosecond per instruction (QEMU's icount); None for the host's clock."""
     scenarios: Words | None = None
-    """Those that it is for, names or globs; all of them where it does not say."""
+    """The scenarios that the machine is for, names or globs; None for all."""
     cmdline: Words = ()
     kernel_config: Words = ()
     qemu_args: Words = ()
@@ -256,26 +256,26 @@ class Topology(Spec):
 
     @property
     def total_memory(self) -> int:
-        """Bytes of RAM, over all nodes."""
+        """Return the bytes of RAM over all nodes."""
         return sum(self.node_memory)
 
     @property
     def node_memory(self) -> tuple[int, ...]:
-        """Bytes of RAM of every node; a machine without `numa` is one node."""
+        """Return the bytes of RAM of every node; a machine without `numa` is one node."""
         return tuple(cell.memory or 0 for cell in self.numa) or (self.memory or 0,)
 
     @property
     def node_cpus(self) -> tuple[tuple[int, ...], ...]:
-        """CPUs of every node; a machine without `numa` is one node."""
+        """Return the CPUs of every node; a machine without `numa` is one node."""
         return tuple(cell.cpus for cell in self.numa) or (tuple(range(self.vcpus)),)
 
     @property
     def initiators(self) -> tuple[int, ...]:
-        """The nodes that have CPUs: whoever can ask for memory."""
+        """Return the nodes that have CPUs, which are HMAT's initiators."""
         return tuple(node for node, cpus in enumerate(self.node_cpus) if cpus)
 
     def nearest_initiator(self, target: int) -> int:
-        """With HMAT: the node with CPUs whose access to this node's memory takes least, as libvirt picks it."""
+        """Return the node with CPUs of least latency to `target`, as libvirt picks it; ValueError without HMAT."""
         if not self.hmat:
             raise ValueError("no hmat")
         values = [
@@ -287,15 +287,15 @@ class Topology(Spec):
 
     @property
     def cpu_only(self) -> tuple[int, ...]:
-        """The nodes that have no memory."""
+        """Return the nodes that have no memory."""
         return tuple(node for node, memory in enumerate(self.node_memory) if not memory)
 
     @property
     def footprint(self) -> int:
-        """Bytes of the host that the guest may come to use.
+        """Return the bytes of host memory that the guest may use.
 
-        Of a sparse guest that is what its kernel keeps per page (struct page: 64 bytes, on 64-bit kernels), and room
-        for what scenarios touch.
+        A sparse guest uses what its kernel keeps per page (struct page: 64 bytes on 64-bit kernels), plus room for the
+        memory that scenarios touch.
         """
         if not self.sparse:
             return self.total_memory
@@ -303,7 +303,7 @@ class Topology(Spec):
 
     @property
     def reserved_hugepages(self) -> Mapping[int, int]:
-        """Hugepage size -> how many are reserved, over all nodes."""
+        """Return huge page size -> pages reserved over all nodes."""
         counts = Counter(self.hugepages)
         for cell in self.numa:
             counts.update(cell.hugepages)
@@ -311,7 +311,7 @@ class Topology(Spec):
 
     @property
     def mode(self) -> Mmu:
-        """How the machine translates addresses: the mode asked for, else the architecture's first."""
+        """Return the MMU mode: the one that `mmu` or `address_bits` selects, else the architecture's first."""
         modes = self.architecture.mmus
         if self.mmu:
             return modes[self.mmu]
@@ -322,18 +322,18 @@ class Topology(Spec):
 
     @property
     def _modes(self) -> list[Mmu]:
-        """The modes that kernels with this page size have."""
+        """Return the modes that kernels with this page size have."""
         modes = self.architecture.mmus.values()
         return [mode for mode in modes if not mode.page_sizes or self.page_size in mode.page_sizes]
 
     @property
     def possible_hugepages(self) -> tuple[int, ...]:
-        """The hugetlb page sizes, in bytes, that this machine can have."""
+        """Return the hugetlb page sizes in bytes that this machine can have."""
         return (self.mode.hugepages or self.architecture.hugepages).get(self.page_size, ())
 
     @property
     def has_thp(self) -> bool:
-        """Whether its kernels have transparent huge pages: its own fragments turn them on."""
+        """Return whether its kernels have transparent huge pages, which one of its fragments turns on."""
         for name in self.fragments:
             if "CONFIG_TRANSPARENT_HUGEPAGE=y\n" in self.architecture.fragments.get(name, ""):
                 return True
@@ -341,18 +341,18 @@ class Topology(Spec):
 
     @property
     def counted(self) -> bool:
-        """Whether time in its guests is a number of instructions."""
+        """Return whether time in its guests is a number of instructions."""
         return self.clock == "instructions"
 
     @property
     def fragments(self) -> tuple[str, ...]:
-        """Names of the kernel config fragments this machine asks for, general first."""
+        """Return the names of the kernel config fragments that this machine needs, general ones first."""
         own = (self.architecture.config_fragment, self.architecture.page_sizes[self.page_size], self.mode.fragment)
         return ("base", *filter(None, own), *self.kernel_config)
 
     @model_validator(mode="after")
     def _possible(self) -> Topology:
-        """Refuse pairs that no machine can be. The key at fault comes first in the message, as `key: ...`."""
+        """Refuse combinations of keys that no machine can have. Messages begin with the key at fault, `key: ...`."""
         for check in (
             self._check_arch,
             self._check_clock,
@@ -386,7 +386,7 @@ class Topology(Spec):
             raise ValueError(f"vcpus: at most {record.max_vcpus} on {record.name}, got {self.vcpus}")
 
     def _check_address_bits(self) -> None:
-        """Refuse a mode, or bits of an address, that no kernel with this page size has, and two that differ."""
+        """Refuse a mode or address bits that no kernel with this page size has, and a mode and bits that disagree."""
         pages = f"{self.arch} with {format_size(self.page_size)} pages"
         if self.mmu and self.mode not in self._modes:
             raise ValueError(f"mmu: {pages} has no {self.mmu}")
@@ -427,7 +427,7 @@ class Topology(Spec):
             )
 
     def _check_cpu_only(self) -> None:
-        """Cells without memory: libvirt states them for some machines alone, and only without memory backends."""
+        """Refuse cells without memory unless libvirt can describe them: for some machines, without memory backends."""
         if not self.cpu_only:
             return
         place = f"numa[{self.cpu_only[0]}]"
@@ -453,7 +453,7 @@ class Topology(Spec):
         _check_room("hugepages", _bytes(self.reserved_hugepages), self.total_memory)
 
     def _hugepage_requests(self) -> Iterator[tuple[str, int, int, int]]:
-        """Where it stands, size, count, and the memory (bytes) of the largest node that it may come from."""
+        """Yield (place in the file, size, count, bytes of the largest node that can have it) per reservation."""
         for size, count in self.hugepages.items():
             yield "hugepages", size, count, max(self.node_memory)
         for node, cell in enumerate(self.numa):
@@ -495,7 +495,7 @@ class Topology(Spec):
                 raise ValueError(f"{place}[{number}]: expected {columns} numbers, one per numa cell, got {len(row)}")
 
     def _check_range(self, place: str, matrix: Matrix) -> None:
-        """HMAT has 16 bits for a value, times one unit for the whole matrix.
+        """Refuse values that do not fit: HMAT has 16 bits for a value, times one unit for the whole matrix.
 
         The unit of bandwidths is QEMU's choice, a power of two that divides them all (hmat_lb in its hw/core/numa.c);
         latencies are in nanoseconds times a power of ten.
@@ -507,7 +507,10 @@ class Topology(Spec):
             raise ValueError(f"{place}: expected numbers of at most 16 bits times a common power of two")
 
     def _check_own_memory(self, place: str, matrix: Matrix, nearest: Callable[[Iterable[int]], int]) -> None:
-        """libvirt takes the nearest initiator of a node for its own, and QEMU wants a node's CPUs to be that."""
+        """Refuse a node with CPUs whose own CPUs are not its single nearest initiator.
+
+        libvirt takes the nearest initiator as the node's own, and QEMU requires that to be the node itself.
+        """
         for row, node in enumerate(self.initiators):
             column = [values[node] for values in matrix]
             if column.count(nearest(column)) > 1 or column[row] != nearest(column):
@@ -539,15 +542,15 @@ def _known_source(value: object) -> str:
 
 
 class KnownLine(Spec):
-    """A complaint of a kernel that is known and harmless."""
+    """A kernel's complaint on the console that is known to be harmless."""
 
     line: OneLine
-    """A glob that the whole first line of the complaint matches, without its time stamp."""
+    """A glob that matches the complaint's whole first line, without its time stamp."""
     reason: OneLine
 
 
 COVERAGE = "coverage"
-"""The config fragment of a kernel that counts lines."""
+"""The config fragment of a kernel that counts executed lines."""
 
 
 class Kernel(Spec):
@@ -557,27 +560,27 @@ class Kernel(Spec):
     description: str = ""
     source: Annotated[str, BeforeValidator(_known_source)]
     series: Annotated[OneLine | None, BeforeValidator(_stacked)] = None
-    """The name of a series; those of several, each upon the one before, with JOINT between them."""
+    """The name of a series; several, each applied after the one before, are joined by JOINT."""
     provides: Annotated[frozenset[Feature], PlainSerializer(sorted, return_type=list[str], when_used="json")] = (
         frozenset()
     )
     config: Words = ()
     """Extra config fragments (debug presets), merged last."""
     console_known: tuple[KnownLine, ...] = ()
-    """Complaints on the console that are reported and judged as nothing."""
+    """Complaints on the console that are reported, but do not affect a verdict."""
     coverage: bool = False
-    """Count with gcov which lines run, in the C files that the series touches and in no others."""
+    """Count executed lines with gcov, only in the C files that the series touches."""
 
     @property
     def fragments(self) -> tuple[str, ...]:
-        """The names of its config fragments: `config`, and what counting lines takes."""
+        """Return the names of its config fragments: `config`, and COVERAGE if it counts lines."""
         if self.coverage:
             return (*self.config, COVERAGE)
         return self.config
 
     @property
     def baseline(self) -> bool:
-        """Whether this is a tree as it is, which a patched kernel of the same source is compared with."""
+        """Return whether this is an unpatched tree, with which patched kernels of the same source are compared."""
         return self.series is None
 
     @model_validator(mode="after")
@@ -590,7 +593,7 @@ class Kernel(Spec):
 
 
 def parse_range(value: object) -> tuple[int, int]:
-    """Lowest and highest number of nodes from `1`, `2-4` or `2-` (no upper end); ValueError otherwise."""
+    """Return the lowest and highest number of nodes from `1`, `2-4` or `2-` (no upper end); ValueError otherwise."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     found = _RANGE.fullmatch(text.strip()) if isinstance(text, str) else None
     if not found:
@@ -603,14 +606,14 @@ def parse_range(value: object) -> tuple[int, int]:
 
 
 def format_range(bounds: tuple[int, int]) -> str:
-    """The spelling of a range of numbers of nodes: (1, 1) -> `1`, (2, MAX_NODES) -> `2-`."""
+    """Return the spelling of a range of numbers of nodes: (1, 1) -> `1`, (2, MAX_NODES) -> `2-`."""
     low, high = bounds
     return str(low) if low == high else f"{low}-{high if high < MAX_NODES else ''}"
 
 
 Nodes = Annotated[tuple[int, int], BeforeValidator(parse_range)]
 Properties = Annotated[tuple[Literal["arch", "page_size"], ...], BeforeValidator(_words)]
-"""In what machines can be alike."""
+"""The properties by which machines are grouped."""
 
 
 class CampaignSpec(Spec):
@@ -620,21 +623,21 @@ class CampaignSpec(Spec):
     description: str = ""
     topologies: tuple[OneLine, ...] = ()
     nodes: Nodes | None = None
-    """Only machines with so many NUMA nodes, lowest and highest."""
+    """The lowest and highest number of NUMA nodes of the machines; None for any."""
     one_per: Properties = ()
-    """Of machines that are alike in these properties only the first, in the order of `topologies`."""
+    """Take only the first machine, in the order of `topologies`, of those with equal values of these properties."""
     kernels: tuple[OneLine, ...] = ()
     scenarios: Annotated[tuple[OneLine, ...], Field(min_length=1)] = ("*",)
-    """Scenarios, and `scenario.case`, names or globs: as --test has them."""
+    """Scenarios or `scenario.case`, names or globs, as in --test."""
     reports: tuple[OneLine, ...] = ()
-    """Reports to reproduce, each on its own machines and kernels: then the campaign has none of the other parts."""
+    """Reports to reproduce, each on its own machines and kernels; such a campaign has none itself."""
     isolation: Literal["fresh", "shared"] = "fresh"
     reuse_baseline: bool = False
-    """Take the evidence of kernels without a series from an earlier run, if all that it depends on is the same."""
+    """Reuse an earlier run's evidence of kernels without a series if everything that it depends on is the same."""
 
     @model_validator(mode="after")
     def _whole(self) -> CampaignSpec:
-        """Ask for machines and kernels, or for reports, which have their own."""
+        """Require either machines and kernels, or reports, which have their own."""
         for key in ("topologies", "kernels"):
             if not self.reports and not getattr(self, key):
                 missing = key not in self.model_fields_set
