@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Read YAML files into models. An error in a file has the file, the line, the key and what was expected.
+"""Read YAML files into models. An error names the file, the line, the key and what was expected.
 
 The YAML accepted is the plain part of the language: mappings with unique keys, lists, and scalars as YAML 1.2 reads
 them (`on`, `no`, `010` and `1:30` are text). Tags, anchors and aliases are refused, so that no file can make the
@@ -24,10 +24,10 @@ from lab.specs.model import Spec
 MAX_BYTES = 256 << 10
 MAX_DEPTH = 16
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}")
-"""What a topology, kernel or campaign may be called: it becomes a directory's name and a word on a command line."""
+"""The valid names of topologies, kernels and campaigns, which become directory names and command-line words."""
 
 YamlPath = tuple[str | int, ...]
-"""Where a value is in its file: ("numa", 1, "memory")."""
+"""The place of a value in its file: ("numa", 1, "memory")."""
 
 Model = TypeVar("Model", bound=Spec)
 
@@ -50,17 +50,17 @@ class YamlDocument:
     lines: Mapping[YamlPath, int]
 
     def line(self, where: YamlPath) -> int | None:
-        """The line of a value, or of the closest value around it that is in the file."""
+        """Return the line of a value, or of the innermost value around it in the file; None if there is none."""
         while where not in self.lines and where:
             where = where[:-1]
         return self.lines.get(where)
 
     def error(self, where: YamlPath, expected: str, *, nearest: str | None = None) -> InputError:
-        """The error for one value of this file."""
+        """Return the error for one value of this file."""
         return InputError(self.path, self.line(where), spell(where), expected, nearest=nearest)
 
     def build(self, model: type[Model]) -> Model:
-        """The model this file describes; InputError for the first thing that is wrong with it."""
+        """Return the model that this file describes; InputError for the first error in it."""
         if "name" in self.data:
             raise self.error(("name",), f"not a key: the file's own name is the name ({self.path.stem})")
         try:
@@ -69,7 +69,7 @@ class YamlDocument:
             raise self._first(error, model) from None
 
     def _first(self, error: ValidationError, model: type[BaseModel]) -> InputError:
-        """The error nearest to the top of the file; a key that is missing comes last, as a typo is its usual cause."""
+        """Return the first error in the file; a missing key comes last, as a misspelt key is its usual cause."""
         found = error.errors(include_url=False)
         worst = min(found, key=lambda detail: (detail["type"] == "missing", self.line(_where(detail)) or 0))
         where, expected, near = explain(worst, model)
@@ -77,7 +77,7 @@ class YamlDocument:
 
 
 def read(path: Path) -> YamlDocument:
-    """Read one YAML file, whose top must be a mapping with something in it."""
+    """Read one YAML file, whose top must be a mapping that is not empty."""
     text = _text(path)
     lines: dict[YamlPath, int] = {}
     try:
@@ -91,7 +91,7 @@ def read(path: Path) -> YamlDocument:
 
 
 def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> InputError:
-    """A mistake of syntax, at the line where reading stopped, with the line where what was being read began."""
+    """Return a syntax error at the line where reading stopped; it also names the line where the element began."""
     mark, began = error.problem_mark or error.context_mark, error.context_mark
     why = " ".join(part for part in (error.problem, error.context) if part)
     if mark and began and began.line < mark.line:
@@ -103,7 +103,7 @@ def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> InputError:
 
 
 def spell(where: YamlPath) -> str:
-    """A value's place as users write it: ("numa", 1, "memory") -> `numa[1].memory`. Always one line."""
+    """Return a value's place on one line as users write it: ("numa", 1, "memory") -> `numa[1].memory`."""
     words = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
     return "".join(word if word.isprintable() else repr(word[1:]) for word in words).removeprefix(".")
 
@@ -117,7 +117,7 @@ def _name(path: Path) -> str:
 
 
 def _text(path: Path) -> str:
-    """A file's text; InputError for anything that is no small UTF-8 file."""
+    """Return a file's text; InputError for anything but a small UTF-8 file."""
     try:
         if not path.is_file():
             raise InputError(path, None, None, f"expected a YAML file, got {_kind_of(path)}")
@@ -136,7 +136,7 @@ def _text(path: Path) -> str:
 
 
 def _kind_of(path: Path) -> str:
-    """Return what is at a path that is not a file, in words."""
+    """Return a description of what a path is instead of a file."""
     if path.is_dir():
         return "a directory"
     if path.exists():
@@ -145,7 +145,7 @@ def _kind_of(path: Path) -> str:
 
 
 class _Reader:
-    """Builds plain values from YAML events, noting lines. Works on events, so depth is bounded before it is reached."""
+    """Builds plain values from YAML events and records lines. Events allow the depth to be limited before recursion."""
 
     def __init__(self, path: Path, lines: dict[YamlPath, int]) -> None:
         self.path = path
@@ -169,7 +169,7 @@ class _Reader:
         return data
 
     def _value(self, event: yaml.Event, events: Iterator[yaml.Event], where: YamlPath) -> Any:
-        """The value that begins with `event`; takes its events."""
+        """Return the value that begins with `event`, and consume its events."""
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise self._error(event, where, "anchors and aliases (&x, *x) are not accepted: write the value out")
         if tag := getattr(event, "tag", None):
@@ -191,7 +191,7 @@ class _Reader:
         return values
 
     def _mapping(self, events: Iterator[yaml.Event], where: YamlPath) -> dict[str, Any]:
-        """Keys are the text as it stands in the file, whatever it looks like: `2: x` has the key "2"."""
+        """Return a mapping. Keys are always the text in the file: `2: x` has the key "2"."""
         values: dict[str, Any] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent) or getattr(event, "tag", None) or getattr(event, "anchor", None):
@@ -222,7 +222,7 @@ def _scalar(text: str) -> str | int | float | bool | None:
     return text
 
 
-# From pydantic's errors to words. Types without an entry keep pydantic's own message.
+# pydantic's error types -> words. Types without an entry keep pydantic's own message.
 _TYPES: Mapping[str, str] = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -244,7 +244,7 @@ _LIMITS: Mapping[str, tuple[str, str]] = {
 
 
 def explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[YamlPath, str, str | None]:
-    """One of pydantic's errors as (place, what was expected and got, nearest known word)."""
+    """Return an error of pydantic as (place, what was expected and got, the nearest known word or None)."""
     where = _where(error)
     match error["type"]:
         case "extra_forbidden":
@@ -262,7 +262,7 @@ def explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[YamlPath, str,
 
 
 def _expected(error: ErrorDetails) -> str:
-    """What should have been there, for an error about one value."""
+    """Return what was expected, for an error about one value."""
     kind, context = error["type"], error.get("ctx", {})
     if kind in _TYPES:
         quote = " in quotes" if kind == "string_type" and isinstance(error["input"], int | float) else ""
@@ -280,7 +280,7 @@ def _expected(error: ErrorDetails) -> str:
 
 
 def got(value: object) -> str:
-    """A value as an error line shows it: short, on one line, in YAML's words."""
+    """Return a value as an error line shows it: short, on one line, in YAML's words."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -296,12 +296,12 @@ def got(value: object) -> str:
 
 
 def _where(error: ErrorDetails) -> YamlPath:
-    """pydantic's location without its marker for keys of a dictionary."""
+    """Return pydantic's location without its marker for keys of a dictionary."""
     return tuple(part for part in error["loc"] if part != "[key]")
 
 
 def _validator(message: str, where: YamlPath, model: type[BaseModel]) -> tuple[YamlPath, str, str | None]:
-    """A model's own ValueError. One about a pair of keys begins with the place at fault: `distances[1]: ...`."""
+    """Explain a model's own ValueError, which may begin with the place at fault, `distances[1]: ...`."""
     found = re.match(r"([a-z_]+)((?:\[\d+\]|\.\w+)*): (.*)", message, re.DOTALL)
     if not found or found[1] not in _keys(model, where):
         return where, message, None
@@ -310,8 +310,8 @@ def _validator(message: str, where: YamlPath, model: type[BaseModel]) -> tuple[Y
 
 
 def _keys(model: type[BaseModel], where: YamlPath) -> list[str]:
-    """The keys that may stand at a place of a model, in the order in which the model has them."""
-    user_key = False  # the next word is a key of a dictionary, which the user chose
+    """Return the keys that a model allows at a place, in the model's order."""
+    user_key = False  # whether the next part is a key of a dictionary, which the user chose
     for part in where:
         if isinstance(part, str) and not user_key:
             field = model.model_fields.get(part)
@@ -325,12 +325,12 @@ def _keys(model: type[BaseModel], where: YamlPath) -> list[str]:
 
 
 def _is_dictionary(annotation: Any) -> bool:
-    """Whether a field's type is a dictionary, also an annotated one."""
+    """Return whether a field's type is a dictionary, annotated or not."""
     return get_origin(annotation) is dict or any(get_origin(each) is dict for each in get_args(annotation))
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model inside a field's type: `tuple[NumaCell, ...]` -> NumaCell."""
+    """Return the model inside a field's type, `tuple[NumaCell, ...]` -> NumaCell; None if there is none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_in, get_args(annotation))), None)
