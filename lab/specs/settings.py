@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The user's own settings: defaults for options, and directories beside the lab's own to choose from.
+"""Read the user's settings: defaults for options, and directories in addition to the lab's own.
 
 # ~/.config/pagelab/config.yaml
 topologies: [~/lab/machines]       # directories; relative ones are relative to this file
@@ -32,12 +32,12 @@ FILE = Path("pagelab", "config.yaml")
 EVERY = "every"
 
 Value = Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
-"""Of an option, as it would stand on a command line; `true` and `false` are those of a flag."""
+"""The value of an option, as on the command line; `true` and `false` for a flag."""
 Options = dict[str, bool | Value | tuple[Value, ...]]
 
 
 class Settings(Spec):
-    """What a user has set. `name` is the file's stem and means nothing."""
+    """The settings of a user. `name` is the file's stem and is not used."""
 
     name: str = "config"
     topologies: tuple[OneLine, ...] = ()
@@ -45,10 +45,10 @@ class Settings(Spec):
     scenarios: tuple[OneLine, ...] = ()
     campaigns: tuple[OneLine, ...] = ()
     cache_remote: OneLine = ""
-    """A directory or URL that several hosts share; empty for none."""
+    """A directory or URL of a cache that several hosts share; empty for none."""
     reports: tuple[OneLine, ...] = ()
     defaults: dict[str, Options] = Field(default_factory=dict)
-    """Verb, or `every`, -> long name of an option -> its value."""
+    """Verb or `every` -> long name of an option -> its value."""
 
 
 DIRECTORIES: Mapping[str, str] = {
@@ -58,17 +58,17 @@ DIRECTORIES: Mapping[str, str] = {
     "campaigns": ".yaml",
     "reports": ".yaml",
 }
-"""Key -> how the names of the files end that are looked for."""
+"""Key -> the suffix of the files in its directories."""
 
 
 def settings_path() -> Path:
-    """Where this user's settings are, or would be."""
+    """Return the path of this user's settings, which need not exist."""
     base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base).absolute() / FILE
 
 
 class Own:
-    """A user's settings with the file that they are from, for messages that name its lines."""
+    """A user's settings with the file that they come from, for messages that name its lines."""
 
     def __init__(self, document: YamlDocument | None = None) -> None:
         self._document = document
@@ -79,15 +79,15 @@ class Own:
         return self.settings.defaults
 
     def error(self, where: tuple[str | int, ...], expected: str, nearest: str | None = None) -> InputError:
-        """The error for one of the settings."""
+        """Return the error for one of the settings."""
         if self._document is None:
             raise AssertionError("nothing is wrong with settings that are not there")
         return self._document.error(where, expected, nearest=nearest)
 
     def directories(self, key: str, taken: Mapping[str, Path]) -> tuple[Path, ...]:
-        """The user's directories of a kind; InputError for one that is none, or a file whose name is `taken`.
+        """Return the user's directories of a kind; InputError for one that is not a directory, or has a `taken` name.
 
-        Two files of one name would leave it to an order of directories which of them is meant.
+        If two files had one name, the order of directories would decide between them.
         """
         seen = dict(taken)
         found = []
@@ -110,7 +110,7 @@ class Own:
 
 
 def load(path: Path | None = None) -> Own:
-    """The user's settings; none where there is no file. InputError, with file, line and key, for what is wrong."""
+    """Return the user's settings, empty without a file; InputError with file, line and key for an error in it."""
     path = path or settings_path()
     if path.exists():
         return Own(read(path))
