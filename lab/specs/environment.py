@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The environment variables of kernel developers: ARCH, CROSS_COMPILE, LLVM, as far as they mean something here.
+"""Read the environment variables of kernel developers that the lab honours: ARCH, CROSS_COMPILE, LLVM.
 
-ARCH (kernel, `uname -m` or QEMU spelling) leaves only its machines of what a campaign or a glob means; a machine that
-is named on the command line stays. CROSS_COMPILE is the prefix of the compiler for kernels of the architecture that
-ARCH names; without ARCH it means nothing, since no compiler is for all machines. LLVM=1 (or LLVM=-19, LLVM=/path/)
+ARCH (kernel, `uname -m` or QEMU spelling) restricts campaigns and globs to its machines; a machine that is named on the
+command line is kept. CROSS_COMPILE is the prefix of the compiler for kernels of the architecture that ARCH names;
+without ARCH it is ignored, since no compiler is for all machines. LLVM=1 (or LLVM=-19, LLVM=/path/)
 builds kernels with clang and lld. Programs and the userland of guests are always built with the distribution's gcc,
 whose C library they are linked with.
 """
@@ -19,7 +19,7 @@ from lab.specs.arches import ARCHES, find
 
 
 def arches() -> tuple[str, ...]:
-    """The architectures that ARCH means: several where the kernel has one directory for them (`powerpc`); none: all."""
+    """Return the architectures that ARCH means, several if they share a directory (`powerpc`); empty if it is unset."""
     word = os.environ.get("ARCH", "")
     if not word:
         return ()
@@ -51,7 +51,7 @@ def word_of(names: Sequence[str]) -> str:
 
 
 def cross_compile(arch: Arch) -> str | None:
-    """The prefix of the compiler that the user wants for an architecture's kernels; None: the lab's choice."""
+    """Return the user's compiler prefix for an architecture's kernels; None if the lab chooses."""
     prefix = os.environ.get("CROSS_COMPILE")
     if prefix and arch.name in arches():
         return prefix
@@ -59,7 +59,7 @@ def cross_compile(arch: Arch) -> str | None:
 
 
 def remarks() -> tuple[str, ...]:
-    """What the variables that are set mean here, one sentence each."""
+    """Return a sentence on the effect of each variable that is set."""
     found: list[str] = []
     names = ", ".join(arches())
     if names:
@@ -73,6 +73,6 @@ def remarks() -> tuple[str, ...]:
 
 
 def llvm() -> str:
-    """The value of LLVM as the kernel's Makefile has it; empty where it is to be gcc."""
+    """Return the value of LLVM as for the kernel's Makefile; empty for gcc."""
     value = os.environ.get("LLVM", "")
     return "" if value == "0" else value
