@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Suites of tests that are not ours: what a user's word for one means. Pure.
+"""Parse a user's word for a test suite of another project. Pure.
 
-A suite is one scenario, a test of it one case. A test that prints KTAP itself has a case for each of its results too,
-`test/result`. What it should do nobody declares: the expectation is what the same case did on the baseline.
+A suite is one scenario, and each of its tests one case. A test that prints KTAP itself also has a case for each of its
+results, `test/result`. Suites declare no expectations: a case is expected to do the same as on the baseline.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ _COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A suite as it was asked for."""
+    """A suite that a user asked for."""
 
     kind: Literal["kselftest", "ltp"]
     name: str
-    """The scenario's."""
+    """The name of its scenario."""
     collection: str = ""
-    """Of kselftest: a directory below tools/testing/selftests."""
+    """For kselftest: a directory below tools/testing/selftests."""
     path: str = ""
-    """Of LTP: where its tree lies, absolute."""
+    """For LTP: the absolute path of its tree."""
     filter: str = ""
-    """Of LTP: `FILE` of runtest/, or `FILE/GLOB` for some of its tests; a glob for the file too."""
+    """For LTP: `FILE` of runtest/, or `FILE/GLOB` for some of its tests; `FILE` may be a glob too."""
 
     @property
     def word(self) -> str:
-        """How to ask for it again, from any directory."""
+        """Return the word of --suite that means this suite from any directory."""
         if self.kind == "kselftest":
             return f"kselftest-{self.collection}"
         return f"ltp:{self.path}:{self.filter}"
 
     @property
     def fragments(self) -> tuple[str, ...]:
-        """What the kernel's configuration should have for it, as far as it goes: ours, then the suite's own."""
+        """Return the optional config fragments for it: the lab's, then the suite's own."""
         if self.kind == "ltp":
-            return ()  # it says in each test, not in a fragment, what it wants
+            return ()  # each test of LTP declares its own requirements; there is no fragment
         return (f"wish:{self.name}", f"tree:{SELFTESTS}/{self.collection}/config")
 
 
 def parse(word: str) -> Suite:
-    """The suite that a word of the command line names; UsageError for what names none."""
+    """Return the suite that a word of the command line names; UsageError if it names none."""
     kind, colon, rest = word.partition(":")
     if kind == "ltp":
         return _ltp(word, rest if colon else "")
@@ -76,5 +76,5 @@ def _ltp(word: str, rest: str) -> Suite:
 
 
 def file_name(words: str) -> str:
-    """Words as the name of a case, a file or a scenario: nothing that a shell, a glob or a path would read."""
+    """Return words as the name of a case, file or scenario, without characters special to shells, globs or paths."""
     return re.sub(r"[^A-Za-z0-9_.:+-]+", "-", words).replace(":", "-").strip("-.")[:MAX_NAME] or "-"
