@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One work tree per source, in which every series is built, so that the second kernel compiles only a few files.
+"""Keep one work tree per source, in which every series is built: the second kernel compiles only a few files.
 
     work/<lineage>/src/            the source, hard links to the pristine tree; files of a series are their own
     work/<lineage>/src/build-*/    make's O= directories, one per architecture and configuration
-    work/<lineage>/state.json      what a killed lab would have left unfinished; see State
+    work/<lineage>/state.json      what a killed lab left unfinished; see WorkTreeState
 
-A directory of the user's (`path:`) keeps its work tree when it changes: what make then compiles is what changed.
+A user's directory (`path:`) keeps its work tree when it changes, so that make compiles only the changes.
 
-Rules that keep a kernel from being built wrongly, whatever dies when:
+These rules keep builds correct, whichever process is killed at any time:
 
 * A file of a series is replaced whole (rename), never written in place, and is newer than everything that was built
   here: make then rebuilds what depends on it. A clock that was set back breaks that, so it means a new work tree.
-* Before files change, the state names all that may; the next switch derives every one of them anew.
-* Before make starts, the state says so; only its end takes that back. What a make that was killed had begun is removed
-  by the next one, since half an object file looks finished to make.
+* Before files change, the state lists all that may; the next switch derives every one of them again.
+* Before make starts, the state records it; only the end of make removes the record. Files that a killed make had begun
+  are removed before the next one, since make cannot tell an incomplete object file from a finished one.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkTreeState:
-    """What is on disk.
+    """The state of a work tree on disk.
 
-    `source`: key of the source that the files are from. `touched`: those that may differ from its pristine tree.
-    `stamp_ns`: nothing is newer.
+    `source`: key of the source of the files. `touched`: files that may differ from its pristine tree. `stamp_ns`: no
+    file is newer.
     """
 
     source: str
@@ -70,7 +70,7 @@ class WorkTreeState:
 
     @classmethod
     def parse(cls, text: str) -> WorkTreeState:
-        """From its JSON; ValueError, KeyError or TypeError when it is damaged."""
+        """Return the state from its JSON; ValueError, KeyError or TypeError if it is damaged."""
         raw = json.loads(text)
         running = {name: Running(**each) for name, each in raw["running"].items()}
         touched = tuple(raw["touched"])
@@ -91,7 +91,7 @@ class WorkTree:
         return self.root / "src"
 
     def build_dir(self, name: str) -> Path:
-        """An O= directory. Directly below the source, so that kbuild refers to the source as `..`."""
+        """Return an O= directory, directly below the source so that kbuild refers to the source as `..`."""
         return self.src / f"build-{name}"
 
     def original(self, name: str) -> Content | None:
