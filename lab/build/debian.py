@@ -150,7 +150,7 @@ def split_suite(name: str) -> tuple[str, str] | None:
 
 
 def is_debian(entry: AptEntry) -> bool:
-    """Whether an entry looks like Debian's own by its suites, components and keyring, never by its host.
+    """Return whether an entry looks like Debian's own by its suites, components and keyring, never by its host.
 
     Other repositories use `bookworm main` too: the Origin in their Release file rejects those later.
     """
@@ -460,8 +460,8 @@ def _newest(
 ) -> PackageVersion | None:
     """Return the newest version in a group of suites, None if none has the package.
 
-    A suite whose list cannot be fetched gets an entry in `failures` and is not tried again; after one that failed for
-    want of a network, no other is fetched.
+    A suite whose list cannot be fetched gets an entry in `failures` and is not tried again; after one that failed
+    because there is no network, no other is fetched.
     """
     newest = []
     for state in group:

@@ -43,7 +43,7 @@ class Series:
 
     @property
     def sha256(self) -> str:
-        """Hex SHA-256 over the patches' hashes, in order; empty without patches."""
+        """Return the hex SHA-256 over the patches' hashes, in order; empty without patches."""
         if not self.patches:
             return ""
         hashes = (item.sha256 for item in self.patches)
@@ -51,7 +51,7 @@ class Series:
 
     @property
     def touched(self) -> frozenset[str]:
-        """Every path in the tree that a patch adds, changes or removes."""
+        """Return every path in the tree that a patch adds, changes or removes."""
         names: set[str] = set()
         for item in self.patches:
             for change in item.changes:

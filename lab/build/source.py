@@ -581,7 +581,7 @@ def _copy(directory: Path, files: list[str], into: Path, progress: Progress, *, 
 
 
 def _looks_same(one: Path, other: Path) -> bool:
-    """Whether two regular files agree in size, time and mode."""
+    """Return whether two regular files agree in size, time and mode."""
     try:
         first, second = one.lstat(), other.lstat()
     except OSError:

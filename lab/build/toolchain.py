@@ -66,7 +66,7 @@ class Toolchain:
 
 
 def is_native(arch: Arch) -> bool:
-    """Whether this host runs programs of the architecture itself."""
+    """Return whether this host runs programs of the architecture itself."""
     return platform.machine() == arch.uname
 
 
