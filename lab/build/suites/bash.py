@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""bash for guests, static, from the distribution's source package: scripts of suites are written for it."""
+"""Build a static bash for guests from the distribution's source package; scripts of suites need it."""
 
 from __future__ import annotations
 

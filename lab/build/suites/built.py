@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A suite that is built: its tests and files, as an entry of the cache has them."""
+"""Read and write a built suite, its tests and files, as an entry of the cache."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FACTS = "suite.json"
 TREE = "tree"
 DEFAULT_S = 45.0
 ENDLESS_S = 600.0
-"""For a test that says it needs no deadline."""
+"""Seconds for a test that declares no deadline (`timeout=0`)."""
 
 # `#!/usr/bin/env NAME`, `#!/usr/bin/env -S NAME`, `#!/bin/NAME`.
 _SHEBANG = re.compile(rb"#!\s*(?:\S*/env\s+(?:-S\s+)?)?(\S*?)([^/\s]+)(?:\s|$)")
 HAS = frozenset({"sh", "ash", "bash", "dash", "awk", "sed"})
-"""Interpreters of the guest; bash comes with the suite."""
+"""Interpreters that guests have; bash comes with the suite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +35,14 @@ class Test:
     command: str
 
     def line(self) -> str:
-        """As images/suite/suite.c reads it."""
+        """Return the line that images/suite/suite.c reads."""
         flat = self.command.replace("\t", " ").replace("\n", " ")
         return f"{self.name}\t{self.style}\t{self.timeout_s:g}\t{self.directory}\t{flat}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A suite for one architecture. `not_built`: program -> why it is not there."""
+    """A suite for one architecture. `not_built`: program -> why it is missing."""
 
     key: str
     tree: Path
@@ -51,25 +51,25 @@ class Built:
 
     @property
     def wants_bash(self) -> bool:
-        """Whether any of its scripts is one of bash."""
+        """Return whether any of its scripts needs bash."""
         return any(interpreter(path) == "bash" for path in self.tree.rglob("*") if path.is_file())
 
 
 def write(entry: Path, tests: Sequence[Test], not_built: Mapping[str, str]) -> None:
-    """Put the facts beside the tree."""
+    """Write the suite's tests and missing programs beside its tree."""
     facts = {"tests": [asdict(test) for test in tests], "not_built": dict(sorted(not_built.items()))}
     (entry / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def read(entry: Path) -> Built:
-    """A finished entry."""
+    """Return the suite in a finished entry."""
     facts = json.loads((entry / FACTS).read_text())
     tests = tuple(Test(**each) for each in facts["tests"])
     return Built(key=entry.name, tree=entry / TREE, tests=tests, not_built=facts["not_built"])
 
 
 def interpreter(path: Path) -> str:
-    """The name of the program that a script is for; empty for what is no script."""
+    """Return the name of the program that runs a script; empty if the file is not a script."""
     with path.open("rb") as file:
         head = file.readline(256)
     found = _SHEBANG.match(head)
@@ -77,7 +77,7 @@ def interpreter(path: Path) -> str:
 
 
 def lacking(path: Path) -> str:
-    """Why a file cannot be run in a guest; empty where it can."""
+    """Return why a file cannot be run in a guest; empty if it can."""
     if not path.is_file():
         return "not built"
     wants = interpreter(path)
@@ -85,5 +85,5 @@ def lacking(path: Path) -> str:
 
 
 def skipped(name: str, why: str) -> Test:
-    """A test that is told, and not run."""
+    """Return a test that is reported as skipped, and never run."""
     return Test(name=file_name(name), style="skip", timeout_s=1.0, directory=".", command=why)

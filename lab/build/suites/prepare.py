@@ -44,12 +44,12 @@ class Suites:
 
     @property
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
-        """Suite's name -> a case for every test that any of its builds has."""
+        """Return suite's name -> a case for every test that any of its builds has."""
         return {suite.name: tuple(map(_case_of(suite), self._tests(suite).values())) for suite in self.suites}
 
     @property
     def keys(self) -> Mapping[str, Mapping[str, str]]:
-        """Architecture -> suite's name -> a key of what its programs for all kernels were made of."""
+        """Return architecture -> suite's name -> a key of the inputs of its programs for all kernels."""
         keys: dict[str, dict[str, list[str]]] = {}
         for (name, arch, _), build in sorted(self.builds.items()):
             keys.setdefault(arch, {}).setdefault(name, []).append(build.key)
@@ -57,7 +57,7 @@ class Suites:
 
     @property
     def described(self) -> Mapping[str, object]:
-        """What metadata.json has of them: `suites`, each with its word and the programs that did not build."""
+        """Return metadata.json's `suites`: each with its word and the programs that did not build."""
         suites: dict[str, object] = {}
         for suite in self.suites:
             suites[suite.name] = {"word": suite.word, "not_built": self._not_built(suite)}
@@ -160,7 +160,7 @@ def _build(suite: Suite, build: Build, cache: Cache, progress: Progress) -> Buil
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What the program of a suite for one guest is put together from."""
+    """The parts of a suite's program for one guest."""
 
     program: str
     driver: Path
