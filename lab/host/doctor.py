@@ -59,7 +59,7 @@ class Check:
 
     @property
     def ok(self) -> bool:
-        """Whether the lab can work with this result."""
+        """Return whether the lab can work with this result."""
         return self.status is not Status.FAIL
 
     def line(self) -> str:
@@ -375,7 +375,7 @@ def _apt_sources(host: Host) -> Check:
 
 
 def _names_archive(path: Path) -> bool:
-    """Whether a file of apt's configuration has an entry that is not commented out."""
+    """Return whether a file of apt's configuration has an entry that is not commented out."""
     words = ("deb ", "deb\t", "deb-src ", "types:")
     return any(line.strip().lower().startswith(words) for line in path.read_text("utf-8", "replace").splitlines())
 

@@ -23,16 +23,16 @@ from lab.specs.plan import Build, Cell, Plan, in_order, possible
 GUEST_OVERHEAD = 256 * MIB
 """Memory of an emulator beyond its guest's RAM (translated code, devices); measured 100-200 MiB."""
 GUEST_CPUS = 1.0
-"""CPUs that a guest uses which never ran here: emulation is mostly one thread."""
+"""CPUs of a guest whose machine never ran on this host: emulation is mostly one thread."""
 BUILD_MEMORY = 512 * MIB
 """Memory of a compiler or linker of a kernel, per job; measured 100-350 MiB."""
 MAX_GUESTS = 32
-"""How many guests run at once without -j: each is a thread, a directory and an SSH connection of the lab."""
+"""The most guests at once without -j: each is a thread, a directory and an SSH connection of the lab."""
 MEMORY_SHARE = 0.9
 """Share of the available memory that guests may use; the rest is for the lab and for changes."""
 RECENT = 5
 FULL_S, INCREMENTAL_S = 240.0, 30.0
-"""For a kernel if none was ever built: measured with two cores, without ccache."""
+"""Seconds of a kernel build if none was ever measured here; taken on two cores, without ccache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ NEWER = 0.5
 DEFAULT_BOOT_S = 6.0
 DEFAULT_CASE_S = 0.2
 DEFAULT_CASES = 12
-"""For what this host has never run: typical of emulated guests on two cores."""
+"""The number of cases assumed for a scenario that this host never ran; typical of emulated guests on two cores."""
 
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
@@ -45,7 +45,7 @@ class _HistoryModel(BaseModel):
 
 
 class Measured(_HistoryModel):
-    """What guests of one machine took. `peak`: most memory of the emulator, bytes; `cpus`: host CPUs it needed."""
+    """The use of guests of one machine. `peak`: the emulator's most memory, bytes; `cpus`: host CPUs that it needed."""
 
     boot_s: Seconds = DEFAULT_BOOT_S
     peak: Annotated[int, Field(ge=0)] = 0
@@ -53,7 +53,7 @@ class Measured(_HistoryModel):
     case_s: Annotated[dict[str, Seconds], Field(max_length=MAX_SCENARIOS)] = {}
     """Scenario -> seconds per case."""
     seen: float = 0.0
-    """When, in seconds since the epoch."""
+    """The time of the last run, in seconds since the epoch."""
 
 
 class _File(_HistoryModel):
@@ -151,7 +151,7 @@ def _updated(before: Measured | None, cell: CellResult) -> Measured:
 
 
 def _telling(usage: Usage) -> bool:
-    """Whether the host had CPU left: if threads wait longer than they run, their need is unknown."""
+    """Return whether the host had idle CPU time: if threads wait longer than they run, their need is unknown."""
     return usage.wait_s <= usage.cpu_s
 
 

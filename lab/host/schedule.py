@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 PATIENCE = 4
-"""How many smaller tasks may start before one that does not fit."""
+"""The most smaller tasks that may start before a task that does not fit."""
 SHARED = 1.0
 """How many CPUs may be over-committed. Demands are averages, and an idle CPU costs more than a shared one. Memory is
 never over-committed."""
@@ -38,16 +38,16 @@ class Budget:
     memory: int
     cpus: float
     guests: int
-    """How many guests may run at once, whatever they use."""
+    """The most guests that may run at once, regardless of their demand."""
 
     def never(self, demand: Demand) -> bool:
-        """Whether a task cannot run even alone. CPUs do not count: with fewer it is only slower."""
+        """Return whether a task cannot run even alone. Too few CPUs only make it slower, so they do not count."""
         return demand.memory > self.memory or demand.guests > self.guests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Something to run. `seconds` is how long it is expected to take; `first` puts it before all that are not."""
+    """A build or guest to run. `seconds` is its expected duration; tasks with `first` start before all others."""
 
     name: str
     demand: Demand
@@ -64,18 +64,18 @@ class Task:
 
     @property
     def shape(self) -> Shape:
-        """What decides where it fits: waiting tasks of one shape start in their order."""
+        """Return what decides where it fits. Waiting tasks of one shape start in their order."""
         return self.demand, self.first, self.needs, self.prefers, self.avoids
 
 
 Shape = tuple[Demand, bool, frozenset[str], frozenset[str], frozenset[str]]
 _Place = tuple[bool, float, int]
-"""Where a task stands among those that wait: builds first, then the longest, then the one that came first."""
+"""The sort key of a waiting task: `first` tasks, then the longest, then the earliest."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _HostLoad:
-    """A host of the schedule, and what runs on it."""
+    """A host of the schedule, and the tasks that run on it."""
 
     name: str
     budget: Budget
@@ -87,19 +87,19 @@ class _HostLoad:
     guests: int = 0
 
     def count(self) -> None:
-        """Add up what its tasks use."""
+        """Update the sum of its tasks' demands."""
         demands = [task.demand for task in self.running.values()]
         self.memory = sum(demand.memory for demand in demands)
         self.cpus = sum(demand.cpus for demand in demands)
         self.guests = sum(demand.guests for demand in demands)
 
     def could_run(self, task: Task) -> bool:
-        """Whether it could run the task if nothing else ran."""
+        """Return whether it could run the task if nothing else ran."""
         offered = self.offers is None or task.needs <= self.offers
         return offered and self.name not in task.avoids and not self.budget.never(task.demand)
 
     def fits(self, task: Task) -> bool:
-        """Whether there is room for the task now."""
+        """Return whether there is room for the task now."""
         demand, budget = task.demand, self.budget
         return (
             self.memory + demand.memory <= budget.memory
@@ -109,12 +109,12 @@ class _HostLoad:
         )
 
     def _cpus_fit(self, wanted: float) -> bool:
-        """Whether a CPU is free, at least in part, and the demand exceeds the CPUs by at most SHARED."""
+        """Return whether a CPU is free, at least in part, and the demand exceeds the CPUs by at most SHARED."""
         used, whole = self.cpus, self.budget.cpus
         return used + wanted <= whole + SLACK or (used < whole - SLACK and used + wanted <= whole + SHARED + SLACK)
 
     def order(self, task: Task) -> tuple[int, float, int, str]:
-        """The better choice for a task comes first: what it prefers, then the emptiest host."""
+        """Return a sort key: hosts that the task prefers come first, then those with the least load."""
         preferred = len(task.prefers & (self.offers or frozenset()))
         return -preferred, self.cpus - self.budget.cpus, self.memory - self.budget.memory, self.name
 
@@ -143,7 +143,7 @@ class Schedule:
 
     @property
     def used(self) -> Demand:
-        """The total demand of the running tasks."""
+        """Return the total demand of the running tasks."""
         hosts = {id(host): host for host in (*self._hosts.values(), *self._where.values())}.values()
         return Demand(
             memory=sum(host.memory for host in hosts),
@@ -153,11 +153,11 @@ class Schedule:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The names of the hosts that take tasks."""
+        """Return the names of the hosts that accept tasks."""
         return tuple(self._hosts)
 
     def running_on(self, host: str) -> tuple[str, ...]:
-        """The names of the tasks that run on a host."""
+        """Return the names of the tasks that run on a host."""
         found = self._hosts.get(host)
         return tuple(found.running) if found else ()
 
@@ -176,7 +176,7 @@ class Schedule:
         self._hosts.pop(host, None)
 
     def never(self, demand: Demand) -> bool:
-        """Whether no host of this schedule can have room for a demand; False while hosts may still join."""
+        """Return whether no host of this schedule can ever have room for a demand; False while hosts may still join."""
         return self.budget is not None and self.budget.never(demand)
 
     def homeless(self) -> tuple[Task, ...]:
@@ -194,7 +194,7 @@ class Schedule:
         if task.name in self._names:
             raise ValueError(f"{task.name}: added twice")
         self._names.add(task.name)
-        # Equal ones stay in the order of arrival.
+        # Equal tasks stay in the order of arrival.
         place = (not task.first, -task.seconds, next(self._arrival))
         bisect.insort(self._queues.setdefault(task.shape, []), (place, task), key=_place_of)
 
@@ -222,9 +222,9 @@ class Schedule:
         self._names.discard(name)
 
     def _next(self, full: set[Shape]) -> Task | None:
-        """Start the task that is to start next; None if none fits. `full` collects the shapes without room.
+        """Start the next task and return it with its host; None if none fits. `full` collects the shapes without room.
 
-        Those that were passed too often come first, and keep the host free that they wait for.
+        Tasks that were passed too often come first, and the host that they wait for is kept free for them.
         """
         heads = sorted((queue[0][0], shape) for shape, queue in self._queues.items())
         heads.sort(key=lambda head: self._passed.get(head[1], 0) < PATIENCE)
@@ -261,13 +261,13 @@ def _place_of(entry: tuple[_Place, Task]) -> _Place:
 
 
 def _best(task: Task, hosts: Collection[_HostLoad]) -> _HostLoad | None:
-    """The best of the hosts that have room for a task; None if none has."""
+    """Return the best host that has room for a task; None if none has."""
     fitting = [host for host in hosts if host.fits(task)]
     return min(fitting, key=lambda host: host.order(task), default=None)
 
 
 def _keep_one_free(task: Task, hosts: dict[str, _HostLoad]) -> None:
-    """Remove from `hosts` the one that will have room for a task soonest, as far as its load says."""
+    """Remove from `hosts` the one that, by its load, will have room for a task soonest."""
     able = [host for host in hosts.values() if host.could_run(task)]
     if able:
         soonest = min(able, key=lambda host: (host.memory / max(1, host.budget.memory), host.order(task)))
