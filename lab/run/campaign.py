@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A campaign from plan to evidence: opens the run's directory, the factory and the screen, and lets the runner go."""
+"""Run a campaign from plan to evidence: open its directory, the guest factory and the screen, and run all cells."""
 
 from __future__ import annotations
 
@@ -62,25 +62,25 @@ RESULTS = Path("results")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
-    """A plan with the directory that its evidence goes to; metadata.json is in it."""
+    """A plan with the directory for its evidence, which has metadata.json already."""
 
     plan: Plan
     run_dir: RunDir
     metadata: Metadata
     cases: Mapping[str, tuple[Case, ...]]
     kept: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
-    """Cell's name -> what a lab that was killed has left of it."""
+    """Cell's name -> the runs that a killed lab completed."""
     kernels: Mapping[CellKey, BuiltKernel] = field(default_factory=dict)
-    """Cell -> the kernel of an earlier run, to be used as it is."""
+    """Cell -> the kernel of an earlier run, to be used without a build."""
     suites: Suites | Reports | None = None
-    """What is run in place of the lab's own scenarios."""
+    """The suites or reports to run in place of the lab's own scenarios."""
     anew: bool = False
     """Start a guest for every cell, even if the campaign lets the baseline's evidence come from an earlier run."""
 
     def evidence_store(self, cache: Cache, libvirt: str, *, uri: str | None) -> EvidenceStore | None:
-        """Return where the baseline's evidence may come from; None if every cell gets a guest of its own.
+        """Return the store of earlier evidence of baselines; None if every cell gets a guest of its own.
 
-        `libvirt` is its version. The guests of a daemon (`uri`) are not known well enough to stand for others.
+        `libvirt` is its version. Evidence is never reused with a daemon (`uri`): too little is known of its guests.
         """
         if self.anew or uri or not self.plan.spec.reuse_baseline:
             return None
@@ -97,14 +97,14 @@ class OpenRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignRequest:
-    """What a user asked for: the words of the command line, so that a run that was killed can be asked for again."""
+    """A user's request: the words of the command line, recorded so that a killed run can be resumed."""
 
     campaign: str
     filters: Filters = field(default_factory=Filters)
     repeat: int = 1
 
     def plan(self, library: Library, packing: Packing) -> Plan:
-        """The plan that the words mean here and today; UsageError when nothing is left of it."""
+        """Return the plan of the request on this host with the present files; UsageError if it has no cells."""
         planned = here(library.plan(self.campaign, self.filters), packing)
         if not planned.cells:
             raise UsageError(f"campaign {self.campaign}: nothing is left to run", hint="`lab plan` says why")
@@ -138,7 +138,7 @@ class CampaignRequest:
 
 
 def _can_be_read(command: CommandRecord) -> bool:
-    """Whether a `lab run` has one campaign and no option or key that this version does not know."""
+    """Return whether a `lab run` has one campaign, and only options and keys that this version knows."""
     unknown = command.options.keys() - {*FILTER_OPTIONS.values(), "--repeat"}
     return len(command.arguments) == 1 and not unknown and not command.model_extra
 
@@ -171,7 +171,7 @@ def open_run(
     command: CommandRecord | None = None,
     progress: Progress = silent,
 ) -> OpenRun:
-    """Make the run's directory, before anything is built. Evidence comes first, so its place does too.
+    """Make the run's directory before anything is built, so that every failure can be recorded.
 
     `command` is what the user typed if that is not `lab run`. UsageError for a case in --test or the campaign that no
     scenario has.
@@ -184,9 +184,9 @@ def open_run(
 
 
 def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing) -> OpenRun:
-    """Go on with a run that was killed: its plan without the cells that are finished, and what is left of the others.
+    """Resume a run that was killed: return its plan with the unfinished cells, and the runs that these completed.
 
-    UsageError when what would be run now is not what it recorded, or when another lab is still at it.
+    UsageError if the campaign differs from the recorded one, or if another lab is still running it.
     """
     found = read.load(directory)
     recorded, run_dir = found.metadata.changed(confirming=()), RunDir(directory)
@@ -197,7 +197,7 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
     run_dir.lock()
     if found.metadata.confirming:
         run_dir.write_metadata(recorded)
-    found = read.load(directory)  # again, now that nobody else can be writing
+    found = read.load(directory)  # again: now the lock excludes other writers
     results = {(cell.topology, cell.kernel, cell.repeat): cell for cell in found.cells}
     kept: dict[str, tuple[Run, ...]] = {}
     unfinished = []
@@ -220,12 +220,15 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
 def _prepared(
     request: CampaignRequest, library: Library, cache: Cache, packing: Packing, progress: Progress = silent
 ) -> tuple[Plan, dict[str, tuple[Case, ...]], Metadata, Suites | Reports | None]:
-    """The plan of a request, the cases that it runs, and metadata.json as far as it is known before any build."""
+    """Return the plan of a request, its cases, metadata.json as known before any build, and the suites or reports."""
     wanted = request.plan(library, packing)
     require_suites(asked.word for asked in wanted.suites)
     workshop = Builder.of(wanted, cache, progress)
     cases, suites = workshop.cases(), workshop.suites
-    plan = resolve_cases(wanted, {name: [case.name for case in declared] for name, declared in cases.items()})
+    names: dict[str, list[str]] = {}
+    for scenario, declared in cases.items():
+        names[scenario] = [case.name for case in declared]
+    plan = resolve_cases(wanted, names)
     selections = selections_of(plan)
     chosen = {name: tuple(selections[name].asked_cases(cases[name])) for name in sorted(selections)}
     metadata = describe(plan, chosen).changed(command=request.record(), repeat=request.repeat)
@@ -234,7 +237,7 @@ def _prepared(
 
 
 def selections_of(plan: Plan) -> dict[str, Selection]:
-    """Return scenario -> what the cells of a plan run of it, all together."""
+    """Return scenario -> the merged selections of all cells of a plan."""
     everything: list[Selection] = []
     for cell in plan.cells:
         everything += cell.scenarios
@@ -251,7 +254,7 @@ def open_plan(
     command: CommandRecord,
     repeat: int = 1,
 ) -> OpenRun:
-    """Make the directory of a run that is no campaign of the library's: one that cannot be resumed."""
+    """Make the directory of a run whose plan is not a campaign of the library; such a run cannot be resumed."""
     metadata = describe(plan, cases).changed(repeat=repeat, command=command)
     metadata = _with_tests(metadata, plan, cases, suites)
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
@@ -259,21 +262,21 @@ def open_plan(
 
 
 def _with_tests(metadata: Metadata, plan: Plan, names: Iterable[str], suites: Suites | Reports | None) -> Metadata:
-    """Add the keys of the test programs, and what the suites or reports are."""
+    """Add the keys of the test programs, and the descriptions of suites or reports."""
     if suites:
         return metadata.changed(tests=suites.keys, **suites.described)
     return metadata.changed(tests=_tests(plan, names))
 
 
 def _tests(plan: Plan, names: Iterable[str]) -> dict[str, dict[str, str] | None]:
-    """Architecture -> of each scenario the key of its program."""
+    """Return architecture -> scenario -> the key of its program; None for an architecture without a compiler."""
     return {arch: test_keys(arch, plan.sources, names) for arch in plan.arches}
 
 
 def test_keys(arch: str, sources: Sequence[Path], names: Iterable[str]) -> dict[str, str] | None:
-    """Of each scenario the key of its program, which changes when the program does.
+    """Return scenario -> the key of its program, which changes when the program does.
 
-    None where the compiler is missing: that is told when the programs are to be built.
+    None if the compiler is missing: that is reported when the programs are built.
     """
     try:
         keys = programs.keys_of(ARCHES[arch], sources)
@@ -283,7 +286,7 @@ def test_keys(arch: str, sources: Sequence[Path], names: Iterable[str]) -> dict[
 
 
 def _same_kernels(plan: Plan, recorded: Metadata, directory: Path, cache: Cache) -> None:
-    """Refuse to go on where a kernel would be another one now. What needs the network is looked at when it is built."""
+    """Raise UsageError if a kernel's key has changed; one that needs the network is compared at the kernel's build."""
     for cell in plan.cells:
         build = recorded.builds.get(cell.key)
         now = kernel.key_of(cell.kernel, cell.topology, cache=cache) if build and cell.repeat == 1 else None
@@ -299,7 +302,7 @@ def _now() -> str:
 
 
 Afterwards = Callable[[GuestFactory, KeptGuest], None]
-"""What is done with the guest that was kept, while it is there."""
+"""A function to call with the kept guest, while it runs."""
 
 
 def execute(
@@ -312,10 +315,10 @@ def execute(
     afterwards: Afterwards | None = None,
     elsewhere: ElsewhereLike | None = None,
 ) -> None:
-    """Run all cells; what happened is in the run's directory afterwards, also when this is interrupted.
+    """Run all cells. The evidence is in the run's directory afterwards, even if the run is interrupted.
 
-    With `afterwards` the guest in which an expectation is not met first is kept for it; nobody is called without one.
-    With `elsewhere` the guests run on the hosts of a cluster, and no libvirt is opened here.
+    With `afterwards`, the first guest that missed an expectation is kept and passed to it, if there is one. With
+    `elsewhere`, the guests run on the hosts of a cluster, and libvirt is not opened on this host.
     """
     keeper = GuestKeeper() if afterwards else None
     if not opened.plan.cells:
@@ -368,7 +371,7 @@ def _runner(
 
 
 def _with_host(opened: OpenRun, hypervisor: Hypervisor) -> Metadata:
-    """The metadata with what is known once libvirt is open. A run that is resumed keeps what it began with."""
+    """Return the metadata with the facts known once libvirt is open. A resumed run keeps its first facts."""
     if opened.resumed:
         return opened.metadata
     host = {**host_facts(), **emulators(opened.plan), "libvirt": hypervisor.version()}
@@ -376,14 +379,14 @@ def _with_host(opened: OpenRun, hypervisor: Hypervisor) -> Metadata:
 
 
 def _with_hosts(opened: OpenRun, elsewhere: ElsewhereLike) -> Metadata:
-    """The metadata with the hosts of a cluster. A run that is resumed keeps what it began with."""
+    """Return the metadata with the hosts of a cluster. A resumed run keeps its first hosts."""
     if opened.resumed:
         return opened.metadata
     return opened.metadata.changed(host=host_facts(), hosts=elsewhere.describe(), connection="cluster")
 
 
 def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> Metadata:
-    """The metadata as far as it is known before anything is built."""
+    """Return the metadata as known before anything is built."""
     return Metadata(
         schema=1,
         pagelab=__version__,
@@ -423,7 +426,7 @@ def _kernel_record(kernel: Kernel) -> KernelRecord:
 
 
 def host_facts() -> dict[str, object]:
-    """What the run's metadata says of the host."""
+    """Return the facts about the host for the run's metadata."""
     return {
         "machine": platform.machine(),
         "kernel": platform.release(),
@@ -434,12 +437,12 @@ def host_facts() -> dict[str, object]:
 
 
 def emulators(plan: Plan) -> dict[str, str]:
-    """Emulator -> its version, for every architecture of a plan; what is not there is left to whoever starts it."""
+    """Return emulator -> version for the architectures of a plan; a missing one is reported when a guest starts."""
     found = {}
     for name in dict.fromkeys(ARCHES[arch].qemu for arch in plan.arches):
         if proc.which(name):
-            said = proc.run([name, "--version"], timeout_s=60).output
-            found[name] = said.partition("\n")[0].removeprefix("QEMU emulator version ")
+            output = proc.run([name, "--version"], timeout_s=60).output
+            found[name] = output.partition("\n")[0].removeprefix("QEMU emulator version ")
     return found
 
 
