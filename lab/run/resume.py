@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is left to do of a scenario, a cell, a campaign; and whether it is still the same campaign. Pure.
+"""Find what remains to be run of a scenario, a cell or a campaign, and check that the campaign is the same. Pure.
 
-A cell is finished when its kernel did not boot, when it was another machine, or when every one of its scenarios has
-come to its end. Runs that say nothing (never started, or damaged since) are done again, with all that came after them
-in their scenario. Of a program under way when the lab was stopped or killed, what it had told counts.
+A cell is finished if its kernel did not boot, if the guest was not the machine asked for, or if each of its scenarios
+has ended. Runs without evidence (never started, or damaged since) are repeated, with all later runs of their scenario.
+Of a program that was running when the lab was stopped or killed, the results it had reported count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lab.specs.plan import Selection
 from lab.verdicts.changes import first_difference
 
 SCENARIO_ATTEMPTS = 6
-"""Each costs a boot; more crashes and hangs than this in one scenario need no further proof."""
+"""How often a scenario is started: each attempt costs a boot, and more crashes and hangs would prove nothing new."""
 KILLED = 128
 """From this exit status on, a shell reports a signal (128 + its number)."""
 
@@ -29,13 +29,13 @@ def not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
     """
     if run.end in (End.FLOODED, End.NOT_RUN) or (run.end is End.EXITED and (run.status or 0) < KILLED):
         return []
-    told = {result.name for result in ktap.parse(run.ktap).results}
-    missing = [case for case in asked if case.name not in told]
+    reported = {result.name for result in ktap.parse(run.ktap).results}
+    missing = [case for case in asked if case.name not in reported]
     return missing if run.end is End.INTERRUPTED else missing[1:]
 
 
 def left(runs: Sequence[Run], selection: Selection, declared: Sequence[Case]) -> list[Case]:
-    """The cases of a scenario that still have to be run after its `runs`, in their order; all of them after none."""
+    """Return the cases of a scenario that remain after its `runs`, in their order; empty if no attempt remains."""
     asked = selection.asked_cases(declared)
     for run in runs:
         asked = not_reached(run, asked)
@@ -43,12 +43,12 @@ def left(runs: Sequence[Run], selection: Selection, declared: Sequence[Case]) ->
 
 
 def attempts_left(runs: Sequence[Run]) -> int:
-    """How often a scenario may be started after its `runs`. Those that the lab ended itself prove nothing."""
+    """Return how often a scenario may still be started after its `runs`; runs that the lab ended do not count."""
     return SCENARIO_ATTEMPTS - sum(run.end is not End.INTERRUPTED for run in runs)
 
 
 def kept(cell: CellResult) -> tuple[Run, ...]:
-    """The runs of a cell that count: of every scenario the first attempts that are whole."""
+    """Return the runs of a cell that count: the first attempts of each scenario, up to one that is not intact."""
     found: dict[str, list[Run]] = {}
     spoilt: set[str] = set()
     for run in cell.runs if cell.status in (CellStatus.OK, CellStatus.BROKEN) else ():
@@ -57,28 +57,32 @@ def kept(cell: CellResult) -> tuple[Run, ...]:
             spoilt.add(run.scenario)
         if run.scenario not in spoilt:
             attempts.append(run)
-    return tuple(run for attempts in found.values() for run in attempts)
+    runs: list[Run] = []
+    for attempts in found.values():
+        runs += attempts
+    return tuple(runs)
 
 
 def finished(cell: CellResult, selections: Sequence[Selection], cases: Mapping[str, Sequence[Case]]) -> bool:
-    """Whether there is nothing left to do for a cell."""
+    """Return whether nothing remains to be done for a cell."""
     if cell.status is not CellStatus.OK:
         return cell.status is not CellStatus.BROKEN
     runs = kept(cell)
-    return all(
-        not left([run for run in runs if run.scenario == each.scenario], each, cases[each.scenario])
-        for each in selections
-    )
+    for selection in selections:
+        scenario_runs = [run for run in runs if run.scenario == selection.scenario]
+        if left(scenario_runs, selection, cases[selection.scenario]):
+            return False
+    return True
 
 
-# Whether it is the same campaign still.
+# Check that the campaign is the same.
 
 _MUST_AGREE = ("campaign", "topologies", "kernels", "cells", "repeat", "cases", "tests")
-"""Of metadata.json: what decides what is run."""
+"""The keys of metadata.json that decide what is run."""
 
 
 def difference(recorded: Metadata, now: Metadata) -> str:
-    """The first thing in which a campaign is not what a run recorded, `what: recorded X, now Y`; empty when it is."""
+    """Return the first difference of a campaign from a recorded one, `what: recorded X, now Y`; empty if none."""
     was, today = recorded.document(), now.document()
     found = (first_difference(key, was.get(key), today.get(key)) for key in _MUST_AGREE)
     return next(filter(None, found), "")
