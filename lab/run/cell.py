@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The work on one cell: its scenarios one after the other in verified guests, everything that happens as evidence.
+"""Run the scenarios of one cell one after the other in verified guests, and record everything as evidence.
 
-Nothing is judged here. What happened is written to the cell's directory; `lab/verdicts/judge.py` reads it from there.
+Nothing is judged here. The evidence is written to the cell's directory, where `lab/verdicts/judge.py` reads it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lab.verdicts import counters
 
 @dataclass(slots=True, kw_only=True)
 class CellWork:
-    """One cell: the scenarios that run in its guests, and the status that the cell comes to."""
+    """One cell: the scenarios that run in its guests, and its final status."""
 
     cell: Cell
     fresh: bool
@@ -34,7 +34,7 @@ class CellWork:
     screen: Screen
     stopping: threading.Event
     kept: Sequence[Run] = ()
-    """The runs that a lab which was killed has completed: they count, and are not repeated."""
+    """The runs that a killed lab completed; they count, and are not repeated."""
     keeper: KeeperLike | None = None
     status: CellStatus | None = None
     _guests: CellGuests = field(init=False)
@@ -59,7 +59,7 @@ class CellWork:
         )
 
     def run(self) -> None:
-        """Boot, verify, run; whatever goes wrong ends as a status of the cell."""
+        """Boot, verify and run; every failure becomes a status of the cell."""
         try:
             self._run_scenarios()
         except BootError as error:
@@ -152,13 +152,13 @@ class CellWork:
             return None
 
     def _asked_counts(self) -> list[int]:
-        """Return how many cases are asked of each scenario of the cell."""
+        """Return the number of requested cases of each scenario of the cell."""
         return [len(each.asked_cases(self.cases[each.scenario])) for each in self.cell.scenarios]
 
     def _progress(self, scenario: str, asked: Sequence[Case]) -> Callable[[int], None]:
         """Show that a scenario starts; return a function to call with the number of results that it has reported.
 
-        Cases of it that are not asked for now have reported earlier.
+        Cases that are not requested now have reported in an earlier run.
         """
         names = [each.scenario for each in self.cell.scenarios]
         counts = self._asked_counts()

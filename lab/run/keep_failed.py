@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""--keep-failed: the first guest in which an expectation was not met stays, so that a user can look into it."""
+"""--keep-failed: keep the first guest that missed an expectation, so that a user can examine it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab.verdicts.judge import judge_run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptGuest:
-    """A guest that keeps running, and why."""
+    """A guest that keeps running, and the reason."""
 
     cell: Cell
     guest: GuestLike
@@ -25,7 +25,7 @@ class KeptGuest:
 
 @dataclass(slots=True)
 class GuestKeeper:
-    """Keeps one guest of a campaign: more would take the memory that is planned for other guests."""
+    """Keeps at most one guest of a campaign: more would use memory that is planned for other guests."""
 
     kept: KeptGuest | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -47,7 +47,7 @@ class GuestKeeper:
 
 
 def missed(cell: Cell, run: Run, declared: Sequence[Case], *, within: bool = False) -> list[CaseRecord]:
-    """Return the records of a run that did not meet their expectation; `within`: it is a suite's."""
+    """Return the records of a run that missed their expectation; `within` is true for a suite."""
     known = [KnownLineRecord(line=each.line, reason=each.reason) for each in cell.kernel.console_known]
     records = judge_run(
         cell.topology.name, cell.kernel.name, run, declared, cell.kernel.provides, within=within, known=known

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One execution of a scenario program in a guest: its command, its deadline, its results as they come, its record.
+"""Run a scenario program in a guest: its command, its deadline, its results as they arrive, its record.
 
-A suite may run for an hour in one program. Results are recorded now and then, so that the cases which had reported when
-the lab was stopped or killed need not run again.
+A suite may run for an hour in one program. Results are recorded every CHECKPOINT_S, so that cases which had reported
+when the lab was stopped or killed need not run again.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ from lab.verdicts import counters
 
 INTERRUPTED = "the run was interrupted"
 SCENARIO_MARGIN_S = 10.0
-"""On real hardware: what a scenario program may take beyond its cases' own time-outs."""
+"""Seconds on real hardware that a scenario program may take beyond its cases' own time-outs."""
 SILENCE_MARGIN_S = 5.0
 LEAK_CHECKS = 3
 LEAK_PAUSE_S = 0.2
-"""On real hardware: what seems to have leaked may only be waiting for RCU or a work queue, so it is read again."""
+"""Seconds on real hardware before leak counters are read again: memory may only be waiting for RCU or a work queue."""
 COUNTERS_S = 30.0
 
 CHECKPOINT_S = 60.0
-"""How much of a program's work is lost at most when the lab is killed."""
+"""Seconds of a program's work that are lost at most if the lab is killed."""
 # A whole line of the program itself: results nested by a test of a suite are indented or comments.
 _RESULT = re.compile(rb"^(?:not )?ok [^\n]*\n", re.MULTILINE)
 
 
 @dataclass(slots=True, kw_only=True)
 class Execution:
-    """What is known of a program while it runs. Given to `GuestLike.run` as `on_stdout`."""
+    """The state of a program while it runs; passed to `GuestLike.run` as `on_stdout`."""
 
     scenario: str
     attempt: int
     names: tuple[str, ...]
-    """The cases that were asked for by name; empty for all."""
+    """The cases that were requested by name; empty for all."""
     asked: int
-    """How many cases have to report a result."""
+    """The number of cases that have to report a result."""
     mark: str
     """The line before and after the guest's memory counters (`counters.wrap`)."""
     measured: Callable[[Books | None], Books | None]
-    """Adds the machine's measures to counters that were read."""
+    """Adds the measures of the machine to the counters; None stays None."""
     evidence: CellDir
     console: ConsoleLog
     show: Callable[[int], None]
@@ -67,7 +67,7 @@ class Execution:
     _stdout: bytearray = field(default_factory=bytearray)
     _scanned: int = 0
     _recorded: int = 0
-    """How many of the results are on record."""
+    """The number of results that are recorded."""
     _started: float = field(default_factory=time.monotonic)
     _recorded_at: float = field(default_factory=time.monotonic)
     _console_from: int = field(init=False)
@@ -76,7 +76,7 @@ class Execution:
         self._console_from = self.console.size()
 
     def __call__(self, data: bytes) -> None:
-        """Take what the program has just written to its stdout."""
+        """Process what the program has just written to its stdout."""
         self._stdout += data
         before = self.results
         self.results += len(_RESULT.findall(self._stdout, self._scanned))
@@ -87,7 +87,7 @@ class Execution:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Record the results so far, unless they are recorded or complete: then the end of the program counts."""
+        """Record new results, unless all have arrived: then `record` does it when the program ends."""
         self._recorded_at = time.monotonic()
         if not self._recorded < self.results < self.asked:
             return
@@ -98,7 +98,7 @@ class Execution:
         self.record(so_far, stdout, self.measured(before), None)
 
     def record(self, ended: Ended, stdout: bytes, before: Books | None, after: Books | None) -> Run:
-        """Record how the program ended; return the run as it will be judged."""
+        """Record how the program ended, and return the run as it will be judged."""
         end = self.console.size()
         run = Run(
             scenario=self.scenario,
@@ -120,12 +120,12 @@ class Execution:
 
 @dataclass(slots=True, kw_only=True)
 class ProgramRunner:
-    """Runs scenario programs of one cell and records what each of them did."""
+    """Runs scenario programs of one cell and records their output and how they ended."""
 
     topology: Topology
     kernel: Kernel
     config: bytes
-    """The kernel's whole .config."""
+    """The complete .config of the kernel."""
     evidence: CellDir
     stopping: threading.Event
 
@@ -141,7 +141,7 @@ class ProgramRunner:
     ) -> Run:
         """Run one program and return its record; LabError if the lab was stopped meanwhile.
 
-        `explicit` names the cases on the program's command line; otherwise it runs all that it has.
+        `explicit` passes the names of the cases on the command line; otherwise the program runs all that it has.
         """
         scale = guest.accelerator.slowdown
         timeouts = [case.timeout_s for case in asked] or [SCENARIO_MARGIN_S]
@@ -174,7 +174,7 @@ class ProgramRunner:
         return execution.record(ended, stdout, before, self._settled(guest, before, after))
 
     def _settled(self, guest: GuestLike, before: Books | None, after: Books | None) -> Books | None:
-        """Return the counters after a program; where they show a leak, they are read again after a pause."""
+        """Return the counters after a program; if they show a leak, read them again after a pause."""
         for _ in range(LEAK_CHECKS):
             if before is None or after is None or not counters.leaks(before, after):
                 break

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How a run looks while it is under way: a matrix that fills on a terminal, plain lines anywhere else.
+"""Show the progress of a run: a matrix that fills on a terminal, plain lines elsewhere.
 
-Words say everything; colour only helps. Nothing is wider than the terminal or higher than it.
+Colour repeats what the words say. The output never exceeds the terminal's width or height.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from lab.specs.plan import Build, Cell
 
 REFRESH_HZ = 4
 PLAIN_EVERY_S = 10.0
-"""Without a terminal: how often a build or a program that goes on says so."""
+"""Seconds between two progress lines of one build or program, without a terminal."""
 TRUST_PACE = 0.1
-"""From this share of the work on, how fast it went so far says how fast it goes on."""
+"""The share of the work after which the pace so far corrects the estimate."""
 MAX_CORRECTION = 5.0
 FRAME_LINES = 5
-"""Lines of a terminal that the heading, the build, the totals and the prompt take."""
+"""Terminal lines that the heading, the build, the totals and the prompt use."""
 BAR = 6
 MAX_HOST = 12
-"""Characters of a host's name in the matrix."""
+"""The most characters of a host's name in the matrix."""
 MAX_WORDS = 80
-"""Characters of what a compiler prints or a scenario is called."""
+"""The most characters of a compiler's message or a scenario's name."""
 _STYLES = {
     CellState.DONE: "green",
     CellState.INVALID: "bold red",
@@ -48,7 +48,7 @@ _STYLES = {
 
 @dataclass(slots=True)
 class _Progress:
-    """What one cell is doing, with its repeats one after the other."""
+    """The progress of one cell, whose repeats run one after the other."""
 
     state: CellState = CellState.WAITING
     scenario: str = ""
@@ -56,19 +56,19 @@ class _Progress:
     total: int = 0
     repeat: int = 1
     host: str = ""
-    """The host of a cluster that runs it."""
+    """The host of a cluster that runs it; empty for this host."""
     since: float = field(default_factory=time.monotonic)
 
     @property
     def share(self) -> float:
-        """How much of its guest's work is done."""
+        """Return the share of its guest's work that is done."""
         if self.state.over:
             return 1.0
         return self.done / max(1, self.total)
 
     @property
     def words(self) -> str:
-        """What it is doing, in a word: the name of the scenario that runs, or its state."""
+        """Return the name of the scenario that runs, else the state."""
         return _words(self.state, self.scenario)
 
 
@@ -79,9 +79,9 @@ def _words(state: CellState, scenario: str) -> str:
 
 
 class Pace:
-    """What of a plan is done, and how long the rest takes: from what earlier runs took, corrected by this one's pace.
+    """How much of a plan is done, and how long the rest takes: estimated from earlier runs, corrected by the pace.
 
-    The estimate of the whole knows how many guests run at once; what is left of it is the share of the work left.
+    The estimate of the whole plan accounts for guests that run at once; the rest takes its share of the remaining work.
     """
 
     def __init__(self, cells: Sequence[Cell], expected: Outlook | None = None) -> None:
@@ -92,11 +92,11 @@ class Pace:
         self._finished = 0
 
     def building(self, cell: Cell, done: float | None) -> None:
-        """Take note of how far the build of a cell's kernel is."""
+        """Record the progress of the build of a cell's kernel."""
         self._build_done[cell.build] = max(done or 0.0, self._build_done.get(cell.build, 0.0))
 
     def cell(self, cell: Cell, state: CellState, done: int, total: int) -> None:
-        """Take note of a cell's state."""
+        """Record a cell's state."""
         progress = self._cells.setdefault(cell.name, _Progress())
         self._finished -= self._counts(progress.state)
         progress.state, progress.done, progress.total = state, done, total or progress.total
@@ -105,17 +105,17 @@ class Pace:
             self._build_done[cell.build] = 1.0
 
     def _counts(self, state: CellState) -> bool:
-        """Return whether a cell in this state is finished; without guests to boot it is when its kernel is built."""
+        """Return whether a cell in this state is finished; if no guests are booted, whether its kernel is built."""
         return state.over or (self._expected is None and state is CellState.BUILT)
 
     @property
     def finished(self) -> int:
-        """Guests that are done; where none is to be booted, kernels that are built."""
+        """Return the number of finished guests; if no guests are booted, of built kernels."""
         return self._finished
 
     @property
     def spent(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return time.monotonic() - self._started
 
     def left(self) -> float | None:
@@ -163,7 +163,7 @@ class PlainScreen:
         self._pace = Pace(cells, expected)
 
     def building(self, cell: Cell, detail: str, done: float | None) -> None:
-        """Print, now and then, how far a build is."""
+        """Print the progress of a build, at most every PLAIN_EVERY_S."""
         with self._lock:
             self._pace.building(cell, done)
             if not self._due(cell):
@@ -178,7 +178,7 @@ class PlainScreen:
         self._print(cell, f"on {host}")
 
     def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
-        """Print, now and then, how far a scenario is."""
+        """Print the progress of a scenario, at most every PLAIN_EVERY_S."""
         with self._lock:
             self._pace.cell(cell, CellState.RUNNING, done, total)
             if not self._due(cell):
@@ -194,7 +194,7 @@ class PlainScreen:
         return due
 
     def cell(self, cell: Cell, state: CellState, *, scenario: str = "", done: int = 0, total: int = 0) -> None:
-        """Print a cell's new state; behind the end of a cell, what of the plan is left."""
+        """Print a cell's new state; after the end of a cell, also how much of the plan remains."""
         parts = [_words(state, scenario)]
         if total:
             parts.append(f"{done}/{total}")
@@ -212,7 +212,7 @@ class PlainScreen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _BuildProgress:
-    """The build under way."""
+    """The build that is running."""
 
     place: CellKey
     detail: str
@@ -221,7 +221,7 @@ class _BuildProgress:
 
 
 class LiveScreen:
-    """A matrix that fills: machines down, kernels across, the build under way below, then what is left."""
+    """A matrix that fills: a row per machine, a column per kernel; below it the running build, then the totals."""
 
     def __init__(self, cells: Sequence[Cell], expected: Outlook | None = None) -> None:
         self._lock = threading.Lock()
@@ -233,7 +233,7 @@ class LiveScreen:
         self._pace = Pace(cells, expected)
 
     def building(self, cell: Cell, detail: str, done: float | None) -> None:
-        """Show how far a build is."""
+        """Show the progress of a build."""
         with self._lock:
             self._pace.building(cell, done)
             since = time.monotonic()
@@ -259,7 +259,7 @@ class LiveScreen:
             self._cells[cell.key].host = host
 
     def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
-        """Show how far a scenario is."""
+        """Show the progress of a scenario."""
         self.cell(cell, CellState.RUNNING, scenario=scenario, done=done, total=total)
 
     def _builds(self, cell: Cell) -> bool:
@@ -278,7 +278,7 @@ class LiveScreen:
             yield Text(self._pace.summary(), no_wrap=True, overflow="ellipsis")
 
     def _choose(self, room: int) -> tuple[list[str], list[str]]:
-        """Return the machines to show and those to hide: at work before waiting before done, as there is room for."""
+        """Return the machines to show, and to hide if room is short: those at work first, then waiting, then done."""
         order = sorted(self._machines, key=lambda name: _urgency(self._row(name)))
         kept = set(order[:room])
         return [name for name in self._machines if name in kept], order[room:]
@@ -320,7 +320,7 @@ class LiveScreen:
 
 
 AT_WORK, WAITING, DONE = range(3)
-"""How urgent it is to show a machine; the smaller comes first."""
+"""The order in which machines are shown if there is no room for all."""
 
 
 def _urgency(row: Sequence[_Progress]) -> int:
@@ -332,7 +332,7 @@ def _urgency(row: Sequence[_Progress]) -> int:
 
 
 def _entry_text(progress: _Progress, now: float, room: int, repeats: int) -> Text:
-    """Return `■■■■·· expand 3/9  12 s`, as much of it as there is room for."""
+    """Return a text such as `■■■■·· expand 3/9  12 s`, shortened to the available width."""
     if progress.state is CellState.WAITING:
         return Text("·", style="dim")
     parts = [progress.words]
@@ -371,7 +371,7 @@ def _build_line(build: _BuildProgress, now: float) -> Table:
 def screen(
     console: Console, cells: Sequence[Cell], expected: Outlook | None = None
 ) -> Iterator[PlainScreen | LiveScreen]:
-    """Show progress as fits where the output goes; the remaining time is estimated from `expected`."""
+    """Show progress: on a terminal as a matrix, elsewhere as lines; the remaining time is estimated from `expected`."""
     if not console.is_terminal:
         yield PlainScreen(console, cells, expected)
         return
