@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A cell as a tarball that boots with plain QEMU: for whoever wants to see a failure and has no lab.
+"""Write a cell as a tarball that boots with plain QEMU, so that a failure can be reproduced without the lab.
 
-The guest runs the test by itself, its results on the console: `/lab/first`, in an archive behind the userland's, is
-its first process, and makes way for the userland's own init.
+The guest runs the test by itself and prints the results on the console. Its first process is `/lab/first`, from an
+archive appended to the userland's; it starts the test in the background and then executes the userland's own init.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ FIRST = "lab/first"
 SHELL = "pagelab.shell"
 """The kernel argument that asks for a shell instead of the test."""
 BOOT_S = 60.0
-"""What a guest may take to be ready, beside its test."""
+"""Seconds that a guest may take to get ready, in addition to its test."""
 KERNEL_COMPLAINS = "Kernel panic|Oops|BUG:|WARNING:|UBSAN:|Internal error|Unable to handle|lockup|stall|out of memory"
 EVIDENCE = ("config", "domain.xml", "console.log", "facts.json", "qemu.args", "events.jsonl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What a guest runs by itself: shell text, the result lines that are expected (EREs), and for how long."""
+    """What a guest runs by itself: a shell command, the expected result lines (EREs), and the time limit in seconds."""
 
     command: str = ""
     expected: tuple[str, ...] = ()
@@ -50,7 +50,10 @@ class Trial:
 
 
 def first(test: Trial) -> bytes:
-    """The guest's first process: starts init, and beside it what waits until all is ready and runs the test."""
+    """Return the script of the guest's first process.
+
+    In the background it waits until the guest is ready, runs the test and reboots; it then executes init itself.
+    """
     return f"""#!/bin/sh
 # The first process of a bundle's guest. `{SHELL}` among the kernel's arguments gives a shell instead.
 export PATH=/bin:/sbin HOME=/root
@@ -69,9 +72,9 @@ exec /init
 
 
 def test_of(spot: Spot, accelerator: Accelerator, timeouts: Mapping[str, float]) -> Trial:
-    """What a place's guest is to run: its scenario with the cases that are meant, or nothing where none was named.
+    """Return what the guest of a place runs: the cases of its scenario, or nothing unless it has exactly one scenario.
 
-    `timeouts` has the seconds of every case, `scenario.case`.
+    `timeouts` maps `scenario.case` to seconds.
     """
     if len(spot.cases) != 1:
         return Trial()
@@ -85,7 +88,7 @@ def test_of(spot: Spot, accelerator: Accelerator, timeouts: Mapping[str, float])
 
 
 def pattern(record: CaseRecord) -> str:
-    """The extended regular expression of what the console says where a result is the recorded one."""
+    """Return the extended regular expression for the console line that shows the recorded result."""
     case = re.escape(record.case)
     ends = {
         Outcome.PASS: f"^ok [0-9]+ (- )?{case} *$",
@@ -101,7 +104,7 @@ def pattern(record: CaseRecord) -> str:
 
 
 def write(to: Path, spot: Spot, summary: Summary, products: Artifacts, sources: Sequence[Path]) -> None:
-    """Write the tarball, whole or not at all."""
+    """Write the tarball atomically."""
     accelerator = _accelerator(spot)
     test = test_of(spot, accelerator, _timeouts(summary))
     initrd = rootfs.with_new_host_key(products.rootfs.initrd) + rootfs.overlay(_overlay(spot, products, test))
@@ -134,7 +137,7 @@ def write(to: Path, spot: Spot, summary: Summary, products: Artifacts, sources: 
 
 
 def _accelerator(spot: Spot) -> Accelerator:
-    """What the guest ran on; deadlines as the lab would set them."""
+    """Return the accelerator that the guest ran on, with the slowdown that the lab's deadlines use."""
     if spot.cell.accelerator == "kvm":
         return Accelerator(name="kvm", slowdown=KVM_SLOWDOWN, why="recorded")
     return Accelerator(name="tcg", slowdown=spot.topology.architecture.tcg_slowdown, why="recorded")
@@ -142,7 +145,11 @@ def _accelerator(spot: Spot) -> Accelerator:
 
 def _timeouts(summary: Summary) -> dict[str, float]:
     declared = summary.evidence.metadata.cases
-    return {f"{name}.{case.name}": case.timeout_s for name, cases in declared.items() for case in cases}
+    timeouts: dict[str, float] = {}
+    for scenario, cases in declared.items():
+        for case in cases:
+            timeouts[f"{scenario}.{case.name}"] = case.timeout_s
+    return timeouts
 
 
 def _overlay(spot: Spot, products: Artifacts, test: Trial) -> dict[str, tuple[int, bytes]]:
@@ -151,16 +158,29 @@ def _overlay(spot: Spot, products: Artifacts, test: Trial) -> dict[str, tuple[in
 
 
 def _sources(spot: Spot, summary: Summary, sources: Sequence[Path]) -> dict[str, bytes]:
-    """The tests as they are written, with their headers, and what they said when the run was made."""
+    """Return the source files of the tests with their headers, and the KTAP output that the run recorded."""
     found: dict[str, bytes] = {}
-    files = [path for each in sources for path in ([each] if each.is_file() else sorted(each.glob("*.c")))]
+    programs = _programs(sources)
     for scenario in spot.cases:
-        for path in [path for path in files if path.stem == scenario][:1]:
-            headers = [*path.parent.glob("*.h"), *paths.guest_tests().glob("*.h")]
-            found |= {f"test/{each.name}": each.read_bytes() for each in (*headers, path)}
-        if said := file_of(summary.evidence.source, spot.cell, f"{scenario}.ktap"):
-            found[f"{scenario}.ktap"] = said
+        if program := programs.get(scenario):
+            headers = [*program.parent.glob("*.h"), *paths.guest_tests().glob("*.h")]
+            for path in (*headers, program):
+                found[f"test/{path.name}"] = path.read_bytes()
+        if output := file_of(summary.evidence.source, spot.cell, f"{scenario}.ktap"):
+            found[f"{scenario}.ktap"] = output
     return found
+
+
+def _programs(sources: Sequence[Path]) -> dict[str, Path]:
+    """Return scenario name -> its C file; of two with one name, the first."""
+    programs: dict[str, Path] = {}
+    for source in sources:
+        files = [source]
+        if not source.is_file():
+            files = sorted(source.glob("*.c"))
+        for path in files:
+            programs.setdefault(path.stem, path)
+    return programs
 
 
 def _readme(spot: Spot, summary: Summary, test: Trial) -> str:
@@ -201,7 +221,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _pack(to: Path, files: Mapping[str, bytes]) -> None:
-    """The same files always give the same bytes. All of them are below one directory."""
+    """Write the files as a gzipped tar archive, below one directory; the same files always give the same bytes."""
     top = to.name.removesuffix(".tar.gz")
     packed = io.BytesIO()
     with (
