@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which commit made a case fail: git's own bisection over kernels that are built, booted and asked.
+"""Find the commit that made a case fail: `git bisect` over kernels that are built, booted and tested.
 
-The user's repository is only read: git's state is in a clone that shares its objects. Kernels of one repository share a
-work tree, so a step costs what its commits changed.
+The user's repository is only read: the bisection's state is in a clone that shares its objects. Kernels of one
+repository share a work tree, so a step recompiles only what its commits changed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GIT_S = 1800.0
 
 
 class CommitVerdict(StrEnum):
-    """What git is told of a commit."""
+    """The verdict on a commit that `git bisect` gets."""
 
     GOOD = "good"
     BAD = "bad"
@@ -40,7 +40,7 @@ class CommitVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedCommit:
-    """One commit and what was found of it."""
+    """A commit, its verdict, and the reason for it."""
 
     commit: str
     word: CommitVerdict
@@ -49,11 +49,11 @@ class JudgedCommit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstBad:
-    """The first bad commit, or those among which it is where the others could not be judged."""
+    """The first bad commit; several candidates if some commits could not be judged."""
 
     commits: tuple[str, ...]
     log: str
-    """`git bisect log`."""
+    """The output of `git bisect log`."""
 
     @property
     def exactly(self) -> bool:
@@ -64,7 +64,7 @@ CommitJudge = Callable[[str], JudgedCommit]
 
 
 def kernel_at(tree: Path, commit: str) -> Kernel:
-    """The kernel of a commit, named after it."""
+    """Return the kernel of a commit, named after it."""
     return Kernel(name=f"g{commit[:12]}", source=f"git:{tree.absolute()}@{commit}")
 
 
@@ -72,9 +72,10 @@ OTHER = {CommitVerdict.GOOD: CommitVerdict.BAD, CommitVerdict.BAD: CommitVerdict
 
 
 def bisect(tree: Path, good: str, bad: str, scratch: Path, judge: CommitJudge, *, fixed: bool = False) -> FirstBad:
-    """Find the first bad commit between two that are judged first, too; with `fixed` the first good one.
+    """Return the first bad commit between `good` and `bad`; with `fixed`, the first good one.
 
-    UsageError if the two are not what they are said to be: every further step would be worth nothing.
+    Both ends are tested first. UsageError if either has another verdict than the user stated: no further step would
+    prove anything.
     """
     names = {CommitVerdict.BAD: bad, CommitVerdict.GOOD: good}
     ends = {word: source.commit_of(tree, name) for word, name in names.items()}
@@ -92,7 +93,7 @@ def bisect(tree: Path, good: str, bad: str, scratch: Path, judge: CommitJudge, *
 
 
 def _for_git(judge: CommitJudge, *, fixed: bool) -> CommitJudge:
-    """Return a judge in git's words: what it calls bad is what came later, a fix too."""
+    """Return a judge with git's meaning of bad, the later state: with `fixed`, good and bad are swapped."""
     if not fixed:
         return judge
 
@@ -112,7 +113,7 @@ def _search(clone: _Clone, early: str, late: str, judge: CommitJudge) -> FirstBa
 
 
 def _result(said: str, clone: _Clone) -> FirstBad | None:
-    """Return what git found: the commit, or all that are left where the rest was skipped; None if it goes on."""
+    """Return the result: the commit, or all candidates if the others were skipped; None if the bisection goes on."""
     if found := _FOUND.search(said):
         return FirstBad(commits=(found[1],), log=clone.git("bisect", "log"))
     if "first bad commit could be any of" in said:
@@ -124,7 +125,7 @@ def _result(said: str, clone: _Clone) -> FirstBad | None:
 
 @dataclass(frozen=True, slots=True)
 class _Clone:
-    """A bare repository of ours with the objects of the user's."""
+    """A bare repository of the lab that shares the objects of the user's repository."""
 
     path: Path
 
@@ -143,7 +144,7 @@ class _Clone:
 def plan_of(
     library: Library, topology: Topology, kernel: Kernel, wish: Wish, cache: Cache
 ) -> tuple[Plan, dict[str, tuple[Case, ...]]]:
-    """One kernel on one machine with what is asked of it: the plan, its cases. UsageError for a case that is none."""
+    """Return the plan of one kernel on one machine, and the cases of each scenario; UsageError for an unknown case."""
     spec = CampaignSpec(
         name="bisect",
         topologies=(topology.name,),
@@ -162,9 +163,10 @@ def plan_of(
 
 
 def judged(commit: str, summary: Summary, *, boots_badly: CommitVerdict) -> JudgedCommit:
-    """What a run of a commit's kernel says; InfraError where the lab failed, which is no word about the commit.
+    """Return the verdict on a commit from a run of its kernel.
 
-    `boots_badly` is what a kernel that does not boot, or does not build, counts as.
+    A kernel that never boots gets the verdict `boots_badly`; one that does not build, or boots only sometimes, is
+    skipped. InfraError if the lab failed: nothing is concluded about the commit.
     """
     cells = summary.evidence.cells
     boots = sum(cell.status is not CellStatus.NO_BOOT for cell in cells)
@@ -181,7 +183,7 @@ def judged(commit: str, summary: Summary, *, boots_badly: CommitVerdict) -> Judg
 
 
 def _of_records(commit: str, records: Sequence[CaseRecord]) -> JudgedCommit:
-    """Bad where a case is, good where all are; what says nothing lets the commit be skipped."""
+    """Return bad if a case is bad, good if all passed, else skip: a result proves nothing, or no case was run."""
     bad = [record for record in records if record.outcome in BAD]
     unclear = [record for record in records if record.outcome not in BAD and record.outcome is not Outcome.PASS]
     if bad:
@@ -200,5 +202,5 @@ def _told(records: Iterable[CaseRecord]) -> Iterator[str]:
 
 
 def title(tree: Path, commit: str) -> str:
-    """`1234567890ab mm: fix x`."""
+    """Return a commit's hash and subject: `1234567890ab mm: fix x`."""
     return source.git(tree, "show", "--no-patch", "--format=%h %s", "--abbrev=12", commit).strip()
