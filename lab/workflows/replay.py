@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run did at one place, again: the same kernel, machine and cases, or the names of what is not the same."""
+"""Repeat what a run did at one place with the same kernel, machine and cases, and name whatever differs."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from lab.verdicts.place import Spot, changed_build, changed_host, changed_progra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """What was run, as it can be had now."""
+    """A replay: what was run at a place, and how this host's kernel, tests and userland differ from it."""
 
     spot: Spot
     command: CommandRecord
     plan: Plan
     kernel: BuiltKernel | None
-    """The very kernel that was booted, where it is in the cache."""
+    """The recorded kernel; None if the cache does not have it."""
     changed: tuple[str, ...]
-    """In what kernel, tests and userland are not what they were: a replay of it would be another run."""
+    """Differences of kernel, tests and userland from the recorded ones: a replay would not be the same run."""
     noted: tuple[str, ...]
-    """In what the host is not what it was."""
+    """Differences of the host from the recorded one."""
 
     @property
     def kernels(self) -> Mapping[CellKey, BuiltKernel]:
-        """Cell -> the recorded kernel, where there is one."""
+        """Return cell -> the recorded kernel; empty if the cache does not have it."""
         return {cell_key(self.spot.topology, self.spot.kernel): self.kernel} if self.kernel else {}
 
 
 def look(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
-    """What a spot comes to now. Builds nothing; InfraError when this host cannot build for its machine."""
+    """Return the replay of a spot on this host. Builds nothing; InfraError if it cannot build for the machine."""
     _no_suite(spot, summary)
     sources = library.with_programs(summary.evidence.metadata.programs).scenario_sources
     planned = spot.plan()
@@ -68,9 +68,10 @@ def look(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
 
 
 def _no_suite(spot: Spot, summary: Summary) -> None:
-    """UsageError for tests that are not ours: their programs are the tested tree's, and not one file each.
+    """Raise UsageError for suites and reports.
 
-    Those of reports are, and a report is a campaign that is run again as fast.
+    The programs of a suite come from the tested tree and are more than one file each. Those of a report are one file
+    each, but a report is a campaign, which is run again just as fast.
     """
     if reports := sorted(summary.evidence.metadata.reports.keys() & spot.cases.keys()):
         words = summary.evidence.metadata.command
@@ -89,7 +90,7 @@ def _has(name: str, library: Library, sources: Sequence[Path]) -> bool:
 
 
 def _changed_kernel(spot: Spot, cache: Cache) -> list[str]:
-    """In what the kernel is another one when it is built anew."""
+    """Return how a kernel built now would differ; empty if it would not, or if its source is not fetched yet."""
     recipe = kernel.recipe_of(spot.kernel, spot.topology, cache=cache)
     if recipe is None:
         return []  # its source has to be fetched first; the build's key is compared then
@@ -97,13 +98,13 @@ def _changed_kernel(spot: Spot, cache: Cache) -> list[str]:
 
 
 def require_same(again: Again) -> None:
-    """UsageError that names what has changed."""
+    """Raise UsageError with the differences, if there are any."""
     if again.changed:
         raise UsageError(f"{again.spot.name} is not what was run: {'; '.join(again.changed)}", hint="--anyway runs it")
 
 
 def open_replay(again: Again, cache: Cache, packing: Packing, output: Path | None) -> OpenRun:
-    """A run's directory for a replay; UsageError when the scenarios do not have its cases any more."""
+    """Open a run's directory for a replay; UsageError if the scenarios no longer have its cases."""
     planned = here(again.plan, packing)
     declared = Builder(cache=cache, sources=planned.sources).cases()
     chosen = {}
@@ -117,7 +118,7 @@ def open_replay(again: Again, cache: Cache, packing: Packing, output: Path | Non
 
 
 def compared(then: Sequence[CaseRecord], now: Summary) -> tuple[list[str], bool]:
-    """A line per case, what was found and what is found; whether all is the same."""
+    """Return a line per case with the verdicts then and now, and whether all are the same; False without cases."""
     found = {(record.topology, record.kernel, record.label): record for record in now.records}
     lines, same = [], True
     for record in then:
@@ -129,7 +130,7 @@ def compared(then: Sequence[CaseRecord], now: Summary) -> tuple[list[str], bool]
 
 
 def differences(spot: Spot, now: Summary) -> list[str]:
-    """In what was run now is not what was run then, as far as only the run itself could tell."""
+    """Return the differences between the two runs that are known only after the second one."""
     was, build = spot.build, now.evidence.metadata.build(spot.topology.name, spot.kernel.name)
     found = changed_build(was, build) if was and build else []
     if was and was.userland:
