@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A patch and a tree -> a campaign: the tree without it, the tree with it, machines, tests.
+"""Make a campaign of a patch and a tree: the kernels without and with the patch, the machines, the tests.
 
-What is made is an entry `try/<key>` of the cache: plain files, as users write them, that `lab run` takes:
+The campaign is an entry `try/<key>` of the cache: plain files, as users write them, that `lab run` accepts:
 
     <campaign>.yaml  baseline.yaml  patched.yaml  patched/0001-mm-fix-x.patch
 
-A command is a scenario of one case, in an entry of its own.
+A command becomes a scenario of one case, in a separate entry.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ COMMAND = "command"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What is to be run with a change."""
+    """The machines and tests to run with a change."""
 
     topologies: Sequence[str]
     scenarios: Sequence[str]
-    """As --test has them; none, and no command: all."""
+    """Words as in --test; all scenarios if empty and there is no command."""
     provides: Sequence[str] = ()
     each: bool = False
     anew: bool = False
-    """Run the tree without the patch anew, even if an earlier run has its evidence."""
+    """Run the unpatched tree again, even if an earlier run has its evidence."""
     command: Sequence[str] = ()
     timeout_s: float = 60.0
 
     @property
     def tests(self) -> tuple[str, ...]:
-        """The words of --test for all that is wanted."""
+        """Return the words of --test for all scenarios of the request, the command included."""
         if not self.command:
             return tuple(self.scenarios)
         return (*self.scenarios, COMMAND)
 
 
 def prepare(change: Change, wish: Wish, cache: Cache) -> Path:
-    """Write the campaign's file and beside it all that it names; return its path."""
+    """Write the campaign's file and the files that it names, and return its path."""
     files = files_of(change, wish)
 
     def make(into: Path) -> None:
@@ -69,7 +69,7 @@ def prepare(change: Change, wish: Wish, cache: Cache) -> Path:
 
 
 def command_file(wish: Wish, cache: Cache) -> tuple[Path, ...]:
-    """The C file of the scenario that runs a wish's command; none where there is no command."""
+    """Return the C file of the scenario that runs the command, stored in the cache; empty if there is no command."""
     if not wish.command:
         return ()
     text = command_program(wish.command, wish.provides, wish.timeout_s)
@@ -81,7 +81,7 @@ def command_file(wish: Wish, cache: Cache) -> tuple[Path, ...]:
 
 
 def files_of(change: Change, wish: Wish) -> dict[str, bytes]:
-    """Name -> content of every file of a campaign that tries a change."""
+    """Return name -> content of every file of the campaign for a change."""
     kernels = _kernels(change, wish)
     because = f" ({change.why})" if change.why else ""
     campaign = {
@@ -101,7 +101,7 @@ def files_of(change: Change, wish: Wish) -> dict[str, bytes]:
 
 
 def _kernels(change: Change, wish: Wish) -> dict[str, tuple[MailedPatch, ...]]:
-    """Name of each kernel -> the patches it has: none, then all; with --each one more every time."""
+    """Return kernel name -> its patches: none, then all; with --each, one more for every kernel."""
     if not wish.each or len(change.patches) == 1:
         return {BASELINE: (), PATCHED: change.patches}
     kernels: dict[str, tuple[MailedPatch, ...]] = {BASELINE: ()}
@@ -120,12 +120,15 @@ def _kernel(change: Change, wish: Wish, name: str, *, last: bool) -> dict[str, o
 
 
 def _yaml(data: object) -> bytes:
-    """JSON is YAML, too: one key per line."""
+    """Return data as YAML: JSON, which YAML includes, with one key per line."""
     return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def command_program(words: Sequence[str], provides: Sequence[str], timeout_s: float) -> str:
-    """A scenario of one case that runs a command in the guest: its exit status decides, 125 is no verdict."""
+    """Return the C text of a scenario with one case that runs a command in the guest.
+
+    The exit status decides: 0 passes, 125 skips, any other fails, as does a signal.
+    """
     listed = ", ".join(map(json.dumps, words))
     requires = f", .requires = {json.dumps(' '.join(provides))}" if provides else ""
     return f"""/* SPDX-License-Identifier: GPL-2.0-or-later */
@@ -160,9 +163,9 @@ LAB_CASES(
 
 
 def unprovided(summary: Summary) -> list[str]:
-    """The features that the patches seem to add, and that nobody said they do.
+    """Return the features that the patches appear to provide although --provides does not name them.
 
-    Those of which a case passes with the patches where it had to fail, and none does without them.
+    A case that requires such a feature had to fail but passed on a patched kernel, and did so on no baseline.
     """
     requires = {
         f"{scenario}.{case.name}": case.requires
@@ -177,7 +180,7 @@ def unprovided(summary: Summary) -> list[str]:
 
 
 def scenarios(tests: Sequence[str], programs: Sequence[str]) -> list[str]:
-    """The words of --test and the user's own programs, each of them whole where no word is about it."""
+    """Return the words of --test, then the names of the user's own programs that no word matches: all their cases."""
     words = [*tests]
     for program in programs:
         name = Path(program).stem
@@ -189,7 +192,7 @@ def scenarios(tests: Sequence[str], programs: Sequence[str]) -> list[str]:
 def default_machines(
     library: Library, arches: Sequence[str], lacking: Callable[[Arch], str]
 ) -> tuple[list[str], list[str]]:
-    """One machine per page size and one with two nodes: their names, and what was left out, with the reason."""
+    """Return the names of one machine per page size and one with two nodes, and a line for each that was left out."""
     first = [*library.campaign("quick").topologies, *library.campaign("pagesizes").topologies]
     every = [*first, *library.select_topologies(["*"])]
     wanted = [each for each in every if not arches or each.arch in arches]
