@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debug a guest from outside: gdb on its kernel, and its console on this terminal."""
+"""Debug a guest from outside: attach gdb to its kernel, or connect its console to this terminal."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _run_in_guest(guest: Guest, command: str) -> None:
 
 
 def attach_gdb(guest: Guest, arch: Arch, products: Artifacts, scratch: Path, arguments: Sequence[str]) -> int:
-    """Run gdb on the kernel of a running guest, which is stopped while gdb has it, and return gdb's exit status.
+    """Run gdb on the kernel of a running guest, which is stopped while gdb is attached; return gdb's exit status.
 
     Symbols come from vmlinux if the build kept it, which it does with debug information, otherwise from System.map.
     """
