@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Somebody else's machine from what they pasted: read it, describe it, shrink it to what fits this host."""
+"""Describe a machine from pasted command output, and shrink it to a topology that fits this host."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What people send of their machines -> what a machine is, where each part of it was read, and what is missing. Pure.
+"""Describe a machine from pasted command output: its parts, where each was read, and what is missing. Pure.
 
-The readers of lab/formats/machine find statements; here they are put together. Two machines in one text are never
-merged, a part is never taken for the whole, and whatever is a guess is called one.
+The readers of lab/formats/machine find statements; this module combines them. Two machines in one text are never
+merged, an incomplete description is never used as a complete one, and every guess is marked as a guess.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["Choices", "DescribedMachine", "DescribedNode", "Reading", "machine",
 
 
 def machine(texts: Sequence[str]) -> DescribedMachine:
-    """The machine that some texts describe together; UsageError if they do not describe one."""
+    """Return the machine that some texts describe together; UsageError if they do not describe one."""
     return read([(str(number), text) for number, text in enumerate(texts, 1)]).check()
 
 
 def read(texts: Sequence[tuple[str, str]], choices: Choices | None = None) -> Reading:
-    """What (name, text) of some files state about one machine."""
+    """Read one machine from the (name, text) pairs of some files; several machines without a choice are a problem."""
     choices = choices or Choices()
     found = machine_texts.read(texts)
     machines = alike_machines(found)
@@ -46,7 +46,7 @@ def read(texts: Sequence[tuple[str, str]], choices: Choices | None = None) -> Re
 
 
 def _summary(statements: Sequence[Statement]) -> str:
-    """One machine of several in few words."""
+    """Return a short description of one machine of several: its lines, and its numbers of nodes and CPUs."""
     nodes, cpus = set[int](), set[int]()
     for each in statements:
         if each.node is not None and each.key in ("cpus", "memory"):
@@ -61,7 +61,7 @@ def _summary(statements: Sequence[Statement]) -> str:
 
 
 def _reading(evidence: MachineEvidence) -> Reading:
-    """The machine of which this is the evidence."""
+    """Return the machine that the evidence describes."""
     evidence.report_damage()
     arch = capture_machine.read_arch(evidence)
     page_size = capture_machine.read_page_size(evidence, arch)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine as its description has it, with the evidence for each part. Pure."""
+"""The records of a described machine, and of the evidence for each part. Pure."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ class DescribedNode:
     cpus: tuple[int, ...] = ()
     memory: int = 0
     distance: tuple[int, ...] = ()
-    """To every node, in the order of their numbers; empty when it is not known."""
+    """The distance to every node, in the order of their numbers; empty if unknown."""
     hugepages: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedMachine:
-    """A described machine. Sizes in bytes; what is empty or None was not in the description."""
+    """A described machine. Sizes in bytes; a field is empty or None if the description does not state it."""
 
     arch: str
-    """As `uname -m` or lscpu has it."""
+    """The name that `uname -m` or lscpu prints."""
     page_size: int | None = None
     cpus: int = 0
     threads: int = 1
     """Hardware threads per core."""
     memory: int = 0
     nodes: Mapping[int, DescribedNode] = field(default_factory=dict)
-    """By their numbers, which may have gaps."""
+    """Number -> node; the numbers may have gaps."""
     hugepages: Mapping[int, int] = field(default_factory=dict)
-    """Size -> how many, over all nodes; what says nothing of nodes is here alone."""
+    """Size -> count over all nodes; counts that the description does not give per node are only here."""
     thp: str | None = None
     shmem_thp: str | None = None
     cmdline: tuple[str, ...] = ()
     model: str = ""
     virtual_bits: int = 0
-    """Of an address; 0 if it is not known."""
+    """Bits of a virtual address; 0 if unknown."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """/proc/cpuinfo, the first value of every key; `flags` and `Features` also from lscpu."""
+    """The first value of each key of /proc/cpuinfo; `flags` and `Features` also from lscpu."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRow:
-    """One line of the table of what was read."""
+    """A row of the table of what was read."""
 
     what: str
     value: str
@@ -57,19 +57,19 @@ class EvidenceRow:
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
-    """A machine as far as its description goes, with the evidence for it."""
+    """A machine, complete or not, with the evidence for each part."""
 
     machine: DescribedMachine
     rows: list[EvidenceRow] = field(default_factory=list)
     nodes: list[EvidenceRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What was decoded, joined, guessed or left out, a sentence each."""
+    """A sentence for each thing that was decoded, joined, guessed or left out."""
     problems: list[str] = field(default_factory=list)
-    """Why no topology can be made of it."""
+    """The reasons why no topology can be made of it; empty if one can."""
     hint: str = ""
 
     def lines(self) -> Iterator[str]:
-        """The table of what was read, then the notes."""
+        """Yield the lines of the table of what was read, then the notes."""
         width = max((len(row.what) for row in self.rows), default=0)
         for row in self.rows:
             yield f"  {row.what:{width}}  {row.value:34}  {row.where}".rstrip()
@@ -81,7 +81,7 @@ class Reading:
             yield f"  note: {one_line(note, 200)}"
 
     def guesses(self) -> list[str]:
-        """What is a guess, a line each, for the topology's file."""
+        """Return a line for each guess, as the topology's file lists them."""
         guesses: list[str] = []
         for row in self.rows:
             if "guess" in row.where:
@@ -92,7 +92,7 @@ class Reading:
         return guesses
 
     def check(self) -> DescribedMachine:
-        """The machine; UsageError if something that it cannot do without is missing or cut off."""
+        """Return the machine; UsageError if a required part is missing or cut off."""
         if self.problems:
             raise UsageError("; ".join(self.problems)[:1000], hint=self.hint or None)
         return self.machine
@@ -100,11 +100,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What the user states because the text does not."""
+    """What the user states on the command line because the text does not."""
 
     arch: str = ""
     page_size: int | None = None
     machine: int | None = None
-    """Which one of several machines in the text, counted from 1."""
+    """The number of the machine to use if the text has several, from 1."""
     partial: bool = False
-    """Take what is there for the whole machine."""
+    """Use an incomplete description as the whole machine."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The statements about one machine, the best first, and what is reported about them. Pure."""
+"""Look up the statements about one machine, the most reliable first, and collect what is reported. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ RANKS = (
     *("/proc/meminfo", "lscpu -Je", "lscpu -e", "lscpu -p", "numastat -m", "lstopo", "lsmem", "free", "dmesg"),
     "distances",
 )
-"""Sources, the best first: of two that state the same thing the better one is used."""
+"""Sources, the most reliable first: if two state the same thing, the earlier one here is used."""
 MISSING = "not in the text"
 
 
 class MachineEvidence:
-    """What the texts state about one machine, and the table, notes and problems that come of it."""
+    """The statements about one machine, and the table, notes and problems that result from them."""
 
     def __init__(self, texts: MachineTexts, statements: Sequence[Statement], choices: Choices) -> None:
         self.texts = texts
@@ -44,36 +44,36 @@ class MachineEvidence:
     # Looking up.
 
     def find(self, key: str, node: int | None = None) -> Statement | None:
-        """The best statement of a key; None if there is none."""
+        """Return the most reliable statement of a key; None if there is none."""
         return self.by_key.get((key, node))
 
     def text(self, key: str) -> str:
-        """The value of a key as text; empty if it is not stated."""
+        """Return the value of a key as text; empty if it is not stated."""
         statement = self.find(key)
         if statement is None:
             return ""
         return str(statement.value)
 
     def number(self, key: str, node: int | None = None) -> int:
-        """The value of a key that is one number; 0 if it is not stated."""
+        """Return the value of a key that is one number; 0 if it is not stated."""
         statement = self.find(key, node)
         if statement is None or not isinstance(statement.value, int):
             return 0
         return statement.value
 
     def numbers(self, key: str, node: int | None = None) -> tuple[int, ...]:
-        """The value of a key that is a list of numbers; empty if it is not stated."""
+        """Return the value of a key that is a list of numbers; empty if it is not stated."""
         statement = self.find(key, node)
         if statement is None or not isinstance(statement.value, tuple):
             return ()
         return statement.value
 
     def states(self, key: str, node: int | None = None) -> bool:
-        """Whether a key is stated."""
+        """Return whether a key is stated."""
         return (key, node) in self.by_key
 
     def cpu_count(self) -> tuple[int, Statement | None]:
-        """How many CPUs are online, or are there, and what states it."""
+        """Return the number of CPUs online, else of all, and the statement of it; (0, None) if there is none."""
         for key in ("online", "cpu_count", "processors"):
             statement = self.find(key)
             if statement is not None:
@@ -83,32 +83,32 @@ class MachineEvidence:
     # Reporting.
 
     def row(self, what: str, value: str, where: str) -> None:
-        """Add a line to the table."""
+        """Add a row to the table."""
         self.rows.append(EvidenceRow(what=what, value=one_line(value, 70), where=where))
 
     def stated(self, what: str, value: str, statement: Statement) -> None:
-        """Add a line to the table with the place of a statement."""
+        """Add a row to the table, with the place of the statement that it comes from."""
         where = f"{place(statement)}, {statement.source}"
         if statement.guess:
             where += f"; guess: {statement.guess}"
         self.row(what, value, where)
 
     def shown_text(self, key: str) -> str:
-        """The value of a key as text, with a line in the table if it is stated."""
+        """Return the value of a key as text, and add a row to the table if it is stated."""
         statement = self.find(key)
         if statement is not None:
             self.stated(key, str(statement.value), statement)
         return self.text(key)
 
     def shown_number(self, key: str, what: str) -> int:
-        """The value of a key that is one number, with a line in the table if it is stated."""
+        """Return the value of a key that is one number, and add a row to the table if it is stated."""
         statement = self.find(key)
         if statement is not None:
             self.stated(what, str(statement.value), statement)
         return self.number(key)
 
     def problem(self, text: str) -> None:
-        """Report that something is missing; only note it if the user takes the part for the whole."""
+        """Report that something is missing; with --partial, add only a note."""
         if self.choices.partial:
             self.notes.append(f"{text}; the rest is taken for the whole (--partial)")
             return
@@ -116,7 +116,7 @@ class MachineEvidence:
         self.hint = self.hint or "--partial takes the rest for the whole machine"
 
     def report_damage(self) -> None:
-        """Report what the readers noted, found damaged, and saw left out."""
+        """Report the notes of the readers, damaged statements, and omissions."""
         for each in sorted(self.statements, key=lambda each: each.line):
             text = f"{place(each)}: {each.value}"
             if each.key == NOTE or (each.key == DAMAGE and str(each.value).startswith("distances")):
@@ -129,14 +129,14 @@ class MachineEvidence:
 
 
 def place(what: Statement | Omission) -> str:
-    """Where something stands: `line 3`, or `lscpu.json:3` if there are several files."""
+    """Return the place of something in the text: `line 3`, or `lscpu.json:3` if there are several files."""
     if what.file:
         return f"{what.file}:{what.line}"
     return f"line {what.line}"
 
 
 def amount(size: int) -> str:
-    """A size of real memory as people say it."""
+    """Return a size of real memory, rounded: `754G` from 10 GiB on, below that in MiB, `8192M`."""
     if size >= 10 << 30:
         return f"{size / (1 << 30):.0f}G"
     return f"{size / MIB:.0f}M"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The parts of a described machine beside its nodes: architecture, page size, CPUs, memory, huge pages, facts. Pure."""
+"""Read the parts of a machine other than its nodes: architecture, page size, CPUs, memory, huge pages. Pure."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MODEL_WORDS = (
     (r"POWER ?(?:[89]|1\d)\b|Power ?(?:9|10)\b", "ppc64le"),
     (r"IBM/S390|z/VM|LPAR z", "s390x"),
 )
-"""(words in the name of a processor, `uname -m` of the machines that have it)."""
+"""(pattern of processor names, `uname -m` of the machines that have them)."""
 _RELEASE_ARCH = re.compile(r"[.+_-](x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64|ppc64el)\b")
 _RELEASE_PAGES = re.compile(r"[.+_-](4|16|64)k\b", re.IGNORECASE)
 _HUGE_ARGUMENT = re.compile(r"\b((?:default_)?hugepagesz|hugepages)=(\w{1,12})")
 
 
 def read_arch(evidence: MachineEvidence) -> str:
-    """The architecture as `uname -m` prints it; empty, and a problem, if nothing states it or gives it away."""
+    """Return the architecture as `uname -m` prints it; empty, with a problem, if it is neither stated nor guessed."""
     statement = evidence.find("arch")
     stated = normal_arch(evidence.text("arch"))
     if value := evidence.choices.arch:
@@ -43,7 +43,7 @@ def read_arch(evidence: MachineEvidence) -> str:
 
 
 def _guessed_arch(evidence: MachineEvidence) -> str:
-    """The architecture by the name of the processor or of the kernel; empty if that is of no help."""
+    """Guess the architecture from the name of the processor or of the kernel; empty if neither shows it."""
     for key in ("model", "release", "cmdline"):
         statement = evidence.find(key)
         if statement is None:
@@ -72,7 +72,7 @@ def _missing_arch(evidence: MachineEvidence) -> str:
 
 
 def _arch_of_kernel(text: str) -> str:
-    """The architecture in the name of a distribution's kernel; empty if it has none."""
+    """Return the architecture in the name of a distribution's kernel; empty if it has none."""
     found = _RELEASE_ARCH.search(text)
     if found is None:
         return ""
@@ -80,7 +80,7 @@ def _arch_of_kernel(text: str) -> str:
 
 
 def _arch_of_words(text: str) -> str:
-    """The architecture of the processors that a text names; empty if it names none, or several."""
+    """Return the architecture of the processors that a text names; empty unless they have exactly one."""
     named = {arch for pattern, arch in MODEL_WORDS if re.search(pattern, text, re.IGNORECASE)}
     if len(named) != 1:
         return ""
@@ -88,7 +88,7 @@ def _arch_of_words(text: str) -> str:
 
 
 def read_page_size(evidence: MachineEvidence, arch: str) -> int | None:
-    """The page size in bytes: stated, the only one, or guessed; None if nothing is known of it."""
+    """Return the page size in bytes: the stated one, the architecture's only one, or a guess; None if unknown."""
     statement = evidence.find("page_size")
     if evidence.choices.page_size is not None:
         evidence.row("page size", format_size(evidence.choices.page_size), "--page-size")
@@ -112,10 +112,10 @@ def read_page_size(evidence: MachineEvidence, arch: str) -> int | None:
 
 
 def _guessed_page_size(evidence: MachineEvidence, sizes: tuple[int, ...]) -> tuple[int, str]:
-    """(page size, why) by the kernel's name, or by what a page table covers; (0, "") if they tell nothing.
+    """Guess (page size, reason) from the kernel's name or the default huge page size; (0, "") if neither shows it.
 
-    A page table has 8 bytes an entry. Huge pages of 2M may be smaller than what it covers, and are the default of
-    several page sizes.
+    A huge page is what one page table maps, at 8 bytes per entry. A default of 2M proves nothing: several page sizes
+    have it, and it may be less than a page table maps.
     """
     for key in ("release", "cmdline"):
         if found := _RELEASE_PAGES.search(evidence.text(key)):
@@ -128,7 +128,7 @@ def _guessed_page_size(evidence: MachineEvidence, sizes: tuple[int, ...]) -> tup
 
 
 def _page_size_of_pools(evidence: MachineEvidence, arch: str) -> tuple[int, str]:
-    """(page size, why) if only one has huge pages of all the sizes that sysfs lists; (0, "") otherwise."""
+    """Guess (page size, reason) if only one page size has all the huge page sizes in sysfs; (0, "") otherwise."""
     pools = set[int]()
     for key, _ in evidence.by_key:
         word = key.removeprefix("hugepages ")
@@ -152,7 +152,7 @@ def _page_sizes(arch: str) -> tuple[int, ...]:
 
 
 def read_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> int:
-    """How many CPUs are online."""
+    """Return the number of CPUs that are online."""
     on_nodes = sum(len(node.cpus) for node in nodes.values())
     count, statement = evidence.cpu_count()
     if statement is not None:
@@ -171,7 +171,7 @@ def read_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> 
 
 
 def read_memory(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> int:
-    """The memory of the whole machine in bytes; noted if the nodes have another sum."""
+    """Return the machine's whole memory in bytes, and add a note if the sum over the nodes is very different."""
     statement = evidence.find("memory")
     on_nodes = sum(node.memory for node in nodes.values())
     if statement is None:
@@ -189,7 +189,7 @@ def read_memory(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -
 
 
 def read_hugepages(evidence: MachineEvidence) -> dict[int, int]:
-    """Reserved huge pages by size: each size's own, else those of /proc/meminfo, else of the kernel's arguments."""
+    """Return huge page size -> pages reserved: from lists by size, else /proc/meminfo, else the arguments."""
     counts = dict[int, int]()
     for (key, node), statement in evidence.by_key.items():
         word = key.removeprefix("hugepages ")
@@ -201,7 +201,7 @@ def read_hugepages(evidence: MachineEvidence) -> dict[int, int]:
 
 
 def _default_hugepages(evidence: MachineEvidence) -> dict[int, int]:
-    """Those of /proc/meminfo, which has them of one size."""
+    """Return the huge pages in /proc/meminfo, which counts only those of the default size."""
     count, size = evidence.find("hugepages default"), evidence.number("hugepage_size")
     if count is None or not count.value:
         return {}
@@ -213,7 +213,7 @@ def _default_hugepages(evidence: MachineEvidence) -> dict[int, int]:
 
 
 def _argument_hugepages(evidence: MachineEvidence) -> dict[int, int]:
-    """Those that the kernel's arguments reserve."""
+    """Return the huge pages that the kernel's arguments reserve."""
     statement = evidence.find("cmdline")
     if statement is None:
         return {}
@@ -239,7 +239,7 @@ def _size(word: str) -> int:
 
 
 def read_facts(evidence: MachineEvidence) -> dict[str, str]:
-    """/proc/cpuinfo's keys that matter, and the byte order."""
+    """Return the relevant keys of /proc/cpuinfo, and the byte order."""
     facts = dict[str, str]()
     for (key, _), statement in evidence.by_key.items():
         if key.startswith("fact "):

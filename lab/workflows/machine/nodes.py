@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The nodes of a described machine, and whether its description is whole. Pure."""
+"""Read the nodes of a described machine, and check that their description is complete. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lab.workflows.machine.described import DescribedNode, EvidenceRow
 from lab.workflows.machine.evidence import MISSING, MachineEvidence, amount, place
 
 NEAREST = 10
-"""The least distance that ACPI knows, of a node to itself."""
+"""The smallest distance in ACPI: of a node to itself."""
 DescribedNodes = dict[int, DescribedNode]
 
 
 def read_nodes(evidence: MachineEvidence) -> DescribedNodes:
-    """The nodes by their numbers, with everything that is stated about each."""
+    """Return number -> node, with everything that is stated about it."""
     numbers = _numbers(evidence)
     nodes = {number: _node(evidence, number) for number in sorted(numbers)}
     pools = [number for number in nodes if evidence.number("hugepages default", number)]
@@ -28,7 +28,7 @@ def read_nodes(evidence: MachineEvidence) -> DescribedNodes:
 
 
 def _numbers(evidence: MachineEvidence) -> set[int]:
-    """The nodes that are described, else those that distances name, else those that are counted."""
+    """Return the numbers of the nodes: those described, else those in the distances, else as many as are counted."""
     numbers = set[int]()
     for each in evidence.statements:
         if each.node is not None and each.key in ("cpus", "memory"):
@@ -75,7 +75,7 @@ def _hugepages(evidence: MachineEvidence, number: int) -> dict[int, int]:
 
 
 def _with_distances(evidence: MachineEvidence, nodes: DescribedNodes) -> DescribedNodes:
-    """The nodes with their rows, if every node has one that fits; else without any, and a note."""
+    """Return the nodes with their distances; without any, and with a note, unless every node has a complete row."""
     rows = {number: evidence.find("distance", number) for number in nodes}
     first = next(filter(None, rows.values()), None)
     if first is None:
@@ -106,7 +106,7 @@ def _note_distances(evidence: MachineEvidence, number: int, have: int, wanted: i
 
 
 def _with_guessed_cpus(evidence: MachineEvidence, nodes: DescribedNodes) -> DescribedNodes:
-    """The nodes, with equal shares of the CPUs where nothing says of any node which it has."""
+    """Return the nodes; if no node's CPUs are stated, each gets an equal share of the CPUs, with a note."""
     damaged = any("CPUs of node" in text for text in (*evidence.problems, *evidence.notes))
     if len(nodes) < 2 or damaged or any(evidence.states("cpus", number) for number in nodes):
         return nodes
@@ -119,11 +119,11 @@ def _with_guessed_cpus(evidence: MachineEvidence, nodes: DescribedNodes) -> Desc
     return made
 
 
-# Completeness.
+# Check that the description is complete.
 
 
 def check_complete(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
-    """Report what of the nodes is missing or contradicts itself."""
+    """Report what is missing or contradictory in the description of the nodes."""
     _check_announced(evidence, nodes)
     _check_parts(evidence, nodes)
     _check_cpus(evidence, nodes)
@@ -132,7 +132,7 @@ def check_complete(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]
 
 
 def _check_announced(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
-    """Fewer nodes are described than the text counts."""
+    """Report it if fewer nodes are described than the text announces."""
     described = set[int]()
     for number in nodes:
         if evidence.states("cpus", number) or evidence.states("memory", number):
@@ -148,7 +148,7 @@ def _check_announced(evidence: MachineEvidence, nodes: Mapping[int, DescribedNod
 
 
 def _check_parts(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
-    """Of some nodes the size or the CPUs are stated, and of others not: the text was cut there."""
+    """Report it if the memory or CPUs of only some nodes are stated: the text was cut off there."""
     for key, what in (("memory", "the size"), ("cpus", "the CPUs")):
         without = [number for number in nodes if not evidence.states(key, number)]
         if not without or len(without) == len(nodes):
@@ -162,7 +162,7 @@ def _check_parts(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) 
 
 
 def _check_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
-    """CPUs that belong to two nodes, or that are online and on no node."""
+    """Report CPUs that are on two nodes, or online and on no node."""
     owners = dict[int, int]()
     for number, node in nodes.items():
         for cpu in node.cpus:
@@ -175,7 +175,7 @@ def _check_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -
 
 
 def _check_omissions(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
-    """Nodes were left out in the middle, and nothing says how many there are."""
+    """Report omitted text between nodes if the number of nodes is not stated."""
     if evidence.states("node_count") or evidence.states("nodes online"):
         return
     lines = [each.line for each in evidence.statements if each.node in nodes and each.key in ("cpus", "memory")]
@@ -197,11 +197,11 @@ def _note_offline_nodes(evidence: MachineEvidence, nodes: Mapping[int, Described
     evidence.notes.append(f"{place(possible)}: possible and {state}, left out: node {format_cpus(gone)}")
 
 
-# The table.
+# Rows of the table.
 
 
 def node_rows(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> list[EvidenceRow]:
-    """The table's part about nodes, with those that are announced and missing."""
+    """Return the table's rows about nodes, including announced nodes that are not described."""
     rows: list[EvidenceRow] = []
     for number in sorted({*nodes, *evidence.numbers("nodes")}):
         if number in nodes:
@@ -223,7 +223,7 @@ def _row(evidence: MachineEvidence, number: int, node: DescribedNode) -> Evidenc
 
 
 def _sources(evidence: MachineEvidence, number: int, node: DescribedNode) -> str:
-    """The lines that a node was read from, and what of it is a guess."""
+    """Return the lines that a node was read from, and whether its CPUs are a guess or unknown."""
     parts: list[str] = []
     stated = evidence.by_node.get(number, [])
     if stated:

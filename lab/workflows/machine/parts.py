@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How many machines a text describes, and which statements are of which: no two machines are ever merged. Pure."""
+"""Assign the statements of a text to the machines that it describes; two machines are never merged. Pure."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from lab.formats.machine.texts import MachineTexts
 from lab.specs.arches import find
 
 IDENTITY = frozenset(("arch", "cpus", "memory", "distance", "nodes", "node_count", "cpu_count", "online", "page_size"))
-"""Keys whose values do not change on a machine, so that another value is another machine (or another time)."""
+"""Keys whose values are constant on a machine: a different value means another machine (or another time)."""
 TOLERANCE = 0.12
-"""Share by which two sources differ about an amount of memory: firmware, the kernel itself, rounding."""
+"""Accepted relative difference of two sources about memory: firmware, the kernel's own memory, rounding."""
 SMALL = 160 << 20
-"""Bytes by which they may differ in any case."""
+"""Accepted absolute difference about memory in bytes."""
 
 Key = tuple[str, int | None]
 
 
 @dataclass(slots=True, kw_only=True)
 class _Block:
-    """The statements of one output of one command."""
+    """The statements from one output of one command."""
 
     statements: list[Statement] = field(default_factory=list)
     host: str = ""
@@ -33,17 +33,17 @@ class _Block:
 
 @dataclass(slots=True, kw_only=True)
 class _Machine:
-    """The blocks that agree with each other."""
+    """A machine: blocks that do not contradict each other."""
 
     blocks: list[_Block] = field(default_factory=list)
     known: dict[Key, list[Statement]] = field(default_factory=dict)
     sources: set[tuple[str, Key]] = field(default_factory=set)
     host: str = ""
     repeated: int | None = None
-    """Index of the first block that repeats what was known: if a later one contradicts, another machine began there."""
+    """Index of the first block that repeats a statement: if a later one contradicts, a new machine begins there."""
 
     def add(self, block: _Block) -> None:
-        """Take a block that contradicts nothing."""
+        """Add a block that does not contradict the others."""
         stated = {(each.source, key_of(each)) for each in block.statements if each.key in IDENTITY}
         if not stated & self.sources:
             self.repeated = None
@@ -57,7 +57,7 @@ class _Machine:
                 self.known.setdefault(key_of(each), []).append(each)
 
     def contradicts(self, block: _Block) -> bool:
-        """Whether a block cannot be of this machine."""
+        """Return whether a block contradicts this machine's host name or statements."""
         if self.host and block.host and self.host != block.host:
             return True
         for each in block.statements:
@@ -68,8 +68,15 @@ class _Machine:
                     return True
         return False
 
+    def statements(self) -> list[Statement]:
+        """Return the statements of all blocks."""
+        statements: list[Statement] = []
+        for block in self.blocks:
+            statements += block.statements
+        return statements
+
     def without_end(self) -> list[_Block]:
-        """The blocks that belong to the next machine, taken out of this one."""
+        """Remove and return the blocks that belong to the next machine."""
         if self.repeated is None:
             return []
         end = self.blocks[self.repeated :]
@@ -78,17 +85,17 @@ class _Machine:
 
 
 def key_of(statement: Statement) -> Key:
-    """What a statement is about."""
+    """Return what a statement is about: its key and node."""
     return statement.key, statement.node
 
 
 def block_of(statement: Statement) -> tuple[str, str, int]:
-    """The output of a command that a statement is from."""
+    """Return which output of a command a statement is from: file, source and block."""
     return statement.file, statement.source, statement.block
 
 
 def alike_machines(texts: MachineTexts) -> list[list[Statement]]:
-    """The statements by machine, in the order of the text. Blocks that contradict each other are of two machines."""
+    """Return the statements of each machine, in the order of the text; a contradiction begins another machine."""
     machines: list[_Machine] = []
     for block in _blocks(texts):
         last = machines[-1] if machines else None
@@ -100,7 +107,7 @@ def alike_machines(texts: MachineTexts) -> list[list[Statement]]:
             fresh.add(moved)
         fresh.add(block)
         machines.append(fresh)
-    return [[each for block in made.blocks for each in block.statements] for made in machines if made.blocks]
+    return [made.statements() for made in machines if made.blocks]
 
 
 def _blocks(texts: MachineTexts) -> Iterable[_Block]:
@@ -114,7 +121,7 @@ def _blocks(texts: MachineTexts) -> Iterable[_Block]:
 
 
 def _agree(known: Statement, other: Statement) -> bool:
-    """Whether two statements about the same thing can be of one machine."""
+    """Return whether two statements about the same thing can be about one machine."""
     if known.key in (DAMAGE, NOTE):
         return True
     if known.key == "memory":
@@ -138,7 +145,7 @@ def _length(value: Value) -> int:
 
 @lru_cache(maxsize=256)
 def normal_arch(value: str) -> str:
-    """The name of an architecture as `uname -m` prints it, where the lab has it; else as it is."""
+    """Return an architecture's name as `uname -m` prints it if the lab has the architecture, else the name as given."""
     name = value
     if re.fullmatch(r"armv[5-8]\w*", name):
         name = "arm"

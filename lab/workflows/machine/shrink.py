@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A real machine -> a topology of its shape that fits here, and what could not be kept. Pure.
+"""Shrink a real machine to a topology of the same shape that fits this host, and list what was lost. Pure.
 
-Kept are architecture, page size, the MMU's mode, nodes (those of CPUs or memory alone too), distances, the shares of
-memory and huge pages, settings of transparent huge pages, arguments about memory. Sizes and numbers of CPUs shrink.
+The topology keeps the architecture, page size, MMU mode, nodes (CPU-only and memory-only ones too), distances, shares
+of memory and huge pages, settings of transparent huge pages, and kernel arguments about memory. Memory sizes and
+numbers of CPUs shrink.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from lab.specs.model import MAX_NODES, MIN_THP, Topology, format_cpus, format_si
 from lab.workflows.machine.described import DescribedMachine, DescribedNode
 
 GRAIN = 256 * MIB
-"""A node's memory is a multiple of this, or of the architecture's own grain where there is too little for that."""
+"""Bytes: a node's memory is a multiple of this, or of a smaller grain of the architecture if memory is scarce."""
 ROOM_32BIT = 512 * MIB
-"""What 32-bit kernels reach without further ado."""
+"""Bytes of memory that 32-bit kernels reach without extra options."""
 GROW = 1 << 30
-"""The largest huge pages for whose sake a guest is made larger than it would be."""
+"""Bytes: a guest is made larger to fit its huge pages only if they are at most this large."""
 SMALL_NODE = 1 << 30
 CPUS = 8
-"""CPUs of a guest, unless it has more nodes with CPUs."""
+"""The most CPUs of a guest, unless more nodes than this have CPUs."""
 MAX_CPUS = 64
 NEAREST, FARTHEST = 11, 254
 MATTER: Mapping[str, tuple[str, frozenset[str]]] = {
@@ -37,8 +38,9 @@ MATTER: Mapping[str, tuple[str, frozenset[str]]] = {
     "pku": ("protection keys", frozenset(("rdpid", "overflow_recov", "md_clear", "arch_capabilities", "flush_l1d"))),
     "mte": ("memory tagging", frozenset()),
 }
-"""Flags of /proc/cpuinfo that matter to memory management, each with flags that Linux prints behind it: a list without
-the flag shows that it is missing only if it goes on that far. How deep page tables are is the MMU's mode."""
+"""Flags of /proc/cpuinfo that matter to memory management -> (meaning, flags that Linux prints after it). A list that
+lacks the flag may be cut off; if it has one of the later flags, the CPU does not have the flag. The depth of page
+tables is the MMU mode."""
 KEPT_ARGUMENTS = frozenset(
     (
         *("numa_balancing", "init_on_alloc", "init_on_free", "page_alloc.shuffle", "slab_nomerge", "slub_debug"),
@@ -48,7 +50,7 @@ KEPT_ARGUMENTS = frozenset(
     )
 )
 COVERED_ARGUMENTS = frozenset(("transparent_hugepage", "hugepages", "hugepagesz"))
-"""Stated by keys of the topology."""
+"""Arguments whose meaning the topology states with keys of its own."""
 UNIMPORTANT_ARGUMENTS = frozenset(
     (
         *("BOOT_IMAGE", "root", "ro", "rw", "quiet", "splash", "console", "initrd", "rhgb", "rootflags", "resume"),
@@ -60,26 +62,26 @@ UNIMPORTANT_ARGUMENTS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """What a guest may take: bytes, and CPUs over all nodes."""
+    """The limits of a guest: memory in bytes, and CPUs over all nodes."""
 
     memory: int = 4 << 30
     cpus: int | None = None
-    """None: CPUS, or as many as there are nodes with CPUs."""
+    """None for CPUS, or the number of nodes with CPUs if that is more."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Shrunk:
-    """A topology in the making: the keys of its file, and what was lost, a sentence each."""
+    """A topology under construction: the keys of its file, and a sentence for each thing that was lost."""
 
     data: dict[str, Any] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
 
     def topology(self, name: str) -> Topology:
-        """The model; ValidationError would be a defect."""
+        """Return the topology's model; a ValidationError is a defect of this module."""
         return Topology.model_validate({**self.data, "name": name})
 
     def yaml(self, heading: Sequence[str] = ()) -> str:
-        """The topology's file, with what was lost as comments."""
+        """Return the text of the topology's file, with what was lost as comments."""
         notes = list(heading)
         if self.lost:
             notes += ["Not as in the machine:", *(f"  {line}" for line in self.lost)]
@@ -93,19 +95,19 @@ class Shrunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Numbered:
-    """A node with its number in the machine."""
+    """A node with its number on the real machine."""
 
     number: int
     node: DescribedNode
 
 
 def shrink(machine: DescribedMachine, room: Room) -> Shrunk:
-    """The topology for a described machine; UsageError for an architecture that the lab does not have."""
+    """Return the topology for a described machine; UsageError for an architecture that the lab does not have."""
     return _Draft(machine, room).shrunk()
 
 
 class _Draft:
-    """One machine on its way to a topology."""
+    """The construction of one machine's topology."""
 
     def __init__(self, machine: DescribedMachine, room: Room) -> None:
         self.machine = machine
@@ -124,7 +126,7 @@ class _Draft:
         self.memory = self._memory()
 
     def shrunk(self) -> Shrunk:
-        """The topology."""
+        """Return the topology."""
         data = self.made.data
         data |= {"description": _description(self.machine), "arch": self.record.name}
         data["page_size"] = format_size(self.page_size)
@@ -145,7 +147,7 @@ class _Draft:
     # Nodes.
 
     def _nodes(self) -> list[_Numbered]:
-        """The nodes that can be had here, in the order that they get here."""
+        """Return the nodes that can be emulated, in the guest's order."""
         nodes = [_Numbered(number=number, node=node) for number, node in self.machine.nodes.items()]
         found = list(_possible(_with_memory(nodes, self.machine, self.made), self.record, self.made))
         why = self.record.no_numa or self.mode.no_numa
@@ -158,7 +160,7 @@ class _Draft:
         return [_Numbered(number=0, node=self._only_node(found))]
 
     def _only_node(self, found: Sequence[_Numbered]) -> DescribedNode:
-        """The single node; all of the machine if its nodes are not described."""
+        """Return the single node; it has all CPUs and memory of the machine if the nodes are not described."""
         if found:
             return found[0].node
         if not self.machine.cpus:
@@ -168,7 +170,7 @@ class _Draft:
         return DescribedNode(cpus=tuple(range(max(1, self.machine.cpus))), memory=self.machine.memory)
 
     def _few_enough(self, found: list[_Numbered]) -> list[_Numbered]:
-        """The nodes, the last ones left out if there are more than can be had."""
+        """Return the nodes that the limits of nodes and CPUs allow; the last ones are left out."""
         most = min(MAX_NODES, self.record.max_nodes)
         for gone in found[most:]:
             self.lost.append(f"node {gone.number}: left out, a guest of {self.record.name} has at most {most} nodes")
@@ -183,7 +185,7 @@ class _Draft:
         return kept
 
     def _ordered(self, found: list[_Numbered]) -> list[_Numbered]:
-        """The nodes in the order in which the guest will number them."""
+        """Return the nodes in the order in which the guest will number them."""
         ordered, why = found, ""
         if self.record.nodes_with_cpus_first:
             ordered = sorted(found, key=lambda each: not each.node.cpus)
@@ -196,7 +198,7 @@ class _Draft:
         return ordered
 
     def _cpus(self) -> list[tuple[int, ...]]:
-        """The CPUs of every node, numbered one node after the other: equal where they are equal in the machine."""
+        """Return the CPUs of each node, numbered node by node; nodes equal on the real machine are equal here."""
         counts = [len(each.node.cpus) for each in self.nodes]
         if not any(counts):
             self.lost.append(
@@ -212,7 +214,7 @@ class _Draft:
         return placed
 
     def _memory(self) -> list[int]:
-        """Bytes for every node: its share of what there is, in grains; more where huge pages need it."""
+        """Return the bytes of each node: its share of the limit, in grains, or more if its huge pages need it."""
         memory = _shares_of_memory([each.node.memory for each in self.nodes], self.memory_limit, self.record)
         if not all(memory):
             return memory
@@ -224,11 +226,11 @@ class _Draft:
         return memory
 
     def _by_node(self) -> bool:
-        """Whether the description says on which nodes huge pages are reserved."""
+        """Return whether the description states on which nodes huge pages are reserved."""
         return any(each.node.hugepages for each in self.nodes)
 
     def _cells(self) -> None:
-        """The nodes as the file has them."""
+        """Write the nodes and their distances into the file's data."""
         data = self.made.data
         if len(self.nodes) == 1:
             data["memory"] = format_size(self.memory[0])
@@ -266,7 +268,7 @@ class _Draft:
     # Huge pages.
 
     def _hugepages(self) -> None:
-        """Reservations of the same share of memory; at most half of it, and at least a page."""
+        """Reserve the same share of memory as on the real machine: at least a page, and at most half of the memory."""
         if not self._by_node() or "numa" not in self.made.data:
             whole = self._real_memory() or self.machine.memory
             self._reserve(self.made.data, self.machine.hugepages, whole, self.memory, "")
@@ -277,7 +279,7 @@ class _Draft:
     def _reserve(
         self, place: dict[str, Any], wanted: Mapping[int, int], real: int, nodes: Sequence[int], where: str
     ) -> None:
-        """Reserve huge pages in a part of the file, which has nodes of these sizes for `real` bytes of the machine."""
+        """Reserve huge pages in `place`, a part of the file, whose `nodes` (bytes) stand for `real` bytes there."""
         had = {size: count for size, count in wanted.items() if size in self.possible}
         kept = _shares(had, real, nodes)
         for size, count in wanted.items():
@@ -291,14 +293,14 @@ class _Draft:
             if count:
                 place.setdefault("hugepages", {})[format_size(size)] = count
 
-    # The rest.
+    # Emulator and scale.
 
     def _real_memory(self) -> int:
-        """Bytes that these nodes have in the machine."""
+        """Return the bytes that the nodes have on the real machine."""
         return sum(each.node.memory for each in self.nodes)
 
     def _emulator(self) -> None:
-        """What a machine of this size needs beside: arguments of the kernel and of QEMU, a kernel for more nodes."""
+        """Add what the size requires: arguments of the kernel and of QEMU, and a kernel for more nodes."""
         least = min(filter(None, self.memory))
         if least < SMALL_NODE < sum(self.memory) // 2 and self.record.small_nodes_cmdline:
             self.made.data.setdefault("cmdline", []).extend(self.record.small_nodes_cmdline)
@@ -334,7 +336,7 @@ def _cpu_limit(machine: DescribedMachine, room: Room, record: Arch) -> int:
 
 
 def _record(machine: DescribedMachine) -> Arch:
-    """The architecture; of two that call themselves alike the one of the machine's byte order."""
+    """Return the architecture's record; if two have the same name, the one of the machine's byte order."""
     order = machine.facts.get("Byte Order", "").lower()
     for arch in ARCHES.values():
         if arch.uname == machine.arch and order.startswith(arch.byteorder):
@@ -363,7 +365,7 @@ def _page_size(machine: DescribedMachine, record: Arch, made: Shrunk) -> int:
 
 
 def _mode(machine: DescribedMachine, record: Arch, made: Shrunk) -> tuple[str, Mmu]:
-    """How the machine translates addresses; what is a guess is noted."""
+    """Return the name and record of the MMU mode; a guess is listed with the losses."""
     modes = record.mmus
     if name := _stated_mode(machine, modes):
         return name, modes[name]
@@ -379,7 +381,10 @@ def _mode(machine: DescribedMachine, record: Arch, made: Shrunk) -> tuple[str, M
 
 
 def _stated_mode(machine: DescribedMachine, modes: Mapping[str, Mmu]) -> str:
-    """The mode by a word of /proc/cpuinfo, an argument, the bits of addresses, or a word that is missing there."""
+    """Return the name of the stated mode; empty if nothing states it.
+
+    In this order: a word of /proc/cpuinfo, kernel arguments, address bits, a word that /proc/cpuinfo lacks.
+    """
     for name, mode in modes.items():
         if mode.cpuinfo and _shows(machine, mode):
             return name
@@ -396,7 +401,7 @@ def _stated_mode(machine: DescribedMachine, modes: Mapping[str, Mmu]) -> str:
 
 
 def _modes_with(machine: DescribedMachine, record: Arch) -> list[str]:
-    """The modes of an architecture that have huge pages of all the sizes that the machine has."""
+    """Return the modes of an architecture that have all the huge page sizes of the machine."""
     fitting: list[str] = []
     for name, mode in record.mmus.items():
         for sizes in (mode.hugepages or record.hugepages).values():
@@ -406,7 +411,7 @@ def _modes_with(machine: DescribedMachine, record: Arch) -> list[str]:
 
 
 def _shows(machine: DescribedMachine, mode: Mmu) -> bool:
-    """Whether /proc/cpuinfo says that this mode is on; False where it says nothing about it."""
+    """Return whether /proc/cpuinfo shows that this mode is on; False if it shows nothing about it."""
     facts = machine.facts
     if mode.cpuinfo:
         key, word = mode.cpuinfo
@@ -420,7 +425,7 @@ def _shows(machine: DescribedMachine, mode: Mmu) -> bool:
 
 
 def _with_memory(found: Sequence[_Numbered], machine: DescribedMachine, made: Shrunk) -> list[_Numbered]:
-    """The nodes; where nothing says how memory is spread, with equal shares of it."""
+    """Return the nodes; if no node's memory is stated, each gets an equal share."""
     if any(each.node.memory for each in found) or not found:
         return list(found)
     share = machine.memory
@@ -431,7 +436,7 @@ def _with_memory(found: Sequence[_Numbered], machine: DescribedMachine, made: Sh
 
 
 def _possible(found: Sequence[_Numbered], record: Arch, made: Shrunk) -> Iterator[_Numbered]:
-    """The nodes without those that have nothing, or that cannot be emulated."""
+    """Yield the nodes except those that are empty or cannot be emulated; a single node always stays."""
     for each in found:
         why = ""
         if not each.node.cpus and not each.node.memory:
@@ -447,7 +452,7 @@ def _possible(found: Sequence[_Numbered], record: Arch, made: Shrunk) -> Iterato
 
 
 def _shares_of_cpus(counts: list[int], limit: int) -> list[int]:
-    """How many CPUs each node has here: its share, and at least one where it has any."""
+    """Return each node's number of CPUs in the guest: its share of the limit, and at least one if it has any."""
     total, owners = sum(counts), sum(bool(count) for count in counts)
     if total <= limit:
         return counts
@@ -465,7 +470,7 @@ def _shares_of_cpus(counts: list[int], limit: int) -> list[int]:
 
 
 def _shares_of_memory(sizes: list[int], limit: int, record: Arch) -> list[int]:
-    """Bytes for every node: its share of what there is, in grains; nodes that have none get none."""
+    """Return the bytes of each node: its share of the limit, in grains; 0 for a node without memory."""
     grain = GRAIN
     owners = sum(bool(size) for size in sizes)
     while grain > record.node_grain and grain * owners * 2 > limit:
@@ -485,16 +490,16 @@ def _shares_of_memory(sizes: list[int], limit: int, record: Arch) -> list[int]:
 
 
 def _needed(wanted: Mapping[int, int], possible: Sequence[int]) -> int:
-    """Bytes that a node must have for its largest huge pages: they are promised, not set aside."""
+    """Return the bytes that a node needs for its largest huge pages, which the host does not set aside (`sparse`)."""
     sizes = [size for size, count in wanted.items() if count and size in possible and size <= GROW]
     return max(map(_room, sizes), default=0)
 
 
 def _room(size: int) -> int:
-    """How large a node must be to have a huge page of this size, the ends of its memory being in use.
+    """Return the bytes that a node needs to fit a huge page of this size, as the ends of its memory are in use.
 
-    Linux sets pages of 1 GiB aside before it uses any memory, but those of 512 MiB after the smaller ones: in four
-    times as much, seen with 64 KiB pages, one in a few boots finds none whole.
+    Linux reserves pages of 1 GiB before it uses any memory, but pages of 512 MiB after the smaller ones. With 64 KiB
+    pages and a node of four times the size, one boot in a few found no free huge page; hence six times.
     """
     return (4 if size >= GROW else 6) * size
 
@@ -512,17 +517,17 @@ def _description(machine: DescribedMachine) -> str:
 
 
 def _about(size: int) -> str:
-    """A size of real memory as people say it."""
+    """Return a size of real memory, rounded: in GiB from 10 GiB on, below that in MiB."""
     if size >= 10 << 30:
         return f"{size / (1 << 30):.0f}G"
     return f"{size / MIB:.0f}M"
 
 
 def _shares(wanted: Mapping[int, int], real: int, nodes: Sequence[int]) -> dict[int, int]:
-    """How many huge pages of each size there are in nodes of these sizes, of what were `real` bytes of memory.
+    """Return huge page size -> count for nodes of these bytes, which stand for `real` bytes of the machine.
 
-    Of a node's memory half may be reserved, and not the pages at its ends: they are not aligned, or hold the kernel.
-    Large ones come first, since small ones fit in anywhere.
+    At most half of the memory is reserved, and never the pages at the ends of a node: they are not aligned, or hold
+    the kernel. The largest pages are reserved first, since small ones fit anywhere.
     """
     left, found = sum(nodes) // 2, dict[int, int]()
     for size, count in sorted(wanted.items(), reverse=True):
@@ -550,7 +555,7 @@ def _thp(machine: DescribedMachine, made: Shrunk) -> None:
 
 
 def _arguments(machine: DescribedMachine, made: Shrunk, mode: Mmu) -> None:
-    """The kernel's arguments: those that mean the same here are kept, what others were for is lost."""
+    """Keep the kernel arguments that mean the same in the guest, and list the others as lost."""
     pages = [format_size(size) for size in made.topology("draft").possible_hugepages]
     kept: list[str] = []
     lost: list[str] = []
@@ -581,7 +586,7 @@ def _flags(machine: DescribedMachine, record: Arch) -> Iterator[str]:
 
 
 def _yaml(key: str, value: Any) -> list[str]:
-    """One key of the file as people write it: lists of cells and rows a line each."""
+    """Return the lines of one key of the file; cells and rows of a list are on a line each."""
     if isinstance(value, list) and value and isinstance(value[0], dict | list):
         return [f"{key}:", *(f"  - {_flow(each)}" for each in value)]
     return [f"{key}: {_flow(value)}"]
