@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Compare the counters of a guest's memory from before and after a program, and find what was not freed. Pure.
 
-The counters are read by the shell that runs the program, in the same SSH command, with builtins alone: a fork costs
-15 ms under emulation, all of this 6. What the kernel keeps per CPU is folded in and what it keeps for no reason but
-speed is dropped first (`stat_refresh`, `drop_caches`), and what is freed lazily gets time by asking again.
+The shell that runs the program reads the counters in the same SSH command, with builtins alone: a fork costs 15 ms
+under emulation, all of this 6 ms. First, per-CPU counters are folded in and caches are dropped (`stat_refresh`,
+`drop_caches`). Memory that is freed lazily gets time, since the counters are read again if they show a leak.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _FILES = (
     f"/sys/kernel/mm/{_HUGE}resv_hugepages",
     f"/sys/devices/system/node/node[0-9]*/{_HUGE}free_hugepages",
 )
-# The kernel logs drop_caches until it is told 4. Its `tainted` gives a read of single bytes, the shell's, the first of
-# them only; and zoneinfo is long: these two are grep's. `count:` are the free pages that each CPU keeps for itself, of
-# which meminfo knows nothing: up to an eighth of the memory.
+# The kernel logs drop_caches until 4 has been written to it. The shell reads single bytes, of which `tainted` returns
+# only the first, and zoneinfo is long: grep reads these two. `count:` is the number of free pages that each CPU keeps
+# for itself. meminfo does not include them, and they are up to an eighth of the memory.
 READ = (
     "{ echo 1 > /proc/sys/vm/stat_refresh; echo 4 > /proc/sys/vm/drop_caches; echo 3 > /proc/sys/vm/drop_caches; } "
     "2> /dev/null; "
@@ -35,7 +35,7 @@ READ = (
 """A shell command that prints the counters, one `name: number` per line."""
 TAINTED = "tainted"
 PAGE, CPUS, QUARANTINE = "page_kB", "cpus", "quarantine_kB"
-"""Names of what the lab adds to the counters: bounds depend on the machine, and on what KASAN keeps of freed memory."""
+"""Names of the counters that the lab adds: bounds depend on the machine, and on the freed memory that KASAN keeps."""
 PER_CPU = "per_cpu_pages"
 _LINE = re.compile(rb"(\S+:)?\s*(\d{1,18})")
 _PLACE = re.compile(r"/sys/(?:kernel/mm|devices/system/node/(node\d+))/hugepages/hugepages-(\d+)kB/(\w+)_hugepages")
@@ -117,7 +117,7 @@ class Bound:
 # AnonPages 24 and 128, SReclaimable 276 and 320, SUnreclaim 796 and 1088, free memory 888 and 3008.
 #
 # Committed_AS and Shmem are exact once the per-CPU differences are folded in. The room is for the ssh daemon, whose
-# heap grows by 128 KiB at a time, and for the shell that reads the books.
+# heap grows by 128 KiB at a time, and for the shell that reads the counters.
 # Slab: what a kernel cache keeps per CPU and node once it was used, and its last, half empty pages (+2304 kB by
 # `stress` on ppc64le with 64K pages, hash MMU, two CPUs).
 # Free memory is judged as MemAvailable with the per-CPU lists added: alone it moved by up to 34 MB for no reason.
@@ -132,7 +132,7 @@ BOUNDS = {
 
 
 def measures(*, page_size: int, cpus: int, memory: int, kasan: bool) -> Books:
-    """Return what the lab adds to a guest's counters; the arguments are in bytes.
+    """Return the counters that the lab adds to a guest's own; the arguments are in bytes.
 
     The address sanitizer keeps what was freed from being used again, up to 1/32 of the memory (mm/kasan/quarantine.c);
     on a machine of 1 GiB programs left 6 to 13 MB there.

@@ -36,13 +36,13 @@ _KERNEL_FACTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spot:
-    """What was run at one place: the machine, the kernel, the cases, and what came of it."""
+    """What was run at one place: the machine, the kernel, the cases, and their records."""
 
     topology: Topology
     kernel: Kernel
     cell: CellResult
     cases: Mapping[str, tuple[str, ...]]
-    """Scenario -> the names of the cases that are meant."""
+    """Scenario -> the names of the selected cases."""
     records: tuple[CaseRecord, ...]
     """The records of these cases, over all repeats."""
     build: Provenance | None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Results of suites that are not ours: named, explained, and measured by what the same case did on the baseline."""
+"""Judge results of other projects' suites: name and explain them, and compare each case with the baseline's."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MAX_NAMED = 4
 # Lines around the output of a test that have no information.
 _NOISE = re.compile(r"|\[(?:PASS|FAIL|SKIP)\]|(?:SUMMARY|Totals):.*|-\S*")
 _BEGINS = re.compile(r"running \S.*")
-"""run_vmtests.sh's heading: the lines before it are not the test's."""
+"""The heading of run_vmtests.sh; the lines before it do not belong to the test."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SKIP = re.compile(r"^.*?\b(?:SKIP|TCONF)\b[\s:]*")
 _FAILED = re.compile(r"(?!\|).*\b(?:TFAIL|TBROK)\b")
-"""LTP's word for a failure. The lines of the lab's own driver begin with `| `."""
+"""A line in which LTP reports a failure. The lines of the lab's own driver begin with `| `."""
 
 
 def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]]:
@@ -121,12 +121,12 @@ CaseTable = Mapping[tuple[str, str], CaseRecord]
 
 
 def suites_of(metadata: Metadata) -> frozenset[str]:
-    """The scenarios of a run that are suites."""
+    """Return the scenarios of a run that are suites."""
     return frozenset(metadata.suites)
 
 
 def fails_as_before(record: CaseRecord, suites: Collection[str]) -> bool:
-    """Whether a case of a suite fails as on the kernel which is compared with, or is on that kernel itself."""
+    """Return whether a suite's case fails as on the kernel that it is compared with, or is on that kernel itself."""
     return record.scenario in suites and record.met is True and record.outcome is not Outcome.PASS
 
 
@@ -252,7 +252,7 @@ def _against(record: CaseRecord, table: CaseTable) -> CaseRecord:
 
 
 def _printed(record: CaseRecord, table: CaseTable) -> bool:
-    """Whether the other kernel's test ended, so that a result which it did not print is a new one."""
+    """Return whether the other kernel's test ended, so that a result which it did not print is new."""
     test = table.get((record.scenario, test_of(record.case)))
     return test is None or test.outcome in (Outcome.PASS, Outcome.FAIL, Outcome.SKIP)
 
