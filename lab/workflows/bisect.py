@@ -105,21 +105,21 @@ def _for_git(judge: CommitJudge, *, fixed: bool) -> CommitJudge:
 
 
 def _search(clone: _Clone, early: str, late: str, judge: CommitJudge) -> FirstBad:
-    said = clone.git("bisect", "start", "--no-checkout", late, early)
-    while (found := _result(said, clone)) is None:
+    output = clone.git("bisect", "start", "--no-checkout", late, early)
+    while (found := _result(output, clone)) is None:
         step = judge(clone.git("rev-parse", "BISECT_HEAD").strip())
-        said = clone.git("bisect", step.word.value, check=False)
+        output = clone.git("bisect", step.word.value, check=False)
     return found
 
 
-def _result(said: str, clone: _Clone) -> FirstBad | None:
+def _result(output: str, clone: _Clone) -> FirstBad | None:
     """Return the result: the commit, or all candidates if the others were skipped; None if the bisection goes on."""
-    if found := _FOUND.search(said):
+    if found := _FOUND.search(output):
         return FirstBad(commits=(found[1],), log=clone.git("bisect", "log"))
-    if "first bad commit could be any of" in said:
-        return FirstBad(commits=tuple(_LEFT.findall(said)), log=clone.git("bisect", "log"))
-    if "Bisecting:" not in said:
-        raise InfraError(f"git bisect: {' '.join(said.split())[:300]}")
+    if "first bad commit could be any of" in output:
+        return FirstBad(commits=tuple(_LEFT.findall(output)), log=clone.git("bisect", "log"))
+    if "Bisecting:" not in output:
+        raise InfraError(f"git bisect: {' '.join(output.split())[:300]}")
     return None
 
 
@@ -179,24 +179,25 @@ def judged(commit: str, summary: Summary, *, boots_badly: CommitVerdict) -> Judg
         return JudgedCommit(commit=commit, word=CommitVerdict.SKIP, why=f"does not build: {cell.why}")
     if cell.status is not CellStatus.OK:
         raise InfraError(f"{commit[:12]}: {cell.status}: {cell.why}")
-    return _of_records(commit, summary.records)
+    return _judged_records(commit, summary.records)
 
 
-def _of_records(commit: str, records: Sequence[CaseRecord]) -> JudgedCommit:
+def _judged_records(commit: str, records: Sequence[CaseRecord]) -> JudgedCommit:
     """Return bad if a case is bad, good if all passed, else skip: a result proves nothing, or no case was run."""
     bad = [record for record in records if record.outcome in BAD]
     unclear = [record for record in records if record.outcome not in BAD and record.outcome is not Outcome.PASS]
     if bad:
-        return JudgedCommit(commit=commit, word=CommitVerdict.BAD, why="; ".join(_told(bad)))
+        return JudgedCommit(commit=commit, word=CommitVerdict.BAD, why="; ".join(_verdict_lines(bad)))
     if unclear or not records:
-        return JudgedCommit(commit=commit, word=CommitVerdict.SKIP, why="; ".join(_told(unclear)) or "no case was run")
+        why = "; ".join(_verdict_lines(unclear)) or "no case was run"
+        return JudgedCommit(commit=commit, word=CommitVerdict.SKIP, why=why)
     return JudgedCommit(commit=commit, word=CommitVerdict.GOOD, why=f"{len(records)} passed")
 
 
 BAD = frozenset({Outcome.FAIL, Outcome.CRASH, Outcome.HANG, Outcome.LEAK})
 
 
-def _told(records: Iterable[CaseRecord]) -> Iterator[str]:
+def _verdict_lines(records: Iterable[CaseRecord]) -> Iterator[str]:
     for record in list(records)[:3]:
         yield f"{record.label} {record.verdict}" + (f": {record.reason}" if record.reason else "")
 

@@ -123,9 +123,9 @@ def compared(then: Sequence[CaseRecord], now: Summary) -> tuple[list[str], bool]
     lines, same = [], True
     for record in then:
         other = found.get((record.topology, record.kernel, record.label))
-        said = other.verdict if other else "nothing"
-        same = same and said == record.verdict
-        lines.append(f"{record.label}: {record.verdict} then, {said} now")
+        verdict = other.verdict if other else "nothing"
+        same = same and verdict == record.verdict
+        lines.append(f"{record.label}: {record.verdict} then, {verdict} now")
     return lines, same and bool(lines)
 
 
