@@ -15,14 +15,6 @@
 #define HUGEPAGES "/sys/devices/system/node/node%d/hugepages/hugepages-%ldkB/free_hugepages"
 #define MOVE 2U		/* MPOL_MF_MOVE */
 
-#ifndef __NR_set_mempolicy_home_node
-#ifdef __alpha__
-#define __NR_set_mempolicy_home_node 560
-#else
-#define __NR_set_mempolicy_home_node 450
-#endif
-#endif
-
 /* Memory of one kind: `count` units of `bytes` each. */
 struct area {
 	char *at;
@@ -232,7 +224,11 @@ static void by_home_node(const struct kind *kind, int mode)
 	struct area area = kind->map();
 
 	LAB_SETUP(bind_range(&area, &all, 0));
-	LAB_SETUP_OR_SKIP(syscall(__NR_set_mempolicy_home_node, area.at, bytes_of(&area), (unsigned long)nodes.far, 0UL));
+#ifdef SYS_set_mempolicy_home_node
+	LAB_SETUP_OR_SKIP(syscall(SYS_set_mempolicy_home_node, area.at, bytes_of(&area), (unsigned long)nodes.far, 0UL));
+#else
+	LAB_SKIP("the headers that this program was compiled with have no set_mempolicy_home_node");
+#endif
 	lies(kind, &area, ranged(kind, MPOL_BIND, &nodes), &nodes);
 }
 

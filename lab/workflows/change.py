@@ -101,7 +101,7 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_INPUT + 1)
     except OSError as error:
-        hint = "a patch, a directory of patches, a mailbox, a message id, or REV..REV of the tree"
+        hint = f"a patch, a directory of patches, a mailbox, a message id, REV..REV of the tree, or `{UNCOMMITTED}`"
         raise InputError(path, None, None, f"cannot be read: {error.strerror}; expected {hint}") from None
     if len(data) > MAX_INPUT:
         raise InputError(path, None, None, f"expected a patch of at most {MAX_INPUT >> 20} MiB")

@@ -63,21 +63,29 @@ def attempts(
     edits = 0
     for event in chain([Event()], events):
         edits += any(".git" not in Path(path).parts for _, path in event)
+        change: Change | LabError
         try:
             change = read()
             key = _key(change, programs, edits)
         except LabError as error:
-            change, failed, key = None, error, str(error)
+            change, key = error, str(error)
         if key == last:
             continue
         last = key
-        try:
-            if change is None:
-                raise failed
-            yield Attempt.of(run(change))
-        except LabError as error:
-            report(error)
-            yield Attempt(exit_code=error.exit_code, outcomes={})
+        yield _attempt(change, run, report)
+
+
+def _attempt(
+    change: Change | LabError, run: Callable[[Change], Summary], report: Callable[[LabError], None]
+) -> Attempt:
+    """Return the result of a run, or the error that there was instead of a change, or that ended the run."""
+    try:
+        if isinstance(change, LabError):
+            raise change
+        return Attempt.of(run(change))
+    except LabError as error:
+        report(error)
+        return Attempt(exit_code=error.exit_code, outcomes={})
 
 
 def _key(change: Change, programs: Sequence[Path], edits: int) -> str:
