@@ -144,7 +144,7 @@ def main(context: click.Context) -> None:
     from lab.verbs import defaults
 
     assert isinstance(context.command, click.Group)
-    context.default_map = defaults.of(context.command)
+    context.default_map = defaults.read(context.command)
 
 
 def checked(verb: click.Command) -> click.Command:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run an example of every verb and suite on a bare Debian: a chroot with nothing but what the set-up installs.
 
-`python -m tests.bare_host [DIR]` needs root and mmdebstrap. The chroot is made anew and removed afterwards; one in DIR
+`python -m tests.bare_host [DIR]` needs root and mmdebstrap. A new chroot is made and removed afterwards; one in DIR
 is made if it is not there, and kept. The clone of this commit in it is always new. The chroot shares the host's cache,
 so that no kernel is built that the host has; `make run` should be done first.
 Each command has the exit status that it must have and a text that it must print; one that ends with "No such file",

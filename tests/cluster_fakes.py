@@ -208,9 +208,12 @@ class ThreadRemote:
     answer: list[bytes | BaseException]
 
     def result(self, alive: Callable[[str], bool]) -> bytes:
-        while not self.answer:
+        """Return the answer. One that is not fetched before the host leaves is lost, as a scheduler loses it."""
+        while True:
             if not alive(self.address):
                 raise HostLost("the host left the cluster")
+            if self.answer:
+                break
             pause(POLL_S)
         found = self.answer[0]
         if isinstance(found, BaseException):

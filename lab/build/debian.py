@@ -186,14 +186,14 @@ def _own_suites(entries: Iterable[AptEntry]) -> list[AptSuite]:
 def older(entries: Iterable[AptEntry], keyrings: Sequence[Path] = ()) -> tuple[AptSuite, ...]:
     """Return the suites of the releases before the host's own, on the host's mirrors."""
     own = _own_suites(entries)
-    found: list[AptSuite] = []
+    suites: list[AptSuite] = []
     for ladder in LADDERS:
         releases = _releases(own)
         if releases and releases[0] in ladder:
             for release in ladder[: ladder.index(releases[0])]:
                 for group in _newer(release, own, keyrings):
-                    found += group
-    return tuple(found)
+                    suites += group
+    return tuple(suites)
 
 
 def _newer(release: str, own: Sequence[AptSuite], keyrings: Sequence[Path]) -> list[tuple[AptSuite, ...]]:
@@ -399,12 +399,12 @@ def reason(error: proc.ProcError) -> str:
 
 def versions(state: AptState, package: str) -> list[str]:
     """Return all versions of a package in a list, the newest first."""
-    found = set()
+    known = set()
     for line in state.apt("apt-cache", "madison", package).output.splitlines():
         columns = [column.strip() for column in line.split("|")]
         if len(columns) == 3 and columns[0] == package:
-            found.add(columns[1])
-    return sorted(found, key=Version, reverse=True)
+            known.add(columns[1])
+    return sorted(known, key=Version, reverse=True)
 
 
 # ---- Finding --------------------------------------------------------------------------------------------------------

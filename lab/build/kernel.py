@@ -151,8 +151,8 @@ def build(
         return _prebuilt(kernel, topology, cache, progress)
     recipe = recipe_of(kernel, topology, cache=cache, images=images)
     if recipe is None or not cache.obtain(ENTRY, recipe.key):
-        found = source.resolve(kernel.source, cache=cache, progress=progress)
-        recipe = _recipe(kernel, topology, found, images or paths.images(), cache)
+        resolved = source.resolve(kernel.source, cache=cache, progress=progress)
+        recipe = _recipe(kernel, topology, resolved, images or paths.images(), cache)
     entry = cache.entry(
         ENTRY,
         recipe.key,
@@ -179,11 +179,11 @@ def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path 
     """
     if prebuilt.is_prebuilt(kernel.source):
         return None
-    found = source.identify(kernel.source, cache)
+    identified = source.identify(kernel.source, cache)
     inside = any(name.startswith(IN_TREE) for name in kernel.fragments)
-    if found is None or (inside and not cache.has(source.ENTRY, found.key)):
+    if identified is None or (inside and not cache.has(source.ENTRY, identified.key)):
         return None
-    return _recipe(kernel, topology, found, images or paths.images(), cache)
+    return _recipe(kernel, topology, identified, images or paths.images(), cache)
 
 
 def key_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> str | None:
@@ -212,8 +212,8 @@ class Past:
 
 def past_builds(cache: Cache) -> tuple[Past, ...]:
     """Return the builds whose kernels are in the cache, oldest first."""
-    found = sorted((cache.root / ENTRY).glob("*/build.json"), key=lambda path: path.stat().st_mtime)
-    return tuple(past for path in found if (past := _past(path)))
+    paths = sorted((cache.root / ENTRY).glob("*/build.json"), key=lambda path: path.stat().st_mtime)
+    return tuple(past for path in paths if (past := _past(path)))
 
 
 def _past(path: Path) -> Past | None:
@@ -247,8 +247,8 @@ def recorded(provenance: Provenance, cache: Cache) -> BuiltKernel | None:
 
 def newest(arch: Arch, cache: Cache) -> BuiltKernel | None:
     """Return the kernel without a series that was built last for an architecture; None if the cache has none."""
-    found = sorted((cache.root / ENTRY).glob("*/build.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in found:
+    paths = sorted((cache.root / ENTRY).glob("*/build.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in paths:
         try:
             facts = json.loads(path.read_text())
             if facts["arch"] == arch.name and facts["series"] is None:
@@ -290,11 +290,11 @@ def fragments(
     A name with a slash is a path. The architecture's record has its own, unless `directory` has a file of that name.
     `wish:NAME`, a file of `directory`, and `tree:PATH`, one of the kernel's source, need not exist: theirs are wishes.
     """
-    found = []
+    names = []
     for name in (*topology.fragments, *kernel.fragments):
         wishes = name.startswith((WISH, IN_TREE))
-        found.append(_wishes(name, directory, tree) if wishes else _fragment(name, topology.architecture, directory))
-    return tuple(found)
+        names.append(_wishes(name, directory, tree) if wishes else _fragment(name, topology.architecture, directory))
+    return tuple(names)
 
 
 def _wishes(name: str, directory: Path, tree: Path | None) -> tuple[SymbolRequest, ...]:
@@ -317,20 +317,20 @@ def _fragment(name: str, arch: Arch, directory: Path) -> tuple[SymbolRequest, ..
     except FileNotFoundError:
         if "/" in name:
             raise InputError(path, None, None, "no such config fragment") from None
-        raise unknown("config fragment", name, (each.stem for each in directory.glob("*.config"))) from None
+        raise unknown("config fragment", name, (file.stem for file in directory.glob("*.config"))) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, None, None, f"cannot read the config fragment: {error}") from error
     return kconfig.parse_fragment(text, path)
 
 
-def _recipe(kernel: Kernel, topology: Topology, found: Source, images: Path, cache: Cache) -> Recipe:
+def _recipe(kernel: Kernel, topology: Topology, identified: Source, images: Path, cache: Cache) -> Recipe:
     toolchain.require_kernel_tools()
-    asked = fragments(topology, kernel, images / "config", source.tree(found.key, cache))
-    patches = series.load(kernel.series, found.version, root=images / "series")
+    asked = fragments(topology, kernel, images / "config", source.tree(identified.key, cache))
+    patches = series.load(kernel.series, identified.version, root=images / "series")
     return Recipe(
         name=kernel.name,
         arch=topology.architecture,
-        source=found,
+        source=identified,
         series=patches,
         counted=tuple(sorted(name for name in patches.touched if name.endswith(".c"))) if kernel.coverage else (),
         requests=kconfig.merge(asked),
@@ -395,7 +395,7 @@ class _Build:
                 "cpu_s": round(_children_cpu_s() - cpu, 3),
                 "full_build": full,
                 "config_changes": changes,
-                "fixes": [each.name for each in fixes],
+                "fixes": [fix.name for fix in fixes],
             }
             self._collect(tree, into, facts)
 
@@ -595,7 +595,7 @@ def _lost_error(lost: Sequence[Lost], tree: Path, recipe: Recipe, config: str) -
     else:
         why = "it depends on nothing; another symbol selects it, or it has no prompt or another type"
     expected = f"asked for {first.request.value}, got {first.got} in the final .config: {why}"
-    others = "".join(f"; also lost: {each}" for each in lost[1:])
+    others = "".join(f"; also lost: {symbol}" for symbol in lost[1:])
     return InputError(first.request.path, first.request.line, f"CONFIG_{first.request.symbol}", expected + others)
 
 

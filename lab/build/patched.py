@@ -42,11 +42,11 @@ def patched_files(kernel: Kernel, cache: Cache) -> dict[str, PatchedFile]:
 
     InfraError if the source has not been fetched yet.
     """
-    found = source.identify(kernel.source, cache)
-    if found is None:
+    identified = source.identify(kernel.source, cache)
+    if identified is None:
         raise InfraError(f"{kernel.source} has not been fetched yet", hint="lab build, or lab run, fetches it")
-    tree = source.tree(found.key, cache)
-    patches = series.load(kernel.series, found.version, root=images() / "series").patches
+    tree = source.tree(identified.key, cache)
+    patches = series.load(kernel.series, identified.version, root=images() / "series").patches
     return changed_lines(patches, lambda name: worktree.read_file(tree, name))
 
 

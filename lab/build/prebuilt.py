@@ -84,13 +84,13 @@ def _fill_from_package(kernel: Kernel, arch: Arch, cache: Cache, progress: Progr
             progress(f"unpacking {package}")
             tree = scratch / "tree"
             proc.run(["dpkg-deb", "--extract", str(deb), str(tree)], timeout_s=900)
-            found = sorted((tree / "boot").glob("vmlinu[xz]-*"))
-            if not found:
+            images = sorted((tree / "boot").glob("vmlinu[xz]-*"))
+            if not images:
                 raise UsageError(f"{package} has no image in /boot")
             made = _Contents(
                 kernel=kernel, arch=arch, cache=cache, origin=f"{version} of {root.release}", version=version
             )
-            made.write(into, *_beside(found[0], f"{package}"))
+            made.write(into, *_beside(images[0], f"{package}"))
 
     cache.entry("kernel", key, make)
     write_atomic(_memo(kernel.source, arch, cache), json.dumps({"key": key, "version": version}).encode())
@@ -213,11 +213,11 @@ class _Contents:
 
 def _module_files(directory: Path) -> dict[str, Path]:
     """Return name -> file of every module, with `_` for `-` in names as the kernel has them."""
-    found = {}
+    modules = {}
     for path in directory.rglob("*.ko*"):
         if path.is_file() and not path.is_symlink():
-            found[path.name.partition(".ko")[0].replace("-", "_")] = path
-    return found
+            modules[path.name.partition(".ko")[0].replace("-", "_")] = path
+    return modules
 
 
 def provenance(entry: Path, key: str) -> Provenance:

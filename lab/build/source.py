@@ -93,14 +93,14 @@ def identify(spec: str, cache: Cache) -> Source | None:
     UsageError or InputError if it does not exist.
     """
     kind, rest = _split(spec)
-    found = _find(kind, rest, spec, cache)
-    if found is None:
+    identified = _find(kind, rest, spec, cache)
+    if identified is None:
         return None
-    seen = _read_memo(_memo(cache, "version", found.key))
+    seen = _read_memo(_memo(cache, "version", identified.key))
     if seen:
-        return found.described(spec, seen["version"])
-    if found.makefile:
-        return found.described(spec, kernel_version(found.makefile(), spec))
+        return identified.described(spec, seen["version"])
+    if identified.makefile:
+        return identified.described(spec, kernel_version(identified.makefile(), spec))
     return None
 
 
@@ -144,23 +144,26 @@ def _split(spec: str) -> tuple[str, str]:
     return kind, rest
 
 
-def _ensure(found: _IdentifiedSource, spec: str, cache: Cache, progress: Progress) -> Source:
+def _ensure(identified: _IdentifiedSource, spec: str, cache: Cache, progress: Progress) -> Source:
     """Return the source after making its cache entry if needed; its version is stored beside the entry."""
 
     def make(entry: Path) -> None:
         unpacked = entry / "tree"
         unpacked.mkdir()
-        found.unpack(unpacked, progress)
+        identified.unpack(unpacked, progress)
         kernel_version(_read_makefile(unpacked, spec), spec)
 
-    entry = cache.entry(ENTRY, found.key, make, waiting=lambda: progress("waiting for another lab that unpacks this"))
+    entry = cache.entry(
+        ENTRY, identified.key, make, waiting=lambda: progress("waiting for another lab that unpacks this")
+    )
     version = kernel_version(_read_makefile(entry / "tree", spec), spec)
-    write_atomic(_memo(cache, "version", found.key), json.dumps({"version": version}).encode())
-    if found.lineage:
+    write_atomic(_memo(cache, "version", identified.key), json.dumps({"version": version}).encode())
+    if identified.lineage:
         write_atomic(
-            _memo(cache, "latest", found.lineage), json.dumps({"key": found.key, "origin": found.origin}).encode()
+            _memo(cache, "latest", identified.lineage),
+            json.dumps({"key": identified.key, "origin": identified.origin}).encode(),
         )
-    return found.described(spec, version)
+    return identified.described(spec, version)
 
 
 def _read_makefile(directory: Path, spec: str) -> str:
@@ -246,7 +249,7 @@ def _siblings(path: Path) -> list[str]:
     """Return the names beside a path; none if its directory is missing."""
     if not path.parent.is_dir():
         return []
-    return [each.name for each in path.parent.iterdir()]
+    return [sibling.name for sibling in path.parent.iterdir()]
 
 
 def _remember(memo: Path, compute: Callable[[], str]) -> str:
@@ -289,8 +292,8 @@ def _untar(path: Path, into: Path, progress: Progress) -> None:
 def _hoist(top: Path, into: Path) -> None:
     """Move a directory's content one level up. The directory may hold something of its own name."""
     top = top.rename(into / ".hoisted-by-pagelab")
-    for each in list(top.iterdir()):
-        each.rename(into / each.name)
+    for entry in list(top.iterdir()):
+        entry.rename(into / entry.name)
     top.rmdir()
 
 
@@ -606,8 +609,8 @@ def _changed(old: Path, new: Path, prefix: str) -> Iterator[str]:
             for entry in os.scandir(side):
                 entries.setdefault(entry.name, []).append(entry)
     for name, sides in sorted(entries.items()):
-        kinds = {S_IFMT(each.stat(follow_symlinks=False).st_mode) for each in sides}
-        links = {str(Path(each).readlink()) for each in sides if each.is_symlink()}
+        kinds = {S_IFMT(entry.stat(follow_symlinks=False).st_mode) for entry in sides}
+        links = {str(Path(entry).readlink()) for entry in sides if entry.is_symlink()}
         if len(kinds) > 1 or len(links) > 1 or (links and len(sides) == 1):
             raise NotADirectoryError(name)
         if S_IFDIR in kinds:

@@ -135,7 +135,7 @@ def require_kernel_tools() -> None:
 
 
 @lru_cache
-def _identity(compiler: str, linker: str, *changed: float) -> tuple[str, str]:  # noqa: ARG001 (a new one asks anew)
+def _identity(compiler: str, linker: str, *changed: float) -> tuple[str, str]:  # noqa: ARG001 (a new one asks again)
     version = ", ".join(_first_line(program) for program in (compiler, linker))
     return version, proc.run([compiler, "-print-file-name=libc.a"], timeout_s=60).output.strip()
 

@@ -72,7 +72,7 @@ class WorkTreeState:
     def parse(cls, text: str) -> WorkTreeState:
         """Return the state from its JSON; ValueError, KeyError or TypeError if it is damaged."""
         raw = json.loads(text)
-        running = {name: Running(**each) for name, each in raw["running"].items()}
+        running = {name: Running(**process) for name, process in raw["running"].items()}
         touched = tuple(raw["touched"])
         return cls(source=raw["source"], touched=touched, stamp_ns=int(raw["stamp_ns"]), running=running)
 
@@ -209,7 +209,7 @@ def _load(root: Path) -> WorkTreeState | None:
 
 
 def _moved(root: Path, state: WorkTreeState, wanted: Source, cache: Cache) -> WorkTreeState | None:
-    """Return the state of a tree whose source has changed: the next switch derives the changed files anew."""
+    """Return the state of a tree whose source has changed: the next switch derives the changed files again."""
     old, new = source.tree(state.source, cache), source.tree(wanted.key, cache)
     names = source.changed(old, new) if old.is_dir() else None
     if names is None:

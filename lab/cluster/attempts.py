@@ -60,10 +60,10 @@ class Attempts:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        for each in read(self.run):
-            self._last[each.cell] = max(each.attempt, self._last.get(each.cell, 0))
-            if each.became is Became.COUNTS:
-                self._counting[each.cell] = each.attempt
+        for attempt in read(self.run):
+            self._last[attempt.cell] = max(attempt.attempt, self._last.get(attempt.cell, 0))
+            if attempt.became is Became.COUNTS:
+                self._counting[attempt.cell] = attempt.attempt
 
     def begin(self, cell: str, host: str) -> int:
         """Return the number of a new attempt, which is in the file when this returns."""

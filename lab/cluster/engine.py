@@ -155,9 +155,9 @@ class SchedulerClient:
         except Exception:  # a scheduler that is gone raises whatever its comm raised
             self._members = frozenset()
             return {}
-        found = {address: str(worker["name"]) for address, worker in info["workers"].items()}
-        self._members = frozenset(found)
-        return found
+        names = {address: str(worker["name"]) for address, worker in info["workers"].items()}
+        self._members = frozenset(names)
+        return names
 
     def alive(self, address: str) -> bool:
         """Whether a worker was there when `members` was called last."""

@@ -69,12 +69,12 @@ class HostsFile(Spec):
 def read(path: Path) -> HostsFile:
     """Read a file of hosts; InputError with file, line and key for what is wrong in it."""
     document = load.read(path)
-    found = document.build(HostsFile)
+    file = document.build(HostsFile)
     try:
-        check_address(found.listen)
+        check_address(file.listen)
     except UsageError as error:
         raise document.error(("listen",), str(error)) from None
-    for name, entry in found.hosts.items():
+    for name, entry in file.hosts.items():
         if not NAME.fullmatch(name):
             raise document.error(("hosts", name), "expected a name of letters, digits and . _ + -")
         for key in ("start", "lab"):
@@ -82,7 +82,7 @@ def read(path: Path) -> HostsFile:
                 shlex.split(getattr(entry, key))
             except ValueError as error:
                 raise document.error(("hosts", name, key), f"expected a command: {error}") from None
-    return found
+    return file
 
 
 def directory(word: str) -> Path:

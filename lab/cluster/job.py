@@ -64,7 +64,7 @@ class Ingredients(JsonDocument):
     @property
     def entries(self) -> tuple[str, ...]:
         """KIND/KEY of every entry, each once."""
-        programs = [each.entry for each in (*self.programs.values(), *self.probes)]
+        programs = [program.entry for program in (*self.programs.values(), *self.probes)]
         return tuple(dict.fromkeys((self.kernel, self.rootfs, *programs)))
 
     @property
@@ -116,17 +116,19 @@ class CellJob(BuildJob):
     @property
     def cell(self) -> Cell:
         machine, kernel = self.machine, self.kernel_spec
-        scenarios = tuple(Selection(scenario=each.scenario, cases=each.cases) for each in self.selections)
+        scenarios = tuple(
+            Selection(scenario=selection.scenario, cases=selection.cases) for selection in self.selections
+        )
         build = build_of(machine, kernel)
         return Cell(topology=machine, kernel=kernel, build=build, scenarios=scenarios, repeat=self.repeat)
 
     @property
     def declared(self) -> Mapping[str, tuple[Case, ...]]:
         """Scenario -> its cases."""
-        found = {}
+        cases = {}
         for scenario, specs in self.cases.items():
-            found[scenario] = tuple(CaseSpec.model_validate(spec).case(scenario) for spec in specs)
-        return found
+            cases[scenario] = tuple(CaseSpec.model_validate(spec).case(scenario) for spec in specs)
+        return cases
 
     @property
     def label(self) -> str:
@@ -185,7 +187,7 @@ class BuildResult(JsonDocument):
 
 def cases_document(cases: Mapping[str, Sequence[Case]], selections: Sequence[Selection]) -> dict[str, Any]:
     """Return the declared cases of some scenarios as a job has them."""
-    wanted = [each.scenario for each in selections]
+    wanted = [selection.scenario for selection in selections]
     found = {}
     for scenario in wanted:
         found[scenario] = tuple(CaseSpec.of(case).model_dump(mode="json") for case in cases[scenario])

@@ -137,7 +137,7 @@ class ClusterPlace:
     @property
     def builders(self) -> int:
         """How many trees may be built at once: one on each host that can build, and one here."""
-        return 1 + sum(bool(each.offer and _can_build(each.offer)) for each in self.members.values())
+        return 1 + sum(bool(member.offer and _can_build(member.offer)) for member in self.members.values())
 
     # Membership.
 
@@ -152,7 +152,7 @@ class ClusterPlace:
         self._follower = threading.Thread(target=self._follow, name="hosts", daemon=True)
         self._follower.start()
 
-    def look(self) -> None:
+    def refresh_members(self) -> None:
         """Ask the hosts that are there now what they offer; those that left are no members any more."""
         there = self.connection.members()
         by_name = {name: address for address, name in there.items()}
@@ -167,7 +167,7 @@ class ClusterPlace:
     def _follow(self) -> None:
         while not self._over.wait(FOLLOW_S):
             with suppress(LabError):
-                self.look()
+                self.refresh_members()
 
     def _introduced(self, name: str, address: str) -> Member:
         """A host that joined, with what it offers, or why it is given nothing."""
@@ -349,10 +349,10 @@ class ClusterPlace:
     def _job(self, order: CellOrder[RemoteBuilt], number: int, host: str) -> CellJob:
         cell = order.cell
         selections = []
-        for each in cell.scenarios:
-            selections.append(SelectionDocument(scenario=each.scenario, cases=each.cases))
+        for selection in cell.scenarios:
+            selections.append(SelectionDocument(scenario=selection.scenario, cases=selection.cases))
         built = order.built.ingredients
-        wanted = {each.scenario: built.programs[each.scenario] for each in cell.scenarios}
+        wanted = {selection.scenario: built.programs[selection.scenario] for selection in cell.scenarios}
         job = CellJob(
             run=self.run_name,
             lab=lab_hash(),
@@ -409,7 +409,7 @@ class ClusterPlace:
 
     def take_late_evidence(self) -> None:
         """Keep the evidence apart that hosts stored after they were thought lost."""
-        cells = {cell_label(each): each for each in self._tried}
+        cells = {cell_label(order): order for order in self._tried}
         for name in self.store.evidence(self.run_name):
             label, _, rest = name.removesuffix(".tar").rpartition(".attempt-")
             if label in cells and rest.isdigit():
@@ -453,7 +453,7 @@ class _BuildElsewhere(InfraError):
 def opened(place: ClusterPlace) -> Iterator[ClusterPlace]:
     """Look at the hosts, and close the place afterwards; UsageError if no host can be given anything."""
     try:
-        place.look()
+        place.refresh_members()
         if not any(member.offer and not member.refused for member in place.members.values()):
             listed = [f"{name}: {member.refused}" for name, member in place.members.items()]
             raise UsageError(f"{place.connection.address}: no host to run on: {'; '.join(listed) or 'none joined'}")
@@ -479,7 +479,7 @@ def _show_end(screen: Screen, order: CellOrder[RemoteBuilt], status: CellStatus)
         CellStatus.NO_BOOT: CellState.NO_BOOT,
         CellStatus.BROKEN: CellState.BROKEN,
     }
-    total = sum(len(each.asked_cases(order.cases[each.scenario])) for each in order.cell.scenarios)
+    total = sum(len(selection.asked_cases(order.cases[selection.scenario])) for selection in order.cell.scenarios)
     screen.cell(order.cell, states[status], done=total, total=total)
 
 

@@ -34,8 +34,8 @@ def prove_kvm(host: WorkerHost) -> Iterator[str]:
             yield f"{arch.name}: emulated: {reason}"
         elif known := accelerator.known(arch, cache):
             yield f"{arch.name}: {known[1]}"
-        elif found := _bootable(arch, host, cache):
-            yield f"{arch.name}: {_proved(found)}"
+        elif bootable_cell := _bootable(arch, host, cache):
+            yield f"{arch.name}: {_proved(bootable_cell)}"
         else:
             yield f"{arch.name}: the first guest will show whether KVM works"
 

@@ -127,7 +127,7 @@ class Queue:
             words = self.command(running, target / "run")
         except UsageError as error:
             return self._finish(running, error.exit_code, str(error), target)
-        environment = {each: os.environ[each] for each in PASSED_ON if each in os.environ}
+        environment = {variable: os.environ[variable] for variable in PASSED_ON if variable in os.environ}
         with (target / "output.txt").open("wb") as output:
             both = ["sh", "-c", 'exec "$@" 2>&1', "sh"]
             process = proc.start([*both, *words], stdout=output.fileno(), env=environment)
@@ -162,8 +162,8 @@ class Queue:
         target = target or self.directory / "done" / f"{running.name}.{self._starts(running.name)}"
         target.mkdir(parents=True, exist_ok=True)
         running.rename(target / running.name)
-        found = {"status": status, "reason": reason}
-        write_atomic(target / "status.json", json.dumps(found).encode())
+        outcome = {"status": status, "reason": reason}
+        write_atomic(target / "status.json", json.dumps(outcome).encode())
         return FinishedJob(name=running.name, status=status, directory=target)
 
     @contextmanager

@@ -59,25 +59,25 @@ class Session:
 
     def offers(self) -> dict[str, Offer | str]:
         """Return what every host offers, by name; a string says why it does not say."""
-        found: dict[str, Offer | str] = {}
+        offers: dict[str, Offer | str] = {}
         for address, name in self.connection.members().items():
             try:
                 key = f"offer-{name}-{secrets.token_hex(4)}"
                 answer = self.connection.submit(measure, b"", address, key).result(self.connection.alive)
-                found[name] = Offer.decode(answer)
+                offers[name] = Offer.decode(answer)
             except LabError as error:
-                found[name] = str(error)
-        return found
+                offers[name] = str(error)
+        return offers
 
     def describe(self) -> Mapping[str, object]:
         """Return what metadata.json says of the hosts that are there now."""
-        found = {}
+        described = {}
         for name, offer in self.offers().items():
             if isinstance(offer, Offer):
-                emulators = {arch: each.emulator for arch, each in offer.arches.items()}
+                emulators = {arch: emulator.emulator for arch, emulator in offer.arches.items()}
                 facts = {"machine": offer.machine, "kernel": offer.kernel, "cpus": offer.cpus, "memory": offer.memory}
-                found[name] = {**facts, "lab": offer.lab, "emulators": emulators}
-        return found
+                described[name] = {**facts, "lab": offer.lab, "emulators": emulators}
+        return described
 
     def packing(self, cache: Cache) -> Packing:
         """Return the resources of all hosts together, for estimates; the schedule has a budget for each."""
@@ -152,11 +152,10 @@ def _workers(file: HostsFile, connection: SchedulerClient, note: Callable[[str],
             started.append(_start(name, entry, file.listen, Path(logs)))
             stack.callback(proc.end, started[-1].process, END_S)
         missing = _wait_for(connection, set(file.hosts))
-        for each in started:
-            if each.name in missing:
-                note(
-                    f"host {each.name} did not join within {JOIN_S:.0f} s: {each.last_words() or 'it printed nothing'}"
-                )
+        for worker in started:
+            if worker.name in missing:
+                printed = worker.last_words() or "it printed nothing"
+                note(f"host {worker.name} did not join within {JOIN_S:.0f} s: {printed}")
         if len(missing) == len(file.hosts):
             raise InfraError(f"no host joined: {started[0].last_words()}")
         yield

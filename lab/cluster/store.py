@@ -116,36 +116,36 @@ class Store:
         """Yield every artefact, by kind and key."""
         now = time.time()
         for kind in sorted(KINDS):
-            for found in self._listed(kind):
-                name = str(found["name"]).rpartition("/")[2]
+            for entry in self._listed(kind):
+                name = str(entry["name"]).rpartition("/")[2]
                 if name.endswith(".json"):
                     described = self._described(f"{kind}/{name.removesuffix('.json')}") or {}
                     yield Artefact(
                         kind=kind,
                         key=name.removesuffix(".json"),
                         size=int(described.get("size", 0)),
-                        age_s=max(0.0, now - _modified(found)),
+                        age_s=max(0.0, now - _modified(entry)),
                     )
 
     def prune(self, older_s: float) -> tuple[int, int]:
         """Remove artefacts and evidence that were stored longer ago; return how many files and bytes went."""
         now, count, size = time.time(), 0, 0
         for folder in (*sorted(KINDS), *(f"{EVIDENCE}/{run}" for run in self.runs())):
-            for found in self._listed(folder):
-                if now - _modified(found) > older_s:
-                    self._remove(str(found["name"]))
-                    count, size = count + 1, size + int(found.get("size") or 0)
+            for entry in self._listed(folder):
+                if now - _modified(entry) > older_s:
+                    self._remove(str(entry["name"]))
+                    count, size = count + 1, size + int(entry.get("size") or 0)
         return count, size
 
     # Evidence and plain files.
 
     def runs(self) -> list[str]:
         """Return the runs that have evidence in the store."""
-        return [str(found["name"]).rstrip("/").rpartition("/")[2] for found in self._listed(EVIDENCE)]
+        return [str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in self._listed(EVIDENCE)]
 
     def evidence(self, run: str) -> list[str]:
         """Return the names of a run's files of evidence."""
-        return [str(found["name"]).rpartition("/")[2] for found in self._listed(f"{EVIDENCE}/{run}")]
+        return [str(entry["name"]).rpartition("/")[2] for entry in self._listed(f"{EVIDENCE}/{run}")]
 
     def remove_evidence(self, run: str, name: str) -> None:
         """Remove one file of evidence; nothing happens if it is gone."""
@@ -164,9 +164,9 @@ class Store:
         """Get a file; Damaged if it has another SHA-256."""
         with self._errors(name):
             self._files.get_file(self._path(name), str(local))
-        found = file_digest(local)
-        if sha256 and found != sha256:
-            raise Damaged(f"{self.url}/{name} is damaged: SHA-256 {found[:12]}..., expected {sha256[:12]}...")
+        digest = file_digest(local)
+        if sha256 and digest != sha256:
+            raise Damaged(f"{self.url}/{name} is damaged: SHA-256 {digest[:12]}..., expected {sha256[:12]}...")
 
     def _rename(self, temporary: str, path: str, local: Path) -> None:
         """Give a whole file its name; a store that cannot rename gets the file once more."""
@@ -261,9 +261,9 @@ def _open(url: str) -> tuple[Any, str]:
     return files, str(root)
 
 
-def _modified(found: dict[str, Any]) -> float:
+def _modified(entry: dict[str, Any]) -> float:
     """When a listed file was stored, in seconds since the epoch; now if the file system does not say."""
-    when = found.get("mtime") or found.get("LastModified") or found.get("created")
+    when = entry.get("mtime") or entry.get("LastModified") or entry.get("created")
     if isinstance(when, int | float):
         return float(when)
     timestamp = getattr(when, "timestamp", None)

@@ -175,12 +175,12 @@ class WorkerHost:
         userland = rootfs.recorded(parts.rootfs.partition("/")[2], cache)
         if built is None or userland is None:
             raise InfraError(f"{job.cell.name}: its kernel or userland is not in the cache")
-        found = {name: _path(cache, each) for name, each in parts.programs.items()}
+        found = {name: _path(cache, program) for name, program in parts.programs.items()}
         products = Artifacts(
             kernel=built,
             rootfs=userland,
             tests=programs.GuestTests(programs=found, key=""),
-            probes=tuple(_path(cache, each) for each in parts.probes),
+            probes=tuple(_path(cache, program) for program in parts.probes),
         )
         return BootableCell(name=_guest_prefix(job), topology=machine, products=products, factory=self.factory())
 
@@ -225,7 +225,7 @@ class WorkerHost:
         work.run()
         return _result(directory, cell)
 
-    def _sent(self, job: CellJob, found: CellResult, directory: Path, store: Store) -> AttemptResult:
+    def _sent(self, job: CellJob, result: CellResult, directory: Path, store: Store) -> AttemptResult:
         """Send the evidence of an attempt; pack.TooLarge if there is more than the job allows."""
         with store.temporary() as tar:
             pack.pack(directory / cell_directory(job), tar, limit=job.max_evidence)
@@ -233,12 +233,12 @@ class WorkerHost:
             store.upload(tar, job.evidence)
             size = tar.stat().st_size
         return AttemptResult(
-            status=found.status,
-            cause=found.cause,
-            reason=found.reason[:2000],
+            status=result.status,
+            cause=result.cause,
+            reason=result.reason[:2000],
             sha256=sha256,
             size=size,
-            accelerator=found.accelerator,
+            accelerator=result.accelerator,
         )
 
     @contextmanager

@@ -293,10 +293,10 @@ def _sync(directory: Path) -> None:
     if len(files) > MANY_FILES:
         os.sync()
         return
-    for found in files:
-        if found.is_symlink() or not (found.is_file() or found.is_dir()):
+    for path in files:
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
             continue
-        handle = os.open(found, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

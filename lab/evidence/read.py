@@ -157,7 +157,7 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
     """Return one guest by its journal. With a damaged journal it is BROKEN, since events may be missing."""
     journal = _Journal.read(path / JOURNAL)
     verdict = journal.verdict
-    found = replace(
+    result = replace(
         empty,
         status=verdict.status,
         cause=verdict.cause,
@@ -168,7 +168,9 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
         host_load=journal.placed.load,
         boot_s=journal.boot.boot_s,
         restores_s=tuple((restore.boot_s or 0) + (restore.login_s or 0) for restore in journal.restores),
-        mismatches=tuple(Mismatch(fact=each.fact, asked=each.asked, got=each.got) for each in verdict.mismatches),
+        mismatches=tuple(
+            Mismatch(fact=mismatch.fact, asked=mismatch.asked, got=mismatch.got) for mismatch in verdict.mismatches
+        ),
         runs=tuple(_run(path, event) for event in journal.runs),
         usage=_total(journal.usages),
         origin=journal.origin,
@@ -176,10 +178,10 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
     )
     if journal.damage:
         reason = "; ".join(filter(None, (journal.damage, verdict.reason)))
-        found = replace(found, status=CellStatus.BROKEN, cause=Cause.DAMAGED, reason=reason)
-    if found.status is CellStatus.OK:
-        return found
-    return replace(found, console=_console_tail(path / "console.log"))
+        result = replace(result, status=CellStatus.BROKEN, cause=Cause.DAMAGED, reason=reason)
+    if result.status is CellStatus.OK:
+        return result
+    return replace(result, console=_console_tail(path / "console.log"))
 
 
 PAPERS = ("console.log", "facts.json", "config", "domain.xml", "qemu.args", "reproduce.sh")
@@ -188,13 +190,13 @@ PAPERS = ("console.log", "facts.json", "config", "domain.xml", "qemu.args", "rep
 
 def _papers(path: Path, runs: Sequence[RunEvent]) -> dict[str, str]:
     """Return the files of a guest, name -> text. A file that cannot be read is a line with the reason."""
-    found = {name: _paper(path / name) for name in PAPERS}
+    papers = {name: _paper(path / name) for name in PAPERS}
     for run in runs:
-        found[run.ktap] = _paper(path / run.ktap)
+        papers[run.ktap] = _paper(path / run.ktap)
     for run in runs:
         name = f"{run.ktap.removesuffix('.ktap')}.console"
-        found[name] = _paper(path / "console.log", run.console_from, run.console_to)
-    return {name: text for name, text in found.items() if text}
+        papers[name] = _paper(path / "console.log", run.console_from, run.console_to)
+    return {name: text for name, text in papers.items() if text}
 
 
 def _paper(path: Path, start: int = 0, end: int | None = None) -> str:
@@ -212,8 +214,8 @@ def _paper(path: Path, start: int = 0, end: int | None = None) -> str:
 
 def _total(events: Sequence[UsageEvent]) -> Usage | None:
     """Return what the emulators of a cell used together; None if it was not measured."""
-    each = [Usage(peak=one.peak, cpu_s=one.cpu_s, wait_s=one.wait_s, life_s=one.life_s) for one in events]
-    return reduce(operator.add, each) if each else None
+    usages = [Usage(peak=one.peak, cpu_s=one.cpu_s, wait_s=one.wait_s, life_s=one.life_s) for one in events]
+    return reduce(operator.add, usages) if usages else None
 
 
 def read_journal(path: Path) -> tuple[list[Event], str]:

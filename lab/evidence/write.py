@@ -137,7 +137,7 @@ class CellDir:
         )
 
     def rewind(self, runs: Sequence[Run]) -> None:
-        """Begin the journal anew with just these runs, and the boots before them; what follows them is to be repeated.
+        """Start the journal again with just these runs, and the boots before them; what follows them is to be repeated.
 
         The runs are those that `load` gave; their KTAP and console stay where they are.
         """
@@ -145,7 +145,7 @@ class CellDir:
         kept = {(run.scenario, run.attempt) for run in runs}
         lines = [
             sealed(event.model_dump(mode="json", exclude={"seq", "crc"}), number)
-            for number, event in enumerate((each for each in events if _stays(each, kept)), start=1)
+            for number, event in enumerate((record for record in events if _stays(record, kept)), start=1)
         ]
         write_atomic(self.path / JOURNAL, whole := b"".join(lines))
         self._tail.size, self._tail.lines = len(whole), len(lines)

@@ -153,16 +153,16 @@ def mutations(source: bytes, lines: Collection[int]) -> tuple[Mutation, ...]:
         if mutation.line in wanted:
             key = repr(sorted(mutation.edits)).encode()
             found.setdefault(key, mutation)
-    return tuple(sorted(found.values(), key=lambda each: (each.line, each.edits)))
+    return tuple(sorted(found.values(), key=lambda mutation: (mutation.line, mutation.edits)))
 
 
 def functions(source: bytes) -> dict[str, tuple[int, int]]:
     """Return the functions that a file defines: name -> first and last line, from 1."""
-    found = {}
+    places = {}
     for node in _walk(_parse(source)):
         if node.type == "function_definition":
-            found[_name_of(node)] = (node.start_point.row + 1, node.end_point.row + 1)
-    return found
+            places[_name_of(node)] = (node.start_point.row + 1, node.end_point.row + 1)
+    return places
 
 
 @cache
@@ -200,7 +200,7 @@ def _name_of(function: Node) -> str:
     node = _named(function, "declarator")
     while node is not None and node.type != "identifier":
         inner = _named(node, "declarator")
-        node = inner if inner is not None else next((each for each in node.children if each.is_named), None)
+        node = inner if inner is not None else next((child for child in node.children if child.is_named), None)
     return _text(node) if node is not None else ""
 
 
@@ -239,7 +239,7 @@ def _of_function(function: Node, lines: frozenset[int]) -> Iterator[Mutation]:
     for node in _walk(body):
         if not _touches(node, lines) or (node.has_error and node.type not in _BLOCKS):
             continue
-        found = [each for operator in _OPERATORS.get(node.type, ()) for each in operator(node)]
+        found = [mutation for operator in _OPERATORS.get(node.type, ()) for mutation in operator(node)]
         if node.type == "call_expression":
             found += _swapped_arguments(node, types)
         for kind, before, after, edits in found:
@@ -277,7 +277,7 @@ def _edit(node: Node, text: str) -> tuple[Edit, ...]:
 
 def _types(function: Node) -> dict[str, str]:
     """Variable -> its type as declared, of parameters and of declarations in the body; `*` for each pointer."""
-    found: dict[str, str] = {}
+    types: dict[str, str] = {}
     for node in _walk(function):
         if node.type not in ("parameter_declaration", "declaration"):
             continue
@@ -291,8 +291,8 @@ def _types(function: Node) -> dict[str, str]:
                     break
                 inner = following
             if inner.type == "identifier" and kind is not None:
-                found[_text(inner)] = _text(kind) + stars
-    return found
+                types[_text(inner)] = _text(kind) + stars
+    return types
 
 
 # Expressions.
@@ -376,7 +376,7 @@ def _call(node: Node) -> Iterator[Found]:
     if function is None or arguments is None:
         return
     name, text = _text(function), _text(node)
-    given = [each for each in arguments.children if each.is_named]
+    given = [child for child in arguments.children if child.is_named]
     for pair in PAIRS:
         if name in pair and name not in QUIET:
             other = pair[1] if name == pair[0] else pair[0]
@@ -393,7 +393,7 @@ def _call(node: Node) -> Iterator[Found]:
 def _swapped_arguments(call: Node, types: dict[str, str]) -> Iterator[Found]:
     """Two neighbours that are variables of one declared type, exchanged."""
     arguments = _named(call, "arguments")
-    given = [each for each in arguments.children if each.is_named] if arguments is not None else []
+    given = [child for child in arguments.children if child.is_named] if arguments is not None else []
     for first, second in pairwise(given):
         one, other = _text(first), _text(second)
         if one != other and one in types and types[one] == types.get(other):
@@ -453,7 +453,7 @@ def _is_error_path(node: Node) -> bool:
         if sibling.type == "labeled_statement":
             return True
         sibling = sibling.prev_named_sibling
-    last = [each for each in parent.children if each.is_named]
+    last = [child for child in parent.children if child.is_named]
     nested = parent.parent is not None and parent.parent.type != "function_definition"
     return bool(nested and last and last[-1] != node and _ERROR_RETURN.match(_text(last[-1])))
 
@@ -463,7 +463,7 @@ _MOVABLE = ("expression_statement", "if_statement", "while_statement", "for_stat
 
 def _locks(node: Node) -> Iterator[Found]:
     """In a block: a lock and its unlock removed; each moved over the statement that it protects first or last."""
-    statements = _flat([each for each in node.children if each.is_named])
+    statements = _flat([child for child in node.children if child.is_named])
     for place, statement in enumerate(statements):
         match = LOCK.fullmatch(_called(statement))
         if match is None:
@@ -488,17 +488,17 @@ def _locks(node: Node) -> Iterator[Found]:
 
 def _flat(statements: list[Node]) -> list[Node]:
     """The statements of a block, those behind labels in their place."""
-    found: list[Node] = []
+    nodes: list[Node] = []
     for statement in statements:
         inner = statement
         while inner.type == "labeled_statement":
-            inner = [each for each in inner.children if each.is_named][-1]
-        found.append(inner)
-    return found
+            inner = [child for child in inner.children if child.is_named][-1]
+        nodes.append(inner)
+    return nodes
 
 
 def _partner(statements: list[Node], name: str) -> Node | None:
-    return next((each for each in statements if _called(each) == name), None)
+    return next((statement for statement in statements if _called(statement) == name), None)
 
 
 def _adjacent(one: Node, other: Node) -> bool:
@@ -507,7 +507,7 @@ def _adjacent(one: Node, other: Node) -> bool:
 
 def _swapped(one: Node, other: Node) -> tuple[Edit, ...]:
     """Exchange two statements; each takes the lines of the other, so the number of lines in all stays."""
-    first, second = sorted((one, other), key=lambda each: each.start_byte)
+    first, second = sorted((one, other), key=lambda node: node.start_byte)
     between = first.end_byte, second.start_byte
     head, tail = first.text or b"", second.text or b""
     root = first
@@ -526,8 +526,12 @@ def _early_returns(function: Node, body: Node, name: str, lines: frozenset[int])
     for block in _walk(body):
         if block.type != "compound_statement":
             continue
-        statements = [each for each in block.children if each.is_named and each.type not in ("declaration", "comment")]
-        added = [each for each in statements if each.start_point.row + 1 in lines]
+        statements = [
+            statement
+            for statement in block.children
+            if statement.is_named and statement.type not in ("declaration", "comment")
+        ]
+        added = [statement for statement in statements if statement.start_point.row + 1 in lines]
         if not added or added[0].type in ("return_statement", "labeled_statement") or added[0].has_error:
             continue
         first = added[0]

@@ -64,11 +64,11 @@ def functions(lines: Sequence[str]) -> tuple[str, ...]:
     frames: list[str] = []
     traced = False
     for line in lines[at:]:
-        found = _names(line)
-        if traced and _NEXT_PART.match(line) and not (found or _IN_TRACE.match(line)):
+        names = _names(line)
+        if traced and _NEXT_PART.match(line) and not (names or _IN_TRACE.match(line)):
             break
-        traced = traced or bool(found and not _PROGRAM_COUNTER.match(line))
-        for name in found:
+        traced = traced or bool(names and not _PROGRAM_COUNTER.match(line))
+        for name in names:
             _append(frames, name)
     return tuple(frames[:MAX_FRAMES])
 
@@ -83,7 +83,7 @@ def _append(frames: list[str], name: str) -> None:
 
 def _names(line: str) -> tuple[str, ...]:
     """Return the functions that a line names as frames: one, or two in arm's `f from g+0x1/0x2`."""
-    if found := _ARM_FRAME.match(line):
-        return found[1], found[2]
-    found = _PROGRAM_COUNTER.match(line) or _FRAME.match(line)
-    return (found[1],) if found else ()
+    if match := _ARM_FRAME.match(line):
+        return match[1], match[2]
+    match = _PROGRAM_COUNTER.match(line) or _FRAME.match(line)
+    return (match[1],) if match else ()

@@ -53,9 +53,9 @@ def section(data: bytes | mmap.mmap, name: str) -> bytes:
         table = list(_sections(data, order, layout))
         (names_index,) = struct.unpack_from(f"{order}H", data, layout.names_index)
         names = _content(data, table[names_index])
-        for each in table:
-            if names[each.name_at : names.index(b"\0", each.name_at)] == name.encode():
-                return _content(data, each)
+        for header in table:
+            if names[header.name_at : names.index(b"\0", header.name_at)] == name.encode():
+                return _content(data, header)
     except (struct.error, IndexError, ValueError) as error:
         raise ValueError(f"damaged ELF file: {error}") from error
     raise ValueError(f"no section {name}")

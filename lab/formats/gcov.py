@@ -34,12 +34,12 @@ def split(data: bytes) -> dict[str, dict[str, bytes]]:
     What follows the last whole case is left out: its case took the guest with it. ValueError if bytes in the middle are
     something else.
     """
-    found: dict[str, dict[str, bytes]] = {}
+    by_case: dict[str, dict[str, bytes]] = {}
     objects: dict[str, bytes] = {}
     position = 0
     while position < len(data):
         if case := _CASE.match(data, position):
-            found[case[1].decode("utf-8", "replace")] = objects
+            by_case[case[1].decode("utf-8", "replace")] = objects
             objects, position = {}, case.end()
             continue
         header = _HEADER.match(data, position)
@@ -50,7 +50,7 @@ def split(data: bytes) -> dict[str, dict[str, bytes]]:
         start, size = header.end(), int(header[1])
         objects[header[2].decode("utf-8", "replace")] = data[start : start + size]
         position = start + size + 1
-    return found
+    return by_case
 
 
 def parse(text: bytes) -> Iterator[tuple[str, dict[str, dict[int, int]]]]:

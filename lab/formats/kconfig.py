@@ -92,12 +92,12 @@ def parse_wishes(text: str, path: Path | str) -> tuple[SymbolRequest, ...]:
 
     A module, `=m`, becomes `y`: guests have no modules. Lines that are no requests are ignored.
     """
-    found: list[SymbolRequest] = []
+    wishes: list[SymbolRequest] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if match := _WISH.match(line):
             value = _BUILT_IN.get(match[2], match[2])
-            found.append(SymbolRequest(symbol=match[1], value=value, path=str(path), line=number, wish=True))
-    return tuple(found)
+            wishes.append(SymbolRequest(symbol=match[1], value=value, path=str(path), line=number, wish=True))
+    return tuple(wishes)
 
 
 def merge(fragments: Iterable[Sequence[SymbolRequest]]) -> tuple[SymbolRequest, ...]:
@@ -157,12 +157,12 @@ def refused(requests: Iterable[SymbolRequest], config: Mapping[str, str]) -> tup
 
 
 def _not_granted(requests: Iterable[SymbolRequest], config: Mapping[str, str]) -> tuple[Lost, ...]:
-    found: list[Lost] = []
+    lost: list[Lost] = []
     for request in requests:
         got = config.get(request.symbol, "n")
         if not _same(request.value, got):
-            found.append(Lost(request=request, got=got))
-    return tuple(found)
+            lost.append(Lost(request=request, got=got))
+    return tuple(lost)
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:

@@ -71,13 +71,13 @@ def build_id_note(kernel: bytes) -> bytes:
     """
     if elf.machine(kernel) is not None:
         return elf.section(kernel, ".notes")
-    found = []
+    notes = []
     for match in NOTE.finditer(kernel):
         if b"\x7fELF" not in kernel[max(0, match.start() - VDSO) : match.start()]:
-            found.append(match[0])
-    if len(set(found)) != 1:
-        raise ValueError(f"{len(set(found))} build ids in it, of which one should be the kernel's")
-    return found[0]
+            notes.append(match[0])
+    if len(set(notes)) != 1:
+        raise ValueError(f"{len(set(notes))} build ids in it, of which one should be the kernel's")
+    return notes[0]
 
 
 def release(kernel: bytes) -> str:

@@ -170,9 +170,9 @@ def _calm(text: str) -> KtapDocument | None:
         return None
     results: list[Result] = []
     line, at = 2, head.end()
-    while found := _CALM_RESULT.match(text, at):
-        said, status, number, name, directive, reason = found.groups()
-        at = found.end()
+    while match := _CALM_RESULT.match(text, at):
+        said, status, number, name, directive, reason = match.groups()
+        at = match.end()
         line += said.count("\n") + 1
         if int(number) != len(results) + 1:
             return None
@@ -199,8 +199,8 @@ def _calm_talk(said: str) -> tuple[tuple[str, ...], float | None]:
     """Return the diagnostics before a result, and the duration that is one of them."""
     duration, kept = None, []
     for text in said.split("\n")[:-1]:
-        if "duration_ms=" in text and (found := _DURATION.fullmatch(text)):
-            duration = float(found[1])
+        if "duration_ms=" in text and (match := _DURATION.fullmatch(text)):
+            duration = float(match[1])
         else:
             kept.append(text.removeprefix("#").removeprefix(" "))
     return tuple(kept), duration
@@ -387,13 +387,13 @@ class _Parser:
         level = self.levels[depth]
         if _VERSION.fullmatch(text):
             yield from self._version(level, top=depth == 0)
-        elif found := _PLAN.fullmatch(text):
-            yield from self._plan(level, found, top=depth == 0)
-        elif found := _RESULT.fullmatch(text):
-            yield from self._result(depth, found)
-        elif depth == 0 and (found := _BAIL_OUT.fullmatch(text)):
-            yield BailOut(line=self.line, reason=found[1])
-            yield self._defect(Flaw.BAIL_OUT, found[1])
+        elif match := _PLAN.fullmatch(text):
+            yield from self._plan(level, match, top=depth == 0)
+        elif match := _RESULT.fullmatch(text):
+            yield from self._result(depth, match)
+        elif depth == 0 and (match := _BAIL_OUT.fullmatch(text)):
+            yield BailOut(line=self.line, reason=match[1])
+            yield self._defect(Flaw.BAIL_OUT, match[1])
         elif text.startswith("#"):
             self._diagnostic(level, text)
         elif text.strip():
@@ -409,26 +409,26 @@ class _Parser:
         if top and level.versions == 1:
             yield Version(line=self.line)
 
-    def _plan(self, level: _Level, found: re.Match[str], *, top: bool) -> Iterator[Event]:
+    def _plan(self, level: _Level, match: re.Match[str], *, top: bool) -> Iterator[Event]:
         if level.plan is not None:
-            yield self._defect(Flaw.PLAN_REPEATED, f"{level.plan}, then {found[1]}")
+            yield self._defect(Flaw.PLAN_REPEATED, f"{level.plan}, then {match[1]}")
             return
-        level.plan = int(found[1])
+        level.plan = int(match[1])
         if level.results:
             yield self._defect(Flaw.LATE_PLAN)
         if top:
-            comment = found["comment"]
-            if level.plan and not found["skip"]:
+            comment = match["comment"]
+            if level.plan and not match["skip"]:
                 comment = None
             yield KtapPlan(line=self.line, count=level.plan, skip=comment)
 
     def _diagnostic(self, level: _Level, text: str) -> None:
-        if found := _DURATION.fullmatch(text):
-            level.duration_ms = float(found[1])
+        if match := _DURATION.fullmatch(text):
+            level.duration_ms = float(match[1])
         elif not _SUBTEST.fullmatch(text):
             level.said.add(text.removeprefix("#").removeprefix(" "))
 
-    def _result(self, depth: int, found: re.Match[str]) -> Iterator[Event]:
+    def _result(self, depth: int, match: re.Match[str]) -> Iterator[Event]:
         children: tuple[Result, ...] = ()
         if len(self.levels) > depth + 1:
             yield from self._close_below(depth + 1)
@@ -444,26 +444,26 @@ class _Parser:
             if self.kept == MAX_RESULTS + 1:
                 yield self._defect(Flaw.OVERFLOW)
             return
-        result = self._build(level, found, children)
+        result = self._build(level, match, children)
         yield from self._check_result(level, result)
         if depth:
             level.finished.append(result)
         else:
             yield result
 
-    def _build(self, level: _Level, found: re.Match[str], children: tuple[Result, ...]) -> Result:
-        rest = found[3]
+    def _build(self, level: _Level, match: re.Match[str], children: tuple[Result, ...]) -> Result:
+        rest = match[3]
         directive = _DIRECTIVE.search(rest)
         name, word, reason = rest, "", ""
         if directive:
             name, word, reason = rest[: directive.start()], directive[1].upper(), directive[2].strip()
         number = None
-        if found[2]:
-            number = int(found[2])
+        if match[2]:
+            number = int(match[2])
         duration, level.duration_ms = level.duration_ms, None
         return Result(
             line=self.line,
-            ok=found[1] == "ok",
+            ok=match[1] == "ok",
             number=number,
             name=name.strip(),
             directive=word,

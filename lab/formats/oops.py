@@ -76,8 +76,8 @@ def scan(console: str, *, boots: int = 0) -> tuple[Finding, ...]:
     """Return the reports on a console, worst kind first. `boots`: kernel banners that are due (0 in a run's slice)."""
     scanner = _Scanner(boots)
     for number, line in enumerate(_lines(console), start=1):
-        for each in _messages(number, line):
-            scanner.read(each)
+        for message in _messages(number, line):
+            scanner.read(message)
     return scanner.findings()
 
 
@@ -152,8 +152,8 @@ class _Open:
     @property
     def cpu(self) -> str | None:
         """The number of the CPU that the title names; None if it names none."""
-        found = _TITLE_CPU.match(self.title)
-        return found and found[1]
+        match = _TITLE_CPU.match(self.title)
+        return match and match[1]
 
     @property
     def of_slub(self) -> bool:

@@ -72,12 +72,12 @@ def elf_of(system_map: str, like: bytes) -> bytes:
 
 def _symbols(system_map: str) -> list[_Symbol]:
     """Return the symbols by address; each one's size is the distance to the next one, at most 1 MiB."""
-    found = [(int(address, 16), kind, name.encode()) for address, kind, name in _LINE.findall(system_map)]
-    found = sorted(each for each in found if each[1] not in "aA" and each[0])
-    ends = [after[0] for _, after in pairwise(found)] + [found[-1][0]] if found else []
+    symbols = [(int(address, 16), kind, name.encode()) for address, kind, name in _LINE.findall(system_map)]
+    symbols = sorted(symbol for symbol in symbols if symbol[1] not in "aA" and symbol[0])
+    ends = [after[0] for _, after in pairwise(symbols)] + [symbols[-1][0]] if symbols else []
     return [
         _Symbol(address, min(end - address, 1 << 20), kind in _TEXT, name)
-        for (address, kind, name), end in zip(found, ends, strict=True)
+        for (address, kind, name), end in zip(symbols, ends, strict=True)
     ]
 
 

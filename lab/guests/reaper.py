@@ -25,7 +25,7 @@ SETTLE_S = 2.0
 
 def emulators(root: str) -> list[int]:
     """Return the ids of the processes, other than this one, whose command line contains the root directory."""
-    found = []
+    processes = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -34,8 +34,8 @@ def emulators(root: str) -> list[int]:
         except OSError:
             continue
         if f"{root}/".encode() in arguments:
-            found.append(int(entry.name))
-    return found
+            processes.append(int(entry.name))
+    return processes
 
 
 def reap(root: str) -> None:

@@ -138,10 +138,10 @@ class Domain:
             )
         except libvirt.libvirtError as error:
             raise LibvirtError(f"{self.name}: QEMU does not report the forwarded port: {error}") from error
-        found = _HOST_FORWARD.search(answer)
-        if not found:
+        match = _HOST_FORWARD.search(answer)
+        if not match:
             raise InfraError(f"{self.name}: no forwarded port in QEMU's answer: {answer.strip()!r}")
-        return int(found[1])
+        return int(match[1])
 
     def xml(self) -> str:
         """Return the domain's XML as libvirt completed it."""
@@ -413,10 +413,10 @@ def _rename(image: Path, name: str) -> None:
         with image.open("r+b") as file:
             head = file.read(_IMAGE_HEAD)
             for tag, new in ((b"name", name.encode()), (b"uuid", str(uuid.uuid4()).encode())):
-                found = re.search(b"<%b>([^<]*)</%b>" % (tag, tag), head)
-                if not head.startswith(_IMAGE_MAGIC) or not found or len(found[1]) != len(new):
+                match = re.search(b"<%b>([^<]*)</%b>" % (tag, tag), head)
+                if not head.startswith(_IMAGE_MAGIC) or not match or len(match[1]) != len(new):
                     raise InfraError(f"{image}: not a saved guest that can be called {name}")
-                file.seek(found.start(1))
+                file.seek(match.start(1))
                 file.write(new)
     except OSError as error:
         raise InfraError(f"{image}: {error.strerror}") from error

@@ -280,7 +280,7 @@ def _programs(host: Host) -> Check:
 
 
 def _headers(host: Host) -> Check:
-    missing = [name for name in HEADERS if not _any(host, f"usr/include/{name}", f"usr/include/*/{name}")]
+    missing = [name for name in HEADERS if not _first_existing(host, f"usr/include/{name}", f"usr/include/*/{name}")]
     return _check("headers", not missing, " ".join(HEADERS), f"missing: {' '.join(missing)}", _fix_base(host))
 
 
@@ -291,22 +291,22 @@ def _modules(host: Host) -> Check:
 
 def _compiler(host: Host, arch: Arch) -> Check:
     name = f"{arch.cross}gcc"
-    found = host.which(name)
+    program = host.which(name)
     fix = host.install_command(host.packages_of(arch))
-    return _check(f"{arch.name} compiler", found is not None, found or "", f"no {name}", fix)
+    return _check(f"{arch.name} compiler", program is not None, program or "", f"no {name}", fix)
 
 
 def _emulator(host: Host, arch: Arch) -> Check:
-    found = host.which(arch.qemu)
+    program = host.which(arch.qemu)
     fix = host.install_command(host.packages_of(arch))
-    return _check(f"{arch.name} emulator", found is not None, found or "", f"no {arch.qemu}", fix)
+    return _check(f"{arch.name} emulator", program is not None, program or "", f"no {arch.qemu}", fix)
 
 
 def _libvirt_driver(host: Host) -> Check:
     driver = "libvirt/connection-driver/libvirt_driver_qemu.so"
-    found = _any(host, f"usr/lib/*/{driver}", f"usr/lib/{driver}", f"usr/lib64/{driver}")
+    driver_path = _first_existing(host, f"usr/lib/*/{driver}", f"usr/lib/{driver}", f"usr/lib64/{driver}")
     fix = host.install_command(["libvirt-daemon", "libvirt-daemon-driver-qemu"])
-    return _check("libvirt", found is not None, str(found), "its QEMU driver is not installed", fix)
+    return _check("libvirt", driver_path is not None, str(driver_path), "its QEMU driver is not installed", fix)
 
 
 def _libvirt_user(host: Host) -> Check:
@@ -316,9 +316,11 @@ def _libvirt_user(host: Host) -> Check:
 
 
 def _ccache(host: Host) -> Check:
-    found = host.which("ccache")
+    program = host.which("ccache")
     problem = "not installed: kernels that were built before are compiled again"
-    return _check("ccache", found is not None, found or "", problem, host.install_command(["ccache"]), bad=Status.WARN)
+    return _check(
+        "ccache", program is not None, program or "", problem, host.install_command(["ccache"]), bad=Status.WARN
+    )
 
 
 def _kvm(host: Host, arches: Sequence[Arch], cache: Path) -> Check:
@@ -393,7 +395,7 @@ def _fix_base(host: Host) -> str:
     return host.install_command(missing_packages([], host) or base_packages())
 
 
-def _any(host: Host, *patterns: str) -> Path | None:
+def _first_existing(host: Host, *patterns: str) -> Path | None:
     """Return the first file below the root that one of the patterns names; None if there is none."""
     for pattern in patterns:
         for path in sorted(host.root.glob(pattern)):

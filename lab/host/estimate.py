@@ -128,7 +128,7 @@ def _lacking(arch: str, packed: Packing) -> str:
     return f"no host of the cluster has {ARCHES[arch].qemu}"
 
 
-def look(planned: Plan, packed: Packing, cache: Cache) -> tuple[Plan, Outlook]:
+def ordered(planned: Plan, packed: Packing, cache: Cache) -> tuple[Plan, Outlook]:
     """Return the plan in the best order, and its estimate. Builds nothing, fetches nothing."""
     past = kernel.past_builds(cache)
     machines = {cell.build: cell.topology for cell in planned.cells}
@@ -153,7 +153,7 @@ def look(planned: Plan, packed: Packing, cache: Cache) -> tuple[Plan, Outlook]:
 def _at_once(packed: Packing, cells: Sequence[Cell]) -> int:
     """Return how many of the cells the budget allows at the same time, at most."""
     schedule = Schedule(packed.budget)
-    for task in sorted(map(packed.task, cells), key=lambda each: (each.demand.cpus, each.demand.memory)):
+    for task in sorted(map(packed.task, cells), key=lambda task: (task.demand.cpus, task.demand.memory)):
         schedule.add(task)
     return len(schedule.start())
 

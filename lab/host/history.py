@@ -144,13 +144,13 @@ def _updated(before: Measured | None, cell: CellResult) -> Measured:
     return Measured(
         boot_s=_mixed(before.boot_s if before else None, cell.boot_s or 0.0),
         peak=max(before.peak if before else 0, cell.usage.peak if cell.usage else 0),
-        cpus=_mixed(wanted, cell.usage.cpus) if cell.usage and _telling(cell.usage) else wanted or 0.0,
+        cpus=_mixed(wanted, cell.usage.cpus) if cell.usage and _had_idle_time(cell.usage) else wanted or 0.0,
         case_s=dict(list(case_s.items())[-MAX_SCENARIOS:]),
         seen=time.time(),
     )
 
 
-def _telling(usage: Usage) -> bool:
+def _had_idle_time(usage: Usage) -> bool:
     """Return whether the host had idle CPU time: if threads wait longer than they run, their need is unknown."""
     return usage.wait_s <= usage.cpu_s
 

@@ -158,8 +158,8 @@ class Schedule:
 
     def running_on(self, host: str) -> tuple[str, ...]:
         """Return the names of the tasks that run on a host."""
-        found = self._hosts.get(host)
-        return tuple(found.running) if found else ()
+        usage = self._hosts.get(host)
+        return tuple(usage.running) if usage else ()
 
     def join(self, host: str, budget: Budget, offers: Collection[str] | None = None) -> None:
         """Add a host; one of this name that is there already is replaced, and keeps what runs on it."""

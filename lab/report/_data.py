@@ -281,5 +281,5 @@ def _facts(text: str) -> str:
 
 def _marks(name: str, text: str) -> list[tuple[int, int, str]]:
     """Return the kernel's reports on a console: line (from 1), how many lines, kind."""
-    found = oops.scan(text, boots=1 if name == "console.log" else 0)
-    return sorted((each.line, max(1, len(each.lines)), each.kind.value) for each in found)
+    complaints = oops.scan(text, boots=1 if name == "console.log" else 0)
+    return sorted((finding.line, max(1, len(finding.lines)), finding.kind.value) for finding in complaints)

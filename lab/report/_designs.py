@@ -18,21 +18,23 @@ MANY = 8
 
 def differ(summary: Summary, width: int) -> list[str]:
     """Return a line per case in which designs differ, then how many are alike; nothing without two designs."""
-    found = designs.differences(summary)
-    if not found:
+    differences = designs.differences(summary)
+    if not differences:
         return []
-    cases = words.count(len({(row.scenario, row.case) for row in found.rows}), "case")
+    cases = words.count(len({(row.scenario, row.case) for row in differences.rows}), "case")
     lines = wrap(f"DESIGNS DIFFER in {cases}", width)
-    if found.rows:
-        lines += table(summary.kernels, list(_lines(found.rows, summary)), width)
-    return [*lines, *wrap(_rest(found), width)]
+    if differences.rows:
+        lines += table(summary.kernels, list(_lines(differences.rows, summary)), width)
+    return [*lines, *wrap(_rest(differences), width)]
 
 
-def _rest(found: Differences) -> str:
+def _rest(differences: Differences) -> str:
     """Return how many cases are alike in all designs, and how many lack the evidence to tell."""
-    parts = [f"alike in all designs: {words.count(found.alike, 'case')}"]
-    if found.without_evidence:
-        parts.append(f"not told on any machine, for want of evidence: {words.count(found.without_evidence, 'case')}")
+    parts = [f"alike in all designs: {words.count(differences.alike, 'case')}"]
+    if differences.without_evidence:
+        parts.append(
+            f"not told on any machine, for want of evidence: {words.count(differences.without_evidence, 'case')}"
+        )
     return "; ".join(parts)
 
 
@@ -105,13 +107,13 @@ def _costs(topology: str, measured: Sequence[Price], summary: Summary, width: in
     if others:
         ratios = f"; the others as ratios to {first}, where that has it"
     lines = wrap(f"COSTS on {topology}, in {_UNITS[unit]}, by the median of many rounds{ratios}", width)
-    one_scenario = len({each.scenario for each in measured}) == 1
+    one_scenario = len({measurement.scenario for measurement in measured}) == 1
     rows: list[LayoutLine] = []
-    for each in measured:
-        title = each.label
+    for measurement in measured:
+        title = measurement.label
         if one_scenario:
-            title = each.case
-        rows.append(LayoutLine(title=title, cells=_prices(each)))
+            title = measurement.case
+        rows.append(LayoutLine(title=title, cells=_prices(measurement)))
     lines += table(summary.kernels, rows, width, right=True)
     apart = f"half of the rounds of a measurement are {designs.spread(measured):.1%} apart, at most"
     return [*lines, *wrap(apart, width)]

@@ -30,7 +30,7 @@ def tag(name: str, *inside: object, **attributes: object) -> Markup:
     written = Markup("").join(
         Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items()
     )
-    body = Markup("").join(Markup("{}").format(each) for each in inside)
+    body = Markup("").join(Markup("{}").format(child) for child in inside)
     return Markup("<{0}{1}>{2}</{0}>").format(name, written, body)
 
 
@@ -52,14 +52,14 @@ def _rect(x: float, y: float, width: float, height: float, *inside: Markup, **at
 
 def topologies(summary: Summary, names: Iterable[str]) -> dict[str, Topology]:
     """Return the machines that metadata.json describes as this version of the lab can read them, by name."""
-    found: dict[str, Topology] = {}
+    by_name: dict[str, Topology] = {}
     metadata = summary.evidence.metadata
     for name in names:
         try:
-            found[name] = Topology.model_validate(metadata.topology(name).document())
+            by_name[name] = Topology.model_validate(metadata.topology(name).document())
         except ValidationError:
             continue
-    return found
+    return by_name
 
 
 def about(topology: Topology) -> str:

@@ -42,10 +42,10 @@ def joined_sections(sections: Iterable[Sequence[str]]) -> str:
     return "\n\n".join(texts) + "\n"
 
 
-def labels(found: Iterable[CaseRecord | CaseDelta]) -> Iterator[tuple[str, str]]:
+def labels(records: Iterable[CaseRecord | CaseDelta]) -> Iterator[tuple[str, str]]:
     """Yield the (scenario, case) of every record or delta."""
-    for each in found:
-        yield each.scenario, each.case
+    for label in records:
+        yield label.scenario, label.case
 
 
 def why_not_ok(cell: CellResult) -> str:

@@ -178,10 +178,10 @@ def _grouped(records: Iterable[CaseRecord], every: Sequence[str]) -> list[_HtmlF
 def _covered(summary: Summary) -> list[_Covered]:
     """Return the patch of each kernel, line by line with its counts, of a run that counted them."""
     found: list[_Covered] = []
-    for each in summary.coverage:
-        files = {file: list(coverage.diff_rows(each, file)) for file in each.diffs}
-        lines = coverage.head(each, width=200, indent="")
-        found.append(_Covered(kernel=each.kernel, machines=each.machines, lines=lines, files=files))
+    for covered in summary.coverage:
+        files = {file: list(coverage.diff_rows(covered, file)) for file in covered.diffs}
+        lines = coverage.head(covered, width=200, indent="")
+        found.append(_Covered(kernel=covered.kernel, machines=covered.machines, lines=lines, files=files))
     return found
 
 
@@ -256,7 +256,7 @@ def _tile(
     numbers: list[str] = []
     for state in _data.STATES:
         if total[state]:
-            numbers.append(f"{state} {'/'.join(str(each[state]) for each in counts)}")
+            numbers.append(f"{state} {'/'.join(str(count[state]) for count in counts)}")
     return _Tile(
         topology=number,
         scenario=place,

@@ -137,11 +137,11 @@ def _matrix(summary: Summary, width: int) -> list[str]:
 
 def _by_scenario(summary: Summary, width: int) -> list[str]:
     """Return the counts of each scenario's cases on all machines together; nothing if there is one scenario."""
-    found: dict[str, dict[str, list[CaseRecord]]] = {}
+    by_scenario: dict[str, dict[str, list[CaseRecord]]] = {}
     for record in summary.records:
-        found.setdefault(record.scenario, {}).setdefault(record.kernel, []).append(record)
+        by_scenario.setdefault(record.scenario, {}).setdefault(record.kernel, []).append(record)
     rows: dict[str, dict[str, list[str]]] = {}
-    for scenario, by_kernel in found.items():
+    for scenario, by_kernel in by_scenario.items():
         cases: set[str] = set()
         tallies: dict[str, list[str]] = {}
         for kernel, records in by_kernel.items():
@@ -212,8 +212,8 @@ def _grouped(records: Iterable[CaseRecord], summary: Summary, width: int) -> lis
         where = f"{kernel} {words.places(topologies, summary.topologies)}"
         groups.setdefault(where, []).append((scenario, case))
     lines: list[str] = []
-    for where, found in groups.items():
-        lines += cases(where, found, width)
+    for where, reasons in groups.items():
+        lines += cases(where, reasons, width)
     return lines
 
 
@@ -261,9 +261,9 @@ def _more(number: int, width: int) -> list[str]:
     return wrap(f"and {number - MAX_ENTRIES} more in results.json", width, "  ")
 
 
-def _places(found: Iterable[CaseRecord | HarmlessComplaint], summary: Summary) -> str:
+def _places(records: Iterable[CaseRecord | HarmlessComplaint], summary: Summary) -> str:
     """Return the words for the topologies of some records or complaints."""
-    return words.places((each.topology for each in found), summary.topologies)
+    return words.places((place.topology for place in records), summary.topologies)
 
 
 def _changed(summary: Summary, kind: Delta, width: int) -> list[str]:
@@ -340,13 +340,13 @@ def _policies(summary: Summary, width: int) -> list[str]:
 def _harmless(summary: Summary, width: int) -> list[str]:
     """Return the complaints that were judged as nothing, because the kernel's YAML lists them."""
     groups: dict[tuple[str, str, str], list[HarmlessComplaint]] = {}
-    for each in summary.harmless:
-        groups.setdefault((each.kernel, each.title, each.reason), []).append(each)
+    for line in summary.harmless:
+        groups.setdefault((line.kernel, line.title, line.reason), []).append(line)
     if not groups:
         return []
     lines = wrap("KNOWN AND HARMLESS: complaints that are judged as nothing", width)
     for (kernel, title, reason), same in list(groups.items())[:MAX_ENTRIES]:
-        times = words.count(sum(each.count for each in same), "time")
+        times = words.count(sum(line.count for line in same), "time")
         where = _places(same, summary)
         lines += wrap(f"{kernel} {where}, {times}: {title} ({reason})", width, "  ")
     return lines + _more(len(groups), width)

@@ -42,7 +42,7 @@ from lab.evidence.write import RunDir
 from lab.guests.factory import GuestFactory, open_factory
 from lab.guests.vm import Hypervisor
 from lab.host.doctor import available_memory
-from lab.host.estimate import Packing, here, look
+from lab.host.estimate import Packing, here, ordered
 from lab.host.programs import require_suites
 from lab.run import resume
 from lab.run.keep_failed import GuestKeeper, KeptGuest
@@ -74,7 +74,7 @@ class OpenRun:
     """Cell -> the kernel of an earlier run, to be used without a build."""
     suites: Suites | Reports | None = None
     """The suites or reports to run in place of the lab's own scenarios."""
-    anew: bool = False
+    fresh: bool = False
     """Start a guest for every cell, even if the campaign lets the baseline's evidence come from an earlier run."""
 
     def evidence_store(self, cache: Cache, libvirt: str, *, uri: str | None) -> EvidenceStore | None:
@@ -82,7 +82,7 @@ class OpenRun:
 
         `libvirt` is its version. Evidence is never reused with a daemon (`uri`): too little is known of its guests.
         """
-        if self.anew or uri or not self.plan.spec.reuse_baseline:
+        if self.fresh or uri or not self.plan.spec.reuse_baseline:
             return None
         return EvidenceStore(cache=cache, libvirt=libvirt)
 
@@ -188,17 +188,17 @@ def reopen_run(directory: Path, library: Library, cache: Cache, packing: Packing
 
     UsageError if the campaign differs from the recorded one, or if another lab is still running it.
     """
-    found = read.load(directory)
-    recorded, run_dir = found.metadata.changed(confirming=()), RunDir(directory)
+    evidence = read.load(directory)
+    recorded, run_dir = evidence.metadata.changed(confirming=()), RunDir(directory)
     plan, declared, now, suites = _prepared(CampaignRequest.recorded(recorded, directory), library, cache, packing)
     if other := resume.difference(recorded, now):
-        raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="run it anew")
+        raise UsageError(f"{directory}: not the same campaign any more: {other}", hint="start a new run")
     _same_kernels(plan, recorded, directory, cache)
     run_dir.lock()
-    if found.metadata.confirming:
+    if evidence.metadata.confirming:
         run_dir.write_metadata(recorded)
-    found = read.load(directory)  # again: now the lock excludes other writers
-    results = {(cell.topology, cell.kernel, cell.repeat): cell for cell in found.cells}
+    evidence = read.load(directory)  # again: now the lock excludes other writers
+    results = {(cell.topology, cell.kernel, cell.repeat): cell for cell in evidence.cells}
     kept: dict[str, tuple[Run, ...]] = {}
     unfinished = []
     for cell in plan.cells:
@@ -293,7 +293,7 @@ def _same_kernels(plan: Plan, recorded: Metadata, directory: Path, cache: Cache)
         if build and now and build.key != now:
             raise UsageError(
                 f"{directory}: not the same kernel any more: {cell.key}: recorded {build.key}, now {now}",
-                hint="run it anew",
+                hint="start a new run",
             )
 
 
@@ -323,7 +323,7 @@ def execute(
     keeper = GuestKeeper() if afterwards else None
     if not opened.plan.cells:
         return
-    plan, expected = look(opened.plan, packing, cache)
+    plan, expected = ordered(opened.plan, packing, cache)
     workshop = Builder(cache=cache, sources=plan.sources, kernels=opened.kernels, suites=opened.suites)
     to_build = expected.build_s.keys()
     if elsewhere:
@@ -398,7 +398,7 @@ def describe(plan: Plan, cases: Mapping[str, Sequence[Case]]) -> Metadata:
         cells=tuple(
             CellRecord(topology=cell.topology.name, kernel=cell.kernel.name) for cell in plan.cells if cell.repeat == 1
         ),
-        skipped=tuple(SkippedRecord(what=each.what, reason=each.reason) for each in plan.skipped if each.by_host),
+        skipped=tuple(SkippedRecord(what=skip.what, reason=skip.reason) for skip in plan.skipped if skip.by_host),
         cases={scenario: tuple(map(CaseSpec.of, declared)) for scenario, declared in cases.items()},
         programs=tuple(str(source) for source in plan.sources if source.is_file()),
     )
@@ -438,12 +438,12 @@ def host_facts() -> dict[str, object]:
 
 def emulators(plan: Plan) -> dict[str, str]:
     """Return emulator -> version for the architectures of a plan; a missing one is reported when a guest starts."""
-    found = {}
+    versions = {}
     for name in dict.fromkeys(ARCHES[arch].qemu for arch in plan.arches):
         if proc.which(name):
             output = proc.run([name, "--version"], timeout_s=60).output
-            found[name] = output.partition("\n")[0].removeprefix("QEMU emulator version ")
-    return found
+            versions[name] = output.partition("\n")[0].removeprefix("QEMU emulator version ")
+    return versions
 
 
 def _pretty_name() -> str:

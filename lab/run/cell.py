@@ -153,14 +153,14 @@ class CellWork:
 
     def _asked_counts(self) -> list[int]:
         """Return the number of requested cases of each scenario of the cell."""
-        return [len(each.asked_cases(self.cases[each.scenario])) for each in self.cell.scenarios]
+        return [len(selection.asked_cases(self.cases[selection.scenario])) for selection in self.cell.scenarios]
 
     def _progress(self, scenario: str, asked: Sequence[Case]) -> Callable[[int], None]:
         """Show that a scenario starts; return a function to call with the number of results that it has reported.
 
         Cases that are not requested now have reported in an earlier run.
         """
-        names = [each.scenario for each in self.cell.scenarios]
+        names = [selection.scenario for selection in self.cell.scenarios]
         counts = self._asked_counts()
         done, total = sum(counts[: names.index(scenario) + 1]) - len(asked), sum(counts)
         self.screen.cell(self.cell, CellState.RUNNING, scenario=scenario, done=done, total=total)

@@ -22,7 +22,7 @@ def suspects(changed: Iterable[CaseDelta], records: Iterable[CaseRecord]) -> dic
 
     A program that does not build is left out: another run builds nothing else.
     """
-    not_built = {(each.topology, each.scenario, each.case) for each in records if each.cause is Cause.BUILD}
+    not_built = {(record.topology, record.scenario, record.case) for record in records if record.cause is Cause.BUILD}
     found: defaultdict[CellKey, set[Label]] = defaultdict(set)
     for delta in changed:
         seems = delta.delta in (Delta.FIXED, Delta.REGRESSED)

@@ -48,7 +48,7 @@ class GuestKeeper:
 
 def missed(cell: Cell, run: Run, declared: Sequence[Case], *, within: bool = False) -> list[CaseRecord]:
     """Return the records of a run that missed their expectation; `within` is true for a suite."""
-    known = [KnownLineRecord(line=each.line, reason=each.reason) for each in cell.kernel.console_known]
+    known = [KnownLineRecord(line=harmless.line, reason=harmless.reason) for harmless in cell.kernel.console_known]
     records = judge_run(
         cell.topology.name, cell.kernel.name, run, declared, cell.kernel.provides, within=within, known=known
     )

@@ -4,7 +4,7 @@
 The cache has an entry `evidence/<key>` for each such guest: the files of its cell, the run that made them, and the
 outcome of every case. The key is a digest of the machine, the kernel (source, configuration, compiler), the userland,
 the programs and their cases, the emulator, libvirt, the host's kernel and KVM, and the code of the lab that drives
-guests. What is taken is judged like evidence of this run. It is made anew for every tenth run, and an entry goes when
+guests. What is taken is judged like evidence of this run. It is made again for every tenth run, and an entry goes when
 repeats of the same guest disagree.
 """
 
@@ -32,7 +32,7 @@ from lab.verdicts.compare import Summary
 KIND = "evidence"
 ORIGIN = "origin.json"
 EVERY = 10
-"""So many runs take an entry's evidence before a guest makes it anew, to see whether it still comes out the same."""
+"""So many runs take an entry's evidence before a guest makes it again, to see whether it still comes out the same."""
 MOST = 300
 """Entries that are kept: of more the one that was used longest ago goes first. An entry has some hundred kB."""
 SETTLED = frozenset({Outcome.PASS, Outcome.FAIL, Outcome.SKIP})
@@ -114,13 +114,15 @@ class EvidenceStore:
         if cell.repeat > 1 or cell.kernel.series or cell.kernel.coverage:
             return None
         programs = metadata.program_keys(cell.topology.arch)
-        if build.userland is None or any(each.scenario not in programs for each in cell.scenarios):
+        if build.userland is None or any(selection.scenario not in programs for selection in cell.scenarios):
             return None
         document = {
             "machine": cell.topology.model_dump(mode="json"),
             "kernel": build.key,
             "userland": build.userland,
-            "programs": {each.scenario: [programs[each.scenario], each.cases] for each in cell.scenarios},
+            "programs": {
+                selection.scenario: [programs[selection.scenario], selection.cases] for selection in cell.scenarios
+            },
             "isolation": metadata.campaign.document().get("isolation"),
             "libvirt": self.libvirt,
             "host": [platform.release(), os.access("/dev/kvm", os.R_OK | os.W_OK)],

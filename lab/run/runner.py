@@ -135,7 +135,7 @@ class Runner(Generic[Built]):
         evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat)
         if not self.reuse.take(cell, self.metadata, built.provenance, evidence):
             return False
-        total = sum(len(each.asked_cases(self.cases[each.scenario])) for each in cell.scenarios)
+        total = sum(len(selection.asked_cases(self.cases[selection.scenario])) for selection in cell.scenarios)
         self.screen.cell(cell, CellState.DONE, done=total, total=total)
         return True
 

@@ -23,10 +23,10 @@ def arches() -> tuple[str, ...]:
     word = os.environ.get("ARCH", "")
     if not word:
         return ()
-    found = meant_by(word)
-    if not found:
+    meant = meant_by(word)
+    if not meant:
         raise UsageError(f"ARCH in the environment: {unknown('arch', word, ARCHES)}")
-    return found
+    return meant
 
 
 def meant_by(word: str) -> tuple[str, ...]:

@@ -70,8 +70,8 @@ class YamlDocument:
 
     def _first(self, error: ValidationError, model: type[BaseModel]) -> InputError:
         """Return the first error in the file; a missing key comes last, as a misspelt key is its usual cause."""
-        found = error.errors(include_url=False)
-        worst = min(found, key=lambda detail: (detail["type"] == "missing", self.line(_where(detail)) or 0))
+        errors = error.errors(include_url=False)
+        worst = min(errors, key=lambda detail: (detail["type"] == "missing", self.line(_where(detail)) or 0))
         where, expected, near = explain(worst, model)
         return self.error(where, expected, nearest=near)
 
@@ -302,11 +302,11 @@ def _where(error: ErrorDetails) -> YamlPath:
 
 def _validator(message: str, where: YamlPath, model: type[BaseModel]) -> tuple[YamlPath, str, str | None]:
     """Explain a model's own ValueError, which may begin with the place at fault, `distances[1]: ...`."""
-    found = re.match(r"([a-z_]+)((?:\[\d+\]|\.\w+)*): (.*)", message, re.DOTALL)
-    if not found or found[1] not in _keys(model, where):
+    match = re.match(r"([a-z_]+)((?:\[\d+\]|\.\w+)*): (.*)", message, re.DOTALL)
+    if not match or match[1] not in _keys(model, where):
         return where, message, None
-    rest = (int(part) if part.isdigit() else part for part in re.findall(r"\w+", found[2]))
-    return (*where, found[1], *rest), found[3], None
+    rest = (int(part) if part.isdigit() else part for part in re.findall(r"\w+", match[2]))
+    return (*where, match[1], *rest), match[3], None
 
 
 def _keys(model: type[BaseModel], where: YamlPath) -> list[str]:
@@ -326,7 +326,7 @@ def _keys(model: type[BaseModel], where: YamlPath) -> list[str]:
 
 def _is_dictionary(annotation: Any) -> bool:
     """Return whether a field's type is a dictionary, annotated or not."""
-    return get_origin(annotation) is dict or any(get_origin(each) is dict for each in get_args(annotation))
+    return get_origin(annotation) is dict or any(get_origin(argument) is dict for argument in get_args(annotation))
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -46,9 +46,9 @@ def parse_size(value: object) -> int:
     """Return the bytes of `64K`, `2M`, `1G`, `512MiB` or a plain number of bytes; ValueError otherwise."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if not isinstance(value, str) or not (found := _SIZE.fullmatch(value.strip())):
+    if not isinstance(value, str) or not (match := _SIZE.fullmatch(value.strip())):
         raise ValueError(f"expected a size such as 64K, 512M or 2G, got {_short(value)}")
-    return int(found[1]) * _UNITS[found[2].upper()]
+    return int(match[1]) * _UNITS[match[2].upper()]
 
 
 def _short(value: object) -> str:
@@ -77,10 +77,10 @@ def parse_cpus(value: object) -> tuple[int, ...]:
         raise ValueError(f"expected CPU numbers such as 0-1,4, got {_short(value)}")
     cpus: list[int] = []
     for part in filter(None, map(str.strip, value.split(","))):
-        found = _CPUS.fullmatch(part)
-        if not found or int(found[2] or found[1]) < int(found[1]):
+        match = _CPUS.fullmatch(part)
+        if not match or int(match[2] or match[1]) < int(match[1]):
             raise ValueError(f"expected CPU numbers such as 0-1,4, got {_short(part)}")
-        cpus.extend(range(int(found[1]), int(found[2] or found[1]) + 1))
+        cpus.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
     if len(set(cpus)) != len(cpus):
         raise ValueError(f"expected every CPU once, got {_short(value)}")
     return tuple(sorted(cpus))
@@ -595,11 +595,11 @@ class Kernel(Spec):
 def parse_range(value: object) -> tuple[int, int]:
     """Return the lowest and highest number of nodes from `1`, `2-4` or `2-` (no upper end); ValueError otherwise."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    found = _RANGE.fullmatch(text.strip()) if isinstance(text, str) else None
-    if not found:
+    match = _RANGE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not match:
         raise ValueError(f"expected a number of nodes such as 1, 2-4 or 2-, got {_short(value)}")
-    low = int(found[1])
-    high = low if found[2] is None else int(found[3] or MAX_NODES)
+    low = int(match[1])
+    high = low if match[2] is None else int(match[3] or MAX_NODES)
     if not 1 <= low <= high <= MAX_NODES:
         raise ValueError(f"expected a number of nodes from 1 to {MAX_NODES}, lowest first, got {_short(value)}")
     return low, high

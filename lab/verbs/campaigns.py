@@ -139,7 +139,7 @@ def run(
             else:
                 assert resume
                 opened = reopen_run(resume, library, cache, given)
-        opened, times = replace(opened, anew=fresh), confirm if campaign else 0
+        opened, times = replace(opened, fresh=fresh), confirm if campaign else 0
         summary = finish(opened, given, connect, keep=keep_failed, confirm=times, elsewhere=session)
         if coverage and campaign:
             report_coverage(opened, given, connect, session)
@@ -153,5 +153,5 @@ def _not_of_a_resumed_run(*options_of_new_runs: str) -> None:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(
                 f"--{name} is carried out behind a whole run, and --resume runs what is left of one: omit it",
-                hint="run the campaign anew; what is built stays in the cache",
+                hint="run the campaign again; what is built stays in the cache",
             )

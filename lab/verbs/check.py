@@ -57,13 +57,13 @@ def check(command: Sequence[str], *, as_json: bool, chosen: PatchOptions, **give
     # b4 prep takes every line on stderr for a failure.
     report = sys.stderr if as_json or sys.stderr.isatty() else io.StringIO()
     with redirect_stdout(report), redirect_stderr(report):
-        found = _answer(TryOptions(patch="-", command=command, chosen=chosen, **given))
+        answer = _answer(TryOptions(patch="-", command=command, chosen=chosen, **given))
     if as_json:
-        print(found.as_json())
+        print(answer.as_json())
         return 0
-    for line in found.as_lines():
+    for line in answer.as_lines():
         print(printable(line))
-    return {"pass": 0, "fail": 1}.get(found.status, 2)
+    return {"pass": 0, "fail": 1}.get(answer.status, 2)
 
 
 def _answer(asked: TryOptions) -> Answer:

@@ -92,7 +92,7 @@ def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) 
         from lab.build.suites import prepare
 
         prepare.check(planned, cache)
-    console().print(describe(*estimate.look(planned, given, cache)), markup=False)
+    console().print(describe(*estimate.ordered(planned, given, cache)), markup=False)
 
 
 @click.command()

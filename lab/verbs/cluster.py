@@ -100,10 +100,10 @@ def describe_host(name: str, offer: Offer | str) -> tuple[list[str], bool]:
         f"{name}: {offer.machine}, {offer.cpus} CPUs, load {offer.load:.1f}, {offer.memory / GIB:.1f} GiB of memory, "
         f"{offer.disk / GIB:.0f} GiB of disk, {offer.guests} guests at most"
     ]
-    for arch, each in sorted(offer.arches.items()):
-        how = "KVM" if each.kvm else "emulated"
-        builds = ", builds" if each.build else ""
-        lines.append(f"  {arch}: QEMU {each.emulator}, {how}{builds}")
+    for arch, emulator in sorted(offer.arches.items()):
+        how = "KVM" if emulator.kvm else "emulated"
+        builds = ", builds" if emulator.build else ""
+        lines.append(f"  {arch}: QEMU {emulator.emulator}, {how}{builds}")
     lines += [f"  note: {remark}" for remark in offer.remarks()]
     refused = offer.refused()
     if refused:
@@ -231,11 +231,11 @@ def cache_pull(words: tuple[str, ...], remote: str) -> None:
 
     store, failed = _store(remote), False
     cache = Cache(default_root(), store)
-    for each in store.artefacts():
-        if _named(each.kind, each.key, words) and not cache.has(each.kind, each.key):
-            fetched = cache.obtain(each.kind, each.key)
+    for artefact in store.artefacts():
+        if _named(artefact.kind, artefact.key, words) and not cache.has(artefact.kind, artefact.key):
+            fetched = cache.obtain(artefact.kind, artefact.key)
             failed = failed or not fetched
-            print(f"{each.kind}/{each.key}: {'fetched' if fetched else 'NOT fetched'}")
+            print(f"{artefact.kind}/{artefact.key}: {'fetched' if fetched else 'NOT fetched'}")
     if failed:
         raise InfraError("some entries could not be fetched")
 
@@ -253,10 +253,12 @@ def cache_list(words: tuple[str, ...], remote: str) -> None:
     from lab.core.sizes import MIB
 
     total = count = 0
-    for each in _store(remote).artefacts():
-        if _named(each.kind, each.key, words):
-            total, count = total + each.size, count + 1
-            print(f"{each.kind}/{each.key}  {each.size / MIB:.1f} MiB  {each.age_s / 86400:.0f} days old")
+    for artefact in _store(remote).artefacts():
+        if _named(artefact.kind, artefact.key, words):
+            total, count = total + artefact.size, count + 1
+            print(
+                f"{artefact.kind}/{artefact.key}  {artefact.size / MIB:.1f} MiB  {artefact.age_s / 86400:.0f} days old"
+            )
     print(f"{count} entries, {total / MIB:.1f} MiB")
 
 

@@ -13,28 +13,28 @@ from lab.specs import settings
 from lab.specs.settings import EVERY, Own
 
 
-def of(group: click.Group) -> dict[str, dict[str, Any]]:
+def read(group: click.Group) -> dict[str, dict[str, Any]]:
     """Return click's default map, verb -> parameter -> value; InputError, with its line, for a wrong setting."""
     own = settings.load()
     found: dict[str, dict[str, Any]] = {name: {} for name in group.commands}
     known = {name: _options(verb) for name, verb in group.commands.items()}
     anywhere = [name for options in known.values() for name in options]
-    for verb, options in sorted(own.defaults.items(), key=lambda each: each[0] != EVERY):
+    for verb, options in sorted(own.defaults.items(), key=lambda own_default: own_default[0] != EVERY):
         if verb not in known and verb != EVERY:
             near = nearest(verb, [*known, EVERY])
             text = f"no such verb, expected {EVERY} or one of {', '.join(sorted(known))}"
             raise own.error(("defaults", verb), text, near)
         for name, value in options.items():
             _check_known(own, verb, name, sorted(known.get(verb, set(anywhere))))
-            for each in known if verb == EVERY else [verb]:
-                if option := known[each].get(name):
-                    found[each][str(option.name)] = _checked(own, verb, name, option, value)
+            for affected in known if verb == EVERY else [verb]:
+                if option := known[affected].get(name):
+                    found[affected][str(option.name)] = _checked(own, verb, name, option, value)
     return found
 
 
 def _options(verb: click.Command) -> Mapping[str, click.Option]:
     """Return a verb's options by their long names, without the dashes."""
-    options = [each for each in verb.params if isinstance(each, click.Option)]
+    options = [parameter for parameter in verb.params if isinstance(parameter, click.Option)]
     return {name[2:]: option for option in options for name in option.opts if name.startswith("--")}
 
 
@@ -51,8 +51,8 @@ def _checked(own: Own, verb: str, name: str, option: click.Option, value: Any) -
     if option.is_flag != isinstance(value, bool) or (many and not option.multiple):
         raise own.error(("defaults", verb, name), f"expected {_expected(option)}")
     try:
-        for each in value if many else (value,):
-            taken = option.type.convert(str(each) if not option.is_flag else each, option, None)
+        for item in value if many else (value,):
+            taken = option.type.convert(str(item) if not option.is_flag else item, option, None)
             if option.callback:
                 option.callback(click.Context(click.Command(verb)), option, taken)
     except click.BadParameter as error:

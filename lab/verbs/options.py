@@ -248,7 +248,7 @@ def fresh(command: Command) -> Command:
     return click.option(
         "--fresh",
         is_flag=True,
-        help="Run kernels without a series anew [take the evidence of an earlier run if nothing has changed].",
+        help="Run kernels without a series again [take the evidence of an earlier run if nothing has changed].",
     )(command)
 
 

@@ -280,7 +280,7 @@ class TryOptions:
             scenarios=try_patch.scenarios(self.tests, self.programs),
             provides=self.provides,
             each=self.each,
-            anew=self.fresh,
+            fresh=self.fresh,
             command=self.command,
             timeout_s=self.timeout,
         )
@@ -393,14 +393,14 @@ def bisect(**given: Any) -> int:
     tree = user_path(asked.tree)
     judge = asked.judge()
     with open_cache().scratch("bisect") as scratch:
-        found = bisection.bisect(tree, asked.good, asked.bad, scratch, judge, fixed=asked.fixed)
-    print(found.log)
+        result = bisection.bisect(tree, asked.good, asked.bad, scratch, judge, fixed=asked.fixed)
+    print(result.log)
     wanted = "commit that fixed it" if asked.fixed else "first bad commit"
-    if not found.exactly:
+    if not result.exactly:
         print(f"The {wanted} is one of these; what is between them could not be judged:")
-    for commit in found.commits:
-        print((f"{wanted}: " if found.exactly else "  ") + bisection.title(tree, commit))
-    return 0 if found.exactly else 1
+    for commit in result.commits:
+        print((f"{wanted}: " if result.exactly else "  ") + bisection.title(tree, commit))
+    return 0 if result.exactly else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -457,7 +457,7 @@ class BisectOptions:
             topologies=[self.topology],
             scenarios=try_patch.scenarios(self.tests, self.programs),
             command=self.command if self.asks else ["true"],
-            anew=self.fresh,
+            fresh=self.fresh,
             timeout_s=self.timeout,
         )
 

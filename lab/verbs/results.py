@@ -26,7 +26,7 @@ from lab.verbs.running import builds_end_with_us, finish
 def report(directory: Path, form: str) -> int:
     """Print a run's report; start no guest.
 
-    The verdicts are derived anew from the evidence in the run's directory.
+    The verdicts are derived again from the evidence in the run's directory.
 
     DIRECTORY is that of the run [results/latest].
 
@@ -110,7 +110,7 @@ def replay(
 
     then = conclude_directory(directory)
     cache = open_cache()
-    wanted = again.look(find(then, cell), then, open_library(), cache)
+    wanted = again.prepare(find(then, cell), then, open_library(), cache)
     for line in wanted.noted:
         print_note(f"note: {line}")
     if not anyway:
@@ -160,7 +160,7 @@ def bundle(directory: Path, cell: str, *, anyway: bool, output: Path | None) -> 
 
     summary = conclude_directory(directory)
     cache = open_cache()
-    wanted = again.look(find(summary, cell), summary, open_library(), cache)
+    wanted = again.prepare(find(summary, cell), summary, open_library(), cache)
     to = output or Path(f"{wanted.spot.name.replace('/', '-')}.tar.gz")
     if not to.name.endswith(".tar.gz"):
         raise UsageError(f"-o: expected FILE.tar.gz, got {to}")

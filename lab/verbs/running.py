@@ -139,10 +139,10 @@ def report_coverage(opened: OpenRun, given: Packing, uri: str | None, elsewhere:
     with builds_end_with_us():
         out = console(stderr=True)
         campaign.execute(counting, open_cache(), console=out, packing=given, uri=uri, elsewhere=elsewhere)
-    for found in coverage.collect_all(counting, open_cache()):
-        text = "\n".join(coverage_text.text(found))
+    for coverage_of_kernel in coverage.collect_all(counting, open_cache()):
+        text = "\n".join(coverage_text.text(coverage_of_kernel))
         print(printable(text))
-        (counting.path / f"coverage-{found.kernel}.txt").write_text(text + "\n")
+        (counting.path / f"coverage-{coverage_of_kernel.kernel}.txt").write_text(text + "\n")
     report.write(opened.path, conclude(read.load(opened.path)))  # again, now with the coverage
 
 

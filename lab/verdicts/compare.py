@@ -304,10 +304,10 @@ def _summary(
 
 def places(cells: Iterable[CellResult]) -> dict[CellKey, tuple[CellResult, ...]]:
     """Return (topology, kernel) -> the guests of that cell, one for each repeat."""
-    found: dict[CellKey, list[CellResult]] = {}
+    by_place: dict[CellKey, list[CellResult]] = {}
     for cell in cells:
-        found.setdefault(CellKey(cell.topology, cell.kernel), []).append(cell)
-    return {place: tuple(same) for place, same in found.items()}
+        by_place.setdefault(CellKey(cell.topology, cell.kernel), []).append(cell)
+    return {place: tuple(same) for place, same in by_place.items()}
 
 
 def cases_of(

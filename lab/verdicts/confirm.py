@@ -22,7 +22,10 @@ Confirming = Mapping[tuple[str, str, int], frozenset[Label]]
 
 def confirming(metadata: Metadata) -> Confirming:
     """Return the guests of a run that ran cases again."""
-    return {(each.topology, each.kernel, each.repeat): frozenset(each.cases) for each in metadata.confirming}
+    return {
+        (confirmed.topology, confirmed.kernel, confirmed.repeat): frozenset(confirmed.cases)
+        for confirmed in metadata.confirming
+    }
 
 
 def labels(guests: Confirming, place: CellKey) -> frozenset[Label]:

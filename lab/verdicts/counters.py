@@ -72,15 +72,15 @@ def split(stdout: bytes, mark: str) -> tuple[bytes, Books | None, Books | None]:
 
 def parse(text: bytes) -> Books:
     """Parse `name: number` lines: kB from meminfo, numbers of huge pages as `free.2048kB` and `node0.free.2048kB`."""
-    found: dict[str, int] = {}
+    counters: dict[str, int] = {}
     for line in text.split(b"\n", MAX_LINES)[:MAX_LINES]:
         if matched := _LINE.fullmatch(line.strip()):
             name = _name((matched[1] or b"tainted:")[:-1].decode("ascii", "replace"))
             number = int(matched[2])
             if name == PER_CPU:  # a line for each CPU and zone
-                number += found.get(name, 0)
-            found[name] = number
-    return found
+                number += counters.get(name, 0)
+            counters[name] = number
+    return counters
 
 
 def _name(printed: str) -> str:
@@ -104,7 +104,7 @@ class Bound:
     per_cpu: int = 0
     slab: bool = False
 
-    def of(self, books: Books) -> int:
+    def bound(self, books: Books) -> int:
         """Return the bound in kB on the machine of these counters."""
         allowed = self.kb + books.get(PAGE, 4) * (self.pages + self.per_cpu * books.get(CPUS, 1))
         if self.slab:
@@ -149,7 +149,7 @@ def leaks(before: Books, after: Books) -> tuple[str, ...]:
 
 
 def _moved(before: Books, after: Books) -> Iterator[str]:
-    for name, bound in BOUNDS.items():
+    for name, limit in BOUNDS.items():
         was, now = _value(before, name), _value(after, name)
         if was is None or now is None:
             continue
@@ -157,8 +157,8 @@ def _moved(before: Books, after: Books) -> Iterator[str]:
         lost = growth
         if name == "free memory":
             lost = -growth
-        if lost > bound.of(after):
-            yield f"{name} {growth:+} kB (allowed: {bound.of(after)} kB)"
+        if lost > limit.bound(after):
+            yield f"{name} {growth:+} kB (allowed: {limit.bound(after)} kB)"
 
 
 def _value(books: Books, name: str) -> int | None:

@@ -68,9 +68,9 @@ class Coverage(_CoverageModel):
     def cases(self, file: str, line: int) -> frozenset[str]:
         """Return the cases that ran a line, on any machine; empty if none did."""
         found: set[str] = set()
-        for each in self.lines:
-            if (each.file, each.line) == (file, line):
-                for cases in each.ran.values():
+        for changed in self.lines:
+            if (changed.file, changed.line) == (file, line):
+                for cases in changed.ran.values():
                     found.update(cases)
         return frozenset(found)
 
@@ -84,10 +84,10 @@ class Coverage(_CoverageModel):
 
 def ranges(lines: Iterable[PatchedLine]) -> Iterator[str]:
     """Yield `file:first-last` for each run of lines that follow each other; the file's name stands at its first."""
-    by_file = groupby(sorted(lines, key=lambda each: (each.file, each.line)), key=lambda each: each.file)
+    by_file = groupby(sorted(lines, key=lambda line: (line.file, line.line)), key=lambda line: line.file)
     for file, several in by_file:
         name = file
-        for first, last in _runs([each.line for each in several]):
+        for first, last in _runs([line.line for line in several]):
             numbers = str(first)
             if last != first:
                 numbers = f"{first}-{last}"

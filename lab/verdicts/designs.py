@@ -171,18 +171,18 @@ def prices(summary: Summary) -> Mapping[str, tuple[Price, ...]]:
 
     A program that measures does so in all its cases: a case without a measurement has a row too, whatever its outcome.
     """
-    found: dict[str, tuple[Price, ...]] = {}
+    by_topology: dict[str, tuple[Price, ...]] = {}
     for topology in summary.topologies:
         if measured := _prices(summary, topology):
-            found[topology] = measured
-    return found
+            by_topology[topology] = measured
+    return by_topology
 
 
 def _prices(summary: Summary, topology: str) -> tuple[Price, ...]:
     """Return what a machine measured, with all cases of the scenarios that measured anything."""
     clock = summary.evidence.metadata.topology(topology).clock
     unit = "instructions" if clock == "instructions" else "ns"
-    found: list[Price] = []
+    prices_found: list[Price] = []
     for (scenario, case), records in table_of(summary, topology).items():
         if case in SYNTHETIC:
             continue
@@ -190,9 +190,9 @@ def _prices(summary: Summary, topology: str) -> tuple[Price, ...]:
         costs = tuple(_in_unit(record, unit) for record in by_kernel)
         price = Price(scenario=scenario, case=case, costs=costs, skipped=tuple(map(_skipped, by_kernel)))
         if not all(price.skipped):
-            found.append(price)
-    measuring = {price.scenario for price in found if any(price.costs)}
-    return tuple(price for price in found if price.scenario in measuring)
+            prices_found.append(price)
+    measuring = {price.scenario for price in prices_found if any(price.costs)}
+    return tuple(price for price in prices_found if price.scenario in measuring)
 
 
 def _in_unit(record: CaseRecord | None, unit: str) -> Cost | None:

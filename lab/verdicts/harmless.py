@@ -33,7 +33,7 @@ def reason_of(report: oops.Finding, known: Sequence[KnownLineRecord]) -> str | N
     """Return why a complaint is harmless: the reason of the first glob that its title matches; None if none does."""
     if report.kind.deadly:
         return None
-    return next((each.reason for each in known if re.match(translate(each.line), report.title)), None)
+    return next((harmless.reason for harmless in known if re.match(translate(harmless.line), report.title)), None)
 
 
 def complaints(cell: CellResult, known: Sequence[KnownLineRecord]) -> Iterable[HarmlessComplaint]:

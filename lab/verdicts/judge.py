@@ -133,9 +133,9 @@ def judge_run(
             expected[case.name] = case.expected(provides)
     judged = _Judgement(run, list(asked.values()), within=within, known=known).judged()
     records: list[CaseRecord] = []
-    for name, found in judged.findings.items():
+    for name, finding in judged.findings.items():
         record = _record(
-            found,
+            finding,
             topology=topology,
             kernel=kernel,
             scenario=run.scenario,
@@ -299,11 +299,11 @@ def _flaky(numbered: Mapping[int, CaseRecord], counts: tuple[tuple[Outcome, int]
 def _never_ran(cell: CellResult, declared: Sequence[Case], provides: frozenset[str]) -> list[CaseRecord]:
     """Return the records of a scenario that was never started in this cell."""
     reason, cause = _why_never(cell), cause_of(cell)
-    found = _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason, evidence=cell_evidence(cell))
+    finding = _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason, evidence=cell_evidence(cell))
     records: list[CaseRecord] = []
     for case in declared:
         record = _record(
-            found,
+            finding,
             topology=cell.topology,
             kernel=cell.kernel,
             scenario=case.scenario,
@@ -344,7 +344,7 @@ def cell_evidence(cell: CellResult) -> tuple[str, ...]:
 
 
 def _record(
-    found: _Finding,
+    finding: _Finding,
     *,
     topology: str,
     kernel: str,
@@ -359,15 +359,15 @@ def _record(
         kernel=kernel,
         scenario=scenario,
         case=case,
-        outcome=found.outcome,
+        outcome=finding.outcome,
         expected=expected,
-        met=met(found.outcome, expected),
+        met=met(finding.outcome, expected),
         duration_s=duration_s,
         attempt=attempt,
-        cause=found.cause,
-        excerpt=_excerpt(found.reason, found.evidence),
-        saw=found.saw,
-        cost=found.cost,
+        cause=finding.cause,
+        excerpt=_excerpt(finding.reason, finding.evidence),
+        saw=finding.saw,
+        cost=finding.cost,
     )
 
 
@@ -535,12 +535,12 @@ class _Judgement:
 
     def _durations(self, results: Mapping[str, Sequence[ktap.Result]]) -> dict[str, float]:
         """Return the times of declared cases that report one, on their only result line."""
-        found: dict[str, float] = {}
+        durations: dict[str, float] = {}
         for name in self.declared:
             lines = results.get(name, ())
             if len(lines) == 1 and (duration := lines[0].duration_ms) is not None:
-                found[name] = _seconds(duration)
-        return found
+                durations[name] = _seconds(duration)
+        return durations
 
     def _all_broken(self, cause: Cause, reason: str) -> _Judged:
         broken = _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason)
@@ -596,9 +596,9 @@ class _Judgement:
 
     def _undeclared(self, results: Mapping[str, Sequence[ktap.Result]]) -> dict[str, _Finding]:
         """Return the results of undeclared cases, which another process or another program printed."""
-        found: dict[str, _Finding] = {}
+        findings: dict[str, _Finding] = {}
         for name, (first, *_) in islice(results.items(), MAX_UNDECLARED):
-            found[one_line(name, 80) or "(no name)"] = _Finding(
+            findings[one_line(name, 80) or "(no name)"] = _Finding(
                 outcome=Outcome.BROKEN,
                 cause=Cause.CONTRADICTION,
                 reason=f"not declared: the program reports a case that its --list does not have: {_as_printed(first)}",
@@ -606,8 +606,8 @@ class _Judgement:
             )
         if len(results) > MAX_UNDECLARED:
             more = f"{len(results) - MAX_UNDECLARED} more results of cases that were not declared"
-            found["(more)"] = _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=more)
-        return found
+            findings["(more)"] = _Finding(outcome=Outcome.BROKEN, cause=Cause.CONTRADICTION, reason=more)
+        return findings
 
     # Missing result lines.
 
@@ -752,8 +752,8 @@ class _Judgement:
             return {}
         if not reports:
             reason = f"the kernel was tainted during {self.run.scenario} ({taint}), without a word on the console"
-            found = _Finding(outcome=Outcome.CRASH, cause=Cause.TAINT, reason=reason, evidence=self._tainted())
-            return {CONSOLE: found}
+            finding = _Finding(outcome=Outcome.CRASH, cause=Cause.TAINT, reason=reason, evidence=self._tainted())
+            return {CONSOLE: finding}
         # Of a suite the worst: a complaint that the kernel compared with has too must not hide another.
         first = reports[0]
         if self.within:
@@ -778,7 +778,7 @@ class _Judgement:
         if self.run.before is None or self.run.after is None:
             return {}
         lost = counters.leaks(self.run.before, self.run.after)
-        if not lost or any(found.outcome is Outcome.LEAK for found in findings.values()):
+        if not lost or any(finding.outcome is Outcome.LEAK for finding in findings.values()):
             return {}
         reason = f"left behind by {self.run.scenario}: {'; '.join(lost)}"
         moved: list[str] = []
@@ -834,8 +834,8 @@ def _findings_in(diagnostics: Sequence[str]) -> tuple[tuple[str, ...], list[re.M
     costs: list[re.Match[str]] = []
     others: list[str] = []
     for line in diagnostics:
-        if found := _SAW.fullmatch(line):
-            saw.append(found[1])
+        if match := _SAW.fullmatch(line):
+            saw.append(match[1])
         elif measured := _COST.fullmatch(line):
             costs.append(measured)
         else:
@@ -846,14 +846,14 @@ def _findings_in(diagnostics: Sequence[str]) -> tuple[tuple[str, ...], list[re.M
     return seen, costs, tuple(others)
 
 
-def _cost(found: Sequence[re.Match[str]], name: str) -> Cost | None:
+def _cost(matches: Sequence[re.Match[str]], name: str) -> Cost | None:
     """Return what a case measured; None unless it is one line with its own name and plausible numbers."""
-    if len(found) != 1 or found[0]["name"] != name:
+    if len(matches) != 1 or matches[0]["name"] != name:
         return None
-    median, low, high, rounds = map(int, found[0].group("median", "low", "high", "rounds"))
+    median, low, high, rounds = map(int, matches[0].group("median", "low", "high", "rounds"))
     if not 0 < low <= median <= high or not rounds:
         return None
-    return Cost(median=median, low=low, high=high, rounds=rounds, unit=found[0]["unit"])
+    return Cost(median=median, low=low, high=high, rounds=rounds, unit=matches[0]["unit"])
 
 
 _UNKILLABLE = re.compile(r"state=\S* unkillable\b")

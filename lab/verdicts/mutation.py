@@ -91,12 +91,12 @@ class MutationReport(_MutationModel):
     def by_function(self) -> dict[str, tuple[MutantResult, ...]]:
         """Return the results of each function that the patch changes, in the order of the mutants."""
         results = {result.name: result for result in self.results}
-        found: dict[str, list[MutantResult]] = {}
+        by_function: dict[str, list[MutantResult]] = {}
         for mutant in self.mutants:
             if mutant.name in results:
                 where = f"{mutant.file}: {mutant.function or 'macro'}"
-                found.setdefault(where, []).append(results[mutant.name])
-        return {where: tuple(several) for where, several in found.items()}
+                by_function.setdefault(where, []).append(results[mutant.name])
+        return {where: tuple(several) for where, several in by_function.items()}
 
     def survivors(self) -> tuple[tuple[MutantSpec, MutantResult], ...]:
         """Return the survivors, those with an argument too, in the order of their lines."""

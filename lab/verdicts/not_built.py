@@ -38,16 +38,16 @@ def judged(records: Sequence[CaseRecord], programs: Programs, cell: CellKey) -> 
     """Return a cell's records with those of programs that were not built as failures."""
     if not programs:
         return tuple(records)
-    found: list[CaseRecord] = []
+    records_found: list[CaseRecord] = []
     named: dict[tuple[str, str], str] = {}
     for record in records:
         program = _program(record, programs.get(record.scenario, {}))
         if program:
             named[record.scenario, record.case] = program
-            found.append(_failed(record, program, programs[record.scenario][program]))
+            records_found.append(_failed(record, program, programs[record.scenario][program]))
         else:
-            found.append(record)
-    kept = [record for record in found if not _silent(record, named)]
+            records_found.append(record)
+    kept = [record for record in records_found if not _silent(record, named)]
     return (*kept, *_unnamed(programs, named, cell))
 
 
@@ -82,9 +82,9 @@ def _silent(record: CaseRecord, named: Mapping[tuple[str, str], str]) -> bool:
 
 def _unnamed(programs: Programs, named: Mapping[tuple[str, str], str], cell: CellKey) -> Iterable[CaseRecord]:
     """Yield a record for each program that no case is named after."""
-    for suite, each in programs.items():
+    for suite, programs_of_suite in programs.items():
         known = {program for (scenario, _), program in named.items() if scenario == suite}
-        for program, why in each.items():
+        for program, why in programs_of_suite.items():
             if program not in known:
                 blank = CaseRecord(
                     topology=cell.topology,

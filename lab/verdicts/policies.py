@@ -30,14 +30,14 @@ class PolicyTable:
 
 def policy_tables(summary: Summary) -> tuple[PolicyTable, ...]:
     """Return a table for each machine and scenario that has such cases, and that did not skip them all."""
-    found: list[PolicyTable] = []
+    tables: list[PolicyTable] = []
     for topology in summary.topologies:
         cells: dict[str, dict[tuple[str, str], str]] = {}
         for (scenario, case), records in table_of(summary, topology).items():
             if match := _NAME.fullmatch(case):
                 cells.setdefault(scenario, {})[match["policy"], match["kind"]] = _text(records)
-        found += [_table(topology, scenario, texts) for scenario, texts in cells.items() if _says_something(texts)]
-    return tuple(found)
+        tables += [_table(topology, scenario, texts) for scenario, texts in cells.items() if _says_something(texts)]
+    return tuple(tables)
 
 
 def _says_something(texts: Mapping[tuple[str, str], str]) -> bool:

@@ -49,13 +49,13 @@ class _Ended:
 
     def differences(self, seen: SeenEvidence) -> list[str]:
         """Return in what this is not what is seen on a side; empty if it is."""
-        found: list[str] = []
+        differences: list[str] = []
         if self.signal != seen.signal or self.exit != seen.exit:
-            found.append(f"expected {_end(seen)}")
+            differences.append(f"expected {_end(seen)}")
         for glob in seen.prints:
             if not any(fnmatchcase(line, glob) for line in self.lines):
-                found.append(f"printed nothing like {glob!r}")
-        return found
+                differences.append(f"printed nothing like {glob!r}")
+        return differences
 
 
 def _end(seen: SeenEvidence) -> str:
@@ -90,8 +90,8 @@ def _ended(diagnostics: Iterable[str]) -> _Ended | None:
     for line in diagnostics:
         if line.startswith(SAID):
             lines.append(line.removeprefix(SAID))
-        elif found := _ENDED.fullmatch(line):
-            endings.append(found)
+        elif match := _ENDED.fullmatch(line):
+            endings.append(match)
     if len(endings) != 1:
         return None
     [ending] = endings
@@ -143,8 +143,8 @@ def results(metadata: Metadata, records: Iterable[CaseRecord]) -> tuple[ReportRe
     for record in records:
         if record.scenario in by_name:
             by_name[record.scenario].append(record)
-    found: list[ReportResult] = []
+    results_found: list[ReportResult] = []
     for name, report in metadata.reports.items():
-        mine = sorted(by_name[name], key=lambda each: each.case != SHOWS)
-        found.append(ReportResult(name=name, report=report, results=tuple(mine)))
-    return tuple(found)
+        mine = sorted(by_name[name], key=lambda result: result.case != SHOWS)
+        results_found.append(ReportResult(name=name, report=report, results=tuple(mine)))
+    return tuple(results_found)

@@ -108,10 +108,10 @@ class _Outcomes:
 
     def outcome(self, scenario: str, case: str) -> Outcome | None:
         """A case's outcome; PASS for a synthetic case without a record whose scenario ran, None if there is none."""
-        found = self.known.get((scenario, case))
-        if found is None and case in SYNTHETIC and scenario in self.ran:
+        record = self.known.get((scenario, case))
+        if record is None and case in SYNTHETIC and scenario in self.ran:
             return Outcome.PASS
-        return found
+        return record
 
 
 def _only_in_one(deltas: Sequence[CaseDelta], first: Summary, second: Summary) -> Iterator[str]:

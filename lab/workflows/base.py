@@ -26,7 +26,7 @@ class Base:
     why: str
 
 
-def choose(found: MailedSeries, tree: Path, branches: Sequence[str] = (), wanted: str = "") -> Base:
+def choose(mailed: MailedSeries, tree: Path, branches: Sequence[str] = (), wanted: str = "") -> Base:
     """Return the base of a series.
 
     `wanted` is a revision or AS_IT_IS, `branches` are globs of branches and tags; UsageError if a glob fits none.
@@ -35,12 +35,14 @@ def choose(found: MailedSeries, tree: Path, branches: Sequence[str] = (), wanted
         return _commit(tree, source.commit_of(tree, wanted), f"--base is {wanted}")
     if wanted:
         return _as_it_is(tree, "as --base says")
-    if commit := known(tree, found.base_commit):
+    if commit := known(tree, mailed.base_commit):
         return _commit(tree, commit, "the base-commit that the series names")
-    named = f"the series names base-commit {found.base_commit[:12]}, which the tree lacks" if found.base_commit else ""
+    named = (
+        f"the series names base-commit {mailed.base_commit[:12]}, which the tree lacks" if mailed.base_commit else ""
+    )
     if branches:
         candidates = _matching(tree, branches)
-        if fits := fitting(objects(found), tree, candidates):
+        if fits := fitting(objects(mailed), tree, candidates):
             reason = f"every index line of the series fits {fits[0]}"
             return _commit(tree, source.commit_of(tree, fits[0]), "; ".join(filter(None, [named, reason])))
         named = "; ".join(filter(None, [named, f"its index lines fit none of {', '.join(branches)}"]))
@@ -96,13 +98,13 @@ def _revision(tree: Path, word: str) -> list[str]:
     return [word] if not set("*?[") & set(word) and known(tree, word) else []
 
 
-def objects(found: MailedSeries) -> dict[str, str]:
+def objects(mailed: MailedSeries) -> dict[str, str]:
     """Return file -> object id of its content before the series, as its index lines have it."""
     before: dict[str, str] = {}
     seen: set[str] = set()
-    for each in found.patches:
+    for patch in mailed.patches:
         try:
-            changes = series.from_text(each.name, each.data, each.name).changes
+            changes = series.from_text(patch.name, patch.data, patch.name).changes
         except InputError:
             return {}
         for change in changes:
@@ -132,9 +134,9 @@ def _has(tree: Path, ref: str, before: Mapping[str, str]) -> bool:
     return all(there.get(name, "").startswith(blob) for name, blob in before.items())
 
 
-def advice(found: MailedSeries, tree: Path) -> str:
+def advice(mailed: MailedSeries, tree: Path) -> str:
     """Say which branches and tags a series that does not apply would apply to; empty if its index lines say nothing."""
-    before = objects(found)
+    before = objects(mailed)
     if not before or not _is_repository(tree):
         return ""
     fits = fitting(before, tree)

@@ -114,8 +114,8 @@ def _search(clone: _Clone, early: str, late: str, judge: CommitJudge) -> FirstBa
 
 def _result(output: str, clone: _Clone) -> FirstBad | None:
     """Return the result: the commit, or all candidates if the others were skipped; None if the bisection goes on."""
-    if found := _FOUND.search(output):
-        return FirstBad(commits=(found[1],), log=clone.git("bisect", "log"))
+    if match := _FOUND.search(output):
+        return FirstBad(commits=(match[1],), log=clone.git("bisect", "log"))
     if "first bad commit could be any of" in output:
         return FirstBad(commits=tuple(_LEFT.findall(output)), log=clone.git("bisect", "log"))
     if "Bisecting:" not in output:
@@ -151,7 +151,7 @@ def plan_of(
         kernels=(kernel.name,),
         scenarios=wish.tests,
         isolation="shared",
-        reuse_baseline=not wish.anew,
+        reuse_baseline=not wish.fresh,
     )
     planned = plan(spec, [topology], [kernel], library.select_scenarios(wish.tests), named=[topology.name])
     sources = library.scenario_sources
@@ -159,7 +159,9 @@ def plan_of(
     names = {name: [case.name for case in cases] for name, cases in declared.items()}
     resolved = replace(resolve_cases(planned, names), sources=sources)
     selections = resolved.cells[0].scenarios
-    return resolved, {each.scenario: tuple(each.asked_cases(declared[each.scenario])) for each in selections}
+    return resolved, {
+        selection.scenario: tuple(selection.asked_cases(declared[selection.scenario])) for selection in selections
+    }
 
 
 def judged(commit: str, summary: Summary, *, boots_badly: CommitVerdict) -> JudgedCommit:

@@ -66,18 +66,18 @@ def read(word: str, tree: Path, asked: Asked | None = None) -> Change:
     if not path.exists() and (wanted := lore.message_id(word)):
         mails = lore.thread(wanted, asked.mirror or lore.archive(word))
         return _based(mail.read(mails, where=wanted, alone=False), "", tree, asked)
-    if not path.exists() and (found := _RANGE.fullmatch(word)):
-        return _of_range(found["base"], found["tip"] or "HEAD", tree)
+    if not path.exists() and (match := _RANGE.fullmatch(word)):
+        return _of_range(match["base"], match["tip"] or "HEAD", tree)
     return _based(of_path(path), mail.slug(path.stem), tree, asked)
 
 
-def _based(found: MailedSeries, name: str, tree: Path, asked: Asked) -> Change:
-    chosen = base.choose(found, tree, asked.branches, asked.base)
+def _based(mailed: MailedSeries, name: str, tree: Path, asked: Asked) -> Change:
+    chosen = base.choose(mailed, tree, asked.branches, asked.base)
     return Change(
-        name=name or mail.slug(found.title) or found.patches[0].name,
+        name=name or mail.slug(mailed.title) or mailed.patches[0].name,
         base=chosen.source,
         why=chosen.why,
-        series=found,
+        series=mailed,
     )
 
 
@@ -85,10 +85,10 @@ def of_path(path: Path) -> MailedSeries:
     """Return the series in a file or a directory."""
     if not path.is_dir():
         return mail.read([(_content(path), str(path))])
-    files = sorted(each for each in _folder(path).iterdir() if each.suffix in SUFFIXES or path != _folder(path))
+    files = sorted(file for file in _folder(path).iterdir() if file.suffix in SUFFIXES or path != _folder(path))
     if not files:
         raise UsageError(f"{path}: expected patches (*.patch, *.diff, *.mbox) in this directory, found none")
-    return mail.read([(_content(each), str(each)) for each in files], where=str(path), whole=False)
+    return mail.read([(_content(file), str(file)) for file in files], where=str(path), whole=False)
 
 
 def _folder(path: Path) -> Path:
@@ -113,12 +113,12 @@ def check(change: Change, tree: Path) -> None:
 
     DoesNotApply says to which branch or tag of the tree the series would apply, where its index lines say so.
     """
-    found = []
-    for each in change.patches:
-        name = f"{each.name}.patch"
-        found.append(series.from_text(name, each.data, name))
+    parsed = []
+    for mailed in change.patches:
+        name = f"{mailed.name}.patch"
+        parsed.append(series.from_text(name, mailed.data, name))
     try:
-        series.changed_files(found, _lookup(change.base))
+        series.changed_files(parsed, _lookup(change.base))
     except patch.AlreadyApplied:
         raise
     except patch.DoesNotApply as error:

@@ -90,8 +90,8 @@ def read(data: bytes, tracking: Tracking, tree: Path, asked: Asked) -> Change:
     return _based(whole, tracking, tree, asked)
 
 
-def _based(found: MailedSeries, tracking: Tracking, tree: Path, asked: Asked) -> Change:
-    named = replace(found, base_commit=found.base_commit or tracking.base_commit)
+def _based(mailed: MailedSeries, tracking: Tracking, tree: Path, asked: Asked) -> Change:
+    named = replace(mailed, base_commit=mailed.base_commit or tracking.base_commit)
     chosen = base.choose(named, tree, asked.branches, asked.base)
     name = mail.slug(named.title) or named.patches[0].name
     return Change(name=name, base=chosen.source, why=chosen.why, series=named)
@@ -115,11 +115,11 @@ def _files(tree: Path, commit: str) -> set[str]:
 
 
 def _names(letter: MailMessage) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for diff in letter.diffs:
-        for each in series.from_text("mail", diff.data, "standard input").changes:
-            found |= {name for name in (each.old, each.new) if name}
-    return found
+        for changed in series.from_text("mail", diff.data, "standard input").changes:
+            names |= {name for name in (changed.old, changed.new) if name}
+    return names
 
 
 def _series(letter: MailMessage, tracking: Tracking, tree: Path, asked: Asked) -> MailedSeries:
@@ -175,9 +175,10 @@ def answer(summary: Summary) -> Answer:
 
 def _lines(summary: Summary) -> Iterator[str]:
     for delta in (Delta.REGRESSED, Delta.FIXED):
-        for each in summary.changed:
-            if each.delta is delta:
-                yield f"{delta.value}: {each.label} on {each.topology}: {each.before}, {each.after} with {each.kernel}"
+        for changed in summary.changed:
+            if changed.delta is delta:
+                where = f"{changed.label} on {changed.topology}"
+                yield f"{delta.value}: {where}: {changed.before}, {changed.after} with {changed.kernel}"
     for record in (*summary.not_met, *summary.flaky):
         yield one_line(f"{record.label} on {record.topology}/{record.kernel}: {record.verdict}: {record.reason}", 300)
 

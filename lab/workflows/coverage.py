@@ -51,9 +51,9 @@ def collect(directory: Path, kernel: Kernel, topologies: Mapping[str, Topology],
     added = {name: file.added for name, file in files.items()}
     symbols = {name: file.symbol for name, file in files.items()}
     diffs = {name: file.diff(name) for name, file in files.items()}
-    found = coverage.of(kernel.name, added, compiled, counted, symbols, diffs)
-    write_atomic(directory / coverage.file_of(kernel.name), (found.model_dump_json(indent=1) + "\n").encode())
-    return found
+    coverage_found = coverage.of(kernel.name, added, compiled, counted, symbols, diffs)
+    write_atomic(directory / coverage.file_of(kernel.name), (coverage_found.model_dump_json(indent=1) + "\n").encode())
+    return coverage_found
 
 
 def _cases(

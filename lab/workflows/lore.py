@@ -82,11 +82,11 @@ def _by_b4(wanted: str, url: str) -> bytes:
         done = proc.run(
             words, cwd=Path(scratch), timeout_s=FETCH_S, check=False, env={"NO_PROXY": "127.0.0.1,localhost"}
         )
-        found = [path for path in sorted(Path(scratch).glob("series*")) if path.is_file()]
-        if done.status or not found:
+        paths = [path for path in sorted(Path(scratch).glob("series*")) if path.is_file()]
+        if done.status or not paths:
             last = done.output.strip().rpartition("\n")[2] or f"exit status {done.status}"
             raise InfraError(f"b4 am {wanted}: {last}", hint=_other(url))
-        return _bounded(found[0])
+        return _bounded(paths[0])
 
 
 def _by_liblore(wanted: str, url: str) -> bytes:
@@ -168,9 +168,9 @@ def _connected(mails: Sequence[_Mail], wanted: str) -> set[str]:
         neighbours.setdefault(other, set()).add(one)
     found, ahead = {wanted}, [wanted]
     while ahead:
-        for each in neighbours.get(ahead.pop(), set()) - found:
-            found.add(each)
-            ahead.append(each)
+        for neighbour in neighbours.get(ahead.pop(), set()) - found:
+            found.add(neighbour)
+            ahead.append(neighbour)
     return found
 
 

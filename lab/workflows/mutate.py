@@ -308,7 +308,7 @@ class Mutate:
             if cases:
                 seconds = known.case_s.get(selection.scenario, 0.0) * len(cases)
                 found.append((seconds, Selection(scenario=selection.scenario, cases=tuple(cases))))
-        found.sort(key=lambda each: each[0])
+        found.sort(key=lambda mutant: mutant[0])
         return tuple(selection for _, selection in found)
 
     def _run_or_reuse(
@@ -388,9 +388,9 @@ class Mutate:
 
 def coverage_of(directory: Path, task: MutationTask) -> Coverage | None:
     """Return which case runs which line, as far as a mutation has counted; None if it has not."""
-    for found in read_all(str(directory)):
-        if found.kernel == task.kernel.name:
-            return found
+    for coverage_read in read_all(str(directory)):
+        if coverage_read.kernel == task.kernel.name:
+            return coverage_read
     return None
 
 

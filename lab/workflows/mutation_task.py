@@ -87,14 +87,14 @@ def read_results(directory: Path) -> tuple[MutantResult, ...]:
         lines = (directory / RESULTS).read_text("utf-8", "replace").splitlines()
     except FileNotFoundError:
         return ()
-    found: dict[str, MutantResult] = {}
+    results: dict[str, MutantResult] = {}
     for line in lines:
         try:
             result = MutantResult.model_validate_json(line)
         except ValidationError:
             continue
-        found[result.name] = result
-    return tuple(found.values())
+        results[result.name] = result
+    return tuple(results.values())
 
 
 def add_result(directory: Path, result: MutantResult) -> None:

@@ -90,10 +90,10 @@ def workload(words: Sequence[str], arch: Arch, *, sysroot: Path | None = None) -
     if not content.startswith(b"#!") and (machine is None or not _is_dynamic(path, content)):
         return Workload(words=tuple(words), program=path)
     commands = {name: f"/bin/{name}" for name in guest_commands()}
-    found = needed.needs(path, arch, needed.places(arch, sysroot), commands=commands)
-    if found.missing:
-        raise _missing_error(path, found, arch)
-    return Workload(words=tuple(words), program=path, needs=found)
+    needs = needed.needs(path, arch, needed.places(arch, sysroot), commands=commands)
+    if needs.missing:
+        raise _missing_error(path, needs, arch)
+    return Workload(words=tuple(words), program=path, needs=needs)
 
 
 def _check_machine(path: Path, machine: tuple[int, int, int], arch: Arch) -> None:
@@ -108,18 +108,18 @@ def _is_dynamic(path: Path, content: bytes) -> bool:
         raise UsageError(f"{path} cannot be run: {error}") from None
 
 
-def _missing_error(path: Path, found: Needs, arch: Arch) -> UsageError:
+def _missing_error(path: Path, needs: Needs, arch: Arch) -> UsageError:
     """Return the error for what a program needs and nothing has, with the command that installs it."""
     native = platform.machine() == arch.uname
     names = []
-    for each in found.missing:
-        wanted_by = "" if each.wanted_by == path.name else f" (for {each.wanted_by})"
-        names.append(f"{each.name}{wanted_by}")
-    script = not found.programs
+    for library in needs.missing:
+        wanted_by = "" if library.wanted_by == path.name else f" (for {library.wanted_by})"
+        names.append(f"{library.name}{wanted_by}")
+    script = not needs.programs
     what = "is a script for" if script else "needs"
     hint = "the guest has sh and awk; --sysroot DIR names a directory with it"
     if not script:
-        install = needed.install_hint(found.missing, arch, native=native)
+        install = needed.install_hint(needs.missing, arch, native=native)
         hint = f"{install}; or name a directory that has them: --sysroot DIR".removeprefix("; or ")
     return UsageError(f"{path} {what} {', '.join(names)}, not found for {arch.name}", hint=hint)
 

@@ -45,15 +45,15 @@ class Again:
         return {cell_key(self.spot.topology, self.spot.kernel): self.kernel} if self.kernel else {}
 
 
-def look(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
+def prepare(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
     """Return the replay of a spot on this host. Builds nothing; InfraError if it cannot build for the machine."""
     _no_suite(spot, summary)
     sources = library.with_programs(summary.evidence.metadata.programs).scenario_sources
     planned = spot.plan()
-    found = kernel.recorded(spot.build, cache) if spot.build else None
+    built = kernel.recorded(spot.build, cache) if spot.build else None
     record = ARCHES[spot.topology.arch]
     programs = campaign.test_keys(record.name, sources, [name for name in spot.cases if _has(name, library, sources)])
-    changed = [] if found else _changed_kernel(spot, cache)
+    changed = [] if built else _changed_kernel(spot, cache)
     changed += changed_programs(spot.programs, programs, list(spot.cases))
     was = summary.evidence.metadata.host
     host = HostRecord.model_validate({**campaign.emulators(planned), "libvirt": was.libvirt})
@@ -61,7 +61,7 @@ def look(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Again:
         spot=spot,
         command=CommandRecord(verb="replay", arguments=(summary.evidence.source, spot.name)),
         plan=replace(planned, sources=tuple(sources)),
-        kernel=found,
+        kernel=built,
         changed=tuple(changed),
         noted=tuple(changed_host(was, host, record.qemu)),
     )
@@ -119,10 +119,10 @@ def open_replay(again: Again, cache: Cache, packing: Packing, output: Path | Non
 
 def compared(then: Sequence[CaseRecord], now: Summary) -> tuple[list[str], bool]:
     """Return a line per case with the verdicts then and now, and whether all are the same; False without cases."""
-    found = {(record.topology, record.kernel, record.label): record for record in now.records}
+    by_label = {(record.topology, record.kernel, record.label): record for record in now.records}
     lines, same = [], True
     for record in then:
-        other = found.get((record.topology, record.kernel, record.label))
+        other = by_label.get((record.topology, record.kernel, record.label))
         verdict = other.verdict if other else "nothing"
         same = same and verdict == record.verdict
         lines.append(f"{record.label}: {record.verdict} then, {verdict} now")

@@ -40,7 +40,7 @@ class Wish:
     """Words as in --test; all scenarios if empty and there is no command."""
     provides: Sequence[str] = ()
     each: bool = False
-    anew: bool = False
+    fresh: bool = False
     """Run the unpatched tree again, even if an earlier run has its evidence."""
     command: Sequence[str] = ()
     timeout_s: float = 60.0
@@ -90,7 +90,7 @@ def files_of(change: Change, wish: Wish) -> dict[str, bytes]:
         "kernels": [f"./{name}.yaml" for name in kernels],
         "scenarios": ["*"],
         "isolation": "shared",
-        "reuse_baseline": not wish.anew,
+        "reuse_baseline": not wish.fresh,
     }
     files = {f"try-{change.name}.yaml": _yaml(campaign)}
     for name, patches in kernels.items():
@@ -195,7 +195,7 @@ def default_machines(
     """Return the names of one machine per page size and one with two nodes, and a line for each that was left out."""
     first = [*library.campaign("quick").topologies, *library.campaign("pagesizes").topologies]
     every = [*first, *library.select_topologies(["*"])]
-    wanted = [each for each in every if not arches or each.arch in arches]
+    wanted = [machine for machine in every if not arches or machine.arch in arches]
     chosen: dict[object, Topology] = {}
     left: dict[str, str] = {}
     for topology in wanted:
@@ -206,4 +206,4 @@ def default_machines(
             left[topology.name] = why
         else:
             chosen[kind] = topology
-    return [each.name for each in chosen.values()], [f"{name}: {why}" for name, why in left.items()]
+    return [machine.name for machine in chosen.values()], [f"{name}: {why}" for name, why in left.items()]

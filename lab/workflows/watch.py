@@ -28,7 +28,7 @@ class Attempt:
 
     @classmethod
     def of(cls, summary: Summary) -> Attempt:
-        return cls(exit_code=summary.exit_code, outcomes={_case(each): each.outcome for each in summary.records})
+        return cls(exit_code=summary.exit_code, outcomes={_case(record): record.outcome for record in summary.records})
 
 
 def _case(record: CaseRecord) -> CasePlace:

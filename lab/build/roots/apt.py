@@ -126,8 +126,8 @@ def releases_from(first: str = "") -> tuple[str, ...]:
 
 def _suites() -> list[AptSuite]:
     host = debian.host()
-    found = list(chain.from_iterable(debian.groups(host.entries, host.keyrings)))
-    return found + list(debian.older(host.entries, host.keyrings))
+    suites = list(chain.from_iterable(debian.groups(host.entries, host.keyrings)))
+    return suites + list(debian.older(host.entries, host.keyrings))
 
 
 def _open(suites: Sequence[AptSuite], release: str, architecture: str, cache: Cache) -> AptState:

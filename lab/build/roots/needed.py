@@ -290,12 +290,12 @@ class _Search:
 
     def _directories(self, paths: Sequence[str], guest: str, here: Path) -> tuple[SearchDirectory, ...]:
         """Return the directories of an RPATH or RUNPATH of a file, $ORIGIN replaced by the file's own directory."""
-        found = []
+        directories = []
         for path in paths:
             inside_guest, outside = self._expanded(path, guest, here)
             if inside_guest.startswith("/"):
-                found.append(SearchDirectory(guest=posixpath.normpath(inside_guest), here=Path(outside)))
-        return tuple(found)
+                directories.append(SearchDirectory(guest=posixpath.normpath(inside_guest), here=Path(outside)))
+        return tuple(directories)
 
     def _expanded(self, path: str, guest: str, here: Path) -> tuple[str, str]:
         """Return a path of an RPATH in the guest and on this host."""
@@ -344,8 +344,8 @@ def install_hint(missing: Sequence[Missing], arch: Arch, *, native: bool) -> str
     """Return the commands that install what is missing, as far as names of files say which packages have it."""
     cross: list[str] = []
     foreign: list[str] = []
-    for each in missing:
-        name = posixpath.basename(each.name)
+    for library in missing:
+        name = posixpath.basename(library.name)
         stem = cross_package(name)
         if stem and native:
             foreign.append(stem)

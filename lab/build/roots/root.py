@@ -242,8 +242,8 @@ def _from_oci(tree: RootTree, open_blob: Any) -> list[str]:
     if not isinstance(layers, list) or not layers:
         raise UsageError(f"{tree.what}: its manifest names no layers")
     names = []
-    for each in layers:
-        names.append((_blob(tree, each.get("digest") if isinstance(each, dict) else None), open_blob))
+    for layer in layers:
+        names.append((_blob(tree, layer.get("digest") if isinstance(layer, dict) else None), open_blob))
     return _lay(tree, names)
 
 
@@ -319,14 +319,14 @@ def write_copies(copies: Sequence[Copied], into: Path, *, below: str) -> int:
     """Write an archive with copies of the host's files, below the guest's root of programs; return their bytes."""
     with into.with_suffix(".spool").open("w+b") as spool:
         tree = RootTree(spool=spool, what="-v")
-        for each in copies:
-            name = each.guest.strip("/")
-            tree.add_from_host(name, each.here.resolve())
-            if each.here.is_dir():
-                for place, directories, names in os.walk(each.here):
+        for copy in copies:
+            name = copy.guest.strip("/")
+            tree.add_from_host(name, copy.here.resolve())
+            if copy.here.is_dir():
+                for place, directories, names in os.walk(copy.here):
                     for file in sorted([*directories, *names]):
                         path = Path(place, file)
-                        tree.add_from_host(f"{name}/{path.relative_to(each.here)}", path)
+                        tree.add_from_host(f"{name}/{path.relative_to(copy.here)}", path)
         return tree.write(into, below)
 
 

@@ -178,13 +178,13 @@ class RootTree:
 
     def _remove(self, place: str) -> None:
         self.nodes.pop(place, None)
-        for name in [each for each in self.nodes if each.startswith(f"{place}/")]:
+        for name in [inside for inside in self.nodes if inside.startswith(f"{place}/")]:
             del self.nodes[name]
 
     def _clear(self, directory: str) -> None:
         """Remove what lower layers have in a directory."""
         prefix = f"{directory}/".lstrip("/")
-        for name in [each for each, node in self.nodes.items() if each.startswith(prefix)]:
+        for name in [inside for inside, node in self.nodes.items() if inside.startswith(prefix)]:
             if self.nodes[name].layer < self.layers:
                 del self.nodes[name]
 

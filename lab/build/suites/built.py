@@ -64,7 +64,7 @@ def write(entry: Path, tests: Sequence[Test], not_built: Mapping[str, str]) -> N
 def read(entry: Path) -> Built:
     """Return the suite in a finished entry."""
     facts = json.loads((entry / FACTS).read_text())
-    tests = tuple(Test(**each) for each in facts["tests"])
+    tests = tuple(Test(**test) for test in facts["tests"])
     return Built(key=entry.name, tree=entry / TREE, tests=tests, not_built=facts["not_built"])
 
 
@@ -72,8 +72,8 @@ def interpreter(path: Path) -> str:
     """Return the name of the program that runs a script; empty if the file is not a script."""
     with path.open("rb") as file:
         head = file.readline(256)
-    found = _SHEBANG.match(head)
-    return found[2].decode("ascii", "replace") if found else ""
+    match = _SHEBANG.match(head)
+    return match[2].decode("ascii", "replace") if match else ""
 
 
 def lacking(path: Path) -> str:

@@ -288,7 +288,7 @@ def timeout_of(settings: Path) -> float:
         text = settings.read_text(errors="replace")
     except OSError:
         return built.DEFAULT_S
-    found = re.search(r"^timeout=(\d{1,6})\s*$", text, re.MULTILINE)
-    if not found:
+    match = re.search(r"^timeout=(\d{1,6})\s*$", text, re.MULTILINE)
+    if not match:
         return built.DEFAULT_S
-    return float(found[1]) or built.ENDLESS_S
+    return float(match[1]) or built.ENDLESS_S

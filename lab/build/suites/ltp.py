@@ -145,8 +145,8 @@ def _signature(place: Path) -> Iterator[str]:
         below[:] = sorted(set(below) - {".git"})
         for name in sorted(names):
             path = Path(directory, name)
-            found = path.lstat()
-            yield f"{path.relative_to(place)} {found.st_size} {found.st_mtime_ns}"
+            status = path.lstat()
+            yield f"{path.relative_to(place)} {status.st_size} {status.st_mtime_ns}"
 
 
 # ---- Installed ------------------------------------------------------------------------------------------------------
@@ -225,13 +225,13 @@ class _LtpWork:
 
 def _directories(src: Path, programs: set[str]) -> list[str]:
     """Return the directories below testcases/ with a makefile and a program's source: NAME.c, NAME.sh or NAME."""
-    found = []
+    directories = []
     for place, below, names in os.walk(src / "testcases"):
         below.sort()
         stems = {name.removesuffix(".c") for name in names}
         if stems & programs and "Makefile" in names:
-            found.append(str(Path(place).relative_to(src)))
-    return found
+            directories.append(str(Path(place).relative_to(src)))
+    return directories
 
 
 def _collect(directory: Path, into: Path) -> None:

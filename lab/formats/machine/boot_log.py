@@ -82,22 +82,22 @@ def _take_cpus(log: _Log, text: str, line: int) -> bool:
         log.cpus[log.current] += map(int, _CPU_NUMBER.findall(text))
         return True
     log.current = -1
-    if found := _BOOTING.search(text):
-        node = int(found[1])
+    if match := _BOOTING.search(text):
+        node = int(match[1])
         log.nodes.setdefault(node, line)
-        log.cpus.setdefault(node, []).extend(map(int, _CPU_NUMBER.findall(found[2])))
+        log.cpus.setdefault(node, []).extend(map(int, _CPU_NUMBER.findall(match[2])))
         log.current = node
-    elif found := _SRAT_CPU.search(text):
-        node = int(found[2])
+    elif match := _SRAT_CPU.search(text):
+        node = int(match[2])
         log.nodes.setdefault(node, line)
         log.cpu_counts[node] = log.cpu_counts.get(node, 0) + 1
-        name = "aarch64" if found[1].upper() == "MPIDR" else "x86_64"
-        log.guess_arch(name, line, f"SRAT names CPUs by {found[1].upper()}")
-    return found is not None
+        name = "aarch64" if match[1].upper() == "MPIDR" else "x86_64"
+        log.guess_arch(name, line, f"SRAT names CPUs by {match[1].upper()}")
+    return match is not None
 
 
-def _end(found: re.Match[str] | None) -> int:
-    return found.end() if found else 0
+def _end(match: re.Match[str] | None) -> int:
+    return match.end() if match else 0
 
 
 def _take_memory(log: _Log, text: str, line: int) -> bool:
@@ -128,15 +128,15 @@ def _length(first: str, last: str) -> int:
 
 def _take_machine(log: _Log, text: str, line: int) -> None:
     """Read a line about the machine as a whole."""
-    if found := _ARGUMENTS.search(text):
-        words = [word for word in found[1].split() if word.isprintable()]
+    if match := _ARGUMENTS.search(text):
+        words = [word for word in match[1].split() if word.isprintable()]
         log.add("cmdline", " ".join(words), line)
-    elif found := _LINUX.search(text):
-        log.add("release", found[1], line)
-    elif found := _MODEL.search(text):
-        log.add("model", found[1], line)
-    elif found := _NODE_NAMED.search(text):
-        log.nodes.setdefault(int(found[1]), line)
+    elif match := _LINUX.search(text):
+        log.add("release", match[1], line)
+    elif match := _MODEL.search(text):
+        log.add("model", match[1], line)
+    elif match := _NODE_NAMED.search(text):
+        log.nodes.setdefault(int(match[1]), line)
     else:
         _take_counts(log, text, line)
     for pattern, name in _SIGNS:
@@ -146,15 +146,15 @@ def _take_machine(log: _Log, text: str, line: int) -> None:
 
 def _take_counts(log: _Log, text: str, line: int) -> None:
     """Read a line that counts CPUs, nodes, memory or huge pages."""
-    if found := _BROUGHT_UP.search(text):
-        log.add("node_count", int(found[1]), line)
-        log.add("cpu_count", int(found[2]), line)
-    elif found := _SLUB.search(text):
-        log.add("cpu_count", int(found[1]), line)
-    elif found := _HUGETLB.search(text):
-        log.add(f"hugepages {size(found[1], found[2])}", int(found[3]), line)
-    elif found := _MEMORY.search(text):
-        log.add("memory", int(found[1]) * KIB, line)
+    if match := _BROUGHT_UP.search(text):
+        log.add("node_count", int(match[1]), line)
+        log.add("cpu_count", int(match[2]), line)
+    elif match := _SLUB.search(text):
+        log.add("cpu_count", int(match[1]), line)
+    elif match := _HUGETLB.search(text):
+        log.add(f"hugepages {size(match[1], match[2])}", int(match[3]), line)
+    elif match := _MEMORY.search(text):
+        log.add("memory", int(match[1]) * KIB, line)
 
 
 def _sums(log: _Log) -> Iterator[Statement]:

@@ -42,13 +42,13 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
 
 
 def _part(part: str) -> range | list[int]:
-    found = _PART.fullmatch(part)
-    if not found:
+    match = _PART.fullmatch(part)
+    if not match:
         raise ValueError(f"{part[:20]!r} is no CPU number")
-    first, last = int(found[1]), int(found[2] or found[1])
-    used, group = 1, int(found[3] or 1)
-    if found[4]:
-        used, group = int(found[3]), int(found[4])
+    first, last = int(match[1]), int(match[2] or match[1])
+    used, group = 1, int(match[3] or 1)
+    if match[4]:
+        used, group = int(match[3]), int(match[4])
     if last < first or last >= MAX_CPU or not group:
         raise ValueError(f"{part[:20]!r} is no range of CPUs")
     if used == 1:

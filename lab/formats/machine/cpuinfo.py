@@ -69,10 +69,10 @@ class _CpuinfoReader:
 
     def take(self, line: Line) -> None:
         """Read one line."""
-        found = _FIELD.fullmatch(line.text)
-        if found is None:
+        match = _FIELD.fullmatch(line.text)
+        if match is None:
             return
-        key, value = found[1], found[2].strip()
+        key, value = match[1], match[2].strip()
         if _PROCESSOR.fullmatch(key) and key == "processor" and value[:5].isdecimal():
             self.processors += 1
             self.highest = max(self.highest, int(value[:5]))

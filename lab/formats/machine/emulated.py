@@ -60,9 +60,9 @@ def read_arguments(lines: Sequence[Line]) -> list[Statement]:
     """QEMU's command line, wrapped or not."""
     guest = _Guest("qemu")
     for line in lines:
-        if found := _EMULATOR.search(line.text):
+        if match := _EMULATOR.search(line.text):
             guest.line = guest.line or line.number
-            guest.add("arch", dict(_NAMES).get(found[1], found[1]), line.number)
+            guest.add("arch", dict(_NAMES).get(match[1], match[1]), line.number)
         if guest.line:
             for option in _OPTION.finditer(line.text):
                 _option(guest, option[1], option[2].strip("\"'"), line.number)
@@ -76,15 +76,15 @@ def _option(guest: _Guest, name: str, text: str, line: int) -> None:
     if name == "append":
         guest.add("cmdline", " ".join(word for word in text.split() if word.isprintable()), line)
     elif name == "m":
-        if found := _SIZE.fullmatch(values.get("size", first)):
-            guest.add("memory", size(found[1], found[2] or "M"), line)
+        if match := _SIZE.fullmatch(values.get("size", first)):
+            guest.add("memory", size(match[1], match[2] or "M"), line)
     elif name == "smp":
         count = values.get("cpus", first)
         if count.isdecimal() and len(count) < 6:
             guest.add("cpu_count", int(count), line)
     elif name == "object":
-        if found := _SIZE.fullmatch(values.get("size", "")):
-            guest.backends[values.get("id", "")] = size(found[1], found[2])
+        if match := _SIZE.fullmatch(values.get("size", "")):
+            guest.backends[values.get("id", "")] = size(match[1], match[2])
     elif first == "dist":
         _distance(guest, values.get("src", ""), values.get("dst", ""), values.get("val", ""))
     elif first == "node":
@@ -96,8 +96,8 @@ def _node(guest: _Guest, values: Mapping[str, str], cpus: Sequence[str], line: i
     if node < 0:
         return
     guest.memory[node] = guest.backends.get(values.get("memdev", ""), 0)
-    if found := _SIZE.fullmatch(values.get("mem", "")):
-        guest.memory[node] = size(found[1], found[2] or "M")
+    if match := _SIZE.fullmatch(values.get("mem", "")):
+        guest.memory[node] = size(match[1], match[2] or "M")
     for text in cpus:
         guest.add_cpus(node, text, line)
 
@@ -148,10 +148,10 @@ def _within_cell(guest: _Guest, node: int, name: str, values: Mapping[str, str],
 
 
 def _bytes(text: str, unit: str) -> int:
-    found = _UNITS.fullmatch(unit)
-    if found is None or not text.isdecimal() or len(text) > 15:
+    match = _UNITS.fullmatch(unit)
+    if match is None or not text.isdecimal() or len(text) > 15:
         return 0
-    return size(text, found[1] or "")
+    return size(text, match[1] or "")
 
 
 def _sums(guest: _Guest, *, mirrored: bool) -> Iterator[Statement]:

@@ -198,13 +198,13 @@ def read_tree(lines: Sequence[Line]) -> Iterator[Statement]:
     nodes: dict[int, tuple[int, list[int]]] = {}
     group: list[int] = []
     for line in lines:
-        if found := _MACHINE.search(line.text):
-            yield _statement("memory", size(found[1], found[2]), line.number)
-        if found := _NODE.search(line.text):
-            number = int(found[1])
+        if match := _MACHINE.search(line.text):
+            yield _statement("memory", size(match[1], match[2]), line.number)
+        if match := _NODE.search(line.text):
+            number = int(match[1])
             nodes[number] = line.number, []
-            if found[2]:
-                yield _statement("memory", size(found[2], found[3]), line.number, number)
+            if match[2]:
+                yield _statement("memory", size(match[2], match[3]), line.number, number)
             if group and nodes[group[0]][1]:
                 group = []
             group.append(number)

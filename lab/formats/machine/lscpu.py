@@ -111,12 +111,12 @@ class _Fields:
         """Read one line: a field, or the rest of one that is wrapped."""
         if self.room < 0 or len(self.found) > MAX_STATEMENTS:
             return
-        found = _FIELD.fullmatch(line.text)
-        if found and "/" not in found[1] and not found[1].startswith("node "):
+        match = _FIELD.fullmatch(line.text)
+        if match and "/" not in match[1] and not match[1].startswith("node "):
             self.node, self.flags = -1, False
-            value = found[2].removesuffix('",').strip(' "')
+            value = match[2].removesuffix('",').strip(' "')
             self.width = len(line.text)
-            self.field(found[1].strip(' "'), value, line.number)
+            self.field(match[1].strip(' "'), value, line.number)
         elif line.text:
             self._continue(line)
 
@@ -136,10 +136,10 @@ class _Fields:
             self._numa(key, value, line)
         elif MACHINE_NAMES.fullmatch(value):
             self._add("arch", value, line)
-        elif found := _BYTE_ORDER.fullmatch(value):
-            self._add("byteorder", found[1].lower(), line)
-        elif found := _BITS.fullmatch(value):
-            self._add("virtual_bits", int(found[2]), line)
+        elif match := _BYTE_ORDER.fullmatch(value):
+            self._add("byteorder", match[1].lower(), line)
+        elif match := _BITS.fullmatch(value):
+            self._add("virtual_bits", int(match[2]), line)
         elif _CPU_COUNT.fullmatch(key) and value.isdecimal() and len(value) < 6:
             self._add("cpu_count", int(value), line)
         elif _THREADS.search(key) and value.isdecimal() and len(value) < 4:
@@ -256,12 +256,12 @@ class _Offsets:
 def _cpu_objects(text: str, offsets: _Offsets) -> Iterator[Statement]:
     nodes: dict[int, list[int]] = {}
     first = 0
-    for found in _CPU_OBJECT.finditer(text):
-        members = dict(_MEMBER.findall(found[0]))
+    for match in _CPU_OBJECT.finditer(text):
+        members = dict(_MEMBER.findall(match[0]))
         node, cpu = members.get("node", ""), members.get("cpu", "")
         if not (node.isdecimal() and cpu.isdecimal()) or len(node) > 4 or len(cpu) > 5:
             continue
-        first = first or offsets.line(found.start())
+        first = first or offsets.line(match.start())
         nodes.setdefault(int(node), []).append(int(cpu))
     yield from _by_node(nodes, first, "lscpu -Je")
 

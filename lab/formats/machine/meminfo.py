@@ -33,31 +33,31 @@ def _section(section: Section, block: int) -> Iterator[Statement]:
     pools = False
     for line in section.lines:
         text = line.text
-        if found := _MEMINFO.match(text):
-            yield from _meminfo(found, line.number, block)
+        if match := _MEMINFO.match(text):
+            yield from _meminfo(match, line.number, block)
         elif _HEAD.fullmatch(text):
             nodes = [int(number) for number in _NODE.findall(text)]
-        elif nodes and (found := _TOTAL.fullmatch(text)):
-            yield from _numastat(nodes, found[1].split(), line.number, block)
-        elif found := _FREE.fullmatch(text):
-            yield from _free(found, section.command, line.number, block)
-        elif found := _RANGE.match(text):
-            yield Statement(key="memory", value=size(found[1], found[2]), line=line.number, source="lsmem", block=block)
-        elif found := _ZONE.fullmatch(text):
-            yield Statement(key="seen", value=int(found[1]), line=line.number, source="zones", block=block)
+        elif nodes and (match := _TOTAL.fullmatch(text)):
+            yield from _numastat(nodes, match[1].split(), line.number, block)
+        elif match := _FREE.fullmatch(text):
+            yield from _free(match, section.command, line.number, block)
+        elif match := _RANGE.match(text):
+            yield Statement(key="memory", value=size(match[1], match[2]), line=line.number, source="lsmem", block=block)
+        elif match := _ZONE.fullmatch(text):
+            yield Statement(key="seen", value=int(match[1]), line=line.number, source="zones", block=block)
         elif _POOL_HEAD.fullmatch(text):
             pools = True
-        elif pools and (found := _POOL.fullmatch(text)):
-            value, key = int(found[2]), f"hugepages {int(found[1])}"
+        elif pools and (match := _POOL.fullmatch(text)):
+            value, key = int(match[2]), f"hugepages {int(match[1])}"
             yield Statement(key=key, value=value, line=line.number, source="hugeadm", block=block)
 
 
-def _meminfo(found: re.Match[str], line: int, block: int) -> Iterator[Statement]:
-    name, number = found[1], int(found[2])
+def _meminfo(match: re.Match[str], line: int, block: int) -> Iterator[Statement]:
+    name, number = match[1], int(match[2])
     source = "/proc/meminfo"
     if name == "MemTotal":
-        unit = (found[3] or "kB").strip()
-        yield Statement(key="memory", value=size(found[2], unit), line=line, source=source, block=block)
+        unit = (match[3] or "kB").strip()
+        yield Statement(key="memory", value=size(match[2], unit), line=line, source=source, block=block)
     elif name == "HugePages_Total":
         yield Statement(key="hugepages default", value=number, line=line, source=source, block=block)
     elif name == "Hugepagesize":
@@ -71,12 +71,12 @@ def _numastat(nodes: Sequence[int], values: Sequence[str], line: int, block: int
             yield Statement(key="memory", value=amount, line=line, source="numastat -m", node=node, block=block)
 
 
-def _free(found: re.Match[str], command: str, line: int, block: int) -> Iterator[Statement]:
+def _free(match: re.Match[str], command: str, line: int, block: int) -> Iterator[Statement]:
     """The total of `free`, whose unit is printed, or is an option of the command; kB without one."""
-    unit = found[2]
+    unit = match[2]
     if not unit:
         option = _FREE_UNIT.match(command)
         letter = "k" if option is None else (option[1] or option[2])[0]
         unit = letter.replace("b", "").replace("h", "")
-    amount = size(found[1], unit)
+    amount = size(match[1], unit)
     yield Statement(key="memory", value=amount, line=line, source="free", block=block, guess="free rounds it")

@@ -80,15 +80,15 @@ class _NumactlReader:
         if self.parts and _CONTINUED.fullmatch(text) and text:
             self.parts.append(text)
             return
-        if found := _NODE.match(text):
+        if match := _NODE.match(text):
             self._end_list()
-            self._node(line, int(found[1]), found[2].lower(), found[3])
-        elif found := _AVAILABLE.match(text):
+            self._node(line, int(match[1]), match[2].lower(), match[3])
+        elif match := _AVAILABLE.match(text):
             self._begin_block()
-            self._available(line, found)
-        elif found := _COLUMNS.fullmatch(text):
+            self._available(line, match)
+        elif match := _COLUMNS.fullmatch(text):
             self._end_list()
-            self._table(line, found)
+            self._table(line, match)
         elif self.in_table and text:
             self._row(line)
         elif text and not _FREE.match(text):
@@ -110,13 +110,13 @@ class _NumactlReader:
         self.block += 1
         self.stated = set()
 
-    def _available(self, line: Line, found: re.Match[str]) -> None:
-        count = int(found[1])
+    def _available(self, line: Line, match: re.Match[str]) -> None:
+        count = int(match[1])
         self._add("node_count", count, line.number)
-        if found[2] is None:
+        if match[2] is None:
             return
         try:
-            listed = parse_cpu_list(found[2])
+            listed = parse_cpu_list(match[2])
         except ValueError:
             listed = ()
         if len(listed) == count:
@@ -132,8 +132,8 @@ class _NumactlReader:
         self.stated.add((node, what))
         if what == "cpu":
             self.node, self.line, self.parts = node, line.number, [text.strip() or " "]
-        elif found := _SIZE.fullmatch(text):
-            self._add("memory", size(found[1], found[2]), line.number, node)
+        elif match := _SIZE.fullmatch(text):
+            self._add("memory", size(match[1], match[2]), line.number, node)
 
     def _end_list(self) -> None:
         if not self.parts:
@@ -153,24 +153,24 @@ class _NumactlReader:
             return
         self._add("cpus", cpus, self.line, self.node)
 
-    def _table(self, line: Line, found: re.Match[str]) -> None:
+    def _table(self, line: Line, match: re.Match[str]) -> None:
         self._end_table()
         self.in_table = True
-        self.columns = list(numbers(found[1].strip()))[:MAX_NODE]
+        self.columns = list(numbers(match[1].strip()))[:MAX_NODE]
         self.columns_line = line.number
-        if found[2]:
+        if match[2]:
             self._add(DAMAGE, "distances: the columns are abbreviated with '...'", line.number)
 
     def _row(self, line: Line) -> None:
         """One line of the table: a row, the rest of one, or what ends the table."""
         text = line.text
-        if found := _ROW.fullmatch(text):
-            node, values = int(found[1]), list(numbers(found[2].strip()))
+        if match := _ROW.fullmatch(text):
+            node, values = int(match[1]), list(numbers(match[2].strip()))
             if node not in self.columns:
                 return
             self.rows[node], self.row_lines[node] = values, line.number
-            if found[3]:
-                self._add(DAMAGE, f"distances of node {node}: read up to {found[3][:20]!r}", line.number)
+            if match[3]:
+                self._add(DAMAGE, f"distances of node {node}: read up to {match[3][:20]!r}", line.number)
         elif is_numbers(text):
             self._numbers(line, list(numbers(text)))
         elif not is_ellipsis(text):

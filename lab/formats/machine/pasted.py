@@ -98,16 +98,16 @@ def _decode(made: Pasted, name: str, decoder: Callable[[Sequence[Line]], list[Li
 
 def _base64(lines: Sequence[Line]) -> list[Line]:
     """The lines, those that are base64 of a text replaced by it."""
-    found: list[Line] = []
+    decoded: list[Line] = []
     run: list[Line] = []
     for line in (*lines, Line(number=0, text="")):
         if _BASE64.fullmatch(line.text.strip()):
             run.append(line)
             continue
-        found += _decoded_run(run)
+        decoded += _decoded_run(run)
         run = []
-        found.append(line)
-    return found[:-1]
+        decoded.append(line)
+    return decoded[:-1]
 
 
 def _decoded_run(run: list[Line]) -> list[Line]:
@@ -167,7 +167,7 @@ def _looks_quoted_printable(lines: Sequence[Line]) -> bool:
 
 def _html(lines: Sequence[Line]) -> list[Line]:
     """The lines without tags and entities; a tag that breaks the line makes several lines of one."""
-    found: list[Line] = []
+    decoded: list[Line] = []
     for line in lines:
         text = line.text
         if "&" in text:
@@ -175,24 +175,24 @@ def _html(lines: Sequence[Line]) -> list[Line]:
         if "<" in text:
             text = _CELL_TAG.sub(" ", _BREAKING_TAG.sub("\n", _INLINE_TAG.sub("", text)))
         if text == line.text:
-            found.append(line)
+            decoded.append(line)
             continue
-        found += [Line(number=line.number, text=row) for row in text.split("\n")]
-    return found
+        decoded += [Line(number=line.number, text=row) for row in text.split("\n")]
+    return decoded
 
 
 def _strings(lines: Sequence[Line]) -> list[Line]:
     """The lines, those that are the text of a string with `\\n` in it split there."""
-    found: list[Line] = []
+    decoded: list[Line] = []
     for line in lines:
         if line.text.count("\\n") < 2:
-            found.append(line)
+            decoded.append(line)
             continue
         text = line.text.replace("\\r", "").replace("\\t", " ").replace('\\"', '"')
         first, *others = text.split("\\n")
         rows = [first.rpartition('": "')[2], *others]
-        found += [Line(number=line.number, text=row) for row in rows]
-    return found
+        decoded += [Line(number=line.number, text=row) for row in rows]
+    return decoded
 
 
 def _cleaned(text: str) -> str:
@@ -212,8 +212,8 @@ def _cleaned(text: str) -> str:
     if text.startswith("|"):
         text = _row(text)
     for pattern in (_BULLET, _NUMBERED):
-        if found := pattern.match(text):
-            text = text[found.end() :]
+        if match := pattern.match(text):
+            text = text[match.end() :]
     return _without_quotes(text.replace("**", "").strip("`")).strip()
 
 

@@ -62,8 +62,8 @@ def _heading(text: str) -> tuple[str, str] | None:
     if text == "```":
         return "", ""
     for pattern in (_HEAD, _CAPTURE, _PATH):
-        if found := pattern.fullmatch(text):
-            return found[1], ""
+        if match := pattern.fullmatch(text):
+            return match[1], ""
     if bare := _BARE.fullmatch(text):
         return bare[1], ""
     prompt = _PROMPT.match(text)

@@ -57,11 +57,11 @@ def read(parts: Sequence[Section]) -> Iterator[Statement]:
 def _of_line(line: Line, block: int) -> Iterator[Statement]:
     """Lines that say by themselves which file they are from."""
     text = line.text
-    if found := _VALUED.fullmatch(text):
-        yield from _content(found[1], found[2], line, block)
-        text = found[2]
-    if found := _MEMINFO.fullmatch(text):
-        yield from _node_meminfo(found, line, block)
+    if match := _VALUED.fullmatch(text):
+        yield from _content(match[1], match[2], line, block)
+        text = match[2]
+    if match := _MEMINFO.fullmatch(text):
+        yield from _node_meminfo(match, line, block)
     elif _PRIVATE_WORDS.fullmatch(text):
         yield from _chosen("thp", text, line, block)
     elif _SHARED_WORDS.fullmatch(text):
@@ -74,13 +74,13 @@ def _of_line(line: Line, block: int) -> Iterator[Statement]:
 
 def _of_kernel(text: str, line: Line, block: int) -> Iterator[Statement]:
     """Lines that say the page size or the architecture by themselves."""
-    if found := _PAGE_SIZE.fullmatch(text):
-        yield from _page_size(int(found[1]), line, block, "getconf")
-    elif found := _KERNEL_PAGE.search(text):
-        kib = int(found[1] or found[2] or found[3])
+    if match := _PAGE_SIZE.fullmatch(text):
+        yield from _page_size(int(match[1]), line, block, "getconf")
+    elif match := _KERNEL_PAGE.search(text):
+        kib = int(match[1] or match[2] or match[3])
         yield from _page_size(kib * KIB, line, block, "kernel configuration")
-    elif found := _UNAME.fullmatch(text):
-        yield _statement("release", found[1], line, block, "uname")
+    elif match := _UNAME.fullmatch(text):
+        yield _statement("release", match[1], line, block, "uname")
         yield from _uname(text, line, block)
     elif _NAMES.fullmatch(text):
         guess = "a line that has this name alone"
@@ -105,8 +105,8 @@ def _of_command(section: Section, block: int, *, last: bool) -> Iterator[Stateme
         return
     several = _SEPARATOR.split(command)
     if len(several) > 1 and all(map(_ONE_LINE.match, several)):
-        for each, line in zip(several, (line for line in lines if line.text), strict=False):
-            yield from _of_command(Section(command=each, host="", line=line.number, lines=(line,)), block, last=True)
+        for name, line in zip(several, (line for line in lines if line.text), strict=False):
+            yield from _of_command(Section(command=name, host="", line=line.number, lines=(line,)), block, last=True)
     elif _MACHINE_COMMAND.match(command):
         yield from _uname(first.text, first, block)
     elif _RELEASE_COMMAND.match(command):
@@ -129,9 +129,9 @@ def _paths(command: str) -> list[str]:
     """The files that a command shows; a command that is a path shows that file."""
     if command.startswith("/"):
         return [command]
-    found = _ARGUMENTS.fullmatch(command)
+    match = _ARGUMENTS.fullmatch(command)
     paths: list[str] = []
-    for word in ("" if found is None else found[1]).split("|")[0].split()[:64]:
+    for word in ("" if match is None else match[1]).split("|")[0].split()[:64]:
         if "/" in word or word in ("online", "possible", "cmdline"):
             paths += _expanded(word.rstrip(":;"))
     return paths[:MAX_NODE]
@@ -158,8 +158,8 @@ def _expanded(word: str) -> list[str]:
 def _files(paths: Sequence[str], lines: Sequence[Line], block: int) -> Iterator[Statement]:
     """The content of several files below one command: a line for each; of one file the first line."""
     contents = [line for line in lines if line.text]
-    if len(paths) == 1 and (found := _NODE_GLOB.fullmatch(paths[0])):
-        yield from _glob(found[1], contents, block)
+    if len(paths) == 1 and (match := _NODE_GLOB.fullmatch(paths[0])):
+        yield from _glob(match[1], contents, block)
         return
     for path, line in zip(paths, contents, strict=False):
         if len(paths) == 1 and lines[0].text != line.text and not path.endswith("cmdline"):
@@ -188,24 +188,24 @@ def _glob(name: str, contents: Sequence[Line], block: int) -> Iterator[Statement
 
 def _content(path: str, text: str, line: Line, block: int) -> Iterator[Statement]:
     """What the first line of a file states."""
-    if found := _NODE_FILE.fullmatch(path):
-        yield from _node_file(found, text, line, block)
-    elif found := _NODE_LIST.fullmatch(path):
-        yield from _listed("nodes " + (found[1] or found[2]), text, line, block)
-    elif found := _CPU_FILE.fullmatch(path):
-        yield from _listed(found[1], text, line, block)
-    elif found := _POOL.search(path):
+    if match := _NODE_FILE.fullmatch(path):
+        yield from _node_file(match, text, line, block)
+    elif match := _NODE_LIST.fullmatch(path):
+        yield from _listed("nodes " + (match[1] or match[2]), text, line, block)
+    elif match := _CPU_FILE.fullmatch(path):
+        yield from _listed(match[1], text, line, block)
+    elif match := _POOL.search(path):
         if text.isdecimal() and len(text) < 10:
-            yield _statement(f"hugepages {int(found[1]) * KIB}", int(text), line, block, "sysfs")
-    elif found := _THP.fullmatch(path):
-        name = "thp" if found[1] == "enabled" else "shmem_thp"
+            yield _statement(f"hugepages {int(match[1]) * KIB}", int(text), line, block, "sysfs")
+    elif match := _THP.fullmatch(path):
+        name = "thp" if match[1] == "enabled" else "shmem_thp"
         yield from _chosen(name, text, line, block)
     elif path.endswith("/proc/cmdline") and text:
         yield from _command_line(text, line, block)
 
 
-def _node_file(found: re.Match[str], text: str, line: Line, block: int) -> Iterator[Statement]:
-    node, name = int(found[1]), found[2]
+def _node_file(match: re.Match[str], text: str, line: Line, block: int) -> Iterator[Statement]:
+    node, name = int(match[1]), match[2]
     if node >= MAX_NODE:
         return
     try:
@@ -218,7 +218,7 @@ def _node_file(found: re.Match[str], text: str, line: Line, block: int) -> Itera
                 raise ValueError("no numbers")
             yield _statement("distance", numbers(text), line, block, "sysfs", node)
         elif text.isdecimal() and len(text) < 10:
-            yield _statement(f"hugepages {int(found[3]) * KIB}", int(text), line, block, "sysfs", node)
+            yield _statement(f"hugepages {int(match[3]) * KIB}", int(text), line, block, "sysfs", node)
     except ValueError as error:
         yield _statement(DAMAGE, f"node{node}/{name} is cut off or damaged: {error}", line, block, "sysfs")
 
@@ -230,11 +230,11 @@ def _listed(key: str, text: str, line: Line, block: int) -> Iterator[Statement]:
         return
 
 
-def _node_meminfo(found: re.Match[str], line: Line, block: int) -> Iterator[Statement]:
-    node, number = int(found[1]), int(found[3])
+def _node_meminfo(match: re.Match[str], line: Line, block: int) -> Iterator[Statement]:
+    node, number = int(match[1]), int(match[3])
     if node >= MAX_NODE:
         return
-    if found[2] == "MemTotal":
+    if match[2] == "MemTotal":
         yield _statement("memory", number * KIB, line, block, "node meminfo", node)
     elif number:
         yield _statement("hugepages default", number, line, block, "node meminfo", node)
@@ -246,8 +246,8 @@ def _page_size(size: int, line: Line, block: int, source: str) -> Iterator[State
 
 
 def _chosen(key: str, text: str, line: Line, block: int) -> Iterator[Statement]:
-    if found := _CHOSEN.search(text):
-        yield _statement(key, found[1], line, block, "sysfs")
+    if match := _CHOSEN.search(text):
+        yield _statement(key, match[1], line, block, "sysfs")
 
 
 def _uname(text: str, line: Line, block: int) -> Iterator[Statement]:

@@ -57,10 +57,10 @@ def _read_one(made: MachineTexts, file: str, text: str) -> None:
     if len(text) > MAX_TEXT:
         made.notes.append(f"{where}only the first {MAX_TEXT >> 20} MiB are read")
     parts = list(sections(lines))
-    found = [replace(statement, file=file) for statement in _statements(lines, parts)]
-    found.sort(key=lambda statement: statement.line)
-    made.statements += found
-    _name_hosts(made, found, parts)
+    statements = [replace(statement, file=file) for statement in _statements(lines, parts)]
+    statements.sort(key=lambda statement: statement.line)
+    made.statements += statements
+    _name_hosts(made, statements, parts)
     for line in lines:
         if is_ellipsis(line.text):
             made.omissions.append(Omission(file=file, line=line.number, text=line.text))
@@ -85,7 +85,7 @@ def separated(lines: Sequence[Line]) -> list[Line]:
         text = line.text[prefix.end() :] if prefix else line.text
         starts = [0]
         if text.count(":") > 2:
-            starts += [found.start() for found in _NAMES.finditer(text)][1:]
+            starts += [match.start() for match in _NAMES.finditer(text)][1:]
         if len(starts) < 3:
             made.append(Line(number=line.number, text=text))
             continue
@@ -115,11 +115,11 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section]) -> list[Stateme
     return found
 
 
-def _name_hosts(made: MachineTexts, found: Sequence[Statement], parts: Sequence[Section]) -> None:
+def _name_hosts(made: MachineTexts, statements: Sequence[Statement], parts: Sequence[Section]) -> None:
     """Note the host of the last prompt above each statement."""
     prompts = [(part.line, part.host) for part in parts if part.host]
     index, host = 0, ""
-    for statement in found:
+    for statement in statements:
         while index < len(prompts) and prompts[index][0] <= statement.line:
             host = prompts[index][1]
             index += 1

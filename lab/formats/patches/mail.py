@@ -91,10 +91,10 @@ def _messages(data: bytes, path: str) -> Iterable[MailMessage]:
 
 
 def _named(messages: Sequence[MailMessage], path: str) -> Iterable[MailedPatch]:
-    for each in messages:
-        for diff in each.diffs:
-            own = _file_slug(diff.name) if diff.name and len(each.diffs) > 1 else ""
-            yield MailedPatch(name=own or slug(each.subject) or _file_slug(path), data=diff.data)
+    for letter in messages:
+        for diff in letter.diffs:
+            own = _file_slug(diff.name) if diff.name and len(letter.diffs) > 1 else ""
+            yield MailedPatch(name=own or slug(letter.subject) or _file_slug(path), data=diff.data)
 
 
 def _file_slug(path: str) -> str:

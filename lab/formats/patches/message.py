@@ -84,8 +84,8 @@ def split(data: bytes) -> list[bytes]:
     if not _FROM.match(data):
         return [data]
     starts = list(_FROM.finditer(data))
-    ends = [*(found.start() for found in starts[1:]), len(data)]
-    return [data[found.end() : end] for found, end in zip(starts, ends, strict=True)]
+    ends = [*(start.start() for start in starts[1:]), len(data)]
+    return [data[start.end() : end] for start, end in zip(starts, ends, strict=True)]
 
 
 def unpacked(data: bytes, path: str) -> bytes:
@@ -127,7 +127,7 @@ def _read(parsed: ParsedMessage, path: str, depth: int) -> Iterator[MailMessage]
         id=next(iter(_ids(parsed, "Message-ID")), ""),
         parents=tuple(dict.fromkeys([*_ids(parsed, "In-Reply-To"), *reversed(_ids(parsed, "References"))])),
         sent=_sent(parsed),
-        text=b"\n".join(each.data for each in texts),
+        text=b"\n".join(text.data for text in texts),
         diffs=diffs,
         notes=notes,
     )
@@ -255,8 +255,8 @@ def _of_mails(data: bytes, name: str, path: str, depth: int) -> Iterator[Diff]:
     for raw in split(data):
         for inner in read(raw, path, depth + 1):
             number = re.search(r"(\d{1,3})/\d{1,3}", inner.subject.partition("]")[0])
-            for each in inner.diffs:
-                yield replace(each, name=name, number=int(number[1]) if number else 0)
+            for diff in inner.diffs:
+                yield replace(diff, name=name, number=int(number[1]) if number else 0)
 
 
 def _text(part: ParsedMessage, data: bytes) -> bytes:
@@ -298,17 +298,17 @@ def _chosen(texts: Sequence[Diff], attached: Sequence[Diff]) -> tuple[tuple[Diff
     inline: list[Diff] = []
     files: list[Diff] = []
     for into, found in ((inline, texts), (files, attached)):
-        for each in found:
-            if has_diff(each.data):
-                made, remarks = _diff(each.data)
-                into.append(replace(each, data=made.data))
+        for part in found:
+            if has_diff(part.data):
+                made, remarks = _diff(part.data)
+                into.append(replace(part, data=made.data))
                 notes += remarks
-    if all(each.number for each in files):
-        files.sort(key=lambda each: each.number)
-    sound = [each for each in files if _changes(each.data)]
+    if all(part.number for part in files):
+        files.sort(key=lambda part: part.number)
+    sound = [part for part in files if _changes(part.data)]
     if not sound:
         return tuple(inline or files), tuple(dict.fromkeys(notes))
-    own = [each for each in inline if not _is_copy(each, sound)]
+    own = [part for part in inline if not _is_copy(part, sound)]
     if len(own) < len(inline):
         notes.append(INLINE_COPY)
     return (*own, *sound), tuple(dict.fromkeys(notes))
@@ -339,7 +339,7 @@ def _blankless(lines: Sequence[bytes]) -> tuple[bytes, ...]:
 def _is_copy(text: Diff, attached: Sequence[Diff]) -> bool:
     """Whether a diff in the text is one of the attached: it changes the same, or it is damaged and of their files."""
     mine = _changes(text.data)
-    theirs = frozenset[_Change]().union(*(_changes(each.data) for each in attached))
+    theirs = frozenset[_Change]().union(*(_changes(part.data) for part in attached))
     if mine:
         return mine <= theirs
     names = {name.decode("utf-8", "replace").strip() for name in _NEW_NAME.findall(text.data)} - {"dev/null"}

@@ -203,8 +203,8 @@ def _git_change(reader: Reader) -> FileChange:
 
 def _blob(extra: Mapping[bytes, bytes]) -> str:
     """Return the object id of a file before its change; empty if its `index` line has none."""
-    found = _BLOB.fullmatch(extra.get(b"index", b""))
-    return found[1].decode() if found and found[1].strip(b"0") else ""
+    match = _BLOB.fullmatch(extra.get(b"index", b""))
+    return match[1].decode() if match and match[1].strip(b"0") else ""
 
 
 def _git_lines(reader: Reader) -> dict[bytes, bytes]:

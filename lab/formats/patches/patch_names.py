@@ -57,7 +57,7 @@ def _divisions(rest: bytes) -> list[tuple[bytes, bytes]]:
         return [(_unescaped(first[1]), of_field(rest[first.end() :].strip()))]
     if second := re.search(rb'\s(".*")\s*$', rest):
         return [(rest[: second.start()].strip(), of_field(second[1]))]
-    blanks = (found.start() for found in re.finditer(rb" ", rest))
+    blanks = (match.start() for match in re.finditer(rb" ", rest))
     return [(rest[:place], rest[place + 1 :].rstrip()) for place in blanks]
 
 
@@ -74,8 +74,8 @@ def unquoted(name: bytes) -> bytes:
 
 
 def _unescaped(text: bytes) -> bytes:
-    def plain(found: re.Match[bytes]) -> bytes:
-        code = found[1]
+    def plain(match: re.Match[bytes]) -> bytes:
+        code = match[1]
         return bytes([int(code, 8)]) if len(code) == 3 else _LETTERS.get(code, code)
 
     return _ESCAPE.sub(plain, text)

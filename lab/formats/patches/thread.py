@@ -52,10 +52,10 @@ class Chosen:
 def subject(text: str) -> Subject:
     """Read the subject of a message."""
     reply, words, place = False, list[str](), 0
-    while found := _LEAD.match(text, place):
-        reply = reply or bool(found["reply"])
-        words += re.split(r"[\s,:]+", re.sub(r"\s*/\s*", "/", found["words"] or ""))
-        place = found.end()
+    while match := _LEAD.match(text, place):
+        reply = reply or bool(match["reply"])
+        words += re.split(r"[\s,:]+", re.sub(r"\s*/\s*", "/", match["words"] or ""))
+        place = match.end()
     number, total = _counter(words)
     return Subject(
         title=text[place:].strip(),
@@ -71,17 +71,17 @@ def _version(words: Sequence[str]) -> int:
     """Return the version that the words of a subject's brackets name, 1 if none."""
     version = 1
     for word in words:
-        if found := _VERSION.fullmatch(word):
-            version = int(found[1])
+        if match := _VERSION.fullmatch(word):
+            version = int(match[1])
     return version
 
 
 def _counter(words: Sequence[str]) -> tuple[int, int]:
     """Return the first `2/7` among the words, (0, 0) if there is none."""
     for word in words:
-        found = _COUNTER.fullmatch(word)
-        if found and int(found[1]) <= int(found[2]):
-            return int(found[1]), int(found[2])
+        match = _COUNTER.fullmatch(word)
+        if match and int(match[1]) <= int(match[2]):
+            return int(match[1]), int(match[2])
     return 0, 0
 
 
@@ -134,7 +134,7 @@ def choose(messages: Sequence[MailMessage], path: str, *, whole: bool = True, al
     `whole` is false where the user has chosen the messages: what is missing is a remark then. `alone` is false if a
     single message that is 2/7 is an incomplete series too.
     """
-    letters = [_Letter(message=each, subject=subject(each.subject)) for each in _once(messages)]
+    letters = [_Letter(message=message, subject=subject(message.subject)) for message in _once(messages)]
     taken, notes = _originals(letters, path)
     numbered = sum(letter.subject.total for letter in taken)
     if len(taken) == 1 and ((alone and len(letters) == 1) or taken[0].subject.total < 2 or not whole):
@@ -166,12 +166,12 @@ def _originals(letters: Sequence[_Letter], path: str) -> tuple[list[_Letter], li
 
 def _once(messages: Iterable[MailMessage]) -> list[MailMessage]:
     """Drop what is there several times, as lists send it: by its id, the first with a diff."""
-    found: dict[str, MailMessage] = {}
-    for number, each in enumerate(messages):
-        key = each.id or f"no id {number}"
-        if key not in found or (each.diffs and not found[key].diffs):
-            found[key] = each
-    return list(found.values())
+    by_id: dict[str, MailMessage] = {}
+    for number, message in enumerate(messages):
+        key = message.id or f"no id {number}"
+        if key not in by_id or (message.diffs and not by_id[key].diffs):
+            by_id[key] = message
+    return list(by_id.values())
 
 
 def _alone(letter: _Letter) -> list[str]:
@@ -239,12 +239,12 @@ def _in_order(version: _Version) -> list[_Letter]:
 
 def _versions(letters: Sequence[_Letter], path: str) -> tuple[list[_Version], list[str]]:
     """Return the versions that there are, the newest last, and what was left out of them."""
-    found: dict[tuple[tuple[int, bool], int], _Version] = {}
+    by_version: dict[tuple[tuple[int, bool], int], _Version] = {}
     notes = []
     for letter in letters:
         total, number = letter.subject.total or 1, letter.subject.number or 1
         key = (letter.order, total)
-        version = found.setdefault(key, _Version(order=letter.order, total=total, patches={}))
+        version = by_version.setdefault(key, _Version(order=letter.order, total=total, patches={}))
         other = version.patches.get(number)
         if letter.subject.total and not letter.subject.number:
             notes.append(f"left out, a cover letter with a diff: {letter.words}")
@@ -258,8 +258,8 @@ def _versions(letters: Sequence[_Letter], path: str) -> tuple[list[_Version], li
             raise InputError(path, None, None, f"expected one series; {why}")
         else:
             notes.append(f"left out, no part of the series: {letter.words}")
-    versions = [each for each in found.values() if each.patches]
-    return sorted(versions, key=lambda each: (each.order, each.total)), notes
+    versions = [candidate for candidate in by_version.values() if candidate.patches]
+    return sorted(versions, key=lambda candidate: (candidate.order, candidate.total)), notes
 
 
 def _check_one_series(best: _Version, others: Sequence[_Version], path: str) -> None:
@@ -289,8 +289,8 @@ def _sent_again(newer: _Version, older: _Version) -> _Version | None:
 
 
 def _result(chosen: Sequence[_Letter], letters: Sequence[_Letter], notes: Sequence[str]) -> Chosen:
-    covers = [each for each in letters if _is_cover(each, chosen[0])]
-    text = b"\n".join(each.message.text for each in (*chosen, *covers))
+    covers = [cover for cover in letters if _is_cover(cover, chosen[0])]
+    text = b"\n".join(mail.message.text for mail in (*chosen, *covers))
     remarks = [*notes]
     for letter in chosen:
         remarks += [f"{letter.words}: {note}" for note in letter.message.notes]

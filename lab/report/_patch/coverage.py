@@ -18,46 +18,46 @@ MAX_LISTED = 40
 _HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+(\d+)")
 
 
-def text(found: Coverage, width: int = WIDTH) -> list[str]:
+def text(coverage: Coverage, width: int = WIDTH) -> list[str]:
     """Return the lines of the report: files that nothing compiles first, then the counts, then what ran nowhere."""
     role = Role.GOOD
-    if found.missed or found.uncompiled:
+    if coverage.missed or coverage.uncompiled:
         role = Role.BAD
-    lines = heading(f"COVERAGE of {found.kernel} on {', '.join(found.machines)}", width, role)
-    lines += head(found, width)
-    for line in found.missed[:MAX_LISTED]:
+    lines = heading(f"COVERAGE of {coverage.kernel} on {', '.join(coverage.machines)}", width, role)
+    lines += head(coverage, width)
+    for line in coverage.missed[:MAX_LISTED]:
         lines.append(clip(f"    {line.place}: {one_line(line.text.strip(), MAX_TEXT)}", width))
-    if len(found.missed) > MAX_LISTED:
-        lines.append(f"    and {len(found.missed) - MAX_LISTED} more")
+    if len(coverage.missed) > MAX_LISTED:
+        lines.append(f"    and {len(coverage.missed) - MAX_LISTED} more")
     return lines
 
 
-def head(found: Coverage, width: int, indent: str = "  ") -> list[str]:
+def head(coverage: Coverage, width: int, indent: str = "  ") -> list[str]:
     """Return what matters most: the files that nothing compiles, then how many lines ran, and on which machine."""
     lines: list[str] = []
-    for file in found.uncompiled:
+    for file in coverage.uncompiled:
         symbol = f", it needs CONFIG_{file.symbol}" if file.symbol else ""
         lines += wrap(f"{file.file}: no machine's configuration compiles it{symbol}", width, indent)
-    lines += wrap(found.summary(), width, indent)
-    if len(found.machines) < 2:
+    lines += wrap(coverage.summary(), width, indent)
+    if len(coverage.machines) < 2:
         return lines
-    for machine in found.machines:
-        code = [line for line in found.code if machine in line.compiled]
+    for machine in coverage.machines:
+        code = [line for line in coverage.code if machine in line.compiled]
         ran = sum(machine in line.ran for line in code)
         lines.append(f"{indent}  {machine}: {ran} of {len(code)}")
     return lines
 
 
-def document(found: Coverage) -> dict[str, Any]:
+def document(coverage: Coverage) -> dict[str, Any]:
     """Return what results.json has of it."""
     return {
-        "kernel": found.kernel,
-        "machines": list(found.machines),
-        "uncompiled": [file.model_dump() for file in found.uncompiled],
-        "changed": len(found.lines),
-        "compiled": len(found.code),
-        "ran": len(found.code) - len(found.missed),
-        "missed": [{"file": line.file, "line": line.line, "text": line.text} for line in found.missed],
+        "kernel": coverage.kernel,
+        "machines": list(coverage.machines),
+        "uncompiled": [file.model_dump() for file in coverage.uncompiled],
+        "changed": len(coverage.lines),
+        "compiled": len(coverage.code),
+        "ran": len(coverage.code) - len(coverage.missed),
+        "missed": [{"file": line.file, "line": line.line, "text": line.text} for line in coverage.missed],
     }
 
 
@@ -76,11 +76,11 @@ class DiffRow:
     text: str
 
 
-def diff_rows(found: Coverage, file: str) -> Iterator[DiffRow]:
+def diff_rows(coverage: Coverage, file: str) -> Iterator[DiffRow]:
     """Yield the patch of one file, line by line."""
-    by_number = {line.line: line for line in found.lines if line.file == file}
+    by_number = {line.line: line for line in coverage.lines if line.file == file}
     number = 0
-    for text in found.diffs.get(file, "").splitlines()[2:]:
+    for text in coverage.diffs.get(file, "").splitlines()[2:]:
         if hunk := _HUNK.match(text):
             number = int(hunk[1])
             yield DiffRow(number="", count="", tone="head", about="", text=text)

@@ -146,7 +146,7 @@ def page(report: MutationReport, covered: Coverage | None) -> str:
         rows = list(_rows(mutant))
         survivors.append(_Survivor(mutant=mutant, result=result, rows=rows, cases=_cases(mutant, covered)))
     by_name = {mutant.name: mutant for mutant in report.mutants}
-    others = [(by_name[each.name], each) for each in report.results if each.fate not in SURVIVORS]
+    others = [(by_name[tried.name], tried) for tried in report.results if tried.fate not in SURVIVORS]
     return html.template("mutation.html.j2").render(
         title=f"mutants of {report.kernel} on {report.machine}",
         report=report,

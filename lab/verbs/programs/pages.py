@@ -93,7 +93,7 @@ def _check(words: Sequence[str]) -> int:
     looked = look.check([Path(word) for word in words])
     for line in look.render(looked):
         print(printable(line))
-    return int(any(each.problems for each in looked))
+    return int(any(looked_at.problems for looked_at in looked))
 
 
 def _answer(
@@ -148,9 +148,9 @@ def _architecture(program: str, library: Library, globs: Sequence[str]) -> Arch:
 
     path = Path(program)
     if not path.is_file():
-        found = {each.arch for each in library.select_topologies(globs)} if globs else set()
-        if len(found) == 1:
-            return arch.find(found.pop())
+        arches = {topology.arch for topology in library.select_topologies(globs)} if globs else set()
+        if len(arches) == 1:
+            return arch.find(arches.pop())
         raise UsageError(
             f"{program} is no file on this host, so nothing says its architecture", hint="-t 'arm64*' says it"
         )
@@ -198,5 +198,5 @@ def _show(outcome: PagesAnswer, form: str, output: Path | None) -> None:
     print(render.FORMATS[form](outcome), end="")
     if output is not None:
         names = {"text": "pages.txt", "json": "pages.json", "junit": "pages-junit.xml", "html": "pages.html"}
-        for each, name in names.items():
-            write_atomic(output / name, render.FORMATS[each](outcome).encode())
+        for form_name, name in names.items():
+            write_atomic(output / name, render.FORMATS[form_name](outcome).encode())

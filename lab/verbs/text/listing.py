@@ -67,7 +67,7 @@ def _kernel(kernel: Kernel) -> Entry:
 def _scenarios(library: Library, cache: Cache) -> list[Entry]:
     declared = programs.cases(library.scenario_sources, cache)
     missing = programs.no_cases(library.scenario_sources, cache)
-    found: list[Entry] = []
+    entries: list[Entry] = []
     for name in library.scenarios():
         cases = []
         for case in declared.get(name, ()):
@@ -75,8 +75,8 @@ def _scenarios(library: Library, cache: Cache) -> list[Entry]:
         absent = []
         for row in missing.get(name, ()):
             absent.append({"row": row.row, "reason": row.reason})
-        found.append({"name": name, "cases": cases, "no_cases": absent})
-    return found
+        entries.append({"name": name, "cases": cases, "no_cases": absent})
+    return entries
 
 
 def _campaign(name: str, library: Library) -> Entry:
@@ -158,9 +158,9 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
-def _topology_lines(found: list[Entry]) -> list[str]:
+def _topology_lines(entries: list[Entry]) -> list[str]:
     rows = []
-    for topology in found:
+    for topology in entries:
         rows.append(
             (
                 topology["name"],
@@ -174,18 +174,18 @@ def _topology_lines(found: list[Entry]) -> list[str]:
     return table(rows)
 
 
-def _kernel_lines(found: list[Entry]) -> list[str]:
+def _kernel_lines(entries: list[Entry]) -> list[str]:
     rows = []
-    for kernel in found:
+    for kernel in entries:
         source = " + ".join(filter(None, (kernel["source"], kernel["series"], *kernel["config"])))
         provides = f"provides {' '.join(sorted(kernel['provides']))}" if kernel["provides"] else ""
         rows.append((kernel["name"], ": ".join(filter(None, (source, provides, kernel["description"])))))
     return table(rows)
 
 
-def _scenario_lines(found: list[Entry]) -> list[str]:
+def _scenario_lines(entries: list[Entry]) -> list[str]:
     shown: list[str] = []
-    for scenario in found:
+    for scenario in entries:
         shown.append(f"{scenario['name']} ({len(scenario['cases'])} cases)")
         cases = []
         for case in scenario["cases"]:
@@ -197,16 +197,16 @@ def _scenario_lines(found: list[Entry]) -> list[str]:
     return shown
 
 
-def _campaign_lines(found: list[Entry]) -> list[str]:
+def _campaign_lines(entries: list[Entry]) -> list[str]:
     rows = []
-    for campaign in found:
+    for campaign in entries:
         rows.append((campaign["name"], f"{len(campaign['machines'])} machines", campaign["description"]))
     return table(rows)
 
 
-def _report_lines(found: list[Entry]) -> list[str]:
+def _report_lines(entries: list[Entry]) -> list[str]:
     shown: list[str] = []
-    for report in found:
+    for report in entries:
         machines = report["machines"]
         rows = [
             ("  shows on", " ".join(machines["shows"])),
@@ -222,9 +222,9 @@ def _report_lines(found: list[Entry]) -> list[str]:
     return shown
 
 
-def _arches_lines(found: list[Entry]) -> list[str]:
+def _arches_lines(entries: list[Entry]) -> list[str]:
     shown: list[str] = []
-    for arch in found:
+    for arch in entries:
         shown += _arch_lines(arch)
     return shown
 

@@ -53,14 +53,16 @@ def _build_rows(builds: Sequence[Build], outlook: Outlook | None) -> list[tuple[
         seen.add(build.tree)
         if outlook:
             cost = "built" if build in outlook.built else f"{cost}, {format_time(outlook.build_s[build])}"
-        rows.append((build.arch, kernel.name, cost, " ".join(each for each in build.fragments if each != "base")))
+        rows.append(
+            (build.arch, kernel.name, cost, " ".join(fragment for fragment in build.fragments if fragment != "base"))
+        )
     return rows
 
 
 def _sources(builds: Sequence[Build]) -> list[tuple[str, ...]]:
     """Return the source and series of each kernel."""
     kernels = {build.kernel.name: build.kernel for build in builds}
-    return [(name, " + ".join(filter(None, (each.source, each.series)))) for name, each in kernels.items()]
+    return [(name, " + ".join(filter(None, (kernel.source, kernel.series)))) for name, kernel in kernels.items()]
 
 
 def _cell_row(cell: Cell, outlook: Outlook | None) -> tuple[str, ...]:
@@ -82,8 +84,8 @@ def _skips(skipped: Sequence[Skipped]) -> list[str]:
     if not skipped:
         return []
     reasons: dict[str, list[str]] = {}
-    for each in skipped:
-        reasons.setdefault(each.reason, []).append(each.what)
+    for skip in skipped:
+        reasons.setdefault(skip.reason, []).append(skip.what)
     lines = ["", f"skipped ({len(skipped)}):"]
     for reason, names in reasons.items():
         lines += [*_wrap(f"{reason}:", "  "), *_wrap(" ".join(names), "    ", hanging="    ")]

@@ -38,7 +38,7 @@ def read(texts: Sequence[tuple[str, str]], choices: Choices | None = None) -> Re
     reading = _reading(MachineEvidence(found, chosen, choices))
     reading.notes[:0] = found.notes
     if len(machines) > 1 and choices.machine is None:
-        described = [f"{number}: {_summary(each)}" for number, each in enumerate(machines[:8], 1)]
+        described = [f"{number}: {_summary(machine)}" for number, machine in enumerate(machines[:8], 1)]
         reading.problems.insert(0, f"{len(machines)} machines in one text ({'; '.join(described)})")
         reading.notes.append("the table has the first machine; --machine chooses another")
         reading.hint = "choose one with --machine"
@@ -48,12 +48,12 @@ def read(texts: Sequence[tuple[str, str]], choices: Choices | None = None) -> Re
 def _summary(statements: Sequence[Statement]) -> str:
     """Return a short description of one machine of several: its lines, and its numbers of nodes and CPUs."""
     nodes, cpus = set[int](), set[int]()
-    for each in statements:
-        if each.node is not None and each.key in ("cpus", "memory"):
-            nodes.add(each.node)
-        if each.key == "cpus" and isinstance(each.value, tuple):
-            cpus.update(each.value)
-    lines = [each.line for each in statements]
+    for statement in statements:
+        if statement.node is not None and statement.key in ("cpus", "memory"):
+            nodes.add(statement.node)
+        if statement.key == "cpus" and isinstance(statement.value, tuple):
+            cpus.update(statement.value)
+    lines = [statement.line for statement in statements]
     where = f"lines {min(lines)}-{max(lines)}"
     if statements[0].file:
         where = f"{statements[0].file} {where}"

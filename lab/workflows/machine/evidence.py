@@ -27,19 +27,21 @@ class MachineEvidence:
         self.texts = texts
         self.choices = choices
         ranks = {source: rank for rank, source in enumerate(RANKS)}
-        self.statements = sorted(statements, key=lambda each: (bool(each.guess), ranks.get(each.source, len(RANKS))))
+        self.statements = sorted(
+            statements, key=lambda statement: (bool(statement.guess), ranks.get(statement.source, len(RANKS)))
+        )
         self.rows: list[EvidenceRow] = []
         self.notes: list[str] = []
         self.problems: list[str] = []
         self.hint = ""
         self.by_key: dict[tuple[str, int | None], Statement] = {}
         self.by_node: dict[int, list[Statement]] = {}
-        for each in self.statements:
-            if (each.key, each.node) in self.by_key:
+        for statement in self.statements:
+            if (statement.key, statement.node) in self.by_key:
                 continue
-            self.by_key[each.key, each.node] = each
-            if each.node is not None:
-                self.by_node.setdefault(each.node, []).append(each)
+            self.by_key[statement.key, statement.node] = statement
+            if statement.node is not None:
+                self.by_node.setdefault(statement.node, []).append(statement)
 
     # Looking up.
 
@@ -117,11 +119,11 @@ class MachineEvidence:
 
     def report_damage(self) -> None:
         """Report the notes of the readers, damaged statements, and omissions."""
-        for each in sorted(self.statements, key=lambda each: each.line):
-            text = f"{place(each)}: {each.value}"
-            if each.key == NOTE or (each.key == DAMAGE and str(each.value).startswith("distances")):
+        for statement in sorted(self.statements, key=lambda statement: statement.line):
+            text = f"{place(statement)}: {statement.value}"
+            if statement.key == NOTE or (statement.key == DAMAGE and str(statement.value).startswith("distances")):
                 self.notes.append(text)
-            elif each.key == DAMAGE:
+            elif statement.key == DAMAGE:
                 self.problem(text)
         for omission in self.texts.omissions[:8]:
             what = one_line(omission.text, 40)

@@ -73,10 +73,10 @@ def _missing_arch(evidence: MachineEvidence) -> str:
 
 def _arch_of_kernel(text: str) -> str:
     """Return the architecture in the name of a distribution's kernel; empty if it has none."""
-    found = _RELEASE_ARCH.search(text)
-    if found is None:
+    match = _RELEASE_ARCH.search(text)
+    if match is None:
         return ""
-    return normal_arch(found[1])
+    return normal_arch(match[1])
 
 
 def _arch_of_words(text: str) -> str:
@@ -118,8 +118,8 @@ def _guessed_page_size(evidence: MachineEvidence, sizes: tuple[int, ...]) -> tup
     have it, and it may be less than a page table maps.
     """
     for key in ("release", "cmdline"):
-        if found := _RELEASE_PAGES.search(evidence.text(key)):
-            return int(found[1]) * KIB, f"the kernel's name has {found[0]!r}"
+        if match := _RELEASE_PAGES.search(evidence.text(key)):
+            return int(match[1]) * KIB, f"the kernel's name has {match[0]!r}"
     huge = evidence.number("hugepage_size")
     for size in sizes:
         if huge > 2 * MIB and size * size // 8 == huge:

@@ -30,11 +30,11 @@ def read_nodes(evidence: MachineEvidence) -> DescribedNodes:
 def _numbers(evidence: MachineEvidence) -> set[int]:
     """Return the numbers of the nodes: those described, else those in the distances, else as many as are counted."""
     numbers = set[int]()
-    for each in evidence.statements:
-        if each.node is not None and each.key in ("cpus", "memory"):
-            numbers.add(each.node)
-        elif each.key == "seen" and isinstance(each.value, int):
-            numbers.add(each.value)
+    for statement in evidence.statements:
+        if statement.node is not None and statement.key in ("cpus", "memory"):
+            numbers.add(statement.node)
+        elif statement.key == "seen" and isinstance(statement.value, int):
+            numbers.add(statement.value)
     online = set(evidence.numbers("nodes online"))
     if numbers & online:
         numbers &= online
@@ -153,7 +153,9 @@ def _check_parts(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) 
         without = [number for number in nodes if not evidence.states(key, number)]
         if not without or len(without) == len(nodes):
             continue
-        sources = {each.source for each in evidence.statements if each.key == key and each.node is not None}
+        sources = {
+            statement.source for statement in evidence.statements if statement.key == key and statement.node is not None
+        }
         if key == "cpus" and sources == {"sysfs"}:
             text = f"node {format_cpus(without)}: no cpulist; guess: grep leaves out empty files, and it has no CPUs"
             evidence.notes.append(text)
@@ -178,7 +180,11 @@ def _check_omissions(evidence: MachineEvidence, nodes: Mapping[int, DescribedNod
     """Report omitted text between nodes if the number of nodes is not stated."""
     if evidence.states("node_count") or evidence.states("nodes online"):
         return
-    lines = [each.line for each in evidence.statements if each.node in nodes and each.key in ("cpus", "memory")]
+    lines = [
+        statement.line
+        for statement in evidence.statements
+        if statement.node in nodes and statement.key in ("cpus", "memory")
+    ]
     for omission in evidence.texts.omissions:
         if lines and min(lines) < omission.line < max(lines):
             what = one_line(omission.text, 40)
@@ -227,7 +233,7 @@ def _sources(evidence: MachineEvidence, number: int, node: DescribedNode) -> str
     parts: list[str] = []
     stated = evidence.by_node.get(number, [])
     if stated:
-        lines = ", ".join(map(str, sorted({each.line for each in stated})[:6]))
+        lines = ", ".join(map(str, sorted({statement.line for statement in stated})[:6]))
         parts.append(f"{stated[0].file}:{lines}" if stated[0].file else f"line {lines}")
     if not evidence.states("cpus", number):
         parts.append("its CPUs are a guess" if node.cpus else "its CPUs are unknown")

@@ -44,7 +44,7 @@ class _Machine:
 
     def add(self, block: _Block) -> None:
         """Add a block that does not contradict the others."""
-        stated = {(each.source, key_of(each)) for each in block.statements if each.key in IDENTITY}
+        stated = {(statement.source, key_of(statement)) for statement in block.statements if statement.key in IDENTITY}
         if not stated & self.sources:
             self.repeated = None
         elif self.repeated is None:
@@ -52,19 +52,19 @@ class _Machine:
         self.sources |= stated
         self.blocks.append(block)
         self.host = self.host or block.host
-        for each in block.statements:
-            if each.key in IDENTITY and not each.guess:
-                self.known.setdefault(key_of(each), []).append(each)
+        for statement in block.statements:
+            if statement.key in IDENTITY and not statement.guess:
+                self.known.setdefault(key_of(statement), []).append(statement)
 
     def contradicts(self, block: _Block) -> bool:
         """Return whether a block contradicts this machine's host name or statements."""
         if self.host and block.host and self.host != block.host:
             return True
-        for each in block.statements:
-            if each.guess:
+        for statement in block.statements:
+            if statement.guess:
                 continue
-            for known in self.known.get(key_of(each), ())[:4]:
-                if not _agree(known, each):
+            for known in self.known.get(key_of(statement), ())[:4]:
+                if not _agree(known, statement):
                     return True
         return False
 
@@ -112,11 +112,11 @@ def alike_machines(texts: MachineTexts) -> list[list[Statement]]:
 
 def _blocks(texts: MachineTexts) -> Iterable[_Block]:
     blocks: dict[tuple[str, str, int], _Block] = {}
-    for each in texts.statements:
-        block = blocks.setdefault(block_of(each), _Block())
-        block.statements.append(each)
-        if each.key in IDENTITY:
-            block.host = block.host or texts.hosts.get(each, "")
+    for statement in texts.statements:
+        block = blocks.setdefault(block_of(statement), _Block())
+        block.statements.append(statement)
+        if statement.key in IDENTITY:
+            block.host = block.host or texts.hosts.get(statement, "")
     return blocks.values()
 
 

@@ -159,39 +159,39 @@ class _Draft:
             return found
         return [_Numbered(number=0, node=self._only_node(found))]
 
-    def _only_node(self, found: Sequence[_Numbered]) -> DescribedNode:
+    def _only_node(self, nodes: Sequence[_Numbered]) -> DescribedNode:
         """Return the single node; it has all CPUs and memory of the machine if the nodes are not described."""
-        if found:
-            return found[0].node
+        if nodes:
+            return nodes[0].node
         if not self.machine.cpus:
             self.lost.append("CPUs: the description does not say how many (lscpu, nproc); 1 here")
         if not self.machine.memory:
             self.lost.append(f"memory: the description does not say how much (/proc/meminfo); {2 * GRAIN // MIB}M here")
         return DescribedNode(cpus=tuple(range(max(1, self.machine.cpus))), memory=self.machine.memory)
 
-    def _few_enough(self, found: list[_Numbered]) -> list[_Numbered]:
+    def _few_enough(self, nodes: list[_Numbered]) -> list[_Numbered]:
         """Return the nodes that the limits of nodes and CPUs allow; the last ones are left out."""
         most = min(MAX_NODES, self.record.max_nodes)
-        for gone in found[most:]:
+        for gone in nodes[most:]:
             self.lost.append(f"node {gone.number}: left out, a guest of {self.record.name} has at most {most} nodes")
         kept: list[_Numbered] = []
         owners = 0
-        for each in found[:most]:
-            owners += bool(each.node.cpus)
-            if each.node.cpus and owners > self.cpu_limit:
-                self.lost.append(f"node {each.number}: left out, there are {self.cpu_limit} CPUs for all nodes")
+        for numbered in nodes[:most]:
+            owners += bool(numbered.node.cpus)
+            if numbered.node.cpus and owners > self.cpu_limit:
+                self.lost.append(f"node {numbered.number}: left out, there are {self.cpu_limit} CPUs for all nodes")
             else:
-                kept.append(each)
+                kept.append(numbered)
         return kept
 
-    def _ordered(self, found: list[_Numbered]) -> list[_Numbered]:
+    def _ordered(self, nodes: list[_Numbered]) -> list[_Numbered]:
         """Return the nodes in the order in which the guest will number them."""
-        ordered, why = found, ""
+        ordered, why = nodes, ""
         if self.record.nodes_with_cpus_first:
-            ordered = sorted(found, key=lambda each: not each.node.cpus)
-        if ordered != found:
+            ordered = sorted(nodes, key=lambda numbered: not numbered.node.cpus)
+        if ordered != nodes:
             why = f"; Linux on {self.record.name} numbers nodes with CPUs first"
-        numbers = [each.number for each in ordered]
+        numbers = [numbered.number for numbered in ordered]
         if numbers != list(range(len(numbers))):
             there = ", ".join(map(str, numbers))
             self.lost.append(f"numbers of nodes: {there} there, 0-{len(numbers) - 1} here, in this order{why}")
@@ -199,7 +199,7 @@ class _Draft:
 
     def _cpus(self) -> list[tuple[int, ...]]:
         """Return the CPUs of each node, numbered node by node; nodes equal on the real machine are equal here."""
-        counts = [len(each.node.cpus) for each in self.nodes]
+        counts = [len(numbered.node.cpus) for numbered in self.nodes]
         if not any(counts):
             self.lost.append(
                 "CPUs: the description does not say where they are (lscpu, numactl -H); one on the first node"
@@ -215,19 +215,19 @@ class _Draft:
 
     def _memory(self) -> list[int]:
         """Return the bytes of each node: its share of the limit, in grains, or more if its huge pages need it."""
-        memory = _shares_of_memory([each.node.memory for each in self.nodes], self.memory_limit, self.record)
+        memory = _shares_of_memory([numbered.node.memory for numbered in self.nodes], self.memory_limit, self.record)
         if not all(memory):
             return memory
         if not self._by_node():
             largest = memory.index(max(memory))
             memory[largest] = max(memory[largest], _needed(self.machine.hugepages, self.possible))
-        for index, each in enumerate(self.nodes):
-            memory[index] = max(memory[index], _needed(each.node.hugepages, self.possible))
+        for index, numbered in enumerate(self.nodes):
+            memory[index] = max(memory[index], _needed(numbered.node.hugepages, self.possible))
         return memory
 
     def _by_node(self) -> bool:
         """Return whether the description states on which nodes huge pages are reserved."""
-        return any(each.node.hugepages for each in self.nodes)
+        return any(numbered.node.hugepages for numbered in self.nodes)
 
     def _cells(self) -> None:
         """Write the nodes and their distances into the file's data."""
@@ -248,14 +248,14 @@ class _Draft:
 
     def _distances(self) -> None:
         places = {number: place for place, number in enumerate(self.machine.nodes)}
-        rows = [each.node.distance for each in self.nodes]
+        rows = [numbered.node.distance for numbered in self.nodes]
         if not all(len(row) == len(self.machine.nodes) for row in rows):
             self.lost.append("distances: the description does not have them (numactl -H); the emulator's own here")
             return
         here: list[list[int]] = []
         changed = set[int]()
         for mine, row in enumerate(rows):
-            there = [row[places[each.number]] for each in self.nodes]
+            there = [row[places[numbered.number]] for numbered in self.nodes]
             kept = [min(max(value, NEAREST), FARTHEST) for value in there]
             kept[mine] = 10
             changed.update(value for value, new in zip(there, kept, strict=True) if value != new)
@@ -273,8 +273,8 @@ class _Draft:
             whole = self._real_memory() or self.machine.memory
             self._reserve(self.made.data, self.machine.hugepages, whole, self.memory, "")
             return
-        for each, cell, size in zip(self.nodes, self.made.data["numa"], self.memory, strict=True):
-            self._reserve(cell, each.node.hugepages, each.node.memory, [size], f"node {each.number}: ")
+        for numbered, cell, size in zip(self.nodes, self.made.data["numa"], self.memory, strict=True):
+            self._reserve(cell, numbered.node.hugepages, numbered.node.memory, [size], f"node {numbered.number}: ")
 
     def _reserve(
         self, place: dict[str, Any], wanted: Mapping[int, int], real: int, nodes: Sequence[int], where: str
@@ -297,7 +297,7 @@ class _Draft:
 
     def _real_memory(self) -> int:
         """Return the bytes that the nodes have on the real machine."""
-        return sum(each.node.memory for each in self.nodes)
+        return sum(numbered.node.memory for numbered in self.nodes)
 
     def _emulator(self) -> None:
         """Add what the size requires: arguments of the kernel and of QEMU, and a kernel for more nodes."""
@@ -310,14 +310,14 @@ class _Draft:
             self.made.data["kernel_config"] = ["many-nodes"]
 
     def _scale(self) -> Iterator[str]:
-        real_cpus = sum(len(each.node.cpus) for each in self.nodes)
+        real_cpus = sum(len(numbered.node.cpus) for numbered in self.nodes)
         real_memory = self._real_memory()
         have, size = sum(map(len, self.cpus)), sum(self.memory)
         if have != real_cpus:
             yield f"CPUs: {real_cpus} there, {have} here"
         if self.machine.threads > 1:
             yield f"threads: {self.machine.threads} per core there, every CPU a core here"
-        first = next((each for each in self.nodes if _scattered(each.node.cpus)), None)
+        first = next((numbered for numbered in self.nodes if _scattered(numbered.node.cpus)), None)
         if first is not None and len(self.nodes) > 1:
             there = one_line(format_cpus(first.node.cpus), 60)
             yield f"numbers of CPUs: node {first.number} has {there} there; one node after the other here"
@@ -374,7 +374,7 @@ def _mode(machine: DescribedMachine, record: Arch, made: Shrunk) -> tuple[str, M
     if fitting and first not in fitting:
         made.lost.append(f"mmu: guessed by the sizes of huge pages; {fitting[0]} here")
         return fitting[0], modes[fitting[0]]
-    if len(modes) > 1 and any(each.cpuinfo or each.cpuinfo_without for each in modes.values()):
+    if len(modes) > 1 and any(mode.cpuinfo or mode.cpuinfo_without for mode in modes.values()):
         what = modes[first].description
         made.lost.append(f"mmu: the description does not say the mode (/proc/cpuinfo); {first} here: {what}")
     return first, modes[first]
@@ -424,31 +424,31 @@ def _shows(machine: DescribedMachine, mode: Mmu) -> bool:
     return bool(mode.cpuinfo or mode.cpuinfo_without)
 
 
-def _with_memory(found: Sequence[_Numbered], machine: DescribedMachine, made: Shrunk) -> list[_Numbered]:
+def _with_memory(nodes: Sequence[_Numbered], machine: DescribedMachine, made: Shrunk) -> list[_Numbered]:
     """Return the nodes; if no node's memory is stated, each gets an equal share."""
-    if any(each.node.memory for each in found) or not found:
-        return list(found)
+    if any(numbered.node.memory for numbered in nodes) or not nodes:
+        return list(nodes)
     share = machine.memory
-    if len(found) > 1:
+    if len(nodes) > 1:
         made.lost.append("memory of nodes: the description does not say it (numactl -H); equal shares here")
-        share = (machine.memory or len(found) * GRAIN) // len(found)
-    return [replace(each, node=replace(each.node, memory=share)) for each in found]
+        share = (machine.memory or len(nodes) * GRAIN) // len(nodes)
+    return [replace(numbered, node=replace(numbered.node, memory=share)) for numbered in nodes]
 
 
-def _possible(found: Sequence[_Numbered], record: Arch, made: Shrunk) -> Iterator[_Numbered]:
+def _possible(nodes: Sequence[_Numbered], record: Arch, made: Shrunk) -> Iterator[_Numbered]:
     """Yield the nodes except those that are empty or cannot be emulated; a single node always stays."""
-    for each in found:
+    for numbered in nodes:
         why = ""
-        if not each.node.cpus and not each.node.memory:
+        if not numbered.node.cpus and not numbered.node.memory:
             why = "it has neither CPUs nor memory"
-        elif not each.node.memory and not record.cpu_only_machine:
+        elif not numbered.node.memory and not record.cpu_only_machine:
             why = f"a node without memory cannot be had on {record.name}"
-        elif not each.node.cpus and record.no_memory_only and len(found) > 1:
+        elif not numbered.node.cpus and record.no_memory_only and len(nodes) > 1:
             why = record.no_memory_only
-        if why and len(found) > 1:
-            made.lost.append(f"node {each.number}: left out, {why}")
+        if why and len(nodes) > 1:
+            made.lost.append(f"node {numbered.number}: left out, {why}")
         else:
-            yield each
+            yield numbered
 
 
 def _shares_of_cpus(counts: list[int], limit: int) -> list[int]:
@@ -588,13 +588,13 @@ def _flags(machine: DescribedMachine, record: Arch) -> Iterator[str]:
 def _yaml(key: str, value: Any) -> list[str]:
     """Return the lines of one key of the file; cells and rows of a list are on a line each."""
     if isinstance(value, list) and value and isinstance(value[0], dict | list):
-        return [f"{key}:", *(f"  - {_flow(each)}" for each in value)]
+        return [f"{key}:", *(f"  - {_flow(item)}" for item in value)]
     return [f"{key}: {_flow(value)}"]
 
 
 def _flow(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow, value)) + "]"
     if isinstance(value, bool):

@@ -73,18 +73,18 @@ def check(paths: list[Path]) -> tuple[LookedAt, ...]:
 
     UsageError for a path that is not there, an archive that is damaged or too large, and paths without a program.
     """
-    found: list[LookedAt] = []
+    files: list[LookedAt] = []
     for path in paths:
         for name, data, stored_at in _files(path):
-            if (looked := _look(name, data, stored_at)) is not None:
-                found.append(looked)
-    if not found:
+            if (looked := _look_at(name, data, stored_at)) is not None:
+                files.append(looked)
+    if not files:
         names = ", ".join(map(str, paths))
         raise UsageError(f"{names}: no program or library of an architecture of the lab", hint="see `lab list arches`")
-    return tuple(found)
+    return tuple(files)
 
 
-def _look(name: str, data: bytes, stored_at: int | None) -> LookedAt | None:
+def _look_at(name: str, data: bytes, stored_at: int | None) -> LookedAt | None:
     """Return a look at one file; None if it is nothing that is loaded, or of an unknown architecture."""
     if not elf_program.is_elf(data):
         return None
@@ -109,11 +109,11 @@ def _look(name: str, data: bytes, stored_at: int | None) -> LookedAt | None:
 def _files(path: Path) -> Iterator[tuple[str, bytes, int | None]]:
     """Yield name, content and, for a library that is mapped from within an APK, its offset there."""
     if path.is_dir():
-        for number, each in enumerate(sorted(path.rglob("*"))):
+        for number, file in enumerate(sorted(path.rglob("*"))):
             if number > MAX_MEMBERS:
                 raise UsageError(f"{path} has more than {MAX_MEMBERS} files")
-            if each.is_file() and not each.is_symlink():
-                yield str(each), read_regular(each), None
+            if file.is_file() and not file.is_symlink():
+                yield str(file), read_regular(file), None
         return
     if not path.is_file():
         raise UsageError(f"{path} is no file and no directory")
@@ -204,12 +204,12 @@ class _Room:
 def render(looked: tuple[LookedAt, ...]) -> list[str]:
     """Return the lines that say which files cannot be loaded on which page sizes, and what mends them."""
     lines = []
-    bad = [each for each in looked if each.problems]
-    for each in bad:
-        sizes = ", ".join(f"{size // KIB}K" for size in each.problems)
-        lines.append(f"{each.name} ({each.arch}): cannot be loaded with pages of {sizes}")
-        lines += [f"    {reason}" for reason in dict.fromkeys(each.problems.values())]
-        lines.append(f"    link it with {each.mend}")
+    bad = [file for file in looked if file.problems]
+    for file in bad:
+        sizes = ", ".join(f"{size // KIB}K" for size in file.problems)
+        lines.append(f"{file.name} ({file.arch}): cannot be loaded with pages of {sizes}")
+        lines += [f"    {reason}" for reason in dict.fromkeys(file.problems.values())]
+        lines.append(f"    link it with {file.mend}")
     result = "all can be loaded on every page size of their architecture"
     if bad:
         result = f"{len(bad)} cannot be loaded on every page size of their architecture"

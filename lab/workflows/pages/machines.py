@@ -32,26 +32,26 @@ def choose(library: Library, arch: Arch, globs: Sequence[str], *, numa: bool) ->
     Without `globs` they are the plain machine of each page size; with `numa` every layout of nodes as well.
     """
     known = [library.topology(name) for name in sorted(library.topologies())]
-    of_arch = [each for each in known if each.architecture == arch and each.counted is False]
+    of_arch = [topology for topology in known if topology.architecture == arch and topology.counted is False]
     plain = [machine for size in sorted(arch.page_sizes) if (machine := _plain(of_arch, size))]
     if not plain:
         raise UsageError(f"no topology of {arch.name}", hint="see `lab list topologies`")
     control = plain[0]
     chosen = plain[1:]
     if globs:
-        chosen = [each for each in of_arch if any(fnmatchcase(each.name, glob) for glob in globs)]
+        chosen = [topology for topology in of_arch if any(fnmatchcase(topology.name, glob) for glob in globs)]
         if not chosen:
             raise UsageError(f"no topology of {arch.name} matches {', '.join(globs)}", hint="see `lab list topologies`")
     elif numa:
-        chosen += [each for each in of_arch if len(each.numa) > 1 and not each.sparse]
-    others = {each.name: each for each in chosen if each.name != control.name}
+        chosen += [topology for topology in of_arch if len(topology.numa) > 1 and not topology.sparse]
+    others = {topology.name: topology for topology in chosen if topology.name != control.name}
     return Machines(control=control, others=tuple(others.values()))
 
 
 def _plain(machines: Sequence[Topology], page_size: int) -> Topology | None:
     """Return the plain machine with a page size: no nodes, the shortest name; None if there is none."""
-    fitting = [each for each in machines if each.page_size == page_size and not each.numa]
-    return min(fitting, key=lambda each: (len(each.name), each.name), default=None)
+    fitting = [topology for topology in machines if topology.page_size == page_size and not topology.numa]
+    return min(fitting, key=lambda topology: (len(topology.name), topology.name), default=None)
 
 
 def not_built(spec: Kernel, topology: Topology, cache: Cache) -> str:
@@ -63,7 +63,7 @@ def not_built(spec: Kernel, topology: Topology, cache: Cache) -> str:
             return ""
     except LabError as error:
         return str(error)
-    past = [each.seconds for each in kernel.past_builds(cache) if each.full and each.arch == topology.arch]
+    past = [build.seconds for build in kernel.past_builds(cache) if build.full and build.arch == topology.arch]
     seconds = statistics.median(past) if past else FULL_S
     size = topology.page_size // KIB
     return f"no kernel with {size} KiB pages in the cache; --build makes it, in some {max(1, round(seconds / 60))} min"

@@ -67,17 +67,17 @@ class Death:
 
     def lines(self, page_size: int) -> list[str]:
         """Return it as text."""
-        found = []
+        lines = []
         if self.signal:
             at = ""
             if self.address is not None:
                 at = f" at address {self.address:#x}"
-            found.append(f"{self.signal}{at}")
-            found += [f"  {line}" for line in self.mappings]
-        found += [refused.text(page_size) for refused in self.refused]
+            lines.append(f"{self.signal}{at}")
+            lines += [f"  {line}" for line in self.mappings]
+        lines += [refused.text(page_size) for refused in self.refused]
         if self.note:
-            found.append(self.note)
-        return found
+            lines.append(self.note)
+        return lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ class PagesAnswer:
     @property
     def exit_status(self) -> int:
         """0: no difference; 1: what it does depends on the machine; 2: that cannot be said."""
-        verdicts = {each.verdict for each in self.compared}
+        verdicts = {compared.verdict for compared in self.compared}
         if Verdict.DEPENDS in verdicts:
             return 1
         if self.control.not_tried or verdicts - {Verdict.SAME}:
@@ -139,12 +139,12 @@ class PagesAnswer:
     def sentence(self) -> str:
         """The verdict in one line."""
         subject = "layout of nodes" if _one_size(self) else "page size"
-        different = [each.run.topology for each in self.compared if each.verdict is Verdict.DEPENDS]
+        different = [compared.run.topology for compared in self.compared if compared.verdict is Verdict.DEPENDS]
         if different:
             return f"depends on the {subject}: {', '.join(different)}"
         if self.control.not_tried:
             return f"unknown: the control was not tried: {self.control.not_tried}"
-        open_ones = [each.run.topology for each in self.compared if each.verdict is not Verdict.SAME]
+        open_ones = [compared.run.topology for compared in self.compared if compared.verdict is not Verdict.SAME]
         if open_ones:
             return f"unknown: no answer from {', '.join(open_ones)}"
         if not self.compared:
@@ -153,7 +153,7 @@ class PagesAnswer:
 
 
 def _one_size(outcome: PagesAnswer) -> bool:
-    return {each.run.page_size for each in outcome.compared} == {outcome.control.page_size}
+    return {compared.run.page_size for compared in outcome.compared} == {outcome.control.page_size}
 
 
 def compare(control: MachineRun, run: MachineRun, *, output: bool = True) -> Compared:

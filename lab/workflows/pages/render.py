@@ -23,9 +23,9 @@ def text(outcome: PagesAnswer) -> str:
     """Return the table, what differs, and the verdict."""
     lines = [f"{shlex.join(outcome.command)}   ({outcome.arch}, kernel {outcome.kernel})", ""]
     lines += _table(_rows(outcome))
-    for each in outcome.compared:
-        if details := _details(each):
-            lines += ["", f"{each.run.topology}:", *(f"  {line}" for line in details)]
+    for compared in outcome.compared:
+        if details := _details(compared):
+            lines += ["", f"{compared.run.topology}:", *(f"  {line}" for line in details)]
     if outcome.looked:
         lines += ["", "before booting:", *(f"  {line}" for line in outcome.looked)]
     lines += ["", f"exit {outcome.exit_status}: {outcome.sentence}"]
@@ -35,8 +35,8 @@ def text(outcome: PagesAnswer) -> str:
 def _rows(outcome: PagesAnswer) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("machine", "pages", "ended", "seconds", "against the control")]
     rows.append((*_cells(outcome.control), "control"))
-    for each in outcome.compared:
-        rows.append((*_cells(each.run), _against(each)))
+    for compared in outcome.compared:
+        rows.append((*_cells(compared.run), _against(compared)))
     return rows
 
 
@@ -47,23 +47,23 @@ def _cells(run: MachineRun) -> tuple[str, str, str, str]:
     return run.topology, size, run.attempts[0].ended, f"{run.attempts[0].seconds:.1f}"
 
 
-def _against(each: Compared) -> str:
-    if each.verdict is Verdict.SAME:
+def _against(compared: Compared) -> str:
+    if compared.verdict is Verdict.SAME:
         return "same"
-    if each.verdict is Verdict.DEPENDS:
+    if compared.verdict is Verdict.DEPENDS:
         return "DIFFERS"
-    return each.verdict.upper()
+    return compared.verdict.upper()
 
 
-def _details(each: Compared) -> list[str]:
+def _details(compared: Compared) -> list[str]:
     """Return what is to be said of a machine beside its row."""
-    if each.verdict is Verdict.SAME:
+    if compared.verdict is Verdict.SAME:
         return []
-    lines = [one_line(each.differs)]
-    if each.lines:
-        lines += [f"- {_cut(each.lines[0])}", f"+ {_cut(each.lines[1])}"]
-    if each.run.death:
-        lines += each.run.death.lines(each.run.page_size)
+    lines = [one_line(compared.differs)]
+    if compared.lines:
+        lines += [f"- {_cut(compared.lines[0])}", f"+ {_cut(compared.lines[1])}"]
+    if compared.run.death:
+        lines += compared.run.death.lines(compared.run.page_size)
     return lines
 
 
@@ -92,7 +92,10 @@ def as_json(outcome: PagesAnswer) -> str:
         "verdict": outcome.sentence,
         "exit_status": outcome.exit_status,
         "looked": list(outcome.looked),
-        "machines": [_machine(outcome.control, None), *(_machine(each.run, each) for each in outcome.compared)],
+        "machines": [
+            _machine(outcome.control, None),
+            *(_machine(compared.run, compared) for compared in outcome.compared),
+        ],
     }
     return json.dumps(document, indent=1) + "\n"
 
@@ -104,14 +107,20 @@ def _machine(run: MachineRun, against: Compared | None) -> dict[str, object]:
             "signal": run.death.signal,
             "address": run.death.address,
             "mappings": list(run.death.mappings),
-            "refused": [each.text(run.page_size) for each in run.death.refused],
+            "refused": [call.text(run.page_size) for call in run.death.refused],
             "note": run.death.note,
         }
     attempts = []
-    for each in run.attempts:
-        stdout, stderr = (printable(data.decode("utf-8", "replace")) for data in (each.stdout, each.stderr))
+    for attempt in run.attempts:
+        stdout, stderr = (printable(data.decode("utf-8", "replace")) for data in (attempt.stdout, attempt.stderr))
         attempts.append(
-            {"status": each.status, "ended": each.ended, "seconds": each.seconds, "stdout": stdout, "stderr": stderr}
+            {
+                "status": attempt.status,
+                "ended": attempt.ended,
+                "seconds": attempt.seconds,
+                "stdout": stdout,
+                "stderr": stderr,
+            }
         )
     facts: dict[str, object] = {"topology": run.topology, "page_size": run.page_size, "nodes": run.nodes}
     facts |= {"verdict": "control", "differs": "", "lines": None}
@@ -127,25 +136,25 @@ def junit(outcome: PagesAnswer) -> str:
     if outcome.control.not_tried:
         control.result = [Error(printable(outcome.control.not_tried))]
     suite.add_testcase(control)
-    for each in outcome.compared:
-        suite.add_testcase(_case(outcome, each))
+    for compared in outcome.compared:
+        suite.add_testcase(_case(outcome, compared))
     document: Any = JUnitXml("lab pages")
     document.add_testsuite(suite)
     document.update_statistics()
     return str(document.tostring().decode("utf-8")) + "\n"
 
 
-def _case(outcome: PagesAnswer, each: Compared) -> TestCase:
-    case = TestCase(each.run.topology, classname=f"pages.{outcome.arch}")
-    if each.run.attempts:
-        case.time = each.run.attempts[0].seconds
-    message = printable(each.differs)
-    if each.verdict is Verdict.SAME:
+def _case(outcome: PagesAnswer, compared: Compared) -> TestCase:
+    case = TestCase(compared.run.topology, classname=f"pages.{outcome.arch}")
+    if compared.run.attempts:
+        case.time = compared.run.attempts[0].seconds
+    message = printable(compared.differs)
+    if compared.verdict is Verdict.SAME:
         return case
     result: Failure | Error = Error(message)
-    if each.verdict is Verdict.DEPENDS:
+    if compared.verdict is Verdict.DEPENDS:
         result = Failure(message)
-    result.text = printable("\n".join(_details(each)))
+    result.text = printable("\n".join(_details(compared)))
     case.result = [result]
     return case
 
@@ -189,9 +198,9 @@ body { background: #161616; color: #e8e8e8; } pre { background: #262626; } .depe
 def html(outcome: PagesAnswer) -> str:
     """Return a page without a script that fetches nothing."""
     details = []
-    for each in outcome.compared:
-        if lines := _details(each):
-            details.append((each.run.topology, printable("\n".join(lines))))
+    for compared in outcome.compared:
+        if lines := _details(compared):
+            details.append((compared.run.topology, printable("\n".join(lines))))
     return (
         Environment(autoescape=True)
         .from_string(PAGE)

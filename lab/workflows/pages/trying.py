@@ -116,7 +116,7 @@ class _Trial:
         run = replace(run, attempts=(*run.attempts, self._attempt(guest, command)))
         if control is None or not self.wanted.trace or not run.attempts[0].status:
             return run
-        if {each.ended for each in run.attempts} & {each.ended for each in control.attempts}:
+        if {attempt.ended for attempt in run.attempts} & {attempt.ended for attempt in control.attempts}:
             return run
         return replace(run, death=self._traced(guest, ready, command))
 

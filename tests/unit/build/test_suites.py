@@ -37,7 +37,7 @@ from lab.specs.plan import Filters
 from lab.verdicts import suites
 from lab.verdicts.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
 from lab.verdicts.place import find
-from lab.workflows.replay import look
+from lab.workflows.replay import prepare
 from tests.unit.fixtures.evidence import cell, metadata, recorded
 
 MM = "kselftest-mm"
@@ -663,7 +663,7 @@ def test_a_single_place_of_a_suite_cannot_be_had_again(cache: Cache) -> None:
     meta = summary.evidence.metadata.changed(topologies={"t": machine}, campaign=spec, kernels={"baseline": baseline})
     summary = conclude(replace(summary.evidence, metadata=meta))
     with pytest.raises(UsageError) as caught:
-        look(find(summary, f"t/baseline/{MM}.cow"), summary, Library.shipped(), cache)
+        prepare(find(summary, f"t/baseline/{MM}.cow"), summary, Library.shipped(), cache)
     assert caught.value.message == f"t/baseline/{MM}.cow: {MM} is a suite, of which no single place can be had again"
 
 

@@ -154,7 +154,7 @@ def test_evidence_that_comes_late_is_kept_apart_and_named(cluster: Cluster) -> N
     store = cluster.store
 
     def thaw_late() -> None:
-        Deadline.after(LONG_S, "a job on a").wait_for(lambda: bool(slow.jobs))
+        Deadline.after(LONG_S, "a job on a").wait_for(lambda: bool(slow.cells))
         cluster.lose("a")
         for cell in slow.cells.values():
             cell.ended_early.set()  # its program ends by itself: the attempt is whole, and too late

@@ -14,7 +14,7 @@ from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.core.sizes import MIB
 from lab.host import doctor
-from lab.host.estimate import GUEST_OVERHEAD, Packing, here, look, packing
+from lab.host.estimate import GUEST_OVERHEAD, Packing, here, ordered, packing
 from lab.host.history import History, Measured
 from lab.host.schedule import Budget
 from lab.specs.model import CampaignSpec, Kernel, Topology
@@ -109,8 +109,8 @@ def test_what_is_built_comes_first_and_what_is_not_takes_time(tmp_path: Path, mo
     monkeypatch.setattr(kernel, "is_built", lambda _kernel, topology, *, cache: topology.arch == "arm64")
     past = (Past(arch="x86_64", full=True, seconds=100.0), Past(arch="arm64", full=False, seconds=20.0))
     monkeypatch.setattr(kernel, "past_builds", lambda _cache: past)
-    ordered, seen = look(made, PACKING, Cache(tmp_path))
-    assert [cell.topology.name for cell in ordered.cells] == ["arm", "arm", "pc", "pc"]
+    best, seen = ordered(made, PACKING, Cache(tmp_path))
+    assert [cell.topology.name for cell in best.cells] == ["arm", "arm", "pc", "pc"]
     assert {build.arch for build in seen.built} == {"arm64"}
     assert sorted(seen.build_s.values()) == [20.0, 100.0], "the other architecture's where there is no own"
     assert seen.total_s > 120

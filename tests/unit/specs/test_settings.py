@@ -28,7 +28,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_there_need_be_none(config: Path) -> None:
     assert settings.load().directories("topologies", {}) == ()
-    assert set(map(len, defaults.of(main).values())) == {0}
+    assert set(map(len, defaults.read(main).values())) == {0}
 
 
 def test_the_file_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_wrong_directories_are_one_line(config: Path, text: str, said: str) -> N
 
 def test_defaults_reach_the_verbs(config: Path) -> None:
     config.write_text("defaults:\n  every: {jobs: 2, kernel: baseline}\n  run: {jobs: 3, test: [expand, thp]}\n")
-    found = defaults.of(main)
+    found = defaults.read(main)
     assert found["plan"]["jobs"] == 2
     assert found["run"] == {"jobs": 3, "kernels": ["baseline"], "tests": ("expand", "thp")}
     assert found["exec"] == {"kernel": "baseline"}
@@ -98,6 +98,6 @@ def test_defaults_reach_the_verbs(config: Path) -> None:
 def test_wrong_defaults_name_the_line(config: Path, text: str, said: str) -> None:
     config.write_text(f"defaults:\n  {text}\n")
     with pytest.raises(InputError) as caught:
-        defaults.of(main)
+        defaults.read(main)
     assert said in str(caught.value)
     assert f"{config}:2: " in str(caught.value)

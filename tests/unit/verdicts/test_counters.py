@@ -111,7 +111,7 @@ def test_what_the_address_sanitizer_has_in_quarantine_is_not_lost() -> None:
 @pytest.mark.parametrize("name", ["Committed_AS", "Shmem", "AnonPages", "SReclaimable", "SUnreclaim"])
 @pytest.mark.parametrize("before", [SMALL, LARGE], ids=["4K", "64K"])
 def test_a_counter_may_move_to_its_bound_and_no_further(before: Mapping[str, int], name: str) -> None:
-    bound = counters.BOUNDS[name].of(before)
+    bound = counters.BOUNDS[name].bound(before)
     assert counters.leaks(before, changed(before, **{name: bound})) == ()
     assert counters.leaks(before, changed(before, **{name: -bound * 100})) == ()
     assert counters.leaks(before, changed(before, **{name: bound + 1})) == (
