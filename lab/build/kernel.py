@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import os
 import re
 import resource
@@ -32,7 +31,7 @@ from lab.core.errors import BuildError, InfraError, InputError, UsageError, unkn
 from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
 from lab.evidence.metadata import PatchRecord, Provenance
-from lab.formats import build_log, elf, kconfig
+from lab.formats import build_log, elf, elf_program, kconfig
 from lab.formats.kconfig import Lost, SymbolRequest
 from lab.formats.patches.patch import Content
 from lab.specs.model import Kernel, Topology
@@ -629,6 +628,6 @@ def _copy_notes_of_gcov(build: Path, into: Path, name: Path) -> None:
 
 
 def _notes(vmlinux: Path) -> bytes:
-    """Return the .notes section of a kernel; the file may be large, so it is mapped."""
-    with vmlinux.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return elf.section(mapped, ".notes")
+    """Return the .notes section of a kernel."""
+    with vmlinux.open("rb") as file:
+        return elf_program.section(file, ".notes")

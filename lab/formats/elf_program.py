@@ -5,23 +5,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSegment
-from elftools.elf.elffile import ELFFile
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lab.core.sizes import KIB
 from lab.formats import elf
+
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
 
 MAX_SEGMENTS = 4096
 MAX_ENTRIES = 65536
 """Entries of a dynamic section: real ones have some dozens."""
 WRITABLE, EXECUTABLE = 2, 1
-DAMAGE = (ELFError, KeyError, IndexError, TypeError, AttributeError, OverflowError, AssertionError)
-"""What pyelftools raises for files that are damaged on purpose."""
+DAMAGE = (KeyError, IndexError, TypeError, AttributeError, OverflowError, AssertionError)
+"""What pyelftools raises beside its own error for files that are damaged on purpose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,21 +64,57 @@ def is_elf(data: bytes) -> bool:
     return elf.machine(data[:64]) is not None
 
 
-def parse(data: bytes) -> ElfProgram:
-    """Return a program's headers; ValueError if it is no ELF file, damaged, or nothing that is loaded."""
-    machine = elf.machine(data)
-    if machine is None:
+def wants_loader(data: bytes) -> bool:
+    """Whether a program is linked dynamically; ValueError if it is no ELF file or damaged."""
+    with _reading(data[:64]):
+        segments = _opened(io.BytesIO(data)).iter_segments("PT_INTERP")
+        return next(segments, None) is not None
+
+
+def section(file: BinaryIO, name: str) -> bytes:
+    """Return the bytes of the section called `name`; ValueError if it is no ELF file or has no such section.
+
+    A section that takes no room in the file (SHT_NOBITS) is empty.
+    """
+    head = file.read(64)
+    with _reading(head):
+        found = _opened(file).get_section_by_name(name)
+        if found is None:
+            raise ValueError(f"no section {name}")
+        if found["sh_type"] == "SHT_NOBITS":
+            return b""
+        file.seek(found["sh_offset"])
+        return file.read(found["sh_size"])
+
+
+def _opened(file: BinaryIO) -> ELFFile:
+    """Return pyelftools' reader of a file. It is imported here: that takes 40 ms, and most runs read no program."""
+    from elftools.elf.elffile import ELFFile
+
+    return ELFFile(file)
+
+
+@contextmanager
+def _reading(head: bytes) -> Iterator[None]:
+    """Raise ValueError for a file whose first bytes are not those of an ELF file, and for what pyelftools raises."""
+    from elftools.common.exceptions import ELFError
+
+    if not is_elf(head):
         raise ValueError("not an ELF file")
     try:
-        return _parsed(data, machine)
-    except ValueError:
-        raise
-    except DAMAGE as error:
+        yield
+    except (ELFError, *DAMAGE) as error:
         raise ValueError(f"damaged ELF file: {error}") from None
 
 
-def _parsed(data: bytes, machine: tuple[int, int, int]) -> ElfProgram:
-    file = ELFFile(io.BytesIO(data))
+def parse(data: bytes) -> ElfProgram:
+    """Return a program's headers; ValueError if it is no ELF file, damaged, or nothing that is loaded."""
+    with _reading(data[:64]):
+        return _parsed(data)
+
+
+def _parsed(data: bytes) -> ElfProgram:
+    file = _opened(io.BytesIO(data))
     if file["e_type"] not in ("ET_EXEC", "ET_DYN"):
         raise ValueError("an object file, which nothing loads")
     if file.num_segments() > MAX_SEGMENTS:
@@ -91,12 +127,12 @@ def _parsed(data: bytes, machine: tuple[int, int, int]) -> ElfProgram:
             segments.append(_load_segment(header, len(data)))
         elif header.p_type == "PT_INTERP":
             interpreter = _text(data[header.p_offset : header.p_offset + min(header.p_filesz, 4096)])
-        elif isinstance(segment, DynamicSegment):
+        elif header.p_type == "PT_DYNAMIC":
             names = _dynamic(segment)
     if not segments:
         raise ValueError("it has no segment to load")
     return ElfProgram(
-        machine=machine,
+        machine=elf.machine(data) or (0, 0, 0),
         executable=file["e_type"] == "ET_EXEC" or bool(interpreter),
         segments=tuple(segments),
         interpreter=interpreter,
@@ -119,7 +155,7 @@ def _load_segment(header: Any, size: int) -> LoadSegment:
     )
 
 
-def _dynamic(segment: DynamicSegment) -> dict[str, list[str]]:
+def _dynamic(segment: Any) -> dict[str, list[str]]:
     """Return the strings of a dynamic section by their tags."""
     names: dict[str, list[str]] = {}
     attributes = {"DT_NEEDED": "needed", "DT_RPATH": "rpath", "DT_RUNPATH": "runpath"}

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import re
 import struct
 import zlib
 
-from lab.formats import elf
+from lab.formats import elf, elf_program
 
 MAX_KERNEL = 512 << 20
 NOTE = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
@@ -70,7 +71,7 @@ def build_id_note(kernel: bytes) -> bytes:
     A kernel has several: one of its own, and one in every vDSO, which is an ELF file within it.
     """
     if elf.machine(kernel) is not None:
-        return elf.section(kernel, ".notes")
+        return elf_program.section(io.BytesIO(kernel), ".notes")
     notes = []
     for match in NOTE.finditer(kernel):
         if b"\x7fELF" not in kernel[max(0, match.start() - VDSO) : match.start()]:
@@ -104,7 +105,7 @@ def unpacked_module(name: str, data: bytes) -> bytes:
 
 def depends(module: bytes) -> tuple[str, ...]:
     """Return the names of the modules that a module needs, from its section .modinfo."""
-    for field in elf.section(module, ".modinfo").split(b"\0"):
+    for field in elf_program.section(io.BytesIO(module), ".modinfo").split(b"\0"):
         key, _, value = field.partition(b"=")
         if key == b"depends":
             return tuple(name for name in value.decode("ascii", "replace").split(",") if name)

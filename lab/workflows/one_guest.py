@@ -21,7 +21,7 @@ from lab.core import paths
 from lab.core.deadline import Deadline
 from lab.core.errors import GuestLost, InfraError, UsageError
 from lab.core.outcome import End
-from lab.formats import cpio, elf
+from lab.formats import cpio, elf, elf_program
 from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import DIRECTORY, Guest
 from lab.specs.arches import of_program
@@ -103,7 +103,7 @@ def _check_machine(path: Path, machine: tuple[int, int, int], arch: Arch) -> Non
 
 def _is_dynamic(path: Path, content: bytes) -> bool:
     try:
-        return elf.wants_loader(content)
+        return elf_program.wants_loader(content)
     except ValueError as error:
         raise UsageError(f"{path} cannot be run: {error}") from None
 

@@ -24,7 +24,7 @@ from lab.core import proc
 from lab.core.cache import Cache, digest
 from lab.core.errors import UsageError, did_you_mean
 from lab.core.progress import Progress
-from lab.formats import build_log, elf
+from lab.formats import build_log, elf, elf_program
 from lab.specs.suite import Suite, file_name
 
 ENTRY = "suite"
@@ -171,7 +171,7 @@ def _take(origin: Path, into: Path, sample: bytes) -> dict[str, str]:
         kind = elf.machine(content)
         if kind and kind != elf.machine(sample):
             reasons[path.name] = "it is for another machine"
-        elif kind and elf.wants_loader(content):
+        elif kind and elf_program.wants_loader(content):
             reasons[path.name] = "it is linked dynamically, and guests have no libraries"
         else:
             target.parent.mkdir(parents=True, exist_ok=True)

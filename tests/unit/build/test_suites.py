@@ -24,7 +24,7 @@ from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import Cause, CellKey, Delta, End, Expected, Outcome, Run
 from lab.evidence.metadata import Evidence, Provenance
-from lab.formats import build_log, elf, kconfig, ktap
+from lab.formats import build_log, elf_program, kconfig, ktap
 from lab.formats.patches.patch import Content
 from lab.report import _data, text
 from lab.report import _words as words
@@ -199,7 +199,7 @@ def test_what_builds_is_there_and_what_does_not_says_why(tree: Path, native: Arc
     assert "no/such/library.h: No such file" in found.not_built["bad"]
     program = (found.tree / "mm" / "good").read_bytes()
     assert program[:4] == b"\x7fELF"
-    assert not elf.wants_loader(program), "static"
+    assert not elf_program.wants_loader(program), "static"
     stand_in = (found.tree / "mm" / "bad").read_text()
     assert "# SKIP not built: " in stand_in
     assert stand_in.endswith("exit 4\n")

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import pytest
 
-from lab.formats import elf
+from lab.formats import elf, elf_program
 
 
 def note(name: bytes, kind: int, content: bytes, order: str) -> bytes:
@@ -41,18 +42,18 @@ def file(order: str, wide: bool, sections: dict[str, bytes]) -> bytes:
 def test_section_and_build_id(order: str, wide: bool) -> None:
     notes = note(b"Linux\0", 0x101, b"abcde", order) + note(b"GNU\0", 3, bytes(range(20)), order)
     data = file(order, wide, {".text": b"code", ".notes": notes})
-    assert elf.section(data, ".notes") == notes
-    assert elf.section(data, ".text") == b"code"
+    assert elf_program.section(io.BytesIO(data), ".notes") == notes
+    assert elf_program.section(io.BytesIO(data), ".text") == b"code"
     assert elf.build_id(notes, "little" if order == "<" else "big") == bytes(range(20)).hex()
 
 
 def test_what_is_missing_is_said() -> None:
     data = file("<", True, {".text": b"x"})
     with pytest.raises(ValueError, match=r"no section \.notes"):
-        elf.section(data, ".notes")
+        elf_program.section(io.BytesIO(data), ".notes")
     with pytest.raises(ValueError, match="not an ELF file"):
-        elf.section(b"MZ" + data, ".notes")
+        elf_program.section(io.BytesIO(b"MZ" + data), ".notes")
     with pytest.raises(ValueError, match="damaged"):
-        elf.section(data[:-70], ".text")
+        elf_program.section(io.BytesIO(data[:-70]), ".text")
     with pytest.raises(ValueError, match="no GNU build id"):
         elf.build_id(note(b"Linux\0", 3, b"abcd", "<"), "little")

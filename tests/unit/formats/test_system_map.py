@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 
 import pytest
 
-from lab.formats import elf
+from lab.formats import elf_program
 from lab.formats.system_map import elf_of
 
 MAP = """\
@@ -49,9 +50,9 @@ def test_binutils_see_names_addresses_and_kinds(tmp_path: object) -> None:
 def test_every_shape_is_an_elf_file(wide: bool, little: bool) -> None:
     narrow = "\n".join(line[8:] for line in MAP.splitlines()) + "\n"
     made = elf_of(MAP if wide else narrow, like(wide=wide, little=little, machine=21, flags=2))
-    assert b"\0shmem_fault\0" in elf.section(made, ".strtab")
+    assert b"\0shmem_fault\0" in elf_program.section(io.BytesIO(made), ".strtab")
     entry = 24 if wide else 16
-    assert len(elf.section(made, ".symtab")) == entry * 7
+    assert len(elf_program.section(io.BytesIO(made), ".symtab")) == entry * 7
     order = "<" if little else ">"
     assert struct.unpack_from(f"{order}H", made, 18) == (21,)
     assert struct.unpack_from(f"{order}I", made, 48 if wide else 36) == (2,)
