@@ -53,7 +53,6 @@ MAX_EVIDENCE = 512 * MIB
 FOLLOW_S = 1.0
 NO_HOST_S = 60.0
 """How long a cell waits for a host that can run it."""
-OFFER_S = 60.0
 HOST_FAULTS = frozenset({Cause.DISK_FULL, Cause.LIBVIRT, Cause.DAMAGED, Cause.LAB, Cause.QEMU_DEAD})
 """Why a cell is BROKEN that may be well on another host."""
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 MAX_SEGMENTS = 4096
 MAX_ENTRIES = 65536
 """Entries of a dynamic section: real ones have some dozens."""
-WRITABLE, EXECUTABLE = 2, 1
 DAMAGE = (KeyError, IndexError, TypeError, AttributeError, OverflowError, AssertionError)
 """What pyelftools raises beside its own error for files that are damaged on purpose."""
 

@@ -43,7 +43,6 @@ _UNICODE = (None, "utf-8", "us-ascii", "ascii")
 
 CRLF = "its lines end in CR LF; they were read as ending in LF"
 NO_NEWLINE = "its last newline is missing; it was read as if it were there"
-FLOWED = "format=flowed was unfolded"
 INLINE_COPY = "its attachment was used; the same patch in the text is damaged or a copy"
 
 
