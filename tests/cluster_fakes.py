@@ -27,6 +27,7 @@ from lab.build.rootfs import recorded as rootfs_recorded
 from lab.cluster import engine, worker
 from lab.cluster.engine import HostLost
 from lab.cluster.job import CellJob
+from lab.cluster.members import Members
 from lab.cluster.offer import ArchOffer, Offer, lab_hash
 from lab.cluster.place import ClusterPlace, opened
 from lab.cluster.store import Store
@@ -103,7 +104,7 @@ def artefacts(cache: Cache, kernel_name: str) -> Artifacts:
     )
     loaded = rootfs_recorded(userland.name, cache)
     assert isinstance(loaded, Rootfs)
-    tests = programs.GuestTests(programs={"demo": program / "demo"}, key="")
+    tests = programs.GuestTests(programs={"demo": program / "demo", "later": program / "demo"}, key="")
     return Artifacts(kernel=built, rootfs=loaded, tests=tests)
 
 
@@ -126,6 +127,7 @@ class SleepingGuest(FakeGuest):
 
     seconds: float = 0.0
     ended_early: threading.Event = field(default_factory=threading.Event)
+    stdout: bytes = GOOD
 
     def run(
         self,
@@ -136,7 +138,7 @@ class SleepingGuest(FakeGuest):
         on_stdout: Callable[[bytes], None] | None = None,
     ) -> Ended:
         self.ended_early.wait(self.seconds)
-        return replace(ended(GOOD), duration_s=self.seconds)
+        return replace(ended(self.stdout), duration_s=self.seconds)
 
 
 @dataclass
@@ -145,6 +147,7 @@ class SleepingCell(FakeCell):
 
     seconds: float = 0.0
     ended_early: threading.Event = field(default_factory=threading.Event)
+    stdout: bytes = GOOD
     flood: int = 0
     """Bytes that its console has."""
 
@@ -154,7 +157,9 @@ class SleepingCell(FakeCell):
             with console.open("ab") as file:
                 file.write(b"x" * 99 + b"\n" * (self.flood // 100))
                 file.truncate(self.flood)
-        return SleepingGuest(booted.behaviour, booted.console, self, seconds=self.seconds, ended_early=self.ended_early)
+        behaviour, log = booted.behaviour, booted.console
+        ended_early, stdout = self.ended_early, self.stdout
+        return SleepingGuest(behaviour, log, self, seconds=self.seconds, ended_early=ended_early, stdout=stdout)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,6 +171,8 @@ class FakeHost(WorkerHost):
     clock_s: float = 0.0
     """How far its clock is off."""
     flood: int = 0
+    stdout: bytes = GOOD
+    """What every program prints."""
     disk_full: bool = False
     cells: dict[tuple[str, int], SleepingCell] = field(default_factory=dict)
 
@@ -188,7 +195,14 @@ class FakeHost(WorkerHost):
     def bootable(self, job: CellJob, cache: Cache) -> BootableCellLike:
         if self.disk_full:
             raise DiskFull("disk full while writing the evidence")
-        cell = SleepingCell([Behaviour(runs=[ended(GOOD)])], seconds=self.seconds, flood=self.flood)
+        programs = {selection.scenario: Path("/demo") for selection in job.selections}
+        cell = SleepingCell(
+            [Behaviour(runs=[ended(self.stdout)])] * 9,
+            programs=programs,
+            seconds=self.seconds,
+            flood=self.flood,
+            stdout=self.stdout,
+        )
         self.cells[job.label, job.attempt] = cell
         return cell
 
@@ -267,6 +281,9 @@ class ThreadConnection:
     def follow(self, topic: str, heard: Callable[[Mapping[str, Any]], None]) -> None:
         self.heard.append(heard)
 
+    def unfollow(self, topic: str) -> None:
+        pass
+
 
 NO_HOST_S = 15.0
 
@@ -320,8 +337,9 @@ def run_cells(
         print(line, flush=True)
 
     path = run_dir.path.parent
+    members = Members(connection=connection, note=note)
     place = ClusterPlace(
-        connection=connection,
+        members=members,
         store=Store(url=str(path / "store"), scratch=path / "tmp", warn=note),
         builder=cast(Builder, FakeBuilder(cache=Cache(path / "cache-lab"))),
         run_dir=run_dir,
@@ -330,7 +348,7 @@ def run_cells(
         max_evidence=10 if small else 1 << 20,
         no_host_s=NO_HOST_S,
     )
-    with opened(place):
+    with members.followed(), opened(place):
         runner: Runner[Any] = Runner(
             plan=planned,
             place=place,

@@ -191,6 +191,11 @@ class SchedulerClient:
 
         self.client.subscribe_topic(topic, on_event)
 
+    def unfollow(self, topic: str) -> None:
+        """Hear no more of a topic."""
+        with suppress(Exception):
+            self.client.unsubscribe_topic(topic)
+
     def events(self, topic: str) -> list[Any]:
         """Return the events of a topic that the scheduler remembers."""
         return [message for _, message in self.client.get_events(topic)]

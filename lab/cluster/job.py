@@ -78,6 +78,14 @@ class SelectionDocument(JsonDocument):
     cases: tuple[str, ...] = ()
 
 
+class StopRule(JsonDocument):
+    """Ends a cell behind the first scenario that misses an expectation of the kernel without the defect."""
+
+    unsound: tuple[str, ...]
+    """The records that prove nothing, `scenario.case`."""
+    suites: tuple[str, ...] = ()
+
+
 class BuildJob(JsonDocument):
     """A kernel, userland and programs that a host is to build and store."""
 
@@ -111,6 +119,7 @@ class CellJob(BuildJob):
     ingredients: Ingredients
     base: str = ""
     """The SHA-256 of a tar file in the store with what an earlier lab left of the cell; empty for none."""
+    stop_rule: StopRule | None = None
     max_evidence: int
 
     @property

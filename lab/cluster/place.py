@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lab.build.builder import Builder
 from lab.cluster import pack, worker
@@ -24,55 +24,34 @@ from lab.cluster.job import (
     CellJob,
     Ingredients,
     SelectionDocument,
+    StopRule,
     cases_document,
     cell_label,
 )
+from lab.cluster.members import CLIENT, ConnectionLike, Members
 from lab.cluster.offer import Offer, lab_hash
 from lab.cluster.store import EVIDENCE, Store
 from lab.core import paths, proc
 from lab.core.cache import file_digest
-from lab.core.errors import InfraError, LabError, UsageError
+from lab.core.errors import InfraError, LabError
 from lab.core.outcome import Cause, CellStatus
 from lab.core.progress import Progress
 from lab.core.sizes import MIB
 from lab.evidence.events import JOURNAL
 from lab.evidence.metadata import Provenance
 from lab.evidence.write import RunDir
-from lab.host import doctor
-from lab.host.estimate import build_offer
-from lab.host.schedule import Budget, Schedule, Task
+from lab.host.schedule import Task
+from lab.run.first_killer import FirstKiller
+from lab.run.gate import Turns
 from lab.run.protocols import CellOrder, CellState, Screen
-from lab.specs.arches import ARCHES
-from lab.specs.load import NAME
 from lab.specs.plan import Build, Cell
 
-CLIENT = "this-lab"
-"""The name of the computer that runs the lab itself: it builds, and runs no cell."""
 MAX_ATTEMPTS = 3
 MAX_EVIDENCE = 512 * MIB
-FOLLOW_S = 1.0
 NO_HOST_S = 60.0
 """How long a cell waits for a host that can run it."""
 HOST_FAULTS = frozenset({Cause.DISK_FULL, Cause.LIBVIRT, Cause.DAMAGED, Cause.LAB, Cause.QEMU_DEAD})
 """Why a cell is BROKEN that may be well on another host."""
-
-
-class RemoteLike(Protocol):
-    """A task under way; `lab.cluster.engine.Remote` is the real one."""
-
-    def result(self, alive: Callable[[str], bool]) -> bytes: ...
-
-
-class ConnectionLike(Protocol):
-    """A connection to the hosts; `lab.cluster.engine.SchedulerClient` is the real one."""
-
-    @property
-    def address(self) -> str: ...
-    def members(self) -> dict[str, str]: ...
-    def alive(self, address: str) -> bool: ...
-    def submit(self, function: Callable[[bytes], bytes], document: bytes, address: str, key: str) -> RemoteLike: ...
-    def tell(self, function: Callable[..., Any], word: str) -> None: ...
-    def follow(self, topic: str, heard: Callable[[Mapping[str, Any]], None]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,20 +66,10 @@ class RemoteBuilt:
 
 
 @dataclass(slots=True, kw_only=True)
-class Member:
-    """A host of the cluster."""
-
-    address: str
-    offer: Offer | None = None
-    refused: str = ""
-    """Why it is given nothing."""
-
-
-@dataclass(slots=True, kw_only=True)
 class ClusterPlace:
-    """The hosts of a connection. Methods may be called from any thread."""
+    """The hosts of a cluster as the place of one run. Methods may be called from any thread."""
 
-    connection: ConnectionLike
+    members: Members
     store: Store
     builder: Builder
     run_dir: RunDir
@@ -110,23 +79,25 @@ class ClusterPlace:
     """Called with a line for the user."""
     max_evidence: int = MAX_EVIDENCE
     no_host_s: float = NO_HOST_S
-    client: Budget = field(default_factory=lambda: Budget(memory=doctor.available_memory(), cpus=1.0, guests=0))
-    schedule: Schedule = field(default_factory=Schedule)
-    members: dict[str, Member] = field(default_factory=dict)
-    """By name."""
     attempts: Attempts = field(init=False)
     _orders: dict[tuple[str, int], CellOrder[RemoteBuilt]] = field(default_factory=dict)
     _tried: dict[str, int] = field(default_factory=dict)
     _homeless: dict[str, float] = field(default_factory=dict)
     _trees: dict[object, str] = field(default_factory=dict)
     """Kernel tree -> the host that built of it: the kernels of a pair are built by one compiler."""
-    _over: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _follower: threading.Thread | None = None
-    _update: Callable[[Callable[[Schedule], None]], None] | None = None
 
     def __post_init__(self) -> None:
         self.attempts = Attempts(self.run_dir.path)
+
+    @property
+    def connection(self) -> ConnectionLike:
+        return self.members.connection
+
+    @property
+    def turns(self) -> Turns:
+        """The hosts with their budgets, which all runs share."""
+        return self.members.turns
 
     @property
     def at_once(self) -> int:
@@ -136,68 +107,11 @@ class ClusterPlace:
     @property
     def builders(self) -> int:
         """How many trees may be built at once: one on each host that can build, and one here."""
-        return 1 + sum(bool(member.offer and _can_build(member.offer)) for member in self.members.values())
+        return 1 + sum(_can_build(offer) for offer in self.members.usable().values())
 
-    # Membership.
-
-    def open(self, update: Callable[[Callable[[Schedule], None]], None]) -> None:
-        """Follow the hosts from now on: those that join get work at once, those that leave get none."""
-        self._update = update
-        offers = [build_offer(name) for name, arch in ARCHES.items() if not doctor.lacking(arch)]
-        update(lambda schedule: schedule.join(CLIENT, self.client, offers))
-        for name in tuple(self.members):
-            self._join(name)
+    def open(self) -> None:
+        """Show what the hosts report from now on."""
         self.connection.follow(worker.topic(self.run_name), self._heard)
-        self._follower = threading.Thread(target=self._follow, name="hosts", daemon=True)
-        self._follower.start()
-
-    def refresh_members(self) -> None:
-        """Ask the hosts that are there now what they offer; those that left are no members any more."""
-        there = self.connection.members()
-        by_name = {name: address for address, name in there.items()}
-        for name in set(self.members) - by_name.keys():
-            self._leave(name)
-        for name, address in by_name.items():
-            known = self.members.get(name)
-            if known is None or known.address != address:
-                self.members[name] = self._introduced(name, address)
-                self._join(name)
-
-    def _follow(self) -> None:
-        while not self._over.wait(FOLLOW_S):
-            with suppress(LabError):
-                self.refresh_members()
-
-    def _introduced(self, name: str, address: str) -> Member:
-        """A host that joined, with what it offers, or why it is given nothing."""
-        member = Member(address=address)
-        if not NAME.fullmatch(name):
-            member.refused = "its name is not one of letters, digits and . _ + -"
-            return member
-        try:
-            remote = self.connection.submit(worker.measure, b"", address, f"offer-{name}-{time.monotonic_ns()}")
-            member.offer = Offer.decode(remote.result(self.connection.alive))
-        except LabError as error:
-            member.refused = f"it does not say what it offers: {error}"
-        else:
-            member.refused = member.offer.refused()
-            for remark in member.offer.remarks():
-                self.note(f"host {name}: {remark}")
-        if member.refused:
-            self.note(f"host {name} is given nothing: {member.refused}")
-        return member
-
-    def _join(self, name: str) -> None:
-        member = self.members[name]
-        if self._update and member.offer and not member.refused:
-            budget, offers = member.offer.budget, member.offer.offers
-            self._update(lambda schedule: schedule.join(name, budget, offers))
-
-    def _leave(self, name: str) -> None:
-        self.members.pop(name, None)
-        self.note(f"host {name} left the cluster")
-        if self._update:
-            self._update(lambda schedule: schedule.leave(name))
 
     def hopeless(self, waiting: Sequence[Task]) -> Sequence[tuple[Task, str]]:
         """Return the tasks that no host could run for `no_host_s` seconds."""
@@ -215,7 +129,7 @@ class ClusterPlace:
     def _why_homeless(self, task: Task) -> str:
         needs = ", ".join(sorted(task.needs)) or "nothing special"
         tried = f"; it was lost or failed on {', '.join(sorted(task.avoids))}" if task.avoids else ""
-        hosts = ", ".join(sorted(self.members)) or "none"
+        hosts = ", ".join(sorted(self.members.present())) or "none"
         return f"no host could run it for {self.no_host_s:.0f} s: needs {needs}{tried}; hosts: {hosts}"
 
     def _heard(self, event: Mapping[str, Any]) -> None:
@@ -361,6 +275,7 @@ class ClusterPlace:
             repeat=cell.repeat,
             fresh=order.fresh,
             selections=tuple(selections),
+            stop_rule=_stop_rule(order),
             cases=cases_document(order.cases, cell.scenarios),
             ingredients=built.model_copy(update={"programs": wanted}),
             max_evidence=self.max_evidence,
@@ -399,10 +314,8 @@ class ClusterPlace:
         self.connection.tell(worker.stop_run, self.run_name)
 
     def close(self) -> None:
-        """Stop following the hosts, and keep what came of attempts that do not count."""
-        self._over.set()
-        if self._follower:
-            self._follower.join()
+        """Keep what came of attempts that do not count."""
+        self.connection.unfollow(worker.topic(self.run_name))
         with suppress(InfraError):
             self.take_late_evidence()
 
@@ -450,12 +363,9 @@ class _BuildElsewhere(InfraError):
 
 @contextmanager
 def opened(place: ClusterPlace) -> Iterator[ClusterPlace]:
-    """Look at the hosts, and close the place afterwards; UsageError if no host can be given anything."""
+    """Close the place afterwards; UsageError if no host can be given anything."""
+    place.members.require()
     try:
-        place.refresh_members()
-        if not any(member.offer and not member.refused for member in place.members.values()):
-            listed = [f"{name}: {member.refused}" for name, member in place.members.items()]
-            raise UsageError(f"{place.connection.address}: no host to run on: {'; '.join(listed) or 'none joined'}")
         yield place
     finally:
         place.close()
@@ -465,6 +375,14 @@ def _specs(cell: Cell) -> dict[str, Any]:
     """The machine and the kernel of a cell as JSON."""
     topology = cell.topology.model_dump(mode="json")
     return {"topology": topology, "kernel": cell.kernel.model_dump(mode="json")}
+
+
+def _stop_rule(order: CellOrder[RemoteBuilt]) -> StopRule | None:
+    """What ends a cell before its last scenario, as a job has it; None if nothing does."""
+    keeper = order.keeper
+    if not isinstance(keeper, FirstKiller):
+        return None
+    return StopRule(unsound=tuple(sorted(keeper.unsound)), suites=tuple(keeper.suites))
 
 
 def _can_build(offer: Offer) -> bool:

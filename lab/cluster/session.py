@@ -7,21 +7,21 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.build.builder import Builder
 from lab.cluster import engine, hosts
 from lab.cluster.engine import SchedulerClient
 from lab.cluster.hosts import HostEntry, HostsFile
+from lab.cluster.members import Members
 from lab.cluster.offer import Offer
 from lab.cluster.place import ClusterPlace, opened
 from lab.cluster.store import Store
-from lab.cluster.worker import measure
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.deadline import Deadline
-from lab.core.errors import DeadlineExceeded, InfraError, LabError, UsageError
+from lab.core.errors import DeadlineExceeded, InfraError, UsageError
 from lab.evidence.write import RunDir
 from lab.host import history
 from lab.host.estimate import Packing
@@ -52,21 +52,20 @@ class ClusterChoice:
 class Session:
     """A connection to a cluster, and the store that its hosts share."""
 
-    connection: SchedulerClient
+    members: Members
     store_url: str
     note: Callable[[str], object]
-    lost_s: float = engine.LOST_S
+    _places: dict[str, ClusterPlace] = field(default_factory=dict)
+    """The runs under way, by name."""
+
+    uri = "cluster"
+    """What metadata.json has as the connection."""
 
     def offers(self) -> dict[str, Offer | str]:
         """Return what every host offers, by name; a string says why it does not say."""
         offers: dict[str, Offer | str] = {}
-        for address, name in self.connection.members().items():
-            try:
-                key = f"offer-{name}-{secrets.token_hex(4)}"
-                answer = self.connection.submit(measure, b"", address, key).result(self.connection.alive)
-                offers[name] = Offer.decode(answer)
-            except LabError as error:
-                offers[name] = str(error)
+        for name, member in self.members.present().items():
+            offers[name] = member.offer or member.refused
         return offers
 
     def describe(self) -> Mapping[str, object]:
@@ -83,20 +82,24 @@ class Session:
         """Return the resources of all hosts together, for estimates; the schedule has a budget for each."""
         memory, cpus, guests = 0, 0.0, 0
         arches: set[str] = set()
-        for offer in self.offers().values():
-            if isinstance(offer, Offer) and not offer.refused():
-                memory, cpus = memory + offer.budget.memory, cpus + offer.budget.cpus
-                guests += offer.budget.guests
-                arches |= offer.arches.keys()
+        for offer in self.members.usable().values():
+            memory, cpus = memory + offer.budget.memory, cpus + offer.budget.cpus
+            guests += offer.budget.guests
+            arches |= offer.arches.keys()
         budget = Budget(memory=memory, cpus=max(1.0, cpus), guests=max(1, guests))
         return Packing(budget=budget, history=history.load(cache), hosts_start=frozenset(arches))
+
+    def abort(self) -> None:
+        """End every attempt that is under way."""
+        for place in tuple(self._places.values()):
+            place.abort()
 
     @contextmanager
     def place(self, workshop: Builder, run_dir: RunDir) -> Iterator[ClusterPlace]:
         """The hosts as the place of one run."""
         with workshop.cache.scratch("store") as scratch:
             made = ClusterPlace(
-                connection=self.connection,
+                members=self.members,
                 store=Store(url=self.store_url, scratch=scratch, warn=self.note),
                 builder=workshop,
                 run_dir=run_dir,
@@ -104,7 +107,11 @@ class Session:
                 note=self.note,
             )
             with opened(made) as place:
-                yield place
+                self._places[place.run_name] = place
+                try:
+                    yield place
+                finally:
+                    del self._places[place.run_name]
 
 
 @contextmanager
@@ -126,7 +133,8 @@ def session(
         connection = stack.enter_context(engine.connected(address, certs, lost_s=lost_s))
         if file:
             stack.enter_context(_workers(file, connection, note))
-        yield Session(connection=connection, store_url=store, note=note, lost_s=lost_s)
+        members = stack.enter_context(Members(connection=connection, note=note).followed())
+        yield Session(members=members, store_url=store, note=note)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ from lab.evidence.write import CellDir
 from lab.guests.factory import BootableCell, GuestFactory, open_factory
 from lab.run import resume
 from lab.run.cell import CellWork
+from lab.run.first_killer import FirstKiller
 from lab.run.protocols import BootableCellLike, CellState
 from lab.specs.plan import Cell
 
@@ -221,6 +222,7 @@ class WorkerHost:
             screen=screen,
             stopping=running.stopping,
             kept=kept,
+            keeper=_first_killer(job, running.stopping),
         )
         work.run()
         return _result(directory, cell)
@@ -317,6 +319,12 @@ def _entry(cache: Cache, path: Path) -> ProgramEntry:
     """The cache entry that has a program."""
     kind, key, file = path.relative_to(cache.root).parts
     return ProgramEntry(entry=f"{kind}/{key}", file=file)
+
+
+def _first_killer(job: CellJob, stop: threading.Event) -> FirstKiller | None:
+    """What ends a cell before its last scenario; None if nothing does."""
+    rule = job.stop_rule
+    return FirstKiller(unsound=frozenset(rule.unsound), suites=rule.suites, stop=stop) if rule else None
 
 
 def _path(cache: Cache, program: ProgramEntry) -> Path:

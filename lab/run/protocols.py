@@ -24,7 +24,8 @@ from lab.evidence.metadata import Provenance
 from lab.evidence.write import CellDir, RunDir
 from lab.guests.accelerator import Accelerator
 from lab.guests.guest import Description
-from lab.host.schedule import Schedule, Task
+from lab.host.schedule import Task
+from lab.run.gate import Turns
 from lab.specs.plan import Cell
 
 
@@ -180,8 +181,8 @@ class PlaceLike(Protocol[Built]):
     """Where builds and cells are carried out: this computer (lab/run/this_host.py) or a cluster (lab/cluster)."""
 
     @property
-    def schedule(self) -> Schedule:
-        """Its hosts, each with its budget."""
+    def turns(self) -> Turns:
+        """Its hosts, each with its budget, and what waits for them."""
 
     @property
     def at_once(self) -> int:
@@ -191,8 +192,8 @@ class PlaceLike(Protocol[Built]):
     def builders(self) -> int:
         """How many kernel trees may be built at once."""
 
-    def open(self, update: Callable[[Callable[[Schedule], None]], None]) -> None:
-        """Begin to follow the hosts; whatever changes of them goes through `update`."""
+    def open(self) -> None:
+        """Begin: tasks will be placed from now on."""
 
     def hopeless(self, waiting: Sequence[Task]) -> Sequence[tuple[Task, str]]:
         """Return those of the waiting tasks, none of which a present host can run, that are given up, and why."""
@@ -208,10 +209,17 @@ class PlaceLike(Protocol[Built]):
 
 
 class ElsewhereLike(Protocol):
-    """A cluster that is connected; `lab.cluster.session.Session` is the real one."""
+    """Places for several runs: `lab.cluster.session.Session` on a cluster, `lab.run.this_host.ThisComputer` here."""
+
+    @property
+    def uri(self) -> str:
+        """What metadata.json has as the connection."""
 
     def describe(self) -> Mapping[str, object]:
-        """Return what metadata.json says of each host, by its name."""
+        """Return what metadata.json says of each host of a cluster, by its name."""
 
     def place(self, workshop: Builder, run_dir: RunDir) -> AbstractContextManager[PlaceLike[Any]]:
         """Return the hosts as the place of one run."""
+
+    def abort(self) -> None:
+        """End every guest of the runs under way."""

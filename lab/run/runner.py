@@ -11,20 +11,20 @@ Nothing is judged here. What happened is written to the run's directory; `lab/ve
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic
 
-from lab.core.errors import InfraError, LabError, UsageError
+from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, Cause, CellKey, CellStatus, Run
 from lab.core.progress import Progress
 from lab.evidence.metadata import Metadata, Provenance
 from lab.evidence.write import RunDir
 from lab.host.estimate import Packing
-from lab.host.schedule import Schedule, Task
+from lab.host.schedule import Task
+from lab.run.gate import Gate
 from lab.run.program import INTERRUPTED
 from lab.run.protocols import Built, CellOrder, CellState, KeeperLike, PlaceLike, Screen
 from lab.run.reuse import EvidenceStore
@@ -68,8 +68,8 @@ class Runner(Generic[Built]):
             ThreadPoolExecutor(max(1, min(MAX_THREADS, self.place.at_once, len(self.plan.cells))), "cell") as pool,
             ThreadPoolExecutor(max(1, min(len(groups), self.place.builders)), "builder") as builders,
         ):
-            gate = Gate(self.place.schedule, pool)
-            self.place.open(gate.update)
+            gate = Gate(self.place.turns, pool)
+            self.place.open()
             building = [builders.submit(self._build_all, cells, gate) for cells in groups]
             try:
                 while wait(building, timeout=WAKE_S).not_done:
@@ -104,7 +104,7 @@ class Runner(Generic[Built]):
             if self.stopping.is_set():
                 return
             task = self.packing.task(cell)
-            if self.place.schedule.never(task.demand):
+            if self.place.turns.never(task.demand):
                 self._broken(cell, "the machine does not fit into the memory that there is", Cause.LAB)
             elif (built := self._built(cell, gate)) and not self._taken(cell, built):
                 gate.add(task, partial(self._cell, cell, built), partial(self._homeless, cell))
@@ -182,127 +182,3 @@ class Runner(Generic[Built]):
             keeper=self.keeper,
         )
         return self.place.run(order, placed)
-
-
-Work = Callable[[Task], Task | None]
-"""Does a task that was placed on a host; returns it if it is to be placed again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Waiting:
-    """What is done about a task that waits: once it is placed, or when no host can ever run it."""
-
-    start: Callable[[Task], object]
-    give_up: Callable[[str], object]
-
-
-@dataclass(slots=True)
-class Gate:
-    """Lets through what the schedule lets start. Its methods may be called from any thread."""
-
-    schedule: Schedule
-    pool: ThreadPoolExecutor
-    futures: list[Future[None]] = field(default_factory=list)
-    _waiting: dict[str, _Waiting] = field(default_factory=dict)
-    _busy: int = 0
-    _closed: bool = False
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def add(self, task: Task, work: Work, give_up: Callable[[str], object] | None = None) -> None:
-        """Have `work` done in a thread of the pool as soon as there is room for the task on a host.
-
-        `give_up` is called with the reason if no host can run it.
-        """
-
-        def in_pool(placed: Task) -> None:
-            again = None
-            try:
-                again = work(placed)
-            finally:
-                self._done(placed, again, waiting)
-
-        def start(placed: Task) -> None:
-            self.futures.append(self.pool.submit(in_pool, placed))
-
-        waiting = _Waiting(start=start, give_up=give_up or _ignore)
-        self._add(task, waiting)
-
-    @contextmanager
-    def turn(self, task: Task) -> Iterator[str]:
-        """Wait in this thread until there is room for the task, hold it, and give the name of the host.
-
-        After `close` there is no waiting. InfraError if no host can run it.
-        """
-        mine: list[Task] = []
-        refused: list[str] = []
-        self._add(task, _Waiting(start=mine.append, give_up=refused.append))
-        with self._changed:
-            self._changed.wait_for(lambda: mine or refused or self._closed)
-        if refused:
-            raise InfraError(refused[0])
-        try:
-            yield mine[0].host if mine else ""
-        finally:
-            if mine:
-                self._done(task)
-
-    def wait_until_idle(self, timeout_s: float) -> bool:
-        """Whether nothing waits and nothing runs, after at most that many seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._busy, timeout_s)
-
-    def close(self) -> None:
-        """Start nothing more: the lab is being interrupted."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def update(self, change: Callable[[Schedule], None]) -> None:
-        """Change the hosts of the schedule, then start what fits."""
-        with self._changed:
-            change(self.schedule)
-            self._start()
-
-    def homeless(self) -> tuple[Task, ...]:
-        """Return the waiting tasks that none of the present hosts could ever run."""
-        with self._changed:
-            return self.schedule.homeless()
-
-    def give_up(self, task: Task, reason: str) -> None:
-        """Withdraw a task that still waits."""
-        with self._changed:
-            waiting = self._waiting.pop(task.name, None)
-            if waiting is None:
-                return
-            self.schedule.withdraw(task.name)
-            self._busy -= 1
-            waiting.give_up(reason)
-            self._changed.notify_all()
-
-    def _add(self, task: Task, waiting: _Waiting) -> None:
-        with self._changed:
-            self._queue(task, waiting)
-            self._start()
-
-    def _queue(self, task: Task, waiting: _Waiting) -> None:
-        self._waiting[task.name] = waiting
-        self._busy += 1
-        self.schedule.add(task)
-
-    def _done(self, task: Task, again: Task | None = None, waiting: _Waiting | None = None) -> None:
-        """Give a task's room back; let it wait once more if it is to be placed again."""
-        with self._changed:
-            self._busy -= 1
-            self.schedule.done(task.name)
-            if again and waiting and not self._closed:
-                self._queue(again, waiting)
-            self._start()
-
-    def _start(self) -> None:
-        for task in () if self._closed else self.schedule.start():
-            self._waiting.pop(task.name).start(task)
-        self._changed.notify_all()
-
-
-def _ignore(_reason: str) -> None:
-    """Do nothing about a task that was withdrawn."""

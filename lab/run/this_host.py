@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from lab.build.builder import Builder
 from lab.core.progress import Progress
+from lab.evidence.write import RunDir
+from lab.guests.factory import GuestFactory
 from lab.host.schedule import Budget, Schedule, Task
 from lab.run.cell import CellWork
+from lab.run.gate import Turns
 from lab.run.protocols import BootableCellLike, CellOrder, GuestFactoryLike
 from lab.specs.plan import Cell
 
@@ -19,18 +24,18 @@ class ThisHost:
 
     shop: GuestFactoryLike
     budget: Budget
-    schedule: Schedule = field(init=False)
+    turns: Turns = field(init=False)
     builders: int = 1
 
     def __post_init__(self) -> None:
-        self.schedule = Schedule(self.budget)
+        self.turns = Turns(Schedule(self.budget))
 
     @property
     def at_once(self) -> int:
         """How many cells may be under way at once."""
         return self.budget.guests
 
-    def open(self, update: Callable[[Callable[[Schedule], None]], None]) -> None:
+    def open(self) -> None:
         """Follow nothing: the one host stays."""
 
     def hopeless(self, waiting: Sequence[Task]) -> Sequence[tuple[Task, str]]:  # noqa: ARG002
@@ -59,3 +64,29 @@ class ThisHost:
     def abort(self) -> None:
         """End every guest and every compiler at once."""
         self.shop.abort()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThisComputer:
+    """This computer as the place of several runs, whose guests one factory starts."""
+
+    factory: GuestFactory
+    budget: Budget
+
+    @property
+    def uri(self) -> str:
+        """Return the libvirt connection."""
+        return self.factory.hypervisor.uri
+
+    def describe(self) -> Mapping[str, object]:
+        """Return nothing: there are no other hosts."""
+        return {}
+
+    @contextmanager
+    def place(self, workshop: Builder, run_dir: RunDir) -> Iterator[ThisHost]:  # noqa: ARG002
+        """The place of one run; the factory has a builder of its own."""
+        yield ThisHost(shop=self.factory, budget=self.budget)
+
+    def abort(self) -> None:
+        """End every guest and every compiler at once."""
+        self.factory.abort()

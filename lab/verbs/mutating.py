@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,10 @@ from lab.verbs import completing, options
 from lab.verbs.common import progress_on_stderr
 from lab.verbs.patches import PatchOptions, patch_options
 from lab.verbs.places import open_cache, open_library
-from lab.verbs.running import builds_end_with_us
+from lab.verbs.running import builds_end_with_us, run_places
 
 if TYPE_CHECKING:
+    from lab.cluster.session import ClusterChoice
     from lab.specs.library import Library
     from lab.specs.model import Kernel
     from lab.workflows.mutation_task import MutationTask
@@ -74,6 +74,7 @@ MACHINE = "x86_64-4k-2node"
 @options.output("results/TIME-mutate")
 @options.packed
 @options.connect
+@options.elsewhere
 def mutate(
     patch: str | None,
     *,
@@ -88,6 +89,7 @@ def mutate(
     jobs: int | None,
     memory: int | None,
     connect: str | None,
+    cluster: ClusterChoice | None,
     **words: Any,
 ) -> int:
     """Break the lines of a patch and see what tests notice.
@@ -102,10 +104,9 @@ def mutate(
     lab mutate -k expand-fault -t arm64-64k-2node
     lab mutate -k expand-fault --config kasan --config lockdep
     lab mutate my.patch --tree ~/linux --suite kselftest-mm --test 'kselftest-mm.mremap*'
+    lab mutate -k expand-fault --hosts hosts.yaml
     lab mutate --resume results/20260102T030405Z-mutate
     """
-    from lab.guests.factory import open_factory
-    from lab.host import estimate
     from lab.report._patch import mutation as mutation_report
     from lab.workflows import mutate as mutation
     from lab.workflows import mutation_task
@@ -124,22 +125,23 @@ def mutate(
     arguments = mutation_task.read_arguments(equal, task.mutants) if equal else {}
     if not resume:
         mutation_task.open_task(directory, task)
-    with builds_end_with_us(), ExitStack() as stack:
+    with builds_end_with_us():
         builder = mutation.builder(task, library, open_cache(), progress_on_stderr())
-        factory = stack.enter_context(open_factory(builder, uri=connect))
-        work = mutation.Mutate(
-            directory=directory.absolute(),
-            task=task,
-            library=library,
-            builder=builder,
-            factory=factory,
-            packing=estimate.packing(open_cache(), jobs=jobs, memory=memory),
-            tell=_print_line,
-            minutes=minutes,
-            arguments=arguments,
-            with_coverage=not no_coverage,
-        )
-        report = work.run()
+        with run_places(cluster, builder, jobs=jobs, memory=memory, connect=connect) as (guests, packing):
+            work = mutation.Mutate(
+                directory=directory.absolute(),
+                task=task,
+                library=library,
+                builder=builder,
+                guests=guests,
+                packing=packing,
+                tell=_print_line,
+                minutes=minutes,
+                arguments=arguments,
+                with_coverage=not no_coverage,
+                max_guests=mutation.MAX_CLUSTER_GUESTS if cluster else mutation.MAX_GUESTS,
+            )
+            report = work.run()
     print(printable(mutation_report.write(directory, report, mutation.coverage_of(directory, task))))
     print(f"results: {directory}")
     return int((report.score or 0.0) < (least or 0.0) / 100)

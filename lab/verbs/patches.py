@@ -29,7 +29,7 @@ from lab.verbs.running import (
 )
 
 if TYPE_CHECKING:
-    from lab.cluster.session import ClusterChoice
+    from lab.cluster.session import ClusterChoice, Session
     from lab.evidence.metadata import CommandRecord
     from lab.host.estimate import Packing
     from lab.run.campaign import OpenRun
@@ -367,6 +367,7 @@ def _usual_machines(library: Library) -> list[str]:
 @options.output("results/TIME-bisect")
 @options.packed
 @options.connect
+@options.elsewhere
 def bisect(**given: Any) -> int:
     """Find the commit that made a case fail, or mended it.
 
@@ -385,14 +386,16 @@ def bisect(**given: Any) -> int:
     lab bisect --tree ~/linux --good v6.11 --bad v6.12 -t arm64-64k --test expand.a01_grow_touch
     lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k --with ./mytest.c
     lab bisect --fixed --bad v6.12 --good v6.13 -t x86_64-4k --with ./reproducer.c
+    lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k --test expand --hosts hosts.yaml
     lab bisect --good HEAD~20 --bad HEAD -t x86_64-4k -- grep -qx 0 /proc/sys/kernel/tainted
     """
     from lab.workflows import bisect as bisection
 
     asked = BisectOptions(**given)
     tree = user_path(asked.tree)
-    judge = asked.judge()
-    with open_cache().scratch("bisect") as scratch:
+    local = {"jobs": asked.jobs, "memory": asked.memory, "connect": asked.connect}
+    with cluster_session(asked.cluster, **local) as session, open_cache().scratch("bisect") as scratch:
+        judge = asked.judge(session)
         result = bisection.bisect(tree, asked.good, asked.bad, scratch, judge, fixed=asked.fixed)
     print(result.log)
     wanted = "commit that fixed it" if asked.fixed else "first bad commit"
@@ -424,6 +427,7 @@ class BisectOptions:
     jobs: int | None = None
     memory: int | None = None
     connect: str | None = None
+    cluster: ClusterChoice | None = None
 
     @property
     def asks(self) -> bool:
@@ -461,9 +465,8 @@ class BisectOptions:
             timeout_s=self.timeout,
         )
 
-    def judge(self) -> CommitJudge:
+    def judge(self, session: Session | None) -> CommitJudge:
         """Return what judges a commit: a run of its kernel, in a directory of its own."""
-        from lab.host import estimate
         from lab.run.campaign import open_plan
         from lab.specs.plan import repeated
         from lab.workflows import bisect as bisection
@@ -473,7 +476,7 @@ class BisectOptions:
         cache, wish, tree = open_cache(), self.wish(), user_path(self.tree)
         own = [*self.programs, *map(str, try_patch.command_file(wish, cache))]
         library = open_library().with_programs(own)
-        given = estimate.packing(cache, jobs=self.jobs, memory=self.memory)
+        given = resources(session, self.jobs, self.memory)
         boots_badly = CommitVerdict(self.no_boot or ("skip" if self.asks else "bad"))
         place, times = self.output or _new_results(), 1 + self.confirm
 
@@ -483,7 +486,7 @@ class BisectOptions:
             plan, cases = bisection.plan_of(library, library.topology(self.topology), kernel, wish, cache)
             directory = place / f"{number:02}-{commit[:12]}"
             opened = open_plan(repeated(plan, times), cases, directory, command=self.recorded(), repeat=times)
-            summary = _carried_out(opened, given, self.connect)
+            summary = _carried_out(opened, given, self.connect, session)
             step = bisection.judged(commit, summary, boots_badly=boots_badly)
             print(f"{step.word:<5}{bisection.title(tree, commit)}: {step.why}", flush=True)
             return step
@@ -491,16 +494,18 @@ class BisectOptions:
         return judge
 
 
-def _carried_out(opened: OpenRun, given: Packing, uri: str | None) -> Summary:
+def _carried_out(opened: OpenRun, given: Packing, uri: str | None, session: Session | None) -> Summary:
     """What a run of one kernel on one machine finds; progress goes to stderr."""
     from lab.report import registry as report
     from lab.run import campaign
     from lab.verdicts.compare import conclude_directory
 
     with builds_end_with_us():
-        campaign.execute(opened, open_cache(), console=console(stderr=True), packing=given, uri=uri)
+        out = console(stderr=True)
+        campaign.execute(opened, open_cache(), console=out, packing=given, uri=uri, elsewhere=session)
     summary = conclude_directory(opened.path)
-    keep_evidence(opened, summary, uri)
+    if session is None:  # what another host saw says nothing of this one
+        keep_evidence(opened, summary, uri)
     report.write(opened.path, summary)
     return summary
 

@@ -21,11 +21,13 @@ from lab.verbs.places import open_cache, open_library
 
 if TYPE_CHECKING:
     from lab.arch.record import Arch
+    from lab.build.builder import Builder
     from lab.cluster.session import ClusterChoice, Session
     from lab.guests.factory import BootableCell, GuestFactory
     from lab.host.estimate import Packing
     from lab.run.campaign import OpenRun
     from lab.run.keep_failed import KeptGuest
+    from lab.run.protocols import ElsewhereLike
     from lab.verbs.options import GuestChoice
     from lab.verdicts.compare import Summary
     from lab.workflows.one_guest import Workload
@@ -71,6 +73,23 @@ def resources(session: Session | None, jobs: int | None, memory: int | None) -> 
     if session:
         return session.packing(open_cache())
     return estimate.packing(open_cache(), jobs=jobs, memory=memory)
+
+
+@contextmanager
+def run_places(
+    cluster: ClusterChoice | None, builder: Builder, *, jobs: int | None, memory: int | None, connect: str | None
+) -> Iterator[tuple[ElsewhereLike, Packing]]:
+    """Connect to a cluster, or open libvirt here: the place of several runs, and what their guests may use."""
+    from lab.guests.factory import open_factory
+    from lab.run.this_host import ThisComputer
+
+    with cluster_session(cluster, jobs=jobs, memory=memory, connect=connect) as session:
+        packing = resources(session, jobs, memory)
+        if session:
+            yield session, packing
+            return
+        with open_factory(builder, uri=connect) as factory:
+            yield ThisComputer(factory=factory, budget=packing.budget), packing
 
 
 def finish(

@@ -20,22 +20,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from lab.build import kernel as kernels
 from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache
 from lab.core.errors import BuildError, InfraError, InputError, LabError, UsageError
-from lab.core.outcome import Case, CaseRecord, CellStatus, Outcome, Run
+from lab.core.outcome import CellStatus, Outcome
 from lab.core.progress import Progress
 from lab.evidence.metadata import CommandRecord
-from lab.guests.factory import GuestFactory
 from lab.host.estimate import Packing
 from lab.run.campaign import OpenRun, open_plan
-from lab.run.keep_failed import missed
-from lab.run.protocols import BootableCellLike, CellState, GuestLike, KeeperLike
+from lab.run.first_killer import FirstKiller, kills
+from lab.run.protocols import CellState, ElsewhereLike, KeeperLike, PlaceLike
 from lab.run.runner import Runner
-from lab.run.this_host import ThisHost
 from lab.specs import suite
 from lab.specs.library import Library
 from lab.specs.model import JOINT, CampaignSpec, Kernel
@@ -50,6 +49,8 @@ ORIGINAL = "original"
 MAX_KILLERS = 5
 MAX_GUESTS = 8
 """Mutants in guests at once; one kernel is built at a time, so more would wait for it."""
+MAX_CLUSTER_GUESTS = 64
+"""The same for a cluster, whose guests take nothing from the builds."""
 
 Tell = Callable[[str], None]
 
@@ -77,23 +78,6 @@ class _StopEvent(threading.Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _StopAtFirstKiller:
-    """Ends a mutant's run behind the first scenario that notices it. It keeps no guest."""
-
-    unsound: Collection[str]
-    suites: Collection[str]
-    stop: threading.Event
-
-    def takes(self, cell: Cell, guest: GuestLike, run: Run, declared: Sequence[Case]) -> bool:
-        """Return False: the guest is not kept."""
-        del guest
-        records = missed(cell, run, declared, within=run.scenario in self.suites)
-        if any(kills(record, self.unsound) for record in records):
-            self.stop.set()
-        return False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
     """What the runs of the patched kernel itself showed, before any mutant is tried."""
 
@@ -117,14 +101,16 @@ class Mutate:
     task: MutationTask
     library: Library
     builder: Builder
-    """What the factory builds with; it has the suites of the task."""
-    factory: GuestFactory
+    """What guests are built with; it has the suites of the task."""
+    guests: ElsewhereLike
+    """Where the guests run: on this computer, or on the hosts of a cluster. Kernels are built here in either case."""
     packing: Packing
     tell: Tell
     minutes: float | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
     """What a survivor changes (`MutantSpec.change`) -> why no test can notice it."""
     with_coverage: bool = True
+    max_guests: int = MAX_GUESTS
     stopping: threading.Event = field(default_factory=threading.Event)
     _started: float = field(default_factory=time.monotonic)
 
@@ -139,13 +125,13 @@ class Mutate:
         waiting = undecided(fair_order(self.task.mutants), read_results(self.directory))
         total, sound = len(self.task.mutants), len(known.sound)
         self.tell(f"{total} mutants, {len(waiting)} to try, {sound} cases as expected without them")
-        at_once = self.packing.at_once(self._planned(self.task.kernel, self._selections()).cells[0], MAX_GUESTS)
+        at_once = self.packing.at_once(self._planned(self.task.kernel, self._selections()).cells[0], self.max_guests)
         with ThreadPoolExecutor(at_once, "mutant") as pool:
             try:
                 self._try_all(pool, at_once, waiting, original, known)
             except BaseException:  # inside the pool's block, whose end waits for the guests
                 self.stopping.set()
-                self.factory.abort()
+                self.guests.abort()
                 raise
         return self.report()
 
@@ -326,7 +312,7 @@ class Mutate:
         stop = _StopEvent(self.stopping)
         keeper = None
         if unsound is not None:
-            keeper = _StopAtFirstKiller(unsound=unsound, suites=self._suite_names(), stop=stop)
+            keeper = FirstKiller(unsound=unsound, suites=self._suite_names(), stop=stop)
         self._execute(directory, kernel, selections, stop, keeper)
         if self.stopping.is_set():
             raise LabError("the mutation was interrupted")
@@ -367,15 +353,18 @@ class Mutate:
         command = CommandRecord(verb="mutate", options={"--resume": (str(self.directory),)})
         directory.parent.mkdir(parents=True, exist_ok=True)
         opened = open_plan(resolved, cases, directory, command=command, suites=self.builder.suites)
-        self._runner(opened, resolved, stop, keeper).run()
+        with self.guests.place(self.builder, opened.run_dir) as place:
+            self._runner(opened, resolved, place, stop, keeper).run()
 
     def _runner(
-        self, opened: OpenRun, planned: Plan, stop: threading.Event, keeper: KeeperLike | None
-    ) -> Runner[BootableCellLike]:
-        metadata = opened.metadata.changed(connection=self.factory.hypervisor.uri)
+        self, opened: OpenRun, planned: Plan, place: PlaceLike[Any], stop: threading.Event, keeper: KeeperLike | None
+    ) -> Runner[Any]:
+        metadata = opened.metadata.changed(connection=self.guests.uri)
+        if hosts := self.guests.describe():
+            metadata = metadata.changed(hosts=hosts)
         return Runner(
             plan=planned,
-            place=ThisHost(shop=self.factory, budget=self.packing.budget),
+            place=place,
             run_dir=opened.run_dir,
             metadata=metadata,
             cases=opened.cases,
@@ -435,11 +424,6 @@ def unmet(summary: Summary) -> frozenset[str]:
     are among them.
     """
     return frozenset(record.label for record in summary.records if not record.met)
-
-
-def kills(record: CaseRecord, unsound: Collection[str]) -> bool:
-    """Whether a record notices a mutant."""
-    return record.met is False and record.outcome is not Outcome.BROKEN and record.label not in unsound
 
 
 def killers(summary: Summary, unsound: Collection[str]) -> tuple[tuple[str, ...], str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,22 +19,24 @@ pytest.importorskip("fsspec", reason="the extra pagelab[cluster] is not installe
 from lab.build.builder import Builder
 from lab.cluster import attempts
 from lab.cluster.attempts import Became
+from lab.cluster.members import Members
 from lab.cluster.place import ClusterPlace, opened
 from lab.cluster.store import Store
 from lab.core.cache import Cache
 from lab.core.deadline import Deadline
 from lab.core.errors import DiskFull, UsageError
-from lab.core.outcome import Cause, CellStatus
+from lab.core.outcome import Case, Cause, CellStatus
 from lab.evidence import read
 from lab.evidence.metadata import Evidence
 from lab.evidence.write import RunDir
 from lab.report import registry as report
 from lab.run import campaign
+from lab.run.first_killer import FirstKiller
 from lab.run.runner import Runner
-from lab.specs.plan import Plan
+from lab.specs.plan import Plan, Selection
 from lab.verdicts.compare import conclude
 from tests.cluster_fakes import PACKING, FakeBuilder, FakeHost, ThreadConnection, machines
-from tests.unit.fakes import CASES, NoScreen
+from tests.unit.fakes import BASE, CASES, NoScreen
 
 LONG_S = 60.0
 
@@ -44,11 +47,14 @@ class Cluster:
 
     path: Path
     plan: Plan
+    name: str = "run.1"
     notes: list[str] = field(default_factory=list)
     connection: ThreadConnection = field(default_factory=lambda: ThreadConnection(hosts={}))
     stopping: threading.Event = field(default_factory=threading.Event)
     max_evidence: int = 1 << 20
     no_host_s: float = LONG_S
+    keeper: FirstKiller | None = None
+    cases: Mapping[str, tuple[Case, ...]] = field(default_factory=lambda: CASES)
 
     def add(self, name: str, seconds: float = 0.0, **given: Any) -> FakeHost:
         host = FakeHost(name=name, cache_root=self.path / f"cache-{name}", seconds=seconds, **given)
@@ -62,31 +68,33 @@ class Cluster:
     def store(self) -> Store:
         return Store(url=str(self.path / "store"), scratch=self.path / "tmp", warn=self.notes.append)
 
-    def run(self, during: Callable[[], None] = lambda: None) -> Evidence:
-        metadata = campaign.describe(self.plan, CASES)
+    def run(self, during: Callable[[], None] = lambda: None, *, members: Members | None = None) -> Evidence:
+        metadata = campaign.describe(self.plan, self.cases)
         output = self.path / "run"
         run_dir = RunDir(output)
         if not output.exists():
             run_dir = RunDir.create(self.path, "test", metadata, output=output)
+        shared = members or Members(connection=self.connection, note=self.notes.append)
         place = ClusterPlace(
-            connection=self.connection,
+            members=shared,
             store=self.store,
             builder=cast(Builder, FakeBuilder(cache=Cache(self.path / "cache-lab"))),
             run_dir=run_dir,
-            run_name="run.1",
+            run_name=self.name,
             note=self.notes.append,
             max_evidence=self.max_evidence,
             no_host_s=self.no_host_s,
         )
-        with opened(place):
+        with nullcontext() if members else shared.followed(), opened(place):
             runner: Runner[Any] = Runner(
                 plan=self.plan,
                 place=place,
                 run_dir=run_dir,
                 metadata=metadata,
-                cases=CASES,
+                cases=self.cases,
                 screen=NoScreen(),
                 packing=PACKING,
+                keeper=self.keeper,
                 stopping=self.stopping,
             )
             thread = threading.Thread(target=during)
@@ -272,3 +280,46 @@ def test_a_damaged_artefact_is_stored_again_and_the_cell_runs(cluster: Cluster) 
     assert {cell.status for cell in evidence.cells} == {CellStatus.OK}
     assert cluster.became("m0000/patched") == [(1, Became.WITHOUT), (2, Became.COUNTS)]
     assert any("is damaged" in line for line in cluster.notes)
+
+
+@pytest.mark.parametrize(("unsound", "ran"), [((), ["demo"]), (("demo.grow",), ["demo", "later"])])
+def test_a_mutant_that_is_noticed_ends_on_its_host_behind_the_scenario_that_noticed_it(
+    cluster: Cluster, unsound: tuple[str, ...], ran: list[str]
+) -> None:
+    planned = machines(1)
+    scenarios = (Selection(scenario="demo"), Selection(scenario="later"))
+    cluster.plan = replace(planned, cells=(replace(planned.cells[0], scenarios=scenarios),))
+    cluster.cases = {**CASES, "later": tuple(replace(case, scenario="later") for case in CASES["demo"])}
+    cluster.keeper = FirstKiller(unsound=unsound, suites=(), stop=threading.Event())
+    cluster.add("a", stdout=BASE)
+    (cell,) = cluster.run().cells
+    assert [run.scenario for run in cell.runs] == ran
+    assert cell.host == "a"
+    assert not cluster.keeper.stop.is_set(), "the mutation itself goes on"
+
+
+def test_two_runs_at_once_share_the_budget_of_a_host(tmp_path: Path) -> None:
+    """Each run alone could have all four guests of the host."""
+    runs = [Cluster(path=tmp_path / name, plan=machines(6), name=name) for name in ("one", "two")]
+    host = runs[0].add("a", seconds=0.2)
+    runs[1].connection = runs[0].connection
+    members = Members(connection=runs[0].connection, note=print)
+    most, over = [0], threading.Event()
+
+    def count() -> None:
+        while not over.wait(0.005):
+            most[0] = max(most[0], len(host.jobs))
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    with members.followed():
+        threads = [threading.Thread(target=run.run, kwargs={"members": members}) for run in runs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LONG_S)
+    over.set()
+    counter.join()
+    assert most == [4]
+    for run in runs:
+        assert {cell.status for cell in read.load(run.path / "run").cells} == {CellStatus.OK}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/run/runner.py's gate: work starts when there is room for it, builds take theirs, closing ends it."""
+"""lab/run/gate.py: work starts when there is room for it, builds take theirs, closing ends it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from lab.host.schedule import Budget, Demand, Schedule, Task
-from lab.run.runner import Gate
+from lab.run.gate import Gate, Turns
 
 LONG_S = 60.0
 
@@ -28,7 +28,7 @@ def wait_for(event: threading.Event) -> None:
 @pytest.fixture
 def gate() -> Iterator[Gate]:
     with ThreadPoolExecutor(8) as pool:
-        made = Gate(Schedule(Budget(memory=100, cpus=1.0, guests=8)), pool)
+        made = Gate(Turns(Schedule(Budget(memory=100, cpus=1.0, guests=8))), pool)
         yield made
         made.close()
 
@@ -113,29 +113,58 @@ def test_closing_starts_nothing_more_and_lets_a_waiting_build_go(gate: Gate) -> 
 
 def test_work_that_its_host_lost_is_placed_again_elsewhere() -> None:
     with ThreadPoolExecutor(2) as pool:
-        gate = Gate(Schedule(), pool)
+        gate = Gate(Turns(Schedule()), pool)
         ran: list[str] = []
 
         def work(placed: Task) -> Task | None:
             ran.append(placed.host)
             if placed.avoids:
                 return None
-            return replace(task("cell", 10), avoids=frozenset({placed.host}))
+            return replace(placed, host="", avoids=frozenset({placed.host}))
 
         gate.add(task("cell", 10), work)
         budget = Budget(memory=100, cpus=1.0, guests=1)
-        gate.update(lambda schedule: schedule.join("a", budget))
-        gate.update(lambda schedule: schedule.join("b", budget))
+        gate.turns.update(lambda schedule: schedule.join("a", budget))
+        gate.turns.update(lambda schedule: schedule.join("b", budget))
         assert gate.wait_until_idle(LONG_S)
         assert sorted(ran) == ["a", "b"]
 
 
 def test_what_no_host_can_run_is_given_up_with_a_reason() -> None:
     with ThreadPoolExecutor(1) as pool:
-        gate, reasons = Gate(Schedule(), pool), list[str]()
-        waiting = task("cell", 10)
-        gate.add(waiting, lambda _: None, reasons.append)
+        gate, reasons = Gate(Turns(Schedule()), pool), list[str]()
+        gate.add(task("cell", 10), lambda _: None, reasons.append)
         assert not gate.wait_until_idle(0.01)
+        (waiting,) = gate.homeless()
         gate.give_up(waiting, "no host offers it")
         assert gate.wait_until_idle(LONG_S)
         assert reasons == ["no host offers it"]
+
+
+def test_two_runs_share_the_budget_of_a_host_and_each_knows_its_own_tasks() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        turns = Turns(Schedule())
+        one, two = Gate(turns, pool), Gate(turns, pool)
+        let_go, second = threading.Event(), threading.Event()
+        one.add(task("cell", 60), lambda _: wait_for(let_go))
+        two.add(task("cell", 60), lambda _: second.set())
+        assert len(one.homeless()) == len(two.homeless()) == 1
+        turns.update(lambda schedule: schedule.join("a", Budget(memory=100, cpus=1.0, guests=8)))
+        assert not second.wait(0.05), "no room beside the cell of the other run"
+        let_go.set()
+        assert second.wait(LONG_S)
+        assert one.wait_until_idle(LONG_S)
+        assert two.wait_until_idle(LONG_S)
+
+
+def test_a_run_that_is_closed_leaves_the_room_to_the_other() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        turns = Turns(Schedule())
+        one, two = Gate(turns, pool), Gate(turns, pool)
+        never, second = threading.Event(), threading.Event()
+        one.add(task("cell", 60), lambda _: never.set())
+        two.add(task("cell", 60), lambda _: second.set())
+        one.close()
+        turns.update(lambda schedule: schedule.join("a", Budget(memory=100, cpus=1.0, guests=8)))
+        assert second.wait(LONG_S)
+        assert not never.is_set()

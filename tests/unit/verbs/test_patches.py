@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from lab.cli import main
 from lab.core.errors import UsageError
 from lab.specs.library import Library
+from lab.verbs import patches
 from lab.verbs.patches import BisectOptions, PatchOptions, TryOptions
 
 CHOSEN = PatchOptions(tree=Path("linux"), base="v6.12", branches=["next-*"], mirror="~/mail")
@@ -75,3 +80,34 @@ def test_booting_is_asked_where_no_test_is() -> None:
     plain = BisectOptions(tree=Path(), good="a", bad="b", topology="x86_64-4k")
     assert not plain.asks
     assert plain.wish().command == ["true"]
+
+
+@pytest.mark.parametrize("cluster", [None, object()])
+def test_a_step_of_a_bisection_runs_where_the_command_line_says(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another host saw is no evidence for later runs on this one."""
+    ran: list[object] = []
+    kept: list[object] = []
+    monkeypatch.setattr("lab.run.campaign.execute", lambda *_, elsewhere, **__: ran.append(elsewhere))
+    monkeypatch.setattr("lab.verdicts.compare.conclude_directory", lambda path: path)
+    monkeypatch.setattr("lab.report.registry.write", lambda *_: None)
+    monkeypatch.setattr(patches, "keep_evidence", lambda *_: kept.append(1))
+    opened: Any = SimpleNamespace(path=tmp_path)
+    packing: Any = None
+    patches._carried_out(opened, packing, None, cluster)
+    assert ran == [cluster]
+    assert len(kept) == (cluster is None)
+
+
+@pytest.mark.parametrize(
+    "words", [("bisect", "--good", "a", "--bad", "b", "-t", "x86_64-4k"), ("mutate", "-k", "expand-fault")]
+)
+def test_options_for_this_computer_are_refused_with_a_cluster(
+    words: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.verbs.mutating._task", lambda *_: SimpleNamespace(mutants=(), suites=()))
+    monkeypatch.setattr("lab.workflows.mutation_task.open_task", lambda *_: None)
+    monkeypatch.setattr("lab.workflows.mutate.builder", lambda *_: None)
+    with pytest.raises(UsageError, match="--jobs is for guests on this computer, not for those of a cluster"):
+        main.main([*words, "--cluster", "tls://10.0.0.1:8786", "-j", "2"], standalone_mode=False)

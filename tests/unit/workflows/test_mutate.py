@@ -217,7 +217,7 @@ class ToyMutation:
             task=self.made,
             library=unused,
             builder=unused,
-            factory=unused,
+            guests=unused,
             packing=unused,
             tell=tell,
         ).run()
@@ -278,7 +278,7 @@ def test_a_suite_is_built_once_and_its_tests_are_narrowed(
         task=wanted,
         library=library,
         builder=mutate.builder(wanted, library, toy.cache, silent),
-        factory=unused,
+        guests=unused,
         packing=unused,
         tell=print,
     )
