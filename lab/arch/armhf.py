@@ -74,6 +74,7 @@ ARCH = Arch(
     cpu="cortex-a15",
     console="ttyAMA0",
     net_device="virtio-net-device",
+    disk_device="virtio-blk-device",
     max_vcpus=8,
     no_numa="arch/arm has no NUMA",
 )

@@ -57,6 +57,7 @@ ARCH = Arch(
     libvirt_cpus=False,
     console="ttyGF0",
     net_device="virtio-net-device",
+    disk_device="virtio-blk-device",
     max_vcpus=1,
     no_numa="QEMU's machines for m68k have one CPU",
 )

@@ -121,6 +121,8 @@ class Arch:
     """QEMU's -device for the guest's network."""
     net_options: str = ""
     """Further properties of that device, e.g. `romfile=`."""
+    disk_device: str = "virtio-blk-pci"
+    """QEMU's -device for the disk with a guest's root; empty if the machine can have none."""
     cmdline: tuple[str, ...] = ()
     """Kernel arguments that every guest of this architecture needs."""
     qemu_args: tuple[str, ...] = ()

@@ -67,6 +67,7 @@ ARCH = Arch(
     console="ttyS0",
     console_target="sclplm",
     net_device="virtio-net-ccw",
+    disk_device="virtio-blk-ccw",
     max_vcpus=8,
     no_numa="QEMU refuses -numa for s390-ccw-virtio",
     notes=MappingProxyType(

@@ -12,6 +12,8 @@ from lab.build import kernel, programs, rootfs
 from lab.build.kernel import BuiltKernel
 from lab.build.programs import GuestTests
 from lab.build.rootfs import Rootfs
+from lab.build.roots import root
+from lab.build.roots.root import BuiltRoot
 from lab.build.suites import prepare
 from lab.build.suites.prepare import Suites
 from lab.build.suites.reports import Reports
@@ -32,6 +34,8 @@ class Artifacts:
     tests: GuestTests
     probes: tuple[Path, ...] = ()
     """Programs that report facts which only this machine has."""
+    root: BuiltRoot | None = None
+    """What programs have as `/`; None for the userland."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,8 @@ class Builder:
     """Cell -> a kernel recorded by an earlier run, used instead of building one."""
     suites: Suites | Reports | None = None
     """Suites or reports to run instead of the lab's own scenarios."""
+    root: str = ""
+    """What programs have as `/`, as --root names it; empty for the userland."""
 
     @classmethod
     def of(cls, planned: Plan, cache: Cache, progress: Progress = silent) -> Builder:
@@ -64,11 +70,17 @@ class Builder:
             rootfs=rootfs.build(arch, cache=self.cache, progress=progress),
             kernel=self._kernel(topology, kernel_spec, progress),
             probes=self._probes(topology),
+            root=self._root(arch, progress),
         )
 
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
         """Return scenario name -> the cases that its program declares."""
         return self.suites.cases if self.suites else programs.cases(self.sources, self.cache)
+
+    def _root(self, arch: Arch, progress: Progress) -> BuiltRoot | None:
+        if not self.root:
+            return None
+        return root.build(self.root, arch, self.cache, progress)
 
     def _kernel(self, topology: Topology, kernel_spec: Kernel, progress: Progress) -> BuiltKernel:
         recorded = self.kernels.get(cell_key(topology, kernel_spec))

@@ -13,6 +13,8 @@ from lab.specs.model import Topology
 
 QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
 NETDEV = "lab0"
+ROOT_SERIAL = "pagelab-root"
+"""The serial number by which a guest knows the disk with its root."""
 DOMAIN_TYPES = {"kvm": "kvm", "tcg": "qemu"}
 """Accelerator -> libvirt's type of the domain."""
 
@@ -30,6 +32,8 @@ class GuestMachine:
     initrd: Path
     console: Path
     """The file to which QEMU appends the console's output."""
+    disk: Path | None = None
+    """The image of the guest's root, which is read only."""
 
 
 def command_line(topology: Topology) -> tuple[str, ...]:
@@ -103,6 +107,16 @@ def network(topology: Topology) -> tuple[str, ...]:
     record = topology.architecture
     device = ",".join(filter(None, (record.net_device, f"netdev={NETDEV}", record.net_options)))
     return ("-netdev", f"user,id={NETDEV},restrict=on,hostfwd=tcp:127.0.0.1:0-:22", "-device", device)
+
+
+def disk(machine: GuestMachine) -> tuple[str, ...]:
+    """Return QEMU's arguments for the disk with the guest's root, which is read only; empty without one."""
+    if machine.disk is None:
+        return ()
+    file = str(machine.disk).replace(",", ",,")
+    drive = f"if=none,id=root0,format=raw,readonly=on,file={file}"
+    device = f"{machine.topology.architecture.disk_device},drive=root0,serial={ROOT_SERIAL}"
+    return ("-drive", drive, "-device", device)
 
 
 def processors(machine: GuestMachine) -> tuple[str, ...]:
@@ -324,7 +338,7 @@ def _qemu_arguments(root: ET.Element, machine: GuestMachine) -> None:
     arguments: list[str] = []
     if not topology.architecture.libvirt_cpus:
         arguments += (*processors(machine), *numa(topology, backends=False))
-    arguments += (*clock(topology), *network(topology))
+    arguments += (*clock(topology), *network(topology), *disk(machine))
     for link in links(topology):
         if link.backwards:
             arguments += link.qemu

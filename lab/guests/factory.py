@@ -29,10 +29,11 @@ from lab.core.progress import Progress
 from lab.core.ssh_keys import KeyPair
 from lab.core.this_host import install_command
 from lab.evidence.metadata import Provenance
-from lab.guests import accelerator, guest, qemu_command, verify, vm
+from lab.guests import accelerator, guest, guest_root, qemu_command, verify, vm
 from lab.guests.accelerator import Accelerator
 from lab.guests.domain import GuestMachine, command_line, domain_xml
 from lab.guests.guest import Boot, Description, Guest
+from lab.guests.guest_root import GuestRoot
 from lab.guests.verify import ExpectedMachine
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell
@@ -53,14 +54,26 @@ class BootableCell:
     factory: GuestFactory
     archives: tuple[Path, ...] = ()
     """Archives of the user's that are appended to the initramfs and unpacked after the userland."""
+    root: GuestRoot | None = None
+    """What programs have as `/`; None for the guest's own small userland."""
 
     @property
     def parts(self) -> tuple[Path, ...]:
         """What follows the userland in the initramfs: the kernel's modules, and what a user brings along."""
-        modules = self.products.kernel.modules
-        if modules is None:
-            return self.archives
-        return (modules, *self.archives)
+        found: list[Path] = []
+        if modules := self.products.kernel.modules:
+            found.append(modules)
+        found += self.archives
+        if self.root is not None:
+            found += self.root.archives
+        return tuple(found)
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """The words in front of a scenario's program: none, or those that run it in the root."""
+        if self.root is None:
+            return ()
+        return guest_root.entering("/tmp")
 
     @property
     def programs(self) -> Mapping[str, Path]:
@@ -88,8 +101,16 @@ class BootableCell:
         return Description(domain_xml=domain_xml(wanted.machine), qemu_args=(), reproduce=wanted.reproduce)
 
     def boot(self, console: Path) -> Guest:
-        """Boot one guest with the best working accelerator and log in. See `guest.boot` for errors."""
-        return guest.boot(self.factory.hypervisor, self.factory.boot_of(self, console))
+        """Boot one guest with the best working accelerator, log in and mount its root. See `guest.boot` for errors."""
+        booted = guest.boot(self.factory.hypervisor, self.factory.boot_of(self, console))
+        if self.root is None:
+            return booted
+        try:
+            guest_root.mount(booted, self.root)
+        except BaseException:
+            booted.close()
+            raise
+        return booted
 
     def verify(self, facts: str) -> tuple[Mismatch, ...]:
         """Return how the guest, by its facts, differs from the requested machine; empty if it does not."""
@@ -128,7 +149,14 @@ class GuestFactory:
     def ready(self, topology: Topology, wanted: Kernel, progress: Progress) -> BootableCell:
         """Build or find what guests of this machine with this kernel need, and return it."""
         products = self.workshop.make(topology, wanted, progress)
-        return BootableCell(name=f"{topology.name}-{wanted.name}", topology=topology, products=products, factory=self)
+        root = None
+        if products.root is not None:
+            root = guest_root.fit(products.root, topology, products.kernel, self.workshop.cache)
+            if root.note:
+                progress(f"the root is in the guest's memory: {root.note}")
+        return BootableCell(
+            name=f"{topology.name}-{wanted.name}", topology=topology, products=products, factory=self, root=root
+        )
 
     def boot_of(self, ready: BootableCell, console: Path) -> Boot:
         """Return the input for booting a guest of a prepared cell."""
@@ -149,6 +177,7 @@ class GuestFactory:
             image=ready.products.kernel.image,
             initrd=self._initrd(record, ready.products.rootfs, ready.parts),
             console=console.absolute(),
+            disk=ready.root.disk if ready.root else None,
         )
         return Boot(
             machine=machine,

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from lab.core.sizes import MIB
-from lab.guests.domain import GuestMachine, clock, command_line, links, machine_type, network, numa, processors
+from lab.guests.domain import GuestMachine, clock, command_line, disk, links, machine_type, network, numa, processors
 from lab.specs.model import Topology
 
 CONSOLES = {
@@ -50,6 +50,7 @@ def qemu_command(machine: GuestMachine, *arguments: str, interactive: bool = Fal
         *("-kernel", str(machine.image), "-initrd", str(machine.initrd)),
         *("-append", " ".join((*command_line(topology), *arguments))),
         *network(topology),
+        *disk(machine),
         *topology.architecture.qemu_args,
         *topology.qemu_args,
     )

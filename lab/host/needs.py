@@ -17,6 +17,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "apt-get": "apt",
         "chromium": "chromium",
         "cpio": "cpio",
+        "dpkg-deb": "dpkg",
         "dpkg-source": "dpkg-dev",
         "gdb-multiarch": "gdb-multiarch",
         "git": "git",
@@ -27,6 +28,8 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "pkill": "procps",
         "rsync": "rsync",
         "shellcheck": "shellcheck",
+        "sqfstar": "squashfs-tools",
+        "zstd": "zstd",
     }
 )
 """Program -> the Debian package that has it."""
@@ -49,6 +52,9 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "kernels": KERNELS,
         "sources debian:": ("apt-get", "dpkg-source"),
         "sources git:": ("git",),
+        "kernels debian:": ("apt-get", "dpkg-deb"),
+        "roots": ("sqfstar", "zstd"),
+        "roots debian:": ("apt-get",),
         "lab doctor": SET_UP,
         "lab list": SET_UP,
         "lab plan": SET_UP,

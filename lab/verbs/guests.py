@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lab.core.errors import LabError, UsageError
-from lab.verbs.common import print_error
+from lab.verbs.common import print_error, progress_on_stderr
 from lab.verbs.options import GuestChoice, on_guest, on_guest_of_baseline, root, sysroot, volumes
 from lab.verbs.places import open_library
 from lab.verbs.running import load_of, one_guest
@@ -74,7 +74,8 @@ def exec_(
         oneshot.check_out(out)
         load = load_of([program, *args], arch, root_, volumes, sysroot=sysroot)
         with one_guest(choice) as (factory, ready):
-            return oneshot.execute(factory, ready, load, timeout_s=timeout, out=out)
+            progress = progress_on_stderr()
+            return oneshot.execute(factory, ready, load, timeout_s=timeout, out=out, progress=progress)
     except UsageError:
         raise
     except LabError as error:
@@ -100,7 +101,7 @@ def shell(choice: GuestChoice, root_: str | None, volumes: Sequence[str]) -> int
     arch = open_library().topology(choice.topology).architecture
     load = load_of(["/bin/sh"], arch, root_, volumes)
     with one_guest(choice) as (factory, ready):
-        return oneshot.shell(factory, ready, load)
+        return oneshot.shell(factory, ready, load, progress_on_stderr())
 
 
 @click.command("console")

@@ -21,7 +21,9 @@ from lab.core import paths
 from lab.core.deadline import Deadline
 from lab.core.errors import GuestLost, InfraError, UsageError
 from lab.core.outcome import End
+from lab.core.progress import Progress, silent
 from lab.formats import cpio, elf, elf_program
+from lab.guests import guest_root
 from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import DIRECTORY, Guest
 from lab.specs.arches import of_program
@@ -141,14 +143,20 @@ def _described(machine: tuple[int, int, int]) -> str:
 
 
 def execute(
-    factory: GuestFactory, ready: BootableCell, load: Workload, *, timeout_s: float, out: Sequence[str] = ()
+    factory: GuestFactory,
+    ready: BootableCell,
+    load: Workload,
+    *,
+    timeout_s: float,
+    out: Sequence[str] = (),
+    progress: Progress = silent,
 ) -> int:
     """Run a program in a fresh guest, pass on its output, and return its exit status (128+N: killed by signal N).
 
     A file on this host is copied to the guest, a C file compiled for it first; anything else is a command of the guest.
     GuestLost if the program did not exit or get killed by a signal.
     """
-    with guest_with(factory, ready, load) as (guest, words):
+    with guest_with(factory, ready, load, progress) as (guest, words):
         ended = guest.run(
             shlex.join(words),
             deadline=Deadline.after(timeout_s, load.words[0], scale=guest.accelerator.slowdown),
@@ -166,62 +174,45 @@ def execute(
 
 
 @contextmanager
-def guest_with(factory: GuestFactory, ready: BootableCell, load: Workload) -> Iterator[tuple[Guest, tuple[str, ...]]]:
+def guest_with(
+    factory: GuestFactory, ready: BootableCell, load: Workload, progress: Progress = silent
+) -> Iterator[tuple[Guest, tuple[str, ...]]]:
     """Boot a guest that has a program with all that it needs; yields it and the command that starts the program."""
     program, words = load.program, load.words
     local = Path(words[0])
     if local.suffix == ".c" and local.is_file():
         program = programs.compile_one(ready.topology.architecture, local, factory.workshop.cache)
-    ready = _equipped(factory, ready, load)
+    ready = _equipped(factory, ready, load, progress)
     with one_guest(factory, ready) as guest:
-        brought = {}
-        if load.root is not None:
-            enter = programs.compile_one(ready.topology.architecture, ENTER, factory.workshop.cache)
-            brought[enter.name] = enter
         if program is not None:
-            brought[program.name] = program
+            guest.push({program.name: program})
             words = (f"{DIRECTORY}/{program.name}", *words[1:])
-        if brought:
-            guest.push(brought)
         if load.root is not None:
-            words = (f"{DIRECTORY}/{ENTER.stem}", f"/{root.BELOW}", *words)
+            words = (*guest_root.entering(), *words)
         yield guest, words
 
 
-ENTER = paths.images() / "probes" / "enter.c"
-SPARE = 160 << 20
-"""Memory of a machine beside the files of a root: the kernel, and what a program uses."""
-
-
-def _equipped(factory: GuestFactory, ready: BootableCell, load: Workload) -> BootableCell:
-    """Return the cell with all that a program brings along in its initramfs.
-
-    While the kernel unpacks them, the files are in memory twice. UsageError if the machine has not as much.
-    """
-    archive = load.archive
-    if not archive and load.root is None and not load.copies:
+def _equipped(factory: GuestFactory, ready: BootableCell, load: Workload, progress: Progress) -> BootableCell:
+    """Return the cell with all that a program brings along. UsageError if the machine has too little memory for it."""
+    if not load.archive and load.root is None and not load.copies:
         return ready
-    archives, size = list(ready.archives), 0
-    if archive:
+    archives = list(ready.archives)
+    if archive := load.archive:
         place = factory.scratch / f"brought-{Path(load.words[0]).name}.cpio"
         place.write_bytes(archive)
         archives.append(place)
-    below = ""
     if load.root is not None:
-        archives.append(load.root.archive)
-        size, below = load.root.size, root.BELOW
+        copied = None
+        if load.copies:
+            copied = guest_root.copies_of(load.copies, factory.scratch / "copies.cpio", ready.topology)
+        fitted = guest_root.fit(load.root, ready.topology, ready.products.kernel, factory.workshop.cache, copied=copied)
+        if fitted.note:
+            progress(f"the root is in the guest's memory: {fitted.note}")
+        return replace(ready, archives=tuple(archives), root=fitted)
     if load.copies:
         place = factory.scratch / "copies.cpio"
-        size += root.write_copies(load.copies, place, below=below)
+        guest_root.check_memory(ready.topology, root.write_copies(load.copies, place))
         archives.append(place)
-    topology = ready.topology
-    needed_bytes = 2 * size + SPARE
-    if size and needed_bytes > topology.total_memory:
-        raise UsageError(
-            f"{topology.name} has {topology.total_memory >> 20} MiB of memory; with {size >> 20} MiB of files it takes "
-            f"{needed_bytes >> 20}",
-            hint="copy its YAML file, give it more memory, and name the copy: -t ./FILE.yaml",
-        )
     return replace(ready, archives=tuple(archives))
 
 
@@ -229,11 +220,10 @@ def fetch(guest: Guest, words: Sequence[str], load: Workload) -> None:
     """Copy `/GUEST:HOST` of --out from the guest; UsageError for a place of the host that exists."""
     for word in words:
         there, _, here = word.partition(":")
-        base = ""
-        if load.root is not None:
-            base = f"/{root.BELOW}"
         deadline = Deadline.after(30.0, f"copying {there}", scale=guest.accelerator.slowdown)
-        command = f"tar -c -f - -C {shlex.quote(base + there)} ."
+        command = f"tar -c -f - -C {shlex.quote(there)} ."
+        if load.root is not None:
+            command = guest_root.in_root(("tar", "-c", "-f", "-", "."), there, own=True)
         ended = guest.run(command, deadline=deadline, limit=root.MAX_OUT)
         if ended.end is not End.EXITED or ended.status:
             raise GuestLost(f"--out {word}: {ended.stderr.decode('utf-8', 'replace').strip()[:200] or ended.note}")
@@ -250,9 +240,9 @@ def check_out(words: Sequence[str]) -> None:
             raise UsageError(f"--out {word}: {here} exists")
 
 
-def shell(factory: GuestFactory, ready: BootableCell, load: Workload) -> int:
+def shell(factory: GuestFactory, ready: BootableCell, load: Workload, progress: Progress = silent) -> int:
     """Open an interactive shell in a fresh guest, of its root if it has one, and return its exit status."""
-    with guest_with(factory, ready, load) as (guest, words):
+    with guest_with(factory, ready, load, progress) as (guest, words):
         command = ""
         if load.root is not None:
             command = shlex.join(words)

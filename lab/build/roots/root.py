@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`--root`: what a user names as the root of a guest's programs, as an archive in the cache that an initramfs takes.
+"""`--root`: what a user names as the root of a guest's programs, as a read-only image in the cache.
 
 debian:SUITE[+PACKAGE...]   packages with all that they depend on; no maintainer script runs
 DIR                         a directory that is laid out like `/`
@@ -13,9 +13,12 @@ import gzip
 import io
 import json
 import os
+import posixpath
 import re
+import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,62 +28,105 @@ from debian.arfile import ArError
 from debian.debfile import DebError, DebFile
 
 from lab.arch.record import Arch
-from lab.build.roots import apt
+from lab.build.roots import apt, image, tar
 from lab.build.roots.tree import MAX_BYTES, MAX_LAYERS, RootTree
 from lab.core import proc
 from lab.core.cache import Cache, digest, file_digest
 from lab.core.errors import InfraError, UsageError
 from lab.core.progress import Progress, silent
 from lab.core.this_host import install_command
+from lab.formats import cpio
+from lab.specs import arches
 
 BELOW = "newroot"
 """The directory of the guest that programs have as `/`."""
 DEBIAN = "debian:"
 ALWAYS = ("base-files", "base-passwd", "bash", "coreutils", "dash", "grep", "libc-bin", "sed")
 """Packages that every program expects and no package depends on."""
+MOUNTED = {"dev": 0o755, "proc": 0o755, "sys": 0o755, "run": 0o755, "lab": 0o755, "tmp": 0o1777}
+"""Directories on which a guest mounts something (images/probes/enter.c), and their modes."""
+IMAGE = "root.squashfs"
 SCRIPTS = ("preinst", "postinst")
 MAX_JSON = 8 << 20
 ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+RECIPE = "root-2"
+"""Part of every key: it changes when what is made of the same input does."""
+Fill = Callable[[RootTree], list[str]]
+"""Fills a tree and returns notes for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltRoot:
     """A root in the cache. `size` is the bytes of its files; `notes` are for the user."""
 
-    archive: Path
+    word: str
+    """What the user named."""
+    key: str
+    image: Path
+    """The root as a squashfs image."""
     size: int
     notes: tuple[str, ...]
+    cache: Cache
+    fill: Fill
+
+    def archive(self) -> Path:
+        """Return the root as a part of an initramfs, for a kernel that cannot mount the image; made when asked for."""
+
+        def make(into: Path) -> None:
+            with _filled(self.word, self.cache, self.fill) as (tree, _):
+                tree.write(into / "root.cpio", BELOW)
+
+        return self.cache.entry("root-archive", self.key, make) / "root.cpio"
 
 
 def build(word: str, arch: Arch, cache: Cache, progress: Progress = silent) -> BuiltRoot:
     """Return the root that a word names; made unless the cache has it. UsageError for what is none."""
     if word.startswith(DEBIAN):
         return _debian(word, arch, cache, progress)
-    path = Path(word)
+    path = Path(word).expanduser()
     if path.is_dir():
-        return _built(word, digest("root-1", *_signature(path)), cache, lambda tree: _from_directory(tree, path))
+        key = digest(RECIPE, arch.name, *_signature(path))
+        return _built(word, key, cache, lambda tree: _from_directory(tree, path, arch, cache))
     if path.is_file():
-        return _built(word, digest("root-1", file_digest(path)), cache, lambda tree: _from_file(tree, path, cache))
+        key = digest(RECIPE, arch.name, file_digest(path))
+        return _built(word, key, cache, lambda tree: _from_file(tree, path, arch, cache))
     hint = "a directory, a tar, an OCI image, or debian:SUITE+PACKAGE"
     raise UsageError(f"--root {word}: no such file or directory", hint=hint)
 
 
-def _built(word: str, key: str, cache: Cache, fill: Any) -> BuiltRoot:
+def _built(word: str, key: str, cache: Cache, fill: Fill) -> BuiltRoot:
     """Return the entry of a root, filled by `fill(tree)`, which returns notes."""
 
     def make(into: Path) -> None:
-        with cache.scratch("root") as scratch, (scratch / "spool").open("w+b") as spool:
-            tree = RootTree(spool=spool, what=f"--root {word}")
-            notes = list(fill(tree))
-            _complete(tree)
-            if tree.left_out:
-                notes.append(f"{tree.left_out} device nodes, sockets or pipes of {word} are left out")
-            size = tree.write(into / "root.cpio", BELOW)
+        with _filled(word, cache, fill) as (tree, notes):
+            size = image.write(tree, into / IMAGE, cache)
             (into / "root.json").write_text(json.dumps({"size": size, "notes": notes}) + "\n")
 
     entry = cache.entry("root", key, make)
     facts = json.loads((entry / "root.json").read_text())
-    return BuiltRoot(archive=entry / "root.cpio", size=facts["size"], notes=tuple(facts["notes"]))
+    return BuiltRoot(
+        word=word,
+        key=key,
+        image=entry / IMAGE,
+        size=facts["size"],
+        notes=tuple(facts["notes"]),
+        cache=cache,
+        fill=fill,
+    )
+
+
+@contextmanager
+def _filled(word: str, cache: Cache, fill: Fill) -> Iterator[tuple[RootTree, list[str]]]:
+    """Yield the tree of a root with all that a program expects, and notes for the user."""
+    with cache.scratch("root") as scratch, (scratch / "spool").open("w+b") as spool:
+        tree = RootTree(spool=spool, what=f"--root {word}")
+        notes = list(fill(tree))
+        _complete(tree)
+        if tree.left_out:
+            notes.append(f"{tree.left_out} device nodes, sockets or pipes of {word} are left out")
+        yield tree, notes
 
 
 def _complete(tree: RootTree) -> None:
@@ -94,24 +140,25 @@ def _complete(tree: RootTree) -> None:
         tree.add_file("etc/hosts", 0o644, b"127.0.0.1 localhost\n")
     if tree.read("etc/resolv.conf") is None:
         tree.add_file("etc/resolv.conf", 0o644, b"# The guest has no network.\n")
-    for name, mode in (("dev", 0o755), ("proc", 0o755), ("sys", 0o755), ("run", 0o755), ("root", 0o700)):
+    for name, mode in MOUNTED.items():
         tree.add_directory(name, mode)
-    tree.add_directory("tmp", 0o1777)
+    tree.add_directory("root", 0o700)
 
 
 # ---- Packages of Debian ---------------------------------------------------------------------------------------------
 
 
 def _debian(word: str, arch: Arch, cache: Cache, progress: Progress) -> BuiltRoot:
-    match = re.fullmatch(r"debian:([a-z]+)((?:\+[a-z0-9][a-z0-9.-]+)*)", word)
-    if match is None:
+    match = re.fullmatch(r"debian:([a-z]+)((?:\+[a-z0-9][a-z0-9.+-]*)*)", word)
+    named = package_names(match[2]) if match else []
+    if match is None or "".join(f"+{name}" for name in named) != match[2]:
         raise UsageError(f"--root {word}: expected debian:SUITE or debian:SUITE+PACKAGE+PACKAGE")
-    release, named = match[1], match[2].split("+")[1:]
+    release = match[1]
     packages = list(dict.fromkeys([*ALWAYS, *named]))
     archive = apt.open_release(release, arch, cache, progress)
     if absent := [name for name in named if not archive.versions([name])]:
         raise UsageError(f"--root {word}: {release} has no package {', '.join(absent)} for {arch.debian}")
-    key = digest("root-1", arch.name, release, *archive.versions(packages))
+    key = digest(RECIPE, arch.name, release, *archive.versions(packages))
 
     def fill(tree: RootTree) -> list[str]:
         with cache.scratch("packages") as scratch:
@@ -121,6 +168,11 @@ def _debian(word: str, arch: Arch, cache: Cache, progress: Progress) -> BuiltRoo
             return _from_packages(tree, files)
 
     return _built(word, key, cache, fill)
+
+
+def package_names(words: str) -> list[str]:
+    """Return the names in `+NAME+NAME`. Two `+` belong to a name: `+libstdc++6`, and `+g+++make` for g++ and make."""
+    return re.findall(r"\+([a-z0-9](?:[a-z0-9.-]|\+\+)*)", words)
 
 
 def _from_packages(tree: RootTree, files: list[Path]) -> list[str]:
@@ -152,7 +204,7 @@ def _signature(path: Path) -> Iterator[str]:
             yield f"{place}/{name} {info.st_mode:o} {info.st_size} {info.st_mtime_ns}"
 
 
-def _from_directory(tree: RootTree, path: Path) -> list[str]:
+def _from_directory(tree: RootTree, path: Path, arch: Arch, cache: Cache) -> list[str]:
     if (path / "oci-layout").is_file():
 
         def open_blob(name: str) -> IO[bytes]:
@@ -161,7 +213,7 @@ def _from_directory(tree: RootTree, path: Path) -> list[str]:
                 raise UsageError(f"{tree.what}: no {name} in this OCI layout")
             return found.open("rb")
 
-        return _from_oci(tree, open_blob)
+        return _from_oci(tree, open_blob, arch, cache)
     return _from_tree(tree, path)
 
 
@@ -175,17 +227,16 @@ def _from_tree(tree: RootTree, path: Path) -> list[str]:
     return []
 
 
-def _from_file(tree: RootTree, path: Path, cache: Cache) -> list[str]:
+def _from_file(tree: RootTree, path: Path, arch: Arch, cache: Cache) -> list[str]:
     with _plain(path, tree.what, cache) as plain:
         try:
-            with tarfile.open(plain) as archive:
-                names = set(archive.getnames()[: MAX_LAYERS * 8])
-            image = names & {"manifest.json", "oci-layout"}
-            with tarfile.open(plain) as archive:
-                if not image:
-                    tree.add_layer(archive)
-                    return []
-                return _from_image(tree, archive, names)
+            with tar.open_file(plain) as archive:
+                members = _members_of_image(archive)
+            with tar.open_file(plain) as archive:
+                if members.keys() & {"manifest.json", "oci-layout"}:
+                    return _from_image(tree, archive, members, arch, cache)
+                tree.add_layer(archive)
+                return []
         except (tarfile.TarError, EOFError, OSError) as error:
             reason = str(error).splitlines()[0].rstrip(":")
             raise UsageError(f"{tree.what}: no tar that can be read: {reason}") from None
@@ -211,58 +262,121 @@ def _plain(path: Path, what: str, cache: Cache) -> Iterator[Path]:
         yield out
 
 
-def _from_image(tree: RootTree, archive: tarfile.TarFile, names: set[str]) -> list[str]:
+def _members_of_image(archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
+    """Return name -> member of a tar that may be an image, without the ./ that names may begin with."""
+    members = {}
+    for number, member in enumerate(archive):
+        if number >= MAX_LAYERS * 8 or member.size > MAX_BYTES:
+            break
+        members[member.name.removeprefix("./")] = member
+    return members
+
+
+def _regular(members: Mapping[str, tarfile.TarInfo], name: str) -> tarfile.TarInfo | None:
+    """Return the regular file of a name, a link followed once, as `docker save` makes them; None if there is none."""
+    member = members.get(name)
+    if member is not None and member.issym():
+        member = members.get(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
+    return member if member is not None and member.isreg() else None
+
+
+OpenBlob = Callable[[str], IO[bytes]]
+
+
+def _from_image(
+    tree: RootTree, archive: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], arch: Arch, cache: Cache
+) -> list[str]:
     def open_member(name: str) -> IO[bytes]:
-        try:
-            file = archive.extractfile(name)
-        except KeyError:
-            file = None
+        found = _regular(members, name)
+        file = archive.extractfile(found) if found else None
         if file is None:
-            raise UsageError(f"{tree.what}: no {name} in this image")
+            raise UsageError(f"{tree.what}: no {name[:100]} in this image")
         return file
 
-    if "manifest.json" not in names:
-        return _from_oci(tree, open_member)
-    manifest = _json(tree, open_member("manifest.json"))
-    layers = _words(tree, _first(tree, manifest).get("Layers"))
-    return _lay(tree, [(name, open_member) for name in layers])
+    if "manifest.json" not in members:
+        return _from_oci(tree, open_member, arch, cache)
+    manifest = _first(tree, _json(tree, open_member("manifest.json")))
+    if isinstance(config := manifest.get("Config"), str):
+        _check_architecture(tree, _json(tree, open_member(config)), arch)
+    layers = _words(tree, manifest.get("Layers"))
+    return _lay(tree, layers, open_member, cache)
 
 
-def _from_oci(tree: RootTree, open_blob: Any) -> list[str]:
-    """Lay the layers of the first image of an OCI layout."""
+def _from_oci(tree: RootTree, open_blob: OpenBlob, arch: Arch, cache: Cache) -> list[str]:
+    """Lay the layers of an OCI layout's image: the one for the architecture, or the first if none says its own."""
     document = _json(tree, open_blob("index.json"))
     for _ in range(3):  # an index may name an index
         if not isinstance(document, dict) or "manifests" not in document:
             break
-        chosen = _first(tree, document["manifests"])
+        chosen = _for_architecture(tree, document["manifests"], arch)
         document = _json(tree, open_blob(_blob(tree, chosen.get("digest"))))
     if not isinstance(document, dict):
         raise UsageError(f"{tree.what}: its manifest is no JSON object")
     layers = document.get("layers")
     if not isinstance(layers, list) or not layers:
         raise UsageError(f"{tree.what}: its manifest names no layers")
+    if isinstance(config := document.get("config"), dict):
+        _check_architecture(tree, _json(tree, open_blob(_blob(tree, config.get("digest")))), arch)
     names = []
     for layer in layers:
-        names.append((_blob(tree, layer.get("digest") if isinstance(layer, dict) else None), open_blob))
-    return _lay(tree, names)
+        names.append(_blob(tree, layer.get("digest") if isinstance(layer, dict) else None))
+    return _lay(tree, names, open_blob, cache)
 
 
-def _lay(tree: RootTree, layers: list[tuple[str, Any]]) -> list[str]:
+def _for_architecture(tree: RootTree, manifests: object, arch: Arch) -> dict[str, Any]:
+    """Return the manifest of a list that is for the architecture; the first one if none is."""
+    first = _first(tree, manifests)
+    assert isinstance(manifests, list)
+    for manifest in manifests:
+        if isinstance(manifest, dict) and _architecture(manifest.get("platform")) == arch.name:
+            return manifest
+    return first
+
+
+def _architecture(facts: object) -> str:
+    """Return the lab's name of the architecture that an image or a manifest is for; empty if nothing known says it."""
+    word = facts.get("architecture") if isinstance(facts, dict) else None
+    if not isinstance(word, str):
+        return ""
+    try:
+        return arches.find(word).name
+    except UsageError:
+        return ""
+
+
+def _check_architecture(tree: RootTree, config: object, arch: Arch) -> None:
+    """Raise UsageError if an image is for another architecture."""
+    named = _architecture(config)
+    if named and named != arch.name:
+        raise UsageError(f"{tree.what} is an image for {named}, not for {arch.name}")
+
+
+def _lay(tree: RootTree, layers: list[str], open_blob: OpenBlob, cache: Cache) -> list[str]:
     if len(layers) > MAX_LAYERS:
         raise UsageError(f"{tree.what}: more than {MAX_LAYERS} layers")
-    for name, open_blob in layers:
-        with open_blob(name) as file:
-            head = file.read(4)
-            file.seek(0)
-            if head == ZSTD:
-                raise UsageError(f"{tree.what}: its layers are packed with zstd; save it with gzip")
-            unpacked: Any = gzip.GzipFile(fileobj=file) if head[:2] == b"\x1f\x8b" else file
+    for name in layers:
+        with cache.scratch("layer") as scratch, open_blob(name) as file:
             try:
-                with tarfile.open(fileobj=unpacked, mode="r|") as archive:
+                with tar.open_stream(_unpacked(file, scratch, tree.what, cache)) as archive:
                     tree.add_layer(archive)
-            except (tarfile.TarError, EOFError, OSError) as error:
+            except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
                 raise UsageError(f"{tree.what}: layer {name[:80]}: {str(error).splitlines()[0]}") from None
     return []
+
+
+def _unpacked(file: IO[bytes], scratch: Path, what: str, cache: Cache) -> Any:
+    """Return the plain tar of a layer, which may be packed with gzip or zstd."""
+    head = file.read(4)
+    file.seek(0)
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file)
+    if head != ZSTD:
+        return file
+    packed = scratch / "layer.zst"
+    with packed.open("wb") as out:
+        shutil.copyfileobj(file, out)
+    with _plain(packed, what, cache) as plain:
+        return plain.open("rb")  # the open file outlives its name
 
 
 def _json(tree: RootTree, file: IO[bytes]) -> Any:
@@ -315,19 +429,33 @@ def copied(word: str) -> Copied:
     return Copied(here=Path(here), guest=guest)
 
 
-def write_copies(copies: Sequence[Copied], into: Path, *, below: str) -> int:
-    """Write an archive with copies of the host's files, below the guest's root of programs; return their bytes."""
+def write_copies(copies: Sequence[Copied], into: Path, *, tar_name: str = "") -> int:
+    """Write a part of an initramfs with copies of the host's files; return their bytes.
+
+    They are where they belong in the guest, or all in one tar of this name, for a root that is mounted later.
+    """
     with into.with_suffix(".spool").open("w+b") as spool:
         tree = RootTree(spool=spool, what="-v")
         for copy in copies:
-            name = copy.guest.strip("/")
-            tree.add_from_host(name, copy.here.resolve())
-            if copy.here.is_dir():
-                for place, directories, names in os.walk(copy.here):
-                    for file in sorted([*directories, *names]):
-                        path = Path(place, file)
-                        tree.add_from_host(f"{name}/{path.relative_to(copy.here)}", path)
-        return tree.write(into, below)
+            _add_copy(tree, copy)
+        if not tar_name:
+            return tree.write(into, "")
+        packed = into.with_suffix(".tar")
+        size = tree.write_tar(packed, implied=False)
+        into.write_bytes(cpio.archive([cpio.file(tar_name, packed.read_bytes())]))
+        packed.unlink()
+        return size
+
+
+def _add_copy(tree: RootTree, copy: Copied) -> None:
+    name = copy.guest.strip("/")
+    tree.add_from_host(name, copy.here.resolve())
+    if not copy.here.is_dir():
+        return
+    for place, directories, names in os.walk(copy.here):
+        for file in sorted([*directories, *names]):
+            path = Path(place, file)
+            tree.add_from_host(f"{name}/{path.relative_to(copy.here)}", path)
 
 
 MAX_OUT = 256 << 20
@@ -341,7 +469,7 @@ def write_out(data: bytes, into: Path) -> int:
     """
     written = 0
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r|") as archive:
+        with tar.open_stream(io.BytesIO(data)) as archive:
             for member in archive:
                 written += _write_member(archive, member, into)
                 if written > MAX_OUT_FILES:

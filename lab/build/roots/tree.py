@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Put a root together from the layers of tars, and write it as a part of an initramfs. Nothing is unpacked on the host.
+"""Put a root together from the layers of tars, and write it as a tar or a part of an initramfs, never as host files.
 
 A layer is untrusted. A name with `..` is refused; every other name is below the root, through links of the root alone.
 Device nodes, sockets and pipes are left out, owners and set-uid bits count inside the guest only. Sizes are bounded.
@@ -23,8 +23,12 @@ MAX_BYTES = 2 * GIB
 MAX_FILE = 512 * MIB
 MAX_NODES = 300_000
 MAX_LAYERS = 128
+MAX_MEMBERS = 4 * MAX_NODES
+"""Members of all layers: a name may come again."""
 MAX_LINKS = 40
 MAX_NAME = 4096
+MAX_PART = 255
+"""Bytes of one part of a name, as in every file system of Linux."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 
 
@@ -39,6 +43,7 @@ class Node:
     start: int = 0
     size: int = 0
     layer: int = 0
+    mtime: int = 0
 
     @property
     def is_directory(self) -> bool:
@@ -49,7 +54,8 @@ class Node:
         return stat.S_ISLNK(self.mode)
 
 
-ROOT = Node(mode=stat.S_IFDIR | 0o755)
+ROOT = Node(mode=stat.S_IFDIR | 0o755, layer=-1)
+"""A directory that nothing describes: the root itself, and those that names of files imply."""
 
 
 @dataclass(slots=True)
@@ -65,6 +71,8 @@ class RootTree:
     total: int = 0
     """Bytes of all files that were added."""
     layers: int = 0
+    members: int = 0
+    """How many members the layers had so far."""
 
     def add_layer(self, archive: tarfile.TarFile) -> None:
         """Lay a tar over what is there; UsageError for one that is hostile, damaged or too large."""
@@ -73,7 +81,11 @@ class RootTree:
             raise UsageError(f"{self.what}: more than {MAX_LAYERS} layers")
         try:
             for member in archive:
+                self.members += 1
+                if self.members > MAX_MEMBERS:
+                    raise UsageError(f"{self.what}: more than {MAX_MEMBERS} files in its layers")
                 self._add(archive, member)
+                archive.members.clear()  # type: ignore[attr-defined]  # tarfile remembers all of them
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             raise UsageError(f"{self.what}: a damaged tar: {str(error).splitlines()[0]}") from None
 
@@ -85,7 +97,9 @@ class RootTree:
     def add_from_host(self, name: str, here: Path) -> None:
         """Add a file, a directory or a link of this host; anything else is left out."""
         info = here.lstat()
-        node = Node(mode=info.st_mode, uid=info.st_uid, gid=info.st_gid, layer=self.layers)
+        node = Node(
+            mode=info.st_mode, uid=info.st_uid, gid=info.st_gid, layer=self.layers, mtime=_seconds(info.st_mtime)
+        )
         place = self._place(name)
         if stat.S_ISLNK(info.st_mode):
             self._put(place, replace(node, target=str(here.readlink())))
@@ -98,9 +112,9 @@ class RootTree:
             self.left_out += 1
 
     def add_directory(self, name: str, mode: int) -> None:
-        """Add a directory unless there is one."""
+        """Add a directory unless there is one; whatever else has its name is replaced."""
         place = self._place(name)
-        if place not in self.nodes:
+        if place not in self.nodes or not self.nodes[place].is_directory:
             self._put(place, Node(mode=stat.S_IFDIR | mode))
 
     def read(self, name: str) -> bytes | None:
@@ -113,8 +127,14 @@ class RootTree:
 
     def _add(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         parts = [part for part in PurePosixPath(member.name).parts if part not in ("/", ".")]
-        if ".." in parts or len(member.name) > MAX_NAME or "\0" in member.name:
+        if ".." in parts or "\0" in member.name:
             raise UsageError(f"{self.what}: a name that leaves the root: {member.name[:100]!r}")
+        longest = max((len(part.encode("utf-8", "surrogateescape")) for part in parts), default=0)
+        if len(member.name) > MAX_NAME or longest > MAX_PART:
+            raise UsageError(f"{self.what}: a name that is too long: {member.name[:100]!r}")
+        if member.isdir() or member.issym() or member.islnk():
+            member.size = 0
+        self._room(member.size)
         if not parts:
             return
         place = self._place("/".join(parts))
@@ -130,12 +150,20 @@ class RootTree:
     def _member(self, archive: tarfile.TarFile, member: tarfile.TarInfo, place: str) -> None:
         """Add a file, a directory or a link."""
         bits = member.mode & 0o7777
-        plain = Node(mode=0, uid=member.uid & 0xFFFFFFFF, gid=member.gid & 0xFFFFFFFF, layer=self.layers)
+        plain = Node(
+            mode=0,
+            uid=member.uid & 0xFFFFFFFF,
+            gid=member.gid & 0xFFFFFFFF,
+            layer=self.layers,
+            mtime=_seconds(member.mtime),
+        )
         if member.isdir():
             before = self.nodes.get(place)
             if before is not None and before.is_link:
                 return  # a directory over a link to one: the link stays, as in every merged /usr
             self._put(place, replace(plain, mode=stat.S_IFDIR | bits))
+        elif member.issym() and not member.linkname:
+            raise UsageError(f"{self.what}: {member.name[:100]!r} is a link to nothing")
         elif member.issym():
             self._put(place, replace(plain, mode=stat.S_IFLNK | 0o777, target=member.linkname[:MAX_NAME]))
         elif member.islnk():
@@ -144,7 +172,6 @@ class RootTree:
                 raise UsageError(f"{self.what}: {member.name[:100]!r} is a hard link to nothing in it")
             self._put(place, original)
         elif member.isreg():
-            self._room(member.size)
             file = archive.extractfile(member)
             content = file.read(member.size) if file else b""
             self._put(place, self._spooled(content, replace(plain, mode=stat.S_IFREG | bits)))
@@ -233,8 +260,51 @@ class RootTree:
             out.write(b"\0" * (-out.tell() % cpio.BLOCK))
         return total
 
+    def write_tar(self, path: Path, *, implied: bool = True) -> int:
+        """Write a tar of the root, names sorted; return the bytes of its files.
+
+        Without `implied`, directories that nothing describes are left out: those of the place it is unpacked in stay.
+        """
+        total = 0
+        written: dict[Node, str] = {}
+        with tarfile.open(path, "w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape") as out:
+            for name in sorted(self.nodes):
+                node = self.nodes[name]
+                info = _tar_member(name, node)
+                if not stat.S_ISREG(node.mode):
+                    if implied or node != ROOT:
+                        out.addfile(info)
+                    continue
+                if node.size and written.setdefault(node, name) != name:
+                    info.type, info.linkname, info.size = tarfile.LNKTYPE, written[node], 0
+                    out.addfile(info)
+                    continue
+                total += node.size
+                self.spool.seek(node.start)
+                out.addfile(info, self.spool)
+        return total
+
     def _members(self, below: str) -> Iterator[tuple[str, Node]]:
         if below:
             yield below, ROOT
         for name in sorted(self.nodes):
             yield f"{below}/{name}".lstrip("/"), self.nodes[name]
+
+
+def _tar_member(name: str, node: Node) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.mode, info.uid, info.gid, info.mtime = stat.S_IMODE(node.mode), node.uid, node.gid, node.mtime
+    if node.is_directory:
+        info.type = tarfile.DIRTYPE
+    elif node.is_link:
+        info.type, info.linkname = tarfile.SYMTYPE, node.target
+    else:
+        info.size = node.size
+    return info
+
+
+def _seconds(time: float) -> int:
+    """Return a time that every tar and image can hold: seconds from 1970 to 2106."""
+    if not 0 <= time < 1 << 32:  # NaN is in no range
+        return 0
+    return int(time)

@@ -82,7 +82,7 @@ class _Trial:
         run = MachineRun(topology=topology.name, page_size=topology.page_size, nodes=len(topology.numa) or 1)
         try:
             ready = self._ready(topology)
-            with guest_with(self.factory, ready, self.wanted.load) as (guest, words):
+            with guest_with(self.factory, ready, self.wanted.load, self.progress) as (guest, words):
                 return self._in_guest(guest, ready, words, run, control)
         except BootError as error:
             return replace(run, not_tried=f"the kernel did not boot: {error.message}")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import stat
@@ -19,35 +18,15 @@ from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.formats import cpio
 from lab.specs.arches import ARCHES
+from tests.unit.fixtures.tars import blob, entry, lay, tar
 
 ARM64 = ARCHES["arm64"]
-
-
-def entry(
-    name: str, content: bytes = b"", *, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, link: str = ""
-) -> tuple[tarfile.TarInfo, bytes]:
-    member = tarfile.TarInfo(name)
-    member.size, member.type, member.mode, member.linkname = len(content), kind, mode, link
-    return member, content
-
-
-def tar(*members: tuple[tarfile.TarInfo, bytes], packing: str = "") -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode=f"w:{packing}") as archive:  # type: ignore[call-overload]
-        for member, content in members:
-            archive.addfile(member, io.BytesIO(content))
-    return made.getvalue()
 
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[RootTree]:
     with (tmp_path / "spool").open("w+b") as spool:
         yield RootTree(spool=spool, what="--root x")
-
-
-def lay(tree_: RootTree, *members: tuple[tarfile.TarInfo, bytes]) -> None:
-    with tarfile.open(fileobj=io.BytesIO(tar(*members))) as archive:
-        tree_.add_layer(archive)
 
 
 def test_a_root_is_written_below_its_directory(empty: RootTree, tmp_path: Path) -> None:
@@ -94,7 +73,7 @@ def test_sizes_and_numbers_are_bounded(empty: RootTree, monkeypatch: pytest.Monk
     huge = tarfile.TarInfo("zeros")
     huge.size = 10 << 30
     with pytest.raises(UsageError, match="a file of 10240 MiB"):
-        empty._member(tarfile.TarFile(fileobj=io.BytesIO(tar()), mode="r"), huge, "zeros")
+        empty._add(tarfile.TarFile(fileobj=io.BytesIO(tar()), mode="r"), huge)
     monkeypatch.setattr(tree, "MAX_BYTES", 3)
     with pytest.raises(UsageError, match="more than"):
         lay(empty, entry("a", b"xx"), entry("b", b"xx"))
@@ -119,7 +98,7 @@ def test_whiteouts_remove_what_lower_layers_have(empty: RootTree) -> None:
 
 def built(word: Path, tmp_path: Path) -> dict[str, bytes]:
     made = root.build(str(word), ARM64, Cache(tmp_path / "cache"))
-    return {node.name.removeprefix("newroot/"): node.data for node in cpio.read(made.archive.read_bytes())}
+    return {node.name.removeprefix("newroot/"): node.data for node in cpio.read(made.archive().read_bytes())}
 
 
 @pytest.mark.parametrize("packing", ["", "gz", "xz", "bz2"])
@@ -140,13 +119,6 @@ def test_a_directory_is_a_root(tmp_path: Path) -> None:
     assert files["link"] == b"/etc/passwd"
 
 
-def blob(place: Path, data: bytes) -> dict[str, str]:
-    name = hashlib.sha256(data).hexdigest()
-    (place / "blobs/sha256").mkdir(parents=True, exist_ok=True)
-    (place / "blobs/sha256" / name).write_bytes(data)
-    return {"digest": f"sha256:{name}"}
-
-
 def test_an_oci_layout_and_its_archive_are_roots(tmp_path: Path) -> None:
     place = tmp_path / "layout"
     layers = [
@@ -161,7 +133,7 @@ def test_an_oci_layout_and_its_archive_are_roots(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "plain.tar", "w") as archive:
         for path in sorted(place.rglob("*")):
             archive.add(path, str(path.relative_to(place)), recursive=False)
-    for word in (place, tmp_path / "plain.tar"):
+    for word in (place, tmp_path / "plain.tar", tmp_path / "layout.tar"):
         files = built(word, tmp_path)
         assert files["two"] == b"2"
         assert "a/one" not in files
@@ -197,9 +169,9 @@ def test_a_copy_names_both_ends(tmp_path: Path) -> None:
     (tmp_path / "dir/sub").mkdir(parents=True)
     (tmp_path / "dir/sub/file").write_text("x")
     copies = [root.copied(f"{tmp_path / 'dir'}:/src")]
-    root.write_copies(copies, tmp_path / "copies.cpio", below="newroot")
+    root.write_copies(copies, tmp_path / "copies.cpio")
     names = [node.name for node in cpio.read((tmp_path / "copies.cpio").read_bytes())]
-    assert names == ["newroot", "newroot/src", "newroot/src/sub", "newroot/src/sub/file"]
+    assert names == ["src", "src/sub", "src/sub/file"]
     for word in ("/src", f"{tmp_path}:src", f"{tmp_path}:/a/../b", "missing:/src"):
         with pytest.raises(UsageError):
             root.copied(word)
