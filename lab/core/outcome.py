@@ -276,6 +276,10 @@ class CaseRecord:
     excerpt: str = ""
     saw: tuple[str, ...] = ()
     cost: Cost | None = None
+    host: str = ""
+    """The host of a cluster whose guest it is from; empty for this computer, and for guests of several hosts."""
+    by_host: tuple[tuple[str, Outcome], ...] = ()
+    """Host -> its outcome, if the case is FLAKY because it depends on the host."""
 
     @property
     def reason(self) -> str:

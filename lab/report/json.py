@@ -68,9 +68,16 @@ def _flat(record: CaseRecord | CaseDelta | Proof | Mismatch | Cost | HarmlessCom
 
 
 def _record(record: CaseRecord) -> dict[str, Any]:
-    """Return a record. What its case saw and measured is left out if the case reports nothing of the kind."""
+    """Return a record. What its case saw and measured is left out if the case reports nothing of the kind.
+
+    `by_host` is there only if the case depends on the host.
+    """
     flat = {**_flat(record), "counts": dict(record.counts)}
     saw, cost = flat.pop("saw"), flat.pop("cost")
+    del flat["host"]  # its cell has it
+    by_host = flat.pop("by_host")
+    if by_host:
+        flat["by_host"] = dict(by_host)
     if saw:
         flat["saw"] = saw
     if cost:

@@ -108,6 +108,8 @@ def judge_cell(
         names = {record.case for record in judged}
         if lost := [case for case in declared if case.name not in names]:
             records += _never_ran(cell, lost, provides)
+    if cell.host:
+        records = [replace(record, host=cell.host) for record in records]
     return tuple(records)
 
 
@@ -208,16 +210,21 @@ class _Repeat:
     """(scenario, case) -> record."""
     ran: frozenset[str]
     """The scenarios of which anything has a verdict."""
+    host: str
+    """The host of a cluster; empty if it is not known, or if there were several."""
 
     @classmethod
     def of(cls, records: Sequence[CaseRecord]) -> _Repeat:
         by_label: dict[tuple[str, str], CaseRecord] = {}
         ran: set[str] = set()
+        hosts: set[str] = set()
         for record in records:
             by_label[record.scenario, record.case] = record
+            hosts.add(record.host)
             if record.outcome is not Outcome.BROKEN:
                 ran.add(record.scenario)
-        return cls(records=by_label, ran=frozenset(ran))
+        host = hosts.pop() if len(hosts) == 1 else ""
+        return cls(records=by_label, ran=frozenset(ran), host=host)
 
     def is_clean(self, label: tuple[str, str]) -> bool:
         """Whether a synthetic case has no record because nothing was wrong: its scenario ran."""
@@ -229,21 +236,26 @@ def _agreed(label: tuple[str, str], repeats: Sequence[_Repeat]) -> CaseRecord:
     """Return the record of one case over all repeats: the first with its outcome, or FLAKY if outcomes differ."""
     numbered: dict[int, CaseRecord] = {}
     counts: Counter[Outcome] = Counter()
+    by_host: dict[str, set[Outcome]] = {}
     clean = 0
     for number, repeat in enumerate(repeats, start=1):
         record = repeat.records.get(label)
         if record:
             numbered[number] = record
             counts[record.outcome] += 1
+            by_host.setdefault(repeat.host, set()).add(record.outcome)
         elif repeat.is_clean(label):
             clean += 1
+            by_host.setdefault(repeat.host, set()).add(Outcome.PASS)
     if clean:
         counts[Outcome.PASS] += clean
     listed = tuple(counts.most_common())
     if len(counts.keys() - {Outcome.BROKEN}) > 1:
-        return _flaky(numbered, listed)
+        return _flaky(numbered, listed, _depends_on_host(by_host))
     records = list(numbered.values())
     chosen = _representative(records)
+    if len(by_host) > 1:
+        chosen = replace(chosen, host="")
     if chosen.cost:
         return replace(chosen, counts=listed, cost=_middle(records))
     return replace(chosen, counts=listed)
@@ -276,16 +288,42 @@ def _middle(records: Iterable[CaseRecord]) -> Cost | None:
     return costs[(len(costs) - 1) // 2]
 
 
-def _flaky(numbered: Mapping[int, CaseRecord], counts: tuple[tuple[Outcome, int], ...]) -> CaseRecord:
+def _depends_on_host(by_host: Mapping[str, Collection[Outcome]]) -> tuple[tuple[str, Outcome], ...]:
+    """Return each host's outcome if every host has one, and not all the same; else nothing. BROKEN is no outcome."""
+    found: dict[str, Outcome] = {}
+    for host, outcomes in sorted(by_host.items()):
+        verdicts = set(outcomes) - {Outcome.BROKEN}
+        if not host or len(verdicts) > 1:
+            return ()
+        if verdicts:
+            found[host] = verdicts.pop()
+    return tuple(found.items()) if len(set(found.values())) > 1 else ()
+
+
+def _said_by_host(by_host: Sequence[tuple[str, Outcome]]) -> str:
+    """Return `by host: PASS on a, c, FAIL on b; `."""
+    hosts: dict[Outcome, list[str]] = {}
+    for host, outcome in by_host:
+        hosts.setdefault(outcome, []).append(host)
+    parts = [f"{outcome} on {', '.join(names)}" for outcome, names in hosts.items()]
+    return f"by host: {', '.join(parts)}; " if parts else ""
+
+
+def _flaky(
+    numbered: Mapping[int, CaseRecord],
+    counts: tuple[tuple[Outcome, int], ...],
+    by_host: tuple[tuple[str, Outcome], ...],
+) -> CaseRecord:
     """Return the record of a case whose repeats do not agree, with the first repeat of each outcome as evidence."""
     numbers = ", ".join(f"{number} {outcome}" for outcome, number in counts)
-    lines = [f"repeats do not agree: {numbers}"]
+    lines = [f"{_said_by_host(by_host)}repeats do not agree: {numbers}"]
     first: dict[Outcome, int] = {}
     for number, record in numbered.items():
         first.setdefault(record.outcome, number)
     for outcome, number in first.items():
         record = numbered[number]
-        lines += [f"{outcome} in repeat {number}: {record.reason}", *record.excerpt.split("\n")[1:20]]
+        where = f" on {record.host}" if record.host else ""
+        lines += [f"{outcome} in repeat {number}{where}: {record.reason}", *record.excerpt.split("\n")[1:20]]
     return replace(
         next(iter(numbered.values())),
         outcome=Outcome.FLAKY,
@@ -293,6 +331,8 @@ def _flaky(numbered: Mapping[int, CaseRecord], counts: tuple[tuple[Outcome, int]
         met=False,
         counts=counts,
         excerpt=excerpt(lines, max_lines=MAX_EXCERPT_LINES),
+        host="",
+        by_host=by_host,
     )
 
 

@@ -33,7 +33,7 @@ from lab.report import registry as report
 from lab.run import campaign
 from lab.run.first_killer import FirstKiller
 from lab.run.runner import Runner
-from lab.specs.plan import Plan, Selection
+from lab.specs.plan import Plan, Selection, repeated
 from lab.verdicts.compare import conclude
 from tests.cluster_fakes import PACKING, FakeBuilder, FakeHost, ThreadConnection, machines
 from tests.unit.fakes import BASE, CASES, NoScreen
@@ -69,7 +69,8 @@ class Cluster:
         return Store(url=str(self.path / "store"), scratch=self.path / "tmp", warn=self.notes.append)
 
     def run(self, during: Callable[[], None] = lambda: None, *, members: Members | None = None) -> Evidence:
-        metadata = campaign.describe(self.plan, self.cases)
+        repeats = max(cell.repeat for cell in self.plan.cells)
+        metadata = campaign.describe(self.plan, self.cases).changed(repeat=repeats)
         output = self.path / "run"
         run_dir = RunDir(output)
         if not output.exists():
@@ -323,3 +324,22 @@ def test_two_runs_at_once_share_the_budget_of_a_host(tmp_path: Path) -> None:
     assert most == [4]
     for run in runs:
         assert {cell.status for cell in read.load(run.path / "run").cells} == {CellStatus.OK}
+
+
+def test_a_case_that_depends_on_the_host_is_flaky_by_host_in_every_report(cluster: Cluster) -> None:
+    planned = machines(1)
+    cluster.plan = repeated(planned, 2)
+    cluster.add("a", guests=1, seconds=0.5)
+    cluster.add("b", guests=1, seconds=0.5, stdout=BASE)
+    summary = conclude(cluster.run())
+    assert summary.exit_code == 1
+    (flaky,) = summary.flaky
+    assert flaky.label == "demo.grow"
+    says = "by host: PASS on a, FAIL on b"
+    assert says in flaky.reason
+    for name in ("text", "html", "mail", "junit"):
+        assert says in report.render(summary, name), name
+    document = json.loads(report.render(summary, "json"))
+    schema = json.loads((Path(report.__file__).parent / "results.schema.json").read_text())
+    jsonschema.validate(document, schema)
+    assert [record["by_host"] for record in document["records"] if "by_host" in record] == [{"a": "PASS", "b": "FAIL"}]

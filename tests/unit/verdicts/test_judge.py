@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -432,6 +433,46 @@ def test_repeats(lines: list[str], outcome: Outcome, counts: str) -> None:
         assert (record.cause, record.met) == (Cause.FLAKY, False)
         assert record.reason == f"repeats do not agree: {counts}"
         assert "PASS in repeat" in record.excerpt
+
+
+@pytest.mark.parametrize(
+    ("hosts", "lines", "says"),
+    [
+        ("ab", ["ok a", "not ok a"], "by host: PASS on a, FAIL on b; repeats do not agree: 1 PASS, 1 FAIL"),
+        ("abab", ["ok a", "not ok a"] * 2, "by host: PASS on a, FAIL on b; repeats do not agree: 2 PASS, 2 FAIL"),
+        ("abc", ["ok a", "not ok a", "ok a"], "by host: PASS on a, c, FAIL on b; repeats do not agree: 2 PASS, 1 FAIL"),
+        ("aba", ["ok a", "not ok a", "not ok a"], "repeats do not agree: 2 FAIL, 1 PASS"),
+        ("aa", ["ok a", "not ok a"], "repeats do not agree: 1 PASS, 1 FAIL"),
+        (
+            "abb",
+            ["ok a", "not ok a", ""],
+            "by host: PASS on a, FAIL on b; repeats do not agree: 1 PASS, 1 FAIL, 1 BROKEN",
+        ),
+        ((("a"), ""), ["ok a", "not ok a"], "repeats do not agree: 1 PASS, 1 FAIL"),
+    ],
+)
+def test_a_case_that_depends_on_the_host_is_flaky_by_host(hosts: Sequence[str], lines: list[str], says: str) -> None:
+    records = []
+    for host, line in zip(hosts, lines, strict=True):
+        bad = line.startswith("not")
+        what = run(status=int(bad), ktap=ktap([line, "ok b", "ok c"])) if line else run(ktap="", end=End.LOST)
+        records.append(judge_cell(replace(cell(runs=(what,)), host=host), {"expand": CASES}, NEEDS))
+    found = {record.case: record for record in agree(records)}
+    assert (found["a"].outcome, found["a"].reason) == (Outcome.FLAKY, says)
+    assert bool(found["a"].by_host) == says.startswith("by host")
+    assert found["b"].by_host == ()
+
+
+def test_a_leak_on_one_host_alone_is_flaky_by_host() -> None:
+    """The other host has no record of a leak, because there was none."""
+    leaky = {"before": BOOKS, "after": {**BOOKS, "Shmem": 5000}}
+    whole = ktap(["ok a", "ok b", "ok c"])
+    guests = (
+        replace(cell(runs=(run(ktap=whole, **leaky),)), host="a"),
+        replace(cell(runs=(run(ktap=whole),)), host="b"),
+    )
+    found = {record.case: record for record in agree([judge_cell(each, {"expand": CASES}, NEEDS) for each in guests])}
+    assert found[LEAK].by_host == (("a", Outcome.LEAK), ("b", Outcome.PASS))
 
 
 def test_a_leak_in_some_repeats_is_flaky_and_in_all_of_them_a_leak() -> None:
