@@ -11,6 +11,7 @@ import json
 import logging
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ CONNECT_S = 30.0
 TCP_S = 30.0
 """Dask refuses less."""
 POLL_S = 0.2
+LOOK_S = 5.0
+"""A task under way looks after its host this often, if nobody reports before that the host has left."""
 LOST_S = 60.0
 """A host that was not heard of for so long is lost."""
 INSTALL = "pip install 'pagelab[cluster]'"
@@ -54,6 +57,11 @@ def configuration(lost_s: float = LOST_S) -> dict[str, Any]:
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": False,
         "distributed.worker.daemon": True,
+        # What Dask measures of itself a hundred times a second, and nobody looks at here.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.tick.limit": "1h",
+        "distributed.admin.system-monitor.interval": "10s",
     }
 
 
@@ -101,24 +109,28 @@ def security(certificates: Path) -> Any:
 ROLES = ("client", "worker", "scheduler")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, weakref_slot=True, eq=False)
 class Remote:
     """A task under way on a host."""
 
     key: str
     address: str
     future: Any = field(repr=False)
-    done: threading.Event = field(default_factory=threading.Event)
+    woken: threading.Event = field(default_factory=threading.Event)
+    """Set when the task has ended, or its host has left."""
 
     def __post_init__(self) -> None:
-        self.future.add_done_callback(lambda _: self.done.set())
+        self.future.add_done_callback(lambda _: self.woken.set())
 
     def result(self, alive: Callable[[str], bool]) -> bytes:
         """Wait for what the task returns; HostLost if its host goes first."""
-        while not self.done.wait(POLL_S):
+        while not self.woken.wait(LOOK_S) or not self.future.done():
             if not alive(self.address):
                 self.future.cancel()
                 raise HostLost("the host left the cluster")
+            self.woken.clear()
+            if self.future.done():
+                break
         return self._answer()
 
     def _answer(self) -> bytes:
@@ -147,17 +159,25 @@ class SchedulerClient:
     client: Any = field(repr=False)
     address: str
     _members: frozenset[str] = frozenset()
+    _under_way: weakref.WeakSet[Remote] = field(default_factory=weakref.WeakSet)
 
     def members(self) -> dict[str, str]:
         """Return address -> name of the workers that the scheduler knows now; empty if the scheduler is gone."""
         try:
             info = self.client.sync(self.client.scheduler.identity, n_workers=-1, callback_timeout=CONNECT_S)
         except Exception:  # a scheduler that is gone raises whatever its comm raised
-            self._members = frozenset()
+            self._now(frozenset())
             return {}
         names = {address: str(worker["name"]) for address, worker in info["workers"].items()}
-        self._members = frozenset(names)
+        self._now(frozenset(names))
         return names
+
+    def _now(self, members: frozenset[str]) -> None:
+        """Note who is there, and wake those who wait for a host that is not."""
+        self._members = members
+        for remote in tuple(self._under_way):
+            if remote.address not in members:
+                remote.woken.set()
 
     def alive(self, address: str) -> bool:
         """Whether a worker was there when `members` was called last."""
@@ -174,7 +194,9 @@ class SchedulerClient:
             workers=[address],
             allow_other_workers=False,
         )
-        return Remote(key=key, address=address, future=future)
+        remote = Remote(key=key, address=address, future=future)
+        self._under_way.add(remote)
+        return remote
 
     def tell(self, function: Callable[..., Any], word: str) -> None:
         """Call a function on every host, outside its tasks; hosts that do not answer are left alone."""

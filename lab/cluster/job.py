@@ -194,10 +194,6 @@ class BuildResult(JsonDocument):
     reason: str = ""
 
 
-def cases_document(cases: Mapping[str, Sequence[Case]], selections: Sequence[Selection]) -> dict[str, Any]:
-    """Return the declared cases of some scenarios as a job has them."""
-    wanted = [selection.scenario for selection in selections]
-    found = {}
-    for scenario in wanted:
-        found[scenario] = tuple(CaseSpec.of(case).model_dump(mode="json") for case in cases[scenario])
-    return found
+def cases_document(cases: Sequence[Case]) -> tuple[dict[str, Any], ...]:
+    """Return the declared cases of a scenario as a job has them."""
+    return tuple(CaseSpec.of(case).model_dump(mode="json") for case in cases)

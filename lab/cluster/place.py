@@ -85,6 +85,10 @@ class ClusterPlace:
     _homeless: dict[str, float] = field(default_factory=dict)
     _trees: dict[object, str] = field(default_factory=dict)
     """Kernel tree -> the host that built of it: the kernels of a pair are built by one compiler."""
+    _stored: set[str] = field(default_factory=set)
+    """KIND/KEY of the entries that this run has found in the store: a look into it may take a while."""
+    _declared: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    """Scenario -> its cases as jobs have them."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -151,7 +155,7 @@ class ClusterPlace:
         member = self.members.get(target)
         job = BuildJob(run=self.run_name, lab=lab_hash(), store=self.store.url, **_specs(cell))
         if member is None or not self._portable(cell.build):
-            return RemoteBuilt(ingredients=worker.ingredients(self.builder, job, progress, self.store))
+            return RemoteBuilt(ingredients=worker.ingredients(self.builder, job, progress, self.store, self._stored))
         progress(f"on {target}")
         key = f"{self.run_name}/build/{cell_label(cell.name)}/{time.monotonic_ns()}"
         remote = self.connection.submit(worker.build, job.encode(), member.address, key)
@@ -276,12 +280,22 @@ class ClusterPlace:
             fresh=order.fresh,
             selections=tuple(selections),
             stop_rule=_stop_rule(order),
-            cases=cases_document(order.cases, cell.scenarios),
+            cases=self._cases(order),
             ingredients=built.model_copy(update={"programs": wanted}),
             max_evidence=self.max_evidence,
             **_specs(cell),
         )
         return job.model_copy(update={"base": self._base(order, job)})
+
+    def _cases(self, order: CellOrder[RemoteBuilt]) -> dict[str, tuple[dict[str, Any], ...]]:
+        """Scenario of a cell -> its cases as a job has them."""
+        found = {}
+        for selection in order.cell.scenarios:
+            name = selection.scenario
+            if name not in self._declared:
+                self._declared[name] = cases_document(order.cases[name])
+            found[name] = self._declared[name]
+        return found
 
     def _base(self, order: CellOrder[RemoteBuilt], job: CellJob) -> str:
         """Send what a killed lab left of a cell; return its SHA-256, empty if nothing of it counts."""

@@ -292,13 +292,21 @@ def cell_directory(job: CellJob) -> Path:
     return cell_path(job.machine.name, job.kernel_spec.name, job.repeat)
 
 
-def ingredients(builder: Builder, job: BuildJob, progress: Progress, store: Store) -> Ingredients:
-    """Build what a cell needs, or find it in the cache; see to it that the store has it."""
+def ingredients(
+    builder: Builder, job: BuildJob, progress: Progress, store: Store, stored: set[str] | None = None
+) -> Ingredients:
+    """Build what a cell needs, or find it in the cache; see to it that the store has it.
+
+    Entries that are `stored` as far as the caller knows are not looked up again; what is stored is added to them.
+    """
     products = builder.make(job.machine, job.kernel_spec, progress)
     found = described(products, builder.cache)
+    known = set[str]() if stored is None else stored
     for entry in found.entries:
-        kind, _, key = entry.partition("/")
-        store.put(kind, key, builder.cache.path(kind, key))
+        if entry not in known:
+            kind, _, key = entry.partition("/")
+            store.put(kind, key, builder.cache.path(kind, key))
+            known.add(entry)
     return found
 
 

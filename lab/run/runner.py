@@ -60,6 +60,10 @@ class Runner(Generic[Built]):
     """The evidence of earlier runs, where it may be taken; None to start a guest for every cell."""
     stopping: threading.Event = field(default_factory=threading.Event)
     _recording: threading.Lock = field(default_factory=threading.Lock)
+    """Held while `builds` changes."""
+    _writing: threading.Lock = field(default_factory=threading.Lock)
+    _unwritten: bool = False
+    """Whether `builds` has what metadata.json lacks."""
 
     def run(self) -> None:
         """Run every cell of the plan. On an interrupt the cells under way are ended and what they gave is kept."""
@@ -81,6 +85,8 @@ class Runner(Generic[Built]):
                 gate.close()
                 self.place.abort()
                 raise
+            finally:
+                self._write_builds()
         for future in (*building, *gate.futures):
             future.result()
 
@@ -133,6 +139,7 @@ class Runner(Generic[Built]):
         if self.reuse is None or self.kept.get(cell.name):
             return False
         evidence = self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat)
+        self._write_builds()
         if not self.reuse.take(cell, self.metadata, built.provenance, evidence):
             return False
         total = sum(len(selection.asked_cases(self.cases[selection.scenario])) for selection in cell.scenarios)
@@ -143,17 +150,30 @@ class Runner(Generic[Built]):
         self._broken(cell, reason, Cause.LAB)
 
     def _remember(self, cell: Cell, built: Built) -> None:
-        """Put a build on record. What is on record stays: a run goes on with the kernels that it began with, or not."""
+        """Remember a build. What is on record stays: a run goes on with the kernels that it began with, or not."""
         now = built.provenance
         with self._recording:
             before = self.builds.get(cell.key)
             if before is None:
                 self.builds[cell.key] = now
-                self.run_dir.write_metadata(self.metadata.changed(builds=self.builds))
+                self._unwritten = True
         if before is None:
             return
         if before.key != now.key:
             raise UsageError(f"{cell.key}: another kernel: recorded {before.key}, now {now.key}")
+
+    def _write_builds(self) -> None:
+        """Put the builds on record that are not yet. A cell waits for this, so that no evidence is without its build.
+
+        One write serves all builds until then: a write for each would take a thousand cells a thousand times as long.
+        """
+        with self._writing:
+            with self._recording:
+                if not self._unwritten:
+                    return
+                self._unwritten = False
+                builds = dict(self.builds)
+            self.run_dir.write_metadata(self.metadata.changed(builds=builds))
 
     def _building(self, cell: Cell) -> Progress:
         def tell(detail: str, *, done: float | None = None) -> None:
@@ -170,6 +190,7 @@ class Runner(Generic[Built]):
         """Run a cell on the host that it was placed on; return the task if it is to be placed again."""
         if self.stopping.is_set():
             return None
+        self._write_builds()
         order = CellOrder(
             cell=cell,
             fresh=self.plan.spec.isolation == "fresh",
