@@ -33,6 +33,10 @@ LOST_S = 60.0
 INSTALL = "pip install 'pagelab[cluster]'"
 
 
+ANSWER = "answer"
+"""The field of an event that has what a task answers; `key` has the task's key."""
+
+
 class HostLost(InfraError):
     """The host that a task was placed on is gone, or its worker was killed."""
 
@@ -116,6 +120,8 @@ class Remote:
     key: str
     address: str
     future: Any = field(repr=False)
+    answers: dict[str, str] = field(repr=False)
+    """Key -> what tasks have answered by an event, which spares the way through Dask's memory."""
     woken: threading.Event = field(default_factory=threading.Event)
     """Set when the task has ended, or its host has left."""
 
@@ -134,6 +140,14 @@ class Remote:
         return self._answer()
 
     def _answer(self) -> bytes:
+        answer = self.answers.pop(self.key, None)
+        if answer is not None and self.future.status == "finished":
+            self.future.release()
+            return answer.encode()
+        return self._fetched()
+
+    def _fetched(self) -> bytes:
+        """The answer from the host's memory; HostLost if it is lost."""
         from distributed import CancelledError
         from distributed.scheduler import KilledWorker, NoValidWorkerError
 
@@ -159,6 +173,7 @@ class SchedulerClient:
     client: Any = field(repr=False)
     address: str
     _members: frozenset[str] = frozenset()
+    _answers: dict[str, str] = field(default_factory=dict)
     _under_way: weakref.WeakSet[Remote] = field(default_factory=weakref.WeakSet)
 
     def members(self) -> dict[str, str]:
@@ -194,7 +209,7 @@ class SchedulerClient:
             workers=[address],
             allow_other_workers=False,
         )
-        remote = Remote(key=key, address=address, future=future)
+        remote = Remote(key=key, address=address, future=future, answers=self._answers)
         self._under_way.add(remote)
         return remote
 
@@ -204,12 +219,17 @@ class SchedulerClient:
             self.client.run(function, word, on_error="ignore", wait=False)
 
     def follow(self, topic: str, heard: Callable[[Mapping[str, Any]], None]) -> None:
-        """Call a function with every event of a topic."""
+        """Call a function with every event of a topic that is no answer of a task."""
 
         def on_event(event: tuple[float, Any]) -> None:
             _, message = event
-            if isinstance(message, str):
-                heard(json.loads(message))
+            if not isinstance(message, str):
+                return
+            found = json.loads(message)
+            if ANSWER in found:
+                self._answers[str(found["key"])] = str(found[ANSWER])
+            else:
+                heard(found)
 
         self.client.subscribe_topic(topic, on_event)
 

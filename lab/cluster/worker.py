@@ -20,6 +20,7 @@ from pathlib import Path
 from lab.build import kernel, programs, rootfs
 from lab.build.builder import Artifacts, Builder
 from lab.cluster import offer, pack
+from lab.cluster.engine import ANSWER
 from lab.cluster.job import AttemptResult, BuildJob, BuildResult, CellJob, HostLoad, Ingredients, ProgramEntry
 from lab.cluster.store import Store
 from lab.core import paths, proc
@@ -63,8 +64,9 @@ class EventScreen:
         """Send nothing: whoever placed it knows."""
 
     def cell(self, cell: Cell, state: CellState, *, scenario: str = "", done: int = 0, total: int = 0) -> None:
-        """Send a cell's new state."""
-        self._send(cell, state, scenario, done, total)
+        """Send that a cell boots or runs; the lab knows by itself when it is over."""
+        if state in (CellState.BOOTING, CellState.RUNNING):
+            self._send(cell, state, scenario, done, total)
 
     def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
         """Send, now and then, how far a scenario is."""
@@ -408,7 +410,9 @@ def run_cell(document: bytes) -> bytes:
     def send(message: str) -> None:
         worker.log_event(topic(job.run), message)
 
-    return this_worker().run(job, key, wanted, send).encode()
+    answer = this_worker().run(job, key, wanted, send).encode()
+    send(json.dumps({"key": key, ANSWER: answer.decode()}))
+    return answer
 
 
 def stop_run(run: str) -> None:
