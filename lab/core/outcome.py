@@ -338,6 +338,15 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavedState:
+    """A guest that an earlier lab verified and saved in the cache."""
+
+    key: str
+    saved: str
+    """When it was saved, in ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
     """The result of one guest: its status and the runs in it. `console` is the end of its console if it is not OK.
 
@@ -359,6 +368,8 @@ class CellResult:
     boot_s: float | None = None
     restores_s: tuple[float, ...] = ()
     """For every guest that was restored instead: seconds until it answered."""
+    saved_guest: SavedState | None = None
+    """The state in the cache that its first guest was restored from; None if that one booted."""
     reason: str = ""
     mismatches: tuple[Mismatch, ...] = ()
     runs: tuple[Run, ...] = field(default_factory=tuple)

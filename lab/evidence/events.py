@@ -90,6 +90,10 @@ class BootEvent(_Strict):
     accelerator: str = ""
     boot_s: float | None = None
     login_s: float | None = None
+    state: str = ""
+    """The key of the state in the cache that the guest was restored from; empty if it was of this cell, or booted."""
+    saved: str = ""
+    """When that state was saved, in ISO 8601."""
 
 
 class PlacedEvent(_Strict):

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from lab.core.cache import explain_os_error
 from lab.core.errors import InfraError, InputError
-from lab.core.outcome import Cause, CellResult, CellStatus, Mismatch, Origin, Run, Usage
+from lab.core.outcome import Cause, CellResult, CellStatus, Mismatch, Origin, Run, SavedState, Usage
 from lab.core.validation import first_invalid
 from lab.evidence.console import ConsoleLog, without_middle
 from lab.evidence.events import (
@@ -116,6 +116,21 @@ class _Journal:
     verdict: CellEvent
     origin: Origin | None
 
+    @property
+    def accelerator(self) -> str:
+        """The accelerator of the guest that booted, or else of those that were restored."""
+        if self.boot.accelerator or not self.restores:
+            return self.boot.accelerator
+        return self.restores[0].accelerator
+
+    @property
+    def saved_guest(self) -> SavedState | None:
+        """The first state of the cache that a guest was restored from; None if all of them began otherwise."""
+        for restore in self.restores:
+            if restore.state:
+                return SavedState(key=restore.state, saved=restore.saved)
+        return None
+
     @classmethod
     def read(cls, path: Path) -> _Journal:
         events, damage = read_journal(path)
@@ -162,11 +177,12 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
         status=verdict.status,
         cause=verdict.cause,
         reason=verdict.reason,
-        accelerator=journal.boot.accelerator,
+        accelerator=journal.accelerator,
         host=journal.placed.host,
         host_attempt=journal.placed.attempt,
         host_load=journal.placed.load,
         boot_s=journal.boot.boot_s,
+        saved_guest=journal.saved_guest,
         restores_s=tuple((restore.boot_s or 0) + (restore.login_s or 0) for restore in journal.restores),
         mismatches=tuple(
             Mismatch(fact=mismatch.fact, asked=mismatch.asked, got=mismatch.got) for mismatch in verdict.mismatches

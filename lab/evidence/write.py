@@ -72,9 +72,17 @@ class CellDir:
         attempt: int = 1,
         how: Literal["boot", "restore"] = "boot",
         login_s: float | None = None,
+        state: str = "",
+        saved: str = "",
     ) -> None:
-        """Record the start of a guest: `boot_s` to its ready line (or its restored state), `login_s` to an answer."""
-        facts = {"how": how, "accelerator": accelerator, "boot_s": boot_s, "login_s": login_s, "attempt": attempt}
+        """Record the start of a guest: `boot_s` to its ready line (or its restored state), `login_s` to an answer.
+
+        `state` is the key of the state in the cache that it was restored from, `saved` when that was saved.
+        """
+        facts: dict[str, object] = {"how": how, "accelerator": accelerator, "boot_s": boot_s, "login_s": login_s}
+        facts["attempt"] = attempt
+        if state:
+            facts |= {"state": state, "saved": saved}
         self._append({"event": "boot", **facts})
 
     def placed(self, *, host: str, attempt: int, load: float) -> None:

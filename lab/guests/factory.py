@@ -6,12 +6,15 @@ The runner reaches builds, libvirt and the disk only through this module.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import platform
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,19 +24,20 @@ from lab.build import rootfs
 from lab.build.builder import Artifacts, Builder
 from lab.build.rootfs import Rootfs
 from lab.core import proc
-from lab.core.cache import explain_os_error
+from lab.core.cache import explain_os_error, file_digest
 from lab.core.deadline import Deadline
-from lab.core.errors import InfraError
+from lab.core.errors import InfraError, LabError
 from lab.core.outcome import Mismatch
 from lab.core.progress import Progress
 from lab.core.ssh_keys import KeyPair
 from lab.core.this_host import install_command
 from lab.evidence.metadata import Provenance
-from lab.guests import accelerator, guest, guest_root, qemu_command, verify, vm
+from lab.guests import accelerator, guest, guest_root, qemu_command, saved_states, verify, vm
 from lab.guests.accelerator import Accelerator
 from lab.guests.domain import GuestMachine, command_line, domain_xml
-from lab.guests.guest import Boot, Description, Guest
+from lab.guests.guest import Boot, Description, Guest, Snapshot
 from lab.guests.guest_root import GuestRoot
+from lab.guests.saved_states import SavedGuest, SavedStates
 from lab.guests.verify import ExpectedMachine
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell
@@ -112,6 +116,20 @@ class BootableCell:
             raise
         return booted
 
+    def restore(self, console: Path) -> RestoredGuest | None:
+        """Return a guest that an earlier lab booted, verified and saved; None if there is none that can be used.
+
+        What it printed while it booted is put into its console's file first.
+        """
+        return self.factory.restore(self, console)
+
+    def keep(self, guest: Guest, facts: str) -> None:
+        """Keep the state of a guest that was verified by `facts`, for later labs.
+
+        InfraError if it cannot be saved, after which the guest may be dead; a second call for this cell does nothing.
+        """
+        self.factory.keep(self, guest, facts)
+
     def verify(self, facts: str) -> tuple[Mismatch, ...]:
         """Return how the guest, by its facts, differs from the requested machine; empty if it does not."""
         asked = ExpectedMachine(
@@ -124,6 +142,19 @@ class BootableCell:
         return verify.verify(asked, verify.parse_facts(facts))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoredGuest:
+    """A guest that was restored from the cache."""
+
+    guest: Guest
+    facts: str
+    """The facts that it was verified by when it was saved."""
+    state: str
+    """The key of its state in the cache."""
+    saved: str
+    """When it was saved, in ISO 8601."""
+
+
 @dataclass(slots=True, kw_only=True)
 class GuestFactory:
     """A builder, an open libvirt connection and this run's key pair. Methods may be called from any thread."""
@@ -133,6 +164,15 @@ class GuestFactory:
     scratch: Path
     """The directory of this run's files that guests boot from; removed when the lab ends."""
     key: KeyPair = field(default_factory=KeyPair.generate)
+    states: SavedStates | None = None
+    """The saved guests in the cache; None to boot every guest."""
+    keeps: bool = True
+    """Whether guests that booted are saved for later labs, where saved ones are used."""
+    notes: list[str] = field(default_factory=list)
+    """A sentence on each saved guest that was there and was not used."""
+    _unsaved: set[str] = field(default_factory=set)
+    """Keys of guests that are not kept: saving one of them failed."""
+    _keeping: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "keep"))
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _accelerators: dict[str, Accelerator] = field(default_factory=dict)
     _initrds: dict[tuple[str, ...], Path] = field(default_factory=dict)
@@ -161,6 +201,84 @@ class GuestFactory:
     def boot_of(self, ready: BootableCell, console: Path) -> Boot:
         """Return the input for booting a guest of a prepared cell."""
         return self._boot(ready, ready.topology, console, self.accelerator_of(ready))
+
+    # ---- Saved guests ------------------------------------------------------------------------------------------------
+
+    def restore(self, ready: BootableCell, console: Path) -> RestoredGuest | None:
+        """Return a guest restored from a state in the cache; None if there is none that can be used."""
+        if self.states is None or ready.no_save or ready.root is not None:
+            return None
+        wanted = self.boot_of(ready, console)
+        key = self._state_key(ready, wanted)
+        if not self.states.has(key):
+            return None
+        try:
+            return self._restored(self.states, key, wanted)
+        except LabError as error:
+            if self.hypervisor.aborted:
+                raise
+            self.states.remove(key)
+            self.notes.append(f"{ready.name}: booted: {error.message}")
+            return None
+
+    def _restored(self, states: SavedStates, key: str, wanted: Boot) -> RestoredGuest:
+        """Restore a guest from a private copy of a state, which is removed again."""
+        started = time.monotonic()
+        threading.Thread(target=importlib.import_module, args=("lab.guests.ssh",), daemon=True).start()
+        about = states.take(key, wanted.state, _words(wanted.machine), self.key.public)
+        snapshot = Snapshot(
+            wanted=wanted, hypervisor=self.hypervisor, boot_id=about.boot_id, save_s=0.0, size=about.size
+        )
+        try:
+            _print_boot(wanted.machine.console, states.console(key))
+            guest = snapshot.restore()
+        finally:
+            snapshot.discard()
+        guest.boot_s = time.monotonic() - started - guest.login_s
+        return RestoredGuest(guest=guest, facts=about.facts, state=key, saved=about.saved)
+
+    def keep(self, ready: BootableCell, guest: Guest, facts: str) -> None:
+        """Save a verified guest and put its state into the cache; see `BootableCell.keep`."""
+        states, wanted = self.states, guest.wanted
+        if states is None or not self.keeps or ready.no_save or ready.root is not None:
+            return
+        key = self._state_key(ready, wanted)
+        if key in self._unsaved or states.has(key):
+            return
+        self._unsaved.add(key)
+        if shutil.disk_usage(self.scratch).free < 2 * wanted.machine.topology.total_memory:
+            return
+        state = self.scratch / f"keep-{key}"
+        guest.domain.save(state)
+        known = SavedGuest(
+            sha256="",
+            size=0,
+            boot_id=guest.boot_id,
+            boot_s=guest.boot_s,
+            saved=saved_states.now(),
+            words=_words(wanted.machine),
+            texts=[],
+            keys=[],
+            facts=facts,
+        )
+        printed = guest.console.text(guest.began, guest.console.size())
+        self._keeping.submit(self._keep, states, key, state, known, printed)
+
+    def _keep(self, states: SavedStates, key: str, state: Path, known: SavedGuest, printed: str) -> None:
+        """Put the file of a saved guest into the cache, in a thread."""
+        try:
+            states.keep(key, state, known, self.key.public, printed)
+        except (LabError, OSError) as error:
+            self.notes.append(f"a guest was not kept: {error}")
+
+    def _state_key(self, ready: BootableCell, wanted: Boot) -> str:
+        products = ready.products
+        return saved_states.key_of(
+            replace(wanted.machine, name="", image=Path(), initrd=Path(), console=Path()),
+            parts=(products.kernel.provenance.key or file_digest(products.kernel.image), products.rootfs.key),
+            files=(*ready.parts, *wanted.probes),
+            libvirt=self.hypervisor.version(),
+        )
 
     def _boot(self, ready: BootableCell, topology: Topology, console: Path, chosen: Accelerator) -> Boot:
         record = topology.architecture
@@ -250,9 +368,39 @@ def _patience(ready: BootableCell) -> float:
     return 5.0
 
 
+def _print_boot(console: Path, printed: bytes) -> None:
+    """Write what a guest printed before it was saved to a console's file, if nothing is in it yet."""
+    console.touch()
+    if console.stat().st_size == 0:
+        console.write_bytes(printed)
+
+
+def _words(machine: GuestMachine) -> dict[str, str]:
+    """Return what differs from run to run in the XML of a machine."""
+    return {
+        "name": machine.name,
+        "image": str(machine.image),
+        "initrd": str(machine.initrd),
+        "console": str(machine.console),
+    }
+
+
 @contextmanager
-def open_factory(workshop: Builder, *, uri: str | None = None) -> Iterator[GuestFactory]:
-    """Yield a factory with libvirt open; end everything that it started at exit."""
+def open_factory(
+    workshop: Builder, *, uri: str | None = None, saved: bool = False, keeps: bool = True
+) -> Iterator[GuestFactory]:
+    """Yield a factory with libvirt open; end everything that it started at exit.
+
+    With `saved`, guests begin from states in the cache where it has them, and with `keeps` booted ones are added to
+    it. With a daemon (`uri`) they always boot: too little is known of its emulators.
+    """
     cache = workshop.cache
-    with cache.scratch("run") as scratch, vm.hypervisor(cache, scratch, uri=uri) as hypervisor:
-        yield GuestFactory(workshop=workshop, hypervisor=hypervisor, scratch=scratch)
+    with (
+        cache.scratch("run") as scratch,
+        vm.hypervisor(cache, scratch, uri=uri) as hypervisor,
+        ThreadPoolExecutor(1, "keep") as keeping,
+    ):
+        factory = GuestFactory(workshop=workshop, hypervisor=hypervisor, scratch=scratch, keeps=keeps, _keeping=keeping)
+        if saved and hypervisor.root is not None:
+            factory.states = SavedStates.of(cache)
+        yield factory

@@ -122,6 +122,8 @@ class Guest:
     """/proc/sys/kernel/random/boot_id of the guest."""
     since: int = 0
     """The offset in the console log at which this guest's output begins; all guests of a cell append to one log."""
+    began: int = 0
+    """The offset in the console log at which the boot of a booted guest begins."""
     _panic: Watcher = field(repr=False)
     _gone: End | None = None
 
@@ -352,10 +354,13 @@ def boot(hypervisor: Hypervisor, wanted: Boot) -> Guest:
     """
     machine = wanted.machine
     deadline = Deadline.after(BOOT_S * wanted.patience, f"{machine.name}: booting", scale=wanted.accelerator.slowdown)
+    began = ConsoleLog(machine.console).size()
     running = power_on(hypervisor, wanted, deadline)
     boot_s = deadline.budget_s - deadline.remaining
     try:
-        return _log_in(hypervisor, wanted, running, running.ssh_port(), boot_s=boot_s)
+        guest = _log_in(hypervisor, wanted, running, running.ssh_port(), boot_s=boot_s)
+        guest.began = began
+        return guest
     except LabError:
         running.destroy()
         raise

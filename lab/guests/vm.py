@@ -286,6 +286,11 @@ class Hypervisor:
         return domain
 
     @property
+    def aborted(self) -> bool:
+        """Whether all guests were ended at once, since the lab is being interrupted."""
+        return self._aborted
+
+    @property
     def shares_consoles(self) -> bool:
         """Whether two guests may have one console file open at a time.
 

@@ -149,6 +149,7 @@ def started(guests: Iterable[CellResult]) -> list[str]:
     accelerators: dict[str, None] = {}
     boots: list[float] = []
     restores: list[float] = []
+    kept = 0
     for guest in guests:
         if guest.origin:
             continue
@@ -158,6 +159,7 @@ def started(guests: Iterable[CellResult]) -> list[str]:
         if guest.boot_s is not None:
             boots.append(guest.boot_s)
         restores += guest.restores_s
+        kept += guest.saved_guest is not None
     if not accelerators:
         return ["no guest was started"]
     parts = [", ".join(accelerators)]
@@ -167,6 +169,8 @@ def started(guests: Iterable[CellResult]) -> list[str]:
         parts.append(f"booted in {seconds(boots)} s")
     if restores:
         parts.append(f"{count(len(restores), 'guest')} restored in {median(restores):.1f} s each")
+    if kept:
+        parts.append(f"{count(kept, 'cell')} begun from a saved guest")
     return parts
 
 

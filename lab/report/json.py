@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
-from lab.core.outcome import CaseRecord, CellResult, CellStatus, Cost, Mismatch, Origin
+from lab.core.outcome import CaseRecord, CellResult, CellStatus, Cost, Mismatch, Origin, SavedState
 from lab.report._patch import coverage
 from lab.verdicts.compare import CaseDelta, Proof, Summary
 from lab.verdicts.harmless import HarmlessComplaint
@@ -102,6 +102,13 @@ def _report(result: ReportResult) -> dict[str, Any]:
     }
 
 
+def _saved_guest(state: SavedState | None) -> dict[str, Any]:
+    """The state in the cache that a cell's first guest was restored from; nothing if it booted."""
+    if state is None:
+        return {}
+    return {"saved_guest": {"key": state.key, "saved": state.saved}}
+
+
 def _cell(cell: CellResult) -> dict[str, Any]:
     """A cell; its host is there only if it ran on one of a cluster."""
     placed: dict[str, Any] = {}
@@ -118,6 +125,7 @@ def _cell(cell: CellResult) -> dict[str, Any]:
         "boot_s": cell.boot_s,
         "restores": len(cell.restores_s),
         "restore_s": round(median(cell.restores_s), 3) if cell.restores_s else None,
+        **_saved_guest(cell.saved_guest),
         **_origin(cell.origin),
         "reason": cell.reason,
         "mismatches": [_flat(mismatch) for mismatch in cell.mismatches],

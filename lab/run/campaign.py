@@ -76,6 +76,8 @@ class OpenRun:
     """The suites or reports to run in place of the lab's own scenarios."""
     fresh: bool = False
     """Start a guest for every cell, even if the campaign lets the baseline's evidence come from an earlier run."""
+    cold: bool = False
+    """Boot every guest, even if the cache has a saved one."""
 
     def evidence_store(self, cache: Cache, libvirt: str, *, uri: str | None) -> EvidenceStore | None:
         """Return the store of earlier evidence of baselines; None if every cell gets a guest of its own.
@@ -314,15 +316,17 @@ def execute(
     uri: str | None,
     afterwards: Afterwards | None = None,
     elsewhere: ElsewhereLike | None = None,
-) -> None:
-    """Run all cells. The evidence is in the run's directory afterwards, even if the run is interrupted.
+) -> Sequence[str]:
+    """Run all cells, and return a sentence on each saved guest that was not used.
+
+    The evidence is in the run's directory afterwards, even if the run is interrupted.
 
     With `afterwards`, the first guest that missed an expectation is kept and passed to it, if there is one. With
     `elsewhere`, the guests run on the hosts of a cluster, and libvirt is not opened on this host.
     """
     keeper = GuestKeeper() if afterwards else None
     if not opened.plan.cells:
-        return
+        return ()
     plan, expected = ordered(opened.plan, packing, cache)
     workshop = Builder(cache=cache, sources=plan.sources, kernels=opened.kernels, suites=opened.suites)
     to_build = expected.build_s.keys()
@@ -330,8 +334,8 @@ def execute(
         metadata = _with_hosts(opened, elsewhere)
         with elsewhere.place(workshop, opened.run_dir) as place, screen(console, plan.cells, expected) as shown:
             _runner(opened, plan, place, metadata, shown, packing, to_build).run()
-        return
-    with open_factory(workshop, uri=uri) as factory:
+        return ()
+    with open_factory(workshop, uri=uri, saved=not opened.cold) as factory:
         with screen(console, plan.cells, expected) as shown:
             here = ThisHost(shop=factory, budget=packing.budget)
             metadata = _with_host(opened, factory.hypervisor)
@@ -343,6 +347,7 @@ def execute(
                 afterwards(factory, keeper.kept)
             finally:
                 keeper.kept.guest.close()
+    return factory.notes
 
 
 def _runner(

@@ -29,9 +29,11 @@ class WrongMachine(GuestLost):
 class CellGuests:
     """Provides a cell with a verified guest whenever it needs one; at most one is there at a time.
 
-    A guest is restored from the state in which an earlier one was saved, where that pays: saving costs a tenth of a
-    boot, restoring a fifth. A guest is saved where a next one is certain (a fresh one for every scenario), or likely:
-    not the first guest of a shared cell, which most often is the only one, but the one that follows a crash.
+    The first one is restored from the cache if an earlier lab has verified and saved one there, and is saved there if
+    it had to boot. Further ones are restored from the state in which one of this cell was saved, with its programs,
+    where that pays: saving costs a tenth of a boot, restoring a fifth. A guest is saved where a next one is certain (a
+    fresh one for every scenario), or likely: not the first guest of a shared cell, which most often is the only one,
+    but the one that follows a crash.
     """
 
     cell: Cell
@@ -48,7 +50,11 @@ class CellGuests:
     snapshot: SnapshotLike | None = None
     no_save: str = ""
     """Why guests of this cell are not saved (any more)."""
+    no_keep: bool = False
+    """Whether the cache's saved guests are left alone: one of this cell could not be saved for it."""
     starts: int = 0
+    facts: str = ""
+    """The facts of the guest that booted last."""
 
     def provide(self) -> GuestLike:
         """Return the current guest; if there is none, a restored or a booted one.
@@ -58,7 +64,12 @@ class CellGuests:
         if self.current is None:
             self.current = self._restored()
         while self.current is None:
-            self._boot_and_verify()
+            if not self._restore_kept():
+                self._boot_and_verify()
+                self._keep()
+            if self.current is None:
+                continue
+            self._push()
             self.verified()
             self._save()  # where that fails, no guest is left, and the next one is not saved
         return self.current
@@ -100,14 +111,55 @@ class CellGuests:
         self._record_start(guest, "restore")
         return guest
 
+    def _restore_kept(self) -> bool:
+        """Start from a guest that an earlier lab verified and saved; return whether the cache had one.
+
+        The facts by which it was verified are compared again with the machine that is asked for now.
+        """
+        if self.no_keep:
+            return False
+        self.booting()
+        self._write_description(self.built.planned(self.evidence.console))
+        restored = self.built.restore(self.evidence.console)
+        if restored is None:
+            return False
+        self.starts += 1
+        self.current = restored.guest
+        self._record_facts(restored.guest, restored.facts)
+        self._record_start(restored.guest, "restore", state=restored.state, saved=restored.saved)
+        self._compare(restored.facts)
+        return True
+
     def _boot_and_verify(self) -> None:
         self.booting()
         guest, facts = self._booted()
-        self.current = guest
+        self.current, self.facts = guest, facts
+        self._compare(facts)
+
+    def _compare(self, facts: str) -> None:
+        """Raise WrongMachine if the current guest is not the machine that was asked for, by its facts."""
         if mismatches := self.built.verify(facts):
             self.drop()
             raise WrongMachine(mismatches)
-        guest.push({scenario.scenario: self.built.programs[scenario.scenario] for scenario in self.cell.scenarios})
+
+    def _push(self) -> None:
+        """Copy the programs of the cell's scenarios to the current guest."""
+        assert self.current is not None
+        programs = self.built.programs
+        self.current.push({scenario.scenario: programs[scenario.scenario] for scenario in self.cell.scenarios})
+
+    def _keep(self) -> None:
+        """Save the guest that has booted for later labs. If that fails it cannot be trusted any more and is dropped."""
+        if self.current is None or self.no_keep:
+            return
+        try:
+            self.built.keep(self.current, self.facts)
+        except LabError as error:
+            if self.stopping.is_set():
+                raise
+            self.no_keep = True
+            self.evidence.saved(note=f"not kept: {error}")
+            self.drop()
 
     def _booted(self) -> tuple[GuestLike, str]:
         """Boot, log in and read the facts; once more if the kernel came up but could not be talked to."""
@@ -124,11 +176,14 @@ class CellGuests:
                 if attempt == BOOT_ATTEMPTS:
                     raise
                 continue
-            self._write_description(guest.describe())
-            self.evidence.write("facts.json", json.dumps({"facts": facts.splitlines()}, indent=1))
+            self._record_facts(guest, facts)
             self._record_start(guest, "boot")
             return guest, facts
         raise AssertionError("unreachable")
+
+    def _record_facts(self, guest: GuestLike, facts: str) -> None:
+        self._write_description(guest.describe())
+        self.evidence.write("facts.json", json.dumps({"facts": facts.splitlines()}, indent=1))
 
     @property
     def _worth_saving(self) -> bool:
@@ -164,13 +219,17 @@ class CellGuests:
             self.snapshot.discard()
             self.snapshot = None
 
-    def _record_start(self, guest: GuestLike, how: Literal["boot", "restore"]) -> None:
+    def _record_start(
+        self, guest: GuestLike, how: Literal["boot", "restore"], *, state: str = "", saved: str = ""
+    ) -> None:
         self.evidence.boot(
             how=how,
             accelerator=guest.accelerator.name,
             boot_s=round(guest.boot_s, 3),
             login_s=round(guest.login_s, 3),
             attempt=self.starts,
+            state=state,
+            saved=saved,
         )
 
     def _write_description(self, described: Description) -> None:

@@ -18,6 +18,8 @@ from lab.verbs.running import builds_end_with_us, cluster_session, finish, repor
 
 if TYPE_CHECKING:
     from lab.cluster.session import ClusterChoice
+    from lab.host.estimate import Packing
+    from lab.run.campaign import OpenRun
     from lab.specs.plan import Filters
 
 
@@ -69,6 +71,7 @@ def build(campaign: str, filters: Filters) -> None:
 @options.confirm(0)
 @options.coverage
 @options.fresh
+@options.cold
 @click.option(
     "--keep-failed",
     is_flag=True,
@@ -87,6 +90,7 @@ def run(
     confirm: int,
     coverage: bool,
     fresh: bool,
+    cold: bool,
     keep_failed: bool,
 ) -> int:
     """Run a campaign: build, boot, test, compare.
@@ -101,6 +105,8 @@ def run(
 
     A campaign with `reuse_baseline` takes the evidence of kernels without a series from an earlier run if all that it
     depends on is the same; --fresh starts guests for them.
+
+    Guests are restored from the cache where it has one that was verified and saved; --cold boots them all.
 
     With --resume, everything else comes from the run's directory. Cells that are finished there are not run again.
 
@@ -120,9 +126,6 @@ def run(
     lab run quick -t x86_64-4k-2node --keep-failed
     lab run quick --hosts hosts.yaml
     """
-    from lab.run.campaign import CampaignRequest, open_run, reopen_run
-
-    cache, library = open_cache(), open_library()
     if resume and (campaign or filters.given or repeat or output):
         raise UsageError("--resume takes the campaign, its filters and its directory from the run: omit them")
     campaign = campaign or (REPORTS if filters.reports and not resume else None)
@@ -132,18 +135,32 @@ def run(
         raise UsageError("which campaign? expected its name, or --resume DIR", hint="`lab list campaigns`")
     with cluster_session(cluster, jobs=jobs, memory=memory, connect=connect, keep_failed=keep_failed) as session:
         given = resources(session, jobs, memory)
-        with builds_end_with_us():
-            if campaign:
-                request = CampaignRequest(campaign=campaign, filters=filters, repeat=repeat or 1)
-                opened = open_run(request, library, cache, given, output, progress=progress_on_stderr())
-            else:
-                assert resume
-                opened = reopen_run(resume, library, cache, given)
-        opened, times = replace(opened, fresh=fresh), confirm if campaign else 0
+        opened = _opened(campaign, filters, repeat, resume, output, given)
+        opened, times = replace(opened, fresh=fresh, cold=cold), confirm if campaign else 0
         summary = finish(opened, given, connect, keep=keep_failed, confirm=times, elsewhere=session)
         if coverage and campaign:
             report_coverage(opened, given, connect, session)
     return summary.exit_code
+
+
+def _opened(
+    campaign: str | None,
+    filters: Filters,
+    repeat: int | None,
+    resume: Path | None,
+    output: Path | None,
+    given: Packing,
+) -> OpenRun:
+    """Return a new run of a campaign, or the one that is resumed."""
+    from lab.run.campaign import CampaignRequest, open_run, reopen_run
+
+    cache, library = open_cache(), open_library()
+    with builds_end_with_us():
+        if campaign:
+            request = CampaignRequest(campaign=campaign, filters=filters, repeat=repeat or 1)
+            return open_run(request, library, cache, given, output, progress=progress_on_stderr())
+        assert resume
+        return reopen_run(resume, library, cache, given)
 
 
 def _not_of_a_resumed_run(*options_of_new_runs: str) -> None:

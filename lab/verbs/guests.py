@@ -10,7 +10,7 @@ import click
 
 from lab.core.errors import LabError, UsageError
 from lab.verbs.common import print_error, progress_on_stderr
-from lab.verbs.options import GuestChoice, on_guest, on_guest_of_baseline, root, sysroot, volumes
+from lab.verbs.options import GuestChoice, on_guest, on_guest_of_baseline, restored, root, sysroot, volumes
 from lab.verbs.places import open_library
 from lab.verbs.running import load_of, one_guest
 
@@ -20,6 +20,7 @@ EXIT_LAB_FAILED = 125
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
 @on_guest_of_baseline
+@restored
 @sysroot
 @root
 @volumes
@@ -85,6 +86,7 @@ def exec_(
 
 @click.command()
 @on_guest
+@restored
 @root
 @volumes
 def shell(choice: GuestChoice, root_: str | None, volumes: Sequence[str]) -> int:

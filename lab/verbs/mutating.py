@@ -72,6 +72,7 @@ MACHINE = "x86_64-4k-2node"
 @options.resume
 @click.option("--list", "only_list", is_flag=True, help="Print the mutants and try none of them [try them].")
 @options.output("results/TIME-mutate")
+@options.cold
 @options.packed
 @options.connect
 @options.elsewhere
@@ -86,6 +87,7 @@ def mutate(
     resume: Path | None,
     only_list: bool,
     output: Path | None,
+    cold: bool,
     jobs: int | None,
     memory: int | None,
     connect: str | None,
@@ -127,7 +129,7 @@ def mutate(
         mutation_task.open_task(directory, task)
     with builds_end_with_us():
         builder = mutation.builder(task, library, open_cache(), progress_on_stderr())
-        with run_places(cluster, builder, jobs=jobs, memory=memory, connect=connect) as (guests, packing):
+        with run_places(cluster, builder, jobs=jobs, memory=memory, connect=connect, cold=cold) as (guests, packing):
             work = mutation.Mutate(
                 directory=directory.absolute(),
                 task=task,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -252,6 +252,15 @@ def fresh(command: Command) -> Command:
     )(command)
 
 
+def cold(command: Command) -> Command:
+    """Add the option that boots every guest."""
+    return click.option(
+        "--cold",
+        is_flag=True,
+        help="Boot every guest [restore one that was verified and saved earlier, if nothing has changed].",
+    )(command)
+
+
 def output(default: str) -> Callable[[Command], Command]:
     """Return the option that names the directory of a run; `default` is shown."""
     return click.option(
@@ -395,6 +404,8 @@ class GuestChoice:
     kernel: str
     config: Sequence[str]
     connect: str | None
+    cold: bool = True
+    """Boot the guest even if the cache has a saved one."""
 
 
 def on_guest(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -405,6 +416,16 @@ def on_guest(command: Callable[..., Any]) -> Callable[..., Any]:
 def on_guest_of_baseline(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the same options with a kernel that need not be chosen."""
     return topology(kernel_or_baseline(config(connect(_with_choice(command)))))
+
+
+def restored(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --cold to a verb that takes one guest as `choice`; without the option its guest may be a restored one."""
+
+    @wraps(command)
+    def chosen(choice: GuestChoice, *, cold: bool, **others: Any) -> Any:
+        return command(choice=replace(choice, cold=cold), **others)
+
+    return cold(chosen)
 
 
 def _with_choice(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +149,7 @@ def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @options.confirm(DEFAULT_CONFIRM)
 @options.coverage
 @options.fresh
+@options.cold
 @click.option(
     "--watch", is_flag=True, help="Try again whenever the patch, the tree or a program changes; Ctrl-C ends it."
 )
@@ -242,6 +243,7 @@ class TryOptions:
     confirm: int = DEFAULT_CONFIRM
     coverage: bool = False
     fresh: bool = False
+    cold: bool = False
     output: Path | None = None
     jobs: int | None = None
     memory: int | None = None
@@ -265,6 +267,7 @@ class TryOptions:
         with cluster_session(self.cluster, jobs=self.jobs, memory=self.memory, connect=self.connect) as session:
             packing = resources(session, self.jobs, self.memory)
             opened = open_run(wanted, library, cache, packing, self.output, command=self.recorded())
+            opened = replace(opened, cold=self.cold)
             summary = finish(opened, packing, self.connect, confirm=self.confirm, elsewhere=session)
             if self.coverage:
                 report_coverage(opened, packing, self.connect, session)
@@ -502,7 +505,8 @@ def _carried_out(opened: OpenRun, given: Packing, uri: str | None, session: Sess
 
     with builds_end_with_us():
         out = console(stderr=True)
-        campaign.execute(opened, open_cache(), console=out, packing=given, uri=uri, elsewhere=session)
+        boots = replace(opened, cold=True)  # another kernel for every commit: a saved guest would not be used again
+        campaign.execute(boots, open_cache(), console=out, packing=given, uri=uri, elsewhere=session)
     summary = conclude_directory(opened.path)
     if session is None:  # what another host saw says nothing of this one
         keep_evidence(opened, summary, uri)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -80,6 +81,7 @@ CELL = click.argument("cell", metavar="CELL[/SCENARIO[.CASE]]", shell_complete=c
 @CELL
 @click.option("--anyway", is_flag=True, help="Run it even if the kernel or the tests have changed since.")
 @options.output("results/TIME-replay")
+@options.cold
 @options.packed
 @options.connect
 def replay(
@@ -88,6 +90,7 @@ def replay(
     *,
     anyway: bool,
     output: Path | None,
+    cold: bool,
     jobs: int | None,
     memory: int | None,
     connect: str | None,
@@ -118,7 +121,7 @@ def replay(
     for line in wanted.changed:
         print_note(f"changed: {line}")
     given = estimate.packing(cache, jobs=jobs, memory=memory)
-    now = finish(again.open_replay(wanted, cache, given, output), given, connect)
+    now = finish(replace(again.open_replay(wanted, cache, given, output), cold=cold), given, connect)
     lines, same = again.compared(wanted.spot.records, now)
     for line in again.differences(wanted.spot, now):
         print(f"changed: {line}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -77,9 +77,18 @@ def resources(session: Session | None, jobs: int | None, memory: int | None) -> 
 
 @contextmanager
 def run_places(
-    cluster: ClusterChoice | None, builder: Builder, *, jobs: int | None, memory: int | None, connect: str | None
+    cluster: ClusterChoice | None,
+    builder: Builder,
+    *,
+    jobs: int | None,
+    memory: int | None,
+    connect: str | None,
+    cold: bool,
 ) -> Iterator[tuple[ElsewhereLike, Packing]]:
-    """Connect to a cluster, or open libvirt here: the place of several runs, and what their guests may use."""
+    """Connect to a cluster, or open libvirt here: the place of several runs, and what their guests may use.
+
+    Unless `cold`, guests begin from saved ones where the cache has some; none are added.
+    """
     from lab.guests.factory import open_factory
     from lab.run.this_host import ThisComputer
 
@@ -88,8 +97,9 @@ def run_places(
         if session:
             yield session, packing
             return
-        with open_factory(builder, uri=connect) as factory:
+        with open_factory(builder, uri=connect, saved=not cold, keeps=False) as factory:
             yield ThisComputer(factory=factory, budget=packing.budget), packing
+        print_factory_notes(factory.notes)
 
 
 def finish(
@@ -119,9 +129,9 @@ def finish(
     try:
         with builds_end_with_us():
             execute = partial(campaign.execute, console=console(), packing=given, uri=uri, elsewhere=elsewhere)
-            execute(opened, open_cache(), afterwards=afterwards)
+            print_factory_notes(execute(opened, open_cache(), afterwards=afterwards))
             if again := to_confirm(opened, confirm):
-                execute(again, open_cache())
+                print_factory_notes(execute(again, open_cache()))
     except KeyboardInterrupt:
         interrupted = True
         print_note("interrupted; the results so far are saved")
@@ -250,8 +260,15 @@ def one_guest(choice: GuestChoice) -> Iterator[tuple[GuestFactory, BootableCell]
     if why := doctor.lacking(topology.architecture):
         raise InfraError(f"{topology.name} cannot be built or booted on this host: {why}")
     builder = Builder(cache=open_cache(), sources=library.scenario_sources)
-    with builds_end_with_us(), open_factory(builder, uri=choice.connect) as factory:
+    with builds_end_with_us(), open_factory(builder, uri=choice.connect, saved=not choice.cold) as factory:
         yield factory, factory.ready(topology, kernel, progress_on_stderr())
+    print_factory_notes(factory.notes)
+
+
+def print_factory_notes(notes: Iterable[str]) -> None:
+    """Print why saved guests were not used."""
+    for note in notes:
+        print_note(f"note: {printable(note)}")
 
 
 def load_of(

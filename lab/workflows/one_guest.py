@@ -251,15 +251,43 @@ def shell(factory: GuestFactory, ready: BootableCell, load: Workload, progress: 
 
 @contextmanager
 def one_guest(factory: GuestFactory, ready: BootableCell) -> Iterator[Guest]:
-    """Boot a guest and verify its hardware; it is ended when the block is left."""
-    guest = ready.boot(factory.scratch / "console.log")
+    """Start a guest and verify its hardware; it is ended when the block is left.
+
+    It is restored from the state of one that was verified earlier if the cache has it, else booted.
+    """
+    guest = _verified(ready, factory.scratch / "console.log")
     try:
-        mismatches = ready.verify(guest.facts())
-        if mismatches:
-            raise InfraError(f"the guest is not the machine asked for: {'; '.join(map(str, mismatches))}")
         yield guest
     finally:
         guest.close()
+
+
+def _verified(ready: BootableCell, console: Path) -> Guest:
+    """Return a guest that is the machine that was asked for; InfraError if it is another."""
+    if restored := ready.restore(console):
+        guest, facts = restored.guest, restored.facts
+    else:
+        guest = ready.boot(console)
+        facts = _facts(guest)
+    if mismatches := ready.verify(facts):
+        guest.close()
+        raise InfraError(f"the guest is not the machine asked for: {'; '.join(map(str, mismatches))}")
+    if restored:
+        return guest
+    try:
+        ready.keep(guest, facts)
+    except InfraError:  # the guest may be dead, and the next one is not saved
+        guest.close()
+        return _verified(ready, console)
+    return guest
+
+
+def _facts(guest: Guest) -> str:
+    try:
+        return guest.facts()
+    except BaseException:
+        guest.close()
+        raise
 
 
 def _pass_on(stream: TextIO, data: bytes) -> None:

@@ -161,6 +161,16 @@ class FakeSnapshot:
 
 
 @dataclass
+class FakeRestored:
+    """A guest of the cache; `guest` is made when it is asked for."""
+
+    guest: FakeGuest = field(init=False)
+    facts: str = "machine=fake\n"
+    state: str = "0123456789abcdef"
+    saved: str = "2026-01-02T03:04:05Z"
+
+
+@dataclass
 class FakeCell:
     behaviours: list[Behaviour]
     no_save: str = ""
@@ -171,6 +181,26 @@ class FakeCell:
     programs: Mapping[str, Path] = field(default_factory=lambda: {"demo": Path("/demo")})
     config: bytes = b"CONFIG_X=y\n"
     provenance: Provenance = field(default_factory=Provenance)
+    kept: list[FakeRestored | LabError] = field(default_factory=list)
+    """What the cache has when the cell asks for a saved guest, in this order; then nothing."""
+    keep_error: LabError | None = None
+    keeps: int = 0
+
+    def restore(self, console: Path) -> FakeRestored | None:
+        found = self.kept.pop(0) if self.kept else None
+        if isinstance(found, LabError):
+            raise found
+        if found is not None:
+            found.guest = FakeGuest(self.behaviours.pop(0), ConsoleLog(console), self)
+            self.guests.append(found.guest)
+            with console.open("a") as file:
+                file.write("printed before it was saved\n")
+        return found
+
+    def keep(self, guest: FakeGuest, facts: str) -> None:
+        self.keeps += 1
+        if self.keep_error:
+            raise self.keep_error
 
     def planned(self, console: Path) -> Description:
         return Description(domain_xml="<domain/>", qemu_args=(), reproduce="#!/bin/sh\n")

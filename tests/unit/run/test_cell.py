@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from lab.core.errors import GuestLost, InfraError
-from lab.core.outcome import Case, CellResult, CellStatus, End, Mismatch
+from lab.core.outcome import Case, CellResult, CellStatus, End, Mismatch, SavedState
 from lab.evidence.read import load
 from lab.evidence.write import CellDir, RunDir
 from lab.run.cell import CellWork
-from tests.unit.fakes import BUILD, Behaviour, FakeCell, NoScreen, a_plan, ended, ktap_stdout
+from tests.unit.fakes import BUILD, Behaviour, FakeCell, FakeRestored, NoScreen, a_plan, ended, ktap_stdout
 from tests.unit.fixtures.evidence import recorded
 
 ONE = {name: (Case(scenario=name, name="only"),) for name in ("demo", "other", "third")}
@@ -74,8 +74,13 @@ Work = Callable[..., Worked]
 
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
-    def go(isolation: Literal["fresh", "shared"], *behaviours: Behaviour, no_save: str = "") -> Worked:
-        built = FakeCell(list(behaviours), provenance=BUILD, programs=PROGRAMS, no_save=no_save)
+    def go(
+        isolation: Literal["fresh", "shared"],
+        *behaviours: Behaviour,
+        no_save: str = "",
+        kept: Sequence[FakeRestored] = (),
+    ) -> Worked:
+        built = FakeCell(list(behaviours), provenance=BUILD, programs=PROGRAMS, no_save=no_save, kept=[*kept])
         worked = Worked(tmp_path, isolation, built)
         assert not built.behaviours, "a guest that was expected never came"
         return worked
@@ -138,6 +143,42 @@ def test_a_next_guest_that_is_another_machine_runs_nothing(work: Work) -> None:
     assert done.story == ["boot", "demo", "boot", "other", "boot", "save", "third"]
     assert [run.end for run in done.result.runs] == [End.PANIC, End.NOT_RUN, End.EXITED]
     assert "another machine: page size" in done.result.runs[1].note
+
+
+def test_a_cell_begins_from_a_guest_that_an_earlier_lab_saved(work: Work) -> None:
+    done = work("shared", good(), kept=[FakeRestored()])
+    assert done.story == ["restore", "demo", "other", "third"]
+    assert done.result.status is CellStatus.OK
+    assert done.result.boot_s is None
+    assert done.result.accelerator == "tcg"
+    assert done.result.saved_guest == SavedState(key="0123456789abcdef", saved="2026-01-02T03:04:05Z")
+
+
+def test_a_fresh_cell_that_begins_so_saves_the_guest_with_its_programs(work: Work) -> None:
+    done = work("fresh", good(), good(), good(), kept=[FakeRestored()])
+    assert done.story == ["restore", "save", "demo", "restore", "other", "restore", "third"]
+
+
+def test_after_a_crash_the_cache_is_asked_again(work: Work) -> None:
+    done = work("shared", Behaviour(runs=[PANIC]), good(), kept=[FakeRestored(), FakeRestored()])
+    assert done.story == ["restore", "demo", "restore", "save", "other", "third"]
+
+
+def test_a_saved_guest_that_is_another_machine_is_no_machine_of_the_cell(tmp_path: Path) -> None:
+    built = FakeCell([good()], provenance=BUILD, programs=PROGRAMS, kept=[FakeRestored()])
+    built.mismatches = (Mismatch(fact="page size", asked="4K", got="64K"),)
+    done = Worked(tmp_path, "shared", built)
+    assert done.result.status is CellStatus.INVALID
+    assert done.story == ["restore"]
+
+
+def test_a_guest_that_booted_is_kept_and_one_whose_saving_failed_is_not_used(tmp_path: Path) -> None:
+    built = FakeCell([good(), good()], provenance=BUILD, programs=PROGRAMS, keep_error=InfraError("it died"))
+    done = Worked(tmp_path, "shared", built)
+    assert built.keeps == 1
+    assert done.story == ["boot", "no-save", "boot", "save", "demo", "other", "third"]
+    assert "not kept: it died" in done.notes
+    assert done.result.status is CellStatus.OK
 
 
 def test_the_paper_of_a_cell_is_that_of_the_boot(work: Work, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -127,6 +128,20 @@ class FakeGuest:
 class FakeReady:
     guest: FakeGuest
     mismatches: tuple[str, ...] = ()
+    restored: FakeGuest | None = None
+    kept: list[FakeGuest] = field(default_factory=list)
+    keep_error: InfraError | None = None
+
+    def restore(self, _console: Path) -> SimpleNamespace | None:
+        if self.restored is None:
+            return None
+        return SimpleNamespace(guest=self.restored, facts="facts")
+
+    def keep(self, guest: FakeGuest, _facts: str) -> None:
+        self.kept.append(guest)
+        if self.keep_error:
+            error, self.keep_error = self.keep_error, None
+            raise error
 
     def boot(self, _console: Path) -> FakeGuest:
         return self.guest
@@ -187,6 +202,32 @@ def test_a_guest_that_is_another_machine_runs_nothing(tmp_path: Path, guest: Fak
         execute(tmp_path, FakeReady(guest, mismatches=("2 CPUs",)), "true")
     assert guest.commands == []
     assert guest.closed
+
+
+def test_a_saved_guest_is_used_where_there_is_one_and_not_saved_again(tmp_path: Path, guest: FakeGuest) -> None:
+    ready = FakeReady(replace(guest), restored=guest)
+    assert execute(tmp_path, ready, "true") == 7
+    assert guest.commands == ["true"]
+    assert guest.closed
+    assert not ready.kept
+
+
+def test_a_saved_guest_that_is_another_machine_runs_nothing(tmp_path: Path, guest: FakeGuest) -> None:
+    with pytest.raises(InfraError, match="not the machine asked for: 2 CPUs"):
+        execute(tmp_path, FakeReady(replace(guest), mismatches=("2 CPUs",), restored=guest), "true")
+    assert guest.commands == []
+    assert guest.closed
+
+
+def test_a_guest_that_booted_is_kept_and_one_that_could_not_be_saved_is_not_used(
+    tmp_path: Path, guest: FakeGuest
+) -> None:
+    ready = FakeReady(guest)
+    execute(tmp_path, ready, "true")
+    assert ready.kept == [guest]
+    boots = FakeReady(guest, keep_error=InfraError("it died"))
+    assert execute(tmp_path, boots, "true") == 7
+    assert len(boots.kept) == 2
 
 
 def test_exec_refuses_before_it_builds(tmp_path: Path) -> None:
