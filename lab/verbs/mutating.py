@@ -115,12 +115,7 @@ def mutate(
 
     if resume and (patch or output or any(words[name] for name in _OF_THE_TASK)):
         raise UsageError("--resume takes the patch, the tests and the directory from the mutation: omit them")
-    if resume:
-        task = mutation_task.read_task(resume)
-        library = open_library().with_programs(task.programs)
-    else:
-        library = open_library().with_programs(words["programs"])
-        task = _task(library, patch, chosen, words)
+    task, library = _task_and_library(resume, patch, chosen, words)
     if only_list:
         return _list_mutants(task)
     directory = resume or output or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-mutate")
@@ -151,6 +146,19 @@ def mutate(
 
 _OF_THE_TASK = ("kernel", "tests", "provides", "programs", "suites", "config")
 """Options whose values mutants.json has."""
+
+
+def _task_and_library(
+    resume: Path | None, patch: str | None, chosen: PatchOptions, words: dict[str, Any]
+) -> tuple[MutationTask, Library]:
+    """Return a new task, or the one that is resumed, and the library with its programs."""
+    from lab.workflows import mutation_task
+
+    if resume:
+        task = mutation_task.read_task(resume)
+        return task, open_library().with_programs(task.programs)
+    library = open_library().with_programs(words["programs"])
+    return _task(library, patch, chosen, words), library
 
 
 def _list_mutants(task: MutationTask) -> int:

@@ -35,7 +35,11 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def execute_with(monkeypatch: pytest.MonkeyPatch, body: Callable[[Any], None]) -> None:
-    monkeypatch.setattr(campaign, "execute", lambda *_, afterwards, **__: body(afterwards) or ())
+    def execute(*_: object, afterwards: Any, **__: object) -> tuple[str, ...]:
+        body(afterwards)
+        return ()
+
+    monkeypatch.setattr(campaign, "execute", execute)
 
 
 def test_a_run_is_reported_and_its_verdicts_returned(events: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
