@@ -78,6 +78,7 @@ static int mount_disk(const char *disk, const char *root)
 static int mount_root(const char *root)
 {
 	char disk[80];
+	int file;
 
 	find_disk(disk, sizeof(disk));
 	if (*disk && mount_disk(disk, root))
@@ -93,7 +94,13 @@ static int mount_root(const char *root)
 	}
 	if (make("run", 0755) || mount("run", "run", "tmpfs", 0, "mode=755"))
 		return fail("run");
-	return make("run/lock", 01777);
+	if (make("run/lock", 01777))
+		return -1;
+	/* By this file a scenario knows a guest of the lab. */
+	file = open("run/facts", O_CREAT | O_WRONLY, 0444);
+	if (file < 0 || close(file) || mount("/run/facts", "run/facts", NULL, MS_BIND, NULL))
+		return fail("run/facts");
+	return 0;
 }
 
 int main(int argc, char **argv)

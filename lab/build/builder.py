@@ -60,7 +60,7 @@ class Builder:
             suites = prepare.prepare(planned, cache, progress)
         elif planned.reports:
             suites = Reports.of(planned, cache)
-        return cls(cache=cache, sources=planned.sources, suites=suites)
+        return cls(cache=cache, sources=planned.sources, suites=suites, root=planned.root)
 
     def make(self, topology: Topology, kernel_spec: Kernel, progress: Progress) -> Artifacts:
         """Build guest tests and userland for the machine's architecture, then the kernel, which takes longest."""
@@ -70,14 +70,15 @@ class Builder:
             rootfs=rootfs.build(arch, cache=self.cache, progress=progress),
             kernel=self._kernel(topology, kernel_spec, progress),
             probes=self._probes(topology),
-            root=self._root(arch, progress),
+            root=self.root_of(arch, progress),
         )
 
     def cases(self) -> Mapping[str, tuple[Case, ...]]:
         """Return scenario name -> the cases that its program declares."""
         return self.suites.cases if self.suites else programs.cases(self.sources, self.cache)
 
-    def _root(self, arch: Arch, progress: Progress) -> BuiltRoot | None:
+    def root_of(self, arch: Arch, progress: Progress) -> BuiltRoot | None:
+        """Return what programs have as `/` on an architecture, made if needed; None for the userland."""
         if not self.root:
             return None
         return root.build(self.root, arch, self.cache, progress)

@@ -237,6 +237,17 @@ class SuiteRecord(Recorded):
     """`architecture/kernel` -> program -> why it was not built."""
 
 
+class RootRecord(Recorded):
+    """What the programs of a run had as `/`."""
+
+    word: str = ""
+    """The word after --root that names it."""
+    keys: Mapping[str, str] = {}
+    """Architecture -> the key of the root, which changes when its files do."""
+    notes: TextList = ()
+    """What the user is told of it."""
+
+
 class PatchRecord(Recorded):
     name: str
     sha256: str = ""
@@ -283,6 +294,7 @@ FILTER_OPTIONS = {
     "topologies": "-t",
     "kernels": "-k",
     "tests": "--test",
+    "roots": "--root",
 }
 """Field of `lab.specs.plan.Filters` -> the option of `lab run`, in the order in which a recorded command has them."""
 
@@ -342,6 +354,8 @@ class Metadata(Recorded):
     suites: Mapping[str, SuiteRecord] = {}
     reports: Mapping[str, ReportRecord] = {}
     """Reports that were run: name, which is the scenario's -> the report."""
+    root: RootRecord | None = None
+    """None if the programs had the guests' own userland."""
     connection: str | None = None
     """The URI of libvirt; None before the first guest could be started."""
     builds: Mapping[CellKeyText, Provenance] = {}

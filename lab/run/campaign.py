@@ -17,6 +17,7 @@ from lab import __version__
 from lab.build import kernel, programs
 from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
+from lab.build.roots import root
 from lab.build.suites.prepare import Suites
 from lab.build.suites.reports import Reports
 from lab.core import proc
@@ -25,6 +26,7 @@ from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, CellKey, Run
 from lab.core.paths import absolute_word, user_path
 from lab.core.progress import Progress, silent
+from lab.core.untrusted import printable
 from lab.evidence import read
 from lab.evidence.metadata import (
     FILTER_OPTIONS,
@@ -35,6 +37,7 @@ from lab.evidence.metadata import (
     HostRecord,
     KernelRecord,
     Metadata,
+    RootRecord,
     SkippedRecord,
     TopologyRecord,
 )
@@ -84,7 +87,7 @@ class OpenRun:
 
         `libvirt` is its version. Evidence is never reused with a daemon (`uri`): too little is known of its guests.
         """
-        if self.fresh or uri or not self.plan.spec.reuse_baseline:
+        if self.fresh or uri or self.plan.root or not self.plan.spec.reuse_baseline:
             return None
         return EvidenceStore(cache=cache, libvirt=libvirt)
 
@@ -152,6 +155,8 @@ def _absolute(field_name: str, words: Sequence[str]) -> tuple[str, ...]:
         absolute = _absolute_path
     elif field_name == "suites":
         absolute = _absolute_suite
+    elif field_name == "roots":
+        absolute = root.absolute
     return tuple(map(absolute, words))
 
 
@@ -235,7 +240,22 @@ def _prepared(
     chosen = {name: tuple(selections[name].asked_cases(cases[name])) for name in sorted(selections)}
     metadata = describe(plan, chosen).changed(command=request.record(), repeat=request.repeat)
     metadata = _with_tests(metadata, plan, selections, suites)
+    if plan.root:
+        metadata = metadata.changed(root=root_record(workshop, plan, progress).document())
     return repeated(plan, request.repeat), chosen, metadata, suites
+
+
+def root_record(workshop: Builder, plan: Plan, progress: Progress) -> RootRecord:
+    """Make the root of a plan for each of its architectures, print what its makers note, and return its record."""
+    keys: dict[str, str] = {}
+    notes: dict[str, None] = {}
+    for name in plan.arches:
+        if built := workshop.root_of(ARCHES[name], progress):
+            keys[name] = built.key
+            notes |= dict.fromkeys(built.notes)
+    for note in notes:
+        progress(f"--root {plan.root}: {printable(note)}")
+    return RootRecord.model_validate({"word": plan.root, "keys": keys, "notes": list(notes)})
 
 
 def selections_of(plan: Plan) -> dict[str, Selection]:
@@ -255,10 +275,13 @@ def open_plan(
     suites: Suites | Reports | None = None,
     command: CommandRecord,
     repeat: int = 1,
+    root: RootRecord | None = None,
 ) -> OpenRun:
     """Make the directory of a run whose plan is not a campaign of the library; such a run cannot be resumed."""
     metadata = describe(plan, cases).changed(repeat=repeat, command=command)
     metadata = _with_tests(metadata, plan, cases, suites)
+    if root is not None:
+        metadata = metadata.changed(root=root.document())
     run_dir = RunDir.create(RESULTS, plan.name, metadata, output=output)
     return OpenRun(plan=plan, run_dir=run_dir, metadata=metadata, cases=cases, kernels=kernels or {}, suites=suites)
 
@@ -328,7 +351,7 @@ def execute(
     if not opened.plan.cells:
         return ()
     plan, expected = ordered(opened.plan, packing, cache)
-    workshop = Builder(cache=cache, sources=plan.sources, kernels=opened.kernels, suites=opened.suites)
+    workshop = Builder(cache=cache, sources=plan.sources, kernels=opened.kernels, suites=opened.suites, root=plan.root)
     to_build = expected.build_s.keys()
     if elsewhere:
         metadata = _with_hosts(opened, elsewhere)

@@ -56,6 +56,7 @@ class CellWork:
             config=self.built.config,
             evidence=self.evidence,
             stopping=self.stopping,
+            enter=self.built.enter,
         )
 
     def run(self) -> None:

@@ -128,6 +128,8 @@ class ProgramRunner:
     """The complete .config of the kernel."""
     evidence: CellDir
     stopping: threading.Event
+    enter: tuple[str, ...] = ()
+    """Words in front of a program that run it in the guest's root; empty without one."""
 
     def run(
         self,
@@ -157,7 +159,7 @@ class ProgramRunner:
             console=guest.console,
             show=show,
         )
-        program = command(self.topology, self.kernel, scenario, execution.names, guest.accelerator)
+        program = command(self.topology, self.kernel, scenario, execution.names, guest.accelerator, enter=self.enter)
         ended = guest.run(
             counters.wrap(program, execution.mark),
             deadline=Deadline.after(sum(timeouts) + SCENARIO_MARGIN_S, scenario, scale=scale),
@@ -198,7 +200,15 @@ class ProgramRunner:
         return {**read, **measures}
 
 
-def command(topology: Topology, kernel: Kernel, name: str, cases: Sequence[str], accelerator: Accelerator) -> str:
+def command(
+    topology: Topology,
+    kernel: Kernel,
+    name: str,
+    cases: Sequence[str],
+    accelerator: Accelerator,
+    *,
+    enter: Sequence[str] = (),
+) -> str:
     """Return the shell command that runs a scenario program in a guest, with the environment of its contract."""
     load, clock = "4", "time"
     if accelerator.name == "tcg":
@@ -212,4 +222,4 @@ def command(topology: Topology, kernel: Kernel, name: str, cases: Sequence[str],
     if kernel.coverage:
         environment["LAB_GCOV"] = gcov.GUEST_FILE
     assigned = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
-    return f"cd /tmp && {assigned} {shlex.join([f'{DIRECTORY}/{name}', *cases])}"
+    return f"cd /tmp && {assigned} {shlex.join([*enter, f'{DIRECTORY}/{name}', *cases])}"

@@ -191,6 +191,9 @@ class Library:
     def plan(self, word: str, filters: Filters | None = None) -> Plan:
         """Return the plan of a campaign (a name or a path), narrowed by the command line's filters."""
         filters = filters or Filters()
+        return replace(self._plan(word, filters), root="".join(filters.roots[:1]))
+
+    def _plan(self, word: str, filters: Filters) -> Plan:
         if filters.suites and filters.programs:
             raise UsageError(
                 "--suite replaces the scenarios, so --with would add nothing", hint="run them one after the other"

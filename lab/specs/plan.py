@@ -60,11 +60,13 @@ class Filters:
     """Architectures to which the environment restricts the campaign; empty for all."""
     reports: tuple[str, ...] = ()
     """Of a campaign of reports only these, and the user's own."""
+    roots: tuple[str, ...] = ()
+    """What programs have as `/`, as --root names it: at most one."""
 
     @property
     def given(self) -> bool:
         """Whether the command line has any of these filters."""
-        own = (self.programs, self.suites, self.reports)
+        own = (self.programs, self.suites, self.reports, self.roots)
         return any((self.topologies, self.kernels, self.tests, self.config, *own))
 
 
@@ -133,6 +135,8 @@ class Plan:
     """Suites to run instead of the lab's own scenarios."""
     reports: tuple[ReportPlan, ...] = ()
     """Reports to reproduce instead of the lab's own scenarios; each cell has a selection for those that it runs."""
+    root: str = ""
+    """What the programs have as `/`, as --root names it; empty for the guests' own userland."""
 
     @property
     def name(self) -> str:

@@ -120,6 +120,7 @@ def run(
     lab run quick --repeat 20 --test stress
     lab run quick --suite kselftest-mm
     lab run quick --suite ltp:~/ltp:mm
+    lab run quick -t x86_64-4k-2node --root debian:trixie
     lab run quick -t x86_64-4k-2node --coverage
     lab run --report ./my-report.yaml
     lab run --resume results/latest
@@ -133,7 +134,8 @@ def run(
         _not_of_a_resumed_run("confirm", "coverage")
     elif not campaign:
         raise UsageError("which campaign? expected its name, or --resume DIR", hint="`lab list campaigns`")
-    with cluster_session(cluster, jobs=jobs, memory=memory, connect=connect, keep_failed=keep_failed) as session:
+    local = {"jobs": jobs, "memory": memory, "connect": connect, "keep_failed": keep_failed, "root": filters.roots}
+    with cluster_session(cluster, **local) as session:
         given = resources(session, jobs, memory)
         opened = _opened(campaign, filters, repeat, resume, output, given)
         opened, times = replace(opened, fresh=fresh, cold=cold), confirm if campaign else 0

@@ -363,12 +363,13 @@ def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
         programs: Sequence[str],
         suites: Sequence[str],
         reports: Sequence[str],
+        root_: str | None,
         **others: Any,
     ) -> Any:
-        filters = filters_of(topologies, kernels, tests, config, programs, suites, reports)
+        filters = filters_of(topologies, kernels, tests, config, programs, suites, reports, root=root_)
         return command(filters=filters, **others)
 
-    return topologies(kernels(tests(config(programs(suites(reports(narrowed)))))))
+    return topologies(kernels(tests(config(programs(suites(reports(root(narrowed))))))))
 
 
 def filters_of(
@@ -379,6 +380,8 @@ def filters_of(
     programs: Sequence[str] = (),
     suites: Sequence[str] = (),
     reports: Sequence[str] = (),
+    *,
+    root: str | None = None,
 ) -> Filters:
     """Return the filters that a command line, and ARCH in the environment, put on a campaign."""
     from lab.specs import environment
@@ -393,6 +396,7 @@ def filters_of(
         suites=tuple(suites),
         reports=tuple(reports),
         arches=environment.arches(),
+        roots=(root,) if root else (),
     )
 
 

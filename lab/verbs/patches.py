@@ -141,6 +141,7 @@ def patch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @options.tests
 @options.programs
 @options.suites
+@options.root
 @click.option("--each", is_flag=True, help="Build a kernel for every patch of the series, with all patches before it.")
 @options.provides
 @options.config
@@ -235,6 +236,7 @@ class TryOptions:
     tests: Sequence[str] = ()
     programs: Sequence[str] = ()
     suites: Sequence[str] = ()
+    root_: str | None = None
     each: bool = False
     provides: Sequence[str] = ()
     config: Sequence[str] = ()
@@ -261,10 +263,11 @@ class TryOptions:
         wish = self.wish(library)
         programs.require_suites(self.suites)
         own = (*self.programs, *map(str, try_patch.command_file(wish, cache)))
-        filters = filters_of(tests=wish.tests, config=self.config, programs=own, suites=self.suites)
+        filters = filters_of(tests=wish.tests, config=self.config, programs=own, suites=self.suites, root=self.root_)
         campaign = str(try_patch.prepare(change, wish, cache))
         wanted = CampaignRequest(campaign=campaign, filters=filters, repeat=self.repeat or 1)
-        with cluster_session(self.cluster, jobs=self.jobs, memory=self.memory, connect=self.connect) as session:
+        local = {"jobs": self.jobs, "memory": self.memory, "connect": self.connect, "root": self.root_}
+        with cluster_session(self.cluster, **local) as session:
             packing = resources(session, self.jobs, self.memory)
             opened = open_run(wanted, library, cache, packing, self.output, command=self.recorded())
             opened = replace(opened, cold=self.cold)
@@ -303,6 +306,7 @@ class TryOptions:
             repeat=[self.repeat],
             on=self.machines,
             test=self.tests,
+            root=[self.root_],
         )
         return CommandRecord(
             verb="try",

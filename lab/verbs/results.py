@@ -164,6 +164,11 @@ def bundle(directory: Path, cell: str, *, anyway: bool, output: Path | None) -> 
     summary = conclude_directory(directory)
     cache = open_cache()
     wanted = again.prepare(find(summary, cell), summary, open_library(), cache)
+    if wanted.root:
+        raise UsageError(
+            f"{wanted.spot.name} ran in the root {wanted.root.word}, which no bundle has",
+            hint="`lab replay` runs it again in its root",
+        )
     to = output or Path(f"{wanted.spot.name.replace('/', '-')}.tar.gz")
     if not to.name.endswith(".tar.gz"):
         raise UsageError(f"-o: expected FILE.tar.gz, got {to}")

@@ -13,7 +13,8 @@ from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import CaseRecord, CellKey
-from lab.evidence.metadata import CommandRecord, HostRecord, Provenance
+from lab.core.progress import silent
+from lab.evidence.metadata import CommandRecord, HostRecord, Provenance, RootRecord
 from lab.host.estimate import Packing, here
 from lab.run import campaign
 from lab.run.campaign import OpenRun
@@ -38,6 +39,8 @@ class Again:
     """Differences of kernel, tests and userland from the recorded ones: a replay would not be the same run."""
     noted: tuple[str, ...]
     """Differences of the host from the recorded one."""
+    root: RootRecord | None = None
+    """What its programs have as `/`; None for the guest's own userland."""
 
     @property
     def kernels(self) -> Mapping[CellKey, BuiltKernel]:
@@ -50,12 +53,17 @@ def prepare(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Aga
     _no_suite(spot, summary)
     sources = library.with_programs(summary.evidence.metadata.programs).scenario_sources
     planned = spot.plan()
+    if was_root := summary.evidence.metadata.root:
+        planned = replace(planned, root=was_root.word)
     built = kernel.recorded(spot.build, cache) if spot.build else None
     record = ARCHES[spot.topology.arch]
     programs = campaign.test_keys(record.name, sources, [name for name in spot.cases if _has(name, library, sources)])
     changed = [] if built else _changed_kernel(spot, cache)
     changed += changed_programs(spot.programs, programs, list(spot.cases))
     was = summary.evidence.metadata.host
+    root = _root_of(planned, cache)
+    if root and was_root and (why := _changed_root(was_root, root)):
+        changed.append(why)
     host = HostRecord.model_validate({**campaign.emulators(planned), "libvirt": was.libvirt})
     return Again(
         spot=spot,
@@ -64,7 +72,23 @@ def prepare(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Aga
         kernel=built,
         changed=tuple(changed),
         noted=tuple(changed_host(was, host, record.qemu)),
+        root=root,
     )
+
+
+def _root_of(planned: Plan, cache: Cache) -> RootRecord | None:
+    """Return the root that the replay's programs have as `/`, made if needed; None without one."""
+    if not planned.root:
+        return None
+    return campaign.root_record(Builder(cache=cache, sources=(), root=planned.root), planned, silent)
+
+
+def _changed_root(was: RootRecord, now: RootRecord) -> str:
+    """Return how the root of a replay differs from the recorded one; empty if it does not."""
+    for arch, key in now.keys.items():
+        if line := first_difference(f"root {now.word} for {arch}", was.keys.get(arch), key):
+            return line
+    return ""
 
 
 def _no_suite(spot: Spot, summary: Summary) -> None:
@@ -114,7 +138,7 @@ def open_replay(again: Again, cache: Cache, packing: Packing, output: Path | Non
             raise UsageError(f"{scenario} has no case {', '.join(gone)} any more")
         chosen[scenario] = tuple(known[name] for name in names)
     planned = replace(planned, spec=planned.spec.model_copy(update={"name": "replay"}))
-    return campaign.open_plan(planned, chosen, output, kernels=again.kernels, command=again.command)
+    return campaign.open_plan(planned, chosen, output, kernels=again.kernels, command=again.command, root=again.root)
 
 
 def compared(then: Sequence[CaseRecord], now: Summary) -> tuple[list[str], bool]:

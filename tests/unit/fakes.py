@@ -174,6 +174,7 @@ class FakeRestored:
 class FakeCell:
     behaviours: list[Behaviour]
     no_save: str = ""
+    enter: tuple[str, ...] = ()
     guests: list[FakeGuest] = field(default_factory=list)
     snapshots: list[FakeSnapshot] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)

@@ -81,6 +81,13 @@ class BuiltRoot:
         return self.cache.entry("root-archive", self.key, make) / "root.cpio"
 
 
+def absolute(word: str) -> str:
+    """Return a word of --root in a form that means the same from any directory."""
+    if word.startswith(DEBIAN):
+        return word
+    return str(Path(word).expanduser().absolute())
+
+
 def build(word: str, arch: Arch, cache: Cache, progress: Progress = silent) -> BuiltRoot:
     """Return the root that a word names; made unless the cache has it. UsageError for what is none."""
     if word.startswith(DEBIAN):
