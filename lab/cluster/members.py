@@ -147,7 +147,12 @@ class Members:
         self.by_name[name] = member
         if member.offer and not member.refused:
             budget, offers = member.offer.budget, member.offer.offers
-            self.turns.update(lambda schedule: schedule.join(name, budget, offers))
+
+            def join(schedule: Schedule) -> None:
+                schedule.join(name, budget, offers)
+                schedule.forgive(name)
+
+            self.turns.update(join)
 
     def _leave(self, name: str) -> None:
         self.by_name.pop(name, None)

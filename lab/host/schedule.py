@@ -175,6 +175,14 @@ class Schedule:
         """Start nothing more on a host. What runs there is still running until `done` is called for it."""
         self._hosts.pop(host, None)
 
+    def forgive(self, host: str) -> None:
+        """Let waiting tasks run again on a host that they avoid: it has come back as another worker."""
+        for queue in tuple(self._queues.values()):
+            for _, task in tuple(queue):
+                if host in task.avoids:
+                    self.withdraw(task.name)
+                    self.add(replace(task, avoids=task.avoids - {host}))
+
     def never(self, demand: Demand) -> bool:
         """Return whether no host of this schedule can ever have room for a demand; False while hosts may still join."""
         return self.budget is not None and self.budget.never(demand)

@@ -28,6 +28,8 @@ CELLS = 8
 HOSTS = ("a", "b", "c")
 SECONDS = 4.0
 """How long a cell takes."""
+LATE_S = 25.0
+"""How long a cell takes, so that a host that joins meanwhile finds others waiting."""
 LOST_S = 5.0
 INCOMPLETE = 2
 TIMEOUT_S = 150.0
@@ -102,9 +104,13 @@ class HostsUnderTest:
     def finish(self) -> Done:
         """Wait for the lab; say what was counted twice, and what is still running of those that should have ended."""
         status = self.processes["lab"].wait(TIMEOUT_S * SLACK)
-        counts = Counter(each.cell for each in attempts.read(self.here.output) if each.became is Became.COUNTS)
+        counting = [each for each in attempts.read(self.here.output) if each.became is Became.COUNTS]
+        counts = Counter(each.cell for each in counting)
         twice = sorted(cell for cell, count in counts.items() if count > 1)
-        return Done(status=status, stdout=f"{self.said('lab')}\ncounted twice: {len(twice)}\n", stderr="")
+        by_host = Counter(each.host for each in counting)
+        hosts = ", ".join(f"{host} {count}" for host, count in sorted(by_host.items()))
+        found = f"{self.said('lab')}\ncounting attempts: {hosts}; counted twice: {len(twice)}\n"
+        return Done(status=status, stdout=found, stderr="")
 
     def close(self) -> None:
         for process in self.processes.values():
@@ -118,7 +124,12 @@ Injection = Callable[[HostsUnderTest], None]
 
 
 def injected(
-    act: Injection, *, hosts: Sequence[str] = HOSTS, lab: Sequence[str] = (), lost_s: float = LOST_S
+    act: Injection,
+    *,
+    hosts: Sequence[str] = HOSTS,
+    lab: Sequence[str] = (),
+    lost_s: float = LOST_S,
+    seconds: float = SECONDS,
 ) -> Callable[[FaultDirectory], Done]:
     """A campaign on hosts, to which something is done while it runs."""
 
@@ -132,7 +143,7 @@ def injected(
             try:
                 under.scheduler()
                 for name in hosts:
-                    under.worker(name)
+                    under.worker(name, seconds=seconds)
                 under.lab(len(hosts), *lab)
                 act(under)
                 return under.finish()
@@ -169,6 +180,19 @@ def _comes_back(under: HostsUnderTest) -> None:
     _kill(under)
     under.until(lambda: "host a left" in under.said("lab"), "the loss of a")
     under.worker("a", seconds=0.5)
+
+
+def _joins(under: HostsUnderTest) -> None:
+    """Start a second worker when the first has all it can do."""
+    _busy(under)
+    under.worker("c", seconds=0.5)
+
+
+def _leaves(under: HostsUnderTest) -> None:
+    """End a worker as its user would."""
+    _busy(under)
+    under.processes["a"].send_signal(signal.SIGTERM)
+    under.until(lambda: under.processes["a"].poll() is not None, "the end of a", 90.0)
 
 
 def _nothing(under: HostsUnderTest) -> None:
@@ -260,7 +284,19 @@ FAULTS = (
     _fault("worker-killed", "a worker is killed with SIGKILL", injected(_kill), "host a was lost"),
     _fault("worker-frozen", "a worker is stopped, thought lost, and goes on", injected(_freeze), "host a was lost"),
     _fault("worker-cut-off", "a host's link goes down", injected(_cut_off), "host a was lost"),
-    _fault("comes-back", "a worker is killed and started again", injected(_comes_back), "host a left the cluster"),
+    _fault(
+        "comes-back",
+        "a worker is killed and started again",
+        injected(_comes_back, hosts=("a", "b"), seconds=LATE_S),
+        "host a left the cluster.*counting attempts: a [1-9]",
+    ),
+    _fault(
+        "joins",
+        "a host joins in the middle",
+        injected(_joins, hosts=("a",), seconds=LATE_S),
+        "counting attempts: a [1-9], c [1-9]",
+    ),
+    _fault("leaves", "a worker is ended", injected(_leaves), "host a was lost.*counting attempts: b [1-9], c [1-9]"),
     _fault("full-disk", "a host has no room left", injected(_full_disk, hosts=("a", "b")), "disk full"),
     _fault("other-lab", "a host has another version of the lab", injected(_other_lab, hosts=("a", "b")), "another lab"),
     _fault(

@@ -260,3 +260,13 @@ def test_no_host_is_above_its_budget_and_all_is_done_while_hosts_come_and_go(
         running += started
         ran += [each.name for each in started]
     assert sorted(ran, key=int) == [str(number) for number in range(len(tasks))]
+
+
+def test_a_host_that_comes_back_may_run_what_avoided_it() -> None:
+    schedule = Schedule()
+    schedule.add(Task(name="lost", demand=Demand(memory=1, cpus=1.0), avoids=frozenset({"a", "b"})))
+    schedule.join("a", Budget(memory=10, cpus=1.0, guests=1))
+    assert schedule.start() == ()
+    schedule.forgive("a")
+    (placed,) = schedule.start()
+    assert (placed.host, placed.avoids) == ("a", {"b"})
