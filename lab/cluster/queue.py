@@ -7,6 +7,7 @@
     DIR/done/10-fix.patch.0/  the job, the run's directory, output.txt and status.json
 
 .patch, .mbox and .eml are tried, .msgid has a message id in it, .yaml is a campaign, and .campaign has the name of one.
+.json is a job definition of KernelCI's pull-lab protocol; the answer to it is done/NAME.N/callback.json.
 A file whose name begins with a dot, or ends in .part or .tmp, is still being written. A job that was under way when the
 queue was killed is run again, at most MAX_STARTS times in all.
 """
@@ -23,10 +24,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
+
+from lab.cluster import pull_labs
 from lab.core import proc
 from lab.core.cache import explain_os_error, write_atomic
 from lab.core.deadline import pause
-from lab.core.errors import InputError, UsageError
+from lab.core.errors import InputError, LabError, UsageError
 from lab.specs import load
 from lab.specs.model import OneLine, Spec
 
@@ -36,7 +40,7 @@ DEFAULT_PRIORITY = 50
 MAX_WORD = 1000
 PATCHES = frozenset({".patch", ".mbox", ".eml"})
 MESSAGE, CAMPAIGN, CAMPAIGN_NAME = ".msgid", ".yaml", ".campaign"
-KINDS = PATCHES | {MESSAGE, CAMPAIGN, CAMPAIGN_NAME}
+KINDS = PATCHES | {MESSAGE, CAMPAIGN, CAMPAIGN_NAME, pull_labs.SUFFIX}
 UNFINISHED = (".part", ".tmp")
 SETTINGS = "queue.yaml"
 _PRIORITY = re.compile(r"([0-9]{1,4})[-_]")
@@ -54,6 +58,8 @@ class QueueSettings(Spec):
     """Words after `lab try PATCH --tree TREE`."""
     run_options: tuple[OneLine, ...] = ()
     """Words after `lab run CAMPAIGN`."""
+    pull_labs: dict[OneLine, OneLine] = Field(default_factory=dict)
+    """Platform or architecture of a KernelCI job -> the machine that its kernel boots on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,19 +131,27 @@ class Queue:
         target.mkdir(parents=True)
         try:
             words = self.command(running, target / "run")
-        except UsageError as error:
+        except LabError as error:
+            self._answer(running, target, str(error))
             return self._finish(running, error.exit_code, str(error), target)
         environment = {variable: os.environ[variable] for variable in PASSED_ON if variable in os.environ}
         with (target / "output.txt").open("wb") as output:
             both = ["sh", "-c", 'exec "$@" 2>&1', "sh"]
             process = proc.start([*both, *words], stdout=output.fileno(), env=environment)
             status = process.wait()
+        self._answer(running, target)
         return self._finish(running, status, "", target)
 
     def command(self, job: Path, output: Path) -> list[str]:
-        """Return the lab's command for a job; UsageError for a job that none can be made of."""
+        """Return the lab's command for a job; LabError for a job that none can be made of.
+
+        What a job definition of KernelCI names is fetched first, to the directory that `output` is in.
+        """
         settings = self._settings()
         lab = [sys.executable, "-m", "lab"]
+        if job.suffix == pull_labs.SUFFIX:
+            campaign = str(pull_labs.prepare(pull_labs.read(job), output.absolute().parent, settings.pull_labs))
+            return [*lab, "run", campaign, *settings.run_options, *self.run_words, "-o", str(output.absolute())]
         if job.suffix in (CAMPAIGN, CAMPAIGN_NAME):
             campaign = str(job.absolute()) if job.suffix == CAMPAIGN else _word_in(job)
             return [*lab, "run", campaign, *settings.run_options, *self.run_words, "-o", str(output.absolute())]
@@ -146,6 +160,18 @@ class Queue:
         patch = _word_in(job) if job.suffix == MESSAGE else str(job.absolute())
         options = ["--tree", settings.tree, *settings.try_options, *self.try_words, "-o", str(output.absolute())]
         return [*lab, "try", patch, *options]
+
+    def _answer(self, job: Path, target: Path, reason: str = "") -> None:
+        """Write the answer to a job of KernelCI: what its run found, or the reason why there was none."""
+        if job.suffix != pull_labs.SUFFIX:
+            return
+        if reason:
+            document = pull_labs.failed(reason)
+        else:
+            definition = pull_labs.read(job)
+            machine = pull_labs.machine_of(definition, self._settings().pull_labs)
+            document = pull_labs.answer(definition, target / "run", machine)
+        pull_labs.write_answer(document, target)
 
     def _settings(self) -> QueueSettings:
         path = self.directory / SETTINGS

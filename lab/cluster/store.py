@@ -247,6 +247,30 @@ class Store:
             raise InfraError(f"store {self.url}: {name}: {type(error).__name__}: {error}") from error
 
 
+def fetch_url(url: str, to: Path, *, limit: int, sha256: str = "") -> None:
+    """Get what a URL has, at most `limit` bytes; Damaged if it has another SHA-256, InfraError if it is not there."""
+    files, path = _open(url)
+    size = 0
+    try:
+        with files.open(path, "rb") as source, to.open("wb") as target:
+            while data := source.read(1 << 20):
+                size += len(data)
+                if size > limit:
+                    raise InfraError(f"{url}: more than {limit >> 20} MiB")
+                target.write(data)
+    except FileNotFoundError:
+        raise InfraError(f"{url}: there is no such file") from None
+    except OSError as error:
+        raise explain_os_error(error, url) from error
+    except InfraError:
+        raise
+    except Exception as error:  # what an HTTP client raises has no common class
+        raise InfraError(f"{url}: {type(error).__name__}: {error}") from error
+    digest = file_digest(to)
+    if sha256 and digest != sha256:
+        raise Damaged(f"{url} is damaged: SHA-256 {digest[:12]}..., expected {sha256[:12]}...")
+
+
 def _open(url: str) -> tuple[Any, str]:
     """Return fsspec's file system for a URL and the path in it; UsageError if it knows none."""
     try:

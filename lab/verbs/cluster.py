@@ -153,8 +153,9 @@ def queue_(directory: Path, *, once: bool) -> int:
     They are run in the order of their priority, and then of their age.
 
     A job is a file: .patch, .mbox and .eml are tried on the `tree` of DIRECTORY/queue.yaml, .msgid has a message id in
-    it, .yaml is a campaign, .campaign has the name of one. `10-fix.patch` goes before `50-other.patch`. Results are in
-    DIRECTORY/done, one directory for each job. Write a file under another name first, such as NAME.part, and rename it.
+    it, .yaml is a campaign, .campaign has the name of one. A .json is a job of KernelCI's pull-lab protocol; the answer
+    to it is callback.json. `10-fix.patch` goes before `50-other.patch`. Results are in DIRECTORY/done, one directory
+    for each job. Write a file under another name first, such as NAME.part, and rename it.
 
     Exit status with --once: the largest of those of the jobs.
 

@@ -269,4 +269,4 @@ def test_a_host_that_comes_back_may_run_what_avoided_it() -> None:
     assert schedule.start() == ()
     schedule.forgive("a")
     (placed,) = schedule.start()
-    assert (placed.host, placed.avoids) == ("a", {"b"})
+    assert (placed.host, placed.avoids) == ("a", frozenset({"b"}))
