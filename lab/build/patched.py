@@ -18,6 +18,8 @@ from lab.formats.patches.patch import Lookup
 from lab.specs.model import Kernel
 
 CONTEXT_LINES = 3
+NOT_IN_THE_KERNEL = ("tools/", "scripts/", "Documentation/", "usr/")
+"""Directories whose C files are programs for the host or tests: no kernel has their lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def patched_files(kernel: Kernel, cache: Cache) -> dict[str, PatchedFile]:
 
 
 def changed_lines(patches: Iterable[Patch], pristine: Lookup) -> dict[str, PatchedFile]:
-    """Return the C files and headers to which patches add lines, in a tree that is read with `pristine`."""
+    """Return the kernel's C files and headers to which patches add lines, in a tree that is read with `pristine`."""
     changed = series.changed_files(patches, pristine)
 
     def read(name: str) -> str:
@@ -60,7 +62,7 @@ def changed_lines(patches: Iterable[Patch], pristine: Lookup) -> dict[str, Patch
 
     files = {}
     for name, content in changed.items():
-        if content is None or not name.endswith((".c", ".h")):
+        if content is None or not name.endswith((".c", ".h")) or name.startswith(NOT_IN_THE_KERNEL):
             continue
         pristine_content = pristine(name)
         before = pristine_content.data if pristine_content else b""

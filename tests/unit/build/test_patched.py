@@ -46,7 +46,8 @@ def test_the_lines_that_patches_add_and_the_rule_that_one_of_them_adds() -> None
     tree = {"mm/Makefile": "obj-y := a.o\n", "mm/a.c": "int a;\nint b;\n"}
     text = diff("mm/a.c", tree["mm/a.c"], "int a;\nint c;\nint b;\n")
     text += diff("mm/Makefile", tree["mm/Makefile"], "obj-y := a.o\nobj-$(CONFIG_NEW) += new.o\n")
-    text += "--- /dev/null\n+++ b/mm/new.c\n@@ -0,0 +1 @@\n+int new;\n"
+    for name in ("mm/new.c", "tools/testing/selftests/mm/test.c"):  # the second is no part of a kernel
+        text += f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+int new;\n"
     patch = series.from_text("0001-new.patch", text.encode(), "0001-new.patch")
 
     def pristine(name: str) -> Content | None:
