@@ -140,6 +140,11 @@ def _identity(compiler: str, linker: str, *changed: float) -> tuple[str, str]:  
     return version, proc.run([compiler, "-print-file-name=libc.a"], timeout_s=60).output.strip()
 
 
+def host_compiler() -> str:
+    """Return name and version of the compiler for programs of this host, which makefiles call `cc`."""
+    return _first_line("cc")
+
+
 def _first_line(program: str) -> str:
     return proc.run([program, "--version"], timeout_s=60).output.partition("\n")[0]
 

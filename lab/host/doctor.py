@@ -114,6 +114,10 @@ class Host:
     free: Callable[[Path], int] = _free
     accessible: Callable[[Path, int], bool] = os.access
 
+    def header(self, name: str) -> Path | None:
+        """Return the header of a library; None if it is not installed."""
+        return _first_existing(self, f"usr/include/{name}", f"usr/include/*/{name}")
+
     def packages_of(self, arch: Arch) -> tuple[str, ...]:
         """Return the Debian packages that build for and emulate an architecture here."""
         return arch.packages_on(self.machine)
@@ -280,7 +284,7 @@ def _programs(host: Host) -> Check:
 
 
 def _headers(host: Host) -> Check:
-    missing = [name for name in HEADERS if not _first_existing(host, f"usr/include/{name}", f"usr/include/*/{name}")]
+    missing = [name for name in HEADERS if not host.header(name)]
     return _check("headers", not missing, " ".join(HEADERS), f"missing: {' '.join(missing)}", _fix_base(host))
 
 

@@ -30,9 +30,10 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "shellcheck": "shellcheck",
         "sqfstar": "squashfs-tools",
         "zstd": "zstd",
+        "urcu.h": "liburcu-dev",
     }
 )
-"""Program -> the Debian package that has it."""
+"""Program, or header of a library -> the Debian package that has it."""
 
 ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"gdb-multiarch": ("gdb",)})
 """Program -> other programs that do the same on some hosts; the verb itself checks whether they do on this one."""
@@ -86,6 +87,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         # The makefiles of kselftest install with it.
         f"{SUITE}kselftest": ("rsync",),
         f"{SUITE}ltp": ("make",),
+        f"{SUITE}vma": ("make", "urcu.h"),
         f"{MAKE}help": SET_UP,
         f"{MAKE}setup": SET_UP,
         f"{MAKE}doctor": SET_UP,

@@ -15,7 +15,8 @@ from lab.core.errors import UsageError
 from lab.core.paths import user_path
 
 SELFTESTS = "tools/testing/selftests"
-KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib) or ltp:PATH[:FILTER]"
+KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib), vma or ltp:PATH[:FILTER]"
+VMA = "vma"
 LTP_FILTER = "mm"
 MAX_NAME = 100
 
@@ -26,7 +27,7 @@ _COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-
 class Suite:
     """A suite that a user asked for."""
 
-    kind: Literal["kselftest", "ltp"]
+    kind: Literal["kselftest", "ltp", "vma"]
     name: str
     """The name of its scenario."""
     collection: str = ""
@@ -41,11 +42,15 @@ class Suite:
         """Return the word of --suite that means this suite from any directory."""
         if self.kind == "kselftest":
             return f"kselftest-{self.collection}"
+        if self.kind == "vma":
+            return VMA
         return f"ltp:{self.path}:{self.filter}"
 
     @property
     def fragments(self) -> tuple[str, ...]:
         """Return the optional config fragments for it: the lab's, then the suite's own."""
+        if self.kind == "vma":
+            return ()  # no kernel runs these programs
         if self.kind == "ltp":
             return ()  # each test of LTP declares its own requirements; there is no fragment
         return (f"wish:{self.name}", f"tree:{SELFTESTS}/{self.collection}/config")
@@ -56,6 +61,8 @@ def parse(word: str) -> Suite:
     kind, colon, rest = word.partition(":")
     if kind == "ltp":
         return _ltp(word, rest if colon else "")
+    if word == VMA:
+        return Suite(kind="vma", name=VMA)
     head, dash, collection = word.partition("-")
     if head != "kselftest":
         raise UsageError(f"--suite {word}: {KINDS}")

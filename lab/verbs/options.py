@@ -176,7 +176,7 @@ def suites(command: Command) -> Command:
         *("--suite", "suites"),
         multiple=True,
         metavar="SUITE",
-        help="Run this suite in place of the scenarios: kselftest-COLLECTION or ltp:PATH[:FILTER]; "
+        help="Run this suite in place of the scenarios: kselftest-COLLECTION, vma or ltp:PATH[:FILTER]; "
         "may be repeated [none].",
     )(command)
 

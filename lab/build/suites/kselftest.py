@@ -19,10 +19,9 @@ from pathlib import Path
 
 from lab.arch.record import Arch
 from lab.build import step, toolchain
-from lab.build.suites import built
+from lab.build.suites import built, unpacked
 from lab.build.suites.built import Built, Test, lacking, skipped
 from lab.build.toolchain import Toolchain
-from lab.core import proc
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, UsageError, did_you_mean
 from lab.core.progress import Progress
@@ -92,7 +91,7 @@ def build(
     """
     chain = toolchain.find(arch)
     decisive = {name: content for name, content in changed.items() if _DECIDES.fullmatch(name)}
-    state = [f"{name} {_content_hash(decisive[name])}" for name in sorted(decisive)]
+    state = unpacked.state(decisive)
     key = digest(RECIPE, suite.collection, source, *state, arch.kernel_arch, arch.suite_arch, chain.prefix, chain.key)
 
     def make(entry: Path) -> None:
@@ -105,13 +104,6 @@ def build(
 
     waiting = f"waiting for another lab that builds {suite.name}"
     return built.read(cache.entry(ENTRY, key, make, waiting=lambda: progress(waiting)))
-
-
-def _content_hash(content: Content | None) -> str:
-    """Return the hash of a file's content; `gone` for a file that the series deletes."""
-    if content is None:
-        return "gone"
-    return digest(content.data)
 
 
 # ---- Building -------------------------------------------------------------------------------------------------------
@@ -141,18 +133,9 @@ class _KselftestWork:
         return self.scratch / "installed"
 
     def unpack(self, tree: Path, changed: Mapping[str, Content | None]) -> None:
-        """The tree by hard links, but for the selftests, in whose directories their makefiles write."""
+        """Make the tree, with copies of the selftests, in whose directories their makefiles write."""
         self.progress(f"{self.suite.name}: copying the tree")
-        proc.run(["cp", "--archive", "--link", str(tree), str(self.src)], timeout_s=BUILD_S)
-        shutil.rmtree(self.src / SELFTESTS)
-        proc.run(["cp", "--archive", str(tree / SELFTESTS), str(self.src / SELFTESTS)], timeout_s=BUILD_S)
-        for name, content in changed.items():
-            path = self.src / name
-            path.unlink(missing_ok=True)
-            if content is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content.data)
-                path.chmod(0o755 if content.executable else 0o644)
+        unpacked.link_tree(tree, self.src, own=(SELFTESTS,), changed=changed)
 
     def make(self) -> Mapping[str, str]:
         """Build and install; program -> why it is not there."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from lab.arch.record import Arch
 from lab.build import programs, series, source, worktree
 from lab.build.programs import GuestTests
-from lab.build.suites import bash, kselftest, ltp
+from lab.build.suites import bash, host_tests, kselftest, ltp
 from lab.build.suites.built import Built, Test, skipped
 from lab.core import paths
 from lab.core.cache import Cache, digest
@@ -32,6 +32,8 @@ from lab.specs.suite import Suite
 
 ENTRY = "suite-set"
 LIST = "list"
+_OF_TREES = {"kselftest": kselftest, "vma": host_tests}
+"""The suites that come from a kernel's tree, by their kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +135,8 @@ def check(planned: Plan, cache: Cache) -> None:
     for suite in planned.suites:
         for kernel in _kernels(planned.builds):
             known = source.identify(kernel.source, cache)
-            if known and cache.has(source.ENTRY, known.key) and suite.kind == "kselftest":
-                kselftest.check(suite, source.tree(known.key, cache), known.version)
+            if known and cache.has(source.ENTRY, known.key) and suite.kind in _OF_TREES:
+                _OF_TREES[suite.kind].check(suite, source.tree(known.key, cache), known.version)
 
 
 def _kernels(builds: Sequence[Build]) -> Iterable[Kernel]:
@@ -147,7 +149,7 @@ def _build(suite: Suite, build: Build, cache: Cache, progress: Progress) -> Buil
         return ltp.build(suite, arch, cache=cache, progress=progress)
     kernel = source.resolve(build.kernel.source, cache=cache, progress=progress)
     tree = source.tree(kernel.key, cache)
-    kselftest.check(suite, tree, kernel.version)
+    _OF_TREES[suite.kind].check(suite, tree, kernel.version)
 
     def pristine(name: str) -> Content | None:
         return worktree.read_file(tree, name)
@@ -155,6 +157,8 @@ def _build(suite: Suite, build: Build, cache: Cache, progress: Progress) -> Buil
     fixes = series.fixes_of(arch)
     patches = series.load(build.kernel.series, kernel.version, root=paths.images() / "series").patches
     changed = series.changed_files((*series.applicable(fixes, pristine), *patches), pristine)
+    if suite.kind == "vma":
+        return host_tests.build(suite, tree, changed, source=kernel.sha256, cache=cache, progress=progress)
     return kselftest.build(suite, tree, changed, arch, source=kernel.sha256, cache=cache, progress=progress)
 
 
