@@ -15,6 +15,7 @@ CONFIG_SERIAL_8250_CONSOLE=y
 CONFIG_NR_CPUS=4
 # The architecture has none of these.
 # CONFIG_HUGETLBFS is not set
+# CONFIG_CGROUP_HUGETLB is not set
 # CONFIG_PERF_EVENTS is not set
 # CONFIG_RSEQ is not set
 # CONFIG_DEBUG_BUGVERBOSE is not set

@@ -34,6 +34,7 @@ CONFIG_KERNEL_GZIP=y
 """,
     "armhf-short": """\
 # CONFIG_HUGETLBFS is not set
+# CONFIG_CGROUP_HUGETLB is not set
 """,
     "armhf-lpae": """\
 CONFIG_ARM_LPAE=y

@@ -25,6 +25,7 @@ CONFIG_VIRTIO_MMIO=y
 # CONFIG_VIRTIO_PCI is not set
 # The architecture has none of these.
 # CONFIG_HUGETLBFS is not set
+# CONFIG_CGROUP_HUGETLB is not set
 # CONFIG_PERF_EVENTS is not set
 # CONFIG_RSEQ is not set
 # What a userland with 32 bits of time_t calls.

@@ -20,6 +20,7 @@ CONFIG_HZ_100=y
 # CONFIG_CPUSETS is not set
 # CONFIG_RCU_CPU_STALL_TIMEOUT is not set
 # CONFIG_HUGETLBFS is not set
+# CONFIG_CGROUP_HUGETLB is not set
 # CONFIG_SERIAL_8250_PCI is not set
 # CONFIG_SERIAL_8250_EXAR is not set
 # The block layer refuses a disk whose largest request (255 sectors by default) is less than a page.

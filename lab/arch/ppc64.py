@@ -8,6 +8,8 @@ from lab.arch.record import Arch, Mmu
 from lab.core.sizes import GIB, KIB, MIB
 
 COMMON = """\
+# Tells by /proc/PID/pagemap which pages a program has written since it last asked.
+CONFIG_MEM_SOFT_DIRTY=y
 CONFIG_PPC64=y
 CONFIG_PPC_BOOK3S_64=y
 CONFIG_CPU_{byteorder}_ENDIAN=y

@@ -8,6 +8,8 @@ from lab.core.sizes import KIB
 
 FRAGMENTS = {
     "arch-s390x": """\
+# Tells by /proc/PID/pagemap which pages a program has written since it last asked.
+CONFIG_MEM_SOFT_DIRTY=y
 # Not z13: such a kernel wants the vector facility, see cpu_without.
 CONFIG_MARCH_ZEC12=y
 CONFIG_S390_GUEST=y

@@ -8,6 +8,8 @@ from lab.core.sizes import GIB, KIB, MIB
 
 FRAGMENTS = {
     "arch-x86_64": """\
+# Tells by /proc/PID/pagemap which pages a program has written since it last asked.
+CONFIG_MEM_SOFT_DIRTY=y
 # x86_64 on QEMU q35, with TCG or KVM.
 CONFIG_64BIT=y
 # Machines choose on the command line: both depths of page tables from one kernel.
