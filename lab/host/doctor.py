@@ -99,6 +99,10 @@ def _free(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
+def _header(root: Path, name: str) -> Path | None:
+    return _first_existing(root, f"usr/include/{name}", f"usr/include/*/{name}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """The machine that the lab runs on; tests replace its fields."""
@@ -111,12 +115,10 @@ class Host:
     installed: Callable[[Sequence[str]], frozenset[str] | None] = _installed
     has_user: Callable[[str], bool] = _has_user
     has_module: Callable[[str], bool] = lambda name: importlib.util.find_spec(name) is not None
+    header: Callable[[Path, str], Path | None] = _header
+    """Find the header of a library below a root; None if it is not installed."""
     free: Callable[[Path], int] = _free
     accessible: Callable[[Path, int], bool] = os.access
-
-    def header(self, name: str) -> Path | None:
-        """Return the header of a library; None if it is not installed."""
-        return _first_existing(self, f"usr/include/{name}", f"usr/include/*/{name}")
 
     def packages_of(self, arch: Arch) -> tuple[str, ...]:
         """Return the Debian packages that build for and emulate an architecture here."""
@@ -284,7 +286,7 @@ def _programs(host: Host) -> Check:
 
 
 def _headers(host: Host) -> Check:
-    missing = [name for name in HEADERS if not host.header(name)]
+    missing = [name for name in HEADERS if not host.header(host.root, name)]
     return _check("headers", not missing, " ".join(HEADERS), f"missing: {' '.join(missing)}", _fix_base(host))
 
 
@@ -308,7 +310,7 @@ def _emulator(host: Host, arch: Arch) -> Check:
 
 def _libvirt_driver(host: Host) -> Check:
     driver = "libvirt/connection-driver/libvirt_driver_qemu.so"
-    driver_path = _first_existing(host, f"usr/lib/*/{driver}", f"usr/lib/{driver}", f"usr/lib64/{driver}")
+    driver_path = _first_existing(host.root, f"usr/lib/*/{driver}", f"usr/lib/{driver}", f"usr/lib64/{driver}")
     fix = host.install_command(["libvirt-daemon", "libvirt-daemon-driver-qemu"])
     return _check("libvirt", driver_path is not None, str(driver_path), "its QEMU driver is not installed", fix)
 
@@ -399,9 +401,9 @@ def _fix_base(host: Host) -> str:
     return host.install_command(missing_packages([], host) or base_packages())
 
 
-def _first_existing(host: Host, *patterns: str) -> Path | None:
+def _first_existing(root: Path, *patterns: str) -> Path | None:
     """Return the first file below the root that one of the patterns names; None if there is none."""
     for pattern in patterns:
-        for path in sorted(host.root.glob(pattern)):
+        for path in sorted(root.glob(pattern)):
             return path
     return None

@@ -21,7 +21,7 @@ def missing(what: str, host: Host | None = None) -> tuple[str, ...]:
 def _present(program: str, host: Host) -> bool:
     """Whether a host has a program, or one that does the same; a name that ends in `.h` is that of a header."""
     if program.endswith(".h"):
-        return host.header(program) is not None
+        return host.header(host.root, program) is not None
     names = (program, *ALTERNATIVES.get(program, ()))
     return any(host.which(name) for name in names)
 

@@ -87,7 +87,7 @@ def test_ltp_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert suite.parse("ltp:ltp:mm/mmap*").filter == "mm/mmap*"
 
 
-KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib) or ltp:PATH[:FILTER]"
+KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib), vma or ltp:PATH[:FILTER]"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,10 @@ def host_without(*missing: str) -> Host:
     def which(name: str) -> str | None:
         return None if name in missing else f"/usr/bin/{name}"
 
-    return Host(uid=1000, which=which)
+    def header(_root: Path, name: str) -> Path | None:
+        return None if name in missing else Path("/usr/include", name)
+
+    return Host(uid=1000, which=which, header=header)
 
 
 @pytest.mark.parametrize("what", WITH_PROGRAMS)
