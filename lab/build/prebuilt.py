@@ -24,6 +24,7 @@ from lab.core.cache import Cache, digest, file_digest, write_atomic
 from lab.core.errors import InfraError, LabError, UsageError
 from lab.core.paths import user_path
 from lab.core.progress import Progress, silent
+from lab.core.this_host import install_command
 from lab.evidence.metadata import Provenance
 from lab.formats import cpio, elf, kconfig, kernel_image
 from lab.specs.model import Kernel, Topology
@@ -150,7 +151,7 @@ class _Contents:
         """Fill an empty entry from the files of a kernel."""
         packed = image.read_bytes()
         try:
-            unpacked = kernel_image.unpacked(packed)
+            unpacked = kernel_image.unpacked(packed, self._zstd)
             note = kernel_image.build_id_note(unpacked)
             release = kernel_image.release(unpacked)
             build_id = elf.build_id(note, self.arch.byteorder)
@@ -194,6 +195,23 @@ class _Contents:
         nodes.append(cpio.file("lib/modules/load", loader.read_bytes(), 0o755))
         return cpio.archive(nodes)
 
+    def _zstd(self, data: bytes) -> bytes:
+        """Unpack zstd with its program; ValueError if the data is damaged or too large when unpacked."""
+        if proc.which("zstd") is None:
+            raise InfraError(
+                f"{self.kernel.source} is packed with zstd, which is not installed", hint=install_command(["zstd"])
+            )
+        with self.cache.scratch("zstd") as scratch:
+            packed, out = scratch / "packed.zst", scratch / "unpacked"
+            packed.write_bytes(data)
+            limit = f"--fsize={kernel_image.MAX_KERNEL}"
+            words = ["prlimit", limit, "zstd", "--decompress", "--quiet", "-o", str(out), str(packed)]
+            try:
+                proc.run(words, timeout_s=300)
+            except proc.ProcError as error:
+                raise ValueError(f"zstd cannot unpack it: {error.output.strip()[-100:]}") from None
+            return out.read_bytes()
+
     def _add(self, name: str, files: Mapping[str, Path], order: dict[str, bytes]) -> None:
         """Add a module behind what it depends on; what has no file is built into the kernel."""
         path = files.get(name)
@@ -202,7 +220,7 @@ class _Contents:
         if path.stat().st_size > MAX_MODULE:
             raise UsageError(f"{path.name} is larger than {MAX_MODULE >> 20} MiB")
         try:
-            module = kernel_image.unpacked_module(path.name, path.read_bytes())
+            module = kernel_image.unpacked_module(path.name, path.read_bytes(), self._zstd)
             needed = kernel_image.depends(module)
         except ValueError as error:
             raise InfraError(f"{self.kernel.source}: {error}") from None

@@ -2,22 +2,25 @@
 """Read bootable kernel images of distributions: what is packed in them, and the build id that their guests show. Pure.
 
 An image is one of: an EFI program with a packed kernel (`zimg`, arm64 and riscv), x86's bzImage, a kernel packed with
-gzip or xz, arm64's plain Image, or an ELF file.
+gzip, xz, bzip2 or zstd, arm64's plain Image, or an ELF file. Python has no zstd: the caller brings what unpacks it.
 """
 
 from __future__ import annotations
 
 import bz2
-import gzip
 import io
 import lzma
 import re
 import struct
 import zlib
+from collections.abc import Callable
 
 from lab.formats import elf, elf_program
 
 MAX_KERNEL = 512 << 20
+ZSTD = b"\x28\xb5\x2f\xfd"
+Unpack = Callable[[bytes], bytes]
+"""Unpacks zstd; ValueError for data that is damaged."""
 NOTE = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
 """The GNU build id in a little-endian .notes section: 20 bytes."""
 VDSO = 4096
@@ -25,15 +28,20 @@ VDSO = 4096
 BANNER = re.compile(rb"Linux version ([!-~]{1,100}) ")
 
 
-def unpacked(image: bytes) -> bytes:
+def no_zstd(data: bytes) -> bytes:
+    """Refuse zstd, for callers that have nothing to unpack it with."""
+    raise ValueError(f"it is packed with zstd ({len(data)} bytes)")
+
+
+def unpacked(image: bytes, zstd: Unpack = no_zstd) -> bytes:
     """Return the kernel in an image; the image itself if nothing is packed in it. ValueError if it is damaged."""
     try:
         if image[4:8] == b"zimg":
             start, size = struct.unpack_from("<II", image, 8)
-            return _unpack(image[start : start + size])
+            return _unpack(image[start : start + size], zstd)
         if image[0x202:0x206] == b"HdrS":
-            return _unpack(_of_bzimage(image))
-        return _unpack(image)
+            return _unpack(_of_bzimage(image), zstd)
+        return _unpack(image, zstd)
     except (struct.error, OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise ValueError(f"damaged kernel image: {error}") from None
 
@@ -46,22 +54,34 @@ def _of_bzimage(image: bytes) -> bytes:
     return image[start : start + size]
 
 
-def _unpack(data: bytes) -> bytes:
+def _unpack(data: bytes, zstd: Unpack) -> bytes:
     if data.startswith(b"\x1f\x8b"):
         return _bounded(zlib.decompressobj(zlib.MAX_WBITS | 16), data)
     if data.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
         return _bounded(lzma.LZMADecompressor(), data)
     if data.startswith(b"BZh"):
         return _bounded(bz2.BZ2Decompressor(), data)
-    if data.startswith((b"\x28\xb5\x2f\xfd", b"\x02!L\x18", b"\x04\x22\x4d\x18", b"\x89LZO")):
-        raise ValueError("it is packed with zstd, lz4 or lzo, which the lab does not unpack")
+    if data.startswith(ZSTD):
+        return _without_size(data, zstd)
+    if data.startswith((b"\x02!L\x18", b"\x04\x22\x4d\x18", b"\x89LZO")):
+        raise ValueError("it is packed with lz4 or lzo, which the lab does not unpack")
     return data
+
+
+def _without_size(data: bytes, zstd: Unpack) -> bytes:
+    """Unpack zstd behind which the kernel's makefile may have written four bytes, the size (`size_append`, 6.12)."""
+    try:
+        return zstd(data)
+    except ValueError:
+        return zstd(data[:-4])
 
 
 def _bounded(unpacker: object, data: bytes) -> bytes:
     result: bytes = unpacker.decompress(data, MAX_KERNEL)  # type: ignore[attr-defined]
     if len(result) >= MAX_KERNEL:
         raise ValueError(f"it unpacks to more than {MAX_KERNEL >> 20} MiB")
+    if not unpacker.eof:  # type: ignore[attr-defined]
+        raise ValueError("damaged: it ends early")
     return result
 
 
@@ -92,12 +112,17 @@ def release(kernel: bytes) -> str:
 # ---- Modules --------------------------------------------------------------------------------------------------------
 
 
-def unpacked_module(name: str, data: bytes) -> bytes:
-    """Return the ELF file of a module by its file's name; ValueError for a packer that the lab does not know."""
-    if name.endswith(".ko.xz"):
-        return lzma.decompress(data)
-    if name.endswith(".ko.gz"):
-        return gzip.decompress(data)
+def unpacked_module(name: str, data: bytes, zstd: Unpack = no_zstd) -> bytes:
+    """Return the ELF file of a module by its file's name; ValueError if it is damaged or packed with something else."""
+    try:
+        if name.endswith(".ko.xz"):
+            return _bounded(lzma.LZMADecompressor(), data)
+        if name.endswith(".ko.gz"):
+            return _bounded(zlib.decompressobj(zlib.MAX_WBITS | 16), data)
+    except (lzma.LZMAError, zlib.error, EOFError) as error:
+        raise ValueError(f"{name} is damaged: {error}") from None
+    if name.endswith(".ko.zst"):
+        return zstd(data)
     if name.endswith(".ko"):
         return data
     raise ValueError(f"{name}: packed with what the lab does not unpack")

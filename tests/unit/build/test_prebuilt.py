@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,41 @@ def test_an_image_without_a_configuration_is_refused(boot: Path, tmp_path: Path)
     boot.with_name("config-toy").unlink()
     with pytest.raises(UsageError, match="no config-toy beside vmlinuz-toy"):
         prebuilt.key_of(Kernel(name="toy", source=f"image:{boot}"), ARCHES["arm64"], Cache(tmp_path / "cache"))
+
+
+def zstd(data: bytes) -> bytes:
+    return subprocess.run(["zstd", "-q", "-c"], input=data, capture_output=True, check=True).stdout
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="no zstd")
+@pytest.mark.parametrize("tail", [b"", struct.pack("<I", len(IMAGE))], ids=["alone", "with its size"])
+def test_a_kernel_and_modules_that_are_packed_with_zstd(boot: Path, tmp_path: Path, tail: bytes) -> None:
+    boot.write_bytes(zstd(IMAGE) + tail)
+    (found,) = boot.parent.parent.glob("lib/modules/toy/kernel/drivers/net_failover.ko")
+    found.with_name("net_failover.ko.zst").write_bytes(zstd(module("failover")))
+    found.unlink()
+    built = kernel.build(Kernel(name="toy", source=f"image:{boot}"), machine(16 * KIB), cache=Cache(tmp_path / "cache"))
+    assert built.image.read_bytes() == IMAGE
+    assert built.modules is not None
+    nodes = {node.name: node.data for node in cpio.read(built.modules.read_bytes())}
+    assert nodes["lib/modules/net_failover.ko"] == module("failover")
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="no zstd")
+def test_damaged_zstd_is_one_line(boot: Path, tmp_path: Path) -> None:
+    boot.write_bytes(zstd(IMAGE)[:-9])
+    with pytest.raises(UsageError, match="cannot be verified: zstd cannot unpack it") as caught:
+        kernel.build(Kernel(name="toy", source=f"image:{boot}"), machine(16 * KIB), cache=Cache(tmp_path / "cache"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.ko.xz", lzma.compress(module())[:-20]), ("a.ko.gz", gzip.compress(module())[:-9]), ("a.ko.lz4", b"x")],
+)
+def test_a_module_that_cannot_be_unpacked_is_an_error(name: str, data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"damaged|does not unpack"):
+        kernel_image.unpacked_module(name, data)
 
 
 def test_images_are_unpacked() -> None:
