@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -16,15 +17,22 @@ from lab.verdicts.judge import cause_of
 from lab.verdicts.power import Unproven
 from lab.verdicts.reported import ReportResult
 
+_ENCODER = json.JSONEncoder(check_circular=False)
 FILE = "results.json"
 SCHEMA = 1
 
 
-def render(summary: Summary) -> str:
-    """The document that the README describes as schema 1; a line for each cell, record, delta and proof.
+ROWS = 1000
+"""So many lines are in one piece of the document."""
 
-    json.dumps with an indentation would take ten times the memory: a million records are text of 400 MB.
-    """
+
+def render(summary: Summary) -> str:
+    """The document that the README describes as schema 1; a line for each cell, record, delta and proof."""
+    return "".join(pieces(summary))
+
+
+def pieces(summary: Summary) -> Iterator[str]:
+    """Yield the document in pieces: a million records are text of 400 MB, which need not be in memory at once."""
     metadata = summary.evidence.metadata
     head = {
         "schema": SCHEMA,
@@ -53,13 +61,21 @@ def render(summary: Summary) -> str:
     if summary.coverage:
         lists["coverage"] = map(coverage.document, summary.coverage)
     parts = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
-    parts += [f' "{key}": {_list(values)}' for key, values in lists.items()]
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+    yield "{\n" + ",\n".join(parts)
+    for key, values in lists.items():
+        yield f',\n "{key}": '
+        yield from _list(values)
+    yield "\n}\n"
 
 
-def _list(values: Iterable[Mapping[str, Any]]) -> str:
-    rows = ",\n  ".join(map(json.dumps, values))
-    return f"[\n  {rows}\n ]" if rows else "[]"
+def _list(values: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a list with a line for each value, ROWS of them at a time."""
+    rows = map(_ENCODER.encode, values)
+    between = "[\n  "
+    while some := list(islice(rows, ROWS)):
+        yield between + ",\n  ".join(some)
+        between = ",\n  "
+    yield "[]" if between.startswith("[") else "\n ]"
 
 
 def _flat(record: CaseRecord | CaseDelta | Proof | Mismatch | Cost | HarmlessComplaint | Unproven) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 """Render reports by the name of their format, and write those that have a file into a run's directory.
 
 A format has `render(summary) -> str` and FILE: the name of its file in a run's directory, None if it has none there.
+One whose text may be long also has `pieces(summary)`, which yields the same text in parts.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -42,6 +44,15 @@ def render(evidence: Evidence | Summary, format: str) -> str:
     return str(_module(format).render(_concluded(evidence)))
 
 
+def pieces(evidence: Evidence | Summary, format: str) -> Iterator[str]:
+    """Yield the report in one format in parts, so that a long one is not in memory at once."""
+    module, summary = _module(format), _concluded(evidence)
+    if hasattr(module, "pieces"):
+        yield from module.pieces(summary)
+    else:
+        yield module.render(summary)
+
+
 def for_terminal(summary: Summary, width: int) -> Text:
     """Return the text report for a terminal of so many columns, headings in colour, without counts and versions."""
     terminal = importlib.import_module(f"{room.__name__}._terminal")
@@ -54,21 +65,21 @@ def versus(comparison: Comparison) -> str:
     return str(importlib.import_module(f"{room.__name__}._versus").render(comparison))
 
 
-def files(evidence: Evidence | Summary) -> dict[str, str]:
-    """Return file name -> content of every report that has a file in a run's directory."""
-    summary = _concluded(evidence)
-    contents: dict[str, str] = {}
-    for module in map(_module, formats()):
-        if module.FILE:
-            contents[module.FILE] = module.render(summary)
-    return contents
+def files() -> dict[str, str]:
+    """Return file name -> format of every report that has a file in a run's directory."""
+    names: dict[str, str] = {}
+    for format in formats():
+        if file := _module(format).FILE:
+            names[file] = format
+    return names
 
 
 def write(directory: Path, summary: Summary) -> tuple[Path, ...]:
     """Write every report that has a file into a run's directory, each in one step; return their paths."""
     written = []
-    for name, text in files(summary).items():
-        write_atomic(directory / name, text.encode("utf-8", "replace"))
+    for name, format in files().items():
+        text = pieces(summary, format)
+        write_atomic(directory / name, (piece.encode("utf-8", "replace") for piece in text))
         written.append(directory / name)
     return tuple(written)
 

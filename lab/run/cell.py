@@ -105,7 +105,7 @@ class CellWork:
         for selection in scenarios:
             if left(self._earlier_runs(selection), selection, self.cases[selection.scenario]):
                 self._run_scenario(selection, last=selection is scenarios[-1])
-        total = sum(self._asked_counts())
+        total = sum(asked_counts(self.cell, self.cases))
         self.screen.cell(self.cell, CellState.DONE, done=total, total=total)
 
     def _run_scenario(self, selection: Selection, *, last: bool) -> None:
@@ -152,20 +152,21 @@ class CellWork:
             self.evidence.run(Run(scenario=scenario, attempt=attempt, end=End.NOT_RUN, note=f"no guest: {error}"))
             return None
 
-    def _asked_counts(self) -> list[int]:
-        """Return the number of requested cases of each scenario of the cell."""
-        return [len(selection.asked_cases(self.cases[selection.scenario])) for selection in self.cell.scenarios]
-
     def _progress(self, scenario: str, asked: Sequence[Case]) -> Callable[[int], None]:
         """Show that a scenario starts; return a function to call with the number of results that it has reported.
 
         Cases that are not requested now have reported in an earlier run.
         """
         names = [selection.scenario for selection in self.cell.scenarios]
-        counts = self._asked_counts()
+        counts = asked_counts(self.cell, self.cases)
         done, total = sum(counts[: names.index(scenario) + 1]) - len(asked), sum(counts)
         self.screen.cell(self.cell, CellState.RUNNING, scenario=scenario, done=done, total=total)
         return lambda results: self.screen.progress(self.cell, scenario, done + min(results, len(asked)), total)
+
+
+def asked_counts(cell: Cell, cases: Mapping[str, Sequence[Case]]) -> list[int]:
+    """Return the number of requested cases of each scenario of a cell."""
+    return [len(selection.asked_cases(cases[selection.scenario])) for selection in cell.scenarios]
 
 
 def reusable(run: Run) -> bool:

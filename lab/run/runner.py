@@ -24,6 +24,7 @@ from lab.evidence.metadata import Metadata, Provenance
 from lab.evidence.write import RunDir
 from lab.host.estimate import Packing
 from lab.host.schedule import Task
+from lab.run.cell import asked_counts
 from lab.run.gate import Gate
 from lab.run.program import INTERRUPTED
 from lab.run.protocols import Built, CellOrder, CellState, KeeperLike, PlaceLike, Screen
@@ -142,7 +143,7 @@ class Runner(Generic[Built]):
         self._write_builds()
         if not self.reuse.take(cell, self.metadata, built.provenance, evidence):
             return False
-        total = sum(len(selection.asked_cases(self.cases[selection.scenario])) for selection in cell.scenarios)
+        total = sum(asked_counts(cell, self.cases))
         self.screen.cell(cell, CellState.DONE, done=total, total=total)
         return True
 

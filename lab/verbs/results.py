@@ -45,7 +45,8 @@ def report(directory: Path, form: str) -> int:
     if form == "text":
         show_report(summary, console())
     else:
-        print(reports.render(summary, form), end="")
+        for piece in reports.pieces(summary, form):
+            print(piece, end="")
     return summary.exit_code
 
 

@@ -30,6 +30,7 @@ from lab.core.errors import UsageError
 from lab.core.outcome import Cause, CellStatus, End, Outcome, Run
 from lab.formats import ktap as ktap_parser
 from lab.report import _data, mail, text
+from lab.report import json as report_json
 from lab.report import registry as report
 from lab.verdicts.compare import conclude
 from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata
@@ -106,8 +107,22 @@ def test_the_listing_is_the_registry() -> None:
         report.render(evidence(), "jsno")
 
 
+def test_a_long_report_comes_in_pieces_and_none_of_them_grows_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = report.render(not_met(), "json")
+    monkeypatch.setattr(report_json, "ROWS", 1)
+    pieces = list(report.pieces(not_met(), "json"))
+    assert "".join(pieces) == whole
+    records = json.loads(whole)["records"]
+    assert len(pieces) > len(records) > 1
+    assert all(piece.count('"outcome"') <= 1 for piece in pieces), "one record in a piece"
+
+
+def test_a_format_without_pieces_is_one() -> None:
+    assert list(report.pieces(not_met(), "text")) == [report.render(not_met(), "text")]
+
+
 def test_what_is_wanted_of_every_run_has_a_file() -> None:
-    assert sorted(report.files(evidence())) == ["junit.xml", "report.html", "report.txt", "results.json"]
+    assert sorted(report.files()) == ["junit.xml", "report.html", "report.txt", "results.json"]
 
 
 def test_what_matters_comes_in_its_order() -> None:
