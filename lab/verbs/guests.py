@@ -50,7 +50,7 @@ def exec_(
     args: Sequence[str],
     timeout: float,
 ) -> int:
-    """Run a program in a fresh guest; exit with its status.
+    """Run a program in a guest of its own; exit with its status.
 
     If PROGRAM is a file on this host, it is copied to the guest; a C file (it may include lab.h) is compiled for the
     guest first. Otherwise PROGRAM is a command of the guest.
@@ -90,7 +90,7 @@ def exec_(
 @root
 @volumes
 def shell(choice: GuestChoice, root_: str | None, volumes: Sequence[str]) -> int:
-    """Open a shell in a fresh guest; `exit` ends both.
+    """Open a shell in a guest of its own; `exit` ends both.
 
     Exit status: the shell's, 2 the lab failed, 64 bad input.
 
@@ -137,7 +137,7 @@ def console_(choice: GuestChoice) -> int:
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- GDB ARGS...]")
 def gdb_(choice: GuestChoice, beside: str, arguments: Sequence[str]) -> int:
-    """Debug the kernel of a fresh guest with gdb.
+    """Debug the kernel of a guest with gdb.
 
     The guest is stopped when gdb starts. Function and variable names come from System.map. For types, line numbers and
     local variables, build the kernel with debug information: --config FILE.config with a line

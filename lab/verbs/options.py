@@ -198,7 +198,7 @@ def repeat(command: Command) -> Command:
         "--repeat",
         type=click.IntRange(1, 10_000),
         metavar="N",
-        help="Run every cell N times, each time in a new guest [1].",
+        help="Run every cell N times, each time in a guest of its own [1].",
     )(command)
 
 
