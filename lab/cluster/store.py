@@ -197,13 +197,19 @@ class Store:
         return described
 
     def _listed(self, folder: str) -> list[dict[str, Any]]:
+        path = self._path(folder)
         with self._errors(folder):
             try:
-                return list(self._files.ls(self._path(folder), detail=True, refresh=True))
+                return self._ls(path)
             except FileNotFoundError:
                 return []
-            except TypeError:
-                return list(self._files.ls(self._path(folder), detail=True))
+
+    def _ls(self, path: str) -> list[dict[str, Any]]:
+        """List a directory as it is now: file systems that remember listings are asked again."""
+        try:
+            return list(self._files.ls(path, detail=True, refresh=True))
+        except TypeError:  # of one that remembers none
+            return list(self._files.ls(path, detail=True))
 
     def _remove(self, path: str) -> None:
         with self._errors(path):
