@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 
 from lab.cli import main
@@ -82,6 +84,14 @@ def test_booting_is_asked_where_no_test_is() -> None:
     assert plain.wish().command == ["true"]
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What `patches` changes of an opened run."""
+
+    path: Path
+    cold: bool = False
+
+
 @pytest.mark.parametrize("cluster", [None, object()])
 def test_a_step_of_a_bisection_runs_where_the_command_line_says(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -93,7 +103,7 @@ def test_a_step_of_a_bisection_runs_where_the_command_line_says(
     monkeypatch.setattr("lab.verdicts.compare.conclude_directory", lambda path: path)
     monkeypatch.setattr("lab.report.registry.write", lambda *_: None)
     monkeypatch.setattr(patches, "keep_evidence", lambda *_: kept.append(1))
-    opened: Any = SimpleNamespace(path=tmp_path)
+    opened: Any = _Opened(path=tmp_path)
     packing: Any = None
     patches._carried_out(opened, packing, None, cluster)
     assert ran == [cluster]
@@ -110,4 +120,4 @@ def test_options_for_this_computer_are_refused_with_a_cluster(
     monkeypatch.setattr("lab.workflows.mutation_task.open_task", lambda *_: None)
     monkeypatch.setattr("lab.workflows.mutate.builder", lambda *_: None)
     with pytest.raises(UsageError, match="--jobs is for guests on this computer, not for those of a cluster"):
-        main.main([*words, "--cluster", "tls://10.0.0.1:8786", "-j", "2"], standalone_mode=False)
+        click.Group.main(main, [*words, "--cluster", "tls://10.0.0.1:8786", "-j", "2"], standalone_mode=False)
