@@ -80,6 +80,7 @@ static int mount_root(const char *root)
 	char disk[80];
 	int file;
 
+	umask(0); /* the modes of what is made are those that are written here */
 	find_disk(disk, sizeof(disk));
 	if (*disk && mount_disk(disk, root))
 		return -1;
