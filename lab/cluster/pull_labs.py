@@ -45,7 +45,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Artifacts(_Part):
+class JobArtifacts(_Part):
     """URLs of what was built. `config` is beside the kernel, as `.config`, if it is not named."""
 
     kernel: Url
@@ -53,7 +53,7 @@ class Artifacts(_Part):
     config: Url | None = None
 
 
-class Test(_Part):
+class JobTest(_Part):
     """A test: `boot`, or `pagelab` with scenarios or cases as its subset."""
 
     id: TestId
@@ -81,8 +81,8 @@ class Integrity(_Part):
 class Job(_Part):
     """A job definition."""
 
-    artifacts: Artifacts
-    tests: Annotated[tuple[Test, ...], Field(min_length=1, max_length=1000)]
+    artifacts: JobArtifacts
+    tests: Annotated[tuple[JobTest, ...], Field(min_length=1, max_length=1000)]
     environment: Environment
     callback: Callback | None = None
     integrity: Integrity = Integrity()
@@ -222,7 +222,7 @@ def _metadata(machine: str) -> dict[str, str]:
     return {"system": machine or "pagelab", "lab": "pagelab"}
 
 
-def _test(test: Test, results: Mapping[str, Any]) -> dict[str, Any]:
+def _test(test: JobTest, results: Mapping[str, Any]) -> dict[str, Any]:
     """Return a test as the protocol has it. A test of a type that is not known is skipped, with the reason."""
     if test.type == BOOT:
         return {"status": _booted(results["cells"])}
