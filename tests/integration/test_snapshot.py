@@ -169,7 +169,7 @@ def test_a_fresh_cell_boots_once_and_its_results_are_those_of_a_shared_one(built
             f"topologies: [{MACHINES[1]}]\nkernels: [expand-fault]\nscenarios: [guards, expand.a0*, limits.c0*]\n"
             f"isolation: {isolation}\n"
         )
-        run = run_campaign(tmp_path / isolation, str(campaign))
+        run = run_campaign(tmp_path / isolation, str(campaign), "--cold")
         assert run.done.status == 0, run.done.stdout[-3000:] + run.done.stderr[-2000:]
         assert starts(run.path) == (["boot", "restore", "restore"] if isolation == "fresh" else ["boot"])
         outcomes.append(run.outcomes(MACHINES[1], "expand-fault"))

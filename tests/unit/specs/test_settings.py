@@ -86,7 +86,10 @@ def test_defaults_reach_the_verbs(config: Path) -> None:
     [
         ("runn: {jobs: 2}", "defaults.runn: no such verb"),
         ("runn: {jobs: 2}", "did you mean 'run'?"),
-        ("run: {job: 2}", "defaults.run.job: not of `lab run`, expected one of certs, cluster, config, confirm, "),
+        (
+            "run: {job: 2}",
+            "defaults.run.job: not of `lab run`, expected one of certs, cluster, cold, config, confirm, ",
+        ),
         ("every: {jbs: 2}", "did you mean 'jobs'?"),
         ("run: {jobs: many}", "defaults.run.jobs: 'many' is not a valid integer range"),
         ("run: {jobs: [1, 2]}", "defaults.run.jobs: expected one value"),

@@ -116,6 +116,7 @@ def test_a_step_of_a_bisection_runs_where_the_command_line_says(
 def test_options_for_this_computer_are_refused_with_a_cluster(
     words: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("lab.core.proc.abort", lambda: None)  # it would hold for the tests that follow
     monkeypatch.setattr("lab.verbs.mutating._task", lambda *_: SimpleNamespace(mutants=(), suites=()))
     monkeypatch.setattr("lab.workflows.mutation_task.open_task", lambda *_: None)
     monkeypatch.setattr("lab.workflows.mutate.builder", lambda *_: None)
