@@ -111,7 +111,10 @@ class _HostWork:
     def _build(self, directory: str) -> dict[str, str]:
         """Build a directory's programs; return what failed, and why."""
         lines = self._make(directory, ["--keep-going", f"--jobs={toolchain.jobs()}", "--output-sync=target"])
-        return dict(build_log.failures(lines))
+        reasons: dict[str, str] = {}
+        for program, reason in build_log.failures(lines).items():
+            reasons[program] = reason.replace(f"{self.tree}/", "")
+        return reasons
 
     def _programs(self, directory: str) -> list[str]:
         """Return the names of the programs that a makefile wants to make."""

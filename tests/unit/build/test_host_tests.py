@@ -75,7 +75,9 @@ def test_programs_run_here_and_a_guest_repeats_what_they_printed(tree: Path, tmp
     assert vma.stdout.splitlines()[1:] == ["KTAP version 1", "1..2", "ok 1 merge", "ok 2 split"]
     assert repeated(made, "xarray").stdout == "XArray: 7 of 7 tests passed\n"
     assert made.tests[2].style == "skip"
+    assert made.not_built["broken"].startswith("broken.c:1:")
     assert "undeclared" in made.not_built["broken"]
+    assert str(tmp_path) not in made.not_built["broken"]
 
 
 def test_a_series_that_breaks_it_fails_by_name(tree: Path, tmp_path: Path) -> None:
