@@ -474,17 +474,16 @@ RESERVE = """\
 \t\treturn -ENOMEM;
 \treturn pages;
 """
+LOOK_FIRST = "\tif (newsize <= i_size_read(inode))\n\t\tgoto unacct;\n"
 COMMIT = """\
 \tif (newsize > inode->i_size) {
 \t\tif (!(info->flags & VM_NORESERVE))
 \t\t\tneeded = VM_ACCT(newsize) - VM_ACCT(inode->i_size);
-\t\tif (needed <= reserved)
+\t\tif (needed <= reserved) {
 \t\t\ti_size_write(inode, newsize);
-\t\telse
-\t\t\tneeded = 0;
-\t}
-\tspin_unlock(&info->lock);
 """
+LOCK_BOTH = "\tfilemap_invalidate_lock(inode->i_mapping);\n\tspin_lock(&info->lock);\n"
+UNLOCK_BOTH = "\tspin_unlock(&info->lock);\n\tfilemap_invalidate_unlock(inode->i_mapping);\nunacct:\n"
 
 
 def _mremap(old: str, new: str) -> tuple[Edit, ...]:
@@ -498,7 +497,7 @@ MREMAP_DESIGN = (
         breaks="an extension is not accounted for, but given back with the object",
         edits=(
             *_shmem(RESERVE, "\treturn 0;\n"),
-            *_shmem("\t\tif (needed <= reserved)\n", "\t\tneeded = reserved;\n\t\tif (needed <= reserved)\n"),
+            *_shmem("\t\tif (needed <= reserved) {\n", "\t\tneeded = reserved;\n\t\tif (needed <= reserved) {\n"),
         ),
         kills=("limits.c13_committed", "limits.c16_*"),
     ),
@@ -520,16 +519,16 @@ MREMAP_DESIGN = (
         series="expand-mremap",
         name="mremap-no-lock",
         breaks="nothing serializes those who extend at once",
-        edits=(*_shmem("\tspin_lock(&info->lock);\n" + COMMIT, COMMIT.replace("\tspin_unlock(&info->lock);\n", "")),),
+        edits=(*_shmem(LOCK_BOTH + COMMIT, COMMIT), *_shmem(UNLOCK_BOTH, "unacct:\n")),
         kills=("stress.h01_*", "stress.h02_*"),
     ),
     Mutant(
         series="expand-mremap",
         name="mremap-size-may-shrink",
         breaks="the object takes the size of whichever mapping has grown last",
-        edits=_shmem(
-            COMMIT,
-            COMMIT.replace("newsize > inode->i_size", "newsize != inode->i_size").replace("needed <= reserved", "1"),
+        edits=(
+            *_shmem(LOOK_FIRST, LOOK_FIRST.replace("<=", "==")),
+            *_shmem(COMMIT, COMMIT.replace(">", "!=", 1).replace("needed <= reserved", "1")),
         ),
         kills=("fork_share.b03_parent_grows_less", "fork_share.b08_siblings", "stress.h01_*"),
     ),
@@ -582,9 +581,7 @@ MREMAP_DESIGN = (
         series="expand-mremap",
         name="mremap-reserves-noreserve",
         breaks="MAP_NORESERVE is accounted for like anything else",
-        edits=_shmem(
-            "\tif (newsize <= oldsize || (SHMEM_I(inode)->flags & VM_NORESERVE))\n", "\tif (newsize <= oldsize)\n"
-        ),
+        edits=_shmem("\tif (SHMEM_I(inode)->flags & VM_NORESERVE)\n\t\treturn 0;\n", ""),
         kills=("limits.c14_noreserve",),
     ),
     Mutant(
@@ -637,10 +634,7 @@ MREMAP_DESIGN = (
         name="mremap-views-noreserve",
         breaks="whether an extension is accounted for follows from the view, not from the object",
         edits=(
-            *_shmem(
-                "\tif (newsize <= oldsize || (SHMEM_I(inode)->flags & VM_NORESERVE))\n",
-                "\tif (newsize <= oldsize || (vma->vm_flags & VM_NORESERVE))\n",
-            ),
+            *_shmem("\tif (SHMEM_I(inode)->flags & VM_NORESERVE)\n", "\tif (vma->vm_flags & VM_NORESERVE)\n"),
             *_shmem("\t\tif (!(info->flags & VM_NORESERVE))\n", "\t\tif (!(vma->vm_flags & VM_NORESERVE))\n"),
         ),
         kills=("views.m17_noreserve_view",),
