@@ -84,8 +84,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "lab queue": GIT_AND_KERNELS,
         "lab completion": SET_UP,
         "lab man": SET_UP,
-        # The makefiles of kselftest install with it.
-        f"{SUITE}kselftest": ("rsync",),
+        # The makefiles of kselftest install with rsync; the libraries of its programs are built from source packages.
+        f"{SUITE}kselftest": ("rsync", "apt-get", "dpkg-source", "make", "gcc"),
         f"{SUITE}ltp": ("make",),
         f"{SUITE}vma": ("make", "urcu.h"),
         f"{MAKE}help": SET_UP,

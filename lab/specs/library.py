@@ -191,6 +191,7 @@ class Library:
     def plan(self, word: str, filters: Filters | None = None) -> Plan:
         """Return the plan of a campaign (a name or a path), narrowed by the command line's filters."""
         filters = filters or Filters()
+        filters = replace(filters, tests=suite.words_of_tests(filters.tests, filters.suites))
         return replace(self._plan(word, filters), root="".join(filters.roots[:1]))
 
     def _plan(self, word: str, filters: Filters) -> Plan:

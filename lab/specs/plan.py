@@ -336,8 +336,13 @@ def _check_glob(glob: str, selections: Sequence[Selection], declared: Mapping[st
     for selection in selections:
         if glob in selection.cases:
             names += declared[selection.scenario]
-    if not any(fnmatchcase(name, glob) for name in names):
+    if not any(_names_case(glob, name) for name in names):
         raise unknown("case", glob, names)
+
+
+def _names_case(glob: str, name: str) -> bool:
+    """Whether a glob matches the name of a case, or what stands behind the colon: `run_vmtests.sh:mremap`."""
+    return fnmatchcase(name, glob) or fnmatchcase(name.partition(":")[2], glob)
 
 
 def _with_cells(planned: Plan, cells: Sequence[Cell]) -> Plan:
@@ -369,7 +374,7 @@ def _resolved(selection: Selection, names: Iterable[str]) -> Selection | None:
         return selection
     cases = []
     for name in names:
-        if any(fnmatchcase(name, glob) for glob in selection.cases):
+        if any(_names_case(glob, name) for glob in selection.cases):
             cases.append(name)
     if not cases:
         return None

@@ -8,7 +8,9 @@ results, `test/result`. Suites declare no expectations: a case is expected to do
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from lab.core.errors import UsageError
@@ -69,6 +71,25 @@ def parse(word: str) -> Suite:
     if not dash or not _COLLECTION.fullmatch(collection):
         raise UsageError(f"--suite {word}: which collection? {KINDS}")
     return Suite(kind="kselftest", name=file_name(word), collection=collection)
+
+
+def words_of_tests(tests: Sequence[str], suites: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of --test for suites: `SUITE.TEST` for each that begins with the name of none of them.
+
+    `mremap*` then stands for the tests of any suite with such a name, or with such a name behind the colon of a script
+    that has several: `run_vmtests.sh:mremap`.
+    """
+    names = [parse(word).name for word in suites]
+    if not names:
+        return tuple(tests)
+    words: list[str] = []
+    for test in tests:
+        if any(fnmatchcase(name, test.partition(".")[0]) for name in names):
+            words.append(test)
+        else:
+            for name in names:
+                words.append(f"{name}.{test}")
+    return tuple(words)
 
 
 def _ltp(word: str, rest: str) -> Suite:

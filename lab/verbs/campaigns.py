@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 REPORTS = "reports"
 """The campaign that `lab run --report` runs where none is named."""
+SUITES = "suites"
+"""The same for `lab run --suite`: machines with the memory that suites ask for."""
 
 
 @click.command()
@@ -57,6 +59,13 @@ def build(campaign: str, filters: Filters) -> None:
                 cell.topology, cell.kernel, lambda detail, *, done=None, c=cell: shown.building(c, detail, done)
             )
             shown.cell(cell, CellState.BUILT)
+
+
+def _usual_campaign(filters: Filters) -> str | None:
+    """Return the campaign for reports or suites where none is named; None if the command line has neither."""
+    if filters.reports:
+        return REPORTS
+    return SUITES if filters.suites else None
 
 
 @click.command()
@@ -99,7 +108,8 @@ def run(
     consoles and reports are written to a directory below results/; results/latest points to the newest one.
 
     With --repeat, a case whose repeats disagree is FLAKY, which misses its expectation.
-    With --report, a report is reproduced, of the campaign `reports` if none is named.
+    With --report, a report is reproduced, of the campaign `reports` if none is named. With --suite, a suite takes the
+    place of the scenarios; without a campaign it runs on the machines of `suites`, which have the memory it asks for.
     With --confirm, a case that seems fixed or regressed between two kernels runs again on both before it is called so.
     With --coverage, patched kernels run once more with gcov; the lines of their patches that ran nowhere are listed.
 
@@ -119,7 +129,7 @@ def run(
     lab run quick -k baseline -k ./my-kernel.yaml
     lab run quick --repeat 20 --test stress
     lab run quick --suite kselftest-mm
-    lab run quick --suite ltp:~/ltp:mm
+    lab run --suite ltp:~/ltp:mm
     lab run quick -t x86_64-4k-2node --root debian:trixie
     lab run quick -t x86_64-4k-2node --coverage
     lab run --report ./my-report.yaml
@@ -129,7 +139,8 @@ def run(
     """
     if resume and (campaign or filters.given or repeat or output):
         raise UsageError("--resume takes the campaign, its filters and its directory from the run: omit them")
-    campaign = campaign or (REPORTS if filters.reports and not resume else None)
+    if not campaign and not resume:
+        campaign = _usual_campaign(filters)
     if resume:
         _not_of_a_resumed_run("confirm", "coverage")
     elif not campaign:

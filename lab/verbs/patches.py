@@ -282,7 +282,7 @@ class TryOptions:
         if self.suites and self.command:
             raise UsageError("--suite is run in place of scenarios, so a command adds nothing", hint="run them apart")
         return try_patch.Wish(
-            topologies=[absolute_word(word) for word in self.machines] or _usual_machines(library),
+            topologies=[absolute_word(word) for word in self.machines] or _usual_machines(library, self.suites),
             scenarios=try_patch.scenarios(self.tests, self.programs),
             provides=self.provides,
             each=self.each,
@@ -337,13 +337,17 @@ def _without_default(confirm: int) -> list[int]:
     return [] if confirm == DEFAULT_CONFIRM else [confirm]
 
 
-def _usual_machines(library: Library) -> list[str]:
-    """One machine per page size and one with two nodes; what this host lacks is told."""
+def _usual_machines(library: Library, suites: Sequence[str]) -> list[str]:
+    """Return one machine per page size and one with two nodes, or for suites those of their campaign.
+
+    Machines that this host cannot run are reported.
+    """
     from lab.host import doctor
     from lab.specs import environment
     from lab.workflows import try_patch
 
-    names, left = try_patch.default_machines(library, environment.arches(), doctor.lacking)
+    choose = try_patch.suite_machines if suites else try_patch.default_machines
+    names, left = choose(library, environment.arches(), doctor.lacking)
     for line in left:
         print_note(f"not run on {line}")
     return names

@@ -189,6 +189,22 @@ def scenarios(tests: Sequence[str], programs: Sequence[str]) -> list[str]:
     return words
 
 
+def suite_machines(
+    library: Library, arches: Sequence[str], lacking: Callable[[Arch], str]
+) -> tuple[list[str], list[str]]:
+    """Return the names of the machines with the memory that suites ask for, and a line for each that was left out."""
+    chosen: list[str] = []
+    left: list[str] = []
+    for topology in library.campaign("suites").topologies:
+        if arches and topology.arch not in arches:
+            continue
+        if why := lacking(topology.architecture):
+            left.append(f"{topology.name}: {why}")
+        else:
+            chosen.append(topology.name)
+    return chosen, left
+
+
 def default_machines(
     library: Library, arches: Sequence[str], lacking: Callable[[Arch], str]
 ) -> tuple[list[str], list[str]]:

@@ -5,8 +5,8 @@ Each program of kselftest-list.txt is one test that the lab runs itself: run_kse
 a pipe holds back, and a `timeout` that knows nothing of slow emulators. mm's run_vmtests.sh is one script with dozens
 of tests, each with arguments of its own: it is run once for each of its categories, as newer kernels' own list has it.
 
-Everything is linked statically. A program that cannot be (a library that is not there for the architecture) is replaced
-by one that says why and counts as skipped.
+Everything is linked statically, with the libraries of lab/build/suites/libraries.py where the collection names them. A
+program that does not build is replaced by one that prints why and counts as skipped.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pathlib import Path
 
 from lab.arch.record import Arch
 from lab.build import step, toolchain
-from lab.build.suites import built, unpacked
+from lab.build.suites import built, libraries, unpacked
 from lab.build.suites.built import Built, Test, lacking, skipped
+from lab.build.suites.libraries import Library
 from lab.build.toolchain import Toolchain
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, UsageError, did_you_mean
@@ -46,6 +47,7 @@ _DECIDES = re.compile(
     r"|include/linux/(?:kernel|stringify|compiler|bits|filter)\.h|.*test[^/]*\.h|lib/rbtree\.c|arch/.*/vgetrandom[^/]*"
 )
 _TARGETS = re.compile(r"^TARGETS(?:_HOTPLUG)?\s*[:+]?=\s*(.*)$", re.MULTILINE)
+_NAMES_LIBRARIES = re.compile(r"Makefile|.*\.mk|.*\.sh")
 _CATEGORY = re.compile(r"CATEGORY=\"?([A-Za-z0-9_-]+)\"?\s+run_test")
 
 
@@ -92,11 +94,14 @@ def build(
     chain = toolchain.find(arch)
     decisive = {name: content for name, content in changed.items() if _DECIDES.fullmatch(name)}
     state = unpacked.state(decisive)
-    key = digest(RECIPE, suite.collection, source, *state, arch.kernel_arch, arch.suite_arch, chain.prefix, chain.key)
+    names = libraries.wanted(_makefiles(suite, tree, decisive))
+    linked = libraries.build(names, arch, cache=cache, progress=progress)
+    compiler = (arch.kernel_arch, arch.suite_arch, chain.prefix, chain.key)
+    key = digest(RECIPE, suite.collection, source, *state, *compiler, *(library.key for library in linked))
 
     def make(entry: Path) -> None:
         with cache.scratch("suite") as scratch:
-            work = _KselftestWork(suite, arch, chain, scratch, progress)
+            work = _KselftestWork(suite, arch, chain, linked, scratch, progress)
             work.unpack(tree, decisive)
             not_built = work.make()
             shutil.copytree(work.installed, entry / built.TREE, symlinks=False, ignore_dangling_symlinks=True)
@@ -104,6 +109,19 @@ def build(
 
     waiting = f"waiting for another lab that builds {suite.name}"
     return built.read(cache.entry(ENTRY, key, make, waiting=lambda: progress(waiting)))
+
+
+def _makefiles(suite: Suite, tree: Path, changed: Mapping[str, Content | None]) -> Iterator[str]:
+    """Yield the text of the makefiles and scripts of a collection, as the series leaves them."""
+    directory = f"{SELFTESTS}/{suite.collection}"
+    for path in sorted((tree / directory).iterdir()):
+        name = f"{directory}/{path.name}"
+        if path.is_file() and name not in changed and _NAMES_LIBRARIES.fullmatch(path.name):
+            yield path.read_text(errors="replace")
+    for name, content in changed.items():
+        place, _, last = name.rpartition("/")
+        if content and place == directory and _NAMES_LIBRARIES.fullmatch(last):
+            yield content.data.decode("utf-8", "replace")
 
 
 # ---- Building -------------------------------------------------------------------------------------------------------
@@ -116,6 +134,7 @@ class _KselftestWork:
     suite: Suite
     arch: Arch
     chain: Toolchain
+    libraries: Sequence[Library]
     scratch: Path
     progress: Progress
 
@@ -162,6 +181,14 @@ class _KselftestWork:
     def _arch(self) -> str:
         return self.arch.suite_arch or self.arch.kernel_arch
 
+    @property
+    def _paths(self) -> Iterator[str]:
+        """Yield the compiler's options for the directories of this build and of the libraries."""
+        yield f"-ffile-prefix-map={self.src}=."
+        for library in self.libraries:
+            yield f"-ffile-prefix-map={library.path}=lib{library.name}"
+            yield f"-L{library.path / 'lib'}"
+
     def _make(self, directory: Path, arch: str, words: Sequence[str], *, check: bool) -> list[str]:
         """Run make; what it said."""
         variables = {
@@ -169,12 +196,16 @@ class _KselftestWork:
             "ARCH": arch,
             "CROSS_COMPILE": self.chain.prefix,
             # In CC, since some makefiles' own rules know no LDFLAGS. No program has a path of this directory in it.
-            "CC": " ".join((self.chain.cc, "-static", "-s", *self.chain.ldflags, f"-ffile-prefix-map={self.src}=.")),
+            "CC": " ".join((self.chain.cc, "-static", "-s", *self.chain.ldflags, *self._paths)),
             "TARGETS": self.suite.collection,
             "KSFT_INSTALL_PATH": str(self.installed),
             # Modules: guests' kernels load none.
             "TEST_GEN_MODS_DIR": "",
         }
+        if self.libraries:
+            # Not in CC: mm's check_config.sh takes the first word of CC for the compiler.
+            headers = [str(library.path / "include") for library in self.libraries]
+            variables["C_INCLUDE_PATH"] = ":".join(headers)
         argv = ["make", "--directory", str(directory), "--keep-going", f"--jobs={toolchain.jobs()}"]
         argv += ["--output-sync=target", *(f"{name}={value}" for name, value in variables.items()), *words]
 

@@ -33,7 +33,7 @@ from lab.run import campaign
 from lab.specs import suite
 from lab.specs.arches import ARCHES
 from lab.specs.library import Library
-from lab.specs.plan import Filters
+from lab.specs.plan import Filters, resolve_cases
 from lab.verdicts import suites
 from lab.verdicts.compare import EXIT_INCOMPLETE, EXIT_MET, EXIT_NOT_MET, Summary, conclude
 from lab.verdicts.place import find
@@ -115,6 +115,30 @@ def test_a_suite_takes_the_place_of_the_scenarios_and_is_wished_for_in_every_ker
     assert [each.name for each in planned.suites] == [MM]
     assert {each.scenario for cell in planned.cells for each in cell.scenarios} == {MM}
     assert all(cell.kernel.config[-2:] == suite.parse(MM).fragments for cell in planned.cells)
+
+
+@pytest.mark.parametrize(
+    ("tests", "words"),
+    [
+        ((), ()),
+        (("mremap*",), ("kselftest-mm.mremap*", "ltp-mm.mremap*")),
+        (("kselftest-mm", "ltp*.mmap01"), ("kselftest-mm", "ltp*.mmap01")),
+        (("run_vmtests.sh:cow",), ("kselftest-mm.run_vmtests.sh:cow", "ltp-mm.run_vmtests.sh:cow")),
+    ],
+)
+def test_words_for_tests_of_any_suite(tmp_path: Path, tests: tuple[str, ...], words: tuple[str, ...]) -> None:
+    assert suite.words_of_tests(tests, (MM, f"ltp:{tmp_path}")) == words
+    assert suite.words_of_tests(tests, ()) == tests
+
+
+def test_a_glob_names_what_is_behind_the_colon_of_a_test() -> None:
+    planned = Library.shipped().plan("quick", Filters(suites=(MM,), tests=("mremap*",)))
+    names = ["run_vmtests.sh:mremap", "run_vmtests.sh:cow", "mremap_dontunmap"]
+    resolved = resolve_cases(planned, {MM: names})
+    assert resolved.cells[0].scenarios[0].cases == ("run_vmtests.sh:mremap", "mremap_dontunmap")
+    with pytest.raises(UsageError) as caught:
+        resolve_cases(planned, {MM: ["run_vmtests.sh:cow"]})
+    assert "unknown case 'mremap*'" in caught.value.message
 
 
 # ---- The configuration ----------------------------------------------------------------------------------------------

@@ -181,6 +181,18 @@ def test_a_command_is_a_scenario(tmp_path: Path, unit_cache: Path) -> None:
     )
 
 
+def test_suites_run_on_the_machines_with_the_memory_they_ask_for() -> None:
+    library = Library.shipped()
+    names, left = try_patch.suite_machines(library, (), lambda arch: "")
+    assert names == ["x86_64-4k-suite", "arm64-64k-suite"]
+    assert not left
+    for name in names:
+        machine = library.topology(name)
+        assert machine.total_memory >= 8 << 30
+        assert len(machine.numa) == 2
+    assert try_patch.suite_machines(library, ("arm64",), lambda arch: "no gcc") == ([], ["arm64-64k-suite: no gcc"])
+
+
 def test_the_usual_machines_have_every_page_size_once_and_two_nodes() -> None:
     names, left = try_patch.default_machines(Library.shipped(), (), lambda arch: "")
     assert names[:2] == ["x86_64-4k-2node", "x86_64-4k"]
