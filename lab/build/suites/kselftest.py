@@ -21,7 +21,7 @@ from lab.arch.record import Arch
 from lab.build import step, toolchain
 from lab.build.suites import built, libraries, unpacked
 from lab.build.suites.built import Built, Test, lacking, skipped
-from lab.build.suites.libraries import Library
+from lab.build.suites.libraries import StaticLibrary
 from lab.build.toolchain import Toolchain
 from lab.core.cache import Cache, digest
 from lab.core.errors import BuildError, UsageError, did_you_mean
@@ -134,7 +134,7 @@ class _KselftestWork:
     suite: Suite
     arch: Arch
     chain: Toolchain
-    libraries: Sequence[Library]
+    libraries: Sequence[StaticLibrary]
     scratch: Path
     progress: Progress
 

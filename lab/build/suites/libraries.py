@@ -31,7 +31,7 @@ _SOURCES = re.compile(r"^libnuma_la_SOURCES\s*=((?:.*\\\n)*.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Library:
+class StaticLibrary:
     """A directory of the cache with `include` and `lib`."""
 
     name: str
@@ -51,12 +51,12 @@ def wanted(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in RECIPES if name in names)
 
 
-def build(names: Sequence[str], arch: Arch, *, cache: Cache, progress: Progress) -> tuple[Library, ...]:
+def build(names: Sequence[str], arch: Arch, *, cache: Cache, progress: Progress) -> tuple[StaticLibrary, ...]:
     """Return the libraries from the cache or built, ten seconds each.
 
     One that does not build for the architecture is reported and missing: the programs that want it are then not built.
     """
-    built: list[Library] = []
+    built: list[StaticLibrary] = []
     for name in names:
         try:
             built.append(_build(name, arch, cache, progress))
@@ -65,7 +65,7 @@ def build(names: Sequence[str], arch: Arch, *, cache: Cache, progress: Progress)
     return tuple(built)
 
 
-def _build(name: str, arch: Arch, cache: Cache, progress: Progress) -> Library:
+def _build(name: str, arch: Arch, cache: Cache, progress: Progress) -> StaticLibrary:
     recipe, chain = RECIPES[name], toolchain.find(arch)
     package = debian.find_source(recipe.package, cache, progress=progress)
 
@@ -79,7 +79,7 @@ def _build(name: str, arch: Arch, cache: Cache, progress: Progress) -> Library:
             shutil.copy2(archive, entry / "lib" / f"lib{name}.a")
 
     key = digest(RECIPE, name, arch.name, chain.prefix, chain.key, package.version)
-    return Library(name=name, path=cache.entry(ENTRY, key, make))
+    return StaticLibrary(name=name, path=cache.entry(ENTRY, key, make))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
