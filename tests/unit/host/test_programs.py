@@ -20,6 +20,7 @@ from lab.specs.suite import Suite
 from tests.examples import WITH_GUESTS, WITHOUT_GUESTS, Example, examples
 
 ROOT = Path(__file__).parents[3]
+KSELFTEST = ("rsync", "apt", "dpkg-dev", "make", "gcc")
 WITH_PROGRAMS = {what: needed for what, needed in NEEDS.items() if needed}
 
 
@@ -71,8 +72,9 @@ def test_suites_are_asked_for_by_their_words() -> None:
     ("command", "packages"),
     [
         ("make browser", ("chromium",)),
-        ("--suite kselftest-mm -j 2", ("rsync",)),
-        ("--suite=kselftest-mm", ("rsync",)),
+        ("--suite kselftest-mm -j 2", KSELFTEST),
+        ("--suite=kselftest-mm", KSELFTEST),
+        ("--suite vma", ("make", "liburcu-dev")),
         ("--repeat 2 --suite ltp:~/ltp:mm", ("make",)),
         ("--test 'expand.*'", ()),
         ("--test 'unbalanced", ()),
