@@ -10,7 +10,16 @@ import click
 
 from lab.core.errors import LabError, UsageError
 from lab.verbs.common import print_error, progress_on_stderr
-from lab.verbs.options import GuestChoice, on_guest, on_guest_of_baseline, restored, root, sysroot, volumes
+from lab.verbs.options import (
+    GuestChoice,
+    on_guest,
+    on_guest_of_baseline,
+    refuse_unknown_option,
+    restored,
+    root,
+    sysroot,
+    volumes,
+)
 from lab.verbs.places import open_library
 from lab.verbs.running import load_of, one_guest
 
@@ -31,7 +40,7 @@ EXIT_LAB_FAILED = 125
     help="Copy a directory of the guest here when the program has ended, its regular files alone; HOST must not exist; "
     "may be repeated [none].",
 )
-@click.argument("program")
+@click.argument("program", callback=refuse_unknown_option)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--timeout",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,6 +35,19 @@ def parse_size_option(_context: click.Context, _option: click.Parameter, value: 
 
 
 # Options, by what they choose. Those with a short name are functions, since verbs differ in whether they repeat.
+
+
+def refuse_unknown_option(context: click.Context, _argument: click.Parameter, value: Any) -> Any:
+    """Return a program's words; NoSuchOption if the first is an option, which the verb then does not have.
+
+    The verbs that run a program leave all options that they do not know to it, so click reports none.
+    """
+    words = [value] if isinstance(value, str) else value
+    first = next(iter(words), "")
+    if first.startswith("-") and first != "-":
+        known = [name for parameter in context.command.params for name in parameter.opts]
+        raise click.NoSuchOption(first, possibilities=get_close_matches(first, known), ctx=context)
+    return value
 
 
 def topology(command: Command) -> Command:

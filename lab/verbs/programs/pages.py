@@ -12,7 +12,16 @@ import click
 from lab.core.errors import InfraError, UsageError
 from lab.core.untrusted import printable
 from lab.verbs.common import print_note, progress_on_stderr
-from lab.verbs.options import config, connect, kernels_or_baseline, root, sysroot, topologies, volumes
+from lab.verbs.options import (
+    config,
+    connect,
+    kernels_or_baseline,
+    refuse_unknown_option,
+    root,
+    sysroot,
+    topologies,
+    volumes,
+)
 from lab.verbs.places import open_cache, open_library
 from lab.verbs.running import builds_end_with_us, load_of
 
@@ -57,7 +66,14 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Write the answer in every format to files in this directory, too [none].",
 )
-@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM [ARGS]...")
+@click.argument(
+    "words",
+    nargs=-1,
+    required=True,
+    type=click.UNPROCESSED,
+    metavar="PROGRAM [ARGS]...",
+    callback=refuse_unknown_option,
+)
 def pages(words: Sequence[str], check_only: bool, form: str, output: Path | None, **options: object) -> int:
     """Run a program on every page size of its architecture.
 
