@@ -1036,6 +1036,18 @@ LAB_FN void lab_cgroup_set(const char *group, const char *file, const char *valu
 	LAB_SETUP(lab_write_file(path, value));
 }
 
+/* A cgroup of this case's own whose processes may use `bytes` of memory, such as "8M", and no swap. */
+LAB_FN const char *lab_memory_cgroup(const char *name, const char *bytes)
+{
+	const char *group = lab_cgroup(name, "memory");
+	char path[LAB_PATH];
+
+	lab_cgroup_set(group, "memory.max", bytes);
+	snprintf(path, sizeof(path), "%s/memory.swap.max", group);
+	lab_write_file(path, "0");	/* a kernel without swap has no such file */
+	return group;
+}
+
 /* From now on this process is in the cgroup. */
 LAB_FN void lab_join_cgroup(const char *group)
 {

@@ -289,22 +289,10 @@ static void c16_enomem_by_mremap(void)
 
 /* ---- memory cgroup ---- */
 
-/* A cgroup of this case's own with so much memory, and no swap. */
-static const char *memcg(const char *bytes)
-{
-	const char *group = lab_cgroup("lab-c17", "memory");
-	char path[LAB_PATH];
-
-	lab_cgroup_set(group, "memory.max", bytes);
-	snprintf(path, sizeof(path), "%s/memory.swap.max", group);
-	lab_write_file(path, "0");
-	return group;
-}
-
 static void c17_memcg_kill(void)
 {
 	long pages = lab_pages(16ULL << 20), i;
-	const char *group = memcg("8M");
+	const char *group = lab_memory_cgroup("lab-c17", "8M");
 	char *p = lab_shared(1);
 	int status;
 	pid_t pid;

@@ -122,14 +122,11 @@ static void l05_room_is_as_before(void)
 static void l06_after_a_cgroups_kill(void)
 {
 	long pages = lab_pages(16ULL << 20), before = lab_committed(), i;
-	const char *group = lab_cgroup("lab-l06", "memory");
-	char *p = lab_shared(1), path[LAB_PATH];
+	const char *group = lab_memory_cgroup("lab-l06", "8M");
+	char *p = lab_shared(1);
 	int status;
 	pid_t pid;
 
-	lab_cgroup_set(group, "memory.max", "8M");
-	snprintf(path, sizeof(path), "%s/memory.swap.max", group);
-	lab_write_file(path, "0");
 	pid = lab_fork();
 	if (!pid) {
 		lab_join_cgroup(group);
@@ -289,13 +286,10 @@ static void l14_fits_into_the_map_count(void)
 static void l15_fits_into_the_cgroup(void)
 {
 	long pages = lab_pages(12ULL << 20), i;
-	const char *group = lab_cgroup("lab-l15", "memory");
-	char *p = lab_shared(1), path[LAB_PATH];
+	const char *group = lab_memory_cgroup("lab-l15", "16M");
+	char *p = lab_shared(1);
 	pid_t pid;
 
-	lab_cgroup_set(group, "memory.max", "16M");
-	snprintf(path, sizeof(path), "%s/memory.swap.max", group);
-	lab_write_file(path, "0");
 	pid = lab_fork();
 	if (!pid) {
 		lab_join_cgroup(group);
