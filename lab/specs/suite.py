@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from lab.core.errors import UsageError
+from lab.core.errors import UsageError, did_you_mean
 from lab.core.paths import user_path
 
 SELFTESTS = "tools/testing/selftests"
@@ -67,7 +67,8 @@ def parse(word: str) -> Suite:
         return Suite(kind="vma", name=VMA)
     head, dash, collection = word.partition("-")
     if head != "kselftest":
-        raise UsageError(f"--suite {word}: {KINDS}")
+        meant = did_you_mean(head, ["kselftest", VMA, "ltp"])
+        raise UsageError(f"--suite {word}: {KINDS}{meant}")
     if not dash or not _COLLECTION.fullmatch(collection):
         raise UsageError(f"--suite {word}: which collection? {KINDS}")
     return Suite(kind="kselftest", name=file_name(word), collection=collection)

@@ -97,13 +97,14 @@ class _HostWork:
         not_built: dict[str, str] = {}
         for directory in directories:
             reasons = self._build(directory)
+            names = _NAMED.findall(_sources(self.tree / directory))
             for program in self._programs(directory):
                 path = self.tree / directory / program
                 if not path.is_file():
                     not_built[program] = reasons.get(program) or next(iter(reasons.values()), "make did not say why")
                     tests.append(built.skipped(program, f"not built: {not_built[program]}"))
                     continue
-                tests.append(self._run(path, into))
+                tests.append(self._run(path, names, into))
         if len(not_built) == len(tests):
             raise BuildError(f"--suite {self.suite.word}: no program was built", excerpt="\n".join(not_built.values()))
         return tests, not_built
@@ -135,18 +136,20 @@ class _HostWork:
             nice=NICE,
         )
 
-    def _run(self, program: Path, into: Path) -> Test:
-        """Run a program, and return the test that repeats what it printed and how it ended."""
+    def _run(self, program: Path, names: Sequence[str], into: Path) -> Test:
+        """Run a program, and return the test that repeats what it printed and how it ended.
+
+        `names` are the tests that the sources of its directory name.
+        """
         self.progress(f"{self.suite.name}: running {program.name} on this host")
         output, status = run(program)
         lines = [line[:LINE] for line in output.splitlines()[-LAST_LINES:]]
-        names = _NAMED.findall(_sources(program.parent))
         printed = [*lines, *ktap(lines, names)]
+        if not status and (reason := contradiction(lines)):
+            printed.append(reason)
+            status = 1
         kept = into / f"{file_name(program.name)}.out"
         kept.write_text("\n".join([*printed, ""]))
-        if not status and (reason := contradiction(lines)):
-            kept.write_text("\n".join([*printed, reason, ""]))
-            status = 1
         return Test(
             name=file_name(program.name),
             style="kselftest",

@@ -52,7 +52,7 @@ def wanted(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def build(names: Sequence[str], arch: Arch, *, cache: Cache, progress: Progress) -> tuple[StaticLibrary, ...]:
-    """Return the libraries from the cache or built, ten seconds each.
+    """Return the libraries, from the cache or built.
 
     One that does not build for the architecture is reported and missing: the programs that want it are then not built.
     """

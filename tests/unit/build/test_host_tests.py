@@ -63,8 +63,10 @@ def repeated(made: Built, name: str) -> subprocess.CompletedProcess[str]:
 def test_the_word() -> None:
     assert parse("vma") == Suite(kind="vma", name="vma")
     assert parse("vma").word == "vma"
-    with pytest.raises(UsageError, match="expected kselftest-COLLECTION"):
+    with pytest.raises(UsageError, match=r"expected kselftest-COLLECTION.*; did you mean 'vma'"):
         parse("vmas")
+    with pytest.raises(UsageError, match="did you mean 'kselftest'"):
+        parse("kselftst-mm")
 
 
 def test_programs_run_here_and_a_guest_repeats_what_they_printed(tree: Path, tmp_path: Path) -> None:
