@@ -80,8 +80,11 @@ struct lab_policy {
 	struct lab_nodemask nodes;
 };
 
+/* A policy; a case that needs one which the kernel lacks is skipped here. */
 LAB_FN struct lab_policy lab_policy_of(int mode, struct lab_nodemask nodes)
 {
+	if (mode == LAB_MPOL_WEIGHTED_INTERLEAVE && lab_kernel_before(6, 9))
+		LAB_SKIP("weighted interleaving came with 6.9");
 	return (struct lab_policy){ .mode = mode, .nodes = nodes };
 }
 

@@ -475,8 +475,6 @@ static void e15_weighted_interleave(void)
 	int near = lab_two_nodes().near;
 	char *p = LAB_GROW(lab_shared(1), 1, 129);
 
-	if (lab_kernel_before(6, 9))
-		LAB_SKIP("weighted interleaving came with 6.9");
 	set_weights(near);
 	LAB_SETUP(lab_set_mempolicy(&all));
 	lie_by(p, 1, 129, &all);

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run an example of every verb and suite on a bare Debian: a chroot with nothing but what the set-up installs.
 
-`python -m tests.bare_host [DIR]` needs root and mmdebstrap. A new chroot is made and removed afterwards; one in DIR
-is made if it is not there, and kept. The clone of this commit in it is always new. The chroot shares the host's cache,
-so that no kernel is built that the host has; `make run` should be done first.
+`python -m tests.bare_host [--release RELEASE] [DIR]` needs root and mmdebstrap. A new chroot is made and removed
+afterwards; one in DIR is made if it is not there, and kept. The clone of this commit in it is always new. The chroot
+shares the host's cache, so that no kernel is built that the host has; `make run` should be done first. The compilers
+of another release than the host's build other kernels: those of one machine are built in the chroot.
 Each command has the exit status that it must have and a text that it must print; one that ends with "No such file",
 "not found" or a traceback is a defect.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -22,7 +24,8 @@ from pathlib import Path
 from lab.core.cache import default_root
 
 ROOT = Path(__file__).parents[1]
-RELEASE = "bookworm"
+RELEASES = ("bookworm", "trixie")
+"""Debian 12 and 13, the releases that the lab runs on."""
 HERE = "/root/pagelab"
 """The clone in the chroot."""
 SHARED = ("/etc/ssl/certs", "/etc/pip.conf", "/etc/xdg/pip", "/opt")
@@ -104,12 +107,13 @@ exec chroot "$root" sh -c "cd /root/pagelab 2>/dev/null; $1"
 class BareHost:
     """A chroot with a minimal Debian."""
 
+    release: str
     root: Path
 
     def make(self) -> None:
         """Install the release's essential packages, git and make, unless that is done; clone this commit into it."""
         packages = "--include=make,git,ca-certificates"
-        argv = ["mmdebstrap", "--quiet", "--variant=minbase", packages, RELEASE, str(self.root)]
+        argv = ["mmdebstrap", "--quiet", "--variant=minbase", packages, self.release, str(self.root)]
         if not (self.root / "etc/os-release").exists():
             subprocess.run(argv, check=True)
         clone = self.root / HERE.lstrip("/")
@@ -152,18 +156,22 @@ def fault(trial: Trial, status: int, printed: str) -> str:
     return ""
 
 
-def main(kept: str = "") -> int:
-    """Try every command on a bare host, in the directory `kept` if one is given; return 1 if a command is faulty."""
+def main(argv: list[str] | None = None) -> int:
+    """Try every command on a bare host, in the directory that is named if one is; return 1 if a command is faulty."""
+    parser = argparse.ArgumentParser(prog="tests.bare_host")
+    parser.add_argument("--release", choices=RELEASES, default=RELEASES[0])
+    parser.add_argument("dir", nargs="?", type=Path)
+    asked = parser.parse_args(argv)
     if os.getuid() != 0 or shutil.which("mmdebstrap") is None:
         sys.exit("tests.bare_host needs root and mmdebstrap (apt-get install --no-install-recommends mmdebstrap)")
     place = Path(tempfile.mkdtemp(prefix="pagelab-bare-host-"))
-    host = BareHost(root=Path(kept or place / "root"))
+    host = BareHost(release=asked.release, root=asked.dir or place / "root")
     try:
         host.make()
         faulty = sum(is_faulty(host, trial) for trial in TRIALS)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    print(f"{len(TRIALS)} commands on a bare {RELEASE}: {faulty} faulty")
+    print(f"{len(TRIALS)} commands on a bare {asked.release}: {faulty} faulty")
     return min(faulty, 1)
 
 
@@ -179,4 +187,4 @@ def is_faulty(host: BareHost, trial: Trial) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2]))
+    sys.exit(main())

@@ -70,6 +70,8 @@ class Arch:
     """Prefix of the cross compiler, e.g. `aarch64-linux-gnu-`."""
     packages: tuple[str, ...]
     """Debian packages that compile for and emulate this architecture (on a host of another architecture)."""
+    debian_since: int = 12
+    """The first release of Debian whose packages compile for and emulate this architecture."""
     ldflags: tuple[str, ...] = ()
     """Arguments for the compiler when it links programs for guests."""
     native_packages: tuple[str, ...] = ()

@@ -124,6 +124,22 @@ class Host:
         """Return the Debian packages that build for and emulate an architecture here."""
         return arch.packages_on(self.machine)
 
+    @property
+    def debian(self) -> int | None:
+        """The number of the host's Debian release; None if the host is no Debian or a testing one."""
+        release = self.root / "etc/os-release"
+        values = dict(line.partition("=")[::2] for line in _lines(release))
+        number = values.get("VERSION_ID", "").strip('"')
+        if values.get("ID") != "debian" or not number.isdecimal():
+            return None
+        return int(number)
+
+    def arch_fix(self, arch: Arch) -> str:
+        """Return what installs compiler and emulator of an architecture; why nothing does, where it has no packages."""
+        if self.debian is not None and self.debian < arch.debian_since:
+            return f"none on Debian {self.debian}: Debian {arch.debian_since} is the first with packages for it"
+        return self.install_command(self.packages_of(arch))
+
     def as_root(self, command: Sequence[str]) -> str:
         """Return a command that needs root as this user has to type it."""
         return this_host.as_root(command, uid=self.uid)
@@ -160,6 +176,14 @@ def _packages_of_arches(arches: Iterable[str], host: Host) -> list[str]:
     return packages
 
 
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a text file; none if it cannot be read."""
+    try:
+        return path.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
 def _missing_programs(names: Iterable[str], host: Host) -> list[str]:
     """Return the programs that are not on the host's PATH."""
     return [name for name in names if host.which(name) is None]
@@ -174,7 +198,7 @@ def lacking(arch: Arch, host: Host | None = None) -> str:
     missing = _missing_programs((compiler, arch.qemu), host)
     if not missing:
         return ""
-    return f"no {', no '.join(missing)} ({host.install_command(host.packages_of(arch))})"
+    return f"no {', no '.join(missing)} ({host.arch_fix(arch)})"
 
 
 CAPTURE_SCRIPT = Path(__file__).parents[1] / "capture.sh"
@@ -298,13 +322,13 @@ def _modules(host: Host) -> Check:
 def _compiler(host: Host, arch: Arch) -> Check:
     name = f"{arch.cross}gcc"
     program = host.which(name)
-    fix = host.install_command(host.packages_of(arch))
+    fix = host.arch_fix(arch)
     return _check(f"{arch.name} compiler", program is not None, program or "", f"no {name}", fix)
 
 
 def _emulator(host: Host, arch: Arch) -> Check:
     program = host.which(arch.qemu)
-    fix = host.install_command(host.packages_of(arch))
+    fix = host.arch_fix(arch)
     return _check(f"{arch.name} emulator", program is not None, program or "", f"no {arch.qemu}", fix)
 
 

@@ -91,6 +91,23 @@ def test_a_missing_emulator_or_compiler_names_its_package(healthy: Host) -> None
             assert set(healthy.packages_of(arch)) < set(check.fix.split())
 
 
+@pytest.mark.parametrize(
+    ("release", "fix"),
+    [
+        ('ID=debian\nVERSION_ID="12"\n', "none on Debian 12: Debian 13 is the first with packages for it"),
+        ('ID=debian\nVERSION_ID="13"\n', "gcc-loongarch64-linux-gnu"),
+        ("ID=debian\nVERSION_CODENAME=sid\n", "gcc-loongarch64-linux-gnu"),
+        ('ID=other\nVERSION_ID="12"\n', "gcc-loongarch64-linux-gnu"),
+    ],
+)
+def test_an_architecture_that_came_with_a_later_debian(healthy: Host, release: str, fix: str) -> None:
+    (healthy.root / "etc/os-release").write_text(release)
+    arch = ARCHES["loongarch64"]
+    without_it = without(healthy, arch.qemu)
+    assert fix in look(without_it)["loongarch64 emulator"].fix
+    assert fix in doctor.lacking(arch, without_it)
+
+
 def test_the_host_s_own_architecture_needs_no_cross_compiler(healthy: Host) -> None:
     native, foreign = ARCHES["x86_64"], ARCHES["arm64"]
     assert healthy.packages_of(native) == native.native_packages

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""loongarch64: QEMU virt, booted without firmware, with pages of 4, 16 and 64 KiB.
+
+Debian 13 is the first release with a C library for its cross compiler, and QEMU 10.0 there is the version that this
+record was tried with.
+"""
+
+from types import MappingProxyType
+
+from lab.arch.record import Arch
+from lab.core.sizes import KIB, MIB
+
+FRAGMENTS = {
+    "arch-loongarch64": """\
+CONFIG_64BIT=y
+CONFIG_CPU_HAS_FPU=y
+CONFIG_SERIAL_8250=y
+CONFIG_SERIAL_8250_CONSOLE=y
+CONFIG_SERIAL_OF_PLATFORM=y
+CONFIG_PCI_HOST_GENERIC=y
+CONFIG_NR_CPUS=64
+CONFIG_HZ_100=y
+
+CONFIG_TRANSPARENT_HUGEPAGE=y
+CONFIG_TRANSPARENT_HUGEPAGE_MADVISE=y
+
+# Left out because it costs build or boot time under emulation and tests nothing here.
+# CONFIG_CPU_HAS_LSX is not set
+# CONFIG_CPU_HAS_LBT is not set
+# CONFIG_RANDOMIZE_BASE is not set
+# The PFN-mapping guards want to map physical memory.
+# CONFIG_STRICT_DEVMEM is not set
+""",
+    "loongarch64-4k": "CONFIG_4KB_3LEVEL=y\n",
+    "loongarch64-16k": "CONFIG_16KB_3LEVEL=y\n",
+    "loongarch64-64k": "CONFIG_64KB_3LEVEL=y\n",
+}
+
+ARCH = Arch(
+    name="loongarch64",
+    aliases=("loongarch", "loong64"),
+    uname="loongarch64",
+    bits=64,
+    elf_machine=258,
+    byteorder="little",
+    kernel_arch="loongarch",
+    cross="loongarch64-linux-gnu-",
+    packages=("gcc-loongarch64-linux-gnu", "libc6-dev-loong64-cross", "qemu-system-misc"),
+    debian_since=13,
+    image_target="vmlinux",
+    image="vmlinux",
+    fragments=MappingProxyType(FRAGMENTS),
+    page_sizes=MappingProxyType(
+        {4 * KIB: "loongarch64-4k", 16 * KIB: "loongarch64-16k", 64 * KIB: "loongarch64-64k"}
+    ),
+    presets=("debug-vm", "ubsan"),
+    hugepages=MappingProxyType({4 * KIB: (2 * MIB,), 16 * KIB: (32 * MIB,), 64 * KIB: (512 * MIB,)}),
+    qemu="qemu-system-loongarch64",
+    libvirt_arch="loongarch64",
+    machine="virt",
+    cpu="la464",
+    libvirt_cpus=False,
+    console="ttyS0",
+    net_options="romfile=",
+    max_vcpus=4,
+    no_numa="its kernel reads nodes from ACPI, which QEMU's virt has with firmware alone",
+)
