@@ -50,9 +50,7 @@ ARCH = Arch(
     image_target="vmlinux",
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),
-    page_sizes=MappingProxyType(
-        {4 * KIB: "loongarch64-4k", 16 * KIB: "loongarch64-16k", 64 * KIB: "loongarch64-64k"}
-    ),
+    page_sizes=MappingProxyType({4 * KIB: "loongarch64-4k", 16 * KIB: "loongarch64-16k", 64 * KIB: "loongarch64-64k"}),
     presets=("debug-vm", "ubsan"),
     hugepages=MappingProxyType({4 * KIB: (2 * MIB,), 16 * KIB: (32 * MIB,), 64 * KIB: (512 * MIB,)}),
     qemu="qemu-system-loongarch64",

@@ -19,7 +19,7 @@ from lab.core import paths, proc
 from lab.core.cache import Cache
 from lab.core.sizes import GIB
 from lab.guests import accelerator
-from lab.host import doctor
+from lab.host import doctor, emulator
 from lab.host.estimate import MAX_GUESTS, MEMORY_SHARE, build_offer, kvm_offer, start_offer
 from lab.host.schedule import Budget
 from lab.specs.arches import ARCHES
@@ -75,6 +75,7 @@ class Offer(JsonDocument):
         found = set()
         for name, arch in self.arches.items():
             found.add(start_offer(name))
+            found |= emulator.release_offers(name, arch.emulator)
             if arch.kvm:
                 found.add(kvm_offer(name))
             if arch.build:
@@ -107,7 +108,7 @@ def measure(name: str, cache: Cache, *, guests: int | None = None) -> Offer:
             known = accelerator.known(arch, cache)
             why = accelerator.kvm_impossible(arch) or "no guest has booted with KVM here yet"
             arches[arch.name] = ArchOffer(
-                emulator=_emulator(arch.qemu),
+                emulator=emulator.version(arch.qemu),
                 kvm=bool(known and known[0]),
                 why=known[1] if known else why,
                 build=not doctor.lacking(arch),
@@ -143,13 +144,6 @@ def lab_hash() -> str:
 def host_name() -> str:
     """Return the name of this host, as it is unless the user gives it another."""
     return socket.gethostname().partition(".")[0] or "host"
-
-
-@functools.cache
-def _emulator(program: str) -> str:
-    """The version of an emulator."""
-    said = proc.run([program, "--version"], timeout_s=60, check=False).output
-    return said.partition("\n")[0].removeprefix("QEMU emulator version ")
 
 
 def _free(path: Path) -> int:

@@ -81,13 +81,13 @@ class Session:
     def packing(self, cache: Cache) -> Packing:
         """Return the resources of all hosts together, for estimates; the schedule has a budget for each."""
         memory, cpus, guests = 0, 0.0, 0
-        arches: set[str] = set()
+        offers: set[str] = set()
         for offer in self.members.usable().values():
             memory, cpus = memory + offer.budget.memory, cpus + offer.budget.cpus
             guests += offer.budget.guests
-            arches |= offer.arches.keys()
+            offers |= offer.offers
         budget = Budget(memory=memory, cpus=max(1.0, cpus), guests=max(1, guests))
-        return Packing(budget=budget, history=history.load(cache), hosts_start=frozenset(arches))
+        return Packing(budget=budget, history=history.load(cache), hosts_offer=frozenset(offers))
 
     def abort(self) -> None:
         """End every attempt that is under way."""

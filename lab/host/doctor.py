@@ -20,10 +20,11 @@ from lab.core.cache import Cache, default_root
 from lab.core.errors import UsageError
 from lab.core.sizes import GIB, MIB
 from lab.guests import accelerator
+from lab.host import emulator
 from lab.specs import environment
 from lab.specs.arches import ARCHES
 from lab.specs.library import Library
-from lab.specs.model import format_size
+from lab.specs.model import Topology, format_size
 
 PACKAGES = Path(__file__).parents[1] / "packages.txt"
 PYTHON = (3, 11)
@@ -134,9 +135,13 @@ class Host:
             return None
         return int(number)
 
+    def older_than(self, arch: Arch) -> bool:
+        """Return whether the host's release of Debian has no packages for an architecture yet."""
+        return self.debian is not None and self.debian < arch.debian_since
+
     def arch_fix(self, arch: Arch) -> str:
         """Return what installs compiler and emulator of an architecture; why nothing does, where it has no packages."""
-        if self.debian is not None and self.debian < arch.debian_since:
+        if self.older_than(arch):
             return f"none on Debian {self.debian}: Debian {arch.debian_since} is the first with packages for it"
         return self.install_command(self.packages_of(arch))
 
@@ -169,10 +174,11 @@ def arch_packages(campaigns: Iterable[str], host: Host | None = None) -> tuple[s
 
 
 def _packages_of_arches(arches: Iterable[str], host: Host) -> list[str]:
-    """Return the packages of each architecture in turn; a package that several of them need is repeated."""
+    """Return the packages of each architecture that the host's release has; one that several need is repeated."""
     packages: list[str] = []
     for name in arches:
-        packages += host.packages_of(ARCHES[name])
+        if not host.older_than(ARCHES[name]):
+            packages += host.packages_of(ARCHES[name])
     return packages
 
 
@@ -199,6 +205,16 @@ def lacking(arch: Arch, host: Host | None = None) -> str:
     if not missing:
         return ""
     return f"no {', no '.join(missing)} ({host.arch_fix(arch)})"
+
+
+def lacking_for(topology: Topology, host: Host | None = None) -> str:
+    """Return what this host lacks for a machine: programs, or a later release of QEMU; empty if nothing."""
+    arch = topology.architecture
+    if why := lacking(arch, host):
+        return why
+    if not topology.qemu:
+        return ""
+    return emulator.too_old(topology, emulator.version(arch.qemu))
 
 
 CAPTURE_SCRIPT = Path(__file__).parents[1] / "capture.sh"

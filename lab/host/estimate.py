@@ -14,9 +14,9 @@ from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.core.sizes import MIB
 from lab.host import doctor, history
+from lab.host.emulator import release_offer
 from lab.host.history import History
 from lab.host.schedule import Budget, Demand, Schedule, Stage, Task, makespan
-from lab.specs.arches import ARCHES
 from lab.specs.model import Topology
 from lab.specs.plan import Build, Cell, Plan, in_order, possible
 
@@ -43,8 +43,8 @@ class Packing:
     history: History
     counted: bool = False
     """Whether the user has set how many guests run at once: then their CPU use does not count."""
-    hosts_start: frozenset[str] | None = None
-    """The architectures that a cluster's hosts can start; None if guests run on this computer."""
+    hosts_offer: frozenset[str] | None = None
+    """What one or another of a cluster's hosts offers; None if guests run on this computer."""
 
     def task(self, cell: Cell) -> Task:
         """Return a cell as a task for the schedule."""
@@ -52,7 +52,7 @@ class Packing:
             name=cell.name,
             demand=self.demand(cell),
             seconds=self.history.seconds(cell),
-            needs=frozenset({start_offer(cell.build.arch)}),
+            needs=_needs(cell.topology),
             prefers=frozenset({kvm_offer(cell.build.arch)}),
         )
 
@@ -110,8 +110,11 @@ def packing(cache: Cache, *, jobs: int | None = None, memory: int | None = None)
 
 def here(planned: Plan, packed: Packing) -> Plan:
     """Return the plan without the machines that this host cannot run; InfraError for one that was named."""
-    lacking = {name: why for name in planned.arches if (why := _lacking(name, packed))}
+    lacking: dict[str, str] = {}
     for cell in planned.cells:
+        if why := _lacking(cell.topology, packed):
+            lacking[cell.topology.name] = why
+            continue
         demand = packed.demand(cell)
         if packed.budget.never(demand):
             have = f"{packed.budget.memory // MIB} MiB"
@@ -119,13 +122,24 @@ def here(planned: Plan, packed: Packing) -> Plan:
     return possible(planned, lacking)
 
 
-def _lacking(arch: str, packed: Packing) -> str:
-    """Return why guests of an architecture can run nowhere; empty if they can."""
-    if packed.hosts_start is None:
-        return doctor.lacking(ARCHES[arch])
-    if arch in packed.hosts_start:
-        return ""
-    return f"no host of the cluster has {ARCHES[arch].qemu}"
+def _needs(topology: Topology) -> frozenset[str]:
+    """Return what a host must offer to run a machine."""
+    needs = {start_offer(topology.arch)}
+    if topology.qemu:
+        needs.add(release_offer(topology.arch, topology.qemu))
+    return frozenset(needs)
+
+
+def _lacking(topology: Topology, packed: Packing) -> str:
+    """Return why a machine can run nowhere; empty if it can."""
+    if packed.hosts_offer is None:
+        return doctor.lacking_for(topology)
+    emulator = topology.architecture.qemu
+    if start_offer(topology.arch) not in packed.hosts_offer:
+        return f"no host of the cluster has {emulator}"
+    if not _needs(topology) <= packed.hosts_offer:
+        return f"it needs QEMU {topology.qemu}; no host of the cluster has {emulator} of that release"
+    return ""
 
 
 def ordered(planned: Plan, packed: Packing, cache: Cache) -> tuple[Plan, Outlook]:

@@ -149,6 +149,13 @@ def _words(value: object) -> Any:
     return value
 
 
+def _release(value: object) -> object:
+    """Refuse a release that YAML reads as a number: 8.20 would be 8.2."""
+    if not isinstance(value, str) or not re.fullmatch(r"\d+\.\d+", value):
+        raise ValueError(f'expected a release of QEMU in quotes, such as "8.2", got {value!r}')
+    return value
+
+
 JOINT = " + "
 """The separator of several series' names, as they are printed and recorded."""
 
@@ -229,6 +236,8 @@ class Topology(Spec):
     vcpus: Annotated[int, Field(ge=1, strict=True)] = 1
     cpu: Option | None = None
     machine: Option | None = None
+    qemu: Annotated[str, BeforeValidator(_release)] | None = None
+    """The first release of QEMU that can emulate the machine, such as 8.2; None if all can."""
     memory: Memory | None = None
     numa: tuple[NumaCell, ...] = ()
     distances: tuple[tuple[Annotated[int, Field(ge=10, le=254, strict=True)], ...], ...] = ()

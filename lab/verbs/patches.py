@@ -347,7 +347,7 @@ def _usual_machines(library: Library, suites: Sequence[str]) -> list[str]:
     from lab.workflows import try_patch
 
     choose = try_patch.suite_machines if suites else try_patch.default_machines
-    names, left = choose(library, environment.arches(), doctor.lacking)
+    names, left = choose(library, environment.arches(), doctor.lacking_for)
     for line in left:
         print_note(f"not run on {line}")
     return names

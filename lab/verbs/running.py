@@ -257,7 +257,7 @@ def one_guest(choice: GuestChoice) -> Iterator[tuple[GuestFactory, BootableCell]
     kernel = library.with_config(library.kernel(choice.kernel), choice.config)
     if why := arches.lacking_preset(topology.architecture, kernel.config):
         raise UsageError(f"{topology.name}/{kernel.name}: {why}")
-    if why := doctor.lacking(topology.architecture):
+    if why := doctor.lacking_for(topology):
         raise InfraError(f"{topology.name} cannot be built or booted on this host: {why}")
     builder = Builder(cache=open_cache(), sources=library.scenario_sources)
     with builds_end_with_us(), open_factory(builder, uri=choice.connect, saved=not choice.cold) as factory:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lab.arch.record import Arch
 from lab.core.cache import Cache, digest
 from lab.formats.patches.mail import MailedPatch
 from lab.specs.library import Library
@@ -190,7 +189,7 @@ def scenarios(tests: Sequence[str], programs: Sequence[str]) -> list[str]:
 
 
 def suite_machines(
-    library: Library, arches: Sequence[str], lacking: Callable[[Arch], str]
+    library: Library, arches: Sequence[str], lacking: Callable[[Topology], str]
 ) -> tuple[list[str], list[str]]:
     """Return the names of the machines with the memory that suites ask for, and a line for each that was left out."""
     chosen: list[str] = []
@@ -198,7 +197,7 @@ def suite_machines(
     for topology in library.campaign("suites").topologies:
         if arches and topology.arch not in arches:
             continue
-        if why := lacking(topology.architecture):
+        if why := lacking(topology):
             left.append(f"{topology.name}: {why}")
         else:
             chosen.append(topology.name)
@@ -206,7 +205,7 @@ def suite_machines(
 
 
 def default_machines(
-    library: Library, arches: Sequence[str], lacking: Callable[[Arch], str]
+    library: Library, arches: Sequence[str], lacking: Callable[[Topology], str]
 ) -> tuple[list[str], list[str]]:
     """Return the names of one machine per page size and one with two nodes, and a line for each that was left out."""
     first = [*library.campaign("quick").topologies, *library.campaign("pagesizes").topologies]
@@ -218,7 +217,7 @@ def default_machines(
         kind = {1: topology.page_size, 2: "nodes"}.get(node_count(topology))
         if kind is None or kind in chosen:
             continue
-        if why := lacking(topology.architecture):
+        if why := lacking(topology):
             left[topology.name] = why
         else:
             chosen[kind] = topology

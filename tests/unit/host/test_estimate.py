@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lab.build.kernel import Past
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.core.sizes import MIB
-from lab.host import doctor
+from lab.host import doctor, emulator
 from lab.host.estimate import GUEST_OVERHEAD, Packing, here, ordered, packing
 from lab.host.history import History, Measured
 from lab.host.schedule import Budget
@@ -36,7 +37,7 @@ def planned(*machines: Topology, named: tuple[str, ...] = ()) -> Plan:
 
 @pytest.fixture(autouse=True)
 def everything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "lacking", lambda _arch: "")
+    monkeypatch.setattr(doctor, "lacking", lambda *_: "")
 
 
 def known(**facts: float) -> Packing:
@@ -102,6 +103,48 @@ def test_a_missing_tool_chain_says_what_to_install(monkeypatch: pytest.MonkeyPat
         doctor.lacking(machine("arm", 512, "arm64").architecture, replace(nothing, which=lambda name: f"/bin/{name}"))
         == ""
     )
+
+
+@pytest.mark.parametrize(
+    ("needed", "installed", "why"),
+    [
+        ("8.2", "7.2.22 (Debian 1:7.2)", "it needs QEMU 8.2, qemu-system-x86_64 is 7.2.22 (Debian 1:7.2)"),
+        ("10.0", "9.2.1", "it needs QEMU 10.0, qemu-system-x86_64 is 9.2.1"),
+        ("8.2", "", "it needs QEMU 8.2, qemu-system-x86_64 is "),
+        ("8.2", "8.2.0", ""),
+        ("8.2", "10.0.13", ""),
+        (None, "7.2.22", ""),
+    ],
+)
+def test_a_machine_that_needs_a_later_emulator(
+    needed: str | None, installed: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulator, "version", lambda _program: installed)
+    wanted = machine("pc", 512).model_copy(update={"qemu": needed})
+    assert doctor.lacking_for(wanted) == why
+    if why:
+        with pytest.raises(InfraError, match=f"^pc: {re.escape(why)}"):
+            here(planned(wanted, named=("pc",)), PACKING)
+
+
+@pytest.mark.parametrize(
+    ("offers", "reason"),
+    [
+        (frozenset(), "no host of the cluster has qemu-system-x86_64"),
+        (
+            frozenset({"start x86_64", *emulator.release_offers("x86_64", "8.1.3")}),
+            "it needs QEMU 8.2; no host of the cluster has qemu-system-x86_64 of that release",
+        ),
+        (frozenset({"start x86_64", *emulator.release_offers("x86_64", "8.2.0")}), ""),
+        (frozenset({"start x86_64", *emulator.release_offers("x86_64", "10.0.13")}), ""),
+    ],
+)
+def test_a_later_emulator_is_asked_of_the_hosts_of_a_cluster(offers: frozenset[str], reason: str) -> None:
+    wanted = planned(machine("pc", 512).model_copy(update={"qemu": "8.2"}))
+    packed = replace(PACKING, hosts_offer=offers)
+    left = here(wanted, packed)
+    assert [skipped.reason for skipped in left.skipped] == [reason] * bool(reason)
+    assert all((packed.task(cell).needs <= offers) is not bool(reason) for cell in wanted.cells)
 
 
 def test_what_is_built_comes_first_and_what_is_not_takes_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

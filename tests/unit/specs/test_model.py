@@ -87,6 +87,12 @@ def test_hugepages_of_nodes_add_up() -> None:
     assert topology(numa=cells).reserved_hugepages == {2 * MIB: 7}
 
 
+@pytest.mark.parametrize("value", [8.2, 10, "8", "8.2.1", ">=8.2", "", "latest"])
+def test_no_release_of_the_emulator(value: object) -> None:
+    with pytest.raises(ValidationError, match=r'expected a release of QEMU in quotes, such as "8\.2", got'):
+        Topology.model_validate({"name": "x", "arch": "x86_64", "page_size": "4K", "memory": "1G", "qemu": value})
+
+
 @pytest.mark.parametrize(
     ("read", "write", "nearest"), [((20, 10), (20, 30), 1), ((20, 30), (9, 30), 0), ((20, 30), (19, 19), 0)]
 )
