@@ -146,8 +146,8 @@ def build(
     apply, a symbol that got lost), BuildError with the compiler's own words when it does not compile, InfraError when
     the host cannot build (tools missing, disk full).
     """
-    if prebuilt.is_prebuilt(kernel.source):
-        return _prebuilt(kernel, topology, cache, progress)
+    if kernel.prebuilt:
+        return _prebuilt(kernel, topology, cache, progress, images)
     recipe = recipe_of(kernel, topology, cache=cache, images=images)
     if recipe is None or not cache.obtain(ENTRY, recipe.key):
         resolved = source.resolve(kernel.source, cache=cache, progress=progress)
@@ -161,14 +161,20 @@ def build(
     return _load(entry, recipe)
 
 
-def _prebuilt(kernel: Kernel, topology: Topology, cache: Cache, progress: Progress) -> BuiltKernel:
-    """Return a kernel that exists already; fetch it unless the cache has it."""
-    if kernel.series or kernel.fragments:
-        raise UsageError(f"kernel {kernel.name}: nothing can be added to {kernel.source}, which is not built here")
+def _prebuilt(
+    kernel: Kernel, topology: Topology, cache: Cache, progress: Progress, images: Path | None = None
+) -> BuiltKernel:
+    """Return a kernel that exists already; fetch it unless the cache has it. What a suite wishes for is reported."""
     key = prebuilt.fill(kernel, topology.architecture, cache, progress)
     entry = cache.entry(ENTRY, key, _never)
-    prebuilt.check_machine(kernel, topology, (entry / "config").read_text())
-    return BuiltKernel(**_files(entry), provenance=prebuilt.provenance(entry, key))
+    config = (entry / "config").read_text()
+    prebuilt.check_machine(kernel, topology, config)
+    wishes: list[SymbolRequest] = []
+    for name in kernel.fragments:
+        wishes += _wishes(name, (images or paths.images()) / "config", None)
+    refused = kconfig.refused(wishes, kconfig.parse_config(config))
+    provenance = prebuilt.provenance(entry, key, kernel.source)
+    return BuiltKernel(**_files(entry), provenance=provenance.changed(refused=[str(lost.request) for lost in refused]))
 
 
 def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> Recipe | None:
@@ -176,7 +182,7 @@ def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path 
 
     A configuration that a file of the source has a part in is not known before that is unpacked either.
     """
-    if prebuilt.is_prebuilt(kernel.source):
+    if kernel.prebuilt:
         return None
     identified = source.identify(kernel.source, cache)
     inside = any(name.startswith(IN_TREE) for name in kernel.fragments)
@@ -187,7 +193,7 @@ def recipe_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path 
 
 def key_of(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> str | None:
     """Return the cache key of what `build` would build; None if the source must be fetched first."""
-    if prebuilt.is_prebuilt(kernel.source):
+    if kernel.prebuilt:
         return prebuilt.key_of(kernel, topology.architecture, cache)
     recipe = recipe_of(kernel, topology, cache=cache, images=images)
     return recipe.key if recipe else None

@@ -22,14 +22,14 @@ from lab.build.roots.apt import AptRoot
 from lab.core import paths, proc
 from lab.core.cache import Cache, digest, file_digest, write_atomic
 from lab.core.errors import InfraError, LabError, UsageError
-from lab.core.paths import user_path
+from lab.core.paths import IMAGE, user_path
 from lab.core.progress import Progress, silent
 from lab.core.this_host import install_command
 from lab.evidence.metadata import Provenance
 from lab.formats import cpio, elf, kconfig, kernel_image
+from lab.specs import arches
 from lab.specs.model import Kernel, Topology
 
-IMAGE, PACKAGE = "image:", "debian:linux-image-"
 MODULES = "modules.cpio"
 WANTED = (
     *("virtio_pci", "virtio_mmio", "virtio_ccw", "virtio_net", "virtio_blk", "virtio_rng"),
@@ -37,19 +37,16 @@ WANTED = (
 )
 """Modules for a guest's devices and roots; what is built into the kernel has no file."""
 MAX_MODULE = 64 << 20
+UNPACK_TO: Mapping[str, tuple[str, ...]] = {"zstd": ("-o",), "lz4": ()}
+"""Program -> its option for the file that it writes."""
 COMPILER = re.compile(r"^CONFIG_CC_VERSION_TEXT=\"(.*)\"$", re.MULTILINE)
-
-
-def is_prebuilt(source: str) -> bool:
-    """Whether the source of a kernel is one that exists already."""
-    return source.startswith((IMAGE, PACKAGE))
 
 
 def key_of(kernel: Kernel, arch: Arch, cache: Cache) -> str | None:
     """Return the key of its entry in the cache; None if the package must be looked up first."""
     if kernel.source.startswith(IMAGE):
         image, config, modules = _files_of_image(kernel.source)
-        return digest("prebuilt-1", arch.name, file_digest(image), file_digest(config), str(modules or ""))
+        return digest("prebuilt-1", arch.name, file_digest(image), file_digest(config), _digest_of_modules(modules))
     try:
         return str(json.loads(_memo(kernel.source, arch, cache).read_text())["key"])
     except (OSError, ValueError, KeyError):
@@ -128,6 +125,16 @@ def _files_of_image(source: str) -> tuple[Path, Path, Path | None]:
     return _beside(image, source)
 
 
+def _digest_of_modules(directory: Path | None) -> str:
+    """Return a digest of all modules in a directory by their names and contents; empty without a directory."""
+    if directory is None:
+        return ""
+    parts: list[str] = []
+    for name, path in sorted(_module_files(directory).items()):
+        parts += [name, file_digest(path)]
+    return digest("modules-1", *parts)
+
+
 def _beside(image: Path, what: str) -> tuple[Path, Path, Path | None]:
     """Return an image, its configuration and the directory of its modules, None if it has none."""
     name = image.name.partition("-")[2]
@@ -151,12 +158,17 @@ class _Contents:
         """Fill an empty entry from the files of a kernel."""
         packed = image.read_bytes()
         try:
-            unpacked = kernel_image.unpacked(packed, self._zstd)
+            unpacked = kernel_image.unpacked(packed, self._unpack)
             note = kernel_image.build_id_note(unpacked)
             release = kernel_image.release(unpacked)
             build_id = elf.build_id(note, self.arch.byteorder)
+            machine = kernel_image.machine(unpacked)
         except ValueError as error:
             raise UsageError(f"{self.kernel.source}: guests with it cannot be verified: {error}") from None
+        if machine is not None and machine != self.arch.elf_header:
+            known = arches.of_program(machine)
+            other = known.name if known else f"ELF machine {machine[2]}"
+            raise UsageError(f"{self.kernel.source} is a kernel for {other}, not for {self.arch.name}")
         text = config.read_text(errors="replace")
         boots = packed
         if self.arch.image_target == "Image":  # QEMU of Debian 12 unpacks no zimg
@@ -195,21 +207,22 @@ class _Contents:
         nodes.append(cpio.file("lib/modules/load", loader.read_bytes(), 0o755))
         return cpio.archive(nodes)
 
-    def _zstd(self, data: bytes) -> bytes:
-        """Unpack zstd with its program; ValueError if the data is damaged or too large when unpacked."""
-        if proc.which("zstd") is None:
+    def _unpack(self, program: str, data: bytes) -> bytes:
+        """Unpack data with zstd or lz4; ValueError if it is damaged or too large when unpacked."""
+        if proc.which(program) is None:
             raise InfraError(
-                f"{self.kernel.source} is packed with zstd, which is not installed", hint=install_command(["zstd"])
+                f"{self.kernel.source} is packed with {program}, which is not installed",
+                hint=install_command([program]),
             )
-        with self.cache.scratch("zstd") as scratch:
-            packed, out = scratch / "packed.zst", scratch / "unpacked"
+        with self.cache.scratch("packed-kernel") as scratch:
+            packed, out = scratch / "packed", scratch / "unpacked"
             packed.write_bytes(data)
             limit = f"--fsize={kernel_image.MAX_KERNEL}"
-            words = ["prlimit", limit, "zstd", "--decompress", "--quiet", "-o", str(out), str(packed)]
+            words = ["prlimit", limit, program, "--decompress", "--quiet", "--force", str(packed), *UNPACK_TO[program]]
             try:
-                proc.run(words, timeout_s=300)
+                proc.run([*words, str(out)], timeout_s=300)
             except proc.ProcError as error:
-                raise ValueError(f"zstd cannot unpack it: {error.output.strip()[-100:]}") from None
+                raise ValueError(f"{program} cannot unpack it: {error.output.strip()[-100:]}") from None
             return out.read_bytes()
 
     def _add(self, name: str, files: Mapping[str, Path], order: dict[str, bytes]) -> None:
@@ -220,7 +233,7 @@ class _Contents:
         if path.stat().st_size > MAX_MODULE:
             raise UsageError(f"{path.name} is larger than {MAX_MODULE >> 20} MiB")
         try:
-            module = kernel_image.unpacked_module(path.name, path.read_bytes(), self._zstd)
+            module = kernel_image.unpacked_module(path.name, path.read_bytes(), self._unpack)
             needed = kernel_image.depends(module)
         except ValueError as error:
             raise InfraError(f"{self.kernel.source}: {error}") from None
@@ -238,12 +251,13 @@ def _module_files(directory: Path) -> dict[str, Path]:
     return modules
 
 
-def provenance(entry: Path, key: str) -> Provenance:
-    """Return what a finished entry was made from, as the evidence of a run has it."""
+def provenance(entry: Path, key: str, source: str) -> Provenance:
+    """Return what a finished entry was made from, as the evidence of a run has it. `source`: how it is named now."""
     facts = json.loads((entry / "build.json").read_text())
-    wanted = ("source", "source_version", "source_sha256", "source_origin", "compiler", "build_id", "release")
+    wanted = ("source_version", "source_sha256", "source_origin", "compiler", "build_id", "release")
     return Provenance(
         key=key,
+        source=source,
         series=None,
         series_sha256="",
         config_sha256=facts["config_sha256"],

@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+IMAGE, PACKAGE = "image:", "debian:linux-image-"
+"""How the source of a kernel begins that exists already: a file, or a package of the distribution."""
 
 
 def user_path(word: str | Path) -> Path:
@@ -17,12 +21,25 @@ def user_path(word: str | Path) -> Path:
 
 def is_path(word: str) -> bool:
     """Whether a word of a command line is the path of a YAML file rather than a name or a glob of names."""
-    return "/" in word or word.endswith((".yaml", ".yml"))
+    return not is_prebuilt(word) and ("/" in word or word.endswith((".yaml", ".yml")))
 
 
 def absolute_word(word: str) -> str:
     """Return a word of a command line in a form that means the same from any directory."""
+    if word.startswith(IMAGE):
+        return f"{IMAGE}{user_path(word.removeprefix(IMAGE)).absolute()}"
     return str(user_path(word).absolute()) if is_path(word) else word
+
+
+def is_prebuilt(source: str) -> bool:
+    """Whether the source of a kernel, or a word of a command line that names one, is a kernel that exists already."""
+    return source.startswith((IMAGE, PACKAGE))
+
+
+def prebuilt_name(source: str) -> str:
+    """Return the name of a kernel that a command line names by its source alone."""
+    rest = source.partition(":")[2]
+    return re.sub(r"[^A-Za-z0-9._+-]", "-", Path(rest).name)
 
 
 def data_root() -> Path:

@@ -2,7 +2,8 @@
 """Read bootable kernel images of distributions: what is packed in them, and the build id that their guests show. Pure.
 
 An image is one of: an EFI program with a packed kernel (`zimg`, arm64 and riscv), x86's bzImage, a kernel packed with
-gzip, xz, bzip2 or zstd, arm64's plain Image, or an ELF file. Python has no zstd: the caller brings what unpacks it.
+gzip, xz, bzip2, zstd or lz4, arm64's plain Image, or an ELF file. Python has no zstd and no lz4: the caller brings what
+unpacks them.
 """
 
 from __future__ import annotations
@@ -18,30 +19,33 @@ from collections.abc import Callable
 from lab.formats import elf, elf_program
 
 MAX_KERNEL = 512 << 20
-ZSTD = b"\x28\xb5\x2f\xfd"
-Unpack = Callable[[bytes], bytes]
-"""Unpacks zstd; ValueError for data that is damaged."""
+OTHERS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x02\x21\x4c\x18": "lz4"}
+"""First bytes of what a program unpacks -> its name. The kernel's lz4 is the format that lz4 calls legacy."""
+Unpack = Callable[[str, bytes], bytes]
+"""Unpacks data with a program that is named; ValueError for data that is damaged."""
 NOTE = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
 """The GNU build id in a little-endian .notes section: 20 bytes."""
 VDSO = 4096
 """Bytes behind the beginning of an ELF file within a kernel, a vDSO, in which its own build id is."""
+IMAGES = {b"ARM\x64": (2, 1, 183), b"RSC\x05": (2, 1, 243)}
+"""Magic number of an Image, at offset 56 -> width, byte order and machine as an ELF header has them."""
 BANNER = re.compile(rb"Linux version ([!-~]{1,100}) ")
 
 
-def no_zstd(data: bytes) -> bytes:
-    """Refuse zstd, for callers that have nothing to unpack it with."""
-    raise ValueError(f"it is packed with zstd ({len(data)} bytes)")
+def no_program(name: str, data: bytes) -> bytes:
+    """Refuse what a program unpacks, for callers that have none."""
+    raise ValueError(f"it is packed with {name} ({len(data)} bytes)")
 
 
-def unpacked(image: bytes, zstd: Unpack = no_zstd) -> bytes:
+def unpacked(image: bytes, unpack: Unpack = no_program) -> bytes:
     """Return the kernel in an image; the image itself if nothing is packed in it. ValueError if it is damaged."""
     try:
         if image[4:8] == b"zimg":
             start, size = struct.unpack_from("<II", image, 8)
-            return _unpack(image[start : start + size], zstd)
+            return _unpack(image[start : start + size], unpack)
         if image[0x202:0x206] == b"HdrS":
-            return _unpack(_of_bzimage(image), zstd)
-        return _unpack(image, zstd)
+            return _unpack(_of_bzimage(image), unpack)
+        return _unpack(image, unpack)
     except (struct.error, OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise ValueError(f"damaged kernel image: {error}") from None
 
@@ -54,26 +58,26 @@ def _of_bzimage(image: bytes) -> bytes:
     return image[start : start + size]
 
 
-def _unpack(data: bytes, zstd: Unpack) -> bytes:
+def _unpack(data: bytes, unpack: Unpack) -> bytes:
     if data.startswith(b"\x1f\x8b"):
         return _bounded(zlib.decompressobj(zlib.MAX_WBITS | 16), data)
     if data.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
         return _bounded(lzma.LZMADecompressor(), data)
     if data.startswith(b"BZh"):
         return _bounded(bz2.BZ2Decompressor(), data)
-    if data.startswith(ZSTD):
-        return _without_size(data, zstd)
-    if data.startswith((b"\x02!L\x18", b"\x04\x22\x4d\x18", b"\x89LZO")):
-        raise ValueError("it is packed with lz4 or lzo, which the lab does not unpack")
+    if data[:4] in OTHERS:
+        return _without_size(OTHERS[data[:4]], data, unpack)
+    if data.startswith(b"\x89LZO"):
+        raise ValueError("it is packed with lzo, which the lab does not unpack")
     return data
 
 
-def _without_size(data: bytes, zstd: Unpack) -> bytes:
-    """Unpack zstd behind which the kernel's makefile may have written four bytes, the size (`size_append`, 6.12)."""
+def _without_size(program: str, data: bytes, unpack: Unpack) -> bytes:
+    """Unpack data behind which the kernel's makefile may have written four bytes, the size (`size_append`, 6.12)."""
     try:
-        return zstd(data)
+        return unpack(program, data)
     except ValueError:
-        return zstd(data[:-4])
+        return unpack(program, data[:-4])
 
 
 def _bounded(unpacker: object, data: bytes) -> bytes:
@@ -101,6 +105,15 @@ def build_id_note(kernel: bytes) -> bytes:
     return notes[0]
 
 
+def machine(kernel: bytes) -> tuple[int, int, int] | None:
+    """Return the ELF header's width, byte order and machine for which a kernel is; None if it does not say.
+
+    An Image has no ELF header, but a magic number of its own: Documentation/arch/arm64/booting.rst and
+    Documentation/arch/riscv/boot-image-header.rst.
+    """
+    return elf.machine(kernel) or IMAGES.get(kernel[56:60])
+
+
 def release(kernel: bytes) -> str:
     """Return the release in a kernel's banner, as `uname -r` prints it; ValueError if there is none."""
     match = BANNER.search(kernel)
@@ -112,7 +125,7 @@ def release(kernel: bytes) -> str:
 # ---- Modules --------------------------------------------------------------------------------------------------------
 
 
-def unpacked_module(name: str, data: bytes, zstd: Unpack = no_zstd) -> bytes:
+def unpacked_module(name: str, data: bytes, unpack: Unpack = no_program) -> bytes:
     """Return the ELF file of a module by its file's name; ValueError if it is damaged or packed with something else."""
     try:
         if name.endswith(".ko.xz"):
@@ -122,7 +135,7 @@ def unpacked_module(name: str, data: bytes, zstd: Unpack = no_zstd) -> bytes:
     except (lzma.LZMAError, zlib.error, EOFError) as error:
         raise ValueError(f"{name} is damaged: {error}") from None
     if name.endswith(".ko.zst"):
-        return zstd(data)
+        return unpack("zstd", data)
     if name.endswith(".ko"):
         return data
     raise ValueError(f"{name}: packed with what the lab does not unpack")

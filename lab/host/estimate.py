@@ -33,6 +33,8 @@ MEMORY_SHARE = 0.9
 RECENT = 5
 FULL_S, INCREMENTAL_S = 240.0, 30.0
 """Seconds of a kernel build if none was ever measured here; taken on two cores, without ccache."""
+FETCH_S = 30.0
+"""Seconds for a kernel of a distribution to be fetched and unpacked: 29 s for Debian 12's linux-image-amd64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +187,7 @@ def _build_seconds(builds: Sequence[Build], built: Collection[Build], past: Sequ
     for number, build in enumerate(builds):
         if build not in built:
             full = build.tree not in {other.tree for other in builds[:number]}
-            seconds[build] = _typical(past, build.arch, full=full)
+            seconds[build] = FETCH_S if build.kernel.prebuilt else _typical(past, build.arch, full=full)
     return seconds
 
 

@@ -34,7 +34,7 @@ def render(summary: Summary) -> str:
 def pieces(summary: Summary) -> Iterator[str]:
     """Yield the document in pieces: a million records are text of 400 MB, which need not be in memory at once."""
     metadata = summary.evidence.metadata
-    head = {
+    head: dict[str, Any] = {
         "schema": SCHEMA,
         "pagelab": metadata.pagelab,
         "started": metadata.started,
@@ -46,6 +46,8 @@ def pieces(summary: Summary) -> Iterator[str]:
     }
     if metadata.suites:
         head["suites"] = {name: suite.document() for name, suite in metadata.suites.items()}
+    if summary.no_pairs:
+        head["no_pairs"] = list(summary.no_pairs)
     lists = {
         "cells": map(_cell, summary.evidence.cells),
         "records": map(_record, summary.records),

@@ -449,6 +449,6 @@ def _versions(summary: Summary, width: int) -> list[str]:
 
 def _proofs(summary: Summary, width: int) -> list[str]:
     lines: list[str] = []
-    for sentence in (*summary.origins, *(proof.sentence for proof in summary.proofs)):
+    for sentence in (*summary.origins, *(proof.sentence for proof in summary.proofs), *summary.no_pairs):
         lines += wrap(sentence, width)
     return lines

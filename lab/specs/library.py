@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from lab.core import paths
 from lab.core.errors import InputError, UsageError, nearest, unknown
-from lab.core.paths import is_path, user_path
+from lab.core.paths import IMAGE, absolute_word, is_path, is_prebuilt, prebuilt_name, user_path
 from lab.specs import suite
 from lab.specs.load import YamlDocument, read
 from lab.specs.model import JOINT, CampaignSpec, Kernel, Topology, format_range
@@ -34,6 +33,9 @@ from lab.specs.report import Report, ReportPlan
 from lab.specs.report_plan import plan_reports
 from lab.specs.settings import Own
 from lab.specs.suite import Suite
+
+BOOTABLE = "a bootable kernel"
+"""What is expected after `image:`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,7 @@ class Library:
 
     def kernel(self, word: str) -> Kernel:
         """Return the kernel with a name, of a YAML file anywhere, or one that exists: `debian:linux-image-...`."""
-        if word.startswith(("debian:linux-image-", "image:")):
+        if is_prebuilt(word):
             return _existing_kernel(word)
         return self._kernel(_file("kernel", word, self.kernels()))
 
@@ -169,7 +171,13 @@ class Library:
 
     def select_kernels(self, words: Iterable[str]) -> tuple[Kernel, ...]:
         """Return every kernel that the words match, once, in their order."""
-        return self._several("kernel", words, self.kernels(), self._kernel)
+        kernels: list[Kernel] = []
+        for word in words:
+            if is_prebuilt(word):
+                kernels.append(_existing_kernel(word))
+            else:
+                kernels += self._several("kernel", [word], self.kernels(), self._kernel)
+        return _unique("kernel", kernels)
 
     def select_reports(self, words: Iterable[str]) -> tuple[ReportPlan, ...]:
         """Return every report that the words match, once, in their order."""
@@ -237,6 +245,8 @@ class Library:
 
     def with_config(self, kernel: Kernel, words: Sequence[str]) -> Kernel:
         """Return a kernel with more config fragments (names, paths), merged last; UsageError if one does not exist."""
+        if words and kernel.prebuilt:
+            raise UsageError(f"--config: nothing can be added to the kernel {kernel.name}, which is not built here")
         known = self.configs()
         fragments = dict.fromkeys(kernel.config)
         for word in words:
@@ -480,7 +490,10 @@ def _select(
     document: YamlDocument, where: tuple[str | int, ...], word: str, select: Callable[[Iterable[str]], tuple[Any, ...]]
 ) -> tuple[Any, ...]:
     """Select with one word of a campaign or report; if it matches nothing, the error names its line of the file."""
-    if is_path(word):
+    if word.startswith(IMAGE):
+        file = _existing(document, where, word.removeprefix(IMAGE), BOOTABLE, Path.is_file)
+        word = f"{IMAGE}{file}"
+    elif is_path(word):
         word = str(_existing(document, where, word, "a YAML file", Path.is_file))
     try:
         return select([word])
@@ -576,10 +589,11 @@ def _scenario_of(test: str, name: str) -> bool:
 
 def _existing_kernel(word: str) -> Kernel:
     """Return the kernel that a word of the command line names by its source."""
-    kind, _, rest = word.partition(":")
-    name = re.sub(r"[^A-Za-z0-9._+-]", "-", Path(rest).name)
+    source = absolute_word(word)
+    if source.startswith(IMAGE) and not Path(source.removeprefix(IMAGE)).is_file():
+        raise UsageError(f"{word}: expected {BOOTABLE}, got no such file")
     try:
-        return Kernel(name=name, source=f"{kind}:{rest}", description=f"as it is: {word}")
+        return Kernel(name=prebuilt_name(word), source=source, description=f"as it is: {word}")
     except ValidationError as error:
         raise UsageError(f"{word!r} names no kernel: {error.errors()[0]['msg']}") from None
 
@@ -593,7 +607,7 @@ def _source(document: YamlDocument, source: str) -> str:
     if kind == "tarball":
         return f"tarball:{_existing(document, where, rest, 'a tarball', Path.is_file)}"
     if kind == "image":
-        return f"image:{_existing(document, where, rest, 'a bootable kernel', Path.is_file)}"
+        return f"image:{_existing(document, where, rest, BOOTABLE, Path.is_file)}"
     if kind == "git":
         path, _, rev = rest.rpartition("@")
         return f"git:{_existing(document, where, path, 'a git repository', Path.is_dir)}@{rev}"

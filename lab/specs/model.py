@@ -26,6 +26,7 @@ from pydantic import (
 
 from lab.arch.record import Arch, Mmu
 from lab.core.errors import LabError
+from lab.core.paths import is_prebuilt
 from lab.core.sizes import MIB
 from lab.specs.arches import ARCHES, find, lacking_preset
 
@@ -592,11 +593,24 @@ class Kernel(Spec):
         """Return whether this is an unpatched tree, with which patched kernels of the same source are compared."""
         return self.series is None
 
+    @property
+    def prebuilt(self) -> bool:
+        """Return whether this is a kernel that exists already, with its features in it."""
+        return is_prebuilt(self.source)
+
+    def _check_as_it_is(self) -> None:
+        """Refuse what only a build can add."""
+        for key in ("series", "config"):
+            if getattr(self, key):
+                raise ValueError(f"{key}: nothing can be added to {self.source}, which is not built here")
+
     @model_validator(mode="after")
     def _sensible(self) -> Kernel:
         if self.coverage and not self.series:
             raise ValueError("coverage: lines are counted in the files of a series, and this kernel has none")
-        if self.provides and not self.series:
+        if self.prebuilt:
+            self._check_as_it_is()
+        elif self.provides and not self.series:
             raise ValueError("provides: features come from a series, and this kernel has none")
         return self
 

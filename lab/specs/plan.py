@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from lab.core.errors import InfraError, UsageError, unknown
 from lab.core.outcome import Case, CellKey
-from lab.core.paths import is_path
+from lab.core.paths import is_path, is_prebuilt, prebuilt_name
 from lab.specs.arches import lacking_preset
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.report import ReportPlan
@@ -382,7 +382,9 @@ def _resolved(selection: Selection, names: Iterable[str]) -> Selection | None:
 
 
 def matches(word: str, name: str) -> bool:
-    """Whether a word of the command line (name, glob, or path of a YAML file) matches this name."""
+    """Whether a word of the command line (name, glob, path of a YAML file, or a kernel's source) matches this name."""
+    if is_prebuilt(word):
+        return name == prebuilt_name(word)
     if is_path(word):
         word = PurePath(word).stem
     return fnmatchcase(name, word)

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path, PurePath
 
 from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, Delta, Expected, Outcome, Run
+from lab.core.paths import is_prebuilt
 from lab.evidence import read
 from lab.evidence.metadata import CellRecord, Evidence, KernelRecord, Metadata, Provenance
 from lab.specs.plan import is_for
@@ -26,6 +27,14 @@ EXIT_MET, EXIT_NOT_MET, EXIT_INCOMPLETE = 0, 1, 2
 
 SAME_BUILD = {"source": "source", "config_sha256": "configuration", "compiler": "compiler"}
 """What two builds of a pair must agree on: field of `Provenance` -> its name in a sentence."""
+
+DIFFERENT_BUILD = {
+    "source_sha256": "source",
+    "release": "release",
+    "config_sha256": "configuration",
+    "compiler": "compiler",
+}
+"""What is named of two kernels of which one was not built here: field of `Provenance` -> its name in a sentence."""
 
 MAX_PATCHES = 4
 """The patches of a series without a name that are named; of a longer series the number is given."""
@@ -137,6 +146,13 @@ class Summary:
     @cached_property
     def skipped(self) -> tuple[CaseRecord, ...]:
         return self._with_outcome(Outcome.SKIP)
+
+    @cached_property
+    def no_pairs(self) -> tuple[str, ...]:
+        """Sentences on kernels that were not built here: what they and the first kernel differ in proves no patch."""
+        metadata = self.evidence.metadata
+        others = filter(lambda kernel: _as_it_is(metadata, self.kernels[0], kernel), self.kernels[1:])
+        return tuple(_no_pair(metadata, self.kernels[0], kernel) for kernel in others)
 
     def _with_outcome(self, outcome: Outcome) -> tuple[CaseRecord, ...]:
         return tuple(record for record in self.odd if record.outcome is outcome)
@@ -500,6 +516,8 @@ def prove(metadata: Metadata) -> tuple[Proof, ...]:
     baseline, *others = order
     proofs: list[Proof] = []
     for kernel in others:
+        if _as_it_is(metadata, baseline, kernel):
+            continue
         if _comparable(metadata.kernel(baseline), metadata.kernel(kernel)):
             proofs.append(_prove_pair(metadata, baseline, kernel))
     return tuple(proofs)
@@ -532,6 +550,30 @@ def _prove_pair(metadata: Metadata, baseline: str, kernel: str) -> Proof:
     if unchanged:
         sentence += f" On {', '.join(unchanged)} it changes nothing: both are the same kernel there (build id)."
     return Proof(baseline=baseline, kernel=kernel, sound=True, sentence=sentence)
+
+
+def _as_it_is(metadata: Metadata, *kernels: str) -> bool:
+    """Whether one of some kernels was not built here but existed already."""
+    return any(is_prebuilt(metadata.kernel(kernel).source or "") for kernel in kernels)
+
+
+def _no_pair(metadata: Metadata, baseline: str, kernel: str) -> str:
+    """Return a sentence on what two kernels differ in, of which one was not built here."""
+    names = f"{baseline} and {kernel}"
+    differ: dict[str, None] = {}
+    for topology in topologies_of(metadata.cells):
+        first, second = metadata.build(topology, baseline), metadata.build(topology, kernel)
+        if not first or not second:
+            continue
+        if first.build_id and first.build_id == second.build_id:
+            return f"{names} are the same kernel on {topology} (build id): a test that differs there shows no patch."
+        for key, name in DIFFERENT_BUILD.items():
+            if getattr(first, key) != getattr(second, key):
+                differ[name] = None
+    what = f" They differ in {', '.join(differ)}." if differ else ""
+    there = [name for name in (baseline, kernel) if _as_it_is(metadata, name)]
+    verb = "was" if len(there) == 1 else "were"
+    return f"{' and '.join(there)} {verb} not built here.{what} What {names} do differently is no proof about a patch."
 
 
 def _is_same_kernel(first: Provenance, second: Provenance) -> bool:

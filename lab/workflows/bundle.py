@@ -121,7 +121,6 @@ def write(to: Path, spot: Spot, summary: Summary, products: Artifacts, sources: 
     )
     files: dict[str, bytes] = {
         "kernel": products.kernel.image.read_bytes(),
-        "System.map": products.kernel.system_map.read_bytes(),
         "initrd": initrd,
         "reproduce.sh": qemu_command.bundle_script(
             machine, FIRST, seconds=test.seconds, tested=bool(test.command)
@@ -132,6 +131,8 @@ def write(to: Path, spot: Spot, summary: Summary, products: Artifacts, sources: 
         **{name: found for name in EVIDENCE if (found := file_of(summary.evidence.source, spot.cell, name))},
         **_sources(spot, summary, sources),
     }
+    if symbols := products.kernel.system_map.read_bytes():  # empty for a kernel that was not built here
+        files["System.map"] = symbols
     files["SHA256SUMS"] = "".join(f"{_sha256(content)}  {name}\n" for name, content in sorted(files.items())).encode()
     _pack(to, files)
 
@@ -211,8 +212,8 @@ Found when it was run:
 
 {facts}
 
-kernel, initrd, config, System.map: what is booted. test/: the source of the test. console.log, domain.xml, facts.json,
-*.ktap: the evidence of the run. SHA256SUMS: check with sha256sum -c.
+kernel, initrd, config, System.map (of a kernel that the lab built): what is booted. test/: the source of the test.
+console.log, domain.xml, facts.json, *.ktap: the evidence of the run. SHA256SUMS: check with sha256sum -c.
 """
 
 

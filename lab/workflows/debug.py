@@ -54,16 +54,19 @@ def attach_gdb(guest: Guest, arch: Arch, products: Artifacts, scratch: Path, arg
     socket = scratch / "gdb"
     guest.domain.gdbserver(socket)
     try:
-        file = products.kernel.vmlinux or _symbol_file(products, scratch)
+        symbols = products.kernel.vmlinux or _symbol_file(products, scratch)
         first = ("-q", "-iex", "set confirm off", "-ex", f"target remote {socket}")
-        return proc.attach([debugger(arch), *first, *arguments, str(file)])
+        return proc.attach([debugger(arch), *first, *arguments, *map(str, filter(None, [symbols]))])
     finally:
         with suppress(LabError):  # gdb may have killed the guest
             guest.domain.gdbserver(None)
         socket.unlink(missing_ok=True)
 
 
-def _symbol_file(products: Artifacts, scratch: Path) -> Path:
+def _symbol_file(products: Artifacts, scratch: Path) -> Path | None:
+    """Return a file with the kernel's symbols; None for a kernel that was not built here, which has none."""
+    if not products.kernel.system_map.stat().st_size:
+        return None
     path = scratch / "System.map.elf"
     like = next(iter(products.tests.programs.values())).read_bytes()
     path.write_bytes(system_map.elf_of(products.kernel.system_map.read_text(), like))

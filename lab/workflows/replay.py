@@ -58,7 +58,7 @@ def prepare(spot: Spot, summary: Summary, library: Library, cache: Cache) -> Aga
     built = kernel.recorded(spot.build, cache) if spot.build else None
     record = ARCHES[spot.topology.arch]
     programs = campaign.test_keys(record.name, sources, [name for name in spot.cases if _has(name, library, sources)])
-    changed = [] if built else _changed_kernel(spot, cache)
+    changed = [] if built else changed_kernel(spot, cache)
     changed += changed_programs(spot.programs, programs, list(spot.cases))
     was = summary.evidence.metadata.host
     root = _root_of(planned, cache)
@@ -113,8 +113,13 @@ def _has(name: str, library: Library, sources: Sequence[Path]) -> bool:
     return name in library.scenarios() or any(source.stem == name for source in sources)
 
 
-def _changed_kernel(spot: Spot, cache: Cache) -> list[str]:
+def changed_kernel(spot: Spot, cache: Cache) -> list[str]:
     """Return how a kernel built now would differ; empty if it would not, or if its source is not fetched yet."""
+    if spot.kernel.prebuilt:
+        now = kernel.key_of(spot.kernel, spot.topology, cache=cache)
+        if spot.build and now and now != spot.build.key:
+            return [f"kernel: {spot.kernel.source} is another one today, build id {spot.build.build_id} then"]
+        return []
     recipe = kernel.recipe_of(spot.kernel, spot.topology, cache=cache)
     if recipe is None:
         return []  # its source has to be fetched first; the build's key is compared then

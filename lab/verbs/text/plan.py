@@ -50,6 +50,8 @@ def _build_rows(builds: Sequence[Build], outlook: Outlook | None) -> list[tuple[
     for build in builds:
         kernel = build.kernel
         cost = "incremental" if build.tree in seen else "full"
+        if kernel.prebuilt:
+            cost = "fetched"
         seen.add(build.tree)
         if outlook:
             cost = "built" if build in outlook.built else f"{cost}, {format_time(outlook.build_s[build])}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from lab.arch.record import Arch
-from lab.build import kernel, prebuilt
+from lab.build import kernel
 from lab.core.cache import Cache
 from lab.core.errors import LabError, UsageError
 from lab.core.sizes import KIB
@@ -56,7 +56,7 @@ def _plain(machines: Sequence[Topology], page_size: int) -> Topology | None:
 
 def not_built(spec: Kernel, topology: Topology, cache: Cache) -> str:
     """Return why there is no kernel for a machine in the cache, and how long its build takes; empty if there is one."""
-    if prebuilt.is_prebuilt(spec.source):
+    if spec.prebuilt:
         return ""
     try:
         if kernel.is_built(spec, topology, cache=cache):

@@ -9,8 +9,11 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from pydantic import ValidationError
 
 from lab.build import kernel, prebuilt, programs
 from lab.core.cache import Cache
@@ -19,6 +22,7 @@ from lab.core.sizes import KIB, MIB
 from lab.formats import cpio, kernel_image
 from lab.specs.arches import ARCHES
 from lab.specs.model import Kernel, Topology
+from lab.workflows import replay
 
 ID = bytes(range(20))
 NOTE = struct.pack("<III4s", 4, 20, 3, b"GNU\0") + ID
@@ -84,9 +88,55 @@ def test_a_machine_with_other_pages_is_refused(boot: Path, tmp_path: Path) -> No
 
 
 def test_nothing_can_be_added_to_it(boot: Path, tmp_path: Path) -> None:
-    spec = Kernel(name="toy", source=f"image:{boot}", config=("kasan",))
-    with pytest.raises(UsageError, match="nothing can be added"):
-        kernel.build(spec, machine(16 * KIB), cache=Cache(tmp_path / "cache"))
+    for added in ({"config": ("kasan",)}, {"series": "expand"}):
+        with pytest.raises(ValidationError, match="nothing can be added to image:"):
+            Kernel.model_validate({"name": "toy", "source": f"image:{boot}", **added})
+
+
+def test_it_may_have_features_without_a_series(boot: Path) -> None:
+    kernel_spec = Kernel(name="toy", source=f"image:{boot}", provides=frozenset({"shm-expand"}))
+    assert kernel_spec.prebuilt
+
+
+def test_what_a_suite_wishes_for_is_reported(boot: Path, tmp_path: Path) -> None:
+    presets = tmp_path / "images/config"
+    presets.mkdir(parents=True)
+    (presets / "kselftest-mm.config").write_text("CONFIG_ARM64_16K_PAGES=y\nCONFIG_USERFAULTFD=y\n")
+    spec = Kernel(name="toy", source=f"image:{boot}").model_copy(update={"config": ("wish:kselftest-mm",)})
+    cache = Cache(tmp_path / "cache")
+    built = kernel.build(spec, machine(16 * KIB), cache=cache, images=tmp_path / "images")
+    assert built.provenance.refused == ("CONFIG_USERFAULTFD=y",)
+
+
+def test_its_key_is_that_of_image_configuration_and_modules(boot: Path, tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    copy = tmp_path / "copy"
+    shutil.copytree(boot.parent.parent / "boot", copy / "boot")
+    shutil.copytree(boot.parent.parent / "lib", copy / "lib")
+    other = Kernel(name="other", source=f"image:{copy / 'boot/vmlinuz-toy'}")
+    first = kernel.build(Kernel(name="toy", source=f"image:{boot}"), machine(16 * KIB), cache=cache)
+    second = kernel.build(other, machine(16 * KIB), cache=cache)
+    assert second.provenance.key == first.provenance.key
+    assert second.provenance.source == other.source, "the same content may have another name"
+    (copy / "lib/modules/toy/kernel/drivers/failover.ko").write_bytes(module() + b"changed")
+    assert prebuilt.key_of(other, ARCHES["arm64"], cache) != first.provenance.key
+
+
+def test_a_kernel_of_another_architecture_is_refused(boot: Path, tmp_path: Path) -> None:
+    boot.write_bytes(IMAGE[:56] + b"RSC\x05" + IMAGE[60:])
+    with pytest.raises(UsageError, match="is a kernel for riscv64, not for arm64"):
+        kernel.build(Kernel(name="toy", source=f"image:{boot}"), machine(16 * KIB), cache=Cache(tmp_path / "cache"))
+
+
+def test_a_replay_names_an_image_that_changed(boot: Path, tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    spec = Kernel(name="toy", source=f"image:{boot}")
+    built = kernel.build(spec, machine(16 * KIB), cache=cache)
+    spot = cast(Any, SimpleNamespace(kernel=spec, topology=machine(16 * KIB), build=built.provenance))
+    assert replay.changed_kernel(spot, cache) == []
+    boot.write_bytes(IMAGE + b"another")
+    (line,) = replay.changed_kernel(spot, cache)
+    assert line == f"kernel: image:{boot} is another one today, build id {ID.hex()} then"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +171,15 @@ def test_a_kernel_and_modules_that_are_packed_with_zstd(boot: Path, tmp_path: Pa
     assert built.modules is not None
     nodes = {node.name: node.data for node in cpio.read(built.modules.read_bytes())}
     assert nodes["lib/modules/net_failover.ko"] == module("failover")
+
+
+@pytest.mark.skipif(shutil.which("lz4") is None, reason="no lz4")
+@pytest.mark.parametrize("tail", [b"", struct.pack("<I", len(IMAGE))], ids=["alone", "with its size"])
+def test_a_kernel_that_is_packed_with_lz4(boot: Path, tmp_path: Path, tail: bytes) -> None:
+    packed = subprocess.run(["lz4", "-l", "-q", "-c"], input=IMAGE, capture_output=True, check=True).stdout
+    boot.write_bytes(packed + tail)
+    built = kernel.build(Kernel(name="toy", source=f"image:{boot}"), machine(16 * KIB), cache=Cache(tmp_path / "cache"))
+    assert built.image.read_bytes() == IMAGE
 
 
 @pytest.mark.skipif(shutil.which("zstd") is None, reason="no zstd")

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.core.errors import InputError, UsageError
+from lab.core.paths import absolute_word
 from lab.specs.library import Campaign, Library
 from lab.specs.load import MAX_BYTES, read, spell
 from lab.specs.model import Topology
@@ -321,6 +322,27 @@ def test_a_campaign_s_paths_are_relative_to_its_file(library: Library, tmp_path:
     (tmp_path / "near.yaml").write_text(NODES)
     (tmp_path / "mine.yaml").write_text("topologies: [./near.yaml]\nkernels: [plain]\n")
     assert [each.name for each in library.campaign(str(tmp_path / "mine.yaml")).topologies] == ["near"]
+
+
+def test_kernels_that_exist_are_words_of_campaigns_and_of_filters(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot/vmlinuz-6.12-own").touch()
+    (tmp_path / "mine.yaml").write_text(
+        "topologies: [one-node]\nkernels: [plain, debian:linux-image-amd64, image:boot/vmlinuz-6.12-own]\n"
+    )
+    planned = library.plan(str(tmp_path / "mine.yaml"), Filters())
+    kernels = {cell.kernel.name: cell.kernel.source for cell in planned.cells}
+    assert list(kernels) == ["plain", "linux-image-amd64", "vmlinuz-6.12-own"]
+    assert kernels["vmlinuz-6.12-own"] == f"image:{tmp_path}/boot/vmlinuz-6.12-own"
+    monkeypatch.chdir(tmp_path)
+    for word in ("image:boot/vmlinuz-6.12-own", "debian:linux-image-6.12.118+deb13-arm64"):
+        (cell,) = library.plan("pair", Filters(topologies=("one-node",), kernels=(word,))).cells
+        assert cell.kernel.source == absolute_word(word), "the same from any directory"
+    assert "got no such file" in str(failure(lambda: library.kernel("image:boot/vmlinuz")))
+    with pytest.raises(UsageError, match="nothing can be added to the kernel linux-image-amd64"):
+        library.with_config(library.kernel("debian:linux-image-amd64"), ["debug-vm"])
 
 
 # What is shipped.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,8 @@ from lab.core.outcome import (
     met,
 )
 from lab.evidence.metadata import Evidence
+from lab.report import json as report_json
+from lab.report import mail, text
 from lab.verdicts.compare import (
     EXIT_INCOMPLETE,
     EXIT_MET,
@@ -265,6 +268,36 @@ def test_kernels_that_were_asked_to_differ_are_no_pair() -> None:
     changed = metadata()
     changed["kernels"]["expand-fault"]["source"] = "debian:linux-source-6.1"
     assert prove(recorded(changed)) == ()
+
+
+def test_kernels_that_were_not_built_here_prove_nothing_about_a_patch() -> None:
+    changed = metadata()
+    changed["kernels"]["baseline"]["source"] = "debian:linux-image-arm64"
+    changed["kernels"]["expand-fault"] = {"source": "image:/boot/vmlinuz-fix", "provides": ["shm-expand"]}
+    for topology in TOPOLOGIES:
+        build = changed["builds"][f"{topology}/expand-fault"]
+        build |= {"compiler": "gcc 13", "release": "6.12.1"}
+        changed["builds"][f"{topology}/baseline"]["release"] = "6.12.0"
+    summary = conclude(evidence(kernels=changed["kernels"], builds=changed["builds"]))
+    assert summary.proofs == ()
+    assert summary.exit_code == EXIT_MET
+    assert summary.no_pairs == (
+        "baseline and expand-fault were not built here. They differ in release, compiler. What baseline and "
+        "expand-fault do differently is no proof about a patch.",
+    )
+    for render in (text.render, mail.render):
+        assert "is no proof about a patch" in " ".join(render(summary).split())
+    assert json.loads(report_json.render(summary))["no_pairs"] == list(summary.no_pairs)
+
+
+def test_the_same_kernel_under_two_names_shows_no_patch() -> None:
+    changed = metadata()
+    changed["kernels"]["expand-fault"] = {"source": "image:/boot/vmlinuz-same"}
+    for topology in TOPOLOGIES:
+        build = changed["builds"][f"{topology}/expand-fault"]
+        build["build_id"] = changed["builds"][f"{topology}/baseline"]["build_id"]
+    (sentence,) = conclude(evidence(kernels=changed["kernels"], builds=changed["builds"])).no_pairs
+    assert sentence.startswith(f"baseline and expand-fault are the same kernel on {TOPOLOGIES[0]} (build id)")
 
 
 def test_one_kernel_has_nothing_to_prove() -> None:
