@@ -252,24 +252,21 @@ class Cost:
     """`instructions`, or `ns` if a processor and not an emulator executes them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseRecord:
-    """One line of results.json: one case on one cell. `met` is None if there is no verdict (SKIP).
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CaseVerdict:
+    """What became of a case, without its place and its time: most cells of a campaign share a few of them.
 
-    The first line of `excerpt` is the `reason`, which explains the outcome to users; evidence follows. All of it is
-    printable. `counts` has the number of times that each outcome occurred, if the cell was run more than once. `saw`
-    are the expected signals, errnos and sizes that the case observed, `cost` is what it measured; both are empty if
-    the guest's output about them is ambiguous.
+    `met` is None if there is no verdict (SKIP). The first line of `excerpt` is the `reason`, which explains the outcome
+    to users; evidence follows. All of it is printable. `counts` has the number of times that each outcome occurred, if
+    the cell was run more than once. `saw` are the expected signals, errnos and sizes that the case observed, `cost` is
+    what it measured; both are empty if the guest's output about them is ambiguous. It is hashed by its identity.
     """
 
-    topology: str
-    kernel: str
     scenario: str
     case: str
     outcome: Outcome
     expected: Expected
     met: bool | None
-    duration_s: float | None = None
     attempt: int = 1
     cause: Cause = Cause.LAB
     counts: tuple[tuple[Outcome, int], ...] = ()
@@ -295,6 +292,15 @@ class CaseRecord:
         if self.outcome in (Outcome.CRASH, Outcome.HANG, Outcome.BROKEN):
             return f"{self.outcome} ({self.cause})"
         return self.outcome.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseRecord(CaseVerdict):
+    """One line of results.json: one case on one cell."""
+
+    topology: str
+    kernel: str
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,6 +386,10 @@ class CellResult:
     """The earlier run that this evidence was taken from; None if the guest belongs to this run."""
     papers: Papers = field(default=no_papers, compare=False, repr=False)
     """Returns its evidence files for reports; reads them again at every call."""
+
+    @property
+    def key(self) -> CellKey:
+        return CellKey(self.topology, self.kernel)
 
     @property
     def name(self) -> str:

@@ -31,9 +31,14 @@ class ConsoleLog:
         stop = self.size() if end is None else end
         try:
             with self.path.open("rb") as file:
-                return _decode(without_middle(file, start, stop, MAX_SLICE))
+                return slice_of(file, start, stop)
         except FileNotFoundError:
             return ""
+
+
+def slice_of(console: BinaryIO, start: int, stop: int) -> str:
+    """Return the text of an open console between two offsets, as `ConsoleLog.text` does."""
+    return _decode(without_middle(console, start, stop, MAX_SLICE))
 
 
 def without_middle(file: BinaryIO, start: int, stop: int, limit: int) -> bytes:

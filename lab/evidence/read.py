@@ -8,13 +8,14 @@ import hashlib
 import json
 import operator
 import os
+import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pydantic import ValidationError
 
@@ -22,7 +23,7 @@ from lab.core.cache import explain_os_error
 from lab.core.errors import InfraError, InputError
 from lab.core.outcome import Cause, CellResult, CellStatus, Mismatch, Origin, Run, SavedState, Usage
 from lab.core.validation import first_invalid
-from lab.evidence.console import ConsoleLog, without_middle
+from lab.evidence.console import ConsoleLog, slice_of, without_middle
 from lab.evidence.events import (
     EVENT,
     JOURNAL,
@@ -61,16 +62,32 @@ def file_of(source: str, cell: CellResult, name: str) -> bytes:
 def stream(directory: Path) -> tuple[Metadata, Iterator[CellResult]]:
     """Read the metadata of a run, and its cells one at a time, so that only one cell's evidence is in memory."""
     metadata = read_metadata(directory)
-    return metadata, _cells(directory, metadata)
+    return metadata, cells(directory, guests_of(metadata))
 
 
-def _cells(directory: Path, metadata: Metadata) -> Iterator[CellResult]:
-    """Yield every guest that was to run."""
+class GuestKey(NamedTuple):
+    """The names of a guest that was to run, and which of the repeats of its cell it is."""
+
+    topology: str
+    kernel: str
+    repeat: int
+
+
+def guests_of(metadata: Metadata) -> list[GuestKey]:
+    """Return every guest that was to run; those that ran cases again come last."""
+    guests: list[GuestKey] = []
     for cell in metadata.cells:
         for repeat in range(1, metadata.repeat + 1):
-            yield cell_result(directory, cell.topology, cell.kernel, repeat)
+            guests.append(GuestKey(cell.topology, cell.kernel, repeat))
     for again in metadata.confirming:
-        yield cell_result(directory, again.topology, again.kernel, again.repeat)
+        guests.append(GuestKey(again.topology, again.kernel, again.repeat))
+    return guests
+
+
+def cells(directory: Path, guests: Iterable[GuestKey]) -> Iterator[CellResult]:
+    """Read guests one at a time."""
+    for guest in guests:
+        yield cell_result(directory, guest.topology, guest.kernel, guest.repeat)
 
 
 def read_metadata(directory: Path) -> Metadata:
@@ -172,46 +189,50 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
     """Return one guest by its journal. With a damaged journal it is BROKEN, since events may be missing."""
     journal = _Journal.read(path / JOURNAL)
     verdict = journal.verdict
-    result = replace(
-        empty,
-        status=verdict.status,
-        cause=verdict.cause,
-        reason=verdict.reason,
-        accelerator=journal.accelerator,
+    status, cause, reason = verdict.status, verdict.cause, verdict.reason
+    if journal.damage:
+        status, cause = CellStatus.BROKEN, Cause.DAMAGED
+        reason = "; ".join(filter(None, (journal.damage, reason)))
+    with _Console(path / "console.log") as console:
+        runs = tuple([_run(path, event, console) for event in journal.runs])
+    slices = tuple([(event.ktap, event.console_from, event.console_to) for event in journal.runs])
+    return CellResult(
+        topology=empty.topology,
+        kernel=empty.kernel,
+        repeat=empty.repeat,
+        status=status,
+        cause=cause,
+        reason=reason,
+        accelerator=sys.intern(journal.accelerator),
         host=journal.placed.host,
         host_attempt=journal.placed.attempt,
         host_load=journal.placed.load,
         boot_s=journal.boot.boot_s,
         saved_guest=journal.saved_guest,
-        restores_s=tuple((restore.boot_s or 0) + (restore.login_s or 0) for restore in journal.restores),
-        mismatches=tuple(
-            Mismatch(fact=mismatch.fact, asked=mismatch.asked, got=mismatch.got) for mismatch in verdict.mismatches
-        ),
-        runs=tuple(_run(path, event) for event in journal.runs),
+        restores_s=tuple([(restore.boot_s or 0) + (restore.login_s or 0) for restore in journal.restores]),
+        mismatches=tuple([Mismatch(fact=one.fact, asked=one.asked, got=one.got) for one in verdict.mismatches]),
+        runs=runs,
         usage=_total(journal.usages),
         origin=journal.origin,
-        papers=partial(_papers, path, journal.runs),
+        papers=partial(_papers, path, slices),
+        console="" if status is CellStatus.OK else _console_tail(path / "console.log"),
     )
-    if journal.damage:
-        reason = "; ".join(filter(None, (journal.damage, verdict.reason)))
-        result = replace(result, status=CellStatus.BROKEN, cause=Cause.DAMAGED, reason=reason)
-    if result.status is CellStatus.OK:
-        return result
-    return replace(result, console=_console_tail(path / "console.log"))
 
 
 PAPERS = ("console.log", "facts.json", "config", "domain.xml", "qemu.args", "reproduce.sh")
 """Of every guest; beside them the KTAP of each run, and `<KTAP's stem>.console`: the console during that run."""
 
 
-def _papers(path: Path, runs: Sequence[RunEvent]) -> dict[str, str]:
-    """Return the files of a guest, name -> text. A file that cannot be read is a line with the reason."""
+def _papers(path: Path, runs: Sequence[tuple[str, int, int]]) -> dict[str, str]:
+    """Return the files of a guest, name -> text. A file that cannot be read is a line with the reason.
+
+    `runs` has for each run the name of its KTAP, and where its console starts and ends.
+    """
     papers = {name: _paper(path / name) for name in PAPERS}
-    for run in runs:
-        papers[run.ktap] = _paper(path / run.ktap)
-    for run in runs:
-        name = f"{run.ktap.removesuffix('.ktap')}.console"
-        papers[name] = _paper(path / "console.log", run.console_from, run.console_to)
+    for ktap, _, _ in runs:
+        papers[ktap] = _paper(path / ktap)
+    for ktap, start, end in runs:
+        papers[f"{ktap.removesuffix('.ktap')}.console"] = _paper(path / "console.log", start, end)
     return {name: text for name, text in papers.items() if text}
 
 
@@ -264,15 +285,39 @@ def _sound(line: bytes) -> bool:
     return found is not None and zlib.crc32(found[1]) == int(found[2], 16)
 
 
-def _run(path: Path, event: RunEvent) -> Run:
+class _Console:
+    """The console of a guest, opened once for all of its runs. A file that is not there is empty."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO | None = None
+        self.size = 0
+        try:
+            self._file = path.open("rb")
+            self.size = os.fstat(self._file.fileno()).st_size
+        except FileNotFoundError:
+            pass
+
+    def __enter__(self) -> _Console:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def text(self, start: int, stop: int) -> str:
+        """Return the text between two offsets."""
+        return slice_of(self._file, start, stop) if self._file else ""
+
+
+def _run(path: Path, event: RunEvent, console: _Console) -> Run:
     output = b""
     try:
         output = _slice(path / event.ktap, 0, MAX_KTAP + 1)
-        damage = _damage(path, event, output)
+        damage = _damage(event, output, console)
     except InfraError as error:
         damage = str(error)
     return Run(
-        scenario=event.scenario,
+        scenario=sys.intern(event.scenario),
         attempt=event.attempt,
         end=event.end,
         status=event.status,
@@ -280,7 +325,7 @@ def _run(path: Path, event: RunEvent) -> Run:
         duration_s=event.duration_s,
         ktap=_text(output[:MAX_KTAP]),
         stderr=event.stderr,
-        console=ConsoleLog(path / "console.log").text(event.console_from, event.console_to),
+        console=console.text(event.console_from, event.console_to),
         note=event.note,
         cases=event.cases,
         before=event.before,
@@ -289,7 +334,7 @@ def _run(path: Path, event: RunEvent) -> Run:
     )
 
 
-def _damage(path: Path, event: RunEvent, output: bytes) -> str:
+def _damage(event: RunEvent, output: bytes, console: _Console) -> str:
     """Return how a run's files differ from what was written; empty if they do not, or if no size was recorded."""
     if event.ktap_size is None:
         return ""
@@ -297,9 +342,8 @@ def _damage(path: Path, event: RunEvent, output: bytes) -> str:
         return f"{event.ktap} has {len(output)} bytes, {event.ktap_size} were written"
     if hashlib.sha256(output).hexdigest() != event.ktap_sha256:
         return f"{event.ktap} is not what was written"
-    size = ConsoleLog(path / "console.log").size()
-    if size < event.console_to:
-        return f"console.log has {size} bytes, {event.console_to} were written"
+    if console.size < event.console_to:
+        return f"console.log has {console.size} bytes, {event.console_to} were written"
     return ""
 
 

@@ -54,6 +54,11 @@ _CALM_RESULT = re.compile(
     r"((?:#[^\n]{0,4000}\n){0,30})(ok|not ok) (\d{1,5}) ([A-Za-z_][A-Za-z0-9_.]{0,99})"
     r"(?: # (SKIP|TODO|XFAIL|TIMEOUT|ERROR|CRASH|LEAK)(?: ([^\n]{0,3000}))?)?\n"
 )
+_STEADY_RESULT = re.compile(
+    r"((?:#(?!\s*duration_ms=)[^\n]{0,4000}\n){0,30})(?:# duration_ms=(\d{1,12})\n)?"
+    r"((?:#(?!\s*duration_ms=)[^\n]{0,4000}\n){0,30})((?:not )?ok) (\d{1,5}) ([A-Za-z_][A-Za-z0-9_.]{0,99})"
+    r"( # (?:SKIP|TODO|XFAIL|TIMEOUT|ERROR|CRASH|LEAK)(?: [^\n]{0,3000})?)?\n"
+)
 
 
 class Flaw(StrEnum):
@@ -163,10 +168,8 @@ def _calm(text: str) -> KtapDocument | None:
 
     Nothing odd: a version, a plan, as many results as planned, numbered in order, nothing nested, nothing after them.
     """
-    head = _CALM_HEAD.match(text)
-    if not head or text.count("TAP version") > 1 or "Subtest" in text or "# 1.." in text or "\ufffd" in text:
-        return None
-    if not text.replace("\n", "").isprintable():
+    head = _calm_head(text)
+    if not head:
         return None
     results: list[Result] = []
     line, at = 2, head.end()
@@ -193,6 +196,58 @@ def _calm(text: str) -> KtapDocument | None:
     if not whole:
         return None
     return KtapDocument(plan=KtapPlan(line=2, count=int(head[1])), results=tuple(results))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteadyColumns:
+    """The results of a stream with nothing odd in it, as columns of text."""
+
+    names: tuple[str, ...]
+    durations_ms: tuple[str, ...]
+    """Empty where none is printed."""
+    talk: tuple[str, ...]
+    """The other diagnostics before each result line, with their newlines."""
+    statuses: tuple[str, ...]
+    """`ok` or `not ok`."""
+    directives: tuple[str, ...]
+    """` # SKIP reason` behind the name; empty if there is none."""
+
+
+def steady(text: str) -> SteadyColumns | None:
+    """Return the results of a stream with nothing odd in it, as `_calm` accepts it; None for any other.
+
+    Streams of many cells differ in their times only, so that each line has to be understood once.
+    """
+    head = _calm_head(text)
+    if not head:
+        return None
+    found = _STEADY_RESULT.findall(text, head.end())
+    if not found or len(found) != int(head[1]):
+        return None
+    before, durations, after, statuses, numbers, names, directives = zip(*found, strict=True)
+    size = head.end() + sum(map(len, map("".join, found)))
+    # findall skips what is no result: then the parts are not the whole; so much is around the parts of each result
+    size += len("  \n") * len(found) + len("# duration_ms=\n") * (len(found) - durations.count(""))
+    in_order = numbers == tuple(map(str, range(1, len(found) + 1)))
+    if size != len(text) or not in_order or len(set(names)) != len(names):
+        return None
+    return SteadyColumns(
+        names=names,
+        durations_ms=durations,
+        talk=tuple(map("".join, zip(before, after, strict=True))),
+        statuses=statuses,
+        directives=directives,
+    )
+
+
+def _calm_head(text: str) -> re.Match[str] | None:
+    """Return version and plan of a stream in which nothing tells of nested documents or bytes that are no text."""
+    head = _CALM_HEAD.match(text)
+    if not head or text.count("TAP version") > 1 or "Subtest" in text or "# 1.." in text or "\ufffd" in text:
+        return None
+    if not text.replace("\n", "").isprintable():
+        return None
+    return head
 
 
 def _calm_talk(said: str) -> tuple[tuple[str, ...], float | None]:

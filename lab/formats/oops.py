@@ -74,6 +74,8 @@ class Message:
 
 def scan(console: str, *, boots: int = 0) -> tuple[Finding, ...]:
     """Return the reports on a console, worst kind first. `boots`: kernel banners that are due (0 in a run's slice)."""
+    if not console:
+        return ()
     scanner = _Scanner(boots)
     for number, line in enumerate(_lines(console), start=1):
         for message in _messages(number, line):
@@ -201,6 +203,8 @@ class _Scanner:
         """Return what was found, worst kind first; the reports that are still open end here."""
         for report in tuple(self.open):
             self._close(report)
+        if not self.found:
+            return ()
         worst = list(Kind)
         return tuple(sorted(self.found.values(), key=lambda finding: (worst.index(finding.kind), finding.line)))
 

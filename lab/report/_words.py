@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from statistics import median
 
-from lab.core.outcome import CaseRecord, CellKey, CellResult, CellStatus, Delta, Outcome
+from lab.core.columns import SHARED
+from lab.core.outcome import CaseRecord, CaseVerdict, CellKey, CellResult, CellStatus, Delta, Outcome
 from lab.core.untrusted import one_line
 from lab.evidence.metadata import Recorded
 from lab.report._layout import Role, heading, wrap
@@ -72,14 +74,14 @@ def places(some: Iterable[str], every: Sequence[str]) -> str:
     return f"on all {len(names)} topologies"
 
 
-def tally(records: Sequence[CaseRecord], suites: Collection[str] = ()) -> list[str]:
+def tally(verdicts: Mapping[CaseVerdict, int], suites: frozenset[str] = frozenset()) -> list[str]:
     """Return a cell's counts, most usual first: `40 pass`, `31 must-fail` (failed as it must), `2 skip`, ...
 
     What fails in a suite as on the kernel that is compared with (or on that kernel itself) is `known-fail`.
     """
     counts = dict.fromkeys(("pass", "must-fail", "known-fail", "skip", "NOT MET", "no verdict", *_OF_THEIR_OWN), 0)
-    for record in records:
-        counts[_tally_word(record, suites)] += 1
+    for verdict, number in verdicts.items():
+        counts[_tally_word(verdict, suites)] += number
     parts: list[str] = []
     for word, number in counts.items():
         if number:
@@ -87,7 +89,8 @@ def tally(records: Sequence[CaseRecord], suites: Collection[str] = ()) -> list[s
     return parts or ["nothing"]
 
 
-def _tally_word(record: CaseRecord, suites: Collection[str]) -> str:
+@lru_cache(maxsize=SHARED)
+def _tally_word(record: CaseVerdict, suites: frozenset[str]) -> str:
     """Return the word under which a tally counts a record."""
     if fails_as_before(record, suites):
         return "known-fail"
@@ -119,7 +122,7 @@ def cell_text(summary: Summary, place: CellKey) -> list[str]:
             state = f"{number} of {len(guests)} {state}"
         states.append(state)
     if ran:
-        return [*states, *tally(summary.of_cell(*place), summary.suites)]
+        return [*states, *tally(Counter(summary.of_cell(*place).verdicts), summary.suites)]
     return states or ["nothing ran"]
 
 

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
+from math import isnan
 from statistics import median
 from typing import Any
 
-from lab.core.outcome import CaseRecord, CellResult, CellStatus, Cost, Mismatch, Origin, SavedState
+from lab.core.columns import SHARED
+from lab.core.outcome import CaseVerdict, CellResult, CellStatus, Cost, Mismatch, Origin, SavedState
 from lab.report._patch import coverage
-from lab.verdicts.compare import CaseDelta, Proof, Summary
+from lab.verdicts.compare import CaseChange, Proof, Summary
 from lab.verdicts.harmless import HarmlessComplaint
 from lab.verdicts.judge import cause_of
 from lab.verdicts.power import Unproven
@@ -48,20 +51,20 @@ def pieces(summary: Summary) -> Iterator[str]:
         head["suites"] = {name: suite.document() for name, suite in metadata.suites.items()}
     if summary.no_pairs:
         head["no_pairs"] = list(summary.no_pairs)
-    lists = {
-        "cells": map(_cell, summary.evidence.cells),
-        "records": map(_record, summary.records),
-        "deltas": map(_flat, summary.deltas()),
-        "proofs": map(_flat, summary.proofs),
+    lists: dict[str, Iterator[str]] = {
+        "cells": map(_ENCODER.encode, map(_cell, summary.evidence.cells)),
+        "records": _record_rows(summary),
+        "deltas": _delta_rows(summary),
+        "proofs": map(_ENCODER.encode, map(_flat, summary.proofs)),
     }
     if summary.reported:
-        lists["reports"] = map(_report, summary.reported)
+        lists["reports"] = map(_ENCODER.encode, map(_report, summary.reported))
     if summary.unproven:
-        lists["no_power"] = map(_flat, summary.unproven)
+        lists["no_power"] = map(_ENCODER.encode, map(_flat, summary.unproven))
     if summary.harmless:
-        lists["harmless"] = map(_flat, summary.harmless)
+        lists["harmless"] = map(_ENCODER.encode, map(_flat, summary.harmless))
     if summary.coverage:
-        lists["coverage"] = map(coverage.document, summary.coverage)
+        lists["coverage"] = map(_ENCODER.encode, map(coverage.document, summary.coverage))
     parts = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
     yield "{\n" + ",\n".join(parts)
     for key, values in lists.items():
@@ -70,9 +73,8 @@ def pieces(summary: Summary) -> Iterator[str]:
     yield "\n}\n"
 
 
-def _list(values: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a list with a line for each value, ROWS of them at a time."""
-    rows = map(_ENCODER.encode, values)
+def _list(rows: Iterator[str]) -> Iterator[str]:
+    """Yield a list with a line for each of its encoded values, ROWS of them at a time."""
     between = "[\n  "
     while some := list(islice(rows, ROWS)):
         yield between + ",\n  ".join(some)
@@ -80,27 +82,74 @@ def _list(values: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     yield "[]" if between.startswith("[") else "\n ]"
 
 
-def _flat(record: CaseRecord | CaseDelta | Proof | Mismatch | Cost | HarmlessComplaint | Unproven) -> dict[str, Any]:
+def _flat(record: Proof | Mismatch | Cost | HarmlessComplaint | Unproven) -> dict[str, Any]:
     """Return the fields of a record that holds no other (dataclasses.asdict copies deeply: ten times as slow)."""
     return {name: getattr(record, name) for name in record.__slots__}
 
 
-def _record(record: CaseRecord) -> dict[str, Any]:
-    """Return a record. What its case saw and measured is left out if the case reports nothing of the kind.
+# Records and deltas: a million rows that differ in their places and times. What several share is encoded once.
 
-    `by_host` is there only if the case depends on the host.
+
+def _record_rows(summary: Summary) -> Iterator[str]:
+    """Yield the record of each case on each cell, encoded."""
+    for (topology, kernel), records in summary.by_cell.items():
+        place = f'{{"topology": {json.dumps(topology)}, "kernel": {json.dumps(kernel)}, '
+        for (before, after), duration in zip(map(_verdict, records.verdicts), records.durations, strict=True):
+            seconds = "null" if isnan(duration) else repr(duration)
+            yield f"{place}{before}{seconds}{after}"
+
+
+@lru_cache(maxsize=SHARED)
+def _verdict(verdict: CaseVerdict) -> tuple[str, str]:
+    """Return what stands in a record before and after its duration.
+
+    What its case saw and measured is left out if the case reports nothing of the kind. `by_host` is there only if the
+    case depends on the host, and the host itself is in the cell.
     """
-    flat = {**_flat(record), "counts": dict(record.counts)}
-    saw, cost = flat.pop("saw"), flat.pop("cost")
-    del flat["host"]  # its cell has it
-    by_host = flat.pop("by_host")
-    if by_host:
-        flat["by_host"] = dict(by_host)
-    if saw:
-        flat["saw"] = saw
-    if cost:
-        flat["cost"] = _flat(cost)
-    return flat
+    before = {
+        "scenario": verdict.scenario,
+        "case": verdict.case,
+        "outcome": verdict.outcome,
+        "expected": verdict.expected,
+        "met": verdict.met,
+    }
+    after: dict[str, Any] = {
+        "attempt": verdict.attempt,
+        "cause": verdict.cause,
+        "counts": dict(verdict.counts),
+        "excerpt": verdict.excerpt,
+    }
+    if verdict.by_host:
+        after["by_host"] = dict(verdict.by_host)
+    if verdict.saw:
+        after["saw"] = verdict.saw
+    if verdict.cost:
+        after["cost"] = _flat(verdict.cost)
+    return f'{_inner(before)}, "duration_s": ', f", {_inner(after)}}}"
+
+
+def _delta_rows(summary: Summary) -> Iterator[str]:
+    """Yield the delta of each case on each machine, encoded."""
+    for machine in summary.changes():
+        topology, baseline = json.dumps(machine.topology), json.dumps(machine.baseline)
+        for kernel, change in machine.rows:
+            case, outcomes = _change(change)
+            yield (f'{{"topology": {topology}, {case}, "baseline": {baseline}, "kernel": {_name(kernel)}, {outcomes}}}')
+
+
+@lru_cache(maxsize=SHARED)
+def _change(change: CaseChange) -> tuple[str, str]:
+    """Return what stands in a delta before and after its kernels."""
+    case = {"scenario": change.scenario, "case": change.case}
+    return _inner(case), _inner({"before": change.before, "after": change.after, "delta": change.delta})
+
+
+_name = lru_cache(json.dumps)
+
+
+def _inner(value: Mapping[str, object]) -> str:
+    """Return an object as JSON, without its braces."""
+    return _ENCODER.encode(value)[1:-1]
 
 
 def _origin(origin: Origin | None) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from lab.core.columns import Tally
 from lab.core.outcome import CaseRecord, CellKey, CellStatus, Delta
 from lab.core.untrusted import one_line, printable
 from lab.report import _designs as designs
@@ -137,16 +139,17 @@ def _matrix(summary: Summary, width: int) -> list[str]:
 
 def _by_scenario(summary: Summary, width: int) -> list[str]:
     """Return the counts of each scenario's cases on all machines together; nothing if there is one scenario."""
-    by_scenario: dict[str, dict[str, list[CaseRecord]]] = {}
-    for record in summary.records:
-        by_scenario.setdefault(record.scenario, {}).setdefault(record.kernel, []).append(record)
+    by_scenario: dict[str, dict[str, Tally]] = {verdict.scenario: {} for verdict in summary.tally}
+    for kernel, tally in summary.tallies.items():
+        for verdict, number in tally.items():
+            by_scenario[verdict.scenario].setdefault(kernel, Counter())[verdict] = number
     rows: dict[str, dict[str, list[str]]] = {}
     for scenario, by_kernel in by_scenario.items():
         cases: set[str] = set()
         tallies: dict[str, list[str]] = {}
-        for kernel, records in by_kernel.items():
-            cases.update(record.case for record in records)
-            tallies[kernel] = words.tally(records, summary.suites)
+        for kernel, tally in by_kernel.items():
+            cases.update(verdict.case for verdict in tally)
+            tallies[kernel] = words.tally(tally, summary.suites)
         rows[f"{scenario} ({len(cases)})"] = tallies
     if len(rows) < 2:
         return []

@@ -41,7 +41,7 @@ def report(directory: Path, form: str) -> int:
     from lab.verdicts.compare import conclude_directory
 
     gc.disable()  # nothing made here becomes garbage, and the collector takes a fifth of the time
-    summary = conclude_directory(directory)
+    summary = conclude_directory(directory, on_all_cores=True)
     if form == "text":
         show_report(summary, console())
     else:

@@ -6,12 +6,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import chain
+from functools import cached_property, lru_cache
+from itertools import chain, cycle
 from pathlib import Path, PurePath
 
-from lab.core.outcome import Case, CaseRecord, CellKey, CellResult, CellStatus, Delta, Expected, Outcome, Run
+from lab.core.columns import SHARED, CellRecords, RunRecords, Tally, tallies, tally_of
+from lab.core.outcome import (
+    Case,
+    CaseRecord,
+    CaseVerdict,
+    CellKey,
+    CellResult,
+    CellStatus,
+    Delta,
+    Expected,
+    Outcome,
+    Run,
+)
 from lab.core.paths import is_prebuilt
+from lab.core.workers import spread
 from lab.evidence import read
 from lab.evidence.metadata import CellRecord, Evidence, KernelRecord, Metadata, Provenance
 from lab.specs.plan import is_for
@@ -36,19 +49,18 @@ DIFFERENT_BUILD = {
 }
 """What is named of two kernels of which one was not built here: field of `Provenance` -> its name in a sentence."""
 
+MANY_GUESTS, GUESTS_OF_A_PART = 400, 100
+"""From how many guests on several processes read a run, and how many guests one of them reads at a time."""
 MAX_PATCHES = 4
 """The patches of a series without a name that are named; of a longer series the number is given."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseDelta:
-    """One case on the campaign's first kernel and on another one. An outcome is None if there is no record."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CaseChange:
+    """What changed for a case between two kernels, on whatever machine. An outcome is None if there is no record."""
 
-    topology: str
     scenario: str
     case: str
-    baseline: str
-    kernel: str
     before: Outcome | None
     after: Outcome | None
     delta: Delta
@@ -56,6 +68,44 @@ class CaseDelta:
     @property
     def label(self) -> str:
         return f"{self.scenario}.{self.case}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseDelta(CaseChange):
+    """One case on the campaign's first kernel and on another one."""
+
+    topology: str
+    baseline: str
+    kernel: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineChanges:
+    """What changed on one machine between the campaign's first kernel and the other ones."""
+
+    topology: str
+    baseline: str
+    rows: Sequence[tuple[str, CaseChange]]
+    """The other kernel, and what changed for a case."""
+
+    def deltas(self) -> Iterator[CaseDelta]:
+        """Yield each change with its machine and kernels, but for those that are `same`."""
+        for kernel, change in self.rows:
+            if change.delta is not Delta.SAME:
+                yield self.delta(kernel, change)
+
+    def delta(self, kernel: str, change: CaseChange) -> CaseDelta:
+        """Return a change with its machine and kernels."""
+        return CaseDelta(
+            topology=self.topology,
+            scenario=change.scenario,
+            case=change.case,
+            baseline=self.baseline,
+            kernel=kernel,
+            before=change.before,
+            after=change.after,
+            delta=change.delta,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +124,13 @@ class Summary:
     """Everything that reports show, computed from the evidence. Properties that walk over it are computed once."""
 
     evidence: Evidence
-    records: tuple[CaseRecord, ...]
     changed: tuple[CaseDelta, ...]
     """The deltas that are not `same`, of which there are very many."""
     proofs: tuple[Proof, ...]
     exit_code: int
     sentence: str
     """The exit code in words."""
-    by_cell: Mapping[CellKey, tuple[CaseRecord, ...]]
+    by_cell: Mapping[CellKey, CellRecords]
     """Cell -> its records, its repeats taken together."""
     repeats: Mapping[CellKey, tuple[CellResult, ...]]
     """Cell -> its guests, one for each repeat."""
@@ -93,6 +142,21 @@ class Summary:
     """Features, suites and programs of which no case could fail: expectations that are not met."""
     coverage: tuple[Coverage, ...] = ()
     """Which changed lines ran, for each kernel with a series, of a run with --coverage."""
+
+    @cached_property
+    def records(self) -> RunRecords:
+        """All records, cell by cell. What needs their verdicts only is faster with `tally`."""
+        return RunRecords(self.by_cell.values())
+
+    @cached_property
+    def tally(self) -> Tally:
+        """How many records have each verdict."""
+        return tally_of(self.by_cell.values())
+
+    @cached_property
+    def tallies(self) -> Mapping[str, Tally]:
+        """Kernel -> how many of its records have each verdict."""
+        return tallies(self.by_cell)
 
     @cached_property
     def topologies(self) -> tuple[str, ...]:
@@ -162,20 +226,27 @@ class Summary:
         """Cases of suites that fail as they do on the kernel which is compared with, or on that kernel itself."""
         if not self.suites:
             return ()
-        return tuple(record for record in self.records if fails_as_before(record, self.suites))
+        known = [verdict for verdict in self.tally if fails_as_before(verdict, self.suites)]
+        return self.records.chosen(known)
 
     @cached_property
     def skipped_everywhere(self) -> tuple[str, ...]:
         """Labels of cases that every cell skipped."""
         left = {(record.scenario, record.case): record.label for record in self.skipped}
-        for record in self.records:
-            if record.outcome is not Outcome.SKIP and left.pop((record.scenario, record.case), "") and not left:
-                break
+        for verdict in self.tally:
+            if verdict.outcome is not Outcome.SKIP:
+                left.pop((verdict.scenario, verdict.case), None)
         return tuple(left.values())
 
     def deltas(self) -> Iterator[CaseDelta]:
         """Compute the delta of every case. They are not kept: nearly all of them are `same`."""
-        return deltas(compared(self.records, self.evidence.metadata), self.kernels)
+        for machine in self.changes():
+            for kernel, change in machine.rows:
+                yield machine.delta(kernel, change)
+
+    def changes(self) -> Iterator[MachineChanges]:
+        """Compute what changed for every case, machine by machine."""
+        return changes(self.by_cell, self.evidence.metadata, self.kernels)
 
     @cached_property
     def reported(self) -> tuple[ReportResult, ...]:
@@ -188,14 +259,19 @@ class Summary:
             deltas = self.deltas()
         return tuple(delta for delta in deltas if delta.delta is kind)
 
-    def of_cell(self, topology: str, kernel: str) -> tuple[CaseRecord, ...]:
-        return self.by_cell.get(CellKey(topology, kernel), ())
+    def of_cell(self, topology: str, kernel: str) -> CellRecords:
+        key = CellKey(topology, kernel)
+        return self.by_cell.get(key) or CellRecords(key, (), ())
 
     def counts(self) -> dict[str, int]:
         """Totals: every outcome, met and not met, every delta, every state of a cell."""
-        outcomes, statuses = _outcomes(self.records), _statuses(self.evidence.cells)
-        expectations = Counter(record.met for record in self.records)
-        deltas = Counter(delta.delta for delta in self.deltas())
+        outcomes, statuses = _outcomes(self.tally), _statuses(self.evidence.cells)
+        expectations: Counter[bool | None] = Counter()
+        for verdict, number in self.tally.items():
+            expectations[verdict.met] += number
+        deltas: Counter[Delta] = Counter()
+        for machine in self.changes():
+            deltas.update(change.delta for _, change in machine.rows)
         counts = {"records": len(self.records)}
         for outcome in Outcome:
             counts[outcome.value] = outcomes[outcome]
@@ -218,9 +294,12 @@ def kernels_of(cells: Iterable[CellResult | CellRecord]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(cell.kernel for cell in cells))
 
 
-def _outcomes(records: Iterable[CaseRecord]) -> Counter[Outcome]:
+def _outcomes(tally: Tally) -> Counter[Outcome]:
     """Return how many records have each outcome."""
-    return Counter(record.outcome for record in records)
+    outcomes: Counter[Outcome] = Counter()
+    for verdict, number in tally.items():
+        outcomes[verdict.outcome] += number
+    return outcomes
 
 
 def _statuses(cells: Iterable[CellResult]) -> Counter[CellStatus]:
@@ -233,10 +312,25 @@ def conclude(evidence: Evidence) -> Summary:
     return conclude_cells(evidence.metadata, evidence.cells, evidence.source)
 
 
-def conclude_directory(directory: Path) -> Summary:
-    """Judge the run in a directory, with the memory for the evidence of one cell at a time."""
-    metadata, cells = read.stream(directory)
-    return conclude_cells(metadata, cells, str(directory))
+def conclude_directory(directory: Path, *, on_all_cores: bool = False) -> Summary:
+    """Judge the run in a directory, with the memory for the evidence of one cell at a time.
+
+    `on_all_cores`: a large run is read and judged by several processes. The caller must have no threads.
+    """
+    metadata = read.read_metadata(directory)
+    guests = read.guests_of(metadata)
+    if not on_all_cores or len(guests) < MANY_GUESTS:
+        return conclude_cells(metadata, read.cells(directory, guests), str(directory))
+    judge = _Judge(metadata)
+    parts = [guests[start : start + GUESTS_OF_A_PART] for start in range(0, len(guests), GUESTS_OF_A_PART)]
+
+    def judged(part: Sequence[read.GuestKey]) -> list[_JudgedGuest]:
+        return [judge.judged(cell) for cell in read.cells(directory, part)]
+
+    judged_guests: list[_JudgedGuest] = []
+    for some in spread(judged, parts):
+        judged_guests += some
+    return _concluded(metadata, judged_guests, str(directory))
 
 
 def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str = "") -> Summary:
@@ -245,36 +339,66 @@ def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str 
     The records' excerpts have the lines that matter; the whole output of ten thousand cells would fill the memory. So
     the summary's own evidence is for reports only: it has no output of guests.
     """
-    cases, suites = metadata.declared_cases(), suites_of(metadata)
+    return _concluded(metadata, map(_Judge(metadata).judged, cells), source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _JudgedGuest:
+    """A guest without its output, and what became of its cases."""
+
+    cell: CellResult
+    records: CellRecords
+    harmless: tuple[HarmlessComplaint, ...]
+
+
+class _Judge:
+    """What guests of a run are judged by."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self.metadata = metadata
+        self.cases = metadata.declared_cases()
+        self.suites = suites_of(metadata)
+        self.confirming = confirm.confirming(metadata)
+
+    def judged(self, cell: CellResult) -> _JudgedGuest:
+        """Judge one guest: all that runs in its cell, or what it was to run again."""
+        known = self.metadata.kernel(cell.kernel).console_known
+        mine = cases_of(self.metadata, cell.key, self.cases)
+        doubted = self.confirming.get((cell.topology, cell.kernel, cell.repeat))
+        if doubted is not None:
+            mine = confirm.only(mine, doubted)
+        records = judge_cell(cell, mine, provides(self.metadata, cell.kernel), self.suites, known)
+        return _JudgedGuest(cell=_quiet(cell), records=records, harmless=tuple(harmless.complaints(cell, known)))
+
+
+def _concluded(metadata: Metadata, judged_guests: Iterable[_JudgedGuest], source: str) -> Summary:
+    """Take the repeats of each cell together, and compare the kernels."""
+    suites = suites_of(metadata)
     confirming = confirm.confirming(metadata)
-    judged_repeats: dict[CellKey, list[tuple[CaseRecord, ...]]] = {}
-    again: dict[CellKey, list[tuple[CaseRecord, ...]]] = {}
+    judged_repeats: dict[CellKey, list[CellRecords]] = {}
+    again: dict[CellKey, list[CellRecords]] = {}
     judged: list[CellResult] = []
     left_out: list[HarmlessComplaint] = []
-    for cell in cells:
-        known = metadata.kernel(cell.kernel).console_known
-        left_out += harmless.complaints(cell, known)
-        mine = cases_of(metadata, CellKey(cell.topology, cell.kernel), cases)
-        doubted = confirming.get((cell.topology, cell.kernel, cell.repeat))
-        if doubted is not None:
-            only = confirm.only(mine, doubted)
-            found = judge_cell(cell, only, provides(metadata, cell.kernel), suites, known)
-            again.setdefault(CellKey(cell.topology, cell.kernel), []).append(found)
-            continue
-        records = judge_cell(cell, mine, provides(metadata, cell.kernel), suites, known)
-        judged_repeats.setdefault(CellKey(cell.topology, cell.kernel), []).append(records)
-        judged.append(_quiet(cell))
+    for guest in judged_guests:
+        cell = guest.cell
+        left_out += guest.harmless
+        if (cell.topology, cell.kernel, cell.repeat) in confirming:
+            again.setdefault(cell.key, []).append(guest.records)
+        else:
+            judged_repeats.setdefault(cell.key, []).append(guest.records)
+            judged.append(cell)
     guests = places(judged)
-    by_cell = {place: _agreed(guests[place], repeats) for place, repeats in judged_repeats.items()}
+    by_cell = {place: _agreed(place, guests[place], repeats) for place, repeats in judged_repeats.items()}
     for place, runs in again.items():
-        by_cell[place] = confirm.applied(by_cell[place], runs, confirm.labels(confirming, place), suites)
-    by_cell = measured(by_cell, metadata)
+        confirmed = confirm.applied(by_cell[place], runs, confirm.labels(confirming, place), suites)
+        by_cell[place] = CellRecords.of(place, confirmed)
+    by_cell = {place: CellRecords.of(place, records) for place, records in measured(by_cell, metadata).items()}
     concluded = _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
     covered = coverage.read_all(source) if source else ()
     return replace(concluded, harmless=tuple(left_out), coverage=covered)
 
 
-def _agreed(guests: Sequence[CellResult], repeats: Sequence[tuple[CaseRecord, ...]]) -> tuple[CaseRecord, ...]:
+def _agreed(place: CellKey, guests: Sequence[CellResult], repeats: Sequence[CellRecords]) -> CellRecords:
     """Return the records of a cell from those of its guests, one for each repeat."""
     if len(repeats) == 1:
         return repeats[0]
@@ -282,7 +406,7 @@ def _agreed(guests: Sequence[CellResult], repeats: Sequence[tuple[CaseRecord, ..
     for number, guest in enumerate(guests, start=1):
         if guest.status is not CellStatus.OK and not guest.runs:
             lost.append(number)
-    return agree(repeats, lost)
+    return CellRecords.of(place, agree(repeats, lost))
 
 
 def _quiet(cell: CellResult) -> CellResult:
@@ -295,25 +419,26 @@ def _quiet(cell: CellResult) -> CellResult:
 
 def _summary(
     evidence: Evidence,
-    by_cell: Mapping[CellKey, tuple[CaseRecord, ...]],
+    by_cell: Mapping[CellKey, CellRecords],
     guests: Mapping[CellKey, tuple[CellResult, ...]],
 ) -> Summary:
-    records = tuple(chain.from_iterable(by_cell.values()))
+    tally = tally_of(by_cell.values())
+    odd = [verdict for verdict in tally if verdict.met is not True]
     proofs = prove(evidence.metadata)
     powerless = unproven(evidence.metadata, by_cell)
-    exit_code, sentence = verdict(records, evidence.cells, proofs, powerless)
-    order = kernels_of(evidence.cells)
-    paired = compared(records, evidence.metadata)
+    exit_code, sentence = verdict(tally, evidence.cells, proofs, powerless)
+    changed: list[CaseDelta] = []
+    for machine in changes(by_cell, evidence.metadata, kernels_of(evidence.cells)):
+        changed += machine.deltas()
     return Summary(
         evidence=evidence,
-        records=records,
-        changed=tuple(delta for delta in deltas(paired, order) if delta.delta is not Delta.SAME),
+        changed=tuple(changed),
         proofs=proofs,
         exit_code=exit_code,
         sentence=sentence,
         by_cell=by_cell,
         repeats=guests,
-        odd=tuple(record for record in records if record.met is not True),
+        odd=RunRecords(by_cell.values()).chosen(odd),
         unproven=powerless,
     )
 
@@ -322,7 +447,7 @@ def places(cells: Iterable[CellResult]) -> dict[CellKey, tuple[CellResult, ...]]
     """Return (topology, kernel) -> the guests of that cell, one for each repeat."""
     by_place: dict[CellKey, list[CellResult]] = {}
     for cell in cells:
-        by_place.setdefault(CellKey(cell.topology, cell.kernel), []).append(cell)
+        by_place.setdefault(cell.key, []).append(cell)
     return {place: tuple(same) for place, same in by_place.items()}
 
 
@@ -354,6 +479,53 @@ def compared(records: Iterable[CaseRecord], metadata: Metadata) -> Iterator[Case
     for record in records:
         if record.scenario not in metadata.reports:
             yield record
+
+
+def changes(
+    by_cell: Mapping[CellKey, CellRecords], metadata: Metadata, kernels: Sequence[str]
+) -> Iterator[MachineChanges]:
+    """Yield what changed on each machine between the first of `kernels` and each other one."""
+    machines: dict[str, list[CellRecords]] = {}
+    for key, records in by_cell.items():
+        machines.setdefault(key.topology, []).append(records)
+    own_names = metadata.suites or metadata.reports
+    for topology, cells in machines.items():
+        rows: Sequence[tuple[str, CaseChange]] | None = None
+        if not own_names and [cell.key.kernel for cell in cells] == list(kernels):
+            rows = _aligned_changes(cells)
+        if rows is None:
+            paired = compared(chain.from_iterable(cells), metadata)
+            rows = [(delta.kernel, delta) for delta in _deltas(topology, paired, kernels)]
+        yield MachineChanges(topology=topology, baseline=kernels[0], rows=rows)
+
+
+def _aligned_changes(cells: Sequence[CellRecords]) -> Sequence[tuple[str, CaseChange]] | None:
+    """Return what changed between the first cell and the others; None unless all have the same cases in one order."""
+    baseline, *others = cells
+    columns: list[list[CaseChange]] = []
+    for cell in others:
+        if len(cell) != len(baseline):
+            return None
+        column = [change for change in map(_change, baseline.verdicts, cell.verdicts) if change]
+        if len(column) != len(baseline):
+            return None
+        columns.append(column)
+    kernels = [cell.key.kernel for cell in others]
+    return list(zip(cycle(kernels), chain.from_iterable(zip(*columns, strict=True)), strict=False))
+
+
+@lru_cache(maxsize=SHARED)
+def _change(before: CaseVerdict, after: CaseVerdict) -> CaseChange | None:
+    """Return the change between two verdicts; None if they are not of the same case."""
+    if (before.scenario, before.case) != (after.scenario, after.case):
+        return None
+    return CaseChange(
+        scenario=before.scenario,
+        case=before.case,
+        before=before.outcome,
+        after=after.outcome,
+        delta=delta_of(before.outcome, after.outcome),
+    )
 
 
 def deltas(records: Iterable[CaseRecord], kernels: Sequence[str]) -> Iterator[CaseDelta]:
@@ -442,15 +614,17 @@ def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, s
 
 
 def verdict(
-    records: Sequence[CaseRecord],
+    tally: Tally,
     cells: Sequence[CellResult],
     proofs: Sequence[Proof],
     powerless: Sequence[Unproven] = (),
 ) -> tuple[int, str]:
     """Return the run's exit code and a sentence that explains it. A missed expectation outweighs missing evidence."""
-    findings = sum(map(_is_finding, records)) + len(powerless)
-    expectations = len(records) + len(powerless)
-    outcomes, statuses = _outcomes(records), _statuses(cells)
+    findings = len(powerless)
+    for one, number in tally.items():
+        findings += number * _is_finding(one)
+    expectations = tally.total() + len(powerless)
+    outcomes, statuses = _outcomes(tally), _statuses(cells)
     no_boot = statuses[CellStatus.NO_BOOT]
     missing = _missing(outcomes, statuses, proofs)
     if findings or no_boot:
@@ -463,7 +637,7 @@ def verdict(
     if missing:
         return EXIT_INCOMPLETE, "incomplete: " + "; ".join(missing)
     skipped = outcomes[Outcome.SKIP]
-    sentence = f"all {len(records) - skipped} expectations met"
+    sentence = f"all {tally.total() - skipped} expectations met"
     if skipped:
         sentence += f", {skipped} skipped"
     return EXIT_MET, sentence
@@ -493,12 +667,12 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _is_finding(record: CaseRecord) -> bool:
+def _is_finding(record: CaseVerdict) -> bool:
     """Whether a record is evidence against a kernel (or a test), rather than against the lab."""
     return record.met is False and record.outcome is not Outcome.BROKEN
 
 
-def _no_power(record: CaseRecord) -> bool:
+def _no_power(record: CaseVerdict) -> bool:
     return record.expected is Expected.FAIL and record.outcome is Outcome.PASS
 
 

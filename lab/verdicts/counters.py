@@ -151,7 +151,7 @@ def leaks(before: Books, after: Books) -> tuple[str, ...]:
 def _moved(before: Books, after: Books) -> Iterator[str]:
     for name, limit in BOUNDS.items():
         was, now = _value(before, name), _value(after, name)
-        if was is None or now is None:
+        if was is None or now is None or now == was:
             continue
         growth = now - was
         lost = growth
@@ -173,8 +173,11 @@ def _value(books: Books, name: str) -> int | None:
 def _huge(before: Books, after: Books) -> Iterator[str]:
     """Yield a phrase for each pool of huge pages whose numbers of free or reserved pages changed."""
     for name, was in before.items():
+        now = after.get(name, was)
+        if now == was:
+            continue
         head, _, size = name.rpartition(".")
-        if not size.endswith("kB") or (now := after.get(name, was)) == was:
+        if not size.endswith("kB"):
             continue
         node, _, what = head.rpartition(".")
         place = f" on {node}" if node else ""
@@ -192,6 +195,8 @@ def taint(before: Books | None, after: Books | None) -> str:
         return ""
     added = after.get(TAINTED, 0) & ~before.get(TAINTED, 0)
     letters = ""
+    if not added:
+        return letters
     for bit in range(64):
         if added >> bit & 1:
             letters += _TAINTS[bit : bit + 1] or f"({bit})"

@@ -172,7 +172,10 @@ def prices(summary: Summary) -> Mapping[str, tuple[Price, ...]]:
     A program that measures does so in all its cases: a case without a measurement has a row too, whatever its outcome.
     """
     by_topology: dict[str, tuple[Price, ...]] = {}
-    for topology in summary.topologies:
+    topologies = summary.topologies
+    if not any(verdict.cost for verdict in summary.tally):
+        topologies = ()
+    for topology in topologies:
         if measured := _prices(summary, topology):
             by_topology[topology] = measured
     return by_topology

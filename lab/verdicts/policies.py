@@ -31,7 +31,10 @@ class PolicyTable:
 def policy_tables(summary: Summary) -> tuple[PolicyTable, ...]:
     """Return a table for each machine and scenario that has such cases, and that did not skip them all."""
     tables: list[PolicyTable] = []
-    for topology in summary.topologies:
+    topologies = summary.topologies
+    if not any(_NAME.fullmatch(verdict.case) for verdict in summary.tally):
+        topologies = ()
+    for topology in topologies:
         cells: dict[str, dict[tuple[str, str], str]] = {}
         for (scenario, case), records in table_of(summary, topology).items():
             if match := _NAME.fullmatch(case):

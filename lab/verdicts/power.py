@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 
-from lab.core.outcome import CaseRecord, CellKey, Outcome
+from lab.core.columns import CellRecords, tallies
+from lab.core.outcome import CaseRecord, CaseVerdict, CellKey, Outcome
 from lab.evidence.metadata import Metadata
 
 EVERYTHING = ["*"]
 """The `scenarios` of a campaign that runs all of them."""
 
-CellRecords = Mapping[CellKey, tuple[CaseRecord, ...]]
+ByCell = Mapping[CellKey, Sequence[CaseRecord]]
 
 
 class Claim(StrEnum):
@@ -47,28 +48,19 @@ class Unproven:
         return f"{self.claim} {self.name}"
 
 
-def unproven(metadata: Metadata, by_cell: CellRecords) -> tuple[Unproven, ...]:
+def unproven(metadata: Metadata, by_cell: ByCell) -> tuple[Unproven, ...]:
     """Return the claims of a run that nothing could refute, kernel by kernel."""
     found: list[Unproven] = []
-    kernels = list(dict.fromkeys(cell.kernel for cell in by_cell))
-    for kernel in kernels:
-        records = _records_on(kernel, by_cell)
-        found += _features(metadata, kernel, records)
-        if kernel != kernels[0] or len(kernels) == 1:  # what the first kernel lacks, its cases may well skip
-            found += _programs(metadata, kernel, records)
+    columns = {key: CellRecords.of(key, records) for key, records in by_cell.items()}
+    by_kernel = tallies(columns)
+    for number, (kernel, tally) in enumerate(by_kernel.items()):
+        found += _features(metadata, kernel, tally)
+        if number or len(by_kernel) == 1:  # what the first kernel lacks, its cases may well skip
+            found += _programs(metadata, kernel, tally)
     return tuple(found)
 
 
-def _records_on(kernel: str, by_cell: CellRecords) -> list[CaseRecord]:
-    """Return the records of a kernel on all machines."""
-    records: list[CaseRecord] = []
-    for cell, judged in by_cell.items():
-        if cell.kernel == kernel:
-            records += judged
-    return records
-
-
-def _features(metadata: Metadata, kernel: str, records: Sequence[CaseRecord]) -> list[Unproven]:
+def _features(metadata: Metadata, kernel: str, records: Iterable[CaseVerdict]) -> list[Unproven]:
     found: list[Unproven] = []
     for feature in metadata.kernel(kernel).provides:
         requiring = _requiring(metadata, feature)
@@ -102,11 +94,11 @@ def runs_everything(metadata: Metadata, kernel: str) -> bool:
     return any(metadata.topology(machine).scenarios is None for machine in machines)
 
 
-def _programs(metadata: Metadata, kernel: str, records: Iterable[CaseRecord]) -> list[Unproven]:
+def _programs(metadata: Metadata, kernel: str, records: Iterable[CaseVerdict]) -> list[Unproven]:
     """Return the suites and the user's programs all of whose cases a kernel skipped."""
     claims = dict.fromkeys((PurePath(path).stem for path in metadata.programs), Claim.PROGRAM)
     claims |= dict.fromkeys(metadata.suites, Claim.SUITE)
-    of_scenario: dict[str, list[CaseRecord]] = {}
+    of_scenario: dict[str, list[CaseVerdict]] = {}
     for record in records:
         of_scenario.setdefault(record.scenario, []).append(record)
     found: list[Unproven] = []
@@ -117,12 +109,12 @@ def _programs(metadata: Metadata, kernel: str, records: Iterable[CaseRecord]) ->
     return found
 
 
-def _all_skipped(records: Collection[CaseRecord]) -> bool:
+def _all_skipped(records: Collection[CaseVerdict]) -> bool:
     """Whether there are records, and none of them says anything about the kernel."""
     return bool(records) and all(record.outcome is Outcome.SKIP for record in records)
 
 
-def _skipped(kernel: str, claim: Claim, name: str, records: Sequence[CaseRecord]) -> Unproven:
+def _skipped(kernel: str, claim: Claim, name: str, records: Sequence[CaseVerdict]) -> Unproven:
     cases = tuple(dict.fromkeys(record.label for record in records))
     which = "the one case" if len(cases) == 1 else f"all {len(cases)} cases"
     if claim is Claim.FEATURE:

@@ -139,6 +139,8 @@ class ReportResult:
 
 def results(metadata: Metadata, records: Iterable[CaseRecord]) -> tuple[ReportResult, ...]:
     """Return the reports of a run, in the order in which it recorded them."""
+    if not metadata.reports:
+        return ()
     by_name: dict[str, list[CaseRecord]] = {name: [] for name in metadata.reports}
     for record in records:
         if record.scenario in by_name:

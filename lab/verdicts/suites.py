@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from itertools import chain
 
-from lab.core.outcome import CaseRecord, Cause, CellKey, Expected, Outcome, met
+from lab.core.outcome import CaseRecord, CaseVerdict, Cause, CellKey, Expected, Outcome, met
 from lab.evidence.metadata import Metadata
 from lab.formats.ktap import Result
 from lab.specs.suite import MAX_NAME
@@ -125,7 +125,7 @@ def suites_of(metadata: Metadata) -> frozenset[str]:
     return frozenset(metadata.suites)
 
 
-def fails_as_before(record: CaseRecord, suites: Collection[str]) -> bool:
+def fails_as_before(record: CaseVerdict, suites: Collection[str]) -> bool:
     """Return whether a suite's case fails as on the kernel that it is compared with, or is on that kernel itself."""
     return record.scenario in suites and record.met is True and record.outcome is not Outcome.PASS
 
@@ -136,17 +136,17 @@ def test_of(case: str) -> str:
 
 
 def measured(
-    by_cell: Mapping[CellKey, tuple[CaseRecord, ...]], metadata: Metadata
-) -> dict[CellKey, tuple[CaseRecord, ...]]:
+    by_cell: Mapping[CellKey, Sequence[CaseRecord]], metadata: Metadata
+) -> Mapping[CellKey, Sequence[CaseRecord]]:
     """Return the records with the expectations of suites: what the case did on the kernel that is compared with.
 
     That is the first kernel of the same source. Its own records are as expected, unless there is no evidence.
     """
     suites = suites_of(metadata)
     if not suites:
-        return dict(by_cell)
+        return by_cell
     baselines = _baselines(by_cell, metadata)
-    found: dict[CellKey, tuple[CaseRecord, ...]] = {}
+    found: dict[CellKey, Sequence[CaseRecord]] = {}
     for cell, records in by_cell.items():
         baseline = baselines[cell.topology, metadata.kernel(cell.kernel).source]
         if baseline == cell:

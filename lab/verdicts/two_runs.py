@@ -102,7 +102,8 @@ class _Outcomes:
 
     @classmethod
     def of(cls, summary: Summary, cell: CellKey) -> _Outcomes:
-        known = {(record.scenario, record.case): record.outcome for record in summary.of_cell(*cell)}
+        verdicts = summary.of_cell(*cell).verdicts
+        known = {(verdict.scenario, verdict.case): verdict.outcome for verdict in verdicts}
         ran = frozenset(scenario for (scenario, _), outcome in known.items() if outcome is not Outcome.BROKEN)
         return cls(known=known, ran=ran)
 

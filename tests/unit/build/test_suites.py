@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
@@ -672,7 +673,7 @@ def test_without_a_verdict_before_there_is_none_and_that_is_not_unmet() -> None:
     }
     found = suites.measured(by_cell, good.evidence.metadata)[CellKey("t", "expand-fault")]
     assert {record.met for record in found} == {None}
-    assert words.tally(found, {MM}) == ["3 no verdict"]
+    assert words.tally(Counter(found), frozenset({MM})) == ["3 no verdict"]
     assert {_data.state(record, {MM}) for record in found} == {"pass", "skip"}
 
 

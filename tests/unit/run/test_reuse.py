@@ -11,6 +11,7 @@ import pytest
 
 from lab.core import cache
 from lab.core.cache import Cache
+from lab.core.columns import CellRecords
 from lab.core.outcome import CellKey, CellStatus, Outcome
 from lab.evidence.read import load
 from lab.evidence.write import RunDir
@@ -153,7 +154,7 @@ def test_a_flaky_baseline_is_forgotten(lab: Lab) -> None:
     summary = lab.run(None)
     records = list(summary.records)
     flaky = [replace(each, outcome=Outcome.FLAKY) if each.kernel == "baseline" else each for each in records]
-    by_cell = {**summary.by_cell, KEY: tuple(each for each in flaky if each.kernel == "baseline")}
+    by_cell = {**summary.by_cell, KEY: CellRecords.of(KEY, [each for each in flaky if each.kernel == "baseline"])}
     lab.keep(replace(summary, by_cell=by_cell))
     assert lab.run(BASE).repeats[KEY][0].origin is None
 

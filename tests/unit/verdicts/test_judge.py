@@ -586,3 +586,65 @@ def test_never_raises_and_every_declared_case_has_a_record(text: str, end: End, 
 @given(st.integers(0, len(FULL) - 1), st.sampled_from(End), st.sampled_from([0, 1, 2, None]))
 def test_a_torn_stream_is_never_green(cut: int, end: End, status: int | None) -> None:
     assert any(record.met is False for record in judged(run(ktap=FULL[:cut], end=end, status=status)).values())
+
+
+# A run in which nothing is odd has rules of no other kind: `judge_cell` reads it in columns, `judge_run` line by line.
+
+LINES = (
+    *(
+        "# duration_ms=12",
+        "# duration_ms=0.5",
+        "#  duration_ms=7",
+        "#duration_ms=3",
+        "# saw SIGBUS 4096",
+        "# saw EINVAL",
+    ),
+    *("# cost a 10 ns (9-11 in 5 rounds)", "# expand.c:12: touch: expected 0, got SIGBUS", "# | printed", "#", "# "),
+    *("words of a C library", "    ok 1 inner", "# Subtest: x", "# 1..2", "# taint: W", "Bail out! no"),
+)
+ENDS = (
+    "",
+    " # SKIP",
+    " # SKIP no nodes",
+    " # skip small",
+    " # TIMEOUT state=D",
+    " # CRASH signal=7",
+    " # FOO x",
+    " # TODO",
+)
+RESULTS = st.tuples(
+    st.lists(st.sampled_from(LINES), max_size=3),
+    st.sampled_from(("ok", "ok", "not ok")),
+    st.sampled_from(("", "", "", "", *ENDS)),
+)
+LATER: tuple[dict[str, int] | None, ...] = (
+    {"Shmem": 4, "free.2048kB": 2, "tainted": 0},
+    {"Shmem": 9000, "free.2048kB": 2},
+    {"free.2048kB": 1},
+    None,
+)
+
+
+@given(
+    results=st.lists(RESULTS, min_size=3, max_size=3),
+    numbers=st.sampled_from(("123", "123", "123", "132", "122")),
+    status=st.sampled_from((0, 1, 1, 2, None)),
+    after=st.sampled_from((LATER[0], *LATER)),
+    said=st.sampled_from(("", "", "[    1.000000] WARNING: CPU: 0 PID: 1 at mm/a.c:1 f+0x1/0x2\n")),
+    features=st.sampled_from((NEEDS, frozenset[str]())),
+)
+def test_columns_are_judged_as_lines_are(
+    results: list[tuple[list[str], str, str]],
+    numbers: str,
+    status: int | None,
+    after: dict[str, int] | None,
+    said: str,
+    features: frozenset[str],
+) -> None:
+    lines = ["KTAP version 1", "1..3"]
+    for number, name, (diagnostics, result, end) in zip(numbers, "abc", results, strict=True):
+        lines += [*diagnostics, f"{result} {number} {name}{end}"]
+    what = run(ktap="\n".join(lines) + "\n", status=status, console=said, before=LATER[0], after=after)
+    guest = cell(runs=(what,))
+    one_by_one = judge_run(guest.topology, guest.kernel, what, CASES, features)
+    assert judge_cell(guest, {"expand": CASES}, features) == one_by_one

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,14 +15,15 @@ import pytest
 
 from lab.build import kernel as build_kernel
 from lab.build import source
+from lab.core.columns import CellRecords
 from lab.core.errors import InputError, UsageError
-from lab.core.outcome import Case, CellStatus, Outcome
+from lab.core.outcome import Case, CaseRecord, CellStatus, Outcome
 from lab.core.progress import silent
 from lab.report._patch.mutation import text as report_text
 from lab.specs.library import Library
 from lab.specs.model import Kernel
 from lab.specs.plan import Plan
-from lab.verdicts.compare import conclude
+from lab.verdicts.compare import Summary, conclude
 from lab.verdicts.mutation import Fate, MutantResult, MutantSpec, MutationReport
 from lab.workflows import mutate, mutation_task
 from tests.unit.fixtures import evidence
@@ -101,12 +103,20 @@ def test_a_failure_of_the_lab_is_tried_again(kernel: tuple[Kernel, Toy]) -> None
     assert mutation_task.undecided((first, second, *others), results) == [first, *others]
 
 
+def with_records(summary: Summary, records: Sequence[CaseRecord]) -> Summary:
+    """The same run with other records."""
+    by_cell = {}
+    for key in summary.by_cell:
+        mine = [record for record in records if (record.topology, record.kernel) == key]
+        by_cell[key] = CellRecords.of(key, mine)
+    return replace(summary, by_cell=by_cell)
+
+
 def test_a_case_that_is_sound_kills_and_another_does_not() -> None:
     summary = conclude(evidence.evidence())
     record = next(each for each in summary.records if each.met)
     broken = replace(record, outcome=Outcome.FAIL, met=False)
-    records = tuple(broken if each is record else each for each in summary.records)
-    changed = replace(summary, records=records)
+    changed = with_records(summary, [broken if each == record else each for each in summary.records])
     unsound = mutate.unmet(summary)
     assert record.label not in unsound
     assert mutate.killers(changed, unsound) == ((f"{record.label} (FAIL)",), "")
@@ -117,7 +127,7 @@ def test_a_complaint_of_the_patched_kernel_itself_kills_nothing() -> None:
     summary = conclude(evidence.evidence())
     first = next(record for record in summary.records if record.met)
     complaint = replace(first, case="console", outcome=Outcome.CRASH, met=False)
-    changed = replace(summary, records=(*summary.records, complaint))
+    changed = with_records(summary, [*summary.records, complaint])
     assert f"{complaint.label} (CRASH)" in mutate.killers(changed, mutate.unmet(summary))[0]
     assert f"{complaint.label} (CRASH)" not in mutate.killers(changed, mutate.unmet(changed))[0]
 

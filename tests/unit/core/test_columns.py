@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Records as columns: they are what was put in, equal verdicts are one object, also from another process."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import replace
+
+import pytest
+
+from lab.core.columns import CellRecords, RunRecords, tallies, tally_of
+from lab.core.errors import InfraError
+from lab.core.outcome import CaseRecord, Cause, CellKey, Cost, Expected, Outcome
+from lab.core.workers import spread
+
+KEY, OTHER = CellKey("machine", "baseline"), CellKey("machine", "patched")
+PASSED = CaseRecord(
+    topology="machine",
+    kernel="baseline",
+    scenario="s",
+    case="a",
+    outcome=Outcome.PASS,
+    expected=Expected.PASS,
+    met=True,
+    duration_s=0.25,
+    cause=Cause.PASSED,
+    excerpt="ok",
+    cost=Cost(median=2, low=1, high=3, rounds=9, unit="ns"),
+)
+FAILED = replace(PASSED, case="b", outcome=Outcome.FAIL, met=False, duration_s=None, excerpt="no\nevidence", cost=None)
+RECORDS = [PASSED, FAILED, replace(PASSED, case="c", duration_s=0.0)]
+
+
+def elsewhere() -> list[CaseRecord]:
+    return [replace(record, kernel="patched", duration_s=7.5) for record in RECORDS]
+
+
+def test_records_are_what_was_put_in() -> None:
+    columns = CellRecords.of(KEY, RECORDS)
+    assert list(columns) == RECORDS
+    assert columns == RECORDS
+    assert columns != RECORDS[:2]
+    assert columns[1] == FAILED
+    assert columns[-1] == RECORDS[-1]
+    assert columns[1:] == tuple(RECORDS[1:])
+    assert list(columns.on_host("big")) == [replace(record, host="big") for record in RECORDS]
+
+
+def test_cells_share_verdicts() -> None:
+    here, there = CellRecords.of(KEY, RECORDS), CellRecords.of(OTHER, elsewhere())
+    assert all(one is other for one, other in zip(here.verdicts, there.verdicts, strict=True))
+    assert list(tally_of([here, there]).values()) == [2, 2, 2]
+    assert {kernel: tally.total() for kernel, tally in tallies({KEY: here, OTHER: there}).items()} == {
+        "baseline": 3,
+        "patched": 3,
+    }
+
+
+def test_all_records_of_a_run() -> None:
+    run = RunRecords([CellRecords.of(KEY, RECORDS), CellRecords.of(OTHER, elsewhere())])
+    assert list(run) == [*RECORDS, *elsewhere()]
+    assert len(run) == 6
+    assert run[4] == elsewhere()[1]
+    failed = [verdict for verdict in CellRecords.of(KEY, RECORDS).verdicts if verdict.met is False]
+    assert run.chosen(failed) == (FAILED, elsewhere()[1])
+
+
+def test_columns_of_another_process_share_the_verdicts_of_this_one() -> None:
+    columns = CellRecords.of(KEY, RECORDS)
+    back = pickle.loads(pickle.dumps(columns))
+    assert back == columns
+    assert back.key == KEY
+    assert all(one is other for one, other in zip(columns.verdicts, back.verdicts, strict=True))
+    assert pickle.loads(pickle.dumps(FAILED)) == FAILED
+
+
+def test_parts_come_back_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    factor, here = 3, os.getpid()
+    found = list(spread(lambda part: (part * factor, os.getpid()), range(20)))
+    assert [product for product, _ in found] == [3 * part for part in range(20)]
+    assert here not in {process for _, process in found}
+
+
+def test_on_one_core_there_is_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert list(spread(lambda _: os.getpid(), range(3))) == [os.getpid()] * 3
+
+
+def test_a_killed_process_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    with pytest.raises(InfraError, match="was killed"):
+        list(spread(lambda _: os.kill(os.getpid(), 9), range(4)))
