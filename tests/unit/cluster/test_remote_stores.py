@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/cluster/store.py over the network of this computer: sftp with a server of paramiko's, http read-only."""
+"""lab/cluster/store.py over the network of this computer: sftp with a server of paramiko's, s3 of moto's, http."""
 
 from __future__ import annotations
 
@@ -122,8 +122,24 @@ def entry(tmp_path: Path) -> Path:
     return found
 
 
-def test_a_store_over_sftp(sftp: str, entry: Path, tmp_path: Path) -> None:
-    store = Store(url=sftp, scratch=tmp_path / "scratch")
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of a server on the loopback."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    server = pytest.importorskip("moto.server", reason="moto[server] is not installed").ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    yield "s3://bucket/store"
+    server.stop()
+
+
+@pytest.mark.parametrize("kind", ["sftp", "s3"])
+def test_a_store_on_a_server(kind: str, entry: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    store = Store(url=request.getfixturevalue(kind), scratch=tmp_path / "scratch")
     assert list(store.artefacts()) == [], "directories that are not there yet are empty"
     assert store.put("kernel", KEY, entry)
     assert not store.put("kernel", KEY, entry)
