@@ -14,7 +14,7 @@ from typing import TextIO
 
 from lab.arch.record import Arch
 from lab.build import programs
-from lab.build.roots import needed, root
+from lab.build.roots import contents, needed, root
 from lab.build.roots.needed import Needs, read_regular
 from lab.build.roots.root import BuiltRoot, Copied
 from lab.core import paths
@@ -65,12 +65,13 @@ def in_root(
 ) -> Workload:
     """Return a command that runs in a root, if one is given, with copies of files of this host.
 
-    The loader and the libraries of a program of this host are then the root's.
+    The loader and the libraries of a program of this host are then the root's. An absolute path is the root's if the
+    root has such a file.
     """
     if base is None:
         return replace(workload(words, arch, sysroot=sysroot), copies=tuple(copies))
     path, program = Path(words[0]), None
-    if path.is_file() and path.suffix != ".c":
+    if path.is_file() and path.suffix != ".c" and not (path.is_absolute() and contents.has(base, words[0])):
         program = path
         if machine := elf.machine(needed.read_head(path)):
             _check_machine(path, machine, arch)

@@ -279,7 +279,8 @@ class _Search:
         for directory in own:
             guest = posixpath.normpath(posixpath.join(directory.guest, name))
             here = self.places.file(guest)
-            if here is None and (directory.here / name).is_file():
+            own_place = directory.guest != str(directory.here) or not self.places.roots
+            if here is None and own_place and (directory.here / name).is_file():
                 here = directory.here / name
             if here is not None:
                 yield guest, here

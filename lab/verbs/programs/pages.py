@@ -135,7 +135,7 @@ def _answer(
     from lab.workflows.pages import machines, trying
 
     library = open_library()
-    arch = _architecture(words[0], library, topologies)
+    arch = _architecture(words[0], library, topologies, in_root=root_ is not None)
     load = load_of(words, arch, root_, volumes, sysroot=sysroot)
     chosen = machines.choose(library, arch, topologies, numa=numa)
     specs: list[Kernel] = []
@@ -153,7 +153,7 @@ def _answer(
         return trying.answer(factory, chosen, wanted, looked=looked, report=_print_run, progress=progress_on_stderr())
 
 
-def _architecture(program: str, library: Library, globs: Sequence[str]) -> Arch:
+def _architecture(program: str, library: Library, globs: Sequence[str], *, in_root: bool) -> Arch:
     """Return the architecture of a program of this host, or of the machines that were chosen for another.
 
     UsageError if neither says one.
@@ -163,7 +163,7 @@ def _architecture(program: str, library: Library, globs: Sequence[str]) -> Arch:
     from lab.specs import arches as arch
 
     path = Path(program)
-    if not path.is_file():
+    if not path.is_file() or (in_root and globs):
         arches = {topology.arch for topology in library.select_topologies(globs)} if globs else set()
         if len(arches) == 1:
             return arch.find(arches.pop())
@@ -180,22 +180,28 @@ def _architecture(program: str, library: Library, globs: Sequence[str]) -> Arch:
 
 def _looked_at(load: Workload, arch: Arch) -> tuple[str, ...]:
     """Return what the static look finds in a program and in all that it loads; empty if it finds nothing."""
+    from lab.build.roots import contents
     from lab.build.roots.needed import read_regular
     from lab.formats import elf_program
     from lab.workflows.pages import look
 
     programs = {}
+    needs, lines = load.needs, []
     if load.root is not None:
-        return ()
-    if load.needs is not None:
-        programs = dict(load.needs.programs)
+        needs = contents.needs(load.words[0], load.program, load.root, arch)
+        for library in needs.missing if needs else ():
+            lines.append(
+                f"{library.wanted_by} needs {library.name}, which is in no directory of the root for libraries"
+            )
+    if needs is not None:
+        programs = dict(needs.programs)
     elif load.program is not None:
         try:
             programs = {load.program.name: elf_program.parse(read_regular(load.program))}
         except ValueError as error:
             raise UsageError(f"{load.program} cannot be run: {error}") from None
     looked = tuple(look.look_at(name, program, arch) for name, program in programs.items())
-    return tuple(look.render(looked))
+    return (*lines, *look.render(looked))
 
 
 def _print_run(run: MachineRun) -> None:

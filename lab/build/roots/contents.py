@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Find a program in the image of a root, with all that it is linked with there, before anything boots."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from lab.arch.record import Arch
+from lab.build.roots import needed
+from lab.build.roots.needed import Needs, SearchPlaces
+from lab.build.roots.root import BuiltRoot
+from lab.core import proc
+from lab.core.errors import InfraError, UsageError
+from lab.core.this_host import install_command
+
+UNPACK_S = 900.0
+PROGRAM = "unsquashfs"
+LISTED = re.compile(r"([-l])[rwxsStT-]{9} \d+/\d+ +\d+ [\d-]+ [\d:]+ squashfs-root(/.*)")
+"""A line of `unsquashfs -lln` for a file or a symbolic link."""
+MAX_LINKS = 40
+PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+"""Where the guest looks for a command of a root: the PATH that images/probes/enter.c sets."""
+
+
+def needs(word: str, program: Path | None, built: BuiltRoot, arch: Arch) -> Needs | None:
+    """Return what a command needs to start in a root; None for a path that is not absolute.
+
+    `program` is a file of this host that is copied to the guest; None for a command of the root. The files that are
+    named are gone when this returns, their headers are not. UsageError if the root has no such command.
+    """
+    if program is None and "/" in word and not word.startswith("/"):
+        return None
+    with _unpacked(built) as tree:
+        places = SearchPlaces(roots=(tree,), libraries=())
+        if program is not None:
+            return needed.needs(program, arch, places, commands={})
+        for guest in _candidates(word):
+            if here := needed.inside(tree, guest):
+                return needed.needs(here, arch, places, commands={}, guest_path=guest)
+    raise UsageError(f"--root {built.word} has no {word}")
+
+
+def has(built: BuiltRoot, path: str) -> bool:
+    """Whether an absolute path names a regular file of a root, links followed within it."""
+    files, links = _listed(built)
+    todo, at, followed = list(reversed(PurePosixPath(path).parts[1:])), PurePosixPath("/"), 0
+    while todo:
+        part = todo.pop()
+        at = at.parent if part == ".." else at / part
+        if (target := links.get(str(at))) is None:
+            continue
+        followed += 1
+        if followed > MAX_LINKS:
+            return False
+        at = at.parent
+        if target.startswith("/"):
+            at = PurePosixPath("/")
+        todo.extend(part for part in reversed(PurePosixPath(target).parts) if part != "/")
+    return str(at) in files
+
+
+def _listed(built: BuiltRoot) -> tuple[set[str], dict[str, str]]:
+    """Return the paths of the regular files of a root, and path -> target of its symbolic links."""
+    files, links = set(), {}
+    for line in proc.run([_program(), "-lln", str(built.image)], timeout_s=UNPACK_S).output.splitlines():
+        if match := LISTED.fullmatch(line):
+            kind, name = match.groups()
+            name, _, target = name.partition(" -> ")
+            if kind == "l":
+                links[name] = target
+            else:
+                files.add(name)
+    return files, links
+
+
+def _candidates(word: str) -> tuple[str, ...]:
+    """Return the paths in a root that a command may have."""
+    if "/" in word:
+        return (posixpath.normpath(word),)
+    return tuple(f"{directory}/{word}" for directory in PATH)
+
+
+@contextmanager
+def _unpacked(built: BuiltRoot) -> Iterator[Path]:
+    """Yield a directory with the files of a root, in which nobody else can look; removed at the end."""
+    with built.cache.scratch("root-contents") as scratch:
+        tree = scratch / "root"
+        proc.run(
+            [_program(), "-no-progress", "-quiet", "-no-xattrs", "-dest", str(tree), str(built.image)],
+            timeout_s=UNPACK_S,
+        )
+        try:
+            yield tree
+        finally:
+            _make_removable(tree)
+
+
+def _program() -> str:
+    if proc.which(PROGRAM) is None:
+        raise InfraError(f"--root needs {PROGRAM}, which is not installed", hint=install_command(["squashfs-tools"]))
+    return PROGRAM
+
+
+def _make_removable(tree: Path) -> None:
+    """Let the owner of the directories remove what is in them."""
+    todo = [tree]
+    while todo:
+        directory = todo.pop()
+        directory.chmod(0o700)
+        for entry in directory.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                todo.append(entry)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/build/roots/contents.py: a program of a root and what it is linked with, read from the image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.build.roots import contents, root
+from lab.build.roots.needed import Missing
+from lab.build.roots.root import BuiltRoot
+from lab.core.cache import Cache
+from lab.core.errors import UsageError
+from tests.unit.build.roots.test_needed import HOST, LIBC, library, program
+
+__all__ = ["library"]
+
+
+@pytest.fixture
+def built(tmp_path: Path, library: Path) -> BuiltRoot:
+    """A root in which /bin is a link, with a program and its own library, and without the C library."""
+    tree = tmp_path / "tree"
+    program(tree / "usr/bin/tool", library)
+    (tree / "usr/lib").mkdir()
+    (tree / "usr/lib/libf.so.1").write_bytes(library.read_bytes())
+    (tree / "bin").symlink_to("usr/bin")
+    (tree / "lib").symlink_to("/usr/lib")
+    (tree / "usr/bin/alias").symlink_to("/bin/tool")
+    (tree / "usr/bin/loop").symlink_to("loop")
+    (tree / "usr").chmod(0o555)
+    return root.build(str(tree), HOST, Cache(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("word", ["tool", "/bin/tool", "/usr/bin/alias"])
+def test_a_command_of_a_root_with_what_it_is_linked_with(built: BuiltRoot, word: str) -> None:
+    needs = contents.needs(word, None, built, HOST)
+    assert needs is not None
+    assert [Path(name).name for name in needs.programs] == [Path(word).name, "libf.so.1"]
+    assert LIBC in {missing.name for missing in needs.missing}, "that of the host does not count"
+    assert not list((built.cache.root / "tmp").iterdir()), "nothing of it stays"
+
+
+def test_a_program_of_the_host_has_the_libraries_of_the_root(built: BuiltRoot, tmp_path: Path, library: Path) -> None:
+    mine = program(tmp_path / "mine", library)
+    needs = contents.needs(str(mine), mine, built, HOST)
+    assert needs is not None
+    assert "/lab/mine" in needs.programs
+    assert Missing(name="libf.so.1", wanted_by="mine") not in needs.missing
+
+
+def test_what_a_root_does_not_have(built: BuiltRoot) -> None:
+    with pytest.raises(UsageError, match=r"tree has no nothing$"):
+        contents.needs("nothing", None, built, HOST)
+    assert contents.needs("./relative", None, built, HOST) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [("/usr/bin/tool", True), ("/bin/tool", True), ("/bin/alias", True), ("/bin/loop", False), ("/bin", False)],
+)
+def test_a_path_of_a_root(built: BuiltRoot, path: str, there: bool) -> None:
+    assert contents.has(built, path) is there
