@@ -133,10 +133,22 @@ def prepare(planned: Plan, cache: Cache, progress: Progress = silent) -> Suites:
 def check(planned: Plan, cache: Cache) -> None:
     """Raise UsageError if the tree of a kernel lacks a collection, as far as that is known without unpacking it."""
     for suite in planned.suites:
+        if suite.kind not in _OF_TREES:
+            continue
         for kernel in _kernels(planned.builds):
+            _require_source(suite, kernel)
             known = source.identify(kernel.source, cache)
-            if known and cache.has(source.ENTRY, known.key) and suite.kind in _OF_TREES:
+            if known and cache.has(source.ENTRY, known.key):
                 _OF_TREES[suite.kind].check(suite, source.tree(known.key, cache), known.version)
+
+
+def _require_source(suite: Suite, kernel: Kernel) -> None:
+    """Raise UsageError for a kernel that was not built here: the programs of such a suite are in a kernel's source."""
+    if kernel.prebuilt:
+        raise UsageError(
+            f"--suite {suite.word} is built from a kernel's source, and {kernel.name} is {kernel.source}",
+            hint="--suite ltp:PATH runs on it, and so do the lab's own scenarios",
+        )
 
 
 def _kernels(builds: Sequence[Build]) -> Iterable[Kernel]:
@@ -147,6 +159,7 @@ def _build(suite: Suite, build: Build, cache: Cache, progress: Progress) -> Buil
     arch = ARCHES[build.arch]
     if suite.kind == "ltp":
         return ltp.build(suite, arch, cache=cache, progress=progress)
+    _require_source(suite, build.kernel)
     kernel = source.resolve(build.kernel.source, cache=cache, progress=progress)
     tree = source.tree(kernel.key, cache)
     _OF_TREES[suite.kind].check(suite, tree, kernel.version)

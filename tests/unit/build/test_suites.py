@@ -20,7 +20,7 @@ from lab.arch.record import Arch
 from lab.build import kernel, toolchain
 from lab.build.suites import built as made
 from lab.build.suites import kselftest, ltp
-from lab.build.suites.prepare import Suites
+from lab.build.suites.prepare import Suites, check
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import Cause, CellKey, Delta, End, Expected, Outcome, Run
@@ -716,3 +716,12 @@ def test_a_record_from_before_there_were_suites_is_still_one(cache: Cache) -> No
     found = kernel.recorded(Provenance.model_validate(facts), cache)
     assert found is not None
     assert found.provenance.refused == ()
+
+
+@pytest.mark.parametrize("source", ["image:/boot/vmlinuz-own", "debian:linux-image-amd64"])
+def test_a_kernel_that_was_not_built_here_has_no_source_for_a_suite(tmp_path: Path, source: str) -> None:
+    planned = Library.shipped().plan("quick", Filters(topologies=("x86_64-4k",), suites=("kselftest-mm",)))
+    own = planned.cells[0].kernel.model_copy(update={"name": "own", "source": source, "series": None})
+    builds = tuple(replace(build, kernel=own) for build in planned.builds)
+    with pytest.raises(UsageError, match=f"--suite kselftest-mm is built from a kernel's source, and own is {source}"):
+        check(replace(planned, builds=builds), Cache(tmp_path))
