@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from markupsafe import Markup
 
-from lab.core.outcome import CaseRecord, Cause, CellResult, CellStatus, Delta, Expected, Outcome
+from lab.core.columns import SHARED
+from lab.core.outcome import CaseRecord, CaseVerdict, Cause, CellResult, CellStatus, Delta, Expected, Outcome
 from lab.core.untrusted import one_line, printable
 from lab.formats import oops
 from lab.report import _words as words
@@ -53,7 +55,8 @@ LEFT_OUT = "(left out here, since there is so much of it)"
 _T = TypeVar("_T")
 
 
-def state(record: CaseRecord, suites: Collection[str] = ()) -> str:
+@lru_cache(maxsize=SHARED)
+def state(record: CaseVerdict, suites: frozenset[str] = frozenset()) -> str:
     """The word of STATES for a record, given which scenarios are suites."""
     if fails_as_before(record, suites):
         return "known-fail"
@@ -148,10 +151,10 @@ def _cases(summary: Summary) -> dict[tuple[str, str], About]:
     for scenario, declared in summary.evidence.metadata.declared_cases().items():
         for case in declared:
             by_scenario.setdefault(scenario, {})[case.name] = (printable(case.description), sorted(case.requires))
-    for record in summary.records:
-        known = by_scenario.setdefault(record.scenario, {})
-        if record.case not in known:
-            known[record.case] = (_undeclared(record, summary.suites), [])
+    for verdict in summary.tally:
+        known = by_scenario.setdefault(verdict.scenario, {})
+        if verdict.case not in known:
+            known[verdict.case] = (_undeclared(verdict, summary.suites), [])
     found: dict[tuple[str, str], About] = {}
     for scenario, cases in by_scenario.items():
         for name, about in cases.items():
@@ -159,7 +162,7 @@ def _cases(summary: Summary) -> dict[tuple[str, str], About]:
     return found
 
 
-def _undeclared(record: CaseRecord, suites: Collection[str]) -> str:
+def _undeclared(record: CaseVerdict, suites: Collection[str]) -> str:
     """Return the description of a case that its scenario does not declare."""
     if record.case in SYNTHETIC:
         return "of the scenario as a whole"
@@ -199,9 +202,9 @@ def _records(summary: Summary, cases: Mapping[tuple[str, str], int], excerpts: P
 
 def _shown(summary: Summary) -> list[CaseRecord]:
     """Return the records that the page has: those not met first, so that there is room for their excerpts."""
-    shown = list(summary.records)
-    if len(shown) > MAX_RECORDS:
-        shown = list(summary.odd)
+    shown = list(summary.odd)
+    if len(summary.records) <= MAX_RECORDS:
+        shown = list(summary.records)
     shown.sort(key=lambda record: record.met is not False)
     return shown
 

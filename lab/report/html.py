@@ -191,7 +191,7 @@ def _covered(summary: Summary) -> list[_Covered]:
 def _scenarios(summary: Summary) -> tuple[str, ...]:
     """Return the scenarios in the order of the cases that the script has."""
     declared = summary.evidence.metadata.cases
-    return tuple(dict.fromkeys([*declared, *(record.scenario for record in summary.records)]))
+    return tuple(dict.fromkeys([*declared, *(verdict.scenario for verdict in summary.tally)]))
 
 
 def _rows(summary: Summary) -> list[tuple[str, list[tuple[str, str]], list[_Tile | None]]]:
@@ -199,9 +199,10 @@ def _rows(summary: Summary) -> list[tuple[str, list[tuple[str, str]], list[_Tile
     scenarios, kernels = _scenarios(summary), summary.kernels
     states: dict[tuple[str, str, str], Counter[str]] = {}
     suites = summary.suites
-    for record in summary.records:
-        place = record.topology, record.scenario, record.kernel
-        states.setdefault(place, Counter())[_data.state(record, suites)] += 1
+    for (topology, kernel), records in summary.by_cell.items():
+        for verdict in records.verdicts:
+            place = topology, verdict.scenario, kernel
+            states.setdefault(place, Counter())[_data.state(verdict, suites)] += 1
     changes = Counter((delta.topology, delta.scenario, delta.delta) for delta in summary.changed)
     guests = words.by_topology(summary)
     rows = []

@@ -674,7 +674,7 @@ def test_without_a_verdict_before_there_is_none_and_that_is_not_unmet() -> None:
     found = suites.measured(by_cell, good.evidence.metadata)[CellKey("t", "expand-fault")]
     assert {record.met for record in found} == {None}
     assert words.tally(Counter(found), frozenset({MM})) == ["3 no verdict"]
-    assert {_data.state(record, {MM}) for record in found} == {"pass", "skip"}
+    assert {_data.state(record, frozenset({MM})) for record in found} == {"pass", "skip"}
 
 
 # ---- Around it ------------------------------------------------------------------------------------------------------
