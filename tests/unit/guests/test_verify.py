@@ -440,6 +440,7 @@ NOT_VERIFIED = {
     "description": "a label",
     "cpu": "no guest is told QEMU's name of its model; QEMU refuses a name that it does not know",
     "machine": "likewise",
+    "qemu": "a condition on the host, asked before anything is built",
     "kernel_config": "lab/build/kernel.py looks for every symbol in the final .config, and the build id is verified",
     "qemu_args": "the escape hatch: anything at all",
     "scenarios": "what the lab runs in it",

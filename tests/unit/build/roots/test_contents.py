@@ -12,9 +12,7 @@ from lab.build.roots.needed import Missing
 from lab.build.roots.root import BuiltRoot
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
-from tests.unit.build.roots.test_needed import HOST, LIBC, library, program
-
-__all__ = ["library"]
+from tests.unit.fixtures.linked import HOST, LIBC, program
 
 
 @pytest.fixture

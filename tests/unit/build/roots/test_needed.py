@@ -3,35 +3,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from lab.arch.record import Arch
-from lab.build.programs import _host_arch
 from lab.build.roots import needed
 from lab.build.roots.needed import Missing, Needs
 from lab.core.errors import UsageError
 from lab.specs.arches import ARCHES
-
-HOST = _host_arch()
-LIBC = "libc.so.6"
-
-
-def link(source: str, into: Path, *options: str) -> Path:
-    into.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["gcc", "-x", "c", "-", "-x", "none", "-o", into, *options], input=source.encode(), check=True)
-    return into
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Path:
-    return link("int f(void) { return 7; }", tmp_path / "lib" / "libf.so.1", "-shared", "-Wl,-soname,libf.so.1")
-
-
-def program(place: Path, library: Path, *options: str) -> Path:
-    return link("int f(void); int main(void) { return f(); }", place, str(library), *options)
+from tests.unit.fixtures.linked import HOST, LIBC, link, program
 
 
 def needs_of(path: Path, sysroot: Path | None = None, arch: Arch = HOST) -> Needs:
