@@ -14,6 +14,8 @@ FRAGMENTS = {
     "arch-loongarch64": """\
 CONFIG_64BIT=y
 CONFIG_CPU_HAS_FPU=y
+# Debian's C library uses 128-bit vectors: without them init dies of SIGILL.
+CONFIG_CPU_HAS_LSX=y
 CONFIG_SERIAL_8250=y
 CONFIG_SERIAL_8250_CONSOLE=y
 CONFIG_SERIAL_OF_PLATFORM=y
@@ -25,7 +27,6 @@ CONFIG_TRANSPARENT_HUGEPAGE=y
 CONFIG_TRANSPARENT_HUGEPAGE_MADVISE=y
 
 # Left out because it costs build or boot time under emulation and tests nothing here.
-# CONFIG_CPU_HAS_LSX is not set
 # CONFIG_CPU_HAS_LBT is not set
 # CONFIG_RANDOMIZE_BASE is not set
 # The PFN-mapping guards want to map physical memory.
