@@ -97,6 +97,8 @@ def parse_wishes(text: str, path: Path | str) -> tuple[SymbolRequest, ...]:
         if match := _WISH.match(line):
             value = _BUILT_IN.get(match[2], match[2])
             wishes.append(SymbolRequest(symbol=match[1], value=value, path=str(path), line=number, wish=True))
+        elif match := _UNSET.fullmatch(line.strip()):
+            wishes.append(SymbolRequest(symbol=match[1], value="n", path=str(path), line=number, wish=True))
     return tuple(wishes)
 
 

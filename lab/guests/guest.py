@@ -65,6 +65,8 @@ FAILED_S = 0.3
 LAST_WORDS_S = 2.0
 """How long the emulator may take to exit after its kernel panicked."""
 DIRECTORY = "/lab"
+MAX_REASON = 300
+"""How much of a failed command's stderr is reported."""
 MAX_FACTS = 256 << 10
 MAX_OUTPUT = 4 << 20
 """Bytes of stdout and stderr together after which a command is cut off."""
@@ -158,10 +160,7 @@ class Guest:
     def _output_of(self, command: str, deadline: Deadline, stdin: bytes = b"") -> str:
         """Run a command of the lab's own in the guest and return its stdout; GuestLost if it fails."""
         ended = self.connection.run(command, deadline=deadline, limit=MAX_FACTS, stdin=stdin, watch=self.watch)
-        if ended.end is not End.EXITED or ended.status:
-            stderr = ended.stderr.decode("utf-8", "replace").strip()[:200]
-            raise GuestLost(f"{deadline.what}: {' '.join(filter(None, (ended.end, ended.note, stderr)))}")
-        return ended.stdout.decode("utf-8", "replace")
+        return stdout_of(ended, deadline.what)
 
     def wake(self) -> None:
         """Set the guest's clock, reseed its random numbers and read its boot_id; GuestLost if it does not answer.
@@ -280,6 +279,14 @@ class Guest:
         """End the guest at once."""
         self.domain.destroy()
         self.connection.close()
+
+
+def stdout_of(ended: Ended, what: str) -> str:
+    """Return the stdout of a command of the lab's own; GuestLost, with the reason, if it failed."""
+    if ended.end is not End.EXITED or ended.status:
+        stderr = ended.stderr.decode("utf-8", "replace").strip()[:MAX_REASON]
+        raise GuestLost(f"{what}: {' '.join(filter(None, (ended.end, ended.note, stderr)))}")
+    return ended.stdout.decode("utf-8", "replace")
 
 
 @dataclass(slots=True, kw_only=True)

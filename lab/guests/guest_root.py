@@ -20,9 +20,8 @@ from lab.build.roots.root import BELOW, BuiltRoot, Copied, write_copies
 from lab.core import paths
 from lab.core.cache import Cache
 from lab.core.deadline import Deadline
-from lab.core.errors import GuestLost, UsageError
-from lab.core.outcome import End
-from lab.guests.guest import DIRECTORY, Guest
+from lab.core.errors import UsageError
+from lab.guests.guest import DIRECTORY, Guest, stdout_of
 from lab.specs.model import Topology
 
 ENTER = "enter"
@@ -104,10 +103,7 @@ def mount(guest: Guest, root: GuestRoot) -> None:
         words.append(f"{in_root(('tar', '-x', '-f', '-'), '/', own=True)} < /{COPIES}")
         words.append(f"rm /{COPIES}")
     deadline = Deadline.after(MOUNT_S, "mounting the root", scale=guest.accelerator.slowdown)
-    ended = guest.run(" && ".join(words), deadline=deadline)
-    if ended.end is not End.EXITED or ended.status:
-        why = ended.stderr.decode("utf-8", "replace").strip()[:300] or ended.note or str(ended.end)
-        raise GuestLost(f"the root was not mounted: {why}")
+    stdout_of(guest.run(" && ".join(words), deadline=deadline), deadline.what)
 
 
 def in_root(words: Sequence[str], directory: str = "", *, own: bool = False) -> str:

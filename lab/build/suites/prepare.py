@@ -12,19 +12,21 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from lab.arch.record import Arch
-from lab.build import programs, series, source, worktree
+from lab.build import programs
 from lab.build.programs import GuestTests
 from lab.build.suites import bash, host_tests, kselftest, ltp
+from lab.build.suites import tree as trees
 from lab.build.suites.built import Built, Test, skipped
+from lab.build.suites.tree import SuiteTree
 from lab.core import paths
 from lab.core.cache import Cache, digest
 from lab.core.errors import UsageError
 from lab.core.outcome import Case
 from lab.core.progress import Progress, silent
-from lab.formats.patches.patch import Content
 from lab.specs.arches import ARCHES
 from lab.specs.model import Kernel
 from lab.specs.plan import Build, Plan
@@ -32,8 +34,6 @@ from lab.specs.suite import Suite
 
 ENTRY = "suite-set"
 LIST = "list"
-_OF_TREES = {"kselftest": kselftest, "vma": host_tests}
-"""The suites that come from a kernel's tree, by their kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,64 +115,110 @@ def _digests(keys: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {name: digest(*parts) for name, parts in keys.items()}
 
 
+# ---- Building -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A suite to make for one build of a kernel. It has no slots, since it keeps its tree."""
+
+    suite: Suite
+    build: Build
+    cache: Cache
+    progress: Progress
+
+    @cached_property
+    def tree(self) -> SuiteTree:
+        """The kernel's tree, fetched and unpacked if need be; to identify a directory takes reading all of it."""
+        return trees.resolved(self.build, self.cache, self.progress)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """How suites of a kind are made. `check` raises UsageError if the trees of a plan lack one."""
+
+    make: Callable[[_Job], Built]
+    check: Callable[[Suite, Sequence[SuiteTree]], None] | None
+    """None for suites that come from no kernel's tree."""
+
+
+def _kselftest(job: _Job) -> Built:
+    tree, sha256 = job.tree, job.tree.source.sha256
+    return kselftest.build(
+        job.suite, tree.path, tree.changed(), tree.arch, source=sha256, cache=job.cache, progress=job.progress
+    )
+
+
+def _host_tests(job: _Job) -> Built:
+    tree, sha256 = job.tree, job.tree.source.sha256
+    return host_tests.build(job.suite, tree.path, tree.changed(), source=sha256, cache=job.cache, progress=job.progress)
+
+
+def _ltp(job: _Job) -> Built:
+    return ltp.build(job.suite, ARCHES[job.build.arch], cache=job.cache, progress=job.progress)
+
+
+def _every(check_tree: Callable[[Suite, Path, str], None]) -> Callable[[Suite, Sequence[SuiteTree]], None]:
+    """Return a check of all trees: each has to have the suite."""
+
+    def check_all(suite: Suite, having: Sequence[SuiteTree]) -> None:
+        for tree in having:
+            check_tree(suite, tree.path, tree.source.version)
+
+    return check_all
+
+
+KINDS: Mapping[str, _Kind] = {
+    "kselftest": _Kind(make=_kselftest, check=_every(kselftest.check)),
+    "vma": _Kind(make=_host_tests, check=_every(host_tests.check)),
+    "ltp": _Kind(make=_ltp, check=None),
+}
+"""What there is for each kind of suite; nothing else depends on the kind here."""
+
+
 def prepare(planned: Plan, cache: Cache, progress: Progress = silent) -> Suites:
     """Build every suite of a plan for each of its architectures and kernels; UsageError if a suite has no test."""
-    builds: dict[tuple[str, str, str], Built] = {}
+    made: dict[tuple[str, str, str], Built] = {}
     for suite in planned.suites:
-        tests = 0
+        kind = KINDS[suite.kind]
+        jobs: dict[tuple[str, str, str], _Job] = {}
         for build in planned.builds:
-            key = (suite.name, build.arch, build.kernel.name)
-            if key not in builds:
-                builds[key] = _build(suite, build, cache, progress)
-                tests += len(builds[key].tests)
+            job = _Job(suite=suite, build=build, cache=cache, progress=progress)
+            jobs.setdefault((suite.name, build.arch, build.kernel.name), job)
+        if kind.check:
+            _require_sources(suite, planned.builds)
+            kind.check(suite, [job.tree for job in jobs.values()])
+        tests = 0
+        for key, job in jobs.items():
+            made[key] = kind.make(job)
+            tests += len(made[key].tests)
         if not tests:
             raise UsageError(f"--suite {suite.word}: it has no tests")
-    return Suites(cache=cache, suites=planned.suites, builds=builds)
+    return Suites(cache=cache, suites=planned.suites, builds=made)
 
 
 def check(planned: Plan, cache: Cache) -> None:
-    """Raise UsageError if the tree of a kernel lacks a collection, as far as that is known without unpacking it."""
+    """Raise UsageError if the trees of a plan lack a suite, as far as that is known without unpacking them."""
+    having: list[SuiteTree] = []
+    for build in planned.builds:
+        if not build.kernel.prebuilt and (tree := trees.known(build, cache)):
+            having.append(tree)
     for suite in planned.suites:
-        if suite.kind not in _OF_TREES:
-            continue
-        for kernel in _kernels(planned.builds):
-            _require_source(suite, kernel)
-            known = source.identify(kernel.source, cache)
-            if known and cache.has(source.ENTRY, known.key):
-                _OF_TREES[suite.kind].check(suite, source.tree(known.key, cache), known.version)
+        kind = KINDS[suite.kind]
+        if kind.check:
+            _require_sources(suite, planned.builds)
+            kind.check(suite, having)
 
 
-def _require_source(suite: Suite, kernel: Kernel) -> None:
+def _require_sources(suite: Suite, builds: Iterable[Build]) -> None:
     """Raise UsageError for a kernel that was not built here: the programs of such a suite are in a kernel's source."""
-    if kernel.prebuilt:
-        raise UsageError(
-            f"--suite {suite.word} is built from a kernel's source, and {kernel.name} is {kernel.source}",
-            hint="--suite ltp:PATH runs on it, and so do the lab's own scenarios",
-        )
-
-
-def _kernels(builds: Sequence[Build]) -> Iterable[Kernel]:
-    return {build.kernel.name: build.kernel for build in builds}.values()
-
-
-def _build(suite: Suite, build: Build, cache: Cache, progress: Progress) -> Built:
-    arch = ARCHES[build.arch]
-    if suite.kind == "ltp":
-        return ltp.build(suite, arch, cache=cache, progress=progress)
-    _require_source(suite, build.kernel)
-    kernel = source.resolve(build.kernel.source, cache=cache, progress=progress)
-    tree = source.tree(kernel.key, cache)
-    _OF_TREES[suite.kind].check(suite, tree, kernel.version)
-
-    def pristine(name: str) -> Content | None:
-        return worktree.read_file(tree, name)
-
-    fixes = series.fixes_of(arch)
-    patches = series.load(build.kernel.series, kernel.version, root=paths.images() / "series").patches
-    changed = series.changed_files((*series.applicable(fixes, pristine), *patches), pristine)
-    if suite.kind == "vma":
-        return host_tests.build(suite, tree, changed, source=kernel.sha256, cache=cache, progress=progress)
-    return kselftest.build(suite, tree, changed, arch, source=kernel.sha256, cache=cache, progress=progress)
+    for build in builds:
+        kernel = build.kernel
+        if kernel.prebuilt:
+            raise UsageError(
+                f"--suite {suite.word} is built from a kernel's source, and {kernel.name} is {kernel.source}",
+                hint="--suite ltp:PATH runs on it, and so do the lab's own scenarios",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

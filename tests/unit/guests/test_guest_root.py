@@ -13,10 +13,12 @@ from lab.build.kernel import BuiltKernel
 from lab.build.roots import root
 from lab.build.roots.root import BuiltRoot
 from lab.core.cache import Cache
-from lab.core.errors import UsageError
+from lab.core.errors import GuestLost, UsageError
+from lab.core.outcome import End, Ended
 from lab.evidence.metadata import Provenance
 from lab.guests import guest_root
 from lab.guests.domain import QEMU_NS, domain_xml
+from lab.guests.guest import stdout_of
 from lab.guests.qemu_command import qemu_command
 from lab.specs.model import Topology
 from tests.unit.fixtures.machines import machine
@@ -81,3 +83,24 @@ def test_the_disk_is_read_only_in_both_ways_to_start_a_machine() -> None:
 def test_programs_are_started_in_the_root() -> None:
     assert guest_root.in_root(("ls", "a b")) == "/lab/enter /newroot - ls 'a b'"
     assert guest_root.in_root(("tar",), "/src", own=True) == "/lab/enter --own /newroot /src tar"
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "note", "stderr", "reason"),
+    [
+        (End.EXITED, 1, "", b"no such device\n", "mounting the root: exited no such device"),
+        (End.DEADLINE, None, "after 60 s", b"", "mounting the root: deadline after 60 s"),
+    ],
+)
+def test_a_command_of_the_labs_own_that_fails(
+    end: End, status: int | None, note: str, stderr: bytes, reason: str
+) -> None:
+    ended = Ended(end=end, status=status, stdout=b"", stderr=stderr, duration_s=1.0, note=note)
+    with pytest.raises(GuestLost) as caught:
+        stdout_of(ended, "mounting the root")
+    assert caught.value.message == reason
+
+
+def test_a_command_of_the_labs_own_that_exits_with_0() -> None:
+    ended = Ended(end=End.EXITED, status=0, stdout=b"done\n", stderr=b"a warning", duration_s=1.0)
+    assert stdout_of(ended, "mounting the root") == "done\n"
