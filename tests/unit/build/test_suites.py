@@ -146,7 +146,8 @@ def test_a_glob_names_what_is_behind_the_colon_of_a_test() -> None:
 
 
 def test_a_wish_gives_way_and_is_told_when_refused() -> None:
-    wishes = kconfig.parse_wishes("CONFIG_A=m\nCONFIG_B=y # why\nCONFIG_C=y\nrubbish\n# CONFIG_D is not set\n", "config")
+    text = "CONFIG_A=m\nCONFIG_B=y # why\nCONFIG_C=y\nrubbish\n# CONFIG_D is not set\n"
+    wishes = kconfig.parse_wishes(text, "config")
     merged = kconfig.merge([kconfig.parse_fragment("# CONFIG_B is not set\n", "own"), wishes])
     assert {request.symbol: request.value for request in merged} == {"A": "y", "B": "n", "C": "y", "D": "n"}
     config = {"A": "y", "D": "n"}
