@@ -88,6 +88,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         f"{SUITE}kselftest": ("rsync", "apt-get", "dpkg-source", "make", "gcc"),
         f"{SUITE}ltp": ("make",),
         f"{SUITE}vma": ("make", "urcu.h"),
+        f"{SUITE}kunit": SET_UP,
         f"{MAKE}help": SET_UP,
         f"{MAKE}setup": SET_UP,
         f"{MAKE}doctor": SET_UP,

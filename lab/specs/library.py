@@ -210,7 +210,12 @@ class Library:
         suites: dict[str, Suite] = {}
         for suite_word in filters.suites:
             parsed = suite.parse(suite_word)
-            suites[parsed.name] = parsed
+            if suites.setdefault(parsed.name, parsed) != parsed:
+                raise UsageError(
+                    f"--suite {suite_word}: its results would have the same name as those of "
+                    f"{suites[parsed.name].word}: {parsed.name}",
+                    hint="run them one after the other",
+                )
         library = self.with_programs(filters.programs)
         campaign = library.campaign(word, filters)
         if campaign.reports:
@@ -223,7 +228,7 @@ class Library:
             kernels.append(_wishing(library.with_config(kernel, filters.config), suites.values()))
         planned = plan(
             campaign.spec,
-            campaign.topologies,
+            _booting(campaign.topologies, suites.values()),
             kernels,
             _whole(suites) or campaign.scenarios,
             filters,
@@ -569,6 +574,15 @@ def _wishing(kernel: Kernel, suites: Iterable[Suite]) -> Kernel:
     for wished in suites:
         fragments += wished.fragments
     return kernel.model_copy(update={"config": tuple(fragments)})
+
+
+def _booting(topologies: Iterable[Topology], suites: Iterable[Suite]) -> list[Topology]:
+    """Return machines with the words of suites on their kernels' command line."""
+    words = suite.command_line(suites)
+    machines: list[Topology] = []
+    for topology in topologies:
+        machines.append(topology.model_copy(update={"cmdline": (*topology.cmdline, *words)}) if words else topology)
+    return machines
 
 
 def _fragment(word: str, known: Collection[str]) -> str:

@@ -8,7 +8,7 @@ results, `test/result`. Suites declare no expectations: a case is expected to do
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -17,19 +17,22 @@ from lab.core.errors import UsageError, did_you_mean
 from lab.core.paths import user_path
 
 SELFTESTS = "tools/testing/selftests"
-KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib), vma or ltp:PATH[:FILTER]"
+KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib), vma, kunit:GLOB or ltp:PATH[:FILTER]"
 VMA = "vma"
+KUNIT = "kunit"
 LTP_FILTER = "mm"
 MAX_NAME = 100
 
 _COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
+# What KUnit itself takes as a glob of its suites, and behind a dot one of their cases.
+_KUNIT_GLOB = re.compile(r"[A-Za-z0-9_*?\[\]!-]+(?:\.[A-Za-z0-9_*?\[\]!-]+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
     """A suite that a user asked for."""
 
-    kind: Literal["kselftest", "ltp", "vma"]
+    kind: Literal["kselftest", "ltp", "vma", "kunit"]
     name: str
     """The name of its scenario."""
     collection: str = ""
@@ -37,7 +40,15 @@ class Suite:
     path: str = ""
     """For LTP: the absolute path of its tree."""
     filter: str = ""
-    """For LTP: `FILE` of runtest/, or `FILE/GLOB` for some of its tests; `FILE` may be a glob too."""
+    """For LTP: `FILE` of runtest/, or `FILE/GLOB` for some of its tests; `FILE` may be a glob too.
+
+    For KUnit: a glob of suites, or `SUITES.CASES`, globs of both.
+    """
+
+    @property
+    def kunit_suites(self) -> str:
+        """Return the glob of the names of KUnit's suites."""
+        return self.filter.partition(".")[0]
 
     @property
     def word(self) -> str:
@@ -46,6 +57,8 @@ class Suite:
             return f"kselftest-{self.collection}"
         if self.kind == "vma":
             return VMA
+        if self.kind == "kunit":
+            return f"{KUNIT}:{self.filter}"
         return f"ltp:{self.path}:{self.filter}"
 
     @property
@@ -53,6 +66,8 @@ class Suite:
         """Return the optional config fragments for it: the lab's, then the suite's own."""
         if self.kind == "vma":
             return ()  # no kernel runs these programs
+        if self.kind == "kunit":
+            return (KUNIT, f"wish:{KUNIT}-suites")
         if self.kind == "ltp":
             return ()  # each test of LTP declares its own requirements; there is no fragment
         return (f"wish:{self.name}", f"tree:{SELFTESTS}/{self.collection}/config")
@@ -63,11 +78,13 @@ def parse(word: str) -> Suite:
     kind, colon, rest = word.partition(":")
     if kind == "ltp":
         return _ltp(word, rest if colon else "")
+    if kind == KUNIT:
+        return _kunit(word, rest)
     if word == VMA:
         return Suite(kind="vma", name=VMA)
     head, dash, collection = word.partition("-")
     if head != "kselftest":
-        meant = did_you_mean(head, ["kselftest", VMA, "ltp"])
+        meant = did_you_mean(head, ["kselftest", VMA, KUNIT, "ltp"])
         raise UsageError(f"--suite {word}: {KINDS}{meant}")
     if not dash or not _COLLECTION.fullmatch(collection):
         raise UsageError(f"--suite {word}: which collection? {KINDS}")
@@ -102,6 +119,28 @@ def _ltp(word: str, rest: str) -> Suite:
         raise UsageError(f"--suite {word}: expected a directory with a tree of LTP, got nothing there: {place}")
     chosen = chosen or LTP_FILTER
     return Suite(kind="ltp", name=file_name(f"ltp-{chosen}"), path=str(place), filter=chosen)
+
+
+def _kunit(word: str, glob: str) -> Suite:
+    if not glob:
+        raise UsageError(f"--suite {word}: which suites? expected kunit:GLOB", hint="kunit:'*' for all that there are")
+    if not _KUNIT_GLOB.fullmatch(glob):
+        raise UsageError(
+            f"--suite {word}: expected kunit:GLOB with letters, digits, _ - * ? [ ] and at most one dot, "
+            "between suites and their cases"
+        )
+    return Suite(kind="kunit", name=f"{KUNIT}-{file_name(glob)}".rstrip("-"), filter=glob)
+
+
+def command_line(suites: Iterable[Suite]) -> tuple[str, ...]:
+    """Return the words of the kernel's command line for suites.
+
+    A kernel with KUnit runs all its suites while it boots, or those that one glob matches: several suites have none.
+    """
+    globs = [suite.filter for suite in suites if suite.kind == "kunit"]
+    if len(globs) != 1:
+        return ()
+    return (f"kunit.filter_glob={globs[0]}",)
 
 
 def file_name(words: str) -> str:

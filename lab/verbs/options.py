@@ -190,8 +190,8 @@ def suites(command: Command) -> Command:
         *("--suite", "suites"),
         multiple=True,
         metavar="SUITE",
-        help="Run this suite in place of the scenarios: kselftest-COLLECTION, vma or ltp:PATH[:FILTER]; "
-        "may be repeated [none].",
+        help="Run this suite in place of the scenarios: kselftest-COLLECTION, vma, kunit:GLOB or "
+        "ltp:PATH[:FILTER]; may be repeated [none].",
     )(command)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from lab.arch.record import Arch
 from lab.build import programs
 from lab.build.programs import GuestTests
-from lab.build.suites import bash, host_tests, kselftest, ltp
+from lab.build.suites import bash, host_tests, kselftest, kunit, ltp
 from lab.build.suites import tree as trees
 from lab.build.suites.built import Built, Test, skipped
 from lab.build.suites.tree import SuiteTree
@@ -138,8 +138,10 @@ class _Kind:
     """How suites of a kind are made. `check` raises UsageError if the trees of a plan lack one."""
 
     make: Callable[[_Job], Built]
-    check: Callable[[Suite, Sequence[SuiteTree]], None] | None
+    check: Callable[[Suite, Sequence[SuiteTree], Cache], None] | None
     """None for suites that come from no kernel's tree."""
+    any_tree: bool = False
+    """Whether it is enough that one tree of a plan has the suite."""
 
 
 def _kselftest(job: _Job) -> Built:
@@ -154,14 +156,18 @@ def _host_tests(job: _Job) -> Built:
     return host_tests.build(job.suite, tree.path, tree.changed(), source=sha256, cache=job.cache, progress=job.progress)
 
 
+def _kunit(job: _Job) -> Built:
+    return kunit.build(job.suite, job.tree, cache=job.cache, progress=job.progress)
+
+
 def _ltp(job: _Job) -> Built:
     return ltp.build(job.suite, ARCHES[job.build.arch], cache=job.cache, progress=job.progress)
 
 
-def _every(check_tree: Callable[[Suite, Path, str], None]) -> Callable[[Suite, Sequence[SuiteTree]], None]:
+def _every(check_tree: Callable[[Suite, Path, str], None]) -> Callable[[Suite, Sequence[SuiteTree], Cache], None]:
     """Return a check of all trees: each has to have the suite."""
 
-    def check_all(suite: Suite, having: Sequence[SuiteTree]) -> None:
+    def check_all(suite: Suite, having: Sequence[SuiteTree], _cache: Cache) -> None:
         for tree in having:
             check_tree(suite, tree.path, tree.source.version)
 
@@ -171,6 +177,7 @@ def _every(check_tree: Callable[[Suite, Path, str], None]) -> Callable[[Suite, S
 KINDS: Mapping[str, _Kind] = {
     "kselftest": _Kind(make=_kselftest, check=_every(kselftest.check)),
     "vma": _Kind(make=_host_tests, check=_every(host_tests.check)),
+    "kunit": _Kind(make=_kunit, check=kunit.check, any_tree=True),
     "ltp": _Kind(make=_ltp, check=None),
 }
 """What there is for each kind of suite; nothing else depends on the kind here."""
@@ -187,7 +194,7 @@ def prepare(planned: Plan, cache: Cache, progress: Progress = silent) -> Suites:
             jobs.setdefault((suite.name, build.arch, build.kernel.name), job)
         if kind.check:
             _require_sources(suite, planned.builds)
-            kind.check(suite, [job.tree for job in jobs.values()])
+            kind.check(suite, [job.tree for job in jobs.values()], cache)
         tests = 0
         for key, job in jobs.items():
             made[key] = kind.make(job)
@@ -203,11 +210,13 @@ def check(planned: Plan, cache: Cache) -> None:
     for build in planned.builds:
         if not build.kernel.prebuilt and (tree := trees.known(build, cache)):
             having.append(tree)
+    whole = len(having) == len(planned.builds)
     for suite in planned.suites:
         kind = KINDS[suite.kind]
         if kind.check:
             _require_sources(suite, planned.builds)
-            kind.check(suite, having)
+        if kind.check and (whole or not kind.any_tree):
+            kind.check(suite, having, cache)
 
 
 def _require_sources(suite: Suite, builds: Iterable[Build]) -> None:

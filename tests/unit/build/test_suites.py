@@ -88,7 +88,7 @@ def test_ltp_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert suite.parse("ltp:ltp:mm/mmap*").filter == "mm/mmap*"
 
 
-KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib), vma or ltp:PATH[:FILTER]"
+KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib), vma, kunit:GLOB or ltp:PATH[:FILTER]"
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,9 @@ def test_a_glob_names_what_is_behind_the_colon_of_a_test() -> None:
 
 
 def test_a_wish_gives_way_and_is_told_when_refused() -> None:
-    text = "CONFIG_A=m\nCONFIG_B=y # why\nCONFIG_C=y\nrubbish\n# CONFIG_D is not set\n"
-    wishes = kconfig.parse_wishes(text, "config")
+    wishes = kconfig.parse_wishes(
+        "CONFIG_A=m\nCONFIG_B=y # why\nCONFIG_C=y\nrubbish\n# CONFIG_D is not set\n", "config"
+    )
     merged = kconfig.merge([kconfig.parse_fragment("# CONFIG_B is not set\n", "own"), wishes])
     assert {request.symbol: request.value for request in merged} == {"A": "y", "B": "n", "C": "y", "D": "n"}
     config = {"A": "y", "D": "n"}
