@@ -71,6 +71,7 @@ TRIALS = (
     Trial(line=f"lab gdb {MACHINE} -k baseline", status=2, text="lab gdb needs gdb-multiarch, which is not installed"),
     Trial(line=f"lab run quick {MACHINE} --suite kselftest-mm", status=2, text="--suite kselftest needs rsync"),
     Trial(line=f"lab run quick {MACHINE} --suite vma", status=2, text="--suite vma needs urcu.h"),
+    Trial(line=f"lab plan quick {MACHINE} --suite kunit:lits-kunit", status=64, text="kunit:list-kunit-test"),
     Trial(line=f"lab run quick {MACHINE} --suite ltp:/root/ltp:mm", status=64, text="/root/ltp"),
     Trial(line="lab mutate -k expand-fault --list", text="shmem.c"),
     Trial(line="lab try HEAD^..HEAD", status=64, text="expected a kernel tree"),
