@@ -20,6 +20,7 @@ from lab.core.cache import Cache
 from lab.core.sizes import GIB
 from lab.guests import accelerator
 from lab.host import doctor, emulator
+from lab.host.emulator import HostOffers
 from lab.host.estimate import MAX_GUESTS, MEMORY_SHARE, build_offer, kvm_offer, start_offer
 from lab.host.schedule import Budget
 from lab.specs.arches import ARCHES
@@ -70,17 +71,17 @@ class Offer(JsonDocument):
         return Budget(memory=int(self.memory * MEMORY_SHARE), cpus=float(self.cpus), guests=self.guests)
 
     @property
-    def offers(self) -> frozenset[str]:
+    def offers(self) -> HostOffers:
         """What tasks can need of it."""
-        found = set()
+        found: set[str] = set()
         for name, arch in self.arches.items():
             found.add(start_offer(name))
-            found |= emulator.release_offers(name, arch.emulator)
             if arch.kvm:
                 found.add(kvm_offer(name))
             if arch.build:
                 found.add(build_offer(name))
-        return frozenset(found)
+        emulators = {name: arch.emulator for name, arch in self.arches.items()}
+        return HostOffers(words=frozenset(found), emulators=emulators)
 
     def refused(self) -> str:
         """Why it is given nothing; empty if it is given cells."""

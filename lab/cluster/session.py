@@ -24,6 +24,7 @@ from lab.core.deadline import Deadline
 from lab.core.errors import DeadlineExceeded, InfraError, UsageError
 from lab.evidence.write import RunDir
 from lab.host import history
+from lab.host.emulator import HostOffers
 from lab.host.estimate import Packing
 from lab.host.schedule import Budget
 
@@ -81,13 +82,13 @@ class Session:
     def packing(self, cache: Cache) -> Packing:
         """Return the resources of all hosts together, for estimates; the schedule has a budget for each."""
         memory, cpus, guests = 0, 0.0, 0
-        offers: set[str] = set()
+        offers: list[HostOffers] = []
         for offer in self.members.usable().values():
             memory, cpus = memory + offer.budget.memory, cpus + offer.budget.cpus
             guests += offer.budget.guests
-            offers |= offer.offers
+            offers.append(offer.offers)
         budget = Budget(memory=memory, cpus=max(1.0, cpus), guests=max(1, guests))
-        return Packing(budget=budget, history=history.load(cache), hosts_offer=frozenset(offers))
+        return Packing(budget=budget, history=history.load(cache), hosts_offer=offers)
 
     def abort(self) -> None:
         """End every attempt that is under way."""

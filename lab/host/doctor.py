@@ -430,11 +430,7 @@ def _names_archive(path: Path) -> bool:
 
 def _total_memory(host: Host) -> int:
     """Return the bytes of RAM; 0 if the kernel does not report them."""
-    try:
-        lines = (host.root / "proc/meminfo").read_text("ascii").splitlines()
-    except OSError:
-        return 0
-    return _meminfo_bytes(lines, "MemTotal:")
+    return _meminfo_bytes(_lines(host.root / "proc/meminfo"), "MemTotal:")
 
 
 def _fix_base(host: Host) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from lab.core import proc
 from lab.specs.model import Topology
 
-_MAJORS = range(5, 30)
-_MINORS = range(3)
-"""QEMU has three releases a year, .0 to .2."""
+_RELEASE_OFFER = re.compile(r"(\S+) with QEMU (\S+)")
 
 
 @functools.cache
@@ -33,20 +33,24 @@ def too_old(topology: Topology, installed: str) -> str:
     """Return why an emulator of this version cannot run a machine; empty if it can."""
     if not topology.qemu or release(installed) >= release(topology.qemu):
         return ""
-    return f"it needs QEMU {topology.qemu}, {topology.architecture.qemu} is {installed}"
+    return f"it needs QEMU {topology.qemu}, {topology.architecture.qemu} is {installed or 'of an unknown release'}"
 
 
 def release_offer(arch: str, least: str) -> str:
     """Return what a host offers whose emulator of an architecture is at least of a release, such as 8.2."""
-    major, minor = release(least)
-    return f"{arch} with QEMU {major}.{minor}"
+    return f"{arch} with QEMU {least}"
 
 
-def release_offers(arch: str, installed: str) -> set[str]:
-    """Return what a host offers for all releases up to the one of its emulator."""
-    found = {release_offer(arch, installed)}
-    for major in _MAJORS:
-        for minor in _MINORS:
-            if (major, minor) <= release(installed):
-                found.add(release_offer(arch, f"{major}.{minor}"))
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOffers:
+    """What a host offers. A release of an emulator offers every earlier one too."""
+
+    words: frozenset[str]
+    emulators: Mapping[str, str]
+    """Architecture -> the version of its emulator."""
+
+    def __contains__(self, need: object) -> bool:
+        if asked := _RELEASE_OFFER.fullmatch(str(need)):
+            arch, least = asked.groups()
+            return release(self.emulators.get(arch, "")) >= release(least)
+        return need in self.words

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -45,8 +45,8 @@ class Packing:
     history: History
     counted: bool = False
     """Whether the user has set how many guests run at once: then their CPU use does not count."""
-    hosts_offer: frozenset[str] | None = None
-    """What one or another of a cluster's hosts offers; None if guests run on this computer."""
+    hosts_offer: Sequence[Container[str]] | None = None
+    """What each host of a cluster offers; None if guests run on this computer."""
 
     def task(self, cell: Cell) -> Task:
         """Return a cell as a task for the schedule."""
@@ -136,12 +136,12 @@ def _lacking(topology: Topology, packed: Packing) -> str:
     """Return why a machine can run nowhere; empty if it can."""
     if packed.hosts_offer is None:
         return doctor.lacking_for(topology)
-    emulator = topology.architecture.qemu
-    if start_offer(topology.arch) not in packed.hosts_offer:
-        return f"no host of the cluster has {emulator}"
-    if not _needs(topology) <= packed.hosts_offer:
+    needs, emulator = _needs(topology), topology.architecture.qemu
+    if any(all(need in offers for need in needs) for offers in packed.hosts_offer):
+        return ""
+    if any(start_offer(topology.arch) in offers for offers in packed.hosts_offer):
         return f"it needs QEMU {topology.qemu}; no host of the cluster has {emulator} of that release"
-    return ""
+    return f"no host of the cluster has {emulator}"
 
 
 def ordered(planned: Plan, packed: Packing, cache: Cache) -> tuple[Plan, Outlook]:

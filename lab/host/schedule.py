@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, field, replace
 
 PATIENCE = 4
@@ -79,7 +79,7 @@ class _HostLoad:
 
     name: str
     budget: Budget
-    offers: frozenset[str] | None
+    offers: Container[str] | None
     """None if it can run everything."""
     running: dict[str, Task] = field(default_factory=dict)
     memory: int = 0
@@ -95,7 +95,7 @@ class _HostLoad:
 
     def could_run(self, task: Task) -> bool:
         """Return whether it could run the task if nothing else ran."""
-        offered = self.offers is None or task.needs <= self.offers
+        offered = self.offers is None or all(need in self.offers for need in task.needs)
         return offered and self.name not in task.avoids and not self.budget.never(task.demand)
 
     def fits(self, task: Task) -> bool:
@@ -115,7 +115,7 @@ class _HostLoad:
 
     def order(self, task: Task) -> tuple[int, float, int, str]:
         """Return a sort key: hosts that the task prefers come first, then those with the least load."""
-        preferred = len(task.prefers & (self.offers or frozenset()))
+        preferred = sum(self.offers is not None and word in self.offers for word in task.prefers)
         return -preferred, self.cpus - self.budget.cpus, self.memory - self.budget.memory, self.name
 
 
@@ -161,11 +161,10 @@ class Schedule:
         usage = self._hosts.get(host)
         return tuple(usage.running) if usage else ()
 
-    def join(self, host: str, budget: Budget, offers: Collection[str] | None = None) -> None:
+    def join(self, host: str, budget: Budget, offers: Container[str] | None = None) -> None:
         """Add a host; one of this name that is there already is replaced, and keeps what runs on it."""
         before = self._hosts.get(host)
-        offered = None if offers is None else frozenset(offers)
-        self._hosts[host] = joined = _HostLoad(name=host, budget=budget, offers=offered)
+        self._hosts[host] = joined = _HostLoad(name=host, budget=budget, offers=offers)
         for task in before.running.values() if before else ():
             joined.running[task.name] = task
             self._where[task.name] = joined

@@ -17,7 +17,7 @@ from lab.core.sizes import MIB
 from lab.host import doctor, emulator
 from lab.host.estimate import GUEST_OVERHEAD, Packing, here, ordered, packing
 from lab.host.history import History, Measured
-from lab.host.schedule import Budget
+from lab.host.schedule import Budget, Schedule
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, Selection, plan
 
@@ -110,7 +110,7 @@ def test_a_missing_tool_chain_says_what_to_install(monkeypatch: pytest.MonkeyPat
     [
         ("8.2", "7.2.22 (Debian 1:7.2)", "it needs QEMU 8.2, qemu-system-x86_64 is 7.2.22 (Debian 1:7.2)"),
         ("10.0", "9.2.1", "it needs QEMU 10.0, qemu-system-x86_64 is 9.2.1"),
-        ("8.2", "", "it needs QEMU 8.2, qemu-system-x86_64 is "),
+        ("8.2", "", "it needs QEMU 8.2, qemu-system-x86_64 is of an unknown release"),
         ("8.2", "8.2.0", ""),
         ("8.2", "10.0.13", ""),
         (None, "7.2.22", ""),
@@ -127,24 +127,41 @@ def test_a_machine_that_needs_a_later_emulator(
             here(planned(wanted, named=("pc",)), PACKING)
 
 
+def host(version: str, *, starts: str = "x86_64") -> emulator.HostOffers:
+    return emulator.HostOffers(words=frozenset({f"start {starts}"}), emulators={starts: version})
+
+
+OLD = "it needs QEMU 8.2; no host of the cluster has qemu-system-x86_64 of that release"
+
+
 @pytest.mark.parametrize(
-    ("offers", "reason"),
+    ("hosts", "needed", "reason"),
     [
-        (frozenset(), "no host of the cluster has qemu-system-x86_64"),
-        (
-            frozenset({"start x86_64", *emulator.release_offers("x86_64", "8.1.3")}),
-            "it needs QEMU 8.2; no host of the cluster has qemu-system-x86_64 of that release",
-        ),
-        (frozenset({"start x86_64", *emulator.release_offers("x86_64", "8.2.0")}), ""),
-        (frozenset({"start x86_64", *emulator.release_offers("x86_64", "10.0.13")}), ""),
+        ([], "8.2", "no host of the cluster has qemu-system-x86_64"),
+        ([host("10.0.13", starts="arm64")], "8.2", "no host of the cluster has qemu-system-x86_64"),
+        ([host("8.1.3")], "8.2", OLD),
+        ([host("8.1.3"), host("10.0.13", starts="arm64")], "8.2", OLD),
+        ([host("")], "8.2", OLD),
+        ([host("8.2.0")], "8.2", ""),
+        ([host("10.0.13")], "8.2", ""),
+        ([host("7.2.22"), host("10.0.13")], "8.2", ""),
+        ([host("10.0.13")], "8.9", ""),
+        ([host("7.2.22")], "4.2", ""),
+        ([host("30.1.0")], "10.10", ""),
     ],
 )
-def test_a_later_emulator_is_asked_of_the_hosts_of_a_cluster(offers: frozenset[str], reason: str) -> None:
-    wanted = planned(machine("pc", 512).model_copy(update={"qemu": "8.2"}))
-    packed = replace(PACKING, hosts_offer=offers)
-    left = here(wanted, packed)
-    assert [skipped.reason for skipped in left.skipped] == [reason] * bool(reason)
-    assert all((packed.task(cell).needs <= offers) is not bool(reason) for cell in wanted.cells)
+def test_a_later_emulator_is_asked_of_the_hosts_of_a_cluster(
+    hosts: list[emulator.HostOffers], needed: str, reason: str
+) -> None:
+    wanted = planned(machine("pc", 512).model_copy(update={"qemu": needed}))
+    packed = replace(PACKING, hosts_offer=hosts)
+    assert [skipped.reason for skipped in here(wanted, packed).skipped] == [reason] * bool(reason)
+    schedule = Schedule()
+    for number, offers in enumerate(hosts):
+        schedule.join(f"host {number}", BUDGET, offers)
+    for cell in wanted.cells:
+        schedule.add(packed.task(cell))
+    assert bool(schedule.homeless()) is bool(reason)
 
 
 def test_what_is_built_comes_first_and_what_is_not_takes_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
