@@ -114,6 +114,17 @@ def sftp(tmp_path: Path) -> Iterator[str]:
         yield f"sftp://me:x@127.0.0.1:{listening.getsockname()[1]}/store"
 
 
+class ReadOnlyHandler(http.server.SimpleHTTPRequestHandler):
+    """Serve a directory, and refuse a file only after all of it was read, so that the client gets the status."""
+
+    def do_POST(self) -> None:
+        assert self.headers["Transfer-Encoding"] == "chunked"
+        while size := int(self.rfile.readline(), 16):
+            self.rfile.read(size + len("\r\n"))
+        self.rfile.readline()
+        self.send_error(501)
+
+
 @pytest.fixture
 def entry(tmp_path: Path) -> Path:
     found = tmp_path / "entry"
@@ -155,7 +166,7 @@ def test_a_store_on_a_server(kind: str, entry: Path, tmp_path: Path, request: py
 
 def test_a_store_over_http_can_be_read(entry: Path, tmp_path: Path) -> None:
     Store(url=str(tmp_path / "served"), scratch=tmp_path / "scratch").put("kernel", KEY, entry)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    handler = functools.partial(ReadOnlyHandler, directory=str(tmp_path / "served"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         warned: list[str] = []
@@ -166,7 +177,7 @@ def test_a_store_over_http_can_be_read(entry: Path, tmp_path: Path) -> None:
         assert (tmp_path / "into/image").read_bytes() == (entry / "image").read_bytes()
         assert not store.has("kernel", "ffff")
         assert [each.key for each in store.artefacts()] == [KEY]
-        with pytest.raises(InfraError, match=r"501|Broken pipe|[Cc]onnection|disconnected"):
+        with pytest.raises(InfraError, match="501"):
             store.put("kernel", "def", entry)
         store.offer("kernel", "def", entry)
         assert "not stored" in warned[0], "a store that cannot be written stops nothing"
