@@ -110,7 +110,7 @@ def _test(declared: Declared) -> Test:
 
 def declared_in(tree: SuiteTree, cache: Cache, progress: Progress = silent) -> tuple[Declared, ...]:
     """Return the suites of a tree as its series leaves it, sorted by name, without those of other architectures."""
-    changed = tree.changed()
+    changed = tree.changed
     found: dict[str, Declared] = {}
     for declared in _pristine(tree, cache, progress):
         if declared.file not in changed:

@@ -147,13 +147,13 @@ class _Kind:
 def _kselftest(job: _Job) -> Built:
     tree, sha256 = job.tree, job.tree.source.sha256
     return kselftest.build(
-        job.suite, tree.path, tree.changed(), tree.arch, source=sha256, cache=job.cache, progress=job.progress
+        job.suite, tree.path, tree.changed, tree.arch, source=sha256, cache=job.cache, progress=job.progress
     )
 
 
 def _host_tests(job: _Job) -> Built:
     tree, sha256 = job.tree, job.tree.source.sha256
-    return host_tests.build(job.suite, tree.path, tree.changed(), source=sha256, cache=job.cache, progress=job.progress)
+    return host_tests.build(job.suite, tree.path, tree.changed, source=sha256, cache=job.cache, progress=job.progress)
 
 
 def _kunit(job: _Job) -> Built:

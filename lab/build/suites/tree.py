@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from lab.arch.record import Arch
@@ -19,17 +20,21 @@ from lab.specs.model import Kernel
 from lab.specs.plan import Build
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SuiteTree:
-    """A kernel's tree for an architecture. Nothing may write to `path`, which is the pristine source in the cache."""
+    """A kernel's tree for an architecture. Nothing may write to `path`, which is the pristine source in the cache.
+
+    It has no slots, since it keeps what the series changes.
+    """
 
     arch: Arch
     kernel: Kernel
     source: Source
     path: Path
 
+    @cached_property
     def changed(self) -> Mapping[str, Content | None]:
-        """Return the files that the architecture's fixes and the kernel's series change; None for a removed file."""
+        """The files that the architecture's fixes and the kernel's series change; None for a removed file."""
 
         def pristine(name: str) -> Content | None:
             return worktree.read_file(self.path, name)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -106,12 +107,13 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ToyTree(SuiteTree):
     """A tree whose series changes what the test says."""
 
     series: Mapping[str, Content | None]
 
+    @cached_property
     def changed(self) -> Mapping[str, Content | None]:
         return self.series
 
