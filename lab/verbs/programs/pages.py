@@ -143,8 +143,9 @@ def _answer(
         specs.append(library.with_config(library.kernel(word), config))
     looked = _looked_at(load, arch)
     programs.require("kernels")
-    if why := doctor.lacking(arch):
-        raise InfraError(f"{arch.name} cannot be booted on this host: {why}")
+    for topology in (chosen.control, *chosen.others):
+        if why := doctor.lacking_for(topology):
+            raise InfraError(f"{topology.name} cannot be booted on this host: {why}")
     builder = Builder(cache=open_cache(), sources=library.scenario_sources)
     wanted = trying.Wanted(
         load=load, kernels=tuple(specs), timeout_s=timeout, trace=not no_trace, build=build, output=not status_only
