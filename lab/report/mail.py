@@ -286,7 +286,7 @@ def _versions(summary: Summary) -> list[str]:
     if compilers:
         lines += wrap(f"Compilers: {'; '.join(compilers)}", WIDTH)
     lines += wrap(f"With: {', '.join(programs)}", WIDTH)
-    for sentence in (*summary.origins, *(proof.sentence for proof in summary.proofs), *summary.no_pairs):
+    for sentence in summary.sentences:
         lines += _prose(sentence)
     return lines
 

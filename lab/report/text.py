@@ -452,6 +452,6 @@ def _versions(summary: Summary, width: int) -> list[str]:
 
 def _proofs(summary: Summary, width: int) -> list[str]:
     lines: list[str] = []
-    for sentence in (*summary.origins, *(proof.sentence for proof in summary.proofs), *summary.no_pairs):
+    for sentence in summary.sentences:
         lines += wrap(sentence, width)
     return lines

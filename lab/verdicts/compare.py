@@ -215,8 +215,16 @@ class Summary:
     def no_pairs(self) -> tuple[str, ...]:
         """Sentences on kernels that were not built here: what they and the first kernel differ in proves no patch."""
         metadata = self.evidence.metadata
-        others = filter(lambda kernel: _as_it_is(metadata, self.kernels[0], kernel), self.kernels[1:])
-        return tuple(_no_pair(metadata, self.kernels[0], kernel) for kernel in others)
+        sentences: list[str] = []
+        for kernel in self.kernels[1:]:
+            if _as_it_is(metadata, self.kernels[0], kernel):
+                sentences.append(_no_pair(metadata, self.kernels[0], kernel))
+        return tuple(sentences)
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        """What is known of the origin of the results, and of what the kernels differ in."""
+        return (*self.origins, *(proof.sentence for proof in self.proofs), *self.no_pairs)
 
     def _with_outcome(self, outcome: Outcome) -> tuple[CaseRecord, ...]:
         return tuple(record for record in self.odd if record.outcome is outcome)

@@ -21,8 +21,8 @@ from lab.core.outcome import (
     met,
 )
 from lab.evidence.metadata import Evidence
+from lab.report import html, mail, text
 from lab.report import json as report_json
-from lab.report import mail, text
 from lab.verdicts.compare import (
     EXIT_INCOMPLETE,
     EXIT_MET,
@@ -285,7 +285,7 @@ def test_kernels_that_were_not_built_here_prove_nothing_about_a_patch() -> None:
         "baseline and expand-fault were not built here. They differ in release, compiler. What baseline and "
         "expand-fault do differently is no proof about a patch.",
     )
-    for render in (text.render, mail.render):
+    for render in (text.render, mail.render, html.render):
         assert "is no proof about a patch" in " ".join(render(summary).split())
     assert json.loads(report_json.render(summary))["no_pairs"] == list(summary.no_pairs)
 
