@@ -61,6 +61,8 @@ ARCH = Arch(
     libvirt_cpus=False,
     console="ttyS0",
     net_options="romfile=",
+    # Bounce buffers take 64M of every machine (swiotlb_init in arch/loongarch/kernel/mem.c, 6.12), which it does not need.
+    cmdline=("swiotlb=noforce",),
     max_vcpus=4,
     no_numa="its kernel reads nodes from ACPI, which QEMU's virt has with firmware alone",
 )
