@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """loongarch64: QEMU virt, booted without firmware, with pages of 4, 16 and 64 KiB.
 
-Debian 13 is the first release with a C library for its cross compiler. With its QEMU 10.0 a kernel with pages of 16 KiB
-reached init; no guest has been verified yet.
+Debian 13 is the first release with a C library for its cross compiler. With its QEMU 10.0 guests with pages of 16 KiB
+were verified; those with 4 and 64 KiB have not been booted.
 """
 
 from types import MappingProxyType
@@ -61,7 +61,7 @@ ARCH = Arch(
     libvirt_cpus=False,
     console="ttyS0",
     net_options="romfile=",
-    # Bounce buffers take 64M of every machine (swiotlb_init in arch/loongarch/kernel/mem.c, 6.12), which it does not need.
+    # Bounce buffers, which it does not need, take 64M of every machine (arch_mem_init in setup.c, 6.12).
     cmdline=("swiotlb=noforce",),
     max_vcpus=4,
     no_numa="its kernel reads nodes from ACPI, which QEMU's virt has with firmware alone",
