@@ -266,7 +266,7 @@ def one_guest(choice: GuestChoice) -> Iterator[tuple[GuestFactory, BootableCell]
 
 
 def print_factory_notes(notes: Iterable[str]) -> None:
-    """Print why saved guests were not used."""
+    """Print why saved guests were not used, and what was not copied out of a guest."""
     for note in notes:
         print_note(f"note: {printable(note)}")
 

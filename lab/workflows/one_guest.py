@@ -6,7 +6,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from lab.guests.guest import DIRECTORY, Guest
 from lab.specs.arches import of_program
 
 MAX_OUTPUT = 1 << 30
+SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +67,18 @@ def in_root(
     """Return a command that runs in a root, if one is given, with copies of files of this host.
 
     The loader and the libraries of a program of this host are then the root's. An absolute path is the root's if the
-    root has such a file.
+    root has such a file. UsageError for a command that the root lacks, or whose interpreter it lacks.
     """
     if base is None:
         return replace(workload(words, arch, sysroot=sysroot), copies=tuple(copies))
     path, program = Path(words[0]), None
-    if path.is_file() and path.suffix != ".c" and not (path.is_absolute() and contents.has(base, words[0])):
+    source = path.is_file() and path.suffix == ".c"
+    if path.is_file() and not source and not (path.is_absolute() and contents.has(base, words[0])):
         program = path
         if machine := elf.machine(needed.read_head(path)):
             _check_machine(path, machine, arch)
+    if not source:
+        contents.check(words[0], program, base, arch, [copy.guest for copy in copies])
     return Workload(words=tuple(words), program=program, root=base, copies=tuple(copies))
 
 
@@ -170,7 +174,7 @@ def execute(
             last = "\n".join(guest.console.text(max(0, guest.console.size() - 2000)).splitlines()[-12:])
             end = ", ".join(filter(None, (str(ended.end), ended.note)))
             raise GuestLost(f"{load.words[0]}: {end}; console:\n{last}")
-        fetch(guest, out, load)
+        fetch(guest, out, load, factory.notes.append)
         return ended.status
 
 
@@ -217,8 +221,8 @@ def _equipped(factory: GuestFactory, ready: BootableCell, load: Workload, progre
     return replace(ready, archives=tuple(archives))
 
 
-def fetch(guest: Guest, words: Sequence[str], load: Workload) -> None:
-    """Copy `/GUEST:HOST` of --out from the guest; UsageError for a place of the host that exists."""
+def fetch(guest: Guest, words: Sequence[str], load: Workload, note: Callable[[str], None]) -> None:
+    """Copy `/GUEST:HOST` of --out from the guest, and pass on a note about what was left out."""
     for word in words:
         there, _, here = word.partition(":")
         deadline = Deadline.after(30.0, f"copying {there}", scale=guest.accelerator.slowdown)
@@ -228,7 +232,9 @@ def fetch(guest: Guest, words: Sequence[str], load: Workload) -> None:
         ended = guest.run(command, deadline=deadline, limit=root.MAX_OUT)
         if ended.end is not End.EXITED or ended.status:
             raise GuestLost(f"--out {word}: {ended.stderr.decode('utf-8', 'replace').strip()[:200] or ended.note}")
-        root.write_out(ended.stdout, Path(here))
+        if left_out := root.write_out(ended.stdout, Path(here)):
+            names = ", ".join(left_out[:SHOWN_NAMES]) + (" ..." if len(left_out) > SHOWN_NAMES else "")
+            note(f"--out {word}: {len(left_out)} left out that are not regular files: {names}")
 
 
 def check_out(words: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +14,7 @@ from lab.build.roots import needed
 from lab.build.roots.needed import Needs, SearchPlaces
 from lab.build.roots.root import BuiltRoot
 from lab.core import proc
-from lab.core.errors import InfraError, UsageError
+from lab.core.errors import InfraError, UsageError, did_you_mean
 from lab.core.this_host import install_command
 
 UNPACK_S = 900.0
@@ -44,9 +44,52 @@ def needs(word: str, program: Path | None, built: BuiltRoot, arch: Arch) -> Need
     raise UsageError(f"--root {built.word} has no {word}")
 
 
+def check(word: str, program: Path | None, built: BuiltRoot, arch: Arch, brought: Iterable[str]) -> None:
+    """Raise UsageError if a command cannot start in a root: it, or what it is started by, is not there.
+
+    `program` is as for `needs`; `brought` are absolute paths of the guest to which files of this host are copied. The
+    libraries are not looked for: the loader of the root names those that it lacks.
+    """
+    if program is None and "/" in word and not word.startswith("/"):
+        return
+    files, links = _listed(built)
+    copied = tuple(brought)
+
+    def there(path: str) -> str | None:
+        found = _followed(path, links)
+        return found if found in files or any(PurePosixPath(path).is_relative_to(place) for place in copied) else None
+
+    if program is not None:
+        starters = needed.started_by(program, arch, str(program))
+    elif found := next(filter(None, map(there, _candidates(word))), None):
+        if found not in files:
+            return
+        with _unpacked(built, found) as tree:
+            starters = needed.started_by(tree / found.lstrip("/"), arch, f"--root {built.word}: {found}")
+    else:
+        raise UsageError(f"--root {built.word} has no {word}{did_you_mean(word, _similar(word, files, links))}")
+    for starter in starters:
+        if not any(map(there, _candidates(starter))):
+            raise UsageError(f"{program or word} is started by {starter}, which --root {built.word} does not have")
+
+
+def _similar(word: str, *listings: Iterable[str]) -> list[str]:
+    """Return what may have been meant: files of the same name, else the commands."""
+    paths = [path for listing in listings for path in listing]
+    if "/" in word and (same := [path for path in paths if posixpath.basename(path) == posixpath.basename(word)]):
+        return same
+    commands = [path for path in paths if posixpath.dirname(path) in PATH]
+    return commands if "/" in word else [posixpath.basename(path) for path in commands]
+
+
 def has(built: BuiltRoot, path: str) -> bool:
     """Whether an absolute path names a regular file of a root, links followed within it."""
     files, links = _listed(built)
+    return _followed(path, links) in files
+
+
+def _followed(path: str, links: Mapping[str, str]) -> str:
+    """Return where an absolute path leads when links (path -> target) are followed; empty after too many."""
     todo, at, followed = list(reversed(PurePosixPath(path).parts[1:])), PurePosixPath("/"), 0
     while todo:
         part = todo.pop()
@@ -55,12 +98,12 @@ def has(built: BuiltRoot, path: str) -> bool:
             continue
         followed += 1
         if followed > MAX_LINKS:
-            return False
+            return ""
         at = at.parent
         if target.startswith("/"):
             at = PurePosixPath("/")
         todo.extend(part for part in reversed(PurePosixPath(target).parts) if part != "/")
-    return str(at) in files
+    return str(at)
 
 
 def _listed(built: BuiltRoot) -> tuple[set[str], dict[str, str]]:
@@ -85,12 +128,12 @@ def _candidates(word: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _unpacked(built: BuiltRoot) -> Iterator[Path]:
-    """Yield a directory with the files of a root, in which nobody else can look; removed at the end."""
+def _unpacked(built: BuiltRoot, *only: str) -> Iterator[Path]:
+    """Yield a directory with the files of a root, or some of them, that nobody else can read; removed at the end."""
     with built.cache.scratch("root-contents") as scratch:
         tree = scratch / "root"
         proc.run(
-            [_program(), "-no-progress", "-quiet", "-no-xattrs", "-dest", str(tree), str(built.image)],
+            [_program(), "-no-progress", "-quiet", "-no-xattrs", "-dest", str(tree), str(built.image), *only],
             timeout_s=UNPACK_S,
         )
         try:

@@ -212,18 +212,14 @@ class _Search:
 
     def _script(self, data: bytes, here: Path) -> None:
         """Add the interpreter that a script names in its first line."""
-        words = data[2:MAX_SCRIPT].partition(b"\n")[0].decode("utf-8", "replace").split()
-        if not words:
+        commands = _commands_of(data)
+        if not commands:
             return
         self.scripts += 1
         if self.scripts > MAX_SCRIPTS:
             raise UsageError(f"{here} is a script of a script of a script: Linux follows {MAX_SCRIPTS}")
-        self._command(words[0], here)
-        if posixpath.basename(words[0]) == "env":
-            for word in words[1:]:
-                if not word.startswith("-") and "=" not in word:
-                    self._command(word, here)
-                    break
+        for command in commands:
+            self._command(command, here)
 
     def _command(self, word: str, wanted_by: Path) -> None:
         """Add a program by its path or its name; a command that the guest has gets a link where it is looked for."""
@@ -307,6 +303,34 @@ class _Search:
         for origin in (posixpath.dirname(guest), str(here.resolve().parent)):
             both.append(path.replace("${ORIGIN}", origin).replace("$ORIGIN", origin))
         return both[0], both[1]
+
+
+def started_by(program: Path, arch: Arch, name: str) -> tuple[str, ...]:
+    """Return what starts a program: the interpreter in its header, or the commands in the first line of a script.
+
+    UsageError, which calls it `name`, for a damaged program and for one of another architecture.
+    """
+    data = read_regular(program)
+    if data.startswith(b"#!"):
+        return _commands_of(data)
+    if not elf_program.is_elf(data):
+        return ()
+    try:
+        found = elf_program.parse(data)
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be run: {error}") from None
+    if found.machine != arch.elf_header:
+        raise UsageError(f"{name} is a program for another processor, not for {arch.name}")
+    return (found.interpreter,) if found.interpreter else ()
+
+
+def _commands_of(script: bytes) -> tuple[str, ...]:
+    """Return the commands that the first line of a script names: the interpreter, and what `env` starts."""
+    words = script[2:MAX_SCRIPT].partition(b"\n")[0].decode("utf-8", "replace").split()
+    if not words or posixpath.basename(words[0]) != "env":
+        return tuple(words[:1])
+    started = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    return (words[0], *started[:1])
 
 
 def read_regular(path: Path) -> bytes:

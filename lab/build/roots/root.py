@@ -469,32 +469,36 @@ MAX_OUT = 256 << 20
 MAX_OUT_FILES = 20_000
 
 
-def write_out(data: bytes, into: Path) -> int:
-    """Write the regular files of a tar that a guest sent below a directory, which must not exist; return how many.
+def write_out(data: bytes, into: Path) -> tuple[str, ...]:
+    """Write the regular files of a tar that a guest sent below a directory, which must not exist.
 
-    UsageError for names that leave the directory. Links and everything else are left out.
+    Returns the names of what is left out: links, devices and pipes. UsageError for names that leave the directory.
     """
-    written = 0
+    written, left_out = 0, []
     try:
         with tar.open_stream(io.BytesIO(data)) as archive:
             for member in archive:
-                written += _write_member(archive, member, into)
-                if written > MAX_OUT_FILES:
+                if _write_member(archive, member, into):
+                    written += 1
+                elif not member.isdir():
+                    left_out.append(member.name.removeprefix("./"))
+                if written + len(left_out) > MAX_OUT_FILES:
                     raise UsageError(f"--out: more than {MAX_OUT_FILES} files")
     except (tarfile.TarError, EOFError) as error:
         raise UsageError(f"--out: the guest sent no whole tar: {error}") from None
-    return written
+    return tuple(left_out)
 
 
-def _write_member(archive: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> int:
+def _write_member(archive: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> bool:
+    """Write a regular file, readable and writable for its owner, and writable for nobody else; False for another."""
     parts = [part for part in member.name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise UsageError(f"--out: a name that leaves the directory: {member.name[:100]!r}")
     file = archive.extractfile(member) if member.isreg() else None
     if file is None or not parts:
-        return 0
+        return False
     path = into.joinpath(*parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(file.read())
-    path.chmod(0o755 if member.mode & 0o100 else 0o644)
-    return 1
+    path.chmod(member.mode & 0o755 | 0o600)
+    return True

@@ -53,6 +53,58 @@ def test_what_a_root_does_not_have(built: BuiltRoot) -> None:
     assert contents.needs("./relative", None, built, HOST) is None
 
 
+LOADER = r"is started by \S+, which --root \S+ does not have"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("tol", r"has no tol; did you mean 'tool'\?"),
+        ("/opt/tool", r"has no /opt/tool; did you mean '/usr/bin/tool'\?"),
+        ("/bin/loop", r"has no /bin/loop"),
+        ("/bin/alias", LOADER),
+        ("tool", LOADER),
+        ("script", r"script is started by /bin/lua, which"),
+        ("through-env", r"through-env is started by luajit, which"),
+        ("foreign", r"/usr/bin/foreign is a program for another processor, not for"),
+        ("damaged", r"/usr/bin/damaged cannot be run: "),
+        ("text", None),
+        ("./relative", None),
+    ],
+)
+def test_a_command_that_cannot_start_is_refused_before_the_boot(
+    built: BuiltRoot, tmp_path: Path, word: str, message: str | None
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "usr").chmod(0o755)
+    bin_directory = tree / "usr/bin"
+    (bin_directory / "script").write_text("#!/bin/lua -e\n")
+    (bin_directory / "through-env").write_text("#! /usr/bin/env -S A=1 luajit\n")
+    (bin_directory / "env").write_bytes(b"")
+    (bin_directory / "text").write_text("words\n")
+    data = bytearray((bin_directory / "tool").read_bytes())
+    (bin_directory / "damaged").write_bytes(data[:80])
+    data[18:20] = b"\x02\x00" if HOST.byteorder == "little" else b"\x00\x02"  # SPARC
+    (bin_directory / "foreign").write_bytes(data)
+    for file in bin_directory.iterdir():
+        if not file.is_symlink():
+            file.chmod(0o755)
+    again = root.build(str(tree), HOST, built.cache)
+    if message is None:
+        contents.check(word, None, again, HOST, [])
+        return
+    with pytest.raises(UsageError, match=message):
+        contents.check(word, None, again, HOST, [])
+
+
+def test_what_is_copied_to_the_guest_counts(built: BuiltRoot, tmp_path: Path, library: Path) -> None:
+    mine = program(tmp_path / "mine", library)
+    with pytest.raises(UsageError, match=f"{mine} {LOADER}"):
+        contents.check(str(mine), mine, built, HOST, [])
+    contents.check(str(mine), mine, built, HOST, ["/lib64", "/lib"])
+    contents.check("/in/p", None, built, HOST, ["/in"])
+
+
 @pytest.mark.parametrize(
     ("path", "there"),
     [("/usr/bin/tool", True), ("/bin/tool", True), ("/bin/alias", True), ("/bin/loop", False), ("/bin", False)],

@@ -179,9 +179,16 @@ def test_a_copy_names_both_ends(tmp_path: Path) -> None:
 
 def test_what_comes_out_is_regular_files_below_the_directory(tmp_path: Path) -> None:
     data = tar(
-        entry("./a/b", b"1", mode=0o4755), entry("link", kind=tarfile.SYMTYPE, link="/etc"), entry("link/x", b"2")
+        entry("./a", kind=tarfile.DIRTYPE),
+        entry("./a/b", b"1", mode=0o4755),
+        entry("./a/open", b"1", mode=0o266),
+        entry("./link", kind=tarfile.SYMTYPE, link="/etc"),
+        entry("link/x", b"2"),
+        entry("pipe", kind=tarfile.FIFOTYPE),
     )
-    assert root.write_out(data, tmp_path / "out") == 2
+    assert root.write_out(data, tmp_path / "out") == ("link", "pipe")
+    assert (tmp_path / "out/link/x").read_bytes() == b"2"
+    assert (tmp_path / "out/a/open").stat().st_mode & 0o7777 == 0o644
     assert (tmp_path / "out/a/b").read_bytes() == b"1"
     assert (tmp_path / "out/a/b").stat().st_mode & 0o7777 == 0o755
     assert not (tmp_path / "out/link").is_symlink()
