@@ -25,7 +25,9 @@ from lab.guests import qemu_command
 from lab.guests.factory import BootableCell, GuestFactory, open_factory
 from lab.specs.library import Library
 from tests.benchmarks import campaigns
+from tests.benchmarks.edit import edit
 from tests.benchmarks.matrix import TABLES
+from tests.benchmarks.readme import readme
 from tests.benchmarks.synthetic import many_cells
 
 ROOT = Path(__file__).parents[2]
@@ -38,19 +40,22 @@ READY = b"pagelab: ready"
 LAB = [sys.executable, "-m", "lab"]
 REPEATS = "repeats"
 """By itself only: it takes hours, and a number."""
+PRINTERS = {**TABLES, "readme": readme}
+"""Name -> what takes the words behind it and prints by itself."""
 HEADINGS = ("machine", "what", "median", "min", "max", "ratio")
 Row = tuple[str, ...]
 
 
 def main(wanted: Sequence[str]) -> None:
     """Measure what is asked for (all without a word) and print it as it comes."""
-    if wanted and wanted[0] in TABLES:
-        TABLES[wanted[0]](wanted[1:])
+    if wanted and wanted[0] in PRINTERS:
+        PRINTERS[wanted[0]](wanted[1:])
         return
     if wanted and wanted[0] == REPEATS:
         print_table([HEADINGS, *campaigns.repeats(wanted[1:])])
         return
     sections: dict[str, Callable[[], Iterable[Row]]] = {
+        "edit": edit,
         "cold": cold_cells,
         "restore": restored_guests,
         "memory": memory_of_four_guests,
@@ -62,7 +67,7 @@ def main(wanted: Sequence[str]) -> None:
     }
     if unknown := set(wanted) - sections.keys():
         raise SystemExit(
-            f"unknown benchmark {', '.join(unknown)}; there are {', '.join((*sections, REPEATS, *TABLES))}"
+            f"unknown benchmark {', '.join(unknown)}; there are {', '.join((*sections, REPEATS, *PRINTERS))}"
         )
     chosen = {name: measure for name, measure in sections.items() if not wanted or name in wanted}
     if chosen.keys() != {"report"}:  # which is all that needs no guest

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`make bench ARGS=edit`: from a saved file to the verdict of both kernels, split into its parts.
+
+A series is tried on a tree that was built before (`lab try`), each time with one line more in mm/mremap.c. What the lab
+itself reports of a run gives the parts: seconds of the build, and of the guest that took longest its boot and its
+programs. The rest is all else: reading and applying the series, what runs again to confirm, saving and ending guests,
+verdicts and reports.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.build import source
+from lab.core import paths
+from lab.core.cache import Cache, default_root
+from lab.core.progress import silent
+from lab.core.outcome import CellResult
+from lab.specs.library import Library
+from lab.verdicts.compare import conclude_directory
+
+ROOT = Path(__file__).parents[2]
+LAB = [sys.executable, "-m", "lab"]
+KERNEL = "expand-fault"
+MACHINES = ("x86_64-4k-2node", "arm64-64k-2node")
+TESTS = ("expand", "guards")
+EDITED = "mm/mremap.c"
+MAIL = """\
+From: pagelab <pagelab@localhost>
+Subject: [PATCH] a line more
+
+---
+"""
+ROUNDS = 3
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Seconds of one edit, from the command's start to its end, and of them those of its parts."""
+
+    whole: float
+    build: float
+    boot: float
+    cases: float
+
+    @property
+    def rest(self) -> float:
+        return self.whole - self.build - self.boot - self.cases
+
+
+def edit() -> Iterator[Row]:
+    """Rows for one machine, and for two machines of two architectures."""
+    kernel, cache = Library.shipped().kernel(KERNEL), Cache(default_root())
+    tree = source.tree(source.resolve(kernel.source, cache=cache, progress=silent).key, cache)
+    series = max(path for path in (paths.images() / "series" / KERNEL).iterdir() if tree_fits(tree, path))
+    with tempfile.TemporaryDirectory(prefix="pagelab-bench-") as place:
+        patches = Path(place, "series")
+        shutil.copytree(series, patches)
+        for machines in (MACHINES[:1], MACHINES):
+            spent = []
+            for number in range(ROUNDS + 1):
+                add_edit(tree, patches, f"{time.time_ns()}")
+                measured = tried(tree, patches, machines, Path(place, f"{len(machines)}-{number}"))
+                if number:  # the first builds whole kernels
+                    spent.append(measured)
+            yield from rows(" and ".join(machines), spent)
+
+
+def tree_fits(tree: Path, series: Path) -> bool:
+    """Whether the patches of a directory are those for the release of a tree."""
+    makefile = (tree / "Makefile").read_text("utf-8")
+    version = dict(line.split(" = ", 1) for line in makefile.splitlines()[:10] if " = " in line)
+    return series.name == f"{version['VERSION']}.{version['PATCHLEVEL']}"
+
+
+def add_edit(tree: Path, patches: Path, number: str) -> None:
+    """Write the last patch of the series anew: one line more at the end of a file, another each time."""
+    before = (tree / EDITED).read_text("utf-8").splitlines(keepends=True)
+    after = [*before, f"const unsigned long pagelab_edit = {number}UL;\n"]
+    diff = difflib.unified_diff(before, after, f"a/{EDITED}", f"b/{EDITED}")
+    (patches / "9999-edit.patch").write_text(f"{MAIL}{''.join(diff)}", "utf-8")
+
+
+def tried(tree: Path, patches: Path, machines: Sequence[str], output: Path) -> Parts:
+    """Try the series as it is now; SystemExit unless both kernels of every machine have a verdict."""
+    words = [*LAB, "try", str(patches), "--tree", str(tree), "--provides", "shm-expand", "-o", str(output)]
+    for machine in machines:
+        words += ["--on", machine]
+    for test in TESTS:
+        words += ["--test", test]
+    started = time.monotonic()
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    whole = time.monotonic() - started
+    if done.returncode:
+        raise SystemExit(f"lab try ended with status {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    evidence = conclude_directory(output).evidence
+    own = [cell for cell in evidence.cells if cell.origin is None]
+    builds = {
+        build.key: build.build_s or 0.0
+        for cell in own
+        if (build := evidence.metadata.build(cell.topology, cell.kernel)) is not None
+    }
+    slowest = max(own, key=lambda cell: boot_s(cell) + cases_s(cell))
+    return Parts(whole=whole, build=sum(builds.values()), boot=boot_s(slowest), cases=cases_s(slowest))
+
+
+def boot_s(cell: CellResult) -> float:
+    return cell.boot_s or sum(cell.restores_s[:1])
+
+
+def cases_s(cell: CellResult) -> float:
+    return sum(run.duration_s for run in cell.runs)
+
+
+def rows(machines: str, spent: Sequence[Parts]) -> Iterator[Row]:
+    """A row for the whole, and one for each part with its share of the whole."""
+    whole = statistics.median(each.whole for each in spent)
+    for what in ("whole", "build", "boot", "cases", "rest"):
+        values = [getattr(each, what) for each in spent]
+        median = statistics.median(values)
+        shown = (f"{value:.1f} s" for value in (median, min(values), max(values)))
+        if what == "whole":
+            yield machines, "edit to verdict", *shown, ""
+        else:
+            yield machines, f"of it: {what}", *shown, f"{median / whole:.2f}"
