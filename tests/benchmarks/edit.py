@@ -23,8 +23,8 @@ from pathlib import Path
 from lab.build import source
 from lab.core import paths
 from lab.core.cache import Cache, default_root
-from lab.core.progress import silent
 from lab.core.outcome import CellResult
+from lab.core.progress import silent
 from lab.specs.library import Library
 from lab.verdicts.compare import conclude_directory
 

@@ -30,7 +30,8 @@ COMMAND = re.compile(r"(?:\$ )?((?:lab|make) .*)")
 COMMENT = re.compile(r"\s{2,}# .*")
 CONTINUED = "\\"
 MENTIONED = re.compile(r"`((?:lab|make) [^`]+)`")
-NUMBER = re.compile(r"(?<![\w.,-])\d[\d,]*(?:\.\d+)?(?![\w-]|\.\d)|(?<![\w.,-])\d[\d,]*(?:\.\d+)?(?=(?:s|ms|MB|kB|%)\b)")
+_DIGITS = r"(?<![\w.,-])\d[\d,]*(?:\.\d+)?"
+NUMBER = re.compile(rf"{_DIGITS}(?![\w-]|\.\d)|{_DIGITS}(?=(?:s|ms|MB|kB|%)\b)")
 BORDERS = re.compile(r"[|\s]+")
 
 

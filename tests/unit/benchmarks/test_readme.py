@@ -34,7 +34,9 @@ def test_a_line_is_words_and_numbers() -> None:
     assert line_of("| x86_64-4k-2node | 2.5 s | 12,345 MB | 64% |") == Line(
         place="", words="x86_64-4k-2node # s # MB #%", numbers=(2.5, 12345, 64)
     )
-    assert line_of("arm64-64k of 6.12.117 took 13s") == Line(place="", words="arm64-64k of 6.12.117 took #s", numbers=(13,))
+    assert line_of("arm64-64k of 6.12.117 took 13s") == Line(
+        place="", words="arm64-64k of 6.12.117 took #s", numbers=(13,)
+    )
     assert line_of("no number in x86_64-4k") is None
 
 
@@ -47,7 +49,9 @@ def test_a_number_belongs_to_the_command_above_it() -> None:
     assert [line.place for line in found["lab run quick -t small"]] == ["a.md:5", "a.md:7"]
 
 
-@pytest.mark.parametrize(("was", "now", "off"), [(3, 4, False), (3, 4.1, True), (3, 1.9, True), (0, 0, False), (0, 1, True)])
+@pytest.mark.parametrize(
+    ("was", "now", "off"), [(3, 4, False), (3, 4.1, True), (3, 1.9, True), (0, 0, False), (0, 1, True)]
+)
 def test_a_third_is_the_bound(was: float, now: float, off: bool) -> None:
     assert is_off(was, now) is off
 
