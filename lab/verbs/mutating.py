@@ -69,6 +69,13 @@ MACHINE = "x86_64-4k-2node"
     metavar="FILE.json",
     help="Read from FILE.json why some survivors cannot be noticed: what each changes, to the reason [none].",
 )
+@click.option(
+    "--survivors",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Take what the mutation in DIR killed as killed, and try the others, with the tests and presets of now [try "
+    "all].",
+)
 @options.resume
 @click.option("--list", "only_list", is_flag=True, help="Print the mutants and try none of them [try them].")
 @options.output("results/TIME-mutate")
@@ -84,6 +91,7 @@ def mutate(
     least: float | None,
     no_coverage: bool,
     equal: Path | None,
+    survivors: Path | None,
     resume: Path | None,
     only_list: bool,
     output: Path | None,
@@ -106,6 +114,7 @@ def mutate(
     lab mutate -k expand-fault -t arm64-64k-2node
     lab mutate -k expand-fault --config kasan --config lockdep
     lab mutate my.patch --tree ~/linux --suite kselftest-mm --test 'kselftest-mm.mremap*'
+    lab mutate -k expand-fault --config lockdep --survivors results/20260102T030405Z-mutate
     lab mutate -k expand-fault --hosts hosts.yaml
     lab mutate --resume results/20260102T030405Z-mutate
     """
@@ -113,15 +122,18 @@ def mutate(
     from lab.workflows import mutate as mutation
     from lab.workflows import mutation_task
 
-    if resume and (patch or output or any(words[name] for name in _OF_THE_TASK)):
+    if resume and (patch or output or survivors or any(words[name] for name in _OF_THE_TASK)):
         raise UsageError("--resume takes the patch, the tests and the directory from the mutation: omit them")
     task, library = _task_and_library(resume, patch, chosen, words)
     if only_list:
         return _list_mutants(task)
     directory = resume or output or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-mutate")
     arguments = mutation_task.read_arguments(equal, task.mutants) if equal else {}
+    carried = mutation_task.carry(survivors, task) if survivors else ()
     if not resume:
         mutation_task.open_task(directory, task)
+        if carried:
+            mutation_task.add_results(directory, *carried)
     with builds_end_with_us():
         builder = mutation.builder(task, library, open_cache(), progress_on_stderr())
         with run_places(cluster, builder, jobs=jobs, memory=memory, connect=connect, cold=cold) as (guests, packing):

@@ -45,6 +45,11 @@ class MutantSpec(_MutationModel):
     """The defect as a patch on top of the patched tree."""
 
     @property
+    def changed_lines(self) -> tuple[str, ...]:
+        """The removed and the added lines of its diff, each with its sign."""
+        return tuple(line for line in self.diff.splitlines()[2:] if line.startswith(("-", "+")))
+
+    @property
     def place(self) -> str:
         return f"{self.file}:{self.line}"
 
@@ -69,6 +74,8 @@ class MutantResult(_MutationModel):
     """Of NOT_BUILT and NO_VERDICT: the reason."""
     argument: str = ""
     """Of a survivor: why no test can tell it from the original, as a file of the user's says."""
+    earlier: str = ""
+    """The directory of the earlier mutation that this result is from; empty for a mutant that was tried now."""
 
 
 class MutationReport(_MutationModel):
@@ -125,6 +132,37 @@ def score(results: Iterable[MutantResult]) -> float | None:
         killed += result.fate is Fate.KILLED
         survived += result.fate in SURVIVORS and not result.argument
     return killed / (killed + survived) if killed + survived else None
+
+
+def carried(
+    mutants: Iterable[MutantSpec],
+    earlier: Iterable[MutantSpec],
+    results: Iterable[MutantResult],
+    directory: str,
+    *,
+    same_kernel: bool,
+) -> tuple[MutantResult, ...]:
+    """Return what `results` of the mutation in `directory`, of the mutants `earlier`, decide of the mutants of another.
+
+    A mutant is the same if it changes the same lines of the same function. What was killed stays killed. What the
+    compiler decided holds where `same_kernel`: configuration, machine and source were the same. Survivors are left out.
+    """
+    fates = (Fate.KILLED, Fate.EQUAL, Fate.NOT_COMPILED, Fate.NOT_BUILT) if same_kernel else (Fate.KILLED,)
+    by_name = {result.name: result for result in results if result.fate in fates}
+    decided: dict[tuple[str, tuple[str, ...]], list[MutantResult | None]] = {}
+    for mutant in earlier:
+        decided.setdefault(_defect(mutant), []).append(by_name.get(mutant.name))
+    found = []
+    for mutant in mutants:
+        same = decided.get(_defect(mutant))
+        if same and (result := same.pop(0)):
+            origin = result.earlier or directory
+            found.append(result.model_copy(update={"name": mutant.name, "earlier": origin}))
+    return tuple(found)
+
+
+def _defect(mutant: MutantSpec) -> tuple[str, tuple[str, ...]]:
+    return mutant.change, mutant.changed_lines
 
 
 def fair_order(mutants: Sequence[MutantSpec]) -> tuple[MutantSpec, ...]:

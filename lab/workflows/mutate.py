@@ -43,7 +43,7 @@ from lab.verdicts.compare import Summary, conclude_directory
 from lab.verdicts.coverage import DIRECTORY, Coverage, read_all
 from lab.verdicts.mutation import Fate, MutantResult, MutantSpec, MutationReport, fair_order
 from lab.workflows import coverage
-from lab.workflows.mutation_task import MutationTask, add_result, argued, read_results, undecided
+from lab.workflows.mutation_task import MutationTask, add_results, argued, read_results, undecided
 
 ORIGINAL = "original"
 MAX_KILLERS = 5
@@ -184,7 +184,7 @@ class Mutate:
 
     def _finish(self, mutant: MutantSpec, result: MutantResult) -> None:
         """Append a result to results.jsonl, and print it."""
-        add_result(self.directory, result)
+        add_results(self.directory, result)
         by = ", ".join(result.by[:2]) or result.why
         self.tell(f"{result.fate}: {mutant.place} {mutant.function}: {mutant.what} [{result.seconds:.0f} s] {by}")
 

@@ -15,7 +15,7 @@ from lab.core.errors import InputError, UsageError, did_you_mean
 from lab.core.validation import first_invalid
 from lab.formats import c_mutations
 from lab.specs.model import Kernel, Topology
-from lab.verdicts.mutation import SURVIVORS, Fate, MutantResult, MutantSpec
+from lab.verdicts.mutation import SURVIVORS, Fate, MutantResult, MutantSpec, carried
 
 MUTANTS, RESULTS = "mutants.json", "results.jsonl"
 
@@ -67,6 +67,18 @@ def open_task(directory: Path, task: MutationTask) -> None:
     write_atomic(directory / MUTANTS, (task.model_dump_json(indent=1) + "\n").encode())
 
 
+def carry(earlier: Path, task: MutationTask) -> tuple[MutantResult, ...]:
+    """Return what an earlier mutation decides of the mutants of a task; UsageError if none of them is the same."""
+    before = read_task(earlier)
+    same_kernel = before.kernel == task.kernel and before.topology == task.topology
+    found = carried(
+        task.mutants, before.mutants, read_results(earlier), earlier.name or str(earlier), same_kernel=same_kernel
+    )
+    if not found:
+        raise UsageError(f"--survivors {earlier}: it decided none of these {len(task.mutants)} mutants")
+    return found
+
+
 def read_task(directory: Path) -> MutationTask:
     """Return what a mutation is to do; InputError if the directory is none of a mutation."""
     path = directory / MUTANTS
@@ -97,10 +109,10 @@ def read_results(directory: Path) -> tuple[MutantResult, ...]:
     return tuple(results.values())
 
 
-def add_result(directory: Path, result: MutantResult) -> None:
-    """Append the result of one mutant."""
+def add_results(directory: Path, *results: MutantResult) -> None:
+    """Append results of mutants."""
     with (directory / RESULTS).open("a") as file:
-        file.write(result.model_dump_json() + "\n")
+        file.writelines(result.model_dump_json() + "\n" for result in results)
 
 
 def undecided(mutants: Iterable[MutantSpec], results: Iterable[MutantResult]) -> list[MutantSpec]:

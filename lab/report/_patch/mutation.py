@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,12 +80,14 @@ def head(report: MutationReport, covered: Coverage | None, width: int) -> Iterat
     )
     if reached := len(report.mutants) - len(report.results):
         yield f"not tried yet: {reached}"
+    for directory, count in Counter(result.earlier for result in report.results if result.earlier).items():
+        yield f"of an earlier mutation, {printable(directory)}: {count}"
     yield f"score: {percent(report.score)} of those that are killed or survive"
     if covered:
         yield from wrap(covered.summary(), width)
     if report.tests_s is not None and report.counting_s is not None:
         yield f"all tests: {report.tests_s:.0f} s on the patched kernel, {report.counting_s:.0f} s with gcov"
-    seconds = [result.seconds for result in report.results if result.seconds]
+    seconds = [result.seconds for result in report.results if result.seconds and not result.earlier]
     if seconds:
         yield f"median {median(seconds):.0f} s for each mutant that was built"
 
@@ -99,15 +102,8 @@ def _survivor(mutant: MutantSpec, result: MutantResult, width: int) -> Iterator[
     yield f"{mutant.place} in {mutant.function or 'a macro'}: {mutant.operator} ({result.fate})"
     if result.argument:
         yield from wrap(f"equal: {result.argument}", width, "  ")
-    for line in changed_lines(mutant):
+    for line in mutant.changed_lines:
         yield f"    {printable(line)}"
-
-
-def changed_lines(mutant: MutantSpec) -> Iterator[str]:
-    """Yield the removed and added lines of a mutant's diff."""
-    for line in mutant.diff.splitlines()[2:]:
-        if line.startswith(("-", "+")):
-            yield line
 
 
 def percent(share: float | None) -> str:

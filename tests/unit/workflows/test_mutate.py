@@ -103,6 +103,33 @@ def test_a_failure_of_the_lab_is_tried_again(kernel: tuple[Kernel, Toy]) -> None
     assert mutation_task.undecided((first, second, *others), results) == [first, *others]
 
 
+def test_what_an_earlier_mutation_killed_is_not_tried_again(kernel: tuple[Kernel, Toy], tmp_path: Path) -> None:
+    before = task(*kernel)
+    killed, survived, equal, *_ = before.mutants
+    mutation_task.open_task(tmp_path / "earlier", before)
+    results = [
+        MutantResult(name=killed.name, fate=Fate.KILLED, by=("expand.a (FAIL)",), seconds=9),
+        MutantResult(name=survived.name, fate=Fate.SURVIVED),
+        MutantResult(name=equal.name, fate=Fate.EQUAL),
+    ]
+    mutation_task.add_results(tmp_path / "earlier", *results)
+    renamed = [
+        mutant.model_copy(update={"name": f"x{mutant.name}", "line": mutant.line + 7}) for mutant in before.mutants
+    ]
+    now = before.model_copy(update={"mutants": tuple(reversed(renamed))})
+    found = {result.name: result for result in mutation_task.carry(tmp_path / "earlier", now)}
+    assert found.keys() == {f"x{killed.name}", f"x{equal.name}"}
+    assert found[f"x{killed.name}"].earlier == "earlier"
+    other_kernel = now.model_copy(update={"kernel": now.kernel.model_copy(update={"config": ("lockdep",)})})
+    assert [result.name for result in mutation_task.carry(tmp_path / "earlier", other_kernel)] == [f"x{killed.name}"]
+    report = MutationReport(kernel="k", machine="m", mutants=now.mutants, results=tuple(found.values()))
+    shown = "\n".join(report_text(report))
+    assert "of an earlier mutation, earlier: 2" in shown
+    assert "for each mutant that was built" not in shown
+    with pytest.raises(UsageError, match=r"it decided none of these 1 mutants"):
+        mutation_task.carry(tmp_path / "earlier", now.model_copy(update={"mutants": now.mutants[-2:-1]}))
+
+
 def with_records(summary: Summary, records: Sequence[CaseRecord]) -> Summary:
     """The same run with other records."""
     by_cell = {}
