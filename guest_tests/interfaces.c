@@ -465,6 +465,35 @@ static void g18_uffd_copy_first(void)
 		LAB_FAIL("UFFDIO_COPY beyond the object: got %s, expected EFAULT or ENOMEM", lab_errno(error));
 }
 
+/* Filling is for every kind of memory that userfaultfd takes, and extends no other object. */
+static void g37_uffd_copy_private(void)
+{
+	char *p = LAB_SETUP(lab_map(2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+	int fd = watch_missing(p, 2);
+
+	LAB_EXPECT_EQ(fill(fd, lab_at(p, 1)), 0);
+	LAB_READS(lab_at(p, 1), 42);
+	LAB_EXPECT_EQ(fill(fd, p), 0);
+	LAB_READS(p, 42);
+}
+
+static void g37_uffd_copy_memfd(void)
+{
+	int memfd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U)), fd;
+	struct stat about;
+	char *p;
+
+	LAB_SETUP(ftruncate(memfd, 2 * (off_t)lab_page()));
+	p = LAB_SETUP(mmap(NULL, 8 * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0));
+	fd = watch_missing(p, 8);
+	LAB_EXPECT_EQ(fill(fd, lab_at(p, 1)), 0);
+	LAB_READS(lab_at(p, 1), 42);
+	LAB_EXPECT_EQ(fill(fd, lab_at(p, 5)), EFAULT);
+	LAB_SETUP(fstat(memfd, &about));
+	LAB_EXPECT_EQ(lab_pages((unsigned long long)about.st_size), 2);
+	close(memfd);
+}
+
 static void g19_uffd_register(void)
 {
 	char *p = lab_shared(2);
@@ -847,6 +876,8 @@ LAB_CASES(
 	  .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g18_uffd_copy_first), .about = "UFFDIO_COPY beyond the object before any fault",
 	  .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g37_uffd_copy_private), .about = "UFFDIO_COPY into private memory", .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g37_uffd_copy_memfd), .about = "UFFDIO_COPY into a memfd, and beyond its end", .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g19_uffd_register), .about = "userfaultfd still takes shared anonymous memory",
 	  .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g20_anon_name), .about = "shared anonymous memory can still be named",

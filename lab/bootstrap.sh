@@ -7,6 +7,9 @@
 # NEEDED_BY in the environment: a command, such as "make browser" or "--suite kselftest-mm", whose packages are installed
 # too; lab/host/needs.py lists them.
 #
+# NO_COMPILERS=1: install the emulators of the campaigns' architectures and no compilers, for a host that takes what was
+# built from a store (lab cache pull).
+#
 # Needs nothing but a shell, coreutils, apt and dpkg. Asks for root only when something is to be installed. When
 # nothing is to be done it says nothing and takes a tenth of a second: .venv/.set-up remembers what .venv was made of.
 
@@ -133,7 +136,7 @@ arch_packages() {
         [ ! -f "$campaign" ] || own="$own $campaign"
     done
     remembered packages "lab/arch/*.py topologies/*.yaml topologies/campaigns/*.yaml images/kernels/*.yaml $own" \
-        ask_arch_packages "$@"
+        ask_arch_packages "compilers=${NO_COMPILERS:+no}" "$@"
 }
 
 ask_arch_packages() {
@@ -144,7 +147,7 @@ from lab.core.errors import LabError
 from lab.host.doctor import arch_packages
 
 try:
-    sys.stdout.write("\n".join(arch_packages(sys.argv[1:])))
+    sys.stdout.write("\n".join(arch_packages(sys.argv[2:], compilers=sys.argv[1] == "compilers=")))
 except LabError as error:
     sys.exit(f"set-up: {error}")
 EOF

@@ -34,6 +34,8 @@ from lab.core.progress import Progress, silent
 from lab.core.this_host import install_command
 
 AptKind = Literal["deb", "deb-src"]
+MEMORY = "debian"
+"""The directory of the cache with what names were resolved to."""
 
 # Releases in their order; a later one is tried when the host's own does not have a package. A codename and an alias
 # each have their own ladder, because which alias a codename has changes with time.
@@ -444,7 +446,7 @@ def _find(kind: AptKind, package: str, cache: Cache, progress: Progress, refresh
 
 
 def _memory(kind: AptKind, package: str, cache: Cache) -> Path:
-    return cache.root / "debian" / f"{kind}-{package}.json"
+    return cache.root / MEMORY / f"{kind}-{package}.json"
 
 
 def _recall(kind: AptKind, package: str, cache: Cache) -> PackageVersion | None:

@@ -150,6 +150,8 @@ def build(
         return _prebuilt(kernel, topology, cache, progress, images)
     recipe = recipe_of(kernel, topology, cache=cache, images=images)
     if recipe is None or not cache.obtain(ENTRY, recipe.key):
+        if recipe:
+            recipe.toolchain.require()
         resolved = source.resolve(kernel.source, cache=cache, progress=progress)
         recipe = _recipe(kernel, topology, resolved, images or paths.images(), cache)
     entry = cache.entry(

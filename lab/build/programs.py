@@ -108,12 +108,18 @@ def _includes(directory: Path) -> tuple[Path, ...]:
 
 
 def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
-    """Compile a user's own C file to a static program; it may include `lab.h` and headers beside it."""
+    """Compile a C file, the user's own or a helper of the lab's, to a static program.
+
+    It may include `lab.h` and headers beside it.
+    """
     chain = toolchain.find(arch)
     includes = _includes(source.resolve().parent)
-    # Which headers it includes is unknown, so the key is made from the preprocessor's output; the name is the entry's.
-    whole = _gcc([chain.cc, *CFLAGS, *_include(includes), "-E", "-P", source.name], source)
-    key = digest(chain.key, source.stem, *CFLAGS, *LDFLAGS, whole)
+    if source.resolve().is_relative_to(paths.images()):
+        key = _files_key(chain, [source, *_headers(source.resolve().parent)])
+    else:
+        # Which headers it includes is unknown, so the key is made from the preprocessor's output.
+        whole = _gcc([chain.cc, *CFLAGS, *_include(includes), "-E", "-P", source.name], source)
+        key = digest(chain.key, source.stem, *CFLAGS, *LDFLAGS, whole)
 
     def make(entry: Path) -> None:
         _compile(chain, source, includes, entry)

@@ -33,6 +33,8 @@ from lab.formats import build_log
 from lab.formats.patches.patch import Content, Lookup
 
 ENTRY = "source"
+MEMORY = "memo"
+"""The directory of the cache with what is known about specs."""
 UNPACK_S = 3600.0
 MANY_NAMES = 4000
 """If two commits differ in more files, the whole tree is unpacked."""
@@ -109,6 +111,14 @@ def _find(kind: str, rest: str, spec: str, cache: Cache) -> _IdentifiedSource | 
     if kind == "debian":
         return _recall(spec, cache)
     return _LOCAL[kind](rest, cache)
+
+
+def answers(specs: Iterable[str], cache: Cache) -> Iterator[Path]:
+    """Yield the files with what packages of Debian were resolved to, as far as they were."""
+    for spec in specs:
+        if spec.startswith("debian:") and (found := _recall(spec, cache)):
+            yield _memo(cache, spec)
+            yield _memo(cache, "version", found.key)
 
 
 def resolve(spec: str, *, cache: Cache, progress: Progress = silent) -> Source:
@@ -218,7 +228,7 @@ def _recall(spec: str, cache: Cache) -> _IdentifiedSource | None:
 
 
 def _memo(cache: Cache, *parts: str) -> Path:
-    return cache.root / "memo" / f"source-{digest(*parts)}.json"
+    return cache.root / MEMORY / f"source-{digest(*parts)}.json"
 
 
 def _read_memo(path: Path) -> dict[str, str] | None:

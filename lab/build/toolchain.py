@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from lab.arch.record import Arch
 from lab.core import proc
-from lab.core.cache import digest, file_digest
+from lab.core.cache import Cache, default_root, digest, file_digest, write_atomic
 from lab.core.errors import InfraError
 from lab.core.this_host import install_command
 from lab.specs import environment
@@ -30,6 +32,22 @@ KERNEL_TOOLS: Mapping[str, str] = {
 """Program that every kernel build runs on the host -> its Debian package."""
 
 
+EMULATOR = "qemu"
+"""How the names of packages with emulators begin."""
+ADOPTED = "compilers"
+"""The directory of the cache with the compilers of another host, a file for each architecture."""
+
+
+class Identity(BaseModel):
+    """What of a tool chain is part of keys: the fields of `Toolchain`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prefix: str
+    version: str
+    key: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
     """A C compiler with its linker and a static C library."""
@@ -44,9 +62,21 @@ class Toolchain:
     """Linker flags that programs for the architecture need."""
     llvm: str = ""
     """LLVM= of the kernel's Makefile; empty for gcc."""
+    absent: str = ""
+    """What installs it, where only another host has it: it is good for keys, not for compiling."""
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(prefix=self.prefix, version=self.version, key=self.key)
+
+    def require(self) -> None:
+        """Raise InfraError unless this host has it."""
+        if self.absent:
+            raise InfraError(f"no {self.prefix}gcc here, and what it would compile was not fetched", hint=self.absent)
 
     @property
     def cc(self) -> str:
+        self.require()
         return _llvm_tool("clang", self.llvm) if self.llvm else f"{self.prefix}gcc"
 
     @property
@@ -71,10 +101,15 @@ def is_native(arch: Arch) -> bool:
 
 
 def find(arch: Arch) -> Toolchain:
-    """Return the tool chain of an architecture; InfraError with the packages to install if a part is missing."""
+    """Return the tool chain of an architecture; InfraError with the packages to install if a part is missing.
+
+    One that is missing but was adopted from another host is `absent`.
+    """
     prefix = "" if is_native(arch) else arch.cross
     hint = install_command(packages(arch))
     compiler, linker = (proc.which(f"{prefix}{name}") for name in ("gcc", "ld"))
+    if compiler is None and (known := adopted(arch)):
+        return Toolchain(prefix=known.prefix, version=known.version, key=known.key, ldflags=arch.ldflags, absent=hint)
     if compiler is None or linker is None:
         missing = "ld" if compiler else "gcc"
         raise InfraError(f"cannot compile for {arch.name}: no {prefix}{missing}", hint=hint)
@@ -87,6 +122,23 @@ def find(arch: Arch) -> Toolchain:
         key=digest(version, file_digest(Path(libc)), *arch.ldflags),
         ldflags=arch.ldflags,
     )
+
+
+def adopt(arch: Arch, identity: Identity, cache: Cache) -> None:
+    """Remember the compiler of another host, for as long as this one has none for the architecture."""
+    write_atomic(_adopted(arch, cache.root), identity.model_dump_json().encode())
+
+
+def adopted(arch: Arch) -> Identity | None:
+    """Return the compiler that was adopted for an architecture; None if none was."""
+    try:
+        return Identity.model_validate_json(_adopted(arch, default_root()).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _adopted(arch: Arch, root: Path) -> Path:
+    return root / ADOPTED / f"{arch.name}.json"
 
 
 def for_kernels(arch: Arch) -> Toolchain:
@@ -124,7 +176,7 @@ def _version(arch: Arch, variable: str, *programs: str) -> str:
 
 def packages(arch: Arch) -> tuple[str, ...]:
     """Return the Debian packages that compile for an architecture on this host."""
-    return tuple(name for name in arch.packages_on(platform.machine()) if not name.startswith("qemu"))
+    return tuple(name for name in arch.packages_on(platform.machine()) if not name.startswith(EMULATOR))
 
 
 def require_kernel_tools() -> None:

@@ -20,14 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab.build import key_facts
 from lab.cluster import pack
 from lab.core.cache import KEY_LENGTH, explain_os_error, file_digest
 from lab.core.errors import InfraError, UsageError
 from lab.core.paths import user_path
 from lab.core.sizes import GIB
 
-KINDS = frozenset({"kernel", "rootfs", "userland", "guest-tests", "program", "bash", "suite", "suite-set", "root"})
-"""The kinds of cache entries that are worth sending: what takes long to build, and no source trees."""
+KINDS = frozenset(
+    {"kernel", "rootfs", "userland", "guest-tests", "program", "bash", "suite", "suite-set", "root", key_facts.ENTRY}
+)
+"""The kinds of cache entries that are worth sending: what takes long to build, but no source trees, and what their keys
+are computed from."""
 MAX_ARTEFACT = 4 * GIB
 EVIDENCE = "evidence"
 DAY_S = 86400.0

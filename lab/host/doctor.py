@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from lab.arch.record import Arch
+from lab.build import toolchain
 from lab.core import proc, this_host
 from lab.core.cache import Cache, default_root
 from lab.core.errors import UsageError
@@ -164,13 +165,17 @@ def base_packages() -> tuple[str, ...]:
     return tuple(packages)
 
 
-def arch_packages(campaigns: Iterable[str], host: Host | None = None) -> tuple[str, ...]:
-    """Return the packages of the architectures of campaigns; UsageError for an unknown campaign."""
+def arch_packages(campaigns: Iterable[str], host: Host | None = None, *, compilers: bool = True) -> tuple[str, ...]:
+    """Return the packages of the architectures of campaigns; UsageError for an unknown campaign.
+
+    Without `compilers` only the emulators.
+    """
     host, library = host or Host(), Library.shipped()
     names: list[str] = []
     for word in campaigns:
         names += library.plan(word).arches
-    return tuple(dict.fromkeys(_packages_of_arches(dict.fromkeys(names), host)))
+    found = dict.fromkeys(_packages_of_arches(dict.fromkeys(names), host))
+    return tuple(name for name in found if compilers or name.startswith(toolchain.EMULATOR))
 
 
 def _packages_of_arches(arches: Iterable[str], host: Host) -> list[str]:
@@ -201,7 +206,8 @@ def lacking(arch: Arch, host: Host | None = None) -> str:
     compiler = f"{arch.cross}gcc"
     if host.machine == arch.uname:
         compiler = "gcc"
-    missing = _missing_programs((compiler, arch.qemu), host)
+    wanted = (arch.qemu,) if toolchain.adopted(arch) else (compiler, arch.qemu)
+    missing = _missing_programs(wanted, host)
     if not missing:
         return ""
     return f"no {', no '.join(missing)} ({host.arch_fix(arch)})"
@@ -339,7 +345,10 @@ def _compiler(host: Host, arch: Arch) -> Check:
     name = f"{arch.cross}gcc"
     program = host.which(name)
     fix = host.arch_fix(arch)
-    return _check(f"{arch.name} compiler", program is not None, program or "", f"no {name}", fix)
+    problem, bad = f"no {name}", Status.FAIL
+    if toolchain.adopted(arch):
+        problem, bad = f"no {name}: only what `lab cache pull` fetched can be used", Status.WARN
+    return _check(f"{arch.name} compiler", program is not None, program or "", problem, fix, bad=bad)
 
 
 def _emulator(host: Host, arch: Arch) -> Check:

@@ -205,13 +205,19 @@ def cache_() -> None:
 def cache_push(words: tuple[str, ...], remote: str) -> None:
     """Store entries of the cache that the store lacks.
 
+    What their keys are computed from (compilers, versions of Debian's packages) is stored with them.
+
     \b
     lab cache push
     lab cache push kernel rootfs
     """
-    from lab.verbs.places import open_cache
+    from lab.build import key_facts
+    from lab.verbs.places import open_cache, open_library
 
-    store, cache = _store(remote), open_cache()
+    store, cache, library = _store(remote), open_cache(), open_library()
+    facts = key_facts.keep(cache, sorted({library.kernel(name).source for name in library.kernels()}))
+    if store.put(key_facts.ENTRY, facts, cache.path(key_facts.ENTRY, facts)):
+        print(f"{key_facts.ENTRY}/{facts}: stored")
     for kind, key in _local_entries(cache.root, words):
         if store.put(kind, key, cache.path(kind, key)):
             print(f"{kind}/{key}: stored")
@@ -223,16 +229,24 @@ def cache_push(words: tuple[str, ...], remote: str) -> None:
 def cache_pull(words: tuple[str, ...], remote: str) -> None:
     """Fetch entries of the store that the cache lacks.
 
+    What the newest keys of the store were computed from is adopted where this host does not know it: then it needs
+    neither the compilers nor the source for what it has fetched.
+
     \b
     lab cache pull kernel
     lab cache pull rootfs/40fa1053bb28ed2d5ab3
     """
+    from lab.build import key_facts
     from lab.core.cache import Cache, default_root
     from lab.core.errors import InfraError
 
     store, failed = _store(remote), False
     cache = Cache(default_root(), store)
-    for artefact in store.artefacts():
+    artefacts = list(store.artefacts())
+    facts = [artefact for artefact in artefacts if artefact.kind == key_facts.ENTRY]
+    if facts and cache.obtain(key_facts.ENTRY, (newest := min(facts, key=lambda each: each.age_s)).key):
+        key_facts.adopt(cache, newest.key)
+    for artefact in artefacts:
         if _named(artefact.kind, artefact.key, words) and not cache.has(artefact.kind, artefact.key):
             fetched = cache.obtain(artefact.kind, artefact.key)
             failed = failed or not fetched
@@ -293,10 +307,11 @@ def _store(remote: str) -> Store:
 
 def _local_entries(root: Path, words: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return the entries of the cache that may be stored and that the words name; all without words."""
+    from lab.build import key_facts
     from lab.cluster.store import KINDS
 
     found = []
-    for kind in sorted(KINDS):
+    for kind in sorted(KINDS - {key_facts.ENTRY}):
         for path in sorted((root / kind).glob("*")):
             if path.is_dir() and _named(kind, path.name, words):
                 found.append((kind, path.name))
