@@ -286,7 +286,7 @@ def _open(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError:
-        raise UsageError(f"store {url}: fsspec is not installed", hint="pip install 'pagelab[cluster]'") from None
+        raise UsageError(f"store {url}: fsspec is not installed", hint="pip install 'pagelab[store]'") from None
     try:
         word = url if "://" in url else str(user_path(url).absolute())
         files, root = fsspec.core.url_to_fs(word)

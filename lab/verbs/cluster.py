@@ -296,12 +296,11 @@ def cache_prune(days: int, remote: str) -> None:
 
 def _store(remote: str) -> Store:
     """Open the store that a command line or the settings name; UsageError if neither does."""
-    from lab.specs import settings
-    from lab.verbs.places import open_store
+    from lab.verbs.places import open_store, store_url
 
-    url = remote or settings.load().settings.cache_remote
+    url = remote or store_url()
     if not url:
-        raise UsageError("which store? expected --remote URL, or `cache_remote:` in the settings")
+        raise UsageError("which store? expected --remote URL, PAGELAB_STORE, or `cache_remote:` in the settings")
     return open_store(url)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from lab.verbs.common import print_note
@@ -22,14 +23,20 @@ def open_library() -> Library:
 
 
 def open_cache() -> Cache:
-    """Open the cache in its default place, which the environment can change, with the remote of the settings."""
+    """Open the cache in its default place, which the environment can change, with the store that is set."""
     from lab.core.cache import Cache, default_root
-    from lab.specs import settings
 
-    url = settings.load().settings.cache_remote
+    url = store_url()
     if not url:
         return Cache(default_root())
     return Cache(default_root(), open_store(url))
+
+
+def store_url() -> str:
+    """Return the store of the environment (PAGELAB_STORE), else that of the settings; empty if neither names one."""
+    from lab.specs import settings
+
+    return os.environ.get("PAGELAB_STORE") or settings.load().settings.cache_remote
 
 
 def open_store(url: str) -> Store:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,9 @@ def test_words_reach_the_lab_in_their_order(clone: Path, job: Path, tmp_path: Pa
     shim.parent.mkdir(parents=True)
     shim.write_text('#!/bin/sh\nfor word; do printf "<%s>" "$word"; done\necho\n')
     shim.chmod(0o755)
+    python = shim.with_name("python")
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
     (clone / ".venv").unlink()
     (clone / ".venv").symlink_to(tmp_path / "venv")
     inputs = {
@@ -122,7 +126,7 @@ def test_words_reach_the_lab_in_their_order(clone: Path, job: Path, tmp_path: Pa
     script, environment = steps(inputs)[1]
     ended = run(script, job, {"GITHUB_ACTION_PATH": str(clone / ACTION.parent), "UNSET": "", **environment})
     assert ended.stdout.splitlines() == [
-        "<cache><pull><kernel/abc><rootfs><--remote></srv/store>",
+        "<cache><pull><key-facts><kernel/abc><rootfs><--remote></srv/store>",
         "<pages><-o><pages><-t><arm64-*><-t><arm64-4k><-k><first><-k><second><--root><debian:trixie+redis-server>"
         "<-v><./prog:/prog><--><./prog><--name><two words><*>",
     ]

@@ -9,7 +9,7 @@
 # PAGELAB_ROOT      what the program has as /: debian:SUITE+PACKAGE, a directory, a tar, an image [none]
 # PAGELAB_VOLUMES   HOST:/GUEST, copied to the guest [none]
 # PAGELAB_STORE     where kernels, userland and programs that were built come from [none]
-# PAGELAB_ENTRIES   what is fetched from there, KIND or KIND/DIGEST [kernel rootfs program guest-tests]
+# PAGELAB_ENTRIES   what is fetched from there before anything is asked for, KIND or KIND/DIGEST [none]
 # PAGELAB_OUT       the directory of the answer: pages.txt, pages.json, pages-junit.xml, pages.html [pages]
 set -eu
 here=$(cd "$(dirname "$0")/../../.." && pwd)
@@ -18,8 +18,10 @@ out=${PAGELAB_OUT:-pages}
 mkdir -p "$out"
 
 if [ -n "${PAGELAB_STORE:-}" ]; then
+    python=$here/.venv/bin/python
+    "$python" -c 'import fsspec' 2>/dev/null || "$python" -m pip install --quiet --editable "${here}[store]"
     # shellcheck disable=SC2086 # a word each
-    "$lab" cache pull ${PAGELAB_ENTRIES:-kernel rootfs program guest-tests} --remote "$PAGELAB_STORE"
+    "$lab" cache pull key-facts ${PAGELAB_ENTRIES:-} --remote "$PAGELAB_STORE"
 fi
 
 eval "set -- ${PAGELAB_COMMAND:?is empty}"

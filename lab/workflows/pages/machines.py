@@ -55,11 +55,15 @@ def _plain(machines: Sequence[Topology], page_size: int) -> Topology | None:
 
 
 def not_built(spec: Kernel, topology: Topology, cache: Cache) -> str:
-    """Return why there is no kernel for a machine in the cache, and how long its build takes; empty if there is one."""
+    """Return why there is no kernel for a machine, and how long its build takes; empty if there is one.
+
+    It is in the cache, or is fetched from the cache's remote.
+    """
     if spec.prebuilt:
         return ""
     try:
-        if kernel.is_built(spec, topology, cache=cache):
+        key = kernel.key_of(spec, topology, cache=cache)
+        if key and cache.obtain(kernel.ENTRY, key):
             return ""
     except LabError as error:
         return str(error)
