@@ -151,7 +151,7 @@ def build(
     recipe = recipe_of(kernel, topology, cache=cache, images=images)
     if recipe is None or not cache.obtain(ENTRY, recipe.key):
         if recipe:
-            recipe.toolchain.require()
+            recipe.toolchain.require(f"kernel {kernel.name} for {topology.name} ({recipe.key})")
         resolved = source.resolve(kernel.source, cache=cache, progress=progress)
         recipe = _recipe(kernel, topology, resolved, images or paths.images(), cache)
     entry = cache.entry(

@@ -117,11 +117,13 @@ def compile_one(arch: Arch, source: Path, cache: Cache) -> Path:
     if source.resolve().is_relative_to(paths.images()):
         key = _files_key(chain, [source, *_headers(source.resolve().parent)])
     else:
+        chain.require(f"program of {source.name} for {arch.name}")
         # Which headers it includes is unknown, so the key is made from the preprocessor's output.
         whole = _gcc([chain.cc, *CFLAGS, *_include(includes), "-E", "-P", source.name], source)
         key = digest(chain.key, source.stem, *CFLAGS, *LDFLAGS, whole)
 
     def make(entry: Path) -> None:
+        chain.require(f"program of {source.name} for {arch.name} ({key})")
         _compile(chain, source, includes, entry)
 
     return cache.entry("program", key, make) / source.stem

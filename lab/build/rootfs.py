@@ -72,7 +72,7 @@ def build(arch: Arch, *, cache: Cache, progress: Progress = silent, recipe: Path
     key = digest(compiled, *_hashes(_files(recipe)), *_hashes(PACKING))
 
     def compile_programs(entry: Path) -> None:
-        chain.require()
+        chain.require(f"userland for {arch.name} ({compiled})")
         progress(f"userland of {arch.name}")
         with cache.scratch("userland") as scratch:
             for name, content in _compile(chain, recipe, scratch, cache, progress).items():

@@ -69,14 +69,14 @@ class Toolchain:
     def identity(self) -> Identity:
         return Identity(prefix=self.prefix, version=self.version, key=self.key)
 
-    def require(self) -> None:
-        """Raise InfraError unless this host has it."""
+    def require(self, wanted: str) -> None:
+        """Raise InfraError, with the name of what is to be compiled, unless this host has it."""
         if self.absent:
-            raise InfraError(f"no {self.prefix}gcc here, and what it would compile was not fetched", hint=self.absent)
+            raise InfraError(f"no {self.prefix}gcc here, and no store has the {wanted}", hint=self.absent)
 
     @property
     def cc(self) -> str:
-        self.require()
+        self.require("program that it would compile")
         return _llvm_tool("clang", self.llvm) if self.llvm else f"{self.prefix}gcc"
 
     @property
