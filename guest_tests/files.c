@@ -192,6 +192,35 @@ static void n05_truncates_tmpfs(void)
 	truncates(tmpfs());
 }
 
+static bool same_time(struct timespec a, struct timespec b)
+{
+	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+/* truncate() of a name, which asks for no times itself: a new size is a change of the file, the same size is none. */
+static void n10_truncate_is_a_change(void)
+{
+	const struct timespec long_ago[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+	const off_t sizes[] = { page() + 5, page() + 5, 0, 0 };
+	char path[] = "/dev/shm/lab-XXXXXX";
+	int fd = LAB_SETUP_OR_SKIP(mkstemp(path)), i;
+	struct stat before, after;
+	off_t size = 0;
+
+	for (i = 0; i < (int)(sizeof(sizes) / sizeof(*sizes)); i++) {
+		LAB_SETUP(futimens(fd, long_ago));
+		LAB_SETUP(fstat(fd, &before));
+		usleep(30000);	/* more than a tick, by which the clock of files goes */
+		LAB_EXPECT_OK(truncate(path, sizes[i]));
+		LAB_SETUP(fstat(fd, &after));
+		LAB_EXPECT_EQ(after.st_size, sizes[i]);
+		LAB_EXPECT_EQ(same_time(before.st_mtim, after.st_mtim), sizes[i] == size);
+		LAB_EXPECT_EQ(same_time(before.st_ctim, after.st_ctim), sizes[i] == size);
+		size = sizes[i];
+	}
+	unlink(path);
+}
+
 /* Seals forbid what they are about, in every way that a size changes, and nothing else. */
 static void n06_seals(void)
 {
@@ -304,6 +333,7 @@ LAB_CASES(
 	{ LAB_CASE(n04_seeks_in_tmpfs), .about = "SEEK_DATA and SEEK_HOLE in tmpfs" },
 	{ LAB_CASE(n05_truncates_memfd), .about = "a memfd truncated up and down, to the byte" },
 	{ LAB_CASE(n05_truncates_tmpfs), .about = "a tmpfs file truncated up and down, to the byte" },
+	{ LAB_CASE(n10_truncate_is_a_change), .about = "truncate() to another size sets the times of a file" },
 	{ LAB_CASE(n06_seals), .about = "seals against growth, shrinking and writing hold for every call" },
 	{ LAB_CASE(n07_paid_by_the_page), .about = "a memfd is paid for by the page, to the page" },
 	{ LAB_CASE(n08_anonymous_object), .about = "map_files: write, fallocate, lseek and truncate of an anonymous object",

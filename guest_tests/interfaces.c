@@ -465,6 +465,16 @@ static void g18_uffd_copy_first(void)
 		LAB_FAIL("UFFDIO_COPY beyond the object: got %s, expected EFAULT or ENOMEM", lab_errno(error));
 }
 
+static void g18_uffd_copy_within(void)
+{
+	char *p = LAB_GROW(lab_shared(2), 2, 8);
+	int fd = watch_missing(p, 8);
+
+	LAB_EXPECT_EQ(fill(fd, lab_at(p, 1)), 0);
+	LAB_OBJECT(p, lab_provides("expand-enomem") ? 8 : 2);	/* nothing was wanted beyond its end */
+	LAB_READS(lab_at(p, 1), 42);
+}
+
 /* Filling is for every kind of memory that userfaultfd takes, and extends no other object. */
 static void g37_uffd_copy_private(void)
 {
@@ -876,6 +886,7 @@ LAB_CASES(
 	  .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g18_uffd_copy_first), .about = "UFFDIO_COPY beyond the object before any fault",
 	  .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g18_uffd_copy_within), .about = "UFFDIO_COPY within the object extends nothing", .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g37_uffd_copy_private), .about = "UFFDIO_COPY into private memory", .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g37_uffd_copy_memfd), .about = "UFFDIO_COPY into a memfd, and beyond its end", .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g19_uffd_register), .about = "userfaultfd still takes shared anonymous memory",

@@ -549,6 +549,24 @@ static void d13_whole_huge_pages(void)
 	LAB_BLOCKS(p, huge);
 }
 
+/* An object that ends inside the last page of a huge page has room for all of it. */
+static void d16_end_inside_a_page(void)
+{
+	long huge = huge_pages();
+	char *p;
+	int fd;
+
+	need_huge(huge);
+	allow_huge("always");
+	p = aligned(huge, huge);
+	fd = lab_open_object(p);
+	LAB_SETUP(ftruncate(fd, huge * (off_t)lab_page() - 1));
+	close(fd);
+	LAB_WRITES(p, 1);
+	LAB_EXPECT_EQ(mapped_huge_kb(p), huge * (long)(lab_page() >> 10));
+	LAB_BLOCKS(p, huge);
+}
+
 /* MADV_COLLAPSE of what ends with a huge page: of a memfd, and of an anonymous object that was never grown. */
 static void d14_collapse_whole(void)
 {
@@ -917,6 +935,7 @@ LAB_CASES(
 	{ LAB_CASE(d12_memfd_by_write), .about = "a memfd has a huge page across its end, by write()", HUGE },
 	{ LAB_CASE(d15_address_of_dev_zero), .about = "/dev/zero at an offset: addresses are chosen by huge pages", EXPAND },
 	{ LAB_CASE(d13_whole_huge_pages), .about = "memory that was never grown has huge pages up to its end", HUGE },
+	{ LAB_CASE(d16_end_inside_a_page), .about = "an object that ends inside a page may have it in a huge page", HUGE },
 	{ LAB_CASE(d14_collapse_whole), .about = "MADV_COLLAPSE up to the end of what was never grown", HUGE },
 	{ LAB_CASE(d14_collapse_extends_nothing_else), .about = "MADV_COLLAPSE over a memfd's end leaves its size alone", HUGE },
 	{ LAB_CASE(d11_hugetlb), .about = "hugetlb of any size: growth and duplication are EINVAL" },
