@@ -475,6 +475,21 @@ static void g18_uffd_copy_within(void)
 	LAB_READS(lab_at(p, 1), 42);
 }
 
+/* One call fills pages within the object and beyond its end. */
+static void g18_uffd_copy_across(void)
+{
+	char *p = LAB_GROW(lab_shared(2), 2, 8), *pages = LAB_SETUP(lab_map(2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+	struct uffdio_copy copy = { .dst = (uintptr_t)lab_at(p, 1), .src = (uintptr_t)pages, .len = 2 * lab_page() };
+	int fd = watch_missing(p, 8);
+
+	memset(pages, 42, 2 * lab_page());
+	LAB_EXPECT_OK(ioctl(fd, UFFDIO_COPY, &copy));
+	LAB_EXPECT_EQ(copy.copy, 2 * lab_page());
+	LAB_READS(lab_at(p, 1), 42);
+	LAB_READS(lab_at(p, 3) - 1, 42);
+	LAB_OBJECT(p, 8);
+}
+
 /* Filling is for every kind of memory that userfaultfd takes, and extends no other object. */
 static void g37_uffd_copy_private(void)
 {
@@ -887,6 +902,8 @@ LAB_CASES(
 	{ LAB_CASE(g18_uffd_copy_first), .about = "UFFDIO_COPY beyond the object before any fault",
 	  .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g18_uffd_copy_within), .about = "UFFDIO_COPY within the object extends nothing", .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g18_uffd_copy_across), .about = "UFFDIO_COPY across the end of the object", EXPAND,
+	  .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g37_uffd_copy_private), .about = "UFFDIO_COPY into private memory", .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g37_uffd_copy_memfd), .about = "UFFDIO_COPY into a memfd, and beyond its end", .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g19_uffd_register), .about = "userfaultfd still takes shared anonymous memory",

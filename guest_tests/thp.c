@@ -2,6 +2,7 @@
 /* Group D: growth where shared memory may use huge pages, which reach past the end of a short object. */
 #include "lab.h"
 #include "lab_disk.h"
+#include "lab_refusal.h"
 
 #define HUGE .needs_root = true, .needs_config = "TRANSPARENT_HUGEPAGE"
 #define EXPAND .requires = "shm-expand", HUGE
@@ -218,6 +219,27 @@ static void d03_collapse(void)
 	LAB_READS(p, 1);
 	LAB_READS(lab_at(p, huge / 2), 2);
 	LAB_READS(lab_at(p, huge - 1), 3);
+}
+
+/* Where the extension is refused MADV_COLLAPSE is, too: no huge page, the same size, and the memory as it was. */
+static void d17_collapse_refused(void)
+{
+	long huge = huge_pages(), more;
+	char *p;
+
+	if (lab_provides("expand-enomem"))
+		LAB_SKIP("mremap() refuses, so there is nothing to collapse");
+	need_collapse(huge);
+	more = lab_strict_overcommit();
+	p = aligned(huge / 2, huge + more);
+	LAB_WRITES(p, 1);
+	LAB_GROW_IN_PLACE(p, huge / 2, huge + more);
+	LAB_EXPECT(collapse(p, huge) != 0);
+	LAB_EXPECT_EQ(mapped_huge_kb(p), 0);
+	LAB_OBJECT(p, huge / 2);
+	LAB_READS(p, 1);
+	LAB_WRITES(lab_at(p, huge / 2 - 1), 2);
+	LAB_SIGBUS(lab_at(p, huge / 2));
 }
 
 static void d03_collapse_after_touch(void)
@@ -936,6 +958,7 @@ LAB_CASES(
 	{ LAB_CASE(d15_address_of_dev_zero), .about = "/dev/zero at an offset: addresses are chosen by huge pages", EXPAND },
 	{ LAB_CASE(d13_whole_huge_pages), .about = "memory that was never grown has huge pages up to its end", HUGE },
 	{ LAB_CASE(d16_end_inside_a_page), .about = "an object that ends inside a page may have it in a huge page", HUGE },
+	{ LAB_CASE(d17_collapse_refused), .about = "MADV_COLLAPSE over the end, where the extension is refused", EXPAND },
 	{ LAB_CASE(d14_collapse_whole), .about = "MADV_COLLAPSE up to the end of what was never grown", HUGE },
 	{ LAB_CASE(d14_collapse_extends_nothing_else), .about = "MADV_COLLAPSE over a memfd's end leaves its size alone", HUGE },
 	{ LAB_CASE(d11_hugetlb), .about = "hugetlb of any size: growth and duplication are EINVAL" },

@@ -73,8 +73,8 @@ MACHINE = "x86_64-4k-2node"
     "--survivors",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Take what the mutation in DIR killed as killed, and try the others, with the tests and presets of now [try "
-    "all].",
+    help="Take what the mutation in DIR killed as killed, and try the others, its survivors first, with the tests and "
+    "presets of now [try all].",
 )
 @options.resume
 @click.option("--list", "only_list", is_flag=True, help="Print the mutants and try none of them [try them].")

@@ -142,12 +142,15 @@ def carried(
     *,
     same_kernel: bool,
 ) -> tuple[MutantResult, ...]:
-    """Return what `results` of the mutation in `directory`, of the mutants `earlier`, decide of the mutants of another.
+    """Return what `results` of the mutation in `directory`, of the mutants `earlier`, say of the mutants of another.
 
     A mutant is the same if it changes the same lines of the same function. What was killed stays killed. What the
-    compiler decided holds where `same_kernel`: configuration, machine and source were the same. Survivors are left out.
+    compiler decided holds where `same_kernel`: configuration, machine and source were the same. A survivor is one until
+    it is tried again.
     """
-    fates = (Fate.KILLED, Fate.EQUAL, Fate.NOT_COMPILED, Fate.NOT_BUILT) if same_kernel else (Fate.KILLED,)
+    fates = [Fate.KILLED, *SURVIVORS]
+    if same_kernel:
+        fates += [Fate.EQUAL, Fate.NOT_COMPILED, Fate.NOT_BUILT]
     by_name = {result.name: result for result in results if result.fate in fates}
     decided: dict[tuple[str, tuple[str, ...]], list[MutantResult | None]] = {}
     for mutant in earlier:

@@ -68,14 +68,14 @@ def open_task(directory: Path, task: MutationTask) -> None:
 
 
 def carry(earlier: Path, task: MutationTask) -> tuple[MutantResult, ...]:
-    """Return what an earlier mutation decides of the mutants of a task; UsageError if none of them is the same."""
+    """Return what an earlier mutation says of the mutants of a task; UsageError if none of them is the same."""
     before = read_task(earlier)
     same_kernel = before.kernel == task.kernel and before.topology == task.topology
     found = carried(
         task.mutants, before.mutants, read_results(earlier), earlier.name or str(earlier), same_kernel=same_kernel
     )
     if not found:
-        raise UsageError(f"--survivors {earlier}: it decided none of these {len(task.mutants)} mutants")
+        raise UsageError(f"--survivors {earlier}: it has none of these {len(task.mutants)} mutants")
     return found
 
 
@@ -116,9 +116,18 @@ def add_results(directory: Path, *results: MutantResult) -> None:
 
 
 def undecided(mutants: Iterable[MutantSpec], results: Iterable[MutantResult]) -> list[MutantSpec]:
-    """Return the mutants that have no result yet, or only a failure of the lab, which is tried again."""
-    decided = {result.name for result in results if result.fate is not Fate.NO_VERDICT}
-    return [mutant for mutant in mutants if mutant.name not in decided]
+    """Return the mutants that have no result yet, or only a failure of the lab, which is tried again.
+
+    Those that survived an earlier mutation are tried again, too, and come first.
+    """
+    decided, survived = set(), set()
+    for result in results:
+        if result.earlier and result.fate in SURVIVORS:
+            survived.add(result.name)
+        elif result.fate is not Fate.NO_VERDICT:
+            decided.add(result.name)
+    waiting = [mutant for mutant in mutants if mutant.name not in decided]
+    return sorted(waiting, key=lambda mutant: mutant.name not in survived)
 
 
 def argued(

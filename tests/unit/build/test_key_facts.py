@@ -71,7 +71,9 @@ def test_the_keys_are_those_of_the_host_with_the_compiler(
     assert programs.compile_one(ARM64, probe, bare).read_bytes() == built.read_bytes()
     own = tmp_path / "own.c"
     own.write_text("int main(void) { return 0; }\n")
-    with pytest.raises(InfraError, match=r"no aarch64-linux-gnu-gcc here, and no store has the program of own.c for arm64"):
+    with pytest.raises(
+        InfraError, match=r"no aarch64-linux-gnu-gcc here, and no store has the program of own.c for arm64"
+    ):
         programs.compile_one(ARM64, own, bare)
 
 
