@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""tests/benchmarks/edit.py: the edit that is timed, and how a run is split."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import edit
+from tests.benchmarks.edit import Parts, add_edit, rows, tree_fits
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    made = tmp_path / "tree"
+    (made / "mm").mkdir(parents=True)
+    (made / "Makefile").write_text("# SPDX\nVERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 117\nEXTRAVERSION =\nNAME = x\n")
+    (made / edit.EDITED).write_text("int a;\nint b;\nint c;\nint d;\n")
+    return made
+
+
+@pytest.mark.parametrize(("name", "fits"), [("6.12", True), ("6.1", False), ("7.2", False)])
+def test_the_series_is_that_of_the_release(tree: Path, name: str, fits: bool) -> None:
+    assert tree_fits(tree, Path("series", name)) is fits
+
+
+def test_every_edit_is_another_and_applies(tree: Path, tmp_path: Path) -> None:
+    patches = tmp_path / "series"
+    patches.mkdir()
+    texts = []
+    for number in ("1", "2"):
+        add_edit(tree, patches, number)
+        [patch] = patches.iterdir()
+        texts.append(patch.read_text())
+        subprocess.run(["git", "apply", "--check", str(patch)], cwd=tree, check=True)
+    assert texts[0] != texts[1]
+    assert texts[0].startswith("From: "), "a mail, as the patches of the series are"
+
+
+def test_the_parts_of_a_run_are_shares_of_the_whole() -> None:
+    spent = [Parts(whole=10, build=5, boot=2, cases=1), Parts(whole=12, build=6, boot=2, cases=1)]
+    assert list(rows("m", spent)) == [
+        ("m", "edit to verdict", "11.0 s", "10.0 s", "12.0 s", ""),
+        ("m", "of it: build", "5.5 s", "5.0 s", "6.0 s", "0.50"),
+        ("m", "of it: boot", "2.0 s", "2.0 s", "2.0 s", "0.18"),
+        ("m", "of it: cases", "1.0 s", "1.0 s", "1.0 s", "0.09"),
+        ("m", "of it: rest", "2.5 s", "2.0 s", "3.0 s", "0.23"),
+    ]
