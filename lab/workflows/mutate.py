@@ -122,7 +122,7 @@ class Mutate:
         """Try every mutant that has no result yet, until all have one or the time is over; return the report."""
         known = self._known()
         original = kernels.build(self.task.kernel, self.task.topology, cache=self.cache)
-        waiting = undecided(fair_order(self.task.mutants), read_results(self.directory))
+        waiting = undecided(fair_order(self.task.mutants), read_results(self.directory), self.arguments)
         total, sound = len(self.task.mutants), len(known.sound)
         self.tell(f"{total} mutants, {len(waiting)} to try, {sound} cases as expected without them")
         at_once = self.packing.at_once(self._planned(self.task.kernel, self._selections()).cells[0], self.max_guests)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -115,18 +115,22 @@ def add_results(directory: Path, *results: MutantResult) -> None:
         file.writelines(result.model_dump_json() + "\n" for result in results)
 
 
-def undecided(mutants: Iterable[MutantSpec], results: Iterable[MutantResult]) -> list[MutantSpec]:
+def undecided(
+    mutants: Iterable[MutantSpec], results: Iterable[MutantResult], arguments: Collection[str] = ()
+) -> list[MutantSpec]:
     """Return the mutants that have no result yet, or only a failure of the lab, which is tried again.
 
-    Those that survived an earlier mutation are tried again, too, and come first.
+    Those that survived an earlier mutation are tried again, too, and come first; but not those whose change is among
+    `arguments`, the changes that no test can notice.
     """
-    decided, survived = set(), set()
+    mutants, decided, survived = list(mutants), set(), set()
     for result in results:
         if result.earlier and result.fate in SURVIVORS:
             survived.add(result.name)
         elif result.fate is not Fate.NO_VERDICT:
             decided.add(result.name)
-    waiting = [mutant for mutant in mutants if mutant.name not in decided]
+    argued_away = {mutant.name for mutant in mutants if mutant.name in survived and mutant.change in arguments}
+    waiting = [mutant for mutant in mutants if mutant.name not in decided | argued_away]
     return sorted(waiting, key=lambda mutant: mutant.name not in survived)
 
 
