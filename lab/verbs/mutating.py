@@ -129,11 +129,9 @@ def mutate(
         return _list_mutants(task)
     directory = resume or output or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-mutate")
     arguments = mutation_task.read_arguments(equal, task.mutants) if equal else {}
-    carried = mutation_task.carry(survivors, task) if survivors else ()
     if not resume:
-        mutation_task.open_task(directory, task)
-        if carried:
-            mutation_task.add_results(directory, *carried)
+        carried = mutation_task.carry(survivors, task) if survivors else ()
+        mutation_task.open_task(directory, task, carried)
     with builds_end_with_us():
         builder = mutation.builder(task, library, open_cache(), progress_on_stderr())
         with run_places(cluster, builder, jobs=jobs, memory=memory, connect=connect, cold=cold) as (guests, packing):

@@ -59,12 +59,13 @@ def _mutant(number: int, file: str, before: bytes, mutation: c_mutations.Mutatio
     )
 
 
-def open_task(directory: Path, task: MutationTask) -> None:
-    """Make the directory of a mutation; UsageError if there is something in it."""
+def open_task(directory: Path, task: MutationTask, results: Iterable[MutantResult] = ()) -> None:
+    """Make the directory of a mutation, with results that are known; UsageError if there is something in it."""
     if directory.exists() and any(directory.iterdir()):
         raise UsageError(f"{directory} exists and is not empty", hint="choose another directory, or use --resume")
     directory.mkdir(parents=True, exist_ok=True)
     write_atomic(directory / MUTANTS, (task.model_dump_json(indent=1) + "\n").encode())
+    add_results(directory, *results)
 
 
 def carry(earlier: Path, task: MutationTask) -> tuple[MutantResult, ...]:

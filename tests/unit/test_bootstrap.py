@@ -26,8 +26,9 @@ PYTHON = """\
 echo "python $*" >>"$BOX/log"
 case "$1 $2" in
 "-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; cp "$0" "$3/bin/lab" ;;
-"- quick") echo qemu-system-toy; echo gcc-toy ;;
-"- nonsense") echo "set-up: unknown campaign" >&2; exit 1 ;;
+"- compilers=") [ "$3" = quick ] || { echo "set-up: unknown campaign" >&2; exit 1; }
+    echo qemu-system-toy; echo gcc-toy ;;
+"- compilers=no") echo qemu-system-toy ;;
 esac
 """
 
@@ -44,8 +45,11 @@ class Box:
         program.write_text(f"#!/bin/sh\n{body}\n")
         program.chmod(0o755)
 
-    def set_up(self, *campaigns: str, uid: int = 0, checkout: str = "src") -> subprocess.CompletedProcess[str]:
+    def set_up(
+        self, *campaigns: str, uid: int = 0, checkout: str = "src", no_compilers: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": str(self.path / "bin"), "BOX": str(self.path), "FAKE_UID": str(uid)}
+        environment["NO_COMPILERS"] = no_compilers
         script = str(self.path / checkout / "lab/bootstrap.sh")
         return subprocess.run(
             ["/bin/sh", script, *campaigns], env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -141,12 +145,19 @@ def test_a_failing_apt_is_a_failure(box: Box) -> None:
 
 
 def test_a_failing_pip_is_tried_again_the_next_time(box: Box) -> None:
-    box.fake("python3", PYTHON.replace('"- quick")', '"-m pip") exit 1 ;;\n"- quick")'))
+    box.fake("python3", PYTHON.replace('"- compilers=")', '"-m pip") exit 1 ;;\n"- compilers=")'))
     assert "pip failed" in box.set_up("quick").stderr
     box.fake("python3", PYTHON)
     done = box.set_up("quick")
     assert done.returncode == 0, done.stderr
     assert "making .venv" in done.stdout, "a .venv that was never finished is made anew"
+
+
+def test_a_host_with_a_store_gets_no_compilers(box: Box) -> None:
+    said = box.set_up("quick", no_compilers="/srv/store").stdout
+    assert "the campaign (quick) needs Debian packages that are not installed (1)" in said
+    assert "gcc-toy" not in said
+    assert "gcc-toy" in box.set_up("quick").stdout, "the answer is not remembered for both"
 
 
 def test_an_unknown_campaign_is_an_error_and_leaves_no_memory(box: Box) -> None:

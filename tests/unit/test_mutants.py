@@ -148,7 +148,8 @@ def test_the_generated_mutants_of_a_series_are_tried_once(tmp_path: Path) -> Non
 def test_an_argument_is_about_a_line_of_its_series(path: Path) -> None:
     assert path.stem in generated.SERIES
     patches = (Path("images") / "series" / path.stem / "6.12").glob("*.patch")
-    added = " ".join(" ".join(patch.read_text().split()) for patch in patches)
+    lines = [line.lstrip("+") for patch in patches for line in patch.read_text().splitlines()]
+    added = " ".join(" ".join(lines).split())
     arguments = json.loads(path.read_text())
     assert arguments
     for change, argument in arguments.items():

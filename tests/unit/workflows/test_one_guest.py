@@ -161,7 +161,7 @@ def test_a_script_of_the_guest_s_shell_gets_a_link_to_it(tmp_path: Path) -> None
 
 
 def execute(place: Path, ready: FakeReady, program: str, *args: str) -> int:
-    factory = cast(GuestFactory, type("Factory", (), {"scratch": place}))
+    factory = cast(GuestFactory, type("Factory", (), {"scratch": place, "notes": []}))
     load = one_guest.workload([program, *args], ARCH)
     return one_guest.execute(factory, cast(BootableCell, cast(Any, ready)), load, timeout_s=1.0)
 
