@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Group N: sizes of files in shared memory, which a series changes the lock of: as ever, on memfd and on tmpfs. */
 #include "lab.h"
+#include "lab_refusal.h"
 
 #include <linux/falloc.h>
 #include <linux/memfd.h>
@@ -192,6 +193,24 @@ static void n05_truncates_tmpfs(void)
 	truncates(tmpfs());
 }
 
+/* A truncation upwards that nobody can pay for changes nothing. */
+static void n11_truncate_is_refused(void)
+{
+	long more = lab_strict_overcommit(), before = lab_committed();
+	char *p = lab_shared(2);
+	int fd = lab_open_object(p);
+
+	LAB_EXPECT_ERRNO(ftruncate(fd, (2 + more) * page()), ENOMEM);
+	LAB_OBJECT(p, 2);
+	LAB_COMMITTED(before, 2);
+	LAB_WRITES(lab_at(p, 1), 1);
+	LAB_EXPECT_OK(ftruncate(fd, 3 * page()));
+	LAB_OBJECT(p, 3);
+	close(fd);
+	lab_unmap(p, 2);
+	LAB_COMMITTED(before, 0);
+}
+
 static bool same_time(struct timespec a, struct timespec b)
 {
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
@@ -334,6 +353,8 @@ LAB_CASES(
 	{ LAB_CASE(n05_truncates_memfd), .about = "a memfd truncated up and down, to the byte" },
 	{ LAB_CASE(n05_truncates_tmpfs), .about = "a tmpfs file truncated up and down, to the byte" },
 	{ LAB_CASE(n10_truncate_is_a_change), .about = "truncate() to another size sets the times of a file" },
+	{ LAB_CASE(n11_truncate_is_refused), .about = "map_files: truncation upwards over CommitLimit changes nothing",
+	  .needs_root = true },
 	{ LAB_CASE(n06_seals), .about = "seals against growth, shrinking and writing hold for every call" },
 	{ LAB_CASE(n07_paid_by_the_page), .about = "a memfd is paid for by the page, to the page" },
 	{ LAB_CASE(n08_anonymous_object), .about = "map_files: write, fallocate, lseek and truncate of an anonymous object",

@@ -475,6 +475,17 @@ static void g18_uffd_copy_within(void)
 	LAB_READS(lab_at(p, 1), 42);
 }
 
+/* The page just beyond the end of the object. */
+static void g18_uffd_copy_next(void)
+{
+	char *p = LAB_GROW(lab_shared(2), 2, 8);
+	int fd = watch_missing(p, 8);
+
+	LAB_EXPECT_EQ(fill(fd, lab_at(p, 2)), 0);
+	LAB_READS(lab_at(p, 2), 42);
+	LAB_OBJECT(p, 8);
+}
+
 /* One call fills pages within the object and beyond its end. */
 static void g18_uffd_copy_across(void)
 {
@@ -902,6 +913,8 @@ LAB_CASES(
 	{ LAB_CASE(g18_uffd_copy_first), .about = "UFFDIO_COPY beyond the object before any fault",
 	  .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g18_uffd_copy_within), .about = "UFFDIO_COPY within the object extends nothing", .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g18_uffd_copy_next), .about = "UFFDIO_COPY of the page at the end of the object", EXPAND,
+	  .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g18_uffd_copy_across), .about = "UFFDIO_COPY across the end of the object", EXPAND,
 	  .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g37_uffd_copy_private), .about = "UFFDIO_COPY into private memory", .needs_config = "USERFAULTFD" },

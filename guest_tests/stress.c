@@ -263,6 +263,84 @@ static void h01_duel(void)
 		LAB_ERROR("no two processes touched at the same time");
 }
 
+/* ---- H13: write() through map_files extends an object while a touch does ---- */
+
+#define FURTHER 4	/* pages by which a round's touch makes the object larger */
+
+static void expect_pages(int file, long pages)
+{
+	struct stat about;
+
+	LAB_SETUP(fstat(file, &about));
+	LAB_EXPECT_EQ(lab_pages((unsigned long long)about.st_size), pages);
+}
+
+/*
+ * One object, larger in every round: one touches the last page of its grown mapping, the other writes a byte just beyond
+ * the end. Whoever is last, the object is as large as the touch has made it.
+ */
+static void touch_or_write(struct arena *arena, char *p, int file, int rounds, bool writes)
+{
+	bool by_mremap = lab_provides("expand-enomem");
+	volatile int delay;
+	long size = 1;
+	int i;
+
+	for (i = 0; i < rounds; i++, size += FURTHER) {
+		struct span *span = &arena->spans[i][writes];
+
+		if (!writes && !by_mremap)
+			p = LAB_GROW(p, size, size + FURTHER);
+		meet_awake(arena, 2 * i);
+		for (delay = writes ? 0 : i % 32 * 16; delay; delay--)	/* a write() takes longer to come to the size */
+			;
+		span->from = lab_now_ns();
+		if (writes)
+			LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(file, "x", 1, size * (off_t)lab_page())), 1);
+		else if (by_mremap)
+			p = LAB_GROW(p, size, size + FURTHER);
+		else
+			LAB_WRITES(lab_at(p, size + FURTHER - 1), 1);
+		span->to = lab_now_ns();
+		meet_awake(arena, 2 * i + 1);
+		expect_pages(file, size + FURTHER);
+	}
+}
+
+/* Memory that is paid for by the page: what write() adds to the size of another object is not paid for in any kernel. */
+static int writes_beside_touches(int rounds)
+{
+	char *p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE));
+	struct arena *arena = make_arena(2);
+	int file = lab_open_object(p), me, i, hits = 0;
+
+	for (me = 0; me < 2; me++) {
+		if (lab_fork())
+			continue;
+		touch_or_write(arena, p, file, rounds, me);
+		_exit(0);
+	}
+	join_all(2);
+	for (i = 0; i < rounds; i++)
+		hits += raced(arena, i);
+	close(file);
+	lab_unmap(p, 1);
+	lab_unmap(arena, lab_pages(sizeof(*arena)));
+	return hits;
+}
+
+static void h13_write_beside_touch(void)
+{
+	long long until = lab_now_ms() + lab_scaled(8000);
+	int rounds = bounded(lab_load(64), MOST_ROUNDS), hits = 0, i;
+
+	for (i = 0; i < 16 || (hits < 4 && lab_now_ms() < until); i++)
+		hits += writes_beside_touches(rounds);
+	printf("%d times they were at it together\n", hits);
+	if (!hits && lab_cpus() > 1)
+		LAB_ERROR("no touch and no write() at the same time");
+}
+
 /* ---- H02: the object's size as somebody outside sees it ---- */
 
 /* Let the watcher, which may have no CPU for itself, come to read once more. */
@@ -766,6 +844,8 @@ LAB_CASES(
 	  .timeout_s = 30 },
 	{ LAB_CASE(h01_duel), .about = "two in lockstep grow many objects to two sizes: the larger wins, no drift", EXPAND,
 	  .timeout_s = 30 },
+	{ LAB_CASE(h13_write_beside_touch), .about = "write() through map_files beside a touch: the larger size stays", EXPAND,
+	  .needs_root = true, .timeout_s = 40 },
 	{ LAB_CASE(h02_size_never_shrinks), .about = "the object's size, watched from outside, never decreases", EXPAND,
 	  .needs_root = true, .timeout_s = 20 },
 	{ LAB_CASE(h03_grow_while_touched), .about = "growth in one thread, touches in others: never SIGBUS", EXPAND,

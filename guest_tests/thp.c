@@ -242,6 +242,22 @@ static void d17_collapse_refused(void)
 	LAB_SIGBUS(lab_at(p, huge / 2));
 }
 
+/* MADV_COLLAPSE inside the object is no wish for more of it. */
+static void d18_collapse_within(void)
+{
+	long huge = huge_pages();
+	char *p;
+
+	need_collapse(huge);
+	p = aligned(huge, 2 * huge);
+	LAB_WRITES(p, 1);
+	LAB_GROW_IN_PLACE(p, huge, 2 * huge);
+	LAB_EXPECT_EQ(collapse(p, huge), 0);
+	LAB_EXPECT_EQ(mapped_huge_kb(p), huge * (long)(lab_page() >> 10));
+	LAB_OBJECT(p, lab_provides("expand-enomem") ? 2 * huge : huge);
+	LAB_WRITES(lab_at(p, 2 * huge - 1), 2);
+}
+
 static void d03_collapse_after_touch(void)
 {
 	long huge = huge_pages();
@@ -959,6 +975,7 @@ LAB_CASES(
 	{ LAB_CASE(d13_whole_huge_pages), .about = "memory that was never grown has huge pages up to its end", HUGE },
 	{ LAB_CASE(d16_end_inside_a_page), .about = "an object that ends inside a page may have it in a huge page", HUGE },
 	{ LAB_CASE(d17_collapse_refused), .about = "MADV_COLLAPSE over the end, where the extension is refused", EXPAND },
+	{ LAB_CASE(d18_collapse_within), .about = "MADV_COLLAPSE within the object extends nothing", EXPAND },
 	{ LAB_CASE(d14_collapse_whole), .about = "MADV_COLLAPSE up to the end of what was never grown", HUGE },
 	{ LAB_CASE(d14_collapse_extends_nothing_else), .about = "MADV_COLLAPSE over a memfd's end leaves its size alone", HUGE },
 	{ LAB_CASE(d11_hugetlb), .about = "hugetlb of any size: growth and duplication are EINVAL" },
