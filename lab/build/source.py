@@ -18,7 +18,9 @@ import re
 import shutil
 import tarfile
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_IFDIR, S_IFMT, S_ISREG
@@ -110,7 +112,44 @@ def _find(kind: str, rest: str, spec: str, cache: Cache) -> _IdentifiedSource | 
     """Identify the content of a local source; of a package, return what it was resolved to before, or None."""
     if kind == "debian":
         return _recall(spec, cache)
-    return _LOCAL[kind](rest, cache)
+    return _local(kind, rest, cache)
+
+
+_holding = threading.Lock()
+_holders: list[object] = []
+_held: dict[tuple[str, str, Path], _IdentifiedSource] = {}
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Look at a tree, a repository or a tarball once until the block ends, however often a thread asks for it.
+
+    A run is about one state of a source, and to look at all files of a tree takes a second or more. A tree that changes
+    before it is copied is still an error.
+    """
+    me = object()
+    with _holding:
+        _holders.append(me)
+    try:
+        yield
+    finally:
+        with _holding:
+            _holders.remove(me)
+            if not _holders:
+                _held.clear()
+
+
+def _local(kind: str, rest: str, cache: Cache) -> _IdentifiedSource:
+    """Identify a source of this host; while sources are held, only the first time."""
+    place = (kind, rest, cache.root)
+    with _holding:
+        if known := _held.get(place):
+            return known
+    found = _LOCAL[kind](rest, cache)
+    with _holding:
+        if _holders:
+            _held[place] = found
+    return found
 
 
 def answers(specs: Iterable[str], cache: Cache) -> Iterator[Path]:
@@ -126,7 +165,7 @@ def resolve(spec: str, *, cache: Cache, progress: Progress = silent) -> Source:
     kind, rest = _split(spec)
     if kind == "debian":
         return _resolve_debian(spec, rest, cache, progress)
-    found = _LOCAL[kind](rest, cache)
+    found = _local(kind, rest, cache)
     return _ensure(found, spec, cache, progress)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from lab import __version__
-from lab.build import kernel, programs
+from lab.build import kernel, programs, source
 from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
 from lab.build.roots import root
@@ -355,10 +355,11 @@ def execute(
     to_build = expected.build_s.keys()
     if elsewhere:
         metadata = _with_hosts(opened, elsewhere)
-        with elsewhere.place(workshop, opened.run_dir) as place, screen(console, plan.cells, expected) as shown:
+        placed = elsewhere.place(workshop, opened.run_dir)
+        with source.held(), placed as place, screen(console, plan.cells, expected) as shown:
             _runner(opened, plan, place, metadata, shown, packing, to_build).run()
         return ()
-    with open_factory(workshop, uri=uri, saved=not opened.cold) as factory:
+    with source.held(), open_factory(workshop, uri=uri, saved=not opened.cold) as factory:
         with screen(console, plan.cells, expected) as shown:
             here = ThisHost(shop=factory, budget=packing.budget)
             metadata = _with_host(opened, factory.hypervisor)

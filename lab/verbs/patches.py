@@ -254,6 +254,12 @@ class TryOptions:
 
     def run(self, change: Change) -> Summary:
         """Run the campaign that tries a change, and report on it."""
+        from lab.build import source
+
+        with source.held():
+            return self._run(change)
+
+    def _run(self, change: Change) -> Summary:
         from lab.host import programs
         from lab.run.campaign import CampaignRequest, open_run
         from lab.workflows import try_patch

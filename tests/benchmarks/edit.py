@@ -10,7 +10,6 @@ verdicts and reports.
 from __future__ import annotations
 
 import difflib
-import shutil
 import statistics
 import subprocess
 import sys
@@ -34,12 +33,6 @@ KERNEL = "expand-fault"
 MACHINES = ("x86_64-4k-2node", "arm64-64k-2node")
 TESTS = ("expand", "guards")
 EDITED = "mm/mremap.c"
-MAIL = """\
-From: pagelab <pagelab@localhost>
-Subject: [PATCH] a line more
-
----
-"""
 ROUNDS = 3
 Row = tuple[str, ...]
 
@@ -65,7 +58,9 @@ def edit() -> Iterator[Row]:
     series = max(path for path in (paths.images() / "series" / KERNEL).iterdir() if tree_fits(tree, path))
     with tempfile.TemporaryDirectory(prefix="pagelab-bench-") as place:
         patches = Path(place, "series")
-        shutil.copytree(series, patches)
+        patches.mkdir()
+        for mail in sorted(series.glob("*.patch")):
+            (patches / f"{mail.stem}.diff").write_text(diff_of(mail.read_text("utf-8")), "utf-8")
         for machines in (MACHINES[:1], MACHINES):
             spent = []
             for number in range(ROUNDS + 1):
@@ -83,12 +78,17 @@ def tree_fits(tree: Path, series: Path) -> bool:
     return series.name == f"{version['VERSION']}.{version['PATCHLEVEL']}"
 
 
+def diff_of(mail: str) -> str:
+    """Return the diff of a mail: a mail that does not belong to the series would be left out of it."""
+    return mail[mail.index("diff --git") :].partition("\n-- \n")[0] + "\n"
+
+
 def add_edit(tree: Path, patches: Path, number: str) -> None:
     """Write the last patch of the series anew: one line more at the end of a file, another each time."""
     before = (tree / EDITED).read_text("utf-8").splitlines(keepends=True)
     after = [*before, f"const unsigned long pagelab_edit = {number}UL;\n"]
     diff = difflib.unified_diff(before, after, f"a/{EDITED}", f"b/{EDITED}")
-    (patches / "9999-edit.patch").write_text(f"{MAIL}{''.join(diff)}", "utf-8")
+    (patches / "9999-edit.diff").write_text("".join(diff), "utf-8")
 
 
 def tried(tree: Path, patches: Path, machines: Sequence[str], output: Path) -> Parts:

@@ -36,7 +36,11 @@ def test_every_edit_is_another_and_applies(tree: Path, tmp_path: Path) -> None:
         texts.append(patch.read_text())
         subprocess.run(["git", "apply", "--check", str(patch)], cwd=tree, check=True)
     assert texts[0] != texts[1]
-    assert texts[0].startswith("From: "), "a mail, as the patches of the series are"
+
+
+def test_the_diff_of_a_mail() -> None:
+    mail = "From: a\nSubject: [PATCH] b\n\ntext\n---\n a | 1 +\n\ndiff --git a/a b/a\n--- a/a\n+++ b/a\n-- \n2.39\n"
+    assert edit.diff_of(mail) == "diff --git a/a b/a\n--- a/a\n+++ b/a\n"
 
 
 def test_the_parts_of_a_run_are_shares_of_the_whole() -> None:

@@ -46,6 +46,29 @@ def resolved(spec: str, toy: Toy) -> tuple[source.Source, Path]:
     return found, source.tree(found.key, toy.cache)
 
 
+def test_a_held_tree_is_looked_at_once(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Path] = []
+    look = source._identity
+
+    def counted(directory: Path, cache: Cache) -> tuple[str, list[str]]:
+        looks.append(directory)
+        return look(directory, cache)
+
+    monkeypatch.setattr(source, "_identity", counted)
+    spec = f"path:{toy.tree}"
+    with source.held():
+        with source.held():
+            first = source.identify(spec, toy.cache)
+        assert source.identify(spec, toy.cache) == first
+        assert len(looks) == 1
+        (toy.tree / "mm/new.c").write_text("int n;\n")
+        assert source.identify(spec, toy.cache) == first, "a run is about one state"
+        with pytest.raises(InfraError, match="changed while it was being copied"):
+            source.resolve(spec, cache=toy.cache)
+    assert source.identify(spec, toy.cache) != first
+    assert source.resolve(spec, cache=toy.cache).key
+
+
 def test_version_of_makefiles() -> None:
     head = "# comment\nVERSION = 7\nPATCHLEVEL = 2\nSUBLEVEL = 0\n"
     assert source.kernel_version(f"{head}EXTRAVERSION = -rc3\n", "x") == "7.2.0-rc3"
