@@ -845,7 +845,7 @@ LAB_CASES(
 	{ LAB_CASE(h01_duel), .about = "two in lockstep grow many objects to two sizes: the larger wins, no drift", EXPAND,
 	  .timeout_s = 30 },
 	{ LAB_CASE(h13_write_beside_touch), .about = "write() through map_files beside a touch: the larger size stays", EXPAND,
-	  .needs_root = true, .timeout_s = 40 },
+	  .needs_root = true, .timeout_s = 30 },
 	{ LAB_CASE(h02_size_never_shrinks), .about = "the object's size, watched from outside, never decreases", EXPAND,
 	  .needs_root = true, .timeout_s = 20 },
 	{ LAB_CASE(h03_grow_while_touched), .about = "growth in one thread, touches in others: never SIGBUS", EXPAND,
