@@ -89,9 +89,9 @@ static void g05_proc_mem_write(void)
 	LAB_READS(lab_at(p, 5), 'h');
 }
 
-static void g06_ptrace_poke(void)
+/* A child that has stopped for this process to trace it; the case is skipped where that is not allowed. */
+static pid_t traced_child(void)
 {
-	char *p = grown();
 	pid_t pid = lab_fork();
 	int status;
 
@@ -103,6 +103,14 @@ static void g06_ptrace_poke(void)
 	LAB_SETUP(waitpid(pid, &status, 0));
 	if (!WIFSTOPPED(status))
 		LAB_SKIP("ptrace is not allowed here");
+	return pid;
+}
+
+static void g06_ptrace_poke(void)
+{
+	char *p = grown();
+	pid_t pid = traced_child();
+
 	LAB_EXPECT_OK(ptrace(PTRACE_POKEDATA, pid, lab_at(p, 5), (void *)-1L));
 	LAB_READS(lab_at(p, 5), 0xff);
 }
@@ -139,17 +147,8 @@ static void g36_proc_mem_read(void)
 static void g36_ptrace_peek(void)
 {
 	char *p = grown();
-	pid_t pid = lab_fork();
-	int status;
+	pid_t pid = traced_child();
 
-	if (!pid) {
-		LAB_SETUP(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
-		raise(SIGSTOP);
-		_exit(0);
-	}
-	LAB_SETUP(waitpid(pid, &status, 0));
-	if (!WIFSTOPPED(status))
-		LAB_SKIP("ptrace is not allowed here");
 	errno = 0;
 	ptrace(PTRACE_PEEKDATA, pid, lab_at(p, 5), NULL);
 	looked_at(p, errno == 0);

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lab.core.errors import UsageError
+from lab.core.errors import UsageError, unknown
 from lab.verbs import options
 from lab.verbs.common import print_note
 
@@ -214,6 +214,7 @@ def cache_push(words: tuple[str, ...], remote: str) -> None:
     from lab.build import key_facts
     from lab.verbs.places import open_cache, open_library
 
+    _check_kinds(words)
     store, cache, library = _store(remote), open_cache(), open_library()
     facts = key_facts.keep(cache, sorted({library.kernel(name).source for name in library.kernels()}))
     if store.put(key_facts.ENTRY, facts, cache.path(key_facts.ENTRY, facts)):
@@ -240,6 +241,7 @@ def cache_pull(words: tuple[str, ...], remote: str) -> None:
     from lab.core.cache import Cache, default_root
     from lab.core.errors import InfraError
 
+    _check_kinds(words)
     store, failed = _store(remote), False
     cache = Cache(default_root(), store)
     artefacts = list(store.artefacts())
@@ -267,6 +269,7 @@ def cache_list(words: tuple[str, ...], remote: str) -> None:
     """
     from lab.core.sizes import MIB
 
+    _check_kinds(words)
     total = count = 0
     for artefact in _store(remote).artefacts():
         if _named(artefact.kind, artefact.key, words):
@@ -315,6 +318,15 @@ def _local_entries(root: Path, words: tuple[str, ...]) -> list[tuple[str, str]]:
             if path.is_dir() and _named(kind, path.name, words):
                 found.append((kind, path.name))
     return found
+
+
+def _check_kinds(words: tuple[str, ...]) -> None:
+    """Raise UsageError for a KIND or KIND/KEY whose kind no store has."""
+    from lab.cluster.store import KINDS
+
+    for word in words:
+        if word.partition("/")[0] not in KINDS:
+            raise unknown("kind of entry", word.partition("/")[0], KINDS)
 
 
 def _named(kind: str, key: str, words: tuple[str, ...]) -> bool:

@@ -54,8 +54,9 @@ class Parts:
 def edit() -> Iterator[Row]:
     """Rows for one machine, and for two machines of two architectures."""
     kernel, cache = Library.shipped().kernel(KERNEL), Cache(default_root())
-    tree = source.tree(source.resolve(kernel.source, cache=cache, progress=silent).key, cache)
-    series = max(path for path in (paths.images() / "series" / KERNEL).iterdir() if tree_fits(tree, path))
+    found = source.resolve(kernel.source, cache=cache, progress=silent)
+    tree = source.tree(found.key, cache)
+    series = paths.images() / "series" / KERNEL / ".".join(found.version.split(".")[:2])
     with tempfile.TemporaryDirectory(prefix="pagelab-bench-") as place:
         patches = Path(place, "series")
         patches.mkdir()
@@ -69,13 +70,6 @@ def edit() -> Iterator[Row]:
                 if number:  # the first builds whole kernels
                     spent.append(measured)
             yield from rows(" and ".join(machines), spent)
-
-
-def tree_fits(tree: Path, series: Path) -> bool:
-    """Whether the patches of a directory are those for the release of a tree."""
-    makefile = (tree / "Makefile").read_text("utf-8")
-    version = dict(line.split(" = ", 1) for line in makefile.splitlines()[:10] if " = " in line)
-    return series.name == f"{version['VERSION']}.{version['PATCHLEVEL']}"
 
 
 def diff_of(mail: str) -> str:

@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from lab.arch.record import Arch
@@ -108,8 +109,13 @@ def _followed(path: str, links: Mapping[str, str]) -> str:
 
 def _listed(built: BuiltRoot) -> tuple[set[str], dict[str, str]]:
     """Return the paths of the regular files of a root, and path -> target of its symbolic links."""
+    return _listed_image(built.image)
+
+
+@lru_cache(maxsize=1)  # an image never changes: its path has the digest of what is in it
+def _listed_image(image: Path) -> tuple[set[str], dict[str, str]]:
     files, links = set(), {}
-    for line in proc.run([_program(), "-lln", str(built.image)], timeout_s=UNPACK_S).output.splitlines():
+    for line in proc.run([_program(), "-lln", str(image)], timeout_s=UNPACK_S).output.splitlines():
         if match := LISTED.fullmatch(line):
             kind, name = match.groups()
             name, _, target = name.partition(" -> ")

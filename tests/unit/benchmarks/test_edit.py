@@ -9,21 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import edit
-from tests.benchmarks.edit import Parts, add_edit, rows, tree_fits
+from tests.benchmarks.edit import Parts, add_edit, rows
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     made = tmp_path / "tree"
     (made / "mm").mkdir(parents=True)
-    (made / "Makefile").write_text("# SPDX\nVERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 117\nEXTRAVERSION =\nNAME = x\n")
     (made / edit.EDITED).write_text("int a;\nint b;\nint c;\nint d;\n")
     return made
-
-
-@pytest.mark.parametrize(("name", "fits"), [("6.12", True), ("6.1", False), ("7.2", False)])
-def test_the_series_is_that_of_the_release(tree: Path, name: str, fits: bool) -> None:
-    assert tree_fits(tree, Path("series", name)) is fits
 
 
 def test_every_edit_is_another_and_applies(tree: Path, tmp_path: Path) -> None:
