@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lab.formats.machine.cpu_list import parse_mask
-from lab.formats.machine.pasted import Line
+from lab.formats.machine.pasted import MAX_LINE, Line
 from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, size
 
 SOURCE = "lstopo"
@@ -21,6 +21,12 @@ _ATTRIBUTE = re.compile(r"(\w+)=\"([^\"]*)\"")
 _MACHINE = re.compile(r"Machine(?: L#\d+)? \((?:P#\d+ )?(?:total=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]B)(?: total)?\b")
 _NODE = re.compile(r"NUMANode L#\d{1,4} \(P#(\d{1,4})(?: (?:local=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]B))?")
 _PU = re.compile(r"PU L#\d{1,5} \(P#(\d{1,5})\)")
+_OPEN = re.compile(
+    r"(?:\+|PU|Core|Package|Socket|Die|Group\d?|NUMANode|Machine|L\d[di]?(?:Cache)?"
+    r"|(?:PU|NUMANode) L#\d{1,5}|\([^()]{1,80})$"
+)
+"""The end of a line of the tree whose rest a mailer put on the next line."""
+_REST = re.compile(r"(?:L#\d|\(P?#?\d|\+|PU L#|[\w=.]{1,40}\))")
 _FAST = re.compile(r"HBM|MCDRAM|SPM|CXL|DAX", re.IGNORECASE)
 
 
@@ -197,7 +203,7 @@ def read_tree(lines: Sequence[Line]) -> Iterator[Statement]:
     """The tree that `lstopo` and `lstopo-no-graphics` print: a node's CPUs follow it."""
     nodes: dict[int, tuple[int, list[int]]] = {}
     group: list[int] = []
-    for line in lines:
+    for line in _unwrapped(lines):
         if match := _MACHINE.search(line.text):
             yield _statement("memory", size(match[1], match[2]), line.number)
         if match := _NODE.search(line.text):
@@ -211,5 +217,21 @@ def read_tree(lines: Sequence[Line]) -> Iterator[Statement]:
         for cpu in _PU.findall(line.text):
             if group:
                 nodes[group[0]][1].append(int(cpu))
+    if not any(cpus for _, cpus in nodes.values()):
+        return  # a tree without processing units does not say that the nodes have none
     for number, (where, cpus) in sorted(nodes.items()):
         yield _statement("cpus", tuple(sorted(set(cpus))), where, number)
+
+
+def _unwrapped(lines: Sequence[Line]) -> Iterator[Line]:
+    """The lines of a tree, each with its rest that a mailer put on the lines below it."""
+    held: Line | None = None
+    for line in lines:
+        if held is not None and _OPEN.search(held.text) and _REST.match(line.text):
+            held = Line(number=held.number, text=f"{held.text} {line.text}"[:MAX_LINE])
+            continue
+        if held is not None:
+            yield held
+        held = line
+    if held is not None:
+        yield held

@@ -34,6 +34,8 @@ from lab.formats.machine.statements import (
 )
 
 SOURCE = "numactl -H"
+TABLE = (-1, "distances")
+"""Instead of a node and what is stated of it: the table, of which one output has one."""
 _AVAILABLE = re.compile(r"available:\s*(\d{1,4})\s+nodes?\s*(?:\(([\d,\s-]*)\))?.*", re.IGNORECASE)
 _NONE = re.compile(r"No NUMA (?:support )?available on this system", re.IGNORECASE)
 _NODE = re.compile(r"node\s{0,4}(\d{1,4})\s{1,4}(cpus?|size)\s{0,4}:(.*)", re.IGNORECASE)
@@ -42,6 +44,8 @@ _FREE = re.compile(r"node\s{0,4}\d{1,4}\s{1,4}free\s{0,4}:.*", re.IGNORECASE)
 _COLUMNS = re.compile(r"node((?:\s+\d{1,4})+)\s*((?:\.{3})?)", re.IGNORECASE)
 _ROW = re.compile(r"(?:node\s*)?(\d{1,4})\s*:\s*(\d{1,3}(?:\s+\d{1,3})*)\s*((?:\.{3})?.*)", re.IGNORECASE)
 _CONTINUED = re.compile(r"[\d\s,()-]+")
+_REMARK = re.compile(r"\s+(?:(?:#|//|--|<[-=]+|\u2190|;)\s*\S.*|\((?=[^()]*[^\W\d])[^()]*\))\s*$")
+"""What a person wrote behind a line: `# the fast node`, `<- local`, `(8 cores)`; `(8)` is numactl's own."""
 _LAST_NUMBER = re.compile(r"(\d+)\s*$")
 _FIRST_NUMBER = re.compile(r"\s*(\d+)")
 
@@ -74,9 +78,9 @@ class _NumactlReader:
 
     def take(self, line: Line) -> None:
         """Read one line."""
-        text = line.text
         if self.room < 0 or len(self.found) > MAX_STATEMENTS:
             return
+        text = self._without_remark(line)
         if self.parts and _CONTINUED.fullmatch(text) and text:
             self.parts.append(text)
             return
@@ -90,11 +94,23 @@ class _NumactlReader:
             self._end_list()
             self._table(line, match)
         elif self.in_table and text:
-            self._row(line)
+            self._row(text, line.number)
         elif text and not _FREE.match(text):
             self._end_list()
             if _NONE.search(text):
                 self._add("node_count", 1, line.number)
+
+    def _without_remark(self, line: Line) -> str:
+        """Return the text of a line of numactl without what a person wrote behind it, which is noted."""
+        remark = _REMARK.search(line.text)
+        if remark is None:
+            return line.text
+        text = line.text[: remark.start()]
+        of_the_table = _COLUMNS.fullmatch(text) or (self.in_table and _ROW.fullmatch(text))
+        if not of_the_table and not _NODE.match(text):
+            return line.text
+        self._add(NOTE, f"a remark is left out: {remark[0].strip()[:40]!r}", line.number)
+        return text
 
     def end(self) -> None:
         """Finish what is unfinished at the end of the text."""
@@ -155,28 +171,30 @@ class _NumactlReader:
 
     def _table(self, line: Line, match: re.Match[str]) -> None:
         self._end_table()
+        if TABLE in self.stated:
+            self._begin_block()
+        self.stated.add(TABLE)
         self.in_table = True
         self.columns = list(numbers(match[1].strip()))[:MAX_NODE]
         self.columns_line = line.number
         if match[2]:
             self._add(DAMAGE, "distances: the columns are abbreviated with '...'", line.number)
 
-    def _row(self, line: Line) -> None:
+    def _row(self, text: str, number: int) -> None:
         """One line of the table: a row, the rest of one, or what ends the table."""
-        text = line.text
         if match := _ROW.fullmatch(text):
             node, values = int(match[1]), list(numbers(match[2].strip()))
             if node not in self.columns:
                 return
-            self.rows[node], self.row_lines[node] = values, line.number
+            self.rows[node], self.row_lines[node] = values, number
             if match[3]:
-                self._add(DAMAGE, f"distances of node {node}: read up to {match[3][:20]!r}", line.number)
+                self._add(DAMAGE, f"distances of node {node}: read up to {match[3][:20]!r}", number)
         elif is_numbers(text):
-            self._numbers(line, list(numbers(text)))
+            self._numbers(list(numbers(text)), number)
         elif not is_ellipsis(text):
             self._end_table()
 
-    def _numbers(self, line: Line, values: list[int]) -> None:
+    def _numbers(self, values: list[int], number: int) -> None:
         """A line of numbers alone: the rest of a wrapped line, or a row whose colon is missing."""
         last = self._last_row()
         if last is None and len(values) != len(self.columns) + 1:
@@ -184,7 +202,7 @@ class _NumactlReader:
         elif last is not None and len(last) < len(self.columns):
             last += values
         elif len(values) == len(self.columns) + 1 and values[0] in self.columns:
-            self.rows[values[0]], self.row_lines[values[0]] = values[1:], line.number
+            self.rows[values[0]], self.row_lines[values[0]] = values[1:], number
 
     def _last_row(self) -> list[int] | None:
         return next(reversed(self.rows.values()), None)

@@ -43,6 +43,12 @@ _BULLET = re.compile(r"[-*+\u2022]\s+(?=\S)")
 _NUMBERED = re.compile(
     r"\d{1,4}[.:)|]?\s+(?=node \d{1,4} (?:cpus|size|free)|node distances|available:|NUMA|Architecture|CPU|On-line)"
 )
+_COMMENT = re.compile(
+    r"(?:#+|//+|;+|--|%+|!)\s*(?=node\s{0,4}\d{1,4}\s|node distances|\d{1,4}:\s+\d|available:\s|NUMA node|Architecture:"
+    r"|CPU op-mode|CPU\(s\):|On-line CPU|Thread\(s\) per|Core\(s\) per|Socket\(s\):|Model name:)",
+    re.IGNORECASE,
+)
+"""The mark of a comment before a line that a command printed, as in scripts and source files."""
 _BARS = str.maketrans("\u2502\u2503\u2551", "|||")
 _FENCE = re.compile(r"(?:`{3,}|~{3,})\s*[\w{}.+ -]*")
 
@@ -211,7 +217,7 @@ def _cleaned(text: str) -> str:
         return "```"
     if text.startswith("|"):
         text = _row(text)
-    for pattern in (_BULLET, _NUMBERED):
+    for pattern in (_COMMENT, _BULLET, _NUMBERED):
         if match := pattern.match(text):
             text = text[match.end() :]
     return _without_quotes(text.replace("**", "").strip("`")).strip()
@@ -228,8 +234,8 @@ def _row(text: str) -> str:
 
 
 def _without_quotes(text: str) -> str:
-    """The text of a line that is one string of a list: `"node 0 cpus: 0 1",`."""
-    inner = text.removesuffix(",")
+    """The text of a line that is one string of a list, maybe its last one: `"node 0 cpus: 0 1",`, `"node 0"])`."""
+    inner = text.rstrip(",; ])}") if text.startswith(("'", '"')) else text
     for mark in ('"', "'"):
         if len(inner) > 1 and inner.startswith(mark) and inner.endswith(mark) and mark not in inner[1:-1]:
             return inner[1:-1]

@@ -49,7 +49,7 @@ def _summary(statements: Sequence[Statement]) -> str:
     """Return a short description of one machine of several: its lines, and its numbers of nodes and CPUs."""
     nodes, cpus = set[int](), set[int]()
     for statement in statements:
-        if statement.node is not None and statement.key in ("cpus", "memory"):
+        if statement.node is not None and statement.key in ("cpus", "memory", "distance"):
             nodes.add(statement.node)
         if statement.key == "cpus" and isinstance(statement.value, tuple):
             cpus.update(statement.value)

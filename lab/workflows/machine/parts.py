@@ -127,7 +127,8 @@ def _agree(known: Statement, other: Statement) -> bool:
     if known.key == "memory":
         return _close(known.value, other.value)
     if known.key == "distance":
-        return _length(known.value) != _length(other.value) or known.value == other.value
+        of_one_command = known.source == other.source
+        return known.value == other.value or (not of_one_command and _length(known.value) != _length(other.value))
     if known.key == "cpu_count":
         return not (_of_lscpu(known) and _of_lscpu(other)) or known.value == other.value
     if known.key == "arch":
