@@ -193,6 +193,54 @@ static void n05_truncates_tmpfs(void)
 	truncates(tmpfs());
 }
 
+/* Private copies of whole pages beyond the new end are gone; that of the page with the end in it stays as it is. */
+static void truncates_private_copies(int fd)
+{
+	char *p;
+
+	LAB_SETUP(ftruncate(fd, 4 * page()));
+	p = LAB_SETUP(mmap(NULL, 4 * lab_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+	memset(lab_at(p, 1), 9, lab_page());
+	LAB_WRITES(lab_at(p, 3), 7);
+	LAB_EXPECT_OK(ftruncate(fd, page() + 5));
+	LAB_READS(lab_at(p, 1), 9);
+	LAB_READS(lab_at(p, 2) - 1, 9);
+	LAB_SIGBUS(lab_at(p, 3));
+	LAB_EXPECT_OK(ftruncate(fd, 4 * page()));
+	LAB_READS(lab_at(p, 3), 0);
+	LAB_READS(lab_at(p, 1), 9);
+}
+
+static void n12_private_copies_memfd(void)
+{
+	truncates_private_copies(memfd());
+}
+
+static void n12_private_copies_tmpfs(void)
+{
+	truncates_private_copies(tmpfs());
+}
+
+/* What was allocated beyond the end is given back by a truncation to the size that the file has already. */
+static void gives_back(int fd)
+{
+	LAB_SETUP(ftruncate(fd, 2 * page()));
+	LAB_EXPECT_OK(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 4 * page()));
+	expect_size(fd, 2 * page(), 4);
+	LAB_EXPECT_OK(ftruncate(fd, 2 * page()));
+	expect_size(fd, 2 * page(), 2);
+}
+
+static void n13_same_size_memfd(void)
+{
+	gives_back(memfd());
+}
+
+static void n13_same_size_tmpfs(void)
+{
+	gives_back(tmpfs());
+}
+
 /* A truncation upwards that nobody can pay for changes nothing. */
 static void n11_truncate_is_refused(void)
 {
@@ -352,6 +400,10 @@ LAB_CASES(
 	{ LAB_CASE(n04_seeks_in_tmpfs), .about = "SEEK_DATA and SEEK_HOLE in tmpfs" },
 	{ LAB_CASE(n05_truncates_memfd), .about = "a memfd truncated up and down, to the byte" },
 	{ LAB_CASE(n05_truncates_tmpfs), .about = "a tmpfs file truncated up and down, to the byte" },
+	{ LAB_CASE(n12_private_copies_memfd), .about = "a memfd truncated inside a page: which private copies stay" },
+	{ LAB_CASE(n12_private_copies_tmpfs), .about = "a tmpfs file truncated inside a page: likewise" },
+	{ LAB_CASE(n13_same_size_memfd), .about = "a memfd truncated to its size: nothing stays allocated beyond" },
+	{ LAB_CASE(n13_same_size_tmpfs), .about = "a tmpfs file likewise" },
 	{ LAB_CASE(n10_truncate_is_a_change), .about = "truncate() to another size sets the times of a file" },
 	{ LAB_CASE(n11_truncate_is_refused), .about = "map_files: truncation upwards over CommitLimit changes nothing",
 	  .needs_root = true },

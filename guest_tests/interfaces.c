@@ -500,6 +500,23 @@ static void g18_uffd_copy_across(void)
 	LAB_OBJECT(p, 8);
 }
 
+/* The page in which the object ends is part of it. */
+static void g18_uffd_copy_last_part(void)
+{
+	char *p = LAB_GROW(lab_shared(2), 2, 8);
+	int object = lab_open_object(p), fd;
+	off_t size = 2 * (off_t)lab_page() - 1;
+	struct stat about;
+
+	LAB_SETUP(ftruncate(object, size));
+	fd = watch_missing(p, 8);
+	LAB_EXPECT_EQ(fill(fd, lab_at(p, 1)), 0);
+	LAB_READS(lab_at(p, 1), 42);
+	LAB_SETUP(fstat(object, &about));
+	LAB_EXPECT_EQ(about.st_size, size);
+	close(object);
+}
+
 /* Filling is for every kind of memory that userfaultfd takes, and extends no other object. */
 static void g37_uffd_copy_private(void)
 {
@@ -916,6 +933,8 @@ LAB_CASES(
 	  .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g18_uffd_copy_across), .about = "UFFDIO_COPY across the end of the object", EXPAND,
 	  .needs_config = "USERFAULTFD" },
+	{ LAB_CASE(g18_uffd_copy_last_part), .about = "UFFDIO_COPY into the page in which the object ends",
+	  .needs_config = "USERFAULTFD", .needs_root = true },
 	{ LAB_CASE(g37_uffd_copy_private), .about = "UFFDIO_COPY into private memory", .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g37_uffd_copy_memfd), .about = "UFFDIO_COPY into a memfd, and beyond its end", .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g19_uffd_register), .about = "userfaultfd still takes shared anonymous memory",
