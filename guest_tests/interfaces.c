@@ -696,6 +696,23 @@ static void g22_object_size(void)
 	LAB_EXPECT_EQ(lab_object_pages(p), 8);
 }
 
+/* A larger object is a change, as a truncation to more is one. */
+static void g22_object_times(void)
+{
+	char *p = lab_shared(2);
+	struct stat before, after;
+	int fd = lab_open_object(p);
+
+	LAB_SETUP(fstat(fd, &before));
+	lab_sleep_ms(50);	/* some ticks of the clock that files have their times from */
+	p = LAB_GROW(p, 2, 8);
+	LAB_WRITES(lab_at(p, 7), 1);
+	LAB_SETUP(fstat(fd, &after));
+	LAB_EXPECT(before.st_mtim.tv_sec != after.st_mtim.tv_sec || before.st_mtim.tv_nsec != after.st_mtim.tv_nsec);
+	LAB_EXPECT(before.st_ctim.tv_sec != after.st_ctim.tv_sec || before.st_ctim.tv_nsec != after.st_ctim.tv_nsec);
+	close(fd);
+}
+
 /* What somebody truncates is gone; only a fault that extends brings the room back. */
 static void g23_truncate(void)
 {
@@ -944,6 +961,7 @@ LAB_CASES(
 	{ LAB_CASE(g21_io_uring_buffer), .about = "shared anonymous memory is still an io_uring buffer",
 	  .needs_config = "IO_URING" },
 	{ LAB_CASE(g22_object_size), .about = "map_files: size of the object after growth", EXPAND, .needs_root = true },
+	{ LAB_CASE(g22_object_times), .about = "map_files: times of the object after growth", EXPAND, .needs_root = true },
 	{ LAB_CASE(g23_truncate), .about = "map_files: truncated down and up", .needs_root = true },
 	{ LAB_CASE(g24_second_view), .about = "map_files: a second mapping sees the data", .needs_root = true },
 	{ LAB_CASE(g24_private_view), .about = "map_files: a private mapping does not extend the object", .needs_root = true },

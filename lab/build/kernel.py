@@ -14,13 +14,13 @@ import re
 import resource
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from lab.arch.record import Arch
-from lab.build import prebuilt, series, source, toolchain, worktree
+from lab.build import prebuilt, series, source, stale_objects, toolchain, worktree
 from lab.build.series import Patch, Series
 from lab.build.source import Source
 from lab.build.toolchain import Toolchain
@@ -61,6 +61,8 @@ FAST_GZIP = {"KGZIP": "sh -c 'exec gzip -n -1' gzip"}
 _UP = re.compile(r"^(|.* from )\.\./", re.MULTILINE)
 # How many steps kbuild announces when nobody has counted yet: 6.12, tinyconfig + images/config, x86_64.
 TYPICAL_STEPS = {True: 1400, False: 60}
+LINK_STEPS = 30
+"""Of them those that link the objects and make an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -449,17 +451,39 @@ class _Build:
         """Run make for the image; return whether it was a full build."""
         recipe = self.recipe
         tree.switch(wanted)
+        changed = tree.changed_since_made(recipe.build_name, wanted)
         directory = tree.begin(recipe.build_name)
         full = not (directory / "vmlinux").exists()
         in_place = directory / ".config"
         if not in_place.exists() or in_place.read_text() != config:
             in_place.write_text(config)
-        steps = self._make(tree, recipe.arch.image_target, timeout_s=BUILD_S, expected=self._expected(full))
-        tree.settle(recipe.build_name)
+            changed = None
+        steps = self._without_walk(tree, wanted, changed or ())
+        if steps is None:
+            target = recipe.arch.image_target
+            steps = self._make(tree, target, timeout_s=BUILD_S, expected=self._expected(full))
+            write_atomic(self._counter(full), str(steps).encode())
+        tree.settle(recipe.build_name, wanted)
         if in_place.read_text() != config:
             raise InfraError(f"make {recipe.arch.image_target} changed the configuration it was given: {in_place}")
-        write_atomic(self._counter(full), str(steps).encode())
         return full
+
+    def _without_walk(
+        self, tree: WorkTree, wanted: Mapping[str, Content | None], changed: Collection[str]
+    ) -> int | None:
+        """Compile what an edit of C files made stale, and link; None if that takes make's walk over all directories."""
+        directory = tree.build_dir(self.recipe.build_name)
+        if any(name in wanted and wanted[name] is None for name in changed):
+            return None
+        objects = stale_objects.find(tree.src, directory, changed)
+        if not objects:
+            return None
+        target, image = self.recipe.arch.image_target, directory / self.recipe.arch.image
+        before_ns = image.stat().st_mtime_ns
+        steps = self._make(tree, target, timeout_s=BUILD_S, expected=len(objects), objects=objects)
+        stale_objects.touch_archives(directory, objects)
+        steps += self._make(tree, target, timeout_s=BUILD_S, expected=LINK_STEPS, linked=True)
+        return steps if image.stat().st_mtime_ns > before_ns else None
 
     def _counter(self, full: bool) -> Path:
         """Return the file with the number of steps of the last such build, of any version of the source."""
@@ -472,15 +496,27 @@ class _Build:
         except (OSError, ValueError):
             return TYPICAL_STEPS[full]
 
-    def _make(self, tree: WorkTree, target: str, *, timeout_s: float, expected: int = 0) -> int:
-        """Run make to its end and return how many steps it announced."""
+    def _make(
+        self,
+        tree: WorkTree,
+        target: str,
+        *,
+        timeout_s: float,
+        expected: int = 0,
+        objects: Sequence[str] = (),
+        linked: bool = False,
+    ) -> int:
+        """Run make to its end and return how many steps it announced.
+
+        With `objects` make makes these in place of the target; with `linked` it makes the target of what is compiled
+        already, and adds to the log of that.
+        """
         log_path = tree.root / "logs" / f"{self.recipe.build_name}-{target}.log"
         log_path.parent.mkdir(exist_ok=True)
-        with log_path.open("w") as log:
+        with log_path.open("a" if linked else "w") as log:
             meter = _Meter(self.progress if expected else silent, expected, log)
-            argv = self._argv(tree, target)
             done = proc.run(
-                argv,
+                [*self._argv(tree, walk=not (objects or linked)), *(objects or [target])],
                 env=self._environment(tree),
                 check=False,
                 timeout_s=timeout_s,
@@ -492,10 +528,13 @@ class _Build:
             raise self._failure(tree, target, log_path, done.status)
         return meter.steps
 
-    def _argv(self, tree: WorkTree, target: str) -> list[str]:
-        chosen = self.recipe.toolchain
+    def _argv(self, tree: WorkTree, *, walk: bool) -> list[str]:
+        """Return make's command line but for its targets; without the walk it runs in the O= directory itself."""
+        chosen, directory = self.recipe.toolchain, tree.build_dir(self.recipe.build_name)
+        where = ["--directory", str(tree.src), f"O={directory}"]
+        if not walk:
+            where = ["--directory", str(directory), "--file", "../Makefile", *stale_objects.NO_WALK]
         variables = {
-            "O": str(tree.build_dir(self.recipe.build_name)),
             "ARCH": self.recipe.arch.kernel_arch,
             "CROSS_COMPILE": chosen.prefix,
             **({"LLVM": chosen.llvm} if chosen.llvm else {}),
@@ -505,14 +544,8 @@ class _Build:
             **FAST_GZIP,
         }
         # --output-sync keeps the lines of one command together, so that errors of two do not mix.
-        options = [
-            "--directory",
-            str(tree.src),
-            f"--jobs={toolchain.jobs()}",
-            "--output-sync=target",
-            "--no-print-directory",
-        ]
-        return ["make", *options, *(f"{name}={value}" for name, value in variables.items()), target]
+        options = [f"--jobs={toolchain.jobs()}", "--output-sync=target", "--no-print-directory"]
+        return ["make", *where, *options, *(f"{name}={value}" for name, value in variables.items())]
 
     def _environment(self, tree: WorkTree) -> dict[str, str]:
         """Return the variables for plain quotes in messages, and for a ccache that works from any directory."""

@@ -47,7 +47,7 @@ _VERSION_PART = r"^{}[ \t]*=[ \t]*(\S*)[ \t]*$"
 # What a build in the source tree leaves there. kbuild refuses to build elsewhere from a tree that has some of it.
 _BUILT_NAMES = frozenset({".git", ".config", ".config.old", "vmlinux", "System.map", "Module.symvers", ".version"})
 _BUILT_SUFFIXES = (".o", ".a", ".ko", ".cmd", ".mod", ".mod.c", ".order", ".orig", ".rej")
-_BUILT_DIRS = re.compile(r"(?:include/(?:config|generated)|arch/[^/]+/include/generated)(?:/|$)")
+_BUILT_DIRS = re.compile(r"include/(?:config|generated)|arch/[^/]+/include/generated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -549,9 +549,9 @@ def _identity(directory: Path, cache: Cache) -> tuple[str, list[str]]:
     if git_files is not None:
         head, dirty, files = git_files
         return _hash_files(directory, dirty, f"git tree {head}"), files
-    files = sorted(_walk(directory))
-    signatures = [_signature(directory / name, name) for name in files]
-    state = digest(str(directory), *signatures)
+    found = dict(sorted(_walk(directory)))
+    state = digest(str(directory), *(_signature(name, status) for name, status in found.items()))
+    files = list(found)
     return _remember(_memo(cache, state), lambda: _hash_files(directory, files, "")), files
 
 
@@ -570,27 +570,28 @@ def _names(output: str) -> set[str]:
     return set(filter(None, output.split("\0")))
 
 
-def _walk(directory: Path) -> Iterator[str]:
-    """Yield every file below a directory that is no git work tree, except products of a build in it."""
-    for place, directories, files in os.walk(directory):
-        inside = os.path.relpath(place, directory)
-        prefix = f"{inside}/"
-        if inside == ".":
-            prefix = ""
-        directories[:] = [name for name in directories if not _is_built(prefix + name, name)]
-        links = [name for name in directories if Path(place, name).is_symlink()]
-        for name in (*files, *links):
-            if not _is_built(prefix + name, name):
-                yield prefix + name
+def _walk(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every file below a directory that is no git work tree with its status, but no products of a build in it.
+
+    The names are relative. A symbolic link is a file, whatever it leads to.
+    """
+    prefixes = [""]
+    while prefixes:
+        prefix = prefixes.pop()
+        with os.scandir(directory / prefix) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                if entry.name in _BUILT_NAMES or name.endswith(_BUILT_SUFFIXES):
+                    continue
+                if not entry.is_dir(follow_symlinks=False):
+                    yield name, entry.stat(follow_symlinks=False)
+                elif not _BUILT_DIRS.fullmatch(name):
+                    prefixes.append(f"{name}/")
 
 
-def _is_built(path: str, name: str) -> bool:
-    return name in _BUILT_NAMES or name.endswith(_BUILT_SUFFIXES) or bool(_BUILT_DIRS.match(path))
-
-
-def _signature(path: Path, name: str) -> str:
-    stat = path.lstat()
-    return f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}\0{stat.st_mode}"
+def _signature(name: str, status: os.stat_result) -> str:
+    """Return what changes when a file is written, replaced or given another mode."""
+    return f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\0{status.st_mode}"
 
 
 _FILE_KINDS = {True: "exec", False: "file"}

@@ -12,6 +12,7 @@ These rules keep builds correct, whichever process is killed at any time:
 * A file of a series is replaced whole (rename), never written in place, and is newer than everything that was built
   here: make then rebuilds what depends on it. A clock that was set back breaks that, so it means a new work tree.
 * Before files change, the state lists all that may; the next switch derives every one of them again.
+* What an O= directory was made of is recorded when make has made all of it, and forgotten before the next make.
 * Before make starts, the state records it; only the end of make removes the record. Files that a killed make had begun
   are removed before the next one, since make cannot tell an incomplete object file from a finished one.
 """
@@ -30,7 +31,7 @@ from pathlib import Path
 from lab.build import source
 from lab.build.source import Source
 from lab.core import proc
-from lab.core.cache import Cache, write_atomic
+from lab.core.cache import Cache, digest, write_atomic
 from lab.core.deadline import pause
 from lab.core.errors import InfraError, UsageError
 from lab.core.progress import Progress
@@ -56,25 +57,35 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """The files from which make made all of an O= directory: a source, and of each file that differed its digest."""
+
+    source: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkTreeState:
     """The state of a work tree on disk.
 
     `source`: key of the source of the files. `touched`: files that may differ from its pristine tree. `stamp_ns`: no
-    file is newer.
+    file is newer. `running` and `made` are by O= directory; one that make may have left in part is not in `made`.
     """
 
     source: str
     touched: tuple[str, ...] = ()
     stamp_ns: int = 0
     running: Mapping[str, Running] = field(default_factory=dict)
+    made: Mapping[str, Made] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> WorkTreeState:
         """Return the state from its JSON; ValueError, KeyError or TypeError if it is damaged."""
         raw = json.loads(text)
         running = {name: Running(**process) for name, process in raw["running"].items()}
+        made = {name: Made(**files) for name, files in raw.get("made", {}).items()}
         touched = tuple(raw["touched"])
-        return cls(source=raw["source"], touched=touched, stamp_ns=int(raw["stamp_ns"]), running=running)
+        return cls(source=raw["source"], touched=touched, stamp_ns=int(raw["stamp_ns"]), running=running, made=made)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,6 +143,14 @@ class WorkTree:
                 directory.rmdir()
             directory = directory.parent
 
+    def changed_since_made(self, build: str, wanted: Mapping[str, Content | None]) -> frozenset[str] | None:
+        """Return the files that differ from those of which make last made an O= directory; None if that is unknown."""
+        made = self.state.made.get(build)
+        if made is None or made.source != self.state.source:
+            return None
+        now = _digests(wanted)
+        return frozenset(name for name in {*now, *made.files} if now.get(name) != made.files.get(name))
+
     def begin(self, build: str) -> Path:
         """Clean up an O= directory and record that make runs in it, until `settle` or `give_up`."""
         directory = self.build_dir(build)
@@ -139,11 +158,15 @@ class WorkTree:
             _remove_unfinished(directory, left)
         directory.mkdir(exist_ok=True)
         mark = Running(started_ns=time.time_ns(), boot_id=boot_id())
-        self._save(replace(self.state, running={**self.state.running, build: mark}))
+        made = {name: files for name, files in self.state.made.items() if name != build}
+        self._save(replace(self.state, running={**self.state.running, build: mark}, made=made))
         return directory
 
-    def settle(self, build: str) -> None:
-        """Sync what a successful make wrote to the disk, then record that it has ended."""
+    def settle(self, build: str, made_of: Mapping[str, Content | None] | None = None) -> None:
+        """Sync what a successful make wrote to the disk, then record that it has ended.
+
+        `made_of` are the files that differ from the pristine tree, of which it made all of the O= directory.
+        """
         started_ns = self.state.running[build].started_ns
         if time.time_ns() < started_ns:
             self._save(replace(self.state, stamp_ns=started_ns))
@@ -151,6 +174,9 @@ class WorkTree:
                 "the clock was set back during a build: what make did cannot be trusted", hint="run it again"
             )
         _sync_since(self.build_dir(build), started_ns)
+        if made_of is not None:
+            made = Made(source=self.state.source, files=_digests(made_of))
+            self.state = replace(self.state, made={**self.state.made, build: made})
         self.give_up(build)
 
     def give_up(self, build: str) -> None:
@@ -161,6 +187,13 @@ class WorkTree:
     def _save(self, state: WorkTreeState) -> None:
         write_atomic(self.root / "state.json", json.dumps(asdict(state), indent=1).encode())
         self.state = state
+
+
+def _digests(files: Mapping[str, Content | None]) -> dict[str, str]:
+    """Return the name of each file and a digest of its content and mode, of one that is gone `gone`."""
+    return {
+        name: digest(content.data, str(content.executable)) if content else "gone" for name, content in files.items()
+    }
 
 
 @contextmanager

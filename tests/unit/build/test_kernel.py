@@ -144,6 +144,57 @@ def test_series_of_headers_new_files_and_makefiles(toy: Toy, reference: Callable
     assert reference("new", changes=changes) == build(toy, "new").image.read_bytes()
 
 
+# ---- Builds without the walk over all directories ------------------------------------------------------------------
+
+HEADER = {**GROW, "include/linux/mm.h": ("NR_PAGES 7", "NR_PAGES 8")}
+INCLUDED = {"mm/mmap.c": ("int mmap(", '#include "../mm/swap.c"\n\nint mmap(')}
+
+
+def walked(built: BuiltKernel) -> bool:
+    return "  WALK" in built.log.read_text().splitlines()
+
+
+def test_an_edit_of_c_files_is_built_without_the_walk(toy: Toy, reference: Callable[..., bytes]) -> None:
+    both = {**GROW, "mm/mmap.c": ("+ more", "- more")}
+    toy.series("both", both)
+    assert walked(build(toy))
+    for series, changes in (("grow", GROW), ("both", both), (None, None), ("both", both)):
+        forget(toy)
+        built = build(toy, series)
+        assert not walked(built)
+        assert built.image.read_bytes() == reference(series, changes=changes)
+
+
+def test_what_else_changes_is_built_by_the_walk(toy: Toy, reference: Callable[..., bytes]) -> None:
+    new = {"Makefile": ("mm/shmem.o ", "mm/shmem.o mm/grow.o "), "mm/grow.c": ("", "int grow;\n")}
+    toy.series("header", HEADER)
+    toy.series("new", new)
+    build(toy)
+    for series, changes in (("header", HEADER), ("grow", GROW), ("new", new), (None, None)):
+        forget(toy)
+        built = build(toy, series)
+        assert walked(built)
+        assert built.image.read_bytes() == reference(series, changes=changes)
+
+
+def test_a_c_file_that_another_one_includes_is_built_by_the_walk(toy: Toy) -> None:
+    edited(toy, "mm/mmap.c", *INCLUDED["mm/mmap.c"])
+    edited(toy, "mm/swap.c", "int swap_pages", "static int swap_pages")
+    toy.series("swap", {"mm/swap.c": ("return 0;", "return 1;")})
+    build(toy)
+    assert walked(build(toy, "swap"))
+
+
+def test_after_a_build_that_failed_make_walks(toy: Toy, reference: Callable[..., bytes]) -> None:
+    toy.series("bad", {"mm/shmem.c": ("return -1;", "return nothing;")})
+    build(toy)
+    with pytest.raises(BuildError):
+        build(toy, "bad")
+    built = build(toy, "grow")
+    assert walked(built)
+    assert built.image.read_bytes() == reference("grow")
+
+
 def edited(toy: Toy, name: str, old: str, new: str) -> None:
     path = toy.tree / name
     assert old in path.read_text()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Find the objects that an edit of C files makes stale, where kbuild can compile and link them without its walk.
+
+kbuild looks for stale objects with a make in each directory, some 400 of them, which takes longer than the compiler
+and the linker after a small edit. Here the lab knows what has changed in a work tree since make last succeeded in a
+build directory. If these are C files of which each is compiled into an object of its own and is read for nothing else,
+make is asked for these objects, and then for the image without the walk (`make -o .`): all commands, their options and
+the order of the links are kbuild's own. Whatever else changed, make walks.
+
+Where this is so is read from what kbuild wrote: vmlinux.a, a thin archive, names all objects that are linked into the
+kernel; `.NAME.o.cmd` names the source of an object and all that it was compiled from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+MOST = 40
+"""C files; for more of them the walk is not what takes long."""
+THIN_ARCHIVE = b"!<thin>\n"
+NO_WALK = ("-o", ".", "-o", "prepare")
+"""Options of make for kbuild's top Makefile in a build directory: targets that are taken for made. `.` walks over all
+directories (since 6.1), `prepare` makes headers and tools, none of which is made of what is linked into the kernel."""
+_WALK = re.compile(r"^build-dir\s*:=\s*\.$", re.MULTILINE)
+_RULE = re.compile(
+    r"^\$\(sort \$\(KBUILD_LDS\) \$\(KBUILD_VMLINUX_OBJS\) \$\(KBUILD_VMLINUX_LIBS\)\): \. ;$", re.MULTILINE
+)
+
+
+def find(src: Path, build: Path, changed: Collection[str]) -> tuple[str, ...]:
+    """Return the objects that changed files of a tree make stale; empty if only a walk can tell.
+
+    `changed` are names in `src`, of files that exist. Objects are names in `build`.
+    """
+    if not 0 < len(changed) <= MOST or not all(name.endswith(".c") for name in changed):
+        return ()
+    makefile = (src / "Makefile").read_text(errors="replace")
+    if not _WALK.search(makefile) or not _RULE.search(makefile):
+        return ()
+    linked = _linked(build)
+    objects = {f"{name.removesuffix('.c')}.o": name for name in sorted(changed)}
+    for name, source in objects.items():
+        if name not in linked or not _compiled_from(build, name, source):
+            return ()
+    if _read_elsewhere(build, objects):
+        return ()
+    return tuple(objects)
+
+
+def touch_archives(build: Path, objects: Collection[str]) -> None:
+    """Give the thin archives with these objects the time that the walk would give them; their content is the same."""
+    for name in objects:
+        for archive in _archives(build, name):
+            archive.touch()
+
+
+def _archives(build: Path, name: str) -> list[Path]:
+    """Return the archives of an object's directory and those above it, as far as there are any; the top one last."""
+    places = (build / directory / "built-in.a" for directory in Path(name).parents)
+    return [place for place in places if place.is_file()]
+
+
+def _linked(build: Path) -> frozenset[str]:
+    """Return the names of the objects in vmlinux.a; empty if it is no thin archive."""
+    try:
+        content = (build / "vmlinux.a").read_bytes()
+    except OSError:
+        return frozenset()
+    if not content.startswith(THIN_ARCHIVE + b"//"):
+        return frozenset()
+    size = int(content[len(THIN_ARCHIVE) + 48 : len(THIN_ARCHIVE) + 58])  # ar.h: the header has 60 bytes
+    table = content[len(THIN_ARCHIVE) + 60 :][:size].decode("utf-8", "surrogateescape")
+    return frozenset(table.split("/\n"))
+
+
+def _command(build: Path, name: str) -> str:
+    """Return what kbuild wrote about an object; empty if it wrote nothing."""
+    try:
+        return _command_file(build, name).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _command_file(build: Path, name: str) -> Path:
+    return (build / name).with_name(f".{Path(name).name}.cmd")
+
+
+def _compiled_from(build: Path, name: str, source: str) -> bool:
+    """Return whether an object is compiled from the C file and lies in its directory's archive and in the top one."""
+    wanted = {(build / name).with_name("built-in.a"), build / "built-in.a"}
+    return wanted <= set(_archives(build, name)) and f"\nsource_{name} := ../{source}\n" in _command(build, name)
+
+
+def _read_elsewhere(build: Path, objects: dict[str, str]) -> bool:
+    """Return whether another object was compiled from one of the C files too, as by `#include "other.c"`."""
+    own = {_command_file(build, name) for name in objects}
+    words = re.compile("|".join(rf"/{re.escape(source)}\b" for source in objects.values()).encode())
+    return any(words.search(path.read_bytes()) for path in build.rglob(".*.cmd") if path not in own)
