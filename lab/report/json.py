@@ -57,6 +57,8 @@ def pieces(summary: Summary) -> Iterator[str]:
         "deltas": _delta_rows(summary),
         "proofs": map(_ENCODER.encode, map(_flat, summary.proofs)),
     }
+    if summary.confirmers:
+        lists["confirming"] = map(_ENCODER.encode, map(_cell, summary.confirmers))
     if summary.reported:
         lists["reports"] = map(_ENCODER.encode, map(_report, summary.reported))
     if summary.unproven:

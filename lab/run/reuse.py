@@ -5,7 +5,7 @@ The cache has an entry `evidence/<key>` for each such guest: the files of its ce
 outcome of every case. The key is a digest of the machine, the kernel (source, configuration, compiler), the userland,
 the programs and their cases, the emulator, libvirt, the host's kernel and KVM, and the code of the lab that drives
 guests. What is taken is judged like evidence of this run. It is made again for every tenth run, and an entry goes when
-repeats of the same guest disagree.
+repeats of the same guest disagree. A guest that ran some cases a second time, to confirm them, has an entry of its own.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from pathlib import Path
 from lab.core import paths, proc
 from lab.core.cache import Cache, digest, write_atomic
 from lab.core.errors import InfraError
-from lab.core.outcome import CellStatus, Origin, Outcome
-from lab.evidence.events import JOURNAL
+from lab.core.outcome import CellResult, CellStatus, Origin, Outcome
+from lab.evidence.events import JOURNAL, cell_path
 from lab.evidence.metadata import Metadata, Provenance
 from lab.evidence.write import CellDir
 from lab.specs.plan import Cell
 from lab.verdicts.compare import Summary
+from lab.verdicts.confirm import Label, confirming
 
 KIND = "evidence"
 ORIGIN = "origin.json"
@@ -79,10 +80,11 @@ class EvidenceStore:
             if key is None:
                 continue
             outcomes = _outcomes(summary, cell)
-            taken = summary.repeats[cell.key][0].origin is not None
+            guests = _guests(summary, cell)
+            taken = any(guest.origin for guest in guests if guest.repeat == cell.repeat)
             if any(outcome not in SETTLED for outcome in outcomes.values()):
                 self.cache.remove(KIND, key)
-            elif not taken and outcomes and _all_well(summary, cell):
+            elif not taken and outcomes and all(guest.status is CellStatus.OK for guest in guests):
                 notes += self._replace(key, cell, outcomes, summary)
         self._prune()
         return notes
@@ -102,7 +104,7 @@ class EvidenceStore:
         origin = {"run": str(source), "started": summary.evidence.metadata.started or "", "outcomes": outcomes}
 
         def make(entry: Path) -> None:
-            _copy(source / "cells" / cell.topology.name / cell.kernel.name, entry)
+            _copy(source / cell_path(cell.topology.name, cell.kernel.name, cell.repeat), entry)
             (entry / ORIGIN).write_text(json.dumps(origin, indent=1))
 
         self.cache.entry(KIND, key, make)
@@ -111,7 +113,7 @@ class EvidenceStore:
 
     def _key(self, cell: Cell, metadata: Metadata, build: Provenance) -> str | None:
         """Return the key of a cell's evidence; None if it is not to be taken, or a part of it is unknown."""
-        if cell.repeat > 1 or cell.kernel.series or cell.kernel.coverage:
+        if cell.kernel.series or cell.kernel.coverage or (cell.repeat > 1 and _in_doubt(cell, metadata) is None):
             return None
         programs = metadata.program_keys(cell.topology.arch)
         if build.userland is None or any(selection.scenario not in programs for selection in cell.scenarios):
@@ -129,6 +131,8 @@ class EvidenceStore:
             "emulator": _identity(proc.which(cell.topology.architecture.qemu)),
             "lab": _code(),
         }
+        if cell.repeat > 1:
+            document["repeat"] = cell.repeat
         return digest(json.dumps(document, sort_keys=True))
 
     # ---- How often an entry was used ---------------------------------------------------------------------------------
@@ -180,12 +184,26 @@ def _files(directory: Path) -> Iterator[Path]:
             yield path
 
 
+def _in_doubt(cell: Cell, metadata: Metadata) -> frozenset[Label] | None:
+    """Return the cases that a guest ran to confirm them; None for a guest that ran for another reason."""
+    return confirming(metadata).get((cell.topology.name, cell.kernel.name, cell.repeat))
+
+
 def _outcomes(summary: Summary, cell: Cell) -> dict[str, Outcome]:
-    return {record.label: record.outcome for record in summary.of_cell(*cell.key)}
+    """Return the outcome of each case that a guest ran; of several guests of a cell they are taken together."""
+    doubted = _in_doubt(cell, summary.evidence.metadata)
+    records = summary.of_cell(*cell.key)
+    return {
+        record.label: record.outcome
+        for record in records
+        if doubted is None or (record.scenario, record.case) in doubted
+    }
 
 
-def _all_well(summary: Summary, cell: Cell) -> bool:
-    return all(guest.status is CellStatus.OK for guest in summary.repeats[cell.key])
+def _guests(summary: Summary, cell: Cell) -> list[CellResult]:
+    """Return all guests of a cell, those that confirmed cases among them."""
+    guests = (*summary.evidence.cells, *summary.confirmers)
+    return [guest for guest in guests if guest.key == cell.key]
 
 
 def _identity(program: str | None) -> list[object]:

@@ -124,7 +124,7 @@ def finish(
         reported.append(report_run(opened))
         offer_guest(factory, kept)
 
-    interrupted = False
+    interrupted, again = False, None
     afterwards = report_and_offer if keep else None
     try:
         with builds_end_with_us():
@@ -137,17 +137,21 @@ def finish(
         print_note("interrupted; the results so far are saved")
     summary = reported[0] if reported else report_run(opened)
     if elsewhere is None:  # what another host saw says nothing of this one
-        keep_evidence(opened, summary, uri)
+        keep_evidence(opened, summary, uri, again)
     if interrupted:
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
     return summary
 
 
-def keep_evidence(opened: OpenRun, summary: Summary, uri: str | None) -> None:
-    """Keep the baseline's evidence for later runs, and print in what it differs from what an earlier run saw."""
+def keep_evidence(opened: OpenRun, summary: Summary, uri: str | None, again: OpenRun | None = None) -> None:
+    """Keep the baseline's evidence for later runs, and print in what it differs from what an earlier run saw.
+
+    `again` is what ran to confirm it.
+    """
     libvirt = summary.evidence.metadata.host.libvirt or ""
     store = opened.evidence_store(open_cache(), libvirt, uri=uri)
-    for note in store.keep(opened.plan.cells, summary) if store else ():
+    cells = (*opened.plan.cells, *(again.plan.cells if again else ()))
+    for note in store.keep(cells, summary) if store else ():
         print_note(f"note: {printable(note)}")
 
 
@@ -184,7 +188,7 @@ def to_confirm(opened: OpenRun, times: int) -> OpenRun | None:
 
     again = confirm.again(opened, conclude_directory(opened.path), times)
     if again:
-        print_note(f"running again what seems fixed or regressed, in {len(again.plan.cells)} guests")
+        print_note(f"running again what seems fixed or regressed, in {len(again.plan.cells)} cells")
     return again
 
 

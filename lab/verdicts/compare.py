@@ -136,6 +136,8 @@ class Summary:
     """Cell -> its guests, one for each repeat."""
     odd: tuple[CaseRecord, ...]
     """The records except those that met their expectation: the few that most of a report is about."""
+    confirmers: tuple[CellResult, ...] = ()
+    """The guests that ran some cases again, to confirm them."""
     harmless: tuple[HarmlessComplaint, ...] = ()
     """Complaints that were judged as nothing, because the kernel's YAML lists them."""
     unproven: tuple[Unproven, ...] = ()
@@ -175,7 +177,7 @@ class Summary:
     def origins(self) -> tuple[str, ...]:
         """Sentences that name the earlier runs whose evidence stands for guests of this one."""
         found = []
-        for cell in self.evidence.cells:
+        for cell in (*self.evidence.cells, *self.confirmers):
             if cell.origin:
                 found.append(f"{cell.name}: no guest was started; this is the evidence of {cell.origin}.")
         return tuple(found)
@@ -386,12 +388,14 @@ def _concluded(metadata: Metadata, judged_guests: Iterable[_JudgedGuest], source
     judged_repeats: dict[CellKey, list[CellRecords]] = {}
     again: dict[CellKey, list[CellRecords]] = {}
     judged: list[CellResult] = []
+    confirmers: list[CellResult] = []
     left_out: list[HarmlessComplaint] = []
     for guest in judged_guests:
         cell = guest.cell
         left_out += guest.harmless
         if (cell.topology, cell.kernel, cell.repeat) in confirming:
             again.setdefault(cell.key, []).append(guest.records)
+            confirmers.append(cell)
         else:
             judged_repeats.setdefault(cell.key, []).append(guest.records)
             judged.append(cell)
@@ -403,7 +407,7 @@ def _concluded(metadata: Metadata, judged_guests: Iterable[_JudgedGuest], source
     by_cell = {place: CellRecords.of(place, records) for place, records in measured(by_cell, metadata).items()}
     concluded = _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
     covered = coverage.read_all(source) if source else ()
-    return replace(concluded, harmless=tuple(left_out), coverage=covered)
+    return replace(concluded, confirmers=tuple(confirmers), harmless=tuple(left_out), coverage=covered)
 
 
 def _agreed(place: CellKey, guests: Sequence[CellResult], repeats: Sequence[CellRecords]) -> CellRecords:

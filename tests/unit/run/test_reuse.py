@@ -15,12 +15,13 @@ from lab.core.columns import CellRecords
 from lab.core.outcome import CellKey, CellStatus, Outcome
 from lab.evidence.read import load
 from lab.evidence.write import RunDir
-from lab.run import campaign, reuse
+from lab.run import campaign, confirm, reuse
+from lab.run.campaign import OpenRun
 from lab.run.reuse import EvidenceStore
 from lab.run.runner import Runner
 from lab.run.this_host import ThisHost
-from lab.specs.plan import Plan, repeated
-from lab.verdicts.compare import Summary, conclude
+from lab.specs.plan import Cell, Plan, repeated
+from lab.verdicts.compare import Summary, conclude, conclude_directory
 from tests.unit.fakes import (
     BASE,
     BUILD,
@@ -167,6 +168,69 @@ def test_a_repeat_is_a_guest_of_its_own(lab: Lab) -> None:
     metadata = load(lab.place / "run-1").metadata
     taken = [lab.store.take(cell, metadata, build, evidence) for cell in planned]
     assert taken == [True, False]
+
+
+AGAIN = {"baseline": ktap_stdout("not ok 1 grow", count=1), "patched": ktap_stdout("ok 1 grow", count=1)}
+"""What the second guest of each kernel prints, which runs the case in doubt alone."""
+
+
+def confirmed(lab: Lab, streams: dict[str, list[bytes]]) -> Summary:
+    """Run once and confirm what seems fixed; without guests of a kernel none of it may be booted."""
+    lab.runs += 1
+    cells = {}
+    for name, each in streams.items():
+        cells[name] = FakeCell([Behaviour(runs=[ended(stream, status=int(b"not ok" in stream))]) for stream in each])
+        cells[name].provenance = BUILD.changed(key=name, series_sha256=name, build_id=name, userland="userland")
+    metadata = campaign.describe(lab.plan(), CASES).changed(tests=PROGRAMS)
+    run_dir = RunDir.create(lab.place, "test", metadata, output=lab.place / f"run-{lab.runs}")
+    opened: OpenRun | None = OpenRun(plan=lab.plan(), run_dir=run_dir, metadata=metadata, cases=CASES)
+    ran: list[Cell] = []
+    while opened:
+        Runner(
+            plan=opened.plan,
+            place=ThisHost(shop=FakeFactory(cells), budget=PACKING.budget),
+            run_dir=run_dir,
+            metadata=opened.metadata,
+            cases=CASES,
+            screen=NoScreen(),
+            packing=PACKING,
+            builds=dict(opened.metadata.builds),
+            reuse=lab.store,
+        ).run()
+        ran += opened.plan.cells
+        opened = confirm.again(opened, conclude_directory(run_dir.path), 1) if len(ran) == 2 else None
+    assert not any(cell.behaviours for cell in cells.values()), "a guest that was scripted was not booted"
+    summary = conclude_directory(run_dir.path)
+    assert lab.store.keep(ran, summary) == []
+    return summary
+
+
+def origins(summary: Summary) -> list[str]:
+    """The run that the evidence of each guest of the baseline is of; empty for a guest of this run."""
+    guests = [guest for guest in (*summary.evidence.cells, *summary.confirmers) if guest.kernel == "baseline"]
+    return [Path(guest.origin.run).name if guest.origin else "" for guest in guests]
+
+
+def test_what_confirms_a_baseline_comes_from_an_earlier_run_too(lab: Lab) -> None:
+    patched = [GOOD, AGAIN["patched"]]
+    first = confirmed(lab, {"baseline": [BASE, AGAIN["baseline"]], "patched": patched})
+    assert origins(first) == ["", ""]
+    second = confirmed(lab, {"baseline": [], "patched": patched})
+    assert origins(second) == ["run-1", "run-1"]
+    assert [sentence.partition(":")[0] for sentence in second.origins] == [
+        "machine / baseline",
+        "machine / baseline (repeat 2)",
+    ]
+    assert outcomes(second) == outcomes(first) == [Outcome.PASS, Outcome.FAIL, Outcome.PASS]
+    assert [delta.case for delta in second.changed] == ["grow"]
+
+
+def test_a_confirmation_that_disagrees_makes_both_guests_anew(lab: Lab) -> None:
+    patched = [GOOD, AGAIN["patched"]]
+    baseline = [BASE, ktap_stdout("ok 1 grow", count=1)]
+    assert Outcome.FLAKY in outcomes(confirmed(lab, {"baseline": baseline, "patched": patched}))
+    again = confirmed(lab, {"baseline": [BASE, AGAIN["baseline"]], "patched": patched})
+    assert origins(again) == ["", ""]
 
 
 def test_every_tenth_run_makes_it_anew_and_a_difference_is_reported(lab: Lab) -> None:
