@@ -481,6 +481,8 @@ class _Build:
         target, image = self.recipe.arch.image_target, directory / self.recipe.arch.image
         before_ns = image.stat().st_mtime_ns
         steps = self._make(tree, target, timeout_s=BUILD_S, expected=len(objects), objects=objects)
+        if not stale_objects.are_made(tree.src, directory, objects):
+            return None
         stale_objects.touch_archives(directory, objects)
         steps += self._make(tree, target, timeout_s=BUILD_S, expected=LINK_STEPS, linked=True)
         return steps if image.stat().st_mtime_ns > before_ns else None
@@ -516,7 +518,7 @@ class _Build:
         with log_path.open("a" if linked else "w") as log:
             meter = _Meter(self.progress if expected else silent, expected, log)
             done = proc.run(
-                [*self._argv(tree, walk=not (objects or linked)), *(objects or [target])],
+                [*self._argv(tree, _without(objects, linked)), *(objects or [target])],
                 env=self._environment(tree),
                 check=False,
                 timeout_s=timeout_s,
@@ -528,12 +530,12 @@ class _Build:
             raise self._failure(tree, target, log_path, done.status)
         return meter.steps
 
-    def _argv(self, tree: WorkTree, *, walk: bool) -> list[str]:
-        """Return make's command line but for its targets; without the walk it runs in the O= directory itself."""
+    def _argv(self, tree: WorkTree, without: Sequence[str]) -> list[str]:
+        """Return make's command line but for its targets; `without` parts of the work, in the O= directory itself."""
         chosen, directory = self.recipe.toolchain, tree.build_dir(self.recipe.build_name)
         where = ["--directory", str(tree.src), f"O={directory}"]
-        if not walk:
-            where = ["--directory", str(directory), "--file", "../Makefile", *stale_objects.NO_WALK]
+        if without:
+            where = ["--directory", str(directory), "--file", "../Makefile", *without]
         variables = {
             "ARCH": self.recipe.arch.kernel_arch,
             "CROSS_COMPILE": chosen.prefix,
@@ -596,6 +598,13 @@ class _Build:
             "config_sha256": hashlib.sha256((into / "config").read_bytes()).hexdigest(),
         }
         (into / "build.json").write_text(json.dumps(all_facts, indent=1) + "\n")
+
+
+def _without(objects: Sequence[str], linked: bool) -> Sequence[str]:
+    """Return make's options for objects alone, for a target whose objects are made, or for all there is to do."""
+    if objects:
+        return stale_objects.NO_PREPARATION
+    return stale_objects.NO_WALK if linked else ()
 
 
 @dataclass(slots=True)

@@ -20,9 +20,12 @@ from pathlib import Path
 MOST = 40
 """C files; for more of them the walk is not what takes long."""
 THIN_ARCHIVE = b"!<thin>\n"
-NO_WALK = ("-o", ".", "-o", "prepare")
-"""Options of make for kbuild's top Makefile in a build directory: targets that are taken for made. `.` walks over all
-directories (since 6.1), `prepare` makes headers and tools, none of which is made of what is linked into the kernel."""
+NO_PREPARATION = ("-o", "prepare")
+"""Options of make in a build directory: what makes headers and tools, none of which is made of what is linked into the
+kernel, is taken for done."""
+NO_WALK = ("-o", ".", *NO_PREPARATION)
+"""Likewise the target of kbuild's top Makefile, since 6.1, that walks over all directories. Objects are made by it too,
+in the directories of those that are asked for."""
 _WALK = re.compile(r"^build-dir\s*:=\s*\.$", re.MULTILINE)
 _RULE = re.compile(
     r"^\$\(sort \$\(KBUILD_LDS\) \$\(KBUILD_VMLINUX_OBJS\) \$\(KBUILD_VMLINUX_LIBS\)\): \. ;$", re.MULTILINE
@@ -47,6 +50,15 @@ def find(src: Path, build: Path, changed: Collection[str]) -> tuple[str, ...]:
     if _read_elsewhere(build, objects):
         return ()
     return tuple(objects)
+
+
+def are_made(src: Path, build: Path, objects: Collection[str]) -> bool:
+    """Return whether every object is newer than its source."""
+    for name in objects:
+        source = src / f"{name.removesuffix('.o')}.c"
+        if (build / name).stat().st_mtime_ns <= source.stat().st_mtime_ns:
+            return False
+    return True
 
 
 def touch_archives(build: Path, objects: Collection[str]) -> None:
