@@ -265,7 +265,7 @@ static void h01_duel(void)
 
 /* ---- H13: write() through map_files extends an object while a touch does ---- */
 
-#define FURTHER 4	/* pages by which a round's touch makes the object larger */
+#define FURTHER 4	/* pages by which a round makes the object larger, but for one more */
 
 static void expect_pages(int file, long pages)
 {
@@ -276,34 +276,37 @@ static void expect_pages(int file, long pages)
 }
 
 /*
- * One object, larger in every round: one touches the last page of its grown mapping, the other writes a byte just beyond
- * the end. Whoever is last, the object is as large as the touch has made it.
+ * One object, larger in every round: one touches the last page of its grown mapping, the other writes a byte beyond the
+ * end, in every second round further than the touch. Whoever is last, the object is as large as the larger of the two.
  */
 static void touch_or_write(struct arena *arena, char *p, int file, int rounds, bool writes)
 {
 	bool by_mremap = lab_provides("expand-enomem");
 	volatile int delay;
-	long size = 1;
+	long size = 1, mapped = 1;
 	int i;
 
-	for (i = 0; i < rounds; i++, size += FURTHER) {
+	for (i = 0; i < rounds; i++, size += FURTHER + 1) {
 		struct span *span = &arena->spans[i][writes];
+		bool further = i % 2;
+		long wanted = size + FURTHER + !further, written = further ? wanted : size;
 
 		if (!writes && !by_mremap)
-			p = LAB_GROW(p, size, size + FURTHER);
+			p = LAB_GROW(p, mapped, wanted);
 		meet_awake(arena, 2 * i);
 		for (delay = writes ? 0 : i % 32 * 16; delay; delay--)	/* a write() takes longer to come to the size */
 			;
 		span->from = lab_now_ns();
 		if (writes)
-			LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(file, "x", 1, size * (off_t)lab_page())), 1);
+			LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(file, "x", 1, written * (off_t)lab_page())), 1);
 		else if (by_mremap)
-			p = LAB_GROW(p, size, size + FURTHER);
+			p = LAB_GROW(p, mapped, wanted);
 		else
-			LAB_WRITES(lab_at(p, size + FURTHER - 1), 1);
+			LAB_WRITES(lab_at(p, wanted - 1), 1);
 		span->to = lab_now_ns();
 		meet_awake(arena, 2 * i + 1);
-		expect_pages(file, size + FURTHER);
+		expect_pages(file, size + FURTHER + 1);
+		mapped = wanted;
 	}
 }
 

@@ -55,7 +55,7 @@ FIXED = {
     "LOCALVERSION": "",
 }
 # kbuild compresses an image with gzip -9, which takes longer than all the compiling after a small edit. In no key: the
-# kernel in the image is the same.
+# kernel in the image is the same. Not for a walk, which compresses the configuration that is part of the kernel.
 FAST_GZIP = {"KGZIP": "sh -c 'exec gzip -n -1' gzip"}
 # How kbuild and the compiler name files of the source, seen from an O= directory in it.
 _UP = re.compile(r"^(|.* from )\.\./", re.MULTILINE)
@@ -543,7 +543,7 @@ class _Build:
             "CC": " ".join(chosen.cached_cc),
             **{f"GCOV_PROFILE_{Path(name).stem}.o": "y" for name in self.recipe.counted},
             **FIXED,
-            **FAST_GZIP,
+            **(FAST_GZIP if without == stale_objects.NO_WALK else {}),
         }
         # --output-sync keeps the lines of one command together, so that errors of two do not mix.
         options = [f"--jobs={toolchain.jobs()}", "--output-sync=target", "--no-print-directory"]
