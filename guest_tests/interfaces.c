@@ -706,7 +706,7 @@ static void g22_object_times(void)
 	LAB_SETUP(fstat(fd, &before));
 	lab_sleep_ms(50);	/* some ticks of the clock that files have their times from */
 	p = LAB_GROW(p, 2, 8);
-	LAB_WRITES(lab_at(p, 7), 1);
+	LAB_READS(lab_at(p, 7), 0);	/* what is written sets them, whatever the object does */
 	LAB_SETUP(fstat(fd, &after));
 	LAB_EXPECT(before.st_mtim.tv_sec != after.st_mtim.tv_sec || before.st_mtim.tv_nsec != after.st_mtim.tv_nsec);
 	LAB_EXPECT(before.st_ctim.tv_sec != after.st_ctim.tv_sec || before.st_ctim.tv_nsec != after.st_ctim.tv_nsec);
