@@ -263,10 +263,10 @@ class Mutate:
         result = MutantResult(name=mutant.name, fate=Fate.NO_VERDICT, why="no case was left to run")
         covering = known.covering(mutant)
         for name, labels in (("covering", covering), ("others", known.sound - covering)):
-            if not labels:
+            selections = self._narrowed(labels, known)
+            if not selections:  # synthetic records alone
                 continue
             try:
-                selections = self._narrowed(labels, known)
                 summary = self._run_or_reuse(f"mutants/{mutant.name}/{name}", kernel, selections, known.unsound)
             except LabError as error:
                 return MutantResult(name=mutant.name, fate=Fate.NO_VERDICT, why=str(error))
@@ -281,14 +281,14 @@ class Mutate:
         return result
 
     def _narrowed(self, labels: Collection[str], known: _Known) -> tuple[Selection, ...]:
-        """The selections of some cases, each `scenario.case`, the shortest scenario first.
+        """The selections of some cases that ran on the original, each `scenario.case`, the shortest scenario first.
 
         Synthetic records of a scenario are not cases.
         """
         found: list[tuple[float, Selection]] = []
         for selection in self._selections():
             cases = []
-            for case in selection.asked_cases(self.builder.cases()[selection.scenario]):
+            for case in self.builder.cases()[selection.scenario]:
                 if f"{selection.scenario}.{case.name}" in labels:
                     cases.append(case.name)
             if cases:

@@ -332,3 +332,9 @@ def test_a_suite_is_built_once_and_its_tests_are_narrowed(
     assert [(each.kernel.name, each.arch) for each in plan.builds] == [("patched", "x86_64")]
     (selection,) = work._planned(made, work._selections()).cells[0].scenarios
     assert (selection.scenario, selection.cases) == ("kselftest-mm", ("mremap_test",))
+    some = cast(Any, SimpleNamespace(case_s={}))
+    assert [each.cases for each in work._narrowed({"kselftest-mm.mremap_test"}, some)] == [("mremap_test",)]
+    synthetic = {"kselftest-mm.console", "kselftest-mm.leak"}
+    known = cast(Any, SimpleNamespace(sound=synthetic, unsound=set(), case_s={}, covering=lambda _: synthetic))
+    result = work._tried(wanted.mutants[0], made, 1.0, known)
+    assert (result.fate, result.why) == (Fate.NO_VERDICT, "no case was left to run")
