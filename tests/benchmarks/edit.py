@@ -102,7 +102,8 @@ def tried(tree: Path, patches: Path, machines: Sequence[str], output: Path) -> P
     builds = {
         build.key: build.build_s or 0.0
         for cell in own
-        if (build := evidence.metadata.build(cell.topology, cell.kernel)) is not None
+        if evidence.metadata.kernel(cell.kernel).series  # the other kernel was built by an earlier run
+        and (build := evidence.metadata.build(cell.topology, cell.kernel)) is not None
     }
     slowest = max(own, key=lambda cell: boot_s(cell) + cases_s(cell))
     return Parts(whole=whole, build=sum(builds.values()), boot=boot_s(slowest), cases=cases_s(slowest))
