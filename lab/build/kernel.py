@@ -458,8 +458,7 @@ class _Build:
         if not in_place.exists() or in_place.read_text() != config:
             in_place.write_text(config)
             changed = None
-        steps = self._without_walk(tree, wanted, changed or ())
-        if steps is None:
+        if not self._without_walk(tree, wanted, changed or ()):
             target = recipe.arch.image_target
             steps = self._make(tree, target, timeout_s=BUILD_S, expected=self._expected(full))
             write_atomic(self._counter(full), str(steps).encode())
@@ -468,24 +467,22 @@ class _Build:
             raise InfraError(f"make {recipe.arch.image_target} changed the configuration it was given: {in_place}")
         return full
 
-    def _without_walk(
-        self, tree: WorkTree, wanted: Mapping[str, Content | None], changed: Collection[str]
-    ) -> int | None:
-        """Compile what an edit of C files made stale, and link; None if that takes make's walk over all directories."""
+    def _without_walk(self, tree: WorkTree, wanted: Mapping[str, Content | None], changed: Collection[str]) -> bool:
+        """Compile what an edit of C files made stale, and link; return False if that takes make's walk."""
         directory = tree.build_dir(self.recipe.build_name)
         if any(name in wanted and wanted[name] is None for name in changed):
-            return None
+            return False
         objects = stale_objects.find(tree.src, directory, changed)
         if not objects:
-            return None
+            return False
         target, image = self.recipe.arch.image_target, directory / self.recipe.arch.image
         before_ns = image.stat().st_mtime_ns
-        steps = self._make(tree, target, timeout_s=BUILD_S, expected=len(objects), objects=objects)
+        self._make(tree, target, timeout_s=BUILD_S, expected=len(objects), objects=objects)
         if not stale_objects.are_made(tree.src, directory, objects):
-            return None
+            return False
         stale_objects.touch_archives(directory, objects)
-        steps += self._make(tree, target, timeout_s=BUILD_S, expected=LINK_STEPS, linked=True)
-        return steps if image.stat().st_mtime_ns > before_ns else None
+        self._make(tree, target, timeout_s=BUILD_S, expected=LINK_STEPS, linked=True)
+        return image.stat().st_mtime_ns > before_ns
 
     def _counter(self, full: bool) -> Path:
         """Return the file with the number of steps of the last such build, of any version of the source."""
