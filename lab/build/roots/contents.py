@@ -115,7 +115,7 @@ def _listed(built: BuiltRoot) -> tuple[set[str], dict[str, str]]:
 @lru_cache(maxsize=1)  # an image never changes: its path has the digest of what is in it
 def _listed_image(image: Path) -> tuple[set[str], dict[str, str]]:
     files, links = set(), {}
-    for line in proc.run([_program(), "-lln", str(image)], timeout_s=UNPACK_S).output.splitlines():
+    for line in proc.run([_program(), "-lln", str(image)], timeout_s=UNPACK_S, whole=True).output.splitlines():
         if match := LISTED.fullmatch(line):
             kind, name = match.groups()
             name, _, target = name.partition(" -> ")

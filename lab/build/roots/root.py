@@ -28,7 +28,7 @@ from debian.arfile import ArError
 from debian.debfile import DebError, DebFile
 
 from lab.arch.record import Arch
-from lab.build.roots import apt, image, tar
+from lab.build.roots import apt, debian_links, image, tar
 from lab.build.roots.tree import MAX_BYTES, MAX_LAYERS, RootTree
 from lab.core import proc
 from lab.core.cache import Cache, digest, file_digest
@@ -47,11 +47,12 @@ MOUNTED = {"dev": 0o755, "proc": 0o755, "sys": 0o755, "run": 0o755, "lab": 0o755
 """Directories on which a guest mounts something (images/probes/enter.c), and their modes."""
 IMAGE = "root.squashfs"
 SCRIPTS = ("preinst", "postinst")
+MAX_SCRIPT = 1 << 20
 MAX_JSON = 8 << 20
 ZSTD = b"\x28\xb5\x2f\xfd"
 
 
-RECIPE = "root-2"
+RECIPE = "root-3"
 """Part of every key: it changes when what is made of the same input does."""
 Fill = Callable[[RootTree], list[str]]
 """Fills a tree and returns notes for the user."""
@@ -185,18 +186,30 @@ def package_names(words: str) -> list[str]:
 def _from_packages(tree: RootTree, files: list[Path]) -> list[str]:
     """Lay packages over each other; return a note with those whose maintainer scripts did not run."""
     idle = []
+    installed = []
+    debian_links.merge_usr(tree)
     for path in files:
         tree.layers = 0  # packages are no layers: each has its own files
         try:
             package = DebFile(str(path))
             with package.data.tgz() as data:
                 tree.add_layer(data)
-            if any(package.control.has_file(script) for script in SCRIPTS):
+            scripts = [script for script in SCRIPTS if package.control.has_file(script)]
+            if scripts:
                 idle.append(path.name.partition("_")[0])
+            for script in scripts:
+                installed += debian_links.in_script(_script(package, script))
         except (DebError, ArError) as error:
             raise InfraError(f"{path.name} is damaged: {error}") from None
+    debian_links.complete(tree, installed)
     note = f"{len(files)} packages; maintainer scripts did not run: {', '.join(idle) or 'none has any'}"
     return [note]
+
+
+def _script(package: DebFile, name: str) -> str:
+    """Return the text of a maintainer script; "" for one that is longer than any script of Debian."""
+    content = package.control.get_content(name)
+    return content.decode("utf-8", "replace") if content and len(content) <= MAX_SCRIPT else ""
 
 
 # ---- Directories, tars and images -----------------------------------------------------------------------------------

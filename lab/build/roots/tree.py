@@ -117,6 +117,20 @@ class RootTree:
         if place not in self.nodes or not self.nodes[place].is_directory:
             self._put(place, Node(mode=stat.S_IFDIR | mode))
 
+    def add_link(self, name: str, target: str) -> None:
+        """Add a symbolic link unless there is something of its name."""
+        place = self._place(name)
+        if place not in self.nodes:
+            self._put(place, Node(mode=stat.S_IFLNK | 0o777, target=target))
+
+    def remove(self, name: str) -> None:
+        """Remove what has a name, a link itself and not what it leads to."""
+        self._remove(self._place(name))
+
+    def has(self, name: str) -> bool:
+        """Say whether a name leads to something in the root, links followed."""
+        return self._place(name, follow=True) in self.nodes
+
     def read(self, name: str) -> bytes | None:
         """Return the bytes of a regular file, links followed; None if there is none."""
         place = self._place(name, follow=True)

@@ -10,6 +10,7 @@ import pytest
 from lab.build.roots import contents, root
 from lab.build.roots.needed import Missing
 from lab.build.roots.root import BuiltRoot
+from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from tests.unit.fixtures.linked import HOST, LIBC, program
@@ -111,3 +112,14 @@ def test_what_is_copied_to_the_guest_counts(built: BuiltRoot, tmp_path: Path, li
 )
 def test_a_path_of_a_root(built: BuiltRoot, path: str, there: bool) -> None:
     assert contents.has(built, path) is there
+
+
+def test_the_listing_of_a_large_root_is_read_whole(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "a").mkdir(parents=True)
+    (tree / "a/first").write_text("")
+    (tree / "z").mkdir()
+    for number in range(3 * proc.KEEP_LINES):
+        (tree / f"z/{number}").write_text("")
+    built = root.build(str(tree), HOST, Cache(tmp_path / "cache"))
+    assert contents.has(built, "/a/first")
