@@ -28,6 +28,8 @@ APT::Architectures {{ "{architecture}"; }};
 APT::Install-Recommends "false";
 """
 MAX_PACKAGES = 2000
+GONE = "404  Not Found"
+"""What apt prints for a file that its mirror does not have."""
 PACKAGE = r"[a-z0-9][a-z0-9+.-]+"
 
 
@@ -40,21 +42,34 @@ class AptRoot:
     architecture: str
     cache: Cache
 
-    def download(self, packages: Sequence[str], into: Path, progress: Progress) -> tuple[str, ...]:
-        """Download packages and all that they depend on into a directory; return `NAME VERSION` of each.
+    def download(self, packages: Sequence[str], into: Path, progress: Progress) -> list[str]:
+        """Download packages and all that they depend on into a directory; return notes for the user.
 
-        UsageError for a package that the release does not have.
+        UsageError for a package that the release does not have. The files of updates of an old release leave the mirror
+        before their index does: where one is gone, the packages are those of the release itself.
         """
         self._require(packages)
-        archives = f"Dir::Cache::archives={into}"
         (into / "partial").mkdir(parents=True, exist_ok=True)
-        words = ["-o", archives, "--yes", "--download-only", "--no-remove", "install", *packages]
+        words = ["-o", f"Dir::Cache::archives={into}", "--yes", "--download-only", "--no-remove", "install", *packages]
+        notes = []
         with self._locked(f"packages of {self.release} for {self.architecture}", progress):
             try:
                 self.state.apt("apt-get", *words, timeout_s=DOWNLOAD_S)
             except proc.ProcError as error:
-                raise self._failed(packages, error) from error
-        return _listed(into)
+                if GONE not in error.output:
+                    raise self._failed(packages, error) from error
+                _empty(into)
+                notes = self._without_updates(packages, words)
+        _check_count(into)
+        return notes
+
+    def _without_updates(self, packages: Sequence[str], words: Sequence[str]) -> list[str]:
+        """Download what `words` ask for from the release itself; return a note that says so."""
+        try:
+            self.state.apt("apt-get", "--target-release", self.release, *words, timeout_s=DOWNLOAD_S)
+        except proc.ProcError as error:
+            raise self._failed(packages, error) from error
+        return [f"without updates: the mirror has an index of those of {self.release}, and their files no more"]
 
     def download_alone(self, package: str, into: Path, progress: Progress) -> Path:
         """Download one package without what it depends on, and return its file."""
@@ -144,12 +159,13 @@ def _open(suites: Sequence[AptSuite], release: str, architecture: str, cache: Ca
     return AptState(suite=suites[0], kind="deb", directory=directory)
 
 
-def _listed(into: Path) -> tuple[str, ...]:
-    """Return `NAME VERSION` of the packages in a directory, by the names that apt gives their files."""
-    found = []
-    for path in sorted(into.glob("*.deb")):
-        name, version, _ = path.stem.split("_", 2)
-        found.append(f"{name} {version.replace('%3a', ':')}")
-    if len(found) > MAX_PACKAGES:
+def _empty(into: Path) -> None:
+    """Remove the packages of a download that did not end."""
+    for path in into.glob("*.deb"):
+        path.unlink()
+
+
+def _check_count(into: Path) -> None:
+    """Raise UsageError for more packages than a root may have."""
+    if sum(1 for _ in into.glob("*.deb")) > MAX_PACKAGES:
         raise UsageError(f"more than {MAX_PACKAGES} packages")
-    return tuple(found)

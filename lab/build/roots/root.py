@@ -170,10 +170,10 @@ def _debian(word: str, arch: Arch, cache: Cache, progress: Progress) -> BuiltRoo
 
     def fill(tree: RootTree) -> list[str]:
         with cache.scratch("packages") as scratch:
-            archive.download(packages, scratch, progress)
+            notes = archive.download(packages, scratch, progress)
             files = sorted(scratch.glob("*.deb"), key=lambda path: (not path.name.startswith("base-files_"), path.name))
             progress(f"putting {len(files)} packages together")
-            return _from_packages(tree, files)
+            return [*notes, *_from_packages(tree, files)]
 
     return _built(word, key, cache, fill)
 

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab/build/roots/apt.py: what is downloaded when files of a suite are gone from its mirror."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from lab.build.debian import AptState
+from lab.build.roots.apt import AptRoot
+from lab.core import proc
+from lab.core.cache import Cache
+from lab.core.errors import InfraError
+from lab.core.progress import silent
+
+GONE = "E: Failed to fetch http://mirror/pool/updates/l/libc6_2_arm64.deb  404  Not Found"
+
+
+class FakeApt:
+    """A release whose updates fail with `error`, after one package; `target` says whether the release itself works."""
+
+    def __init__(self, directory: Path, error: str, *, target: bool = True) -> None:
+        self.directory, self.error, self.target = directory, error, target
+
+    def apt(self, program: str, *words: str, timeout_s: float = 0.0) -> proc.Completed:
+        if program == "apt-cache":
+            return proc.Completed(argv=(), status=0, output=" tool | 2 | http://mirror old/main arm64 Packages")
+        into = Path(next(word for word in words if word.startswith("Dir::Cache::archives=")).partition("=")[2])
+        updates = "--target-release" not in words
+        (into / f"tool_{2 if updates else 1}_arm64.deb").write_bytes(b"")
+        if updates or not self.target:
+            raise proc.ProcError(["apt-get"], "status 100", output=self.error)
+        return proc.Completed(argv=(), status=0, output="")
+
+
+def release(tmp_path: Path, apt: FakeApt) -> AptRoot:
+    return AptRoot(state=cast(AptState, apt), release="old", architecture="arm64", cache=Cache(tmp_path / "cache"))
+
+
+def test_a_release_without_its_updates_where_their_files_are_gone(tmp_path: Path) -> None:
+    notes = release(tmp_path, FakeApt(tmp_path / "apt", GONE)).download(["tool"], tmp_path / "debs", silent)
+    assert [path.name for path in (tmp_path / "debs").glob("*.deb")] == ["tool_1_arm64.deb"]
+    assert notes == ["without updates: the mirror has an index of those of old, and their files no more"]
+
+
+@pytest.mark.parametrize(
+    ("error", "target"), [("E: Hash Sum mismatch", True), (GONE, False)], ids=["another-error", "gone-as-well"]
+)
+def test_any_other_failure_ends_the_download(tmp_path: Path, error: str, target: bool) -> None:
+    with pytest.raises(InfraError, match="tool of old for arm64 could not be downloaded: "):
+        release(tmp_path, FakeApt(tmp_path / "apt", error, target=target)).download(["tool"], tmp_path / "debs", silent)
