@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -109,8 +110,8 @@ class Compared:
     verdict: Verdict
     differs: str = ""
     """What differs, in one line."""
-    lines: tuple[str, str] | None = None
-    """The first line that differs: the control's, and the machine's."""
+    lines: tuple[tuple[str, str], ...] = ()
+    """The first lines that differ, of stdout and of stderr: the control's, "" for none, and the machine's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,25 +180,32 @@ def compare(control: MachineRun, run: MachineRun, *, output: bool = True) -> Com
     return Compared(run=run, verdict=Verdict.SAME)
 
 
-def _lines(control: MachineRun, run: MachineRun) -> tuple[str, str] | None:
-    """Return the first lines that differ on purpose, of stdout and then of stderr; None if none do."""
+def _lines(control: MachineRun, run: MachineRun) -> tuple[tuple[str, str], ...]:
+    """Return the first lines that differ on purpose, of stdout and of stderr, those with words if there are any."""
+    found = []
     for stream in ("stdout", "stderr"):
         ours = [_split(getattr(attempt, stream)) for attempt in control.attempts]
         theirs = [_split(getattr(attempt, stream)) for attempt in run.attempts]
-        if found := _first_difference(ours, theirs):
-            return found
-    return None
+        if pairs := list(_differences(ours, theirs)):
+            found.append((_first_words(first for first, _ in pairs), _first_words(second for _, second in pairs)))
+    return tuple(found)
 
 
-def _first_difference(ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]]) -> tuple[str, str] | None:
+def _first_words(lines: Iterable[str]) -> str:
+    """Return the first line with a letter or a digit; the first of all if none has any."""
+    every = list(lines)
+    return next((line for line in every if re.search(r"\w", line)), every[0])
+
+
+def _differences(ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Yield the lines that are the same in all runs on the control, the same on the machine, and differ."""
     for index in range(max(map(len, [*ours, *theirs]))):
         first = {_line(lines, index) for lines in ours}
         second = {_line(lines, index) for lines in theirs}
         if len(first) == 1 and len(second) == 1 and first != second:
-            return first.pop(), second.pop()
-        if len(first) > 1 and len(set(map(len, ours))) > 1:
-            return None  # the runs of the control differ in length from here on: nothing fits any more
-    return None
+            yield first.pop(), second.pop()
+        elif len(first) > 1 and len(set(map(len, ours))) > 1:
+            return  # the runs of the control differ in length from here on: nothing fits any more
 
 
 def _line(lines: Sequence[str], index: int) -> str:

@@ -60,8 +60,8 @@ def _details(compared: Compared) -> list[str]:
     if compared.verdict is Verdict.SAME:
         return []
     lines = [one_line(compared.differs)]
-    if compared.lines:
-        lines += [f"- {_cut(compared.lines[0])}", f"+ {_cut(compared.lines[1])}"]
+    for control, machine in compared.lines:
+        lines += [f"{sign} {_cut(line)}" for sign, line in (("-", control), ("+", machine)) if line]
     if compared.run.death:
         lines += compared.run.death.lines(compared.run.page_size)
     return lines
@@ -123,7 +123,7 @@ def _machine(run: MachineRun, against: Compared | None) -> dict[str, object]:
             }
         )
     facts: dict[str, object] = {"topology": run.topology, "page_size": run.page_size, "nodes": run.nodes}
-    facts |= {"verdict": "control", "differs": "", "lines": None}
+    facts |= {"verdict": "control", "differs": "", "lines": []}
     if against is not None:
         facts |= {"verdict": str(against.verdict), "differs": against.differs, "lines": against.lines}
     return facts | {"not_tried": run.not_tried, "attempts": attempts, "death": death}

@@ -53,7 +53,19 @@ def test_output_that_changes_from_run_to_run_does_not_count() -> None:
     assert same.verdict is Verdict.SAME
     other = outcomes.compare(control, run_of("arm64-64k", ended(0, "pid 3\nsizes\n"), ended(0, "pid 4\nsizes\n")))
     assert other.verdict is Verdict.DEPENDS
-    assert other.lines == ("size", "sizes")
+    assert other.lines == (("size", "sizes"),)
+
+
+def test_the_first_words_of_both_streams_are_what_differs() -> None:
+    died = ended(134, "\n<--- stack --->\n", stderr="\n#\n# out of memory\n")
+    compared = outcomes.compare(CONTROL, run_of("arm64-64k", died, died))
+    assert compared.lines == (("a", "<--- stack --->"), ("", "# out of memory"))
+    assert render.text(outcome(compared.run)).splitlines()[-6:-2] == [
+        "  killed by SIGABRT, control: exit 0",
+        "  - a",
+        "  + <--- stack --->",
+        "  + # out of memory",
+    ]
 
 
 def test_output_that_changes_on_the_machine_does_not_count_either() -> None:
