@@ -9,6 +9,8 @@ import pytest
 
 from lab.core.cache import Cache, default_root
 from lab.formats.patches import patch
+from lab.verbs.places import open_library
+from lab.workflows import mutation_task
 from tests.integration.conftest import MACHINES, ROOT, CampaignRun, run_campaign
 from tests.mutants.mutant import PROVIDES, Mutant, as_patch, original, write_kernel
 from tests.mutants.table import MUTANTS
@@ -36,6 +38,13 @@ def test_every_edit_fits_its_series(built: None, series: str) -> None:
     for each in MUTANTS:
         if each.series == series:
             assert patch.parse(as_patch(each, base.read).encode(), each.name)
+
+
+@pytest.mark.parametrize("arguments", sorted((ROOT / "tests/mutants/equal").glob("*.json")), ids=lambda path: path.stem)
+def test_every_argument_is_about_a_generated_mutant(built: None, arguments: Path) -> None:
+    kernel = open_library().kernel(arguments.stem)
+    mutants = mutation_task.generate(kernel, Cache(default_root()))
+    assert mutation_task.read_arguments(arguments, mutants)
 
 
 def test_there_are_defects_to_catch() -> None:
