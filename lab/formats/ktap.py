@@ -8,12 +8,15 @@ The grammar that is accepted (indentation or a `# ` before every line of a neste
     plan       = "1.." N [ "# SKIP " reason | "# " comment ]       (the comment of a plan for none is its reason)
     line       = result | diagnostic | bail-out | nested document | junk
     result     = ("ok" | "not ok") [" " N] [" -"] [" " name] [ "# " directive [" " reason] ]
-    directive  = "SKIP" | "TODO" | "XFAIL" | "TIMEOUT" | "ERROR" | "CRASH" | "LEAK"   (the last two: the lab's own)
+    directive  = "SKIP" | "SKIPPED" | "TODO" | "XFAIL" | "XPASS" | "TIMEOUT" | "ERROR"
+               | "CRASH" | "LEAK"             (these two: the lab's own); only SKIP and TODO may be in lower case, since
+                                              names of tests have words such as `# error handling`
     diagnostic = "# " text                    belongs to the next result line of its level
     duration   = "# duration_ms=" number      a diagnostic that is understood
     bail-out   = "Bail out!" [" " reason]
     nested document: opens with an indented (or `# `-prefixed) version, plan or "# Subtest: " line, or with an indented
-                     numbered result, and ends with the result line of the level above, which is its parent
+                     numbered result, and ends with the result line of the level above, which is its parent. If as many
+                     of its results have numbers as planned, `ok` and `not ok` without a number are junk
 
 The results of a document that ends without a parent (its suite died) are kept as `orphans`. A stream whose first
 version, plan or result stands behind a time stamp is a kernel's log (KUnit's): time stamps are taken off its lines.
@@ -28,22 +31,28 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 MAX_LINE = 4096
 MAX_RESULTS = 20_000
 MAX_DEFECTS = 100
 MAX_DEPTH = 8
+NO_VERDICT = ("SKIP", "TODO", "XFAIL", "XPASS")
+"""Directives with which neither `ok` nor `not ok` counts."""
+NOTHING_PLANNED = "1..0 # SKIP "
+"""Before the reason of a nested plan for none, which is kept with the diagnostics of its parent."""
 KEEP_FIRST, KEEP_LAST = 30, 30
 
 _VERSION = re.compile(r"K?TAP version \d{1,9}\s*")
 _PLAN = re.compile(r"1\.\.(\d{1,9})\s*(?:#\s*(?P<skip>SKIP\b:?)?\s*(?P<comment>.*))?", re.IGNORECASE)
 _RESULT = re.compile(r"(ok|not ok)(?:\s+(\d{1,9}))?(?=\s|$)(?:\s+-(?=\s|$))?\s*(.*)")
-_DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|TODO|XFAIL|TIMEOUT|ERROR|CRASH|LEAK)\b:?\s*(.*)$", re.IGNORECASE)
+_DIRECTIVE = re.compile(
+    r"(?:^|\s)#\s*(?:(?i:(SKIP)(?:PED)?|(TODO))|(XFAIL|XPASS|TIMEOUT|ERROR|CRASH|LEAK))\b:?\s*(?P<reason>.*)$"
+)
 _BAIL_OUT = re.compile(r"Bail out!\s*(.*)", re.IGNORECASE)
 _SUBTEST = re.compile(r"# Subtest:? ?(.*)")
-_NESTED = re.compile(r"( {1,8}|\t|# )(?:K?TAP version \d{1,9}\s*|1\.\.\d{1,9}\s*(?:#.*)?|# Subtest:? ?.*)")
+_NESTED = re.compile(r"( {1,8}|\t|# )(?:# )?(?:K?TAP version \d{1,9}\s*|1\.\.\d{1,9}\s*(?:#.*)?|# Subtest:? ?.*)")
 _NESTED_RESULT = re.compile(r"([ \t]{1,40})(?:not )?ok \d{1,9}(?:\s.*)?")
 _STAMP = re.compile(r"^(?:<\d{1,3}>)?\[\s*\d{1,8}\.\d{1,9}\](?:\[\s*[TC]\d{1,10}\])? ?")
 _STARTS = re.compile(r"(?:K?TAP version |1\.\.)\d|(?:not )?ok \d")
@@ -396,9 +405,10 @@ class _Parser:
             # several programs.
             depth -= 1
             rest = text.removeprefix(self.levels[depth].prefix)
-        if opened := _NESTED.fullmatch(rest) or _NESTED_RESULT.fullmatch(rest):
-            yield from self._open(depth, opened[1])
-            depth, rest = self._place(text)
+        for _ in range(2):  # a document within comments may be the first that its program prints
+            if opened := _NESTED.fullmatch(rest) or _NESTED_RESULT.fullmatch(rest):
+                yield from self._open(depth, opened[1])
+                depth, rest = self._place(text)
         yield from self._classify(depth, rest)
 
     def _without_stamp(self, text: str) -> str:
@@ -471,11 +481,13 @@ class _Parser:
         level.plan = int(match[1])
         if level.results:
             yield self._defect(Flaw.LATE_PLAN)
+        comment = match["comment"]
+        if level.plan and not match["skip"]:
+            comment = None
         if top:
-            comment = match["comment"]
-            if level.plan and not match["skip"]:
-                comment = None
             yield KtapPlan(line=self.line, count=level.plan, skip=comment)
+        elif comment and not level.plan:
+            level.said.add(f"{NOTHING_PLANNED}{comment}")
 
     def _diagnostic(self, level: _Level, text: str) -> None:
         if match := _DURATION.fullmatch(text):
@@ -488,7 +500,7 @@ class _Parser:
         if len(self.levels) > depth + 1:
             yield from self._close_below(depth + 1)
             nested = self.levels.pop()
-            children = tuple(nested.finished)
+            children = tuple(_without_talk(nested))
             yield from self._check_count(nested)
             for line in nested.said.take():
                 self.levels[depth].said.add(line)
@@ -511,7 +523,8 @@ class _Parser:
         directive = _DIRECTIVE.search(rest)
         name, word, reason = rest, "", ""
         if directive:
-            name, word, reason = rest[: directive.start()], directive[1].upper(), directive[2].strip()
+            word = (directive[1] or directive[2] or directive[3]).upper()
+            name, reason = rest[: directive.start()], directive["reason"].strip()
         number = None
         if match[2]:
             number = int(match[2])
@@ -559,3 +572,22 @@ class _Parser:
 
     def _defect(self, flaw: Flaw, detail: str = "") -> Defect:
         return Defect(flaw=flaw, line=self.line, detail=detail[:200])
+
+
+def _without_talk(level: _Level) -> list[Result]:
+    """Return the results of a document without ordinary output that begins with `ok` or `not ok`.
+
+    That has no number where all planned results have one; it becomes a diagnostic of the next result.
+    """
+    if level.plan in (None, level.results) or level.plan != len(level.numbers):
+        return level.finished
+    results: list[Result] = []
+    said: tuple[str, ...] = ()
+    for result in level.finished:
+        diagnostics = (*said, *result.diagnostics)
+        if result.number is None:
+            said = (*diagnostics, f"{'ok' if result.ok else 'not ok'} {result.name}")
+        else:
+            results.append(replace(result, diagnostics=diagnostics))
+            said = ()
+    return results

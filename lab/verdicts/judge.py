@@ -863,7 +863,7 @@ class _Judgement:
 
     def _wrong_status(self) -> list[str]:
         """Return a contradiction between the exit status and the result lines; empty if there is none."""
-        failed = sum(not result.ok and result.directive not in _NO_VERDICT for result in self.document.results)
+        failed = sum(not result.ok and result.directive not in ktap.NO_VERDICT for result in self.document.results)
         status = self.run.status
         if status == min(failed, 1) or not self._ended_well():
             return []  # a bad end without missing results is RUN's already
@@ -919,7 +919,6 @@ SSH_SERVER = "dropbear"
 _OOM_KILLS = (Kind.OOM_KILL, Kind.CONTAINED_OOM)
 _KILL_TASKS = (Kind.KASAN, Kind.OOPS, Kind.BUG)
 """Reports after which the kernel ends the task that caused them."""
-_NO_VERDICT = ("SKIP", "TODO", "XFAIL")
 _NO_RESULT = {
     "TIMEOUT": (Outcome.HANG, Cause.TEST_HANG, "time-out of the case"),
     "CRASH": (Outcome.CRASH, Cause.SIGNAL, "killed"),
@@ -933,7 +932,7 @@ def _verdict(result: ktap.Result) -> tuple[Outcome, Cause, str]:
     directive, reason = result.directive, result.reason
     if directive == "SKIP":
         return Outcome.SKIP, Cause.SKIPPED, reason or "no reason given"
-    if directive in _NO_VERDICT:
+    if directive in ktap.NO_VERDICT:
         return Outcome.SKIP, Cause.SKIPPED, f"{directive}: {reason}" if reason else directive
     if directive in _NO_RESULT:
         outcome, cause, words = _NO_RESULT[directive]

@@ -110,6 +110,25 @@ def test_results_nest_in_many_ways(nested: str, stamp: str) -> None:
     assert not document.has(Flaw.NO_PLAN)
 
 
+def test_a_document_in_comments_may_be_the_first_that_its_program_prints() -> None:
+    nested = "  # TAP version 13\n  # 1..2\n  # ok 1 a\n  # not ok 2 b\n"
+    (test,) = results(f"1..1\n{nested}  not ok 1 inner\nnot ok 1 test\n")
+    assert [child.name for child in test.children] == ["inner"]
+    assert [child.name for child in test.children[0].children] == ["a", "b"]
+
+
+def test_ordinary_output_that_begins_with_ok_is_no_result() -> None:
+    """The plan tells: all of its results have numbers."""
+    (test,) = results("1..1\n  1..2\n  ok let us go\n  # one\n  ok 1 a\n  not ok at all\n  ok 2 b\nok 1 test\n")
+    assert [child.name for child in test.children] == ["a", "b"]
+    assert [child.diagnostics for child in test.children] == [("ok let us go", "one"), ("not ok at all",)]
+
+
+def test_results_need_no_numbers() -> None:
+    (test,) = results("1..1\n  1..2\n  ok a\n  not ok b\nok 1 test\n")
+    assert [child.name for child in test.children] == ["a", "b"]
+
+
 def test_the_results_of_a_suite_that_died_are_kept() -> None:
     """KUnit's log, where the kernel oopsed in the first suite and ended in the second."""
     document = ktap.parse(
@@ -171,6 +190,11 @@ def test_what_follows_the_last_result_is_of_the_case_that_was_running() -> None:
         ("ok 1 a # SKIP", "a", "SKIP", ""),
         ("ok 1 a # skip: why", "a", "SKIP", "why"),
         ("ok 1 a#b # TODO x", "a#b", "TODO", "x"),
+        ("ok 1 a # SKIPPED why", "a", "SKIP", "why"),
+        ("ok 1 # XPASS was to fail", "", "XPASS", "was to fail"),
+        ("ok 1 recover # error handling", "recover # error handling", "", ""),
+        ("not ok 1 mmap #timeout of 5", "mmap #timeout of 5", "", ""),
+        ("ok 1 a # b # SKIP why", "a # b", "SKIP", "why"),
         ("ok 1 a # SKIPPING is no directive", "a # SKIPPING is no directive", "", ""),
         ("not ok 1 a # CRASH signal=11 # core", "a", "CRASH", "signal=11 # core"),
     ],
