@@ -597,6 +597,8 @@ class _Judgement:
         self.declared = [case.name for case in declared]
         self.of_reports = {case.name: case for case in declared if case.sides}
         self.document = ktap.parse(run.ktap)
+        if within:
+            self.document = suites.adopted(self.document)
         self.has_harmless = False
         """Whether complaints were left out, which may have tainted the kernel."""
         self.victims: list[oops.Finding] = []

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
 from lab.core.outcome import CaseRecord, CaseVerdict, Cause, CellKey, Expected, Outcome, met
 from lab.evidence.metadata import Metadata
-from lab.formats.ktap import Result
+from lab.formats.ktap import NO_VERDICT, NOTHING_PLANNED, KtapDocument, Result
 from lab.specs.suite import MAX_NAME
 from lab.verdicts import not_built
 
@@ -19,8 +21,8 @@ MAX_NAMED = 4
 
 # Lines around the output of a test that have no information.
 _NOISE = re.compile(r"|\[(?:PASS|FAIL|SKIP)\]|(?:SUMMARY|Totals):.*|-\S*")
-_BEGINS = re.compile(r"running \S.*")
-"""The heading of run_vmtests.sh; the lines before it do not belong to the test."""
+_BEGINS = re.compile(r"(?:running|selftests:) \S.*")
+"""The headings of run_vmtests.sh and run_kselftest.sh; the lines before them do not belong to the test."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SKIP = re.compile(r"^.*?\b(?:SKIP|TCONF)\b[\s:]*")
 _FAILED = re.compile(r"(?!\|).*\b(?:TFAIL|TBROK)\b")
@@ -31,29 +33,61 @@ def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]
     """Yield the results that a test printed itself, of every depth, with the name of their case: `test/result`.
 
     A result is named by its name, or by its number if it has no name or shares it: a test may print the reason of a
-    skip or a failure in place of the name. That name becomes the last line of its diagnostics then.
+    skip or a failure in place of the name. That name becomes the last line of its diagnostics then. What would have the
+    name of an earlier result, as where a test runs several programs that count from 1, gets `(2)` behind it.
     """
     results = list(children)
-    names = [_plain(child.name) for child in results]
-    for place, (child, name) in enumerate(zip(results, names, strict=True), start=1):
-        if name and names.count(name) == 1:
-            label, result = f"{case}/{name}", child
-        else:
-            label, result = f"{case}/{child.number or place}", child
+    counts = Counter(_plain(child.name) for child in results)
+    taken: Counter[str] = Counter()
+    for place, child in enumerate(results, start=1):
+        name = _plain(child.name)
+        own, result = name, child
+        if not name or counts[name] > 1:
+            own = str(child.number or place)
             if name:
                 result = replace(child, diagnostics=(*child.diagnostics, name))
+        taken[own] += 1
+        label = f"{case}/{own}"
+        if taken[own] > 1:
+            label += f" ({taken[own]})"
         yield label, result
         yield from nested(label, child.children)
+
+
+def adopted(document: KtapDocument) -> KtapDocument:
+    """Return a suite's stream, with nested results that have no parent as results of the test that printed them.
+
+    A test may run several programs, each with a document of its own at the same level. Results after the last test's
+    stay orphans.
+    """
+    left = sorted(document.orphans, key=lambda orphan: orphan.line)
+    results: list[Result] = []
+    for result in document.results:
+        count = bisect(left, result.line, key=lambda orphan: orphan.line)
+        children = (*left[:count], *result.children)
+        del left[:count]
+        results.append(replace(result, children=children) if count else result)
+    return replace(document, results=tuple(results), orphans=tuple(left))
 
 
 def explained(result: Result) -> Result:
     """Return the result with its reason in front: the words of a skip, or the results within it that fail."""
     lines = _own_words(result)
+    if result.ok and not result.directive and not result.children and (reason := _nothing_planned(lines)):
+        return replace(result, directive="SKIP", reason=reason, diagnostics=lines)
     if result.directive == "SKIP" and not result.reason:
         return replace(result, reason=_skip_reason(result, lines), diagnostics=lines)
     if not result.ok and (heading := _failed_within(result) or _failed_line(lines)):
         lines = (heading, *(f"| {line}" for line in lines))
     return replace(result, diagnostics=lines)
+
+
+def _nothing_planned(lines: Iterable[str]) -> str:
+    """Return why a test planned no results (`1..0 # SKIP reason`); empty if it did not say that."""
+    for line in lines:
+        if line.startswith(NOTHING_PLANNED):
+            return line.removeprefix(NOTHING_PLANNED)
+    return ""
 
 
 def _skip_reason(result: Result, lines: Sequence[str]) -> str:
@@ -74,7 +108,7 @@ def _failed_within(result: Result) -> str:
     """Return words for the results within a test that fail; empty if none does."""
     bad: list[str] = []
     for child in result.children:
-        if not child.ok and not child.directive:
+        if not child.ok and child.directive not in NO_VERDICT:
             bad.append(_plain(child.name) or str(child.number))
     if not bad:
         return ""

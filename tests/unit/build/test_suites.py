@@ -556,6 +556,51 @@ def test_results_go_by_their_number_where_names_are_shared() -> None:
     assert names == ["cow/1", "cow/2", "cow/own at 0x…"]
 
 
+def test_results_of_several_programs_of_one_test_are_all_kept() -> None:
+    """Each counts from 1, and the first has no result of the test behind it."""
+    programs = [
+        "  TAP version 13\n  1..2\n  ok 1 same\n  not ok 2 own\n",
+        "  TAP version 13\n  1..2\n  ok 1 same\n  not ok 2 same\n",
+        "  1..1\n  ok 1\n",
+    ]
+    text = f"KTAP version 1\n1..2\nok 1 other\n{''.join(programs)}not ok 2 cow\n"
+    other, test = suites.adopted(ktap.parse(text)).results
+    assert other.children == ()
+    found = {label: child.ok for label, child in suites.nested(test.name, test.children)}
+    assert list(found.items()) == [
+        ("cow/1", True),
+        ("cow/own", False),
+        ("cow/1 (2)", True),
+        ("cow/2", False),
+        ("cow/1 (3)", True),
+    ]
+
+
+def test_what_is_printed_after_the_last_test_stays_without_a_parent() -> None:
+    text = "KTAP version 1\n1..2\nok 1 cow\n  TAP version 13\n  1..2\n  ok 1 a\n"
+    document = suites.adopted(ktap.parse(text))
+    assert [orphan.name for orphan in document.orphans] == ["a"]
+
+
+@pytest.mark.parametrize("plan", ["1..0 # SKIP no huge pages", "1..0 # no huge pages", "1..0 #skip no huge pages"])
+@pytest.mark.parametrize("end", ["", " # SKIP"])
+def test_a_test_that_plans_nothing_skips(plan: str, end: str) -> None:
+    (result,) = ktap.parse(f"KTAP version 1\n1..1\n  TAP version 13\n  {plan}\nok 1 cow{end}\n").results
+    told = suites.explained(result)
+    assert (told.directive, told.reason) == ("SKIP", "no huge pages")
+
+
+def test_a_failing_test_that_plans_nothing_fails() -> None:
+    (result,) = ktap.parse("KTAP version 1\n1..1\n  1..0 # SKIP no huge pages\nnot ok 1 cow\n").results
+    assert suites.explained(result).directive == ""
+
+
+def test_a_time_out_within_a_test_is_a_failure_of_the_test() -> None:
+    text = "KTAP version 1\n1..1\n  1..1\n  not ok 1 selftests: mm: x # TIMEOUT 45 seconds\nnot ok 1 cow\n"
+    (result,) = ktap.parse(text).results
+    assert suites.explained(result).diagnostics == ("1 of 1 results in it are not ok: selftests: mm: x",)
+
+
 def test_a_name_that_several_share_is_what_they_say() -> None:
     results = "".join(f"    # [RUN] with {n} kB\n    not ok {n} mmap() failed\n" for n in (1, 2))
     (result,) = ktap.parse(f"KTAP version 1\n1..1\n    1..2\n{results}not ok 1 cow\n").results
@@ -574,13 +619,14 @@ def test_a_skip_says_what_the_test_said_before_it() -> None:
     ("said", "reason"),
     [
         ("# SKIP ./other\n# running ./x\n# you need it\n# [SKIP]\n# | put back\nok 1 x # SKIP\n", "you need it"),
+        ("# timeout set to 45\n# selftests: mm: x\nok 1 selftests: mm: x # SKIP\n", ""),
         ("# SKIP ./other\n# ---\n# running ./x\n# ---\n# [FAIL]\nnot ok 1 x # exit=137\n", "exit=137"),
     ],
 )
 def test_words_before_a_tests_heading_are_not_its_own(said: str, reason: str) -> None:
     (result,) = ktap.parse(f"KTAP version 1\n1..1\n{said}").results
     told = suites.explained(result)
-    assert (told.reason or told.diagnostics[0]) == reason
+    assert (told.reason or "".join(told.diagnostics[:1])) == reason
 
 
 def test_ltp_says_itself_what_failed() -> None:
