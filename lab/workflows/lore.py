@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from lab.core import proc
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.paths import user_path
-from lab.formats.patches import message
+from lab.formats.patches import message, packed
 
 REDIRECTORS = frozenset({"lore.kernel.org", "lkml.kernel.org", "patch.msgid.link", "msgid.link"})
 """Hosts whose every message is in ARCHIVE."""
@@ -50,7 +50,7 @@ def message_id(word: str) -> str | None:
 
 def archive(word: str) -> str:
     """Return the public-inbox that a URL leads to; empty for a message id, and for a redirector such as lore's own."""
-    if not word.startswith(("http://", "https://")) or (urlsplit(word).hostname or "") in REDIRECTORS:
+    if not word.startswith(("http://", "https://")) or _has_all(urlsplit(word).hostname or ""):
         return ""
     before = []
     for part in urlsplit(word).path.split("/"):
@@ -59,6 +59,11 @@ def archive(word: str) -> str:
         before.append(part)
     address = urlsplit(word)
     return f"{address.scheme}://{address.netloc}{'/'.join(before)}".removesuffix("/r")
+
+
+def _has_all(host: str) -> bool:
+    """Whether every message of a host is in ARCHIVE; a patchwork has no threads to fetch."""
+    return host in REDIRECTORS or host.startswith("patchwork.")
 
 
 def thread(wanted: str, mirror: str = "") -> Mails:
@@ -145,7 +150,7 @@ def _files(place: Path) -> list[Path]:
 
 
 def _split(path: Path) -> Iterator[bytes]:
-    data = message.unpacked(_bounded(path), str(path)).lstrip(b"\r\n")
+    data = packed.unpacked(_bounded(path), str(path)).lstrip(b"\r\n")
     if message.is_mail(data):
         yield from message.split(data)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Patches as people have them (a diff, a mail, a mailbox, gzip's) -> single plain patches, in order. Pure.
+"""Patches as people have them (a diff, a mail, a mailbox, packed ones) -> single plain patches, in order. Pure.
 
-message.py reads one message, thread.py chooses among many.
+packed.py unpacks, message.py reads one message, thread.py chooses among many.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from lab.core.errors import InputError
-from lab.formats.patches import message, thread
+from lab.formats.patches import message, packed, thread
 from lab.formats.patches.message import MailMessage
 
 _TAGS = re.compile(r"^\s*(?:\[[^]]*\]\s*|Re:\s*)+", re.IGNORECASE)
-_SUFFIXES = (".gz", ".patch", ".diff", ".mbox", ".mbx", ".eml", ".txt")
-_MARK = b"\xef\xbb\xbf"
+_SUFFIXES = (*packed.SUFFIXES, ".patch", ".diff", ".mbox", ".mbx", ".eml", ".txt")
 MAX_NAME = 48
 
 
@@ -64,14 +63,20 @@ def read(
     notes: list[str] = []
     letters: list[MailMessage] = []
     for data, path in files:
-        content = message.unpacked(data, path).removeprefix(_MARK)
+        content = packed.unpacked(data, path)
+        packed.refuse_archive(content, path)
         begins = content.lstrip(b"\r\n")
         if message.is_mail(begins):
             letters += _messages(begins, path)
         elif message.has_diff(content):
+            packed.refuse_page(content, path)
             diff, remarks = message.plain(content)
             diffs.append(MailedPatch(name=_file_slug(path), data=diff.data))
             notes += [f"{path}: {remark}" for remark in remarks]
+        elif len(files) == 1:
+            raise InputError(path, None, None, f"expected a patch, found {packed.instead(content)}")
+        else:
+            notes.append(f"left out, {packed.instead(content)}: {path}")
     if diffs and not any(letter.diffs for letter in letters):
         return MailedSeries(patches=tuple(diffs), notes=tuple(notes))
     if diffs:
@@ -81,7 +86,7 @@ def read(
         patches=tuple(_named(chosen.messages, where)),
         title=chosen.title,
         base_commit=chosen.base_commit,
-        notes=chosen.notes,
+        notes=(*notes, *chosen.notes),
     )
 
 

@@ -12,22 +12,19 @@ from __future__ import annotations
 
 import email
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from email.header import decode_header
 from email.message import Message as ParsedMessage
 from email.utils import getaddresses, parsedate_to_datetime
+from pathlib import PurePath
 
 from lab.core.errors import InputError
-from lab.formats.patches import patch
+from lab.formats.patches import packed, patch
 
-MAX_UNPACKED = 64 << 20
-"""Bytes that a compressed patch or mailbox may unpack to."""
 MAX_DEPTH = 4
 """Of messages within messages."""
-GZIP = b"\x1f\x8b"
 _FIELD = rb"[!-9;-~]+[ \t]*:"
 _FROM = re.compile(rb"(?:\A|(?<=\n))From \S.*\d:\d\d.*\r?\n(?=(?:>From .*\r?\n)?" + _FIELD + rb")")
 """The line before each message of a mailbox; git format-patch writes it, too."""
@@ -38,11 +35,19 @@ _KNOWN = re.compile(
 _DIFF = re.compile(rb"^(?:diff --git |--- \S.*\n\+\+\+ )", re.MULTILINE)
 _NAMES = re.compile(rb"^(?:---|\+\+\+) [^\n]*\n", re.MULTILINE)
 _NEW_NAME = re.compile(rb"^\+\+\+ [^/\n]*/?([^\t\r\n]+)", re.MULTILINE)
+_NUMBERED = re.compile(r"(?:v\d+-)?(\d{4})-")
+"""The beginning of a file's name as git format-patch gives it."""
+_ONLY_IN = re.compile(rb"^Only in [^\n]*: [^\n]*$|^Binary files [^\n]* and [^\n]* differ$", re.MULTILINE)
+_C_FILES = (b".c", b".h", b".S")
+_ENTITIES = re.compile(rb"^[ +-].*(?:-&gt;|&amp;|&quot;|&lt;[\w ./-]+&gt;)", re.MULTILINE)
 _ID = re.compile(r"<([^<>\s]+)>")
 _UNICODE = (None, "utf-8", "us-ascii", "ascii")
 
 CRLF = "its lines end in CR LF; they were read as ending in LF"
 NO_NEWLINE = "its last newline is missing; it was read as if it were there"
+ENTITIES = "it has &amp;, &lt; or &gt; in C code, as in HTML; was it copied from a web page?"
+HTML_ALONE = "its patch is in HTML alone, which is not read"
+MAX_NAMED = 3
 INLINE_COPY = "its attachment was used; the same patch in the text is damaged or a copy"
 
 
@@ -53,7 +58,7 @@ class Diff:
     data: bytes
     name: str = ""
     number: int = 0
-    """In the subject of the message that was attached; 0 if none."""
+    """In the subject of the message that was attached, or in the attachment's name; 0 if none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,25 +92,6 @@ def split(data: bytes) -> list[bytes]:
     return [data[start.end() : end] for start, end in zip(starts, ends, strict=True)]
 
 
-def unpacked(data: bytes, path: str) -> bytes:
-    """Return a file's content, unpacked where it is gzip's; InputError if it is damaged or too large."""
-    if not data.startswith(GZIP):
-        return data
-    whole = bytearray()
-    try:
-        while data.startswith(GZIP):
-            member = zlib.decompressobj(wbits=31)
-            whole += member.decompress(data, MAX_UNPACKED + 1 - len(whole))
-            if len(whole) > MAX_UNPACKED:
-                raise InputError(path, None, None, f"unpacks to more than {MAX_UNPACKED >> 20} MiB")
-            if not member.eof:
-                raise InputError(path, None, None, "its gzip data ends too early")
-            data = member.unused_data
-    except zlib.error as error:
-        raise InputError(path, None, None, f"is no sound gzip file: {error}") from None
-    return bytes(whole)
-
-
 def read(raw: bytes, path: str, depth: int = 0) -> Iterator[MailMessage]:
     """Yield a message, then those that are attached to it as messages (forwarded, a digest).
 
@@ -120,6 +106,8 @@ def read(raw: bytes, path: str, depth: int = 0) -> Iterator[MailMessage]:
 def _read(parsed: ParsedMessage, path: str, depth: int) -> Iterator[MailMessage]:
     texts, attached = _parts(parsed, path, depth)
     diffs, notes = _chosen(texts, attached)
+    if not diffs and any(has_diff(part) for part in _html(parsed)):
+        notes = (HTML_ALONE,)
     yield MailMessage(
         subject=_header(parsed, "Subject"),
         author=_author(parsed),
@@ -228,6 +216,14 @@ def _parts(parsed: ParsedMessage, path: str, depth: int) -> tuple[list[Diff], li
     return texts, attached
 
 
+def _html(parsed: ParsedMessage) -> Iterator[bytes]:
+    """Yield the parts of a message that are HTML, as text with every tag on a line of its own."""
+    for part in _leaves(parsed):
+        data = part.get_payload(decode=True)
+        if part.get_content_type() == "text/html" and isinstance(data, bytes):
+            yield data.replace(b">", b">\n")
+
+
 def _file_name(part: ParsedMessage) -> str:
     try:
         return part.get_filename() or ""
@@ -238,22 +234,23 @@ def _file_name(part: ParsedMessage) -> str:
 def _attached(data: bytes, name: str, path: str, depth: int) -> list[Diff]:
     """Return the diffs in an attachment, which may be packed, or a mail or mailbox itself."""
     try:
-        data = unpacked(data, f"{path}: attachment {name}")
+        data = packed.unpacked(data, f"{path}: attachment {name}")
     except InputError:
-        if name.endswith((".patch.gz", ".diff.gz", ".mbox.gz")):
+        if PurePath(name).suffix in packed.SUFFIXES and PurePath(name).stem.endswith((".patch", ".diff", ".mbox")):
             raise
         return []
     begins = data.lstrip(b"\r\n")
     if depth < MAX_DEPTH and is_mail(begins):
         return list(_of_mails(begins, name, path, depth))
-    return [Diff(data=data, name=name)] if has_diff(data) else []
+    number = _NUMBERED.match(name)
+    return [Diff(data=data, name=name, number=int(number[1]) if number else 0)] if has_diff(data) else []
 
 
 def _of_mails(data: bytes, name: str, path: str, depth: int) -> Iterator[Diff]:
     """Yield the diffs of a mail or mailbox that is attached, with the numbers in their subjects."""
     for raw in split(data):
         for inner in read(raw, path, depth + 1):
-            number = re.search(r"(\d{1,3})/\d{1,3}", inner.subject.partition("]")[0])
+            number = re.search(r"(\d{1,3})/\d{1,3}", inner.subject.partition("]")[0]) or _NUMBERED.match(name)
             for diff in inner.diffs:
                 yield replace(diff, name=name, number=int(number[1]) if number else 0)
 
@@ -355,7 +352,20 @@ def _diff(data: bytes) -> tuple[Diff, tuple[str, ...]]:
     if _ends_in_hunk(data):
         data += b"\n"
         notes.append(NO_NEWLINE)
+    if _is_html(data):
+        notes.append(ENTITIES)
+    left_out = _ONLY_IN.findall(data)[:MAX_NAMED]
+    notes += [f"it has no content for `{line.decode('utf-8', 'replace')}`" for line in left_out]
     return Diff(data=data), tuple(notes)
+
+
+def _is_html(data: bytes) -> bool:
+    """Whether C code in a patch has what stands in HTML for `&`, `<` and `>`."""
+    for part in data.split(b"\n+++ ")[1:]:
+        name, _, hunks = part.partition(b"\n")
+        if name.strip().endswith(_C_FILES) and _ENTITIES.search(hunks):
+            return True
+    return False
 
 
 def _ends_in_hunk(data: bytes) -> bool:

@@ -156,8 +156,9 @@ def _originals(letters: Sequence[_Letter], path: str) -> tuple[list[_Letter], li
     if originals:
         return originals, [f"left out, a reply: {letter.words}" for letter in replies]
     if not replies:
+        notes = [note for letter in letters for note in letter.message.notes]
         quoted = any(_QUOTED.search(letter.message.text) for letter in letters)
-        found = "only quotations of one" if quoted else "no diff in it"
+        found = "only quotations of one" if quoted else "; ".join(["no diff in it", *notes[:1]])
         raise InputError(path, None, None, f"expected a patch, found {found}")
     if len(replies) > 1:
         raise InputError(path, None, None, f"expected a patch, found only replies with a diff, {len(replies)} of them")

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import base64
+import bz2
 import gzip
+import lzma
+from collections.abc import Callable
 from email.message import EmailMessage
 
 import pytest
@@ -11,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.core.errors import InputError
-from lab.formats.patches import mail, message, thread
+from lab.formats.patches import mail, message, packed, thread
 from lab.formats.patches.mail import MailedSeries
 
 FROM = b"From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\n"
@@ -90,12 +94,81 @@ def test_a_packed_mailbox_is_unpacked_and_bounded(monkeypatch: pytest.MonkeyPatc
     assert names(gzip.compress(box)) == ["one", "two"]
     half = len(box) // 2
     assert names(gzip.compress(box[:half]) + gzip.compress(box[half:])) == ["one", "two"]
-    for damaged, said in ((gzip.compress(box)[:-20], "ends too early"), (message.GZIP + b"x" * 30, "no sound gzip")):
+    for damaged, said in ((gzip.compress(box)[:-20], "ends too early"), (packed.GZIP + b"x" * 30, "no sound gzip")):
         with pytest.raises(InputError, match=said):
             read(damaged)
-    monkeypatch.setattr(message, "MAX_UNPACKED", 1 << 20)
+    monkeypatch.setattr(packed, "MAX_UNPACKED", 1 << 20)
     with pytest.raises(InputError, match="unpacks to more than 1 MiB"):
         read(gzip.compress(bytes(50 << 20)))
+
+
+@pytest.mark.parametrize("pack", [lzma.compress, bz2.compress, gzip.compress])
+def test_every_packer_is_undone(pack: Callable[[bytes], bytes]) -> None:
+    assert one(pack(diff().encode())) == diff().encode()
+    made = attach(letter("[PATCH] x", "see below\n"), pack(diff().encode()), "application/octet-stream", "x.patch.xz")
+    assert one(made.as_bytes()) == diff().encode()
+    with pytest.raises(InputError, match="ends too early"):
+        read(pack(diff().encode())[:-12])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xfe" + diff().encode("utf-16-le"),
+        b"\xfe\xff" + diff().replace("\n", "\r\n").encode("utf-16-be"),
+        b"\xef\xbb\xbf" + diff().encode(),
+        base64.encodebytes(diff().encode()),
+        base64.b64encode(diff().encode()),
+        "".join(f"\x1b[1m{line}\x1b[m\n" for line in diff().splitlines()).encode(),
+        b"-----BEGIN PGP SIGNED MESSAGE-----\n\n" + diff().replace("\n-", "\n- -").encode(),
+    ],
+    ids=["utf-16", "utf-16 be", "mark", "base64", "base64 in one line", "colours", "signed"],
+)
+def test_what_a_patch_is_wrapped_in_is_taken_off(data: bytes) -> None:
+    assert diff().encode() in one(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "an empty file"),
+        (b"\n \n", "an empty file"),
+        (b"hello\n", "no diff in it"),
+        (bytes(range(256)), "no text"),
+        (diff().replace("\n", "\n> ").encode()[len("diff") :], "only a diff that is quoted or indented"),
+        ("\n".join(f"    {line}" for line in diff().splitlines()).encode(), "only a diff that is quoted or indented"),
+        (b"*** a/f.c\t2024\n--- b/f.c\t2024\n***************\n*** 1 ****\n! a\n--- 1 ----\n! b\n", "a context diff"),
+        (b"7c7\n< a\n---\n> b\n", "a plain diff"),
+        (b"<!DOCTYPE html>\n<html><pre>\n" + diff(new="b-&gt;c").encode(), "a web page"),
+        (b"PK\x03\x04" + bytes(26) + b"\n" + diff().encode(), "a zip archive"),
+        (b"x.patch".ljust(257, b"\0") + b"ustar\x0000".ljust(255, b"\0") + diff().encode(), "a tar archive"),
+        (b"# v2 git bundle\n", "a git bundle: `git fetch BUNDLE`"),
+    ],
+)
+def test_what_is_no_patch_is_named(data: bytes, what: str) -> None:
+    with pytest.raises(InputError, match=f"expected a patch, found {what}"):
+        read(data)
+    (found,) = mail.read([(b"", "empty.patch"), (diff().encode(), "x.patch")]).notes
+    assert found == "left out, an empty file: empty.patch"
+
+
+@pytest.mark.parametrize(
+    ("data", "note"),
+    [
+        (f"Only in b/mm: new.c\n{diff()}", "it has no content for `Only in b/mm: new.c`"),
+        (f"Binary files a/x.gif and b/x.gif differ\n{diff()}", "it has no content for `Binary files a/x.gif and"),
+        (diff(new="b-&gt;c &amp;&amp; d"), "it has &amp;, &lt; or &gt; in C code"),
+        (diff(new="#include &lt;linux/mm.h&gt;"), "it has &amp;, &lt; or &gt; in C code"),
+    ],
+)
+def test_what_a_patch_lacks_or_seems_to_be_is_a_note(data: str, note: str) -> None:
+    (found,) = read(data.encode()).notes
+    assert note in found
+
+
+def test_text_of_html_files_is_no_damage() -> None:
+    assert read(diff("Documentation/x.html", new="a &amp; b").encode()).notes == ()
+    assert read(diff(new="gt = &gt;").encode()).notes == ()
 
 
 # Parts of a message.
@@ -146,6 +219,20 @@ def test_a_text_and_an_attachment_that_differ_are_both_taken() -> None:
     assert [each.data for each in found.patches] == [diff().encode(), diff("mm/g.c").encode()]
     broken = diff("mm/h.c").replace(" end\n", "end\n")  # no copy: its own error is to be seen later
     assert len(read(attach(letter("x", broken), diff(), "text/x-patch", "x.patch").as_bytes()).patches) == 2
+
+
+def test_attached_diffs_have_the_order_of_their_names() -> None:
+    made = letter("two of them", "Here.\n")
+    for name in ("0002-mm-two.patch", "0001-mm-one.patch"):
+        attach(made, diff(f"mm/{name[:4]}.c"), "text/x-patch", name)
+    assert names(made.as_bytes()) == ["0001-mm-one", "0002-mm-two"]
+
+
+def test_a_patch_in_html_alone_is_refused_as_such() -> None:
+    made = letter("[PATCH] mm: x", "")
+    made.set_content(f"<html><pre>{diff()}</pre></html>", subtype="html")
+    with pytest.raises(InputError, match="its patch is in HTML alone"):
+        read(made.as_bytes())
 
 
 def test_attached_mails_have_the_order_of_their_subjects() -> None:

@@ -52,6 +52,7 @@ def test_other_words_are_no_message_ids(word: str) -> None:
 
 def test_the_archive_of_a_url() -> None:
     assert lore.archive(PLAIN) == lore.archive(f"https://lore.kernel.org/linux-mm/{PLAIN}/") == ""
+    assert lore.archive(f"https://patchwork.example.org/project/mm/patch/{PLAIN}/mbox/") == ""
     assert lore.archive(f"http://127.0.0.1:8080/all/{PLAIN}/raw") == "http://127.0.0.1:8080/all"
 
 
@@ -207,7 +208,7 @@ def test_without_b4_and_liblore_the_error_says_what_to_install(toy: Toy, monkeyp
 def test_standard_input(toy: Toy, thread: list[EmailMessage]) -> None:
     found = read("-", toy.tree, Asked(stdin=thread[2].as_bytes()))
     assert [each.name for each in found.patches] == ["mm-grow"]
-    with pytest.raises(InputError, match="standard input: expected a patch, found no diff"):
+    with pytest.raises(InputError, match="standard input: expected a patch, found an empty file"):
         read("-", toy.tree, Asked(stdin=b""))
 
 
