@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,13 +165,25 @@ def changed_files(patches: Iterable[Patch], pristine: patch.Lookup) -> dict[str,
     DoesNotApply names the patch, the file and the hunk, AlreadyApplied a patch that the tree has. Nothing is written.
     """
     tree = patch.Tree(pristine)
-    for item in patches:
+    left = list(patches)
+    while left:
         before = dict(tree.changed)
         try:
-            for change in item.changes:
-                tree.apply(change, item.name)
+            for change in left[0].changes:
+                tree.apply(change, left[0].name)
         except patch.DoesNotApply:
-            if patch.is_applied(item.changes, patch.Tree(pristine, before).get):
-                raise patch.AlreadyApplied(f"{item.name}: already applied: the tree has all of it") from None
+            _check_not_there(left, patch.Tree(pristine, before))
             raise
+        del left[0]
     return tree.changed
+
+
+def _check_not_there(left: Sequence[Patch], tree: patch.Tree) -> None:
+    """Raise AlreadyApplied if a tree has the first of some patches, or all of them, of which later ones change more."""
+    name = left[0].name
+    if patch.is_applied(left[0].changes, tree.get):
+        raise patch.AlreadyApplied(f"{name}: already applied: the tree has all of it") from None
+    if patch.is_applied([change for item in left for change in item.changes], tree.get):
+        raise patch.AlreadyApplied(
+            f"{name}: already applied, as the {len(left) - 1} after it: the tree has all of them"
+        ) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lab.build import series, source
 from lab.core.errors import InputError, LabError, UsageError
+from lab.formats.patches import patch
 from lab.formats.patches.mail import MailedSeries
 
 AS_IT_IS = "tree"
@@ -102,9 +103,9 @@ def objects(mailed: MailedSeries) -> dict[str, str]:
     """Return file -> object id of its content before the series, as its index lines have it."""
     before: dict[str, str] = {}
     seen: set[str] = set()
-    for patch in mailed.patches:
+    for item in mailed.patches:
         try:
-            changes = series.from_text(patch.name, patch.data, patch.name).changes
+            changes = series.from_text(item.name, item.data, item.name).changes
         except InputError:
             return {}
         for change in changes:
@@ -132,6 +133,20 @@ def _has(tree: Path, ref: str, before: Mapping[str, str]) -> bool:
         facts, _, name = entry.partition("\t")
         there[name] = facts.split()[2]
     return all(there.get(name, "").startswith(blob) for name, blob in before.items())
+
+
+def elsewhere(name: str, lookup: patch.Lookup, tree: Path) -> str:
+    """Say where a file is that a patch names from another directory than the top of the tree; empty if nowhere."""
+    parts = name.split("/")
+    shorter = ["/".join(parts[first:]) for first in range(1, len(parts))]
+    found = [candidate for candidate in shorter if lookup(candidate)]
+    if not found and _is_repository(tree):
+        found = source.git(tree, "ls-files", "--", f":(glob)**/{name}").splitlines()
+    if not found:
+        return ""
+    return (
+        f"the tree has {', '.join(found[:MAX_NAMED])}: names begin at its top, behind one directory, as in a/mm/file.c"
+    )
 
 
 def advice(mailed: MailedSeries, tree: Path) -> str:

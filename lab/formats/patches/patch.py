@@ -27,6 +27,7 @@ _GIT_LINE = re.compile(
     rb"|similarity index|dissimilarity index|index|GIT binary patch|Binary files)\b ?(.*)"
 )
 _BLOB = re.compile(rb"([0-9a-f]{4,64})\.\.[0-9a-f]{4,64}(?: \d+)?")
+_KINDS = {b"120000": "a symbolic link", b"160000": "a submodule"}
 _MODES = {b"100644": 0o644, b"100755": 0o755}
 
 
@@ -122,6 +123,8 @@ def parse(data: bytes, path: str) -> tuple[FileChange, ...]:
     """
     reader, changes = Reader(data, path), []
     while not reader.ended:
+        if reader.peek().startswith((b"diff --cc ", b"diff --combined ", b"@@@ ")):
+            raise reader.malformed("a combined diff of a merge cannot be applied: `git diff MERGE^1 MERGE` makes one")
         if reader.peek().startswith(b"diff --git "):
             changes.append(_git_change(reader))
         elif reader.peek().startswith(b"--- ") and reader.peek(1).startswith(b"+++ "):
@@ -240,6 +243,8 @@ def _mode(extra: Mapping[bytes, bytes], reader: Reader) -> int | None:
     asked = extra.get(b"new file mode", extra.get(b"new mode"))
     if asked is None:
         return None
+    if asked in _KINDS:
+        raise reader.malformed(f"{_KINDS[asked]} (mode {asked.decode()}) is not supported")
     if asked not in _MODES:
         raise reader.malformed(f"expected mode 100644 or 100755, got {asked.decode('ascii', 'replace')}")
     return _MODES[asked]
@@ -311,13 +316,29 @@ def _hunk_line(reader: Reader, lines: list[tuple[bytes, bytes]]) -> bytes:
     elif kind in (b" ", b"-", b"+"):
         lines.append((kind, text))
     else:
-        raise reader.malformed(f"expected a line of a hunk, got {raw[:40].decode('utf-8', 'replace').rstrip()!r}")
+        line = raw[:40].decode("utf-8", "replace").rstrip()
+        raise reader.malformed(f"expected a line of a hunk, got {line!r}{_damage(raw)}")
     reader.at += 1
     return kind
 
 
+def _damage(raw: bytes) -> str:
+    """Return what may have happened to a line that is none of a hunk."""
+    if raw.startswith((_GIT, b"--- ", b"@@ ")):
+        return ": the hunk before this line holds fewer lines than it says"
+    return ": was the line before it wrapped, or are blanks lost? was the patch pasted, or its mail reformatted?"
+
+
 class DoesNotApply(UsageError):
     """A patch that does not fit the tree; the message names the patch, the file and the hunk."""
+
+
+class NoSuchFile(DoesNotApply):
+    """A patch that changes a file which the tree does not have."""
+
+    def __init__(self, patch: str, name: str) -> None:
+        super().__init__(f"{patch}: {name}: no such file in the tree")
+        self.name = name
 
 
 class AlreadyApplied(DoesNotApply):
@@ -371,7 +392,7 @@ class Tree:
         if before is None and change.may_create:
             return Content(b"")
         if before is None:
-            raise DoesNotApply(f"{patch}: {change.old}: no such file in the tree")
+            raise NoSuchFile(patch, change.old)
         if change.new not in (None, change.old) and self.get(change.name) is not None:
             raise DoesNotApply(f"{patch}: {change.name}: is there already, the patch renames or copies to it")
         return before
@@ -427,12 +448,21 @@ def _find(lines: list[bytes], patched: list[bool], hunk: Hunk, offset: int) -> i
 
 def _mismatch(lines: list[bytes], hunk: Hunk, offset: int) -> str:
     """Describe the first line at the hunk's place that is not what the patch expects."""
+    if not hunk.trail and hunk.old[:1] != hunk.new[:1] and _has(lines, hunk.old):
+        return "the hunk has no context, as of `diff -U0`: make the patch with lines of context"
+    if hunk.new and _has(lines, hunk.new):
+        return "the file has already what this hunk makes of it: is a part of the patch applied?"
     place = max(_expected(hunk) + offset, 0)
     for index, wanted in enumerate(hunk.old):
         got = lines[place + index] if place + index < len(lines) else None
         if got != wanted:
             return f"line {place + index + 1}: {_difference(wanted, got)}"
     return "the lines are there, but not where this hunk must be (start or end of the file)"
+
+
+def _has(lines: list[bytes], part: Sequence[bytes]) -> bool:
+    """Whether lines are in a file, one after the other."""
+    return any(lines[place : place + len(part)] == [*part] for place in range(len(lines) - len(part) + 1))
 
 
 def _difference(wanted: bytes, got: bytes | None) -> str:

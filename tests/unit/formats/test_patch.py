@@ -121,6 +121,9 @@ HEAD = "--- a/f.c\n+++ b/f.c\n"
         (HEAD + "@@ -1,2 +1,2 @@\n a\n-b\n-c\n+d\n", "p:7", "more lines than it says"),
         (HEAD + "@@ -1,1 +1,1 @@\n-a\n+b\n+c\n", "p:6", "more lines than it says"),
         (HEAD + "@@ -1,2 +1,2 @@\n a\n?b\n", "p:5", "expected a line of a hunk"),
+        (HEAD + "@@ -1,2 +1,2 @@\n a\nwrapped\n", "p:5", "was the line before it wrapped, or are blanks lost?"),
+        (HEAD + "@@ -1,2 +1,2 @@\n-a\n+b\ndiff --git a/x b/x\n", "p:6", "fewer lines than it says"),
+        ("diff --cc f.c\nindex 1,2..3\n--- a/f.c\n+++ b/f.c\n@@@ -1 -1 +1 @@@\n--a\n++b\n", "p:1", "combined diff"),
         (HEAD + "@@ -1,2 +1,2 @@\n a\n b\n", "p:6", "changes nothing"),
         ("@@ -1 +1 @@\n-a\n+b\n", "p:1", "without the names"),
         ("--- a/../etc/passwd\n+++ b/../etc/passwd\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "outside the tree: ../etc/passwd"),
@@ -131,7 +134,8 @@ HEAD = "--- a/f.c\n+++ b/f.c\n"
         ("--- a/.GIT/config\n+++ b/.GIT/config\n@@ -1 +1 @@\n-a\n+b\n", "p:1", "outside the tree"),
         ('--- "a/\\056\\056/f"\n+++ "b/\\056./f"\n@@ -1 +1 @@\n-a\n+b\n', "p:1", "outside the tree: ../f"),
         ("diff --git a/x b/y\nindex 1..2\n--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n", "p:3", "with the same FILE"),
-        ("diff --git a/x b/x\nnew file mode 120000\n", "p:3", "expected mode 100644 or 100755"),
+        ("diff --git a/x b/x\nnew file mode 120000\n", "p:3", "a symbolic link (mode 120000) is not"),
+        ("diff --git a/x b/x\nnew file mode 100600\n", "p:3", "expected mode 100644 or 100755"),
         ("diff --git a/x b/x\nindex 1..2\nGIT binary patch\n", "p:3", "binary"),
         ("diff --git a/x b/x\nindex 1..2 100644\n", "p:3", "neither a hunk nor"),
         ("diff --git a/f.c b/f.c\n--- a/g.c\n+++ b/f.c\n@@ -1 +1 @@\n-a\n+b\n", "p:2", "name of diff --git, 'f.c'"),
@@ -210,6 +214,17 @@ def test_blanks_that_differ_are_reported_as_such() -> None:
         patch.DoesNotApply, match=r"expected '\\ta\\n', found '    a\\n': they differ in blank characters"
     ):
         applied(HEAD + "@@ -1 +1 @@\n-\ta\n+b\n", {"f.c": "    a\n"})
+
+
+def test_a_hunk_without_context_is_reported_as_such() -> None:
+    with pytest.raises(patch.DoesNotApply, match="no context, as of `diff -U0`"):
+        applied(HEAD + "@@ -2 +2 @@\n-b\n+B\n", {"f.c": "a\nb\nc\n"})
+
+
+def test_a_hunk_that_the_file_has_already_is_reported_as_such() -> None:
+    text = HEAD + "@@ -1,2 +1,2 @@\n a\n-b\n+B\n@@ -5,2 +5,2 @@\n e\n-f\n+F\n"
+    with pytest.raises(patch.DoesNotApply, match="is a part of the patch applied"):
+        applied(text, {"f.c": "a\nB\nc\nd\ne\nf\n"})
 
 
 @pytest.mark.parametrize("text", [PATCH, NEW_FILE, GONE, RENAMED, MODE])
