@@ -11,15 +11,18 @@ from pathlib import Path
 from lab.build import series, source, worktree
 from lab.core.errors import InputError, UsageError
 from lab.core.paths import user_path
-from lab.formats.patches import mail, patch
+from lab.formats.patches import mail, packed, patch
 from lab.formats.patches.mail import MailedPatch, MailedSeries
 from lab.workflows import base, lore
 
 STDIN = "-"
 UNCOMMITTED = "uncommitted"
-SUFFIXES = (".patch", ".diff", ".mbox", ".mbx", ".eml", ".gz")
+SUFFIXES = (".patch", ".diff", ".mbox", ".mbx", ".eml", *packed.SUFFIXES)
+QUILT = "series"
+"""The file of a directory of quilt's that has the order of its patches."""
 MAX_INPUT = series.MAX_PATCH
-_RANGE = re.compile(r"(?P<base>[^\s.][^\s]*?)\.\.(?P<tip>[^\s.][^\s]*)?")
+_COMMIT = re.compile(rb"^commit [0-9a-f]{40,64}\b", re.MULTILINE)
+_RANGE = re.compile(r"(?P<base>[^\s.][^\s]*?)\.\.\.?(?P<tip>[^\s.][^\s]*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,7 @@ def read(word: str, tree: Path, asked: Asked | None = None) -> Change:
         got = "nothing there" if not tree.exists() else "none"
         raise UsageError(f"--tree: expected a kernel tree, got {got}: {tree}")
     path = user_path(word)
+    _check_url(word)
     if word == STDIN:
         return _based(mail.read([(asked.stdin, "standard input")]), "", tree, asked)
     if not path.exists() and word == UNCOMMITTED:
@@ -68,7 +72,16 @@ def read(word: str, tree: Path, asked: Asked | None = None) -> Change:
         return _based(mail.read(mails, where=wanted, alone=False), "", tree, asked)
     if not path.exists() and (match := _RANGE.fullmatch(word)):
         return _of_range(match["base"], match["tip"] or "HEAD", tree)
+    if not path.exists() and base.known(tree, word):
+        raise UsageError(f"{word} is a commit of the tree: {word}^..{word} means what it changes")
     return _based(of_path(path), mail.slug(path.stem), tree, asked)
+
+
+def _check_url(word: str) -> None:
+    """Raise UsageError for a URL that is no message's."""
+    if word.startswith(("http://", "https://", "ftp://", "git://")) and not lore.message_id(word):
+        hint = f"curl -L {word} | lab try - ..."
+        raise UsageError(f"{word}: expected the URL of a message in an archive of mails", hint=hint)
 
 
 def _based(mailed: MailedSeries, name: str, tree: Path, asked: Asked) -> Change:
@@ -85,10 +98,46 @@ def of_path(path: Path) -> MailedSeries:
     """Return the series in a file or a directory."""
     if not path.is_dir():
         return mail.read([(_content(path), str(path))])
-    files = sorted(file for file in _folder(path).iterdir() if file.suffix in SUFFIXES or path != _folder(path))
+    files = _quilt(path) or _sorted_files(path)
     if not files:
         raise UsageError(f"{path}: expected patches (*.patch, *.diff, *.mbox) in this directory, found none")
     return mail.read([(_content(file), str(file)) for file in files], where=str(path), whole=False)
+
+
+def _quilt(path: Path) -> list[Path]:
+    """Return the patches that a `series` file lists, in its order; none without such a file.
+
+    InputError, with its line, for a patch that is not there and for an option that is not -p0 or -p1.
+    """
+    listing = next((place for place in (path / QUILT, path / "patches" / QUILT) if place.is_file()), None)
+    if listing is None:
+        return []
+    files = []
+    for number, line in enumerate(_content(listing).decode("utf-8", "replace").splitlines(), start=1):
+        name, *options = line.partition("#")[0].split() or [""]
+        if set(options) - {"-p0", "-p1", "-pab", "-p", "0", "1"}:
+            raise InputError(listing, number, None, f"expected NAME or NAME -p1, got {line.strip()!r}")
+        if name and not (listing.parent / name).is_file():
+            raise InputError(listing, number, None, f"names {name}, which is not there")
+        if name:
+            files.append(listing.parent / name)
+    return files
+
+
+def _sorted_files(path: Path) -> list[Path]:
+    """Return the files of a directory with patches in the order of their names, `2.patch` before `10.patch`."""
+    folder = _folder(path)
+    files = []
+    for file in folder.iterdir():
+        if (file.suffix in SUFFIXES or path != folder) and not file.name.startswith("."):
+            files.append(file)
+    return sorted(files, key=_natural)
+
+
+def _natural(file: Path) -> list[tuple[int, str]]:
+    """Return a name in parts for sorting: numbers as such, between texts."""
+    parts = re.split(r"(\d+)", file.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _folder(path: Path) -> Path:
@@ -123,7 +172,18 @@ def check(change: Change, tree: Path) -> None:
         raise
     except patch.DoesNotApply as error:
         hints = [error.hint, f"tried on {change.base}: {change.why}", base.advice(change.series, tree)]
+        if isinstance(error, patch.NoSuchFile):
+            hints.append(base.elsewhere(error.name, _lookup(change.base), tree))
+        hints += map(_of_log, change.patches)
         raise patch.DoesNotApply(error.message, hint="; ".join(filter(None, hints)) or None) from None
+
+
+def _of_log(mailed: MailedPatch) -> str:
+    """Return a hint for a patch that is the output of `git log -p`; empty for others."""
+    commits = len(_COMMIT.findall(mailed.data))
+    if commits < 2:
+        return ""
+    return f"it has {commits} commits as `git log -p` prints them, the newest first: `git format-patch` has their order"
 
 
 def _lookup(spec: str) -> patch.Lookup:

@@ -111,6 +111,8 @@ def test_a_range_with_a_merge_is_one_patch(history: Toy) -> None:
         (["nope.patch"], "nope.patch: cannot be read: No such file or directory; expected a patch, a directory"),
         (["s1..nope"], "no such revision"),
         (["s4..s4"], "s4..s4: no commits between them"),
+        (["s4~1"], "s4~1 is a commit of the tree: s4~1^..s4~1 means"),
+        (["https://example.org/x/1.patch"], "expected the URL of a message in an archive of mails (curl -L https://"),
     ],
 )
 def test_a_change_that_is_none_is_one_line(history: Toy, words: list[str], said: str) -> None:
@@ -118,6 +120,75 @@ def test_a_change_that_is_none_is_one_line(history: Toy, words: list[str], said:
         read(words[0], history.tree)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+STEPS = ("s2..s3", "s3..s4", "s4..s5")
+
+
+def steps(history: Toy, *names: str) -> Path:
+    """A directory with the diffs of three commits that build on one another; the tree is the commit before them."""
+    directory = history.root / "steps"
+    directory.mkdir(exist_ok=True)
+    for name, commits in zip(names, STEPS, strict=True):
+        (directory / name).write_text(git(history.tree, "diff", *commits.split("..")) + "\n")
+    git(history.tree, "checkout", "--quiet", "s2")
+    return directory
+
+
+def test_a_directory_of_patches_has_the_order_of_its_numbers(history: Toy) -> None:
+    directory = steps(history, "1-a.patch", "2-b.patch", "10-c.patch")
+    for left_out in (".#2-b.patch", "._1-a.patch", "2-b.patch.orig", "2-b.patch~"):
+        (directory / left_out).write_text("no patch")
+    found = read(str(directory), history.tree)
+    assert [each.name for each in found.patches] == ["1-a", "2-b", "10-c"]
+    check(found, history.tree)
+
+
+@pytest.mark.parametrize("below", ["", "patches"])
+def test_a_directory_of_quilts_has_the_order_of_its_series(history: Toy, below: str) -> None:
+    directory = steps(history, "zz.patch", "aa.patch", "mm.patch")
+    (directory / "series").write_text("# mine\nzz.patch\n\naa.patch -p1\nmm.patch # last\n")
+    if below:
+        (history.root / "package").mkdir()
+        directory = directory.rename(history.root / "package" / below).parent
+    found = read(str(directory), history.tree)
+    assert [each.name for each in found.patches] == ["zz", "aa", "mm"]
+    check(found, history.tree)
+
+
+@pytest.mark.parametrize(("line", "said"), [("no.patch", "names no.patch, which is not"), ("aa.patch -R", "NAME -p1")])
+def test_a_series_file_that_is_wrong_is_one_line(history: Toy, line: str, said: str) -> None:
+    directory = steps(history, "zz.patch", "aa.patch", "mm.patch")
+    (directory / "series").write_text(f"zz.patch\n{line}\n")
+    with pytest.raises(InputError, match=f"series:2: .*{said}"):
+        read(str(directory), history.tree)
+
+
+def test_a_series_that_the_tree_has_is_recognised_although_later_patches_change_the_same(history: Toy) -> None:
+    directory = steps(history, "1.patch", "2.patch", "3.patch")
+    git(history.tree, "checkout", "--quiet", "s5")
+    with pytest.raises(patch.AlreadyApplied, match=r"1.patch: already applied, as the 2 after it: the tree has all"):
+        check(read(str(directory), history.tree), history.tree)
+
+
+@pytest.mark.parametrize("names", ["linux/mm/shmem.c", "shmem.c"])
+def test_a_patch_of_another_directory_is_told_where_its_file_is(history: Toy, names: str) -> None:
+    word = history.root / "my.patch"
+    word.write_text(a_diff(history).replace("mm/shmem.c", names))
+    with pytest.raises(patch.DoesNotApply, match=r"no such file .*the tree has mm/shmem.c: names begin at its top"):
+        check(read(str(word), history.tree), history.tree)
+
+
+def test_commits_in_the_order_of_git_log_are_told_so(history: Toy) -> None:
+    word = history.root / "my.patch"
+    word.write_text(git(history.tree, "log", "-p", "s2..s5") + "\n")
+    git(history.tree, "checkout", "--quiet", "s2")
+    with pytest.raises(patch.DoesNotApply, match=r"it has 3 commits as `git log -p` prints them, the newest first"):
+        check(read(str(word), history.tree), history.tree)
+
+
+def test_a_range_of_three_dots_is_the_commits_since_the_fork(history: Toy) -> None:
+    assert [each.name for each in read("s2...s4", history.tree).patches] == ["mm-step-3", "mm-step-4"]
 
 
 def test_a_tree_that_is_none_is_one_line(tmp_path: Path) -> None:
