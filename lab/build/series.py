@@ -20,6 +20,9 @@ from lab.specs.model import JOINT
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")
 _SUFFIXES = (".patch", ".diff")
+QUILT = "series"
+_LEVELS = frozenset({"-p0", "-p1", "-pab", "-p", "0", "1"})
+"""Options in quilt's file; which of them is right the names in a patch tell."""
 MAX_PATCH = 64 << 20
 """Bytes; the largest patch between two releases of a kernel has some 50 MiB."""
 
@@ -119,7 +122,34 @@ def _for_version(directory: Path, name: str, version: str) -> Path:
 
 
 def _patches_in(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    found = [path for path in directory.iterdir() if path.suffix in _SUFFIXES and path.is_file()]
+    return listed(directory) or sorted((path for path in found if not path.name.startswith(".")), key=by_number)
+
+
+def by_number(path: Path) -> list[tuple[int, str]]:
+    """Return the parts of a file's name to sort it by: `2.patch` comes before `10.patch`."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def listed(directory: Path) -> list[Path]:
+    """Return the patches that quilt's file `series` lists, in its order; none if there is no such file.
+
+    InputError, with its line, for a patch that is not there and for an option that is not -p0 or -p1.
+    """
+    listing = next((place for place in (directory / QUILT, directory / "patches" / QUILT) if place.is_file()), None)
+    if listing is None:
+        return []
+    files = []
+    for number, line in enumerate(listing.read_text(errors="replace").splitlines(), start=1):
+        name, *options = line.partition("#")[0].split() or [""]
+        if set(options) - _LEVELS:
+            raise InputError(listing, number, None, f"expected NAME or NAME -p1, got {line.strip()!r}")
+        if name and not (listing.parent / name).is_file():
+            raise InputError(listing, number, None, f"names {name}, which is not there")
+        if name:
+            files.append(listing.parent / name)
+    return files
 
 
 def fixes_of(arch: Arch) -> tuple[Patch, ...]:

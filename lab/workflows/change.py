@@ -18,8 +18,6 @@ from lab.workflows import base, lore
 STDIN = "-"
 UNCOMMITTED = "uncommitted"
 SUFFIXES = (".patch", ".diff", ".mbox", ".mbx", ".eml", *packed.SUFFIXES)
-QUILT = "series"
-"""The file of a directory of quilt's that has the order of its patches."""
 MAX_INPUT = series.MAX_PATCH
 _COMMIT = re.compile(rb"^commit [0-9a-f]{40,64}\b", re.MULTILINE)
 _RANGE = re.compile(r"(?P<base>[^\s.][^\s]*?)\.\.\.?(?P<tip>[^\s.][^\s]*)?")
@@ -98,30 +96,10 @@ def of_path(path: Path) -> MailedSeries:
     """Return the series in a file or a directory."""
     if not path.is_dir():
         return mail.read([(_content(path), str(path))])
-    files = _quilt(path) or _sorted_files(path)
+    files = series.listed(path) or _sorted_files(path)
     if not files:
         raise UsageError(f"{path}: expected patches (*.patch, *.diff, *.mbox) in this directory, found none")
     return mail.read([(_content(file), str(file)) for file in files], where=str(path), whole=False)
-
-
-def _quilt(path: Path) -> list[Path]:
-    """Return the patches that a `series` file lists, in its order; none without such a file.
-
-    InputError, with its line, for a patch that is not there and for an option that is not -p0 or -p1.
-    """
-    listing = next((place for place in (path / QUILT, path / "patches" / QUILT) if place.is_file()), None)
-    if listing is None:
-        return []
-    files = []
-    for number, line in enumerate(_content(listing).decode("utf-8", "replace").splitlines(), start=1):
-        name, *options = line.partition("#")[0].split() or [""]
-        if set(options) - {"-p0", "-p1", "-pab", "-p", "0", "1"}:
-            raise InputError(listing, number, None, f"expected NAME or NAME -p1, got {line.strip()!r}")
-        if name and not (listing.parent / name).is_file():
-            raise InputError(listing, number, None, f"names {name}, which is not there")
-        if name:
-            files.append(listing.parent / name)
-    return files
 
 
 def _sorted_files(path: Path) -> list[Path]:
@@ -131,13 +109,7 @@ def _sorted_files(path: Path) -> list[Path]:
     for file in folder.iterdir():
         if (file.suffix in SUFFIXES or path != folder) and not file.name.startswith("."):
             files.append(file)
-    return sorted(files, key=_natural)
-
-
-def _natural(file: Path) -> list[tuple[int, str]]:
-    """Return a name in parts for sorting: numbers as such, between texts."""
-    parts = re.split(r"(\d+)", file.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    return sorted(files, key=series.by_number)
 
 
 def _folder(path: Path) -> Path:

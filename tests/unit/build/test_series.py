@@ -72,6 +72,24 @@ def test_user_paths(root: Path) -> None:
         series.load("./none.patch", "6.12", root=root)
 
 
+def test_a_directory_has_the_order_of_its_numbers(tmp_path: Path) -> None:
+    for name in ("1.patch", "2.patch", "10.patch", "._1.patch"):
+        (tmp_path / name).write_text(one("0", "1"))
+    assert [each.name for each in series.load(f"{tmp_path}/", "6.12.1", root=tmp_path).patches] == [
+        "1.patch",
+        "2.patch",
+        "10.patch",
+    ]
+
+
+def test_a_directory_of_quilts_has_the_order_of_its_series(tmp_path: Path) -> None:
+    for name in ("b.patch", "a.patch", "c.patch"):
+        (tmp_path / name).write_text(one("0", "1"))
+    (tmp_path / "series").write_text("b.patch -p1\n# c.patch\na.patch\n")
+    found = series.load(f"{tmp_path}/", "6.12.1", root=tmp_path)
+    assert [each.name for each in found.patches] == ["b.patch", "a.patch"]
+
+
 def test_hash_follows_content_and_order(root: Path) -> None:
     before = series.load("grow", "6.12", root=root).sha256
     (root / "grow/6.12/0002-b.patch").write_text(one("1", "2"))
