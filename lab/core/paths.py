@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from lab.core.errors import did_you_mean
+
 IMAGE, PACKAGE = "image:", "debian:linux-image-"
 """How the source of a kernel begins that exists already: a file, or a package of the distribution."""
 
@@ -69,3 +71,17 @@ def reports() -> Path:
 
 def topologies() -> Path:
     return data_root() / "topologies"
+
+
+def no_file(path: Path) -> str:
+    """Return what there is in place of a file, with the nearest name if there is nothing."""
+    try:
+        if path.is_dir():
+            return "is a directory"
+        if path.is_symlink() and not path.exists():
+            return "is a link that leads nowhere"
+        if path.exists():
+            return "is no regular file"
+        return f"no such file{did_you_mean(path.name, (other.name for other in path.parent.iterdir()))}"
+    except OSError as error:
+        return error.strerror or "no such file"

@@ -25,6 +25,14 @@ def machine(data: bytes) -> tuple[int, int, int] | None:
     return data[4], data[5], number
 
 
+def described(header: tuple[int, int, int]) -> str:
+    """Return the width, byte order and number of a machine in words."""
+    width, order, number = header
+    bits = {1: "32 bit", 2: "64 bit"}[width]
+    byteorder = {1: "little-endian", 2: "big-endian"}[order]
+    return f"{bits}, {byteorder}, ELF machine {number}"
+
+
 def build_id(notes: bytes, byteorder: Byteorder) -> str:
     """Return the hex digits of the GNU build id in ELF notes (/sys/kernel/notes, or the section .notes of a vmlinux).
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MAX_SEGMENTS = 4096
 MAX_ENTRIES = 65536
 """Entries of a dynamic section: real ones have some dozens."""
+DF_1_PIE = 0x08000000
+KINDS = {"ET_REL": "an object file or a kernel module, which is linked first", "ET_CORE": "a core dump"}
 DAMAGE = (KeyError, IndexError, TypeError, AttributeError, OverflowError, AssertionError)
 """What pyelftools raises beside its own error for files that are damaged on purpose."""
 
@@ -42,8 +44,9 @@ class ElfProgram:
     machine: tuple[int, int, int]
     """Width, byte order and number of the machine, as `elf.machine` returns them."""
     executable: bool
-    """Whether the kernel starts it; a library is mapped by the dynamic loader."""
+    """Whether the kernel starts it, also a static-pie; a library is mapped by the dynamic loader."""
     segments: tuple[LoadSegment, ...]
+    entry: int = 0
     interpreter: str = ""
     needed: tuple[str, ...] = ()
     rpath: tuple[str, ...] = ()
@@ -103,7 +106,7 @@ def _reading(head: bytes) -> Iterator[None]:
     try:
         yield
     except (ELFError, *DAMAGE) as error:
-        raise ValueError(f"damaged ELF file: {error}") from None
+        raise ValueError(f"damaged ELF file, cut off or garbled: {error}") from None
 
 
 def parse(data: bytes) -> ElfProgram:
@@ -115,11 +118,11 @@ def parse(data: bytes) -> ElfProgram:
 def _parsed(data: bytes) -> ElfProgram:
     file = _opened(io.BytesIO(data))
     if file["e_type"] not in ("ET_EXEC", "ET_DYN"):
-        raise ValueError("an object file, which nothing loads")
+        raise ValueError(KINDS.get(str(file["e_type"]), "an ELF file of a kind that nothing loads"))
     if file.num_segments() > MAX_SEGMENTS:
         raise ValueError(f"more than {MAX_SEGMENTS} program headers")
     segments: list[LoadSegment] = []
-    interpreter, names = "", dict[str, list[str]]()
+    interpreter, names, is_pie = "", dict[str, list[str]](), False
     for segment in file.iter_segments():
         header = segment.header
         if header.p_type == "PT_LOAD":
@@ -127,12 +130,13 @@ def _parsed(data: bytes) -> ElfProgram:
         elif header.p_type == "PT_INTERP":
             interpreter = _text(data[header.p_offset : header.p_offset + min(header.p_filesz, 4096)])
         elif header.p_type == "PT_DYNAMIC":
-            names = _dynamic(segment)
+            names, is_pie = _dynamic(segment)
     if not segments:
         raise ValueError("it has no segment to load")
     return ElfProgram(
         machine=elf.machine(data) or (0, 0, 0),
-        executable=file["e_type"] == "ET_EXEC" or bool(interpreter),
+        executable=file["e_type"] == "ET_EXEC" or bool(interpreter) or is_pie,
+        entry=file["e_entry"],
         segments=tuple(segments),
         interpreter=interpreter,
         needed=tuple(names.get("DT_NEEDED", ())),
@@ -143,7 +147,9 @@ def _parsed(data: bytes) -> ElfProgram:
 
 def _load_segment(header: Any, size: int) -> LoadSegment:
     if header.p_offset + header.p_filesz > size:
-        raise ValueError("a segment ends behind the end of the file")
+        raise ValueError("a segment ends behind the end of the file: is it cut off?")
+    if header.p_filesz > header.p_memsz:
+        raise ValueError("a segment has more bytes in the file than in memory")
     return LoadSegment(
         offset=header.p_offset,
         address=header.p_vaddr,
@@ -154,9 +160,10 @@ def _load_segment(header: Any, size: int) -> LoadSegment:
     )
 
 
-def _dynamic(segment: Any) -> dict[str, list[str]]:
-    """Return the strings of a dynamic section by their tags."""
+def _dynamic(segment: Any) -> tuple[dict[str, list[str]], bool]:
+    """Return the strings of a dynamic section by their tags, and whether it is of a program (DF_1_PIE)."""
     names: dict[str, list[str]] = {}
+    is_pie = False
     attributes = {"DT_NEEDED": "needed", "DT_RPATH": "rpath", "DT_RUNPATH": "runpath"}
     for count, tag in enumerate(segment.iter_tags()):
         if count > MAX_ENTRIES:
@@ -164,7 +171,9 @@ def _dynamic(segment: Any) -> dict[str, list[str]]:
         kind = str(tag.entry.d_tag)
         if kind in attributes:
             names.setdefault(kind, []).append(str(getattr(tag, attributes[kind])))
-    return names
+        elif kind == "DT_FLAGS_1":
+            is_pie = bool(tag.entry.d_val & DF_1_PIE)
+    return names, is_pie
 
 
 def _text(raw: bytes) -> str:

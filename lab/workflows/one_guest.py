@@ -22,7 +22,7 @@ from lab.core.deadline import Deadline
 from lab.core.errors import GuestLost, InfraError, UsageError
 from lab.core.outcome import End
 from lab.core.progress import Progress, silent
-from lab.formats import cpio, elf, elf_program
+from lab.formats import cpio, elf, elf_program, file_kinds
 from lab.guests import guest_root
 from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import DIRECTORY, Guest
@@ -30,6 +30,8 @@ from lab.specs.arches import of_program
 
 MAX_OUTPUT = 1 << 30
 SHOWN_NAMES = 5
+READ_AS_TEXT = 4096
+"""Bytes of a file in which a zero says that it is no text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +91,19 @@ def workload(words: Sequence[str], arch: Arch, *, sysroot: Path | None = None) -
     for a program of another architecture, a damaged one, and one whose libraries or interpreter are missing here.
     """
     path = Path(words[0])
-    if not path.is_file() or path.suffix == ".c":
+    if not path.is_file():
+        if "/" in words[0] and not path.is_absolute():
+            raise UsageError(f"{words[0]}: {paths.no_file(path)}")
+        return Workload(words=tuple(words))
+    if path.suffix == ".c":
         return Workload(words=tuple(words))
     content = read_regular(path)
     if machine := elf.machine(content):
         _check_machine(path, machine, arch)
-    if not content.startswith(b"#!") and (machine is None or not _is_dynamic(path, content)):
+    elif not content.startswith(b"#!"):
+        _check_text(path, content)
+        return Workload(words=tuple(words), program=path)
+    if machine and not _is_dynamic(path, content):
         return Workload(words=tuple(words), program=path)
     commands = {name: f"/bin/{name}" for name in guest_commands()}
     needs = needed.needs(path, arch, needed.places(arch, sysroot), commands=commands)
@@ -110,9 +119,22 @@ def _check_machine(path: Path, machine: tuple[int, int, int], arch: Arch) -> Non
 
 def _is_dynamic(path: Path, content: bytes) -> bool:
     try:
-        return elf_program.wants_loader(content)
+        program = elf_program.parse(content)
     except ValueError as error:
         raise UsageError(f"{path} cannot be run: {error}") from None
+    if not program.executable and not program.entry:
+        raise UsageError(f"{path} cannot be run: a library, which has no address to start at")
+    return bool(program.interpreter)
+
+
+def _check_text(path: Path, content: bytes) -> None:
+    """Raise UsageError for a file that is neither an ELF file nor a script, and no text that sh would read."""
+    if kind := file_kinds.named(content):
+        raise UsageError(f"{path} cannot be run: it is {kind}")
+    if content.startswith((b"\xef\xbb\xbf#!", b"\xff\xfe#\0!\0")):
+        raise UsageError(f"{path} cannot be run: a byte-order mark stands before its `#!`")
+    if b"\0" in content[:READ_AS_TEXT]:
+        raise UsageError(f"{path} cannot be run: it is neither an ELF file nor a script")
 
 
 def _missing_error(path: Path, needs: Needs, arch: Arch) -> UsageError:
@@ -141,10 +163,7 @@ def guest_commands() -> frozenset[str]:
 def _described(machine: tuple[int, int, int]) -> str:
     if known := of_program(machine):
         return known.name
-    width, order, number = machine
-    bits = {1: "32 bit", 2: "64 bit"}[width]
-    byteorder = {1: "little-endian", 2: "big-endian"}[order]
-    return f"{bits}, {byteorder}, ELF machine {number}"
+    return elf.described(machine)
 
 
 def execute(

@@ -28,6 +28,8 @@ MAX_SCRIPT = 256
 MAX_SCRIPTS = 4
 """Interpreters of interpreters that Linux follows."""
 PROGRAM_DIRECTORY = "/lab"
+_SPLIT = re.compile(r"(?:-v?S|--split-string(?:=|\s))\s*")
+_SPLITS = re.compile(rb"#![ \t]*\S*/env[ \t]+(?:-v?S|--split-string)")
 COMMANDS = ("/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin")
 
 
@@ -212,7 +214,7 @@ class _Search:
 
     def _script(self, data: bytes, here: Path) -> None:
         """Add the interpreter that a script names in its first line."""
-        commands = _commands_of(data)
+        commands = _commands_of(data, str(here))
         if not commands:
             return
         self.scripts += 1
@@ -220,6 +222,8 @@ class _Search:
             raise UsageError(f"{here} is a script of a script of a script: Linux follows {MAX_SCRIPTS}")
         for command in commands:
             self._command(command, here)
+        if _SPLITS.match(data) and not self.missing and not self.places.file(commands[0]):
+            self.missing["env -S"] = Missing(name="env -S", wanted_by=here.name)  # busybox's env has no -S
 
     def _command(self, word: str, wanted_by: Path) -> None:
         """Add a program by its path or its name; a command that the guest has gets a link where it is looked for."""
@@ -312,7 +316,7 @@ def started_by(program: Path, arch: Arch, name: str) -> tuple[str, ...]:
     """
     data = read_regular(program)
     if data.startswith(b"#!"):
-        return _commands_of(data)
+        return _commands_of(data, name)
     if not elf_program.is_elf(data):
         return ()
     try:
@@ -324,13 +328,35 @@ def started_by(program: Path, arch: Arch, name: str) -> tuple[str, ...]:
     return (found.interpreter,) if found.interpreter else ()
 
 
-def _commands_of(script: bytes) -> tuple[str, ...]:
-    """Return the commands that the first line of a script names: the interpreter, and what `env` starts."""
-    words = script[2:MAX_SCRIPT].partition(b"\n")[0].decode("utf-8", "replace").split()
-    if not words or posixpath.basename(words[0]) != "env":
-        return tuple(words[:1])
-    started = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
-    return (words[0], *started[:1])
+def _commands_of(script: bytes, name: str) -> tuple[str, ...]:
+    """Return the commands that the first line of a script names: the interpreter, and what `env` starts.
+
+    UsageError, which calls the script `name`, for a line that Linux reads otherwise than its author meant.
+    """
+    line = script[2:MAX_SCRIPT].partition(b"\n")[0].decode("utf-8", "replace").strip(" \t")
+    interpreter, *others = re.split(r"[ \t]+", line, maxsplit=1)
+    is_env = posixpath.basename(interpreter) == "env"
+    if line.endswith("\r") and (is_env or not others):
+        raise UsageError(f"{name}: its lines end in CR LF: Linux looks for {line!r}", hint=r"sed -i 's/\r$//' mends it")
+    if interpreter and not interpreter.startswith("/"):
+        raise UsageError(f"{name}: its first line names {interpreter!r}: expected an absolute path, such as /bin/sh")
+    if not is_env or not others:
+        return (interpreter,) if interpreter else ()
+    return (interpreter, *_started_by_env(others[0]))
+
+
+def _started_by_env(argument: str) -> tuple[str, ...]:
+    """Return the command that `env` starts. Linux passes on all that follows it as one argument, which -S divides."""
+    if not _SPLIT.match(argument):
+        return (argument,)
+    words = deque(_SPLIT.sub("", argument, count=1).split())
+    while words:
+        word = words.popleft()
+        if word in ("-u", "--unset", "-C", "--chdir") and words:
+            words.popleft()
+        elif not word.startswith("-") and "=" not in word:
+            return (word,)
+    return ()
 
 
 def read_regular(path: Path) -> bytes:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -29,13 +30,13 @@ from lab.workflows import one_guest
 
 ARCH = ARCHES["x86_64"]
 X86, OTHER = 62, 183
-EXEC, INTERP = 2, 3
+EXEC, LOAD, INTERP = 2, 1, 3
 
 
-def elf_file(machine: int = X86, *segments: int) -> bytes:
+def elf_file(machine: int = X86, *segments: int, kind: int = EXEC, entry: int = 0x400000) -> bytes:
     """A 64-bit little-endian ELF header with program headers of these types."""
     ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-    header = struct.pack("<HHIQQQIHHHHHH", EXEC, machine, 1, 0, 64, 0, 0, 64, 56, len(segments), 64, 0, 0)
+    header = struct.pack("<HHIQQQIHHHHHH", kind, machine, 1, entry, 64, 0, 0, 64, 56, len(segments), 64, 0, 0)
     return ident + header + b"".join(struct.pack("<I", kind).ljust(56, b"\0") for kind in segments)
 
 
@@ -60,8 +61,20 @@ def check(tmp_path: Path) -> Callable[[bytes], None]:
         (b"#!/opt/python3\nprint(1)\n", "prog is a script for /opt/python3, not found for x86_64 (the guest has sh"),
         (b"#!/usr/bin/env -S perl -w\n", "prog is a script for perl, not found for x86_64"),
         (b"#!/bin/bash\n", "prog is a script for /bin/bash, not found for x86_64"),
+        (b"#!/usr/bin/env -S sh -e\n", "prog is a script for env -S, not found for x86_64"),
+        (elf_file(X86, 1, kind=1), "prog cannot be run: an object file or a kernel module"),
+        (elf_file(X86, 1, kind=4), "prog cannot be run: a core dump"),
+        (elf_file(X86, 1, kind=3, entry=0), "prog cannot be run: a library, which has no address to start at"),
+        (b"MZ" + bytes(64), "prog cannot be run: it is a program of Windows or DOS (PE)"),
+        (b"\xcf\xfa\xed\xfe" + bytes(64), "prog cannot be run: it is a program of macOS (Mach-O)"),
+        (b"PK\3\4" + bytes(64), "prog cannot be run: it is a zip archive"),
+        (b"\xef\xbb\xbf#!/bin/sh\n", "prog cannot be run: a byte-order mark stands before its `#!`"),
+        (b"data\0data", "prog cannot be run: it is neither an ELF file nor a script"),
     ],
-    ids=["dynamic", "other", "other-dynamic", "damaged", "python3", "perl", "bash"],
+    ids=[
+        *("dynamic", "other", "other-dynamic", "damaged", "python3", "perl", "bash", "env -S"),
+        *("object", "core", "library", "windows", "macos", "zip", "mark", "data"),
+    ],
 )
 def test_what_no_guest_can_run_is_one_line(check: Callable[[bytes], None], content: bytes, message: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -85,6 +98,23 @@ def test_commands_of_the_guest_and_c_files_are_not_looked_into(tmp_path: Path) -
     for word in ("cat", str(tmp_path / "test.c"), str(tmp_path)):
         load = one_guest.workload([word], ARCH)
         assert (load.program, load.needs, load.archive) == (None, None, b"")
+
+
+def test_a_relative_path_to_no_file_is_told_with_the_nearest_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "program").write_bytes(elf_file())
+    (tmp_path / "build").mkdir()
+    (tmp_path / "lost").symlink_to("nowhere")
+    for word, says in {
+        "./progam": "./progam: no such file; did you mean 'program'?",
+        "./build": "./build: is a directory",
+        "./lost": "./lost: is a link that leads nowhere",
+        "none/program": "none/program: No such file or directory",
+    }.items():
+        with pytest.raises(UsageError, match=re.escape(says)):
+            one_guest.workload([word], ARCH)
 
 
 @pytest.mark.parametrize("arch", ARCHES.values(), ids=list(ARCHES))
@@ -184,7 +214,7 @@ def test_a_command_s_status_and_output_are_passed_on(
 
 
 def test_a_file_here_is_pushed_and_run(tmp_path: Path, guest: FakeGuest, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "prog").write_bytes(elf_file())
+    (tmp_path / "prog").write_bytes(elf_file(X86, LOAD))
     assert execute(tmp_path, FakeReady(guest), str(tmp_path / "prog")) == 7
     assert guest.pushed == {"prog": tmp_path / "prog"}
     assert guest.commands == [f"{DIRECTORY}/prog"]

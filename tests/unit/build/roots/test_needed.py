@@ -87,11 +87,50 @@ def test_a_library_of_another_architecture_is_passed_by(tmp_path: Path, library:
 def test_an_interpreter_of_a_script_comes_from_the_sysroot_with_its_libraries(tmp_path: Path) -> None:
     root = tmp_path / "root"
     link("int main(void) { return 0; }", root / "usr/bin/tool", "-static")
-    (tmp_path / "script").write_text("#!/usr/bin/env -S tool -x\n")
+    (tmp_path / "script").write_text("#!/usr/bin/env tool\n")
     found = needs_of(tmp_path / "script", root)
     assert found.missing == ()
     assert found.files["/usr/bin/tool"] == root / "usr/bin/tool"
     assert found.links == {"/usr/bin/env": "/bin/env"}
+    (tmp_path / "script").write_text("#!/usr/bin/env -S tool -x\n")
+    assert [each.name for each in needs_of(tmp_path / "script", root).missing] == ["env -S"], "busybox's env has no -S"
+    link("int main(void) { return 0; }", root / "usr/bin/env", "-static")
+    found = needs_of(tmp_path / "script", root)
+    assert found.missing == ()
+    assert found.links == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "wants"),
+    [
+        ("/usr/bin/env -S none -x", "none"),
+        ("/usr/bin/env -Snone -x", "none"),
+        ("/usr/bin/env --split-string=none -x", "none"),
+        ("/usr/bin/env -vS -u HOME -i A=1 none -x", "none"),
+        ("/usr/bin/env none -x", "none -x"),
+        ("/usr/bin/env\tnone", "none"),
+        ("/opt/none\t-e", "/opt/none"),
+        ("/opt/perl -w\r", "/opt/perl"),
+    ],
+)
+def test_the_command_of_a_scripts_first_line_is_what_linux_starts(tmp_path: Path, line: str, wants: str) -> None:
+    (tmp_path / "script").write_text(f"#!{line}\n")
+    assert [each.name for each in needs_of(tmp_path / "script", tmp_path).missing] == [wants]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("/bin/sh\r", r"CR LF: Linux looks for '/bin/sh\\r' \(sed -i"),
+        ("/usr/bin/env sh\r", "CR LF"),
+        ("sh", "names 'sh': expected an absolute path"),
+        ("./run.sh", "names './run.sh': expected an absolute path"),
+    ],
+)
+def test_a_first_line_that_linux_reads_otherwise_is_refused(tmp_path: Path, line: str, says: str) -> None:
+    (tmp_path / "script").write_text(f"#!{line}\n")
+    with pytest.raises(UsageError, match=says):
+        needs_of(tmp_path / "script", tmp_path)
 
 
 def test_scripts_of_scripts_end(tmp_path: Path) -> None:
