@@ -106,10 +106,10 @@ def pages(words: Sequence[str], check_only: bool, form: str, output: Path | None
 def _check(words: Sequence[str]) -> int:
     from lab.workflows.pages import look
 
-    looked = look.check([Path(word) for word in words])
-    for line in look.render(looked):
+    checked = look.check([Path(word) for word in words])
+    for line in look.render(checked.files, checked.left_out):
         print(printable(line))
-    return int(any(looked_at.problems for looked_at in looked))
+    return int(any(looked_at.problems for looked_at in checked.files))
 
 
 def _answer(
@@ -160,7 +160,8 @@ def _architecture(program: str, library: Library, globs: Sequence[str], *, in_ro
     UsageError if neither says one.
     """
     from lab.build.roots.needed import read_head
-    from lab.formats import elf
+    from lab.core.paths import no_file
+    from lab.formats import elf, file_kinds
     from lab.specs import arches as arch
 
     path = Path(program)
@@ -168,15 +169,16 @@ def _architecture(program: str, library: Library, globs: Sequence[str], *, in_ro
         arches = {topology.arch for topology in library.select_topologies(globs)} if globs else set()
         if len(arches) == 1:
             return arch.find(arches.pop())
-        raise UsageError(
-            f"{program} is no file on this host, so nothing says its architecture", hint="-t 'arm64*' says it"
-        )
+        what = "" if path.is_file() else f": {no_file(path)}"
+        raise UsageError(f"{program}{what}: nothing says its architecture", hint="-t 'arm64*' says it")
     header = elf.machine(read_head(path))
     if header is None:
-        raise UsageError(f"{program} is no ELF file, so nothing says its architecture")
+        kind = file_kinds.named(read_head(path)) or "no ELF file"
+        raise UsageError(f"{program} is {kind}, so nothing says its architecture")
     if known := arch.of_program(header):
         return known
-    raise UsageError(f"{program} is a program of an architecture that the lab does not have", hint="lab list arches")
+    hint = f"{elf.described(header)}; lab list arches"
+    raise UsageError(f"{program} is a program of an architecture that the lab does not have", hint=hint)
 
 
 def _looked_at(load: Workload, arch: Arch) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The static look: of which files the segments are aligned to less than a page, before anything boots.
 
-Files are read where they are: in directories, Debian packages, tars and zips (APK, wheel, jar), which are not unpacked.
+Files are read where they are: in directories, Debian packages, tars and zips (APK, wheel, jar), also nested ones, which
+are not unpacked. What is left out (object files, damaged ones, other architectures) is named.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from debian.arfile import ArError
 from debian.debfile import DebError, DebFile
@@ -23,8 +24,9 @@ from debian.debfile import DebError, DebFile
 from lab.arch.record import Arch
 from lab.build.roots.needed import read_regular
 from lab.core.errors import UsageError
+from lab.core.paths import no_file
 from lab.core.sizes import KIB
-from lab.formats import elf_program
+from lab.formats import elf, elf_program, file_kinds
 from lab.formats.elf_program import ElfProgram
 from lab.specs.arches import of_program
 
@@ -36,6 +38,16 @@ MAX_READ = 8 << 30
 ARCHIVES = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, DebError, ArError, EOFError, OSError)
 """What the readers of archives raise for damaged ones."""
 READ = "programs, Debian packages, tars and zips (APK, wheel, jar) are read"
+ELF, ZIP, DEB = b"\x7fELF", b"PK\3\4", b"!<arch>\ndebian-binary"
+TAR, TAR_AT = b"ustar", 257
+ARCHIVE_BEGINS = (ZIP, b"PK\5\6", DEB, b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh")
+HEAD = 512
+PACKAGES: tuple[str, ...] = (".deb", ".rpm", ".apk", ".whl", ".jar", ".zip", ".tar", ".tgz", ".snap")
+PACKAGES += tuple(f".tar.{packer}" for packer in ("gz", "xz", "bz2", "zst"))
+"""Ends of names of archives; one that cannot be read is named."""
+MAX_DEPTH = 4
+"""Of archives within archives."""
+MAX_NAMED = 3
 UNREADABLE = (*ARCHIVES, ValueError, RuntimeError, NotImplementedError, struct.error)
 
 
@@ -68,127 +80,169 @@ def look_at(name: str, program: ElfProgram, arch: Arch) -> LookedAt:
     return LookedAt(name=name, arch=arch.name, align=least, problems=problems)
 
 
-def check(paths: list[Path]) -> tuple[LookedAt, ...]:
-    """Return a look at every program and library in some files, directories and packages.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A look at some files, and why others were not looked at: reason -> names."""
 
-    UsageError for a path that is not there, an archive that is damaged or too large, and paths without a program.
+    files: tuple[LookedAt, ...]
+    left_out: Mapping[str, Sequence[str]]
+
+
+def check(paths: list[Path]) -> Checked:
+    """Return a look at every program and library in some files, directories and archives, also nested ones.
+
+    UsageError for a path that is not there or nothing that is looked at, for an archive that is damaged or too large,
+    and for paths without a program.
     """
     files: list[LookedAt] = []
+    left_out: dict[str, list[str]] = {}
     for path in paths:
-        for name, data, stored_at in _files(path):
-            if (looked := _look_at(name, data, stored_at)) is not None:
-                files.append(looked)
+        walk = _Walk(path)
+        walk.begin()
+        files += walk.files
+        for reason, found in walk.left_out.items():
+            left_out.setdefault(reason, []).extend(found)
     if not files:
         names = ", ".join(map(str, paths))
-        raise UsageError(f"{names}: no program or library of an architecture of the lab", hint="see `lab list arches`")
-    return tuple(files)
+        hint = "; ".join(_left_out(left_out)) or "see `lab list arches`"
+        raise UsageError(f"{names}: no program or library of an architecture of the lab", hint=hint)
+    return Checked(files=tuple(files), left_out=left_out)
 
 
-def _look_at(name: str, data: bytes, stored_at: int | None) -> LookedAt | None:
-    """Return a look at one file; None if it is nothing that is loaded, or of an unknown architecture."""
-    if not elf_program.is_elf(data):
-        return None
+def _why_not(data: bytes) -> str:
+    """Return why an ELF file is not looked at; empty if it is."""
+    machine = elf.machine(data)
+    if machine is None:
+        return "a damaged ELF file"
     try:
         program = elf_program.parse(data)
-    except ValueError:
-        return None
-    arch = of_program(program.machine)
-    if arch is None:
-        return None
-    looked = look_at(name, program, arch)
-    if stored_at is None:
-        return looked
-    problems = dict(looked.problems)
-    for size in arch.page_sizes:
-        if stored_at % size and size > min(arch.page_sizes):
-            reason = f"stored in the archive at offset {stored_at}, no multiple of {size // KIB} KiB (zipalign -P)"
-            problems.setdefault(size, reason)
-    return LookedAt(name=name, arch=looked.arch, align=looked.align, problems=problems)
+    except ValueError as error:
+        return str(error)
+    if of_program(program.machine) is None:
+        return f"of an architecture that the lab does not have ({elf.described(machine)})"
+    return ""
 
 
-def _files(path: Path) -> Iterator[tuple[str, bytes, int | None]]:
-    """Yield name, content and, for a library that is mapped from within an APK, its offset there."""
-    if path.is_dir():
-        for number, file in enumerate(sorted(path.rglob("*"))):
-            if number > MAX_MEMBERS:
-                raise UsageError(f"{path} has more than {MAX_MEMBERS} files")
-            if file.is_file() and not file.is_symlink():
-                yield str(file), read_regular(file), None
-        return
-    if not path.is_file():
-        raise UsageError(f"{path} is no file and no directory")
-    try:
-        yield from _of_file(path)
-    except UNREADABLE as error:
-        reason = str(error).partition("\n")[0].rstrip(":")
-        raise UsageError(f"{path} cannot be read: {reason}", hint=READ) from None
-
-
-def _of_file(path: Path) -> Iterator[tuple[str, bytes, int | None]]:
-    with path.open("rb") as file:
-        head = file.read(8)
-    if head.startswith(b"!<arch>\n"):
-        with DebFile(str(path)).data.tgz() as archive:
-            yield from _of_tar(path, archive)
-    elif head.startswith(b"PK"):
-        yield from _of_zip(path)
-    elif head.startswith(b"\x7fELF"):
-        yield str(path), read_regular(path), None
-    else:
-        with tarfile.open(path) as archive:
-            yield from _of_tar(path, archive)
-
-
-def _of_tar(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, bytes, int | None]]:
-    room = _Room(path)
-    for member in archive:
-        room.member()
-        file = archive.extractfile(member) if member.isreg() else None
-        data = room.program(file, member.size) if file else b""
-        if data:
-            yield f"{path}: {member.name}", data, None
-
-
-def _of_zip(path: Path) -> Iterator[tuple[str, bytes, int | None]]:
-    room = _Room(path)
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            room.member()
-            with archive.open(member) as file:
-                data = room.program(file, member.file_size)
-            if data:
-                yield f"{path}: {member.filename}", data, _stored_at(path, member)
-
-
-def _stored_at(path: Path, member: zipfile.ZipInfo) -> int | None:
-    """Return where a library's bytes begin in an APK that stores it as it is, which Android maps; else None."""
-    if path.suffix != ".apk" or member.compress_type != zipfile.ZIP_STORED:
-        return None
-    with path.open("rb") as file:
-        file.seek(member.header_offset)
-        header = file.read(30)
-    name_size, extra_size = struct.unpack_from("<HH", header, 26)
-    return int(member.header_offset + 30 + name_size + extra_size)
-
-
-class _Room:
-    """What may still be read of an archive."""
+class _Walk:
+    """The files of one path, with those in its archives, and what may still be read of them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.files: list[LookedAt] = []
+        self.left_out: dict[str, list[str]] = {}
         self.members = 0
         self.bytes = 0
 
-    def member(self) -> None:
+    def begin(self) -> None:
+        if self.path.is_dir():
+            self._directory()
+            return
+        if not self.path.is_file():
+            raise UsageError(f"{self.path}: {no_file(self.path)}")
+        try:
+            with self.path.open("rb") as file:
+                self._named(file)
+        except tarfile.ReadError:
+            raise UsageError(f"{self.path} cannot be read: it is no tar, or a damaged one", hint=READ) from None
+        except UNREADABLE as error:
+            reason = str(error).partition("\n")[0].rstrip(":")
+            raise UsageError(f"{self.path} cannot be read: {reason}", hint=READ) from None
+
+    def _directory(self) -> None:
+        """Look at the files of a directory and of those below it; links are not followed."""
+        for file in sorted(self.path.rglob("*")):
+            self._member()
+            if not file.is_file() or file.is_symlink():
+                continue
+            try:
+                with file.open("rb") as content:
+                    self._inner(str(file), content, file.stat().st_size, depth=0)
+            except OSError as error:
+                self.left_out.setdefault(error.strerror or "unreadable", []).append(str(file))
+
+    def _named(self, file: BinaryIO) -> None:
+        """Look at a file that the user named: it has to be something that is looked at."""
+        head = file.read(HEAD)
+        file.seek(0)
+        if head.startswith(ELF):
+            data = read_regular(self.path)
+            if why := _why_not(data):
+                raise UsageError(f"{self.path}: {why}")
+            self._program(str(self.path), data, None)
+        elif is_archive(head) or zipfile.is_zipfile(file):
+            self._archive(str(self.path), file, depth=0)
+        else:
+            kind = file_kinds.named(head) or ("no program and no archive" if head else "empty")
+            raise UsageError(f"{self.path} is {kind}", hint=READ)
+
+    def _archive(self, name: str, file: BinaryIO, depth: int) -> None:
+        file.seek(0)
+        head = file.read(HEAD)
+        file.seek(0)
+        if head.startswith(DEB):
+            with DebFile(fileobj=file).data.tgz() as archive:
+                self._tar(name, archive, depth)
+        elif head.startswith(ZIP) or zipfile.is_zipfile(file):
+            self._zip(name, file, depth)
+        else:
+            file.seek(0)
+            with tarfile.open(fileobj=file) as archive:
+                self._tar(name, archive, depth)
+
+    def _tar(self, name: str, archive: tarfile.TarFile, depth: int) -> None:
+        for member in archive:
+            self._member()
+            file = archive.extractfile(member) if member.isreg() else None
+            if file:
+                self._inner(f"{name}: {member.name}", file, member.size, depth=depth)
+
+    def _zip(self, name: str, outer: IO[bytes], depth: int) -> None:
+        with zipfile.ZipFile(outer) as archive:
+            for member in archive.infolist():
+                self._member()
+                with archive.open(member) as file:
+                    at = _stored_at(name, outer, member)
+                    self._inner(f"{name}: {member.filename}", file, member.file_size, depth=depth, stored_at=at)
+
+    def _inner(self, name: str, file: IO[bytes], size: int, *, depth: int, stored_at: int | None = None) -> None:
+        """Look at a file of a directory or an archive, which need not be anything that is looked at."""
+        head = file.read(HEAD)
+        if head.startswith(ELF):
+            data = self._rest(head, file, size)
+            if why := _why_not(data):
+                self.left_out.setdefault(why, []).append(name)
+            else:
+                self._program(name, data, stored_at)
+        elif is_archive(head) or name.endswith(PACKAGES):
+            self._nested(name, head, file, size, depth)
+
+    def _nested(self, name: str, head: bytes, file: IO[bytes], size: int, depth: int) -> None:
+        """Look into an archive within another or in a directory; what only looks like one is passed over."""
+        if depth >= MAX_DEPTH:
+            self.left_out.setdefault(f"an archive in {MAX_DEPTH} others", []).append(name)
+            return
+        try:
+            self._archive(name, io.BytesIO(self._rest(head, file, size)), depth + 1)
+        except UNREADABLE:
+            if name.endswith(PACKAGES):
+                self.left_out.setdefault("an archive that cannot be read", []).append(name)
+
+    def _program(self, name: str, data: bytes, stored_at: int | None) -> None:
+        if file_kinds.is_appimage(data):
+            self.left_out.setdefault("files in an AppImage, which `--appimage-extract` unpacks", []).append(name)
+        program = elf_program.parse(data)
+        arch = of_program(program.machine)
+        assert arch is not None
+        looked = look_at(name, program, arch)
+        self.files.append(looked if stored_at is None else _stored(looked, arch, stored_at))
+
+    def _member(self) -> None:
         self.members += 1
         if self.members > MAX_MEMBERS:
             raise UsageError(f"{self.path} has more than {MAX_MEMBERS} files")
 
-    def program(self, file: IO[bytes], size: int) -> bytes:
-        """Return the bytes of a member that is an ELF file; empty if it is none."""
-        head = file.read(64)
-        if not elf_program.is_elf(head):
-            return b""
+    def _rest(self, head: bytes, file: IO[bytes], size: int) -> bytes:
+        """Return the whole of a file whose first bytes are read already."""
         self.bytes += size
         if size > MAX_MEMBER or self.bytes > MAX_READ:
             raise UsageError(f"{self.path}: its programs are larger than the lab reads")
@@ -198,11 +252,38 @@ class _Room:
         return whole.getvalue()
 
 
+def is_archive(head: bytes) -> bool:
+    """Whether a file is an archive that is looked into, or packed so that it may be one."""
+    return head.startswith(ARCHIVE_BEGINS) or head[TAR_AT : TAR_AT + len(TAR)] == TAR
+
+
+def _stored(looked: LookedAt, arch: Arch, stored_at: int) -> LookedAt:
+    """Return a look at a library that is mapped from within an archive, where it begins at an offset."""
+    problems = dict(looked.problems)
+    for size in arch.page_sizes:
+        if stored_at % size and size > min(arch.page_sizes):
+            reason = f"stored in the archive at offset {stored_at}, no multiple of {size // KIB} KiB (zipalign -P)"
+            problems.setdefault(size, reason)
+    return replace(looked, problems=problems)
+
+
+def _stored_at(name: str, outer: IO[bytes], member: zipfile.ZipInfo) -> int | None:
+    """Return where a library's bytes begin in an APK that stores it as it is, which Android maps; else None."""
+    if not name.lower().endswith(".apk") or member.compress_type != zipfile.ZIP_STORED:
+        return None
+    back = outer.tell()
+    outer.seek(member.header_offset)
+    header = outer.read(30)
+    outer.seek(back)
+    name_size, extra_size = struct.unpack_from("<HH", header, 26)
+    return int(member.header_offset + 30 + name_size + extra_size)
+
+
 # ---- Text -----------------------------------------------------------------------------------------------------------
 
 
-def render(looked: tuple[LookedAt, ...]) -> list[str]:
-    """Return the lines that say which files cannot be loaded on which page sizes, and what mends them."""
+def render(looked: Sequence[LookedAt], left_out: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """Return the lines that say which files cannot be loaded on which page sizes, what mends them, what is left out."""
     lines = []
     bad = [file for file in looked if file.problems]
     for file in bad:
@@ -213,5 +294,14 @@ def render(looked: tuple[LookedAt, ...]) -> list[str]:
     result = "all can be loaded on every page size of their architecture"
     if bad:
         result = f"{len(bad)} cannot be loaded on every page size of their architecture"
+    lines += _left_out(left_out or {})
     lines.append(f"programs and libraries looked at: {len(looked)}; {result}")
+    return lines
+
+
+def _left_out(left_out: Mapping[str, Sequence[str]]) -> list[str]:
+    lines = []
+    for reason, names in left_out.items():
+        more = f", and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        lines.append(f"left out, {reason}: {', '.join(names[:MAX_NAMED])}{more}")
     return lines

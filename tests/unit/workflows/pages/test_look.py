@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from lab.core.errors import UsageError
 from lab.core.sizes import KIB
+from lab.formats import elf_program
 from lab.specs.arches import ARCHES
 from lab.workflows.pages import look
+from tests.unit.fixtures.linked import link
 
 ARM64 = ARCHES["arm64"]
 
@@ -32,7 +36,7 @@ def library(align: int, machine: int = 183) -> bytes:
 def test_a_library_with_4k_names_the_pages_and_the_option(tmp_path: Path) -> None:
     (tmp_path / "libold.so").write_bytes(library(4 * KIB))
     (tmp_path / "libnew.so").write_bytes(library(64 * KIB))
-    looked = look.check([tmp_path])
+    looked = look.check([tmp_path]).files
     old = next(each for each in looked if each.name.endswith("libold.so"))
     assert list(old.problems) == [16 * KIB, 64 * KIB]
     assert old.mend == "-Wl,-z,max-page-size=65536"
@@ -54,21 +58,21 @@ def test_a_debian_package_a_tar_and_a_wheel_are_looked_into(tmp_path: Path) -> N
     with zipfile.ZipFile(tmp_path / "p.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
         wheel.writestr("p/libp.so", library(4 * KIB))
     for name in ("p.deb", "p.tar.xz", "p.whl"):
-        (looked,) = look.check([tmp_path / name])
+        (looked,) = look.check([tmp_path / name]).files
         assert list(looked.problems) == [16 * KIB, 64 * KIB], name
 
 
 def test_a_library_that_an_apk_stores_has_to_be_aligned_there(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.apk", "w", zipfile.ZIP_STORED) as apk:
         apk.writestr("lib/arm64-v8a/liba.so", library(64 * KIB))
-    (looked,) = look.check([tmp_path / "a.apk"])
+    (looked,) = look.check([tmp_path / "a.apk"]).files
     assert list(looked.problems) == [16 * KIB, 64 * KIB]
     assert "zipalign" in looked.problems[16 * KIB]
 
 
 def test_a_program_of_an_architecture_with_one_page_size_has_no_problem(tmp_path: Path) -> None:
     (tmp_path / "a.so").write_bytes(library(4 * KIB, machine=62))
-    (looked,) = look.check([tmp_path / "a.so"])
+    (looked,) = look.check([tmp_path / "a.so"]).files
     assert (looked.arch, looked.problems) == ("x86_64", {})
 
 
@@ -105,3 +109,122 @@ def test_a_cut_off_archive_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.tgz").write_bytes(whole.getvalue()[:-40])
     with pytest.raises(UsageError, match=r"a\.tgz cannot be read"):
         look.check([tmp_path / "a.tgz"])
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return whole.getvalue()
+
+
+def tarred(files: dict[str, bytes], mode: Literal["w", "w:gz"] = "w") -> bytes:
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode=mode) as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return whole.getvalue()
+
+
+OLD = library(4 * KIB)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "inner"),
+    [
+        ("set.apks", zipped({"base.apk": zipped({"lib/arm64-v8a/a.so": OLD})}), "base.apk: lib/arm64-v8a/a.so"),
+        ("app.war", zipped({"WEB-INF/lib/x.jar": zipped({"a.so": OLD})}), "WEB-INF/lib/x.jar: a.so"),
+        ("image.tar", tarred({"x/layer.tar": tarred({"usr/a.so": OLD})}), "x/layer.tar: usr/a.so"),
+        ("oci.tar", tarred({"blobs/sha256/ab": tarred({"usr/a.so": OLD}, "w:gz")}), "blobs/sha256/ab: usr/a.so"),
+        ("app.pex", b"#!/usr/bin/env python3\n" + zipped({"a.so": OLD}), "a.so"),
+    ],
+)
+def test_archives_in_archives_and_in_directories_are_looked_into(
+    tmp_path: Path, name: str, content: bytes, inner: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    (looked,) = look.check([tmp_path / name]).files
+    assert looked.name == f"{tmp_path / name}: {inner}"
+    assert looked.problems
+    if name != "app.pex":
+        assert [each.name for each in look.check([tmp_path]).files] == [looked.name]
+
+
+def test_archives_without_end_are_named(tmp_path: Path) -> None:
+    content = zipped({"a.so": OLD})
+    for _ in range(look.MAX_DEPTH + 1):
+        content = zipped({"inner.zip": content, "b.so": OLD})
+    (tmp_path / "deep.zip").write_bytes(content)
+    checked = look.check([tmp_path / "deep.zip"])
+    assert len(checked.files) == look.MAX_DEPTH + 1
+    assert list(checked.left_out) == [f"an archive in {look.MAX_DEPTH} others"]
+
+
+def test_what_is_left_out_is_named(tmp_path: Path) -> None:
+    for name, content in {
+        "good.so": library(64 * KIB),
+        "a.o": OLD[:16] + b"\1\0" + OLD[18:],
+        "core": OLD[:16] + b"\4\0" + OLD[18:],
+        "cut.so": OLD[:-0x150],
+        "ia64.so": library(64 * KIB, machine=50),
+        "x.deb": b"!<arch>\nno deb",
+        "x.AppImage": OLD[:8] + b"AI\x02" + OLD[11:],
+        "notes.txt.gz": b"\x1f\x8bno tar",
+        "notes.txt": b"text",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    checked = look.check([tmp_path])
+    assert sorted(Path(each.name).name for each in checked.files) == ["good.so", "x.AppImage"]
+    assert {reason: [Path(name).name for name in names] for reason, names in checked.left_out.items()} == {
+        "an object file or a kernel module, which is linked first": ["a.o"],
+        "a core dump": ["core"],
+        "a segment ends behind the end of the file: is it cut off?": ["cut.so"],
+        "of an architecture that the lab does not have (64 bit, little-endian, ELF machine 50)": ["ia64.so"],
+        "an archive that cannot be read": ["x.deb"],
+        "files in an AppImage, which `--appimage-extract` unpacks": ["x.AppImage"],
+    }
+    assert f"left out, a core dump: {tmp_path / 'core'}" in look.render(checked.files, checked.left_out)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "x is empty"),
+        (b"text\n", "x is no program and no archive"),
+        (b"MZ", "x is a program of Windows or DOS (PE)"),
+        (struct.pack(">II", 0xCAFEBABE, 2), "x is a program of macOS (Mach-O)"),
+        (struct.pack(">II", 0xCAFEBABE, 61), "x is a class of Java"),
+        (b"\xed\xab\xee\xdb", "x is an RPM package: `rpm2cpio FILE | cpio -idm` unpacks it"),
+        (b"!<arch>\na.o/", "x is a static library (ar)"),
+        (b"\x28\xb5\x2f\xfd", "x is packed with zstd: `zstd -d FILE`"),
+        (gzip.compress(OLD), "x cannot be read: it is no tar"),
+        (OLD[:16] + b"\1\0" + OLD[18:], "x: an object file or a kernel module"),
+        (library(KIB, machine=50), "x: of an architecture that the lab does not have"),
+        (OLD[:100], "x: damaged ELF file, cut off or garbled"),
+    ],
+)
+def test_a_file_that_is_named_and_not_looked_at_is_an_error(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "good.so").write_bytes(library(64 * KIB))
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        look.check([tmp_path / "good.so", tmp_path / "x"])
+    assert says in str(caught.value)
+
+
+def test_a_path_to_nothing_is_told_with_the_nearest_name(tmp_path: Path) -> None:
+    (tmp_path / "libfoo.so").write_bytes(OLD)
+    with pytest.raises(UsageError, match=r"libfo.so: no such file; did you mean 'libfoo.so'\?"):
+        look.check([tmp_path / "libfo.so"])
+    with pytest.raises(UsageError, match=r"/dev/null: is no regular file"):
+        look.check([Path("/dev/null")])
+
+
+def test_a_static_pie_is_a_program_and_no_library(tmp_path: Path) -> None:
+    source = "int main(void) { return 0; }"
+    link(source, tmp_path / "prog", "-static-pie")
+    assert elf_program.parse((tmp_path / "prog").read_bytes()).executable
+    link(source, tmp_path / "lib.so", "-shared")
+    assert not elf_program.parse((tmp_path / "lib.so").read_bytes()).executable
