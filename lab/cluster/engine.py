@@ -30,6 +30,7 @@ LOOK_S = 5.0
 """A task under way looks after its host this often, if nobody reports before that the host has left."""
 LOST_S = 60.0
 """A host that was not heard of for so long is lost."""
+MAX_PORT = 65535
 INSTALL = "pip install 'pagelab[cluster]'"
 
 
@@ -91,7 +92,7 @@ def check_address(address: str) -> str:
     """Return the address of a scheduler; UsageError if it is not encrypted, since it may run code here."""
     kind, _, rest = address.partition("://")
     host, _, port = rest.rpartition(":")
-    if kind != "tls" or not host or not port.isdigit():
+    if kind != "tls" or not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
         raise UsageError(f"expected tls://HOST:PORT, got {address!r}")
     return address
 

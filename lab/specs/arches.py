@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from lab import arch as room
 from lab.arch.record import Arch
-from lab.core.errors import unknown
+from lab.core.errors import UsageError, did_you_mean
 
 
 def _load() -> Mapping[str, Arch]:
@@ -53,7 +53,8 @@ def find(word: str) -> Arch:
     for arch in ARCHES.values():
         if word == arch.uname:
             return arch
-    raise unknown("arch", word, ARCHES)
+    spellings = [*ARCHES, *(alias for arch in ARCHES.values() for alias in (*arch.aliases, arch.uname))]
+    raise UsageError(f"unknown arch {word!r}{did_you_mean(word, spellings)}", hint=f"choices: {', '.join(ARCHES)}")
 
 
 def of_program(header: tuple[int, int, int]) -> Arch | None:

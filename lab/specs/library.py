@@ -649,7 +649,7 @@ def _existing(
     if not there:
         near, got = nearest(path.name, _entries(path.parent)), "nothing there"
         if path.exists():
-            got = "something else"
+            near, got = None, "a directory" if path.is_dir() else "something else"
         raise document.error(where, f"expected {what}, got {got}: {path}", nearest=near)
     return path
 

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from lab.arch.record import Arch, Mmu
-from lab.core.errors import LabError
+from lab.core.errors import LabError, nearest
 from lab.core.paths import is_prebuilt
 from lab.core.sizes import MIB
 from lab.specs.arches import ARCHES, find, lacking_preset
@@ -54,6 +54,8 @@ def parse_size(value: object) -> int:
 
 def _short(value: object) -> str:
     """Return a value as a message shows it: shortened if it is long."""
+    if value is None:
+        return "nothing"
     text = repr(value)
     if len(text) > 60:
         return f"{text[:57]}..."
@@ -536,14 +538,25 @@ def _check_room(place: str, reserved: int, room: int) -> None:
 SOURCE_KINDS = ("debian", "path", "git", "tarball", "image")
 
 
+def _source_meant(value: object) -> str:
+    """Return the source that is probably meant, for the end of a message; empty if none is."""
+    if not isinstance(value, str) or "://" in value:
+        return ""
+    kind, colon, rest = value.partition(":")
+    if colon:
+        return f"; did you mean '{near}:{rest}'?" if (near := nearest(kind, SOURCE_KINDS)) else ""
+    if re.search(r"\.(?:tar(?:\.\w+)?|tgz|txz)$", value):
+        return f"; did you mean 'tarball:{value}'?"
+    return f"; did you mean 'path:{value}'?" if "/" in value else ""
+
+
 def _known_source(value: object) -> str:
     kind = rest = ""
     if isinstance(value, str):
         kind, _, rest = value.partition(":")
     if kind not in SOURCE_KINDS or not rest.strip():
-        raise ValueError(
-            f"expected one of debian:PACKAGE, path:DIR, git:PATH@REV, tarball:FILE, image:FILE, got {_short(value)}"
-        )
+        kinds = "debian:PACKAGE, path:DIR, git:PATH@REV, tarball:FILE, image:FILE"
+        raise ValueError(f"expected one of {kinds}, got {_short(value)}{_source_meant(value)}")
     if kind == "git" and not all(rest.rpartition("@")):
         raise ValueError(f"expected git:PATH@REV, got {_short(value)}")
     if kind == "debian" and not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", rest):
@@ -578,7 +591,7 @@ class Kernel(Spec):
     """Extra config fragments (debug presets), merged last."""
     console_known: tuple[KnownLine, ...] = ()
     """Complaints on the console that are reported, but do not affect a verdict."""
-    coverage: bool = False
+    coverage: Annotated[bool, Field(strict=True)] = False
     """Count executed lines with gcov, only in the C files that the series touches."""
 
     @property
@@ -655,7 +668,7 @@ class CampaignSpec(Spec):
     reports: tuple[OneLine, ...] = ()
     """Reports to reproduce, each on its own machines and kernels; such a campaign has none itself."""
     isolation: Literal["fresh", "shared"] = "fresh"
-    reuse_baseline: bool = False
+    reuse_baseline: Annotated[bool, Field(strict=True)] = False
     """Reuse an earlier run's evidence of kernels without a series if everything that it depends on is the same."""
 
     @model_validator(mode="after")

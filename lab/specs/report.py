@@ -12,14 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from lab.core.errors import did_you_mean
 from lab.core.outcome import HEALTHY, SHOWS, Case, CellKey, SeenEvidence
 from lab.specs.model import Kernel, OneLine, Spec, Topology, Words
 
 CANNOT_TELL = (125, 126, 127)
 """Exit statuses that are evidence of neither side: the program could not try, or the shell could not start it."""
 MAX_TIMEOUT_S = 3600
+SIGNALS = (
+    *("HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "SEGV", "PIPE", "ALRM", "TERM", "SYS"),
+    *("XCPU", "XFSZ", "USR1", "USR2"),
+)
+"""The signals that images/suite/suite.c has names for."""
 
 
 def _link(text: str) -> str:
@@ -35,11 +41,12 @@ def _some(links: tuple[str, ...]) -> tuple[str, ...]:
     return links
 
 
-def _signal(value: object) -> object:
-    """Accept `SIGBUS` for `BUS`."""
-    if isinstance(value, str):
-        return value.removeprefix("SIG")
-    return value
+def _signal(name: str) -> str:
+    """Return `BUS` for SIGBUS, BUS or bus; ValueError for what no program is reported to end with."""
+    known = name.upper().removeprefix("SIG")
+    if known not in SIGNALS:
+        raise ValueError(f"expected a signal such as SIGBUS, got {name!r}{did_you_mean(known, SIGNALS)}")
+    return known
 
 
 def _symbol(text: str) -> str:
@@ -56,7 +63,7 @@ def _exit(status: int) -> int:
 
 
 ReportLink = Annotated[OneLine, AfterValidator(_link)]
-Signal = Annotated[str, BeforeValidator(_signal), Field(pattern=r"^[A-Z][A-Z0-9]{1,9}$")]
+Signal = Annotated[str, AfterValidator(_signal)]
 Symbol = Annotated[OneLine, AfterValidator(_symbol)]
 ExitStatus = Annotated[int, Field(ge=0, le=255, strict=True), AfterValidator(_exit)]
 Names = Annotated[Words, Field(min_length=1)]

@@ -21,19 +21,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from lab.core.errors import InputError
 from lab.core.paths import user_path
-from lab.specs.load import YamlDocument, read
+from lab.specs.load import YamlDocument, got, read
 from lab.specs.model import OneLine, Spec
 
 FILE = Path("pagelab", "config.yaml")
 EVERY = "every"
 
-Value = Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
-"""The value of an option, as on the command line; `true` and `false` for a flag."""
-Options = dict[str, bool | Value | tuple[Value, ...]]
+Value = str | int | float
+
+
+def _value(value: object) -> object:
+    """Accept the value of an option, as on the command line: text, a number, true or false, or a list of them."""
+    many = tuple(value) if isinstance(value, list) else (value,)
+    if not all(isinstance(one, str | int | float) for one in many):
+        raise ValueError(f"expected text, a number, true, false, or a list of them, got {got(value)}")
+    return many if isinstance(value, list) else value
+
+
+Options = dict[str, Annotated[Any, PlainValidator(_value)]]
+"""Long name of an option -> a Value, or a tuple of Values."""
 
 
 class Settings(Spec):

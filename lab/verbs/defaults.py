@@ -56,8 +56,19 @@ def _checked(own: Own, verb: str, name: str, option: click.Option, value: Any) -
             if option.callback:
                 option.callback(click.Context(click.Command(verb)), option, taken)
     except click.BadParameter as error:
-        raise own.error(("defaults", verb, name), error.message) from None
+        text = _range_of(option.type, value) or error.message
+        raise own.error(("defaults", verb, name), text) from None
     return [value] if option.multiple and not many else value
+
+
+def _range_of(kind: object, value: Any) -> str:
+    """Return what a number has to be, for an error message; empty if the option is no number."""
+    if not isinstance(kind, click.IntRange | click.FloatRange):
+        return ""
+    words = "a whole number" if isinstance(kind, click.IntRange) else "a number"
+    limits = [f"at least {kind.min}"] if kind.min is not None else []
+    limits += [f"at most {kind.max}"] if kind.max is not None else []
+    return ", ".join([f"expected {words}", *limits, f"got {value!r}"])
 
 
 def _expected(option: click.Option) -> str:

@@ -77,7 +77,9 @@ def test_the_nearest_key_is_named(tmp_path: Path) -> None:
         hosts.read(hosts_file(tmp_path, GOOD.replace("guests", "guest")))
 
 
-@pytest.mark.parametrize("address", ["tcp://a:1", "tls://a", "tls://:1", "tls://a:x", "a:1", ""])
+@pytest.mark.parametrize(
+    "address", ["tcp://a:1", "tls://a", "tls://:1", "tls://a:x", "tls://a:0", "tls://a:65536", "a:1", ""]
+)
 def test_only_encrypted_addresses(address: str) -> None:
     with pytest.raises(UsageError, match="tls://HOST:PORT"):
         engine.check_address(address)

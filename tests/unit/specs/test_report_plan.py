@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab.build.suites.reports import Reports
+from lab.core import paths
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import CellKey
 from lab.specs.library import Library
 from lab.specs.plan import Filters, Plan
-from lab.specs.report import Report, ReportPlan
+from lab.specs.report import SIGNALS, Report, ReportPlan
 
 GROWN = "cpython-mmap-resize"
 OWN = """\
@@ -135,6 +137,13 @@ def test_cases_are_the_sides_that_run(library: Library, tmp_path: Path) -> None:
     [case] = Reports.of(planned, Cache(tmp_path)).cases[GROWN]
     assert (case.name, case.places) == ("healthy", frozenset({"x86_64-4k/expand-fault"}))
     assert case.sides["shows"].exit == 1
+
+
+def test_the_signals_of_a_report_are_those_that_a_guest_names() -> None:
+    """Every other one is reported by its number."""
+    source = (paths.images() / "suite/suite.c").read_text()
+    table = source.partition("} signals[] = {")[2].partition("};")[0]
+    assert set(re.findall(r'"([A-Z0-9]+)"', table)) == set(SIGNALS)
 
 
 def test_words_of_a_report(library: Library, own: Path) -> None:
