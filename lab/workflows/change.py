@@ -104,17 +104,13 @@ def of_path(path: Path) -> MailedSeries:
 
 def _sorted_files(path: Path) -> list[Path]:
     """Return the files of a directory with patches in the order of their names, `2.patch` before `10.patch`."""
-    folder = _folder(path)
+    maildir = (path / "cur").is_dir() and (path / "new").is_dir()
+    folders = [path / "cur", path / "new"] if maildir else [path]
     files = []
-    for file in folder.iterdir():
-        if (file.suffix in SUFFIXES or path != folder) and not file.name.startswith("."):
+    for file in (file for folder in folders for file in folder.iterdir()):
+        if (maildir or file.suffix in SUFFIXES) and not file.name.startswith("."):
             files.append(file)
     return sorted(files, key=series.by_number)
-
-
-def _folder(path: Path) -> Path:
-    """Return where the files of a directory are: a Maildir has them in `cur`."""
-    return path / "cur" if (path / "cur").is_dir() and (path / "new").is_dir() else path
 
 
 def _content(path: Path) -> bytes:

@@ -70,6 +70,7 @@ def read(
             letters += _messages(begins, path)
         elif message.has_diff(content):
             packed.refuse_page(content, path)
+            packed.refuse_encoded(content, path)
             diff, remarks = message.plain(content)
             diffs.append(MailedPatch(name=_file_slug(path), data=diff.data))
             notes += [f"{path}: {remark}" for remark in remarks]
@@ -97,9 +98,10 @@ def _messages(data: bytes, path: str) -> Iterable[MailMessage]:
 
 def _named(messages: Sequence[MailMessage], path: str) -> Iterable[MailedPatch]:
     for letter in messages:
+        title = slug(thread.subject(letter.subject).title)
         for diff in letter.diffs:
             own = _file_slug(diff.name) if diff.name and len(letter.diffs) > 1 else ""
-            yield MailedPatch(name=own or slug(letter.subject) or _file_slug(path), data=diff.data)
+            yield MailedPatch(name=own or title or _file_slug(path), data=diff.data)
 
 
 def _file_slug(path: str) -> str:

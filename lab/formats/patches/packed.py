@@ -5,6 +5,7 @@ gzip, xz, bzip2             also several members behind one another
 UTF-16 with its mark        as PowerShell's `git diff > FILE` writes it; UTF-8's mark is taken off
 base64                      of a whole patch, as Gerrit and Gitiles send it
 colours of a terminal       `git diff --color=always > FILE`
+Apple Mail's .emlx          a mail with its length before it
 a text signed with PGP      its dashes are not escaped any more
 """
 
@@ -38,6 +39,9 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\s]{40,}+={0,2}\s*")
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*[mK]")
 _COLOURED = re.compile(rb"^\x1b\[[0-9;]*m(?:diff --git |--- |\+\+\+ )", re.MULTILINE)
+_ENCODED = re.compile(rb"^Content-Transfer-Encoding:\s*(?:quoted-printable|base64)", re.MULTILINE | re.IGNORECASE)
+_APPLE = re.compile(rb"\A\d{1,10}[ \t]*\r?\n(?=[!-9;-~]+:)")
+"""The first line of a mail that Apple Mail has saved: how long it is."""
 _SIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _PATCH = re.compile(rb"^(?:diff --git |--- \S.*\n\+\+\+ )", re.MULTILINE)
 _OTHERS = (
@@ -99,7 +103,7 @@ def _members(data: bytes, magic: bytes, name: str, make: Callable[[], _Decompres
 def _plain_text(data: bytes) -> bytes:
     if encoding := _UTF16.get(data[:2]):
         data = data[2:].decode(encoding, "replace").encode()
-    data = data.removeprefix(_UTF8_MARK)
+    data = _APPLE.sub(b"", data.removeprefix(_UTF8_MARK))
     if _BASE64.fullmatch(data):
         data = _of_base64(data)
     if _COLOURED.search(data):
@@ -133,6 +137,14 @@ def refuse_page(data: bytes, path: str) -> None:
     page, words = _OTHERS[0]
     if page.search(data):
         raise InputError(path, None, None, f"expected a patch, found {words}")
+
+
+def refuse_encoded(data: bytes, path: str) -> None:
+    """Raise InputError for a mail that does not begin with its headers, so that its encoding would not be undone."""
+    before = data[: match.start()] if (match := _PATCH.search(data)) else data
+    if _ENCODED.search(before):
+        expected = "expected a mail to begin with its headers, found other text before them: its patch is encoded"
+        raise InputError(path, None, None, expected)
 
 
 def instead(data: bytes) -> str:

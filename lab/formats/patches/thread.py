@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The messages of a mailbox -> one series: its newest complete version, in the order that its subjects give. Pure.
 
-    subject := (`Re:` | `[` word* `]`)* title
-    word    := `v2` | `2/7` | `RFC` | anything
+    subject := (`Re:` | `[` word* `]` | `PATCH 2/7:` | `(2/7)`)* title
+    word    := `v2` | `2/7` | `2 of 7` | `RFC` | anything
 
 Replies are no patches where there are others. A version is complete if it has every number from 1 to its total. A newer
 version that sends some patches again, each as a reply to the one it replaces, takes the others from the version before.
@@ -18,7 +18,9 @@ from lab.core.errors import InputError
 from lab.formats.patches.message import MailMessage
 
 _LEAD = re.compile(
-    r"\s*(?:(?P<reply>(?:re|aw|sv|antw|rv)(?:\[\d+\])?\s*:)|(?:fwd?|wg|tr)\s*:|\[(?P<words>[^\]]*)\])", re.IGNORECASE
+    r"\s*(?:(?P<reply>(?:re|aw|sv|antw|rv)(?:\[\d+\])?\s*:)|(?:fwd?|wg|tr)\s*:|\[(?P<words>[^\]]*)\]"
+    r"|(?P<bare>(?:rfc\s+)?patch\b[^:\[\]]{0,30}\b\d{1,4}/\d{1,4})\s*:|\((?P<round>\d{1,4}/\d{1,4})\))",
+    re.IGNORECASE,
 )
 _VERSION = re.compile(r"-?(?:(?:rfc|patch|resend)[-/]?)*v(\d{1,3})(?:\.\d+)?", re.IGNORECASE)
 _COUNTER = re.compile(r"(\d{1,4})/(\d{1,4})")
@@ -54,7 +56,8 @@ def subject(text: str) -> Subject:
     reply, words, place = False, list[str](), 0
     while match := _LEAD.match(text, place):
         reply = reply or bool(match["reply"])
-        words += re.split(r"[\s,:]+", re.sub(r"\s*/\s*", "/", match["words"] or ""))
+        said = match["words"] or match["bare"] or match["round"] or ""
+        words += re.split(r"[\s,:]+", re.sub(r"(?<=\d)\s*(?:/|\bof\b)\s*(?=\d)|\s*/\s*", "/", said))
         place = match.end()
     number, total = _counter(words)
     return Subject(
@@ -142,7 +145,8 @@ def choose(messages: Sequence[MailMessage], path: str, *, whole: bool = True, al
     elif not numbered:
         chosen, remarks = _unnumbered(taken)
     else:
-        chosen, remarks = _numbered(taken, path, whole=whole)
+        empty = [letter.words for letter in letters if letter.subject.number and not letter.message.diffs]
+        chosen, remarks = _numbered(taken, path, whole=whole, empty=empty)
     return _result(chosen, letters, [*notes, *remarks])
 
 
@@ -211,7 +215,10 @@ def _is_answer(letter: _Letter, authors: Mapping[str, str]) -> bool:
     return False
 
 
-def _numbered(letters: Sequence[_Letter], path: str, *, whole: bool) -> tuple[list[_Letter], list[str]]:
+def _numbered(
+    letters: Sequence[_Letter], path: str, *, whole: bool, empty: Sequence[str]
+) -> tuple[list[_Letter], list[str]]:
+    """Return the newest complete version and remarks; `empty` are the subjects of messages without a diff."""
     versions, notes = _versions(letters, path)
     complete = [version for version in versions if not version.missing]
     if not complete:
@@ -219,6 +226,7 @@ def _numbered(letters: Sequence[_Letter], path: str, *, whole: bool) -> tuple[li
         if not whole:
             return _in_order(newest), [*notes, newest.lacks]
         lacks = "; ".join(version.lacks for version in versions)
+        lacks += "".join(f"; no diff in {words}" for words in empty)
         raise InputError(path, None, None, f"the series is incomplete: {lacks}")
     best = complete[-1]
     _check_one_series(best, complete[:-1], path)

@@ -171,6 +171,15 @@ def test_text_of_html_files_is_no_damage() -> None:
     assert read(diff(new="gt = &gt;").encode()).notes == ()
 
 
+def test_a_mail_behind_other_text_is_refused_where_it_is_encoded() -> None:
+    raw = letter("[PATCH] x", cte="quoted-printable").as_bytes()
+    assert diff().encode() in one(f"{len(raw)}   \n".encode() + raw + b"<?xml version='1.0'?>\n"), (
+        "as Apple Mail saves it"
+    )
+    with pytest.raises(InputError, match="expected a mail to begin with its headers"):
+        read(b"Here it is:\n" + raw)
+
+
 # Parts of a message.
 
 
@@ -296,6 +305,10 @@ def test_line_ends_are_mended_and_reported() -> None:
         ("Re: [PATCH v2 3/7] mm: x", 2, 3, 7, True, False),
         ("[list] RE: AW: [PATCH v2 3/7] mm: x", 2, 3, 7, True, False),
         ("Fwd: [PATCH v2 3/7] mm: x", 2, 3, 7, False, False),
+        ("[PATCH 3 of 7 v2] mm: x", 2, 3, 7, False, False),
+        ("PATCH v2 3/7: mm: x", 2, 3, 7, False, False),
+        ("RFC PATCH 3/7: mm: x", 1, 3, 7, False, True),
+        ("(3/7) mm: x", 1, 3, 7, False, False),
     ],
 )
 def test_what_the_brackets_of_a_subject_say(
@@ -343,6 +356,12 @@ def test_an_incomplete_series_is_refused_with_what_is_missing() -> None:
     chosen = read(mbox(*series("", 3, leave_out=(2,))), whole=False)
     assert [each.name for each in chosen.patches] == ["mm-1", "mm-3"]
     assert chosen.notes == ("v1 of 3 patches: 2/3 is missing",)
+
+
+def test_a_message_of_a_series_without_a_diff_is_named() -> None:
+    box = mbox(letter("[PATCH 1/2] one"), letter("[PATCH 2/2] two", "Only prose.\n"))
+    with pytest.raises(InputError, match=r"v1 of 2 patches: 2/2 is missing; no diff in \[PATCH 2/2\] two"):
+        read(box)
 
 
 def test_one_mail_of_a_series_alone_is_what_was_asked_for() -> None:

@@ -122,6 +122,15 @@ def test_a_change_that_is_none_is_one_line(history: Toy, words: list[str], said:
     assert "\n" not in str(caught.value)
 
 
+def test_a_maildir_has_read_and_unread_mails(toy: Toy) -> None:
+    directory = toy.root / "Mail"
+    for name in ("cur", "new", "tmp"):
+        (directory / name).mkdir(parents=True)
+    (directory / "cur/2:2,S").write_bytes(mail("[PATCH 2/2] two", diff("mm/two.c", "", "int two;\n")))
+    (directory / "new/1").write_bytes(mail("[PATCH 1/2] one", a_diff(toy)))
+    assert [each.name for each in read(str(directory), toy.tree).patches] == ["one", "two"]
+
+
 STEPS = ("s2..s3", "s3..s4", "s4..s5")
 
 
