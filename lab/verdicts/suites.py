@@ -36,9 +36,15 @@ def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]
     skip or a failure in place of the name. That name becomes the last line of its diagnostics then. What would have the
     name of an earlier result, as where a test runs several programs that count from 1, gets `(2)` behind it.
     """
+    taken: Counter[str] = Counter()
+    for label, result in _nested(case, children):
+        taken[label] += 1
+        yield (f"{label} ({taken[label]})" if taken[label] > 1 else label), result
+
+
+def _nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]]:
     results = list(children)
     counts = Counter(_plain(child.name) for child in results)
-    taken: Counter[str] = Counter()
     for place, child in enumerate(results, start=1):
         name = _plain(child.name)
         own, result = name, child
@@ -46,12 +52,8 @@ def nested(case: str, children: Iterable[Result]) -> Iterator[tuple[str, Result]
             own = str(child.number or place)
             if name:
                 result = replace(child, diagnostics=(*child.diagnostics, name))
-        taken[own] += 1
-        label = f"{case}/{own}"
-        if taken[own] > 1:
-            label += f" ({taken[own]})"
-        yield label, result
-        yield from nested(label, child.children)
+        yield f"{case}/{own}", result
+        yield from _nested(f"{case}/{own}", child.children)
 
 
 def adopted(document: KtapDocument) -> KtapDocument:

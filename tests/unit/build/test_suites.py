@@ -576,6 +576,14 @@ def test_results_of_several_programs_of_one_test_are_all_kept() -> None:
     ]
 
 
+def test_no_result_takes_the_place_of_another() -> None:
+    """A name may have a slash in it."""
+    said = "    1..1\n    not ok 1 b\n  ok 1 a\n  ok 2 a/b\n"
+    (test,) = ktap.parse(f"KTAP version 1\n1..1\n  1..2\n{said}ok 1 cow\n").results
+    found = {label: child.ok for label, child in suites.nested(test.name, test.children)}
+    assert found == {"cow/a": True, "cow/a/b": False, "cow/a/b (2)": True}
+
+
 def test_what_is_printed_after_the_last_test_stays_without_a_parent() -> None:
     text = "KTAP version 1\n1..2\nok 1 cow\n  TAP version 13\n  1..2\n  ok 1 a\n"
     document = suites.adopted(ktap.parse(text))
