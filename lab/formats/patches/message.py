@@ -151,7 +151,7 @@ def _decoded(piece: bytes | str, charset: str | None) -> str:
         return piece
     try:
         return piece.decode(charset or "ascii", "replace")
-    except LookupError:
+    except (LookupError, ValueError):
         return piece.decode("utf-8", "replace")
 
 
@@ -186,9 +186,9 @@ def _leaves(parsed: ParsedMessage) -> Iterator[ParsedMessage]:
 
 
 def _children(parsed: ParsedMessage) -> list[ParsedMessage]:
-    payload = parsed.get_payload()
-    if not isinstance(payload, list):
+    if not parsed.is_multipart():  # of text, which would be decoded here
         return []
+    payload = parsed.get_payload()
     return [part for part in payload if isinstance(part, ParsedMessage)]
 
 
@@ -259,7 +259,7 @@ def _text(part: ParsedMessage, data: bytes) -> bytes:
     """Return a text part as UTF-8, its soft line breaks undone."""
     charset = part.get_content_charset()
     if charset not in _UNICODE:
-        with suppress(LookupError, UnicodeError):
+        with suppress(LookupError, ValueError):  # a name that is none, or has a zero in it
             data = data.decode(charset or "ascii").encode()
     if str(part.get_param("format", "")).lower() != "flowed":
         return data

@@ -276,6 +276,13 @@ def test_another_character_set_becomes_utf_8() -> None:
     assert "/* \u00e9 */".encode() in one(made.as_bytes())
 
 
+@pytest.mark.parametrize("charset", [b"utf\0-8", b"none", b"", b'"', b"utf-8\xff", b"idna", b"rot13", b"hex"])
+def test_a_character_set_that_is_none_changes_nothing(charset: bytes) -> None:
+    raw = b"From: a@b\nSubject: [PATCH] =?" + charset + b"?Q?x=FF?=\nContent-Type: text/plain; charset=" + charset
+    for text in (diff(), diff(new="\u00fc")):
+        assert one(raw + b"\n\n" + text.encode()) == text.encode()
+
+
 def test_line_ends_are_mended_and_reported() -> None:
     found = read(diff().replace("\n", "\r\n").encode())
     assert found.patches[0].data == diff().encode()
