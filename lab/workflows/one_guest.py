@@ -77,8 +77,7 @@ def in_root(
     source = path.is_file() and path.suffix == ".c"
     if path.is_file() and not source and not (path.is_absolute() and contents.has(base, words[0])):
         program = path
-        if machine := elf.machine(needed.read_head(path)):
-            _check_machine(path, machine, arch)
+        _check_kind(path, read_regular(path), arch)
     if not source:
         contents.check(words[0], program, base, arch, [copy.guest for copy in copies])
     return Workload(words=tuple(words), program=program, root=base, copies=tuple(copies))
@@ -98,12 +97,9 @@ def workload(words: Sequence[str], arch: Arch, *, sysroot: Path | None = None) -
     if path.suffix == ".c":
         return Workload(words=tuple(words))
     content = read_regular(path)
-    if machine := elf.machine(content):
-        _check_machine(path, machine, arch)
-    elif not content.startswith(b"#!"):
-        _check_text(path, content)
-        return Workload(words=tuple(words), program=path)
-    if machine and not _is_dynamic(path, content):
+    _check_kind(path, content, arch)
+    is_script = content.startswith(b"#!")
+    if not is_script and not (elf_program.is_elf(content) and _is_dynamic(path, content)):
         return Workload(words=tuple(words), program=path)
     commands = {name: f"/bin/{name}" for name in guest_commands()}
     needs = needed.needs(path, arch, needed.places(arch, sysroot), commands=commands)
@@ -112,9 +108,13 @@ def workload(words: Sequence[str], arch: Arch, *, sysroot: Path | None = None) -
     return Workload(words=tuple(words), program=path, needs=needs)
 
 
-def _check_machine(path: Path, machine: tuple[int, int, int], arch: Arch) -> None:
-    if machine != arch.elf_header:
+def _check_kind(path: Path, content: bytes, arch: Arch) -> None:
+    """Raise UsageError for a program of another architecture, and for what is no program and no script."""
+    machine = elf.machine(content)
+    if machine and machine != arch.elf_header:
         raise UsageError(f"{path} is a program for another processor ({_described(machine)}), not for {arch.name}")
+    if not machine and not content.startswith(b"#!"):
+        _check_text(path, content)
 
 
 def _is_dynamic(path: Path, content: bytes) -> bool:

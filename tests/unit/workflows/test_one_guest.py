@@ -100,6 +100,13 @@ def test_commands_of_the_guest_and_c_files_are_not_looked_into(tmp_path: Path) -
         assert (load.program, load.needs, load.archive) == (None, None, b"")
 
 
+def test_a_root_changes_nothing_about_what_linux_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("prog").write_bytes(b"MZ" + bytes(64))
+    with pytest.raises(UsageError, match="a program of Windows or DOS"):
+        one_guest.in_root(["./prog"], ARCH, cast(Any, "a root"), ())
+
+
 def test_a_relative_path_to_no_file_is_told_with_the_nearest_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
