@@ -95,11 +95,16 @@ def message(line: str) -> str:
     return last.text
 
 
-_STAMP = re.compile(r"\[\s*\d{1,8}\.\d{6}\](?:\[\s*([TC]\d{1,10})\])? ?")
+_STAMP = re.compile(r"(?:\[\s*\d{1,8}\.\d{6}|^\[?\s*\d{0,8}\.\d{1,6})\](?:\[\s*([TC]\d{1,10})\])? ?")
+"""A time stamp; one that begins a line may have lost characters on the way, as serial ports lose them."""
+_NOISE = re.compile(r"(?:\x1b\[[0-9;?]{0,12}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]|<\d{1,3}>(?=\S))+")
+"""What may stand before a message: control characters, and the level that `console_msg_format=syslog` prints."""
 
 
 def _messages(number: int, line: str) -> Iterator[Message]:
     """Yield the messages on a line: one per time stamp, and what stands before the first."""
+    if noise := _NOISE.match(line):
+        line = line[noise.end() :]
     caller, start = "", 0
     for stamp in _STAMP.finditer(line):
         if stamp.start() > start:

@@ -189,6 +189,28 @@ def test_a_line_may_hold_two_messages() -> None:
     assert [finding.kind for finding in oops.scan(line)] == [Kind.BUG, Kind.WARNING]
 
 
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "<4>",
+        "<4>[    1.000000] ",
+        "\x00\x00",
+        "\r\x1b[0m",
+        "    1.000000] ",
+        "[    1.0000] ",
+        ".000000] ",
+        "ok 1 own[    1.000000] ",
+    ],
+)
+def test_what_a_serial_port_adds_or_loses_before_a_message_hides_nothing(prefix: str) -> None:
+    (finding,) = scan("BUG: scheduling while atomic: own/80/0x00000002", prefix=prefix)
+    assert finding.title == "BUG: scheduling while atomic: own/80/0x00000002"
+
+
+def test_an_indented_message_of_a_program_is_no_message_of_the_kernel() -> None:
+    assert scan("    # BUG: own words", "  0.5: BUG: own words", "[1/3] BUG: own words", prefix="") == ()
+
+
 REPORTS = (
     [
         "WARNING: CPU: 0 PID: 80 at mm/a.c:12 a_inner+0x1/0x2",
