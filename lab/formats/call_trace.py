@@ -31,7 +31,7 @@ _NEXT_PART = re.compile(
     r"|Showing all locks|INFO: |-> #\d)"
 )
 """What follows a stack: the same report's next part, which may have a stack of its own."""
-_LAST_PART = re.compile(r"stack backtrace:")
+_LAST_PART = re.compile(r"\s*stack backtrace:")
 """Lockdep shows earlier stacks first; its complaint's own follows this line."""
 _IN_TRACE = re.compile(r"\s*(?:RIP|EIP|Code|RSP|EAX|RAX|RDX|RBP|R\d\d|FS|CR2|DR\d): ?")
 
@@ -52,7 +52,8 @@ _REPORTERS = re.compile(
     r"|lockdep_rcu_suspicious|lockdep_\w+|bad_page|might_(?:sleep|resched)\w*|cant_sleep|cant_migrate|schedule_bug"
     r"|slab_err|slab_bug|object_err|print_trailer|slab_fix|check_bytes_and_report|slub_debug\w*|spin_(?:bug|dump)"
     r"|print_stall|print_other_cpu_stall|print_cpu_stall|rcu_dump_cpu_stacks|nmi_cpu_backtrace\w*|dump_cpu_task"
-    r"|nmi_trigger_cpumask_backtrace|trigger_single_cpu_backtrace|die|die_if_kernel|do_kernel_fault|oops_\w+)"
+    r"|nmi_trigger_cpumask_backtrace|trigger_single_cpu_backtrace|die|die_if_kernel|do_kernel_fault|oops_\w+"
+    r"|unwind_backtrace|dump_header|warn_alloc|panic_bad_stack|handle_bad_stack|bad_stack)"
     r"(?:\.(?:constprop|isra|part|cold|llvm)[\w.]*)*"
 )
 """Functions that print a report, or that catch what they report: no part of what went wrong."""

@@ -3,11 +3,14 @@
 
 Only the start of a message is matched, so that a program that quotes the kernel is not taken for it. Two rules cover
 most: `die()` prints a counter, `[#1]`, on nearly every architecture; WARN() prints where it stands (`WARNING: CPU: 0
-PID: 1 at `, since 6.18 `WARNING: mm/shmem.c:1 at `), so any other `WARNING: ` is a driver's or a program's advice.
+PID: 1 at `, since 6.18 `WARNING: mm/shmem.c:1 at ` or `WARNING: [condition] mm/shmem.c:1 at `), so any other
+`WARNING: ` is a driver's or a program's advice.
 
 Two messages that are no crash are complaints all the same. kmemleak's count of suspected leaks is a BUG: the detector
 is only in kernels that were built to use it. `unregister_netdevice: waiting for lo to become free` is a hung task: the
-kernel prints it after ten seconds of waiting for a reference that somebody lost, and goes on waiting.
+kernel prints it after ten seconds of waiting for a reference that somebody lost, and goes on waiting. An allocation
+that fails is a WARNING if its caller could have waited for memory; one that may not wait (GFP_ATOMIC, GFP_NOWAIT) is
+expected to fail now and then.
 """
 
 from __future__ import annotations
@@ -133,9 +136,14 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"|list_(?:add|del)(?:_rcu)? (?:double add|corruption)|(?:\w{1,20}: )?detected buffer overflow"
             r"|Division by zero in kernel|kmemleak: \d{1,9} new suspected memory leak"
             r"|(?:kmemleak: )?unreferenced object 0x"
-            r"|tree is corrupted: ",
+            r"|tree is corrupted: |VFS: Busy inodes after unmount|do_IRQ: stack overflow: |stackcheck: "
+            r"|softirq: huh, entered softirq ",
         ),
-        (Kind.WARNING, r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |at |\S{1,200}:\d{1,7} at )"),
+        (
+            Kind.WARNING,
+            r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |at |(?:\[.{1,300}\] )?\S{1,200}:\d{1,7} at )"
+            r"|.{1,60}: (?:page allocation failure: |vmalloc error: )(?!.{0,200}GFP_(?:ATOMIC|NOWAIT))",
+        ),
         (Kind.FAULT_OOM, r"Huh VM_FAULT_OOM leaked"),
         (Kind.CONTAINED_OOM, r"Memory cgroup out of memory: |Out of memory \(.{1,40}cgroup"),
         (Kind.OOM_KILL, r"Out of memory(?: \(oom_kill_allocating_task\))?: Killed"),
@@ -145,7 +153,8 @@ _HINT = re.compile(
     r"panic|PANIC|Linux version|reboot:|sysrq:|SeaBIOS|BUG|[kK]ernel|UBSAN|LOCKUP|WARNING|INFO:|csd:|kthread|nable"
     r"|Internal error|O[oO][pP][sS]|fault|\[#|nsufficient|Unhandled|B[aA][dD]|bad |tried to|VM_FAULT_OOM|ut of memory"
     r"|page table|CFI|FORMAT=|Unrecoverable|Unexpected TM|VMX|Facility|SError|pagealloc|swap |[sS]lab |list_|overflow"
-    r"|Division|kmemleak|unreferenced|corrupted|unregister_net"
+    r"|Division|kmemleak|unreferenced|corrupted|unregister_net|VFS: Busy|stackcheck|softirq: huh|allocation failure"
+    r"|vmalloc error"
 )
 """Every title holds one of these, so that any other message costs one search."""
 
@@ -184,7 +193,7 @@ def is_preamble(title: str) -> bool:
 
 _SINGLE = re.compile(
     r"BUG: (?:Bad rss-counter state|non-zero pgtables_bytes|Bad page (?:map|state): \d)|[^\s:]{1,100}:\d{1,6}: bad p"
-    r"|(?:\w{1,40}: )?(?:Bad|Unused) swap|unregister_netdevice: |kmemleak: |tree is corrupted"
+    r"|(?:\w{1,40}: )?(?:Bad|Unused) swap|unregister_netdevice: |kmemleak: |tree is corrupted|VFS: |softirq: huh"
 )
 _SINGLE_KINDS = frozenset({Kind.FAULT_OOM, Kind.OOM_KILL, Kind.CONTAINED_OOM, Kind.REBOOT})
 

@@ -266,15 +266,14 @@ class _Scanner:
                 report.died = report.died or complaints.is_die(message.text)
                 if prelude := self.preludes.pop(message.caller, None):
                     report.lines += prelude.lines
-                if report.kind is not kind and complaints.is_preamble(report.title):
-                    report.kind = min(kind, report.kind, key=list(Kind).index)
                 return report
         return None
 
     def _open(self, kind: Kind, message: Message) -> _Open:
         """Open a report; those that it ends are closed."""
         for report in tuple(self.open):
-            if report.caller == message.caller and (message.caller or not self._fresh(report, message)):
+            ends = message.caller or kind is Kind.PANIC or not self._fresh(report, message)
+            if report.caller == message.caller and ends:
                 self._close(report)
         limit = MAX_CALLERS if message.caller else MAX_OPEN
         while len(self.open) >= limit:
@@ -383,6 +382,6 @@ def _continues(report: _Open, kind: Kind, message: Message) -> bool:
 
 _IN_SLUB = re.compile(r"mm/slub\.c:\d")
 _FURTHER = re.compile(r"rcu: .{0,40}kthread|INFO: task .{1,80} (?:is blocked on|blocked on a)")
-_DIE = re.compile(r"Oops|Internal error: |invalid opcode")
+_DIE = re.compile(r"Oops|Internal error: |invalid opcode|\*\*\* ")
 # Reports that differ only in numbers (addresses, process ids) are one report that came again.
 _NUMBERS = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\d+")

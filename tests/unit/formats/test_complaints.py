@@ -22,6 +22,8 @@ NOTHING = (
     "watchdog: CPU 1 became unstuck TB:12345",
     "own: finished job [#1] in time",
     "own: list [#1, #2]",
+    "own: page allocation failure: order:0, mode:0x40820(GFP_ATOMIC|__GFP_COMP), nodemask=(null)",
+    "WARNING: [own advice] is at hand",
 )
 TITLES = (
     (Kind.HARD_LOCKUP, "watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3"),
@@ -86,6 +88,13 @@ TITLES = (
     (Kind.WARNING, "WARNING: CPU: 1 PID: 80 at mm/own.c:12 own_fault+0x10/0x20"),
     (Kind.WARNING, "WARNING: mm/own.c:12 at own_fault+0x10/0x20, CPU#1: own/80"),
     (Kind.WARNING, "WARNING: at mm/own.c:12 own_fault+0x10/0x20()"),
+    (Kind.WARNING, "WARNING: [!own_locked(folio) && order > 1] mm/own.c:12 at own_fault+0x10/0x20, CPU#1: own/80"),
+    (Kind.WARNING, "own: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL|__GFP_COMP), nodemask=(null)"),
+    (Kind.WARNING, "own: vmalloc error: size 8192, failed to allocate pages, mode:0xcc0(GFP_KERNEL), nodemask=(null)"),
+    (Kind.BUG, "VFS: Busy inodes after unmount of own. Self-destruct in 5 seconds.  Have a nice day..."),
+    (Kind.BUG, "do_IRQ: stack overflow: 420"),
+    (Kind.BUG, "stackcheck: own will most likely overflow kernel stack (sp:1, stk bottom-top:2-3)"),
+    (Kind.BUG, "softirq: huh, entered softirq 3 NET_RX 00001000 with preempt_count 00000101, exited with 00000102?"),
     (Kind.KASAN, "BUG: KFENCE: use-after-free read in own_fault+0x10/0x20"),
     (Kind.KASAN, "BUG: KMSAN: uninit-value in own_fault+0x10/0x20"),
     (Kind.KASAN, "BUG: KCSAN: data-race in own_fault / own_write"),
@@ -174,6 +183,39 @@ def test_the_text_of_a_warning_is_no_report_of_its_own() -> None:
     (finding,) = scan("list_add corruption. next is NULL", cut, "kernel BUG at lib/own.c:5!")
     assert finding.kind is Kind.BUG
     assert finding.lines[-1] == "kernel BUG at lib/own.c:5!"
+
+
+def test_a_corrupted_list_is_a_bug_of_its_own_kind() -> None:
+    (finding,) = scan(
+        "list_del corruption. prev->next should be ffff888000001000, but was 0000000000000000",
+        "------------[ cut here ]------------",
+        "kernel BUG at lib/own.c:5!",
+        "Oops: invalid opcode: 0000 [#1] SMP",
+    )
+    assert finding.kind is Kind.BUG
+
+
+def test_the_trap_of_m68k_belongs_to_its_bug() -> None:
+    (finding,) = scan(
+        "kernel BUG at mm/own.c:12!",
+        "*** TRAP #7 ***   FORMAT=0",
+        "BAD KERNEL TRAP: 00000000",
+        "PC: [<00001234>] inner+0x1/0x2",
+        "Call Trace: [<00001238>] caller+0x1/0x2",
+    )
+    assert (finding.kind, finding.stack) == (Kind.BUG, ("inner", "caller"))
+
+
+def test_what_follows_a_panic_is_its_own() -> None:
+    panic, overflow = scan(
+        "Insufficient stack space to handle exception!",
+        *("CPU: 0 PID: 80 Comm: own", "pc : inner+0x1/0x2", "lr : caller+0x1/0x2"),
+        "Kernel panic - not syncing: kernel stack overflow",
+        *("CPU: 0 PID: 80 Comm: own", "Call trace:", " dump_stack_lvl+0x1/0x2", " panic+0x1/0x2"),
+        *(" panic_bad_stack+0x1/0x2", " handle_bad_stack+0x1/0x2", " __bad_stack+0x1/0x2", " outer+0x1/0x2"),
+    )
+    assert (panic.kind, panic.stack) == (Kind.PANIC, ("outer",))
+    assert (overflow.kind, overflow.stack) == (Kind.OOPS, ("inner",))
 
 
 def test_a_task_may_have_a_newline_in_its_name() -> None:
@@ -293,6 +335,8 @@ STACKS_BY_ARCHITECTURE = {
     " __asan_load8+0x1/0x2/ inner+0x1/0x2/ caller+0x1/0x2/ </TASK>/Allocated by task 80:/ other+0x1/0x2",
     "KCSAN": "write to 0xffff888000001000 of 8 bytes by task 80 on cpu 0:/ inner+0x1/0x2/ caller+0x1/0x2//"
     "read to 0xffff888000001000 of 8 bytes by task 81 on cpu 1:/ other+0x1/0x2",
+    "lockdep, as dmesg indents it": "          -> #0 (own){+.+.}-{3:3}:/ other+0x1/0x2/          stack backtrace:/"
+    "Call Trace:/ print_circular_bug.cold+0x1/0x2/ inner+0x1/0x2/ caller+0x1/0x2",
     "lockdep": "-> #0 (own){+.+.}-{3:3}:/ other+0x1/0x2/stack backtrace:/CPU: 1 PID: 80/Call Trace:/"
     " dump_stack_lvl+0x1/0x2/"
     " print_circular_bug.cold+0x1/0x2/ __lock_acquire+0x1/0x2/ lock_acquire+0x1/0x2/ inner+0x1/0x2/ caller+0x1/0x2",
