@@ -5,6 +5,9 @@ A report is its title (see complaints.py) and the messages that follow, up to th
 report, or MAX_LINES. Reports of two CPUs may come line by line. Where messages name their caller (CONFIG_PRINTK_CALLER:
 `[    T80]`, `[    C1]`) each goes to the report of its caller; where they do not, a report that has no stack yet stays
 open beside the next one, and the parts that every report has once (`CPU:`, `RIP:`, `Call Trace:`) tell the two apart.
+
+A report may have a title that is lost or that nobody knows. It is found, as a WARNING, by what surrounds it: the line
+`cut here` before it, the line `end trace` behind it, or the frames of dump_stack() in it.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from lab.core.untrusted import one_line, printable
 from lab.formats import call_trace, complaints
 from lab.formats.complaints import Kind
 
 __all__ = ["MAX_FINDINGS", "MAX_LINE", "MAX_LINES", "Finding", "Kind", "message", "scan", "tail"]
+
+Value = TypeVar("Value")
 
 MAX_FINDINGS = 40
 MAX_LINES = 60
@@ -190,6 +196,12 @@ class _Scanner:
         """The reports that took the last messages, the newest first."""
         self.found: dict[tuple[Kind, str], Finding] = {}
         self.preludes: dict[str, _Prelude] = {}
+        self.before: dict[str, str] = {}
+        """The last message of each caller that belongs to no report."""
+        self.untitled: dict[str, _Open] = {}
+        """What looks like a report and has no title, by caller."""
+        self.filled: dict[str, int] = {}
+        """The line of each caller on which a report was full: what follows may be more of it."""
         self.unfinished: Message | None = None
         """The start of a title with a task's name that has a newline in it."""
         self.oom_contained = False
@@ -200,12 +212,16 @@ class _Scanner:
         if whole is None:
             return
         if kind := self._kind(whole):
+            self.untitled.pop(whole.caller, None)
             self._keep(self._continued(kind, whole) or self._open(kind, whole), whole)
         else:
-            self._keep(self._owner(whole), whole)
+            self._keep(self._owner(whole) or self._without_title(whole), whole)
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what was found, worst kind first; the reports that are still open end here."""
+        for caller, prelude in self.preludes.items():
+            if prelude.cut:
+                self.open.append(prelude.report(caller, prelude.cut))
         for report in tuple(self.open):
             self._close(report)
         if not self.found:
@@ -227,8 +243,10 @@ class _Scanner:
     def _kind(self, message: Message) -> Kind | None:
         """Return the kind of report that a message is a title of; None if it is none."""
         text = message.text
-        if _CUT_HERE.match(text):
+        if cut := _CUT_HERE.match(text):
             self._expect(message, 4)  # a WARN's own text stands between this line and its title
+            if cut["report"]:
+                self.preludes[message.caller].cut = message
             return None
         if _OOM_START.match(text):
             self.oom_contained = False
@@ -250,8 +268,7 @@ class _Scanner:
         for report in tuple(self.open):
             if report.caller == message.caller and not (report.of_slub or self._fresh(report, message)):
                 self._close(report)
-        if len(self.preludes) < MAX_CALLERS or message.caller in self.preludes:
-            self.preludes[message.caller] = _Prelude(room=lines)
+        _put(self.preludes, message.caller, _Prelude(room=lines))
 
     def _fresh(self, report: _Open, message: Message) -> bool:
         """Whether more of a report is still to come, so that it stays open beside the next one."""
@@ -288,6 +305,59 @@ class _Scanner:
             died=complaints.is_die(message.text),
         )
         self.open.append(report)
+        return report
+
+    # Reports whose title is lost or unknown.
+
+    def _without_title(self, message: Message) -> _Open | None:
+        """Return the report that a message proves to be one although it has no title; None if it proves nothing."""
+        caller, text = message.caller, message.text
+        prelude = self.preludes.get(caller)
+        if prelude and prelude.room and not prelude.cut:
+            return None  # the OOM killer shows a stack before it kills
+        if _PANIC_END.match(text) and not self._panicked():
+            return self._open(Kind.PANIC, message)
+        if prelude and prelude.cut and not self.open and (_PART.match(text) or _END.match(text)):
+            del self.preludes[caller]
+            self.open.append(prelude.report(caller, prelude.cut))
+            return self.open[-1]
+        report = self._suspect(message)
+        if report is None or not (_END.match(text) or _DUMPED.search(text)):
+            return None
+        del self.untitled[caller]
+        if _SHOWN_ON_PURPOSE.match(report.title):
+            return None
+        report.lines.pop()  # this message, which is kept by the caller
+        self.open.append(report)
+        return report
+
+    def _panicked(self) -> bool:
+        """Whether the panic is known that a line says the end of."""
+        return any(kind is Kind.PANIC for kind, _ in self.found) or any(each.kind is Kind.PANIC for each in self.open)
+
+    def _suspect(self, message: Message) -> _Open | None:
+        """Return what looks like a report of the message's caller, the message added; None if nothing does."""
+        caller, text = message.caller, message.text
+        report = self.untitled.get(caller)
+        part = _PART.match(text)
+        if part and (report is None or part["cpu"]):
+            report = self._new_suspect(message, self.before.get(caller, text) if part["cpu"] else text)
+        elif report is not None and not report.add(text):
+            del self.untitled[caller]
+            report = None
+        if text.strip():
+            _put(self.before, caller, text)
+        return report
+
+    def _new_suspect(self, message: Message, title: str) -> _Open | None:
+        """Begin what looks like a report, unless it may be the rest of one that was too long to keep."""
+        caller = message.caller
+        if message.line - self.filled.get(caller, -_SLUB_LINES) < _SLUB_LINES:
+            return None
+        report = _Open(kind=Kind.WARNING, title=one_line(title, MAX_LINE), line=message.line, caller=caller)
+        for line in dict.fromkeys((title, message.text)):
+            report.add(line)
+        _put(self.untitled, caller, report)
         return report
 
     # Messages that are no titles.
@@ -332,6 +402,8 @@ class _Scanner:
         room = report.add(message.text)
         if part := _PART.match(message.text):
             report.parts.add(part.lastgroup or "")
+        if not room:
+            _put(self.filled, report.caller, message.line)
         if not room or _END.match(message.text) or complaints.is_single(report.kind, report.title):
             self._close(report)
 
@@ -351,15 +423,40 @@ class _Prelude:
 
     room: int
     lines: list[str] = field(default_factory=list)
+    cut: Message | None = None
+    """The line `cut here`, which always has a report behind it."""
 
     def add(self, text: str) -> None:
         if self.room:
             self.lines.append(_shown(text))
             self.room -= 1
 
+    def report(self, caller: str, cut: Message) -> _Open:
+        """Return the report behind the line `cut here`, whose title is the next line that there is."""
+        title = next(filter(None, self.lines[1:]), cut.text)
+        title = one_line(title, MAX_LINE)
+        return _Open(kind=Kind.WARNING, title=title, line=cut.line, caller=caller, lines=self.lines)
+
+
+def _put(mapping: dict[str, Value], caller: str, value: Value) -> None:
+    """Set the value of a caller; the caller that was set first is forgotten if there are too many."""
+    mapping.pop(caller, None)
+    if len(mapping) >= MAX_CALLERS:
+        del mapping[next(iter(mapping))]
+    mapping[caller] = value
+
 
 _END = re.compile(r"---\[ end ")
-_CUT_HERE = re.compile(r"-{4,}\[ cut here \]|8<-{3} cut here")
+_PANIC_END = re.compile(r"---\[ end Kernel panic - not syncing")
+_DUMPED = re.compile(r"\bdump_stack(?:_lvl)?(?:\+0x| from )")
+"""A frame of dump_stack(), which the kernel calls where it complains."""
+_SHOWN_ON_PURPOSE = re.compile(
+    r"NMI backtrace for cpu|name .{1,60}, interval \d|FAULT_INJECTION: "
+    r"|.{1,60}: (?:page allocation failure|vmalloc error): "
+)
+"""What dump_stack() is called for too: sysrq, injected failures, allocations that may not wait for memory."""
+_CUT_HERE = re.compile(r"(?P<report>-{4,})\[ cut here \]|8<-{3} cut here")
+"""The second one is arm's, which shows programs' faults behind it too."""
 _OOM_START = re.compile(r".{1,40} invoked oom-killer: ")
 _CONTAINED = re.compile(r"oom-kill:constraint=CONSTRAINT_(?:MEMCG|CPUSET|MEMORY_POLICY)")
 _OTHER_CPUS = frozenset({Kind.RCU_STALL, Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.HUNG_TASK})

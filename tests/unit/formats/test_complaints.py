@@ -253,6 +253,67 @@ def test_an_indented_message_of_a_program_is_no_message_of_the_kernel() -> None:
     assert scan("    # BUG: own words", "  0.5: BUG: own words", "[1/3] BUG: own words", prefix="") == ()
 
 
+CUT, END = "------------[ cut here ]------------", "---[ end trace 0000000000000000 ]---"
+HEADER = "CPU: 0 UID: 0 PID: 80 Comm: own Not tainted 6.12.0 #1"
+DUMPED = ("Call Trace:", " <TASK>", " dump_stack_lvl+0x1/0x2", " inner+0x1/0x2", " caller+0x1/0x2", " </TASK>")
+WARNED = ("RIP: 0010:inner+0x1/0x2", "Code: 90", "Call Trace:", " <TASK>", " caller+0x1/0x2", " </TASK>")
+
+
+@pytest.mark.parametrize("prefix", ["", "[    1.000000] ", "[    1.000000][   T80] "])
+@pytest.mark.parametrize(
+    ("title", "messages"),
+    [
+        ("irq 17: nobody cared", ("irq 17: nobody cared", HEADER, "Hardware name: own", *DUMPED)),
+        ("own: something is wrong", ("own: something is wrong", HEADER, *DUMPED, "own: an ordinary line")),
+        ("WARNIG: CP: 0 PD: 80 at mm/own.c", (CUT, "WARNIG: CP: 0 PD: 80 at mm/own.c", HEADER, *WARNED, END)),
+        ("RIP: 0010:inner+0x1/0x2", ("** 12 printk messages dropped **", *WARNED, END)),
+        ("own: this device is broken", (CUT, "own: this device is broken")),
+        (CUT, (CUT,)),
+    ],
+)
+def test_a_report_without_a_known_title_is_a_warning(title: str, messages: tuple[str, ...], prefix: str) -> None:
+    (finding,) = scan("own: an ordinary line", *messages, prefix=prefix)
+    assert (finding.kind, finding.title) == (Kind.WARNING, title)
+    assert finding.stack in (("inner", "caller"), ())
+    assert bool(finding.stack) == (" caller+0x1/0x2" in messages)
+
+
+def test_arm_shows_the_stack_of_a_report_without_a_known_title() -> None:
+    trace = (" unwind_backtrace from show_stack+0x1/0x2", " show_stack from dump_stack_lvl+0x1/0x2")
+    (finding,) = scan("own: wrong", HEADER, *trace, " dump_stack_lvl from inner+0x1/0x2", " inner from caller+0x1/0x2")
+    assert finding.stack == ("inner", "caller")
+
+
+def test_the_end_of_a_panic_is_enough() -> None:
+    end = "---[ end Kernel panic - not syncing: own end ]---"
+    (finding,) = scan("Krnel panic - nt syncing: own end", "Kernel Offset: disabled", end)
+    assert (finding.kind, finding.title) == (Kind.PANIC, end)
+    (finding,) = scan("Kernel panic - not syncing: own end", "Kernel Offset: disabled", end)
+    assert finding.title == "Kernel panic - not syncing: own end"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        ("sysrq: Show backtrace of all active CPUs", "NMI backtrace for cpu 0", HEADER, *DUMPED),
+        ("sysrq: Show State", "task:own  state:S stack:0 pid:80", *WARNED[2:], "Showing all locks held in the system:"),
+        ("FAULT_INJECTION: forcing a failure.", "name failslab, interval 1, probability 0", HEADER, *DUMPED),
+        ("own: page allocation failure: order:0, mode:0x820(GFP_ATOMIC)", HEADER, *DUMPED, "Mem-Info:"),
+        ("User process fault: interruption code 003b ilc:3 in own[1000+1000]", HEADER, "User PSW : 0705 0001"),
+        ("8<--- cut here ---", "own: unhandled page fault (11) at 0x00000000, code 0x817", HEADER, "PC is at 0x1"),
+        ("own[80]: unhandled signal 11 code 0x1 at 0x0 in own[10000+1000]", HEADER, "epc : 010462 ra : 01"),
+    ],
+)
+def test_a_stack_that_is_shown_on_purpose_is_no_complaint(messages: tuple[str, ...]) -> None:
+    assert scan(*messages, *["own: an ordinary line"] * 70) == ()
+
+
+def test_the_rest_of_a_report_that_is_too_long_is_no_report_of_its_own() -> None:
+    title = "WARNING: possible circular locking dependency detected"
+    (finding,) = scan(title, *[f"-> #{number} (own){{+.+.}}" for number in range(70)], HEADER, *DUMPED, END)
+    assert finding.kind is Kind.LOCKDEP
+
+
 REPORTS = (
     [
         "WARNING: CPU: 0 PID: 80 at mm/a.c:12 a_inner+0x1/0x2",
