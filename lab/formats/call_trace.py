@@ -33,6 +33,8 @@ _NEXT_PART = re.compile(
 """What follows a stack: the same report's next part, which may have a stack of its own."""
 _LAST_PART = re.compile(r"\s*stack backtrace:")
 """Lockdep shows earlier stacks first; its complaint's own follows this line."""
+_ELSEWHERE = re.compile(r"Preemption disabled at:|\s*Last Breaking-Event-Address:")
+"""The line behind one of these names a function that is no frame of the stack."""
 _IN_TRACE = re.compile(r"\s*(?:RIP|EIP|Code|RSP|EAX|RAX|RDX|RBP|R\d\d|FS|CR2|DR\d): ?")
 
 _REPORTERS = re.compile(
@@ -53,7 +55,7 @@ _REPORTERS = re.compile(
     r"|slab_err|slab_bug|object_err|print_trailer|slab_fix|check_bytes_and_report|slub_debug\w*|spin_(?:bug|dump)"
     r"|print_stall|print_other_cpu_stall|print_cpu_stall|rcu_dump_cpu_stacks|nmi_cpu_backtrace\w*|dump_cpu_task"
     r"|nmi_trigger_cpumask_backtrace|trigger_single_cpu_backtrace|die|die_if_kernel|do_kernel_fault|oops_\w+"
-    r"|unwind_backtrace|dump_header|warn_alloc|panic_bad_stack|handle_bad_stack|bad_stack)"
+    r"|unwind_backtrace|check_panic_on_warn|dump_header|warn_alloc|panic_bad_stack|handle_bad_stack|bad_stack)"
     r"(?:\.(?:constprop|isra|part|cold|llvm)[\w.]*)*"
 )
 """Functions that print a report, or that catch what they report: no part of what went wrong."""
@@ -63,9 +65,10 @@ def functions(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the functions of a report's own stack, innermost first, at most MAX_FRAMES."""
     at = next((number for number, line in enumerate(lines) if _LAST_PART.match(line)), 0)
     frames: list[str] = []
-    traced = False
+    traced = elsewhere = False
     for line in lines[at:]:
-        names = _names(line)
+        names = () if elsewhere else _names(line)
+        elsewhere = _ELSEWHERE.match(line) is not None
         if traced and _NEXT_PART.match(line) and not (names or _IN_TRACE.match(line)):
             break
         traced = traced or bool(names and not _PROGRAM_COUNTER.match(line))

@@ -137,11 +137,12 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"|Division by zero in kernel|kmemleak: \d{1,9} new suspected memory leak"
             r"|(?:kmemleak: )?unreferenced object 0x"
             r"|tree is corrupted: |VFS: Busy inodes after unmount|do_IRQ: stack overflow: |stackcheck: "
-            r"|softirq: huh, entered softirq ",
+            r"|softirq: huh, entered softirq |BUG at \S{1,100}:\d{1,7} \(\d",
         ),
         (
             Kind.WARNING,
             r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |at |(?:\[.{1,300}\] )?\S{1,200}:\d{1,7} at )"
+            r"|WARN at \S{1,100}:\d{1,7} \(\d"
             r"|.{1,60}: (?:page allocation failure: |vmalloc error: )(?!.{0,200}GFP_(?:ATOMIC|NOWAIT))",
         ),
         (Kind.FAULT_OOM, r"Huh VM_FAULT_OOM leaked"),
@@ -154,7 +155,7 @@ _HINT = re.compile(
     r"|Internal error|O[oO][pP][sS]|fault|\[#|nsufficient|Unhandled|B[aA][dD]|bad |tried to|VM_FAULT_OOM|ut of memory"
     r"|page table|CFI|FORMAT=|Unrecoverable|Unexpected TM|VMX|Facility|SError|pagealloc|swap |[sS]lab |list_|overflow"
     r"|Division|kmemleak|unreferenced|corrupted|unregister_net|VFS: Busy|stackcheck|softirq: huh|allocation failure"
-    r"|vmalloc error"
+    r"|vmalloc error|WARN at"
 )
 """Every title holds one of these, so that any other message costs one search."""
 

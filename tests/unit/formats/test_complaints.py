@@ -92,6 +92,8 @@ TITLES = (
     (Kind.WARNING, "own: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL|__GFP_COMP), nodemask=(null)"),
     (Kind.WARNING, "own: vmalloc error: size 8192, failed to allocate pages, mode:0xcc0(GFP_KERNEL), nodemask=(null)"),
     (Kind.BUG, "VFS: Busy inodes after unmount of own. Self-destruct in 5 seconds.  Have a nice day..."),
+    (Kind.BUG, "BUG at own_validate:7599 (1)"),
+    (Kind.WARNING, "WARN at own_validate:7599 (1)"),
     (Kind.BUG, "do_IRQ: stack overflow: 420"),
     (Kind.BUG, "stackcheck: own will most likely overflow kernel stack (sp:1, stk bottom-top:2-3)"),
     (Kind.BUG, "softirq: huh, entered softirq 3 NET_RX 00001000 with preempt_count 00000101, exited with 00000102?"),
@@ -396,6 +398,12 @@ STACKS_BY_ARCHITECTURE = {
     " __asan_load8+0x1/0x2/ inner+0x1/0x2/ caller+0x1/0x2/ </TASK>/Allocated by task 80:/ other+0x1/0x2",
     "KCSAN": "write to 0xffff888000001000 of 8 bytes by task 80 on cpu 0:/ inner+0x1/0x2/ caller+0x1/0x2//"
     "read to 0xffff888000001000 of 8 bytes by task 81 on cpu 1:/ other+0x1/0x2",
+    "preemption": "Preemption disabled at:/[<ffffffff81234567>] other+0x1/0x2/CPU: 0 PID: 80/Call Trace:/"
+    " dump_stack_lvl+0x1/0x2/ __might_resched+0x1/0x2/ inner+0x1/0x2/ caller+0x1/0x2",
+    "s390x, a breaking event": "Call Trace:/ [<000000000000abcd>] inner+0x1/0x2 / [<000000000000abce>] caller+0x1/0x2 /"
+    "Last Breaking-Event-Address:/ [<000000000000abcf>] other+0x1/0x2",
+    "panic_on_warn": "Call Trace:/ panic+0x1/0x2/ check_panic_on_warn+0x1/0x2/ __warn+0x1/0x2/ report_bug+0x1/0x2/"
+    "RIP: 0010:inner+0x1/0x2/ caller+0x1/0x2",
     "lockdep, as dmesg indents it": "          -> #0 (own){+.+.}-{3:3}:/ other+0x1/0x2/          stack backtrace:/"
     "Call Trace:/ print_circular_bug.cold+0x1/0x2/ inner+0x1/0x2/ caller+0x1/0x2",
     "lockdep": "-> #0 (own){+.+.}-{3:3}:/ other+0x1/0x2/stack backtrace:/CPU: 1 PID: 80/Call Trace:/"
