@@ -19,11 +19,13 @@ SOURCE = "lstopo"
 _TAG = re.compile(r"<(/?)(\w{1,30})((?:\s+\w{1,40}=\"[^\"<>]*\")*)\s*/?>([^<]*)")
 _ATTRIBUTE = re.compile(r"(\w+)=\"([^\"]*)\"")
 _MACHINE = re.compile(r"Machine(?: L#\d+)? \((?:P#\d+ )?(?:total=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]B)(?: total)?\b")
-_NODE = re.compile(r"NUMANode L#\d{1,4} \(P#(\d{1,4})(?: (?:local=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]B))?")
+_NODE = re.compile(
+    r"NUMANode(?:\([\w ]{1,20}\))? L#\d{1,4} \(P#(\d{1,4})(?: (?:local=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]B))?"
+)
 _PU = re.compile(r"PU L#\d{1,5} \(P#(\d{1,5})\)")
 _OPEN = re.compile(
     r"(?:\+|PU|Core|Package|Socket|Die|Group\d?|NUMANode|Machine|L\d[di]?(?:Cache)?"
-    r"|(?:PU|NUMANode) L#\d{1,5}|\([^()]{1,80})$"
+    r"|(?:PU|NUMANode(?:\([\w ]{1,20}\))?) L#\d{1,5}|\([^()]{1,80})$"
 )
 """The end of a line of the tree whose rest a mailer put on the next line."""
 _REST = re.compile(r"(?:L#\d|\(P?#?\d|\+|PU L#|[\w=.]{1,40}\))")
