@@ -19,6 +19,7 @@ _ARGUMENTS = re.compile(r"(?:Kernel c|\bC)ommand line:\s?(.*)")
 _SRAT_MEMORY = re.compile(rf"SRAT: Node (\d{{1,4}}) PXM \d{{1,5}} {_RANGE}")
 _SRAT_CPU = re.compile(r"SRAT: PXM \d{1,5} -> (APIC|MPIDR|X2APIC) (?:0x)?[0-9a-fA-F]{1,16} -> Node (\d{1,4})", re.I)
 _EARLY = re.compile(rf"\bnode\s{{1,4}}(\d{{1,4}}): {_RANGE}")
+_FAKED = re.compile(rf"Faking node (\d{{1,4}}) at {_RANGE}")
 _INITMEM = re.compile(rf"(?:Initmem|Bootmem) setup node (\d{{1,4}}) {_RANGE}")
 _NODE_NAMED = re.compile(r"(?:Initmem setup node|NODE_DATA\(|On node|Initializing node) ?(\d{1,4})\b")
 _BOOTING = re.compile(r"\.{4} node\s{1,4}#(\d{1,4}), CPUs:((?:\s{1,20}#\d{1,5})*)")
@@ -45,7 +46,9 @@ class _Log:
     """Sums over the lines of one boot."""
 
     found: list[Statement] = field(default_factory=list)
-    sizes: dict[str, dict[int, int]] = field(default_factory=lambda: {"early": {}, "srat": {}, "initmem": {}})
+    sizes: dict[str, dict[int, int]] = field(
+        default_factory=lambda: {"faked": {}, "early": {}, "srat": {}, "initmem": {}}
+    )
     nodes: dict[int, int] = field(default_factory=dict)
     """The first line that names each node."""
     cpu_counts: dict[int, int] = field(default_factory=dict)
@@ -102,7 +105,7 @@ def _end(match: re.Match[str] | None) -> int:
 
 def _take_memory(log: _Log, text: str, line: int) -> bool:
     """Read a line with a range of memory; False if it has none."""
-    for name, pattern in (("srat", _SRAT_MEMORY), ("early", _EARLY), ("initmem", _INITMEM)):
+    for name, pattern in (("faked", _FAKED), ("srat", _SRAT_MEMORY), ("early", _EARLY), ("initmem", _INITMEM)):
         if found := pattern.search(text):
             node = int(found[1])
             if name == "srat" and " hotplug" in text[found.end() :]:
