@@ -37,10 +37,23 @@ _LIST = re.compile(r"\d[\d\s,:()-]*")
 _SOME_LIST = re.compile(r"\d{1,5}(?:-\d{1,5}(?::\d+)?)?(?:,\s?\d{1,5}(?:-\d{1,5}(?::\d+)?)?)*")
 _NUMA = re.compile(r"[^|\"'$`]{0,40}NUMA[^|\"'$`]{0,40}")
 _CPU_COUNT = re.compile(
-    r"CPUs?|CPU\(s\)|CPU 数|Processeur\(s\)|Processors?|Processor\(s\)|CPU's|ЦПУ?|Процессор\w*"
-    r"|Процесор\w*|プロセッサー?(?: 数)?|처리기"
+    r"CPUs?|CPU[-:'(]\w{1,4}\)?|CPU 数|Processeur\(s\)|Processors?|Processor\(s\)|CPU's|ЦПУ?|Процессор\w*"
+    r"|Процесор\w*|プロセッサー?(?: 数)?|처리기|[İi]şlemci\(ler\)|Suorittim\w+"
 )
-_CPU_WORDS = ("CPU", "processeur", "processor", "procesor", "ЦП", "Процес", "プロセッサ", "处理器", "處理器", "처리기")
+_CPU_WORDS = (
+    "CPU",
+    "processeur",
+    "processor",
+    "procesor",
+    "ЦП",
+    "Процес",
+    "プロセッサ",
+    "处理器",
+    "處理器",
+    "처리기",
+    "işlemci",
+    "suorit",
+)
 _CPU_WORD = re.compile("|".join(_CPU_WORDS), re.IGNORECASE)
 _OFFLINE_WORDS = (
     *("off-?line", "hors ligne", "hors-ligne", "отключ", "выключ", "автоном", "离线", "離線", "オフライン", "apag"),
@@ -59,12 +72,15 @@ _THREAD_WORDS = (
     "потік",
     "suoritus",
     "işparç",
+    "iş parç",
 )
 _THREADS = re.compile("|".join(_THREAD_WORDS), re.IGNORECASE)
+_THREAD_COUNT = re.compile(r".*threads? (?:count|enabled)", re.IGNORECASE)
+"""What dmidecode calls the threads of a whole processor."""
 _MODEL_WORDS = (
     *("Model name", "Modellname", "Nom de mod.le", "Имя модели", "Название модели", "Назва моделі", "型号名称"),
     *("型號名稱", "型号名", "Nombre (?:del|de) modelo", "モデル名", "Nome do modelo", "Nazwa modelu", "Název modelu"),
-    *("Modelnaam", "Modellnamn", "Mallin nimi", "모델명", "Nome modello"),
+    *("Modelnaam", "Modellnamn", "Mallin nimi", "모델명", "Nome modello", "Model adı"),
 )
 _MODEL = re.compile("|".join(_MODEL_WORDS), re.IGNORECASE)
 _BYTE_ORDER = re.compile(r"(little|big)[ -]endian\b.*", re.IGNORECASE)
@@ -142,7 +158,7 @@ class _Fields:
             self._add("virtual_bits", int(match[2]), line)
         elif _CPU_COUNT.fullmatch(key) and value.isdecimal() and len(value) < 6:
             self._add("cpu_count", int(value), line)
-        elif _THREADS.search(key) and value.isdecimal() and len(value) < 4:
+        elif _THREADS.search(key) and not _THREAD_COUNT.match(key) and value.isdecimal() and len(value) == 1:
             self._add("threads", int(value), line)
         elif _MODEL.fullmatch(key) and value not in ("", "-"):
             self._add("model", value, line)
@@ -173,7 +189,8 @@ class _Fields:
                 self._add("node_count", int(value), line)
             return
         node = int(number[0])
-        if node >= MAX_NODE or not _CPU_WORD.search(key) or (value not in ("", "-") and not _LIST.match(value)):
+        of_cpus = _CPU_WORD.search(key) or (_SOME_LIST.fullmatch(value) and not value.isdecimal())
+        if node >= MAX_NODE or not of_cpus or (value not in ("", "-") and not _LIST.match(value)):
             return
         self._cpus(node, value, line)
 
