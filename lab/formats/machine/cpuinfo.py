@@ -45,6 +45,8 @@ _OWN_KEYS = frozenset(
 )
 _FACTS = frozenset(("flags", "Features", "MMU", "mmu", "isa", "platform", "machine", "cpu", "features"))
 _MODELS = ("model name", "cpu model", "cpu", "Model Name", "uarch")
+_NAME = re.compile(r"[A-Z]")
+"""In the name of a processor; Kubernetes and Xen have `cpu: 63770m` and `cpu: core socket node`."""
 _BITS = re.compile(r"\d{2} bits physical, (\d{2}) bits virtual")
 
 
@@ -90,7 +92,8 @@ class _CpuinfoReader:
             self._add(f"fact {key}", value, line)
         if key == "siblings" and value.isdecimal() and len(value) < 5:
             self.siblings = int(value)
-        if key in _MODELS and value and "model" not in self.stated:
+        named = value and (key != "cpu" or _NAME.search(value))
+        if key in _MODELS and named and "model" not in self.stated:
             self.stated.add("model")
             self._add("model", value, line)
         if key.lower() == "address sizes" and (bits := _BITS.search(value)):
