@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from lab.formats.machine import boot_log, cpuinfo, emulated, hwloc, lscpu, meminfo, numactl, sysfs_nodes
+from lab.formats.machine import boot_log, cpuinfo, emulated, hwloc, likwid, lscpu, meminfo, numactl, sysfs_nodes
 from lab.formats.machine.pasted import Line, undecorated
 from lab.formats.machine.shell_session import Section, sections
 from lab.formats.machine.statements import Statement, bounded, is_ellipsis
@@ -110,6 +110,7 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section]) -> list[Stateme
         hwloc.read_tree(lines),
         emulated.read_arguments(lines),
         emulated.read_xml(lines),
+        likwid.read(lines),
     ):
         found += bounded(statements)
     return found
