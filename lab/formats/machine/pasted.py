@@ -50,6 +50,8 @@ _COMMENT = re.compile(
 )
 """The mark of a comment before a line that a command printed, as in scripts and source files."""
 _BARS = str.maketrans("\u2502\u2503\u2551", "|||")
+_LOGGED = re.compile(r"\{.{0,400}\"(?:log|message|msg|MESSAGE)\"\s*:\s*\"((?:[^\"\\]|\\.)*)\".{0,400}\}")
+"""A line of a log whose lines are objects of JSON."""
 _FENCE = re.compile(r"(?:`{3,}|~{3,})\s*[\w{}.+ -]*")
 
 
@@ -188,9 +190,13 @@ def _html(lines: Sequence[Line]) -> list[Line]:
 
 
 def _strings(lines: Sequence[Line]) -> list[Line]:
-    """The lines, those that are the text of a string with `\\n` in it split there."""
+    """The lines, those that are the text of a string with `\\n` in it split there, and those of logs in JSON."""
     decoded: list[Line] = []
     for line in lines:
+        if logged := _LOGGED.fullmatch(line.text.strip()):
+            text = logged[1].removesuffix("\\n").replace("\\t", " ").replace('\\"', '"')
+            decoded.append(Line(number=line.number, text=text))
+            continue
         if line.text.count("\\n") < 2:
             decoded.append(line)
             continue

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from lab.formats.machine import boot_log, cpuinfo, emulated, hwloc, likwid, lscpu, meminfo, numactl, sysfs_nodes
-from lab.formats.machine.pasted import Line, undecorated
+from lab.formats.machine.pasted import Line, Pasted, undecorated
 from lab.formats.machine.shell_session import Section, sections
 from lab.formats.machine.statements import Statement, bounded, is_ellipsis
 
@@ -50,6 +51,7 @@ def read(texts: Sequence[tuple[str, str]]) -> MachineTexts:
 def _read_one(made: MachineTexts, file: str, text: str) -> None:
     pasted = undecorated(text[:MAX_TEXT])
     where = f"{file}: " if file else ""
+    pasted.lines = without_prefix(pasted)
     lines = separated(pasted.lines)
     if len(lines) > len(pasted.lines):
         pasted.notes.append("line breaks between fields were lost: put back")
@@ -75,6 +77,46 @@ _NAMES = re.compile(
 
 _HOST_PREFIX = re.compile(rf"[\w.-]{{1,40}}:\s{{1,4}}(?={_NAMES.pattern})")
 """As pdsh and ansible put the name of the host before each line."""
+
+
+_KEYS = re.compile(
+    r"(?:Architecture|Byte Order|On-line CPU\(s\) list|CPU\(s\)|Thread\(s\) per core|Core\(s\) per socket|Socket\(s\)"
+    r"|NUMA node\(s\)|NUMA node\d{1,4} CPU\(s\)|available|node \d{1,4} (?:cpus|size)|node distances)\s{0,30}:"
+)
+MAX_PREFIX = 120
+FEW = 3
+"""With so many known lines behind it, a text is a prefix of all lines."""
+_NUMERIC = re.compile(r"[\d:.,TZ+/\[\]()-]+")
+
+
+def without_prefix(pasted: Pasted) -> list[Line]:
+    """The lines without what a logger or a container's name put before each of them, which is noted."""
+    prefixes = Counter[str]()
+    example = ""
+    for line in pasted.lines:
+        match = _KEYS.search(line.text[: MAX_PREFIX * 2])
+        if match and 0 < match.start() <= MAX_PREFIX and line.text[match.start() - 1] in " |>]:":
+            prefix = line.text[: match.start()]
+            prefixes[_pattern(prefix)] += 1
+            example = example or prefix.strip()
+    common = [pattern for pattern, count in prefixes.items() if count >= FEW]
+    if len(common) != 1:
+        return pasted.lines
+    pasted.notes.append(f"a prefix of the lines, {example[:60]!r}, is taken off")
+    lines: list[Line] = []
+    for line in pasted.lines:
+        match = re.match(common[0], line.text)
+        lines.append(Line(number=line.number, text=line.text[match.end() if match else 0 :]))
+    return lines
+
+
+def _pattern(prefix: str) -> str:
+    """A regular expression for a prefix in which numbers, such as times, may differ."""
+    parts: list[str] = []
+    for word in prefix.split():
+        numeric = _NUMERIC.fullmatch(word) and any(char.isdigit() for char in word)
+        parts.append(_NUMERIC.pattern if numeric else re.escape(word))
+    return r"\s+".join(parts) + r"\s*"
 
 
 def separated(lines: Sequence[Line]) -> list[Line]:
