@@ -17,6 +17,9 @@ _TOTAL = re.compile(r"MemTotal\s+(\d{1,12}\.\d{1,2}(?:\s+\d{1,12}\.\d{1,2})*)")
 _FREE = re.compile(r"Mem:\s+(\d{1,15}(?:[.,]\d{1,3})?)\s?([KMGTkmgt]?i?)B?(?:\s.*)?")
 _FREE_UNIT = re.compile(r"free\s.*-\S*([bkmgh])|free\s.*--(?:(bytes|kibi|mebi|gibi|human))")
 _ZONE = re.compile(r"Node\s+(\d{1,4}), zone\s+\w+.*")
+_PRESENT = re.compile(r"present\s+(\d{1,12})")
+_BLOCKS_HEAD = re.compile(r"RANGE(?:\s+[A-Z-]+)*\s+NODE(?:\s+[A-Z-]+)*")
+_BLOCKS = re.compile(r"0x([0-9a-f]{1,16})-0x([0-9a-f]{1,16})(?:\s+\S+)+")
 _RANGE = re.compile(r"Total online memory:\s+(\d{1,6}(?:\.\d{1,3})?)\s?([KMGT])")
 _POOL_HEAD = re.compile(r"Size\s+Minimum\s+Current\s+Maximum\s+Default")
 _POOL = re.compile(r"(\d{4,12})\s+\d{1,9}\s+(\d{1,9})\s+\d{1,9}(?:\s+\*)?")
@@ -43,13 +46,48 @@ def _section(section: Section, block: int) -> Iterator[Statement]:
             yield from _free(match, section.command, line.number, block)
         elif match := _RANGE.match(text):
             yield Statement(key="memory", value=size(match[1], match[2]), line=line.number, source="lsmem", block=block)
-        elif match := _ZONE.fullmatch(text):
-            yield Statement(key="seen", value=int(match[1]), line=line.number, source="zones", block=block)
         elif _POOL_HEAD.fullmatch(text):
             pools = True
         elif pools and (match := _POOL.fullmatch(text)):
             value, key = int(match[2]), f"hugepages {int(match[1])}"
             yield Statement(key=key, value=value, line=line.number, source="hugeadm", block=block)
+    yield from _zones(section, block)
+    yield from _memory_blocks(section, block)
+
+
+def _zones(section: Section, block: int) -> Iterator[Statement]:
+    """The nodes of /proc/zoneinfo and /proc/buddyinfo, and how many pages the first one counts on each."""
+    pages: dict[int, int] = {}
+    lines: dict[int, int] = {}
+    node = -1
+    for line in section.lines:
+        if match := _ZONE.fullmatch(line.text):
+            node = int(match[1])
+            lines.setdefault(node, line.number)
+            yield Statement(key="seen", value=node, line=line.number, source="zones", block=block)
+        elif 0 <= node < MAX_NODE and (match := _PRESENT.fullmatch(line.text)):
+            pages[node] = pages.get(node, 0) + int(match[1])
+    for node, count in pages.items():
+        yield Statement(key="pages", value=count, line=lines[node], source="zones", node=node, block=block)
+
+
+def _memory_blocks(section: Section, block: int) -> Iterator[Statement]:
+    """The ranges of `lsmem -o RANGE,STATE,NODE` that are online, added up for each node."""
+    names: list[str] = []
+    sizes: dict[int, int] = {}
+    lines: dict[int, int] = {}
+    for line in section.lines:
+        words = line.text.split()
+        if _BLOCKS_HEAD.fullmatch(line.text):
+            names = words
+        elif len(words) == len(names) and (match := _BLOCKS.fullmatch(line.text)):
+            row = dict(zip(names, words, strict=True))
+            if row.get("STATE", "online") == "online" and row["NODE"].isdecimal() and int(row["NODE"][:5]) < MAX_NODE:
+                node = int(row["NODE"])
+                lines.setdefault(node, line.number)
+                sizes[node] = sizes.get(node, 0) + int(match[2], 16) - int(match[1], 16) + 1
+    for node, amount in sizes.items():
+        yield Statement(key="memory", value=amount, line=lines[node], source="lsmem", node=node, block=block)
 
 
 def _meminfo(match: re.Match[str], line: int, block: int) -> Iterator[Statement]:

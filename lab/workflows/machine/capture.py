@@ -66,6 +66,7 @@ def _reading(evidence: MachineEvidence) -> Reading:
     arch = capture_machine.read_arch(evidence)
     page_size = capture_machine.read_page_size(evidence, arch)
     model = evidence.shown_text("model")
+    capture_nodes.measure_pages(evidence, page_size)
     nodes = capture_nodes.read_nodes(evidence)
     described = DescribedMachine(
         arch=one_line(arch, 40),

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from lab.core.sizes import KIB
 from lab.core.untrusted import one_line
 from lab.formats.machine.statements import Statement
 from lab.specs.model import MAX_NODES, format_cpus
@@ -14,7 +16,23 @@ from lab.workflows.machine.evidence import MISSING, MachineEvidence, amount, pla
 
 NEAREST = 10
 """The smallest distance in ACPI: of a node to itself."""
+_NAMED = re.compile(r"\bnode[ #]?(\d{1,3})\b", re.IGNORECASE)
 DescribedNodes = dict[int, DescribedNode]
+
+
+def measure_pages(evidence: MachineEvidence, page_size: int | None) -> None:
+    """State the memory of the nodes of which the text counts pages alone, as /proc/zoneinfo does."""
+    size = page_size or 4 * KIB
+    for number, stated in evidence.by_node.items():
+        pages = evidence.find("pages", number)
+        if pages is None or evidence.states("memory", number):
+            continue
+        memory = replace(pages, key="memory", value=evidence.number("pages", number) * size)
+        evidence.by_key["memory", number] = memory
+        evidence.statements.append(memory)
+        stated.append(memory)
+        if page_size is None:
+            evidence.notes.append(f"{place(pages)}: the pages of node {number} are counted: guessed as 4K each")
 
 
 def read_nodes(evidence: MachineEvidence) -> DescribedNodes:
@@ -129,6 +147,15 @@ def check_complete(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]
     _check_cpus(evidence, nodes)
     _check_omissions(evidence, nodes)
     _note_offline_nodes(evidence, nodes)
+    _check_named(evidence, nodes)
+
+
+def _check_named(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
+    """Report it if the text names nodes in words that no reader knows."""
+    named = {int(number) for number in _NAMED.findall(evidence.texts.words)}
+    if not nodes and {0, 1} <= named:
+        text = format_cpus(number for number in named if number < MAX_NODES)
+        evidence.problem(f"the text names nodes {text} and nothing of them can be read")
 
 
 def _check_announced(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
