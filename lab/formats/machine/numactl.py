@@ -44,6 +44,7 @@ _FREE = re.compile(r"node\s{0,4}\d{1,4}\s{1,4}free\s{0,4}:.*", re.IGNORECASE)
 _COLUMNS = re.compile(r"node((?:\s+\d{1,4})+)\s*((?:\.{3})?)", re.IGNORECASE)
 _ROW = re.compile(r"(?:node\s*)?(\d{1,4})\s*:\s*(\d{1,3}(?:\s+\d{1,3})*)\s*((?:\.{3})?.*)", re.IGNORECASE)
 _CONTINUED = re.compile(r"[\d\s,()-]+")
+_SHOWN = re.compile(r"(physcpubind|nodebind|membind):\s*(\d{1,4}(?:\s+\d{1,4})*)")
 _REMARK = re.compile(r"\s+(?:(?:#|//|--|<[-=]+|\u2190|;)\s*\S.*|\((?=[^()]*[^\W\d])[^()]*\))\s*$")
 """What a person wrote behind a line: `# the fast node`, `<- local`, `(8 cores)`; `(8)` is numactl's own."""
 _LAST_NUMBER = re.compile(r"(\d+)\s*$")
@@ -240,6 +241,24 @@ def _joined(parts: Sequence[str]) -> str:
         inside = last is not None and first is not None and int(first[1]) <= int(last[1])
         text += ("" if inside else " ") + part.strip()
     return text
+
+
+def read_show(lines: Sequence[Line]) -> Iterator[Statement]:
+    """`numactl --show`: the nodes that a shell may use, and at least how many CPUs there are."""
+    source = "numactl -s"
+    for block, line in enumerate(lines):
+        match = _SHOWN.fullmatch(line.text)
+        if match is None:
+            continue
+        shown = numbers(match[2])
+        if match[1] == "physcpubind":
+            guess = "those that the shell may use"
+            yield Statement(
+                key="cpu_count", value=len(shown), line=line.number, source=source, block=block, guess=guess
+            )
+            continue
+        for node in shown:
+            yield Statement(key="seen", value=node, line=line.number, source=source, block=block)
 
 
 def read_matrix(lines: Sequence[Line]) -> Iterator[Statement]:

@@ -17,6 +17,10 @@ _VALUED = re.compile(r"((?:/sys/|/proc/|\./|node\d|hugepages-)[^\s:]{1,300}|nr_h
 _NODE_FILE = re.compile(
     r"(?:\S*/)?node(\d{1,4})/(cpulist|cpumap|distance|hugepages/hugepages-(\d{1,9})kB/nr_hugepages)"
 )
+_LOOP = re.compile(
+    r"(?:\S*/)?node(\d{1,4})(?:[:=]\s?|\s)\s*(?:(?:cpus?|cpulist)\s?[:=]?\s*(\d[\d,:-]*)|(\d{1,5}[,-][\d,:-]*))"
+    r"(?:[\s;,]{1,9}dist\w{0,6}\s?[:=]?\s*(\d{1,3}(?: \d{1,3})*))?"
+)
 _NODE_GLOB = re.compile(r"(?:\S*/)?node(?:\*|\[\S{1,20}\]|\?)[*?]?/(cpulist|cpumap|distance)")
 _NODE_LIST = re.compile(
     r"(?:\S*/)?node/(online|possible|has_cpu|has_memory|has_normal_memory)|(?:node_)?(online|possible)"
@@ -57,6 +61,9 @@ def read(parts: Sequence[Section]) -> Iterator[Statement]:
 def _of_line(line: Line, block: int) -> Iterator[Statement]:
     """Lines that say by themselves which file they are from."""
     text = line.text
+    if match := _LOOP.fullmatch(text):
+        yield from _of_loop(match, line, block)
+        return
     if match := _VALUED.fullmatch(text):
         yield from _content(match[1], match[2], line, block)
         text = match[2]
@@ -70,6 +77,13 @@ def _of_line(line: Line, block: int) -> Iterator[Statement]:
         yield from _command_line(text, line, block)
     else:
         yield from _of_kernel(text, line, block)
+
+
+def _of_loop(match: re.Match[str], line: Line, block: int) -> Iterator[Statement]:
+    """A line that a loop over the nodes printed: `node0: 0-7`, `node0: cpus 0-7 dist 10 20`."""
+    yield from _content(f"node{match[1]}/cpulist", match[2] or match[3], line, block)
+    if match[4]:
+        yield from _content(f"node{match[1]}/distance", match[4], line, block)
 
 
 def _of_kernel(text: str, line: Line, block: int) -> Iterator[Statement]:

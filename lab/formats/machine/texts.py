@@ -141,6 +141,7 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section]) -> list[Stateme
     for statements in (
         numactl.read(lines),
         numactl.read_matrix(lines),
+        numactl.read_show(lines),
         lscpu.read(lines),
         lscpu.read_json(lines),
         lscpu.read_tables(lines),
