@@ -48,16 +48,19 @@ def read(texts: Sequence[tuple[str, str]], choices: Choices | None = None) -> Re
 def _summary(statements: Sequence[Statement]) -> str:
     """Return a short description of one machine of several: its lines, and its numbers of nodes and CPUs."""
     nodes, cpus = set[int](), set[int]()
+    counted = 0
     for statement in statements:
         if statement.node is not None and statement.key in ("cpus", "memory", "distance"):
             nodes.add(statement.node)
         if statement.key == "cpus" and isinstance(statement.value, tuple):
             cpus.update(statement.value)
+        elif statement.key == "cpu_count" and isinstance(statement.value, int):
+            counted = max(counted, statement.value)
     lines = [statement.line for statement in statements]
     where = f"lines {min(lines)}-{max(lines)}"
     if statements[0].file:
         where = f"{statements[0].file} {where}"
-    return f"{where}, {len(nodes)} nodes, {len(cpus)} CPUs"
+    return f"{where}, {len(nodes)} nodes, {len(cpus) or counted} CPUs"
 
 
 def _reading(evidence: MachineEvidence) -> Reading:

@@ -163,6 +163,8 @@ class _Draft:
         """Return the single node; it has all CPUs and memory of the machine if the nodes are not described."""
         if nodes:
             return nodes[0].node
+        if not self.machine.nodes:
+            self.lost.append("nodes: the description does not say them (numactl -H); one here")
         if not self.machine.cpus:
             self.lost.append("CPUs: the description does not say how many (lscpu, nproc); 1 here")
         if not self.machine.memory:
