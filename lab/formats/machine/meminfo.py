@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.core.sizes import KIB, MIB
 from lab.formats.machine.shell_session import Section
-from lab.formats.machine.statements import MAX_NODE, Statement, size
+from lab.formats.machine.statements import MAX_NODE, NOTE, Statement, size
 
 _MEMINFO = re.compile(r"(?:/proc/meminfo:)?(MemTotal|HugePages_Total|Hugepagesize|Hugetlb):\s+(\d{1,15})(\s*[kMG]B)?")
 _HEAD = re.compile(r"(?:\S+\s+)?Node\s+\d{1,4}(?:\s+Node\s+\d{1,4})*(?:\s+Total)?")
@@ -82,10 +82,15 @@ def _memory_blocks(section: Section, block: int) -> Iterator[Statement]:
             names = words
         elif len(words) == len(names) and (match := _BLOCKS.fullmatch(line.text)):
             row = dict(zip(names, words, strict=True))
-            if row.get("STATE", "online") == "online" and row["NODE"].isdecimal() and int(row["NODE"][:5]) < MAX_NODE:
-                node = int(row["NODE"])
-                lines.setdefault(node, line.number)
-                sizes[node] = sizes.get(node, 0) + int(match[2], 16) - int(match[1], 16) + 1
+            if not row["NODE"].isdecimal() or int(row["NODE"][:5]) >= MAX_NODE:
+                continue
+            node = int(row["NODE"])
+            if row.get("STATE", "online") != "online":
+                text = f"memory of node {node} that is offline is left out"
+                yield Statement(key=NOTE, value=text, line=line.number, source="lsmem", block=block)
+                continue
+            lines.setdefault(node, line.number)
+            sizes[node] = sizes.get(node, 0) + int(match[2], 16) - int(match[1], 16) + 1
     for node, amount in sizes.items():
         yield Statement(key="memory", value=amount, line=lines[node], source="lsmem", node=node, block=block)
 
