@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from lab.formats.machine import boot_log, cpuinfo, emulated, hwloc, likwid, lscpu, meminfo, numactl, sysfs_nodes
+from lab.formats.machine import (
+    boot_log,
+    cpuinfo,
+    emulated,
+    hwloc,
+    inventory,
+    likwid,
+    lscpu,
+    meminfo,
+    numactl,
+    sysfs_nodes,
+)
 from lab.formats.machine.pasted import Line, Pasted, undecorated
 from lab.formats.machine.shell_session import Section, sections
 from lab.formats.machine.statements import Statement, bounded, is_ellipsis
@@ -154,6 +165,7 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section]) -> list[Stateme
         emulated.read_arguments(lines),
         emulated.read_xml(lines),
         likwid.read(lines),
+        inventory.read(lines),
     ):
         found += bounded(statements)
     return found
