@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lab.core.sizes import KIB
+from lab.formats.machine.cpu_list import parse_cpu_list
 from lab.formats.machine.pasted import Line
 from lab.formats.machine.statements import MAX_NODE, NOTE, Statement, Value, size
 
@@ -17,7 +18,15 @@ _STAMP = re.compile(r"(?:\[[\s\d.]{1,20}\]\s*)?")
 _LINUX = re.compile(r"Linux version (\d\S{0,60})")
 _ARGUMENTS = re.compile(r"(?:Kernel c|\bC)ommand line:\s?(.*)")
 _SRAT_MEMORY = re.compile(rf"SRAT: Node (\d{{1,4}}) PXM \d{{1,5}} {_RANGE}")
-_SRAT_CPU = re.compile(r"SRAT: PXM \d{1,5} -> (APIC|MPIDR|X2APIC) (?:0x)?[0-9a-fA-F]{1,16} -> Node (\d{1,4})", re.I)
+_SRAT_CPU = re.compile(
+    r"SRAT: PXM \d{1,5} -> (APIC|MPIDR|X2APIC|HARTID|CPU) (?:0x)?[0-9a-fA-F]{1,16} -> Node (\d{1,4})", re.I
+)
+_CPU_NAMES = {"MPIDR": "aarch64", "HARTID": "riscv64", "CPU": "loongarch64"}
+"""What SRAT names CPUs by, where that is not x86's APIC."""
+_NODE_CPUS = re.compile(r"numa: Node (\d{1,4}) CPUs:((?: \d{1,5}(?:-\d{1,5})?)+)\s*$")
+"""Of powerpc; printed again whenever CPUs come or go."""
+_OTHER_MEMORY = re.compile(r" (hotplug|non-volatile)")
+_OTHER_WORDS = {"hotplug": "may be plugged in", "non-volatile": "is non-volatile"}
 _EARLY = re.compile(rf"\bnode\s{{1,4}}(\d{{1,4}}): {_RANGE}")
 _FAKED = re.compile(rf"Faking node (\d{{1,4}}) at {_RANGE}")
 _INITMEM = re.compile(rf"(?:Initmem|Bootmem) setup node (\d{{1,4}}) {_RANGE}")
@@ -53,6 +62,8 @@ class _Log:
     """The first line that names each node."""
     cpu_counts: dict[int, int] = field(default_factory=dict)
     cpus: dict[int, list[int]] = field(default_factory=dict)
+    listed: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """The CPUs of nodes that one line lists, the newest line of each."""
     usable: int = 0
     usable_line: int = 0
     current: int = -1
@@ -90,11 +101,15 @@ def _take_cpus(log: _Log, text: str, line: int) -> bool:
         log.nodes.setdefault(node, line)
         log.cpus.setdefault(node, []).extend(map(int, _CPU_NUMBER.findall(match[2])))
         log.current = node
+    elif match := _NODE_CPUS.search(text):
+        node = int(match[1])
+        log.nodes.setdefault(node, line)
+        log.listed[node] = parse_cpu_list(match[2])
     elif match := _SRAT_CPU.search(text):
         node = int(match[2])
         log.nodes.setdefault(node, line)
         log.cpu_counts[node] = log.cpu_counts.get(node, 0) + 1
-        name = "aarch64" if match[1].upper() == "MPIDR" else "x86_64"
+        name = _CPU_NAMES.get(match[1].upper(), "x86_64")
         log.guess_arch(name, line, f"SRAT names CPUs by {match[1].upper()}")
     return match is not None
 
@@ -108,8 +123,9 @@ def _take_memory(log: _Log, text: str, line: int) -> bool:
     for name, pattern in (("faked", _FAKED), ("srat", _SRAT_MEMORY), ("early", _EARLY), ("initmem", _INITMEM)):
         if found := pattern.search(text):
             node = int(found[1])
-            if name == "srat" and " hotplug" in text[found.end() :]:
-                log.add(NOTE, f"memory of node {node} that may be plugged in is left out", line)
+            what = _OTHER_MEMORY.search(text, found.end()) if name == "srat" else None
+            if what:
+                log.add(NOTE, f"memory of node {node} that {_OTHER_WORDS[what[1]]} is left out", line)
                 return True
             log.nodes.setdefault(node, line)
             sizes = log.sizes[name]
@@ -176,6 +192,11 @@ def _sums(log: _Log) -> Iterator[Statement]:
 
 def _cpus(log: _Log) -> Iterator[Statement]:
     """The CPUs of each node: by their numbers, or numbered one node after the other if only their counts are known."""
+    if log.listed:
+        for node, line in sorted(log.nodes.items()):
+            if node < MAX_NODE:
+                yield _sum("cpus", log.listed.get(node, ()), line, node)
+        return
     if log.cpus:
         first = min(log.cpus)
         if all(0 not in cpus for cpus in log.cpus.values()):
@@ -185,7 +206,8 @@ def _cpus(log: _Log) -> Iterator[Statement]:
                 yield _sum("cpus", tuple(sorted(set(log.cpus.get(node, ())))), line, node)
         return
     start = 0
-    for node, count in sorted(log.cpu_counts.items()):
+    for node in sorted(log.nodes) if log.cpu_counts else ():
+        count = log.cpu_counts.get(node, 0)
         numbered = tuple(range(start, start + count))
         start += count
         guess = "SRAT counts them and does not number them"
