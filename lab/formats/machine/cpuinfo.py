@@ -40,11 +40,13 @@ _OWN_KEYS = frozenset(
             "family",
             "arch",
         ),
-        *("address sizes", "type", "CPU Family", "Model Name", "Features", "Address Sizes", "BogoMIPS", "model"),
+        *("address sizes", "type", "CPU Family", "Model Name", "Features", "Address Sizes", "BogoMIPS", "model", "CPU"),
     )
 )
 _FACTS = frozenset(("flags", "Features", "MMU", "mmu", "isa", "platform", "machine", "cpu", "features"))
 _MODELS = ("model name", "cpu model", "cpu", "Model Name", "uarch")
+_COUNTS = ("# processors", "ncpus active", "cpus active")
+"""Of s390, sparc and alpha, which have no entry for each processor."""
 _NAME = re.compile(r"[A-Z]")
 """In the name of a processor; Kubernetes and Xen have `cpu: 63770m` and `cpu: core socket node`."""
 _BITS = re.compile(r"\d{2} bits physical, (\d{2}) bits virtual")
@@ -81,7 +83,7 @@ class _CpuinfoReader:
             self.line = self.line or line.number
         elif _S390_PROCESSOR.fullmatch(key):
             self.processors += 1
-        if key == "# processors" and value.isdecimal() and len(value) < 6:
+        if key in _COUNTS and value.isdecimal() and len(value) < 6:
             self._add("processors", int(value), line.number)
         if key in _OWN_KEYS and key not in self.values:
             self.values[key] = value
@@ -131,6 +133,7 @@ _SIGNS = (
     ("CPU Family", re.compile(r".*Loongson.*"), "loongarch64"),
     ("family", re.compile(r".*Itanium.*"), "ia64"),
     ("type", re.compile(r"sun4.*"), "sparc64"),
+    ("CPU", re.compile(r"680\d0"), "m68k"),
 )
 """(key, what its value matches, `uname -m`): lines of /proc/cpuinfo that one architecture prints."""
 

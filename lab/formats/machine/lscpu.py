@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from lab.formats.machine.cpu_list import parse_cpu_list, parse_mask
+from lab.formats.machine.cpu_list import MAX_CPU, parse_cpu_list, parse_mask
 from lab.formats.machine.pasted import Line
 from lab.formats.machine.statements import (
     DAMAGE,
@@ -156,7 +156,7 @@ class _Fields:
             self._add("byteorder", match[1].lower(), line)
         elif match := _BITS.fullmatch(value):
             self._add("virtual_bits", int(match[2]), line)
-        elif _CPU_COUNT.fullmatch(key) and value.isdecimal() and len(value) < 6:
+        elif _CPU_COUNT.fullmatch(key) and value.isdecimal() and 0 < int(value[:6]) <= MAX_CPU:
             self._add("cpu_count", int(value), line)
         elif _THREADS.search(key) and not _THREAD_COUNT.match(key) and value.isdecimal() and len(value) == 1:
             self._add("threads", int(value), line)
@@ -322,6 +322,8 @@ class _CpuTable:
         self.names, self.source, self.separator = names, source, separator
         self.line, self.block = line, block
         self.nodes: dict[int, list[int]] = {}
+        self.online: list[int] = []
+        """In a table without a column of nodes."""
         self.offline: list[int] = []
         self.cut = 0
 
@@ -339,14 +341,17 @@ class _CpuTable:
             self.offline.append(int(cells[0]))
         elif node.isdecimal() and len(node) < 5:
             self.nodes.setdefault(int(node), []).append(int(cells[0]))
+        elif "NODE" not in self.names:
+            self.online.append(int(cells[0]))
         return True
 
     def statements(self) -> Iterator[Statement]:
         """What the table states."""
         yield from _by_node(self.nodes, self.line, self.source, self.block)
-        if self.offline:
-            value = tuple(sorted(self.offline))
-            yield Statement(key="offline", value=value, line=self.line, source=self.source, block=self.block)
+        for key, cpus in (("online", self.online), ("offline", self.offline)):
+            if cpus:
+                value = tuple(sorted(set(cpus)))
+                yield Statement(key=key, value=value, line=self.line, source=self.source, block=self.block)
         if self.cut:
             message = f"rows of {self.source} are left out"
             yield Statement(key=DAMAGE, value=message, line=self.cut, source=self.source, block=self.block)
