@@ -13,7 +13,7 @@ from lab.formats.machine.statements import MAX_NODE, NOTE, Statement, size
 _MEMINFO = re.compile(r"(?:/proc/meminfo:)?(MemTotal|HugePages_Total|Hugepagesize|Hugetlb):\s+(\d{1,15})(\s*[kMG]B)?")
 _HEAD = re.compile(r"(?:\S+\s+)?Node\s+\d{1,4}(?:\s+Node\s+\d{1,4})*(?:\s+Total)?")
 _NODE = re.compile(r"Node\s+(\d{1,4})")
-_TOTAL = re.compile(r"MemTotal\s+(\d{1,12}\.\d{1,2}(?:\s+\d{1,12}\.\d{1,2})*)")
+_TOTAL = re.compile(r"MemTotal\s+(\d{1,12}(?:\.\d{1,2})?(?:\s+\d{1,12}(?:\.\d{1,2})?)*)")
 _FREE = re.compile(r"Mem:\s+(\d{1,15}(?:[.,]\d{1,3})?)\s?([KMGTkmgt]?i?)B?(?:\s.*)?")
 _FREE_UNIT = re.compile(r"free\s.*-\S*([bkmgh])|free\s.*--(?:(bytes|kibi|mebi|gibi|human))")
 _ZONE = re.compile(r"Node\s+(\d{1,4}), zone\s+\w+.*")
