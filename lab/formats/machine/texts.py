@@ -106,7 +106,7 @@ def without_prefix(pasted: Pasted) -> list[Line]:
     example = ""
     for line in pasted.lines:
         match = _KEYS.search(line.text[: MAX_PREFIX * 2])
-        if match and 0 < match.start() <= MAX_PREFIX and line.text[match.start() - 1] in " |>]:":
+        if match and 0 < match.start() <= MAX_PREFIX and line.text[match.start() - 1] in " |>]:+":
             prefix = line.text[: match.start()]
             prefixes[_pattern(prefix)] += 1
             example = example or prefix.strip()
