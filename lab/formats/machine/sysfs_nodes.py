@@ -39,7 +39,7 @@ _PAGE_SIZE = re.compile(r"(?:PAGE_?SIZE|page size)\W{0,20}(\d{4,6})\b.*", re.IGN
 _KERNEL_PAGE = re.compile(
     r"(?:CONFIG_\w*?_?(?:(\d{1,3})K_PAGES)=y|CONFIG_PAGE_SIZE_(\d{1,3})KB=y|(?:Kernel|MMU)PageSize:\s+(\d{1,3}) kB)"
 )
-_MACHINE_COMMAND = re.compile(r"(?:^|.*\s)(?:uname\s+-[a-z]*[amp]|arch|dpkg --print-architecture)$")
+_MACHINE_COMMAND = re.compile(r"(?:^|.*\s)(?:uname\s+-[a-z]*[amp][a-z]*|arch|dpkg --print-architecture)$")
 _RELEASE_COMMAND = re.compile(r"(?:^|.*\s)uname\s+-[a-z]*r[a-z]*$")
 _ONE_LINE = re.compile(r"(?:^|.*\s)(?:uname(?:\s+-[a-z]+)?|arch|nproc|getconf\s+\w+|dpkg --print-architecture)$")
 """Commands that print a line each, as they are typed one behind the other with `;` and `&&`."""

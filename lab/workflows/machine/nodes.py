@@ -49,14 +49,14 @@ def _numbers(evidence: MachineEvidence) -> set[int]:
     """Return the numbers of the nodes: those described, else those in the distances, else as many as are counted."""
     numbers = set[int]()
     for statement in evidence.statements:
-        if statement.node is not None and statement.key in ("cpus", "memory"):
+        if statement.node is not None and statement.key.startswith(("cpus", "memory", "hugepages")):
             numbers.add(statement.node)
         elif statement.key == "seen" and isinstance(statement.value, int):
             numbers.add(statement.value)
     online = set(evidence.numbers("nodes online"))
     if numbers & online:
         numbers &= online
-    numbers = numbers or set(evidence.numbers("columns"))
+    numbers = numbers or online or set(evidence.numbers("columns"))
     counted = evidence.find("node_count")
     if counted is None:
         return numbers
@@ -201,6 +201,11 @@ def _check_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -
     missing = set(evidence.numbers("online")) - set(owners)
     if owners and missing:
         evidence.problem(f"CPUs {one_line(format_cpus(missing), 60)} are online and on no node")
+    counted = evidence.find("cpu_count")
+    on_nodes, offline = len(owners), len(evidence.numbers("offline"))
+    if owners and counted is not None and not evidence.states("online") and counted.value != on_nodes + offline:
+        text = f"{counted.value} CPUs are counted and {on_nodes} are on the nodes"
+        evidence.notes.append(f"{place(counted)}: {text}: the others are offline, or the lists are cut off")
 
 
 def _check_omissions(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
