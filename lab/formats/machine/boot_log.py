@@ -205,12 +205,16 @@ def _cpus(log: _Log) -> Iterator[Statement]:
             if node < MAX_NODE:
                 yield _sum("cpus", tuple(sorted(set(log.cpus.get(node, ())))), line, node)
         return
+    if not log.cpu_counts:
+        return
     start = 0
-    for node in sorted(log.nodes) if log.cpu_counts else ():
+    text = "SRAT counts the CPUs of the nodes and does not number them: their numbers are a guess"
+    yield _sum(NOTE, text, min(log.nodes[node] for node in log.cpu_counts), None)
+    for node in sorted(log.nodes):
         count = log.cpu_counts.get(node, 0)
         numbered = tuple(range(start, start + count))
         start += count
-        guess = "SRAT counts them and does not number them"
+        guess = "SRAT counts them and does not number them" if count else ""
         yield Statement(key="cpus", value=numbered, line=log.nodes[node], source=SOURCE, node=node, guess=guess)
 
 

@@ -267,6 +267,9 @@ def _sources(evidence: MachineEvidence, number: int, node: DescribedNode) -> str
     if stated:
         lines = ", ".join(map(str, sorted({statement.line for statement in stated})[:6]))
         parts.append(f"{stated[0].file}:{lines}" if stated[0].file else f"line {lines}")
-    if not evidence.states("cpus", number):
+    statement = evidence.find("cpus", number)
+    if statement is not None and statement.guess:
+        parts.append("the numbers of its CPUs are a guess")
+    elif statement is None:
         parts.append("its CPUs are a guess" if node.cpus else "its CPUs are unknown")
     return "; ".join(parts)
