@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guests and hosts in the words of emulators: QEMU's arguments (`-numa node,...`) and the cells of libvirt's XML."""
+"""Guests and hosts in the words of emulators: QEMU's arguments, the cells of libvirt's XML, Proxmox' configuration."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _SIZE = re.compile(r"(\d{1,12})([KMGT]?)i?B?", re.IGNORECASE)
 _TAG = re.compile(r"<(/?)(\w{1,20})((?:\s+[\w:]{1,30}=(?:'[^'<>]*'|\"[^\"<>]*\"))*)\s*/?>([^<]{0,40})")
 _ATTRIBUTE = re.compile(r"([\w:]+)=['\"]([^'\"]*)['\"]")
 _UNITS = re.compile(r"([KMGT])i?B|(bytes|b)", re.IGNORECASE)
+_PROXMOX = re.compile(r"(sockets|cores|memory): (\d{1,9})")
+_PROXMOX_NODE = re.compile(r"numa(\d{1,4}): (\S{1,400})")
 LOCAL, REMOTE = 10, 20
 """Distances that QEMU gives nodes of which nothing is stated."""
 
@@ -105,6 +107,27 @@ def _node(guest: _Guest, values: Mapping[str, str], cpus: Sequence[str], line: i
 def _distance(guest: _Guest, source: str, target: str, value: str) -> None:
     if all(text.isdecimal() and len(text) < 5 for text in (source, target, value)):
         guest.distances[int(source), int(target)] = int(value)
+
+
+def read_proxmox(lines: Sequence[Line]) -> list[Statement]:
+    """A guest's configuration in Proxmox: `sockets: 2`, `cores: 4`, `memory: 8192` (MB), `numa0: cpus=0-3,memory=8192`."""
+    guest = _Guest("Proxmox")
+    counts: dict[str, int] = {}
+    for line in lines:
+        if match := _PROXMOX.fullmatch(line.text):
+            guest.line = guest.line or line.number
+            counts[match[1]] = int(match[2])
+        elif match := _PROXMOX_NODE.fullmatch(line.text):
+            values = dict(word.split("=", 1) for word in match[2].split(",") if "=" in word)
+            node = guest.node(match[1], line.number)
+            if node >= 0:
+                guest.add_cpus(node, values.get("cpus", "").replace(";", ","), line.number)
+                guest.memory[node] = size(values["memory"], "M") if values.get("memory", "")[:9].isdecimal() else 0
+    if "cores" not in counts or "memory" not in counts:
+        return []
+    guest.add("cpu_count", counts.get("sockets", 1) * counts["cores"], guest.line)
+    guest.add("memory", size(str(counts["memory"]), "M"), guest.line)
+    return [*guest.found, *_sums(guest, mirrored=True)]
 
 
 def read_xml(lines: Sequence[Line]) -> list[Statement]:

@@ -2,7 +2,8 @@
 """Totals of a machine in the words of programs that list machines: how many CPUs, how much memory, which processor.
 
 Kubernetes (`kubectl describe node`, `get node -o yaml`), Slurm (`scontrol show node`, `slurmd -C`), Xen (`xl info -n`),
-libvirt (`virsh nodeinfo`), inxi, hwinfo, lshw, dmidecode, fastfetch. Only Xen says more about nodes than their number.
+libvirt (`virsh nodeinfo`), inxi, hwinfo, lshw, dmidecode, fastfetch, BSD's sysctl. Only Xen says more about nodes than
+their number.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ _FACTS = (
         ),
     ),
     ("inxi", re.compile(rf"(?:Memory|RAM|System RAM):(?: System RAM:)? total: (?P<memory>\d+(?:\.\d+)?) {_UNIT}.*")),
+    ("sysctl", re.compile(r"hw\.ncpu[:=] ?(?P<cpus>\d{1,4})")),
+    ("sysctl", re.compile(r"hw\.(?:memsize|physmem)[:=] ?(?P<memory>\d{8,16})(?P<unit>)")),
+    ("sysctl", re.compile(r"hw\.pagesize[:=] ?(?P<page>\d{4,6})")),
+    ("sysctl", re.compile(r"machdep\.cpu\.brand_string[:=] ?(?P<model>\S.{2,80})")),
     ("hwinfo", re.compile(r"Arch: (?P<arch>X86-64|AArch64|PPC64LE|S390X|RISCV64|IA32)", re.IGNORECASE)),
     ("hwinfo", re.compile(r"Model: \d+\.\d+\.\d+ \"(?P<model>[^\"]{3,80})\"")),
     ("lshw", re.compile(rf"(?:.*\s)?memory\s+(?P<memory>\d{{1,6}}){_UNIT} System Memory")),
@@ -80,6 +85,8 @@ def _facts(line: Line) -> Iterator[Statement]:
             yield _statement(source, "memory", size(found["memory"], found["unit"]), line)
         if found.get("model"):
             yield _statement(source, "model", found["model"], line)
+        if found.get("page"):
+            yield _statement(source, "page_size", int(found["page"]), line)
         if found.get("cpus"):
             yield _statement(source, "cpu_count", int(found["cpus"]), line)
         if found.get("cores"):

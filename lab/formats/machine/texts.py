@@ -164,6 +164,7 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section]) -> list[Stateme
         hwloc.read_tree(lines),
         emulated.read_arguments(lines),
         emulated.read_xml(lines),
+        emulated.read_proxmox(lines),
         likwid.read(lines),
         inventory.read(lines),
     ):
