@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from lab.core.sizes import KIB
 from lab.formats.machine.cpu_list import parse_cpu_list
 from lab.formats.machine.pasted import Line
-from lab.formats.machine.statements import MAX_NODE, NOTE, Statement, Value, size
+from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, size
 
 SOURCE = "dmesg"
 _RANGE = r"\[?(?:mem )?(?:0x)?([0-9a-fA-F]{1,16})\s?-\s?(?:0x)?([0-9a-fA-F]{1,16})\]?"
@@ -73,6 +73,13 @@ class _Log:
         """State something."""
         self.found.append(Statement(key=key, value=value, line=line, source=SOURCE, node=node, guess=guess))
 
+    def list_cpus(self, node: int, text: str, line: int) -> None:
+        """Note the CPUs that a line lists of a node."""
+        try:
+            self.listed[node] = parse_cpu_list(text)
+        except ValueError as error:
+            self.add(DAMAGE, f"the CPUs of node {node} are damaged or cut off: {error}", line)
+
     def guess_arch(self, name: str, line: int, why: str) -> None:
         """State the architecture as a guess, once."""
         if not self.guessed:
@@ -104,7 +111,7 @@ def _take_cpus(log: _Log, text: str, line: int) -> bool:
     elif match := _NODE_CPUS.search(text):
         node = int(match[1])
         log.nodes.setdefault(node, line)
-        log.listed[node] = parse_cpu_list(match[2])
+        log.list_cpus(node, match[2], line)
     elif match := _SRAT_CPU.search(text):
         node = int(match[2])
         log.nodes.setdefault(node, line)

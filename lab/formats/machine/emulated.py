@@ -110,7 +110,7 @@ def _distance(guest: _Guest, source: str, target: str, value: str) -> None:
 
 
 def read_proxmox(lines: Sequence[Line]) -> list[Statement]:
-    """A guest's configuration in Proxmox: `sockets: 2`, `cores: 4`, `memory: 8192` (MB), `numa0: cpus=0-3,memory=8192`."""
+    """A guest's configuration in Proxmox: `cores: 4`, `memory: 8192` (MB), `numa0: cpus=0-3,memory=8192`."""
     guest = _Guest("Proxmox")
     counts: dict[str, int] = {}
     for line in lines:
@@ -122,7 +122,8 @@ def read_proxmox(lines: Sequence[Line]) -> list[Statement]:
             node = guest.node(match[1], line.number)
             if node >= 0:
                 guest.add_cpus(node, values.get("cpus", "").replace(";", ","), line.number)
-                guest.memory[node] = size(values["memory"], "M") if values.get("memory", "")[:9].isdecimal() else 0
+                memory = values.get("memory", "")
+                guest.memory[node] = size(memory, "M") if memory.isdecimal() and len(memory) < 10 else 0
     if "cores" not in counts or "memory" not in counts:
         return []
     guest.add("cpu_count", counts.get("sockets", 1) * counts["cores"], guest.line)

@@ -114,8 +114,7 @@ def _kubernetes(lines: Sequence[Line]) -> Iterator[Statement]:
 
 def _resource(match: re.Match[str], line: Line, block: int) -> Iterator[Statement]:
     name, page, number, unit = match.groups()
-    if page:
-        bytes_ = size(page[:-1], page[-1])
+    if page and (bytes_ := size(page[:-1], page[-1])):
         yield _statement("Kubernetes", f"hugepages {bytes_}", size(number, unit) // bytes_, line, block=block)
     elif name == "cpu" and not unit and len(number) < 5:
         yield _statement("Kubernetes", "cpu_count", int(number), line, block=block)

@@ -156,7 +156,7 @@ class _Fields:
             self._add("byteorder", match[1].lower(), line)
         elif match := _BITS.fullmatch(value):
             self._add("virtual_bits", int(match[2]), line)
-        elif _CPU_COUNT.fullmatch(key) and value.isdecimal() and 0 < int(value[:6]) <= MAX_CPU:
+        elif _CPU_COUNT.fullmatch(key) and value.isdecimal() and len(value) < 6 and 0 < int(value) <= MAX_CPU:
             self._add("cpu_count", int(value), line)
         elif _THREADS.search(key) and not _THREAD_COUNT.match(key) and value.isdecimal() and len(value) == 1:
             self._add("threads", int(value), line)
