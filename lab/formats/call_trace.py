@@ -61,6 +61,11 @@ _REPORTERS = re.compile(
 """Functions that print a report, or that catch what they report: no part of what went wrong."""
 
 
+def is_program_counter(line: str) -> bool:
+    """Whether a line says which function of the kernel was running."""
+    return _PROGRAM_COUNTER.match(line) is not None
+
+
 def functions(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the functions of a report's own stack, innermost first, at most MAX_FRAMES."""
     at = next((number for number, line in enumerate(lines) if _LAST_PART.match(line)), 0)

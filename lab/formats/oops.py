@@ -7,7 +7,8 @@ report, or MAX_LINES. Reports of two CPUs may come line by line. Where messages 
 open beside the next one, and the parts that every report has once (`CPU:`, `RIP:`, `Call Trace:`) tell the two apart.
 
 A report may have a title that is lost or that nobody knows. It is found, as a WARNING, by what surrounds it: the line
-`cut here` before it, the line `end trace` behind it, or the frames of dump_stack() in it.
+`cut here` before it, the line `end trace` behind it, the frames of dump_stack() in it, or the registers of a CPU in a
+function of the kernel with a stack.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ class _Scanner:
         """The reports that took the last messages, the newest first."""
         self.found: dict[tuple[Kind, str], Finding] = {}
         self.preludes: dict[str, _Prelude] = {}
-        self.before: dict[str, str] = {}
+        self.before: dict[str, Message] = {}
         """The last message of each caller that belongs to no report."""
         self.untitled: dict[str, _Open] = {}
         """What looks like a report and has no title, by caller."""
@@ -322,7 +323,7 @@ class _Scanner:
             self.open.append(prelude.report(caller, prelude.cut))
             return self.open[-1]
         report = self._suspect(message)
-        if report is None or not (_END.match(text) or _DUMPED.search(text)):
+        if report is None or not (_END.match(text) or _DUMPED.search(text) or report.parts >= _INTERRUPTED):
             return None
         del self.untitled[caller]
         if _SHOWN_ON_PURPOSE.match(report.title):
@@ -341,21 +342,23 @@ class _Scanner:
         report = self.untitled.get(caller)
         part = _PART.match(text)
         if part and (report is None or part["cpu"]):
-            report = self._new_suspect(message, self.before.get(caller, text) if part["cpu"] else text)
+            report = self._new_suspect(message, self.before.get(caller, message) if part["cpu"] else message)
         elif report is not None and not report.add(text):
             del self.untitled[caller]
             report = None
+        if report is not None and part and (not part["pc"] or call_trace.is_program_counter(text)):
+            report.parts.add(part.lastgroup or "")
         if text.strip():
-            _put(self.before, caller, text)
+            _put(self.before, caller, message)
         return report
 
-    def _new_suspect(self, message: Message, title: str) -> _Open | None:
+    def _new_suspect(self, message: Message, title: Message) -> _Open | None:
         """Begin what looks like a report, unless it may be the rest of one that was too long to keep."""
         caller = message.caller
         if message.line - self.filled.get(caller, -_SLUB_LINES) < _SLUB_LINES:
             return None
-        report = _Open(kind=Kind.WARNING, title=one_line(title, MAX_LINE), line=message.line, caller=caller)
-        for line in dict.fromkeys((title, message.text)):
+        report = _Open(kind=Kind.WARNING, title=one_line(title.text, MAX_LINE), line=title.line, caller=caller)
+        for line in dict.fromkeys((title.text, message.text)):
             report.add(line)
         _put(self.untitled, caller, report)
         return report
@@ -450,8 +453,10 @@ _END = re.compile(r"---\[ end ")
 _PANIC_END = re.compile(r"---\[ end Kernel panic - not syncing")
 _DUMPED = re.compile(r"\bdump_stack(?:_lvl)?(?:\+0x| from )")
 """A frame of dump_stack(), which the kernel calls where it complains."""
+_INTERRUPTED = frozenset({"cpu", "pc", "trace"})
+"""The parts that a report has of a CPU that was stopped in the kernel, as by a lockup."""
 _SHOWN_ON_PURPOSE = re.compile(
-    r"NMI backtrace for cpu|name .{1,60}, interval \d|FAULT_INJECTION: "
+    r"sysrq: Show |NMI backtrace for cpu|name .{1,60}, interval \d|FAULT_INJECTION: "
     r"|.{1,60}: (?:page allocation failure|vmalloc error): "
 )
 """What dump_stack() is called for too: sysrq, injected failures, allocations that may not wait for memory."""

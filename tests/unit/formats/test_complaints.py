@@ -269,6 +269,7 @@ WARNED = ("RIP: 0010:inner+0x1/0x2", "Code: 90", "Call Trace:", " <TASK>", " cal
         ("own: something is wrong", ("own: something is wrong", HEADER, *DUMPED, "own: an ordinary line")),
         ("WARNIG: CP: 0 PD: 80 at mm/own.c", (CUT, "WARNIG: CP: 0 PD: 80 at mm/own.c", HEADER, *WARNED, END)),
         ("RIP: 0010:inner+0x1/0x2", ("** 12 printk messages dropped **", *WARNED, END)),
+        ("(t=5250 jiffies g=-1187)", ("(t=5250 jiffies g=-1187)", HEADER, "Hardware name: own", *WARNED)),
         ("own: this device is broken", (CUT, "own: this device is broken")),
         (CUT, (CUT,)),
     ],
@@ -299,6 +300,8 @@ def test_the_end_of_a_panic_is_enough() -> None:
     [
         ("sysrq: Show backtrace of all active CPUs", "NMI backtrace for cpu 0", HEADER, *DUMPED),
         ("sysrq: Show State", "task:own  state:S stack:0 pid:80", *WARNED[2:], "Showing all locks held in the system:"),
+        ("sysrq: Show Regs", "", HEADER, *WARNED),
+        ("8<--- cut here ---", "own: unhandled page fault (11) at 0x0", HEADER, "PC is at 0x10408", "Call trace: "),
         ("FAULT_INJECTION: forcing a failure.", "name failslab, interval 1, probability 0", HEADER, *DUMPED),
         ("own: page allocation failure: order:0, mode:0x820(GFP_ATOMIC)", HEADER, *DUMPED, "Mem-Info:"),
         ("User process fault: interruption code 003b ilc:3 in own[1000+1000]", HEADER, "User PSW : 0705 0001"),
