@@ -188,5 +188,4 @@ def _xen(lines: Sequence[Line]) -> Iterator[Statement]:
             yield _statement("xl info", "memory", size(match[2], "M"), line, int(match[1]))
             yield _statement("xl info", "distance", numbers(match[3].replace(",", " ")), line, int(match[1]))
     for node, members in cpus.items():
-        value = tuple(sorted(set(members)))
-        yield Statement(key="cpus", value=value, line=first, source="xl info", node=node)
+        yield Statement(key="cpus", value=tuple(sorted(set(members))), line=first, source="xl info", node=node)
