@@ -28,7 +28,8 @@ _BREAKING_TAG = re.compile(
     r"\b[^<>]*>",
     re.IGNORECASE,
 )
-_CELL_TAG = re.compile(r"</?(?:td|th)\b[^<>]*>", re.IGNORECASE)
+_CELL_TAG = re.compile(r"<(?:td|th)\b[^<>]*>", re.IGNORECASE)
+_CELL_END = re.compile(r"</(?:td|th)\b[^<>]*>", re.IGNORECASE)
 _INLINE_TAG = re.compile(
     r"</?(?:code|span|b|i|em|strong|a|font|samp|kbd|tt|u|s|mark|small|button|svg|img)\b[^<>]*>", re.IGNORECASE
 )
@@ -181,7 +182,8 @@ def _html(lines: Sequence[Line]) -> list[Line]:
         if "&" in text:
             text = html.unescape(html.unescape(text))
         if "<" in text:
-            text = _CELL_TAG.sub(" ", _BREAKING_TAG.sub("\n", _INLINE_TAG.sub("", text)))
+            text = _CELL_END.sub(" ", _BREAKING_TAG.sub("\n", _INLINE_TAG.sub("", text)))
+            text = _CELL_TAG.sub("|", text)  # as in a Markdown table
         if text == line.text:
             decoded.append(line)
             continue
