@@ -23,6 +23,10 @@ _NODE = re.compile(
     r"NUMANode(?:\([\w ]{1,20}\))? L#\d{1,4} \(P#(\d{1,4})(?: (?:local=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]B))?"
 )
 _PU = re.compile(r"PU L#\d{1,5} \(P#(\d{1,5})\)")
+_TREE_FACTS = (
+    ("arch", re.compile(r"Machine L?#?\d{0,4} ?\(.*\bArchitecture=([\w-]{3,20})")),
+    ("model", re.compile(r"(?:Package|Socket) .*\bCPUModel=\"?([^\"()]*(?:\([RTM]+\)[^\"()]*)*)")),
+)
 _OPEN = re.compile(
     r"(?:\+|PU|Core|Package|Socket|Die|Group\d?|NUMANode|Machine|L\d[di]?(?:Cache)?"
     r"|(?:PU|NUMANode(?:\([\w ]{1,20}\))?) L#\d{1,5}|\([^()]{1,80})$"
@@ -205,7 +209,10 @@ def read_tree(lines: Sequence[Line]) -> Iterator[Statement]:
     """The tree that `lstopo` and `lstopo-no-graphics` print: a node's CPUs follow it."""
     nodes: dict[int, tuple[int, list[int]]] = {}
     group: list[int] = []
+    nowhere: list[int] = []
+    first = 0
     for line in _unwrapped(lines):
+        yield from _tree_facts(line)
         if match := _MACHINE.search(line.text):
             yield _statement("memory", size(match[1], match[2]), line.number)
         if match := _NODE.search(line.text):
@@ -217,12 +224,21 @@ def read_tree(lines: Sequence[Line]) -> Iterator[Statement]:
                 group = []
             group.append(number)
         for cpu in _PU.findall(line.text):
-            if group:
-                nodes[group[0]][1].append(int(cpu))
+            first = first or line.number
+            (nodes[group[0]][1] if group else nowhere).append(int(cpu))
+    if nowhere and not nodes:
+        yield _statement("online", tuple(sorted(set(nowhere))), first)
     if not any(cpus for _, cpus in nodes.values()):
         return  # a tree without processing units does not say that the nodes have none
     for number, (where, cpus) in sorted(nodes.items()):
         yield _statement("cpus", tuple(sorted(set(cpus))), where, number)
+
+
+def _tree_facts(line: Line) -> Iterator[Statement]:
+    """What `lstopo -v` says in the brackets of the machine and of its packages."""
+    for key, pattern in _TREE_FACTS:
+        if match := pattern.search(line.text):
+            yield _statement(key, match[1], line.number)
 
 
 def _unwrapped(lines: Sequence[Line]) -> Iterator[Line]:
