@@ -39,6 +39,9 @@ def read_nodes(evidence: MachineEvidence) -> DescribedNodes:
     """Return number -> node, with everything that is stated about it."""
     numbers = _numbers(evidence)
     nodes = {number: _node(evidence, number) for number in sorted(numbers)}
+    empty = set(numbers) - set(evidence.numbers("nodes has_memory") or numbers)
+    if empty and not any(evidence.states("memory", number) for number in nodes):
+        evidence.notes.append(f"nodes {format_cpus(empty)} have no memory there; how much the others have is {MISSING}")
     pools = [number for number in nodes if evidence.number("hugepages default", number)]
     if pools and not evidence.number("hugepage_size"):
         evidence.notes.append(f"huge pages of node {format_cpus(pools)}: their size is {MISSING}: left out")
@@ -129,11 +132,12 @@ def _with_guessed_cpus(evidence: MachineEvidence, nodes: DescribedNodes) -> Desc
     if len(nodes) < 2 or damaged or any(evidence.states("cpus", number) for number in nodes):
         return nodes
     count, _ = evidence.cpu_count()
-    share = max(1, count // len(nodes))
-    evidence.notes.append(f"which CPUs a node has is {MISSING}: guessed as {share} on each of {len(nodes)} nodes")
-    made = DescribedNodes()
-    for index, (number, node) in enumerate(nodes.items()):
-        made[number] = replace(node, cpus=tuple(range(index * share, (index + 1) * share)))
+    owners = sorted(set(nodes) & set(evidence.numbers("nodes has_cpu"))) or list(nodes)
+    share = max(1, count // len(owners))
+    evidence.notes.append(f"which CPUs a node has is {MISSING}: guessed as {share} on each of {len(owners)} nodes")
+    made = DescribedNodes(nodes)
+    for index, number in enumerate(owners):
+        made[number] = replace(nodes[number], cpus=tuple(range(index * share, (index + 1) * share)))
     return made
 
 
