@@ -45,7 +45,7 @@ _COLUMNS = re.compile(r"node((?:\s+\d{1,4})+)\s*((?:\.{3})?)", re.IGNORECASE)
 _ROW = re.compile(r"(?:node\s*)?(\d{1,4})\s*:\s*(\d{1,3}(?:\s+\d{1,3})*)\s*((?:\.{3})?.*)", re.IGNORECASE)
 _CONTINUED = re.compile(r"[\d\s,()-]+")
 _SHOWN = re.compile(r"(physcpubind|nodebind|membind):\s*(\d{1,4}(?:\s+\d{1,4})*)")
-_REMARK = re.compile(r"\s+(?:(?:#|//|--|<[-=]+|\u2190|;)\s*\S.*|\((?=[^()]*[^\W\d])[^()]*\))\s*$")
+_REMARK = re.compile(r"(?<!\s)\s+(?:(?:#|//|--|<[-=]+|\u2190|;)\s*\S.*|\((?=[^()]*[^\W\d])[^()]*\))\s*$")
 """What a person wrote behind a line: `# the fast node`, `<- local`, `(8 cores)`; `(8)` is numactl's own."""
 _LAST_NUMBER = re.compile(r"(\d+)\s*$")
 _FIRST_NUMBER = re.compile(r"\s*(\d+)")

@@ -61,6 +61,11 @@ def test_a_pasted_text_is_read_as_its_golden_file_says(path: Path) -> None:
     assert pasted_result(path) == path.with_suffix(".golden").read_text()
 
 
+@pytest.mark.parametrize("line", ["memory " + " " * 60_000 + "x", "OS: " + "x86_64 " * 9000, "CPU: " + "(R)" * 20_000])
+def test_a_long_line_is_read_in_a_moment(line: str) -> None:
+    assert capture.read([("line", line)]).machine.nodes == {}
+
+
 def test_the_documented_example_is_what_is_printed() -> None:
     readme = (GOLDEN.parents[2] / "topologies/README.md").read_text()
     printed = (GOLDEN / "pasted/cxl-memory-first.golden").read_text().splitlines()
