@@ -59,7 +59,8 @@ def _numbers(evidence: MachineEvidence) -> set[int]:
     online = set(evidence.numbers("nodes online"))
     if numbers & online:
         numbers &= online
-    numbers = numbers or online or set(evidence.numbers("columns"))
+    rows = {number for number in evidence.by_node if evidence.states("distance", number)}
+    numbers = numbers or online or set(evidence.numbers("columns")) or rows
     counted = evidence.find("node_count")
     if counted is None:
         return numbers
