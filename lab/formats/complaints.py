@@ -8,9 +8,9 @@ PID: 1 at `, since 6.18 `WARNING: mm/shmem.c:1 at ` or `WARNING: [condition] mm/
 
 Two messages that are no crash are complaints all the same. kmemleak's count of suspected leaks is a BUG: the detector
 is only in kernels that were built to use it. `unregister_netdevice: waiting for lo to become free` is a hung task: the
-kernel prints it after ten seconds of waiting for a reference that somebody lost, and goes on waiting. An allocation
-that fails is a WARNING if its caller could have waited for memory; one that may not wait (GFP_ATOMIC, GFP_NOWAIT) is
-expected to fail now and then.
+kernel prints it after ten seconds of waiting for a reference that somebody lost, and goes on waiting.
+
+An allocation that fails is none: every caller has to expect it, and a test that takes all memory provokes it.
 """
 
 from __future__ import annotations
@@ -142,8 +142,7 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         (
             Kind.WARNING,
             r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |at |(?:\[.{1,300}\] )?\S{1,200}:\d{1,7} at )"
-            r"|WARN at \S{1,100}:\d{1,7} \(\d"
-            r"|.{1,60}: (?:page allocation failure: |vmalloc error: )(?!.{0,200}GFP_(?:ATOMIC|NOWAIT))",
+            r"|WARN at \S{1,100}:\d{1,7} \(\d",
         ),
         (Kind.FAULT_OOM, r"Huh VM_FAULT_OOM leaked"),
         (Kind.CONTAINED_OOM, r"Memory cgroup out of memory: |Out of memory \(.{1,40}cgroup"),
@@ -154,8 +153,7 @@ _HINT = re.compile(
     r"panic|PANIC|Linux version|reboot:|sysrq:|SeaBIOS|BUG|[kK]ernel|UBSAN|LOCKUP|WARNING|INFO:|csd:|kthread|nable"
     r"|Internal error|O[oO][pP][sS]|fault|\[#|nsufficient|Unhandled|B[aA][dD]|bad |tried to|VM_FAULT_OOM|ut of memory"
     r"|page table|CFI|FORMAT=|Unrecoverable|Unexpected TM|VMX|Facility|SError|pagealloc|swap |[sS]lab |list_|overflow"
-    r"|Division|kmemleak|unreferenced|corrupted|unregister_net|VFS: Busy|stackcheck|softirq: huh|allocation failure"
-    r"|vmalloc error|WARN at"
+    r"|Division|kmemleak|unreferenced|corrupted|unregister_net|VFS: Busy|stackcheck|softirq: huh|WARN at"
 )
 """Every title holds one of these, so that any other message costs one search."""
 

@@ -459,7 +459,7 @@ _SHOWN_ON_PURPOSE = re.compile(
     r"sysrq: Show |NMI backtrace for cpu|name .{1,60}, interval \d|FAULT_INJECTION: "
     r"|.{1,60}: (?:page allocation failure|vmalloc error): "
 )
-"""What dump_stack() is called for too: sysrq, injected failures, allocations that may not wait for memory."""
+"""What dump_stack() is called for too: sysrq, injected failures, allocations that fail."""
 _CUT_HERE = re.compile(r"(?P<report>-{4,})\[ cut here \]|8<-{3} cut here")
 """The second one is arm's, which shows programs' faults behind it too."""
 _OOM_START = re.compile(r".{1,40} invoked oom-killer: ")

@@ -23,6 +23,8 @@ NOTHING = (
     "own: finished job [#1] in time",
     "own: list [#1, #2]",
     "own: page allocation failure: order:0, mode:0x40820(GFP_ATOMIC|__GFP_COMP), nodemask=(null)",
+    "own: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL|__GFP_COMP), nodemask=(null)",
+    "own: vmalloc error: size 8192, failed to allocate pages, mode:0xcc0(GFP_KERNEL), nodemask=(null)",
     "WARNING: [own advice] is at hand",
 )
 TITLES = (
@@ -89,8 +91,6 @@ TITLES = (
     (Kind.WARNING, "WARNING: mm/own.c:12 at own_fault+0x10/0x20, CPU#1: own/80"),
     (Kind.WARNING, "WARNING: at mm/own.c:12 own_fault+0x10/0x20()"),
     (Kind.WARNING, "WARNING: [!own_locked(folio) && order > 1] mm/own.c:12 at own_fault+0x10/0x20, CPU#1: own/80"),
-    (Kind.WARNING, "own: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL|__GFP_COMP), nodemask=(null)"),
-    (Kind.WARNING, "own: vmalloc error: size 8192, failed to allocate pages, mode:0xcc0(GFP_KERNEL), nodemask=(null)"),
     (Kind.BUG, "VFS: Busy inodes after unmount of own. Self-destruct in 5 seconds.  Have a nice day..."),
     (Kind.BUG, "BUG at own_validate:7599 (1)"),
     (Kind.WARNING, "WARN at own_validate:7599 (1)"),
@@ -303,7 +303,7 @@ def test_the_end_of_a_panic_is_enough() -> None:
         ("sysrq: Show Regs", "", HEADER, *WARNED),
         ("8<--- cut here ---", "own: unhandled page fault (11) at 0x0", HEADER, "PC is at 0x10408", "Call trace: "),
         ("FAULT_INJECTION: forcing a failure.", "name failslab, interval 1, probability 0", HEADER, *DUMPED),
-        ("own: page allocation failure: order:0, mode:0x820(GFP_ATOMIC)", HEADER, *DUMPED, "Mem-Info:"),
+        ("own: page allocation failure: order:4, mode:0xcc0(GFP_KERNEL)", HEADER, *DUMPED, "Mem-Info:"),
         ("User process fault: interruption code 003b ilc:3 in own[1000+1000]", HEADER, "User PSW : 0705 0001"),
         ("8<--- cut here ---", "own: unhandled page fault (11) at 0x00000000, code 0x817", HEADER, "PC is at 0x1"),
         ("own[80]: unhandled signal 11 code 0x1 at 0x0 in own[10000+1000]", HEADER, "epc : 010462 ra : 01"),
