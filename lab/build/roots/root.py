@@ -186,7 +186,7 @@ def package_names(words: str) -> list[str]:
 def _from_packages(tree: RootTree, files: list[Path]) -> list[str]:
     """Lay packages over each other; return a note with those whose maintainer scripts did not run."""
     idle = []
-    installed = []
+    installed: list[debian_links.Alternative] = []
     debian_links.merge_usr(tree)
     for path in files:
         tree.layers = 0  # packages are no layers: each has its own files

@@ -200,7 +200,7 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
         (b"\xed\xab\xee\xdb", "x is an RPM package: `rpm2cpio FILE | cpio -idm` unpacks it"),
         (b"!<arch>\na.o/", "x is a static library (ar)"),
         (b"\x28\xb5\x2f\xfd", "x is packed with zstd: `zstd -d FILE`"),
-        (gzip.compress(OLD), "x cannot be read: it is no tar"),
+        (gzip.compress(OLD, mtime=0), "x cannot be read: it is no tar"),
         (OLD[:16] + b"\1\0" + OLD[18:], "x: an object file or a kernel module"),
         (library(KIB, machine=50), "x: of an architecture that the lab does not have"),
         (OLD[:100], "x: damaged ELF file, cut off or garbled"),
