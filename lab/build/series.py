@@ -18,7 +18,9 @@ from lab.core.paths import user_path
 from lab.formats.patches import patch
 from lab.specs.model import JOINT
 
-_VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?(.*)")
+_VERSION = re.compile(r"(\d+\.\d+)(?:\.(\d+))?")
+_NUMBER = re.compile(r"(?<=\d)[-_.]")
+"""What ends the number that a patch's name begins with."""
 _SUFFIXES = (".patch", ".diff")
 QUILT = "series"
 _LEVELS = frozenset({"-p0", "-p1", "-pab", "-p", "0", "1"})
@@ -85,9 +87,7 @@ def _patches(name: str, version: str, root: Path) -> Iterator[Patch]:
     if not place.is_dir():
         yield _read(place)
         return
-    if not _patches_in(place):
-        place = _for_version(place, name, version)
-    yield from map(_read, _patches_in(place))
+    yield from map(_read, _patches_in(place) or _for_version(place, name, version))
 
 
 def _is_path(name: str) -> bool:
@@ -108,17 +108,25 @@ def _named(name: str, root: Path) -> Path:
     return root / name
 
 
-def _for_version(directory: Path, name: str, version: str) -> Path:
-    """Return the subdirectory for a kernel version: the exact one (6.12.117), else major.minor (6.12)."""
-    choices = sorted(path.name for path in directory.iterdir() if path.is_dir() and _patches_in(path))
+def _for_version(directory: Path, name: str, version: str) -> list[Path]:
+    """Return the patches for a kernel version: those of its major.minor (6.12), later ones in place of earlier ones.
+
+    A directory such as 6.12.118 has the patches that are other ones from that version on. Each takes the place of the
+    patch with its number, or its name if that has no number; all others stay those of 6.12.
+    """
     match = _VERSION.match(version)
-    minor = match[1] if match else version
-    for candidate in (version, minor):
-        if candidate in choices:
-            return directory / candidate
-    have = ", ".join(choices) or "none"
-    hint = f"there are patches for: {have}; add {directory / minor}/0001-*.patch"
-    raise UsageError(f"series {name} has no patches for kernel {version}", hint=hint)
+    minor, level = (match[1], int(match[2] or 0)) if match else (version, 0)
+    places = {path.name: path for path in directory.iterdir() if path.is_dir() and _patches_in(path)}
+    if minor not in places:
+        have = ", ".join(sorted(places)) or "none"
+        hint = f"there are patches for: {have}; add {directory / minor}/0001-*.patch"
+        raise UsageError(f"series {name} has no patches for kernel {version}", hint=hint)
+    patches = {_NUMBER.split(path.name)[0]: path for path in _patches_in(places[minor])}
+    later = [int(known[len(minor) + 1 :]) for known in places if re.fullmatch(rf"{re.escape(minor)}\.\d+", known)]
+    for each in sorted(later):
+        if each <= level:
+            patches |= {_NUMBER.split(path.name)[0]: path for path in _patches_in(places[f"{minor}.{each}"])}
+    return sorted(patches.values(), key=by_number)
 
 
 def _patches_in(directory: Path) -> list[Path]:

@@ -45,10 +45,20 @@ def test_directory_for_a_version(root: Path, version: str, directory: str) -> No
     assert found.touched == {"mm/f.c"}
 
 
-def test_exact_version_comes_first(root: Path) -> None:
-    (root / "grow/6.12.117").mkdir()
-    (root / "grow/6.12.117/0001-only.patch").write_text(one("0", "1"))
-    assert [each.name for each in series.load("grow", "6.12.117", root=root).patches] == ["0001-only.patch"]
+@pytest.mark.parametrize(
+    ("version", "directories"),
+    [
+        ("6.12.117", ["6.12", "6.12"]),
+        ("6.12.118", ["6.12", "6.12.118"]),
+        ("6.12.121", ["6.12.120", "6.12.118"]),
+        ("6.12-rc1", ["6.12", "6.12"]),
+    ],
+)
+def test_a_later_version_has_other_patches(root: Path, version: str, directories: list[str]) -> None:
+    for level, name in ((118, "0002-renamed"), (120, "0001-a")):
+        (root / f"grow/6.12.{level}").mkdir()
+        (root / f"grow/6.12.{level}/{name}.patch").write_text(one("1", str(level)))
+    assert [each.path.parent.name for each in series.load("grow", version, root=root).patches] == directories
 
 
 def test_version_without_patches_lists_what_there_is(root: Path) -> None:
@@ -164,7 +174,7 @@ PARTS = ("Documentation/", "arch/", "drivers/", "fs/", "include/", "mm/", "tools
 def test_shipped_patches_are_fit_to_be_sent(path: Path) -> None:
     head, _, change = path.read_text().partition("\n---\n")
     number = int(path.name[:4])
-    several = len(list(path.parent.iterdir())) > 1
+    several = len(list(_whole(path.parent).iterdir())) > 1
     assert re.search(rf"^Subject: \[PATCH{f' {number}/[0-9]+' if several else ''}\] [A-Za-z/]+: ", head, re.MULTILINE)
     claim = r"^(Tested|Compiled) "
     assert re.search(claim, head, re.MULTILINE) or not re.search(r"^\+\+\+ b/(?!Documentation/)", change, re.MULTILINE)
@@ -173,9 +183,16 @@ def test_shipped_patches_are_fit_to_be_sent(path: Path) -> None:
     assert change.lstrip().startswith(PARTS)
 
 
+def _whole(directory: Path) -> Path:
+    """Return the directory with all patches of a series: 6.12 for 6.12.118, which has what is another one there."""
+    return directory.with_name(".".join(directory.name.split(".")[:2]))
+
+
 @pytest.mark.parametrize("path", sorted({path.parent for path in SHIPPED}), ids=lambda path: "/".join(path.parts[-2:]))
 def test_shipped_series_are_numbered_without_a_gap(path: Path) -> None:
-    assert [int(each.name[:4]) for each in sorted(path.iterdir())] == list(range(1, 1 + len(list(path.iterdir()))))
+    numbers = [int(each.name[:4]) for each in sorted(path.iterdir())]
+    expected = list(range(1, 1 + len(list(_whole(path).iterdir()))))
+    assert numbers == expected if path == _whole(path) else set(numbers) <= set(expected)
 
 
 @pytest.mark.parametrize("name", Library.shipped().kernels())
