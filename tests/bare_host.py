@@ -99,6 +99,7 @@ mount --bind /dev "$root/dev"
 mount --rbind /sys "$root/sys"
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 shift 4
 while [ $# -gt 1 ]; do mount --bind "$1" "$root$2"; shift 2; done
 cp /etc/resolv.conf "$root/etc/resolv.conf"

@@ -166,10 +166,15 @@ class Connection:
             raise GuestLost(f"pushing {', '.join(files)} into the guest failed: {stderr or ended.note or ended.end}")
 
     def shell(self, command: str = "") -> int:
-        """Run a login shell, or another command, on the user's terminal and return its exit status."""
+        """Run a login shell, or another command, on the user's terminal and return its exit status.
+
+        Without a terminal it has none in the guest either, as with ssh(1): the end of its input is then the end of the
+        shell, where dropbear would hang up a terminal before all output has come.
+        """
         channel = self.transport.open_session()
-        size = _terminal_size()
-        channel.get_pty("linux", *size)
+        channel.set_combine_stderr(True)
+        if sys.stdin.isatty():
+            channel.get_pty("linux", *_terminal_size())
         if command:
             channel.exec_command(command)
         else:

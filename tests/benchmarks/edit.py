@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.build import source
+from lab.build import series, source
 from lab.core import paths
 from lab.core.cache import Cache, default_root
 from lab.core.outcome import CellResult
@@ -56,12 +56,12 @@ def edit() -> Iterator[Row]:
     kernel, cache = Library.shipped().kernel(KERNEL), Cache(default_root())
     found = source.resolve(kernel.source, cache=cache, progress=silent)
     tree = source.tree(found.key, cache)
-    series = paths.images() / "series" / KERNEL / ".".join(found.version.split(".")[:2])
+    shipped = series.load(KERNEL, found.version, root=paths.images() / "series").patches
     with tempfile.TemporaryDirectory(prefix="pagelab-bench-") as place:
         patches = Path(place, "series")
         patches.mkdir()
-        for mail in sorted(series.glob("*.patch")):
-            (patches / f"{mail.stem}.diff").write_text(diff_of(mail.read_text("utf-8")), "utf-8")
+        for patch in shipped:
+            (patches / f"{patch.path.stem}.diff").write_text(diff_of(patch.path.read_text("utf-8")), "utf-8")
         for machines in (MACHINES[:1], MACHINES):
             spent = []
             for number in range(ROUNDS + 1):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.build import source
+from lab.build import series, source
 from lab.core.cache import Cache, default_root
 from lab.specs.arches import ARCHES
 from tests.examples import WITH_GUESTS, Example, examples
@@ -156,8 +156,8 @@ static void grows(void)
 
 LAB_CASES({ LAB_CASE(grows), .about = "a grown mapping can be touched" })
 """
-TYPED = {"shell": ("pagelab:", "exit\n"), "console": ("pagelab:/tmp#", "exit\n"), "gdb": ("(gdb)", "kill\nquit\n")}
-"""What is typed at whose prompt, in verbs that are a terminal."""
+TYPED = {"shell": ("", "exit\n"), "console": ("pagelab:/tmp#", "exit\n"), "gdb": ("(gdb)", "kill\nquit\n")}
+"""What is typed at whose prompt, in verbs that are a terminal; a shell without one has no prompt."""
 SUITES = {
     "kselftest": "builds kernels of its own and runs for an hour",
     "ltp": "needs a tree of the Linux Test Project",
@@ -182,8 +182,8 @@ def linux(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(tree, "init", "--quiet", "--initial-branch=main")
     git(tree, "add", "--all", "--force")
     git(tree, "commit", "--quiet", "--message", "6.12")
-    for patch in sorted((ROOT / "images/series/expand-fault/6.12").glob("*.patch")):
-        git(tree, "apply", "--index", str(patch))
+    for mail in series.load("expand-fault", found.version, root=ROOT / "images/series").patches:
+        git(tree, "apply", "--index", str(mail.path))
     git(tree, "commit", "--quiet", "--message", "mm: grow")
     git(tree, "tag", "v6.11")
     for number in range(1, 26):
@@ -268,8 +268,7 @@ def test_an_example_with_a_guest(place: Path, environment: dict[str, str], examp
 @asked_for
 @pytest.mark.parametrize("example", [each for each in examples(WITH_GUESTS) if in_tree(each)], ids=str)
 def test_an_example_with_a_tree(place: Path, environment: dict[str, str], linux: Path, example: Example) -> None:
-    series = place / "series"
-    series.mkdir()
+    (place / "series").mkdir()
     for name in ("my.patch", "series/0001-grow.patch"):
         (place / name).write_text((linux / "my.patch").read_text())
     here = linux / "linux" if "--tree" not in example.line else place
