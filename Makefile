@@ -27,7 +27,7 @@ help:
 	@echo "make kernel-faults  check how the kernel's own complaints are named; builds a kernel with lkdtm, sanitizers"
 	@echo "make examples       run every example of every verb's help, those with guests and kernel trees too"
 	@echo "make bare-host      run examples of all verbs in a bare Debian 12, as root; keep its chroot: ARGS=DIR;"
-	@echo "                    in Debian 13: ARGS='--release trixie'"
+	@echo "                    in Debian 13: ARGS='--release trixie'; as an ordinary user: ARGS=--user"
 	@echo "make mutants        break the series in 69 ways and in all that lab mutate generates, see which case notices;"
 	@echo "                    some: ARGS=NAME, names: ARGS=--list, ARGS='--generated --minutes 30 -o DIR'"
 	@echo "make fuzz           fuzz every reader of other people's files; ARGS='SECONDS [TARGET...]', 60 seconds each"
