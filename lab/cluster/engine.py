@@ -89,10 +89,13 @@ def require() -> None:
 
 
 def check_address(address: str) -> str:
-    """Return the address of a scheduler; UsageError if it is not encrypted, since it may run code here."""
+    """Return the address of a scheduler; UsageError if it is not encrypted, since it may run code here.
+
+    A scheduler that listens on port 0 takes any free one.
+    """
     kind, _, rest = address.partition("://")
     host, _, port = rest.rpartition(":")
-    if kind != "tls" or not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
+    if kind != "tls" or not host or not port.isdecimal() or int(port) > MAX_PORT:
         raise UsageError(f"expected tls://HOST:PORT, got {address!r}")
     return address
 

@@ -77,12 +77,14 @@ def test_the_nearest_key_is_named(tmp_path: Path) -> None:
         hosts.read(hosts_file(tmp_path, GOOD.replace("guests", "guest")))
 
 
-@pytest.mark.parametrize(
-    "address", ["tcp://a:1", "tls://a", "tls://:1", "tls://a:x", "tls://a:0", "tls://a:65536", "a:1", ""]
-)
+@pytest.mark.parametrize("address", ["tcp://a:1", "tls://a", "tls://:1", "tls://a:x", "tls://a:65536", "a:1", ""])
 def test_only_encrypted_addresses(address: str) -> None:
     with pytest.raises(UsageError, match="tls://HOST:PORT"):
         engine.check_address(address)
+
+
+def test_a_scheduler_may_listen_on_any_free_port() -> None:
+    assert engine.check_address("tls://127.0.0.1:0") == "tls://127.0.0.1:0"
 
 
 def test_certificates(tmp_path: Path) -> None:
