@@ -97,7 +97,6 @@ def test_the_guest_in_which_a_case_failed_is_kept(built: None, tmp_path: Path) -
     process = start([*words, "--keep-failed", "-o", str(tmp_path / "run")], tmp_path)
     wait_for(process, "shell, gdb, console or end?")
     tell(process, "shell\n")
-    wait_for(process, "pagelab:")
     tell(process, "echo it-is-$((40 + 2)); exit\n")
     wait_for(process, "it-is-42")
     wait_for(process, "shell, gdb, console or end?")
