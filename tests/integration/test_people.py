@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -121,8 +122,9 @@ def wait_for(process: subprocess.Popen[bytes], word: str, timeout_s: float = 300
     assert process.stdout
     said, until = bytearray(), time.monotonic() + timeout_s
     while word.encode() not in said:
-        byte = process.stdout.read(1)
-        assert byte and time.monotonic() < until, f"{word!r} was not said: {said.decode('utf-8', 'replace')[-3000:]}"
+        ready, _, _ = select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))
+        byte = os.read(process.stdout.fileno(), 1) if ready else b""
+        assert byte, f"{word!r} was not said: {said.decode('utf-8', 'replace')[-3000:]}"
         said += byte
     return said.decode("utf-8", "replace")
 
