@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from lab.arch.record import Arch
@@ -19,8 +20,6 @@ from lab.formats.patches import patch
 from lab.specs.model import JOINT
 
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.(\d+))?")
-_NUMBER = re.compile(r"(?<=\d)[-_.]")
-"""What ends the number that a patch's name begins with."""
 _SUFFIXES = (".patch", ".diff")
 QUILT = "series"
 _LEVELS = frozenset({"-p0", "-p1", "-pab", "-p", "0", "1"})
@@ -116,17 +115,35 @@ def _for_version(directory: Path, name: str, version: str) -> list[Path]:
     """
     match = _VERSION.match(version)
     minor, level = (match[1], int(match[2] or 0)) if match else (version, 0)
-    places = {path.name: path for path in directory.iterdir() if path.is_dir() and _patches_in(path)}
+    places = {path.name: found for path in directory.iterdir() if path.is_dir() and (found := _patches_in(path))}
     if minor not in places:
         have = ", ".join(sorted(places)) or "none"
         hint = f"there are patches for: {have}; add {directory / minor}/0001-*.patch"
         raise UsageError(f"series {name} has no patches for kernel {version}", hint=hint)
-    patches = {_NUMBER.split(path.name)[0]: path for path in _patches_in(places[minor])}
-    later = [int(known[len(minor) + 1 :]) for known in places if re.fullmatch(rf"{re.escape(minor)}\.\d+", known)]
-    for each in sorted(later):
-        if each <= level:
-            patches |= {_NUMBER.split(path.name)[0]: path for path in _patches_in(places[f"{minor}.{each}"])}
-    return sorted(patches.values(), key=by_number)
+    patches = places[minor]
+    levels = [int(known[len(minor) + 1 :]) for known in places if re.fullmatch(rf"{re.escape(minor)}\.\d+", known)]
+    for later in sorted(each for each in levels if each <= level):
+        patches = _replaced(patches, places[f"{minor}.{later}"])
+    return patches
+
+
+def _replaced(patches: Sequence[Path], later: Iterable[Path]) -> list[Path]:
+    """Return patches with later ones in the places of those that have their number or name; new ones come last."""
+    left: dict[str, list[Path]] = {}
+    for path in later:
+        left.setdefault(_number(path), []).append(path)
+    replaced = frozenset(left)
+    result = []
+    for path in patches:
+        number = _number(path)
+        result += left.pop(number, []) if number in replaced else [path]
+    return [*result, *chain.from_iterable(left.values())]
+
+
+def _number(path: Path) -> str:
+    """Return the number that a patch's name begins with; the whole name if it begins with none."""
+    found = re.match(r"\d+", path.name)
+    return found[0] if found else path.name
 
 
 def _patches_in(directory: Path) -> list[Path]:

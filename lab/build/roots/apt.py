@@ -69,7 +69,7 @@ class AptRoot:
             self.state.apt("apt-get", "--target-release", self.release, *words, timeout_s=DOWNLOAD_S)
         except proc.ProcError as error:
             raise self._failed(packages, error) from error
-        return [f"without updates: the mirror has an index of those of {self.release}, and their files no more"]
+        return [f"without updates: the mirror lists those of {self.release}, but it does not have their files any more"]
 
     def download_alone(self, package: str, into: Path, progress: Progress) -> Path:
         """Download one package without what it depends on, and return its file."""

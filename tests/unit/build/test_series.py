@@ -61,6 +61,27 @@ def test_a_later_version_has_other_patches(root: Path, version: str, directories
     assert [each.path.parent.name for each in series.load("grow", version, root=root).patches] == directories
 
 
+def test_what_no_later_directory_replaces_stays_in_its_order(root: Path) -> None:
+    place = root / "grow/6.12"
+    for name in ("fix-1-b", "fix-1-a", "0002-c"):
+        (place / f"{name}.patch").write_text(one("1", name))
+    order = ["fix-1-b", "0002-b", "0001-a", "fix-1-a", "0002-c"]
+    (place / "series").write_text("".join(f"{name}.patch\n" for name in order))
+    assert [each.path.stem for each in series.load("grow", "6.12.1", root=root).patches] == order
+    (root / "grow/6.12.118").mkdir()
+    for name in ("0001-z", "0009-new", "fix-1-a"):
+        (root / f"grow/6.12.118/{name}.patch").write_text(one("1", "later"))
+    found = [each.path.relative_to(root / "grow") for each in series.load("grow", "6.12.118", root=root).patches]
+    assert [str(path.with_suffix("")) for path in found] == [
+        "6.12/fix-1-b",
+        "6.12/0002-b",
+        "6.12.118/0001-z",
+        "6.12.118/fix-1-a",
+        "6.12/0002-c",
+        "6.12.118/0009-new",
+    ]
+
+
 def test_version_without_patches_lists_what_there_is(root: Path) -> None:
     with pytest.raises(
         UsageError, match=r"series grow has no patches for kernel 6\.18\.2 \(there are patches for: 6\.1,"

@@ -42,7 +42,7 @@ def release(tmp_path: Path, apt: FakeApt) -> AptRoot:
 def test_a_release_without_its_updates_where_their_files_are_gone(tmp_path: Path) -> None:
     notes = release(tmp_path, FakeApt(tmp_path / "apt", GONE)).download(["tool"], tmp_path / "debs", silent)
     assert [path.name for path in (tmp_path / "debs").glob("*.deb")] == ["tool_1_arm64.deb"]
-    assert notes == ["without updates: the mirror has an index of those of old, and their files no more"]
+    assert notes == ["without updates: the mirror lists those of old, but it does not have their files any more"]
 
 
 @pytest.mark.parametrize(
