@@ -168,8 +168,8 @@ class Connection:
     def shell(self, command: str = "") -> int:
         """Run a login shell, or another command, on the user's terminal and return its exit status.
 
-        Without a terminal it has none in the guest either, as with ssh(1): the end of its input is then the end of the
-        shell, where dropbear would hang up a terminal before all output has come.
+        Where stdin is no terminal, the command has none in the guest either, as with ssh(1), and ends with its input.
+        With a terminal, dropbear hangs up at the end of the input, before all output has come.
         """
         channel = self.transport.open_session()
         channel.set_combine_stderr(True)

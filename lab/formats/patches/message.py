@@ -32,7 +32,6 @@ _HEADERS = re.compile(rb"\A(?:" + _FIELD + rb".*\r?\n(?:[ \t].*\r?\n)*)+(?:\r?\n
 _KNOWN = re.compile(
     rb"^(?:from|subject|date|message-id|mime-version|content-type|content-transfer-encoding|received):", re.I | re.M
 )
-_DIFF = re.compile(rb"^(?:diff --git |--- \S.*\n\+\+\+ )", re.MULTILINE)
 _NAMES = re.compile(rb"^(?:---|\+\+\+) [^\n]*\n", re.MULTILINE)
 _NEW_NAME = re.compile(rb"^\+\+\+ [^/\n]*/?([^\t\r\n]+)", re.MULTILINE)
 _NUMBERED = re.compile(r"(?:v\d+-)?(\d{4})-")
@@ -130,7 +129,7 @@ def plain(data: bytes) -> tuple[Diff, tuple[str, ...]]:
 
 def has_diff(data: bytes) -> bool:
     """Whether a text has the header of a diff."""
-    return bool(_DIFF.search(data.replace(b"\r\n", b"\n")))
+    return bool(packed.DIFF.search(data.replace(b"\r\n", b"\n")))
 
 
 # Headers.

@@ -43,12 +43,14 @@ _ENCODED = re.compile(rb"^Content-Transfer-Encoding:\s*(?:quoted-printable|base6
 _APPLE = re.compile(rb"\A\d{1,10}[ \t]*\r?\n(?=[!-9;-~]+:)")
 """The first line of a mail that Apple Mail has saved: how long it is."""
 _SIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
-_PATCH = re.compile(rb"^(?:diff --git |--- \S.*\n\+\+\+ )", re.MULTILINE)
+DIFF = re.compile(rb"^(?:diff --git |--- \S.*\n\+\+\+ )", re.MULTILINE)
+"""The beginning of a diff of one file."""
+_PAGE = (
+    re.compile(rb"\A\s*<(?:!doctype html|html|head|body)\b", re.IGNORECASE),
+    "a web page: fetch the patch as plain text",
+)
 _OTHERS = (
-    (
-        re.compile(rb"\A\s*<(?:!doctype html|html|head|body)\b", re.IGNORECASE),
-        "a web page: fetch the patch as plain text",
-    ),
+    _PAGE,
     (re.compile(rb"^\*\*\* .*\n--- .*\n\*{10,}", re.MULTILINE), "a context diff: make it with `diff -u`"),
     (re.compile(rb"^\d+(?:,\d+)?[acd]\d+(?:,\d+)?\n[<>] ", re.MULTILINE), "a plain diff: make it with `diff -u`"),
     (
@@ -119,7 +121,7 @@ def _of_base64(data: bytes) -> bytes:
         decoded = binascii.a2b_base64(data)
     except binascii.Error:
         return data
-    return decoded if _PATCH.search(decoded) else data
+    return decoded if DIFF.search(decoded) else data
 
 
 def refuse_archive(data: bytes, path: str) -> None:
@@ -134,14 +136,14 @@ def refuse_archive(data: bytes, path: str) -> None:
 
 def refuse_page(data: bytes, path: str) -> None:
     """Raise InputError for a web page: in its patch `&lt;` stands for `<`."""
-    page, words = _OTHERS[0]
+    page, words = _PAGE
     if page.search(data):
         raise InputError(path, None, None, f"expected a patch, found {words}")
 
 
 def refuse_encoded(data: bytes, path: str) -> None:
     """Raise InputError for a mail that does not begin with its headers, so that its encoding would not be undone."""
-    before = data[: match.start()] if (match := _PATCH.search(data)) else data
+    before = data[: match.start()] if (match := DIFF.search(data)) else data
     if _ENCODED.search(before):
         expected = "expected a mail to begin with its headers, found other text before them: its patch is encoded"
         raise InputError(path, None, None, expected)
