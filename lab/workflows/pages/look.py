@@ -109,18 +109,16 @@ def check(paths: list[Path]) -> Checked:
     return Checked(files=tuple(files), left_out=left_out)
 
 
-def _why_not(data: bytes) -> str:
-    """Return why an ELF file is not looked at; empty if it is."""
+def _loadable(data: bytes) -> tuple[ElfProgram, Arch]:
+    """Return a program or library and its architecture; ValueError, with the reason, if it is not looked at."""
     machine = elf.machine(data)
     if machine is None:
-        return "a damaged ELF file"
-    try:
-        program = elf_program.parse(data)
-    except ValueError as error:
-        return str(error)
-    if of_program(program.machine) is None:
-        return f"of an architecture that the lab does not have ({elf.described(machine)})"
-    return ""
+        raise ValueError("a damaged ELF file")
+    program = elf_program.parse(data)
+    arch = of_program(program.machine)
+    if arch is None:
+        raise ValueError(f"of an architecture that the lab does not have ({elf.described(machine)})")
+    return program, arch
 
 
 class _Walk:
@@ -166,9 +164,10 @@ class _Walk:
         file.seek(0)
         if head.startswith(ELF):
             data = read_regular(self.path)
-            if why := _why_not(data):
-                raise UsageError(f"{self.path}: {why}")
-            self._program(str(self.path), data, None)
+            try:
+                self._program(str(self.path), data, None)
+            except ValueError as error:
+                raise UsageError(f"{self.path}: {error}") from None
         elif is_archive(head) or zipfile.is_zipfile(file):
             self._archive(str(self.path), file, depth=0)
         else:
@@ -209,10 +208,10 @@ class _Walk:
         head = file.read(HEAD)
         if head.startswith(ELF):
             data = self._rest(head, file, size)
-            if why := _why_not(data):
-                self.left_out.setdefault(why, []).append(name)
-            else:
+            try:
                 self._program(name, data, stored_at)
+            except ValueError as error:
+                self.left_out.setdefault(str(error), []).append(name)
         elif is_archive(head) or name.endswith(PACKAGES):
             self._nested(name, head, file, size, depth)
 
@@ -228,11 +227,10 @@ class _Walk:
                 self.left_out.setdefault("an archive that cannot be read", []).append(name)
 
     def _program(self, name: str, data: bytes, stored_at: int | None) -> None:
+        """Look at a program or library; ValueError, with the reason, if it is none that is looked at."""
+        program, arch = _loadable(data)
         if file_kinds.is_appimage(data):
             self.left_out.setdefault("files in an AppImage, which `--appimage-extract` unpacks", []).append(name)
-        program = elf_program.parse(data)
-        arch = of_program(program.machine)
-        assert arch is not None
         looked = look_at(name, program, arch)
         self.files.append(looked if stored_at is None else _stored(looked, arch, stored_at))
 
