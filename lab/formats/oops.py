@@ -96,6 +96,20 @@ def tail(console: str, lines: int = 12) -> tuple[str, ...]:
     return tuple(_shown(line) for line in last if line.strip())[-lines:]
 
 
+def states(console: str, lines: int = 12) -> tuple[str, ...]:
+    """Return what the kernel printed when it was last asked for its blocked tasks and its CPUs (sysrq `w`, `l`).
+
+    Of each of the two, the first lines: a running CPU's trace may be longer than what an excerpt keeps.
+    """
+    first = console.rfind("sysrq: Show Blocked State")
+    if first < 0:
+        return ()
+    shown = [message(line) for line in console[first : first + 100 * SCAN_LINE].split("\n")]
+    shown = [_shown(text) for text in shown if text.strip()]
+    second = next((number for number, text in enumerate(shown) if "sysrq: Show backtrace" in text), len(shown))
+    return (*shown[:second][:lines], *shown[second:][:lines])
+
+
 def message(line: str) -> str:
     """Return the last message on a line, without its time stamp and without what a program left before it."""
     *_, last = _messages(0, line[:SCAN_LINE])

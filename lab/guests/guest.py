@@ -235,8 +235,11 @@ class Guest:
         )
         if ended.end is End.DEADLINE and self.domain.stopped():
             return replace(ended, end=End.QEMU_DEAD, note=f"{ended.note}: it was stopped by a signal")
-        if ended.end is End.DEADLINE and not self._obeys_sysrq():
-            ended = replace(ended, end=self.watch() or End.UNRESPONSIVE)
+        if ended.end is End.DEADLINE:
+            if self._obeys_sysrq():
+                self._wait_for_console()
+            else:
+                ended = replace(ended, end=self.watch() or End.UNRESPONSIVE)
         if ended.end in (End.LOST, End.PANIC, End.QEMU_DEAD):
             self._wait_for_console()
             if ended.end is End.LOST and (gone := self.watch()):

@@ -832,7 +832,8 @@ class _Judgement:
         console = _reports(self.reports)
         late = self.run.end in (End.DEADLINE, End.UNRESPONSIVE)  # what is blocked was shown last
         if (late or not console) and self.run.end is not End.EXITED and self.run.console.strip():
-            console = (*console, "console ended with:", *oops.tail(self.run.console))
+            ended = oops.states(self.run.console) or oops.tail(self.run.console)
+            console = (*console, "console ended with:", *ended)
         return (*self.document.trailing[-10:], *stderr, *console)
 
     # The run as a whole.

@@ -99,7 +99,7 @@ def read_ktap(data: bytes) -> None:
 def read_console(data: bytes) -> None:
     for finding in oops.scan(text(data)):
         assert all(line.isprintable() and len(line) <= oops.MAX_LINE for line in finding.lines)
-    assert all(line.isprintable() for line in oops.tail(text(data)))
+    assert all(line.isprintable() for line in (*oops.tail(text(data)), *oops.states(text(data))))
 
 
 @cache

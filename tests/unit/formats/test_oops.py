@@ -169,6 +169,22 @@ def test_tail_is_the_last_words() -> None:
     assert len(oops.tail(console, 5)) == 5
 
 
+def test_the_states_that_were_asked_for_are_shown_from_their_beginning() -> None:
+    """A running CPU's trace may be longer than what is kept of a console: its first lines name the CPU and the task."""
+    trace = "".join(f"[    3.000000]  function_{number}+0x1/0x2\n" for number in range(40))
+    console = (
+        "[    1.000000] sysrq: Show Blocked State\n[    1.000000] sysrq: Show backtrace of all active CPUs\n"
+        "[    2.000000] sysrq: Show Blocked State\n[    2.000000] task:reader state:D\n" + trace
+        + "[    3.000000] sysrq: Show backtrace of all active CPUs\n[    3.000000] NMI backtrace for cpu 1\n" + trace
+    )
+    shown = oops.states(console)
+    assert shown[:3] == ("sysrq: Show Blocked State", "task:reader state:D", " function_0+0x1/0x2")
+    assert shown[12:15] == ("sysrq: Show backtrace of all active CPUs", "NMI backtrace for cpu 1", " function_0+0x1/0x2")
+    assert len(shown) == 24
+    assert oops.states("[    1.000000] sysrq: Show backtrace of all active CPUs\n") == ()
+    assert len(oops.states("sysrq: Show Blocked State\n")) == 1
+
+
 TITLES = st.sampled_from(
     [line for path in sorted(GOLDEN.glob("*.log")) for line in path.read_text().split("\n")[:40] if line]
 )
