@@ -174,12 +174,14 @@ def test_the_states_that_were_asked_for_are_shown_from_their_beginning() -> None
     trace = "".join(f"[    3.000000]  function_{number}+0x1/0x2\n" for number in range(40))
     console = (
         "[    1.000000] sysrq: Show Blocked State\n[    1.000000] sysrq: Show backtrace of all active CPUs\n"
-        "[    2.000000] sysrq: Show Blocked State\n[    2.000000] task:reader state:D\n" + trace
-        + "[    3.000000] sysrq: Show backtrace of all active CPUs\n[    3.000000] NMI backtrace for cpu 1\n" + trace
+        "[    2.000000] sysrq: Show Blocked State\n[    2.000000] task:reader state:D\n"
+        + trace
+        + "[    3.000000] sysrq: Show backtrace of all active CPUs\n[    3.000000] NMI backtrace for cpu 1\n"
+        + trace
     )
     shown = oops.states(console)
     assert shown[:3] == ("sysrq: Show Blocked State", "task:reader state:D", " function_0+0x1/0x2")
-    assert shown[12:15] == ("sysrq: Show backtrace of all active CPUs", "NMI backtrace for cpu 1", " function_0+0x1/0x2")
+    assert shown[12:14] == ("sysrq: Show backtrace of all active CPUs", "NMI backtrace for cpu 1")
     assert len(shown) == 24
     assert oops.states("[    1.000000] sysrq: Show backtrace of all active CPUs\n") == ()
     assert len(oops.states("sysrq: Show Blocked State\n")) == 1
