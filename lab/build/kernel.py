@@ -39,6 +39,8 @@ from lab.specs.model import Kernel, Topology
 ENTRY = "kernel"
 CONFIG_ENTRY = "kconfig"
 GCOV = "gcov"
+EMBEDDING = "embedding"
+"""File of an O= directory: names of the C files of the tree that include binary files by `.incbin`, a line each."""
 WISH, IN_TREE = "wish:", "tree:"
 """Prefixes of optional fragments: a symbol of theirs that the kernel lacks is no error."""
 BUILD_S = 4 * 3600.0
@@ -380,6 +382,29 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
     return BuiltKernel(**_files(entry), provenance=provenance)
 
 
+def _embedding(directory: Path) -> Sequence[str] | None:
+    """Return the C files with `.incbin` of an O= directory; None while nothing was compiled there."""
+    listed = directory / EMBEDDING
+    return listed.read_text().split() if listed.exists() else None
+
+
+def _list_embedding(tree: WorkTree, directory: Path, changed: Collection[str] | None) -> None:
+    """Write the names of the C files with `.incbin` to the O= directory's EMBEDDING, a line each.
+
+    `changed` are the files that differ from those of the last build there: only these are looked at then.
+    """
+    listed = directory / EMBEDDING
+    if changed is None or not listed.exists():
+        words = ["grep", "-rlF", "--include=*.c", "--exclude-dir=build-*", "incbin", "."]
+        found = proc.run(words, cwd=tree.src, check=False, timeout_s=CONFIGURE_S).output
+        names = {line.removeprefix("./") for line in found.splitlines()}
+    else:
+        names = set(listed.read_text().split())
+        paths = {name: tree.src / name for name in changed if name.endswith(".c")}
+        names |= {name for name, path in paths.items() if path.exists() and b"incbin" in path.read_bytes()}
+    listed.write_text("".join(f"{name}\n" for name in sorted(names)))
+
+
 def _children_cpu_s() -> float:
     """Return the CPU seconds of all processes that this one has started and waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -458,6 +483,7 @@ class _Build:
         if not in_place.exists() or in_place.read_text() != config:
             in_place.write_text(config)
             changed = None
+        _list_embedding(tree, directory, changed)
         if not self._without_walk(tree, wanted, changed or ()):
             target = recipe.arch.image_target
             steps = self._make(tree, target, timeout_s=BUILD_S, expected=self._expected(full))
@@ -537,7 +563,7 @@ class _Build:
             "ARCH": self.recipe.arch.kernel_arch,
             "CROSS_COMPILE": chosen.prefix,
             **({"LLVM": chosen.llvm} if chosen.llvm else {}),
-            "CC": " ".join(chosen.cached_cc),
+            "CC": chosen.kernel_cc(_embedding(directory)),
             **{f"GCOV_PROFILE_{Path(name).stem}.o": "y" for name in self.recipe.counted},
             **FIXED,
             **(FAST_GZIP if without == stale_objects.NO_WALK else {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -83,6 +83,19 @@ class Toolchain:
     def cached_cc(self) -> tuple[str, ...]:
         """The compiler, through ccache if it is installed."""
         return ("ccache", self.cc) if proc.which("ccache") else (self.cc,)
+
+    def kernel_cc(self, embedding: Iterable[str] | None) -> str:
+        """Return CC= for kbuild: ccache takes what a C file includes from the compiler (its depend mode).
+
+        That saves a run of the preprocessor for every file that ccache does not have. It does not see `.incbin`, by
+        which a kernel includes its compressed image, vdso and configuration: assembler files, and the `embedding` C
+        files (paths in the tree; None: not known), go without it. `$<` is the source of the recipe that CC stands in.
+        """
+        plain = " ".join(self.cached_cc)
+        if embedding is None or plain == self.cc or any(name in os.environ for name in _DEPEND_MODE):
+            return plain
+        others = " ".join(f"{name} %/{name}" for name in sorted(embedding))
+        return f"$(if $(filter-out {others},$(filter %.c,$<)),{_DEPEND_MODE[0]}=1 ){plain}"
 
     @property
     def program_cc(self) -> str:
@@ -201,6 +214,10 @@ def _first_line(program: str) -> str:
     return proc.run([program, "--version"], timeout_s=60).output.partition("\n")[0]
 
 
+_DEPEND_MODE = ("CCACHE_DEPEND", "CCACHE_NODEPEND")
+"""ccache's variables that turn its depend mode on and off; a user who sets one of them decides."""
+
+
 def ccache_environment(base: Path) -> Mapping[str, str]:
     """Return ccache's variables: all that the user has set, and defaults for the others.
 
@@ -209,8 +226,7 @@ def ccache_environment(base: Path) -> Mapping[str, str]:
     defaults = {
         "CCACHE_BASEDIR": str(base),
         "CCACHE_NOHASHDIR": "1",
-        # No depend mode: it does not see `.incbin`, by which the kernel includes its compressed image (arch/arm,
-        # arch/x86), vdso and configuration, and returns an old file. The namespace excludes results from that mode.
+        # Excludes results of labs that compiled files with `.incbin` in depend mode: they may be old.
         "CCACHE_NAMESPACE": "pagelab-2",
     }
     return defaults | {name: value for name, value in os.environ.items() if name.startswith("CCACHE_")}
