@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from lab.core.errors import LabError
@@ -46,15 +47,36 @@ def print_note(text: str) -> None:
     print(f"lab: {text}", file=sys.stderr)
 
 
-def progress_on_stderr() -> Progress:
-    """Return a printer of build progress: one line that replaces itself on a terminal, nothing in a pipe."""
-    if not sys.stderr.isatty():
-        from lab.core.progress import silent
+QUIET_S, EVERY_S = 10.0, 30.0
+"""Seconds of building before the first line is printed in a pipe, and between two lines."""
 
-        return silent
+
+class _Lines:
+    """Prints the progress of a build that takes long in a pipe: a log shows then that, and what, the lab builds."""
+
+    def __init__(self) -> None:
+        self.due_s: float | None = None
+
+    def __call__(self, detail: str, *, done: float | None = None) -> None:
+        now_s = time.monotonic()
+        if self.due_s is None:
+            self.due_s = now_s + QUIET_S
+        if now_s < self.due_s:
+            return
+        self.due_s = now_s + EVERY_S
+        print_note(f"building {_share(done)}{detail}")
+
+
+def progress_on_stderr() -> Progress:
+    """Return a printer of build progress: a line that replaces itself on a terminal, lines now and then in a pipe."""
+    if not sys.stderr.isatty():
+        return _Lines()
 
     def print_progress(detail: str, *, done: float | None = None) -> None:
-        share = "" if done is None else f"{done:4.0%} "
-        print(f"\r\x1b[Kbuilding {share}{detail[:60]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[Kbuilding {_share(done)}{detail[:60]}", end="", file=sys.stderr, flush=True)
 
     return print_progress
+
+
+def _share(done: float | None) -> str:
+    return "" if done is None else f"{done:.0%} "
