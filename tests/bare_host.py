@@ -35,6 +35,8 @@ SHARED = ("/etc/ssl/certs", "/etc/pip.conf", "/etc/xdg/pip", "/opt")
 """What a host behind a mirror has for apt and pip: certificates, pip's configuration and its wheels."""
 TIMEOUT_S = 3600
 DEFECT = re.compile(r"Traceback \(most recent call last\)|No such file|no such program|command not found|: not found")
+OF_PACKAGES = re.compile(r"^Reloading system message bus config.*\n", re.MULTILINE)
+"""What Debian's packages print when they are installed where no system runs, such as a chroot."""
 CELL = "x86_64-4k-2node/baseline/expand.a01_grow_touch"
 MACHINE = "-t x86_64-4k-2node"
 SERIES = "images/series/expand-fault/6.12"
@@ -167,8 +169,10 @@ class BareHost:
 
 def fault(trial: Trial, status: int, printed: str) -> str:
     """Return what is wrong with how a command ended; empty if nothing is."""
+    printed = OF_PACKAGES.sub("", printed)
     if found := DEFECT.search(printed):
-        return f"prints {found[0]!r}"
+        line = printed[printed.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
+        return f"prints {line!r}"
     if status != trial.status:
         return f"exit status {status}, expected {trial.status}"
     if trial.text not in printed:

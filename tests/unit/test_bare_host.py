@@ -44,8 +44,9 @@ def test_continuous_integration_runs_on_both_hosts() -> None:
         (0, "lab 1.0", ""),
         (2, "lab 1.0", "exit status 2, expected 0"),
         (0, "nothing", "does not print 'lab'"),
-        (0, "lab: rsync: No such file or directory", "prints 'No such file'"),
-        (1, "Traceback (most recent call last):", "prints 'Traceback (most recent call last)'"),
+        (0, "lab 1.0\nlab: rsync: No such file or directory\n", "prints 'lab: rsync: No such file or directory'"),
+        (0, "lab\nReloading system message bus config...Failed to connect: No such file or directory\n", ""),
+        (1, "Traceback (most recent call last):", "prints 'Traceback (most recent call last):'"),
     ],
 )
 def test_what_is_wrong_is_named(status: int, printed: str, wrong: str) -> None:
