@@ -36,6 +36,8 @@ _NUMBER_BEFORE = re.compile(r"\d{1,4}(?= ?NUMA)")
 _LIST = re.compile(r"\d[\d\s,:()-]*")
 _SOME_LIST = re.compile(r"\d{1,5}(?:-\d{1,5}(?::\d+)?)?(?:,\s?\d{1,5}(?:-\d{1,5}(?::\d+)?)?)*")
 _NUMA = re.compile(r"[^|\"'$`]{0,40}NUMA[^|\"'$`]{0,40}")
+_PLURAL = re.compile(r"CPU(?:'er|'s|\('s\))")
+"""Of Danish and Dutch, whose apostrophe is no quotation mark."""
 _CPU_COUNT = re.compile(
     r"CPUs?|CPU[-:'(]\w{1,4}\)?|CPU 数|Processeur\(s\)|Processors?|Processor\(s\)|CPU's|ЦПУ?|Процессор\w*"
     r"|Процесор\w*|プロセッサー?(?: 数)?|처리기|[İi]şlemci\(ler\)|Suorittim\w+"
@@ -73,6 +75,8 @@ _THREAD_WORDS = (
     "suoritus",
     "işparç",
     "iş parç",
+    *("خيوط", "tråd", "hari kopurua", "dretv", "스레드", "draden", "tópicos por", "fire de execu", "нит[иі]", "tuyến"),
+    *("vlákn", "szál", "niti na", "fils? per", "f[íi]os? por"),
 )
 _THREADS = re.compile("|".join(_THREAD_WORDS), re.IGNORECASE)
 _THREAD_COUNT = re.compile(r".*threads? (?:count|enabled)", re.IGNORECASE)
@@ -80,7 +84,9 @@ _THREAD_COUNT = re.compile(r".*threads? (?:count|enabled)", re.IGNORECASE)
 _MODEL_WORDS = (
     *("Model name", "Modellname", "Nom de mod.le", "Имя модели", "Название модели", "Назва моделі", "型号名称"),
     *("型號名稱", "型号名", "Nombre (?:del|de) modelo", "モデル名", "Nome do modelo", "Nazwa modelu", "Název modelu"),
-    *("Modelnaam", "Modellnamn", "Mallin nimi", "모델명", "Nome modello", "Model adı"),
+    *("Modelnaam", "Modellnamn", "Mallin nimi", "모델명", "Nome modello", "Model adı", "Modelnavn", "Mallinimi"),
+    *("Ime modela", "모델 이름", "Numele modelului", "Назив модела", "Modem ismi", "Tên mô hình", "اسم الطراز"),
+    *(".{1,3}ოდელის სახელი", "Nom del model", "Típusnév", "Názov modelu"),
 )
 _MODEL = re.compile("|".join(_MODEL_WORDS), re.IGNORECASE)
 _BYTE_ORDER = re.compile(r"(little|big)[ -]endian\b.*", re.IGNORECASE)
@@ -132,7 +138,7 @@ class _Fields:
             self.node, self.flags = -1, False
             value = match[2].removesuffix('",').strip(' "')
             self.width = len(line.text)
-            self.field(match[1].strip(' "'), value, line.number)
+            self.field(_PLURAL.sub("CPUs", match[1].strip(' "')), value, line.number)
         elif line.text:
             self._continue(line)
 
