@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.core.sizes import KIB
 from lab.formats.machine.cpu_list import parse_cpu_list
@@ -42,11 +42,18 @@ _HUGETLB = re.compile(
     r"HugeTLB:? registered (\d{1,5}(?:\.\d{1,2})?) ([KMG])i?B page size, pre-allocated (\d{1,9}) pages"
 )
 _MODEL = re.compile(r"(?:smpboot: )?CPU0: (\S.{3,80}?) \(family")
+_MEMORYLESS = re.compile(r"Initmem setup node (\d{1,4}) as memoryless")
+_NO_BYTES = 1
+"""Of a range from 0 to 0, by which older kernels say that a node has no memory."""
+_COMPILER = re.compile(r"\((\w{3,20})-(?:\w+-)?linux-gnu\w*-(?:gcc|clang|ld)")
 _SIGNS = (
     (re.compile(r"Booting Linux on physical CPU 0x[0-9a-f]{10}|GICv[34]:"), "aarch64"),
     (re.compile(r"BIOS-e820:|x86/PAT:|x86/fpu:"), "x86_64"),
     (re.compile(r"radix-mmu:|hash-mmu:|Using (?:pSeries|PowerNV) machine"), "ppc64le"),
     (re.compile(r"SBI specification v|riscv: (?:base )?ISA"), "riscv64"),
+    (re.compile(r"setup: Linux is running (?:as a z/VM|natively in|under KVM in|as a guest under)"), "s390x"),
+    (re.compile(r"ARCH: SUN4[UV]|PROMLIB: Sun IEEE Boot Prom"), "sparc64"),
+    (re.compile(r"64-bit Loongson Processor probed"), "loongarch64"),
 )
 
 
@@ -54,16 +61,24 @@ _SIGNS = (
 class _Log:
     """Sums over the lines of one boot."""
 
+    block: int = 0
+    """The number of the boot."""
+    begun: bool = False
+    """Whether the kernel's banner has come, which each boot has once."""
     found: list[Statement] = field(default_factory=list)
     sizes: dict[str, dict[int, int]] = field(
         default_factory=lambda: {"faked": {}, "early": {}, "srat": {}, "initmem": {}}
     )
+    memoryless: set[int] = field(default_factory=set)
+    """Nodes that the kernel says to have no memory."""
     nodes: dict[int, int] = field(default_factory=dict)
     """The first line that names each node."""
     cpu_counts: dict[int, int] = field(default_factory=dict)
     cpus: dict[int, list[int]] = field(default_factory=dict)
     listed: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """The CPUs of nodes that one line lists, the newest line of each."""
+    brought_up: int = 0
+    """CPUs that are online in the end; 0 if the log does not say it."""
     usable: int = 0
     usable_line: int = 0
     current: int = -1
@@ -71,7 +86,9 @@ class _Log:
 
     def add(self, key: str, value: Value, line: int, node: int | None = None, guess: str = "") -> None:
         """State something."""
-        self.found.append(Statement(key=key, value=value, line=line, source=SOURCE, node=node, guess=guess))
+        self.found.append(
+            Statement(key=key, value=value, line=line, source=SOURCE, node=node, block=self.block, guess=guess)
+        )
 
     def list_cpus(self, node: int, text: str, line: int) -> None:
         """Note the CPUs that a line lists of a node."""
@@ -88,13 +105,25 @@ class _Log:
 
 
 def read(lines: Sequence[Line]) -> list[Statement]:
-    """Everything that the lines state in the words of a boot log."""
+    """Everything that the lines state in the words of a boot log; of several boots each by itself."""
     log = _Log()
+    stated: list[Statement] = []
     for line in lines:
         text = line.text[:2000]
+        if _LINUX.search(text):
+            if log.begun:
+                stated += _stated(log)
+                log = _Log(block=log.block + 1)
+            log.begun = True
         if not (_take_cpus(log, text, line.number) or _take_memory(log, text, line.number)):
             _take_machine(log, text, line.number)
-    return [*log.found, *_sums(log)]
+    return [*stated, *_stated(log)]
+
+
+def _stated(log: _Log) -> list[Statement]:
+    """Everything that one boot states."""
+    sums = [replace(statement, block=log.block) for statement in _sums(log)]
+    return [*log.found, *sums]
 
 
 def _take_cpus(log: _Log, text: str, line: int) -> bool:
@@ -136,8 +165,15 @@ def _take_memory(log: _Log, text: str, line: int) -> bool:
                 return True
             log.nodes.setdefault(node, line)
             sizes = log.sizes[name]
-            sizes[node] = sizes.get(node, 0) + _length(found[2], found[3])
+            length = _length(found[2], found[3])
+            sizes[node] = sizes.get(node, 0) + length
+            if name == "initmem" and length <= _NO_BYTES:
+                log.memoryless.add(node)
             return True
+    if found := _MEMORYLESS.search(text):
+        log.memoryless.add(int(found[1]))
+        log.nodes.setdefault(int(found[1]), line)
+        return True
     if found := _E820.search(text):
         log.usable += _length(found[1], found[2])
         log.usable_line = log.usable_line or line
@@ -159,6 +195,8 @@ def _take_machine(log: _Log, text: str, line: int) -> None:
         log.add("cmdline", " ".join(words), line)
     elif match := _LINUX.search(text):
         log.add("release", match[1], line)
+        if compiler := _COMPILER.search(text):
+            log.guess_arch(compiler[1], line, f"the kernel's compiler is of {compiler[1]}")
     elif match := _MODEL.search(text):
         log.add("model", match[1], line)
     elif match := _NODE_NAMED.search(text):
@@ -175,6 +213,7 @@ def _take_counts(log: _Log, text: str, line: int) -> None:
     if match := _BROUGHT_UP.search(text):
         log.add("node_count", int(match[1]), line)
         log.add("cpu_count", int(match[2]), line)
+        log.brought_up = int(match[2])
     elif match := _SLUB.search(text):
         log.add("cpu_count", int(match[1]), line)
     elif match := _HUGETLB.search(text):
@@ -186,12 +225,17 @@ def _take_counts(log: _Log, text: str, line: int) -> None:
 def _sums(log: _Log) -> Iterator[Statement]:
     """What the lines come to together."""
     memory = next((sizes for sizes in log.sizes.values() if sizes), {})
+    lost = set(log.sizes["srat"]) - set(memory) - log.memoryless
+    for node in sorted(lost):
+        text = f"SRAT has memory of node {node}, and the ranges of memory have none: cut off, or left out by mem="
+        yield _sum(DAMAGE, text, log.nodes[node], None)
     for node, amount in sorted(memory.items()):
         if node < MAX_NODE:
             yield _sum("memory", amount, log.nodes[node], node)
     for node, line in sorted(log.nodes.items()):
         if node < MAX_NODE and node not in memory:
-            yield _sum("memory" if memory else "seen", 0 if memory else node, line, node if memory else None)
+            known = memory and (log.begun or node in log.memoryless)
+            yield _sum("memory" if known else "seen", 0 if known else node, line, node if known else None)
     yield from _cpus(log)
     if log.usable and not memory:
         yield _sum("memory", log.usable, log.usable_line, None)
@@ -205,12 +249,7 @@ def _cpus(log: _Log) -> Iterator[Statement]:
                 yield _sum("cpus", log.listed.get(node, ()), line, node)
         return
     if log.cpus:
-        first = min(log.cpus)
-        if all(0 not in cpus for cpus in log.cpus.values()):
-            log.cpus[first].append(0)
-        for node, line in sorted(log.nodes.items()):
-            if node < MAX_NODE:
-                yield _sum("cpus", tuple(sorted(set(log.cpus.get(node, ())))), line, node)
+        yield from _listed(log)
         return
     if not log.cpu_counts:
         return
@@ -223,6 +262,27 @@ def _cpus(log: _Log) -> Iterator[Statement]:
         start += count
         guess = "SRAT counts them and does not number them" if count else ""
         yield Statement(key="cpus", value=numbered, line=log.nodes[node], source=SOURCE, node=node, guess=guess)
+
+
+def _listed(log: _Log) -> Iterator[Statement]:
+    """The CPUs that the lines about secondary CPUs number, and the boot CPU."""
+    if all(0 not in cpus for cpus in log.cpus.values()):
+        log.cpus.setdefault(_node_of_boot_cpu(log), []).append(0)
+    listed = len({cpu for cpus in log.cpus.values() for cpu in cpus})
+    if log.brought_up > listed:
+        text = f"the CPUs of nodes are cut off: {log.brought_up} CPUs are brought up and {listed} are listed"
+        yield _sum(DAMAGE, text, min(log.nodes[node] for node in log.cpus if node in log.nodes), None)
+    for node, line in sorted(log.nodes.items()):
+        if node < MAX_NODE:
+            yield _sum("cpus", tuple(sorted(set(log.cpus.get(node, ())))), line, node)
+
+
+def _node_of_boot_cpu(log: _Log) -> int:
+    """The node of CPU 0, which is not listed: SRAT counts one more CPU on it; else the first node that is listed."""
+    for node, count in sorted(log.cpu_counts.items()):
+        if count == len(log.cpus.get(node, ())) + 1:
+            return node
+    return min(log.cpus)
 
 
 def _sum(key: str, value: Value, line: int, node: int | None) -> Statement:
