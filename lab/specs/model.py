@@ -28,6 +28,7 @@ from lab.arch.record import Arch, Mmu
 from lab.core.errors import LabError, nearest
 from lab.core.paths import is_prebuilt
 from lab.core.sizes import MIB
+from lab.formats.machine.cpu_list import format_list
 from lab.specs.arches import ARCHES, find, lacking_preset
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -91,13 +92,7 @@ def parse_cpus(value: object) -> tuple[int, ...]:
 
 def format_cpus(cpus: Iterable[int]) -> str:
     """Return the kernel's spelling of a set of CPU numbers: 0, 1, 4 -> `0-1,4`; `none` for an empty set."""
-    runs: list[list[int]] = []
-    for cpu in sorted(set(cpus)):
-        if runs and runs[-1][-1] == cpu - 1:
-            runs[-1][1:] = [cpu]
-        else:
-            runs.append([cpu])
-    return ",".join("-".join(map(str, run)) for run in runs) or "none"
+    return format_list(cpus) or "none"
 
 
 def _power_of_two(size: int) -> int:

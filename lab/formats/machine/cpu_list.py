@@ -8,6 +8,7 @@ their number); masks `00ff00ff,00000000` of the kernel and `0x000000ff,,0x0` of 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import pairwise
 
 MAX_CPU = 1 << 12
@@ -70,3 +71,17 @@ def parse_mask(text: str) -> tuple[int, ...]:
 def is_ascending(values: tuple[int, ...]) -> bool:
     """Whether every number is above the one before it."""
     return all(low < high for low, high in pairwise(values))
+
+
+def format_list(numbers: Iterable[int]) -> str:
+    """The numbers as a list with ranges: `0-3,8`."""
+    parts: list[str] = []
+    first = last = -2
+    for number in sorted(set(numbers)):
+        if number == last + 1:
+            last = number
+            parts[-1] = f"{first}-{last}"
+            continue
+        first = last = number
+        parts.append(str(number))
+    return ",".join(parts)

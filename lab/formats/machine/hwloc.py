@@ -11,18 +11,20 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from lab.formats.machine.cpu_list import parse_mask
+from lab.formats.machine.cpu_list import format_list, parse_mask
 from lab.formats.machine.pasted import MAX_LINE, Line
 from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, size
 
 SOURCE = "lstopo"
 _TAG = re.compile(r"<(/?)(\w{1,30})((?:\s+\w{1,40}=\"[^\"<>]*\")*)\s*/?>([^<]*)")
 _ATTRIBUTE = re.compile(r"(\w+)=\"([^\"]*)\"")
-_MACHINE = re.compile(r"Machine(?: L#\d+)? \((?:P#\d+ )?(?:total=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]B)(?: total)?\b")
+_MACHINE = re.compile(r"Machine(?: L#\d+)? \((?:P#\d+ )?(?:total=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]i?B)(?: total)?\b")
 _NODE = re.compile(
-    r"NUMANode(?:\([\w ]{1,20}\))? L#\d{1,4} \(P#(\d{1,4})(?: (?:local=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]B))?"
+    r"NUMANode(?:\([\w ]{1,20}\))? L#(\d{1,4}) \(P#(\d{1,4})(?: (?:local=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]i?B))?"
 )
-_PU = re.compile(r"PU L#\d{1,5} \(P#(\d{1,5})\)")
+_PU = re.compile(r"PU L#(\d{1,5}) \(P#(\d{1,5})\)")
+_LATENCIES = re.compile(r"Relative latency matrix .* between (\d{1,4}) NUMANodes .* by logical indexes:")
+_LATENCY_ROW = re.compile(r"(?:index|\d{1,4})((?:\s+\d{1,4})+)")
 _TREE_FACTS = (
     ("arch", re.compile(r"Machine L?#?\d{0,4} ?\(.*\bArchitecture=([\w-]{3,20})")),
     ("model", re.compile(r"(?:Package|Socket) .*\bCPUModel=\"?([^\"()]*(?:\([RTM]+\)[^\"()]*)*)")),
@@ -205,33 +207,101 @@ def _distances(xml: _Xml) -> Iterator[Statement]:
         yield _statement("distance", row, xml.distance_line, node)
 
 
+@dataclass(slots=True)
+class _Tree:
+    """The state between the lines of a tree."""
+
+    nodes: dict[int, tuple[int, list[int]]] = field(default_factory=dict)
+    """Number -> (line, CPUs)."""
+    logical: list[int] = field(default_factory=list)
+    """hwloc's own numbers of the nodes, from 0 without gaps."""
+    units: set[int] = field(default_factory=set)
+    """hwloc's own numbers of the CPUs, from 0 without gaps."""
+    group: list[int] = field(default_factory=list)
+    nowhere: list[int] = field(default_factory=list)
+    """CPUs above the first node."""
+    total: int = 0
+    memory: dict[int, int] = field(default_factory=dict)
+    first: int = 0
+    rows_due: int = 0
+    rows: list[tuple[int, ...]] = field(default_factory=list)
+
+
 def read_tree(lines: Sequence[Line]) -> Iterator[Statement]:
     """The tree that `lstopo` and `lstopo-no-graphics` print: a node's CPUs follow it."""
-    nodes: dict[int, tuple[int, list[int]]] = {}
-    group: list[int] = []
-    nowhere: list[int] = []
-    first = 0
+    tree = _Tree()
     for line in _unwrapped(lines):
         yield from _tree_facts(line)
         if match := _MACHINE.search(line.text):
-            yield _statement("memory", size(match[1], match[2]), line.number)
+            tree.total = size(match[1], match[2])
+            yield _statement("memory", tree.total, line.number)
         if match := _NODE.search(line.text):
-            number = int(match[1])
-            nodes[number] = line.number, []
-            if match[2]:
-                yield _statement("memory", size(match[2], match[3]), line.number, number)
-            if group and nodes[group[0]][1]:
-                group = []
-            group.append(number)
-        for cpu in _PU.findall(line.text):
-            first = first or line.number
-            (nodes[group[0]][1] if group else nowhere).append(int(cpu))
-    if nowhere and not nodes:
-        yield _statement("online", tuple(sorted(set(nowhere))), first)
-    if not any(cpus for _, cpus in nodes.values()):
-        return  # a tree without processing units does not say that the nodes have none
-    for number, (where, cpus) in sorted(nodes.items()):
-        yield _statement("cpus", tuple(sorted(set(cpus))), where, number)
+            yield from _tree_node(tree, match, line.number)
+        elif match := _LATENCIES.fullmatch(line.text):
+            tree.rows_due = int(match[1]) + 1
+        elif tree.rows_due and (match := _LATENCY_ROW.fullmatch(line.text)):
+            tree.rows_due -= 1
+            tree.rows.append(tuple(map(int, match[1].split())))
+        for logical, cpu in _PU.findall(line.text):
+            tree.first = tree.first or line.number
+            tree.units.add(int(logical))
+            (tree.nodes[tree.group[0]][1] if tree.group else tree.nowhere).append(int(cpu))
+    yield from _of_tree(tree)
+
+
+def _tree_node(tree: _Tree, match: re.Match[str], line: int) -> Iterator[Statement]:
+    """A node's own line."""
+    number = int(match[2])
+    tree.nodes[number] = line, []
+    tree.logical.append(int(match[1]))
+    if match[3]:
+        tree.memory[number] = size(match[3], match[4])
+        yield _statement("memory", tree.memory[number], line, number)
+    if tree.group and tree.nodes[tree.group[0]][1]:
+        tree.group = []
+    tree.group.append(number)
+
+
+def _of_tree(tree: _Tree) -> Iterator[Statement]:
+    """What the lines of a tree come to together."""
+    if tree.nowhere and not tree.nodes:
+        yield _statement("online", tuple(sorted(set(tree.nowhere))), tree.first)
+    elif tree.nowhere:
+        text = f"CPUs {format_list(tree.nowhere)} are above the first node of the tree, and on none"
+        yield _statement(NOTE, text, tree.first)
+    yield from _tree_damage(tree)
+    if any(cpus for _, cpus in tree.nodes.values()):  # a tree without CPUs does not say that the nodes have none
+        for number, (where, cpus) in sorted(tree.nodes.items()):
+            yield _statement("cpus", tuple(sorted(set(cpus))), where, number)
+    if tree.rows and len(tree.rows) == len(tree.nodes) + 1 == len(tree.logical) + 1:
+        yield from _tree_distances(tree)
+
+
+def _tree_damage(tree: _Tree) -> Iterator[Statement]:
+    """What is missing: hwloc numbers nodes and CPUs from 0 without gaps, and says the memory of all nodes together."""
+    for what, numbers in (("node", set(tree.logical)), ("CPU", tree.units)):
+        missing = set(range(max(numbers, default=0))) - numbers
+        if missing:
+            line = next(iter(tree.nodes.values()))[0] if tree.nodes else tree.first
+            text = f"the tree of lstopo is cut off: {what} L#{format_list(missing)} of it is not there"
+            yield _statement(DAMAGE, text, line)
+    known = sum(tree.memory.values())
+    if tree.total and known and known < tree.total * 0.9:
+        shown = f"{tree.total >> 20} MiB of memory in all, and {known >> 20} MiB on the nodes that are there"
+        yield _statement(DAMAGE, f"the tree of lstopo is cut off: {shown}", next(iter(tree.nodes.values()))[0])
+
+
+def _tree_distances(tree: _Tree) -> Iterator[Statement]:
+    """The matrix below the tree of `lstopo -v`, whose rows and columns are hwloc's own numbers."""
+    number_of = dict(zip(tree.logical, tree.nodes, strict=True))
+    columns = tuple(number_of[logical] for logical in tree.rows[0] if logical in number_of)
+    line = next(iter(tree.nodes.values()))[0]
+    if len(columns) != len(tree.rows[0]) or any(len(row) != len(columns) for row in tree.rows):
+        yield _statement(DAMAGE, "distances: the matrix of lstopo is cut off", line)
+        return
+    yield _statement("columns", columns, line)
+    for node, row in zip(columns, tree.rows[1:], strict=True):
+        yield _statement("distance", row, line, node)
 
 
 def _tree_facts(line: Line) -> Iterator[Statement]:
