@@ -7,15 +7,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lab.formats.machine.cpu_list import parse_cpu_list
+from lab.formats.machine.cpu_list import format_list, parse_cpu_list
 from lab.formats.machine.pasted import Line
-from lab.formats.machine.statements import DAMAGE, MAX_NODE, Statement, Value, size
+from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, size
 
 _EMULATOR = re.compile(r"qemu-system-(\w{1,20})")
 _NAMES = (("i386", "i686"), ("arm", "armv7l"), ("ppc64", "ppc64le"))
 """(QEMU's name, `uname -m`), where they differ. A ppc64 machine runs kernels of both byte orders."""
-_OPTION = re.compile(r"(?:^|\s)--?(numa|object|smp|m|append)[ =](\"[^\"]*\"|'[^']*'|\S+)")
-_SIZE = re.compile(r"(\d{1,12})([KMGT]?)i?B?", re.IGNORECASE)
+_OPTION = re.compile(r"(?:^|\s)--?(numa|object|smp|m|append)[ =](\"[^\"]*\"|'[^']*'|\{[^{}]*\}|\S+)")
+_SIZE = re.compile(r"(\d{1,15})([KMGT]?)i?B?", re.IGNORECASE)
+_JSON_PAIR = re.compile(r"\"([\w-]{1,30})\" ?: ?\"?([^\",{}\[\]]{1,80})")
+"""Of an option in JSON, as libvirt writes it; lists of CPUs are left out."""
 _TAG = re.compile(r"<(/?)(\w{1,20})((?:\s+[\w:]{1,30}=(?:'[^'<>]*'|\"[^\"<>]*\"))*)\s*/?>([^<]{0,40})")
 _ATTRIBUTE = re.compile(r"([\w:]+)=['\"]([^'\"]*)['\"]")
 _UNITS = re.compile(r"([KMGT])i?B|(bytes|b)", re.IGNORECASE)
@@ -37,6 +39,12 @@ class _Guest:
     backends: dict[str, int] = field(default_factory=dict)
     distances: dict[tuple[int, int], int] = field(default_factory=dict)
     found: list[Statement] = field(default_factory=list)
+    announced: int = 0
+    """How many nodes the XML says that there are."""
+    due: tuple[int, int] | None = None
+    """(node, CPUs that the XML says it has)."""
+    begun: bool = False
+    """Whether the tag around all cells has come."""
 
     def add(self, key: str, value: Value, line: int, node: int | None = None) -> None:
         """State something."""
@@ -74,6 +82,8 @@ def read_arguments(lines: Sequence[Line]) -> list[Statement]:
 def _option(guest: _Guest, name: str, text: str, line: int) -> None:
     first, *others = text.split(",")
     pairs = [tuple(word.split("=", 1)) for word in (first, *others) if "=" in word]
+    if text.startswith("{"):
+        pairs = _JSON_PAIR.findall(text)
     values = {pair[0]: pair[1] for pair in pairs}
     if name == "append":
         guest.add("cmdline", " ".join(word for word in text.split() if word.isprintable()), line)
@@ -87,17 +97,27 @@ def _option(guest: _Guest, name: str, text: str, line: int) -> None:
     elif name == "object":
         if match := _SIZE.fullmatch(values.get("size", "")):
             guest.backends[values.get("id", "")] = size(match[1], match[2])
-    elif first == "dist":
+    elif name == "numa":
+        _numa(guest, values.get("type", first), values, [pair[1] for pair in pairs if pair[0] == "cpus"], line)
+
+
+def _numa(guest: _Guest, what: str, values: Mapping[str, str], cpus: Sequence[str], line: int) -> None:
+    """The option -numa: a node, a distance, or the node of a socket."""
+    if what == "dist":
         _distance(guest, values.get("src", ""), values.get("dst", ""), values.get("val", ""))
-    elif first == "node":
-        _node(guest, values, [pair[1] for pair in pairs if pair[0] == "cpus"], line)
+    elif what == "node":
+        _node(guest, values, cpus, line)
+    elif what == "cpu":
+        guest.add(NOTE, "-numa cpu names sockets, cores and threads: which CPUs a node has is not read", line)
 
 
 def _node(guest: _Guest, values: Mapping[str, str], cpus: Sequence[str], line: int) -> None:
     node = guest.node(values.get("nodeid", str(len(guest.lines))), line)
     if node < 0:
         return
-    guest.memory[node] = guest.backends.get(values.get("memdev", ""), 0)
+    backend = values.get("memdev", "")
+    if not backend or backend in guest.backends:
+        guest.memory[node] = guest.backends.get(backend, 0)
     if match := _SIZE.fullmatch(values.get("mem", "")):
         guest.memory[node] = size(match[1], match[2] or "M")
     for text in cpus:
@@ -132,7 +152,7 @@ def read_proxmox(lines: Sequence[Line]) -> list[Statement]:
 
 
 def read_xml(lines: Sequence[Line]) -> list[Statement]:
-    """The cells of libvirt's XML."""
+    """The cells of libvirt's XML, of a host or of a guest; of a guest without cells its memory and CPUs."""
     guest = _Guest("libvirt")
     node = -1
     for line in lines:
@@ -140,23 +160,65 @@ def read_xml(lines: Sequence[Line]) -> list[Statement]:
             continue
         for tag in _TAG.finditer(line.text):
             values = dict(_ATTRIBUTE.findall(tag[3]))
-            if tag[2] == "arch" and tag[4].strip() and not tag[1]:
-                guest.add("arch", tag[4].strip(), line.number)
-            elif tag[2] == "cell":
+            text = "" if tag[1] else tag[4].strip()
+            if tag[2] == "cell":
                 node = _cell(guest, values, line.number, closing=bool(tag[1]))
+            elif tag[2] == "cells":
+                _cells(guest, values, line.number, closing=bool(tag[1]))
             elif node >= 0 and not tag[1]:
-                _within_cell(guest, node, tag[2], values, tag[4].strip(), line.number)
+                _within_cell(guest, node, tag[2], values, text, line.number)
+            elif not tag[1]:
+                _outside(guest, tag[2], values, text, line.number)
     if not guest.lines:
-        return []
+        return guest.found
+    if guest.announced > len(guest.lines):
+        text = f"{guest.announced} cells are announced and {len(guest.lines)} are there: cut off"
+        guest.add(DAMAGE, text, min(guest.lines.values()))
+    _end_cell(guest, min(guest.lines.values()))
     return [*guest.found, *_sums(guest, mirrored=False)]
+
+
+def _outside(guest: _Guest, name: str, values: Mapping[str, str], text: str, line: int) -> None:
+    """A tag that is in no cell: of a guest, or of a host."""
+    if name == "arch" and text:
+        guest.add("arch", text, line)
+    elif name == "type" and values.get("arch") and values.get("machine"):
+        guest.add("arch", values["arch"], line)
+    elif name == "memory" and (amount := _bytes(text, values.get("unit", "KiB"))):
+        guest.add("memory", amount, line)
+    elif name == "vcpu" and text.isdecimal() and len(text) < 6:
+        guest.add("cpu_count", int(values.get("current", text)), line)
+
+
+def _cells(guest: _Guest, values: Mapping[str, str], line: int, *, closing: bool) -> None:
+    """The tag around all cells, which says how many there are."""
+    number = values.get("num", "")
+    if not closing:
+        guest.begun = True
+        guest.announced = int(number) if number.isdecimal() and len(number) < 5 else 0
+    elif not guest.begun:
+        guest.add(DAMAGE, "the beginning of the cells is cut off", line)
+
+
+def _end_cell(guest: _Guest, line: int) -> None:
+    """Say it if the last cell has fewer CPUs than it announced."""
+    if guest.due is None:
+        return
+    node, count = guest.due
+    guest.due = None
+    if len(guest.cpus[node]) < count:
+        text = f"the CPUs of node {node} are damaged or cut off: {len(guest.cpus[node])} of {count}"
+        guest.add(DAMAGE, text, line)
 
 
 def _cell(guest: _Guest, values: Mapping[str, str], line: int, *, closing: bool) -> int:
     """The node whose cell begins; -1 if one ends."""
+    _end_cell(guest, line)
     node = -1 if closing else guest.node(values.get("id", ""), line)
     if node < 0:
         return -1
-    guest.memory[node] = _bytes(values.get("memory", ""), values.get("unit", "KiB"))
+    if "memory" in values:
+        guest.memory[node] = _bytes(values["memory"], values.get("unit", "KiB"))
     if "cpus" in values:
         guest.add_cpus(node, values["cpus"], line)
     return node
@@ -165,6 +227,8 @@ def _cell(guest: _Guest, values: Mapping[str, str], line: int, *, closing: bool)
 def _within_cell(guest: _Guest, node: int, name: str, values: Mapping[str, str], text: str, line: int) -> None:
     if name == "memory":
         guest.memory[node] = _bytes(text, values.get("unit", "KiB"))
+    elif name == "cpus" and values.get("num", "").isdecimal() and len(values["num"]) < 6:
+        guest.due = node, int(values["num"])
     elif name == "cpu" and "id" in values:
         guest.add_cpus(node, values["id"], line)
     elif name == "sibling":
@@ -181,11 +245,18 @@ def _bytes(text: str, unit: str) -> int:
 def _sums(guest: _Guest, *, mirrored: bool) -> Iterator[Statement]:
     """The nodes. QEMU takes a distance for both directions if it is stated for one."""
     columns = tuple(sorted(guest.lines))[:128]
+    others = {node for pair in guest.distances for node in pair} - set(columns)
+    if others and columns:
+        text = f"distances name node {format_list(others)}, which is not described: cut off"
+        yield Statement(key=DAMAGE, value=f"nodes: {text}", line=guest.lines[columns[0]], source=guest.source)
     for node in columns:
         line = guest.lines[node]
         cpus = tuple(sorted(set(guest.cpus[node])))
         yield Statement(key="cpus", value=cpus, line=line, source=guest.source, node=node)
-        yield Statement(key="memory", value=guest.memory.get(node, 0), line=line, source=guest.source, node=node)
+        if node in guest.memory:
+            yield Statement(key="memory", value=guest.memory[node], line=line, source=guest.source, node=node)
+        else:
+            yield Statement(key="seen", value=node, line=line, source=guest.source)
         row: list[int] = []
         for other in columns:
             near = LOCAL if node == other else REMOTE
