@@ -28,6 +28,7 @@ _FACTS = (
         ),
     ),
     ("inxi", re.compile(rf"(?:Memory|RAM|System RAM):(?: System RAM:)? total: (?P<memory>\d+(?:\.\d+)?) {_UNIT}.*")),
+    ("inxi", re.compile(rf"(?:.*\s)?Memory: (?P<memory>\d+(?:\.\d+)?) {_UNIT} used: .*")),
     ("sysctl", re.compile(r"hw\.ncpu[:=] ?(?P<cpus>\d{1,4})")),
     ("sysctl", re.compile(r"hw\.(?:memsize|physmem)[:=] ?(?P<memory>\d{8,16})(?P<unit>)")),
     ("sysctl", re.compile(r"hw\.pagesize[:=] ?(?P<page>\d{4,6})")),

@@ -42,7 +42,8 @@ _QUOTES = re.compile(r"\s*(?:[A-Z]{0,3}>\s?)+")
 _TIME_STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\s")
 _BULLET = re.compile(r"[-*+\u2022]\s+(?=\S)")
 _NUMBERED = re.compile(
-    r"\d{1,4}[.:)|]?\s+(?=node \d{1,4} (?:cpus|size|free)|node distances|available:|NUMA|Architecture|CPU|On-line)"
+    r"\d{1,4}[.:)|]?\s+(?=node \d{1,4} (?:cpus|size|free)|node distances|available:|NUMA|Architecture|CPU|On-line"
+    r"|node(?:\s+\d{1,4})+\s*$|\d{1,4}:\s+\d{1,3}(?:\s+\d{1,3})*\s*$)"
 )
 _COMMENT = re.compile(
     r"(?:#+|//+|;+|--|%+|!)\s*(?=node\s{0,4}\d{1,4}\s|node distances|\d{1,4}:\s+\d|available:\s|NUMA node|Architecture:"

@@ -22,6 +22,8 @@ _LOOP = re.compile(
     r"(?:[\s;,]{1,9}dist\w{0,6}\s?[:=]?\s*(\d{1,3}(?: \d{1,3})*))?"
 )
 _NODE_GLOB = re.compile(r"(?:\S*/)?node(?:\*|\[\S{1,20}\]|\?)[*?]?/(cpulist|cpumap|distance)")
+_NODE_FOLDER = re.compile(r"/sys/devices/system/node/node(\d{1,4})/?")
+_LIST = re.compile(r"\d{1,5}[,-][\d,:-]*|\d{1,5}")
 _NODE_LIST = re.compile(
     r"(?:\S*/)?node/(online|possible|has_cpu|has_memory|has_normal_memory)|(?:node_)?(online|possible)"
 )
@@ -29,7 +31,7 @@ _POOL = re.compile(r"(?:\S*/)?hugepages-(\d{1,9})kB/nr_hugepages")
 _CPU_FILE = re.compile(r"(?:\S*/)?cpu/(online|offline)")
 _THP = re.compile(r"(?:\S*/)?transparent_hugepage/(enabled|shmem_enabled)")
 _CHOSEN = re.compile(r"\[(\w{1,20})\]")
-_MEMINFO = re.compile(r"Node\s+(\d{1,4})\s+(MemTotal|HugePages_Total):\s+(\d{1,15})(?:\s*kB)?.*")
+_MEMINFO = re.compile(r"Node\s+(\d{1,4})\s+(?:(MemTotal):\s+(\d{1,15})\s*kB|(HugePages_Total):\s+(\d{1,15})).*")
 _PRIVATE_WORDS = re.compile(r"\[?always\]? \[?madvise\]? \[?never\]?")
 _SHARED_WORDS = re.compile(r"\[?always\]? \[?within_size\]? \[?advise\]? .{0,60}")
 _CMDLINE = re.compile(r"(?:.*\s)?(?:BOOT_IMAGE|root|console)=\S.*")
@@ -113,8 +115,9 @@ def _of_command(section: Section, block: int, *, last: bool) -> Iterator[Stateme
     """The content of files, and what small commands print below their own name."""
     command, lines = section.command, section.lines
     first = next((line for line in lines if line.text), None)
-    if first is None:
-        if not last:
+    goes_on = first is not None and _VALUED.fullmatch(first.text) and _NODE_FILE.fullmatch(command)
+    if first is None or goes_on:  # `path:` of grep, which goes on with the next file, is an empty file too
+        if goes_on or not last:
             yield from _empty(_paths(command), section.line, block)
         return
     several = _SEPARATOR.split(command)
@@ -125,12 +128,29 @@ def _of_command(section: Section, block: int, *, last: bool) -> Iterator[Stateme
         yield from _uname(first.text, first, block)
     elif _RELEASE_COMMAND.match(command):
         yield _statement("release", first.text[:100], first, block, "uname")
-    elif command.startswith("getconf") and first.text.isdecimal() and len(first.text) < 7:
-        yield from _page_size(int(first.text), first, block, "getconf")
-    elif command.startswith("nproc") and first.text.isdecimal() and len(first.text) < 6:
-        yield _statement("cpu_count", int(first.text), first, block, "nproc")
+    elif command.startswith(("getconf", "nproc")) and first.text.isdecimal() and len(first.text) < 7:
+        yield from _number(command, int(first.text), first, block)
+    elif match := _NODE_FOLDER.fullmatch(command):
+        yield from _folder(int(match[1]), lines, block)
     else:
         yield from _files(_paths(command), lines, block)
+
+
+def _number(command: str, number: int, line: Line, block: int) -> Iterator[Statement]:
+    """The one number that a command prints."""
+    if command.startswith("getconf"):
+        yield from _page_size(number, line, block, "getconf")
+    else:
+        yield _statement("cpu_count", number, line, block, "nproc")
+
+
+def _folder(node: int, lines: Sequence[Line], block: int) -> Iterator[Statement]:
+    """What a loop prints of a node below its folder's name: its list of CPUs, its row of distances, by their form."""
+    for line in lines:
+        if len(numbers(line.text)) > 1:
+            yield from _content(f"node{node}/distance", line.text, line, block)
+        elif _LIST.fullmatch(line.text):
+            yield from _content(f"node{node}/cpulist", line.text, line, block)
 
 
 def _empty(paths: Sequence[str], line: int, block: int) -> Iterator[Statement]:
@@ -245,10 +265,10 @@ def _listed(key: str, text: str, line: Line, block: int) -> Iterator[Statement]:
 
 
 def _node_meminfo(match: re.Match[str], line: Line, block: int) -> Iterator[Statement]:
-    node, number = int(match[1]), int(match[3])
+    node, number = int(match[1]), int(match[3] or match[5])
     if node >= MAX_NODE:
         return
-    if match[2] == "MemTotal":
+    if match[2]:
         yield _statement("memory", number * KIB, line, block, "node meminfo", node)
     elif number:
         yield _statement("hugepages default", number, line, block, "node meminfo", node)
