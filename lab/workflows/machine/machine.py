@@ -20,9 +20,13 @@ MODEL_WORDS = (
     (r"Neoverse|Cortex-A[57]\d|Graviton|Ampere|Altra\b|Kunpeng|ThunderX|Phytium|A64FX|Apple M\d|Grace\b", "aarch64"),
     (r"POWER ?(?:[89]|1\d)\b|Power ?(?:9|10)\b", "ppc64le"),
     (r"IBM/S390|z/VM|LPAR z", "s390x"),
+    (r"Itanium|IA-64", "ia64"),
 )
 """(pattern of processor names, `uname -m` of the machines that have them)."""
-_RELEASE_ARCH = re.compile(r"[.+_-](x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64|ppc64el)\b")
+_RELEASE_ARCH = re.compile(
+    r"[.+_-](x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64|ppc64el|powerpc64le|loongarch64|sparc64)\b"
+)
+_RELEASE = re.compile(r"\b\d{1,2}\.\d{1,3}[.\d]*[\w.+-]{1,60}")
 _RELEASE_PAGES = re.compile(r"[.+_-](4|16|64)k\b", re.IGNORECASE)
 _HUGE_ARGUMENT = re.compile(r"\b((?:default_)?hugepagesz|hugepages)=(\w{1,12})")
 
@@ -65,7 +69,7 @@ def _missing_arch(evidence: MachineEvidence) -> str:
     else:
         evidence.problems.append("nothing in the text describes a machine, and it does not say the architecture")
     evidence.hint = "state it with --arch"
-    likely = _arch_of_words(evidence.texts.words)
+    likely = _arch_of_words(evidence.texts.words) or _arch_of_releases(evidence.texts.words)
     if likely:
         evidence.hint += f"; by the words of the text it may be --arch {likely}"
     return ""
@@ -77,6 +81,14 @@ def _arch_of_kernel(text: str) -> str:
     if match is None:
         return ""
     return normal_arch(match[1])
+
+
+def _arch_of_releases(text: str) -> str:
+    """Return the architecture of the kernels or packages that a text names; empty unless they have exactly one."""
+    named = {_arch_of_kernel(release) for release in _RELEASE.findall(text)} - {""}
+    if len(named) != 1:
+        return ""
+    return named.pop()
 
 
 def _arch_of_words(text: str) -> str:

@@ -16,6 +16,8 @@ from lab.workflows.machine.evidence import MISSING, MachineEvidence, amount, pla
 
 NEAREST = 10
 """The smallest distance in ACPI: of a node to itself."""
+LISTING_ALL = frozenset(("numactl -H", "lscpu", "lscpu -J", "lscpu -e", "sysfs", "libvirt"))
+"""Sources that list the CPUs of all nodes, and number them as Linux does."""
 _NAMED = re.compile(r"\bnode[ #]?(\d{1,3})\b", re.IGNORECASE)
 DescribedNodes = dict[int, DescribedNode]
 
@@ -60,6 +62,9 @@ def _numbers(evidence: MachineEvidence) -> set[int]:
     if numbers & online:
         numbers &= online
     rows = {number for number in evidence.by_node if evidence.states("distance", number)}
+    longest = max((len(evidence.numbers("distance", number)) for number in rows), default=0)
+    if rows and not (numbers or online or evidence.numbers("columns")) and longest > len(rows):
+        evidence.problem(f"distances of {len(rows)} nodes are there, and each is one of {longest} numbers")
     numbers = numbers or online or set(evidence.numbers("columns")) or rows
     counted = evidence.find("node_count")
     if counted is None:
@@ -130,9 +135,11 @@ def _note_distances(evidence: MachineEvidence, number: int, have: int, wanted: i
 def _with_guessed_cpus(evidence: MachineEvidence, nodes: DescribedNodes) -> DescribedNodes:
     """Return the nodes; if no node's CPUs are stated, each gets an equal share of the CPUs, with a note."""
     damaged = any("CPUs of node" in text for text in (*evidence.problems, *evidence.notes))
-    if len(nodes) < 2 or damaged or any(evidence.states("cpus", number) for number in nodes):
+    if not nodes or damaged or any(evidence.states("cpus", number) for number in nodes):
         return nodes
     count, _ = evidence.cpu_count()
+    if len(nodes) == 1:
+        return {number: replace(node, cpus=tuple(range(count))) for number, node in nodes.items()}
     owners = sorted(set(nodes) & set(evidence.numbers("nodes has_cpu"))) or list(nodes)
     share = max(1, count // len(owners))
     evidence.notes.append(f"which CPUs a node has is {MISSING}: guessed as {share} on each of {len(owners)} nodes")
@@ -177,6 +184,17 @@ def _check_announced(evidence: MachineEvidence, nodes: Mapping[int, DescribedNod
         evidence.problem(f"{place(listed)}: {text}: {format_cpus(missing)} are missing")
     elif counted is not None and 0 < len(described) < evidence.number("node_count"):
         evidence.problem(f"{place(counted)}: {counted.value} nodes are counted and {len(described)} described")
+    else:
+        _check_columns(evidence, described)
+
+
+def _check_columns(evidence: MachineEvidence, described: set[int]) -> None:
+    """Report it if a table of distances names nodes of which nothing else is said: the text was cut off there."""
+    columns = evidence.find("columns")
+    missing = set(evidence.numbers("columns")) - described
+    if columns is not None and described and missing and not evidence.states("nodes online"):
+        text = f"the distances name node {format_cpus(missing)}, which is not described"
+        evidence.problem(f"{place(columns)}: {text}")
 
 
 def _check_parts(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
@@ -211,6 +229,27 @@ def _check_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -
     if owners and counted is not None and not evidence.states("online") and counted.value != on_nodes + offline:
         text = f"{counted.value} CPUs are counted and {on_nodes} are on the nodes"
         evidence.notes.append(f"{place(counted)}: {text}: the others are offline, or the lists are cut off")
+    _check_gaps(evidence, owners)
+
+
+def _check_gaps(evidence: MachineEvidence, owners: Mapping[int, int]) -> None:
+    """Report CPUs whose numbers are missing where nothing counts CPUs or nodes: the text was cut off there.
+
+    Where every fourth or eighth CPU is there, as with the threads of POWER switched off, it is only noted.
+    """
+    if not owners or any(evidence.states(key) for key in ("online", "offline", "cpu_count", "processors")):
+        return
+    missing = set(range(max(owners))) - set(owners)
+    sources = {statement.source for statement in evidence.statements if statement.key == "cpus"}
+    if not missing:
+        return
+    text = f"CPUs {one_line(format_cpus(missing), 60)} are on no node"
+    if len(owners) > 2 and set(owners) in [set(range(0, max(owners) + 1, step)) for step in (4, 8)]:
+        evidence.notes.append(f"{text}: a guess is that they are threads that are switched off")
+    elif evidence.states("node_count") or evidence.states("nodes online") or not sources & LISTING_ALL:
+        evidence.notes.append(f"{text}: they are offline, or the lists are cut off")
+    else:
+        evidence.problem(text)
 
 
 def _check_omissions(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
