@@ -14,7 +14,8 @@ from collections.abc import Sequence
 MAX_FRAMES = 12
 
 _NAME = r"([A-Za-z_$][\w.$]{0,200})"
-_OFFSET = r"\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}"
+_OFFSET = r"(?:\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}|(?= \([\w./-]{1,200}\.[chS]:\d))"
+"""Behind a function; scripts/decode_stacktrace.sh puts the line of the source there instead."""
 _ADDRESS = r"(?:\(?\[?[\[<](?:0x)?[0-9a-f]{1,16}[\]>]\]?\)? )"
 _PROGRAM_COUNTER = re.compile(
     r"\s*(?:(?:RIP: [0-9a-f]{4}|E?IP): ?|pc : |(?:pc|PC) is at |epc *: +|NIP |TPC: <|PC: "
