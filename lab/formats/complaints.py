@@ -49,7 +49,8 @@ class Kind(StrEnum):
         return self is Kind.CONTAINED_OOM
 
 
-_DIE_COUNTER = re.compile(r"\[#\d{1,6}\]:?(?: ?[A-Z][A-Z0-9_]+)*\s*")
+_DIE_COUNTER = re.compile(r"\[#\d{1,6}\]:?[A-Z0-9_ ]*\s*")
+"""With the words of the configuration behind it, such as `PREEMPT SMP`; one that is off may leave its blank."""
 _MAX_DIE = 400
 """Characters of a message of die() before its counter."""
 _KERNEL_BUG = re.compile(r"(?i:kernel bug(?: detected)?) ?\[#")
@@ -73,8 +74,8 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         ),
         (
             Kind.REBOOT,
-            r"Linux version \d|reboot: (?:Restarting system|Power down|System halted)|SeaBIOS \(version"
-            r"|sysrq: (?:Resetting|Power Off)",
+            r"Linux version \d{1,2}\.\d{1,3}\S* \(|reboot: (?:Restarting system|Power down|System halted)"
+            r"|SeaBIOS \(version|sysrq: (?:Resetting|Power Off)",
         ),
         (Kind.KASAN, r"BUG: (?:KASAN|KFENCE|KMSAN|KCSAN): "),
         (Kind.UBSAN, r"(?:traps: )?UBSAN: "),
@@ -83,9 +84,9 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"(?:NMI )?watchdog: (?:CPU ?\d{1,5}:? )?(?:BUG: )?(?:Watchdog detected "
             r"|(?:self-)?detected )?[hH]ard LOCKUP"
             r"|(?:NMI watchdog: |watchdog: )?(?:BUG: NMI )?Watchdog detected (?:hard )?LOCKUP"
-            r"|CPU \d{1,5} Hard LOCKUP",
+            r"|(?:Watchdog )?CPU[ :]\d{1,5} Hard LOCKUP",
         ),
-        (Kind.SOFT_LOCKUP, r"(?:watchdog: )?BUG: soft lockup|(?:smp: )?csd: .{1,40} non-responsive CSD lock"),
+        (Kind.SOFT_LOCKUP, r"(?:(?:NMI )?watchdog: )?BUG: soft lockup|(?:smp: )?csd: .{1,40} non-responsive CSD lock"),
         (
             Kind.LOCKDEP,
             r"WARNING: (?:possible (?:circular|recursive|irq) |inconsistent lock state|suspicious RCU usage"
@@ -100,21 +101,23 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         (
             Kind.RCU_STALL,
             r"(?:rcu: )?INFO: (?:rcu\w*|srcu\w*|\S{1,20}) (?:self-)?detected (?:expedited )?stall"
-            r"|(?:rcu: )?INFO: rcu\w* (?:self-)?detected|(?:rcu: )?\S{1,20} kthread (?:timer wakeup|starved)",
+            r"|(?:rcu: )?INFO: rcu\w* (?:self-)?detected(?: expedited)?\s*$"
+            r"|(?:rcu: )?\S{1,20} kthread (?:timer wakeup|starved)",
         ),
         (
             Kind.HUNG_TASK,
-            r"INFO: task .{1,80} blocked"
+            r"INFO: task .{1,80} (?:blocked (?:for|on|in) |can't die for )"
             r"|unregister_netdevice: waiting for .{1,40} to become free",
         ),
         (
             Kind.OOPS,
-            r"BUG: (?:[kK]ernel NULL pointer|[uU]nable to handle|invalid or fatal FRED|.{1,20}stack guard page"
+            r"BUG: (?:[kK]ernel NULL pointer|[uU]nable to handle|invalid or fatal FRED|.{0,20}stack guard page"
             r"|TASK stack"
             r"|IRQ stack|FP instruction issued in kernel|unsupported FP instruction in kernel)"
-            r"|(?:CPU \d{1,5} )?Unable to handle kernel|Internal error: |O(?:ops|OPS)(?::| -|\[#)"
-            r"|general protection fault"
-            r"|double fault|(?:traps: )?PANIC: double fault|Insufficient stack space"
+            r"|(?:CPU \d{1,5} )?Unable to handle kernel"
+            r"|Internal error: Oops|O(?:ops|OPS)(?::| -|\[#)"
+            r"|general protection fault(?:[,:]| in |\s*$)"
+            r"|double fault(?:[,:]|\s*$)|(?:traps: )?PANIC: double fault|Insufficient stack space"
             r"|Unhandled (?:64-bit|[\w -]{0,40}exception|fault|prefetch)"
             r"|Bad mode in|kernel tried to execute|unable to execute userspace code"
             r"|Kernel attempted to \w{1,10} user page"
@@ -134,9 +137,10 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"|(?:\w{1,40}: )?(?:Bad|Unused) swap (?:file|offset) entry [0-9a-f]|unrecognized swap entry 0x"
             r"|Slab corruption|slab error in |(?:usercopy: )?Kernel memory (?:exposure|overwrite) attempt detected"
             r"|list_(?:add|del)(?:_rcu)? (?:double add|corruption)|(?:\w{1,20}: )?detected buffer overflow"
-            r"|Division by zero in kernel|kmemleak: \d{1,9} new suspected memory leak"
+            r"|Division by zero in kernel\.|kmemleak: \d{1,9} new suspected memory leak"
             r"|(?:kmemleak: )?unreferenced object 0x"
-            r"|tree is corrupted: |VFS: Busy inodes after unmount|do_IRQ: stack overflow: |stackcheck: "
+            r"|tree is corrupted: |VFS: (?:Busy inodes after unmount|Close: file count is (?:zero|0))"
+            r"|do_IRQ: stack overflow: |stackcheck: "
             r"|softirq: huh, entered softirq |BUG at \S{1,100}:\d{1,7} \(\d",
         ),
         (
@@ -153,7 +157,7 @@ _HINT = re.compile(
     r"panic|PANIC|Linux version|reboot:|sysrq:|SeaBIOS|BUG|[kK]ernel|UBSAN|LOCKUP|WARNING|INFO:|csd:|kthread|nable"
     r"|Internal error|O[oO][pP][sS]|fault|\[#|nsufficient|Unhandled|B[aA][dD]|bad |tried to|VM_FAULT_OOM|ut of memory"
     r"|page table|CFI|FORMAT=|Unrecoverable|Unexpected TM|VMX|Facility|SError|pagealloc|swap |[sS]lab |list_|overflow"
-    r"|Division|kmemleak|unreferenced|corrupted|unregister_net|VFS: Busy|stackcheck|softirq: huh|WARN at"
+    r"|Division|kmemleak|unreferenced|corrupted|unregister_net|VFS: |stackcheck|softirq: huh|WARN at"
 )
 """Every title holds one of these, so that any other message costs one search."""
 
