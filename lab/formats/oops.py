@@ -42,6 +42,7 @@ _SLUB_LINES = 600
 """SLUB dumps the object, up to a page, between its title and the WARN that follows it."""
 _MAX_DUMP = 12
 """Lines of such a dump that an excerpt keeps."""
+_WHOLE_TASK = re.compile(r" (?:is )?blocked| can't die")
 _MAX_NAME_LINES = 3
 """Lines that a task's name may spread over."""
 
@@ -116,17 +117,31 @@ def message(line: str) -> str:
     return last.text
 
 
-_STAMP = re.compile(r"(?:\[\s*\d{1,8}\.\d{6}|^\[?\s*\d{0,8}\.\d{1,6})\](?:\[\s*([TC]\d{1,10})\])? ?")
+_STAMP = re.compile(
+    r"(?:\[\s*\+?\d{1,8}\.\d{6}(?: ?\(\d{1,4}\))?|^\[?\s*\d{0,8}\.\d{1,6})\](?: ?\[\s*([TC]\d{1,10})\])? ?"
+)
 """A time stamp; one that begins a line may have lost characters on the way, as serial ports lose them."""
+_CLOCK = r"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,20})"
+_FORWARDED = re.compile(
+    rf"(?:{_CLOCK} \S{{1,80}} )?kernel: "
+    r"|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\] "
+    r"|\d{1,3},\d{1,12},\d{1,16},[-+c](?:,caller=([TC]\d{1,10}))?(?:,[a-z]{1,10}=[^;]{1,60})*;"
+)
+"""What stands before a message that syslog or journald wrote, `dmesg -T` or netconsole."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]{0,12}[mK]")
 _NOISE = re.compile(r"(?:\x1b\[[0-9;?]{0,12}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]|<\d{1,3}>(?=\S))+")
 """What may stand before a message: control characters, and the level that `console_msg_format=syslog` prints."""
 
 
 def _messages(number: int, line: str) -> Iterator[Message]:
     """Yield the messages on a line: one per time stamp, and what stands before the first."""
+    if "\x1b" in line:
+        line = _COLOURS.sub("", line)
     if noise := _NOISE.match(line):
         line = line[noise.end() :]
     caller, start = "", 0
+    if forwarded := _FORWARDED.match(line):
+        caller, line = forwarded[1] or "", line[forwarded.end() :]
     for stamp in _STAMP.finditer(line):
         if stamp.start() > start:
             yield Message(line=number, caller=caller, text=line[start : stamp.start()])
@@ -249,7 +264,7 @@ class _Scanner:
         start, self.unfinished = self.unfinished, None
         if start and message.line - start.line <= _MAX_NAME_LINES and message.caller == start.caller:
             message = replace(start, text=f"{start.text} {message.text}"[:SCAN_LINE])
-        cut = message.text.startswith("INFO: task ") and " blocked" not in message.text
+        cut = message.text.startswith("INFO: task ") and not _WHOLE_TASK.search(message.text)
         if cut and (start is None or message.line == start.line):
             self.unfinished = message
             return None
@@ -257,7 +272,7 @@ class _Scanner:
 
     def _kind(self, message: Message) -> Kind | None:
         """Return the kind of report that a message is a title of; None if it is none."""
-        text = message.text
+        text = message.text.removeprefix(" ")
         if cut := _CUT_HERE.match(text):
             self._expect(message, 4)  # a WARN's own text stands between this line and its title
             if cut["report"]:
@@ -471,7 +486,7 @@ _INTERRUPTED = frozenset({"cpu", "pc", "trace"})
 """The parts that a report has of a CPU that was stopped in the kernel, as by a lockup."""
 _SHOWN_ON_PURPOSE = re.compile(
     r"sysrq: Show |NMI backtrace for cpu|name .{1,60}, interval \d|FAULT_INJECTION: "
-    r"|.{1,60}: (?:page allocation failure|vmalloc error): "
+    r"|.{1,60}: (?:page allocation failure|vmalloc error): |.{0,80}\bcpuset=\S{1,80}[ ,]mems_allowed="
 )
 """What dump_stack() is called for too: sysrq, injected failures, allocations that fail."""
 _CUT_HERE = re.compile(r"(?P<report>-{4,})\[ cut here \]|8<-{3} cut here")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 import pytest
 
 from lab.formats import oops
@@ -26,6 +28,14 @@ NOTHING = (
     "own: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL|__GFP_COMP), nodemask=(null)",
     "own: vmalloc error: size 8192, failed to allocate pages, mode:0xcc0(GFP_KERNEL), nodemask=(null)",
     "WARNING: [own advice] is at hand",
+    "Linux version 6.12 is required by own",
+    "general protection fault test of own: passed",
+    "double fault tolerance of own: on",
+    "Internal error: own assertion failed",
+    "INFO: task list of own is not blocked",
+    "Division by zero in kernel code of own: passed",
+    "INFO: rcu_own detected nothing",
+    "VFS: own: Close: file count is 0",
 )
 TITLES = (
     (Kind.HARD_LOCKUP, "watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3"),
@@ -106,6 +116,12 @@ TITLES = (
         "rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 1-... } 21002 jiffies s: 1 root: 0x2/.",
     ),
     (Kind.RCU_STALL, "INFO: rcu_tasks detected stalls on tasks:"),
+    (Kind.SOFT_LOCKUP, "NMI watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [own:80]"),
+    (Kind.HARD_LOCKUP, "Watchdog CPU:1 Hard LOCKUP"),
+    (Kind.OOPS, "BUG: stack guard page was hit at 00000000e1ed1a8f (stack is 0000000000000000..0000000000004000)"),
+    (Kind.OOPS, "Internal error: own exception: 000000008a000000 [#1]  SMP"),
+    (Kind.HUNG_TASK, "INFO: task own:80 can't die for more than 143 seconds."),
+    (Kind.BUG, "VFS: Close: file count is 0"),
 )
 
 
@@ -125,6 +141,68 @@ def test_every_complaint_has_its_kind(kind: Kind, message: str, prefix: str) -> 
     (finding,) = scan(message, prefix=prefix)
     assert finding.kind is kind
     assert finding.title == " ".join(message.split())
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "Jan 02 03:04:05 own kernel: ",
+        "Jan  2 03:04:05 own kernel: [    1.000000] ",
+        "2026-01-02T03:04:05.123456+01:00 own kernel: ",
+        "kernel: ",
+        "[Fri Jan  2 03:04:05 2026] ",
+        "kern  :warn  : [    1.000000] ",
+        "[  +0.000003] ",
+        "[    1.000000] \x1b[31m\x1b[1m",
+        "[    1.000000] [   T80] ",
+        "[    1.000000 (0)] ",
+        "4,1234,1000000,-;",
+        "4,1234,1000000,-,caller=T80;",
+        "[    1.000000][   T80]  ",
+        "own login: [    1.000000] ",
+        "\r\x1b[0m[    1.000000] ",
+    ],
+)
+def test_a_complaint_is_found_behind_what_forwards_it(prefix: str) -> None:
+    (finding,) = scan("BUG: KASAN: use-after-free in own_fault+0x10/0x20", prefix=prefix)
+    assert finding.kind is Kind.KASAN
+
+
+def test_a_program_that_names_the_kernel_is_not_its_log() -> None:
+    assert scan("own: kernel: BUG: no", "my kernel: BUG: no", "4,5: BUG: no", prefix="") == ()
+
+
+def test_an_allocation_that_fails_is_none_if_another_cpu_breaks_its_line() -> None:
+    assert not scan(
+        "own: page allocation failure: order:4, mode:0xcc0(GFP_KERNEL), nodemask=(null)",
+        "own 0000:00:01.0: another line",
+        ",cpuset=/,mems_allowed=0",
+        "CPU: 1 UID: 0 PID: 80 Comm: own Not tainted 6.12.1 #1",
+        "Call Trace:",
+        " <TASK>",
+        " dump_stack_lvl+0x5d/0x80",
+        " warn_alloc+0x163/0x190",
+        " </TASK>",
+    )
+
+
+def test_a_long_word_behind_the_counter_is_read_in_a_moment() -> None:
+    start = monotonic()
+    assert scan("own [#1] " + "A" * 300 + "!") == ()
+    assert monotonic() - start < 1
+
+
+def test_a_stack_with_the_lines_of_the_source_has_its_functions() -> None:
+    (finding,) = scan(
+        "WARNING: CPU: 1 PID: 80 at mm/own.c:12 own_fault+0x10/0x20",
+        "RIP: 0010:own_fault (mm/own.c:12 mm/own.c:40 (discriminator 3)) ",
+        "Call Trace:",
+        " <TASK>",
+        " ? own_guess (mm/own.c:7) ",
+        " own_caller (./include/own.h:7 mm/own.c:80) own",
+        " </TASK>",
+    )
+    assert finding.stack == ("own_fault", "own_caller")
 
 
 @pytest.mark.parametrize(
