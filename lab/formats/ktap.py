@@ -19,7 +19,8 @@ The grammar that is accepted (indentation or a `# ` before every line of a neste
                      of its results have numbers as planned, `ok` and `not ok` without a number are junk
 
 The results of a document that ends without a parent (its suite died) are kept as `orphans`. A stream whose first
-version, plan or result stands behind a time stamp is a kernel's log (KUnit's): time stamps are taken off its lines.
+version, plan or result stands behind a time stamp has such stamps taken off its lines: of a kernel's log (KUnit's),
+of syslog, of a runner. YAML behind a result (`  ---` to `  ...`) is kept as a diagnostic of the next one.
 
 A line counts only when its newline came: the end of a truncated name may be the difference between two cases.
 Junk (anything else) is kept with the diagnostics, since that is where a C library's last words end up. What is kept is
@@ -54,7 +55,21 @@ _BAIL_OUT = re.compile(r"Bail out!\s*(.*)", re.IGNORECASE)
 _SUBTEST = re.compile(r"# Subtest:? ?(.*)")
 _NESTED = re.compile(r"( {1,8}|\t|# )(?:# )?(?:K?TAP version \d{1,9}\s*|1\.\.\d{1,9}\s*(?:#.*)?|# Subtest:? ?.*)")
 _NESTED_RESULT = re.compile(r"([ \t]{1,40})(?:not )?ok \d{1,9}(?:\s.*)?")
-_STAMP = re.compile(r"^(?:<\d{1,3}>)?\[\s*\d{1,8}\.\d{1,9}\](?:\[\s*[TC]\d{1,10}\])? ?")
+_CLOCK = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
+_KERNEL = r"(?:<\d{1,3}>)?\[\s*\d{1,8}\.\d{1,9}\](?:\[\s*[TC]\d{1,10}\])? ?"
+_STAMPS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        _KERNEL,
+        rf"[A-Z][a-z]{{2}} [ \d]\d {_CLOCK} \S{{1,80}} (?:kernel|[\w./-]{{1,60}}\[\d{{1,10}}\]): (?:{_KERNEL})?",
+        rf"\[[A-Z][a-z]{{2}} [A-Z][a-z]{{2}} [ \d]\d {_CLOCK} \d{{4}}\] ",
+        rf"\[?\d{{4}}-\d\d-\d\d[T ]{_CLOCK}(?:Z|[+-]\d\d:?\d\d)?\]? {{1,2}}(?:{_KERNEL})?",
+        rf"\[?{_CLOCK}\]? (?:{_KERNEL})?",
+    )
+)
+"""What a kernel's log, syslog, dmesg -T and runners of tests put before each line."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]{0,12}[mK]")
+_YAML = re.compile(r"( {1,8})---\s*")
 _STARTS = re.compile(r"(?:K?TAP version |1\.\.)\d|(?:not )?ok \d")
 _DURATION = re.compile(r"#\s*duration_ms=(\d{1,12}(?:\.\d{1,6})?)\s*")
 # The stream of a program of the lab that came to its end, as almost all are: see `_calm`.
@@ -377,8 +392,13 @@ class _Parser:
         self.kept = 0
         self.trailing: tuple[str, ...] = ()
         self.orphans: list[Result] = []
-        self.from_kernel: bool | None = None
-        """Whether the stream is a kernel's log; None until a line tells."""
+        self.stamp: re.Pattern[str] | None = None
+        """What stands before each line; None if nothing does, or while no line has told it."""
+        self.started = False
+        """Whether a line has told it: the first version, plan or result."""
+        self.yaml = ""
+        """The indentation of the YAML that a result has, while it goes on."""
+        self.after_result = False
 
     def events(self, lines: Iterable[str]) -> Iterator[Event]:
         for raw in lines:
@@ -387,7 +407,11 @@ class _Parser:
         yield from self._end()
 
     def _line(self, raw: str) -> Iterator[Event]:
-        text = raw.removesuffix("\n").removesuffix("\r")
+        text = raw.removesuffix("\n").rstrip("\r")
+        if self.line == 1:
+            text = text.removeprefix("\ufeff")
+        if "\x1b" in text and _STARTS.match(bare := _COLOURS.sub("", text)):
+            text = bare
         if len(text) > MAX_LINE:
             yield self._defect(Flaw.LONG_LINE, f"{len(text)} characters")
             text = text[:MAX_LINE]
@@ -399,6 +423,9 @@ class _Parser:
             return
         text = self._without_stamp(text)
         depth, rest = self._place(text)
+        if self._is_yaml(rest):
+            self.levels[depth].said.add(rest)
+            return
         level = self.levels[depth]
         if depth and level.announced and not level.prefix.endswith("# ") and _VERSION.fullmatch(rest):
             # The next suite begins before the parent's result came: the last one died. Behind `# ` a test may run
@@ -412,15 +439,35 @@ class _Parser:
         yield from self._classify(depth, rest)
 
     def _without_stamp(self, text: str) -> str:
-        """Return the line without the kernel's time stamp, if the stream is a kernel's log."""
-        if self.from_kernel is False:
-            return text
-        bare = _STAMP.sub("", text, count=1)
-        if self.from_kernel is None and _STARTS.match(bare.lstrip()):
-            self.from_kernel = bare != text
-        if self.from_kernel:
-            return bare
+        """Return the line without the time stamp that stands before each line, if one does."""
+        if not self.started:
+            self._start(text)
+        if self.stamp and (stamp := self.stamp.match(text)):
+            return text[stamp.end() :]
         return text
+
+    def _start(self, text: str) -> None:
+        """Learn from the first version, plan or result what stands before it."""
+        if _STARTS.match(text.lstrip()):
+            self.started = True
+        for pattern in () if self.started else _STAMPS:
+            stamp = pattern.match(text)
+            if stamp and _STARTS.match(text[stamp.end() :].lstrip()):
+                self.started, self.stamp = True, pattern
+                return
+
+    def _is_yaml(self, text: str) -> bool:
+        """Whether a line is of the YAML that TAP allows behind a result: what looks like results there is none."""
+        if self.yaml:
+            inside = text.startswith(self.yaml) or not text.strip()
+            if not inside or text.strip() == "...":
+                self.yaml = ""
+            return inside
+        match = _YAML.fullmatch(text) if self.after_result else None
+        self.after_result = _RESULT.fullmatch(text.lstrip()) is not None
+        if match:
+            self.yaml = match[1]
+        return match is not None
 
     def _place(self, text: str) -> tuple[int, str]:
         """Return the depth of the innermost open document that a line belongs to, and the line without its prefix."""

@@ -348,3 +348,55 @@ def test_a_cut_never_makes_a_result_up(text: str, cut: int) -> None:
     whole = [(result.name, result.ok) for result in ktap.parse(text).results]
     torn = [(result.name, result.ok) for result in ktap.parse(text[: cut % (len(text) + 1)]).results]
     assert torn == whole[: len(torn)]
+
+
+OWN = ("TAP version 13", "1..3", "ok 1 - one", "not ok 2 - two", "ok 3 - three # SKIP none here")
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "<6>[    1.500000][   T80] ",
+        "Jan  2 03:04:05 own kernel: [    1.500000] ",
+        "Jan 02 03:04:05 own run.sh[80]: ",
+        "[Fri Jan  2 03:04:05 2026] ",
+        "2026-01-02T03:04:05.123Z ",
+        "[2026-01-02 03:04:05] ",
+        "[03:04:05] ",
+        "03:04:05.123 ",
+        "\x1b[32m",
+    ],
+)
+def test_what_a_runner_puts_before_each_line_is_taken_off(prefix: str) -> None:
+    document = ktap.parse("".join(f"{prefix}{line}\n" for line in OWN))
+    assert [(result.name, result.ok, result.directive) for result in document.results] == [
+        ("one", True, ""),
+        ("two", False, ""),
+        ("three", True, "SKIP"),
+    ]
+    assert document.plan is not None
+    assert not document.defects
+
+
+def test_a_time_in_a_line_is_no_stamp_of_all() -> None:
+    document = ktap.parse("KTAP version 1\n1..1\n12:00:00 ok 1 - too early\nok 1 - one\n")
+    assert [result.name for result in document.results] == ["one"]
+
+
+@pytest.mark.parametrize("text", ["\ufeff" + "\n".join(OWN) + "\n", "\r\r\n".join(OWN) + "\r\r\n"])
+def test_marks_of_other_systems_at_the_ends_are_no_flaw(text: str) -> None:
+    document = ktap.parse(text)
+    assert (len(document.results), document.defects) == (3, ())
+
+
+def test_what_looks_like_results_in_yaml_is_none() -> None:
+    text = "TAP version 13\n1..2\nnot ok 1 - one\n  ---\n  got: |\n    ok 1 - fake\n  ...\nok 2 - two\n"
+    document = ktap.parse(text)
+    assert [(result.name, result.children) for result in document.results] == [("one", ()), ("two", ())]
+    assert document.results[1].diagnostics == ("  ---", "  got: |", "    ok 1 - fake", "  ...")
+    assert not document.defects
+
+
+def test_yaml_without_an_end_ends_with_its_indentation() -> None:
+    document = ktap.parse("TAP version 13\n1..2\nok 1 - one\n  ---\n  x: 1\nok 2 - two\n")
+    assert [result.name for result in document.results] == ["one", "two"]
