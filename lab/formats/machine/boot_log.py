@@ -16,6 +16,7 @@ SOURCE = "dmesg"
 _RANGE = r"\[?(?:mem )?(?:0x)?([0-9a-fA-F]{1,16})\s?-\s?(?:0x)?([0-9a-fA-F]{1,16})\]?"
 _STAMP = re.compile(r"(?:\[[\s\d.]{1,20}\]\s*)?")
 _LINUX = re.compile(r"Linux version (\d\S{0,60})")
+_32_BIT = re.compile(r"[-.]i?[3-6]86\b")
 _ARGUMENTS = re.compile(r"(?:Kernel c|\bC)ommand line:\s?(.*)")
 _SRAT_MEMORY = re.compile(rf"SRAT: Node (\d{{1,4}}) PXM \d{{1,5}} {_RANGE}")
 _SRAT_CPU = re.compile(
@@ -195,6 +196,8 @@ def _take_machine(log: _Log, text: str, line: int) -> None:
         log.add("cmdline", " ".join(words), line)
     elif match := _LINUX.search(text):
         log.add("release", match[1], line)
+        if _32_BIT.search(match[1]):
+            log.guess_arch("i686", line, "the kernel's name says it")
         if compiler := _COMPILER.search(text):
             log.guess_arch(compiler[1], line, f"the kernel's compiler is of {compiler[1]}")
     elif match := _MODEL.search(text):

@@ -10,6 +10,8 @@ from lab.formats.machine.pasted import Line
 from lab.formats.machine.statements import Statement, Value
 
 SOURCE = "/proc/cpuinfo"
+_COUNTED = re.compile(r"(\d{1,5})\s+(model name\s*:.*)")
+"""`grep "model name" /proc/cpuinfo | uniq -c`."""
 _FIELD = re.compile(r"([A-Za-z][\w #./()-]{0,40}?)\s*:\s*(.*)")
 _S390_PROCESSOR = re.compile(r"processor \d{1,4}")
 _PROCESSOR = re.compile(r"processor|hart")
@@ -73,7 +75,10 @@ class _CpuinfoReader:
 
     def take(self, line: Line) -> None:
         """Read one line."""
-        match = _FIELD.fullmatch(line.text)
+        counted = _COUNTED.fullmatch(line.text)
+        if counted:
+            self._add("processors", int(counted[1]), line.number)
+        match = _FIELD.fullmatch(counted[2] if counted else line.text)
         if match is None:
             return
         key, value = match[1], match[2].strip()

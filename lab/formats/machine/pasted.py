@@ -150,12 +150,20 @@ def _quoted_printable(lines: Sequence[Line]) -> list[Line]:
         if soft and len(parts) < 1000:
             continue
         joined = "".join(parts)
-        decoded = binascii.a2b_qp(joined.encode("utf-8", "replace")).decode("utf-8", "replace")
+        decoded = _text_of(binascii.a2b_qp(joined.encode("utf-8", "replace")))
         found += [Line(number=first, text=row[:MAX_LINE]) for row in decoded.split("\n")]
         parts, first = [], 0
     if parts:
         found.append(Line(number=first, text="".join(parts)))
     return found
+
+
+def _text_of(data: bytes) -> str:
+    """The text of bytes in UTF-8, or else in the character set of western mails, whose blank is `=A0`."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _looks_quoted_printable(lines: Sequence[Line]) -> bool:
