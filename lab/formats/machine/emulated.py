@@ -171,9 +171,8 @@ def read_xml(lines: Sequence[Line]) -> list[Statement]:
                 _outside(guest, tag[2], values, text, line.number)
     if not guest.lines:
         return guest.found
-    if guest.announced > len(guest.lines):
-        text = f"{guest.announced} cells are announced and {len(guest.lines)} are there: cut off"
-        guest.add(DAMAGE, text, min(guest.lines.values()))
+    if guest.announced:
+        guest.add("node_count", guest.announced, min(guest.lines.values()))
     _end_cell(guest, min(guest.lines.values()))
     return [*guest.found, *_sums(guest, mirrored=False)]
 

@@ -87,6 +87,8 @@ def read_xml(lines: Sequence[Line]) -> Iterator[Statement]:
     yield from _machine(xml)
     yield from _nodes(xml)
     yield from _distances(xml)
+    if xml.nodes and ended:
+        yield _statement("node_count", len(xml.nodes), begun)
     if not ended:
         yield _statement(DAMAGE, "the XML of lstopo is cut off: </topology> is missing", begun)
 

@@ -18,6 +18,8 @@ NEAREST = 10
 """The smallest distance in ACPI: of a node to itself."""
 LISTING_ALL = frozenset(("numactl -H", "lscpu", "lscpu -J", "lscpu -e", "sysfs", "libvirt"))
 """Sources that list the CPUs of all nodes, and number them as Linux does."""
+COUNTS = ("online", "offline", "cpu_count", "processors", "node_count", "nodes online", "nodes possible")
+"""Keys that tell whether all CPUs (the first four) or all nodes are described."""
 _NAMED = re.compile(r"\bnode[ #]?(\d{1,3})\b", re.IGNORECASE)
 DescribedNodes = dict[int, DescribedNode]
 
@@ -230,6 +232,8 @@ def _check_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -
         text = f"{counted.value} CPUs are counted and {on_nodes} are on the nodes"
         evidence.notes.append(f"{place(counted)}: {text}: the others are offline, or the lists are cut off")
     _check_gaps(evidence, owners)
+    if owners and not any(evidence.states(key) for key in COUNTS):
+        evidence.notes.append("nothing in the text counts CPUs or nodes: an end that is cut off would not be noticed")
 
 
 def _check_gaps(evidence: MachineEvidence, owners: Mapping[int, int]) -> None:
@@ -237,7 +241,7 @@ def _check_gaps(evidence: MachineEvidence, owners: Mapping[int, int]) -> None:
 
     Where every fourth or eighth CPU is there, as with the threads of POWER switched off, it is only noted.
     """
-    if not owners or any(evidence.states(key) for key in ("online", "offline", "cpu_count", "processors")):
+    if not owners or any(evidence.states(key) for key in COUNTS[:4]):
         return
     missing = set(range(max(owners))) - set(owners)
     sources = {statement.source for statement in evidence.statements if statement.key == "cpus"}
@@ -246,7 +250,7 @@ def _check_gaps(evidence: MachineEvidence, owners: Mapping[int, int]) -> None:
     text = f"CPUs {one_line(format_cpus(missing), 60)} are on no node"
     if len(owners) > 2 and set(owners) in [set(range(0, max(owners) + 1, step)) for step in (4, 8)]:
         evidence.notes.append(f"{text}: a guess is that they are threads that are switched off")
-    elif evidence.states("node_count") or evidence.states("nodes online") or not sources & LISTING_ALL:
+    elif any(evidence.states(key) for key in COUNTS) or not sources & LISTING_ALL:
         evidence.notes.append(f"{text}: they are offline, or the lists are cut off")
     else:
         evidence.problem(text)
