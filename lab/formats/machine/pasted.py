@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 MAX_LAYERS = 4
 MAX_LINES = 100_000
@@ -21,6 +22,8 @@ MAX_LINE = 64 << 10
 """Characters of a line that are read."""
 
 _ESCAPE = re.compile(r"=(?:[0-9A-F]{2}|$)")
+_ENCODED = re.compile(r"=[C-F][0-9A-F]=[89AB][0-9A-F]|:=20$")
+"""A letter of two bytes, and the blank behind a key without a value."""
 _SOFT_BREAK = re.compile(r"[^=]=$")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _BREAKING_TAG = re.compile(
@@ -39,7 +42,7 @@ _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\x00-\x08\x0b-\x1f\x7f]")
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
 _QUOTES = re.compile(r"\s*(?:[A-Z]{0,3}>\s?)+")
-_TIME_STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\s")
+_TIME_STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?(?:\s|$)")
 _BULLET = re.compile(r"[-*+\u2022]\s+(?=\S)")
 _NUMBERED = re.compile(
     r"\d{1,4}[.:)|]?\s+(?=node \d{1,4} (?:cpus|size|free)|node distances|available:|NUMA|Architecture|CPU|On-line"
@@ -54,6 +57,11 @@ _COMMENT = re.compile(
 _BARS = str.maketrans("\u2502\u2503\u2551", "|||")
 _LOGGED = re.compile(r"\{.{0,400}\"(?:log|message|msg|MESSAGE)\"\s*:\s*\"((?:[^\"\\]|\\.)*)\".{0,400}\}")
 """A line of a log whose lines are objects of JSON."""
+_MARKS = ("#", "+", "|", "//", ";", "*", "%", "--", "!", ":")
+"""That people put before each line."""
+_LINE_NUMBER = re.compile(r"\s{0,8}(\d{1,5})(?:[:.)|\t]|  |\s*$)\s?")
+FEW_LINES = 4
+"""In fewer lines than this, marks and numbers before each of them may be an accident."""
 _FENCE = re.compile(r"(?:`{3,}|~{3,})\s*[\w{}.+ -]*")
 
 
@@ -90,9 +98,12 @@ def undecorated(text: str) -> Pasted:
     for _ in range(MAX_LAYERS):
         if not (_decode(made, "base64", _base64) or _decode(made, "quoted-printable", _quoted_printable)):
             break
+    _decode(made, "marks before each line", _without_marks)
+    _decode(made, "line numbers", _without_numbers)
     _decode(made, "HTML", _html)
     _decode(made, "strings with \\n", _strings)
     made.lines = [Line(number=line.number, text=_cleaned(line.text)) for line in made.lines]
+    made.lines = _without_doubled_breaks(made.lines)
     return made
 
 
@@ -178,7 +189,7 @@ def _looks_quoted_printable(lines: Sequence[Line]) -> bool:
             continue
         equals += text.count("=")
         escapes += len(_ESCAPE.findall(text))
-        marks += ("=3D" in text) + bool(_SOFT_BREAK.search(text[-2:]))
+        marks += ("=3D" in text) + bool(_SOFT_BREAK.search(text[-2:])) + bool(_ENCODED.search(text))
         blanks += text.endswith("=20")
     return (marks > 0 or blanks > 1) and escapes >= 0.8 * equals
 
@@ -216,6 +227,42 @@ def _strings(lines: Sequence[Line]) -> list[Line]:
         rows = [first.rpartition('": "')[2], *others]
         decoded += [Line(number=line.number, text=row) for row in rows]
     return decoded
+
+
+def _without_marks(lines: Sequence[Line]) -> list[Line]:
+    """The lines without the mark that each of them begins with, such as that of a comment or of a diff."""
+    texts = [line.text.lstrip() for line in lines if line.text.strip()]
+    for mark in _MARKS:
+        if len(texts) < FEW_LINES or not all(text.startswith(mark) for text in texts):
+            continue
+        if mark == "|" and any("|" in text[1:] for text in texts):  # a table
+            continue
+        return [Line(number=line.number, text=line.text.lstrip().removeprefix(mark)) for line in lines]
+    return list(lines)
+
+
+def _without_numbers(lines: Sequence[Line]) -> list[Line]:
+    """The lines without their numbers, if each has one and they ascend by one."""
+    decoded: list[Line] = []
+    first = -1
+    for place, line in enumerate(line for line in lines if line.text.strip()):
+        match = _LINE_NUMBER.match(line.text)
+        if match is None:
+            return list(lines)
+        if not place:
+            first = int(match[1])
+        if int(match[1]) != first + place:
+            return list(lines)
+        decoded.append(Line(number=line.number, text=line.text[match.end() :]))
+    return decoded if len(decoded) >= FEW_LINES else list(lines)
+
+
+def _without_doubled_breaks(lines: Sequence[Line]) -> list[Line]:
+    """The lines without the blank ones, if there is one behind each line, as some web pages copy them."""
+    places = [place for place, line in enumerate(lines) if line.text]
+    if len(places) < FEW_LINES or any(after - before != 2 for before, after in pairwise(places)):
+        return list(lines)
+    return [lines[place] for place in places]
 
 
 def _cleaned(text: str) -> str:

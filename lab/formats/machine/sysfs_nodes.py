@@ -161,7 +161,7 @@ def _empty(paths: Sequence[str], line: int, block: int) -> Iterator[Statement]:
 
 def _paths(command: str) -> list[str]:
     """The files that a command shows; a command that is a path shows that file."""
-    if command.startswith("/"):
+    if command.startswith("/") or _NODE_FILE.fullmatch(command):
         return [command]
     match = _ARGUMENTS.fullmatch(command)
     paths: list[str] = []
