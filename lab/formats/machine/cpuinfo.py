@@ -13,6 +13,8 @@ SOURCE = "/proc/cpuinfo"
 _COUNTED = re.compile(r"(\d{1,5})\s+(model name\s*:.*)")
 """`grep "model name" /proc/cpuinfo | uniq -c`."""
 _FIELD = re.compile(r"([A-Za-z][\w #./()-]{0,40}?)\s*:\s*(.*)")
+_FIRST = re.compile(r"processor\s*: 0")
+"""Of another output, where the first one has been."""
 _S390_PROCESSOR = re.compile(r"processor \d{1,4}")
 _PROCESSOR = re.compile(r"processor|hart")
 _OWN_KEYS = frozenset(
@@ -46,6 +48,10 @@ _OWN_KEYS = frozenset(
     )
 )
 _FACTS = frozenset(("flags", "Features", "MMU", "mmu", "isa", "platform", "machine", "cpu", "features"))
+_FLAGS = frozenset(("flags", "Features", "features"))
+_FLAG_WORDS = re.compile(r"[a-z0-9_ .]+")
+MAX_FLAGS = 16 << 10
+"""Characters of flags over all lines."""
 _MODELS = ("model name", "cpu model", "cpu", "Model Name", "uarch")
 _COUNTS = ("# processors", "ncpus active", "cpus active")
 """Of s390, sparc and alpha, which have no entry for each processor."""
@@ -57,14 +63,20 @@ _BITS = re.compile(r"\d{2} bits physical, (\d{2}) bits virtual")
 def read(lines: Sequence[Line]) -> list[Statement]:
     """Everything that the lines state in the words of /proc/cpuinfo."""
     reader = _CpuinfoReader()
+    found: list[Statement] = []
     for line in lines:
+        if reader.processors and _FIRST.fullmatch(line.text):
+            reader.end()
+            found += reader.found
+            reader = _CpuinfoReader(reader.block + 1)
         reader.take(line)
     reader.end()
-    return reader.found
+    return found + reader.found
 
 
 class _CpuinfoReader:
-    def __init__(self) -> None:
+    def __init__(self, block: int = 0) -> None:
+        self.block = block
         self.found: list[Statement] = []
         self.stated: set[str] = set()
         self.processors = 0
@@ -72,6 +84,8 @@ class _CpuinfoReader:
         self.siblings = 0
         self.line = 0
         self.values: dict[str, str] = {}
+        self.flags: tuple[str, str, int] | None = None
+        """(key, value, line) of flags that may go on."""
 
     def take(self, line: Line) -> None:
         """Read one line."""
@@ -80,7 +94,11 @@ class _CpuinfoReader:
             self._add("processors", int(counted[1]), line.number)
         match = _FIELD.fullmatch(counted[2] if counted else line.text)
         if match is None:
+            if self.flags and _FLAG_WORDS.fullmatch(line.text):
+                key, value, number = self.flags
+                self.flags = key, f"{value} {line.text}"[:MAX_FLAGS], number
             return
+        self._end_flags()
         key, value = match[1], match[2].strip()
         if _PROCESSOR.fullmatch(key) and key == "processor" and value[:5].isdecimal():
             self.processors += 1
@@ -92,7 +110,17 @@ class _CpuinfoReader:
             self._add("processors", int(value), line.number)
         if key in _OWN_KEYS and key not in self.values:
             self.values[key] = value
-            self._field(key, value, line.number)
+            if key in _FLAGS and value:
+                self.flags = key, value, line.number
+            else:
+                self._field(key, value, line.number)
+
+    def _end_flags(self) -> None:
+        """State the flags, which a mailer may have wrapped over several lines."""
+        if self.flags:
+            key, value, number = self.flags
+            self.flags = None
+            self._field(key, value, number)
 
     def _field(self, key: str, value: str, line: int) -> None:
         if key in _FACTS and value:
@@ -112,6 +140,7 @@ class _CpuinfoReader:
 
     def end(self) -> None:
         """State how many processors were listed; the numbers show whether the list is shown in part."""
+        self._end_flags()
         least = max(self.siblings, self.highest + 1)
         if self.processors >= max(1, least):
             self._add("processors", self.processors, self.line)
@@ -120,7 +149,7 @@ class _CpuinfoReader:
             self._add("processors", least, self.line, "the least that the processors' numbers and siblings allow")
 
     def _add(self, key: str, value: Value, line: int, guess: str = "") -> None:
-        self.found.append(Statement(key=key, value=value, line=line, source=SOURCE, guess=guess))
+        self.found.append(Statement(key=key, value=value, line=line, source=SOURCE, block=self.block, guess=guess))
 
 
 _SIGNS = (

@@ -51,7 +51,7 @@ _RESOURCE = re.compile(
     r"\s*\"?(\d{1,15})([KMGT]?)i?\"?,?"
 )
 _SLURM = re.compile(r"\b(NodeName|Arch|CPUTot|CPUs|RealMemory|ThreadsPerCore)=(\S{1,100})")
-_DEVICE = re.compile(r"Handle 0x[0-9A-F]{4}, DMI type (\d{1,3}), .*")
+_DEVICE = re.compile(r"Handle (0x[0-9A-F]{4}), DMI type (\d{1,3}), .*")
 _DEVICE_FIELD = re.compile(r"(Size|Thread Count|Version): (.{1,100})")
 _DEVICE_SIZE = re.compile(r"(\d{1,8}) ([KMGT])i?B")
 _PROCESSOR, _MEMORY_DEVICE = "4", "17"
@@ -140,8 +140,10 @@ def _slurm(lines: Sequence[Line]) -> Iterator[Statement]:
 
 @dataclass(slots=True)
 class _Devices:
-    """The sums over the devices of dmidecode."""
+    """The sums over the devices of one output of dmidecode."""
 
+    block: int = 0
+    handles: set[str] = field(default_factory=set)
     device: str = ""
     totals: dict[str, int] = field(default_factory=dict)
     first: dict[str, Line] = field(default_factory=dict)
@@ -150,13 +152,22 @@ class _Devices:
         self.totals[key] = self.totals.get(key, 0) + amount
         self.first.setdefault(key, line)
 
+    def statements(self) -> Iterator[Statement]:
+        """State the sums."""
+        for key, total in self.totals.items():
+            yield _statement("dmidecode", key, total, self.first[key], block=self.block)
+
 
 def _dmidecode(lines: Sequence[Line]) -> Iterator[Statement]:
-    """The memory of all modules, and the threads of all processors."""
+    """The memory of all modules, and the threads of all processors; handles that come again are another output."""
     devices = _Devices()
     for line in lines:
         if match := _DEVICE.fullmatch(line.text):
-            devices.device = match[1]
+            if match[1] in devices.handles:
+                yield from devices.statements()
+                devices = _Devices(block=devices.block + 1)
+            devices.handles.add(match[1])
+            devices.device = match[2]
         elif not devices.device or not (match := _DEVICE_FIELD.fullmatch(line.text)):
             continue
         elif devices.device == _MEMORY_DEVICE and match[1] == "Size" and (module := _DEVICE_SIZE.fullmatch(match[2])):
@@ -164,9 +175,8 @@ def _dmidecode(lines: Sequence[Line]) -> Iterator[Statement]:
         elif devices.device == _PROCESSOR and match[1] == "Thread Count" and match[2][:4].isdecimal():
             devices.add("cpu_count", int(match[2][:4]), line)
         elif devices.device == _PROCESSOR and match[1] == "Version":
-            yield _statement("dmidecode", "model", match[2].strip(), line)
-    for key, total in devices.totals.items():
-        yield _statement("dmidecode", key, total, devices.first[key])
+            yield _statement("dmidecode", "model", match[2].strip(), line, block=devices.block)
+    yield from devices.statements()
 
 
 def _xen(lines: Sequence[Line]) -> Iterator[Statement]:

@@ -13,7 +13,12 @@ from lab.formats.machine.statements import DAMAGE, NOTE, Statement, Value
 from lab.formats.machine.texts import MachineTexts
 from lab.specs.arches import find
 
-IDENTITY = frozenset(("arch", "cpus", "memory", "distance", "nodes", "node_count", "cpu_count", "online", "page_size"))
+IDENTITY = frozenset(
+    (
+        *("arch", "cpus", "memory", "distance", "nodes", "node_count", "cpu_count", "processors", "online"),
+        "page_size",
+    )
+)
 """Keys whose values are constant on a machine: a different value means another machine (or another time)."""
 TOLERANCE = 0.12
 """Accepted relative difference of two sources about memory: firmware, the kernel's own memory, rounding."""
