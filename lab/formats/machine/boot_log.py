@@ -15,6 +15,13 @@ from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Va
 SOURCE = "dmesg"
 _RANGE = r"\[?(?:mem )?(?:0x)?([0-9a-fA-F]{1,16})\s?-\s?(?:0x)?([0-9a-fA-F]{1,16})\]?"
 _STAMP = re.compile(r"(?:\[[\s\d.]{1,20}\]\s*)?")
+_STAMPED = re.compile(r"\[[\s\d.]{5,20}\]")
+_OPEN = re.compile(r"\[(?:mem )?(?:0x)?[0-9a-f]*-?(?:0x)?[0-9a-f]*$|(?:node|Node|PXM|->|CPUs:|\(|,|on|up|\d)$")
+"""The end of a line that goes on."""
+_REST = re.compile(r"(?:\(?usable\)?|hotplug|non-volatile|\[mem 0x|Node \d|-> |0x[0-9a-f]+[\]-]|nodes?, \d+ CPU)")
+"""The beginning of what goes on."""
+SHORT, TERMINAL = 30, 80
+"""Characters of a line that is too short to have been wrapped, and of one that a terminal wrapped."""
 _LINUX = re.compile(r"Linux version (\d\S{0,60})")
 _32_BIT = re.compile(r"[-.]i?[3-6]86\b")
 _ARGUMENTS = re.compile(r"(?:Kernel c|\bC)ommand line:\s?(.*)")
@@ -67,6 +74,8 @@ class _Log:
     begun: bool = False
     """Whether the kernel's banner has come, which each boot has once."""
     found: list[Statement] = field(default_factory=list)
+    ranges: set[str] = field(default_factory=set)
+    """The lines of SRAT and those with memory of a node: one that comes again is of another boot."""
     sizes: dict[str, dict[int, int]] = field(
         default_factory=lambda: {"faked": {}, "early": {}, "srat": {}, "initmem": {}}
     )
@@ -109,16 +118,36 @@ def read(lines: Sequence[Line]) -> list[Statement]:
     """Everything that the lines state in the words of a boot log; of several boots each by itself."""
     log = _Log()
     stated: list[Statement] = []
-    for line in lines:
+    for line in _unwrapped(lines):
         text = line.text[:2000]
-        if _LINUX.search(text):
-            if log.begun:
-                stated += _stated(log)
-                log = _Log(block=log.block + 1)
-            log.begun = True
+        banner = _LINUX.search(text) is not None
+        if (banner and log.begun) or text in log.ranges:
+            stated += _stated(log)
+            log = _Log(block=log.block + 1)
+        log.begun = log.begun or banner
         if not (_take_cpus(log, text, line.number) or _take_memory(log, text, line.number)):
             _take_machine(log, text, line.number)
     return [*stated, *_stated(log)]
+
+
+def _unwrapped(lines: Sequence[Line]) -> Iterator[Line]:
+    """The lines, each with what a mailer or a terminal put on a line of its own, if nearly all have a time stamp."""
+    stamps = [_STAMPED.match(line.text) is not None for line in lines]
+    if sum(stamps) * 3 < len(lines) or not any(stamps):
+        yield from lines
+        return
+    held: Line | None = None
+    for line, stamped in zip(lines, stamps, strict=True):
+        open_end = held is not None and line.text and (_OPEN.search(held.text) or _REST.match(line.text))
+        if held is not None and open_end and not stamped and len(held.text) > SHORT:
+            glue = "" if len(held.text) >= TERMINAL else " "
+            held = Line(number=held.number, text=f"{held.text}{glue}{line.text}")
+            continue
+        if held is not None:
+            yield held
+        held = line
+    if held is not None:
+        yield held
 
 
 def _stated(log: _Log) -> list[Statement]:
@@ -145,6 +174,7 @@ def _take_cpus(log: _Log, text: str, line: int) -> bool:
     elif match := _SRAT_CPU.search(text):
         node = int(match[2])
         log.nodes.setdefault(node, line)
+        log.ranges.add(text)
         log.cpu_counts[node] = log.cpu_counts.get(node, 0) + 1
         name = _CPU_NAMES.get(match[1].upper(), "x86_64")
         log.guess_arch(name, line, f"SRAT names CPUs by {match[1].upper()}")
@@ -165,6 +195,7 @@ def _take_memory(log: _Log, text: str, line: int) -> bool:
                 log.add(NOTE, f"memory of node {node} that {_OTHER_WORDS[what[1]]} is left out", line)
                 return True
             log.nodes.setdefault(node, line)
+            log.ranges.add(text)
             sizes = log.sizes[name]
             length = _length(found[2], found[3])
             sizes[node] = sizes.get(node, 0) + length

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.formats.machine.cpu_list import format_list, parse_mask
 from lab.formats.machine.pasted import MAX_LINE, Line
@@ -232,23 +232,33 @@ class _Tree:
 def read_tree(lines: Sequence[Line]) -> Iterator[Statement]:
     """The tree that `lstopo` and `lstopo-no-graphics` print: a node's CPUs follow it."""
     tree = _Tree()
+    stated: list[Statement] = []
+    block = 0
     for line in _unwrapped(lines):
-        yield from _tree_facts(line)
-        if match := _MACHINE.search(line.text):
-            tree.total = size(match[1], match[2])
-            yield _statement("memory", tree.total, line.number)
-        if match := _NODE.search(line.text):
-            yield from _tree_node(tree, match, line.number)
-        elif match := _LATENCIES.fullmatch(line.text):
-            tree.rows_due = int(match[1]) + 1
-        elif tree.rows_due and (match := _LATENCY_ROW.fullmatch(line.text)):
-            tree.rows_due -= 1
-            tree.rows.append(tuple(map(int, match[1].split())))
-        for logical, cpu in _PU.findall(line.text):
-            tree.first = tree.first or line.number
-            tree.units.add(int(logical))
-            (tree.nodes[tree.group[0]][1] if tree.group else tree.nowhere).append(int(cpu))
-    yield from _of_tree(tree)
+        if tree.first and _MACHINE.search(line.text):
+            yield from (replace(statement, block=block) for statement in (*stated, *_of_tree(tree)))
+            tree, stated, block = _Tree(), [], block + 1
+        stated += _tree_line(tree, line)
+    yield from (replace(statement, block=block) for statement in (*stated, *_of_tree(tree)))
+
+
+def _tree_line(tree: _Tree, line: Line) -> Iterator[Statement]:
+    """One line of a tree, or of the matrix below it."""
+    yield from _tree_facts(line)
+    if match := _MACHINE.search(line.text):
+        tree.total = size(match[1], match[2])
+        yield _statement("memory", tree.total, line.number)
+    if match := _NODE.search(line.text):
+        yield from _tree_node(tree, match, line.number)
+    elif match := _LATENCIES.fullmatch(line.text):
+        tree.rows_due = int(match[1]) + 1
+    elif tree.rows_due and (match := _LATENCY_ROW.fullmatch(line.text)):
+        tree.rows_due -= 1
+        tree.rows.append(tuple(map(int, match[1].split())))
+    for logical, cpu in _PU.findall(line.text):
+        tree.first = tree.first or line.number
+        tree.units.add(int(logical))
+        (tree.nodes[tree.group[0]][1] if tree.group else tree.nowhere).append(int(cpu))
 
 
 def _tree_node(tree: _Tree, match: re.Match[str], line: int) -> Iterator[Statement]:
