@@ -85,3 +85,30 @@ def no_file(path: Path) -> str:
         return f"no such file{did_you_mean(path.name, (other.name for other in path.parent.iterdir()))}"
     except OSError as error:
         return error.strerror or "no such file"
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path names a regular file; False where that cannot be known: too long a name, no permission."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_directory(path: Path) -> bool:
+    """Whether a path names a directory; False where that cannot be known."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def no_directory(path: Path) -> str:
+    """Return why files cannot be written to a directory, which need not exist yet; empty if they can."""
+    try:
+        place = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+        if not place.is_dir():
+            return f"{place} is no directory"
+        return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} is not writable"
+    except OSError as error:
+        return error.strerror or "not readable"

@@ -203,13 +203,14 @@ def _reasons(program: ElfProgram, page_size: int) -> Iterator[str]:
     least = min(segment.align for segment in program.segments)
     aligned = f"PT_LOAD aligned to {_size(least)}"
     for segment in program.segments:
-        if (segment.address - segment.offset) % page_size:
+        nothing_mapped = program.executable and not segment.file_size and not segment.address % page_size
+        if (segment.address - segment.offset) % page_size and not nothing_mapped:
             yield f"{aligned}, and its address and file offset differ by no multiple of {_size(page_size)}"
     if not program.executable and least % page_size:
         yield f"{aligned}: the loader refuses a library with less than a page ({_size(page_size)})"
-    ordered = sorted(program.segments, key=lambda segment: segment.address)
-    for first, second in pairwise(ordered):
-        last_page = (first.address + max(first.memory_size, 1) - 1) // page_size
+    filled = (segment for segment in program.segments if segment.memory_size)
+    for first, second in pairwise(sorted(filled, key=lambda segment: segment.address)):
+        last_page = (first.address + first.memory_size - 1) // page_size
         if last_page >= second.address // page_size and first.flags != second.flags:
             yield f"{aligned}: two segments with different permissions share a page of {_size(page_size)}"
 
@@ -222,4 +223,4 @@ def linker_option(page_size: int) -> str:
 def _size(value: int) -> str:
     if value >= KIB and not value % KIB:
         return f"{value // KIB} KiB"
-    return f"{value} bytes"
+    return f"{value} byte{'' if value == 1 else 's'}"

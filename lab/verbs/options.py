@@ -44,6 +44,8 @@ def refuse_unknown_option(context: click.Context, _argument: click.Parameter, va
     """
     words = [value] if isinstance(value, str) else value
     first = next(iter(words), "")
+    if words and not first.strip():
+        raise click.BadParameter("the name of a program is empty", ctx=context)
     if first.startswith("-") and first != "-":
         known = [name for parameter in context.command.params for name in parameter.opts]
         raise click.NoSuchOption(first, possibilities=get_close_matches(first, known), ctx=context)

@@ -101,6 +101,14 @@ def test_the_script_of_the_template_does_the_same(clone: Path, job: Path) -> Non
     assert ended.returncode == 1, ended.stderr
     assert template["artifacts"]["paths"] == ["pages"]
     assert "cannot be loaded" in (job / "pages/pages.txt").read_text()
+    assert template["artifacts"]["reports"]["junit"] == "pages/pages-junit.xml"
+    assert "<failure" in (job / "pages/pages-junit.xml").read_text()
+
+
+def test_a_word_that_is_neither_true_nor_false_boots_nothing(clone: Path, job: Path) -> None:
+    script, environment = steps({"command": "./libold.so", "check": "yes"})[1]
+    ended = run(script, job, {"GITHUB_ACTION_PATH": str(clone / ACTION.parent), **environment})
+    assert (ended.returncode, ended.stderr) == (64, "check: expected true or false, got yes\n")
 
 
 def test_words_reach_the_lab_in_their_order(clone: Path, job: Path, tmp_path: Path) -> None:

@@ -24,10 +24,17 @@ if [ -n "${PAGELAB_STORE:-}" ]; then
     "$lab" cache pull key-facts ${PAGELAB_ENTRIES:-} --remote "$PAGELAB_STORE"
 fi
 
+case ${PAGELAB_CHECK:-false} in
+true | false) ;;
+*)
+    echo "check: expected true or false, got $PAGELAB_CHECK" >&2
+    exit 64
+    ;;
+esac
 eval "set -- ${PAGELAB_COMMAND:?is empty}"
 if [ "${PAGELAB_CHECK:-}" = true ]; then
     status=0
-    "$lab" pages --check "$@" >"$out/pages.txt" || status=$?
+    "$lab" pages --check -o "$out" -- "$@" >/dev/null || status=$?
 else
     set -- -- "$@"
     set -f

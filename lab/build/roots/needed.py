@@ -374,9 +374,12 @@ def read_regular(path: Path) -> bytes:
 
 
 def read_head(path: Path) -> bytes:
-    """Return the first bytes of a file, as many as an ELF header has."""
-    with path.open("rb") as file:
-        return file.read(64)
+    """Return the first bytes of a file, as many as an ELF header has; UsageError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
 
 
 # ---- What to do about it --------------------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from lab.core.errors import InfraError, UsageError
 from lab.core.untrusted import printable
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from lab.specs.model import Kernel
     from lab.workflows.one_guest import Workload
     from lab.workflows.pages.outcomes import MachineRun, PagesAnswer
+
+Answer = TypeVar("Answer")
+FILES = {"text": "pages.txt", "json": "pages.json", "junit": "pages-junit.xml", "html": "pages.html"}
+"""Format -> the file of it in the directory of the answer."""
 
 
 @click.command("pages", context_settings={"ignore_unknown_options": True})
@@ -85,7 +90,7 @@ def pages(words: Sequence[str], check_only: bool, form: str, output: Path | None
     are checked for their alignment.
 
     With --check the words are programs, libraries, directories, Debian packages, tars, APKs and wheels, which are
-    only looked at.
+    only looked at. Of the options it takes --format and -o.
 
     Exit status: 0 no difference, 1 it depends on the page size, 2 the lab failed or a page size was not tried, 64 bad
     input.
@@ -97,19 +102,39 @@ def pages(words: Sequence[str], check_only: bool, form: str, output: Path | None
     lab pages --check ./libfoo.so ./package.deb ./app.apk
     """
     if check_only:
-        return _check(words)
+        return _check(words, form, output)
+    _check_directory(output)
     outcome = _answer(words, **options)  # type: ignore[arg-type]
     _show(outcome, form, output)
     return outcome.exit_status
 
 
-def _check(words: Sequence[str]) -> int:
-    from lab.workflows.pages import look
+TAKEN_BY_CHECK = frozenset({"check_only", "form", "output", "words"})
 
+
+def _check(words: Sequence[str], form: str, output: Path | None) -> int:
+    """Look at files and print what was found; UsageError for an option that only matters where something boots."""
+    from lab.workflows.pages import check_report, look
+
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in TAKEN_BY_CHECK and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--check boots nothing, so {max(parameter.opts, key=len)} has no effect")
+    if not all(words):
+        raise UsageError("--check: the name of a file is empty")
+    _check_directory(output)
     checked = look.check([Path(word) for word in words])
-    for line in look.render(checked.files, checked.left_out):
-        print(printable(line))
-    return int(any(looked_at.problems for looked_at in checked.files))
+    _write(check_report.FORMATS, checked, form, output)
+    return checked.exit_status
+
+
+def _check_directory(output: Path | None) -> None:
+    """Raise UsageError, before anything runs, if the answer cannot be written to a directory."""
+    from lab.core.paths import no_directory
+
+    if output is not None and (why := no_directory(output)):
+        raise UsageError(f"-o {output}: {why}")
 
 
 def _answer(
@@ -160,21 +185,22 @@ def _architecture(program: str, library: Library, globs: Sequence[str], *, in_ro
     UsageError if neither says one.
     """
     from lab.build.roots.needed import read_head
-    from lab.core.paths import no_file
+    from lab.core.paths import is_file, no_file
     from lab.formats import elf, file_kinds
     from lab.specs import arches as arch
 
     path = Path(program)
-    if not path.is_file() or (in_root and globs):
+    header, what = None, f": {no_file(path)}"
+    if is_file(path):
+        head = read_head(path)
+        what = f" is {file_kinds.named(head) or 'no ELF file'}"
+        if not (in_root and globs):
+            header = elf.machine(head)
+    if header is None:
         arches = {topology.arch for topology in library.select_topologies(globs)} if globs else set()
         if len(arches) == 1:
             return arch.find(arches.pop())
-        what = "" if path.is_file() else f": {no_file(path)}"
-        raise UsageError(f"{program}{what}: nothing says its architecture", hint="-t 'arm64*' says it")
-    header = elf.machine(read_head(path))
-    if header is None:
-        kind = file_kinds.named(read_head(path)) or "no ELF file"
-        raise UsageError(f"{program} is {kind}, so nothing says its architecture")
+        raise UsageError(f"{program}{what}, so nothing says its architecture", hint="-t 'arm64*' says it")
     if known := arch.of_program(header):
         return known
     hint = f"{elf.described(header)}; lab list arches"
@@ -217,11 +243,16 @@ def _print_run(run: MachineRun) -> None:
 
 def _show(outcome: PagesAnswer, form: str, output: Path | None) -> None:
     """Print the answer, and write it in every format if a directory is named."""
-    from lab.core.cache import write_atomic
     from lab.workflows.pages import render
 
-    print(render.FORMATS[form](outcome), end="")
+    _write(render.FORMATS, outcome, form, output)
+
+
+def _write(formats: Mapping[str, Callable[[Answer], str]], answer: Answer, form: str, output: Path | None) -> None:
+    """Print an answer in one of the formats; write it in all of them to a directory, if one is named."""
+    from lab.core.cache import write_atomic
+
+    print(formats[form](answer), end="")
     if output is not None:
-        names = {"text": "pages.txt", "json": "pages.json", "junit": "pages-junit.xml", "html": "pages.html"}
-        for form_name, name in names.items():
-            write_atomic(output / name, render.FORMATS[form_name](outcome).encode())
+        for name, file in FILES.items():
+            write_atomic(output / file, formats[name](answer).encode())

@@ -1,31 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The static look: of which files the segments are aligned to less than a page, before anything boots.
 
-Files are read where they are: in directories, Debian packages, tars and zips (APK, wheel, jar), also nested ones, which
-are not unpacked. What is left out (object files, damaged ones, other architectures) is named.
+Files are read where they are: in directories, Debian packages, tars and zips (APK, wheel, jar), also nested and packed
+ones, which are not unpacked to disk. What is left out (object files, damaged ones, other architectures) is named.
 """
 
 from __future__ import annotations
 
 import io
-import lzma
+import os
 import struct
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
-from debian.arfile import ArError
-from debian.debfile import DebError, DebFile
+from debian.arfile import ArError, ArFile
 
 from lab.arch.record import Arch
+from lab.build.roots import packed, tar
 from lab.build.roots.needed import read_regular
-from lab.core.errors import UsageError
+from lab.core.errors import LabError, UsageError
 from lab.core.paths import no_file
 from lab.core.sizes import KIB
+from lab.core.untrusted import printable
 from lab.formats import elf, elf_program, file_kinds
 from lab.formats.elf_program import ElfProgram
 from lab.specs.arches import of_program
@@ -35,20 +35,24 @@ MAX_MEMBER = 512 << 20
 """Bytes of one program in an archive."""
 MAX_READ = 8 << 30
 """Bytes of all programs in an archive, unpacked."""
-ARCHIVES = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, DebError, ArError, EOFError, OSError)
-"""What the readers of archives raise for damaged ones."""
 READ = "programs, Debian packages, tars and zips (APK, wheel, jar) are read"
 ELF, ZIP, DEB = b"\x7fELF", b"PK\3\4", b"!<arch>\ndebian-binary"
 TAR, TAR_AT = b"ustar", 257
-ARCHIVE_BEGINS = (ZIP, b"PK\5\6", DEB, b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh")
+ARCHIVE_BEGINS = (ZIP, b"PK\5\6", DEB)
 HEAD = 512
 PACKAGES: tuple[str, ...] = (".deb", ".rpm", ".apk", ".whl", ".jar", ".zip", ".tar", ".tgz", ".snap")
-PACKAGES += tuple(f".tar.{packer}" for packer in ("gz", "xz", "bz2", "zst"))
+PACKAGES += tuple(f".tar.{packer}" for packer in ("gz", "xz", "bz2", "zst", "lz4", "lzma"))
 """Ends of names of archives; one that cannot be read is named."""
 MAX_DEPTH = 4
 """Of archives within archives."""
 MAX_NAMED = 3
-UNREADABLE = (*ARCHIVES, ValueError, RuntimeError, NotImplementedError, struct.error)
+UNREADABLE = (
+    *(tarfile.TarError, zipfile.BadZipFile, ArError, struct.error, ValueError, RuntimeError, NotImplementedError),
+    *packed.DAMAGE,
+)
+"""What the readers of archives raise for damaged ones."""
+NO_TAR = "it is no tar, or a damaged one"
+LOCKED = "encrypted, or packed in a way that the lab does not unpack"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +65,18 @@ class LookedAt:
     """The least alignment of its PT_LOAD segments, in bytes."""
     problems: Mapping[int, str]
     """Page size -> why."""
+    stored: frozenset[int] = frozenset()
+    """The page sizes on which it cannot be loaded only because of where it lies in an archive."""
 
     @property
     def mend(self) -> str:
-        """The linker's option that aligns it for all page sizes on which it cannot be loaded; empty if it can."""
-        if not self.problems:
-            return ""
-        return elf_program.linker_option(max(self.problems))
+        """What aligns it for all page sizes on which it cannot be loaded; empty if it can be loaded on all."""
+        words = []
+        if linked := self.problems.keys() - self.stored:
+            words.append(f"link it with {elf_program.linker_option(max(linked))}")
+        if self.stored:
+            words.append(f"align it in the archive with zipalign -P {max(self.stored) // KIB}")
+        return ", and ".join(words)
 
 
 def look_at(name: str, program: ElfProgram, arch: Arch) -> LookedAt:
@@ -87,6 +96,11 @@ class Checked:
     files: tuple[LookedAt, ...]
     left_out: Mapping[str, Sequence[str]]
 
+    @property
+    def exit_status(self) -> int:
+        """1: a file cannot be loaded on some page size of its architecture; 0: none was found that cannot."""
+        return int(any(looked.problems for looked in self.files))
+
 
 def check(paths: list[Path]) -> Checked:
     """Return a look at every program and library in some files, directories and archives, also nested ones.
@@ -104,7 +118,7 @@ def check(paths: list[Path]) -> Checked:
             left_out.setdefault(reason, []).extend(found)
     if not files:
         names = ", ".join(map(str, paths))
-        hint = "; ".join(_left_out(left_out)) or "see `lab list arches`"
+        hint = "; ".join(left_out_lines(left_out)) or "see `lab list arches`"
         raise UsageError(f"{names}: no program or library of an architecture of the lab", hint=hint)
     return Checked(files=tuple(files), left_out=left_out)
 
@@ -132,61 +146,88 @@ class _Walk:
         self.bytes = 0
 
     def begin(self) -> None:
-        if self.path.is_dir():
-            self._directory()
-            return
-        if not self.path.is_file():
-            raise UsageError(f"{self.path}: {no_file(self.path)}")
         try:
+            if self.path.is_dir():
+                self._directory()
+                return
+            if not self.path.is_file() or not self.path.name:
+                raise UsageError(f"{self.path}: {no_file(self.path)}")
             with self.path.open("rb") as file:
                 self._named(file)
-        except tarfile.ReadError:
-            raise UsageError(f"{self.path} cannot be read: it is no tar, or a damaged one", hint=READ) from None
+        except LabError:
+            raise
         except UNREADABLE as error:
-            reason = str(error).partition("\n")[0].rstrip(":")
-            raise UsageError(f"{self.path} cannot be read: {reason}", hint=READ) from None
+            raise UsageError(f"{self.path} cannot be read: {_reason(error)}", hint=READ) from None
 
     def _directory(self) -> None:
         """Look at the files of a directory and of those below it; links are not followed."""
-        for file in sorted(self.path.rglob("*")):
+        for file in sorted(self._below()):
             self._member()
-            if not file.is_file() or file.is_symlink():
-                continue
             try:
+                if not file.is_file() or file.is_symlink():
+                    continue
                 with file.open("rb") as content:
                     self._inner(str(file), content, file.stat().st_size, depth=0)
             except OSError as error:
-                self.left_out.setdefault(error.strerror or "unreadable", []).append(str(file))
+                self._leave_out(error.strerror or "unreadable", str(file))
+
+    def _below(self) -> Iterator[Path]:
+        """Yield every file below the directory; a directory that cannot be read is left out by name."""
+
+        def unreadable(error: OSError) -> None:
+            self._leave_out(error.strerror or "unreadable", f"{error.filename}/")
+
+        for place, _, names in os.walk(self.path, onerror=unreadable):
+            for name in names:
+                yield Path(place, name)
 
     def _named(self, file: BinaryIO) -> None:
         """Look at a file that the user named: it has to be something that is looked at."""
-        head = file.read(HEAD)
+        head = file.read(file_kinds.LONGEST)
         file.seek(0)
+        kind = file_kinds.named(head)
         if head.startswith(ELF):
-            data = read_regular(self.path)
             try:
-                self._program(str(self.path), data, None)
+                self._program(str(self.path), read_regular(self.path), None, depth=0)
             except ValueError as error:
                 raise UsageError(f"{self.path}: {error}") from None
-        elif is_archive(head) or zipfile.is_zipfile(file):
+        elif is_archive(head) or zipfile.is_zipfile(file) or (not kind and _is_old_tar(file)):
             self._archive(str(self.path), file, depth=0)
         else:
-            kind = file_kinds.named(head) or ("no program and no archive" if head else "empty")
+            kind = kind or ("no program and no archive" if head else "empty")
             raise UsageError(f"{self.path} is {kind}", hint=READ)
 
-    def _archive(self, name: str, file: BinaryIO, depth: int) -> None:
+    def _archive(self, name: str, file: IO[bytes], depth: int) -> None:
         file.seek(0)
         head = file.read(HEAD)
         file.seek(0)
         if head.startswith(DEB):
-            with DebFile(fileobj=file).data.tgz() as archive:
-                self._tar(name, archive, depth)
-        elif head.startswith(ZIP) or zipfile.is_zipfile(file):
+            self._unpacked(name, _data_of(file), depth)
+        elif head.startswith(ZIP) or (not packed.is_packed(head) and zipfile.is_zipfile(file)):
             self._zip(name, file, depth)
         else:
             file.seek(0)
-            with tarfile.open(fileobj=file) as archive:
-                self._tar(name, archive, depth)
+            self._unpacked(name, file, depth)
+
+    def _unpacked(self, name: str, file: IO[bytes], depth: int) -> None:
+        """Look at a tar, which may be packed, or at a program that is packed alone."""
+        with packed.opened(file, limit=2 * MAX_READ) as content:
+            head = content.read(HEAD)
+            if head.startswith(ELF):
+                try:
+                    self._program(name, self._rest(head, content, len(head)), None, depth=depth)
+                except ValueError as error:
+                    self._leave_out(str(error), name)
+                return
+            content.seek(0)
+            before = self.members
+            try:
+                with tar.open_stream(content) as archive:
+                    self._tar(name, archive, depth)
+            except tarfile.TarError as error:
+                if self.members == before:
+                    raise ValueError(NO_TAR) from None
+                raise ValueError(f"a damaged tar: {error}") from None
 
     def _tar(self, name: str, archive: tarfile.TarFile, depth: int) -> None:
         for member in archive:
@@ -199,9 +240,15 @@ class _Walk:
         with zipfile.ZipFile(outer) as archive:
             for member in archive.infolist():
                 self._member()
-                with archive.open(member) as file:
+                inner = f"{name}: {member.filename}"
+                try:
+                    file = archive.open(member)
+                except (RuntimeError, NotImplementedError):
+                    self._leave_out(LOCKED, inner)
+                    continue
+                with file:
                     at = _stored_at(name, outer, member)
-                    self._inner(f"{name}: {member.filename}", file, member.file_size, depth=depth, stored_at=at)
+                    self._inner(inner, file, member.file_size, depth=depth, stored_at=at)
 
     def _inner(self, name: str, file: IO[bytes], size: int, *, depth: int, stored_at: int | None = None) -> None:
         """Look at a file of a directory or an archive, which need not be anything that is looked at."""
@@ -209,30 +256,39 @@ class _Walk:
         if head.startswith(ELF):
             data = self._rest(head, file, size)
             try:
-                self._program(name, data, stored_at)
+                self._program(name, data, stored_at, depth=depth)
             except ValueError as error:
-                self.left_out.setdefault(str(error), []).append(name)
+                self._leave_out(str(error), name)
         elif is_archive(head) or name.endswith(PACKAGES):
-            self._nested(name, head, file, size, depth)
+            self._nested(name, io.BytesIO(self._rest(head, file, size)), depth)
 
-    def _nested(self, name: str, head: bytes, file: IO[bytes], size: int, depth: int) -> None:
+    def _nested(self, name: str, file: IO[bytes], depth: int) -> None:
         """Look into an archive within another or in a directory; what only looks like one is passed over."""
         if depth >= MAX_DEPTH:
-            self.left_out.setdefault(f"an archive in {MAX_DEPTH} others", []).append(name)
+            self._leave_out(f"an archive in {MAX_DEPTH} others", name)
             return
+        before = self.members
         try:
-            self._archive(name, io.BytesIO(self._rest(head, file, size)), depth + 1)
+            self._archive(name, file, depth + 1)
         except UNREADABLE:
-            if name.endswith(PACKAGES):
-                self.left_out.setdefault("an archive that cannot be read", []).append(name)
+            if name.endswith(PACKAGES) or self.members > before:
+                self._leave_out("an archive that cannot be read", name)
 
-    def _program(self, name: str, data: bytes, stored_at: int | None) -> None:
-        """Look at a program or library; ValueError, with the reason, if it is none that is looked at."""
+    def _program(self, name: str, data: bytes, stored_at: int | None, *, depth: int) -> None:
+        """Look at a program or library; ValueError, with the reason, if it is none that is looked at.
+
+        A zip behind a program, of one that unpacks itself, is looked into.
+        """
         program, arch = _loadable(data)
         if file_kinds.is_appimage(data):
-            self.left_out.setdefault("files in an AppImage, which `--appimage-extract` unpacks", []).append(name)
+            self._leave_out("files in an AppImage, which `--appimage-extract` unpacks", name)
         looked = look_at(name, program, arch)
         self.files.append(looked if stored_at is None else _stored(looked, arch, stored_at))
+        if zipfile.is_zipfile(behind := io.BytesIO(data)):
+            self._nested(name, behind, depth)
+
+    def _leave_out(self, reason: str, name: str) -> None:
+        self.left_out.setdefault(reason, []).append(name)
 
     def _member(self) -> None:
         self.members += 1
@@ -240,19 +296,46 @@ class _Walk:
             raise UsageError(f"{self.path} has more than {MAX_MEMBERS} files")
 
     def _rest(self, head: bytes, file: IO[bytes], size: int) -> bytes:
-        """Return the whole of a file whose first bytes are read already."""
-        self.bytes += size
-        if size > MAX_MEMBER or self.bytes > MAX_READ:
+        """Return the whole of a file whose first bytes are read already; it is known to have `size` bytes or more."""
+        if size > MAX_MEMBER or self.bytes + size > MAX_READ:
             raise UsageError(f"{self.path}: its programs are larger than the lab reads")
         whole = io.BytesIO(head)
         whole.seek(0, io.SEEK_END)
-        whole.write(file.read(MAX_MEMBER))
+        whole.write(file.read(MAX_MEMBER + 1 - len(head)))
+        self.bytes += whole.tell()
+        if whole.tell() > MAX_MEMBER or self.bytes > MAX_READ:
+            raise UsageError(f"{self.path}: its programs are larger than the lab reads")
         return whole.getvalue()
+
+
+def _is_old_tar(file: IO[bytes]) -> bool:
+    """Whether a file is a tar of the format that has no magic number."""
+    file.seek(0)
+    try:
+        with tar.open_stream(file) as archive:
+            return archive.next() is not None
+    except tarfile.TarError:
+        return False
+
+
+def _data_of(file: IO[bytes]) -> IO[bytes]:
+    """Return the part of a Debian package with its files; ValueError if it has none."""
+    for member in ArFile(fileobj=cast(BinaryIO, file)).getmembers():
+        if member.name.startswith("data.tar"):
+            return io.BytesIO(member.read())
+    raise ValueError("a Debian package without its files: is it cut off?")
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file could not be read, in words for people."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).partition("\n")[0].rstrip(":") or "it is damaged"
 
 
 def is_archive(head: bytes) -> bool:
     """Whether a file is an archive that is looked into, or packed so that it may be one."""
-    return head.startswith(ARCHIVE_BEGINS) or head[TAR_AT : TAR_AT + len(TAR)] == TAR
+    return head.startswith(ARCHIVE_BEGINS) or packed.is_packed(head) or head[TAR_AT : TAR_AT + len(TAR)] == TAR
 
 
 def _stored(looked: LookedAt, arch: Arch, stored_at: int) -> LookedAt:
@@ -262,7 +345,7 @@ def _stored(looked: LookedAt, arch: Arch, stored_at: int) -> LookedAt:
         if stored_at % size and size > min(arch.page_sizes):
             reason = f"stored in the archive at offset {stored_at}, no multiple of {size // KIB} KiB (zipalign -P)"
             problems.setdefault(size, reason)
-    return replace(looked, problems=problems)
+    return replace(looked, problems=problems, stored=frozenset(problems.keys() - looked.problems.keys()))
 
 
 def _stored_at(name: str, outer: IO[bytes], member: zipfile.ZipInfo) -> int | None:
@@ -286,20 +369,26 @@ def render(looked: Sequence[LookedAt], left_out: Mapping[str, Sequence[str]] | N
     bad = [file for file in looked if file.problems]
     for file in bad:
         sizes = ", ".join(f"{size // KIB}K" for size in file.problems)
-        lines.append(f"{file.name} ({file.arch}): cannot be loaded with pages of {sizes}")
+        lines.append(f"{name_in_one_line(file.name)} ({file.arch}): cannot be loaded with pages of {sizes}")
         lines += [f"    {reason}" for reason in dict.fromkeys(file.problems.values())]
-        lines.append(f"    link it with {file.mend}")
+        lines.append(f"    {file.mend}")
     result = "all can be loaded on every page size of their architecture"
     if bad:
         result = f"{len(bad)} cannot be loaded on every page size of their architecture"
-    lines += _left_out(left_out or {})
+    lines += left_out_lines(left_out or {})
     lines.append(f"programs and libraries looked at: {len(looked)}; {result}")
     return lines
 
 
-def _left_out(left_out: Mapping[str, Sequence[str]]) -> list[str]:
+def left_out_lines(left_out: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a line per reason why files were left out, with the first of their names."""
     lines = []
     for reason, names in left_out.items():
         more = f", and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-        lines.append(f"left out, {reason}: {', '.join(names[:MAX_NAMED])}{more}")
+        lines.append(f"left out, {reason}: {', '.join(map(name_in_one_line, names[:MAX_NAMED]))}{more}")
     return lines
+
+
+def name_in_one_line(name: str) -> str:
+    """Return the name of a file, of which others may have chosen any character, on one line."""
+    return printable(name).replace("\n", "\\n")

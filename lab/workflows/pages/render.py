@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -166,7 +166,7 @@ PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>lab pages: {{ command }}</title>
+<title>{{ title }}</title>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
 table { border-collapse: collapse; margin: 1rem 0; }
@@ -178,7 +178,7 @@ body { background: #161616; color: #e8e8e8; } pre { background: #262626; } .depe
 </style>
 </head>
 <body>
-<h1><code>{{ command }}</code></h1>
+<h1><code>{{ heading }}</code></h1>
 <p{% if status == 1 %} class="depends"{% endif %}>{{ sentence }} (exit {{ status }})</p>
 <table>
 <tr>{% for cell in rows[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
@@ -187,8 +187,8 @@ body { background: #161616; color: #e8e8e8; } pre { background: #262626; } .depe
 {% for name, lines in details %}<h2>{{ name }}</h2>
 <pre>{{ lines }}</pre>
 {% endfor %}
-{% if looked %}<h2>Before booting</h2>
-<pre>{{ looked }}</pre>
+{% if more[1] %}<h2>{{ more[0] }}</h2>
+<pre>{{ more[1] }}</pre>
 {% endif %}
 </body>
 </html>
@@ -201,19 +201,41 @@ def html(outcome: PagesAnswer) -> str:
     for compared in outcome.compared:
         if lines := _details(compared):
             details.append((compared.run.topology, printable("\n".join(lines))))
-    return (
-        Environment(autoescape=True)
-        .from_string(PAGE)
-        .render(
-            command=printable(shlex.join(outcome.command)),
-            status=outcome.exit_status,
-            sentence=printable(outcome.sentence),
-            rows=[[printable(cell) for cell in row] for row in _rows(outcome)],
-            details=details,
-            looked=printable("\n".join(outcome.looked)),
-        )
-        + "\n"
+    command = printable(shlex.join(outcome.command))
+    return page(
+        f"lab pages: {command}",
+        heading=command,
+        status=outcome.exit_status,
+        sentence=outcome.sentence,
+        rows=_rows(outcome),
+        details=details,
+        more=("Before booting", printable("\n".join(outcome.looked))),
     )
+
+
+def page(
+    title: str,
+    *,
+    status: int,
+    sentence: str,
+    rows: Sequence[Sequence[str]],
+    details: Sequence[tuple[str, str]],
+    more: tuple[str, str],
+    heading: str = "",
+) -> str:
+    """Return a page with a table, text below a heading each, and a last text, left out if it is empty."""
+    template = Environment(autoescape=True).from_string(PAGE)
+    shown = [[printable(cell) for cell in row] for row in rows]
+    made = template.render(
+        title=title,
+        heading=heading or title,
+        status=status,
+        sentence=printable(sentence),
+        rows=shown,
+        details=details,
+        more=more,
+    )
+    return f"{made}\n"
 
 
 FORMATS: Mapping[str, Callable[[PagesAnswer], str]] = MappingProxyType(

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
+import lzma
+import os
 import struct
 import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
 from typing import Literal
+from xml.etree import ElementTree
 
 import pytest
 
@@ -18,7 +22,8 @@ from lab.core.errors import UsageError
 from lab.core.sizes import KIB
 from lab.formats import elf_program
 from lab.specs.arches import ARCHES
-from lab.workflows.pages import look
+from lab.workflows.pages import check_report, look
+from lab.workflows.pages.look import Checked
 from tests.unit.fixtures.linked import link
 
 ARM64 = ARCHES["arm64"]
@@ -39,7 +44,7 @@ def test_a_library_with_4k_names_the_pages_and_the_option(tmp_path: Path) -> Non
     looked = look.check([tmp_path]).files
     old = next(each for each in looked if each.name.endswith("libold.so"))
     assert list(old.problems) == [16 * KIB, 64 * KIB]
-    assert old.mend == "-Wl,-z,max-page-size=65536"
+    assert old.mend == "link it with -Wl,-z,max-page-size=65536"
     lines = look.render(looked)
     assert lines[0].endswith("libold.so (arm64): cannot be loaded with pages of 16K, 64K")
     assert lines[-1].endswith("2; 1 cannot be loaded on every page size of their architecture")
@@ -68,6 +73,7 @@ def test_a_library_that_an_apk_stores_has_to_be_aligned_there(tmp_path: Path) ->
     (looked,) = look.check([tmp_path / "a.apk"]).files
     assert list(looked.problems) == [16 * KIB, 64 * KIB]
     assert "zipalign" in looked.problems[16 * KIB]
+    assert looked.mend == "align it in the archive with zipalign -P 64"
 
 
 def test_a_program_of_an_architecture_with_one_page_size_has_no_problem(tmp_path: Path) -> None:
@@ -199,8 +205,13 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
         (struct.pack(">II", 0xCAFEBABE, 61), "x is a class of Java"),
         (b"\xed\xab\xee\xdb", "x is an RPM package: `rpm2cpio FILE | cpio -idm` unpacks it"),
         (b"!<arch>\na.o/", "x is a static library (ar)"),
-        (b"\x28\xb5\x2f\xfd", "x is packed with zstd: `zstd -d FILE`"),
-        (gzip.compress(OLD, mtime=0), "x cannot be read: it is no tar"),
+        (b"\x28\xb5\x2f\xfd", "x cannot be read: zstd cannot unpack it: Read error"),
+        (gzip.compress(b"words", mtime=0), "x cannot be read: it is no tar"),
+        (b"#!/bin/sh\n", "x is a script: what is loaded is the interpreter in its first line"),
+        (b"!<thin>\n", "x is a static library (ar)"),
+        (bytes(0x438) + b"\x53\xef" + bytes(4096), "x is an image of an ext file system"),
+        (bytes(0x8001) + b"CD001", "x is an ISO 9660 image"),
+        (bytes(10240), "x is no program and no archive"),
         (OLD[:16] + b"\1\0" + OLD[18:], "x: an object file or a kernel module"),
         (library(KIB, machine=50), "x: of an architecture that the lab does not have"),
         (OLD[:100], "x: damaged ELF file, cut off or garbled"),
@@ -228,3 +239,131 @@ def test_a_static_pie_is_a_program_and_no_library(tmp_path: Path) -> None:
     assert elf_program.parse((tmp_path / "prog").read_bytes()).executable
     link(source, tmp_path / "lib.so", "-shared")
     assert not elf_program.parse((tmp_path / "lib.so").read_bytes()).executable
+
+
+def packed_with(program: str, data: bytes) -> bytes:
+    return subprocess.run([program, "-qc"], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "inner"),
+    [
+        ("a.tar.zst", packed_with("zstd", tarred({"a.so": OLD})), ": a.so"),
+        ("a.tar.lz4", packed_with("lz4", tarred({"a.so": OLD})), ": a.so"),
+        ("a.tar.lzma", lzma.compress(tarred({"a.so": OLD}), format=lzma.FORMAT_ALONE), ": a.so"),
+        ("prog.gz", gzip.compress(OLD, mtime=0), ""),
+        ("prog.zst", packed_with("zstd", OLD), ""),
+        ("setup", library(64 * KIB) + zipped({"a.so": OLD}), ": a.so"),
+    ],
+)
+def test_whatever_it_is_packed_with_is_looked_at(tmp_path: Path, name: str, content: bytes, inner: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    for path in (tmp_path / name, tmp_path):
+        bad = [looked.name for looked in look.check([path]).files if looked.problems]
+        assert bad == [f"{tmp_path / name}{inner}"]
+
+
+def test_what_is_packed_alone_and_not_loaded_is_named(tmp_path: Path) -> None:
+    module = OLD[:16] + b"\1\0" + OLD[18:]
+    (tmp_path / "a.tar").write_bytes(tarred({"m.ko.xz": lzma.compress(module), "b.so": OLD}))
+    checked = look.check([tmp_path / "a.tar"])
+    assert list(checked.left_out.values()) == [[f"{tmp_path / 'a.tar'}: m.ko.xz"]]
+
+
+def damaged_tar() -> bytes:
+    content = bytearray(tarred({"good.so": library(64 * KIB), "old.so": OLD}))
+    content[1024 + 20] ^= 0xFF  # the header of the second member
+    return bytes(content)
+
+
+def test_a_damaged_header_is_no_end_of_a_tar(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(damaged_tar())
+    with pytest.raises(UsageError, match="cannot be read: a damaged tar: damaged header"):
+        look.check([tmp_path / "a.tar"])
+    (tmp_path / "a.tar").write_bytes(tarred({"blobs/sha256/ab": damaged_tar()}))
+    checked = look.check([tmp_path / "a.tar"])
+    assert list(checked.left_out) == ["an archive that cannot be read"]
+
+
+def test_a_package_that_is_cut_off_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.deb").write_bytes(b"!<arch>\ndebian-binary   0           0     0     100644  4         `\n2.0\n")
+    with pytest.raises(UsageError, match="a Debian package without its files: is it cut off"):
+        look.check([tmp_path / "a.deb"])
+
+
+def test_a_member_that_cannot_be_unpacked_hides_no_other(tmp_path: Path) -> None:
+    content = bytearray(zipped({"secret.txt": b"x", "a.so": OLD}))
+    content[6] |= 1  # encrypted, in the header and in the directory
+    content[content.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    checked = look.check([tmp_path / "a.zip"])
+    assert len(checked.files) == 1
+    assert checked.left_out == {look.LOCKED: [f"{tmp_path / 'a.zip'}: secret.txt"]}
+
+
+def test_a_name_cannot_write_a_line_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(tarred({"x.so\nall can be loaded": OLD, "y.so\nno": OLD[:100]}))
+    checked = look.check([tmp_path / "a.tar"])
+    lines = look.render(checked.files, checked.left_out)
+    assert lines[0].endswith("a.tar: x.so\\nall can be loaded (arm64): cannot be loaded with pages of 16K, 64K")
+    assert lines[-2].endswith("a.tar: y.so\\nno")
+
+
+def test_a_directory_that_cannot_be_read_is_left_out_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read everything, so the refusal is made here."""
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.so").write_bytes(OLD)
+    scandir = os.scandir
+
+    def refused(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert look.check([tmp_path]).left_out == {"Permission denied": [f"{tmp_path / 'locked'}/"]}
+    monkeypatch.setattr(Path, "is_dir", lambda path: refused("locked"))
+    with pytest.raises(UsageError, match=r"a\.so cannot be read: Permission denied"):
+        look.check([tmp_path / "a.so"])
+
+
+def test_a_segment_without_bytes_in_the_file_may_be_anywhere_in_it(tmp_path: Path) -> None:
+    """Linux maps nothing for it, so its offset does not count."""
+    ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header = struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, 0x400000, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+    text = struct.pack("<IIQQQQQQ", 1, 5, 0, 0x400000, 0, 0x100, 0x100, 64 * KIB)
+    bss = struct.pack("<IIQQQQQQ", 1, 6, 0x100, 0x420000, 0, 0, 0x1000, 64 * KIB)
+    (tmp_path / "prog").write_bytes((ident + header + text + bss).ljust(0x200, b"\0"))
+    (looked,) = look.check([tmp_path / "prog"]).files
+    assert looked.problems == {}
+
+
+# ---- The answer in every format -------------------------------------------------------------------------------------
+
+
+def hostile() -> Checked:
+    bad = look.LookedAt(
+        name="a<script>.so\nb", arch="arm64", align=4 * KIB, problems={16 * KIB: "too \x1b[31mlittle & <b>"}
+    )
+    good = look.LookedAt(name="good.so", arch="arm64", align=64 * KIB, problems={})
+    return Checked(files=(bad, good), left_out={"damaged <i>": ["x\ny.so"]})
+
+
+def test_a_check_is_written_in_every_format() -> None:
+    assert set(check_report.FORMATS) == {"text", "json", "junit", "html"}
+    document = json.loads(check_report.as_json(hostile()))
+    assert document["exit_status"] == 1
+    assert document["files"][0]["problems"] == {"16384": "too \x1b[31mlittle & <b>"}
+    suite = ElementTree.fromstring(check_report.junit(hostile()))[0]
+    assert suite.attrib["failures"] == "1"
+    assert suite.attrib["skipped"] == "1"
+    assert [case.attrib["name"] for case in suite] == ["a<script>.so\\nb", "good.so", "x\\ny.so"]
+
+
+def test_no_format_of_a_check_passes_markup_or_escapes_on() -> None:
+    page = check_report.html(hostile())
+    assert "<script>.so" not in page
+    assert "&lt;script&gt;.so\\nb" in page
+    for form in check_report.FORMATS.values():
+        assert "\x1b" not in form(hostile())
+    assert "x\\ny.so" in check_report.text(hostile())
