@@ -19,12 +19,12 @@ from lab.arch.record import Arch
 from lab.build import programs
 from lab.build.roots import apt
 from lab.build.roots.apt import AptRoot
+from lab.build.roots.packed import unpack
 from lab.core import paths, proc
 from lab.core.cache import Cache, digest, file_digest, write_atomic
-from lab.core.errors import InfraError, LabError, UsageError
+from lab.core.errors import InfraError, LabError, UsageError, did_you_mean
 from lab.core.paths import IMAGE, user_path
 from lab.core.progress import Progress, silent
-from lab.core.this_host import install_command
 from lab.evidence.metadata import Provenance
 from lab.formats import cpio, elf, kconfig, kernel_image
 from lab.specs import arches
@@ -37,8 +37,7 @@ WANTED = (
 )
 """Modules for a guest's devices and roots; what is built into the kernel has no file."""
 MAX_MODULE = 64 << 20
-UNPACK_TO: Mapping[str, tuple[str, ...]] = {"zstd": ("-o",), "lz4": ()}
-"""Program -> its option for the file that it writes."""
+NETWORK = "VIRTIO_NET"
 COMPILER = re.compile(r"^CONFIG_CC_VERSION_TEXT=\"(.*)\"$", re.MULTILINE)
 
 
@@ -97,21 +96,27 @@ def _fill_from_package(kernel: Kernel, arch: Arch, cache: Cache, progress: Progr
 
 def _find(package: str, arch: Arch, cache: Cache, progress: Progress) -> tuple[AptRoot, str]:
     """Return the release that has a package, the host's own first; a package of packages is followed to the image."""
-    tried, failures = [], []
+    tried: list[str] = []
+    failures: list[str] = []
+    known: list[str] = []
     for release in apt.releases_from():
         try:
             root = apt.open_release(release, arch, cache, progress)
         except LabError as error:
-            failures.append(str(error))
+            failures.append(error.message)
             continue
         tried.append(release)
+        known += root.names("linux-image-")
         if root.versions([package]):
             for name in root.depends(package):
                 if name.startswith("linux-image-"):
                     return root, name
             return root, package
     left_out = "".join(f"; {failure}" for failure in failures[:2])
-    raise UsageError(f"no package {package} for {arch.debian}; tried: {', '.join(tried) or 'none'}{left_out}")
+    near = did_you_mean(package, known)
+    raise UsageError(
+        f"no package {package} for {arch.debian}{near}", hint=f"tried: {', '.join(tried) or 'none'}{left_out}"
+    )
 
 
 def _memo(source: str, arch: Arch, cache: Cache) -> Path:
@@ -136,16 +141,34 @@ def _digest_of_modules(directory: Path | None) -> str:
 
 
 def _beside(image: Path, what: str) -> tuple[Path, Path, Path | None]:
-    """Return an image, its configuration and the directory of its modules, None if it has none."""
-    name = image.name.partition("-")[2]
-    config = image.with_name(f"config-{name}")
-    if not config.is_file():
-        raise UsageError(f"{what}: no {config.name} beside {image.name}, so nothing says how it was configured")
+    """Return an image, its configuration and the directory of its modules, None if it has none.
+
+    The names are those of a package, the image's own or, if it is a link, that of the file which it leads to; a file
+    that is called `config` or `.config`; and the `.config` of the tree in which the image was built.
+    """
+    for each in dict.fromkeys((image, image.resolve())):
+        name = each.name.partition("-")[2]
+        for config in _configs(each, name):
+            if config.is_file():
+                return image, config, _modules_of(each, name)
+    wanted = " or ".join(path.name for path in _configs(image, image.name.partition("-")[2])[:2])
+    raise UsageError(f"{what}: no {wanted} beside {image.name}, so nothing says how it was configured")
+
+
+def _configs(image: Path, name: str) -> tuple[Path, ...]:
+    """Return where the configuration of an image may be; the tree of arch/X/boot/IMAGE is three directories above."""
+    if name:
+        return (image.with_name(f"config-{name}"),)
+    built = image.parents[3:4] if image.parent.name == "boot" else ()
+    return (image.with_name("config"), image.with_name(".config"), *(tree / ".config" for tree in built))
+
+
+def _modules_of(image: Path, name: str) -> Path | None:
     for base in ("lib", "usr/lib"):
         modules = image.parent.parent / base / "modules" / name
-        if modules.is_dir():
-            return image, config, modules
-    return image, config, None
+        if name and modules.is_dir():
+            return modules
+    return None
 
 
 class _Contents:
@@ -170,13 +193,15 @@ class _Contents:
             other = known.name if known else f"ELF machine {machine[2]}"
             raise UsageError(f"{self.kernel.source} is a kernel for {other}, not for {self.arch.name}")
         text = config.read_text(errors="replace")
+        archive = self._archive(modules)
+        self._check_network(text, image, modules)
         boots = packed
         if self.arch.image_target == "Image":  # QEMU of Debian 12 unpacks no zimg
             boots = unpacked
         files = {"image": boots, "config": text.encode(), "notes": note, "System.map": b"", "build.log": b""}
         for name, data in files.items():
             (into / name).write_bytes(data)
-        (into / MODULES).write_bytes(self._archive(modules))
+        (into / MODULES).write_bytes(archive)
         compiler = COMPILER.search(text)
         facts = {
             "arch": self.arch.name,
@@ -191,6 +216,17 @@ class _Contents:
             "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         }
         (into / "build.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+    def _check_network(self, config: str, image: Path, modules: Path | None) -> None:
+        """Raise UsageError if guests with the kernel would have no network, by which the lab reaches them."""
+        value = kconfig.parse_config(config).get(NETWORK)
+        if value == "y" or (value == "m" and modules and "virtio_net" in _module_files(modules)):
+            return
+        why = f"CONFIG_{NETWORK} is not set"
+        if value == "m":
+            where = f"not in {modules}" if modules else f"in no directory lib/modules/X for {image.name}"
+            why = f"CONFIG_{NETWORK}=m, and virtio_net.ko is {where}"
+        raise UsageError(f"{self.kernel.source}: {why}: the lab could not reach a guest with it")
 
     def _archive(self, directory: Path | None) -> bytes:
         """Return the part of an initramfs with the modules and what loads them; empty if no module is needed."""
@@ -209,21 +245,10 @@ class _Contents:
 
     def _unpack(self, program: str, data: bytes) -> bytes:
         """Unpack data with zstd or lz4; ValueError if it is damaged or too large when unpacked."""
-        if proc.which(program) is None:
-            raise InfraError(
-                f"{self.kernel.source} is packed with {program}, which is not installed",
-                hint=install_command([program]),
-            )
         with self.cache.scratch("packed-kernel") as scratch:
-            packed, out = scratch / "packed", scratch / "unpacked"
-            packed.write_bytes(data)
-            limit = f"--fsize={kernel_image.MAX_KERNEL}"
-            words = ["prlimit", limit, program, "--decompress", "--quiet", "--force", str(packed), *UNPACK_TO[program]]
-            try:
-                proc.run([*words, str(out)], timeout_s=300)
-            except proc.ProcError as error:
-                raise ValueError(f"{program} cannot unpack it: {error.output.strip()[-100:]}") from None
-            return out.read_bytes()
+            (scratch / "packed").write_bytes(data)
+            unpack(program, scratch / "packed", scratch / "unpacked", limit=kernel_image.MAX_KERNEL)
+            return (scratch / "unpacked").read_bytes()
 
     def _add(self, name: str, files: Mapping[str, Path], order: dict[str, bytes]) -> None:
         """Add a module behind what it depends on; what has no file is built into the kernel."""
@@ -236,7 +261,10 @@ class _Contents:
             module = kernel_image.unpacked_module(path.name, path.read_bytes(), self._unpack)
             needed = kernel_image.depends(module)
         except ValueError as error:
-            raise InfraError(f"{self.kernel.source}: {error}") from None
+            kind = UsageError if self.kernel.source.startswith(IMAGE) else InfraError
+            raise kind(
+                f"{self.kernel.source}: {path.name}: {str(error).removeprefix(path.name).lstrip(': ')}"
+            ) from None
         for other in needed:
             self._add(other.replace("-", "_"), files, order)
         order[name] = module

@@ -29,6 +29,13 @@ VDSO = 4096
 """Bytes behind the beginning of an ELF file within a kernel, a vDSO, in which its own build id is."""
 IMAGES = {b"ARM\x64": (2, 1, 183), b"RSC\x05": (2, 1, 243)}
 """Magic number of an Image, at offset 56 -> width, byte order and machine as an ELF header has them."""
+NOT_BOOTED = {
+    b"\x27\x05\x19\x56": "it is an image for U-Boot (uImage), and not the Image in it",
+    b"\xd0\x0d\xfe\xed": "it is an image for U-Boot (FIT), and not the Image in it",
+}
+"""First bytes of what holds a kernel and is not booted by QEMU -> what it is."""
+UNIFIED = b".linux\0\0"
+"""The section of a unified kernel image (systemd-stub) with its kernel, in the table of an EFI program."""
 BANNER = re.compile(rb"Linux version ([!-~]{1,100}) ")
 
 
@@ -39,6 +46,11 @@ def no_program(name: str, data: bytes) -> bytes:
 
 def unpacked(image: bytes, unpack: Unpack = no_program) -> bytes:
     """Return the kernel in an image; the image itself if nothing is packed in it. ValueError if it is damaged."""
+    for begin, what in NOT_BOOTED.items():
+        if image.startswith(begin):
+            raise ValueError(what)
+    if image.startswith(b"MZ") and UNIFIED in image[:4096]:
+        raise ValueError("it is a unified kernel image: `objcopy -O binary --only-section=.linux` takes the kernel out")
     try:
         if image[4:8] == b"zimg":
             start, size = struct.unpack_from("<II", image, 8)
@@ -100,6 +112,8 @@ def build_id_note(kernel: bytes) -> bytes:
     for match in NOTE.finditer(kernel):
         if b"\x7fELF" not in kernel[max(0, match.start() - VDSO) : match.start()]:
             notes.append(match[0])
+    if not notes and BANNER.search(kernel) is None:
+        raise ValueError("it is no kernel: neither a build id nor a banner `Linux version ...` is in it")
     if len(set(notes)) != 1:
         raise ValueError(f"{len(set(notes))} build ids in it, of which one should be the kernel's")
     return notes[0]

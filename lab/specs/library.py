@@ -12,8 +12,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from lab.core import paths
-from lab.core.errors import InputError, UsageError, nearest, unknown
-from lab.core.paths import IMAGE, absolute_word, is_path, is_prebuilt, prebuilt_name, user_path
+from lab.core.errors import InputError, UsageError, did_you_mean, nearest, unknown
+from lab.core.paths import (
+    IMAGE,
+    PACKAGE,
+    absolute_word,
+    is_file,
+    is_path,
+    is_prebuilt,
+    no_file,
+    prebuilt_name,
+    user_path,
+)
 from lab.specs import suite
 from lab.specs.load import YamlDocument, read
 from lab.specs.model import JOINT, CampaignSpec, Kernel, Topology, format_range
@@ -35,6 +45,8 @@ from lab.specs.settings import Own
 from lab.specs.suite import Suite
 
 BOOTABLE = "a bootable kernel"
+SOURCES = ("debian", "path", "git", "tarball")
+"""What the `source` of a kernel's YAML file may begin with, beside `image`."""
 """What is expected after `image:`."""
 
 
@@ -153,6 +165,7 @@ class Library:
         """Return the kernel with a name, of a YAML file anywhere, or one that exists: `debian:linux-image-...`."""
         if is_prebuilt(word):
             return _existing_kernel(word)
+        _refuse_source(word, self.kernels())
         return self._kernel(_file("kernel", word, self.kernels()))
 
     def report(self, word: str) -> ReportPlan:
@@ -176,6 +189,7 @@ class Library:
             if is_prebuilt(word):
                 kernels.append(_existing_kernel(word))
             else:
+                _refuse_source(word, self.kernels())
                 kernels += self._several("kernel", [word], self.kernels(), self._kernel)
         return _unique("kernel", kernels)
 
@@ -601,11 +615,40 @@ def _scenario_of(test: str, name: str) -> bool:
     return fnmatchcase(name, test.partition(".")[0])
 
 
+def _refuse_source(word: str, known: Collection[str]) -> None:
+    """Raise UsageError for a word that says where a kernel comes from, and is not one that names a kernel by itself."""
+    kind, colon, rest = word.partition(":")
+    if word in known:
+        return
+    if colon and kind in SOURCES:
+        hint = f"a YAML file with `source: {word}`"
+        if kind == "debian" and not rest.startswith("linux-source"):
+            hint = f"packages that are kernels begin with {PACKAGE}"
+        raise UsageError(f"{word!r} names no kernel by itself", hint=hint)
+    if colon and "/" not in kind:
+        near = did_you_mean(f"{kind}:", [IMAGE, "debian:"])
+        raise UsageError(
+            f"{word!r} names no kernel{near}", hint=f"a kernel that exists is {IMAGE}FILE or {PACKAGE}NAME"
+        )
+    path = user_path(word)
+    if is_path(word) and is_file(path) and b"\0" in _head(path):
+        raise UsageError(f"{word} is no YAML file", hint=f"if it is a bootable kernel: {IMAGE}{word}")
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4096)
+    except OSError:
+        return b""
+
+
 def _existing_kernel(word: str) -> Kernel:
     """Return the kernel that a word of the command line names by its source."""
     source = absolute_word(word)
-    if source.startswith(IMAGE) and not Path(source.removeprefix(IMAGE)).is_file():
-        raise UsageError(f"{word}: expected {BOOTABLE}, got no such file")
+    if source.startswith(IMAGE) and not is_file(path := Path(source.removeprefix(IMAGE))):
+        raise UsageError(f"{word}: expected {BOOTABLE}, got {no_file(path).removeprefix('is ')}")
     try:
         return Kernel(name=prebuilt_name(word), source=source, description=f"as it is: {word}")
     except ValidationError as error:

@@ -16,8 +16,9 @@ import pytest
 from pydantic import ValidationError
 
 from lab.build import kernel, prebuilt, programs
+from lab.build.roots import apt
 from lab.core.cache import Cache
-from lab.core.errors import UsageError
+from lab.core.errors import InfraError, UsageError
 from lab.core.sizes import KIB, MIB
 from lab.formats import cpio, kernel_image
 from lab.specs.arches import ARCHES
@@ -29,7 +30,7 @@ NOTE = struct.pack("<III4s", 4, 20, 3, b"GNU\0") + ID
 VDSO = b"\x7fELF" + bytes(500) + struct.pack("<III4s", 4, 20, 3, b"GNU\0") + bytes(20)
 RELEASE = "6.12.1-toy"
 IMAGE = b"MZ" + bytes(62) + NOTE + bytes(8192) + VDSO + f"Linux version {RELEASE} (toy)".encode()
-CONFIG = "CONFIG_ARM64_16K_PAGES=y\n"
+CONFIG = "CONFIG_ARM64_16K_PAGES=y\nCONFIG_VIRTIO_NET=m\n"
 
 
 def module(*needs: str) -> bytes:
@@ -141,7 +142,7 @@ def test_a_replay_names_an_image_that_changed(boot: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("image", "why"),
-    [(b"MZ", "0 build ids"), (IMAGE + bytes(9000) + NOTE[:-1] + b"x", "2 build ids"), (NOTE, "no banner")],
+    [(b"MZ", "it is no kernel"), (IMAGE + bytes(9000) + NOTE[:-1] + b"x", "2 build ids"), (NOTE, "no banner")],
 )
 def test_what_cannot_be_verified_is_refused(boot: Path, tmp_path: Path, image: bytes, why: str) -> None:
     boot.write_bytes(image)
@@ -210,3 +211,101 @@ def test_images_are_unpacked() -> None:
     for damaged in (packed[:50] + b"x" * 30, b"\x28\xb5\x2f\xfdzstd", b"MZ\0\0zimg"):
         with pytest.raises(ValueError, match=r"damaged|packed with|build id"):
             kernel_image.build_id_note(kernel_image.unpacked(damaged))
+
+
+# ---- What people name -----------------------------------------------------------------------------------------------
+
+
+def built(image: Path, tmp_path: Path) -> kernel.BuiltKernel:
+    return kernel.build(Kernel(name="toy", source=f"image:{image}"), machine(16 * KIB), cache=Cache(tmp_path / "cache"))
+
+
+def refused(image: Path, tmp_path: Path) -> str:
+    with pytest.raises(UsageError) as caught:
+        built(image, tmp_path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_link_to_an_image_has_the_configuration_and_the_modules_of_what_it_leads_to(
+    boot: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "vmlinuz").symlink_to("boot/vmlinuz-toy")
+    entry = built(tmp_path / "vmlinuz", tmp_path)
+    assert entry.modules is not None
+    assert entry.modules.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("image", "config"),
+    [
+        ("Image", "config"),
+        ("Image", ".config"),
+        ("tree/arch/arm64/boot/Image.gz", "tree/.config"),
+        ("vmlinux", ".config"),
+    ],
+)
+def test_an_image_without_a_version_has_the_configuration_beside_it_or_of_its_tree(
+    boot: Path, tmp_path: Path, image: str, config: str
+) -> None:
+    place = tmp_path / "place"
+    (place / image).parent.mkdir(parents=True)
+    (place / image).write_bytes(IMAGE)
+    assert "beside" in refused(place / image, tmp_path)
+    (place / config).write_text(CONFIG.replace("=m", "=y"))
+    assert built(place / image, tmp_path).provenance.build_id == ID.hex()
+
+
+def test_a_configuration_that_is_missing_is_named(tmp_path: Path) -> None:
+    for name, says in (("Image", "no config or .config beside Image"), ("vmlinuz-6", "no config-6 beside vmlinuz-6")):
+        (tmp_path / name).write_bytes(IMAGE)
+        assert says in refused(tmp_path / name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "it is no kernel: neither a build id nor a banner"),
+        (b"words", "it is no kernel"),
+        (b"\x27\x05\x19\x56" + bytes(60) + IMAGE, "it is an image for U-Boot (uImage)"),
+        (b"\xd0\x0d\xfe\xed" + bytes(60), "it is an image for U-Boot (FIT)"),
+        (b"MZ" + bytes(500) + b".linux\0\0" + IMAGE, "it is a unified kernel image: `objcopy"),
+        (IMAGE.replace(NOTE, bytes(len(NOTE))), "0 build ids in it"),
+    ],
+)
+def test_what_is_no_kernel_that_boots_is_one_line(boot: Path, tmp_path: Path, content: bytes, says: str) -> None:
+    boot.write_bytes(content)
+    assert says in refused(boot, tmp_path)
+
+
+def test_a_kernel_whose_guests_have_no_network_is_refused_before_it_boots(boot: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "lib")
+    assert refused(boot, tmp_path).endswith(
+        "CONFIG_VIRTIO_NET=m, and virtio_net.ko is in no directory lib/modules/X for vmlinuz-toy: "
+        "the lab could not reach a guest with it"
+    )
+    boot.with_name("config-toy").write_text("CONFIG_ARM64_16K_PAGES=y\n")
+    assert "CONFIG_VIRTIO_NET is not set" in refused(boot, tmp_path)
+
+
+def test_a_damaged_module_is_named(boot: Path, tmp_path: Path) -> None:
+    (module_file,) = (tmp_path / "lib").rglob("virtio_net.ko.xz")
+    module_file.write_bytes(lzma.compress(b"no ELF"))
+    assert "virtio_net.ko.xz: not an ELF file" in refused(boot, tmp_path)
+
+
+def test_the_nearest_package_is_named_when_no_release_has_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def opened(release: str, *_: object) -> SimpleNamespace:
+        if release == "sid":
+            raise InfraError("sid: no such mirror", hint="a long command")
+        return SimpleNamespace(names=lambda begin: [f"{begin}arm64-16k", f"{begin}arm64"], versions=lambda names: ())
+
+    monkeypatch.setattr(apt, "releases_from", lambda: ("trixie", "sid"))
+    monkeypatch.setattr(apt, "open_release", opened)
+    spec = Kernel(name="toy", source="debian:linux-image-arm64-16")
+    with pytest.raises(UsageError) as caught:
+        kernel.build(spec, machine(16 * KIB), cache=Cache(tmp_path / "cache"))
+    assert str(caught.value) == (
+        "no package linux-image-arm64-16 for arm64; did you mean 'linux-image-arm64-16k'? "
+        "(tried: trixie; sid: no such mirror)"
+    )

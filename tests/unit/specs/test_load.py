@@ -340,9 +340,31 @@ def test_kernels_that_exist_are_words_of_campaigns_and_of_filters(
     for word in ("image:boot/vmlinuz-6.12-own", "debian:linux-image-6.12.118+deb13-arm64"):
         (cell,) = library.plan("pair", Filters(topologies=("one-node",), kernels=(word,))).cells
         assert cell.kernel.source == absolute_word(word), "the same from any directory"
-    assert "got no such file" in str(failure(lambda: library.kernel("image:boot/vmlinuz")))
+    assert "expected a bootable kernel, got " in str(failure(lambda: library.kernel("image:boot/vmlinuz")))
     with pytest.raises(UsageError, match="nothing can be added to the kernel linux-image-amd64"):
         library.with_config(library.kernel("debian:linux-image-amd64"), ["debug-vm"])
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("image:boot/vmlinuz-6.12-won", "got no such file; did you mean 'vmlinuz-6.12-own'?"),
+        ("image:boot", "expected a bootable kernel, got a directory"),
+        ("boot/vmlinuz-6.12-own", "is no YAML file (if it is a bootable kernel: image:boot/vmlinuz-6.12-own)"),
+        ("imag:boot/vmlinuz-6.12-own", "names no kernel; did you mean 'image:'? (a kernel that exists is image:FILE"),
+        ("debian:linux-imag-arm64", "names no kernel by itself (packages that are kernels begin with debian:linux-im"),
+        ("debian:linux-source-6.12", "names no kernel by itself (a YAML file with `source: debian:linux-source-6.12`)"),
+        ("path:boot", "names no kernel by itself (a YAML file with `source: path:boot`)"),
+    ],
+)
+def test_a_word_that_nearly_names_a_kernel_that_exists(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("boot").mkdir()
+    Path("boot/vmlinuz-6.12-own").write_bytes(b"MZ" + bytes(64))
+    assert says in str(failure(lambda: library.kernel(word)))
+    assert says in str(failure(lambda: library.select_kernels([word])))
 
 
 # What is shipped.
