@@ -68,7 +68,7 @@ def read(data: bytes) -> Iterator[CpioNode]:
             raise ValueError("no newc archive")
         fields = [int(data[at + 6 + 8 * index : at + 14 + 8 * index], 16) for index in range(13)]
         start = at + 110
-        name = data[start : start + fields[11] - 1].decode()
+        name = data[start : start + fields[11] - 1].decode("utf-8", "surrogateescape")
         start += fields[11] + -(start - at + fields[11]) % 4
         if name == TRAILER:
             return

@@ -30,6 +30,8 @@ from lab.specs.arches import of_program
 
 MAX_OUTPUT = 1 << 30
 SHOWN_NAMES = 5
+IN_MEMORY = frozenset({"tmp", "run"})
+"""Directories of a guest without a root that it mounts after its initramfs is unpacked (images/rootfs/etc/fstab)."""
 READ_AS_TEXT = 4096
 """Bytes of a file in which a zero says that it is no text."""
 
@@ -72,15 +74,26 @@ def in_root(
     root has such a file. UsageError for a command that the root lacks, or whose interpreter it lacks.
     """
     if base is None:
+        for copy in copies:
+            _check_seen(copy)
         return replace(workload(words, arch, sysroot=sysroot), copies=tuple(copies))
     path, program = Path(words[0]), None
-    source = path.is_file() and path.suffix == ".c"
-    if path.is_file() and not source and not (path.is_absolute() and contents.has(base, words[0])):
+    source = paths.is_file(path) and path.suffix == ".c"
+    if paths.is_file(path) and not source and not (path.is_absolute() and contents.has(base, words[0])):
         program = path
         _check_kind(path, read_regular(path), arch)
     if not source:
         contents.check(words[0], program, base, arch, [copy.guest for copy in copies])
     return Workload(words=tuple(words), program=program, root=base, copies=tuple(copies))
+
+
+def _check_seen(copy: Copied) -> None:
+    """Raise UsageError for a copy on which a guest without a root mounts a file system in memory."""
+    parts = [part for part in copy.guest.split("/") if part not in ("", ".")]
+    if parts and parts[0] in IN_MEMORY:
+        raise UsageError(
+            f"-v {copy.here}:{copy.guest}: the guest mounts its /{parts[0]} over it", hint="another place, such as /src"
+        )
 
 
 def workload(words: Sequence[str], arch: Arch, *, sysroot: Path | None = None) -> Workload:
@@ -90,7 +103,7 @@ def workload(words: Sequence[str], arch: Arch, *, sysroot: Path | None = None) -
     for a program of another architecture, a damaged one, and one whose libraries or interpreter are missing here.
     """
     path = Path(words[0])
-    if not path.is_file():
+    if not paths.is_file(path):
         if "/" in words[0] and not path.is_absolute():
             raise UsageError(f"{words[0]}: {paths.no_file(path)}")
         return Workload(words=tuple(words))
@@ -204,7 +217,7 @@ def guest_with(
     """Boot a guest that has a program with all that it needs; yields it and the command that starts the program."""
     program, words = load.program, load.words
     local = Path(words[0])
-    if local.suffix == ".c" and local.is_file():
+    if local.suffix == ".c" and paths.is_file(local):
         program = programs.compile_one(ready.topology.architecture, local, factory.workshop.cache)
     ready = _equipped(factory, ready, load, progress)
     with one_guest(factory, ready) as guest:

@@ -19,7 +19,7 @@ from lab.build import debian
 from lab.build.debian import APT_CONF, DOWNLOAD_S, FRESH_S, AptState, AptSuite
 from lab.core import proc
 from lab.core.cache import Cache, digest, write_atomic
-from lab.core.errors import InfraError, UsageError
+from lab.core.errors import InfraError, UsageError, did_you_mean
 from lab.core.progress import Progress, silent
 
 FOREIGN = """\
@@ -27,6 +27,10 @@ APT::Architecture "{architecture}";
 APT::Architectures {{ "{architecture}"; }};
 APT::Install-Recommends "false";
 """
+UBUNTU = frozenset(
+    ("trusty", "xenial", "bionic", "focal", "jammy", "kinetic", "lunar", "mantic", "noble", "oracular", "plucky")
+)
+ALIASES = frozenset({"stable", "oldstable", "oldoldstable", "testing", "unstable", "rc-buggy"})
 MAX_PACKAGES = 2000
 GONE = "404  Not Found"
 """What apt prints for a file that its mirror does not have."""
@@ -94,12 +98,24 @@ class AptRoot:
                 found.append(f"{package}={version}")
         return tuple(found)
 
+    def names(self, begin: str = "") -> list[str]:
+        """Return the names of packages that begin with a word, virtual ones among them."""
+        return self.state.apt("apt-cache", "pkgnames", *filter(None, [begin])).output.split()
+
+    def no_package(self, name: str) -> str:
+        """Return in words that the release lacks a package, with the nearest name of one that it has."""
+        known = self.names()
+        what = did_you_mean(name, known)
+        if name in known:
+            what = ": it is a virtual one, which others provide"
+        return f"{self.release} has no package {name} for {self.architecture}{what}"
+
     def _require(self, packages: Sequence[str]) -> None:
         for package in packages:
             if not re.fullmatch(PACKAGE, package):
                 raise UsageError(f"{package!r} cannot be the name of a Debian package")
             if not self.versions([package]):
-                raise UsageError(f"{self.release} has no package {package} for {self.architecture}")
+                raise UsageError(self.no_package(package))
 
     @contextmanager
     def _locked(self, what: str, progress: Progress) -> Iterator[None]:
@@ -118,16 +134,28 @@ def open_release(release: str, arch: Arch, cache: Cache, progress: Progress = si
     suites = [suite for suite in _suites() if suite.name.partition("-")[0] == release]
     suites = [suite for suite in suites if not suite.name.endswith(("-backports", "-proposed-updates", "-sloppy"))]
     if not suites:
-        known = sorted({suite.name.partition("-")[0] for suite in _suites()})
-        raise UsageError(
-            f"{release!r} is no release on the mirrors of the host's apt sources", hint=f"choices: {', '.join(known)}"
-        )
+        raise _no_release(release)
     state = _open(suites, release, arch.debian, cache)
     root = AptRoot(state=state, release=release, architecture=arch.debian, cache=cache)
     if state.age_s() > FRESH_S:
         with cache.lock(f"apt-{state.directory.name}"):
             debian.update(state, progress)
     return root
+
+
+def _no_release(word: str) -> UsageError:
+    """Return the error for a word that names no release, with what it is elsewhere, or the nearest one."""
+    known = sorted({suite.name.partition("-")[0] for suite in _suites()})
+    what = did_you_mean(word.lower(), known)
+    if word in UBUNTU:
+        what = ", but one of Ubuntu, whose signatures are not known here: save an image, or make a tar of a system"
+    elif word in ALIASES:
+        what = ": it means another one from year to year"
+    elif word.isdecimal() or word.replace(".", "").isdecimal():
+        what = ": releases are called by their code names"
+    return UsageError(
+        f"{word!r} is no release on the mirrors of the host's apt sources{what}", hint=f"choices: {', '.join(known)}"
+    )
 
 
 def releases_from(first: str = "") -> tuple[str, ...]:

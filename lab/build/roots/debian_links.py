@@ -30,7 +30,8 @@ class Alternative:
 
 
 def merge_usr(tree: RootTree) -> None:
-    """Make the links of a merged /usr in a tree that has no package yet."""
+    """Make the links of a merged /usr in a tree that has no package yet, and that packages do not replace."""
+    tree.merges = True
     for name in MERGED:
         tree.add_link(name, f"usr/{name}")
 

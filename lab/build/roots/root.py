@@ -4,39 +4,34 @@
 debian:SUITE[+PACKAGE...]   packages with all that they depend on; no maintainer script runs
 DIR                         a directory that is laid out like `/`
 FILE                        a tar in any packing, a saved image of docker, or an OCI archive
-an OCI layout               a directory with `oci-layout` and `index.json`
+the directory of an image   an OCI layout, or what a saved image was unpacked to
 """
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import os
 import posixpath
 import re
-import shutil
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from debian.arfile import ArError
 from debian.debfile import DebError, DebFile
 
 from lab.arch.record import Arch
-from lab.build.roots import apt, debian_links, image, tar
+from lab.build.roots import apt, debian_links, image, images, needed, packed, tar
 from lab.build.roots.tree import MAX_BYTES, MAX_LAYERS, RootTree
-from lab.core import proc
 from lab.core.cache import Cache, digest, file_digest
 from lab.core.errors import InfraError, UsageError
+from lab.core.paths import is_directory, is_file, no_file, user_path
 from lab.core.progress import Progress, silent
-from lab.core.this_host import install_command
-from lab.formats import cpio
-from lab.specs import arches
+from lab.formats import cpio, file_kinds
 
 BELOW = "newroot"
 """The directory of the guest that programs have as `/`."""
@@ -45,14 +40,17 @@ ALWAYS = ("base-files", "base-passwd", "bash", "coreutils", "dash", "grep", "lib
 """Packages that every program expects and no package depends on."""
 MOUNTED = {"dev": 0o755, "proc": 0o755, "sys": 0o755, "run": 0o755, "lab": 0o755, "tmp": 0o1777}
 """Directories on which a guest mounts something (images/probes/enter.c), and their modes."""
+HIDDEN = frozenset({"dev", "proc", "sys"})
+"""Directories that a guest mounts, and in which no copy of a file of this host can be."""
 IMAGE = "root.squashfs"
 SCRIPTS = ("preinst", "postinst")
 MAX_SCRIPT = 1 << 20
-MAX_JSON = 8 << 20
-ZSTD = b"\x28\xb5\x2f\xfd"
-
-
-RECIPE = "root-3"
+REGISTRY = re.compile(
+    r"(?:docker|oci|docker-daemon|containers-storage)?(?::(?://)?)?([a-z0-9][a-z0-9._/-]*(?::[\w.-]+)?)"
+)
+"""What people call an image in a registry."""
+ROOTS = "a directory, a tar, an image as `docker save` writes it or of OCI, or debian:SUITE+PACKAGE"
+RECIPE = "root-4"
 """Part of every key: it changes when what is made of the same input does."""
 Fill = Callable[[RootTree], list[str]]
 """Fills a tree and returns notes for the user."""
@@ -93,15 +91,32 @@ def build(word: str, arch: Arch, cache: Cache, progress: Progress = silent) -> B
     """Return the root that a word names; made unless the cache has it. UsageError for what is none."""
     if word.startswith(DEBIAN):
         return _debian(word, arch, cache, progress)
-    path = Path(word).expanduser()
-    if path.is_dir():
-        key = digest(RECIPE, arch.name, *_signature(path))
+    path = user_path(word)
+    if word and is_directory(path):
+        key = digest(RECIPE, arch.name, *_signature(path, word))
         return _built(word, key, cache, lambda tree: _from_directory(tree, path, arch, cache))
-    if path.is_file():
-        key = digest(RECIPE, arch.name, file_digest(path))
+    if word and is_file(path):
+        try:
+            key = digest(RECIPE, arch.name, file_digest(path))
+        except OSError as error:
+            raise UsageError(f"--root {word}: {error.strerror}") from None
         return _built(word, key, cache, lambda tree: _from_file(tree, path, arch, cache))
-    hint = "a directory, a tar, an OCI image, or debian:SUITE+PACKAGE"
-    raise UsageError(f"--root {word}: no such file or directory", hint=hint)
+    raise _no_root(word, path)
+
+
+def _no_root(word: str, path: Path) -> UsageError:
+    """Return the error for a word that names nothing; an image of a registry is not fetched."""
+    if not word:
+        return UsageError("--root: the name of the root is empty", hint=ROOTS)
+    named = REGISTRY.fullmatch(word)
+    if named and ":" in word:
+        name = named[1]
+        return UsageError(
+            f"--root {word}: no such file, and nothing is fetched from a registry",
+            hint=f"`docker save -o image.tar {name}` or `skopeo copy docker://{name} oci-archive:image.tar` writes an "
+            "image that --root takes",
+        )
+    return UsageError(f"--root {word}: {no_file(path)}", hint=ROOTS)
 
 
 def _built(word: str, key: str, cache: Cache, fill: Fill) -> BuiltRoot:
@@ -157,15 +172,20 @@ def _complete(tree: RootTree) -> None:
 
 
 def _debian(word: str, arch: Arch, cache: Cache, progress: Progress) -> BuiltRoot:
-    match = re.fullmatch(r"debian:([a-z]+)((?:\+[a-z0-9][a-z0-9.+-]*)*)", word)
-    named = package_names(match[2]) if match else []
-    if match is None or "".join(f"+{name}" for name in named) != match[2]:
+    release, plus, rest = word.removeprefix(DEBIAN).partition("+")
+    named = package_names(plus + rest)
+    if not release:
         raise UsageError(f"--root {word}: expected debian:SUITE or debian:SUITE+PACKAGE+PACKAGE")
-    release = match[1]
+    if "".join(f"+{name}" for name in named) != plus + rest:
+        raise UsageError(
+            f"--root {word}: expected names of packages, each behind a +, got {rest!r}",
+            hint="their versions are those of the suite, their architecture is the machine's",
+        )
     packages = list(dict.fromkeys([*ALWAYS, *named]))
     archive = apt.open_release(release, arch, cache, progress)
-    if absent := [name for name in named if not archive.versions([name])]:
-        raise UsageError(f"--root {word}: {release} has no package {', '.join(absent)} for {arch.debian}")
+    for name in named:
+        if not archive.versions([name]):
+            raise UsageError(f"--root {word}: {archive.no_package(name)}")
     key = digest(RECIPE, arch.name, release, *archive.versions(packages))
 
     def fill(tree: RootTree) -> list[str]:
@@ -215,80 +235,120 @@ def _script(package: DebFile, name: str) -> str:
 # ---- Directories, tars and images -----------------------------------------------------------------------------------
 
 
-def _signature(path: Path) -> Iterator[str]:
-    """Yield a line per file of a directory that changes when the file does."""
-    for place, directories, names in os.walk(path):
-        directories.sort()
+def _walk(path: Path, what: str) -> Iterator[Path]:
+    """Yield all that is below a directory, but not what is mounted there; UsageError for what cannot be read."""
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"{what}: {error.filename}: {error.strerror}", hint="a tar can be made of it as root")
+
+    for place, directories, names in os.walk(path, onerror=refuse):
         for name in sorted([*directories, *names]):
-            info = Path(place, name).lstat()
-            yield f"{place}/{name} {info.st_mode:o} {info.st_size} {info.st_mtime_ns}"
+            yield Path(place, name)
+        directories[:] = sorted(name for name in directories if not os.path.ismount(f"{place}/{name}"))
+
+
+def _signature(path: Path, word: str) -> Iterator[bytes]:
+    """Yield a line per file of a directory that changes when the file does."""
+    for here in _walk(path, f"--root {word}"):
+        try:
+            info = here.lstat()
+        except OSError as error:
+            raise UsageError(f"--root {word}: {here}: {error.strerror}") from None
+        yield os.fsencode(f"{here} {info.st_mode:o} {info.st_size} {info.st_mtime_ns}")
 
 
 def _from_directory(tree: RootTree, path: Path, arch: Arch, cache: Cache) -> list[str]:
-    if (path / "oci-layout").is_file():
+    names = [each.name for each in path.iterdir()]
+    if not images.is_image(names):
+        return _from_tree(tree, path)
 
-        def open_blob(name: str) -> IO[bytes]:
-            found = path / name
-            if not found.is_file() or found.is_symlink():
-                raise UsageError(f"{tree.what}: no {name} in this OCI layout")
-            return found.open("rb")
+    def open_file(name: str) -> IO[bytes]:
+        found = needed.inside(path, posixpath.normpath(f"/{name}"))
+        if found is None:
+            raise _no_part(tree, name)
+        return found.open("rb")
 
-        return _from_oci(tree, open_blob, arch, cache)
-    return _from_tree(tree, path)
+    return images.lay(tree, names, open_file, arch, cache)
 
 
 def _from_tree(tree: RootTree, path: Path) -> list[str]:
     """Add a directory of this host, as the layer that a tar of it would be."""
     tree.layers += 1
-    for place, directories, names in os.walk(path):
-        for name in sorted([*directories, *names]):
-            here = Path(place, name)
-            tree.add_from_host(str(here.relative_to(path)), here)
-    return []
+    mounted = []
+    for here in _walk(path, tree.what):
+        name = str(here.relative_to(path))
+        tree.add_from_host(name, here)
+        if os.path.ismount(here):
+            mounted.append(name)
+    return [f"without what is mounted on {', '.join(mounted)}"] if mounted else []
 
 
 def _from_file(tree: RootTree, path: Path, arch: Arch, cache: Cache) -> list[str]:
-    with _plain(path, tree.what, cache) as plain:
+    with path.open("rb") as file:
+        kind = file_kinds.named(file.read(file_kinds.LONGEST))
+        file.seek(0)
         try:
-            with tar.open_file(plain) as archive:
-                members = _members_of_image(archive)
-            with tar.open_file(plain) as archive:
-                if members.keys() & {"manifest.json", "oci-layout"}:
-                    return _from_image(tree, archive, members, arch, cache)
-                tree.add_layer(archive)
-                return []
-        except (tarfile.TarError, EOFError, OSError) as error:
-            reason = str(error).splitlines()[0].rstrip(":")
-            raise UsageError(f"{tree.what}: no tar that can be read: {reason}") from None
+            with cache.scratch("tar") as scratch, packed.opened(file, scratch, limit=2 * MAX_BYTES) as plain:
+                return _from_tar(tree, plain, scratch, arch, cache, kind)
+        except (tarfile.TarError, ValueError, *packed.DAMAGE) as error:
+            reason = (str(error).splitlines() or ["damaged"])[0].rstrip(":")
+            raise _no_tar(tree, kind, reason) from None
+
+
+def _no_tar(tree: RootTree, kind: str, reason: str) -> UsageError:
+    """Return the error for a file that is no tar, or a damaged one. `kind`: what its first bytes say it is."""
+    if kind and not kind.startswith("packed"):
+        return UsageError(f"{tree.what}: it is {kind}", hint=f"expected {ROOTS}")
+    return UsageError(f"{tree.what}: no tar that can be read: {reason}", hint=f"expected {ROOTS}")
+
+
+def _from_tar(tree: RootTree, plain: IO[bytes], scratch: Path, arch: Arch, cache: Cache, kind: str) -> list[str]:
+    with tar.open_again(plain) as archive:
+        members = _members_of_image(archive)
+    if not members:
+        raise _no_tar(tree, kind, "it has no files")
+    if not images.is_image(members):
+        with tar.open_again(plain) as archive:
+            tree.add_layer(archive)
+        return []
+    with _seekable(plain, scratch) as file, tar.open_again(file) as archive:
+
+        def open_member(name: str) -> IO[bytes]:
+            found = _regular(members, name)
+            file = archive.extractfile(found) if found else None
+            if file is None:
+                raise _no_part(tree, name)
+            return file
+
+        return images.lay(tree, members, open_member, arch, cache)
 
 
 @contextmanager
-def _plain(path: Path, what: str, cache: Cache) -> Iterator[Path]:
-    """Yield a file that tarfile reads: itself, or what zstd unpacks from it."""
-    with path.open("rb") as file:
-        packed = file.read(4) == ZSTD
-    if not packed:
-        yield path
+def _seekable(plain: IO[bytes], scratch: Path) -> Iterator[IO[bytes]]:
+    """Yield what Python unpacks as a file on disk: to go back in a packed one is to unpack it again."""
+    if isinstance(plain, io.BufferedReader):
+        yield plain
         return
-    if proc.which("zstd") is None:
-        raise InfraError(f"{what} is packed with zstd, which is not installed", hint=install_command(["zstd"]))
-    with cache.scratch("zstd") as scratch:
-        out = scratch / "tar"
-        limit = f"--fsize={MAX_BYTES * 2}"
-        try:
-            proc.run(["prlimit", limit, "zstd", "--decompress", "--quiet", "-o", str(out), str(path)], timeout_s=900)
-        except proc.ProcError as error:
-            raise UsageError(f"{what}: zstd cannot unpack it, or it is too large: {error.message}") from None
-        yield out
+    plain.seek(0)
+    with (scratch / "image").open("w+b") as file:
+        while block := plain.read(1 << 20):
+            if file.tell() > 2 * MAX_BYTES:
+                raise ValueError(f"more than {2 * MAX_BYTES >> 30} GiB")
+            file.write(block)
+        yield file
+
+
+def _no_part(tree: RootTree, name: str) -> UsageError:
+    return UsageError(f"{tree.what}: no {name[:100]} in this image")
 
 
 def _members_of_image(archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
     """Return name -> member of a tar that may be an image, without the ./ that names may begin with."""
     members = {}
     for number, member in enumerate(archive):
+        members[member.name.removeprefix("./")] = member
         if number >= MAX_LAYERS * 8 or member.size > MAX_BYTES:
             break
-        members[member.name.removeprefix("./")] = member
     return members
 
 
@@ -298,134 +358,6 @@ def _regular(members: Mapping[str, tarfile.TarInfo], name: str) -> tarfile.TarIn
     if member is not None and member.issym():
         member = members.get(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
     return member if member is not None and member.isreg() else None
-
-
-OpenBlob = Callable[[str], IO[bytes]]
-
-
-def _from_image(
-    tree: RootTree, archive: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], arch: Arch, cache: Cache
-) -> list[str]:
-    def open_member(name: str) -> IO[bytes]:
-        found = _regular(members, name)
-        file = archive.extractfile(found) if found else None
-        if file is None:
-            raise UsageError(f"{tree.what}: no {name[:100]} in this image")
-        return file
-
-    if "manifest.json" not in members:
-        return _from_oci(tree, open_member, arch, cache)
-    manifest = _first(tree, _json(tree, open_member("manifest.json")))
-    if isinstance(config := manifest.get("Config"), str):
-        _check_architecture(tree, _json(tree, open_member(config)), arch)
-    layers = _words(tree, manifest.get("Layers"))
-    return _lay(tree, layers, open_member, cache)
-
-
-def _from_oci(tree: RootTree, open_blob: OpenBlob, arch: Arch, cache: Cache) -> list[str]:
-    """Lay the layers of an OCI layout's image: the one for the architecture, or the first if none says its own."""
-    document = _json(tree, open_blob("index.json"))
-    for _ in range(3):  # an index may name an index
-        if not isinstance(document, dict) or "manifests" not in document:
-            break
-        chosen = _for_architecture(tree, document["manifests"], arch)
-        document = _json(tree, open_blob(_blob(tree, chosen.get("digest"))))
-    if not isinstance(document, dict):
-        raise UsageError(f"{tree.what}: its manifest is no JSON object")
-    layers = document.get("layers")
-    if not isinstance(layers, list) or not layers:
-        raise UsageError(f"{tree.what}: its manifest names no layers")
-    if isinstance(config := document.get("config"), dict):
-        _check_architecture(tree, _json(tree, open_blob(_blob(tree, config.get("digest")))), arch)
-    names = []
-    for layer in layers:
-        names.append(_blob(tree, layer.get("digest") if isinstance(layer, dict) else None))
-    return _lay(tree, names, open_blob, cache)
-
-
-def _for_architecture(tree: RootTree, manifests: object, arch: Arch) -> dict[str, Any]:
-    """Return the manifest of a list that is for the architecture; the first one if none is."""
-    first = _first(tree, manifests)
-    assert isinstance(manifests, list)
-    for manifest in manifests:
-        if isinstance(manifest, dict) and _architecture(manifest.get("platform")) == arch.name:
-            return manifest
-    return first
-
-
-def _architecture(facts: object) -> str:
-    """Return the lab's name of the architecture that an image or a manifest is for; empty if nothing known says it."""
-    word = facts.get("architecture") if isinstance(facts, dict) else None
-    if not isinstance(word, str):
-        return ""
-    try:
-        return arches.find(word).name
-    except UsageError:
-        return ""
-
-
-def _check_architecture(tree: RootTree, config: object, arch: Arch) -> None:
-    """Raise UsageError if an image is for another architecture."""
-    named = _architecture(config)
-    if named and named != arch.name:
-        raise UsageError(f"{tree.what} is an image for {named}, not for {arch.name}")
-
-
-def _lay(tree: RootTree, layers: list[str], open_blob: OpenBlob, cache: Cache) -> list[str]:
-    if len(layers) > MAX_LAYERS:
-        raise UsageError(f"{tree.what}: more than {MAX_LAYERS} layers")
-    for name in layers:
-        with cache.scratch("layer") as scratch, open_blob(name) as file:
-            try:
-                with tar.open_stream(_unpacked(file, scratch, tree.what, cache)) as archive:
-                    tree.add_layer(archive)
-            except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-                raise UsageError(f"{tree.what}: layer {name[:80]}: {str(error).splitlines()[0]}") from None
-    return []
-
-
-def _unpacked(file: IO[bytes], scratch: Path, what: str, cache: Cache) -> Any:
-    """Return the plain tar of a layer, which may be packed with gzip or zstd."""
-    head = file.read(4)
-    file.seek(0)
-    if head.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=file)
-    if head != ZSTD:
-        return file
-    packed = scratch / "layer.zst"
-    with packed.open("wb") as out:
-        shutil.copyfileobj(file, out)
-    with _plain(packed, what, cache) as plain:
-        return plain.open("rb")  # the open file outlives its name
-
-
-def _json(tree: RootTree, file: IO[bytes]) -> Any:
-    with file:
-        data = file.read(MAX_JSON)
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{tree.what}: a manifest that is no JSON") from None
-
-
-def _first(tree: RootTree, found: object) -> dict[str, Any]:
-    if isinstance(found, list) and found and isinstance(found[0], dict):
-        return found[0]
-    raise UsageError(f"{tree.what}: a manifest that names no image")
-
-
-def _words(tree: RootTree, found: object) -> list[str]:
-    if isinstance(found, list) and found and all(isinstance(word, str) for word in found):
-        return found
-    raise UsageError(f"{tree.what}: its manifest names no layers")
-
-
-def _blob(tree: RootTree, found: object) -> str:
-    """Return the path of a blob in a layout; only a digest can name one."""
-    match = re.fullmatch(r"(sha256|sha512):([0-9a-f]{64,128})", found if isinstance(found, str) else "")
-    if match is None:
-        raise UsageError(f"{tree.what}: a manifest with a digest that is none")
-    return f"blobs/{match[1]}/{match[2]}"
 
 
 # ---- Copies ---------------------------------------------------------------------------------------------------------
@@ -442,11 +374,19 @@ class Copied:
 def copied(word: str) -> Copied:
     """Return what `-v HOST:/GUEST` names; UsageError for anything else."""
     here, _, guest = word.rpartition(":")
+    if here and guest in ("ro", "rw", "z", "Z"):
+        raise UsageError(f"-v {word}: expected HOST:/GUEST without {guest!r}: it is a copy, and nothing is shared")
     if not here or not guest.startswith("/") or ".." in guest.split("/"):
         raise UsageError(f"-v {word}: expected HOST:/GUEST, an absolute path in the guest")
-    if not Path(here).exists():
-        raise UsageError(f"-v {word}: {here} does not exist")
-    return Copied(here=Path(here), guest=guest)
+    path = user_path(here)
+    if not is_directory(path) and not is_file(path):
+        raise UsageError(f"-v {word}: {here}: {no_file(path)}")
+    parts = [part for part in guest.split("/") if part not in ("", ".")]
+    if not parts and not is_directory(path):
+        raise UsageError(f"-v {word}: a file needs a name in the guest, such as /{path.name}")
+    if parts and parts[0] in HIDDEN:
+        raise UsageError(f"-v {word}: the guest mounts something on /{parts[0]}, which would hide the copy")
+    return Copied(here=path, guest=guest)
 
 
 def write_copies(copies: Sequence[Copied], into: Path, *, tar_name: str = "") -> int:
@@ -469,13 +409,12 @@ def write_copies(copies: Sequence[Copied], into: Path, *, tar_name: str = "") ->
 
 def _add_copy(tree: RootTree, copy: Copied) -> None:
     name = copy.guest.strip("/")
-    tree.add_from_host(name, copy.here.resolve())
+    if name:
+        tree.add_from_host(name, copy.here.resolve())
     if not copy.here.is_dir():
         return
-    for place, directories, names in os.walk(copy.here):
-        for file in sorted([*directories, *names]):
-            path = Path(place, file)
-            tree.add_from_host(f"{name}/{path.relative_to(copy.here)}", path)
+    for path in _walk(copy.here, f"-v {copy.here}:{copy.guest}"):
+        tree.add_from_host(f"{name}/{path.relative_to(copy.here)}", path)
 
 
 MAX_OUT = 256 << 20

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import tarfile
-from pathlib import Path
 from typing import IO, Self
 
 MAX_HEADER = 1 << 20
@@ -38,9 +37,10 @@ class BoundedMember(tarfile.TarInfo):
         return member
 
 
-def open_file(path: Path) -> tarfile.TarFile:
-    """Open a tar in any packing that Python knows; tarfile.TarError if it is none."""
-    return tarfile.open(path, tarinfo=BoundedMember)
+def open_again(file: IO[bytes]) -> tarfile.TarFile:
+    """Open a plain tar from its beginning, to be read in any order."""
+    file.seek(0)
+    return tarfile.open(fileobj=file, mode="r:", tarinfo=BoundedMember)
 
 
 def open_stream(file: IO[bytes]) -> tarfile.TarFile:

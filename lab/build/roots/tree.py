@@ -16,6 +16,7 @@ from typing import IO
 
 from lab.core.errors import UsageError
 from lab.core.sizes import GIB, MIB
+from lab.core.untrusted import printable
 from lab.formats import cpio
 from lab.formats.cpio import CpioNode
 
@@ -73,6 +74,12 @@ class RootTree:
     layers: int = 0
     members: int = 0
     """How many members the layers had so far."""
+    merges: bool = False
+    """Whether links to directories stay where a layer has a directory, and the other way round, as dpkg(1) does it.
+
+    Layers of an image replace the one by the other."""
+    below: dict[str, set[str]] = field(default_factory=dict)
+    """Name of a directory -> the names of what is in it, so that it is removed without looking at all others."""
 
     def add_layer(self, archive: tarfile.TarFile) -> None:
         """Lay a tar over what is there; UsageError for one that is hostile, damaged or too large."""
@@ -87,7 +94,7 @@ class RootTree:
                 self._add(archive, member)
                 archive.members.clear()  # type: ignore[attr-defined]  # tarfile remembers all of them
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-            raise UsageError(f"{self.what}: a damaged tar: {str(error).splitlines()[0]}") from None
+            raise UsageError(f"{self.what}: a damaged tar: {(str(error).splitlines() or ['cut off'])[0]}") from None
 
     def add_file(self, name: str, mode: int, content: bytes, *, uid: int = 0, gid: int = 0) -> None:
         """Add or replace a regular file."""
@@ -95,7 +102,14 @@ class RootTree:
         self._put(place, self._spooled(content, Node(mode=stat.S_IFREG | mode, uid=uid, gid=gid)))
 
     def add_from_host(self, name: str, here: Path) -> None:
-        """Add a file, a directory or a link of this host; anything else is left out."""
+        """Add a file, a directory or a link of this host; anything else is left out. UsageError if it is unreadable."""
+        try:
+            self._add_from_host(name, here)
+        except OSError as error:
+            hint = "a tar can be made of it as root" if isinstance(error, PermissionError) else None
+            raise UsageError(f"{self.what}: {here}: {error.strerror}", hint=hint) from None
+
+    def _add_from_host(self, name: str, here: Path) -> None:
         info = here.lstat()
         node = Node(
             mode=info.st_mode, uid=info.st_uid, gid=info.st_gid, layer=self.layers, mtime=_seconds(info.st_mtime)
@@ -106,7 +120,7 @@ class RootTree:
         elif stat.S_ISDIR(info.st_mode):
             self._put(place, node)
         elif stat.S_ISREG(info.st_mode):
-            self._room(info.st_size)
+            self._room(name, info.st_size)
             self._put(place, self._spooled(here.read_bytes(), node))
         else:
             self.left_out += 1
@@ -148,7 +162,7 @@ class RootTree:
             raise UsageError(f"{self.what}: a name that is too long: {member.name[:100]!r}")
         if member.isdir() or member.issym() or member.islnk():
             member.size = 0
-        self._room(member.size)
+        self._room(member.name, member.size)
         if not parts:
             return
         place = self._place("/".join(parts))
@@ -157,7 +171,7 @@ class RootTree:
             self._clear(place.rpartition("/")[0])
         elif name.startswith(WHITEOUT):
             directory = place.rpartition("/")[0]
-            self._remove(f"{directory}/{name.removeprefix(WHITEOUT)}".lstrip("/"))
+            self._white_out(f"{directory}/{name.removeprefix(WHITEOUT)}".lstrip("/"))
         else:
             self._member(archive, member, place)
 
@@ -173,7 +187,7 @@ class RootTree:
         )
         if member.isdir():
             before = self.nodes.get(place)
-            if before is not None and before.is_link:
+            if before is not None and before.is_link and self.merges:
                 return  # a directory over a link to one: the link stays, as in every merged /usr
             self._put(place, replace(plain, mode=stat.S_IFDIR | bits))
         elif member.issym() and not member.linkname:
@@ -184,7 +198,7 @@ class RootTree:
             original = self.nodes.get(self._place(member.linkname.lstrip("/")))
             if original is None or original.is_directory:
                 raise UsageError(f"{self.what}: {member.name[:100]!r} is a hard link to nothing in it")
-            self._put(place, original)
+            self._put(place, replace(original, layer=self.layers))
         elif member.isreg():
             file = archive.extractfile(member)
             content = file.read(member.size) if file else b""
@@ -192,9 +206,10 @@ class RootTree:
         else:
             self.left_out += 1
 
-    def _room(self, size: int) -> None:
+    def _room(self, name: str, size: int) -> None:
         if size > MAX_FILE:
-            raise UsageError(f"{self.what}: a file of {size >> 20} MiB; at most {MAX_FILE >> 20} are taken")
+            what = f"a file of {size >> 20} MiB; at most {MAX_FILE >> 20} are taken: {printable(name[-100:])}"
+            raise UsageError(f"{self.what}: {what}")
         self.total += size
         if self.total > MAX_BYTES:
             raise UsageError(f"{self.what}: more than {MAX_BYTES >> 30} GiB")
@@ -209,25 +224,39 @@ class RootTree:
             raise UsageError(f"{self.what}: more than {MAX_NODES} files")
         before = self.nodes.get(place)
         if before is not None and before.is_directory and not node.is_directory:
-            if node.is_link and any(name.startswith(f"{place}/") for name in self.nodes):
+            if node.is_link and self.merges and self.below.get(place):
                 return  # a link over a directory that has files already
             self._remove(place)
         parent = place.rpartition("/")[0]
-        if parent and parent not in self.nodes:
+        if parent and (parent not in self.nodes or not self.nodes[parent].is_directory):
             self._put(parent, ROOT)
         self.nodes[place] = node
+        if place:
+            self.below.setdefault(parent, set()).add(place)
 
     def _remove(self, place: str) -> None:
-        self.nodes.pop(place, None)
-        for name in [inside for inside in self.nodes if inside.startswith(f"{place}/")]:
-            del self.nodes[name]
+        """Remove a name with all that is below it."""
+        self.below.get(place.rpartition("/")[0], set()).discard(place)
+        todo = [place]
+        while todo:
+            gone = todo.pop()
+            self.nodes.pop(gone, None)
+            todo += self.below.pop(gone, ())
+
+    def _white_out(self, place: str) -> None:
+        """Remove what lower layers have of a name; what this layer has stays, in whatever order its members come."""
+        node = self.nodes.get(place)
+        if node is None:
+            return
+        if node.is_directory:
+            self._clear(place)
+        if node.layer < self.layers and not self.below.get(place):
+            self._remove(place)
 
     def _clear(self, directory: str) -> None:
         """Remove what lower layers have in a directory."""
-        prefix = f"{directory}/".lstrip("/")
-        for name in [inside for inside, node in self.nodes.items() if inside.startswith(prefix)]:
-            if self.nodes[name].layer < self.layers:
-                del self.nodes[name]
+        for place in sorted(self.below.get(directory, ())):
+            self._white_out(place)
 
     def _place(self, name: str, *, follow: bool = False) -> str:
         """Return where a name is once links among its directories are followed, within the root."""
@@ -289,8 +318,9 @@ class RootTree:
                     if implied or node != ROOT:
                         out.addfile(info)
                     continue
-                if node.size and written.setdefault(node, name) != name:
-                    info.type, info.linkname, info.size = tarfile.LNKTYPE, written[node], 0
+                same = replace(node, layer=0)
+                if node.size and written.setdefault(same, name) != name:
+                    info.type, info.linkname, info.size = tarfile.LNKTYPE, written[same], 0
                     out.addfile(info)
                     continue
                 total += node.size

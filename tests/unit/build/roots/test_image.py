@@ -94,5 +94,7 @@ def test_plus_signs_in_the_names_of_packages(words: str, names: list[str]) -> No
 
 @pytest.mark.parametrize("word", ["debian:", "debian:trixie+", "debian:trixie++a", "debian:trixie+A", "debian:../x"])
 def test_a_word_that_names_no_packages_is_refused_before_anything_is_fetched(tmp_path: Path, word: str) -> None:
-    with pytest.raises(UsageError, match="expected debian:SUITE"):
+    with pytest.raises(
+        UsageError, match=r"expected debian:SUITE|expected names of packages|is no release on the mirrors"
+    ):
         root.build(word, ARM64, Cache(tmp_path / "cache"))

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
 import stat
+import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab.build.roots import root, tree
+from lab.build.roots import image, root, tree
 from lab.build.roots.tree import RootTree
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
@@ -93,12 +97,75 @@ def test_whiteouts_remove_what_lower_layers_have(empty: RootTree) -> None:
     assert sorted(empty.nodes) == ["a", "a/two", "b", "b/new"]
 
 
+def test_a_whiteout_leaves_what_its_own_layer_has(empty: RootTree) -> None:
+    lay(empty, entry("a/old"), entry("shared", b"x"))
+    lay(
+        empty,
+        entry("a/hard", kind=tarfile.LNKTYPE, link="shared"),
+        entry("a/new"),
+        entry("a/.wh.new"),
+        entry("a/.wh..wh..opq"),
+    )
+    assert sorted(empty.nodes) == ["a", "a/hard", "a/new", "shared"]
+
+
+def test_a_layer_replaces_a_link_by_a_directory_and_the_other_way_round(empty: RootTree) -> None:
+    lay(empty, entry("lib", kind=tarfile.SYMTYPE, link="usr/lib"), entry("usr/lib/x"), entry("var/run/old"))
+    lay(
+        empty, entry("lib", kind=tarfile.DIRTYPE), entry("lib/new"), entry("var/run", kind=tarfile.SYMTYPE, link="/run")
+    )
+    assert sorted(empty.nodes) == ["lib", "lib/new", "usr", "usr/lib", "usr/lib/x", "var", "var/run"]
+    assert empty.nodes["lib"].is_directory
+    assert empty.nodes["var/run"].is_link
+
+
+def test_packages_leave_links_to_directories_as_dpkg_does(empty: RootTree) -> None:
+    empty.merges = True
+    lay(empty, entry("lib", kind=tarfile.SYMTYPE, link="usr/lib"), entry("usr/lib/x"), entry("run/old"))
+    lay(empty, entry("lib", kind=tarfile.DIRTYPE), entry("lib/new"), entry("run", kind=tarfile.SYMTYPE, link="/x"))
+    assert sorted(empty.nodes) == ["lib", "run", "run/old", "usr", "usr/lib", "usr/lib/new", "usr/lib/x"]
+
+
+def test_a_file_below_a_file_of_a_lower_layer_makes_it_a_directory(empty: RootTree, tmp_path: Path) -> None:
+    lay(empty, entry("a", b"file"))
+    lay(empty, entry("a/b", b"x"))
+    assert empty.nodes["a"].is_directory
+    image.write(empty, tmp_path / "image", Cache(tmp_path / "cache"))
+
+
+def test_many_whiteouts_cost_what_they_remove(empty: RootTree) -> None:
+    """Each looked at every name there is: 100,000 of them took hours."""
+    names = [f"d{number % 100}/{number}" for number in range(20_000)]
+    lay(empty, *(entry(name) for name in names))
+    before = time.process_time()
+    lay(empty, *(entry(f"{name.partition('/')[0]}/.wh.{name.partition('/')[2]}") for name in names))
+    assert time.process_time() - before < 10
+    assert sorted(empty.nodes) == sorted({name.partition("/")[0] for name in names})
+
+
+def test_a_file_that_is_too_large_is_named(empty: RootTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "MAX_FILE", 1)
+    with pytest.raises(UsageError, match=r"at most 0 are taken: usr/lib/large\.so$"):
+        lay(empty, entry("usr/lib/large.so", b"xx"))
+
+
 # ---- Whole roots ----------------------------------------------------------------------------------------------------
 
 
 def built(word: Path, tmp_path: Path) -> dict[str, bytes]:
     made = root.build(str(word), ARM64, Cache(tmp_path / "cache"))
     return {node.name.removeprefix("newroot/"): node.data for node in cpio.read(made.archive().read_bytes())}
+
+
+@pytest.mark.parametrize("program", ["zstd", "lz4"])
+def test_a_tar_that_a_program_unpacks_is_a_root(tmp_path: Path, program: str) -> None:
+    whole = tar(entry("usr/bin/prog", b"x"))
+    data = subprocess.run([program, "-qc"], input=whole, stdout=subprocess.PIPE, check=True).stdout
+    (tmp_path / "root.tar").write_bytes(data)
+    assert built(tmp_path / "root.tar", tmp_path)["usr/bin/prog"] == b"x"
+    (tmp_path / "root.tar").write_bytes(data[:-6])
+    with pytest.raises(UsageError, match=rf"no tar that can be read: {program} cannot unpack it: (?!\S*/)"):
+        built(tmp_path / "root.tar", tmp_path)
 
 
 @pytest.mark.parametrize("packing", ["", "gz", "xz", "bz2"])
@@ -151,6 +218,67 @@ def test_a_manifest_that_is_none_is_one_line(tmp_path: Path, index: str) -> None
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"PK\3\4" + bytes(600), "it is a zip archive (expected a directory"),
+        (b"hsqs" + bytes(600), "it is a squashfs image: `unsquashfs FILE` unpacks it (expected"),
+        (bytes(0x438) + b"\x53\xef" + bytes(4096), "it is an image of an ext file system"),
+        (bytes(0x8001) + b"CD001" + bytes(4096), "it is an ISO 9660 image"),
+        (bytes(10240), "no tar that can be read: it has no files"),
+        (b"words", "no tar that can be read: damaged header"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(UsageError, match=re.escape(says)):
+        built(tmp_path / "file", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("", "--root: the name of the root is empty"),
+        ("ubuntu:noble", "nothing is fetched from a registry (`docker save -o image.tar ubuntu:noble`"),
+        ("docker://ghcr.io/a/b:1", "`skopeo copy docker://ghcr.io/a/b:1 oci-archive:image.tar`"),
+        ("/dev/null", "--root /dev/null: is no regular file"),
+        ("./rootfs.ta", "--root ./rootfs.ta: no such file; did you mean 'rootfs.tar'?"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_a_word_that_names_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, says: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rootfs.tar").write_bytes(b"")
+    with pytest.raises(UsageError, match=re.escape(says)):
+        root.build(word, ARM64, Cache(tmp_path / "cache"))
+
+
+def test_names_of_files_may_be_any_bytes(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path / "root") + b"/\xff\xfe")).write_bytes(b"x")
+    assert built(tmp_path / "root", tmp_path)[os.fsdecode(b"\xff\xfe")] == b"x"
+
+
+def test_a_directory_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read everything, so the refusal is made here."""
+    (tmp_path / "root/secret").mkdir(parents=True)
+    (tmp_path / "root/file").write_bytes(b"x")
+    scandir = os.scandir
+
+    def refused(path: str) -> object:
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(UsageError, match=r"secret: Permission denied .a tar can be made of it as root"):
+        built(tmp_path / "root", tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: refused("secret"))
+    with pytest.raises(UsageError, match=r"file: Permission denied .a tar can be made of it as root"):
+        built(tmp_path / "root", tmp_path)
+
+
 CUT_OFF = tar(entry("a", b"x" * 3000), packing="gz")[:-60]
 
 
@@ -175,6 +303,33 @@ def test_a_copy_names_both_ends(tmp_path: Path) -> None:
     for word in ("/src", f"{tmp_path}:src", f"{tmp_path}:/a/../b", "missing:/src"):
         with pytest.raises(UsageError):
             root.copied(word)
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("prog:/src:ro", "expected HOST:/GUEST without 'ro': it is a copy, and nothing is shared"),
+        ("prg:/src", "prg: no such file; did you mean 'prog'?"),
+        ("/dev/zero:/src", "/dev/zero: is no regular file"),
+        ("prog:/", "a file needs a name in the guest, such as /prog"),
+        ("prog:/proc/x", "the guest mounts something on /proc, which would hide the copy"),
+        ("prog:/./dev//x", "the guest mounts something on /dev"),
+    ],
+)
+def test_a_copy_that_would_not_be_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("prog").write_bytes(b"x")
+    with pytest.raises(UsageError, match=re.escape(says)):
+        root.copied(word)
+
+
+def test_a_directory_may_be_copied_over_the_root_of_the_guest(tmp_path: Path) -> None:
+    (tmp_path / "dir/opt").mkdir(parents=True)
+    (tmp_path / "dir/opt/file").write_text("x")
+    root.write_copies([root.copied(f"{tmp_path / 'dir'}:/")], tmp_path / "copies.cpio")
+    assert [node.name for node in cpio.read((tmp_path / "copies.cpio").read_bytes())] == ["opt", "opt/file"]
 
 
 def test_what_comes_out_is_regular_files_below_the_directory(tmp_path: Path) -> None:
