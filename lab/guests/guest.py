@@ -216,6 +216,7 @@ class Guest:
         silence_s: float | None = None,
         limit: int = MAX_OUTPUT,
         keep: bool = True,
+        stdin: bytes | int = b"",
         on_stdout: Callable[[bytes], None] | None = None,
         on_stderr: Callable[[bytes], None] | None = None,
     ) -> Ended:
@@ -229,6 +230,7 @@ class Guest:
             silence_s=silence_s,
             limit=limit,
             keep=keep,
+            stdin=stdin,
             watch=self.watch,
             on_stdout=on_stdout,
             on_stderr=on_stderr,

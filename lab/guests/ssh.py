@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import os
 import select
 import shlex
 import socket
@@ -95,7 +96,7 @@ class Connection:
         silence_s: float | None = None,
         limit: int,
         keep: bool = True,
-        stdin: bytes = b"",
+        stdin: bytes | int = b"",
         watch: Watch = _well,
         on_stdout: Callable[[bytes], None] | None = None,
         on_stderr: Callable[[bytes], None] | None = None,
@@ -104,7 +105,8 @@ class Connection:
 
         The command is given up at the deadline, after `silence_s` seconds without output, after `limit` bytes of
         output, or when `watch` reports that the guest is gone. Without `keep` the output only goes to the callbacks
-        and is not stored.
+        and is not stored. `stdin`: what the command reads, or the descriptor of an open file of this host with it,
+        which is read beside the command until either ends.
         """
         started = time.monotonic()
         output = _Output(limit, keep, on_stdout, on_stderr)
@@ -113,7 +115,10 @@ class Connection:
             channel = self.transport.open_session(timeout=max(1.0, deadline.remaining))
             with self._closed_at(deadline):
                 channel.exec_command(f"{command}; exit $?")
-            self._send(channel, stdin, deadline)
+            if isinstance(stdin, int):
+                threading.Thread(target=_feed, args=(channel, stdin), daemon=True).start()
+            else:
+                self._send(channel, stdin, deadline)
             end, note = _follow(channel, output, deadline, silence_s, watch)
             status = channel.recv_exit_status() if end is End.EXITED else None
             channel.close()
@@ -235,6 +240,14 @@ def _follow(
             return End.DEADLINE, f"not done within {deadline.budget_s:.0f} s"
         if silence_s is not None and time.monotonic() - output.last > silence_s:
             return End.DEADLINE, f"silent for {silence_s:.0f} s"
+
+
+def _feed(channel: paramiko.Channel, source: int) -> None:
+    """Send what a file of this host has to a command, which need not read it, until either ends."""
+    with suppress(paramiko.SSHException, OSError, EOFError):
+        while data := os.read(source, _CHUNK):
+            channel.sendall(data)
+        channel.shutdown_write()
 
 
 def _end_of(channel: paramiko.Channel, watch: Watch) -> tuple[End, str]:

@@ -68,6 +68,8 @@ def exec_(
     --sysroot, else from this host's libraries for the guest's architecture. What is missing is reported before
     anything is built or booted, with the command that installs it.
 
+    What is piped to the lab, or comes from a file, is the program's standard input.
+
     Exit status: the program's, 128+N if signal N ended it, 64 bad input, 125 the lab itself failed.
 
     \b

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,9 +31,14 @@ from lab.guests.guest import DIRECTORY, Guest
 from lab.specs.arches import of_program
 
 MAX_OUTPUT = 1 << 30
+STDIN = 0
 SHOWN_NAMES = 5
 IN_MEMORY = frozenset({"tmp", "run"})
 """Directories of a guest without a root that it mounts after its initramfs is unpacked (images/rootfs/etc/fstab)."""
+COMPILED = "a source file, which is compiled first (lab compiles .c)"
+SOURCES = dict.fromkeys((".cc", ".cpp", ".cxx", ".C", ".go", ".rs", ".zig", ".S", ".s", ".f90"), COMPILED)
+SOURCES |= dict.fromkeys((".py", ".pl", ".rb", ".js", ".lua", ".tcl"), "it has no `#!` line, so sh would read it")
+"""End of the name of a text -> why it is no program: sh would take it for a script of its own."""
 READ_AS_TEXT = 4096
 """Bytes of a file in which a zero says that it is no text."""
 
@@ -117,7 +124,7 @@ def workload(words: Sequence[str], arch: Arch, *, sysroot: Path | None = None) -
     commands = {name: f"/bin/{name}" for name in guest_commands()}
     needs = needed.needs(path, arch, needed.places(arch, sysroot), commands=commands)
     if needs.missing:
-        raise _missing_error(path, needs, arch)
+        raise _missing_error(path, needs, arch, sysroot)
     return Workload(words=tuple(words), program=path, needs=needs)
 
 
@@ -142,6 +149,10 @@ def _is_dynamic(path: Path, content: bytes) -> bool:
 
 def _check_text(path: Path, content: bytes) -> None:
     """Raise UsageError for a file that is neither an ELF file nor a script, and no text that sh would read."""
+    if not content:
+        raise UsageError(f"{path} cannot be run: it is empty")
+    if what := SOURCES.get(path.suffix):
+        raise UsageError(f"{path} cannot be run: {what}")
     if kind := file_kinds.named(content):
         raise UsageError(f"{path} cannot be run: it is {kind}")
     if content.startswith((b"\xef\xbb\xbf#!", b"\xff\xfe#\0!\0")):
@@ -150,7 +161,7 @@ def _check_text(path: Path, content: bytes) -> None:
         raise UsageError(f"{path} cannot be run: it is neither an ELF file nor a script")
 
 
-def _missing_error(path: Path, needs: Needs, arch: Arch) -> UsageError:
+def _missing_error(path: Path, needs: Needs, arch: Arch, sysroot: Path | None) -> UsageError:
     """Return the error for what a program needs and nothing has, with the command that installs it."""
     native = platform.machine() == arch.uname
     names = []
@@ -159,11 +170,14 @@ def _missing_error(path: Path, needs: Needs, arch: Arch) -> UsageError:
         names.append(f"{library.name}{wanted_by}")
     script = not needs.programs
     what = "is a script for" if script else "needs"
-    hint = "the guest has sh and awk; --sysroot DIR names a directory with it"
-    if not script:
-        install = needed.install_hint(needs.missing, arch, native=native)
+    where = f"not found for {arch.name}" if sysroot is None else f"not found in --sysroot {sysroot}"
+    hint = needed.hint(needs.missing) or "the guest has sh and awk; --sysroot DIR names a directory with it"
+    if not script and not needed.hint(needs.missing):
+        install = needed.install_hint(needs.missing, arch, native=native) if sysroot is None else ""
         hint = f"{install}; or name a directory that has them: --sysroot DIR".removeprefix("; or ")
-    return UsageError(f"{path} {what} {', '.join(names)}, not found for {arch.name}", hint=hint)
+        if sysroot is not None:
+            hint = "nothing else is looked at with --sysroot, which is laid out like the guest's /"
+    return UsageError(f"{path} {what} {', '.join(names)}, {where}", hint=hint)
 
 
 def guest_commands() -> frozenset[str]:
@@ -199,6 +213,7 @@ def execute(
             deadline=Deadline.after(timeout_s, load.words[0], scale=guest.accelerator.slowdown),
             limit=MAX_OUTPUT,
             keep=False,
+            stdin=_piped_stdin(),
             on_stdout=lambda data: _pass_on(sys.stdout, data),
             on_stderr=lambda data: _pass_on(sys.stderr, data),
         )
@@ -327,6 +342,15 @@ def _facts(guest: Guest) -> str:
     except BaseException:
         guest.close()
         raise
+
+
+def _piped_stdin() -> bytes | int:
+    """Return the descriptor of stdin if it is a pipe, a socket or a file; no bytes for a terminal and for /dev/null."""
+    try:
+        mode = os.fstat(STDIN).st_mode
+    except OSError:  # it is closed
+        return b""
+    return STDIN if stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode) else b""
 
 
 def _pass_on(stream: TextIO, data: bytes) -> None:

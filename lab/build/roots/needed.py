@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import shlex
 import stat
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from lab.formats import elf, elf_program
 from lab.formats.elf_program import ElfProgram
 
 MAX_FILES = 1000
+MAX_CONF = 64 << 10
 MAX_FILE = 1 << 30
 MAX_SCRIPT = 256
 """Bytes of a script's first line, as in Linux (BINPRM_BUF_SIZE)."""
@@ -91,6 +93,17 @@ class SearchPlaces:
         wide = ["/lib64", "/usr/lib64"] if arch.bits == 64 else ["/lib32", "/usr/lib32"]
         return (*names, *wide, "/lib", "/usr/lib", "/usr/local/lib")
 
+    def configured_directories(self) -> Iterator[str]:
+        """Yield the directories that /etc/ld.so.conf of a tree names, for the cache of its loader."""
+        for root in self.roots:
+            for path in ("/etc/ld.so.conf", *_in(root, "/etc/ld.so.conf.d")):
+                if (file := inside(root, path)) is None:
+                    continue
+                for line in read_regular(file)[:MAX_CONF].decode("utf-8", "replace").splitlines():
+                    word = line.partition("#")[0].strip()
+                    if word.startswith("/"):
+                        yield posixpath.normpath(word)
+
 
 def triplets_of(arch: Arch) -> tuple[str, ...]:
     """Return the names that multiarch directories of an architecture have."""
@@ -136,6 +149,14 @@ def inside(root: Path, path: str) -> Path | None:
         at = at / part
     final = root / str(at).lstrip("/")
     return final if final.is_file() else None
+
+
+def _in(root: Path, directory: str) -> list[str]:
+    """Return the paths of the *.conf files in a directory of a tree; none if it is a link, or not there."""
+    place = root / directory.lstrip("/")
+    if place.is_symlink() or not place.is_dir():
+        return []
+    return [f"{directory}/{file.name}" for file in sorted(place.glob("*.conf"))]
 
 
 # ---- Following a program --------------------------------------------------------------------------------------------
@@ -266,6 +287,9 @@ class _Search:
     ) -> None:
         if name in self.found or name in self.missing:
             return
+        if "/" in name and not name.startswith("/"):
+            self.missing[name] = Missing(name=name, wanted_by=wanted_by.name)
+            return
         machine = next(iter(self.programs.values())).machine
         for guest, here in self._candidates(name, own):
             if elf.machine(read_head(here)) == machine:
@@ -288,6 +312,10 @@ class _Search:
             guest = posixpath.normpath(posixpath.join(default, name))
             if here := self.places.file(guest):
                 yield guest, here
+        for configured in self.places.configured_directories():
+            if here := self.places.file(posixpath.join(configured, name)):
+                # The guest's loader has no cache: the library is brought to where it looks by itself.
+                yield posixpath.join(self.places.default_directories(self.arch)[0], name), here
 
     def _directories(self, paths: Sequence[str], guest: str, here: Path) -> tuple[SearchDirectory, ...]:
         """Return the directories of an RPATH or RUNPATH of a file, $ORIGIN replaced by the file's own directory."""
@@ -349,7 +377,11 @@ def _started_by_env(argument: str) -> tuple[str, ...]:
     """Return the command that `env` starts. Linux passes on all that follows it as one argument, which -S divides."""
     if not _SPLIT.match(argument):
         return (argument,)
-    words = deque(_SPLIT.sub("", argument, count=1).split())
+    divided = _SPLIT.sub("", argument, count=1)
+    try:
+        words = deque(shlex.split(divided))
+    except ValueError:  # a quote without its other one, at which env stops
+        words = deque(divided.split())
     while words:
         word = words.popleft()
         if word in ("-u", "--unset", "-C", "--chdir") and words:
@@ -392,6 +424,27 @@ CROSS_PACKAGES = (
     (r"libgomp\.so\.1", "libgomp1"),
 )
 """Libraries that Debian has as packages for cross compilers: name -> beginning of the package's name."""
+
+
+HINTS = (
+    (r".*/?ld-musl-\S+", "it is linked with musl: --root takes an image of Alpine, or link it statically"),
+    (r"/system/bin/linker\S*", "it is a program of Android: no guest has its loader"),
+    (
+        r"(?!/)\S+/\S*",
+        "its name in the program is a path from the current directory: link the library with -Wl,-soname,NAME",
+    ),
+    (r"[^/\s]\S*\s.*", "Linux passes all that follows env as one argument: `#!/usr/bin/env -S` divides it"),
+)
+"""Name of what is missing -> what to do about it, where no package and no other directory has it."""
+
+
+def hint(missing: Sequence[Missing]) -> str:
+    """Return what to do about a file that no package has; empty if its name says nothing."""
+    for library in missing:
+        for pattern, words in HINTS:
+            if re.fullmatch(pattern, library.name) and library.name != "env -S":
+                return words
+    return ""
 
 
 def install_hint(missing: Sequence[Missing], arch: Arch, *, native: bool) -> str:

@@ -18,6 +18,7 @@ from typing import Any, cast
 import pytest
 
 from lab.arch.record import Arch
+from lab.build.roots.root import Copied
 from lab.core.errors import GuestLost, InfraError, UsageError
 from lab.core.outcome import End, Ended
 from lab.evidence.console import ConsoleLog
@@ -70,10 +71,12 @@ def check(tmp_path: Path) -> Callable[[bytes], None]:
         (b"PK\3\4" + bytes(64), "prog cannot be run: it is a zip archive"),
         (b"\xef\xbb\xbf#!/bin/sh\n", "prog cannot be run: a byte-order mark stands before its `#!`"),
         (b"data\0data", "prog cannot be run: it is neither an ELF file nor a script"),
+        (b"", "prog cannot be run: it is empty"),
+        (b"#!/usr/bin/env python3 -u\n", "(Linux passes all that follows env as one argument: `#!/usr/bin/env -S`"),
     ],
     ids=[
         *("dynamic", "other", "other-dynamic", "damaged", "python3", "perl", "bash", "env -S"),
-        *("object", "core", "library", "windows", "macos", "zip", "mark", "data"),
+        *("object", "core", "library", "windows", "macos", "zip", "mark", "data", "empty", "env with two"),
     ],
 )
 def test_what_no_guest_can_run_is_one_line(check: Callable[[bytes], None], content: bytes, message: str) -> None:
@@ -86,8 +89,8 @@ def test_what_no_guest_can_run_is_one_line(check: Callable[[bytes], None], conte
 
 @pytest.mark.parametrize(
     "content",
-    [elf_file(X86, 1), b"#!/bin/sh\n", b"#!/usr/bin/awk -f\n", b"echo hello\n", b""],
-    ids=["static", "sh", "awk", "text", "empty"],
+    [elf_file(X86, 1), b"#!/bin/sh\n", b"#!/usr/bin/awk -f\n", b"echo hello\n"],
+    ids=["static", "sh", "awk", "text"],
 )
 def test_what_a_guest_can_run_passes(check: Callable[[bytes], None], content: bytes) -> None:
     check(content)
@@ -98,6 +101,45 @@ def test_commands_of_the_guest_and_c_files_are_not_looked_into(tmp_path: Path) -
     for word in ("cat", str(tmp_path / "test.c"), str(tmp_path)):
         load = one_guest.workload([word], ARCH)
         assert (load.program, load.needs, load.archive) == (None, None, b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("prog.cc", "a source file, which is compiled first"),
+        ("prog.rs", "a source file, which is compiled first"),
+        ("prog.py", "it has no `#!` line, so sh would read it"),
+    ],
+)
+def test_a_source_file_is_no_script_of_sh(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / name).write_text("print(1)\n")
+    with pytest.raises(UsageError, match=f"{name} cannot be run: {says}"):
+        one_guest.workload([str(tmp_path / name)], ARCH)
+
+
+def test_a_name_that_no_file_can_have_is_a_command_of_the_guest() -> None:
+    assert one_guest.workload(["x" * 300], ARCH).program is None
+    with pytest.raises(UsageError, match="File name too long"):
+        one_guest.workload(["./" + "x" * 300], ARCH)
+
+
+def test_a_copy_that_the_guest_hides_is_refused_without_a_root(tmp_path: Path) -> None:
+    for guest in ("/tmp/prog", "/run/prog", "/./tmp"):
+        copies = [Copied(here=tmp_path, guest=guest)]
+        with pytest.raises(UsageError, match=r"the guest mounts its /(tmp|run) over it .another place, such as /src"):
+            one_guest.in_root(["true"], ARCH, None, copies)
+    one_guest.in_root(["true"], ARCH, None, [Copied(here=tmp_path, guest="/src")])
+
+
+def test_what_is_piped_to_the_lab_is_what_a_program_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    (tmp_path / "file").write_text("x")
+    with Path(os.devnull).open("rb") as null, (tmp_path / "file").open("rb") as file:
+        for descriptor, passed in ((reading, reading), (file.fileno(), file.fileno()), (null.fileno(), b""), (99, b"")):
+            monkeypatch.setattr(one_guest, "STDIN", descriptor)
+            assert one_guest._piped_stdin() == passed
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_root_changes_nothing_about_what_linux_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

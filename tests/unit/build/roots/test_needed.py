@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,66 @@ def test_the_hint_installs_cross_libraries_and_foreign_packages() -> None:
     assert "libc6-arm64-cross" in hint
     assert "dpkg --add-architecture arm64" in hint
     assert hint.endswith("libssl3:arm64")
+
+
+def test_a_directory_of_ld_so_conf_is_looked_in_and_the_library_brought_where_the_loader_looks(
+    tmp_path: Path, library: Path
+) -> None:
+    """The loader knows such a directory from its cache, which a guest without a root does not have."""
+    prog = program(tmp_path / "prog", library)
+    root = tmp_path / "root"
+    (root / "etc/ld.so.conf.d").mkdir(parents=True)
+    (root / "etc/ld.so.conf.d/own.conf").write_text("# own\n/opt/own//lib # libf\nrelative\n")
+    (root / "opt/own/lib").mkdir(parents=True)
+    (root / "opt/own/lib/libf.so.1").write_bytes(library.read_bytes())
+    found = needs_of(prog, root)
+    assert "libf.so.1" not in {missing.name for missing in found.missing}
+    (guest,) = [guest for guest in found.files if guest.endswith("/libf.so.1")]
+    assert guest == f"{needed.places(HOST, root).default_directories(HOST)[0]}/libf.so.1"
+
+
+def test_a_directory_of_configurations_that_is_a_link_is_not_followed_out_of_a_tree(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/a.conf").write_text("/usr/lib\n")
+    (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/etc/ld.so.conf.d").symlink_to(tmp_path / "outside")
+    assert list(needed.places(HOST, tmp_path / "root").configured_directories()) == []
+
+
+def test_a_library_that_is_named_by_a_path_from_the_current_directory_is_not_looked_for(tmp_path: Path) -> None:
+    library = link("int f(void) { return 7; }", tmp_path / "lib/libf.so", "-shared")
+    source = "int f(void); int main(void) { return f(); }"
+    subprocess.run(
+        ["gcc", "-x", "c", "-", "-x", "none", "-o", "prog", "lib/libf.so"],
+        input=source.encode(),
+        cwd=library.parent.parent,
+        check=True,
+    )
+    missing = needs_of(tmp_path / "prog").missing
+    assert missing == (Missing(name="lib/libf.so", wanted_by="prog"),)
+    assert "link the library with -Wl,-soname,NAME" in needed.hint(missing)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("/lib/ld-musl-aarch64.so.1", "it is linked with musl"),
+        ("/system/bin/linker64", "a program of Android"),
+        ("python3 -u", "Linux passes all that follows env as one argument"),
+        ("libssl.so.3", ""),
+        ("/lib/ld-linux-aarch64.so.1", ""),
+        ("env -S", ""),
+    ],
+)
+def test_what_no_package_has_gets_a_hint_of_its_own(name: str, says: str) -> None:
+    found = needed.hint([Missing(name=name, wanted_by="prog")])
+    assert says in found
+    assert bool(says) == bool(found)
+
+
+def test_a_quoted_command_behind_env_is_one_word(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/usr/bin/env -S A='x y' sh -e\n")
+    assert needed.started_by(script, HOST, "script") == ("/usr/bin/env", "sh")
+    script.write_text("#!/usr/bin/env -S sh 'open\n")
+    assert needed.started_by(script, HOST, "script") == ("/usr/bin/env", "sh")
