@@ -50,7 +50,7 @@ def lay(tree: RootTree, names: Collection[str], open_file: OpenFile, arch: Arch,
     def open_blob(name: str) -> IO[bytes]:
         return _verified(tree, name, open_file(name))
 
-    reader = _Reader(tree=tree, open=open_blob, arch=arch)
+    reader = _FoundLayers(tree=tree, open=open_blob, arch=arch)
     layers = None
     if "manifest.json" in names:
         layers = reader.of_manifest(_json(tree, open_blob("manifest.json")), or_none="index.json" in names)
@@ -60,7 +60,7 @@ def lay(tree: RootTree, names: Collection[str], open_file: OpenFile, arch: Arch,
     return reader.notes
 
 
-class _Reader:
+class _FoundLayers:
     """Finds the names of an image's layers."""
 
     def __init__(self, *, tree: RootTree, open: OpenFile, arch: Arch) -> None:
