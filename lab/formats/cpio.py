@@ -25,6 +25,8 @@ class CpioNode:
     """Major and minor number of a device node."""
     uid: int = 0
     gid: int = 0
+    mtime: int = 0
+    """Seconds since 1970; 0 keeps an archive of what is generated independent of when that was."""
 
 
 def file(name: str, data: bytes, permissions: int = 0o644) -> CpioNode:
@@ -72,7 +74,13 @@ def read(data: bytes) -> Iterator[CpioNode]:
         start += fields[11] + -(start - at + fields[11]) % 4
         if name == TRAILER:
             return
-        yield CpioNode(name=name, mode=fields[1], data=data[start : start + fields[6]], device=(fields[9], fields[10]))
+        yield CpioNode(
+            name=name,
+            mode=fields[1],
+            data=data[start : start + fields[6]],
+            device=(fields[9], fields[10]),
+            mtime=fields[5],
+        )
         at = start + fields[6] + -fields[6] % 4
 
 
@@ -96,7 +104,7 @@ def member(number: int, node: CpioNode) -> bytes:
         node.uid,
         node.gid,
         2 if stat.S_ISDIR(node.mode) else 1,  # nlink
-        0,  # mtime: the archive must not depend on when it was made
+        node.mtime,
         len(node.data),
         0,  # device that held the file
         0,

@@ -11,7 +11,9 @@ import click
 from lab.core.errors import LabError, UsageError
 from lab.verbs.common import print_error, progress_on_stderr
 from lab.verbs.options import (
+    MAX_SECONDS,
     GuestChoice,
+    NumberRange,
     on_guest,
     on_guest_of_baseline,
     refuse_unknown_option,
@@ -44,7 +46,7 @@ EXIT_LAB_FAILED = 125
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.1),
+    type=NumberRange(0.1, MAX_SECONDS),
     default=60.0,
     metavar="SECONDS",
     help="End the program after this many seconds, scaled up where the machine is emulated [60].",

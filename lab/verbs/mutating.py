@@ -50,13 +50,13 @@ MACHINE = "x86_64-4k-2node"
 @options.provides
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0),
+    type=options.NumberRange(min=0),
     metavar="N",
     help="Start no mutant after N minutes; every function of the patch gets its share first [no limit].",
 )
 @click.option(
     "--least",
-    type=click.FloatRange(0, 100),
+    type=options.NumberRange(0, 100),
     metavar="PERCENT",
     help="Exit with status 1 if the score is less than PERCENT [0].",
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import wraps
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +33,21 @@ def parse_size_option(_context: click.Context, _option: click.Parameter, value: 
         return parse_size(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+class NumberRange(click.FloatRange):
+    """A number within limits. Those of click do not keep `nan` out, and nothing waits for an infinite time."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; click.BadParameter for anything else."""
+        number = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{value!r} is no number that can be reached.", param, ctx)
+        return number
+
+
+MAX_SECONDS = 10_000_000.0
+"""A third of a year: more than any program may take, and less than a timer of Python's takes."""
 
 
 # Options, by what they choose. Those with a short name are functions, since verbs differ in whether they repeat.

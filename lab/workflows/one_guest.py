@@ -292,6 +292,8 @@ def check_out(words: Sequence[str]) -> None:
             raise UsageError(f"--out {word}: expected /GUEST:HOST")
         if Path(here).exists():
             raise UsageError(f"--out {word}: {here} exists")
+        if why := paths.no_directory(Path(here)):
+            raise UsageError(f"--out {word}: {why}")
 
 
 def shell(factory: GuestFactory, ready: BootableCell, load: Workload, progress: Progress = silent) -> int:

@@ -438,6 +438,8 @@ def write_out(data: bytes, into: Path) -> tuple[str, ...]:
                     raise UsageError(f"--out: more than {MAX_OUT_FILES} files")
     except (tarfile.TarError, EOFError) as error:
         raise UsageError(f"--out: the guest sent no whole tar: {error}") from None
+    except OSError as error:
+        raise InfraError(f"--out: {error.filename or into}: {error.strerror}") from None
     return tuple(left_out)
 
 

@@ -297,7 +297,7 @@ class RootTree:
                 elif node.is_link:
                     data = node.target.encode("utf-8", "surrogateescape")
                 total += len(data)
-                made = CpioNode(name=name, mode=node.mode, data=data, uid=node.uid, gid=node.gid)
+                made = CpioNode(name=name, mode=node.mode, data=data, uid=node.uid, gid=node.gid, mtime=node.mtime)
                 out.write(cpio.member(number, made))
             out.write(cpio.end())
             out.write(b"\0" * (-out.tell() % cpio.BLOCK))

@@ -14,6 +14,8 @@ from lab.core.errors import InfraError, UsageError
 from lab.core.untrusted import printable
 from lab.verbs.common import print_note, progress_on_stderr
 from lab.verbs.options import (
+    MAX_SECONDS,
+    NumberRange,
     config,
     connect,
     kernels_or_baseline,
@@ -53,7 +55,7 @@ FILES = {"text": "pages.txt", "json": "pages.json", "junit": "pages-junit.xml", 
 @click.option("--status-only", is_flag=True, help="Compare how the program ends, and not its output [compare both].")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.1),
+    type=NumberRange(0.1, MAX_SECONDS),
     default=60.0,
     metavar="SECONDS",
     help="End the program after this many seconds, scaled up where the machine is emulated [60].",

@@ -33,3 +33,10 @@ def test_options_behind_a_program_are_its_own(words: Sequence[str]) -> None:
     program, *args = [word for word in words if word != "--"]
     assert context.params["program"] == program
     assert context.params["args"] == tuple(args)
+
+
+@pytest.mark.parametrize("verb", [("exec", "-t", "x86_64-4k"), ("pages",), ("try", "my.patch")])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e400", "0", "-1", "1e9", "5s", ""])
+def test_a_time_that_never_comes_is_refused(verb: Sequence[str], seconds: str) -> None:
+    with pytest.raises(click.BadParameter):
+        click.Group.main(main, [*verb, "--timeout", seconds, "--", "true"], standalone_mode=False)

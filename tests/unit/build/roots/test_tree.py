@@ -19,7 +19,7 @@ import pytest
 from lab.build.roots import image, root, tree
 from lab.build.roots.tree import RootTree
 from lab.core.cache import Cache
-from lab.core.errors import UsageError
+from lab.core.errors import InfraError, UsageError
 from lab.formats import cpio
 from lab.specs.arches import ARCHES
 from tests.unit.fixtures.tars import blob, entry, lay, tar
@@ -332,6 +332,15 @@ def test_a_directory_may_be_copied_over_the_root_of_the_guest(tmp_path: Path) ->
     assert [node.name for node in cpio.read((tmp_path / "copies.cpio").read_bytes())] == ["opt", "opt/file"]
 
 
+def test_a_copy_without_a_root_has_the_time_of_the_file(tmp_path: Path) -> None:
+    """`make` in the guest compares times: all of them were 1970."""
+    (tmp_path / "prog").write_bytes(b"x")
+    os.utime(tmp_path / "prog", (1_700_000_000, 1_700_000_000))
+    root.write_copies([root.copied(f"{tmp_path / 'prog'}:/src/prog")], tmp_path / "copies.cpio")
+    times = {node.name: node.mtime for node in cpio.read((tmp_path / "copies.cpio").read_bytes())}
+    assert times == {"src": 0, "src/prog": 1_700_000_000}
+
+
 def test_what_comes_out_is_regular_files_below_the_directory(tmp_path: Path) -> None:
     data = tar(
         entry("./a", kind=tarfile.DIRTYPE),
@@ -351,3 +360,9 @@ def test_what_comes_out_is_regular_files_below_the_directory(tmp_path: Path) -> 
         root.write_out(tar(entry("../x", b"")), tmp_path / "out")
     with pytest.raises(UsageError, match="no whole tar"):
         root.write_out(data[:700], tmp_path / "out2")
+
+
+def test_a_place_that_takes_no_files_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InfraError, match=r"--out: .*/file.*: (Not a directory|File exists)"):
+        root.write_out(tar(entry("a", b"x")), tmp_path / "file/out")
