@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab/build/roots/apt.py: what is downloaded when files of a suite are gone from its mirror."""
+"""lab/build/roots/apt.py: what is downloaded when files of a suite are gone from its mirror, and misspelt names."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from lab.build.debian import AptState
+from lab.build.roots import apt as apt_module
 from lab.build.roots.apt import AptRoot
 from lab.core import proc
 from lab.core.cache import Cache
-from lab.core.errors import InfraError
+from lab.core.errors import InfraError, UsageError
 from lab.core.progress import silent
+from lab.specs.arches import ARCHES
 
 GONE = "E: Failed to fetch http://mirror/pool/updates/l/libc6_2_arm64.deb  404  Not Found"
 
@@ -51,3 +54,46 @@ def test_a_release_without_its_updates_where_their_files_are_gone(tmp_path: Path
 def test_any_other_failure_ends_the_download(tmp_path: Path, error: str, target: bool) -> None:
     with pytest.raises(InfraError, match="tool of old for arm64 could not be downloaded: "):
         release(tmp_path, FakeApt(tmp_path / "apt", error, target=target)).download(["tool"], tmp_path / "debs", silent)
+
+
+class Names:
+    """A release with some packages, of which `mail` is a virtual one."""
+
+    def apt(self, program: str, *words: str) -> proc.Completed:
+        assert (program, words[0]) == ("apt-cache", "pkgnames")
+        return proc.Completed(argv=(), status=0, output="redis-server\nredis-tools\nmail\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("redis-servr", "old has no package redis-servr for arm64; did you mean 'redis-server'?"),
+        ("mail", "old has no package mail for arm64: it is a virtual one, which others provide"),
+        ("zzz", "old has no package zzz for arm64"),
+    ],
+)
+def test_a_package_that_a_release_lacks_is_told_with_the_nearest_name(tmp_path: Path, name: str, says: str) -> None:
+    root = AptRoot(state=cast(AptState, Names()), release="old", architecture="arm64", cache=Cache(tmp_path))
+    assert root.no_package(name) == says
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("bookwrm", "; did you mean 'bookworm'? (choices: bookworm, trixie)"),
+        ("Trixie", "; did you mean 'trixie'?"),
+        ("trixie-backports", "; did you mean 'trixie'?"),
+        ("noble", ", but one of Ubuntu, whose signatures are not known here"),
+        ("stable", ": it means another one from year to year"),
+        ("12", ": releases are called by their code names"),
+        ("../x", " (choices: bookworm, trixie)"),
+    ],
+)
+def test_a_word_that_is_no_release_is_told_with_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, says: str
+) -> None:
+    suites = [SimpleNamespace(name=name) for name in ("bookworm", "bookworm-updates", "trixie", "trixie-backports")]
+    monkeypatch.setattr(apt_module, "_suites", lambda: suites)
+    with pytest.raises(UsageError) as caught:
+        apt_module.open_release(word, ARCHES["arm64"], Cache(tmp_path))
+    assert f"{word!r} is no release on the mirrors of the host's apt sources{says}" in str(caught.value)
