@@ -134,9 +134,12 @@ def _verified(tree: RootTree, name: str, file: IO[bytes]) -> IO[bytes]:
     match = BLOB.fullmatch(name)
     if match is None:
         return file
-    found = hashlib.new(match[1] or "sha256")
+    found, size = hashlib.new(match[1] or "sha256"), 0
     while block := file.read(1 << 20):
         found.update(block)
+        size += len(block)
+        if size > 2 * MAX_BYTES:
+            raise UsageError(f"{tree.what}: {name} is larger than {2 * MAX_BYTES >> 30} GiB")
     if found.hexdigest() != (match[2] or match[3]):
         raise UsageError(f"{tree.what}: {name} is damaged: what is in it has another digest")
     file.seek(0)

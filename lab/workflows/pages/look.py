@@ -35,6 +35,8 @@ MAX_MEMBER = 512 << 20
 """Bytes of one program in an archive."""
 MAX_READ = 8 << 30
 """Bytes of all programs in an archive, unpacked."""
+MAX_UNPACKED = 4 << 30
+"""Bytes of an archive that a program unpacks to a file."""
 READ = "programs, Debian packages, tars and zips (APK, wheel, jar) are read"
 ELF, ZIP, DEB = b"\x7fELF", b"PK\3\4", b"!<arch>\ndebian-binary"
 TAR, TAR_AT = b"ustar", 257
@@ -211,7 +213,7 @@ class _Walk:
 
     def _unpacked(self, name: str, file: IO[bytes], depth: int) -> None:
         """Look at a tar, which may be packed, or at a program that is packed alone."""
-        with packed.opened(file, limit=2 * MAX_READ) as content:
+        with packed.opened(file, limit=MAX_UNPACKED) as content:
             head = content.read(HEAD)
             if head.startswith(ELF):
                 try:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lab.arch.record import Arch
-from lab.build.roots import root
+from lab.build.roots import images, root
 from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.formats import cpio
@@ -58,8 +58,8 @@ def names_in(word: Path, tmp_path: Path, arch: Arch = ARM64) -> set[str]:
 
 def test_docker_s_archive_of_several_images_has_one_for_the_machine(tmp_path: Path) -> None:
     files: Files = {}
-    images = [image(files, "amd64")[0], image(files, "arm64")[0]]
-    files["manifest.json"] = json.dumps(images).encode()
+    entries = [image(files, "amd64")[0], image(files, "arm64")[0]]
+    files["manifest.json"] = json.dumps(entries).encode()
     word = written(files, tmp_path / "image.tar")
     assert "opt/arm64" in names_in(word, tmp_path)
     assert "opt/amd64" in names_in(word, tmp_path, X86)
@@ -79,8 +79,8 @@ def test_an_index_beside_a_manifest_of_another_architecture_is_read(tmp_path: Pa
 
 def test_of_two_images_for_the_machine_the_first_is_taken_and_named(tmp_path: Path) -> None:
     files: Files = {}
-    images = [image(files, "arm64")[0], image(files, "arm64", tar(entry("other")))[0]]
-    files["manifest.json"] = json.dumps(images).encode()
+    entries = [image(files, "arm64")[0], image(files, "arm64", tar(entry("other")))[0]]
+    files["manifest.json"] = json.dumps(entries).encode()
     made = root.build(str(written(files, tmp_path / "image.tar")), ARM64, Cache(tmp_path / "cache"))
     assert made.notes == ("2 images for arm64; arm64:latest is taken",)
 
@@ -114,6 +114,14 @@ def test_what_a_digest_names_has_that_digest(tmp_path: Path) -> None:
         files[name] += b"\n"
         with pytest.raises(UsageError, match=f"{name} is damaged: what is in it has another digest"):
             names_in(written(files, tmp_path / f"{damaged}.tar"), tmp_path)
+
+
+def test_what_a_digest_names_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: Files = {}
+    files["index.json"] = index(image(files, "arm64")[1])
+    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+    with pytest.raises(UsageError, match=r"blobs/sha256/\w+ is larger than 0 GiB"):
+        names_in(written(files, tmp_path / "image.tar"), tmp_path)
 
 
 @pytest.mark.parametrize("packing", ["xz", "bz2"])
