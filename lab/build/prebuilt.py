@@ -150,9 +150,20 @@ def _beside(image: Path, what: str) -> tuple[Path, Path, Path | None]:
         name = each.name.partition("-")[2]
         for config in _configs(each, name):
             if config.is_file():
+                for path in (image, config):
+                    _check_readable(path, what)
                 return image, config, _modules_of(each, name)
     wanted = " or ".join(path.name for path in _configs(image, image.name.partition("-")[2])[:2])
     raise UsageError(f"{what}: no {wanted} beside {image.name}, so nothing says how it was configured")
+
+
+def _check_readable(path: Path, what: str) -> None:
+    """Raise UsageError for a file that only root may read, as some distributions install their kernels."""
+    try:
+        with path.open("rb"):
+            return
+    except OSError as error:
+        raise UsageError(f"{what}: {path}: {error.strerror}", hint="name a copy that this user may read") from None
 
 
 def _configs(image: Path, name: str) -> tuple[Path, ...]:

@@ -290,7 +290,7 @@ def check_out(words: Sequence[str]) -> None:
         there, _, here = word.partition(":")
         if not there.startswith("/") or not here:
             raise UsageError(f"--out {word}: expected /GUEST:HOST")
-        if Path(here).exists():
+        if os.path.lexists(here):
             raise UsageError(f"--out {word}: {here} exists")
         if why := paths.no_directory(Path(here)):
             raise UsageError(f"--out {word}: {why}")

@@ -6,6 +6,7 @@ What the program opens by itself later (plug-ins, locales, name services) is not
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import re
@@ -18,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from lab.arch.record import Arch
 from lab.core.errors import UsageError
+from lab.core.paths import is_directory
 from lab.core.this_host import as_root, install_command
 from lab.formats import elf, elf_program
 from lab.formats.elf_program import ElfProgram
@@ -115,8 +117,10 @@ def triplets_of(arch: Arch) -> tuple[str, ...]:
 def places(arch: Arch, sysroot: Path | None) -> SearchPlaces:
     """Return where to look: in `sysroot` alone if one is given, else in this host's libraries of the architecture."""
     if sysroot is not None:
-        if not sysroot.is_dir():
+        if not is_directory(sysroot):
             raise UsageError(f"--sysroot: {sysroot} is no directory")
+        if not os.access(sysroot, os.R_OK | os.X_OK):
+            raise UsageError(f"--sysroot: {sysroot}: {os.strerror(errno.EACCES)}")
         return SearchPlaces(roots=(sysroot.resolve(),), libraries=())
     libraries = []
     for triplet in triplets_of(arch):
@@ -129,7 +133,17 @@ def places(arch: Arch, sysroot: Path | None) -> SearchPlaces:
 
 
 def inside(root: Path, path: str) -> Path | None:
-    """Return the file that an absolute path names with `root` as `/`, links followed within it; None if none is."""
+    """Return the file that an absolute path names with `root` as `/`, links followed within it; None if none is.
+
+    What is below a directory without permission is not there.
+    """
+    try:
+        return _inside(root, path)
+    except OSError:
+        return None
+
+
+def _inside(root: Path, path: str) -> Path | None:
     todo, at, links = deque(PurePosixPath(path).parts[1:]), PurePosixPath("/"), 0
     while todo:
         part = todo.popleft()

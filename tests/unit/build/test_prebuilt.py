@@ -288,6 +288,18 @@ def test_a_kernel_whose_guests_have_no_network_is_refused_before_it_boots(boot: 
     assert "CONFIG_VIRTIO_NET is not set" in refused(boot, tmp_path)
 
 
+def test_a_kernel_that_only_root_may_read_is_one_line(
+    boot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so the refusal is made here."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert refused(boot, tmp_path).endswith("vmlinuz-toy: Permission denied (name a copy that this user may read)")
+
+
 def test_a_damaged_module_is_named(boot: Path, tmp_path: Path) -> None:
     (module_file,) = (tmp_path / "lib").rglob("virtio_net.ko.xz")
     module_file.write_bytes(lzma.compress(b"no ELF"))

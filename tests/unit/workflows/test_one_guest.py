@@ -324,3 +324,19 @@ def test_exec_refuses_before_it_builds(tmp_path: Path) -> None:
     assert done.returncode == 64, done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_place_for_files_of_the_guest_is_checked_before_anything_boots(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    for word, says in {
+        f"/x:{tmp_path}/file": "file exists",
+        f"/x:{tmp_path}/loop": "loop exists",
+        f"/x:{tmp_path}/file/out": "file is no directory",
+        f"/x:{tmp_path}/{'x' * 300}": "File name too long",
+        f"x:{tmp_path}/new": "expected /GUEST:HOST",
+        "/x:": "expected /GUEST:HOST",
+    }.items():
+        with pytest.raises(UsageError, match=says):
+            one_guest.check_out([word])
+    one_guest.check_out([f"/x:{tmp_path}/new/deep"])

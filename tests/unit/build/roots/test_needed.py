@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -235,3 +236,17 @@ def test_a_quoted_command_behind_env_is_one_word(tmp_path: Path) -> None:
     assert needed.started_by(script, HOST, "script") == ("/usr/bin/env", "sh")
     script.write_text("#!/usr/bin/env -S sh 'open\n")
     assert needed.started_by(script, HOST, "script") == ("/usr/bin/env", "sh")
+
+
+def test_a_sysroot_without_permission_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read everything, so the refusals are made here."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UsageError, match=rf"--sysroot: {tmp_path}: Permission denied"):
+        needed.places(HOST, tmp_path)
+    monkeypatch.undo()
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_symlink", refuse)
+    assert needed.inside(tmp_path, "/lib/a") is None
