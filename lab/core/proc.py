@@ -137,6 +137,22 @@ def run(
     return Completed(argv=tuple(argv), status=status, output=output)
 
 
+def stdout_of(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> bytes:
+    """Run a command to its end and return what it wrote to stdout; ProcError, with its stderr, if it failed."""
+    process = _popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=(), apart=True)
+    children.running.add(process)
+    try:
+        written, complaints = process.communicate()
+    finally:
+        _kill(process)
+        process.wait()
+        children.running.discard(process)
+    if process.returncode:
+        text = complaints.decode("utf-8", "replace")
+        raise ProcError(argv, _ended(process.returncode, text), cwd=cwd, output=text)
+    return written
+
+
 def abort() -> None:
     """Kill every running child and start no more, because the lab is being interrupted."""
     children.abort()
@@ -203,7 +219,11 @@ def _popen(
     outlive: bool = False,
     nice: int = 0,
     foreground: bool = False,
+    apart: bool = False,
 ) -> subprocess.Popen[bytes]:
+    stderr = None
+    if stdout == subprocess.PIPE:
+        stderr = subprocess.PIPE if apart else subprocess.STDOUT
     if children.aborted:
         raise ProcError(argv, "not started: the lab was interrupted", cwd=cwd)
     program = which(argv[0])
@@ -222,7 +242,7 @@ def _popen(
             env=environment(env),
             stdin=stdin,
             stdout=stdout,
-            stderr=subprocess.STDOUT if stdout == subprocess.PIPE else None,
+            stderr=stderr,
             start_new_session=not foreground,
             pass_fds=tuple(pass_fds),
         )

@@ -257,6 +257,7 @@ class TryOptions:
         from lab.build import source
 
         with source.held():
+            source.look_ahead(change.base, open_cache())  # while the rest of the lab is loaded
             return self._run(change)
 
     def _run(self, change: Change) -> Summary:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,56 @@ def test_a_held_tree_is_looked_at_once(toy: Toy, monkeypatch: pytest.MonkeyPatch
             source.resolve(spec, cache=toy.cache)
     assert source.identify(spec, toy.cache) != first
     assert source.resolve(spec, cache=toy.cache).key
+
+
+def test_a_look_ahead_serves_who_asks_next(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Path] = []
+    may_look = threading.Event()
+    look = source._identity
+
+    def slow(directory: Path, cache: Cache) -> tuple[str, list[str]]:
+        looks.append(directory)
+        assert may_look.wait(10)
+        return look(directory, cache)
+
+    monkeypatch.setattr(source, "_identity", slow)
+    with source.held():
+        source.look_ahead(f"path:{toy.tree}", toy.cache)
+        source.look_ahead("debian:linux-source-6.12", toy.cache)  # which no look at this host tells
+        source.look_ahead(f"path:{toy.tree}/no-such", toy.cache)  # the one who asks gets the error
+        may_look.set()
+        found = source.resolve(f"path:{toy.tree}", cache=toy.cache)
+        assert source.identify(f"path:{toy.tree}", toy.cache) == found
+    assert looks.count(toy.tree) == 2, "by the look ahead, and after the copy; nobody else looked"
+
+
+def test_odd_names_and_links_are_part_of_a_tree(toy: Toy) -> None:
+    for name in ("new\nline", "two//", "tab\t", "umlaut-\u00fc", "include/config.h", "mm/vmlinux.lds", ".gitignore"):
+        (toy.tree / name).parent.mkdir(exist_ok=True)
+        (toy.tree / name).write_text(name)
+    Path(os.fsdecode(os.fsencode(toy.tree) + b"/latin-\xfc")).write_text("x")
+    (toy.tree / "nowhere").symlink_to("no/such/file")
+    (toy.tree / "mm/built.o").mkdir()
+    (toy.tree / "mm/built.o/inside").write_text("left out")
+    first, tree = resolved(f"path:{toy.tree}", toy)
+    names = {str(path.relative_to(tree)) for path in tree.rglob("*") if not path.is_dir()}
+    wanted = {str(path.relative_to(toy.tree)) for path in toy.tree.rglob("*") if not path.is_dir()}
+    assert names == wanted - {"mm/built.o/inside"}
+    (toy.tree / "nowhere").unlink()
+    (toy.tree / "nowhere").symlink_to("elsewhere")
+    assert resolved(f"path:{toy.tree}", toy)[0].key != first.key
+
+
+def test_a_tree_that_find_cannot_read_is_an_error(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = toy.tree.parent / "programs"
+    programs.mkdir()
+    (programs / "find").write_text(
+        "#!/bin/sh\nprintf 'a//1 2 3 4 f\\0'; echo \"find: './mm': Permission denied\" >&2; exit 1\n"
+    )
+    (programs / "find").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with pytest.raises(InputError, match=r"can be read: find: exit status 1: find: '\./mm': Permission denied"):
+        source.identify(f"path:{toy.tree}", toy.cache)
 
 
 def test_version_of_makefiles() -> None:
