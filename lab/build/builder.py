@@ -6,23 +6,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.arch.record import Arch
 from lab.build import kernel, programs, rootfs
 from lab.build.kernel import BuiltKernel
 from lab.build.programs import GuestTests
 from lab.build.rootfs import Rootfs
-from lab.build.roots import root
-from lab.build.roots.root import BuiltRoot
-from lab.build.suites import prepare
-from lab.build.suites.prepare import Suites
-from lab.build.suites.reports import Reports
 from lab.core import paths
 from lab.core.cache import Cache
 from lab.core.outcome import Case, CellKey
 from lab.core.progress import Progress, silent
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Plan, cell_key
+
+if TYPE_CHECKING:
+    from lab.build.roots.root import BuiltRoot
+    from lab.build.suites.prepare import Suites
+    from lab.build.suites.reports import Reports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +58,12 @@ class Builder:
         """Return the builder of a plan, after building its suites: only a built suite lists its tests."""
         suites: Suites | Reports | None = None
         if planned.suites:
+            from lab.build.suites import prepare
+
             suites = prepare.prepare(planned, cache, progress)
         elif planned.reports:
+            from lab.build.suites.reports import Reports
+
             suites = Reports.of(planned, cache)
         return cls(cache=cache, sources=planned.sources, suites=suites, root=planned.root)
 
@@ -81,6 +86,8 @@ class Builder:
         """Return what programs have as `/` on an architecture, made if needed; None for the userland."""
         if not self.root:
             return None
+        from lab.build.roots import root
+
         return root.build(self.root, arch, self.cache, progress)
 
     def _kernel(self, topology: Topology, kernel_spec: Kernel, progress: Progress) -> BuiltKernel:

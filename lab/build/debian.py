@@ -24,9 +24,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from debian.deb822 import Deb822
-from debian.debian_support import Version
-
 from lab.core import proc
 from lab.core.cache import Cache, digest, write_atomic
 from lab.core.errors import InfraError, nearest
@@ -127,6 +124,8 @@ DISABLED = ("no", "false", "off", "0", "without", "disable")
 def parse_deb822(text: str) -> list[AptEntry]:
     """Return the entries of a `.sources` file that are enabled."""
     entries = []
+    from debian.deb822 import Deb822
+
     for stanza in Deb822.iter_paragraphs(text.splitlines(), use_apt_pkg=False):
         fields = {name.title(): value.rstrip() for name, value in stanza.items()}
         uris, suites, components = (fields.get(name, "").split() for name in ("Uris", "Suites", "Components"))
@@ -406,6 +405,8 @@ def versions(state: AptState, package: str) -> list[str]:
         columns = [column.strip() for column in line.split("|")]
         if len(columns) == 3 and columns[0] == package:
             known.add(columns[1])
+    from debian.debian_support import Version
+
     return sorted(known, key=Version, reverse=True)
 
 
@@ -476,6 +477,8 @@ def _newest(
         if state.updated.exists():  # an old list is better than none without network
             for version in versions(state, package)[:1]:
                 newest.append(PackageVersion(package=package, version=version, suite=state.suite.name))
+    from debian.debian_support import Version
+
     return max(newest, key=lambda candidate: Version(candidate.version), default=None)
 
 

@@ -11,6 +11,8 @@ from lab.core.errors import did_you_mean
 
 IMAGE, PACKAGE = "image:", "debian:linux-image-"
 """How the source of a kernel begins that exists already: a file, or a package of the distribution."""
+GUEST_ROOT = "newroot"
+"""The directory of a guest that programs have as `/`, where they have a root of their own."""
 
 
 def user_path(word: str | Path) -> Path:

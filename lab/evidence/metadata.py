@@ -60,7 +60,7 @@ TextList = Annotated[tuple[str, ...], BeforeValidator(_words_if_none)]
 class Recorded(BaseModel):
     """An object of metadata.json, frozen. Unknown keys are kept."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
     _given: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="wrap")

@@ -11,12 +11,11 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.arch.record import Arch
 from lab.build import programs
 from lab.build.kernel import BuiltKernel
-from lab.build.roots import image
-from lab.build.roots.root import BELOW, BuiltRoot, Copied, write_copies
 from lab.core import paths
 from lab.core.cache import Cache
 from lab.core.deadline import Deadline
@@ -24,8 +23,11 @@ from lab.core.errors import UsageError
 from lab.guests.guest import DIRECTORY, Guest, stdout_of
 from lab.specs.model import Topology
 
+if TYPE_CHECKING:
+    from lab.build.roots.root import BuiltRoot, Copied
+
 ENTER = "enter"
-AT = f"/{BELOW}"
+AT = f"/{paths.GUEST_ROOT}"
 """Where the root is mounted in the guest."""
 COPIES = "copies.tar"
 SPARE = 160 << 20
@@ -71,6 +73,8 @@ def _no_disk(arch: Arch, kernel: BuiltKernel) -> str:
     """Return why guests of a kernel cannot have the root on a disk; empty if they can."""
     if not arch.disk_device:
         return f"{arch.name} has no disk for it"
+    from lab.build.roots import image
+
     absent = image.lacking(kernel.config.read_bytes(), kernel.modules)
     if absent:
         return f"the kernel has no {', '.join(absent)}"
@@ -90,6 +94,8 @@ def check_memory(topology: Topology, size: int) -> None:
 
 def copies_of(copies: Sequence[Copied], into: Path, topology: Topology) -> Path:
     """Write an archive with a tar of copies of the host's files, for guests with a root."""
+    from lab.build.roots.root import write_copies
+
     size = write_copies(copies, into, tar_name=COPIES)
     check_memory(topology, size)
     return into

@@ -23,12 +23,25 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-import paramiko
-
 from lab.core.deadline import Deadline
 from lab.core.errors import GuestLost, InfraError
 from lab.core.outcome import End, Ended, Watch
 from lab.core.ssh_keys import KeyPair
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Let an optional module be missing for what is imported meanwhile, unless it is loaded already."""
+    sys.modules.setdefault(module, None)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        if sys.modules[module] is None:
+            del sys.modules[module]
+
+
+with _without("invoke"):  # for commands in ssh_config; with asyncio and unittest it takes as long as all else
+    import paramiko
 
 # Errors of a connection are raised as exceptions; paramiko's log would be printed on the user's terminal.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -17,9 +17,6 @@ from lab import __version__
 from lab.build import kernel, programs, source
 from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
-from lab.build.roots import root
-from lab.build.suites.prepare import Suites
-from lab.build.suites.reports import Reports
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import LabError, UsageError
@@ -59,6 +56,10 @@ from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Build, Filters, Plan, Selection, merge_selections, repeated, resolve_cases
+
+if TYPE_CHECKING:
+    from lab.build.suites.prepare import Suites
+    from lab.build.suites.reports import Reports
 
 RESULTS = Path("results")
 
@@ -156,6 +157,8 @@ def _absolute(field_name: str, words: Sequence[str]) -> tuple[str, ...]:
     elif field_name == "suites":
         absolute = _absolute_suite
     elif field_name == "roots":
+        from lab.build.roots import root
+
         absolute = root.absolute
     return tuple(map(absolute, words))
 

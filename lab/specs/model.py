@@ -181,7 +181,7 @@ Feature = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 class Spec(BaseModel):
     """A YAML file. Unknown keys are refused, values are never coerced silently, and instances are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 Hugepages = Annotated[dict[PageSize, Annotated[int, Field(ge=0, strict=True)]], BeforeValidator(_hugepages)]

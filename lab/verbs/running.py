@@ -279,8 +279,11 @@ def load_of(
     words: Sequence[str], arch: Arch, root: str | None, volumes: Sequence[str], *, sysroot: Path | None = None
 ) -> Workload:
     """Return a command with its root, made if needed, and with the copies that it gets."""
-    from lab.build.roots import root as roots
     from lab.workflows import one_guest as oneshot
+
+    if root is None and not volumes:
+        return oneshot.in_root(words, arch, None, (), sysroot=sysroot)
+    from lab.build.roots import root as roots
 
     copies = [roots.copied(word) for word in volumes]
     if root is None:

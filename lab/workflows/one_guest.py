@@ -12,13 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from lab.arch.record import Arch
 from lab.build import programs
-from lab.build.roots import contents, needed, root
-from lab.build.roots.needed import Needs, read_regular
-from lab.build.roots.root import BuiltRoot, Copied
 from lab.core import paths
 from lab.core.deadline import Deadline
 from lab.core.errors import GuestLost, InfraError, UsageError
@@ -29,6 +26,10 @@ from lab.guests import guest_root
 from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import DIRECTORY, Guest
 from lab.specs.arches import of_program
+
+if TYPE_CHECKING:
+    from lab.build.roots.needed import Needs
+    from lab.build.roots.root import BuiltRoot, Copied
 
 MAX_OUTPUT = 1 << 30
 STDIN = 0
@@ -63,6 +64,8 @@ class Workload:
         """The part of an initramfs with all that the program needs beside itself; empty if it needs nothing."""
         if self.needs is None:
             return b""
+        from lab.build.roots.needed import read_regular
+
         nodes = []
         for guest, here in self.needs.files.items():
             if guest != self.needs.guest_path:
@@ -84,6 +87,9 @@ def in_root(
         for copy in copies:
             _check_seen(copy)
         return replace(workload(words, arch, sysroot=sysroot), copies=tuple(copies))
+    from lab.build.roots import contents
+    from lab.build.roots.needed import read_regular
+
     path, program = Path(words[0]), None
     source = paths.is_file(path) and path.suffix == ".c"
     if paths.is_file(path) and not source and not (path.is_absolute() and contents.has(base, words[0])):
@@ -116,7 +122,9 @@ def workload(words: Sequence[str], arch: Arch, *, sysroot: Path | None = None) -
         return Workload(words=tuple(words))
     if path.suffix == ".c":
         return Workload(words=tuple(words))
-    content = read_regular(path)
+    from lab.build.roots import needed
+
+    content = needed.read_regular(path)
     _check_kind(path, content, arch)
     is_script = content.startswith(b"#!")
     if not is_script and not (elf_program.is_elf(content) and _is_dynamic(path, content)):
@@ -163,6 +171,8 @@ def _check_text(path: Path, content: bytes) -> None:
 
 def _missing_error(path: Path, needs: Needs, arch: Arch, sysroot: Path | None) -> UsageError:
     """Return the error for what a program needs and nothing has, with the command that installs it."""
+    from lab.build.roots import needed
+
     native = platform.machine() == arch.uname
     names = []
     for library in needs.missing:
@@ -262,6 +272,8 @@ def _equipped(factory: GuestFactory, ready: BootableCell, load: Workload, progre
             progress(f"the root is in the guest's memory: {fitted.note}")
         return replace(ready, archives=tuple(archives), root=fitted)
     if load.copies:
+        from lab.build.roots import root
+
         place = factory.scratch / "copies.cpio"
         guest_root.check_memory(ready.topology, root.write_copies(load.copies, place))
         archives.append(place)
@@ -270,6 +282,10 @@ def _equipped(factory: GuestFactory, ready: BootableCell, load: Workload, progre
 
 def fetch(guest: Guest, words: Sequence[str], load: Workload, note: Callable[[str], None]) -> None:
     """Copy `/GUEST:HOST` of --out from the guest, and pass on a note about what was left out."""
+    if not words:
+        return
+    from lab.build.roots import root
+
     for word in words:
         there, _, here = word.partition(":")
         deadline = Deadline.after(30.0, f"copying {there}", scale=guest.accelerator.slowdown)

@@ -27,14 +27,13 @@ from debian.debfile import DebError, DebFile
 from lab.arch.record import Arch
 from lab.build.roots import apt, debian_links, image, images, needed, packed, tar
 from lab.build.roots.tree import MAX_BYTES, MAX_LAYERS, RootTree
+from lab.core import paths
 from lab.core.cache import Cache, digest, file_digest
 from lab.core.errors import InfraError, UsageError
 from lab.core.paths import is_directory, is_file, no_file, user_path
 from lab.core.progress import Progress, silent
 from lab.formats import cpio, file_kinds
 
-BELOW = "newroot"
-"""The directory of the guest that programs have as `/`."""
 DEBIAN = "debian:"
 ALWAYS = ("base-files", "base-passwd", "bash", "coreutils", "dash", "grep", "libc-bin", "sed")
 """Packages that every program expects and no package depends on."""
@@ -75,7 +74,7 @@ class BuiltRoot:
 
         def make(into: Path) -> None:
             with _filled(self.word, self.cache, self.fill) as (tree, _):
-                tree.write(into / "root.cpio", BELOW)
+                tree.write(into / "root.cpio", paths.GUEST_ROOT)
 
         return self.cache.entry("root-archive", self.key, make) / "root.cpio"
 
