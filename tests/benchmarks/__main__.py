@@ -48,6 +48,7 @@ Row = tuple[str, ...]
 
 def main(wanted: Sequence[str]) -> None:
     """Measure what is asked for (all without a word) and print it as it comes."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every lab would compile itself first, which a user's does not
     if wanted and wanted[0] in PRINTERS:
         PRINTERS[wanted[0]](wanted[1:])
         return
