@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -172,6 +172,8 @@ class GuestFactory:
     """A sentence on each saved guest that was there and was not used."""
     _unsaved: set[str] = field(default_factory=set)
     """Keys of guests that are not kept: saving one of them failed."""
+    _kept: dict[str, Future[None]] = field(default_factory=dict)
+    """Key of a guest that this run saved -> when its state is in the cache."""
     _keeping: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "keep"))
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _accelerators: dict[str, Accelerator] = field(default_factory=dict)
@@ -210,6 +212,8 @@ class GuestFactory:
             return None
         wanted = self.boot_of(ready, console)
         key = self._state_key(ready, wanted)
+        if being_kept := self._kept.get(key):
+            being_kept.result()
         if not self.states.has(key):
             return None
         try:
@@ -262,7 +266,7 @@ class GuestFactory:
             facts=facts,
         )
         printed = guest.console.text(guest.began, guest.console.size())
-        self._keeping.submit(self._keep, states, key, state, known, printed)
+        self._kept[key] = self._keeping.submit(self._keep, states, key, state, known, printed)
 
     def _keep(self, states: SavedStates, key: str, state: Path, known: SavedGuest, printed: str) -> None:
         """Put the file of a saved guest into the cache, in a thread."""

@@ -46,7 +46,7 @@ from lab.host.estimate import Packing, here, ordered
 from lab.host.programs import require_suites
 from lab.run import resume
 from lab.run.keep_failed import GuestKeeper, KeptGuest
-from lab.run.protocols import ElsewhereLike, PlaceLike, Screen
+from lab.run.protocols import ElsewhereLike, ForesightLike, PlaceLike, Screen
 from lab.run.reuse import EvidenceStore
 from lab.run.runner import Runner
 from lab.run.screen import screen
@@ -342,13 +342,15 @@ def execute(
     uri: str | None,
     afterwards: Afterwards | None = None,
     elsewhere: ElsewhereLike | None = None,
+    foresight: ForesightLike | None = None,
 ) -> Sequence[str]:
     """Run all cells, and return a sentence on each saved guest that was not used.
 
     The evidence is in the run's directory afterwards, even if the run is interrupted.
 
     With `afterwards`, the first guest that missed an expectation is kept and passed to it, if there is one. With
-    `elsewhere`, the guests run on the hosts of a cluster, and libvirt is not opened on this host.
+    `elsewhere`, the guests run on the hosts of a cluster, and libvirt is not opened on this host. With `foresight`,
+    guests of this host confirm what a patch is going to fix while others still run.
     """
     keeper = GuestKeeper() if afterwards else None
     if not opened.plan.cells:
@@ -368,6 +370,8 @@ def execute(
             metadata = _with_host(opened, factory.hypervisor)
             runner = _runner(opened, plan, here, metadata, shown, packing, to_build, keeper)
             runner.reuse = None if keeper else opened.evidence_store(cache, factory.hypervisor.version(), uri=uri)
+            if runner.reuse and not opened.resumed:
+                runner.foresight = foresight
             runner.run()
         if afterwards and keeper and keeper.kept:
             try:

@@ -36,6 +36,8 @@ class CellWork:
     kept: Sequence[Run] = ()
     """The runs that a killed lab completed; they count, and are not repeated."""
     keeper: KeeperLike | None = None
+    verified: Callable[[], None] | None = None
+    """Called once the cell's first guest was verified."""
     status: CellStatus | None = None
     _guests: CellGuests = field(init=False)
     _programs: ProgramRunner = field(init=False)
@@ -91,6 +93,8 @@ class CellWork:
             self.status = status
             self.evidence.finish(status, reason, mismatches)
             self.screen.cell(self.cell, STATE_OF[status])
+            if self.verified and status is CellStatus.OK:
+                self.verified()
 
     def _give_up(self, reason: str, cause: Cause = Cause.LAB) -> None:
         """Record that the rest of the cell cannot be run; what ran before still counts."""

@@ -20,7 +20,7 @@ from lab.core.deadline import Deadline
 from lab.core.outcome import Case, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.core.progress import Progress
 from lab.evidence.console import ConsoleLog
-from lab.evidence.metadata import Provenance
+from lab.evidence.metadata import Metadata, Provenance
 from lab.evidence.write import CellDir, RunDir
 from lab.guests.accelerator import Accelerator
 from lab.guests.guest import Description
@@ -192,6 +192,34 @@ class CellOrder(Generic[Built]):
     kept: Sequence[Run] = ()
     """The runs that a lab which was killed has completed: they count, and are not repeated."""
     keeper: KeeperLike | None = None
+    verified: Callable[[], None] | None = None
+    """Called once a guest on this computer has proved to be the machine that was asked for."""
+
+
+class ForesightLike(Protocol):
+    """Knows what is going to be confirmed; `lab.run.confirm.Foresight` is the real one."""
+
+    def cells(self, cell: Cell, metadata: Metadata) -> Sequence[Cell]:
+        """Return the guests that are going to confirm what a cell changes, as far as it can be told beforehand."""
+
+    def described(self, cells: Sequence[Cell]) -> Sequence[Mapping[str, object]]:
+        """Return what metadata.json says of such guests."""
+
+
+class Unseen:
+    """A screen that shows nothing: of guests that a plan does not have."""
+
+    def building(self, cell: Cell, detail: str, done: float | None) -> None:
+        pass
+
+    def cell(self, cell: Cell, state: CellState, *, scenario: str = "", done: int = 0, total: int = 0) -> None:
+        pass
+
+    def placed(self, cell: Cell, host: str) -> None:
+        pass
+
+    def progress(self, cell: Cell, scenario: str, done: int, total: int) -> None:
+        pass
 
 
 class PlaceLike(Protocol[Built]):

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic
 
 from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, Cause, CellKey, CellStatus, Run
-from lab.core.progress import Progress
+from lab.core.progress import Progress, silent
 from lab.evidence.metadata import Metadata, Provenance
 from lab.evidence.write import RunDir
 from lab.host.estimate import Packing
@@ -27,7 +27,16 @@ from lab.host.schedule import Task
 from lab.run.cell import asked_counts
 from lab.run.gate import Gate
 from lab.run.program import INTERRUPTED
-from lab.run.protocols import Built, CellOrder, CellState, KeeperLike, PlaceLike, Screen
+from lab.run.protocols import (
+    Built,
+    CellOrder,
+    CellState,
+    ForesightLike,
+    KeeperLike,
+    PlaceLike,
+    Screen,
+    Unseen,
+)
 from lab.run.reuse import EvidenceStore
 from lab.specs.plan import Build, Cell, Plan
 
@@ -59,7 +68,11 @@ class Runner(Generic[Built]):
     keeper: KeeperLike | None = None
     reuse: EvidenceStore | None = None
     """The evidence of earlier runs, where it may be taken; None to start a guest for every cell."""
+    foresight: ForesightLike | None = None
+    """What is going to be confirmed, where that can be told; None to run the cells of the plan alone."""
     stopping: threading.Event = field(default_factory=threading.Event)
+    _foreseen: dict[str, Future[Sequence[tuple[Cell, Built]]]] = field(default_factory=dict)
+    """Cell's name -> the guests that start once its first guest was verified."""
     _recording: threading.Lock = field(default_factory=threading.Lock)
     """Held while `builds` changes."""
     _writing: threading.Lock = field(default_factory=threading.Lock)
@@ -70,7 +83,7 @@ class Runner(Generic[Built]):
         """Run every cell of the plan. On an interrupt the cells under way are ended and what they gave is kept."""
         groups = self._groups()
         with (
-            ThreadPoolExecutor(max(1, min(MAX_THREADS, self.place.at_once, len(self.plan.cells))), "cell") as pool,
+            ThreadPoolExecutor(max(1, min(MAX_THREADS, self.place.at_once, self._most_guests)), "cell") as pool,
             ThreadPoolExecutor(max(1, min(len(groups), self.place.builders)), "builder") as builders,
         ):
             gate = Gate(self.place.turns, pool)
@@ -91,6 +104,11 @@ class Runner(Generic[Built]):
         for future in (*building, *gate.futures):
             future.result()
 
+    @property
+    def _most_guests(self) -> int:
+        """The cells of the plan and, where it is foreseen what is confirmed, as many more."""
+        return len(self.plan.cells) * (2 if self.foresight else 1)
+
     def _groups(self) -> list[Sequence[Cell]]:
         """Return the cells whose kernels one thread builds in turn: those of one tree, which differ in their series."""
         if self.place.builders == 1:
@@ -110,11 +128,44 @@ class Runner(Generic[Built]):
         for cell in cells:
             if self.stopping.is_set():
                 return
-            task = self.packing.task(cell)
-            if self.place.turns.never(task.demand):
+            if self.place.turns.never(self.packing.demand(cell)):
                 self._broken(cell, "the machine does not fit into the memory that there is", Cause.LAB)
-            elif (built := self._built(cell, gate)) and not self._taken(cell, built):
-                gate.add(task, partial(self._cell, cell, built), partial(self._homeless, cell))
+            elif (built := self._built(cell, gate)) and not self._taken(cell, built, self.screen):
+                foreseen = self._foreseen[cell.name] = Future()
+                self._start(cell, built, gate, self.screen)
+                foreseen.set_result(self._foresee(cell))
+
+    def _start(self, cell: Cell, built: Built, gate: Gate, shown: Screen) -> None:
+        """Start a cell as soon as it has room."""
+        work = partial(self._cell, cell, built, gate, shown)
+        gate.add(self.packing.task(cell), work, partial(self._homeless, cell))
+
+    def _foresee(self, cell: Cell) -> Sequence[tuple[Cell, Built]]:
+        """Prepare the guests that will confirm what a cell changes; its own guest is starting meanwhile."""
+        if self.foresight is None:
+            return ()
+        try:
+            cells = self.foresight.cells(cell, self.metadata)
+            return [(one, self.place.prepare(one, silent, "")) for one in cells]
+        except LabError:  # the guests of the plan say what is wrong
+            return ()
+
+    def _confirm(self, cell: Cell, gate: Gate) -> None:
+        """Start the guests that confirm what a cell changes, now that its own guest was verified, and saved."""
+        if self.foresight is None or cell.name not in self._foreseen:
+            return
+        foreseen = self._foreseen.pop(cell.name).result()
+        if not foreseen:
+            return
+        described = self.foresight.described([one for one, _ in foreseen])
+        with self._recording:
+            known = self.metadata.document().get("confirming", ())
+            self.metadata = self.metadata.changed(confirming=[*known, *described])
+            self._unwritten = True
+        self._write_builds()
+        for one, built in foreseen:
+            if not self._taken(one, built, Unseen()):
+                self._start(one, built, gate, Unseen())
 
     def _built(self, cell: Cell, gate: Gate) -> Built | None:
         """All that a cell needs; None when it cannot be had, which is on record then."""
@@ -135,7 +186,7 @@ class Runner(Generic[Built]):
         self.screen.cell(cell, CellState.BUILDING)
         return self.place.prepare(cell, self._building(cell), host)
 
-    def _taken(self, cell: Cell, built: Built) -> bool:
+    def _taken(self, cell: Cell, built: Built, shown: Screen) -> bool:
         """Whether a cell has the evidence of an earlier run."""
         if self.reuse is None or self.kept.get(cell.name):
             return False
@@ -144,7 +195,7 @@ class Runner(Generic[Built]):
         if not self.reuse.take(cell, self.metadata, built.provenance, evidence):
             return False
         total = sum(asked_counts(cell, self.cases))
-        self.screen.cell(cell, CellState.DONE, done=total, total=total)
+        shown.cell(cell, CellState.DONE, done=total, total=total)
         return True
 
     def _homeless(self, cell: Cell, reason: str) -> None:
@@ -187,7 +238,7 @@ class Runner(Generic[Built]):
         evidence.finish(CellStatus.BROKEN, reason, cause=Cause.INTERRUPTED if self.stopping.is_set() else cause)
         self.screen.cell(cell, CellState.BROKEN)
 
-    def _cell(self, cell: Cell, built: Built, placed: Task) -> Task | None:
+    def _cell(self, cell: Cell, built: Built, gate: Gate, shown: Screen, placed: Task) -> Task | None:
         """Run a cell on the host that it was placed on; return the task if it is to be placed again."""
         if self.stopping.is_set():
             return None
@@ -198,9 +249,10 @@ class Runner(Generic[Built]):
             built=built,
             evidence=self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat),
             cases=self.cases,
-            screen=self.screen,
+            screen=shown,
             stopping=self.stopping,
             kept=self.kept.get(cell.name, ()),
             keeper=self.keeper,
+            verified=partial(self._confirm, cell, gate),
         )
         return self.place.run(order, placed)

@@ -58,6 +58,7 @@ class ThisHost:
             stopping=order.stopping,
             kept=order.kept,
             keeper=order.keeper,
+            verified=order.verified,
         )
         work.run()
 

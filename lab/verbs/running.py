@@ -117,6 +117,7 @@ def finish(
     verb with status 130 after the report. With `keep` the user is offered the first guest that missed an expectation.
     """
     from lab.run import campaign
+    from lab.run.confirm import Foresight
 
     reported: list[Summary] = []
 
@@ -124,12 +125,13 @@ def finish(
         reported.append(report_run(opened))
         offer_guest(factory, kept)
 
-    interrupted, again = False, None
+    interrupted = False
     afterwards = report_and_offer if keep else None
     try:
         with builds_end_with_us():
             execute = partial(campaign.execute, console=console(), packing=given, uri=uri, elsewhere=elsewhere)
-            print_factory_notes(execute(opened, open_cache(), afterwards=afterwards))
+            foresight = Foresight(opened=opened) if confirm == 1 else None
+            print_factory_notes(execute(opened, open_cache(), afterwards=afterwards, foresight=foresight))
             if again := to_confirm(opened, confirm):
                 print_factory_notes(execute(again, open_cache()))
     except KeyboardInterrupt:
@@ -137,20 +139,19 @@ def finish(
         print_note("interrupted; the results so far are saved")
     summary = reported[0] if reported else report_run(opened)
     if elsewhere is None:  # what another host saw says nothing of this one
-        keep_evidence(opened, summary, uri, again)
+        keep_evidence(opened, summary, uri)
     if interrupted:
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
     return summary
 
 
-def keep_evidence(opened: OpenRun, summary: Summary, uri: str | None, again: OpenRun | None = None) -> None:
-    """Keep the baseline's evidence for later runs, and print in what it differs from what an earlier run saw.
+def keep_evidence(opened: OpenRun, summary: Summary, uri: str | None) -> None:
+    """Keep the baseline's evidence for later runs, and print in what it differs from what an earlier run saw."""
+    from lab.run import confirm
 
-    `again` is what ran to confirm it.
-    """
-    libvirt = summary.evidence.metadata.host.libvirt or ""
-    store = opened.evidence_store(open_cache(), libvirt, uri=uri)
-    cells = (*opened.plan.cells, *(again.plan.cells if again else ()))
+    metadata = summary.evidence.metadata
+    store = opened.evidence_store(open_cache(), metadata.host.libvirt or "", uri=uri)
+    cells = (*opened.plan.cells, *confirm.on_record(opened, metadata))
     for note in store.keep(cells, summary) if store else ():
         print_note(f"note: {printable(note)}")
 

@@ -381,6 +381,11 @@ class _Judge:
         return _JudgedGuest(cell=_quiet(cell), records=records, harmless=tuple(harmless.complaints(cell, known)))
 
 
+def judged(metadata: Metadata, cell: CellResult) -> CellRecords:
+    """Return what became of the cases of one guest."""
+    return _Judge(metadata).judged(cell).records
+
+
 def _concluded(metadata: Metadata, judged_guests: Iterable[_JudgedGuest], source: str) -> Summary:
     """Take the repeats of each cell together, and compare the kernels."""
     suites = suites_of(metadata)

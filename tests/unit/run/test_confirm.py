@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lab.core.errors import InputError
+from lab.core.errors import BootError, InputError
 from lab.core.outcome import CaseRecord, CellKey, Delta, Outcome
 from lab.evidence.read import load
 from lab.evidence.write import RunDir
 from lab.report import registry as report
 from lab.run import campaign, confirm
 from lab.run.campaign import OpenRun
+from lab.run.confirm import Foresight
 from lab.run.runner import Runner
 from lab.run.this_host import ThisHost
 from lab.specs.plan import repeated
@@ -43,7 +45,15 @@ AGAIN_WELL = ktap_stdout("ok 1 guard", "ok 2 grow", count=2)
 class Lab:
     """A run of two kernels whose guests are scripted, and what it confirms."""
 
-    def __init__(self, place: Path, baseline: list[Behaviour], patched: list[Behaviour], repeat: int = 1) -> None:
+    def __init__(
+        self,
+        place: Path,
+        baseline: list[Behaviour],
+        patched: list[Behaviour],
+        repeat: int = 1,
+        *,
+        foreseen: bool = False,
+    ) -> None:
         self.cells = {"baseline": FakeCell(baseline), "patched": FakeCell(patched)}
         for name, each in self.cells.items():
             each.provenance = BUILD.changed(series_sha256=name, build_id=name)
@@ -51,9 +61,14 @@ class Lab:
         metadata = campaign.describe(planned, CASES).changed(repeat=repeat)
         run_dir = RunDir.create(place, "test", metadata, output=place / "run")
         self.opened = OpenRun(plan=repeated(planned, repeat), run_dir=run_dir, metadata=metadata, cases=CASES)
-        self.run(self.opened)
+        if not foreseen:
+            self.run(self.opened)
+            return
+        first, second = ([cell for cell in planned.cells if cell.kernel.name == name] for name in self.cells)
+        self.run(replace(self.opened, plan=replace(planned, cells=tuple(first))))
+        self.run(replace(self.opened, plan=replace(planned, cells=tuple(second))), Foresight(opened=self.opened))
 
-    def run(self, opened: OpenRun) -> None:
+    def run(self, opened: OpenRun, foresight: Foresight | None = None) -> None:
         Runner(
             plan=opened.plan,
             place=ThisHost(shop=FakeFactory(self.cells), budget=PACKING.budget),
@@ -63,6 +78,7 @@ class Lab:
             screen=NoScreen(),
             packing=PACKING,
             builds=dict(opened.metadata.builds),
+            foresight=foresight,
         ).run()
 
     def confirmed(self, times: int = 1) -> Summary:
@@ -165,6 +181,67 @@ def test_the_repeats_that_were_asked_for_come_first(tmp_path: Path) -> None:
     found = lab.confirmed()
     assert record(found, "patched", "guard").outcome is Outcome.FAIL
     assert delta(found, "guard") is Delta.REGRESSED
+
+
+GROW_BASE = ktap_stdout("not ok 1 grow", count=1)
+GROW_WELL = ktap_stdout("ok 1 grow", count=1)
+WELL = ktap_stdout("ok 1 guard", "ok 2 grow", "ok 3 last")
+
+
+def test_what_the_baseline_lacks_is_confirmed_while_the_first_guest_runs(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, [guest(BASE), guest(GROW_BASE)], [guest(WELL), guest(GROW_WELL)], foreseen=True)
+    first = conclude_directory(lab.opened.path)
+    assert confirm.again(lab.opened, first, 1) is None, "nothing is left to confirm"
+    assert delta(first, "grow") is Delta.FIXED
+    assert record(first, "patched", "grow").counts == ((Outcome.PASS, 2),)
+    assert record(first, "baseline", "grow").counts == ((Outcome.FAIL, 2),)
+    assert record(first, "patched", "guard").counts == (), "it ran once"
+    assert {(cell.kernel.name, cell.repeat) for cell in confirm.on_record(lab.opened, first.evidence.metadata)} == {
+        ("baseline", 2),
+        ("patched", 2),
+    }
+
+
+def test_what_nobody_foresaw_is_confirmed_afterwards(tmp_path: Path) -> None:
+    again = [guest(ktap_stdout("ok 1 guard", count=1)), guest(ktap_stdout("not ok 1 guard", count=1))]
+    lab = Lab(
+        tmp_path, [guest(BASE), guest(GROW_BASE), again[0]], [guest(BROKE), guest(GROW_WELL), again[1]], foreseen=True
+    )
+    found = lab.confirmed()
+    assert (delta(found, "guard"), delta(found, "grow")) == (Delta.REGRESSED, Delta.FIXED)
+    assert record(found, "patched", "guard").counts == ((Outcome.FAIL, 2),)
+    assert {guest.repeat for guest in found.confirmers} == {2, 3}
+
+
+def test_a_case_that_was_foreseen_in_vain_is_not_fixed(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, [guest(BASE), guest(GROW_BASE)], [guest(BASE), guest(GROW_BASE)], foreseen=True)
+    found = lab.confirmed()
+    assert delta(found, "grow") is Delta.SAME
+    assert record(found, "patched", "grow").outcome is Outcome.FAIL
+
+
+def test_a_fix_that_shows_once_is_flaky_though_it_was_foreseen(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, [guest(BASE), guest(GROW_BASE)], [guest(WELL), guest(GROW_BASE)], foreseen=True)
+    assert record(lab.confirmed(), "patched", "grow").outcome is Outcome.FLAKY
+
+
+def test_nothing_is_foreseen_where_the_patched_kernel_does_not_start(tmp_path: Path) -> None:
+    dead = Behaviour(boot_error=BootError("no ready line"))
+    lab = Lab(tmp_path, [guest(BASE)], [dead], foreseen=True)
+    assert load(lab.opened.path).metadata.confirming == ()
+    assert lab.confirmed().exit_code == 1
+
+
+def test_nothing_is_foreseen_before_the_baseline_has_run(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, [guest(BASE)], [guest(WELL)])
+    (patched,) = (cell for cell in lab.opened.plan.cells if cell.kernel.name == "patched")
+    (baseline,) = (cell for cell in lab.opened.plan.cells if cell.kernel.name == "baseline")
+    foresight = Foresight(opened=lab.opened)
+    metadata = load(lab.opened.path).metadata
+    assert len(foresight.cells(patched, metadata)) == 2
+    assert foresight.cells(baseline, metadata) == ()
+    (lab.opened.path / "cells/machine/baseline/events.jsonl").write_text("")
+    assert foresight.cells(patched, metadata) == ()
 
 
 @pytest.mark.parametrize("odd", [{"repeat": 1}, {"topology": "../x"}, {"cases": [["demo"]]}])
