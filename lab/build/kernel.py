@@ -21,6 +21,7 @@ from typing import Any, TextIO
 
 from lab.arch.record import Arch
 from lab.build import prebuilt, series, source, stale_objects, toolchain, worktree
+from lab.build.probes import Probes
 from lab.build.series import Patch, Series
 from lab.build.source import Source
 from lab.build.toolchain import Toolchain
@@ -487,6 +488,7 @@ class _Build:
         if not self._without_walk(tree, wanted, changed or ()):
             target = recipe.arch.image_target
             steps = self._make(tree, target, timeout_s=BUILD_S, expected=self._expected(full))
+            self._probes(tree).settle()
             write_atomic(self._counter(full), str(steps).encode())
         tree.settle(recipe.build_name, wanted)
         if in_place.read_text() != config:
@@ -542,7 +544,7 @@ class _Build:
             meter = _Meter(self.progress if expected else silent, expected, log)
             done = proc.run(
                 [*self._argv(tree, _without(objects, linked)), *(objects or [target])],
-                env=self._environment(tree),
+                env={**self._environment(tree), **self._probing(tree, target, answered=bool(objects or linked))},
                 check=False,
                 timeout_s=timeout_s,
                 on_line=meter,
@@ -576,6 +578,15 @@ class _Build:
         """Return the variables for plain quotes in messages, and for a ccache that works from any directory."""
         # kbuild drops LC_ALL from the environment.
         return {"LC_ALL": "C", "LANG": "C", **toolchain.ccache_environment(tree.src)}
+
+    def _probes(self, tree: WorkTree) -> Probes:
+        return Probes(tree.root / "probes" / f"{self.recipe.build_name}-{digest(self.recipe.toolchain.key)[:8]}")
+
+    def _probing(self, tree: WorkTree, target: str, *, answered: bool) -> Mapping[str, str]:
+        """Return the variables by which a make without a walk has the answers of the compiler that a walk got."""
+        if target != self.recipe.arch.image_target:
+            return {}
+        return self._probes(tree).environment(self.recipe.toolchain.cached_cc[0], answered=answered)
 
     def _failure(self, tree: WorkTree, target: str, log: Path, status: int) -> BuildError | InfraError:
         """Return the error for a failed make. Unless the host is at fault, the files that make wrote are whole."""
