@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -22,3 +25,18 @@ def test_two_factories_give_different_names(tmp_path: Path) -> None:
     names = [factory._name(ready) for factory in (first, second, first, second)]
     assert len(set(names)) == len(names)
     assert len({len(name) for name in names}) == 1, "a saved guest is restored under a name of the same length"
+
+
+def test_a_guest_waits_for_the_state_that_another_one_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    states, ready = mock.Mock(limit=1), mock.Mock(no_save="", root=None)
+    kept: Future[None] = Future()
+    states.has.side_effect = lambda _key: kept.done()
+    restored = object()
+    monkeypatch.setattr(GuestFactory, "boot_of", lambda *_: None)
+    monkeypatch.setattr(GuestFactory, "_state_key", lambda *_: "key")
+    monkeypatch.setattr(GuestFactory, "_restored", lambda *_: restored)
+    factory = GuestFactory(workshop=mock.Mock(), hypervisor=mock.Mock(), scratch=tmp_path, states=states)
+    assert factory.restore(ready, tmp_path / "console") is None, "nobody saves one"
+    factory._kept["key"] = kept
+    threading.Timer(0.1, kept.set_result, args=(None,)).start()
+    assert factory.restore(ready, tmp_path / "console") is restored
