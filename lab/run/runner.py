@@ -133,22 +133,23 @@ class Runner(Generic[Built]):
             elif (built := self._built(cell, gate)) and not self._taken(cell, built, self.screen):
                 foreseen = self._foreseen[cell.name] = Future()
                 self._start(cell, built, gate, self.screen)
-                foreseen.set_result(self._foresee(cell))
+                self._foresee(cell, foreseen)
 
     def _start(self, cell: Cell, built: Built, gate: Gate, shown: Screen) -> None:
         """Start a cell as soon as it has room."""
         work = partial(self._cell, cell, built, gate, shown)
         gate.add(self.packing.task(cell), work, partial(self._homeless, cell))
 
-    def _foresee(self, cell: Cell) -> Sequence[tuple[Cell, Built]]:
-        """Prepare the guests that will confirm what a cell changes; its own guest is starting meanwhile."""
-        if self.foresight is None:
-            return ()
+    def _foresee(self, cell: Cell, foreseen: Future[Sequence[tuple[Cell, Built]]]) -> None:
+        """Prepare the guests that will confirm what a cell changes; its own guest is starting, and waits for this."""
+        prepared: Sequence[tuple[Cell, Built]] = ()
         try:
-            cells = self.foresight.cells(cell, self.metadata)
-            return [(one, self.place.prepare(one, silent, "")) for one in cells]
-        except LabError:  # the guests of the plan say what is wrong
-            return ()
+            cells = self.foresight.cells(cell, self.metadata) if self.foresight else ()
+            prepared = [(one, self.place.prepare(one, silent, "")) for one in cells]
+        except LabError:
+            pass  # the guests of the plan say what is wrong
+        finally:
+            foreseen.set_result(prepared)
 
     def _confirm(self, cell: Cell, gate: Gate) -> None:
         """Start the guests that confirm what a cell changes, now that its own guest was verified, and saved."""
