@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lab.core.cache import write_atomic
 
-ANSWERS, NOTES = "PAGELAB_ANSWERS", "PAGELAB_NOTES"
+ANSWERS, NOTES = "PROBE_ANSWERS", "PROBE_NOTES"
 """Variables of the script: the file with the answers, and the directory for notes; either may be missing."""
 _SCRIPT = """\
 #!/bin/sh
@@ -33,10 +33,10 @@ case $asked in
 *" -c -x c /dev/null -o .tmp_"*/tmp) asked=${asked%.tmp_*} ;;
 *) exec "$name" "$@" ;;
 esac
-[ -r "$PAGELAB_ANSWERS" ] && . "$PAGELAB_ANSWERS"
+[ -r "$PROBE_ANSWERS" ] && . "$PROBE_ANSWERS"
 "$name" "$@"
 ended=$?
-[ -d "$PAGELAB_NOTES" ] && printf '%s\\n%s' "$ended" "$asked" > "$PAGELAB_NOTES/$$"
+[ -d "$PROBE_NOTES" ] && printf '%s\\n%s' "$ended" "$asked" > "$PROBE_NOTES/$$"
 exit $ended
 """
 
