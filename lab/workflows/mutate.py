@@ -27,7 +27,7 @@ from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
 from lab.core.cache import Cache
 from lab.core.errors import BuildError, InfraError, InputError, LabError, UsageError
-from lab.core.outcome import CellStatus, Outcome
+from lab.core.outcome import CaseRecord, CellStatus, Expected, Outcome, met
 from lab.core.progress import Progress
 from lab.evidence.metadata import CommandRecord
 from lab.host.estimate import Packing
@@ -89,8 +89,11 @@ class _Known:
     """Scenario -> the seconds of one of its cases, on average."""
 
     def covering(self, mutant: MutantSpec) -> frozenset[str]:
-        """Return the sound cases that run a mutant's line; empty without coverage."""
-        return self.covered.cases(mutant.file, mutant.line) & self.sound if self.covered else frozenset()
+        """Return the sound cases that run a mutant's line, and results within such tests; empty without coverage."""
+        if not self.covered:
+            return frozenset()
+        cases = self.covered.cases(mutant.file, mutant.line)
+        return frozenset(label for label in self.sound if label in cases or _test(label) in cases)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -194,11 +197,12 @@ class Mutate:
         """Run all tests on the patched kernel, and on the same kernel with gcov; InfraError if no case passes."""
         summary = self._run_or_reuse(ORIGINAL, self.task.kernel, self._selections())
         labels = frozenset(record.label for record in summary.records)
-        unsound = unmet(summary)
+        suites = self._suite_names()
+        unsound = unmet(summary, suites)
         covered = None
         if self.with_coverage:
             covered, again = self._coverage()
-            unsound |= unmet(again)
+            unsound |= unmet(again, suites)
         if labels <= unsound:
             raise InfraError(f"no case passes on {self.task.kernel.name} itself: {summary.sentence}")
         return _Known(sound=labels - unsound, unsound=unsound, covered=covered, case_s=_seconds_of_cases(summary))
@@ -273,7 +277,7 @@ class Mutate:
             cases += sum(record.outcome is not Outcome.BROKEN for record in summary.records)
             seconds = round(build_s + time.monotonic() - started, 1)
             result = MutantResult(name=mutant.name, fate=Fate.SURVIVED, seconds=seconds, cases=cases)
-            by, trouble = killers(summary, known.unsound)
+            by, trouble = killers(summary, known.unsound, self._suite_names())
             if by:
                 return result.model_copy(update={"fate": Fate.KILLED, "by": by[:MAX_KILLERS]})
             if trouble:
@@ -283,13 +287,14 @@ class Mutate:
     def _narrowed(self, labels: Collection[str], known: _Known) -> tuple[Selection, ...]:
         """The selections of some cases that ran on the original, each `scenario.case`, the shortest scenario first.
 
-        Synthetic records of a scenario are not cases.
+        Synthetic records of a scenario are not cases. A test of a suite runs if a result within it is among the cases.
         """
+        tests = {_test(label) for label in labels}
         found: list[tuple[float, Selection]] = []
         for selection in self._selections():
             cases = []
             for case in self.builder.cases()[selection.scenario]:
-                if f"{selection.scenario}.{case.name}" in labels:
+                if f"{selection.scenario}.{case.name}" in tests:
                     cases.append(case.name)
             if cases:
                 seconds = known.case_s.get(selection.scenario, 0.0) * len(cases)
@@ -417,16 +422,16 @@ def _seconds_of_cases(summary: Summary) -> dict[str, float]:
     return found
 
 
-def unmet(summary: Summary) -> frozenset[str]:
+def unmet(summary: Summary, suites: Collection[str] = ()) -> frozenset[str]:
     """Return the records, `scenario.case`, that did not meet their expectation, or have none: they can kill nothing.
 
     A complaint on the console and a leak have a record only where there is one, so those of the patched kernel itself
-    are among them.
+    are among them. Tests of `suites` are expected to pass.
     """
-    return frozenset(record.label for record in summary.records if not record.met)
+    return frozenset(record.label for record in summary.records if not _expected_to_pass(record, suites).met)
 
 
-def killers(summary: Summary, unsound: Collection[str]) -> tuple[tuple[str, ...], str]:
+def killers(summary: Summary, unsound: Collection[str], suites: Collection[str] = ()) -> tuple[tuple[str, ...], str]:
     """Return what noticed a mutant in a run, and why the run says nothing (empty if it does say something).
 
     A record kills that does not meet its expectation and is not one of `unsound`, which did not on the patched kernel
@@ -435,7 +440,7 @@ def killers(summary: Summary, unsound: Collection[str]) -> tuple[tuple[str, ...]
     """
     found = []
     for record in summary.records:
-        if kills(record, unsound):
+        if kills(_expected_to_pass(record, suites), unsound):
             found.append(f"{record.label} ({record.outcome})")
     for cell in summary.evidence.cells:
         if cell.status is CellStatus.NO_BOOT:
@@ -449,3 +454,19 @@ def killers(summary: Summary, unsound: Collection[str]) -> tuple[tuple[str, ...]
     if not found and bad:
         trouble = f"{bad[0].status}: {bad[0].why}"
     return tuple(found), trouble
+
+
+def _expected_to_pass(record: CaseRecord, suites: Collection[str]) -> CaseRecord:
+    """Return a record with the expectation that counts here.
+
+    In a run of one kernel a suite's results are as expected, whatever they are (`lab.verdicts.suites.measured`): there
+    is no kernel to compare with. A mutant is compared with the patched kernel, on which the result passed.
+    """
+    if record.scenario not in suites:
+        return record
+    return replace(record, expected=Expected.PASS, met=met(record.outcome, Expected.PASS))
+
+
+def _test(label: str) -> str:
+    """Return the label of the test that prints a result of a suite; a case of a scenario is its own."""
+    return label.partition("/")[0]

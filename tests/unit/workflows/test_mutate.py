@@ -17,7 +17,7 @@ from lab.build import kernel as build_kernel
 from lab.build import source
 from lab.core.columns import CellRecords
 from lab.core.errors import InputError, UsageError
-from lab.core.outcome import Case, CaseRecord, CellStatus, Outcome
+from lab.core.outcome import Case, CaseRecord, CellStatus, Expected, Outcome
 from lab.core.progress import silent
 from lab.report._patch.mutation import text as report_text
 from lab.specs.library import Library
@@ -166,6 +166,31 @@ def test_a_complaint_of_the_patched_kernel_itself_kills_nothing() -> None:
     changed = with_records(summary, [*summary.records, complaint])
     assert f"{complaint.label} (CRASH)" in mutate.killers(changed, mutate.unmet(summary))[0]
     assert f"{complaint.label} (CRASH)" not in mutate.killers(changed, mutate.unmet(changed))[0]
+
+
+def test_a_result_of_a_suite_that_fails_on_the_mutant_alone_kills_it() -> None:
+    """In a run of one kernel, all that a suite's tests print is as expected."""
+    summary = conclude(evidence.evidence())
+    first = next(record for record in summary.records if record.met)
+    suites = {"kselftest-mm"}
+
+    def run(*outcomes: Outcome) -> Summary:
+        names = ("mremap", "mremap/moves", "mremap/grows", "mremap/console")
+        results = []
+        for name, outcome in zip(names, outcomes, strict=False):
+            expected = Expected.PASS if outcome is Outcome.PASS else Expected.FAIL
+            results.append(
+                replace(first, scenario="kselftest-mm", case=name, outcome=outcome, expected=expected, met=True)
+            )
+        return with_records(summary, results)
+
+    original, mutant = run(Outcome.FAIL, Outcome.PASS, Outcome.FAIL), run(Outcome.FAIL, Outcome.FAIL, Outcome.FAIL)
+    unsound = mutate.unmet(original, suites)
+    assert unsound == {"kselftest-mm.mremap", "kselftest-mm.mremap/grows"}
+    assert mutate.killers(mutant, unsound, suites) == (("kselftest-mm.mremap/moves (FAIL)",), "")
+    assert mutate.killers(original, unsound, suites) == ((), "")
+    crash = run(Outcome.FAIL, Outcome.PASS, Outcome.FAIL, Outcome.CRASH)
+    assert mutate.killers(crash, unsound, suites)[0] == ("kselftest-mm.mremap/console (CRASH)",)
 
 
 def test_a_kernel_that_does_not_boot_is_noticed() -> None:
@@ -333,7 +358,8 @@ def test_a_suite_is_built_once_and_its_tests_are_narrowed(
     (selection,) = work._planned(made, work._selections()).cells[0].scenarios
     assert (selection.scenario, selection.cases) == ("kselftest-mm", ("mremap_test",))
     some = cast(Any, SimpleNamespace(case_s={}))
-    assert [each.cases for each in work._narrowed({"kselftest-mm.mremap_test"}, some)] == [("mremap_test",)]
+    for label in ("kselftest-mm.mremap_test", "kselftest-mm.mremap_test/moves"):
+        assert [each.cases for each in work._narrowed({label}, some)] == [("mremap_test",)]
     synthetic = {"kselftest-mm.console", "kselftest-mm.leak"}
     known = cast(Any, SimpleNamespace(sound=synthetic, unsound=set(), case_s={}, covering=lambda _: synthetic))
     result = work._tried(wanted.mutants[0], made, 1.0, known)
