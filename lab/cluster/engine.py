@@ -30,6 +30,8 @@ LOOK_S = 5.0
 """A task under way looks after its host this often, if nobody reports before that the host has left."""
 LOST_S = 60.0
 """A host that was not heard of for so long is lost."""
+BEATS = 12
+"""How often a host is heard of in LOST_S, at least."""
 MAX_PORT = 65535
 INSTALL = "pip install 'pagelab[cluster]'"
 
@@ -177,19 +179,30 @@ class SchedulerClient:
     client: Any = field(repr=False)
     address: str
     _members: frozenset[str] = frozenset()
+    _names: dict[str, str] = field(default_factory=dict)
+    """Address -> name of the workers that were there when the scheduler was asked last."""
     _answers: dict[str, str] = field(default_factory=dict)
     _under_way: weakref.WeakSet[Remote] = field(default_factory=weakref.WeakSet)
 
     def members(self) -> dict[str, str]:
         """Return address -> name of the workers that the scheduler knows now; empty if the scheduler is gone."""
         try:
-            info = self.client.sync(self.client.scheduler.identity, n_workers=-1, callback_timeout=CONNECT_S)
+            there = self._asked(self.client.scheduler.ncores)
+            if there.keys() != self._names.keys():
+                self._names = self._introduced()
         except Exception:  # a scheduler that is gone raises whatever its comm raised
-            self._now(frozenset())
-            return {}
-        names = {address: str(worker["name"]) for address, worker in info["workers"].items()}
-        self._now(frozenset(names))
-        return names
+            self._names = {}
+        self._now(frozenset(self._names))
+        return dict(self._names)
+
+    def _introduced(self) -> dict[str, str]:
+        """Ask for the names of all workers, which comes with much else."""
+        info = self._asked(self.client.scheduler.identity, n_workers=-1)
+        return {address: str(worker["name"]) for address, worker in info["workers"].items()}
+
+    def _asked(self, question: Callable[..., Any], **words: object) -> Any:
+        """What the scheduler answers; whatever its comm raises if it is gone."""
+        return self.client.sync(question, callback_timeout=CONNECT_S, **words)
 
     def _now(self, members: frozenset[str]) -> None:
         """Note who is there, and wake those who wait for a host that is not."""
@@ -247,6 +260,10 @@ class SchedulerClient:
         return [message for _, message in self.client.get_events(topic)]
 
 
+INSIDE = "inproc://"
+"""How the address of a scheduler in this process begins: what is sent there needs no encryption."""
+
+
 @contextmanager
 def connected(address: str, certificates: Path, *, lost_s: float = LOST_S) -> Iterator[SchedulerClient]:
     """Connect to a scheduler; Refused if it does not answer or its certificate is of another CA."""
@@ -257,7 +274,7 @@ def connected(address: str, certificates: Path, *, lost_s: float = LOST_S) -> It
     with dask.config.set(configuration(lost_s)):
         try:
             client = Client(
-                check_address(address),
+                address if address.startswith(INSIDE) else check_address(address),
                 security=security(certificates),
                 timeout=CONNECT_S,
                 set_as_default=False,
@@ -271,14 +288,33 @@ def connected(address: str, certificates: Path, *, lost_s: float = LOST_S) -> It
                 client.close(timeout=5)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningScheduler:
+    """A scheduler in a thread of this process."""
+
+    address: str
+    """Where workers and other labs reach it."""
+    inside: str
+    """Where this process reaches it, without a socket."""
+
+
 @contextmanager
-def scheduler(address: str, certificates: Path, *, lost_s: float = LOST_S) -> Iterator[str]:
-    """Run a scheduler in a thread of this process, at an address such as tls://10.0.0.1:8786; gives that address."""
+def scheduler(address: str, certificates: Path, *, lost_s: float = LOST_S) -> Iterator[RunningScheduler]:
+    """Run a scheduler in a thread of this process, at an address such as tls://10.0.0.1:8786."""
     require()
     import asyncio
 
     import dask
     from distributed import Scheduler
+
+    class CalmScheduler(Scheduler):  # type: ignore[misc]
+        """A scheduler whose workers report less often: it takes them a tenth of the CPU, and the lab needs no more."""
+
+        def heartbeat_worker(self, **report: Any) -> dict[str, Any]:
+            answer: dict[str, Any] = super().heartbeat_worker(**report)
+            if "heartbeat-interval" in answer:
+                answer["heartbeat-interval"] = max(answer["heartbeat-interval"], lost_s / BEATS)
+            return answer
 
     host, _, port = check_address(address).removeprefix("tls://").rpartition(":")
     ready = threading.Event()
@@ -286,7 +322,7 @@ def scheduler(address: str, certificates: Path, *, lost_s: float = LOST_S) -> It
 
     async def serve() -> None:
         try:
-            started = Scheduler(
+            started = CalmScheduler(
                 host=host,
                 port=int(port),
                 protocol="tls",
@@ -294,9 +330,11 @@ def scheduler(address: str, certificates: Path, *, lost_s: float = LOST_S) -> It
                 dashboard=False,
             )
             async with started as running:
+                await running.listen(INSIDE)
                 stop, loop = asyncio.Event(), asyncio.get_running_loop()
                 state["stop"] = lambda: loop.call_soon_threadsafe(stop.set)
-                state["address"] = running.address
+                inside = running.listeners[-1].contact_address
+                state["running"] = RunningScheduler(address=running.address, inside=inside)
                 ready.set()
                 await stop.wait()
         except (OSError, RuntimeError) as error:
@@ -308,10 +346,10 @@ def scheduler(address: str, certificates: Path, *, lost_s: float = LOST_S) -> It
         thread = threading.Thread(target=lambda: asyncio.run(serve()), name="scheduler", daemon=True)
         thread.start()
         ready.wait(CONNECT_S)
-        if "address" not in state:
+        if "running" not in state:
             raise Refused(f"scheduler {address}: cannot listen: {state.get('error', 'no answer')}")
         try:
-            yield str(state["address"])
+            yield state["running"]
         finally:
             state["stop"]()
             thread.join(CONNECT_S)

@@ -234,9 +234,8 @@ class ClusterPlace:
         target = self.run_dir.path / "cells" / f".{job.label}.attempt-{job.attempt}"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        with self.store.temporary() as tar:
-            self.store.download(job.evidence, tar, result.sha256)
-            pack.unpack(tar, target, limit=2 * self.max_evidence)
+        limit = 2 * self.max_evidence
+        self.store.receive(job.evidence, target, sha256=result.sha256, size=result.size, limit=limit)
         return target
 
     def _elsewhere(self, order: CellOrder[RemoteBuilt], placed: Task, reason: str, cause: Cause) -> Task | None:

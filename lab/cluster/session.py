@@ -130,7 +130,7 @@ def session(
     with ExitStack() as stack:
         address = choice.address
         if file:
-            address = stack.enter_context(engine.scheduler(file.listen, certs, lost_s=lost_s))
+            address = stack.enter_context(engine.scheduler(file.listen, certs, lost_s=lost_s)).inside
         connection = stack.enter_context(engine.connected(address, certs, lost_s=lost_s))
         if file:
             stack.enter_context(_workers(file, connection, note))

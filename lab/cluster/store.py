@@ -10,6 +10,8 @@ A store is named by a URL that fsspec knows, or a directory. SHA-256 is compared
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import tempfile
@@ -25,7 +27,7 @@ from lab.cluster import pack
 from lab.core.cache import KEY_LENGTH, explain_os_error, file_digest
 from lab.core.errors import InfraError, UsageError
 from lab.core.paths import user_path
-from lab.core.sizes import GIB
+from lab.core.sizes import GIB, MIB
 
 KINDS = frozenset(
     {"kernel", "rootfs", "userland", "guest-tests", "program", "bash", "suite", "suite-set", "root", key_facts.ENTRY}
@@ -33,6 +35,8 @@ KINDS = frozenset(
 """The kinds of cache entries that are worth sending: what takes long to build, but no source trees, and what their keys
 are computed from."""
 MAX_ARTEFACT = 4 * GIB
+SMALL = 16 * MIB
+"""Evidence of at most so many bytes is packed and unpacked in memory, without a file of its own."""
 EVIDENCE = "evidence"
 DAY_S = 86400.0
 
@@ -162,27 +166,61 @@ class Store:
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
             temporary = f"{path}.{os.getpid()}.part"
             self._files.put_file(str(local), temporary)
-            self._rename(temporary, path, local)
+            self._rename(temporary, path, lambda: self._files.put_file(str(local), path))
 
     def download(self, name: str, local: Path, sha256: str = "") -> None:
         """Get a file; Damaged if it has another SHA-256."""
         with self._errors(name):
             self._files.get_file(self._path(name), str(local))
-        digest = file_digest(local)
+        self._compare(name, file_digest(local), sha256)
+
+    def send(self, directory: Path, name: str, *, limit: int) -> tuple[str, int]:
+        """Put the files of a directory as one tar file; return its SHA-256 and size.
+
+        pack.TooLarge if the files have more than `limit` bytes.
+        """
+        if pack.size_of(directory) > SMALL:
+            with self.temporary() as tar:
+                pack.pack(directory, tar, limit=limit)
+                self.upload(tar, name)
+                return file_digest(tar), tar.stat().st_size
+        packed = io.BytesIO()
+        pack.pack(directory, packed, limit=limit)
+        content = packed.getvalue()
+        self._write(name, content)
+        return hashlib.sha256(content).hexdigest(), len(content)
+
+    def receive(self, name: str, into: Path, *, sha256: str, size: int, limit: int) -> None:
+        """Unpack a tar file of `size` bytes into an empty directory; Damaged if it has another SHA-256."""
+        if size > SMALL:
+            with self.temporary() as tar:
+                self.download(name, tar, sha256)
+                pack.unpack(tar, into, limit=limit)
+            return
+        with self._errors(name):
+            content = self._files.cat_file(self._path(name), start=0, end=size + 1)
+        self._compare(name, hashlib.sha256(content).hexdigest(), sha256)
+        pack.unpack(io.BytesIO(content), into, limit=limit, label=name)
+
+    def _compare(self, name: str, digest: str, sha256: str) -> None:
         if sha256 and digest != sha256:
             raise Damaged(f"{self.url}/{name} is damaged: SHA-256 {digest[:12]}..., expected {sha256[:12]}...")
 
-    def _rename(self, temporary: str, path: str, local: Path) -> None:
+    def _write(self, name: str, content: bytes) -> None:
+        """Put some bytes under a name, whole or not at all where the store can rename."""
+        path = self._path(name)
+        with self._errors(name):
+            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            temporary = f"{path}.{os.getpid()}.part"
+            self._files.pipe_file(temporary, content)
+            self._rename(temporary, path, lambda: self._files.pipe_file(path, content))
+
+    def _rename(self, temporary: str, path: str, put_again: Callable[[], object]) -> None:
         """Give a whole file its name; a store that cannot rename gets the file once more."""
         try:
             self._files.mv(temporary, path)
         except NotImplementedError:
-            self._files.put_file(str(local), path)
-
-    def _write(self, name: str, data: bytes) -> None:
-        with self.temporary() as local:
-            local.write_bytes(data)
-            self.upload(local, name)
+            put_again()
 
     def _described(self, label: str) -> dict[str, Any] | None:
         """What is recorded of an artefact; None if it is not there."""

@@ -24,7 +24,7 @@ from lab.cluster.engine import ANSWER
 from lab.cluster.job import AttemptResult, BuildJob, BuildResult, CellJob, HostLoad, Ingredients, ProgramEntry
 from lab.cluster.store import Store
 from lab.core import paths, proc
-from lab.core.cache import Cache, default_root, explain_os_error, file_digest
+from lab.core.cache import Cache, default_root, explain_os_error
 from lab.core.errors import DiskFull, InfraError, LabError
 from lab.core.outcome import Cause, CellResult, CellStatus
 from lab.core.progress import Progress, silent
@@ -213,7 +213,7 @@ class WorkerHost:
         """Run the scenarios of the cell; whatever happens is evidence in the directory, which is read back."""
         cell, path = job.cell, directory / cell_directory(job)
         kept = resume.kept(_result(directory, cell)) if job.base else ()
-        evidence = CellDir(path)
+        evidence = CellDir(path, synced=False)
         evidence.placed(host=job.host, attempt=job.attempt, load=os.getloadavg()[0])
         work = CellWork(
             cell=cell,
@@ -231,11 +231,7 @@ class WorkerHost:
 
     def _sent(self, job: CellJob, result: CellResult, directory: Path, store: Store) -> AttemptResult:
         """Send the evidence of an attempt; pack.TooLarge if there is more than the job allows."""
-        with store.temporary() as tar:
-            pack.pack(directory / cell_directory(job), tar, limit=job.max_evidence)
-            sha256 = file_digest(tar)
-            store.upload(tar, job.evidence)
-            size = tar.stat().st_size
+        sha256, size = store.send(directory / cell_directory(job), job.evidence, limit=job.max_evidence)
         return AttemptResult(
             status=result.status,
             cause=result.cause,

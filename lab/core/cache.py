@@ -272,10 +272,10 @@ def _used(directory: Path) -> int:
     return sum(seen.values())
 
 
-def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, synced: bool = True) -> None:
     """Replace a file in one step: readers see the old content or the new, never a part.
 
-    `data` may come in parts.
+    `data` may come in parts. Unless `synced`, that holds only while the computer is not switched off.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -283,7 +283,8 @@ def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
         with temporary.open("wb") as file:
             file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -49,6 +49,8 @@ class CellDir:
     """One cell's directory. Safe to use from one thread per cell."""
 
     path: Path
+    synced: bool = True
+    """Whether everything is brought to the disk at once; False where a killed computer loses nothing that counts."""
     _tail: _Tail = field(default_factory=_Tail, init=False, repr=False, compare=False)
 
     @property
@@ -59,7 +61,8 @@ class CellDir:
     def write(self, name: str, data: bytes | str) -> Path:
         """Write one of the cell's files (facts.json, domain.xml, config, qemu.args, reproduce.sh) in one step."""
         target = self.path / safe_name(name)
-        write_atomic(target, data.encode("utf-8", "replace") if isinstance(data, str) else data)
+        content = data.encode("utf-8", "replace") if isinstance(data, str) else data
+        write_atomic(target, content, synced=self.synced)
         if target.suffix == ".sh":
             target.chmod(0o755)
         return target
@@ -121,7 +124,7 @@ class CellDir:
             stem += f".{run.attempt}"
         ktap = f"{stem}.ktap"
         output = run.ktap.encode("utf-8", "replace")[:MAX_KTAP]
-        write_atomic(self.path / ktap, output)
+        write_atomic(self.path / ktap, output, synced=self.synced)
         self._append(
             {
                 "event": "run",
@@ -155,7 +158,7 @@ class CellDir:
             sealed(event.model_dump(mode="json", exclude={"seq", "crc"}), number)
             for number, event in enumerate((record for record in events if _stays(record, kept)), start=1)
         ]
-        write_atomic(self.path / JOURNAL, whole := b"".join(lines))
+        write_atomic(self.path / JOURNAL, whole := b"".join(lines), synced=self.synced)
         self._tail.size, self._tail.lines = len(whole), len(lines)
 
     def console_size(self) -> int:
@@ -174,7 +177,8 @@ class CellDir:
                 line = torn + sealed(event, lines + len(torn) + 1)
                 file.write(line)
                 file.flush()
-                os.fsync(file.fileno())
+                if self.synced:
+                    os.fsync(file.fileno())
         except OSError as error:
             raise explain_os_error(error, str(journal)) from error
         self._tail.size, self._tail.lines = size + len(line), lines + line.count(b"\n")

@@ -137,10 +137,10 @@ def live(cells: int, seconds: float) -> str:
         hosts = [f"w{number}" for number in range(WORKERS)]
         certificates.make(path / "certs", ["lab", *hosts])
         lab = path / "certs/lab"
-        with engine.scheduler("tls://127.0.0.1:0", lab) as address:
-            processes = [_worker(path, address, host, seconds) for host in hosts]
+        with engine.scheduler("tls://127.0.0.1:0", lab) as started:
+            processes = [_worker(path, started.address, host, seconds) for host in hosts]
             try:
-                with engine.connected(address, lab) as connection:
+                with engine.connected(started.inside, lab) as connection:
                     Deadline.after(120, "workers").wait_for(lambda: len(connection.members()) == WORKERS)
                     planned = machines(cells)
                     metadata = campaign.describe(planned, CASES)

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("fsspec", reason="the extra pagelab[cluster] is not installed")
 
 from lab.cluster import pack
+from lab.cluster import store as stores
 from lab.cluster.store import Damaged, Store
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, UsageError
@@ -169,6 +170,38 @@ def test_links_stay_inside(tmp_path: Path, target: str, good: bool) -> None:
         return
     with pytest.raises(InfraError, match="not unpacked"):
         pack.unpack(tar, tmp_path / "into", limit=1000)
+
+
+def test_nothing_is_unpacked_below_a_link(tmp_path: Path) -> None:
+    """A link that stays inside by its text may lead outside by way of another link."""
+    outer, inner = tarfile.TarInfo("a/b/c/outer"), tarfile.TarInfo("a/b/c/outer/inner")
+    outer.type, outer.linkname = tarfile.SYMTYPE, "../../.."
+    inner.type, inner.linkname = tarfile.SYMTYPE, "../../../.."
+    tar = tar_with(tmp_path / "x.tar", outer, inner)
+    (tmp_path / "into").mkdir()
+    with pytest.raises(InfraError, match="not unpacked: 'a/b/c/outer/inner'"):
+        pack.unpack(tar, tmp_path / "into", limit=1000)
+
+
+@pytest.mark.parametrize("small", [0, stores.SMALL], ids=["by-file", "in-memory"])
+@pytest.mark.parametrize("form", ["{}", "memory://evidence-{}"])
+def test_evidence_comes_back_as_it_was(
+    tmp_path: Path, entry: Path, form: str, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "SMALL", small)
+    where = store_at(tmp_path, form.format(tmp_path / "store"))
+    sha256, size = where.send(entry, "evidence/run/x.tar", limit=1 << 20)
+    into = tmp_path / "into"
+    into.mkdir()
+    where.receive("evidence/run/x.tar", into, sha256=sha256, size=size, limit=1 << 20)
+    assert (into / "kernel").read_bytes() == b"image" * 1000
+    assert (into / "below/tool").stat().st_mtime == pytest.approx((entry / "below/tool").stat().st_mtime, abs=1.0)
+    for wrong in ({"sha256": "0" * 64, "size": size}, {"sha256": sha256, "size": 1}):
+        if small or wrong["size"] == size:
+            with pytest.raises(Damaged, match=r"x\.tar is damaged: SHA-256"):
+                where.receive("evidence/run/x.tar", tmp_path / "other", limit=1 << 20, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(pack.TooLarge):
+        where.send(entry, "evidence/run/y.tar", limit=100)
 
 
 def test_a_tar_file_is_bounded_both_ways(tmp_path: Path, entry: Path) -> None:

@@ -38,6 +38,19 @@ def first(tmp_path: Path) -> Any:
     return load(tmp_path / "results" / "latest").cells[0]
 
 
+@pytest.mark.parametrize("synced", [True, False])
+def test_evidence_is_brought_to_the_disk_unless_nothing_of_it_counts_yet(
+    tmp_path: Path, synced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = list[int]()
+    monkeypatch.setattr(os, "fsync", calls.append)
+    directory = CellDir(tmp_path, synced=synced)
+    directory.write("facts.json", b"{}")
+    directory.run(Run(scenario="expand", end=End.EXITED, status=0, ktap="1..0\n"))
+    directory.finish(CellStatus.OK)
+    assert len(calls) == (4 if synced else 0)
+
+
 def test_written_and_read_back_the_same(tmp_path: Path) -> None:
     bad = cell(
         "arm64-64k-2node",
