@@ -26,7 +26,7 @@ from lab.build.rootfs import Rootfs
 from lab.build.rootfs import recorded as rootfs_recorded
 from lab.cluster import engine, worker
 from lab.cluster.engine import HostLost
-from lab.cluster.job import CellJob
+from lab.cluster.job import BuildJob, CellJob
 from lab.cluster.members import Members
 from lab.cluster.offer import ArchOffer, Offer, lab_hash
 from lab.cluster.place import ClusterPlace, opened
@@ -116,8 +116,14 @@ class FakeBuilder:
     sources: tuple[Path, ...] = ()
     kernels: Mapping[object, object] = field(default_factory=dict)
     suites: None = None
+    seconds: float = 0.0
+    made: list[str] = field(default_factory=list)
 
     def make(self, topology: Topology, kernel: Kernel, progress: Progress) -> Artifacts:
+        for step in range(round(self.seconds / POLL_S)):
+            progress(f"step {step}", done=step * POLL_S / self.seconds)
+            pause(POLL_S)
+        self.made.append(kernel.name)
         return artefacts(self.cache, kernel.name)
 
 
@@ -174,6 +180,10 @@ class FakeHost(WorkerHost):
     stdout: bytes = GOOD
     """What every program prints."""
     disk_full: bool = False
+    builds: bool = False
+    """Whether it has a compiler."""
+    build_s: float = 0.0
+    builders: list[FakeBuilder] = field(default_factory=list)
     cells: dict[tuple[str, int], SleepingCell] = field(default_factory=dict)
 
     def offer(self) -> Offer:
@@ -189,7 +199,8 @@ class FakeHost(WorkerHost):
             disk=100 * GIB,
             load=0.0,
             time=time.time() + self.clock_s,
-            arches={"x86_64": ArchOffer(emulator="7.2")},
+            arches={"x86_64": ArchOffer(emulator="7.2", build=self.builds)},
+            work=self.at_work(),
         )
 
     def bootable(self, job: CellJob, cache: Cache) -> BootableCellLike:
@@ -207,7 +218,12 @@ class FakeHost(WorkerHost):
         return cell
 
     def end_guests(self, job: CellJob) -> None:
-        self.cells[job.label, job.attempt].ended_early.set()
+        if cell := self.cells.get((job.label, job.attempt)):
+            cell.ended_early.set()
+
+    def builder(self, cache: Cache) -> Builder:
+        self.builders.append(made := FakeBuilder(cache=cache, seconds=self.build_s))
+        return cast(Builder, made)
 
 
 # Hosts in threads.
@@ -267,6 +283,8 @@ class ThreadConnection:
     def _carry_out(self, function: Callable[[bytes], bytes], host: FakeHost, document: bytes, key: str) -> bytes:
         if function is worker.measure:
             return host.offer().encode()
+        if function is worker.build:
+            return host.build(BuildJob.decode(document), key, lambda: True, self._say).encode()
         job = CellJob.decode(document)
         return host.run(job, key, lambda: True, self._say).encode()
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.core.errors import InfraError, UsageError
+from lab.run.protocols import HostGone
 
 THREADS = 64
 """Tasks of one host at a time, as far as Dask is concerned; the schedule gives it fewer."""
@@ -40,7 +41,7 @@ ANSWER = "answer"
 """The field of an event that has what a task answers; `key` has the task's key."""
 
 
-class HostLost(InfraError):
+class HostLost(HostGone):
     """The host that a task was placed on is gone, or its worker was killed."""
 
 
@@ -165,6 +166,10 @@ class Remote:
             raise HostLost(f"the host left the cluster ({type(error).__name__})") from None
         except OSError as error:
             raise HostLost(f"the host cannot be reached: {error}") from None
+        except MemoryError:
+            raise HostLost("out of memory on the host") from None
+        except Exception as error:  # of the lab's own code there, or of Dask's
+            raise InfraError(f"defect of the lab on the host: {type(error).__name__}: {error}") from error
         finally:
             self.future.release()
         if not isinstance(answer, bytes):

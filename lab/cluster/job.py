@@ -95,6 +95,8 @@ class BuildJob(JsonDocument):
     store: str
     topology: dict[str, Any]
     kernel: dict[str, Any]
+    order: str = ""
+    """What the lab that asks calls this build: its progress is reported under that name."""
 
     @property
     def machine(self) -> Topology:
@@ -184,6 +186,13 @@ class AttemptResult(JsonDocument):
     size: int = 0
     accelerator: str = ""
     load: HostLoad = HostLoad()
+
+    @property
+    def summary(self) -> str:
+        """How it ended, in a line."""
+        times = f"fetched in {self.load.fetch_s:.1f} s, ran {self.load.run_s:.1f} s, sent in {self.load.send_s:.1f} s"
+        why = f" ({self.reason.partition(chr(10))[0]})" if self.reason else ""
+        return f"{self.status.value}{why}; {times}; load {self.load.load:.1f}"
 
 
 class BuildResult(JsonDocument):

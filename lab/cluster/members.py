@@ -7,14 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from lab.cluster import worker
 from lab.cluster.offer import Offer
 from lab.core.errors import LabError, UsageError
 from lab.host import doctor
-from lab.host.estimate import build_offer
+from lab.host.estimate import build_offer, host_offer
 from lab.host.schedule import Budget, Schedule
 from lab.run.gate import Turns
 from lab.specs.arches import ARCHES
@@ -64,6 +64,8 @@ class Members:
     connection: ConnectionLike
     note: Callable[[str], object]
     """Called with a line for the user."""
+    last_words: Callable[[str], str] = lambda _: ""
+    """What the worker of a host printed last, as far as that is known here."""
     client: Budget = field(default_factory=lambda: Budget(memory=doctor.available_memory(), cpus=1.0, guests=0))
     turns: Turns = field(default_factory=lambda: Turns(Schedule()))
     by_name: dict[str, Member] = field(default_factory=dict)
@@ -87,6 +89,14 @@ class Members:
                 found[name] = member.offer
         return found
 
+    def build_memory(self) -> list[int]:
+        """Return how many bytes guests may use on each host that can build, and here."""
+        found = [self.client.memory]
+        for offer in self.usable().values():
+            if any(arch.build for arch in offer.arches.values()):
+                found.append(offer.budget.memory)
+        return found
+
     def refresh(self) -> None:
         """Ask the hosts that are there now what they offer; those that left are no members any more."""
         with self._lock:
@@ -108,7 +118,8 @@ class Members:
     @contextmanager
     def followed(self) -> Iterator[Members]:
         """Follow the hosts during the block: those that join get work at once, those that leave get none."""
-        offers = [build_offer(name) for name, arch in ARCHES.items() if not doctor.lacking(arch)]
+        builds = [build_offer(name) for name, arch in ARCHES.items() if not doctor.lacking(arch)]
+        offers = [host_offer(CLIENT), *builds]
         self.turns.update(lambda schedule: schedule.join(CLIENT, self.client, offers))
         self.refresh()
         follower = threading.Thread(target=self._follow, name="hosts", daemon=True)
@@ -146,7 +157,8 @@ class Members:
     def _join(self, name: str, member: Member) -> None:
         self.by_name[name] = member
         if member.offer and not member.refused:
-            budget, offers = member.offer.budget, member.offer.offers
+            budget, measured = member.offer.budget, member.offer.offers
+            offers = replace(measured, words=measured.words | {host_offer(name)})
 
             def join(schedule: Schedule) -> None:
                 schedule.join(name, budget, offers)
@@ -156,5 +168,6 @@ class Members:
 
     def _leave(self, name: str) -> None:
         self.by_name.pop(name, None)
-        self.note(f"host {name} left the cluster")
+        printed = self.last_words(name)
+        self.note(f"host {name} left the cluster{printed and f': {printed}'}")
         self.turns.update(lambda schedule: schedule.leave(name))

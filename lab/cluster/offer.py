@@ -10,7 +10,10 @@ import platform
 import shutil
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
+
+from pydantic import Field
 
 from lab import __version__
 from lab.build import toolchain
@@ -44,6 +47,20 @@ class ArchOffer(JsonDocument):
     """There is a compiler for it."""
 
 
+class HostWork(JsonDocument):
+    """What a worker does, and has done since it was started."""
+
+    since: float
+    """When it was started, by its clock: seconds since the epoch."""
+    doing: tuple[str, ...] = ()
+    """The attempts and builds under way, each with its seconds so far."""
+    ended: Mapping[str, int] = Field(default_factory=dict)
+    """Status -> how many attempts ended with it."""
+    builds: int = 0
+    run_s: float = 0.0
+    """How long the guests of all attempts ran."""
+
+
 class Offer(JsonDocument):
     """A host, measured by itself."""
 
@@ -64,6 +81,7 @@ class Offer(JsonDocument):
     """Its clock, seconds since the epoch."""
     libvirt: str = ""
     arches: dict[str, ArchOffer]
+    work: HostWork | None = None
 
     @property
     def budget(self) -> Budget:

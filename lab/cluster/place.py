@@ -40,6 +40,7 @@ from lab.core.sizes import MIB
 from lab.evidence.events import JOURNAL
 from lab.evidence.metadata import Provenance
 from lab.evidence.write import RunDir
+from lab.host.estimate import host_offer
 from lab.host.schedule import Task
 from lab.run.first_killer import FirstKiller
 from lab.run.gate import Turns
@@ -82,6 +83,9 @@ class ClusterPlace:
     attempts: Attempts = field(init=False)
     _orders: dict[tuple[str, int], CellOrder[RemoteBuilt]] = field(default_factory=dict)
     _tried: dict[str, int] = field(default_factory=dict)
+    _builds: dict[str, Progress] = field(default_factory=dict)
+    """Build under way on another host -> where its progress is shown."""
+    _aborted: threading.Event = field(default_factory=threading.Event)
     _homeless: dict[str, float] = field(default_factory=dict)
     _trees: dict[object, str] = field(default_factory=dict)
     """Kernel tree -> the host that built of it: the kernels of a pair are built by one compiler."""
@@ -138,6 +142,9 @@ class ClusterPlace:
 
     def _heard(self, event: Mapping[str, Any]) -> None:
         """Show what a host reports of an attempt; what comes of another attempt is not shown."""
+        if progress := self._builds.get(str(event.get("build"))):
+            progress(str(event.get("detail")), done=event.get("done"))
+            return
         with self._lock:
             order = self._orders.get((str(event.get("cell")), int(event.get("attempt", 0))))
         if order is None:
@@ -151,18 +158,53 @@ class ClusterPlace:
 
     def prepare(self, cell: Cell, progress: Progress, host: str) -> RemoteBuilt:
         """Build what a cell needs on a host and have it in the store; a source that only this computer has, here."""
-        target = self._trees.setdefault(cell.build.tree, host or CLIENT)
-        member = self.members.get(target)
-        job = BuildJob(run=self.run_name, lab=lab_hash(), store=self.store.url, **_specs(cell))
-        if member is None or not self._portable(cell.build):
-            return RemoteBuilt(ingredients=worker.ingredients(self.builder, job, progress, self.store, self._stored))
-        progress(f"on {target}")
-        key = f"{self.run_name}/build/{cell_label(cell.name)}/{time.monotonic_ns()}"
-        remote = self.connection.submit(worker.build, job.encode(), member.address, key)
-        built = BuildResult.decode(remote.result(self.connection.alive))
+        order = f"{cell_label(cell.name)}/{time.monotonic_ns()}"
+        job = BuildJob(run=self.run_name, lab=lab_hash(), store=self.store.url, order=order, **_specs(cell))
+        if host in ("", CLIENT):
+            found = worker.ingredients(self.builder, job, progress, self.store, self._stored)
+        else:
+            self._trees[cell.build.tree] = host
+            found = self._built_on(host, job, progress)
+        return RemoteBuilt(ingredients=found)
+
+    def build_task(self, cell: Cell, task: Task) -> Task:
+        """Return the task of a build, bound to a host if it must be that one.
+
+        That is this computer for a source of its own, and the host that has built of the same tree before.
+        """
+        if not self._portable(cell.build):
+            memory = min(task.demand.memory, self.members.client.memory)
+            needs = frozenset({host_offer(CLIENT)})
+            return replace(task, needs=needs, demand=replace(task.demand, memory=memory))
+        before = self._trees.get(cell.build.tree, "")
+        if self.members.get(before) is None:
+            return task
+        return replace(task, needs=task.needs | {host_offer(before)})
+
+    def _built_on(self, host: str, job: BuildJob, progress: Progress) -> Ingredients:
+        """Have a host build and store what a cell needs; HostLost if it is lost meanwhile."""
+        member = self.members.get(host)
+        if member is None:
+            raise HostLost(f"host {host} left the cluster")
+
+        def waiting(address: str) -> bool:
+            return not self._aborted.is_set() and self.connection.alive(address)
+
+        progress(f"on {host}")
+        self._builds[job.order] = progress
+        key = f"{self.run_name}/build/{job.order}"
+        try:
+            answer = self.connection.submit(worker.build, job.encode(), member.address, key).result(waiting)
+        except HostLost as error:
+            self._trees = {tree: name for tree, name in self._trees.items() if name != host}
+            self.note(f"build on {host}: {error}")
+            raise
+        finally:
+            del self._builds[job.order]
+        built = BuildResult.decode(answer)
         if built.ingredients is None:
-            raise _BuildElsewhere(built.reason, built.cause)
-        return RemoteBuilt(ingredients=built.ingredients)
+            raise _BuildElsewhere(f"on {host}: {built.reason}", built.cause)
+        return built.ingredients
 
     def _portable(self, build: Build) -> bool:
         """Whether another host has all that a kernel and its programs are built from: what the lab itself ships."""
@@ -323,6 +365,7 @@ class ClusterPlace:
 
     def abort(self) -> None:
         """End the attempts of this run on every host; their evidence so far is still taken."""
+        self._aborted.set()
         proc.abort()
         self.connection.tell(worker.stop_run, self.run_name)
 

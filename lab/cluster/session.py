@@ -88,7 +88,12 @@ class Session:
             guests += offer.budget.guests
             offers.append(offer.offers)
         budget = Budget(memory=memory, cpus=max(1.0, cpus), guests=max(1, guests))
-        return Packing(budget=budget, history=history.load(cache), hosts_offer=offers)
+        return Packing(
+            budget=budget,
+            history=history.load(cache),
+            hosts_offer=offers,
+            build_memory=min(self.members.build_memory()),
+        )
 
     def abort(self) -> None:
         """End every attempt that is under way."""
@@ -132,9 +137,10 @@ def session(
         if file:
             address = stack.enter_context(engine.scheduler(file.listen, certs, lost_s=lost_s)).inside
         connection = stack.enter_context(engine.connected(address, certs, lost_s=lost_s))
+        members = Members(connection=connection, note=note)
         if file:
-            stack.enter_context(_workers(file, connection, note))
-        members = stack.enter_context(Members(connection=connection, note=note).followed())
+            members.last_words = stack.enter_context(_workers(file, connection, note))
+        stack.enter_context(members.followed())
         yield Session(members=members, store_url=store, note=note)
 
 
@@ -153,8 +159,13 @@ class _StartedWorker:
 
 
 @contextmanager
-def _workers(file: HostsFile, connection: SchedulerClient, note: Callable[[str], object]) -> Iterator[None]:
-    """A worker on each host of a file, ended afterwards; hosts that do not join are left out, and named."""
+def _workers(
+    file: HostsFile, connection: SchedulerClient, note: Callable[[str], object]
+) -> Iterator[Callable[[str], str]]:
+    """A worker on each host of a file, ended afterwards; hosts that do not join are left out, and named.
+
+    Gives what says the last words of the worker of a host.
+    """
     with tempfile.TemporaryDirectory(prefix="pagelab-hosts-") as logs, ExitStack() as stack:
         started = []
         for name, entry in file.hosts.items():
@@ -167,7 +178,8 @@ def _workers(file: HostsFile, connection: SchedulerClient, note: Callable[[str],
                 note(f"host {worker.name} did not join within {JOIN_S:.0f} s: {printed}")
         if len(missing) == len(file.hosts):
             raise InfraError(f"no host joined: {started[0].last_words()}")
-        yield
+        by_name = {worker.name: worker for worker in started}
+        yield lambda name: by_name[name].last_words() if name in by_name else ""
 
 
 def _wait_for(connection: SchedulerClient, names: set[str]) -> set[str]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from lab.build import kernel, programs, rootfs
@@ -22,12 +23,13 @@ from lab.build.builder import Artifacts, Builder
 from lab.cluster import offer, pack
 from lab.cluster.engine import ANSWER
 from lab.cluster.job import AttemptResult, BuildJob, BuildResult, CellJob, HostLoad, Ingredients, ProgramEntry
+from lab.cluster.offer import HostWork
 from lab.cluster.store import Store
 from lab.core import paths, proc
 from lab.core.cache import Cache, default_root, explain_os_error
 from lab.core.errors import DiskFull, InfraError, LabError
 from lab.core.outcome import Cause, CellResult, CellStatus
-from lab.core.progress import Progress, silent
+from lab.core.progress import Progress
 from lab.evidence import read
 from lab.evidence.events import cell_path
 from lab.evidence.write import CellDir
@@ -41,6 +43,7 @@ from lab.specs.plan import Cell
 WATCH_S = 0.5
 TELL_S = 1.0
 """A cell's progress is reported at most once in so many seconds."""
+MAX_DETAIL = 200
 MAX_BASE = 2 << 30
 
 
@@ -80,18 +83,51 @@ class EventScreen:
 
 
 @dataclass(slots=True, kw_only=True)
+class BuildProgress:
+    """The progress of a build on another host. It ends the build, in the thread that carries it out, when told to."""
+
+    send: Callable[[str], object]
+    order: str
+    stopping: threading.Event
+    _thread: int = field(default_factory=threading.get_ident)
+    _sent: float = 0.0
+
+    def __call__(self, detail: str, *, done: float | None = None) -> None:
+        """Send, now and then, how far the build is; InfraError if nobody waits for it any more."""
+        if self.stopping.is_set() and threading.get_ident() == self._thread:
+            raise InfraError("the build was ended: nobody waits for it")
+        if time.monotonic() - self._sent >= TELL_S:
+            self._sent = time.monotonic()
+            self.send(json.dumps({"build": self.order, "detail": detail[:MAX_DETAIL], "done": done}))
+
+
+@dataclass(slots=True, kw_only=True)
 class RunningJob:
-    """An attempt under way in this process."""
+    """An attempt or a build under way in this process."""
 
     run: str
+    what: str
     end_guests: Callable[[], None]
     stopping: threading.Event = field(default_factory=threading.Event)
+    since: float = field(default_factory=time.monotonic)
 
     def stop(self) -> None:
         """End the attempt; what it has so far is its evidence."""
         if not self.stopping.is_set():
             self.stopping.set()
             self.end_guests()
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Measures what follows one after the other."""
+
+    _since: float = field(default_factory=time.monotonic)
+
+    def lap(self) -> float:
+        """Return the seconds since the last lap."""
+        before, self._since = self._since, time.monotonic()
+        return self._since - before
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,7 +140,11 @@ class WorkerHost:
     """The URL under which this host reaches the store, if it is not the one that a job names."""
     guests: int | None = None
     """How many guests may run at once, if the user limits them."""
+    say: Callable[[str], object] = lambda _: None
+    """Called with a line for the user of this host."""
     jobs: dict[str, RunningJob] = field(default_factory=dict)
+    work: HostWork = field(default_factory=lambda: HostWork(since=time.time()))
+    """What it has done so far; what it does now is in `jobs`."""
     _stack: ExitStack = field(default_factory=ExitStack)
     _factory: GuestFactory | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -112,15 +152,20 @@ class WorkerHost:
     def offer(self) -> offer.Offer:
         """Measure what this host can do now."""
         measured = offer.measure(self.name, Cache(self.cache_root), guests=self.guests)
-        if self._factory is None:
-            return measured
-        return measured.model_copy(update={"libvirt": self._factory.hypervisor.version()})
+        libvirt = self._factory.hypervisor.version() if self._factory else ""
+        return measured.model_copy(update={"libvirt": libvirt, "work": self.at_work()})
+
+    def at_work(self) -> HostWork:
+        """Return what it has done, and does now."""
+        now = time.monotonic()
+        doing = tuple(f"{job.what} for {now - job.since:.0f} s" for job in tuple(self.jobs.values()))
+        return self.work.model_copy(update={"doing": doing})
 
     def factory(self) -> GuestFactory:
         """Return the factory of this process, opened at the first call."""
         with self._lock:
             if self._factory is None:
-                workshop = Builder(cache=Cache(self.cache_root), sources=paths.scenarios())
+                workshop = self.builder(Cache(self.cache_root))
                 self._factory = self._stack.enter_context(open_factory(workshop))
             return self._factory
 
@@ -140,36 +185,71 @@ class WorkerHost:
 
     # Builds.
 
-    def build(self, job: BuildJob) -> BuildResult:
-        """Build what a cell needs, and store it."""
-        with self._store(job) as store:
+    def build(self, job: BuildJob, key: str, wanted: Callable[[], bool], send: Callable[[str], object]) -> BuildResult:
+        """Build what a cell needs, and store it; the build ends when nobody waits for it any more."""
+        what = f"build of {job.machine.name}/{job.kernel_spec.name}"
+        running = RunningJob(run=job.run, what=what, end_guests=lambda: None)
+        self.say(f"{job.run}: {what}")
+        began = time.monotonic()
+        with self._store(job) as store, self._watched(key, running, wanted):
+            progress = BuildProgress(send=send, order=job.order, stopping=running.stopping)
             try:
-                cache = Cache(self.cache_root, store)
-                builder = Builder(cache=cache, sources=paths.scenarios())
-                return BuildResult(ingredients=ingredients(builder, job, silent, store))
+                result = BuildResult(ingredients=self._built(job, store, progress))
             except LabError as error:
-                return BuildResult(cause=error.cause, reason=str(error))
+                result = BuildResult(cause=error.cause, reason=str(error))
+        with self._lock:
+            self.work = self.work.model_copy(update={"builds": self.work.builds + 1})
+        self.say(f"{job.run}: {what}: {result.reason or 'stored'}, after {time.monotonic() - began:.0f} s")
+        return result
+
+    def _built(self, job: BuildJob, store: Store, progress: Progress) -> Ingredients:
+        return ingredients(self.builder(Cache(self.cache_root, store)), job, progress, store)
+
+    def builder(self, cache: Cache) -> Builder:
+        """Return what builds from the lab's own files."""
+        return Builder(cache=cache, sources=paths.scenarios())
 
     # Cells.
 
     def run(self, job: CellJob, key: str, wanted: Callable[[], bool], send: Callable[[str], object]) -> AttemptResult:
         """Run one attempt and send its evidence to the store; `wanted` says whether somebody still waits for it."""
+        what = f"{job.cell.name} attempt {job.attempt}"
+        running = RunningJob(run=job.run, what=what, end_guests=lambda: self.end_guests(job))
+        screen = EventScreen(send=send, attempt=job.attempt)
+        try:
+            with self._scratch(job) as directory, self._store(job) as store, self._watched(key, running, wanted):
+                result = self._attempt(job, store, directory, running, screen)
+        except (LabError, OSError, MemoryError) as error:
+            result = _without_evidence(error)
+        self._count(result)
+        self.say(f"{job.run}: {what}: {result.summary}")
+        return result
+
+    def _attempt(
+        self, job: CellJob, store: Store, directory: Path, running: RunningJob, screen: EventScreen
+    ) -> AttemptResult:
+        """Fetch what an attempt needs, carry it out, and send its evidence."""
+        clock = Stopwatch()
         load = os.getloadavg()[0]
-        with self._scratch(job) as directory, self._store(job) as store:
-            try:
-                started = time.monotonic()
-                bootable = self._fetched(job, store, directory)
-                fetch_s = time.monotonic() - started
-                running = RunningJob(run=job.run, end_guests=lambda: self.end_guests(job))
-                with self._watched(key, running, wanted):
-                    found = self._work(job, bootable, directory, running, EventScreen(send=send, attempt=job.attempt))
-                run_s = time.monotonic() - started - fetch_s
-                result = self._sent(job, found, directory, store)
-            except (LabError, OSError) as error:
-                return _without_evidence(error, load)
-            send_s = time.monotonic() - started - fetch_s - run_s
-        times = HostLoad(load=load, fetch_s=fetch_s, run_s=run_s, send_s=send_s)
+        bootable = self._fetched(job, store, directory)
+        fetch_s = clock.lap()
+        evidence = CellDir(directory / cell_directory(job), synced=False)
+        placed = partial(evidence.placed, host=job.host, attempt=job.attempt, load=load, fetch_s=fetch_s)
+        placed()
+        self._work(job, bootable, directory, running, screen, evidence)
+        run_s = clock.lap()
+        placed(run_s=run_s)
+        result = self._sent(job, _result(directory, job.cell), directory, store)
+        times = HostLoad(load=load, fetch_s=fetch_s, run_s=run_s, send_s=clock.lap())
         return result.model_copy(update={"load": times})
+
+    def _count(self, result: AttemptResult) -> None:
+        """Add an attempt to what this host has done."""
+        with self._lock:
+            ended = dict(self.work.ended)
+            ended[result.status.value] = ended.get(result.status.value, 0) + 1
+            run_s = self.work.run_s + result.load.run_s
+            self.work = self.work.model_copy(update={"ended": ended, "run_s": run_s})
 
     def bootable(self, job: CellJob, cache: Cache) -> BootableCellLike:
         """Return what the guests of an attempt boot from, once its entries are in the cache."""
@@ -208,13 +288,17 @@ class WorkerHost:
         return self.bootable(job, cache)
 
     def _work(
-        self, job: CellJob, bootable: BootableCellLike, directory: Path, running: RunningJob, screen: EventScreen
-    ) -> CellResult:
-        """Run the scenarios of the cell; whatever happens is evidence in the directory, which is read back."""
-        cell, path = job.cell, directory / cell_directory(job)
+        self,
+        job: CellJob,
+        bootable: BootableCellLike,
+        directory: Path,
+        running: RunningJob,
+        screen: EventScreen,
+        evidence: CellDir,
+    ) -> None:
+        """Run the scenarios of the cell; whatever happens is evidence in its directory."""
+        cell = job.cell
         kept = resume.kept(_result(directory, cell)) if job.base else ()
-        evidence = CellDir(path, synced=False)
-        evidence.placed(host=job.host, attempt=job.attempt, load=os.getloadavg()[0])
         work = CellWork(
             cell=cell,
             fresh=job.fresh,
@@ -227,7 +311,6 @@ class WorkerHost:
             keeper=_first_killer(job, running.stopping),
         )
         work.run()
-        return _result(directory, cell)
 
     def _sent(self, job: CellJob, result: CellResult, directory: Path, store: Store) -> AttemptResult:
         """Send the evidence of an attempt; pack.TooLarge if there is more than the job allows."""
@@ -346,18 +429,15 @@ def _result(directory: Path, cell: Cell) -> CellResult:
     return read.cell_result(directory, cell.topology.name, cell.kernel.name, cell.repeat)
 
 
-def _without_evidence(error: LabError | OSError, load: float) -> AttemptResult:
+def _without_evidence(error: LabError | OSError | MemoryError) -> AttemptResult:
     """The result of an attempt whose evidence could not be kept or sent."""
+    if isinstance(error, MemoryError):
+        return AttemptResult(status=CellStatus.BROKEN, cause=Cause.LAB, reason="out of memory on the host")
     failure = error if isinstance(error, LabError) else explain_os_error(error, "an attempt's files")
     reason = str(failure)[:2000]
     if isinstance(failure, DiskFull):
         reason = f"disk full on the host: {reason}"
-    return AttemptResult(
-        status=CellStatus.BROKEN,
-        cause=failure.cause,
-        reason=reason,
-        load=HostLoad(load=load),
-    )
+    return AttemptResult(status=CellStatus.BROKEN, cause=failure.cause, reason=reason)
 
 
 # What the engine calls, by name, in a worker's process.
@@ -388,15 +468,33 @@ def measure(_document: bytes) -> bytes:
 
 
 def build(document: bytes) -> bytes:
-    """Carry out a build job."""
-    return this_worker().build(BuildJob.decode(document)).encode()
+    """Carry out a build job in a worker of the engine."""
+    job = BuildJob.decode(document)
+    return _answered(job, lambda task: this_worker().build(job, task.key, task.wanted, task.send).encode())
 
 
 def run_cell(document: bytes) -> bytes:
     """Carry out a cell job in a worker of the engine."""
+    job = CellJob.decode(document)
+    return _answered(job, lambda task: this_worker().run(job, task.key, task.wanted, task.send).encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """A task of the engine that is under way in this thread."""
+
+    key: str
+    wanted: Callable[[], bool]
+    """Whether somebody still waits for it."""
+    send: Callable[[str], object]
+    """Reports to the lab that asked."""
+
+
+def _answered(job: BuildJob, carry_out: Callable[[_Task], bytes]) -> bytes:
+    """Carry out a job, and send the answer as an event too."""
     from distributed import get_worker
 
-    job, worker = CellJob.decode(document), get_worker()
+    worker = get_worker()
     key = str(worker.get_current_task())
 
     def wanted() -> bool:
@@ -406,7 +504,7 @@ def run_cell(document: bytes) -> bytes:
     def send(message: str) -> None:
         worker.log_event(topic(job.run), message)
 
-    answer = this_worker().run(job, key, wanted, send).encode()
+    answer = carry_out(_Task(key=key, wanted=wanted, send=send))
     send(json.dumps({"key": key, ANSWER: answer.decode()}))
     return answer
 

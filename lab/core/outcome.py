@@ -371,6 +371,10 @@ class CellResult:
     """Which attempt counts, of those on several hosts."""
     host_load: float = 0.0
     """The host's load average when it began."""
+    host_fetch_s: float = 0.0
+    """How long the host took to fetch what the guests boot from."""
+    host_run_s: float = 0.0
+    """How long the guests of the attempt ran there."""
     boot_s: float | None = None
     restores_s: tuple[float, ...] = ()
     """For every guest that was restored instead: seconds until it answered."""

@@ -7,7 +7,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called often and from any thread; must be cheap and must not raise."""
+    """Called often and from any thread; must be cheap.
+
+    It may raise only to end the work: a LabError, and only in the thread that began the work.
+    """
 
     def __call__(self, detail: str, *, done: float | None = None) -> None:
         """`detail` is a short phrase (the directory being compiled, say); `done` a fraction 0..1 where it is known."""

@@ -104,6 +104,9 @@ class PlacedEvent(_Strict):
     host: str
     attempt: Annotated[int, Field(ge=1)] = 1
     load: float = 0.0
+    fetch_s: Annotated[float, Field(ge=0)] = 0.0
+    run_s: Annotated[float, Field(ge=0)] = 0.0
+    """0 in the event that opens the attempt; the one that closes it has the time."""
 
 
 class SaveEvent(_Strict):

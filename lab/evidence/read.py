@@ -207,6 +207,8 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
         host=journal.placed.host,
         host_attempt=journal.placed.attempt,
         host_load=journal.placed.load,
+        host_fetch_s=journal.placed.fetch_s,
+        host_run_s=journal.placed.run_s,
         boot_s=journal.boot.boot_s,
         saved_guest=journal.saved_guest,
         restores_s=tuple([(restore.boot_s or 0) + (restore.login_s or 0) for restore in journal.restores]),

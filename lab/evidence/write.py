@@ -88,9 +88,14 @@ class CellDir:
             facts |= {"state": state, "saved": saved}
         self._append({"event": "boot", **facts})
 
-    def placed(self, *, host: str, attempt: int, load: float) -> None:
-        """Record the host of a cluster that runs the cell, with its load average."""
-        self._append({"event": "placed", "host": host, "attempt": attempt, "load": round(load, 2)})
+    def placed(self, *, host: str, attempt: int, load: float, fetch_s: float = 0.0, run_s: float = 0.0) -> None:
+        """Record the host of a cluster that runs the cell, with its load average.
+
+        `fetch_s` is how long it took to fetch what the guests boot from, `run_s` how long they ran. The last counts.
+        """
+        times = {"load": load, "fetch_s": fetch_s, "run_s": run_s}
+        rounded = {name: round(value, 2) for name, value in times.items()}
+        self._append({"event": "placed", "host": host, "attempt": attempt, **rounded})
 
     def saved(self, *, save_s: float | None = None, size: int = 0, note: str = "") -> None:
         """Record that a guest was saved, `size` bytes; or, with a `note`, why guests of this cell are not saved."""

@@ -47,6 +47,8 @@ class Packing:
     """Whether the user has set how many guests run at once: then their CPU use does not count."""
     hosts_offer: Sequence[Container[str]] | None = None
     """What each host of a cluster offers; None if guests run on this computer."""
+    build_memory: int | None = None
+    """Bytes that guests may use on the smallest host that builds; None if kernels are built on this computer."""
 
     def task(self, cell: Cell) -> Task:
         """Return a cell as a task for the schedule."""
@@ -71,7 +73,7 @@ class Packing:
 
     def build(self, name: str, build: Build) -> Task:
         """Return a kernel build as a task. It runs a compiler per CPU, at a lower priority than guests."""
-        memory = min(BUILD_MEMORY * toolchain.jobs(), self.budget.memory)
+        memory = min(BUILD_MEMORY * toolchain.jobs(), self.build_memory or self.budget.memory)
         demand = Demand(memory=memory, cpus=0.0, guests=0)
         return Task(name=name, demand=demand, first=True, needs=frozenset({build_offer(build.arch)}))
 
@@ -88,6 +90,11 @@ class Packing:
 def start_offer(arch: str) -> str:
     """Return what a host offers that can start guests of an architecture."""
     return f"start {arch}"
+
+
+def host_offer(name: str) -> str:
+    """Return what only the host of that name offers: for a task that must run there."""
+    return f"host {name}"
 
 
 def kvm_offer(arch: str) -> str:

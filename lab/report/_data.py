@@ -248,6 +248,7 @@ def _guest(cell: CellResult, papers: Pool) -> dict[str, Any]:
     how = words.started([cell])
     if cell.host:
         how.append(f"attempt {cell.host_attempt}, load {cell.host_load:.1f}")
+        how.append(f"fetched in {cell.host_fetch_s:.1f} s, ran {cell.host_run_s:.1f} s")
     if cell.usage:
         how.append(f"QEMU took {cell.usage.peak >> 20} MiB")
     return {

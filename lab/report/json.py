@@ -182,7 +182,8 @@ def _cell(cell: CellResult) -> dict[str, Any]:
     """A cell; its host is there only if it ran on one of a cluster."""
     placed: dict[str, Any] = {}
     if cell.host:
-        placed = {"host": cell.host, "host_attempt": cell.host_attempt, "host_load": cell.host_load}
+        times = {"host_load": cell.host_load, "host_fetch_s": cell.host_fetch_s, "host_run_s": cell.host_run_s}
+        placed = {"host": cell.host, "host_attempt": cell.host_attempt, **times}
     return {
         **placed,
         "topology": cell.topology,

@@ -13,6 +13,11 @@ from dataclasses import dataclass, field, replace
 from lab.core.errors import InfraError
 from lab.host.schedule import Demand, Schedule, Task
 
+
+class NoHost(InfraError):
+    """No host could run a task."""
+
+
 Work = Callable[[Task], Task | None]
 """Does a task that was placed on a host; returns it if it is to be placed again."""
 
@@ -110,7 +115,7 @@ class Gate:
     def turn(self, task: Task) -> Iterator[str]:
         """Wait in this thread until there is room for the task, hold it, and give the name of the host.
 
-        After `close` there is no waiting. InfraError if no host can run it.
+        After `close` there is no waiting. NoHost if no host can run it.
         """
         mine: list[Task] = []
         refused: list[str] = []
@@ -123,7 +128,7 @@ class Gate:
         with self.turns.changed:
             self.turns.changed.wait_for(lambda: mine or refused or self._closed)
         if refused:
-            raise InfraError(refused[0])
+            raise NoHost(refused[0])
         try:
             yield mine[0].host if mine else ""
         finally:

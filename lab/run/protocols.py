@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from lab.build.builder import Builder
 from lab.core.deadline import Deadline
+from lab.core.errors import InfraError
 from lab.core.outcome import Case, CellStatus, End, Ended, Mismatch, Run, Usage
 from lab.core.progress import Progress
 from lab.evidence.console import ConsoleLog
@@ -222,6 +223,10 @@ class Unseen:
         pass
 
 
+class HostGone(InfraError):
+    """The host that a build or an attempt was placed on is gone."""
+
+
 class PlaceLike(Protocol[Built]):
     """Where builds and cells are carried out: this computer (lab/run/this_host.py) or a cluster (lab/cluster)."""
 
@@ -243,8 +248,14 @@ class PlaceLike(Protocol[Built]):
     def hopeless(self, waiting: Sequence[Task]) -> Sequence[tuple[Task, str]]:
         """Return those of the waiting tasks, none of which a present host can run, that are given up, and why."""
 
+    def build_task(self, cell: Cell, task: Task) -> Task:
+        """Return the task of a cell's build with what it needs of its host beyond a compiler."""
+
     def prepare(self, cell: Cell, progress: Progress, host: str) -> Built:
-        """Build what a cell needs on a host, or find it; the empty name means wherever it is cheapest."""
+        """Build what a cell needs on a host, or find it; the empty name means wherever it is cheapest.
+
+        HostGone if the host is lost meanwhile.
+        """
 
     def run(self, order: CellOrder[Built], placed: Task) -> Task | None:
         """Run a cell on the host that its task was placed on. Return the task if it is to be placed again."""

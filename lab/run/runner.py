@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic
 
@@ -25,13 +25,14 @@ from lab.evidence.write import RunDir
 from lab.host.estimate import Packing
 from lab.host.schedule import Task
 from lab.run.cell import asked_counts
-from lab.run.gate import Gate
+from lab.run.gate import Gate, NoHost
 from lab.run.program import INTERRUPTED
 from lab.run.protocols import (
     Built,
     CellOrder,
     CellState,
     ForesightLike,
+    HostGone,
     KeeperLike,
     PlaceLike,
     Screen,
@@ -44,6 +45,8 @@ WAKE_S = 0.2
 """Poll interval of the main thread; Ctrl-C is handled after at most this long."""
 MAX_THREADS = 1024
 """Cells under way at once on all hosts: a thread waits for each."""
+MAX_BUILDS = 3
+"""How often a build is begun whose host is lost."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,17 +174,30 @@ class Runner(Generic[Built]):
     def _built(self, cell: Cell, gate: Gate) -> Built | None:
         """All that a cell needs; None when it cannot be had, which is on record then."""
         try:
-            if cell.build in self.to_build:
-                with gate.turn(self.packing.build(f"build of {cell.name}", cell.build)) as host:
-                    built = self._prepare(cell, host)
-            else:
-                built = self._prepare(cell, "")
+            built = self._built_in_turn(cell, gate) if cell.build in self.to_build else self._prepare(cell, "")
         except LabError as error:
             self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error), error.cause)
             return None
         self._remember(cell, built)
         self.screen.cell(cell, CellState.BUILT)
         return built
+
+    def _built_in_turn(self, cell: Cell, gate: Gate) -> Built:
+        """Build on a host that has room; on another one if that host is lost, MAX_BUILDS times in all."""
+        plain = self.packing.build(f"build of {cell.name}", cell.build)
+        for left in reversed(range(MAX_BUILDS)):
+            task, host = self.place.build_task(cell, plain), ""
+            try:
+                with gate.turn(task) as host:
+                    return self._prepare(cell, host)
+            except HostGone:
+                if not left or self.stopping.is_set():
+                    raise
+                plain = replace(plain, avoids=plain.avoids | {host})
+            except NoHost:
+                if not left or task == plain:
+                    raise
+        raise AssertionError("a build neither ended nor failed")
 
     def _prepare(self, cell: Cell, host: str) -> Built:
         self.screen.cell(cell, CellState.BUILDING)

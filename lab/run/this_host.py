@@ -42,6 +42,10 @@ class ThisHost:
         """Return nothing: what does not fit here is refused when it is added."""
         return ()
 
+    def build_task(self, cell: Cell, task: Task) -> Task:  # noqa: ARG002
+        """Return the task as it is: there is one host."""
+        return task
+
     def prepare(self, cell: Cell, progress: Progress, host: str) -> BootableCellLike:  # noqa: ARG002
         """Build what a cell needs, or find it in the cache."""
         return self.shop.prepare(cell, progress)

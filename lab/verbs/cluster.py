@@ -52,7 +52,9 @@ def worker(address: str, name: str, certs: str | None, store: str, guests: int |
     engine.check_address(address)
     directory = hosts.directory(certs or hosts.CERTS)
     engine.security(directory)
-    host = workers.WorkerHost(name=name or host_name(), cache_root=default_root(), store=store, guests=guests)
+    host = workers.WorkerHost(
+        name=name or host_name(), cache_root=default_root(), store=store, guests=guests, say=print_note
+    )
     workers.become(host)
     try:
         for line in prove_kvm(host):
@@ -104,11 +106,26 @@ def describe_host(name: str, offer: Offer | str) -> tuple[list[str], bool]:
         how = "KVM" if emulator.kvm else "emulated"
         builds = ", builds" if emulator.build else ""
         lines.append(f"  {arch}: QEMU {emulator.emulator}, {how}{builds}")
+    lines += [f"  {line}" for line in describe_work(offer)]
     lines += [f"  note: {remark}" for remark in offer.remarks()]
     refused = offer.refused()
     if refused:
         lines.append(f"  is given nothing: {refused}")
     return lines, not refused
+
+
+def describe_work(offer: Offer) -> list[str]:
+    """Return what a host does and has done, as `lab hosts` prints it."""
+    work = offer.work
+    if work is None:
+        return []
+    lines = [f"now: {', '.join(work.doing) or 'nothing'}"]
+    ended = [f"{count} {status}" for status, count in sorted(work.ended.items())]
+    if ended or work.builds:
+        attempts = f"attempts: {', '.join(ended) or 'none'}"
+        hours = max(0.0, offer.time - work.since) / 3600
+        lines.append(f"in {hours:.1f} h: {attempts}; guests ran {work.run_s:.0f} s; {work.builds} builds")
+    return lines
 
 
 @click.group("cluster")

@@ -19,13 +19,16 @@ pytest.importorskip("fsspec", reason="the extra pagelab[cluster] is not installe
 from lab.build.builder import Builder
 from lab.cluster import attempts
 from lab.cluster.attempts import Became
+from lab.cluster.engine import HostLost
 from lab.cluster.members import Members
 from lab.cluster.place import ClusterPlace, opened
 from lab.cluster.store import Store
+from lab.core import paths, proc
 from lab.core.cache import Cache
 from lab.core.deadline import Deadline
 from lab.core.errors import DiskFull, UsageError
 from lab.core.outcome import Case, Cause, CellStatus
+from lab.core.progress import silent
 from lab.evidence import read
 from lab.evidence.metadata import Evidence
 from lab.evidence.write import RunDir
@@ -33,12 +36,22 @@ from lab.report import registry as report
 from lab.run import campaign
 from lab.run.first_killer import FirstKiller
 from lab.run.runner import Runner
-from lab.specs.plan import Plan, Selection, repeated
+from lab.specs.plan import Cell, Plan, Selection, build_of, repeated
 from lab.verdicts.compare import conclude
 from tests.cluster_fakes import PACKING, FakeBuilder, FakeHost, ThreadConnection, machines
 from tests.unit.fakes import BASE, CASES, NoScreen
 
 LONG_S = 60.0
+
+
+@dataclass(slots=True)
+class BuildScreen(NoScreen):
+    """Keeps what it is told of builds."""
+
+    shown: list[str]
+
+    def building(self, cell: Cell, detail: str, done: float | None) -> None:
+        self.shown.append(f"{cell.kernel.name}: {detail}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +68,15 @@ class Cluster:
     no_host_s: float = LONG_S
     keeper: FirstKiller | None = None
     cases: Mapping[str, tuple[Case, ...]] = field(default_factory=lambda: CASES)
+    shown: list[str] = field(default_factory=list)
+    """What the screen was told of builds."""
+    builds: bool = False
+    """Whether the cache of the lab lacks the kernels."""
+    builder: FakeBuilder = field(init=False)
+
+    def __post_init__(self) -> None:
+        cache = Cache(self.path / "cache-lab")
+        self.builder = FakeBuilder(cache=cache, sources=cast(Any, paths.scenarios()))
 
     def add(self, name: str, seconds: float = 0.0, **given: Any) -> FakeHost:
         host = FakeHost(name=name, cache_root=self.path / f"cache-{name}", seconds=seconds, **given)
@@ -79,7 +101,7 @@ class Cluster:
         place = ClusterPlace(
             members=shared,
             store=self.store,
-            builder=cast(Builder, FakeBuilder(cache=Cache(self.path / "cache-lab"))),
+            builder=cast(Builder, self.builder),
             run_dir=run_dir,
             run_name=self.name,
             note=self.notes.append,
@@ -93,8 +115,9 @@ class Cluster:
                 run_dir=run_dir,
                 metadata=metadata,
                 cases=self.cases,
-                screen=NoScreen(),
+                screen=BuildScreen(self.shown),
                 packing=PACKING,
+                to_build={cell.build for cell in self.plan.cells if self.builds},
                 keeper=self.keeper,
                 stopping=self.stopping,
             )
@@ -281,6 +304,103 @@ def test_a_damaged_artefact_is_stored_again_and_the_cell_runs(cluster: Cluster) 
     assert {cell.status for cell in evidence.cells} == {CellStatus.OK}
     assert cluster.became("m0000/patched") == [(1, Became.WITHOUT), (2, Became.COUNTS)]
     assert any("is damaged" in line for line in cluster.notes)
+
+
+# Builds.
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The computer of the lab itself can build for no architecture."""
+    monkeypatch.setattr("lab.cluster.members.doctor.lacking", lambda arch: "no compiler")
+
+
+def shipped(cells: int) -> Plan:
+    """A plan whose kernels other hosts can build too: their source and series come with the lab."""
+    planned = machines(cells, ("baseline", "patched"))
+    found = []
+    for cell in planned.cells:
+        series = "expand-fault" if cell.kernel.name == "patched" else None
+        kernel = cell.kernel.model_copy(update={"source": "debian:linux-source-6.12", "series": series})
+        found.append(replace(cell, kernel=kernel, build=build_of(cell.topology, kernel)))
+    return replace(planned, cells=tuple(found))
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_a_kernel_is_built_by_the_host_that_can_and_fetched_by_the_others(cluster: Cluster) -> None:
+    cluster.plan, cluster.builds = shipped(4), True
+    cluster.add("a", seconds=0.2)
+    able = cluster.add("b", seconds=0.2, builds=True, build_s=0.1)
+    evidence = cluster.run()
+    assert {cell.status for cell in evidence.cells} == {CellStatus.OK}
+    assert {cell.host for cell in evidence.cells} == {"a", "b"}
+    made = {name for builder in able.builders for name in builder.made}
+    assert made == {"baseline", "patched"}
+    assert cluster.builder.made == [], "the lab itself has built nothing"
+    assert {"baseline: on b", "patched: on b"} <= set(cluster.shown)
+    assert any("step" in line for line in cluster.shown), "the progress of the build is shown"
+    for name in ("a", "b"):
+        assert len(list((cluster.path / f"cache-{name}/kernel").iterdir())) == 2
+    work = able.at_work()
+    assert (work.builds, work.doing) == (8, ())
+    assert sum(work.ended.values()) == sum(cell.host == "b" for cell in evidence.cells)
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_a_build_whose_host_is_lost_is_begun_on_another(cluster: Cluster) -> None:
+    cluster.plan, cluster.builds = shipped(1), True
+    slow = cluster.add("a", builds=True, build_s=LONG_S)
+
+    def lose_and_add() -> None:
+        Deadline.after(LONG_S, "a build on a").wait_for(lambda: bool(slow.jobs))
+        cluster.lose("a")
+        cluster.add("b", builds=True)
+
+    evidence = cluster.run(lose_and_add)
+    slow.stop()
+    assert {(cell.host, cell.status) for cell in evidence.cells} == {("b", CellStatus.OK)}
+    assert "build on a: the host left the cluster" in cluster.notes
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_an_interrupt_ends_the_builds_on_other_hosts(cluster: Cluster) -> None:
+    cluster.plan = shipped(1)
+    host = cluster.add("a", builds=True, build_s=LONG_S)
+    members = Members(connection=cluster.connection, note=cluster.notes.append)
+    place = ClusterPlace(
+        members=members,
+        store=cluster.store,
+        builder=cast(Builder, cluster.builder),
+        run_dir=RunDir.create(cluster.path, "test", campaign.describe(cluster.plan, CASES)),
+        run_name="run.1",
+        note=cluster.notes.append,
+    )
+    ended = list[str]()
+
+    def build() -> None:
+        try:
+            place.prepare(cluster.plan.cells[0], silent, "a")
+        except HostLost as error:
+            ended.append(str(error))
+
+    with members.followed():
+        thread = threading.Thread(target=build)
+        thread.start()
+        Deadline.after(LONG_S, "a build").wait_for(lambda: bool(host.jobs))
+        place.abort()
+        thread.join(LONG_S)
+        proc.children.reset()
+        Deadline.after(LONG_S, "the end of the build on its host").wait_for(lambda: not host.jobs)
+    assert ended == ["the host left the cluster"]
+
+
+def test_a_source_of_the_computer_of_the_lab_is_built_there(cluster: Cluster) -> None:
+    cluster.builds = True
+    host = cluster.add("a", builds=True)
+    evidence = cluster.run()
+    assert {cell.status for cell in evidence.cells} == {CellStatus.OK}
+    assert cluster.builder.made == ["patched"] * 6
+    assert host.builders == []
 
 
 @pytest.mark.parametrize(("unsound", "ran"), [((), ["demo"]), (("demo.grow",), ["demo", "later"])])
