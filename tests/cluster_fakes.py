@@ -32,6 +32,7 @@ from lab.cluster.offer import ArchOffer, Offer, lab_hash
 from lab.cluster.place import ClusterPlace, opened
 from lab.cluster.store import Store
 from lab.cluster.worker import WorkerHost
+from lab.core import paths
 from lab.core.cache import Cache, digest
 from lab.core.deadline import Deadline, pause
 from lab.core.errors import DiskFull, LabError
@@ -48,7 +49,7 @@ from lab.run import campaign
 from lab.run.protocols import BootableCellLike
 from lab.run.runner import Runner
 from lab.specs.model import CampaignSpec, Kernel, Topology
-from lab.specs.plan import Plan, Selection, plan
+from lab.specs.plan import Cell, Plan, Selection, build_of, plan
 from lab.verdicts.compare import conclude
 from tests.unit.fakes import BUILD, CASES, GOOD, Behaviour, FakeCell, FakeGuest, NoScreen, ended
 
@@ -70,6 +71,17 @@ def machines(count: int, kernels: Sequence[str] = ("patched",)) -> Plan:
     names = tuple(topology.name for topology in topologies)
     spec = CampaignSpec(name="cluster", topologies=names, kernels=tuple(kernels), isolation="shared")
     return plan(spec, topologies, [known[name] for name in kernels], [Selection(scenario="demo")])
+
+
+def shipped(cells: int, kernels: Sequence[str] = ("baseline", "patched")) -> Plan:
+    """A plan whose kernels other hosts can build too: their source and series come with the lab."""
+    planned = machines(cells, kernels)
+    found = []
+    for cell in planned.cells:
+        series = "expand-fault" if cell.kernel.name == "patched" else None
+        kernel = cell.kernel.model_copy(update={"source": "debian:linux-source-6.12", "series": series})
+        found.append(replace(cell, kernel=kernel, build=build_of(cell.topology, kernel)))
+    return replace(planned, cells=tuple(found))
 
 
 def artefacts(cache: Cache, kernel_name: str) -> Artifacts:
@@ -313,7 +325,10 @@ def be_scheduler(address: str, certs: str, lost_s: str) -> None:
 
 
 def be_worker(address: str, name: str, certs: str, cache: str, seconds: str, lost_s: str, *options: str) -> None:
-    """Be a worker whose guests only sleep. `options`: `--lab HASH`, `--clock SECONDS`, `--disk-full`."""
+    """Be a worker whose guests only sleep.
+
+    `options`: `--lab HASH`, `--clock SECONDS`, `--disk-full`, `--builds SECONDS`.
+    """
     given = dict(zip(options, (*options[1:], ""), strict=False))
     host = FakeHost(
         name=name,
@@ -322,6 +337,9 @@ def be_worker(address: str, name: str, certs: str, cache: str, seconds: str, los
         offered_lab=given.get("--lab", ""),
         clock_s=float(given.get("--clock", 0)),
         disk_full="--disk-full" in given,
+        builds="--builds" in given,
+        build_s=float(given.get("--builds", 0)),
+        say=print_line,
     )
     worker.become(host)
     scratch = Path(cache) / "dask"
@@ -330,8 +348,13 @@ def be_worker(address: str, name: str, certs: str, cache: str, seconds: str, los
 
 
 def be_lab(address: str, certs: str, directory: str, cells: str, lost_s: str, hosts: str, *options: str) -> int:
-    """Run a campaign of so many cells; `resume` goes on with one, `small` takes little evidence. Its exit status."""
+    """Run a campaign of so many cells, and return its exit status.
+
+    `resume` goes on with one, `small` takes little evidence, `builds` has the kernels built on the hosts.
+    """
     path, planned = Path(directory), machines(int(cells))
+    if "builds" in options:
+        planned = shipped(int(cells), ("patched",))
     metadata = campaign.describe(planned, CASES)
     run_dir = RunDir(path / "run")
     if "resume" in options:
@@ -342,24 +365,44 @@ def be_lab(address: str, certs: str, directory: str, cells: str, lost_s: str, ho
         run_dir = RunDir.create(path, "test", metadata, output=run_dir.path)
     with engine.connected(address, Path(certs), lost_s=float(lost_s)) as connection:
         Deadline.after(60, "the hosts to join").wait_for(lambda: len(connection.members()) >= int(hosts))
-        run_cells(connection, planned, run_dir, metadata, small="small" in options)
+        small, builds = "small" in options, "builds" in options
+        run_cells(connection, planned, run_dir, metadata, small=small, builds=builds)
     return conclude(read.load(run_dir.path)).exit_code
 
 
+def print_line(line: str) -> None:
+    print(line, flush=True)
+
+
+@dataclass(slots=True)
+class PrintingScreen(NoScreen):
+    """Prints the first progress of each build."""
+
+    shown: set[str] = field(default_factory=set)
+
+    def building(self, cell: Cell, detail: str, done: float | None) -> None:
+        line = f"build of {cell.name} {detail}"
+        if detail.startswith("on ") and line not in self.shown:
+            self.shown.add(line)
+            print_line(line)
+
+
 def run_cells(
-    connection: engine.SchedulerClient, planned: Plan, run_dir: RunDir, metadata: Metadata, *, small: bool = False
+    connection: engine.SchedulerClient,
+    planned: Plan,
+    run_dir: RunDir,
+    metadata: Metadata,
+    *,
+    small: bool = False,
+    builds: bool = False,
 ) -> None:
-    """Run cells on the workers of a scheduler."""
-
-    def note(line: str) -> None:
-        print(line, flush=True)
-
-    path = run_dir.path.parent
-    members = Members(connection=connection, note=note)
+    """Run cells on the workers of a scheduler; with `builds`, this computer has no room for a compiler."""
+    note, path = print_line, run_dir.path.parent
+    members = Members(connection=connection, note=note, client=Budget(memory=0 if builds else GIB, cpus=1.0, guests=0))
     place = ClusterPlace(
         members=members,
         store=Store(url=str(path / "store"), scratch=path / "tmp", warn=note),
-        builder=cast(Builder, FakeBuilder(cache=Cache(path / "cache-lab"))),
+        builder=cast(Builder, FakeBuilder(cache=Cache(path / "cache-lab"), sources=paths.scenarios())),
         run_dir=run_dir,
         run_name=f"run.{secrets.token_hex(4)}",
         note=note,
@@ -373,8 +416,9 @@ def run_cells(
             run_dir=run_dir,
             metadata=metadata,
             cases=CASES,
-            screen=NoScreen(),
+            screen=PrintingScreen(),
             packing=PACKING,
+            to_build={cell.build for cell in planned.cells if builds},
         )
         runner.run()
 

@@ -2,21 +2,25 @@
 """Faults of a cluster: of its hosts, its network, its store and its certificates.
 
 Hosts are network namespaces with an address each. Their workers are processes whose guests only sleep
-(tests/cluster_fakes.py); engine, TLS, schedule, store, evidence and fence are real. `cluster-real-*` boot real guests.
+(tests/cluster_fakes.py); engine, TLS, schedule, store, evidence and fence are real. Real guests on such hosts are in
+tests/integration/test_cluster.py.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from lab.cluster import attempts, certificates
 from lab.cluster.attempts import Became
@@ -31,6 +35,7 @@ SECONDS = 4.0
 LATE_S = 25.0
 """How long a cell takes, so that a host that joins meanwhile finds others waiting."""
 LOST_S = 5.0
+MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 INCOMPLETE = 2
 TIMEOUT_S = 150.0
 OK = " ".join(["OK"] * CELLS)
@@ -130,8 +135,9 @@ def injected(
     lab: Sequence[str] = (),
     lost_s: float = LOST_S,
     seconds: float = SECONDS,
+    builds: Mapping[str, float] = MappingProxyType({}),
 ) -> Callable[[FaultDirectory], Done]:
-    """A campaign on hosts, to which something is done while it runs."""
+    """A campaign on hosts, to which something is done while it runs. `builds` has how long each takes to build."""
 
     def inject(here: FaultDirectory) -> Done:
         if why := unavailable():
@@ -143,7 +149,8 @@ def injected(
             try:
                 under.scheduler()
                 for name in hosts:
-                    under.worker(name, seconds=seconds)
+                    options = ["--builds", str(builds[name])] if name in builds else []
+                    under.worker(name, seconds=seconds, options=options)
                 under.lab(len(hosts), *lab)
                 act(under)
                 return under.finish()
@@ -256,6 +263,44 @@ def _full_disk(under: HostsUnderTest) -> None:
     under.worker("c", options=["--disk-full"])
 
 
+def _kill_builder(under: HostsUnderTest) -> None:
+    """Kill the host that builds a kernel; another one that can begins it again."""
+    building = re.compile(r"build of \S+ on ([bc])$", re.MULTILINE)
+    under.until(lambda: building.search(under.said("lab")), "a build")
+    under.here.remember()
+    found = building.search(under.said("lab"))
+    under.processes[found[1] if found else "b"].kill()
+
+
+def _build_elsewhere(under: HostsUnderTest) -> None:
+    under.until(lambda: "on b" in under.said("lab"), "a build on b")
+    under.here.remember()
+
+
+def _out_of_memory(under: HostsUnderTest) -> None:
+    """Take a worker's memory away, so that the kernel kills it."""
+    _busy(under)
+    with limited_memory(under.processes["a"].pid):
+        under.until(lambda: under.processes["a"].poll() is not None, "the end of a")
+
+
+@contextmanager
+def limited_memory(pid: int) -> Iterator[None]:
+    """Hold a process in a group that has no memory left, while the block runs."""
+    group = MEMORY_GROUPS / f"pagelab-fault-{pid}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text("65536")
+        (group / "cgroup.procs").write_text(str(pid))
+    except OSError as error:
+        raise NotInjected(f"skipped: no group of processes with a limit of memory: {error}") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            group.rmdir()
+
+
 def _expired(under: HostsUnderTest) -> None:
     """A worker whose certificate has expired cannot join, and says why."""
     old = under.here.path / "old"
@@ -295,6 +340,21 @@ FAULTS = (
         "a host joins in the middle",
         injected(_joins, hosts=("a",), seconds=LATE_S),
         "counting attempts: a [1-9], c [1-9]",
+    ),
+    _fault(
+        "out-of-memory", "the kernel kills a worker for want of memory", injected(_out_of_memory), "host a was lost"
+    ),
+    _fault(
+        "builds-elsewhere",
+        "one host of three has a compiler, and the lab has none",
+        injected(_build_elsewhere, lab=("builds",), builds={"b": 1.0}),
+        r"build of m0000/patched on b.*counting attempts: a [1-9], b [1-9], c [1-9]",
+    ),
+    _fault(
+        "builder-killed",
+        "the host that builds a kernel is killed",
+        injected(_kill_builder, lab=("builds",), builds={"b": 6.0, "c": 6.0}),
+        "build on [bc]: .*counting attempts",
     ),
     _fault("leaves", "a worker is ended", injected(_leaves), "host a was lost.*counting attempts: b [1-9], c [1-9]"),
     _fault("full-disk", "a host has no room left", injected(_full_disk, hosts=("a", "b")), "disk full"),

@@ -36,9 +36,9 @@ from lab.report import registry as report
 from lab.run import campaign
 from lab.run.first_killer import FirstKiller
 from lab.run.runner import Runner
-from lab.specs.plan import Cell, Plan, Selection, build_of, repeated
+from lab.specs.plan import Cell, Plan, Selection, repeated
 from lab.verdicts.compare import conclude
-from tests.cluster_fakes import PACKING, FakeBuilder, FakeHost, ThreadConnection, machines
+from tests.cluster_fakes import PACKING, FakeBuilder, FakeHost, ThreadConnection, machines, shipped
 from tests.unit.fakes import BASE, CASES, NoScreen
 
 LONG_S = 60.0
@@ -76,7 +76,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         cache = Cache(self.path / "cache-lab")
-        self.builder = FakeBuilder(cache=cache, sources=cast(Any, paths.scenarios()))
+        self.builder = FakeBuilder(cache=cache, sources=paths.scenarios())
 
     def add(self, name: str, seconds: float = 0.0, **given: Any) -> FakeHost:
         host = FakeHost(name=name, cache_root=self.path / f"cache-{name}", seconds=seconds, **given)
@@ -313,17 +313,6 @@ def test_a_damaged_artefact_is_stored_again_and_the_cell_runs(cluster: Cluster) 
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """The computer of the lab itself can build for no architecture."""
     monkeypatch.setattr("lab.cluster.members.doctor.lacking", lambda arch: "no compiler")
-
-
-def shipped(cells: int) -> Plan:
-    """A plan whose kernels other hosts can build too: their source and series come with the lab."""
-    planned = machines(cells, ("baseline", "patched"))
-    found = []
-    for cell in planned.cells:
-        series = "expand-fault" if cell.kernel.name == "patched" else None
-        kernel = cell.kernel.model_copy(update={"source": "debian:linux-source-6.12", "series": series})
-        found.append(replace(cell, kernel=kernel, build=build_of(cell.topology, kernel)))
-    return replace(planned, cells=tuple(found))
 
 
 @pytest.mark.usefixtures("no_compiler")
