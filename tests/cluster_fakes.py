@@ -269,10 +269,12 @@ class ThreadConnection:
 
     hosts: dict[str, FakeHost]
     address: str = "tls://fake:1"
+    names: dict[str, str] = field(default_factory=dict)
+    """Address -> what the scheduler calls a worker, where that is not the host's own name."""
     heard: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
 
     def members(self) -> dict[str, str]:
-        return {address: host.name for address, host in self.hosts.items()}
+        return {address: self.names.get(address, host.name) for address, host in self.hosts.items()}
 
     def alive(self, address: str) -> bool:
         return address in self.hosts

@@ -6,6 +6,7 @@ Only bytes of JSON go in and come out. TLS is required in both directions.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import logging
@@ -301,6 +302,8 @@ class RunningScheduler:
     """Where workers and other labs reach it."""
     inside: str
     """Where this process reaches it, without a socket."""
+    dashboard: str = ""
+    """The URL of Dask's dashboard on this computer, where bokeh is installed."""
 
 
 @contextmanager
@@ -324,6 +327,7 @@ def scheduler(address: str, certificates: Path, *, lost_s: float = LOST_S) -> It
     host, _, port = check_address(address).removeprefix("tls://").rpartition(":")
     ready = threading.Event()
     state: dict[str, Any] = {}
+    seen = importlib.util.find_spec("bokeh") is not None
 
     async def serve() -> None:
         try:
@@ -332,14 +336,16 @@ def scheduler(address: str, certificates: Path, *, lost_s: float = LOST_S) -> It
                 port=int(port),
                 protocol="tls",
                 security=security(certificates),
-                dashboard=False,
+                dashboard=seen,
+                dashboard_address="127.0.0.1:0",
             )
             async with started as running:
                 await running.listen(INSIDE)
                 stop, loop = asyncio.Event(), asyncio.get_running_loop()
                 state["stop"] = lambda: loop.call_soon_threadsafe(stop.set)
                 inside = running.listeners[-1].contact_address
-                state["running"] = RunningScheduler(address=running.address, inside=inside)
+                url = f"http://127.0.0.1:{running.http_server.port}/status" if seen else ""
+                state["running"] = RunningScheduler(address=running.address, inside=inside, dashboard=url)
                 ready.set()
                 await stop.wait()
         except (OSError, RuntimeError) as error:
@@ -358,6 +364,54 @@ def scheduler(address: str, certificates: Path, *, lost_s: float = LOST_S) -> It
         finally:
             state["stop"]()
             thread.join(CONNECT_S)
+
+
+@contextmanager
+def deployed(
+    name: str, workers: int | None, options: Mapping[str, Any], certificates: Path, *, lost_s: float = LOST_S
+) -> Iterator[str]:
+    """Start a cluster by a class of Dask's, such as dask_jobqueue.SLURMCluster; gives its scheduler's address.
+
+    UsageError if there is no such class or it refuses its options, Refused if it cannot start.
+    """
+    require()
+    import dask
+
+    with dask.config.set({**configuration(lost_s), **_tls_settings(certificates)}):
+        made = _cluster_class(name)
+        try:
+            cluster = made(**{"security": security(certificates), **options})
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{name}: {error}") from None
+        except Exception as error:  # what ssh, a batch system and Kubernetes raise has no common class
+            raise Refused(f"{name}: {_cause_of(error)}") from None
+        try:
+            if workers:
+                cluster.scale(workers)
+            yield check_address(str(cluster.scheduler_address))
+        finally:
+            with suppress(Exception):
+                cluster.close()
+
+
+def _cluster_class(name: str) -> Callable[..., Any]:
+    module, _, kind = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), kind)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"deploy.cluster: {name}: {error}", hint=f"pip install {module.partition('.')[0]}") from None
+    if not callable(found):
+        raise UsageError(f"deploy.cluster: {name} is not a class")
+    return found  # type: ignore[no-any-return]
+
+
+def _tls_settings(certificates: Path) -> dict[str, str]:
+    """Dask's settings of TLS: what a scheduler and workers take that get no other word of it."""
+    settings = {"distributed.comm.tls.ca-file": str(certificates / "ca.pem"), "distributed.comm.default-scheme": "tls"}
+    for role in ROLES:
+        settings[f"distributed.comm.tls.{role}.cert"] = str(certificates / "cert.pem")
+        settings[f"distributed.comm.tls.{role}.key"] = str(certificates / "key.pem")
+    return settings
 
 
 def serve_worker(

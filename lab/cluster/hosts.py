@@ -7,6 +7,11 @@ certs: ~/.config/pagelab/certs/laptop          # of `lab cluster certs`
 hosts:
   big: {start: ssh big}
   arm: {start: ssh root@10.0.0.7, lab: /opt/pagelab/.venv/bin/lab, guests: 16}
+
+A class of Dask's may start the workers instead:
+
+store: /nfs/pagelab
+deploy: {cluster: dask_jobqueue.SLURMCluster, workers: 8, options: {queue: lab, cores: 32, memory: 64GB}}
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -56,20 +61,41 @@ class HostEntry(Spec):
         return [*start, *words]
 
 
+class Deployment(Spec):
+    """A cluster that a class of Dask's starts. `name` means nothing."""
+
+    name: str = "deploy"
+    cluster: Annotated[OneLine, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+    """MODULE.CLASS, such as dask_jobqueue.SLURMCluster."""
+    workers: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = None
+    """How many workers it is scaled to; those that its options name if it is left out."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What the class is called with."""
+
+
 class HostsFile(Spec):
-    """A file of hosts. `name` is the file's stem and means nothing."""
+    """A file of hosts, which the lab starts workers on, or of a deployment of Dask's. `name` means nothing."""
 
     name: str = "hosts"
     store: OneLine = ""
-    listen: OneLine
+    listen: OneLine = ""
     certs: OneLine = CERTS
-    hosts: Annotated[dict[OneLine, HostEntry], Field(min_length=1)]
+    hosts: dict[OneLine, HostEntry] = Field(default_factory=dict)
+    deploy: Deployment | None = None
 
 
 def read(path: Path) -> HostsFile:
     """Read a file of hosts; InputError with file, line and key for what is wrong in it."""
     document = load.read(path)
     file = document.build(HostsFile)
+    own = {"listen": file.listen, "hosts": file.hosts}
+    for key, given in own.items():
+        if not given and not file.deploy:
+            raise document.error((key,), "is required, and missing; or `deploy:` for a cluster that Dask starts")
+        if given and file.deploy:
+            raise document.error((key,), "expected either `listen:` and `hosts:`, or `deploy:`")
+    if file.deploy:
+        return file
     try:
         check_address(file.listen)
     except UsageError as error:

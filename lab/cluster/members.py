@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -101,13 +101,16 @@ class Members:
         """Ask the hosts that are there now what they offer; those that left are no members any more."""
         with self._lock:
             there = self.connection.members()
-            addresses = {name: address for address, name in there.items()}
-            for name in set(self.by_name) - addresses.keys():
+            staying = {name for name, member in self.by_name.items() if member.address in there}
+            known = {self.by_name[name].address for name in staying}
+            joined: dict[str, Member] = {}
+            for address in sorted(there.keys() - known, key=lambda each: (not _is_name(there[each]), each)):
+                member = self._introduced(address)
+                joined[_name_of(there[address], member, staying | joined.keys())] = member
+            for name in self.by_name.keys() - staying - joined.keys():
                 self._leave(name)
-            for name, address in addresses.items():
-                known = self.by_name.get(name)
-                if known is None or known.address != address:
-                    self._join(name, self._introduced(name, address))
+            for name, member in sorted(joined.items()):
+                self._join(name, member)
 
     def require(self) -> None:
         """Raise UsageError if no host can be given anything, with the reason of each."""
@@ -135,26 +138,23 @@ class Members:
             with suppress(LabError):
                 self.refresh()
 
-    def _introduced(self, name: str, address: str) -> Member:
+    def _introduced(self, address: str) -> Member:
         """A host that joined, with what it offers, or why it is given nothing."""
         member = Member(address=address)
-        if not NAME.fullmatch(name):
-            member.refused = "its name is not one of letters, digits and . _ + -"
-            return member
         try:
-            remote = self.connection.submit(worker.measure, b"", address, f"offer-{name}-{time.monotonic_ns()}")
+            remote = self.connection.submit(worker.measure, b"", address, f"offer-{address}-{time.monotonic_ns()}")
             member.offer = Offer.decode(remote.result(self.connection.alive))
         except LabError as error:
             member.refused = f"it does not say what it offers: {error}"
         else:
             member.refused = member.offer.refused()
-            for remark in member.offer.remarks():
-                self.note(f"host {name}: {remark}")
-        if member.refused:
-            self.note(f"host {name} is given nothing: {member.refused}")
         return member
 
     def _join(self, name: str, member: Member) -> None:
+        for remark in member.offer.remarks() if member.offer else ():
+            self.note(f"host {name}: {remark}")
+        if member.refused:
+            self.note(f"host {name} is given nothing: {member.refused}")
         self.by_name[name] = member
         if member.offer and not member.refused:
             budget, measured = member.offer.budget, member.offer.offers
@@ -171,3 +171,18 @@ class Members:
         printed = self.last_words(name)
         self.note(f"host {name} left the cluster{printed and f': {printed}'}")
         self.turns.update(lambda schedule: schedule.leave(name))
+
+
+def _is_name(given: str) -> bool:
+    """Whether a worker was given a name; Dask makes up numbers and addresses."""
+    return bool(NAME.fullmatch(given)) and not given.isdecimal()
+
+
+def _name_of(given: str, member: Member, taken: Collection[str]) -> str:
+    """Return the name of a host: that of its worker, or where Dask has made one up, what the host calls itself."""
+    if _is_name(given) and given not in taken:
+        return given
+    own = member.offer.name if member.offer else ""
+    stem = own if NAME.fullmatch(own) else "host"
+    names = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 3)))
+    return next(name for name in names if name not in taken)

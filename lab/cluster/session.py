@@ -29,6 +29,8 @@ from lab.host.estimate import Packing
 from lab.host.schedule import Budget
 
 JOIN_S = 60.0
+DEPLOY_S = 600.0
+"""How long a batch system may take to start a worker."""
 END_S = 15.0
 LOG_TAIL = 2000
 
@@ -134,12 +136,21 @@ def session(
     certs = hosts.directory(choice.certs or (file.certs if file else hosts.CERTS))
     with ExitStack() as stack:
         address = choice.address
-        if file:
-            address = stack.enter_context(engine.scheduler(file.listen, certs, lost_s=lost_s)).inside
+        if file and file.deploy:
+            deploy = file.deploy
+            made = engine.deployed(deploy.cluster, deploy.workers, deploy.options, certs, lost_s=lost_s)
+            address = stack.enter_context(made)
+        elif file:
+            running = stack.enter_context(engine.scheduler(file.listen, certs, lost_s=lost_s))
+            address = running.inside
+            if running.dashboard:
+                note(f"Dask's dashboard: {running.dashboard}")
         connection = stack.enter_context(engine.connected(address, certs, lost_s=lost_s))
         members = Members(connection=connection, note=note)
-        if file:
+        if file and file.hosts:
             members.last_words = stack.enter_context(_workers(file, connection, note))
+        if file and file.deploy:
+            _wait_for_one(connection)
         stack.enter_context(members.followed())
         yield Session(members=members, store_url=store, note=note)
 
@@ -193,6 +204,16 @@ def _wait_for(connection: SchedulerClient, names: set[str]) -> set[str]:
     with suppress(DeadlineExceeded):
         Deadline.after(JOIN_S, "the hosts to join").wait_for(all_joined, interval_s=engine.POLL_S)
     return missing
+
+
+def _wait_for_one(connection: SchedulerClient) -> None:
+    """Wait for a worker of a deployment; others may join later. InfraError if none comes."""
+    try:
+        Deadline.after(DEPLOY_S, "a worker to join").wait_for(
+            lambda: bool(connection.members()), interval_s=engine.POLL_S
+        )
+    except DeadlineExceeded:
+        raise InfraError(f"no worker joined within {DEPLOY_S:.0f} s") from None
 
 
 def _start(name: str, entry: HostEntry, address: str, logs: Path) -> _StartedWorker:

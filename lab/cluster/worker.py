@@ -463,8 +463,12 @@ def become(host: WorkerHost) -> None:
 
 
 def measure(_document: bytes) -> bytes:
-    """Return this host's offer."""
-    return this_worker().offer().encode()
+    """Return this host's offer. It has as many guests as the engine runs tasks there, if Dask started the worker."""
+    from distributed import get_worker
+
+    found = this_worker().offer()
+    threads = int(get_worker().state.nthreads)
+    return found.model_copy(update={"guests": min(found.guests, threads)}).encode()
 
 
 def build(document: bytes) -> bytes:

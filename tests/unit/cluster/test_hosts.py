@@ -6,6 +6,7 @@ from __future__ import annotations
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from lab.cluster import attempts, certificates, engine, hosts, offer
 from lab.cluster.attempts import Attempts, Became, HostAttempt
 from lab.cluster.job import CellJob
+from lab.cluster.members import Members
 from lab.core.cache import Cache
+from lab.core.deadline import Deadline
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.host.estimate import start_offer
 
@@ -60,7 +63,10 @@ def test_the_command_that_starts_a_worker(tmp_path: Path) -> None:
         (("store: /srv", "stor: /srv"), "hosts.yaml:1: stor: unknown key, expected one of store, listen, certs, hosts"),
         (("tls://10.0.0.1:8786", "tcp://10.0.0.1:8786"), "hosts.yaml:2: listen: expected tls://HOST:PORT, got"),
         (("big:", "-big:"), "hosts.yaml:4: hosts.-big: expected a name of letters"),
-        (("listen: tls://10.0.0.1:8786\n", ""), "listen: is required, and missing"),
+        (("listen: tls://10.0.0.1:8786\n", ""), "listen: is required, and missing; or `deploy:` for"),
+        (("hosts:", "deploy: {cluster: a.B}\nhosts:"), "hosts.yaml:2: listen: expected either `listen:` and `hosts:`"),
+        (("hosts:", "deploy: {cluster: B}\nhosts:"), "hosts.yaml:3: deploy.cluster: expected"),
+        (("hosts:", "deploy: {cluster: a.B, worker: 3}\nhosts:"), "did you mean 'workers'"),
         (("ip netns exec x", "ip 'netns"), "hosts.yaml:6: hosts.local.start: expected a command"),
     ],
 )
@@ -70,6 +76,27 @@ def test_one_line_for_what_is_wrong(tmp_path: Path, change: tuple[str, str], exp
         hosts.read(hosts_file(tmp_path, GOOD.replace(old, new)))
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_class_that_is_not_there_is_named(tmp_path: Path) -> None:
+    certs = certificates.make(tmp_path / "certs", ["lab"])[0]
+    for name, says in (("nosuch.Cluster", "No module named 'nosuch'"), ("distributed.NoSuch", "no attribute")):
+        with pytest.raises(UsageError, match=says), engine.deployed(name, None, {}, certs):
+            pass
+
+
+def test_a_cluster_that_dask_starts_joins_with_the_certificates_of_the_lab(tmp_path: Path) -> None:
+    certs = certificates.make(tmp_path / "certs", ["lab"])[0]
+    options: dict[str, Any] = {"n_workers": 0, "threads_per_worker": 3, "processes": False, "protocol": "tls"}
+    options["dashboard_address"] = None
+    with engine.deployed("distributed.LocalCluster", 2, options, certs) as address:
+        assert address.startswith("tls://")
+        with engine.connected(address, certs) as connection:
+            Deadline.after(60, "two workers").wait_for(lambda: len(connection.members()) == 2)
+            members = Members(connection=connection, note=print)
+            members.refresh()
+            offers = members.usable().values()
+    assert [found.guests for found in offers] == [3, 3], "no more guests than the engine runs tasks"
 
 
 def test_the_nearest_key_is_named(tmp_path: Path) -> None:

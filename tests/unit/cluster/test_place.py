@@ -210,6 +210,28 @@ def test_a_host_with_another_lab_is_given_nothing(cluster: Cluster) -> None:
     assert any("host old is given nothing: another lab" in line for line in cluster.notes)
 
 
+def test_hosts_have_the_names_of_their_workers_or_those_that_they_call_themselves(cluster: Cluster) -> None:
+    """Dask calls a worker by its address or a number, unless it was given a name."""
+    for number, given in enumerate(["big", "tls://10.0.0.7:4711", "0", "arm"]):
+        cluster.connection.hosts[f"tls://x:{number}"] = host = cluster.add(f"own{number}")
+        del cluster.connection.hosts[f"tls://own{number}:1"]
+        cluster.connection.names[f"tls://x:{number}"] = given
+        host.name = "big" if given == "0" else host.name
+    members = Members(connection=cluster.connection, note=cluster.notes.append)
+    members.refresh()
+    assert {member.address: name for name, member in members.by_name.items()} == {
+        "tls://x:0": "big",
+        "tls://x:1": "own1",
+        "tls://x:2": "big-2",
+        "tls://x:3": "arm",
+    }
+    cluster.connection.hosts["tls://x:9"] = cluster.connection.hosts.pop("tls://x:2")
+    cluster.connection.names["tls://x:9"] = "0"
+    members.refresh()
+    assert members.by_name["big-2"].address == "tls://x:9", "it came back at another address"
+    assert cluster.notes == []
+
+
 def test_a_run_without_any_host_that_can_is_refused(cluster: Cluster) -> None:
     cluster.add("old", offered_lab="0123")
     with pytest.raises(UsageError, match="no host to run on: old: another lab"):
