@@ -12,6 +12,7 @@ import json
 import logging
 import signal
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -85,6 +86,8 @@ def require() -> None:
         raise UsageError("a cluster needs dask.distributed, which is not installed", hint=INSTALL)
     import distributed.config  # sets the levels of its loggers when it is imported
 
+    # It looks for a way to the Internet, which a host need not have.
+    warnings.filterwarnings("ignore", "Couldn't detect a suitable IP address", RuntimeWarning)
     assert distributed.config
     for name in [name for name in logging.root.manager.loggerDict if name.startswith(("distributed", "tornado"))]:
         logging.getLogger(name).setLevel(logging.CRITICAL)

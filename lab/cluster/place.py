@@ -83,8 +83,8 @@ class ClusterPlace:
     attempts: Attempts = field(init=False)
     _orders: dict[tuple[str, int], CellOrder[RemoteBuilt]] = field(default_factory=dict)
     _tried: dict[str, int] = field(default_factory=dict)
-    _builds: dict[str, Progress] = field(default_factory=dict)
-    """Build under way on another host -> where its progress is shown."""
+    _builds: dict[str, tuple[str, Progress]] = field(default_factory=dict)
+    """Build under way on another host -> that host, and where its progress is shown."""
     _aborted: threading.Event = field(default_factory=threading.Event)
     _homeless: dict[str, float] = field(default_factory=dict)
     _trees: dict[object, str] = field(default_factory=dict)
@@ -142,8 +142,9 @@ class ClusterPlace:
 
     def _heard(self, event: Mapping[str, Any]) -> None:
         """Show what a host reports of an attempt; what comes of another attempt is not shown."""
-        if progress := self._builds.get(str(event.get("build"))):
-            progress(str(event.get("detail")), done=event.get("done"))
+        if build := self._builds.get(str(event.get("build"))):
+            host, progress = build
+            progress(f"on {host}: {event.get('detail')}", done=event.get("done"))
             return
         with self._lock:
             order = self._orders.get((str(event.get("cell")), int(event.get("attempt", 0))))
@@ -191,7 +192,7 @@ class ClusterPlace:
             return not self._aborted.is_set() and self.connection.alive(address)
 
         progress(f"on {host}")
-        self._builds[job.order] = progress
+        self._builds[job.order] = host, progress
         key = f"{self.run_name}/build/{job.order}"
         try:
             answer = self.connection.submit(worker.build, job.encode(), member.address, key).result(waiting)
