@@ -86,6 +86,8 @@ class ClusterPlace:
     _builds: dict[str, tuple[str, Progress]] = field(default_factory=dict)
     """Build under way on another host -> that host, and where its progress is shown."""
     _aborted: threading.Event = field(default_factory=threading.Event)
+    _fetched_of: set[tuple[str, int]] = field(default_factory=set)
+    """Cell and number of the attempts whose evidence was fetched."""
     _homeless: dict[str, float] = field(default_factory=dict)
     _trees: dict[object, str] = field(default_factory=dict)
     """Kernel tree -> the host that built of it: the kernels of a pair are built by one compiler."""
@@ -262,9 +264,11 @@ class ClusterPlace:
         except LabError as error:
             self._noted(cell, job.attempt, host, Became.WITHOUT, str(error))
             return self._elsewhere(order, placed, f"evidence of host {host}: {error}", Cause.DAMAGED)
+        self._fetched_of.add((cell.name, job.attempt))
         if host_fault and self._more(order) and not order.stopping.is_set():
             keep_apart(evidence, order.evidence.path, job.attempt, host)
             self._noted(cell, job.attempt, host, Became.APART, result.reason, result.sha256)
+            self.store.remove_evidence(self.run_name, job.evidence.rpartition("/")[2])
             return self._elsewhere(order, placed, result.reason, result.cause)
         adopt(evidence, order.evidence.path)
         self._noted(cell, job.attempt, host, Became.COUNTS, sha256=result.sha256)
@@ -382,7 +386,8 @@ class ClusterPlace:
         for name in self.store.evidence(self.run_name):
             label, _, rest = name.removesuffix(".tar").rpartition(".attempt-")
             if label in cells and rest.isdigit():
-                self._keep_late(cells[label], int(rest), name)
+                if (cells[label], int(rest)) not in self._fetched_of:
+                    self._keep_late(cells[label], int(rest), name)
             elif name.endswith(".base.tar"):
                 self.store.remove_evidence(self.run_name, name)
 

@@ -70,6 +70,11 @@ class Store:
     def __post_init__(self) -> None:
         self._files, self._root = _open(self.url)
 
+    @property
+    def _over_http(self) -> bool:
+        """Whether a file is stored by HTTP's PUT, which is whole or not at all, and has no directories to make."""
+        return self.url.startswith(("http://", "https://"))
+
     # Artefacts: `fetch` and `offer` are what lab/core/cache.py calls.
 
     def fetch(self, kind: str, key: str, into: Path) -> bool:
@@ -136,7 +141,12 @@ class Store:
                     )
 
     def prune(self, older_s: float) -> tuple[int, int]:
-        """Remove artefacts and evidence that were stored longer ago; return how many files and bytes went."""
+        """Remove artefacts and evidence that were stored longer ago; return how many files and bytes went.
+
+        UsageError for a store over HTTP, which has no such request.
+        """
+        if self._over_http:
+            raise UsageError(f"store {self.url}: over HTTP nothing can be removed", hint="prune on the server")
         now, count, size = time.time(), 0, 0
         for folder in (*sorted(KINDS), *(f"{EVIDENCE}/{run}" for run in self.runs())):
             for entry in self._listed(folder):
@@ -163,6 +173,9 @@ class Store:
         """Put a file under a name, whole or not at all where the store can rename."""
         path = self._path(name)
         with self._errors(name):
+            if self._over_http:
+                self._files.put_file(str(local), path, method="put")
+                return
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
             temporary = f"{path}.{os.getpid()}.part"
             self._files.put_file(str(local), temporary)
@@ -209,6 +222,11 @@ class Store:
     def _write(self, name: str, content: bytes) -> None:
         """Put some bytes under a name, whole or not at all where the store can rename."""
         path = self._path(name)
+        if self._over_http:
+            with self.temporary() as local:
+                local.write_bytes(content)
+                self.upload(local, name)
+            return
         with self._errors(name):
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
             temporary = f"{path}.{os.getpid()}.part"
@@ -258,6 +276,8 @@ class Store:
             try:
                 self._files.rm_file(path)
             except FileNotFoundError:
+                return
+            except NotImplementedError:  # over HTTP, where the server prunes
                 return
 
     def _label(self, kind: str, key: str) -> str:

@@ -103,7 +103,9 @@ def test_a_worker_that_is_killed_leaves_no_guest_and_its_cell_runs_elsewhere(tmp
         with running_lab(tmp_path, net, *words) as lab:
             cache = f"{tmp_path}/cache-a"
             until(lambda: processes("qemu-system", cache), "a guest on a")
-            (worker,) = [pid for pid in processes("lab", "worker", "--name\0a\0", str(tmp_path)) if not processes_parent(pid)]
+            (worker,) = [
+                pid for pid in processes("lab", "worker", "--name\0a\0", str(tmp_path)) if not processes_parent(pid)
+            ]
             os.kill(worker, signal.SIGKILL)
             until(lambda: not processes("qemu-system", cache), "the end of its guests", 60.0)
             status = lab.wait(LONG_S)

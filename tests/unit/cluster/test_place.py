@@ -202,6 +202,19 @@ def test_evidence_that_comes_late_is_kept_apart_and_named(cluster: Cluster) -> N
     assert any("attempt 1 on a ended late; attempt 2 counts" in line for line in cluster.notes)
 
 
+def test_evidence_that_a_store_does_not_remove_is_not_taken_twice(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over HTTP nothing can be removed."""
+    monkeypatch.setattr(Store, "remove_evidence", lambda *_: None)
+    cluster.add("a")
+    evidence = cluster.run()
+    assert {cell.status for cell in evidence.cells} == {CellStatus.OK}
+    assert len(cluster.store.evidence("run.1")) == 6
+    assert [each for each in attempts.read(cluster.path / "run") if each.became is Became.APART] == []
+    assert cluster.notes == []
+
+
 def test_a_host_with_another_lab_is_given_nothing(cluster: Cluster) -> None:
     cluster.add("a")
     cluster.add("old", offered_lab="0123")

@@ -19,7 +19,7 @@ pytest.importorskip("fsspec", reason="the extra pagelab[cluster] is not installe
 pytest.importorskip("aiohttp", reason="the extra pagelab[cluster] is not installed")
 
 from lab.cluster.store import Store
-from lab.core.errors import InfraError
+from lab.core.errors import InfraError, UsageError
 
 KEY = "abc123"
 
@@ -117,12 +117,33 @@ def sftp(tmp_path: Path) -> Iterator[str]:
 class ReadOnlyHandler(http.server.SimpleHTTPRequestHandler):
     """Serve a directory, and refuse a file only after all of it was read, so that the client gets the status."""
 
-    def do_POST(self) -> None:
-        assert self.headers["Transfer-Encoding"] == "chunked"
-        while size := int(self.rfile.readline(), 16):
-            self.rfile.read(size + len("\r\n"))
-        self.rfile.readline()
+    def do_PUT(self) -> None:
+        self.received()
         self.send_error(501)
+
+    def received(self) -> bytes:
+        """What a client sends in chunks."""
+        assert self.headers["Transfer-Encoding"] == "chunked"
+        whole = b""
+        while size := int(self.rfile.readline(), 16):
+            whole += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return whole
+
+    def log_message(self, format: str, *words: object) -> None:
+        pass
+
+
+class PuttingHandler(ReadOnlyHandler):
+    """Serve a directory that clients may put files into, as a server with WebDAV's PUT does."""
+
+    def do_PUT(self) -> None:
+        path = Path(self.translate_path(self.path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.received())
+        self.send_response(201)
+        self.end_headers()
 
 
 @pytest.fixture
@@ -162,6 +183,28 @@ def test_a_store_on_a_server(kind: str, entry: Path, tmp_path: Path, request: py
     files, _ = store.prune(-60.0)
     assert files == 2
     assert not store.has("kernel", KEY)
+
+
+def test_a_store_over_http_that_takes_files(entry: Path, tmp_path: Path) -> None:
+    (tmp_path / "served").mkdir()
+    handler = functools.partial(PuttingHandler, directory=str(tmp_path / "served"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = Store(url=f"http://127.0.0.1:{server.server_address[1]}", scratch=tmp_path / "scratch")
+        assert store.put("kernel", KEY, entry)
+        assert not store.put("kernel", KEY, entry)
+        for name in ("into", "evidence"):
+            (tmp_path / name).mkdir()
+        assert store.get("kernel", KEY, tmp_path / "into")
+        assert (tmp_path / "into/image").read_bytes() == (entry / "image").read_bytes()
+        sha256, size = store.send(entry, "evidence/run/x.tar", limit=1 << 20)
+        store.receive("evidence/run/x.tar", tmp_path / "evidence", sha256=sha256, size=size, limit=1 << 20)
+        assert (tmp_path / "evidence/image").read_bytes() == (entry / "image").read_bytes()
+        store.remove_evidence("run", "x.tar")
+        assert store.evidence("run") == ["x.tar"], "HTTP removes nothing"
+        with pytest.raises(UsageError, match="over HTTP nothing can be removed"):
+            store.prune(0.0)
+        server.shutdown()
 
 
 def test_a_store_over_http_can_be_read(entry: Path, tmp_path: Path) -> None:
