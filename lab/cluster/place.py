@@ -200,7 +200,8 @@ class ClusterPlace:
             answer = self.connection.submit(worker.build, job.encode(), member.address, key).result(waiting)
         except HostLost as error:
             self._trees = {tree: name for tree, name in self._trees.items() if name != host}
-            self.note(f"build on {host}: {error}")
+            if not self._aborted.is_set():
+                self.note(f"build on {host}: {error}")
             raise
         finally:
             del self._builds[job.order]

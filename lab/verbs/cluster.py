@@ -68,7 +68,7 @@ def worker(address: str, name: str, certs: str | None, store: str, guests: int |
 @click.command("hosts")
 @options.elsewhere
 def hosts_(cluster: ClusterChoice | None) -> int:
-    """List the hosts of a cluster and what each has.
+    """List the hosts of a cluster: what each has, does and has done.
 
     A host that is given nothing is listed with the reason.
 
