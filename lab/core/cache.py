@@ -26,11 +26,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
+from lab.core import proc
+from lab.core.deadline import pause
 from lab.core.errors import DiskFull, InfraError
 
 KEY_LENGTH = 20
+LOCK_POLL_S = 0.1
+"""An entry that another lab makes is looked for this often."""
 MANY_FILES = 2000
 """If an entry has more files, one sync() of everything is faster than fsync() of each file."""
 FEW_FILES = 100
@@ -179,7 +183,7 @@ class Cache:
         """Hold a named lock against every other thread and process that uses this cache.
 
         `waiting` is called once if the lock is taken. Yields the file descriptor that holds the lock: a child process
-        that inherits it keeps the lock for as long as it lives.
+        that inherits it keeps the lock for as long as it lives. InfraError if the lab is interrupted while it waits.
         """
         directory = self.root / "locks"
         try:
@@ -188,12 +192,13 @@ class Cache:
         except OSError as error:
             raise explain_os_error(error, str(directory)) from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(file):
                 if waiting:
                     waiting()
-                fcntl.flock(file, fcntl.LOCK_EX)
+                while not _locked(file):
+                    if proc.children.aborted:
+                        raise InfraError(f"interrupted while another lab held {name}")
+                    pause(LOCK_POLL_S)
             yield file.fileno()
 
     @contextmanager
@@ -253,6 +258,15 @@ def _sums(entry: Path) -> dict[str, int] | None:
         return {file.name: zlib.crc32(file.read_bytes()) for file in sorted(files)}
     except OSError as error:
         raise explain_os_error(error, str(entry)) from error
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a file, and return whether that was possible at once."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _known(kept: Path, sums: Mapping[str, int]) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lab.core import cache as cache_module
+from lab.core import proc
 from lab.core.cache import Cache, default_root, digest, explain_os_error, write_atomic
 from lab.core.errors import InfraError
 
@@ -24,6 +25,30 @@ ROOT = Path(__file__).parents[3]
 
 def one_file(directory: Path) -> None:
     (directory / "whole").write_text("x" * 10_000)
+
+
+def test_an_interrupted_lab_does_not_wait_for_the_entry_of_another(tmp_path: Path) -> None:
+    """A build may take half an hour, and a thread that waits in flock() hears nothing."""
+    ended: list[str] = []
+    waiting = threading.Event()
+
+    def wait() -> None:
+        try:
+            with Cache(tmp_path).lock("kernel-1", waiting=waiting.set):
+                ended.append("locked")
+        except InfraError as error:
+            ended.append(str(error))
+
+    with Cache(tmp_path).lock("kernel-1"):
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        assert waiting.wait(30)
+        proc.abort()
+        try:
+            thread.join(30)
+        finally:
+            proc.children.reset()
+    assert ended == ["interrupted while another lab held kernel-1"]
 
 
 def test_an_entry_is_made_once(tmp_path: Path) -> None:
