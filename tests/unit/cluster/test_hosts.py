@@ -23,6 +23,7 @@ from lab.core.cache import Cache
 from lab.core.deadline import Deadline
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.host.estimate import start_offer
+from lab.verbs.cluster import describe_host
 
 GOOD = """\
 store: /srv/pagelab
@@ -148,6 +149,23 @@ def test_this_host_measures_itself(tmp_path: Path) -> None:
     assert "GiB of disk are free" in found.model_copy(update={"disk": 5}).refused()
     assert found.remarks(found.time + 86400) == ["its clock is -86400 s off"]
     assert found.remarks(found.time + 5) == []
+
+
+def test_a_host_is_listed_with_what_it_does_and_has_done(tmp_path: Path) -> None:
+    measured = offer.measure("me", Cache(tmp_path))
+    work = offer.HostWork(
+        since=measured.time - 7200,
+        doing=("m/k attempt 1 for 3 s", "build of m/k for 9 s"),
+        ended={"OK": 3, "BROKEN": 1},
+        builds=2,
+        run_s=12.4,
+    )
+    lines, good = describe_host("me", measured.model_copy(update={"work": work}))
+    assert good
+    assert "  now: m/k attempt 1 for 3 s, build of m/k for 9 s" in lines
+    assert "  in 2.0 h: attempts: 1 BROKEN, 3 OK; guests ran 12 s; 2 builds" in lines
+    idle, _ = describe_host("me", measured.model_copy(update={"work": offer.HostWork(since=measured.time)}))
+    assert idle[-1] == "  now: nothing"
 
 
 def test_a_document_of_another_kind_is_refused() -> None:

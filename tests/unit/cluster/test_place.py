@@ -20,6 +20,7 @@ from lab.build.builder import Builder
 from lab.cluster import attempts
 from lab.cluster.attempts import Became
 from lab.cluster.engine import HostLost
+from lab.cluster.job import CellJob
 from lab.cluster.members import Members
 from lab.cluster.place import ClusterPlace, opened
 from lab.cluster.store import Store
@@ -158,6 +159,7 @@ def test_reports_name_the_host_of_every_cell(cluster: Cluster) -> None:
     summary = conclude(evidence)
     document = json.loads(report.render(summary, "json"))
     assert [cell["host"] for cell in document["cells"]] == ["big"] * 6
+    assert all(cell["host_fetch_s"] >= 0 and cell["host_run_s"] > 0 for cell in document["cells"])
     schema = json.loads((Path(report.__file__).parent / "results.schema.json").read_text())
     jsonschema.validate(document, schema)
     assert "on big" in report.render(summary, "text")
@@ -273,6 +275,22 @@ def test_a_full_disk_of_a_host_sends_the_cell_elsewhere(cluster: Cluster, monkey
     assert "no host could run it" in cell.reason
     assert "it was lost or failed on a" in cell.reason
     assert cluster.became("m0000/patched") == [(1, Became.WITHOUT)]
+
+
+def test_a_host_without_memory_sends_the_cell_elsewhere(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = FakeHost.bootable
+
+    def bootable(host: FakeHost, job: CellJob, cache: Cache) -> Any:
+        if host.name == "a":
+            raise MemoryError
+        return plain(host, job, cache)
+
+    monkeypatch.setattr(FakeHost, "bootable", bootable)
+    cluster.add("a")
+    cluster.add("b")
+    evidence = cluster.run()
+    assert {(cell.host, cell.status) for cell in evidence.cells} == {("b", CellStatus.OK)}
+    assert any("host a: out of memory on the host; it is placed again" in note for note in cluster.notes)
 
 
 def test_too_much_evidence_is_a_named_outcome(cluster: Cluster) -> None:
