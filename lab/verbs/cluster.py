@@ -68,7 +68,7 @@ def worker(address: str, name: str, certs: str | None, store: str, guests: int |
 @click.command("hosts")
 @options.elsewhere
 def hosts_(cluster: ClusterChoice | None) -> int:
-    """List the hosts of a cluster: what each has, does and has done.
+    """List the hosts of a cluster: what each has, does and did.
 
     A host that is given nothing is listed with the reason.
 

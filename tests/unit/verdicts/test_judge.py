@@ -265,7 +265,7 @@ def test_two_results_for_one_case_are_none() -> None:
 
 
 def test_a_case_that_nobody_declared() -> None:
-    record = judged(run(ktap=ktap(["ok a", "ok b", "ok c", "ok \x1b[31mz"])))["\\x1b[31mz"]
+    record = judged(run(ktap=ktap(["ok a", "ok b", "ok c", "ok \x1b[2Jz"])))["\\x1b[2Jz"]
     assert record.outcome is Outcome.BROKEN
     assert record.reason.startswith("not declared")
 
