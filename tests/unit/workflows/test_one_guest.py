@@ -135,7 +135,12 @@ def test_what_is_piped_to_the_lab_is_what_a_program_reads(tmp_path: Path, monkey
     reading, writing = os.pipe()
     (tmp_path / "file").write_text("x")
     with Path(os.devnull).open("rb") as null, (tmp_path / "file").open("rb") as file:
-        for descriptor, passed in ((reading, reading), (file.fileno(), file.fileno()), (null.fileno(), b""), (1 << 20, b"")):
+        for descriptor, passed in (
+            (reading, reading),
+            (file.fileno(), file.fileno()),
+            (null.fileno(), b""),
+            (1 << 20, b""),
+        ):
             monkeypatch.setattr(one_guest, "STDIN", descriptor)
             assert one_guest._piped_stdin() == passed
     os.close(reading)
