@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from lab.core.sizes import KIB
 from lab.formats.machine.cpu_list import parse_cpu_list
-from lab.formats.machine.pasted import Line
+from lab.formats.machine.pasted import Line, joined
 from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, size
 
 SOURCE = "dmesg"
@@ -136,18 +136,15 @@ def _unwrapped(lines: Sequence[Line]) -> Iterator[Line]:
     if sum(stamps) * 3 < len(lines) or not any(stamps):
         yield from lines
         return
-    held: Line | None = None
-    for line, stamped in zip(lines, stamps, strict=True):
-        open_end = held is not None and line.text and (_OPEN.search(held.text) or _REST.match(line.text))
-        if held is not None and open_end and not stamped and len(held.text) > SHORT:
-            glue = "" if len(held.text) >= TERMINAL else " "
-            held = Line(number=held.number, text=f"{held.text}{glue}{line.text}")
-            continue
-        if held is not None:
-            yield held
-        held = line
-    if held is not None:
-        yield held
+    yield from joined(lines, _rest)
+
+
+def _rest(line: str, following: str) -> str | None:
+    """Return what stood between a line and its rest; None if the next line is one of its own."""
+    open_end = following and (_OPEN.search(line) or _REST.match(following))
+    if not open_end or _STAMPED.match(following) or len(line) <= SHORT:
+        return None
+    return "" if len(line) >= TERMINAL else " "
 
 
 def _stated(log: _Log) -> list[Statement]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from lab.formats.machine.cpu_list import format_list, parse_mask
-from lab.formats.machine.pasted import MAX_LINE, Line
+from lab.formats.machine.pasted import Line, joined
 from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, size
 
 SOURCE = "lstopo"
@@ -234,7 +234,7 @@ def read_tree(lines: Sequence[Line]) -> Iterator[Statement]:
     tree = _Tree()
     stated: list[Statement] = []
     block = 0
-    for line in _unwrapped(lines):
+    for line in joined(lines, _rest):
         if tree.first and _MACHINE.search(line.text):
             yield from (replace(statement, block=block) for statement in (*stated, *_of_tree(tree)))
             tree, stated, block = _Tree(), [], block + 1
@@ -323,15 +323,6 @@ def _tree_facts(line: Line) -> Iterator[Statement]:
             yield _statement(key, match[1], line.number)
 
 
-def _unwrapped(lines: Sequence[Line]) -> Iterator[Line]:
-    """The lines of a tree, each with its rest that a mailer put on the lines below it."""
-    held: Line | None = None
-    for line in lines:
-        if held is not None and _OPEN.search(held.text) and _REST.match(line.text):
-            held = Line(number=held.number, text=f"{held.text} {line.text}"[:MAX_LINE])
-            continue
-        if held is not None:
-            yield held
-        held = line
-    if held is not None:
-        yield held
+def _rest(line: str, following: str) -> str | None:
+    """Return what a mailer replaced by the end of a line of a tree; None if the next line is one of its own."""
+    return " " if _OPEN.search(line) and _REST.match(following) else None

@@ -11,7 +11,7 @@ import binascii
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -20,6 +20,8 @@ MAX_LINES = 100_000
 """/proc/cpuinfo of a thousand CPUs has 28 000."""
 MAX_LINE = 64 << 10
 """Characters of a line that are read."""
+MAX_JOINED = 4096
+"""Characters of a line to which the next one is joined."""
 
 _ESCAPE = re.compile(r"=(?:[0-9A-F]{2}|$)")
 _ENCODED = re.compile(r"=[C-F][0-9A-F]=[89AB][0-9A-F]|:=20$")
@@ -73,6 +75,24 @@ class Line:
     """Of the line in the pasted text, counted from 1."""
     text: str
     """Without blanks at its ends."""
+
+
+def joined(lines: Sequence[Line], glue: Callable[[str, str], str | None]) -> Iterator[Line]:
+    """Yield the lines, each with its rest that a mailer or a terminal put on lines of their own.
+
+    `glue` gets a line and the next one, and returns what belongs between them; None if the next is no rest of it.
+    """
+    held: Line | None = None
+    for line in lines:
+        between = glue(held.text, line.text) if held and len(held.text) < MAX_JOINED else None
+        if held and between is not None:
+            held = Line(number=held.number, text=f"{held.text}{between}{line.text}")
+            continue
+        if held:
+            yield held
+        held = line
+    if held:
+        yield held
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from lab.formats.machine.pasted import MAX_JOINED, Line, joined
 from lab.workflows.machine import capture
 
 NODES: dict[int, tuple[int, ...]] = {0: (0, 1, 2, 3, 16, 17, 18, 19), 1: (4, 5, 6, 7, 20, 21, 22, 23)}
@@ -118,3 +119,12 @@ def test_an_end_that_is_missing_is_noticed(tool: Callable[[], Iterator[str]]) ->
     last = max(number for number, line in enumerate(lines) if "node" in line.lower() or "<cell " in line)
     for end in range(1, last):
         assert not silently_wrong("\n".join(lines[:end])), lines[end]
+
+
+def test_lines_are_joined_up_to_a_bound() -> None:
+    """Each join looks at the whole line again: without a bound, a text of open lines takes the square of its length."""
+    lines = [Line(number=number, text="(" * 100) for number in range(1, 1001)]
+    found = list(joined(lines, lambda line, following: " "))
+    assert "".join(line.text for line in found).replace(" ", "") == "(" * 100 * 1000
+    assert max(len(line.text) for line in found) <= MAX_JOINED + 101
+    assert [line.number for line in found[:2]] == [1, 42]
