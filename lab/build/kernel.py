@@ -397,8 +397,10 @@ def _list_embedding(tree: WorkTree, directory: Path, changed: Collection[str] | 
     listed = directory / EMBEDDING
     if changed is None or not listed.exists():
         words = ["grep", "-rlF", "--include=*.c", "--exclude-dir=build-*", "incbin", "."]
-        found = proc.run(words, cwd=tree.src, check=False, timeout_s=CONFIGURE_S).output
-        names = {line.removeprefix("./") for line in found.splitlines()}
+        found = proc.run(words, cwd=tree.src, check=False, timeout_s=CONFIGURE_S)
+        if found.status not in (0, 1):  # 1: there is none
+            raise InfraError(f"cannot look for .incbin in {tree.src}: {found.output.strip()[-200:]}")
+        names = {line.removeprefix("./") for line in found.output.splitlines()}
     else:
         names = set(listed.read_text().split())
         paths = {name: tree.src / name for name in changed if name.endswith(".c")}
