@@ -734,7 +734,7 @@ static void data_is_there(char *p, long pages)
 /* Have pages swapped out; most must go, or there is nothing to see. */
 static void swap_out(char *p, long pages)
 {
-	long long until = lab_now_ms() + lab_scaled(3000);
+	long long until = lab_now_ms() + lab_scaled(15000);
 	long kb = pages * (long)(lab_page() >> 10);
 
 	for (;;) {
