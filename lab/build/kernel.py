@@ -543,7 +543,8 @@ class _Build:
         log_path = tree.root / "logs" / f"{self.recipe.build_name}-{target}.log"
         log_path.parent.mkdir(exist_ok=True)
         with log_path.open("a" if linked else "w") as log:
-            meter = _Meter(self.progress if expected else silent, expected, log)
+            top = str(tree.build_dir(self.recipe.build_name))
+            meter = _Meter(self.progress if expected else silent, expected, log, top)
             done = proc.run(
                 [*self._argv(tree, _without(objects, linked)), *(objects or [target])],
                 env={**self._environment(tree), **self._probing(tree, target, answered=bool(objects or linked))},
@@ -650,13 +651,16 @@ class _Meter:
     progress: Progress
     expected: int
     log: TextIO
+    top: str
+    """The directory that is built in."""
     steps: int = 0
 
     def __call__(self, line: str) -> None:
         self.log.write(f"{line}\n")
         if step := build_log.parse_step(line):
             self.steps += 1
-            self.progress(step.directory, done=min(self.steps / self.expected, 0.99) if self.expected else None)
+            done = min(self.steps / self.expected, 0.99) if self.expected else None
+            self.progress(step.directory(self.top), done=done)
 
 
 # Files of a tree that decide what `make tinyconfig` and `make olddefconfig` give: menus, presets, and what probes the

@@ -55,10 +55,9 @@ class BuildStep:
     tool: str
     target: str
 
-    @property
-    def directory(self) -> str:
-        """Where the build is at, `.` for the top."""
-        return self.target.rpartition("/")[0] or "."
+    def directory(self, top: str = "") -> str:
+        """Where the build is at, `.` for the top: some tools name what they make by its path from `/`."""
+        return self.target.removeprefix(f"{top}/").rpartition("/")[0] or "."
 
 
 def parse_step(line: str) -> BuildStep | None:

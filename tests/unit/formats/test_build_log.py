@@ -16,12 +16,13 @@ from lab.formats import build_log
         ("  HOSTCC  scripts/basic/fixdep", "HOSTCC", "scripts/basic"),
         ("  LD      vmlinux", "LD", "."),
         ("  AR      built-in.a", "AR", "."),
+        ("  CC      /w/build-x/tools/objtool/arch/x86/decode.o", "CC", "tools/objtool/arch/x86"),
         ("  VDSO2C  arch/x86/entry/vdso/vdso-image-64.c", "VDSO2C", "arch/x86/entry/vdso"),
     ],
 )
 def test_steps(line: str, tool: str, directory: str) -> None:
     step = build_log.parse_step(line)
-    assert step and (step.tool, step.directory) == (tool, directory)
+    assert step and (step.tool, step.directory("/w/build-x")) == (tool, directory)
 
 
 @pytest.mark.parametrize("line", ["", "mm/shmem.c:1: error: x", "make: Entering directory", "  123 |  CC  x", "  cc x"])
