@@ -13,7 +13,6 @@ from typing import BinaryIO, Literal
 
 from lab.core.cache import explain_os_error
 from lab.core.errors import InfraError
-from lab.core.sizes import MIB
 
 MAX_MEMBERS = 100_000
 MODES = 0o755
@@ -43,7 +42,7 @@ def pack(directory: Path, to: Path | BinaryIO, *, limit: int | None = None) -> N
         found = _found(directory)
         size = sum(facts.st_size for _, facts in found if S_ISREG(facts.st_mode))
         if limit is not None and size > limit:
-            raise TooLarge(f"{size / MIB:.1f} MiB of files, at most {limit / MIB:.1f} MiB are sent")
+            raise TooLarge(f"{size:,} bytes of files, at most {limit:,} are sent")
         with _opened(to, "w") as tar:
             for path, facts in found:
                 _add(tar, path, str(path.relative_to(directory)), facts)
@@ -118,7 +117,7 @@ def _checked(tar: tarfile.TarFile, label: str, limit: int) -> Iterator[tarfile.T
             links.add(name)
         total += member.size
         if total > limit:
-            raise TooLarge(f"{label}: more than {limit / MIB:.1f} MiB")
+            raise TooLarge(f"{label}: more than {limit:,} bytes")
         member.mode &= MODES
         yield member
 

@@ -302,7 +302,7 @@ def test_too_much_evidence_is_a_named_outcome(cluster: Cluster) -> None:
     cell = evidence.cells[0]
     assert cell.status is CellStatus.BROKEN
     assert "3 attempts failed" in cell.reason
-    assert "MiB of files, at most 1.0 MiB are sent" in cell.reason
+    assert "bytes of files, at most 1,048,576 are sent" in cell.reason
     assert cluster.became("m0000/patched") == [(number, Became.WITHOUT) for number in (1, 2, 3)]
 
 
