@@ -122,7 +122,7 @@ def _parsed(data: bytes) -> ElfProgram:
     if file.num_segments() > MAX_SEGMENTS:
         raise ValueError(f"more than {MAX_SEGMENTS} program headers")
     segments: list[LoadSegment] = []
-    interpreter, names, is_pie = "", dict[str, list[str]](), False
+    interpreter, names, is_pie = None, dict[str, list[str]](), False
     for segment in file.iter_segments():
         header = segment.header
         if header.p_type == "PT_LOAD":
@@ -133,12 +133,16 @@ def _parsed(data: bytes) -> ElfProgram:
             names, is_pie = _dynamic(segment)
     if not segments:
         raise ValueError("it has no segment to load")
+    if interpreter is not None and not interpreter.startswith("/"):
+        raise ValueError(
+            f"its PT_INTERP is {interpreter!r}: expected an absolute path, such as /lib64/ld-linux-x86-64.so.2"
+        )
     return ElfProgram(
         machine=elf.machine(data) or (0, 0, 0),
         executable=file["e_type"] == "ET_EXEC" or bool(interpreter) or is_pie,
         entry=file["e_entry"],
         segments=tuple(segments),
-        interpreter=interpreter,
+        interpreter=interpreter or "",
         needed=tuple(names.get("DT_NEEDED", ())),
         rpath=_directories(names.get("DT_RPATH", ())),
         runpath=_directories(names.get("DT_RUNPATH", ())),

@@ -29,6 +29,20 @@ def test_a_dynamic_program(tmp_path: Path) -> None:
     assert program.rpath == ()
 
 
+@pytest.mark.parametrize("named", ["ld.so", "./lib/ld.so"])
+def test_a_loader_without_an_absolute_path(tmp_path: Path, named: str) -> None:
+    made = linked(tmp_path / "prog", f"-Wl,--dynamic-linker={named}")
+    with pytest.raises(ValueError, match=f"its PT_INTERP is '{named}': expected an absolute path"):
+        elf_program.parse(made)
+
+
+def test_an_empty_loader_is_not_that_of_a_static_program(tmp_path: Path) -> None:
+    made = linked(tmp_path / "prog")
+    path = elf_program.parse(made).interpreter.encode()
+    with pytest.raises(ValueError, match="its PT_INTERP is ''"):
+        elf_program.parse(made.replace(path, b"\0" * len(path), 1))
+
+
 @pytest.mark.parametrize("aligned", [4 * KIB, 16 * KIB, 64 * KIB])
 @pytest.mark.parametrize("options", [(), ("-shared",)], ids=["program", "library"])
 def test_the_linker_s_option_decides_on_which_page_sizes_a_file_loads(
