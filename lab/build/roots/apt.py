@@ -27,9 +27,6 @@ APT::Architecture "{architecture}";
 APT::Architectures {{ "{architecture}"; }};
 APT::Install-Recommends "false";
 """
-UBUNTU = frozenset(
-    ("trusty", "xenial", "bionic", "focal", "jammy", "kinetic", "lunar", "mantic", "noble", "oracular", "plucky")
-)
 ALIASES = frozenset({"stable", "oldstable", "oldoldstable", "testing", "unstable", "rc-buggy"})
 MAX_PACKAGES = 2000
 GONE = "404  Not Found"
@@ -146,10 +143,8 @@ def open_release(release: str, arch: Arch, cache: Cache, progress: Progress = si
 def _no_release(word: str) -> UsageError:
     """Return the error for a word that names no release, with what it is elsewhere, or the nearest one."""
     known = sorted({suite.name.partition("-")[0] for suite in _suites()})
-    what = did_you_mean(word.lower(), known)
-    if word in UBUNTU:
-        what = ", but one of Ubuntu, whose signatures are not known here: save an image, or make a tar of a system"
-    elif word in ALIASES:
+    what = did_you_mean(word.lower(), known) or "; an image or a tar has one of another distribution"
+    if word in ALIASES:
         what = ": it means another one from year to year"
     elif word.isdecimal() or word.replace(".", "").isdecimal():
         what = ": releases are called by their code names"

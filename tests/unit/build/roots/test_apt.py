@@ -83,10 +83,10 @@ def test_a_package_that_a_release_lacks_is_told_with_the_nearest_name(tmp_path: 
         ("bookwrm", "; did you mean 'bookworm'? (choices: bookworm, trixie)"),
         ("Trixie", "; did you mean 'trixie'?"),
         ("trixie-backports", "; did you mean 'trixie'?"),
-        ("noble", ", but one of Ubuntu, whose signatures are not known here"),
+        ("noble", "; an image or a tar has one of another distribution"),
         ("stable", ": it means another one from year to year"),
         ("12", ": releases are called by their code names"),
-        ("../x", " (choices: bookworm, trixie)"),
+        ("../x", "; an image or a tar has one of another distribution (choices: bookworm, trixie)"),
     ],
 )
 def test_a_word_that_is_no_release_is_told_with_what_it_is(
