@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,6 +128,18 @@ def render(requests: Iterable[SymbolRequest]) -> str:
 def has_kasan(config: bytes) -> bool:
     """Whether a .config has the generic address sanitizer, which takes memory for its own use."""
     return b"\nCONFIG_KASAN_GENERIC=y\n" in config
+
+
+SLOW = {"CONFIG_KASAN_GENERIC": 2.0, "CONFIG_PROVE_LOCKING": 1.5, "CONFIG_KCSAN": 3.0}
+"""Symbols that make a whole kernel slow -> the factor by which the deadlines of its guests grow.
+
+They are bounds. A kernel with KASAN, lockdep and patterns on the stack took 56 s to its ready line, one without 9 s.
+"""
+
+
+def slowness(config: bytes) -> float:
+    """Return how many times longer a kernel may take for everything, by its .config."""
+    return math.prod(factor for symbol, factor in SLOW.items() if b"\n%s=y\n" % symbol.encode() in config)
 
 
 def parse_config(text: str) -> Mapping[str, str]:

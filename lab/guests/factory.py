@@ -32,6 +32,7 @@ from lab.core.progress import Progress
 from lab.core.ssh_keys import KeyPair
 from lab.core.this_host import install_command
 from lab.evidence.metadata import Provenance
+from lab.formats.kconfig import slowness
 from lab.guests import accelerator, guest, guest_root, qemu_command, saved_states, verify, vm
 from lab.guests.accelerator import Accelerator
 from lab.guests.domain import GuestMachine, command_line, domain_xml
@@ -202,7 +203,9 @@ class GuestFactory:
 
     def boot_of(self, ready: BootableCell, console: Path) -> Boot:
         """Return the input for booting a guest of a prepared cell."""
-        return self._boot(ready, ready.topology, console, self.accelerator_of(ready))
+        chosen = self.accelerator_of(ready)
+        stretched = replace(chosen, slowdown=chosen.slowdown * slowness(ready.config))
+        return self._boot(ready, ready.topology, console, stretched)
 
     # ---- Saved guests ------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from lab.core.cache import write_atomic
 from lab.core.outcome import CaseRecord, Cause, Outcome
 from lab.evidence.metadata import Provenance
 from lab.evidence.read import file_of
+from lab.formats.kconfig import slowness
 from lab.guests import qemu_command
 from lab.guests.accelerator import KVM_SLOWDOWN, Accelerator
 from lab.guests.domain import GuestMachine
@@ -105,7 +106,7 @@ def pattern(record: CaseRecord) -> str:
 
 def write(to: Path, spot: Spot, summary: Summary, products: Artifacts, sources: Sequence[Path]) -> None:
     """Write the tarball atomically."""
-    accelerator = _accelerator(spot)
+    accelerator = _accelerator(spot, file_of(summary.evidence.source, spot.cell, "config"))
     test = test_of(spot, accelerator, _timeouts(summary))
     initrd = rootfs.with_new_host_key(products.rootfs.initrd) + rootfs.overlay(_overlay(spot, products, test))
     if products.kernel.modules:
@@ -137,11 +138,11 @@ def write(to: Path, spot: Spot, summary: Summary, products: Artifacts, sources: 
     _pack(to, files)
 
 
-def _accelerator(spot: Spot) -> Accelerator:
-    """Return the accelerator that the guest ran on, with the slowdown that the lab's deadlines use."""
-    if spot.cell.accelerator == "kvm":
-        return Accelerator(name="kvm", slowdown=KVM_SLOWDOWN, why="recorded")
-    return Accelerator(name="tcg", slowdown=spot.topology.architecture.tcg_slowdown, why="recorded")
+def _accelerator(spot: Spot, config: bytes) -> Accelerator:
+    """Return the accelerator that the guest ran on, with the slowdown that the lab's deadlines use for its .config."""
+    slowdown = KVM_SLOWDOWN if spot.cell.accelerator == "kvm" else spot.topology.architecture.tcg_slowdown
+    name = "kvm" if spot.cell.accelerator == "kvm" else "tcg"
+    return Accelerator(name=name, slowdown=slowdown * slowness(config), why="recorded")
 
 
 def _timeouts(summary: Summary) -> dict[str, float]:

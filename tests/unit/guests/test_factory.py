@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("libvirt")
 
+from lab.guests.accelerator import Accelerator
 from lab.guests.factory import GuestFactory
 
 
@@ -40,3 +41,23 @@ def test_a_guest_waits_for_the_state_that_another_one_leaves(tmp_path: Path, mon
     factory._kept["key"] = kept
     threading.Timer(0.1, kept.set_result, args=(None,)).start()
     assert factory.restore(ready, tmp_path / "console") is restored
+
+
+@pytest.mark.parametrize(
+    ("config", "factor"),
+    [
+        (b"", 1.0),
+        (b"\n# CONFIG_KASAN_GENERIC is not set\n", 1.0),
+        (b"\nCONFIG_KASAN_GENERIC=y\n", 2.0),
+        (b"\nCONFIG_KASAN_GENERIC=y\nCONFIG_PROVE_LOCKING=y\n", 3.0),
+    ],
+)
+def test_deadlines_grow_with_what_makes_a_kernel_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: bytes, factor: float
+) -> None:
+    plain = Accelerator(name="tcg", slowdown=10.0, why="a test")
+    monkeypatch.setattr(GuestFactory, "accelerator_of", lambda *_: plain)
+    monkeypatch.setattr(GuestFactory, "_boot", lambda _self, _ready, _topology, _console, chosen: chosen)
+    factory = GuestFactory(workshop=mock.Mock(), hypervisor=mock.Mock(), scratch=tmp_path)
+    chosen: Any = factory.boot_of(mock.Mock(config=config), tmp_path / "console")
+    assert chosen == Accelerator(name="tcg", slowdown=10.0 * factor, why="a test")
