@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -177,7 +178,7 @@ class Store:
                 self._files.put_file(str(local), path, method="put")
                 return
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            temporary = f"{path}.{os.getpid()}.part"
+            temporary = f"{path}.{secrets.token_hex(8)}.part"  # hosts that share a store may have one process id
             self._files.put_file(str(local), temporary)
             self._rename(temporary, path, lambda: self._files.put_file(str(local), path))
 
@@ -229,7 +230,7 @@ class Store:
             return
         with self._errors(name):
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            temporary = f"{path}.{os.getpid()}.part"
+            temporary = f"{path}.{secrets.token_hex(8)}.part"  # hosts that share a store may have one process id
             self._files.pipe_file(temporary, content)
             self._rename(temporary, path, lambda: self._files.pipe_file(path, content))
 

@@ -220,3 +220,20 @@ def test_a_torn_tar_file_is_damaged(tmp_path: Path, entry: Path) -> None:
     (tmp_path / "into").mkdir()
     with pytest.raises(InfraError):
         pack.unpack(tmp_path / "x.tar", tmp_path / "into", limit=1 << 20)
+
+
+def test_hosts_with_one_process_id_write_to_files_of_their_own(
+    tmp_path: Path, entry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, renamed = store_at(tmp_path), list[str]()
+    move = store._files.mv
+
+    def noted(temporary: str, path: str) -> None:
+        renamed.append(temporary)
+        move(temporary, path)
+
+    monkeypatch.setattr(store._files, "mv", noted)
+    for _ in range(2):
+        store.put("kernel", KEY, entry, again=True)
+    assert len(renamed) == len(set(renamed)) == 4, "two artefacts, each with its description"
+    assert not list((tmp_path / "store").rglob("*.part"))
