@@ -73,9 +73,20 @@ class MutantResult(_MutationModel):
     why: str = ""
     """Of NOT_BUILT and NO_VERDICT: the reason."""
     argument: str = ""
-    """Of a survivor: why no test can tell it from the original, as a file of the user's says."""
+    """Of a survivor: why no test tells it from the original, as a file of the user's says. It is taken for equal, and
+    left out of the score, unless the text begins with NOT_EQUAL."""
     earlier: str = ""
     """The directory of the earlier mutation that this result is from; empty for a mutant that was tried now."""
+
+    @property
+    def counts_as_survivor(self) -> bool:
+        """Whether it survived, and no argument says that it is equal."""
+        return self.fate in SURVIVORS and not says_equal(self.argument)
+
+    @property
+    def stated_argument(self) -> str:
+        """The argument and what it takes the mutant for, `equal: ...` or `not equal: ...`; empty without one."""
+        return f"equal: {self.argument}" if says_equal(self.argument) else self.argument
 
 
 class MutationReport(_MutationModel):
@@ -92,7 +103,7 @@ class MutationReport(_MutationModel):
 
     @property
     def score(self) -> float | None:
-        """Killed of those that are killed or survived without an argument, from 0 to 1; None if there are none."""
+        """Killed of those that are killed or count as survivors, from 0 to 1; None if there are none."""
         return score(self.results)
 
     def by_function(self) -> dict[str, tuple[MutantResult, ...]]:
@@ -116,6 +127,14 @@ class MutationReport(_MutationModel):
         return tuple(found)
 
 
+NOT_EQUAL = "not equal: "
+
+
+def says_equal(argument: str) -> bool:
+    """Whether an argument takes a survivor for equal. Another one says why no test notices what is a defect."""
+    return bool(argument) and not argument.startswith(NOT_EQUAL)
+
+
 def counted(results: Iterable[MutantResult]) -> str:
     """Return how many mutants met each fate, in the order of the vocabulary: `9 killed, 2 survived`."""
     counts = Counter(result.fate for result in results)
@@ -125,12 +144,12 @@ def counted(results: Iterable[MutantResult]) -> str:
 def score(results: Iterable[MutantResult]) -> float | None:
     """Return killed / (killed + survived), from 0 to 1; None if no mutant is either.
 
-    Survivors with an argument are left out.
+    Survivors that an argument takes for equal are left out.
     """
     killed = survived = 0
     for result in results:
         killed += result.fate is Fate.KILLED
-        survived += result.fate in SURVIVORS and not result.argument
+        survived += result.counts_as_survivor
     return killed / (killed + survived) if killed + survived else None
 
 

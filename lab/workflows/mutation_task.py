@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,7 +16,7 @@ from lab.core.errors import InputError, UsageError, did_you_mean
 from lab.core.validation import first_invalid
 from lab.formats import c_mutations
 from lab.specs.model import Kernel, Topology
-from lab.verdicts.mutation import SURVIVORS, Fate, MutantResult, MutantSpec, carried
+from lab.verdicts.mutation import SURVIVORS, Fate, MutantResult, MutantSpec, carried, says_equal
 
 MUTANTS, RESULTS = "mutants.json", "results.jsonl"
 
@@ -117,12 +118,12 @@ def add_results(directory: Path, *results: MutantResult) -> None:
 
 
 def undecided(
-    mutants: Iterable[MutantSpec], results: Iterable[MutantResult], arguments: Collection[str] = ()
+    mutants: Iterable[MutantSpec], results: Iterable[MutantResult], arguments: Mapping[str, str] = MappingProxyType({})
 ) -> list[MutantSpec]:
     """Return the mutants that have no result yet, or only a failure of the lab, which is tried again.
 
-    Those that survived an earlier mutation are tried again, too, and come first; but not those whose change is among
-    `arguments`, the changes that no test can notice.
+    Those that survived an earlier mutation are tried again, too, and come first; but not those whose change, by
+    `arguments`, makes an equal kernel.
     """
     mutants, decided, survived = list(mutants), set(), set()
     for result in results:
@@ -130,8 +131,8 @@ def undecided(
             survived.add(result.name)
         elif result.fate is not Fate.NO_VERDICT:
             decided.add(result.name)
-    argued_away = {mutant.name for mutant in mutants if mutant.name in survived and mutant.change in arguments}
-    waiting = [mutant for mutant in mutants if mutant.name not in decided | argued_away]
+    equal = {mutant.name for mutant in mutants if says_equal(arguments.get(mutant.change, ""))}
+    waiting = [mutant for mutant in mutants if mutant.name not in decided | (survived & equal)]
     return sorted(waiting, key=lambda mutant: mutant.name not in survived)
 
 

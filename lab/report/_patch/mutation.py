@@ -95,13 +95,13 @@ def head(report: MutationReport, covered: Coverage | None, width: int) -> Iterat
 def _total(report: MutationReport) -> int:
     """How many mutants the score is about."""
     killed = sum(result.fate is Fate.KILLED for result in report.results)
-    return killed + sum(result.fate in SURVIVORS and not result.argument for result in report.results)
+    return killed + sum(result.counts_as_survivor for result in report.results)
 
 
 def _survivor(mutant: MutantSpec, result: MutantResult, width: int) -> Iterator[str]:
     yield f"{mutant.place} in {mutant.function or 'a macro'}: {mutant.operator} ({result.fate})"
     if result.argument:
-        yield from wrap(f"equal: {result.argument}", width, "  ")
+        yield from wrap(result.stated_argument, width, "  ")
     for line in mutant.changed_lines:
         yield f"    {printable(line)}"
 

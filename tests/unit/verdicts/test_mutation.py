@@ -35,6 +35,13 @@ def test_a_survivor_with_an_argument_is_left_out_of_the_score() -> None:
     assert score([result("a", Fate.KILLED), result("b", Fate.SURVIVED, "both free the page")]) == 1.0
 
 
+def test_a_defect_that_no_test_can_hit_stays_in_the_score() -> None:
+    survivor = result("b", Fate.SURVIVED, "not equal: a write would have to come between two instructions")
+    assert score([result("a", Fate.KILLED), survivor]) == 0.5
+    assert survivor.stated_argument == survivor.argument
+    assert result("c", Fate.SURVIVED, "both free the page").stated_argument == "equal: both free the page"
+
+
 def test_no_mutant_has_no_score() -> None:
     assert score([result("a", Fate.EQUAL)]) is None
 

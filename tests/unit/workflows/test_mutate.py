@@ -122,9 +122,11 @@ def test_what_an_earlier_mutation_killed_is_not_tried_again(kernel: tuple[Kernel
     waiting = [mutant.name for mutant in mutation_task.undecided(now.mutants, found.values())]
     assert waiting[0] == f"x{survived.name}", "a survivor is tried again, and first"
     assert not {f"x{killed.name}", f"x{equal.name}"} & set(waiting)
-    argued = {mutant.change for mutant in now.mutants if mutant.name == waiting[0]}
-    left = mutation_task.undecided(now.mutants, found.values(), argued)
+    change = next(mutant.change for mutant in now.mutants if mutant.name == waiting[0])
+    left = mutation_task.undecided(now.mutants, found.values(), {change: "both are rounded up"})
     assert waiting[0] not in [mutant.name for mutant in left], "no test can notice it"
+    left = mutation_task.undecided(now.mutants, found.values(), {change: "not equal: one instruction apart"})
+    assert waiting[0] == left[0].name, "a new test may notice it"
     again = MutantResult(name=waiting[0], fate=Fate.SURVIVED)
     assert waiting[0] not in [mutant.name for mutant in mutation_task.undecided(now.mutants, [again])]
     assert found[f"x{killed.name}"].earlier == "earlier"
