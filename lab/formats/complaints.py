@@ -137,7 +137,7 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"|(?:\w{1,40}: )?(?:Bad|Unused) swap (?:file|offset) entry [0-9a-f]|unrecognized swap entry 0x"
             r"|Slab corruption|slab error in |(?:usercopy: )?Kernel memory (?:exposure|overwrite) attempt detected"
             r"|list_(?:add|del)(?:_rcu)? (?:double add|corruption)|(?:\w{1,20}: )?detected buffer overflow"
-            r"|Division by zero in kernel\.|kmemleak: \d{1,9} new suspected memory leak"
+            r"|PAGETABLE BUG #\d|Division by zero in kernel\.|kmemleak: \d{1,9} new suspected memory leak"
             r"|(?:kmemleak: )?unreferenced object 0x"
             r"|tree is corrupted: |VFS: (?:Busy inodes after unmount|Close: file count is (?:zero|0))"
             r"|do_IRQ: stack overflow: |stackcheck: "
@@ -192,6 +192,14 @@ _PREAMBLE = re.compile(
 def is_preamble(title: str) -> bool:
     """Whether a title only announces a report that has a title of its own, such as `kernel BUG at`."""
     return _PREAMBLE.match(title) is not None
+
+
+_FOR_PROGRAMS_TOO = re.compile(r"Unhandled (?:fault|prefetch)")
+
+
+def needs_die(title: str) -> bool:
+    """Whether a title is a complaint only if die() follows: arm prints it for a program's fault too."""
+    return _FOR_PROGRAMS_TOO.match(title) is not None
 
 
 _SINGLE = re.compile(

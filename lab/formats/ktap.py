@@ -19,8 +19,8 @@ The grammar that is accepted (indentation or a `# ` before every line of a neste
                      of its results have numbers as planned, `ok` and `not ok` without a number are junk
 
 The results of a document that ends without a parent (its suite died) are kept as `orphans`. A stream whose first
-version, plan or result stands behind a time stamp has such stamps taken off its lines: of a kernel's log (KUnit's),
-of syslog, of a runner. YAML behind a result (`  ---` to `  ...`) is kept as a diagnostic of the next one.
+version, plan or result stands behind a prefix that log_prefix.py knows has it taken off all lines: a time stamp of the
+kernel (KUnit's), syslog's, a runner's. YAML behind a result (`  ---` to `  ...`) is a diagnostic of the next one.
 
 A line counts only when its newline came: the end of a truncated name may be the difference between two cases.
 Junk (anything else) is kept with the diagnostics, since that is where a C library's last words end up. What is kept is
@@ -34,6 +34,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from lab.formats import log_prefix
 
 MAX_LINE = 4096
 MAX_RESULTS = 20_000
@@ -55,19 +57,6 @@ _BAIL_OUT = re.compile(r"Bail out!\s*(.*)", re.IGNORECASE)
 _SUBTEST = re.compile(r"# Subtest:? ?(.*)")
 _NESTED = re.compile(r"( {1,8}|\t|# )(?:# )?(?:K?TAP version \d{1,9}\s*|1\.\.\d{1,9}\s*(?:#.*)?|# Subtest:? ?.*)")
 _NESTED_RESULT = re.compile(r"([ \t]{1,40})(?:not )?ok \d{1,9}(?:\s.*)?")
-_CLOCK = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
-_KERNEL = r"(?:<\d{1,3}>)?\[\s*\d{1,8}\.\d{1,9}\](?:\[\s*[TC]\d{1,10}\])? ?"
-_STAMPS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        _KERNEL,
-        rf"[A-Z][a-z]{{2}} [ \d]\d {_CLOCK} \S{{1,80}} (?:kernel|[\w./-]{{1,60}}\[\d{{1,10}}\]): (?:{_KERNEL})?",
-        rf"\[[A-Z][a-z]{{2}} [A-Z][a-z]{{2}} [ \d]\d {_CLOCK} \d{{4}}\] ",
-        rf"\[?\d{{4}}-\d\d-\d\d[T ]{_CLOCK}(?:Z|[+-]\d\d:?\d\d)?\]? {{1,2}}(?:{_KERNEL})?",
-        rf"\[?{_CLOCK}\]? (?:{_KERNEL})?",
-    )
-)
-"""What a kernel's log, syslog, dmesg -T and runners of tests put before each line."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]{0,12}[mK]")
 _YAML = re.compile(r"( {1,8})---\s*")
 _STARTS = re.compile(r"(?:K?TAP version |1\.\.)\d|(?:not )?ok \d")
@@ -410,8 +399,8 @@ class _Parser:
         text = raw.removesuffix("\n").rstrip("\r")
         if self.line == 1:
             text = text.removeprefix("\ufeff")
-        if "\x1b" in text and _STARTS.match(bare := _COLOURS.sub("", text)):
-            text = bare
+        if "\x1b" in text:
+            text = self._without_colours(text)
         if len(text) > MAX_LINE:
             yield self._defect(Flaw.LONG_LINE, f"{len(text)} characters")
             text = text[:MAX_LINE]
@@ -438,8 +427,15 @@ class _Parser:
                 depth, rest = self._place(text)
         yield from self._classify(depth, rest)
 
+    def _without_colours(self, text: str) -> str:
+        """Return a line without its colours if it is a result, or behind a prefix as the lines of a log are."""
+        bare = _COLOURS.sub("", text)
+        if self.stamp or _STARTS.match(bare) or (not self.started and log_prefix.before(bare, _STARTS.match)):
+            return bare
+        return text
+
     def _without_stamp(self, text: str) -> str:
-        """Return the line without the time stamp that stands before each line, if one does."""
+        """Return the line without what stands before each line, if something does."""
         if not self.started:
             self._start(text)
         if self.stamp and (stamp := self.stamp.match(text)):
@@ -450,11 +446,8 @@ class _Parser:
         """Learn from the first version, plan or result what stands before it."""
         if _STARTS.match(text.lstrip()):
             self.started = True
-        for pattern in () if self.started else _STAMPS:
-            stamp = pattern.match(text)
-            if stamp and _STARTS.match(text[stamp.end() :].lstrip()):
-                self.started, self.stamp = True, pattern
-                return
+        elif prefix := log_prefix.before(text, _STARTS.match):
+            self.started, self.stamp = True, prefix
 
     def _is_yaml(self, text: str) -> bool:
         """Whether a line is of the YAML that TAP allows behind a result: what looks like results there is none."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from lab.core.untrusted import one_line, printable
-from lab.formats import call_trace, complaints
+from lab.formats import call_trace, complaints, log_prefix
 from lab.formats.complaints import Kind
 
 __all__ = ["MAX_FINDINGS", "MAX_LINE", "MAX_LINES", "Finding", "Kind", "message", "scan", "tail"]
@@ -85,15 +85,18 @@ def scan(console: str, *, boots: int = 0) -> tuple[Finding, ...]:
     if not console:
         return ()
     scanner = _Scanner(boots)
+    prefix = log_prefix.learned(console, complaints.classify)
     for number, line in enumerate(_lines(console), start=1):
-        for message in _messages(number, line):
+        for message in _messages(number, line, prefix):
             scanner.read(message)
     return scanner.findings()
 
 
 def tail(console: str, lines: int = 12) -> tuple[str, ...]:
     """Return the last lines that are not blank, without time stamps: what to show when nothing was found."""
-    last = [message(line) for line in console[-lines * SCAN_LINE :].split("\n")]
+    end = console[-lines * SCAN_LINE :]
+    prefix = log_prefix.learned(end, complaints.classify)
+    last = [message(line, prefix) for line in end.split("\n")]
     return tuple(_shown(line) for line in last if line.strip())[-lines:]
 
 
@@ -111,16 +114,22 @@ def states(console: str, lines: int = 12) -> tuple[str, ...]:
     return (*shown[:second][:lines], *shown[second:][:lines])
 
 
-def message(line: str) -> str:
+def message(line: str, prefix: re.Pattern[str] | None = None) -> str:
     """Return the last message on a line, without its time stamp and without what a program left before it."""
-    *_, last = _messages(0, line[:SCAN_LINE])
+    *_, last = _messages(0, line[:SCAN_LINE], prefix)
     return last.text
 
 
+_CALLER = r"(?: ?\[\s*([TC]\d{1,10})\])? ?"
 _STAMP = re.compile(
-    r"(?:\[\s*\+?\d{1,8}\.\d{6}(?: ?\(\d{1,4}\))?|^\[?\s*\d{0,8}\.\d{1,6})\](?: ?\[\s*([TC]\d{1,10})\])? ?"
+    rf"\[\s*\+?\d{{1,8}}\.\d{{6}}(?: ?\(\d{{1,4}}\)|@\d{{1,3}}|,\d| <\s*\d{{1,8}}\.\d{{6}}>)?\]{_CALLER}"
 )
-"""A time stamp; one that begins a line may have lost characters on the way, as serial ports lose them."""
+_FIRST_STAMP = re.compile(
+    rf"{_STAMP.pattern}"
+    rf"|(?:\[(?:<\s*\d{{1,8}}\.\d{{6}}>|[A-Z][a-z]{{2}} ?\d{{1,2}} \d\d:\d\d)"
+    rf"|\[?\s*\d{{0,8}}\.\d{{1,6}})\]{_CALLER}"
+)
+"""The same at the start of a line: `dmesg -d` and `-e` have some more, and serial ports lose characters of one."""
 _CLOCK = r"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,20})"
 _FORWARDED = re.compile(
     rf"(?:{_CLOCK} \S{{1,80}} )?kernel: "
@@ -133,16 +142,21 @@ _NOISE = re.compile(r"(?:\x1b\[[0-9;?]{0,12}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]|<\
 """What may stand before a message: control characters, and the level that `console_msg_format=syslog` prints."""
 
 
-def _messages(number: int, line: str) -> Iterator[Message]:
-    """Yield the messages on a line: one per time stamp, and what stands before the first."""
+def _messages(number: int, line: str, prefix: re.Pattern[str] | None = None) -> Iterator[Message]:
+    """Yield the messages on a line: one per time stamp, and what stands before the first, without the log's prefix."""
     if "\x1b" in line:
         line = _COLOURS.sub("", line)
+    caller, start = "", 0
+    if prefix and (found := prefix.match(line)):
+        caller = found.groupdict().get("caller") or ""
+        line = line[found.end() :]
     if noise := _NOISE.match(line):
         line = line[noise.end() :]
-    caller, start = "", 0
     if forwarded := _FORWARDED.match(line):
-        caller, line = forwarded[1] or "", line[forwarded.end() :]
-    for stamp in _STAMP.finditer(line):
+        caller, line = forwarded[1] or caller, line[forwarded.end() :]
+    if stamp := _FIRST_STAMP.match(line):
+        caller, start = stamp[1] or stamp[2] or caller, stamp.end()
+    for stamp in _STAMP.finditer(line, start):
         if stamp.start() > start:
             yield Message(line=number, caller=caller, text=line[start : stamp.start()])
         caller, start = stamp[1] or "", stamp.end()
@@ -441,6 +455,8 @@ class _Scanner:
 
     def _close(self, report: _Open) -> None:
         self.open.remove(report)
+        if complaints.needs_die(report.title) and not report.died:
+            return
         key = (report.kind, _NUMBERS.sub("#", report.title))
         if before := self.found.get(key):
             self.found[key] = replace(before, count=before.count + 1)
@@ -486,9 +502,10 @@ _INTERRUPTED = frozenset({"cpu", "pc", "trace"})
 """The parts that a report has of a CPU that was stopped in the kernel, as by a lockup."""
 _SHOWN_ON_PURPOSE = re.compile(
     r"sysrq: Show |NMI backtrace for cpu|name .{1,60}, interval \d|FAULT_INJECTION: "
-    r"|.{1,60}: (?:page allocation failure|vmalloc error): |.{0,80}\bcpuset=\S{1,80}[ ,]mems_allowed="
+    r"|.{1,60}: (?:page allocation (?:failure: |stall for )|vmalloc error: )|percpu: allocation failed, "
+    r"|(?:mm: )?GUP no longer grows the stack in |.{0,80}\bcpuset=\S{1,80}[ ,]mems_allowed="
 )
-"""What dump_stack() is called for too: sysrq, injected failures, allocations that fail."""
+"""What dump_stack() is called for too: sysrq, injected failures, allocations that fail, a program's own fault."""
 _CUT_HERE = re.compile(r"(?P<report>-{4,})\[ cut here \]|8<-{3} cut here")
 """The second one is arm's, which shows programs' faults behind it too."""
 _OOM_START = re.compile(r".{1,40} invoked oom-killer: ")

@@ -209,3 +209,33 @@ def test_a_flood_is_scanned_in_a_moment() -> None:
     """Ten megabytes in one line, and as many short lines that look almost like something."""
     assert oops.scan("x" * 10_000_000) == ()
     assert oops.scan("rcu: [#] fault INFO: almost\n" * 100_000) == ()
+
+
+STACK = """\
+CPU: 0 UID: 0 PID: 9 Comm: own Not tainted 7.2.0 #1
+Call Trace:
+ <TASK>
+ dump_stack_lvl+0x5d/0x80
+ inner+0x1/0x2
+ </TASK>
+"""
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "own: page allocation stall for 10 secs: order:0, mode:0xcc0(GFP_KERNEL) nodemask=0,cpuset=/,mems_allowed=0",
+        "percpu: allocation failed, size=8192 align=8 atomic=0, alloc from reserved chunk failed",
+        "mm: GUP no longer grows the stack in own (99): 7f0000000000-7f0000001000 (7f0000000000)",
+    ],
+)
+def test_a_stack_that_is_shown_for_an_allocation_is_no_report(title: str) -> None:
+    assert oops.scan(f"{title}\n{STACK}") == ()
+
+
+def test_a_fault_that_arm_shows_is_the_kernels_only_if_it_dies() -> None:
+    fault = "8<--- cut here ---\nUnhandled fault: alignment exception (0x011) at 0x00010001\n[00010001] *pgd=0\n"
+    assert oops.scan(fault) == oops.scan(fault.partition("\n")[2]) == ()
+    (finding,) = oops.scan(f"{fault}Internal error: : 11 [#1] SMP ARM\nPC is at inner+0x1/0x2\n")
+    assert (finding.kind, finding.stack) == (Kind.OOPS, ("inner",))
+    assert any(line.startswith("Unhandled fault: alignment") for line in finding.lines)
