@@ -55,6 +55,7 @@ ARCH = Arch(
     name="ppc44x",
     aliases=("ppc440", "bamboo"),
     uname="ppc",
+    cpuinfo_marks=(("cpu", r"440.*"),),
     bits=32,
     elf_machine=20,
     byteorder="big",

@@ -52,9 +52,18 @@ PAGES = {
 
 
 def pseries(
-    name: str, byteorder: Literal["little", "big"], aliases: tuple[str, ...], debian: str, page_sizes: tuple[int, ...]
+    name: str,
+    byteorder: Literal["little", "big"],
+    aliases: tuple[str, ...],
+    debian: str,
+    page_sizes: tuple[int, ...],
+    processors: str,
+    boot_mark: str = "",
 ) -> Arch:
-    """The record of one byte order; `name` is the kernel's, `debian` the distribution's."""
+    """The record of one byte order; `name` is the kernel's, `debian` the distribution's.
+
+    `processors`: which names in /proc/cpuinfo are of machines that run this byte order.
+    """
     named = {size: f"{name}-{size // KIB}k" for size in page_sizes}
     fragments = {f"arch-{name}": COMMON.format(byteorder=byteorder.upper())}
     fragments |= {named[size]: PAGES[size][0] for size in page_sizes}
@@ -63,6 +72,8 @@ def pseries(
         name=name,
         aliases=aliases,
         uname=name,
+        boot_mark=boot_mark,
+        cpuinfo_marks=(("cpu", processors),),
         bits=64,
         elf_machine=21,
         byteorder=byteorder,
@@ -107,4 +118,4 @@ def pseries(
     )
 
 
-ARCH = pseries("ppc64", "big", ("powerpc64",), "ppc64", (64 * KIB,))
+ARCH = pseries("ppc64", "big", ("powerpc64",), "ppc64", (64 * KIB,), processors=r"PPC970.*")

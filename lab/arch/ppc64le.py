@@ -4,4 +4,12 @@
 from lab.arch.ppc64 import pseries
 from lab.core.sizes import KIB
 
-ARCH = pseries("ppc64le", "little", ("powerpc64le", "ppc64el"), "ppc64el", (4 * KIB, 64 * KIB))
+ARCH = pseries(
+    "ppc64le",
+    "little",
+    ("powerpc64le", "ppc64el"),
+    "ppc64el",
+    (4 * KIB, 64 * KIB),
+    processors=r"POWER(?:[89]|1\d).*",
+    boot_mark="radix-mmu:|hash-mmu:|Using (?:pSeries|PowerNV) machine",
+)

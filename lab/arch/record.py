@@ -42,6 +42,9 @@ class Mmu:
     """The page sizes with which kernels have this mode; empty for all."""
 
 
+OTHER_CPUINFO = (("isa", r"rv32.*", "riscv32"), ("family", r".*Itanium.*", "ia64"))
+"""The same as `cpuinfo_marks`, with its name, of architectures that machines have and the lab has not."""
+
 PLAIN = Mmu(description="the only one")
 
 
@@ -60,6 +63,12 @@ class Arch:
     byteorder: Literal["little", "big"]
     elf_machine: int
     """Number of the machine (e_machine) in its programs."""
+    srat_cpus: tuple[str, ...] = ()
+    """What the kernel's log calls a CPU that ACPI's SRAT has, in capital letters."""
+    boot_mark: str = ""
+    """A regular expression that only lines of its kernels' log have; empty if none is known."""
+    cpuinfo_marks: tuple[tuple[str, str], ...] = ()
+    """A key of /proc/cpuinfo, and a regular expression that its whole value matches on this architecture alone."""
 
     # Kernel and compiler.
     kernel_arch: str

@@ -72,7 +72,7 @@ class _Part:
 
 
 def before(line: str, starts: Callable[[str], object]) -> re.Pattern[str] | None:
-    """Return a pattern of what stands before the text that `starts` accepts; None if nothing does, or it is not there."""
+    """Return a pattern of what stands before the text that `starts` accepts; None if nothing known does."""
     parts: list[_Part] = []
     for part in _parts(line):
         parts.append(part)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from lab.core.sizes import KIB
 from lab.formats.machine.cpu_list import parse_cpu_list
 from lab.formats.machine.pasted import Line, joined
-from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, size
+from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, ArchMarks, Statement, Value, size
 
 SOURCE = "dmesg"
 _RANGE = r"\[?(?:mem )?(?:0x)?([0-9a-fA-F]{1,16})\s?-\s?(?:0x)?([0-9a-fA-F]{1,16})\]?"
@@ -23,14 +23,11 @@ _REST = re.compile(r"(?:\(?usable\)?|hotplug|non-volatile|\[mem 0x|Node \d|-> |0
 SHORT, TERMINAL = 30, 80
 """Characters of a line that is too short to have been wrapped, and of one that a terminal wrapped."""
 _LINUX = re.compile(r"Linux version (\d\S{0,60})")
-_32_BIT = re.compile(r"[-.]i?[3-6]86\b")
 _ARGUMENTS = re.compile(r"(?:Kernel c|\bC)ommand line:\s?(.*)")
 _SRAT_MEMORY = re.compile(rf"SRAT: Node (\d{{1,4}}) PXM \d{{1,5}} {_RANGE}")
 _SRAT_CPU = re.compile(
     r"SRAT: PXM \d{1,5} -> (APIC|MPIDR|X2APIC|HARTID|CPU) (?:0x)?[0-9a-fA-F]{1,16} -> Node (\d{1,4})", re.I
 )
-_CPU_NAMES = {"MPIDR": "aarch64", "HARTID": "riscv64", "CPU": "loongarch64"}
-"""What SRAT names CPUs by, where that is not x86's APIC."""
 _NODE_CPUS = re.compile(r"numa: Node (\d{1,4}) CPUs:((?: \d{1,5}(?:-\d{1,5})?)+)\s*$")
 """Of powerpc; printed again whenever CPUs come or go."""
 _OTHER_MEMORY = re.compile(r" (hotplug|non-volatile)")
@@ -54,15 +51,6 @@ _MEMORYLESS = re.compile(r"Initmem setup node (\d{1,4}) as memoryless")
 _NO_BYTES = 1
 """Of a range from 0 to 0, by which older kernels say that a node has no memory."""
 _COMPILER = re.compile(r"\((\w{3,20})-(?:\w+-)?linux-gnu\w*-(?:gcc|clang|ld)")
-_SIGNS = (
-    (re.compile(r"Booting Linux on physical CPU 0x[0-9a-f]{10}|GICv[34]:"), "aarch64"),
-    (re.compile(r"BIOS-e820:|x86/PAT:|x86/fpu:"), "x86_64"),
-    (re.compile(r"radix-mmu:|hash-mmu:|Using (?:pSeries|PowerNV) machine"), "ppc64le"),
-    (re.compile(r"SBI specification v|riscv: (?:base )?ISA"), "riscv64"),
-    (re.compile(r"setup: Linux is running (?:as a z/VM|natively in|under KVM in|as a guest under)"), "s390x"),
-    (re.compile(r"ARCH: SUN4[UV]|PROMLIB: Sun IEEE Boot Prom"), "sparc64"),
-    (re.compile(r"64-bit Loongson Processor probed"), "loongarch64"),
-)
 
 
 @dataclass(slots=True)
@@ -114,7 +102,7 @@ class _Log:
         self.guessed = True
 
 
-def read(lines: Sequence[Line]) -> list[Statement]:
+def read(lines: Sequence[Line], marks: ArchMarks) -> list[Statement]:
     """Everything that the lines state in the words of a boot log; of several boots each by itself."""
     log = _Log()
     stated: list[Statement] = []
@@ -125,6 +113,7 @@ def read(lines: Sequence[Line]) -> list[Statement]:
             stated += _stated(log)
             log = _Log(block=log.block + 1)
         log.begun = log.begun or banner
+        _take_marks(log, text, line.number, marks)
         if not (_take_cpus(log, text, line.number) or _take_memory(log, text, line.number)):
             _take_machine(log, text, line.number)
     return [*stated, *_stated(log)]
@@ -173,9 +162,18 @@ def _take_cpus(log: _Log, text: str, line: int) -> bool:
         log.nodes.setdefault(node, line)
         log.ranges.add(text)
         log.cpu_counts[node] = log.cpu_counts.get(node, 0) + 1
-        name = _CPU_NAMES.get(match[1].upper(), "x86_64")
-        log.guess_arch(name, line, f"SRAT names CPUs by {match[1].upper()}")
     return match is not None
+
+
+def _take_marks(log: _Log, text: str, line: int, marks: ArchMarks) -> None:
+    """Guess the architecture from a line that the kernels of one alone print."""
+    if log.guessed:
+        return
+    if (match := _SRAT_CPU.search(text)) and (name := marks.srat.get(match[1].upper())):
+        log.guess_arch(name, line, f"SRAT names CPUs by {match[1].upper()}")
+    for pattern, name in marks.boot:
+        if pattern.search(text):
+            log.guess_arch(name, line, f"a kernel of {name} prints this line")
 
 
 def _end(match: re.Match[str] | None) -> int:
@@ -206,7 +204,6 @@ def _take_memory(log: _Log, text: str, line: int) -> bool:
     if found := _E820.search(text):
         log.usable += _length(found[1], found[2])
         log.usable_line = log.usable_line or line
-        log.guess_arch("x86_64", line, "e820 is of x86")
         return True
     return False
 
@@ -224,8 +221,6 @@ def _take_machine(log: _Log, text: str, line: int) -> None:
         log.add("cmdline", " ".join(words), line)
     elif match := _LINUX.search(text):
         log.add("release", match[1], line)
-        if _32_BIT.search(match[1]):
-            log.guess_arch("i686", line, "the kernel's name says it")
         if compiler := _COMPILER.search(text):
             log.guess_arch(compiler[1], line, f"the kernel's compiler is of {compiler[1]}")
     elif match := _MODEL.search(text):
@@ -234,9 +229,6 @@ def _take_machine(log: _Log, text: str, line: int) -> None:
         log.nodes.setdefault(int(match[1]), line)
     else:
         _take_counts(log, text, line)
-    for pattern, name in _SIGNS:
-        if pattern.search(text):
-            log.guess_arch(name, line, f"a kernel of {name} prints this line")
 
 
 def _take_counts(log: _Log, text: str, line: int) -> None:

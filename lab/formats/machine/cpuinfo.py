@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from lab.formats.machine.pasted import Line
-from lab.formats.machine.statements import Statement, Value
+from lab.formats.machine.statements import ArchMarks, Statement, Value
 
 SOURCE = "/proc/cpuinfo"
 _COUNTED = re.compile(r"(\d{1,5})\s+(model name\s*:.*)")
@@ -60,22 +60,23 @@ _NAME = re.compile(r"[A-Z]")
 _BITS = re.compile(r"\d{2} bits physical, (\d{2}) bits virtual")
 
 
-def read(lines: Sequence[Line]) -> list[Statement]:
+def read(lines: Sequence[Line], marks: ArchMarks) -> list[Statement]:
     """Everything that the lines state in the words of /proc/cpuinfo."""
-    reader = _CpuinfoReader()
+    reader = _CpuinfoReader(marks)
     found: list[Statement] = []
     for line in lines:
         if reader.processors and _FIRST.fullmatch(line.text):
             reader.end()
             found += reader.found
-            reader = _CpuinfoReader(reader.block + 1)
+            reader = _CpuinfoReader(marks, reader.block + 1)
         reader.take(line)
     reader.end()
     return found + reader.found
 
 
 class _CpuinfoReader:
-    def __init__(self, block: int = 0) -> None:
+    def __init__(self, marks: ArchMarks, block: int = 0) -> None:
+        self.marks = marks
         self.block = block
         self.found: list[Statement] = []
         self.stated: set[str] = set()
@@ -133,7 +134,7 @@ class _CpuinfoReader:
             self._add("model", value, line)
         if key.lower() == "address sizes" and (bits := _BITS.search(value)):
             self._add("virtual_bits", int(bits[1]), line)
-        guess = _architecture(key, value)
+        guess = next((arch for name, mark, arch in self.marks.cpuinfo if name == key and mark.fullmatch(value)), "")
         if guess and "arch" not in self.stated:
             self.stated.add("arch")
             self._add("arch", guess, line, f"/proc/cpuinfo has `{key} : {value[:30].strip()}`")
@@ -150,31 +151,3 @@ class _CpuinfoReader:
 
     def _add(self, key: str, value: Value, line: int, guess: str = "") -> None:
         self.found.append(Statement(key=key, value=value, line=line, source=SOURCE, block=self.block, guess=guess))
-
-
-_SIGNS = (
-    ("flags", re.compile(r"fpu (?:.* )?lm\b.*"), "x86_64"),
-    ("flags", re.compile(r"fpu .*"), "i686"),
-    ("CPU architecture", re.compile(r"8\b.*|AArch64.*"), "aarch64"),
-    ("CPU architecture", re.compile(r"[5-7].*"), "armv7l"),
-    ("cpu", re.compile(r"POWER(?:[89]|1\d).*"), "ppc64le"),
-    ("cpu", re.compile(r"PPC970.*"), "ppc64"),
-    ("cpu", re.compile(r"440.*"), "ppc"),
-    ("cpu", re.compile(r"Alpha.*"), "alpha"),
-    ("vendor_id", re.compile(r"IBM/S390.*"), "s390x"),
-    ("isa", re.compile(r"rv64.*"), "riscv64"),
-    ("isa", re.compile(r"rv32.*"), "riscv32"),
-    ("CPU Family", re.compile(r".*Loongson.*"), "loongarch64"),
-    ("family", re.compile(r".*Itanium.*"), "ia64"),
-    ("type", re.compile(r"sun4.*"), "sparc64"),
-    ("CPU", re.compile(r"680\d0"), "m68k"),
-)
-"""(key, what its value matches, `uname -m`): lines of /proc/cpuinfo that one architecture prints."""
-
-
-def _architecture(key: str, value: str) -> str:
-    """The architecture whose cpuinfo has this line; empty if several have it."""
-    for name, pattern, arch in _SIGNS:
-        if name == key and pattern.fullmatch(value):
-            return arch
-    return ""

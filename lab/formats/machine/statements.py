@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lab.core.sizes import GIB, KIB, MIB
@@ -26,6 +26,18 @@ _ELLIPSIS = re.compile(
     r"|-+\s*(?:8<|>8|snip\w*|more)\b.*|\(?(?:output )?(?:truncated|snipped|omitted|elided)\)?",
     re.IGNORECASE,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchMarks:
+    """By what some texts tell an architecture that they do not name. Architectures are as `uname -m` prints them."""
+
+    srat: Mapping[str, str]
+    """What SRAT calls a CPU -> the architecture."""
+    boot: tuple[tuple[re.Pattern[str], str], ...]
+    """(what a line of the kernel's log has, architecture)."""
+    cpuinfo: tuple[tuple[str, re.Pattern[str], str], ...]
+    """(key of /proc/cpuinfo, what its whole value matches, architecture)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

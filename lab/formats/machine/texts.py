@@ -23,7 +23,7 @@ from lab.formats.machine import (
 )
 from lab.formats.machine.pasted import Line, Pasted, undecorated
 from lab.formats.machine.shell_session import Section, sections
-from lab.formats.machine.statements import Statement, bounded, is_ellipsis
+from lab.formats.machine.statements import ArchMarks, Statement, bounded, is_ellipsis
 
 MAX_TEXT = 4 << 20
 """Characters; /proc/cpuinfo of a thousand CPUs has 1.5 million."""
@@ -50,16 +50,16 @@ class MachineTexts:
     """All lines, for what only prose says."""
 
 
-def read(texts: Sequence[tuple[str, str]]) -> MachineTexts:
+def read(texts: Sequence[tuple[str, str]], marks: ArchMarks) -> MachineTexts:
     """Everything that is stated by (name, text) of some files."""
     made = MachineTexts()
     for name, text in texts:
         file = name if len(texts) > 1 else ""
-        _read_one(made, file, text)
+        _read_one(made, file, text, marks)
     return made
 
 
-def _read_one(made: MachineTexts, file: str, text: str) -> None:
+def _read_one(made: MachineTexts, file: str, text: str, marks: ArchMarks) -> None:
     pasted = undecorated(text[:MAX_TEXT])
     where = f"{file}: " if file else ""
     pasted.lines = without_prefix(pasted)
@@ -70,7 +70,7 @@ def _read_one(made: MachineTexts, file: str, text: str) -> None:
     if len(text) > MAX_TEXT:
         made.notes.append(f"{where}only the first {MAX_TEXT >> 20} MiB are read")
     parts = list(sections(lines))
-    statements = [replace(statement, file=file) for statement in _statements(lines, parts)]
+    statements = [replace(statement, file=file) for statement in _statements(lines, parts, marks)]
     statements.sort(key=lambda statement: statement.line)
     made.statements += statements
     _name_hosts(made, statements, parts)
@@ -147,7 +147,7 @@ def separated(lines: Sequence[Line]) -> list[Line]:
     return made
 
 
-def _statements(lines: Sequence[Line], parts: Sequence[Section]) -> list[Statement]:
+def _statements(lines: Sequence[Line], parts: Sequence[Section], marks: ArchMarks) -> list[Statement]:
     found: list[Statement] = []
     for statements in (
         numactl.read(lines),
@@ -156,10 +156,10 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section]) -> list[Stateme
         lscpu.read(lines),
         lscpu.read_json(lines),
         lscpu.read_tables(lines),
-        cpuinfo.read(lines),
+        cpuinfo.read(lines, marks),
         sysfs_nodes.read(parts),
         meminfo.read(parts),
-        boot_log.read(lines),
+        boot_log.read(lines, marks),
         hwloc.read_xml(lines),
         hwloc.read_tree(lines),
         emulated.read_arguments(lines),

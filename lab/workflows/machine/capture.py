@@ -7,12 +7,15 @@ merged, an incomplete description is never used as a complete one, and every gue
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from lab.arch.record import OTHER_CPUINFO
 from lab.core.errors import UsageError
 from lab.core.untrusted import one_line
 from lab.formats.machine import texts as machine_texts
-from lab.formats.machine.statements import Statement
+from lab.formats.machine.statements import ArchMarks, Statement
+from lab.specs import arches
 from lab.workflows.machine import machine as capture_machine
 from lab.workflows.machine import nodes as capture_nodes
 from lab.workflows.machine.described import Choices, DescribedMachine, DescribedNode, Reading
@@ -30,7 +33,7 @@ def machine(texts: Sequence[str]) -> DescribedMachine:
 def read(texts: Sequence[tuple[str, str]], choices: Choices | None = None) -> Reading:
     """Read one machine from the (name, text) pairs of some files; several machines without a choice are a problem."""
     choices = choices or Choices()
-    found = machine_texts.read(texts)
+    found = machine_texts.read(texts, _marks())
     machines = alike_machines(found)
     if choices.machine is not None and not 1 <= choices.machine <= max(1, len(machines)):
         raise UsageError(f"--machine: expected a number from 1 to {len(machines)}, got {choices.machine}")
@@ -43,6 +46,17 @@ def read(texts: Sequence[tuple[str, str]], choices: Choices | None = None) -> Re
         reading.notes.append("the table has the first machine; --machine chooses another")
         reading.hint = "choose one with --machine"
     return reading
+
+
+def _marks() -> ArchMarks:
+    """Return by what texts tell the architectures that the lab knows."""
+    known = arches.ARCHES.values()
+    cpuinfo = [(*mark, arch.uname) for arch in known for mark in arch.cpuinfo_marks]
+    return ArchMarks(
+        srat={name: arch.uname for arch in known for name in arch.srat_cpus},
+        boot=tuple((re.compile(arch.boot_mark), arch.uname) for arch in known if arch.boot_mark),
+        cpuinfo=tuple((key, re.compile(value), name) for key, value, name in (*cpuinfo, *OTHER_CPUINFO)),
+    )
 
 
 def _summary(statements: Sequence[Statement]) -> str:
