@@ -17,6 +17,8 @@ from lab.formats.machine.pasted import Line
 from lab.formats.machine.statements import MAX_NODE, Statement, Value, numbers, size
 
 _UNIT = r"(?P<unit>[KMGT])i?B?"
+_LOGO = r"(?:.{0,80}\s)?"
+"""That neofetch shows at the left."""
 _FACTS = (
     ("virsh nodeinfo", re.compile(rf"Memory size:\s+(?P<memory>\d{{1,15}}) {_UNIT}")),
     ("inxi", re.compile(rf"(?:.*\s)?arch: (?P<arch>{MACHINE_NAMES.pattern})(?:\s.*)?")),
@@ -36,12 +38,14 @@ _FACTS = (
     ("hwinfo", re.compile(r"Arch: (?P<arch>X86-64|AArch64|PPC64LE|S390X|RISCV64|IA32)", re.IGNORECASE)),
     ("hwinfo", re.compile(r"Model: \d+\.\d+\.\d+ \"(?P<model>[^\"]{3,80})\"")),
     ("lshw", re.compile(rf"(?:.*\s)?memory\s+(?P<memory>\d{{1,6}}){_UNIT} System Memory")),
-    ("fastfetch", re.compile(rf"Memory: [\d.]+ ?[KMG]i?B / (?P<memory>\d+(?:\.\d+)?) ?{_UNIT}(?: \(\d+%\))?")),
+    ("fastfetch", re.compile(rf"{_LOGO}Memory: [\d.]+ ?[KMG]i?B / (?P<memory>\d+(?:\.\d+)?) ?{_UNIT}(?: \(\d+%\))?")),
     (
         "fastfetch",
-        re.compile(r"CPU: (?:\d+ ?x )?(?P<model>[^()]*(?:\([RTM]+\)[^()]*)*) \((?P<cpus>\d{1,4})\)(?: @ .*)?"),
+        re.compile(
+            rf"{_LOGO}CPU: (?:\d+ ?x )?(?P<model>[^()]*(?:\([RTM]+\)[^()]*)*) \((?P<cpus>\d{{1,4}})\)(?: @ .*)?"
+        ),
     ),
-    ("fastfetch", re.compile(rf"OS: .*\s(?P<arch>{MACHINE_NAMES.pattern})")),
+    ("fastfetch", re.compile(rf"{_LOGO}OS: .*\s(?P<arch>{MACHINE_NAMES.pattern})")),
 )
 _HWINFO_CPU = re.compile(r"\d{1,4}: None \d{1,4}\.\d: \d{5} CPU")
 _CORES = {"single": 1, "dual": 2, "quad": 4, "hexa": 6, "octa": 8}

@@ -21,7 +21,7 @@ _NODE = re.compile(r"Node\s+(\d{1,4})")
 _MORE = re.compile(r"\d{1,12}(?:\.\d{1,2})?(?:\s+\d{1,12}(?:\.\d{1,2})?)*")
 _TOTAL = re.compile(r"MemTotal\s+(\d{1,12}(?:\.\d{1,2})?(?:\s+\d{1,12}(?:\.\d{1,2})?)*)")
 _FREE_WORDS = "Mem|Speicher|Mémoire|Memoria|Memória|Pamięć|Память|Пам.ять|Minne|Bellek|内存|記憶體|メモリ"
-_FREE = re.compile(rf"(?:{_FREE_WORDS})\.?:\s+(\d{{1,15}}(?:[.,]\d{{1,3}})?)\s?([KMGTkmgt]?i?)B?(?:\s.*)?")
+_FREE = re.compile(rf"(?:{_FREE_WORDS})\.?:\s+(\d{{1,15}}(?:[.,]\d{{1,3}}){{0,4}})\s?([KMGTkmgt]?i?)B?(?:\s.*)?")
 _FREE_UNIT = re.compile(r"free\s.*-\S*([bkmgh])|free\s.*--(?:(bytes|kibi|mebi|gibi|human))")
 LEAST = 512 << 10
 """kB: of less memory than this nobody pastes `free` without a unit, it is in MB or GB."""
@@ -29,6 +29,8 @@ _ZONE = re.compile(r"Node\s+(\d{1,4}), zone\s+\w+.*")
 _PRESENT = re.compile(r"present\s+(\d{1,12})")
 _BLOCKS_HEAD = re.compile(r"RANGE(?:\s+[A-Z-]+)*\s+NODE(?:\s+[A-Z-]+)*")
 _BLOCKS = re.compile(r"0x([0-9a-f]{1,16})-0x([0-9a-f]{1,16})(?:\s+\S+)+")
+_VMSTAT = re.compile(r"(\d{1,15}) K total memory")
+_GROUPS = re.compile(r"\d{1,3}(?:[.,]\d{3}){1,4}")
 _RANGE = re.compile(r"Total online memory:\s+(\d{1,6}(?:\.\d{1,3})?)\s?([KMGT])")
 _POOL_HEAD = re.compile(r"Size\s+Minimum\s+Current\s+Maximum\s+Default")
 _POOL = re.compile(r"(\d{4,12})\s+\d{1,9}\s+(\d{1,9})\s+\d{1,9}(?:\s+\*)?")
@@ -54,6 +56,9 @@ def _section(section: Section, block: int) -> Iterator[Statement]:
             yield from _free(match, command, line.number, block)
         elif match := _RANGE.match(text):
             yield Statement(key="memory", value=size(match[1], match[2]), line=line.number, source="lsmem", block=block)
+        elif match := _VMSTAT.fullmatch(text):
+            memory = int(match[1]) * KIB
+            yield Statement(key="memory", value=memory, line=line.number, source="vmstat -s", block=block)
         elif _POOL_HEAD.fullmatch(text):
             pools = True
         elif pools and (match := _POOL.fullmatch(text)):
@@ -190,14 +195,16 @@ def _row_of(table: _Table, block: int) -> Iterator[Statement]:
 
 def _free(match: re.Match[str], command: str, line: int, block: int) -> Iterator[Statement]:
     """The total of `free`, whose unit is printed, or is an option of the command; kB without one."""
-    unit = match[2]
+    number, unit = match[1], match[2]
     if not unit:
+        if _GROUPS.fullmatch(number):
+            number = re.sub(r"\D", "", number)
         option = _FREE_UNIT.search(command)
-        if option is None and int(match[1].replace(",", "").replace(".", "")) < LEAST:
+        if option is None and int(re.sub(r"\D", "", number)) < LEAST:
             text = "free has no unit and a number too small for kB: left out; `free -m` above it would say the unit"
             yield Statement(key=NOTE, value=text, line=line, source="free", block=block)
             return
         letter = "k" if option is None else (option[1] or option[2])[0]
         unit = letter.replace("b", "").replace("h", "")
-    amount = size(match[1], unit)
+    amount = size(number, unit)
     yield Statement(key="memory", value=amount, line=line, source="free", block=block, guess="free rounds it")

@@ -47,7 +47,7 @@ _CONTINUED = re.compile(r"[\d\s,()-]+")
 _SHOWN = re.compile(r"(physcpubind|nodebind|membind):\s*(\d{1,4}(?:\s+\d{1,4})*)")
 _REMARK = re.compile(r"(?<!\s)\s+(?:(?:#|//|--|<[-=]+|\u2190|;)\s*\S.*|\((?=[^()]*[^\W\d])[^()]*\))\s*$")
 """What a person wrote behind a line: `# the fast node`, `<- local`, `(8 cores)`; `(8)` is numactl's own."""
-_LAST_NUMBER = re.compile(r"(\d+)\s*$")
+_LAST_NUMBERS = re.compile(r"(?:(\d{1,5}) +)?\b(\d{1,5})$")
 _FIRST_NUMBER = re.compile(r"\s*(\d+)")
 
 
@@ -237,8 +237,10 @@ def _joined(parts: Sequence[str]) -> str:
     """A wrapped list of CPUs on one line. A terminal wraps within a number, a mailer between two."""
     text = parts[0]
     for part in parts[1:]:
-        last, first = _LAST_NUMBER.search(text[-8:]), _FIRST_NUMBER.match(part[:8])
-        inside = last is not None and first is not None and int(first[1]) <= int(last[1])
+        last, first = _LAST_NUMBERS.search(text[-16:]), _FIRST_NUMBER.match(part[:8])
+        inside = False
+        if last and first:
+            inside = int(first[1]) <= int(last[2]) or int(last[1] or -1) >= int(last[2])
         text += ("" if inside else " ") + part.strip()
     return text
 

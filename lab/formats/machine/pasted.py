@@ -59,11 +59,15 @@ _COMMENT = re.compile(
 _BARS = str.maketrans("\u2502\u2503\u2551", "|||")
 _LOGGED = re.compile(r"\{.{0,400}\"(?:log|message|msg|MESSAGE)\"\s*:\s*\"((?:[^\"\\]|\\.)*)\".{0,400}\}")
 """A line of a log whose lines are objects of JSON."""
+_STRING = re.compile(r"([\"'])((?:\\.|(?!\1)[^\\])*)\1")
 _MARKS = ("#", "+", "|", "//", ";", "*", "%", "--", "!", ":")
 """That people put before each line."""
 _LINE_NUMBER = re.compile(r"\s{0,8}(\d{1,5})(?:[:.)|\t]|  |\s*$)\s?")
+_PLACE = re.compile(r"([\w./@+-]{1,100}?)[:-](\d{1,6})[:-]")
 FEW_LINES = 4
 """In fewer lines than this, marks and numbers before each of them may be an accident."""
+_GROUPED = re.compile(r"((?<![\d.,'])|:\s{1,20})(?<!\d)(\d{1,3}(?:[,.']\d{3}){1,4})(?=\s?[kKM]i?B\b)")
+"""A number of kB or MB, which is whole: a point or a comma in it parts thousands."""
 _FENCE = re.compile(r"(?:`{3,}|~{3,})\s*[\w{}.+ -]*")
 
 
@@ -118,6 +122,7 @@ def undecorated(text: str) -> Pasted:
     for _ in range(MAX_LAYERS):
         if not (_decode(made, "base64", _base64) or _decode(made, "quoted-printable", _quoted_printable)):
             break
+    _decode(made, "the file and the number of each line", _without_places)
     _decode(made, "marks before each line", _without_marks)
     _decode(made, "line numbers", _without_numbers)
     _decode(made, "HTML", _html)
@@ -242,11 +247,18 @@ def _strings(lines: Sequence[Line]) -> list[Line]:
         if line.text.count("\\n") < 2:
             decoded.append(line)
             continue
-        text = line.text.replace("\\r", "").replace("\\t", " ").replace('\\"', '"')
-        first, *others = text.split("\\n")
-        rows = [first.rpartition('": "')[2], *others]
-        decoded += [Line(number=line.number, text=row) for row in rows]
+        for inner in _strings_with_breaks(line.text):
+            text = inner.replace("\\r", "").replace("\\t", " ").replace('\\"', '"')
+            first, *others = text.split("\\n")
+            rows = [first.rpartition('": "')[2], *others]
+            decoded += [Line(number=line.number, text=row) for row in rows]
     return decoded
+
+
+def _strings_with_breaks(text: str) -> list[str]:
+    """What stands between the marks of those strings on a line that have line breaks; the line if none is whole."""
+    inner = [match[2] for match in _STRING.finditer(text)]
+    return [each for each in inner if "\\n" in each] or [text]
 
 
 def _without_marks(lines: Sequence[Line]) -> list[Line]:
@@ -259,6 +271,23 @@ def _without_marks(lines: Sequence[Line]) -> list[Line]:
             continue
         return [Line(number=line.number, text=line.text.lstrip().removeprefix(mark)) for line in lines]
     return list(lines)
+
+
+def _without_places(lines: Sequence[Line]) -> list[Line]:
+    """The lines without the file and the number that `grep -n` put before each of them: one file, numbers ascend."""
+    decoded: list[Line] = []
+    file, last = "", 0
+    for line in lines:
+        match = _PLACE.match(line.text)
+        if match is None:
+            if line.text.strip() not in ("", "--"):
+                return list(lines)
+            continue
+        if int(match[2]) <= last or match[1] != (file or match[1]):
+            return list(lines)
+        file, last = match[1], int(match[2])
+        decoded.append(Line(number=line.number, text=line.text[match.end() :]))
+    return decoded if len(decoded) >= FEW_LINES else list(lines)
 
 
 def _without_numbers(lines: Sequence[Line]) -> list[Line]:
@@ -295,6 +324,8 @@ def _cleaned(text: str) -> str:
     if quotes := _QUOTES.match(text):
         text = text[quotes.end() :]
     text = _JIRA_CODE.sub("", _BB_CODE.sub("", text)).strip()
+    if "B" in text:
+        text = _GROUPED.sub(_ungrouped, text)
     if stamp := _TIME_STAMP.match(text):
         text = text[stamp.end() :].strip()
     if _FENCE.fullmatch(text):
@@ -305,6 +336,11 @@ def _cleaned(text: str) -> str:
         if match := pattern.match(text):
             text = text[match.end() :]
     return _without_quotes(text.replace("**", "").strip("`")).strip()
+
+
+def _ungrouped(match: re.Match[str]) -> str:
+    """A number without what parts its thousands."""
+    return match[1] + re.sub(r"\D", "", match[2])
 
 
 def _row(text: str) -> str:
