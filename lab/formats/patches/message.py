@@ -254,15 +254,32 @@ def _of_mails(data: bytes, name: str, path: str, depth: int) -> Iterator[Diff]:
                 yield replace(diff, name=name, number=int(number[1]) if number else 0)
 
 
+_SIGNED, _SIGNATURE = b"-----BEGIN PGP SIGNED MESSAGE-----\n", b"\n-----BEGIN PGP SIGNATURE-----\n"
+_DASHED = re.compile(rb"^- ", re.MULTILINE)
+"""What OpenPGP puts before a signed line that begins with a dash."""
+
+
 def _text(part: ParsedMessage, data: bytes) -> bytes:
     """Return a text part as UTF-8, its soft line breaks undone."""
     charset = part.get_content_charset()
     if charset not in _UNICODE:
         with suppress(LookupError, ValueError):  # a name that is none, or has a zero in it
             data = data.decode(charset or "ascii").encode()
+    data = _unsigned(data)
     if str(part.get_param("format", "")).lower() != "flowed":
         return data
     return unfolded(data, delete_space=str(part.get_param("delsp", "")).lower() == "yes")
+
+
+def _unsigned(data: bytes) -> bytes:
+    """Return the text that OpenPGP signed within a text, as it was; the data if it is not signed so."""
+    lines = data.replace(b"\r\n", b"\n")
+    start = lines.find(_SIGNED)
+    text = lines.find(b"\n\n", start) + 1
+    end = lines.find(_SIGNATURE, text)
+    if start < 0 or not 0 < text < end:
+        return data
+    return _DASHED.sub(b"", lines[text + 1 : end + 1])
 
 
 def unfolded(data: bytes, *, delete_space: bool = False) -> bytes:

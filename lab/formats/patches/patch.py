@@ -158,12 +158,14 @@ def _plain_change(reader: Reader) -> FileChange:
 def _plain_names(fields: list[bytes], reader: Reader) -> tuple[str | None, str | None]:
     """Return the files of `--- a/X` and `+++ b/X`, None for /dev/null.
 
-    The first directory is the prefix, unless both names are the same.
+    The first directory is the prefix, unless both names are the same, or it is one of the kernel's (`mm/f.c.orig`).
     """
     names = [patch_names.of_field(field) for field in fields]
     if names == [patch_names.DEV_NULL] * 2:
         raise reader.malformed("both names are /dev/null")
-    bare = names[0] == names[1] and not names[0].startswith((b"a/", b"b/"))
+    kept, rest = names[0], patch_names.stripped(names[0]) or b""
+    bare = kept == names[1] and not kept.startswith((b"a/", b"b/")) and not patch_names.is_of_kernel(rest)
+    bare = bare or all(patch_names.is_of_kernel(name) for name in names if name != patch_names.DEV_NULL)
     old, new = (_plain_name(name, reader, bare=bare) for name in names)
     return old, new
 

@@ -23,6 +23,10 @@ _EPOCH = re.compile(
     rb"(?:1970-01-01|1969-12-31) \d\d:\d\d:\d\d|\bJan  1 \d\d:\d\d:\d\d 1970|\bDec 31 \d\d:\d\d:\d\d 1969"
 )
 DEV_NULL = b"/dev/null"
+_KERNEL_DIRECTORIES = frozenset(
+    b"Documentation arch block certs crypto drivers fs include init io_uring ipc kernel lib mm net rust samples scripts"
+    b" security sound tools usr virt".split()
+)
 
 
 def of_field(field: bytes) -> bytes:
@@ -59,6 +63,12 @@ def _divisions(rest: bytes) -> list[tuple[bytes, bytes]]:
         return [(rest[: second.start()].strip(), of_field(second[1]))]
     blanks = (match.start() for match in re.finditer(rb" ", rest))
     return [(rest[:place], rest[place + 1 :].rstrip()) for place in blanks]
+
+
+def is_of_kernel(name: bytes) -> bool:
+    """Whether a name has no prefix: its first directory is one at the top of a kernel tree."""
+    first, slash, _ = name.partition(b"/")
+    return bool(slash) and first in _KERNEL_DIRECTORIES
 
 
 def stripped(name: bytes) -> bytes | None:

@@ -183,6 +183,17 @@ def test_a_mail_behind_other_text_is_refused_where_it_is_encoded() -> None:
 # Parts of a message.
 
 
+def test_a_patch_that_openpgp_signed_within_the_text_is_read() -> None:
+    diff = b"diff --git a/f.c b/f.c\n--- a/f.c\n+++ b/f.c\n@@ -1 +1 @@\n-a\n+b\n"
+    dashed = b"".join(b"- " * line.startswith(b"-") + line for line in diff.splitlines(keepends=True))
+    body = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nWhy.\n\n" + dashed
+    signature = b"\n-----BEGIN PGP SIGNATURE-----\n\nown\n-----END PGP SIGNATURE-----\n"
+    for ends in (b"\n", b"\r\n"):
+        raw = b"From: o@example.org\nSubject: [PATCH] x\n\n" + body + signature
+        assert one(raw.replace(b"\n", ends)).rstrip() == b"Why.\n\n" + diff.rstrip()
+    assert b"- --- a/f.c" in one(b"From: o@example.org\nSubject: [PATCH] x\n\n" + diff + body)
+
+
 def test_format_flowed_is_unfolded() -> None:
     flowed = (
         "Why it is good and why it is \nlong.\n---\ndiff --git a/f.c b/f.c\n--- a/f.c\n+++ b/f.c\n@@ -1,4 +1,4 @@\n"

@@ -104,6 +104,13 @@ def test_change_of_mode() -> None:
     assert tree.changed == {"s.sh": Content(b"echo\n", executable=True)}
 
 
+@pytest.mark.parametrize("old", ["mm/f.c.orig", "mm/f.c~", "mm/f.c", "linux-6.12/mm/f.c"])
+def test_the_kernels_own_directory_is_no_prefix(old: str) -> None:
+    new = old.replace(".orig", "").replace("~", "")
+    (change,) = patch.parse(f"--- {old}\t2026-01-01\n+++ {new}\t2026-01-02\n@@ -1 +1 @@\n-a\n+b\n".encode(), "p")
+    assert change.name == "mm/f.c"
+
+
 def test_patches_made_without_git_may_name_the_old_file_differently() -> None:
     text = "--- linux/f.c.orig\t2026-01-01\n+++ linux/f.c\t2026-01-02\n@@ -1 +1 @@\n-a\n+b\n"
     assert applied(text, {"f.c": "a\n"}) == {"f.c": "b\n"}
