@@ -58,6 +58,8 @@ _SUBTEST = re.compile(r"# Subtest:? ?(.*)")
 _NESTED = re.compile(r"( {1,8}|\t|# )(?:# )?(?:K?TAP version \d{1,9}\s*|1\.\.\d{1,9}\s*(?:#.*)?|# Subtest:? ?.*)")
 _NESTED_RESULT = re.compile(r"([ \t]{1,40})(?:not )?ok \d{1,9}(?:\s.*)?")
 _COLOURS = re.compile(r"\x1b\[[0-9;]{0,12}[mK]")
+_GLUED = re.compile(r"\[ {0,4}\d{1,8}\.\d{6}\](?:\[ {0,8}[TC]\d{1,10}\])? .*")
+"""A message that the kernel printed before a line's newline came."""
 _YAML = re.compile(r"( {1,8})---\s*")
 _STARTS = re.compile(r"(?:K?TAP version |1\.\.)\d|(?:not )?ok \d")
 _DURATION = re.compile(r"#\s*duration_ms=(\d{1,12}(?:\.\d{1,6})?)\s*")
@@ -495,6 +497,9 @@ class _Parser:
         elif match := _PLAN.fullmatch(text):
             yield from self._plan(level, match, top=depth == 0)
         elif match := _RESULT.fullmatch(text):
+            if glued := _GLUED.search(text, match.start(3)):
+                level.said.add(glued[0])
+                match = _RESULT.fullmatch(text[: glued.start()]) or match
             yield from self._result(depth, match)
         elif depth == 0 and (match := _BAIL_OUT.fullmatch(text)):
             yield BailOut(line=self.line, reason=match[1])

@@ -378,6 +378,15 @@ def test_what_a_runner_puts_before_each_line_is_taken_off(prefix: str) -> None:
     assert not document.defects
 
 
+def test_a_message_of_the_kernel_before_the_newline_is_no_part_of_the_name() -> None:
+    document = ktap.parse("KTAP version 1\n1..2\nok 1 - one # SKIP none[   12.345678] mm: own\n\nok 2 - two [1.5]\n")
+    assert [(result.name, result.directive, result.reason) for result in document.results] == [
+        ("one", "SKIP", "none"),
+        ("two [1.5]", "", ""),
+    ]
+    assert document.results[0].diagnostics == ("[   12.345678] mm: own",)
+
+
 def test_a_time_in_a_line_is_no_stamp_of_all() -> None:
     document = ktap.parse("KTAP version 1\n1..1\n12:00:00 ok 1 - too early\nok 1 - one\n")
     assert [result.name for result in document.results] == ["one"]
