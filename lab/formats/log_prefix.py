@@ -62,7 +62,7 @@ _ANYTHING = re.compile(rf".{{1,{MAX_PREFIX}}}?(?=\[\s*\d{{1,8}}\.\d{{6}}\])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class _PrefixPart:
     """One part of a line's prefix."""
 
     name: str
@@ -73,7 +73,7 @@ class _Part:
 
 def before(line: str, starts: Callable[[str], object]) -> re.Pattern[str] | None:
     """Return a pattern of what stands before the text that `starts` accepts; None if nothing known does."""
-    parts: list[_Part] = []
+    parts: list[_PrefixPart] = []
     for part in _parts(line):
         parts.append(part)
         if starts(line[part.end :].lstrip()):
@@ -106,7 +106,7 @@ def learned(text: str, is_title: Callable[[str], object]) -> re.Pattern[str] | N
         return None
     alike = [shape for shape in shapes if tuple(part.name for part in shape[: len(names)]) == names]
     blanks = [_blanks([shape[at].blanks for shape in alike]) for at in range(len(names))]
-    return _pattern([_Part(name=name, blanks=each, end=0) for name, each in zip(names, blanks, strict=True)])
+    return _pattern([_PrefixPart(name=name, blanks=each, end=0) for name, each in zip(names, blanks, strict=True)])
 
 
 def _blanks(found: Sequence[str]) -> str:
@@ -133,7 +133,7 @@ def _sample(text: str) -> Iterator[str]:
             at = end + 1
 
 
-def _parts(line: str) -> Iterator[_Part]:
+def _parts(line: str) -> Iterator[_PrefixPart]:
     """Yield the parts that a line begins with."""
     at = 0
     for _ in range(MAX_PARTS):
@@ -141,7 +141,7 @@ def _parts(line: str) -> Iterator[_Part]:
             if match := pattern.match(line, at, MAX_PREFIX):
                 blanks = _BLANKS.match(line, match.end())
                 at = blanks.end() if blanks else match.end()
-                yield _Part(name=name, blanks=line[match.end() : at], end=at)
+                yield _PrefixPart(name=name, blanks=line[match.end() : at], end=at)
                 break
         else:
             return
@@ -161,7 +161,7 @@ def _most(count: int, total: int) -> bool:
     return count >= FEWEST and count * 100 >= total * SHARE
 
 
-def _pattern(parts: Sequence[_Part]) -> re.Pattern[str]:
+def _pattern(parts: Sequence[_PrefixPart]) -> re.Pattern[str]:
     """Compile a sequence of parts; the blanks behind one may be missing at the end of a line."""
     text = ""
     for number, part in enumerate(parts):

@@ -159,6 +159,29 @@ RULES = (
     ),
 )
 
+_TALK = re.compile(r"(?:pr|dev|netdev)_(?:info|notice|debug|dbg)(?:_ratelimited|_once)?|printk(?:_deferred)?")
+_TALK_FILES = ("mm", "kernel", "lib", "init", "fs", "block", "ipc", "net/core", "drivers/base", "drivers/virtio")
+_ALSO_TALK = ("drivers/block", "drivers/char", "drivers/tty", "drivers/net", "drivers/acpi", "drivers/pci")
+_TALK_LEVELS = ("KERN_INFO", "KERN_NOTICE", "KERN_DEBUG")
+
+
+def talk(tree: Path) -> Iterator[Complaint]:
+    """Yield what a tree prints that is no complaint by its level: information, notices, debugging. It has no kind."""
+    folders = [*_TALK_FILES, *_ALSO_TALK, *(f"arch/{arch}" for arch in ARCHITECTURES)]
+    for path in sorted({path for folder in folders for path in (tree / folder).rglob("*.[ch]")}):
+        text = c_source.without_comments(path.read_text(errors="replace"))
+        known = c_source.strings_of(text, path.stem)
+        before = c_source.prefix_of(text, known)
+        for call in c_source.calls(text, _TALK):
+            if call.name.startswith("printk") and not call.arguments[0].startswith(_TALK_LEVELS):
+                continue
+            given, arguments = _message(call, known)
+            shown = render((before if call.name.startswith("pr_") else "") + (given or ""), arguments)
+            for message in filter(str.strip, shown.split("\n")):
+                where = path.relative_to(tree).as_posix()
+                yield Complaint(path=where, line=call.line, message=message, kinds=frozenset())
+
+
 _DIES = (
     r"die|die_if_kernel|__die|die_addr|die_32|arm_notify_die|arm64_notify_die|do_trap_error|do_error_trap|do_trap"
     r"|DO_ERROR(?:_INFO)?|die_mce|bad_super_trap|unaligned_panic"

@@ -77,6 +77,23 @@ def test_a_miss_is_an_error_unless_it_is_accepted(
     assert "4 of 5 right, 0 missed, 1 patterns" in out
 
 
+def test_talk_that_is_taken_for_a_complaint_is_an_error_unless_it_is_accepted(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree / "mm").mkdir()
+    talk = (
+        'pr_info("BUG: %d of them\\nare fine\\n", own); printk(KERN_DEBUG "quiet\\n"); printk(KERN_ERR "BUG: own\\n");'
+    )
+    (tree / "mm/own.c").write_text(f"void own(void) {{ {talk} }}\n")
+    accepted = "has trouble$ # words of our own\n"
+    status, out = run(tree, accepted, monkeypatch, capsys)
+    assert status == 1
+    assert "mm/own.c:1: BUG: BUG: 3 of them" in out
+    assert "3 messages of lower levels, 1 taken for complaints" in out
+    status, out = run(tree, accepted + "of them # it only says so\n", monkeypatch, capsys)
+    assert (status, "0 taken for complaints" in out) == (0, True)
+
+
 def test_an_acceptance_has_a_reason() -> None:
     assert [(each.pattern.pattern, each.reason) for each in tool.read_accepted("# talk\n\na # b # why\n")] == [
         ("a # b", "why")
