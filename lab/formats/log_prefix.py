@@ -55,6 +55,15 @@ _PARTS = {
     ),
     "stamp": _STAMP,
 }
+_SOME_CLOCK = "|".join(_CLOCKS)
+EVIDENT = re.compile(
+    rf"(?:(?:<\d{{1,3}}>)?1 )?(?:(?:{_SOME_CLOCK})|\d{{9,10}}\.\d{{6}}|{_STAMP.removesuffix(_CALLER)}) "
+    rf"{_PARTS['host']} |kernel: "
+    rf"|(?:{_PARTS['facility']} )?\[(?:{_WORD} )?{_WORD} {{1,2}}\d{{1,2}} {_TIME} \d{{4}}\] "
+    rf"|{_PARTS['facility']} (?:(?:{_SOME_CLOCK}) )?"
+    rf"|{_PARTS['netconsole']}"
+)
+"""A prefix that one line shows to be one: no program of a guest prints such lines."""
 _COMPILED = tuple((name, re.compile(pattern)) for name, pattern in _PARTS.items())
 _BLANKS = re.compile(r"\t| {0,2}")
 _STAMPED = re.compile(rf"(?P<before>.{{1,{MAX_PREFIX}}}?)\[\s*\d{{1,8}}\.\d{{6}}\]")

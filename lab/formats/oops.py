@@ -78,6 +78,8 @@ class Message:
     line: int
     caller: str
     text: str
+    torn: bool = False
+    """Whether a time stamp follows it on its line: a program's or a forwarder's words."""
 
 
 def scan(console: str, *, boots: int = 0) -> tuple[Finding, ...]:
@@ -130,13 +132,6 @@ _FIRST_STAMP = re.compile(
     rf"|\[?\s*\d{{0,8}}\.\d{{1,6}})\]{_CALLER}"
 )
 """The same at the start of a line: `dmesg -d` and `-e` have some more, and serial ports lose characters of one."""
-_CLOCK = r"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,20})"
-_FORWARDED = re.compile(
-    rf"(?:{_CLOCK} \S{{1,80}} )?kernel: "
-    r"|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\] "
-    r"|\d{1,3},\d{1,12},\d{1,16},[-+c](?:,caller=([TC]\d{1,10}))?(?:,[a-z]{1,10}=[^;]{1,60})*;"
-)
-"""What stands before a message that syslog or journald wrote, `dmesg -T` or netconsole."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]{0,12}[mK]")
 _NOISE = re.compile(r"(?:\x1b\[[0-9;?]{0,12}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]|<\d{1,3}>(?=\S))+")
 """What may stand before a message: control characters, and the level that `console_msg_format=syslog` prints."""
@@ -152,13 +147,16 @@ def _messages(number: int, line: str, prefix: re.Pattern[str] | None = None) -> 
         line = line[found.end() :]
     if noise := _NOISE.match(line):
         line = line[noise.end() :]
-    if forwarded := _FORWARDED.match(line):
-        caller, line = forwarded[1] or caller, line[forwarded.end() :]
-    if stamp := _FIRST_STAMP.match(line):
+    stamp = _FIRST_STAMP.match(line)
+    hinted = "kern" in line or (stamp is None and (line[:1] == "[" or ";" in line))
+    if hinted and (evident := log_prefix.EVIDENT.match(line)):
+        caller, line = evident["caller"] or caller, line[evident.end() :]
+        stamp = _FIRST_STAMP.match(line)
+    if stamp:
         caller, start = stamp[1] or stamp[2] or caller, stamp.end()
     for stamp in _STAMP.finditer(line, start):
         if stamp.start() > start:
-            yield Message(line=number, caller=caller, text=line[start : stamp.start()])
+            yield Message(line=number, caller=caller, text=line[start : stamp.start()], torn=True)
         caller, start = stamp[1] or "", stamp.end()
     yield Message(line=number, caller=caller, text=line[start:])
 
@@ -391,7 +389,7 @@ class _Scanner:
             report = None
         if report is not None and part and (not part["pc"] or call_trace.is_program_counter(text)):
             report.parts.add(part.lastgroup or "")
-        if text.strip():
+        if text.strip() and not message.torn:
             _put(self.before, caller, message)
         return report
 

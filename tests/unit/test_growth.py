@@ -170,6 +170,8 @@ PARSERS: Mapping[str, tuple[Parser, Callable[[int], str]]] = {
     "ktap, its columns": (ktap.steady, results),
     "ktap, nested": (ktap.parse, nested),
     "console": (oops.scan, console),
+    "console behind a prefix": (oops.scan, lambda number: console(number).replace("[ 1.0", "own | [ 1.0")),
+    "ktap behind a prefix": (ktap.parse, lambda number: re.sub(r"(?m)^", "own | ", results(number))),
     "configuration": (kconfig.parse_config, lambda number: "CONFIG_A=y\n# CONFIG_B is not set\n" * number),
     "fragment": (lambda text: kconfig.parse_fragment(text, "f"), lambda number: "CONFIG_A=y\n" * number),
     "output of make": (

@@ -101,6 +101,29 @@ def test_results_behind_a_prefix_are_read(prefix: str) -> None:
     assert not document.defects
 
 
+EVIDENT = [
+    "[Tue Mar  3 11:22:33 2026] ",
+    "kern  :warn  : [    5.123456] ",
+    "kern  :alert : [Tue Mar  3 11:22:33 2026] ",
+    "Mar 03 11:22:33.123456 own kernel: ",
+    "Tue 2026-03-03 11:22:33 CET own kernel: ",
+    "1772533353.123456 own kernel: ",
+    "<4>1 2026-03-03T11:22:33.123456Z own kernel - - - ",
+    "6.12.0-rc3,4,900,1000,-,caller=T12;",
+    "own-1  | [    5.123456] ",
+    "> [    5.123456] ",
+]
+
+
+@pytest.mark.parametrize("prefix", EVIDENT)
+def test_a_log_in_a_letter_is_read(prefix: str) -> None:
+    """Most lines have no prefix, so none is learned; these are known without that."""
+    prose = "Words about the machine that go on.\n" * 30
+    (finding,) = oops.scan(prose + _log(prefix, REPORT) + prose)
+    assert (finding.kind, finding.stack) == (Kind.WARNING, ("inner", "caller"))
+    assert oops.scan(prose + _log(prefix, NOTHING) + prose) == ()
+
+
 def test_a_prefix_that_a_program_prints_is_none_of_the_log() -> None:
     lines = ("booted", "> BUG: not the kernel's", "own-1  | BUG: not the kernel's", "12:00:00 BUG: not the kernel's")
     assert log_prefix.learned("\n".join(lines), complaints.classify) is None
