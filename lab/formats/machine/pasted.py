@@ -26,6 +26,7 @@ MAX_JOINED = 4096
 _ESCAPE = re.compile(r"=(?:[0-9A-F]{2}|$)")
 _ENCODED = re.compile(r"=[C-F][0-9A-F]=[89AB][0-9A-F]|:=20$")
 """A letter of two bytes, and the blank behind a key without a value."""
+_SAYS_QUOTED_PRINTABLE = re.compile(r"Content-Transfer-Encoding:\s*quoted-printable", re.IGNORECASE)
 _SOFT_BREAK = re.compile(r"[^=]=$")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _BREAKING_TAG = re.compile(
@@ -64,10 +65,14 @@ _MARKS = ("#", "+", "|", "//", ";", "*", "%", "--", "!", ":")
 """That people put before each line."""
 _LINE_NUMBER = re.compile(r"\s{0,8}(\d{1,5})(?:[:.)|\t]|  |\s*$)\s?")
 _PLACE = re.compile(r"([\w./@+-]{1,100}?)[:-](\d{1,6})[:-]")
+MOST = 6
+"""Of ten lines."""
 FEW_LINES = 4
 """In fewer lines than this, marks and numbers before each of them may be an accident."""
 _GROUPED = re.compile(r"((?<![\d.,'])|:\s{1,20})(?<!\d)(\d{1,3}(?:[,.']\d{3}){1,4})(?=\s?[kKM]i?B\b)")
 """A number of kB or MB, which is whole: a point or a comma in it parts thousands."""
+FENCE = "```"
+"""What begins and ends a block of Markdown, whatever it is written with."""
 _FENCE = re.compile(r"(?:`{3,}|~{3,})\s*[\w{}.+ -]*")
 
 
@@ -122,12 +127,14 @@ def undecorated(text: str) -> Pasted:
     for _ in range(MAX_LAYERS):
         if not (_decode(made, "base64", _base64) or _decode(made, "quoted-printable", _quoted_printable)):
             break
-    _decode(made, "the file and the number of each line", _without_places)
     _decode(made, "marks before each line", _without_marks)
     _decode(made, "line numbers", _without_numbers)
     _decode(made, "HTML", _html)
     _decode(made, "strings with \\n", _strings)
     made.lines = [Line(number=line.number, text=_cleaned(line.text)) for line in made.lines]
+    _decode(made, "the file and the number of each line", _without_places)
+    _decode(made, "a mark before most lines", _without_common_mark)
+    made.lines = [Line(number=line.number, text=_unmarked(line.text)) for line in made.lines]
     made.lines = _without_doubled_breaks(made.lines)
     return made
 
@@ -166,7 +173,7 @@ def _decoded_run(run: list[Line]) -> list[Line]:
         return run
     if not text.isascii() and not any(char.isalpha() for char in text):
         return run
-    if any(not char.isprintable() and char not in "\n\r\t" for char in text):
+    if any(not char.isprintable() and char not in "\n\r\t\x1b\xa0" for char in text):
         return run
     return [Line(number=run[0].number, text=row[:MAX_LINE]) for row in text.splitlines()]
 
@@ -210,6 +217,7 @@ def _looks_quoted_printable(lines: Sequence[Line]) -> bool:
     equals = escapes = marks = blanks = 0
     for line in lines:
         text = line.text
+        marks += bool(_SAYS_QUOTED_PRINTABLE.fullmatch(text.strip()))
         if "=" not in text:
             continue
         equals += text.count("=")
@@ -274,20 +282,34 @@ def _without_marks(lines: Sequence[Line]) -> list[Line]:
 
 
 def _without_places(lines: Sequence[Line]) -> list[Line]:
-    """The lines without the file and the number that `grep -n` put before each of them: one file, numbers ascend."""
+    """The lines without the file and the number that `grep -n` put before most of them: one file, numbers ascend."""
     decoded: list[Line] = []
-    file, last = "", 0
+    file, last, places = "", 0, 0
     for line in lines:
         match = _PLACE.match(line.text)
         if match is None:
-            if line.text.strip() not in ("", "--"):
-                return list(lines)
+            decoded.append(line)
             continue
         if int(match[2]) <= last or match[1] != (file or match[1]):
             return list(lines)
-        file, last = match[1], int(match[2])
-        decoded.append(Line(number=line.number, text=line.text[match.end() :]))
-    return decoded if len(decoded) >= FEW_LINES else list(lines)
+        file, last, places = match[1], int(match[2]), places + 1
+        decoded.append(Line(number=line.number, text=line.text[match.end() :].strip()))
+    return decoded if _are_most(places, lines) else list(lines)
+
+
+def _without_common_mark(lines: Sequence[Line]) -> list[Line]:
+    """The lines without the `#` or `//` of a comment that most of them begin with, and prompts do not."""
+    for mark in ("#", "//"):
+        marked = [line for line in lines if line.text.startswith(mark)]
+        if _are_most(len(marked), lines):
+            return [Line(number=line.number, text=line.text.removeprefix(mark).strip()) for line in lines]
+    return list(lines)
+
+
+def _are_most(count: int, lines: Sequence[Line]) -> bool:
+    """Whether so many of the lines are most of those that have text."""
+    total = sum(bool(line.text) for line in lines)
+    return count >= FEW_LINES and count * 10 >= total * MOST
 
 
 def _without_numbers(lines: Sequence[Line]) -> list[Line]:
@@ -315,7 +337,7 @@ def _without_doubled_breaks(lines: Sequence[Line]) -> list[Line]:
 
 
 def _cleaned(text: str) -> str:
-    """One line without escape sequences, quotation marks, markup and blanks at its ends."""
+    """One line without escape sequences, quotation marks of mails, time stamps and blanks at its ends."""
     text = _TERMINAL.sub("", text)
     if not text.isascii():
         text = text.translate(_BARS)
@@ -329,9 +351,14 @@ def _cleaned(text: str) -> str:
     if stamp := _TIME_STAMP.match(text):
         text = text[stamp.end() :].strip()
     if _FENCE.fullmatch(text):
-        return "```"
-    if text.startswith("|"):
-        text = _row(text)
+        return FENCE
+    return _row(text) if text.startswith("|") else text
+
+
+def _unmarked(text: str) -> str:
+    """One line without the mark of a comment or of a list before it, and without markup and quotes around it."""
+    if text == FENCE:
+        return text
     for pattern in (_COMMENT, _BULLET, _NUMBERED):
         if match := pattern.match(text):
             text = text[match.end() :]
