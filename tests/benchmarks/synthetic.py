@@ -155,16 +155,20 @@ def write_cell(run: RunDir, topology: str, kernel: str, dice: random.Random) -> 
 
 
 def stream(kernel: str, dice: random.Random) -> str:
-    """What a scenario says: a duration for each case, a reason for each that fails, now and then a skip or a defect."""
+    """What a scenario says: a duration for each case, a reason for each that fails, now and then a skip or a defect.
+
+    The lines are in the order in which lab.h prints them.
+    """
     lines = ["KTAP version 1", f"1..{CASES}"]
     for number in range(CASES):
-        lines.append(f"# duration_ms={dice.randrange(1, 5000)}")
+        duration = f"# duration_ms={dice.randrange(1, 5000)}"
         must_fail, chance = kernel == KERNELS[0] and number % 5 == 0, dice.random()
         if must_fail or chance < 0.0001:
             lines.append(f"# scenario.c:{dice.randrange(999)}: touch: expected 0, got SIGBUS BUS_ADRERR")
-            lines.append(f"not ok {number + 1} case_{number}")
+            lines += [duration, f"not ok {number + 1} case_{number}"]
         else:
-            lines.append(f"ok {number + 1} case_{number}" + (" # SKIP needs 2 nodes, has 1" if chance > 0.99 else ""))
+            skip = " # SKIP needs 2 nodes, has 1" if chance > 0.99 else ""
+            lines += [duration, f"ok {number + 1} case_{number}{skip}"]
     return "\n".join(lines) + "\n"
 
 
