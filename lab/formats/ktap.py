@@ -29,11 +29,13 @@ never more than what came in, and per result never more than KEEP_FIRST + KEEP_L
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from lab.formats import log_prefix
 
@@ -69,11 +71,8 @@ _CALM_RESULT = re.compile(
     r"((?:#[^\n]{0,4000}\n){0,30})(ok|not ok) (\d{1,5}) ([A-Za-z_][A-Za-z0-9_.]{0,99})"
     r"(?: # (SKIP|TODO|XFAIL|TIMEOUT|ERROR|CRASH|LEAK)(?: ([^\n]{0,3000}))?)?\n"
 )
-_STEADY_RESULT = re.compile(
-    r"((?:#(?!\s*duration_ms=)[^\n]{0,4000}\n){0,30})(?:# duration_ms=(\d{1,12})\n)?"
-    r"((?:#(?!\s*duration_ms=)[^\n]{0,4000}\n){0,30})((?:not )?ok) (\d{1,5}) ([A-Za-z_][A-Za-z0-9_.]{0,99})"
-    r"( # (?:SKIP|TODO|XFAIL|TIMEOUT|ERROR|CRASH|LEAK)(?: [^\n]{0,3000})?)?\n"
-)
+_TIMED_RESULT = re.compile(r"\n# duration_ms=(\d{1,12})(\n(?:not )?ok [^\n]*)")
+"""The end of what lab.h prints for a case, each line with the newline before it."""
 
 
 class Flaw(StrEnum):
@@ -213,56 +212,55 @@ def _calm(text: str) -> KtapDocument | None:
     return KtapDocument(plan=KtapPlan(line=2, count=int(head[1])), results=tuple(results))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SteadyColumns:
-    """The results of a stream with nothing odd in it, as columns of text."""
+class SteadyColumns(NamedTuple):
+    """The results of a stream of lab.h, as columns of text: what each says is one text, which many cells share."""
 
-    names: tuple[str, ...]
-    durations_ms: tuple[str, ...]
-    """Empty where none is printed."""
-    talk: tuple[str, ...]
-    """The other diagnostics before each result line, with their newlines."""
-    statuses: tuple[str, ...]
-    """`ok` or `not ok`."""
-    directives: tuple[str, ...]
-    """` # SKIP reason` behind the name; empty if there is none."""
+    durations_ms: list[str]
+    lines: list[str]
+    """The diagnostics of a case but its duration, and its result line; before each line a newline."""
 
 
 def steady(text: str) -> SteadyColumns | None:
-    """Return the results of a stream with nothing odd in it, as `_calm` accepts it; None for any other.
+    """Return the results of a stream in which each has a duration right before it; None for any other.
 
-    Streams of many cells differ in their times only, so that each line has to be understood once.
+    What each says may still be odd (`steady_result`), or not be in order.
     """
-    head = _calm_head(text)
-    if not head:
+    parts = _TIMED_RESULT.split(text)
+    head = f"KTAP version 1\n1..{len(parts) // 3}"
+    if parts.pop() != "\n" or not parts or not parts[0].startswith(head):
         return None
-    found = _STEADY_RESULT.findall(text, head.end())
-    if not found or len(found) != int(head[1]):
+    parts[0] = parts[0].removeprefix(head)
+    return SteadyColumns(parts[1::3], list(map(operator.add, parts[0::3], parts[2::3])))
+
+
+def steady_result(lines: str) -> Result | None:
+    """Return the result of one text of `SteadyColumns.lines`, as `parse` returns it; None if anything in it is odd."""
+    match = _CALM_RESULT.fullmatch(f"{lines[1:]}\n")
+    if not match or lines[0] != "\n" or "duration_ms=" in lines or "TAP version" in lines or not _has_calm_text(lines):
         return None
-    before, durations, after, statuses, numbers, names, directives = zip(*found, strict=True)
-    size = head.end() + sum(map(len, map("".join, found)))
-    # findall skips what is no result: then the parts are not the whole; so much is around the parts of each result
-    size += len("  \n") * len(found) + len("# duration_ms=\n") * (len(found) - durations.count(""))
-    in_order = numbers == tuple(map(str, range(1, len(found) + 1)))
-    if size != len(text) or not in_order or len(set(names)) != len(names):
-        return None
-    return SteadyColumns(
-        names=names,
-        durations_ms=durations,
-        talk=tuple(map("".join, zip(before, after, strict=True))),
-        statuses=statuses,
-        directives=directives,
+    said, status, number, name, directive, reason = match.groups()
+    diagnostics, _ = _calm_talk(said)
+    return Result(
+        line=0,
+        ok=status == "ok",
+        number=int(number),
+        name=name,
+        directive=directive or "",
+        reason=(reason or "").strip(),
+        diagnostics=diagnostics,
     )
 
 
 def _calm_head(text: str) -> re.Match[str] | None:
     """Return version and plan of a stream in which nothing tells of nested documents or bytes that are no text."""
     head = _CALM_HEAD.match(text)
-    if not head or text.count("TAP version") > 1 or "Subtest" in text or "# 1.." in text or "\ufffd" in text:
-        return None
-    if not text.replace("\n", "").isprintable():
-        return None
-    return head
+    return head if head and text.count("TAP version") == 1 and _has_calm_text(text) else None
+
+
+def _has_calm_text(text: str) -> bool:
+    if "Subtest" in text or "# 1.." in text or "\ufffd" in text:
+        return False
+    return text.replace("\n", "").isprintable()
 
 
 def _calm_talk(said: str) -> tuple[tuple[str, ...], float | None]:

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain, islice
 from itertools import repeat as always
-from math import nan
+from operator import attrgetter
 
 from lab.core.columns import SHARED, CellRecords, shared
 from lab.core.outcome import (
@@ -106,14 +106,15 @@ def judge_cell(
     durations: list[float] = []
     for scenario, declared in cases.items():
         attempts = runs.get(scenario, ())
-        judged: CellRecords | None = None
+        steady: _SteadyRun | None = None
         if len(attempts) == 1 and scenario not in suites:
-            judged = _judge_steady(cell.key, attempts[0], declared, provides)
-        if judged is None:
+            steady = _judge_steady(attempts[0], declared, provides)
+        if steady is None:
             within = scenario in suites
             judged = _judge_attempts(cell, attempts, declared, provides, within=within, known=known)
-        verdicts += judged.verdicts
-        durations += judged.durations
+            steady = judged.verdicts, judged.durations
+        verdicts += steady[0]
+        durations += steady[1]
     records = CellRecords(cell.key, verdicts, durations)
     return records.on_host(cell.host) if cell.host else records
 
@@ -143,7 +144,11 @@ def _judge_attempts(
 # A run in which nothing is odd.
 
 
-def _judge_steady(key: CellKey, run: Run, declared: Sequence[Case], provides: frozenset[str]) -> CellRecords | None:
+_SteadyRun = tuple[Sequence[CaseVerdict], Iterable[float]]
+"""The verdicts of a run, and the seconds of each."""
+
+
+def _judge_steady(run: Run, declared: Sequence[Case], provides: frozenset[str]) -> _SteadyRun | None:
     """Return what `judge_run` returns for a run in which nothing is odd, in a fraction of its time; None for any other.
 
     Nothing is odd if every case passed, failed or was skipped, and kernel, memory and exit status agree with that.
@@ -156,49 +161,93 @@ def _judge_steady(key: CellKey, run: Run, declared: Sequence[Case], provides: fr
     columns = ktap.steady(run.ktap)
     if columns is None:
         return None
-    verdicts = _steady_verdicts(run, columns, declared, provides)
-    failed = any(verdict.outcome is Outcome.FAIL for verdict in verdicts)
-    if not verdicts or run.status != int(failed):
-        return None
-    return CellRecords(key, verdicts, map(_steady_seconds, columns.durations_ms))
-
-
-def _steady_verdicts(
-    run: Run, columns: ktap.SteadyColumns, declared: Sequence[Case], provides: frozenset[str]
-) -> list[CaseVerdict]:
-    """Return a verdict for each declared case; nothing unless all of them passed, failed or were skipped."""
-    if columns.names != tuple([case.name for case in declared]) or any(case.sides for case in declared):
-        return []
-    provided = [case.requires <= provides for case in declared]
-    lines = (columns.names, columns.talk, columns.statuses, columns.directives)
-    found = map(_steady_verdict, always(run.scenario), *lines, provided, always(run.attempt))
-    verdicts = list(filter(None, found))
-    return verdicts if len(verdicts) == len(declared) else []
+    verdicts = _steady_scenario(run, declared, provides).verdicts(columns.lines, run.status)
+    return verdicts and (verdicts, map(_steady_seconds, columns.durations_ms))
 
 
 @lru_cache(maxsize=1 << 14)
 def _steady_seconds(milliseconds: str) -> float:
-    return _seconds(int(milliseconds)) if milliseconds else nan
+    return _seconds(int(milliseconds))
 
 
-@lru_cache(maxsize=SHARED)
-def _steady_verdict(
-    scenario: str, case: str, talk: str, status: str, directive: str, is_provided: bool, attempt: int
-) -> CaseVerdict | None:
-    """Return the verdict of a case by the lines about it; None unless it passed, failed or was skipped.
+_name_of = attrgetter("case")
 
-    It is that of a run of its own, so that there is one set of rules. It is cached, as cells share most of their lines.
-    """
-    output = f"KTAP version 1\n1..1\n{talk}{status} 1 {case}{directive}\n"
-    run = Run(scenario=scenario, end=End.EXITED, ktap=output, attempt=attempt)
-    judgement = _Judgement(run, [Case(scenario=scenario, name=case)])
-    [result] = judgement.document.results
-    finding = judgement.case([result])
-    if finding.outcome not in (Outcome.PASS, Outcome.FAIL, Outcome.SKIP):
-        return None
-    expected = Expected.PASS if is_provided else Expected.FAIL
-    record = _record(finding, topology="", kernel="", scenario=scenario, case=case, expected=expected, attempt=attempt)
-    return shared(record)
+
+class _SteadyScenario:
+    """The verdicts on the cases of a scenario by the lines about each, as most cells share most of their lines."""
+
+    def __init__(self, run: Run, declared: Sequence[Case], provides: frozenset[str]) -> None:
+        self.declared = declared
+        self.names = [case.name for case in declared]
+        self.is_plain = len(set(self.names)) == len(declared) and not any(case.sides for case in declared)
+        self.expected = {case.name: case.expected(provides) for case in declared}
+        self.attempt = run.attempt
+        self.judgement = _Judgement(Run(scenario=run.scenario, end=End.EXITED), ())
+        self.known: dict[str, CaseVerdict] = {}
+
+    def verdicts(self, said: Sequence[str], status: int | None) -> list[CaseVerdict] | None:
+        """Return a verdict for each declared case; None unless all passed, failed or were skipped, as the status says.
+
+        `said` has the lines about each.
+        """
+        found = list(map(self.known.get, said))
+        if not all(found):
+            found = list(map(self._verdict, said))
+        verdicts = list(filter(None, found))
+        if not self.is_plain or list(map(_name_of, verdicts)) != self.names or len(verdicts) != len(said):
+            return None
+        failed = any(verdict.outcome is Outcome.FAIL for verdict in verdicts)
+        return verdicts if status == int(failed) else None
+
+    def _verdict(self, lines: str) -> CaseVerdict | None:
+        """Return the verdict of a case by the lines about it; None unless it passed, failed or was skipped.
+
+        It is that of `_Judgement`, so that there is one set of rules.
+        """
+        if lines in self.known:
+            return self.known[lines]
+        result = ktap.steady_result(lines)
+        if not result or result.number is None or self.names[result.number - 1 : result.number] != [result.name]:
+            return None
+        finding = self.judgement.case([result])
+        if finding.outcome not in (Outcome.PASS, Outcome.FAIL, Outcome.SKIP):
+            return None
+        return self._kept(lines, result.name, finding)
+
+    def _kept(self, lines: str, name: str, finding: _Finding) -> CaseVerdict:
+        """Return the verdict of a finding that all cells share, and remember it."""
+        if len(self.known) >= SHARED:
+            self.known.clear()
+        verdict = shared(
+            _record(
+                finding,
+                topology="",
+                kernel="",
+                scenario=self.judgement.run.scenario,
+                case=name,
+                expected=self.expected[name],
+                attempt=self.attempt,
+            )
+        )
+        self.known[lines] = verdict
+        return verdict
+
+
+_steady_scenarios: dict[tuple[str, int, frozenset[str], int], _SteadyScenario] = {}
+MAX_STEADY = 1000
+
+
+def _steady_scenario(run: Run, declared: Sequence[Case], provides: frozenset[str]) -> _SteadyScenario:
+    """Return what is known of a scenario's lines on a kernel. The cells of a run share one tuple of declared cases."""
+    key = (run.scenario, id(declared), provides, run.attempt)
+    found = _steady_scenarios.get(key)
+    if found is None:
+        if len(_steady_scenarios) >= MAX_STEADY:
+            _steady_scenarios.clear()
+        found = _SteadyScenario(run, declared, provides)  # it holds the cases, so that no others get their id
+        if isinstance(declared, tuple):
+            _steady_scenarios[key] = found
+    return found
 
 
 def judge_run(
