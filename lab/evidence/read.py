@@ -6,13 +6,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import operator
 import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import cache, partial
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO, NamedTuple
@@ -23,7 +22,7 @@ from lab.core.cache import explain_os_error
 from lab.core.errors import InfraError, InputError
 from lab.core.outcome import Cause, CellResult, CellStatus, Mismatch, Origin, Run, SavedState, Usage
 from lab.core.validation import first_invalid
-from lab.evidence.console import ConsoleLog, slice_of, without_middle
+from lab.evidence.console import slice_of, without_middle
 from lab.evidence.events import (
     EVENT,
     JOURNAL,
@@ -149,29 +148,27 @@ class _Journal:
         return None
 
     @classmethod
-    def read(cls, path: Path) -> _Journal:
+    def read(cls, path: str) -> _Journal:
         events, damage = read_journal(path)
-        boot = BootEvent(event="boot", seq=0)
-        placed = PlacedEvent(event="placed", seq=0, host="")
-        verdict = CellEvent(event="cell", seq=0, status=CellStatus.BROKEN, reason=NOT_DONE, cause=Cause.INTERRUPTED)
+        boot, placed, verdict = _not_told()
         restores: list[BootEvent] = []
         runs: dict[tuple[str, int], RunEvent] = {}
         usages: list[UsageEvent] = []
         origin = None
         for event in events:
-            if isinstance(event, BootEvent) and event.how == "restore":
-                restores.append(event)
-            elif isinstance(event, BootEvent):
-                boot = event
-            elif isinstance(event, RunEvent):
+            if event.event == "run":
                 runs[event.scenario, event.attempt] = event
-            elif isinstance(event, PlacedEvent):
-                placed = event
-            elif isinstance(event, UsageEvent):
+            elif event.event == "usage":
                 usages.append(event)
-            elif isinstance(event, CellEvent):
+            elif event.event == "boot" and event.how == "restore":
+                restores.append(event)
+            elif event.event == "boot":
+                boot = event
+            elif event.event == "placed":
+                placed = event
+            elif event.event == "cell":
                 verdict = event
-            elif isinstance(event, OriginEvent):
+            elif event.event == "origin":
                 origin = Origin(run=event.run, started=event.started)
         return cls(
             damage=damage,
@@ -185,16 +182,28 @@ class _Journal:
         )
 
 
+@cache
+def _not_told() -> tuple[BootEvent, PlacedEvent, CellEvent]:
+    """Return the boot, the host and the verdict of a guest whose journal has none."""
+    return (
+        BootEvent(event="boot", seq=0),
+        PlacedEvent(event="placed", seq=0, host=""),
+        CellEvent(event="cell", seq=0, status=CellStatus.BROKEN, reason=NOT_DONE, cause=Cause.INTERRUPTED),
+    )
+
+
 def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
     """Return one guest by its journal. With a damaged journal it is BROKEN, since events may be missing."""
-    journal = _Journal.read(path / JOURNAL)
+    place = str(path)
+    journal = _Journal.read(f"{place}/{JOURNAL}")
     verdict = journal.verdict
     status, cause, reason = verdict.status, verdict.cause, verdict.reason
     if journal.damage:
         status, cause = CellStatus.BROKEN, Cause.DAMAGED
         reason = "; ".join(filter(None, (journal.damage, reason)))
-    with _Console(path / "console.log") as console:
-        runs = tuple([_run(path, event, console) for event in journal.runs])
+    with _Console(f"{place}/console.log") as console:
+        runs = tuple([_run(place, event, console) for event in journal.runs])
+        tail = "" if status is CellStatus.OK else console.tail()
     slices = tuple([(event.ktap, event.console_from, event.console_to) for event in journal.runs])
     return CellResult(
         topology=empty.topology,
@@ -217,7 +226,7 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
         usage=_total(journal.usages),
         origin=journal.origin,
         papers=partial(_papers, path, slices),
-        console="" if status is CellStatus.OK else _console_tail(path / "console.log"),
+        console=tail,
     )
 
 
@@ -253,11 +262,18 @@ def _paper(path: Path, start: int = 0, end: int | None = None) -> str:
 
 def _total(events: Sequence[UsageEvent]) -> Usage | None:
     """Return what the emulators of a cell used together; None if it was not measured."""
-    usages = [Usage(peak=one.peak, cpu_s=one.cpu_s, wait_s=one.wait_s, life_s=one.life_s) for one in events]
-    return reduce(operator.add, usages) if usages else None
+    if not events:
+        return None
+    peak, cpu_s, wait_s, life_s = 0, 0.0, 0.0, 0.0
+    for one in events:
+        peak = max(peak, one.peak)
+        cpu_s += one.cpu_s
+        wait_s += one.wait_s
+        life_s += one.life_s
+    return Usage(peak=peak, cpu_s=cpu_s, wait_s=wait_s, life_s=life_s)
 
 
-def read_journal(path: Path) -> tuple[list[Event], str]:
+def read_journal(path: str | Path) -> tuple[list[Event], str]:
     """Return the events of a journal, and how it is damaged (empty if it is whole).
 
     The torn last line of a killed lab is no damage: nothing had yet relied on the event that it was to record.
@@ -290,14 +306,16 @@ def _sound(line: bytes) -> bool:
 class _Console:
     """The console of a guest, opened once for all of its runs. A file that is not there is empty."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self._file: BinaryIO | None = None
         self.size = 0
         try:
-            self._file = path.open("rb")
+            self._file = _opened(path)
             self.size = os.fstat(self._file.fileno()).st_size
         except FileNotFoundError:
             pass
+        except OSError as error:
+            raise explain_os_error(error, path) from error
 
     def __enter__(self) -> _Console:
         return self
@@ -310,11 +328,15 @@ class _Console:
         """Return the text between two offsets."""
         return slice_of(self._file, start, stop) if self._file else ""
 
+    def tail(self) -> str:
+        """Return the end of the text."""
+        return self.text(max(0, self.size - MAX_TAIL), self.size)
 
-def _run(path: Path, event: RunEvent, console: _Console) -> Run:
+
+def _run(place: str, event: RunEvent, console: _Console) -> Run:
     output = b""
     try:
-        output = _slice(path / event.ktap, 0, MAX_KTAP + 1)
+        output = _slice(f"{place}/{event.ktap}", 0, MAX_KTAP + 1)
         damage = _damage(event, output, console)
     except InfraError as error:
         damage = str(error)
@@ -349,13 +371,7 @@ def _damage(event: RunEvent, output: bytes, console: _Console) -> str:
     return ""
 
 
-def _console_tail(path: Path) -> str:
-    console = ConsoleLog(path)
-    size = console.size()
-    return console.text(max(0, size - MAX_TAIL), size)
-
-
-def _slice(path: Path, start: int, end: int) -> bytes:
+def _slice(path: str | Path, start: int, end: int) -> bytes:
     """Return bytes of a file; empty if there is no such file, InfraError if it cannot be read."""
     try:
         return _regular(path, start, end)
@@ -365,23 +381,35 @@ def _slice(path: Path, start: int, end: int) -> bytes:
         raise explain_os_error(error, str(path)) from error
 
 
-def _regular(path: Path, start: int, end: int) -> bytes:
+def _regular(path: str | Path, start: int, end: int) -> bytes:
     """Return bytes of a file; OSError if it is no regular file."""
-    with _opened(path) as file:
-        file.seek(start)
-        # read() makes room for what it is asked for
-        return file.read(max(0, min(end, os.fstat(file.fileno()).st_size) - start))
+    handle, size = _handle(path)
+    try:
+        left = max(0, min(end, size) - start)
+        data = os.pread(handle, left, start)
+        while len(data) < left and (more := os.pread(handle, left - len(data), start + len(data))):
+            data += more
+        return data
+    finally:
+        os.close(handle)
 
 
-def _opened(path: Path) -> BinaryIO:
-    """A regular file, open for reading; OSError if it is none.
+def _opened(path: str | Path) -> BinaryIO:
+    """A regular file, open for reading; OSError if it is none."""
+    handle, _ = _handle(path)
+    return os.fdopen(handle, "rb")
+
+
+def _handle(path: str | Path) -> tuple[int, int]:
+    """Return a regular file's descriptor, which the caller closes, and the file's size; OSError if it is none.
 
     A directory of results may come from anywhere: pipes and devices are not waited for, links not followed out of it.
     """
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb")
-    if S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    file.close()
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    about = os.fstat(handle)
+    if S_ISREG(about.st_mode):
+        return handle, about.st_size
+    os.close(handle)
     raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 

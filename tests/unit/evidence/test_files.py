@@ -399,11 +399,12 @@ def test_results_that_cannot_be_read_are_none_and_the_cell_stands(
 
 
 @pytest.mark.parametrize("make", STRANGE)
+@pytest.mark.parametrize("name", ["events.jsonl", "console.log"])
 def test_one_cell_that_cannot_be_read_does_not_take_the_others_along(
-    tmp_path: Path, make: Callable[[Path], object]
+    tmp_path: Path, name: str, make: Callable[[Path], object]
 ) -> None:
     run = write(tmp_path, evidence())
-    instead("events.jsonl", make)(run.cell("x86_64-4k-2node", "baseline"))
+    instead(name, make)(run.cell("x86_64-4k-2node", "baseline"))
     first_cell, *others = load(run.path).cells
     assert first_cell.status is CellStatus.BROKEN
     assert "cannot be read" in first_cell.reason
