@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
@@ -370,11 +371,11 @@ class Metadata(Recorded):
 
     def topology(self, name: str) -> TopologyRecord:
         """Return the record of a machine; an empty one if the machine was not recorded."""
-        return self.topologies.get(name, TopologyRecord())
+        return self.topologies.get(name) or _no_topology()
 
     def kernel(self, name: str) -> KernelRecord:
         """Return the record of a kernel; an empty one if the kernel was not recorded."""
-        return self.kernels.get(name, KernelRecord())
+        return self.kernels.get(name) or _no_kernel()
 
     def build(self, topology: str, kernel: str) -> Provenance | None:
         """Return what a cell's kernel was built from; None if it was never built."""
@@ -392,6 +393,16 @@ class Metadata(Recorded):
     def declared_cases(self) -> dict[str, tuple[Case, ...]]:
         """Return scenario -> its declared cases."""
         return {scenario: tuple(spec.case(scenario) for spec in specs) for scenario, specs in self.cases.items()}
+
+
+@cache
+def _no_topology() -> TopologyRecord:
+    return TopologyRecord()
+
+
+@cache
+def _no_kernel() -> KernelRecord:
+    return KernelRecord()
 
 
 def _old_command(data: Mapping[str, Any]) -> object:

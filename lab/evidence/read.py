@@ -37,7 +37,6 @@ from lab.evidence.events import (
     BootEvent,
     CellEvent,
     Event,
-    OriginEvent,
     PlacedEvent,
     RunEvent,
     UsageEvent,

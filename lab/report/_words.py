@@ -29,6 +29,8 @@ MAX_TIMES = 4
 """More times than this are shown as a range."""
 _OF_THEIR_OWN = (Outcome.LEAK, Outcome.FLAKY, Outcome.BROKEN)
 """Outcomes that a tally counts by their own name, whether or not an expectation was met."""
+_TALLIED = ("pass", "must-fail", "known-fail", "skip", "NOT MET", "no verdict", *_OF_THEIR_OWN)
+"""The words of a tally, most usual first."""
 
 
 def count(number: int, word: str) -> str:
@@ -79,14 +81,20 @@ def tally(verdicts: Mapping[CaseVerdict, int], suites: frozenset[str] = frozense
 
     What fails in a suite as on the kernel that is compared with (or on that kernel itself) is `known-fail`.
     """
-    counts = dict.fromkeys(("pass", "must-fail", "known-fail", "skip", "NOT MET", "no verdict", *_OF_THEIR_OWN), 0)
+    counts: Counter[str] = Counter()
     for verdict, number in verdicts.items():
         counts[_tally_word(verdict, suites)] += number
-    parts: list[str] = []
-    for word, number in counts.items():
-        if number:
-            parts.append(f"{number} {word}")
-    return parts or ["nothing"]
+    return _counted(counts)
+
+
+def _counted(counts: Counter[str]) -> list[str]:
+    """Return the words of a tally with their numbers, in the order in which they are shown."""
+    return [f"{counts[word]} {word}" for word in _TALLIED if counts[word]] or ["nothing"]
+
+
+def tally_words(summary: Summary) -> dict[CaseVerdict, str]:
+    """Return the word under which a tally counts each verdict of a run."""
+    return {verdict: _tally_word(verdict, summary.suites) for verdict in summary.tally}
 
 
 @lru_cache(maxsize=SHARED)
@@ -105,8 +113,8 @@ def _tally_word(record: CaseVerdict, suites: frozenset[str]) -> str:
     return {False: "NOT MET", None: "no verdict"}[record.met]
 
 
-def cell_text(summary: Summary, place: CellKey) -> list[str]:
-    """Return what the matrix shows of a cell and its repeats, as short parts."""
+def cell_text(summary: Summary, place: CellKey, words: Mapping[CaseVerdict, str]) -> list[str]:
+    """Return what the matrix shows of a cell and its repeats, as short parts. `words`: see `tally_words`."""
     guests = summary.repeats[place]
     bad: Counter[CellStatus] = Counter()
     ran = False
@@ -122,7 +130,7 @@ def cell_text(summary: Summary, place: CellKey) -> list[str]:
             state = f"{number} of {len(guests)} {state}"
         states.append(state)
     if ran:
-        return [*states, *tally(Counter(summary.of_cell(*place).verdicts), summary.suites)]
+        return [*states, *_counted(Counter(map(words.__getitem__, summary.of_cell(*place).verdicts)))]
     return states or ["nothing ran"]
 
 

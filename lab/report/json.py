@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, repeat
 from math import isnan
 from statistics import median
 from typing import Any
@@ -96,9 +96,10 @@ def _record_rows(summary: Summary) -> Iterator[str]:
     """Yield the record of each case on each cell, encoded."""
     for (topology, kernel), records in summary.by_cell.items():
         place = f'{{"topology": {json.dumps(topology)}, "kernel": {json.dumps(kernel)}, '
-        for (before, after), duration in zip(map(_verdict, records.verdicts), records.durations, strict=True):
-            seconds = "null" if isnan(duration) else repr(duration)
-            yield f"{place}{before}{seconds}{after}"
+        seconds = ["null" if isnan(duration) else repr(duration) for duration in records.durations]
+        if records:
+            before, after = zip(*map(_verdict, records.verdicts), strict=True)
+            yield from map("".join, zip(repeat(place), before, seconds, after, strict=False))
 
 
 @lru_cache(maxsize=SHARED)

@@ -21,7 +21,6 @@ from lab.core.outcome import (
     Delta,
     Expected,
     Outcome,
-    Run,
 )
 from lab.core.paths import is_prebuilt
 from lab.core.workers import spread
@@ -428,10 +427,7 @@ def _agreed(place: CellKey, guests: Sequence[CellResult], repeats: Sequence[Cell
 
 def _quiet(cell: CellResult) -> CellResult:
     """Return a cell without its guest's output while it ran programs; the end of a console that is not OK stays."""
-    runs: list[Run] = []
-    for run in cell.runs:
-        runs.append(replace(run, ktap="", stderr="", console=""))
-    return replace(cell, runs=tuple(runs))
+    return replace(cell, runs=tuple([run.without_output() for run in cell.runs]))
 
 
 def _summary(

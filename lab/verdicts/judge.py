@@ -30,7 +30,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain, islice
-from itertools import repeat as always
 from operator import attrgetter
 
 from lab.core.columns import SHARED, CellRecords, shared
@@ -40,7 +39,6 @@ from lab.core.outcome import (
     CaseRecord,
     CaseVerdict,
     Cause,
-    CellKey,
     CellResult,
     CellStatus,
     Cost,
@@ -162,14 +160,10 @@ def _judge_steady(run: Run, declared: Sequence[Case], provides: frozenset[str]) 
     if columns is None:
         return None
     verdicts = _steady_scenario(run, declared, provides).verdicts(columns.lines, run.status)
-    return verdicts and (verdicts, map(_steady_seconds, columns.durations_ms))
+    return (verdicts, [int(milliseconds) / 1000 for milliseconds in columns.durations_ms]) if verdicts else None
 
 
-@lru_cache(maxsize=1 << 14)
-def _steady_seconds(milliseconds: str) -> float:
-    return _seconds(int(milliseconds))
-
-
+_outcome_of = attrgetter("outcome")
 _name_of = attrgetter("case")
 
 
@@ -192,11 +186,11 @@ class _SteadyScenario:
         """
         found = list(map(self.known.get, said))
         if not all(found):
-            found = list(map(self._verdict, said))
+            found = [known or self._verdict(lines) for known, lines in zip(found, said, strict=True)]
         verdicts = list(filter(None, found))
         if not self.is_plain or list(map(_name_of, verdicts)) != self.names or len(verdicts) != len(said):
             return None
-        failed = any(verdict.outcome is Outcome.FAIL for verdict in verdicts)
+        failed = Outcome.FAIL in map(_outcome_of, verdicts)
         return verdicts if status == int(failed) else None
 
     def _verdict(self, lines: str) -> CaseVerdict | None:
@@ -204,8 +198,6 @@ class _SteadyScenario:
 
         It is that of `_Judgement`, so that there is one set of rules.
         """
-        if lines in self.known:
-            return self.known[lines]
         result = ktap.steady_result(lines)
         if not result or result.number is None or self.names[result.number - 1 : result.number] != [result.name]:
             return None
@@ -741,7 +733,7 @@ class _Judgement:
             outcome, cause, reason = reported.verdict(self.of_reports[first.name], first.diagnostics)
             return _Finding(outcome=outcome, cause=cause, reason=reason, evidence=first.diagnostics)
         saw, costs, evidence = _findings_in(first.diagnostics)
-        outcome, cause, reason = _verdict(replace(first, diagnostics=evidence))
+        outcome, cause, reason = _verdict(first, evidence)
         cost: Cost | None = None
         if outcome is Outcome.PASS:
             cost = _cost(costs, first.name)
@@ -979,8 +971,8 @@ _NO_RESULT = {
 }
 
 
-def _verdict(result: ktap.Result) -> tuple[Outcome, Cause, str]:
-    """Return outcome, cause and words of one result line."""
+def _verdict(result: ktap.Result, said: Sequence[str]) -> tuple[Outcome, Cause, str]:
+    """Return outcome, cause and words of one result line. `said`: its diagnostics that are no findings."""
     directive, reason = result.directive, result.reason
     if directive == "SKIP":
         return Outcome.SKIP, Cause.SKIPPED, reason or "no reason given"
@@ -995,7 +987,7 @@ def _verdict(result: ktap.Result) -> tuple[Outcome, Cause, str]:
         return outcome, cause, f"{words}: {reason}" if reason else words
     if result.ok:
         return Outcome.PASS, Cause.PASSED, "ok"
-    return Outcome.FAIL, Cause.FAILED, _assertion(result.diagnostics) or "not ok"
+    return Outcome.FAIL, Cause.FAILED, _assertion(said) or "not ok"
 
 
 _SAW = re.compile(r"saw((?: [A-Za-z][\w+=-]{0,31}){1,8})", re.ASCII)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -75,12 +77,56 @@ def test_columns_of_another_process_share_the_verdicts_of_this_one() -> None:
     assert pickle.loads(pickle.dumps(FAILED)) == FAILED
 
 
-def test_parts_come_back_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """On two cores: a function for parts of some work, which ends elsewhere once it was called here; the process id."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    here, called_here = os.getpid(), multiprocessing.get_context("fork").Event()
+
+    def called() -> int:
+        if os.getpid() == here:
+            called_here.set()
+        assert called_here.wait(60)
+        return os.getpid()
+
+    return called
+
+
+def test_parts_come_back_in_their_order(begun: Callable[[], int]) -> None:
     factor, here = 3, os.getpid()
-    found = list(spread(lambda part: (part * factor, os.getpid()), range(20)))
+    found = list(spread(lambda part: (part * factor, begun()), range(20)))
     assert [product for product, _ in found] == [3 * part for part in range(20)]
-    assert here not in {process for _, process in found}
+    is_here = [process == here for _, process in found]
+    assert is_here == sorted(is_here), "this process does the last parts, the other one begins with the first"
+    assert is_here[0] < is_here[-1]
+
+
+def test_of_several_errors_that_of_the_first_part_is_raised(begun: Callable[[], int]) -> None:
+    def failing(part: int) -> int:
+        begun()
+        if part < 3:
+            return part
+        raise ValueError(str(part))
+
+    results, found = spread(failing, range(20)), list[int]()
+    with pytest.raises(ValueError, match=r"^3$"):
+        found += results
+    assert found == [0, 1, 2]
+
+
+def test_a_part_that_fails_here_fails_in_its_turn(begun: Callable[[], int]) -> None:
+    here = os.getpid()
+
+    def failing(part: int) -> int:
+        if begun() == here:
+            raise ValueError(f"part {part}")
+        return part
+
+    results, found = spread(failing, range(20)), list[int]()
+    with pytest.raises(ValueError, match="part"):
+        found += results
+    assert found == list(range(len(found)))
+    assert found
 
 
 def test_on_one_core_there_is_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
