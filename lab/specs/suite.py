@@ -133,14 +133,33 @@ def _kunit(word: str, glob: str) -> Suite:
 
 
 def command_line(suites: Iterable[Suite]) -> tuple[str, ...]:
-    """Return the words of the kernel's command line for suites.
+    """Return the words of the kernel's command line for suites; UsageError if no glob covers their cases.
 
-    A kernel with KUnit runs all its suites while it boots, or those that one glob matches: several suites have none.
+    A kernel with KUnit runs all its suites while it boots, or those that one glob matches.
     """
-    globs = [suite.filter for suite in suites if suite.kind == "kunit"]
-    if len(globs) != 1:
+    asked = [suite for suite in suites if suite.kind == "kunit"]
+    cases = {suite.filter.partition(".")[2] for suite in asked}
+    if not asked:
         return ()
-    return (f"kunit.filter_glob={globs[0]}",)
+    if len(cases) > 1:
+        words = " ".join(f"--suite {suite.word}" for suite in asked)
+        raise UsageError(
+            f"{words}: expected the same cases behind the dot of each, as a kernel takes one glob for them",
+            hint="run them one after the other",
+        )
+    glob = ".".join(filter(None, (_covering([suite.kunit_suites for suite in asked]), *cases)))
+    return () if glob == "*" else (f"kunit.filter_glob={glob}",)
+
+
+def _covering(globs: Sequence[str]) -> str:
+    """Return one glob that matches what any of some globs does: `[hl][ai]*` for `hash*` and `list`."""
+    if len(set(globs)) == 1:
+        return globs[0]
+    plain = [re.split(r"[*?\[\]!]", glob)[0] for glob in globs]
+    covering = ""
+    for letters in map(sorted, map(set, zip(*plain, strict=False))):
+        covering += letters[0] if len(letters) == 1 else f"[{''.join(letters)}]"
+    return f"{covering}*"
 
 
 def file_name(words: str) -> str:

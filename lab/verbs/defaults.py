@@ -56,7 +56,9 @@ def _checked(own: Own, verb: str, name: str, option: click.Option, value: Any) -
             if option.callback:
                 option.callback(click.Context(click.Command(verb)), option, taken)
     except click.BadParameter as error:
-        text = _range_of(option.type, value) or error.message
+        text = error.message
+        if not text.startswith("expected "):  # click's own
+            text = _range_of(option.type, value) or text
         raise own.error(("defaults", verb, name), text) from None
     return [value] if option.multiple and not many else value
 

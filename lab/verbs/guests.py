@@ -11,9 +11,8 @@ import click
 from lab.core.errors import LabError, UsageError
 from lab.verbs.common import print_error, progress_on_stderr
 from lab.verbs.options import (
-    MAX_SECONDS,
     GuestChoice,
-    NumberRange,
+    TimeRange,
     on_guest,
     on_guest_of_baseline,
     refuse_unknown_option,
@@ -46,7 +45,7 @@ EXIT_LAB_FAILED = 125
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--timeout",
-    type=NumberRange(0.1, MAX_SECONDS),
+    type=TimeRange(),
     default=60.0,
     metavar="SECONDS",
     help="End the program after this many seconds, scaled up where the machine is emulated [60].",

@@ -46,8 +46,21 @@ class NumberRange(click.FloatRange):
         return number
 
 
-MAX_SECONDS = 10_000_000.0
-"""A third of a year: more than any program may take, and less than a timer of Python's takes."""
+class TimeRange(NumberRange):
+    """How long something may take, in seconds; MAX_DAYS is more than any program may, and less than a timer takes."""
+
+    MAX_DAYS = 100
+
+    def __init__(self) -> None:
+        super().__init__(0.1, self.MAX_DAYS * 86400)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the seconds; click.BadParameter with the limits for anything else."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            limits = f"at least {self.min}, at most {self.max} ({self.MAX_DAYS} days)"
+            self.fail(f"expected seconds, {limits}, got {value!r}", param, ctx)
 
 
 # Options, by what they choose. Those with a short name are functions, since verbs differ in whether they repeat.

@@ -77,7 +77,7 @@ DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_CONFIRM = 1
 TIMEOUT = click.option(
     "--timeout",
-    type=options.NumberRange(0.1, options.MAX_SECONDS),
+    type=options.TimeRange(),
     default=DEFAULT_TIMEOUT_S,
     metavar="SECONDS",
     help="End CMD after this many seconds, scaled up where the machine is emulated [60].",

@@ -14,8 +14,7 @@ from lab.core.errors import InfraError, UsageError
 from lab.core.untrusted import printable
 from lab.verbs.common import print_note, progress_on_stderr
 from lab.verbs.options import (
-    MAX_SECONDS,
-    NumberRange,
+    TimeRange,
     config,
     connect,
     kernels_or_baseline,
@@ -55,7 +54,7 @@ FILES = {"text": "pages.txt", "json": "pages.json", "junit": "pages-junit.xml", 
 @click.option("--status-only", is_flag=True, help="Compare how the program ends, and not its output [compare both].")
 @click.option(
     "--timeout",
-    type=NumberRange(0.1, MAX_SECONDS),
+    type=TimeRange(),
     default=60.0,
     metavar="SECONDS",
     help="End the program after this many seconds, scaled up where the machine is emulated [60].",

@@ -176,10 +176,32 @@ def test_every_kernel_has_its_configuration_and_boots_with_the_glob() -> None:
         assert cell.topology.cmdline[-1] == "kunit.filter_glob=list*.add*"
 
 
-def test_kunit_takes_one_glob_so_that_of_several_none_is_given_to_it() -> None:
-    planned = Library.shipped().plan("quick", Filters(suites=("kunit:list*", "kunit:hash*")))
+@pytest.mark.parametrize(
+    ("globs", "word"),
+    [
+        (("list*", "hash*"), "[hl][ai]s[ht]*"),
+        (("list*", "list_sort"), "list*"),
+        (("list", "list"), "list"),
+        (("mm-a.add*", "mm_b.add*"), "mm[-_][ab]*.add*"),
+        (("list*", "l?st"), "l*"),
+        (("[ab]*", "a[!b]"), "*"),
+        (("list*", "*sort"), "*"),
+    ],
+)
+def test_kunit_takes_one_glob_so_that_it_is_given_one_that_covers_all(globs: tuple[str, ...], word: str) -> None:
+    planned = Library.shipped().plan("quick", Filters(suites=tuple(f"kunit:{glob}" for glob in globs)))
+    wanted = [] if word == "*" else [f"kunit.filter_glob={word}"]
     for cell in planned.cells:
-        assert not any(word.startswith("kunit.") for word in cell.topology.cmdline)
+        assert [each for each in cell.topology.cmdline if each.startswith("kunit.")] == wanted
+
+
+def test_kunit_takes_one_glob_of_cases() -> None:
+    with pytest.raises(UsageError) as caught:
+        Library.shipped().plan("quick", Filters(suites=("kunit:list*.add*", "kunit:hash*")))
+    assert caught.value.message == (
+        "--suite kunit:list*.add* --suite kunit:hash*: expected the same cases behind the dot of each, "
+        "as a kernel takes one glob for them"
+    )
 
 
 def test_a_machine_of_another_suite_boots_as_before() -> None:

@@ -93,7 +93,11 @@ def test_defaults_reach_the_verbs(config: Path) -> None:
         ("every: {jbs: 2}", "did you mean 'jobs'?"),
         ("run: {jobs: many}", "defaults.run.jobs: expected a whole number, at least 1, at most 64, got 'many'"),
         ("run: {jobs: 0}", "defaults.run.jobs: expected a whole number, at least 1, at most 64, got 0"),
-        ("exec: {timeout: x}", "defaults.exec.timeout: expected a number, at least 0.1, at most 10000000.0, got 'x'"),
+        (
+            "exec: {timeout: 1e9}",
+            "defaults.exec.timeout: expected seconds, at least 0.1, at most 8640000 (100 days), got '1000000000.0'",
+        ),
+        ("exec: {timeout: x}", "at least 0.1, at most 8640000 (100 days), got 'x'"),
         ("run: {jobs: {a: 1}}", "defaults.run.jobs: expected text, a number, true, false, or a list of them, got `key"),
         ("run: {jobs:}", "defaults.run.jobs: expected text, a number, true, false, or a list of them, got nothing"),
         ("run: {test: [a, [b]]}", "defaults.run.test: expected text, a number, true, false, or a list of them"),
