@@ -6,6 +6,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -134,7 +137,35 @@ def test_on_one_core_there_is_no_other_process(monkeypatch: pytest.MonkeyPatch) 
     assert list(spread(lambda _: os.getpid(), range(3))) == [os.getpid()] * 3
 
 
-def test_a_killed_process_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+def test_a_killed_process_is_reported(begun: Callable[[], int]) -> None:
+    here = os.getpid()
+
+    def killed(_: int) -> None:
+        if begun() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     with pytest.raises(InfraError, match="was killed"):
-        list(spread(lambda _: os.kill(os.getpid(), 9), range(4)))
+        list(spread(killed, range(20)))
+
+
+KILLED = """
+import os, signal
+from lab.core.workers import spread
+
+os.sched_getaffinity = lambda _: {0, 1}
+here = os.getpid()
+
+def work(part):
+    if os.getpid() == here:
+        os.kill(here, signal.SIGKILL)
+    print(os.getpid(), flush=True)
+    signal.pause()
+
+list(spread(work, range(20)))
+"""
+
+
+def test_the_others_end_with_a_process_that_is_killed() -> None:
+    """They hold its output open for as long as they live."""
+    done = subprocess.run([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
