@@ -22,6 +22,7 @@ from lab.core.cache import Cache
 from lab.core.errors import InfraError, UsageError
 from lab.formats import cpio
 from lab.specs.arches import ARCHES
+from tests.unit.fixtures.refused import refuse, refuse_directory
 from tests.unit.fixtures.tars import blob, entry, lay, tar
 
 ARM64 = ARCHES["arm64"]
@@ -260,21 +261,13 @@ def test_names_of_files_may_be_any_bytes(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read everything, so the refusal is made here."""
     (tmp_path / "root/secret").mkdir(parents=True)
     (tmp_path / "root/file").write_bytes(b"x")
-    scandir = os.scandir
-
-    def refused(path: str) -> object:
-        if str(path).endswith("secret"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refused)
+    refuse_directory("secret", monkeypatch)
     with pytest.raises(UsageError, match=r"secret: Permission denied .a tar can be made of it as root"):
         built(tmp_path / "root", tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr(Path, "read_bytes", lambda path: refused("secret"))
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(UsageError, match=r"file: Permission denied .a tar can be made of it as root"):
         built(tmp_path / "root", tmp_path)
 

@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import lzma
-import os
 import struct
 import subprocess
 import tarfile
@@ -25,6 +24,7 @@ from lab.specs.arches import ARCHES
 from lab.workflows.pages import check_report, look
 from lab.workflows.pages.look import Checked
 from tests.unit.fixtures.linked import link
+from tests.unit.fixtures.refused import refuse, refuse_directory
 
 ARM64 = ARCHES["arm64"]
 
@@ -310,19 +310,11 @@ def test_a_name_cannot_write_a_line_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_read_is_left_out_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read everything, so the refusal is made here."""
     (tmp_path / "locked").mkdir()
     (tmp_path / "a.so").write_bytes(OLD)
-    scandir = os.scandir
-
-    def refused(path: str) -> object:
-        if str(path).endswith("locked"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refused)
+    refuse_directory("locked", monkeypatch)
     assert look.check([tmp_path]).left_out == {"Permission denied": [f"{tmp_path / 'locked'}/"]}
-    monkeypatch.setattr(Path, "is_dir", lambda path: refused("locked"))
+    monkeypatch.setattr(Path, "is_dir", refuse)
     with pytest.raises(UsageError, match=r"a\.so cannot be read: Permission denied"):
         look.check([tmp_path / "a.so"])
 
