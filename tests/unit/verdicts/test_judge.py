@@ -612,8 +612,12 @@ ENDS = (
     " # FOO x",
     " # TODO",
 )
+LAST_LINES = (*["# duration_ms=12"] * 6, "not # duration_ms=4", "# x # duration_ms=4", *LINES)
+"""Of the lines before a result; lab.h prints the duration last."""
 RESULTS = st.tuples(
-    st.lists(st.sampled_from(LINES), max_size=3),
+    st.tuples(st.lists(st.sampled_from(LINES), max_size=2), st.sampled_from(LAST_LINES)).map(
+        lambda one: [*one[0], one[1]]
+    ),
     st.sampled_from(("ok", "ok", "not ok")),
     st.sampled_from(("", "", "", "", *ENDS)),
 )
