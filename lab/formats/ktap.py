@@ -188,24 +188,12 @@ def _calm(text: str) -> KtapDocument | None:
     results: list[Result] = []
     line, at = 2, head.end()
     while match := _CALM_RESULT.match(text, at):
-        said, status, number, name, directive, reason = match.groups()
         at = match.end()
-        line += said.count("\n") + 1
-        if int(number) != len(results) + 1:
+        line += match[1].count("\n") + 1
+        result = _calm_result(match, line)
+        if result.number != len(results) + 1:
             return None
-        diagnostics, duration = _calm_talk(said)
-        results.append(
-            Result(
-                line=line,
-                ok=status == "ok",
-                number=int(number),
-                name=name,
-                directive=directive or "",
-                reason=(reason or "").strip(),
-                diagnostics=diagnostics,
-                duration_ms=duration,
-            )
-        )
+        results.append(result)
     whole = at == len(text) and len(results) == int(head[1]) == len({result.name for result in results})
     if not whole:
         return None
@@ -238,16 +226,22 @@ def steady_result(lines: str) -> Result | None:
     match = _CALM_RESULT.fullmatch(f"{lines[1:]}\n")
     if not match or lines[0] != "\n" or "duration_ms=" in lines or "TAP version" in lines or not _has_calm_text(lines):
         return None
+    return _calm_result(match, 0)
+
+
+def _calm_result(match: re.Match[str], line: int) -> Result:
+    """Return the result of a match of _CALM_RESULT."""
     said, status, number, name, directive, reason = match.groups()
-    diagnostics, _ = _calm_talk(said)
+    diagnostics, duration = _calm_talk(said)
     return Result(
-        line=0,
+        line=line,
         ok=status == "ok",
         number=int(number),
         name=name,
         directive=directive or "",
         reason=(reason or "").strip(),
         diagnostics=diagnostics,
+        duration_ms=duration,
     )
 
 
