@@ -16,7 +16,7 @@ from lab.core.errors import InputError, UsageError, did_you_mean
 from lab.core.validation import first_invalid
 from lab.formats import c_mutations
 from lab.specs.model import Kernel, Topology
-from lab.verdicts.mutation import SURVIVORS, Fate, MutantResult, MutantSpec, carried, says_equal
+from lab.verdicts.mutation import NOT_EQUAL, SURVIVORS, Fate, MutantResult, MutantSpec, carried, says_equal
 
 MUTANTS, RESULTS = "mutants.json", "results.jsonl"
 
@@ -154,7 +154,8 @@ def argued(
 def read_arguments(path: Path, mutants: Iterable[MutantSpec]) -> dict[str, str]:
     """Return the arguments of a file, a JSON object: `FILE FUNCTION: BEFORE -> AFTER` to the reason.
 
-    InputError for another document, and for a change that no mutant makes.
+    InputError for another document, for a change that no mutant makes, and for `not equal` in another form, which would
+    count as equal.
     """
     try:
         raw = json.loads(path.read_text())
@@ -165,7 +166,10 @@ def read_arguments(path: Path, mutants: Iterable[MutantSpec]) -> dict[str, str]:
     if not isinstance(raw, dict) or not all(isinstance(value, str) and value for value in raw.values()):
         raise InputError(path, None, None, "expected a JSON object of texts")
     known = {mutant.change for mutant in mutants}
-    for change in raw:
+    for change, reason in raw.items():
         if change not in known:
             raise InputError(path, None, change, f"no mutant makes this change{did_you_mean(change, known)}")
+        means_defect = reason.strip().lower().startswith(NOT_EQUAL.rstrip(": "))
+        if means_defect and not (reason.startswith(NOT_EQUAL) and reason.removeprefix(NOT_EQUAL).strip()):
+            raise InputError(path, None, change, f"expected {NOT_EQUAL!r} and a reason, got {reason!r}")
     return raw

@@ -245,6 +245,19 @@ def test_an_argument_about_no_mutant_is_an_error(kernel: tuple[Kernel, Toy], tmp
         mutation_task.read_arguments(path, mutants)
 
 
+@pytest.mark.parametrize("reason", ["Not equal: a race", "not equal", "not equal:", "not equal: ", "not equal, a race"])
+def test_a_reason_that_would_count_as_equal_by_mistake_is_an_error(
+    reason: str, kernel: tuple[Kernel, Toy], tmp_path: Path
+) -> None:
+    mutants = task(*kernel).mutants
+    path = tmp_path / "equal.json"
+    path.write_text(json.dumps({mutants[0].change: reason}))
+    with pytest.raises(InputError, match="expected 'not equal: ' and a reason"):
+        mutation_task.read_arguments(path, mutants)
+    path.write_text(json.dumps({mutants[0].change: "not equal: a race"}))
+    assert mutation_task.read_arguments(path, mutants)
+
+
 class Killed(BaseException):
     """The lab is gone, as after SIGKILL: nothing is tidied up."""
 
