@@ -134,9 +134,7 @@ def _parsed(data: bytes) -> ElfProgram:
     if not segments:
         raise ValueError("it has no segment to load")
     if interpreter is not None and not interpreter.startswith("/"):
-        raise ValueError(
-            f"its PT_INTERP is {interpreter!r}: expected an absolute path, such as /lib64/ld-linux-x86-64.so.2"
-        )
+        raise ValueError(f"its PT_INTERP is {interpreter!r}: expected an absolute path, such as /lib/ld.so.1")
     return ElfProgram(
         machine=elf.machine(data) or (0, 0, 0),
         executable=file["e_type"] == "ET_EXEC" or bool(interpreter) or is_pie,
