@@ -93,7 +93,7 @@ class Members:
         """Return how many bytes guests may use on each host that can build, and here."""
         found = [self.client.memory]
         for offer in self.usable().values():
-            if any(arch.build for arch in offer.arches.values()):
+            if offer.can_build:
                 found.append(offer.budget.memory)
         return found
 

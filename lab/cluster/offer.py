@@ -84,6 +84,11 @@ class Offer(JsonDocument):
     work: HostWork | None = None
 
     @property
+    def can_build(self) -> bool:
+        """Whether it has a compiler for some architecture."""
+        return any(arch.build for arch in self.arches.values())
+
+    @property
     def budget(self) -> Budget:
         """What guests and compilers may use there."""
         return Budget(memory=int(self.memory * MEMORY_SHARE), cpus=float(self.cpus), guests=self.guests)

@@ -29,7 +29,7 @@ from lab.cluster.job import (
     cell_label,
 )
 from lab.cluster.members import CLIENT, ConnectionLike, Members
-from lab.cluster.offer import Offer, lab_hash
+from lab.cluster.offer import lab_hash
 from lab.cluster.store import EVIDENCE, Store
 from lab.core import paths, proc
 from lab.core.cache import file_digest
@@ -117,7 +117,7 @@ class ClusterPlace:
     @property
     def builders(self) -> int:
         """How many trees may be built at once: one on each host that can build, and one here."""
-        return 1 + sum(_can_build(offer) for offer in self.members.usable().values())
+        return 1 + sum(offer.can_build for offer in self.members.usable().values())
 
     def open(self) -> None:
         """Show what the hosts report from now on."""
@@ -446,10 +446,6 @@ def _stop_rule(order: CellOrder[RemoteBuilt]) -> StopRule | None:
     if not isinstance(keeper, FirstKiller):
         return None
     return StopRule(unsound=tuple(sorted(keeper.unsound)), suites=tuple(keeper.suites))
-
-
-def _can_build(offer: Offer) -> bool:
-    return any(arch.build for arch in offer.arches.values())
 
 
 def _show_end(screen: Screen, order: CellOrder[RemoteBuilt], status: CellStatus) -> None:
