@@ -140,8 +140,9 @@ def write(to: Path, spot: Spot, summary: Summary, products: Artifacts, sources: 
 
 def _accelerator(spot: Spot, config: bytes) -> Accelerator:
     """Return the accelerator that the guest ran on, with the slowdown that the lab's deadlines use for its .config."""
-    slowdown = KVM_SLOWDOWN if spot.cell.accelerator == "kvm" else spot.topology.architecture.tcg_slowdown
-    name = "kvm" if spot.cell.accelerator == "kvm" else "tcg"
+    name, slowdown = "tcg", spot.topology.architecture.tcg_slowdown
+    if spot.cell.accelerator == "kvm":
+        name, slowdown = "kvm", KVM_SLOWDOWN
     return Accelerator(name=name, slowdown=slowdown * slowness(config), why="recorded")
 
 
