@@ -27,6 +27,11 @@ struct arena {
 	struct span {
 		long long from, to;
 	} spans[MOST_ROUNDS * TOGETHER][MOST_WORKERS];
+	struct aim {
+		long delay;	/* of the touch, in turns of spin(); below 0: of the write */
+		long step;	/* by which the delay changed last */
+		int touch_was_first;
+	} aim;
 };
 
 static struct arena *make_arena(int workers)
@@ -265,37 +270,57 @@ static void h01_duel(void)
 
 /* ---- H13: write() through map_files extends an object while a touch does ---- */
 
+#define SWEEP 768	/* turns of spin() between the two moments at which a write changes the size and can have read it */
 #define FURTHER 4	/* pages by which a round makes the object larger, but for one more */
 
-static void expect_pages(int file, long pages)
+static long pages_of(int file)
 {
 	struct stat about;
 
 	LAB_SETUP(fstat(file, &about));
-	LAB_EXPECT_EQ(lab_pages((unsigned long long)about.st_size), pages);
+	return lab_pages((unsigned long long)about.st_size);
+}
+
+static void spin(long turns)
+{
+	volatile long left;
+
+	for (left = turns; left > 0; left--)
+		;
+}
+
+/* Correct the delay by who was first.  The step grows while that is the same one, and shrinks when it changes. */
+static void correct(struct aim *aim, int touch_was_first)
+{
+	long step = aim->touch_was_first == touch_was_first ? 2 * aim->step : aim->step / 2;
+
+	aim->step = step < 8 ? 8 : step > 256 ? 256 : step;
+	aim->touch_was_first = touch_was_first;
+	aim->delay += touch_was_first ? aim->step : -aim->step;
 }
 
 /*
  * One object, larger in every round: one touches the last page of its grown mapping, the other writes a byte beyond the
  * end, in every second round further than the touch. Whoever is last, the object is as large as the larger of the two.
+ * In every fourth round the writer looks who was first, and corrects the delay so that both come to the size at the
+ * same moment. It looks later than it changes the size, so in the other rounds the touch comes earlier by up to SWEEP.
  */
 static void touch_or_write(struct arena *arena, char *p, int file, int rounds, bool writes)
 {
 	bool by_mremap = lab_provides("expand-enomem");
-	volatile int delay;
 	long size = 1, mapped = 1;
 	int i;
 
 	for (i = 0; i < rounds; i++, size += FURTHER + 1) {
 		struct span *span = &arena->spans[i][writes];
-		bool further = i % 2;
+		bool asks = i % 4 == 0, further = i % 2;
 		long wanted = size + FURTHER + !further, written = further ? wanted : size;
+		long delay = arena->aim.delay - (asks ? 0 : i * 33 % SWEEP);
 
 		if (!writes && !by_mremap)
 			p = LAB_GROW(p, mapped, wanted);
 		meet_awake(arena, 2 * i);
-		for (delay = writes ? 0 : i % 32 * 16; delay; delay--)	/* a write() takes longer to come to the size */
-			;
+		spin(writes ? -delay : delay);
 		span->from = lab_now_ns();
 		if (writes)
 			LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(file, "x", 1, written * (off_t)lab_page())), 1);
@@ -303,20 +328,23 @@ static void touch_or_write(struct arena *arena, char *p, int file, int rounds, b
 			p = LAB_GROW(p, mapped, wanted);
 		else
 			LAB_WRITES(lab_at(p, wanted - 1), 1);
+		if (writes && asks)
+			correct(&arena->aim, pages_of(file) > written + 1);
 		span->to = lab_now_ns();
 		meet_awake(arena, 2 * i + 1);
-		expect_pages(file, size + FURTHER + 1);
+		LAB_EXPECT_EQ(pages_of(file), size + FURTHER + 1);
 		mapped = wanted;
 	}
 }
 
 /* Memory that is paid for by the page: what write() adds to the size of another object is not paid for in any kernel. */
-static int writes_beside_touches(int rounds)
+static int writes_beside_touches(int rounds, struct aim *aim)
 {
 	char *p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE));
 	struct arena *arena = make_arena(2);
 	int file = lab_open_object(p), me, i, hits = 0;
 
+	arena->aim = *aim;
 	for (me = 0; me < 2; me++) {
 		if (lab_fork())
 			continue;
@@ -324,6 +352,7 @@ static int writes_beside_touches(int rounds)
 		_exit(0);
 	}
 	join_all(2);
+	*aim = arena->aim;
 	for (i = 0; i < rounds; i++)
 		hits += raced(arena, i);
 	close(file);
@@ -334,11 +363,12 @@ static int writes_beside_touches(int rounds)
 
 static void h13_write_beside_touch(void)
 {
-	long long until = lab_now_ms() + lab_scaled(8000);
+	long long enough = lab_now_ms() + 4000, until = lab_now_ms() + lab_scaled(8000);
 	int rounds = bounded(lab_load(64), MOST_ROUNDS), hits = 0, i;
+	struct aim aim = { .step = 64 };
 
-	for (i = 0; i < 16 || (hits < 4 && lab_now_ms() < until); i++)
-		hits += writes_beside_touches(rounds);
+	for (i = 0; i < 16 || (i < 128 && lab_now_ms() < enough) || (hits < 4 && lab_now_ms() < until); i++)
+		hits += writes_beside_touches(rounds, &aim);
 	printf("%d times they were at it together\n", hits);
 	if (!hits && lab_cpus() > 1)
 		LAB_ERROR("no touch and no write() at the same time");
