@@ -8,12 +8,13 @@ CI logs, escape sequences of terminals and full-width characters. Whatever was d
 from __future__ import annotations
 
 import binascii
-import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+
+from lab.formats.machine import web_page
 
 MAX_LAYERS = 4
 MAX_LINES = 100_000
@@ -29,16 +30,6 @@ _ENCODED = re.compile(r"=[C-F][0-9A-F]=[89AB][0-9A-F]|:=20$")
 _SAYS_QUOTED_PRINTABLE = re.compile(r"Content-Transfer-Encoding:\s*quoted-printable", re.IGNORECASE)
 _SOFT_BREAK = re.compile(r"[^=]=$")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
-_BREAKING_TAG = re.compile(
-    r"</?(?:pre|br|p|div|tr|table|tbody|thead|li|ul|ol|blockquote|html|body|head|h[1-6]|details|summary|hr|section)"
-    r"\b[^<>]*>",
-    re.IGNORECASE,
-)
-_CELL_TAG = re.compile(r"<(?:td|th)\b[^<>]*>", re.IGNORECASE)
-_CELL_END = re.compile(r"</(?:td|th)\b[^<>]*>", re.IGNORECASE)
-_INLINE_TAG = re.compile(
-    r"</?(?:code|span|b|i|em|strong|a|font|samp|kbd|tt|u|s|mark|small|button|svg|img)\b[^<>]*>", re.IGNORECASE
-)
 _BB_CODE = re.compile(r"\[/?(?:code|quote|pre|tt|b|i|size|color|font|spoiler)(?:=[^\[\]]*)?\]", re.IGNORECASE)
 _JIRA_CODE = re.compile(r"\{(?:code|noformat)(?::[^{}]*)?\}")
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]")
@@ -64,6 +55,7 @@ _STRING = re.compile(r"([\"'])((?:\\.|(?!\1)[^\\])*)\1")
 _MARKS = ("#", "+", "|", "//", ";", "*", "%", "--", "!", ":")
 """That people put before each line."""
 _LINE_NUMBER = re.compile(r"\s{0,8}(\d{1,5})(?:[:.)|\t]|  |\s*$)\s?")
+_TABBED_NUMBER = re.compile(r" {0,8}(\d{1,5})\t")
 _PLACE = re.compile(r"([\w./@+-]{1,100}?)[:-](\d{1,6})[:-]")
 MOST = 6
 """Of ten lines."""
@@ -228,20 +220,9 @@ def _looks_quoted_printable(lines: Sequence[Line]) -> bool:
 
 
 def _html(lines: Sequence[Line]) -> list[Line]:
-    """The lines without tags and entities; a tag that breaks the line makes several lines of one."""
-    decoded: list[Line] = []
-    for line in lines:
-        text = line.text
-        if "&" in text:
-            text = html.unescape(html.unescape(text))
-        if "<" in text:
-            text = _CELL_END.sub(" ", _BREAKING_TAG.sub("\n", _INLINE_TAG.sub("", text)))
-            text = _CELL_TAG.sub("|", text)  # as in a Markdown table
-        if text == line.text:
-            decoded.append(line)
-            continue
-        decoded += [Line(number=line.number, text=row) for row in text.split("\n")]
-    return decoded
+    """The lines that a page of HTML shows."""
+    rows = web_page.shown([(line.number, line.text) for line in lines])
+    return [Line(number=number, text=text) for number, text in rows]
 
 
 def _strings(lines: Sequence[Line]) -> list[Line]:
@@ -313,19 +294,57 @@ def _are_most(count: int, lines: Sequence[Line]) -> bool:
 
 
 def _without_numbers(lines: Sequence[Line]) -> list[Line]:
-    """The lines without their numbers, if each has one and they ascend by one."""
-    decoded: list[Line] = []
-    first = -1
-    for place, line in enumerate(line for line in lines if line.text.strip()):
-        match = _LINE_NUMBER.match(line.text)
-        if match is None:
-            return list(lines)
-        if not place:
-            first = int(match[1])
-        if int(match[1]) != first + place:
-            return list(lines)
-        decoded.append(Line(number=line.number, text=line.text[match.end() :]))
-    return decoded if len(decoded) >= FEW_LINES else list(lines)
+    """The lines without their numbers, if each has one, before it or on the line above, and they ascend by one."""
+    return _without_alternate_numbers(lines) or _without_numbers_before(lines)
+
+
+def _without_alternate_numbers(lines: Sequence[Line]) -> list[Line]:
+    """The lines, those without numbers where line and number alternate, as pages are copied; empty if none do."""
+    at, decoded, dropped = 0, list[Line](), 0
+    while at < len(lines):
+        run = _alternating(lines, at)
+        if run:
+            decoded += lines[at + 1 : at + 2 * run : 2]
+            at, dropped = at + 2 * run, dropped + run
+        else:
+            decoded.append(lines[at])
+            at += 1
+    return decoded if dropped else []
+
+
+def _alternating(lines: Sequence[Line], start: int) -> int:
+    """Return how many lines from here on stand below their numbers, which ascend by one; 0 if they are few."""
+    count, first = 0, -1
+    for at in range(start, len(lines) - 1, 2):
+        text = lines[at].text.strip()
+        if not text.isdecimal() or len(text) > 6 or (count and int(text) != first + count):
+            break
+        first = first if count else int(text)
+        count += 1
+    below = [lines[start + 2 * place + 1].text.strip() for place in range(count)]
+    worded = any(char.isalpha() for text in below for char in text)
+    return count if count >= FEW_LINES and worded else 0
+
+
+def _without_numbers_before(lines: Sequence[Line]) -> list[Line]:
+    """The lines without the numbers before them, if each has one and they ascend by one.
+
+    A tab behind the number is what pages of code are copied with: then some lines may have none.
+    """
+    for pattern, share in ((_LINE_NUMBER, 100), (_TABBED_NUMBER, MOST * 10)):
+        decoded: list[Line] = []
+        last, count, total = None, 0, 0
+        for line in lines:
+            match = pattern.match(line.text)
+            total += bool(line.text.strip())
+            if match is None or int(match[1]) != (int(match[1]) if last is None else last + 1):
+                decoded.append(line)
+                continue
+            last, count = int(match[1]), count + 1
+            decoded.append(Line(number=line.number, text=line.text[match.end() :]))
+        if count >= FEW_LINES and count * 100 >= total * share:
+            return decoded
+    return list(lines)
 
 
 def _without_doubled_breaks(lines: Sequence[Line]) -> list[Line]:
