@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from lab.core.sizes import KIB
 from lab.formats.machine.cpu_list import parse_cpu_list
-from lab.formats.machine.pasted import Line, joined
+from lab.formats.machine.paste.pasted import Line, joined
 from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, ArchMarks, Statement, Value, size
 
 SOURCE = "dmesg"

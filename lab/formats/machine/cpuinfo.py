@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lab.formats.machine.pasted import Line
+from lab.formats.machine.paste.pasted import Line
 from lab.formats.machine.statements import ArchMarks, Statement, Value
 
 SOURCE = "/proc/cpuinfo"

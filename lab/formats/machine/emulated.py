@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lab.formats.machine.cpu_list import format_list, parse_cpu_list
-from lab.formats.machine.pasted import Line
+from lab.formats.machine.paste.pasted import Line
 from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, size
 
 _EMULATOR = re.compile(r"qemu-system-(\w{1,20})")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from lab.formats.machine.cpu_list import format_list, parse_mask
-from lab.formats.machine.pasted import Line, joined
+from lab.formats.machine.paste.pasted import Line, joined
 from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, size
 
 SOURCE = "lstopo"

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lab.formats.machine.lscpu import MACHINE_NAMES
-from lab.formats.machine.pasted import Line
+from lab.formats.machine.paste.pasted import Line
 from lab.formats.machine.statements import MAX_NODE, Statement, Value, numbers, size
 
 _UNIT = r"(?P<unit>[KMGT])i?B?"

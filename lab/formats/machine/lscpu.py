@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from lab.formats.machine.cpu_list import MAX_CPU, parse_cpu_list, parse_mask
-from lab.formats.machine.pasted import Line
+from lab.formats.machine.paste.pasted import Line
 from lab.formats.machine.statements import (
     DAMAGE,
     MAX_NODE,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lab.core.sizes import KIB, MIB
-from lab.formats.machine.shell_session import Section
+from lab.formats.machine.paste.shell_session import Section
 from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, size
 
 _MEMINFO = re.compile(r"(?:/proc/meminfo:)?(MemTotal|HugePages_Total|Hugepagesize|Hugetlb):\s+(\d{1,15})(\s*[kMG]B)?")

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from lab.formats.machine.cpu_list import is_ascending, parse_cpu_list
-from lab.formats.machine.pasted import Line
+from lab.formats.machine.paste.pasted import Line
 from lab.formats.machine.statements import (
     DAMAGE,
     MAX_NODE,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lab.core.sizes import GIB, KIB, MIB
-from lab.formats.machine.pasted import Line
+from lab.formats.machine.paste.pasted import Line
 
 Value = int | str | tuple[int, ...]
 DAMAGE = "damage"

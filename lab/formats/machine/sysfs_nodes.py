@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from lab.core.sizes import KIB
+from lab.formats.machine import node_globs
 from lab.formats.machine.cpu_list import parse_cpu_list, parse_mask
 from lab.formats.machine.lscpu import MACHINE_NAMES
-from lab.formats.machine.pasted import Line
-from lab.formats.machine.shell_session import Section
+from lab.formats.machine.paste.pasted import Line
+from lab.formats.machine.paste.shell_session import Section
 from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, numbers
 
 _VALUED = re.compile(r"((?:/sys/|/proc/|\./|node\d|hugepages-)[^\s:]{1,300}|nr_hugepages):\s*(.*)")
@@ -21,7 +22,6 @@ _LOOP = re.compile(
     r"(?:\S*/)?node(\d{1,4})(?:[:=]\s?|\s)\s*(?:(?:cpus?|cpulist)\s?[:=]?\s*(\d[\d,:-]*)|(\d{1,5}[,-][\d,:-]*))"
     r"(?:[\s;,]{1,9}dist\w{0,6}\s?[:=]?\s*(\d{1,3}(?: \d{1,3})*))?"
 )
-_NODE_GLOB = re.compile(r"(?:\S*/)?node(?:\*|\[\S{1,20}\]|\?)[*?]?/(cpulist|cpumap|distance)")
 _NODE_FOLDER = re.compile(r"/sys/devices/system/node/node(\d{1,4})/?")
 _LIST = re.compile(r"\d{1,5}[,-][\d,:-]*|\d{1,5}")
 _NODE_LIST = re.compile(
@@ -54,8 +54,14 @@ _UNAME = re.compile(r"Linux\s.*\s(\d+\.\d+\S*)\s.*")
 
 def read(parts: Sequence[Section]) -> Iterator[Statement]:
     """Everything that files and small commands state."""
+    known = node_globs.named_nodes(parts)
     for block, section in enumerate(parts):
-        yield from _of_command(section, block, last=block == len(parts) - 1)
+        last = block == len(parts) - 1
+        globbed = list(node_globs.shown(_paths(section.command), section.lines, known, last=last))
+        for files in globbed:
+            yield from _globbed(files, section, known, block)
+        if not globbed:
+            yield from _of_command(section, block, last=last)
         for line in section.lines:
             yield from _of_line(line, block)
 
@@ -192,32 +198,25 @@ def _expanded(word: str) -> list[str]:
 def _files(paths: Sequence[str], lines: Sequence[Line], block: int) -> Iterator[Statement]:
     """The content of several files below one command: a line for each; of one file the first line."""
     contents = [line for line in lines if line.text]
-    if len(paths) == 1 and (match := _NODE_GLOB.fullmatch(paths[0])):
-        yield from _glob(match[1], contents, block)
-        return
     for path, line in zip(paths, contents, strict=False):
         if len(paths) == 1 and lines[0].text != line.text and not path.endswith("cmdline"):
             return
         yield from _content(path, line.text, line, block)
 
 
-def _glob(name: str, contents: Sequence[Line], block: int) -> Iterator[Statement]:
-    """`cat node*/cpulist`: a line for each node, in the order in which a shell sorts their names.
-
-    Distances are left to the reader of matrices, which sees their order.
-    """
-    rows: list[Line] = []
-    for line in contents:
-        if not re.fullmatch(r"[\d,:-]+|[0-9a-f,]+", line.text):
-            break
-        rows.append(line)
-    if name == "distance" or not rows:
-        return
-    order = sorted(range(len(rows)), key=str)
-    message = f"the lines of node*/{name} are taken for nodes 0-{len(rows) - 1} in the order of a shell's glob"
-    yield _statement(NOTE, message, rows[0], block, "sysfs")
-    for node, line in zip(order, rows, strict=True):
-        yield from _content(f"node{node}/{name}", line.text, line, block)
+def _globbed(
+    made: node_globs.GlobbedFiles, section: Section, known: node_globs.NamedNodes, block: int
+) -> Iterator[Statement]:
+    """The files of all nodes that one command showed without their names."""
+    where = made.files[0][1] if made.files else Line(number=section.line, text="")
+    if made.note:
+        yield _statement(NOTE, made.note, where, block, "sysfs")
+    if made.damage:
+        yield _statement(DAMAGE, made.damage, where, block, "sysfs")
+    if made.files and made.files[0][0].endswith("/distance"):
+        yield _statement("columns", known.numbers(len(made.files)), where, block, "sysfs")
+    for path, line in made.files:
+        yield from _content(path, line.text, line, block)
 
 
 def _content(path: str, text: str, line: Line, block: int) -> Iterator[Statement]:

@@ -21,8 +21,8 @@ from lab.formats.machine import (
     numactl,
     sysfs_nodes,
 )
-from lab.formats.machine.pasted import Line, Pasted, undecorated
-from lab.formats.machine.shell_session import Section, sections
+from lab.formats.machine.paste.pasted import Line, Pasted, undecorated
+from lab.formats.machine.paste.shell_session import Section, sections
 from lab.formats.machine.statements import ArchMarks, Statement, bounded, is_ellipsis
 
 MAX_TEXT = 4 << 20
@@ -169,7 +169,18 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section], marks: ArchMark
         inventory.read(lines),
     ):
         found += bounded(statements)
-    return found
+    return _without_numbered_rows(found)
+
+
+def _without_numbered_rows(found: Sequence[Statement]) -> list[Statement]:
+    """The statements, without matrices of which another reader knows the nodes that the rows are of."""
+    known = {statement.line for statement in found if statement.key == "distance" and statement.source == "sysfs"}
+    matrices = {(statement.source, statement.block) for statement in found if statement.line in known}
+    return [
+        statement
+        for statement in found
+        if statement.source != "distances" or (statement.source, statement.block) not in matrices
+    ]
 
 
 def _name_hosts(made: MachineTexts, statements: Sequence[Statement], parts: Sequence[Section]) -> None:

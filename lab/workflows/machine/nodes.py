@@ -178,10 +178,11 @@ def _check_announced(evidence: MachineEvidence, nodes: Mapping[int, DescribedNod
     for number in nodes:
         if evidence.states("cpus", number) or evidence.states("memory", number):
             described.add(number)
-    listed, counted = evidence.find("nodes"), evidence.find("node_count")
-    announced = evidence.numbers("nodes")
+    key = "nodes" if evidence.states("nodes") else "nodes online"
+    listed, counted = evidence.find(key), evidence.find("node_count")
+    announced = evidence.numbers(key)
     missing = set(announced) - described
-    if listed is not None and missing:
+    if listed is not None and described and missing:
         text = f"{len(announced)} nodes are announced and {len(described)} described"
         evidence.problem(f"{place(listed)}: {text}: {format_cpus(missing)} are missing")
     elif counted is not None and 0 < len(described) < evidence.number("node_count"):

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.formats.machine import web_page
-from lab.formats.machine.pasted import undecorated
+from lab.formats.machine.paste import web_page
+from lab.formats.machine.paste.pasted import undecorated
 
 SHOWN = [
     "$ cat /sys/devices/system/node/node*/cpulist",

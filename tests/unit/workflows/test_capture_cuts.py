@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab.formats.machine.pasted import MAX_JOINED, Line, joined
+from lab.formats.machine.paste.pasted import MAX_JOINED, Line, joined
 from lab.workflows.machine import capture
 
 NODES: dict[int, tuple[int, ...]] = {0: (0, 1, 2, 3, 16, 17, 18, 19), 1: (4, 5, 6, 7, 20, 21, 22, 23)}

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lab.formats.machine.pasted import Line
+from lab.formats.machine.paste.pasted import Line
 
 _HOST = re.compile(r"[\w.-]{1,40}@([\w.-]{1,60})")
 _PROMPT = re.compile(

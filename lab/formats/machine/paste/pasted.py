@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from lab.formats.machine import web_page
+from lab.formats.machine.paste import web_page
 
 MAX_LAYERS = 4
 MAX_LINES = 100_000
