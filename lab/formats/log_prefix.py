@@ -3,8 +3,10 @@
 
 A prefix is a sequence of known parts: a date, the host and `kernel: ` of syslog and journald, the level of `dmesg -x`,
 the head of netconsole, the name of a container, the number or the file of grep, the `> ` of a quoted mail, a time stamp
-of the kernel. A log has the same sequence on nearly every line. It is learned from the log as a whole, or from one line
-that is known to be behind a prefix, so that a program that prints `> BUG: ` once is not taken for the kernel.
+of the kernel. Behind a stamp the kernels of some vendors print the CPU or the task (MARKS), others may print anything
+in brackets on nearly all lines. A log has the same sequence on nearly every line. It is learned from the log as a
+whole, or from one line that is known to be behind a prefix, so that a program that prints `> BUG: ` once is not taken
+for the kernel.
 """
 
 from __future__ import annotations
@@ -31,11 +33,36 @@ _CLOCKS = (
     rf"\d\d-\d\d {_TIME} {{1,6}}\d{{1,7}} {{1,6}}\d{{1,7}} [A-Z] .{{0,20}}?:",
     _TIME,
 )
-_CALLER = r"(?: ?\[\s*(?P<caller>[TC]\d{1,10})\])?"
-_STAMP = (
-    r"\[\s*(?:\+?\d{1,8}\.\d{1,9}(?:\s+<\s*\d{1,8}\.\d{3,9}>|@\d{1,3}|,\d| ?\(\d{1,4}\))?|<\s*\d{1,8}\.\d{3,9}>"
-    rf"|[A-Z][a-z]{{2}} ?\d{{1,2}} \d\d:\d\d)\]{_CALLER}"
+_NAME = r"[^\[\](){}<>]{1,30}"
+"""Of a task, which may have blanks and colons."""
+_MARKS = (
+    r"\[\s*[TCP]\d{1,10}(?:@[TC]?\d{1,4})?\s*\]",  # CONFIG_PRINTK_CALLER
+    rf"[A-Z]?\[\s*\d{{1,4}}\s*:\s*{_NAME}:\s*\d{{1,8}}\s*\]",  # CPU, task, process id
+    rf"[-.~]?\(\d{{1,4}}\)\[\d{{1,8}}\s*:\s*{_NAME}\]",
+    rf"\[pid:\d{{1,8}},cpu\d{{1,4}},{_NAME}\]",
+    rf"\(CPU:\d{{1,4}}-pid:\d{{1,8}}:{_NAME}\)(?: \[{_TIME}\])?",
+    rf"[cC]\d{{1,3}}(?= )(?: {{1,6}}\d{{1,8}}(?: \({_NAME}\))?(?= ))?",
+    r"\[(?:CPU|cpu)[ :#]?\d{1,4}\]",
+    r"\[(?:\d{1,3}|K)\]",
+    r"\[\d{4}[:-]\d\d[:-]\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})?\]",
+    r"<\d{1,2}>",
 )
+MARKS = rf"(?: {{0,2}}(?:{'|'.join(_MARKS)})){{0,4}}"
+"""What vendors' kernels put between a time stamp and a message: the CPU, the task, the time of day, the level."""
+_CALLER = re.compile(
+    r"(?:caller=|\[\s*)([TC]\d{1,10})\b"
+    rf"|(?:\[\s*\d{{1,4}}\s*:\s*{_NAME}:\s*|\)\[|\bpid:|\bc\d{{1,3}} {{1,6}})(\d{{1,8}})\b",
+    re.IGNORECASE,
+)
+STAMP_END = (
+    r"(?:s|[@,|:/] ?[TC]?\d{1,4}| ?\(\d{1,4}\)|\s+<\s*\d{1,8}\.\d{3,9}>| / \d\d-\d\d \d\d:\d\d:\d\d\.\d{1,9})?\]-?"
+)
+"""Behind the digits of a time stamp: a unit, a CPU, a process id, the time since the last message, the time of day."""
+_BARE_STAMP = (
+    rf"\[\s*(?:\+?\d{{1,8}}\.\d{{1,9}}{STAMP_END}|<\s*\d{{1,8}}\.\d{{3,9}}>\]"
+    r"|[A-Z][a-z]{2} ?\d{1,2} \d\d:\d\d\])"
+)
+_STAMP = _BARE_STAMP + MARKS
 _PARTS = {
     "quote": r"(?:> ?){0,4}>",
     "file": r"[\w./@+-]{0,80}(?:\.(?:log|txt|out|con)|console|dmesg|kern|messages|syslog)[\w.-]{0,20}:",
@@ -51,13 +78,17 @@ _PARTS = {
     "program": r"[\w.:-]{1,80} [\w./-]{1,60}\[\d{1,10}\]:",
     "netconsole": (
         r"(?:[\w.-]{1,80}: )?(?:[\w.+-]{1,80}[,;])?\d{1,3},\d{1,12},\d{1,16},[-+c]"
-        r"(?:,caller=(?P<caller>[TC]\d{1,10}))?(?:,[a-z]{1,10}=[^;]{1,60})*;"
+        r"(?:,caller=[TC]\d{1,10})?(?:,[a-z]{1,10}=[^;]{1,60})*;"
     ),
     "stamp": _STAMP,
+    "mark": (
+        r"[-.~]?[A-Z]?(?!\[[0-9a-f]{8,16}\])(?:\[(?=[^\[\]]{0,39}\d)[^\[\]<>#]{1,40}\]"
+        r"|[(<{](?=[^(){}<>\[\]]{0,39}\d)[^(){}<>\[\]]{1,40}[)>}])"
+    ),
 }
 _SOME_CLOCK = "|".join(_CLOCKS)
 EVIDENT = re.compile(
-    rf"(?:(?:<\d{{1,3}}>)?1 )?(?:(?:{_SOME_CLOCK})|\d{{9,10}}\.\d{{6}}|{_STAMP.removesuffix(_CALLER)}) "
+    rf"(?:(?:<\d{{1,3}}>)?1 )?(?:(?:{_SOME_CLOCK})|\d{{9,10}}\.\d{{6}}|{_BARE_STAMP}) "
     rf"{_PARTS['host']} |kernel: "
     rf"|(?:{_PARTS['facility']} )?\[(?:{_WORD} )?{_WORD} {{1,2}}\d{{1,2}} {_TIME} \d{{4}}\] "
     rf"|{_PARTS['facility']} (?:(?:{_SOME_CLOCK}) )?"
@@ -66,8 +97,9 @@ EVIDENT = re.compile(
 """A prefix that one line shows to be one: no program of a guest prints such lines."""
 _COMPILED = tuple((name, re.compile(pattern)) for name, pattern in _PARTS.items())
 _BLANKS = re.compile(r"\t| {0,2}")
-_STAMPED = re.compile(rf"(?P<before>.{{1,{MAX_PREFIX}}}?)\[\s*\d{{1,8}}\.\d{{6}}\]")
-_ANYTHING = re.compile(rf".{{1,{MAX_PREFIX}}}?(?=\[\s*\d{{1,8}}\.\d{{6}}\])")
+_STAMPED = re.compile(rf"(?P<before>.{{1,{MAX_PREFIX}}}?)\[\s*\d{{1,8}}\.\d{{6}}{STAMP_END}")
+_STAMP_FIRST = re.compile(_BARE_STAMP)
+_ANYTHING = re.compile(rf".{{1,{MAX_PREFIX}}}?(?=\[\s*\d{{1,8}}\.\d{{6}}{STAMP_END})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +134,21 @@ def learned(text: str, is_title: Callable[[str], object]) -> re.Pattern[str] | N
     lines = [line for line in _sample(text) if line.strip()]
     if len(lines) < FEWEST:
         return None
-    stamped = [match["before"] for line in lines if (match := _STAMPED.match(line))]
-    if _most(len(stamped), len(lines)) and not any(is_title(each) for each in stamped):
-        return _ANYTHING
+    stamped = [match for line in lines if (match := _STAMPED.match(line))]
+    if _most(len(stamped), len(lines)) and not any(is_title(match["before"]) for match in stamped):
+        behind = _of_lines([match.string[match.end("before") :] for match in stamped])
+        return re.compile(_ANYTHING.pattern + behind.pattern) if behind else _ANYTHING
+    return _of_lines(lines) or _of_lines([line for line in lines if _STAMP_FIRST.match(line)])
+
+
+def caller(prefix: str) -> str:
+    """Return the task or the CPU that a prefix or a mark names as the kernel does, `T80` or `C1`; empty if none."""
+    match = _CALLER.search(prefix)
+    return (match[1] or f"T{match[2]}") if match else ""
+
+
+def _of_lines(lines: Sequence[str]) -> re.Pattern[str] | None:
+    """Return a pattern of the parts that nearly all lines begin with; None if they have none."""
     shapes = [tuple(_parts(line)) for line in lines]
     names = _common([tuple(part.name for part in shape) for shape in shapes])
     if "program" in names:
@@ -173,10 +217,7 @@ def _most(count: int, total: int) -> bool:
 def _pattern(parts: Sequence[_PrefixPart]) -> re.Pattern[str]:
     """Compile a sequence of parts; the blanks behind one may be missing at the end of a line."""
     text = ""
-    for number, part in enumerate(parts):
-        body = _PARTS[part.name]
-        if number < len(parts) - 1:
-            body = body.replace("?P<caller>", "?:")
-        text += f"(?:{body})"
+    for part in parts:
+        text += f"(?:{_PARTS[part.name]})"
         text += f"(?:{re.escape(part.blanks)}|\\s*$)" if part.blanks else ""
     return re.compile(text)

@@ -122,14 +122,11 @@ def message(line: str, prefix: re.Pattern[str] | None = None) -> str:
     return last.text
 
 
-_CALLER = r"(?: ?\[\s*([TC]\d{1,10})\])? ?"
-_STAMP = re.compile(
-    rf"\[\s*\+?\d{{1,8}}\.\d{{6}}(?: ?\(\d{{1,4}}\)|@\d{{1,3}}|,\d| <\s*\d{{1,8}}\.\d{{6}}>)?\]{_CALLER}"
-)
+_STAMP = re.compile(rf"\[\s*\+?\d{{1,8}}\.\d{{6}}{log_prefix.STAMP_END}({log_prefix.MARKS}) ?")
 _FIRST_STAMP = re.compile(
     rf"{_STAMP.pattern}"
-    rf"|(?:\[(?:<\s*\d{{1,8}}\.\d{{6}}>|[A-Z][a-z]{{2}} ?\d{{1,2}} \d\d:\d\d)"
-    rf"|\[?\s*\d{{0,8}}\.\d{{1,6}})\]{_CALLER}"
+    rf"|(?:\[(?:<\s*\d{{1,8}}\.\d{{6}}>|[A-Z][a-z]{{2}} ?\d{{1,2}} \d\d:\d\d)\]"
+    rf"|\[?\s*\d{{0,8}}\.\d{{1,6}}{log_prefix.STAMP_END})({log_prefix.MARKS}) ?"
 )
 """The same at the start of a line: `dmesg -d` and `-e` have some more, and serial ports lose characters of one."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]{0,12}[mK]")
@@ -143,21 +140,21 @@ def _messages(number: int, line: str, prefix: re.Pattern[str] | None = None) -> 
         line = _COLOURS.sub("", line)
     caller, start = "", 0
     if prefix and (found := prefix.match(line)):
-        caller = found.groupdict().get("caller") or ""
+        caller = log_prefix.caller(found[0])
         line = line[found.end() :]
     if noise := _NOISE.match(line):
         line = line[noise.end() :]
     stamp = _FIRST_STAMP.match(line)
     hinted = "kern" in line or (stamp is None and (line[:1] == "[" or ";" in line))
     if hinted and (evident := log_prefix.EVIDENT.match(line)):
-        caller, line = evident["caller"] or caller, line[evident.end() :]
+        caller, line = log_prefix.caller(evident[0]) or caller, line[evident.end() :]
         stamp = _FIRST_STAMP.match(line)
     if stamp:
-        caller, start = stamp[1] or stamp[2] or caller, stamp.end()
+        caller, start = log_prefix.caller(stamp[1] or stamp[2] or "") or caller, stamp.end()
     for stamp in _STAMP.finditer(line, start):
         if stamp.start() > start:
             yield Message(line=number, caller=caller, text=line[start : stamp.start()], torn=True)
-        caller, start = stamp[1] or "", stamp.end()
+        caller, start = log_prefix.caller(stamp[1]), stamp.end()
     yield Message(line=number, caller=caller, text=line[start:])
 
 

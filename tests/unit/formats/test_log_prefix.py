@@ -71,7 +71,40 @@ PREFIXES = [
     "console.log:120:[    5.123456] ",
     "(XEN) d1v0 [    5.123456] ",
     "\x1b[32m[    5.123456] \x1b[0m",
+    "[3:  kworker/3:1:   99] ",
+    "(3)[99:swapper/3]",
+    "[    5.123456] [own task:99] ",
+    "[    5.123456] [3/99] ",
+    "[    5.123456] {3} ",
+    "own: [    5.123456] (3) ",
 ]
+MARKED = [
+    "[    5.123456][  T123@C3] ",
+    "[    5.1][ C3] ",
+    "[    5.123456][   T99][C3] ",
+    "[    5.123456][  T123] <4>",
+    "<6>[    5.123456]  [3:     kworker/3:1:   99] ",
+    "<6>[    5.123456] I[3: own task:   99] ",
+    "[    5.123456] (3)[99:kworker/3:1]",
+    "<4>[    5.123456].(3)[99:swapper/3]",
+    "[    5.123456]<3>-(3)[99:own] ",
+    "<6>[    5.123456]c3 ",
+    "[    5.123456] c3    99 (kworker/u8:2) ",
+    "[    5.123456,0] ",
+    "[    5.1,0] ",
+    "[    5.123456@C3]- ",
+    "[    5.123456s][pid:99,cpu3,kworker/3:1]",
+    "[2026-03-03 11:22:33][    5.123456s][pid:99,cpu3,own,0]",
+    "[    5.123456 / 03-03 11:22:33.123][3] ",
+    "<6>[    5.123456] [K] ",
+    "<6>[    5.123456]  (CPU:3-pid:99:own) [11:22:33.123456789] ",
+    "[    5.123456] [CPU3] ",
+    "[    5.123456|3] ",
+    "[    5.123456]<4>",
+    "> [    5.123456] (3)[99:own]",
+]
+"""The kernels of vendors print the CPU or the task behind the time stamp: known without more lines of the log."""
+PREFIXES += MARKED
 
 
 def _log(prefix: str, lines: tuple[str, ...]) -> str:
@@ -99,6 +132,60 @@ def test_results_behind_a_prefix_are_read(prefix: str) -> None:
         ("two", "SKIP", ()),
     ]
     assert not document.defects
+
+
+@pytest.mark.parametrize("prefix", MARKED)
+def test_one_line_is_enough_for_a_mark_behind_a_time_stamp(prefix: str) -> None:
+    (finding,) = oops.scan(f"{prefix}_swap_info_get: Bad swap file entry 2400000000000001\n")
+    assert finding.kind is Kind.BUG
+
+
+FRAMES = (
+    "BUG: Kernel NULL pointer dereference on read at 0x00000018",
+    "Oops: Kernel access of bad area, sig: 11 [#1]",
+    "CPU: 3 PID: 99 Comm: own Not tainted 6.12.8 #1",
+    "NIP [c000000000123456] inner+0x3e/0x50",
+    "Call Trace:",
+    "[c000000003a7b140] [c000000000123466] caller+0x1d/0x40",
+    "[c000000003a7b180] [c000000000123476] last+0x1d/0x40",
+)
+
+
+@pytest.mark.parametrize("prefix", ["[    5.123456] ", *MARKED])
+def test_addresses_before_frames_are_no_marks(prefix: str) -> None:
+    (finding,) = oops.scan(_log(prefix, FRAMES))
+    assert finding.stack == ("inner", "caller", "last")
+    old = ("Internal error: Oops: 17 [#1] SMP ARM", "PC is at inner+0x1/0x2", "[<c0012345>] caller+0x1/0x2")
+    (finding,) = oops.scan(_log(prefix, old))
+    assert finding.stack == ("inner", "caller")
+
+
+TASKS = [
+    "[    5.123456][{0:>6}] ",
+    "[    5.123456][{0:>6}@C1] ",
+    "[    5.123456]  [3: own task: {1}] ",
+    "[    5.123456] (3)[{1}:own]",
+    "[    5.123456s][pid:{1},cpu3,own]",
+    "[    5.123456] c3   {1} (own) ",
+    "[    5.123456] (CPU:3-pid:{1}:own) ",
+]
+
+
+@pytest.mark.parametrize("prefix", TASKS)
+def test_the_task_that_a_mark_names_tells_reports_apart(prefix: str) -> None:
+    first = [f"{prefix.format('T71', 71)}{line}" for line in REPORT]
+    second = [f"{prefix.format('T82', 82)}{line}" for line in HUNG]
+    woven = [line for pair in zip(first, second, strict=False) for line in pair] + first[len(second) :]
+    assert [(finding.kind, finding.stack) for finding in oops.scan("\n".join(woven) + "\n")] == [
+        (Kind.HUNG_TASK, ("inner", "caller")),
+        (Kind.WARNING, ("inner", "caller")),
+    ]
+
+
+def test_marks_are_learned_where_the_log_has_other_lines_too() -> None:
+    log = _log("[    5.123456] [own task:99] ", REPORT)
+    (finding,) = oops.scan("a program's words\n" * 20 + log + "a program's words\n" * 20)
+    assert finding.stack == ("inner", "caller")
 
 
 EVIDENT = [
