@@ -47,6 +47,7 @@ ARCH = Arch(
     # of the thread's control block, so glibc reads a null pointer before main (__ctype_init).
     ldflags=("-Wl,--no-relax",),
     packages=("gcc-alpha-linux-gnu", "libc6.1-dev-alpha-cross", "qemu-system-misc"),
+    kernel_flavours=("alpha-generic", "alpha-smp"),
     image_target="vmlinux",
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),

@@ -103,6 +103,7 @@ ARCH = Arch(
     kernel_arch="arm64",
     cross="aarch64-linux-gnu-",
     packages=("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-system-arm"),
+    kernel_flavours=("arm64", "arm64-16k"),
     native_packages=("gcc", "libc6-dev", "qemu-system-arm"),
     image_target="Image",
     image="arch/arm64/boot/Image",

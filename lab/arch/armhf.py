@@ -54,6 +54,7 @@ ARCH = Arch(
     kernel_arch="arm",
     cross="arm-linux-gnueabihf-",
     packages=("gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross", "qemu-system-arm"),
+    kernel_flavours=("armmp", "armmp-lpae"),
     image_target="zImage",
     image="arch/arm/boot/zImage",
     fragments=MappingProxyType(FRAGMENTS),

@@ -73,6 +73,7 @@ ARCH = Arch(
     kernel_arch="i386",
     cross="i686-linux-gnu-",
     packages=("gcc-i686-linux-gnu", "libc6-dev-i386-cross", "qemu-system-x86"),
+    kernel_flavours=("686", "686-pae"),
     image_target="bzImage",
     image="arch/x86/boot/bzImage",
     fragments=MappingProxyType(FRAGMENTS),

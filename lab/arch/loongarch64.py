@@ -50,6 +50,7 @@ ARCH = Arch(
     kernel_arch="loongarch",
     cross="loongarch64-linux-gnu-",
     packages=("gcc-loongarch64-linux-gnu", "libc6-dev-loong64-cross", "qemu-system-misc"),
+    kernel_flavours=("loong64",),
     debian_since=13,
     image_target="vmlinux",
     image="vmlinux",

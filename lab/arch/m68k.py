@@ -46,6 +46,7 @@ ARCH = Arch(
     kernel_arch="m68k",
     cross="m68k-linux-gnu-",
     packages=("gcc-m68k-linux-gnu", "libc6-dev-m68k-cross", "qemu-system-misc"),
+    kernel_flavours=("m68k",),
     image_target="vmlinux",
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),

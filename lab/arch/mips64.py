@@ -55,8 +55,10 @@ CONFIG_ARCH_FORCE_MAX_ORDER=13
 }
 
 
-def malta(name: str, byteorder: Literal["little", "big"], aliases: tuple[str, ...]) -> Arch:
-    """The record of one byte order; `name` is Debian's and QEMU's, too."""
+def malta(
+    name: str, byteorder: Literal["little", "big"], aliases: tuple[str, ...], flavours: tuple[str, ...] = ()
+) -> Arch:
+    """The record of one byte order; `name` is Debian's and QEMU's, too, `flavours` its kernels'."""
     fragments = {f"arch-{name}": COMMON.format(byteorder=byteorder.upper())}
     fragments |= {f"{name}-{page}": text for page, text in PAGES.items()}
     return Arch(
@@ -69,6 +71,7 @@ def malta(name: str, byteorder: Literal["little", "big"], aliases: tuple[str, ..
         kernel_arch="mips",
         cross=f"{name}-linux-gnuabi64-",
         packages=(f"gcc-{name}-linux-gnuabi64", f"libc6-dev-{name}-cross", "qemu-system-mips"),
+        kernel_flavours=flavours,
         image_target="vmlinux",
         image="vmlinux",
         fragments=MappingProxyType(fragments),

@@ -64,6 +64,7 @@ ARCH = Arch(
     # A page must not hold the end of one segment and the start of the next; the linker's default is for 64K.
     ldflags=("-Wl,-z,max-page-size=0x40000",),
     packages=("gcc-powerpc-linux-gnu", "libc6-dev-powerpc-cross", "qemu-system-ppc"),
+    kernel_flavours=("powerpc", "powerpc-smp"),
     image_target="vmlinux",
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),

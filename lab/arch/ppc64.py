@@ -80,6 +80,7 @@ def pseries(
         kernel_arch="powerpc",
         cross=f"{cross}-linux-gnu-",
         packages=(f"gcc-{cross}-linux-gnu", f"libc6-dev-{debian}-cross", "qemu-system-ppc"),
+        kernel_flavours=(cross, f"{cross}-64k"),
         image_target="vmlinux",
         image="vmlinux",
         fragments=MappingProxyType(fragments),

@@ -79,6 +79,8 @@ class Arch:
     """Prefix of the cross compiler, e.g. `aarch64-linux-gnu-`."""
     packages: tuple[str, ...]
     """Debian packages that compile for and emulate this architecture (on a host of another architecture)."""
+    kernel_flavours: tuple[str, ...] = ()
+    """What Debian's kernels for it are called behind `linux-image-`; empty if it has none."""
     debian_since: int = 12
     """The first release of Debian whose packages compile for and emulate this architecture."""
     ldflags: tuple[str, ...] = ()

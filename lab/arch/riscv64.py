@@ -52,6 +52,7 @@ ARCH = Arch(
     kernel_arch="riscv",
     cross="riscv64-linux-gnu-",
     packages=("gcc-riscv64-linux-gnu", "libc6-dev-riscv64-cross", "qemu-system-misc", "opensbi"),
+    kernel_flavours=("riscv64",),
     image_target="Image",
     image="arch/riscv/boot/Image",
     fragments=MappingProxyType(FRAGMENTS),

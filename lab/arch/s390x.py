@@ -54,6 +54,7 @@ ARCH = Arch(
     kernel_arch="s390",
     cross="s390x-linux-gnu-",
     packages=("gcc-s390x-linux-gnu", "libc6-dev-s390x-cross", "qemu-system-misc"),
+    kernel_flavours=("s390x",),
     image_target="bzImage",
     image="arch/s390/boot/bzImage",
     fragments=MappingProxyType(FRAGMENTS),

@@ -52,6 +52,7 @@ ARCH = Arch(
     kernel_arch="sparc64",
     cross="sparc64-linux-gnu-",
     packages=("gcc-sparc64-linux-gnu", "libc6-dev-sparc64-cross", "qemu-system-sparc"),
+    kernel_flavours=("sparc64", "sparc64-smp"),
     image_target="vmlinux",
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),

@@ -85,6 +85,7 @@ ARCH = Arch(
     suite_arch="x86_64",
     cross="x86_64-linux-gnu-",
     packages=("gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross", "qemu-system-x86"),
+    kernel_flavours=("amd64",),
     native_packages=("gcc", "libc6-dev", "qemu-system-x86"),
     image_target="bzImage",
     image="arch/x86/boot/bzImage",

@@ -27,7 +27,7 @@ from lab.core.paths import IMAGE, user_path
 from lab.core.progress import Progress, silent
 from lab.evidence.metadata import Provenance
 from lab.formats import cpio, elf, kconfig, kernel_image
-from lab.specs import arches
+from lab.specs import arches, kernel_packages
 from lab.specs.model import Kernel, Topology
 
 MODULES = "modules.cpio"
@@ -96,6 +96,8 @@ def _fill_from_package(kernel: Kernel, arch: Arch, cache: Cache, progress: Progr
 
 def _find(package: str, arch: Arch, cache: Cache, progress: Progress) -> tuple[AptRoot, str]:
     """Return the release that has a package, the host's own first; a package of packages is followed to the image."""
+    if why := kernel_packages.other_machine(package, arch):
+        raise UsageError(why)
     tried: list[str] = []
     failures: list[str] = []
     known: list[str] = []

@@ -24,7 +24,7 @@ from lab.core.paths import (
     prebuilt_name,
     user_path,
 )
-from lab.specs import suite
+from lab.specs import kernel_packages, suite
 from lab.specs.load import YamlDocument, read
 from lab.specs.model import JOINT, CampaignSpec, Kernel, Topology, format_range
 from lab.specs.plan import (
@@ -624,7 +624,8 @@ def _refuse_source(word: str, known: Collection[str]) -> None:
         hint = f"a YAML file with `source: {word}`"
         if kind == "debian" and not rest.startswith("linux-source"):
             hint = f"packages that are kernels begin with {PACKAGE}"
-        raise UsageError(f"{word!r} names no kernel by itself", hint=hint)
+        why = kernel_packages.refusal(rest) if kind == "debian" else ""
+        raise UsageError(f"{word!r} names no kernel by itself{why and f': {why}'}", hint=hint)
     if colon and "/" not in kind:
         near = did_you_mean(f"{kind}:", [IMAGE, "debian:"])
         raise UsageError(
@@ -652,7 +653,8 @@ def _existing_kernel(word: str) -> Kernel:
     try:
         return Kernel(name=prebuilt_name(word), source=source, description=f"as it is: {word}")
     except ValidationError as error:
-        raise UsageError(f"{word!r} names no kernel: {error.errors()[0]['msg']}") from None
+        why = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise UsageError(f"{word!r} names no kernel: {why}") from None
 
 
 def _source(document: YamlDocument, source: str) -> str:

@@ -29,6 +29,7 @@ from lab.core.errors import LabError, nearest
 from lab.core.paths import is_prebuilt
 from lab.core.sizes import MIB
 from lab.formats.machine.cpu_list import format_list
+from lab.specs import kernel_packages
 from lab.specs.arches import ARCHES, find, lacking_preset
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -556,6 +557,8 @@ def _known_source(value: object) -> str:
         raise ValueError(f"expected git:PATH@REV, got {_short(value)}")
     if kind == "debian" and not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", rest):
         raise ValueError(f"expected the name of a source package such as debian:linux-source-6.12, got {_short(value)}")
+    if kind == "debian" and (why := kernel_packages.refusal(rest)):
+        raise ValueError(why)
     return _one_line(str(value))
 
 

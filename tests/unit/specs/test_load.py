@@ -224,7 +224,7 @@ def test_a_kernel_s_paths_are_relative_to_its_file(library: Library, tmp_path: P
 
 def test_several_series_are_each_found_and_joined(library: Library, tmp_path: Path) -> None:
     (tmp_path / "fix.patch").touch()
-    (tmp_path / "k.yaml").write_text("source: debian:x1\nseries: [expand-fault, fix.patch]\n")
+    (tmp_path / "k.yaml").write_text("source: debian:linux-source-6.12\nseries: [expand-fault, fix.patch]\n")
     kernel = library.kernel(str(tmp_path / "k.yaml"))
     assert kernel.series == f"expand-fault + {tmp_path}/fix.patch"
     assert not kernel.baseline
@@ -352,7 +352,15 @@ def test_kernels_that_exist_are_words_of_campaigns_and_of_filters(
         ("image:boot", "expected a bootable kernel, got a directory"),
         ("boot/vmlinuz-6.12-own", "is no YAML file (if it is a bootable kernel: image:boot/vmlinuz-6.12-own)"),
         ("imag:boot/vmlinuz-6.12-own", "names no kernel; did you mean 'image:'? (a kernel that exists is image:FILE"),
-        ("debian:linux-imag-arm64", "names no kernel by itself (packages that are kernels begin with debian:linux-im"),
+        (
+            "debian:linux-imag-arm64",
+            "names no kernel by itself: no package with a kernel is called linux-imag-arm64; "
+            "did you mean 'linux-image-arm64'? (packages that are kernels begin with debian:linux-im",
+        ),
+        (
+            "debian:linux-image-amd46",
+            "names no kernel: no package with a kernel is called linux-image-amd46; did you mean 'linux-image-amd64'?",
+        ),
         ("debian:linux-source-6.12", "names no kernel by itself (a YAML file with `source: debian:linux-source-6.12`)"),
         ("path:boot", "names no kernel by itself (a YAML file with `source: path:boot`)"),
     ],
