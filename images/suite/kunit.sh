@@ -5,6 +5,9 @@
 #
 # Print the results of one suite of KUnit as a KTAP document. The kernel ran it while it booted, and debugfs has what
 # came of it. WHERE says what the suite is built from: the reason of a skip, if the kernel does not have it.
+#
+# With LAB_GCOV lines are counted from the start of this script to its end, so the suite runs again: debugfs has a file
+# for that since Linux 6.8, but not for suites of code that the kernel drops after boot.
 
 suite=$1
 where=$2
@@ -18,6 +21,14 @@ fi
 if [ ! -f "$results" ]; then
 	echo "# SKIP not built: this kernel has no such suite; $where"
 	exit 4
+fi
+
+if [ -n "${LAB_GCOV:-}" ]; then
+	if [ ! -f "$debugfs/kunit/$suite/run" ]; then
+		echo "# SKIP lines are not counted: $suite ran while the kernel booted, and this kernel cannot run it again"
+		exit 4
+	fi
+	echo 1 > "$debugfs/kunit/$suite/run"
 fi
 
 # The file is a document with the suite as its only result. The cases are the document within. KUnit prints the version

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +14,18 @@ from lab.build.patched import patched_files
 from lab.core.cache import Cache, write_atomic
 from lab.core.errors import InfraError, UsageError
 from lab.core.outcome import CellResult, CellStatus
+from lab.core.untrusted import one_line
 from lab.evidence import read
 from lab.evidence.events import gcov_file
 from lab.evidence.metadata import CommandRecord, Evidence
-from lab.formats import gcov
+from lab.formats import gcov, ktap
 from lab.run.campaign import OpenRun, open_plan
 from lab.specs.model import Kernel, Topology
 from lab.specs.plan import build_of
 from lab.verdicts import coverage
 from lab.verdicts.coverage import Coverage
+
+MAX_REASON = 200
 
 
 def collect(directory: Path, kernel: Kernel, topologies: Mapping[str, Topology], cache: Cache) -> Coverage:
@@ -36,6 +39,8 @@ def collect(directory: Path, kernel: Kernel, topologies: Mapping[str, Topology],
     for cell in evidence.cells:
         if cell.kernel == kernel.name and cell.status is not CellStatus.OK:
             raise InfraError(f"{cell.topology}/{cell.kernel}: no line was counted: {cell.status}: {cell.why}")
+    if why := nothing_ran(cell for cell in evidence.cells if cell.kernel == kernel.name):
+        raise InfraError(f"{kernel.name}: no line was counted: every test was skipped: {why}")
     compiled: dict[str, gcov.Counts] = {}
     counted: dict[str, dict[str, gcov.Counts]] = {}
     for cell in evidence.cells:
@@ -54,6 +59,20 @@ def collect(directory: Path, kernel: Kernel, topologies: Mapping[str, Topology],
     coverage_found = coverage.of(kernel.name, added, compiled, counted, symbols, diffs)
     write_atomic(directory / coverage.file_of(kernel.name), (coverage_found.model_dump_json(indent=1) + "\n").encode())
     return coverage_found
+
+
+def nothing_ran(cells: Iterable[CellResult]) -> str:
+    """Return the first reason why tests were skipped if every one was, on every machine; empty if any ran."""
+    why = ""
+    for cell in cells:
+        for run in cell.runs:
+            document = ktap.parse(run.ktap)
+            for result in document.results:
+                if result.directive != "SKIP":
+                    return ""
+                said = " ".join(result.diagnostics).partition("SKIP ")[2]
+                why = why or result.reason or one_line(said, MAX_REASON) or "no reason given"
+    return why
 
 
 def _cases(

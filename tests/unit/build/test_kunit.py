@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -302,10 +303,29 @@ def debugfs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def printed(name: str, debugfs: Path) -> subprocess.CompletedProcess[str]:
+def printed(name: str, debugfs: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     script = paths.images() / "suite" / kunit.SCRIPT
     words = ["sh", str(script), name, "lib/toy.c is built with CONFIG_TOY", str(debugfs)]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+    environment["PATH"] = os.environ["PATH"]
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_a_suite_runs_again_while_lines_are_counted(debugfs: Path) -> None:
+    again = debugfs / "kunit/list-toy/run"
+    again.write_text("")
+    assert printed("list-toy", debugfs).returncode == 0
+    assert not again.read_text(), "it ran while the kernel booted, and nobody counts"
+    done = printed("list-toy", debugfs, LAB_GCOV="/tmp/counters")
+    assert (done.returncode, again.read_text()) == (0, "1\n")
+    assert "ok 1 list_init" in done.stdout
+
+
+def test_a_suite_that_cannot_run_again_is_skipped_while_lines_are_counted(debugfs: Path) -> None:
+    done = printed("list-toy", debugfs, LAB_GCOV="/tmp/counters")
+    assert done.returncode == 4
+    assert done.stdout == (
+        "# SKIP lines are not counted: list-toy ran while the kernel booted, and this kernel cannot run it again\n"
+    )
 
 
 def labels(text: str, test: str) -> dict[str, bool]:
