@@ -8,7 +8,7 @@ repository share a work tree, so a step recompiles only what its commits changed
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +25,8 @@ from lab.specs.plan import Plan, plan, resolve_cases
 from lab.verdicts.compare import Summary
 from lab.workflows.try_patch import Wish
 
-_FOUND = re.compile(r"^([0-9a-f]{40}) is the first bad commit$", re.MULTILINE)
+_FOUND = re.compile(r"^([0-9a-f]{40}) is the first (?:bad|fixed) commit$", re.MULTILINE)
+_ANY = re.compile(r"first '?(?:bad|fixed)'? commit could be any of")
 _LEFT = re.compile(r"^[0-9a-f]{40}$", re.MULTILINE)
 GIT_S = 1800.0
 
@@ -68,9 +69,6 @@ def kernel_at(tree: Path, commit: str) -> Kernel:
     return Kernel(name=f"g{commit[:12]}", source=f"git:{tree.absolute()}@{commit}")
 
 
-OTHER = {CommitVerdict.GOOD: CommitVerdict.BAD, CommitVerdict.BAD: CommitVerdict.GOOD}
-
-
 def bisect(tree: Path, good: str, bad: str, scratch: Path, judge: CommitJudge, *, fixed: bool = False) -> FirstBad:
     """Return the first bad commit between `good` and `bad`; with `fixed`, the first good one.
 
@@ -82,33 +80,47 @@ def bisect(tree: Path, good: str, bad: str, scratch: Path, judge: CommitJudge, *
     early, late = CommitVerdict.GOOD, CommitVerdict.BAD
     if fixed:
         early, late = late, early
-    if source.git(tree, "merge-base", *ends.values()).strip() != ends[early]:
-        hint = "with --fixed --bad is the earlier end" if fixed else "to find what mended a case: --fixed"
-        raise UsageError(f"--{early} {names[early]} is not before --{late} {names[late]} in {tree}", hint=hint)
+    _check_order(tree, early, late, names, ends)
     for word, commit in ends.items():
         step = judge(commit)
+        if step.word is CommitVerdict.SKIP:
+            raise UsageError(f"--{word} {names[word]} cannot be judged: {step.why}", hint="name a commit beside it")
         if step.word is not word:
-            raise UsageError(f"--{word} {names[word]} is {step.word}: {step.why}")
-    return _search(_Clone.of(tree, scratch), ends[early], ends[late], _for_git(judge, fixed=fixed))
+            alike = f", as --{early if word is late else late} is said to be"
+            raise UsageError(f"--{word} {names[word]} is {step.word}{alike}: {step.why}")
+    return _search(_Clone.of(tree, scratch), ends[early], ends[late], judge, fixed=fixed)
 
 
-def _for_git(judge: CommitJudge, *, fixed: bool) -> CommitJudge:
-    """Return a judge with git's meaning of bad, the later state: with `fixed`, good and bad are swapped."""
-    if not fixed:
-        return judge
+def _check_order(
+    tree: Path,
+    early: CommitVerdict,
+    late: CommitVerdict,
+    names: Mapping[CommitVerdict, str],
+    ends: Mapping[CommitVerdict, str],
+) -> None:
+    """Raise UsageError unless the early end is before the late one, and is another commit."""
+    what = f"--{early} {names[early]}", f"--{late} {names[late]}"
+    if ends[early] == ends[late]:
+        raise UsageError(f"{what[0]} and {what[1]} are the same commit in {tree}")
+    if source.is_ancestor(tree, ends[early], ends[late]):
+        return
+    hint = "with --fixed --bad is the earlier end" if early is CommitVerdict.BAD else "to find what mended it: --fixed"
+    if not source.is_ancestor(tree, ends[late], ends[early]):
+        base = source.merge_base(tree, ends[early], ends[late])
+        hint = f"they parted at {base[:12]}: --{early} {base[:12]}" if base else "they have no commit in common"
+    raise UsageError(f"{what[0]} is not before {what[1]} in {tree}", hint=hint)
 
-    def turned(commit: str) -> JudgedCommit:
-        step = judge(commit)
-        return replace(step, word=OTHER.get(step.word, step.word))
 
-    return turned
+_TERMS = {CommitVerdict.BAD: "broken", CommitVerdict.GOOD: "fixed"}
+"""What the two states are called in the log of a search for what mended a case: git's `bad` is the later one."""
 
 
-def _search(clone: _Clone, early: str, late: str, judge: CommitJudge) -> FirstBad:
-    output = clone.git("bisect", "start", "--no-checkout", late, early)
+def _search(clone: _Clone, early: str, late: str, judge: CommitJudge, *, fixed: bool) -> FirstBad:
+    terms = [f"--term-old={_TERMS[CommitVerdict.BAD]}", f"--term-new={_TERMS[CommitVerdict.GOOD]}"] if fixed else []
+    output = clone.git("bisect", "start", "--no-checkout", *terms, late, early)
     while (found := _result(output, clone)) is None:
-        step = judge(clone.git("rev-parse", "BISECT_HEAD").strip())
-        output = clone.git("bisect", step.word.value, check=False)
+        word = judge(clone.git("rev-parse", "BISECT_HEAD").strip()).word
+        output = clone.git("bisect", _TERMS.get(word, word.value) if fixed else word.value, check=False)
     return found
 
 
@@ -116,7 +128,7 @@ def _result(output: str, clone: _Clone) -> FirstBad | None:
     """Return the result: the commit, or all candidates if the others were skipped; None if the bisection goes on."""
     if match := _FOUND.search(output):
         return FirstBad(commits=(match[1],), log=clone.git("bisect", "log"))
-    if "first bad commit could be any of" in output:
+    if _ANY.search(output):
         return FirstBad(commits=tuple(_LEFT.findall(output)), log=clone.git("bisect", "log"))
     if "Bisecting:" not in output:
         raise InfraError(f"git bisect: {' '.join(output.split())[:300]}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab.build import kernel, programs, source
+from lab.cli import main
 from lab.core.cache import Cache
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.outcome import Case, Cause, CellStatus, Outcome
@@ -325,10 +326,13 @@ def test_the_commit_that_mended_something_is_found(history: Toy, tmp_path: Path)
         (history.tree / "mm/count").write_text(f"{number}\nfine\n")
         git(history.tree, "commit", "--quiet", "--all", "--message", f"mm: step {number}")
     _, judge = by_content(history)
-    assert bisect.bisect(history.tree, "HEAD", "s5", tmp_path, judge, fixed=True).commits == (mended,)
+    found = bisect.bisect(history.tree, "HEAD", "s5", tmp_path, judge, fixed=True)
+    assert found.commits == (mended,)
+    assert f"# broken: [{revision(history, 's5')}]" in found.log
+    assert f"# first fixed commit: [{mended}]" in found.log
     with pytest.raises(UsageError, match=r"--good s1 is not before --bad s9 .*|--bad s9 is not before --good s1"):
         bisect.bisect(history.tree, "s1", "s9", tmp_path / "2", judge, fixed=True)
-    with pytest.raises(UsageError, match="to find what mended a case: --fixed"):
+    with pytest.raises(UsageError, match="to find what mended it: --fixed"):
         bisect.bisect(history.tree, "HEAD", "s5", tmp_path / "3", judge)
 
 
@@ -348,8 +352,9 @@ def test_what_cannot_be_judged_is_skipped(history: Toy, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("good", "bad", "said"),
     [
-        ("s6", "s9", "--good s6 is bad: looked"),
-        ("s1", "s4", "--bad s4 is good: looked"),
+        ("s6", "s9", "--good s6 is bad, as --bad is said to be: looked"),
+        ("s1", "s4", "--bad s4 is good, as --good is said to be: looked"),
+        ("s4", "s4", "--good s4 and --bad s4 are the same commit"),
         ("s9", "s1", "--good s9 is not before --bad s1"),
         ("s1", "nope", "no such revision"),
     ],
@@ -359,6 +364,93 @@ def test_wrong_ends_are_told(history: Toy, tmp_path: Path, good: str, bad: str, 
     with pytest.raises(UsageError) as caught:
         bisect.bisect(history.tree, good, bad, tmp_path, judge)
     assert said in str(caught.value)
+
+
+def mended(history: Toy) -> None:
+    """Three more commits; the first of them mends what step 5 broke."""
+    for number in (10, 11, 12):
+        (history.tree / "mm/count").write_text(f"{number}\nfine\n")
+        git(history.tree, "commit", "--quiet", "--all", "--message", f"mm: step {number}")
+        git(history.tree, "tag", f"s{number}")
+
+
+@pytest.mark.parametrize(
+    ("bad", "good", "said"),
+    [
+        ("s12", "s6", "--bad s12 is not before --good s6"),
+        ("s6", "s9", "--good s9 is bad, as --bad is said to be: looked"),
+        ("s1", "s4", "--bad s1 is good, as --good is said to be: looked"),
+        ("s10", "s12", "--bad s10 is good, as --good is said to be: looked"),
+        ("s6", "s6", "--bad s6 and --good s6 are the same commit"),
+    ],
+)
+def test_wrong_ends_of_a_search_for_a_fix_are_told(
+    history: Toy, tmp_path: Path, bad: str, good: str, said: str
+) -> None:
+    mended(history)
+    _, judge = by_content(history)
+    with pytest.raises(UsageError) as caught:
+        bisect.bisect(history.tree, good, bad, tmp_path, judge, fixed=True)
+    assert said in str(caught.value)
+
+
+def test_a_fix_beside_a_commit_that_does_not_build_is_only_narrowed_down(history: Toy, tmp_path: Path) -> None:
+    mended(history)
+    _, judge = by_content(history, revision(history, "s10"))
+    found = bisect.bisect(history.tree, "s12", "s6", tmp_path, judge, fixed=True)
+    assert set(found.commits) == {revision(history, name) for name in ("s10", "s11")}
+    assert "# skip: [" in found.log
+
+
+def test_an_end_that_cannot_be_judged_is_told(history: Toy, tmp_path: Path) -> None:
+    _, judge = by_content(history, revision(history, "s9"))
+    with pytest.raises(UsageError, match=r"--bad s9 cannot be judged: looked \(name a commit beside it\)"):
+        bisect.bisect(history.tree, "s1", "s9", tmp_path, judge)
+
+
+def test_ends_that_are_not_of_one_line_are_told(history: Toy, tmp_path: Path) -> None:
+    _, judge = by_content(history)
+    git(history.tree, "checkout", "--quiet", "-b", "beside", "s3")
+    git(history.tree, "commit", "--quiet", "--allow-empty", "--message", "beside")
+    base = revision(history, "s3")[:12]
+    with pytest.raises(UsageError, match=rf"is not before --bad s9 .*they parted at {base}: --good {base}"):
+        bisect.bisect(history.tree, "beside", "s9", tmp_path, judge)
+    git(history.tree, "checkout", "--quiet", "--orphan", "alone")
+    git(history.tree, "commit", "--quiet", "--allow-empty", "--message", "alone")
+    with pytest.raises(UsageError, match="they have no commit in common"):
+        bisect.bisect(history.tree, "alone", "s9", tmp_path, judge)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "status", "last"),
+    [
+        ("s12", "s6", 0, "commit that fixed it: "),
+        ("s11", "s6", 1, " mm: step 11"),
+        ("s6", "s12", 64, "--bad s12 is not before --good s6"),
+        ("s12", "nope", 64, "no such revision"),
+    ],
+)
+def test_the_exit_status_of_a_search_for_a_fix(
+    history: Toy,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    good: str,
+    bad: str,
+    status: int,
+    last: str,
+) -> None:
+    mended(history)
+    skipped = (revision(history, "s10"),) if status == 1 else ()
+    _, judge = by_content(history, *skipped)
+    monkeypatch.setattr("lab.verbs.patches.BisectOptions.judge", lambda *_: judge)
+    monkeypatch.setenv("PAGELAB_CACHE", str(history.root / "cache"))
+    words = ["bisect", "--fixed", "--tree", str(history.tree), "--good", good, "--bad", bad, "-t", "x86_64-4k"]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == status
+    printed = capsys.readouterr()
+    line = (printed.err if status == 64 else printed.out).strip().splitlines()[-1]
+    assert last in line
 
 
 def word_of(**changes: object) -> CommitVerdict:
