@@ -13,7 +13,7 @@ from lab.build import series
 from lab.build.series import Patch
 from lab.core import proc
 from lab.core.cache import Cache, default_root
-from lab.core.errors import LabError
+from lab.core.errors import InfraError, LabError
 from lab.core.paths import images
 from lab.core.progress import silent
 from lab.specs.library import Library
@@ -23,7 +23,6 @@ from tests.series_check.tree import CHECKERS, Checker, Tree
 
 MACHINE = "x86_64-4k-2node"
 CHECKPATCH_S = 300.0
-MAX_OUTPUT = 2000
 UNKNOWN = "UNKNOWN_COMMIT_ID"
 
 
@@ -95,11 +94,13 @@ def _plain(tree: Tree, patches: Sequence[Patch]) -> list[Plain]:
     tree.switch({})
     found = []
     for checker in CHECKERS:
-        if not proc.which(checker.program):
-            print(f"  {checker.name}: not checked: {checker.program} is not installed")
+        if checker.missing:
+            print(f"  {checker.name}: not checked: {', '.join(checker.missing)} is not installed")
             continue
         warnings = tree.warnings(checker, targets)
         objects = frozenset(target for target in targets if (tree.root / checker.build / target).exists())
+        if targets and not objects:
+            raise InfraError(f"{checker.name}: no file of the series compiles without it: {tree.said()}")
         found.append(Plain(checker=checker, warnings=warnings, objects=objects))
     return found
 
@@ -140,7 +141,7 @@ def _new_warnings(tree: Tree, plain: Plain, objects: Sequence[str]) -> list[str]
     complaints = [f"{name}: {text}" for name, text in sorted(found - plain.warnings)]
     for target in objects:
         if not (tree.root / plain.checker.build / target).exists():
-            complaints.append(f"{target}: does not compile: {tree.log.read_text().strip()[-MAX_OUTPUT:]}")
+            complaints.append(f"{target}: does not compile: {tree.said()}")
     return complaints
 
 

@@ -18,6 +18,7 @@ from lab.build import kernel as kernels
 from lab.build import source, worktree
 from lab.core import proc
 from lab.core.cache import Cache
+from lab.core.errors import InfraError
 from lab.core.paths import images
 from lab.core.progress import Progress
 from lab.formats import kconfig
@@ -27,24 +28,35 @@ from lab.specs.model import Kernel, Topology
 LLVM = "-19"
 PREPARE_S = 3600.0
 COMPILE_S = 3600.0
+MAX_OUTPUT = 2000
 WARNING = re.compile(r"(?P<file>[\w./+-]+\.[ch]):\d+(:\d+)?: (?P<text>(warning|error): .*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checker:
-    """A compiler or analyser: its name, the words that make gets, and the program that it needs."""
+    """A compiler or analyser: its name, the words that make gets, and the programs that it needs."""
 
     name: str
     words: tuple[str, ...]
-    program: str
+    programs: tuple[str, ...]
     build: str
     """The name of the O= directory; checkers of one compiler share it."""
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The programs that are not installed."""
+        return tuple(program for program in self.programs if not proc.which(program))
+
 
 CHECKERS = (
-    Checker(name="gcc W=1", words=("W=1",), program="gcc", build="gcc"),
-    Checker(name="clang W=1", words=("W=1", f"LLVM={LLVM}"), program=f"clang{LLVM}", build="clang"),
-    Checker(name="sparse", words=("C=2",), program="sparse", build="gcc"),
+    Checker(name="gcc W=1", words=("W=1",), programs=("gcc",), build="gcc"),
+    Checker(
+        name="clang W=1",
+        words=("W=1", f"LLVM={LLVM}"),
+        programs=tuple(f"{program}{LLVM}" for program in ("clang", "ld.lld", "llvm-ar")),
+        build="clang",
+    ),
+    Checker(name="sparse", words=("C=2",), programs=("sparse",), build="gcc"),
 )
 
 
@@ -70,6 +82,10 @@ class Tree:
     def log(self) -> Path:
         """What make printed last."""
         return self.root / "make.log"
+
+    def said(self) -> str:
+        """Return the end of what make printed last."""
+        return self.log.read_text().strip()[-MAX_OUTPUT:]
 
     def original(self, name: str) -> Content | None:
         """Return a file as the source has it; None if it has none."""
@@ -134,7 +150,7 @@ def opened(kernel: Kernel, topology: Topology, *, cache: Cache, progress: Progre
             _link(pristine, tree)
         requests = kconfig.merge(kernels.fragments(topology, kernel, images() / "config", pristine))
         for checker in CHECKERS:
-            if proc.which(checker.program) and not (tree.root / checker.build / "ready").exists():
+            if not checker.missing and not (tree.root / checker.build / "ready").exists():
                 _configure(tree, checker, kconfig.render(requests), requests)
         yield tree
 
@@ -156,5 +172,6 @@ def _configure(tree: Tree, checker: Checker, wanted: str, requests: tuple[kconfi
     config = tree.root / checker.build / ".config"
     config.write_text(kconfig.override(config.read_text(), requests))
     tree.make(checker, "olddefconfig", timeout_s=PREPARE_S)
-    tree.make(checker, "prepare", timeout_s=PREPARE_S)
+    if "make: *** " in tree.make(checker, "prepare", timeout_s=PREPARE_S):
+        raise InfraError(f"{checker.name}: the tree cannot be prepared: {tree.said()}")
     (tree.root / checker.build / "ready").write_text(wanted)

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from lab.core.errors import InfraError
 from lab.formats.patches.patch import Content
-from tests.series_check.tree import WARNING, Tree
+from tests.series_check import __main__ as series_check
+from tests.series_check.tree import CHECKERS, WARNING, Tree, _configure
 
 
 @pytest.fixture
@@ -55,3 +58,26 @@ def test_a_warning_is_known_without_its_line(line: str, file: str, text: str) ->
 
 def test_what_make_says_of_itself_is_no_warning() -> None:
     assert not WARNING.search("make[3]: *** [../scripts/Makefile.build:203: mm/a.o] Error 1")
+
+
+MAKEFILE = """
+tinyconfig: ; @mkdir -p $(O); touch $(O)/.config
+olddefconfig: ;
+prepare: ; @echo llvm-ar: not found; false
+mm/shmem.o: ; @echo cannot compile; false
+"""
+
+
+def test_a_tree_that_cannot_be_prepared_is_an_error(tree: Tree) -> None:
+    (tree.src / "Makefile").write_text(MAKEFILE)
+    with pytest.raises(InfraError, match="gcc W=1: the tree cannot be prepared: llvm-ar: not found"):
+        _configure(tree, CHECKERS[0], "", ())
+    assert not (tree.root / "gcc/ready").exists()
+
+
+def test_a_checker_that_compiles_nothing_is_an_error(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree.src / "Makefile").write_text(MAKEFILE)
+    monkeypatch.setattr(series_check, "CHECKERS", CHECKERS[:1])
+    monkeypatch.setattr(series_check, "_targets", lambda patch: ["mm/shmem.o"])
+    with pytest.raises(InfraError, match=r"gcc W=1: no file of the series compiles without it: cannot compile"):
+        series_check._plain(tree, [Mock()])
