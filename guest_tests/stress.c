@@ -64,6 +64,14 @@ static void meet_awake(struct arena *arena, int place)
 			sched_yield();
 }
 
+static void spin(long turns)
+{
+	volatile long left;
+
+	for (left = turns; left > 0; left--)
+		;
+}
+
 static int worker_count(void)
 {
 	int cpus = lab_cpus();
@@ -209,7 +217,6 @@ static void h01_grow_together(void)
 static void duel(struct arena *arena, char **objects, int count, int me)
 {
 	bool by_mremap = lab_provides("expand-enomem");
-	volatile int delay;
 	int i;
 
 	for (i = 0; i < count; i++) {
@@ -218,8 +225,7 @@ static void duel(struct arena *arena, char **objects, int count, int me)
 		char *p = by_mremap ? objects[i] : LAB_GROW(objects[i], 1, size);
 
 		meet_awake(arena, i);
-		for (delay = me ? i % 16 * 4 : 30; delay; delay--)	/* now the one is first, now the other */
-			;
+		spin(me ? i % 16 * 4 : 30);	/* now the one is first, now the other */
 		span->from = lab_now_ns();
 		p = by_mremap ? LAB_GROW(p, 1, size) : p;
 		LAB_WRITES(lab_at(p, size - 1), 1);
@@ -279,14 +285,6 @@ static long pages_of(int file)
 
 	LAB_SETUP(fstat(file, &about));
 	return lab_pages((unsigned long long)about.st_size);
-}
-
-static void spin(long turns)
-{
-	volatile long left;
-
-	for (left = turns; left > 0; left--)
-		;
 }
 
 /* Correct the delay by who was first.  The step grows while that is the same one, and shrinks when it changes. */

@@ -108,10 +108,10 @@ def _find(package: str, arch: Arch, cache: Cache, progress: Progress) -> tuple[A
             failures.append(error.message)
             continue
         tried.append(release)
-        known += root.names("linux-image-")
+        known += root.names(kernel_packages.KERNEL_IMAGE)
         if root.versions([package]):
             for name in root.depends(package):
-                if name.startswith("linux-image-"):
+                if name.startswith(kernel_packages.KERNEL_IMAGE):
                     return root, name
             return root, package
     left_out = "".join(f"; {failure}" for failure in failures[:2])

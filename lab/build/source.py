@@ -449,11 +449,6 @@ def commit_of(repository: Path, revision: str) -> str:
     return _resolve_revision(repository, revision)
 
 
-def is_ancestor(repository: Path, early: str, late: str) -> bool:
-    """Return whether a commit is before another one, or is the same."""
-    return _start_git(repository, "merge-base", "--is-ancestor", early, late, check=False).status == 0
-
-
 def merge_base(repository: Path, one: str, other: str) -> str:
     """Return the last commit that two commits have in common; empty if they have none."""
     done = _start_git(repository, "merge-base", one, other, check=False)

@@ -102,11 +102,11 @@ def _check_order(
     what = f"--{early} {names[early]}", f"--{late} {names[late]}"
     if ends[early] == ends[late]:
         raise UsageError(f"{what[0]} and {what[1]} are the same commit in {tree}")
-    if source.is_ancestor(tree, ends[early], ends[late]):
+    base = source.merge_base(tree, ends[early], ends[late])
+    if base == ends[early]:
         return
     hint = "with --fixed --bad is the earlier end" if early is CommitVerdict.BAD else "to find what mended it: --fixed"
-    if not source.is_ancestor(tree, ends[late], ends[early]):
-        base = source.merge_base(tree, ends[early], ends[late])
+    if base != ends[late]:
         hint = f"they parted at {base[:12]}: --{early} {base[:12]}" if base else "they have no commit in common"
     raise UsageError(f"{what[0]} is not before {what[1]} in {tree}", hint=hint)
 

@@ -95,12 +95,12 @@ def _plain(tree: Tree, patches: Sequence[Patch]) -> list[Plain]:
     found = []
     for checker in CHECKERS:
         if checker.missing:
-            print(f"  {checker.name}: not checked: {', '.join(checker.missing)} is not installed")
+            print(f"  {checker.name}: not checked, for want of {', '.join(checker.missing)}")
             continue
         warnings = tree.warnings(checker, targets)
         objects = frozenset(target for target in targets if (tree.root / checker.build / target).exists())
         if targets and not objects:
-            raise InfraError(f"{checker.name}: no file of the series compiles without it: {tree.said()}")
+            raise InfraError(f"{checker.name}: compiles no file of the series, even unpatched: {tree.said()}")
         found.append(Plain(checker=checker, warnings=warnings, objects=objects))
     return found
 

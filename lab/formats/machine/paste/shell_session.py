@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lab.formats.machine.paste.pasted import Line
+from lab.formats.machine.paste.pasted import FENCE, Line
 
 _HOST = re.compile(r"[\w.-]{1,40}@([\w.-]{1,60})")
 _PROMPT = re.compile(
@@ -59,7 +59,7 @@ def sections(lines: Sequence[Line]) -> Iterator[Section]:
 
 def _heading(text: str) -> tuple[str, str] | None:
     """(command, host) of a line that is a command; None if the line is output."""
-    if text == "```":
+    if text == FENCE:
         return "", ""
     for pattern in (_HEAD, _CAPTURE, _PATH):
         if match := pattern.fullmatch(text):
