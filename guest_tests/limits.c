@@ -470,37 +470,56 @@ static void c20_up_to_the_last_page(void)
 	LAB_READS(lab_at(p, room - 2), 1);
 }
 
+/* Four pages far behind the end of their object grow to `room`, of which the last is none that an object can have. */
+static void grow_too_far(char *p, long room, bool refused)
+{
+	long before = lab_committed();
+
+	if (refused) {
+		LAB_EXPECT_ERRNO(lab_mremap(p, 4, room, MREMAP_MAYMOVE, NULL), EINVAL);
+	} else {
+		p = LAB_GROW(p, 4, room);
+		LAB_SIGBUS(lab_at(p, room - 1));
+	}
+	LAB_COMMITTED(before, 0);
+}
+
 /* Where pages are counted in 32 bits, mremap sees that their numbers would wrap round, and always has. */
 static void c20_past_the_last_page(void)
 {
 	long room;
-	char *p = pages_before(first_impossible_page(), &room), *q = lab_mremap(p, 4, room, MREMAP_MAYMOVE, NULL);
-	int error = q == MAP_FAILED ? errno : 0;
+	char *p = pages_before(first_impossible_page(), &room);
 
-	if (sizeof(long) < 8)
-		LAB_EXPECT_EQ(error, EINVAL);
-	else if (lab_provides("expand-enomem"))
-		LAB_EXPECT(error);
-	else
-		LAB_EXPECT_EQ(error, 0);
-	if (!error)
-		LAB_SIGBUS(lab_at(q, room - 1));
+	grow_too_far(p, room, sizeof(long) < 8 || lab_provides("expand-enomem"));
+}
+
+/* Through map_files any offset can be mapped.  There is no room behind the mapping, so it would have to move. */
+static void c20_moved_past_the_last_page(void)
+{
+	long room = (long)(LAB_COLOUR / lab_page());
+	off_t offset = (off_t)((first_impossible_page() - (unsigned long long)room) * lab_page());
+	char *p = lab_shared_blocked(4);
+	struct lab_vma vma;
+	int fd = lab_open_object(p);
+
+	LAB_SETUP(mmap(p, 4 * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset));
+	close(fd);
+	LAB_EXPECT(lab_find_vma("/proc/self/maps", p, &vma));
+	LAB_EXPECT_EQ(vma.offset, offset);
+	LAB_OBJECT(p, 4);
+	grow_too_far(p, room, lab_provides("expand-enomem"));
 }
 
 /* What is accounted for is counted in a long: more pages than that would be given back where they should be paid for. */
 static void c20_past_what_accounting_counts(void)
 {
 	long room;
-	char *p, *q;
+	char *p;
 
 	if (sizeof(long) >= 8)
 		LAB_SKIP("accounting counts further than a file can reach");
 	p = pages_before(1ULL << 31, &room);
-	q = lab_mremap(p, 4, room, MREMAP_MAYMOVE, NULL);
-	if (lab_provides("expand-enomem"))
-		LAB_EXPECT(q == MAP_FAILED);
-	if (q != MAP_FAILED)
-		LAB_SIGBUS(lab_at(q, room - 1));
+	grow_too_far(p, room, lab_provides("expand-enomem"));
 }
 
 /* ---- a program that helps itself ---- */
@@ -594,7 +613,9 @@ LAB_CASES(
 	{ LAB_CASE(c19_bad_target), .about = "failed growth costs nothing: bad target, bad flags" },
 	{ LAB_CASE(c19_two_mappings), .about = "failed growth costs nothing: range over two mappings" },
 	{ LAB_CASE(c20_up_to_the_last_page), .about = "grown to the very last page that a file can have", EXPAND },
-	{ LAB_CASE(c20_past_the_last_page), .about = "grown a page further: SIGBUS there, or refused by mremap" },
+	{ LAB_CASE(c20_past_the_last_page), .about = "grown a page further: SIGBUS there, or EINVAL of mremap" },
+	{ LAB_CASE(c20_moved_past_the_last_page), .about = "map_files: the same where the mapping has to move",
+	  .needs_root = true, .needs_64bit = true },
 	{ LAB_CASE(c20_past_what_accounting_counts), .about = "grown to more pages than a long counts: likewise" },
 	{ LAB_CASE(c21_handler_mends_it), .about = "a handler of SIGBUS maps what is missing, and the write goes on" },
 	{ LAB_CASE(c21_handler_mends_a_memfd), .about = "a handler of SIGBUS extends a memfd, and the write goes on" },
