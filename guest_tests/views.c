@@ -424,6 +424,43 @@ static void m17_noreserve_view(void)
 	LAB_COMMITTED(before, 0);
 }
 
+/* Moves that keep the length of a mapping whose object was truncated: only the growth after them asks for more. */
+static void moved_beyond_the_end(int flags, long paid, long paid_at_last)
+{
+	long before = lab_committed();
+	char *p = LAB_SETUP(lab_map(256, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | flags)), *q;
+	int fd = lab_open_object(p);
+
+	LAB_WRITES(p, 5);
+	LAB_SETUP(ftruncate(fd, 2 * (off_t)lab_page()));
+	close(fd);
+	LAB_OBJECT(p, 2);
+	LAB_COMMITTED(before, paid);
+	p = LAB_GROW_TO(p, 256, 256, lab_hole(256, 0));
+	LAB_OBJECT(p, 2);
+	LAB_COMMITTED(before, paid);
+	q = LAB_EXPECT_OK(lab_mremap(p, 256, 256, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
+	LAB_OBJECT(q, 2);
+	LAB_COMMITTED(before, paid);
+	LAB_READS(q, 5);
+	if (!lab_provides("shm-expand"))
+		return;
+	q = LAB_GROW(q, 256, 300);
+	LAB_WRITES(lab_at(q, 299), 1);
+	LAB_OBJECT(p, 300);
+	LAB_COMMITTED(before, paid_at_last);
+}
+
+static void m18_moved_after_truncation(void)
+{
+	moved_beyond_the_end(0, 2, 300);
+}
+
+static void m18_moved_after_truncation_noreserve(void)
+{
+	moved_beyond_the_end(MAP_NORESERVE, 1, 2);
+}
+
 LAB_CASES(
 	{ LAB_CASE(m01_read_only), .about = "a read-only view grows, reads zeros, and the books are right", EXPAND },
 	{ LAB_CASE(m02_never_writable), .about = "a view that can never be written extends nothing", ROOT },
@@ -446,4 +483,6 @@ LAB_CASES(
 	{ LAB_CASE(m16_duplicate_from_inside), .about = "a long duplicate that begins inside a mapping", EXPAND },
 	{ LAB_CASE(m17_noreserve_view), .about = "a MAP_NORESERVE view of an object that is paid for in advance", EXPAND, ROOT },
 	{ LAB_CASE(m15_moved_without_growth), .about = "a piece moves without growth, the rest grows at its end", EXPAND },
+	{ LAB_CASE(m18_moved_after_truncation), .about = "moves that keep the length extend nothing that was truncated", ROOT },
+	{ LAB_CASE(m18_moved_after_truncation_noreserve), .about = "the same with MAP_NORESERVE", ROOT },
 )
