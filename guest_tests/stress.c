@@ -763,6 +763,89 @@ static void h06_grow_while_truncated(void)
 		LAB_ERROR("nobody truncated while the object grew");
 }
 
+/* ---- H14: a truncation between the first and the last thing that mremap does to an object ---- */
+
+/* Cut the last STEP pages of the object off, a part of the last move's time after this one has begun. */
+static void truncate_in_round(struct arena *arena, int fd, long held, int round)
+{
+	const struct span *last = &arena->spans[round ? round - 1 : 0][0];
+	struct span *mine = &arena->spans[round][1];
+	long long from;
+
+	meet_awake(arena, 2 * round);
+	from = lab_now_ns() + (round ? (last->to - last->from) * (1 + round % 3) / 4 : 0);
+	while ((mine->from = lab_now_ns()) < from)
+		;
+	LAB_EXPECT_OK(ftruncate(fd, held * (off_t)lab_page()));
+	mine->to = lab_now_ns();
+	meet_awake(arena, 2 * round + 1);
+}
+
+/* Meanwhile move the mapping and make it a page larger; whoever is last, the object has one of two sizes. */
+static char *move_in_round(struct arena *arena, char *p, int fd, long held, char *target, int round)
+{
+	struct span *mine = &arena->spans[round][0];
+	long all = held + STEP, size;
+
+	meet_awake(arena, 2 * round);
+	mine->from = lab_now_ns();
+	p = LAB_GROW_TO(p, all, all + 1, target);
+	mine->to = lab_now_ns();
+	meet_awake(arena, 2 * round + 1);
+	size = pages_of(fd);
+	LAB_EXPECT(size == held || (size == all + 1 && lab_provides("expand-enomem")));
+	LAB_EXPECT_OK(lab_mremap(p, all + 1, all, 0, NULL));
+	LAB_EXPECT_OK(ftruncate(fd, all * (off_t)lab_page()));
+	return p;
+}
+
+/*
+ * Page tables that have to be moved entry by entry make mremap take its time: the places differ by less than what one
+ * table covers.  Returns how often somebody truncated while mremap was at it.
+ */
+static int moves_beside_truncations(int rounds)
+{
+	long held = lab_pages(8 << 20), all = held + STEP, before = lab_committed(), i;
+	char *p = lab_shared_in_hole(all, all + 1), *places[2] = { lab_hole(all + 1, lab_pages(1 << 20)), p };
+	struct arena *arena = make_arena(2);
+	int fd = lab_open_object(p), hits = 0;
+	pid_t pid;
+
+	for (i = 0; i < held; i++)
+		LAB_WRITES(lab_at(p, i), 1);
+	pid = lab_fork();
+	if (!pid) {
+		for (i = 0; i < rounds; i++)
+			truncate_in_round(arena, fd, held, (int)i);
+		_exit(0);
+	}
+	for (i = 0; i < rounds; i++) {
+		p = move_in_round(arena, p, fd, held, places[i % 2], (int)i);
+		hits += arena->spans[i][0].from < arena->spans[i][1].from && arena->spans[i][1].from < arena->spans[i][0].to;
+	}
+	lab_join(pid);
+	LAB_READS(lab_at(p, held - 1), 1);
+	lab_unmap(arena, lab_pages(sizeof(*arena)));
+	LAB_COMMITTED(before, all);
+	close(fd);
+	lab_unmap(p, all);
+	return hits;
+}
+
+/* The object stays as short as the truncation made it, or is as long as the mapping, and is paid for exactly. */
+static void h14_moved_while_truncated(void)
+{
+	long long until = lab_now_ms() + lab_scaled(5000);
+	int hits = 0;
+
+	do
+		hits += moves_beside_truncations(bounded(lab_load(48), MOST_ROUNDS));
+	while (hits < 16 && lab_cpus() > 1 && lab_now_ms() < until);
+	printf("%d moves were overlapped\n", hits);
+	if (!hits && lab_cpus() > 1)
+		LAB_ERROR("nobody truncated while the mapping moved");
+}
+
 /* ---- H11: several at a limit that has room for one ---- */
 
 /* Two thirds of the room, for an object of one's own, grown and touched with the others; how often that worked. */
@@ -886,6 +969,8 @@ LAB_CASES(
 	{ LAB_CASE(h05_grow_while_punched), .about = "growth against MADV_REMOVE: no hang, data intact", EXPAND,
 	  .timeout_s = 20 },
 	{ LAB_CASE(h06_grow_while_truncated), .about = "growth against ftruncate: no hang, no leak",
+	  .needs_root = true, .timeout_s = 20 },
+	{ LAB_CASE(h14_moved_while_truncated), .about = "a move that grows against ftruncate: one of two sizes, no drift",
 	  .needs_root = true, .timeout_s = 20 },
 	{ LAB_CASE(h07_grow_while_caches_drop), .about = "growth against drop_caches: data intact", EXPAND,
 	  .needs_root = true, .timeout_s = 20 },
