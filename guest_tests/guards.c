@@ -4,6 +4,7 @@
 #include "lab_disk.h"
 
 #include <linux/memfd.h>
+#include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
 #include <sys/vfs.h>
@@ -12,7 +13,12 @@
 #define MAP_HUGE_SHIFT 26
 #endif
 
+#ifndef FIBMAP
+#define FIBMAP _IO(0, 1)	/* linux/fs.h, which does not go together with sys/mount.h */
+#endif
+
 #define TMPFS_MAGIC 0x01021994	/* linux/magic.h */
+#define DIRECT 12		/* blocks of a file on ext2 whose numbers are in its inode */
 
 static off_t size_of(int fd)
 {
@@ -192,6 +198,73 @@ static void i06_file_on_a_disk(void)
 	LAB_EXPECT_EQ(size_of(fd), lab_page());
 }
 
+/* A new file of so many blocks, all of them on the disk; blocks that were kept ready for it are free again. */
+static int file_of_blocks(const char *directory, const char *name, long blocks)
+{
+	static const char block[LAB_EXT2_BLOCK];
+	char path[LAB_PATH];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	fd = LAB_SETUP(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	while (blocks--)
+		LAB_SETUP(write(fd, block, sizeof(block)));
+	LAB_SETUP(fsync(fd));
+	close(fd);
+	return LAB_SETUP(open(path, O_RDWR | O_CLOEXEC));
+}
+
+/* On which block of the disk a file's block lies. */
+static int block_of(int fd, int block)
+{
+	LAB_SETUP(ioctl(fd, FIBMAP, &block));
+	return block;
+}
+
+/* All of a file is mapped, and the mapping grows; the file does not. */
+static void whole_file_stays(int fd, long pages)
+{
+	char *p = LAB_SETUP(mmap(NULL, (size_t)pages * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+
+	p = LAB_GROW(p, pages, pages + 8);
+	LAB_SIGBUS(lab_at(p, pages));
+	LAB_SIGBUS(lab_at(p, pages + 7));
+	LAB_WRITES(lab_at(p, pages - 1), 1);
+	LAB_EXPECT_EQ(size_of(fd), pages * (long)lab_page());
+}
+
+/* Another file like the first, whose block numbers are even where those of the first are odd, and the other way round. */
+static int other_parity(const char *directory, int first, long blocks)
+{
+	static const char *const names[][2] = { { "second", "between" }, { "third", "end" } };
+	int other, i;
+
+	for (i = 0; i < 2; i++) {
+		other = file_of_blocks(directory, names[i][0], blocks);
+		if (block_of(first, 0) % 2 != block_of(other, 0) % 2)
+			break;
+		close(file_of_blocks(directory, names[i][1], 1));
+	}
+	for (i = 0; i < DIRECT; i++)
+		if (block_of(first, i) % 2 == block_of(other, i) % 2)
+			LAB_ERROR("block %d of the files is %d and %d", i, block_of(first, i), block_of(other, i));
+	return other;
+}
+
+/*
+ * What lies before the inode of such a file in memory are the numbers of its blocks.  Who takes it for an object of
+ * shared memory finds marks there, by chance: each of the numbers is odd in one file and even in the other.
+ */
+static void i06_files_of_odd_and_even_blocks(void)
+{
+	const char *directory = lab_ext2(lab_pages(16 << 20));
+	long pages = lab_pages(DIRECT * LAB_EXT2_BLOCK), blocks = pages * (long)lab_page() / (long)LAB_EXT2_BLOCK;
+	int first = file_of_blocks(directory, "first", blocks), other = other_parity(directory, first, blocks);
+
+	whole_file_stays(first, pages);
+	whole_file_stays(other, pages);
+}
+
 static void i07_private_anonymous(void)
 {
 	char *p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
@@ -203,6 +276,27 @@ static void i07_private_anonymous(void)
 	LAB_READS(p, 1);
 	LAB_WRITES(lab_at(p, 1023), 1);
 	LAB_READS(lab_at(p, 512), 0);
+}
+
+/* Private memory that is not paid for in advance, since that was not wanted or since nobody can write to it. */
+static void grows_unpaid(int prot, int flags)
+{
+	long before = lab_committed();
+	char *hole = lab_hole(64, 0), *p;
+
+	p = LAB_SETUP(mmap(hole, lab_page(), prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, -1, 0));
+	LAB_GROW_IN_PLACE(p, 1, 32);
+	p = LAB_GROW_TO(p, 32, 512, lab_hole(512, 0));
+	LAB_READS(lab_at(p, 511), 0);
+	LAB_COMMITTED(before, 0);
+	LAB_SETUP(munmap(p, 512 * lab_page()));
+	LAB_COMMITTED(before, 0);
+}
+
+static void i07_private_unpaid(void)
+{
+	grows_unpaid(PROT_READ | PROT_WRITE, MAP_NORESERVE);
+	grows_unpaid(PROT_READ, 0);
 }
 
 static void i07_dev_zero_private(void)
@@ -279,7 +373,10 @@ LAB_CASES(
 	{ LAB_CASE(i06_file_beyond_its_end), .about = "a file mapping grown beyond its end: SIGBUS" },
 	{ LAB_CASE(i06_file_on_a_disk), .about = "a file on a disk (ext2) mapped, grown beyond its end: SIGBUS",
 	  .needs_root = true, .needs_config = "EXT2_FS ZRAM" },
+	{ LAB_CASE(i06_files_of_odd_and_even_blocks), .about = "files on a disk (ext2) with odd and with even blocks: likewise",
+	  .needs_root = true, .needs_config = "EXT2_FS ZRAM" },
 	{ LAB_CASE(i07_private_anonymous), .about = "private anonymous memory grows and is paid for at mremap" },
+	{ LAB_CASE(i07_private_unpaid), .about = "private anonymous memory that costs nothing in advance grows, too" },
 	{ LAB_CASE(i07_dev_zero_private), .about = "/dev/zero mapped private grows, and stays private" },
 	{ LAB_CASE(i07_hugetlb_shared), .about = "shared hugetlb growth is EINVAL" },
 	{ LAB_CASE(i07_hugetlb_private), .about = "private hugetlb growth is EINVAL" },
