@@ -30,13 +30,9 @@ LAB_FN void lab_limit_address_space(long pages)
 	lab_limit(RLIMIT_AS, (unsigned long long)(strtol(text, NULL, 10) + pages) * lab_page());
 }
 
-/*
- * Strict overcommit for this case, with room for an eighth of the memory beyond what is committed now: enough for the
- * rest of the system.  Returns a growth, in pages, that exceeds it however the kernel batches its counter.
- */
-LAB_FN long lab_strict_overcommit(void)
+/* Strict overcommit for this case: no more than `limit` kB may be committed. */
+LAB_FN void lab_commit_limit(long limit)
 {
-	long limit = lab_meminfo("Committed_AS") + lab_meminfo("MemTotal") / 8;
 	char text[32];
 
 	if (lab_setting(OVERCOMMIT_KB, text, sizeof(text)) < 0)
@@ -48,6 +44,17 @@ LAB_FN long lab_strict_overcommit(void)
 	snprintf(text, sizeof(text), "%ld", limit);
 	LAB_SET(OVERCOMMIT_KB, text);
 	LAB_SET(OVERCOMMIT, "2");
+}
+
+/*
+ * Strict overcommit for this case, with room for an eighth of the memory beyond what is committed now: enough for the
+ * rest of the system.  Returns a growth, in pages, that exceeds it however the kernel batches its counter.
+ */
+LAB_FN long lab_strict_overcommit(void)
+{
+	long limit = lab_meminfo("Committed_AS") + lab_meminfo("MemTotal") / 8;
+
+	lab_commit_limit(limit);
 	lab_need_room(1 + 2 * lab_pages((unsigned long long)limit << 10));
 	return 2 * lab_pages((unsigned long long)limit << 10);
 }

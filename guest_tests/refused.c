@@ -380,6 +380,160 @@ static void l18_within_is_free(void)
 	LAB_COMMITTED(before, 0);
 }
 
+/* More than the limit is committed.  Nobody is granted a page now, so that ends as soon as the questions are asked. */
+static void l19_free_over_the_limit(void)
+{
+	long kb = lab_meminfo("MemTotal") / 8, pages = 2 * lab_pages((unsigned long long)kb << 10), before = lab_committed();
+	char *p = lab_shared_in_hole(8, 9), *much = lab_shared(pages), *hole = lab_hole(8, 0), *view, *page;
+
+	LAB_WRITES(lab_at(p, 7), 7);
+	lab_commit_limit(lab_meminfo("Committed_AS") - kb);
+	page = lab_map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+	view = LAB_DUP_TO(p, 8, hole);
+	LAB_EXPECT_OK(lab_mremap(p, 8, 4, 0, NULL));
+	LAB_GROW_IN_PLACE(p, 4, 8);
+	p = LAB_EXPECT_OK(lab_mremap(p, 8, 8, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
+	lab_unmap(much, pages);
+	if (page != MAP_FAILED)
+		LAB_ERROR("a page was granted over the limit");
+	LAB_READS(lab_at(view, 7), 7);
+	LAB_READS(lab_at(p, 7), 7);
+	LAB_OBJECT(p, 8);
+	LAB_COMMITTED(before, 8);
+}
+
+/* ---- no memory for the kernel itself ---- */
+
+#define TRIES 4
+#define MORE 32		/* pages by which a try makes the mapping larger */
+#define SPARE 8		/* mappings that are given up before a try */
+
+/* A mapping that is to grow by a move when the kernel gets no memory for that. */
+struct starved {
+	char *p;
+	long pages, before;
+	int limit;	/* memory.max of the cgroup */
+	int filler;	/* a file whose pages use it up */
+};
+
+/*
+ * Enter a memory cgroup in which nobody may be killed: when it is full, the kernel's own allocations fail with ENOMEM.  A
+ * page fault would be repeated for ever, so all that is here already gets its memory now.
+ */
+static struct starved starved(void)
+{
+	const char *group = lab_memory_cgroup("lab-l20", "16M");
+	struct starved s = { .pages = 4 };
+	char path[LAB_PATH];
+	cpu_set_t here;
+
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	LAB_SETUP(sched_setaffinity(0, sizeof(here), &here));	/* a CPU keeps for itself what a cgroup has paid for */
+	snprintf(path, sizeof(path), "%s/memory.max", group);
+	s.limit = LAB_SETUP(open(path, O_WRONLY | O_CLOEXEC));
+	s.filler = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U));
+	s.before = lab_committed();
+	lab_join_cgroup(group);
+	LAB_SETUP(lab_write_file("/proc/self/oom_score_adj", "-1000"));
+	LAB_SETUP_OR_SKIP(mlockall(MCL_CURRENT));
+	s.p = lab_shared(s.pages);
+	LAB_WRITES(lab_at(s.p, 3), 3);
+	return s;
+}
+
+/* Use up the cgroup, page by page.  Until it is fed() this process may use nothing new, and may say nothing. */
+static void starve(const struct starved *s)
+{
+	off_t size = 0;
+
+	while (!fallocate(s->filler, 0, size, (off_t)lab_page()))
+		size += (off_t)lab_page();
+}
+
+/* A view of the object's first page takes a mapping and no more; NULL if there is no memory for it. */
+static char *view_of(const struct starved *s)
+{
+	char *view = lab_mremap(s->p, 0, 1, MREMAP_MAYMOVE, NULL);
+
+	return view == MAP_FAILED ? NULL : view;
+}
+
+/* Grow and move; the errno if that fails.  What is granted for once makes the next try ask for more. */
+static int grow_starved(struct starved *s, char *target)
+{
+	char *q = lab_mremap(s->p, s->pages, s->pages + MORE, MREMAP_MAYMOVE | MREMAP_FIXED, target);
+
+	if (q == MAP_FAILED)
+		return errno;
+	s->p = q;
+	s->pages += MORE;
+	return 0;
+}
+
+/* There is memory again.  What failed has neither cost nor changed anything, and now works. */
+static void fed(struct starved *s)
+{
+	long object = lab_provides("expand-enomem") ? s->pages : 4;
+
+	LAB_SETUP(pwrite(s->limit, "max", 3, 0));
+	LAB_SETUP(close(s->filler));
+	LAB_OBJECT(s->p, object);
+	LAB_COMMITTED(s->before, object);
+	LAB_READS(lab_at(s->p, 3), 3);
+	s->p = LAB_GROW(s->p, s->pages, s->pages + MORE);
+	LAB_READS(lab_at(s->p, 3), 3);
+}
+
+static void l20_no_memory_for_a_mapping(void)
+{
+	char *hole = lab_hole(TRIES * 256, 0);
+	struct starved s = starved();
+	int error = 0, i, views;
+
+	starve(&s);
+	for (i = 0; i < TRIES && !error; i++) {
+		for (views = 0; views < 1 << 15 && view_of(&s); views++)
+			;
+		error = grow_starved(&s, lab_at(hole, i * 256));
+	}
+	fed(&s);
+	if (!error)
+		LAB_ERROR("the kernel had memory for another mapping");
+	LAB_EXPECT_EQ(error, ENOMEM);
+}
+
+/* Give up mappings, which after a while leaves memory for as many others; whether there is any. */
+static bool has_room_for_mappings(const struct starved *s, char **spare)
+{
+	int i;
+
+	for (i = 0; i < SPARE; i++)
+		munmap(spare[i], lab_page());
+	lab_sleep_ms(lab_scaled(50));
+	return view_of(s) && view_of(s);
+}
+
+/* Addresses that no page table knows yet, a gibibyte apart. */
+static void l20_no_memory_for_page_tables(void)
+{
+	long apart = lab_pages(1ULL << 30);
+	char *hole = lab_hole(TRIES * apart, 0), *spare[TRIES * SPARE];
+	struct starved s = starved();
+	int error = 0, i;
+
+	for (i = 0; i < TRIES * SPARE; i++)
+		spare[i] = view_of(&s);
+	starve(&s);
+	for (i = 0; i < TRIES && !error; i++)
+		if (has_room_for_mappings(&s, &spare[i * SPARE]))
+			error = grow_starved(&s, lab_at(hole, i * apart));
+	fed(&s);
+	if (!error)
+		LAB_SKIP("the kernel had memory for page tables, or for no mapping");
+	LAB_EXPECT_EQ(error, ENOMEM);
+}
+
 LAB_CASES(
 	{ LAB_CASE(l01_smaller_growth), .about = "refused growth, then a smaller one: usable, paid for exactly", EXPAND, STRICT },
 	{ LAB_CASE(l02_same_growth_after_the_limit_rose), .about = "refused growth is possible once the limit is gone", EXPAND,
@@ -406,4 +560,9 @@ LAB_CASES(
 	  .timeout_s = 20 },
 	{ LAB_CASE(l17_paid_once), .about = "views grow to several sizes: the largest is paid for, once", EXPAND },
 	{ LAB_CASE(l18_within_is_free), .about = "shrinking and growing within the object costs nothing", EXPAND },
+	{ LAB_CASE(l19_free_over_the_limit), .about = "more than the limit is committed: what costs nothing is granted", STRICT },
+	{ LAB_CASE(l20_no_memory_for_a_mapping), .about = "a memory cgroup is full: no memory for the moved mapping itself",
+	  .needs_root = true, .needs_config = "MEMCG", .timeout_s = 20 },
+	{ LAB_CASE(l20_no_memory_for_page_tables), .about = "a memory cgroup is full: no memory for its page tables",
+	  .needs_root = true, .needs_64bit = true, .needs_config = "MEMCG", .timeout_s = 20 },
 )
