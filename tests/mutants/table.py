@@ -644,10 +644,7 @@ MREMAP_DESIGN = (
         name="mremap-failed-copy-keeps",
         breaks="what was accounted for is not given back when the mapping cannot be copied",
         edits=_mremap("\t\tvm_unacct_memory(reserved);\n\t\treturn -ENOMEM;\n\t}\n", "\t\treturn -ENOMEM;\n\t}\n"),
-        kills=("limits.c19_*", "limits.c18_map_count"),
-        equal="Only an allocation of the kernel that fails leads there: the mapping's own, or a node of its tree. "
-        "Small ones do not fail, short of fault injection (CONFIG_FAILSLAB), which these kernels do not have. So no "
-        "program can see it; the line is judged by reading.",
+        kills=("refused.l20_no_memory_for_a_mapping",),
     ),
 )
 
