@@ -165,7 +165,9 @@ def _lookup(spec: str) -> patch.Lookup:
 def _of_range(base: str, tip: str, tree: Path) -> Change:
     """Commits of the tree, oldest first; with a merge among them one patch that is all of them."""
     first, last = (source.commit_of(tree, word) for word in (base, tip))
-    forked = source.git(tree, "merge-base", first, last).strip()
+    forked = source.merge_base(tree, first, last)
+    if not forked:
+        raise UsageError(f"{base}..{tip}: the two have no commit in common in {tree}")
     revisions = f"{forked}..{last}"
     commits = source.git(tree, "rev-list", "--reverse", revisions).split()
     if not commits:

@@ -132,6 +132,13 @@ def test_a_maildir_has_read_and_unread_mails(toy: Toy) -> None:
     assert [each.name for each in read(str(directory), toy.tree).patches] == ["one", "two"]
 
 
+def test_a_range_between_unrelated_commits_is_refused(history: Toy) -> None:
+    git(history.tree, "checkout", "--quiet", "--orphan", "other")
+    git(history.tree, "commit", "--quiet", "--message", "another root")
+    with pytest.raises(UsageError, match=r"s2\.\.other: the two have no commit in common"):
+        read("s2..other", history.tree)
+
+
 STEPS = ("s2..s3", "s3..s4", "s4..s5")
 
 
