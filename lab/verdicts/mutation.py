@@ -68,6 +68,8 @@ class MutantResult(_MutationModel):
     """What killed it: `scenario.case (OUTCOME)`, or `boot (NO_BOOT)`."""
     seconds: float = 0.0
     """Build and guests."""
+    elapsed_s: float = 0.0
+    """Seconds of the clock since the result before it, or since mutants are tried: mutants overlap."""
     cases: int = 0
     """How many cases were run on it."""
     why: str = ""

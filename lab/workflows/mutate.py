@@ -116,6 +116,8 @@ class Mutate:
     max_guests: int = MAX_GUESTS
     stopping: threading.Event = field(default_factory=threading.Event)
     _started: float = field(default_factory=time.monotonic)
+    _finished: float = 0.0
+    """When the last result was recorded, or the first mutant begun."""
 
     @property
     def cache(self) -> Cache:
@@ -148,6 +150,7 @@ class Mutate:
     ) -> None:
         """Build one mutant after the other, while those that are built run in guests."""
         running: set[Future[MutantResult]] = set()
+        self._finished = time.monotonic()
         for mutant in waiting:
             if self._over():
                 break
@@ -187,7 +190,9 @@ class Mutate:
 
     def _finish(self, mutant: MutantSpec, result: MutantResult) -> None:
         """Append a result to results.jsonl, and print it."""
-        add_results(self.directory, result)
+        now = time.monotonic()
+        add_results(self.directory, result.model_copy(update={"elapsed_s": round(now - self._finished, 1)}))
+        self._finished = now
         by = ", ".join(result.by[:2]) or result.why
         self.tell(f"{result.fate}: {mutant.place} {mutant.function}: {mutant.what} [{result.seconds:.0f} s] {by}")
 

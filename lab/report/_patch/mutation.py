@@ -89,7 +89,15 @@ def head(report: MutationReport, covered: Coverage | None, width: int) -> Iterat
         yield f"all tests: {report.tests_s:.0f} s on the patched kernel, {report.counting_s:.0f} s with gcov"
     seconds = [result.seconds for result in report.results if result.seconds and not result.earlier]
     if seconds:
-        yield f"median {median(seconds):.0f} s for each mutant that was built"
+        yield from wrap(_cost(seconds, sum(result.elapsed_s for result in report.results if not result.earlier)), width)
+
+
+def _cost(seconds: Sequence[float], elapsed_s: float) -> str:
+    """Return what a mutant cost: from its build to its result, and of the clock, on which mutants overlap."""
+    cost = f"median {median(seconds):.0f} s for each mutant that was built"
+    if elapsed_s:
+        cost += f"; by the clock one every {elapsed_s / len(seconds):.0f} s, since several are under way at once"
+    return cost
 
 
 def _total(report: MutationReport) -> int:

@@ -160,6 +160,16 @@ def test_the_report_has_survivors_with_their_lines() -> None:
     assert lines[lines.index("mm/a.c:2 in a macro: comparison (survived)") + 1] == "  equal: both are rounded up"
 
 
+def test_the_cost_of_a_mutant_is_by_the_clock_too() -> None:
+    results = [result.model_copy(update={"elapsed_s": 5.0}) for result in REPORT.results]
+    results.append(MutantResult(name="m5", fate=Fate.KILLED, seconds=90.0, elapsed_s=90.0, earlier="earlier"))
+    lines = list(mutation.text(REPORT.model_copy(update={"results": tuple(results)})))
+    wanted = (
+        "median 13 s for each mutant that was built; by the clock one every 5 s, since several are under way at once"
+    )
+    assert wanted in " ".join(line.strip() for line in lines)
+
+
 def test_a_mail_has_a_subject_and_a_table() -> None:
     lines = list(mutation.mail(REPORT, None))
     assert lines[0] == "Subject: [pagelab] patched: 50% of 2 mutants killed"

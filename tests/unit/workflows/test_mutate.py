@@ -333,6 +333,7 @@ def test_a_mutation_that_was_killed_ends_as_one_that_was_not(
     assert decided
     assert not decided & set(killed.tried)
     assert list(report_text(resumed)) == list(report_text(whole))
+    assert all(result.elapsed_s < 5 for result in resumed.results), "the time before the resumed part is no part of it"
     assert len(whole.results) == len(made.mutants)
 
 
