@@ -3,7 +3,7 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import Arch
+from lab.arch.record import Arch, Limit
 from lab.core.sizes import KIB
 
 FRAGMENTS = {
@@ -64,5 +64,13 @@ ARCH = Arch(
     net_options="romfile=",
     max_vcpus=4,
     no_numa="QEMU refuses -numa for clipper",
-    no_save="QEMU 7.2's clipper dies while it is being saved",
+    limits=(
+        Limit(
+            name="no snapshots",
+            reason="QEMU's clipper dies while it is being saved",
+            seen="7.2",
+            mended="10.0",
+            no_save=True,
+        ),
+    ),
 )

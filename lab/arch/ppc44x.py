@@ -3,7 +3,7 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import Arch
+from lab.arch.record import Arch, Limit
 from lab.core.sizes import KIB
 
 FRAGMENTS = {
@@ -81,5 +81,13 @@ ARCH = Arch(
     net_options="romfile=",
     max_vcpus=1,
     no_numa="QEMU's bamboo has one CPU",
-    no_save="QEMU 7.2 cannot load what it saved of a 440 ('Missing section footer for cpu')",
+    limits=(
+        Limit(
+            name="no snapshots",
+            reason="QEMU cannot load what it saved of a 440 ('Missing section footer for cpu')",
+            seen="7.2",
+            mended="10.0",
+            no_save=True,
+        ),
+    ),
 )

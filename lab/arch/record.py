@@ -12,7 +12,34 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from lab.core.qemu_version import release
 from lab.core.sizes import MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What an emulator cannot do or gets wrong, the versions of QEMU for which that is known, and what the lab does."""
+
+    name: str
+    """What is limited, in a word or two."""
+    reason: str
+    seen: str
+    """The version of QEMU that it was seen with, such as `7.2`."""
+    mended: str | None = None
+    """The first version of QEMU that was seen without it; None while none is known."""
+    no_save: bool = False
+    """Whether guests are not saved because of it, so that every guest has to boot."""
+    cpu_without: tuple[str, ...] = ()
+    """Features of the architecture's CPU model that are switched off because of it."""
+    qemu_args: tuple[str, ...] = ()
+    """QEMU's arguments that avoid it."""
+
+    def holds(self, version: str) -> bool:
+        """Return whether a version of QEMU has this limit; one that is not known has."""
+        return self.mended is None or release(version) < release(self.mended)
+
+    def __str__(self) -> str:
+        return f"{self.reason} (seen with QEMU {self.seen})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +145,6 @@ class Arch:
     """<type machine=...>: QEMU's machine."""
     cpu: str
     """CPU model under TCG."""
-    cpu_without: tuple[str, ...] = ()
-    """Features of that model that are switched off, because the emulator gets them wrong."""
     libvirt_cpus: bool = True
     """Whether libvirt has a CPU driver for the architecture. Where it has none (9.0: "architecture is not supported by
     CPU driver") the domain has no <cpu>, and QEMU is told directly the model and the nodes, which are within it."""
@@ -167,8 +192,8 @@ class Arch:
     """CPUs that the machine has without `more_vcpus_args`."""
     more_vcpus_args: tuple[str, ...] = ()
     """QEMU's arguments for a machine with more CPUs than `plain_vcpus`."""
-    no_save: str = ""
-    """Why the emulator cannot save a guest and restore it; empty when it can. Every guest then has to boot."""
+    limits: tuple[Limit, ...] = ()
+    """What QEMU cannot do or gets wrong, in the versions that each of them names."""
     cpu_only_machine: str = ""
     """QEMU's machine for a topology with a node without memory; empty if there is none.
 
@@ -180,7 +205,7 @@ class Arch:
     tcg_slowdown: float = 10.0
     """The factor from a deadline on hardware to one under TCG; generous, because hosts are busy."""
     notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Limits that users should know, name -> reason; shown by `lab list arches`."""
+    """Limits that users should know and that no version of QEMU changes, name -> reason; shown by `lab list arches`."""
 
     def __post_init__(self) -> None:
         if not self.page_sizes or any(size & (size - 1) for size in self.page_sizes):
@@ -190,6 +215,22 @@ class Arch:
         named = {self.config_fragment, *self.page_sizes.values(), *(mmu.fragment for mmu in self.mmus.values())} - {""}
         if lacking := named ^ set(self.fragments):
             raise ValueError(f"arch {self.name}: fragments without text, or text that nothing names: {lacking}")
+
+    def limits_of(self, version: str) -> tuple[Limit, ...]:
+        """Return the limits that a version of QEMU has, such as `7.2.22 (Debian ...)`; all if it is not known."""
+        return tuple(limit for limit in self.limits if limit.holds(version))
+
+    def no_save(self, version: str) -> str:
+        """Return why that version of QEMU cannot save a guest and restore it; empty if it can."""
+        return "; ".join(str(limit) for limit in self.limits_of(version) if limit.no_save)
+
+    def cpu_without(self, version: str) -> tuple[str, ...]:
+        """Return the features of the CPU model that are switched off with that version of QEMU."""
+        return tuple(name for limit in self.limits_of(version) for name in limit.cpu_without)
+
+    def arguments(self, version: str) -> tuple[str, ...]:
+        """Return the arguments that every machine of this architecture gets with that version of QEMU."""
+        return (*self.qemu_args, *(word for limit in self.limits_of(version) for word in limit.qemu_args))
 
     def packages_on(self, machine: str) -> tuple[str, ...]:
         """Debian packages that compile for and emulate this architecture on a host whose `uname -m` is `machine`."""

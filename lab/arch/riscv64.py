@@ -3,7 +3,7 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import Arch, Mmu
+from lab.arch.record import Arch, Limit, Mmu
 from lab.core.sizes import GIB, KIB, MIB
 
 FRAGMENTS = {
@@ -85,9 +85,15 @@ ARCH = Arch(
     libvirt_cpus=False,
     console="ttyS0",
     net_options="romfile=",
-    # With nodes the machine has an interrupt controller per node, and of the default kind (PLIC) QEMU 7.2's second one
-    # never interrupts: there the network card is silent. The advanced one works.
-    qemu_args=("-machine", "aia=aplic"),
+    limits=(
+        # With nodes the machine has an interrupt controller per node, and on the second one the network card is silent.
+        Limit(
+            name="interrupts",
+            reason="with nodes the second PLIC never interrupts: machines have the advanced controller (APLIC)",
+            seen="7.2",
+            qemu_args=("-machine", "aia=aplic"),
+        ),
+    ),
     max_vcpus=8,
     # QEMU's virt makes a node of each of its sockets, has four of them, and looks for the first CPU of each.
     max_nodes=4,

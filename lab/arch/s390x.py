@@ -3,14 +3,14 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import Arch
+from lab.arch.record import Arch, Limit
 from lab.core.sizes import KIB
 
 FRAGMENTS = {
     "arch-s390x": """\
 # Tells by /proc/PID/pagemap which pages a program has written since it last asked.
 CONFIG_MEM_SOFT_DIRTY=y
-# Not z13: such a kernel wants the vector facility, see cpu_without.
+# Not z13: such a kernel wants the vector facility, see `limits`.
 CONFIG_MARCH_ZEC12=y
 CONFIG_S390_GUEST=y
 CONFIG_SCLP_TTY=y
@@ -65,9 +65,6 @@ ARCH = Arch(
     libvirt_arch="s390x",
     machine="s390-ccw-virtio",
     cpu="max",
-    # 6.12 sums packets with vector instructions, and QEMU 7.2's TCG gets the sum wrong: every TCP segment is dropped
-    # (InCsumErrors). Without the facility the kernel uses CKSM.
-    cpu_without=("vx", "vxeh", "vxeh2"),
     # The kernel's SCLP_CONSOLE is the line-mode one; libvirt's plain `sclp` is another driver's (SCLP_VT220_CONSOLE).
     console="ttyS0",
     console_target="sclplm",
@@ -75,10 +72,20 @@ ARCH = Arch(
     disk_device="virtio-blk-ccw",
     max_vcpus=8,
     no_numa="QEMU refuses -numa for s390-ccw-virtio",
-    notes=MappingProxyType(
-        {
-            "vector facility": "switched off: QEMU 7.2's TCG computes wrong checksums with it",
-            "huge pages": "none, hugetlb or transparent: they need EDAT, which QEMU 7.2's TCG does not have",
-        }
+    limits=(
+        # 6.12 sums packets with vector instructions, and TCG gets the sum wrong: every TCP segment is dropped
+        # (InCsumErrors). Without the facility the kernel uses CKSM.
+        Limit(
+            name="vector facility",
+            reason="switched off: TCG computes wrong checksums with it",
+            seen="7.2",
+            mended="10.0",
+            cpu_without=("vx", "vxeh", "vxeh2"),
+        ),
+        Limit(
+            name="huge pages",
+            reason="none, hugetlb or transparent: they need EDAT, which TCG does not have",
+            seen="7.2",
+        ),
     ),
 )

@@ -3,7 +3,7 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import Arch
+from lab.arch.record import Arch, Limit
 from lab.core.sizes import KIB, MIB
 
 FRAGMENTS = {
@@ -76,5 +76,14 @@ ARCH = Arch(
             "colours": "MAP_FIXED and MREMAP_FIXED of shared mappings agree with the object modulo 16K, else EINVAL",
         }
     ),
-    no_save="QEMU 7.2's sun4u dies while it is being saved",
+    # QEMU 10.0 saves it, and complains while it loads what it saved: "VQ 2 size 0x400 Guest index 0x0 inconsistent with
+    # Host index".
+    limits=(
+        Limit(
+            name="no snapshots",
+            reason="QEMU's sun4u dies while it is being saved",
+            seen="7.2",
+            no_save=True,
+        ),
+    ),
 )

@@ -18,11 +18,11 @@ from pydantic import Field
 from lab import __version__
 from lab.build import toolchain
 from lab.cluster.job import JsonDocument
-from lab.core import paths, proc
+from lab.core import paths, proc, qemu_version
 from lab.core.cache import Cache
 from lab.core.sizes import GIB
 from lab.guests import accelerator
-from lab.host import doctor, emulator
+from lab.host import doctor
 from lab.host.emulator import HostOffers
 from lab.host.estimate import MAX_GUESTS, MEMORY_SHARE, build_offer, kvm_offer, start_offer
 from lab.host.schedule import Budget
@@ -132,7 +132,7 @@ def measure(name: str, cache: Cache, *, guests: int | None = None) -> Offer:
             known = accelerator.known(arch, cache)
             why = accelerator.kvm_impossible(arch) or "no guest has booted with KVM here yet"
             arches[arch.name] = ArchOffer(
-                emulator=emulator.version(arch.qemu),
+                emulator=qemu_version.installed(arch.qemu),
                 kvm=bool(known and known[0]),
                 why=known[1] if known else why,
                 build=not doctor.lacking(arch),

@@ -28,6 +28,8 @@ class GuestMachine:
     accelerator: str
     """`tcg` or `kvm`."""
     emulator: Path
+    emulator_version: str = ""
+    """The version of that QEMU; empty if it is not known, and then the machine avoids all limits that are."""
     image: Path
     initrd: Path
     console: Path
@@ -96,10 +98,10 @@ def cpu_model(machine: GuestMachine) -> str:
 
 
 def cpu_without(machine: GuestMachine) -> tuple[str, ...]:
-    """Return the CPU features to switch off; empty unless the CPU model is the architecture's own."""
+    """Return the CPU features to switch off with this QEMU; empty unless the CPU model is the architecture's own."""
     if machine.topology.cpu or machine.accelerator == "kvm":
         return ()
-    return machine.topology.architecture.cpu_without
+    return machine.topology.architecture.cpu_without(machine.emulator_version)
 
 
 def network(topology: Topology) -> tuple[str, ...]:
@@ -342,6 +344,6 @@ def _qemu_arguments(root: ET.Element, machine: GuestMachine) -> None:
     for link in links(topology):
         if link.backwards:
             arguments += link.qemu
-    arguments += (*topology.architecture.qemu_args, *topology.qemu_args)
+    arguments += (*topology.architecture.arguments(machine.emulator_version), *topology.qemu_args)
     for argument in arguments:
         ET.SubElement(command, f"{{{QEMU_NS}}}arg", value=argument)

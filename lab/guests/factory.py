@@ -23,7 +23,7 @@ from lab.arch.record import Arch
 from lab.build import rootfs
 from lab.build.builder import Artifacts, Builder
 from lab.build.rootfs import Rootfs
-from lab.core import proc
+from lab.core import proc, qemu_version
 from lab.core.cache import explain_os_error, file_digest
 from lab.core.deadline import Deadline
 from lab.core.errors import InfraError, LabError
@@ -98,7 +98,8 @@ class BootableCell:
     @property
     def no_save(self) -> str:
         """Why guests of this cell cannot be saved; empty if they can."""
-        return self.topology.architecture.no_save
+        architecture = self.topology.architecture
+        return architecture.no_save(qemu_version.installed(architecture.qemu))
 
     def planned(self, console: Path) -> Description:
         """Return the description of the machine that is going to be started."""
@@ -299,6 +300,7 @@ class GuestFactory:
             topology=topology,
             accelerator=chosen.name,
             emulator=Path(emulator),
+            emulator_version=qemu_version.installed(emulator),
             image=ready.products.kernel.image,
             initrd=self._initrd(record, ready.products.rootfs, ready.parts),
             console=console.absolute(),

@@ -51,7 +51,7 @@ def qemu_command(machine: GuestMachine, *arguments: str, interactive: bool = Fal
         *("-append", " ".join((*command_line(topology), *arguments))),
         *network(topology),
         *disk(machine),
-        *topology.architecture.qemu_args,
+        *topology.architecture.arguments(machine.emulator_version),
         *topology.qemu_args,
     )
 

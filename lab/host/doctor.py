@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lab.arch.record import Arch
 from lab.build import toolchain
-from lab.core import proc, this_host
+from lab.core import proc, qemu_version, this_host
 from lab.core.cache import Cache, default_root
 from lab.core.errors import UsageError
 from lab.core.sizes import GIB, MIB
@@ -119,6 +119,8 @@ class Host:
     has_module: Callable[[str], bool] = lambda name: importlib.util.find_spec(name) is not None
     header: Callable[[Path, str], Path | None] = _header
     """Find the header of a library below a root; None if it is not installed."""
+    qemu_version: Callable[[str], str] = qemu_version.installed
+    """Return the version of an emulator; empty if it is not known."""
     free: Callable[[Path], int] = _free
     accessible: Callable[[Path, int], bool] = os.access
 
@@ -220,7 +222,7 @@ def lacking_for(topology: Topology, host: Host | None = None) -> str:
         return why
     if not topology.qemu:
         return ""
-    return emulator.too_old(topology, emulator.version(arch.qemu))
+    return emulator.too_old(topology, qemu_version.installed(arch.qemu))
 
 
 CAPTURE_SCRIPT = Path(__file__).parents[1] / "capture.sh"
@@ -354,7 +356,18 @@ def _compiler(host: Host, arch: Arch) -> Check:
 def _emulator(host: Host, arch: Arch) -> Check:
     program = host.which(arch.qemu)
     fix = host.arch_fix(arch)
-    return _check(f"{arch.name} emulator", program is not None, program or "", f"no {arch.qemu}", fix)
+    detail = program or ""
+    if program:
+        detail = f"{program}{_limits(arch, host.qemu_version(program))}"
+    return _check(f"{arch.name} emulator", program is not None, detail, f"no {arch.qemu}", fix)
+
+
+def _limits(arch: Arch, version: str) -> str:
+    """Return what an emulator of this version cannot do, behind its version; empty if neither is known."""
+    said = f", QEMU {version}" if version else ""
+    for limit in arch.limits_of(version):
+        said += f"; {limit.name}: {limit}"
+    return said
 
 
 def _libvirt_driver(host: Host) -> Check:

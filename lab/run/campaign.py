@@ -17,7 +17,7 @@ from lab import __version__
 from lab.build import kernel, programs, source
 from lab.build.builder import Builder
 from lab.build.kernel import BuiltKernel
-from lab.core import proc
+from lab.core import proc, qemu_version
 from lab.core.cache import Cache
 from lab.core.errors import LabError, UsageError
 from lab.core.outcome import Case, CellKey, Run
@@ -477,8 +477,7 @@ def emulators(plan: Plan) -> dict[str, str]:
     versions = {}
     for name in dict.fromkeys(ARCHES[arch].qemu for arch in plan.arches):
         if proc.which(name):
-            output = proc.run([name, "--version"], timeout_s=60).output
-            versions[name] = output.partition("\n")[0].removeprefix("QEMU emulator version ")
+            versions[name] = qemu_version.installed(name)
     return versions
 
 

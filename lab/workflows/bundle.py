@@ -111,11 +111,13 @@ def write(to: Path, spot: Spot, summary: Summary, products: Artifacts, sources: 
     initrd = rootfs.with_new_host_key(products.rootfs.initrd) + rootfs.overlay(_overlay(spot, products, test))
     if products.kernel.modules:
         initrd += products.kernel.modules.read_bytes()
+    emulator = spot.topology.architecture.qemu
     machine = GuestMachine(
         name="bundle",
         topology=spot.topology,
         accelerator=accelerator.name,
-        emulator=Path(spot.topology.architecture.qemu),
+        emulator=Path(emulator),
+        emulator_version=summary.evidence.metadata.host.emulators.get(emulator, ""),
         image=Path("kernel"),
         initrd=Path("initrd"),
         console=Path("console"),

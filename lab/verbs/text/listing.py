@@ -10,6 +10,7 @@ from typing import Any
 
 from lab.arch.record import Arch
 from lab.build import programs
+from lab.core import qemu_version
 from lab.core.cache import Cache
 from lab.specs.arches import ARCHES
 from lab.specs.library import Library
@@ -127,11 +128,12 @@ def _pages(arch: Arch) -> dict[str, list[str]]:
 
 
 def _limits(arch: Arch) -> dict[str, str]:
-    """What a record cannot do -> the reason."""
+    """What a record cannot do, with the emulator that is installed here -> the reason."""
     limits = {"no NUMA": arch.no_numa}
     for name, mmu in arch.mmus.items():
         limits[f"no NUMA with {name}"] = mmu.no_numa
-    limits["no snapshots"] = arch.no_save
+    for limit in arch.limits_of(qemu_version.installed(arch.qemu)):
+        limits[limit.name] = str(limit)
     found = {name: reason for name, reason in limits.items() if reason}
     return found | dict(arch.notes)
 

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from lab.arch.record import Arch
+from lab.arch.record import Arch, Limit
 from lab.core import paths
 from lab.core.errors import UsageError
 from lab.formats import kconfig
@@ -69,3 +69,46 @@ def test_nonsense_records_are_refused() -> None:
         dataclasses.replace(arch, page_sizes={3000: ""}, hugepages={})
     with pytest.raises(ValueError, match="page size it does not have"):
         dataclasses.replace(arch, hugepages={1: ()})
+
+
+LIMIT = Limit(name="snapshots", reason="it dies", seen="7.2", mended="10.0", no_save=True, cpu_without=("vx",))
+
+
+@pytest.mark.parametrize(
+    ("version", "holds"),
+    [
+        ("7.2.22 (Debian 1:7.2+dfsg-7)", True),
+        ("9.2.1", True),
+        ("10.0.13 (Debian 1:10.0.13)", False),
+        ("11.0.0", False),
+        ("", True),
+        ("of a strange kind", True),
+    ],
+)
+def test_a_limit_ends_with_the_first_version_that_was_seen_without_it(version: str, holds: bool) -> None:
+    assert LIMIT.holds(version) is holds
+    assert dataclasses.replace(LIMIT, mended=None).holds(version)
+    arch = dataclasses.replace(next(iter(ARCHES.values())), limits=(LIMIT,), qemu_args=("-x",))
+    assert arch.no_save(version) == ("it dies (seen with QEMU 7.2)" if holds else "")
+    assert arch.cpu_without(version) == (("vx",) if holds else ())
+    assert arch.arguments(version) == ("-x",)
+    avoiding = dataclasses.replace(arch, limits=(dataclasses.replace(LIMIT, qemu_args=("-y",)),))
+    assert avoiding.arguments(version) == (("-x", "-y") if holds else ("-x",))
+
+
+@pytest.mark.parametrize("arch", RECORDS)
+def test_a_limit_says_what_it_is_and_with_which_version(arch: Arch) -> None:
+    assert len({limit.name for limit in arch.limits}) == len(arch.limits)
+    for limit in arch.limits:
+        assert limit.name
+        assert limit.reason
+        assert not re.search(r"\d+\.\d+", limit.reason), "the version is a field"
+        assert re.fullmatch(r"\d+\.\d+", limit.seen)
+        assert limit.holds(limit.seen)
+        assert limit.mended is None or re.fullmatch(r"\d+\.\d+", limit.mended)
+
+
+@pytest.mark.parametrize(("name", "version", "saves"), [("alpha", "10.0.13", True), ("sparc64", "10.0.13", False)])
+def test_which_guests_are_saved_depends_on_the_version(name: str, version: str, saves: bool) -> None:
+    assert ARCHES[name].no_save("7.2.22") != ""
+    assert (ARCHES[name].no_save(version) == "") is saves

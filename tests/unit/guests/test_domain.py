@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from lab.guests.domain import QEMU_NS, GuestMachine, command_line, domain_xml, links, sockets_and_cores
+from lab.guests.qemu_command import qemu_command
 from lab.specs.model import Topology
 from tests.unit.fixtures.machines import MACHINES, machine
 
@@ -119,3 +121,20 @@ def test_a_node_is_a_socket(nodes: list[str], packaged: tuple[int, int]) -> None
     cells = [{"cpus": cpus, "memory": "256M"} for cpus in nodes]
     topology = Topology.model_validate({"name": "x", "arch": "x86_64", "page_size": "4K", "vcpus": 4, "numa": cells})
     assert sockets_and_cores(topology) == packaged
+
+
+@pytest.mark.parametrize(("version", "off"), [("7.2.22 (Debian 1:7.2+dfsg-7)", True), ("10.0.13", False), ("", True)])
+def test_a_feature_that_an_emulator_gets_wrong_is_off_in_the_versions_that_do(version: str, off: bool) -> None:
+    wanted = replace(machine("s390x-4k"), emulator_version=version)
+    features = [each.get("name") for each in ET.fromstring(domain_xml(wanted)).iter("feature")]
+    assert ("vx" in features) is off
+    command = qemu_command(wanted)
+    assert ("vx=off" in command[command.index("-cpu") + 1]) is off
+
+
+def test_what_no_version_is_known_to_have_mended_is_avoided_with_all() -> None:
+    for version in ("7.2.22", "10.0.13"):
+        wanted = replace(machine("riscv64-2node"), emulator_version=version)
+        arguments = [each.get("value") for each in ET.fromstring(domain_xml(wanted)).iter(f"{{{QEMU_NS}}}arg")]
+        assert "aia=aplic" in arguments
+        assert "aia=aplic" in qemu_command(wanted)

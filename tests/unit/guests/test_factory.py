@@ -14,8 +14,10 @@ import pytest
 
 pytest.importorskip("libvirt")
 
+from lab.core import qemu_version
 from lab.guests.accelerator import Accelerator
-from lab.guests.factory import GuestFactory
+from lab.guests.factory import BootableCell, GuestFactory
+from lab.specs.model import Topology
 
 
 def test_two_factories_give_different_names(tmp_path: Path) -> None:
@@ -41,6 +43,27 @@ def test_a_guest_waits_for_the_state_that_another_one_leaves(tmp_path: Path, mon
     factory._kept["key"] = kept
     threading.Timer(0.1, kept.set_result, args=(None,)).start()
     assert factory.restore(ready, tmp_path / "console") is restored
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [("7.2.22", "QEMU's clipper dies while it is being saved (seen with QEMU 7.2)"), ("10.0", "")],
+)
+def test_whether_guests_are_saved_depends_on_the_installed_emulator(
+    version: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def installed(program: str) -> str:
+        asked.append(program)
+        return version
+
+    monkeypatch.setattr(qemu_version, "installed", installed)
+    nothing: Any = None
+    topology = Topology(name="dec", arch="alpha", page_size=8 << 10, memory=256 << 20)
+    ready = BootableCell(name="dec", topology=topology, products=nothing, factory=nothing)
+    assert ready.no_save == reason
+    assert asked == ["qemu-system-alpha"]
 
 
 @pytest.mark.parametrize(

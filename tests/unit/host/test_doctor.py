@@ -42,6 +42,7 @@ def healthy(tmp_path: Path) -> Host:
         uid=1000,
         python=(3, 11, 2),
         which=lambda name: f"/usr/bin/{name}",
+        qemu_version=lambda _: "7.2.22 (Debian 1:7.2)",
         installed=all_installed,
         has_user=lambda _: True,
         has_module=lambda _: True,
@@ -106,6 +107,20 @@ def test_an_architecture_that_came_with_a_later_debian(healthy: Host, release: s
     without_it = without(healthy, arch.qemu)
     assert fix in look(without_it)["loongarch64 emulator"].fix
     assert fix in doctor.lacking(arch, without_it)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("7.2.22", ", QEMU 7.2.22; no snapshots: QEMU's clipper dies while it is being saved (seen with QEMU 7.2)"),
+        ("10.0.13", ", QEMU 10.0.13"),
+        ("", "; no snapshots: QEMU's clipper dies while it is being saved (seen with QEMU 7.2)"),
+    ],
+)
+def test_an_emulator_s_limits_are_those_of_its_version(healthy: Host, version: str, said: str) -> None:
+    check = look(dataclasses.replace(healthy, qemu_version=lambda _: version))["alpha emulator"]
+    assert check.status is Status.OK
+    assert check.detail == f"/usr/bin/qemu-system-alpha{said}"
 
 
 def test_the_host_s_own_architecture_needs_no_cross_compiler(healthy: Host) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from lab.build import kernel
 from lab.build.kernel import Past
+from lab.core import qemu_version
 from lab.core.cache import Cache
 from lab.core.errors import InfraError
 from lab.core.sizes import MIB
@@ -119,7 +120,7 @@ def test_a_missing_tool_chain_says_what_to_install(monkeypatch: pytest.MonkeyPat
 def test_a_machine_that_needs_a_later_emulator(
     needed: str | None, installed: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(emulator, "version", lambda _program: installed)
+    monkeypatch.setattr(qemu_version, "installed", lambda _program: installed)
     wanted = machine("pc", 512).model_copy(update={"qemu": needed})
     assert doctor.lacking_for(wanted) == why
     if why:

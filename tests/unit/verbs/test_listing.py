@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.core import qemu_version
 from lab.core.cache import Cache
 from lab.specs.arches import ARCHES
 from lab.specs.library import Library
@@ -40,6 +41,18 @@ def test_arches_say_what_they_can_and_cannot_do(tmp_path: Path) -> None:
     (alpha,) = (each for each in listing.entries("arches", library, cache) if each["name"] == "alpha")
     assert alpha["presets"] == ["debug-vm"]
     assert "no NUMA" in alpha["limits"]
+
+
+@pytest.mark.parametrize(("version", "there"), [("7.2.22", True), ("10.0.13", False), ("", True)])
+def test_a_limit_is_listed_unless_the_installed_emulator_has_it_mended(
+    version: str, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu_version, "installed", lambda _program: version)
+    limits = {each["name"]: each["limits"] for each in listing.entries("arches", Library.shipped(), Cache(tmp_path))}
+    assert ("no snapshots" in limits["alpha"]) is there
+    assert ("vector facility" in limits["s390x"]) is there
+    assert limits["sparc64"]["no snapshots"].endswith("(seen with QEMU 7.2)")
+    assert "huge pages" in limits["s390x"]
 
 
 def test_a_table_wraps_its_last_column_below_itself() -> None:

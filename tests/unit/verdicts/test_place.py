@@ -149,8 +149,15 @@ def test_the_console_shows_the_recorded_result(tmp_path: Path, line: str, case: 
 
 
 def a_machine(topology: Topology) -> GuestMachine:
-    names = {"image": Path("kernel"), "initrd": Path("initrd"), "console": Path("console")}
-    return GuestMachine(name="x", topology=topology, accelerator="tcg", emulator=Path("./fake-qemu"), **names)
+    return GuestMachine(
+        name="x",
+        topology=topology,
+        accelerator="tcg",
+        emulator=Path("./fake-qemu"),
+        image=Path("kernel"),
+        initrd=Path("initrd"),
+        console=Path("console"),
+    )
 
 
 @pytest.mark.parametrize(
