@@ -26,8 +26,12 @@ from lab.formats.patches import packed, patch
 MAX_DEPTH = 4
 """Of messages within messages."""
 _FIELD = rb"[!-9;-~]+[ \t]*:"
-_FROM = re.compile(rb"(?:\A|(?<=\n))From \S.*\d:\d\d.*\r?\n(?=(?:>From .*\r?\n)?" + _FIELD + rb")")
+_DATE = rb"(?:[A-Z][a-z]{2} [A-Z][a-z]{2} {1,2}\d{1,2} |\d{4}-\d\d-\d\d[ T])\d\d:\d\d"
+_FROM = re.compile(rb"(?:\A|(?<=\n))From \S.*" + _DATE + rb".*\r?\n(?=(?:>From .*\r?\n)?" + _FIELD + rb")")
 """The line before each message of a mailbox; git format-patch writes it, too."""
+_BOUNDARY = re.compile(
+    rb"""^Content-Type:[ \t]*multipart/.*(?:\r?\n[ \t].*)*?\bboundary=(?:"([^"\r\n]+)"|([^\s;"]+))""", re.I | re.M
+)
 _HEADERS = re.compile(rb"\A(?:" + _FIELD + rb".*\r?\n(?:[ \t].*\r?\n)*)+(?:\r?\n|\Z)")
 _KNOWN = re.compile(
     rb"^(?:from|subject|date|message-id|mime-version|content-type|content-transfer-encoding|received):", re.I | re.M
@@ -39,12 +43,16 @@ _NUMBERED = re.compile(r"(?:v\d+-)?(\d{4})-")
 _ONLY_IN = re.compile(rb"^Only in [^\n]*: [^\n]*$|^Binary files [^\n]* and [^\n]* differ$", re.MULTILINE)
 _C_FILES = (b".c", b".h", b".S")
 _ENTITIES = re.compile(rb"^[ +-].*(?:-&gt;|&amp;|&quot;|&lt;[\w ./-]+&gt;)", re.MULTILINE)
+_QUOTED_PRINTABLE = re.compile(rb"^[ +-].*=(?:3D|20$|09)", re.MULTILINE)
 _ID = re.compile(r"<([^<>\s]+)>")
+_ONE_BYTE = re.compile(r"iso-8859|iso8859|latin|windows-125|cp125|koi8", re.IGNORECASE)
+"""Character sets in which text beyond ASCII is hardly ever valid UTF-8: a part that is has another one than it says."""
 _UNICODE = (None, "utf-8", "us-ascii", "ascii")
 
 CRLF = "its lines end in CR LF; they were read as ending in LF"
 NO_NEWLINE = "its last newline is missing; it was read as if it were there"
 ENTITIES = "it has &amp;, &lt; or &gt; in C code, as in HTML; was it copied from a web page?"
+ENCODED = "it has =3D, =20 or =09 in C code, as in quoted-printable; was its encoding not undone?"
 HTML_ALONE = "its patch is in HTML alone, which is not read"
 MAX_NAMED = 3
 INLINE_COPY = "its attachment was used; the same patch in the text is damaged or a copy"
@@ -58,6 +66,7 @@ class Diff:
     name: str = ""
     number: int = 0
     """In the subject of the message that was attached, or in the attachment's name; 0 if none."""
+    attached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +97,30 @@ def split(data: bytes) -> list[bytes]:
         return [data]
     starts = list(_FROM.finditer(data))
     ends = [*(start.start() for start in starts[1:]), len(data)]
-    return [data[start.end() : end] for start, end in zip(starts, ends, strict=True)]
+    found: list[bytes] = []
+    part_of = -1
+    for start, end in zip(starts, ends, strict=True):
+        if start.start() < part_of:
+            found[-1] += data[start.start() : end]
+            continue
+        found.append(data[start.end() : end])
+        part_of = _end_of_parts(data, start.end(), end)
+    return found
+
+
+def _end_of_parts(data: bytes, start: int, end: int) -> int:
+    """Return where the parts of a message end that begins at `start`, if that is behind `end`, where it seems to end.
+
+    Its line `From ` is then within a part: an attached file of git format-patch begins with one.
+    """
+    headers = _HEADERS.match(data[start:end])
+    boundary = headers and _BOUNDARY.search(headers[0])
+    if not boundary:
+        return end
+    last = b"\n--" + (boundary[1] or boundary[2]) + b"--"
+    if last in data[start:end]:
+        return end
+    return data.find(last, end, end + packed.MAX_PART)
 
 
 def read(raw: bytes, path: str, depth: int = 0) -> Iterator[MailMessage]:
@@ -103,8 +135,9 @@ def read(raw: bytes, path: str, depth: int = 0) -> Iterator[MailMessage]:
 
 
 def _read(parsed: ParsedMessage, path: str, depth: int) -> Iterator[MailMessage]:
-    texts, attached = _parts(parsed, path, depth)
+    texts, attached, unread = _parts(parsed, path, depth)
     diffs, notes = _chosen(texts, attached)
+    notes = (*unread, *notes)
     if not diffs and any(has_diff(part) for part in _html(parsed)):
         notes = (HTML_ALONE,)
     yield MailMessage(
@@ -199,26 +232,41 @@ def _messages_within(parsed: ParsedMessage) -> Iterator[ParsedMessage]:
             yield from _messages_within(part)
 
 
-def _parts(parsed: ParsedMessage, path: str, depth: int) -> tuple[list[Diff], list[Diff]]:
-    """Return the texts of a message, and the diffs that are attached to it."""
+def _parts(parsed: ParsedMessage, path: str, depth: int) -> tuple[list[Diff], list[Diff], list[str]]:
+    """Return the texts of a message, the diffs that are attached to it, and remarks."""
     texts: list[Diff] = []
     attached: list[Diff] = []
+    notes: list[str] = []
     for part in _leaves(parsed):
         kind, name = part.get_content_type(), _file_name(part)
-        data = part.get_payload(decode=True)
+        data = _payload(part)
         if not isinstance(data, bytes) or kind == "text/html":
             continue
         if kind == "text/plain" and not name and part.get_content_disposition() != "attachment":
             texts.append(Diff(data=_text(part, data)))
+        elif archive := packed.archive(data):
+            notes.append(f"its attachment {name or 'without a name'} is not read: {archive}")
         else:
             attached += _attached(data, name, path, depth)
-    return texts, attached
+    return texts, [replace(part, attached=True) for part in attached], notes
+
+
+_ENCODING = re.compile(r"quoted-printable|base64|x-uuencode|uuencode", re.IGNORECASE)
+
+
+def _payload(part: ParsedMessage) -> object:
+    """Return the content of a part, its encoding undone; Python's `email` knows the bare name of an encoding alone."""
+    named = _ENCODING.search(str(part.get("Content-Transfer-Encoding", "")))
+    if named:
+        del part["Content-Transfer-Encoding"]
+        part["Content-Transfer-Encoding"] = named[0]
+    return part.get_payload(decode=True)
 
 
 def _html(parsed: ParsedMessage) -> Iterator[bytes]:
     """Yield the parts of a message that are HTML, as text with every tag on a line of its own."""
     for part in _leaves(parsed):
-        data = part.get_payload(decode=True)
+        data = _payload(part)
         if part.get_content_type() == "text/html" and isinstance(data, bytes):
             yield data.replace(b">", b">\n")
 
@@ -262,13 +310,20 @@ _DASHED = re.compile(rb"^- ", re.MULTILINE)
 def _text(part: ParsedMessage, data: bytes) -> bytes:
     """Return a text part as UTF-8, its soft line breaks undone."""
     charset = part.get_content_charset()
-    if charset not in _UNICODE:
+    if charset not in _UNICODE and not (_ONE_BYTE.match(charset or "") and _is_utf8(data)):
         with suppress(LookupError, ValueError):  # a name that is none, or has a zero in it
             data = data.decode(charset or "ascii").encode()
     data = _unsigned(data)
     if str(part.get_param("format", "")).lower() != "flowed":
         return data
     return unfolded(data, delete_space=str(part.get_param("delsp", "")).lower() == "yes")
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        return not data.decode("utf-8").isascii()
+    except ValueError:
+        return False
 
 
 def _unsigned(data: bytes) -> bytes:
@@ -362,24 +417,27 @@ def _diff(data: bytes) -> tuple[Diff, tuple[str, ...]]:
     """Return a text with a diff as patches are: lines that end in LF alone, the last one too."""
     notes: list[str] = []
     names = _NAMES.findall(data)
-    if names and all(line.endswith(b"\r\n") for line in names):
-        data = data.replace(b"\r\n", b"\n")
-        notes.append(CRLF)
+    for end in (b"\r\r\n", b"\r\n"):
+        if names and all(line.endswith(end) for line in names):
+            data = data.replace(end, b"\n")
+            notes.append(CRLF)
+            break
     if _ends_in_hunk(data):
         data += b"\n"
         notes.append(NO_NEWLINE)
-    if _is_html(data):
-        notes.append(ENTITIES)
+    for damage, note in ((_ENTITIES, ENTITIES), (_QUOTED_PRINTABLE, ENCODED)):
+        if _in_code(data, damage):
+            notes.append(note)
     left_out = _ONLY_IN.findall(data)[:MAX_NAMED]
     notes += [f"it has no content for `{line.decode('utf-8', 'replace')}`" for line in left_out]
     return Diff(data=data), tuple(notes)
 
 
-def _is_html(data: bytes) -> bool:
-    """Whether C code in a patch has what stands in HTML for `&`, `<` and `>`."""
+def _in_code(data: bytes, damage: re.Pattern[bytes]) -> bool:
+    """Whether C code in a patch has what an encoding that was not undone leaves there."""
     for part in data.split(b"\n+++ ")[1:]:
         name, _, hunks = part.partition(b"\n")
-        if name.strip().endswith(_C_FILES) and _ENTITIES.search(hunks):
+        if name.strip().endswith(_C_FILES) and damage.search(hunks):
             return True
     return False
 

@@ -23,6 +23,8 @@ from lab.core.errors import InputError
 
 MAX_UNPACKED = 64 << 20
 """Bytes that a compressed patch or mailbox may unpack to."""
+MAX_PART = 4 << 20
+"""Bytes behind the line `From ` in a part of a mail within which that part ends."""
 GZIP = b"\x1f\x8b"
 SUFFIXES = (".gz", ".xz", ".bz2")
 
@@ -124,14 +126,18 @@ def _of_base64(data: bytes) -> bytes:
     return decoded if DIFF.search(decoded) else data
 
 
-def refuse_archive(data: bytes, path: str) -> None:
-    """Raise InputError for an archive, which may look like a patch where what is in it is not compressed."""
+def archive(data: bytes) -> str:
+    """Return what kind of archive a file is, in words; empty if it is none."""
     place, magic, words = _TAR
     if data[place : place + len(magic)] == magic:
-        raise InputError(path, None, None, f"expected a patch, found {words}")
-    for begins, kind in _ARCHIVES.items():
-        if data.startswith(begins):
-            raise InputError(path, None, None, f"expected a patch, found {kind}")
+        return words
+    return next((kind for begins, kind in _ARCHIVES.items() if data.startswith(begins)), "")
+
+
+def refuse_archive(data: bytes, path: str) -> None:
+    """Raise InputError for an archive, which may look like a patch where what is in it is not compressed."""
+    if kind := archive(data):
+        raise InputError(path, None, None, f"expected a patch, found {kind}")
 
 
 def refuse_page(data: bytes, path: str) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from lab.core.errors import InputError, UsageError
-from lab.formats.patches import patch_names
+from lab.formats.patches import damage, patch_names
 
 _HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _GIT = b"diff --git "
@@ -125,12 +125,15 @@ def parse(data: bytes, path: str) -> tuple[FileChange, ...]:
     while not reader.ended:
         if reader.peek().startswith((b"diff --cc ", b"diff --combined ", b"@@@ ")):
             raise reader.malformed("a combined diff of a merge cannot be applied: `git diff MERGE^1 MERGE` makes one")
-        if reader.peek().startswith(b"diff --git "):
+        if reader.peek().startswith(b"diff --git ") and not _is_prose(reader):
             changes.append(_git_change(reader))
         elif reader.peek().startswith(b"--- ") and reader.peek(1).startswith(b"+++ "):
             changes.append(_plain_change(reader))
         elif _HUNK.match(reader.peek()):
-            raise reader.malformed("a hunk without the names of its files before it")
+            why = "a hunk without the names of its files before it"
+            if changes:
+                why += ": does the hunk before it hold more lines than it says, or is there text between them?"
+            raise reader.malformed(why)
         else:
             reader.at += 1
     if not changes:
@@ -181,6 +184,14 @@ def _plain_name(name: bytes, reader: Reader, *, bare: bool) -> str | None:
     return _inside(kept, reader)
 
 
+def _is_prose(reader: Reader) -> bool:
+    """Whether a line only talks of `diff --git`: it has no names, and nothing that belongs to a diff is behind it."""
+    said = reader.peek()[len(_GIT) :]
+    names = reader.peek(1).startswith(b"--- ") and reader.peek(2).startswith(b"+++ ")
+    header = names or _GIT_LINE.fullmatch(reader.peek(1))
+    return b"/" not in said and not header and patch_names.of_git_line(said) is None
+
+
 def _git_change(reader: Reader) -> FileChange:
     said = patch_names.of_git_line(reader.peek()[len(_GIT) :])
     reader.at += 1
@@ -192,7 +203,8 @@ def _git_change(reader: Reader) -> FileChange:
         reader.at += 2
         hunks = tuple(_hunks(reader))
     if not hunks and not set(extra) - {b"index", b"similarity index", b"dissimilarity index"}:
-        raise reader.malformed("a file header with neither a hunk nor a change of mode or name")
+        why = damage.of_header(reader.lines, reader.at)
+        raise reader.malformed(f"a file header with neither a hunk nor a change of mode or name{why}")
     change = FileChange(
         old=_inside(old, reader),
         new=_inside(new, reader),
@@ -229,7 +241,9 @@ def _git_names(said: tuple[bytes, bytes] | None, extra: Mapping[bytes, bytes], r
         if word + b" from" in extra and word + b" to" in extra:
             return patch_names.unquoted(extra[word + b" from"]), patch_names.unquoted(extra[word + b" to"])
     if said is None:
-        raise reader.malformed("expected diff --git a/FILE b/FILE with the same FILE, or lines with rename from and to")
+        why = damage.of_header(reader.lines, reader.at)
+        expected = "expected diff --git a/FILE b/FILE with the same FILE, or lines with rename from and to"
+        raise reader.malformed(f"{expected}{why}")
     return said
 
 
@@ -270,9 +284,11 @@ def _hunks(reader: Reader) -> Iterator[Hunk]:
     number = 0
     while match := _HUNK.match(reader.peek()):
         number += 1
+        first = reader.at
         yield _hunk(reader, match, number)
         if reader.peek()[:1] in (b"+", b"-") and not reader.peek().startswith(b"--"):
-            raise reader.malformed("the hunk before this line holds more lines than it says")
+            why = damage.of_count(reader.lines, first, reader.at)
+            raise reader.malformed(f"the hunk before this line holds more lines than it says{why}")
 
 
 def _hunk(reader: Reader, match: re.Match[bytes], number: int) -> Hunk:
@@ -284,7 +300,8 @@ def _hunk(reader: Reader, match: re.Match[bytes], number: int) -> Hunk:
         kind = _hunk_line(reader, lines)
         left_old, left_new = left_old - (kind in b" -"), left_new - (kind in b" +")
         if left_old < 0 or left_new < 0:
-            raise reader.malformed(f"hunk {header} holds more lines than it says")
+            why = damage.of_count(reader.lines, line - 1, reader.at - 1)
+            raise reader.malformed(f"hunk {header} holds more lines than it says{why}")
     old, new = (tuple(text for kind, text in lines if kind in kinds) for kinds in (b" -", b" +"))
     changes = [index for index, (kind, _) in enumerate(lines) if kind != b" "]
     if not changes:
@@ -319,16 +336,9 @@ def _hunk_line(reader: Reader, lines: list[tuple[bytes, bytes]]) -> bytes:
         lines.append((kind, text))
     else:
         line = raw[:40].decode("utf-8", "replace").rstrip()
-        raise reader.malformed(f"expected a line of a hunk, got {line!r}{_damage(raw)}")
+        raise reader.malformed(f"expected a line of a hunk, got {line!r}{damage.of_hunk_line(reader.lines, reader.at)}")
     reader.at += 1
     return kind
-
-
-def _damage(raw: bytes) -> str:
-    """Return what may have happened to a line that is none of a hunk."""
-    if raw.startswith((_GIT, b"--- ", b"@@ ")):
-        return ": the hunk before this line holds fewer lines than it says"
-    return ": was the line before it wrapped, or are blanks lost? was the patch pasted, or its mail reformatted?"
 
 
 class DoesNotApply(UsageError):

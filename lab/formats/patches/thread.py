@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lab.core.errors import InputError
 from lab.formats.patches.message import MailMessage
@@ -101,6 +101,11 @@ class _Letter:
         return self.subject.version, not self.subject.rfc
 
     @property
+    def is_cover(self) -> bool:
+        """Whether it is a cover letter: the patch 0 of a series."""
+        return self.subject.total > 0 and self.subject.number == 0 and not self.subject.reply
+
+    @property
     def words(self) -> str:
         return self.message.subject or "a message without a subject"
 
@@ -137,10 +142,12 @@ def choose(messages: Sequence[MailMessage], path: str, *, whole: bool = True, al
     `whole` is false where the user has chosen the messages: what is missing is a remark then. `alone` is false if a
     single message that is 2/7 is an incomplete series too.
     """
-    letters = [_Letter(message=message, subject=subject(message.subject)) for message in _once(messages)]
+    letters, dropped = _letters(_once(messages))
     taken, notes = _originals(letters, path)
+    notes[:0] = dropped
     numbered = sum(letter.subject.total for letter in taken)
-    if len(taken) == 1 and ((alone and len(letters) == 1) or taken[0].subject.total < 2 or not whole):
+    single = (alone and len(letters) == 1) or not whole or taken[0].subject.total < 2 or not taken[0].subject.number
+    if len(taken) == 1 and single:
         chosen, remarks = taken, _alone(taken[0])
     elif not numbered:
         chosen, remarks = _unnumbered(taken)
@@ -148,6 +155,23 @@ def choose(messages: Sequence[MailMessage], path: str, *, whole: bool = True, al
         empty = [letter.words for letter in letters if letter.subject.number and not letter.message.diffs]
         chosen, remarks = _numbered(taken, path, whole=whole, empty=empty)
     return _result(chosen, letters, [*notes, *remarks])
+
+
+def _letters(messages: Iterable[MailMessage]) -> tuple[list[_Letter], list[str]]:
+    """Return messages with their subjects read, and what was left out: the diff in a cover letter's own text.
+
+    Such a diff is what changed since the last version (`git format-patch --interdiff`), and no part of the series.
+    """
+    letters: list[_Letter] = []
+    notes: list[str] = []
+    for message in messages:
+        letter = _Letter(message=message, subject=subject(message.subject))
+        if letter.is_cover and not all(diff.attached for diff in message.diffs):
+            notes.append(f"left out, the diff in a cover letter: {letter.words}")
+            attached = tuple(diff for diff in message.diffs if diff.attached)
+            letter = replace(letter, message=replace(message, diffs=attached))
+        letters.append(letter)
+    return letters, notes
 
 
 def _originals(letters: Sequence[_Letter], path: str) -> tuple[list[_Letter], list[str]]:
@@ -159,6 +183,9 @@ def _originals(letters: Sequence[_Letter], path: str) -> tuple[list[_Letter], li
             (replies if letter.subject.reply else originals).append(letter)
     if originals:
         return originals, [f"left out, a reply: {letter.words}" for letter in replies]
+    if covers := [letter for letter in letters if letter.is_cover]:
+        total = covers[-1].subject.total
+        raise InputError(path, None, None, f"expected a patch, found only the cover letter, patch 0 of {total}")
     if not replies:
         notes = [note for letter in letters for note in letter.message.notes]
         quoted = any(_QUOTED.search(letter.message.text) for letter in letters)
@@ -183,6 +210,8 @@ def _alone(letter: _Letter) -> list[str]:
     told = letter.subject
     if told.total < 2:
         return []
+    if told.reply and not told.number:
+        return [f"the diff is in a reply to the cover letter of a series: {letter.words}"]
     return [f"this is {told.number}/{told.total} of a series, alone"]
 
 
@@ -192,8 +221,9 @@ def _unnumbered(letters: Sequence[_Letter]) -> tuple[list[_Letter], list[str]]:
     authors = {letter.message.id: letter.message.author for letter in letters}
     chosen: dict[str, _Letter] = {}
     notes = []
-    for letter in letters:
-        same = chosen.get(letter.subject.title)
+    for place, letter in enumerate(letters):
+        title = letter.subject.title or f"no title {place}"
+        same = chosen.get(title)
         if letter.order != newest:
             notes.append(f"left out, an older version: {letter.words}")
         elif _is_answer(letter, authors):
@@ -201,7 +231,7 @@ def _unnumbered(letters: Sequence[_Letter]) -> tuple[list[_Letter], list[str]]:
         elif same and same.message.sent > letter.message.sent:
             notes.append(f"left out, sent again later: {letter.words}")
         else:
-            chosen[letter.subject.title] = letter
+            chosen[title] = letter
             if same:
                 notes.append(f"left out, sent again later: {same.words}")
     return list(chosen.values()), notes
@@ -230,9 +260,11 @@ def _numbered(
         raise InputError(path, None, None, f"the series is incomplete: {lacks}")
     best = complete[-1]
     _check_one_series(best, complete[:-1], path)
-    for version in versions:
+    for version in versions[: versions.index(best)]:
         if version.order < best.order and version.total > 1:
             notes.append(f"{best.words} was used, not {version.words}")
+        else:
+            notes += [f"left out, no part of the series: {letter.words}" for letter in version.patches.values()]
     for newer in versions[versions.index(best) + 1 :]:
         if again := _sent_again(newer, best):
             notes.append(f"{newer.words} has only {len(newer.patches)}, the others are those of {best.words}")
@@ -317,4 +349,4 @@ def _result(chosen: Sequence[_Letter], letters: Sequence[_Letter], notes: Sequen
 def _is_cover(letter: _Letter, first: _Letter) -> bool:
     own, patch = letter.subject, first.subject
     same = (own.version, own.total) == (patch.version, patch.total)
-    return same and own.total > 0 and own.number == 0 and not own.reply and not letter.message.diffs
+    return same and letter.is_cover and not letter.message.diffs

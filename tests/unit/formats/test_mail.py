@@ -294,10 +294,58 @@ def test_a_character_set_that_is_none_changes_nothing(charset: bytes) -> None:
         assert one(raw + b"\n\n" + text.encode()) == text.encode()
 
 
-def test_line_ends_are_mended_and_reported() -> None:
-    found = read(diff().replace("\n", "\r\n").encode())
+@pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "us-ascii"])
+def test_utf_8_that_is_called_another_character_set_stays(charset: str) -> None:
+    made = letter("[PATCH] x", diff(new="/* \u00e9 */"))
+    made.set_param("charset", charset)
+    assert "/* \u00e9 */".encode() in one(made.as_bytes())
+
+
+@pytest.mark.parametrize("cte", ["quoted-printable", "base64"])
+@pytest.mark.parametrize("spelling", ["{} ", "{};", "{} (as ever)", "\t{}", "\n {}"])
+def test_an_encoding_is_undone_however_its_header_is_written(cte: str, spelling: str) -> None:
+    raw = letter("[PATCH] x", diff(new="a = 1 == \u00fc"), cte=cte).as_bytes()
+    odd = raw.replace(f"Encoding: {cte}".encode(), f"Encoding: {spelling.format(cte)}".encode())
+    assert odd != raw
+    assert one(odd) == diff(new="a = 1 == \u00fc").encode()
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r\r\n"])
+def test_line_ends_are_mended_and_reported(end: str) -> None:
+    found = read(diff().replace("\n", end).encode())
     assert found.patches[0].data == diff().encode()
     assert found.notes == (f"x.mbox: {message.CRLF}",)
+
+
+def test_prose_that_begins_with_from_and_a_time_ends_no_message() -> None:
+    prose = "From my tests at 12:30 it follows\nthat: it works\n\n"
+    every = mbox(*(letter(f"[PATCH {number}/2] mm: {number}", prose + diff(f"mm/{number}.c")) for number in (2, 1)))
+    assert names(every) == ["mm-1", "mm-2"]
+
+
+def test_messages_without_a_subject_are_patches_of_their_own() -> None:
+    assert len(read(mbox(letter("", diff("mm/1.c")), letter("", diff("mm/2.c")))).patches) == 2
+
+
+@pytest.mark.parametrize("cte", ["quoted-printable", "base64", "7bit"])
+def test_an_attached_file_of_git_is_within_its_message(cte: str) -> None:
+    made = []
+    for number in (1, 2):
+        whole = letter(f"[PATCH {number}/2] mm: {number}", "see below\n")
+        text = (FROM + letter("[PATCH] inner", diff(new="b == 1")).as_bytes()).decode()
+        whole.add_attachment(text, subtype="x-patch", filename=f"000{number}-mm.patch", cte=cte)
+        made.append(whole)
+    patches = read(mbox(*made)).patches
+    assert [each.name for each in patches] == ["mm-1", "mm-2"]
+    assert all(b"+b == 1\n" in each.data for each in patches)
+
+
+def test_an_attached_archive_is_no_patch_and_is_named() -> None:
+    stored = b"PK\x03\x04" + diff().encode()
+    made = attach(letter("[PATCH] x", "see below\n"), stored, "application/zip", "all.zip")
+    with pytest.raises(InputError, match=r"no diff in it; its attachment all\.zip is not read: a zip archive"):
+        read(made.as_bytes())
+    assert "all.zip is not read" in read(attach(letter("x"), stored, "application/zip", "all.zip").as_bytes()).notes[0]
     own = diff().replace("-a\n", "-a\r\n").encode()  # the file's own, below headers that end in LF
     assert read(own).patches[0].data == own
     found = read(diff().encode().removesuffix(b"\n"))
@@ -374,6 +422,50 @@ def test_an_incomplete_series_is_refused_with_what_is_missing() -> None:
     chosen = read(mbox(*series("", 3, leave_out=(2,))), whole=False)
     assert [each.name for each in chosen.patches] == ["mm-1", "mm-3"]
     assert chosen.notes == ("v1 of 3 patches: 2/3 is missing",)
+
+
+INTERDIFF = f"Interdiff against v1:\n{diff('mm/1.c')}"
+RANGE_DIFF = "Range-diff against v1:\n1:  abc ! 1:  def mm: 1\n    @@ mm/1.c\n     -a\n    -+b\n    ++c\n"
+
+
+@pytest.mark.parametrize("body", ["Why.\n", INTERDIFF, RANGE_DIFF, INTERDIFF.replace(" end", "wrapped\nend")])
+def test_a_cover_letter_alone_is_refused_as_such(body: str) -> None:
+    cover = letter("[PATCH v2 0/3] mm: all", body)
+    answer = letter("Re: [PATCH v2 0/3] mm: all", "> Why.\nGood.\n")
+    own = letter("Re: [PATCH v2 0/3] mm: all", f"Rather so:\n{diff()}")
+    for every in (cover.as_bytes(), mbox(cover), mbox(cover, answer), mbox(cover, own, answer)):
+        with pytest.raises(InputError, match="expected a patch, found only the cover letter, patch 0 of 3"):
+            read(every)
+
+
+def test_the_diff_in_a_cover_letter_is_no_part_of_the_series() -> None:
+    every = [letter("[PATCH v2 0/2] mm: all", f"Why.\n{INTERDIFF}\nbase-commit: {'1' * 40}\n")]
+    every += [letter(f"[PATCH v2 {number}/2] mm: {number}", diff(f"mm/{number}.c")) for number in (1, 2)]
+    found = read(mbox(*every))
+    assert [each.name for each in found.patches] == ["mm-1", "mm-2"]
+    assert (found.title, found.base_commit) == ("mm: all", "1" * 40)
+    assert found.notes == ("left out, the diff in a cover letter: [PATCH v2 0/2] mm: all",)
+
+
+def test_patches_that_are_attached_to_a_cover_letter_are_the_series() -> None:
+    made = letter("[PATCH 0/2] mm: all", "see below\n")
+    for number in (2, 1):
+        attach(made, diff(f"mm/{number}.c"), "text/x-patch", f"000{number}-mm.patch")
+    assert names(made.as_bytes()) == ["0001-mm", "0002-mm"]
+
+
+def test_a_diff_in_a_reply_to_a_cover_letter_is_taken_as_such() -> None:
+    found = read(mbox(letter("Re: [PATCH 0/3] mm: all"), letter("Re: [PATCH 0/3] mm: all", "Good.\n")))
+    assert len(found.patches) == 1
+    assert found.notes == ("the diff is in a reply to the cover letter of a series: Re: [PATCH 0/3] mm: all",)
+
+
+@pytest.mark.parametrize("subject", ["[PATCH] fixup", "[PATCH 4/3] one more", "[PATCH 1/2] of another count"])
+def test_what_is_no_part_of_the_series_is_named(subject: str) -> None:
+    every = [letter(f"[PATCH {number}/3] mm: {number}", diff(f"mm/{number}.c")) for number in (1, 2, 3)]
+    found = read(mbox(*every, letter(subject, diff("mm/4.c"))))
+    assert [each.name for each in found.patches] == ["mm-1", "mm-2", "mm-3"]
+    assert found.notes == (f"left out, no part of the series: {subject}",)
 
 
 def test_a_message_of_a_series_without_a_diff_is_named() -> None:
