@@ -22,6 +22,7 @@ _MACHINE = re.compile(r"Machine(?: L#\d+)? \((?:P#\d+ )?(?:total=)?(\d{1,12}(?:\
 _NODE = re.compile(
     r"NUMANode(?:\([\w ]{1,20}\))? L#(\d{1,4}) \(P#(\d{1,4})(?: (?:local=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]i?B))?"
 )
+_PARENT = re.compile(r"(?:Package|Socket|Group\d?|Die) L#\d")
 _PU = re.compile(r"PU L#(\d{1,5}) \(P#(\d{1,5})\)")
 _LATENCIES = re.compile(r"Relative latency matrix .* between (\d{1,4}) NUMANodes .* by logical indexes:")
 _LATENCY_ROW = re.compile(r"(?:index|\d{1,4})((?:\s+\d{1,4})+)")
@@ -68,6 +69,18 @@ class _Xml:
 
 def read_xml(lines: Sequence[Line]) -> Iterator[Statement]:
     """`lstopo --of xml`, whole or in part."""
+    document: list[Line] = []
+    block = 0
+    for line in joined(lines, _rest_of_tag):
+        if "<topology" in line.text:
+            yield from (replace(statement, block=block) for statement in _document(document))
+            document, block = [], block + 1
+        document.append(line)
+    yield from (replace(statement, block=block) for statement in _document(document))
+
+
+def _document(lines: Sequence[Line]) -> Iterator[Statement]:
+    """One document of XML, and what other text is behind it."""
     xml = _Xml()
     begun = ended = 0
     for line in lines:
@@ -91,6 +104,11 @@ def read_xml(lines: Sequence[Line]) -> Iterator[Statement]:
         yield _statement("node_count", len(xml.nodes), begun)
     if not ended:
         yield _statement(DAMAGE, "the XML of lstopo is cut off: </topology> is missing", begun)
+
+
+def _rest_of_tag(line: str, _following: str) -> str | None:
+    """Return what a mailer replaced by the end of a line within a tag; None if the line ends outside of one."""
+    return " " if line.startswith("<") and line.rfind("<") > line.rfind(">") else None
 
 
 def _statement(key: str, value: Value, line: int, node: int | None = None) -> Statement:
@@ -220,6 +238,8 @@ class _Tree:
     units: set[int] = field(default_factory=set)
     """hwloc's own numbers of the CPUs, from 0 without gaps."""
     group: list[int] = field(default_factory=list)
+    inside: bool = False
+    """Whether a package or a group has begun behind the last node: the next node is none of the same package."""
     nowhere: list[int] = field(default_factory=list)
     """CPUs above the first node."""
     total: int = 0
@@ -248,6 +268,8 @@ def _tree_line(tree: _Tree, line: Line) -> Iterator[Statement]:
     if match := _MACHINE.search(line.text):
         tree.total = size(match[1], match[2])
         yield _statement("memory", tree.total, line.number)
+    if _PARENT.match(line.text):
+        tree.inside = True
     if match := _NODE.search(line.text):
         yield from _tree_node(tree, match, line.number)
     elif match := _LATENCIES.fullmatch(line.text):
@@ -269,9 +291,10 @@ def _tree_node(tree: _Tree, match: re.Match[str], line: int) -> Iterator[Stateme
     if match[3]:
         tree.memory[number] = size(match[3], match[4])
         yield _statement("memory", tree.memory[number], line, number)
-    if tree.group and tree.nodes[tree.group[0]][1]:
+    if tree.group and (tree.nodes[tree.group[0]][1] or tree.inside):
         tree.group = []
     tree.group.append(number)
+    tree.inside = False
 
 
 def _of_tree(tree: _Tree) -> Iterator[Statement]:
@@ -282,6 +305,9 @@ def _of_tree(tree: _Tree) -> Iterator[Statement]:
         text = f"CPUs {format_list(tree.nowhere)} are above the first node of the tree, and on none"
         yield _statement(NOTE, text, tree.first)
     yield from _tree_damage(tree)
+    if tree.total and abs(sum(tree.memory.values()) - tree.total) <= tree.total * 0.1:
+        for number in tree.nodes.keys() - tree.memory.keys():
+            yield _statement("memory", 0, tree.nodes[number][0], number)
     if any(cpus for _, cpus in tree.nodes.values()):  # a tree without CPUs does not say that the nodes have none
         for number, (where, cpus) in sorted(tree.nodes.items()):
             yield _statement("cpus", tuple(sorted(set(cpus))), where, number)

@@ -253,7 +253,7 @@ def read_json(lines: Sequence[Line]) -> Iterator[Statement]:
     if begin < 0:
         return
     try:
-        json.JSONDecoder().raw_decode(text, begin)
+        json.JSONDecoder(strict=False).raw_decode(text, begin)  # a mailer wraps within strings too
     except (ValueError, RecursionError):
         message = "lscpu -J is cut off or damaged: it is no whole JSON document"
         yield Statement(key=DAMAGE, value=message, line=offsets.line(begin), source="lscpu -J")

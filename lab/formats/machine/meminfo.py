@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from lab.core.sizes import KIB, MIB
 from lab.formats.machine.paste.shell_session import Section
-from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, size
+from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, in_blocks, size
 
 _MEMINFO = re.compile(r"(?:/proc/meminfo:)?(MemTotal|HugePages_Total|Hugepagesize|Hugetlb):\s+(\d{1,15})(\s*[kMG]B)?")
 _HEAD = re.compile(r"(?:\S+\s+)?Node\s+\d{1,4}(?:\s+Node\s+\d{1,4})*(?:\s+Total)?|Total")
@@ -38,8 +38,7 @@ _POOL = re.compile(r"(\d{4,12})\s+\d{1,9}\s+(\d{1,9})\s+\d{1,9}(?:\s+\*)?")
 
 def read(parts: Sequence[Section]) -> Iterator[Statement]:
     """Everything that the text states about amounts of memory."""
-    for block, section in enumerate(parts):
-        yield from _section(section, block)
+    yield from in_blocks(_section(section, block) for block, section in enumerate(parts))
 
 
 def _section(section: Section, block: int) -> Iterator[Statement]:

@@ -41,6 +41,7 @@ _NONE = re.compile(r"No NUMA (?:support )?available on this system", re.IGNORECA
 _NODE = re.compile(r"node\s{0,4}(\d{1,4})\s{1,4}(cpus?|size)\s{0,4}:(.*)", re.IGNORECASE)
 _SIZE = re.compile(r"\s*(\d{1,12}(?:\.\d{1,3})?)\s*([kMGT])i?B\b.*", re.IGNORECASE)
 _FREE = re.compile(r"node\s{0,4}\d{1,4}\s{1,4}free\s{0,4}:.*", re.IGNORECASE)
+_DISTANCES = re.compile(r"node distances?\s*:", re.IGNORECASE)
 _COLUMNS = re.compile(r"node((?:\s+\d{1,4})+)\s*((?:\.{3})?)", re.IGNORECASE)
 _ROW = re.compile(r"(?:node\s*)?(\d{1,4})\s*:\s*(\d{1,3}(?:\s+\d{1,3})*)\s*((?:\.{3})?.*)", re.IGNORECASE)
 _CONTINUED = re.compile(r"[\d\s,()-]+")
@@ -75,6 +76,8 @@ class _NumactlReader:
         self.rows: dict[int, list[int]] = {}
         self.row_lines: dict[int, int] = {}
         self.in_table = False
+        self.announced = 0
+        """The line that announces the distances, until their table comes."""
         self.room = MAX_NUMBERS
 
     def take(self, line: Line) -> None:
@@ -94,10 +97,15 @@ class _NumactlReader:
         elif match := _COLUMNS.fullmatch(text):
             self._end_list()
             self._table(line, match)
+        elif _DISTANCES.fullmatch(text):
+            self._end_list()
+            self._end_table()
+            self.announced = line.number
         elif self.in_table and text:
             self._row(text, line.number)
         elif text and not _FREE.match(text):
             self._end_list()
+            self._check_announced(text)
             if _NONE.search(text):
                 self._add("node_count", 1, line.number)
 
@@ -117,6 +125,14 @@ class _NumactlReader:
         """Finish what is unfinished at the end of the text."""
         self._end_list()
         self._end_table()
+        self._check_announced("")
+
+    def _check_announced(self, text: str) -> None:
+        """State the damage where other text, or nothing, is behind the line that announces the distances."""
+        if self.announced:
+            found = f"{text[:40]!r} is behind" if text else "nothing is behind"
+            self._add(DAMAGE, f"distances: {found} their heading, and no table", self.announced)
+        self.announced = 0
 
     def _add(self, key: str, value: Value, line: int, node: int | None = None) -> None:
         self.room -= amount(value)
@@ -172,6 +188,7 @@ class _NumactlReader:
 
     def _table(self, line: Line, match: re.Match[str]) -> None:
         self._end_table()
+        self.announced = 0
         if TABLE in self.stated:
             self._begin_block()
         self.stated.add(TABLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lab.core.sizes import GIB, KIB, MIB
 from lab.formats.machine.paste.pasted import Line
@@ -76,6 +76,26 @@ def bounded(statements: Iterable[Statement]) -> Iterator[Statement]:
         if count >= MAX_STATEMENTS or numbers_left < 0:
             return
         yield statement
+
+
+def in_blocks(outputs: Iterable[Iterable[Statement]]) -> Iterator[Statement]:
+    """The statements of several outputs, each in a block of its own.
+
+    Where one says of something another value than before, another output begins: that of another machine, or a later
+    one of the same.
+    """
+    block = 0
+    for statements in outputs:
+        block += 1
+        stated: dict[tuple[str, str, int | None], Value] = {}
+        for statement in statements:
+            what = (statement.source, statement.key, statement.node)
+            repeatable = statement.key in (DAMAGE, NOTE, "seen")
+            if not repeatable and stated.get(what, statement.value) != statement.value:
+                block += 1
+                stated = {}
+            stated[what] = statement.value
+            yield replace(statement, block=block)
 
 
 def is_numbers(text: str) -> bool:

@@ -12,7 +12,7 @@ from lab.formats.machine.cpu_list import parse_cpu_list, parse_mask
 from lab.formats.machine.lscpu import MACHINE_NAMES
 from lab.formats.machine.paste.pasted import Line
 from lab.formats.machine.paste.shell_session import Section
-from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, numbers
+from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Value, in_blocks, numbers
 
 _VALUED = re.compile(r"((?:/sys/|/proc/|\./|node\d|hugepages-)[^\s:]{1,300}|nr_hugepages):\s*(.*)")
 _NODE_FILE = re.compile(
@@ -55,15 +55,20 @@ _UNAME = re.compile(r"Linux\s.*\s(\d+\.\d+\S*)\s.*")
 def read(parts: Sequence[Section]) -> Iterator[Statement]:
     """Everything that files and small commands state."""
     known = node_globs.named_nodes(parts)
-    for block, section in enumerate(parts):
-        last = block == len(parts) - 1
-        globbed = list(node_globs.shown(_paths(section.command), section.lines, known, last=last))
-        for files in globbed:
-            yield from _globbed(files, section, known, block)
-        if not globbed:
-            yield from _of_command(section, block, last=last)
-        for line in section.lines:
-            yield from _of_line(line, block)
+    yield from in_blocks(
+        _of_section(section, known, block, last=block == len(parts) - 1) for block, section in enumerate(parts)
+    )
+
+
+def _of_section(section: Section, known: node_globs.NamedNodes, block: int, *, last: bool) -> Iterator[Statement]:
+    """Everything that one command printed states."""
+    globbed = list(node_globs.shown(_paths(section.command), section.lines, known, last=last))
+    for files in globbed:
+        yield from _globbed(files, section, known, block)
+    if not globbed:
+        yield from _of_command(section, block, last=last)
+    for line in section.lines:
+        yield from _of_line(line, block)
 
 
 def _of_line(line: Line, block: int) -> Iterator[Statement]:

@@ -21,7 +21,7 @@ from lab.formats.machine import (
     numactl,
     sysfs_nodes,
 )
-from lab.formats.machine.paste.pasted import Line, Pasted, undecorated
+from lab.formats.machine.paste.pasted import Line, Pasted, joined, undecorated
 from lab.formats.machine.paste.shell_session import Section, sections
 from lab.formats.machine.statements import ArchMarks, Statement, bounded, is_ellipsis
 
@@ -62,7 +62,7 @@ def read(texts: Sequence[tuple[str, str]], marks: ArchMarks) -> MachineTexts:
 def _read_one(made: MachineTexts, file: str, text: str, marks: ArchMarks) -> None:
     pasted = undecorated(text[:MAX_TEXT])
     where = f"{file}: " if file else ""
-    pasted.lines = without_prefix(pasted)
+    pasted.lines = list(joined(without_prefix(pasted), _value_of))
     lines = separated(pasted.lines)
     if len(lines) > len(pasted.lines):
         pasted.notes.append("line breaks between fields were lost: put back")
@@ -90,6 +90,10 @@ _HOST_PREFIX = re.compile(rf"[\w.-]{{1,40}}:\s{{1,4}}(?={_NAMES.pattern})")
 """As pdsh and ansible put the name of the host before each line."""
 
 
+_JSON = re.compile(r"\"(?:field|data|lscpu)\"\s*:")
+"""What a line of lscpu's JSON has, in which all fields may stand on one line."""
+_VALUE_DUE = re.compile(r".*\b(?:Mem[A-Z]\w{1,20}|HugePages_[A-Z]\w{1,10}|Hugepagesize):(?P<number>\s+\d{1,15})?$")
+_VALUE = re.compile(r"\d{1,15}(?: kB)?$")
 _KEYS = re.compile(
     r"(?:Architecture|Byte Order|On-line CPU\(s\) list|CPU\(s\)|Thread\(s\) per core|Core\(s\) per socket|Socket\(s\)"
     r"|NUMA node\(s\)|NUMA node\d{1,4} CPU\(s\)|available|node \d{1,4} (?:cpus|size)|node distances)\s{0,30}:"
@@ -130,10 +134,22 @@ def _pattern(prefix: str) -> str:
     return r"\s+".join(parts) + r"\s*"
 
 
+def _value_of(line: str, following: str) -> str | None:
+    """Return what a mailer replaced by the end of a line between a key of meminfo and its value; None if nothing."""
+    due = _VALUE_DUE.match(line)
+    if due is None:
+        return None
+    goes_on = following == "kB" if due["number"] else _VALUE.match(following)
+    return " " if goes_on else None
+
+
 def separated(lines: Sequence[Line]) -> list[Line]:
     """The lines; one that has several fields of lscpu or numactl, whose line breaks were lost, as several."""
     made: list[Line] = []
     for line in lines:
+        if _JSON.search(line.text):
+            made.append(line)
+            continue
         prefix = _HOST_PREFIX.match(line.text)
         text = line.text[prefix.end() :] if prefix else line.text
         starts = [0]

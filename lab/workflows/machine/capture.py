@@ -101,6 +101,8 @@ def _reading(evidence: MachineEvidence) -> Reading:
         facts=capture_machine.read_facts(evidence),
     )
     capture_nodes.check_complete(evidence, nodes)
+    if not evidence.statements and not evidence.problems:
+        evidence.problem("nothing in the text describes a machine")
     return Reading(
         machine=described,
         rows=evidence.rows,

@@ -62,6 +62,8 @@ def _numbers(evidence: MachineEvidence) -> set[int]:
             numbers.add(statement.value)
     online = set(evidence.numbers("nodes online"))
     if numbers & online:
+        if gone := numbers - online:
+            evidence.notes.append(f"node {format_cpus(gone)} is described and not online: left out")
         numbers &= online
     rows = {number for number in evidence.by_node if evidence.states("distance", number)}
     longest = max((len(evidence.numbers("distance", number)) for number in rows), default=0)
@@ -233,8 +235,23 @@ def _check_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -
         text = f"{counted.value} CPUs are counted and {on_nodes} are on the nodes"
         evidence.notes.append(f"{place(counted)}: {text}: the others are offline, or the lists are cut off")
     _check_gaps(evidence, owners)
-    if owners and not any(evidence.states(key) for key in COUNTS):
+    _note_one_with_fewer(evidence, nodes)
+    described = owners or any(evidence.states("memory", number) for number in nodes)
+    if described and not any(evidence.states(key) for key in COUNTS):
         evidence.notes.append("nothing in the text counts CPUs or nodes: an end that is cut off would not be noticed")
+
+
+def _note_one_with_fewer(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
+    """Note a node with fewer CPUs than all others where nothing counts CPUs: the end of its list may be cut off."""
+    if any(evidence.states(key) for key in COUNTS[:4]):
+        return
+    counts = {number: len(node.cpus) for number, node in nodes.items() if node.cpus and evidence.states("cpus", number)}
+    few = min(counts.values(), default=0)
+    fewer = [number for number, count in counts.items() if count == few]
+    others = {count for count in counts.values() if count != few}
+    if len(fewer) == 1 and len(others) == 1 and len(counts) > 2:
+        text = f"node {fewer[0]} has {few} CPUs and every other one {others.pop()}: is the end of its list cut off?"
+        evidence.notes.append(text)
 
 
 def _check_gaps(evidence: MachineEvidence, owners: Mapping[int, int]) -> None:

@@ -156,6 +156,13 @@ def test_a_node_of_cpus_alone_stays_where_it_can() -> None:
     assert shrink(machine, Room()).topology("x").cpu_only == (1,)
 
 
+@pytest.mark.parametrize("text", ["", "hello\n", "node zero is large\n"])
+def test_a_text_without_a_machine_is_none_although_the_architecture_is_stated(text: str) -> None:
+    reading = capture.read([("pasted", text)], capture.Choices(arch="x86_64"))
+    with pytest.raises(UsageError, match="nothing in the text describes a machine"):
+        reading.check()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -28,6 +28,8 @@ _ESCAPE = re.compile(r"=(?:[0-9A-F]{2}|$)")
 _ENCODED = re.compile(r"=[C-F][0-9A-F]=[89AB][0-9A-F]|:=20$")
 """A letter of two bytes, and the blank behind a key without a value."""
 _SAYS_QUOTED_PRINTABLE = re.compile(r"Content-Transfer-Encoding:\s*quoted-printable", re.IGNORECASE)
+_HEADER = re.compile(r"[>\s]*(?:Content-[A-Z][\w-]{1,30}:|(?:charset|format|boundary|delsp|name)=)", re.IGNORECASE)
+"""A line of a mail's headers, whose `=` are no escapes."""
 _SOFT_BREAK = re.compile(r"[^=]=$")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _BB_CODE = re.compile(r"\[/?(?:code|quote|pre|tt|b|i|size|color|font|spoiler)(?:=[^\[\]]*)?\]", re.IGNORECASE)
@@ -55,7 +57,11 @@ _STRING = re.compile(r"([\"'])((?:\\.|(?!\1)[^\\])*)\1")
 _MARKS = ("#", "+", "|", "//", ";", "*", "%", "--", "!", ":")
 """That people put before each line."""
 _LINE_NUMBER = re.compile(r"\s{0,8}(\d{1,5})(?:[:.)|\t]|  |\s*$)\s?")
+_COLUMN_NAMES = re.compile(r"\s*CPU\s+(?:NODE|SOCKET|CORE|CLUSTER|BOOK|DRAWER)\b")
 _TABBED_NUMBER = re.compile(r" {0,8}(\d{1,5})\t")
+_HOST_BEFORE = re.compile(r"[>\s]*(?:(?P<name>[A-Za-z][\w.-]{0,60}):|\[(?P<bracketed>[A-Za-z][\w.-]{0,60})\])(?:\s|$)")
+MAX_HOSTS = 8
+_AMOUNT = re.compile(r"[\d.,\s]*(?:[kMG]i?B)?")
 _PLACE = re.compile(r"([\w./@+-]{1,100}?)[:-](\d{1,6})[:-]")
 MOST = 6
 """Of ten lines."""
@@ -121,6 +127,7 @@ def undecorated(text: str) -> Pasted:
             break
     _decode(made, "marks before each line", _without_marks)
     _decode(made, "line numbers", _without_numbers)
+    _decode(made, "names of hosts before the lines", _by_host)
     _decode(made, "HTML", _html)
     _decode(made, "strings with \\n", _strings)
     made.lines = [Line(number=line.number, text=_cleaned(line.text)) for line in made.lines]
@@ -210,7 +217,7 @@ def _looks_quoted_printable(lines: Sequence[Line]) -> bool:
     for line in lines:
         text = line.text
         marks += bool(_SAYS_QUOTED_PRINTABLE.fullmatch(text.strip()))
-        if "=" not in text:
+        if "=" not in text or _HEADER.match(text):
             continue
         equals += text.count("=")
         escapes += len(_ESCAPE.findall(text))
@@ -260,6 +267,31 @@ def _without_marks(lines: Sequence[Line]) -> list[Line]:
             continue
         return [Line(number=line.number, text=line.text.lstrip().removeprefix(mark)) for line in lines]
     return list(lines)
+
+
+def _by_host(lines: Sequence[Line]) -> list[Line]:
+    """The lines without the name of the host before each of them, as pdsh, clush and ansible put it, host by host.
+
+    What several hosts printed is told apart by a prompt before the lines of each.
+    """
+    hosts: dict[str, list[Line]] = {}
+    for line in lines:
+        if match := _HOST_BEFORE.match(line.text):
+            own = Line(number=line.number, text=line.text[match.end() :])
+            hosts.setdefault(match["name"] or match["bracketed"], []).append(own)
+    total = sum(bool(line.text.strip()) for line in lines)
+    named = sum(map(len, hosts.values()))
+    few = min(map(len, hosts.values()), default=0)
+    if not 1 <= len(hosts) <= MAX_HOSTS or few < FEW_LINES - 1 or named < FEW_LINES or named * 10 < total * 9:
+        return list(lines)
+    if any(all(_AMOUNT.fullmatch(line.text) for line in own_lines) for own_lines in hosts.values()):
+        return list(lines)  # keys of /proc/meminfo, each of which is there several times
+    by_host: list[Line] = []
+    for host, own_lines in hosts.items():
+        if len(hosts) > 1:
+            by_host.append(Line(number=own_lines[0].number, text=f"user@{host}:~$"))
+        by_host += own_lines
+    return by_host
 
 
 def _without_places(lines: Sequence[Line]) -> list[Line]:
@@ -334,17 +366,24 @@ def _without_numbers_before(lines: Sequence[Line]) -> list[Line]:
     for pattern, share in ((_LINE_NUMBER, 100), (_TABBED_NUMBER, MOST * 10)):
         decoded: list[Line] = []
         last, count, total = None, 0, 0
+        of_table = False
         for line in lines:
             match = pattern.match(line.text)
             total += bool(line.text.strip())
             if match is None or int(match[1]) != (int(match[1]) if last is None else last + 1):
                 decoded.append(line)
+                of_table = of_table or _names_columns(line)
                 continue
             last, count = int(match[1]), count + 1
             decoded.append(Line(number=line.number, text=line.text[match.end() :]))
-        if count >= FEW_LINES and count * 100 >= total * share:
+        if count >= FEW_LINES and count * 100 >= total * share and not of_table:
             return decoded
     return list(lines)
+
+
+def _names_columns(line: Line) -> bool:
+    """Whether a line names the columns of `lscpu -e`, whose first one has numbers that ascend."""
+    return bool(_COLUMN_NAMES.match(line.text)) and line.text.isupper()
 
 
 def _without_doubled_breaks(lines: Sequence[Line]) -> list[Line]:
@@ -402,6 +441,8 @@ def _row(text: str) -> str:
 def _without_quotes(text: str) -> str:
     """The text of a line that is one string of a list, maybe its last one: `"node 0 cpus: 0 1",`, `"node 0"])`."""
     inner = text.rstrip(",; ])}") if text.startswith(("'", '"')) else text
+    if '\\"' in inner and inner.startswith('"') and _STRING.fullmatch(inner):
+        return re.sub(r"\\([\"\\])", r"\1", inner[1:-1])
     for mark in ('"', "'"):
         if len(inner) > 1 and inner.startswith(mark) and inner.endswith(mark) and mark not in inner[1:-1]:
             return inner[1:-1]
