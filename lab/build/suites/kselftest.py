@@ -97,12 +97,15 @@ def build(
     names = libraries.wanted(_makefiles(suite, tree, decisive))
     linked = libraries.build(names, arch, cache=cache, progress=progress)
     compiler = (arch.kernel_arch, arch.suite_arch, chain.prefix, chain.key)
-    key = digest(RECIPE, suite.collection, source, *state, *compiler, *(library.key for library in linked))
+    absent = tuple(name for name in names if name not in {library.name for library in linked})
+    with_libraries = (*(library.key for library in linked), *(f"without lib{name}" for name in absent))
+    key = digest(RECIPE, suite.collection, source, *state, *compiler, *with_libraries)
 
     def make(entry: Path) -> None:
         with cache.scratch("suite") as scratch:
             work = _KselftestWork(suite, arch, chain, linked, scratch, progress)
             work.unpack(tree, decisive)
+            libraries.hide(absent, arch, work.hidden)
             not_built = work.make()
             shutil.copytree(work.installed, entry / built.TREE, symlinks=False, ignore_dangling_symlinks=True)
             built.write(entry, _tests(suite, entry / built.TREE), not_built)
@@ -141,6 +144,11 @@ class _KselftestWork:
     @property
     def src(self) -> Path:
         return self.scratch / "src"
+
+    @property
+    def hidden(self) -> Path:
+        """The headers in the place of those that a host may have of libraries that did not build."""
+        return self.scratch / "hidden"
 
     @property
     def out(self) -> Path:
@@ -202,10 +210,11 @@ class _KselftestWork:
             # Modules: guests' kernels load none.
             "TEST_GEN_MODS_DIR": "",
         }
-        if self.libraries:
-            # Not in CC: mm's check_config.sh takes the first word of CC for the compiler.
-            headers = [str(library.path / "include") for library in self.libraries]
-            variables["C_INCLUDE_PATH"] = ":".join(headers)
+        # Not in CC: mm's check_config.sh takes the first word of CC for the compiler.
+        headers = [library.path / "include" for library in self.libraries]
+        headers += [self.hidden] * self.hidden.is_dir()
+        if headers:
+            variables["C_INCLUDE_PATH"] = ":".join(map(str, headers))
         argv = ["make", "--directory", str(directory), "--keep-going", f"--jobs={toolchain.jobs()}"]
         argv += ["--output-sync=target", *(f"{name}={value}" for name, value in variables.items()), *words]
 

@@ -65,6 +65,18 @@ def build(names: Sequence[str], arch: Arch, *, cache: Cache, progress: Progress)
     return tuple(built)
 
 
+def hide(names: Iterable[str], arch: Arch, directory: Path) -> None:
+    """Write headers of libraries that did not build, which stop the compiler with that reason.
+
+    Without them a compiler finds those that the host has installed, and what is built depends on the host.
+    """
+    for name in names:
+        for header in RECIPES[name].headers:
+            path = directory / header
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"#error lib{name} does not build for {arch.name}\n")
+
+
 def _build(name: str, arch: Arch, cache: Cache, progress: Progress) -> StaticLibrary:
     recipe, chain = RECIPES[name], toolchain.find(arch)
     package = debian.find_source(recipe.package, cache, progress=progress)
@@ -153,14 +165,16 @@ class LibraryRecipe:
     """A library's source package, and the function that builds it."""
 
     package: str
+    headers: tuple[str, ...]
+    """What programs include of it."""
     build: _Recipe
 
 
 RECIPES: Mapping[str, LibraryRecipe] = MappingProxyType(
     {
-        "numa": LibraryRecipe(package="numactl", build=_numa),
-        "cap": LibraryRecipe(package="libcap2", build=_cap),
-        "uring": LibraryRecipe(package="liburing", build=_uring),
+        "numa": LibraryRecipe(package="numactl", headers=("numa.h", "numaif.h"), build=_numa),
+        "cap": LibraryRecipe(package="libcap2", headers=("sys/capability.h",), build=_cap),
+        "uring": LibraryRecipe(package="liburing", headers=("liburing.h",), build=_uring),
     }
 )
 """What `-lNAME` in a makefile means."""
