@@ -24,7 +24,7 @@ class Limit:
     """What is limited, in a word or two."""
     reason: str
     seen: str
-    """The version of QEMU that it was seen with, such as `7.2`."""
+    """The latest version of QEMU that it was seen with, such as `7.2`."""
     mended: str | None = None
     """The first version of QEMU that was seen without it; None while none is known."""
     no_save: bool = False
