@@ -10,6 +10,8 @@ _NO_BREAK = ("\u00a0".encode(), b"\xa0")
 _LONG_DASHES = tuple(dash.encode() for dash in "\u2014\u2013")
 _LEFT_OUT = (b"...", b"[...]", b"[..]", b"<...>", b"[snip]", b"<snip>", "\u2026".encode())
 _TABS = 8
+NARROWEST = 50
+"""Characters: no mailer wraps lines that are shorter."""
 
 
 def of_hunk_line(lines: Sequence[bytes], at: int) -> str:
@@ -24,15 +26,16 @@ def of_hunk_line(lines: Sequence[bytes], at: int) -> str:
         return ": it begins with a no-break space, which stands there for a blank; was the patch pasted?"
     if raw.strip() in _LEFT_OUT:
         return ": were lines of the patch left out there?"
-    if was_wrapped(lines, at):
+    if _is_rest(lines, at, _rooms(lines)):
         return wrapped_at(at)
     return ": was the line before it wrapped, or are blanks lost? was the patch pasted, or its mail reformatted?"
 
 
 def of_count(lines: Sequence[bytes], first: int, at: int) -> str:
     """Return why a hunk of the lines `first` to `at` may have more of them than it says; empty if nothing shows."""
+    rooms = _rooms(lines)
     for place in range(first + 1, min(at + 1, len(lines))):
-        if was_wrapped(lines, place):
+        if _is_rest(lines, place, rooms):
             return wrapped_at(place)
     return ""
 
@@ -55,23 +58,30 @@ def wrapped_at(number: int) -> str:
     return f": line {number} seems to be wrapped, with its end in line {number + 1}; send patches with whole lines"
 
 
-def was_wrapped(lines: Sequence[bytes], at: int) -> bool:
+def _is_rest(lines: Sequence[bytes], at: int, rooms: Sequence[int]) -> bool:
     """Whether the line `at` seems to be the end of the one before it, which a mailer wrapped.
 
-    That one ends in a blank (format=flowed), or no line of the diff is so long that the next word had room in it. The
-    length of a line is that before its last blank, since a longer word cannot be wrapped; a tab counts as one or eight.
+    That one ends in a blank (format=flowed), or no line of the diff is so long that the next word had room in it.
     """
     before, words = lines[at - 1].rstrip(b"\r\n"), lines[at].split()
     if not words or not before.strip() or lines[at][:1] in (b" ", b"\t", b"\\"):
         return False
     if before.endswith(b" ") and before.strip(b" +-"):
         return True
-    measures: tuple[Callable[[str], int], ...] = (len, lambda text: len(text.expandtabs(_TABS)))
-    for measure in measures:
-        room = max(measure(_text(line).rpartition(" ")[0]) for line in _diff_lines(lines))
-        if measure(_text(before)) + 1 + len(_text(words[0])) > room > _TABS:
+    for measure, room in zip(_MEASURES, rooms, strict=True):
+        if measure(_text(before)) + 1 + len(_text(words[0])) > room >= NARROWEST:
             return True
     return False
+
+
+_MEASURES: tuple[Callable[[str], int], ...] = (len, lambda text: len(text.expandtabs(_TABS)))
+"""How long a text is: a tab counts as one, as some mailers have it, or goes to the next eighth column."""
+
+
+def _rooms(lines: Sequence[bytes]) -> list[int]:
+    """Return the length of the longest line of a diff by each measure, up to its last blank: no mailer wraps a word."""
+    texts = [_text(line).rpartition(" ")[0] for line in _diff_lines(lines)]
+    return [max(map(measure, texts), default=0) for measure in _MEASURES]
 
 
 def _diff_lines(lines: Sequence[bytes]) -> Sequence[bytes]:

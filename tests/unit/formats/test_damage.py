@@ -94,6 +94,12 @@ def test_a_hunk_behind_text_is_refused_with_both_reasons() -> None:
         assert "hold more lines than it says, or is there text between them?" in refused(text)
 
 
+def test_short_lines_are_not_taken_for_wrapped_ones() -> None:
+    lines = "".join(f"+\tint a_{number} = {number}; /* a word */\n" for number in range(100, 130))
+    said = refused(f"--- /dev/null\n+++ b/mm/x.c\n@@ -0,0 +1,25 @@\n{lines}")
+    assert said == "p:29: malformed patch: the hunk before this line holds more lines than it says"
+
+
 def test_what_only_talks_of_diff_git_is_prose() -> None:
     for prose in ("diff --git is what made this\n", "diff --git is what made this\n--- a/mm/f.c\n\n"):
         assert patch.parse((prose + WHOLE).encode(), "p") == tuple(
