@@ -9,6 +9,8 @@ _HEADERS = (b"diff --git ", b"--- ", b"@@ ")
 _NO_BREAK = ("\u00a0".encode(), b"\xa0")
 _LONG_DASHES = tuple(dash.encode() for dash in "\u2014\u2013")
 _LEFT_OUT = (b"...", b"[...]", b"[..]", b"<...>", b"[snip]", b"<snip>", "\u2026".encode())
+_NO_REST = (b" ", b"\t", b"\\", *(sign + mark for sign in (b"+", b"-") for mark in (b"\t", b"{", b"}", b"#", b"/")))
+"""How no end of a wrapped line begins: as context does, or as code behind the sign of a line of a hunk."""
 _TABS = 8
 NARROWEST = 50
 """Characters: no mailer wraps lines that are shorter."""
@@ -64,7 +66,7 @@ def _is_rest(lines: Sequence[bytes], at: int, rooms: Sequence[int]) -> bool:
     That one ends in a blank (format=flowed), or no line of the diff is so long that the next word had room in it.
     """
     before, words = lines[at - 1].rstrip(b"\r\n"), lines[at].split()
-    if not words or not before.strip() or lines[at][:1] in (b" ", b"\t", b"\\"):
+    if not words or not before.strip() or lines[at].startswith(_NO_REST):
         return False
     if before.endswith(b" ") and before.strip(b" +-"):
         return True
