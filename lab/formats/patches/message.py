@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import email
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ _FROM = re.compile(rb"(?:\A|(?<=\n))From \S.*" + _DATE + rb".*\r?\n(?=(?:>From .
 _BOUNDARY = re.compile(
     rb"""^Content-Type:[ \t]*multipart/.*(?:\r?\n[ \t].*)*?\bboundary=(?:"([^"\r\n]+)"|([^\s;"]+))""", re.I | re.M
 )
+_CLOSING = re.compile(rb"^--([^\r\n]{1,200}?)--[ \t]*\r?$", re.MULTILINE)
+MAX_HEADERS = 256 << 10
+"""Bytes in which the headers of a message of a mailbox must end, for its parts to be looked for."""
 _HEADERS = re.compile(rb"\A(?:" + _FIELD + rb".*\r?\n(?:[ \t].*\r?\n)*)+(?:\r?\n|\Z)")
 _KNOWN = re.compile(
     rb"^(?:from|subject|date|message-id|mime-version|content-type|content-transfer-encoding|received):", re.I | re.M
@@ -97,30 +101,37 @@ def split(data: bytes) -> list[bytes]:
         return [data]
     starts = list(_FROM.finditer(data))
     ends = [*(start.start() for start in starts[1:]), len(data)]
+    closings = _closings(data)
     found: list[bytes] = []
-    part_of = -1
+    boundary, parts_end = b"", -1
     for start, end in zip(starts, ends, strict=True):
-        if start.start() < part_of:
+        own = _boundary(data, start.end(), end)
+        if start.start() < parts_end and own != boundary:
             found[-1] += data[start.start() : end]
             continue
         found.append(data[start.end() : end])
-        part_of = _end_of_parts(data, start.end(), end)
+        boundary, places = own, closings.get(own, [])
+        after = bisect_left(places, start.end())
+        parts_end = places[after] if after < len(places) else -1
     return found
 
 
-def _end_of_parts(data: bytes, start: int, end: int) -> int:
-    """Return where the parts of a message end that begins at `start`, if that is behind `end`, where it seems to end.
-
-    Its line `From ` is then within a part: an attached file of git format-patch begins with one.
-    """
-    headers = _HEADERS.match(data[start:end])
+def _boundary(data: bytes, start: int, end: int) -> bytes:
+    """Return the boundary between the parts of the message that begins at `start`; empty if it has none."""
+    headers = _HEADERS.match(data[start : min(end, start + MAX_HEADERS)])
     boundary = headers and _BOUNDARY.search(headers[0])
-    if not boundary:
-        return end
-    last = b"\n--" + (boundary[1] or boundary[2]) + b"--"
-    if last in data[start:end]:
-        return end
-    return data.find(last, end, end + packed.MAX_PART)
+    return (boundary[1] or boundary[2]) if boundary else b""
+
+
+def _closings(data: bytes) -> dict[bytes, list[int]]:
+    """Return boundary -> where messages' parts end with it.
+
+    A line `From ` before that is within a part: an attached file of git format-patch begins with one.
+    """
+    places: dict[bytes, list[int]] = {}
+    for line in _CLOSING.finditer(data):
+        places.setdefault(line[1], []).append(line.start())
+    return places
 
 
 def read(raw: bytes, path: str, depth: int = 0) -> Iterator[MailMessage]:

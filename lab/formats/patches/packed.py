@@ -23,8 +23,6 @@ from lab.core.errors import InputError
 
 MAX_UNPACKED = 64 << 20
 """Bytes that a compressed patch or mailbox may unpack to."""
-MAX_PART = 4 << 20
-"""Bytes behind the line `From ` in a part of a mail within which that part ends."""
 GZIP = b"\x1f\x8b"
 SUFFIXES = (".gz", ".xz", ".bz2")
 

@@ -340,6 +340,16 @@ def test_an_attached_file_of_git_is_within_its_message(cte: str) -> None:
     assert all(b"+b == 1\n" in each.data for each in patches)
 
 
+def test_a_message_that_is_cut_does_not_take_the_next_one() -> None:
+    made = []
+    for number in (1, 2, 3):
+        whole = attach(letter(f"[PATCH {number}/3] mm: {number}", "see\n"), diff(f"mm/{number}.c"), "text/x-patch", "x")
+        whole.set_boundary("one-for-all")
+        made.append(whole.as_bytes())
+    made[0] = made[0].replace(b"--one-for-all--\n", b"")
+    assert names(mbox(*made)) == ["mm-1", "mm-2", "mm-3"]
+
+
 def test_an_attached_archive_is_no_patch_and_is_named() -> None:
     stored = b"PK\x03\x04" + diff().encode()
     made = attach(letter("[PATCH] x", "see below\n"), stored, "application/zip", "all.zip")
