@@ -72,5 +72,12 @@ ARCH = Arch(
             mended="10.0",
             no_save=True,
         ),
+        # What QEMU 10.0 loads answers an interrupt of the serial line, and prints nothing that a timer would wake.
+        Limit(
+            name="no restored guests",
+            reason="a guest that QEMU's clipper has loaded gets no timer interrupts",
+            seen="10.0",
+            no_save=True,
+        ),
     ),
 )

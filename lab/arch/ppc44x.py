@@ -82,11 +82,11 @@ ARCH = Arch(
     max_vcpus=1,
     no_numa="QEMU's bamboo has one CPU",
     limits=(
+        # QEMU 10.0 loads it; whether the guest then works has not been tried, and one of alpha does not.
         Limit(
             name="no snapshots",
             reason="QEMU cannot load what it saved of a 440 ('Missing section footer for cpu')",
             seen="7.2",
-            mended="10.0",
             no_save=True,
         ),
     ),

@@ -108,7 +108,7 @@ def test_a_limit_says_what_it_is_and_with_which_version(arch: Arch) -> None:
         assert limit.mended is None or re.fullmatch(r"\d+\.\d+", limit.mended)
 
 
-@pytest.mark.parametrize(("name", "version", "saves"), [("alpha", "10.0.13", True), ("sparc64", "10.0.13", False)])
-def test_which_guests_are_saved_depends_on_the_version(name: str, version: str, saves: bool) -> None:
-    assert ARCHES[name].no_save("7.2.22") != ""
-    assert (ARCHES[name].no_save(version) == "") is saves
+@pytest.mark.parametrize("name", ["alpha", "ppc44x", "sparc64"])
+def test_guests_that_no_version_was_seen_to_restore_are_not_saved(name: str) -> None:
+    for version in ("7.2.22", "10.0.13", ""):
+        assert ARCHES[name].no_save(version)
