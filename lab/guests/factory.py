@@ -240,6 +240,11 @@ class GuestFactory:
         try:
             _print_boot(wanted.machine.console, states.console(key))
             guest = snapshot.restore()
+            states.came_up(key)
+        except LabError:
+            if not self.hypervisor.aborted:
+                states.failed(key)
+            raise
         finally:
             snapshot.discard()
         guest.boot_s = time.monotonic() - started - guest.login_s
@@ -251,7 +256,7 @@ class GuestFactory:
         if states is None or not self.keeps or ready.no_save or ready.root is not None:
             return
         key = self._state_key(ready, wanted)
-        if key in self._unsaved or states.has(key):
+        if key in self._unsaved or states.has(key) or states.is_hopeless(key):
             return
         self._unsaved.add(key)
         if shutil.disk_usage(self.scratch).free < 2 * wanted.machine.topology.total_memory:

@@ -40,6 +40,8 @@ LIMIT = 2 << 30
 """Bytes that all states may take, unless $PAGELAB_SAVED_GUESTS says otherwise."""
 SHARE = 4
 """A state that takes more than this part of the limit is not kept."""
+FAILURES = 2
+"""So many times in a row no guest may come up from what is saved, before guests are not saved any more."""
 VARIABLE = "PAGELAB_SAVED_GUESTS"
 _CHUNK = 4 << 20
 _ABOUT, _STATE, _CONSOLE = "about.json", "state", "console"
@@ -158,6 +160,28 @@ class SavedStates:
         with suppress(OSError, InfraError):
             self.cache.remove(KIND, key)
         self._use(key).unlink(missing_ok=True)
+
+    def failed(self, key: str) -> None:
+        """Remove a state from which no guest came up, and count that."""
+        self.remove(key)
+        write_atomic(self._failures(key), str(self._failed(key) + 1).encode())
+
+    def came_up(self, key: str) -> None:
+        """Forget the failures of a state: a guest came up from it."""
+        self._failures(key).unlink(missing_ok=True)
+
+    def is_hopeless(self, key: str) -> bool:
+        """Whether states of this key have failed as often as it takes: this emulator cannot restore such guests."""
+        return self._failed(key) >= FAILURES
+
+    def _failed(self, key: str) -> int:
+        try:
+            return int(self._failures(key).read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def _failures(self, key: str) -> Path:
+        return self.cache.root / "uses" / f"{KIND}-{key}.failures"
 
     def _about(self, entry: Path) -> SavedGuest:
         """Read about.json of an entry whose files belong to this user alone."""

@@ -17,8 +17,10 @@ pytest.importorskip("libvirt")
 
 from lab.arch.record import Limit
 from lab.core import qemu_version
+from lab.core.errors import GuestLost
 from lab.guests.accelerator import Accelerator
 from lab.guests.factory import BootableCell, GuestFactory
+from lab.guests.guest import Snapshot
 from lab.specs.arches import ARCHES
 
 
@@ -67,6 +69,35 @@ def test_whether_guests_are_saved_depends_on_the_installed_emulator(
     ready = BootableCell(name="dec", topology=topology, products=nothing, factory=nothing)
     assert ready.no_save == reason
     assert asked == ["qemu-system-alpha"]
+
+
+def test_a_state_from_which_no_guest_comes_up_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    states: Any = mock.Mock(limit=1)
+    outcomes: list[Exception | None] = [GuestLost("no answer"), None]
+
+    def restore(_snapshot: object) -> object:
+        if error := outcomes.pop(0):
+            raise error
+        return SimpleNamespace(login_s=0.0, boot_s=0.0)
+
+    monkeypatch.setattr(Snapshot, "restore", restore)
+    monkeypatch.setattr(Snapshot, "discard", lambda _snapshot: None)
+    hypervisor: Any = SimpleNamespace(aborted=False)
+    made = GuestFactory(workshop=mock.Mock(), hypervisor=hypervisor, scratch=tmp_path, states=states)
+    monkeypatch.setattr("lab.guests.factory._words", lambda _machine: {})
+    monkeypatch.setattr("lab.guests.factory._print_boot", lambda *_: None)
+    with pytest.raises(GuestLost):
+        made._restored(states, "key", mock.Mock())
+    states.failed.assert_called_once_with("key")
+    states.came_up.assert_not_called()
+    made._restored(states, "key", mock.Mock())
+    states.came_up.assert_called_once_with("key")
+    ready: Any = mock.Mock(no_save="", root=None)
+    monkeypatch.setattr(GuestFactory, "_state_key", lambda *_: "key")
+    states.has.return_value, states.is_hopeless.return_value = False, True
+    guest: Any = mock.Mock()
+    made.keep(ready, guest, "facts")
+    guest.domain.save.assert_not_called()
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,19 @@ def test_a_state_of_another_user_is_not_used(
         states.take("k", tmp_path / "mine", NEXT, key.public)
 
 
+def test_guests_that_never_come_up_again_are_given_up(states: SavedStates, key: KeyPair) -> None:
+    for failures in (1, 2):
+        assert not states.is_hopeless("k")
+        keep(states, key)
+        states.failed("k")
+        assert not states.has("k"), failures
+    assert states.is_hopeless("k")
+    assert not states.is_hopeless("another")
+    states.came_up("k")
+    states.came_up("k")
+    assert not states.is_hopeless("k")
+
+
 def test_what_was_used_longest_ago_goes_first(states: SavedStates, key: KeyPair, tmp_path: Path) -> None:
     bounded = replace(states, limit=24_000)
     for number, name in enumerate("abcd"):
