@@ -77,11 +77,16 @@ class Packing:
         demand = Demand(memory=memory, cpus=0.0, guests=0)
         return Task(name=name, demand=demand, first=True, needs=frozenset({build_offer(build.arch)}))
 
-    def at_once(self, cell: Cell, most: int) -> int:
-        """Return how many guests like a cell's may run at once beside a build, at most `most` and at least one."""
+    def at_once(self, cell: Cell, most: int, *, idle: bool = False) -> int:
+        """Return how many guests like a cell's may run at once beside a build, at most `most` and at least one.
+
+        Guests that are `idle` need their memory alone.
+        """
         schedule = Schedule(self.budget)
         schedule.add(self.build("build", cell.build))
         task = self.task(cell)
+        if idle:
+            task = replace(task, demand=replace(task.demand, cpus=0.0))
         for number in range(most):
             schedule.add(replace(task, name=f"{task.name} {number}"))
         return max(1, len(schedule.start()) - 1)

@@ -51,6 +51,10 @@ MAX_GUESTS = 8
 """Mutants in guests at once; one kernel is built at a time, so more would wait for it."""
 MAX_CLUSTER_GUESTS = 64
 """The same for a cluster, whose guests take nothing from the builds."""
+LONG_S = 30.0
+"""A mutant in guests for longer most often hangs, and waits for a deadline: another one may start beside it."""
+
+WAIT_S = 1.0
 
 Tell = Callable[[str], None]
 
@@ -97,6 +101,35 @@ class _Known:
 
 
 @dataclass(slots=True, kw_only=True)
+class _Guests:
+    """The mutants that are in guests."""
+
+    pool: ThreadPoolExecutor
+    at_once: int
+    """How many may run at once, without those that take long."""
+    most: int
+    """How many may run in all."""
+    running: dict[Future[MutantResult], float] = field(default_factory=dict)
+    """Each with the time of its start."""
+
+    def have_room(self) -> bool:
+        """Return whether one more may start."""
+        now = time.monotonic()
+        recent = sum(now - started < LONG_S for started in self.running.values())
+        return recent < self.at_once and len(self.running) < self.most
+
+    def start(self, work: Callable[..., MutantResult], *arguments: object) -> None:
+        self.running[self.pool.submit(work, *arguments)] = time.monotonic()
+
+    def done(self) -> list[MutantResult]:
+        """Return the results of those that have ended, after waiting for one at most WAIT_S."""
+        ended, _ = wait(self.running, timeout=WAIT_S, return_when=FIRST_COMPLETED)
+        for future in ended:
+            del self.running[future]
+        return [future.result() for future in ended]
+
+
+@dataclass(slots=True, kw_only=True)
 class Mutate:
     """One mutation on its way."""
 
@@ -130,10 +163,12 @@ class Mutate:
         waiting = undecided(fair_order(self.task.mutants), read_results(self.directory), self.arguments)
         total, sound = len(self.task.mutants), len(known.sound)
         self.tell(f"{total} mutants, {len(waiting)} to try, {sound} cases as expected without them")
-        at_once = self.packing.at_once(self._planned(self.task.kernel, self._selections()).cells[0], self.max_guests)
-        with ThreadPoolExecutor(at_once, "mutant") as pool:
+        cell = self._planned(self.task.kernel, self._selections()).cells[0]
+        at_once = self.packing.at_once(cell, self.max_guests)
+        most = self.packing.at_once(cell, self.max_guests, idle=True)
+        with ThreadPoolExecutor(most, "mutant") as pool:
             try:
-                self._try_all(pool, at_once, waiting, original, known)
+                self._try_all(_Guests(pool=pool, at_once=at_once, most=most), waiting, original, known)
             except BaseException:  # inside the pool's block, whose end waits for the guests
                 self.stopping.set()
                 self.guests.abort()
@@ -142,14 +177,12 @@ class Mutate:
 
     def _try_all(
         self,
-        pool: ThreadPoolExecutor,
-        at_once: int,
+        guests: _Guests,
         waiting: Sequence[MutantSpec],
         original: BuiltKernel,
         known: _Known,
     ) -> None:
         """Build one mutant after the other, while those that are built run in guests."""
-        running: set[Future[MutantResult]] = set()
         self._finished = time.monotonic()
         for mutant in waiting:
             if self._over():
@@ -158,12 +191,12 @@ class Mutate:
             if isinstance(built, MutantResult):
                 self._finish(mutant, built)
                 continue
-            while len(running) >= at_once:
-                running = self._collect(running)
+            while not guests.have_room():
+                self._collect(guests)
             kernel, build_s = built
-            running.add(pool.submit(self._tried, mutant, kernel, build_s, known))
-        while running:
-            running = self._collect(running)
+            guests.start(self._tried, mutant, kernel, build_s, known)
+        while guests.running:
+            self._collect(guests)
 
     def report(self) -> MutationReport:
         """Return what is known so far."""
@@ -179,14 +212,11 @@ class Mutate:
     def _over(self) -> bool:
         return self.minutes is not None and time.monotonic() - self._started > self.minutes * 60
 
-    def _collect(self, running: set[Future[MutantResult]]) -> set[Future[MutantResult]]:
-        """Record the mutants that are done, waiting for one at least; return the others."""
-        done, others = wait(running, return_when=FIRST_COMPLETED)
+    def _collect(self, guests: _Guests) -> None:
+        """Record the mutants that are done, after waiting a little for one."""
         by_name = {mutant.name: mutant for mutant in self.task.mutants}
-        for future in done:
-            result = future.result()
+        for result in guests.done():
             self._finish(by_name[result.name], result)
-        return others
 
     def _finish(self, mutant: MutantSpec, result: MutantResult) -> None:
         """Append a result to results.jsonl, and print it."""

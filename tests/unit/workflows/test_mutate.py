@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -297,7 +299,9 @@ class ToyMutation:
             if killed_after is not None and len(told) > killed_after:
                 raise Killed
 
-        unused = cast(Any, SimpleNamespace(cache=None, abort=lambda: None, at_once=lambda *_: 2))
+        unused = cast(
+            Any, SimpleNamespace(cache=None, abort=lambda: None, at_once=lambda *_, idle=False: 4 if idle else 2)
+        )
         return mutate.Mutate(
             directory=self.directory,
             task=self.made,
@@ -335,6 +339,31 @@ def test_a_mutation_that_was_killed_ends_as_one_that_was_not(
     assert list(report_text(resumed)) == list(report_text(whole))
     assert all(result.elapsed_s < 5 for result in resumed.results), "the time before the resumed part is no part of it"
     assert len(whole.results) == len(made.mutants)
+
+
+def test_a_mutant_that_hangs_keeps_no_other_from_its_guest(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("lab.workflows.mutate.time.monotonic", lambda: now)
+    end = threading.Event()
+
+    def hang() -> MutantResult:
+        end.wait()
+        return MutantResult(name="m1", fate=Fate.KILLED)
+
+    with ThreadPoolExecutor(3) as pool:
+        guests = mutate._Guests(pool=pool, at_once=2, most=3)
+        for _ in range(2):
+            guests.start(hang)
+        assert not guests.have_room()
+        now = mutate.LONG_S
+        assert guests.have_room()
+        guests.start(hang)
+        now = 2 * mutate.LONG_S
+        assert not guests.have_room(), "memory is for three"
+        end.set()
+        while guests.running:
+            guests.done()
+    assert guests.have_room()
 
 
 def test_what_builds_guests_has_suites_only_if_the_task_has(kernel: tuple[Kernel, Toy]) -> None:
