@@ -99,7 +99,7 @@ class BootableCell:
     def no_save(self) -> str:
         """Why guests of this cell cannot be saved; empty if they can."""
         architecture = self.topology.architecture
-        return architecture.no_save(qemu_version.installed(architecture.qemu))
+        return architecture.no_save(_emulator_version(architecture))
 
     def planned(self, console: Path) -> Description:
         """Return the description of the machine that is going to be started."""
@@ -305,7 +305,7 @@ class GuestFactory:
             topology=topology,
             accelerator=chosen.name,
             emulator=Path(emulator),
-            emulator_version=qemu_version.installed(emulator),
+            emulator_version=_emulator_version(record),
             image=ready.products.kernel.image,
             initrd=self._initrd(record, ready.products.rootfs, ready.parts),
             console=console.absolute(),
@@ -370,6 +370,11 @@ class GuestFactory:
             known = accelerator.choose(record, cache=self.workshop.cache, try_kvm=try_kvm)
             self._accelerators[record.name] = known
         return known
+
+
+def _emulator_version(record: Arch) -> str:
+    """Return the version of an architecture's emulator; empty, without asking it, where nothing depends on that."""
+    return qemu_version.installed(record.qemu) if record.limits else ""
 
 
 def _patience(ready: BootableCell) -> float:
