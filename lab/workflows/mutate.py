@@ -51,8 +51,9 @@ MAX_GUESTS = 8
 """Mutants in guests at once; one kernel is built at a time, so more would wait for it."""
 MAX_CLUSTER_GUESTS = 64
 """The same for a cluster, whose guests take nothing from the builds."""
-LONG_S = 30.0
-"""A mutant in guests for longer most often hangs, and waits for a deadline: another one may start beside it."""
+LONG = 2
+"""A mutant that is in guests for longer than so many times what all tests take most often hangs, and waits for a
+deadline: another one may start beside it."""
 
 WAIT_S = 1.0
 
@@ -109,13 +110,14 @@ class _Guests:
     """How many may run at once, without those that take long."""
     most: int
     """How many may run in all."""
+    long_s: float
     running: dict[Future[MutantResult], float] = field(default_factory=dict)
     """Each with the time of its start."""
 
     def have_room(self) -> bool:
         """Return whether one more may start."""
         now = time.monotonic()
-        recent = sum(now - started < LONG_S for started in self.running.values())
+        recent = sum(now - started <= self.long_s for started in self.running.values())
         return recent < self.at_once and len(self.running) < self.most
 
     def start(self, work: Callable[..., MutantResult], *arguments: object) -> None:
@@ -168,7 +170,9 @@ class Mutate:
         most = self.packing.at_once(cell, self.max_guests, idle=True)
         with ThreadPoolExecutor(most, "mutant") as pool:
             try:
-                self._try_all(_Guests(pool=pool, at_once=at_once, most=most), waiting, original, known)
+                long_s = LONG * (_tests_s(self.directory / ORIGINAL) or 0.0)
+                guests = _Guests(pool=pool, at_once=at_once, most=most, long_s=long_s)
+                self._try_all(guests, waiting, original, known)
             except BaseException:  # inside the pool's block, whose end waits for the guests
                 self.stopping.set()
                 self.guests.abort()

@@ -351,14 +351,14 @@ def test_a_mutant_that_hangs_keeps_no_other_from_its_guest(monkeypatch: pytest.M
         return MutantResult(name="m1", fate=Fate.KILLED)
 
     with ThreadPoolExecutor(3) as pool:
-        guests = mutate._Guests(pool=pool, at_once=2, most=3)
+        guests = mutate._Guests(pool=pool, at_once=2, most=3, long_s=90.0)
         for _ in range(2):
             guests.start(hang)
         assert not guests.have_room()
-        now = mutate.LONG_S
+        now = 91.0
         assert guests.have_room()
         guests.start(hang)
-        now = 2 * mutate.LONG_S
+        now = 182.0
         assert not guests.have_room(), "memory is for three"
         end.set()
         while guests.running:
