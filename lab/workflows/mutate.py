@@ -51,11 +51,11 @@ MAX_GUESTS = 8
 """Mutants in guests at once; one kernel is built at a time, so more would wait for it."""
 MAX_CLUSTER_GUESTS = 64
 """The same for a cluster, whose guests take nothing from the builds."""
-LONG = 2
-"""A mutant that is in guests for longer than so many times what all tests take most often hangs, and waits for a
-deadline: another one may start beside it."""
-
+LONG, LONG_S = 2, 30.0
+"""A mutant that is in guests for longer than so many times what all tests take, and than so many seconds, most often
+hangs and waits for a deadline: another one may start beside it."""
 WAIT_S = 1.0
+"""How long to wait for a mutant to end before it is asked again whether another one may start."""
 
 Tell = Callable[[str], None]
 
@@ -111,6 +111,7 @@ class _Guests:
     most: int
     """How many may run in all."""
     long_s: float
+    """Seconds in guests after which a mutant is not counted in `at_once`."""
     running: dict[Future[MutantResult], float] = field(default_factory=dict)
     """Each with the time of its start."""
 
@@ -170,14 +171,17 @@ class Mutate:
         most = self.packing.at_once(cell, self.max_guests, idle=True)
         with ThreadPoolExecutor(most, "mutant") as pool:
             try:
-                long_s = LONG * (_tests_s(self.directory / ORIGINAL) or 0.0)
-                guests = _Guests(pool=pool, at_once=at_once, most=most, long_s=long_s)
+                guests = _Guests(pool=pool, at_once=at_once, most=most, long_s=self._long_s())
                 self._try_all(guests, waiting, original, known)
             except BaseException:  # inside the pool's block, whose end waits for the guests
                 self.stopping.set()
                 self.guests.abort()
                 raise
         return self.report()
+
+    def _long_s(self) -> float:
+        """Return the seconds in guests after which a mutant does not keep another one from starting."""
+        return max(LONG_S, LONG * (_tests_s(self.directory / ORIGINAL) or 0.0))
 
     def _try_all(
         self,

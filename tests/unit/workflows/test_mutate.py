@@ -366,6 +366,24 @@ def test_a_mutant_that_hangs_keeps_no_other_from_its_guest(monkeypatch: pytest.M
     assert guests.have_room()
 
 
+@pytest.mark.parametrize(("tests_s", "long_s"), [(None, 30.0), (0.5, 30.0), (24.0, 48.0)])
+def test_a_boot_is_not_taken_for_a_hang_where_all_tests_are_short(
+    tests_s: float | None, long_s: float, kernel: tuple[Kernel, Toy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mutate, "_tests_s", lambda _: tests_s)
+    unused = cast(Any, None)
+    work = mutate.Mutate(
+        directory=tmp_path,
+        task=task(*kernel),
+        library=unused,
+        builder=unused,
+        guests=unused,
+        packing=unused,
+        tell=unused,
+    )
+    assert work._long_s() == long_s
+
+
 def test_what_builds_guests_has_suites_only_if_the_task_has(kernel: tuple[Kernel, Toy]) -> None:
     made, toy = kernel
     library = Library.shipped()
