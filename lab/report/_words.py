@@ -52,6 +52,28 @@ def labels(records: Iterable[CaseRecord | CaseDelta]) -> Iterator[tuple[str, str
         yield label.scenario, label.case
 
 
+def cases_by_scenario(summary: Summary) -> dict[str, set[str]]:
+    """Return each scenario of a run with the names of its cases that have a result."""
+    cases: dict[str, set[str]] = {}
+    for verdict in summary.tally:
+        cases.setdefault(verdict.scenario, set()).add(verdict.case)
+    return cases
+
+
+def case_names(some: Sequence[CaseRecord], declared: Mapping[str, set[str]]) -> list[str]:
+    """Return the labels of some cases, each once; all cases of a scenario with several are `scenario.*`."""
+    chosen: dict[str, dict[str, str]] = {}
+    for record in some:
+        chosen.setdefault(record.scenario, {})[record.case] = record.label
+    names: list[str] = []
+    for scenario, cases in chosen.items():
+        if len(cases) > 1 and len(cases) == len(declared[scenario]):
+            names.append(f"{scenario}.*")
+        else:
+            names += cases.values()
+    return names
+
+
 def why_not_ok(cell: CellResult) -> str:
     """Return why a guest is not OK, and in what it is not the machine asked for."""
     return "; ".join(filter(None, (cell.why, *map(str, cell.mismatches))))

@@ -239,9 +239,9 @@ class Summary:
         return self.records.chosen(known)
 
     @cached_property
-    def skipped_everywhere(self) -> tuple[str, ...]:
-        """Labels of cases that every cell skipped."""
-        left = {(record.scenario, record.case): record.label for record in self.skipped}
+    def skipped_everywhere(self) -> tuple[CaseRecord, ...]:
+        """A record of each case that every cell skipped."""
+        left = {(record.scenario, record.case): record for record in self.skipped}
         for verdict in self.tally:
             if verdict.outcome is not Outcome.SKIP:
                 left.pop((verdict.scenario, verdict.case), None)

@@ -463,6 +463,17 @@ def test_many_findings_are_cut_short() -> None:
     assert said.count("FAIL, expected PASS") == text.MAX_ENTRIES
 
 
+def test_a_scenario_whose_cases_are_all_skipped_is_named_once() -> None:
+    skipped = [f"case{number} # SKIP one node" for number in range(100)]
+    many = Run(scenario="many", end=End.EXITED, status=0, ktap=ktap(f"ok {line}" for line in skipped))
+    few = Run(scenario="few", end=End.EXITED, status=0, ktap=ktap(["ok one # SKIP one node", "ok two"]))
+    cases = {"many": [{"name": f"case{number}"} for number in range(100)], "few": [{"name": "one"}, {"name": "two"}]}
+    cells = [cell(topology, kernel, runs=(many, few)) for topology in TOPOLOGIES for kernel in KERNELS]
+    said = report.render(evidence(*cells, cases=cases), "text")
+    assert "\n  404x one node: many.* few.one\n" in said
+    assert "\n  skipped everywhere, so not tested at all: many.* few.one\n" in said
+
+
 @given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(End))
 def test_whatever_a_guest_says_every_report_is_made(said: str, note: str, end: End) -> None:
     loud = Run(scenario="guard", end=end, ktap=f"1..2\n# {said}\nnot ok 1 memfd\n{said}", note=note, console=said)
