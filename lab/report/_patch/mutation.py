@@ -96,7 +96,7 @@ def _cost(seconds: Sequence[float], elapsed_s: float) -> str:
     """Return what a mutant cost: from its build to its result, and of the clock, on which mutants overlap."""
     cost = f"median {median(seconds):.0f} s for each mutant that was built"
     if elapsed_s:
-        cost += f"; by the clock one every {elapsed_s / len(seconds):.0f} s, since several are under way at once"
+        cost += f"; a result came every {elapsed_s / len(seconds):.0f} s, since several ran at once"
     return cost
 
 
