@@ -42,6 +42,16 @@ class Limit:
         return f"{self.reason} (seen with QEMU {self.seen})"
 
 
+@dataclass(frozen=True, slots=True)
+class BootImage:
+    """A bootable image that kbuild makes."""
+
+    target: str
+    """make's target."""
+    path: str
+    """Where it lies below the build directory."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mmu:
     """One way in which kernels of an architecture translate addresses: levels of page tables, radix or hash, PAE."""
@@ -67,6 +77,8 @@ class Mmu:
     """Of them those that a program has, with addresses from 0 on: one less where the upper half is the kernel's."""
     page_sizes: tuple[int, ...] = ()
     """The page sizes with which kernels have this mode; empty for all."""
+    image: BootImage | None = None
+    """What a machine in this mode boots, where that is not what the architecture's others boot."""
 
 
 OTHER_CPUINFO = (("isa", r"rv32.*", "riscv32"), ("family", r".*Itanium.*", "ia64"))

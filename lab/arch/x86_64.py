@@ -3,7 +3,7 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import Arch, Mmu
+from lab.arch.record import Arch, BootImage, Mmu
 from lab.core.sizes import GIB, KIB, MIB
 
 FRAGMENTS = {
@@ -87,8 +87,10 @@ ARCH = Arch(
     packages=("gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross", "qemu-system-x86"),
     kernel_flavours=("amd64",),
     native_packages=("gcc", "libc6-dev", "qemu-system-x86"),
-    image_target="bzImage",
-    image="arch/x86/boot/bzImage",
+    # By PVH QEMU starts vmlinux itself: nothing is packed after a link, and nothing unpacked at boot. From QEMU's start
+    # to the kernel's first line 0.30 s instead of 0.63 s, 0.15 s of QEMU's CPU time instead of 0.4 s (6.12 under TCG).
+    image_target="vmlinux",
+    image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({4 * KIB: ""}),
     mmus=MappingProxyType(
@@ -103,6 +105,8 @@ ARCH = Arch(
             ),
             "la57": Mmu(
                 description="5 levels of page tables",
+                # The code that unpacks a bzImage is what switches to 5 levels; a kernel that PVH starts stays at 4.
+                image=BootImage("bzImage", "arch/x86/boot/bzImage"),
                 cpuinfo=("flags", "la57"),
                 virtual_bits=57,
                 address_bits=57,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from lab.arch.record import Arch
+from lab.arch.record import Arch, BootImage
 from lab.build import prebuilt, series, source, stale_objects, toolchain, worktree
 from lab.build.probes import Probes
 from lab.build.series import Patch, Series
@@ -79,7 +79,7 @@ class BuiltKernel:
     system_map: Path
     log: Path
     vmlinux: Path | None = None
-    """With debug information; None if the configuration does not ask for it."""
+    """With symbols, and debug information if the configuration asks for that; None if only a packed image was kept."""
     modules: Path | None = None
     """Of a kernel that was not built here: a part of an initramfs with its modules; empty if it needs none."""
     gcov: Path | None = None
@@ -105,6 +105,13 @@ class Recipe:
     """All optional requests, also those that another request excludes."""
     counted: tuple[str, ...] = ()
     """The C files whose lines gcov counts; empty in a kernel as users run it."""
+    other_image: BootImage | None = None
+    """What the machine boots in its MMU mode, where that is not the architecture's image."""
+
+    @property
+    def image(self) -> BootImage:
+        """What make makes, and where."""
+        return self.other_image or BootImage(self.arch.image_target, self.arch.image)
 
     @property
     def common(self) -> tuple[str, ...]:
@@ -123,11 +130,12 @@ class Recipe:
     @property
     def key(self) -> str:
         fixed = json.dumps(FIXED, sort_keys=True)
-        return digest("kernel-1", fixed, self.source.sha256, self.series.sha256, *self.common)
+        other = ("image", self.image.target, self.image.path) if self.other_image else ()
+        return digest("kernel-1", fixed, self.source.sha256, self.series.sha256, *self.common, *other)
 
     @property
     def build_name(self) -> str:
-        """The name of the O= directory, which the kernels of a pair share."""
+        """The name of the O= directory, which the kernels of a pair share, and all images of a configuration."""
         return f"{self.arch.name}-{digest(*self.common)[:12]}"
 
     def provenance(self) -> Provenance:
@@ -350,6 +358,7 @@ def _recipe(kernel: Kernel, topology: Topology, identified: Source, images: Path
         counted=tuple(sorted(name for name in patches.touched if name.endswith(".c"))) if kernel.coverage else (),
         requests=kconfig.merge(asked),
         wishes=tuple(request for fragment in asked for request in fragment if request.wish),
+        other_image=topology.mode.image,
         toolchain=toolchain.for_kernels(topology.architecture),
     )
 
@@ -487,14 +496,14 @@ class _Build:
             in_place.write_text(config)
             changed = None
         _list_embedding(tree, directory, changed)
-        if not self._without_walk(tree, wanted, changed or ()):
-            target = recipe.arch.image_target
+        if changed is None or not self._without_walk(tree, wanted, changed):
+            target = recipe.image.target
             steps = self._make(tree, target, timeout_s=BUILD_S, expected=self._expected(full))
             self._probes(tree).settle()
             write_atomic(self._counter(full), str(steps).encode())
         tree.settle(recipe.build_name, wanted)
         if in_place.read_text() != config:
-            raise InfraError(f"make {recipe.arch.image_target} changed the configuration it was given: {in_place}")
+            raise InfraError(f"make {recipe.image.target} changed the configuration it was given: {in_place}")
         return full
 
     def _without_walk(self, tree: WorkTree, wanted: Mapping[str, Content | None], changed: Collection[str]) -> bool:
@@ -503,16 +512,17 @@ class _Build:
         if any(name in wanted and wanted[name] is None for name in changed):
             return False
         objects = stale_objects.find(tree.src, directory, changed)
-        if not objects:
+        target, image = self.recipe.image.target, directory / self.recipe.image.path
+        if (changed and not objects) or not image.exists():  # another image was made of these objects so far
             return False
-        target, image = self.recipe.arch.image_target, directory / self.recipe.arch.image
         before_ns = image.stat().st_mtime_ns
-        self._make(tree, target, timeout_s=BUILD_S, expected=len(objects), objects=objects)
-        if not stale_objects.are_made(tree.src, directory, objects):
-            return False
-        stale_objects.touch_archives(directory, objects)
-        self._make(tree, target, timeout_s=BUILD_S, expected=LINK_STEPS, linked=True)
-        return image.stat().st_mtime_ns > before_ns
+        if objects:
+            self._make(tree, target, timeout_s=BUILD_S, expected=len(objects), objects=objects)
+            if not stale_objects.are_made(tree.src, directory, objects):
+                return False
+            stale_objects.touch_archives(directory, objects)
+        self._make(tree, target, timeout_s=BUILD_S, expected=LINK_STEPS, linked=True, go_on=bool(objects))
+        return not objects or image.stat().st_mtime_ns > before_ns
 
     def _counter(self, full: bool) -> Path:
         """Return the file with the number of steps of the last such build, of any version of the source."""
@@ -534,15 +544,16 @@ class _Build:
         expected: int = 0,
         objects: Sequence[str] = (),
         linked: bool = False,
+        go_on: bool = False,
     ) -> int:
         """Run make to its end and return how many steps it announced.
 
         With `objects` make makes these in place of the target; with `linked` it makes the target of what is compiled
-        already, and adds to the log of that.
+        already. With `go_on` it adds to the log of the make before it.
         """
         log_path = tree.root / "logs" / f"{self.recipe.build_name}-{target}.log"
         log_path.parent.mkdir(exist_ok=True)
-        with log_path.open("a" if linked else "w") as log:
+        with log_path.open("a" if go_on else "w") as log:
             top = str(tree.build_dir(self.recipe.build_name))
             meter = _Meter(self.progress if expected else silent, expected, log, top)
             done = proc.run(
@@ -583,11 +594,12 @@ class _Build:
         return {"LC_ALL": "C", "LANG": "C", **toolchain.ccache_environment(tree.src)}
 
     def _probes(self, tree: WorkTree) -> Probes:
-        return Probes(tree.root / "probes" / f"{self.recipe.build_name}-{digest(self.recipe.toolchain.key)[:8]}")
+        asked_by = digest(self.recipe.toolchain.key, self.recipe.image.target)[:8]
+        return Probes(tree.root / "probes" / f"{self.recipe.build_name}-{asked_by}")
 
     def _probing(self, tree: WorkTree, target: str, *, answered: bool) -> Mapping[str, str]:
         """Return the variables by which a make without a walk has the answers of the compiler that a walk got."""
-        if target != self.recipe.arch.image_target:
+        if target != self.recipe.image.target:
             return {}
         return self._probes(tree).environment(self.recipe.toolchain.cached_cc[0], answered=answered)
 
@@ -607,10 +619,10 @@ class _Build:
 
     def _collect(self, tree: WorkTree, into: Path, facts: Mapping[str, object]) -> None:
         recipe, directory = self.recipe, tree.build_dir(self.recipe.build_name)
-        image = Path(recipe.arch.image).name
-        log = tree.root / "logs" / f"{recipe.build_name}-{recipe.arch.image_target}.log"
+        image = Path(recipe.image.path).name
+        log = tree.root / "logs" / f"{recipe.build_name}-{recipe.image.target}.log"
         products = {
-            image: directory / recipe.arch.image,
+            image: directory / recipe.image.path,
             "config": directory / ".config",
             "System.map": directory / "System.map",
             "build.log": log,
@@ -619,7 +631,7 @@ class _Build:
             products["vmlinux"] = directory / "vmlinux"
         for name, origin in products.items():
             if not origin.is_file():
-                raise InfraError(f"make {recipe.arch.image_target} succeeded without making {origin}")
+                raise InfraError(f"make {recipe.image.target} succeeded without making {origin}")
             shutil.copyfile(origin, into / name)
         for name in recipe.counted:
             _copy_notes_of_gcov(directory, into / GCOV, Path(name).with_suffix(".gcno"))

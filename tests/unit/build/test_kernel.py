@@ -165,6 +165,28 @@ def test_an_edit_of_c_files_is_built_without_the_walk(toy: Toy, reference: Calla
         assert built.image.read_bytes() == reference(series, changes=changes)
 
 
+def test_two_images_of_one_configuration_share_their_objects(toy: Toy) -> None:
+    """An x86_64 machine with 5 levels of page tables boots a bzImage, the others vmlinux."""
+    deep = topology("x86_64").model_copy(update={"mmu": "la57"})
+
+    def build_deep(series: str | None = None) -> BuiltKernel:
+        return kernel.build(toy.kernel(series), deep, cache=toy.cache, images=toy.images)
+
+    first, other = build(toy), build_deep()
+    assert (first.image.name, other.image.name) == ("vmlinux", "bzImage")
+    assert (first.provenance.full_build, other.provenance.full_build) == (True, False)
+    assert first.provenance.key != other.provenance.key
+    assert steps(other) == []
+    assert walked(other), "no link without a walk before there was one for this image"
+    edited_deep = build_deep("grow")
+    assert not walked(edited_deep)
+    assert steps(edited_deep) == ["mm/shmem.o"]
+    edited_first = build(toy, "grow")
+    assert not walked(edited_first)
+    assert steps(edited_first) == []
+    assert edited_first.notes.read_bytes() == edited_deep.notes.read_bytes() != first.notes.read_bytes()
+
+
 def test_what_else_changes_is_built_by_the_walk(toy: Toy, reference: Callable[..., bytes]) -> None:
     new = {"Makefile": ("mm/shmem.o ", "mm/shmem.o mm/grow.o "), "mm/grow.c": ("", "int grow;\n")}
     toy.series("header", HEADER)
