@@ -131,7 +131,7 @@ class Recipe:
     def key(self) -> str:
         fixed = json.dumps(FIXED, sort_keys=True)
         other = ("image", self.image.target, self.image.path) if self.other_image else ()
-        return digest("kernel-1", fixed, self.source.sha256, self.series.sha256, *self.common, *other)
+        return digest("kernel-2", fixed, self.source.sha256, self.series.sha256, *self.common, *other)
 
     @property
     def build_name(self) -> str:
@@ -460,7 +460,7 @@ class _Build:
 
     def _config(self, tree: WorkTree, wanted: Mapping[str, Content | None]) -> str:
         """Return the final .config for a state of the source; cached by the files that it depends on."""
-        key = digest("kconfig-1", self.recipe.source.sha256, *self.recipe.common, *_decides_config(wanted))
+        key = digest("kconfig-2", self.recipe.source.sha256, *self.recipe.common, *_decides_config(wanted))
 
         def make(into: Path) -> None:
             tree.switch(wanted)

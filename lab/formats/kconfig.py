@@ -16,6 +16,7 @@ _SET = re.compile(r"CONFIG_(\w+)=(.*)")
 _UNSET = re.compile(r"#\s*CONFIG_(\w+) is not set")
 _VALUE = re.compile(r'[ymn]|-?\d+|0[xX][0-9a-fA-F]+|"(?:[^"\\]|\\.)*"')
 _HEX = re.compile(r"0[xX][0-9a-fA-F]+")
+_NUMBER = re.compile(r"-?\d+|0[xX][0-9a-fA-F]+")
 _WISH = re.compile(r"\s*CONFIG_(\w+)=([ymn]|-?\d+|0[xX][0-9a-fA-F]+|\"[^\"]*\")\s*(?:#.*)?$")
 _ENTRY = re.compile(r"\s*(?:menu)?config\s+(\w+)\s*")
 _OPEN = re.compile(r"\s*(if|menu|choice)\b(.*)")
@@ -154,9 +155,17 @@ def parse_config(text: str) -> Mapping[str, str]:
 
 
 def override(config: str, requests: Sequence[SymbolRequest]) -> str:
-    """Return a .config's text with the requests in place of its own lines for their symbols."""
+    """Return the .config of `make tinyconfig` with the requests in place of its own lines for their symbols.
+
+    Its numbers are left out: each is a default that was computed without the requests, such as an order of pages for
+    another page size, or the stack of a 32-bit kernel. `make olddefconfig` computes them anew.
+    """
     asked = {request.symbol for request in requests}
-    kept = [line for line in config.splitlines() if not asked & set(parse_config(line))]
+    kept: list[str] = []
+    for line in config.splitlines():
+        values = parse_config(line)
+        if not asked & set(values) and not any(map(_NUMBER.fullmatch, values.values())):
+            kept.append(line)
     return "\n".join([*kept, render(requests)])
 
 

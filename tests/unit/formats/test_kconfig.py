@@ -60,6 +60,13 @@ def test_override_replaces_own_lines_of_the_config() -> None:
     assert after.splitlines() == ["# head", "CONFIG_AB=y", "CONFIG_B=y", "# CONFIG_A is not set"]
 
 
+def test_override_drops_the_numbers_that_nobody_asked_for() -> None:
+    """The greatest order of pages that tinyconfig computed for 16 KiB is too small with 64 KiB."""
+    before = 'CONFIG_ORDER=11\nCONFIG_BASE=0xf00\nCONFIG_NAME="11"\nCONFIG_CPUS=8\nCONFIG_LEVEL=-1\n'
+    after = kconfig.override(before, requests("CONFIG_CPUS=64"))
+    assert after.splitlines() == ['CONFIG_NAME="11"', "CONFIG_CPUS=64"]
+
+
 def test_lost_requests_are_told_and_absent_counts_as_n() -> None:
     asked = requests("CONFIG_A=y\nCONFIG_B=n\nCONFIG_C=64\nCONFIG_D=0x10\n# CONFIG_E is not set\nCONFIG_F=m")
     got = kconfig.parse_config("CONFIG_C=32\nCONFIG_D=0X010\nCONFIG_E=y\nCONFIG_F=m\n")
