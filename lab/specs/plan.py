@@ -78,10 +78,12 @@ class Build:
     arch: str
     fragments: tuple[str, ...]
     """Names of the config fragments, merged in this order."""
+    image: str = ""
+    """make's target of the image, where it is not the architecture's."""
 
     @property
     def tree(self) -> tuple[str, str, tuple[str, ...]]:
-        """Builds with the same tree differ in their series alone: the second costs an incremental build."""
+        """Builds with the same tree differ in series and image alone: the second costs an incremental build."""
         return self.kernel.source, self.arch, self.fragments
 
 
@@ -267,7 +269,8 @@ def _impossible(
 def build_of(topology: Topology, kernel: Kernel) -> Build:
     """Return the image of `kernel` that `topology` boots."""
     fragments = tuple(dict.fromkeys((*topology.fragments, *kernel.fragments)))
-    return Build(kernel=kernel, arch=topology.arch, fragments=fragments)
+    own = None if kernel.prebuilt else topology.mode.image
+    return Build(kernel=kernel, arch=topology.arch, fragments=fragments, image=own.target if own else "")
 
 
 def narrow_tests(words: Sequence[str], scenarios: Sequence[Selection]) -> tuple[Selection, ...]:

@@ -55,9 +55,8 @@ def _build_rows(builds: Sequence[Build], outlook: Outlook | None) -> list[tuple[
         seen.add(build.tree)
         if outlook:
             cost = "built" if build in outlook.built else f"{cost}, {format_time(outlook.build_s[build])}"
-        rows.append(
-            (build.arch, kernel.name, cost, " ".join(fragment for fragment in build.fragments if fragment != "base"))
-        )
+        made_with = [fragment for fragment in (*build.fragments, build.image) if fragment not in ("base", "")]
+        rows.append((build.arch, kernel.name, cost, " ".join(made_with)))
     return rows
 
 

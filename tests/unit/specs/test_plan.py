@@ -74,6 +74,15 @@ def test_builds_of_one_tree_stand_together() -> None:
     assert all(trees[index] == trees[index - 1] or trees[index] not in trees[:index] for index in range(1, len(trees)))
 
 
+def test_a_mode_with_an_image_of_its_own_is_another_build_of_the_same_tree() -> None:
+    deep = machine("deep", mmu="la57")
+    made = planned((PC, PC_TWIN, deep), (PLAIN,))
+    assert [build.image for build in made.builds] == ["", "bzImage"]
+    assert len({build.tree for build in made.builds}) == 1
+    ready = planned((PC, deep), (kernel("ready", source="image:/boot/vmlinuz"),))
+    assert len(ready.builds) == 1, "a kernel that exists is booted as it is"
+
+
 def test_fragments_are_the_machine_s_then_the_kernel_s() -> None:
     debug = kernel("debug", config=("debug-vm", "base"))
     made = planned((machine("arm", "arm64", 16384, kernel_config=("extra",)),), (debug,))
