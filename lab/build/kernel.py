@@ -223,6 +223,12 @@ def is_built(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path |
     return key is not None and cache.has(ENTRY, key)
 
 
+def is_incremental(kernel: Kernel, topology: Topology, *, cache: Cache, images: Path | None = None) -> bool:
+    """Whether `build` would compile only what differs from an earlier kernel of the same configuration."""
+    recipe = recipe_of(kernel, topology, cache=cache, images=images)
+    return recipe is not None and worktree.has_kernel(recipe.source, recipe.build_name, cache)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
     """A build of a kernel that is in the cache: what for, from nothing or not, and the seconds it took, or would have
@@ -433,9 +439,15 @@ class _Build:
 
     def run(self, into: Path) -> None:
         """Fill an empty cache entry."""
-        with worktree.opened(self.recipe.source, cache=self.cache, progress=self.progress) as tree:
-            fixes = series.applicable(self.recipe.fixes, tree.original)
-            wanted = series.changed_files((*fixes, *self.recipe.series.patches), tree.original)
+        pristine = source.tree(self.recipe.source.key, self.cache)
+        fixes = series.applicable(self.recipe.fixes, lambda name: worktree.read_file(pristine, name))
+        patches = (*fixes, *self.recipe.series.patches)
+        wanted = series.changed_files(patches, lambda name: worktree.read_file(pristine, name))
+        files = None if _decides_config(wanted) else wanted
+        with (
+            worktree.opened(self.recipe.source, files, cache=self.cache, progress=self.progress) as tree,
+            tree.alone_in(self.recipe.build_name),
+        ):
             started, cpu = time.monotonic(), _children_cpu_s()
             config, changes = self._configured(tree, wanted)
             full = self._compiled(tree, wanted, config)

@@ -5,7 +5,8 @@
     work/<lineage>/src/build-*/    make's O= directories, one per architecture and configuration
     work/<lineage>/state.json      what a killed lab left unfinished; see WorkTreeState
 
-A user's directory (`path:`) keeps its work tree when it changes, so that make compiles only the changes.
+A user's directory (`path:`) keeps its work tree when it changes, so that make compiles only the changes. Threads of one
+process share a work tree while they build different O= directories from the same files.
 
 These rules keep builds correct, whichever process is killed at any time:
 
@@ -22,9 +23,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -96,6 +99,10 @@ class WorkTree:
     pristine: Path
     lock: int
     state: WorkTreeState
+    changing: threading.RLock = field(default_factory=threading.RLock)
+    """Held while the state or the files of the source change."""
+    _used: dict[str, threading.Lock] = field(default_factory=dict)
+    """O= directory -> held by the thread that builds in it."""
 
     @property
     def src(self) -> Path:
@@ -111,14 +118,15 @@ class WorkTree:
 
     def switch(self, wanted: Mapping[str, Content | None]) -> None:
         """Make the source equal to the pristine tree with the `wanted` files in place (None: removed)."""
-        names = sorted({*self.state.touched, *wanted})
-        if not names:
-            return
-        stamp = time.time_ns()  # a finer clock than the file system's own, so that make never sees a tie
-        self._save(replace(self.state, touched=tuple(names)))
-        for name in names:
-            self._bring(name, wanted[name] if name in wanted else self.original(name), stamp)
-        self._save(replace(self.state, touched=tuple(sorted(wanted)), stamp_ns=stamp))
+        with self.changing:
+            names = sorted({*self.state.touched, *wanted})
+            if not names:
+                return
+            stamp = time.time_ns()  # a finer clock than the file system's own, so that make never sees a tie
+            self._save(replace(self.state, touched=tuple(names)))
+            for name in names:
+                self._bring(name, wanted[name] if name in wanted else self.original(name), stamp)
+            self._save(replace(self.state, touched=tuple(sorted(wanted)), stamp_ns=stamp))
 
     def _bring(self, name: str, content: Content | None, stamp_ns: int) -> None:
         if read_file(self.src, name) == content:
@@ -151,6 +159,14 @@ class WorkTree:
         now = _digests(wanted)
         return frozenset(name for name in {*now, *made.files} if now.get(name) != made.files.get(name))
 
+    @contextmanager
+    def alone_in(self, build: str) -> Iterator[None]:
+        """Hold an O= directory against other threads of this process, which may make another image there."""
+        with self.changing:
+            used = self._used.setdefault(build, threading.Lock())
+        with used:
+            yield
+
     def begin(self, build: str) -> Path:
         """Clean up an O= directory and record that make runs in it, until `settle` or `give_up`."""
         directory = self.build_dir(build)
@@ -158,8 +174,9 @@ class WorkTree:
             _remove_unfinished(directory, left)
         directory.mkdir(exist_ok=True)
         mark = Running(started_ns=time.time_ns(), boot_id=boot_id())
-        made = {name: files for name, files in self.state.made.items() if name != build}
-        self._save(replace(self.state, running={**self.state.running, build: mark}, made=made))
+        with self.changing:
+            made = {name: files for name, files in self.state.made.items() if name != build}
+            self._save(replace(self.state, running={**self.state.running, build: mark}, made=made))
         return directory
 
     def settle(self, build: str, made_of: Mapping[str, Content | None] | None = None) -> None:
@@ -169,20 +186,23 @@ class WorkTree:
         """
         started_ns = self.state.running[build].started_ns
         if time.time_ns() < started_ns:
-            self._save(replace(self.state, stamp_ns=started_ns))
+            with self.changing:
+                self._save(replace(self.state, stamp_ns=started_ns))
             raise InfraError(
                 "the clock was set back during a build: what make did cannot be trusted", hint="run it again"
             )
         _sync_since(self.build_dir(build), started_ns)
-        if made_of is not None:
-            made = Made(source=self.state.source, files=_digests(made_of))
-            self.state = replace(self.state, made={**self.state.made, build: made})
-        self.give_up(build)
+        with self.changing:
+            if made_of is not None:
+                made = Made(source=self.state.source, files=_digests(made_of))
+                self.state = replace(self.state, made={**self.state.made, build: made})
+            self.give_up(build)
 
     def give_up(self, build: str) -> None:
         """Record that make ended by itself: every file that it wrote is whole."""
-        running = {name: mark for name, mark in self.state.running.items() if name != build}
-        self._save(replace(self.state, running=running, stamp_ns=time.time_ns()))
+        with self.changing:
+            running = {name: mark for name, mark in self.state.running.items() if name != build}
+            self._save(replace(self.state, running=running, stamp_ns=time.time_ns()))
 
     def _save(self, state: WorkTreeState) -> None:
         write_atomic(self.root / "state.json", json.dumps(asdict(state), indent=1).encode())
@@ -196,15 +216,71 @@ def _digests(files: Mapping[str, Content | None]) -> dict[str, str]:
     }
 
 
+@dataclass(slots=True)
+class _Shared:
+    """A work tree that threads of this process have open, or wait for."""
+
+    tree: Future[WorkTree] = field(default_factory=Future)
+    closing: ExitStack = field(default_factory=ExitStack)
+    users: int = 0
+
+    def open(self, locked: AbstractContextManager[WorkTree]) -> None:
+        """Open it for all who wait. An error is an error of each of them."""
+        try:
+            self.tree.set_result(self.closing.enter_context(locked))
+        except BaseException as error:
+            self.tree.set_exception(error)
+
+
+_shared: dict[tuple[Path, str], _Shared] = {}
+"""A work tree, and what its users build."""
+_sharing = threading.Lock()
+"""Held while `_shared` changes."""
+
+
+def has_kernel(wanted: Source, build: str, cache: Cache) -> bool:
+    """Return whether an O= directory has a kernel, so that the next one there compiles what differs from it."""
+    return (cache.path(KIND, wanted.lineage) / "src" / f"build-{build}" / "vmlinux").exists()
+
+
 @contextmanager
-def opened(wanted: Source, *, cache: Cache, progress: Progress) -> Iterator[WorkTree]:
-    """Yield the source's work tree, created if needed, locked against other labs and against a make that they left."""
+def opened(
+    wanted: Source, files: Mapping[str, Content | None] | None, *, cache: Cache, progress: Progress
+) -> Iterator[WorkTree]:
+    """Yield the source's work tree, created if needed, locked against other labs and against a make that they left.
+
+    `files` are those that differ from the pristine tree; threads of this process that build the same ones have it at
+    the same time, each for O= directories of its own. None for a thread that switches between several.
+    """
+    root = cache.path(KIND, wanted.lineage)
+    what = f"thread {threading.get_ident()}"
+    if files is not None:
+        what = digest(wanted.key, json.dumps(_digests(files), sort_keys=True))
+    with _sharing:
+        shared = _shared.setdefault((root, what), _Shared())
+        shared.users += 1
+        is_first = shared.users == 1
+    try:
+        if is_first:
+            shared.open(_locked(root, wanted, cache, progress))
+        yield shared.tree.result()
+    finally:
+        with _sharing:
+            shared.users -= 1
+            if not shared.users:
+                del _shared[root, what]
+                shared.closing.close()
+
+
+@contextmanager
+def _locked(root: Path, wanted: Source, cache: Cache, progress: Progress) -> Iterator[WorkTree]:
+    """Yield a work tree with its lock held."""
 
     def waiting() -> None:
         progress("waiting for another build of this source")
 
     with cache.lock(f"{KIND}-{wanted.lineage}", waiting=waiting) as lock:
-        root, pristine = cache.path(KIND, wanted.lineage), source.tree(wanted.key, cache)
+        pristine = source.tree(wanted.key, cache)
         state = _load(root)
         if state and state.source != wanted.key:
             state = _moved(root, state, wanted, cache)

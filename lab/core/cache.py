@@ -291,7 +291,7 @@ def write_atomic(path: Path, data: bytes | Iterable[bytes], *, synced: bool = Tr
 
     `data` may come in parts. Unless `synced`, that holds only while the computer is not switched off.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

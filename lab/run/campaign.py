@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -369,6 +370,7 @@ def execute(
             here = ThisHost(shop=factory, budget=packing.budget)
             metadata = _with_host(opened, factory.hypervisor)
             runner = _runner(opened, plan, here, metadata, shown, packing, to_build, keeper)
+            runner.incremental = _incremental(plan, to_build, cache)
             runner.reuse = None if keeper else opened.evidence_store(cache, factory.hypervisor.version(), uri=uri)
             if runner.reuse and not opened.resumed:
                 runner.foresight = foresight
@@ -379,6 +381,17 @@ def execute(
             finally:
                 keeper.kept.guest.close()
     return factory.notes
+
+
+def _incremental(plan: Plan, to_build: Collection[Build], cache: Cache) -> frozenset[Build]:
+    """Return the builds that compile only what differs from a kernel that was built before."""
+    machines = {cell.build: cell.topology for cell in plan.cells if cell.build in to_build}
+    found: set[Build] = set()
+    for build, machine in machines.items():
+        with suppress(LabError):  # the build itself reports what is wrong
+            if kernel.is_incremental(build.kernel, machine, cache=cache):
+                found.add(build)
+    return frozenset(found)
 
 
 def _runner(

@@ -10,9 +10,11 @@ Nothing is judged here. What happened is written to the run's directory; `lab/ve
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic
@@ -47,6 +49,8 @@ MAX_THREADS = 1024
 """Cells under way at once on all hosts: a thread waits for each."""
 MAX_BUILDS = 3
 """How often a build is begun whose host is lost."""
+BESIDE_NICE = 9
+"""Niceness of a build beside another, in addition to that of every build."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,6 +68,8 @@ class Runner(Generic[Built]):
     packing: Packing
     to_build: Collection[Build] = ()
     """The kernels that the cache lacks: what builds takes its place in the budget."""
+    incremental: Collection[Build] = ()
+    """Those of them that compile little: one of another machine is built beside one of the same source and series."""
     builds: dict[CellKey, Provenance] = field(default_factory=dict)
     """Cell -> what its kernel was made of; a resumed run begins with what it recorded."""
     kept: Mapping[str, Sequence[Run]] = field(default_factory=dict)
@@ -76,6 +82,9 @@ class Runner(Generic[Built]):
     stopping: threading.Event = field(default_factory=threading.Event)
     _foreseen: dict[str, Future[Sequence[tuple[Cell, Built]]]] = field(default_factory=dict)
     """Cell's name -> the guests that start once its first guest was verified."""
+    _begun: set[Build] = field(default_factory=set)
+    """The builds in `incremental` that were begun."""
+    _beside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "beside"))
     _recording: threading.Lock = field(default_factory=threading.Lock)
     """Held while `builds` changes."""
     _writing: threading.Lock = field(default_factory=threading.Lock)
@@ -88,6 +97,7 @@ class Runner(Generic[Built]):
         with (
             ThreadPoolExecutor(max(1, min(MAX_THREADS, self.place.at_once, self._most_guests)), "cell") as pool,
             ThreadPoolExecutor(max(1, min(len(groups), self.place.builders)), "builder") as builders,
+            self._beside,
         ):
             gate = Gate(self.place.turns, pool)
             self.place.open()
@@ -174,13 +184,39 @@ class Runner(Generic[Built]):
     def _built(self, cell: Cell, gate: Gate) -> Built | None:
         """All that a cell needs; None when it cannot be had, which is on record then."""
         try:
-            built = self._built_in_turn(cell, gate) if cell.build in self.to_build else self._prepare(cell, "")
+            if cell.build in self.to_build:
+                self._begin_beside(cell, gate)
+                built = self._built_in_turn(cell, gate)
+            else:
+                built = self._prepare(cell, "")
         except LabError as error:
             self._broken(cell, INTERRUPTED if self.stopping.is_set() else str(error), error.cause)
             return None
         self._remember(cell, built)
         self.screen.cell(cell, CellState.BUILT)
         return built
+
+    def _begin_beside(self, cell: Cell, gate: Gate) -> None:
+        """Begin to build the kernels that are built from the files of a cell's, for machines that come later.
+
+        A build after an edit is one process for most of the time, so there is a CPU for another. What is long is not
+        begun here: it would take CPUs from the first machine's kernel, whose verdict comes first.
+        """
+        if self.place.builders > 1 or cell.build not in self.incremental:
+            return
+        self._begun.add(cell.build)
+        for other in self.plan.cells:
+            build = other.build
+            if build in self.incremental and build not in self._begun and build.kernel == cell.build.kernel:
+                self._begun.add(build)
+                self._beside.submit(self._build_beside, other, gate)
+
+    def _build_beside(self, cell: Cell, gate: Gate) -> None:
+        """Build a cell's kernel ahead of its turn, with what CPU time others leave."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BESIDE_NICE)
+        with suppress(LabError):  # when the cell's turn comes, it is tried again, and that error is reported
+            if not self.stopping.is_set():
+                self._built_in_turn(cell, gate)
 
     def _built_in_turn(self, cell: Cell, gate: Gate) -> Built:
         """Build on a host that has room; on another one if that host is lost, MAX_BUILDS times in all."""

@@ -10,9 +10,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +27,7 @@ from lab.core.errors import BuildError, InfraError, InputError, UsageError
 from lab.formats.patches import patch
 from lab.formats.patches.patch import Content
 from lab.specs.arches import ARCHES
+from lab.specs.model import Topology
 from tests.unit.toy import GROW, Toy, diff, topology
 
 ROOT = Path(__file__).parents[3]
@@ -185,6 +189,54 @@ def test_two_images_of_one_configuration_share_their_objects(toy: Toy) -> None:
     assert not walked(edited_first)
     assert steps(edited_first) == []
     assert edited_first.notes.read_bytes() == edited_deep.notes.read_bytes() != first.notes.read_bytes()
+
+
+@pytest.mark.parametrize(("other", "together"), [("grow", True), (None, False)])
+def test_threads_share_a_work_tree_while_they_build_the_same_files(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, other: str | None, together: bool
+) -> None:
+    """Two machines need kernels of one series: both makes run at once. Of other files the second waits."""
+    first, second = (topology(name, page, "slow") for name, page in (("x86_64", "4K"), ("arm64", "64K")))
+    running, most = 0, 0
+    counting = threading.Lock()
+    make = kernel._Build._make
+
+    def counted(*given: Any, **options: Any) -> int:
+        nonlocal running, most
+        with counting:
+            running += 1
+            most = max(most, running)
+        try:
+            return make(*given, **options)
+        finally:
+            with counting:
+                running -= 1
+
+    def built(machine: Topology, series: str | None) -> BuiltKernel:
+        return kernel.build(toy.kernel(series), machine, cache=toy.cache, images=toy.images)
+
+    monkeypatch.setattr(kernel._Build, "_make", counted)
+    with ThreadPoolExecutor(2) as pool:
+        makes = [pool.submit(built, first, "grow"), pool.submit(built, second, other)]
+        grown = [each.result() for each in makes]
+    assert most == (2 if together else 1)
+    assert "mm/shmem.o" in steps(grown[0])
+    assert "mm/shmem.o" in steps(grown[1])
+    alone = Toy.make(toy.root.parent / "alone")
+    alone.series("grow", GROW)
+    for machine, series, found in ((first, "grow", grown[0]), (second, other, grown[1])):
+        kernel_alone = kernel.build(alone.kernel(series), machine, cache=alone.cache, images=alone.images)
+        assert kernel_alone.image.read_bytes() == found.image.read_bytes()
+
+
+def test_two_images_of_one_configuration_are_not_made_at_once(toy: Toy, reference: Callable[..., bytes]) -> None:
+    deep = topology("x86_64").model_copy(update={"mmu": "la57"})
+    with ThreadPoolExecutor(2) as pool:
+        plain = pool.submit(build, toy, "grow")
+        other = pool.submit(kernel.build, toy.kernel("grow"), deep, cache=toy.cache, images=toy.images)
+        assert plain.result().image.read_bytes() == reference("grow")
+        assert other.result().notes.read_bytes() == plain.result().notes.read_bytes()
+    assert {each.result().provenance.full_build for each in (plain, other)} == {False, True}
 
 
 def test_what_else_changes_is_built_by_the_walk(toy: Toy, reference: Callable[..., bytes]) -> None:

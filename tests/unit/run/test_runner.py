@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +14,7 @@ import pytest
 
 from lab.core.errors import BootError, BuildError, DiskFull, GuestLost, InfraError, LabError, LibvirtError, UsageError
 from lab.core.outcome import CellKey, End, Mismatch, Outcome, Run
+from lab.core.progress import Progress
 from lab.evidence.metadata import Provenance
 from lab.evidence.read import load
 from lab.evidence.write import RunDir
@@ -18,7 +22,8 @@ from lab.run import campaign
 from lab.run.cell import reusable
 from lab.run.runner import Runner
 from lab.run.this_host import ThisHost
-from lab.specs.plan import repeated
+from lab.specs.model import CampaignSpec, Kernel, Topology
+from lab.specs.plan import Cell, Selection, plan, repeated
 from lab.verdicts.compare import Summary, conclude
 from tests.unit.fakes import (
     BASE,
@@ -357,6 +362,55 @@ def test_a_failure_of_the_lab_has_its_cause(play: Play) -> None:
         broken: LabError | list[Behaviour] = error if cause == "build" else [Behaviour(boot_error=error)]
         summary = play(output=f"run-{number}", patched=broken)
         assert {record.cause.value for record in summary.records} == {cause}
+
+
+@dataclass
+class Meeting:
+    """A factory whose builds wait for one another, and end in an error."""
+
+    barrier: threading.Barrier
+    met: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def prepare(self, cell: Cell, _: Progress) -> FakeCell:
+        is_first = cell.topology.name not in self.asked
+        self.asked.append(cell.topology.name)
+        if is_first:
+            with suppress(threading.BrokenBarrierError):
+                self.barrier.wait(0.5)
+                self.met.append(cell.topology.name)
+        raise BuildError(f"no kernel for {cell.topology.name}")
+
+    def abort(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("incremental", [True, False])
+def test_a_small_build_is_begun_beside_one_of_the_same_files(tmp_path: Path, incremental: bool) -> None:
+    made: list[Topology] = []
+    for name, arch in (("pc", "x86_64"), ("arm", "arm64")):
+        made.append(Topology.model_validate({"name": name, "arch": arch, "page_size": "4K", "memory": "256M"}))
+    spec = CampaignSpec(name="test", topologies=("pc", "arm"), kernels=("patched",))
+    planned = plan(spec, made, [Kernel(name="patched", source="tarball:x")], [Selection(scenario="demo")])
+    metadata = campaign.describe(planned, CASES)
+    run_dir = RunDir.create(tmp_path, "test", metadata, output=tmp_path / "run")
+    shop = Meeting(threading.Barrier(2))
+    runner = Runner(
+        plan=planned,
+        place=ThisHost(shop=shop, budget=PACKING.budget),
+        run_dir=run_dir,
+        metadata=metadata,
+        cases=CASES,
+        screen=NoScreen(),
+        packing=PACKING,
+        to_build=planned.builds,
+        incremental=planned.builds if incremental else (),
+    )
+    runner.run()
+    assert sorted(shop.met) == (["arm", "pc"] if incremental else [])
+    assert shop.asked[-1] == "arm", "what was built ahead is asked for at its turn"
+    cells = load(run_dir.path).cells
+    assert [cell.reason for cell in cells] == ["no kernel for pc", "no kernel for arm"]
 
 
 def test_environment_of_the_program(play: Play, tmp_path: Path) -> None:
