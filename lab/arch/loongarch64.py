@@ -37,6 +37,19 @@ CONFIG_TRANSPARENT_HUGEPAGE_MADVISE=y
     "loongarch64-64k": "CONFIG_64KB_3LEVEL=y\n",
 }
 
+FIXES = {
+    # Seen with 6.12.117: kernel BUG in vmap_range_noflush, before there is a console. virtio needs no I/O space.
+    "QEMU's PCI I/O space begins at 16 KiB, within a page of 64 KiB": """\
+--- a/drivers/pci/pci.c
++++ b/drivers/pci/pci.c
+@@ -4189,2 +4189,3 @@
+-	if (res->end > IO_SPACE_LIMIT)
++	if (res->end > IO_SPACE_LIMIT ||
++	    !PAGE_ALIGNED(vaddr | phys_addr | resource_size(res)))
+ 		return -EINVAL;
+""",  # noqa: E101 (the kernel's tabs)
+}
+
 ARCH = Arch(
     name="loongarch64",
     aliases=("loongarch", "loong64"),
@@ -57,6 +70,7 @@ ARCH = Arch(
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({4 * KIB: "loongarch64-4k", 16 * KIB: "loongarch64-16k", 64 * KIB: "loongarch64-64k"}),
     presets=("debug-vm", "ubsan"),
+    fixes=MappingProxyType(FIXES),
     hugepages=MappingProxyType({4 * KIB: (2 * MIB,), 16 * KIB: (32 * MIB,), 64 * KIB: (512 * MIB,)}),
     qemu="qemu-system-loongarch64",
     libvirt_arch="loongarch64",
