@@ -51,6 +51,12 @@ def test_a_machine_that_skips_everything_has_no_table() -> None:
     assert policy_tables(summary(SKIPPED, SKIPPED)) == ()
 
 
+def test_a_machine_whose_guests_did_not_boot_has_no_table() -> None:
+    assert policy_tables(summary((), ())) == ()
+    (found,) = policy_tables(summary((), FAR))
+    assert dict(found.rows)["task_bind"] == ("baseline: BROKEN, expand-fault: far",) * 2
+
+
 def test_reports_show_it() -> None:
     found = summary((*FAR, *REFUSED), (*FAR, *GROWN))
     lines = text.render(found, width=120).splitlines()
