@@ -72,6 +72,7 @@ MAX_OUTPUT = 4 << 20
 """Bytes of stdout and stderr together after which a command is cut off."""
 POLL_S = 0.01
 EXCERPT_LINES = 25
+SILENT = "(the console stayed silent; `cmdline: earlycon` in the machine's file may show what comes before its driver)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -462,5 +463,5 @@ def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain
 def _boot_error(machine: domain.GuestMachine, console: ConsoleLog, start: int, why: str) -> BootError:
     """Return a BootError with the last EXCERPT_LINES lines that the console log has behind offset `start`."""
     lines = console.text(start).strip().splitlines()
-    excerpt = "\n".join(lines[-EXCERPT_LINES:]) or "(the console stayed silent)"
+    excerpt = "\n".join(lines[-EXCERPT_LINES:]) or SILENT
     return BootError(f"{machine.name}: {why}", hint=f"console: {machine.console}", excerpt=excerpt)
