@@ -75,7 +75,11 @@ static void n01_writes_to_tmpfs(void)
 	writes(tmpfs());
 }
 
-/* A write whose source ends in the middle: the size is what was copied. */
+/*
+ * A write whose source ends in the middle: the size is what was copied. What can be read is a multiple of the blocks that
+ * kernels copy, and is aligned like its target. Of a part of a block arm and alpha copy nothing, and as some of it can be
+ * read they try again, until the process is killed (generic_perform_write, 6.12).
+ */
 static void n02_short_write(void)
 {
 	char *source = lab_at(lab_hole(2, 0), 0);
@@ -84,10 +88,10 @@ static void n02_short_write(void)
 	LAB_SETUP(mmap(source, lab_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 	memset(source, 5, lab_page());
 	lab_catch_faults();
-	LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(fd, lab_at(source, 1) - 100, 300, page() + 11)), 100);
-	expect_size(fd, page() + 111, 1);
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(fd, lab_at(source, 1) - 128, 300, page() + 128)), 128);
+	expect_size(fd, page() + 256, 1);
 	LAB_EXPECT_ERRNO(pwrite(fd, lab_at(source, 1), 300, page()), EFAULT);
-	expect_size(fd, page() + 111, 1);
+	expect_size(fd, page() + 256, 1);
 }
 
 /* fallocate with its flags: what extends, what does not, and what has memory afterwards. */
