@@ -184,21 +184,16 @@ class Cache:
 
         `waiting` is called once if the lock is taken. Yields the file descriptor that holds the lock: a child process
         that inherits it keeps the lock for as long as it lives. InfraError if the lab is interrupted while it waits.
+
+        Who waits holds the lock's queue, a second file, so that nobody who comes later is served first: a lab that
+        builds one kernel after the other asks again at once, and those that wait ask LOCK_POLL_S apart.
         """
-        directory = self.root / "locks"
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            file = (directory / name.replace("/", "-")).open("a")
-        except OSError as error:
-            raise explain_os_error(error, str(directory)) from error
-        with file:
-            if not _locked(file):
-                if waiting:
-                    waiting()
-                while not _locked(file):
-                    if proc.children.aborted:
-                        raise InfraError(f"interrupted while another lab held {name}")
-                    pause(LOCK_POLL_S)
+        path = self.root / "locks" / name.replace("/", "-")
+        queue = path.with_name(f"{path.name}.next")
+        with _opened(path) as file:
+            if queue.exists() or not _locked(file):
+                with _opened(queue) as turn:
+                    _wait_for((turn, file), name, waiting)
             yield file.fileno()
 
     @contextmanager
@@ -260,6 +255,15 @@ def _sums(entry: Path) -> dict[str, int] | None:
         raise explain_os_error(error, str(entry)) from error
 
 
+def _opened(path: Path) -> IO[str]:
+    """Return a file to lock, made if there is none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a")
+    except OSError as error:
+        raise explain_os_error(error, str(path.parent)) from error
+
+
 def _locked(file: IO[str]) -> bool:
     """Lock a file, and return whether that was possible at once."""
     try:
@@ -267,6 +271,18 @@ def _locked(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _wait_for(files: Iterable[IO[str]], name: str, waiting: Callable[[], None] | None) -> None:
+    """Lock files one after the other; call `waiting` once if that takes time. InfraError if the lab is interrupted."""
+    for file in files:
+        while not _locked(file):
+            if waiting:
+                waiting()
+                waiting = None
+            if proc.children.aborted:
+                raise InfraError(f"interrupted while another lab held {name}")
+            pause(LOCK_POLL_S)
 
 
 def _known(kept: Path, sums: Mapping[str, int]) -> bool:

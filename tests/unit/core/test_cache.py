@@ -51,6 +51,25 @@ def test_an_interrupted_lab_does_not_wait_for_the_entry_of_another(tmp_path: Pat
     assert ended == ["interrupted while another lab held kernel-1"]
 
 
+def test_a_lock_goes_to_the_one_who_waits_and_not_to_the_one_who_asks_again(tmp_path: Path) -> None:
+    """A lab that builds one kernel after the other asks again as soon as it has let go."""
+    waiting, served = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        with Cache(tmp_path).lock("work-1", waiting=waiting.set):
+            served.set()
+
+    cache = Cache(tmp_path)
+    with cache.lock("work-1"):
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        assert waiting.wait(30)
+    for _ in range(2):  # once more when its queue is known
+        with cache.lock("work-1"):
+            assert served.is_set()
+    thread.join(30)
+
+
 def test_an_entry_is_made_once(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     made: list[int] = []
