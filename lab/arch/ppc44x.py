@@ -87,6 +87,13 @@ ARCH = Arch(
             name="no snapshots",
             reason="QEMU cannot load what it saved of a 440 ('Missing section footer for cpu')",
             seen="7.2",
+            mended="10.0",
+            no_save=True,
+        ),
+        Limit(
+            name="no restored guests",
+            reason="a 440 that QEMU has loaded does not answer over its network",
+            seen="10.0",  # "SSH to the guest failed: SSHException: No existing session"
             no_save=True,
         ),
     ),
