@@ -2,9 +2,9 @@
 """`make bench ARGS=edit`: from a saved file to the verdict of both kernels, split into its parts.
 
 A series is tried on a tree that was built before (`lab try`), each time with one line more in mm/mremap.c. What the lab
-itself reports of a run gives the parts: seconds of the build, and of the guest that took longest its boot and its
-programs. The rest is all else: reading and applying the series, what runs again to confirm, saving and ending guests,
-verdicts and reports.
+itself reports of a run gives the parts: seconds of the longest build (those of several machines are made side by side),
+and of the guest that took longest its boot and its programs. The rest is all else: reading and applying the series,
+what runs again to confirm, saving and ending guests, verdicts and reports.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def tried(tree: Path, patches: Path, machines: Sequence[str], output: Path) -> P
         and (build := evidence.metadata.build(cell.topology, cell.kernel)) is not None
     }
     slowest = max(own, key=lambda cell: boot_s(cell) + cases_s(cell))
-    return Parts(whole=whole, build=sum(builds.values()), boot=boot_s(slowest), cases=cases_s(slowest))
+    return Parts(whole=whole, build=max(builds.values()), boot=boot_s(slowest), cases=cases_s(slowest))
 
 
 def boot_s(cell: CellResult) -> float:
