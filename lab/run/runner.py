@@ -186,7 +186,7 @@ class Runner(Generic[Built]):
         try:
             if cell.build in self.to_build:
                 self._begin_beside(cell, gate)
-                built = self._built_in_turn(cell, gate)
+                built = self._built_in_turn(cell, gate, f"build of {cell.name}")
             else:
                 built = self._prepare(cell, "")
         except LabError as error:
@@ -216,11 +216,14 @@ class Runner(Generic[Built]):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BESIDE_NICE)
         with suppress(LabError):  # when the cell's turn comes, it is tried again, and that error is reported
             if not self.stopping.is_set():
-                self._built_in_turn(cell, gate)
+                self._built_in_turn(cell, gate, f"build ahead of {cell.name}")
 
-    def _built_in_turn(self, cell: Cell, gate: Gate) -> Built:
-        """Build on a host that has room; on another one if that host is lost, MAX_BUILDS times in all."""
-        plain = self.packing.build(f"build of {cell.name}", cell.build)
+    def _built_in_turn(self, cell: Cell, gate: Gate, name: str) -> Built:
+        """Build on a host that has room; on another one if that host is lost, MAX_BUILDS times in all.
+
+        `name` is that of the task, which no other task of the run has.
+        """
+        plain = self.packing.build(name, cell.build)
         for left in reversed(range(MAX_BUILDS)):
             task, host = self.place.build_task(cell, plain), ""
             try:

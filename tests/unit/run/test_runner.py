@@ -366,20 +366,27 @@ def test_a_failure_of_the_lab_has_its_cause(play: Play) -> None:
 
 @dataclass
 class Meeting:
-    """A factory whose builds wait for one another, and end in an error."""
+    """A factory whose builds wait for one another, and end in an error; one that is asked for twice takes longer."""
 
     barrier: threading.Barrier
     met: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    twice: threading.Event = field(default_factory=threading.Event)
+    overtaken: bool = False
+    """Whether a cell's turn came while its kernel was still being built ahead of it."""
 
     def prepare(self, cell: Cell, _: Progress) -> FakeCell:
-        is_first = cell.topology.name not in self.asked
-        self.asked.append(cell.topology.name)
-        if is_first:
+        name = cell.topology.name
+        is_first = name not in self.asked
+        self.asked.append(name)
+        if not is_first:
+            self.twice.set()
+        else:
             with suppress(threading.BrokenBarrierError):
                 self.barrier.wait(0.5)
-                self.met.append(cell.topology.name)
-        raise BuildError(f"no kernel for {cell.topology.name}")
+                self.met.append(name)
+                self.overtaken = name == "arm" and self.twice.wait(10)
+        raise BuildError(f"no kernel for {name}")
 
     def abort(self) -> None:
         pass
@@ -409,6 +416,7 @@ def test_a_small_build_is_begun_beside_one_of_the_same_files(tmp_path: Path, inc
     runner.run()
     assert sorted(shop.met) == (["arm", "pc"] if incremental else [])
     assert shop.asked[-1] == "arm", "what was built ahead is asked for at its turn"
+    assert shop.overtaken is incremental
     cells = load(run_dir.path).cells
     assert [cell.reason for cell in cells] == ["no kernel for pc", "no kernel for arm"]
 
