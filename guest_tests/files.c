@@ -76,9 +76,9 @@ static void n01_writes_to_tmpfs(void)
 }
 
 /*
- * A write whose source ends in the middle: the size is what was copied. What can be read is a multiple of the blocks that
- * kernels copy, and is aligned like its target. Of a part of a block arm and alpha copy nothing, and as some of it can be
- * read they try again, until the process is killed (generic_perform_write, 6.12).
+ * A write whose source ends in the middle: the size is what was copied. The part that can be read is a multiple of the
+ * blocks that kernels copy, and aligned like its target. arm and alpha copy nothing of a block that can be read only in
+ * part, and generic_perform_write (6.12) then tries again until the process is killed.
  */
 static void n02_short_write(void)
 {

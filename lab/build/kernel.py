@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -440,9 +441,9 @@ class _Build:
     def run(self, into: Path) -> None:
         """Fill an empty cache entry."""
         pristine = source.tree(self.recipe.source.key, self.cache)
-        fixes = series.applicable(self.recipe.fixes, lambda name: worktree.read_file(pristine, name))
-        patches = (*fixes, *self.recipe.series.patches)
-        wanted = series.changed_files(patches, lambda name: worktree.read_file(pristine, name))
+        original = partial(worktree.read_file, pristine)
+        fixes = series.applicable(self.recipe.fixes, original)
+        wanted = series.changed_files((*fixes, *self.recipe.series.patches), original)
         files = None if _decides_config(wanted) else wanted
         with (
             worktree.opened(self.recipe.source, files, cache=self.cache, progress=self.progress) as tree,

@@ -185,8 +185,9 @@ class Cache:
         `waiting` is called once if the lock is taken. Yields the file descriptor that holds the lock: a child process
         that inherits it keeps the lock for as long as it lives. InfraError if the lab is interrupted while it waits.
 
-        Who waits holds the lock's queue, a second file, so that nobody who comes later is served first: a lab that
-        builds one kernel after the other asks again at once, and those that wait ask LOCK_POLL_S apart.
+        A thread that waits holds a second lock, the queue, which every later one has to take first. Without it a lab
+        that builds one kernel after the other takes the lock again at once, while those that wait ask for it only
+        every LOCK_POLL_S seconds.
         """
         path = self.root / "locks" / name.replace("/", "-")
         queue = path.with_name(f"{path.name}.next")

@@ -60,14 +60,17 @@ def cases_by_scenario(summary: Summary) -> dict[str, set[str]]:
     return cases
 
 
-def case_names(some: Sequence[CaseRecord], declared: Mapping[str, set[str]]) -> list[str]:
-    """Return the labels of some cases, each once; all cases of a scenario with several are `scenario.*`."""
+def case_names(some: Sequence[CaseRecord], every: Mapping[str, set[str]]) -> list[str]:
+    """Return the labels of some cases, each once; all cases of a scenario with several are `scenario.*`.
+
+    `every`: see `cases_by_scenario`.
+    """
     chosen: dict[str, dict[str, str]] = {}
     for record in some:
         chosen.setdefault(record.scenario, {})[record.case] = record.label
     names: list[str] = []
     for scenario, cases in chosen.items():
-        if len(cases) > 1 and len(cases) == len(declared[scenario]):
+        if len(cases) > 1 and len(cases) == len(every[scenario]):
             names.append(f"{scenario}.*")
         else:
             names += cases.values()

@@ -145,10 +145,10 @@ def _by_scenario(summary: Summary, width: int) -> list[str]:
         for verdict, number in tally.items():
             by_scenario[verdict.scenario].setdefault(kernel, Counter())[verdict] = number
     rows: dict[str, dict[str, list[str]]] = {}
-    declared = words.cases_by_scenario(summary)
+    every = words.cases_by_scenario(summary)
     for scenario, by_kernel in by_scenario.items():
         tallies = {kernel: words.tally(tally, summary.suites) for kernel, tally in by_kernel.items()}
-        rows[f"{scenario} ({len(declared[scenario])})"] = tallies
+        rows[f"{scenario} ({len(every[scenario])})"] = tallies
     if len(rows) < 2:
         return []
     where = words.places(summary.topologies, summary.topologies)
@@ -404,13 +404,13 @@ def _skipped(summary: Summary, width: int) -> list[str]:
         reasons.setdefault(record.reason, []).append(record)
     if not reasons:
         return []
-    declared = words.cases_by_scenario(summary)
+    every = words.cases_by_scenario(summary)
     lines = wrap(f"SKIPPED: {words.count(len(summary.skipped), 'record')}", width)
     for reason, same in list(reasons.items())[:MAX_ENTRIES]:
-        cases = " ".join(words.case_names(same, declared))
+        cases = " ".join(words.case_names(same, every))
         lines += wrap(f"{len(same)}x {reason}: {cases}", width, "  ")
     if summary.skipped_everywhere:
-        cases = " ".join(words.case_names(summary.skipped_everywhere, declared))
+        cases = " ".join(words.case_names(summary.skipped_everywhere, every))
         lines += wrap(f"skipped everywhere, so not tested at all: {cases}", width, "  ")
     return lines + _more(len(reasons), width)
 

@@ -384,8 +384,11 @@ def execute(
 
 
 def _incremental(plan: Plan, to_build: Collection[Build], cache: Cache) -> frozenset[Build]:
-    """Return the builds that compile only what differs from a kernel that was built before."""
+    """Return the builds that compile only what differs from an earlier kernel; none of a single one, which has no other
+    to be built beside."""
     machines = {cell.build: cell.topology for cell in plan.cells if cell.build in to_build}
+    if len(machines) < 2:
+        return frozenset()
     found: set[Build] = set()
     for build, machine in machines.items():
         with suppress(LabError):  # the build itself reports what is wrong

@@ -85,6 +85,7 @@ class Runner(Generic[Built]):
     _begun: set[Build] = field(default_factory=set)
     """The builds in `incremental` that were begun."""
     _beside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "beside"))
+    """Builds them: one at a time beside the builder, which goes through the cells in their order."""
     _recording: threading.Lock = field(default_factory=threading.Lock)
     """Held while `builds` changes."""
     _writing: threading.Lock = field(default_factory=threading.Lock)
