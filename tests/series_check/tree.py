@@ -40,7 +40,9 @@ class Checker:
     words: tuple[str, ...]
     programs: tuple[str, ...]
     build: str
-    """The name of the O= directory; checkers of one compiler share it."""
+    """The name of the O= directory; checkers of one compiler and configuration share it."""
+    without: str = ""
+    """The symbol of Kconfig that is turned off for it, if any."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -57,7 +59,14 @@ CHECKERS = (
         build="clang",
     ),
     Checker(name="sparse", words=("C=2",), programs=("sparse",), build="gcc"),
+    *(
+        Checker(
+            name=f"gcc W=1 without {symbol}", words=("W=1",), programs=("gcc",), build=f"gcc-{symbol}", without=symbol
+        )
+        for symbol in ("TRANSPARENT_HUGEPAGE", "SHMEM")
+    ),
 )
+"""The last ones compile what the configurations of the lab never do: what is left of a patch without these."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,7 +160,7 @@ def opened(kernel: Kernel, topology: Topology, *, cache: Cache, progress: Progre
         requests = kconfig.merge(kernels.fragments(topology, kernel, images() / "config", pristine))
         for checker in CHECKERS:
             if not checker.missing and not (tree.root / checker.build / "ready").exists():
-                _configure(tree, checker, kconfig.render(requests), requests)
+                _configure(tree, checker, requests)
         yield tree
 
 
@@ -166,12 +175,16 @@ def _link(pristine: Path, tree: Tree) -> None:
     tree.dirty.unlink(missing_ok=True)
 
 
-def _configure(tree: Tree, checker: Checker, wanted: str, requests: tuple[kconfig.SymbolRequest, ...]) -> None:
-    """Configure a directory as the lab's kernels are, and make what every object depends on."""
+def _configure(tree: Tree, checker: Checker, requests: tuple[kconfig.SymbolRequest, ...]) -> None:
+    """Configure a directory as the lab's kernels are, but for `without`, and make what every object depends on."""
+    off = kconfig.parse_fragment(f"# CONFIG_{checker.without} is not set" if checker.without else "", checker.name)
+    wanted = kconfig.merge((requests, off))
     tree.make(checker, "tinyconfig", timeout_s=PREPARE_S)
     config = tree.root / checker.build / ".config"
-    config.write_text(kconfig.override(config.read_text(), requests))
+    config.write_text(kconfig.override(config.read_text(), wanted))
     tree.make(checker, "olddefconfig", timeout_s=PREPARE_S)
+    for lost in kconfig.lost(off, kconfig.parse_config(config.read_text())):
+        raise InfraError(f"{checker.name}: {lost}")
     if "make: *** " in tree.make(checker, "prepare", timeout_s=PREPARE_S):
         raise InfraError(f"{checker.name}: the tree cannot be prepared: {tree.said()}")
-    (tree.root / checker.build / "ready").write_text(wanted)
+    (tree.root / checker.build / "ready").write_text(kconfig.render(wanted))

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from lab.core.errors import InfraError
+from lab.formats import kconfig
 from lab.formats.patches.patch import Content
 from tests.series_check import __main__ as series_check
 from tests.series_check.tree import CHECKERS, WARNING, Tree, _configure
@@ -66,13 +67,22 @@ olddefconfig: ;
 prepare: ; @echo llvm-ar: not found; false
 mm/shmem.o: ; @echo cannot compile; false
 """
+ON = "grep -q '^# CONFIG_SHMEM is not set' $(O)/.config && echo CONFIG_SHMEM=y > $(O)/.config"
 
 
 def test_a_tree_that_cannot_be_prepared_is_an_error(tree: Tree) -> None:
     (tree.src / "Makefile").write_text(MAKEFILE)
     with pytest.raises(InfraError, match="gcc W=1: the tree cannot be prepared: llvm-ar: not found"):
-        _configure(tree, CHECKERS[0], "", ())
+        _configure(tree, CHECKERS[0], ())
     assert not (tree.root / "gcc/ready").exists()
+
+
+def test_a_symbol_that_cannot_be_turned_off_is_an_error(tree: Tree) -> None:
+    (tree.src / "Makefile").write_text(MAKEFILE.replace("olddefconfig: ;", f"olddefconfig: ; @{ON}"))
+    checker = next(each for each in CHECKERS if each.without == "SHMEM")
+    with pytest.raises(InfraError, match=r"gcc W=1 without SHMEM: CONFIG_SHMEM: asked for n at .*, got y"):
+        _configure(tree, checker, kconfig.parse_fragment("CONFIG_SHMEM=y", "asked"))
+    assert not (tree.root / "gcc-SHMEM/ready").exists()
 
 
 def test_a_checker_that_compiles_nothing_is_an_error(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
