@@ -524,17 +524,18 @@ class _Build:
         directory = tree.build_dir(self.recipe.build_name)
         if any(name in wanted and wanted[name] is None for name in changed):
             return False
+        if any(name in (_embedding(directory) or ()) for name in changed):
+            return False
         objects = stale_objects.find(tree.src, directory, changed)
         target, image = self.recipe.image.target, directory / self.recipe.image.path
         if (changed and not objects) or not image.exists():  # another image was made of these objects so far
             return False
         before_ns = image.stat().st_mtime_ns
-        if objects:
-            self._make(tree, target, timeout_s=BUILD_S, expected=len(objects), objects=objects)
-            if not stale_objects.are_made(tree.src, directory, objects):
-                return False
-            stale_objects.touch_archives(directory, objects)
-        self._make(tree, target, timeout_s=BUILD_S, expected=LINK_STEPS, linked=True, go_on=bool(objects))
+        stale_objects.touch_archives(directory, objects)
+        self._make(tree, target, timeout_s=BUILD_S, expected=len(objects) + LINK_STEPS, objects=objects)
+        if not stale_objects.are_made(tree.src, directory, objects):
+            return False
+        stale_objects.date_archives(directory, objects)
         return not objects or image.stat().st_mtime_ns > before_ns
 
     def _counter(self, full: bool) -> Path:
@@ -555,23 +556,20 @@ class _Build:
         *,
         timeout_s: float,
         expected: int = 0,
-        objects: Sequence[str] = (),
-        linked: bool = False,
-        go_on: bool = False,
+        objects: Sequence[str] | None = None,
     ) -> int:
         """Run make to its end and return how many steps it announced.
 
-        With `objects` make makes these in place of the target; with `linked` it makes the target of what is compiled
-        already. With `go_on` it adds to the log of the make before it.
+        With `objects` it makes these, if there are any, and the target of them and of all that is compiled already.
         """
         log_path = tree.root / "logs" / f"{self.recipe.build_name}-{target}.log"
         log_path.parent.mkdir(exist_ok=True)
-        with log_path.open("a" if go_on else "w") as log:
+        with log_path.open("w") as log:
             top = str(tree.build_dir(self.recipe.build_name))
             meter = _Meter(self.progress if expected else silent, expected, log, top)
             done = proc.run(
-                [*self._argv(tree, _without(objects, linked)), *(objects or [target])],
-                env={**self._environment(tree), **self._probing(tree, target, answered=bool(objects or linked))},
+                [*self._argv(tree, objects), target],
+                env={**self._environment(tree), **self._probing(tree, target, answered=objects is not None)},
                 check=False,
                 timeout_s=timeout_s,
                 on_line=meter,
@@ -582,12 +580,12 @@ class _Build:
             raise self._failure(tree, target, log_path, done.status)
         return meter.steps
 
-    def _argv(self, tree: WorkTree, without: Sequence[str]) -> list[str]:
-        """Return make's command line but for its targets; `without` parts of the work, in the O= directory itself."""
+    def _argv(self, tree: WorkTree, objects: Sequence[str] | None) -> list[str]:
+        """Return make's command line but for its target; for `objects` without a walk, in the O= directory itself."""
         chosen, directory = self.recipe.toolchain, tree.build_dir(self.recipe.build_name)
         where = ["--directory", str(tree.src), f"O={directory}"]
-        if without:
-            where = ["--directory", str(directory), "--file", "../Makefile", *without]
+        if objects is not None:
+            where = ["--directory", str(directory), "--file", "../Makefile", *stale_objects.options(objects)]
         variables = {
             "ARCH": self.recipe.arch.kernel_arch,
             "CROSS_COMPILE": chosen.prefix,
@@ -595,7 +593,7 @@ class _Build:
             "CC": chosen.kernel_cc(_embedding(directory)),
             **{f"GCOV_PROFILE_{Path(name).stem}.o": "y" for name in self.recipe.counted},
             **FIXED,
-            **(FAST_GZIP if without == stale_objects.NO_WALK else {}),
+            **({} if objects is None else FAST_GZIP),
         }
         # --output-sync keeps the lines of one command together, so that errors of two do not mix.
         options = [f"--jobs={toolchain.jobs()}", "--output-sync=target", "--no-print-directory"]
@@ -660,13 +658,6 @@ class _Build:
             "config_sha256": hashlib.sha256((into / "config").read_bytes()).hexdigest(),
         }
         (into / "build.json").write_text(json.dumps(all_facts, indent=1) + "\n")
-
-
-def _without(objects: Sequence[str], linked: bool) -> Sequence[str]:
-    """Return make's options for objects alone, for a target whose objects are made, or for all there is to do."""
-    if objects:
-        return stale_objects.NO_PREPARATION
-    return stale_objects.NO_WALK if linked else ()
 
 
 @dataclass(slots=True)

@@ -2,8 +2,8 @@
 """Answer what kbuild's makefiles ask the compiler, as it answered when make last walked over a build directory.
 
 Whenever make reads the makefiles of a kernel, they try some thirty options (`cc-option`), each with a compiler of its
-own, one after the other. A build after a small edit reads them twice, and spends a tenth of its CPU time on that. The
-answers depend on the compiler and the configuration, which are those that the objects there were compiled with.
+own, one after the other. A build after a small edit would spend a tenth of its CPU time on that. The answers depend on
+the compiler and the configuration, which are those that the objects there were compiled with.
 
 So a script of the compiler's name stands before it in PATH. While make walks, it passes everything on to the compiler
 and notes how each attempt at an empty file ended. A make that does not walk gets these answers; what is in no note is

@@ -4,8 +4,8 @@
 kbuild looks for stale objects with a make in each directory, some 400 of them, which takes longer than the compiler
 and the linker after a small edit. Here the lab knows what has changed in a work tree since make last succeeded in a
 build directory. If these are C files of which each is compiled into an object of its own and is read for nothing else,
-make is asked for these objects, and then for the image without the walk (`make -o .`): all commands, their options and
-the order of the links are kbuild's own. Whatever else changed, make walks.
+one make walks to these objects alone (kbuild's `single-goals`) and links the image: all commands, their options and the
+order of the links are kbuild's own. Whatever else changed, make walks.
 
 Where this is so is read from what kbuild wrote: vmlinux.a, a thin archive, names all objects that are linked into the
 kernel; `.NAME.o.cmd` names the source of an object and all that it was compiled from.
@@ -13,23 +13,25 @@ kernel; `.NAME.o.cmd` names the source of an object and all that it was compiled
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 MOST = 40
 """C files; for more of them the walk is not what takes long."""
 THIN_ARCHIVE = b"!<thin>\n"
-NO_PREPARATION = ("-o", "prepare")
+_NO_PREPARATION = ("-o", "prepare")
 """Options of make in a build directory: what makes headers and tools, none of which is made of what is linked into the
 kernel, is taken for done."""
-NO_WALK = ("-o", ".", *NO_PREPARATION)
-"""Likewise the target of kbuild's top Makefile, since 6.1, that walks over all directories. Objects are made by it too,
-in the directories of those that are asked for."""
+_NO_WALK = ("-o", ".")
+"""Likewise the target of kbuild's top Makefile, since 6.1, that walks over all directories."""
 _WALK = re.compile(r"^build-dir\s*:=\s*\.$", re.MULTILINE)
 _RULE = re.compile(
     r"^\$\(sort \$\(KBUILD_LDS\) \$\(KBUILD_VMLINUX_OBJS\) \$\(KBUILD_VMLINUX_LIBS\)\): \. ;$", re.MULTILINE
 )
+_GOALS = re.compile(r"^\$\(build-dir\): prepare\n\t.* \$\(single-goals\)$", re.MULTILINE)
+"""The walk makes these objects alone where they are named, and looks for nothing else then."""
 
 
 def find(src: Path, build: Path, changed: Collection[str]) -> tuple[str, ...]:
@@ -40,7 +42,7 @@ def find(src: Path, build: Path, changed: Collection[str]) -> tuple[str, ...]:
     if not 0 < len(changed) <= MOST or not all(name.endswith(".c") for name in changed):
         return ()
     makefile = (src / "Makefile").read_text(errors="replace")
-    if not _WALK.search(makefile) or not _RULE.search(makefile):
+    if not all(lines.search(makefile) for lines in (_WALK, _RULE, _GOALS)):
         return ()
     linked = _linked(build)
     objects = {f"{name.removesuffix('.c')}.o": name for name in sorted(changed)}
@@ -50,6 +52,13 @@ def find(src: Path, build: Path, changed: Collection[str]) -> tuple[str, ...]:
     if _read_elsewhere(build, objects):
         return ()
     return tuple(objects)
+
+
+def options(objects: Sequence[str]) -> tuple[str, ...]:
+    """Return make's options and variables to make the objects, and then a target of all objects as they are."""
+    if not objects:
+        return (*_NO_PREPARATION, *_NO_WALK)
+    return (*_NO_PREPARATION, f"single-goals={' '.join(f'./{name}' for name in objects)}")
 
 
 def are_made(src: Path, build: Path, objects: Collection[str]) -> bool:
@@ -62,10 +71,22 @@ def are_made(src: Path, build: Path, objects: Collection[str]) -> bool:
 
 
 def touch_archives(build: Path, objects: Collection[str]) -> None:
-    """Give the thin archives with these objects the time that the walk would give them; their content is the same."""
-    for name in objects:
-        for archive in _archives(build, name):
-            archive.touch()
+    """Make the thin archives of these objects newer than what was linked from them. What they contain is names."""
+    for archive in _all_archives(build, objects):
+        archive.touch()
+
+
+def date_archives(build: Path, objects: Collection[str]) -> None:
+    """Give the archives the time of the newest of their objects: then the walk finds nothing in them to make anew."""
+    times = {name: (build / name).stat().st_mtime_ns for name in objects}
+    for archive in _all_archives(build, objects):
+        newest = max(time for name, time in times.items() if archive in _archives(build, name))
+        os.utime(archive, ns=(newest, newest))
+
+
+def _all_archives(build: Path, objects: Collection[str]) -> list[Path]:
+    """Return the archives of all these objects, each of them once."""
+    return list(dict.fromkeys(archive for name in objects for archive in _archives(build, name)))
 
 
 def _archives(build: Path, name: str) -> list[Path]:

@@ -259,6 +259,30 @@ def test_a_c_file_that_another_one_includes_is_built_by_the_walk(toy: Toy) -> No
     assert walked(build(toy, "swap"))
 
 
+def test_a_c_file_that_embeds_another_file_is_built_by_the_walk(toy: Toy) -> None:
+    """Such a file is compressed as kbuild does it, which takes longer, and is a part of the kernel."""
+    edited(toy, "mm/shmem.c", "return -1;", "return -1; /* .incbin */")
+    toy.series("embeds", {"mm/shmem.c": ("return -1;", "return 1;")})
+    build(toy)
+    assert walked(build(toy, "embeds"))
+
+
+def test_a_tree_that_cannot_make_objects_and_link_in_one_make_is_built_by_the_walk(toy: Toy) -> None:
+    edited(toy, "Makefile", "$(walked)) $(single-goals)", "$(walked))")
+    build(toy)
+    assert walked(build(toy, "grow"))
+
+
+def test_after_an_edit_the_walk_finds_nothing_to_make(toy: Toy) -> None:
+    """The archives are as old as what they contain."""
+    build(toy)
+    edited_kernel = build(toy, "grow")
+    assert not walked(edited_kernel)
+    (place,) = toy.root.glob("cache/work/*/src/build-*")
+    times = {name: (place / name).stat().st_mtime_ns for name in ("mm/shmem.o", "mm/built-in.a", "vmlinux.a")}
+    assert times["mm/shmem.o"] == times["mm/built-in.a"] <= times["vmlinux.a"]
+
+
 def test_after_a_build_that_failed_make_walks(toy: Toy, reference: Callable[..., bytes]) -> None:
     toy.series("bad", {"mm/shmem.c": ("return -1;", "return nothing;")})
     build(toy)
