@@ -551,14 +551,14 @@ def _path(rest: str, cache: Cache) -> _IdentifiedSource:
         near = nearest(directory.name, _siblings(directory))
         raise InputError(directory, None, "source", "no such directory", nearest=near)
     _read_makefile(directory, f"path:{rest}")
-    sha256, files = _identity(directory, cache)
+    sha256, names = _identity(directory, cache)
     lineage = digest("path", str(directory))
 
     def unpack(into: Path, progress: Progress) -> None:
         like = None
         if latest := _read_memo(_memo(cache, "latest", lineage)):
             like = tree(latest["key"], cache)
-        _copy(directory, files, into, progress, like=like)
+        _copy(directory, names(), into, progress, like=like)
         if _identity(directory, cache)[0] != sha256:
             raise InfraError(f"{directory} changed while it was being copied", hint="run the same command again")
 
@@ -571,18 +571,21 @@ def _path(rest: str, cache: Cache) -> _IdentifiedSource:
     )
 
 
-def _identity(directory: Path, cache: Cache) -> tuple[str, list[str]]:
-    """Return a hash of a directory's content and the names of its files."""
+def _identity(directory: Path, cache: Cache) -> tuple[str, Callable[[], list[str]]]:
+    """Return a hash of a directory's content, and a function that returns the names of its files."""
     git_files = None
     if (directory / ".git").exists():
         git_files = _git_files(directory)
     if git_files is not None:
         head, dirty, files = git_files
-        return _hash_files(directory, dirty, f"git tree {head}"), files
+        return _hash_files(directory, dirty, f"git tree {head}"), lambda: files
     found = _look_at(directory)
-    files = sorted(os.fsdecode(line.rpartition(_BEHIND)[0]) for line in found)
+
+    def names() -> list[str]:
+        return sorted(os.fsdecode(line.rpartition(_BEHIND)[0]) for line in found)
+
     state = digest("find", str(directory), b"\0".join(found))
-    return _remember(_memo(cache, state), lambda: _hash_files(directory, files, "")), files
+    return _remember(_memo(cache, state), lambda: _hash_files(directory, names(), "")), names
 
 
 def _git_files(directory: Path) -> tuple[str, list[str], list[str]] | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 MOST = 40
@@ -35,9 +35,10 @@ _GOALS = re.compile(r"^\$\(build-dir\): prepare\n\t.* \$\(single-goals\)$", re.M
 
 
 def find(src: Path, build: Path, changed: Collection[str]) -> tuple[str, ...]:
-    """Return the objects that changed files of a tree make stale; empty if only a walk can tell.
+    """Return the objects that are compiled from changed files of a tree; empty if only a walk can tell what is stale.
 
-    `changed` are names in `src`, of files that exist. Objects are names in `build`.
+    `changed` are names in `src`, of files that exist. Objects are names in `build`. They are all that is stale unless
+    `are_read_elsewhere` says otherwise.
     """
     if not 0 < len(changed) <= MOST or not all(name.endswith(".c") for name in changed):
         return ()
@@ -49,9 +50,28 @@ def find(src: Path, build: Path, changed: Collection[str]) -> tuple[str, ...]:
     for name, source in objects.items():
         if name not in linked or not _compiled_from(build, name, source):
             return ()
-    if _read_elsewhere(build, objects):
-        return ()
     return tuple(objects)
+
+
+def are_read_elsewhere(build: Path, objects: Collection[str]) -> bool:
+    """Return whether another object was compiled from a source of these too, as by `#include "other.c"`.
+
+    This reads a file for every object of the kernel, which takes a tenth of a second; make may run meanwhile.
+    """
+    if not objects:
+        return False
+    own = {_command_file(build, name) for name in objects}
+    words = re.compile("|".join(rf"/{re.escape(name.removesuffix('.o'))}\.c\b" for name in objects).encode())
+    try:
+        return any(words.search(path.read_bytes()) for path in _command_files(build) if path not in own)
+    except FileNotFoundError:  # make has removed it: the walk can tell
+        return True
+
+
+def _command_files(build: Path) -> Iterator[Path]:
+    """Yield the files in which kbuild wrote what it made something of; make may remove other files meanwhile."""
+    for place, _, names in os.walk(build):
+        yield from (Path(place, name) for name in names if name.startswith(".") and name.endswith(".cmd"))
 
 
 def options(objects: Sequence[str]) -> tuple[str, ...]:
@@ -124,10 +144,3 @@ def _compiled_from(build: Path, name: str, source: str) -> bool:
     """Return whether an object is compiled from the C file and lies in its directory's archive and in the top one."""
     wanted = {(build / name).with_name("built-in.a"), build / "built-in.a"}
     return wanted <= set(_archives(build, name)) and f"\nsource_{name} := ../{source}\n" in _command(build, name)
-
-
-def _read_elsewhere(build: Path, objects: dict[str, str]) -> bool:
-    """Return whether another object was compiled from one of the C files too, as by `#include "other.c"`."""
-    own = {_command_file(build, name) for name in objects}
-    words = re.compile("|".join(rf"/{re.escape(source)}\b" for source in objects.values()).encode())
-    return any(words.search(path.read_bytes()) for path in build.rglob(".*.cmd") if path not in own)

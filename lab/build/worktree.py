@@ -49,6 +49,8 @@ STEP_S = 2.0
 """If the clock was set back by less than this, the lab waits for it."""
 FEW_FILES = 500
 """Up to this many, syncing file by file is cheaper than syncing everything."""
+ANEW = ".tmp_vmlinux"
+"""Names of files that kbuild always makes anew before it reads them: stages of a link, half of what a link writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,7 +357,8 @@ def _remove_unfinished(directory: Path, left: Running) -> None:
 
 
 def _sync_since(directory: Path, since_ns: int) -> None:
-    files = [path for path in _written_since(directory, since_ns - SLACK_NS) if not path.is_symlink()]
+    written = _written_since(directory, since_ns - SLACK_NS)
+    files = [path for path in written if not path.is_symlink() and not path.name.startswith(ANEW)]
     if len(files) > FEW_FILES:
         os.sync()
         return

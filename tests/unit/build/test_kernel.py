@@ -527,6 +527,16 @@ def test_disk_full_is_said_and_leaves_the_cache_sound(tiny_disk: Path, reference
     assert build(toy).image.read_bytes() == reference()
 
 
+def test_what_is_made_anew_by_every_link_is_not_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    for name in ("vmlinux", "vmlinux.o", ".tmp_vmlinux1", ".tmp_vmlinux2.kallsyms.o", ".vmlinux.cmd"):
+        (tmp_path / name).touch()
+    (tmp_path / "source").symlink_to("vmlinux")
+    worktree._sync_since(tmp_path, time.time_ns())
+    assert sorted(Path(name).name for name in synced) == [".vmlinux.cmd", "vmlinux", "vmlinux.o"]
+
+
 # ---- Death at bad moments -------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_a_held_tree_is_looked_at_once(toy: Toy, monkeypatch: pytest.MonkeyPatch
     looks: list[Path] = []
     look = source._identity
 
-    def counted(directory: Path, cache: Cache) -> tuple[str, list[str]]:
+    def counted(directory: Path, cache: Cache) -> tuple[str, Callable[[], list[str]]]:
         looks.append(directory)
         return look(directory, cache)
 
@@ -76,7 +77,7 @@ def test_a_look_ahead_serves_who_asks_next(toy: Toy, monkeypatch: pytest.MonkeyP
     may_look = threading.Event()
     look = source._identity
 
-    def slow(directory: Path, cache: Cache) -> tuple[str, list[str]]:
+    def slow(directory: Path, cache: Cache) -> tuple[str, Callable[[], list[str]]]:
         looks.append(directory)
         assert may_look.wait(10)
         return look(directory, cache)

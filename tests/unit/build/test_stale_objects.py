@@ -48,3 +48,19 @@ def test_archives_get_the_time_of_their_newest_object(build: Path) -> None:
     stale_objects.touch_archives(build, OBJECTS)
     stale_objects.date_archives(build, OBJECTS)
     assert times(build) == {"built-in.a": 6, "mm/built-in.a": 5, "fs/built-in.a": 6}
+
+
+def test_an_object_that_another_one_is_compiled_from_too(build: Path) -> None:
+    (build / "mm/.mremap.o.cmd").write_text("source_mm/mremap.o := ../mm/mremap.c\n")
+    (build / "mm/.shmem.o.cmd").write_text("deps_mm/shmem.o := ../mm/mremap.cold ../xmm/mremap.c\n")
+    assert not stale_objects.are_read_elsewhere(build, OBJECTS[:1])
+    assert not stale_objects.are_read_elsewhere(build, ())
+    (build / "fs/.exec.o.cmd").write_text("deps_fs/exec.o := \\\n  ../mm/mremap.c \\\n")
+    assert stale_objects.are_read_elsewhere(build, OBJECTS[:1])
+    assert not stale_objects.are_read_elsewhere(build, OBJECTS[1:2])
+
+
+def test_what_make_removes_meanwhile(build: Path) -> None:
+    """A file of an object cannot be read any more: only the walk tells."""
+    (build / "mm/.mremap.o.cmd").symlink_to("gone")
+    assert stale_objects.are_read_elsewhere(build, OBJECTS[1:2])
