@@ -15,6 +15,7 @@ import resource
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from lab.build.probes import Probes
 from lab.build.series import Patch, Series
 from lab.build.source import Source
 from lab.build.toolchain import Toolchain
+from lab.build.under_way import UnderWay
 from lab.build.worktree import WorkTree
 from lab.core import paths, proc
 from lab.core.cache import Cache, digest, write_atomic
@@ -171,13 +173,22 @@ def build(
             recipe.toolchain.require(f"kernel {kernel.name} for {topology.name} ({recipe.key})")
         resolved = source.resolve(kernel.source, cache=cache, progress=progress)
         recipe = _recipe(kernel, topology, resolved, images or paths.images(), cache)
-    entry = cache.entry(
-        ENTRY,
-        recipe.key,
-        lambda into: _Build(recipe, cache, progress).run(into),
-        waiting=lambda: progress("waiting for another lab that builds this kernel"),
-    )
-    return _load(entry, recipe)
+    wanted = recipe
+
+    def make(tell: Progress) -> None:
+        cache.entry(
+            ENTRY,
+            wanted.key,
+            lambda into: _Build(wanted, cache, tell).run(into),
+            waiting=lambda: tell("waiting for another lab that builds this kernel"),
+        )
+
+    _under_way.do((cache.root, wanted.key), make, progress)
+    return _load(cache.path(ENTRY, wanted.key), wanted)
+
+
+_under_way = UnderWay()
+"""The kernels that threads of this process build."""
 
 
 def _prebuilt(
@@ -509,6 +520,7 @@ class _Build:
             in_place.write_text(config)
             changed = None
         _list_embedding(tree, directory, changed)
+        self.progress("compiling")
         if changed is None or not self._without_walk(tree, wanted, changed):
             target = recipe.image.target
             steps = self._make(tree, target, timeout_s=BUILD_S, expected=self._expected(full))
@@ -532,8 +544,10 @@ class _Build:
             return False
         before_ns = image.stat().st_mtime_ns
         stale_objects.touch_archives(directory, objects)
-        self._make(tree, target, timeout_s=BUILD_S, expected=len(objects) + LINK_STEPS, objects=objects)
-        if not stale_objects.are_made(tree.src, directory, objects):
+        with ThreadPoolExecutor(1, "elsewhere") as beside:
+            elsewhere = beside.submit(stale_objects.are_read_elsewhere, directory, objects)
+            self._make(tree, target, timeout_s=BUILD_S, expected=len(objects) + LINK_STEPS, objects=objects)
+        if elsewhere.result() or not stale_objects.are_made(tree.src, directory, objects):
             return False
         stale_objects.date_archives(directory, objects)
         return not objects or image.stat().st_mtime_ns > before_ns

@@ -132,7 +132,7 @@ def find(arch: Arch) -> Toolchain:
     return Toolchain(
         prefix=prefix,
         version=version,
-        key=digest(version, file_digest(Path(libc)), *arch.ldflags),
+        key=digest(version, _content(libc, *_stamp(libc)), *arch.ldflags),
         ldflags=arch.ldflags,
     )
 
@@ -203,6 +203,17 @@ def require_kernel_tools() -> None:
 def _identity(compiler: str, linker: str, *changed: float) -> tuple[str, str]:  # noqa: ARG001 (a new one asks again)
     version = ", ".join(_first_line(program) for program in (compiler, linker))
     return version, proc.run([compiler, "-print-file-name=libc.a"], timeout_s=60).output.strip()
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """Return what changes when a file is replaced."""
+    status = Path(path).stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache
+def _content(path: str, *stamp: int) -> str:  # noqa: ARG001 (a new one reads again)
+    return file_digest(Path(path))
 
 
 def host_compiler() -> str:

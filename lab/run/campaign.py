@@ -157,7 +157,7 @@ def _absolute(field_name: str, words: Sequence[str]) -> tuple[str, ...]:
         absolute = _absolute_path
     elif field_name == "suites":
         absolute = _absolute_suite
-    elif field_name == "roots":
+    elif field_name == "roots" and words:
         from lab.build.roots import root
 
         absolute = root.absolute

@@ -97,6 +97,14 @@ class PatchOptions:
         """Return the options as they are typed."""
         return _options(tree=[self.tree], base=[self.base], base_branches=self.branches, mirror=[self.mirror])
 
+    def look_ahead(self) -> None:
+        """Begin to look at the files of a tree that is no repository: it is the base, whatever the patch says."""
+        from lab.build import source
+
+        tree = user_path(self.tree)
+        if (tree / "Makefile").is_file() and not (tree / ".git").exists() and not (tree / "HEAD").is_file():
+            source.look_ahead(f"path:{tree.absolute()}", open_cache())
+
     def change(self, word: str) -> Change:
         """Return the change that a word means, once it is known to apply; remarks about it go to stderr."""
         from lab.workflows import change
@@ -187,12 +195,16 @@ def try_(patch: str, command: Sequence[str], *, chosen: PatchOptions, watch: boo
     lab try my.patch --tree ~/linux --suite kselftest-mm --on x86_64-4k
     lab try series/ --tree ~/linux --each -- sh -c 'grep -q thing /proc/vmstat'
     """
-    from lab.workflows import try_patch
+    from lab.build import source
 
     asked = TryOptions(patch=patch, command=command, chosen=chosen, **given)
     if watch:
         return _try_again_and_again(asked)
-    summary = asked.run(chosen.change(patch))
+    with source.held():
+        chosen.look_ahead()
+        summary = asked.run(chosen.change(patch))
+    from lab.workflows import try_patch
+
     if features := try_patch.unprovided(summary):
         meant = " ".join(f"--provides {feature}" for feature in features)
         print_note(f"note: cases that require {', '.join(features)} pass with the patch: add {meant} to expect that")
@@ -261,6 +273,7 @@ class TryOptions:
             return self._run(change)
 
     def _run(self, change: Change) -> Summary:
+        from lab.build import ahead
         from lab.host import programs
         from lab.run.campaign import CampaignRequest, open_run
         from lab.workflows import try_patch
@@ -276,6 +289,8 @@ class TryOptions:
         local = {"jobs": self.jobs, "memory": self.memory, "connect": self.connect, "root": self.root_}
         with cluster_session(self.cluster, **local) as session:
             packing = resources(session, self.jobs, self.memory)
+            if session is None:
+                ahead.begin(wanted.plan(library, packing), cache)
             opened = open_run(wanted, library, cache, packing, self.output, command=self.recorded())
             opened = replace(opened, cold=self.cold)
             summary = finish(opened, packing, self.connect, confirm=self.confirm, elsewhere=session)

@@ -15,14 +15,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.core.cache import Cache, digest
 from lab.formats.patches.mail import MailedPatch
 from lab.specs.library import Library
 from lab.specs.model import Topology
 from lab.specs.plan import node_count
-from lab.verdicts.compare import Summary
 from lab.workflows.change import Change
+
+if TYPE_CHECKING:
+    from lab.verdicts.compare import Summary
 
 ENTRY = "try"
 BASELINE = "baseline"
