@@ -544,8 +544,9 @@ class _Build:
             return False
         before_ns = image.stat().st_mtime_ns
         stale_objects.touch_archives(directory, objects)
-        with ThreadPoolExecutor(1, "elsewhere") as beside:
+        with ThreadPoolExecutor(1, "beside") as beside:
             elsewhere = beside.submit(stale_objects.are_read_elsewhere, directory, objects)
+            beside.submit(elf_program.load)
             self._make(tree, target, timeout_s=BUILD_S, expected=len(objects) + LINK_STEPS, objects=objects)
         if elsewhere.result() or not stale_objects.are_made(tree.src, directory, objects):
             return False

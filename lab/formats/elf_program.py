@@ -89,6 +89,11 @@ def section(file: BinaryIO, name: str) -> bytes:
         return file.read(found["sh_size"])
 
 
+def load() -> None:
+    """Load pyelftools while there is nothing else to do. The first reader of a program would do it."""
+    import elftools.elf.elffile  # noqa: F401
+
+
 def _opened(file: BinaryIO) -> ELFFile:
     """Return pyelftools' reader of a file. It is imported here: that takes 40 ms, and most runs read no program."""
     from elftools.elf.elffile import ELFFile

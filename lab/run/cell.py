@@ -37,7 +37,7 @@ class CellWork:
     """The runs that a killed lab completed; they count, and are not repeated."""
     keeper: KeeperLike | None = None
     verified: Callable[[], None] | None = None
-    """Called once the cell's first guest was verified."""
+    """Called once the cell's first guest was verified and saved; its programs are copied to it after that."""
     status: CellStatus | None = None
     _guests: CellGuests = field(init=False)
     _programs: ProgramRunner = field(init=False)
@@ -50,7 +50,8 @@ class CellWork:
             evidence=self.evidence,
             stopping=self.stopping,
             booting=self._show_first_boot,
-            verified=lambda: self._settle(CellStatus.OK),
+            verified=self._tell_verified,
+            provided=lambda: self._settle(CellStatus.OK),
         )
         self._programs = ProgramRunner(
             topology=self.cell.topology,
@@ -93,8 +94,10 @@ class CellWork:
             self.status = status
             self.evidence.finish(status, reason, mismatches)
             self.screen.cell(self.cell, STATE_OF[status])
-            if self.verified and status is CellStatus.OK:
-                self.verified()
+
+    def _tell_verified(self) -> None:
+        if self.status is None and self.verified:
+            self.verified()
 
     def _give_up(self, reason: str, cause: Cause = Cause.LAB) -> None:
         """Record that the rest of the cell cannot be run; what ran before still counts."""

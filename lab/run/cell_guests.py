@@ -45,7 +45,10 @@ class CellGuests:
     booting: Callable[[], None]
     """Called before a guest boots."""
     verified: Callable[[], None]
-    """Called when a booted guest has proved to be the machine that was asked for."""
+    """Called when a guest has proved to be the machine that was asked for, and was saved for later ones if that is to
+    be. It has no programs yet."""
+    provided: Callable[[], None]
+    """Called when such a guest has the programs."""
     current: GuestLike | None = None
     snapshot: SnapshotLike | None = None
     no_save: str = ""
@@ -69,8 +72,9 @@ class CellGuests:
                 self._keep()
             if self.current is None:
                 continue
-            self._push()
             self.verified()
+            self._push()
+            self.provided()
             self._save()  # where that fails, no guest is left, and the next one is not saved
         return self.current
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -125,6 +126,7 @@ def finish(
         reported.append(report_run(opened))
         offer_guest(factory, kept)
 
+    threading.Thread(target=_load_reports, name="reports", daemon=True).start()
     interrupted = False
     afterwards = report_and_offer if keep else None
     try:
@@ -143,6 +145,13 @@ def finish(
     if interrupted:
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
     return summary
+
+
+def _load_reports() -> None:
+    """Load the modules of the reports, while builds and guests are waited for: that takes as long as to write them."""
+    from lab.report import registry
+
+    registry.files()
 
 
 def keep_evidence(opened: OpenRun, summary: Summary, uri: str | None) -> None:

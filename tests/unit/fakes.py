@@ -60,6 +60,7 @@ class Behaviour:
     console: Sequence[str] = ()
     boot_error: LabError | None = None
     facts_error: LabError | None = None
+    push_error: LabError | None = None
     mismatches: tuple[Mismatch, ...] = ()
     books: Sequence[int] = ()
     """Shmem before the first program, after it, and each time that is asked for it then."""
@@ -88,6 +89,9 @@ class FakeGuest:
 
     def push(self, programs: Mapping[str, Path]) -> None:
         assert not self.closed
+        if self.behaviour.push_error:
+            raise self.behaviour.push_error
+        self.built.pushes += 1
 
     def run(
         self,
@@ -186,6 +190,7 @@ class FakeCell:
     """What the cache has when the cell asks for a saved guest, in this order; then nothing."""
     keep_error: LabError | None = None
     keeps: int = 0
+    pushes: int = 0
 
     def restore(self, console: Path) -> FakeRestored | None:
         found = self.kept.pop(0) if self.kept else None

@@ -529,12 +529,12 @@ def test_disk_full_is_said_and_leaves_the_cache_sound(tiny_disk: Path, reference
 
 def test_what_is_made_anew_by_every_link_is_not_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink().name))
     for name in ("vmlinux", "vmlinux.o", ".tmp_vmlinux1", ".tmp_vmlinux2.kallsyms.o", ".vmlinux.cmd"):
         (tmp_path / name).touch()
     (tmp_path / "source").symlink_to("vmlinux")
     worktree._sync_since(tmp_path, time.time_ns())
-    assert sorted(Path(name).name for name in synced) == [".vmlinux.cmd", "vmlinux", "vmlinux.o"]
+    assert sorted(synced) == [".vmlinux.cmd", "vmlinux", "vmlinux.o"]
 
 
 # ---- Death at bad moments -------------------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ class Worked:
         metadata = recorded({"cells": [{"topology": "machine", "kernel": "patched"}]})
         run = RunDir.create(place, "test", metadata, output=place / "r")
         evidence: CellDir = run.cell("machine", "patched")
+        self.verified: list[tuple[int, int]] = []
+        """How often a guest was saved for later labs, and got its programs, when the cell was told to be verified."""
         CellWork(
             cell=cell,
             fresh=isolation == "fresh",
@@ -46,6 +48,7 @@ class Worked:
             cases=ONE,
             screen=NoScreen(),
             stopping=threading.Event(),
+            verified=lambda: self.verified.append((built.keeps, built.pushes)),
         ).run()
         lines = (evidence.path / "events.jsonl").read_text().splitlines()
         self.events: list[dict[str, Any]] = [json.loads(line) for line in lines]
@@ -95,6 +98,18 @@ def test_fresh_boots_once_and_restores_for_every_further_scenario(work: Work) ->
     assert done.result.boot_s == 0.5
     assert done.result.restores_s == (0.6, 0.6)
     assert done.prepared == 2, "the next guest is prepared while one works, but not behind the last scenario"
+
+
+def test_a_cell_is_verified_once_when_a_guest_is_saved_and_before_it_has_programs(work: Work) -> None:
+    """Guests that confirm what it fixes are started then."""
+    assert work("fresh", good(), good(), good()).verified == [(1, 0)]
+
+
+def test_a_first_guest_that_does_not_take_its_programs_decides_the_cell(work: Work) -> None:
+    done = work("shared", Behaviour(runs=[], push_error=GuestLost("pushing demo failed")))
+    assert done.verified == [(1, 0)]
+    assert (done.result.status, done.story) == (CellStatus.BROKEN, ["boot"])
+    assert "pushing demo failed" in done.result.reason
 
 
 def test_shared_saves_nothing_while_all_is_well(work: Work) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -46,6 +47,14 @@ def test_a_run_is_reported_and_its_verdicts_returned(events: list[str], monkeypa
     execute_with(monkeypatch, lambda afterwards: events.append(f"execute {afterwards}"))
     assert running.finish(OPENED, cast(Any, None), None) is cast(Any, SUMMARY)
     assert events == ["execute None", "report"]
+
+
+def test_what_reports_need_is_loaded_while_the_run_works(events: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = threading.Event()
+    monkeypatch.setattr("lab.report.registry.files", loaded.set)
+    execute_with(monkeypatch, lambda _: events.append(f"loaded: {loaded.wait(20)}"))
+    running.finish(OPENED, cast(Any, None), None)
+    assert events == ["loaded: True", "report"]
 
 
 def test_a_kept_guest_is_offered_behind_the_only_report(events: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
