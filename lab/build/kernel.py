@@ -63,6 +63,8 @@ FIXED = {
 # kbuild compresses an image with gzip -9, which takes longer than all the compiling after a small edit. In no key: the
 # kernel in the image is the same. Not for a walk, which compresses the configuration that is part of the kernel.
 FAST_GZIP = {"KGZIP": "sh -c 'exec gzip -n -1' gzip"}
+# Makefiles try with two compilers what only a kernel with gcov needs to know.
+NO_GCOV = {"CFLAGS_GCOV": ""}
 # How kbuild and the compiler name files of the source, seen from an O= directory in it.
 _UP = re.compile(r"^(|.* from )\.\./", re.MULTILINE)
 # How many steps kbuild announces when nobody has counted yet: 6.12, tinyconfig + images/config, x86_64.
@@ -416,6 +418,11 @@ def _embedding(directory: Path) -> Sequence[str] | None:
     return listed.read_text().split() if listed.exists() else None
 
 
+def _without_gcov(directory: Path) -> Mapping[str, str]:
+    """Return the variables that keep makefiles from looking for gcov's options, unless the configuration has gcov."""
+    return {} if "CONFIG_GCOV_KERNEL=y\n" in (directory / ".config").read_text() else NO_GCOV
+
+
 def _list_embedding(tree: WorkTree, directory: Path, changed: Collection[str] | None) -> None:
     """Write the names of the C files with `.incbin` to the O= directory's EMBEDDING, a line each.
 
@@ -608,7 +615,7 @@ class _Build:
             "CC": chosen.kernel_cc(_embedding(directory)),
             **{f"GCOV_PROFILE_{Path(name).stem}.o": "y" for name in self.recipe.counted},
             **FIXED,
-            **({} if objects is None else FAST_GZIP),
+            **({} if objects is None else {**FAST_GZIP, **_without_gcov(directory)}),
         }
         # --output-sync keeps the lines of one command together, so that errors of two do not mix.
         options = [f"--jobs={toolchain.jobs()}", "--output-sync=target", "--no-print-directory"]

@@ -527,6 +527,33 @@ def test_disk_full_is_said_and_leaves_the_cache_sound(tiny_disk: Path, reference
     assert build(toy).image.read_bytes() == reference()
 
 
+@pytest.mark.parametrize(
+    ("config", "given"),
+    [("CONFIG_ARCH_HAS_GCOV_PROFILE_ALL=y\n", True), ("\n", True), ("CONFIG_X=y\nCONFIG_GCOV_KERNEL=y\n", False)],
+)
+def test_gcov_is_looked_for_where_it_is_used(tmp_path: Path, config: str, *, given: bool) -> None:
+    (tmp_path / ".config").write_text(config)
+    assert kernel._without_gcov(tmp_path) == ({"CFLAGS_GCOV": ""} if given else {})
+
+
+def test_what_a_make_without_the_walk_is_given(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[list[str]] = []
+    run = proc.run
+
+    def noted(argv: list[str], **options: Any) -> proc.Completed:
+        if argv[0] == "make":
+            made.append(argv)
+        return run(argv, **options)
+
+    monkeypatch.setattr(proc, "run", noted)
+    build(toy)
+    build(toy, "grow")
+    *walks, edit = made
+    assert [argv[-1] for argv in made] == ["tinyconfig", "olddefconfig", "vmlinux", "vmlinux"]
+    assert {"single-goals=./mm/shmem.o", "CFLAGS_GCOV="} < {*edit}
+    assert not any(word.startswith(("single-goals", "CFLAGS_GCOV", "KGZIP")) for argv in walks for word in argv)
+
+
 def test_what_is_made_anew_by_every_link_is_not_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink().name))
