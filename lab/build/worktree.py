@@ -371,9 +371,15 @@ def _sync_since(directory: Path, since_ns: int) -> None:
 
 
 def _written_since(directory: Path, since_ns: int) -> list[Path]:
-    """Return files and links below a directory with a time not before `since_ns`."""
-    written = []
-    for place, _, names in os.walk(directory):
-        paths = (Path(place, name) for name in names)
-        written += [path for path in paths if path.lstat().st_mtime_ns >= since_ns]
+    """Return files and links below a directory with a time not before `since_ns`; no links to directories."""
+    written: list[Path] = []
+    places = [str(directory)]
+    while places:
+        with os.scandir(places.pop()) as entries:
+            for entry in entries:
+                if not entry.is_dir():
+                    if entry.stat(follow_symlinks=False).st_mtime_ns >= since_ns:
+                        written.append(Path(entry.path))
+                elif not entry.is_symlink():
+                    places.append(entry.path)
     return written

@@ -559,9 +559,11 @@ def test_what_is_made_anew_by_every_link_is_not_synced(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink().name))
     for name in ("vmlinux", "vmlinux.o", ".tmp_vmlinux1", ".tmp_vmlinux2.kallsyms.o", ".vmlinux.cmd"):
         (tmp_path / name).touch()
-    (tmp_path / "source").symlink_to("vmlinux")
+    (tmp_path / "source").symlink_to(".")
+    (tmp_path / "mm").mkdir()
+    (tmp_path / "mm/mremap.o").touch()
     worktree._sync_since(tmp_path, time.time_ns())
-    assert sorted(synced) == [".vmlinux.cmd", "vmlinux", "vmlinux.o"]
+    assert sorted(synced) == [".vmlinux.cmd", "mremap.o", "vmlinux", "vmlinux.o"]
 
 
 # ---- Death at bad moments -------------------------------------------------------------------------------------------
