@@ -3,8 +3,8 @@
 
 A series is tried on a tree that was built before (`lab try`), each time with one line more in mm/mremap.c. What the lab
 itself reports of a run gives the parts: seconds of the longest build (those of several machines are made side by side),
-and of the guest that took longest its boot and its programs. The rest is all else that is not done beside these: reading
-and applying the series, what runs again to confirm, saving and ending guests, verdicts and reports.
+and of the guest that took longest its boot and its programs. The rest is all else, as far as it is not done beside
+these: reading and applying the series, what runs again to confirm, saving and ending guests, verdicts and reports.
 """
 
 from __future__ import annotations

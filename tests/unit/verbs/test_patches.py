@@ -50,6 +50,19 @@ def test_a_try_is_recorded_as_it_was_typed() -> None:
     ]
 
 
+@pytest.mark.parametrize(("inside", "seen"), [(["Makefile"], True), (["Makefile", ".git"], False), (["HEAD"], False)])
+def test_a_tree_is_looked_at_early_if_it_is_the_base_whatever_the_patch_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: Sequence[str], *, seen: bool
+) -> None:
+    """In a repository the patch may name a commit as its base."""
+    looks: list[str] = []
+    monkeypatch.setattr("lab.build.source.look_ahead", lambda spec, _: looks.append(spec))
+    for name in inside:
+        (tmp_path / name).touch()
+    PatchOptions(tree=tmp_path, base="", branches=(), mirror="").look_ahead()
+    assert looks == [f"path:{tmp_path}"] * seen
+
+
 def test_what_has_its_default_is_left_away() -> None:
     chosen = PatchOptions(tree=Path(), base="", branches=(), mirror="")
     command = TryOptions(patch="x.patch", chosen=chosen).recorded()
