@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lab.arch.record import Arch, BootImage
-from lab.build import prebuilt, series, source, stale_objects, toolchain, worktree
-from lab.build.probes import Probes
+from lab.build import prebuilt, series, source, toolchain, worktree
+from lab.build.edits import stale_objects
+from lab.build.edits.probes import Probes
+from lab.build.edits.under_way import UnderWay
 from lab.build.series import Patch, Series
 from lab.build.source import Source
 from lab.build.toolchain import Toolchain
-from lab.build.under_way import UnderWay
 from lab.build.worktree import WorkTree
 from lab.core import paths, proc
 from lab.core.cache import Cache, digest, write_atomic

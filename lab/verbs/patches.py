@@ -273,7 +273,7 @@ class TryOptions:
             return self._run(change)
 
     def _run(self, change: Change) -> Summary:
-        from lab.build import ahead
+        from lab.build.edits import ahead
         from lab.host import programs
         from lab.run.campaign import CampaignRequest, open_run
         from lab.workflows import try_patch

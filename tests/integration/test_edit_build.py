@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.build import kernel, stale_objects
+from lab.build import kernel
+from lab.build.edits import stale_objects
 from lab.build.kernel import Recipe
 from lab.core import paths
 from lab.core.cache import Cache, default_root

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Begin to build a kernel before the run that needs it is open: an edit compiles while the rest of the lab gets ready.
+"""Begin to build a kernel before the run that needs it is open: an edit compiles while the run is prepared.
 
-To load the rest of the lab, to write the run's first files and to open libvirt takes one CPU some tenths of a second.
-make has work for one CPU most of the time after an edit, and a CPU is left.
+To write the run's first files, to look up what the cache has and to open libvirt takes one CPU some tenths of a second.
+After an edit make has work for one CPU most of the time, so there is a second one for this.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab.build.stale_objects: what make is told, and the times of thin archives. Builds with it are in test_kernel.py."""
+"""lab.build.edits.stale_objects: what make is told, and times of archives. Builds with it are in test_kernel.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.build import stale_objects
+from lab.build.edits import stale_objects
 
 OBJECTS = ("mm/mremap.o", "mm/shmem.o", "fs/exec.o")
 ARCHIVES = ("built-in.a", "mm/built-in.a", "fs/built-in.a")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab.build.ahead on the toy tree: what is begun before a run is built once, and its errors are told to who asks."""
+"""lab.build.edits.ahead on the toy tree: what is begun before a run is built once; who asks for it gets its errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from lab.build import ahead, kernel
+from lab.build import kernel
+from lab.build.edits import ahead
 from lab.core.errors import BuildError, InfraError
 from lab.specs.model import CampaignSpec, Kernel
 from lab.specs.plan import Plan, Selection, plan

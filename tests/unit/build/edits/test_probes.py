@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab.build.probes: a compiler is asked while make walks, and its answers serve a make that does not."""
+"""lab.build.edits.probes: a compiler is asked while make walks, and its answers serve a make that does not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.build.probes import Probes
+from lab.build.edits.probes import Probes
 
 COMPILER = """\
 #!/bin/sh

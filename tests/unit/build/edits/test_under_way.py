@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""lab.build.under_way: one thread works, the others follow it, whatever becomes of it."""
+"""lab.build.edits.under_way: one thread works, the others follow it, whatever becomes of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from lab.build.under_way import UnderWay
+from lab.build.edits.under_way import UnderWay
 from lab.core.errors import BuildError, InfraError, LabError
 from lab.core.progress import Progress, silent
 

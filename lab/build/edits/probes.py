@@ -25,7 +25,7 @@ ANSWERS, NOTES = "PROBE_ANSWERS", "PROBE_NOTES"
 """Variables of the script: the file with the answers, and the directory for notes; either may be missing."""
 _SCRIPT = """\
 #!/bin/sh
-# Written by lab/build/probes.py.
+# Written by lab/build/edits/probes.py.
 PATH=${PATH#*:}
 name=${0##*/}
 asked=$*
