@@ -82,20 +82,21 @@ def read_xml(lines: Sequence[Line]) -> Iterator[Statement]:
 def _document(lines: Sequence[Line]) -> Iterator[Statement]:
     """One document of XML, and what other text is behind it."""
     xml = _Xml()
-    begun = ended = 0
+    begun = ended = objects = 0
     for line in lines:
         if not line.text.startswith("<"):
             if xml.in_distances:
                 _numbers(xml, line.text)
             continue
         begun = begun or ("<topology" in line.text or "<object" in line.text) * line.number
+        objects += "<object" in line.text
         ended = ended or "</topology>" in line.text
         for tag in _TAG.finditer(line.text):
             attributes = {name: html.unescape(value) for name, value in _ATTRIBUTE.findall(tag[3])}
             _tag(xml, tag[2], bool(tag[1]), attributes, line.number)
             if xml.in_distances and tag[4].strip():
                 _numbers(xml, tag[4])
-    if not begun:
+    if not objects:  # libvirt has a tag <topology> with other things in it
         return
     yield from _machine(xml)
     yield from _nodes(xml)

@@ -12,7 +12,6 @@ from itertools import pairwise
 from lab.formats.machine import (
     boot_log,
     cpuinfo,
-    emulated,
     hwloc,
     inventory,
     likwid,
@@ -21,6 +20,7 @@ from lab.formats.machine import (
     numactl,
     sysfs_nodes,
 )
+from lab.formats.machine.emulators import launchers, libvirt_xml, qemu_arguments
 from lab.formats.machine.paste.pasted import Line, Pasted, joined, undecorated
 from lab.formats.machine.paste.shell_session import Section, sections
 from lab.formats.machine.statements import ArchMarks, Statement, bounded, is_ellipsis
@@ -178,9 +178,10 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section], marks: ArchMark
         boot_log.read(lines, marks),
         hwloc.read_xml(lines),
         hwloc.read_tree(lines),
-        emulated.read_arguments(lines),
-        emulated.read_xml(lines),
-        emulated.read_proxmox(lines),
+        qemu_arguments.read(lines),
+        libvirt_xml.read(lines),
+        launchers.read_proxmox(lines),
+        launchers.read_virtme(lines),
         likwid.read(lines),
         inventory.read(lines),
     ):
