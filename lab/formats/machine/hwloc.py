@@ -18,12 +18,15 @@ from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, Va
 SOURCE = "lstopo"
 _TAG = re.compile(r"<(/?)(\w{1,30})((?:\s+\w{1,40}=\"[^\"<>]*\")*)\s*/?>([^<]*)")
 _ATTRIBUTE = re.compile(r"(\w+)=\"([^\"]*)\"")
-_MACHINE = re.compile(r"Machine(?: L#\d+)? \((?:P#\d+ )?(?:total=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]i?B)(?: total)?\b")
+_MACHINE = re.compile(r"Machine(?: [LP]#\d+)? \((?:P#\d+ )?(?:total=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]i?B)(?: total)?\b")
+_NUMBERS = r"(?=[LP]#)(?:L#(?P<logical>\d{1,5}))?(?: ?\(?P#(?P<number>\d{1,5}))?"
+"""hwloc's own number and Linux' one: `L#0 (P#0`; with `lstopo -l` and `-p` one of them, in boxes `L#0 P#0`."""
 _NODE = re.compile(
-    r"NUMANode(?:\([\w ]{1,20}\))? L#(\d{1,4}) \(P#(\d{1,4})(?: (?:local=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]i?B))?"
+    rf"NUMANode(?:\([\w ]{{1,20}}\))? {_NUMBERS}"
+    r"(?: \(?(?:local=)?(?P<memory>\d{1,12}(?:\.\d{1,2})?)(?P<unit>[KMGT]i?B))?"
 )
-_PARENT = re.compile(r"(?:Package|Socket|Group\d?|Die) L#\d")
-_PU = re.compile(r"PU L#(\d{1,5}) \(P#(\d{1,5})\)")
+_PARENT = re.compile(r"(?:Package|Socket|Group\d?|Die) [LP]#\d")
+_PU = re.compile(rf"PU {_NUMBERS}\)?")
 _LATENCIES = re.compile(r"Relative latency matrix .* between (\d{1,4}) NUMANodes .* by logical indexes:")
 _LATENCY_ROW = re.compile(r"(?:index|\d{1,4})((?:\s+\d{1,4})+)")
 _TREE_FACTS = (
@@ -243,6 +246,8 @@ class _Tree:
     """Whether a package or a group has begun behind the last node: the next node is none of the same package."""
     nowhere: list[int] = field(default_factory=list)
     """CPUs above the first node."""
+    own_numbers: bool = False
+    """Whether CPUs have hwloc's own numbers alone."""
     total: int = 0
     memory: dict[int, int] = field(default_factory=dict)
     first: int = 0
@@ -278,19 +283,25 @@ def _tree_line(tree: _Tree, line: Line) -> Iterator[Statement]:
     elif tree.rows_due and (match := _LATENCY_ROW.fullmatch(line.text)):
         tree.rows_due -= 1
         tree.rows.append(tuple(map(int, match[1].split())))
-    for logical, cpu in _PU.findall(line.text):
+    for match in _PU.finditer(line.text):
         tree.first = tree.first or line.number
-        tree.units.add(int(logical))
-        (tree.nodes[tree.group[0]][1] if tree.group else tree.nowhere).append(int(cpu))
+        if match["logical"]:
+            tree.units.add(int(match["logical"]))
+        cpus = tree.nodes[tree.group[0]][1] if tree.group else tree.nowhere
+        cpus.append(int(match["number"] or match["logical"]))
+        tree.own_numbers = tree.own_numbers or not match["number"]
 
 
 def _tree_node(tree: _Tree, match: re.Match[str], line: int) -> Iterator[Statement]:
     """A node's own line."""
-    number = int(match[2])
+    number = int(match["number"] or match["logical"])
+    if number >= MAX_NODE:
+        return
     tree.nodes[number] = line, []
-    tree.logical.append(int(match[1]))
-    if match[3]:
-        tree.memory[number] = size(match[3], match[4])
+    if match["logical"]:
+        tree.logical.append(int(match["logical"]))
+    if match["memory"]:
+        tree.memory[number] = size(match["memory"], match["unit"])
         yield _statement("memory", tree.memory[number], line, number)
     if tree.group and (tree.nodes[tree.group[0]][1] or tree.inside):
         tree.group = []
@@ -304,6 +315,9 @@ def _of_tree(tree: _Tree) -> Iterator[Statement]:
         yield _statement("online", tuple(sorted(set(tree.nowhere))), tree.first)
     elif tree.nowhere:
         text = f"CPUs {format_list(tree.nowhere)} are above the first node of the tree, and on none"
+        yield _statement(NOTE, text, tree.first)
+    if tree.own_numbers:
+        text = "the tree has hwloc's own numbers of CPUs and nodes: a guess is that Linux has the same"
         yield _statement(NOTE, text, tree.first)
     yield from _tree_damage(tree)
     if tree.total and abs(sum(tree.memory.values()) - tree.total) <= tree.total * 0.1:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's command line as a shell, `ps`, libvirt's log or a list in a program shows it; its options come in any order."""
+"""QEMU's command line as a shell, `ps`, libvirt's log or a list in a program shows it; options come in any order."""
 
 from __future__ import annotations
 
