@@ -23,6 +23,11 @@ _REST = re.compile(r"(?:\(?usable\)?|hotplug|non-volatile|\[mem 0x|Node \d|-> |0
 SHORT, TERMINAL = 30, 80
 """Characters of a line that is too short to have been wrapped, and of one that a terminal wrapped."""
 _LINUX = re.compile(r"Linux version (\d\S{0,60})")
+_OOPS = re.compile(
+    r"CPU: \d{1,5} (?:UID: \d{1,10} )?PID: \d{1,10} Comm: .{1,40}? (?:Not tainted|Tainted: [A-Z ]{1,60}?)\s+"
+    r"(\d{1,2}\.\d{1,3}\S{0,60})"
+)
+"""The kernel's release in the header of an oops."""
 _ARGUMENTS = re.compile(r"(?:Kernel c|\bC)ommand line:\s?(.*)")
 _SRAT_MEMORY = re.compile(rf"SRAT: Node (\d{{1,4}}) PXM \d{{1,5}} {_RANGE}")
 _SRAT_CPU = re.compile(
@@ -223,6 +228,8 @@ def _take_machine(log: _Log, text: str, line: int) -> None:
         log.add("release", match[1], line)
         if compiler := _COMPILER.search(text):
             log.guess_arch(compiler[1], line, f"the kernel's compiler is of {compiler[1]}")
+    elif match := _OOPS.search(text):
+        log.add("release", match[1], line)
     elif match := _MODEL.search(text):
         log.add("model", match[1], line)
     elif match := _NODE_NAMED.search(text):

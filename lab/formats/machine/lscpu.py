@@ -30,7 +30,13 @@ MACHINE_NAMES = re.compile(
     r"|loongarch(?:32|64)|ia64|mips(?:el|64|64el)?|alpha|sparc(?:64)?|m68k|parisc(?:64)?|sh4\w?|arc|csky|hexagon|xtensa|nios2"
 )
 """What `uname -m` can print, and how distributions spell it."""
+_BOTH_NAMES = re.compile(rf"(?:{MACHINE_NAMES.pattern}) \(({MACHINE_NAMES.pattern})\)")
+"""Of dpkg and of the kernel, as Debian's reportbug prints them."""
+_OTHER_ARCH = re.compile(r"foreign|user.?space|guest|target|client|compat|image|emulat|personality|package|build", re.I)
+"""In keys whose value is not the machine's own architecture."""
 _FIELD = re.compile(r"([^:]{1,80}?)\s*:\s*(.*)")
+_OF_NODE = re.compile(r"node ?\d|node ")
+"""Keys of numactl and perf."""
 _NUMBER = re.compile(r"\d{1,4}")
 _NUMBER_BEFORE = re.compile(r"\d{1,4}(?= ?NUMA)")
 _LIST = re.compile(r"\d[\d\s,:()-]*")
@@ -134,7 +140,7 @@ class _Fields:
         if self.room < 0 or len(self.found) > MAX_STATEMENTS:
             return
         match = _FIELD.fullmatch(line.text)
-        if match and "/" not in match[1] and not match[1].startswith("node "):
+        if match and "/" not in match[1] and not _OF_NODE.match(match[1]):
             self.node, self.flags = -1, False
             value = match[2].removesuffix('",').strip(' "')
             self.width = len(line.text)
@@ -156,8 +162,8 @@ class _Fields:
         """Read a field by its key where it must be, by its value where it can be."""
         if _NUMA.fullmatch(key):
             self._numa(key, value, line)
-        elif MACHINE_NAMES.fullmatch(value):
-            self._add("arch", value, line)
+        elif arch := _own_arch(key, value):
+            self._add("arch", arch, line)
         elif match := _BYTE_ORDER.fullmatch(value):
             self._add("byteorder", match[1].lower(), line)
         elif match := _BITS.fullmatch(value):
@@ -232,6 +238,13 @@ class _Fields:
             return False
         open_end = self.value[-1:] in (",", "-") or self.width >= MAX_WIDTH
         return open_end or "," in text or "-" in text
+
+
+def _own_arch(key: str, value: str) -> str:
+    """The machine's own architecture, if a field has it; empty if not."""
+    if match := _BOTH_NAMES.fullmatch(value):
+        return match[1]
+    return value if MACHINE_NAMES.fullmatch(value) and not _OTHER_ARCH.search(key) else ""
 
 
 def read_json(lines: Sequence[Line]) -> Iterator[Statement]:

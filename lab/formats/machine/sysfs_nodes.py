@@ -37,7 +37,7 @@ _SHARED_WORDS = re.compile(r"\[?always\]? \[?within_size\]? \[?advise\]? .{0,60}
 _CMDLINE = re.compile(r"(?:.*\s)?(?:BOOT_IMAGE|root|console)=\S.*")
 _NO_CMDLINE = re.compile(r"\$|ommand line:|^/\S+:")
 _ARGUMENTS = re.compile(r"[^#;|&]{0,200}?(?:cat|head|tail|grep|more)\s+(.*)")
-_PAGE_SIZE = re.compile(r"(?:getconf\s+)?_?(?:PAGE_?SIZE|page size)\W{0,20}(\d{4,6})\b.*", re.IGNORECASE)
+_PAGE_SIZE = re.compile(r"(?:getconf\s+)?_?(?:PAGE_?SIZE|page size)\W{0,40}(\d{4,6})\b.*", re.IGNORECASE)
 _KERNEL_PAGE = re.compile(
     r"(?:CONFIG_\w*?_?(?:(\d{1,3})K_PAGES)=y|CONFIG_PAGE_SIZE_(\d{1,3})KB=y|(?:Kernel|MMU)PageSize:\s+(\d{1,3}) kB)"
 )

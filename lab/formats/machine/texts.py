@@ -13,7 +13,6 @@ from lab.formats.machine import (
     boot_log,
     cpuinfo,
     hwloc,
-    inventory,
     likwid,
     lscpu,
     meminfo,
@@ -24,6 +23,7 @@ from lab.formats.machine.emulators import launchers, libvirt_xml, qemu_arguments
 from lab.formats.machine.paste.pasted import Line, Pasted, joined, undecorated
 from lab.formats.machine.paste.shell_session import Section, sections
 from lab.formats.machine.statements import ArchMarks, Statement, bounded, is_ellipsis
+from lab.formats.machine.summaries import facts, inventory, per_node
 
 MAX_TEXT = 4 << 20
 """Characters; /proc/cpuinfo of a thousand CPUs has 1.5 million."""
@@ -184,6 +184,8 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section], marks: ArchMark
         launchers.read_virtme(lines),
         likwid.read(lines),
         inventory.read(lines),
+        facts.read(lines),
+        per_node.read(lines),
     ):
         found += bounded(statements)
     return _without_numbered_rows(found)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Totals of a machine in the words of programs that list machines: how many CPUs, how much memory, which processor.
+"""Outputs of several lines in which programs list a machine: how many CPUs, how much memory, which processor.
 
 Kubernetes (`kubectl describe node`, `get node -o yaml`), Slurm (`scontrol show node`, `slurmd -C`), Xen (`xl info -n`),
-libvirt (`virsh nodeinfo`), inxi, hwinfo, lshw, dmidecode, fastfetch, BSD's sysctl. Only Xen says more about nodes than
-their number.
+dmidecode, hwinfo, lshw. Only Xen says more about nodes than their number.
 """
 
 from __future__ import annotations
@@ -12,43 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from lab.formats.machine.lscpu import MACHINE_NAMES
 from lab.formats.machine.paste.pasted import Line
-from lab.formats.machine.statements import MAX_NODE, Statement, Value, numbers, size
+from lab.formats.machine.statements import MAX_NODE, Statement, Value, in_blocks, numbers, size
 
-_UNIT = r"(?P<unit>[KMGT])i?B?"
-_LOGO = r"(?:.{0,80}\s)?"
-"""That neofetch shows at the left."""
-_FACTS = (
-    ("virsh nodeinfo", re.compile(rf"Memory size:\s+(?P<memory>\d{{1,15}}) {_UNIT}")),
-    ("inxi", re.compile(rf"(?:.*\s)?arch: (?P<arch>{MACHINE_NAMES.pattern})(?:\s.*)?")),
-    (
-        "inxi",
-        re.compile(
-            r"(?:CPU:\s+)?Info: (?:(?P<sockets>\d{1,2})x )?(?P<cores>\d{1,3}|single|dual|quad|hexa|octa)[ -]core"
-            r"(?: \(\d+-\w+/\d+-\w+\))?\s+model: (?P<model>.{3,80}?) (?:bits|type|socket|variant|arch): (?P<rest>.*)"
-        ),
-    ),
-    ("inxi", re.compile(rf"(?:Memory|RAM|System RAM):(?: System RAM:)? total: (?P<memory>\d+(?:\.\d+)?) {_UNIT}.*")),
-    ("inxi", re.compile(rf"(?:.*\s)?Memory: (?P<memory>\d+(?:\.\d+)?) {_UNIT} used: .*")),
-    ("sysctl", re.compile(r"hw\.ncpu[:=] ?(?P<cpus>\d{1,4})")),
-    ("sysctl", re.compile(r"hw\.(?:memsize|physmem)[:=] ?(?P<memory>\d{8,16})(?P<unit>)")),
-    ("sysctl", re.compile(r"hw\.pagesize[:=] ?(?P<page>\d{4,6})")),
-    ("sysctl", re.compile(r"machdep\.cpu\.brand_string[:=] ?(?P<model>\S.{2,80})")),
-    ("hwinfo", re.compile(r"Arch: (?P<arch>X86-64|AArch64|PPC64LE|S390X|RISCV64|IA32)", re.IGNORECASE)),
-    ("hwinfo", re.compile(r"Model: \d+\.\d+\.\d+ \"(?P<model>[^\"]{3,80})\"")),
-    ("lshw", re.compile(rf"(?:.*\s)?memory\s+(?P<memory>\d{{1,6}}){_UNIT} System Memory")),
-    ("fastfetch", re.compile(rf"{_LOGO}Memory: [\d.]+ ?[KMG]i?B / (?P<memory>\d+(?:\.\d+)?) ?{_UNIT}(?: \(\d+%\))?")),
-    (
-        "fastfetch",
-        re.compile(
-            rf"{_LOGO}CPU: (?:\d+ ?x )?(?P<model>[^()]*(?:\([RTM]+\)[^()]*)*) \((?P<cpus>\d{{1,4}})\)(?: @ .*)?"
-        ),
-    ),
-    ("fastfetch", re.compile(rf"{_LOGO}OS: .*\s(?P<arch>{MACHINE_NAMES.pattern})")),
-)
 _HWINFO_CPU = re.compile(r"\d{1,4}: None \d{1,4}\.\d: \d{5} CPU")
-_CORES = {"single": 1, "dual": 2, "quad": 4, "hexa": 6, "octa": 8}
 _CAPACITY = re.compile(r"\"?capacity\"?: ?\{?", re.IGNORECASE)
 _RESOURCE = re.compile(
     r"\"?(cpu|memory|hugepages-(\d{1,4}[KMG])i|pods|ephemeral-storage|[\w.-]+/[\w.-]+|attachable-[\w-]+)\"?:"
@@ -59,6 +25,10 @@ _DEVICE = re.compile(r"Handle (0x[0-9A-F]{4}), DMI type (\d{1,3}), .*")
 _DEVICE_FIELD = re.compile(r"(Size|Thread Count|Version): (.{1,100})")
 _DEVICE_SIZE = re.compile(r"(\d{1,8}) ([KMGT])i?B")
 _PROCESSOR, _MEMORY_DEVICE = "4", "17"
+_LSHW_DEVICE = re.compile(r"\*-([a-z-]{2,20})(?::\d{1,4})?(?: DISABLED)?")
+_LSHW_FIELD = re.compile(r"(size|product|configuration): (.{1,200})")
+_LSHW_SIZE = re.compile(r"(\d{1,7})([KMGT])iB")
+_LSHW_THREADS = re.compile(r".*\bthreads=(\d{1,4})\b.*")
 _XEN_FIELD = re.compile(r"(nr_cpus|total_memory)\s*:\s*(\d{1,9})")
 _XEN_CPU = re.compile(r"(\d{1,4}):\s+\d{1,4}\s+\d{1,4}\s+(\d{1,4})")
 _XEN_NODE = re.compile(r"(\d{1,4}):\s+(\d{1,9})\s+\d{1,9}\s+(\d{1,3}(?:,\d{1,3})*)")
@@ -66,8 +36,6 @@ _XEN_NODE = re.compile(r"(\d{1,4}):\s+(\d{1,9})\s+\d{1,9}\s+(\d{1,3}(?:,\d{1,3})
 
 def read(lines: Sequence[Line]) -> Iterator[Statement]:
     """Everything that the lines state in the words of these programs."""
-    for line in lines:
-        yield from _facts(line)
     listed = [line for line in lines if _HWINFO_CPU.fullmatch(line.text)]
     if listed:
         yield _statement("hwinfo", "cpu_count", len(listed), listed[0])
@@ -75,30 +43,7 @@ def read(lines: Sequence[Line]) -> Iterator[Statement]:
     yield from _slurm(lines)
     yield from _dmidecode(lines)
     yield from _xen(lines)
-
-
-def _facts(line: Line) -> Iterator[Statement]:
-    """What a line states by itself."""
-    for source, pattern in _FACTS:
-        match = pattern.fullmatch(line.text)
-        if match is None:
-            continue
-        found = match.groupdict()
-        if found.get("arch"):
-            yield _statement(source, "arch", found["arch"].lower(), line)
-        if found.get("memory"):
-            yield _statement(source, "memory", size(found["memory"], found["unit"]), line)
-        if found.get("model"):
-            yield _statement(source, "model", found["model"], line)
-        if found.get("page"):
-            yield _statement(source, "page_size", int(found["page"]), line)
-        if found.get("cpus"):
-            yield _statement(source, "cpu_count", int(found["cpus"]), line)
-        if found.get("cores"):
-            threads = 1 + bool(re.search(r"\bMT\b", match["rest"]))
-            cores = _CORES.get(match["cores"]) or int(match["cores"])
-            yield _statement(source, "cpu_count", int(match["sockets"] or 1) * cores * threads, line)
-            yield _statement(source, "threads", threads, line)
+    yield from in_blocks([_lshw(lines)])
 
 
 def _statement(source: str, key: str, value: Value, line: Line, node: int | None = None, block: int = 0) -> Statement:
@@ -204,3 +149,24 @@ def _xen(lines: Sequence[Line]) -> Iterator[Statement]:
             yield _statement("xl info", "distance", numbers(match[3].replace(",", " ")), line, int(match[1]))
     for node, members in cpus.items():
         yield Statement(key="cpus", value=tuple(sorted(set(members))), line=first, source="xl info", node=node)
+
+
+def _lshw(lines: Sequence[Line]) -> Iterator[Statement]:
+    """`lshw`: the size of the system's memory, and the threads of the processors together."""
+    device = ""
+    threads = 0
+    first: Line | None = None
+    for line in lines:
+        if match := _LSHW_DEVICE.fullmatch(line.text):
+            device = match[1]
+        elif not device or not (match := _LSHW_FIELD.fullmatch(line.text)):
+            continue
+        elif device == "memory" and match[1] == "size" and (amount := _LSHW_SIZE.fullmatch(match[2])):
+            yield _statement("lshw", "memory", size(amount[1], amount[2]), line)
+        elif device == "cpu" and match[1] == "product":
+            yield _statement("lshw", "model", match[2], line)
+        elif device == "cpu" and (counted := _LSHW_THREADS.fullmatch(match[2])):
+            first = first or line
+            threads += int(counted[1])
+    if first:
+        yield _statement("lshw", "cpu_count", threads, first)
