@@ -11,5 +11,5 @@ ARCH = pseries(
     "ppc64el",
     (4 * KIB, 64 * KIB),
     processors=r"POWER(?:[89]|1\d).*",
-    boot_mark="radix-mmu:|hash-mmu:|Using (?:pSeries|PowerNV) machine",
+    boot_mark=r"radix-mmu:|hash-mmu:|Using (?:pSeries|PowerNV) machine|\bLE PAGE_SIZE=",
 )

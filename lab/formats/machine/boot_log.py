@@ -14,7 +14,8 @@ from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, ArchMarks, St
 
 SOURCE = "dmesg"
 _RANGE = r"\[?(?:mem )?(?:0x)?([0-9a-fA-F]{1,16})\s?-\s?(?:0x)?([0-9a-fA-F]{1,16})\]?"
-_STAMP = re.compile(r"(?:\[[\s\d.]{1,20}\]\s*)?")
+_STAMP = re.compile(r"(?:\[[\s\d.]{1,20}\]\s*)?(?:\[\s{0,8}[TC]\d{1,8}\]\s*)?")
+"""With the task or the CPU of CONFIG_PRINTK_CALLER behind it."""
 _STAMPED = re.compile(r"\[[\s\d.]{5,20}\]")
 _OPEN = re.compile(r"\[(?:mem )?(?:0x)?[0-9a-f]*-?(?:0x)?[0-9a-f]*$|(?:node|Node|PXM|->|CPUs:|\(|,|on|up|\d)$")
 """The end of a line that goes on."""
@@ -39,8 +40,12 @@ _OTHER_MEMORY = re.compile(r" (hotplug|non-volatile)")
 _OTHER_WORDS = {"hotplug": "may be plugged in", "non-volatile": "is non-volatile"}
 _EARLY = re.compile(rf"\bnode\s{{1,4}}(\d{{1,4}}): {_RANGE}")
 _FAKED = re.compile(rf"Faking node (\d{{1,4}}) at {_RANGE}")
+_ONE_FOR_ALL = re.compile(rf"Faking a node at {_RANGE}")
+"""Of a machine without nodes: the range goes on to the end of memory, and has holes."""
 _INITMEM = re.compile(rf"(?:Initmem|Bootmem) setup node (\d{{1,4}}) {_RANGE}")
-_NODE_NAMED = re.compile(r"(?:Initmem setup node|NODE_DATA\(|On node|Initializing node) ?(\d{1,4})\b")
+_NODE_NAMED = re.compile(
+    r"(?:Initmem setup node|NODE_DATA\(|On node|Initializing node|Fallback order for Node) ?(\d{1,4})\b"
+)
 _BOOTING = re.compile(r"\.{4} node\s{1,4}#(\d{1,4}), CPUs:((?:\s{1,20}#\d{1,5})*)")
 _MORE_CPUS = re.compile(r"\s{0,20}#\d{1,5}(?:\s{1,20}#\d{1,5})*(?:\s+OK)?")
 _CPU_NUMBER = re.compile(r"#(\d{1,5})")
@@ -70,7 +75,7 @@ class _Log:
     ranges: set[str] = field(default_factory=set)
     """The lines of SRAT and those with memory of a node: one that comes again is of another boot."""
     sizes: dict[str, dict[int, int]] = field(
-        default_factory=lambda: {"faked": {}, "early": {}, "srat": {}, "initmem": {}}
+        default_factory=lambda: {"faked": {}, "early": {}, "srat": {}, "initmem": {}, "whole": {}}
     )
     memoryless: set[int] = field(default_factory=set)
     """Nodes that the kernel says to have no memory."""
@@ -202,6 +207,10 @@ def _take_memory(log: _Log, text: str, line: int) -> bool:
             if name == "initmem" and length <= _NO_BYTES:
                 log.memoryless.add(node)
             return True
+    if found := _ONE_FOR_ALL.search(text):
+        log.nodes.setdefault(0, line)
+        log.sizes["whole"][0] = _length(found[1], found[2])
+        return True
     if found := _MEMORYLESS.search(text):
         log.memoryless.add(int(found[1]))
         log.nodes.setdefault(int(found[1]), line)
@@ -255,6 +264,9 @@ def _take_counts(log: _Log, text: str, line: int) -> None:
 def _sums(log: _Log) -> Iterator[Statement]:
     """What the lines come to together."""
     memory = next((sizes for sizes in log.sizes.values() if sizes), {})
+    if memory and memory is log.sizes["whole"]:
+        text = "the memory of the one node is a guess: its range has holes, which the line does not show"
+        yield _sum(NOTE, text, log.nodes[0], None)
     lost = set(log.sizes["srat"]) - set(memory) - log.memoryless
     for node in sorted(lost):
         text = f"SRAT has memory of node {node}, and the ranges of memory have none: cut off, or left out by mem="

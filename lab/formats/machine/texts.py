@@ -16,7 +16,9 @@ from lab.formats.machine import (
     likwid,
     lscpu,
     meminfo,
+    memory_report,
     numactl,
+    page_hints,
     sysfs_nodes,
 )
 from lab.formats.machine.emulators import launchers, libvirt_xml, qemu_arguments
@@ -176,6 +178,8 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section], marks: ArchMark
         sysfs_nodes.read(parts),
         meminfo.read(parts),
         boot_log.read(lines, marks),
+        page_hints.read(lines),
+        memory_report.read(lines),
         hwloc.read_xml(lines),
         hwloc.read_tree(lines),
         qemu_arguments.read(lines),
