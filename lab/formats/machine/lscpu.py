@@ -250,6 +250,8 @@ def _own_arch(key: str, value: str) -> str:
 def read_json(lines: Sequence[Line]) -> Iterator[Statement]:
     """`lscpu -J` and `lscpu -Je`, also on one line or cut off."""
     text = "\n".join(line.text for line in lines)
+    if "'field'" in text:  # as Python prints it
+        text = text.replace("'", '"')
     starts = [text.find('"lscpu"'), text.find('"cpus"')]
     if max(starts) < 0:
         return

@@ -11,7 +11,9 @@ from lab.core.sizes import KIB, MIB
 from lab.formats.machine.paste.shell_session import Section
 from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, in_blocks, size
 
-_MEMINFO = re.compile(r"(?:/proc/meminfo:)?(MemTotal|HugePages_Total|Hugepagesize|Hugetlb):\s+(\d{1,15})(\s*[kMG]B)?")
+_MEMINFO = re.compile(
+    r"(?:/proc/meminfo:)?(MemTotal|HugePages_Total|Hugepagesize|Hugetlb):\s+(\d{1,15})((?:[.,]\d{1,3})?)(\s*[kMG]i?B)?"
+)
 _HEAD = re.compile(r"(?:\S+\s+)?Node\s+\d{1,4}(?:\s+Node\s+\d{1,4})*(?:\s+Total)?|Total")
 _RULER = re.compile(r"-+(?:\s+-+)*")
 _COUNTERS = re.compile(r"node\d{1,4}(?:\s+node\d{1,4})*")
@@ -111,8 +113,8 @@ def _meminfo(match: re.Match[str], line: int, block: int) -> Iterator[Statement]
     name, number = match[1], int(match[2])
     source = "/proc/meminfo"
     if name == "MemTotal":
-        unit = (match[3] or "kB").strip()
-        yield Statement(key="memory", value=size(match[2], unit), line=line, source=source, block=block)
+        unit = (match[4] or "kB").strip()
+        yield Statement(key="memory", value=size(match[2] + match[3], unit), line=line, source=source, block=block)
     elif name == "HugePages_Total":
         yield Statement(key="hugepages default", value=number, line=line, source=source, block=block)
     elif name == "Hugepagesize":

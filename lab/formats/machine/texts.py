@@ -65,6 +65,7 @@ def _read_one(made: MachineTexts, file: str, text: str, marks: ArchMarks) -> Non
     pasted = undecorated(text[:MAX_TEXT])
     where = f"{file}: " if file else ""
     pasted.lines = list(joined(without_prefix(pasted), _value_of))
+    pasted.lines = with_colons(pasted.lines)
     lines = separated(pasted.lines)
     if len(lines) > len(pasted.lines):
         pasted.notes.append("line breaks between fields were lost: put back")
@@ -88,6 +89,9 @@ _NAMES = re.compile(
     r"|CPU family|Model name|Model|Stepping|Flags|available|node \d{1,4} (?:cpus|size|free)|node distances)\s{0,30}:"
 )
 
+_DISTANCES = re.compile(r"(node distances?:) (node(?: \d{1,4})+?) (?=(\d{1,4}): )(.*)")
+_ROW = re.compile(r"(?:^| )(?=\d{1,4}: )")
+
 _HOST_PREFIX = re.compile(rf"[\w.-]{{1,40}}:\s{{1,4}}(?={_NAMES.pattern})")
 """As pdsh and ansible put the name of the host before each line."""
 
@@ -100,6 +104,12 @@ _KEYS = re.compile(
     r"(?:Architecture|Byte Order|On-line CPU\(s\) list|CPU\(s\)|Thread\(s\) per core|Core\(s\) per socket|Socket\(s\)"
     r"|NUMA node\(s\)|NUMA node\d{1,4} CPU\(s\)|available|node \d{1,4} (?:cpus|size)|node distances)\s{0,30}:"
 )
+_WITHOUT_COLON = re.compile(
+    r"(?:\d{1,3} )?(Architecture|CPU op-mode\(s\)|Byte Order|On-line CPU\(s\) list|Off-line CPU\(s\) list|CPU\(s\)"
+    r"|Thread\(s\) per core|Core\(s\) per socket|Socket\(s\)|NUMA node\(s\)|NUMA node\d{1,4} CPU\(s\)|Model name)"
+    r" +([^\s:].*)"
+)
+"""A row of a table that has lost the mark between its columns."""
 MAX_PREFIX = 120
 FEW = 3
 """With so many known lines behind it, a text is a prefix of all lines."""
@@ -145,6 +155,17 @@ def _value_of(line: str, following: str) -> str | None:
     return " " if goes_on else None
 
 
+def with_colons(lines: list[Line]) -> list[Line]:
+    """The lines, with colons behind the keys of lscpu if several of them have none, as in a table with tabs."""
+    found = [_WITHOUT_COLON.fullmatch(line.text) for line in lines]
+    if sum(match is not None for match in found) < FEW:
+        return lines
+    made: list[Line] = []
+    for line, match in zip(lines, found, strict=True):
+        made.append(Line(number=line.number, text=f"{match[1]}: {match[2]}") if match else line)
+    return made
+
+
 def separated(lines: Sequence[Line]) -> list[Line]:
     """The lines; one that has several fields of lscpu or numactl, whose line breaks were lost, as several."""
     made: list[Line] = []
@@ -161,8 +182,18 @@ def separated(lines: Sequence[Line]) -> list[Line]:
             made.append(Line(number=line.number, text=text))
             continue
         for start, end in pairwise([*starts, len(text)]):
-            made.append(Line(number=line.number, text=text[start:end].strip()))
+            part = text[start:end].strip()
+            made += [Line(number=line.number, text=row) for row in _rows_of_distances(part)]
     return made
+
+
+def _rows_of_distances(text: str) -> list[str]:
+    """The lines of a table of distances whose line breaks were lost; of any other text that text."""
+    match = _DISTANCES.fullmatch(text)
+    if match is None:
+        return [text]
+    nodes = match[2].split()[1:]
+    return [match[1], match[2], *_ROW.split(match[4])] if match[3] in nodes else [text]
 
 
 def _statements(lines: Sequence[Line], parts: Sequence[Section], marks: ArchMarks) -> list[Statement]:

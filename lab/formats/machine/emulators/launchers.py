@@ -48,13 +48,15 @@ def _proxmox_node(guest: GuestNodes, number: str, text: str, line: int) -> None:
 def read_virtme(lines: Sequence[Line]) -> list[Statement]:
     """The command line of virtme-ng: `vng --cpus 4 --memory 4G --numa 2G,cpus=0-1 --numa 2G,cpus=2-3`."""
     guest = GuestNodes("virtme-ng")
+    goes_on = False
     for line in lines:
-        if guest.line or _VIRTME.fullmatch(line.text):
+        if _VIRTME.fullmatch(line.text) if not guest.line else goes_on or line.text.startswith("-"):
             guest.line = guest.line or line.number
             for match in _VIRTME_OPTION.finditer(line.text):
                 _virtme_option(guest, match[1], match[2].strip('"'), line.number)
-            if not line.text.endswith("\\"):
-                break
+            goes_on = line.text.endswith("\\")
+        elif guest.line:
+            break
     return list(guest.statements())
 
 

@@ -35,6 +35,10 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _BB_CODE = re.compile(r"\[/?(?:code|quote|pre|tt|b|i|size|color|font|spoiler)(?:=[^\[\]]*)?\]", re.IGNORECASE)
 _JIRA_CODE = re.compile(r"\{(?:code|noformat)(?::[^{}]*)?\}")
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]")
+_TERMINAL_TEXT = re.compile(
+    r"(?:\^\[|\\(?:e|033|x1b|u001b)|\u241b)\[[0-9;?]{0,12}[A-Za-z]|\[\d{1,3}(?:;\d{1,3}){0,4}m", re.IGNORECASE
+)
+"""Escape sequences that became text: `^[[0m`, `\\e[0m`, and `[0m` where the first character was lost."""
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\x00-\x08\x0b-\x1f\x7f]")
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
 _QUOTES = re.compile(r"\s*(?:[A-Z]{0,3}>\s?)+")
@@ -51,6 +55,7 @@ _COMMENT = re.compile(
 )
 """The mark of a comment before a line that a command printed, as in scripts and source files."""
 _BARS = str.maketrans("\u2502\u2503\u2551", "|||")
+_SMART_QUOTES = str.maketrans("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2018\u2019\u201a\u201b", '"' * 6 + "'" * 4)
 _LOGGED = re.compile(r"\{.{0,400}\"(?:log|message|msg|MESSAGE)\"\s*:\s*\"((?:[^\"\\]|\\.)*)\".{0,400}\}")
 """A line of a log whose lines are objects of JSON."""
 _STRING = re.compile(r"([\"'])((?:\\.|(?!\1)[^\\])*)\1")
@@ -63,6 +68,9 @@ _HOST_BEFORE = re.compile(r"[>\s]*(?:(?P<name>[A-Za-z][\w.-]{0,60}):|\[(?P<brack
 MAX_HOSTS = 8
 _AMOUNT = re.compile(r"[\d.,\s]*(?:[kMG]i?B)?")
 _PLACE = re.compile(r"([\w./@+-]{1,100}?)[:-](\d{1,6})[:-]")
+_HARD_BREAK = re.compile(r"(?:\\r?|\^M)$")
+_CONTINUED_OPTION = re.compile(r"--?[a-z]")
+"""Of a command that goes on on the next line."""
 MOST = 6
 """Of ten lines."""
 FEW_LINES = 4
@@ -133,6 +141,7 @@ def undecorated(text: str) -> Pasted:
     made.lines = [Line(number=line.number, text=_cleaned(line.text)) for line in made.lines]
     _decode(made, "the file and the number of each line", _without_places)
     _decode(made, "a mark before most lines", _without_common_mark)
+    _decode(made, "marks at the ends of the lines", _without_hard_breaks)
     made.lines = [Line(number=line.number, text=_unmarked(line.text)) for line in made.lines]
     made.lines = _without_doubled_breaks(made.lines)
     return made
@@ -319,6 +328,14 @@ def _without_common_mark(lines: Sequence[Line]) -> list[Line]:
     return list(lines)
 
 
+def _without_hard_breaks(lines: Sequence[Line]) -> list[Line]:
+    """The lines without what most of them end in: the backslash of Markdown and RTF, or a carriage return as text."""
+    broken = sum(_HARD_BREAK.search(line.text) is not None for line in lines)
+    if not _are_most(broken, lines) or any(_CONTINUED_OPTION.match(line.text) for line in lines):
+        return list(lines)
+    return [Line(number=line.number, text=_HARD_BREAK.sub("", line.text).rstrip()) for line in lines]
+
+
 def _are_most(count: int, lines: Sequence[Line]) -> bool:
     """Whether so many of the lines are most of those that have text."""
     total = sum(bool(line.text) for line in lines)
@@ -396,9 +413,9 @@ def _without_doubled_breaks(lines: Sequence[Line]) -> list[Line]:
 
 def _cleaned(text: str) -> str:
     """One line without escape sequences, quotation marks of mails, time stamps and blanks at its ends."""
-    text = _TERMINAL.sub("", text)
+    text = _TERMINAL_TEXT.sub("", _TERMINAL.sub("", text))
     if not text.isascii():
-        text = text.translate(_BARS)
+        text = text.translate(_BARS).translate(_SMART_QUOTES)
         text = _DASHES.sub("-", _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)))
     text = _INVISIBLE.sub("", text.replace("\t", " "))
     if quotes := _QUOTES.match(text):
@@ -420,7 +437,7 @@ def _unmarked(text: str) -> str:
     for pattern in (_COMMENT, _BULLET, _NUMBERED):
         if match := pattern.match(text):
             text = text[match.end() :]
-    return _without_quotes(text.replace("**", "").strip("`")).strip()
+    return _without_quotes(text.replace("**", "").replace("`", "")).strip()
 
 
 def _ungrouped(match: re.Match[str]) -> str:

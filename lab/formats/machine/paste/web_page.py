@@ -17,9 +17,9 @@ NumberedText = tuple[int, str]
 """The number of a line in the pasted text, and its text."""
 
 _BREAKING = re.compile(
-    r"pre|br|p|div|tr|table|tbody|thead|tfoot|li|ul|ol|blockquote|html|body|head|h[1-6]|details|summary|hr|section"
+    r"pre|br|dl|p|div|tr|table|tbody|thead|tfoot|li|ul|ol|blockquote|html|body|head|h[1-6]|details|summary|hr|section"
 )
-_CELL = re.compile(r"t[dh]")
+_CELL = re.compile(r"t[dh]|d[td]")
 _INLINE = re.compile(r"code|span|b|i|em|strong|a|font|samp|kbd|tt|u|s|mark|small|button|img|colgroup|col|caption|label")
 _HIDDEN = re.compile(r"script|style|svg|template|title")
 """Elements whose text a page does not show as such."""
@@ -192,10 +192,10 @@ class _Page:
         self.tagged = False
 
     def _tag(self, token: _Token) -> None:
-        if token.tag in ("tr", "table"):
+        if token.tag in ("tr", "table", "dl"):
             self._break()
             self._end_row()
-            if token.tag == "table":
+            if token.tag != "tr":
                 self._end_table()
             elif not token.closing:
                 self.row = _TableRow(line=token.line)
@@ -212,6 +212,8 @@ class _Page:
         """Begin a cell, which may stand outside any row that was pasted."""
         if token.closing:
             return
+        if token.tag == "dt":
+            self._end_row()
         self.row = self.row or _TableRow(line=token.line)
         if token.numbering:
             self.row.numbered = True
