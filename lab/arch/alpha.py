@@ -37,6 +37,7 @@ FIXES = {
 ARCH = Arch(
     name="alpha",
     uname="alpha",
+    config_marks=("CONFIG_ALPHA=y",),
     cpuinfo_marks=(("cpu", r"Alpha.*"),),
     bits=64,
     elf_machine=0x9026,

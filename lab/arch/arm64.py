@@ -94,6 +94,7 @@ ARCH = Arch(
     name="arm64",
     aliases=("aarch64",),
     uname="aarch64",
+    config_marks=(r"CONFIG_ARM64(?:_\w+)?=y",),
     srat_cpus=("MPIDR",),
     boot_mark=r"Booting Linux on physical CPU 0x[0-9a-f]{10}|GICv[34]:|pstate: [0-9a-f]{8} \(",
     cpuinfo_marks=(("CPU architecture", r"8\b.*|AArch64.*"),),

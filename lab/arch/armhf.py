@@ -47,6 +47,7 @@ ARCH = Arch(
     name="armhf",
     aliases=("arm", "armv7"),
     uname="armv7l",
+    config_marks=("CONFIG_ARM=y",),
     cpuinfo_marks=(("CPU architecture", r"[5-7].*"),),
     bits=32,
     elf_machine=40,

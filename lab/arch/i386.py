@@ -68,6 +68,7 @@ ARCH = Arch(
     name="i386",
     aliases=("i686", "x86_32", "x86-32"),
     uname="i686",
+    config_marks=("CONFIG_X86_32=y",),
     boot_mark=r"Linux version \d\S{0,60}[-.]i?[3-6]86\b|\bEIP: (?:00[67][0-9a-f]:|\w+\+0x)",
     cpuinfo_marks=(("flags", r"fpu (?!(?:.* )?lm\b).*"),),
     bits=32,

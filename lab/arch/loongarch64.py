@@ -54,6 +54,7 @@ ARCH = Arch(
     name="loongarch64",
     aliases=("loongarch", "loong64"),
     uname="loongarch64",
+    config_marks=("CONFIG_LOONGARCH=y",),
     srat_cpus=("CPU",),
     boot_mark=r"64-bit Loongson Processor probed",
     cpuinfo_marks=(("CPU Family", r".*Loongson.*"),),

@@ -39,6 +39,7 @@ ARCH = Arch(
     name="m68k",
     aliases=("68k",),
     uname="m68k",
+    config_marks=("CONFIG_M68K=y",),
     cpuinfo_marks=(("CPU", r"680\d0"),),
     bits=32,
     elf_machine=4,

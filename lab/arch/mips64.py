@@ -65,6 +65,7 @@ def malta(
         name=name,
         aliases=aliases,
         uname="mips64",
+        config_marks=("CONFIG_MIPS=y", "CONFIG_64BIT=y", f"CONFIG_CPU_{byteorder.upper()}_ENDIAN=y"),
         bits=64,
         elf_machine=8,
         byteorder=byteorder,

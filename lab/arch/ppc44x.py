@@ -55,6 +55,7 @@ ARCH = Arch(
     name="ppc44x",
     aliases=("ppc440", "bamboo"),
     uname="ppc",
+    config_marks=("CONFIG_44x=y",),
     cpuinfo_marks=(("cpu", r"440.*"),),
     bits=32,
     elf_machine=20,

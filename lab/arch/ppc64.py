@@ -73,6 +73,7 @@ def pseries(
         aliases=aliases,
         uname=name,
         boot_mark=boot_mark,
+        config_marks=(r"CONFIG_PPC(?:_BOOK3S_)?64=y", f"CONFIG_CPU_{byteorder.upper()}_ENDIAN=y"),
         cpuinfo_marks=(("cpu", processors),),
         bits=64,
         elf_machine=21,

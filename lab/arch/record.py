@@ -106,6 +106,8 @@ class Arch:
     """What the kernel's log calls a CPU that ACPI's SRAT has, in capital letters."""
     boot_mark: str = ""
     """A regular expression that only lines of its kernels' log have; empty if none is known."""
+    config_marks: tuple[str, ...] = ()
+    """Regular expressions: a kernel is of this architecture if each is a whole line of its configuration."""
     cpuinfo_marks: tuple[tuple[str, str], ...] = ()
     """A key of /proc/cpuinfo, and a regular expression that its whole value matches on this architecture alone."""
 

@@ -43,6 +43,7 @@ ARCH = Arch(
     name="riscv64",
     aliases=("riscv",),
     uname="riscv64",
+    config_marks=("CONFIG_RISCV=y",),
     srat_cpus=("HARTID",),
     boot_mark=r"SBI specification v|riscv: (?:base )?ISA|status: [0-9a-f]{16} badaddr: ",
     cpuinfo_marks=(("isa", r"rv64.*"),),

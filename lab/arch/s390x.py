@@ -46,6 +46,7 @@ ARCH = Arch(
     name="s390x",
     aliases=("s390",),
     uname="s390x",
+    config_marks=("CONFIG_S390=y",),
     boot_mark=r"setup: Linux is running (?:as a z/VM|natively in|under KVM in|as a guest under)|Krnl PSW : ",
     cpuinfo_marks=(("vendor_id", r"IBM/S390.*"),),
     bits=64,

@@ -44,6 +44,7 @@ ARCH = Arch(
     name="sparc64",
     aliases=("sun4u",),
     uname="sparc64",
+    config_marks=("CONFIG_SPARC64=y",),
     boot_mark=r"ARCH: SUN4[UV]|PROMLIB: Sun IEEE Boot Prom",
     cpuinfo_marks=(("type", r"sun4.*"),),
     bits=64,

@@ -75,6 +75,7 @@ ARCH = Arch(
     name="x86_64",
     aliases=("x86-64", "amd64", "x86"),
     uname="x86_64",
+    config_marks=("CONFIG_X86_64=y",),
     srat_cpus=("APIC", "X2APIC"),
     boot_mark=r"\be820: ?\[mem|BIOS-e820:|x86/PAT:|x86/fpu:|\bRIP: 00[13][0-9a-f]:",
     cpuinfo_marks=(("flags", r"fpu (?:.* )?lm\b.*"),),

@@ -29,11 +29,8 @@ LEAST = 512 << 10
 """kB: of less memory than this nobody pastes `free` without a unit, it is in MB or GB."""
 _ZONE = re.compile(r"Node\s+(\d{1,4}), zone\s+\w+.*")
 _PRESENT = re.compile(r"present\s+(\d{1,12})")
-_BLOCKS_HEAD = re.compile(r"RANGE(?:\s+[A-Z-]+)*\s+NODE(?:\s+[A-Z-]+)*")
-_BLOCKS = re.compile(r"0x([0-9a-f]{1,16})-0x([0-9a-f]{1,16})(?:\s+\S+)+")
 _VMSTAT = re.compile(r"(\d{1,15}) K total memory")
 _GROUPS = re.compile(r"\d{1,3}(?:[.,]\d{3}){1,4}")
-_RANGE = re.compile(r"Total online memory:\s+(\d{1,6}(?:\.\d{1,3})?)\s?([KMGT])")
 _POOL_HEAD = re.compile(r"Size\s+Minimum\s+Current\s+Maximum\s+Default")
 _POOL = re.compile(r"(\d{4,12})\s+\d{1,9}\s+(\d{1,9})\s+\d{1,9}(?:\s+\*)?")
 
@@ -55,8 +52,6 @@ def _section(section: Section, block: int) -> Iterator[Statement]:
             yield from _meminfo(match, line.number, block)
         elif match := _FREE.fullmatch(text):
             yield from _free(match, command, line.number, block)
-        elif match := _RANGE.match(text):
-            yield Statement(key="memory", value=size(match[1], match[2]), line=line.number, source="lsmem", block=block)
         elif match := _VMSTAT.fullmatch(text):
             memory = int(match[1]) * KIB
             yield Statement(key="memory", value=memory, line=line.number, source="vmstat -s", block=block)
@@ -66,7 +61,6 @@ def _section(section: Section, block: int) -> Iterator[Statement]:
             value, key = int(match[2]), f"hugepages {int(match[1])}"
             yield Statement(key=key, value=value, line=line.number, source="hugeadm", block=block)
     yield from _zones(section, block)
-    yield from _memory_blocks(section, block)
 
 
 def _zones(section: Section, block: int) -> Iterator[Statement]:
@@ -83,30 +77,6 @@ def _zones(section: Section, block: int) -> Iterator[Statement]:
             pages[node] = pages.get(node, 0) + int(match[1])
     for node, count in pages.items():
         yield Statement(key="pages", value=count, line=lines[node], source="zones", node=node, block=block)
-
-
-def _memory_blocks(section: Section, block: int) -> Iterator[Statement]:
-    """The ranges of `lsmem -o RANGE,STATE,NODE` that are online, added up for each node."""
-    names: list[str] = []
-    sizes: dict[int, int] = {}
-    lines: dict[int, int] = {}
-    for line in section.lines:
-        words = line.text.split()
-        if _BLOCKS_HEAD.fullmatch(line.text):
-            names = words
-        elif len(words) == len(names) and (match := _BLOCKS.fullmatch(line.text)):
-            row = dict(zip(names, words, strict=True))
-            if not row["NODE"].isdecimal() or int(row["NODE"][:5]) >= MAX_NODE:
-                continue
-            node = int(row["NODE"])
-            if row.get("STATE", "online") != "online":
-                text = f"memory of node {node} that is offline is left out"
-                yield Statement(key=NOTE, value=text, line=line.number, source="lsmem", block=block)
-                continue
-            lines.setdefault(node, line.number)
-            sizes[node] = sizes.get(node, 0) + int(match[2], 16) - int(match[1], 16) + 1
-    for node, amount in sizes.items():
-        yield Statement(key="memory", value=amount, line=lines[node], source="lsmem", node=node, block=block)
 
 
 def _meminfo(match: re.Match[str], line: int, block: int) -> Iterator[Statement]:

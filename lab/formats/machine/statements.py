@@ -38,6 +38,8 @@ class ArchMarks:
     """(what a line of the kernel's log has, architecture)."""
     cpuinfo: tuple[tuple[str, re.Pattern[str], str], ...]
     """(key of /proc/cpuinfo, what its whole value matches, architecture)."""
+    config: tuple[tuple[tuple[re.Pattern[str], ...], str], ...] = ()
+    """(lines that the configuration of a kernel has together, architecture)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class Statement:
     Keys: arch, byteorder, page_size, cpus (a count for the machine, numbers for a node), online, offline, threads,
     memory (bytes), nodes (numbers), node_count, distance (a row), columns (the nodes of a distance table's columns),
     model, virtual_bits, hugepages (as `hugepages SIZE`), hugepage_size, thp, shmem_thp, cmdline, fact (as `fact KEY`),
-    release, DAMAGE, NOTE.
+    release, pool (as `pool SIZE`, of huge pages of which the number is not stated), DAMAGE, NOTE.
     """
 
     key: str

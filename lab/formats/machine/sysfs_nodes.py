@@ -38,9 +38,7 @@ _CMDLINE = re.compile(r"(?:.*\s)?(?:BOOT_IMAGE|root|console)=\S.*")
 _NO_CMDLINE = re.compile(r"\$|ommand line:|^/\S+:")
 _ARGUMENTS = re.compile(r"[^#;|&]{0,200}?(?:cat|head|tail|grep|more)\s+(.*)")
 _PAGE_SIZE = re.compile(r"(?:getconf\s+)?_?(?:PAGE_?SIZE|page size)\W{0,40}(\d{4,6})\b.*", re.IGNORECASE)
-_KERNEL_PAGE = re.compile(
-    r"(?:CONFIG_\w*?_?(?:(\d{1,3})K_PAGES)=y|CONFIG_PAGE_SIZE_(\d{1,3})KB=y|(?:Kernel|MMU)PageSize:\s+(\d{1,3}) kB)"
-)
+_KERNEL_PAGE = re.compile(r"(?:Kernel|MMU)PageSize:\s+(\d{1,3}) kB")
 _MACHINE_COMMAND = re.compile(r"(?:^|.*\s)(?:uname\s+-[a-z]*[amp][a-z]*|arch|dpkg --print-architecture)$")
 _RELEASE_COMMAND = re.compile(r"(?:^|.*\s)uname\s+-[a-z]*r[a-z]*$")
 _ONE_LINE = re.compile(r"(?:^|.*\s)(?:uname(?:\s+-[a-z]+)?|arch|nproc|getconf\s+\w+|dpkg --print-architecture)$")
@@ -104,8 +102,7 @@ def _of_kernel(text: str, line: Line, block: int) -> Iterator[Statement]:
     if match := _PAGE_SIZE.fullmatch(text):
         yield from _page_size(int(match[1]), line, block, "getconf")
     elif match := _KERNEL_PAGE.search(text):
-        kib = int(match[1] or match[2] or match[3])
-        yield from _page_size(kib * KIB, line, block, "kernel configuration")
+        yield from _page_size(int(match[1]) * KIB, line, block, "smaps")
     elif match := _UNAME.fullmatch(text):
         yield _statement("release", match[1], line, block, "uname")
         yield from _uname(text, line, block)
@@ -132,9 +129,8 @@ def _of_command(section: Section, block: int, *, last: bool) -> Iterator[Stateme
             yield from _empty(_paths(command), section.line, block)
         return
     several = _SEPARATOR.split(command)
-    if len(several) > 1 and all(map(_ONE_LINE.match, several)):
-        for name, line in zip(several, (line for line in lines if line.text), strict=False):
-            yield from _of_command(Section(command=name, host="", line=line.number, lines=(line,)), block, last=True)
+    if len(several) > 1 and all(map(_ONE_LINE.match, several[:-1])):
+        yield from _of_several(several, [line for line in lines if line.text], block)
     elif _MACHINE_COMMAND.match(command):
         yield from _uname(first.text, first, block)
     elif _RELEASE_COMMAND.match(command):
@@ -145,6 +141,15 @@ def _of_command(section: Section, block: int, *, last: bool) -> Iterator[Stateme
         yield from _folder(int(match[1]), lines, block)
     else:
         yield from _files(_paths(command), lines, block)
+
+
+def _of_several(commands: Sequence[str], lines: Sequence[Line], block: int) -> Iterator[Statement]:
+    """Commands on one line: a line of each, but of the last one all that are left."""
+    for place, name in enumerate(commands):
+        own = lines[place : place + 1] if place < len(commands) - 1 else lines[place:]
+        if own:
+            section = Section(command=name, host="", line=own[0].number, lines=tuple(own))
+            yield from _of_command(section, block, last=True)
 
 
 def _number(command: str, number: int, line: Line, block: int) -> Iterator[Statement]:

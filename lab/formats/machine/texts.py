@@ -13,10 +13,12 @@ from lab.formats.machine import (
     boot_log,
     cpuinfo,
     hwloc,
-    likwid,
+    kernel_config,
     lscpu,
+    lsmem,
     meminfo,
     memory_report,
+    node_listings,
     numactl,
     page_hints,
     sysfs_nodes,
@@ -25,7 +27,7 @@ from lab.formats.machine.emulators import launchers, libvirt_xml, qemu_arguments
 from lab.formats.machine.paste.pasted import Line, Pasted, joined, undecorated
 from lab.formats.machine.paste.shell_session import Section, sections
 from lab.formats.machine.statements import ArchMarks, Statement, bounded, is_ellipsis
-from lab.formats.machine.summaries import facts, inventory, per_node
+from lab.formats.machine.summaries import facts, inventory, likwid, per_node
 
 MAX_TEXT = 4 << 20
 """Characters; /proc/cpuinfo of a thousand CPUs has 1.5 million."""
@@ -207,7 +209,10 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section], marks: ArchMark
         lscpu.read_tables(lines),
         cpuinfo.read(lines, marks),
         sysfs_nodes.read(parts),
+        node_listings.read(lines),
+        kernel_config.read(lines, marks),
         meminfo.read(parts),
+        lsmem.read(lines),
         boot_log.read(lines, marks),
         page_hints.read(lines),
         memory_report.read(lines),

@@ -55,6 +55,7 @@ def _marks() -> ArchMarks:
     return ArchMarks(
         srat={name: arch.uname for arch in known for name in arch.srat_cpus},
         boot=tuple((re.compile(arch.boot_mark), arch.uname) for arch in known if arch.boot_mark),
+        config=tuple((tuple(map(re.compile, arch.config_marks)), arch.uname) for arch in known if arch.config_marks),
         cpuinfo=tuple((key, re.compile(value), name) for key, value, name in (*cpuinfo, *OTHER_CPUINFO)),
     )
 

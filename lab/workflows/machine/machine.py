@@ -143,7 +143,7 @@ def _page_size_of_pools(evidence: MachineEvidence, arch: str) -> tuple[int, str]
     """Guess (page size, reason) if only one page size has all the huge page sizes in sysfs; (0, "") otherwise."""
     pools = set[int]()
     for key, _ in evidence.by_key:
-        word = key.removeprefix("hugepages ")
+        word = key.removeprefix("hugepages ").removeprefix("pool ")
         if word != key and word.isdecimal():
             pools.add(int(word))
     fitting: list[int] = []

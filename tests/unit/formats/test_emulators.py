@@ -22,7 +22,7 @@ HALVES: Nodes = {0: ("0-1", 2048), 1: ("2-3", 2048)}
         "qemu-system-x86_64 -smp 4,sockets=2 -m 4G -numa node -numa node "
         "-numa cpu,node-id=0,socket-id=0 -numa cpu,node-id=1,socket-id=1\n",
         "qemu-system-x86_64 -smp cores=2,threads=2 -m 4G -numa node -numa node "
-        "-numa cpu,node-id=0,core-id=0 -numa cpu,node-id=1,core-id=1\n",
+        "-numa cpu,node-id=0,socket-id=0,core-id=0 -numa cpu,node-id=1,socket-id=0,core-id=1\n",
         "vng -r --cpus 4 -m 4G --numa 2G,cpus=0-1 --numa 2G,cpus=2-3\n",
         "<numa>\n<cell id='0' cpus='0-1'\n  memory='2' unit='GiB'/>\n"
         "<cell cpus='2-3' memory='2' unit='GiB'/>\n</numa>\n",

@@ -14,8 +14,8 @@ from lab.formats.machine.paste.pasted import Line
 from lab.formats.machine.statements import NOTE, Statement, size
 
 _EMULATOR = re.compile(r"qemu-system-(\w{1,20})|(?:^|[\s/\"'])(?:qemu-)?kvm[\"']?,?\s+[\"']?-")
-_NAMES = {"i386": "i686", "arm": "armv7l", "ppc64": "ppc64le"}
-"""QEMU's name -> `uname -m`, where they differ. A ppc64 machine runs kernels of both byte orders."""
+_NAMES = (("i386", "i686"), ("arm", "armv7l"), ("ppc64", "ppc64le"))
+"""(QEMU's name, `uname -m`), where they differ. A ppc64 machine runs kernels of both byte orders."""
 _OPTION = re.compile(
     r"(?:^|[\s'\"])--?(numa|object|smp|m|append)(?:[ =]+|$)(\"[^\"]*\"|'[^']*'|\{[^{}]*\}|[^\s'\"]+|\S+|)"
 )
@@ -56,7 +56,6 @@ class _Arguments:
     memory: int = 0
     cpus: int = 0
     levels: dict[str, int] = field(default_factory=dict)
-    arch: str = ""
 
 
 def read(lines: Sequence[Line]) -> Iterator[Statement]:
@@ -72,8 +71,7 @@ def read(lines: Sequence[Line]) -> Iterator[Statement]:
         if match:
             guest.nodes.line = guest.nodes.line or line.number
         if match and match[1]:
-            guest.arch = _NAMES.get(match[1], match[1])
-            guest.nodes.add("arch", guest.arch, line.number)
+            guest.nodes.add("arch", dict(_NAMES).get(match[1], match[1]), line.number)
         options += found
     yield from _of_guest(guest, options)
 
@@ -183,7 +181,7 @@ def _place(guest: _Arguments, values: Mapping[str, str], line: int) -> None:
     levels = guest.levels
     if node < 0:
         return
-    if "sockets" not in levels or "cores" not in levels or "-" in values.get("core-id", "") or _of_power(guest):
+    if "sockets" not in levels or "cores" not in levels or _by_first_thread(levels, values):
         text = "-numa cpu names sockets, cores and threads: which CPUs a node has is not read"
         guest.nodes.add(NOTE, text, line)
         return
@@ -200,9 +198,9 @@ def _places(levels: Mapping[str, int], cpu: int) -> Iterator[tuple[str, int]]:
         yield _OF_LEVEL.get(level, level.removesuffix("s")), place
 
 
-def _of_power(guest: _Arguments) -> bool:
-    """Whether the numbers of cores are those of their first threads."""
-    return guest.arch.startswith("ppc")
+def _by_first_thread(levels: Mapping[str, int], values: Mapping[str, str]) -> bool:
+    """Whether the number of a core may be that of its first thread, as on POWER, where no socket is named."""
+    return "core-id" in values and "socket-id" not in values and levels.get("threads", 1) > 1
 
 
 def _share_memory(guest: _Arguments) -> None:
