@@ -96,7 +96,8 @@ ARCH = Arch(
     uname="aarch64",
     config_marks=(r"CONFIG_ARM64(?:_\w+)?=y",),
     srat_cpus=("MPIDR",),
-    boot_mark=r"Booting Linux on physical CPU 0x[0-9a-f]{10}|GICv[34]:|pstate: [0-9a-f]{8} \(",
+    boot_mark=r"Booting Linux on physical CPU 0x[0-9a-f]{10}|GICv[34]:|pstate: [0-9a-f]{8} \("
+    r"|\"arm,(?:cortex-[ax](?:3[45]|5\d|[67]\d|\d{3})\w*|neoverse-\w+|armv8)\"",
     cpuinfo_marks=(("CPU architecture", r"8\b.*|AArch64.*"),),
     bits=64,
     elf_machine=183,

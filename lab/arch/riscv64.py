@@ -45,7 +45,7 @@ ARCH = Arch(
     uname="riscv64",
     config_marks=("CONFIG_RISCV=y",),
     srat_cpus=("HARTID",),
-    boot_mark=r"SBI specification v|riscv: (?:base )?ISA|status: [0-9a-f]{16} badaddr: ",
+    boot_mark=r"SBI specification v|riscv: (?:base )?ISA|status: [0-9a-f]{16} badaddr: |riscv,isa(?:-base)? = \"rv64",
     cpuinfo_marks=(("isa", r"rv64.*"),),
     bits=64,
     elf_machine=243,

@@ -24,6 +24,7 @@ from lab.formats.machine import (
     sysfs_nodes,
 )
 from lab.formats.machine.emulators import launchers, libvirt_xml, qemu_arguments
+from lab.formats.machine.firmware import acpi_tables, device_tree
 from lab.formats.machine.paste.pasted import Line, Pasted, joined, undecorated
 from lab.formats.machine.paste.shell_session import Section, sections
 from lab.formats.machine.statements import ArchMarks, Statement, bounded, is_ellipsis
@@ -216,6 +217,8 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section], marks: ArchMark
         boot_log.read(lines, marks),
         page_hints.read(lines),
         memory_report.read(lines),
+        acpi_tables.read(lines, marks),
+        device_tree.read(lines),
         hwloc.read_xml(lines),
         hwloc.read_tree(lines),
         qemu_arguments.read(lines),
