@@ -70,7 +70,7 @@ ARCH = Arch(
     uname="i686",
     config_marks=("CONFIG_X86_32=y",),
     boot_mark=r"Linux version \d\S{0,60}[-.]i?[3-6]86\b|\bEIP: (?:00[67][0-9a-f]:|\w+\+0x)",
-    cpuinfo_marks=(("flags", r"fpu (?!(?:.* )?lm\b).*"),),
+    cpuinfo_marks=(("flags", r"fpu (?!(?:.* )?(?:lm|pdpe1gb|rdtscp)\b)(?!.*\.\.).*"),),
     bits=32,
     elf_machine=3,
     byteorder="little",

@@ -49,7 +49,8 @@ class Statement:
     Keys: arch, byteorder, page_size, cpus (a count for the machine, numbers for a node), online, offline, threads,
     memory (bytes), nodes (numbers), node_count, distance (a row), columns (the nodes of a distance table's columns),
     model, virtual_bits, hugepages (as `hugepages SIZE`), hugepage_size, thp, shmem_thp, cmdline, fact (as `fact KEY`),
-    release, pool (as `pool SIZE`, of huge pages of which the number is not stated), DAMAGE, NOTE.
+    release, pool (as `pool SIZE`, of huge pages of which the number is not stated), system
+    (another one than Linux), topology (it is one of the lab's), DAMAGE, NOTE.
     """
 
     key: str

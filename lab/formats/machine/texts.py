@@ -27,8 +27,8 @@ from lab.formats.machine.emulators import launchers, libvirt_xml, qemu_arguments
 from lab.formats.machine.firmware import acpi_tables, device_tree
 from lab.formats.machine.paste.pasted import Line, Pasted, joined, undecorated
 from lab.formats.machine.paste.shell_session import Section, sections
-from lab.formats.machine.statements import ArchMarks, Statement, bounded, is_ellipsis
-from lab.formats.machine.summaries import facts, inventory, likwid, per_node
+from lab.formats.machine.statements import DAMAGE, ArchMarks, Statement, bounded, is_ellipsis
+from lab.formats.machine.summaries import facts, foreign, inventory, likwid, node_table, per_node, prose
 
 MAX_TEXT = 4 << 20
 """Characters; /proc/cpuinfo of a thousand CPUs has 1.5 million."""
@@ -113,6 +113,8 @@ _WITHOUT_COLON = re.compile(
     r" +([^\s:].*)"
 )
 """A row of a table that has lost the mark between its columns."""
+AMOUNTS = frozenset(("cpu_count", "processors", "online", "memory", "node_count", "seen", "nodes", DAMAGE))
+"""Keys beside which sentences are not read."""
 MAX_PREFIX = 120
 FEW = 3
 """With so many known lines behind it, a text is a prefix of all lines."""
@@ -225,12 +227,17 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section], marks: ArchMark
         libvirt_xml.read(lines),
         launchers.read_proxmox(lines),
         launchers.read_virtme(lines),
+        launchers.read_openstack(lines),
         likwid.read(lines),
         inventory.read(lines),
         facts.read(lines),
         per_node.read(lines),
+        node_table.read(lines),
+        foreign.read(lines),
     ):
         found += bounded(statements)
+    if not any(statement.key in AMOUNTS or statement.node is not None for statement in found):
+        found += prose.read(lines)
     return _without_numbered_rows(found)
 
 

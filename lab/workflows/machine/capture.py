@@ -81,8 +81,10 @@ def _summary(statements: Sequence[Statement]) -> str:
 def _reading(evidence: MachineEvidence) -> Reading:
     """Return the machine that the evidence describes."""
     evidence.report_damage()
+    evidence.report_foreign()
     arch = capture_machine.read_arch(evidence)
     page_size = capture_machine.read_page_size(evidence, arch)
+    capture_machine.note_contradictions(evidence, arch, page_size)
     model = evidence.shown_text("model")
     capture_nodes.measure_pages(evidence, page_size)
     nodes = capture_nodes.read_nodes(evidence)

@@ -17,6 +17,12 @@ RANKS = (
     "distances",
 )
 """Sources, the most reliable first: if two state the same thing, the earlier one here is used."""
+OF_LINUX = frozenset(("sysfs", "node meminfo", "numactl -H", "/proc/cpuinfo", "lscpu -J", "/proc/meminfo", "dmesg"))
+"""Sources that no other system has."""
+NAMES = ("arch", "model", "release")
+"""Keys that alone describe no machine."""
+UNREADABLE = frozenset(("AIX", "HP-UX", "Solaris", "Windows", "VMware ESXi"))
+"""Systems of whose tools nothing is read; sysctl of others is."""
 MISSING = "not in the text"
 
 
@@ -125,6 +131,25 @@ class MachineEvidence:
                 self.notes.append(text)
             elif statement.key == DAMAGE:
                 self.problem(text)
+        self._report_omissions()
+
+    def report_foreign(self) -> None:
+        """Report a text that is of another system than Linux, or is a topology already."""
+        if topology := self.find("topology"):
+            self.problems.append(f"{place(topology)}: this is a topology already, which needs no capture")
+            self.hint = "give its file to -t"
+        system = self.find("system")
+        of_linux = any(stated.source in OF_LINUX and stated.key not in NAMES for stated in self.statements)
+        if system is None or of_linux:
+            return
+        known = any(statement.key not in ("system", *NAMES) for statement in self.statements)
+        if known and system.value not in UNREADABLE:
+            self.notes.append(f"{place(system)}: this is {system.value}: what Linux makes of the machine is a guess")
+            return
+        self.problems.append(f"{place(system)}: this is {system.value}, and only what Linux shows of a machine is read")
+        self.hint = "boot Linux there and run the script of --script"
+
+    def _report_omissions(self) -> None:
         for omission in self.texts.omissions[:8]:
             what = one_line(omission.text, 40)
             self.notes.append(f"{place(omission)}: {what!r} stands for something that was left out")

@@ -123,6 +123,20 @@ def read_page_size(evidence: MachineEvidence, arch: str) -> int | None:
     return size
 
 
+def note_contradictions(evidence: MachineEvidence, arch: str, page_size: int | None) -> None:
+    """Add a note if the default size of huge pages is none that pages of this size can have."""
+    huge = evidence.find("hugepage_size")
+    if huge is None or page_size not in _page_sizes(arch):
+        return
+    record = find(arch)
+    possible = set(record.hugepages.get(page_size, ()))
+    for mode in record.mmus.values():
+        possible |= set((mode.hugepages or {}).get(page_size, ()))
+    if evidence.number("hugepage_size") not in possible:
+        text = f"huge pages of {format_size(evidence.number('hugepage_size'))} beside pages of {format_size(page_size)}"
+        evidence.notes.append(f"{place(huge)}: {text}: {arch} has no such pair, so that one of both is wrong")
+
+
 def _guessed_page_size(evidence: MachineEvidence, sizes: tuple[int, ...]) -> tuple[int, str]:
     """Guess (page size, reason) from the kernel's name or the default huge page size; (0, "") if neither shows it.
 

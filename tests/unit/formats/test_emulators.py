@@ -26,6 +26,8 @@ HALVES: Nodes = {0: ("0-1", 2048), 1: ("2-3", 2048)}
         "vng -r --cpus 4 -m 4G --numa 2G,cpus=0-1 --numa 2G,cpus=2-3\n",
         "<numa>\n<cell id='0' cpus='0-1'\n  memory='2' unit='GiB'/>\n"
         "<cell cpus='2-3' memory='2' unit='GiB'/>\n</numa>\n",
+        "| properties | hw:numa_nodes='2', hw:numa_cpus.0='0,1', hw:numa_mem.0='2048', hw:numa_cpus.1='2,3', "
+        "hw:numa_mem.1='2048' |\n| vcpus | 4 |\n",
         "<numa><cell id='0' cpus='0-1' memory='2' unit='G'/><cell id='1' cpus='2-3' memory='2097152'/></numa>\n",
     ],
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guests in the words of what starts QEMU: Proxmox' configuration, the command line of virtme-ng."""
+"""Guests in the words of what starts QEMU: Proxmox' configuration, virtme-ng's command line, OpenStack's flavours."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _PROXMOX = re.compile(r"(sockets|cores|memory): (\d{1,9})")
 _PROXMOX_NODE = re.compile(r"numa(\d{1,4}): (\S{1,400})")
 _VIRTME = re.compile(r"(?:^|.*[\s/])(?:vng|virtme-ng|virtme-run)\s.*--?\w.*")
 _VIRTME_OPTION = re.compile(r"(?:^|\s)(--cpus|-p|--memory|-m|--numa-distance|--numa|--append|-a)[ =]+(\"[^\"]*\"|\S+)")
+_OPENSTACK = re.compile(r"\bhw:numa_(cpus|mem)\.(\d{1,4})(?:'?: ?|=)['\"]?([\d,-]{1,400})")
 _SIZE = re.compile(r"(\d{1,9})([KMGT]?)B?", re.IGNORECASE)
 _DISTANCE = re.compile(r"(\d{1,4}),(\d{1,4})=(\d{1,3})")
 
@@ -77,3 +78,16 @@ def _virtme_option(guest: GuestNodes, name: str, text: str, line: int) -> None:
         for word in others:
             if node >= 0 and word.startswith("cpus="):
                 guest.add_cpus(node, word.removeprefix("cpus="), line)
+
+
+def read_openstack(lines: Sequence[Line]) -> list[Statement]:
+    """The properties of a flavour: `hw:numa_cpus.0='0,1', hw:numa_mem.0='2048'` (MB)."""
+    guest = GuestNodes("OpenStack")
+    for line in lines:
+        for what, number, text in _OPENSTACK.findall(line.text):
+            node = guest.node(number, line.number)
+            if node >= 0 and what == "cpus":
+                guest.add_cpus(node, text.rstrip(","), line.number)
+            elif node >= 0 and text.isdecimal() and len(text) < 10:
+                guest.memory[node] = size(text, "M")
+    return list(guest.statements())

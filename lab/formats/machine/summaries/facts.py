@@ -32,7 +32,7 @@ _FACTS = (
     ("inxi", rf"(?:Memory|RAM|System RAM):(?: System RAM:)? total: {_AMOUNT}.*"),
     ("inxi", rf"(?:.*\s)?Memory: {_AMOUNT} used: .*"),
     ("sysctl", r"hw\.(?:ncpu|ncpuonline)[:=] ?(?P<cpus>\d{1,4})"),
-    ("sysctl", r"hw\.(?:memsize|physmem64?|realmem)[:=] ?(?P<memory>\d{8,16})(?P<unit>)"),
+    ("sysctl", r"hw\.(?:memsize|physmem(?:64)?|realmem)[:=] ?(?P<memory>\d{8,16})(?P<unit>)"),
     ("sysctl", r"hw\.pagesize[:=] ?(?P<page>\d{4,6})"),
     ("sysctl", r"vm\.ndomains[:=] ?(?P<nodes>\d{1,3})"),
     ("sysctl", r"machdep\.cpu\.brand_string[:=] ?(?P<model>\S.{2,80})"),
