@@ -44,13 +44,16 @@ _ONE_FOR_ALL = re.compile(rf"Faking a node at {_RANGE}")
 """Of a machine without nodes: the range goes on to the end of memory, and has holes."""
 _INITMEM = re.compile(rf"(?:Initmem|Bootmem) setup node (\d{{1,4}}) {_RANGE}")
 _NODE_NAMED = re.compile(
-    r"(?:Initmem setup node|NODE_DATA\(|On node|Initializing node|Fallback order for Node) ?(\d{1,4})\b"
+    r"(?:Initmem setup node|NODE_DATA\(|On node|Initializing node) ?(\d{1,4})\b"
+    r"|(?:Fallback order|Demotion targets) for Node (\d{1,4}): "
+    r"|\bnode (\d{1,4}) deferred pages initiali[sz]ed"
 )
 _BOOTING = re.compile(r"\.{4} node\s{1,4}#(\d{1,4}), CPUs:((?:\s{1,20}#\d{1,5})*)")
 _MORE_CPUS = re.compile(r"\s{0,20}#\d{1,5}(?:\s{1,20}#\d{1,5})*(?:\s+OK)?")
 _CPU_NUMBER = re.compile(r"#(\d{1,5})")
 _BROUGHT_UP = re.compile(r"Brought up (\d{1,4}) nodes?, (\d{1,5}) CPUs?")
 _SLUB = re.compile(r"SLUB: .{0,80}CPUs=(\d{1,5}), Nodes=")
+_POSSIBLE = re.compile(r"setup_percpu: NR_CPUS:\d{1,5} nr_cpumask_bits:\d{1,5} nr_cpu_ids:(\d{1,5}) nr_node_ids:\d")
 _MEMORY = re.compile(r"Memory: \d{1,15}[Kk]/(\d{1,15})[Kk] available")
 _E820 = re.compile(rf"(?:BIOS-e820|e820):\s{_RANGE}\s\(?usable\)?")
 _HUGETLB = re.compile(
@@ -242,7 +245,7 @@ def _take_machine(log: _Log, text: str, line: int) -> None:
     elif match := _MODEL.search(text):
         log.add("model", match[1], line)
     elif match := _NODE_NAMED.search(text):
-        log.nodes.setdefault(int(match[1]), line)
+        log.nodes.setdefault(int(match[1] or match[2] or match[3]), line)
     else:
         _take_counts(log, text, line)
 
@@ -255,6 +258,8 @@ def _take_counts(log: _Log, text: str, line: int) -> None:
         log.brought_up = int(match[2])
     elif match := _SLUB.search(text):
         log.add("cpu_count", int(match[1]), line)
+    elif match := _POSSIBLE.search(text):
+        log.add("cpu_count", int(match[1]), line, guess="as many as there may be, with those that are not plugged in")
     elif match := _HUGETLB.search(text):
         log.add(f"hugepages {size(match[1], match[2])}", int(match[3]), line)
     elif match := _MEMORY.search(text):

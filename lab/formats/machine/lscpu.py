@@ -85,6 +85,8 @@ _THREAD_WORDS = (
     *("vlákn", "szál", "niti na", "fils? per", "f[íi]os? por"),
 )
 _THREADS = re.compile("|".join(_THREAD_WORDS), re.IGNORECASE)
+_ALLOWED = re.compile(r"allowed|affinity|isolated|nohz|pinned", re.IGNORECASE)
+"""In the keys of lists of CPUs that are not all that are online."""
 _THREAD_COUNT = re.compile(r".*threads? (?:count|enabled)", re.IGNORECASE)
 """What dmidecode calls the threads of a whole processor."""
 _MODEL_WORDS = (
@@ -184,6 +186,8 @@ class _Fields:
         if _FLAGS.match(value) and not key.islower():
             self.flags = True
             self._add("fact flags", value, line)
+        elif _ALLOWED.search(key):
+            return
         elif _CPU_WORD.search(key) and _SOME_LIST.fullmatch(value) and ("-" in value or "," in value):
             try:
                 cpus = parse_cpu_list(value)

@@ -19,6 +19,7 @@ from lab.formats.machine.statements import MAX_NODE, Statement
 SOURCE = "sysfs"
 _LISTED = re.compile(r"(?:^|.*\s)ls\s(?:.*\s)?/sys/devices/system/node(?:/node(\d{1,4}))?/?$")
 _NODE_PATH = re.compile(r"(?:/sys)?/?devices/system/node/node(\d{1,4})(?:/cpu(\d{1,5}))?/?:?")
+_CPU_PATH = re.compile(r"/sys/devices/system/cpu/cpu(\d{1,5})/node(\d{1,4})/?")
 _ENTRY = re.compile(
     r"node(\d{1,4})|cpu(\d{1,5})|has_\w{3,30}|online|possible|power|uevent|cpulist|cpumap|distance|meminfo|numastat|vmstat"
     r"|memory\d{1,9}|memory_\w{1,30}|hugepages|compact|access\d|subsystem|x86|reclaim|\w{1,30}_memory|total"
@@ -58,6 +59,10 @@ class _Listing:
                 if path:
                     self.add(int(path[1]), _number(path[2]), line.number)
             return
+        links = [_CPU_PATH.fullmatch(word) for word in words]
+        for link in links if words and all(links) else ():
+            if link:
+                self.add(int(link[2]), int(link[1]), line.number)
         entries = [_ENTRY.fullmatch(word) for word in words]
         self.inside = self.inside and all(entries)
         for entry in entries:

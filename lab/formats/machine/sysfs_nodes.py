@@ -38,7 +38,9 @@ _CMDLINE = re.compile(r"(?:.*\s)?(?:BOOT_IMAGE|root|console)=\S.*")
 _NO_CMDLINE = re.compile(r"\$|ommand line:|^/\S+:")
 _ARGUMENTS = re.compile(r"[^#;|&]{0,200}?(?:cat|head|tail|grep|more)\s+(.*)")
 _PAGE_SIZE = re.compile(r"(?:getconf\s+)?_?(?:PAGE_?SIZE|page size)\W{0,40}(\d{4,6})\b.*", re.IGNORECASE)
-_KERNEL_PAGE = re.compile(r"(?:Kernel|MMU)PageSize:\s+(\d{1,3}) kB")
+_KERNEL_PAGE = re.compile(r"(?:(?:Kernel|MMU)PageSize:\s+(\d{1,3}) kB|\bkernelpagesize_kB=(\d{1,3})$)")
+_CONFIGURED = re.compile(r"(?:GRUB_CMDLINE_LINUX|args|kernelopts)=\"([^\"]{1,2000})\"")
+"""Arguments in the configuration of a boot loader."""
 _MACHINE_COMMAND = re.compile(r"(?:^|.*\s)(?:uname\s+-[a-z]*[amp][a-z]*|arch|dpkg --print-architecture)$")
 _RELEASE_COMMAND = re.compile(r"(?:^|.*\s)uname\s+-[a-z]*r[a-z]*$")
 _ONE_LINE = re.compile(r"(?:^|.*\s)(?:uname(?:\s+-[a-z]+)?|arch|nproc|getconf\s+\w+|dpkg --print-architecture)$")
@@ -84,6 +86,8 @@ def _of_line(line: Line, block: int) -> Iterator[Statement]:
         yield from _chosen("thp", text, line, block)
     elif _SHARED_WORDS.fullmatch(text):
         yield from _chosen("shmem_thp", text, line, block)
+    elif match := _CONFIGURED.fullmatch(text):
+        yield from _command_line(match[1], line, block, "in the configuration of the boot loader")
     elif _CMDLINE.fullmatch(text) and not _NO_CMDLINE.search(text):
         yield from _command_line(text, line, block)
     else:
@@ -102,7 +106,7 @@ def _of_kernel(text: str, line: Line, block: int) -> Iterator[Statement]:
     if match := _PAGE_SIZE.fullmatch(text):
         yield from _page_size(int(match[1]), line, block, "getconf")
     elif match := _KERNEL_PAGE.search(text):
-        yield from _page_size(int(match[1]) * KIB, line, block, "smaps")
+        yield from _page_size(int(match[1] or match[2]) * KIB, line, block, "smaps")
     elif match := _UNAME.fullmatch(text):
         yield _statement("release", match[1], line, block, "uname")
         yield from _uname(text, line, block)
@@ -154,10 +158,11 @@ def _of_several(commands: Sequence[str], lines: Sequence[Line], block: int) -> I
 
 def _number(command: str, number: int, line: Line, block: int) -> Iterator[Statement]:
     """The one number that a command prints."""
-    if command.startswith("getconf"):
+    if command.startswith("getconf") and "_NPROCESSORS" not in command:
         yield from _page_size(number, line, block, "getconf")
     else:
-        yield _statement("cpu_count", number, line, block, "nproc")
+        guess = "" if command.startswith("nproc") or "ONLN" in command else "with those that are offline"
+        yield Statement(key="cpu_count", value=number, line=line.number, source="nproc", block=block, guess=guess)
 
 
 def _folder(node: int, lines: Sequence[Line], block: int) -> Iterator[Statement]:
@@ -304,6 +309,7 @@ def _uname(text: str, line: Line, block: int) -> Iterator[Statement]:
         yield _statement("arch", text, line, block, "uname")
 
 
-def _command_line(text: str, line: Line, block: int) -> Iterator[Statement]:
-    words = [word for word in text.split() if word.isprintable()]
-    yield _statement("cmdline", " ".join(words), line, block, "/proc/cmdline")
+def _command_line(text: str, line: Line, block: int, guess: str = "") -> Iterator[Statement]:
+    words = " ".join(word for word in text.split() if word.isprintable())
+    source = "/proc/cmdline"
+    yield Statement(key="cmdline", value=words, line=line.number, source=source, block=block, guess=guess)

@@ -16,6 +16,7 @@ from lab.core.untrusted import one_line
 from lab.formats.machine import texts as machine_texts
 from lab.formats.machine.statements import ArchMarks, Statement
 from lab.specs import arches
+from lab.workflows.machine import contradictions
 from lab.workflows.machine import machine as capture_machine
 from lab.workflows.machine import nodes as capture_nodes
 from lab.workflows.machine.described import Choices, DescribedMachine, DescribedNode, Reading
@@ -84,7 +85,6 @@ def _reading(evidence: MachineEvidence) -> Reading:
     evidence.report_foreign()
     arch = capture_machine.read_arch(evidence)
     page_size = capture_machine.read_page_size(evidence, arch)
-    capture_machine.note_contradictions(evidence, arch, page_size)
     model = evidence.shown_text("model")
     capture_nodes.measure_pages(evidence, page_size)
     nodes = capture_nodes.read_nodes(evidence)
@@ -104,7 +104,8 @@ def _reading(evidence: MachineEvidence) -> Reading:
         facts=capture_machine.read_facts(evidence),
     )
     capture_nodes.check_complete(evidence, nodes)
-    if not evidence.statements and not evidence.problems:
+    contradictions.report(evidence, described)
+    if not evidence.describes_a_machine() and not evidence.problems:
         evidence.problem("nothing in the text describes a machine")
     return Reading(
         machine=described,

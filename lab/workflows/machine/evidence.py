@@ -88,6 +88,10 @@ class MachineEvidence:
                 return len(self.numbers(key)) or self.number(key), statement
         return 0, None
 
+    def describes_a_machine(self) -> bool:
+        """Return whether anything is stated but remarks and names, of which no machine can be made."""
+        return any(not statement.key.startswith(("fact ", NOTE, "model")) for statement in self.statements)
+
     # Reporting.
 
     def row(self, what: str, value: str, where: str) -> None:

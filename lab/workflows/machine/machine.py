@@ -11,6 +11,7 @@ from lab.core.sizes import KIB, MIB
 from lab.core.untrusted import one_line
 from lab.specs.arches import find
 from lab.specs.model import format_cpus, format_size, parse_size
+from lab.workflows.machine.contradictions import RELEASE_PAGES
 from lab.workflows.machine.described import DescribedNode
 from lab.workflows.machine.evidence import MISSING, MachineEvidence, amount, place
 from lab.workflows.machine.parts import normal_arch
@@ -27,8 +28,8 @@ _RELEASE_ARCH = re.compile(
     r"[.+_-](x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64|ppc64el|powerpc64le|loongarch64|sparc64)\b"
 )
 _RELEASE = re.compile(r"\b\d{1,2}\.\d{1,3}[.\d]*[\w.+-]{1,60}")
-_RELEASE_PAGES = re.compile(r"[.+_-](4|16|64)k\b", re.IGNORECASE)
-_HUGE_ARGUMENT = re.compile(r"\b((?:default_)?hugepagesz|hugepages)=(\w{1,12})")
+_HUGE_ARGUMENT = re.compile(r"\b((?:default_)?hugepagesz|hugepages)=(\w[\w:,]{0,80})")
+_OF_NODE = re.compile(r"\d{1,4}:(\d{1,9})")
 
 
 def read_arch(evidence: MachineEvidence) -> str:
@@ -64,7 +65,7 @@ def _guessed_arch(evidence: MachineEvidence) -> str:
 
 def _missing_arch(evidence: MachineEvidence) -> str:
     evidence.row("architecture", MISSING, "--arch states it")
-    if evidence.statements:
+    if evidence.describes_a_machine():
         evidence.problems.append("the description does not say the architecture")
     else:
         evidence.problems.append("nothing in the text describes a machine, and it does not say the architecture")
@@ -123,20 +124,6 @@ def read_page_size(evidence: MachineEvidence, arch: str) -> int | None:
     return size
 
 
-def note_contradictions(evidence: MachineEvidence, arch: str, page_size: int | None) -> None:
-    """Add a note if the default size of huge pages is none that pages of this size can have."""
-    huge = evidence.find("hugepage_size")
-    if huge is None or page_size not in _page_sizes(arch):
-        return
-    record = find(arch)
-    possible = set(record.hugepages.get(page_size, ()))
-    for mode in record.mmus.values():
-        possible |= set((mode.hugepages or {}).get(page_size, ()))
-    if evidence.number("hugepage_size") not in possible:
-        text = f"huge pages of {format_size(evidence.number('hugepage_size'))} beside pages of {format_size(page_size)}"
-        evidence.notes.append(f"{place(huge)}: {text}: {arch} has no such pair, so that one of both is wrong")
-
-
 def _guessed_page_size(evidence: MachineEvidence, sizes: tuple[int, ...]) -> tuple[int, str]:
     """Guess (page size, reason) from the kernel's name or the default huge page size; (0, "") if neither shows it.
 
@@ -144,7 +131,7 @@ def _guessed_page_size(evidence: MachineEvidence, sizes: tuple[int, ...]) -> tup
     have it, and it may be less than a page table maps.
     """
     for key in ("release", "cmdline"):
-        if match := _RELEASE_PAGES.search(evidence.text(key)):
+        if match := RELEASE_PAGES.search(evidence.text(key)):
             return int(match[1]) * KIB, f"the kernel's name has {match[0]!r}"
     huge = evidence.number("hugepage_size")
     for size in sizes:
@@ -248,13 +235,21 @@ def _argument_hugepages(evidence: MachineEvidence) -> dict[int, int]:
     for name, value in _HUGE_ARGUMENT.findall(evidence.text("cmdline")):
         if name != "hugepages":
             size = _size(value)
-        elif value.isdecimal() and int(value[:9]) > 0:
-            counts[size] = int(value[:9])
+        elif count := _count(value):
+            counts[size] = count
     if unknown := counts.pop(0, 0):
         evidence.notes.append(f"{place(statement)}: hugepages={unknown}, whose size is {MISSING}: left out")
     for size, count in counts.items():
         evidence.stated(f"huge pages {format_size(size)}", str(count), statement)
     return counts
+
+
+def _count(value: str) -> int:
+    """Return how many huge pages an argument reserves: `16`, or for each node `0:8,1:8`; 0 if it is no number."""
+    if value.isdecimal():
+        return int(value[:9])
+    parts = [_OF_NODE.fullmatch(part) for part in value.split(",")]
+    return sum(int(part[1]) for part in parts if part) if all(parts) else 0
 
 
 def _size(word: str) -> int:

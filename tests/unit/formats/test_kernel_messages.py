@@ -97,6 +97,13 @@ def test_lines_with_the_task_that_printed_them() -> None:
     assert nodes(text) == {0: ("0-3", 0)}
 
 
-def test_an_order_of_nodes_names_them() -> None:
-    text = "[    0.1] Fallback order for Node 0: 0 1\n[    0.1] Fallback order for Node 1: 1 0\n"
-    assert list(nodes(text)) == [0, 1]
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Fallback order for Node {}: 0 1",
+        "Demotion targets for Node {}: null",
+        "node {} deferred pages initialised in 2ms",
+    ],
+)
+def test_messages_about_nodes_name_them(line: str) -> None:
+    assert list(nodes("".join(f"[    0.1] {line.format(node)}\n" for node in (0, 1)))) == [0, 1]

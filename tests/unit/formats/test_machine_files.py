@@ -32,6 +32,7 @@ def test_a_listing_names_the_nodes(text: str) -> None:
     [
         f"$ ls -d {NODE}/node*/cpu*\n{NODE}/node0/cpu0  {NODE}/node0/cpu2\n{NODE}/node1/cpu1  {NODE}/node1/cpu3\n",
         "".join(f"{NODE}/node{cpu % 2}/cpu{cpu}\n" for cpu in range(4)),
+        "".join(f"/sys/devices/system/cpu/cpu{cpu}/node{cpu % 2}\n" for cpu in range(4)),
         f"$ ls {NODE}/node0\ncompact cpu0 cpu2 cpulist cpumap distance\n$ ls {NODE}/node1\ncpu1 cpu3 meminfo vmstat\n",
     ],
 )

@@ -23,6 +23,8 @@ from tests.unit.fixtures.described import nodes, reading
         ("        CPUS: 8 [OFFLINE: 2]\n      MEMORY: 4 GB\n     MACHINE: x86_64  (2100 Mhz)\n", 8, 4 * GIB),
         (" CPU: Core i7 @ 8x 4.9GHz\n RAM: 432MiB / 4096MiB\n", 8, 4 * GIB),
         ("_NPROCESSORS_CONF       10\n_NPROCESSORS_ONLN     8\nPAGESIZE    4096\n_PHYS_PAGES   1048576\n", 8, 4 * GIB),
+        ("Linux 5.14.0-427.el9.x86_64 (box) \t01/02/2024 \t_x86_64_\t(8 CPU)\n", 8, 0),
+        ("  depth 7:      8 PU (type #3)\nSpecial depth -3:  1 NUMANode (type #13)\n", 8, 0),
         ("Kernel: Linux 6.1.0-18-amd64 (SMP w/8 CPU threads; PREEMPT)\n", 8, 0),
         (
             "  *-memory\n       size: 4GiB\n     *-bank:0\n          size: 2GiB\n"

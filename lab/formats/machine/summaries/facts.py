@@ -55,6 +55,9 @@ _FACTS = (
     ("podman info", r"memTotal: (?P<memory>\d{8,16})(?P<unit>)"),
     ("Ansible", r"ansible_memtotal_mb: ?(?P<memory>\d{1,9})(?P<unit>)(?P<mega>)"),
     ("Ansible", r"ansible_processor_vcpus: ?(?P<cpus>\d{1,4})"),
+    ("sysstat", rf"Linux {_RELEASE} \(\S{{1,60}}\)\s+[\d/.-]{{6,10}}\s+_{_ARCH}_\s+\((?P<cpus>\d{{1,4}}) CPU\)"),
+    ("lstopo", r"depth \d{1,2}:\s+(?P<cpus>\d{1,4}) PU(?: \(.*)?"),
+    ("lstopo", r"(?:Special )?depth -?\d{1,2}:\s+(?P<nodes>\d{1,4}) NUMANode(?: \(.*)?"),
     (
         "release",
         rf"(?:Linux )?[Kk]ernel(?: ?[Vv]ersion)?:\s+(?:Linux )?{_RELEASE}(?: \(SMP w/(?P<cpus>\d{{1,4}}) CPU .*)?",

@@ -17,14 +17,14 @@ _WORDS = {"two": 2, "four": 4, "eight": 8}
 _COUNT = rf"(?P<count>\d{{1,4}}|{'|'.join(_WORDS)})"
 _AMOUNT = r"(?P<count>\d{1,5}(?:[.,]\d)?) ?(?P<unit>[GT])i?B"
 _KINDS = (
-    ("cpu_count", re.compile(rf"\b{_COUNT}[ -](?:vCPUs?|logical (?:CPUs?|cores|processors)|CPUs)\b", re.IGNORECASE)),
-    ("cpu_count", re.compile(r"(?:^|.*\s)v?CPUs?: (?P<count>\d{1,4})(?:,.*|$)", re.IGNORECASE)),
+    ("cpu_count", re.compile(rf"(?<![-\w]){_COUNT}[ -](?:vCPUs?|logical (?:CPUs?|cores|processors)|CPUs)\b")),
+    ("cpu_count", re.compile(r"(?:^|.*\s)v?CPUs?: (?P<count>\d{1,4})(?:,.*|$)")),
     ("node_count", re.compile(rf"\b{_COUNT}[ -]NUMA[ -](?:nodes?|domains)\b", re.IGNORECASE)),
     (
         "memory",
         re.compile(rf"\b{_AMOUNT} (?:of )?(?:DDR\d\w{{0,2}} )?(?:ECC )?(?:RAM|DRAM|(?:main |system )?memory)\b", re.I),
     ),
-    ("memory", re.compile(rf"(?:^|.*\W)(?:RAM|(?:System )?Memory|Mem): ~?{_AMOUNT}\b", re.IGNORECASE)),
+    ("memory", re.compile(rf"(?:^|.*\W)(?:RAM|(?:System )?[Mm]emory|Memory): ~?{_AMOUNT}\b")),
     ("memory", re.compile(rf"\bvCPUs?,? (?:and )?{_AMOUNT}\b", re.IGNORECASE)),
 )
 _MODEL = re.compile(r"(?:[-*]\s)?(?:CPU|Processor)(?: model)?: (?P<name>(?=.*[A-Za-z]{3}).{4,80})", re.IGNORECASE)
