@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lab.formats.machine.paste.pasted import Line
-from lab.formats.machine.statements import MAX_NODE, NOTE, Statement, size
+from lab.formats.machine.statements import DAMAGE, MAX_NODE, NOTE, Statement, size
 
 SOURCE = "lsmem"
 _HEAD = re.compile(r"RANGE(?:\s+[A-Z-]+)*\s+NODE(?:\s+[A-Z-]+)*")
 _RANGE = re.compile(r"0x([0-9a-f]{1,16})-0x([0-9a-f]{1,16})")
 _SUM = re.compile(r"Total online memory:\s+(\d{1,6}(?:[.,]\d{1,3})?)\s?([KMGT]).*")
+LEAST_SHARE = 0.97
+"""Of the sum, which lsmem rounds to one digit."""
 _PAIR = re.compile(r"\b(RANGE|STATE|NODE)=\"([^\"]{0,60})\"")
 _MEMBER = re.compile(r"\"(range|state|node)\" ?: ?\"?([\w-]{1,60})\"?|(\})")
 
@@ -28,6 +30,8 @@ class _Ranges:
     ranges: set[str] = field(default_factory=set)
     """Those so far: one that comes again is of another output."""
     notes: list[Statement] = field(default_factory=list)
+    total: int = 0
+    """The sum that lsmem prints; 0 before it comes."""
 
     def add(self, row: Mapping[str, str], span: re.Match[str], line: int) -> None:
         """Add a range to its node."""
@@ -48,6 +52,11 @@ class _Ranges:
         for node, amount in self.sizes.items():
             line = self.lines[node]
             yield Statement(key="memory", value=amount, line=line, source=SOURCE, node=node, block=self.block)
+        known = sum(self.sizes.values())
+        if known and known < self.total * LEAST_SHARE:
+            text = f"ranges of lsmem are cut off: they have {known >> 20} MiB of {self.total >> 20} MiB"
+            line = min(self.lines.values())
+            yield Statement(key=DAMAGE, value=text, line=line, source=SOURCE, block=self.block)
 
 
 def read(lines: Sequence[Line]) -> Iterator[Statement]:
@@ -56,7 +65,8 @@ def read(lines: Sequence[Line]) -> Iterator[Statement]:
     for line, row in _rows(lines):
         if "sum" in row:
             number, unit = row["sum"].split()
-            yield Statement(key="memory", value=size(number, unit), line=line, source=SOURCE, block=made.block)
+            made.total = size(number, unit)
+            yield Statement(key="memory", value=made.total, line=line, source=SOURCE, block=made.block)
             continue
         span = _RANGE.fullmatch(row.get("range", ""))
         if span is None or "node" not in row:

@@ -81,6 +81,16 @@ def test_the_sum_of_memory_is_read(text: str) -> None:
     assert reading(text).check().memory == 4 * GIB
 
 
+def test_ranges_that_are_less_than_their_sum_are_refused() -> None:
+    text = "RANGE STATE NODE\n" + "".join(f"{span} {state} {node}\n" for span, state, node in ROWS)
+    assert not reading(f"{text}Total online memory: 3G\n").problems
+    assert any("2048 MiB of 3072 MiB" in problem for problem in reading(ROWS_CUT).problems)
+
+
+ROWS_CUT = "RANGE STATE NODE\n" + "".join(f"{span} {state} {node}\n" for span, state, node in ROWS[1:])
+ROWS_CUT += "Total online memory: 3G\n"
+
+
 @pytest.mark.parametrize(
     ("text", "arch", "page_size"),
     [

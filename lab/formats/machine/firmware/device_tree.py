@@ -18,7 +18,7 @@ from lab.formats.machine.statements import DAMAGE, NOTE, Statement
 
 SOURCE = "device tree"
 _HINT = re.compile(r"numa-node-id|device_type = \"(?:memory|cpu)\"|numa-distance-map")
-_COMMENT = re.compile(r"/\*.{0,2000}?\*/|//[^\n]*", re.DOTALL)
+_COMMENT = re.compile(r"/\*.{0,400}?\*/|//[^\n]*", re.DOTALL)
 _TOKEN = re.compile(
     r"(?<![\w,.+#-])(?:(?P<name>[\w,.+#-]{1,60}(?:@[\w,]{1,40})?)\s{0,20}\{|(?P<key>[\w,#.+-]{1,60})\s{0,20}=\s{0,20}(?P<value>[^;{}]{1,8000});)"
     r"|(?P<end>\})"
