@@ -45,9 +45,11 @@ _ONE_FOR_ALL = re.compile(rf"Faking a node at {_RANGE}")
 _INITMEM = re.compile(rf"(?:Initmem|Bootmem) setup node (\d{{1,4}}) {_RANGE}")
 _NODE_NAMED = re.compile(
     r"(?:Initmem setup node|NODE_DATA\(|On node|Initializing node) ?(\d{1,4})\b"
-    r"|(?:Fallback order|Demotion targets) for Node (\d{1,4}): "
+    r"|Demotion targets for Node (\d{1,4}): "
     r"|\bnode (\d{1,4}) deferred pages initiali[sz]ed"
 )
+_ORDER = re.compile(r"Fallback order for Node \d{1,4}:((?: \d{1,4})+)")
+"""All nodes with memory, the nearest first."""
 _BOOTING = re.compile(r"\.{4} node\s{1,4}#(\d{1,4}), CPUs:((?:\s{1,20}#\d{1,5})*)")
 _MORE_CPUS = re.compile(r"\s{0,20}#\d{1,5}(?:\s{1,20}#\d{1,5})*(?:\s+OK)?")
 _CPU_NUMBER = re.compile(r"#(\d{1,5})")
@@ -246,6 +248,9 @@ def _take_machine(log: _Log, text: str, line: int) -> None:
         log.add("model", match[1], line)
     elif match := _NODE_NAMED.search(text):
         log.nodes.setdefault(int(match[1] or match[2] or match[3]), line)
+    elif match := _ORDER.search(text):
+        for word in match[1].split():
+            log.nodes.setdefault(int(word), line)
     else:
         _take_counts(log, text, line)
 
@@ -283,6 +288,8 @@ def _sums(log: _Log) -> Iterator[Statement]:
         if node < MAX_NODE and node not in memory:
             known = memory and (log.begun or node in log.memoryless)
             yield _sum("memory" if known else "seen", 0 if known else node, line, node if known else None)
+            if known and node not in log.memoryless:
+                yield _sum(NOTE, f"node {node} has no memory: a guess, as no line says that it has some", line, None)
     yield from _cpus(log)
     if log.usable and not memory:
         yield _sum("memory", log.usable, log.usable_line, None)

@@ -94,8 +94,8 @@ def _rows(lines: Sequence[Line]) -> Iterator[tuple[int, dict[str, str]]]:
             yield line.number, {name.lower(): value for name, value in pairs}
         else:
             for member in _MEMBER.finditer(line.text):
-                if member[3]:
+                if member[3] or member[1] in held:
                     yield line.number, held
                     held = {}
-                else:
+                if member[1]:
                     held[member[1]] = member[2]

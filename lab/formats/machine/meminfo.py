@@ -67,14 +67,20 @@ def _zones(section: Section, block: int) -> Iterator[Statement]:
     """The nodes of /proc/zoneinfo and /proc/buddyinfo, and how many pages the first one counts on each."""
     pages: dict[int, int] = {}
     lines: dict[int, int] = {}
+    zones: list[int] = []
     node = -1
     for line in section.lines:
         if match := _ZONE.fullmatch(line.text):
             node = int(match[1])
+            zones.append(0)
             lines.setdefault(node, line.number)
             yield Statement(key="seen", value=node, line=line.number, source="zones", block=block)
         elif 0 <= node < MAX_NODE and (match := _PRESENT.fullmatch(line.text)):
             pages[node] = pages.get(node, 0) + int(match[1])
+            zones[-1] += 1
+    if pages and set(zones) != {1}:
+        text = "zones of nodes are cut off: one has no size, or two"
+        yield Statement(key=DAMAGE, value=text, line=min(lines.values()), source="zones", block=block)
     for node, count in pages.items():
         yield Statement(key="pages", value=count, line=lines[node], source="zones", node=node, block=block)
 

@@ -236,6 +236,7 @@ def _check_cpus(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -
         evidence.notes.append(f"{place(counted)}: {text}: the others are offline, or the lists are cut off")
     _check_gaps(evidence, owners)
     _note_one_with_fewer(evidence, nodes)
+    _note_missing_numbers(evidence, nodes)
     described = owners or any(evidence.states("memory", number) for number in nodes)
     if described and not any(evidence.states(key) for key in COUNTS):
         evidence.notes.append("nothing in the text counts CPUs or nodes: an end that is cut off would not be noticed")
@@ -249,8 +250,18 @@ def _note_one_with_fewer(evidence: MachineEvidence, nodes: Mapping[int, Describe
     few = min(counts.values(), default=0)
     fewer = [number for number, count in counts.items() if count == few]
     others = {count for count in counts.values() if count != few}
-    if len(fewer) == 1 and len(others) == 1 and len(counts) > 2:
+    at_the_end = len(counts) > 2 or fewer == [max(counts, key=lambda number: max(nodes[number].cpus), default=-1)]
+    if len(fewer) == 1 and len(others) == 1 and at_the_end:
         text = f"node {fewer[0]} has {few} CPUs and every other one {others.pop()}: is the end of its list cut off?"
+        evidence.notes.append(text)
+
+
+def _note_missing_numbers(evidence: MachineEvidence, nodes: Mapping[int, DescribedNode]) -> None:
+    """Note numbers of nodes that are left out where nothing says which nodes there are: their lines may be cut off."""
+    if not nodes or any(evidence.states(key) for key in ("nodes", "node_count", "nodes online", "columns")):
+        return
+    if gone := set(range(max(nodes))) - set(nodes):
+        text = f"nodes {one_line(format_cpus(gone), 60)} are not described: a guess is that they are not there"
         evidence.notes.append(text)
 
 

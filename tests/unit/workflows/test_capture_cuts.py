@@ -80,7 +80,49 @@ def boot_log() -> Iterator[str]:
     yield "smp: Brought up 4 nodes, 32 CPUs"
 
 
-TEXTS = [numactl, sysfs, lscpu, lscpu_table, lstopo, virsh, boot_log]
+def zones() -> Iterator[str]:
+    for number in NODES:
+        for zone in ("DMA", "Normal"):
+            yield f"Node {number}, zone {zone}"
+            yield "        present  1024000"
+
+
+def lsmem() -> Iterator[str]:
+    yield "RANGE SIZE STATE NODE"
+    for number in NODES:
+        yield f"0x{number << 33:016x}-0x{(number + 1 << 33) - 1:016x} 8G online {number}"
+    yield "Total online memory: 32G"
+
+
+def guest() -> Iterator[str]:
+    yield "<vcpu>32</vcpu>"
+    for number, cpus in NODES.items():
+        yield f"<cell id='{number}'"
+        yield f" cpus='{spelled(cpus)}' memory='8192000'/>"
+
+
+def qemu() -> Iterator[str]:
+    yield "qemu-system-x86_64 -smp 32"
+    for number, cpus in NODES.items():
+        yield f"-object memory-backend-ram,id=m{number},size=8000M"
+        yield f"-numa node,nodeid={number},memdev=m{number},cpus={cpus[0]}-{cpus[3]},cpus={cpus[4]}-{cpus[7]}"
+
+
+def perf() -> Iterator[str]:
+    yield "# nrcpus online : 32"
+    for number, cpus in NODES.items():
+        yield f"# node{number} meminfo  : total = 8192000 kB, free = 1 kB"
+        yield f"# node{number} cpu list : {spelled(cpus)}"
+
+
+def node_table() -> Iterator[str]:
+    yield "| Node | CPUs | Memory |"
+    for number, cpus in NODES.items():
+        yield f"| {number} | {spelled(cpus)} | 8000 MB |"
+
+
+TEXTS = [numactl, sysfs, lscpu, lscpu_table, lstopo, virsh, boot_log, lsmem, guest, qemu, perf]
+TEXTS += [zones, node_table]
 
 
 def silently_wrong(text: str) -> str:

@@ -24,7 +24,8 @@ _BYTES = re.compile(r"[0-9A-F]{2}(?: [0-9A-F]{2})*")
 _HEX = re.compile(r"[0-9A-F]{1,16}")
 _CPUS = {"00": "APIC", "02": "X2APIC", "03": "MPIDR", "07": "HARTID"}
 """Type of a subtable of CPUs -> what the kernel's log calls them, which is a mark of the architecture."""
-_MEMORY = "01"
+_MEMORY, _HOT = "01", 2
+"""A type of subtable, and a bit of its flags."""
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ def read(lines: Sequence[Line], marks: ArchMarks) -> list[Statement]:
         row = -1
         if match is None:
             continue
-        name, value = match[1], match[2].strip()
+        name, value = match[1].removesuffix(" (decoded below)"), match[2].strip()
         if name in ("Subtable Type", "Signature"):
             _end(tables, subtable, first, marks)
             subtable, first = {}, line.number
@@ -90,7 +91,7 @@ def _end(tables: _Tables, subtable: Mapping[str, str], line: int, marks: ArchMar
         return
     if kind[1] == _MEMORY:
         length = _number(subtable, "Address Length")
-        if subtable.get("Hot Pluggable") == "1":
+        if (_number(subtable, "Flags") or 0) & _HOT or subtable.get("Hot Pluggable") == "1":
             tables.add(NOTE, f"memory of node {domain} that may be plugged in is left out", line)
         elif length:
             tables.lines.setdefault(domain, line)

@@ -54,6 +54,8 @@ class _DeviceTree:
     nodes: GuestNodes
     cpus: int = 0
     memory: int = 0
+    unopened: int = 0
+    """The first line that ends a node that has not begun."""
     width: tuple[int, int] | None = None
     """How many cells an address and a size have, if the text says it."""
 
@@ -72,6 +74,8 @@ def read(lines: Sequence[Line]) -> list[Statement]:
             _width(tree, open_nodes)
         elif token["end"] and open_nodes:
             _take(tree, open_nodes.pop())
+        elif token["end"]:
+            tree.unopened = tree.unopened or line
     for node in open_nodes:
         if node.is_of("cpu") or node.is_of("memory"):
             tree.nodes.add(DAMAGE, f"{node.name} of the device tree is cut off", node.line)
@@ -110,6 +114,8 @@ def _take(tree: _DeviceTree, node: _TreeNode) -> None:
             nodes.add("fact mmu", mmu[1], node.line)
     elif node.is_of("memory"):
         size = _size(tree, node.cells("reg"))
+        if not size:
+            nodes.add(DAMAGE, f"{node.name} of the device tree is cut off: it has no memory", node.line)
         tree.memory += size
         nodes.line = nodes.line or node.line
         if numa >= 0:
@@ -140,7 +146,11 @@ def _statements(tree: _DeviceTree) -> Iterator[Statement]:
     if any(nodes.cpus.values()):
         text = "CPUs of the device tree have the numbers of their order: a guess is that Linux numbers them so"
         nodes.add(NOTE, text, nodes.line)
-    if nodes.memory:  # a node without memory has none
-        for number in nodes.lines:
-            nodes.memory.setdefault(number, 0)
+    if tree.unopened:
+        text = "a node of the device tree ends that does not begin: a guess is that nothing of it matters"
+        nodes.add(NOTE, text, tree.unopened)
+    for number, line in nodes.lines.items():
+        if nodes.memory and number not in nodes.memory:
+            nodes.memory[number] = 0
+            nodes.add(NOTE, f"node {number} has no memory: a guess, as no range of the device tree is of it", line)
     yield from nodes.statements()
