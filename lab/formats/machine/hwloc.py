@@ -19,7 +19,7 @@ SOURCE = "lstopo"
 _TAG = re.compile(r"<(/?)(\w{1,30})((?:\s+\w{1,40}=\"[^\"<>]*\")*)\s*/?>([^<]*)")
 _ATTRIBUTE = re.compile(r"(\w+)=\"([^\"]*)\"")
 _MACHINE = re.compile(r"Machine(?: [LP]#\d+)? \((?:P#\d+ )?(?:total=)?(\d{1,12}(?:\.\d{1,2})?)([KMGT]i?B)(?: total)?\b")
-_NUMBERS = r"(?=[LP]#)(?:L#(?P<logical>\d{1,5}))?(?: ?\(?P#(?P<number>\d{1,5}))?"
+_NUMBERS = r"(?=[LP]#\d)(?:L#(?P<logical>\d{1,5}))?(?: ?\(?P#(?P<number>\d{1,5}))?"
 """hwloc's own number and Linux' one: `L#0 (P#0`; with `lstopo -l` and `-p` one of them, in boxes `L#0 P#0`."""
 _NODE = re.compile(
     rf"NUMANode(?:\([\w ]{{1,20}}\))? {_NUMBERS}"

@@ -44,6 +44,7 @@ _FREE = re.compile(r"node\s{0,4}\d{1,4}\s{1,4}free\s{0,4}:.*", re.IGNORECASE)
 _DISTANCES = re.compile(r"node distances?\s*:", re.IGNORECASE)
 _COLUMNS = re.compile(r"node((?:\s+\d{1,4})+)\s*((?:\.{3})?)", re.IGNORECASE)
 _ROW = re.compile(r"(?:node\s*)?(\d{1,4})\s*:\s*(\d{1,3}(?:\s+\d{1,3})*)\s*((?:\.{3})?.*)", re.IGNORECASE)
+_LABELLED = re.compile(r"(\d{1,4})(?:: *| +)(\d{1,3}(?: +\d{1,3})*)")
 _CONTINUED = re.compile(r"[\d\s,()-]+")
 _SHOWN = re.compile(r"(physcpubind|nodebind|membind):\s*(\d{1,4}(?:\s+\d{1,4})*)")
 _REMARK = re.compile(r"(?<!\s)\s+(?:(?:#|//|--|<[-=]+|\u2190|;)\s*\S.*|\((?=[^()]*[^\W\d])[^()]*\))\s*$")
@@ -297,3 +298,21 @@ def read_matrix(lines: Sequence[Line]) -> Iterator[Statement]:
         for node, row in enumerate(table):
             where = run[rows.index(row)].number
             yield Statement(key="distance", value=row, line=where, source=source, node=node, block=block)
+
+
+def read_labelled_matrix(lines: Sequence[Line]) -> Iterator[Statement]:
+    """Distance matrices with the numbers of the nodes above and before them, and no word: `0: 10 21` below `0 1`."""
+    filled = [line for line in lines if line.text]
+    for place, line in enumerate(filled):
+        nodes = numbers(line.text)
+        if len(nodes) < 2 or not is_ascending(nodes) or nodes[-1] >= MAX_NODE:
+            continue
+        rows = [_LABELLED.fullmatch(row.text) for row in filled[place + 1 : place + 1 + len(nodes)]]
+        found = {int(row[1]): numbers(row[2].strip()) for row in rows if row}
+        if tuple(found) != nodes or any(len(row) != len(nodes) or min(row) != 10 for row in found.values()):
+            continue
+        source = "distances"
+        yield Statement(key="columns", value=nodes, line=line.number, source=source, block=-line.number)
+        for row, node in enumerate(nodes, 1):
+            where = filled[place + row].number
+            yield Statement(key="distance", value=found[node], line=where, source=source, node=node, block=-line.number)

@@ -42,6 +42,7 @@ _KERNEL_PAGE = re.compile(r"(?:(?:Kernel|MMU)PageSize:\s+(\d{1,3}) kB|\bkernelpa
 _CONFIGURED = re.compile(r"(?:GRUB_CMDLINE_LINUX|args|kernelopts)=\"([^\"]{1,2000})\"")
 """Arguments in the configuration of a boot loader."""
 _MACHINE_COMMAND = re.compile(r"(?:^|.*\s)(?:uname\s+-[a-z]*[amp][a-z]*|arch|dpkg --print-architecture)$")
+_COUNTING = re.compile(r"\bgrep\s+(?:-\w+\s+)*-\w*c|\|\s*wc\s+-l$")
 _RELEASE_COMMAND = re.compile(r"(?:^|.*\s)uname\s+-[a-z]*r[a-z]*$")
 _ONE_LINE = re.compile(r"(?:^|.*\s)(?:uname(?:\s+-[a-z]+)?|arch|nproc|getconf\s+\w+|dpkg --print-architecture)$")
 """Commands that print a line each, as they are typed one behind the other with `;` and `&&`."""
@@ -141,6 +142,8 @@ def _of_command(section: Section, block: int, *, last: bool) -> Iterator[Stateme
         yield _statement("release", first.text[:100], first, block, "uname")
     elif command.startswith(("getconf", "nproc")) and first.text.isdecimal() and len(first.text) < 7:
         yield from _number(command, int(first.text), first, block)
+    elif first.text.isdecimal() and len(first.text) < 5 and (key := _counted(command)):
+        yield _statement(key, int(first.text), first, block, "a count of lines")
     elif match := _NODE_FOLDER.fullmatch(command):
         yield from _folder(int(match[1]), lines, block)
     else:
@@ -154,6 +157,15 @@ def _of_several(commands: Sequence[str], lines: Sequence[Line], block: int) -> I
         if own:
             section = Section(command=name, host="", line=own[0].number, lines=tuple(own))
             yield from _of_command(section, block, last=True)
+
+
+def _counted(command: str) -> str:
+    """What a command counts that prints how many lines something has; empty if it is another command."""
+    if not _COUNTING.search(command):
+        return ""
+    if "/proc/cpuinfo" in command and "processor" in command:
+        return "cpu_count"
+    return "node_count" if "/sys/devices/system/node/node*" in command else ""
 
 
 def _number(command: str, number: int, line: Line, block: int) -> Iterator[Statement]:

@@ -206,6 +206,7 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section], marks: ArchMark
     for statements in (
         numactl.read(lines),
         numactl.read_matrix(lines),
+        numactl.read_labelled_matrix(lines),
         numactl.read_show(lines),
         lscpu.read(lines),
         lscpu.read_json(lines),

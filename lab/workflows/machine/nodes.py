@@ -85,8 +85,9 @@ def _numbers(evidence: MachineEvidence) -> set[int]:
 
 
 def _node(evidence: MachineEvidence, number: int) -> DescribedNode:
+    offline = set(evidence.numbers("offline"))
     return DescribedNode(
-        cpus=evidence.numbers("cpus", number),
+        cpus=tuple(cpu for cpu in evidence.numbers("cpus", number) if cpu not in offline),
         memory=evidence.number("memory", number),
         hugepages=_hugepages(evidence, number),
     )

@@ -42,3 +42,8 @@ def test_boxes_beside_each_other_are_refused() -> None:
         "│ Machine (62GB total)  │\n│ NUMANode L#0 P#0 (31GB)  NUMANode L#1 P#1 (31GB) │\n│ PU L#0 P#0  PU L#1 P#1 │\n"
     )
     assert any("62" in problem or "63488" in problem for problem in reading(text).problems)
+
+
+def test_a_number_that_is_none_is_no_cpu() -> None:
+    text = tree("NUMANode L#{l} (P#{p} 31GB)", "PU L#{l} (P#{p})").replace("PU L#0", "PU L#x")
+    assert any("CPU L#0 of it is not there" in problem for problem in reading(text).problems)

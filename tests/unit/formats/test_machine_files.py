@@ -112,3 +112,18 @@ def test_of_commands_on_one_line_the_last_prints_the_rest() -> None:
     text = "$ uname -m; nproc; grep -E 'MemTotal' /proc/meminfo\naarch64\n8\nMemTotal:  4194304 kB\n"
     machine = reading(text, "").check()
     assert (machine.arch, machine.cpus, machine.memory) == ("aarch64", 8, 4 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus", "numbered"),
+    [
+        ("$ grep -c ^processor /proc/cpuinfo\n8\n", 8, 0),
+        ("$ cat /proc/cpuinfo | grep processor | wc -l\n8\n", 8, 0),
+        (f"$ ls -d {NODE}/node* | wc -l\n2\n$ nproc\n8\n", 8, 2),
+        ("$ getconf _NPROCESSORS_ONLN\n8\n", 8, 0),
+        ("$ grep -c error /var/log/x\n8\n", 0, 0),
+    ],
+)
+def test_lines_that_are_counted(text: str, cpus: int, numbered: int) -> None:
+    machine = reading(text).machine
+    assert (machine.cpus, len(machine.nodes)) == (cpus, numbered)

@@ -99,3 +99,39 @@ def test_backslashes_of_a_command_are_no_breaks_of_markdown() -> None:
 )
 def test_memory_in_any_unit(text: str) -> None:
     assert reading(text).check().memory == 4 << 30
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "     0   1   2\n0:  10  12  32\n1:  12  10  32\n2:  32  32  10\n",
+        "10 12 32\n12 10 32\n32 32 10\n",
+        "| | 0 | 1 | 2 |\n|--|--|--|--|\n| 0 | 10 | 12 | 32 |\n| 1 | 12 | 10 | 32 |\n| 2 | 32 | 32 | 10 |\n",
+        "| | 0 | 1 | 2 |\n|--|--|--|--|\n| 0: | 10 | 12 | 32 |\n| 1: | 12 | 10 | 32 |\n| 2: | 32 | 32 | 10 |\n",
+    ],
+)
+def test_a_matrix_of_distances_without_a_word(text: str) -> None:
+    assert distances(text) == [(10, 12, 32), (12, 10, 32), (32, 32, 10)]
+
+
+def test_the_numbers_of_a_labelled_matrix_may_have_gaps() -> None:
+    assert list(nodes("  0  8\n0: 10 40\n8: 40 10\n")) == [0, 8]
+    assert reading("  0  8\n0: 10 40\n1: 40 10\n").problems == ["nothing in the text describes a machine"]
+
+
+def test_cpus_that_are_offline_are_on_no_node() -> None:
+    text = "CPU(s): 4\nOn-line CPU(s) list: 0-2\nOff-line CPU(s) list: 3\nNUMA node0 CPU(s): 0-3\n"
+    assert nodes(text) == {0: ("0-2", 0)}
+    assert reading(text).machine.cpus == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Welcome to Ubuntu 22.04.3 LTS (GNU/Linux 5.15.0-91-generic-64k aarch64)\n",
+        ">>> platform.uname()\nuname_result(system='Linux', release='6.6.0+64k', version='#1', machine='aarch64')\n",
+    ],
+)
+def test_the_kernel_in_a_greeting(text: str) -> None:
+    machine = reading(text, "").check()
+    assert (machine.arch, machine.page_size) == ("aarch64", 65536)

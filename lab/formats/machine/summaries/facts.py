@@ -56,6 +56,8 @@ _FACTS = (
     ("Ansible", r"ansible_memtotal_mb: ?(?P<memory>\d{1,9})(?P<unit>)(?P<mega>)"),
     ("Ansible", r"ansible_processor_vcpus: ?(?P<cpus>\d{1,4})"),
     ("sysstat", rf"Linux {_RELEASE} \(\S{{1,60}}\)\s+[\d/.-]{{6,10}}\s+_{_ARCH}_\s+\((?P<cpus>\d{{1,4}}) CPU\)"),
+    ("banner", rf"Welcome to .{{1,60}} \(GNU/Linux {_RELEASE} {_ARCH}\)"),
+    ("uname", rf".*\bsystem='Linux',.*\brelease='{_RELEASE}',.*\bmachine='{_ARCH}'.*"),
     ("lstopo", r"depth \d{1,2}:\s+(?P<cpus>\d{1,4}) PU(?: \(.*)?"),
     ("lstopo", r"(?:Special )?depth -?\d{1,2}:\s+(?P<nodes>\d{1,4}) NUMANode(?: \(.*)?"),
     (
