@@ -25,6 +25,17 @@ from tests.unit.fixtures.described import nodes, reading
         ("_NPROCESSORS_CONF       10\n_NPROCESSORS_ONLN     8\nPAGESIZE    4096\n_PHYS_PAGES   1048576\n", 8, 4 * GIB),
         ("Linux 5.14.0-427.el9.x86_64 (box) \t01/02/2024 \t_x86_64_\t(8 CPU)\n", 8, 0),
         ("  depth 7:      8 PU (type #3)\nSpecial depth -3:  1 NUMANode (type #13)\n", 8, 0),
+        ("CPU:total 8 (initial active 8) (4 cores per cpu)\nMemory: 4k page, physical 4194304k(9k free)\n", 8, 4 * GIB),
+        (
+            "os:Linux 5.15.0-91-generic x86_64\ntotal_system_memory:4294967296\ntotal_system_memory_human:4.00G\n",
+            0,
+            4 * GIB,
+        ),
+        ("Julia Version 1.9.4\n  CPU: 8 \u00d7 AMD Ryzen 7 5800X 8-Core Processor\n", 8, 0),
+        ("CPU: (8) x64 AMD Ryzen 7 5800X\n    Memory: 1.00 GB / 4.00 GB\n", 8, 4 * GIB),
+        ("Processor: 2 x AMD EPYC 7343 @ 3.20GHz (4 Cores / 8 Threads), Memory: 4GB\n", 8, 0),
+        ("on test machine: 8 threads 1 sockets Intel(R) Core(TM) i7-4790 CPU @\n3.60GHz with 4G memory\n", 8, 4 * GIB),
+        ("on test machine: qemu-system-x86_64 -enable-kvm -cpu SandyBridge -smp 8 -m 4G\n", 8, 4 * GIB),
         ("Kernel: Linux 6.1.0-18-amd64 (SMP w/8 CPU threads; PREEMPT)\n", 8, 0),
         (
             "  *-memory\n       size: 4GiB\n     *-bank:0\n          size: 2GiB\n"

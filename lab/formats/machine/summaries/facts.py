@@ -2,7 +2,7 @@
 """Lines that state something about a machine by themselves, in the words of many programs.
 
 virsh nodeinfo, inxi, sysctl, hwinfo, lshw, fastfetch and its like, top and htop, docker and podman info, Ansible,
-reportbug, crash, `getconf -a`.
+reportbug, crash, `getconf -a`, sysstat, crashes of Java, Redis, Julia, envinfo, Phoronix, the kernel test robot.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from lab.core.sizes import KIB
 from lab.formats.machine.lscpu import MACHINE_NAMES
-from lab.formats.machine.paste.pasted import Line
+from lab.formats.machine.paste.pasted import Line, joined
 from lab.formats.machine.statements import Statement, Value, in_blocks, size
 
 _UNIT = r"(?P<unit>[KMGT])i?B?"
@@ -56,6 +57,18 @@ _FACTS = (
     ("Ansible", r"ansible_memtotal_mb: ?(?P<memory>\d{1,9})(?P<unit>)(?P<mega>)"),
     ("Ansible", r"ansible_processor_vcpus: ?(?P<cpus>\d{1,4})"),
     ("sysstat", rf"Linux {_RELEASE} \(\S{{1,60}}\)\s+[\d/.-]{{6,10}}\s+_{_ARCH}_\s+\((?P<cpus>\d{{1,4}}) CPU\)"),
+    ("Java", r"Memory: (?P<kib>\d{1,3})k page, physical (?P<memory>\d{4,12})(?P<unit>k)\b.*"),
+    ("Java", r"CPU: ?total (?P<cpus>\d{1,4})\b.*"),
+    ("Redis", rf"os:Linux {_RELEASE} {_ARCH}"),
+    ("Redis", r"total_system_memory:(?P<memory>\d{8,16})(?P<unit>)"),
+    ("Julia", r"CPU: (?P<cpus>\d{1,4}) [\u00d7x] (?P<model>.{3,80})"),
+    ("envinfo", r"CPU: \((?P<cpus>\d{1,4})\) (?:x64|arm64) (?P<model>.{3,80})"),
+    ("Phoronix", r"(?:.*\W)?Processor: (?P<model>.{3,80}?) \(\d{1,4} Cores / (?P<cpus>\d{1,4}) Threads\).*"),
+    (
+        "kernel test robot",
+        r"(?:.*\s)?test machine: (?P<cpus>\d{1,4}) threads \d{1,3} sockets? (?P<model>.{3,80}?)"
+        r" with (?P<memory>\d{1,6})(?P<unit>[GT])B? (?:of )?memory.*",
+    ),
     ("banner", rf"Welcome to .{{1,60}} \(GNU/Linux {_RELEASE} {_ARCH}\)"),
     ("uname", rf".*\bsystem='Linux',.*\brelease='{_RELEASE}',.*\bmachine='{_ARCH}'.*"),
     ("lstopo", r"depth \d{1,2}:\s+(?P<cpus>\d{1,4}) PU(?: \(.*)?"),
@@ -84,12 +97,18 @@ def read(lines: Sequence[Line]) -> Iterator[Statement]:
     """Everything that lines state by themselves; where one contradicts another, a new output begins."""
     facts: list[Statement] = []
     podman = any(line.text.startswith("memTotal: ") for line in lines)
-    for line in lines:
+    for line in joined(lines, _rest_of_robot):
         facts += _facts(line)
         if podman and (match := _PODMAN_CPUS.fullmatch(line.text)):
             facts.append(_statement("podman info", "cpu_count", int(match[1]), line))
     facts += _getconf(lines)
     yield from in_blocks([facts])
+
+
+def _rest_of_robot(line: str, following: str) -> str | None:
+    """Return what stands for a line break within what the kernel test robot says of its machine."""
+    wrapped = "test machine: " in line and "memory" not in line and "memory" in following
+    return " " if wrapped else None
 
 
 def _statement(source: str, key: str, value: Value, line: Line) -> Statement:
@@ -117,6 +136,8 @@ def _stated(source: str, found: Mapping[str, str | None], line: Line) -> Iterato
             yield _statement(source, key, int(value), line)
     if arch := found.get("arch"):
         yield _statement(source, "arch", arch.lower(), line)
+    if kib := found.get("kib"):
+        yield _statement(source, "page_size", int(kib) * KIB, line)
     if memory := found.get("memory"):
         unit = "M" if "mega" in found else found.get("unit") or ""
         yield _statement(source, "memory", size(memory, unit), line)
