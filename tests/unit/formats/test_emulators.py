@@ -66,8 +66,10 @@ def test_cpus_are_stated_or_the_product_of_the_levels(arguments: str, cpus: int)
 
 
 def test_options_of_other_commands_are_none_of_the_guest() -> None:
-    text = "qemu-system-x86_64 -m 2G -smp 2\n$ numactl -m 0 ls\n$ free -m\n"
-    assert reading(text).check().memory == 2 << 30
+    text = "qemu-system-x86_64 -m 2G \\\n-smp 2\n$ numactl -m 0 ls\n$ free -m\nroot@box:~# stress -m 4\n"
+    text += "\nRun it with -m 8G.\n"
+    machine = reading(text).check()
+    assert (machine.cpus, machine.memory) == (2, 2 << 30)
 
 
 def test_cpus_that_are_placed_nowhere_are_shared_and_told() -> None:

@@ -21,6 +21,8 @@ _OPTION = re.compile(
 )
 _OTHER = re.compile(r"(?:.*[#$]\s)?(?:numactl|free|grep|head|tail|make|g?cc|git|perf|ps|mount)\s")
 """Commands behind QEMU's that have options of the same names."""
+_END = re.compile(r"$|(?:\S{1,80}[:~] ?\S{0,80})?[#$%] ")
+"""Of a command line: nothing, or another prompt."""
 _LISTED = re.compile(r"(?P<quote>['\"])--?(?:numa|object|smp|m|machine|M|cpu|append)(?P=quote),")
 _BETWEEN = re.compile(r"['\"],\s*['\"]")
 """Between two words of a list in a program."""
@@ -62,9 +64,11 @@ def read(lines: Sequence[Line]) -> Iterator[Statement]:
     """Everything that QEMU's arguments state, from the line that names the program; several guests each by itself."""
     guest = _Arguments(GuestNodes("qemu"))
     options: list[_Option] = []
+    goes_on = False
     for line in lines:
         match = _EMULATOR.search(line.text)
-        found = list(_options(line)) if (match or guest.nodes.line) and not _OTHER.match(line.text) else []
+        goes_on = match is not None or (goes_on and not _END.match(line.text))
+        found = list(_options(line)) if goes_on and not _OTHER.match(line.text) else []
         if match and found and options:
             yield from _of_guest(guest, options)
             guest, options = _Arguments(GuestNodes("qemu", block=guest.nodes.block + 1)), []
