@@ -72,9 +72,11 @@ def amount(value: Value) -> int:
 
 
 def bounded(statements: Iterable[Statement]) -> Iterator[Statement]:
-    """The statements of one reader, as far as a text about machines can have them."""
+    """The statements of one reader, as far as a text about machines can have them, and none of impossible nodes."""
     numbers_left = MAX_NUMBERS
     for count, statement in enumerate(statements):
+        if statement.node is not None and statement.node >= MAX_NODE:
+            continue
         numbers_left -= amount(statement.value)
         if count >= MAX_STATEMENTS or numbers_left < 0:
             return

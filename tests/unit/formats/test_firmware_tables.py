@@ -104,6 +104,18 @@ def test_a_device_tree_has_cpus_memory_and_distances(text: str) -> None:
     assert reading(text, "").machine.arch == "aarch64"
 
 
+def test_a_whole_tree_has_no_end_without_a_beginning() -> None:
+    told = "ends that does not begin"
+    assert not any(told in note for note in reading(TREE, "").notes)
+    assert any(told in note for note in reading(TREE.replace("/ {", ""), "").notes)
+
+
+def test_the_root_says_how_wide_addresses_are() -> None:
+    text = "/ { #address-cells = <1>; #size-cells = <1>;\nsoc { #address-cells = <2>; #size-cells = <2>; };\n"
+    text += 'memory@0 { device_type = "memory"; reg = <0x0 0x40000000 0x80000000 0x40000000>; };\n};\n'
+    assert reading(text, "arm64").check().memory == 2 * GIB
+
+
 def test_what_is_disabled_is_not_there() -> None:
     text = TREE.replace("reg = <0x0>;", 'reg = <0x0>; status = "disabled";')
     assert nodes(text, "")[0] == ("", 2048)

@@ -118,3 +118,8 @@ def test_a_row_of_nodes_is_no_list_of_cpus_that_are_online() -> None:
     machine = reading("node0 cpu list : 0-3\nnode1 cpu list : 4-7\n").check()
     assert machine.cpus == 8
     assert machine.memory // MIB == 0
+
+
+def test_a_number_that_no_node_has_is_none() -> None:
+    text = "".join(f'node_memory_numa_MemTotal{{node="{node}"}} 2.147483648e+09\n' for node in (0, 10_000_000))
+    assert list(nodes(text)) == [0]

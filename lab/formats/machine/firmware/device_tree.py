@@ -20,7 +20,7 @@ SOURCE = "device tree"
 _HINT = re.compile(r"numa-node-id|device_type = \"(?:memory|cpu)\"|numa-distance-map")
 _COMMENT = re.compile(r"/\*.{0,400}?\*/|//[^\n]*", re.DOTALL)
 _TOKEN = re.compile(
-    r"(?<![\w,.+#-])(?:(?P<name>[\w,.+#-]{1,60}(?:@[\w,]{1,40})?)\s{0,20}\{|(?P<key>[\w,#.+-]{1,60})\s{0,20}=\s{0,20}(?P<value>[^;{}]{1,8000});)"
+    r"(?<![\w,.+#-])(?:(?P<name>/|[\w,.+#-]{1,60}(?:@[\w,]{1,40})?)\s{0,20}\{|(?P<key>[\w,#.+-]{1,60})\s{0,20}=\s{0,20}(?P<value>[^;{}]{1,8000});)"
     r"|(?P<end>\})"
 )
 _CELL = re.compile(r"0x[0-9a-fA-F]{1,16}|\d{1,10}")
@@ -96,7 +96,7 @@ def _width(tree: _DeviceTree, open_nodes: Sequence[_TreeNode]) -> None:
     """Note the cells of the root: those of a folder of CPUs say nothing about memory."""
     node = open_nodes[-1]
     address, length = node.cells("#address-cells"), node.cells("#size-cells")
-    if len(open_nodes) == 1 and node.name != "cpus" and address and length and length[0]:
+    if node.name == "/" and address and length and length[0]:
         tree.width = address[0], length[0]
 
 
