@@ -127,7 +127,10 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"|Machine check in kernel mode"
             r"|Unexpected TM Bad Thing|VMX/Altivec assist exception in kernel"
             r"|Facility .{1,40} exception in kernel mode"
-            r"|Kernel stack overflow|Bad unaligned kernel access|SError Interrupt on",
+            r"|Kernel stack overflow|Bad unaligned kernel access|SError Interrupt on"
+            r"|Fixing recursive fault but reboot is needed|Unexpected kernel BRK exception at EL1"
+            r"|(?:Data|Instruction) bus error, epc ==|SUN4V-[ID]TLB: Error at TPC\["
+            r"|.{1,16}\(\d{1,10}\): unhandled unaligned exception|die_if_kernel recursion detected",
         ),
         (
             Kind.BUG,
@@ -143,28 +146,51 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"|do_IRQ: stack overflow: |stackcheck: "
             r"|softirq: huh, entered softirq |BUG at \S{1,100}:\d{1,7} \(\d",
         ),
+        (  # The kernel's own counts, lists and states contradict each other; no stack is printed with these.
+            Kind.BUG,
+            r"SLUB:? .{1,80} slabs counted but counter=|zsmalloc: Class-\d{1,5} fullness group \w{1,10} is not empty"
+            r"|(?:.{1,80}: )?(?:dma_)?pool_\w{1,20} .{1,80} "
+            r"(?:\((?:corrupted|bad dma|bad vaddr)\)\S{0,30}|already free)\s*$"
+            r"|(?:.{1,80}: )?dma_pool_destroy .{1,60} busy\s*$"
+            r"|(?:\w{1,60}: )?\w{1,60}\(\)(?:: (?:percpu_ref underflow|Double-freed CB )| page_pool refcnt -?\d)"
+            r"|psi: (?:task underflow|inconsistent task state)!|bad: scheduling from the idle thread!"
+            r"|(?:\w{1,20}: )?Attempt to release (?:TCP socket in state|alive )|(?:neighbour: )?neighbour leakage\s*$",
+        ),
         (
             Kind.WARNING,
             r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |at |(?:\[.{1,300}\] )?\S{1,200}:\d{1,7} at )"
             r"|WARN at \S{1,100}:\d{1,7} \(\d",
+        ),
+        (  # The same where the kernel can go on as if nothing were.
+            Kind.WARNING,
+            r"NOHZ tick-stop error: |unchecked MSR access error: |Kernel unaligned access at TPC\["
+            r"|Unexpected kernel single-step exception at EL1"
+            r"|irq (?:event )?\d{1,9}: (?:nobody cared|bogus return value)"
+            r"|(?:genirq: )?exiting task .{1,40} is an active IRQ thread|Inconsistency in POSIX message queue"
+            r"|vmstat_refresh: \w{1,40} -\d|(?:\w{1,60}: )?\w{1,60}\(\) stalled pool shutdown: "
+            r"|sysfs: cannot create duplicate filename|kobject:? .{1,200}, something is seriously wrong",
         ),
         (Kind.FAULT_OOM, r"Huh VM_FAULT_OOM leaked"),
         (Kind.CONTAINED_OOM, r"Memory cgroup out of memory: |Out of memory \(.{1,40}cgroup"),
         (Kind.OOM_KILL, r"Out of memory(?: \(oom_kill_allocating_task\))?: Killed"),
     )
 )
-_HINT = re.compile(
-    r"panic|PANIC|Linux version|reboot:|sysrq:|SeaBIOS|BUG|[kK]ernel|UBSAN|LOCKUP|WARNING|INFO:|csd:|kthread|nable"
-    r"|Internal error|O[oO][pP][sS]|fault|\[#|nsufficient|Unhandled|B[aA][dD]|bad |tried to|VM_FAULT_OOM|ut of memory"
-    r"|page table|CFI|FORMAT=|Unrecoverable|Unexpected TM|VMX|Facility|SError|pagealloc|swap |[sS]lab |list_|overflow"
-    r"|Division|kmemleak|unreferenced|corrupted|unregister_net|VFS: |stackcheck|softirq: huh|WARN at"
+_HINT_WORDS = (
+    "panic|PANIC|Linux version|reboot:|sysrq:|SeaBIOS|BUG|kernel|Kernel|UBSAN|LOCKUP|WARNING|INFO:|csd:|kthread|nable"
+    "|Internal error|ops|OPS|fault|[#|nsufficient|Unhandled|Bad|BAD|bad |tried to|VM_FAULT_OOM|ut of memory"
+    "|page table|CFI|FORMAT=|Unrecoverable|Unexpected TM|VMX|Facility|SError|pagealloc|swap |slab|Slab|list_|overflow"
+    "|Division|kmemleak|unreferenced|corrupted|unregister_net|VFS: |stackcheck|softirq: huh|WARN at"
+    "|bus error, epc|TLB: Error|unaligned|recursion detected|zsmalloc|pool_|pool refcnt|underflow|Double-freed|psi: "
+    "|idle thread|Attempt to release|leakage|tick-stop|MSR access|nobody cared|bogus return|IRQ thread|Inconsistency"
+    "|vmstat_refresh|pool shutdown|duplicate filename|seriously wrong"
 )
-"""Every title holds one of these, so that any other message costs one search."""
+_HINTS = tuple(_HINT_WORDS.split("|"))
+"""Every title holds one of these, so that any other message costs little."""
 
 
 def classify(message: str) -> Kind | None:
     """Return the kind of report that a message (without its time stamp) opens; None if it opens none."""
-    if not _HINT.search(message):
+    if not any(map(message.__contains__, _HINTS)):
         return None
     if is_die(message):
         return Kind.BUG if _KERNEL_BUG.search(message) or "Kernel Bug" in message else Kind.OOPS
@@ -186,6 +212,7 @@ _PREAMBLE = re.compile(
     r"|list_|(?:usercopy: )?Kernel memory |(?:\w{1,20}: )?detected buffer|(?:traps: )?PANIC: (?:double|invalid)"
     r"|BUG: .{1,20}stack"
     r"|BAD KERNEL BUSERR|SError|Bad kernel stack pointer|Insufficient stack|Bad mode in|Slab corruption|slab error in"
+    r"|Unexpected kernel BRK|(?:Data|Instruction) bus error"
 )
 
 
@@ -194,17 +221,19 @@ def is_preamble(title: str) -> bool:
     return _PREAMBLE.match(title) is not None
 
 
-_FOR_PROGRAMS_TOO = re.compile(r"Unhandled (?:fault|prefetch)")
+_FOR_PROGRAMS_TOO = re.compile(r"Unhandled (?:fault|prefetch)|(?:Data|Instruction) bus error")
 
 
 def needs_die(title: str) -> bool:
-    """Whether a title is a complaint only if die() follows: arm prints it for a program's fault too."""
+    """Whether a title is a complaint only if die() follows: arm and mips print it for a program's fault too."""
     return _FOR_PROGRAMS_TOO.match(title) is not None
 
 
 _SINGLE = re.compile(
     r"BUG: (?:Bad rss-counter state|non-zero pgtables_bytes|Bad page (?:map|state): \d)|[^\s:]{1,100}:\d{1,6}: bad p"
     r"|(?:\w{1,40}: )?(?:Bad|Unused) swap|unregister_netdevice: |kmemleak: |tree is corrupted|VFS: |softirq: huh"
+    r"|SLUB:? |zsmalloc: |psi: |.{0,40}(?:Attempt to release|neighbour leakage|page_pool refcnt|stalled pool)|NOHZ "
+    r"|Kernel unaligned access|Unexpected kernel single|vmstat_refresh: |Inconsistency in|Fixing recursive fault"
 )
 _SINGLE_KINDS = frozenset({Kind.FAULT_OOM, Kind.OOM_KILL, Kind.CONTAINED_OOM, Kind.REBOOT})
 

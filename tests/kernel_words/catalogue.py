@@ -130,6 +130,20 @@ RULES = (
         names=_SEVERE,
         kinds=_BUGS,
     ),
+    Rule(
+        paths=("mm/slub.c", "mm/zsmalloc.c", "kernel/sched/psi.c", "kernel/rcu/t*.c", "net/*/*.c"),
+        names=_PRINTERS,
+        starts=r".*(?:slabs counted but|is not empty$|: Double-freed CB"
+        r"|task (?:underflow|inconsistent task state)!|Attempt to release (?:TCP|alive)|page_pool refcnt)",
+        kinds=_BUGS,
+    ),
+    Rule(
+        paths=("kernel/time/*.c", "kernel/irq/*.c", "ipc/*.c", "lib/kobject.c", "fs/sysfs/*.c", "arch/*/mm/extable.c"),
+        names=f"{_PRINTERS}|pr_warn_once",
+        starts=r"NOHZ tick-stop|unchecked MSR|irq .*(?:nobody cared|bogus return)|.*is an active IRQ thread"
+        r"|Inconsistency in|.*seriously wrong|sysfs: cannot create dup",
+        kinds=frozenset({Kind.WARNING}),
+    ),
     Rule(paths=("lib/list_debug.c",), names=r"CHECK_DATA_CORRUPTION|" + _PRINTERS, starts=r"list_", kinds=_BUGS),
     Rule(
         paths=("lib/ubsan.c",), names="ubsan_prologue", frame="UBSAN: %s in mm/own.c:3:3", kinds=frozenset({Kind.UBSAN})
@@ -152,7 +166,8 @@ RULES = (
                 f"arch/{arch}/{name}" for name in ("kernel/traps*.c", "mm/fault*.c", "mm/extable.c", "kernel/early*.c")
             ),
             names=f"{_PRINTERS}|early_printk",
-            starts=r"(?:\w+: )?(?:Unable to|Oops|OOPS|PANIC|\*\*\*|BAD|Bad|Kernel)",
+            starts=r"(?:\w+: )?(?:Unable to|Oops|OOPS|PANIC|\*\*\*|BAD|Bad|Kernel(?! unaligned)|\w+ bus error, epc)"
+            r"|own\(3\): unhandled",
             kinds=_OOPSES,
         )
         for arch in ARCHITECTURES
