@@ -497,8 +497,9 @@ _INTERRUPTED = frozenset({"cpu", "pc", "trace"})
 """The parts that a report has of a CPU that was stopped in the kernel, as by a lockup."""
 _SHOWN_ON_PURPOSE = re.compile(
     r"sysrq: Show |NMI backtrace for cpu|name .{1,60}, interval \d|FAULT_INJECTION: "
-    r"|.{1,60}: (?:page allocation (?:failure: |stall for )|vmalloc error: )|percpu: allocation failed, "
-    r"|(?:mm: )?GUP no longer grows the stack in |.{0,80}\bcpuset=\S{1,80}[ ,]mems_allowed="
+    r"|.{1,200}, mode:(?:0x)?[0-9a-f]{1,8}\(|percpu: allocation failed, "
+    r"|The following trace is a kernel self test and not a bug|(?:mm: )?GUP no longer grows the stack in "
+    r"|.{0,80}\bcpuset=\S{1,80}[ ,]mems_allowed="
 )
 """What dump_stack() is called for too: sysrq, injected failures, allocations that fail, a program's own fault."""
 _CUT_HERE = re.compile(r"(?P<report>-{4,})\[ cut here \]|8<-{3} cut here")

@@ -225,6 +225,9 @@ Call Trace:
     "title",
     [
         "own: page allocation stall for 10 secs: order:0, mode:0xcc0(GFP_KERNEL) nodemask=0,cpuset=/,mems_allowed=0",
+        "own: vmemmap alloc failure: order:9, mode:0xcc0(GFP_KERNEL), nodemask=(null)",
+        "own: own alloc failure: order:9, mode:0x4cc0(GFP_KERNEL|__GFP_RETRY_MAYFAIL), nodemask=0-1",
+        "The following trace is a kernel self test and not a bug!",
         "percpu: allocation failed, size=8192 align=8 atomic=0, alloc from reserved chunk failed",
         "mm: GUP no longer grows the stack in own (99): 7f0000000000-7f0000001000 (7f0000000000)",
     ],
