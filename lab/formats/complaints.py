@@ -4,7 +4,8 @@
 Only the start of a message is matched, so that a program that quotes the kernel is not taken for it. Two rules cover
 most: `die()` prints a counter, `[#1]`, on nearly every architecture; WARN() prints where it stands (`WARNING: CPU: 0
 PID: 1 at `, since 6.18 `WARNING: mm/shmem.c:1 at ` or `WARNING: [condition] mm/shmem.c:1 at `), so any other
-`WARNING: ` is a driver's or a program's advice.
+`WARNING: ` is a driver's or a program's advice. BUG behind the name of a driver is a complaint if the line is known to
+be the kernel's, by its time stamp.
 
 Two messages that are no crash are complaints all the same. kmemleak's count of suspected leaks is a BUG: the detector
 is only in kernels that were built to use it. `unregister_netdevice: waiting for lo to become free` is a hung task: the
@@ -195,6 +196,14 @@ def classify(message: str) -> Kind | None:
     if is_die(message):
         return Kind.BUG if _KERNEL_BUG.search(message) or "Kernel Bug" in message else Kind.OOPS
     return next((kind for kind, pattern in _TITLES if pattern.match(message)), None)
+
+
+_BEHIND_A_NAME = re.compile(r"(?:[\w./-]{1,40}:? (?:[\w.:/-]{1,40} ){0,4})?[\w.:/-]{1,40}: BUG(?:[:!,]| BUG| --)")
+
+
+def names_a_bug(message: str) -> bool:
+    """Whether a driver or another part says BUG behind its name. Programs do so too: ask it of a kernel's line only."""
+    return "BUG" in message and _BEHIND_A_NAME.match(message) is not None
 
 
 def is_die(message: str) -> bool:

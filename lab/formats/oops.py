@@ -80,6 +80,8 @@ class Message:
     text: str
     torn: bool = False
     """Whether a time stamp follows it on its line: a program's or a forwarder's words."""
+    stamped: bool = False
+    """Whether a time stamp, or what a log puts before the kernel's lines, is before it."""
 
 
 def scan(console: str, *, boots: int = 0) -> tuple[Finding, ...]:
@@ -138,7 +140,7 @@ def _messages(number: int, line: str, prefix: re.Pattern[str] | None = None) -> 
     """Yield the messages on a line: one per time stamp, and what stands before the first, without the log's prefix."""
     if "\x1b" in line:
         line = _COLOURS.sub("", line)
-    caller, start = "", 0
+    caller, start, stamped = "", 0, False
     if prefix and (found := prefix.match(line)):
         caller = log_prefix.caller(found[0])
         line = line[found.end() :]
@@ -148,14 +150,14 @@ def _messages(number: int, line: str, prefix: re.Pattern[str] | None = None) -> 
     hinted = "kern" in line or (stamp is None and (line[:1] == "[" or ";" in line))
     if hinted and (evident := log_prefix.EVIDENT.match(line)):
         caller, line = log_prefix.caller(evident[0]) or caller, line[evident.end() :]
-        stamp = _FIRST_STAMP.match(line)
+        stamp, stamped = _FIRST_STAMP.match(line), True
     if stamp:
-        caller, start = log_prefix.caller(stamp[1] or stamp[2] or "") or caller, stamp.end()
+        caller, start, stamped = log_prefix.caller(stamp[1] or stamp[2] or "") or caller, stamp.end(), True
     for stamp in _STAMP.finditer(line, start):
         if stamp.start() > start:
-            yield Message(line=number, caller=caller, text=line[start : stamp.start()], torn=True)
-        caller, start = log_prefix.caller(stamp[1]), stamp.end()
-    yield Message(line=number, caller=caller, text=line[start:])
+            yield Message(line=number, caller=caller, text=line[start : stamp.start()], torn=True, stamped=stamped)
+        caller, start, stamped = log_prefix.caller(stamp[1]), stamp.end(), True
+    yield Message(line=number, caller=caller, text=line[start:], stamped=stamped)
 
 
 def _shown(text: str) -> str:
@@ -294,6 +296,8 @@ class _Scanner:
         if _CONTAINED.match(text):
             self.oom_contained = True
         kind = complaints.classify(text)
+        if message.stamped and not kind and complaints.names_a_bug(text):
+            kind = Kind.BUG
         if kind is Kind.REBOOT and text.startswith(("Linux version", "SeaBIOS")) and self.boots_left:
             self.boots_left -= text.startswith("Linux version")
             return None

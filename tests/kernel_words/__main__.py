@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.formats import complaints, oops
+from lab.formats.complaints import Kind
 from tests.kernel_words import catalogue
 from tests.kernel_words.catalogue import Complaint
 
@@ -82,7 +83,7 @@ def alarms(found: Iterable[Complaint], accepted: Sequence[Accepted]) -> tuple[in
     count = 0
     for each in found:
         count += 1
-        kind = complaints.classify(each.message)
+        kind = complaints.classify(each.message) or (Kind.BUG if complaints.names_a_bug(each.message) else None)
         reason = kind and next((allowed for allowed in accepted if allowed.pattern.search(each.message)), None)
         if reason:
             used.add(reason.pattern.pattern)

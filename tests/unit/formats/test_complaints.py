@@ -216,6 +216,38 @@ def test_a_program_that_names_the_kernel_is_not_its_log() -> None:
     assert scan("own: kernel: BUG: no", "my kernel: BUG: no", "4,5: BUG: no", prefix="") == ()
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "IPv6: BUG: Address fe80::1 on device own is missing its host route.",
+        "own 0000:00:03.0 eth0: BUG! the ring is full when the queue is awake!",
+        "own: own adapter 3: BUG: a packet has ended too early",
+        "own_bitmap: BUG BUG BUG! p_addr:0000000012345678",
+        "own: BUG -- txdp out of range",
+        "NEIGH: BUG, double timer add, state is 12",
+    ],
+)
+def test_a_driver_that_says_bug_complains_if_the_line_is_the_kernels(message: str) -> None:
+    for prefix in ("[    1.000000] ", "[    1.000000][   T80] ", "Jan  2 03:04:05 own kernel: "):
+        (finding,) = scan(message, prefix=prefix)
+        assert (finding.kind, finding.title) == (Kind.BUG, " ".join(message.split()))
+    assert scan(message, prefix="") == ()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "systemd[1]: own: BUG: no",
+        "own: see BUG: 3 of them",
+        "ACPI BIOS Error (bug): own",
+        "own: DEBUG: no",
+        "own: BUGS",
+    ],
+)
+def test_other_words_behind_a_name_are_no_complaint(message: str) -> None:
+    assert scan(message) == ()
+
+
 def test_an_allocation_that_fails_is_none_if_another_cpu_breaks_its_line() -> None:
     assert not scan(
         "own: page allocation failure: order:4, mode:0xcc0(GFP_KERNEL), nodemask=(null)",
