@@ -67,6 +67,24 @@ def is_program_counter(line: str) -> bool:
     return _PROGRAM_COUNTER.match(line) is not None
 
 
+_DUMPED = re.compile(r"\bdump_stack(?:_lvl)?(?:\+0x| from | \()")
+_ON_PURPOSE = re.compile(
+    r"\b(?:fail_dump|should_fail\w*|warn_alloc\w*|dump_header|nmi_cpu_backtrace|pcpu_alloc\w*|backtrace_test\w*)"
+    r"(?:\.\w+)*(?:\+0x| \()"
+)
+"""Functions that call dump_stack() though nothing is wrong: injected failures, failed allocations, sysrq, a test."""
+
+
+def is_shown_on_purpose(lines: Sequence[str]) -> bool:
+    """Whether every dump_stack() among the lines was called by a function that shows a stack though nothing is wrong.
+
+    Its title may have got lost among the messages of other CPUs; dump_stack() itself is never torn by another one.
+    """
+    dumps = [at for at, line in enumerate(lines) if _DUMPED.search(line)]
+    last = [at for at in dumps if at + 1 not in dumps]  # dump_stack() may be called by itself
+    return bool(last) and all(_ON_PURPOSE.search(" ".join(lines[at : at + 3])) for at in last)
+
+
 def functions(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the functions of a report's own stack, innermost first, at most MAX_FRAMES."""
     at = next((number for number, line in enumerate(lines) if _LAST_PART.match(line)), 0)

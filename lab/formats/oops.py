@@ -202,6 +202,8 @@ class _Open:
     """The message of die() has come, which every oops has once."""
     parts: set[str] = field(default_factory=set)
     dumped: int = 0
+    suspected: bool = False
+    """Only its stack tells that it is a report: its title may be a line of something else."""
 
     @property
     def cpu(self) -> str | None:
@@ -371,6 +373,7 @@ class _Scanner:
         if _SHOWN_ON_PURPOSE.match(report.title):
             return None
         report.lines.pop()  # this message, which is kept by the caller
+        report.suspected = True
         self.open.append(report)
         return report
 
@@ -456,6 +459,8 @@ class _Scanner:
         self.open.remove(report)
         if complaints.needs_die(report.title) and not report.died:
             return
+        if report.suspected and call_trace.is_shown_on_purpose(report.lines):
+            return
         key = (report.kind, _NUMBERS.sub("#", report.title))
         if before := self.found.get(key):
             self.found[key] = replace(before, count=before.count + 1)
@@ -524,7 +529,7 @@ def _continues(report: _Open, kind: Kind, message: Message) -> bool:
         return not report.parts & _TRACED and not report.died
     if report.kind is Kind.RCU_STALL or report.kind is Kind.HUNG_TASK:
         return report.kind is kind and _FURTHER.match(message.text) is not None
-    exception = report.kind in (Kind.OOPS, Kind.BUG) and not report.died
+    exception = report.kind in (Kind.OOPS, Kind.BUG) and not report.died and not report.parts & _TRACED
     return exception and (complaints.is_die(message.text) or _DIE.match(message.text) is not None)
 
 

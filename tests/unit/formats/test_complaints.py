@@ -469,6 +469,29 @@ def test_a_stack_that_is_shown_on_purpose_is_no_complaint(messages: tuple[str, .
     assert scan(*messages, *["own: an ordinary line"] * 70) == ()
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (" dump_stack_lvl+0x1/0x2", " should_fail_ex+0x1/0x2", " own_caller+0x1/0x2"),
+        (" dump_stack_lvl+0x1/0x2", " dump_stack+0x1/0x2", " ? own_guess+0x1/0x2", " warn_alloc.cold+0x1/0x2"),
+        (" unwind_backtrace from show_stack+0x1/0x2", " dump_stack_lvl from should_fail_ex+0x1/0x2"),
+        (" dump_stack_lvl (lib/own.c:12)", " dump_header (mm/own.c:12)"),
+        ("[<ffffffff80001234>] dump_stack_lvl+0x1/0x2", "[<ffffffff80001238>] nmi_cpu_backtrace+0x1/0x2"),
+    ],
+)
+def test_a_stack_that_is_shown_on_purpose_needs_no_title(frames: tuple[str, ...]) -> None:
+    """Messages of another CPU stand between its title and itself, or are taken for its title."""
+    shown = ("name own, interval 1, probability 0", "own: an ordinary line", HEADER, "Call Trace:", *frames)
+    assert scan(*shown, *["own: an ordinary line"] * 70) == ()
+    (finding,) = scan(*shown, " </TASK>", "own: wrong", HEADER, *DUMPED)
+    assert finding.kind is Kind.WARNING
+
+
+def test_a_report_that_has_its_stack_is_not_continued_by_the_next_one() -> None:
+    oops_, bug = scan("BUG: own complaint", HEADER, *DUMPED, "Oops: own trap: 0000 [#1] SMP", HEADER)
+    assert (oops_.kind, bug.kind) == (Kind.OOPS, Kind.BUG)
+
+
 def test_the_rest_of_a_report_that_is_too_long_is_no_report_of_its_own() -> None:
     title = "WARNING: possible circular locking dependency detected"
     (finding,) = scan(title, *[f"-> #{number} (own){{+.+.}}" for number in range(70)], HEADER, *DUMPED, END)
