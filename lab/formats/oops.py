@@ -90,7 +90,7 @@ def scan(console: str, *, boots: int = 0) -> tuple[Finding, ...]:
         return ()
     scanner = _Scanner(boots)
     prefix = log_prefix.learned(console, complaints.classify)
-    for number, line in enumerate(_lines(console), start=1):
+    for number, line in _lines(console):
         for message in _messages(number, line, prefix):
             scanner.read(message)
     return scanner.findings()
@@ -165,13 +165,19 @@ def _shown(text: str) -> str:
     return printable(text[: MAX_LINE * 2]).rstrip()[:MAX_LINE]
 
 
-def _lines(text: str) -> Iterator[str]:
-    start = 0
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines and their numbers from 1; a long one in parts, each the beginning of what a time stamp opens."""
+    start = number = 0
     while start < len(text):
         end = text.find("\n", start)
         if end < 0:
             end = len(text)
-        yield text[start : min(end, start + SCAN_LINE)].rstrip("\r")
+        number += 1
+        if end - start > SCAN_LINE:
+            for stamp in _STAMP.finditer(text, start, end):
+                yield number, text[start : min(stamp.start(), start + SCAN_LINE)]
+                start = stamp.start()
+        yield number, text[start : min(end, start + SCAN_LINE)].rstrip("\r")
         start = end + 1
 
 
@@ -269,8 +275,7 @@ class _Scanner:
             self._close(report)
         if not self.found:
             return ()
-        worst = list(Kind)
-        return tuple(sorted(self.found.values(), key=lambda finding: (worst.index(finding.kind), finding.line)))
+        return tuple(sorted(self.found.values(), key=lambda finding: (_SEVERITY[finding.kind], finding.line)))
 
     def _finished(self, message: Message) -> Message | None:
         """Return the message, joined to the start of its title if that is on a line before; None if there is more."""
@@ -464,9 +469,18 @@ class _Scanner:
         key = (report.kind, _NUMBERS.sub("#", report.title))
         if before := self.found.get(key):
             self.found[key] = replace(before, count=before.count + 1)
-        elif len(self.found) < MAX_FINDINGS:
+        elif len(self.found) < MAX_FINDINGS or self._forgets_milder(report.kind):
             lines = tuple(line for line in report.lines if line)
             self.found[key] = Finding(kind=report.kind, title=report.title, line=report.line, lines=lines)
+
+    def _forgets_milder(self, kind: Kind) -> bool:
+        """Forget the last finding of the mildest kind, if that is milder than this one."""
+        mildest = max(self.found, key=lambda key: _SEVERITY[key[0]])
+        last = next(key for key in reversed(self.found) if key[0] is mildest[0])
+        if _SEVERITY[last[0]] <= _SEVERITY[kind]:
+            return False
+        del self.found[last]
+        return True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -498,6 +512,7 @@ def _put(mapping: dict[str, Value], caller: str, value: Value) -> None:
     mapping[caller] = value
 
 
+_SEVERITY = {kind: number for number, kind in enumerate(Kind)}
 _END = re.compile(r"---\[ end ")
 _PANIC_END = re.compile(r"---\[ end Kernel panic - not syncing")
 _DUMPED = re.compile(r"\bdump_stack(?:_lvl)?(?:\+0x| from )")

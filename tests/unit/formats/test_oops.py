@@ -205,10 +205,29 @@ def test_many_reports_are_bounded() -> None:
     assert len(oops.scan(console)) == oops.MAX_FINDINGS
 
 
+def test_the_worst_are_kept_of_many() -> None:
+    """Kills that a test provokes, each of another program, must not hide what the kernel complains of behind them."""
+    kills = [f"Memory cgroup out of memory: Killed process 80 ({'x' * n})" for n in range(1, oops.MAX_FINDINGS + 9)]
+    lines = [*kills, "WARNING: CPU: 0 PID: 80 at mm/own.c:12", "BUG: own complaint", *kills]
+    found = oops.scan("".join(f"[    1.000000] {line}\n" for line in lines))
+    assert len(found) == oops.MAX_FINDINGS
+    assert [finding.kind for finding in found[:3]] == [Kind.BUG, Kind.WARNING, Kind.CONTAINED_OOM]
+    assert found[2].title == kills[0]
+
+
+@pytest.mark.parametrize("talk", [500, 1000, 1015, 1030, 5000])
+def test_a_complaint_behind_much_talk_without_a_newline_is_found(talk: int) -> None:
+    line = f"{'.' * talk}[    1.000000] own: hello[    1.000001] WARNING: CPU: 0 PID: 80 at mm/own.c:12 own+0x1/0x2\n"
+    (finding,) = oops.scan(f"first\n{line}[    1.000002] own: hello\n")
+    assert (finding.kind, finding.line) == (Kind.WARNING, 2)
+    assert finding.title == "WARNING: CPU: 0 PID: 80 at mm/own.c:12 own+0x1/0x2"
+
+
 def test_a_flood_is_scanned_in_a_moment() -> None:
     """Ten megabytes in one line, and as many short lines that look almost like something."""
     assert oops.scan("x" * 10_000_000) == ()
     assert oops.scan("rcu: [#] fault INFO: almost\n" * 100_000) == ()
+    assert oops.scan("[    1.000000]" * 100_000) == ()
 
 
 STACK = """\
