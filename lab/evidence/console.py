@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-MAX_SLICE = 1 << 20
+MAX_SLICE = 16 << 20
+"""A run's part of a console. A case that injects failures prints a stack for each, so megabytes are ordinary."""
+MAX_LOOK = 1 << 20
 MAX_LOG = 64 << 20
 """A guest with a longer console than this is stopped, as it would fill the host's disk."""
 
@@ -73,7 +75,7 @@ class Watcher:
         try:
             with self._console.path.open("rb") as file:
                 file.seek(self._offset)
-                fresh = file.read(MAX_SLICE)
+                fresh = file.read(MAX_LOOK)
         except FileNotFoundError:
             return None
         self._offset += len(fresh)

@@ -238,6 +238,14 @@ def test_a_huge_console_is_read_from_both_ends(tmp_path: Path, place: CellDir) -
     assert len(console) < MAX_SLICE + 100
 
 
+def test_megabytes_of_console_are_read_whole(tmp_path: Path, place: CellDir) -> None:
+    """Injected failures show stacks by the thousand; the complaint between them is what counts."""
+    shown = b"FAULT_INJECTION: forcing a failure.\n" * 50_000
+    place.console.write_bytes(shown + b"BUG: own complaint\n" + shown)
+    place.run(Run(scenario="guard", end=End.EXITED), console_to=place.console.stat().st_size)
+    assert "\nBUG: own complaint\n" in first(tmp_path).runs[0].console
+
+
 # Files that are not what was written.
 
 
