@@ -70,8 +70,8 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"Kernel panic - not syncing"
             # Printed where panic() cannot be called yet, or any more.
             r"|(?:traps: |fred: |x86/\w{1,10}: )?PANIC: (?!double fault)(?:early exception"
-            r"|invalid or fatal FRED|Failed to"
-            r"|Failure in|Unsupported exit-code)",
+            r"|invalid or fatal FRED|Failed to decode instruction"
+            r"|Failure in communication|Unsupported exit-code)",
         ),
         (
             Kind.REBOOT,
@@ -116,13 +116,15 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"|TASK stack"
             r"|IRQ stack|FP instruction issued in kernel|unsupported FP instruction in kernel)"
             r"|(?:CPU \d{1,5} )?Unable to handle kernel"
-            r"|Internal error: Oops|O(?:ops|OPS)(?::| -|\[#)"
+            r"|Internal error: Oops|O(?:ops|OPS)(?:\[#|: (?:.{1,200}[ :])?(?:0[0-9a-f]{3}|[0-9a-f]{8,16})(?: |\s*$)"
+            r"|: .{1,60}, sig: \d)"
             r"|general protection fault(?:[,:]| in |\s*$)"
-            r"|double fault(?:[,:]|\s*$)|(?:traps: )?PANIC: double fault|Insufficient stack space"
-            r"|Unhandled (?:64-bit|[\w -]{0,40}exception|fault|prefetch)"
-            r"|Bad mode in|kernel tried to execute|unable to execute userspace code"
+            r"|double fault(?:: \d|, error|\s*$)|(?:traps: )?PANIC: double fault"
+            r"|Insufficient stack space to handle exception"
+            r"|Unhandled (?:[\w -]{1,40} exception on CPU\d|fault|prefetch)"
+            r"|Bad mode in .{1,40} handler|kernel tried to execute|unable to execute userspace code"
             r"|Kernel attempted to \w{1,10} user page"
-            r"|.{1,20}: Corrupted page table at address|CFI failure|BAD KERNEL BUSERR"
+            r"|.{1,20}: Corrupted page table at address|CFI failure at |BAD KERNEL BUSERR"
             r"|\*\*\* .{1,40} \*\*\* {1,4}FORMAT="
             r"|Unrecoverable (?:exception|[A-Z][\w/]{1,12} Unavailable)|Bad kernel stack pointer"
             r"|Machine check in kernel mode"
@@ -159,7 +161,8 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         ),
         (
             Kind.WARNING,
-            r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |at |(?:\[.{1,300}\] )?\S{1,200}:\d{1,7} at )"
+            r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |at (?:\S{1,200}(?:\.[chS]:\d|\+0x)|0x[0-9a-f]{8})"
+            r"|(?:\[.{1,300}\] )?\S{1,200}\.(?:[chS]|rs):\d{1,7} at )"
             r"|WARN at \S{1,100}:\d{1,7} \(\d",
         ),
         (  # The same where the kernel can go on as if nothing were.
