@@ -240,6 +240,8 @@ class _Scanner:
 
     def __init__(self, boots: int) -> None:
         self.boots_left = boots
+        self.stamped = False
+        """Whether the kernel puts time stamps before its messages."""
         self.open: list[_Open] = []
         self.latest: deque[_Open | None] = deque([None] * 3, maxlen=3)
         """The reports that took the last messages, the newest first."""
@@ -257,6 +259,7 @@ class _Scanner:
 
     def read(self, message: Message) -> None:
         """Take one message."""
+        self.stamped = self.stamped or message.stamped
         whole = self._finished(message)
         if whole is None:
             return
@@ -305,6 +308,8 @@ class _Scanner:
         kind = complaints.classify(text)
         if message.stamped and not kind and complaints.names_a_bug(text):
             kind = Kind.BUG
+        if kind is Kind.REBOOT and text.startswith("Linux version") and self.stamped and not message.stamped:
+            return None  # /proc/version, which a program shows
         if kind is Kind.REBOOT and text.startswith(("Linux version", "SeaBIOS")) and self.boots_left:
             self.boots_left -= text.startswith("Linux version")
             return None

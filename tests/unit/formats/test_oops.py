@@ -151,6 +151,13 @@ def test_a_banner_is_a_reboot_only_where_no_boot_is_due() -> None:
     assert oops.scan(banner)[0].kind.deadly
 
 
+def test_a_banner_that_a_program_shows_is_no_reboot() -> None:
+    banner = "Linux version 6.12.95 (x) #1\n"
+    assert oops.scan(f"[    1.000000] own: hello\n{banner}") == ()
+    assert [finding.kind for finding in oops.scan(f"own: hello\n{banner}")] == [Kind.REBOOT]
+    assert [finding.kind for finding in oops.scan(f"[    1.000000] own\n[    0.000000] {banner}")] == [Kind.REBOOT]
+
+
 def test_what_a_program_says_is_not_the_kernel() -> None:
     """A title counts at the start of a message only."""
     assert oops.scan("expand: I saw a BUG: in my soup\n[    1.000000] expand: Kernel panic - not syncing\n") == ()
