@@ -132,8 +132,8 @@ _FIRST_STAMP = re.compile(
 )
 """The same at the start of a line: `dmesg -d` and `-e` have some more, and serial ports lose characters of one."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]{0,12}[mK]")
-_NOISE = re.compile(r"(?:\x1b\[[0-9;?]{0,12}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]|<\d{1,3}>(?=\S))+")
-"""What may stand before a message: control characters, and the level that `console_msg_format=syslog` prints."""
+_NOISE = re.compile(r"(?:\x1b\[[0-9;?]{0,12}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f\ufffd]|<\d{1,3}>(?=\S))+")
+"""What may stand before a message: control characters, bytes that are no text, and `console_msg_format=syslog`."""
 
 
 def _messages(number: int, line: str, prefix: re.Pattern[str] | None = None) -> Iterator[Message]:

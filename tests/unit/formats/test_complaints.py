@@ -417,6 +417,7 @@ def test_a_line_may_hold_two_messages() -> None:
         "<4>",
         "<4>[    1.000000] ",
         "\x00\x00",
+        "\ufffd\x00\ufffd",
         "\r\x1b[0m",
         "    1.000000] ",
         "[    1.0000] ",
