@@ -11,7 +11,9 @@ Two messages that are no crash are complaints all the same. kmemleak's count of 
 is only in kernels that were built to use it. `unregister_netdevice: waiting for lo to become free` is a hung task: the
 kernel prints it after ten seconds of waiting for a reference that somebody lost, and goes on waiting.
 
-An allocation that fails is none: every caller has to expect it, and a test that takes all memory provokes it.
+An allocation that fails is none: every caller has to expect it, and a test that takes all memory provokes it. Nor is
+what is wrong outside the kernel: memory that a test declares faulty (`Memory failure: `), machine checks, what a file
+system says of the data on its disk, and an emulated clock or network card that is late.
 """
 
 from __future__ import annotations
