@@ -52,8 +52,10 @@ class Kind(StrEnum):
         return self is Kind.CONTAINED_OOM
 
 
-_DIE_COUNTER = re.compile(r"\[#\d{1,6}\]:?[A-Z0-9_ ]*\s*")
+_DIE_COUNTER = re.compile(r"\[#\d{1,4}\]:?[A-Z0-9_ ]*\s*")
 """With the words of the configuration behind it, such as `PREEMPT SMP`; one that is off may leave its blank."""
+_DIE_CODE = re.compile(r"(?:.{0,400}(?:: [0-9a-f]{1,16}|\bilc:\d|, sig: \d{1,3})|.{1,16}\(\d{1,10}\): .{1,200}?) ?")
+"""What stands before the counter if there is a colon, which a program may have behind its name: a code or a task."""
 _MAX_DIE = 400
 """Characters of a message of die() before its counter."""
 _KERNEL_BUG = re.compile(r"(?i:kernel bug(?: detected)?) ?\[#")
@@ -215,7 +217,7 @@ def is_die(message: str) -> bool:
     """Whether die() of some architecture printed the message."""
     counter = message.find("[#", 1, _MAX_DIE)
     if counter > 0 and _DIE_COUNTER.fullmatch(message, counter):
-        return True
+        return ": " not in message[:counter] or _DIE_CODE.fullmatch(message, 0, counter) is not None
     return bool(_DIE_ALPHA.match(message) or _DIE_M68K.match(message))
 
 
