@@ -56,6 +56,7 @@ _DIE_COUNTER = re.compile(r"\[#\d{1,4}\]:?[A-Z0-9_ ]*\s*")
 """With the words of the configuration behind it, such as `PREEMPT SMP`; one that is off may leave its blank."""
 _DIE_CODE = re.compile(r"(?:.{0,400}(?:: [0-9a-f]{1,16}|\bilc:\d|, sig: \d{1,3})|.{1,16}\(\d{1,10}\): .{1,200}?) ?")
 """What stands before the counter if there is a colon, which a program may have behind its name: a code or a task."""
+_DIE_GLUED = re.compile(r"(?<=\w)\[#\d{1,4}\]:")
 _MAX_DIE = 400
 """Characters of a message of die() before its counter."""
 _KERNEL_BUG = re.compile(r"(?i:kernel bug(?: detected)?) ?\[#")
@@ -121,7 +122,7 @@ _TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"|IRQ stack|FP instruction issued in kernel|unsupported FP instruction in kernel)"
             r"|(?:CPU \d{1,5} )?Unable to handle kernel"
             r"|Internal error: Oops|O(?:ops|OPS)(?:\[#|: (?:.{1,200}[ :])?(?:0[0-9a-f]{3}|[0-9a-f]{8,16})(?: |\s*$)"
-            r"|: .{1,60}, sig: \d)"
+            r"|: .{1,60}, sig: \d)|OOPS: (?:Bogus kernel PC|RPC|Fault was to) "
             r"|general protection fault(?:[,:]| in |\s*$)"
             r"|double fault(?:: \d|, error|\s*$)|(?:traps: )?PANIC: double fault"
             r"|Insufficient stack space to handle exception"
@@ -217,7 +218,8 @@ def is_die(message: str) -> bool:
     """Whether die() of some architecture printed the message."""
     counter = message.find("[#", 1, _MAX_DIE)
     if counter > 0 and _DIE_COUNTER.fullmatch(message, counter):
-        return ": " not in message[:counter] or _DIE_CODE.fullmatch(message, 0, counter) is not None
+        known = _DIE_CODE.fullmatch(message, 0, counter) or _DIE_GLUED.match(message, counter)
+        return ": " not in message[:counter] or known is not None
     return bool(_DIE_ALPHA.match(message) or _DIE_M68K.match(message))
 
 

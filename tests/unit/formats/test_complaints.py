@@ -165,6 +165,8 @@ TITLES = (
     (Kind.WARNING, "WARNING: at 0xffffffff81000000, CPU#1: own/80"),
     (Kind.WARNING, "WARNING: rust/kernel/own.rs:12 at own_fault+0x10/0x20, CPU#1: own/80"),
     (Kind.OOPS, "Oops: 0002"),
+    (Kind.OOPS, "OOPS: Bogus kernel PC [0000000000456789] in fault handler"),
+    (Kind.OOPS, "COP2: Unhandled own access or invalid instruction[#3]:"),
     (Kind.OOPS, "Oops: 00000000"),
     (Kind.OOPS, "Oops: Kernel access of own area, sig: 11"),
     (Kind.OOPS, "Oops: own trap: 0000"),
