@@ -63,17 +63,17 @@ class Execution:
     console: ConsoleLog
     show: Callable[[int], None]
     """Called with the number of results so far, whenever there are more."""
+    console_from: int
+    """The offset at which the program's part of the console begins."""
     results: int = 0
     _stdout: bytearray = field(default_factory=bytearray)
     _scanned: int = 0
+    console_to: int = 0
+    """The offset at which the recorded part of the console ends."""
     _recorded: int = 0
     """The number of results that are recorded."""
     _started: float = field(default_factory=time.monotonic)
     _recorded_at: float = field(default_factory=time.monotonic)
-    _console_from: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._console_from = self.console.size()
 
     def __call__(self, data: bytes) -> None:
         """Process what the program has just written to its stdout."""
@@ -108,13 +108,14 @@ class Execution:
             duration_s=round(ended.duration_s, 3),
             ktap=stdout.decode("utf-8", "replace"),
             stderr=ended.stderr[:MAX_STDERR].decode("utf-8", "replace"),
-            console=self.console.text(self._console_from, end),
+            console=self.console.text(self.console_from, end),
             note=ended.note,
             cases=self.names,
             before=before,
             after=after,
         )
-        self.evidence.run(run, console_from=self._console_from, console_to=end)
+        self.evidence.run(run, console_from=self.console_from, console_to=end)
+        self.console_to = end
         return run
 
 
@@ -130,6 +131,8 @@ class ProgramRunner:
     stopping: threading.Event
     enter: tuple[str, ...] = ()
     """Words in front of a program that run it in the guest's root; empty without one."""
+    _last: tuple[GuestLike, int] | None = None
+    """The guest that ran the last program, and the offset in its console up to which that program is judged."""
 
     def run(
         self,
@@ -158,6 +161,7 @@ class ProgramRunner:
             evidence=self.evidence,
             console=guest.console,
             show=show,
+            console_from=self._console_from(guest),
         )
         program = command(self.topology, self.kernel, scenario, execution.names, guest.accelerator, enter=self.enter)
         ended = guest.run(
@@ -173,7 +177,15 @@ class ProgramRunner:
             self.evidence.write(gcov_file(scenario, attempt), coverage.fetch(guest, scale))
         stdout, before, after = counters.split(ended.stdout, execution.mark)
         before, after = self._measured(before), self._measured(after)
-        return execution.record(ended, stdout, before, self._settled(guest, before, after))
+        run = execution.record(ended, stdout, before, self._settled(guest, before, after))
+        self._last = guest, execution.console_to
+        return run
+
+    def _console_from(self, guest: GuestLike) -> int:
+        """Return where a program's part of the console begins: a complaint after the last program's end is in it."""
+        if self._last and self._last[0] is guest:
+            return self._last[1]
+        return guest.console.size()
 
     def _settled(self, guest: GuestLike, before: Books | None, after: Books | None) -> Books | None:
         """Return the counters after a program; if they show a leak, read them again after a pause."""

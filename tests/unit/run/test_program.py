@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
+from unittest.mock import Mock
 
 import pytest
 
-from lab.core.outcome import Case, CellStatus, End, Run
+from lab.core.outcome import Case, CellStatus, End, Ended, Run
 from lab.evidence.console import ConsoleLog
 from lab.evidence.read import load
 from lab.evidence.write import RunDir
 from lab.run import program, resume
-from lab.run.program import Execution
+from lab.run.program import Execution, ProgramRunner
 from lab.specs.plan import Selection
 from tests.unit.fixtures.evidence import recorded
 
@@ -43,7 +45,9 @@ class Going:
             evidence=cell,
             console=ConsoleLog(cell.console),
             show=self.progress.append,
+            console_from=cell.console.stat().st_size,
         )
+        self.cell = cell
         self.at(BOOKS + b"KTAP version 1\n1..3\n")
 
     @property
@@ -89,3 +93,37 @@ def test_nothing_new_and_nothing_left_are_not_put_on_record(going: Going) -> Non
     going.at(b"ok 1 a\nok 2 b\nok 3 c\n")
     going.at.checkpoint()
     assert journal.read_bytes() == before, "how it ended is what matters now"
+
+
+def test_a_complaint_between_two_programs_belongs_to_the_second(going: Going, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workqueues and RCU complain late. A new guest's boot is no program's, whatever guest ran the last one."""
+    console = going.cell.console
+
+    def guest() -> Mock:
+        return Mock(console=ConsoleLog(console), accelerator=Mock(slowdown=1.0))
+
+    def run(on: Mock, said: str) -> str:
+        ends = Ended(end=End.EXITED, status=0, stdout=b"KTAP version 1\n1..1\nok 1 a\n", stderr=b"", duration_s=0.1)
+
+        def program_says(*_: object, **__: object) -> Ended:
+            _append(console, said)
+            return ends
+
+        on.run.side_effect = program_says
+        return runner.run(on, "demo", CASES[:1], 1, explicit=False, show=going.progress.append).console
+
+    monkeypatch.setattr(program, "command", lambda *_, **__: "true")
+    runner = ProgramRunner(
+        topology=Mock(), kernel=Mock(coverage=False), config=b"", evidence=going.cell, stopping=Event()
+    )
+    first = guest()
+    assert run(first, "during\n") == "during\n"
+    _append(console, "BUG: late\n")
+    assert run(first, "during\n") == "BUG: late\nduring\n"
+    _append(console, "booting\n")
+    assert run(guest(), "during\n") == "during\n"
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
