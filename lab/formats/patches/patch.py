@@ -127,7 +127,7 @@ def parse(data: bytes, path: str) -> tuple[FileChange, ...]:
             raise reader.malformed("a combined diff of a merge cannot be applied: `git diff MERGE^1 MERGE` makes one")
         if reader.peek().startswith(b"diff --git ") and not _is_prose(reader):
             changes.append(_git_change(reader))
-        elif reader.peek().startswith(b"--- ") and reader.peek(1).startswith(b"+++ "):
+        elif _has_names(reader):
             changes.append(_plain_change(reader))
         elif _HUNK.match(reader.peek()):
             why = "a hunk without the names of its files before it"
@@ -139,6 +139,14 @@ def parse(data: bytes, path: str) -> tuple[FileChange, ...]:
     if not changes:
         raise InputError(path, None, None, "expected a patch, found no diff in it")
     return tuple(changes)
+
+
+def _has_names(reader: Reader) -> bool:
+    """Whether the next lines are `--- ` and `+++ ` of a diff: prose that looks like it has no path and no hunk."""
+    old, new = reader.peek(), reader.peek(1)
+    if not old.startswith(b"--- ") or not new.startswith(b"+++ "):
+        return False
+    return b"/" in old + new or bool(_HUNK.match(reader.peek(2)))
 
 
 def _plain_change(reader: Reader) -> FileChange:
@@ -442,7 +450,8 @@ def _find(lines: list[bytes], patched: list[bool], hunk: Hunk, offset: int) -> i
 
     As git has it, a hunk that begins at line 1 is tied to the start of the file, and one without context after its
     last change to the end: its context was cut there by the file that it was made from. No line of an earlier hunk of
-    the file (`patched`) is matched again.
+    the file (`patched`) is matched again. Unlike git's, a hunk that only adds lines and has no context (`diff -U0`) is
+    never moved: the end of the file would be as good a place for it as any.
     """
     last = len(lines) - len(hunk.old)
     wanted = min(max(_expected(hunk) + offset, 0), max(last, 0))
@@ -451,6 +460,8 @@ def _find(lines: list[bytes], patched: list[bool], hunk: Hunk, offset: int) -> i
         places = places and [0]
     if hunk.trail == 0:
         places = [place for place in places if place == last]
+    if not hunk.old:
+        places = [place for place in places if place == _expected(hunk) + offset]
     old = list(hunk.old)
     for place in places:
         if lines[place : place + len(old)] == old and not any(patched[place : place + len(old)]):

@@ -223,9 +223,23 @@ def test_blanks_that_differ_are_reported_as_such() -> None:
         applied(HEAD + "@@ -1 +1 @@\n-\ta\n+b\n", {"f.c": "    a\n"})
 
 
-def test_a_hunk_without_context_is_reported_as_such() -> None:
+@pytest.mark.parametrize(
+    "hunk", ["@@ -2 +2 @@\n-b\n+B\n", "@@ -1,0 +2 @@\n+B\n", "@@ -0,0 +1 @@\n+B\n", "@@ -7,0 +8 @@\n+B\n"]
+)
+def test_a_hunk_without_context_is_refused_and_reported_as_such(hunk: str) -> None:
+    """Git puts lines that are only added to the end of the file; that is silently another patch."""
     with pytest.raises(patch.DoesNotApply, match="no context, as of `diff -U0`"):
-        applied(HEAD + "@@ -2 +2 @@\n-b\n+B\n", {"f.c": "a\nb\nc\n"})
+        applied(HEAD + hunk, {"f.c": "a\nb\nc\n"})
+
+
+def test_lines_without_context_that_belong_at_the_end_of_the_file_are_added() -> None:
+    assert applied(HEAD + "@@ -2,0 +3 @@\n+c\n", {"f.c": "a\nb\n"}) == {"f.c": "a\nb\nc\n"}
+    assert applied(HEAD + "@@ -0,0 +1 @@\n+a\n", {"f.c": ""}) == {"f.c": "a\n"}
+
+
+def test_prose_that_looks_like_names_of_files_is_no_diff() -> None:
+    text = "Before:\n--- foo\n+++ bar\nbaz\n\n" + HEAD + "@@ -1 +1 @@\n-a\n+b\n"
+    assert applied(text, {"f.c": "a\n"}) == {"f.c": "b\n"}
 
 
 def test_a_hunk_that_the_file_has_already_is_reported_as_such() -> None:
