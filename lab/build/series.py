@@ -160,7 +160,8 @@ def by_number(path: Path) -> list[tuple[int, str]]:
 def listed(directory: Path) -> list[Path]:
     """Return the patches that quilt's file `series` lists, in its order; none if there is no such file.
 
-    InputError, with its line, for a patch that is not there and for an option that is not -p0 or -p1.
+    InputError, with its line, for a patch that is not there and for an option that is not -p0 or -p1, and for a file
+    that lists nothing: which of the patches beside it are meant, nobody knows.
     """
     listing = next((place for place in (directory / QUILT, directory / "patches" / QUILT) if place.is_file()), None)
     if listing is None:
@@ -174,6 +175,8 @@ def listed(directory: Path) -> list[Path]:
             raise InputError(listing, number, None, f"names {name}, which is not there")
         if name:
             files.append(listing.parent / name)
+    if not files:
+        raise InputError(listing, None, None, "expected the names of patches, one per line, found none")
     return files
 
 

@@ -181,6 +181,13 @@ def test_a_series_file_that_is_wrong_is_one_line(history: Toy, line: str, said: 
         read(str(directory), history.tree)
 
 
+def test_a_series_file_that_lists_nothing_is_one_line(history: Toy) -> None:
+    directory = steps(history, "zz.patch", "aa.patch", "mm.patch")
+    (directory / "series").write_text("# zz.patch\n\n")
+    with pytest.raises(InputError, match=r"series: expected the names of patches, one per line, found none"):
+        read(str(directory), history.tree)
+
+
 def test_a_series_that_the_tree_has_is_recognised_although_later_patches_change_the_same(history: Toy) -> None:
     directory = steps(history, "1.patch", "2.patch", "3.patch")
     git(history.tree, "checkout", "--quiet", "s5")
