@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,8 @@ def read(word: str, tree: Path, asked: Asked | None = None) -> Change:
 
 def _check_url(word: str) -> None:
     """Raise UsageError for a URL that is no message's."""
-    if word.startswith(("http://", "https://", "ftp://", "git://")) and not lore.message_id(word):
-        hint = f"curl -L {word} | lab try - ..."
+    if (lore.is_url(word) or word.startswith(("ftp://", "git://"))) and not lore.message_id(word):
+        hint = f"curl -L {shlex.quote(word)} | lab try - ..."
         raise UsageError(f"{word}: expected the URL of a message in an archive of mails", hint=hint)
 
 

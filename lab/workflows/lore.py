@@ -2,6 +2,7 @@
 """A message id -> the mails of its thread, from an archive or a mirror of one: the one place that uses the network.
 
     word   := `<id@host>` | `id@host` | URL of lore, lkml.kernel.org/r/, patch.msgid.link, or of any public-inbox
+              perhaps as it stands in a mail: `Message-ID: <id@host>`, `Link: URL`, `<URL>`, `[1] URL`
     mirror := URL of a public-inbox (http://127.0.0.1:8080/all) | a Maildir | a directory of mails | an mbox
 
 b4 fetches where it is installed, and chooses as its users know it; else liblore (`pip install 'pagelab[lore]'`). A
@@ -29,7 +30,12 @@ FETCH_S = 300.0
 MAX_FILE = 512 << 20
 """Bytes of one file of a mirror."""
 _ID = re.compile(r"(?:(?:mid|id|msgid):)?<?([^\s<>/@]+@[^\s<>/@{]+)>?", re.IGNORECASE)
-_IN_PATH = re.compile(r"[^\s<>@]+@[^\s<>/@]+")
+_IN_PATH = re.compile(r"<?([^\s<>@]+@[^\s<>/@]+)>?")
+_BEFORE = re.compile(
+    r"(?:\[\d+\]:?\s*|(?:message-id|in-reply-to|link|closes|url|archived-at|news|mailto)\s*:\s*)+", re.IGNORECASE
+)
+"""What stands before an id or a URL in a mail."""
+_SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _IDS = re.compile(r"<([^<>\s]+)>")
 
 Mails = list[tuple[bytes, str]]
@@ -38,27 +44,45 @@ Mails = list[tuple[bytes, str]]
 
 def message_id(word: str) -> str | None:
     """Return the message id that a word of the command line is or contains; None if it has none."""
-    if plain := _ID.fullmatch(word.strip()):
+    bare = _bare(word)
+    if plain := _ID.fullmatch(bare):
         return unquote(plain[1])
-    if not word.startswith(("http://", "https://")):
-        return None
-    for part in urlsplit(word).path.split("/"):
-        if _IN_PATH.fullmatch(unquote(part)):
-            return unquote(part)
-    return None
+    return _in_path(bare)[1] if _SCHEME.match(bare) else None
+
+
+def is_url(word: str) -> bool:
+    """Whether a word of the command line is an address of the web, perhaps as it stands in a mail."""
+    return bool(_SCHEME.match(_bare(word)))
+
+
+def _bare(word: str) -> str:
+    """Return an id or a URL without what stands around it in a mail; a host that has all messages needs no scheme."""
+    bare = _BEFORE.sub("", word.strip(), count=1)
+    if bare.startswith("<") and bare.endswith(">"):
+        bare = bare[1:-1].strip()
+    if "/" in bare and _has_all(bare.partition("/")[0].lower()):
+        bare = f"https://{bare}"
+    ends = ",;\"'" if "(" in bare else ",;\"')"
+    return bare.rstrip(f"{ends}." if _SCHEME.match(bare) else ends)
+
+
+def _in_path(url: str) -> tuple[str, str | None]:
+    """Return the path of a URL up to the message id in it, and the id; None if it has none."""
+    before: list[str] = []
+    for part in urlsplit(url).path.split("/"):
+        if match := _IN_PATH.fullmatch(unquote(part)):
+            return "/".join(before), match[1]
+        before.append(part)
+    return "/".join(before), None
 
 
 def archive(word: str) -> str:
     """Return the public-inbox that a URL leads to; empty for a message id, and for a redirector such as lore's own."""
-    if not word.startswith(("http://", "https://")) or _has_all(urlsplit(word).hostname or ""):
+    url = _bare(word)
+    address = urlsplit(url) if _SCHEME.match(url) else None
+    if address is None or _has_all(address.hostname or ""):
         return ""
-    before = []
-    for part in urlsplit(word).path.split("/"):
-        if _IN_PATH.fullmatch(unquote(part)):
-            break
-        before.append(part)
-    address = urlsplit(word)
-    return f"{address.scheme}://{address.netloc}{'/'.join(before)}".removesuffix("/r")
+    return f"{address.scheme}://{address.netloc}{_in_path(url)[0]}".removesuffix("/r")
 
 
 def _has_all(host: str) -> bool:

@@ -37,6 +37,15 @@ PLAIN = "20261128101500.1234-1-somebody@example.org"
         f"https://patch.msgid.link/{PLAIN}",
         f"https://lore.kernel.org/r/{PLAIN.replace('@', '%40')}",
         f"http://127.0.0.1:8080/all/{PLAIN}/t.mbox.gz",
+        f"Message-ID: <{PLAIN}>",
+        f"news:{PLAIN}",
+        f"lore.kernel.org/all/{PLAIN}/",
+        f"HTTPS://lore.kernel.org/all/{PLAIN}/",
+        f"https://lore.kernel.org/all/%3C{PLAIN}%3E/",
+        f"Link: https://lore.kernel.org/all/{PLAIN}/",
+        f"[1] https://lore.kernel.org/all/{PLAIN}/.",
+        f"<https://lore.kernel.org/r/{PLAIN}>",
+        f"https://lore.kernel.org/r/{PLAIN}).",
     ],
 )
 def test_a_message_id_in_every_form(word: str) -> None:
@@ -44,7 +53,8 @@ def test_a_message_id_in_every_form(word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["my.patch", "v6.12..HEAD", "-", "HEAD@{1}..", "https://example.org/a.patch", "a/b@c.patch"]
+    "word",
+    ["my.patch", "v6.12..HEAD", "-", "HEAD@{1}..", "https://example.org/a.patch", "a/b@c.patch", "git@host.org:a/b"],
 )
 def test_other_words_are_no_message_ids(word: str) -> None:
     assert lore.message_id(word) is None
@@ -53,7 +63,16 @@ def test_other_words_are_no_message_ids(word: str) -> None:
 def test_the_archive_of_a_url() -> None:
     assert lore.archive(PLAIN) == lore.archive(f"https://lore.kernel.org/linux-mm/{PLAIN}/") == ""
     assert lore.archive(f"https://patchwork.example.org/project/mm/patch/{PLAIN}/mbox/") == ""
-    assert lore.archive(f"http://127.0.0.1:8080/all/{PLAIN}/raw") == "http://127.0.0.1:8080/all"
+    for word in (
+        "http://127.0.0.1:8080/all/{}/raw",
+        "Link: http://127.0.0.1:8080/all/{}/",
+        "<http://127.0.0.1:8080/all/{}>",
+    ):
+        assert lore.archive(word.format(PLAIN)) == "http://127.0.0.1:8080/all"
+
+
+def test_the_id_of_a_host_without_a_name_stays_whole() -> None:
+    assert lore.message_id("<1234.5@box.(none)>") == "1234.5@box.(none)"
 
 
 @pytest.fixture
