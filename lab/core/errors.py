@@ -117,8 +117,13 @@ class DeadlineExceeded(LabError):
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """Return the choice most like `word`; None if none is like it."""
-    return next(iter(difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)), None)
+    """Return the choice most like `word`, capitals aside; None if none is like it."""
+    by_small: dict[str, str] = {}
+    for choice in choices:
+        by_small.setdefault(choice.lower(), choice)
+    for small in difflib.get_close_matches(word.lower(), list(by_small), n=1, cutoff=0.5):
+        return by_small[small]
+    return None
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

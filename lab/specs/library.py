@@ -271,8 +271,11 @@ class Library:
         for word in words:
             if word not in known and not _is_config(word):
                 raise unknown("config fragment", word, known)
-            if word not in known and not user_path(word).is_file():
-                raise UsageError(f"--config: expected a file of config symbols, got no such file: {word}")
+            path = user_path(word)
+            if word not in known and not is_file(path):
+                raise UsageError(
+                    f"--config {word}: expected a file of config symbols, got {no_file(path).removeprefix('is ')}"
+                )
             fragments[_fragment(word, known)] = None
         return kernel.model_copy(update={"config": tuple(fragments)})
 

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lab.core.errors import InputError, nearest
-from lab.specs.model import Spec
+from lab.core.paths import no_file
+from lab.specs.model import Spec, got
 
 MAX_BYTES = 256 << 10
 MAX_DEPTH = 16
@@ -90,12 +91,22 @@ def read(path: Path) -> YamlDocument:
     return YamlDocument(path=path, data=data, lines=lines)
 
 
+_HINTS = (
+    ("found character '\\t'", "YAML is indented with blanks, never with tabs"),
+    ("found character", "a value that begins with it needs quotes"),
+    ("mapping values are not", "does a value with `: ` in it lack quotes, or is a line indented too far?"),
+    ("could not find expected ':'", "is a key without `: ` behind it?"),
+)
+"""The beginning of what the YAML library says -> what is probably wrong."""
+
+
 def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> InputError:
     """Return a syntax error at the line where reading stopped; it also names the line where the element began."""
     mark, began = error.problem_mark or error.context_mark, error.context_mark
     why = " ".join(part for part in (error.problem, error.context) if part)
     if mark and began and began.line < mark.line:
         why += f" that began on line {began.line + 1}"
+    why += next((f": {hint}" for problem, hint in _HINTS if (error.problem or "").startswith(problem)), "")
     line = None
     if mark:
         line = mark.line + 1
@@ -137,11 +148,7 @@ def _text(path: Path) -> str:
 
 def _kind_of(path: Path) -> str:
     """Return a description of what a path is instead of a file."""
-    if path.is_dir():
-        return "a directory"
-    if path.exists():
-        return "something else"
-    return "no such file"
+    return no_file(path).removeprefix("is ")
 
 
 class _Reader:
@@ -235,6 +242,7 @@ _TYPES: Mapping[str, str] = {
     "dict_type": "`key: value` pairs",
     "model_type": "`key: value` pairs",
 }
+_UNQUOTED: Mapping[str, type] = {"int_type": int, "float_type": float, "bool_type": bool}
 _LIMITS: Mapping[str, tuple[str, str]] = {
     "greater_than_equal": ("at least", "ge"),
     "less_than_equal": ("at most", "le"),
@@ -265,8 +273,7 @@ def _expected(error: ErrorDetails) -> str:
     """Return what was expected, for an error about one value."""
     kind, context = error["type"], error.get("ctx", {})
     if kind in _TYPES:
-        quote = " in quotes" if kind == "string_type" and isinstance(error["input"], int | float) else ""
-        return f"expected {_TYPES[kind]}{quote}"
+        return f"expected {_TYPES[kind]}{_quotes(kind, error['input'])}"
     if kind in _LIMITS:
         words, limit = _LIMITS[kind]
         return f"expected {words} {context[limit]}"
@@ -279,20 +286,13 @@ def _expected(error: ErrorDetails) -> str:
     return error["msg"]
 
 
-def got(value: object) -> str:
-    """Return a value as an error line shows it: short, on one line, in YAML's words."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "`key: value` pairs"
-    if isinstance(value, list | tuple):
-        return "a list" if value else "an empty list"
-    text = repr(value)
-    if len(text) > 60:
-        return f"{text[:56]}...'"
-    return text
+def _quotes(kind: str, value: object) -> str:
+    """Return what is wrong with the quotes around a value, or with their absence; empty if nothing is."""
+    if kind == "string_type" and isinstance(value, int | float):
+        return " in quotes"
+    if isinstance(value, str) and type(_scalar(value)) is _UNQUOTED.get(kind):
+        return " without quotes"
+    return ""
 
 
 def _where(error: ErrorDetails) -> YamlPath:

@@ -26,7 +26,7 @@ from pydantic import (
 
 from lab.arch.record import Arch, Mmu
 from lab.core.errors import LabError, nearest
-from lab.core.paths import is_prebuilt
+from lab.core.paths import PACKAGE, is_prebuilt
 from lab.core.sizes import MIB
 from lab.formats.machine.cpu_list import format_list
 from lab.specs import kernel_packages
@@ -50,17 +50,23 @@ def parse_size(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if not isinstance(value, str) or not (match := _SIZE.fullmatch(value.strip())):
-        raise ValueError(f"expected a size such as 64K, 512M or 2G, got {_short(value)}")
+        raise ValueError(f"expected a size such as 64K, 512M or 2G, got {got(value)}")
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
-def _short(value: object) -> str:
-    """Return a value as a message shows it: shortened if it is long."""
+def got(value: object) -> str:
+    """Return a value as an error line shows it: short, on one line, in YAML's words."""
     if value is None:
         return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "`key: value` pairs"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
     text = repr(value)
     if len(text) > 60:
-        return f"{text[:57]}..."
+        return f"{text[:56]}...'"
     return text
 
 
@@ -79,15 +85,15 @@ def parse_cpus(value: object) -> tuple[int, ...]:
     if isinstance(value, list | tuple):
         value = ",".join(map(str, value))
     if not isinstance(value, str):
-        raise ValueError(f"expected CPU numbers such as 0-1,4, got {_short(value)}")
+        raise ValueError(f"expected CPU numbers such as 0-1,4, got {got(value)}")
     cpus: list[int] = []
     for part in filter(None, map(str.strip, value.split(","))):
         match = _CPUS.fullmatch(part)
         if not match or int(match[2] or match[1]) < int(match[1]):
-            raise ValueError(f"expected CPU numbers such as 0-1,4, got {_short(part)}")
+            raise ValueError(f"expected CPU numbers such as 0-1,4, got {got(part)}")
         cpus.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
     if len(set(cpus)) != len(cpus):
-        raise ValueError(f"expected every CPU once, got {_short(value)}")
+        raise ValueError(f"expected every CPU once, got {got(value)}")
     return tuple(sorted(cpus))
 
 
@@ -112,7 +118,7 @@ def _memory(size: int) -> int:
 def _one_line(text: str) -> str:
     """Require text that is safe in a command line or XML: not empty, without control characters."""
     if not text.isprintable() or not text.strip():
-        raise ValueError(f"expected printable text on one line, got {_short(text)}")
+        raise ValueError(f"expected printable text on one line, got {got(text)}")
     return text
 
 
@@ -134,7 +140,7 @@ def _bytes(hugepages: Mapping[int, int]) -> int:
 
 def _known_arch(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"expected the name of an architecture, got {value!r}")
+        raise ValueError(f"expected the name of an architecture, got {got(value)}")
     try:
         return find(value).name
     except LabError as error:
@@ -145,13 +151,15 @@ def _words(value: object) -> Any:
     """Split a string into words; return a list as it is."""
     if isinstance(value, str):
         return tuple(value.split())
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"expected words, as text or as a list, got {got(value)}")
     return value
 
 
 def _release(value: object) -> object:
     """Refuse a release that YAML reads as a number: 8.20 would be 8.2."""
     if not isinstance(value, str) or not re.fullmatch(r"\d+\.\d+", value):
-        raise ValueError(f'expected a release of QEMU in quotes, such as "8.2", got {value!r}')
+        raise ValueError(f'expected a release of QEMU in quotes, such as "8.2", got {got(value)}')
     return value
 
 
@@ -251,7 +259,7 @@ class Topology(Spec):
     """Do not set the memory aside on the host: a guest that touches little may be larger than the host."""
     clock: Literal["instructions"] | None = None
     """The source of the guest's time: one nanosecond per instruction (QEMU's icount); None for the host's clock."""
-    scenarios: Words | None = None
+    scenarios: Annotated[Words, Field(min_length=1)] | None = None
     """The scenarios that the machine is for, names or globs; None for all."""
     cmdline: Words = ()
     kernel_config: Words = ()
@@ -552,11 +560,11 @@ def _known_source(value: object) -> str:
         kind, _, rest = value.partition(":")
     if kind not in SOURCE_KINDS or not rest.strip():
         kinds = "debian:PACKAGE, path:DIR, git:PATH@REV, tarball:FILE, image:FILE"
-        raise ValueError(f"expected one of {kinds}, got {_short(value)}{_source_meant(value)}")
+        raise ValueError(f"expected one of {kinds}, got {got(value)}{_source_meant(value)}")
     if kind == "git" and not all(rest.rpartition("@")):
-        raise ValueError(f"expected git:PATH@REV, got {_short(value)}")
+        raise ValueError(f"expected git:PATH@REV, got {got(value)}")
     if kind == "debian" and not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", rest):
-        raise ValueError(f"expected the name of a source package such as debian:linux-source-6.12, got {_short(value)}")
+        raise ValueError(f"expected the name of a source package such as debian:linux-source-6.12, got {got(value)}")
     if kind == "debian" and (why := kernel_packages.refusal(rest)):
         raise ValueError(why)
     return _one_line(str(value))
@@ -609,6 +617,12 @@ class Kernel(Spec):
         """Return whether this is a kernel that exists already, with its features in it."""
         return is_prebuilt(self.source)
 
+    def unfit_for(self, arch: Arch) -> str:
+        """Return why no machine of an architecture can boot this kernel, as far as names tell; empty if one may."""
+        if self.source.startswith(PACKAGE):
+            return kernel_packages.other_machine(self.source.removeprefix("debian:"), arch)
+        return lacking_preset(arch, self.config)
+
     def _check_as_it_is(self) -> None:
         """Refuse what only a build can add."""
         for key in ("series", "config"):
@@ -631,11 +645,11 @@ def parse_range(value: object) -> tuple[int, int]:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     match = _RANGE.fullmatch(text.strip()) if isinstance(text, str) else None
     if not match:
-        raise ValueError(f"expected a number of nodes such as 1, 2-4 or 2-, got {_short(value)}")
+        raise ValueError(f"expected a number of nodes such as 1, 2-4 or 2-, got {got(value)}")
     low = int(match[1])
     high = low if match[2] is None else int(match[3] or MAX_NODES)
     if not 1 <= low <= high <= MAX_NODES:
-        raise ValueError(f"expected a number of nodes from 1 to {MAX_NODES}, lowest first, got {_short(value)}")
+        raise ValueError(f"expected a number of nodes from 1 to {MAX_NODES}, lowest first, got {got(value)}")
     return low, high
 
 

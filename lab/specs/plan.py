@@ -18,7 +18,6 @@ from typing import TypeVar
 from lab.core.errors import InfraError, UsageError, unknown
 from lab.core.outcome import Case, CellKey
 from lab.core.paths import is_path, is_prebuilt, prebuilt_name
-from lab.specs.arches import lacking_preset
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.report import ReportPlan
 from lab.specs.suite import Suite
@@ -163,7 +162,7 @@ def plan(
 ) -> Plan:
     """Return the plan for these parts, narrowed by `filters`; UsageError for a filter that matches nothing.
 
-    `named` are the topologies that were given by name: one that cannot have a kernel's preset is a UsageError, while
+    `named` are the topologies that were given by name: one that cannot boot a kernel is a UsageError, while
     one that only a glob matched is skipped. `left_out` is what was skipped before.
     """
     filters = filters or Filters()
@@ -256,10 +255,10 @@ def node_count(topology: Topology) -> int:
 def _impossible(
     topologies: Sequence[Topology], kernels: Sequence[Kernel], named: Collection[str]
 ) -> Mapping[CellKey, str]:
-    """Return a cell -> why its kernel cannot be built for its machine; UsageError if the machine was given by name."""
+    """Return a cell -> why its kernel cannot be one of its machine; UsageError if the machine was given by name."""
     reasons: dict[CellKey, str] = {}
     for topology, kernel in product(topologies, kernels):
-        if why := lacking_preset(topology.architecture, kernel.config):
+        if why := kernel.unfit_for(topology.architecture):
             if topology.name in named:
                 raise UsageError(f"{cell_key(topology, kernel)}: {why}")
             reasons[cell_key(topology, kernel)] = why

@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 
 from lab.core.errors import unknown
 from lab.core.outcome import HEALTHY, SHOWS, CellKey
-from lab.specs.arches import lacking_preset
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Build, Cell, Filters, Plan, Selection, Skipped, build_of, in_build_order, narrowed
 from lab.specs.report import ReportPlan
@@ -108,7 +107,7 @@ class _Excluding:
             return "not selected by --test"
         if arches and not self.filters.topologies and place.topology.arch not in arches:
             return f"ARCH in the environment restricts the campaign to {', '.join(arches)}"
-        return lacking_preset(place.topology.architecture, place.kernel.config)
+        return place.kernel.unfit_for(place.topology.architecture)
 
     def _tested(self, place: _Place) -> bool:
         for word in self.filters.tests:

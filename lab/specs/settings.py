@@ -25,8 +25,8 @@ from pydantic import Field, PlainValidator
 
 from lab.core.errors import InputError
 from lab.core.paths import user_path
-from lab.specs.load import YamlDocument, got, read
-from lab.specs.model import OneLine, Spec
+from lab.specs.load import YamlDocument, read
+from lab.specs.model import OneLine, Spec, got
 
 FILE = Path("pagelab", "config.yaml")
 EVERY = "every"

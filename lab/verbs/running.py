@@ -264,12 +264,11 @@ def one_guest(choice: GuestChoice) -> Iterator[tuple[GuestFactory, BootableCell]
     from lab.build.builder import Builder
     from lab.guests.factory import open_factory
     from lab.host import doctor
-    from lab.specs import arches
 
     library = open_library()
     topology = library.topology(choice.topology)
     kernel = library.with_config(library.kernel(choice.kernel), choice.config)
-    if why := arches.lacking_preset(topology.architecture, kernel.config):
+    if why := kernel.unfit_for(topology.architecture):
         raise UsageError(f"{topology.name}/{kernel.name}: {why}")
     if why := doctor.lacking_for(topology):
         raise InfraError(f"{topology.name} cannot be built or booted on this host: {why}")

@@ -107,7 +107,24 @@ def test_every_wrong_file_has_its_line(library: Library) -> None:
         (b"# " + b"x" * MAX_BYTES, "expected at most 256 KiB"),
         (b"[" * 100_000, "nested more than 16 deep"),
         (b"a: " + b"9" * 10_000, "unknown key"),
-        (b"a: " * 1000, "not YAML: mapping values are not allowed here"),
+        (b"a: " * 1000, "not YAML: mapping values are not allowed here: does a value with `: ` in it lack quotes"),
+        (
+            b"arch: @arm64\n",
+            ":1: not YAML: found character '@' that cannot start any token while scanning for the next",
+        ),
+        (b"arch: @arm64\n", "a value that begins with it needs quotes"),
+        (b"arch:\tarm64\n", ":1: not YAML: found character '\\t'"),
+        (b"arch: arm64\nmemory\nvcpus: 1\n", "is a key without `: ` behind it?"),
+        (b"ARCH: arm64\n", "did you mean 'arch'?"),
+        (b"arch:\n", "arch: expected the name of an architecture, got nothing"),
+        (b"arch: arm64\nvcpus: '4'\n", ":2: vcpus: expected a whole number without quotes, got '4'"),
+        (b"arch: arm64\nvcpus: 'x'\n", ":2: vcpus: expected a whole number, got 'x'"),
+        (b"arch: arm64\nsparse: 'true'\n", ":2: sparse: expected true or false without quotes, got 'true'"),
+        (b"arch: arm64\nsparse: yes\n", ":2: sparse: expected true or false, got 'yes'"),
+        (b"arch: arm64\nmemory: [1G]\n", ":2: memory: expected a size such as 64K, 512M or 2G, got a list"),
+        (b"arch: arm64\ncmdline: 5\n", ":2: cmdline: expected words, as text or as a list, got 5"),
+        (b"arch: arm64\nscenarios: 5\n", ":2: scenarios: expected words, as text or as a list, got 5"),
+        (b"arch: arm64\nscenarios: []\n", ":2: scenarios: expected at least 1 entry, got an empty list"),
         (b"arch: '" + b"x" * 9000 + b"'", "unknown arch"),
         (b"\xef\xbb\xbfarch: amd64\nmemory: 1G", "page_size: is required"),
     ],
@@ -125,7 +142,10 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     assert "no such file" in str(failure(lambda: read(tmp_path / "none.yaml")))
     assert "a directory" in str(failure(lambda: read(tmp_path)))
-    assert "something else" in str(failure(lambda: read(fifo)))
+    assert "no regular file" in str(failure(lambda: read(fifo)))
+    (tmp_path / "link.yaml").symlink_to("nowhere")
+    assert "a link that leads nowhere" in str(failure(lambda: read(tmp_path / "link.yaml")))
+    assert "no such file; did you mean 'fifo.yaml'?" in str(failure(lambda: read(tmp_path / "fifo.yml")))
     assert "expected a YAML file" in str(failure(lambda: read(Path("nul\0.yaml"))))
 
 
@@ -330,17 +350,19 @@ def test_kernels_that_exist_are_words_of_campaigns_and_of_filters(
     (tmp_path / "boot").mkdir()
     (tmp_path / "boot/vmlinuz-6.12-own").touch()
     (tmp_path / "mine.yaml").write_text(
-        "topologies: [one-node]\nkernels: [plain, debian:linux-image-amd64, image:boot/vmlinuz-6.12-own]\n"
+        "topologies: [one-node]\nkernels: [plain, debian:linux-image-arm64, image:boot/vmlinuz-6.12-own]\n"
     )
     planned = library.plan(str(tmp_path / "mine.yaml"), Filters())
     kernels = {cell.kernel.name: cell.kernel.source for cell in planned.cells}
-    assert list(kernels) == ["plain", "linux-image-amd64", "vmlinuz-6.12-own"]
+    assert list(kernels) == ["plain", "linux-image-arm64", "vmlinuz-6.12-own"]
     assert kernels["vmlinuz-6.12-own"] == f"image:{tmp_path}/boot/vmlinuz-6.12-own"
     monkeypatch.chdir(tmp_path)
     for word in ("image:boot/vmlinuz-6.12-own", "debian:linux-image-6.12.118+deb13-arm64"):
         (cell,) = library.plan("pair", Filters(topologies=("one-node",), kernels=(word,))).cells
         assert cell.kernel.source == absolute_word(word), "the same from any directory"
     assert "expected a bootable kernel, got " in str(failure(lambda: library.kernel("image:boot/vmlinuz")))
+    with pytest.raises(UsageError, match="linux-image-amd64 is a kernel of x86_64, and the machine is arm64"):
+        library.plan("pair", Filters(topologies=("one-node",), kernels=("debian:linux-image-amd64",)))
     with pytest.raises(UsageError, match="nothing can be added to the kernel linux-image-amd64"):
         library.with_config(library.kernel("debian:linux-image-amd64"), ["debug-vm"])
 
