@@ -16,7 +16,7 @@ from lab.build import step, toolchain
 from lab.build.toolchain import Toolchain
 from lab.core import paths, proc
 from lab.core.cache import Cache, digest
-from lab.core.errors import BuildError, InfraError, UsageError
+from lab.core.errors import BuildError, InfraError, LabError, UsageError
 from lab.core.outcome import Case
 from lab.core.progress import Progress, silent
 from lab.specs.arches import ARCHES
@@ -133,6 +133,15 @@ def cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[Case, ...
     """Return scenario name -> the cases that its program declares (`--list`, run natively); BuildError if one fails."""
     listings = _listings(sources, cache)
     return MappingProxyType({name: parse_cases(name, listing) for name, listing in listings.items()})
+
+
+def known_cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[Case, ...]]:
+    """Return what `cases` does if the cache has it, else nothing: no program is compiled and none runs."""
+    try:
+        built = cache.has("cases", _key(toolchain.find(_host_arch()), _directories(sources)))
+    except LabError:
+        return {}
+    return cases(sources, cache) if built else {}
 
 
 def no_cases(sources: Sequence[Path], cache: Cache) -> Mapping[str, tuple[NoCase, ...]]:

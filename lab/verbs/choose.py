@@ -13,7 +13,8 @@ from lab.verbs.common import console
 from lab.verbs.places import open_cache, open_library
 
 if TYPE_CHECKING:
-    from lab.specs.plan import Filters
+    from lab.core.cache import Cache
+    from lab.specs.plan import Filters, Plan
 
 
 @click.command()
@@ -92,7 +93,18 @@ def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) 
         from lab.build.suites import prepare
 
         prepare.check(planned, cache)
+    elif not planned.reports:
+        _check_cases(planned, cache)
     console().print(describe(*estimate.ordered(planned, given, cache)), markup=False)
+
+
+def _check_cases(planned: Plan, cache: Cache) -> None:
+    """Raise UsageError for a glob of --test that matches no case, as far as the cases are known without building."""
+    from lab.build import programs
+    from lab.specs.plan import resolve_cases
+
+    if known := programs.known_cases(planned.sources, cache):
+        resolve_cases(planned, {scenario: [case.name for case in cases] for scenario, cases in known.items()})
 
 
 @click.command()

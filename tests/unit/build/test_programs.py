@@ -149,6 +149,19 @@ def test_cases_come_from_the_programs_and_are_remembered(
 
 
 @needs_gcc
+def test_cases_are_known_without_a_compiler_once_the_cache_has_them(
+    sources: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "_compile", lambda *_: pytest.fail("compiled"))
+    assert programs.known_cases([sources], cache) == {}
+    assert not cache.root.exists()
+    monkeypatch.undo()
+    listed = programs.cases([sources], cache)
+    monkeypatch.setattr(programs, "_compile", lambda *_: pytest.fail("compiled"))
+    assert programs.known_cases([sources], cache) == listed
+
+
+@needs_gcc
 def test_a_program_that_cannot_list_is_named(sources: Path, cache: Cache) -> None:
     (sources / "two.c").write_text('#include <stdio.h>\nint main(void) { fputs("no idea\\n", stderr); return 2; }\n')
     with pytest.raises(BuildError, match=r"two --list: .*exit status 2: no idea"):
