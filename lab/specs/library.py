@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -45,9 +46,11 @@ from lab.specs.settings import Own
 from lab.specs.suite import Suite
 
 BOOTABLE = "a bootable kernel"
+"""What is expected after `image:`."""
 SOURCES = ("debian", "path", "git", "tarball")
 """What the `source` of a kernel's YAML file may begin with, beside `image`."""
-"""What is expected after `image:`."""
+_SCENARIO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,62}")
+"""The valid names of scenarios: `scenario.case` is divided at the dot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +124,10 @@ class Library:
         library = self
         for word in words:
             path = user_path(word).absolute()
-            if path.suffix != ".c" or not path.is_file():
-                got = f"no such file: {word}"
-                if path.exists():
-                    got = f"a {word}"
-                raise UsageError(f"--with: expected a C file, got {got}")
+            if not is_file(path):
+                raise UsageError(f"--with {word}: expected a C file, got {no_file(path).removeprefix('is ')}")
+            if path.suffix != ".c" or not _SCENARIO.fullmatch(path.stem):
+                raise UsageError(f"--with {word}: expected a C file NAME.c, its NAME of letters, digits and _ + -")
             if other := library.scenarios().get(path.stem):
                 raise UsageError(f"--with: {word} has the name of the scenario {other}", hint="rename it")
             library = replace(library, scenario_sources=(*library.scenario_sources, path))

@@ -89,6 +89,10 @@ def plan(campaign: str, filters: Filters, jobs: int | None, memory: int | None) 
     cache = open_cache()
     given = estimate.packing(cache, jobs=jobs, memory=memory)
     planned = estimate.here(open_library().plan(campaign, filters), given)
+    if planned.root:
+        from lab.build.roots import root
+
+        root.check(planned.root)
     if planned.suites:
         from lab.build.suites import prepare
 

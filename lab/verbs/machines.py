@@ -13,7 +13,7 @@ import click
 from lab.core.errors import UsageError
 from lab.core.paths import user_path
 from lab.verbs.common import print_note
-from lab.verbs.options import parse_size_option
+from lab.verbs.options import parse_memory_option, parse_size_option
 
 MAX_FILE = 4 << 20
 
@@ -50,7 +50,7 @@ MAX_FILE = 4 << 20
 )
 @click.option(
     "--memory",
-    callback=parse_size_option,
+    callback=parse_memory_option,
     metavar="SIZE",
     help="Give the guest SIZE bytes over all nodes, such as 2G [half of the available memory, at most 4G].",
 )

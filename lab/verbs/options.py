@@ -23,6 +23,10 @@ BASELINE = "baseline"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+MIN_MEMORY = 16 << 20
+"""Bytes in which no guest of the lab runs."""
+
+
 def parse_size_option(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
     """Return the bytes of a size such as 8G; a callback of click's, None if the option was not given."""
     from lab.specs.model import parse_size
@@ -33,6 +37,14 @@ def parse_size_option(_context: click.Context, _option: click.Parameter, value: 
         return parse_size(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def parse_memory_option(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    """Return the bytes of a size that memory can have, as parse_size_option: `8` is hardly meant as bytes."""
+    size = parse_size_option(context, option, value)
+    if size is not None and size < MIN_MEMORY:
+        raise click.BadParameter(f"expected at least {MIN_MEMORY >> 20}M, such as 2G, got {value!r}")
+    return size
 
 
 class NumberRange(click.FloatRange):
@@ -339,7 +351,7 @@ def memory(command: Command) -> Command:
     """Add the option that limits the memory of all that runs at once."""
     return click.option(
         "--memory",
-        callback=parse_size_option,
+        callback=parse_memory_option,
         metavar="SIZE",
         help="Give guests and compilers at most SIZE bytes in all, such as 8G [the memory available].",
     )(command)

@@ -71,6 +71,10 @@ GOOD_MACHINE = "arch: arm64\npage_size: 64K\nmemory: 1G\n"
         (("run", "--resume", ".", "--coverage"), "--coverage is carried out behind a whole run"),
         (("run", "--resume", ".", "--confirm", "2"), "--confirm is carried out behind a whole run"),
         (("run", "quick", "--repeat", "0"), "0 is not in the range"),
+        (("plan", "quick", "--memory", "8"), "expected at least 16M, such as 2G, got '8'"),
+        (("capture", "--memory", "0"), "expected at least 16M, such as 2G, got '0'"),
+        (("plan", "quick", "--root", "./nope"), "--root ./nope: no such file"),
+        (("plan", "quick", "--root", "debian:"), "expected debian:SUITE or debian:SUITE+PACKAGE"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_touches_nothing(

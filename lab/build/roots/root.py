@@ -88,19 +88,28 @@ def absolute(word: str) -> str:
 
 def build(word: str, arch: Arch, cache: Cache, progress: Progress = silent) -> BuiltRoot:
     """Return the root that a word names; made unless the cache has it. UsageError for what is none."""
+    check(word)
     if word.startswith(DEBIAN):
         return _debian(word, arch, cache, progress)
     path = user_path(word)
-    if word and is_directory(path):
+    if is_directory(path):
         key = digest(RECIPE, arch.name, *_signature(path, word))
         return _built(word, key, cache, lambda tree: _from_directory(tree, path, arch, cache))
-    if word and is_file(path):
-        try:
-            key = digest(RECIPE, arch.name, file_digest(path))
-        except OSError as error:
-            raise UsageError(f"--root {word}: {error.strerror}") from None
-        return _built(word, key, cache, lambda tree: _from_file(tree, path, arch, cache))
-    raise _no_root(word, path)
+    try:
+        key = digest(RECIPE, arch.name, file_digest(path))
+    except OSError as error:
+        raise UsageError(f"--root {word}: {error.strerror}") from None
+    return _built(word, key, cache, lambda tree: _from_file(tree, path, arch, cache))
+
+
+def check(word: str) -> None:
+    """Raise UsageError for a word that can name no root; no list of packages is fetched, and no file is read."""
+    if word.startswith(DEBIAN):
+        _packages_of(word)
+        return
+    path = user_path(word)
+    if not word or not (is_directory(path) or is_file(path)):
+        raise _no_root(word, path)
 
 
 def _no_root(word: str, path: Path) -> UsageError:
@@ -170,7 +179,8 @@ def _complete(tree: RootTree) -> None:
 # ---- Packages of Debian ---------------------------------------------------------------------------------------------
 
 
-def _debian(word: str, arch: Arch, cache: Cache, progress: Progress) -> BuiltRoot:
+def _packages_of(word: str) -> tuple[str, list[str]]:
+    """Return the suite that `debian:SUITE+PACKAGE` names, and the packages."""
     release, plus, rest = word.removeprefix(DEBIAN).partition("+")
     named = package_names(plus + rest)
     if not release:
@@ -180,6 +190,11 @@ def _debian(word: str, arch: Arch, cache: Cache, progress: Progress) -> BuiltRoo
             f"--root {word}: expected names of packages, each behind a +, got {rest!r}",
             hint="their versions are those of the suite, their architecture is the machine's",
         )
+    return release, named
+
+
+def _debian(word: str, arch: Arch, cache: Cache, progress: Progress) -> BuiltRoot:
+    release, named = _packages_of(word)
     packages = list(dict.fromkeys([*ALWAYS, *named]))
     archive = apt.open_release(release, arch, cache, progress)
     for name in named:

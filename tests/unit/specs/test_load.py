@@ -288,6 +288,26 @@ def test_a_filter_by_path(library: Library, tmp_path: Path) -> None:
     assert [cell.name for cell in planned.cells] == ["two-nodes/plain", "two-nodes/mine"]
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("none.c", "--with none.c: expected a C file, got no such file; did you mean 'one.c'?"),
+        (".", "--with .: expected a C file, got a directory"),
+        ("one.txt", "--with one.txt: expected a C file NAME.c"),
+        ("two.parts.c", "--with two.parts.c: expected a C file NAME.c, its NAME of letters, digits and _ + -"),
+        ("two words.c", "its NAME of letters, digits and _ + -"),
+    ],
+)
+def test_a_program_of_the_user_that_is_none(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("one.c", "one.txt", "two.parts.c", "two words.c"):
+        Path(file).touch()
+    library.with_programs(["one.c"])
+    assert says in str(failure(lambda: library.with_programs([name])))
+
+
 def test_a_filter_that_means_nothing(library: Library) -> None:
     assert "did you mean 'two-nodes'" in str(failure(lambda: library.plan("pair", Filters(topologies=("two-nods",)))))
     assert "unknown scenario" in str(failure(lambda: library.plan("pair", Filters(tests=("nope.x",)))))

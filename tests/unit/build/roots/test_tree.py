@@ -252,6 +252,8 @@ def test_a_word_that_names_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Path("rootfs.tar").write_bytes(b"")
     with pytest.raises(UsageError, match=re.escape(says)):
         root.build(word, ARM64, Cache(tmp_path / "cache"))
+    with pytest.raises(UsageError, match=re.escape(says)):
+        root.check(word)
 
 
 def test_names_of_files_may_be_any_bytes(tmp_path: Path) -> None:
