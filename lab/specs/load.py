@@ -77,6 +77,15 @@ class YamlDocument:
         return self.error(where, expected, nearest=near)
 
 
+def is_empty(path: Path) -> bool:
+    """Whether a file has nothing but blank lines and comments; False if it cannot be read."""
+    try:
+        lines = path.read_bytes()[:MAX_BYTES].splitlines()
+    except OSError:
+        return False
+    return not any(line.partition(b"#")[0].strip() for line in lines)
+
+
 def read(path: Path) -> YamlDocument:
     """Read one YAML file, whose top must be a mapping that is not empty."""
     text = _text(path)

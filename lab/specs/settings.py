@@ -25,7 +25,7 @@ from pydantic import Field, PlainValidator
 
 from lab.core.errors import InputError
 from lab.core.paths import user_path
-from lab.specs.load import YamlDocument, read
+from lab.specs.load import YamlDocument, is_empty, read
 from lab.specs.model import OneLine, Spec, got
 
 FILE = Path("pagelab", "config.yaml")
@@ -120,8 +120,11 @@ class Own:
 
 
 def load(path: Path | None = None) -> Own:
-    """Return the user's settings, empty without a file; InputError with file, line and key for an error in it."""
+    """Return the user's settings, empty without a file or with one of comments alone.
+
+    InputError with file, line and key for an error in it.
+    """
     path = path or settings_path()
-    if path.exists():
-        return Own(read(path))
-    return Own()
+    if not path.exists() or is_empty(path):
+        return Own()
+    return Own(read(path))

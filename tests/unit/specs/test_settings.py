@@ -31,6 +31,12 @@ def test_there_need_be_none(config: Path) -> None:
     assert set(map(len, defaults.read(main).values())) == {0}
 
 
+@pytest.mark.parametrize("text", ["", "\n\n", "# topologies: [~/lab]\n\n  # defaults:\n"])
+def test_a_file_of_comments_alone_sets_nothing(config: Path, text: str) -> None:
+    config.write_text(text)
+    assert settings.load().directories("topologies", {}) == ()
+
+
 def test_the_file_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
