@@ -13,6 +13,7 @@ from lab.verbs.common import print_error, progress_on_stderr
 from lab.verbs.options import (
     GuestChoice,
     TimeRange,
+    environment,
     on_guest,
     on_guest_of_baseline,
     refuse_unknown_option,
@@ -34,6 +35,7 @@ EXIT_LAB_FAILED = 125
 @sysroot
 @root
 @volumes
+@environment
 @click.option(
     *("--out", "out"),
     multiple=True,
@@ -55,6 +57,7 @@ def exec_(
     sysroot: Path | None,
     root_: str | None,
     volumes: Sequence[str],
+    environment: Sequence[str],
     out: Sequence[str],
     program: str,
     args: Sequence[str],
@@ -66,8 +69,8 @@ def exec_(
     guest first. Otherwise PROGRAM is a command of the guest.
 
     The loader and the libraries that a program is linked with, and the interpreter of a script, are brought along: from
-    --sysroot, else from this host's libraries for the guest's architecture. What is missing is reported before
-    anything is built or booted, with the command that installs it.
+    --sysroot, else from $LD_LIBRARY_PATH and this host's libraries for the guest's architecture. What is missing is
+    reported before anything is built or booted, with the command that installs it.
 
     What is piped to the lab, or comes from a file, is the program's standard input.
 
@@ -85,7 +88,7 @@ def exec_(
     try:
         arch = open_library().topology(choice.topology).architecture
         oneshot.check_out(out)
-        load = load_of([program, *args], arch, root_, volumes, sysroot=sysroot)
+        load = load_of([program, *args], arch, root_, volumes, sysroot=sysroot, environment=environment)
         with one_guest(choice) as (factory, ready):
             progress = progress_on_stderr()
             return oneshot.execute(factory, ready, load, timeout_s=timeout, out=out, progress=progress)

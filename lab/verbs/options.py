@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -169,6 +170,25 @@ def root(command: Command) -> Command:
         metavar="ROOT",
         help="Run the program in this root: debian:SUITE+PACKAGE+..., a directory, a tar, or an OCI or docker image "
         "[the guest's small userland].",
+    )(command)
+
+
+def _environment(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> Sequence[str]:
+    """Return the words of --env; BadParameter for one that sets nothing."""
+    for value in values:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*=.*", value, re.DOTALL):
+            raise click.BadParameter(f"expected NAME=VALUE, got {value!r}")
+    return values
+
+
+def environment(command: Command) -> Command:
+    """Add the option that sets variables of a program's environment in the guest."""
+    return click.option(
+        *("--env", "-e", "environment"),
+        multiple=True,
+        callback=_environment,
+        metavar="NAME=VALUE",
+        help="Set a variable in the program's environment, which has nothing of this host's; may be repeated [none].",
     )(command)
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -285,9 +286,22 @@ def print_factory_notes(notes: Iterable[str]) -> None:
 
 
 def load_of(
-    words: Sequence[str], arch: Arch, root: str | None, volumes: Sequence[str], *, sysroot: Path | None = None
+    words: Sequence[str],
+    arch: Arch,
+    root: str | None,
+    volumes: Sequence[str],
+    *,
+    sysroot: Path | None = None,
+    environment: Sequence[str] = (),
 ) -> Workload:
-    """Return a command with its root, made if needed, and with the copies that it gets."""
+    """Return a command with its root, made if needed, with the copies that it gets and its environment."""
+    load = _load_in(words, arch, root, volumes, sysroot)
+    return replace(load, environment=tuple(environment))
+
+
+def _load_in(
+    words: Sequence[str], arch: Arch, root: str | None, volumes: Sequence[str], sysroot: Path | None
+) -> Workload:
     from lab.workflows import one_guest as oneshot
 
     if root is None and not volumes:

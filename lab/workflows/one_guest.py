@@ -58,6 +58,8 @@ class Workload:
     """What programs have as `/`; None for the guest's own small userland."""
     copies: tuple[Copied, ...] = ()
     """Files of this host that are copied to the guest."""
+    environment: tuple[str, ...] = ()
+    """NAME=VALUE; nothing of this host's environment is passed on."""
 
     @property
     def archive(self) -> bytes:
@@ -159,6 +161,8 @@ def _check_text(path: Path, content: bytes) -> None:
     """Raise UsageError for a file that is neither an ELF file nor a script, and no text that sh would read."""
     if not content:
         raise UsageError(f"{path} cannot be run: it is empty")
+    if content.startswith(b"\x7fELF"):
+        raise UsageError(f"{path} cannot be run: damaged ELF file: is it cut off?")
     if what := SOURCES.get(path.suffix):
         raise UsageError(f"{path} cannot be run: {what}")
     if kind := file_kinds.named(content):
@@ -184,6 +188,8 @@ def _missing_error(path: Path, needs: Needs, arch: Arch, sysroot: Path | None) -
     hint = needed.hint(needs.missing) or "the guest has sh and awk; --sysroot DIR names a directory with it"
     if not script and not needed.hint(needs.missing):
         install = needed.install_hint(needs.missing, arch, native=native) if sysroot is None else ""
+        if sysroot is None and (beside := needed.beside(path, needs.missing, arch)):
+            install = f"LD_LIBRARY_PATH={shlex.quote(beside)} before the lab's command finds it"
         hint = f"{install}; or name a directory that has them: --sysroot DIR".removeprefix("; or ")
         if sysroot is not None:
             hint = "nothing else is looked at with --sysroot, which is laid out like the guest's /"
@@ -251,6 +257,8 @@ def guest_with(
             words = (f"{DIRECTORY}/{program.name}", *words[1:])
         if load.root is not None:
             words = (*guest_root.entering(), *words)
+        if load.environment:
+            words = ("env", *load.environment, *words)
         yield guest, words
 
 

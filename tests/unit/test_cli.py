@@ -71,6 +71,7 @@ GOOD_MACHINE = "arch: arm64\npage_size: 64K\nmemory: 1G\n"
         (("run", "--resume", ".", "--coverage"), "--coverage is carried out behind a whole run"),
         (("run", "--resume", ".", "--confirm", "2"), "--confirm is carried out behind a whole run"),
         (("run", "quick", "--repeat", "0"), "0 is not in the range"),
+        (("exec", "-t", "x86_64-4k", "-e", "A", "--", "true"), "expected NAME=VALUE, got 'A'"),
         (("plan", "quick", "--memory", "8"), "expected at least 16M, such as 2G, got '8'"),
         (("capture", "--memory", "0"), "expected at least 16M, such as 2G, got '0'"),
         (("plan", "quick", "--root", "./nope"), "--root ./nope: no such file"),

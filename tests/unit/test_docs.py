@@ -216,7 +216,7 @@ TABLES = {
         page="lab/verbs/README.md",
         section="Environment variables",
         column="variable",
-        words=[*sorted(own_variables()), "ARCH", "CROSS_COMPILE", "LLVM", "NO_COLOR"],
+        words=[*sorted(own_variables()), "ARCH", "CROSS_COMPILE", "LD_LIBRARY_PATH", "LLVM", "NO_COLOR"],
         read=code,
     ),
     "room": WordTable(page="lab/README.md", section="Rooms", column="room", words=ROOMS, read=linked),

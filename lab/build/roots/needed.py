@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from lab.arch.record import Arch
 from lab.core.errors import UsageError
-from lab.core.paths import is_directory
+from lab.core.paths import is_directory, is_file
 from lab.core.this_host import as_root, install_command
 from lab.formats import elf, elf_program
 from lab.formats.elf_program import ElfProgram
@@ -34,6 +34,8 @@ MAX_SCRIPTS = 4
 PROGRAM_DIRECTORY = "/lab"
 _SPLIT = re.compile(r"(?:-v?S|--split-string(?:=|\s))\s*")
 _SPLITS = re.compile(rb"#![ \t]*\S*/env[ \t]+(?:-v?S|--split-string)")
+MAX_BESIDE = 100
+"""Directories beside a program that are looked into for its libraries."""
 COMMANDS = ("/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin")
 
 
@@ -76,6 +78,8 @@ class SearchPlaces:
     """Trees that are laid out like the guest's `/`."""
     libraries: tuple[tuple[Path, str], ...]
     """Directories of libraries on this host -> the guest's directory for them."""
+    own: tuple[Path, ...] = ()
+    """Directories of $LD_LIBRARY_PATH: what is there is brought to where the guest's loader looks by itself."""
 
     def file(self, path: str) -> Path | None:
         """Return the file of this host for an absolute path in the guest; None if there is none."""
@@ -129,7 +133,8 @@ def places(arch: Arch, sysroot: Path | None) -> SearchPlaces:
         cross = Path("/usr", triplet)
         for name in ("lib", "lib64", "lib32"):
             libraries.append((cross / name, f"/{name}"))
-    return SearchPlaces(roots=(), libraries=tuple(libraries))
+    own = tuple(Path(word) for word in os.environ.get("LD_LIBRARY_PATH", "").split(":") if word)
+    return SearchPlaces(roots=(), libraries=tuple(libraries), own=own)
 
 
 def inside(root: Path, path: str) -> Path | None:
@@ -322,6 +327,9 @@ class _Search:
                 here = directory.here / name
             if here is not None:
                 yield guest, here
+        for place in self.places.own:
+            if is_file(place / name):
+                yield posixpath.join(self.places.default_directories(self.arch)[0], name), place / name
         for default in self.places.default_directories(self.arch):
             guest = posixpath.normpath(posixpath.join(default, name))
             if here := self.places.file(guest):
@@ -458,6 +466,17 @@ def hint(missing: Sequence[Missing]) -> str:
         for pattern, words in HINTS:
             if re.fullmatch(pattern, library.name) and library.name != "env -S":
                 return words
+    return ""
+
+
+def beside(program: Path, missing: Sequence[Missing], arch: Arch) -> str:
+    """Return the directory beside a program that has all libraries it lacks; empty if none has."""
+    here = program.parent
+    near = [here, here.parent / "lib", *sorted(path for path in here.glob("*") if is_directory(path))[:MAX_BESIDE]]
+    for directory in near:
+        found = [directory / library.name for library in missing]
+        if all(is_file(path) and elf.machine(read_head(path)) == arch.elf_header for path in found):
+            return str(directory)
     return ""
 
 

@@ -17,6 +17,7 @@ from lab.verbs.options import (
     TimeRange,
     config,
     connect,
+    environment,
     kernels_or_baseline,
     refuse_unknown_option,
     root,
@@ -45,6 +46,7 @@ FILES = {"text": "pages.txt", "json": "pages.json", "junit": "pages-junit.xml", 
 @config
 @connect
 @sysroot
+@environment
 @root
 @volumes
 @click.option("--numa", is_flag=True, help="Try every layout of NUMA nodes too [one machine per page size].")
@@ -148,6 +150,7 @@ def _answer(
     sysroot: Path | None,
     root_: str | None,
     volumes: Sequence[str],
+    environment: Sequence[str],
     numa: bool,
     build: bool,
     no_trace: bool,
@@ -162,7 +165,7 @@ def _answer(
 
     library = open_library()
     arch = _architecture(words[0], library, topologies, in_root=root_ is not None)
-    load = load_of(words, arch, root_, volumes, sysroot=sysroot)
+    load = load_of(words, arch, root_, volumes, sysroot=sysroot, environment=environment)
     chosen = machines.choose(library, arch, topologies, numa=numa)
     specs: list[Kernel] = []
     for word in kernels:

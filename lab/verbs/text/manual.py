@@ -10,6 +10,7 @@ import click
 ENVIRONMENT = {
     "ARCH": "Restricts campaigns and globs to machines of this architecture, but not a machine that is named in full.",
     "CROSS_COMPILE": "Prefix of the compiler for kernels of the architecture in ARCH; ignored without ARCH.",
+    "LD_LIBRARY_PATH": "Where exec and pages look first for a program's libraries, without --sysroot and --root.",
     "LLVM": "1, -SUFFIX or /PREFIX/: builds kernels with clang and lld; programs for guests always use gcc.",
     "NO_COLOR": "If set, nothing is printed in colour.",
     "PAGELAB_CACHE": "Directory of built kernels and work trees [$XDG_CACHE_HOME/pagelab, or ~/.cache/pagelab].",

@@ -62,7 +62,7 @@ def answer(
         report(run)
         compared.append(outcomes.compare(control, run, output=wanted.output))
     return PagesAnswer(
-        command=wanted.load.words,
+        command=(*wanted.load.environment, *wanted.load.words),
         arch=chosen.control.arch,
         kernel=", ".join(kernel.name for kernel in wanted.kernels),
         control=control,

@@ -72,11 +72,12 @@ def check(tmp_path: Path) -> Callable[[bytes], None]:
         (b"\xef\xbb\xbf#!/bin/sh\n", "prog cannot be run: a byte-order mark stands before its `#!`"),
         (b"data\0data", "prog cannot be run: it is neither an ELF file nor a script"),
         (b"", "prog cannot be run: it is empty"),
+        (b"\x7fELF", "prog cannot be run: damaged ELF file: is it cut off?"),
         (b"#!/usr/bin/env python3 -u\n", "(Linux passes all that follows env as one argument: `#!/usr/bin/env -S`"),
     ],
     ids=[
         *("dynamic", "other", "other-dynamic", "damaged", "python3", "perl", "bash", "env -S"),
-        *("object", "core", "library", "windows", "macos", "zip", "mark", "data", "empty", "env with two"),
+        *("object", "core", "library", "windows", "macos", "zip", "mark", "data", "empty", "cut", "env with two"),
     ],
 )
 def test_what_no_guest_can_run_is_one_line(check: Callable[[bytes], None], content: bytes, message: str) -> None:
@@ -255,6 +256,13 @@ def guest(tmp_path: Path) -> FakeGuest:
     (tmp_path / "console.log").write_text("first line\nlast line\n")
     end = Ended(end=End.EXITED, status=7, stdout=b"", stderr=b"", duration_s=0.1, note="")
     return FakeGuest(console=ConsoleLog(tmp_path / "console.log"), end=end)
+
+
+def test_the_environment_is_set_before_the_program(tmp_path: Path, guest: FakeGuest) -> None:
+    load = replace(one_guest.workload(["prog", "x"], ARCH), environment=("A=b c", "D="))
+    factory = cast(GuestFactory, type("Factory", (), {"scratch": tmp_path, "notes": []}))
+    one_guest.execute(factory, cast(BootableCell, cast(Any, FakeReady(guest))), load, timeout_s=1.0)
+    assert guest.commands == ["env 'A=b c' D= prog x"]
 
 
 def test_a_command_s_status_and_output_are_passed_on(

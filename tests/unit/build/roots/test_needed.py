@@ -14,6 +14,7 @@ from lab.build.roots import needed
 from lab.build.roots.needed import Missing, Needs
 from lab.core.errors import UsageError
 from lab.specs.arches import ARCHES
+from lab.workflows import one_guest
 from tests.unit.fixtures.linked import HOST, LIBC, link, program
 
 
@@ -55,6 +56,33 @@ def test_a_missing_library_is_named_with_who_wants_it(tmp_path: Path, library: P
     prog = program(tmp_path / "prog", library)
     library.unlink()
     assert needs_of(prog).missing == (Missing(name="libf.so.1", wanted_by="prog"),)
+
+
+def test_libraries_that_lie_somewhere_are_named_and_brought_by_the_variable(
+    tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`LD_LIBRARY_PATH` counts as at home; what it has goes where the guest's loader looks without being told."""
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    prog = program(tmp_path / "prog", library)
+    (tmp_path / "alien").mkdir()
+    data = bytearray(library.read_bytes())
+    data[18:20] = (0x1234).to_bytes(2, "little")
+    (tmp_path / "alien/libf.so.1").write_bytes(data)
+    missing = needs_of(prog).missing
+    assert needed.beside(prog, missing, HOST) == str(library.parent)
+    assert needed.beside(prog, [*missing, Missing(name="libnone.so", wanted_by="prog")], HOST) == ""
+    with pytest.raises(
+        UsageError, match=rf"LD_LIBRARY_PATH={library.parent} before the lab's command finds it; or nam"
+    ):
+        one_guest.workload([str(prog)], HOST)
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}/none::{tmp_path}/alien:{library.parent}")
+    found = needs_of(prog)
+    assert found.missing == ()
+    default = needed.places(HOST, None).default_directories(HOST)[0]
+    assert found.files[f"{default}/libf.so.1"] == library
+    assert "libf.so.1" in [each.name for each in needs_of(prog, tmp_path / "alien").missing], (
+        "a sysroot is looked at alone"
+    )
 
 
 def test_a_sysroot_replaces_the_host(tmp_path: Path) -> None:
