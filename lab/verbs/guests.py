@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from lab.core.errors import LabError, UsageError
-from lab.verbs.common import print_error, progress_on_stderr
+from lab.core.untrusted import printable
+from lab.verbs.common import print_error, print_note, progress_on_stderr
 from lab.verbs.options import (
     GuestChoice,
     TimeRange,
@@ -74,7 +75,8 @@ def exec_(
 
     What is piped to the lab, or comes from a file, is the program's standard input.
 
-    Exit status: the program's, 128+N if signal N ended it, 64 bad input, 125 the lab itself failed.
+    Exit status: the program's, 128+N if signal N ended it, 124 it did not end in time, 64 bad input, 125 the lab
+    itself failed.
 
     \b
     lab exec -t arm64-64k -- ./prog args
@@ -86,13 +88,16 @@ def exec_(
     from lab.workflows import one_guest as oneshot
 
     try:
-        arch = open_library().topology(choice.topology).architecture
+        topology = open_library().topology(choice.topology)
+        arch = topology.architecture
         oneshot.check_out(out)
         load = load_of([program, *args], arch, root_, volumes, sysroot=sysroot, environment=environment)
+        for line in oneshot.misaligned(load, topology.page_size):
+            print_note(f"note: {printable(line)}")
         with one_guest(choice) as (factory, ready):
             progress = progress_on_stderr()
             return oneshot.execute(factory, ready, load, timeout_s=timeout, out=out, progress=progress)
-    except UsageError:
+    except (UsageError, oneshot.TimedOut):
         raise
     except LabError as error:
         print_error(error)

@@ -8,8 +8,8 @@ import platform
 import shlex
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -18,7 +18,7 @@ from lab.arch.record import Arch
 from lab.build import programs
 from lab.core import paths
 from lab.core.deadline import Deadline
-from lab.core.errors import GuestLost, InfraError, UsageError
+from lab.core.errors import GuestLost, InfraError, LabError, UsageError
 from lab.core.outcome import End
 from lab.core.progress import Progress, silent
 from lab.formats import cpio, elf, elf_program, file_kinds
@@ -26,6 +26,7 @@ from lab.guests import guest_root
 from lab.guests.factory import BootableCell, GuestFactory
 from lab.guests.guest import DIRECTORY, Guest
 from lab.specs.arches import of_program
+from lab.specs.model import format_size
 
 if TYPE_CHECKING:
     from lab.build.roots.needed import Needs
@@ -209,6 +210,36 @@ def _described(machine: tuple[int, int, int]) -> str:
     return elf.described(machine)
 
 
+class TimedOut(LabError):
+    """A program that did not end in time; the guest is well."""
+
+    exit_code = 124
+    """As of timeout(1)."""
+
+
+def misaligned(load: Workload, page_size: int) -> list[str]:
+    """Return a line for each file of a program that a kernel with pages of this size cannot map, and what mends it.
+
+    What a root has is not looked at.
+    """
+    from lab.build.roots.needed import read_regular
+
+    programs: Mapping[str, elf_program.ElfProgram] = {}
+    if load.needs is not None:
+        programs = load.needs.programs
+    elif load.program is not None:
+        with suppress(ValueError):  # a script
+            programs = {load.program.name: elf_program.parse(read_regular(load.program))}
+    lines = []
+    for name, program in programs.items():
+        if problem := elf_program.alignment_problem(program, page_size):
+            size, option = format_size(page_size), elf_program.linker_option(page_size)
+            lines.append(
+                f"{Path(name).name} cannot be loaded with pages of {size}: {problem.reason}; link it with {option}"
+            )
+    return lines
+
+
 def execute(
     factory: GuestFactory,
     ready: BootableCell,
@@ -221,7 +252,8 @@ def execute(
     """Run a program in a fresh guest, pass on its output, and return its exit status (128+N: killed by signal N).
 
     A file on this host is copied to the guest, a C file compiled for it first; anything else is a command of the guest.
-    GuestLost if the program did not exit or get killed by a signal.
+    TimedOut if the program was still running when its time was over, in a guest that is well; GuestLost if it did not
+    exit or get killed by a signal.
     """
     with guest_with(factory, ready, load, progress) as (guest, words):
         ended = guest.run(
@@ -233,6 +265,8 @@ def execute(
             on_stdout=lambda data: _pass_on(sys.stdout, data),
             on_stderr=lambda data: _pass_on(sys.stderr, data),
         )
+        if ended.end is End.DEADLINE:
+            raise TimedOut(f"{load.words[0]}: {ended.note}", hint="--timeout SECONDS gives it longer")
         if ended.end is not End.EXITED or ended.status is None:
             last = "\n".join(guest.console.text(max(0, guest.console.size() - 2000)).splitlines()[-12:])
             end = ", ".join(filter(None, (str(ended.end), ended.note)))

@@ -283,9 +283,18 @@ def test_a_file_here_is_pushed_and_run(tmp_path: Path, guest: FakeGuest, monkeyp
 
 
 def test_a_program_without_an_end_of_its_own_is_lost_with_the_console(tmp_path: Path, guest: FakeGuest) -> None:
-    guest.end = Ended(end=End.DEADLINE, status=None, stdout=b"", stderr=b"", duration_s=1.0, note="after 1 s")
+    guest.end = Ended(end=End.UNRESPONSIVE, status=None, stdout=b"", stderr=b"", duration_s=1.0, note="after 1 s")
     with pytest.raises(GuestLost, match=r"^sleep: .*after 1 s; console:\nfirst line\nlast line$"):
         execute(tmp_path, FakeReady(guest), "sleep", "9")
+    assert guest.closed
+
+
+def test_a_program_that_does_not_end_in_time_is_no_failure_of_the_lab(tmp_path: Path, guest: FakeGuest) -> None:
+    end = Ended(end=End.DEADLINE, status=None, stdout=b"", stderr=b"", duration_s=1.0, note="not done within 1 s")
+    guest.end = end
+    with pytest.raises(one_guest.TimedOut, match=r"^sleep: not done within 1 s \(--timeout SECONDS gives") as caught:
+        execute(tmp_path, FakeReady(guest), "sleep", "9")
+    assert caught.value.exit_code == 124
     assert guest.closed
 
 

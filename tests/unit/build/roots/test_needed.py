@@ -85,6 +85,17 @@ def test_libraries_that_lie_somewhere_are_named_and_brought_by_the_variable(
     )
 
 
+@pytest.mark.parametrize("static", [True, False])
+def test_a_program_that_a_page_size_cannot_load_is_named_before_it_runs(tmp_path: Path, static: bool) -> None:
+    how = ["-static"] if static else []
+    prog = link("int x = 1; int main(void) { return 0; }", tmp_path / "prog", "-Wl,-z,max-page-size=4096", *how)
+    load = one_guest.workload([str(prog)], HOST)
+    assert not any(line.startswith("prog ") for line in one_guest.misaligned(load, 4096))
+    (line,) = (line for line in one_guest.misaligned(load, 65536) if line.startswith("prog "))
+    assert line.startswith("prog cannot be loaded with pages of 64K: PT_LOAD aligned to 4 KiB")
+    assert line.endswith("; link it with -Wl,-z,max-page-size=65536")
+
+
 def test_a_sysroot_replaces_the_host(tmp_path: Path) -> None:
     prog = link("int main(void) { return 0; }", tmp_path / "prog")
     (tmp_path / "root").mkdir()
