@@ -374,6 +374,7 @@ class Topology(Spec):
             self._check_clock,
             self._check_memory,
             self._check_nodes,
+            self._check_order,
             self._check_cpu_only,
             self._check_hugepages,
             self._check_distances,
@@ -441,6 +442,18 @@ class Topology(Spec):
                 f"numa: the cells' cpus must be {format_cpus(range(self.vcpus))} together, each CPU once, "
                 f"since vcpus is {self.vcpus}; got {', '.join(format_cpus(cell.cpus) for cell in self.numa)}"
             )
+
+    def _check_order(self) -> None:
+        """Refuse cells in an order in which Linux would not number them: that guest is never the machine asked for."""
+        if not self.architecture.nodes_with_cpus_first:
+            return
+        order = sorted(range(len(self.numa)), key=lambda node: self.numa[node].cpus[:1] or (self.vcpus,))
+        for place, node in enumerate(order):
+            if place != node:
+                raise ValueError(
+                    f"numa[{place}]: Linux on {self.arch} numbers nodes by their first CPU, those without CPUs last; "
+                    f"expected the cells in the order {', '.join(map(str, order))}"
+                )
 
     def _check_cpu_only(self) -> None:
         """Refuse cells without memory unless libvirt can describe them: for some machines, without memory backends."""

@@ -24,7 +24,7 @@ def test_the_command_names_every_node_and_distance() -> None:
 def test_the_command_has_links_and_nodes_without_memory() -> None:
     text = " ".join(qemu_command(machine("hmat")))
     assert "-M q35,hmat=on" in text
-    assert "-numa node,nodeid=0,memdev=ram0,initiator=1" in text
+    assert "-numa node,nodeid=2,memdev=ram2,initiator=0" in text
     assert text.count("hmat-lb") == 24
     text = " ".join(qemu_command(machine("cpu-only-node")))
     assert "-M virt-5.0 " in text

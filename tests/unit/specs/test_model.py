@@ -185,3 +185,23 @@ def test_bits_of_an_address_choose_the_mode(
 def test_bits_of_an_address_that_cannot_be(keys: dict[str, object], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Topology.model_validate({"name": "x", "memory": "512M", **keys})
+
+
+@pytest.mark.parametrize(
+    ("cells", "order"),
+    [
+        ([{"cpus": "2-3", "memory": "512M"}, {"cpus": "0-1", "memory": "512M"}], "1, 0"),
+        ([{"memory": "512M"}, {"cpus": "0-3", "memory": "512M"}], "1, 0"),
+        ([{"cpus": "0-1", "memory": "512M"}, {"memory": "512M"}, {"cpus": "2-3", "memory": "512M"}], "0, 2, 1"),
+        ([{"cpus": "0,3", "memory": "512M"}, {"cpus": "1-2", "memory": "512M"}, {"memory": "512M"}], ""),
+        ([{"cpus": "0-1"}, {"cpus": "2-3", "memory": "512M"}], ""),
+    ],
+)
+def test_nodes_are_in_the_order_in_which_the_kernel_numbers_them(cells: list[dict[str, str]], order: str) -> None:
+    Topology.model_validate({"name": "n", "arch": "arm64", "page_size": "4K", "vcpus": 4, "numa": cells})
+    machine = {"name": "n", "arch": "x86_64", "page_size": "4K", "vcpus": 4, "numa": cells}
+    if order:
+        with pytest.raises(ValueError, match=rf"numbers nodes by their first CPU.* in the order {order}"):
+            Topology.model_validate(machine)
+    else:
+        Topology.model_validate(machine)
