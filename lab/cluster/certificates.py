@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from lab.core.cache import explain_os_error
 from lab.core.errors import InputError, UsageError
+from lab.core.paths import exists
 from lab.specs.load import NAME
 
 DAYS = 365
@@ -38,7 +39,7 @@ def make(directory: Path, names: Sequence[str], *, days: int = DAYS, now: dateti
     for name in names:
         if not NAME.fullmatch(name):
             raise UsageError(f"{name!r}: expected a host's name of letters, digits and . _ + -")
-        if (directory / name).exists():
+        if exists(directory / name):
             raise UsageError(f"{directory / name} is there already", hint="remove it to make a new certificate")
     now = now or datetime.now(UTC)
     try:
@@ -61,7 +62,7 @@ def expires(path: Path) -> datetime:
 def _authority(directory: Path, now: datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     """Return the authority in a directory, made if it is not there."""
     key_file, cert_file = directory / CA_KEY, directory / CA_CERT
-    if key_file.exists():
+    if exists(key_file):
         return _read_authority(key_file, cert_file)
     directory.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())

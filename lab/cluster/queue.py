@@ -31,6 +31,7 @@ from lab.core import proc
 from lab.core.cache import explain_os_error, write_atomic
 from lab.core.deadline import pause
 from lab.core.errors import InputError, LabError, UsageError
+from lab.core.paths import is_directory
 from lab.specs import load
 from lab.specs.model import OneLine, Spec
 
@@ -100,7 +101,7 @@ class Queue:
 
     def run(self, *, once: bool, done: Callable[[FinishedJob], object]) -> None:
         """Run jobs as they come; with `once`, until none waits. UsageError if another process watches the directory."""
-        if not self.directory.is_dir():
+        if not is_directory(self.directory):
             raise UsageError(f"{self.directory}: expected a directory to watch")
         with self._locked():
             self._take_back()

@@ -89,6 +89,14 @@ def no_file(path: Path) -> str:
         return error.strerror or "no such file"
 
 
+def exists(path: Path) -> bool:
+    """Whether a path names anything; False where that cannot be known: too long a name, no permission."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def is_file(path: Path) -> bool:
     """Whether a path names a regular file; False where that cannot be known: too long a name, no permission."""
     try:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from lab.core.errors import UsageError, did_you_mean
-from lab.core.paths import user_path
+from lab.core.paths import is_directory, user_path
 
 SELFTESTS = "tools/testing/selftests"
 KINDS = "expected kselftest-COLLECTION (kselftest-mm, kselftest-net/lib), vma, kunit:GLOB or ltp:PATH[:FILTER]"
@@ -115,7 +115,7 @@ def _ltp(word: str, rest: str) -> Suite:
     if not path:
         raise UsageError(f"--suite {word}: where is it? expected ltp:PATH[:FILTER]", hint="PATH is your tree of LTP")
     place = user_path(path).absolute()
-    if not place.is_dir():
+    if not is_directory(place):
         raise UsageError(f"--suite {word}: expected a directory with a tree of LTP, got nothing there: {place}")
     chosen = chosen or LTP_FILTER
     return Suite(kind="ltp", name=file_name(f"ltp-{chosen}"), path=str(place), filter=chosen)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lab.core.errors import UsageError
-from lab.core.paths import absolute_word, user_path
+from lab.core.paths import absolute_word, exists, is_file, user_path
 from lab.core.untrusted import printable
 from lab.verbs import completing, options
 from lab.verbs.common import EXIT_INTERRUPTED, console, print_error, print_note
@@ -102,7 +102,7 @@ class PatchOptions:
         from lab.build import source
 
         tree = user_path(self.tree)
-        if (tree / "Makefile").is_file() and not (tree / ".git").exists() and not (tree / "HEAD").is_file():
+        if is_file(tree / "Makefile") and not exists(tree / ".git") and not is_file(tree / "HEAD"):
             source.look_ahead(f"path:{tree.absolute()}", open_cache())
 
     def change(self, word: str) -> Change:
@@ -217,7 +217,7 @@ def _try_again_and_again(asked: TryOptions) -> int:
 
     if asked.output:
         raise UsageError("--watch writes every run to a directory of its own: omit -o")
-    files = [path for path in map(user_path, (asked.patch, *asked.programs)) if path.exists()]
+    files = [path for path in map(user_path, (asked.patch, *asked.programs)) if exists(path)]
     before: watch.Attempt | None = None
     attempts = watch.attempts(
         read=lambda: asked.chosen.change(asked.patch),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab.build import series, source, worktree
 from lab.core.errors import InputError, UsageError
-from lab.core.paths import user_path
+from lab.core.paths import exists, is_directory, is_file, user_path
 from lab.formats.patches import mail, packed, patch
 from lab.formats.patches.mail import MailedPatch, MailedSeries
 from lab.workflows import base, lore
@@ -57,21 +57,23 @@ def read(word: str, tree: Path, asked: Asked | None = None) -> Change:
     tree has beyond its last commit.
     """
     asked = asked or Asked()
-    if not (tree / "Makefile").is_file() and not (tree / "HEAD").is_file() and not (tree / ".git").exists():
-        got = "nothing there" if not tree.exists() else "none"
+    if not is_file(tree / "Makefile") and not is_file(tree / "HEAD") and not exists(tree / ".git"):
+        got = "none" if exists(tree) else "nothing there"
         raise UsageError(f"--tree: expected a kernel tree, got {got}: {tree}")
     path = user_path(word)
+    if "\n" in word and not exists(path):
+        raise UsageError("expected the name of a patch, got several lines: a patch itself is read from `-`")
     _check_url(word)
     if word == STDIN:
         return _based(mail.read([(asked.stdin, "standard input")]), "", tree, asked)
-    if not path.exists() and word == UNCOMMITTED:
+    if not exists(path) and word == UNCOMMITTED:
         return _uncommitted(tree)
-    if not path.exists() and (wanted := lore.message_id(word)):
+    if not exists(path) and (wanted := lore.message_id(word)):
         mails = lore.thread(wanted, asked.mirror or lore.archive(word))
         return _based(mail.read(mails, where=wanted, alone=False), "", tree, asked)
-    if not path.exists() and (match := _RANGE.fullmatch(word)):
+    if not exists(path) and (match := _RANGE.fullmatch(word)):
         return _of_range(match["base"], match["tip"] or "HEAD", tree)
-    if not path.exists() and base.known(tree, word):
+    if not exists(path) and base.known(tree, word):
         raise UsageError(f"{word} is a commit of the tree: {word}^..{word} means what it changes")
     return _based(of_path(path), mail.slug(path.stem), tree, asked)
 
@@ -95,7 +97,7 @@ def _based(mailed: MailedSeries, name: str, tree: Path, asked: Asked) -> Change:
 
 def of_path(path: Path) -> MailedSeries:
     """Return the series in a file or a directory."""
-    if not path.is_dir():
+    if not is_directory(path):
         return mail.read([(_content(path), str(path))])
     files = series.listed(path) or _sorted_files(path)
     if not files:

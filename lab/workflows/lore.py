@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from lab.core import proc
 from lab.core.errors import InfraError, InputError, UsageError
-from lab.core.paths import user_path
+from lab.core.paths import exists, user_path
 from lab.formats.patches import message, packed
 
 REDIRECTORS = frozenset({"lore.kernel.org", "lkml.kernel.org", "patch.msgid.link", "msgid.link"})
@@ -147,7 +147,7 @@ def _other(url: str) -> str:
 
 def _local(wanted: str, place: Path) -> Mails:
     """Return a thread's mails out of a Maildir, a directory or an mbox."""
-    if not place.exists():
+    if not exists(place):
         raise UsageError(f"--mirror: expected a URL, a Maildir or an mbox, got nothing there: {place}")
     mails = [_Mail(raw, path) for path in _files(place) for raw in _split(path)]
     ids = _connected(mails, wanted)

@@ -181,6 +181,22 @@ def test_a_series_file_that_is_wrong_is_one_line(history: Toy, line: str, said: 
         read(str(directory), history.tree)
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("x" * 5000, "cannot be read: File name too long; expected a patch, a directory"),
+        (f"{'x' * 300}/a.patch", "cannot be read: File name too long"),
+        ("diff --git a/f b/f\n--- a/f\n+++ b/f\n", "got several lines: a patch itself is read from `-`"),
+    ],
+    ids=["long", "long directory", "a patch itself"],
+)
+def test_a_word_that_no_file_can_have_as_its_name_is_one_line(history: Toy, word: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        read(word, history.tree)
+    with pytest.raises(UsageError, match="--tree: expected a kernel tree, got nothing there"):
+        read("x.patch", Path("x" * 300))
+
+
 def test_a_series_file_that_lists_nothing_is_one_line(history: Toy) -> None:
     directory = steps(history, "zz.patch", "aa.patch", "mm.patch")
     (directory / "series").write_text("# zz.patch\n\n")
