@@ -111,7 +111,7 @@ def _sorted_files(path: Path) -> list[Path]:
     folders = [path / "cur", path / "new"] if maildir else [path]
     files = []
     for file in (file for folder in folders for file in folder.iterdir()):
-        if (maildir or file.suffix in SUFFIXES) and not file.name.startswith("."):
+        if (maildir or file.suffix.lower() in SUFFIXES) and not file.name.startswith("."):
             files.append(file)
     return sorted(files, key=series.by_number)
 

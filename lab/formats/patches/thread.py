@@ -197,10 +197,14 @@ def _originals(letters: Sequence[_Letter], path: str) -> tuple[list[_Letter], li
 
 
 def _once(messages: Iterable[MailMessage]) -> list[MailMessage]:
-    """Drop what is there several times, as lists send it: by its id, the first with a diff."""
-    by_id: dict[str, MailMessage] = {}
-    for number, message in enumerate(messages):
-        key = message.id or f"no id {number}"
+    """Drop what is there several times, as lists send it: by its id, the first with a diff.
+
+    `git format-patch --thread` gives the versions that are made within a second the same ids.
+    """
+    by_id: dict[tuple[object, ...], MailMessage] = {}
+    for place, message in enumerate(messages):
+        told = subject(message.subject)
+        key = (message.id or place, told.version, told.number, told.total)
         if key not in by_id or (message.diffs and not by_id[key].diffs):
             by_id[key] = message
     return list(by_id.values())

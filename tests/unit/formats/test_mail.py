@@ -500,6 +500,16 @@ def test_what_came_over_several_lists_is_one() -> None:
     assert len(read(mbox(*series("", 2), *series("", 2))).patches) == 2
 
 
+def test_versions_with_the_same_ids_are_still_two() -> None:
+    """`git format-patch --thread` twice within a second makes such ids."""
+    first, second = series("", 2), series(" v2", 3)
+    for number, each in enumerate(second):
+        each.replace_header("Message-ID", f"<-{number}@x>")
+    found = read(mbox(*first, *second))
+    assert len(found.patches) == 3
+    assert all(b"+ v2" in item.data for item in found.patches)
+
+
 def test_a_version_that_was_sent_again_is_the_later_one() -> None:
     early = letter("[PATCH] mm: x", diff(new="old"), Date="Mon, 02 Nov 2026 10:00:00 +0000")
     late = letter("[RESEND PATCH] mm: x", diff(new="new"), Date="Tue, 03 Nov 2026 10:00:00 +0000")

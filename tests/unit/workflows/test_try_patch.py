@@ -161,6 +161,11 @@ def test_a_directory_of_patches_has_the_order_of_its_numbers(history: Toy) -> No
     check(found, history.tree)
 
 
+def test_the_end_of_a_name_may_be_in_capitals(history: Toy) -> None:
+    directory = steps(history, "1-A.PATCH", "2-b.Diff", "3-c.patch")
+    assert [each.name for each in read(str(directory), history.tree).patches] == ["1-A-PATCH", "2-b-Diff", "3-c"]
+
+
 @pytest.mark.parametrize("below", ["", "patches"])
 def test_a_directory_of_quilts_has_the_order_of_its_series(history: Toy, below: str) -> None:
     directory = steps(history, "zz.patch", "aa.patch", "mm.patch")
