@@ -197,9 +197,14 @@ _HINTS = tuple(_HINT_WORDS.split("|"))
 """Every title holds one of these, so that any other message costs little."""
 
 
+def may_be_title(text: str) -> bool:
+    """Whether a part of the text may be a title: False is certain (`in` is much faster than a pattern of all words)."""
+    return any(map(text.__contains__, _HINTS))
+
+
 def classify(message: str) -> Kind | None:
     """Return the kind of report that a message (without its time stamp) opens; None if it opens none."""
-    if not any(map(message.__contains__, _HINTS)):
+    if not may_be_title(message):
         return None
     if is_die(message):
         return Kind.BUG if _KERNEL_BUG.search(message) or "Kernel Bug" in message else Kind.OOPS

@@ -86,7 +86,7 @@ class Message:
 
 def scan(console: str, *, boots: int = 0) -> tuple[Finding, ...]:
     """Return the reports on a console, worst kind first. `boots`: kernel banners that are due (0 in a run's slice)."""
-    if not console:
+    if not _may_hold_report(console):
         return ()
     scanner = _Scanner(boots)
     prefix = log_prefix.learned(console, complaints.classify)
@@ -94,6 +94,20 @@ def scan(console: str, *, boots: int = 0) -> tuple[Finding, ...]:
         for message in _messages(number, line, prefix):
             scanner.read(message)
     return scanner.findings()
+
+
+_WITHOUT_TITLE = ("cut here", "[ end ", "dump_stack", "CPU: ", "invoked oom-killer")
+"""Of these, one is in all that tells of a report whose title is lost or unknown."""
+
+
+def _may_hold_report(console: str) -> bool:
+    """Whether a report may be found. False is certain, for a fraction of the time of a scan: as most runs have none.
+
+    A message is a part of the console unless colours are taken out of it.
+    """
+    if "\x1b" in console or complaints.may_be_title(console):
+        return True
+    return any(map(console.__contains__, _WITHOUT_TITLE))
 
 
 def tail(console: str, lines: int = 12) -> tuple[str, ...]:
