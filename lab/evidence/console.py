@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 MAX_SLICE = 16 << 20
 """A run's part of a console. A case that injects failures prints a stack for each, so megabytes are ordinary."""
@@ -33,28 +33,35 @@ class ConsoleLog:
         stop = self.size() if end is None else end
         try:
             with self.path.open("rb") as file:
-                return slice_of(file, start, stop)
+                return slice_of(file.fileno(), start, stop)
         except FileNotFoundError:
             return ""
 
 
-def slice_of(console: BinaryIO, start: int, stop: int) -> str:
-    """Return the text of an open console between two offsets, as `ConsoleLog.text` does."""
+def slice_of(console: int, start: int, stop: int) -> str:
+    """Return the text of an open console (its descriptor) between two offsets, as `ConsoleLog.text` does."""
     return _decode(without_middle(console, start, stop, MAX_SLICE))
 
 
-def without_middle(file: BinaryIO, start: int, stop: int, limit: int) -> bytes:
-    """Read the bytes between two offsets. Of more than `limit` the middle is left out, and a line says how much."""
+def without_middle(file: int, start: int, stop: int, limit: int) -> bytes:
+    """Read the bytes of an open file (its descriptor) between two offsets.
+
+    Of more than `limit` the middle is left out, and a line says how much.
+    """
     if stop - start <= limit:
-        return _bytes_between(file, start, stop)
+        return bytes_between(file, start, stop)
     half = limit // 2
     cut = f"\n[pagelab: {stop - start - limit} bytes left out]\n".encode()
-    return _bytes_between(file, start, start + half) + cut + _bytes_between(file, stop - half, stop)
+    return bytes_between(file, start, start + half) + cut + bytes_between(file, stop - half, stop)
 
 
-def _bytes_between(file: BinaryIO, start: int, stop: int) -> bytes:
-    file.seek(start)
-    return file.read(max(0, stop - start))
+def bytes_between(file: int, start: int, stop: int) -> bytes:
+    """Read the bytes of an open file (its descriptor) between two offsets, or to its end if that comes first."""
+    left = max(0, stop - start)
+    data = os.pread(file, left, start)
+    while len(data) < left and (more := os.pread(file, left - len(data), start + len(data))):
+        data += more
+    return data
 
 
 def _decode(raw: bytes) -> str:

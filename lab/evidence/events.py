@@ -19,7 +19,6 @@ middle, missing or changed is detected, and does not count. `write` writes the f
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,20 +54,35 @@ def gcov_file(scenario: str, attempt: int) -> str:
     return f"{scenario}.gcov" if attempt == 1 else f"{scenario}.{attempt}.gcov"
 
 
+def cell_place(topology: str, kernel: str, repeat: int) -> str:
+    """Return the directory with the evidence of a guest, relative to that of the run, as text."""
+    place = f"cells/{topology}/{kernel}"
+    return place if repeat == 1 else f"{place}/repeat-{repeat}"
+
+
 def cell_path(topology: str, kernel: str, repeat: int) -> Path:
     """Return the directory with the evidence of a guest, relative to that of the run."""
-    path = Path("cells", topology, kernel)
-    return path if repeat == 1 else path / f"repeat-{repeat}"
-
-
-# `{..., "seq": 3, "crc": "0123abcd"}`: the check sum is that of all that stands before it.
-SEAL = re.compile(rb'(.*), "crc": "([0-9a-f]{8})"\}', re.DOTALL)
+    return Path(cell_place(topology, kernel, repeat))
 
 
 def sealed(event: Mapping[str, object], number: int) -> bytes:
     """Return a journal's line: the event, its number, and the check sum of both."""
     open_end = json.dumps({**event, "seq": number}, ensure_ascii=False).encode("utf-8", "replace")[:-1]
-    return open_end + b', "crc": "%08x"}\n' % zlib.crc32(open_end)
+    return open_end + _seal(open_end) + b"\n"
+
+
+def unsealed(line: bytes) -> bytes | None:
+    """Return a journal's event from its line without the newline; None if the line does not match its check sum."""
+    open_end = line[:-SEAL_LENGTH]
+    return open_end + b"}" if line.endswith(_seal(open_end)) else None
+
+
+def _seal(open_end: bytes) -> bytes:
+    """Return the end of a line, `{..., "seq": 3, "crc": "0123abcd"}`: the check sum of all that stands before it."""
+    return b', "crc": "%08x"}' % zlib.crc32(open_end)
+
+
+SEAL_LENGTH = len(_seal(b""))
 
 
 def safe_name(name: str) -> str:

@@ -8,13 +8,12 @@ import hashlib
 import json
 import os
 import sys
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -22,7 +21,7 @@ from lab.core.cache import explain_os_error
 from lab.core.errors import InfraError, InputError
 from lab.core.outcome import Cause, CellResult, CellStatus, Mismatch, Origin, Run, SavedState, Usage
 from lab.core.validation import first_invalid
-from lab.evidence.console import slice_of, without_middle
+from lab.evidence.console import bytes_between, slice_of, without_middle
 from lab.evidence.events import (
     EVENT,
     JOURNAL,
@@ -33,15 +32,15 @@ from lab.evidence.events import (
     MAX_PAPER,
     MAX_TAIL,
     NOT_DONE,
-    SEAL,
     BootEvent,
     CellEvent,
     Event,
     PlacedEvent,
     RunEvent,
     UsageEvent,
-    cell_path,
+    cell_place,
     safe_name,
+    unsealed,
 )
 from lab.evidence.metadata import Evidence, Metadata
 
@@ -54,7 +53,8 @@ def load(directory: Path) -> Evidence:
 
 def file_of(source: str, cell: CellResult, name: str) -> bytes:
     """Return the content of one of a cell's files, at most MAX_FILE bytes of it; empty if there is no such file."""
-    return _slice(Path(source) / cell_path(cell.topology, cell.kernel, cell.repeat) / safe_name(name), 0, MAX_FILE)
+    place = cell_place(cell.topology, cell.kernel, cell.repeat)
+    return _slice(f"{source}/{place}/{safe_name(name)}", 0, MAX_FILE)
 
 
 def stream(directory: Path) -> tuple[Metadata, Iterator[CellResult]]:
@@ -110,12 +110,12 @@ def read_metadata(directory: Path) -> Metadata:
 
 def cell_result(directory: Path, topology: str, kernel: str, repeat: int) -> CellResult:
     """Return one guest from its files. If one of them cannot be read, this cell is BROKEN and no other."""
-    path = directory / cell_path(topology, kernel, repeat)
-    empty = CellResult(topology=topology, kernel=kernel, repeat=repeat, status=CellStatus.BROKEN, cause=Cause.DAMAGED)
+    guest = GuestKey(topology, kernel, repeat)
     try:
-        return _cell_of_journal(path, empty)
+        return _cell_of_journal(f"{directory}/{cell_place(*guest)}", guest)
     except InfraError as error:
-        return replace(empty, reason=f"its files cannot be read: {error}")
+        reason = f"its files cannot be read: {error}"
+        return CellResult(**guest._asdict(), status=CellStatus.BROKEN, cause=Cause.DAMAGED, reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +191,8 @@ def _not_told() -> tuple[BootEvent, PlacedEvent, CellEvent]:
     )
 
 
-def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
+def _cell_of_journal(place: str, guest: GuestKey) -> CellResult:
     """Return one guest by its journal. With a damaged journal it is BROKEN, since events may be missing."""
-    place = str(path)
     journal = _Journal.read(f"{place}/{JOURNAL}")
     verdict = journal.verdict
     status, cause, reason = verdict.status, verdict.cause, verdict.reason
@@ -205,9 +204,9 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
         tail = "" if status is CellStatus.OK else console.tail()
     slices = tuple([(event.ktap, event.console_from, event.console_to) for event in journal.runs])
     return CellResult(
-        topology=empty.topology,
-        kernel=empty.kernel,
-        repeat=empty.repeat,
+        topology=guest.topology,
+        kernel=guest.kernel,
+        repeat=guest.repeat,
         status=status,
         cause=cause,
         reason=reason,
@@ -224,7 +223,7 @@ def _cell_of_journal(path: Path, empty: CellResult) -> CellResult:
         runs=runs,
         usage=_total(journal.usages),
         origin=journal.origin,
-        papers=partial(_papers, path, slices),
+        papers=partial(_papers, place, slices),
         console=tail,
     )
 
@@ -233,26 +232,25 @@ PAPERS = ("console.log", "facts.json", "config", "domain.xml", "qemu.args", "rep
 """Of every guest; beside them the KTAP of each run, and `<KTAP's stem>.console`: the console during that run."""
 
 
-def _papers(path: Path, runs: Sequence[tuple[str, int, int]]) -> dict[str, str]:
+def _papers(place: str, runs: Sequence[tuple[str, int, int]]) -> dict[str, str]:
     """Return the files of a guest, name -> text. A file that cannot be read is a line with the reason.
 
     `runs` has for each run the name of its KTAP, and where its console starts and ends.
     """
-    papers = {name: _paper(path / name) for name in PAPERS}
+    papers = {name: _paper(f"{place}/{name}") for name in PAPERS}
     for ktap, _, _ in runs:
-        papers[ktap] = _paper(path / ktap)
+        papers[ktap] = _paper(f"{place}/{ktap}")
     for ktap, start, end in runs:
-        papers[f"{ktap.removesuffix('.ktap')}.console"] = _paper(path / "console.log", start, end)
+        papers[f"{ktap.removesuffix('.ktap')}.console"] = _paper(f"{place}/console.log", start, end)
     return {name: text for name, text in papers.items() if text}
 
 
-def _paper(path: Path, start: int = 0, end: int | None = None) -> str:
+def _paper(path: str, start: int = 0, end: int | None = None) -> str:
     """A file's text between two offsets; of more than MAX_PAPER bytes the middle is left out."""
     try:
         with _opened(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            stop = size if end is None else min(end, size)
-            return _text(without_middle(file, min(start, size), stop, MAX_PAPER))
+            stop = file.size if end is None else min(end, file.size)
+            return _text(without_middle(file.handle, min(start, file.size), stop, MAX_PAPER))
     except FileNotFoundError:
         return ""
     except OSError as error:
@@ -282,7 +280,7 @@ def read_journal(path: str | Path) -> tuple[list[Event], str]:
     unreadable = missing = 0
     for number, line in enumerate(lines, start=1):
         try:
-            event = EVENT.validate_json(line if _sound(line) else b"")
+            event = EVENT.validate_json(unsealed(line) or b"")
         except ValueError:
             unreadable += bool(line.strip())
             continue
@@ -296,21 +294,15 @@ def read_journal(path: str | Path) -> tuple[list[Event], str]:
     return events, "; ".join(damage)
 
 
-def _sound(line: bytes) -> bool:
-    """Whether a line matches its check sum."""
-    found = SEAL.fullmatch(line)
-    return found is not None and zlib.crc32(found[1]) == int(found[2], 16)
-
-
 class _Console:
     """The console of a guest, opened once for all of its runs. A file that is not there is empty."""
 
     def __init__(self, path: str) -> None:
-        self._file: BinaryIO | None = None
+        self._file: _OpenFile | None = None
         self.size = 0
         try:
             self._file = _opened(path)
-            self.size = os.fstat(self._file.fileno()).st_size
+            self.size = self._file.size
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -324,8 +316,10 @@ class _Console:
             self._file.close()
 
     def text(self, start: int, stop: int) -> str:
-        """Return the text between two offsets."""
-        return slice_of(self._file, start, stop) if self._file else ""
+        """Return the text between two offsets, which a journal may name beyond the end, however large."""
+        if self._file is None:
+            return ""
+        return slice_of(self._file.handle, min(start, self.size), min(stop, self.size))
 
     def tail(self) -> str:
         """Return the end of the text."""
@@ -382,32 +376,35 @@ def _slice(path: str | Path, start: int, end: int) -> bytes:
 
 def _regular(path: str | Path, start: int, end: int) -> bytes:
     """Return bytes of a file; OSError if it is no regular file."""
-    handle, size = _handle(path)
-    try:
-        left = max(0, min(end, size) - start)
-        data = os.pread(handle, left, start)
-        while len(data) < left and (more := os.pread(handle, left - len(data), start + len(data))):
-            data += more
-        return data
-    finally:
-        os.close(handle)
+    with _opened(path) as file:
+        return bytes_between(file.handle, start, max(start, min(end, file.size)))
 
 
-def _opened(path: str | Path) -> BinaryIO:
-    """A regular file, open for reading; OSError if it is none."""
-    handle, _ = _handle(path)
-    return os.fdopen(handle, "rb")
+class _OpenFile(NamedTuple):
+    """A regular file that is open for reading: its descriptor, and its size when it was opened."""
+
+    handle: int
+    size: int
+
+    def close(self) -> None:
+        os.close(self.handle)
+
+    def __enter__(self) -> _OpenFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.handle)
 
 
-def _handle(path: str | Path) -> tuple[int, int]:
-    """Return a regular file's descriptor, which the caller closes, and the file's size; OSError if it is none.
+def _opened(path: str | Path) -> _OpenFile:
+    """Open a regular file for reading; OSError if it is none.
 
     A directory of results may come from anywhere: pipes and devices are not waited for, links not followed out of it.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     about = os.fstat(handle)
     if S_ISREG(about.st_mode):
-        return handle, about.st_size
+        return _OpenFile(handle, about.st_size)
     os.close(handle)
     raise OSError(errno.EINVAL, "not a regular file", str(path))
 

@@ -249,6 +249,17 @@ def test_megabytes_of_console_are_read_whole(tmp_path: Path, place: CellDir) -> 
 # Files that are not what was written.
 
 
+@pytest.mark.parametrize("start", [2, 1 << 40, 1 << 62, 1 << 70])
+def test_a_console_ends_where_its_file_ends_whatever_the_journal_names(
+    tmp_path: Path, place: CellDir, start: int
+) -> None:
+    place.console.write_text("cons")
+    place.run(Run(scenario="guard", end=End.EXITED), console_from=start, console_to=start + 3)
+    [run] = first(tmp_path).runs
+    assert run.console == "cons"[start:]
+    assert "console.log has 4 bytes" in run.damage
+
+
 def spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.write_bytes(change(path.read_bytes()))
 
