@@ -9,7 +9,7 @@ under emulation, all of this 6 ms. First, per-CPU counters are folded in and cac
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from lab.core.outcome import Books
@@ -37,6 +37,8 @@ TAINTED = "tainted"
 PAGE, CPUS, QUARANTINE = "page_kB", "cpus", "quarantine_kB"
 """Names of the counters that the lab adds: bounds depend on the machine, and on the freed memory that KASAN keeps."""
 PER_CPU = "per_cpu_pages"
+FREE = "free memory"
+"""MemAvailable with the per-CPU lists added."""
 _LINE = re.compile(rb"(\S+:)?\s*(\d{1,18})")
 _PLACE = re.compile(r"/sys/(?:kernel/mm|devices/system/node/(node\d+))/hugepages/hugepages-(\d+)kB/(\w+)_hugepages")
 MAX_LINES = 4096
@@ -127,7 +129,7 @@ BOUNDS = {
     "AnonPages": Bound(kb=256, pages=16),
     "SReclaimable": Bound(kb=1024, per_cpu=8, slab=True),
     "SUnreclaim": Bound(kb=1024, pages=16, per_cpu=8, slab=True),
-    "free memory": Bound(kb=2048, per_cpu=16, slab=True),
+    FREE: Bound(kb=2048, per_cpu=16, slab=True),
 }
 
 
@@ -145,24 +147,27 @@ def measures(*, page_size: int, cpus: int, memory: int, kasan: bool) -> Books:
 
 def leaks(before: Books, after: Books) -> tuple[str, ...]:
     """Return a phrase for each counter beyond its bound; huge pages are exact and have no bound."""
-    return (*_moved(before, after), *_huge(before, after))
+    changed = [name for name, was in before.items() if after.get(name, was) != was]
+    return (*_moved(before, after, changed), *_huge(before, after, changed))
 
 
-def _moved(before: Books, after: Books) -> Iterator[str]:
+def _moved(before: Books, after: Books, changed: Collection[str]) -> Iterator[str]:
     for name, limit in BOUNDS.items():
+        if name not in changed and name != FREE:
+            continue
         was, now = _value(before, name), _value(after, name)
         if was is None or now is None or now == was:
             continue
         growth = now - was
         lost = growth
-        if name == "free memory":
+        if name == FREE:
             lost = -growth
         if lost > limit.bound(after):
             yield f"{name} {growth:+} kB (allowed: {limit.bound(after)} kB)"
 
 
 def _value(books: Books, name: str) -> int | None:
-    if name != "free memory":
+    if name != FREE:
         return books.get(name)
     available, pages = books.get("MemAvailable"), books.get(PER_CPU)
     if available is None or pages is None:
@@ -170,12 +175,10 @@ def _value(books: Books, name: str) -> int | None:
     return available + pages * books.get(PAGE, 4)
 
 
-def _huge(before: Books, after: Books) -> Iterator[str]:
+def _huge(before: Books, after: Books, changed: Iterable[str]) -> Iterator[str]:
     """Yield a phrase for each pool of huge pages whose numbers of free or reserved pages changed."""
-    for name, was in before.items():
-        now = after.get(name, was)
-        if now == was:
-            continue
+    for name in changed:
+        was, now = before[name], after[name]
         head, _, size = name.rpartition(".")
         if not size.endswith("kB"):
             continue

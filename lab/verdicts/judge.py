@@ -31,6 +31,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain, islice
 from operator import attrgetter
+from typing import Any
 
 from lab.core.columns import SHARED, CellRecords, shared
 from lab.core.outcome import (
@@ -160,11 +161,16 @@ def _judge_steady(run: Run, declared: Sequence[Case], provides: frozenset[str]) 
     if columns is None:
         return None
     verdicts = _steady_scenario(run, declared, provides).verdicts(columns.lines, run.status)
-    return (verdicts, [int(milliseconds) / 1000 for milliseconds in columns.durations_ms]) if verdicts else None
+    return (verdicts, map(_seconds_of, columns.durations_ms)) if verdicts else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _seconds_of(milliseconds: str) -> float:
+    """Convert to seconds. Cached, since many records have the same short times."""
+    return int(milliseconds) / 1000
 
 
 _outcome_of = attrgetter("outcome")
-_name_of = attrgetter("case")
 
 
 class _SteadyScenario:
@@ -174,55 +180,53 @@ class _SteadyScenario:
         self.declared = declared
         self.names = [case.name for case in declared]
         self.is_plain = len(set(self.names)) == len(declared) and not any(case.sides for case in declared)
-        self.expected = {case.name: case.expected(provides) for case in declared}
+        self.expected = [case.expected(provides) for case in declared]
         self.attempt = run.attempt
         self.judgement = _Judgement(Run(scenario=run.scenario, end=End.EXITED), ())
-        self.known: dict[str, CaseVerdict] = {}
+        self.known: list[dict[str, CaseVerdict]] = [{} for _ in declared]
+        """For each case: what is said about it -> the verdict."""
+        self.remembered = 0
 
     def verdicts(self, said: Sequence[str], status: int | None) -> list[CaseVerdict] | None:
         """Return a verdict for each declared case; None unless all passed, failed or were skipped, as the status says.
 
         `said` has the lines about each.
         """
-        found = list(map(self.known.get, said))
+        if not self.is_plain or len(said) != len(self.known):
+            return None
+        found = list(map(dict.get, self.known, said))
         if not all(found):
-            found = [known or self._verdict(lines) for known, lines in zip(found, said, strict=True)]
+            for place, lines in enumerate(said):
+                found[place] = found[place] or self._verdict(place, lines)
         verdicts = list(filter(None, found))
-        if not self.is_plain or list(map(_name_of, verdicts)) != self.names or len(verdicts) != len(said):
+        if len(verdicts) != len(said):
             return None
         failed = Outcome.FAIL in map(_outcome_of, verdicts)
         return verdicts if status == int(failed) else None
 
-    def _verdict(self, lines: str) -> CaseVerdict | None:
-        """Return the verdict of a case by the lines about it; None unless it passed, failed or was skipped.
+    def _verdict(self, place: int, lines: str) -> CaseVerdict | None:
+        """Return the verdict on a case by the lines about it; None unless it passed, failed or was skipped.
 
         It is that of `_Judgement`, so that there is one set of rules.
         """
         result = ktap.steady_result(lines)
-        if not result or result.number is None or self.names[result.number - 1 : result.number] != [result.name]:
+        if not result or (result.number, result.name) != (place + 1, self.names[place]):
             return None
         finding = self.judgement.case([result])
         if finding.outcome not in (Outcome.PASS, Outcome.FAIL, Outcome.SKIP):
             return None
-        return self._kept(lines, result.name, finding)
-
-    def _kept(self, lines: str, name: str, finding: _Finding) -> CaseVerdict:
-        """Return the verdict of a finding that all cells share, and remember it."""
-        if len(self.known) >= SHARED:
-            self.known.clear()
-        verdict = shared(
-            _record(
-                finding,
-                topology="",
-                kernel="",
-                scenario=self.judgement.run.scenario,
-                case=name,
-                expected=self.expected[name],
-                attempt=self.attempt,
-            )
-        )
-        self.known[lines] = verdict
+        scenario = self.judgement.run.scenario
+        verdict = _shared_verdict(finding, scenario, result.name, self.expected[place], self.attempt)
+        self._remember(place, lines, verdict)
         return verdict
+
+    def _remember(self, place: int, lines: str, verdict: CaseVerdict) -> None:
+        if self.remembered >= SHARED:
+            self.remembered = 0
+            for known in self.known:
+                known.clear()
+        self.remembered += 1
+        self.known[place][lines] = verdict
 
 
 _steady_scenarios: dict[tuple[str, int, frozenset[str], int], _SteadyScenario] = {}
@@ -523,21 +527,29 @@ def _record(
     attempt: int,
     duration_s: float | None = None,
 ) -> CaseRecord:
-    return CaseRecord(
-        topology=topology,
-        kernel=kernel,
-        scenario=scenario,
-        case=case,
-        outcome=finding.outcome,
-        expected=expected,
-        met=met(finding.outcome, expected),
-        duration_s=duration_s,
-        attempt=attempt,
-        cause=finding.cause,
-        excerpt=_excerpt(finding.reason, finding.evidence),
-        saw=finding.saw,
-        cost=finding.cost,
-    )
+    known = _known(finding, scenario, case, expected, attempt)
+    return CaseRecord(topology=topology, kernel=kernel, duration_s=duration_s, **known)
+
+
+def _shared_verdict(finding: _Finding, scenario: str, case: str, expected: Expected, attempt: int) -> CaseVerdict:
+    """Return the verdict of a finding that all cells share."""
+    return shared(CaseVerdict(**_known(finding, scenario, case, expected, attempt)))
+
+
+def _known(finding: _Finding, scenario: str, case: str, expected: Expected, attempt: int) -> dict[str, Any]:
+    """Return what a verdict and a record know of a case by a finding."""
+    return {
+        "scenario": scenario,
+        "case": case,
+        "outcome": finding.outcome,
+        "expected": expected,
+        "met": met(finding.outcome, expected),
+        "attempt": attempt,
+        "cause": finding.cause,
+        "excerpt": _excerpt(finding.reason, finding.evidence),
+        "saw": finding.saw,
+        "cost": finding.cost,
+    }
 
 
 @lru_cache(maxsize=1 << 10)
