@@ -6,7 +6,7 @@ A case is BROKEN until evidence proves another outcome.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -227,22 +227,6 @@ class Run:
     after: Books | None = None
     damage: str = ""
 
-    def without_output(self) -> Run:
-        """Return the run without what its program and the console said (dataclasses.replace takes twice as long)."""
-        return Run(
-            scenario=self.scenario,
-            attempt=self.attempt,
-            end=self.end,
-            status=self.status,
-            signal=self.signal,
-            duration_s=self.duration_s,
-            note=self.note,
-            cases=self.cases,
-            before=self.before,
-            after=self.after,
-            damage=self.damage,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
@@ -398,7 +382,7 @@ class CellResult:
     """The state in the cache that its first guest was restored from; None if that one booted."""
     reason: str = ""
     mismatches: tuple[Mismatch, ...] = ()
-    runs: tuple[Run, ...] = field(default_factory=tuple)
+    runs: Sequence[Run] = ()
     console: str = ""
     usage: Usage | None = None
     """The sum over all its emulators; None if it could not be measured."""

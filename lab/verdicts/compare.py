@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import chain, cycle
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
-from lab.core.columns import SHARED, CellRecords, RunRecords, Tally, tallies, tally_of
+from lab.core.columns import SHARED, CellRecords, CellRuns, RecordsByMail, RunRecords, Tally, tallies, tally_of
 from lab.core.outcome import (
     Case,
     CaseRecord,
@@ -337,7 +339,7 @@ def conclude_directory(directory: Path, *, on_all_cores: bool = False) -> Summar
         return [judge.judged(cell) for cell in read.cells(directory, part)]
 
     judged_guests: list[_JudgedGuest] = []
-    for some in spread(judged, parts):
+    for some in spread(judged, parts, _JudgedByMail()):
         judged_guests += some
     return _concluded(metadata, judged_guests, str(directory))
 
@@ -351,13 +353,30 @@ def conclude_cells(metadata: Metadata, cells: Iterable[CellResult], source: str 
     return _concluded(metadata, map(_Judge(metadata).judged, cells), source)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _JudgedGuest:
+class _JudgedGuest(NamedTuple):
     """A guest without its output, and what became of its cases."""
 
     cell: CellResult
     records: CellRecords
     harmless: tuple[HarmlessComplaint, ...]
+
+
+class _JudgedByMail:
+    """Sends what became of guests from one process to another."""
+
+    def __init__(self) -> None:
+        self._records = RecordsByMail()
+
+    def packed(self, guests: Sequence[_JudgedGuest]) -> bytes:
+        """Return what is sent of some guests."""
+        records = self._records.packed(guest.records for guest in guests)
+        return pickle.dumps((records, [guest.cell for guest in guests], [guest.harmless for guest in guests]))
+
+    def unpacked(self, sent: bytes) -> list[_JudgedGuest]:
+        """Return the guests."""
+        records, cells, harmless_complaints = pickle.loads(sent)
+        columns = (cells, self._records.unpacked(records), harmless_complaints)
+        return list(map(_JudgedGuest, *columns))
 
 
 class _Judge:
@@ -427,7 +446,7 @@ def _agreed(place: CellKey, guests: Sequence[CellResult], repeats: Sequence[Cell
 
 def _quiet(cell: CellResult) -> CellResult:
     """Return a cell without its guest's output while it ran programs; the end of a console that is not OK stays."""
-    return replace(cell, runs=tuple([run.without_output() for run in cell.runs]))
+    return replace(cell, runs=CellRuns.of(cell.runs))
 
 
 def _summary(

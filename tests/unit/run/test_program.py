@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 from unittest.mock import Mock
@@ -51,7 +52,7 @@ class Going:
         self.at(BOOKS + b"KTAP version 1\n1..3\n")
 
     @property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> Sequence[Run]:
         return load(self.place).cells[0].runs
 
 
