@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from math import isnan, nan
 from operator import attrgetter, eq
 from typing import Any, NamedTuple, TypeVar, overload
@@ -292,14 +292,24 @@ Tally = Counter[CaseVerdict]
 """How many records have each verdict, in the order in which the verdicts come first."""
 
 
-def tally_of(cells: Iterable[CellRecords]) -> Tally:
-    """Return how often each verdict occurs."""
-    return Counter(chain.from_iterable(cell.verdicts for cell in cells))
+class Counted(NamedTuple):
+    """How many records have each verdict."""
+
+    tally: Tally
+    by_kernel: Mapping[str, Tally]
 
 
-def tallies(cells: Mapping[CellKey, CellRecords]) -> dict[str, Tally]:
-    """Return kernel -> how often each verdict occurs there on all machines."""
-    found: dict[str, Tally] = {}
+def count(cells: Mapping[CellKey, CellRecords]) -> Counted:
+    """Count the verdicts of all cells and those of each kernel, in one pass over the records."""
+    by_kernel: dict[str, Tally] = {}
+    order: dict[CaseVerdict, int] = {}
     for key, records in cells.items():
-        found.setdefault(key.kernel, Counter()).update(records.verdicts)
-    return found
+        tally = by_kernel.setdefault(key.kernel, Counter())
+        before = len(tally)
+        tally.update(records.verdicts)
+        new = list(islice(reversed(tally), len(tally) - before))
+        order |= dict.fromkeys(reversed(new), 0)
+    total = Counter(order)
+    for tally in by_kernel.values():
+        total.update(tally)
+    return Counted(total, by_kernel)

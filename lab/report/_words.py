@@ -13,7 +13,7 @@ from lab.core.outcome import CaseRecord, CaseVerdict, CellKey, CellResult, CellS
 from lab.core.untrusted import one_line
 from lab.evidence.metadata import Recorded
 from lab.report._layout import Role, heading, wrap
-from lab.verdicts.compare import CaseDelta, Summary
+from lab.verdicts.compare import CaseChange, CaseDelta, Summary
 from lab.verdicts.reported import ReportResult
 from lab.verdicts.suites import fails_as_before
 
@@ -112,14 +112,20 @@ def tally(verdicts: Mapping[CaseVerdict, int], suites: frozenset[str] = frozense
     return _counted(counts)
 
 
-def _counted(counts: Counter[str]) -> list[str]:
+def _counted(counts: Mapping[str, int]) -> list[str]:
     """Return the words of a tally with their numbers, in the order in which they are shown."""
     return [f"{counts[word]} {word}" for word in _TALLIED if counts[word]] or ["nothing"]
 
 
-def tally_words(summary: Summary) -> dict[CaseVerdict, str]:
-    """Return the word under which a tally counts each verdict of a run."""
-    return {verdict: _tally_word(verdict, summary.suites) for verdict in summary.tally}
+def tally_places(summary: Summary) -> dict[CaseVerdict, int]:
+    """Return the place in `_TALLIED` of the word under which a tally counts each verdict of a run."""
+    return {verdict: _TALLIED.index(_tally_word(verdict, summary.suites)) for verdict in summary.tally}
+
+
+@lru_cache(maxsize=SHARED)
+def _counted_places(numbers: tuple[int, ...]) -> list[str]:
+    """Return the words of a tally that has so many of each word."""
+    return _counted(dict(zip(_TALLIED, numbers, strict=True)))
 
 
 @lru_cache(maxsize=SHARED)
@@ -138,8 +144,8 @@ def _tally_word(record: CaseVerdict, suites: frozenset[str]) -> str:
     return {False: "NOT MET", None: "no verdict"}[record.met]
 
 
-def cell_text(summary: Summary, place: CellKey, words: Mapping[CaseVerdict, str]) -> list[str]:
-    """Return what the matrix shows of a cell and its repeats, as short parts. `words`: see `tally_words`."""
+def cell_text(summary: Summary, place: CellKey, tallied: Mapping[CaseVerdict, int]) -> list[str]:
+    """Return what the matrix shows of a cell and its repeats, as short parts. `tallied`: see `tally_places`."""
     guests = summary.repeats[place]
     bad: Counter[CellStatus] = Counter()
     ran = False
@@ -155,7 +161,8 @@ def cell_text(summary: Summary, place: CellKey, words: Mapping[CaseVerdict, str]
             state = f"{number} of {len(guests)} {state}"
         states.append(state)
     if ran:
-        return [*states, *_counted(Counter(map(words.__getitem__, summary.of_cell(*place).verdicts)))]
+        column = bytes(map(tallied.__getitem__, summary.of_cell(*place).verdicts))
+        return [*states, *_counted_places(tuple(map(column.count, range(len(_TALLIED)))))]
     return states or ["nothing ran"]
 
 
@@ -212,12 +219,15 @@ def started(guests: Iterable[CellResult]) -> list[str]:
 
 def by_places(deltas: Iterable[CaseDelta], every: Sequence[str]) -> dict[tuple[str, str], list[CaseDelta]]:
     """Return (kernel, where) -> the cases that changed on exactly those topologies, one delta per case."""
+    same: dict[tuple[str, CaseChange], list[CaseDelta]] = {}
+    for delta in deltas:
+        same.setdefault((delta.kernel, delta.change), []).append(delta)
     first: dict[tuple[str, str], CaseDelta] = {}
     topologies: dict[tuple[str, str], list[str]] = {}
-    for delta in deltas:
-        key = (delta.kernel, delta.label)
-        first.setdefault(key, delta)
-        topologies.setdefault(key, []).append(delta.topology)
+    for (kernel, change), alike in same.items():
+        key = (kernel, change.label)
+        first.setdefault(key, alike[0])
+        topologies.setdefault(key, []).extend([delta.topology for delta in alike])
     grouped: dict[tuple[str, str], list[CaseDelta]] = {}
     for key, delta in first.items():
         grouped.setdefault((delta.kernel, places(topologies[key], every)), []).append(delta)
@@ -262,7 +272,8 @@ def headline(summary: Summary) -> str:
 
 def _distinct(summary: Summary, kind: Delta) -> int:
     """Return how many cases have a delta, on however many topologies."""
-    return len({(delta.kernel, delta.label) for delta in summary.delta(kind)})
+    changes = {(delta.kernel, delta.change) for delta in summary.delta(kind)}
+    return len({(kernel, change.label) for kernel, change in changes})
 
 
 def flat(record: Recorded) -> str:

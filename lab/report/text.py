@@ -127,9 +127,9 @@ def _coverage(summary: Summary, width: int) -> list[str]:
 def _matrix(summary: Summary, width: int) -> list[str]:
     """Return the counts of every cell, a row per machine, and the legends of the words that occur in them."""
     rows: dict[str, dict[str, list[str]]] = {name: {} for name in summary.topologies}
-    word_of = words.tally_words(summary)
+    tallied = words.tally_places(summary)
     for topology, kernel in summary.repeats:
-        rows[topology][kernel] = words.cell_text(summary, CellKey(topology, kernel), word_of)
+        rows[topology][kernel] = words.cell_text(summary, CellKey(topology, kernel), tallied)
     lines = _counts(summary, rows, width)
     shown = "\n".join(lines)
     for word, legend in _LEGENDS.items():

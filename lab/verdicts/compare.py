@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import chain, cycle
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from lab.core.columns import SHARED, CellRecords, CellRuns, RecordsByMail, RunRecords, Tally, tallies, tally_of
+from lab.core.columns import SHARED, CellRecords, CellRuns, Counted, RecordsByMail, RunRecords, Tally, count
 from lab.core.outcome import (
     Case,
     CaseRecord,
@@ -71,42 +71,59 @@ class CaseChange:
         return f"{self.scenario}.{self.case}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseDelta(CaseChange):
-    """One case on the campaign's first kernel and on another one."""
+class CaseDelta(NamedTuple):
+    """What changed for a case on a machine between the campaign's first kernel and another one."""
 
     topology: str
     baseline: str
     kernel: str
+    change: CaseChange
+
+    @property
+    def scenario(self) -> str:
+        return self.change.scenario
+
+    @property
+    def case(self) -> str:
+        return self.change.case
+
+    @property
+    def before(self) -> Outcome | None:
+        return self.change.before
+
+    @property
+    def after(self) -> Outcome | None:
+        return self.change.after
+
+    @property
+    def delta(self) -> Delta:
+        return self.change.delta
+
+    @property
+    def label(self) -> str:
+        return self.change.label
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineChanges:
-    """What changed on one machine between the campaign's first kernel and the other ones."""
+class MachineChanges(NamedTuple):
+    """What changed on one machine between the campaign's first kernel and the other ones, as two columns."""
 
     topology: str
     baseline: str
-    rows: Sequence[tuple[str, CaseChange]]
-    """The other kernel, and what changed for a case."""
+    kernels: Sequence[str]
+    """Of each change the other kernel."""
+    changes: Sequence[CaseChange]
 
     def deltas(self) -> Iterator[CaseDelta]:
-        """Yield each change with its machine and kernels, but for those that are `same`."""
-        for kernel, change in self.rows:
-            if change.delta is not Delta.SAME:
-                yield self.delta(kernel, change)
+        """Yield each change with its machine and kernels."""
+        for kernel, change in zip(self.kernels, self.changes, strict=True):
+            yield CaseDelta(self.topology, self.baseline, kernel, change)
 
-    def delta(self, kernel: str, change: CaseChange) -> CaseDelta:
-        """Return a change with its machine and kernels."""
-        return CaseDelta(
-            topology=self.topology,
-            scenario=change.scenario,
-            case=change.case,
-            baseline=self.baseline,
-            kernel=kernel,
-            before=change.before,
-            after=change.after,
-            delta=change.delta,
-        )
+    def differences(self) -> list[CaseDelta]:
+        """Return the changes that are not `same`."""
+        topology, baseline, kernels, changes = self
+        columns = zip(kernels, changes, strict=True)
+        same = Delta.SAME
+        return [CaseDelta(topology, baseline, kernel, each) for kernel, each in columns if each.delta is not same]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +142,6 @@ class Summary:
     """Everything that reports show, computed from the evidence. Properties that walk over it are computed once."""
 
     evidence: Evidence
-    changed: tuple[CaseDelta, ...]
-    """The deltas that are not `same`, of which there are very many."""
     proofs: tuple[Proof, ...]
     exit_code: int
     sentence: str
@@ -152,14 +167,19 @@ class Summary:
         return RunRecords(self.by_cell.values())
 
     @cached_property
+    def counted(self) -> Counted:
+        """How many records have each verdict, in all and of each kernel."""
+        return count(self.by_cell)
+
+    @property
     def tally(self) -> Tally:
         """How many records have each verdict."""
-        return tally_of(self.by_cell.values())
+        return self.counted.tally
 
-    @cached_property
+    @property
     def tallies(self) -> Mapping[str, Tally]:
         """Kernel -> how many of its records have each verdict."""
-        return tallies(self.by_cell)
+        return self.counted.by_kernel
 
     @cached_property
     def topologies(self) -> tuple[str, ...]:
@@ -250,14 +270,22 @@ class Summary:
         return tuple(left.values())
 
     def deltas(self) -> Iterator[CaseDelta]:
-        """Compute the delta of every case. They are not kept: nearly all of them are `same`."""
-        for machine in self.changes():
-            for kernel, change in machine.rows:
-                yield machine.delta(kernel, change)
+        """Yield the delta of every case. They are not kept: nearly all of them are `same`."""
+        for machine in self.changes:
+            yield from machine.deltas()
 
-    def changes(self) -> Iterator[MachineChanges]:
-        """Compute what changed for every case, machine by machine."""
-        return changes(self.by_cell, self.evidence.metadata, self.kernels)
+    @cached_property
+    def changes(self) -> tuple[MachineChanges, ...]:
+        """What changed for every case, machine by machine."""
+        return tuple(changes(self.by_cell, self.evidence.metadata, self.kernels))
+
+    @cached_property
+    def changed(self) -> tuple[CaseDelta, ...]:
+        """The deltas that are not `same`, of which there are very many."""
+        found: list[CaseDelta] = []
+        for machine in self.changes:
+            found += machine.differences()
+        return tuple(found)
 
     @cached_property
     def reported(self) -> tuple[ReportResult, ...]:
@@ -268,7 +296,7 @@ class Summary:
         deltas: Iterable[CaseDelta] = self.changed
         if kind is Delta.SAME:
             deltas = self.deltas()
-        return tuple(delta for delta in deltas if delta.delta is kind)
+        return tuple([delta for delta in deltas if delta.change.delta is kind])
 
     def of_cell(self, topology: str, kernel: str) -> CellRecords:
         key = CellKey(topology, kernel)
@@ -280,9 +308,12 @@ class Summary:
         expectations: Counter[bool | None] = Counter()
         for verdict, number in self.tally.items():
             expectations[verdict.met] += number
+        changes: Counter[CaseChange] = Counter()
+        for machine in self.changes:
+            changes.update(machine.changes)
         deltas: Counter[Delta] = Counter()
-        for machine in self.changes():
-            deltas.update(change.delta for _, change in machine.rows)
+        for change, number in changes.items():
+            deltas[change.delta] += number
         counts = {"records": len(self.records)}
         for outcome in Outcome:
             counts[outcome.value] = outcomes[outcome]
@@ -446,7 +477,7 @@ def _agreed(place: CellKey, guests: Sequence[CellResult], repeats: Sequence[Cell
 
 def _quiet(cell: CellResult) -> CellResult:
     """Return a cell without its guest's output while it ran programs; the end of a console that is not OK stays."""
-    return replace(cell, runs=CellRuns.of(cell.runs))
+    return cell.with_runs(CellRuns.of(cell.runs))
 
 
 def _summary(
@@ -454,17 +485,14 @@ def _summary(
     by_cell: Mapping[CellKey, CellRecords],
     guests: Mapping[CellKey, tuple[CellResult, ...]],
 ) -> Summary:
-    tally = tally_of(by_cell.values())
+    counted = count(by_cell)
+    tally = counted.tally
     odd = [verdict for verdict in tally if verdict.met is not True]
     proofs = prove(evidence.metadata)
-    powerless = unproven(evidence.metadata, by_cell)
+    powerless = unproven(evidence.metadata, counted.by_kernel)
     exit_code, sentence = verdict(tally, evidence.cells, proofs, powerless)
-    changed: list[CaseDelta] = []
-    for machine in changes(by_cell, evidence.metadata, kernels_of(evidence.cells)):
-        changed += machine.deltas()
-    return Summary(
+    summary = Summary(
         evidence=evidence,
-        changed=tuple(changed),
         proofs=proofs,
         exit_code=exit_code,
         sentence=sentence,
@@ -473,6 +501,8 @@ def _summary(
         odd=RunRecords(by_cell.values()).chosen(odd),
         unproven=powerless,
     )
+    vars(summary)["counted"] = counted  # so that nothing is counted twice
+    return summary
 
 
 def places(cells: Iterable[CellResult]) -> dict[CellKey, tuple[CellResult, ...]]:
@@ -522,28 +552,35 @@ def changes(
         machines.setdefault(key.topology, []).append(records)
     own_names = metadata.suites or metadata.reports
     for topology, cells in machines.items():
-        rows: Sequence[tuple[str, CaseChange]] | None = None
+        found: MachineChanges | None = None
         if not own_names and [cell.key.kernel for cell in cells] == list(kernels):
-            rows = _aligned_changes(cells)
-        if rows is None:
-            paired = compared(chain.from_iterable(cells), metadata)
-            rows = [(delta.kernel, delta) for delta in _deltas(topology, paired, kernels)]
-        yield MachineChanges(topology=topology, baseline=kernels[0], rows=rows)
+            found = _aligned_changes(topology, cells)
+        if found is None:
+            deltas = list(_deltas(topology, compared(chain.from_iterable(cells), metadata), kernels))
+            columns = [delta.kernel for delta in deltas], [delta.change for delta in deltas]
+            found = MachineChanges(topology, kernels[0], *columns)
+        yield found
 
 
-def _aligned_changes(cells: Sequence[CellRecords]) -> Sequence[tuple[str, CaseChange]] | None:
+def _aligned_changes(topology: str, cells: Sequence[CellRecords]) -> MachineChanges | None:
     """Return what changed between the first cell and the others; None unless all have the same cases in one order."""
     baseline, *others = cells
-    columns: list[list[CaseChange]] = []
+    columns: list[list[CaseChange | None]] = []
     for cell in others:
         if len(cell) != len(baseline):
             return None
-        column = [change for change in map(_change, baseline.verdicts, cell.verdicts) if change]
-        if len(column) != len(baseline):
-            return None
-        columns.append(column)
-    kernels = [cell.key.kernel for cell in others]
-    return list(zip(cycle(kernels), chain.from_iterable(zip(*columns, strict=True)), strict=False))
+        columns.append(list(map(_change, baseline.verdicts, cell.verdicts)))
+    side_by_side = list(filter(None, chain.from_iterable(zip(*columns, strict=True))))
+    if len(side_by_side) != len(baseline) * len(others):
+        return None
+    kernels = _repeated(tuple(cell.key.kernel for cell in others), len(baseline))
+    return MachineChanges(topology, baseline.key.kernel, kernels, side_by_side)
+
+
+@lru_cache
+def _repeated(kernels: tuple[str, ...], times: int) -> tuple[str, ...]:
+    """Return the names of kernels so many times, one tuple for all machines."""
+    return kernels * times
 
 
 @lru_cache(maxsize=SHARED)
@@ -551,13 +588,13 @@ def _change(before: CaseVerdict, after: CaseVerdict) -> CaseChange | None:
     """Return the change between two verdicts; None if they are not of the same case."""
     if (before.scenario, before.case) != (after.scenario, after.case):
         return None
-    return CaseChange(
-        scenario=before.scenario,
-        case=before.case,
-        before=before.outcome,
-        after=after.outcome,
-        delta=delta_of(before.outcome, after.outcome),
-    )
+    return change_of(before.scenario, before.case, before.outcome, after.outcome)
+
+
+@lru_cache(maxsize=SHARED)
+def change_of(scenario: str, case: str, before: Outcome | None, after: Outcome | None) -> CaseChange:
+    """Return the change of a case that all machines share."""
+    return CaseChange(scenario=scenario, case=case, before=before, after=after, delta=delta_of(before, after))
 
 
 def deltas(records: Iterable[CaseRecord], kernels: Sequence[str]) -> Iterator[CaseDelta]:
@@ -581,16 +618,7 @@ def _deltas(topology: str, records: Iterable[CaseRecord], kernels: Sequence[str]
         for kernel in others:
             if before is None and kernel not in seen:
                 continue
-            yield CaseDelta(
-                topology=topology,
-                scenario=scenario,
-                case=case,
-                baseline=baseline,
-                kernel=kernel,
-                before=before,
-                after=seen.get(kernel),
-                delta=delta_of(before, seen.get(kernel)),
-            )
+            yield CaseDelta(topology, baseline, kernel, change_of(scenario, case, before, seen.get(kernel)))
 
 
 def delta_of(before: Outcome | None, after: Outcome | None) -> Delta:

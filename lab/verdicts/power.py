@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 
-from lab.core.columns import CellRecords, tallies
-from lab.core.outcome import CaseRecord, CaseVerdict, CellKey, Outcome
+from lab.core.columns import Tally
+from lab.core.outcome import CaseVerdict, Outcome
 from lab.evidence.metadata import Metadata
 
 EVERYTHING = ["*"]
 """The `scenarios` of a campaign that runs all of them."""
-
-ByCell = Mapping[CellKey, Sequence[CaseRecord]]
 
 
 class Claim(StrEnum):
@@ -48,11 +46,9 @@ class Unproven:
         return f"{self.claim} {self.name}"
 
 
-def unproven(metadata: Metadata, by_cell: ByCell) -> tuple[Unproven, ...]:
-    """Return the claims of a run that nothing could refute, kernel by kernel."""
+def unproven(metadata: Metadata, by_kernel: Mapping[str, Tally]) -> tuple[Unproven, ...]:
+    """Return the claims of a run that nothing could refute, kernel by kernel, from the verdicts of each kernel."""
     found: list[Unproven] = []
-    columns = {key: CellRecords.of(key, records) for key, records in by_cell.items()}
-    by_kernel = tallies(columns)
     for number, (kernel, tally) in enumerate(by_kernel.items()):
         found += _features(metadata, kernel, tally)
         if number or len(by_kernel) == 1:  # what the first kernel lacks, its cases may well skip

@@ -11,7 +11,7 @@ from lab.core.errors import UsageError
 from lab.core.outcome import CellKey, Outcome
 from lab.evidence.metadata import Provenance, Recorded
 from lab.verdicts.changes import first_difference
-from lab.verdicts.compare import SAME_BUILD, CaseDelta, Summary, delta_of
+from lab.verdicts.compare import SAME_BUILD, CaseDelta, Summary, change_of
 from lab.verdicts.judge import SYNTHETIC
 
 
@@ -79,16 +79,7 @@ def _deltas(cell: CellKey, first: Summary, second: Summary) -> Iterator[CaseDelt
     was, now = _Outcomes.of(first, cell), _Outcomes.of(second, cell)
     for scenario, case in dict.fromkeys((*was.known, *now.known)):
         before, after = was.outcome(scenario, case), now.outcome(scenario, case)
-        yield CaseDelta(
-            topology=cell.topology,
-            scenario=scenario,
-            case=case,
-            baseline=cell.kernel,
-            kernel=cell.kernel,
-            before=before,
-            after=after,
-            delta=delta_of(before, after),
-        )
+        yield CaseDelta(cell.topology, cell.kernel, cell.kernel, change_of(scenario, case, before, after))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from lab.core.columns import CellRecords, RunRecords, tallies, tally_of
+from lab.core.columns import CellRecords, RunRecords, count
 from lab.core.errors import InfraError
 from lab.core.outcome import CaseRecord, Cause, CellKey, Cost, Expected, Outcome
 from lab.core.workers import spread
@@ -55,11 +55,17 @@ def test_records_are_what_was_put_in() -> None:
 def test_cells_share_verdicts() -> None:
     here, there = CellRecords.of(KEY, RECORDS), CellRecords.of(OTHER, elsewhere())
     assert all(one is other for one, other in zip(here.verdicts, there.verdicts, strict=True))
-    assert list(tally_of([here, there]).values()) == [2, 2, 2]
-    assert {kernel: tally.total() for kernel, tally in tallies({KEY: here, OTHER: there}).items()} == {
-        "baseline": 3,
-        "patched": 3,
-    }
+    counted = count({KEY: here, OTHER: there})
+    assert list(counted.tally.values()) == [2, 2, 2]
+    assert {kernel: tally.total() for kernel, tally in counted.by_kernel.items()} == {"baseline": 3, "patched": 3}
+
+
+def test_verdicts_are_counted_in_the_order_in_which_they_come_first() -> None:
+    cells = {KEY: [PASSED], OTHER: RECORDS[::-1], CellKey("other", "baseline"): [RECORDS[2], PASSED]}
+    counted = count({place: CellRecords.of(place, records) for place, records in cells.items()})
+    assert [(verdict.case, number) for verdict, number in counted.tally.items()] == [("a", 3), ("c", 2), ("b", 1)]
+    assert [verdict.case for verdict in counted.by_kernel["patched"]] == ["c", "b", "a"]
+    assert [verdict.case for verdict in counted.by_kernel["baseline"]] == ["a", "c"]
 
 
 def test_all_records_of_a_run() -> None:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from lab.core.columns import CellRecords, Tally, count
 from lab.core.outcome import CaseRecord, CellKey, Expected, Outcome
 from lab.evidence.metadata import Evidence
 from lab.report import registry as report
@@ -47,8 +48,12 @@ def document(**changes: Any) -> dict[str, Any]:
     }
 
 
+def by_kernel(records: Mapping[CellKey, Sequence[CaseRecord]]) -> Mapping[str, Tally]:
+    return count({place: CellRecords.of(place, each) for place, each in records.items()}).by_kernel
+
+
 def claims(said: dict[str, Any], records: Sequence[CaseRecord]) -> list[str]:
-    found = unproven(recorded(said), {PLACE: tuple(records)})
+    found = unproven(recorded(said), by_kernel({PLACE: records}))
     return [f"{claim.subject}: {claim.reason}" for claim in found]
 
 
@@ -66,7 +71,7 @@ def test_a_feature_has_none_where_all_cases_that_require_it_were_skipped() -> No
 def test_one_machine_where_it_ran_is_enough() -> None:
     other = CellKey("n", "patched")
     records = {PLACE: (record("fast", Outcome.SKIP),), other: (record("fast", Outcome.PASS, other),)}
-    assert unproven(recorded(document()), records) == ()
+    assert unproven(recorded(document()), by_kernel(records)) == ()
 
 
 def test_a_feature_that_no_case_requires() -> None:
@@ -110,7 +115,7 @@ def test_a_program_or_suite_that_only_skips(given: dict[str, Any], subject: str)
 def test_a_program_may_skip_all_on_the_kernel_that_is_compared_with() -> None:
     first = CellKey("m", "baseline")
     records = {first: (record("fast", Outcome.SKIP, first),), PLACE: (record("fast", Outcome.PASS),)}
-    assert unproven(recorded(document(programs=["mine.c"])), records) == ()
+    assert unproven(recorded(document(programs=["mine.c"])), by_kernel(records)) == ()
 
 
 def test_it_is_not_met_and_in_every_report() -> None:
