@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from math import isnan
 from statistics import median
 from typing import Any
@@ -25,8 +25,10 @@ FILE = "results.json"
 SCHEMA = 1
 
 
-ROWS = 1000
-"""So many lines are in one piece of the document."""
+ROWS = 50
+"""So many rows are in one piece of the document: each is a line, or all lines of a cell or a machine."""
+BETWEEN = ",\n  "
+"""What stands between two lines of a list."""
 
 
 def render(summary: Summary) -> str:
@@ -79,8 +81,8 @@ def _list(rows: Iterator[str]) -> Iterator[str]:
     """Yield a list with a line for each of its encoded values, ROWS of them at a time."""
     between = "[\n  "
     while some := list(islice(rows, ROWS)):
-        yield between + ",\n  ".join(some)
-        between = ",\n  "
+        yield between + BETWEEN.join(some)
+        between = BETWEEN
     yield "[]" if between.startswith("[") else "\n ]"
 
 
@@ -93,13 +95,23 @@ def _flat(record: Proof | Mismatch | Cost | HarmlessComplaint | Unproven) -> dic
 
 
 def _record_rows(summary: Summary) -> Iterator[str]:
-    """Yield the record of each case on each cell, encoded."""
+    """Yield the records of each cell that has some, encoded."""
     for (topology, kernel), records in summary.by_cell.items():
-        place = f'{{"topology": {json.dumps(topology)}, "kernel": {json.dumps(kernel)}, '
-        seconds = ["null" if isnan(duration) else repr(duration) for duration in records.durations]
         if records:
+            place = f'{{"topology": {json.dumps(topology)}, "kernel": {json.dumps(kernel)}, '
             before, after = zip(*map(_verdict, records.verdicts), strict=True)
-            yield from map("".join, zip(repeat(place), before, seconds, after, strict=False))
+            between = chain([place], repeat(f"{BETWEEN}{place}"))
+            rows = zip(between, before, _seconds(records.durations), after, strict=False)
+            yield "".join(chain.from_iterable(rows))
+
+
+def _seconds(durations: Sequence[float]) -> Iterable[str]:
+    if isnan(sum(durations)):  # what is not a number is not equal to itself, so that no cache finds it again
+        return ["null" if isnan(duration) else repr(duration) for duration in durations]
+    return map(_number, durations)
+
+
+_number = lru_cache(maxsize=SHARED)(repr)
 
 
 @lru_cache(maxsize=SHARED)
@@ -132,22 +144,27 @@ def _verdict(verdict: CaseVerdict) -> tuple[str, str]:
 
 
 def _delta_rows(summary: Summary) -> Iterator[str]:
-    """Yield the delta of each case on each machine, encoded."""
-    for machine in summary.changes():
-        topology, baseline = json.dumps(machine.topology), json.dumps(machine.baseline)
-        for kernel, change in machine.rows:
-            case, outcomes = _change(change)
-            yield (f'{{"topology": {topology}, {case}, "baseline": {baseline}, "kernel": {_name(kernel)}, {outcomes}}}')
+    """Yield the deltas of each machine that has some, encoded."""
+    for machine in summary.changes:
+        if machine.changes:
+            place = f'{{"topology": {json.dumps(machine.topology)}, '
+            deltas = map(_delta, repeat(machine.baseline), machine.kernels, machine.changes)
+            yield place + f"{BETWEEN}{place}".join(deltas)
 
 
 @lru_cache(maxsize=SHARED)
-def _change(change: CaseChange) -> tuple[str, str]:
-    """Return what stands in a delta before and after its kernels."""
-    case = {"scenario": change.scenario, "case": change.case}
-    return _inner(case), _inner({"before": change.before, "after": change.after, "delta": change.delta})
-
-
-_name = lru_cache(json.dumps)
+def _delta(baseline: str, kernel: str, change: CaseChange) -> str:
+    """Return a delta without its machine."""
+    delta = {
+        "scenario": change.scenario,
+        "case": change.case,
+        "baseline": baseline,
+        "kernel": kernel,
+        "before": change.before,
+        "after": change.after,
+        "delta": change.delta,
+    }
+    return f"{_inner(delta)}}}"
 
 
 def _inner(value: Mapping[str, object]) -> str:

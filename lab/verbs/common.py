@@ -32,7 +32,8 @@ def show_report(summary: Summary, out: Console) -> None:
     if out.is_terminal:
         out.print(report.for_terminal(summary, out.width), end="")
     else:
-        out.print(report.render(summary, "text"), markup=False, end="")
+        out.file.write(report.render(summary, "text"))
+        out.file.flush()
 
 
 def print_error(error: LabError) -> None:

@@ -42,6 +42,7 @@ def report(directory: Path, form: str) -> int:
 
     gc.disable()  # nothing made here becomes garbage, and the collector takes a fifth of the time
     summary = conclude_directory(directory, on_all_cores=True)
+    gc.freeze()  # nor does it when the process ends
     if form == "text":
         show_report(summary, console())
     else:
