@@ -6,7 +6,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path, PurePath
@@ -459,9 +459,13 @@ def _concluded(metadata: Metadata, judged_guests: Iterable[_JudgedGuest], source
         confirmed = confirm.applied(by_cell[place], runs, confirm.labels(confirming, place), suites)
         by_cell[place] = CellRecords.of(place, confirmed)
     by_cell = {place: CellRecords.of(place, records) for place, records in measured(by_cell, metadata).items()}
-    concluded = _summary(Evidence(metadata=metadata, cells=tuple(judged), source=source), by_cell, guests)
-    covered = coverage.read_all(source) if source else ()
-    return replace(concluded, confirmers=tuple(confirmers), harmless=tuple(left_out), coverage=covered)
+    return _summary(
+        Evidence(metadata=metadata, cells=tuple(judged), source=source),
+        by_cell,
+        guests,
+        confirmers=tuple(confirmers),
+        harmless_complaints=tuple(left_out),
+    )
 
 
 def _agreed(place: CellKey, guests: Sequence[CellResult], repeats: Sequence[CellRecords]) -> CellRecords:
@@ -484,6 +488,9 @@ def _summary(
     evidence: Evidence,
     by_cell: Mapping[CellKey, CellRecords],
     guests: Mapping[CellKey, tuple[CellResult, ...]],
+    *,
+    confirmers: tuple[CellResult, ...],
+    harmless_complaints: tuple[HarmlessComplaint, ...],
 ) -> Summary:
     counted = count(by_cell)
     tally = counted.tally
@@ -499,7 +506,10 @@ def _summary(
         by_cell=by_cell,
         repeats=guests,
         odd=RunRecords(by_cell.values()).chosen(odd),
+        confirmers=confirmers,
+        harmless=harmless_complaints,
         unproven=powerless,
+        coverage=coverage.read_all(evidence.source) if evidence.source else (),
     )
     vars(summary)["counted"] = counted  # so that nothing is counted twice
     return summary

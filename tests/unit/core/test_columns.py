@@ -14,9 +14,21 @@ from dataclasses import replace
 
 import pytest
 
-from lab.core.columns import CellRecords, RunRecords, count
+from lab.core.columns import CellRecords, CellRuns, RecordsByMail, RunRecords, count
 from lab.core.errors import InfraError
-from lab.core.outcome import CaseRecord, Cause, CellKey, Cost, Expected, Outcome
+from lab.core.outcome import (
+    CaseRecord,
+    Cause,
+    CellKey,
+    CellResult,
+    CellStatus,
+    Cost,
+    End,
+    Expected,
+    Outcome,
+    Run,
+    Usage,
+)
 from lab.core.workers import spread
 
 KEY, OTHER = CellKey("machine", "baseline"), CellKey("machine", "patched")
@@ -86,6 +98,49 @@ def test_columns_of_another_process_share_the_verdicts_of_this_one() -> None:
     assert pickle.loads(pickle.dumps(FAILED)) == FAILED
 
 
+def test_a_verdict_is_sent_once() -> None:
+    sender, receiver = RecordsByMail(), RecordsByMail()
+    here, there = CellRecords.of(KEY, RECORDS), CellRecords.of(OTHER, [*elsewhere(), replace(FAILED, case="d")])
+    first, second = sender.packed([here]), sender.packed([there, here])
+    assert [len(first.fresh), len(second.fresh)] == [3, 1]
+    back = [*receiver.unpacked(first), *receiver.unpacked(second)]
+    assert [each.key for each in back] == [KEY, OTHER, KEY]
+    assert back == [here, there, here]
+    assert back[0].verdicts[0] is here.verdicts[0]
+
+
+def test_verdicts_of_several_senders_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver, cells = RecordsByMail(), [CellRecords.of(KEY, RECORDS), CellRecords.of(OTHER, elsewhere()[::-1])]
+    sent = []
+    for process, records in enumerate(cells):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        sent.append(RecordsByMail().packed([records]))
+    assert [records for each in sent for records in receiver.unpacked(each)] == cells
+
+
+RUN = Run(scenario="s", attempt=2, end=End.EXITED, status=1, duration_s=2.5, note="noted", cases=("a",), damage="torn")
+BOOKS = {"Shmem": 5, "free.2048kB": -1}
+
+
+@pytest.mark.parametrize("books", [None, {}, BOOKS, {"Shmem": 1 << 80}])
+def test_what_is_kept_of_runs(books: dict[str, int] | None) -> None:
+    loud = replace(RUN, ktap="1..1", stderr="no", console="booted", before=books, after=BOOKS)
+    quiet = replace(RUN, before=books, after=BOOKS)
+    kept = CellRuns.of([loud, RUN])
+    assert kept == (quiet, RUN)
+    assert kept[:1] == (quiet,)
+    assert kept[-1] == RUN
+    assert pickle.loads(pickle.dumps(kept)) == kept
+    assert not CellRuns.of([])
+
+
+def test_a_guest_is_pickled_by_its_values() -> None:
+    usage = Usage(peak=1, cpu_s=2.0, wait_s=3.0, life_s=4.0)
+    guest = CellResult(topology="m", kernel="k", status=CellStatus.OK, boot_s=0.5, usage=usage, runs=(RUN,))
+    assert pickle.loads(pickle.dumps(guest)) == guest
+    assert guest.with_runs(()) == replace(guest, runs=())
+
+
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """On two cores: a function for parts of some work, which ends elsewhere once it was called here; the process id."""
@@ -136,6 +191,23 @@ def test_a_part_that_fails_here_fails_in_its_turn(begun: Callable[[], int]) -> N
         found += results
     assert found == list(range(len(found)))
     assert found
+
+
+class Doubled:
+    """Sends numbers as text, and returns twice what arrived."""
+
+    def packed(self, result: int) -> bytes:
+        return str(result).encode()
+
+    def unpacked(self, sent: bytes) -> int:
+        return 2 * int(sent)
+
+
+def test_only_what_another_process_did_is_sent(begun: Callable[[], int]) -> None:
+    here = os.getpid()
+    found = list(spread(lambda part: part if begun() != here else -part, range(1, 20), Doubled()))
+    assert found == [2 * part if result > 0 else -part for part, result in enumerate(found, start=1)]
+    assert found[0] > 0 > found[-1]
 
 
 def test_on_one_core_there_is_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:

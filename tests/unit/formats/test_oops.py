@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -268,3 +269,31 @@ def test_a_fault_that_arm_shows_is_the_kernels_only_if_it_dies() -> None:
     (finding,) = oops.scan(f"{fault}Internal error: : 11 [#1] SMP ARM\nPC is at inner+0x1/0x2\n")
     assert (finding.kind, finding.stack) == (Kind.OOPS, ("inner",))
     assert any(line.startswith("Unhandled fault: alignment") for line in finding.lines)
+
+
+WORDS = (
+    *("BUG: Bad page state", "------------[ cut here ]------------", "CPU: 0 PID: 1 Comm: x", "Call Trace:"),
+    *("RIP: 0010:f+0x1/0x2", " dump_stack_lvl+0x1/0x2", "---[ end trace 0 ]---", "x invoked oom-killer: gfp", "plain"),
+    *("Ker\x1b[0mnel panic - not syncing: x", "INFO: task a", "b:1 blocked for more than 3 s", "Modules linked in: x"),
+    *("---[ end Kernel panic - not syncing: x ]---", "[    1.000000] ", "\r", "kernel ", "fault"),
+)
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=12), st.sampled_from(["\n", " ", "\n[    1.000000] "]))
+def test_what_is_not_scanned_holds_no_report(words: list[str], between: str) -> None:
+    console = between.join(words)
+    if not oops._may_hold_report(console):
+        with mock.patch.object(oops, "_may_hold_report", return_value=True):
+            assert oops.scan(console) == ()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_line_of_a_console_that_is_not_scanned_holds_no_report(name: str) -> None:
+    for line in (GOLDEN / f"{name}.log").read_text().split("\n"):
+        if not oops._may_hold_report(line):
+            with mock.patch.object(oops, "_may_hold_report", return_value=True):
+                assert oops.scan(line) == ()
+
+
+def test_an_ordinary_console_is_not_scanned() -> None:
+    assert not oops._may_hold_report("[    3.123456] random: crng init done\n" * 9)
