@@ -6,12 +6,15 @@ Calls and bytes are counted, no time is measured. Verdicts, reports and the scre
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from lab.core.columns import RecordsByMail
+from lab.core.outcome import Outcome
 from lab.evidence import read
 from lab.formats import build_log, c_mutations, cpio, kconfig, ktap, oops
 from lab.formats.patches import mail, patch
@@ -82,6 +85,30 @@ def test_verdicts_are_shared_by_cells(runs: Mapping[int, Path]) -> None:
         passed[number] = len(different)
         assert summary.tally.total() == len(summary.records)
     assert passed[TWICE] == passed[FEW]
+
+
+def test_changes_are_shared_by_machines(runs: Mapping[int, Path]) -> None:
+    """There are as many objects as different changes of a case, not as many as cases on machines."""
+    different: dict[int, int] = {}
+    for number, place in runs.items():
+        changes = [change for machine in conclude_directory(place).changes for change in machine.changes]
+        assert len(changes) == number * synthetic.SCENARIOS * synthetic.CASES
+        changed = {change for change in changes if change.before is not Outcome.SKIP is not change.after}
+        different[number] = len(changed)
+    assert different[TWICE] == different[FEW] == synthetic.SCENARIOS * synthetic.CASES
+
+
+def test_what_a_process_sends_of_cells(runs: Mapping[int, Path]) -> None:
+    """Of each cell its numbers; a verdict is sent once, though a process sends a run in many parts."""
+    sent: dict[int, int] = {}
+    verdicts: dict[int, int] = {}
+    for number, place in runs.items():
+        summary, mail = conclude_directory(place), RecordsByMail()
+        packed = [mail.packed([records]) for records in summary.by_cell.values()]
+        sent[number] = sum(len(pickle.dumps(part)) for part in packed)
+        verdicts[number] = sum(len(part.fresh) for part in packed)
+        assert verdicts[number] == len(summary.tally)
+    assert sent[FEW] < sent[TWICE] <= GROWTH * sent[FEW]
 
 
 # The schedule.
