@@ -161,7 +161,7 @@ def _counts(summary: Summary, rows: Mapping[str, Mapping[str, Sequence[str]]], w
     room = (width - first - 2 * len(kernels)) // max(1, len(kernels))
     if room < NARROWEST:
         return _listed_counts(rows, width)
-    widest = max(map(len, kernels))
+    widest = max(map(len, kernels), default=0)
     for cells in rows.values():
         for parts in cells.values():
             widest = max(widest, len(", ".join(parts)))

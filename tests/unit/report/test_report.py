@@ -16,6 +16,7 @@ from dataclasses import replace
 from enum import StrEnum
 from html.parser import HTMLParser
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -100,6 +101,12 @@ def test_a_link_that_is_no_address_of_the_web_is_none_in_the_page() -> None:
     page = report.render(replace(bent, metadata=bent.metadata.changed(reports=reports)), "html")
     assert 'href="https://bugs.example.org/1"' in page
     assert 'href="javascript' not in page
+
+
+@pytest.mark.parametrize("form", SUFFIX)
+def test_a_run_of_no_cell_has_a_report(form: str) -> None:
+    """metadata.json may be cut, or come from anybody."""
+    assert report.render(evidence(without=product(TOPOLOGIES, KERNELS), cells=[]), form)
 
 
 def test_the_listing_is_the_registry() -> None:
