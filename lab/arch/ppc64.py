@@ -4,7 +4,7 @@
 from types import MappingProxyType
 from typing import Literal
 
-from lab.arch.record import Arch, Mmu
+from lab.arch.record import Arch, Limit, Mmu
 from lab.core.sizes import GIB, KIB, MIB
 
 COMMON = """\
@@ -117,6 +117,14 @@ def pseries(
         console="hvc0",
         net_options="romfile=",
         min_memory=256 * MIB,
+        limits=(
+            Limit(
+                name="no restored guests",
+                reason="a timer of a guest that QEMU has loaded never fires",
+                seen="7.2",
+                no_save=True,
+            ),
+        ),
     )
 
 

@@ -94,6 +94,12 @@ ARCH = Arch(
             seen="7.2",
             qemu_args=("-machine", "aia=aplic"),
         ),
+        Limit(
+            name="no restored guests",
+            reason="a timer of a guest that QEMU has loaded never fires",
+            seen="7.2",
+            no_save=True,
+        ),
     ),
     max_vcpus=8,
     # QEMU's virt makes a node of each of its sockets, has four of them, and looks for the first CPU of each.
