@@ -50,6 +50,10 @@ PAGES = {
     64 * KIB: ("CONFIG_PPC_64K_PAGES=y\n", (2 * MIB, GIB), (16 * MIB, 16 * GIB)),
 }
 
+NO_TIMERS = Limit(
+    name="no restored guests", reason="a timer of a guest that QEMU has loaded never fires", seen="7.2", no_save=True
+)
+
 
 def pseries(
     name: str,
@@ -117,14 +121,7 @@ def pseries(
         console="hvc0",
         net_options="romfile=",
         min_memory=256 * MIB,
-        limits=(
-            Limit(
-                name="no restored guests",
-                reason="a timer of a guest that QEMU has loaded never fires",
-                seen="7.2",
-                no_save=True,
-            ),
-        ),
+        limits=(NO_TIMERS,),
     )
 
 

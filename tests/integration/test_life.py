@@ -31,10 +31,15 @@ def test_exec_pushes_a_file_of_ours(built: None, tmp_path: Path) -> None:
     assert (done.status, done.stdout) == (0, "a b from aarch64\n")
 
 
-def test_exec_says_125_when_the_lab_failed(built: None) -> None:
+def test_exec_says_124_when_the_program_takes_too_long(built: None) -> None:
     done = lab("exec", "-t", MACHINES[0], *KERNEL, "--timeout", "0.1", "--", "sleep", "100")
+    assert done.status == 124
+    assert "not done within" in done.stderr
+
+
+def test_exec_says_125_when_the_lab_failed(built: None, tmp_path: Path) -> None:
+    done = lab("exec", "-t", MACHINES[0], *KERNEL, "--connect", f"test:///{tmp_path}/none", "--", "true")
     assert done.status == 125
-    assert "deadline" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
