@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from lab.core.sizes import GIB, KIB, MIB
+from lab.formats.machine.cpu_list import MAX_CPU
 from lab.formats.machine.paste.pasted import Line
 
 Value = int | str | tuple[int, ...]
@@ -16,6 +17,8 @@ DAMAGE = "damage"
 NOTE = "note"
 """Key of a statement about something that the reader mended or chose; its value says what it did."""
 MAX_NODE = 1024
+MOST = {"cpu_count": MAX_CPU, "processors": MAX_CPU, "cpus": MAX_CPU, "node_count": MAX_NODE}
+"""Keys of statements that count -> the most that a machine can have."""
 MAX_STATEMENTS = 8 * MAX_NODE
 """That one reader makes of a text: what goes on behind them is no machine."""
 MAX_NUMBERS = 64 * 4096
@@ -72,7 +75,10 @@ def amount(value: Value) -> int:
 
 
 def bounded(statements: Iterable[Statement]) -> Iterator[Statement]:
-    """The statements of one reader, as far as a text about machines can have them, and none of impossible nodes."""
+    """The statements of one reader, as far as a text about machines can have them, and none of impossible nodes.
+
+    A count that no machine has is damage: lists of so many CPUs are made of it otherwise.
+    """
     numbers_left = MAX_NUMBERS
     for count, statement in enumerate(statements):
         if statement.node is not None and statement.node >= MAX_NODE:
@@ -80,7 +86,17 @@ def bounded(statements: Iterable[Statement]) -> Iterator[Statement]:
         numbers_left -= amount(statement.value)
         if count >= MAX_STATEMENTS or numbers_left < 0:
             return
-        yield statement
+        yield _possible(statement)
+
+
+def _possible(statement: Statement) -> Statement:
+    """Return the statement; damage in place of a count that no machine has."""
+    most = MOST.get(statement.key)
+    if most is None or not isinstance(statement.value, int) or statement.value <= most:
+        return statement
+    counted = "nodes" if statement.key == "node_count" else "CPUs"
+    text = f"{statement.source} counts {statement.value} {counted}, and at most {most} are read"
+    return replace(statement, key=DAMAGE, value=text)
 
 
 def in_blocks(outputs: Iterable[Iterable[Statement]]) -> Iterator[Statement]:

@@ -123,3 +123,17 @@ def test_a_row_of_nodes_is_no_list_of_cpus_that_are_online() -> None:
 def test_a_number_that_no_node_has_is_none() -> None:
     text = "".join(f'node_memory_numa_MemTotal{{node="{node}"}} 2.147483648e+09\n' for node in (0, 10_000_000))
     assert list(nodes(text)) == [0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# nrcpus online : 999999999\n# node0 meminfo  : total = 8192000 kB, free = 1 kB\n",
+        "# nrcpus online : 5000\n# node0 meminfo  : total = 8192000 kB, free = 1 kB\n",
+        "NodeName=n CPUs=999999999 RealMemory=8000\n",
+        "<domain type='kvm'><vcpu>99999</vcpu><memory unit='GiB'>8</memory></domain>\n",
+    ],
+)
+def test_a_count_that_no_machine_has_is_refused_at_once(text: str) -> None:
+    """A node has a list of as many CPUs as are counted, if the text does not say which."""
+    assert any("CPUs" in problem for problem in reading(text).problems), reading(text).problems
