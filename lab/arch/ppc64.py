@@ -4,7 +4,7 @@
 from types import MappingProxyType
 from typing import Literal
 
-from lab.arch.record import Arch, Limit, Mmu
+from lab.arch.record import NO_TIMERS, Arch, Mmu
 from lab.core.sizes import GIB, KIB, MIB
 
 COMMON = """\
@@ -49,10 +49,6 @@ PAGES = {
     4 * KIB: ("CONFIG_PPC_4K_PAGES=y\n", (2 * MIB, GIB), (16 * MIB,)),
     64 * KIB: ("CONFIG_PPC_64K_PAGES=y\n", (2 * MIB, GIB), (16 * MIB, 16 * GIB)),
 }
-
-NO_TIMERS = Limit(
-    name="no restored guests", reason="a timer of a guest that QEMU has loaded never fires", seen="7.2", no_save=True
-)
 
 
 def pseries(

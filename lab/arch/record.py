@@ -42,6 +42,12 @@ class Limit:
         return f"{self.reason} (seen with QEMU {self.seen})"
 
 
+NO_TIMERS = Limit(
+    name="no restored guests", reason="a timer of a guest that QEMU has loaded never fires", seen="7.2", no_save=True
+)
+"""Of several architectures: QEMU loads a guest without arming its timers."""
+
+
 @dataclass(frozen=True, slots=True)
 class BootImage:
     """A bootable image that kbuild makes."""

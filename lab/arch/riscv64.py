@@ -3,7 +3,7 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import Arch, Limit, Mmu
+from lab.arch.record import NO_TIMERS, Arch, Limit, Mmu
 from lab.core.sizes import GIB, KIB, MIB
 
 FRAGMENTS = {
@@ -94,12 +94,7 @@ ARCH = Arch(
             seen="7.2",
             qemu_args=("-machine", "aia=aplic"),
         ),
-        Limit(
-            name="no restored guests",
-            reason="a timer of a guest that QEMU has loaded never fires",
-            seen="7.2",
-            no_save=True,
-        ),
+        NO_TIMERS,
     ),
     max_vcpus=8,
     # QEMU's virt makes a node of each of its sockets, has four of them, and looks for the first CPU of each.

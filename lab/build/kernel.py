@@ -544,7 +544,7 @@ class _Build:
         directory = tree.build_dir(self.recipe.build_name)
         if any(name in wanted and wanted[name] is None for name in changed):
             return False
-        if any(name in (_embedding(directory) or ()) for name in changed):
+        if not set(_embedding(directory) or ()).isdisjoint(changed):
             return False
         objects = stale_objects.find(tree.src, directory, changed)
         target, image = self.recipe.image.target, directory / self.recipe.image.path

@@ -160,8 +160,8 @@ def by_number(path: Path) -> list[tuple[int, str]]:
 def listed(directory: Path) -> list[Path]:
     """Return the patches that quilt's file `series` lists, in its order; none if there is no such file.
 
-    InputError, with its line, for a patch that is not there and for an option that is not -p0 or -p1, and for a file
-    that lists nothing: which of the patches beside it are meant, nobody knows.
+    InputError, with its line, for a patch that is not there and for an option that is not -p0 or -p1. InputError for a
+    file that lists nothing, since it does not say which of the patches beside it are meant.
     """
     listing = next((place for place in (directory / QUILT, directory / "patches" / QUILT) if place.is_file()), None)
     if listing is None:

@@ -190,7 +190,7 @@ class PackedRecords(NamedTuple):
     """Of each cell the numbers of its verdicts, and its times."""
 
 
-class RecordsByMail:
+class RecordCodec:
     """Sends records from one process to another: each verdict once.
 
     The receiver takes what a sender sends in the order in which it was sent.

@@ -89,6 +89,11 @@ def no_file(path: Path) -> str:
         return error.strerror or "no such file"
 
 
+def instead_of_file(path: Path) -> str:
+    """Return what there is in place of a file, in words that fit behind "got"."""
+    return no_file(path).removeprefix("is ")
+
+
 def exists(path: Path) -> bool:
     """Whether a path names anything; False where that cannot be known: too long a name, no permission."""
     try:

@@ -353,10 +353,9 @@ class Snapshot:
         except LabError:
             running.destroy()
             raise
-        if guest.boot_id != self.boot_id:
-            guest.close()
-            raise GuestLost(f"{guest.name}: restored, but not the guest that was saved: boot id {guest.boot_id!r}")
         try:
+            if guest.boot_id != self.boot_id:
+                raise GuestLost(f"{guest.name}: restored, but not the guest that was saved: boot id {guest.boot_id!r}")
             guest.await_timer()
         except LabError:
             guest.close()

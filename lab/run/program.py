@@ -131,7 +131,7 @@ class ProgramRunner:
     stopping: threading.Event
     enter: tuple[str, ...] = ()
     """Words in front of a program that run it in the guest's root; empty without one."""
-    _last: tuple[GuestLike, int] | None = None
+    _last: tuple[GuestLike, int] | None = field(default=None, init=False)
     """The guest that ran the last program, and the offset in its console up to which that program is judged."""
 
     def run(

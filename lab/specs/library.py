@@ -18,10 +18,10 @@ from lab.core.paths import (
     IMAGE,
     PACKAGE,
     absolute_word,
+    instead_of_file,
     is_file,
     is_path,
     is_prebuilt,
-    no_file,
     prebuilt_name,
     user_path,
 )
@@ -125,7 +125,7 @@ class Library:
         for word in words:
             path = user_path(word).absolute()
             if not is_file(path):
-                raise UsageError(f"--with {word}: expected a C file, got {no_file(path).removeprefix('is ')}")
+                raise UsageError(f"--with {word}: expected a C file, got {instead_of_file(path)}")
             if path.suffix != ".c" or not _SCENARIO.fullmatch(path.stem):
                 raise UsageError(f"--with {word}: expected a C file NAME.c, its NAME of letters, digits and _ + -")
             if other := library.scenarios().get(path.stem):
@@ -275,9 +275,7 @@ class Library:
                 raise unknown("config fragment", word, known)
             path = user_path(word)
             if word not in known and not is_file(path):
-                raise UsageError(
-                    f"--config {word}: expected a file of config symbols, got {no_file(path).removeprefix('is ')}"
-                )
+                raise UsageError(f"--config {word}: expected a file of config symbols, got {instead_of_file(path)}")
             fragments[_fragment(word, known)] = None
         return kernel.model_copy(update={"config": tuple(fragments)})
 
@@ -654,7 +652,7 @@ def _existing_kernel(word: str) -> Kernel:
     """Return the kernel that a word of the command line names by its source."""
     source = absolute_word(word)
     if source.startswith(IMAGE) and not is_file(path := Path(source.removeprefix(IMAGE))):
-        raise UsageError(f"{word}: expected {BOOTABLE}, got {no_file(path).removeprefix('is ')}")
+        raise UsageError(f"{word}: expected {BOOTABLE}, got {instead_of_file(path)}")
     try:
         return Kernel(name=prebuilt_name(word), source=source, description=f"as it is: {word}")
     except ValidationError as error:

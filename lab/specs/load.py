@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lab.core.errors import InputError, nearest
-from lab.core.paths import no_file
+from lab.core.paths import instead_of_file
 from lab.specs.model import Spec, got
 
 MAX_BYTES = 256 << 10
@@ -140,7 +140,7 @@ def _text(path: Path) -> str:
     """Return a file's text; InputError for anything but a small UTF-8 file."""
     try:
         if not path.is_file():
-            raise InputError(path, None, None, f"expected a YAML file, got {_kind_of(path)}")
+            raise InputError(path, None, None, f"expected a YAML file, got {instead_of_file(path)}")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
@@ -153,11 +153,6 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise InputError(path, line, None, f"expected UTF-8 text, got the byte {raw[error.start]:#04x}") from None
-
-
-def _kind_of(path: Path) -> str:
-    """Return a description of what a path is instead of a file."""
-    return no_file(path).removeprefix("is ")
 
 
 class _Reader:

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from lab.core.columns import SHARED, CellRecords, CellRuns, Counted, RecordsByMail, RunRecords, Tally, count
+from lab.core.columns import SHARED, CellRecords, CellRuns, Counted, RecordCodec, RunRecords, Tally, count
 from lab.core.outcome import (
     Case,
     CaseRecord,
@@ -370,7 +370,7 @@ def conclude_directory(directory: Path, *, on_all_cores: bool = False) -> Summar
         return [judge.judged(cell) for cell in read.cells(directory, part)]
 
     judged_guests: list[_JudgedGuest] = []
-    for some in spread(judged, parts, _JudgedByMail()):
+    for some in spread(judged, parts, _GuestCodec()):
         judged_guests += some
     return _concluded(metadata, judged_guests, str(directory))
 
@@ -392,11 +392,11 @@ class _JudgedGuest(NamedTuple):
     harmless: tuple[HarmlessComplaint, ...]
 
 
-class _JudgedByMail:
+class _GuestCodec:
     """Sends what became of guests from one process to another."""
 
     def __init__(self) -> None:
-        self._records = RecordsByMail()
+        self._records = RecordCodec()
 
     def packed(self, guests: Sequence[_JudgedGuest]) -> bytes:
         """Return what is sent of some guests."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.core.columns import RecordsByMail
+from lab.core.columns import RecordCodec
 from lab.core.outcome import Outcome
 from lab.evidence import read
 from lab.formats import build_log, c_mutations, cpio, kconfig, ktap, oops
@@ -103,8 +103,8 @@ def test_what_a_process_sends_of_cells(runs: Mapping[int, Path]) -> None:
     sent: dict[int, int] = {}
     verdicts: dict[int, int] = {}
     for number, place in runs.items():
-        summary, mail = conclude_directory(place), RecordsByMail()
-        packed = [mail.packed([records]) for records in summary.by_cell.values()]
+        summary, codec = conclude_directory(place), RecordCodec()
+        packed = [codec.packed([records]) for records in summary.by_cell.values()]
         sent[number] = sum(len(pickle.dumps(part)) for part in packed)
         verdicts[number] = sum(len(part.fresh) for part in packed)
         assert verdicts[number] == len(summary.tally)

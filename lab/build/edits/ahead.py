@@ -22,8 +22,8 @@ PATIENCE_S = 1.0
 def begin(planned: Plan, cache: Cache) -> None:
     """Begin to build the first kernel of a plan that the cache lacks, if little of it has to be compiled.
 
-    Return when make runs, or after PATIENCE_S: until then both threads would use this process's one interpreter. Who
-    asks for the kernel next follows this build, and gets its errors.
+    Return when make runs, or after PATIENCE_S: until then both threads would compete for the interpreter. The next
+    thread that asks for the kernel follows this build, and gets its errors.
     """
     runs = threading.Event()
 

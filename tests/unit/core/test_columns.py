@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from lab.core.columns import CellRecords, CellRuns, RecordsByMail, RunRecords, count
+from lab.core.columns import CellRecords, CellRuns, RecordCodec, RunRecords, count
 from lab.core.errors import InfraError
 from lab.core.outcome import (
     CaseRecord,
@@ -99,7 +99,7 @@ def test_columns_of_another_process_share_the_verdicts_of_this_one() -> None:
 
 
 def test_a_verdict_is_sent_once() -> None:
-    sender, receiver = RecordsByMail(), RecordsByMail()
+    sender, receiver = RecordCodec(), RecordCodec()
     here, there = CellRecords.of(KEY, RECORDS), CellRecords.of(OTHER, [*elsewhere(), replace(FAILED, case="d")])
     first, second = sender.packed([here]), sender.packed([there, here])
     assert [len(first.fresh), len(second.fresh)] == [3, 1]
@@ -110,11 +110,11 @@ def test_a_verdict_is_sent_once() -> None:
 
 
 def test_verdicts_of_several_senders_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    receiver, cells = RecordsByMail(), [CellRecords.of(KEY, RECORDS), CellRecords.of(OTHER, elsewhere()[::-1])]
+    receiver, cells = RecordCodec(), [CellRecords.of(KEY, RECORDS), CellRecords.of(OTHER, elsewhere()[::-1])]
     sent = []
     for process, records in enumerate(cells):
         monkeypatch.setattr(os, "getpid", lambda process=process: process)
-        sent.append(RecordsByMail().packed([records]))
+        sent.append(RecordCodec().packed([records]))
     assert [records for each in sent for records in receiver.unpacked(each)] == cells
 
 
