@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from lab.core.cache import default_root
 
 ROOT = Path(__file__).parents[2]
 MACHINES = ("x86_64-4k-2node", "arm64-64k-2node")
@@ -47,17 +47,23 @@ def lab(*args: str, timeout_s: float = 300, cwd: Path = ROOT) -> LabExit:
     return LabExit(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_tmpdir(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Emulators inherit TMPDIR from their lab, so a worker of pytest knows those of its own labs by it."""
+    os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("tmp"))
+
+
 def emulators(since: set[int]) -> set[int]:
-    """Process ids of QEMU processes that a lab with our cache started and that were not there before."""
-    ours = os.fsencode(default_root())
+    """Process ids of QEMU processes that a lab with our TMPDIR started and that were not there before."""
+    ours = os.fsencode(f"TMPDIR={os.environ['TMPDIR']}")
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                arguments = (entry / "cmdline").read_bytes()
+                arguments, environment = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if b"qemu-system" in arguments.split(b"\0")[0] and b"/tmp/pagelab-" in arguments and ours in arguments:
+            if b"qemu-system" in arguments.split(b"\0")[0] and ours in environment.split(b"\0"):
                 found.add(int(entry.name))
     return found - since
 
@@ -102,9 +108,18 @@ class CampaignRun:
 
 def run_campaign(path: Path, *args: str, timeout_s: float = 600) -> CampaignRun:
     """`lab run ARGS -o PATH` and its results."""
-    done = lab("run", *args, "-o", str(path), timeout_s=timeout_s)
+    return finished(lab("run", *args, "-o", str(path), timeout_s=timeout_s), path)
+
+
+def finished(done: LabExit, path: Path) -> CampaignRun:
+    """A `lab run` that has ended, with the results that it left."""
     results = path / "results.json"
     return CampaignRun(done, path, json.loads(results.read_text()) if results.exists() else {})
+
+
+def copy(campaign: CampaignRun, to: Path) -> Path:
+    """A copy of the results of a run, for a test that changes them."""
+    return Path(shutil.copytree(campaign.path, to, ignore=shutil.ignore_patterns(".lock")))
 
 
 @pytest.fixture(scope="session")
@@ -116,8 +131,17 @@ def built() -> None:
 
 @pytest.fixture(scope="session")
 def quick(built: None, tmp_path_factory: pytest.TempPathFactory) -> CampaignRun:
-    """The campaign quick, run once for all tests."""
-    return run_campaign(tmp_path_factory.mktemp("quick") / "run", "quick", timeout_s=900)
+    """The campaign quick, run once for all tests of all of pytest's workers. They must not change it."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    done = place / "quick.json"
+    with (place / "quick.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            run = run_campaign(place / "quick", "quick", timeout_s=900)
+            done.write_text(json.dumps(asdict(run.done)))
+    return finished(LabExit(**json.loads(done.read_text())), place / "quick")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

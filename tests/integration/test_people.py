@@ -22,7 +22,7 @@ from lab.build import series, source
 from lab.core.cache import Cache, default_root
 from lab.specs.arches import ARCHES
 from tests.examples import WITH_GUESTS, Example, examples
-from tests.integration.conftest import BUILD_TIMEOUT_S, ROOT, CampaignRun, lab
+from tests.integration.conftest import BUILD_TIMEOUT_S, ROOT, CampaignRun, copy, lab
 
 CAPTURES = ROOT / "tests/golden/capture"
 CELL = "x86_64-4k-2node/baseline/expand.a01_grow_touch"
@@ -75,16 +75,13 @@ def test_a_replay_finds_the_same(quick: CampaignRun, tmp_path: Path) -> None:
 
 def test_a_replay_of_another_kernel_is_refused_and_named(quick: CampaignRun, tmp_path: Path) -> None:
     """A record whose kernel is not in the cache, and whose series is not what it was."""
-    metadata = quick.path / "metadata.json"
-    kept = metadata.read_text()
-    said = json.loads(kept)
-    build = said["builds"]["x86_64-4k-2node/expand-fault"]
-    said["builds"]["x86_64-4k-2node/expand-fault"] = {**build, "key": "0" * 20, "series_sha256": "0" * 64}
-    try:
-        metadata.write_text(json.dumps(said))
-        done = lab("replay", str(quick.path), "x86_64-4k-2node/expand-fault/guards", "-o", str(tmp_path / "again"))
-    finally:
-        metadata.write_text(kept)
+    run = copy(quick, tmp_path / "run")
+    metadata = run / "metadata.json"
+    recorded = json.loads(metadata.read_text())
+    build = recorded["builds"]["x86_64-4k-2node/expand-fault"]
+    recorded["builds"]["x86_64-4k-2node/expand-fault"] = {**build, "key": "0" * 20, "series_sha256": "0" * 64}
+    metadata.write_text(json.dumps(recorded))
+    done = lab("replay", str(run), "x86_64-4k-2node/expand-fault/guards", "-o", str(tmp_path / "again"))
     assert done.status == 64
     assert "is not what was run: kernel: series_sha256: recorded 0000" in done.stderr
 

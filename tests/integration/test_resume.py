@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.resume import torment
-from tests.integration.conftest import MACHINES, CampaignRun, lab, run_campaign
+from tests.integration.conftest import MACHINES, CampaignRun, copy, lab, run_campaign
 
 SMALL = ("quick", "-t", MACHINES[1], "--test", "guards", "--test", "expand.a0*", "--test", "limits.c0*")
 
@@ -48,10 +48,6 @@ def test_a_finished_run_is_resumed_without_a_guest(twice: CampaignRun) -> None:
     assert done.status == 0
     assert (twice.path / "results.json").read_bytes() == before
     assert "booting" not in done.stdout
-
-
-def copy(campaign: CampaignRun, to: Path) -> Path:
-    return Path(shutil.copytree(campaign.path, to, ignore=shutil.ignore_patterns(".lock")))
 
 
 def test_damaged_evidence_is_seen_and_made_again(twice: CampaignRun, tmp_path: Path) -> None:
