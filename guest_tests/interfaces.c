@@ -531,7 +531,7 @@ static void g37_uffd_copy_private(void)
 
 static void g37_uffd_copy_memfd(void)
 {
-	int memfd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U)), fd;
+	int memfd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U)), fd, error;
 	struct stat about;
 	char *p;
 
@@ -540,7 +540,9 @@ static void g37_uffd_copy_memfd(void)
 	fd = watch_missing(p, 8);
 	LAB_EXPECT_EQ(fill(fd, lab_at(p, 1)), 0);
 	LAB_READS(lab_at(p, 1), 42);
-	LAB_EXPECT_EQ(fill(fd, lab_at(p, 5)), EFAULT);
+	error = fill(fd, lab_at(p, 5));
+	if (error != ENOMEM)	/* since 7.2, which allocates no page there */
+		LAB_EXPECT_EQ(error, EFAULT);
 	LAB_SETUP(fstat(memfd, &about));
 	LAB_EXPECT_EQ(lab_pages((unsigned long long)about.st_size), 2);
 	close(memfd);
