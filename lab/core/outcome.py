@@ -207,10 +207,11 @@ class Run:
     """One execution of a scenario program in a guest: the evidence a verdict is computed from.
 
     `ktap` and `stderr` are the program's output (bounded, undecodable bytes replaced); `console` is the console output
-    from the start of the program until shortly after its end. `attempt` counts from 1. `cases` are the names of the
-    requested cases, empty for all: after a crash the cases that were not reached can be run on their own. `before` and
-    `after` are the guest's memory counters before and after the program, None if they could not be read. `damage`
-    describes how the files of this run differ from what was written, empty if they do not.
+    from the start of the program until shortly after its end. `boot_console` is what the kernel printed while its guest
+    booted, if this was the first program and the kernel complained; else empty. `attempt` counts from 1. `cases` has
+    the names of the requested cases, none for all: after a crash the cases that were not reached can be run on their
+    own. `before` and `after` are the guest's memory counters before and after the program, None if they could not be
+    read. `damage` describes how the files of this run differ from what was written, empty if they do not.
     """
 
     scenario: str
@@ -222,6 +223,7 @@ class Run:
     ktap: str = ""
     stderr: str = ""
     console: str = ""
+    boot_console: str = ""
     note: str = ""
     cases: tuple[str, ...] = ()
     before: Books | None = None

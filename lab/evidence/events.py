@@ -108,6 +108,9 @@ class BootEvent(_Strict):
     """The key of the state in the cache that the guest was restored from; empty if it was of this cell, or booted."""
     saved: str = ""
     """When that state was saved, in ISO 8601."""
+    console_from: Annotated[int, Field(ge=0)] = 0
+    console_to: Annotated[int, Field(ge=0)] = 0
+    """Where the boot is in console.log, if the kernel complained in it; else both are 0."""
 
 
 class PlacedEvent(_Strict):

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -127,6 +127,8 @@ class _Journal:
     boot: BootEvent
     restores: tuple[BootEvent, ...]
     runs: tuple[RunEvent, ...]
+    complained: Mapping[tuple[str, int], BootEvent]
+    """Scenario and attempt of a guest's first program -> the boot of that guest, if the kernel complained in it."""
     usages: tuple[UsageEvent, ...]
     verdict: CellEvent
     origin: Origin | None
@@ -175,10 +177,23 @@ class _Journal:
             boot=boot,
             restores=tuple(restores),
             runs=tuple(runs.values()),
+            complained=_complained(events),
             usages=tuple(usages),
             verdict=verdict,
             origin=origin,
         )
+
+
+def _complained(events: Iterable[Event]) -> dict[tuple[str, int], BootEvent]:
+    """Return the boots in which the kernel complained, by the scenario and attempt of the first run after each."""
+    found: dict[tuple[str, int], BootEvent] = {}
+    boot: BootEvent | None = None
+    for event in events:
+        if event.event == "boot" and event.console_to:
+            boot = event
+        elif event.event == "run" and boot:
+            found[event.scenario, event.attempt], boot = boot, None
+    return found
 
 
 @cache
@@ -200,7 +215,12 @@ def _cell_of_journal(place: str, guest: GuestKey) -> CellResult:
         status, cause = CellStatus.BROKEN, Cause.DAMAGED
         reason = "; ".join(filter(None, (journal.damage, reason)))
     with _Console(f"{place}/console.log") as console:
-        runs = tuple([_run(place, event, console) for event in journal.runs])
+        runs = tuple(
+            [
+                _run(place, event, console, journal.complained.get((event.scenario, event.attempt)))
+                for event in journal.runs
+            ]
+        )
         tail = "" if status is CellStatus.OK else console.tail()
     slices = tuple([(event.ktap, event.console_from, event.console_to) for event in journal.runs])
     return CellResult(
@@ -326,7 +346,7 @@ class _Console:
         return self.text(max(0, self.size - MAX_TAIL), self.size)
 
 
-def _run(place: str, event: RunEvent, console: _Console) -> Run:
+def _run(place: str, event: RunEvent, console: _Console, boot: BootEvent | None) -> Run:
     output = b""
     try:
         output = _slice(f"{place}/{event.ktap}", 0, MAX_KTAP + 1)
@@ -343,6 +363,7 @@ def _run(place: str, event: RunEvent, console: _Console) -> Run:
         ktap=_text(output[:MAX_KTAP]),
         stderr=event.stderr,
         console=console.text(event.console_from, event.console_to),
+        boot_console=console.text(boot.console_from, boot.console_to) if boot else "",
         note=event.note,
         cases=event.cases,
         before=event.before,

@@ -77,15 +77,19 @@ class CellDir:
         login_s: float | None = None,
         state: str = "",
         saved: str = "",
+        complained: tuple[int, int] | None = None,
     ) -> None:
         """Record the start of a guest: `boot_s` to its ready line (or its restored state), `login_s` to an answer.
 
         `state` is the key of the state in the cache that it was restored from, `saved` when that was saved.
+        `complained`: where its boot begins and ends in console.log, if the kernel complained while it booted.
         """
         facts: dict[str, object] = {"how": how, "accelerator": accelerator, "boot_s": boot_s, "login_s": login_s}
         facts["attempt"] = attempt
         if state:
             facts |= {"state": state, "saved": saved}
+        if complained:
+            facts |= {"console_from": complained[0], "console_to": complained[1]}
         self._append({"event": "boot", **facts})
 
     def placed(self, *, host: str, attempt: int, load: float, fetch_s: float = 0.0, run_s: float = 0.0) -> None:

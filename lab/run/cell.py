@@ -133,7 +133,10 @@ class CellWork:
             if not last:
                 self._guests.prepare_next()
             show = self._progress(scenario, asked)
-            run = self._programs.run(guest, scenario, asked, attempt, explicit=explicit, show=show)
+            run = self._programs.run(
+                guest, scenario, asked, attempt, explicit=explicit, show=show, console_from=self._guests.judged
+            )
+            self._guests.judged = self._programs.console_to
             if self.keeper and self.keeper.takes(self.cell, guest, run, declared):
                 self._guests.release()
             elif self.fresh or not reusable(run):

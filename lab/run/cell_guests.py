@@ -12,6 +12,7 @@ from typing import Literal
 from lab.core.errors import GuestLost, LabError
 from lab.core.outcome import BOOT_ATTEMPTS, Mismatch
 from lab.evidence.write import CellDir
+from lab.formats import oops
 from lab.guests.guest import Description
 from lab.run.protocols import BootableCellLike, GuestLike, SnapshotLike
 from lab.specs.plan import Cell
@@ -58,6 +59,8 @@ class CellGuests:
     starts: int = 0
     facts: str = ""
     """The facts of the guest that booted last."""
+    judged: int = 0
+    """The offset in the console up to which the current guest was judged: the end of its start, or of a program."""
 
     def provide(self) -> GuestLike:
         """Return the current guest; if there is none, a restored or a booted one.
@@ -112,7 +115,7 @@ class CellGuests:
             self._never_save(f"not restored: {error}")
             return None
         self.starts += 1
-        self._record_start(guest, "restore")
+        self._record_start(guest, "restore", self.evidence.console_size())
         return guest
 
     def _restore_kept(self) -> bool:
@@ -124,13 +127,14 @@ class CellGuests:
             return False
         self.booting()
         self._write_description(self.built.planned(self.evidence.console))
+        start = self.evidence.console_size()
         restored = self.built.restore(self.evidence.console)
         if restored is None:
             return False
         self.starts += 1
         self.current = restored.guest
         self._record_facts(restored.guest, restored.facts)
-        self._record_start(restored.guest, "restore", state=restored.state, saved=restored.saved)
+        self._record_start(restored.guest, "restore", start, state=restored.state, saved=restored.saved)
         self._compare(restored.facts)
         return True
 
@@ -170,7 +174,7 @@ class CellGuests:
         for attempt in range(1, BOOT_ATTEMPTS + 1):
             self._write_description(self.built.planned(self.evidence.console))
             self.starts += 1
-            guest = None
+            guest, start = None, self.evidence.console_size()
             try:
                 guest = self.built.boot(self.evidence.console)
                 facts = guest.facts()
@@ -181,7 +185,7 @@ class CellGuests:
                     raise
                 continue
             self._record_facts(guest, facts)
-            self._record_start(guest, "boot")
+            self._record_start(guest, "boot", start)
             return guest, facts
         raise AssertionError("unreachable")
 
@@ -224,8 +228,11 @@ class CellGuests:
             self.snapshot = None
 
     def _record_start(
-        self, guest: GuestLike, how: Literal["boot", "restore"], *, state: str = "", saved: str = ""
+        self, guest: GuestLike, how: Literal["boot", "restore"], start: int, *, state: str = "", saved: str = ""
     ) -> None:
+        """Record the start of a guest, whose boot is in the console from `start` on."""
+        end = self.judged = self.evidence.console_size()
+        printed = oops.scan(guest.console.text(start, end), boots=BOOT_ATTEMPTS)
         self.evidence.boot(
             how=how,
             accelerator=guest.accelerator.name,
@@ -234,6 +241,7 @@ class CellGuests:
             attempt=self.starts,
             state=state,
             saved=saved,
+            complained=(start, end) if any(not report.kind.provoked for report in printed) else None,
         )
 
     def _write_description(self, described: Description) -> None:

@@ -131,8 +131,8 @@ class ProgramRunner:
     stopping: threading.Event
     enter: tuple[str, ...] = ()
     """Words in front of a program that run it in the guest's root; empty without one."""
-    _last: tuple[GuestLike, int] | None = field(default=None, init=False)
-    """The guest that ran the last program, and the offset in its console up to which that program is judged."""
+    console_to: int = field(default=0, init=False)
+    """The offset in the console up to which the last program is judged."""
 
     def run(
         self,
@@ -143,10 +143,13 @@ class ProgramRunner:
         *,
         explicit: bool,
         show: Callable[[int], None],
+        console_from: int,
     ) -> Run:
         """Run one program and return its record; LabError if the lab was stopped meanwhile.
 
         `explicit` passes the names of the cases on the command line; otherwise the program runs all that it has.
+        `console_from` is the offset in the console up to which it was judged before: what the kernel says between two
+        programs belongs to the second.
         """
         scale = guest.accelerator.slowdown
         timeouts = [case.timeout_s for case in asked] or [SCENARIO_MARGIN_S]
@@ -161,7 +164,7 @@ class ProgramRunner:
             evidence=self.evidence,
             console=guest.console,
             show=show,
-            console_from=self._console_from(guest),
+            console_from=console_from,
         )
         program = command(self.topology, self.kernel, scenario, execution.names, guest.accelerator, enter=self.enter)
         ended = guest.run(
@@ -178,14 +181,8 @@ class ProgramRunner:
         stdout, before, after = counters.split(ended.stdout, execution.mark)
         before, after = self._measured(before), self._measured(after)
         run = execution.record(ended, stdout, before, self._settled(guest, before, after))
-        self._last = guest, execution.console_to
+        self.console_to = execution.console_to
         return run
-
-    def _console_from(self, guest: GuestLike) -> int:
-        """Return where a program's part of the console begins: a complaint after the last program's end is in it."""
-        if self._last and self._last[0] is guest:
-            return self._last[1]
-        return guest.console.size()
 
     def _settled(self, guest: GuestLike, before: Books | None, after: Books | None) -> Books | None:
         """Return the counters after a program; if they show a leak, read them again after a pause."""

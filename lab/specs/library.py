@@ -27,7 +27,7 @@ from lab.core.paths import (
 )
 from lab.specs import kernel_packages, suite
 from lab.specs.load import YamlDocument, read
-from lab.specs.model import JOINT, CampaignSpec, Kernel, Topology, format_range
+from lab.specs.model import JOINT, CampaignSpec, Kernel, KnownComplaints, Topology, format_range
 from lab.specs.plan import (
     Filters,
     Named,
@@ -49,6 +49,8 @@ BOOTABLE = "a bootable kernel"
 """What is expected after `image:`."""
 SOURCES = ("debian", "path", "git", "tarball")
 """What the `source` of a kernel's YAML file may begin with, beside `image`."""
+KNOWN = ".known.yaml"
+"""What the file of known complaints is called beside a config fragment NAME.config."""
 _SCENARIO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,62}")
 """The valid names of scenarios: `scenario.case` is divided at the dot."""
 
@@ -277,7 +279,17 @@ class Library:
             if word not in known and not is_file(path):
                 raise UsageError(f"--config {word}: expected a file of config symbols, got {instead_of_file(path)}")
             fragments[_fragment(word, known)] = None
-        return kernel.model_copy(update={"config": tuple(fragments)})
+        return self._with_known(kernel.model_copy(update={"config": tuple(fragments)}))
+
+    def _with_known(self, kernel: Kernel) -> Kernel:
+        """Return a kernel with the complaints too that are known of its config fragments."""
+        configs = self.configs()
+        known = dict.fromkeys(kernel.console_known)
+        for fragment in kernel.fragments:
+            beside = configs.get(fragment, Path(fragment)).with_suffix(KNOWN)
+            if is_file(beside):
+                known |= dict.fromkeys(read(beside).build(KnownComplaints).console_known)
+        return kernel.model_copy(update={"console_known": tuple(known)})
 
     def for_suites(self, kernel: Kernel, words: Sequence[str]) -> Kernel:
         """Return a kernel with the optional config fragments of suites, in the words of --suite."""
@@ -374,7 +386,7 @@ class Library:
         }
         if kernel.series is not None:
             resolved["series"] = self._stack(document, kernel.series)
-        return kernel.model_copy(update=resolved)
+        return self._with_known(kernel.model_copy(update=resolved))
 
     def _report(self, path: Path) -> ReportPlan:
         """Return a report with all that it names; words that are paths are relative to its file."""
@@ -459,7 +471,7 @@ def _listing(directories: Sequence[Path], suffix: str) -> Mapping[str, Path]:
         if directory.is_dir():
             entries = sorted(directory.iterdir())
         for path in entries:
-            if path.name.startswith((".", "_")):
+            if path.name.startswith((".", "_")) or path.name.endswith(KNOWN):
                 continue
             if suffix and path.suffix == suffix and path.is_file():
                 listing.setdefault(path.stem, path)

@@ -591,6 +591,13 @@ class KnownLine(Spec):
     reason: OneLine
 
 
+class KnownComplaints(Spec):
+    """The complaints that every kernel with a config fragment may make: the file NAME.known.yaml beside NAME.config."""
+
+    name: str
+    console_known: Annotated[tuple[KnownLine, ...], Field(min_length=1)]
+
+
 COVERAGE = "coverage"
 """The config fragment of a kernel that counts executed lines."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 
-from lab.core.outcome import CellResult
+from lab.core.outcome import BOOT_ATTEMPTS, CellResult
 from lab.evidence.metadata import KnownLineRecord
 from lab.formats import oops
 
@@ -40,7 +40,7 @@ def complaints(cell: CellResult, known: Sequence[KnownLineRecord]) -> Iterable[H
     """Return the harmless complaints on the consoles of a cell's runs, each title of a scenario once."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for run in cell.runs if known else ():
-        for report in oops.scan(run.console):
+        for report in (*oops.scan(run.boot_console, boots=BOOT_ATTEMPTS), *oops.scan(run.console)):
             if (reason := reason_of(report, known)) is not None:
                 counts[run.scenario, report.title, reason] += report.count
     for (scenario, title, reason), count in counts.items():

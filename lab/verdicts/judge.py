@@ -152,7 +152,7 @@ def _judge_steady(run: Run, declared: Sequence[Case], provides: frozenset[str]) 
 
     Nothing is odd if every case passed, failed or was skipped, and kernel, memory and exit status agree with that.
     """
-    if run.end is not End.EXITED or run.cases or run.damage or oops.scan(run.console):
+    if run.end is not End.EXITED or run.cases or run.damage or run.boot_console or oops.scan(run.console):
         return None
     has_books = run.before is not None and run.after is not None
     if has_books and (counters.taint(run.before, run.after) or counters.leaks(run.before or {}, run.after or {})):
@@ -658,6 +658,12 @@ class _Judgement:
         """The OOM killer's reports."""
         self.reports: list[oops.Finding] = []
         """The reports that count against the kernel."""
+        self.reports_of_boot = [
+            report
+            for report in oops.scan(run.boot_console, boots=BOOT_ATTEMPTS)
+            if not report.kind.provoked and harmless.reason_of(report, known) is None
+        ]
+        """The same, of the guest's boot before its first program."""
         for report in oops.scan(run.console):
             if harmless.reason_of(report, known) is not None:
                 self.has_harmless = True
@@ -931,7 +937,7 @@ class _Judgement:
         blamed: set[oops.Finding] = set()
         for case in cases:
             blamed.update(case.reports)
-        reports = [report for report in self.reports if report not in blamed]
+        reports = [*self.reports_of_boot, *(report for report in self.reports if report not in blamed)]
         if not (reports or taint) or (self.has_harmless and not reports):
             return {}
         if not reports:
@@ -942,7 +948,10 @@ class _Judgement:
         first = reports[0]
         if self.within:
             first = min(reports, key=_rank)
-        reason = f"the kernel complained during {self.run.scenario}: {first}"
+        when = (
+            f"before {self.run.scenario}, at boot" if first in self.reports_of_boot else f"during {self.run.scenario}"
+        )
+        reason = f"the kernel complained {when}: {first}"
         if len(reports) > 1:
             reason += f" (in all: {_counted_kinds(reports)})"
         evidence = (*self._tainted(), *_reports(reports))

@@ -58,6 +58,10 @@ class Behaviour:
 
     runs: Sequence[Ended | LabError] = ()
     console: Sequence[str] = ()
+    boot_console: str = ""
+    """What the kernel prints while the guest boots, or what a saved guest had printed then."""
+    late_console: str = ""
+    """What it prints after that, before the first program."""
     boot_error: LabError | None = None
     facts_error: LabError | None = None
     push_error: LabError | None = None
@@ -92,6 +96,8 @@ class FakeGuest:
         if self.behaviour.push_error:
             raise self.behaviour.push_error
         self.built.pushes += 1
+        with self.console.path.open("a") as file:
+            file.write(self.behaviour.late_console)
 
     def run(
         self,
@@ -200,7 +206,7 @@ class FakeCell:
             found.guest = FakeGuest(self.behaviours.pop(0), ConsoleLog(console), self)
             self.guests.append(found.guest)
             with console.open("a") as file:
-                file.write("printed before it was saved\n")
+                file.write(f"printed before it was saved\n{found.guest.behaviour.boot_console}")
         return found
 
     def keep(self, guest: FakeGuest, facts: str) -> None:
@@ -215,7 +221,7 @@ class FakeCell:
         behaviour = self.behaviours.pop(0)
         self.mismatches = behaviour.mismatches
         with console.open("a") as file:
-            file.write("booting\npagelab: ready\n")
+            file.write(f"booting\n{behaviour.boot_console}pagelab: ready\n")
         if behaviour.boot_error:
             raise behaviour.boot_error
         guest = FakeGuest(behaviour, ConsoleLog(console), self)

@@ -12,10 +12,13 @@ from typing import Any, Literal
 import pytest
 
 from lab.core.errors import GuestLost, InfraError
-from lab.core.outcome import Case, CellResult, CellStatus, End, Mismatch, SavedState
+from lab.core.outcome import Case, CaseRecord, Cause, CellResult, CellStatus, End, Mismatch, Outcome, SavedState
+from lab.evidence.metadata import KnownLineRecord
 from lab.evidence.read import load
 from lab.evidence.write import CellDir, RunDir
 from lab.run.cell import CellWork
+from lab.verdicts import harmless
+from lab.verdicts.judge import CONSOLE, judge_cell
 from tests.unit.fakes import BUILD, Behaviour, FakeCell, FakeRestored, NoScreen, a_plan, ended, ktap_stdout
 from tests.unit.fixtures.evidence import recorded
 
@@ -199,3 +202,55 @@ def test_a_guest_that_booted_is_kept_and_one_whose_saving_failed_is_not_used(tmp
 def test_the_paper_of_a_cell_is_that_of_the_boot(work: Work, tmp_path: Path) -> None:
     work("fresh", good(), good(), good())
     assert (tmp_path / "r/cells/machine/patched/qemu.args").read_text() == "qemu\n"
+
+
+BOOT_WARNING = "[    0.100000] WARNING: CPU: 0 PID: 1 at init/own.c:12 own_initcall+0x1/0x2\n"
+
+
+def first_records(worked: Worked) -> dict[str, CaseRecord]:
+    """The records of the kernel's complaints, by scenario."""
+    cases = {name: tuple(declared) for name, declared in ONE.items()}
+    records = judge_cell(worked.result, cases, frozenset())
+    return {record.scenario: record for record in records if record.case == CONSOLE}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_complaint_at_boot_is_judged_before_the_first_scenario(work: Work, kept: bool) -> None:
+    """Of a guest that was saved in the cache, too: what it had printed is on the console."""
+    worked = work("shared", good(boot_console=BOOT_WARNING), kept=[FakeRestored()] if kept else [])
+    assert [bool(run.boot_console) for run in worked.result.runs] == [True, False, False]
+    (record,) = first_records(worked).values()
+    assert (record.scenario, record.outcome, record.cause) == ("demo", Outcome.CRASH, Cause.WARNING)
+    assert record.reason.startswith("the kernel complained before demo, at boot: ")
+    assert "own_initcall" in record.reason
+
+
+def test_each_guest_that_boots_is_judged(work: Work) -> None:
+    crash = Behaviour(runs=[PANIC], boot_console="booting without a complaint\n")
+    worked = work("shared", crash, good(boot_console=BOOT_WARNING), no_save="it cannot")
+    assert [run.scenario for run in worked.result.runs if run.boot_console] == ["other"]
+
+
+def test_what_is_known_to_be_harmless_is_so_at_boot(work: Work) -> None:
+    worked = work("shared", good(boot_console=BOOT_WARNING))
+    known = (KnownLineRecord(line="WARNING: * at init/own.c:*", reason="own"),)
+    cases = {name: tuple(declared) for name, declared in ONE.items()}
+    assert [record.case for record in judge_cell(worked.result, cases, frozenset(), known=known)] == ["only"] * 3
+    (found,) = harmless.complaints(worked.result, known)
+    assert (found.scenario, found.count) == ("demo", 1)
+
+
+def test_a_boot_without_a_complaint_is_not_read_again(work: Work) -> None:
+    worked = work("shared", good(boot_console="[    0.100000] Kernel command line: quiet\n"))
+    assert not any(run.boot_console for run in worked.result.runs)
+    assert all("console_to" not in event for event in worked.events if event["event"] == "boot")
+
+
+def test_what_is_printed_after_the_boot_belongs_to_the_first_program(work: Work) -> None:
+    """A new guest's boot is no program's, whatever guest ran the last one."""
+    crash = Behaviour(runs=[PANIC], boot_console="first boot\n", late_console="first late\n")
+    worked = work(
+        "shared", crash, good(boot_console="second boot\n", late_console="second late\n"), no_save="it cannot"
+    )
+    first, second, third = worked.result.runs
+    assert (first.console, second.console, third.console) == ("first late\n", "second late\n", "")

@@ -97,32 +97,29 @@ def test_nothing_new_and_nothing_left_are_not_put_on_record(going: Going) -> Non
 
 
 def test_a_complaint_between_two_programs_belongs_to_the_second(going: Going, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workqueues and RCU complain late. A new guest's boot is no program's, whatever guest ran the last one."""
+    """Workqueues and RCU complain late."""
     console = going.cell.console
 
-    def guest() -> Mock:
-        return Mock(console=ConsoleLog(console), accelerator=Mock(slowdown=1.0))
+    guest = Mock(console=ConsoleLog(console), accelerator=Mock(slowdown=1.0))
 
-    def run(on: Mock, said: str) -> str:
+    def run(said: str, console_from: int) -> str:
         ends = Ended(end=End.EXITED, status=0, stdout=b"KTAP version 1\n1..1\nok 1 a\n", stderr=b"", duration_s=0.1)
 
         def program_says(*_: object, **__: object) -> Ended:
             _append(console, said)
             return ends
 
-        on.run.side_effect = program_says
-        return runner.run(on, "demo", CASES[:1], 1, explicit=False, show=going.progress.append).console
+        guest.run.side_effect = program_says
+        show = going.progress.append
+        return runner.run(guest, "demo", CASES[:1], 1, explicit=False, show=show, console_from=console_from).console
 
     monkeypatch.setattr(program, "command", lambda *_, **__: "true")
     runner = ProgramRunner(
         topology=Mock(), kernel=Mock(coverage=False), config=b"", evidence=going.cell, stopping=Event()
     )
-    first = guest()
-    assert run(first, "during\n") == "during\n"
+    assert run("during\n", console.stat().st_size) == "during\n"
     _append(console, "BUG: late\n")
-    assert run(first, "during\n") == "BUG: late\nduring\n"
-    _append(console, "booting\n")
-    assert run(guest(), "during\n") == "during\n"
+    assert run("during\n", runner.console_to) == "BUG: late\nduring\n"
 
 
 def _append(path: Path, text: str) -> None:

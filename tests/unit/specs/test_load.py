@@ -8,7 +8,7 @@ gives. After adding a file: `PAGELAB_REGENERATE=1 pytest tests/unit/test_load.py
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -51,11 +51,16 @@ def library(tmp_path: Path) -> Library:
         "config/debug-vm.config": "CONFIG_DEBUG_VM=y\n",
         "series/expand-fault/6.12/0001-x.patch": "",
     }
+    return library_of(tmp_path, files)
+
+
+def library_of(root: Path, files: Mapping[str, str]) -> Library:
+    """A library of files, by their path below its root."""
     for name, text in files.items():
-        path = tmp_path / name
+        path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return library_in(tmp_path)
+    return library_in(root)
 
 
 def library_in(root: Path) -> Library:
@@ -439,3 +444,35 @@ def test_shipped_campaign(name: str) -> None:
     planned = SHIPPED.plan(name)
     assert planned.spec.description
     assert planned.cells
+
+
+def test_a_config_fragment_brings_the_complaints_that_are_known_of_it(tmp_path: Path) -> None:
+    known = 'console_known: [{line: "WARNING: own*", reason: "of the fragment"}]\n'
+    library = library_of(
+        tmp_path,
+        {
+            "config/own.config": "CONFIG_X=y\n",
+            "config/own.known.yaml": known,
+            "kernels/plain.yaml": "source: debian:linux-source-6.12\n",
+            "kernels/with.yaml": f"source: debian:linux-source-6.12\nconfig: own\n{known}",
+            "kernels/beside.yaml": "source: debian:linux-source-6.12\nconfig: ./user.config\n",
+            "kernels/user.config": "CONFIG_Y=y\n",
+            "kernels/user.known.yaml": known.replace("own*", "user*"),
+        },
+    )
+    assert library.configs().keys() == {"own"}
+    assert library.kernels().keys() == {"plain", "with", "beside"}
+    plain = library.kernel("plain")
+    assert plain.console_known == ()
+    (line,) = library.with_config(plain, ["own"]).console_known
+    assert (line.line, line.reason) == ("WARNING: own*", "of the fragment")
+    assert library.kernel("with").console_known == (line,)
+    assert [each.line for each in library.kernel("beside").console_known] == ["WARNING: user*"]
+
+
+def test_a_list_of_known_complaints_is_checked(tmp_path: Path) -> None:
+    files = {"config/own.config": "CONFIG_X=y\n", "config/own.known.yaml": "console_knwon: []\n"}
+    library = library_of(tmp_path, {**files, "kernels/plain.yaml": "source: debian:linux-source-6.12\n"})
+    error = failure(lambda: library.with_config(library.kernel("plain"), ["own"]))
+    assert "own.known.yaml" in str(error)
+    assert "console_known" in str(error)
