@@ -32,7 +32,7 @@ from lab.specs.plan import is_for
 from lab.verdicts import confirm, coverage, harmless, reported
 from lab.verdicts.coverage import Coverage
 from lab.verdicts.harmless import HarmlessComplaint
-from lab.verdicts.judge import CONSOLE, LEAK, agree, judge_cell
+from lab.verdicts.judge import BOOT, CONSOLE, LEAK, agree, judge_cell
 from lab.verdicts.power import Unproven, unproven
 from lab.verdicts.reported import ReportResult
 from lab.verdicts.suites import SEVERITY, fails_as_before, measured, suites_of
@@ -663,7 +663,7 @@ def table_of(summary: Summary, topology: str) -> Table:
 
 
 def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, str], list[str]]:
-    """Return the label of a console or leak record -> the kernels on which its absence means a PASS.
+    """Return the label of a boot, console or leak record -> the kernels on which its absence means a PASS.
 
     Such a record exists only when something is wrong, so its absence means a PASS if the scenario has a verdict.
     """
@@ -674,7 +674,7 @@ def clean_consoles(table: Table, kernels: Sequence[str]) -> Mapping[tuple[str, s
                 ran.setdefault(scenario, set()).add(kernel)
     found: dict[tuple[str, str], list[str]] = {}
     for (scenario, case), records in table.items():
-        if case in (CONSOLE, LEAK):
+        if case in (BOOT, CONSOLE, LEAK):
             clean = ran.get(scenario, set()) - records.keys()
             found[scenario, case] = list(filter(clean.__contains__, kernels))
     return found

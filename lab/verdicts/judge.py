@@ -18,8 +18,9 @@ changes that:
 The case that was running is the first declared one without a result line. If there is none (every case was reported
 before the program ended badly) the verdict goes to a case of its own, `<scenario>.run`, and so does every
 contradiction of the run as a whole: no plan, a plan for another number of cases, an exit status that does not fit.
-Complaints of the kernel on the console for which no case can be blamed go to `<scenario>.console`. Memory that was not
-freed goes to `<scenario>.leak`, unless a case reports that it keeps some. These three exist only if something is wrong.
+Complaints of the kernel on the console for which no case can be blamed go to `<scenario>.console`, those while the
+guest booted to `<scenario>.booting` of its first program. Memory that was not freed goes to `<scenario>.leak`, unless a
+case reports that it keeps some. These four exist only if something is wrong.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ from lab.verdicts import counters, harmless, reported, suites
 RUN = "run"
 CONSOLE = "console"
 LEAK = "leak"
-SYNTHETIC = frozenset({RUN, CONSOLE, LEAK})
+BOOT = "booting"
+SYNTHETIC = frozenset({RUN, BOOT, CONSOLE, LEAK})
 """Cases that exist only where something is wrong."""
 MAX_UNDECLARED = 20
 MAX_EXCERPT_LINES = 60
@@ -674,7 +676,7 @@ class _Judgement:
                 self.reports.append(report)
 
     def judged(self) -> _Judged:
-        """Return declared cases in their order, then undeclared ones; then RUN, CONSOLE and LEAK where needed."""
+        """Return declared cases in their order, then undeclared ones; then RUN, CONSOLE, BOOT and LEAK where needed."""
         if self.run.damage:
             return self._all_broken(Cause.DAMAGED, f"the evidence is damaged: {self.run.damage}")
         if self.run.end is End.NOT_RUN:
@@ -698,6 +700,7 @@ class _Judgement:
             findings |= self._contradictions(missing)
         if not unreported.has_victim:
             findings |= self._console(findings.values())
+        findings |= self._boot()
         findings |= self._leak(findings)
         return _Judged(findings=findings, duration_s=self._durations(results))
 
@@ -937,7 +940,7 @@ class _Judgement:
         blamed: set[oops.Finding] = set()
         for case in cases:
             blamed.update(case.reports)
-        reports = [*self.reports_of_boot, *(report for report in self.reports if report not in blamed)]
+        reports = [report for report in self.reports if report not in blamed]
         if not (reports or taint) or (self.has_harmless and not reports):
             return {}
         if not reports:
@@ -948,14 +951,12 @@ class _Judgement:
         first = reports[0]
         if self.within:
             first = min(reports, key=_rank)
-        when = (
-            f"before {self.run.scenario}, at boot" if first in self.reports_of_boot else f"during {self.run.scenario}"
-        )
-        reason = f"the kernel complained {when}: {first}"
-        if len(reports) > 1:
-            reason += f" (in all: {_counted_kinds(reports)})"
-        evidence = (*self._tainted(), *_reports(reports))
-        return {CONSOLE: _Finding(outcome=Outcome.CRASH, cause=CAUSE_OF[first.kind], reason=reason, evidence=evidence)}
+        return {CONSOLE: _complained(f"during {self.run.scenario}", first, reports, self._tainted())}
+
+    def _boot(self) -> dict[str, _Finding]:
+        """Return BOOT, CRASH, if the kernel complained while the guest booted whose first program this is."""
+        reports = self.reports_of_boot
+        return {BOOT: _complained("while it booted", reports[0], reports)} if reports else {}
 
     def _tainted(self) -> tuple[str, ...]:
         """Return the lines of cases which report that the kernel was tainted while they ran."""
@@ -1071,6 +1072,17 @@ def _as_printed(result: ktap.Result) -> str:
     if result.directive:
         line = f"{line} # {result.directive} {one_line(result.reason, 60)}".rstrip()
     return line
+
+
+def _complained(
+    when: str, first: oops.Finding, reports: Sequence[oops.Finding], tainted: Sequence[str] = ()
+) -> _Finding:
+    """Return a CRASH for which no case is to blame: the report that names it, and all of them as evidence."""
+    reason = f"the kernel complained {when}: {first}"
+    if len(reports) > 1:
+        reason += f" (in all: {_counted_kinds(reports)})"
+    evidence = (*tainted, *_reports(reports))
+    return _Finding(outcome=Outcome.CRASH, cause=CAUSE_OF[first.kind], reason=reason, evidence=evidence)
 
 
 def _counted_kinds(reports: Iterable[oops.Finding]) -> str:

@@ -23,6 +23,7 @@ from lab.specs.library import Library
 from lab.specs.model import CampaignSpec, Kernel, Topology
 from lab.specs.plan import Plan, plan, resolve_cases
 from lab.verdicts.compare import Summary
+from lab.verdicts.judge import BOOT
 from lab.workflows.try_patch import Wish
 
 _FOUND = re.compile(r"^([0-9a-f]{40}) is the first (?:bad|fixed) commit$", re.MULTILINE)
@@ -180,7 +181,8 @@ def judged(commit: str, summary: Summary, *, boots_badly: CommitVerdict) -> Judg
     """Return the verdict on a commit from a run of its kernel.
 
     A kernel that never boots gets the verdict `boots_badly`; one that does not build, or boots only sometimes, is
-    skipped. InfraError if the lab failed: nothing is concluded about the commit.
+    skipped. Complaints at boot are not what is searched for. InfraError if the lab failed: nothing is concluded about
+    the commit.
     """
     cells = summary.evidence.cells
     boots = sum(cell.status is not CellStatus.NO_BOOT for cell in cells)
@@ -193,7 +195,7 @@ def judged(commit: str, summary: Summary, *, boots_badly: CommitVerdict) -> Judg
         return JudgedCommit(commit=commit, word=CommitVerdict.SKIP, why=f"does not build: {cell.why}")
     if cell.status is not CellStatus.OK:
         raise InfraError(f"{commit[:12]}: {cell.status}: {cell.why}")
-    return _judged_records(commit, summary.records)
+    return _judged_records(commit, [record for record in summary.records if record.case != BOOT])
 
 
 def _judged_records(commit: str, records: Sequence[CaseRecord]) -> JudgedCommit:

@@ -18,7 +18,7 @@ from lab.evidence.read import load
 from lab.evidence.write import CellDir, RunDir
 from lab.run.cell import CellWork
 from lab.verdicts import harmless
-from lab.verdicts.judge import CONSOLE, judge_cell
+from lab.verdicts.judge import BOOT, judge_cell
 from tests.unit.fakes import BUILD, Behaviour, FakeCell, FakeRestored, NoScreen, a_plan, ended, ktap_stdout
 from tests.unit.fixtures.evidence import recorded
 
@@ -207,11 +207,11 @@ def test_the_paper_of_a_cell_is_that_of_the_boot(work: Work, tmp_path: Path) -> 
 BOOT_WARNING = "[    0.100000] WARNING: CPU: 0 PID: 1 at init/own.c:12 own_initcall+0x1/0x2\n"
 
 
-def first_records(worked: Worked) -> dict[str, CaseRecord]:
-    """The records of the kernel's complaints, by scenario."""
+def boot_records(worked: Worked) -> dict[str, CaseRecord]:
+    """The records of the kernel's complaints at boot, by scenario."""
     cases = {name: tuple(declared) for name, declared in ONE.items()}
     records = judge_cell(worked.result, cases, frozenset())
-    return {record.scenario: record for record in records if record.case == CONSOLE}
+    return {record.scenario: record for record in records if record.case == BOOT}
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -219,9 +219,9 @@ def test_a_complaint_at_boot_is_judged_before_the_first_scenario(work: Work, kep
     """Of a guest that was saved in the cache, too: what it had printed is on the console."""
     worked = work("shared", good(boot_console=BOOT_WARNING), kept=[FakeRestored()] if kept else [])
     assert [bool(run.boot_console) for run in worked.result.runs] == [True, False, False]
-    (record,) = first_records(worked).values()
+    (record,) = boot_records(worked).values()
     assert (record.scenario, record.outcome, record.cause) == ("demo", Outcome.CRASH, Cause.WARNING)
-    assert record.reason.startswith("the kernel complained before demo, at boot: ")
+    assert record.reason.startswith("the kernel complained while it booted: ")
     assert "own_initcall" in record.reason
 
 

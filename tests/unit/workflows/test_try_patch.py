@@ -514,6 +514,14 @@ def test_what_a_run_says_of_a_commit() -> None:
         assert (outcome in bisect.BAD) == (outcome.value in ("FAIL", "CRASH", "HANG", "LEAK"))
 
 
+def test_a_complaint_at_boot_is_not_what_a_bisection_searches_for() -> None:
+    """A tree that warns at every commit can be bisected; the same complaint while a case runs counts."""
+    warning = "[    0.100000] WARNING: CPU: 0 PID: 1 at init/own.c:12 own_initcall+0x1/0x2\n"
+    passed = evidence.cell(evidence.TOPOLOGIES[0], evidence.KERNELS[1]).runs[1]
+    assert word_of(runs=(replace(passed, boot_console=warning),)) is not CommitVerdict.BAD
+    assert word_of(runs=(replace(passed, console=warning),)) is CommitVerdict.BAD
+
+
 # Trees of one repository.
 
 
