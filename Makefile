@@ -9,8 +9,10 @@ PYTHON = .venv/bin/python
 LAB = .venv/bin/lab
 # The set-up also installs what these commands need (lab/host/needs.py); a --suite among the arguments may need more.
 export NEEDED_BY = $(addprefix make ,$(MAKECMDGOALS)) $(ARGS)
-# One process of pytest a core, for tests without guests: guests use all cores themselves.
+# Tests without guests: a process of pytest for each core. Tests with guests: two, since a guest uses several cores, but
+# a test waits for its guest most of the time; a file's tests share guests, so they stay together.
 WORKERS = -n auto
+GUEST_WORKERS = -n 2 --dist loadfile
 
 .PHONY: help setup run matrix test unit bench bare-host faults kernel-faults examples mutants fuzz browser kernel-words series-check lint shape doctor clean
 
@@ -21,7 +23,8 @@ help:
 	@echo "make unit           run the tests that need no guest"
 	@echo "make bench          run the benchmarks and print ratios; some of them:"
 	@echo "                    ARGS='edit cold restore memory pair efficiency case campaign report'; by themselves:"
-	@echo "                    ARGS='repeats N' (two cells N times, 200); tables: ARGS=matrix, builds or cluster;"
+	@echo "                    ARGS='repeats N' (two cells N times, 200), ARGS=virtme (beside virtme-ng, if vng is in PATH);"
+	@echo "                    tables: ARGS=matrix, builds or cluster;"
 	@echo "                    ARGS=readme compares the numbers of the README files with those of now"
 	@echo "make faults         inject faults into host, QEMU, guests and input; some: ARGS=NAME, names: ARGS=--list"
 	@echo "make kernel-faults  check how the kernel's own complaints are named; builds a kernel with lkdtm, sanitizers"
@@ -52,7 +55,7 @@ matrix:
 
 test: setup
 	@status=0; $(PYTHON) -m pytest $(WORKERS) tests/unit $(ARGS) || status=$$?; \
-	$(PYTHON) -m pytest tests/integration $(ARGS) || status=$$?; exit $$status
+	$(PYTHON) -m pytest $(GUEST_WORKERS) tests/integration $(ARGS) || status=$$?; exit $$status
 
 unit: setup
 	@$(PYTHON) -m pytest $(WORKERS) tests/unit $(ARGS)

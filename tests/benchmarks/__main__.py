@@ -7,13 +7,11 @@ Everything is measured in turn (A B A B ...), since hosts are noisy, and medians
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lab.build.builder import Builder
@@ -29,21 +27,22 @@ from tests.benchmarks.edit import edit
 from tests.benchmarks.matrix import TABLES
 from tests.benchmarks.readme import readme
 from tests.benchmarks.synthetic import many_cells
+from tests.benchmarks.timing import LAB, ROOT, Row, Times, build_seconds, nothing_kept, wall
+from tests.benchmarks.virtme import virtme
 
-ROOT = Path(__file__).parents[2]
 MACHINES = ("x86_64-4k-2node", "arm64-64k-2node")
 KERNEL = "baseline"
 ROUNDS = 5
 PREPARED_S = 2.0
 """Long enough for a guest to be restored in the background, as it is while a scenario runs."""
 READY = b"pagelab: ready"
-LAB = [sys.executable, "-m", "lab"]
 REPEATS = "repeats"
 """By itself only: it takes hours, and a number."""
+VIRTME = "virtme"
+"""By itself only: it needs a program of others, and builds two whole kernels."""
 PRINTERS = {**TABLES, "readme": readme}
 """Name -> what takes the words behind it and prints by itself."""
 HEADINGS = ("machine", "what", "median", "min", "max", "ratio")
-Row = tuple[str, ...]
 
 
 def main(wanted: Sequence[str]) -> None:
@@ -54,6 +53,9 @@ def main(wanted: Sequence[str]) -> None:
         return
     if wanted and wanted[0] == REPEATS:
         print_table([HEADINGS, *campaigns.repeats(wanted[1:])])
+        return
+    if list(wanted) == [VIRTME]:
+        print_table([HEADINGS, *virtme(MACHINES[0])])
         return
     sections: dict[str, Callable[[], Iterable[Row]]] = {
         "edit": edit,
@@ -68,7 +70,7 @@ def main(wanted: Sequence[str]) -> None:
     }
     if unknown := set(wanted) - sections.keys():
         raise SystemExit(
-            f"unknown benchmark {', '.join(unknown)}; there are {', '.join((*sections, REPEATS, *PRINTERS))}"
+            f"unknown benchmark {', '.join(unknown)}; there are {', '.join((*sections, REPEATS, VIRTME, *PRINTERS))}"
         )
     chosen = {name: measure for name, measure in sections.items() if not wanted or name in wanted}
     if chosen.keys() != {"report"}:  # which is all that needs no guest
@@ -87,21 +89,6 @@ def cold_cells() -> list[Row]:
 
 
 # A cold cell against raw QEMU.
-
-
-@dataclass(slots=True)
-class Times:
-    """Seconds of one thing, measured several times."""
-
-    values: list[float]
-
-    def over(self, other: Times) -> float:
-        """Ratio of the medians."""
-        return statistics.median(self.values) / statistics.median(other.values)
-
-    def row(self, machine: str, what: str, ratio: str = "") -> Row:
-        shown = (statistics.median(self.values), min(self.values), max(self.values))
-        return (machine, what, *(f"{value:.2f} s" for value in shown), ratio)
 
 
 def cold_cell(factory: GuestFactory, machine: str) -> list[Row]:
@@ -168,13 +155,6 @@ def ssh_handshake(factory: GuestFactory, ready: BootableCell) -> float:
         running.destroy()
 
 
-def wall(command: Sequence[str]) -> float:
-    """Seconds that a command takes as a whole process."""
-    started = time.monotonic()
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - started
-
-
 # A restored guest against a cold one.
 
 
@@ -234,39 +214,14 @@ def cpu_seconds(pid: int | None) -> float:
 
 def incremental_build() -> list[Row]:
     """The second kernel of a pair over the first, both built now, without ccache, in a cache of their own."""
-    library = Library.shipped()
-    topology = library.topology(MACHINES[0])
-    with tempfile.TemporaryDirectory(prefix="pagelab-bench-", dir=default_root()) as place:
-        cache = Cache(Path(place))
-        for kind in ("source", "sources", "debian", "memo"):
-            share(default_root() / kind, cache.root / kind)
-        os.environ["CCACHE_DISABLE"] = "1"
-        first = build_seconds(lambda: build(library, "baseline", topology.name, cache))
-        second = build_seconds(lambda: build(library, "expand-fault", topology.name, cache))
-        del os.environ["CCACHE_DISABLE"]
-    name = topology.name
+    name = MACHINES[0]
+    with nothing_kept() as cache:
+        first = build_seconds("baseline", name, cache)
+        second = build_seconds("expand-fault", name, cache)
     return [
         (name, "first kernel of a pair, no ccache", f"{first:.0f} s", "", "", ""),
         (name, "second kernel of the pair", f"{second:.0f} s", "", "", f"{second / first:.3f}"),
     ]
-
-
-def share(kept: Path, place: Path) -> None:
-    """Let another cache use what this one has fetched."""
-    if kept.exists():
-        place.symlink_to(kept)
-
-
-def build(library: Library, kernel_name: str, topology_name: str, cache: Cache) -> None:
-    from lab.build import kernel
-
-    kernel.build(library.kernel(kernel_name), library.topology(topology_name), cache=cache, progress=silent)
-
-
-def build_seconds(work: Callable[[], None]) -> float:
-    started = time.monotonic()
-    work()
-    return time.monotonic() - started
 
 
 def memory_of_four_guests() -> list[Row]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import difflib
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -26,15 +25,13 @@ from lab.core.outcome import CellResult
 from lab.core.progress import silent
 from lab.specs.library import Library
 from lab.verdicts.compare import conclude_directory
+from tests.benchmarks.timing import LAB, ROOT, Row
 
-ROOT = Path(__file__).parents[2]
-LAB = [sys.executable, "-m", "lab"]
 KERNEL = "expand-fault"
 MACHINES = ("x86_64-4k-2node", "arm64-64k-2node")
 TESTS = ("expand", "guards")
 EDITED = "mm/mremap.c"
 ROUNDS = 3
-Row = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
