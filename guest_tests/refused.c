@@ -415,6 +415,7 @@ struct starved {
 	long pages, before;
 	int limit;	/* memory.max of the cgroup */
 	int filler;	/* a file whose pages use it up */
+	char *free[3];	/* mappings of a page that pay for nothing when they grow: of a file, private, within the object */
 };
 
 /*
@@ -427,6 +428,7 @@ static struct starved starved(void)
 	struct starved s = { .pages = 4 };
 	char path[LAB_PATH];
 	cpu_set_t here;
+	int file;
 
 	CPU_ZERO(&here);
 	CPU_SET(sched_getcpu(), &here);
@@ -440,6 +442,11 @@ static struct starved starved(void)
 	LAB_SETUP_OR_SKIP(mlockall(MCL_CURRENT));
 	s.p = lab_shared(s.pages);
 	LAB_WRITES(lab_at(s.p, 3), 3);
+	file = LAB_SETUP((int)syscall(SYS_memfd_create, "lab", 1U));
+	s.free[0] = LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
+	close(file);
+	s.free[1] = LAB_SETUP(lab_map(1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS));
+	s.free[2] = LAB_SETUP(lab_mremap(s.p, 0, 1, MREMAP_MAYMOVE, NULL));
 	return s;
 }
 
@@ -472,6 +479,35 @@ static int grow_starved(struct starved *s, char *target)
 	return 0;
 }
 
+/* Whether a mapping was neither moved nor made larger; if it was, nothing more is tried with it. */
+static bool stays(char *p, long pages, long to, char *target)
+{
+	return lab_mremap(p, pages, to, MREMAP_MAYMOVE | MREMAP_FIXED, target) == MAP_FAILED;
+}
+
+/*
+ * One page that a failure keeps, or gives back too much, is less than what Committed_AS moves by itself.  So growth, a move
+ * without growth, and growth that pays for nothing fail more often than that, as long as there is no memory.
+ */
+static void fail_often(struct starved *s, char *target)
+{
+	long i, times = 4 * lab_noise();
+	size_t each;
+
+	for (i = 0; i < times; i++)
+		if (!grow_starved(s, target))
+			return;
+	for (i = 0; i < times; i++)
+		if (!stays(s->p, s->pages, s->pages, target)) {
+			s->p = target;
+			return;
+		}
+	for (each = 0; each < 3; each++)
+		for (i = 0; i < times; i++)
+			if (!stays(s->free[each], 1, 2, target))
+				return;
+}
+
 /* There is memory again.  What failed has neither cost nor changed anything, and now works. */
 static void fed(struct starved *s)
 {
@@ -498,6 +534,8 @@ static void l20_no_memory_for_a_mapping(void)
 			;
 		error = grow_starved(&s, lab_at(hole, i * 256));
 	}
+	if (error)
+		fail_often(&s, lab_at(hole, (i - 1) * 256));
 	fed(&s);
 	if (views == VIEWS)
 		LAB_SKIP("the kernel charges no cgroup for mappings");
