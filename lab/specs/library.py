@@ -243,7 +243,7 @@ class Library:
         campaign = campaign.on(filters)
         kernels = []
         for kernel in campaign.kernels:
-            kernels.append(_wishing(library.with_config(kernel, filters.config), suites.values()))
+            kernels.append(library._wishing(library.with_config(kernel, filters.config), suites.values()))
         planned = plan(
             campaign.spec,
             _booting(campaign.topologies, suites.values()),
@@ -282,7 +282,9 @@ class Library:
         return self._with_known(kernel.model_copy(update={"config": tuple(fragments)}))
 
     def _with_known(self, kernel: Kernel) -> Kernel:
-        """Return a kernel with the complaints too that are known of its config fragments."""
+        """Return a kernel with its known complaints and those of its config fragments."""
+        if not kernel.fragments:
+            return kernel
         configs = self.configs()
         known = dict.fromkeys(kernel.console_known)
         for fragment in kernel.fragments:
@@ -293,7 +295,14 @@ class Library:
 
     def for_suites(self, kernel: Kernel, words: Sequence[str]) -> Kernel:
         """Return a kernel with the optional config fragments of suites, in the words of --suite."""
-        return _wishing(kernel, map(suite.parse, words))
+        return self._wishing(kernel, map(suite.parse, words))
+
+    def _wishing(self, kernel: Kernel, suites: Iterable[Suite]) -> Kernel:
+        """Return a kernel with the optional config fragments of suites."""
+        fragments = list(kernel.config)
+        for wished in suites:
+            fragments += wished.fragments
+        return self._with_known(kernel.model_copy(update={"config": tuple(fragments)}))
 
     def campaign(self, word: str, filters: Filters | None = None) -> Campaign:
         """Return a campaign with all that it names. A filter that matches nothing in it adds other parts."""
@@ -595,14 +604,6 @@ def _new(words: Sequence[str], present: Sequence[str]) -> list[str]:
         if is_path(word) or not any(matches(word, name) for name in present):
             new.append(word)
     return new
-
-
-def _wishing(kernel: Kernel, suites: Iterable[Suite]) -> Kernel:
-    """Return a kernel with the optional config fragments of suites."""
-    fragments = list(kernel.config)
-    for wished in suites:
-        fragments += wished.fragments
-    return kernel.model_copy(update={"config": tuple(fragments)})
 
 
 def _booting(topologies: Iterable[Topology], suites: Iterable[Suite]) -> list[Topology]:

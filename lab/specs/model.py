@@ -591,11 +591,17 @@ class KnownLine(Spec):
     reason: OneLine
 
 
+def _some(lines: tuple[KnownLine, ...]) -> tuple[KnownLine, ...]:
+    if not lines:
+        raise ValueError("expected at least one complaint")
+    return lines
+
+
 class KnownComplaints(Spec):
     """The complaints that every kernel with a config fragment may make: the file NAME.known.yaml beside NAME.config."""
 
     name: str
-    console_known: Annotated[tuple[KnownLine, ...], Field(min_length=1)]
+    console_known: Annotated[tuple[KnownLine, ...], AfterValidator(_some)]
 
 
 COVERAGE = "coverage"

@@ -68,6 +68,8 @@ def main(wanted: Sequence[str]) -> None:
         "campaign": campaigns.campaign,
         "report": many_cells,
     }
+    if alone := {REPEATS, VIRTME, *PRINTERS}.intersection(wanted):
+        raise SystemExit(f"{', '.join(sorted(alone))}: expected to be the only benchmark of the command")
     if unknown := set(wanted) - sections.keys():
         raise SystemExit(
             f"unknown benchmark {', '.join(unknown)}; there are {', '.join((*sections, REPEATS, VIRTME, *PRINTERS))}"

@@ -74,10 +74,15 @@ def diff_of(mail: str) -> str:
     return mail[mail.index("diff --git") :].partition("\n-- \n")[0] + "\n"
 
 
+def edited_line(number: str) -> str:
+    """Return the line of C that is added at the end of EDITED."""
+    return f"const unsigned long pagelab_edit = {number}UL;\n"
+
+
 def add_edit(tree: Path, patches: Path, number: str) -> None:
     """Write the last patch of the series anew: one line more at the end of a file, another each time."""
     before = (tree / EDITED).read_text("utf-8").splitlines(keepends=True)
-    after = [*before, f"const unsigned long pagelab_edit = {number}UL;\n"]
+    after = [*before, edited_line(number)]
     diff = difflib.unified_diff(before, after, f"a/{EDITED}", f"b/{EDITED}")
     (patches / "9999-edit.diff").write_text("".join(diff), "utf-8")
 

@@ -21,18 +21,25 @@ from lab.core.progress import silent
 from lab.core.sizes import MIB
 from lab.specs.library import Library
 from lab.specs.model import Topology
-from tests.benchmarks.edit import EDITED, add_edit
+from tests.benchmarks.edit import EDITED, add_edit, edited_line
 from tests.benchmarks.timing import LAB, Row, Times, build_seconds, nothing_kept, wall
 
 KERNEL = "baseline"
 ROUNDS = 3
 VNG = "vng"
+NEEDED = {
+    VNG: "`python3 -m venv vng; vng/bin/pip install virtme-ng` makes one in vng/bin",
+    "depmod": "`apt install kmod` installs it; vng calls it",
+    "udevadm": "`apt install udev` installs it; the guest of vng runs udev",
+}
+"""Program -> how to get it."""
 
 
 def virtme(name: str) -> Iterator[Row]:
     """Rows of a machine: the first build, a build after an edit, a command, and from an edit to a command's status."""
-    if not shutil.which(VNG):
-        raise SystemExit(f"no {VNG} in PATH: `python3 -m venv vng; vng/bin/pip install virtme-ng` makes one in vng/bin")
+    for program, how in NEEDED.items():
+        if not shutil.which(program):
+            raise SystemExit(f"no {program} in PATH: {how}")
     library, cache = Library.shipped(), Cache(default_root())
     topology = library.topology(name)
     tree = source.tree(source.resolve(library.kernel(KERNEL).source, cache=cache, progress=silent).key, cache)
@@ -51,8 +58,7 @@ def virtme(name: str) -> Iterator[Row]:
         seconds: dict[str, Times] = {}
         for number in range(ROUNDS + 1):
             stamp = f"{time.time_ns()}"
-            with (theirs / EDITED).open("a") as edited:
-                edited.write(f"const unsigned long pagelab_edit_{stamp} = {stamp}UL;\n")
+            (theirs / EDITED).write_text((tree / EDITED).read_text("utf-8") + edited_line(stamp), "utf-8")
             add_edit(tree, patches, stamp)
             built = wall([VNG, "--build"], cwd=theirs)
             ran = wall(run, cwd=theirs)

@@ -7,6 +7,7 @@ import pytest
 
 from lab.specs.library import Library
 from tests.benchmarks import virtme
+from tests.benchmarks.__main__ import main
 from tests.benchmarks.timing import Times, wall
 
 
@@ -35,3 +36,9 @@ def test_without_vng_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_command_that_fails_is_no_time() -> None:
     with pytest.raises(SystemExit, match="status 3:\nwhy"):
         wall(["sh", "-c", "echo why; exit 3"])
+
+
+@pytest.mark.parametrize("words", [["edit", "virtme"], ["virtme", "extra"], ["edit", "matrix"]])
+def test_what_runs_by_itself_is_refused_beside_others(words: list[str]) -> None:
+    with pytest.raises(SystemExit, match="expected to be the only benchmark"):
+        main(words)

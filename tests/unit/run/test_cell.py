@@ -209,8 +209,7 @@ BOOT_WARNING = "[    0.100000] WARNING: CPU: 0 PID: 1 at init/own.c:12 own_initc
 
 def boot_records(worked: Worked) -> dict[str, CaseRecord]:
     """The records of the kernel's complaints at boot, by scenario."""
-    cases = {name: tuple(declared) for name, declared in ONE.items()}
-    records = judge_cell(worked.result, cases, frozenset())
+    records = judge_cell(worked.result, ONE, frozenset())
     return {record.scenario: record for record in records if record.case == BOOT}
 
 
@@ -234,8 +233,7 @@ def test_each_guest_that_boots_is_judged(work: Work) -> None:
 def test_what_is_known_to_be_harmless_is_so_at_boot(work: Work) -> None:
     worked = work("shared", good(boot_console=BOOT_WARNING))
     known = (KnownLineRecord(line="WARNING: * at init/own.c:*", reason="own"),)
-    cases = {name: tuple(declared) for name, declared in ONE.items()}
-    assert [record.case for record in judge_cell(worked.result, cases, frozenset(), known=known)] == ["only"] * 3
+    assert [record.case for record in judge_cell(worked.result, ONE, frozenset(), known=known)] == ["only"] * 3
     (found,) = harmless.complaints(worked.result, known)
     assert (found.scenario, found.count) == ("demo", 1)
 

@@ -476,3 +476,19 @@ def test_a_list_of_known_complaints_is_checked(tmp_path: Path) -> None:
     error = failure(lambda: library.with_config(library.kernel("plain"), ["own"]))
     assert "own.known.yaml" in str(error)
     assert "console_known" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ('console_known:\n  - lien: "WARNING: own*"\n    reason: own\n', ":2: console_known[0].lien", "line"),
+        ("console_known: []\n", ":1: console_known", "at least one complaint"),
+    ],
+)
+def test_an_error_in_a_list_of_known_complaints_is_named(tmp_path: Path, text: str, place: str, words: str) -> None:
+    kernel = "source: debian:linux-source-6.12\n"
+    files = {"config/own.config": "CONFIG_X=y\n", "config/own.known.yaml": text, "kernels/plain.yaml": kernel}
+    library = library_of(tmp_path, files)
+    error = str(failure(lambda: library.with_config(library.kernel("plain"), ["own"])))
+    assert place in error
+    assert words in error
