@@ -78,6 +78,7 @@ def test_an_edit_gives_the_kernel_that_the_walk_gives(tmp_path: Path, monkeypatc
         monkeypatch.setattr(stale_objects, "find", lambda *_: ())
         assert builds.vmlinux(edit) == without[-1]
     monkeypatch.undo()
-    assert found[1:] == [("fs/exec.o", "mm/mempolicy.o")] * 2
+    edits = found[-2:]  # the first state is not asked for where a full build made it
+    assert edits == [("fs/exec.o", "mm/mempolicy.o")] * 2
     assert without[0] == without[-1]
     assert len(set(without)) == len(without) - 1
