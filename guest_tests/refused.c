@@ -405,17 +405,29 @@ static void l19_free_over_the_limit(void)
 /* ---- no memory for the kernel itself ---- */
 
 #define TRIES 4
-#define MORE 32		/* pages by which a try makes the mapping larger */
+#define OBJECT 8	/* pages */
+#define MORE 32		/* pages by which a try makes a mapping larger that pays for it */
+#define TARGET 256	/* pages between the addresses of two tries */
 #define SPARE 8		/* mappings that are given up before a try */
 #define VIEWS (1 << 15)	/* more than a CPU keeps memory for, and half of what a process may have */
 
-/* A mapping that is to grow by a move when the kernel gets no memory for that. */
-struct starved {
+/* A mapping that is moved when the kernel gets no memory for that, and made larger by so many pages. */
+struct mover {
+	const char *what;
 	char *p;
-	long pages, before;
+	long pages, more;
+	int error;
+	long failures;
+};
+
+enum { GROWS, STAYS, OF_FILE, PRIVATE, WITHIN, MOVERS };
+
+struct starved {
+	struct mover of[MOVERS];
+	long before;
 	int limit;	/* memory.max of the cgroup */
 	int filler;	/* a file whose pages use it up */
-	char *free[3];	/* mappings of a page that pay for nothing when they grow: of a file, private, within the object */
+	long views;
 };
 
 /*
@@ -425,8 +437,8 @@ struct starved {
 static struct starved starved(void)
 {
 	const char *group = lab_memory_cgroup("lab-l20", "16M");
-	struct starved s = { .pages = 4 };
-	char path[LAB_PATH];
+	struct starved s = { 0 };
+	char path[LAB_PATH], *p;
 	cpu_set_t here;
 	int file;
 
@@ -440,13 +452,19 @@ static struct starved starved(void)
 	lab_join_cgroup(group);
 	LAB_SETUP(lab_write_file("/proc/self/oom_score_adj", "-1000"));
 	LAB_SETUP_OR_SKIP(mlockall(MCL_CURRENT));
-	s.p = lab_shared(s.pages);
-	LAB_WRITES(lab_at(s.p, 3), 3);
+	p = lab_shared(OBJECT);
+	LAB_WRITES(lab_at(p, 3), 3);
+	s.of[GROWS] = (struct mover){ .what = "growth", .p = p, .pages = OBJECT, .more = MORE };
+	p = LAB_SETUP(lab_mremap(p, 0, OBJECT, MREMAP_MAYMOVE, NULL));
+	s.of[STAYS] = (struct mover){ .what = "a move", .p = p, .pages = OBJECT };
 	file = LAB_SETUP((int)syscall(SYS_memfd_create, "lab", 1U));
-	s.free[0] = LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
+	p = LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
+	s.of[OF_FILE] = (struct mover){ .what = "growth over a file", .p = p, .pages = 1, .more = 1 };
 	close(file);
-	s.free[1] = LAB_SETUP(lab_map(1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS));
-	s.free[2] = LAB_SETUP(lab_mremap(s.p, 0, 1, MREMAP_MAYMOVE, NULL));
+	p = LAB_SETUP(lab_map(1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS));
+	s.of[PRIVATE] = (struct mover){ .what = "growth of read-only private memory", .p = p, .pages = 1, .more = 1 };
+	p = LAB_SETUP(lab_mremap(s.of[GROWS].p, 0, 1, MREMAP_MAYMOVE, NULL));
+	s.of[WITHIN] = (struct mover){ .what = "growth within the object", .p = p, .pages = 1, .more = 1 };
 	return s;
 }
 
@@ -462,86 +480,81 @@ static void starve(const struct starved *s)
 /* A view of the object's first page takes a mapping and no more; NULL if there is no memory for it. */
 static char *view_of(const struct starved *s)
 {
-	char *view = lab_mremap(s->p, 0, 1, MREMAP_MAYMOVE, NULL);
+	char *view = lab_mremap(s->of[GROWS].p, 0, 1, MREMAP_MAYMOVE, NULL);
 
 	return view == MAP_FAILED ? NULL : view;
 }
 
-/* Grow and move; the errno if that fails.  What is granted for once makes the next try ask for more. */
-static int grow_starved(struct starved *s, char *target)
+/* Take what memory there is for mappings; false if there is no end of it. */
+static bool takes_all(struct starved *s)
 {
-	char *q = lab_mremap(s->p, s->pages, s->pages + MORE, MREMAP_MAYMOVE | MREMAP_FIXED, target);
-
-	if (q == MAP_FAILED)
-		return errno;
-	s->p = q;
-	s->pages += MORE;
-	return 0;
+	while (s->views < VIEWS && view_of(s))
+		s->views++;
+	return s->views < VIEWS;
 }
 
-/* Whether a mapping was neither moved nor made larger; if it was, nothing more is tried with it. */
-static bool stays(char *p, long pages, long to, char *target)
+/* Move once, to be larger.  What is granted makes the next try ask for more. */
+static bool moves(struct mover *m, char *target)
 {
-	return lab_mremap(p, pages, to, MREMAP_MAYMOVE | MREMAP_FIXED, target) == MAP_FAILED;
+	char *q = lab_mremap(m->p, m->pages, m->pages + m->more, MREMAP_MAYMOVE | MREMAP_FIXED, target);
+
+	if (q == MAP_FAILED) {
+		m->error = errno;
+		m->failures++;
+		return false;
+	}
+	m->p = q;
+	m->pages += m->more;
+	return true;
 }
 
 /*
- * One page that a failure keeps, or gives back too much, is less than what Committed_AS moves by itself.  So growth, a move
- * without growth, and growth that pays for nothing fail more often than that, as long as there is no memory.
+ * Fail again and again.  One page that a failure keeps, or gives back too much, is less than what Committed_AS moves by
+ * itself, so there are four times as many failures as pages of that.  Memory that was freed late may let some succeed.
  */
-static void fail_often(struct starved *s, char *target)
+static void fails_often(struct starved *s, struct mover *m, char *targets)
 {
-	long i, times = 4 * lab_noise();
-	size_t each;
+	long try, times = 4 * lab_noise();
 
-	for (i = 0; i < times; i++)
-		if (!grow_starved(s, target))
-			return;
-	for (i = 0; i < times; i++)
-		if (!stays(s->p, s->pages, s->pages, target)) {
-			s->p = target;
-			return;
-		}
-	for (each = 0; each < 3; each++)
-		for (i = 0; i < times; i++)
-			if (!stays(s->free[each], 1, 2, target))
-				return;
+	for (try = 0; try < TRIES && m->failures < times && takes_all(s); try++)
+		while (m->failures < times && !moves(m, lab_at(targets, try * TARGET)))
+			;
 }
 
 /* There is memory again.  What failed has neither cost nor changed anything, and now works. */
 static void fed(struct starved *s)
 {
-	long object = lab_provides("expand-enomem") ? s->pages : 4;
+	struct mover *m = &s->of[GROWS];
+	long object = lab_provides("expand-enomem") ? m->pages : OBJECT;
 
 	LAB_SETUP(pwrite(s->limit, "max", 3, 0));
 	LAB_SETUP(close(s->filler));
-	LAB_OBJECT(s->p, object);
+	LAB_OBJECT(m->p, object);
 	LAB_COMMITTED(s->before, object);
-	LAB_READS(lab_at(s->p, 3), 3);
-	s->p = LAB_GROW(s->p, s->pages, s->pages + MORE);
-	LAB_READS(lab_at(s->p, 3), 3);
+	LAB_READS(lab_at(m->p, 3), 3);
+	LAB_READS(lab_at(s->of[STAYS].p, 3), 3);
+	m->p = LAB_GROW(m->p, m->pages, m->pages + MORE);
+	LAB_READS(lab_at(m->p, 3), 3);
 }
 
 static void l20_no_memory_for_a_mapping(void)
 {
-	char *hole = lab_hole(TRIES * 256, 0);
+	char *hole = lab_hole(MOVERS * TRIES * TARGET, 0);
 	struct starved s = starved();
-	int error = 0, i, views = 0;
+	int i;
 
 	starve(&s);
-	for (i = 0; i < TRIES && !error && views < VIEWS; i++) {
-		for (views = 0; views < VIEWS && view_of(&s); views++)
-			;
-		error = grow_starved(&s, lab_at(hole, i * 256));
-	}
-	if (error)
-		fail_often(&s, lab_at(hole, (i - 1) * 256));
+	for (i = 0; i < MOVERS; i++)
+		fails_often(&s, &s.of[i], lab_at(hole, (long)i * TRIES * TARGET));
 	fed(&s);
-	if (views == VIEWS)
+	if (s.views == VIEWS)
 		LAB_SKIP("the kernel charges no cgroup for mappings");
-	if (!error)
-		LAB_ERROR("the kernel had memory for another mapping");
-	LAB_EXPECT_EQ(error, ENOMEM);
+	for (i = 0; i < MOVERS; i++) {
+		printf("%s failed %ld times\n", s.of[i].what, s.of[i].failures);
+		if (!s.of[i].failures)
+			LAB_ERROR("the kernel had memory for %s", s.of[i].what);
+		LAB_EXPECT_EQ(s.of[i].error, ENOMEM);
+	}
 }
 
 /* Give up mappings, which after a while leaves memory for as many others; whether there is any. */
@@ -561,18 +574,19 @@ static void l20_no_memory_for_page_tables(void)
 	long apart = lab_pages(1ULL << 30);
 	char *hole = lab_hole(TRIES * apart, 0), *spare[TRIES * SPARE];
 	struct starved s = starved();
-	int error = 0, i;
+	struct mover *m = &s.of[GROWS];
+	int i;
 
 	for (i = 0; i < TRIES * SPARE; i++)
 		spare[i] = view_of(&s);
 	starve(&s);
-	for (i = 0; i < TRIES && !error; i++)
+	for (i = 0; i < TRIES && !m->failures; i++)
 		if (has_room_for_mappings(&s, &spare[i * SPARE]))
-			error = grow_starved(&s, lab_at(hole, i * apart));
+			moves(m, lab_at(hole, i * apart));
 	fed(&s);
-	if (!error)
+	if (!m->failures)
 		LAB_SKIP("the kernel had memory for page tables, or for no mapping");
-	LAB_EXPECT_EQ(error, ENOMEM);
+	LAB_EXPECT_EQ(m->error, ENOMEM);
 }
 
 LAB_CASES(
