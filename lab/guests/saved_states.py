@@ -22,6 +22,7 @@ import platform
 import stat
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -215,15 +216,16 @@ class SavedStates:
 
 
 def _copy(source: Path, into: Path, about: SavedGuest) -> None:
-    """Copy a state; InfraError if its size or its digest is not the recorded one."""
+    """Copy a state; InfraError if its size or its digest is not the recorded one. One part is hashed while it is written."""
     hashed, size = hashlib.sha256(), 0
     reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     writing = os.open(into, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(reading, "rb") as file, os.fdopen(writing, "wb") as copy:
+    with os.fdopen(reading, "rb") as file, os.fdopen(writing, "wb") as copy, ThreadPoolExecutor(1, "hash") as beside:
         while chunk := file.read(_CHUNK):
-            hashed.update(chunk)
+            done = beside.submit(hashed.update, chunk)
             copy.write(chunk)
             size += len(chunk)
+            done.result()
     if size != about.size:
         raise InfraError(f"it has {size} bytes, not {about.size}")
     if hashed.hexdigest() != about.sha256:

@@ -21,29 +21,48 @@ def snapshot(place: Path, monkeypatch: pytest.MonkeyPatch, guest: Mock) -> Snaps
     return Snapshot(wanted=wanted, hypervisor=Mock(), boot_id="saved", save_s=0.1, size=1)
 
 
-def test_a_guest_whose_timers_do_not_fire_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guest = Mock(boot_id="saved")
-    guest.await_timer.side_effect = GuestLost("a timer, after the guest was restored: deadline")
-    with pytest.raises(GuestLost, match="a timer, after the guest was restored"):
+def waking(ended: Ended) -> Mock:
+    guest = Mock(login_s=0.0)
+    guest.name = "guest"
+    guest.connection.run.return_value = ended
+    return guest
+
+
+def ending(end: End, stdout: bytes, status: int | None = None) -> Ended:
+    return Ended(end=end, status=status, stdout=stdout, stderr=b"", duration_s=5.0)
+
+
+def test_a_guest_that_is_not_the_saved_one_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = Mock(boot_id="another")
+    with pytest.raises(GuestLost, match="not the guest that was saved: boot id 'another'"):
         snapshot(tmp_path, monkeypatch, guest).restore()
     guest.close.assert_called_once_with()
 
 
-def test_a_guest_with_timers_is_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guest_that_was_saved_is_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Mock(boot_id="saved")
     assert snapshot(tmp_path, monkeypatch, guest).restore() is guest
-    guest.await_timer.assert_called_once_with()
     guest.close.assert_not_called()
 
 
-def test_a_timer_is_awaited_by_a_sleep_in_the_guest() -> None:
-    lost = Ended(end=End.DEADLINE, status=None, stdout=b"", stderr=b"", duration_s=5.0)
-    guest = Mock()
-    guest._output_of = lambda command, deadline: Guest._output_of(guest, command, deadline)
-    guest._deadline = lambda seconds, what: Mock(what=what, seconds=seconds)
-    guest.connection.run.return_value = lost
-    with pytest.raises(GuestLost, match="a timer, after the guest was restored"):
-        Guest.await_timer(guest)
+def test_a_restored_guest_sleeps_once_to_show_that_its_timers_fire() -> None:
+    guest = waking(ending(End.EXITED, b"the-id\n", 0))
+    Guest.wake(guest, restored=True)
+    assert guest.boot_id == "the-id"
     command = guest.connection.run.call_args.args[0]
-    assert command.startswith("usleep ")
-    assert int(command.split()[1]) > 0
+    assert int(command.rpartition(" && usleep ")[2]) > 0
+    Guest.wake(guest)
+    assert "usleep" not in guest.connection.run.call_args.args[0]
+
+
+@pytest.mark.parametrize(
+    ("stdout", "restored", "why"),
+    [
+        (b"the-id\n", True, "guest: a timer, after the guest was restored: deadline"),
+        (b"", True, "guest: the guest's first command: deadline"),
+        (b"the-id\n", False, "guest: the guest's first command: deadline"),
+    ],
+)
+def test_a_guest_that_does_not_wake_is_lost(stdout: bytes, restored: bool, why: str) -> None:
+    with pytest.raises(GuestLost, match=why):
+        Guest.wake(waking(ending(End.DEADLINE, stdout)), restored=restored)
