@@ -7,8 +7,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_SLICE = 16 << 20
-"""A run's part of a console. A case that injects failures prints a stack for each, so megabytes are ordinary."""
 MAX_LOOK = 1 << 20
 MAX_LOG = 64 << 20
 """A guest with a longer console than this is stopped, as it would fill the host's disk."""
@@ -28,8 +26,8 @@ class ConsoleLog:
             return 0
 
     def text(self, start: int, end: int | None = None) -> str:
-        """The text between two offsets. Of more than MAX_SLICE bytes the middle is left out: what matters of a crash,
-        its oops and its panic, is at the two ends."""
+        """The text between two offsets. Of more than MAX_LOG bytes, which only a guest that was stopped for it can have
+        printed, the middle is left out."""
         stop = self.size() if end is None else end
         try:
             with self.path.open("rb") as file:
@@ -40,7 +38,7 @@ class ConsoleLog:
 
 def slice_of(console: int, start: int, stop: int) -> str:
     """Return the text of an open console (its descriptor) between two offsets, as `ConsoleLog.text` does."""
-    return _decode(without_middle(console, start, stop, MAX_SLICE))
+    return _decode(without_middle(console, start, stop, MAX_LOG))
 
 
 def without_middle(file: int, start: int, stop: int, limit: int) -> bytes:

@@ -216,7 +216,7 @@ class SavedStates:
 
 
 def _copy(source: Path, into: Path, about: SavedGuest) -> None:
-    """Copy a state; InfraError if its size or its digest is not the recorded one. One part is hashed while it is written."""
+    """Copy a state, and hash each part while it is written; InfraError for a size or a digest that was not recorded."""
     hashed, size = hashlib.sha256(), 0
     reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     writing = os.open(into, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

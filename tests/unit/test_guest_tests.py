@@ -7,6 +7,7 @@ This host's kernel is a baseline: what needs the patch must fail here, plainly, 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -48,15 +49,35 @@ LITERAL_SIZE = re.compile(
 
 
 @pytest.fixture(scope="session")
-def build() -> Iterator[Path]:
-    """Every scenario and sample, built by the Makefile a user would use, where any user may run them."""
+def build(testrun_uid: str) -> Iterator[Path]:
+    """Every scenario and sample, built by the Makefile a user would use, where any user may run them.
+
+    They are built once for all processes of pytest; the last of them removes them.
+    """
     if not proc.which("gcc") or not proc.which("make"):
         pytest.skip("needs gcc and make")
-    out = Path(tempfile.mkdtemp(prefix="guest-tests-"))
-    out.chmod(0o755)
-    proc.run(["make", "-C", str(GUEST_TESTS), "-j2", f"OUT={out}"])
-    yield out
-    shutil.rmtree(out)
+    place = Path(tempfile.gettempdir()) / f"guest-tests-{testrun_uid}"
+    place.mkdir(exist_ok=True)
+    place.chmod(0o755)
+    out = place / "build"
+    with (place / "users").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        with (place / "building").open("w") as building:
+            fcntl.flock(building, fcntl.LOCK_EX)
+            if not out.exists():
+                make(out)
+        yield out
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def make(out: Path) -> None:
+    """Build into a directory, which appears when all is built."""
+    unfinished = out.with_name("unfinished")
+    proc.run(["make", "-C", str(GUEST_TESTS), "-j2", f"OUT={unfinished}"])
+    unfinished.chmod(0o755)
+    unfinished.rename(out)
 
 
 def normalise(ktap: str) -> str:

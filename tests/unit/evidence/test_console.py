@@ -20,12 +20,12 @@ def test_slices_are_decoded_and_bounded(tmp_path: Path) -> None:
     said = ConsoleLog(path)
     assert said.text(0) == "one\ntwo �� three\n"
     assert said.text(5, 8) == "two"
-    path.write_bytes(b"a" * (console.MAX_SLICE + 1000) + b"end")
+    path.write_bytes(b"a" * (console.MAX_LOG + 1000) + b"end")
     text = said.text(0)
     assert text.startswith("aaa")
     assert text.endswith("end")
     assert "1003 bytes left out" in text
-    assert len(text) < console.MAX_SLICE + 100
+    assert len(text) < console.MAX_LOG + 100
 
 
 def test_a_word_is_seen_once_and_across_reads(tmp_path: Path) -> None:

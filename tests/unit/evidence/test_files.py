@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lab.core.errors import InfraError, InputError, UsageError
 from lab.core.outcome import Cause, CellStatus, End, Mismatch, Outcome, Run
-from lab.evidence.console import MAX_SLICE
+from lab.evidence.console import MAX_LOG
 from lab.evidence.events import MAX_METADATA, NOT_DONE
 from lab.evidence.read import load
 from lab.evidence.write import CellDir, RunDir
@@ -229,18 +229,18 @@ def test_guests_bytes_survive(tmp_path: Path, place: CellDir) -> None:
     assert run.ktap == "?\x00\ufffd"
 
 
-def test_a_huge_console_is_read_from_both_ends(tmp_path: Path, place: CellDir) -> None:
-    place.console.write_bytes(b"BEGIN" + b"x" * (MAX_SLICE * 2) + b"END")
-    place.run(Run(scenario="guard", end=End.EXITED), console_to=MAX_SLICE * 2 + 8)
+def test_a_console_that_is_longer_than_any_may_be_is_read_from_both_ends(tmp_path: Path, place: CellDir) -> None:
+    place.console.write_bytes(b"BEGIN" + b"x" * (MAX_LOG * 2) + b"END")
+    place.run(Run(scenario="guard", end=End.EXITED), console_to=MAX_LOG * 2 + 8)
     console = first(tmp_path).runs[0].console
     assert console.startswith("BEGIN")
     assert console.endswith("END")
-    assert len(console) < MAX_SLICE + 100
+    assert len(console) < MAX_LOG + 100
 
 
 def test_megabytes_of_console_are_read_whole(tmp_path: Path, place: CellDir) -> None:
     """Injected failures show stacks by the thousand; the complaint between them is what counts."""
-    shown = b"FAULT_INJECTION: forcing a failure.\n" * 50_000
+    shown = b"FAULT_INJECTION: forcing a failure.\n" * 300_000
     place.console.write_bytes(shown + b"BUG: own complaint\n" + shown)
     place.run(Run(scenario="guard", end=End.EXITED), console_to=place.console.stat().st_size)
     assert "\nBUG: own complaint\n" in first(tmp_path).runs[0].console
