@@ -165,6 +165,8 @@ class Arch:
     """<type machine=...>: QEMU's machine."""
     cpu: str
     """CPU model under TCG."""
+    cpu_args: tuple[str, ...] = ()
+    """QEMU's arguments that change this model; a machine with another one has none of them."""
     libvirt_cpus: bool = True
     """Whether libvirt has a CPU driver for the architecture. Where it has none (9.0: "architecture is not supported by
     CPU driver") the domain has no <cpu>, and QEMU is told directly the model and the nodes, which are within it."""

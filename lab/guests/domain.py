@@ -97,11 +97,21 @@ def cpu_model(machine: GuestMachine) -> str:
     return machine.topology.architecture.cpu
 
 
+def has_own_cpu(machine: GuestMachine) -> bool:
+    """Return whether the CPU model is the one that the architecture's record names."""
+    return not machine.topology.cpu and machine.accelerator != "kvm"
+
+
 def cpu_without(machine: GuestMachine) -> tuple[str, ...]:
     """Return the CPU features to switch off with this QEMU; empty unless the CPU model is the architecture's own."""
-    if machine.topology.cpu or machine.accelerator == "kvm":
-        return ()
-    return machine.topology.architecture.cpu_without(machine.emulator_version)
+    return machine.topology.architecture.cpu_without(machine.emulator_version) if has_own_cpu(machine) else ()
+
+
+def fixed(machine: GuestMachine) -> tuple[str, ...]:
+    """Return QEMU's arguments that the architecture's record has for this machine, and those of the topology."""
+    record = machine.topology.architecture
+    own = record.cpu_args if has_own_cpu(machine) else ()
+    return (*own, *record.arguments(machine.emulator_version), *machine.topology.qemu_args)
 
 
 def network(topology: Topology) -> tuple[str, ...]:
@@ -344,6 +354,6 @@ def _qemu_arguments(root: ET.Element, machine: GuestMachine) -> None:
     for link in links(topology):
         if link.backwards:
             arguments += link.qemu
-    arguments += (*topology.architecture.arguments(machine.emulator_version), *topology.qemu_args)
+    arguments += fixed(machine)
     for argument in arguments:
         ET.SubElement(command, f"{{{QEMU_NS}}}arg", value=argument)

@@ -7,7 +7,18 @@ import shlex
 from pathlib import Path
 
 from lab.core.sizes import MIB
-from lab.guests.domain import GuestMachine, clock, command_line, disk, links, machine_type, network, numa, processors
+from lab.guests.domain import (
+    GuestMachine,
+    clock,
+    command_line,
+    disk,
+    fixed,
+    links,
+    machine_type,
+    network,
+    numa,
+    processors,
+)
 from lab.specs.model import Topology
 
 CONSOLES = {
@@ -51,8 +62,7 @@ def qemu_command(machine: GuestMachine, *arguments: str, interactive: bool = Fal
         *("-append", " ".join((*command_line(topology), *arguments))),
         *network(topology),
         *disk(machine),
-        *topology.architecture.arguments(machine.emulator_version),
-        *topology.qemu_args,
+        *fixed(machine),
     )
 
 

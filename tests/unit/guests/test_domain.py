@@ -138,3 +138,17 @@ def test_what_no_version_is_known_to_have_mended_is_avoided_with_all() -> None:
         arguments = [each.get("value") for each in ET.fromstring(domain_xml(wanted)).iter(f"{{{QEMU_NS}}}arg")]
         assert "aia=aplic" in arguments
         assert "aia=aplic" in qemu_command(wanted)
+
+
+@pytest.mark.parametrize(
+    ("changed", "own"),
+    [({}, True), ({"accelerator": "kvm"}, False), ({"cpu": "pentium3"}, False), ({"cpu": "max"}, False)],
+)
+def test_what_changes_an_architectures_cpu_model_leaves_others_alone(changed: dict[str, str], own: bool) -> None:
+    wanted = machine("i386-4k")
+    wanted = replace(wanted, accelerator=changed.get("accelerator", wanted.accelerator))
+    if cpu := changed.get("cpu"):
+        wanted = replace(wanted, topology=wanted.topology.model_copy(update={"cpu": cpu}))
+    arguments = [each.get("value") for each in ET.fromstring(domain_xml(wanted)).iter(f"{{{QEMU_NS}}}arg")]
+    assert ("max-i386-cpu.family=15" in arguments) is own
+    assert ("max-i386-cpu.family=15" in qemu_command(wanted)) is own
