@@ -62,6 +62,8 @@ ANSWER_S = 3.0
 PUSH_S = 6.0
 LATE_CONSOLE_S = 0.3
 """How long the console must be quiet after a connection died: an oops is printed after the connection has ended."""
+SETTLE_S = 0.1
+"""How long a guest goes on after its last program. A grace period of RCU takes some 30 ms at HZ=100."""
 FAILED_S = 0.3
 """How long after the end of an emulator's process libvirt may take to report the cause."""
 LAST_WORDS_S = 2.0
@@ -267,6 +269,10 @@ class Guest:
             watch=self.watch,
         )
         return ended.end is End.EXITED
+
+    def settle(self) -> None:
+        """Let the kernel finish what a program left to RCU and to work queues: it may complain about that."""
+        pause(SETTLE_S)
 
     def describe(self) -> Description:
         """Return the description of the running guest, for the evidence."""

@@ -134,7 +134,14 @@ class CellWork:
                 self._guests.prepare_next()
             show = self._progress(scenario, asked)
             run = self._programs.run(
-                guest, scenario, asked, attempt, explicit=explicit, show=show, console_from=self._guests.judged
+                guest,
+                scenario,
+                asked,
+                attempt,
+                explicit=explicit,
+                final=last or self.fresh,
+                show=show,
+                console_from=self._guests.judged,
             )
             self._guests.judged = self._programs.console_to
             if self.keeper and self.keeper.takes(self.cell, guest, run, declared):

@@ -142,6 +142,7 @@ class ProgramRunner:
         attempt: int,
         *,
         explicit: bool,
+        final: bool,
         show: Callable[[int], None],
         console_from: int,
     ) -> Run:
@@ -149,7 +150,8 @@ class ProgramRunner:
 
         `explicit` passes the names of the cases on the command line; otherwise the program runs all that it has.
         `console_from` is the offset in the console up to which it was judged before: what the kernel says between two
-        programs belongs to the second.
+        programs belongs to the second. Of a `final` one, which no other follows in this guest, the record waits for
+        what the kernel says afterwards.
         """
         scale = guest.accelerator.slowdown
         timeouts = [case.timeout_s for case in asked] or [SCENARIO_MARGIN_S]
@@ -178,6 +180,8 @@ class ProgramRunner:
             raise LabError(INTERRUPTED)
         if self.kernel.coverage:
             self.evidence.write(gcov_file(scenario, attempt), coverage.fetch(guest, scale))
+        if final and ended.end is End.EXITED:
+            guest.settle()
         stdout, before, after = counters.split(ended.stdout, execution.mark)
         before, after = self._measured(before), self._measured(after)
         run = execution.record(ended, stdout, before, self._settled(guest, before, after))

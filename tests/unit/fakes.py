@@ -62,6 +62,8 @@ class Behaviour:
     """What the kernel prints while the guest boots, or what a saved guest had printed then."""
     late_console: str = ""
     """What it prints after that, before the first program."""
+    last_console: str = ""
+    """What it prints after its last program."""
     boot_error: LabError | None = None
     facts_error: LabError | None = None
     push_error: LabError | None = None
@@ -85,6 +87,7 @@ class FakeGuest:
     closed: bool = False
     count: int = 0
     asked: int = 0
+    settled: int = 0
 
     def facts(self) -> str:
         if self.behaviour.facts_error:
@@ -126,6 +129,12 @@ class FakeGuest:
 
     def watch(self) -> End | None:
         return self.behaviour.gone
+
+    def settle(self) -> None:
+        assert not self.closed
+        self.settled += 1
+        with self.console.path.open("a") as file:
+            file.write(self.behaviour.last_console)
 
     def describe(self) -> Description:
         return Description(domain_xml="<domain/>", qemu_args=("qemu",), reproduce="#!/bin/sh\n")

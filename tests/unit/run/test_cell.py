@@ -57,6 +57,7 @@ class Worked:
         self.events: list[dict[str, Any]] = [json.loads(line) for line in lines]
         self.result: CellResult = load(run.path).cells[0]
         self.prepared = sum(snapshot.prepared for snapshot in built.snapshots)
+        self.guests = built.guests
         assert all(guest.closed for guest in built.guests)
         assert all(snapshot.discarded for snapshot in built.snapshots)
 
@@ -117,6 +118,25 @@ def test_a_first_guest_that_does_not_take_its_programs_decides_the_cell(work: Wo
 
 def test_shared_saves_nothing_while_all_is_well(work: Work) -> None:
     assert work("shared", good()).story == ["boot", "demo", "other", "third"]
+
+
+def test_what_the_kernel_says_after_the_last_program_is_recorded_with_it(work: Work) -> None:
+    """RCU's callbacks complain when the program has ended."""
+    done = work("shared", good(console=["one\n", "two\n", "three\n"], last_console="BUG: late\n"))
+    assert [run.console for run in done.result.runs] == ["one\n", "two\n", "three\nBUG: late\n"]
+    assert [guest.settled for guest in done.guests] == [1]
+
+
+def test_every_fresh_guest_has_a_last_program(work: Work) -> None:
+    late = [Behaviour(runs=[OK], last_console="BUG: late\n") for _ in range(3)]
+    done = work("fresh", *late)
+    assert [run.console for run in done.result.runs] == ["BUG: late\n"] * 3
+    assert [guest.settled for guest in done.guests] == [1, 1, 1]
+
+
+def test_nothing_is_awaited_of_a_guest_that_is_gone(work: Work) -> None:
+    done = work("fresh", Behaviour(runs=[PANIC]), good(), good())
+    assert [guest.settled for guest in done.guests] == [0, 1, 1]
 
 
 def test_shared_saves_the_guest_that_follows_a_crash(work: Work) -> None:

@@ -111,7 +111,9 @@ def test_a_complaint_between_two_programs_belongs_to_the_second(going: Going, mo
 
         guest.run.side_effect = program_says
         show = going.progress.append
-        return runner.run(guest, "demo", CASES[:1], 1, explicit=False, show=show, console_from=console_from).console
+        return runner.run(
+            guest, "demo", CASES[:1], 1, explicit=False, final=False, show=show, console_from=console_from
+        ).console
 
     monkeypatch.setattr(program, "command", lambda *_, **__: "true")
     runner = ProgramRunner(
