@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
 NETDEV = "lab0"
 ROOT_SERIAL = "pagelab-root"
 """The serial number by which a guest knows the disk with its root."""
+_HIDES = re.compile(r"quiet|loglevel=[0-6]")
+"""Kernel arguments that keep warnings, lockdep's among them, from the console, by which the kernel is judged."""
 DOMAIN_TYPES = {"kvm": "kvm", "tcg": "qemu"}
 """Accelerator -> libvirt's type of the domain."""
 
@@ -42,6 +45,7 @@ def command_line(topology: Topology) -> tuple[str, ...]:
     """Return the kernel's arguments for a machine, in order.
 
     A panic reboots the guest at once and a reboot ends the emulator, so that a dead guest is noticed without waiting.
+    Where the topology's own arguments hide warnings from the console, a last `loglevel=` shows them.
     """
     record = topology.architecture
     parts = [f"console={record.console}", "panic=-1", "random.trust_cpu=on", *record.cmdline, *topology.mode.cmdline]
@@ -52,7 +56,11 @@ def command_line(topology: Topology) -> tuple[str, ...]:
     if topology.shmem_thp:
         # 6.12 has no argument for it (6.14 has): the guest's init sets it. The kernel ignores arguments with a dot.
         parts.append(f"pagelab.shmem_thp={topology.shmem_thp}")
-    return tuple(" ".join((*parts, *topology.cmdline)).split())
+    words = " ".join((*parts, *topology.cmdline)).split()
+    if any(map(_HIDES.fullmatch, words)):
+        end = words.index("--") if "--" in words else len(words)  # what follows is init's
+        words.insert(end, "loglevel=7")
+    return tuple(words)
 
 
 def _reservation(topology: Topology, size: int) -> str:

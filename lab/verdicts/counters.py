@@ -2,7 +2,8 @@
 """Compare the counters of a guest's memory from before and after a program, and find what was not freed. Pure.
 
 The shell that runs the program reads the counters in the same SSH command, with builtins alone: a fork costs 15 ms
-under emulation, all of this 6 ms. First, per-CPU counters are folded in and caches are dropped (`stat_refresh`,
+under emulation, all of this 6 ms. First, the console shows warnings again, in case a program has turned them off: the
+kernel is judged by it. Then per-CPU counters are folded in and caches are dropped (`stat_refresh`,
 `drop_caches`). Memory that is freed lazily gets time, since the counters are read again if they show a leak.
 """
 
@@ -24,7 +25,8 @@ _FILES = (
 # only the first, and zoneinfo is long: grep reads these two. `count:` is the number of free pages that each CPU keeps
 # for itself. meminfo does not include them, and they are up to an eighth of the memory.
 READ = (
-    "{ echo 1 > /proc/sys/vm/stat_refresh; echo 4 > /proc/sys/vm/drop_caches; echo 3 > /proc/sys/vm/drop_caches; } "
+    "{ read -r k v < /proc/sys/kernel/printk; case $k in [0-6]) echo 7 > /proc/sys/kernel/printk;; esac; "
+    "echo 1 > /proc/sys/vm/stat_refresh; echo 4 > /proc/sys/vm/drop_caches; echo 3 > /proc/sys/vm/drop_caches; } "
     "2> /dev/null; "
     "while read -r k v _; do case $k in "
     "Committed_AS:|Shmem:|AnonPages:|MemAvailable:|SReclaimable:|SUnreclaim:) echo $k $v;; "

@@ -81,6 +81,24 @@ def test_command_line_ends_a_panicking_guest_and_reserves_hugepages_in_order_of_
     ]
 
 
+@pytest.mark.parametrize(
+    ("own", "end"),
+    [
+        ("quiet", ["quiet", "loglevel=7"]),
+        ("loglevel=3 foo", ["loglevel=3", "foo", "loglevel=7"]),
+        ("quiet -- init", ["quiet", "loglevel=7", "--", "init"]),
+        ("loglevel=8 quietly", ["loglevel=8", "quietly"]),
+    ],
+)
+def test_arguments_that_hide_warnings_are_overridden(own: str, end: list[str]) -> None:
+    topology = Topology.model_validate(
+        {"name": "x", "arch": "x86_64", "page_size": "4K", "memory": "1G", "cmdline": own.split()}
+    )
+    words = list(command_line(topology))
+    assert words[-len(end) :] == end
+    assert words.count("loglevel=7") == end.count("loglevel=7")
+
+
 def test_hugepages_of_nodes_are_reserved_on_them() -> None:
     words = command_line(machine("cpu-only-node").topology)
     assert words[words.index(f"hugepagesz={2 << 20}") + 1] == "hugepages=0:4"

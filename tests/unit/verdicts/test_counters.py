@@ -56,9 +56,16 @@ def test_the_books_of_a_real_guest() -> None:
     assert counters.parse(SAID) == READ
 
 
+def elsewhere(command: str, place: Path) -> str:
+    """A command that changes files in a directory instead of this host's settings."""
+    return command.replace("/proc/sys/vm", str(place)).replace("/proc/sys/kernel/printk", str(place / "level"))
+
+
 def test_the_shell_command_runs_here_too_and_keeps_the_status(tmp_path: Path) -> None:
     command = counters.wrap("printf 'ok 1'; exit_with() { return 7; }; exit_with", MARK)
-    harmless = command.replace("/proc/sys/vm", str(tmp_path))
+    harmless = command.replace("/proc/sys/vm", str(tmp_path)).replace(
+        "/proc/sys/kernel/printk", str(tmp_path / "level")
+    )
     done = subprocess.run(["sh", "-c", harmless], capture_output=True, check=False)
     said, before, after = counters.split(done.stdout, MARK)
     assert (said, done.returncode) == (b"ok 1", 7)
@@ -66,6 +73,18 @@ def test_the_shell_command_runs_here_too_and_keeps_the_status(tmp_path: Path) ->
     assert after is not None
     assert before.keys() >= {"Committed_AS", "Shmem", "AnonPages", "MemAvailable", "SUnreclaim", "tainted"}
     assert (tmp_path / "drop_caches").read_text() == "3\n"
+    assert not (tmp_path / "level").exists()
+
+
+@pytest.mark.parametrize(("was", "then"), [("4\t4\t1\t7\n", "7\n"), ("8\t4\t1\t7\n", "8\t4\t1\t7\n")])
+def test_a_console_that_a_program_has_silenced_shows_warnings_again(tmp_path: Path, was: str, then: str) -> None:
+    level = tmp_path / "level"
+    level.write_text(was)
+    command = counters.wrap("true", MARK).replace("/proc/sys/vm", str(tmp_path))
+    subprocess.run(
+        ["sh", "-c", command.replace("/proc/sys/kernel/printk", str(level))], capture_output=True, check=True
+    )
+    assert level.read_text() == then
 
 
 @pytest.mark.parametrize("own", [b"", b"KTAP version 1\n", b"no newline", b"\n", b"%s\n" % MARK.encode(), marked(SAID)])
