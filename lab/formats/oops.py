@@ -110,6 +110,14 @@ def _may_hold_report(console: str) -> bool:
     return any(map(console.__contains__, _WITHOUT_TITLE))
 
 
+_DROPPED = re.compile(r"^\*\* (\d{1,20}) printk messages dropped \*\*", re.MULTILINE)
+
+
+def dropped(console: str) -> int:
+    """Return how many messages the kernel overwrote before the console had printed them, by its own count."""
+    return sum(map(int, _DROPPED.findall(console)))
+
+
 def tail(console: str, lines: int = 12) -> tuple[str, ...]:
     """Return the last lines that are not blank, without time stamps: what to show when nothing was found."""
     end = console[-lines * SCAN_LINE :]

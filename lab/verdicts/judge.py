@@ -935,14 +935,14 @@ class _Judgement:
         return [f"exit status {status} does not fit the results: {failed} not ok"]
 
     def _console(self, cases: Iterable[_Finding]) -> dict[str, _Finding]:
-        """Return CONSOLE, CRASH, if the kernel complained or was tainted and no case is to blame for it."""
+        """Return CONSOLE for a complaint or a taint that no case is to blame for, or if there may have been one."""
         taint = counters.taint(self.run.before, self.run.after)
         blamed: set[oops.Finding] = set()
         for case in cases:
             blamed.update(case.reports)
         reports = [report for report in self.reports if report not in blamed]
         if not (reports or taint) or (self.has_harmless and not reports):
-            return {}
+            return self._dropped()
         if not reports:
             reason = f"the kernel was tainted during {self.run.scenario} ({taint}), without a word on the console"
             finding = _Finding(outcome=Outcome.CRASH, cause=Cause.TAINT, reason=reason, evidence=self._tainted())
@@ -952,6 +952,14 @@ class _Judgement:
         if self.within:
             first = min(reports, key=_rank)
         return {CONSOLE: _complained(f"during {self.run.scenario}", first, reports, self._tainted())}
+
+    def _dropped(self) -> dict[str, _Finding]:
+        """Return CONSOLE, BROKEN, if messages of the kernel are not on the console."""
+        lost = oops.dropped(self.run.console)
+        if not lost:
+            return {}
+        reason = f"{lost} messages of the kernel did not reach the console; a complaint may be among them"
+        return {CONSOLE: _Finding(outcome=Outcome.BROKEN, cause=Cause.FLOOD, reason=reason)}
 
     def _boot(self) -> dict[str, _Finding]:
         """Return BOOT, CRASH, if the kernel complained while the guest booted whose first program this is."""

@@ -379,6 +379,17 @@ def test_a_silent_taint_is_a_finding_and_says_whose_it_is() -> None:
     assert "b: taint: 64, was 0" in record.excerpt
 
 
+def test_a_console_that_lacks_messages_is_no_pass() -> None:
+    """Lockdep, RCU and UBSAN complain without a taint, and their title may be among what was dropped."""
+    text = "[    1.0] one\n** 15 printk messages dropped **\n[    2.0] two\n** 2 printk messages dropped **\n"
+    record = judged(run(console=text))[CONSOLE]
+    assert (record.outcome, record.cause) == (Outcome.BROKEN, Cause.FLOOD)
+    assert record.reason == "17 messages of the kernel did not reach the console; a complaint may be among them"
+    assert CONSOLE not in judged(run(console="[    1.0] ** 15 printk messages dropped **\n"))
+    record = judged(run(console=f"{text}BUG: Bad page state in process a  pfn:1\n"))[CONSOLE]
+    assert record.outcome is Outcome.CRASH
+
+
 def test_a_taint_with_a_report_is_the_reports() -> None:
     tainted = {**BOOKS, "tainted": 512}
     assert judged(run(console=console("x86_64-warning"), before=BOOKS, after=tainted))[CONSOLE].cause is Cause.WARNING
