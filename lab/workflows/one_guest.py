@@ -367,13 +367,31 @@ def shell(factory: GuestFactory, ready: BootableCell, load: Workload, progress: 
 def one_guest(factory: GuestFactory, ready: BootableCell) -> Iterator[Guest]:
     """Start a guest and verify its hardware; it is ended when the block is left.
 
-    It is restored from the state of one that was verified earlier if the cache has it, else booted.
+    It is restored from the state of one that was verified earlier if the cache has it, else booted. What its kernel
+    complains of meanwhile is added to the notes: a program's status does not tell.
     """
     guest = _verified(ready, factory.scratch / "console.log")
+    start = guest.console.size()
     try:
         yield guest
     finally:
+        for complaint in complaints(guest.console.text(start)):
+            factory.notes.append(f"{ready.name}: the kernel complained: {complaint}")
         guest.close()
+
+
+def complaints(console: str) -> list[str]:
+    """Return what a kernel complained of on a console, with the functions that led to it, a line each."""
+    if not console:  # the parser takes 20 ms to load
+        return []
+    from lab.formats import oops
+
+    found: list[str] = []
+    for report in oops.scan(console):
+        if not report.kind.provoked:
+            stack = " < ".join(report.stack)
+            found.append(f"{report} ({stack})" if stack else str(report))
+    return found
 
 
 def _verified(ready: BootableCell, console: Path) -> Guest:

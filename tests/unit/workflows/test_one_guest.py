@@ -193,6 +193,8 @@ class FakeGuest:
     commands: list[str] = field(default_factory=list)
     accelerator: Accelerator = field(default_factory=lambda: Accelerator(name="tcg", slowdown=1.0, why="fake"))
     closed: bool = False
+    says: str = ""
+    """What the kernel prints while a command runs."""
 
     def facts(self) -> str:
         return "facts"
@@ -202,6 +204,8 @@ class FakeGuest:
 
     def run(self, command: str, *, on_stdout: Callable[[bytes], None], **_: object) -> Ended:
         self.commands.append(command)
+        with self.console.path.open("a") as file:
+            file.write(self.says)
         on_stdout(b"out\n")
         return self.end
 
@@ -212,6 +216,7 @@ class FakeGuest:
 @dataclass
 class FakeReady:
     guest: FakeGuest
+    name: str = "machine-kernel"
     mismatches: tuple[str, ...] = ()
     restored: FakeGuest | None = None
     kept: list[FakeGuest] = field(default_factory=list)
@@ -273,6 +278,20 @@ def test_a_command_s_status_and_output_are_passed_on(
     assert guest.pushed == {}
     assert guest.closed
     assert capfdbinary.readouterr().out == b"out\n"
+
+
+def test_what_the_kernel_complains_of_while_a_program_runs_is_noted(tmp_path: Path, guest: FakeGuest) -> None:
+    guest.console.path.write_text("BUG: at boot\n")
+    guest.says = (
+        "[    2.0] WARNING: CPU: 1 PID: 80 at mm/own.c:12 inner+0x1/0x2\n[    2.0] RIP: 0010:inner+0x1/0x2\n"
+        "[    2.0] Call Trace:\n[    2.0]  <TASK>\n[    2.0]  outer+0x1/0x2\n[    2.0]  </TASK>\n"
+    )
+    factory = cast(GuestFactory, SimpleNamespace(scratch=tmp_path, notes=[]))
+    load = one_guest.workload(["true"], ARCH)
+    assert one_guest.execute(factory, cast(BootableCell, cast(Any, FakeReady(guest))), load, timeout_s=1.0) == 7
+    assert factory.notes == [
+        "machine-kernel: the kernel complained: WARNING: CPU: 1 PID: 80 at mm/own.c:12 inner+0x1/0x2 (inner < outer)"
+    ]
 
 
 def test_a_file_here_is_pushed_and_run(tmp_path: Path, guest: FakeGuest, monkeypatch: pytest.MonkeyPatch) -> None:
