@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the designs cost: a fault, an mremap, and what should cost what it always did. */
 #include "lab_cost.h"
+#include <sys/shm.h>
 
 #define MANY 64			/* pages or mappings of a round */
 #define FAR 256			/* pages that a mapping grows by at once */
 #define SOME 8			/* operations of a round where one is long */
 #define GROUND ((uintptr_t)1 << (sizeof(long) > 4 ? 36 : 29)) /* what the smallest address spaces have: 38 bits, 31 */
 
-static size_t page;
+static long page;
 static char *ground;		/* addresses for every round anew */
 
 static char *at(char *p, long n)
@@ -62,16 +63,18 @@ static void put_each(int count, long room, int flags)
  */
 static void prepare(long pages)
 {
+	long colours;
 	char *p;
 
 	page = lab_page();
+	colours = ((long)SHMLBA + page - 1) / page;	/* one, where any address will do for a shared mapping */
 	/* Hardly any of it is touched: a machine with less memory than that has room for it all the same. */
-	p = LAB_SETUP(mmap((void *)GROUND, (size_t)(pages + 1) * page, PROT_READ | PROT_WRITE,
+	p = LAB_SETUP(mmap((void *)GROUND, (size_t)(pages + colours) * page, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 	if (p != (void *)GROUND)
 		LAB_ERROR("something is mapped at %p", (void *)GROUND);
-	touch(p);
-	ground = at(p, 1);
+	touch(at(p, colours - 1));
+	ground = at(p, colours);
 	clear(pages);
 	lab_sleep_ms(50);
 }

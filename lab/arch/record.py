@@ -190,6 +190,9 @@ class Arch:
     features: tuple[str, ...] = ()
     """Elements of the domain XML's <features>, e.g. `acpi`."""
     max_vcpus: int = 64
+    percpu_chunk: int = 0
+    """Bytes that the kernel takes from vmalloc for the maps of a further chunk of per-CPU memory, where a leak may be
+    less than that. It keeps them: the first program that uses many memory cgroups seems to leak."""
     min_memory: int = 64 * MIB
     """The least memory (bytes) with which a guest boots."""
     no_numa: str = ""

@@ -209,6 +209,7 @@ class ProgramRunner:
             cpus=self.topology.vcpus,
             memory=self.topology.total_memory,
             kasan=has_kasan(self.config),
+            percpu_chunk=self.topology.architecture.percpu_chunk,
         )
         return {**read, **measures}
 

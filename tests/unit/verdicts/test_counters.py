@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.specs.arches import ARCHES
 from lab.verdicts import counters
 
 MARK = "books-0123456789abcdef"
@@ -125,6 +126,18 @@ def test_what_the_address_sanitizer_has_in_quarantine_is_not_lost() -> None:
     assert counters.leaks(kasan, changed(kasan, **moved)) == ()
     assert counters.leaks(kasan, changed(kasan, SUnreclaim=40 << 10))
     assert counters.leaks(kasan, changed(kasan, Committed_AS=12916))
+
+
+def test_the_maps_of_a_chunk_of_per_cpu_memory_are_not_lost_where_vmalloc_has_them() -> None:
+    """As a guest of sparc64 had it after a program with memory cgroups."""
+    chunk = ARCHES["sparc64"].percpu_chunk
+    before = {**READ, "VmallocUsed": 16, **counters.measures(page_size=8192, cpus=1, memory=1 << 29, kasan=False)}
+    large = {**before, **counters.measures(page_size=8192, cpus=1, memory=1 << 29, kasan=False, percpu_chunk=chunk)}
+    moved = {"MemAvailable": -8456, "VmallocUsed": 8472}
+    assert counters.leaks(large, changed(large, **moved)) == ()
+    assert counters.leaks(before, changed(before, **moved)) == ("free memory -8456 kB (allowed: 2176 kB)",)
+    assert counters.leaks(large, changed(large, MemAvailable=-8456)), "it is not vmalloc's"
+    assert counters.leaks(large, changed(large, MemAvailable=-17000, VmallocUsed=17000)), "two chunks"
 
 
 @pytest.mark.parametrize("name", ["Committed_AS", "Shmem", "AnonPages", "SReclaimable", "SUnreclaim"])
