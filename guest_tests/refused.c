@@ -407,7 +407,7 @@ static void l19_free_over_the_limit(void)
 #define TRIES 4
 #define OBJECT 8	/* pages */
 #define MORE 32		/* pages by which a try makes a mapping larger that pays for it */
-#define TARGET 256	/* pages between the addresses of two tries */
+#define TARGET 160	/* pages between the addresses of two tries: room for OBJECT and TRIES times MORE */
 #define SPARE 8		/* mappings that are given up before a try */
 #define VIEWS (1 << 15)	/* more than a CPU keeps memory for, and half of what a process may have */
 
@@ -420,7 +420,7 @@ struct mover {
 	long failures;
 };
 
-enum { GROWS, STAYS, OF_FILE, PRIVATE, WITHIN, MOVERS };
+enum { GROWS, STAYS, WITHIN, UNPAID, OF_FILE, OF_MEMFD, PRIVATE, MOVERS };
 
 struct starved {
 	struct mover of[MOVERS];
@@ -440,7 +440,7 @@ static struct starved starved(void)
 	struct starved s = { 0 };
 	char path[LAB_PATH], *p;
 	cpu_set_t here;
-	int file;
+	int file, memfd;
 
 	CPU_ZERO(&here);
 	CPU_SET(sched_getcpu(), &here);
@@ -457,14 +457,20 @@ static struct starved starved(void)
 	s.of[GROWS] = (struct mover){ .what = "growth", .p = p, .pages = OBJECT, .more = MORE };
 	p = LAB_SETUP(lab_mremap(p, 0, OBJECT, MREMAP_MAYMOVE, NULL));
 	s.of[STAYS] = (struct mover){ .what = "a move", .p = p, .pages = OBJECT };
-	file = LAB_SETUP((int)syscall(SYS_memfd_create, "lab", 1U));
-	p = LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
-	s.of[OF_FILE] = (struct mover){ .what = "growth over a file", .p = p, .pages = 1, .more = 1 };
-	close(file);
-	p = LAB_SETUP(lab_map(1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS));
-	s.of[PRIVATE] = (struct mover){ .what = "growth of read-only private memory", .p = p, .pages = 1, .more = 1 };
 	p = LAB_SETUP(lab_mremap(s.of[GROWS].p, 0, 1, MREMAP_MAYMOVE, NULL));
 	s.of[WITHIN] = (struct mover){ .what = "growth within the object", .p = p, .pages = 1, .more = 1 };
+	p = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE));
+	s.of[UNPAID] = (struct mover){ .what = "growth with MAP_NORESERVE", .p = p, .pages = 1, .more = 1 };
+	file = LAB_SETUP(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+	p = LAB_SETUP(mmap(NULL, lab_page(), PROT_READ, MAP_SHARED, file, 0));
+	s.of[OF_FILE] = (struct mover){ .what = "growth over a file", .p = p, .pages = 1, .more = 1 };
+	close(file);
+	memfd = LAB_SETUP((int)syscall(SYS_memfd_create, "lab", 1U));
+	p = LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0));
+	s.of[OF_MEMFD] = (struct mover){ .what = "growth over a memfd", .p = p, .pages = 1, .more = 1 };
+	close(memfd);
+	p = LAB_SETUP(lab_map(1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS));
+	s.of[PRIVATE] = (struct mover){ .what = "growth of read-only private memory", .p = p, .pages = 1, .more = 1 };
 	return s;
 }
 
