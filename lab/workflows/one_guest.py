@@ -389,7 +389,7 @@ def complaints(console: str) -> list[str]:
     found: list[str] = []
     for report in oops.scan(console):
         if not report.kind.provoked:
-            stack = " < ".join(report.stack)
+            stack = " < ".join(report.stack[:SHOWN_NAMES])
             found.append(f"{report} ({stack})" if stack else str(report))
     return found
 

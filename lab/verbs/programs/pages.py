@@ -26,7 +26,7 @@ from lab.verbs.options import (
     volumes,
 )
 from lab.verbs.places import open_cache, open_library
-from lab.verbs.running import builds_end_with_us, load_of
+from lab.verbs.running import builds_end_with_us, load_of, print_factory_notes
 
 if TYPE_CHECKING:
     from lab.arch.record import Arch
@@ -180,7 +180,9 @@ def _answer(
         load=load, kernels=tuple(specs), timeout_s=timeout, trace=not no_trace, build=build, output=not status_only
     )
     with builds_end_with_us(), open_factory(builder, uri=connect) as factory:
-        return trying.answer(factory, chosen, wanted, looked=looked, report=_print_run, progress=progress_on_stderr())
+        answer = trying.answer(factory, chosen, wanted, looked=looked, report=_print_run, progress=progress_on_stderr())
+    print_factory_notes(factory.notes)
+    return answer
 
 
 def _architecture(program: str, library: Library, globs: Sequence[str], *, in_root: bool) -> Arch:
