@@ -191,8 +191,8 @@ class Arch:
     """Elements of the domain XML's <features>, e.g. `acpi`."""
     max_vcpus: int = 64
     percpu_chunk: int = 0
-    """Bytes that the kernel takes from vmalloc for the maps of a further chunk of per-CPU memory, where a leak may be
-    less than that. It keeps them: the first program that uses many memory cgroups seems to leak."""
+    """Bytes that the kernel takes from vmalloc for the maps of a further chunk of per-CPU memory, and keeps; 0 where it
+    is no more than free memory may move. The first program that uses many memory cgroups makes such a chunk."""
     min_memory: int = 64 * MIB
     """The least memory (bytes) with which a guest boots."""
     no_numa: str = ""
