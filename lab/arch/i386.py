@@ -102,8 +102,8 @@ ARCH = Arch(
     libvirt_arch="i686",
     machine="q35",
     cpu="max",
-    # QEMU's model is an Athlon of family 6: a kernel warns at boot that it is not made for several CPUs. On x86_64 it
-    # is this one.
+    # In qemu-system-i386 `max` is an Athlon of family 6: the kernel warns at boot that it is not made for several CPUs.
+    # These are the numbers that `max` has in qemu-system-x86_64.
     cpu_args=tuple(
         word for name in ("family=15", "model=107", "stepping=1") for word in ("-global", f"max-i386-cpu.{name}")
     ),

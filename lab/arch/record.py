@@ -166,7 +166,7 @@ class Arch:
     cpu: str
     """CPU model under TCG."""
     cpu_args: tuple[str, ...] = ()
-    """QEMU's arguments that change this model; a machine with another one has none of them."""
+    """QEMU's arguments that change properties of this model. Machines with another model do not get them."""
     libvirt_cpus: bool = True
     """Whether libvirt has a CPU driver for the architecture. Where it has none (9.0: "architecture is not supported by
     CPU driver") the domain has no <cpu>, and QEMU is told directly the model and the nodes, which are within it."""

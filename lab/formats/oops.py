@@ -59,7 +59,7 @@ class Finding:
 
     def __str__(self) -> str:
         text = self.title
-        if self.kind is not Kind.KASAN and self.kind.lower() not in text.lower():  # whose titles name the sanitizer
+        if self.kind is not Kind.KASAN and self.kind.lower() not in text.lower():  # their titles name the sanitizer
             text = f"{self.kind}: {text}"
         if self.count > 1:
             text += f" ({self.count} times)"

@@ -275,12 +275,14 @@ def one_guest(choice: GuestChoice) -> Iterator[tuple[GuestFactory, BootableCell]
         raise InfraError(f"{topology.name} cannot be built or booted on this host: {why}")
     builder = Builder(cache=open_cache(), sources=library.scenario_sources)
     with builds_end_with_us(), open_factory(builder, uri=choice.connect, saved=not choice.cold) as factory:
-        yield factory, factory.ready(topology, kernel, progress_on_stderr())
-    print_factory_notes(factory.notes)
+        try:
+            yield factory, factory.ready(topology, kernel, progress_on_stderr())
+        finally:  # a program that hangs may do so because of what the kernel complained of
+            print_factory_notes(factory.notes)
 
 
 def print_factory_notes(notes: Iterable[str]) -> None:
-    """Print why saved guests were not used, and what was not copied out of a guest."""
+    """Print why saved guests were not used, what was not copied out of a guest, and what its kernel complained of."""
     for note in notes:
         print_note(f"note: {printable(note)}")
 

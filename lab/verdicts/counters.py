@@ -21,9 +21,10 @@ _FILES = (
     f"/sys/kernel/mm/{_HUGE}resv_hugepages",
     f"/sys/devices/system/node/node[0-9]*/{_HUGE}free_hugepages",
 )
-# The kernel logs drop_caches until 4 has been written to it. The shell reads single bytes, of which `tainted` returns
-# only the first, and zoneinfo is long: grep reads these two. `count:` is the number of free pages that each CPU keeps
-# for itself. meminfo does not include them, and they are up to an eighth of the memory.
+# The kernel logs drop_caches until 4 has been written to it. The shell reads single bytes, of which a number in
+# /proc/sys returns only the first. Of `printk` that is enough: 15, as after an oops, becomes 7, and warnings stay.
+# Of `tainted` it is not, and zoneinfo is long: grep reads these two. `count:` is the number of free pages that each CPU
+# keeps for itself. meminfo does not include them, and they are up to an eighth of the memory.
 READ = (
     "{ read -r k v < /proc/sys/kernel/printk; case $k in [0-6]) echo 7 > /proc/sys/kernel/printk;; esac; "
     "echo 1 > /proc/sys/vm/stat_refresh; echo 4 > /proc/sys/vm/drop_caches; echo 3 > /proc/sys/vm/drop_caches; } "

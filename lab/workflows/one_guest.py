@@ -375,9 +375,10 @@ def one_guest(factory: GuestFactory, ready: BootableCell) -> Iterator[Guest]:
     try:
         yield guest
     finally:
-        for complaint in complaints(guest.console.text(start)):
-            factory.notes.append(f"{ready.name}: the kernel complained: {complaint}")
+        printed = guest.console.text(start)
         guest.close()
+        for complaint in complaints(printed):
+            factory.notes.append(f"{ready.name}: the kernel complained: {complaint}")
 
 
 def complaints(console: str) -> list[str]:

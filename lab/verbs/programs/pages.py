@@ -180,9 +180,12 @@ def _answer(
         load=load, kernels=tuple(specs), timeout_s=timeout, trace=not no_trace, build=build, output=not status_only
     )
     with builds_end_with_us(), open_factory(builder, uri=connect) as factory:
-        answer = trying.answer(factory, chosen, wanted, looked=looked, report=_print_run, progress=progress_on_stderr())
-    print_factory_notes(factory.notes)
-    return answer
+        try:
+            return trying.answer(
+                factory, chosen, wanted, looked=looked, report=_print_run, progress=progress_on_stderr()
+            )
+        finally:
+            print_factory_notes(factory.notes)
 
 
 def _architecture(program: str, library: Library, globs: Sequence[str], *, in_root: bool) -> Arch:

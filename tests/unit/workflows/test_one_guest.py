@@ -294,6 +294,18 @@ def test_what_the_kernel_complains_of_while_a_program_runs_is_noted(tmp_path: Pa
     ]
 
 
+def test_a_complaint_is_noted_of_a_program_that_does_not_end_too(tmp_path: Path, guest: FakeGuest) -> None:
+    """It may hang because of that."""
+    guest.says = "BUG: Bad page state in process a pfn:1\n"
+    guest.end = Ended(end=End.DEADLINE, status=None, stdout=b"", stderr=b"", duration_s=1.0, note="not done within 1 s")
+    factory = cast(GuestFactory, SimpleNamespace(scratch=tmp_path, notes=[]))
+    load = one_guest.workload(["sleep", "9"], ARCH)
+    with pytest.raises(one_guest.TimedOut):
+        one_guest.execute(factory, cast(BootableCell, cast(Any, FakeReady(guest))), load, timeout_s=1.0)
+    assert factory.notes == ["machine-kernel: the kernel complained: BUG: Bad page state in process a pfn:1"]
+    assert guest.closed
+
+
 def test_a_file_here_is_pushed_and_run(tmp_path: Path, guest: FakeGuest, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "prog").write_bytes(elf_file(X86, LOAD))
     assert execute(tmp_path, FakeReady(guest), str(tmp_path / "prog")) == 7
