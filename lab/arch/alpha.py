@@ -62,6 +62,7 @@ ARCH = Arch(
     cpu="ev67",
     libvirt_cpus=False,
     console="ttyS0",
+    early_console="earlycon=uart8250,io,0x3f8",
     net_options="romfile=",
     max_vcpus=4,
     no_numa="QEMU refuses -numa for clipper",

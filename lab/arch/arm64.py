@@ -130,6 +130,7 @@ ARCH = Arch(
     more_vcpus_args=("-machine", "gic-version=3"),
     cpu="max",
     console="ttyAMA0",
+    early_console="earlycon",
     net_options="romfile=",
     notes=MappingProxyType(
         {"thp": "with 64K pages shmem cannot have PMD-sized huge pages: order 13 is above MAX_PAGECACHE_ORDER (11)"}

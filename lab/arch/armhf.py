@@ -77,6 +77,7 @@ ARCH = Arch(
     machine="virt",
     cpu="cortex-a15",
     console="ttyAMA0",
+    early_console="earlycon",
     net_device="virtio-net-device",
     disk_device="virtio-blk-device",
     max_vcpus=8,

@@ -108,6 +108,7 @@ ARCH = Arch(
         word for name in ("family=15", "model=107", "stepping=1") for word in ("-global", f"max-i386-cpu.{name}")
     ),
     console="ttyS0",
+    early_console="earlycon=uart8250,io,0x3f8",
     net_options="romfile=",
     features=("acpi", "apic"),
     cmdline=("lpj=26000000", "no_timer_check"),  # as on x86_64

@@ -79,6 +79,7 @@ ARCH = Arch(
     cpu="la464",
     libvirt_cpus=False,
     console="ttyS0",
+    early_console="earlycon",
     net_options="romfile=",
     # Bounce buffers, which it does not need, take 64M of every machine (arch_mem_init in setup.c, 6.12).
     cmdline=("swiotlb=noforce",),

@@ -175,6 +175,9 @@ class Arch:
     lab/workflows/machine/shrink.py."""
     console: str
     """console= on the kernel's command line."""
+    early_console: str = ""
+    """Kernel argument that shows messages from the first one on, before that console's driver is there; empty where the
+    kernel shows them without it."""
     console_target: Literal["serial", "sclplm"] = "serial"
     """<target type=...> of the libvirt console device."""
     net_device: str = "virtio-net-pci"

@@ -85,6 +85,7 @@ ARCH = Arch(
     cpu="rv64",
     libvirt_cpus=False,
     console="ttyS0",
+    early_console="earlycon",
     net_options="romfile=",
     limits=(
         # With nodes the machine has an interrupt controller per node, and on the second one the network card is silent.

@@ -69,6 +69,7 @@ ARCH = Arch(
     # The kernel's SCLP_CONSOLE is the line-mode one; libvirt's plain `sclp` is another driver's (SCLP_VT220_CONSOLE).
     console="ttyS0",
     console_target="sclplm",
+    # No early console: what earlyprintk prints here has lost its brackets, and reports in it would not be recognised.
     net_device="virtio-net-ccw",
     disk_device="virtio-blk-ccw",
     max_vcpus=8,

@@ -129,6 +129,7 @@ ARCH = Arch(
     cpu="max",
     cpu_flags=("pdpe1gb", "pku"),
     console="ttyS0",
+    early_console="earlycon=uart8250,io,0x3f8",
     # The firmware would otherwise load and run an iPXE option ROM for the card: under TCG that is boot time.
     net_options="romfile=",
     features=("acpi", "apic"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Converts a kernel's System.map to an ELF file for debuggers, with symbols but without types or line numbers. Pure.
+"""A kernel's System.map: the function at an address, and an ELF file for debuggers, with symbols alone. Pure.
 
 The ELF machine number and flags are copied from another ELF file for the same machine.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -68,6 +69,20 @@ def elf_of(system_map: str, like: bytes) -> bytes:
     table = shape.symbol(0, _Symbol(0, 0, False, b""))[:0] + bytes(24 if shape.wide else 16)
     table += b"".join(shape.symbol(at, symbol) for at, symbol in zip(offsets, symbols, strict=True))
     return _file(shape, like, symbols, table, strings)
+
+
+def functions_at(system_map: str, addresses: Sequence[int]) -> list[str]:
+    """Return `function+0xOFFSET` for each address of a kernel, the address itself where no function is."""
+    symbols = _symbols(system_map)
+    places = []
+    for address in addresses:
+        place = f"{address:#x}"
+        if before := bisect_right(symbols, address, key=lambda symbol: symbol.address):
+            symbol = symbols[before - 1]
+            if symbol.is_text and address < symbol.address + symbol.size:
+                place = f"{symbol.name.decode()}+{address - symbol.address:#x}"
+        places.append(place)
+    return places
 
 
 def _symbols(system_map: str) -> list[_Symbol]:

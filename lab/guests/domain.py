@@ -18,6 +18,8 @@ ROOT_SERIAL = "pagelab-root"
 """The serial number by which a guest knows the disk with its root."""
 _HIDES = re.compile(r"quiet|loglevel=[0-6]")
 """Kernel arguments that keep warnings, lockdep's among them, from the console, by which the kernel is judged."""
+_EARLY_CONSOLE = re.compile(r"(?:earlycon|earlyprintk)(?:=|$)")
+"""Kernel arguments that choose where messages from before the console's driver are printed."""
 DOMAIN_TYPES = {"kvm": "kvm", "tcg": "qemu"}
 """Accelerator -> libvirt's type of the domain."""
 
@@ -45,10 +47,13 @@ def command_line(topology: Topology) -> tuple[str, ...]:
     """Return the kernel's arguments for a machine, in order.
 
     A panic reboots the guest at once and a reboot ends the emulator, so that a dead guest is noticed without waiting.
-    Where the topology's own arguments hide warnings from the console, a last `loglevel=` shows them.
+    Where the topology's own arguments hide warnings from the console, a last `loglevel=` shows them; with an early
+    console of their own, the architecture's is left out.
     """
     record = topology.architecture
     parts = [f"console={record.console}", "panic=-1", "random.trust_cpu=on", *record.cmdline, *topology.mode.cmdline]
+    if record.early_console and not any(map(_EARLY_CONSOLE.match, " ".join(topology.cmdline).split())):
+        parts.insert(1, record.early_console)
     for size in topology.reserved_hugepages:
         parts.append(f"hugepagesz={size} hugepages={_reservation(topology, size)}")
     if topology.thp:

@@ -319,6 +319,7 @@ class GuestFactory:
             # The script uses the cached initrd, which outlives the run and does not contain this run's key.
             reproduce=qemu_command.script(replace(machine, initrd=ready.products.rootfs.initrd)),
             probes=ready.products.probes,
+            symbols=_symbols(ready),
             patience=_patience(ready),
             state=self.scratch / f"{name}.state",
             rename=lambda: self._name(ready),
@@ -375,6 +376,13 @@ class GuestFactory:
 def _emulator_version(record: Arch) -> str:
     """Return the version of an architecture's emulator; empty, without asking it, where nothing depends on that."""
     return qemu_version.installed(record.qemu) if record.limits else ""
+
+
+def _symbols(ready: BootableCell) -> Path | None:
+    """Return the kernel's System.map, unless the kernel moves itself at boot or was not built here (it is empty)."""
+    system_map = ready.products.kernel.system_map
+    moves = b"\nCONFIG_RANDOMIZE_BASE=y\n" in ready.config
+    return system_map if system_map.stat().st_size and not moves else None
 
 
 def _patience(ready: BootableCell) -> float:

@@ -38,8 +38,10 @@ from lab.core.errors import BootError, DeadlineExceeded, GuestLost, InfraError, 
 from lab.core.outcome import End, Ended, Usage
 from lab.core.ssh_keys import KeyPair
 from lab.evidence.console import MAX_LOG, ConsoleLog, Watcher
+from lab.formats.system_map import functions_at
 from lab.guests import domain
 from lab.guests.accelerator import Accelerator
+from lab.guests.registers import program_counters
 from lab.guests.vm import Domain, Hypervisor
 
 if TYPE_CHECKING:
@@ -76,7 +78,8 @@ MAX_OUTPUT = 4 << 20
 """Bytes of stdout and stderr together after which a command is cut off."""
 POLL_S = 0.01
 EXCERPT_LINES = 25
-SILENT = "(the console stayed silent; `cmdline: earlycon` in the machine's file may show what comes before its driver)"
+SHOWN_CPUS = 8
+SILENT = "(the kernel printed nothing: it has no early console, or it died before that)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,8 @@ class Boot:
     """A script that boots the same machine with plain QEMU."""
     probes: tuple[Path, ...] = ()
     """Programs that print further facts about this machine."""
+    symbols: Path | None = None
+    """The kernel's System.map; None if its addresses are not those of the running kernel."""
     patience: float = 1.0
     """The factor by which this kernel may boot more slowly than one that the lab configures."""
     state: Path
@@ -253,7 +258,7 @@ class Guest:
             if self._obeys_sysrq():
                 self._wait_for_console()
             else:
-                ended = replace(ended, end=self.watch() or End.UNRESPONSIVE)
+                ended = self._unresponsive(ended)
         if ended.end in (End.LOST, End.PANIC, End.QEMU_DEAD):
             self._wait_for_console()
             if ended.end is End.LOST and (gone := self.watch()):
@@ -269,6 +274,13 @@ class Guest:
             watch=self.watch,
         )
         return ended.end is End.EXITED
+
+    def _unresponsive(self, ended: Ended) -> Ended:
+        """Return how a command ended whose guest does not answer: with where its CPUs are, unless it died."""
+        if gone := self.watch():
+            return replace(ended, end=gone)
+        note = "; ".join(filter(None, (ended.note, where(self.domain, self.wanted.symbols))))
+        return replace(ended, end=End.UNRESPONSIVE, note=note)
 
     def settle(self) -> None:
         """Let the kernel finish what a program left to RCU and to work queues: it may complain about that."""
@@ -466,14 +478,28 @@ def power_on(hypervisor: Hypervisor, wanted: Boot, deadline: Deadline) -> Domain
         deadline.wait_for(is_ready, interval_s=POLL_S)
     except DeadlineExceeded as error:
         stopped = running.stopped()
+        place = "" if stopped else where(running, wanted.symbols)
         running.destroy()
         if stopped:
             raise GuestLost(f"{machine.name}: the emulator's process was stopped by a signal") from error
-        raise _boot_error(machine, console, start, f"no ready line within {deadline.budget_s:.0f} s") from error
+        why = "; ".join(filter(None, (f"no ready line within {deadline.budget_s:.0f} s", place)))
+        raise _boot_error(machine, console, start, why) from error
     except BaseException:
         running.destroy()
         raise
     return running
+
+
+def where(running: Domain, symbols: Path | None) -> str:
+    """Return where the CPUs of a guest are that hangs, by function if symbols are given; empty if it is not known."""
+    counters = program_counters(running.registers())
+    shown = sorted(counters)[:SHOWN_CPUS]
+    addresses = [counters[cpu] for cpu in shown]
+    functions = list(map(hex, addresses))
+    if symbols:
+        functions = functions_at(symbols.read_text("ascii", "replace"), addresses)
+    places = [f"CPU {cpu} at {function}" for cpu, function in zip(shown, functions, strict=True)]
+    return ", ".join(places) + (", ..." if len(counters) > len(shown) else "")
 
 
 def _boot_error(machine: domain.GuestMachine, console: ConsoleLog, start: int, why: str) -> BootError:

@@ -46,6 +46,8 @@ import libvirt_qemu
 EMBED = "embed"
 LOGD_S = 3.0
 """Seconds that virtlogd may take to close the console file of a guest that has ended."""
+REGISTERS_S = 3.0
+"""Seconds that QEMU's monitor may take to print registers; an emulator that hangs does not answer."""
 START_S = 30.0
 """Seconds that libvirt may take to start an emulator; normally it takes a fraction of one."""
 # QEMU opens the console's file itself (no virtlogd) and runs as the user who runs the lab: libvirt's unprivileged
@@ -63,6 +65,7 @@ capability_filters = ["cpu-unavailable-features"]
 """
 _ROOT_CONF = 'user = "root"\ngroup = "root"\n'
 _HOST_FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
+_HMP = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
 _events_started = threading.Lock()
 _events_running = False
 _never_closed: list[libvirt.virConnect] = []
@@ -133,9 +136,7 @@ class Domain:
     def ssh_port(self) -> int:
         """Return the port on 127.0.0.1 that is forwarded to the guest's port 22."""
         try:
-            answer = libvirt_qemu.qemuMonitorCommand(
-                self.handle, "info usernet", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
-            )
+            answer = libvirt_qemu.qemuMonitorCommand(self.handle, "info usernet", _HMP)
         except libvirt.libvirtError as error:
             raise LibvirtError(f"{self.name}: QEMU does not report the forwarded port: {error}") from error
         match = _HOST_FORWARD.search(answer)
@@ -168,13 +169,24 @@ class Domain:
         """Have QEMU open a gdbserver on a Unix socket; with None it closes the gdbserver."""
         what = f"unix:{socket},server=on,wait=off" if socket else "none"
         try:
-            answer = libvirt_qemu.qemuMonitorCommand(
-                self.handle, f"gdbserver {what}", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
-            )
+            answer = libvirt_qemu.qemuMonitorCommand(self.handle, f"gdbserver {what}", _HMP)
         except libvirt.libvirtError as error:
             raise LibvirtError(f"{self.name}: QEMU does not open a gdbserver: {_words(error)}") from error
         if socket and "Waiting for gdb" not in answer:
             raise InfraError(f"{self.name}: QEMU does not open a gdbserver: {answer.strip()}")
+
+    def registers(self) -> str:
+        """Return all CPUs' registers, as QEMU's monitor prints them; empty if it does not answer in REGISTERS_S."""
+        answers: list[str] = []
+
+        def ask() -> None:
+            with suppress(libvirt.libvirtError):
+                answers.append(libvirt_qemu.qemuMonitorCommand(self.handle, "info registers -a", _HMP))
+
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(REGISTERS_S)
+        return "".join(answers)
 
     def suspend(self) -> None:
         """Pause the guest."""

@@ -18,9 +18,10 @@ from lab.arch.record import Arch
 from lab.build import programs
 from lab.core import paths
 from lab.core.deadline import Deadline
-from lab.core.errors import GuestLost, InfraError, LabError, UsageError
-from lab.core.outcome import End
+from lab.core.errors import BootError, GuestLost, InfraError, LabError, UsageError
+from lab.core.outcome import BOOT_ATTEMPTS, End
 from lab.core.progress import Progress, silent
+from lab.evidence.console import ConsoleLog
 from lab.formats import cpio, elf, elf_program, file_kinds
 from lab.guests import guest_root
 from lab.guests.factory import BootableCell, GuestFactory
@@ -368,27 +369,39 @@ def one_guest(factory: GuestFactory, ready: BootableCell) -> Iterator[Guest]:
     """Start a guest and verify its hardware; it is ended when the block is left.
 
     It is restored from the state of one that was verified earlier if the cache has it, else booted. What its kernel
-    complains of meanwhile is added to the notes: a program's status does not tell.
+    complains of meanwhile, or before a boot failed, is added to the notes: a program's status does not tell.
     """
-    guest = _verified(ready, factory.scratch / "console.log")
+    place = factory.scratch / "console.log"
+    try:
+        guest = _verified(ready, place)
+    except BootError:
+        _note_complaints(factory, ready, ConsoleLog(place).text(0), boots=BOOT_ATTEMPTS)
+        raise
     start = guest.console.size()
     try:
         yield guest
     finally:
         printed = guest.console.text(start)
         guest.close()
-        for complaint in complaints(printed):
-            factory.notes.append(f"{ready.name}: the kernel complained: {complaint}")
+        _note_complaints(factory, ready, printed)
 
 
-def complaints(console: str) -> list[str]:
-    """Return what a kernel complained of on a console, with the functions that led to it, a line each."""
+def _note_complaints(factory: GuestFactory, ready: BootableCell, printed: str, boots: int = 0) -> None:
+    for complaint in complaints(printed, boots):
+        factory.notes.append(f"{ready.name}: the kernel complained: {complaint}")
+
+
+def complaints(console: str, boots: int = 0) -> list[str]:
+    """Return what a kernel complained of on a console, with the functions that led to it, a line each.
+
+    `boots`: how many times it may have booted meanwhile.
+    """
     if not console:  # the parser takes 20 ms to load
         return []
     from lab.formats import oops
 
     found: list[str] = []
-    for report in oops.scan(console):
+    for report in oops.scan(console, boots=boots):
         if not report.kind.provoked:
             stack = " < ".join(report.stack[:SHOWN_NAMES])
             found.append(f"{report} ({stack})" if stack else str(report))

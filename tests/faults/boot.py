@@ -62,9 +62,15 @@ FAULTS = (
         shell("mount -t proc p /proc; echo c > /proc/sysrq-trigger"),
         "NULL pointer|crash",
     ),
+    dead(
+        "dies-before-its-console",
+        "there is too little memory to start with",
+        boots("mem=4M"),
+        "NULL pointer dereference",
+    ),
     dead("reboots-at-boot", "init reboots", shell("reboot -f"), "Restarting system"),
     dead("powers-off-at-boot", "init powers off", shell("poweroff -f"), "Power down"),
-    dead("never-ready", "init sleeps", boots("rdinit=/bin/sleep -- 9999"), "no ready line within"),
+    dead("never-ready", "init sleeps", boots("rdinit=/bin/sleep -- 9999"), "no ready line within .*; CPU 0 at"),
     dead("floods-at-boot", "init floods the console", shell(f"{MOUNTED} seq 999999999"), "ready"),
     dead("no-sshd", "there is no sshd", shell("rm /sbin/dropbear; exec /init"), "no ready line within"),
     mute(

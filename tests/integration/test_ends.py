@@ -35,7 +35,7 @@ WORDS = {
     "segv": ["signal=11 (SIGSEGV)"],
     "asleep": ["state=S"],
     "harness_stops": ["in a guest that still answered", "NMI backtrace for cpu"],
-    "silent_halt": ["the guest did not answer any more"],
+    "silent_halt": ["the guest did not answer any more", "; CPU 0 at "],
     "sshd_killed": ["the SSH connection was lost"],
 }
 LEAKS = {

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from lab.formats import elf_program
-from lab.formats.system_map import elf_of
+from lab.formats.system_map import elf_of, functions_at
 
 MAP = """\
 0000000000000000 A fixed_percpu_data
@@ -56,6 +56,15 @@ def test_every_shape_is_an_elf_file(wide: bool, little: bool) -> None:
     order = "<" if little else ">"
     assert struct.unpack_from(f"{order}H", made, 18) == (21,)
     assert struct.unpack_from(f"{order}I", made, 48 if wide else 36) == (2,)
+
+
+def test_an_address_is_named_by_the_function_around_it() -> None:
+    addresses = [0xFFFFFFFF81115260, 0xFFFFFFFF8111529F, 0xFFFFFFFF811152A0, 0xFFFFFFFF82000010, 0xFD09A, 0]
+    assert functions_at(MAP, addresses) == [
+        *("shmem_fault+0x0", "shmem_fault+0x3f", "vmf_insert+0x0"),
+        *("0xffffffff82000010", "0xfd09a", "0x0"),  # data, firmware, nothing
+    ]
+    assert functions_at("", [0x123]) == ["0x123"]
 
 
 def test_what_is_neither_map_nor_elf_is_refused() -> None:

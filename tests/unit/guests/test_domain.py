@@ -99,6 +99,22 @@ def test_arguments_that_hide_warnings_are_overridden(own: str, end: list[str]) -
     assert words.count("loglevel=7") == end.count("loglevel=7")
 
 
+@pytest.mark.parametrize(
+    ("own", "early"),
+    [
+        ([], ["earlycon=uart8250,io,0x3f8"]),
+        (["foo", "earlyconfused"], ["earlycon=uart8250,io,0x3f8", "earlyconfused"]),
+        (["earlycon=uart8250,io,0x2f8"], ["earlycon=uart8250,io,0x2f8"]),
+        (["foo earlyprintk"], ["earlyprintk"]),
+    ],
+)
+def test_messages_are_shown_from_the_first_one_on(own: list[str], early: list[str]) -> None:
+    topology = Topology.model_validate(
+        {"name": "x", "arch": "x86_64", "page_size": "4K", "memory": "1G", "cmdline": own}
+    )
+    assert [word for word in command_line(topology) if word.startswith("early")] == early
+
+
 def test_hugepages_of_nodes_are_reserved_on_them() -> None:
     words = command_line(machine("cpu-only-node").topology)
     assert words[words.index(f"hugepagesz={2 << 20}") + 1] == "hugepages=0:4"

@@ -19,8 +19,8 @@ from lab.arch.record import Limit
 from lab.core import qemu_version
 from lab.core.errors import GuestLost
 from lab.guests.accelerator import Accelerator
-from lab.guests.factory import BootableCell, GuestFactory
-from lab.guests.guest import Snapshot
+from lab.guests.factory import BootableCell, GuestFactory, _symbols
+from lab.guests.guest import SHOWN_CPUS, Snapshot, where
 from lab.specs.arches import ARCHES
 
 
@@ -118,3 +118,34 @@ def test_deadlines_grow_with_what_makes_a_kernel_slow(
     factory = GuestFactory(workshop=mock.Mock(), hypervisor=mock.Mock(), scratch=tmp_path)
     chosen: Any = factory.boot_of(mock.Mock(config=config), tmp_path / "console")
     assert chosen == Accelerator(name="tcg", slowdown=10.0 * factor, why="a test")
+
+
+@pytest.mark.parametrize(
+    ("config", "content", "known"),
+    [
+        (b"\n# CONFIG_RANDOMIZE_BASE is not set\n", "ffffffff81000000 T _text\n", True),
+        (b"\nCONFIG_RANDOMIZE_BASE=y\n", "ffffffff81000000 T _text\n", False),
+        (b"\n", "", False),  # of a kernel that was not built here
+    ],
+)
+def test_symbols_are_those_of_a_kernel_that_stays_where_it_was_linked(
+    tmp_path: Path, config: bytes, content: str, known: bool
+) -> None:
+    (tmp_path / "System.map").write_text(content)
+    ready: Any = mock.Mock(config=config)
+    ready.products.kernel.system_map = tmp_path / "System.map"
+    assert bool(_symbols(ready)) == known
+
+
+def test_where_a_guest_hangs_is_named_by_function(tmp_path: Path) -> None:
+    counters = [0x1010, 0x2020, 0x9000, *[0x1000] * SHOWN_CPUS]
+    text = "".join(f"\nCPU#{cpu}\nRIP={counter:016x} RFL=00000202\n" for cpu, counter in enumerate(counters))
+    running: Any = SimpleNamespace(registers=lambda: text)
+    symbols = tmp_path / "System.map"
+    symbols.write_text("0000000000001000 T first\n0000000000002000 t second\n0000000000003000 T _etext\n")
+    said = where(running, symbols)
+    assert said.startswith("CPU 0 at first+0x10, CPU 1 at second+0x20, CPU 2 at 0x9000, CPU 3 at first+0x0, ")
+    assert said.endswith(f"CPU {SHOWN_CPUS - 1} at first+0x0, ...")
+    assert where(running, None).startswith("CPU 0 at 0x1010, CPU 1 at 0x2020, ")
+    running.registers = lambda: ""
+    assert where(running, symbols) == ""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ import pytest
 
 libvirt = pytest.importorskip("libvirt")
 
+from lab.guests import vm  # noqa: E402
 from lab.guests.vm import Domain  # noqa: E402
 
 
@@ -85,3 +87,31 @@ def test_a_stopped_emulator_is_known(process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
     assert guest.stopped()
     assert guest.alive()
+
+
+def test_registers_of_an_emulator_that_does_not_answer_are_not_waited_for(
+    process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = threading.Event()
+
+    def command(_handle: object, text: str, _flags: int) -> str:
+        if not answer.wait(10):
+            raise AssertionError("asked for ever")
+        return text
+
+    monkeypatch.setattr("libvirt_qemu.qemuMonitorCommand", command)
+    monkeypatch.setattr(vm, "REGISTERS_S", 0.01)
+    assert domain(process).registers() == ""
+    answer.set()
+    monkeypatch.setattr(vm, "REGISTERS_S", 10.0)
+    assert domain(process).registers() == "info registers -a"
+
+
+def test_registers_of_a_guest_that_has_ended_are_empty(
+    process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(*_: object) -> str:
+        raise libvirt.libvirtError("domain is not running")
+
+    monkeypatch.setattr("libvirt_qemu.qemuMonitorCommand", command)
+    assert domain(process).registers() == ""

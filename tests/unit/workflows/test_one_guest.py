@@ -19,7 +19,7 @@ import pytest
 
 from lab.arch.record import Arch
 from lab.build.roots.root import Copied
-from lab.core.errors import GuestLost, InfraError, UsageError
+from lab.core.errors import BootError, GuestLost, InfraError, UsageError
 from lab.core.outcome import End, Ended
 from lab.evidence.console import ConsoleLog
 from lab.formats import cpio, elf
@@ -292,6 +292,29 @@ def test_what_the_kernel_complains_of_while_a_program_runs_is_noted(tmp_path: Pa
     assert factory.notes == [
         "machine-kernel: the kernel complained: WARNING: CPU: 1 PID: 80 at mm/own.c:12 inner+0x1/0x2 (inner < outer)"
     ]
+
+
+def test_what_killed_a_kernel_at_boot_is_noted(
+    tmp_path: Path, guest: FakeGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last lines of the console are registers, and say less."""
+
+    def dies(_ready: object, console: Path) -> FakeGuest:
+        console.write_text(
+            "[    0.0] Linux version 6.12.0\n[    0.0] kernel BUG at mm/own.c:12!\n[    0.0] RIP: 0010:inner+0x1/0x2\n"
+        )
+        raise BootError("the kernel died before it was ready")
+
+    monkeypatch.setattr(FakeReady, "boot", dies)
+    factory = cast(GuestFactory, SimpleNamespace(scratch=tmp_path, notes=[]))
+    with pytest.raises(BootError):
+        one_guest.execute(
+            factory,
+            cast(BootableCell, cast(Any, FakeReady(guest))),
+            one_guest.workload(["true"], ARCH),
+            timeout_s=1.0,
+        )
+    assert factory.notes == ["machine-kernel: the kernel complained: kernel BUG at mm/own.c:12! (inner)"]
 
 
 def test_a_complaint_is_noted_of_a_program_that_does_not_end_too(tmp_path: Path, guest: FakeGuest) -> None:
