@@ -368,6 +368,8 @@ static void a25_refill_hole(void)
 	LAB_GROW_IN_PLACE(p, 2, 4);
 	for (i = 0; i < 6; i++)
 		LAB_READS(lab_at(p, i), (unsigned char)(i + 1));
+	if (lab_kernel_before(6, 0)) /* what grows is merged with what follows since then */
+		return;
 	LAB_EXPECT(lab_find_vma("/proc/self/maps", p, &vma));
 	LAB_EXPECT_EQ(vma.end - vma.start, 6 * lab_page());
 }
@@ -376,6 +378,7 @@ static void a26_dontunmap(void)
 {
 	char *p = lab_shared(2), *q;
 
+	lab_needs_dontunmap();
 	LAB_WRITES(p, 1);
 	q = LAB_EXPECT_OK(lab_mremap(p, 2, 2, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
 	LAB_EXPECT(q != p);

@@ -85,6 +85,8 @@ static void n02_short_write(void)
 	char *source = lab_at(lab_hole(2, 0), 0);
 	int fd = memfd();
 
+	if (lab_kernel_before(5, 16))
+		LAB_SKIP("before 5.16 nothing is written of what ends in the middle");
 	LAB_SETUP(mmap(source, lab_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 	memset(source, 5, lab_page());
 	lab_catch_faults();

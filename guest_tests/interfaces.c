@@ -302,7 +302,8 @@ static int watch(char *p, long pages, uint64_t mode, uint64_t features)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = features };
 	struct uffdio_register reg = { .mode = mode };
-	int fd = (int)LAB_SETUP_OR_SKIP(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY));
+	int flags = O_CLOEXEC | O_NONBLOCK | (lab_kernel_before(5, 11) ? 0 : UFFD_USER_MODE_ONLY);
+	int fd = (int)LAB_SETUP_OR_SKIP(syscall(SYS_userfaultfd, flags));
 
 	if (ioctl(fd, UFFDIO_API, &api)) {
 		if (features && errno == EINVAL)

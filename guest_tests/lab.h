@@ -859,6 +859,13 @@ LAB_FN char *lab_mremap(void *p, long old_pages, long new_pages, int flags, void
 			       target);
 }
 
+/* Skip a case that leaves a shared mapping behind by MREMAP_DONTUNMAP where the kernel does so with private ones alone. */
+LAB_FN void lab_needs_dontunmap(void)
+{
+	if (lab_kernel_before(5, 13))
+		LAB_SKIP("MREMAP_DONTUNMAP is for private memory before 5.13");
+}
+
 /* Growth that every kernel grants: whether it can be *used* is what cases ask. */
 #define LAB_GROW(p, old_pages, new_pages) LAB_EXPECT_OK(lab_mremap(p, old_pages, new_pages, MREMAP_MAYMOVE, NULL))
 #define LAB_GROW_IN_PLACE(p, old_pages, new_pages) LAB_EXPECT_OK(lab_mremap(p, old_pages, new_pages, 0, NULL))

@@ -386,6 +386,7 @@ static void l19_free_over_the_limit(void)
 	long kb = lab_meminfo("MemTotal") / 8, pages = 2 * lab_pages((unsigned long long)kb << 10), before = lab_committed();
 	char *p = lab_shared_in_hole(8, 9), *much = lab_shared(pages), *hole = lab_hole(8, 0), *view, *page;
 
+	lab_needs_dontunmap();
 	LAB_WRITES(lab_at(p, 7), 7);
 	lab_commit_limit(lab_meminfo("Committed_AS") - kb);
 	page = lab_map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);

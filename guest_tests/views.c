@@ -338,6 +338,7 @@ static void m14_both_of_dontunmap(void)
 {
 	char *p = lab_shared_in_hole(2, 64), *q;
 
+	lab_needs_dontunmap();
 	LAB_WRITES(p, 1);
 	q = LAB_EXPECT_OK(lab_mremap(p, 2, 2, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
 	q = LAB_GROW(q, 2, 8);
@@ -431,6 +432,7 @@ static void moved_beyond_the_end(int flags, long paid, long paid_at_last)
 	char *p = LAB_SETUP(lab_map(256, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | flags)), *q;
 	int fd = lab_open_object(p);
 
+	lab_needs_dontunmap();
 	LAB_WRITES(p, 5);
 	LAB_SETUP(ftruncate(fd, 2 * (off_t)lab_page()));
 	close(fd);

@@ -193,9 +193,6 @@ class Arch:
     features: tuple[str, ...] = ()
     """Elements of the domain XML's <features>, e.g. `acpi`."""
     max_vcpus: int = 64
-    percpu_chunk: int = 0
-    """Bytes that the kernel takes from vmalloc for the maps of a further chunk of per-CPU memory, and keeps; 0 where it
-    is no more than free memory may move. The first program that uses many memory cgroups makes such a chunk."""
     min_memory: int = 64 * MIB
     """The least memory (bytes) with which a guest boots."""
     no_numa: str = ""

@@ -69,9 +69,6 @@ ARCH = Arch(
     libvirt_cpus=False,
     console="ttyS0",
     net_options="bus=pciB,romfile=",
-    # Units of per-CPU memory have 4 MiB (setup_per_cpu_areas), and pcpu_alloc_chunk() makes 1059 pages of maps for one:
-    # /proc/vmallocinfo has 1024 of them for the cgroup of each of its 4-byte pieces.
-    percpu_chunk=1059 * 8 * KIB,
     max_vcpus=1,
     no_numa="QEMU's sun4u has one CPU and refuses -numa",
     notes=MappingProxyType(

@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -46,6 +46,8 @@ CONFIG_ENTRY = "kconfig"
 GCOV = "gcov"
 EMBEDDING = "embedding"
 """File of an O= directory: names of the C files of the tree that include binary files by `.incbin`, a line each."""
+VERSIONS = "versions"
+"""The directory of images/config with fragments that some versions of the kernel need."""
 WISH, IN_TREE = "wish:", "tree:"
 """Prefixes of optional fragments: a symbol of theirs that the kernel lacks is no error."""
 BUILD_S = 4 * 3600.0
@@ -327,18 +329,38 @@ def _files(entry: Path) -> dict[str, Any]:
 
 
 def fragments(
-    topology: Topology, kernel: Kernel, directory: Path, tree: Path | None = None
+    topology: Topology, kernel: Kernel, directory: Path, *, version: str, tree: Path | None = None
 ) -> tuple[tuple[SymbolRequest, ...], ...]:
     """Return the config fragments that a machine and a kernel need, general first.
 
     A name with a slash is a path. The architecture's record has its own, unless `directory` has a file of that name.
     `wish:NAME`, a file of `directory`, and `tree:PATH`, one of the kernel's source, need not exist: theirs are wishes.
+    The lab's own ones are for kernels of any version: a symbol that the source does not define is left out.
     """
-    names = []
-    for name in (*topology.fragments, *kernel.fragments):
+    asked = []
+    for name in (*topology.own_fragments, *_of_version(version, directory)):
+        own = _fragment(name, topology.architecture, directory)
+        asked.append(tuple(replace(request, if_defined=True) for request in own))
+    for name in (*topology.kernel_config, *kernel.fragments):
         wishes = name.startswith((WISH, IN_TREE))
-        names.append(_wishes(name, directory, tree) if wishes else _fragment(name, topology.architecture, directory))
-    return tuple(names)
+        asked.append(_wishes(name, directory, tree) if wishes else _fragment(name, topology.architecture, directory))
+    return tuple(asked)
+
+
+def _of_version(version: str, directory: Path) -> list[str]:
+    """Return the names of the fragments `versions/before-X.Y` for a source that is older; the lowest X.Y last."""
+    older: list[tuple[tuple[int, ...], str]] = []
+    source = _version_numbers(version)
+    for path in (directory / VERSIONS).glob("before-*.config"):
+        bound = _version_numbers(path.stem.removeprefix("before-"))
+        if source < bound:
+            older.append((bound, f"{VERSIONS}/{path.stem}"))
+    return [name for _, name in sorted(older, reverse=True)]
+
+
+def _version_numbers(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version such as `6.12.117` or `7.3-rc2`."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 def _wishes(name: str, directory: Path, tree: Path | None) -> tuple[SymbolRequest, ...]:
@@ -353,7 +375,8 @@ def _wishes(name: str, directory: Path, tree: Path | None) -> tuple[SymbolReques
 
 
 def _fragment(name: str, arch: Arch, directory: Path) -> tuple[SymbolRequest, ...]:
-    path = user_path(name) if "/" in name else directory / f"{name}.config"
+    ours = name.startswith(f"{VERSIONS}/") or "/" not in name
+    path = directory / f"{name}.config" if ours else user_path(name)
     if name in arch.fragments and not path.exists():
         return kconfig.parse_fragment(arch.fragments[name], f"{name} in lab/arch/{arch.name}.py")
     try:
@@ -369,7 +392,8 @@ def _fragment(name: str, arch: Arch, directory: Path) -> tuple[SymbolRequest, ..
 
 def _recipe(kernel: Kernel, topology: Topology, identified: Source, images: Path, cache: Cache) -> Recipe:
     toolchain.require_kernel_tools()
-    asked = fragments(topology, kernel, images / "config", source.tree(identified.key, cache))
+    tree = source.tree(identified.key, cache)
+    asked = fragments(topology, kernel, images / "config", version=identified.version, tree=tree)
     patches = series.load(kernel.series, identified.version, root=images / "series")
     return Recipe(
         name=kernel.name,
@@ -387,6 +411,10 @@ def _recipe(kernel: Kernel, topology: Topology, identified: Source, images: Path
 def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
     """Return a finished entry. Names come from the recipe: the same content may have other names by now."""
     facts = json.loads((entry / "build.json").read_text())
+    undefined = facts.get("undefined", ())
+    for request in recipe.requests:
+        if not request.if_defined and str(request) in undefined:
+            raise _undefined_error(request, recipe)
     known = recipe.provenance()
     config = kconfig.parse_config((entry / "config").read_text()) if recipe.wishes else {}
     refused = [str(lost.request) for lost in kconfig.refused(recipe.wishes, config)]
@@ -408,7 +436,7 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
         patches=known.patches,
         config_changes=facts["config_changes"],
         fixes=facts.get("fixes", ()),
-        refused=tuple(refused),
+        refused=(*refused, *undefined),
     )
     return BuiltKernel(**_files(entry), provenance=provenance)
 
@@ -471,12 +499,14 @@ class _Build:
             started, cpu = time.monotonic(), _children_cpu_s()
             config, changes = self._configured(tree, wanted)
             full = self._compiled(tree, wanted, config)
+            values = kconfig.parse_config(config)
             facts = {
                 "build_s": round(time.monotonic() - started, 3),
                 "cpu_s": round(_children_cpu_s() - cpu, 3),
                 "full_build": full,
                 "config_changes": changes,
                 "fixes": [fix.name for fix in fixes],
+                "undefined": [str(lost.request) for lost in kconfig.lost(self.recipe.requests, values)],
             }
             self._collect(tree, into, facts)
 
@@ -511,6 +541,9 @@ class _Build:
         tree.settle(recipe.build_name)
         text = config.read_text()
         if lost := kconfig.lost(recipe.requests, kconfig.parse_config(text)):
+            defined = _defined(tree.src, recipe.arch)
+            lost = tuple(each for each in lost if not each.request.if_defined or each.request.symbol in defined)
+        if lost:
             raise _lost_error(lost, tree.src, recipe, text)
         return text
 
@@ -720,7 +753,7 @@ def _lost_error(lost: Sequence[Lost], tree: Path, recipe: Recipe, config: str) -
     first, values = lost[0], kconfig.parse_config(config)
     depends = _dependencies(tree, recipe.arch, first.request.symbol)
     if depends is None:
-        why = f"kernel {recipe.source.version} has no such symbol on {recipe.arch.name}"
+        why = _undefined(recipe)
     elif depends:
         states = (f"{name}={values.get(name, 'n')}" for name in kconfig.symbols_in(depends))
         why = f"it depends on {' && '.join(depends)} ({', '.join(states)})"
@@ -731,6 +764,16 @@ def _lost_error(lost: Sequence[Lost], tree: Path, recipe: Recipe, config: str) -
     return InputError(first.request.path, first.request.line, f"CONFIG_{first.request.symbol}", expected + others)
 
 
+def _undefined_error(request: SymbolRequest, recipe: Recipe) -> InputError:
+    """Return the error for a symbol that a user asks for too, where the lab alone can do without it."""
+    expected = f"asked for {request.value}, got n in the final .config: {_undefined(recipe)}"
+    return InputError(request.path, request.line, f"CONFIG_{request.symbol}", expected)
+
+
+def _undefined(recipe: Recipe) -> str:
+    return f"kernel {recipe.source.version} has no such symbol on {recipe.arch.name}"
+
+
 def _dependencies(tree: Path, arch: Arch, symbol: str) -> tuple[str, ...] | None:
     """Return what a symbol depends on in all Kconfig files of this architecture; None if none defines it."""
     every: list[str] | None = None
@@ -739,6 +782,12 @@ def _dependencies(tree: Path, arch: Arch, symbol: str) -> tuple[str, ...] | None
         if depends is not None:
             every = [*(every or []), *depends]
     return None if every is None else tuple(dict.fromkeys(every))
+
+
+def _defined(tree: Path, arch: Arch) -> frozenset[str]:
+    """Return the symbols that the Kconfig files of this architecture define."""
+    files = _kconfig_files(tree, arch.kernel_arch)
+    return frozenset().union(*(kconfig.defined_in(path.read_text(errors="replace")) for path in files))
 
 
 def _kconfig_files(tree: Path, kernel_arch: str) -> Iterator[Path]:

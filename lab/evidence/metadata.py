@@ -282,7 +282,7 @@ class Provenance(Recorded):
     fixes: TextList = ()
     """Why each change was made that the tree needed to compile for the architecture."""
     refused: TextList = ()
-    """`CONFIG_X=y`: what a suite wishes for and the final .config has not."""
+    """`CONFIG_X=y`: what a suite wishes for, or the lab for any version, and the final .config has not."""
     userland: str | None = None
     """The key of the userland that the kernel starts."""
 

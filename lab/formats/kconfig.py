@@ -38,6 +38,8 @@ class SymbolRequest:
     line: int
     wish: bool = False
     """Whether the kernel can do without it: a wish that is not granted is reported, and is no error."""
+    if_defined: bool = False
+    """Whether a kernel whose Kconfig files do not define the symbol can do without it: then that is reported."""
 
     @property
     def place(self) -> str:
@@ -201,6 +203,11 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[st
 
 def _same(asked: str, got: str) -> bool:
     return asked == got or (bool(_HEX.fullmatch(asked) and _HEX.fullmatch(got)) and int(asked, 16) == int(got, 16))
+
+
+def defined_in(kconfig: str) -> frozenset[str]:
+    """Return the symbols that one Kconfig file defines."""
+    return frozenset(match[1] for line in kconfig.splitlines() if (match := _ENTRY.fullmatch(line)))
 
 
 def depends_on(kconfig: str, symbol: str) -> tuple[str, ...] | None:

@@ -376,14 +376,14 @@ def _not_built(summary: Summary, width: int) -> list[str]:
 
 
 def _refused(summary: Summary, width: int) -> list[str]:
-    """Return the configuration symbols that suites want and that the kernels could not be given."""
+    """Return the configuration symbols that the lab or suites want and that the kernels could not be given."""
     refused: dict[str, list[str]] = {}
     for cell, build in summary.evidence.metadata.builds.items():
         for wish in build.refused:
             refused.setdefault(wish, []).append(cell.topology)
     if not refused:
         return []
-    lines = wrap(f"NOT IN THE KERNELS: {words.count(len(refused), 'symbol')} that a suite wishes for", width)
+    lines = wrap(f"NOT IN THE KERNELS: {words.count(len(refused), 'symbol')} that was asked for", width)
     for where, wishes in _by_place(refused, summary).items():
         lines += wrap(f"{where}: {' '.join(wishes)}", width, "  ")
     return lines

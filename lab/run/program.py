@@ -38,6 +38,8 @@ LEAK_CHECKS = 3
 LEAK_PAUSE_S = 0.2
 """Seconds on real hardware before leak counters are read again: memory may only be waiting for RCU or a work queue."""
 COUNTERS_S = 30.0
+BOOT = 256 << 10
+"""Bytes of the console in which a kernel prints how large a unit of per-CPU memory is."""
 
 CHECKPOINT_S = 60.0
 """Seconds of a program's work that are lost at most if the lab is killed."""
@@ -133,6 +135,8 @@ class ProgramRunner:
     """Words in front of a program that run it in the guest's root; empty without one."""
     console_to: int = field(default=0, init=False)
     """The offset in the console up to which the last program is judged."""
+    _percpu_chunk: int = field(default=0, init=False)
+    """Bytes of the maps of a chunk of per-CPU memory, by what the kernel printed when it booted."""
 
     def run(
         self,
@@ -153,6 +157,7 @@ class ProgramRunner:
         programs belongs to the second. Of a `final` one, which no other follows in this guest, the record waits for
         what the kernel says afterwards.
         """
+        self._percpu_chunk = counters.percpu_chunk(guest.console.text(0, BOOT), self.topology.architecture.bits // 8)
         scale = guest.accelerator.slowdown
         timeouts = [case.timeout_s for case in asked] or [SCENARIO_MARGIN_S]
         names = tuple(case.name for case in asked)
@@ -209,7 +214,7 @@ class ProgramRunner:
             cpus=self.topology.vcpus,
             memory=self.topology.total_memory,
             kasan=has_kasan(self.config),
-            percpu_chunk=self.topology.architecture.percpu_chunk,
+            percpu_chunk=self._percpu_chunk,
         )
         return {**read, **measures}
 

@@ -363,8 +363,13 @@ class Topology(Spec):
     @property
     def fragments(self) -> tuple[str, ...]:
         """Return the names of the kernel config fragments that this machine needs, general ones first."""
+        return (*self.own_fragments, *self.kernel_config)
+
+    @property
+    def own_fragments(self) -> tuple[str, ...]:
+        """Return the names of those that are the lab's own: for all machines, this architecture, page size and MMU."""
         own = (self.architecture.config_fragment, self.architecture.page_sizes[self.page_size], self.mode.fragment)
-        return ("base", *filter(None, own), *self.kernel_config)
+        return ("base", *filter(None, own))
 
     @model_validator(mode="after")
     def _possible(self) -> Topology:

@@ -30,7 +30,8 @@ READ = (
     "echo 1 > /proc/sys/vm/stat_refresh; echo 4 > /proc/sys/vm/drop_caches; echo 3 > /proc/sys/vm/drop_caches; } "
     "2> /dev/null; "
     "while read -r k v _; do case $k in "
-    "Committed_AS:|Shmem:|AnonPages:|MemAvailable:|SReclaimable:|SUnreclaim:|VmallocUsed:) echo $k $v;; "
+    "Committed_AS:|Shmem:|AnonPages:|MemFree:|'Active(file):'|'Inactive(file):'|SReclaimable:|SUnreclaim:|VmallocUsed:)"
+    " echo $k $v;; "
     f"esac; done < /proc/meminfo; for k in {' '.join(_FILES)}; do "
     '[ -r "$k" ] && read -r v < "$k" && echo "$k: $v"; done; '
     "grep -h -e count: -e '^[0-9]' /proc/zoneinfo /proc/sys/kernel/tainted"
@@ -40,9 +41,11 @@ TAINTED = "tainted"
 PAGE, CPUS, QUARANTINE, CHUNK = "page_kB", "cpus", "quarantine_kB", "percpu_chunk_kB"
 """Names of the counters that the lab adds: bounds depend on the machine, on the freed memory that KASAN keeps, and on
 what the kernel keeps of a chunk of per-CPU memory."""
+CHUNK_BLOCKS = 64 << 10
 PER_CPU = "per_cpu_pages"
 FREE = "free memory"
-"""MemAvailable with the per-CPU lists added."""
+"""MemFree, the per-CPU lists, and what the kernel can take back of caches: pages of files and slab."""
+_FREE = ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")
 _LINE = re.compile(rb"(\S+:)?\s*(\d{1,18})")
 _PLACE = re.compile(r"/sys/(?:kernel/mm|devices/system/node/(node\d+))/hugepages/hugepages-(\d+)kB/(\w+)_hugepages")
 MAX_LINES = 4096
@@ -126,7 +129,8 @@ class Bound:
 # heap grows by 128 KiB at a time, and for the shell that reads the counters.
 # Slab: what a kernel cache keeps per CPU and node once it was used, and its last, half empty pages (+2304 kB by
 # `stress` on ppc64le with 64K pages, hash MMU, two CPUs).
-# Free memory is judged as MemAvailable with the per-CPU lists added: alone it moved by up to 34 MB for no reason.
+# Free memory is judged with the per-CPU lists added: alone it moved by up to 34 MB for no reason. MemAvailable would be
+# less what the kernel holds in reserve, which a program may change: of 512 MB, 29 MB more where it turns on huge pages.
 BOUNDS = {
     "Committed_AS": Bound(kb=256, pages=16),
     "Shmem": Bound(per_cpu=1),
@@ -149,6 +153,22 @@ def measures(*, page_size: int, cpus: int, memory: int, kasan: bool, percpu_chun
     if percpu_chunk:
         added[CHUNK] = percpu_chunk >> 10
     return added
+
+
+_UNIT = re.compile(r"percpu: Embedded \d+ pages/cpu s\d+ r\d+ d\d+ u(\d{1,9})\b")
+
+
+def percpu_chunk(boot: str, pointer: int) -> int:
+    """Return the bytes that a kernel takes from vmalloc for the maps of a further chunk of per-CPU memory, and keeps.
+
+    The first program that uses many memory cgroups makes such a chunk. `boot`: what the kernel printed, of which one
+    line has the size of a chunk's unit; 0 without it. For every four bytes of a unit there is a `pointer` to the memory
+    cgroup that pays, and two bits (pcpu_alloc_chunk in mm/percpu.c, 6.12); then blocks, by the page.
+    """
+    if found := _UNIT.search(boot):
+        unit = int(found[1])
+        return unit // 4 * pointer + unit // 16 + CHUNK_BLOCKS
+    return 0
 
 
 def leaks(before: Books, after: Books) -> tuple[str, ...]:
@@ -181,7 +201,9 @@ def _kept(before: Books, after: Books) -> int:
 def _value(books: Books, name: str) -> int | None:
     if name != FREE:
         return books.get(name)
-    available, pages = books.get("MemAvailable"), books.get(PER_CPU)
+    available, pages = books.get("MemAvailable"), books.get(PER_CPU)  # of runs of earlier labs
+    if "MemFree" in books:
+        available = sum(books.get(part, 0) for part in _FREE)
     if available is None or pages is None:
         return None
     return available + pages * books.get(PAGE, 4)

@@ -33,7 +33,7 @@ MACHINES, SCENARIOS, CASES = 5_000, 4, 25
 KERNELS = ("baseline", "expand-fault")
 FEATURE = "shm-expand"
 BOOKS = (
-    *("Committed_AS", "Shmem", "AnonPages", "MemAvailable", "SReclaimable", "SUnreclaim", "per_cpu_pages"),
+    *("Committed_AS", "Shmem", "AnonPages", "MemFree", "SReclaimable", "SUnreclaim", "per_cpu_pages"),
     *("free.2048kB", "resv.2048kB", "node0.free.2048kB", "node1.free.2048kB", "tainted", "page_kB", "cpus"),
 )
 # A process tells its peak itself: what wait4 has also counts what its parent had when it forked.

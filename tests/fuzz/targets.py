@@ -400,7 +400,7 @@ TARGETS: Mapping[str, Target] = {
             name="books",
             read=read_books,
             seeds=lambda: [b"Shmem: 4\nmark\nok 1 a\n\nmark\nShmem: 9999\n"],
-            words=(b"mark\n", b"\nmark\n", b"MemAvailable: 5\n", b"count: 9\n", b"free.2048kB: 3\n"),
+            words=(b"mark\n", b"\nmark\n", b"MemFree: 5\n", b"count: 9\n", b"free.2048kB: 3\n"),
         ),
         Target(
             name="untrusted",

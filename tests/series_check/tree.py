@@ -157,7 +157,9 @@ def opened(kernel: Kernel, topology: Topology, *, cache: Cache, progress: Progre
     with cache.lock(f"series-check-{found.key}"):
         if tree.dirty.exists() or not tree.src.is_dir():
             _link(pristine, tree)
-        requests = kconfig.merge(kernels.fragments(topology, kernel, images() / "config", pristine))
+        requests = kconfig.merge(
+            kernels.fragments(topology, kernel, images() / "config", version=found.version, tree=pristine)
+        )
         for checker in CHECKERS:
             if not checker.missing and not (tree.root / checker.build / "ready").exists():
                 _configure(tree, checker, requests)

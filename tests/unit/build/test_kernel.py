@@ -24,6 +24,7 @@ from lab.build.kernel import BuiltKernel
 from lab.core import proc
 from lab.core.cache import Cache
 from lab.core.errors import BuildError, InfraError, InputError, UsageError
+from lab.formats import kconfig
 from lab.formats.patches import patch
 from lab.formats.patches.patch import Content
 from lab.specs.arches import ARCHES
@@ -468,6 +469,41 @@ def test_lost_symbol(toy: Toy) -> None:
     toy.fragment("lossy", "CONFIG_NUMA=y\nCONFIG_SLOW=y\n")
     with pytest.raises(InputError, match=r"it depends on SMP && !SLOW \(SMP=y, SLOW=y\)$"):
         build(toy, None, "lossy")
+
+
+def test_the_lab_s_own_symbols_are_left_out_where_the_tree_does_not_define_them(toy: Toy) -> None:
+    """Trees of other versions than 6.12 are built too; what lacks only a dependency is an error as ever."""
+    toy.fragment("base", "CONFIG_SMP=y\nCONFIG_NR_CPUS=8\nCONFIG_NEWER=y\n# CONFIG_OLDER is not set\n")
+    assert build(toy).provenance.refused == ("CONFIG_NEWER=y",)
+    toy.fragment("mine", "CONFIG_NEWER=y\n")
+    with pytest.raises(InputError, match=r"mine\.config:1: CONFIG_NEWER: .*has no such symbol"):
+        build(toy, None, "mine")
+    toy.fragment("base", "CONFIG_SMP=y\nCONFIG_NR_CPUS=8\nCONFIG_NUMA=y\nCONFIG_SLOW=y\n")
+    with pytest.raises(InputError, match=r"it depends on SMP && !SLOW \(SMP=y, SLOW=y\)$"):
+        build(toy)
+
+
+@pytest.mark.parametrize(
+    ("version", "values"),
+    [
+        ("6.12.7", {"A": "y"}),
+        ("6.12-rc3", {"A": "y"}),
+        ("6.11.9", {"A": "n", "B": "y"}),
+        ("6.9", {"A": "n", "B": "3", "C": "y"}),
+        ("5.15.186", {"A": "n", "B": "3", "C": "y"}),
+        ("7.2.0", {"A": "y"}),
+    ],
+)
+def test_older_trees_get_what_they_need_otherwise(toy: Toy, version: str, values: dict[str, str]) -> None:
+    toy.fragment("base", "CONFIG_A=y\n")
+    toy.fragment("arch-x86_64", "")
+    toy.fragment("versions/before-6.12", "# CONFIG_A is not set\nCONFIG_B=y\n")
+    toy.fragment("versions/before-6.10", "CONFIG_B=3\nCONFIG_C=y\n")
+    toy.fragment("versions/README", "")
+    asked = kernel.fragments(topology("x86_64"), toy.kernel(), toy.images / "config", version=version)
+    merged = kconfig.merge(asked)
+    assert {request.symbol: request.value for request in merged} == values
+    assert all(request.if_defined for request in merged)
 
 
 def test_unknown_fragment(toy: Toy) -> None:

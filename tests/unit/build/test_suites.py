@@ -167,7 +167,9 @@ def test_the_suites_own_fragment_is_read_from_the_kernels_tree(tmp_path: Path) -
         if ":" not in name:
             (place / f"{name}.config").write_text("")
     found = [
-        request for fragment in kernel.fragments(cell.topology, cell.kernel, place, tmp_path) for request in fragment
+        request
+        for fragment in kernel.fragments(cell.topology, cell.kernel, place, version="6.12", tree=tmp_path)
+        for request in fragment
     ]
     assert {request.symbol: request.value for request in found if request.wish} == {
         "USERFAULTFD": "y",

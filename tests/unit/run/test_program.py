@@ -117,7 +117,11 @@ def test_a_complaint_between_two_programs_belongs_to_the_second(going: Going, mo
 
     monkeypatch.setattr(program, "command", lambda *_, **__: "true")
     runner = ProgramRunner(
-        topology=Mock(), kernel=Mock(coverage=False), config=b"", evidence=going.cell, stopping=Event()
+        topology=Mock(architecture=Mock(bits=64)),
+        kernel=Mock(coverage=False),
+        config=b"",
+        evidence=going.cell,
+        stopping=Event(),
     )
     assert run("during\n", console.stat().st_size) == "during\n"
     _append(console, "BUG: late\n")
