@@ -353,7 +353,7 @@ def _of_version(version: str, directory: Path) -> list[str]:
     source = _version_numbers(version)
     for path in (directory / VERSIONS).glob("before-*.config"):
         bound = _version_numbers(path.stem.removeprefix("before-"))
-        if source < bound:
+        if source and source < bound:
             older.append((bound, f"{VERSIONS}/{path.stem}"))
     return [name for _, name in sorted(older, reverse=True)]
 
