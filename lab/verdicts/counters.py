@@ -42,6 +42,7 @@ PAGE, CPUS, QUARANTINE, CHUNK = "page_kB", "cpus", "quarantine_kB", "percpu_chun
 """Names of the counters that the lab adds: bounds depend on the machine, on the freed memory that KASAN keeps, and on
 what the kernel keeps of a chunk of per-CPU memory."""
 CHUNK_BLOCKS = 64 << 10
+"""Bytes of what else is allocated for a chunk: sparc64's had 24 KiB beside pointers and bits, x86_64's 52 KiB."""
 PER_CPU = "per_cpu_pages"
 FREE = "free memory"
 """MemFree, the per-CPU lists, and what the kernel can take back of caches: pages of files and slab."""
