@@ -412,9 +412,10 @@ def _load(entry: Path, recipe: Recipe) -> BuiltKernel:
     """Return a finished entry. Names come from the recipe: the same content may have other names by now."""
     facts = json.loads((entry / "build.json").read_text())
     undefined = facts.get("undefined", ())
+    # A user's request that equals one of the lab's has the same key, and the lab's is no error.
     for request in recipe.requests:
         if not request.if_defined and str(request) in undefined:
-            raise _undefined_error(request, recipe)
+            raise _lost_one(Lost(request=request, got="n"), _undefined(recipe))
     known = recipe.provenance()
     config = kconfig.parse_config((entry / "config").read_text()) if recipe.wishes else {}
     refused = [str(lost.request) for lost in kconfig.refused(recipe.wishes, config)]
@@ -759,14 +760,13 @@ def _lost_error(lost: Sequence[Lost], tree: Path, recipe: Recipe, config: str) -
         why = f"it depends on {' && '.join(depends)} ({', '.join(states)})"
     else:
         why = "it depends on nothing; another symbol selects it, or it has no prompt or another type"
-    expected = f"asked for {first.request.value}, got {first.got} in the final .config: {why}"
     others = "".join(f"; also lost: {symbol}" for symbol in lost[1:])
-    return InputError(first.request.path, first.request.line, f"CONFIG_{first.request.symbol}", expected + others)
+    return _lost_one(first, why + others)
 
 
-def _undefined_error(request: SymbolRequest, recipe: Recipe) -> InputError:
-    """Return the error for a symbol that a user asks for too, where the lab alone can do without it."""
-    expected = f"asked for {request.value}, got n in the final .config: {_undefined(recipe)}"
+def _lost_one(lost: Lost, why: str) -> InputError:
+    request = lost.request
+    expected = f"asked for {request.value}, got {lost.got} in the final .config: {why}"
     return InputError(request.path, request.line, f"CONFIG_{request.symbol}", expected)
 
 

@@ -19,7 +19,7 @@ _PATTERNS = tuple(re.compile(f"(?:{before})([0-9a-f]{{8,16}})\\b") for before in
 
 
 def program_counters(text: str) -> dict[int, int]:
-    """Return the number of each CPU -> its program counter, as the monitor of QEMU 5.0-10 prints them.
+    """Return the number of each CPU -> its program counter, as the monitors of QEMU 7.2 and 10 print them.
 
     A CPU without one that is understood is left out.
     """

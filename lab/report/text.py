@@ -383,7 +383,7 @@ def _refused(summary: Summary, width: int) -> list[str]:
             refused.setdefault(wish, []).append(cell.topology)
     if not refused:
         return []
-    lines = wrap(f"NOT IN THE KERNELS: {words.count(len(refused), 'symbol')} that was asked for", width)
+    lines = wrap(f"NOT IN THE KERNELS: {words.count(len(refused), 'symbol')} asked for", width)
     for where, wishes in _by_place(refused, summary).items():
         lines += wrap(f"{where}: {' '.join(wishes)}", width, "  ")
     return lines
