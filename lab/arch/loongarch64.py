@@ -70,6 +70,7 @@ ARCH = Arch(
     image="vmlinux",
     fragments=MappingProxyType(FRAGMENTS),
     page_sizes=MappingProxyType({4 * KIB: "loongarch64-4k", 16 * KIB: "loongarch64-16k", 64 * KIB: "loongarch64-64k"}),
+    usual_page_size=16 * KIB,
     presets=("debug-vm", "ubsan"),
     fixes=MappingProxyType(FIXES),
     hugepages=MappingProxyType({4 * KIB: (2 * MIB,), 16 * KIB: (32 * MIB,), 64 * KIB: (512 * MIB,)}),

@@ -86,6 +86,7 @@ def pseries(
         image="vmlinux",
         fragments=MappingProxyType(fragments),
         page_sizes=MappingProxyType(named),
+        usual_page_size=64 * KIB,
         mmus=MappingProxyType(
             {
                 "radix": Mmu(description="radix page tables (ISA 3.0)", cpuinfo=("MMU", "Radix")),

@@ -143,6 +143,8 @@ class Arch:
     architecture, the others are chosen by page size and MMU mode."""
     page_sizes: Mapping[int, str]
     """Page size -> which of `fragments` selects it, '' when there is no choice."""
+    usual_page_size: int = 0
+    """The one that most distributions' kernels have, for a machine of which it is not known; 0 for the smallest."""
     fixes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Reason -> unified diff that some trees need to compile for this architecture or to boot on its emulator. It is
     applied to every tree to which it applies, for baseline and patched kernel alike; the build's provenance names the
@@ -235,6 +237,8 @@ class Arch:
     def __post_init__(self) -> None:
         if not self.page_sizes or any(size & (size - 1) for size in self.page_sizes):
             raise ValueError(f"arch {self.name}: page sizes must be powers of two")
+        if self.usual_page_size and self.usual_page_size not in self.page_sizes:
+            raise ValueError(f"arch {self.name}: its usual page size is none of its page sizes")
         if set(self.hugepages) - set(self.page_sizes):
             raise ValueError(f"arch {self.name}: hugepages named for a page size it does not have")
         named = {self.config_fragment, *self.page_sizes.values(), *(mmu.fragment for mmu in self.mmus.values())} - {""}

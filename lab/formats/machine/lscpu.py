@@ -27,7 +27,7 @@ from lab.formats.machine.statements import (
 SOURCE = "lscpu"
 MACHINE_NAMES = re.compile(
     r"x86[_-]64|amd64|i[3-6]86|aarch64(?:_be)?|arm64|armv[4-8]\w{0,6}|ppc(?:64)?(?:le|el)?|powerpc(?:64)?(?:le)?|s390x?|riscv(?:32|64)"
-    r"|loongarch(?:32|64)|ia64|mips(?:el|64|64el)?|alpha|sparc(?:64)?|m68k|parisc(?:64)?|sh4\w?|arc|csky|hexagon|xtensa|nios2"
+    r"|loongarch(?:32|64)|ia64|mips(?:el|64|64el)?|(?:ppc|mips)(?:64)?-le|alpha|sparc(?:64)?|m68k|parisc(?:64)?|sh4\w?|arc|csky|hexagon|xtensa|nios2"
 )
 """What `uname -m` can print, and how distributions spell it."""
 _BOTH_NAMES = re.compile(rf"(?:{MACHINE_NAMES.pattern}) \(({MACHINE_NAMES.pattern})\)")

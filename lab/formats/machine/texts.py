@@ -114,7 +114,7 @@ _WITHOUT_COLON = re.compile(
 )
 """A row of a table that has lost the mark between its columns."""
 AMOUNTS = frozenset(("cpu_count", "processors", "online", "memory", "node_count", "seen", "nodes", DAMAGE))
-"""Keys beside which sentences are not read."""
+"""Keys beside which sentences are read for the size of a page alone."""
 MAX_PREFIX = 120
 FEW = 3
 """With so many known lines behind it, a text is a prefix of all lines."""
@@ -237,8 +237,8 @@ def _statements(lines: Sequence[Line], parts: Sequence[Section], marks: ArchMark
         foreign.read(lines),
     ):
         found += bounded(statements)
-    if not any(statement.key in AMOUNTS or statement.node is not None for statement in found):
-        found += prose.read(lines)
+    described = any(statement.key in AMOUNTS or statement.node is not None for statement in found)
+    found += prose.read_page_size(lines) if described else prose.read(lines)
     return _without_numbered_rows(found)
 
 

@@ -15,7 +15,7 @@ from lab.specs.model import format_cpus, format_size
 from lab.workflows.machine.described import DescribedMachine, DescribedNode
 from lab.workflows.machine.evidence import MachineEvidence, place
 
-RELEASE_PAGES = re.compile(r"[.+_-](4|16|64)k\b", re.IGNORECASE)
+RELEASE_PAGES = re.compile(r"[.+_-](4|16|64)kb?\b", re.IGNORECASE)
 """The page size in the name of a distribution's kernel, in KiB."""
 MAX_NOTES = 8
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from lab.core.errors import UsageError
 from lab.core.sizes import KIB, MIB
 from lab.core.untrusted import one_line
+from lab.formats.machine.summaries import prose
 from lab.specs.arches import find
 from lab.specs.model import format_cpus, format_size, parse_size
 from lab.workflows.machine.contradictions import RELEASE_PAGES
@@ -24,6 +25,12 @@ MODEL_WORDS = (
     (r"Itanium|IA-64", "ia64"),
 )
 """(pattern of processor names, `uname -m` of the machines that have them)."""
+UNDECIDED_WORDS = (
+    (r"\bMIPS\d*\b|\bLoongson-?[23]\b|\bOCTEON\b", "mips64 or mips64el"),
+    (r"\bPOWER ?[5-7]\b|\bPowerPC\b|\bPowerNV\b|\bpSeries\b", "ppc64 or ppc64le"),
+    (r"\bSPARC\b|\bUltraSPARC\b|\bsun4[uv]\b", "sparc64"),
+)
+"""(pattern of words, which architectures a text that has them may be about): too little for a guess."""
 _RELEASE_ARCH = re.compile(
     r"[.+_-](x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64|ppc64el|powerpc64le|loongarch64|sparc64)\b"
 )
@@ -70,10 +77,16 @@ def _missing_arch(evidence: MachineEvidence) -> str:
     else:
         evidence.problems.append("nothing in the text describes a machine, and it does not say the architecture")
     evidence.hint = "state it with --arch"
-    likely = _arch_of_words(evidence.texts.words) or _arch_of_releases(evidence.texts.words)
+    words = evidence.texts.words
+    likely = _arch_of_words(words) or _arch_of_releases(words) or _undecided(words)
     if likely:
         evidence.hint += f"; by the words of the text it may be --arch {likely}"
     return ""
+
+
+def _undecided(text: str) -> str:
+    """Return the architectures that the words of a text leave open; empty if it has no such words."""
+    return next((choices for pattern, choices in UNDECIDED_WORDS if re.search(pattern, text, re.IGNORECASE)), "")
 
 
 def _arch_of_kernel(text: str) -> str:
@@ -106,7 +119,7 @@ def read_page_size(evidence: MachineEvidence, arch: str) -> int | None:
     if evidence.choices.page_size is not None:
         evidence.row("page size", format_size(evidence.choices.page_size), "--page-size")
         return evidence.choices.page_size
-    if statement is not None:
+    if statement is not None and statement.source != prose.SOURCE:
         size = evidence.number("page_size")
         evidence.stated("page size", format_size(size), statement)
         return size
@@ -117,6 +130,8 @@ def read_page_size(evidence: MachineEvidence, arch: str) -> int | None:
     size, why = _guessed_page_size(evidence, sizes)
     if not size:
         size, why = _page_size_of_pools(evidence, arch)
+    if not size and statement is not None:
+        size, why = evidence.number("page_size"), f"{statement.guess}, line {statement.line}"
     if not size:
         evidence.row("page size", MISSING, "--page-size states it")
         return None

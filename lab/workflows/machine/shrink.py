@@ -357,10 +357,13 @@ def _page_size(machine: DescribedMachine, record: Arch, made: Shrunk) -> int:
     if machine.page_size in sizes:
         return machine.page_size
     if machine.page_size is None:
+        usual = record.usual_page_size or sizes[0]
         if len(sizes) > 1:
-            least = format_size(sizes[0])
-            made.lost.append(f"page size: the description does not say it (getconf PAGESIZE); {least} here")
-        return sizes[0]
+            here = f"{format_size(usual)} here"
+            if record.usual_page_size:
+                here += ", as most distributions' kernels have"
+            made.lost.append(f"page size: the description does not say it (getconf PAGESIZE); {here}")
+        return usual
     near = min(sizes, key=lambda size: abs(size - (machine.page_size or 0)))
     made.lost.append(f"page size: {format_size(machine.page_size)} there, {format_size(near)} here")
     return near

@@ -36,6 +36,12 @@ from tests.unit.fixtures.described import nodes, reading
         ("Processor: 2 x AMD EPYC 7343 @ 3.20GHz (4 Cores / 8 Threads), Memory: 4GB\n", 8, 0),
         ("on test machine: 8 threads 1 sockets Intel(R) Core(TM) i7-4790 CPU @\n3.60GHz with 4G memory\n", 8, 4 * GIB),
         ("on test machine: qemu-system-x86_64 -enable-kvm -cpu SandyBridge -smp 8 -m 4G\n", 8, 4 * GIB),
+        (
+            "CPU:  Info: 4-Core model: AMD Ryzen 5 2400G bits: 64 type: MT MCP\nMemory:  RAM: total: 4.00 GiB\n",
+            8,
+            4 * GIB,
+        ),
+        ("CPU:  Topology: Quad Core model: Intel Xeon E3-1240 bits: 64 type: MT MCP cache: 8 MiB\n", 8, 0),
         ("Kernel: Linux 6.1.0-18-amd64 (SMP w/8 CPU threads; PREEMPT)\n", 8, 0),
         (
             "  *-memory\n       size: 4GiB\n     *-bank:0\n          size: 2GiB\n"
@@ -66,11 +72,34 @@ def test_another_architecture_beside_the_own_one_is_no_contradiction(text: str) 
 @pytest.mark.parametrize(
     "text",
     [
+        "AT_HWCAP:             ff\nAT_PAGESZ:            65536\nAT_PLATFORM:          aarch64\n",
+        '6    AT_PAGESZ     System page size      65536\n15   AT_PLATFORM   Name of platform 0xff8 "aarch64"\n',
+    ],
+)
+def test_the_auxiliary_vector_of_a_program_has_the_page_size(text: str) -> None:
+    machine = reading(text, "").check()
+    assert (machine.arch, machine.page_size) == ("aarch64", 65536)
+
+
+@pytest.mark.parametrize(
+    ("named", "arch"),
+    [("ppc64-le", "ppc64le"), ("x86-64", "x86_64"), ("arm64", "aarch64"), ("mips64-le", "mips64")],
+)
+def test_hostnamectl_spells_architectures_in_its_own_way(named: str, arch: str) -> None:
+    assert reading(f"Static hostname: box\n   Architecture: {named}\n", "").machine.arch == arch
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "CPU: 12 PID: 99 Comm: bar Not tainted 5.14.0-427.el9.aarch64+64k #1\n",
         "CPU: 1 UID: 0 PID: 5 Comm: a b Tainted: G        W          5.14.0-427.el9.aarch64+64k #1\n",
         "  Kernel Version:             5.15.0-91-generic-64k\n  Architecture:      arm64\n",
         "     RELEASE: 5.14.0-362.el9.aarch64+64k\n",
         "# os release : 5.14.0-362.el9.aarch64+64k\n# arch : aarch64\n",
+        "ProcVersionSignature: Ubuntu 6.8.0-31.31-generic-64k 6.8.1\nArchitecture: arm64\n",
+        "Uname: Linux 6.8.0-31-generic-64k aarch64\n",
+        "Linux box 6.4.0-150600.21-64kb #1 SMP Thu May 16 2024 aarch64 aarch64 aarch64 GNU/Linux\n",
     ],
 )
 def test_the_name_of_the_kernel_tells_the_page_size(text: str) -> None:

@@ -48,6 +48,8 @@ def test_a_table_of_something_else_is_none(text: str) -> None:
         ("It is an instance with 64 vCPUs and 256 GiB.\n", 64, 256 * GIB),
         ("- CPU: AMD EPYC 7763\n- RAM: 512GB DDR4\n", 0, 512 * GIB),
         ("The box has 128 logical CPUs and 1.5 TB of memory.\n", 128, 1536 * GIB),
+        ("Two NUMA nodes with 8 CPUs each, 64 GB of RAM.\n", 16, 64 * GIB),
+        ("48 vCPUs, and two NUMA nodes with 8 CPUs each.\n", 48, 0),
     ],
 )
 def test_what_sentences_say_is_a_guess(text: str, cpus: int, memory: int) -> None:
@@ -67,6 +69,35 @@ def test_what_sentences_say_is_a_guess(text: str, cpus: int, memory: int) -> Non
 def test_what_sentences_do_not_say_for_sure_is_not_taken(text: str) -> None:
     assert reading(text).machine.cpus == 0
     assert reading(text).machine.memory in (0, 4 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("text", "page_size"),
+    [
+        ("It runs a kernel with 64K pages.\n", 65536),
+        ("It crashes with the 16k kernel.\n", 16384),
+        ("Page size: 64 KB\n", 65536),
+        ("It fails on 16K pages, and works on 4K pages.\n", None),
+        ("A buffer of 64K is written page by page.\n", None),
+        ("InnoDB: page size: 16 KB\n", None),
+    ],
+)
+def test_a_page_size_that_a_sentence_names(text: str, page_size: int | None) -> None:
+    assert reading("Architecture: arm64\nCPU(s): 4\n" + text, "").machine.page_size == page_size
+
+
+def test_the_header_of_an_oops_names_no_processor() -> None:
+    made = reading("CPU: 52 PID: 123 Comm: t Tainted: G  6.12.0 #1\nKernelPageSize:       64 kB\n", "arm64")
+    assert (made.machine.model, made.machine.page_size) == ("", 65536)
+
+
+@pytest.mark.parametrize(
+    ("text", "choices"),
+    [("cpu model : MIPS 5KEc V0.0\n", "mips64 or mips64el"), ("processor : 0\ncpu : PowerPC 970\n", "ppc64")],
+)
+def test_words_that_leave_the_architecture_open_name_the_choices(text: str, choices: str) -> None:
+    made = reading(text + "MemTotal:        2057000 kB\n", "")
+    assert made.machine.arch == choices or choices in made.hint
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 """Lines that state something about a machine by themselves, in the words of many programs.
 
 virsh nodeinfo, inxi, sysctl, hwinfo, lshw, fastfetch and its like, top and htop, docker and podman info, Ansible,
-reportbug, crash, `getconf -a`, sysstat, crashes of Java, Redis, Julia, envinfo, Phoronix, the kernel test robot.
+reportbug, apport, crash, `getconf -a`, the auxiliary vector (LD_SHOW_AUXV=1, gdb's `info auxv`), sysstat, crashes of
+Java, Redis, Julia, envinfo, Phoronix, the kernel test robot.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ _LOGO = r"(?:.{0,80}\s)?"
 _FACTS = (
     ("virsh nodeinfo", rf"Memory size:\s+{_AMOUNT}"),
     ("inxi", rf"(?!.*(?:userspace|guest|target|compat))(?:.*\s)?arch: {_ARCH}(?:\s.*)?"),
+    ("inxi", rf"(?:.*\s)?Kernel: {_RELEASE} {_ARCH} (?:bits: |\().*"),
     (
         "inxi",
-        r"(?:CPU:\s+)?Info: (?:(?P<sockets>\d{1,2})x )?(?P<cores>\d{1,3}|single|dual|quad|hexa|octa)[ -]core"
+        r"(?:CPU:\s+)?(?:Info|Topology): (?:(?P<sockets>\d{1,2})x )?"
+        r"(?P<cores>\d{1,3}|(?i:single|dual|quad|hexa|octa))[ -][Cc]ore"
         r"(?: \(\d+-\w+/\d+-\w+\))?\s+model: (?P<model>.{3,80}?) (?:bits|type|socket|variant|arch): (?P<rest>.*)",
     ),
-    ("inxi", rf"(?:Memory|RAM|System RAM):(?: System RAM:)? total: {_AMOUNT}.*"),
+    ("inxi", rf"(?:Memory|RAM|System RAM):(?:\s+(?:System )?RAM:)?\s+total: {_AMOUNT}.*"),
     ("inxi", rf"(?:.*\s)?Memory: {_AMOUNT} used: .*"),
     ("sysctl", r"hw\.(?:ncpu|ncpuonline)[:=] ?(?P<cpus>\d{1,4})"),
     ("sysctl", r"hw\.(?:memsize|physmem(?:64)?|realmem)[:=] ?(?P<memory>\d{8,16})(?P<unit>)"),
@@ -78,6 +81,11 @@ _FACTS = (
         rf"(?:Linux )?[Kk]ernel(?: ?[Vv]ersion)?:\s+(?:Linux )?{_RELEASE}(?: \(SMP w/(?P<cpus>\d{{1,4}}) CPU .*)?",
     ),
     ("release", rf"(?:ansible_kernel|os release|RELEASE|KERNEL_VERSION|uname -r)\s?: {_RELEASE}"),
+    ("apport", rf"Uname: Linux {_RELEASE} {_ARCH}"),
+    ("apport", rf"ProcVersionSignature: \w{{1,40}} {_RELEASE}(?:\s.*)?"),
+    ("auxiliary vector", r"AT_PAGESZ:\s+(?P<page>\d{4,6})"),
+    ("auxiliary vector", r"\d{1,3}\s+AT_PAGESZ\s.*\s(?P<page>\d{4,6})"),
+    ("auxiliary vector", rf"\d{{1,3}}\s+AT_PLATFORM\s.*\"{_ARCH}\""),
     ("crash", rf"MACHINE(?: TYPE)?: {_ARCH}(?:\s.*)?"),
     ("crash", r"CPUS: (?P<cpus>\d{1,4})(?: \[OFFLINE: \d+\])?"),
     ("crash", rf"MEMORY(?: SIZE)?: {_AMOUNT}"),
@@ -143,7 +151,7 @@ def _stated(source: str, found: Mapping[str, str | None], line: Line) -> Iterato
         yield _statement(source, "memory", size(memory, unit), line)
     if cores := found.get("cores"):
         threads = 1 + bool(re.search(r"\bMT\b", found.get("rest") or ""))
-        count = _CORES.get(cores) or int(cores)
+        count = _CORES.get(cores.lower()) or int(cores)
         yield _statement(source, "cpu_count", int(found.get("sockets") or 1) * count * threads, line)
         yield _statement(source, "threads", threads, line)
 
