@@ -52,6 +52,9 @@ CONFIG_TRANSPARENT_HUGEPAGE=y
 CONFIG_TRANSPARENT_HUGEPAGE_MADVISE=y
 CONFIG_ARCH_FORCE_MAX_ORDER=13
 """,
+    # The number was that of orders, one more than the highest, until 6.4.
+    "16k-before-6.4": "CONFIG_ARCH_FORCE_MAX_ORDER=12\n",
+    "64k-before-6.4": "CONFIG_ARCH_FORCE_MAX_ORDER=14\n",
 }
 
 

@@ -15,6 +15,9 @@ from typing import Literal
 from lab.core.qemu_version import release
 from lab.core.sizes import MIB
 
+OLDER = "-before-"
+"""In the name of a fragment for older kernels: NAME-before-X.Y."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
@@ -140,7 +143,8 @@ class Arch:
     """Where that image lies below the build directory."""
     fragments: Mapping[str, str]
     """Kconfig text by name, merged over images/config/base.config: `arch-<name>` is in every kernel of this
-    architecture, the others are chosen by page size and MMU mode."""
+    architecture, the others are chosen by page size and MMU mode. `NAME-before-X.Y` is what kernels older than X.Y
+    need otherwise where they have the fragment NAME."""
     page_sizes: Mapping[int, str]
     """Page size -> which of `fragments` selects it, '' when there is no choice."""
     usual_page_size: int = 0
@@ -242,7 +246,7 @@ class Arch:
         if set(self.hugepages) - set(self.page_sizes):
             raise ValueError(f"arch {self.name}: hugepages named for a page size it does not have")
         named = {self.config_fragment, *self.page_sizes.values(), *(mmu.fragment for mmu in self.mmus.values())} - {""}
-        if lacking := named ^ set(self.fragments):
+        if lacking := named ^ {name.partition(OLDER)[0] for name in self.fragments}:
             raise ValueError(f"arch {self.name}: fragments without text, or text that nothing names: {lacking}")
 
     def limits_of(self, version: str) -> tuple[Limit, ...]:

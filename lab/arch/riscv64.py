@@ -37,6 +37,11 @@ CONFIG_NONPORTABLE=y
 # The PFN-mapping guards want to map physical memory.
 # CONFIG_STRICT_DEVMEM is not set
 """,
+    # Without it 6.1 has no driver of the machine's interrupt controller, and no console. Later the architecture selects
+    # that driver, and SOC_VIRT became ARCH_VIRT.
+    "arch-riscv64-before-6.12": """\
+CONFIG_SOC_VIRT=y
+""",
 }
 
 ARCH = Arch(

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from lab.arch.record import Arch, BootImage
+from lab.arch.record import OLDER, Arch, BootImage
 from lab.build import prebuilt, series, source, toolchain, worktree
 from lab.build.edits import stale_objects
 from lab.build.edits.probes import Probes
@@ -338,7 +338,7 @@ def fragments(
     The lab's own ones are for kernels of any version: a symbol that the source does not define is left out.
     """
     asked = []
-    for name in (*topology.own_fragments, *_of_version(version, directory)):
+    for name in (*topology.own_fragments, *_of_version(version, directory, topology)):
         own = _fragment(name, topology.architecture, directory)
         asked.append(tuple(replace(request, if_defined=True) for request in own))
     for name in (*topology.kernel_config, *kernel.fragments):
@@ -347,14 +347,20 @@ def fragments(
     return tuple(asked)
 
 
-def _of_version(version: str, directory: Path) -> list[str]:
-    """Return the names of the fragments `versions/before-X.Y` for a source that is older; the lowest X.Y last."""
+def _of_version(version: str, directory: Path, topology: Topology) -> list[str]:
+    """Return the names of the fragments for sources that are older than X.Y; the lowest X.Y last.
+
+    `versions/before-X.Y` is for all machines, `NAME-before-X.Y` for those that have the architecture's fragment NAME.
+    """
+    names = [f"{VERSIONS}/{path.stem}" for path in (directory / VERSIONS).glob("before-*.config")]
+    own = topology.own_fragments
+    names += (name for name in topology.architecture.fragments if OLDER in name and name.partition(OLDER)[0] in own)
     older: list[tuple[tuple[int, ...], str]] = []
     source = _version_numbers(version)
-    for path in (directory / VERSIONS).glob("before-*.config"):
-        bound = _version_numbers(path.stem.removeprefix("before-"))
+    for name in names:
+        bound = _version_numbers(name.rpartition("before-")[2])
         if source and source < bound:
-            older.append((bound, f"{VERSIONS}/{path.stem}"))
+            older.append((bound, name))
     return [name for _, name in sorted(older, reverse=True)]
 
 

@@ -131,9 +131,10 @@ class TopologyRecord(Recorded):
 
 
 class KnownLineRecord(Recorded):
-    """A complaint that is known and harmless: a glob of its first line, and why."""
+    """A complaint that is known and harmless: globs of its first line and of the kernel's release, and why."""
 
     line: str
+    release: str = "*"
     reason: str = ""
 
 

@@ -301,7 +301,7 @@ class Runner(Generic[Built]):
             return None
         self._write_builds()
         order = CellOrder(
-            cell=cell,
+            cell=cell.of_release(built.provenance.release),
             fresh=self.plan.spec.isolation == "fresh",
             built=built,
             evidence=self.run_dir.cell(cell.topology.name, cell.kernel.name, cell.repeat),

@@ -49,6 +49,8 @@ BOOTABLE = "a bootable kernel"
 """What is expected after `image:`."""
 SOURCES = ("debian", "path", "git", "tarball")
 """What the `source` of a kernel's YAML file may begin with, beside `image`."""
+BASE = "base"
+"""The config fragment of every kernel."""
 KNOWN = ".known.yaml"
 """What the file of known complaints is called beside a config fragment NAME.config."""
 _SCENARIO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,62}")
@@ -282,13 +284,13 @@ class Library:
         return self._with_known(kernel.model_copy(update={"config": tuple(fragments)}))
 
     def _with_known(self, kernel: Kernel) -> Kernel:
-        """Return a kernel with its known complaints and those of its config fragments."""
-        if not kernel.fragments:
-            return kernel
+        """Return a kernel with its known complaints, those of its config fragments, and those of all kernels."""
         configs = self.configs()
         known = dict.fromkeys(kernel.console_known)
-        for fragment in kernel.fragments:
-            beside = configs.get(fragment, Path(fragment)).with_suffix(KNOWN)
+        files = [configs[BASE]] if BASE in configs else []
+        files += (configs.get(fragment, Path(fragment)) for fragment in kernel.fragments)
+        for file in files:
+            beside = file.with_suffix(KNOWN)
             if is_file(beside):
                 known |= dict.fromkeys(read(beside).build(KnownComplaints).console_known)
         return kernel.model_copy(update={"console_known": tuple(known)})

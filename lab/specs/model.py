@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import reduce
 from itertools import chain
 from operator import or_
@@ -593,7 +594,13 @@ class KnownLine(Spec):
 
     line: OneLine
     """A glob that matches the complaint's whole first line, without its time stamp."""
+    release: OneLine = "*"
+    """A glob of the kernels that may complain so, by what `uname -r` prints."""
     reason: OneLine
+
+    def holds(self, release: str) -> bool:
+        """Return whether a kernel of this release may complain so."""
+        return fnmatchcase(release, self.release)
 
 
 def _some(lines: tuple[KnownLine, ...]) -> tuple[KnownLine, ...]:

@@ -109,6 +109,11 @@ class Cell:
             return str(self.key)
         return f"{self.key}/repeat-{self.repeat}"
 
+    def of_release(self, release: str) -> Cell:
+        """Return the cell with those complaints of its kernel that hold for the release that was built."""
+        known = tuple(line for line in self.kernel.console_known if line.holds(release))
+        return replace(self, kernel=self.kernel.model_copy(update={"console_known": known}))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:

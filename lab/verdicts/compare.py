@@ -421,7 +421,9 @@ class _Judge:
 
     def judged(self, cell: CellResult) -> _JudgedGuest:
         """Judge one guest: all that runs in its cell, or what it was to run again."""
-        known = self.metadata.kernel(cell.kernel).console_known
+        build = self.metadata.build(cell.topology, cell.kernel)
+        release = build.release if build else ""
+        known = harmless.of_release(self.metadata.kernel(cell.kernel).console_known, release)
         mine = cases_of(self.metadata, cell.key, self.cases)
         doubted = self.confirming.get((cell.topology, cell.kernel, cell.repeat))
         if doubted is not None:

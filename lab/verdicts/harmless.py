@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import translate
+from fnmatch import fnmatchcase, translate
 
 from lab.core.outcome import BOOT_ATTEMPTS, CellResult
 from lab.evidence.metadata import KnownLineRecord
@@ -34,6 +34,11 @@ def reason_of(report: oops.Finding, known: Sequence[KnownLineRecord]) -> str | N
     if report.kind.deadly:
         return None
     return next((harmless.reason for harmless in known if re.match(translate(harmless.line), report.title)), None)
+
+
+def of_release(known: Iterable[KnownLineRecord], release: str) -> tuple[KnownLineRecord, ...]:
+    """Return the complaints that a kernel of this release may make; `release` is empty where it is not known."""
+    return tuple(harmless for harmless in known if fnmatchcase(release, harmless.release))
 
 
 def complaints(cell: CellResult, known: Sequence[KnownLineRecord]) -> Iterable[HarmlessComplaint]:

@@ -506,6 +506,16 @@ def test_older_trees_get_what_they_need_otherwise(toy: Toy, version: str, values
     assert all(request.if_defined for request in merged)
 
 
+def test_an_architecture_can_need_something_else_of_older_trees(toy: Toy) -> None:
+    toy.fragment("base", "")
+    machine = Topology(name="m", arch="mips64", page_size=16 << 10, memory=256 << 20)
+    orders = []
+    for version in ("6.1.170", "6.4", "6.12.7"):
+        asked = kernel.fragments(machine, toy.kernel(), toy.images / "config", version=version)
+        orders += [request.value for request in kconfig.merge(asked) if request.symbol == "ARCH_FORCE_MAX_ORDER"]
+    assert orders == ["12", "11", "11"]
+
+
 def test_unknown_fragment(toy: Toy) -> None:
     with pytest.raises(UsageError, match=r"unknown config fragment 'slo'; did you mean 'slow'\?"):
         build(toy, None, "slo")

@@ -470,6 +470,21 @@ def test_a_config_fragment_brings_the_complaints_that_are_known_of_it(tmp_path: 
     assert [each.line for each in library.kernel("beside").console_known] == ["WARNING: user*"]
 
 
+def test_complaints_of_upstream_releases_hold_for_every_kernel_of_that_release(tmp_path: Path) -> None:
+    known = 'console_known: [{line: "nr_own*", reason: upstream, release: "7.2.*"}]\n'
+    files = {
+        "config/base.config": "",
+        "config/base.known.yaml": known,
+        "kernels/plain.yaml": "source: debian:linux-source-6.12\n",
+    }
+    (line,) = library_of(tmp_path, files).kernel("plain").console_known
+    assert [line.holds(release) for release in ("7.2.12", "7.2.0-rc3", "7.20.1", "6.12.1", "")] == [
+        True,
+        True,
+        *[False] * 3,
+    ]
+
+
 def test_a_list_of_known_complaints_is_checked(tmp_path: Path) -> None:
     files = {"config/own.config": "CONFIG_X=y\n", "config/own.known.yaml": "console_knwon: []\n"}
     library = library_of(tmp_path, {**files, "kernels/plain.yaml": "source: debian:linux-source-6.12\n"})

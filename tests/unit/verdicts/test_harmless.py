@@ -41,6 +41,19 @@ def test_any_other_complaint_counts(console: str) -> None:
     assert record.cause is not Cause.WARNING or "other.c" in record.reason
 
 
+@pytest.mark.parametrize(("release", "harmless"), [("6.1.0-own", 1), ("6.12.0-own", 0), ("", 0)])
+def test_an_entry_can_hold_for_one_release(release: str, harmless: int) -> None:
+    document = fixture.metadata(fixture.TOPOLOGIES[:1], fixture.KERNELS[1:])
+    (kernel,) = fixture.KERNELS[1:]
+    document["kernels"][kernel]["console_known"] = [{**KNOWN[0].document(), "release": "6.1.*"}]
+    for build in document["builds"].values():
+        build["release"] = release
+    run = Run(scenario="expand", end=End.EXITED, status=0, console=WARNING)
+    cells = (fixture.cell(kernel=kernel, runs=(run,)),)
+    summary = conclude(Evidence(metadata=fixture.recorded(document), cells=cells))
+    assert len(summary.harmless) == harmless
+
+
 def test_it_explains_the_taint_that_it_left() -> None:
     assert judged(WARNING, KNOWN, taint=512) == {}
     assert judged("", KNOWN, taint=512)["console"].cause is Cause.TAINT
