@@ -185,11 +185,12 @@ static void g08_mlock(void)
 	LAB_WRITES(lab_at(p, 7), 1);
 }
 
-/* Growth of what is locked is there at once. */
+/* Growth of what is locked is there at once, and so is a duplicate of it: in the page tables, not in the object alone. */
 static void g09_locked_growth_populated(void)
 {
 	char *p = lab_shared(1);
 	unsigned char there[8];
+	struct lab_vma vma;
 	int i;
 
 	LAB_SETUP(mlock(p, lab_page()));
@@ -198,6 +199,8 @@ static void g09_locked_growth_populated(void)
 	for (i = 0; i < 8; i++)
 		LAB_EXPECT_EQ(there[i] & 1, 1);
 	LAB_WRITES(lab_at(p, 7), 1);
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", LAB_DUP_TO(p, 8, lab_hole(8, 0)), &vma));
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), 8 * (long)(lab_page() >> 10));
 }
 
 static void g10_mlock_on_fault(void)

@@ -104,6 +104,8 @@ static void c05_counted_as_address_space(void)
 	LAB_EXPECT_OK(lab_mremap(p, 513, 1, 0, NULL));
 	lab_unmap(area, 64);
 	LAB_EXPECT_EQ(status_kb("VmSize") - before, 0);
+	LAB_GROW_IN_PLACE(lab_shared_in_hole(1, 9), 1, 9);
+	LAB_EXPECT_EQ(status_kb("VmSize") - before, 9 * kb);
 }
 
 static void c06_childs_rlimit_as(void)
@@ -136,15 +138,22 @@ static void c07_rlimit_memlock(void)
 static void c07_counted_as_locked(void)
 {
 	long kb = (long)(lab_page() >> 10), before = status_kb("VmLck");
-	char *p = lab_shared_blocked(1);
+	char *p = lab_shared_blocked(1), *area;
 
 	LAB_SETUP_OR_SKIP(mlock(p, lab_page()));
 	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 9, 0, NULL), ENOMEM);
 	LAB_EXPECT_EQ(status_kb("VmLck") - before, kb);
 	p = LAB_GROW(p, 1, 9);
 	LAB_EXPECT_EQ(status_kb("VmLck") - before, 9 * kb);
+	area = LAB_DUP_TO(p, 4, lab_hole(4, 0));
+	LAB_EXPECT_EQ(status_kb("VmLck") - before, (9 + 4) * kb);
+	lab_unmap(area, 4);
 	lab_unmap(p, 9);
 	LAB_EXPECT_EQ(status_kb("VmLck") - before, 0);
+	p = lab_shared_in_hole(1, 9);
+	LAB_SETUP(mlock(p, lab_page()));
+	LAB_GROW_IN_PLACE(p, 1, 9);
+	LAB_EXPECT_EQ(status_kb("VmLck") - before, 9 * kb);
 }
 
 static void c08_rlimit_data(void)
