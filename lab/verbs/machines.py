@@ -124,7 +124,10 @@ def capture(
 
 
 def _read(source: str) -> str:
-    """Return the text of a file or of stdin; UsageError if it cannot be read or is too large."""
+    """Return the text of a file or of stdin, which may be compressed; UsageError if it cannot be read or is too large."""
+    from lab.formats import file_kinds
+    from lab.formats.patches import packed
+
     try:
         with user_path("/dev/stdin" if source == "-" else source).open("rb") as file:
             data = file.read(MAX_FILE + 1)
@@ -132,6 +135,9 @@ def _read(source: str) -> str:
         raise UsageError(f"{source}: cannot be read: {error.strerror}") from None
     if len(data) > MAX_FILE:
         raise UsageError(f"{source}: expected at most {MAX_FILE >> 20} MiB of text")
+    data = packed.decompressed(data, source)
+    if b"\0" in data and (kind := packed.archive(data) or file_kinds.named(data)):
+        raise UsageError(f"{source}: expected text, found {kind.partition(':')[0]}")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace")  # as PowerShell redirects
     return data.decode("utf-8-sig", "replace")

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -230,3 +232,18 @@ def test_what_others_said_does_nothing_on_the_terminal(cache: Path, tmp_path: Pa
     done = lab(cache, "report", str(tmp_path / "\x1b[2Jnowhere"))
     assert done.returncode == 64
     assert "\x1b" not in done.stderr
+
+
+def test_a_description_may_be_compressed_and_an_archive_is_named(cache: Path, tmp_path: Path) -> None:
+    described = b"Architecture: aarch64\nCPU(s): 4\nPage size: 64K\n"
+    (tmp_path / "machine.txt.gz").write_bytes(gzip.compress(described))
+    with zipfile.ZipFile(tmp_path / "machine.zip", "w") as archive:
+        archive.writestr("machine.txt", described)
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(described)[:-9])
+    read, refused, cut = (
+        lab(cache, "capture", str(tmp_path / name)) for name in ("machine.txt.gz", "machine.zip", "cut.gz")
+    )
+    assert (read.returncode, "page_size: 64K" in read.stdout) == (0, True)
+    assert (refused.returncode, refused.stdout) == (64, "")
+    assert refused.stderr.endswith("machine.zip: expected text, found a zip archive\n")
+    assert (cut.returncode, cut.stderr.endswith("its gzip data ends too early\n")) == (64, True)

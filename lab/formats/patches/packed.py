@@ -80,10 +80,15 @@ _PACKED: dict[bytes, tuple[str, Callable[[], _Decompressor]]] = {
 
 def unpacked(data: bytes, path: str) -> bytes:
     """Return a file's content without what it is packed in; InputError if it is damaged or too large."""
+    return _plain_text(decompressed(data, path))
+
+
+def decompressed(data: bytes, path: str) -> bytes:
+    """Return the content of a file of gzip, xz or bzip2, of others the data; InputError if damaged or too large."""
     for magic, (name, make) in _PACKED.items():
         if data.startswith(magic):
             data = _members(data, magic, name, make, path)
-    return _plain_text(data)
+    return data
 
 
 def _members(data: bytes, magic: bytes, name: str, make: Callable[[], _Decompressor], path: str) -> bytes:
