@@ -124,7 +124,7 @@ def capture(
 
 
 def _read(source: str) -> str:
-    """Return the text of a file or of stdin, which may be compressed; UsageError if it cannot be read or is too large."""
+    """Return the text of a file, compressed or not, or of stdin; UsageError if it cannot be read or is too large."""
     from lab.formats import file_kinds
     from lab.formats.patches import packed
 
