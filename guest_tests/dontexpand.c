@@ -3,7 +3,9 @@
 #include "lab.h"
 
 #include <linux/aio_abi.h>
+#include <linux/io_uring.h>
 #include <linux/perf_event.h>
+#include <sys/auxv.h>
 
 #define DUP .requires = "dontexpand-dup"
 #define PERF .needs_config = "PERF_EVENTS"
@@ -212,9 +214,45 @@ static void f05_aio_move(void)
 	LAB_EXPECT_OK(syscall(SYS_io_destroy, (aio_context_t)(uintptr_t)ring));
 }
 
-/* ---- page frames ---- */
+/* ---- what no fault brings back: page frames, and pages that are put into the page tables by mmap() ---- */
 
-/* The machine's first pages; nobody touches them. */
+/* A shared mapping neither grows nor has duplicates. */
+static void stays_as_it_is(char *p, long pages)
+{
+	LAB_EXPECT_ERRNO(lab_mremap(p, 0, pages, MREMAP_MAYMOVE, NULL), EFAULT);
+	LAB_EXPECT_ERRNO(lab_mremap(p, 0, 1, MREMAP_MAYMOVE, NULL), EFAULT);
+	LAB_EXPECT_ERRNO(lab_mremap(p, pages, pages + 1, MREMAP_MAYMOVE, NULL), EFAULT);
+}
+
+/* The ring of io_uring, of such pages since 6.10; of page frames before. */
+static void io_uring_stays_as_it_is(void)
+{
+	struct io_uring_params params;
+	int ring;
+
+	memset(&params, 0, sizeof(params));
+	ring = (int)syscall(SYS_io_uring_setup, 1, &params);
+	if (ring >= 0)
+		stays_as_it_is(LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+					      IORING_OFF_SQ_RING)), 1);
+}
+
+/* What the vDSO reads: page frames without VM_DONTEXPAND, in front of its code. */
+static void vvar_does_not_grow(void)
+{
+	char *code = (char *)(uintptr_t)getauxval(AT_SYSINFO_EHDR);
+	struct lab_vma vma;
+	long pages;
+
+	if (!code || !lab_find_vma("/proc/self/smaps", code - 1, &vma) || strncmp(vma.name, "[vvar", 5))
+		return;
+	if (!is_pfnmap(code - 1))
+		return;
+	pages = (long)((vma.end - vma.start) / lab_page());
+	LAB_EXPECT_ERRNO(lab_mremap((void *)vma.start, pages, pages + 1, MREMAP_MAYMOVE, NULL), EFAULT);
+}
+
+/* The machine's first pages, which nobody touches; and what else there is of the kind. */
 static void f06_page_frames(void)
 {
 	int fd = open("/dev/mem", O_RDONLY | O_CLOEXEC);
@@ -225,10 +263,10 @@ static void f06_page_frames(void)
 	p = mmap(NULL, 2 * lab_page(), PROT_READ, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		LAB_SKIP("mapping /dev/mem: %s", lab_errno(errno));
-	LAB_EXPECT_ERRNO(lab_mremap(p, 0, 2, MREMAP_MAYMOVE, NULL), EFAULT);
-	LAB_EXPECT_ERRNO(lab_mremap(p, 0, 1, MREMAP_MAYMOVE, NULL), EFAULT);
-	LAB_EXPECT_ERRNO(lab_mremap(p, 2, 3, MREMAP_MAYMOVE, NULL), EFAULT);
+	stays_as_it_is(p, 2);
 	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 2, MREMAP_MAYMOVE, NULL), EFAULT);
+	io_uring_stays_as_it_is();
+	vvar_does_not_grow();
 }
 
 /* ---- two views by MREMAP_DONTUNMAP ---- */
@@ -284,7 +322,7 @@ LAB_CASES(
 	{ LAB_CASE(f04_perf_move), .about = "a perf ring moved", PERF },
 	{ LAB_CASE(f05_aio_dup), .about = "an aio ring does not lose its context to a duplicate", .needs_config = "AIO" },
 	{ LAB_CASE(f05_aio_move), .about = "an aio ring moved: its context follows", .needs_config = "AIO" },
-	{ LAB_CASE(f06_page_frames), .about = "page frames (/dev/mem) neither grow nor are duplicated",
+	{ LAB_CASE(f06_page_frames), .about = "page frames (/dev/mem), io_uring's ring: no growth, no duplicate",
 	  .needs_config = "DEVMEM", .needs_root = true },
 	{ LAB_CASE(f07_dontunmap), .about = "MREMAP_DONTUNMAP of a perf ring is EINVAL", PERF },
 	{ LAB_CASE(f08_sealed), .about = "a sealed mapping does not grow: EPERM, nothing changed" },
