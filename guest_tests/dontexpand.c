@@ -5,7 +5,6 @@
 #include <linux/aio_abi.h>
 #include <linux/io_uring.h>
 #include <linux/perf_event.h>
-#include <sys/auxv.h>
 
 #define DUP .requires = "dontexpand-dup"
 #define PERF .needs_config = "PERF_EVENTS"
@@ -237,22 +236,7 @@ static void io_uring_stays_as_it_is(void)
 					      IORING_OFF_SQ_RING)), 1);
 }
 
-/* What the vDSO reads: page frames without VM_DONTEXPAND, in front of its code. */
-static void vvar_does_not_grow(void)
-{
-	char *code = (char *)(uintptr_t)getauxval(AT_SYSINFO_EHDR);
-	struct lab_vma vma;
-	long pages;
-
-	if (!code || !lab_find_vma("/proc/self/smaps", code - 1, &vma) || strncmp(vma.name, "[vvar", 5))
-		return;
-	if (!is_pfnmap(code - 1))
-		return;
-	pages = (long)((vma.end - vma.start) / lab_page());
-	LAB_EXPECT_ERRNO(lab_mremap((void *)vma.start, pages, pages + 1, MREMAP_MAYMOVE, NULL), EFAULT);
-}
-
-/* The machine's first pages, which nobody touches; and what else there is of the kind. */
+/* The machine's first pages, which nobody touches. */
 static void f06_page_frames(void)
 {
 	int fd = open("/dev/mem", O_RDONLY | O_CLOEXEC);
@@ -266,7 +250,6 @@ static void f06_page_frames(void)
 	stays_as_it_is(p, 2);
 	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 2, MREMAP_MAYMOVE, NULL), EFAULT);
 	io_uring_stays_as_it_is();
-	vvar_does_not_grow();
 }
 
 /* ---- two views by MREMAP_DONTUNMAP ---- */

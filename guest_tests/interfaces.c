@@ -273,11 +273,50 @@ static void g14_smaps(void)
 	LAB_EXPECT_EQ(lab_kb(vma.details, "Pss"), 3 * kb);
 }
 
+/* What smaps shows as the flags of a mapping. */
+static void vma_flags(void *p, char flags[128])
+{
+	static struct lab_vma vma;
+	char *line;
+
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
+	line = strstr(vma.details, "VmFlags:");
+	LAB_EXPECT(line != NULL);
+	snprintf(flags, 128, "%.*s", (int)strcspn(line, "\n"), line);
+}
+
+static void same_flags(void *p, const char *flags, const char *what)
+{
+	char now[128];
+
+	vma_flags(p, now);
+	if (strcmp(now, flags))
+		LAB_FAIL("%s has %s; before it was %s", what, now, flags);
+}
+
+/* Growth keeps a mapping's flags, and a duplicate has them: what was advised, and what may be done with it. */
+static void flags_are_kept(void)
+{
+	char *p = lab_shared_in_hole(1, 9), flags[128];
+
+	LAB_SETUP(madvise(p, lab_page(), MADV_DONTFORK));
+	LAB_SETUP(madvise(p, lab_page(), MADV_DONTDUMP));
+	LAB_SETUP(madvise(p, lab_page(), MADV_SEQUENTIAL));
+	LAB_SETUP(mprotect(p, lab_page(), PROT_READ));
+	vma_flags(p, flags);
+	LAB_GROW_IN_PLACE(p, 1, 8);
+	same_flags(p, flags, "what has grown in place");
+	p = LAB_GROW_TO(p, 8, 16, lab_hole(16, 0));
+	same_flags(p, flags, "what has grown by a move");
+	same_flags(LAB_DUP_TO(p, 4, lab_hole(4, 0)), flags, "a duplicate");
+}
+
 static void g15_maps(void)
 {
 	char *p = lab_shared_in_hole(1, 9);
 	struct lab_vma vma;
 
+	flags_are_kept();
 	LAB_GROW_IN_PLACE(p, 1, 8);
 	LAB_EXPECT(lab_find_vma("/proc/self/maps", p, &vma));
 	LAB_EXPECT_EQ(vma.end - vma.start, 8 * lab_page());
@@ -945,7 +984,7 @@ LAB_CASES(
 	{ LAB_CASE(g12_sync_and_advise), .about = "msync, MADV_DONTNEED, MADV_REMOVE on the grown part", EXPAND },
 	{ LAB_CASE(g13_futex), .about = "a futex in the grown part", EXPAND },
 	{ LAB_CASE(g14_smaps), .about = "smaps: Size is all, Rss and Pss what was touched", EXPAND },
-	{ LAB_CASE(g15_maps), .about = "maps: one mapping, its name and offset as ever" },
+	{ LAB_CASE(g15_maps), .about = "maps, smaps: one mapping, its name, offset and flags as ever" },
 	{ LAB_CASE(g16_meminfo_shmem), .about = "Shmem in meminfo counts touched grown pages", EXPAND },
 	{ LAB_CASE(g17_uffd_event), .about = "userfaultfd reports a missing grown page and fills it", EXPAND,
 	  .needs_config = "USERFAULTFD" },

@@ -752,13 +752,22 @@ static void swap_out(char *p, long pages)
 static void d10_swapped_out_and_in(void)
 {
 	long pages = some_pages();
-	char *p;
+	char *p, *reader;
 
 	lab_swap(2 * pages);
 	p = grown_with_data(pages);
 	swap_out(p, pages);
 	data_is_there(p, pages);
 	LAB_EXPECT_EQ(lab_swapped_kb(p), 0);
+	lab_unmap(p, pages);
+
+	/* What a view has written that is gone by then, and the other has only read. */
+	p = grown_with_data(pages);
+	reader = LAB_DUP_TO(p, pages, lab_hole(pages, 0));
+	data_is_there(reader, pages);
+	lab_unmap(p, pages);
+	swap_out(reader, pages);
+	data_is_there(reader, pages);
 }
 
 /* Growth goes on while what there was is in swap; then swap is taken away. */
