@@ -283,7 +283,7 @@ static void n10_truncate_is_a_change(void)
 	for (i = 0; i < (int)(sizeof(sizes) / sizeof(*sizes)); i++) {
 		LAB_SETUP(futimens(fd, long_ago));
 		LAB_SETUP(fstat(fd, &before));
-		usleep(30000);	/* more than a tick, by which the clock of files goes */
+		lab_await_file_clock();
 		LAB_EXPECT_OK(truncate(path, sizes[i]));
 		LAB_SETUP(fstat(fd, &after));
 		LAB_EXPECT_EQ(after.st_size, sizes[i]);

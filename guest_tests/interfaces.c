@@ -749,7 +749,7 @@ static void g22_object_times(void)
 	int fd = lab_open_object(p);
 
 	LAB_SETUP(fstat(fd, &before));
-	lab_sleep_ms(50);	/* some ticks of the clock that files have their times from */
+	lab_await_file_clock();
 	p = LAB_GROW(p, 2, 8);
 	LAB_READS(lab_at(p, 7), 0);	/* what is written sets them, whatever the object does */
 	LAB_SETUP(fstat(fd, &after));

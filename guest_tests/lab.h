@@ -800,6 +800,24 @@ LAB_FN char *lab_map(long pages, int prot, int flags)
 	return mmap(NULL, (size_t)pages * lab_page(), prot, flags, -1, 0);
 }
 
+/*
+ * Wait until the clock that files have their times from has moved.  It moves with the ticks of one CPU, which a busy host
+ * may not run for a while, though this one has slept.
+ */
+LAB_FN void lab_await_file_clock(void)
+{
+	long long until = lab_now_ms() + lab_scaled(5000);
+	struct timespec before, now;
+
+	LAB_SETUP(clock_gettime(CLOCK_REALTIME_COARSE, &before));
+	do {
+		if (lab_now_ms() >= until)
+			LAB_ERROR("the clock of files stands still");
+		lab_sleep_ms(1);
+		LAB_SETUP(clock_gettime(CLOCK_REALTIME_COARSE, &now));
+	} while (now.tv_sec == before.tv_sec && now.tv_nsec == before.tv_nsec);
+}
+
 /* A fresh shared anonymous mapping. */
 LAB_FN char *lab_shared(long pages)
 {

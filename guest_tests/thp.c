@@ -415,13 +415,19 @@ static char *aligned_to(long pages, long room)
 	return (char *)(((uintptr_t)p + bytes - 1) & ~(bytes - 1));
 }
 
-/* One and a half huge pages, grown to four: none across the old end, and the second last is a whole one. */
+/*
+ * One and a half huge pages, grown to four: none across the old end where a touch extends the object, and the second last
+ * is a whole one.
+ */
 static void grown_by_huge_pages(long huge)
 {
 	long old = huge + huge / 2, new = 4 * huge, i;
 	char *p = LAB_SETUP(mmap(aligned_to(huge, new), (size_t)old * lab_page(), PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 
+	LAB_WRITES(lab_at(p, huge), 9);
+	if (!lab_provides("expand-enomem"))
+		LAB_EXPECT(lab_object_blocks(p) < huge);
 	LAB_GROW_IN_PLACE(p, old, new);
 	LAB_WRITES(lab_at(p, new - 1), 9);
 	LAB_EXPECT(lab_object_blocks(p) >= huge);
