@@ -186,21 +186,26 @@ static void g08_mlock(void)
 }
 
 /* Growth of what is locked is there at once, and so is a duplicate of it: in the page tables, not in the object alone. */
+static void populated(char *p, long pages)
+{
+	struct lab_vma vma;
+
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Size"), pages * (long)(lab_page() >> 10));
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), pages * (long)(lab_page() >> 10));
+}
+
 static void g09_locked_growth_populated(void)
 {
-	char *p = lab_shared(1);
-	unsigned char there[8];
-	struct lab_vma vma;
-	int i;
+	char *p = lab_shared_in_hole(1, 9);
 
 	LAB_SETUP(mlock(p, lab_page()));
-	p = LAB_GROW(p, 1, 8);
-	LAB_SETUP(mincore(p, 8 * lab_page(), there));
-	for (i = 0; i < 8; i++)
-		LAB_EXPECT_EQ(there[i] & 1, 1);
+	LAB_GROW_IN_PLACE(p, 1, 8);
+	populated(p, 8);
 	LAB_WRITES(lab_at(p, 7), 1);
-	LAB_EXPECT(lab_find_vma("/proc/self/smaps", LAB_DUP_TO(p, 8, lab_hole(8, 0)), &vma));
-	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), 8 * (long)(lab_page() >> 10));
+	p = LAB_GROW_TO(p, 8, 16, lab_hole(16, 0));
+	populated(p, 16);
+	populated(LAB_DUP_TO(p, 4, lab_hole(4, 0)), 4);
 }
 
 static void g10_mlock_on_fault(void)
@@ -437,7 +442,7 @@ static void g17_uffd_event(void)
 }
 
 /* Registered before growth: what grows in place is watched, too. */
-static void g30_uffd_before_growth(void)
+static void watched_before_growth(void)
 {
 	char *p = lab_shared_in_hole(1, 9);
 	int fd;
@@ -449,6 +454,46 @@ static void g30_uffd_before_growth(void)
 	reported_and_filled(fd, lab_at(p, 1));
 	LAB_READS(p, 9);
 	LAB_OBJECT(p, 8);
+}
+
+struct mover {
+	char *p, *target;
+};
+
+static void *grow_to_target(void *argument)
+{
+	struct mover *mover = argument;
+
+	mover->p = LAB_GROW_TO(mover->p, 1, 8, mover->target);
+	return NULL;
+}
+
+/* Growth that moves: the watcher is told where to, if it has asked for that, and goes on watching there. */
+static void watched_while_it_moves(void)
+{
+	struct mover mover = { .p = lab_shared(1), .target = lab_hole(8, 0) };
+	struct pollfd event = { .fd = watch(mover.p, 1, UFFDIO_REGISTER_MODE_MISSING, UFFD_FEATURE_EVENT_REMAP),
+				.events = POLLIN };
+	uint64_t from = (uintptr_t)mover.p;
+	pthread_t thread;
+	struct uffd_msg msg;
+
+	if (pthread_create(&thread, NULL, grow_to_target, &mover))
+		LAB_ERROR("cannot start a thread");
+	LAB_EXPECT_EQ(LAB_SETUP(poll(&event, 1, (int)lab_scaled(3000))), 1);
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(read(event.fd, &msg, sizeof(msg))), sizeof(msg));
+	LAB_EXPECT_EQ(msg.event, UFFD_EVENT_REMAP);
+	LAB_EXPECT_EQ(msg.arg.remap.from, from);
+	LAB_EXPECT_EQ(msg.arg.remap.to, (uintptr_t)mover.target);
+	LAB_EXPECT_EQ(msg.arg.remap.len, lab_page());
+	pthread_join(thread, NULL);
+	reported_and_filled(event.fd, lab_at(mover.p, 7));
+}
+
+static void g30_uffd_before_growth(void)
+{
+	watched_before_growth();
+	watched_while_it_moves();
 }
 
 /* A grown page that is protected: the write is reported, and goes on when it may. */
@@ -1017,7 +1062,7 @@ LAB_CASES(
 	{ LAB_CASE(g27_remapped_within), .about = "remap_file_pages within the object" },
 	{ LAB_CASE(g27_remapped_beyond), .about = "remap_file_pages beyond the object is no growth by mremap" },
 	{ LAB_CASE(g28_core_dump), .about = "a core dump of a grown mapping is whole, with zeros beyond", .needs_config = "ELF_CORE" },
-	{ LAB_CASE(g30_uffd_before_growth), .about = "userfaultfd registered before growth watches the grown part", EXPAND,
+	{ LAB_CASE(g30_uffd_before_growth), .about = "a userfaultfd from before growth watches it, in place and where it moves", EXPAND,
 	  .needs_config = "USERFAULTFD" },
 	{ LAB_CASE(g31_uffd_write_protected), .about = "userfaultfd reports a write to a protected grown page", EXPAND,
 	  .needs_config = "USERFAULTFD" },
