@@ -288,10 +288,13 @@ static char *dev_zero(long pages, long long offset)
 
 static void a22_dev_zero_grows(void)
 {
-	char *p = LAB_SETUP(dev_zero(1, 0));
+	char *p = LAB_SETUP(dev_zero(1, 0)), *other = LAB_SETUP(dev_zero(1, 0));
 
+	LAB_EXPECT(p != other);
 	p = LAB_GROW(p, 1, 16);
+	LAB_WRITES(p, 1);
 	LAB_WRITES(lab_at(p, 15), 1);
+	LAB_READS(other, 0);
 }
 
 /* The offset is mended by a patch of its own, which an opt-in series has, too, though such a mapping never grows there. */

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,9 +66,11 @@ MACHINE = "x86_64-4k-2node"
 )
 @click.option(
     "--equal",
+    multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.json",
-    help="Read from FILE.json why some survivors cannot be noticed: what each changes, to the reason [none].",
+    help="Read from FILE.json why some survivors cannot be noticed: what each changes, to the reason; may be repeated "
+    "[none].",
 )
 @click.option(
     "--survivors",
@@ -90,7 +93,7 @@ def mutate(
     minutes: float | None,
     least: float | None,
     no_coverage: bool,
-    equal: Path | None,
+    equal: Sequence[Path],
     survivors: Path | None,
     resume: Path | None,
     only_list: bool,
@@ -128,7 +131,9 @@ def mutate(
     if only_list:
         return _list_mutants(task)
     directory = resume or output or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-mutate")
-    arguments = mutation_task.read_arguments(equal, task.mutants) if equal else {}
+    arguments: dict[str, str] = {}
+    for path in equal:
+        arguments |= mutation_task.read_arguments(path, task.mutants)
     if not resume:
         carried = mutation_task.carry(survivors, task) if survivors else ()
         mutation_task.open_task(directory, task, carried)
