@@ -406,30 +406,38 @@ static void e13_bound_to_a_full_node(void)
 	LAB_EXPECT_EQ(WTERMSIG(status), SIGKILL);
 }
 
-/* Growth that merely prefers it goes elsewhere. */
-static void e13_preferring_a_full_node(void)
+/* Growth by a policy that merely prefers the far node goes elsewhere once that is full. */
+static void goes_elsewhere(int far, const struct lab_policy *preferring)
 {
-	struct lab_two_nodes nodes = lab_two_nodes();
-	struct lab_policy preferred = lab_policy_of(MPOL_PREFERRED, lab_mask_of(nodes.far));
-	long room = node_pages(nodes.far, "MemTotal") / 8;
-	pid_t pid;
+	long room = node_pages(far, "MemTotal") / 8;
+	pid_t pid = fork_expendable();
 
-	if (!lab_owned())
-		LAB_SKIP("would use up a node's memory, and this machine is no guest of the lab");
-	pid = fork_expendable();
 	if (!pid) {
 		char *p = LAB_GROW(lab_shared(1), 1, 1 + 2 * room);
 
-		LAB_SETUP(lab_set_mempolicy(&preferred));
+		LAB_SETUP(lab_set_mempolicy(preferring));
 		LAB_WRITES(lab_at(p, 1), 1);
-		fill_node(nodes.far, room);
+		fill_node(far, room);
 		use(lab_at(p, 1), 2 * room);
-		LAB_EXPECT_EQ(lab_node_of(lab_at(p, 1)), nodes.far);
-		LAB_EXPECT(lab_node_of(lab_at(p, 2 * room)) != nodes.far);
+		LAB_EXPECT_EQ(lab_node_of(lab_at(p, 1)), far);
+		LAB_EXPECT(lab_node_of(lab_at(p, 2 * room)) != far);
 		LAB_EXPECT(lab_node_of(lab_at(p, 2 * room)) >= 0);
 		_exit(0);
 	}
 	lab_join(pid);
+}
+
+static void e13_preferring_a_full_node(void)
+{
+	int far = lab_two_nodes().far;
+	struct lab_policy one = lab_policy_of(MPOL_PREFERRED, lab_mask_of(far));
+	struct lab_policy many = lab_policy_of(LAB_MPOL_PREFERRED_MANY, lab_mask_of(far));
+
+	if (!lab_owned())
+		LAB_SKIP("would use up a node's memory, and this machine is no guest of the lab");
+	goes_elsewhere(far, &one);
+	if (!lab_kernel_before(5, 15))
+		goes_elsewhere(far, &many);
 }
 
 /* ---- what numa_maps shows ---- */
