@@ -217,18 +217,31 @@ static void by_range(const struct kind *kind, int mode)
 	lies(kind, &area, ranged(kind, mode, &nodes), &nodes);
 }
 
-static void by_home_node(const struct kind *kind, int mode)
+/* A policy that allows or prefers all nodes, of which one is the home. */
+static void settle(struct area area, int mode, int home)
 {
-	struct lab_two_nodes nodes = lab_two_nodes();
 	struct lab_policy all = lab_policy_of(mode, lab_mask_of_all());
-	struct area area = kind->map();
 
 	LAB_SETUP(bind_range(&area, &all, 0));
 #ifdef SYS_set_mempolicy_home_node
-	LAB_SETUP_OR_SKIP(syscall(SYS_set_mempolicy_home_node, area.at, bytes_of(&area), (unsigned long)nodes.far, 0UL));
+	LAB_SETUP_OR_SKIP(syscall(SYS_set_mempolicy_home_node, area.at, bytes_of(&area), (unsigned long)home, 0UL));
 #else
+	(void)home;
 	LAB_SKIP("the headers that this program was compiled with have no set_mempolicy_home_node");
 #endif
+}
+
+/* The home node comes first: in one half by `mode`, in the other by MPOL_PREFERRED_MANY. */
+static void by_home_node(const struct kind *kind, int mode)
+{
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct area area = kind->map(), first = area, second = area;
+
+	first.count = area.count / 2;
+	second.at += bytes_of(&first);
+	second.count -= first.count;
+	settle(first, mode, nodes.far);
+	settle(second, LAB_MPOL_PREFERRED_MANY, nodes.far);
 	lies(kind, &area, ranged(kind, MPOL_BIND, &nodes), &nodes);
 }
 
