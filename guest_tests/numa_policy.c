@@ -28,6 +28,13 @@ static void lie_by(char *p, long from, long to, const struct lab_policy *policy)
 	lab_check_placed(__FILE__, __LINE__, what, lab_at(p, from), to - from, policy);
 }
 
+/* mbind, refused where pages lie elsewhere. */
+static long mbind_strictly(char *p, long pages, const struct lab_policy *policy)
+{
+	return syscall(SYS_mbind, p, (unsigned long)pages * lab_page(), (unsigned long)policy->mode, policy->nodes.words,
+		       (unsigned long)(LAB_MASK_WORDS * LAB_MASK_BITS), (unsigned int)MPOL_MF_STRICT);
+}
+
 /* ---- whose policy holds ---- */
 
 static void e01_new_part_by_task_policy(void)
@@ -59,10 +66,14 @@ static void e02_new_part_has_no_policy(void)
 
 static void e03_mbind_after_growth(void)
 {
-	struct lab_policy far = bind_to(lab_two_nodes().far);
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy far = bind_to(nodes.far), near = bind_to(nodes.near);
 	char *p = LAB_GROW(lab_shared(2), 2, 16);
 
 	LAB_EXPECT_OK(lab_mbind(p, 16, &far));
+	lie_by(p, 0, 16, &far);
+	LAB_EXPECT_OK(mbind_strictly(p, 16, &far));
+	LAB_EXPECT_ERRNO(mbind_strictly(p, 16, &near), EIO);
 	lie_by(p, 0, 16, &far);
 }
 
