@@ -425,10 +425,10 @@ static void grown_by_huge_pages(long huge)
 	char *p = LAB_SETUP(mmap(aligned_to(huge, new), (size_t)old * lab_page(), PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 
+	LAB_GROW_IN_PLACE(p, old, new);
 	LAB_WRITES(lab_at(p, huge), 9);
 	if (!lab_provides("expand-enomem"))
 		LAB_EXPECT(lab_object_blocks(p) < huge);
-	LAB_GROW_IN_PLACE(p, old, new);
 	LAB_WRITES(lab_at(p, new - 1), 9);
 	LAB_EXPECT(lab_object_blocks(p) >= huge);
 	LAB_WRITES(lab_at(p, 2 * huge), 9);
