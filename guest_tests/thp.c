@@ -762,6 +762,16 @@ static void swap_out(char *p, long pages)
 		LAB_ERROR("only %ld of %ld kB were swapped out", lab_swapped_kb(p), kb);
 }
 
+/* Whether the page tables have marked all pages as written.  QEMU 7.2 forgets that on m68k. */
+static bool marked_as_written(char *p, long pages)
+{
+	static struct lab_vma vma;
+
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
+	return lab_kb(vma.details, "Shared_Dirty") + lab_kb(vma.details, "Private_Dirty") ==
+	       pages * (long)(lab_page() >> 10);
+}
+
 static void d10_swapped_out_and_in(void)
 {
 	long pages = some_pages(), i;
@@ -779,6 +789,10 @@ static void d10_swapped_out_and_in(void)
 	for (i = 0; i < pages; i++)
 		LAB_READS(lab_at(p, i), 0);
 	write_data(p, pages);
+	if (!marked_as_written(p, pages)) {
+		printf("writes are not marked in the page tables: what a view has written is not looked for\n");
+		return;
+	}
 	reader = LAB_DUP_TO(p, pages, lab_hole(pages, 0));
 	data_is_there(reader, pages);
 	lab_unmap(p, pages);
@@ -817,6 +831,7 @@ static void d10_huge_in_swap(void)
 	LAB_GROW_IN_PLACE(p, huge / 2, huge);
 	for (i = 0; i < huge; i++)
 		LAB_WRITES(lab_at(p, i), (unsigned char)(1 + i % 251));
+	LAB_OBJECT(p, huge);
 	swap_out(p, huge);
 	data_is_there(p, huge);
 }

@@ -3,7 +3,7 @@
 
 from types import MappingProxyType
 
-from lab.arch.record import Arch
+from lab.arch.record import Arch, Limit
 from lab.core.sizes import KIB
 
 FRAGMENTS = {
@@ -35,6 +35,12 @@ CONFIG_COMPAT_32BIT_TIME=y
 """,
 }
 
+UNMARKED_PAGES = Limit(
+    name="modified pages",
+    reason="a page that was read first is not always marked as modified by a write, and loses that when swapped out",
+    seen="7.2",
+)
+
 ARCH = Arch(
     name="m68k",
     aliases=("68k",),
@@ -64,4 +70,5 @@ ARCH = Arch(
     disk_device="virtio-blk-device",
     max_vcpus=1,
     no_numa="QEMU's machines for m68k have one CPU",
+    limits=(UNMARKED_PAGES,),
 )
