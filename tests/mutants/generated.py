@@ -13,7 +13,7 @@ from lab.verdicts.mutation import SURVIVORS, Fate, MutationReport
 from tests.mutants.mutant import MACHINE
 from tests.mutants.trial import ROOT, MutantDirectory, environment
 
-SERIES = ("expand-fault", "expand-mremap", "expand-op")
+SERIES = ("expand-fault", "expand-mremap", "expand-op", "dontexpand-dup")
 EQUAL = Path(__file__).parent / "equal"
 
 
