@@ -3,4 +3,4 @@
 
 from lab.arch.mips64 import malta
 
-ARCH = malta("mips64el", "little", ("mips64le",), ("mips64r2el", "5kc-malta", "loongson-3", "octeon"))
+ARCH = malta("mips64el", "little", ("mips64le", "mips64-le"), ("mips64r2el", "5kc-malta", "loongson-3", "octeon"))

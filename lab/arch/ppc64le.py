@@ -7,7 +7,7 @@ from lab.core.sizes import KIB
 ARCH = pseries(
     "ppc64le",
     "little",
-    ("powerpc64le", "ppc64el"),
+    ("powerpc64le", "ppc64el", "ppc64-le"),
     "ppc64el",
     (4 * KIB, 64 * KIB),
     processors=r"POWER(?:[89]|1\d).*",

@@ -131,9 +131,7 @@ def mutate(
     if only_list:
         return _list_mutants(task)
     directory = resume or output or Path("results", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-mutate")
-    arguments: dict[str, str] = {}
-    for path in equal:
-        arguments |= mutation_task.read_arguments(path, task.mutants)
+    arguments = mutation_task.read_arguments(equal, task.mutants)
     if not resume:
         carried = mutation_task.carry(survivors, task) if survivors else ()
         mutation_task.open_task(directory, task, carried)

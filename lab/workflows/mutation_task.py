@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -151,7 +151,16 @@ def argued(
     return tuple(found)
 
 
-def read_arguments(path: Path, mutants: Iterable[MutantSpec]) -> dict[str, str]:
+def read_arguments(paths: Iterable[Path], mutants: Iterable[MutantSpec]) -> dict[str, str]:
+    """Return the arguments of several files; of two for one change the later one."""
+    known = {mutant.change for mutant in mutants}
+    arguments: dict[str, str] = {}
+    for path in paths:
+        arguments |= _arguments_of(path, known)
+    return arguments
+
+
+def _arguments_of(path: Path, known: Collection[str]) -> dict[str, str]:
     """Return the arguments of a file, a JSON object: `FILE FUNCTION: BEFORE -> AFTER` to the reason.
 
     InputError for another document, for a change that no mutant makes, and for `not equal` in another form, which would
@@ -165,7 +174,6 @@ def read_arguments(path: Path, mutants: Iterable[MutantSpec]) -> dict[str, str]:
         raise InputError(path, error.lineno, None, "expected a JSON object") from None
     if not isinstance(raw, dict) or not all(isinstance(value, str) and value for value in raw.values()):
         raise InputError(path, None, None, "expected a JSON object of texts")
-    known = {mutant.change for mutant in mutants}
     for change, reason in raw.items():
         if change not in known:
             raise InputError(path, None, change, f"no mutant makes this change{did_you_mean(change, known)}")

@@ -44,7 +44,7 @@ def test_every_edit_fits_its_series(built: None, series: str) -> None:
 def test_every_argument_is_about_a_generated_mutant(built: None, arguments: Path) -> None:
     kernel = open_library().kernel(arguments.stem)
     mutants = mutation_task.generate(kernel, Cache(default_root()))
-    assert mutation_task.read_arguments(arguments, mutants)
+    assert mutation_task.read_arguments([arguments], mutants)
 
 
 def test_there_are_defects_to_catch() -> None:

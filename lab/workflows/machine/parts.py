@@ -25,9 +25,6 @@ TOLERANCE = 0.12
 SMALL = 160 << 20
 """Accepted absolute difference about memory in bytes."""
 
-_OF_SYSTEMD = re.compile(r"(ppc|mips)(64|)-le")
-"""How hostnamectl spells architectures with the lesser byte first."""
-
 Key = tuple[str, int | None]
 
 
@@ -160,8 +157,6 @@ def normal_arch(value: str) -> str:
         name = "arm"
     if re.fullmatch(r"i[345]86", name):
         name = "i686"
-    if match := _OF_SYSTEMD.fullmatch(name):
-        name = {"ppc": "ppc{}le", "mips": "mips{}el"}[match[1]].format(match[2])
     try:
         return find(name).uname
     except UsageError:

@@ -226,7 +226,7 @@ def test_an_argument_is_about_one_function(kernel: tuple[Kernel, Toy], tmp_path:
     first, second, *_ = mutants
     path = tmp_path / "equal.json"
     path.write_text(json.dumps({first.change: "both are rounded up"}))
-    arguments = mutation_task.read_arguments(path, mutants)
+    arguments = mutation_task.read_arguments([path], mutants)
     survived = tuple(MutantResult(name=mutant.name, fate=Fate.SURVIVED) for mutant in (first, second))
     assert [result.argument for result in mutation_task.argued(mutants, survived, arguments)] == [
         "both are rounded up",
@@ -241,10 +241,10 @@ def test_an_argument_about_no_mutant_is_an_error(kernel: tuple[Kernel, Toy], tmp
     path = tmp_path / "equal.json"
     path.write_text(json.dumps({mutants[0].change.replace("a >", "b >"): "a typo"}))
     with pytest.raises(InputError, match="no mutant makes this change; did you mean"):
-        mutation_task.read_arguments(path, mutants)
+        mutation_task.read_arguments([path], mutants)
     path.write_text(json.dumps({mutants[0].change: ""}))
     with pytest.raises(InputError, match="expected a JSON object of texts"):
-        mutation_task.read_arguments(path, mutants)
+        mutation_task.read_arguments([path], mutants)
 
 
 @pytest.mark.parametrize("reason", ["Not equal: a race", "not equal", "not equal:", "not equal: ", "not equal, a race"])
@@ -255,9 +255,9 @@ def test_a_reason_that_would_count_as_equal_by_mistake_is_an_error(
     path = tmp_path / "equal.json"
     path.write_text(json.dumps({mutants[0].change: reason}))
     with pytest.raises(InputError, match="expected 'not equal: ' and a reason"):
-        mutation_task.read_arguments(path, mutants)
+        mutation_task.read_arguments([path], mutants)
     path.write_text(json.dumps({mutants[0].change: "not equal: a race"}))
-    assert mutation_task.read_arguments(path, mutants)
+    assert mutation_task.read_arguments([path], mutants)
 
 
 class Killed(BaseException):
