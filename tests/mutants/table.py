@@ -739,19 +739,6 @@ AROUND_IT = (
         ),
         kills=("numa_table.p02_shared__range_home_node",),
     ),
-    Mutant(
-        name="strict-is-not",
-        breaks="MPOL_MF_STRICT says nothing of pages that lie elsewhere",
-        edits=(
-            Edit(
-                file=MEMPOLICY,
-                old="\tif (qp->nr_failed && strictly_unmovable(flags))\n\t\treturn -EIO;\n\treturn 0;\n}\n\n"
-                "static int queue_folios_hugetlb",
-                new="\treturn 0;\n}\n\nstatic int queue_folios_hugetlb",
-            ),
-        ),
-        kills=("numa_policy.e03_mbind_after_growth",),
-    ),
 )
 
 MUTANTS = FAULT_DESIGN + MREMAP_DESIGN + AROUND_IT
