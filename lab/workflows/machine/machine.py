@@ -274,13 +274,22 @@ def _size(word: str) -> int:
         return 0
 
 
+def _order_of_name(word: str) -> str:
+    """Return the byte order of an architecture's name, such as mips64el; empty for what `uname -m` prints of both."""
+    try:
+        record = find(word)
+    except UsageError:
+        return ""
+    return "" if word == record.uname else record.byteorder
+
+
 def read_facts(evidence: MachineEvidence) -> dict[str, str]:
     """Return the relevant keys of /proc/cpuinfo, and the byte order."""
     facts = dict[str, str]()
     for (key, _), statement in evidence.by_key.items():
         if key.startswith("fact "):
             facts[key.removeprefix("fact ")] = str(statement.value)
-    if order := evidence.text("byteorder"):
+    if order := evidence.text("byteorder") or _order_of_name(evidence.text("arch")):
         facts["Byte Order"] = f"{order} endian"
     for name in ("MMU", "mmu"):
         if name in facts:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from lab.core.sizes import GIB, MIB
+from lab.workflows.machine.shrink import Room, shrink
 from tests.unit.fixtures.described import nodes, reading
 
 
@@ -87,6 +88,12 @@ def test_the_auxiliary_vector_of_a_program_has_the_page_size(text: str) -> None:
 )
 def test_hostnamectl_spells_architectures_in_its_own_way(named: str, arch: str) -> None:
     assert reading(f"Static hostname: box\n   Architecture: {named}\n", "").machine.arch == arch
+
+
+@pytest.mark.parametrize(("named", "arch"), [("mips64-le", "mips64el"), ("mips64el", "mips64el"), ("mips64", "mips64")])
+def test_a_name_that_has_a_byte_order_keeps_it(named: str, arch: str) -> None:
+    made = reading(f"Architecture: {named}\nCPU(s): 1\n", "")
+    assert shrink(made.check(), Room()).topology("box").arch == arch
 
 
 @pytest.mark.parametrize(

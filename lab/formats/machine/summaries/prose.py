@@ -21,7 +21,7 @@ _COUNT = rf"(?P<count>\d{{1,4}}|{'|'.join(_WORDS)})"
 _AMOUNT = r"(?P<count>\d{1,5}(?:[.,]\d)?) ?(?P<unit>[GT])i?B"
 _CPUS = rf"(?<![-\w]){_COUNT}[ -](?:vCPUs?|logical (?:CPUs?|cores|processors)|CPUs)\b"
 _EACH = r"(?: each\b| (?:per|on each|in each|on every) (?:NUMA )?(?:node|domain)\b)"
-_PAGE_SIZE = r"(4|8|16|64|256) ?K(?:i?B)?"
+_PAGE_SIZE = r"(?:(4|8|16|64|256) ?K(?:i?B)?|(4096|8192|16384|65536|262144)[ -]?bytes?)"
 _KINDS = (
     ("cpu_count", re.compile(rf"{_CPUS}(?!{_EACH})")),
     (CPUS_EACH, re.compile(rf"{_CPUS}(?={_EACH})")),
@@ -35,7 +35,7 @@ _KINDS = (
     ("memory", re.compile(rf"\bvCPUs?,? (?:and )?{_AMOUNT}\b", re.IGNORECASE)),
 )
 _PAGE = re.compile(
-    rf"\b(?:page[ -]?size(?:[:=]| is| of)? ?{_PAGE_SIZE}"
+    rf"\b(?:(?:page[ -]?size(?:[:=]| is| of)?|pages (?:of|are)) ?{_PAGE_SIZE}"
     rf"|{_PAGE_SIZE}[ -](?:base[ -])?(?:pages?(?:[ -]size)?|kernels?))\b",
     re.IGNORECASE,
 )
@@ -98,4 +98,5 @@ def _named(text: str) -> Iterator[tuple[str, Value]]:
 
 def _page_sizes(text: str) -> Iterator[tuple[str, Value]]:
     for match in () if _OTHER_PAGES.search(text) else _PAGE.finditer(text):
-        yield "page_size", int(match[1] or match[2]) * KIB
+        kib = match[1] or match[3]
+        yield "page_size", int(kib) * KIB if kib else int(match[2] or match[4])
