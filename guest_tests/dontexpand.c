@@ -231,9 +231,11 @@ static void io_uring_stays_as_it_is(void)
 
 	memset(&params, 0, sizeof(params));
 	ring = (int)syscall(SYS_io_uring_setup, 1, &params);
-	if (ring >= 0)
-		stays_as_it_is(LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
-					      IORING_OFF_SQ_RING)), 1);
+	if (ring < 0) {
+		printf("no ring of io_uring: %s\n", lab_errno(errno));
+		return;
+	}
+	stays_as_it_is(LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING)), 1);
 }
 
 /* The machine's first pages, which nobody touches. */

@@ -185,7 +185,7 @@ static void g08_mlock(void)
 	LAB_WRITES(lab_at(p, 7), 1);
 }
 
-/* Growth of what is locked is there at once, and so is a duplicate of it: in the page tables, not in the object alone. */
+/* All pages of a mapping are in the page tables, not in the object alone. */
 static void populated(char *p, long pages)
 {
 	struct lab_vma vma;
@@ -195,6 +195,7 @@ static void populated(char *p, long pages)
 	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), pages * (long)(lab_page() >> 10));
 }
 
+/* Growth of what is locked is there at once, and so is a duplicate of it. */
 static void g09_locked_growth_populated(void)
 {
 	char *p = lab_shared_in_hole(1, 9);
