@@ -80,6 +80,7 @@
 #include <unistd.h>
 
 #include "lab_gcov.h"
+#include "lab_mark.h"
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -1862,6 +1863,8 @@ LAB_FN int lab_run_all(const struct lab_case *cases, int count, int argc, char *
 			lab_decide(&run, LAB_IS_ERROR, "not run: a case before it left an unkillable process");
 		} else if (!lab_unneeded(&cases[i], &run)) {
 			lab_gcov_reset();
+			if (lab_owned())
+				lab_mark(argv[0], cases[i].name);
 			clean = lab_run_case(&run, &cases[i]);
 			lab_gcov_keep(cases[i].name);
 		}

@@ -39,6 +39,7 @@
 #include <unistd.h>
 
 #include "lab_gcov.h"
+#include "lab_mark.h"
 
 enum { MAX_LINE = 3000, MAX_TESTS = 8192, MAX_SETTINGS = 256, GRACE_MS = 2000 };
 enum { MAX_SAID = 192 << 10, MAX_RESULTS = 192 << 10 };
@@ -480,7 +481,7 @@ static bool tell(int number, const struct test *test, const struct ending *end, 
 	return true;
 }
 
-static bool run(int number, const struct test *test)
+static bool run(int number, const char *program, const struct test *test)
 {
 	struct output out = { .prefix = of_report(test) ? "# | " : "  " };
 	unsigned long before = taint(), after;
@@ -492,6 +493,7 @@ static bool run(int number, const struct test *test)
 		return false;
 	}
 	lab_gcov_reset();
+	lab_mark(program, test->name);
 	terminal = open_terminal(&other);
 	pid_t child = start(test, other);
 	if (child < 0)
@@ -543,7 +545,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	for (int i = 0; i < count; i++) {
 		if (wanted(&tests[i], argc, argv))
-			failed += run(++number, &tests[i]);
+			failed += run(++number, argv[0], &tests[i]);
 	}
 	return failed ? 1 : 0;
 }

@@ -23,10 +23,12 @@ from lab.core.untrusted import one_line, printable
 from lab.formats import call_trace, complaints, log_prefix
 from lab.formats.complaints import Kind
 
-__all__ = ["MAX_FINDINGS", "MAX_LINE", "MAX_LINES", "Finding", "Kind", "message", "scan", "tail"]
+__all__ = ["CASE_MARK", "MAX_FINDINGS", "MAX_LINE", "MAX_LINES", "Finding", "Kind", "message", "scan", "tail"]
 
 Value = TypeVar("Value")
 
+CASE_MARK = "pagelab: run "
+"""What guest_tests/lab_mark.h prints before the name of a case that begins."""
 MAX_FINDINGS = 40
 MAX_LINES = 60
 MAX_LINE = 240
@@ -280,7 +282,9 @@ class _Scanner:
         self.oom_contained = False
 
     def read(self, message: Message) -> None:
-        """Take one message."""
+        """Take one message. A line that marks the beginning of a case is part of no report."""
+        if message.text.startswith(CASE_MARK):
+            return
         self.stamped = self.stamped or message.stamped
         whole = self._finished(message)
         if whole is None:

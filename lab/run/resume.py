@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lab.core.outcome import Case, CellResult, CellStatus, End, Run
+from lab.evidence.changes import first_difference
 from lab.evidence.metadata import Metadata
 from lab.formats import ktap
 from lab.specs.plan import Selection
-from lab.verdicts.changes import first_difference
+from lab.verdicts import case_marks
 
 SCENARIO_ATTEMPTS = 6
 """How often a scenario is started: each attempt costs a boot, and more crashes and hangs would prove nothing new."""
@@ -23,7 +24,7 @@ KILLED = 128
 
 
 def not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
-    """Return the cases after the one that was running when the program crashed, hung or was killed.
+    """Return the cases without a result but the one that was running when the program crashed, hung or was killed.
 
     Empty if the program exited or was cut off for flooding. If the lab ended it, the case that was running is included.
     """
@@ -31,7 +32,10 @@ def not_reached(run: Run, asked: Sequence[Case]) -> list[Case]:
         return []
     reported = {result.name for result in ktap.parse(run.ktap).results}
     missing = [case for case in asked if case.name not in reported]
-    return missing if run.end is End.INTERRUPTED else missing[1:]
+    if run.end is End.INTERRUPTED or not missing:
+        return missing
+    culprit = case_marks.was_running(run, [case.name for case in missing])
+    return [case for case in missing if case.name != culprit]
 
 
 def left(runs: Sequence[Run], selection: Selection, declared: Sequence[Case]) -> list[Case]:

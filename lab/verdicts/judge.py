@@ -15,9 +15,11 @@ changes that:
     not run                         BROKEN                            BROKEN
     files damaged since             BROKEN                            BROKEN
 
-The case that was running is the first declared one without a result line. If there is none (every case was reported
-before the program ended badly) the verdict goes to a case of its own, `<scenario>.run`, and so does every
-contradiction of the run as a whole: no plan, a plan for another number of cases, an exit status that does not fit.
+The case that was running is the first declared one without a result line. It is a later one if the guest ended and the
+console has that one's beginning (case_marks.py): the results before it were lost, and these cases are BROKEN. If there
+is none (every case was reported before the program ended badly) the verdict goes to a case of its own,
+`<scenario>.run`, and so does every contradiction of the run as a whole: no plan, a plan for another number of cases, an
+exit status that does not fit.
 Complaints of the kernel on the console for which no case can be blamed go to `<scenario>.console`, those while the
 guest booted to `<scenario>.booting` of its first program. Memory that was not freed goes to `<scenario>.leak`, unless a
 case reports that it keeps some. These four exist only if something is wrong.
@@ -55,7 +57,7 @@ from lab.evidence.metadata import KnownLineRecord
 from lab.formats import ktap, oops
 from lab.formats.complaints import Kind
 from lab.formats.ktap import Flaw
-from lab.verdicts import counters, harmless, reported, suites
+from lab.verdicts import case_marks, counters, harmless, reported, suites
 
 RUN = "run"
 CONSOLE = "console"
@@ -712,7 +714,7 @@ class _Judgement:
         for name in self.declared:
             for result in results.get(name, ())[:1]:
                 findings |= self._nested(name, result.children)
-        for name in missing[:1]:  # the test that was running, if its results came and its own did not
+        for name in missing[:1]:  # the test whose results came and its own did not
             findings |= self._nested(name, self.document.orphans)
         return findings
 
@@ -812,12 +814,16 @@ class _Judgement:
             return _Unreported(findings=dict.fromkeys(missing, skip))
         if not missing and self._ended_well():
             return _Unreported()
-        culprit, *others = missing or [RUN]
+        culprit = case_marks.was_running(self.run, missing) if missing else RUN
         blamed = self._culprit(culprit)
         findings = {culprit: blamed}
-        for name in others:
-            reason = f"not reached: {culprit}: {blamed.reason}"
-            findings[name] = _Finding(outcome=Outcome.BROKEN, cause=Cause.NOT_REACHED, reason=reason)
+        cause, words = Cause.NO_RESULT, "its result was lost with the guest"
+        for name in missing:
+            if name == culprit:
+                cause, words = Cause.NOT_REACHED, "not reached"
+                continue
+            reason = f"{words}: {culprit}: {blamed.reason}"
+            findings[name] = _Finding(outcome=Outcome.BROKEN, cause=cause, reason=reason)
         has_victim = blamed.outcome is Outcome.CRASH and self._deadly() is not None
         return _Unreported(findings=findings, has_victim=has_victim)
 
@@ -951,7 +957,9 @@ class _Judgement:
         first = reports[0]
         if self.within:
             first = min(reports, key=_rank)
-        return {CONSOLE: _complained(f"during {self.run.scenario}", first, reports, self._tainted())}
+        name = case_marks.at_line(self.run, first.line)
+        during = f"{self.run.scenario}.{name}" if name else self.run.scenario
+        return {CONSOLE: _complained(f"during {during}", first, reports, self._tainted())}
 
     def _dropped(self) -> dict[str, _Finding]:
         """Return CONSOLE, BROKEN, if messages of the kernel are not on the console."""

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from lab.core.errors import UsageError, did_you_mean, unknown
 from lab.core.outcome import CaseRecord, CellKey, CellResult
 from lab.core.validation import first_invalid
+from lab.evidence.changes import first_difference
 from lab.evidence.metadata import CaseSpec, HostRecord, Provenance, Recorded
 from lab.specs.model import CampaignSpec, Kernel, Spec, Topology
 from lab.specs.plan import Plan, Selection, plan
-from lab.verdicts.changes import first_difference
 from lab.verdicts.compare import Summary
 
 Model = TypeVar("Model", bound=Spec)

@@ -9,8 +9,8 @@ from typing import Any
 
 from lab.core.errors import UsageError
 from lab.core.outcome import CellKey, Outcome
+from lab.evidence.changes import first_difference
 from lab.evidence.metadata import Provenance, Recorded
-from lab.verdicts.changes import first_difference
 from lab.verdicts.compare import SAME_BUILD, CaseDelta, Summary, change_of
 from lab.verdicts.judge import SYNTHETIC
 

@@ -14,6 +14,7 @@ from lab.core.cache import Cache
 from lab.core.errors import UsageError
 from lab.core.outcome import CaseRecord, CellKey
 from lab.core.progress import silent
+from lab.evidence.changes import first_difference
 from lab.evidence.metadata import CommandRecord, HostRecord, Provenance, RootRecord
 from lab.host.estimate import Packing, here
 from lab.run import campaign
@@ -21,7 +22,6 @@ from lab.run.campaign import OpenRun
 from lab.specs.arches import ARCHES
 from lab.specs.library import Library
 from lab.specs.plan import Plan, cell_key
-from lab.verdicts.changes import first_difference
 from lab.verdicts.compare import Summary
 from lab.verdicts.place import Spot, changed_build, changed_host, changed_programs
 

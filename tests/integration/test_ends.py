@@ -7,6 +7,7 @@ The samples `faults`, `leak` and `daemon` do it to real guests.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -77,6 +78,12 @@ def test_every_end_has_its_name_and_its_words(samples: CampaignRun) -> None:
     missing = {name: word for name, words in WORDS.items() for word in words if word not in found[name]["excerpt"]}
     assert not missing
     assert samples.done.status == 1
+
+
+def test_the_console_has_the_beginning_of_each_case(samples: CampaignRun) -> None:
+    [console] = samples.path.glob("cells/*/*/console.log")
+    begun = re.findall(r"pagelab: run faults\.(\w+)", console.read_text(errors="replace"))
+    assert set(begun) == ENDS.keys()
 
 
 def test_what_stays_behind_is_a_leak(samples: CampaignRun) -> None:

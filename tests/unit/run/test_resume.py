@@ -42,6 +42,8 @@ def names(cases: Sequence[Case]) -> str:
         ([run(attempt=number, end=End.PANIC) for number in range(1, 7)], ""),
         ([run("a", end=End.INTERRUPTED)], "bcd"),  # nobody knows what would have become of b
         ([run("a", end=End.INTERRUPTED), run("b", attempt=2, end=End.PANIC)], "d"),
+        ([run("a", end=End.LOST, console="pagelab: run demo.b\npagelab: run demo.c\n")], "bd"),  # b's result was lost
+        ([run("a", end=End.FLOODED, console="pagelab: run demo.c\n")], ""),
         ([run(attempt=number, end=End.INTERRUPTED) for number in range(1, 20)], "abcd"),
     ],
 )

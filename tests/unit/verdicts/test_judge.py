@@ -530,6 +530,53 @@ def test_what_was_not_reached_is_settled_by_the_next_attempt() -> None:
     assert records["c"].attempt == 2
 
 
+BEGUN = "".join(f"[    1.{number}00000] pagelab: run expand.{name}\n" for number, name in enumerate("abc"))
+
+
+def test_a_result_that_was_lost_with_the_guest_blames_the_case_that_ran() -> None:
+    died = run(ktap="KTAP version 1\n1..3\n", end=End.PANIC, console=BEGUN + console("x86_64-panic"))
+    records = judged(died)
+    assert [records[name].outcome for name in "abc"] == [Outcome.BROKEN, Outcome.BROKEN, Outcome.CRASH]
+    assert [records[name].cause for name in "abc"] == [Cause.NO_RESULT, Cause.NO_RESULT, Cause.PANIC]
+    assert records["a"].reason.startswith("its result was lost with the guest: c: the kernel died while this case ran")
+    settled = cell(runs=(died, run(ktap=ktap(["ok a", "ok b"]), cases=("a", "b"), attempt=2)))
+    records = {record.case: record for record in judge_cell(settled, {"expand": CASES}, NEEDS)}
+    assert [records[name].outcome for name in "abc"] == [Outcome.PASS, Outcome.PASS, Outcome.CRASH]
+
+
+@pytest.mark.parametrize("end", [End.PANIC, End.LOST, End.QEMU_DEAD, End.UNRESPONSIVE])
+def test_what_follows_the_case_that_ran_was_not_reached(end: End) -> None:
+    begun = BEGUN[: BEGUN.index("1.200000") - 5]
+    records = judged(run(ktap="KTAP version 1\n1..3\n", end=end, console=begun))
+    assert [records[name].cause for name in "ac"] == [Cause.NO_RESULT, Cause.NOT_REACHED]
+    assert records["b"].cause not in (Cause.NO_RESULT, Cause.NOT_REACHED)
+
+
+@pytest.mark.parametrize("end", [End.EXITED, End.SIGNALLED, End.DEADLINE, End.FLOODED, End.INTERRUPTED])
+def test_where_the_guest_goes_on_no_result_is_lost(end: End) -> None:
+    """Of a flood, the cases after the one that wrote it have begun: their results are among what was not kept."""
+    records = judged(run(ktap=FIRST, end=end, signal="KILL", console=BEGUN))
+    assert records["c"].cause is Cause.NOT_REACHED
+
+
+@pytest.mark.parametrize(
+    "line", ["pagelab: run other.c", "pagelab: run expand.d", "pagelab: run expand.a", "pagelab: run"]
+)
+def test_only_a_case_of_the_run_without_a_result_can_be_the_one_that_ran(line: str) -> None:
+    records = judged(run(ktap=FIRST, end=End.LOST, console=f"[    1.000000] {line}\n"))
+    assert records["b"].cause is Cause.SSH_LOST
+    assert records["c"].cause is Cause.NOT_REACHED
+
+
+def test_a_complaint_names_the_case_during_which_it_came() -> None:
+    said = console("x86_64-warning")
+    first, others = BEGUN.split("\n", 1)
+    records = judged(run(console=f"{first}\n{said}{others}"))
+    assert records[CONSOLE].reason.startswith("the kernel complained during expand.a: WARNING: ")
+    assert "pagelab: run" not in records[CONSOLE].excerpt
+    assert judged(run(console=said + BEGUN))[CONSOLE].reason.startswith("the kernel complained during expand: ")
+
+
 def test_a_crash_that_does_not_come_again_stays() -> None:
     runs = (run(ktap=FIRST, end=End.PANIC), run(attempt=2))
     records = {record.case: record for record in judge_cell(cell(runs=runs), {"expand": CASES}, NEEDS)}
