@@ -22,17 +22,6 @@
 #endif
 #endif
 
-/* Are the mapping's pages only numbers of page frames?  Such a one can never be duplicated by a fault. */
-static bool is_pfnmap(void *p)
-{
-	static struct lab_vma vma;
-	char *flags;
-
-	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
-	flags = strstr(vma.details, "VmFlags:");
-	return flags && strstr(flags, " pf");
-}
-
 /* ---- perf's ring: shared, VM_DONTEXPAND, and up to 6.13 filled by faults ---- */
 
 /* The ring of an event that counts nothing; its pages of control and data. */
@@ -58,7 +47,7 @@ static char *perf_ring_of_pages(void)
 {
 	char *p = perf_ring();
 
-	if (is_pfnmap(p))
+	if (lab_vma_has(p, "pf"))	/* its pages are only numbers of page frames: no fault fills a duplicate */
 		LAB_SKIP("perf's ring is a mapping of page frames here (6.14), which stays as it is");
 	return p;
 }
@@ -118,7 +107,7 @@ static void f02_perf_grow(void)
 static void f03_perf_within(void)
 {
 	char *p = perf_ring();
-	int refusal = lab_provides("dontexpand-dup") && !is_pfnmap(p) ? EINVAL : EFAULT;
+	int refusal = lab_provides("dontexpand-dup") && !lab_vma_has(p, "pf") ? EINVAL : EFAULT;
 
 	LAB_EXPECT_ERRNO(lab_mremap(p, 0, RING_PAGES - 1, MREMAP_MAYMOVE, NULL), refusal);
 	LAB_EXPECT_ERRNO(lab_mremap(lab_at(p, 1), 0, RING_PAGES - 1, MREMAP_MAYMOVE, NULL), refusal);

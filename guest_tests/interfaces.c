@@ -279,23 +279,11 @@ static void g14_smaps(void)
 	LAB_EXPECT_EQ(lab_kb(vma.details, "Pss"), 3 * kb);
 }
 
-/* What smaps shows as the flags of a mapping. */
-static void vma_flags(void *p, char flags[128])
-{
-	static struct lab_vma vma;
-	char *line;
-
-	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
-	line = strstr(vma.details, "VmFlags:");
-	LAB_EXPECT(line != NULL);
-	snprintf(flags, 128, "%.*s", (int)strcspn(line, "\n"), line);
-}
-
 static void same_flags(void *p, const char *flags, const char *what)
 {
 	char now[128];
 
-	vma_flags(p, now);
+	lab_vma_flags(p, now);
 	if (strcmp(now, flags))
 		LAB_FAIL("%s has %s; before it was %s", what, now, flags);
 }
@@ -309,7 +297,7 @@ static void flags_are_kept(void)
 	LAB_SETUP(madvise(p, lab_page(), MADV_DONTDUMP));
 	LAB_SETUP(madvise(p, lab_page(), MADV_SEQUENTIAL));
 	LAB_SETUP(mprotect(p, lab_page(), PROT_READ));
-	vma_flags(p, flags);
+	lab_vma_flags(p, flags);
 	LAB_GROW_IN_PLACE(p, 1, 8);
 	same_flags(p, flags, "what has grown in place");
 	p = LAB_GROW_TO(p, 8, 16, lab_hole(16, 0));

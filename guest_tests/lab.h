@@ -935,6 +935,28 @@ LAB_FN bool lab_find_vma(const char *file, void *addr, struct lab_vma *vma)
 	return false;
 }
 
+/* What smaps shows as the flags of the mapping at `addr`: `VmFlags: rd wr sh ...`. */
+LAB_FN void lab_vma_flags(void *addr, char flags[128])
+{
+	static struct lab_vma vma;
+	char *line;
+
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", addr, &vma));
+	line = strstr(vma.details, "VmFlags:");
+	LAB_EXPECT(line != NULL);
+	snprintf(flags, 128, "%.*s", (int)strcspn(line, "\n"), line);
+}
+
+/* Whether one of them is set: `lo` for locked memory. */
+LAB_FN bool lab_vma_has(void *addr, const char *flag)
+{
+	char flags[128], word[8];
+
+	lab_vma_flags(addr, flags);
+	snprintf(word, sizeof(word), " %s ", flag);
+	return strstr(flags, word);
+}
+
 /* Path of /proc/self/map_files for the mapping at `addr`; false when nothing is mapped there. */
 LAB_FN bool lab_map_files(void *addr, char *path, size_t size)
 {

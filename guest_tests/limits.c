@@ -134,6 +134,23 @@ static void c07_rlimit_memlock(void)
 	LAB_WRITES(p, 1);
 }
 
+/* A child has the memory, and has nothing locked. */
+static void not_locked_in_child(char *p, long pages)
+{
+	pid_t pid;
+
+	LAB_EXPECT(lab_vma_has(p, "lo"));
+	pid = lab_fork();
+	if (!pid) {
+		LAB_EXPECT(!lab_vma_has(p, "lo"));
+		LAB_EXPECT_EQ(status_kb("VmLck"), 0);
+		lab_unmap(p, pages);
+		LAB_EXPECT_EQ(status_kb("VmLck"), 0);
+		_exit(0);
+	}
+	lab_join(pid);
+}
+
 /* What RLIMIT_MEMLOCK counts: the length of what is locked, once. */
 static void c07_counted_as_locked(void)
 {
@@ -154,6 +171,7 @@ static void c07_counted_as_locked(void)
 	LAB_SETUP(mlock(p, lab_page()));
 	LAB_GROW_IN_PLACE(p, 1, 9);
 	LAB_EXPECT_EQ(status_kb("VmLck") - before, 9 * kb);
+	not_locked_in_child(p, 9);
 }
 
 static void c08_rlimit_data(void)

@@ -352,7 +352,7 @@ def _of_version(version: str, directory: Path, topology: Topology) -> list[str]:
 
     `versions/before-X.Y` is for all machines, `NAME-before-X.Y` for those that have the architecture's fragment NAME.
     """
-    names = [f"{VERSIONS}/{path.stem}" for path in (directory / VERSIONS).glob("before-*.config")]
+    names = [f"{VERSIONS}/{name}" for name in _version_fragments(directory / VERSIONS)]
     own = topology.own_fragments
     names += (name for name in topology.architecture.fragments if OLDER in name and name.partition(OLDER)[0] in own)
     older: list[tuple[tuple[int, ...], str]] = []
@@ -362,6 +362,15 @@ def _of_version(version: str, directory: Path, topology: Topology) -> list[str]:
         if source and source < bound:
             older.append((bound, name))
     return [name for _, name in sorted(older, reverse=True)]
+
+
+def _version_fragments(directory: Path) -> list[str]:
+    """Return the names of the fragments in a directory of them; InputError if one is not named before-X.Y."""
+    paths = sorted(directory.glob("*.config"))
+    for path in paths:
+        if not re.fullmatch(r"before-\d+\.\d+", path.stem):
+            raise InputError(path, None, None, "expected a name such as before-6.12.config: for kernels older than 6.12")
+    return [path.stem for path in paths]
 
 
 def _version_numbers(version: str) -> tuple[int, ...]:

@@ -499,11 +499,18 @@ def test_older_trees_get_what_they_need_otherwise(toy: Toy, version: str, values
     toy.fragment("arch-x86_64", "")
     toy.fragment("versions/before-6.12", "# CONFIG_A is not set\nCONFIG_B=y\n")
     toy.fragment("versions/before-6.10", "CONFIG_B=3\nCONFIG_C=y\n")
-    toy.fragment("versions/README", "")
     asked = kernel.fragments(topology("x86_64"), toy.kernel(), toy.images / "config", version=version)
     merged = kconfig.merge(asked)
     assert {request.symbol: request.value for request in merged} == values
     assert all(request.if_defined for request in merged)
+
+
+@pytest.mark.parametrize("name", ["before6.12", "before-6", "before-6.12.3", "after-6.12", "Before-6.12"])
+def test_a_fragment_for_older_trees_with_another_name_is_refused(toy: Toy, name: str) -> None:
+    toy.fragment("base", "")
+    toy.fragment(f"versions/{name}", "CONFIG_A=y\n")
+    with pytest.raises(InputError, match=rf"versions/{name}\.config: expected a name such as before-6\.12\.config"):
+        kernel.fragments(topology("x86_64"), toy.kernel(), toy.images / "config", version="6.1.9")
 
 
 def test_an_architecture_can_need_something_else_of_older_trees(toy: Toy) -> None:
