@@ -235,6 +235,19 @@ static void g11_mincore(void)
 	LAB_EXPECT_EQ(there[6] & 1, 0);
 }
 
+/* What is removed reads as zero to the last page, and nothing beside it does. */
+static void remove_pages(char *p, long first, long count)
+{
+	long i;
+
+	for (i = 0; i < 8; i++)
+		LAB_WRITES(lab_at(p, i), 1 + i);
+	LAB_EXPECT_OK(madvise(p, 8 * lab_page(), MADV_DONTNEED));
+	LAB_EXPECT_OK(madvise(lab_at(p, first), (size_t)count * lab_page(), MADV_REMOVE));
+	for (i = 0; i < 8; i++)
+		LAB_READS(lab_at(p, i), i < first || i >= first + count ? 1 + i : 0);
+}
+
 static void g12_sync_and_advise(void)
 {
 	char *p = grown();
@@ -249,6 +262,9 @@ static void g12_sync_and_advise(void)
 	LAB_EXPECT_OK(madvise(lab_at(p, 5), lab_page(), MADV_REMOVE));
 	LAB_READS(lab_at(p, 5), 0);
 	LAB_READS(lab_at(p, 6), 6);
+	remove_pages(p, 1, 6);
+	remove_pages(p, 2, 6);
+	remove_pages(p, 0, 8);
 }
 
 static void g13_futex(void)
@@ -821,6 +837,23 @@ static void g24_second_view(void)
 	LAB_READS(lab_at(view, 1), 5);
 }
 
+/* Truncation takes a private mapping's own copies, too. */
+static void private_copy_is_cut_off(void)
+{
+	char *p = lab_shared(2), *view;
+	int fd = lab_open_object(p);
+
+	view = LAB_EXPECT_OK(mmap(NULL, 2 * lab_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+	LAB_WRITES(view, 1);
+	LAB_WRITES(lab_at(view, 1), 1);
+	LAB_SETUP(ftruncate(fd, (off_t)lab_page()));
+	LAB_READS(view, 1);
+	LAB_SIGBUS(lab_at(view, 1));
+	lab_unmap(p, 2);
+	lab_unmap(view, 2);
+	close(fd);
+}
+
 /* A private mapping of the object may be of any length, and grow: that is no wish for the others to have more. */
 static void g24_private_view(void)
 {
@@ -836,6 +869,9 @@ static void g24_private_view(void)
 	LAB_WRITES(view, 6);
 	LAB_READS(p, 5);
 	LAB_OBJECT(p, 1);
+	lab_unmap(view, 8);
+	close(fd);
+	private_copy_is_cut_off();
 }
 
 /* The write holds the inode's lock while it faults the grown part in. */

@@ -28,11 +28,11 @@ static void lie_by(char *p, long from, long to, const struct lab_policy *policy)
 	lab_check_placed(__FILE__, __LINE__, what, lab_at(p, from), to - from, policy);
 }
 
-/* mbind, refused where pages lie elsewhere. */
-static long mbind_strictly(char *p, long pages, const struct lab_policy *policy)
+/* mbind with flags: MPOL_MF_STRICT refuses where pages lie elsewhere, MPOL_MF_MOVE moves them. */
+static long mbind_flags(char *p, long pages, const struct lab_policy *policy, unsigned int flags)
 {
 	return syscall(SYS_mbind, p, (unsigned long)pages * lab_page(), (unsigned long)policy->mode, policy->nodes.words,
-		       (unsigned long)(LAB_MASK_WORDS * LAB_MASK_BITS), (unsigned int)MPOL_MF_STRICT);
+		       (unsigned long)(LAB_MASK_WORDS * LAB_MASK_BITS), flags);
 }
 
 /* ---- whose policy holds ---- */
@@ -73,8 +73,8 @@ static void e03_mbind_after_growth(void)
 	LAB_EXPECT_OK(lab_mbind(p, 16, &far));
 	lab_unmap(LAB_DUP_TO(p, 16, lab_hole(16, 0)), 16);	/* which has no say in it */
 	lie_by(p, 0, 16, &far);
-	LAB_EXPECT_OK(mbind_strictly(p, 16, &far));
-	LAB_EXPECT_ERRNO(mbind_strictly(p, 16, &near), EIO);
+	LAB_EXPECT_OK(mbind_flags(p, 16, &far, MPOL_MF_STRICT));
+	LAB_EXPECT_ERRNO(mbind_flags(p, 16, &near, MPOL_MF_STRICT), EIO);
 	lie_by(p, 0, 16, &far);
 }
 
@@ -283,7 +283,7 @@ static void e10_move_pages(void)
 static void e10_move_shared_pages(void)
 {
 	struct lab_two_nodes nodes = lab_two_nodes();
-	struct lab_policy near = local(nodes.near);
+	struct lab_policy near = local(nodes.near), there = bind_to(nodes.near);
 	struct lab_gate mapped = lab_gate(), leave = lab_gate();
 	char *p = LAB_GROW(lab_shared(1), 1, 4);
 	pid_t pid;
@@ -303,6 +303,11 @@ static void e10_move_shared_pages(void)
 	LAB_EXPECT_EQ(moved(lab_at(p, 2), nodes.far, MPOL_MF_MOVE_ALL), nodes.far);
 	LAB_READS(lab_at(p, 2), 1);
 	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 2)), nodes.far);
+	LAB_EXPECT_OK(mbind_flags(lab_at(p, 2), 1, &there, MPOL_MF_MOVE));
+	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 2)), nodes.far);
+	LAB_EXPECT_OK(mbind_flags(lab_at(p, 2), 1, &there, MPOL_MF_MOVE_ALL));
+	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 2)), nodes.near);
+	LAB_READS(lab_at(p, 2), 1);
 	lab_open_gate(&leave);
 	lab_join(pid);
 }
@@ -322,15 +327,34 @@ static void e11_migrate_pages(void)
 
 /* ---- cpusets ---- */
 
+/* Where a page comes to lie once the cpuset has lost the policy's node and has it again. */
+static int node_after_rebinding(const char *group, const struct lab_two_nodes *nodes, int flags)
+{
+	struct lab_policy far = lab_policy_of(MPOL_BIND | flags, lab_mask_of(nodes->far));
+	char *p = LAB_GROW(lab_shared(1), 1, 4), near[16], both[32];
+
+	snprintf(near, sizeof(near), "%d", nodes->near);
+	snprintf(both, sizeof(both), "%d,%d", nodes->near, nodes->far);
+	lab_cgroup_set(group, "cpuset.mems", both);
+	LAB_EXPECT_OK(lab_set_mempolicy(&far));
+	lab_cgroup_set(group, "cpuset.mems", near);
+	lab_cgroup_set(group, "cpuset.mems", both);
+	LAB_WRITES(lab_at(p, 3), 1);
+	return lab_node_of(lab_at(p, 3));
+}
+
+/* By set_mempolicy(2), a policy follows its cpuset, unless its nodes are static, or relative to the cpuset's. */
 static void e12_cpuset(void)
 {
-	int far = lab_two_nodes().far;
-	struct lab_policy there = bind_to(far);
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy there = bind_to(nodes.far);
+	struct lab_policy first = lab_policy_of(MPOL_BIND | MPOL_F_RELATIVE_NODES, lab_mask_of(0));
 	const char *group = lab_cgroup("lab-e12", "cpuset");
+	int lower = nodes.near < nodes.far ? nodes.near : nodes.far;
 	char text[16];
 	pid_t pid;
 
-	snprintf(text, sizeof(text), "%d", far);
+	snprintf(text, sizeof(text), "%d", nodes.far);
 	lab_cgroup_set(group, "cpuset.mems", text);
 	pid = lab_fork();
 	if (!pid) {
@@ -339,6 +363,11 @@ static void e12_cpuset(void)
 		lab_join_cgroup(group);
 		p = LAB_GROW(p, 1, 16);
 		lie_by(p, 1, 16, &there);
+		LAB_EXPECT_OK(lab_set_mempolicy(&first));
+		p = LAB_GROW(p, 16, 24);
+		lie_by(p, 16, 24, &there);
+		LAB_EXPECT_EQ(node_after_rebinding(group, &nodes, MPOL_F_STATIC_NODES), nodes.far);
+		LAB_EXPECT_EQ(node_after_rebinding(group, &nodes, 0), lower);
 		_exit(0);
 	}
 	lab_join(pid);

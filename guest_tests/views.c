@@ -61,6 +61,7 @@ static void m02_never_writable(void)
 	view = LAB_EXPECT_OK(mmap(NULL, 2 * lab_page(), PROT_READ, MAP_SHARED, fd, 0));
 	close(fd);
 	LAB_EXPECT_ERRNO(mprotect(view, lab_page(), PROT_READ | PROT_WRITE), EACCES);
+	LAB_EXPECT_ERRNO(madvise(view, 2 * lab_page(), MADV_REMOVE), EACCES);
 	view = LAB_GROW(view, 2, 256);
 	LAB_READS(lab_at(view, 1), 7);
 	LAB_EXPECT_EQ(lab_read(lab_at(view, 2)).signo, SIGBUS);
