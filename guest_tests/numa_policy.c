@@ -35,6 +35,24 @@ static long mbind_flags(char *p, long pages, const struct lab_policy *policy, un
 		       (unsigned long)(LAB_MASK_WORDS * LAB_MASK_BITS), flags);
 }
 
+static bool node_has_cpus(int node)
+{
+	char path[LAB_PATH];
+	int cpus[LAB_MAX_CPUS];
+
+	snprintf(path, sizeof(path), NODES "/node%d/cpulist", node);
+	return lab_list(path, cpus, LAB_MAX_CPUS) > 0;
+}
+
+/* The mode of the policy at an address. */
+static int mode_at(char *p)
+{
+	int mode = -1;
+
+	LAB_EXPECT_OK(syscall(SYS_get_mempolicy, &mode, NULL, 0UL, p, (unsigned long)MPOL_F_ADDR));
+	return mode;
+}
+
 /* ---- whose policy holds ---- */
 
 static void e01_new_part_by_task_policy(void)
@@ -47,21 +65,36 @@ static void e01_new_part_by_task_policy(void)
 	p = LAB_GROW(p, 8, 16);
 	lie_by(p, 0, 8, &far);
 	lie_by(p, 8, 16, &near);
+	if (!node_has_cpus(nodes.far))
+		return;
+	LAB_EXPECT_OK(lab_set_mempolicy(&near));	/* local: where the task runs, wherever that will be */
+	lab_run_on_node(nodes.far);
+	near = local(nodes.far);
+	p = LAB_GROW(p, 16, 24);
+	lie_by(p, 16, 24, &near);
 }
 
 static void e02_new_part_has_no_policy(void)
 {
 	struct lab_two_nodes nodes = lab_two_nodes();
-	struct lab_policy far = bind_to(nodes.far);
+	struct lab_policy far = bind_to(nodes.far), near = local(nodes.near);
+	struct lab_policy none = lab_policy_of(MPOL_DEFAULT, near.nodes), prefer = lab_policy_of(MPOL_PREFERRED, far.nodes);
 	char *p = lab_shared(4);
-	int mode = -1;
 
 	LAB_SETUP(lab_mbind(p, 4, &far));
 	p = LAB_GROW(p, 4, 8);
-	LAB_EXPECT_OK(syscall(SYS_get_mempolicy, &mode, NULL, 0UL, lab_at(p, 3), (unsigned long)MPOL_F_ADDR));
-	LAB_EXPECT_EQ(mode, MPOL_BIND);
-	LAB_EXPECT_OK(syscall(SYS_get_mempolicy, &mode, NULL, 0UL, lab_at(p, 5), (unsigned long)MPOL_F_ADDR));
-	LAB_EXPECT_EQ(mode, MPOL_DEFAULT);
+	LAB_EXPECT_EQ(mode_at(lab_at(p, 3)), MPOL_BIND);
+	LAB_EXPECT_EQ(mode_at(lab_at(p, 5)), MPOL_DEFAULT);
+	/* The same policy again would do nothing, since the mapping, if not the object's new part, has it already. */
+	LAB_EXPECT_OK(lab_mbind(p, 8, &prefer));
+	LAB_EXPECT_OK(lab_mbind(lab_at(p, 2), 4, &none));
+	LAB_EXPECT_EQ(mode_at(lab_at(p, 5)), MPOL_DEFAULT);
+	LAB_EXPECT_EQ(mode_at(lab_at(p, 7)), MPOL_PREFERRED);
+	if (!lab_provides("shm-expand"))
+		return;
+	lie_by(p, 0, 2, &far);
+	lie_by(p, 2, 6, &near);
+	lie_by(p, 6, 8, &far);
 }
 
 static void e03_mbind_after_growth(void)
@@ -175,15 +208,6 @@ static void e07_task_bind(void)
 
 /* ---- nodes that lack something ---- */
 
-static bool node_has_cpus(int node)
-{
-	char path[LAB_PATH];
-	int cpus[LAB_MAX_CPUS];
-
-	snprintf(path, sizeof(path), NODES "/node%d/cpulist", node);
-	return lab_list(path, cpus, LAB_MAX_CPUS) > 0;
-}
-
 static int memory_only_node(void)
 {
 	int nodes[LAB_MAX_NODES], count = lab_nodes(nodes);
@@ -286,6 +310,7 @@ static void e10_move_shared_pages(void)
 	struct lab_policy near = local(nodes.near), there = bind_to(nodes.near);
 	struct lab_gate mapped = lab_gate(), leave = lab_gate();
 	char *p = LAB_GROW(lab_shared(1), 1, 4);
+	int node = -1;
 	pid_t pid;
 
 	lie_by(p, 1, 4, &near);
@@ -307,6 +332,9 @@ static void e10_move_shared_pages(void)
 	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 2)), nodes.far);
 	LAB_EXPECT_OK(mbind_flags(lab_at(p, 2), 1, &there, MPOL_MF_MOVE_ALL));
 	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 2)), nodes.near);
+	LAB_EXPECT_EQ(moved(lab_at(p, 2), nodes.far, MPOL_MF_MOVE_ALL), nodes.far);
+	LAB_EXPECT_OK(syscall(SYS_get_mempolicy, &node, NULL, 0UL, lab_at(p, 2), (unsigned long)(MPOL_F_ADDR | MPOL_F_NODE)));
+	LAB_EXPECT_EQ(node, nodes.far);	/* where it lies, against what its policy says */
 	LAB_READS(lab_at(p, 2), 1);
 	lab_open_gate(&leave);
 	lab_join(pid);
