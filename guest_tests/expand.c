@@ -104,6 +104,9 @@ static void a08_grow_by_a_byte(void)
 	p = LAB_EXPECT_OK((char *)syscall(SYS_mremap, p, lab_page(), lab_page() + 1, MREMAP_MAYMOVE, NULL));
 	LAB_WRITES(lab_at(p, 1), 1);
 	LAB_WRITES(lab_at(p, 2) - 1, 1);
+	p = lab_shared_in_hole(2, 3);	/* and of the old length, a byte more is the second page */
+	LAB_EXPECT_OK((char *)syscall(SYS_mremap, p, lab_page() + 1, 3 * lab_page(), 0, NULL));
+	LAB_WRITES(lab_at(p, 2), 1);
 }
 
 static void a09_page_by_page(void)
@@ -149,13 +152,19 @@ static void a11_tail_alone(void)
 /* Shrinking unmaps; the object keeps its size and what was in it. */
 static void a12_shrink_regrow(void)
 {
-	char *p = lab_shared(8);
+	char *p = lab_shared(8), *shorter;
 
 	LAB_WRITES(lab_at(p, 7), 7);
 	LAB_EXPECT_OK(lab_mremap(p, 8, 2, 0, NULL));
 	p = LAB_GROW(p, 2, 8);
 	LAB_READS(lab_at(p, 7), 7);
 	LAB_OBJECT(p, 8);
+	shorter = LAB_GROW_TO(p, 8, 2, lab_hole(8, 0));	/* less, and elsewhere: nothing stays behind */
+	LAB_SIGSEGV(p);
+	LAB_SIGSEGV(lab_at(p, 2));
+	LAB_SIGSEGV(lab_at(p, 7));
+	LAB_GROW_IN_PLACE(shorter, 2, 8);
+	LAB_READS(lab_at(shorter, 7), 7);
 }
 
 static void a13_shrink_regrow_beyond(void)

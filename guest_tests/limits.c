@@ -446,6 +446,8 @@ static void c19_bad_target(void)
 	FAILS_FREE(p, lab_mremap(p, 1, 512, flags, hole + 1), EINVAL);
 	FAILS_FREE(p, lab_mremap(p, 1, 512, flags, lab_at(p, -8)), EINVAL);
 	FAILS_FREE(p, lab_mremap(p, 1, 512, 1 << 30, NULL), EINVAL);
+	FAILS_FREE(p, lab_mremap(p, 1, 512, MREMAP_FIXED, hole), EINVAL);
+	FAILS_FREE(p, lab_mremap(p, 1, 0, MREMAP_MAYMOVE, NULL), EINVAL);
 }
 
 static void c19_two_mappings(void)
@@ -637,7 +639,7 @@ LAB_CASES(
 	{ LAB_CASE(c19_no_addresses_left), .about = "failed growth costs nothing: no addresses left" },
 	{ LAB_CASE(c19_rlimit_as), .about = "failed growth costs nothing: RLIMIT_AS" },
 	{ LAB_CASE(c19_rlimit_memlock), .about = "failed growth costs nothing: RLIMIT_MEMLOCK" },
-	{ LAB_CASE(c19_bad_target), .about = "failed growth costs nothing: bad target, bad flags" },
+	{ LAB_CASE(c19_bad_target), .about = "failed growth costs nothing: bad target, bad flags, no length" },
 	{ LAB_CASE(c19_two_mappings), .about = "failed growth costs nothing: range over two mappings" },
 	{ LAB_CASE(c20_up_to_the_last_page), .about = "grown to the very last page that a file can have", EXPAND },
 	{ LAB_CASE(c20_past_the_last_page), .about = "grown a page further: SIGBUS there, or EINVAL of mremap" },
