@@ -116,6 +116,7 @@ static void c06_childs_rlimit_as(void)
 	if (!pid) {
 		lab_limit_address_space(8);
 		LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
+		LAB_EXPECT_ERRNO(lab_mremap(p, 0, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
 		_exit(0);
 	}
 	lab_join(pid);

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from tests.mutants.kernel_table import AROUND_IT, POLICIES
 from tests.mutants.mutant import Edit, Mutant
 
 SHMEM, KHUGEPAGED, USERFAULTFD, MREMAP = "mm/shmem.c", "mm/khugepaged.c", "mm/userfaultfd.c", "mm/mremap.c"
@@ -648,97 +649,4 @@ MREMAP_DESIGN = (
     ),
 )
 
-
-def _moved(new: str) -> tuple[Edit, ...]:
-    """With something more once a mapping has been copied to its new place, or duplicated."""
-    return _mremap(COPIED, new + COPIED)
-
-
-COPIED = "\tif (unlikely(err)) {\n\t\t/*\n\t\t * On error, move"
-MEMPOLICY = "mm/mempolicy.c"
-
-# mremap() and memory policies themselves, on a kernel that has the series. No case had noticed these at first.
-AROUND_IT = (
-    Mutant(
-        name="locked-in-place-uncounted",
-        breaks="growth in place of locked memory does not count to what is locked",
-        edits=_mremap("\t\t\t\tmm->locked_vm += pages;\n", ""),
-        kills=("limits.c07_counted_as_locked",),
-    ),
-    Mutant(
-        name="locked-in-place-elsewhere",
-        breaks="growth in place of locked memory is populated a page too low",
-        edits=_mremap("\t\t\t\tnew_addr = addr;\n", "\t\t\t\tnew_addr = addr - PAGE_SIZE;\n"),
-        kills=("interfaces.g09_locked_growth_populated",),
-    ),
-    Mutant(
-        name="locked-duplicates-unpopulated",
-        breaks="a duplicate of locked memory is not populated",
-        edits=_mremap("\tif (locked && new_len > old_len)\n", "\tif (locked && old_len && new_len > old_len)\n"),
-        kills=("interfaces.g09_locked_growth_populated",),
-    ),
-    Mutant(
-        name="moved-is-inherited",
-        breaks="a move forgets MADV_DONTFORK",
-        edits=_moved("\tif (vm_flags & VM_SHARED)\n\t\tvm_flags_clear(new_vma, VM_DONTCOPY);\n"),
-        kills=("interfaces.g15_maps",),
-    ),
-    Mutant(
-        name="moved-is-dumped",
-        breaks="a move forgets MADV_DONTDUMP",
-        edits=_moved("\tif (vm_flags & VM_SHARED)\n\t\tvm_flags_clear(new_vma, VM_DONTDUMP);\n"),
-        kills=("interfaces.g15_maps",),
-    ),
-    Mutant(
-        name="moved-is-writable",
-        breaks="what mprotect() made read-only is writable after a move",
-        edits=_moved(
-            "\tif ((vm_flags & VM_SHARED) && (vm_flags & VM_MAYWRITE)) {\n"
-            "\t\tvm_flags_set(new_vma, VM_WRITE);\n\t\tvma_set_page_prot(new_vma);\n\t}\n"
-        ),
-        kills=("interfaces.g15_maps",),
-    ),
-    Mutant(
-        name="moved-unreported",
-        breaks="userfaultfd is not told that a mapping has moved",
-        edits=_mremap("\t\tmremap_userfaultfd_prep(new_vma, uf);\n", ""),
-        kills=("interfaces.g30_uffd_before_growth",),
-    ),
-    Mutant(
-        name="duplicate-resets-the-policy",
-        breaks="a duplicate takes the memory policy off the object",
-        edits=_moved(
-            "\tif (!old_len && new_vma->vm_ops && new_vma->vm_ops->set_policy)\n"
-            "\t\tnew_vma->vm_ops->set_policy(new_vma, NULL);\n"
-        ),
-        kills=("numa_policy.e03_mbind_after_growth",),
-    ),
-    Mutant(
-        name="preferred-many-is-bind",
-        breaks="MPOL_PREFERRED_MANY allows no other node",
-        edits=(
-            Edit(
-                file=MEMPOLICY,
-                old="\tif (pol->mode == MPOL_PREFERRED_MANY)\n"
-                "\t\treturn alloc_pages_preferred_many(gfp, order, nid, nodemask);\n",
-                new="",
-            ),
-        ),
-        kills=("numa_policy.e13_preferring_a_full_node",),
-    ),
-    Mutant(
-        name="preferred-many-has-no-home",
-        breaks="MPOL_PREFERRED_MANY ignores the home node",
-        edits=(
-            Edit(
-                file=MEMPOLICY,
-                old="\t\tif (pol->home_node != NUMA_NO_NODE)\n\t\t\t*nid = pol->home_node;\n\t\tbreak;\n"
-                "\tcase MPOL_BIND:",
-                new="\t\tbreak;\n\tcase MPOL_BIND:",
-            ),
-        ),
-        kills=("numa_table.p02_shared__range_home_node",),
-    ),
-)
-
-MUTANTS = FAULT_DESIGN + MREMAP_DESIGN + AROUND_IT
+MUTANTS = FAULT_DESIGN + MREMAP_DESIGN + AROUND_IT + POLICIES
