@@ -80,6 +80,40 @@ static char *sysv(int *id)
 	return LAB_SETUP(p);
 }
 
+/* How many mappings a segment has, by its own count; -1 if it is gone. */
+static long attached(int id)
+{
+	struct shmid_ds about;
+
+	return shmctl(id, IPC_STAT, &about) ? -1 : (long)about.shm_nattch;
+}
+
+/* What mremap() moves is still one mapping, and what it duplicates one more: the last one takes the segment with it. */
+static void counts_its_mappings(char *p, int id)
+{
+	char *views[2];
+	pid_t pid;
+
+	LAB_EXPECT_EQ(attached(id), 1);
+	views[0] = LAB_DUP_TO(p, 1, lab_hole(1, 0));
+	views[1] = LAB_DUP_TO(p, 1, lab_hole(1, 0));
+	LAB_EXPECT_EQ(attached(id), 3);
+	pid = lab_fork();
+	if (!pid) {
+		LAB_EXPECT_EQ(attached(id), 6);
+		_exit(0);
+	}
+	lab_join(pid);
+	LAB_EXPECT_EQ(attached(id), 3);
+	lab_unmap(views[0], 1);
+	p = LAB_GROW_TO(p, 8, 8, lab_hole(8, 0));
+	LAB_EXPECT_EQ(attached(id), 2);
+	lab_unmap(p, 8);
+	LAB_READS(views[1], 1);
+	lab_unmap(views[1], 1);
+	LAB_EXPECT_EQ(attached(id), -1);
+}
+
 static void i03_sysv(void)
 {
 	struct shmid_ds about;
@@ -93,6 +127,7 @@ static void i03_sysv(void)
 	LAB_SIGBUS(lab_at(p, 7));
 	LAB_SETUP(shmctl(id, IPC_STAT, &about));
 	LAB_EXPECT_EQ(about.shm_segsz, lab_page());
+	counts_its_mappings(p, id);
 }
 
 /* A second mapping of it that SysV has no part in: to look at, no different from one of shared anonymous memory. */

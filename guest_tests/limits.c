@@ -110,13 +110,15 @@ static void c05_counted_as_address_space(void)
 
 static void c06_childs_rlimit_as(void)
 {
-	char *p = lab_shared(1);
+	char *p = lab_shared(1), *large = lab_shared(512);
 	pid_t pid = lab_fork();
 
 	if (!pid) {
 		lab_limit_address_space(8);
 		LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
 		LAB_EXPECT_ERRNO(lab_mremap(p, 0, 512, MREMAP_MAYMOVE, NULL), ENOMEM);
+		if (!lab_kernel_before(5, 13))
+			LAB_EXPECT_ERRNO(lab_mremap(large, 512, 512, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL), ENOMEM);
 		_exit(0);
 	}
 	lab_join(pid);

@@ -135,6 +135,24 @@ AROUND_IT = (
         kills=("limits.c06_childs_rlimit_as",),
     ),
     Mutant(
+        name="left-behind-past-the-limit",
+        breaks="what MREMAP_DONTUNMAP leaves behind does not count against RLIMIT_AS",
+        edits=_mremap("\tif (flags & MREMAP_DONTUNMAP &&\n\t\t!may_expand", "\tif (0 &&\n\t\t!may_expand"),
+        kills=("limits.c06_childs_rlimit_as",),
+    ),
+    Mutant(
+        name="third-mapping-uncounted",
+        breaks="a SysV segment counts no more than two of its mappings",
+        edits=(
+            Edit(
+                file="ipc/shm.c",
+                old="\tshp->shm_nattch++;\n\tshm_unlock(shp);\n\treturn 0;",
+                new="\tshp->shm_nattch += shp->shm_nattch < 2;\n\tshm_unlock(shp);\n\treturn 0;",
+            ),
+        ),
+        kills=("guards.i03_sysv",),
+    ),
+    Mutant(
         name="child-has-it-locked",
         breaks="a child inherits that shared memory is locked",
         edits=(
