@@ -369,7 +369,7 @@ def _version_fragments(directory: Path) -> list[str]:
     paths = sorted(directory.glob("*.config"))
     for path in paths:
         if not re.fullmatch(r"before-\d+\.\d+", path.stem):
-            raise InputError(path, None, None, "expected a name such as before-6.12.config: for kernels older than 6.12")
+            raise InputError(path, None, None, "expected a name such as before-6.12.config, for older kernels")
     return [path.stem for path in paths]
 
 

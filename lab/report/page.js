@@ -370,7 +370,8 @@
     const where = `cells/${topologies[guest.t]}/${kernels[guest.k]}${again}/${name}`;
     const lines = paper(guest.papers[file]).replace(/\n$/, "").split("\n"), box = make("pre", { class: "paper", tabindex: "0" });
     const alarms = new Map((guest.marks[file] ?? []).flatMap(([line, count, kind]) => Array.from({ length: count }, (_, n) => [line + n, kind])));
-    const hits = c !== undefined && file.endsWith(".ktap") ? linesOf(lines, cases[c][1]) : new Set();
+    const find = file.endsWith(".ktap") ? linesOf : name === "console.log" ? consoleOf : () => new Set();
+    const hits = c === undefined ? new Set() : find(lines, c);
     lines.forEach((text, number) => {
       const line = make("div", {}, text);
       if (alarms.has(number + 1)) { line.className = "alarm"; line.title = alarms.get(number + 1); }
@@ -381,9 +382,20 @@
     const set = file === "config" ? ", what is set" : "";
     return [make("p", { class: "dim" }, `${where}${set}${alarms.size ? `, ${guest.marks[file].length} reports of the kernel marked` : ""}`), box];
   }
+  /* What the console has from the beginning of a case to that of the next (guest_tests/lab_mark.h). */
+  function consoleOf(lines, c) {
+    const found = new Set(), mark = "pagelab: run ";
+    let own = false;
+    lines.forEach((text, number) => {
+      const at = text.indexOf(mark);
+      if (at >= 0) own = text.slice(at + mark.length).trim() === label(c);
+      if (own) found.add(number);
+    });
+    return found;
+  }
   /* A case's result line and the diagnostics before it. */
-  function linesOf(lines, name) {
-    const found = new Set();
+  function linesOf(lines, c) {
+    const found = new Set(), name = cases[c][1];
     lines.forEach((text, number) => {
       const [, said] = text.match(/^(?:not )?ok \d+ (?:- )?(.*?)(?: # .*)?$/) ?? [];
       if (said !== name) return;

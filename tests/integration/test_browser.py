@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from lab.evidence.metadata import Evidence
 from lab.report import registry as report
 from tests import browser
 from tests.browser import Page
-from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, ktap, metadata, recorded
+from tests.unit.fixtures.evidence import KERNELS, TOPOLOGIES, cell, evidence, good_runs, ktap, metadata, recorded
 from tests.unit.fixtures.runs import everything_wrong, hostile, not_met
 
 PROGRAM = browser.find()
@@ -102,6 +103,19 @@ def test_what_the_kernel_said_is_marked(page: Page, tmp_path: Path) -> None:
     show(page, tmp_path, everything_wrong(), f"#/{TOPOLOGIES[0]}/expand.grow_zero")
     assert any("Kernel panic - not syncing" in line for line in visible(page, ".paper .alarm"))
     assert not any("pagelab: ready" in line for line in visible(page, ".paper .alarm"))
+
+
+def test_the_lines_of_a_case_are_marked_on_the_console(page: Page, tmp_path: Path) -> None:
+    """From its beginning to that of the next; the case whose beginning is not there has none."""
+    said = "[1.0] pagelab: run expand.grow_move\n[1.1] its own\n[1.2] pagelab: run expand.grow_zero\n[1.3] other\n"
+    expand, guard = good_runs(KERNELS[1])
+    what = evidence(cell(runs=(replace(expand, console=said), guard)))
+    console = "[...document.querySelectorAll('.tabs button')].find((b) => b.textContent === 'console').click()"
+    for case, lines in (("grow_move", said.splitlines()[:2]), ("keep_content", [])):
+        show(page, tmp_path, what, f"#/{TOPOLOGIES[0]}/expand.{case}")
+        page.run(console)
+        assert visible(page, ".paper .hit") == lines
+    assert page.complaints == []
 
 
 def test_words_and_chips_filter(page: Page, tmp_path: Path) -> None:
