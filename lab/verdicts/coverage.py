@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -122,11 +123,13 @@ def of(
     `added` is file -> line -> text; `compiled` machine -> lines with code; `counted` machine -> case -> counts;
     `symbols` file -> the Kconfig symbol that it is compiled with; `diffs` file -> its unified diff.
     """
-    lines = []
+    lines: list[PatchedLine] = []
     for file, texts in added.items():
+        own = []
         for number, text in texts.items():
             where = tuple(machine for machine, found in compiled.items() if number in found.get(file, {}))
-            lines.append(_line(file, number, text, where, counted))
+            own.append(_line(file, number, text, where, counted))
+        lines += _begun(own)
     nowhere = []
     for file in added:
         if file.endswith(".c") and not any(file in found for found in compiled.values()):
@@ -150,6 +153,39 @@ def _line(
         if cases:
             ran[machine] = tuple(cases)
     return PatchedLine(file=file, line=number, text=text, compiled=compiled, ran=ran, times=times)
+
+
+def _begun(lines: Sequence[PatchedLine]) -> list[PatchedLine]:
+    """Return a file's lines; one that only begins what ran, a statement or a function, ran as often as its next line.
+
+    The compiler may count a function that it has put into its callers there, all but its first lines.
+    """
+    found: list[PatchedLine] = []
+    for line in reversed(lines):
+        after = _next(line, found)
+        if line.compiled and not line.ran and after and _OPEN.search(line.text):
+            line = line.model_copy(update={"ran": after.ran, "times": after.times})  # noqa: PLW2901
+        found.append(line)
+    return found[::-1]
+
+
+_OPEN = re.compile(r"[^;}:/\\\s]\s*$")
+"""The end of a line after which a statement, or the head of a block, goes on."""
+_NO_CODE = re.compile(r"\s*(?:\{?|/?\*.*)\s*$")
+
+
+def _next(line: PatchedLine, behind: Sequence[PatchedLine]) -> PatchedLine | None:
+    """Return the next line with code; `behind` are those behind it, the nearest last. None if other text is between."""
+    number = line.line
+    for after in reversed(behind):
+        number += 1
+        if after.line != number:
+            return None
+        if after.compiled:
+            return after
+        if not _NO_CODE.match(after.text):
+            return None
+    return None
 
 
 DIRECTORY = "coverage"
