@@ -777,6 +777,9 @@ static void g35_soft_dirty(void)
 	LAB_WRITES(lab_at(p, 5), 2);
 	LAB_EXPECT(soft_dirty(lab_at(p, 5)));
 	LAB_EXPECT(!soft_dirty(lab_at(p, 6)));
+	p = LAB_GROW_TO(p, 8, 8, lab_hole(8, 0));	/* what is elsewhere now is news to who follows the bits */
+	LAB_EXPECT(soft_dirty(lab_at(p, 5)));
+	LAB_EXPECT(soft_dirty(lab_at(p, 6)));
 }
 
 /* ---- map_files: the object itself ---- */

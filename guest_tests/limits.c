@@ -222,6 +222,8 @@ static void c10_old_pages_still_work(void)
 
 static void c11_no_fault_oom(void)
 {
+	int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
+	char *unpaid = LAB_GROW(LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, flags)), 1, 8);
 	long more = lab_strict_overcommit();
 	int log = LAB_SETUP_OR_SKIP(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
 	char record[BUFSIZ];
@@ -229,6 +231,9 @@ static void c11_no_fault_oom(void)
 
 	LAB_SETUP(lseek(log, 0, SEEK_END));
 	lab_refused_growth(lab_shared(1), 1, more);
+	lab_commit_limit(1);	/* more is committed already, so that not even a page can be paid for when it is touched */
+	LAB_SIGBUS(unpaid);
+	LAB_SIGBUS(lab_at(unpaid, 7));
 	while ((got = read(log, record, sizeof(record) - 1)) > 0 || (got < 0 && errno == EPIPE)) {
 		record[got > 0 ? got : 0] = 0;
 		if (strstr(record, "VM_FAULT_OOM"))

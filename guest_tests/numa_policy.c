@@ -79,12 +79,21 @@ static void e02_new_part_has_no_policy(void)
 	struct lab_two_nodes nodes = lab_two_nodes();
 	struct lab_policy far = bind_to(nodes.far), near = local(nodes.near);
 	struct lab_policy none = lab_policy_of(MPOL_DEFAULT, near.nodes), prefer = lab_policy_of(MPOL_PREFERRED, far.nodes);
+	struct lab_policy all = lab_policy_of(MPOL_INTERLEAVE, lab_mask_of_all());
 	char *p = lab_shared(4);
 
 	LAB_SETUP(lab_mbind(p, 4, &far));
 	p = LAB_GROW(p, 4, 8);
 	LAB_EXPECT_EQ(mode_at(lab_at(p, 3)), MPOL_BIND);
 	LAB_EXPECT_EQ(mode_at(lab_at(p, 5)), MPOL_DEFAULT);
+	/* Over the end of one and the beginning of another: the rest of both stays. */
+	LAB_EXPECT_OK(lab_mbind(lab_at(p, 4), 4, &prefer));
+	LAB_EXPECT_OK(lab_mbind(lab_at(p, 2), 3, &all));
+	LAB_EXPECT_EQ(mode_at(lab_at(p, 1)), MPOL_BIND);
+	LAB_EXPECT_EQ(mode_at(lab_at(p, 3)), MPOL_INTERLEAVE);
+	LAB_EXPECT_EQ(mode_at(lab_at(p, 4)), MPOL_INTERLEAVE);
+	LAB_EXPECT_EQ(mode_at(lab_at(p, 5)), MPOL_PREFERRED);
+	LAB_EXPECT_EQ(mode_at(lab_at(p, 7)), MPOL_PREFERRED);
 	/* The same policy again would do nothing, since the mapping, if not the object's new part, has it already. */
 	LAB_EXPECT_OK(lab_mbind(p, 8, &prefer));
 	LAB_EXPECT_OK(lab_mbind(lab_at(p, 2), 4, &none));
@@ -117,17 +126,26 @@ static void e03_other_mappings(void)
 	struct lab_policy far = bind_to(lab_two_nodes().far), all = lab_policy_of(MPOL_INTERLEAVE, lab_mask_of_all());
 	int fd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U)), i;
 	char *maps[2];
+	pid_t pid;
 
-	LAB_SETUP(ftruncate(fd, 16 * (off_t)lab_page()));
-	maps[0] = LAB_SETUP(lab_map(16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
-	maps[1] = LAB_SETUP(mmap(NULL, 16 * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	LAB_SETUP(ftruncate(fd, 32 * (off_t)lab_page()));
+	maps[0] = LAB_SETUP(lab_map(32, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+	maps[1] = LAB_SETUP(mmap(NULL, 32 * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
 	for (i = 0; i < 2; i++) {
-		madvise(maps[i], 16 * lab_page(), MADV_NOHUGEPAGE);
+		madvise(maps[i], 32 * lab_page(), MADV_NOHUGEPAGE);
 		LAB_EXPECT_OK(lab_mbind(maps[i], 8, &far));
 		LAB_EXPECT_OK(lab_mbind(lab_at(maps[i], 8), 8, &all));
 		lie_by(maps[i], 0, 8, &far);
 		lie_by(maps[i], 8, 16, &all);
+		LAB_EXPECT_OK(lab_mbind(lab_at(maps[i], 16), 16, &far));
 	}
+	pid = lab_fork();
+	if (!pid) {	/* which inherits the policies of ranges */
+		lie_by(maps[0], 16, 32, &far);
+		lie_by(maps[1], 16, 32, &far);
+		_exit(0);
+	}
+	lab_join(pid);
 }
 
 /* The policy belongs to the object: what the child says of the grown part holds for the parent's touch. */

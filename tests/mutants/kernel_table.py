@@ -107,6 +107,12 @@ AROUND_IT = (
         kills=("expand.a08_grow_by_a_byte",),
     ),
     Mutant(
+        name="moved-is-clean",
+        breaks="what has moved is not soft-dirty",
+        edits=_mremap("\t\tpte = pte_mksoft_dirty(pte);", "\t\tpte = pte_clear_soft_dirty(pte);"),
+        kills=("interfaces.g35_soft_dirty",),
+    ),
+    Mutant(
         name="no-new-length",
         breaks="a new length of zero unmaps",
         edits=_mremap("\tif (!new_len)\n\t\treturn ret;\n\n\tif (mmap_write", "\tif (mmap_write"),
@@ -151,6 +157,14 @@ AROUND_IT = (
             ),
         ),
         kills=("guards.i03_sysv",),
+    ),
+    Mutant(
+        name="unpaid-page-is-oom",
+        breaks="a page of MAP_NORESERVE memory that cannot be paid for is VM_FAULT_OOM",
+        edits=_shmem(
+            "\tint err = -ENOSPC;\n\n\tif (shmem_acct_blocks", "\tint err = -ENOMEM;\n\n\tif (shmem_acct_blocks"
+        ),
+        kills=("limits.c11_no_fault_oom",),
     ),
     Mutant(
         name="child-has-it-locked",
@@ -246,6 +260,27 @@ POLICIES = (
         breaks="a task's policy does not follow its cpuset",
         edits=_policy("{\n\tmpol_rebind_policy(tsk->mempolicy, new);\n}", "{\n}"),
         kills=("numa_policy.e12_cpuset",),
+    ),
+    Mutant(
+        name="policy-takes-its-neighbour",
+        breaks="the policy of a range takes all of the one whose beginning it covers",
+        edits=_policy(
+            "\t\t\tif (n->end <= end)\n\t\t\t\tsp_delete(sp, n);\n\t\t\telse\n\t\t\t\tn->start = end;",
+            "\t\t\tsp_delete(sp, n);",
+        ),
+        kills=("numa_policy.e02_new_part_has_no_policy",),
+    ),
+    Mutant(
+        name="child-loses-the-range",
+        breaks="a child's mappings have no policy of their own",
+        edits=(
+            Edit(
+                file="kernel/fork.c",
+                old="\t\tretval = vma_dup_policy(mpnt, tmp);\n",
+                new="\t\tretval = 0;\n\t\ttmp->vm_policy = NULL;\n",
+            ),
+        ),
+        kills=("numa_policy.e03_other_mappings",),
     ),
     Mutant(
         name="local-is-the-first",
