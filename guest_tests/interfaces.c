@@ -154,6 +154,16 @@ static void g36_ptrace_peek(void)
 	looked_at(p, errno == 0);
 }
 
+/* All pages of a mapping are in the page tables, not in the object alone. */
+static void populated(char *p, long pages)
+{
+	struct lab_vma vma;
+
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Size"), pages * (long)(lab_page() >> 10));
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), pages * (long)(lab_page() >> 10));
+}
+
 static void populate(int advice)
 {
 	char *p = lab_shared(1);
@@ -162,6 +172,7 @@ static void populate(int advice)
 		LAB_SKIP("madvise %d: %s", advice, lab_errno(errno));
 	p = LAB_GROW(p, 1, 8);
 	LAB_EXPECT_OK(madvise(p, 8 * lab_page(), advice));
+	populated(p, 8);
 	LAB_WRITES(lab_at(p, 7), 1);
 }
 
@@ -182,17 +193,8 @@ static void g08_mlock(void)
 	char *p = grown();
 
 	LAB_EXPECT_OK(mlock(p, 8 * lab_page()));
+	populated(p, 8);
 	LAB_WRITES(lab_at(p, 7), 1);
-}
-
-/* All pages of a mapping are in the page tables, not in the object alone. */
-static void populated(char *p, long pages)
-{
-	struct lab_vma vma;
-
-	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
-	LAB_EXPECT_EQ(lab_kb(vma.details, "Size"), pages * (long)(lab_page() >> 10));
-	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), pages * (long)(lab_page() >> 10));
 }
 
 /* Growth of what is locked is there at once, and so is a duplicate of it. */

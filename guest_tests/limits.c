@@ -175,6 +175,12 @@ static void c07_counted_as_locked(void)
 	LAB_GROW_IN_PLACE(p, 1, 9);
 	LAB_EXPECT_EQ(status_kb("VmLck") - before, 9 * kb);
 	not_locked_in_child(p, 9);
+	if (lab_kernel_before(5, 13))
+		return;
+	area = LAB_EXPECT_OK(lab_mremap(p, 9, 9, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
+	LAB_EXPECT(lab_vma_has(area, "lo"));
+	LAB_EXPECT(!lab_vma_has(p, "lo"));	/* nor is what stays behind */
+	LAB_EXPECT_EQ(status_kb("VmLck") - before, 9 * kb);
 }
 
 static void c08_rlimit_data(void)

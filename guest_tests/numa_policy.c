@@ -117,6 +117,7 @@ static void e03_mbind_after_growth(void)
 	lie_by(p, 0, 16, &far);
 	LAB_EXPECT_OK(mbind_flags(p, 16, &far, MPOL_MF_STRICT));
 	LAB_EXPECT_ERRNO(mbind_flags(p, 16, &near, MPOL_MF_STRICT), EIO);
+	LAB_EXPECT_ERRNO(lab_mbind(lab_shared_in_hole(2, 4), 4, &far), EFAULT);
 	lie_by(p, 0, 16, &far);
 }
 

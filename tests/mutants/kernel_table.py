@@ -167,6 +167,26 @@ AROUND_IT = (
         kills=("limits.c11_no_fault_oom",),
     ),
     Mutant(
+        name="left-behind-is-locked",
+        breaks="what MREMAP_DONTUNMAP leaves behind is locked still",
+        edits=_mremap("\t\tvm_flags_clear(vma, VM_LOCKED_MASK);\n", ""),
+        kills=("limits.c07_counted_as_locked",),
+    ),
+    Mutant(
+        name="populated-a-page-short",
+        breaks="MADV_POPULATE_WRITE leaves out the last of more than four pages",
+        edits=(
+            Edit(
+                file=MADVISE,
+                old="faultin_page_range(mm, start, end, write, &locked);",
+                new="faultin_page_range(mm, start, end - start > 4 * PAGE_SIZE ? end - PAGE_SIZE : end,\n"
+                "\t\t\t\t\t   write, &locked);\n"
+                "\t\tif (pages > 0 && start + pages * PAGE_SIZE == end - PAGE_SIZE)\n\t\t\tpages++;",
+            ),
+        ),
+        kills=("interfaces.g07_populate_write",),
+    ),
+    Mutant(
         name="child-has-it-locked",
         breaks="a child inherits that shared memory is locked",
         edits=(
@@ -269,6 +289,12 @@ POLICIES = (
             "\t\t\tsp_delete(sp, n);",
         ),
         kills=("numa_policy.e02_new_part_has_no_policy",),
+    ),
+    Mutant(
+        name="policy-of-a-hole",
+        breaks="mbind() over a hole works",
+        edits=_policy("\t\t/* hole at middle or tail of range */\n\t\treturn -EFAULT;", "\t\treturn 0;"),
+        kills=("numa_policy.e03_mbind_after_growth",),
     ),
     Mutant(
         name="child-loses-the-range",
