@@ -6,9 +6,9 @@ They were written without a look at the cases, none of which noticed them at fir
 
 from __future__ import annotations
 
-from tests.mutants.mutant import Edit, Mutant
+from tests.mutants.mutant import Edit, Mutant, in_mremap, in_shmem
 
-MADVISE, MEMPOLICY, MREMAP, SHMEM = "mm/madvise.c", "mm/mempolicy.c", "mm/mremap.c", "mm/shmem.c"
+MADVISE, MEMPOLICY = "mm/madvise.c", "mm/mempolicy.c"
 
 # What several of them change, as the kernel has it.
 COPIED = "\tif (unlikely(err)) {\n\t\t/*\n\t\t * On error, move"
@@ -28,40 +28,32 @@ PUNCH_LAST = (
 MOVABLE = "\tif ((flags & MPOL_MF_MOVE_ALL) || !folio_likely_mapped_shared(folio)) {"
 
 
-def _mremap(old: str, new: str) -> tuple[Edit, ...]:
-    return (Edit(file=MREMAP, old=old, new=new),)
-
-
-def _shmem(old: str, new: str) -> tuple[Edit, ...]:
-    return (Edit(file=SHMEM, old=old, new=new),)
-
-
 def _policy(old: str, new: str) -> tuple[Edit, ...]:
     return (Edit(file=MEMPOLICY, old=old, new=new),)
 
 
 def _moved(new: str) -> tuple[Edit, ...]:
     """With something more once a mapping has been copied to its new place, or duplicated."""
-    return _mremap(COPIED, new + COPIED)
+    return in_mremap(COPIED, new + COPIED)
 
 
 AROUND_IT = (
     Mutant(
         name="locked-in-place-uncounted",
         breaks="growth in place of locked memory does not count to what is locked",
-        edits=_mremap("\t\t\t\tmm->locked_vm += pages;\n", ""),
+        edits=in_mremap("\t\t\t\tmm->locked_vm += pages;\n", ""),
         kills=("limits.c07_counted_as_locked",),
     ),
     Mutant(
         name="locked-in-place-elsewhere",
         breaks="growth in place of locked memory is populated a page too low",
-        edits=_mremap("\t\t\t\tnew_addr = addr;\n", "\t\t\t\tnew_addr = addr - PAGE_SIZE;\n"),
+        edits=in_mremap("\t\t\t\tnew_addr = addr;\n", "\t\t\t\tnew_addr = addr - PAGE_SIZE;\n"),
         kills=("interfaces.g09_locked_growth_populated",),
     ),
     Mutant(
         name="locked-duplicates-unpopulated",
         breaks="a duplicate of locked memory is not populated",
-        edits=_mremap("\tif (locked && new_len > old_len)\n", "\tif (locked && old_len && new_len > old_len)\n"),
+        edits=in_mremap("\tif (locked && new_len > old_len)\n", "\tif (locked && old_len && new_len > old_len)\n"),
         kills=("interfaces.g09_locked_growth_populated",),
     ),
     Mutant(
@@ -88,7 +80,7 @@ AROUND_IT = (
     Mutant(
         name="moved-unreported",
         breaks="userfaultfd is not told that a mapping has moved",
-        edits=_mremap("\t\tmremap_userfaultfd_prep(new_vma, uf);\n", ""),
+        edits=in_mremap("\t\tmremap_userfaultfd_prep(new_vma, uf);\n", ""),
         kills=("interfaces.g30_uffd_before_growth",),
     ),
     Mutant(
@@ -103,31 +95,31 @@ AROUND_IT = (
     Mutant(
         name="unaligned-old-length",
         breaks="the old length is rounded down",
-        edits=_mremap("\told_len = PAGE_ALIGN(old_len);\n\tnew_len", "\told_len = old_len & PAGE_MASK;\n\tnew_len"),
+        edits=in_mremap("\told_len = PAGE_ALIGN(old_len);\n\tnew_len", "\told_len = old_len & PAGE_MASK;\n\tnew_len"),
         kills=("expand.a08_grow_by_a_byte",),
     ),
     Mutant(
         name="moved-is-clean",
         breaks="what has moved is not soft-dirty",
-        edits=_mremap("\t\tpte = pte_mksoft_dirty(pte);", "\t\tpte = pte_clear_soft_dirty(pte);"),
+        edits=in_mremap("\t\tpte = pte_mksoft_dirty(pte);", "\t\tpte = pte_clear_soft_dirty(pte);"),
         kills=("interfaces.g35_soft_dirty",),
     ),
     Mutant(
         name="no-new-length",
         breaks="a new length of zero unmaps",
-        edits=_mremap("\tif (!new_len)\n\t\treturn ret;\n\n\tif (mmap_write", "\tif (mmap_write"),
+        edits=in_mremap("\tif (!new_len)\n\t\treturn ret;\n\n\tif (mmap_write", "\tif (mmap_write"),
         kills=("limits.c19_bad_target",),
     ),
     Mutant(
         name="fixed-alone",
         breaks="MREMAP_FIXED does not need MREMAP_MAYMOVE",
-        edits=_mremap("\tif (flags & MREMAP_FIXED && !(flags & MREMAP_MAYMOVE))\n\t\treturn ret;\n", ""),
+        edits=in_mremap("\tif (flags & MREMAP_FIXED && !(flags & MREMAP_MAYMOVE))\n\t\treturn ret;\n", ""),
         kills=("limits.c19_bad_target",),
     ),
     Mutant(
         name="tail-stays",
         breaks="a shrinking move leaves the tail of the old mapping",
-        edits=_mremap(
+        edits=in_mremap(
             "\t\tret = do_munmap(mm, addr+new_len, old_len - new_len, uf_unmap);\n"
             "\t\tif (ret)\n\t\t\tgoto out;\n\t\told_len = new_len;",
             "\t\told_len = new_len;",
@@ -137,13 +129,13 @@ AROUND_IT = (
     Mutant(
         name="duplicate-past-the-limit",
         breaks="a duplicate does not count against RLIMIT_AS",
-        edits=_mremap("\tif (!may_expand_vm(mm, vma->vm_f", "\tif (old_len && !may_expand_vm(mm, vma->vm_f"),
+        edits=in_mremap("\tif (!may_expand_vm(mm, vma->vm_f", "\tif (old_len && !may_expand_vm(mm, vma->vm_f"),
         kills=("limits.c06_childs_rlimit_as",),
     ),
     Mutant(
         name="left-behind-past-the-limit",
         breaks="what MREMAP_DONTUNMAP leaves behind does not count against RLIMIT_AS",
-        edits=_mremap("\tif (flags & MREMAP_DONTUNMAP &&\n\t\t!may_expand", "\tif (0 &&\n\t\t!may_expand"),
+        edits=in_mremap("\tif (flags & MREMAP_DONTUNMAP &&\n\t\t!may_expand", "\tif (0 &&\n\t\t!may_expand"),
         kills=("limits.c06_childs_rlimit_as",),
     ),
     Mutant(
@@ -161,7 +153,7 @@ AROUND_IT = (
     Mutant(
         name="unpaid-page-is-oom",
         breaks="a page of MAP_NORESERVE memory that cannot be paid for is VM_FAULT_OOM",
-        edits=_shmem(
+        edits=in_shmem(
             "\tint err = -ENOSPC;\n\n\tif (shmem_acct_blocks", "\tint err = -ENOMEM;\n\n\tif (shmem_acct_blocks"
         ),
         kills=("limits.c11_no_fault_oom",),
@@ -169,7 +161,7 @@ AROUND_IT = (
     Mutant(
         name="left-behind-is-locked",
         breaks="what MREMAP_DONTUNMAP leaves behind is locked still",
-        edits=_mremap("\t\tvm_flags_clear(vma, VM_LOCKED_MASK);\n", ""),
+        edits=in_mremap("\t\tvm_flags_clear(vma, VM_LOCKED_MASK);\n", ""),
         kills=("limits.c07_counted_as_locked",),
     ),
     Mutant(
@@ -201,13 +193,13 @@ AROUND_IT = (
     Mutant(
         name="hole-a-page-short",
         breaks="a hole of more than four pages is punched a page too short",
-        edits=_shmem(UNMAP_END, f"{UNMAP_END}\n\t\tif (len > 4 * PAGE_SIZE)\n\t\t\tlen -= PAGE_SIZE;"),
+        edits=in_shmem(UNMAP_END, f"{UNMAP_END}\n\t\tif (len > 4 * PAGE_SIZE)\n\t\t\tlen -= PAGE_SIZE;"),
         kills=("interfaces.g12_sync_and_advise",),
     ),
     Mutant(
         name="copies-outlive-truncation",
         breaks="truncation leaves what private mappings have copied",
-        edits=_shmem(f"{CUT}{TRUNCATE}{CUT}", TRUNCATE),
+        edits=in_shmem(f"{CUT}{TRUNCATE}{CUT}", TRUNCATE),
         kills=("interfaces.g24_private_view",),
     ),
     Mutant(

@@ -31,6 +31,19 @@ class Edit:
     new: str
 
 
+SHMEM, MREMAP = "mm/shmem.c", "mm/mremap.c"
+
+
+def in_shmem(old: str, new: str) -> tuple[Edit, ...]:
+    """Return the edits of a defect in one place of mm/shmem.c."""
+    return (Edit(file=SHMEM, old=old, new=new),)
+
+
+def in_mremap(old: str, new: str) -> tuple[Edit, ...]:
+    """Return the edits of a defect in one place of mm/mremap.c."""
+    return (Edit(file=MREMAP, old=old, new=new),)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
     """One defect. `kills` are the cases (`scenario.case`, globs) that should see it, so that they are run first."""

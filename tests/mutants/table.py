@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from tests.mutants.kernel_table import AROUND_IT, POLICIES
-from tests.mutants.mutant import Edit, Mutant
+from tests.mutants.mutant import Edit, Mutant, in_mremap, in_shmem
 
-SHMEM, KHUGEPAGED, USERFAULTFD, MREMAP = "mm/shmem.c", "mm/khugepaged.c", "mm/userfaultfd.c", "mm/mremap.c"
+KHUGEPAGED, USERFAULTFD = "mm/khugepaged.c", "mm/userfaultfd.c"
 
 # What several of them change, as the series has it.
 NEWSIZE = "\tnewsize = (loff_t)end << PAGE_SHIFT;\n\n\tfilemap_invalidate_lock(inode->i_mapping);\n"
@@ -30,13 +30,9 @@ LIMIT = (
 END = "\tpgoff_t end = vma->vm_pgoff + vma_pages(vma);\n\tstruct shmem_inode_info *info;\n"
 
 
-def _shmem(old: str, new: str) -> tuple[Edit, ...]:
-    return (Edit(file=SHMEM, old=old, new=new),)
-
-
 def _after_fault(new: str) -> tuple[Edit, ...]:
     """With something more in the fault, once the object has been extended or not."""
-    return _shmem(FAULT, FAULT + new)
+    return in_shmem(FAULT, FAULT + new)
 
 
 STILL_BEYOND = "\tif (((loff_t)vmf->pgoff << PAGE_SHIFT) >= i_size_read(inode))\n"
@@ -46,31 +42,31 @@ FAULT_DESIGN = (
     Mutant(
         name="no-accounting",
         breaks="an extension is not accounted for, but given back with the object",
-        edits=_shmem(PAGES, ""),
+        edits=in_shmem(PAGES, ""),
         kills=("limits.c13_committed", "limits.c16_more_than_memory"),
     ),
     Mutant(
         name="accounts-all-again",
         breaks="an extension is accounted for as if the object had had no size before",
-        edits=(*_shmem(PAGES, PAGES.replace(" - VM_ACCT(oldsize)", "")), *_shmem(SURPLUS, "\t\t\tpages = 0;\n")),
+        edits=(*in_shmem(PAGES, PAGES.replace(" - VM_ACCT(oldsize)", "")), *in_shmem(SURPLUS, "\t\t\tpages = 0;\n")),
         kills=("limits.c13_committed", "fork_share.b09_committed_returns"),
     ),
     Mutant(
         name="accounts-noreserve",
         breaks="MAP_NORESERVE is accounted for like anything else",
-        edits=_shmem(PAGES, "\tpages = VM_ACCT(newsize) - VM_ACCT(oldsize);\n"),
+        edits=in_shmem(PAGES, "\tpages = VM_ACCT(newsize) - VM_ACCT(oldsize);\n"),
         kills=("limits.c14_noreserve",),
     ),
     Mutant(
         name="size-before-accounting",
         breaks="the size is set though the accounting is refused",
-        edits=_shmem(REFUSED, REFUSED.replace("goto unlock", "pages = 0")),
+        edits=in_shmem(REFUSED, REFUSED.replace("goto unlock", "pages = 0")),
         kills=("limits.c16_more_than_memory", "limits.c02_siginfo", "limits.c09_strict_overcommit"),
     ),
     Mutant(
         name="gives-back-what-was-refused",
         breaks="what was refused is taken off the accounts all the same",
-        edits=_shmem(
+        edits=in_shmem(
             REFUSED,
             REFUSED.replace(
                 "pages))\n\t\tgoto unlock;\n", "pages)) {\n\t\tvm_unacct_memory(pages);\n\t\tgoto unlock;\n\t}\n"
@@ -83,9 +79,9 @@ FAULT_DESIGN = (
         name="size-may-shrink",
         breaks="the object takes the size of whichever mapping has faulted last",
         edits=(
-            *_shmem(LOOK, LOOK.replace("<=", "==")),
-            *_shmem(LOOK_AGAIN, LOOK_AGAIN.replace(" > ", " != ")),
-            *_shmem(FAULT, "\tshmem_expand(vmf->vma);\n"),
+            *in_shmem(LOOK, LOOK.replace("<=", "==")),
+            *in_shmem(LOOK_AGAIN, LOOK_AGAIN.replace(" > ", " != ")),
+            *in_shmem(FAULT, "\tshmem_expand(vmf->vma);\n"),
         ),
         kills=("fork_share.b07_touched_inside", "views.m04_longer_than_the_object"),
     ),
@@ -93,9 +89,9 @@ FAULT_DESIGN = (
         name="no-lock",
         breaks="nothing serializes those who extend at once",
         edits=(
-            *_shmem(LOCK_AND_LOOK, LOOK),
-            *_shmem("\tspin_lock(&info->lock);\n" + LOOK_AGAIN, LOOK_AGAIN),
-            *_shmem("\tspin_unlock(&info->lock);\n" + UNLOCK, "\tvm_unacct_memory(pages);\nunlock:;\n"),
+            *in_shmem(LOCK_AND_LOOK, LOOK),
+            *in_shmem("\tspin_lock(&info->lock);\n" + LOOK_AGAIN, LOOK_AGAIN),
+            *in_shmem("\tspin_unlock(&info->lock);\n" + UNLOCK, "\tvm_unacct_memory(pages);\nunlock:;\n"),
         ),
         kills=("stress.h01_*", "stress.h02_size_never_shrinks"),
     ),
@@ -103,11 +99,11 @@ FAULT_DESIGN = (
         name="check-outside-the-lock",
         breaks="the size is looked at before the lock is taken, as a literal port of the patch of 2004 does",
         edits=(
-            *_shmem(
+            *in_shmem(
                 LOCK_AND_LOOK, f"{LOOK.replace('goto unlock', 'return')}\tfilemap_invalidate_lock(inode->i_mapping);\n"
             ),
-            *_shmem(LOOK_AGAIN, LOOK_AGAIN.replace("newsize > inode->i_size", "newsize")),
-            *_shmem(SURPLUS, "\t\t\tpages = 0;\n"),
+            *in_shmem(LOOK_AGAIN, LOOK_AGAIN.replace("newsize > inode->i_size", "newsize")),
+            *in_shmem(SURPLUS, "\t\t\tpages = 0;\n"),
         ),
         kills=("stress.h01_*", "stress.h02_size_never_shrinks"),
     ),
@@ -115,8 +111,8 @@ FAULT_DESIGN = (
         name="inode-lock",
         breaks="the lock is i_rwsem, which write() holds while it faults in its buffer",
         edits=(
-            *_shmem(LOCK_AND_LOOK, f"\tinode_lock(inode);\n{LOOK}"),
-            *_shmem(UNLOCK, "\tvm_unacct_memory(pages);\nunlock:\n\tinode_unlock(inode);\n"),
+            *in_shmem(LOCK_AND_LOOK, f"\tinode_lock(inode);\n{LOOK}"),
+            *in_shmem(UNLOCK, "\tvm_unacct_memory(pages);\nunlock:\n\tinode_unlock(inode);\n"),
         ),
         kills=("interfaces.g25_pwrite_from_grown_part",),
     ),
@@ -124,11 +120,11 @@ FAULT_DESIGN = (
         name="truncation-unlocked",
         breaks="truncation by map_files does not wait for those who extend, nor they for it",
         edits=(
-            *_shmem(
+            *in_shmem(
                 "\tfilemap_invalidate_lock(inode->i_mapping);\n\toldsize = inode->i_size;\n",
                 "\toldsize = inode->i_size;\n",
             ),
-            *_shmem(
+            *in_shmem(
                 "\terror = 0;\nunlock:\n\tfilemap_invalidate_unlock(inode->i_mapping);\n\treturn error;\n",
                 "\terror = 0;\nunlock:\n\treturn error;\n",
             ),
@@ -139,63 +135,63 @@ FAULT_DESIGN = (
     Mutant(
         name="extent-without-pgoff",
         breaks="the new end is the mapping's length, wherever in the object the mapping begins",
-        edits=_shmem(END, END.replace("vma->vm_pgoff + vma_pages(vma)", "vma_pages(vma)")),
+        edits=in_shmem(END, END.replace("vma->vm_pgoff + vma_pages(vma)", "vma_pages(vma)")),
         kills=("expand.a10_split_tail", "expand.a11_tail_alone", "expand.a16_dup_at_offset_grows"),
     ),
     Mutant(
         name="one-page-short",
         breaks="the object ends a page before the mapping",
-        edits=_shmem(END, END.replace("vma_pages(vma);", "vma_pages(vma) - 1;")),
+        edits=in_shmem(END, END.replace("vma_pages(vma);", "vma_pages(vma) - 1;")),
         kills=("limits.c01_last_byte", "expand.a08_grow_by_a_byte"),
     ),
     Mutant(
         name="one-page-long",
         breaks="the object ends a page behind the mapping",
-        edits=_shmem(END, END.replace("vma_pages(vma);", "vma_pages(vma) + 1;")),
+        edits=in_shmem(END, END.replace("vma_pages(vma);", "vma_pages(vma) + 1;")),
         kills=("expand.a10_split_tail", "expand.a13_shrink_regrow_beyond"),
     ),
     Mutant(
         name="page-by-page",
         breaks="a fault extends by a page, not to the end of the mapping",
-        edits=_shmem(NEWSIZE, NEWSIZE.replace("(loff_t)end << PAGE_SHIFT", "i_size_read(inode) + PAGE_SIZE")),
+        edits=in_shmem(NEWSIZE, NEWSIZE.replace("(loff_t)end << PAGE_SHIFT", "i_size_read(inode) + PAGE_SIZE")),
         kills=("expand.a01_grow_touch", "limits.c13_committed"),
     ),
     Mutant(
         name="first-page-forgotten",
         breaks="a touch of the very first page beyond the object does not extend it",
-        edits=_shmem(FAULT, FAULT.replace(">= i_size_read", "> i_size_read")),
+        edits=in_shmem(FAULT, FAULT.replace(">= i_size_read", "> i_size_read")),
         kills=("limits.c01_last_byte", "expand.a02_grow_in_place"),
     ),
     Mutant(
         name="any-fault-extends",
         breaks="every fault extends the object to the end of the mapping, inside it, too",
-        edits=_shmem(FAULT, "\tshmem_expand(vmf->vma);\n"),
+        edits=in_shmem(FAULT, "\tshmem_expand(vmf->vma);\n"),
         kills=("fork_share.b07_touched_inside",),
     ),
     Mutant(
         name="only-writes-extend",
         breaks="reading beyond the object is SIGBUS until somebody writes there",
-        edits=_shmem(FAULT, FAULT.replace("\tif (unlikely(", "\tif ((vmf->flags & FAULT_FLAG_WRITE) && unlikely(")),
+        edits=in_shmem(FAULT, FAULT.replace("\tif (unlikely(", "\tif ((vmf->flags & FAULT_FLAG_WRITE) && unlikely(")),
         kills=("expand.a06_new_pages_zero", "interfaces.g03_write_from"),
     ),
     Mutant(
         name="offset-in-an-unsigned-long",
         breaks="the offset of a fault is shifted in 32 bits",
-        edits=_shmem(FAULT, FAULT.replace("((loff_t)vmf->pgoff << PAGE_SHIFT)", "(vmf->pgoff << PAGE_SHIFT)")),
+        edits=in_shmem(FAULT, FAULT.replace("((loff_t)vmf->pgoff << PAGE_SHIFT)", "(vmf->pgoff << PAGE_SHIFT)")),
         kills=("expand.a30_past_four_gibibytes",),
         machine="i386-4k-pae",
     ),
     Mutant(
         name="size-in-an-unsigned-long",
         breaks="the new size is shifted in 32 bits",
-        edits=_shmem(NEWSIZE, NEWSIZE.replace("(loff_t)end", "end")),
+        edits=in_shmem(NEWSIZE, NEWSIZE.replace("(loff_t)end", "end")),
         kills=("expand.a30_past_four_gibibytes",),
         machine="i386-4k-pae",
     ),
     Mutant(
         name="no-largest-size",
         breaks="an end beyond what a file can have is not refused",
-        edits=_shmem(LIMIT, "\tif (!shmem_expandable(inode))\n\t\treturn;\n"),
+        edits=in_shmem(LIMIT, "\tif (!shmem_expandable(inode))\n\t\treturn;\n"),
         kills=("limits.c20_*",),
         machine="i386-4k-pae",
     ),
@@ -203,13 +199,13 @@ FAULT_DESIGN = (
     Mutant(
         name="never-marked",
         breaks="objects are not marked as expandable",
-        edits=_shmem("\tshmem_set_expandable(file_inode(file));\n\tif (vma->vm_file)", "\tif (vma->vm_file)"),
+        edits=in_shmem("\tshmem_set_expandable(file_inode(file));\n\tif (vma->vm_file)", "\tif (vma->vm_file)"),
         kills=("expand.a01_grow_touch",),
     ),
     Mutant(
         name="all-that-looks-anonymous",
         breaks="the mark is not asked for: memfd, SysV shared memory and unlinked files grow, too",
-        edits=_shmem(
+        edits=in_shmem(
             "\treturn SHMEM_I(inode)->flags & SHMEM_EXPANDABLE;\n", "\treturn true || SHMEM_I(inode)->flags;\n"
         ),
         kills=("guards.i01_memfd", "guards.i03_*", "guards.i04_tmpfs_unlinked"),
@@ -217,7 +213,7 @@ FAULT_DESIGN = (
     Mutant(
         name="sysv-marked",
         breaks="the mark is set where SysV shared memory has its object made, too",
-        edits=_shmem(
+        edits=in_shmem(
             "\treturn __shmem_file_setup(shm_mnt, name, size, flags, S_PRIVATE);\n}\n"
             "EXPORT_SYMBOL_GPL(shmem_kernel_file_setup);\n",
             "\tstruct file *made = __shmem_file_setup(shm_mnt, name, size, flags, S_PRIVATE);\n\n"
@@ -229,7 +225,7 @@ FAULT_DESIGN = (
     Mutant(
         name="memfd-marked",
         breaks="the mark is set where memfd has its object made, too",
-        edits=_shmem(
+        edits=in_shmem(
             "\treturn __shmem_file_setup(shm_mnt, name, size, flags, 0);\n}\nEXPORT_SYMBOL_GPL(shmem_file_setup);\n",
             "\tstruct file *made = __shmem_file_setup(shm_mnt, name, size, flags, 0);\n\n"
             "\tif (!IS_ERR(made))\n\t\tshmem_set_expandable(file_inode(made));\n\treturn made;\n}\n"
@@ -240,7 +236,7 @@ FAULT_DESIGN = (
     Mutant(
         name="private-too",
         breaks="a private mapping of the object, by way of map_files, extends it",
-        edits=_shmem(WHOSE, "\tif (!vma_is_anon_shmem(vma))\n\t\treturn;\n"),
+        edits=in_shmem(WHOSE, "\tif (!vma_is_anon_shmem(vma))\n\t\treturn;\n"),
         kills=("interfaces.g24_private_view",),
     ),
     # What refusal is.
@@ -259,7 +255,7 @@ FAULT_DESIGN = (
     Mutant(
         name="refusal-hurts-old-pages",
         breaks="where the mapping's end cannot be had, no page of it can be touched",
-        edits=_shmem(
+        edits=in_shmem(
             FAULT,
             "\tshmem_expand(vmf->vma);\n"
             "\tif (((loff_t)(vmf->vma->vm_pgoff + vma_pages(vmf->vma)) << PAGE_SHIFT) > i_size_read(inode) &&\n"
@@ -270,14 +266,14 @@ FAULT_DESIGN = (
     Mutant(
         name="file-size-limit",
         breaks="RLIMIT_FSIZE is asked, as for files, and sends SIGXFSZ",
-        edits=_shmem(NEWSIZE, NEWSIZE.replace("\n\n", "\n\tif (inode_newsize_ok(inode, newsize))\n\t\treturn;\n\n")),
+        edits=in_shmem(NEWSIZE, NEWSIZE.replace("\n\n", "\n\tif (inode_newsize_ok(inode, newsize))\n\t\treturn;\n\n")),
         kills=("limits.c04_rlimit_fsize",),
     ),
     # Policy, userfaultfd, huge pages, /dev/zero.
     Mutant(
         name="no-policy",
         breaks="mbind of shared anonymous memory stays in the mapping and never reaches the object",
-        edits=_shmem(
+        edits=in_shmem(
             "static const struct vm_operations_struct shmem_anon_vm_ops = {\n\t.fault\t\t= shmem_fault,\n"
             "\t.map_pages\t= filemap_map_pages,\n#ifdef CONFIG_NUMA\n\t.set_policy     = shmem_set_policy,\n"
             "\t.get_policy     = shmem_get_policy,\n#endif\n",
@@ -289,7 +285,7 @@ FAULT_DESIGN = (
     Mutant(
         name="not-with-userfaultfd",
         breaks="a mapping that userfaultfd watches is not extended",
-        edits=_shmem(FAULT, FAULT.replace("\tif (unlikely(", "\tif (!userfaultfd_missing(vmf->vma) && unlikely(")),
+        edits=in_shmem(FAULT, FAULT.replace("\tif (unlikely(", "\tif (!userfaultfd_missing(vmf->vma) && unlikely(")),
         kills=("interfaces.g17_uffd_event",),
     ),
     Mutant(
@@ -301,7 +297,7 @@ FAULT_DESIGN = (
     Mutant(
         name="huge-across-the-end",
         breaks="a fault may put a huge page across the object's end",
-        edits=_shmem(
+        edits=in_shmem(
             "\t\tif (shmem_huge_fits(inode, aligned_index + pages) &&\n"
             "\t\t    !xa_find(&mapping->i_pages, &aligned_index,\n",
             "\t\tif (!xa_find(&mapping->i_pages, &aligned_index,\n",
@@ -311,7 +307,7 @@ FAULT_DESIGN = (
     Mutant(
         name="huge-never-fits",
         breaks="a huge page that ends with the object is held to be across its end",
-        edits=_shmem(
+        edits=in_shmem(
             "\t       end <= DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);\n",
             "\t       end < DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);\n",
         ),
@@ -344,14 +340,14 @@ FAULT_DESIGN = (
     Mutant(
         name="dev-zero-keeps-its-offset",
         breaks="a shared mapping of /dev/zero begins at its offset, the object does not reach to its end",
-        edits=_shmem("\tvma->vm_pgoff = 0;\n", ""),
+        edits=in_shmem("\tvma->vm_pgoff = 0;\n", ""),
         kills=("expand.a23_dev_zero_at_offset",),
     ),
     # What a refusal leaves.
     Mutant(
         name="refusal-forfeits",
         breaks="an object that was refused an extension once is never extended again",
-        edits=_shmem(
+        edits=in_shmem(
             REFUSED,
             REFUSED.replace("pages))\n", "pages)) {\n\t\tinfo->flags &= ~SHMEM_EXPANDABLE;\n").replace(
                 "unlock;\n", "unlock;\n\t}\n"
@@ -362,39 +358,39 @@ FAULT_DESIGN = (
     Mutant(
         name="accounts-a-page-more",
         breaks="every extension is accounted for with a page too much",
-        edits=_shmem(PAGES, PAGES.replace(" - VM_ACCT(oldsize)", " - VM_ACCT(oldsize) + 1")),
+        edits=in_shmem(PAGES, PAGES.replace(" - VM_ACCT(oldsize)", " - VM_ACCT(oldsize) + 1")),
         kills=("refused.l09_fits_into_memory", "refused.l16_many_objects", "views.m01_read_only"),
     ),
     # Views.
     Mutant(
         name="never-writable-too",
         breaks="a view that can never be written extends the object",
-        edits=_shmem(WHOSE, WHOSE.replace("(vma->vm_flags & VM_SHARED)", "(vma->vm_flags & VM_MAYSHARE)")),
+        edits=in_shmem(WHOSE, WHOSE.replace("(vma->vm_flags & VM_SHARED)", "(vma->vm_flags & VM_MAYSHARE)")),
         kills=("views.m02_never_writable",),
     ),
     Mutant(
         name="writable-only",
         breaks="a read-only view does not extend the object",
-        edits=_shmem(WHOSE, WHOSE.replace("(vma->vm_flags & VM_SHARED)", "(vma->vm_flags & VM_WRITE)")),
+        edits=in_shmem(WHOSE, WHOSE.replace("(vma->vm_flags & VM_SHARED)", "(vma->vm_flags & VM_WRITE)")),
         kills=("views.m01_read_only",),
     ),
     Mutant(
         name="views-noreserve",
         breaks="whether an extension is accounted for follows from the view, not from the object",
-        edits=_shmem(PAGES, PAGES.replace("info->flags", "vma->vm_flags")),
+        edits=in_shmem(PAGES, PAGES.replace("info->flags", "vma->vm_flags")),
         kills=("views.m17_noreserve_view",),
     ),
     # Sizes of files.
     Mutant(
         name="short-write-extends",
         breaks="write() extends a file by what was asked for, not by what was copied",
-        edits=_shmem("\t\tshmem_raise_size(inode, pos + copied);\n", "\t\tshmem_raise_size(inode, pos + len);\n"),
+        edits=in_shmem("\t\tshmem_raise_size(inode, pos + copied);\n", "\t\tshmem_raise_size(inode, pos + len);\n"),
         kills=("files.n02_short_write",),
     ),
     Mutant(
         name="fallocate-rounds-up",
         breaks="fallocate extends a file by whole pages",
-        edits=_shmem(
+        edits=in_shmem(
             "\t\tshmem_raise_size(inode, offset + len);\n",
             "\t\tshmem_raise_size(inode, round_up(offset + len, PAGE_SIZE));\n",
         ),
@@ -403,13 +399,13 @@ FAULT_DESIGN = (
     Mutant(
         name="fallocate-keeps-no-size",
         breaks="fallocate extends a file that is to keep its size",
-        edits=_shmem("\tif (!(mode & FALLOC_FL_KEEP_SIZE) && offset + len >", "\tif (offset + len >"),
+        edits=in_shmem("\tif (!(mode & FALLOC_FL_KEEP_SIZE) && offset + len >", "\tif (offset + len >"),
         kills=("files.n03_*",),
     ),
     Mutant(
         name="seek-to-the-page",
         breaks="lseek takes a file to end with its last whole page",
-        edits=_shmem(
+        edits=in_shmem(
             "\toffset = mapping_seek_hole_data(mapping, offset, i_size_read(inode),\n",
             "\toffset = mapping_seek_hole_data(mapping, offset, round_down(i_size_read(inode), PAGE_SIZE),\n",
         ),
@@ -418,7 +414,7 @@ FAULT_DESIGN = (
     Mutant(
         name="truncation-unaccounted",
         breaks="truncation by map_files changes the size and accounts for nothing",
-        edits=_shmem(
+        edits=in_shmem(
             "\t\terror = shmem_reacct_size(info->flags, oldsize, newsize);\n",
             "\t\terror = shmem_reacct_size(info->flags | VM_NORESERVE, oldsize, newsize);\n",
         ),
@@ -428,7 +424,7 @@ FAULT_DESIGN = (
     Mutant(
         name="no-file-across-its-end",
         breaks="memfd and tmpfs have no huge page across their end any more",
-        edits=_shmem(
+        edits=in_shmem(
             "\treturn !shmem_expandable(inode) ||\n\t       end <= DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);\n",
             "\treturn end <= DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);\n",
         ),
@@ -437,7 +433,7 @@ FAULT_DESIGN = (
     Mutant(
         name="no-huge-by-fault",
         breaks="no fault finds a huge page that fits",
-        edits=_shmem(
+        edits=in_shmem(
             "\t\tif (shmem_huge_fits(inode, aligned_index + pages) &&\n",
             "\t\tif (pages < 2 && shmem_huge_fits(inode, aligned_index + pages) &&\n",
         ),
@@ -487,18 +483,14 @@ LOCK_BOTH = "\tfilemap_invalidate_lock(inode->i_mapping);\n\tspin_lock(&info->lo
 UNLOCK_BOTH = "\tspin_unlock(&info->lock);\n\tfilemap_invalidate_unlock(inode->i_mapping);\nunacct:\n"
 
 
-def _mremap(old: str, new: str) -> tuple[Edit, ...]:
-    return (Edit(file=MREMAP, old=old, new=new),)
-
-
 MREMAP_DESIGN = (
     Mutant(
         series="expand-mremap",
         name="mremap-no-accounting",
         breaks="an extension is not accounted for, but given back with the object",
         edits=(
-            *_shmem(RESERVE, "\treturn 0;\n"),
-            *_shmem("\t\tif (needed <= reserved) {\n", "\t\tneeded = reserved;\n\t\tif (needed <= reserved) {\n"),
+            *in_shmem(RESERVE, "\treturn 0;\n"),
+            *in_shmem("\t\tif (needed <= reserved) {\n", "\t\tneeded = reserved;\n\t\tif (needed <= reserved) {\n"),
         ),
         kills=("limits.c13_committed", "limits.c16_*"),
     ),
@@ -506,21 +498,21 @@ MREMAP_DESIGN = (
         series="expand-mremap",
         name="mremap-refusal-ignored",
         breaks="the mapping grows though the object cannot: SIGBUS, as if nothing had been done",
-        edits=_shmem(RESERVE, RESERVE.replace("return -ENOMEM", "return 0")),
+        edits=in_shmem(RESERVE, RESERVE.replace("return -ENOMEM", "return 0")),
         kills=("limits.c16_*", "limits.c09_*"),
     ),
     Mutant(
         series="expand-mremap",
         name="mremap-surplus-kept",
         breaks="what two have reserved for the same extension is not given back by the one who comes second",
-        edits=_shmem("\tvm_unacct_memory(reserved - needed);\n", "\t(void)needed;\n"),
+        edits=in_shmem("\tvm_unacct_memory(reserved - needed);\n", "\t(void)needed;\n"),
         kills=("stress.h01_*",),
     ),
     Mutant(
         series="expand-mremap",
         name="mremap-no-lock",
         breaks="nothing serializes those who extend at once",
-        edits=(*_shmem(LOCK_BOTH + COMMIT, COMMIT), *_shmem(UNLOCK_BOTH, "unacct:\n")),
+        edits=(*in_shmem(LOCK_BOTH + COMMIT, COMMIT), *in_shmem(UNLOCK_BOTH, "unacct:\n")),
         kills=("stress.h01_*", "stress.h02_*"),
     ),
     Mutant(
@@ -528,8 +520,8 @@ MREMAP_DESIGN = (
         name="mremap-size-may-shrink",
         breaks="the object takes the size of whichever mapping has grown last",
         edits=(
-            *_shmem(LOOK_FIRST, LOOK_FIRST.replace("<=", "==")),
-            *_shmem(COMMIT, COMMIT.replace(">", "!=", 1).replace("needed <= reserved", "1")),
+            *in_shmem(LOOK_FIRST, LOOK_FIRST.replace("<=", "==")),
+            *in_shmem(COMMIT, COMMIT.replace(">", "!=", 1).replace("needed <= reserved", "1")),
         ),
         kills=("fork_share.b03_parent_grows_less", "fork_share.b08_siblings", "stress.h01_*"),
     ),
@@ -537,7 +529,7 @@ MREMAP_DESIGN = (
         series="expand-mremap",
         name="mremap-extends-early",
         breaks="the object is extended before the last step that can fail, and stays so",
-        edits=_shmem(
+        edits=in_shmem(
             RESERVE,
             RESERVE.replace(
                 "\treturn pages;\n",
@@ -551,21 +543,21 @@ MREMAP_DESIGN = (
         series="expand-mremap",
         name="mremap-not-in-place",
         breaks="growth in place does not extend the object",
-        edits=_mremap("\t\t\tshmem_expand_commit(vma, end, charged);\n", "\t\t\t(void)end;\n"),
+        edits=in_mremap("\t\t\tshmem_expand_commit(vma, end, charged);\n", "\t\t\t(void)end;\n"),
         kills=("expand.a02_grow_in_place",),
     ),
     Mutant(
         series="expand-mremap",
         name="mremap-not-moved",
         breaks="growth that moves does not extend the object",
-        edits=_mremap("\t\tif (new_len > old_len)\n\t\t\tshmem_expand_commit(new_vma, new_end, reserved);\n", ""),
+        edits=in_mremap("\t\tif (new_len > old_len)\n\t\t\tshmem_expand_commit(new_vma, new_end, reserved);\n", ""),
         kills=("expand.a04_grow_move", "expand.a15_dup_larger"),
     ),
     Mutant(
         series="expand-mremap",
         name="mremap-in-place-without-pgoff",
         breaks="growth in place takes the mapping's length for the object's end",
-        edits=_mremap(
+        edits=in_mremap(
             "\t\t\tpgoff_t end = vma->vm_pgoff + vma_pages(vma) + pages;\n",
             "\t\t\tpgoff_t end = vma_pages(vma) + pages;\n",
         ),
@@ -575,21 +567,21 @@ MREMAP_DESIGN = (
         series="expand-mremap",
         name="mremap-moved-without-pgoff",
         breaks="growth that moves takes the mapping's length for the object's end",
-        edits=_mremap("\tnew_end = new_pgoff + (new_len >> PAGE_SHIFT);\n", "\tnew_end = new_len >> PAGE_SHIFT;\n"),
+        edits=in_mremap("\tnew_end = new_pgoff + (new_len >> PAGE_SHIFT);\n", "\tnew_end = new_len >> PAGE_SHIFT;\n"),
         kills=("expand.a10_split_tail", "expand.a11_tail_alone", "expand.a16_dup_at_offset_grows"),
     ),
     Mutant(
         series="expand-mremap",
         name="mremap-reserves-noreserve",
         breaks="MAP_NORESERVE is accounted for like anything else",
-        edits=_shmem("\tif (SHMEM_I(inode)->flags & VM_NORESERVE)\n\t\treturn 0;\n", ""),
+        edits=in_shmem("\tif (SHMEM_I(inode)->flags & VM_NORESERVE)\n\t\treturn 0;\n", ""),
         kills=("limits.c14_noreserve",),
     ),
     Mutant(
         series="expand-mremap",
         name="mremap-memfd-too",
         breaks="the mark is not asked for: memfd, SysV shared memory and unlinked files grow, too",
-        edits=_shmem(
+        edits=in_shmem(
             "\treturn vma_is_anon_shmem(vma) && (vma->vm_flags & VM_SHARED) &&\n"
             "\t       (SHMEM_I(file_inode(vma->vm_file))->flags & SHMEM_EXPANDABLE);\n",
             "\treturn vma_is_anon_shmem(vma) && (vma->vm_flags & VM_SHARED);\n",
@@ -600,21 +592,21 @@ MREMAP_DESIGN = (
         series="expand-mremap",
         name="mremap-no-largest-size",
         breaks="an end beyond what a file can have is not refused",
-        edits=_shmem("\tif (end > min_t(u64, MAX_LFS_FILESIZE >> PAGE_SHIFT, LONG_MAX))\n\t\treturn -EINVAL;\n", ""),
+        edits=in_shmem("\tif (end > min_t(u64, MAX_LFS_FILESIZE >> PAGE_SHIFT, LONG_MAX))\n\t\treturn -EINVAL;\n", ""),
         kills=("limits.c20_past_the_last_page",),
     ),
     Mutant(
         series="expand-mremap",
         name="mremap-reserves-all-again",
         breaks="what is set aside is the object's new size, not what it lacks; the surplus is given back later",
-        edits=_shmem("\tpages = VM_ACCT(newsize) - VM_ACCT(oldsize);\n", "\tpages = VM_ACCT(newsize);\n"),
+        edits=in_shmem("\tpages = VM_ACCT(newsize) - VM_ACCT(oldsize);\n", "\tpages = VM_ACCT(newsize);\n"),
         kills=("refused.l09_fits_into_memory",),
     ),
     Mutant(
         series="expand-mremap",
         name="mremap-moved-from-the-start",
         breaks="growth that moves takes the piece to begin where its mapping does",
-        edits=_mremap(
+        edits=in_mremap(
             "\tnew_end = new_pgoff + (new_len >> PAGE_SHIFT);\n",
             "\tnew_end = vma->vm_pgoff + (new_len >> PAGE_SHIFT);\n",
         ),
@@ -624,7 +616,7 @@ MREMAP_DESIGN = (
         series="expand-mremap",
         name="mremap-no-duplicates",
         breaks="a duplicate that is longer than the object does not extend it",
-        edits=_mremap(
+        edits=in_mremap(
             "\t\tif (new_len > old_len)\n\t\t\tshmem_expand_commit(new_vma, new_end, reserved);\n",
             "\t\tif (new_len > old_len && old_len)\n\t\t\tshmem_expand_commit(new_vma, new_end, reserved);\n",
         ),
@@ -635,8 +627,8 @@ MREMAP_DESIGN = (
         name="mremap-views-noreserve",
         breaks="whether an extension is accounted for follows from the view, not from the object",
         edits=(
-            *_shmem("\tif (SHMEM_I(inode)->flags & VM_NORESERVE)\n", "\tif (vma->vm_flags & VM_NORESERVE)\n"),
-            *_shmem("\t\tif (!(info->flags & VM_NORESERVE))\n", "\t\tif (!(vma->vm_flags & VM_NORESERVE))\n"),
+            *in_shmem("\tif (SHMEM_I(inode)->flags & VM_NORESERVE)\n", "\tif (vma->vm_flags & VM_NORESERVE)\n"),
+            *in_shmem("\t\tif (!(info->flags & VM_NORESERVE))\n", "\t\tif (!(vma->vm_flags & VM_NORESERVE))\n"),
         ),
         kills=("views.m17_noreserve_view",),
     ),
@@ -644,7 +636,7 @@ MREMAP_DESIGN = (
         series="expand-mremap",
         name="mremap-failed-copy-keeps",
         breaks="what was accounted for is not given back when the mapping cannot be copied",
-        edits=_mremap("\t\tvm_unacct_memory(reserved);\n\t\treturn -ENOMEM;\n\t}\n", "\t\treturn -ENOMEM;\n\t}\n"),
+        edits=in_mremap("\t\tvm_unacct_memory(reserved);\n\t\treturn -ENOMEM;\n\t}\n", "\t\treturn -ENOMEM;\n\t}\n"),
         kills=("refused.l20_no_memory_for_a_mapping",),
     ),
 )
