@@ -31,7 +31,7 @@ help:
 	@echo "make examples       run every example of every verb's help, those with guests and kernel trees too"
 	@echo "make bare-host      run examples of all verbs in a bare Debian 12, as root; keep its chroot: ARGS=DIR;"
 	@echo "                    in Debian 13: ARGS='--release trixie'; as an ordinary user: ARGS=--user"
-	@echo "make mutants        break the series in 69 ways and in all that lab mutate generates, see which case notices;"
+	@echo "make mutants        break the series in all ways of the table or of lab mutate, see which case notices;"
 	@echo "                    some: ARGS=NAME, names: ARGS=--list, ARGS='--generated --minutes 30 -o DIR'"
 	@echo "make fuzz           fuzz every reader of other people's files; ARGS='SECONDS [TARGET...]', 60 seconds each"
 	@echo "make browser        install Chromium and test report.html in it; make test does so too afterwards"

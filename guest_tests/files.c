@@ -295,6 +295,26 @@ static void n10_truncate_is_a_change(void)
 }
 
 /* Seals forbid what they are about, in every way that a size changes, and nothing else. */
+/* F_SEAL_FUTURE_WRITE: what is mapped already is written and grows as ever; what is mapped later never can be written. */
+static void sealed_for_the_future(void)
+{
+	int fd = memfd(), both = PROT_READ | PROT_WRITE;
+	char *old, *view;
+
+	LAB_SETUP(ftruncate(fd, 2 * page()));
+	old = LAB_SETUP(mmap(NULL, lab_page(), both, MAP_SHARED, fd, 0));
+	LAB_SETUP(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
+	LAB_EXPECT_ERRNO(pwrite(fd, "x", 1, 0), EPERM);
+	LAB_EXPECT_ERRNO(mmap(NULL, lab_page(), both, MAP_SHARED, fd, 0), EPERM);
+	view = LAB_EXPECT_OK(mmap(NULL, lab_page(), PROT_READ, MAP_SHARED, fd, 0));
+	view = LAB_GROW(view, 1, 2);
+	LAB_EXPECT_ERRNO(mprotect(view, 2 * lab_page(), both), EACCES);
+	old = LAB_GROW(old, 1, 2);
+	LAB_WRITES(lab_at(old, 1), 5);
+	LAB_READS(lab_at(view, 1), 5);
+	LAB_EXPECT_OK(mmap(NULL, lab_page(), both, MAP_PRIVATE, fd, 0));
+}
+
 static void n06_seals(void)
 {
 	int fd = memfd();
@@ -313,6 +333,8 @@ static void n06_seals(void)
 	LAB_EXPECT_ERRNO(pwrite(fd, "x", 1, 0), EPERM);
 	LAB_EXPECT_ERRNO(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, page()), EPERM);
 	expect_size(fd, 2 * page(), 1);
+	if (!lab_kernel_before(5, 1))
+		sealed_for_the_future();
 }
 
 /* A tmpfs file is paid for by its pages, whatever its size; a memfd, too. */

@@ -55,7 +55,10 @@ static char *file_stays(int fd, char *p)
 static void i01_memfd(void)
 {
 	int fd = memfd(0);
+	char *p = LAB_GROW(map_a_page(fd), 1, 4);
 
+	LAB_EXPECT_ERRNO(mlock(p, 4 * lab_page()), ENOMEM);	/* there is nothing to lock behind the end */
+	lab_unmap(p, 4);
 	file_stays(fd, map_a_page(fd));
 }
 
@@ -114,6 +117,50 @@ static void counts_its_mappings(char *p, int id)
 	LAB_EXPECT_EQ(attached(id), -1);
 }
 
+/* shmdt() takes all that is still where shmat() put it, in however many mappings, and leaves what has moved. */
+static void detached_in_pieces(void)
+{
+	int id = LAB_SETUP(shmget(IPC_PRIVATE, 4 * lab_page(), IPC_CREAT | 0600)), i;
+	char *p = shmat(id, NULL, 0), *moved;
+
+	LAB_SETUP(shmctl(id, IPC_RMID, NULL));
+	LAB_SETUP(p);
+	LAB_WRITES(lab_at(p, 3), 3);
+	LAB_SETUP(mprotect(lab_at(p, 1), lab_page(), PROT_READ));
+	moved = LAB_GROW_TO(lab_at(p, 3), 1, 1, lab_at(lab_hole(4, 0), 3));
+	LAB_EXPECT_EQ(attached(id), 4);
+	LAB_EXPECT_OK(shmdt(p));
+	LAB_EXPECT_EQ(attached(id), 1);
+	for (i = 0; i < 4; i++)
+		LAB_SIGSEGV(lab_at(p, i));
+	LAB_READS(moved, 3);
+	lab_unmap(moved, 1);
+	LAB_EXPECT_EQ(attached(id), -1);
+}
+
+/* SHM_LOCK counts the whole segment against RLIMIT_MEMLOCK, for as long as it is locked. */
+static void locked_segments(void)
+{
+	pid_t pid = lab_fork();
+	int ids[2];
+
+	if (!pid) {
+		lab_limit(RLIMIT_MEMLOCK, 2 * lab_page());
+		lab_drop_root();
+		ids[0] = LAB_SETUP(shmget(IPC_PRIVATE, 2 * lab_page(), IPC_CREAT | 0600));
+		LAB_SETUP(shmat(ids[0], NULL, 0));
+		LAB_SETUP(shmctl(ids[0], IPC_RMID, NULL));
+		sysv(&ids[1]);
+		LAB_EXPECT_OK(shmctl(ids[1], SHM_LOCK, NULL));
+		LAB_EXPECT_ERRNO(shmctl(ids[0], SHM_LOCK, NULL), ENOMEM);
+		LAB_EXPECT_OK(shmctl(ids[1], SHM_UNLOCK, NULL));
+		LAB_EXPECT_OK(shmctl(ids[0], SHM_LOCK, NULL));
+		LAB_EXPECT_OK(shmctl(ids[0], SHM_UNLOCK, NULL));
+		_exit(0);
+	}
+	lab_join(pid);
+}
+
 static void i03_sysv(void)
 {
 	struct shmid_ds about;
@@ -128,6 +175,8 @@ static void i03_sysv(void)
 	LAB_SETUP(shmctl(id, IPC_STAT, &about));
 	LAB_EXPECT_EQ(about.shm_segsz, lab_page());
 	counts_its_mappings(p, id);
+	detached_in_pieces();
+	locked_segments();
 }
 
 /* A second mapping of it that SysV has no part in: to look at, no different from one of shared anonymous memory. */
@@ -311,6 +360,10 @@ static void i07_private_anonymous(void)
 	LAB_READS(p, 1);
 	LAB_WRITES(lab_at(p, 1023), 1);
 	LAB_READS(lab_at(p, 512), 0);
+	/* RLIMIT_DATA bounds private memory that can be written, at its growth, too. */
+	lab_limit(RLIMIT_DATA, ((unsigned long long)lab_status_kb("VmData") << 10) + 8 * lab_page());
+	LAB_EXPECT_ERRNO(lab_mremap(p, 1024, 1024 + 9, MREMAP_MAYMOVE, NULL), ENOMEM);
+	LAB_GROW(p, 1024, 1024 + 8);
 }
 
 /* Private memory that is not paid for in advance, since that was not wanted or since nobody can write to it. */

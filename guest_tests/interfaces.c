@@ -87,6 +87,10 @@ static void g05_proc_mem_write(void)
 	LAB_SETUP(lseek(mem, (off_t)(uintptr_t)lab_at(p, 5), SEEK_SET));
 	LAB_EXPECT_EQ(LAB_EXPECT_OK(write(mem, "hello", 5)), 5);
 	LAB_READS(lab_at(p, 5), 'h');
+	LAB_SETUP(mprotect(p, 8 * lab_page(), PROT_READ));	/* which not even a debugger may write to, if it is shared */
+	LAB_SETUP(lseek(mem, (off_t)(uintptr_t)lab_at(p, 5), SEEK_SET));
+	LAB_EXPECT_ERRNO(write(mem, "no", 2), EIO);
+	LAB_READS(lab_at(p, 5), 'h');
 }
 
 /* A child that has stopped for this process to trace it; the case is skipped where that is not allowed. */
@@ -197,6 +201,17 @@ static void g08_mlock(void)
 	LAB_WRITES(lab_at(p, 7), 1);
 }
 
+/* What mlockall(2) with MCL_FUTURE and other flags makes of a mapping that grows from one page to 8. */
+static char *locked_in_advance(int flags)
+{
+	char *p;
+
+	LAB_SETUP_OR_SKIP(mlockall(MCL_FUTURE | flags));
+	p = LAB_GROW_TO(lab_shared(1), 1, 8, lab_hole(8, 0));
+	LAB_SETUP(munlockall());
+	return p;
+}
+
 /* Growth of what is locked is there at once, and so is a duplicate of it. */
 static void g09_locked_growth_populated(void)
 {
@@ -209,14 +224,20 @@ static void g09_locked_growth_populated(void)
 	p = LAB_GROW_TO(p, 8, 16, lab_hole(16, 0));
 	populated(p, 16);
 	populated(LAB_DUP_TO(p, 4, lab_hole(4, 0)), 4);
+	populated(locked_in_advance(0), 8);
 }
 
 static void g10_mlock_on_fault(void)
 {
+	struct lab_vma vma;
 	char *p = grown();
 
 	LAB_SETUP_OR_SKIP(syscall(SYS_mlock2, p, 8 * lab_page(), 1U));
 	LAB_OBJECT(p, lab_provides("expand-enomem") ? 8 : 1);
+	LAB_WRITES(lab_at(p, 7), 1);
+	p = locked_in_advance(MCL_ONFAULT);
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), 0);
 	LAB_WRITES(lab_at(p, 7), 1);
 }
 
@@ -250,6 +271,20 @@ static void remove_pages(char *p, long first, long count)
 		LAB_READS(lab_at(p, i), i < first || i >= first + count ? 1 + i : 0);
 }
 
+/* Advice that is not for shared memory, or not for what is locked, is refused and changes nothing. */
+static void refused_advice(char *p)
+{
+	LAB_WRITES(p, 7);
+	LAB_EXPECT_ERRNO(madvise(p, lab_page(), MADV_WIPEONFORK), EINVAL);
+	LAB_EXPECT_ERRNO(madvise(p, lab_page(), MADV_FREE), EINVAL);
+	LAB_SETUP(mlock(p, lab_page()));
+	LAB_EXPECT_ERRNO(madvise(p, lab_page(), MADV_DONTNEED), EINVAL);
+	LAB_EXPECT_ERRNO(madvise(p, lab_page(), MADV_REMOVE), EINVAL);
+	LAB_EXPECT_ERRNO(msync(p, lab_page(), MS_INVALIDATE), EBUSY);
+	LAB_READS(p, 7);
+	LAB_SETUP(munlock(p, lab_page()));
+}
+
 static void g12_sync_and_advise(void)
 {
 	char *p = grown();
@@ -267,6 +302,7 @@ static void g12_sync_and_advise(void)
 	remove_pages(p, 1, 6);
 	remove_pages(p, 2, 6);
 	remove_pages(p, 0, 8);
+	refused_advice(lab_at(p, 7));
 }
 
 static void g13_futex(void)

@@ -893,6 +893,15 @@ LAB_FN void lab_needs_dontunmap(void)
 /* A second view of the same object, at `target`. */
 #define LAB_DUP_TO(p, pages, target) LAB_GROW_TO(p, 0, pages, target)
 
+/* kB on a line of /proc/self/status. */
+LAB_FN long lab_status_kb(const char *key)
+{
+	char text[BUFSIZ];
+
+	LAB_SETUP(lab_slurp("/proc/self/status", text, sizeof(text)));
+	return lab_kb(text, key);
+}
+
 /* The entry of /proc/self/maps (or smaps: `file`) that covers an address. */
 struct lab_vma {
 	uintptr_t start, end;

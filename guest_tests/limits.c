@@ -58,6 +58,7 @@ static void on_file_size(int signo)
 
 static void c04_rlimit_fsize(void)
 {
+	int fd = (int)LAB_SETUP_OR_SKIP(syscall(SYS_memfd_create, "lab", 1U));
 	char *p;
 
 	signal(SIGXFSZ, on_file_size);
@@ -65,6 +66,9 @@ static void c04_rlimit_fsize(void)
 	p = LAB_GROW(lab_shared(1), 1, 16);
 	LAB_WRITES(lab_at(p, 15), 1);
 	LAB_EXPECT_EQ(file_size_signals, 0);
+	LAB_EXPECT_OK(ftruncate(fd, lab_page()));
+	LAB_EXPECT_ERRNO(ftruncate(fd, lab_page() + 1), EFBIG);	/* a file is what it does bound */
+	LAB_EXPECT_EQ(file_size_signals, 1);
 }
 
 static void c05_rlimit_as(void)
@@ -78,34 +82,38 @@ static void c05_rlimit_as(void)
 	LAB_READS(p, 7);
 }
 
-/* kB on a line of /proc/self/status. */
-static long status_kb(const char *key)
+/* A mapping that moves is there once, at any time: the largest size that the process has had is the one it has now. */
+static void moves_do_not_raise_the_peak(void)
 {
-	char text[BUFSIZ];
+	long pages = lab_pages((unsigned long long)lab_status_kb("VmPeak") << 10);
+	char *p = lab_shared_blocked(pages);
 
-	LAB_SETUP(lab_slurp("/proc/self/status", text, sizeof(text)));
-	return lab_kb(text, key);
+	LAB_SETUP(lab_map(2 * pages, PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE));
+	LAB_EXPECT_EQ(lab_status_kb("VmPeak"), lab_status_kb("VmSize"));
+	LAB_GROW(p, pages, pages + 1);
+	LAB_EXPECT_EQ(lab_status_kb("VmPeak"), lab_status_kb("VmSize"));
 }
 
 /* What RLIMIT_AS counts is the mapping's length, whatever the object has; a growth that fails counts for nothing. */
 static void c05_counted_as_address_space(void)
 {
 	char *p = lab_shared_blocked(1), *area;
-	long kb = (long)(lab_page() >> 10), before = status_kb("VmSize");
+	long kb = (long)(lab_page() >> 10), before = lab_status_kb("VmSize");
 
 	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 513, 0, NULL), ENOMEM);
-	LAB_EXPECT_EQ(status_kb("VmSize") - before, 0);
+	LAB_EXPECT_EQ(lab_status_kb("VmSize") - before, 0);
 	p = LAB_GROW(p, 1, 513);
-	LAB_EXPECT_EQ(status_kb("VmSize") - before, 512 * kb);
+	LAB_EXPECT_EQ(lab_status_kb("VmSize") - before, 512 * kb);
 	lab_write(lab_at(p, 512), 1);
-	LAB_EXPECT_EQ(status_kb("VmSize") - before, 512 * kb);
+	LAB_EXPECT_EQ(lab_status_kb("VmSize") - before, 512 * kb);
 	area = LAB_DUP_TO(p, 64, lab_hole(64, 0));
-	LAB_EXPECT_EQ(status_kb("VmSize") - before, (512 + 64) * kb);
+	LAB_EXPECT_EQ(lab_status_kb("VmSize") - before, (512 + 64) * kb);
 	LAB_EXPECT_OK(lab_mremap(p, 513, 1, 0, NULL));
 	lab_unmap(area, 64);
-	LAB_EXPECT_EQ(status_kb("VmSize") - before, 0);
+	LAB_EXPECT_EQ(lab_status_kb("VmSize") - before, 0);
 	LAB_GROW_IN_PLACE(lab_shared_in_hole(1, 9), 1, 9);
-	LAB_EXPECT_EQ(status_kb("VmSize") - before, 9 * kb);
+	LAB_EXPECT_EQ(lab_status_kb("VmSize") - before, 9 * kb);
+	moves_do_not_raise_the_peak();
 }
 
 static void c06_childs_rlimit_as(void)
@@ -128,13 +136,20 @@ static void c06_childs_rlimit_as(void)
 
 static void c07_rlimit_memlock(void)
 {
-	char *p = lab_shared(1);
+	char *p = lab_shared(1), *full = lab_shared(2);
 
 	lab_limit(RLIMIT_MEMLOCK, 2 * lab_page());
 	lab_drop_root();
 	LAB_SETUP(mlock(p, lab_page()));
 	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), EAGAIN);
 	LAB_WRITES(p, 1);
+	/* What is locked already may be locked again at the limit, and what is unlocked makes room. */
+	LAB_EXPECT_OK(munlock(p, lab_page()));
+	LAB_EXPECT_OK(mlock(full, 2 * lab_page()));
+	LAB_EXPECT_OK(mlock(full, 2 * lab_page()));
+	LAB_EXPECT_ERRNO(mlock(p, lab_page()), ENOMEM);
+	LAB_EXPECT_OK(munlock(full, lab_page()));
+	LAB_EXPECT_OK(mlock(p, lab_page()));
 }
 
 /* A child has the memory, and has nothing locked. */
@@ -146,34 +161,56 @@ static void not_locked_in_child(char *p, long pages)
 	pid = lab_fork();
 	if (!pid) {
 		LAB_EXPECT(!lab_vma_has(p, "lo"));
-		LAB_EXPECT_EQ(status_kb("VmLck"), 0);
+		LAB_EXPECT_EQ(lab_status_kb("VmLck"), 0);
 		lab_unmap(p, pages);
-		LAB_EXPECT_EQ(status_kb("VmLck"), 0);
+		LAB_EXPECT_EQ(lab_status_kb("VmLck"), 0);
 		_exit(0);
 	}
 	lab_join(pid);
 }
 
+/* Locked again, in another way or by parts: each page counts once.  Up to a hole, a range is locked all the same. */
+static void each_page_counts_once(long kb)
+{
+	long before = lab_status_kb("VmLck");
+	char *p = lab_shared_in_hole(4, 8);
+
+	LAB_EXPECT_OK(mlock(p, 4 * lab_page()));
+	LAB_EXPECT_OK(mlock(p, 2 * lab_page()));
+	LAB_EXPECT_OK(syscall(SYS_mlock2, p, 4 * lab_page(), 1U));
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 4 * kb);
+	LAB_EXPECT_OK(munlock(lab_at(p, 1), lab_page()));
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 3 * kb);
+	LAB_EXPECT(!lab_vma_has(lab_at(p, 1), "lo"));
+	LAB_EXPECT(lab_vma_has(lab_at(p, 2), "lo"));
+	LAB_EXPECT_ERRNO(mlock(p, 5 * lab_page()), ENOMEM);
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 4 * kb);
+	LAB_EXPECT_OK(munlock(p, 4 * lab_page()));
+	LAB_GROW_IN_PLACE(p, 4, 8);
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 0);
+}
+
 /* What RLIMIT_MEMLOCK counts: the length of what is locked, once. */
 static void c07_counted_as_locked(void)
 {
-	long kb = (long)(lab_page() >> 10), before = status_kb("VmLck");
+	long kb = (long)(lab_page() >> 10), before = lab_status_kb("VmLck");
 	char *p = lab_shared_blocked(1), *area;
 
 	LAB_SETUP_OR_SKIP(mlock(p, lab_page()));
 	LAB_EXPECT_ERRNO(lab_mremap(p, 1, 9, 0, NULL), ENOMEM);
-	LAB_EXPECT_EQ(status_kb("VmLck") - before, kb);
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, kb);
 	p = LAB_GROW(p, 1, 9);
-	LAB_EXPECT_EQ(status_kb("VmLck") - before, 9 * kb);
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 9 * kb);
 	area = LAB_DUP_TO(p, 4, lab_hole(4, 0));
-	LAB_EXPECT_EQ(status_kb("VmLck") - before, (9 + 4) * kb);
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, (9 + 4) * kb);
 	lab_unmap(area, 4);
 	lab_unmap(p, 9);
-	LAB_EXPECT_EQ(status_kb("VmLck") - before, 0);
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 0);
+	each_page_counts_once(kb);
 	p = lab_shared_in_hole(1, 9);
 	LAB_SETUP(mlock(p, lab_page()));
 	LAB_GROW_IN_PLACE(p, 1, 9);
-	LAB_EXPECT_EQ(status_kb("VmLck") - before, 9 * kb);
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 9 * kb);
 	not_locked_in_child(p, 9);
 	if (lab_kernel_before(5, 13))
 		return;
@@ -181,7 +218,7 @@ static void c07_counted_as_locked(void)
 	LAB_EXPECT(lab_vma_has(area, "lo"));
 	LAB_EXPECT(!lab_vma_has(p, "lo"));	/* nor is what stays behind */
 	if (lab_kernel_before(6, 13) || !lab_kernel_before(7, 2))	/* 6.18 counts it twice, 6.12 and 7.2 do not */
-		LAB_EXPECT_EQ(status_kb("VmLck") - before, 9 * kb);
+		LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 9 * kb);
 }
 
 static void c08_rlimit_data(void)
@@ -463,6 +500,7 @@ static void c19_bad_target(void)
 	FAILS_FREE(p, lab_mremap(p, 1, 512, 1 << 30, NULL), EINVAL);
 	FAILS_FREE(p, lab_mremap(p, 1, 512, MREMAP_FIXED, hole), EINVAL);
 	FAILS_FREE(p, lab_mremap(p, 1, 0, MREMAP_MAYMOVE, NULL), EINVAL);
+	FAILS_FREE(p, lab_mremap(p, 1, 512, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL), EINVAL);
 }
 
 static void c19_two_mappings(void)

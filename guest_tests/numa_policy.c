@@ -99,6 +99,8 @@ static void e02_new_part_has_no_policy(void)
 	LAB_EXPECT_OK(lab_mbind(lab_at(p, 2), 4, &none));
 	LAB_EXPECT_EQ(mode_at(lab_at(p, 5)), MPOL_DEFAULT);
 	LAB_EXPECT_EQ(mode_at(lab_at(p, 7)), MPOL_PREFERRED);
+	LAB_EXPECT_ERRNO(syscall(SYS_set_mempolicy, MPOL_DEFAULT, far.nodes.words, (unsigned long)LAB_MASK_BITS), EINVAL);
+	LAB_EXPECT_ERRNO(syscall(SYS_set_mempolicy, MPOL_BIND, NULL, 0UL), EINVAL);
 	if (!lab_provides("shm-expand"))
 		return;
 	lie_by(p, 0, 2, &far);
@@ -314,12 +316,20 @@ static void e10_move_pages(void)
 	struct lab_two_nodes nodes = lab_two_nodes();
 	struct lab_policy near = local(nodes.near);
 	char *p = LAB_GROW(lab_shared(1), 1, 4);
+	void *at[3] = { lab_at(p, 1), lab_at(p, 2), lab_at(p, 3) };
+	int to[3] = { nodes.far, nodes.near, nodes.far }, status[3], i;
 
 	lie_by(p, 1, 4, &near);
 	LAB_EXPECT_EQ(moved(lab_at(p, 2), nodes.far, MPOL_MF_MOVE), nodes.far);
 	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 2)), nodes.far);
 	LAB_EXPECT_EQ(lab_node_of(lab_at(p, 3)), nodes.near);
 	LAB_READS(lab_at(p, 2), 1);
+	LAB_EXPECT_OK(syscall(SYS_move_pages, 0, 3UL, at, to, status, MPOL_MF_MOVE));	/* one call, each to its own node */
+	for (i = 0; i < 3; i++) {
+		LAB_EXPECT_EQ(status[i], to[i]);
+		LAB_EXPECT_EQ(lab_node_of(at[i]), to[i]);
+		LAB_READS(at[i], 1);
+	}
 }
 
 /* A page that another process has mapped, too, moves for those only who may move others' pages. */
@@ -363,6 +373,7 @@ static void e11_migrate_pages(void)
 {
 	struct lab_two_nodes nodes = lab_two_nodes();
 	struct lab_policy near = bind_to(nodes.near), far = bind_to(nodes.far);
+	struct lab_nodemask all = lab_mask_of_all();
 	char *p = LAB_GROW(lab_shared(1), 1, 4);
 
 	lie_by(p, 0, 4, &near);
@@ -370,23 +381,48 @@ static void e11_migrate_pages(void)
 			      far.nodes.words));
 	LAB_NUMA_EXPECT(p, 4, &far);
 	LAB_READS(lab_at(p, 3), 1);
+	/* From some nodes to the same ones nothing moves. */
+	LAB_EXPECT_OK(syscall(SYS_migrate_pages, 0, (unsigned long)(LAB_MASK_WORDS * LAB_MASK_BITS), all.words, all.words));
+	LAB_NUMA_EXPECT(p, 4, &far);
 }
 
 /* ---- cpusets ---- */
 
-/* Where a page comes to lie once the cpuset has lost the policy's node and has it again. */
+/* The cpuset's nodes are those of the mask, as get_mempolicy(2) has them. */
+static void nodes_allowed(int node)
+{
+	struct lab_nodemask allowed;
+
+	LAB_EXPECT_OK(syscall(SYS_get_mempolicy, NULL, allowed.words, (unsigned long)(LAB_MASK_WORDS * LAB_MASK_BITS), NULL,
+			      (unsigned long)MPOL_F_MEMS_ALLOWED));
+	LAB_EXPECT(lab_mask_has(&allowed, node));
+	LAB_EXPECT_EQ(lab_mask_next(&allowed, node), node);
+}
+
+/*
+ * Where a page comes to lie once the cpuset has lost the policy's node and has it again.  The policy of a range does as
+ * the task's does, and a page that is there already moves when its node is lost.
+ */
 static int node_after_rebinding(const char *group, const struct lab_two_nodes *nodes, int flags)
 {
-	struct lab_policy far = lab_policy_of(MPOL_BIND | flags, lab_mask_of(nodes->far));
+	struct lab_policy far = lab_policy_of(MPOL_BIND | flags, lab_mask_of(nodes->far)), there = bind_to(nodes->far);
 	char *p = LAB_GROW(lab_shared(1), 1, 4), near[16], both[32];
+	char *range = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
 
 	snprintf(near, sizeof(near), "%d", nodes->near);
 	snprintf(both, sizeof(both), "%d,%d", nodes->near, nodes->far);
 	lab_cgroup_set(group, "cpuset.mems", both);
 	LAB_EXPECT_OK(lab_set_mempolicy(&far));
+	LAB_EXPECT_OK(lab_mbind(range, 1, &far));
+	lie_by(p, 0, 1, &there);
 	lab_cgroup_set(group, "cpuset.mems", near);
+	nodes_allowed(nodes->near);
+	if (!lab_kernel_before(5, 15))
+		LAB_EXPECT_EQ(lab_node_of(p), nodes->near);
 	lab_cgroup_set(group, "cpuset.mems", both);
+	LAB_WRITES(range, 1);
 	LAB_WRITES(lab_at(p, 3), 1);
+	LAB_EXPECT_EQ(lab_node_of(range), lab_node_of(lab_at(p, 3)));
 	return lab_node_of(lab_at(p, 3));
 }
 

@@ -76,6 +76,21 @@ static void l03_another_process_touches(void)
 }
 
 /* Somebody looks at the size and the memory of an object while its growth is refused again and again. */
+/* An allocation that can be paid for in part leaves nothing of it. */
+static void allocation_is_undone(void)
+{
+	int fd = (int)LAB_SETUP(syscall(SYS_memfd_create, "lab", 1U));
+	struct stat is;
+
+	lab_commit_limit(lab_meminfo("Committed_AS") + 256 * (long)(lab_page() >> 10));
+	LAB_EXPECT_ERRNO(fallocate(fd, 0, 0, 4096 * (off_t)lab_page()), ENOSPC);
+	LAB_SETUP(fstat(fd, &is));
+	LAB_EXPECT_EQ(is.st_size, 0);
+	LAB_EXPECT_EQ(is.st_blocks, 0);
+	LAB_EXPECT_OK(fallocate(fd, 0, 0, 16 * (off_t)lab_page()));
+	close(fd);
+}
+
 static void l04_watched_size(void)
 {
 	long more = lab_strict_overcommit(), before = lab_committed(), i;
@@ -95,6 +110,8 @@ static void l04_watched_size(void)
 		LAB_EXPECT_EQ(is.st_blocks, was.st_blocks);
 	}
 	LAB_WRITES(lab_at(p, 3), 3);
+	LAB_COMMITTED(before, 4);
+	allocation_is_undone();
 	LAB_COMMITTED(before, 4);
 	lab_unmap(p, 4);
 	close(fd);

@@ -442,9 +442,24 @@ static void grown_by_huge_pages(long huge)
 	lab_unmap(p, new);
 }
 
+/* An object that ends inside the last page of a huge page has room for all of it. */
+static void huge_up_to_a_part_of_a_page(long huge)
+{
+	char *p = LAB_SETUP(mmap(aligned_to(huge, huge), (size_t)huge * lab_page(), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	int fd = lab_open_object(p);
+
+	LAB_SETUP(ftruncate(fd, huge * (off_t)lab_page() - 1));
+	close(fd);
+	LAB_WRITES(p, 1);
+	LAB_BLOCKS(p, huge);
+	lab_unmap(p, huge);
+}
+
 static void d07_smaller_sizes(void)
 {
 	each_smaller_size(grown_by_huge_pages);
+	each_smaller_size(huge_up_to_a_part_of_a_page);
 }
 
 /* ---- huge pages that others have had must stay ---- */
@@ -772,6 +787,24 @@ static bool marked_as_written(char *p, long pages)
 	       pages * (long)(lab_page() >> 10);
 }
 
+/* Of what is in swap each view has its own part, and mincore() finds only the rest. */
+static void each_view_has_its_swap(char *p, long pages)
+{
+	long half = pages / 2, kb = lab_swapped_kb(p), there = 0, i;
+	unsigned char *found = LAB_SETUP(malloc((size_t)pages));
+	char *head = LAB_DUP_TO(p, half, lab_hole(half, 0));
+	char *tail = LAB_DUP_TO(lab_at(p, half), pages - half, lab_at(lab_hole(pages, 0), half));
+
+	LAB_EXPECT_EQ(lab_swapped_kb(head) + lab_swapped_kb(tail), kb);
+	lab_unmap(head, half);
+	lab_unmap(tail, pages - half);
+	LAB_EXPECT_OK(mincore(p, (size_t)pages * lab_page(), found));
+	for (i = 0; i < pages; i++)
+		there += found[i] & 1;
+	LAB_EXPECT(there <= pages - kb / (long)(lab_page() >> 10));
+	free(found);
+}
+
 static void d10_swapped_out_and_in(void)
 {
 	long pages = some_pages(), i;
@@ -780,6 +813,7 @@ static void d10_swapped_out_and_in(void)
 	lab_swap(2 * pages);
 	p = grown_with_data(pages);
 	swap_out(p, pages);
+	each_view_has_its_swap(p, pages);
 	data_is_there(p, pages);
 	LAB_EXPECT_EQ(lab_swapped_kb(p), 0);
 	lab_unmap(p, pages);

@@ -178,13 +178,16 @@ static void m06_inherited(void)
 static void m07_not_inherited(void)
 {
 	char *p = lab_shared_in_hole(4, 8);
+	long size;
 	pid_t pid;
 
 	LAB_GROW_IN_PLACE(p, 4, 8);
 	LAB_WRITES(lab_at(p, 7), 7);
 	LAB_SETUP(madvise(lab_at(p, 4), 4 * lab_page(), MADV_DONTFORK));
+	size = lab_status_kb("VmSize");
 	pid = lab_fork();
 	if (!pid) {
+		LAB_EXPECT_EQ(lab_status_kb("VmSize"), size - 4 * (long)(lab_page() >> 10));
 		LAB_SIGSEGV(lab_at(p, 4));
 		LAB_SIGSEGV(lab_at(p, 7));
 		p = LAB_GROW(p, 4, 12);

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from lab.cli import main
+from lab.core import proc
 from tests.examples import ON_HOSTS, WITH_GUESTS, WITHOUT_GUESTS, Example, examples
 from tests.unit.fixtures import evidence
 
@@ -57,10 +58,19 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def users_ccache() -> dict[str, str]:
+    """The variable that lets an example with another home have the user's own ccache; nothing without ccache."""
+    if not proc.which("ccache"):
+        return {}
+    return {"CCACHE_DIR": proc.run(["ccache", "--get-config", "cache_dir"]).output.strip()}
+
+
 @pytest.mark.parametrize("example", examples(WITHOUT_GUESTS), ids=str)
-def test_an_example_does_what_it_says(place: Path, example: Example) -> None:
+def test_an_example_does_what_it_says(place: Path, users_ccache: dict[str, str], example: Example) -> None:
     environment = {
         **os.environ,
+        **users_ccache,
         "HOME": str(place / "home"),
         "PATH": f"{place / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),

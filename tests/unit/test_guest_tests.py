@@ -72,10 +72,15 @@ def build(testrun_uid: str) -> Iterator[Path]:
             shutil.rmtree(place, ignore_errors=True)
 
 
+def cached(compiler: str) -> list[str]:
+    """The compiler, through ccache if it is installed."""
+    return ["ccache", compiler] if proc.which("ccache") else [compiler]
+
+
 def make(out: Path) -> None:
     """Build into a directory, which appears when all is built."""
     unfinished = out.with_name("unfinished")
-    proc.run(["make", "-C", str(GUEST_TESTS), "-j2", f"OUT={unfinished}"])
+    proc.run(["make", "-C", str(GUEST_TESTS), "-j2", f"OUT={unfinished}", f"CC={' '.join(cached('gcc'))}"])
     unfinished.chmod(0o755)
     unfinished.rename(out)
 
@@ -272,8 +277,8 @@ def test_scenario_on_this_baseline_kernel(build: Path, scenario: str, user: int 
 def test_scenario_cross_compiles(tmp_path: Path, scenario: str, compiler: str) -> None:
     if not proc.which(compiler):
         pytest.skip(f"needs {compiler}")
-    strict = ["-O2", "-static", "-Wall", "-Wextra", "-Werror"]
-    proc.run([compiler, *strict, "-o", str(tmp_path / scenario), str(GUEST_TESTS / f"{scenario}.c")])
+    strict = ["-O2", "-Wall", "-Wextra", "-Werror", "-c"]
+    proc.run([*cached(compiler), *strict, "-o", str(tmp_path / scenario), str(GUEST_TESTS / f"{scenario}.c")])
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "aarch64-linux-gnu-gcc"])
@@ -281,8 +286,8 @@ def test_scenario_cross_compiles(tmp_path: Path, scenario: str, compiler: str) -
 def test_program_of_a_report_compiles(tmp_path: Path, report: str, compiler: str) -> None:
     if not proc.which(compiler):
         pytest.skip(f"needs {compiler}")
-    strict = ["-std=gnu11", "-O2", "-static", "-Wall", "-Wextra", "-Werror"]
-    proc.run([compiler, *strict, "-o", str(tmp_path / report), str(GUEST_TESTS / f"reports/{report}.c")])
+    strict = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-c"]
+    proc.run([*cached(compiler), *strict, "-o", str(tmp_path / report), str(GUEST_TESTS / f"reports/{report}.c")])
 
 
 def sources() -> list[Path]:
