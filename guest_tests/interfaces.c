@@ -2,6 +2,7 @@
 /* Group G: the grown part as the rest of the kernel sees it, through system calls and /proc. */
 #include "lab.h"
 #include "lab_disk.h"
+#include "lab_numa.h"
 
 #include <link.h>
 #include <linux/futex.h>
@@ -316,7 +317,7 @@ static void g13_futex(void)
 
 static void g14_smaps(void)
 {
-	char *p = lab_shared(1);
+	char *p = lab_shared(1), *second;
 	struct lab_vma vma;
 	long kb = (long)(lab_page() >> 10);
 
@@ -331,6 +332,17 @@ static void g14_smaps(void)
 	LAB_EXPECT_EQ(lab_kb(vma.details, "Size"), 16 * kb);
 	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), 3 * kb);
 	LAB_EXPECT_EQ(lab_kb(vma.details, "Pss"), 3 * kb);
+	/* A page that two views have is half of each. */
+	second = LAB_DUP_TO(p, 16, lab_hole(16, 0));
+	LAB_WRITES(lab_at(second, 5), 2);
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", p, &vma));
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), 3 * kb);
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Pss"), 3 * kb - kb / 2);
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Shared_Clean") + lab_kb(vma.details, "Shared_Dirty"), kb);
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Private_Clean") + lab_kb(vma.details, "Private_Dirty"), 2 * kb);
+	LAB_EXPECT(lab_find_vma("/proc/self/smaps", second, &vma));
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Rss"), kb);
+	LAB_EXPECT_EQ(lab_kb(vma.details, "Pss"), kb / 2);
 }
 
 static void same_flags(void *p, const char *flags, const char *what)
@@ -660,6 +672,20 @@ static void g37_uffd_copy_private(void)
 	LAB_READS(p, 42);
 }
 
+/* Where there are several nodes, a page that userfaultfd fills lies where the object's policy wants it. */
+static void filled_by_policy(int fd, char *p)
+{
+	int nodes[LAB_MAX_NODES];
+	struct lab_policy far;
+
+	if (lab_nodes(nodes) < 2)
+		return;
+	far = lab_policy_of(MPOL_BIND, lab_mask_of(lab_two_nodes().far));
+	LAB_EXPECT_OK(lab_mbind(p, 1, &far));
+	LAB_EXPECT_EQ(fill(fd, p), 0);
+	LAB_NUMA_EXPECT(p, 1, &far);
+}
+
 static void g37_uffd_copy_memfd(void)
 {
 	int memfd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U)), fd, error;
@@ -676,6 +702,7 @@ static void g37_uffd_copy_memfd(void)
 		LAB_EXPECT_EQ(error, EFAULT);
 	LAB_SETUP(fstat(memfd, &about));
 	LAB_EXPECT_EQ(lab_pages((unsigned long long)about.st_size), 2);
+	filled_by_policy(fd, p);
 	close(memfd);
 }
 

@@ -2,6 +2,7 @@
 /* Group D: growth where shared memory may use huge pages, which reach past the end of a short object. */
 #include "lab.h"
 #include "lab_disk.h"
+#include "lab_numa.h"
 #include "lab_refusal.h"
 
 #define HUGE .needs_root = true, .needs_config = "TRANSPARENT_HUGEPAGE"
@@ -589,6 +590,38 @@ static void d15_address_of_dev_zero(void)
 	}
 }
 
+/*
+ * Interleaving counts in huge pages: of two, one is here and one there.  A node may have none free, and then small pages
+ * come instead, about which this says nothing.
+ */
+static void huge_pages_interleaved(long huge)
+{
+	long kb = huge * (long)(lab_page() >> 10);
+	int nodes[LAB_MAX_NODES], tries;
+	struct lab_two_nodes two;
+	struct lab_policy both;
+	char *p;
+
+	if (lab_nodes(nodes) < 2)
+		return;
+	two = lab_two_nodes();
+	both = lab_policy_of(MPOL_INTERLEAVE, lab_mask_of(two.near));
+	lab_mask_add(&both.nodes, two.far);
+	for (tries = 0; tries < 10; tries++) {
+		p = aligned_memfd(2 * huge);
+		LAB_EXPECT_OK(lab_mbind(p, 2 * huge, &both));
+		LAB_WRITES(p, 1);
+		LAB_WRITES(lab_at(p, huge), 1);
+		if (mapped_huge_kb(p) == 2 * kb) {
+			LAB_EXPECT(lab_node_of(p) != lab_node_of(lab_at(p, huge)));
+			return;
+		}
+		lab_unmap(p, 2 * huge);
+		compact_memory();
+	}
+	printf("no two huge pages on two nodes\n");
+}
+
 /* Whole huge pages by fault: of a memfd, and of an anonymous object that was never grown. */
 static void d13_whole_huge_pages(void)
 {
@@ -606,6 +639,8 @@ static void d13_whole_huge_pages(void)
 	LAB_WRITES(lab_at(p, huge - 1), 1);
 	LAB_EXPECT_EQ(mapped_huge_kb(p), kb);
 	LAB_BLOCKS(p, huge);
+	lab_unmap(p, huge);
+	huge_pages_interleaved(huge);
 }
 
 /* An object that ends inside the last page of a huge page has room for all of it. */
@@ -805,6 +840,33 @@ static void each_view_has_its_swap(char *p, long pages)
 	free(found);
 }
 
+/* What comes back from swap lies where the object's policy wants it: four pages here, the next four there. */
+static void swapped_in_by_policy(void)
+{
+	int nodes[LAB_MAX_NODES];
+	const long pages = 64;
+	struct lab_two_nodes two;
+	struct lab_policy policy[2];
+	char *p, *view;
+	long i;
+
+	if (lab_nodes(nodes) < 2)
+		return;
+	two = lab_two_nodes();
+	policy[0] = lab_policy_of(MPOL_BIND, lab_mask_of(two.near));
+	policy[1] = lab_policy_of(MPOL_BIND, lab_mask_of(two.far));
+	LAB_SET("/proc/sys/vm/page-cluster", "0");	/* a page brings no others with it, which would lie where it does */
+	p = LAB_GROW(lab_shared(1), 1, pages);
+	view = LAB_DUP_TO(p, pages, lab_hole(pages, 0));
+	for (i = 0; i < pages; i += 4)
+		LAB_EXPECT_OK(lab_mbind(lab_at(p, i), 4, &policy[i / 4 % 2]));
+	write_data(view, pages);
+	swap_out(view, pages);
+	data_is_there(view, pages);
+	for (i = 0; i < pages; i += 4)
+		LAB_NUMA_EXPECT(lab_at(view, i), 4, &policy[i / 4 % 2]);
+}
+
 static void d10_swapped_out_and_in(void)
 {
 	long pages = some_pages(), i;
@@ -817,6 +879,7 @@ static void d10_swapped_out_and_in(void)
 	data_is_there(p, pages);
 	LAB_EXPECT_EQ(lab_swapped_kb(p), 0);
 	lab_unmap(p, pages);
+	swapped_in_by_policy();
 
 	/* Written by a view that is gone by then, and without a fault, which would have marked the pages as written. */
 	p = LAB_GROW(lab_shared(1), 1, pages);
