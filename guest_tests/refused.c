@@ -83,7 +83,7 @@ static void allocation_is_undone(void)
 	struct stat is;
 
 	lab_commit_limit(lab_meminfo("Committed_AS") + 256 * (long)(lab_page() >> 10));
-	LAB_EXPECT_ERRNO(fallocate(fd, 0, 0, 4096 * (off_t)lab_page()), ENOSPC);
+	LAB_EXPECT_ERRNO(fallocate(fd, 0, 0, 5000 * (off_t)lab_page()), ENOSPC);
 	LAB_SETUP(fstat(fd, &is));
 	LAB_EXPECT_EQ(is.st_size, 0);
 	LAB_EXPECT_EQ(is.st_blocks, 0);
