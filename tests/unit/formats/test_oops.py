@@ -297,3 +297,8 @@ def test_each_line_of_a_console_that_is_not_scanned_holds_no_report(name: str) -
 
 def test_an_ordinary_console_is_not_scanned() -> None:
     assert not oops._may_hold_report("[    3.123456] random: crng init done\n" * 9)
+
+
+@pytest.mark.parametrize("path", ["guest_tests/lab_mark.h", "lab/report/page.js"])
+def test_whoever_writes_or_reads_the_beginning_of_a_case_has_the_same_words(path: str) -> None:
+    assert oops.CASE_MARK in (Path(__file__).parents[3] / path).read_text()
