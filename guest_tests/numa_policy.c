@@ -126,7 +126,9 @@ static void e03_mbind_after_growth(void)
 /* The same of what the patch has nothing to do with: private memory, and a memfd. */
 static void e03_other_mappings(void)
 {
-	struct lab_policy far = bind_to(lab_two_nodes().far), all = lab_policy_of(MPOL_INTERLEAVE, lab_mask_of_all());
+	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy far = bind_to(nodes.far), near = bind_to(nodes.near);
+	struct lab_policy all = lab_policy_of(MPOL_INTERLEAVE, lab_mask_of_all());
 	int fd = LAB_SETUP_OR_SKIP((int)syscall(SYS_memfd_create, "lab", 1U)), i;
 	char *maps[2];
 	pid_t pid;
@@ -141,11 +143,14 @@ static void e03_other_mappings(void)
 		lie_by(maps[i], 0, 8, &far);
 		lie_by(maps[i], 8, 16, &all);
 		LAB_EXPECT_OK(lab_mbind(lab_at(maps[i], 16), 16, &far));
+		LAB_EXPECT_OK(lab_mbind(lab_at(maps[i], 24), 8, &near));	/* a neighbour of the same mode */
 	}
 	pid = lab_fork();
 	if (!pid) {	/* which inherits the policies of ranges */
-		lie_by(maps[0], 16, 32, &far);
-		lie_by(maps[1], 16, 32, &far);
+		for (i = 0; i < 2; i++) {
+			lie_by(maps[i], 16, 24, &far);
+			lie_by(maps[i], 24, 32, &near);
+		}
 		_exit(0);
 	}
 	lab_join(pid);
