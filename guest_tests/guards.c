@@ -428,9 +428,26 @@ static void hugetlb(int sharing)
 	LAB_WRITES(p + size - 1, 1);
 }
 
+/* A file of huge pages that was truncated has nothing behind its end, the very next huge page neither. */
+static void truncated_hugetlb(void)
+{
+	size_t size = free_huge_size();
+	unsigned int order = (unsigned int)__builtin_ctzll((unsigned long long)size);
+	int fd = (int)LAB_SETUP_OR_SKIP(syscall(SYS_memfd_create, "lab", MFD_HUGETLB | order << MAP_HUGE_SHIFT));
+	char *p = LAB_SETUP(mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+
+	LAB_WRITES(p + size, 2);
+	LAB_SETUP(ftruncate(fd, (off_t)size));
+	LAB_SIGBUS(p + size);
+	LAB_WRITES(p, 1);
+	LAB_SIGBUS(p + 2 * size - 1);
+	close(fd);
+}
+
 static void i07_hugetlb_shared(void)
 {
 	hugetlb(MAP_SHARED);
+	truncated_hugetlb();
 }
 
 static void i07_hugetlb_private(void)

@@ -643,6 +643,26 @@ static void d13_whole_huge_pages(void)
 	huge_pages_interleaved(huge);
 }
 
+/* What a truncation, or a hole, that ends inside a page of a huge page takes is zero, to the byte; the rest is there. */
+static void cut_inside(int fd, char *p, long huge)
+{
+	off_t bytes = huge * (off_t)lab_page(), quarter = bytes / 4;
+	char *hole = p + quarter, *end = p + 2 * quarter;
+
+	memset(p, 7, (size_t)bytes);
+	LAB_SETUP(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, quarter + 5, lab_page()));
+	LAB_READS(hole + 4, 7);
+	LAB_READS(hole + 5, 0);
+	LAB_READS(hole + lab_page() + 4, 0);
+	LAB_READS(hole + lab_page() + 5, 7);
+	LAB_SETUP(ftruncate(fd, 2 * quarter + 5));
+	LAB_SETUP(ftruncate(fd, bytes));
+	LAB_READS(end + 4, 7);
+	LAB_READS(end + 5, 0);
+	LAB_READS(end + lab_page(), 0);
+	LAB_READS(p + bytes - 1, 0);
+}
+
 /* An object that ends inside the last page of a huge page has room for all of it. */
 static void d16_end_inside_a_page(void)
 {
@@ -655,10 +675,11 @@ static void d16_end_inside_a_page(void)
 	p = aligned(huge, huge);
 	fd = lab_open_object(p);
 	LAB_SETUP(ftruncate(fd, huge * (off_t)lab_page() - 1));
-	close(fd);
 	LAB_WRITES(p, 1);
 	LAB_EXPECT_EQ(mapped_huge_kb(p), huge * (long)(lab_page() >> 10));
 	LAB_BLOCKS(p, huge);
+	cut_inside(fd, p, huge);
+	close(fd);
 }
 
 /* MADV_COLLAPSE of what ends with a huge page: of a memfd, and of an anonymous object that was never grown. */
