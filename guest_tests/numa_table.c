@@ -217,24 +217,30 @@ static void by_range(const struct kind *kind, int mode)
 	lies(kind, &area, ranged(kind, mode, &nodes), &nodes);
 }
 
+static long set_home_node(const struct area *area, int home)
+{
+#ifdef SYS_set_mempolicy_home_node
+	return syscall(SYS_set_mempolicy_home_node, area->at, bytes_of(area), (unsigned long)home, 0UL);
+#else
+	(void)area, (void)home;
+	LAB_SKIP("the headers that this program was compiled with have no set_mempolicy_home_node");
+#endif
+}
+
 /* A policy that allows or prefers all nodes, of which one is the home. */
 static void settle(struct area area, int mode, int home)
 {
 	struct lab_policy all = lab_policy_of(mode, lab_mask_of_all());
 
 	LAB_SETUP(bind_range(&area, &all, 0));
-#ifdef SYS_set_mempolicy_home_node
-	LAB_SETUP_OR_SKIP(syscall(SYS_set_mempolicy_home_node, area.at, bytes_of(&area), (unsigned long)home, 0UL));
-#else
-	(void)home;
-	LAB_SKIP("the headers that this program was compiled with have no set_mempolicy_home_node");
-#endif
+	LAB_SETUP_OR_SKIP(set_home_node(&area, home));
 }
 
 /* The home node comes first: in one half by `mode`, in the other by MPOL_PREFERRED_MANY. */
 static void by_home_node(const struct kind *kind, int mode)
 {
 	struct lab_two_nodes nodes = lab_two_nodes();
+	struct lab_policy interleave = lab_policy_of(MPOL_INTERLEAVE, lab_mask_of_all());
 	struct area area = kind->map(), first = area, second = area;
 
 	first.count = area.count / 2;
@@ -243,6 +249,8 @@ static void by_home_node(const struct kind *kind, int mode)
 	settle(first, mode, nodes.far);
 	settle(second, LAB_MPOL_PREFERRED_MANY, nodes.far);
 	lies(kind, &area, ranged(kind, MPOL_BIND, &nodes), &nodes);
+	LAB_SETUP(bind_range(&first, &interleave, 0));	/* which goes round, and has no home */
+	LAB_EXPECT_ERRNO(set_home_node(&first, nodes.far), EOPNOTSUPP);
 }
 
 /* A child has its parent's policy. */
