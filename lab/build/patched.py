@@ -44,12 +44,30 @@ def patched_files(kernel: Kernel, cache: Cache) -> dict[str, PatchedFile]:
 
     InfraError if the source has not been fetched yet.
     """
+    return changed_lines(*_patches_and_tree(kernel, cache))
+
+
+def patched_content(kernel: Kernel, cache: Cache, names: Iterable[str]) -> dict[str, bytes]:
+    """Return the content of files, by their paths in the tree, with a kernel's series applied; without those missing.
+
+    InfraError if the source has not been fetched yet.
+    """
+    patches, pristine = _patches_and_tree(kernel, cache)
+    changed = series.changed_files(patches, pristine)
+    contents = {name: changed[name] if name in changed else pristine(name) for name in names}
+    return {name: content.data for name, content in contents.items() if content is not None}
+
+
+def _patches_and_tree(kernel: Kernel, cache: Cache) -> tuple[tuple[Patch, ...], Lookup]:
+    """Return the patches of a kernel's series, none without one, and what reads its source."""
     identified = source.identify(kernel.source, cache)
     if identified is None:
         raise InfraError(f"{kernel.source} has not been fetched yet", hint="lab build, or lab run, fetches it")
     tree = source.tree(identified.key, cache)
-    patches = series.load(kernel.series, identified.version, root=images() / "series").patches
-    return changed_lines(patches, lambda name: worktree.read_file(tree, name))
+    patches: tuple[Patch, ...] = ()
+    if kernel.series:
+        patches = tuple(series.load(kernel.series, identified.version, root=images() / "series").patches)
+    return patches, lambda name: worktree.read_file(tree, name)
 
 
 def changed_lines(patches: Iterable[Patch], pristine: Lookup) -> dict[str, PatchedFile]:

@@ -44,6 +44,14 @@ MACHINE = "x86_64-4k-2node"
     shell_complete=completing.TOPOLOGIES,
     help=f"Boot the mutants on this machine: a name or a YAML file [{MACHINE}].",
 )
+@click.option(
+    "--function",
+    "functions",
+    multiple=True,
+    metavar="[FILE:]NAME",
+    help="Mutate all lines of this function of the patched source instead of those that the patch adds; NAME may be a "
+    "glob, FILE is one that the patch changes if it is omitted; repeats [the lines that the patch adds].",
+)
 @options.tests
 @options.programs
 @options.suites
@@ -105,7 +113,7 @@ def mutate(
     cluster: ClusterChoice | None,
     **words: Any,
 ) -> int:
-    """Break the lines of a patch and see what tests notice.
+    """Break the lines of a patch, or of functions, and see what tests notice.
 
     Each defect (a condition negated, a lock removed, an error code replaced ...) is built and booted; the cases that
     run its line come first, then the others. A mutant that a case, the console or the boot notices is killed.
@@ -118,6 +126,7 @@ def mutate(
     lab mutate -k expand-fault --config kasan --config lockdep
     lab mutate my.patch --tree ~/linux --suite kselftest-mm --test 'kselftest-mm.mremap*'
     lab mutate -k expand-fault --config lockdep --survivors results/20260102T030405Z-mutate
+    lab mutate -k expand-fault --function mm/mremap.c:move_vma --minutes 30
     lab mutate -k expand-fault --hosts hosts.yaml
     lab mutate --resume results/20260102T030405Z-mutate
     """
@@ -157,7 +166,7 @@ def mutate(
     return int((report.score or 0.0) < (least or 0.0) / 100)
 
 
-_OF_THE_TASK = ("kernel", "tests", "provides", "programs", "suites", "config")
+_OF_THE_TASK = ("kernel", "tests", "provides", "programs", "suites", "config", "functions")
 """Options whose values mutants.json has."""
 
 
@@ -195,8 +204,12 @@ def _task(library: Library, patch: str | None, chosen: PatchOptions, words: dict
         raise UsageError("--suite replaces the scenarios, so --with would add nothing", hint="run them apart")
     programs.require_suites(words["suites"])
     kernel = library.kernel(words["kernel"]) if words["kernel"] else _patched(library, str(patch), chosen, words)
-    if kernel.series is None:
-        raise UsageError(f"kernel {kernel.name} has no series whose lines could be mutated")
+    functions = tuple(words["functions"])
+    if kernel.series is None and not functions:
+        raise UsageError(
+            f"kernel {kernel.name} has no series whose lines could be mutated",
+            hint="name functions of its source: --function mm/mremap.c:move_vma",
+        )
     kernel = library.with_config(kernel, words["config"])
     return mutation_task.MutationTask(
         kernel=library.for_suites(kernel, words["suites"]),
@@ -204,7 +217,8 @@ def _task(library: Library, patch: str | None, chosen: PatchOptions, words: dict
         tests=tuple(words["tests"]),
         suites=tuple(words["suites"]),
         programs=tuple(str(user_path(program).absolute()) for program in words["programs"]),
-        mutants=mutation_task.generate(kernel, open_cache()),
+        functions=functions,
+        mutants=mutation_task.generate(kernel, open_cache(), functions),
     )
 
 

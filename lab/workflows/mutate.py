@@ -243,7 +243,7 @@ class Mutate:
         suites = self._suite_names()
         unsound = unmet(summary, suites)
         covered = None
-        if self.with_coverage:
+        if self.with_coverage and not self.task.functions:  # lines are counted in what the series adds
             covered, again = self._coverage()
             unsound |= unmet(again, suites)
         if labels <= unsound:
@@ -288,7 +288,7 @@ class Mutate:
         place.mkdir(parents=True, exist_ok=True)
         patch = place / "defect.patch"
         patch.write_text(f"{mutant.what}\n\n{mutant.diff}")
-        stacked = f"{self.task.kernel.series}{JOINT}{patch.absolute()}"
+        stacked = JOINT.join(filter(None, (self.task.kernel.series, str(patch.absolute()))))
         kernel = self.task.kernel.model_copy(update={"series": stacked})
         try:
             built = kernels.build(kernel, self.task.topology, cache=self.cache)

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lab.build.patched import patched_files, unified
+from lab.build.patched import patched_content, patched_files, unified
 from lab.core.cache import Cache, write_atomic
 from lab.core.errors import InputError, UsageError, did_you_mean
 from lab.core.validation import first_invalid
@@ -34,18 +35,62 @@ class MutationTask(BaseModel):
     """What runs in place of the lab's scenarios, as in --suite."""
     programs: tuple[str, ...] = ()
     """The user's own scenarios, absolute paths of C files."""
+    functions: tuple[str, ...] = ()
+    """The functions whose lines are mutated, `[FILE:]NAME`; empty for the lines that the series adds."""
     mutants: tuple[MutantSpec, ...]
 
 
-def generate(kernel: Kernel, cache: Cache) -> tuple[MutantSpec, ...]:
-    """Return the mutants of a kernel's series; UsageError if it adds no code, InfraError if its source is not here."""
+def generate(kernel: Kernel, cache: Cache, functions: Sequence[str] = ()) -> tuple[MutantSpec, ...]:
+    """Return the mutants of the lines that a kernel's series adds, or of all lines of functions, `[FILE:]NAME`.
+
+    UsageError if that is no code or no such function, InfraError if the kernel's source is not here.
+    """
     mutants: list[MutantSpec] = []
-    for name, file in patched_files(kernel, cache).items():
-        for mutation in c_mutations.mutations(file.content, file.added):
-            mutants.append(_mutant(len(mutants) + 1, name, file.content, mutation))
+    for name, (content, lines) in (_functions if functions else _added)(kernel, cache, functions).items():
+        for mutation in c_mutations.mutations(content, lines):
+            mutants.append(_mutant(len(mutants) + 1, name, content, mutation))
     if not mutants:
-        raise UsageError(f"{kernel.series}: adds no line of C that could be mutated")
+        what = f"{', '.join(functions)}: has" if functions else f"{kernel.series}: adds"
+        raise UsageError(f"{what} no line of C that could be mutated")
     return tuple(mutants)
+
+
+_Lines = dict[str, tuple[bytes, Collection[int]]]
+"""File -> its content, and those of its lines that are mutated."""
+
+
+def _added(kernel: Kernel, cache: Cache, _: Sequence[str]) -> _Lines:
+    return {name: (file.content, file.added.keys()) for name, file in patched_files(kernel, cache).items()}
+
+
+def _functions(kernel: Kernel, cache: Cache, functions: Sequence[str]) -> _Lines:
+    """Return the lines of functions, which a glob may name, in a named file or in any file that the series changes."""
+    changed = patched_files(kernel, cache) if kernel.series else {}
+    named = {name for word in functions if (name := word.rpartition(":")[0])}
+    contents = patched_content(kernel, cache, sorted(named | changed.keys()))
+    places = {name: c_mutations.functions(content) for name, content in contents.items()}
+    found: dict[str, set[int]] = {}
+    for word in functions:
+        file, _, pattern = word.rpartition(":")
+        if file and file not in contents:
+            raise UsageError(f"--function {word}: the kernel has no file {file}")
+        searched = {file: places[file]} if file else {name: places[name] for name in changed}
+        matching = [
+            (name, lines)
+            for name, defined in searched.items()
+            for function, lines in defined.items()
+            if fnmatchcase(function, pattern)
+        ]
+        if not matching:
+            known = [function for defined in searched.values() for function in defined]
+            raise UsageError(
+                f"--function {word}: no function of {file or 'the files that the series changes'}"
+                f"{did_you_mean(pattern, known)}",
+                hint="" if file else "name its file: --function mm/mremap.c:move_vma",
+            )
+        for name, (first, last) in matching:
+            found.setdefault(name, set()).update(range(first, last + 1))
+    return {name: (contents[name], lines) for name, lines in found.items()}
 
 
 def _mutant(number: int, file: str, before: bytes, mutation: c_mutations.Mutation) -> MutantSpec:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import zlib
 from collections.abc import Sequence
@@ -58,6 +59,35 @@ def test_mutants_of_the_lines_that_a_series_adds(kernel: tuple[Kernel, Toy]) -> 
     assert len({mutant.name for mutant in mutants}) == len(mutants)
     first = next(mutant for mutant in mutants if mutant.what == "a > 1 -> a >= 1")
     assert "-\tif (a > 1)\n+\tif (a >= 1)\n" in first.diff
+
+
+def test_mutants_of_functions(kernel: tuple[Kernel, Toy]) -> None:
+    made, toy = kernel
+    (toy.tree / "mm" / "other.c").write_text("int g(int a)\n{\n\treturn a + 1;\n}\n\nint h(void)\n{\n\treturn 2;\n}\n")
+    made = made.model_copy(update={"source": f"path:{toy.tree}"})
+    source.resolve(made.source, cache=toy.cache)
+    changed = mutation_task.generate(made, toy.cache, ["f"])
+    assert {mutant.line for mutant in changed} == {3, 4, 5}, "its other lines, too, with the series applied"
+    other = mutation_task.generate(made, toy.cache, ["mm/other.c:g"])
+    assert {(mutant.file, mutant.function) for mutant in other} == {("mm/other.c", "g")}
+    both = mutation_task.generate(made, toy.cache, ["mm/other.c:?", "f", "mm/other.c:g"])
+    assert {mutant.function for mutant in both} == {"f", "g", "h"}
+    assert len(both) == len({mutant.name for mutant in both}) == len({mutant.diff for mutant in both})
+    without = made.model_copy(update={"series": None})
+    assert mutation_task.generate(without, toy.cache, ["mm/other.c:g"]) == other
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("g", "--function g: no function of the files that the series changes"),
+        ("mm/grow.c:ff", "--function mm/grow.c:ff: no function of mm/grow.c; did you mean 'f'?"),
+        ("mm/none.c:f", "--function mm/none.c:f: the kernel has no file mm/none.c"),
+    ],
+)
+def test_a_function_that_is_not_there(function: str, words: str, kernel: tuple[Kernel, Toy]) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        mutation_task.generate(kernel[0], kernel[1].cache, ["f", function])
 
 
 def task(kernel: Kernel, toy: Toy) -> mutation_task.MutationTask:
