@@ -113,7 +113,7 @@ def mutate(
     cluster: ClusterChoice | None,
     **words: Any,
 ) -> int:
-    """Break the lines of a patch, or of functions, and see what tests notice.
+    """Break a patch, or functions, and see what tests notice.
 
     Each defect (a condition negated, a lock removed, an error code replaced ...) is built and booted; the cases that
     run its line come first, then the others. A mutant that a case, the console or the boot notices is killed.
