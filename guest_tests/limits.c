@@ -494,8 +494,10 @@ static void c19_bad_target(void)
 {
 	char *p = lab_shared(1), *hole = lab_hole(513, 0);
 	int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+	char *no_users = (char *)-(16 * (uintptr_t)lab_page());	/* addresses of the kernel's, or of nobody */
 
 	FAILS_FREE(p, lab_mremap(p, 1, 512, flags, hole + 1), EINVAL);
+	FAILS_FREE(p, lab_mremap(p, 1, 512, flags, no_users), EINVAL);
 	FAILS_FREE(p, lab_mremap(p, 1, 512, flags, lab_at(p, -8)), EINVAL);
 	FAILS_FREE(p, lab_mremap(p, 1, 512, 1 << 30, NULL), EINVAL);
 	FAILS_FREE(p, lab_mremap(p, 1, 512, MREMAP_FIXED, hole), EINVAL);
