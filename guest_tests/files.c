@@ -97,6 +97,25 @@ static void n02_short_write(void)
 }
 
 /* fallocate with its flags: what extends, what does not, and what has memory afterwards. */
+/* A hole is zeros to the byte, wherever in a page it begins and ends, and gives back the pages that are whole in it. */
+static void makes_holes(int fd)
+{
+	const off_t from = page() + 5, to = 3 * page() + 7, within = 4 * page() + 9, end = 5 * page();
+	const int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	char *text = LAB_SETUP(malloc((size_t)end));
+	off_t at;
+
+	memset(text, 'x', (size_t)end);
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(fd, text, (size_t)end, 0)), end);
+	LAB_EXPECT_OK(fallocate(fd, hole, from, to - from));
+	LAB_EXPECT_OK(fallocate(fd, hole, within, 3));
+	expect_size(fd, 8 * page() + 2, 4);
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(pread(fd, text, (size_t)end, 0)), end);
+	for (at = 0; at < end; at++)
+		LAB_EXPECT_EQ(text[at], (at >= from && at < to) || (at >= within && at < within + 3) ? 0 : 'x');
+	free(text);
+}
+
 static void allocates(int fd)
 {
 	LAB_EXPECT_OK(fallocate(fd, 0, 0, 2 * page() + 5));
@@ -117,6 +136,7 @@ static void allocates(int fd)
 	LAB_EXPECT_ERRNO(fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, page()), EOPNOTSUPP);
 	LAB_EXPECT_ERRNO(fallocate(fd, 0, 0, 0), EINVAL);
 	expect_size(fd, 8 * page() + 2, 0);
+	makes_holes(fd);
 }
 
 static void n03_allocates_memfd(void)
