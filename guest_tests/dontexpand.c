@@ -271,6 +271,16 @@ static void f08_sealed(void)
 	area = lab_mremap(lab_at(p, 1), 0, 1, MREMAP_MAYMOVE, NULL);	/* what is beside the seal is not sealed */
 	LAB_EXPECT(area != MAP_FAILED);
 	LAB_WRITES(area, 1);
+	LAB_EXPECT_ERRNO(mprotect(p, lab_page(), PROT_READ), EPERM);
+	LAB_EXPECT_ERRNO(munmap(p, 2 * lab_page()), EPERM);
+	LAB_EXPECT_ERRNO(mmap(p, lab_page(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), EPERM);
+	LAB_WRITES(p, 8);
+	area = LAB_SETUP(lab_map(1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+	LAB_WRITES(area, 9);
+	LAB_SETUP(mprotect(area, lab_page(), PROT_READ));
+	LAB_SETUP(syscall(SYS_mseal, area, lab_page(), 0UL));
+	LAB_EXPECT_ERRNO(madvise(area, lab_page(), MADV_DONTNEED), EPERM);	/* which would make it zero */
+	LAB_READS(area, 9);
 }
 
 /* Growth onto a sealed mapping is refused before anything is set aside for it. */

@@ -144,9 +144,37 @@ static void n03_allocates_memfd(void)
 	allocates(memfd());
 }
 
+/* A tmpfs has as many pages as it was mounted with: no call has one more, and a touch of one more is SIGBUS. */
+static void fills_a_tmpfs(void)
+{
+	pid_t pid = lab_fork();
+	char size[32], *p;
+	int fd;
+
+	if (!pid) {
+		LAB_SETUP(unshare(CLONE_NEWNS));	/* what is mounted here goes with this process */
+		LAB_SETUP(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+		snprintf(size, sizeof(size), "size=%lld", 16LL * page());
+		LAB_SETUP(mount("lab", "/dev/shm", "tmpfs", 0, size));
+		fd = tmpfs();
+		LAB_EXPECT_ERRNO(fallocate(fd, 0, 0, 17 * page()), ENOSPC);
+		expect_size(fd, 0, 0);
+		LAB_EXPECT_OK(fallocate(fd, 0, 0, 16 * page()));
+		LAB_EXPECT_ERRNO(pwrite(fd, "x", 1, 16 * page()), ENOSPC);
+		LAB_SETUP(ftruncate(fd, 17 * page()));
+		p = LAB_SETUP(mmap(NULL, 17 * lab_page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+		LAB_SIGBUS(lab_at(p, 16));
+		LAB_WRITES(lab_at(p, 15), 1);
+		_exit(0);
+	}
+	lab_join(pid);
+}
+
 static void n03_allocates_tmpfs(void)
 {
 	allocates(tmpfs());
+	if (!geteuid())
+		fills_a_tmpfs();
 }
 
 /* Data at pages 2 and 5 of eight and a bit. */

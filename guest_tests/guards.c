@@ -138,6 +138,20 @@ static void detached_in_pieces(void)
 	LAB_EXPECT_EQ(attached(id), -1);
 }
 
+/* A view that was attached to be read never becomes writable, nor does its duplicate. */
+static void read_only_segment(void)
+{
+	int id = LAB_SETUP(shmget(IPC_PRIVATE, lab_page(), IPC_CREAT | 0600));
+	char *p = shmat(id, NULL, SHM_RDONLY);
+
+	LAB_SETUP(shmctl(id, IPC_RMID, NULL));
+	LAB_SETUP(p);
+	LAB_READS(p, 0);
+	LAB_EXPECT_ERRNO(mprotect(p, lab_page(), PROT_READ | PROT_WRITE), EACCES);
+	p = LAB_DUP_TO(p, 1, lab_hole(1, 0));
+	LAB_EXPECT_ERRNO(mprotect(p, lab_page(), PROT_READ | PROT_WRITE), EACCES);
+}
+
 /* SHM_LOCK counts the whole segment against RLIMIT_MEMLOCK, for as long as it is locked. */
 static void locked_segments(void)
 {
@@ -176,6 +190,7 @@ static void i03_sysv(void)
 	LAB_EXPECT_EQ(about.shm_segsz, lab_page());
 	counts_its_mappings(p, id);
 	detached_in_pieces();
+	read_only_segment();
 	locked_segments();
 }
 

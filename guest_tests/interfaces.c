@@ -304,6 +304,8 @@ static void g12_sync_and_advise(void)
 	remove_pages(p, 2, 6);
 	remove_pages(p, 0, 8);
 	refused_advice(lab_at(p, 7));
+	LAB_SETUP(munmap(lab_at(p, 1), lab_page()));
+	LAB_EXPECT_ERRNO(msync(p, 8 * lab_page(), MS_SYNC), ENOMEM);	/* there is a hole */
 }
 
 static void g13_futex(void)

@@ -258,19 +258,36 @@ LAB_FN void lab_check_placed(const char *file, int line, const char *what, void 
 
 #define LAB_NUMA_EXPECT(p, pages, policy) lab_check_placed(__FILE__, __LINE__, #p, p, pages, policy)
 
-/* Pages of the mapping at `p` that numa_maps counts on a node; -1 where it does not list the mapping. */
-LAB_FN long lab_numa_maps(const void *p, int node)
+/* The line of numa_maps about the mapping that begins at `p`; NULL if there is none. */
+LAB_FN char *lab_numa_maps_line(const void *p)
 {
 	static char text[1 << 17];
-	char start[32], count[32], *line;
+	char start[32], *line;
 
 	LAB_SETUP_OR_SKIP(lab_slurp("/proc/self/numa_maps", text, sizeof(text)));
 	snprintf(start, sizeof(start), "%08lx ", (unsigned long)(uintptr_t)p);
-	snprintf(count, sizeof(count), " N%d=", node);
 	line = strstr(text, start);
+	if (line)
+		line[strcspn(line, "\n")] = 0;
+	return line;
+}
+
+/* Whether numa_maps has this policy for the mapping that begins at `p`, such as "bind:1". */
+LAB_FN bool lab_numa_maps_has(const void *p, const char *policy)
+{
+	char *line = lab_numa_maps_line(p), word[64];
+
+	return line && sscanf(line, "%*s %63s", word) == 1 && !strcmp(word, policy);
+}
+
+/* Pages of the mapping at `p` that numa_maps counts on a node; -1 where it does not list the mapping. */
+LAB_FN long lab_numa_maps(const void *p, int node)
+{
+	char count[32], *line = lab_numa_maps_line(p);
+
 	if (!line)
 		return -1;
-	line[strcspn(line, "\n")] = 0;
+	snprintf(count, sizeof(count), " N%d=", node);
 	line = strstr(line, count);
 	return line ? strtol(line + strlen(count), NULL, 10) : 0;
 }

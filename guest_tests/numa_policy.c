@@ -101,6 +101,8 @@ static void e02_new_part_has_no_policy(void)
 	LAB_EXPECT_EQ(mode_at(lab_at(p, 7)), MPOL_PREFERRED);
 	LAB_EXPECT_ERRNO(syscall(SYS_set_mempolicy, MPOL_DEFAULT, far.nodes.words, (unsigned long)LAB_MASK_BITS), EINVAL);
 	LAB_EXPECT_ERRNO(syscall(SYS_set_mempolicy, MPOL_BIND, NULL, 0UL), EINVAL);
+	LAB_EXPECT_ERRNO(mbind_flags(p, 8, &far, 1U << 20), EINVAL);
+	LAB_EXPECT_ERRNO(lab_mbind(p + 1, 1, &far), EINVAL);
 	if (!lab_provides("shm-expand"))
 		return;
 	lie_by(p, 0, 2, &far);
@@ -585,7 +587,7 @@ static void e14_numa_maps(void)
 {
 	struct lab_two_nodes nodes = lab_two_nodes();
 	struct lab_policy near = local(nodes.near), far = bind_to(nodes.far);
-	char *p = LAB_GROW(lab_shared(1), 1, 16);
+	char *p = LAB_GROW(lab_shared(1), 1, 16), bound[16];
 
 	lie_by(p, 0, 8, &near);
 	LAB_EXPECT_EQ(lab_numa_maps(p, nodes.near), 8);
@@ -594,6 +596,11 @@ static void e14_numa_maps(void)
 	lie_by(p, 8, 16, &far);
 	LAB_EXPECT_EQ(lab_numa_maps(p, nodes.near), 8);
 	LAB_EXPECT_EQ(lab_numa_maps(p, nodes.far), 8);
+	LAB_SETUP(lab_set_mempolicy(&near));
+	LAB_EXPECT_OK(lab_mbind(lab_at(p, 8), 8, &far));
+	snprintf(bound, sizeof(bound), "bind:%d", nodes.far);
+	LAB_EXPECT(lab_numa_maps_has(lab_at(p, 8), bound));
+	LAB_EXPECT(!lab_numa_maps_has(p, bound));
 }
 
 /* ---- the newer policies ---- */
