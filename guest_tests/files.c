@@ -116,6 +116,25 @@ static void makes_holes(int fd)
 	free(text);
 }
 
+/* What is allocated reads as zero, though others wrote to the pages before. */
+static void allocated_memory_is_zero(int fd)
+{
+	const off_t bytes = 32 * page();
+	char *text = LAB_SETUP(mmap(NULL, 2 * (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	off_t at;
+
+	memset(text, 7, 2 * (size_t)bytes);
+	LAB_SETUP(munmap(text + bytes, (size_t)bytes));
+	LAB_EXPECT_OK(ftruncate(fd, 0));
+	LAB_EXPECT_OK(fallocate(fd, 0, 0, bytes));
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(pread(fd, text, (size_t)bytes, 0)), bytes);
+	for (at = 0; at < bytes && !text[at]; at++)
+		;
+	LAB_EXPECT_EQ(at, bytes);
+	LAB_SETUP(munmap(text, (size_t)bytes));
+	LAB_EXPECT_OK(ftruncate(fd, 0));
+}
+
 static void allocates(int fd)
 {
 	LAB_EXPECT_OK(fallocate(fd, 0, 0, 2 * page() + 5));
@@ -137,6 +156,7 @@ static void allocates(int fd)
 	LAB_EXPECT_ERRNO(fallocate(fd, 0, 0, 0), EINVAL);
 	expect_size(fd, 8 * page() + 2, 0);
 	makes_holes(fd);
+	allocated_memory_is_zero(fd);
 }
 
 static void n03_allocates_memfd(void)

@@ -439,6 +439,7 @@ static void hugetlb(int sharing)
 
 	LAB_WRITES(p, 1);
 	LAB_EXPECT_ERRNO(syscall(SYS_mremap, p, size, 2 * size, MREMAP_MAYMOVE, NULL), EINVAL);
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(syscall(SYS_mremap, p, size, lab_page(), 0, NULL)), (intptr_t)p);	/* rounded up */
 	LAB_READS(p, 1);
 	LAB_WRITES(p + size - 1, 1);
 }

@@ -181,9 +181,24 @@ static void populate(int advice)
 	LAB_WRITES(lab_at(p, 7), 1);
 }
 
+/* Populating a private view to be read copies nothing: what is written to the file is still seen. */
+static void copies_nothing(void)
+{
+	int fd = (int)LAB_SETUP_OR_SKIP(syscall(SYS_memfd_create, "lab", 1U));
+	char *p;
+
+	LAB_SETUP(ftruncate(fd, lab_page()));
+	p = LAB_SETUP(mmap(NULL, lab_page(), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+	LAB_EXPECT_OK(madvise(p, lab_page(), MADV_POPULATE_READ));
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(pwrite(fd, "x", 1, 0)), 1);
+	LAB_READS(p, 'x');
+	close(fd);
+}
+
 static void g07_populate_read(void)
 {
 	populate(MADV_POPULATE_READ);
+	copies_nothing();
 }
 
 static void g07_populate_write(void)
@@ -390,12 +405,15 @@ static void g15_maps(void)
 
 static void g16_meminfo_shmem(void)
 {
-	long before = lab_shmem(), i;
+	long before = lab_shmem(), resident, i;
 	char *p = LAB_GROW(lab_shared(1), 1, 1024);
 
+	resident = lab_status_kb("RssShmem");
 	for (i = 1; i <= 256; i++)
 		LAB_WRITES(lab_at(p, i), 1);
 	LAB_SHMEM(before, 256);
+	/* As a kind of memory of this process, too, less what the CPUs count for themselves. */
+	LAB_EXPECT(lab_status_kb("RssShmem") - resident >= 128 * (long)(lab_page() >> 10));
 	lab_unmap(p, 1024);
 	LAB_SHMEM(before, 0);
 }
@@ -715,9 +733,16 @@ static void g19_uffd_register(void)
 {
 	char *p = lab_shared(2);
 	int fd = watch_missing(p, 2);
+	pid_t pid;
 
 	LAB_EXPECT_EQ(fill(fd, lab_at(p, 1)), 0);
 	LAB_READS(lab_at(p, 1), 42);
+	pid = lab_fork();
+	if (!pid) {	/* whose memory nobody watches, so it waits for nobody */
+		LAB_READS(p, 0);
+		_exit(0);
+	}
+	lab_join(pid);
 }
 
 /* ---- others that must still recognise shared anonymous memory ---- */

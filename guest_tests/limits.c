@@ -490,6 +490,24 @@ static void c19_rlimit_memlock(void)
 	FAILS_FREE(p, lab_mremap(p, 1, 512, MREMAP_MAYMOVE, NULL), EAGAIN);
 }
 
+/* Address 0 is for nobody but root, by mmap_min_addr. */
+static void nobody_moves_to_zero(char *p)
+{
+	char least[32];
+	pid_t pid;
+
+	if (lab_setting("/proc/sys/vm/mmap_min_addr", least, sizeof(least)) < 0 || !strcmp(least, "0"))
+		return;
+	pid = lab_fork();
+	if (!pid) {
+		lab_drop_root();
+		LAB_EXPECT(lab_mremap(p, 1, 1, MREMAP_MAYMOVE | MREMAP_FIXED, NULL) == MAP_FAILED);
+		LAB_WRITES(p, 2);
+		_exit(0);
+	}
+	lab_join(pid);
+}
+
 static void c19_bad_target(void)
 {
 	char *p = lab_shared(1), *hole = lab_hole(513, 0);
@@ -503,6 +521,7 @@ static void c19_bad_target(void)
 	FAILS_FREE(p, lab_mremap(p, 1, 512, MREMAP_FIXED, hole), EINVAL);
 	FAILS_FREE(p, lab_mremap(p, 1, 0, MREMAP_MAYMOVE, NULL), EINVAL);
 	FAILS_FREE(p, lab_mremap(p, 1, 512, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL), EINVAL);
+	nobody_moves_to_zero(p);
 }
 
 static void c19_two_mappings(void)

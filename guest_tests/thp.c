@@ -913,6 +913,7 @@ static void d10_swapped_out_and_in(void)
 	}
 	reader = LAB_DUP_TO(p, pages, lab_hole(pages, 0));
 	data_is_there(reader, pages);
+	p = LAB_GROW_TO(p, pages, pages, lab_hole(pages, 0));	/* and takes its marks along */
 	lab_unmap(p, pages);
 	swap_out(reader, pages);
 	data_is_there(reader, pages);
