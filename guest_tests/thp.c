@@ -625,15 +625,21 @@ static void huge_pages_interleaved(long huge)
 /* Whole huge pages by fault: of a memfd, and of an anonymous object that was never grown. */
 static void d13_whole_huge_pages(void)
 {
-	long huge = huge_pages(), kb = huge * (long)(lab_page() >> 10);
+	long huge = huge_pages(), kb = huge * (long)(lab_page() >> 10), i;
 	char *whole, *p;
 
 	need_huge(huge);
 	allow_huge("always");
+	p = LAB_SETUP(mmap(aligned_hole(2 * huge), 2 * (size_t)huge * lab_page(), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	memset(p, 7, 2 * (size_t)huge * lab_page());	/* what these pages are full of when they are free */
+	lab_unmap(p, 2 * huge);
 	whole = aligned_memfd(2 * huge);
 	LAB_WRITES(lab_at(whole, huge), 1);
 	LAB_WRITES(whole, 1);
 	LAB_EXPECT_EQ(mapped_huge_kb(whole), 2 * kb);
+	for (i = 0; i < 2 * huge; i++)
+		LAB_EXPECT_EQ(*(volatile char *)lab_at(whole, i), i % huge ? 0 : 1);
 	lab_unmap(whole, 2 * huge);
 	p = aligned(huge, huge);
 	LAB_WRITES(lab_at(p, huge - 1), 1);
