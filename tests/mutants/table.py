@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tests.mutants.kernel_table import AROUND_IT, POLICIES
 from tests.mutants.mutant import Edit, Mutant, in_mremap, in_shmem
+from tests.mutants.surroundings_table import SURROUNDINGS
 
 KHUGEPAGED, USERFAULTFD = "mm/khugepaged.c", "mm/userfaultfd.c"
 
@@ -641,4 +642,4 @@ MREMAP_DESIGN = (
     ),
 )
 
-MUTANTS = FAULT_DESIGN + MREMAP_DESIGN + AROUND_IT + POLICIES
+MUTANTS = FAULT_DESIGN + MREMAP_DESIGN + AROUND_IT + POLICIES + SURROUNDINGS
