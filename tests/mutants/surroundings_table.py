@@ -116,28 +116,6 @@ SURROUNDINGS = (
         kills=("limits.c07_rlimit_memlock",),
     ),
     Mutant(
-        name="uffd-beyond",
-        breaks="UFFDIO_COPY fills pages beyond the end",
-        edits=(
-            _edit(
-                SHMEM,
-                (
-                    "\tret = -EFAULT;\n"
-                    "\tmax_off = DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);\n"
-                    "\tif (unlikely(pgoff >= max_off))\n"
-                    "\t\tgoto out_release;\n"
-                ),
-                (
-                    "\tmax_off = DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);\n"
-                    "\tret = -EFAULT;\n"
-                    "\tif (unlikely(pgoff > max_off))\n"
-                    "\t\tgoto out_release;\n"
-                ),
-            ),
-        ),
-        kills=("interfaces.g37_uffd_copy_memfd",),
-    ),
-    Mutant(
         name="mincore-swapped",
         breaks="mincore says that swapped-out shared memory is resident",
         edits=(
