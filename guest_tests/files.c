@@ -120,14 +120,14 @@ static void makes_holes(int fd)
 static void allocated_memory_is_zero(int fd)
 {
 	const off_t bytes = 32 * page();
-	char *text = LAB_SETUP(mmap(NULL, 2 * (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	char *text = LAB_SETUP(mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	off_t at;
 
-	memset(text, 7, 2 * (size_t)bytes);
-	LAB_SETUP(munmap(text + bytes, (size_t)bytes));
+	memset(text, 7, (size_t)bytes);
+	LAB_SETUP(munmap(text, (size_t)bytes));
 	LAB_EXPECT_OK(ftruncate(fd, 0));
 	LAB_EXPECT_OK(fallocate(fd, 0, 0, bytes));
-	text = LAB_SETUP(mmap(text, (size_t)bytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0));
+	text = LAB_SETUP(mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED, fd, 0));
 	for (at = 0; at < bytes && !text[at]; at++)
 		;
 	LAB_EXPECT_EQ(at, bytes);
