@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -46,7 +46,8 @@ def generate(kernel: Kernel, cache: Cache, functions: Sequence[str] = ()) -> tup
     UsageError if that is no code or no such function, InfraError if the kernel's source is not here.
     """
     mutants: list[MutantSpec] = []
-    for name, (content, lines) in (_functions if functions else _added)(kernel, cache, functions).items():
+    wanted = _functions(kernel, cache, functions) if functions else _added(kernel, cache)
+    for name, (content, lines) in wanted.items():
         for mutation in c_mutations.mutations(content, lines):
             mutants.append(_mutant(len(mutants) + 1, name, content, mutation))
     if not mutants:
@@ -59,19 +60,19 @@ _Lines = dict[str, tuple[bytes, Collection[int]]]
 """File -> its content, and those of its lines that are mutated."""
 
 
-def _added(kernel: Kernel, cache: Cache, _: Sequence[str]) -> _Lines:
+def _added(kernel: Kernel, cache: Cache) -> _Lines:
     return {name: (file.content, file.added.keys()) for name, file in patched_files(kernel, cache).items()}
 
 
 def _functions(kernel: Kernel, cache: Cache, functions: Sequence[str]) -> _Lines:
     """Return the lines of functions, which a glob may name, in a named file or in any file that the series changes."""
     changed = patched_files(kernel, cache) if kernel.series else {}
-    named = {name for word in functions if (name := word.rpartition(":")[0])}
+    named = {name for word in functions if (name := _file_of(word))}
     contents = patched_content(kernel, cache, sorted(named | changed.keys()))
     places = {name: c_mutations.functions(content) for name, content in contents.items()}
     found: dict[str, set[int]] = {}
     for word in functions:
-        file, _, pattern = word.rpartition(":")
+        file, pattern = _file_of(word), word.rpartition(":")[2]
         if file and file not in contents:
             raise UsageError(f"--function {word}: the kernel has no file {file}")
         searched = {file: places[file]} if file else {name: places[name] for name in changed}
@@ -91,6 +92,17 @@ def _functions(kernel: Kernel, cache: Cache, functions: Sequence[str]) -> _Lines
         for name, (first, last) in matching:
             found.setdefault(name, set()).update(range(first, last + 1))
     return {name: (contents[name], lines) for name, lines in found.items()}
+
+
+def _file_of(function: str) -> str:
+    """Return the file of `[FILE:]NAME`; UsageError unless it can be a C file of the kernel's tree."""
+    file = function.rpartition(":")[0]
+    path = PurePosixPath(file)
+    if file and (path.is_absolute() or ".." in path.parts or path.suffix not in (".c", ".h")):
+        raise UsageError(
+            f"--function {function}: expected a C file of the kernel's tree, such as mm/mremap.c, got {file!r}"
+        )
+    return file
 
 
 def _mutant(number: int, file: str, before: bytes, mutation: c_mutations.Mutation) -> MutantSpec:
