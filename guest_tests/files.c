@@ -96,7 +96,6 @@ static void n02_short_write(void)
 	expect_size(fd, page() + 256, 1);
 }
 
-/* fallocate with its flags: what extends, what does not, and what has memory afterwards. */
 /* A hole is zeros to the byte, wherever in a page it begins and ends, and gives back the pages that are whole in it. */
 static void makes_holes(int fd)
 {
@@ -135,6 +134,7 @@ static void allocated_memory_is_zero(int fd)
 	LAB_EXPECT_OK(ftruncate(fd, 0));
 }
 
+/* fallocate with its flags: what extends, what does not, and what has memory afterwards. */
 static void allocates(int fd)
 {
 	LAB_EXPECT_OK(fallocate(fd, 0, 0, 2 * page() + 5));
@@ -362,7 +362,6 @@ static void n10_truncate_is_a_change(void)
 	unlink(path);
 }
 
-/* Seals forbid what they are about, in every way that a size changes, and nothing else. */
 /* F_SEAL_FUTURE_WRITE: what is mapped already is written and grows as ever; what is mapped later never can be written. */
 static void sealed_for_the_future(void)
 {
@@ -383,6 +382,7 @@ static void sealed_for_the_future(void)
 	LAB_EXPECT_OK(mmap(NULL, lab_page(), both, MAP_PRIVATE, fd, 0));
 }
 
+/* Seals forbid what they are about, in every way that a size changes, and nothing else. */
 static void n06_seals(void)
 {
 	int fd = memfd();

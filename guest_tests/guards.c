@@ -72,15 +72,21 @@ static void i02_memfd_truncated_up(void)
 	LAB_WRITES(lab_at(p, 7), 7);
 }
 
-/* A page of SysV shared memory that is gone with its last mapping. */
-static char *sysv(int *id)
+/* SysV shared memory, attached with flags of shmat(2), that is gone with its last mapping. */
+static char *segment(int *id, long pages, int flags)
 {
 	char *p;
 
-	*id = LAB_SETUP_OR_SKIP(shmget(IPC_PRIVATE, lab_page(), IPC_CREAT | 0600));
-	p = shmat(*id, NULL, 0);
+	*id = LAB_SETUP_OR_SKIP(shmget(IPC_PRIVATE, (size_t)pages * lab_page(), IPC_CREAT | 0600));
+	p = shmat(*id, NULL, flags);
 	LAB_SETUP(shmctl(*id, IPC_RMID, NULL));
 	return LAB_SETUP(p);
+}
+
+/* A page of it. */
+static char *sysv(int *id)
+{
+	return segment(id, 1, 0);
 }
 
 /* How many mappings a segment has, by its own count; -1 if it is gone. */
@@ -120,11 +126,9 @@ static void counts_its_mappings(char *p, int id)
 /* shmdt() takes all that is still where shmat() put it, in however many mappings, and leaves what has moved. */
 static void detached_in_pieces(void)
 {
-	int id = LAB_SETUP(shmget(IPC_PRIVATE, 4 * lab_page(), IPC_CREAT | 0600)), i;
-	char *p = shmat(id, NULL, 0), *moved;
+	int id, i;
+	char *p = segment(&id, 4, 0), *moved;
 
-	LAB_SETUP(shmctl(id, IPC_RMID, NULL));
-	LAB_SETUP(p);
 	LAB_WRITES(lab_at(p, 3), 3);
 	LAB_SETUP(mprotect(lab_at(p, 1), lab_page(), PROT_READ));
 	moved = LAB_GROW_TO(lab_at(p, 3), 1, 1, lab_at(lab_hole(4, 0), 3));
@@ -141,11 +145,9 @@ static void detached_in_pieces(void)
 /* A view that was attached to be read never becomes writable, nor does its duplicate. */
 static void read_only_segment(void)
 {
-	int id = LAB_SETUP(shmget(IPC_PRIVATE, lab_page(), IPC_CREAT | 0600));
-	char *p = shmat(id, NULL, SHM_RDONLY);
+	int id;
+	char *p = segment(&id, 1, SHM_RDONLY);
 
-	LAB_SETUP(shmctl(id, IPC_RMID, NULL));
-	LAB_SETUP(p);
 	LAB_READS(p, 0);
 	LAB_EXPECT_ERRNO(mprotect(p, lab_page(), PROT_READ | PROT_WRITE), EACCES);
 	p = LAB_DUP_TO(p, 1, lab_hole(1, 0));
@@ -161,9 +163,7 @@ static void locked_segments(void)
 	if (!pid) {
 		lab_limit(RLIMIT_MEMLOCK, 2 * lab_page());
 		lab_drop_root();
-		ids[0] = LAB_SETUP(shmget(IPC_PRIVATE, 2 * lab_page(), IPC_CREAT | 0600));
-		LAB_SETUP(shmat(ids[0], NULL, 0));
-		LAB_SETUP(shmctl(ids[0], IPC_RMID, NULL));
+		segment(&ids[0], 2, 0);
 		sysv(&ids[1]);
 		LAB_EXPECT_OK(shmctl(ids[1], SHM_LOCK, NULL));
 		LAB_EXPECT_ERRNO(shmctl(ids[0], SHM_LOCK, NULL), ENOMEM);

@@ -75,7 +75,6 @@ static void l03_another_process_touches(void)
 		LAB_SIGBUS(lab_at(q, 16));
 }
 
-/* Somebody looks at the size and the memory of an object while its growth is refused again and again. */
 /* An allocation that can be paid for in part leaves nothing of it. */
 static void allocation_is_undone(void)
 {
@@ -92,6 +91,7 @@ static void allocation_is_undone(void)
 	close(fd);
 }
 
+/* Somebody looks at the size and the memory of an object while its growth is refused again and again. */
 static void l04_watched_size(void)
 {
 	long more = lab_strict_overcommit(), before = lab_committed(), i;
