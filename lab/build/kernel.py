@@ -605,6 +605,7 @@ class _Build:
             elsewhere = beside.submit(stale_objects.are_read_elsewhere, directory, objects)
             beside.submit(elf_program.load)
             self._make(tree, target, timeout_s=BUILD_S, expected=len(objects) + LINK_STEPS, objects=objects)
+        self._probes(tree).settle()
         if elsewhere.result() or not stale_objects.are_made(tree.src, directory, objects):
             return False
         stale_objects.date_archives(directory, objects)
@@ -677,7 +678,7 @@ class _Build:
         return {"LC_ALL": "C", "LANG": "C", **toolchain.ccache_environment(tree.src)}
 
     def _probes(self, tree: WorkTree) -> Probes:
-        asked_by = digest(self.recipe.toolchain.key, self.recipe.image.target)[:8]
+        asked_by = digest(self.recipe.toolchain.version, self.recipe.image.target)[:8]
         return Probes(tree.root / "probes" / f"{self.recipe.build_name}-{asked_by}")
 
     def _probing(self, tree: WorkTree, target: str, *, answered: bool) -> Mapping[str, str]:

@@ -7,8 +7,8 @@ the compiler and the configuration, which are those that the objects there were 
 
 So a script of the compiler's name stands before it in PATH. While make walks, it passes everything on to the compiler
 and notes how each attempt at an empty file ended. A make that does not walk gets these answers; what is in no note is
-passed on. An answer that was wrong when it was noted, as without room for a temporary file, is the one that the objects
-were compiled by.
+passed on. Where there are no answers, as after a compiler of another version, it notes them itself. An answer that was
+wrong when it was noted, as without room for a temporary file, is the one that the objects were compiled by.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Probes:
     """A directory of its own."""
 
     def environment(self, compiler: str, *, answered: bool) -> dict[str, str]:
-        """Return make's variables: with the answers that are known, or with notes on new ones.
+        """Return make's variables: with the answers if there are any and they are wanted, or with notes on new ones.
 
         `compiler` is the first word of CC=.
         """
@@ -60,7 +60,7 @@ class Probes:
             write_atomic(script, _SCRIPT.encode())
             script.chmod(0o755)
         path = {"PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}"}
-        if answered:
+        if answered and self._answers.exists():
             return {**path, ANSWERS: str(self._answers), NOTES: ""}
         self.forget()
         self._notes.mkdir()
@@ -72,7 +72,7 @@ class Probes:
         shutil.rmtree(self._notes, ignore_errors=True)
 
     def settle(self) -> None:
-        """Make the notes of a walk that has ended well the answers."""
+        """Make the notes of a make that has ended well the answers."""
         if not self._notes.is_dir():
             return
         answers: dict[str, str] = {}

@@ -59,7 +59,14 @@ def test_a_walk_asks_and_later_makes_know(probes: Probes) -> None:
     assert ask(probes, probe("-Wno-such", 98), answered=True) == (1, "", [])
     status, _, asked = ask(probes, probe("-Wnew"), answered=True)
     assert (status, len(asked)) == (0, 1), "what the walk did not ask is asked"
-    assert len(ask(probes, probe("-Wnew"), answered=True)[2]) == 1, "only a walk takes notes"
+    assert len(ask(probes, probe("-Wnew"), answered=True)[2]) == 1, "nothing is noted where there are answers"
+
+
+def test_a_make_without_answers_notes_them(probes: Probes) -> None:
+    """As after a compiler of another version, whose answers have a place of their own."""
+    assert len(ask(probes, probe("-Wknown"), answered=True)[2]) == 1
+    probes.settle()
+    assert ask(probes, probe("-Wknown"), answered=True) == (0, "", [])
 
 
 def test_another_walk_asks_anew(probes: Probes) -> None:
