@@ -85,6 +85,8 @@ LAB_FN struct lab_policy lab_policy_of(int mode, struct lab_nodemask nodes)
 {
 	if (mode == LAB_MPOL_WEIGHTED_INTERLEAVE && lab_kernel_before(6, 9))
 		LAB_SKIP("weighted interleaving came with 6.9");
+	if (mode == LAB_MPOL_PREFERRED_MANY && lab_kernel_before(5, 15))
+		LAB_SKIP("several preferred nodes came with 5.15");
 	return (struct lab_policy){ .mode = mode, .nodes = nodes };
 }
 

@@ -570,14 +570,15 @@ static void goes_elsewhere(int far, const struct lab_policy *preferring)
 static void e13_preferring_a_full_node(void)
 {
 	int far = lab_two_nodes().far;
-	struct lab_policy one = lab_policy_of(MPOL_PREFERRED, lab_mask_of(far));
-	struct lab_policy many = lab_policy_of(LAB_MPOL_PREFERRED_MANY, lab_mask_of(far));
+	struct lab_policy preferred = lab_policy_of(MPOL_PREFERRED, lab_mask_of(far));
 
 	if (!lab_owned())
 		LAB_SKIP("would use up a node's memory, and this machine is no guest of the lab");
-	goes_elsewhere(far, &one);
-	if (!lab_kernel_before(5, 15))
-		goes_elsewhere(far, &many);
+	goes_elsewhere(far, &preferred);
+	if (!lab_kernel_before(5, 15)) {
+		preferred = lab_policy_of(LAB_MPOL_PREFERRED_MANY, lab_mask_of(far));
+		goes_elsewhere(far, &preferred);
+	}
 }
 
 /* ---- what numa_maps shows ---- */
