@@ -136,7 +136,7 @@ static void c06_childs_rlimit_as(void)
 
 static void c07_rlimit_memlock(void)
 {
-	char *p = lab_shared(1), *full = lab_shared(2);
+	char *p = lab_shared(1), *area = lab_shared(4), *full = lab_at(area, 1);
 
 	lab_limit(RLIMIT_MEMLOCK, 2 * lab_page());
 	lab_drop_root();
@@ -147,9 +147,15 @@ static void c07_rlimit_memlock(void)
 	LAB_EXPECT_OK(munlock(p, lab_page()));
 	LAB_EXPECT_OK(mlock(full, 2 * lab_page()));
 	LAB_EXPECT_OK(mlock(full, 2 * lab_page()));
-	LAB_EXPECT_ERRNO(mlock(p, lab_page()), ENOMEM);
+	LAB_EXPECT_ERRNO(mlock(area, lab_page()), ENOMEM);
+	LAB_EXPECT_ERRNO(mlock(area, 2 * lab_page()), ENOMEM);	/* of which one is locked */
+	LAB_EXPECT_ERRNO(mlock(lab_at(area, 2), 2 * lab_page()), ENOMEM);
+	LAB_EXPECT_ERRNO(mlock(lab_at(area, 3), lab_page()), ENOMEM);
 	LAB_EXPECT_OK(munlock(full, lab_page()));
 	LAB_EXPECT_OK(mlock(p, lab_page()));
+	lab_limit(RLIMIT_MEMLOCK, 0);
+	LAB_EXPECT_ERRNO(mlock(p, lab_page()), EPERM);
+	LAB_EXPECT_OK(munlock(p, lab_page()));
 }
 
 /* A child has the memory, and has nothing locked. */
@@ -190,6 +196,26 @@ static void each_page_counts_once(long kb)
 	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 0);
 }
 
+/* Two bytes on two pages lock both; no bytes lock nothing, and bytes around the end of all addresses are no range. */
+static void whole_pages_are_locked(long kb)
+{
+	long before = lab_status_kb("VmLck");
+	char *p = lab_shared(4);
+
+	LAB_EXPECT_OK(mlock(lab_at(p, 2) - 1, 2));
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 2 * kb);
+	LAB_EXPECT(!lab_vma_has(p, "lo"));
+	LAB_EXPECT(lab_vma_has(lab_at(p, 1), "lo"));
+	LAB_EXPECT(lab_vma_has(lab_at(p, 2), "lo"));
+	LAB_EXPECT_OK(munlock(lab_at(p, 2) - 1, 1));
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, kb);
+	LAB_EXPECT_OK(mlock(p, 0));
+	LAB_EXPECT_ERRNO(munlock(lab_at(p, 1), -lab_page()), EINVAL);
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, kb);
+	lab_unmap(p, 4);
+	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 0);
+}
+
 /* What RLIMIT_MEMLOCK counts: the length of what is locked, once. */
 static void c07_counted_as_locked(void)
 {
@@ -207,6 +233,7 @@ static void c07_counted_as_locked(void)
 	lab_unmap(p, 9);
 	LAB_EXPECT_EQ(lab_status_kb("VmLck") - before, 0);
 	each_page_counts_once(kb);
+	whole_pages_are_locked(kb);
 	p = lab_shared_in_hole(1, 9);
 	LAB_SETUP(mlock(p, lab_page()));
 	LAB_GROW_IN_PLACE(p, 1, 9);
@@ -420,6 +447,26 @@ static void c17_memcg_charge(void)
 
 /* ---- failures leave nothing behind ---- */
 
+/* No piece of a mapping can become a mapping of its own at the limit, which changes nothing; a whole one may change. */
+static void no_pieces_at_the_limit(void)
+{
+	size_t size = 2 * lab_page();
+	char *p = lab_shared(4);
+	long locked = lab_status_kb("VmLck");
+
+	LAB_WRITES(lab_at(p, 1), 1);
+	lab_limit_map_count(0);
+	LAB_EXPECT_ERRNO(munmap(lab_at(p, 1), size), ENOMEM);
+	LAB_EXPECT_ERRNO(mprotect(lab_at(p, 1), size, PROT_READ), ENOMEM);
+	LAB_EXPECT_ERRNO(mlock(lab_at(p, 1), size), ENOMEM);
+	LAB_EXPECT(madvise(lab_at(p, 1), size, MADV_DONTFORK) < 0);	/* ENOMEM of old kernels, EAGAIN of new ones */
+	LAB_READS(lab_at(p, 1), 1);
+	LAB_WRITES(lab_at(p, 2), 2);
+	LAB_EXPECT_EQ(lab_status_kb("VmLck"), locked);
+	LAB_EXPECT_OK(mprotect(p, 2 * size, PROT_READ));
+	LAB_EXPECT_OK(munmap(p, 2 * size));
+}
+
 static void c18_map_count(void)
 {
 	char *p = lab_shared_blocked(1);
@@ -430,6 +477,7 @@ static void c18_map_count(void)
 	LAB_COMMITTED(before, 0);
 	LAB_OBJECT(p, 1);
 	LAB_WRITES(p, 1);
+	no_pieces_at_the_limit();
 }
 
 /* A growth of 511 pages that fails with `wanted` neither costs nor changes anything. */
