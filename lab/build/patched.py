@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from lab.build import series, source, worktree
 from lab.build.series import Patch
@@ -58,12 +59,33 @@ def patched_content(kernel: Kernel, cache: Cache, names: Iterable[str]) -> dict[
     return {name: content.data for name, content in contents.items() if content is not None}
 
 
-def _patches_and_tree(kernel: Kernel, cache: Cache) -> tuple[tuple[Patch, ...], Lookup]:
-    """Return the patches of a kernel's series, none without one, and what reads its source."""
+def neighbours(kernel: Kernel, cache: Cache, name: str) -> list[str]:
+    """Return the C files and headers of a kernel's source in the directory of `name`, and those of its name elsewhere.
+
+    InfraError if the source has not been fetched yet.
+    """
+    root, wanted = _tree(kernel, cache)[1], PurePosixPath(name)
+    found = []
+    for place, _, names in os.walk(root):
+        directory = PurePosixPath(place).relative_to(root)
+        here = directory == wanted.parent
+        found += [
+            str(directory / each) for each in names if each.endswith((".c", ".h")) and (here or each == wanted.name)
+        ]
+    return found
+
+
+def _tree(kernel: Kernel, cache: Cache) -> tuple[source.Source, Path]:
+    """Return which source a kernel has, and the directory of its pristine tree."""
     identified = source.identify(kernel.source, cache)
     if identified is None:
         raise InfraError(f"{kernel.source} has not been fetched yet", hint="lab build, or lab run, fetches it")
-    tree = source.tree(identified.key, cache)
+    return identified, source.tree(identified.key, cache)
+
+
+def _patches_and_tree(kernel: Kernel, cache: Cache) -> tuple[tuple[Patch, ...], Lookup]:
+    """Return the patches of a kernel's series, none without one, and what reads its source."""
+    identified, tree = _tree(kernel, cache)
     patches: tuple[Patch, ...] = ()
     if kernel.series:
         patches = tuple(series.load(kernel.series, identified.version, root=images() / "series").patches)

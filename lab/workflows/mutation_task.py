@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lab.build.patched import patched_content, patched_files, unified
+from lab.build.patched import neighbours, patched_content, patched_files, unified
 from lab.core.cache import Cache, write_atomic
 from lab.core.errors import InputError, UsageError, did_you_mean
 from lab.core.validation import first_invalid
@@ -74,7 +74,8 @@ def _functions(kernel: Kernel, cache: Cache, functions: Sequence[str]) -> _Lines
     for word in functions:
         file, pattern = _file_of(word), word.rpartition(":")[2]
         if file and file not in contents:
-            raise UsageError(f"--function {word}: the kernel has no file {file}")
+            nearest = did_you_mean(file, neighbours(kernel, cache, file))
+            raise UsageError(f"--function {word}: the kernel has no file {file}{nearest}")
         searched = {file: places[file]} if file else {name: places[name] for name in changed}
         matching = [
             (name, lines)

@@ -82,7 +82,9 @@ def test_mutants_of_functions(kernel: tuple[Kernel, Toy]) -> None:
     [
         ("g", "--function g: no function of the files that the series changes"),
         ("mm/grow.c:ff", "--function mm/grow.c:ff: no function of mm/grow.c; did you mean 'f'?"),
-        ("mm/none.c:f", "--function mm/none.c:f: the kernel has no file mm/none.c"),
+        ("none.h:f", "--function none.h:f: the kernel has no file none.h"),
+        ("mm/grown.c:f", "--function mm/grown.c:f: the kernel has no file mm/grown.c; did you mean 'mm/grow.c'?"),
+        ("grow.c:f", "--function grow.c:f: the kernel has no file grow.c; did you mean 'mm/grow.c'?"),
         ("../mm/grow.c:f", "--function ../mm/grow.c:f: expected a C file of the kernel's tree"),
         ("/mm/grow.c:f", "--function /mm/grow.c:f: expected a C file of the kernel's tree"),
         ("mm:f", "--function mm:f: expected a C file of the kernel's tree"),
