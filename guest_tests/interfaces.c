@@ -215,6 +215,10 @@ static void g08_mlock(void)
 	LAB_EXPECT_OK(mlock(p, 8 * lab_page()));
 	populated(p, 8);
 	LAB_WRITES(lab_at(p, 7), 1);
+	populated(LAB_SETUP(lab_map(4, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE)), 4);
+	p = LAB_SETUP(lab_map(4, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_LOCKED));
+	populated(p, 4);
+	LAB_EXPECT(lab_vma_has(p, "lo"));
 }
 
 /* What mlockall(2) with MCL_FUTURE and other flags makes of a mapping that grows from one page to 8. */
@@ -566,10 +570,52 @@ static void watched_while_it_moves(void)
 	reported_and_filled(event.fd, lab_at(mover.p, 7));
 }
 
+/* Memory of `p` that goes away: its last 4 pages of 8 by mremap(), by a mapping that moves there, and by a hole. */
+static void *shrink(void *p)
+{
+	LAB_EXPECT_OK(lab_mremap(p, 8, 4, 0, NULL));
+	return NULL;
+}
+
+static void *move_onto(void *p)
+{
+	LAB_GROW_TO(lab_shared(1), 1, 4, lab_at(p, 4));
+	return NULL;
+}
+
+static void *punch(void *p)
+{
+	LAB_EXPECT_OK(madvise(lab_at(p, 4), 4 * lab_page(), MADV_REMOVE));
+	return NULL;
+}
+
+/* The watcher, if it has asked for such events, is told what goes away, and whoever takes it away waits for that. */
+static void watched_while_it_goes(void *(*act)(void *), uint64_t feature, int event)
+{
+	char *p = grown();
+	struct pollfd watcher = { .fd = watch(p, 8, UFFDIO_REGISTER_MODE_MISSING, feature), .events = POLLIN };
+	struct uffd_msg msg;
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, act, p))
+		LAB_ERROR("cannot start a thread");
+	LAB_EXPECT_EQ(LAB_SETUP(poll(&watcher, 1, (int)lab_scaled(3000))), 1);
+	LAB_EXPECT_EQ(LAB_EXPECT_OK(read(watcher.fd, &msg, sizeof(msg))), sizeof(msg));
+	LAB_EXPECT_EQ(msg.event, event);
+	LAB_EXPECT_EQ(msg.arg.remove.start, (uintptr_t)lab_at(p, 4));
+	LAB_EXPECT_EQ(msg.arg.remove.end, (uintptr_t)lab_at(p, 8));
+	pthread_join(thread, NULL);
+	LAB_EXPECT_EQ(poll(&watcher, 1, 0), 0);	/* told once */
+	close(watcher.fd);
+}
+
 static void g30_uffd_before_growth(void)
 {
 	watched_before_growth();
 	watched_while_it_moves();
+	watched_while_it_goes(shrink, UFFD_FEATURE_EVENT_UNMAP, UFFD_EVENT_UNMAP);
+	watched_while_it_goes(move_onto, UFFD_FEATURE_EVENT_UNMAP, UFFD_EVENT_UNMAP);
+	watched_while_it_goes(punch, UFFD_FEATURE_EVENT_REMOVE, UFFD_EVENT_REMOVE);
 }
 
 /* A grown page that is protected: the write is reported, and goes on when it may. */
