@@ -445,9 +445,11 @@ static void hugetlb(int sharing)
 		LAB_EXPECT_EQ(LAB_EXPECT_OK(syscall(SYS_mremap, p, size, lab_page(), 0, NULL)), (intptr_t)p);
 	LAB_READS(p, 1);
 	LAB_WRITES(p + size - 1, 1);
-	LAB_SETUP_OR_SKIP(mlock(p, size));
-	LAB_EXPECT_EQ(lab_status_kb("VmLck"), 0);	/* huge pages are never swapped, and no limit counts them */
-	LAB_EXPECT(!lab_vma_has(p, "lo"));
+	if (sharing == MAP_SHARED) {	/* of private ones mlock() never ends with 4K pages and the hash MMU of ppc64 */
+		LAB_SETUP_OR_SKIP(mlock(p, size));
+		LAB_EXPECT_EQ(lab_status_kb("VmLck"), 0);	/* huge pages are never swapped: no limit counts them */
+		LAB_EXPECT(!lab_vma_has(p, "lo"));
+	}
 }
 
 /* A file of huge pages that was truncated has nothing behind its end, the very next huge page neither. */
