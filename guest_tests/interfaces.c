@@ -325,6 +325,12 @@ static void g12_sync_and_advise(void)
 	refused_advice(lab_at(p, 7));
 	LAB_SETUP(munmap(lab_at(p, 1), lab_page()));
 	LAB_EXPECT_ERRNO(msync(p, 8 * lab_page(), MS_SYNC), ENOMEM);	/* there is a hole */
+	/* The rest begins two pages into the object. */
+	LAB_WRITES(lab_at(p, 3), 3);
+	LAB_WRITES(lab_at(p, 5), 5);
+	LAB_EXPECT_OK(madvise(lab_at(p, 5), lab_page(), MADV_REMOVE));
+	LAB_READS(lab_at(p, 3), 3);
+	LAB_READS(lab_at(p, 5), 0);
 }
 
 static void g13_futex(void)
