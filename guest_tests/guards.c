@@ -445,7 +445,7 @@ static void hugetlb(int sharing)
 		LAB_EXPECT_EQ(LAB_EXPECT_OK(syscall(SYS_mremap, p, size, lab_page(), 0, NULL)), (intptr_t)p);
 	LAB_READS(p, 1);
 	LAB_WRITES(p + size - 1, 1);
-	if (sharing == MAP_SHARED) {	/* of private ones mlock() never ends with 4K pages and the hash MMU of ppc64 */
+	if (sharing == MAP_SHARED) {	/* mlock() of private ones never ends on ppc64 with the hash MMU and 4K pages */
 		LAB_SETUP_OR_SKIP(mlock(p, size));
 		LAB_EXPECT_EQ(lab_status_kb("VmLck"), 0);	/* huge pages are never swapped: no limit counts them */
 		LAB_EXPECT(!lab_vma_has(p, "lo"));

@@ -576,7 +576,7 @@ static void watched_while_it_moves(void)
 	reported_and_filled(event.fd, lab_at(mover.p, 7));
 }
 
-/* Memory of `p` that goes away: its last 4 pages of 8 by mremap(), by a mapping that moves there, and by a hole. */
+/* The last 4 of the 8 pages of `p` go away: mremap() cuts them, another mapping replaces them, or a hole empties them. */
 static void *shrink(void *p)
 {
 	LAB_EXPECT_OK(lab_mremap(p, 8, 4, 0, NULL));

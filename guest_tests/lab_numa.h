@@ -80,13 +80,21 @@ struct lab_policy {
 	struct lab_nodemask nodes;
 };
 
+/* Why the kernel has no such mode; NULL if it has. */
+LAB_FN const char *lab_lacks_mode(int mode)
+{
+	if (mode == LAB_MPOL_WEIGHTED_INTERLEAVE && lab_kernel_before(6, 9))
+		return "weighted interleaving came with 6.9";
+	if (mode == LAB_MPOL_PREFERRED_MANY && lab_kernel_before(5, 15))
+		return "several preferred nodes came with 5.15";
+	return NULL;
+}
+
 /* A policy; a case that needs one which the kernel lacks is skipped here. */
 LAB_FN struct lab_policy lab_policy_of(int mode, struct lab_nodemask nodes)
 {
-	if (mode == LAB_MPOL_WEIGHTED_INTERLEAVE && lab_kernel_before(6, 9))
-		LAB_SKIP("weighted interleaving came with 6.9");
-	if (mode == LAB_MPOL_PREFERRED_MANY && lab_kernel_before(5, 15))
-		LAB_SKIP("several preferred nodes came with 5.15");
+	if (lab_lacks_mode(mode))
+		LAB_SKIP("%s", lab_lacks_mode(mode));
 	return (struct lab_policy){ .mode = mode, .nodes = nodes };
 }
 

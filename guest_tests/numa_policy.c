@@ -575,7 +575,7 @@ static void e13_preferring_a_full_node(void)
 	if (!lab_owned())
 		LAB_SKIP("would use up a node's memory, and this machine is no guest of the lab");
 	goes_elsewhere(far, &preferred);
-	if (!lab_kernel_before(5, 15)) {
+	if (!lab_lacks_mode(LAB_MPOL_PREFERRED_MANY)) {
 		preferred = lab_policy_of(LAB_MPOL_PREFERRED_MANY, lab_mask_of(far));
 		goes_elsewhere(far, &preferred);
 	}

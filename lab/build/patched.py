@@ -68,10 +68,8 @@ def neighbours(kernel: Kernel, cache: Cache, name: str) -> list[str]:
     found = []
     for place, _, names in os.walk(root):
         directory = PurePosixPath(place).relative_to(root)
-        here = directory == wanted.parent
-        found += [
-            str(directory / each) for each in names if each.endswith((".c", ".h")) and (here or each == wanted.name)
-        ]
+        near = names if directory == wanted.parent else {wanted.name}.intersection(names)
+        found += [str(directory / each) for each in near if each.endswith((".c", ".h"))]
     return found
 
 

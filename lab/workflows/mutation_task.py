@@ -74,7 +74,7 @@ def _functions(kernel: Kernel, cache: Cache, functions: Sequence[str]) -> _Lines
     for word in functions:
         file, pattern = _file_of(word), word.rpartition(":")[2]
         if file and file not in contents:
-            nearest = did_you_mean(file, neighbours(kernel, cache, file))
+            nearest = did_you_mean(file, [*contents, *neighbours(kernel, cache, file)])
             raise UsageError(f"--function {word}: the kernel has no file {file}{nearest}")
         searched = {file: places[file]} if file else {name: places[name] for name in changed}
         matching = [

@@ -49,7 +49,7 @@ class Probes:
     """A directory of its own."""
 
     def environment(self, compiler: str, *, answered: bool) -> dict[str, str]:
-        """Return make's variables: with the answers if there are any and they are wanted, or with notes on new ones.
+        """Return make's variables. With `answered` the script uses the answers if there are any; else it takes notes.
 
         `compiler` is the first word of CC=.
         """
