@@ -44,6 +44,7 @@ from lab.specs.model import Kernel, Topology
 from lab.specs.plan import Cell
 
 COPY = 1 << 20
+SPARSE_NOT_SAVED = "QEMU reads all memory of a guest that it saves, and a sparse guest's would then be allocated"
 AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
 STARTS = itertools.count(1)
 """Numbers the guests of all factories of this process: libvirt blocks a name for a while after its guest has ended."""
@@ -97,7 +98,13 @@ class BootableCell:
 
     @property
     def no_save(self) -> str:
-        """Why guests of this cell cannot be saved; empty if they can."""
+        """Why guests of this cell cannot be saved; empty if they can.
+
+        A sparse guest's memory is a memfd. To read a page of it that was never written allocates the page, so saving
+        and restoring such a guest would take as much of the host's memory as the machine has.
+        """
+        if self.topology.sparse:
+            return SPARSE_NOT_SAVED
         architecture = self.topology.architecture
         return architecture.no_save(_emulator_version(architecture))
 

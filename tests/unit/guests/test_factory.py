@@ -65,7 +65,7 @@ def test_whether_guests_are_saved_depends_on_the_installed_emulator(
     monkeypatch.setattr(qemu_version, "installed", installed)
     nothing: Any = None
     limit = Limit(name="no snapshots", reason="it dies", seen="7.2", mended="10.0", no_save=True)
-    topology: Any = SimpleNamespace(architecture=replace(ARCHES["alpha"], limits=(limit,)))
+    topology: Any = SimpleNamespace(architecture=replace(ARCHES["alpha"], limits=(limit,)), sparse=False)
     ready = BootableCell(name="dec", topology=topology, products=nothing, factory=nothing)
     assert ready.no_save == reason
     assert asked == ["qemu-system-alpha"]
@@ -149,3 +149,14 @@ def test_where_a_guest_hangs_is_named_by_function(tmp_path: Path) -> None:
     assert where(running, None).startswith("CPU 0 at 0x1010, CPU 1 at 0x2020, ")
     running.registers = lambda: ""
     assert where(running, symbols) == ""
+
+
+def test_a_sparse_guest_is_never_saved() -> None:
+    """QEMU reads every page of a guest that it saves or restores, which allocates those of a memfd."""
+    nothing: Any = None
+    reasons = []
+    for sparse in (True, False):
+        topology: Any = SimpleNamespace(architecture=replace(ARCHES["alpha"], limits=()), sparse=sparse)
+        reasons.append(BootableCell(name="roomy", topology=topology, products=nothing, factory=nothing).no_save)
+    assert "allocated" in reasons[0]
+    assert reasons[1] == ""
