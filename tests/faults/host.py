@@ -71,7 +71,7 @@ def damaged(kind: str, name: str, damage: Callable[[Path], None]) -> Callable[[F
     """Every file of a name in one kind of cache entry is damaged."""
 
     def inject(place: FaultDirectory) -> Done:
-        found = place.private(kind, name)
+        found = place.private(kind, name, copies=damage is not remove)
         if not found:
             raise NotInjected(f"the cache has no {kind}/*/{name}")
         for path in found:

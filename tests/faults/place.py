@@ -142,11 +142,14 @@ class FaultDirectory:
         """The fault comes now: what has a verdict by now must have it in the end."""
         self.finished |= {each.label: each.outcome for each in self.verdicts().records if _stands(each.outcome)}
 
-    def private(self, kind: str, name: str) -> list[Path]:
-        """The files of one name in one kind of cache entry, as copies to be hurt; all else there is shared still."""
+    def private(self, kind: str, name: str, *, copies: bool = True) -> list[Path]:
+        """The files of one name in one kind of cache entry, as copies to be hurt; all else there is shared still.
+
+        Without `copies` they are links, which may be removed and nothing else: a large cache takes long to copy.
+        """
 
         def copy(source: str, target: str) -> None:
-            if Path(source).name == name:
+            if copies and Path(source).name == name:
                 shutil.copy2(source, target)
             else:
                 os.link(source, target)
