@@ -428,7 +428,7 @@ static size_t free_huge_size(void)
 	for (i = 0; i < books.sizes; i++)
 		if (books.huge[i].free - books.huge[i].reserved >= 2)
 			return (size_t)books.huge[i].kb << 10;
-	LAB_SKIP("no free huge pages");
+	LAB_SKIP("no size of huge pages has two free ones");
 }
 
 static void hugetlb(int sharing)
